@@ -1,0 +1,66 @@
+# Every command that people and CI run. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+UV_VERSION := 0.13.9
+# uv from the machine, or one of our own where the machine has none.
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+SOURCES := model_contract webhook model_delivery serving_runtime testbed demo benchmarks tests
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.tools/bin/uv:
+	@echo "uv is not on this machine: installing $(UV_VERSION) into .tools/"
+	@python3 -m venv .tools
+	@.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# The lock names no index (see `lock`), so it is exported as requirements with hashes and installed from the machine's index.
+$(VENV)/.installed: uv.lock pyproject.toml $(filter .tools/bin/uv,$(UV))
+	@test -x $(PYTHON) || $(UV) venv --quiet --python '>=3.11' $(VENV)
+	@$(UV) export --quiet --frozen --all-extras --no-emit-project \
+	  | $(UV) pip sync --quiet --require-hashes --python $(PYTHON) -
+	@$(UV) pip install --quiet --no-deps --python $(PYTHON) --editable .
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.installed ## Install what the project needs into .venv (done by every other command)
+
+.PHONY: demo
+demo: setup ## The main job, end to end, on this machine (KEEP=1 leaves it running)
+	@$(RUN) python -m demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: setup ## All tests, on real parts
+	@$(RUN) coverage erase
+	@$(RUN) coverage run -m pytest $(ARGS)
+	@$(RUN) coverage combine --quiet
+	@$(RUN) coverage report
+
+.PHONY: check
+check: setup ## Format, lint, types, imports, Dockerfiles, generated files
+	@$(RUN) ruff format --check --quiet $(SOURCES)
+	@$(RUN) ruff check --quiet $(SOURCES)
+	@$(RUN) mypy
+	@$(RUN) lint-imports --no-timing
+	@$(RUN) hadolint Dockerfile.webhook Dockerfile.runtime
+
+.PHONY: fix
+fix: setup ## Format, and mend what a machine can mend
+	@$(RUN) ruff format --quiet $(SOURCES)
+	@$(RUN) ruff check --quiet --fix $(SOURCES)
+
+.PHONY: bench
+bench: setup ## Measure what the docs state, with the machine (minutes)
+	@$(RUN) python -m benchmarks
+
+.PHONY: lock
+lock: setup ## Resolve the newest versions that pyproject.toml allows
+	@$(UV) lock --quiet $(if $(UPGRADE),--upgrade)
+	@# An index is a fact of a machine, not of the project: the lock keeps versions and hashes, whatever they are fetched from.
+	@sed -E -i 's#"https://[^"]*/simple/?"#"https://index.invalid/simple"#; s#url = "https://[^"]*/#url = "https://index.invalid/#' uv.lock

@@ -1,0 +1,22 @@
+"""One digest for a whole model, equal for equal files wherever they lie."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class FileEntry:
+    """One file of a model: path relative to the model's root with `/`, size in bytes, SHA-256 as 64 hex digits."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+def model_digest(files: Iterable[FileEntry]) -> str:
+    r"""`sha256:<hex>` over the lines `path NUL size NUL sha256 LF`, sorted by the bytes of the path."""
+    total = hashlib.sha256()
+    for file in sorted(files, key=lambda entry: entry.path.encode()):
+        total.update(f"{file.path}\0{file.size}\0{file.sha256}\n".encode())
+    return f"sha256:{total.hexdigest()}"

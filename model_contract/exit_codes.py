@@ -1,0 +1,21 @@
+"""Exit codes of every command."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command's exit code says to a shell, an init container or a CI job."""
+
+    DONE = 0  # or nothing to do
+    UNEXPECTED = 1
+    USAGE = 2
+    INVALID_INPUT = 3  # a file, a setting, a variable
+    NOT_AUTHORISED = 4
+    NOT_FOUND = 5  # model, version, run, artifacts, MLmodel
+    PRECONDITION = 6  # version of another run, not READY, denied, digest differs, drift
+    PARTIAL = 7  # done in part, said what
+    UNAVAILABLE = 8  # upstream unavailable, or deadline
+    PUT_BACK = 9  # failed, and what was changed is as before
+    CHANGES = 10  # a plan has changes (--detailed-exitcode)
+    NO_SPACE = 11  # --max-bytes, or the disk
+    DAMAGED = 12  # size or digest, after retries

@@ -1,0 +1,156 @@
+"""Which model a pod asks for: four variables, validated once and the same way by every piece."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from model_contract.names import MODEL_NAME, MODEL_OWNER, MODEL_VARIABLES, MODEL_VERSION, RUN_ID
+
+SHOWN_CHARACTERS: Final = 40  # of a refused value: enough to recognise it, too little to fill a log with
+
+
+class ContractError(ValueError):
+    """What a pod or a command was given does not fit the contract; the message says what to set."""
+
+
+class InvalidVariableError(ContractError):
+    """A variable is set to a value that no model can have. `code` names the rule, `variable` the place."""
+
+    def __init__(self, rule: "Rule", value: str) -> None:
+        self.variable = rule.variable
+        self.code = rule.code
+        super().__init__(f"{rule.variable} is {shown(value)}: {rule.fault(value)}; it must be {rule.expected}")
+
+
+class IncompleteVariablesError(ContractError):
+    """Some of the variables are missing, or empty, which is the same."""
+
+    def __init__(self, missing: tuple[str, ...], *, alternative: str | None = None) -> None:
+        self.missing = missing
+        verb = "is" if len(missing) == 1 else "are"
+        way_out = f"set {'it' if len(missing) == 1 else 'them'}" + (f", or set {alternative}" if alternative else "")
+        super().__init__(f"{', '.join(missing)} {verb} not set; {way_out}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What the value of one variable must look like."""
+
+    variable: str
+    code: str
+    pattern: re.Pattern[str]
+    longest: int
+    forbidden: tuple[str, ...]
+    expected: str
+
+    def accepts(self, value: str) -> bool:
+        return self.pattern.fullmatch(value) is not None and not self._forbidden_in(value)
+
+    def fault(self, value: str) -> str:
+        """Why a value that is not accepted is not, in a few words that hold nothing of it but single characters."""
+        if not value:
+            return "it is empty"
+        if len(value) > self.longest:
+            return f"it has {len(value)} characters, more than {self.longest}"
+        if "$(" in value:
+            return "it holds a reference $(...) that nothing resolves"
+        if forbidden := self._forbidden_in(value):
+            return f"it holds {json.dumps(forbidden)}"
+        if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
+            return "it holds a control character"
+        if not value.isascii():
+            return "it holds a character outside ASCII"
+        return "it has another form"
+
+    def _forbidden_in(self, value: str) -> str | None:
+        return next((part for part in self.forbidden if part in value), None)
+
+
+RULES: Final = {
+    rule.variable: rule
+    for rule in (
+        Rule(
+            variable=MODEL_OWNER,
+            code="invalid_owner",
+            pattern=re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@+-]{0,126}[A-Za-z0-9])?"),
+            longest=128,
+            forbidden=("..", "/", ":", " "),
+            expected='one path component of letters, digits and . _ @ + - between a letter or digit at each end, such as "jane.doe"',
+        ),
+        Rule(
+            variable=RUN_ID,
+            code="invalid_run_id",
+            pattern=re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
+            longest=64,
+            forbidden=("..", "/", ":", " "),
+            expected='the id of an MLflow run, 32 hexadecimal digits, such as "5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5"',
+        ),
+        Rule(
+            variable=MODEL_VERSION,
+            code="invalid_model_version",
+            pattern=re.compile(r"[0-9]{1,9}"),
+            longest=9,
+            forbidden=(),
+            expected='a version number of the registered model, such as "2"',
+        ),
+        Rule(
+            variable=MODEL_NAME,
+            code="invalid_model_name",
+            # Lone surrogates come through JSON escapes and cannot be encoded again, so they are refused like control characters.
+            pattern=re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}"),
+            longest=256,
+            forbidden=("/", ":"),
+            expected='the name of a registered model, at most 256 characters without / : and control characters, such as "wine-quality"',
+        ),
+    )
+}
+MLFLOW_RUN_ID_PATTERN: Final = re.compile(r"[0-9a-f]{32}")
+
+
+def shown(value: str) -> str:
+    """A refused value as an error shows it: quoted, escaped to ASCII, cut."""
+    return json.dumps(value[:SHOWN_CHARACTERS] + ("..." if len(value) > SHOWN_CHARACTERS else ""))
+
+
+def validate(variable: str, value: str) -> str:
+    """Returns the value of one of the four variables; raises InvalidVariableError where it is malformed."""
+    rule = RULES[variable]
+    if not rule.accepts(value):
+        raise InvalidVariableError(rule, value)
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRef:
+    """One version of one registered model, and the run that made it. Every field is valid once it exists."""
+
+    name: str
+    version: str
+    owner: str
+    run_id: str
+
+    def __post_init__(self) -> None:
+        validate(MODEL_OWNER, self.owner)
+        validate(RUN_ID, self.run_id)
+        validate(MODEL_VERSION, self.version)
+        validate(MODEL_NAME, self.name)
+
+    @classmethod
+    def from_variables(cls, values: Mapping[str, str]) -> "ModelRef | None":
+        """None where none of the four variables is set, the reference where all are.
+
+        Raises IncompleteVariablesError where only some are set, InvalidVariableError where one is malformed.
+        """
+        missing = tuple(name for name in MODEL_VARIABLES if not values.get(name))
+        if len(missing) == len(MODEL_VARIABLES):
+            return None
+        if missing:
+            raise IncompleteVariablesError(missing)
+        return cls(name=values[MODEL_NAME], version=values[MODEL_VERSION], owner=values[MODEL_OWNER], run_id=values[RUN_ID])
+
+    def variables(self) -> dict[str, str]:
+        """The four variables that say the same."""
+        return {MODEL_NAME: self.name, MODEL_OWNER: self.owner, MODEL_VERSION: self.version, RUN_ID: self.run_id}

@@ -1,0 +1,73 @@
+"""Names that every piece uses: variables, labels, annotations, tags, Secrets, images. They are written here and nowhere else."""
+
+from typing import Final
+
+# The four variables of a model API pod, and the one that replaces the path built from them.
+MODEL_NAME: Final = "MLFLOW_MODEL_NAME"
+MODEL_OWNER: Final = "MLFLOW_MODEL_OWNER"
+MODEL_VERSION: Final = "MLFLOW_MODEL_VERSION"
+RUN_ID: Final = "MLFLOW_RUN_ID"
+MODEL_VARIABLES: Final = (MODEL_NAME, MODEL_OWNER, MODEL_VERSION, RUN_ID)
+ARTIFACTS_PATH: Final = "MLFLOW_ARTIFACTS_PATH"
+
+# What a client of MLflow or of the gate reads.
+TRACKING_URI: Final = "MLFLOW_TRACKING_URI"
+TRACKING_TOKEN: Final = "MLFLOW_TRACKING_TOKEN"
+TOKEN_FILE: Final = "MODEL_API_TOKEN_FILE"
+# One per envFrom source and variable: MODEL_API_SOURCE_<n>_<VARIABLE>; the highest <n> that is present wins.
+SOURCE_PREFIX: Final = "MODEL_API_SOURCE_"
+
+# Labels and annotations of ours.
+DOMAIN: Final = "model-api.dominodatalab.com"
+ENABLED_LABEL: Final = f"{DOMAIN}/enabled"
+INJECT: Final = f"{DOMAIN}/inject"  # a label ("false": opt out) and an annotation ("true": variables may be in envFrom)
+CONTAINERS_ANNOTATION: Final = f"{DOMAIN}/containers"
+CPU_LIMIT_ANNOTATION: Final = f"{DOMAIN}/cpu-limit"
+MEMORY_LIMIT_ANNOTATION: Final = f"{DOMAIN}/memory-limit"
+STATUS_ANNOTATION: Final = f"{DOMAIN}/status"
+
+# Labels that Domino puts on its pods.
+WORKLOAD_TYPE_LABEL: Final = "dominodatalab.com/workload-type"
+MODEL_API_WORKLOAD: Final = "ModelAPI"
+PROJECT_ID_LABEL: Final = "dominodatalab.com/project-id"
+PROJECT_ID_PATTERN: Final = r"[0-9a-f]{24}"
+
+# What the webhook adds to a pod.
+INIT_CONTAINER: Final = "mlflow-model-init"
+MODEL_VOLUME: Final = "mlflow-model"
+TOKEN_VOLUME: Final = "mlflow-token"
+SCRATCH_VOLUME: Final = "mlflow-tmp"
+TOKEN_MOUNT: Final = "/run/model-api"
+TOKEN_KEY: Final = "token"
+
+# Namespaces of a Domino installation.
+COMPUTE_NAMESPACE: Final = "domino-compute"
+PLATFORM_NAMESPACE: Final = "domino-platform"
+MLFLOW_NAMESPACE: Final = "mlflow-efs"
+
+# Secrets. A pod mounts only a Secret of its own namespace, so each project's pull token is copied there under its own name.
+PROJECT_TOKENS_SECRETS: Final = ("mlflow-proxy-secret", "mlflow-model-secret")
+TLS_SECRET: Final = "model-api-webhook-tls"
+
+# Tags of a registered model version.
+TAG_MODEL_ID: Final = "DOMINO_MODEL_ID"
+TAG_MODEL_VERSION_ID: Final = "DOMINO_MODEL_VERSION_ID"
+TAG_USER: Final = "mlflow.domino.user"
+TAG_PROJECT_ID: Final = "mlflow.domino.project_id"
+TAG_PROJECT_NAME: Final = "mlflow.domino.project_name"
+TAG_DIGEST: Final = "model-api.digest"
+PROMOTION_TAG_PREFIX: Final = "promotion."
+
+# Images and metric prefixes.
+WEBHOOK_IMAGE: Final = "model-api-webhook"
+DELIVERY_IMAGE: Final = "model-api-delivery"
+RUNTIME_IMAGE: Final = "model-api-runtime"
+GATE_IMAGE: Final = "model-api-gate"
+WEBHOOK_METRICS: Final = "model_api_webhook_"
+GATE_METRICS: Final = "model_api_gate_"
+RUNTIME_METRICS: Final = "model_api_runtime_"
+
+
+def pull_secret(project_id: str) -> str:
+    """The Secret that holds a project's pull token (key `token`) in the namespace of its pods."""
+    return f"mlflow-pull-{project_id}"

@@ -1,0 +1,1 @@
+"""Loads one MLflow model and answers with its predictions: as a function in a Domino `model.py`, or as a server."""

@@ -1,0 +1,59 @@
+"""A real MLflow tracking server, of either version, with its registry in SQLite and its artifacts on disk."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from testbed.environments import python_of
+from testbed.processes import Process, free_port, running
+
+VERSIONS: Final = ("3.17", "2.22")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MlflowServer:
+    """A server that answers at `uri`. `python` has the full MLflow of the same version, to train and log models with."""
+
+    uri: str
+    version: str
+    python: Path
+    directory: Path
+    process: Process
+
+    @property
+    def artifacts(self) -> Path:
+        return self.directory / "artifacts"
+
+    def run(self, script: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+        """Runs a script with the full MLflow against this server; returns what it printed.
+
+        Raises CalledProcessError, with the output in it, where the script fails.
+        """
+        environment = client_environment() | {"MLFLOW_TRACKING_URI": self.uri} | dict(env or {})
+        done = subprocess.run([self.python, script, *arguments], env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise subprocess.CalledProcessError(done.returncode, done.args, done.stdout, done.stderr[-3000:])
+        return done.stdout
+
+
+def client_environment() -> dict[str, str]:
+    """The environment for a process with MLflow: this one's, without what would send it elsewhere."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "COVERAGE_", "PYTHON"))}
+    return kept | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
+
+
+@contextmanager
+def mlflow_server(version: str, directory: Path) -> Iterator[MlflowServer]:
+    """A server of `version` ("3.17" or "2.22") for the length of a `with` block, with its files in `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    python = python_of(f"mlflow-{version}")
+    port = free_port()
+    arguments: list[str | Path] = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    arguments += ["--backend-store-uri", f"sqlite:///{directory / 'mlflow.db'}", "--artifacts-destination", str(directory / "artifacts")]
+    with running(arguments, log=directory / "server.log", env=client_environment(), cwd=directory) as process:
+        process.wait_for_http(f"http://127.0.0.1:{port}/health", seconds=120)
+        yield MlflowServer(uri=f"http://127.0.0.1:{port}", version=version, python=python, directory=directory, process=process)

@@ -1,0 +1,95 @@
+"""Real processes that end: each in a session of its own, with its output in a file, killed as a group."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+
+class ProcessError(RuntimeError):
+    """A process ended early, or did not answer in time; the message holds the end of its output."""
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A running process. `log` holds both of its outputs."""
+
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+    @classmethod
+    def start(cls, arguments: Sequence[str | Path], *, log: Path, env: Mapping[str, str], cwd: Path | None = None) -> Self:
+        with log.open("ab") as output:
+            return cls(
+                subprocess.Popen(
+                    arguments,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=dict(env),
+                    cwd=cwd,
+                    start_new_session=True,
+                ),
+                log,
+            )
+
+    def wait_for_http(self, url: str, *, seconds: float = 60, status: int = 200) -> None:
+        """Returns when a GET of `url` (http, loopback) answers with `status`; raises ProcessError when that does not come."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.popen.poll() is not None:
+                raise ProcessError(f"{self.popen.args!r} ended with {self.popen.returncode}:\n{self.tail()}")
+            if _status(url) == status:
+                return
+            time.sleep(0.02)
+        raise ProcessError(f"{url} did not answer {status} within {seconds} s:\n{self.tail()}")
+
+    def tail(self, lines: int = 30) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self, *, seconds: float = 15) -> int:
+        """Asks the process to end and kills what is left of its group after `seconds`; returns its exit code."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self.popen.wait(seconds)
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        return self.popen.wait()
+
+
+@contextmanager
+def running(arguments: Sequence[str | Path], *, log: Path, env: Mapping[str, str], cwd: Path | None = None) -> Iterator[Process]:
+    """A process for the length of a `with` block."""
+    process = Process.start(arguments, log=log, env=env, cwd=cwd)
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+def _status(url: str) -> int | None:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  a loopback address of ours
+            code: int = answer.status
+            return code
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None

@@ -1,0 +1,26 @@
+"""Real MLflow servers for whoever needs one: started once per run, when the first test asks."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from testbed.mlflow_server import VERSIONS, MlflowServer, mlflow_server
+
+
+@pytest.fixture(scope="session")
+def mlflow_3_17(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with mlflow_server("3.17", tmp_path_factory.mktemp("mlflow-3.17")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mlflow_2_22(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with mlflow_server("2.22", tmp_path_factory.mktemp("mlflow-2.22")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"mlflow-{version}")
+def any_mlflow(request: pytest.FixtureRequest) -> MlflowServer:
+    """Each supported server in turn."""
+    server: MlflowServer = request.getfixturevalue(f"mlflow_{request.param.replace('.', '_')}")
+    return server

@@ -1,0 +1,108 @@
+"""Runs the containers of a pod as local processes: what a kubelet does, as far as it goes without root, images and namespaces.
+
+Volumes are directories. A process sees no mounts, so every mount path in its command, arguments and environment is replaced by the
+directory that stands for it. Security contexts, resources and probes have no effect here.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from testbed.processes import Process, running
+
+Container = Mapping[str, Any]
+
+
+class PodError(RuntimeError):
+    """A pod that could not be run: a volume of a kind that has no stand-in here, or a container that failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalPod:
+    """A pod, the directory that holds its volumes, and the Secrets of its namespace (name to key to value)."""
+
+    pod: Mapping[str, Any]
+    directory: Path
+    secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        name: str = self.pod["metadata"]["name"]
+        return name
+
+    def create_volumes(self) -> None:
+        """Makes a directory for each volume and fills those that come from Secrets."""
+        for volume in self.pod["spec"].get("volumes") or []:
+            directory = self._volume(volume["name"])
+            directory.mkdir(parents=True, exist_ok=True)
+            if secret := volume.get("secret"):
+                self._write_secret(directory, secret)
+            elif "emptyDir" not in volume:
+                raise PodError(f"volume {volume['name']} is neither an emptyDir nor a Secret: {sorted(volume)}")
+
+    def run_init_containers(self, *, environ: Mapping[str, str]) -> dict[str, str]:
+        """Runs the init containers in order; returns what each printed. Raises PodError where one fails."""
+        return {container["name"]: self._run_to_end(container, environ) for container in self.pod["spec"].get("initContainers") or []}
+
+    @contextmanager
+    def running_container(self, name: str, command: Sequence[str], *, environ: Mapping[str, str]) -> Iterator[Process]:
+        """A regular container of the pod, with `command` in the place of its image's, for the length of a `with` block."""
+        with running(command, log=self.directory / f"{name}.log", env=self.environment(self.container(name), environ)) as process:
+            yield process
+
+    def container(self, name: str) -> Container:
+        containers = [*(self.pod["spec"].get("initContainers") or []), *self.pod["spec"]["containers"]]
+        return next(container for container in containers if container["name"] == name)
+
+    def environment(self, container: Container, environ: Mapping[str, str]) -> dict[str, str]:
+        """What the container's process gets: PATH and the like from `environ`, then the container's own variables, in directories of here."""
+        own = {entry["name"]: self._value(entry) for entry in container.get("env") or []}
+        return dict(environ) | {name: self.local(container, value) for name, value in own.items() if value is not None}
+
+    def local(self, container: Container, text: str) -> str:
+        """`text` with the mount paths of the container replaced by the directories that stand for them, the longest first."""
+        mounts = sorted(container.get("volumeMounts") or [], key=lambda mount: -len(mount["mountPath"]))
+        for mount in mounts:
+            directory = str(self.directory_of(mount))
+            text = re.sub(rf"(?<![\w/.-]){re.escape(mount['mountPath'])}(?=/|$)", lambda _, there=directory: there, text)
+        return text
+
+    def directory_of(self, mount: Mapping[str, Any]) -> Path:
+        """The local directory behind one volumeMount."""
+        return self._volume(mount["name"]) / mount.get("subPath", "")
+
+    def _run_to_end(self, container: Container, environ: Mapping[str, str]) -> str:
+        command = [self.local(container, part.replace("$$", "$")) for part in [*container["command"], *container.get("args", [])]]
+        done = subprocess.run(command, env=self.environment(container, environ), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise PodError(f"init container {container['name']} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done.stdout + done.stderr
+
+    def _value(self, entry: Mapping[str, Any]) -> str | None:
+        if "valueFrom" not in entry:
+            return str(entry.get("value", ""))
+        reference = entry["valueFrom"]["secretKeyRef"]
+        value = self.secrets.get(reference["name"], {}).get(reference["key"])
+        if value is None and not reference.get("optional"):
+            raise PodError(f"variable {entry['name']} refers to a missing key {reference['key']} of Secret {reference['name']}")
+        return value
+
+    def _write_secret(self, directory: Path, secret: Mapping[str, Any]) -> None:
+        content = self.secrets.get(secret["secretName"])
+        if content is None:
+            raise PodError(f"there is no Secret {secret['secretName']}")
+        for item in secret.get("items") or [{"key": key, "path": key} for key in content]:
+            if item["key"] not in content:
+                raise PodError(f"references non-existent secret key: {item['key']}")
+            file = directory / item["path"]
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as output:
+                output.write(content[item["key"]])
+
+    def _volume(self, name: str) -> Path:
+        return self.directory / "volumes" / name

@@ -1,0 +1,22 @@
+"""Log lines on the standard error: a constant message, then its values as `name=value`."""
+
+import json
+import re
+import sys
+from typing import Final
+
+PLAIN: Final = re.compile(r"[\w./:+@%-]+", re.ASCII)
+
+
+def log(message: str, /, **fields: object) -> None:
+    sys.stderr.write(f"{line(message, **fields)}\n")
+    sys.stderr.flush()
+
+
+def line(message: str, /, **fields: object) -> str:
+    """One line whatever the values hold: those that are not plain words are quoted and escaped."""
+    return " ".join([message, *(f"{name}={_value(str(value))}" for name, value in fields.items())])
+
+
+def _value(text: str) -> str:
+    return text if PLAIN.fullmatch(text) else json.dumps(text)

@@ -1,0 +1,83 @@
+"""manifest.json, beside a delivered model: what it is, where it came from, its files with sizes and digests."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from model_contract.digest import FileEntry, model_digest
+from model_contract.model_ref import ContractError, ModelRef
+from model_delivery.errors import DamagedError, InvalidInputError
+from model_delivery.plan import checked_path
+
+FORMAT: Final = 1
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """`models` are the registered versions known to be these files, all of one owner and run; `source` is the path of the artifacts in
+    MLflow's store; `created` is an ISO 8601 time in UTC.
+    """
+
+    models: tuple[ModelRef, ...]
+    source: str
+    created: str
+    files: tuple[FileEntry, ...]
+
+    @property
+    def digest(self) -> str:
+        return model_digest(self.files)
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(file.size for file in self.files)
+
+    def to_json(self) -> str:
+        document = {
+            "format": FORMAT,
+            "owner": self.models[0].owner,
+            "run_id": self.models[0].run_id,
+            "versions": [{"name": model.name, "version": model.version} for model in self.models],
+            "source": self.source,
+            "created": self.created,
+            "digest": self.digest,
+            "files": [{"path": file.path, "size": file.size, "sha256": file.sha256} for file in self.files],
+        }
+        return json.dumps(document, indent=1) + "\n"
+
+
+def parse_manifest(text: str | bytes) -> Manifest:
+    """Raises DamagedError where the text is not a manifest of ours that agrees with itself."""
+    try:
+        document = json.loads(text)
+        if document["format"] != FORMAT:
+            raise DamagedError(f"the manifest has format {document['format']!r}; this version reads format {FORMAT}")
+        manifest = Manifest(
+            models=_models(document),
+            source=str(document["source"]),
+            created=str(document["created"]),
+            files=tuple(_file(entry) for entry in document["files"]),
+        )
+        stated = document["digest"]
+    except (ValueError, LookupError, TypeError, RecursionError, ContractError, InvalidInputError) as error:
+        raise DamagedError("the manifest cannot be read") from error
+    if stated != manifest.digest:
+        raise DamagedError("the manifest's digest is not the digest of the files it names")
+    return manifest
+
+
+def _models(document: Mapping[str, Any]) -> tuple[ModelRef, ...]:
+    first, *others = document["versions"]
+    return tuple(
+        ModelRef(name=version["name"], version=version["version"], owner=document["owner"], run_id=document["run_id"])
+        for version in (first, *others)
+    )
+
+
+def _file(entry: Mapping[str, Any]) -> FileEntry:
+    path, size, sha256 = checked_path(entry["path"]), entry["size"], entry["sha256"]
+    if type(size) is not int or size < 0 or not SHA256.fullmatch(sha256):
+        raise ValueError
+    return FileEntry(path=path, size=size, sha256=sha256)

@@ -1,0 +1,155 @@
+"""`model-api-delivery`: brings a model to a store, or says whether it is there."""
+
+import argparse
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from pathlib import Path
+from typing import Final, TypeVar
+
+from model_contract.exit_codes import ExitCode
+from model_contract.model_ref import ContractError, IncompleteVariablesError, validate
+from model_contract.names import MODEL_NAME, MODEL_OWNER, MODEL_VARIABLES, MODEL_VERSION, RUN_ID
+from model_delivery.errors import DeliveryError
+from model_delivery.fetch import Order, fetch
+from model_delivery.log import line, log
+from model_delivery.patience import Limits
+from model_delivery.quantity import bytes_of
+from model_delivery.settings import Upstream, model_ref, model_variables
+from model_delivery.verify import Expectation, verify
+
+TERMINATION_LOG: Final = "/dev/termination-log"
+ENDED_BY_SIGTERM: Final = 128 + signal.SIGTERM
+Number = TypeVar("Number", int, float)
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    # As the first process of a container this one gets no default action for SIGTERM: a deleted pod would wait for its grace period.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(ENDED_BY_SIGTERM))
+    os.umask(0o022)  # the model is read by another user than this one
+    try:
+        print(_run(options, os.environ if environ is None else environ))
+    except (DeliveryError, ContractError) as error:
+        return _end(options.termination_log, error.exit_code if isinstance(error, DeliveryError) else ExitCode.INVALID_INPUT, str(error))
+    except Exception as error:  # noqa: BLE001  the edge: a fault of ours ends with its name, not with a page of code
+        return _end(options.termination_log, ExitCode.UNEXPECTED, f"unexpected {type(error).__name__}: {error}")
+    return ExitCode.DONE
+
+
+def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
+    given = {variable: getattr(options, variable) for variable in MODEL_VARIABLES}
+    return _fetch(options, given, environ) if options.command == "fetch" else _verify(options, given, environ)
+
+
+def _fetch(options: argparse.Namespace, given: Mapping[str, str | None], environ: Mapping[str, str]) -> str:
+    began = time.monotonic()
+    model = model_ref(given, environ)
+    if model is None:
+        return f"nothing to fetch: none of {', '.join(MODEL_VARIABLES)} is set"
+    limits = Limits(
+        deadline=options.deadline,
+        stall=options.stall,
+        tries=options.tries,
+        first_wait=options.first_wait,
+        longest_wait=options.longest_wait,
+    )
+    max_bytes = None if options.max_bytes is None else bytes_of(options.max_bytes)
+    order = Order(model=model, store=options.store, max_bytes=max_bytes, parallel=options.parallel, limits=limits)
+    outcome = fetch(order, Upstream.from_environment(environ))
+    return line(
+        "fetched" if outcome.fetched else "there already",
+        model=model.name,
+        version=model.version,
+        run=model.run_id,
+        files=len(outcome.manifest.files),
+        bytes=outcome.manifest.total_bytes,
+        seconds=f"{time.monotonic() - began:.2f}",
+        digest=outcome.manifest.digest,
+    )
+
+
+def _verify(options: argparse.Namespace, given: Mapping[str, str | None], environ: Mapping[str, str]) -> str:
+    variables = {name: value for name, value in model_variables(given, environ).items() if value}
+    if missing := tuple(name for name in (MODEL_OWNER, RUN_ID) if name not in variables):
+        raise IncompleteVariablesError(missing)
+    valid = {name: validate(name, value) for name, value in variables.items()}
+    expected = Expectation(
+        store=options.store,
+        owner=valid[MODEL_OWNER],
+        run_id=valid[RUN_ID],
+        name=valid.get(MODEL_NAME),
+        version=valid.get(MODEL_VERSION),
+        digests=options.digests,
+    )
+    manifest = verify(expected)
+    if manifest is None:
+        return line("there, but without a manifest: sizes and digests could not be checked", run=expected.run_id)
+    return line(
+        "complete",
+        run=expected.run_id,
+        files=len(manifest.files),
+        bytes=manifest.total_bytes,
+        checked="digests" if options.digests else "sizes",
+        digest=manifest.digest,
+    )
+
+
+def _end(termination_log: Path, code: ExitCode, reason: str) -> ExitCode:
+    """Says why, where a person looks: in the log, and in the message that `kubectl describe pod` shows."""
+    text = " ".join(reason.split())
+    log(f"error: {text}", exit=int(code))
+    try:
+        descriptor = os.open(termination_log, os.O_WRONLY | os.O_TRUNC)  # the kubelet has made it; elsewhere there is none
+    except OSError:
+        return code
+    with os.fdopen(descriptor, "w") as message:
+        message.write(f"{text}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="model-api-delivery", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | verify")
+    fetching = _command(commands, "fetch", "bring the model to the store, unless it is there")
+    fetching.add_argument("--max-bytes", metavar="SIZE", help="refuse a larger model before the first byte: 20Gi, 500M, 1048576")
+    fetching.add_argument("--parallel", type=_positive(int), default=8, metavar="N", help="files at a time (default: %(default)s)")
+    defaults = Limits()
+    for name, default, text in (
+        ("deadline", defaults.deadline, "for everything"),
+        ("stall", defaults.stall, "that a server may send nothing"),
+        ("first-wait", defaults.first_wait, "before the second try, at least"),
+        ("longest-wait", defaults.longest_wait, "between tries, at most"),
+    ):
+        fetching.add_argument(
+            f"--{name}", type=_positive(float), default=default, metavar="S", help=f"seconds {text} (default: %(default)g)"
+        )
+    fetching.add_argument("--tries", type=_positive(int), default=defaults.tries, metavar="N", help="of one request (default: %(default)s)")
+    verifying = _command(commands, "verify", "say whether the model is in the store, and whole; writes nothing")
+    verifying.add_argument("--digests", action="store_true", help="read every file, and compare digests too")
+    return parser
+
+
+def _command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    command.add_argument(
+        "--store", type=Path, required=True, metavar="DIRECTORY", help="where models lie as <owner>/<run id>/artifacts/model"
+    )
+    for option, variable in (("run-id", RUN_ID), ("owner", MODEL_OWNER), ("model", MODEL_NAME), ("version", MODEL_VERSION)):
+        command.add_argument(f"--{option}", dest=variable, metavar="VALUE", help=f"default: {variable}")
+    command.add_argument(
+        "--termination-log", type=Path, default=TERMINATION_LOG, metavar="FILE", help="gets the reason (default: %(default)s)"
+    )
+    return command
+
+
+def _positive(kind: type[Number]) -> Callable[[str], Number]:
+    def positive(text: str) -> Number:
+        value = kind(text)
+        if not 0 < value < inf:
+            raise ValueError
+        return value
+
+    return positive

@@ -1,0 +1,96 @@
+"""The few calls of MLflow's REST API that a delivery needs; the same on 2.22 and 3.17."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from model_contract.names import TAG_DIGEST
+from model_delivery.client import Answer, Client
+from model_delivery.errors import InvalidInputError, NotFoundError
+from model_delivery.plan import Listing, parse_listing
+
+API = "/api/2.0/mlflow"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A registered model version. `run_id` is empty where it came from no run; `digest` is what its tag says, where it has one."""
+
+    status: str
+    run_id: str
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    experiment_id: str
+    artifact_uri: str
+
+
+class MlflowApi:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def version(self, name: str, version: str) -> Version:
+        what = f"version {version} of model {name!r}"
+        found = _part(what, self._get(what, "model-versions/get", name=name, version=version), "model_version")
+        tags = found.get("tags") or []
+        digests = [tag.get("value") for tag in tags if isinstance(tag, dict) and tag.get("key") == TAG_DIGEST]
+        return Version(status=_text(what, found, "status"), run_id=found.get("run_id") or "", digest=digests[0] if digests else None)
+
+    def download_uri(self, name: str, version: str) -> str:
+        what = f"artifacts of version {version} of model {name!r}"
+        return _text(what, self._get(what, "model-versions/get-download-uri", name=name, version=version), "artifact_uri")
+
+    def logged_model_uri(self, model_id: str) -> str:
+        what = f"logged model {model_id!r}"
+        model = _part(what, self._get(what, f"logged-models/{quote(model_id, safe='')}"), "model")
+        return _text(what, _part(what, model, "info"), "artifact_uri")
+
+    def run(self, run_id: str) -> Run:
+        what = f"run {run_id!r}"
+        info = _part(what, _part(what, self._get(what, "runs/get", run_id=run_id), "run"), "info")
+        return Run(experiment_id=_text(what, info, "experiment_id"), artifact_uri=_text(what, info, "artifact_uri"))
+
+    def logged_model_of_run(self, run_id: str, experiment_id: str, name: str) -> str | None:
+        """The artifacts of the model that a run logged under `name`; None where there is none, or the server knows no such models."""
+        what = f"model {name!r} logged by run {run_id!r}"
+        query = {"experiment_ids": [experiment_id], "filter": f"name='{name}' AND source_run_id='{run_id}'"}
+        try:
+            found = self._client.post_json(what, f"{API}/logged-models/search", query).get("models")
+        except NotFoundError:
+            return None
+        return _text(what, _part(what, found[0], "info"), "artifact_uri") if found else None
+
+    def list(self, path: str) -> Listing:
+        return parse_listing(self._client.get_json(f"listing of {path!r}", f"{ARTIFACTS}?{urlencode({'path': path})}"))
+
+    @contextmanager
+    def file(self, path: str, headers: Mapping[str, str]) -> Iterator[Answer]:
+        """One try to get one file."""
+        with self._client.get(f"artifact {path!r}", f"{ARTIFACTS}/{quote(path)}", headers) as answer:
+            yield answer
+
+    def abort(self) -> None:
+        """Ends every transfer at once."""
+        self._client.abort()
+
+    def _get(self, what: str, endpoint: str, **query: str) -> dict[str, Any]:
+        return self._client.get_json(what, f"{API}/{endpoint}" + (f"?{urlencode(query)}" if query else ""))
+
+
+def _part(what: str, answer: Mapping[str, Any], key: str) -> dict[str, Any]:
+    part = answer.get(key)
+    if not isinstance(part, dict):
+        raise InvalidInputError(f"{what}: MLflow's answer has no {key}")
+    return part
+
+
+def _text(what: str, answer: Mapping[str, Any], key: str) -> str:
+    text = answer.get(key)
+    if not isinstance(text, str) or not text:
+        raise InvalidInputError(f"{what}: MLflow's answer has no {key}")
+    return text

@@ -1,0 +1,103 @@
+"""From a model version to the path of its artifacts: MLflow is asked, and what it answers is followed until it is a path."""
+
+import re
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from model_contract.model_ref import shown
+from model_delivery.errors import InvalidInputError, NotFoundError
+from model_delivery.mlflow_api import Run
+from model_delivery.plan import DEEPEST, MOST_FILES, ListedFile, Listing, checked_path
+
+MOST_HOPS: Final = 4  # a copy of a copy of a logged model is three
+ARTIFACTS_ROUTE: Final = "api/2.0/mlflow-artifacts/artifacts/"
+LOGGED_MODEL: Final = re.compile(r"models:/+(m-[A-Za-z0-9]{1,64})")
+MODEL_VERSION: Final = re.compile(r"models:/+([^/:]{1,256})/([0-9]{1,9})")
+RUN_ARTIFACT: Final = re.compile(r"runs:/+([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:/(.+))?")
+LOGGED_MODEL_NAME: Final = re.compile(r"""[^/:.%"']+""")
+
+
+class Registry(Protocol):
+    """What is asked of MLflow on the way."""
+
+    def download_uri(self, name: str, version: str) -> str: ...
+    def logged_model_uri(self, model_id: str) -> str: ...
+    def run(self, run_id: str) -> Run: ...
+    def logged_model_of_run(self, run_id: str, experiment_id: str, name: str) -> str | None: ...
+    def list(self, path: str) -> Listing: ...
+
+
+def artifact_path(registry: Registry, name: str, version: str) -> str:
+    """The path of a version's artifacts below the root of MLflow's artifact store.
+
+    Raises InvalidInputError where the artifacts do not lie behind MLflow, or where its answers lead in a circle.
+    """
+    uri = registry.download_uri(name, version)
+    for _ in range(MOST_HOPS):
+        if (path := proxied_path(uri)) is not None:
+            return path
+        uri = _next(registry, uri)
+    raise InvalidInputError(
+        f"the source of version {version} of model {name!r} leads from one model to another, more than {MOST_HOPS} times"
+    )
+
+
+def proxied_path(uri: str) -> str | None:
+    """The path in `mlflow-artifacts:/path`, `mlflow-artifacts://host/path` or the http form of either; None for other URIs.
+
+    The host is left out: another name of the same server, or a server that must not get the token.
+    """
+    scheme, _, rest = uri.partition(":")
+    if scheme not in {"mlflow-artifacts", "http", "https"}:
+        return None
+    path = rest[2:].partition("/")[2] if rest.startswith("//") else rest
+    before, route, behind = path.partition(ARTIFACTS_ROUTE)
+    if scheme != "mlflow-artifacts" and not route:
+        raise InvalidInputError(f"the artifacts lie at {shown(_without_query(uri))}, which is not MLflow's artifact store")
+    return checked_path((behind if route else before).strip("/"))
+
+
+def files_below(registry: Registry, path: str) -> Iterator[ListedFile]:
+    """Every file below a directory. Raises InvalidInputError where there are too many, or they lie too deep."""
+    waiting = [("", 0)]
+    count = 0
+    while waiting:
+        prefix, depth = waiting.pop()
+        listing = registry.list(f"{path}/{prefix}".rstrip("/"))
+        count += len(listing.files) + len(listing.directories)
+        if count > MOST_FILES or depth > DEEPEST:
+            raise InvalidInputError(f"{path} holds more than {MOST_FILES} files, or more than {DEEPEST} directories in each other")
+        yield from (ListedFile(path=f"{prefix}{file.path}", size=file.size) for file in listing.files)
+        waiting += [(f"{prefix}{name}/", depth + 1) for name in listing.directories]
+
+
+def _next(registry: Registry, uri: str) -> str:
+    if found := LOGGED_MODEL.fullmatch(uri):
+        return registry.logged_model_uri(found[1])
+    if found := MODEL_VERSION.fullmatch(uri):
+        return registry.download_uri(found[1], found[2])
+    if found := RUN_ARTIFACT.fullmatch(uri):
+        return _artifact_of_run(registry, found[1], (found[2] or "").strip("/"))
+    scheme = uri.partition(":")[0]
+    raise InvalidInputError(
+        f"the artifacts lie at a {shown(scheme)} address, which is not supported yet; "
+        "start MLflow with --serve-artifacts, so that they come through it"
+    )
+
+
+def _artifact_of_run(registry: Registry, run_id: str, path: str) -> str:
+    """MLflow 2 keeps a model among the artifacts of its run; MLflow 3 keeps it apart, under the name it was logged with."""
+    run = registry.run(run_id)
+    own = f"{run.artifact_uri.rstrip('/')}/{path}".rstrip("/")
+    proxied = proxied_path(own)
+    if proxied is not None and (listing := registry.list(proxied)) and (listing.files or listing.directories):
+        return own
+    name, _, below = path.partition("/")
+    logged = registry.logged_model_of_run(run_id, run.experiment_id, name) if LOGGED_MODEL_NAME.fullmatch(name) else None
+    if logged is None:
+        raise NotFoundError(f"run {run_id} has no artifacts and no logged model at {shown(path)}")
+    return f"{logged.rstrip('/')}/{below}".rstrip("/")
+
+
+def _without_query(uri: str) -> str:
+    return re.sub(r"//[^/]*@", "//", uri.partition("?")[0])

@@ -1,0 +1,185 @@
+"""The store on disk: who may write a model, where it is written, and the one rename that puts it in place."""
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from model_contract.layout import MANIFEST, MODEL_DIRECTORY, PARTIAL_PREFIX, run_directory
+from model_delivery.errors import DeliveryError, InvalidInputError, NoSpaceError
+from model_delivery.log import log
+from model_delivery.manifest import Manifest
+from model_delivery.patience import Patience
+
+# No run lasts a day: its deadline is 15 minutes. What is older belongs to nobody.
+LEFTOVER_SECONDS: Final = 24 * 3600
+NO_LOCKS: Final = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
+NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOT_USABLE: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
+TAKEN: Final = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
+NO_DIRECTORY_SYNC: Final = {errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.EACCES}
+MOVES: Final = 5  # two runs without locks can get in each other's way, but not again and again
+LOCK_POLL: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """Where one run writes one model: `<store>/.partial-<id>`, of the shape of what it becomes, and its progress beside it."""
+
+    directory: Path
+
+    @property
+    def model(self) -> Path:
+        return self.directory / MODEL_DIRECTORY
+
+    @property
+    def progress(self) -> Path:
+        return self.directory.with_name(f"{self.directory.name}.progress")
+
+    def clear(self) -> None:
+        remove(self.directory)
+        self.progress.unlink(missing_ok=True)
+
+    def keep_only(self, files: frozenset[str]) -> None:
+        """Removes what an earlier run left and this one does not want; the rest counts as touched now."""
+        for path in self.model.rglob("*"):
+            if (path.is_symlink() or not path.is_dir()) and str(path.relative_to(self.model)) not in files:
+                path.unlink()
+        os.utime(self.directory)
+
+
+@contextmanager
+def workplace(store: Path, owner: str, run_id: str, patience: Patience) -> Iterator[Workplace]:
+    """A place to write a model that no other run writes to.
+
+    Where the store has locks, runs of one model share a place and take turns, so that a later one goes on where a killed one ended, or
+    finds the model there. Where it has none, each has a place of its own, and the last to end wins.
+    """
+    name = PARTIAL_PREFIX + hashlib.sha256(run_directory(owner, run_id).encode()).hexdigest()[:16]
+    with _locked(store / f"{name}.lock", patience) as alone:
+        _remove_leftovers(store, keep=name)
+        yield Workplace(directory=store / (name if alone else f"{name}-{secrets.token_hex(4)}"))
+
+
+def publish(place: Workplace, destination: Path, manifest: Manifest) -> None:
+    """Puts a whole model in place: everything is on the disk before the rename that shows it."""
+    write_manifest(place.directory, manifest)
+    for directory, _, _ in os.walk(place.directory):
+        _sync_directory(Path(directory))
+    destination.parent.mkdir(exist_ok=True)
+    _move(place.directory, destination)
+    place.progress.unlink(missing_ok=True)
+    _sync_directory(destination.parent)
+    _sync_directory(destination.parent.parent)
+
+
+def write_manifest(run: Path, manifest: Manifest) -> None:
+    """Writes or replaces the manifest of a run's directory, in one step for who reads it."""
+    new = run / f"{MANIFEST}.new"
+    with new.open("w", encoding="utf-8") as output:
+        output.write(manifest.to_json())
+        output.flush()
+        os.fsync(output.fileno())
+    new.rename(run / MANIFEST)
+
+
+def remove(path: Path) -> None:
+    """Whatever lies there, or nothing."""
+    with suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def store_error(error: OSError) -> DeliveryError:
+    """What an error of the file system means for the run."""
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in NO_SPACE:
+        return NoSpaceError(f"the store has no space left for the model: {error.strerror}{where}; raise the volume's size")
+    if error.errno in NOT_USABLE:
+        return InvalidInputError(f"the store cannot be used: {error.strerror}{where}; is the volume mounted, and writable for this user?")
+    return DeliveryError(f"the store failed: {error.strerror or error}{where}")
+
+
+def _move(source: Path, destination: Path) -> None:
+    """Renames a directory. One that is in the way goes aside first: for a moment there is no model, but never a part of one."""
+    for _ in range(MOVES):
+        try:
+            source.rename(destination)
+        except OSError as error:
+            if error.errno not in TAKEN:
+                raise
+        else:
+            return
+        aside = source.with_name(f"{source.name}-{secrets.token_hex(4)}")
+        with suppress(FileNotFoundError):
+            destination.rename(aside)
+        remove(aside)
+    raise DeliveryError(f"{destination} was put in place by another run again and again")
+
+
+@contextmanager
+def _locked(path: Path, patience: Patience) -> Iterator[bool]:
+    """True while this run has the lock, False where the store has none. The file goes with the lock."""
+    waited = False
+    while True:
+        state = None
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            state = _try_lock(descriptor, path)
+            if state is not None:
+                yield state
+                return
+        finally:
+            if state is not None:
+                path.unlink(missing_ok=True)
+            os.close(descriptor)
+        if not waited:
+            log("waiting for another run that fetches the same model")
+            waited = True
+        patience.pause(LOCK_POLL)
+
+
+def _try_lock(descriptor: int, path: Path) -> bool | None:
+    """None where another run has it. A lock on a file that its last holder has removed is none."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return False
+        raise
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return True
+    return None
+
+
+def _remove_leftovers(store: Path, *, keep: str) -> None:
+    oldest = time.time() - LEFTOVER_SECONDS
+    in_use = {keep, f"{keep}.lock", f"{keep}.progress"}
+    for path in store.glob(f"{PARTIAL_PREFIX}*"):
+        with suppress(FileNotFoundError):
+            if path.name not in in_use and path.lstat().st_mtime < oldest:
+                remove(path)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_DIRECTORY_SYNC:  # some network file systems have none
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,28 +1,37 @@
-"""What the webhook decides about a pod: the outcome, why, and what is to change."""
+"""What the webhook decides about a pod: why, and what is to change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-from webhook.reasons import Reason
+from webhook.reasons import Outcome, Reason
 
+__all__ = ["Decision", "Operation", "Outcome"]
 
-class Outcome(StrEnum):
-    """The four ways a review ends; the value is the metric's label."""
-
-    INJECTED = "injected"  # the pod gets its model
-    UNCHANGED = "unchanged"  # none of our business, or complete already
-    SKIPPED = "skipped"  # it looks as if a model was wanted; the pod starts without one and is told why
-    DENIED = "denied"  # what the pod asks for cannot be right
+Operation = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The answer to one review, before it is written as an AdmissionReview. `operations` is a JSON Patch that only adds."""
 
-    outcome: Outcome
-    reason: Reason | None = None
+    reason: Reason
     message: str = ""
-    operations: tuple[Mapping[str, Any], ...] = ()
+    operations: tuple[Operation, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.reason.outcome
+
+    @property
+    def allowed(self) -> bool:
+        return self.outcome is not Outcome.DENIED
+
+
+class RefusalError(Exception):
+    """A rule ends the review before the patch. The message is for whoever created the pod."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)

@@ -1,0 +1,84 @@
+"""The envelope: an AdmissionReview that came in, checked (B2 to B4), and the one that goes back."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from webhook.decision import Decision
+
+API_VERSION: Final = "admission.k8s.io/v1"
+KIND: Final = "AdmissionReview"
+DEEPEST: Final = 64  # levels of JSON; a pod has about 12, and every level costs the reader a stack frame
+LONGEST_WARNING: Final = 120  # characters; the API server cuts at 256 and drops what is above 4096 in sum
+LONGEST_MESSAGE: Final = 1024
+
+
+class InvalidReview(ValueError):  # noqa: N818  a verdict about a document, not a fault of ours
+    """What was sent is no AdmissionReview that can be answered. The message holds nothing of the body."""
+
+    status: Final = 400
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The review as JSON; raises InvalidReview where it is none, or none of the version that is spoken here."""
+    try:
+        review = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise InvalidReview("the body is not JSON") from None
+    if not isinstance(review, dict):
+        raise InvalidReview("the body is not a JSON object")
+    if deeper_than(DEEPEST, review):
+        raise InvalidReview(f"the body is nested deeper than {DEEPEST} levels")
+    request_of(review)
+    return review
+
+
+def request_of(review: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The request inside; raises InvalidReview where the envelope is not as it must be."""
+    if review.get("kind") != KIND:
+        raise InvalidReview(f"kind is not {KIND}")
+    if review.get("apiVersion") != API_VERSION:
+        raise InvalidReview(f"apiVersion is not {API_VERSION}")
+    request = review.get("request")
+    if not isinstance(request, dict):
+        raise InvalidReview("request is not an object")
+    if not isinstance(request.get("uid"), str) or not request["uid"]:
+        raise InvalidReview("request.uid is not a string")
+    return request
+
+
+def answer(review: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
+    """The AdmissionReview that says what was decided. A patch is there only when something is to change."""
+    response: dict[str, Any] = {"uid": request_of(review)["uid"], "allowed": decision.allowed}
+    if not decision.allowed:
+        response["status"] = {
+            "code": decision.reason.status,
+            "reason": decision.reason.value,
+            "message": cut(decision.message, LONGEST_MESSAGE),
+        }
+    if decision.operations:
+        response |= {"patchType": "JSONPatch", "patch": base64.b64encode(orjson.dumps(decision.operations)).decode()}
+    if decision.warnings:
+        response["warnings"] = [cut(warning, LONGEST_WARNING) for warning in decision.warnings]
+    response["auditAnnotations"] = {"reason": decision.reason.value}
+    return {"apiVersion": API_VERSION, "kind": KIND, "response": response}
+
+
+def deeper_than(limit: int, value: object) -> bool:
+    """Whether objects and lists lie in each other more than `limit` deep; `value` itself is the first level."""
+    level = [value]
+    for _ in range(limit):
+        level = [inner for outer in level for inner in children(outer) if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def children(value: object) -> Any:
+    return value.values() if isinstance(value, dict) else value
+
+
+def cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 3] + "..."

@@ -1,0 +1,100 @@
+"""Readers of single settings: text to value, ValueError with the verdict where it does not do."""
+
+import re
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+from webhook.quantity import Quantity
+
+DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+DNS_SUBDOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+CONFIG_KEY: Final = re.compile(r"(?!\.\.)[A-Za-z0-9._-]{1,253}")
+IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}")
+LARGEST_UID: Final = 2**31 - 1
+
+
+def optional(read: Callable[[str], object]) -> Callable[[str], object]:
+    """Empty means not set, which is None."""
+    return lambda text: read(text) if text else None
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"it must be one of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+def matching(pattern: re.Pattern[str], expected: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(f"it must be {expected}")
+        return text
+
+    return read
+
+
+label = matching(DNS_LABEL, 'the name of a namespace, such as "domino-platform"')
+name = matching(DNS_SUBDOMAIN, 'the name of a Kubernetes object, such as "mlflow-ca"')
+config_key = matching(CONFIG_KEY, 'a key of a ConfigMap, such as "ca.crt"')
+image = matching(IMAGE, 'an image, such as "registry.example/model-api-delivery@sha256:..."')
+
+
+def boolean(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError('it must be "true" or "false"')
+    return text == "true"
+
+
+def user_id(text: str) -> int:
+    """A uid that is not root's: the init container runs as no other."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:11]) <= LARGEST_UID):
+        raise ValueError(f"it must be a user id from 1 to {LARGEST_UID}")
+    return int(text)
+
+
+def quantity(text: str) -> Quantity:
+    amount = Quantity.parse(text)
+    if not amount.amount:
+        raise ValueError("it must be more than 0")
+    return amount
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(name(part.strip()) for part in text.split(",")) if text else ()
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"it must be a regular expression: {error}") from None
+
+
+def url(text: str) -> str:
+    """An http or https address without user and password, which would be readable in every pod."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not text.isprintable() or " " in text:
+        raise ValueError('it must be an http or https address, such as "http://mlflow.mlflow-efs.svc:5000"')
+    if "@" in parts.netloc:
+        raise ValueError("it must hold no user or password: every pod would show them")
+    if parts.query or parts.fragment:
+        raise ValueError("it must end with its path")
+    return text
+
+
+def no_proxy(text: str) -> str:
+    if not text.isascii() or not text.isprintable():
+        raise ValueError('it must be a list of hosts, such as "localhost,.svc,10.0.0.0/8"')
+    return text
+
+
+def relative_path(text: str) -> str:
+    """A path below a volume's root, without empty or dotted parts; empty for the root itself."""
+    dotted = text and any(part in {"", ".", ".."} for part in text.split("/"))
+    if dotted or not text.isprintable():
+        raise ValueError('it must be a path below the root of the volume, such as "mlflow/models"')
+    return text

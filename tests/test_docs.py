@@ -1,0 +1,57 @@
+"""The docs are held to the code: links lead somewhere, commands and names exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from model_contract import names
+from model_contract.exit_codes import ExitCode
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def page_ids(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_page_links_lead_somewhere(page: Path) -> None:
+    local = [link for link in LINK.findall(page.read_text()) if "://" not in link]
+
+    broken = [link for link in local if not (page.parent / link).exists()]
+
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_page_names_only_make_targets_that_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    named = set(re.findall(r"^\s*make ([a-z-]+)|`make ([a-z-]+)", page.read_text(), re.MULTILINE))
+
+    assert {first or second for first, second in named} <= targets
+
+
+def test_every_variable_of_the_contract_is_documented() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    variables = [*names.MODEL_VARIABLES, names.ARTIFACTS_PATH, names.TRACKING_URI, names.TOKEN_FILE, names.SOURCE_PREFIX]
+
+    assert [name for name in variables if name not in text] == []
+
+
+def test_every_annotation_and_label_of_ours_is_documented() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    keys = [names.ENABLED_LABEL, names.INJECT, names.CONTAINERS_ANNOTATION, names.CPU_LIMIT_ANNOTATION, names.MEMORY_LIMIT_ANNOTATION]
+
+    assert [key for key in [*keys, names.STATUS_ANNOTATION] if key not in text] == []
+
+
+def test_every_exit_code_is_documented() -> None:
+    page = (ROOT / "docs" / "reference" / "exit-codes.md").read_text()
+
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+
+    assert documented == set(ExitCode)

@@ -60,7 +60,7 @@ class LocalPod:
         return next(container for container in containers if container["name"] == name)
 
     def environment(self, container: Container, environ: Mapping[str, str]) -> dict[str, str]:
-        """What the container's process gets: PATH and the like from `environ`, then the container's own variables, in directories of here."""
+        """What the container's process gets: `environ` (PATH and the like), then the container's own variables, with local paths."""
         own = {entry["name"]: self._value(entry) for entry in container.get("env") or []}
         return dict(environ) | {name: self.local(container, value) for name, value in own.items() if value is not None}
 

@@ -1,18 +1,16 @@
 """Kubernetes quantities: `250m`, `512Mi`, `1e9`."""
 
+import math
 import re
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
 BINARY: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
-DECIMAL: Final = {"n": "1e-9", "u": "1e-6", "m": "1e-3", "": "1", "k": "1e3", "M": "1e6", "G": "1e9", "T": "1e12", "P": "1e15", "E": "1e18"}
-SUFFIXES: Final = {suffix: Decimal(factor) for suffix, factor in DECIMAL.items()} | {
-    suffix: Decimal(factor) for suffix, factor in BINARY.items()
-}
-# The digits are bounded: a quantity of a pod is a few characters, and a number of a million digits takes seconds.
-PATTERN: Final = re.compile(r"\+?([0-9]{1,19}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?[0-9]{1,2}))?", re.ASCII)
+POWERS_OF_TEN: Final = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+# The digits are bounded: a quantity is a few characters, and a number of a million digits takes seconds.
+PATTERN: Final = re.compile(r"\+?([0-9]{1,19}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?[0-9]{1,2}))?", re.ASCII)
 
 
 class QuantityError(ValueError):
@@ -24,7 +22,7 @@ class Quantity:
     """An amount, and how it was written. Two are compared by `amount`."""
 
     text: str
-    amount: Decimal
+    amount: Fraction
 
     @classmethod
     @lru_cache(maxsize=1024)
@@ -32,18 +30,19 @@ class Quantity:
         """Raises QuantityError where `text` is no quantity, or a negative one."""
         if not (match := PATTERN.fullmatch(text)):
             raise QuantityError('it must be a quantity, such as "500m", "512Mi" or "2Gi"')
-        number, suffix, exponent = match.groups()
-        return cls(text=text, amount=Decimal(number) * SUFFIXES[suffix or ""] * Decimal(f"1e{exponent or 0}"))
+        number, binary, decimal, exponent = match.groups()
+        factor = Fraction(BINARY[binary]) if binary else Fraction(10) ** (POWERS_OF_TEN[decimal] if decimal else int(exponent or 0))
+        return cls(text=text, amount=Fraction(number) * factor)
 
     @classmethod
-    def of(cls, amount: Decimal) -> "Quantity":
-        """The shortest exact way to write an amount; thousandths where it is not whole."""
-        if amount != amount.to_integral_value():
-            return cls(text=f"{(amount * 1000).to_integral_value(ROUND_CEILING)}m", amount=amount)
-        suffix = next((unit for unit, factor in reversed(BINARY.items()) if amount and amount % factor == 0), "")
-        return cls(text=f"{amount / SUFFIXES[suffix]:.0f}{suffix}", amount=amount)
+    def of(cls, amount: Fraction) -> "Quantity":
+        """An amount, written shortly: with a binary unit where one divides it, in thousandths where it is not whole."""
+        if amount.denominator != 1:
+            return cls(text=f"{math.ceil(amount * 1000)}m", amount=amount)
+        unit = next((unit for unit, factor in reversed(BINARY.items()) if amount and not amount % factor), "")
+        return cls(text=f"{amount / BINARY.get(unit, 1)}{unit}", amount=amount)
 
 
 def smallest(*quantities: Quantity | None) -> Quantity:
-    """The least of those that are there; the first of equal ones, so that it is written as its author wrote it."""
+    """The least of those that are there; of equal ones the first, as its author wrote it."""
     return min((quantity for quantity in quantities if quantity), key=lambda quantity: quantity.amount)

@@ -1,0 +1,118 @@
+"""The decision about one pod: a pure function of the review and the settings. No clock, no network, no cluster."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from model_contract.model_ref import shown
+from model_contract.names import INIT_CONTAINER, MODEL_OWNER, PROJECT_ID_LABEL, RUN_ID
+from webhook import review as envelope
+from webhook.annotations import read_wishes
+from webhook.decision import Decision, RefusalError
+from webhook.mutation.injection import Injection
+from webhook.mutation.patch import annotate, operations
+from webhook.mutation.placement import Placement, place
+from webhook.pod import MalformedPodError, Pod, text
+from webhook.reasons import Outcome, Reason
+from webhook.selection import evaluate, refusal
+from webhook.settings import Settings
+from webhook.targets import Targets, choose
+
+Json = Mapping[str, Any]
+
+POD: Final = {"group": "", "version": "v1", "kind": "Pod"}
+
+
+def admit(review: Json, settings: Settings) -> dict[str, Any]:
+    """The AdmissionReview that answers `review`; raises InvalidReview where that is none."""
+    return envelope.answer(review, decide(review, settings))
+
+
+def decide(review: Json, settings: Settings) -> Decision:
+    """What is to happen to the pod in `review`; raises InvalidReview where that is none (B2, B4)."""
+    request = envelope.request_of(review)
+    if not is_creation_of_a_pod(request):
+        return Decision(reason=Reason.NOT_POD_CREATE)
+    try:
+        return decide_pod(request["object"], namespace_of(request), settings)
+    except MalformedPodError as error:
+        return Decision(reason=Reason.MALFORMED_POD, message=str(error))
+
+
+def is_creation_of_a_pod(request: Json) -> bool:
+    """B5. Whatever else comes here was sent by a registration that is not ours."""
+    return (
+        request.get("kind") == POD
+        and not request.get("subResource")
+        and request.get("operation") == "CREATE"
+        and isinstance(request.get("object"), dict)
+    )
+
+
+def namespace_of(request: Json) -> str:
+    namespace = request.get("namespace")
+    return namespace if isinstance(namespace, str) else ""
+
+
+def decide_pod(raw: Json, namespace: str, settings: Settings) -> Decision:
+    """Raises MalformedPodError where `raw` has not the shape of a pod (B21)."""
+    pod = Pod.read(raw)
+    if reason := refusal(evaluate(raw, namespace, None, settings)):
+        return Decision(reason=reason)
+    try:
+        return inject(pod, settings)
+    except RefusalError as error:
+        return refused(pod, error)
+
+
+def refused(pod: Pod, error: RefusalError) -> Decision:
+    """A denial says why to whoever creates the pod; a skip also says it on the pod."""
+    reason, message = error.reason, str(error)
+    if reason.outcome is Outcome.SKIPPED:
+        return Decision(reason=reason, message=message, warnings=(message,), operations=tuple(annotate(pod, f"skipped:{reason}")))
+    return Decision(reason=reason, message=message)
+
+
+def inject(pod: Pod, settings: Settings) -> Decision:
+    """Raises RefusalError with the rule that ends it."""
+    if pod.windows:
+        raise RefusalError(Reason.WINDOWS_UNSUPPORTED, "the pod runs on Windows; the model will not be downloaded")
+    wishes = read_wishes(pod)
+    targets = choose(pod, wishes, settings)
+    check_place(targets, settings)
+    injection = Injection(pod=pod, targets=targets, wishes=wishes, settings=settings, project_id=project_of_token(pod, settings))
+    placement = place(pod, needs_network=settings.delivery == "fetch")
+    changes = tuple(operations(injection, placement, Outcome.INJECTED.value))
+    return Decision(
+        reason=Reason.INJECTED if changes else Reason.ALREADY_INJECTED,
+        operations=changes,
+        warnings=(*targets.warnings, *mesh_warnings(placement)),
+    )
+
+
+def check_place(targets: Targets, settings: Settings) -> None:
+    """B17: a folder of the shared claim is mounted by its name, so the name must be known."""
+    if settings.delivery == "volume" and not targets.demand.place:
+        raise RefusalError(
+            Reason.DEFERRED_WITH_VOLUME,
+            f"models are mounted from a shared volume: give {MODEL_OWNER} and {RUN_ID} of container {targets.containers[0].title} by value",
+        )
+
+
+def project_of_token(pod: Pod, settings: Settings) -> str | None:
+    """B13: the project whose pull token fetches the model; None where no token is needed. The platform sets the label, not the user."""
+    if settings.token == "none" or settings.delivery == "volume":
+        return None
+    project_id = text(pod.labels, PROJECT_ID_LABEL)
+    if not settings.project_id_pattern.fullmatch(project_id):
+        fault = f"is {shown(project_id)}, which is no project id" if project_id else "is missing"
+        raise RefusalError(Reason.MISSING_PROJECT_ID, f"label {PROJECT_ID_LABEL} {fault}: it chooses the token that fetches the model")
+    return project_id
+
+
+def mesh_warnings(placement: Placement) -> tuple[str, ...]:
+    """What a mesh does to the fetch: behind_mesh_init (B33), mesh_bypassed (B34)."""
+    if placement.captured:
+        return (f"{INIT_CONTAINER} stands behind the mesh's init container: the model download may have no network",)
+    if placement.run_as_user:
+        return (f"the model download bypasses the mesh: {INIT_CONTAINER} runs as uid {placement.run_as_user}",)
+    return ()

@@ -1,0 +1,65 @@
+"""What a pod's author asks for by annotation (B25). Whoever asks explicitly is told explicitly when it cannot be."""
+
+from dataclasses import dataclass
+
+from model_contract.model_ref import shown
+from model_contract.names import CONTAINERS_ANNOTATION, CPU_LIMIT_ANNOTATION, INJECT, MEMORY_LIMIT_ANNOTATION
+from webhook.decision import RefusalError
+from webhook.pod import Pod, text
+from webhook.quantity import Quantity, QuantityError
+from webhook.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """The annotations, read. `containers` is None where the author leaves the choice to the variables."""
+
+    inspect_env_from: bool
+    containers: frozenset[str] | None
+    cpu_limit: Quantity | None
+    memory_limit: Quantity | None
+
+
+def read_wishes(pod: Pod) -> Wishes:
+    """Raises RefusalError for an annotation of ours whose value does not do."""
+    return Wishes(
+        inspect_env_from=_inject(pod),
+        containers=_containers(pod),
+        cpu_limit=_limit(pod, CPU_LIMIT_ANNOTATION),
+        memory_limit=_limit(pod, MEMORY_LIMIT_ANNOTATION),
+    )
+
+
+def _inject(pod: Pod) -> bool:
+    value = text(pod.annotations, INJECT)
+    if value not in {"", "true"}:
+        raise _invalid(INJECT, value, 'it must be "true"; to opt out, set it as a label to "false"')
+    return value == "true"
+
+
+def _containers(pod: Pod) -> frozenset[str] | None:
+    value = text(pod.annotations, CONTAINERS_ANNOTATION)
+    if not value:
+        return None
+    wanted = frozenset(part.strip() for part in value.split(","))
+    if unknown := sorted(wanted - {container.name for container in pod.containers}):
+        there = ", ".join(container.title for container in pod.containers)
+        raise _invalid(CONTAINERS_ANNOTATION, value, f"there is no container {shown(unknown[0])}; there are {there}")
+    return wanted
+
+
+def _limit(pod: Pod, annotation: str) -> Quantity | None:
+    value = text(pod.annotations, annotation)
+    if not value:
+        return None
+    try:
+        limit = Quantity.parse(value)
+    except QuantityError as error:
+        raise _invalid(annotation, value, str(error)) from None
+    if not limit.amount:
+        raise _invalid(annotation, value, "it must be more than 0")
+    return limit
+
+
+def _invalid(annotation: str, value: str, verdict: str) -> RefusalError:
+    return RefusalError(Reason.INVALID_ANNOTATION, f"annotation {annotation} is {shown(value)}: {verdict}")

@@ -1,0 +1,122 @@
+"""Which model one container asks for: B10 to B12, B18."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from model_contract.layout import model_path
+from model_contract.model_ref import MLFLOW_RUN_ID_PATTERN, InvalidVariableError, ModelRef, shown, validate
+from model_contract.names import ARTIFACTS_PATH, MODEL_OWNER, MODEL_VARIABLES, RUN_ID
+from webhook.decision import RefusalError
+from webhook.pod import Container, MalformedPodError
+from webhook.reasons import Reason
+from webhook.variables import escaped, read_environment, source_entries
+
+Json = Mapping[str, Any]
+
+SUPPORTED_REFERENCES: Final = ("secretKeyRef", "configMapKeyRef", "fieldRef")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """The four variables of a container: by value, by reference, or perhaps in a source of `envFrom`. Equal demands are one model."""
+
+    values: Mapping[str, str]
+    references: Mapping[str, Json]
+    sources: Mapping[str, Sequence[Json]]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The variables that `env` does not give."""
+        return tuple(variable for variable in MODEL_VARIABLES if variable not in self.values and variable not in self.references)
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing
+
+    @property
+    def completed_by_sources(self) -> bool:
+        """Whether `envFrom` may hold whatever `env` does not give."""
+        return all(variable in self.sources for variable in self.missing)
+
+    @property
+    def model(self) -> ModelRef | None:
+        """None where one of the variables is not known here."""
+        return ModelRef.from_variables(self.values) if len(self.values) == len(MODEL_VARIABLES) else None
+
+    @property
+    def place(self) -> tuple[str, str] | None:
+        """Owner and run id, where both are known."""
+        owner, run_id = self.values.get(MODEL_OWNER), self.values.get(RUN_ID)
+        return (owner, run_id) if owner and run_id else None
+
+    @property
+    def unusual_run_id(self) -> bool:
+        """Whether the run id is valid but none that MLflow gives."""
+        return RUN_ID in self.values and not MLFLOW_RUN_ID_PATTERN.fullmatch(self.values[RUN_ID])
+
+    def entries(self) -> list[Json]:
+        """The `env` entries that bring the variables to the init container."""
+        return [entry for variable in MODEL_VARIABLES for entry in self._entries(variable)]
+
+    def _entries(self, variable: str) -> Sequence[Json]:
+        if variable in self.values:
+            return [{"name": variable, "value": escaped(self.values[variable])}]
+        if variable in self.references:
+            return [{"name": variable, "valueFrom": self.references[variable]}]
+        return self.sources[variable]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A container and its demand. `mentions`: its `env` names one of the four, be it empty. `own_path`: it brings its own model."""
+
+    container: Container
+    demand: Demand
+    mentions: bool
+    own_path: bool
+
+    @classmethod
+    def of(cls, container: Container) -> "Candidate":
+        environment = read_environment(container, (*MODEL_VARIABLES, ARTIFACTS_PATH))
+        path = environment.values.get(ARTIFACTS_PATH)
+        demand = Demand(
+            values={name: value for name, value in environment.values.items() if name != ARTIFACTS_PATH},
+            references={name: reference for name, reference in environment.references.items() if name != ARTIFACTS_PATH},
+            sources=_sources(container, environment.unnamed),
+        )
+        return cls(
+            container=container,
+            demand=demand,
+            mentions=any(variable not in environment.unnamed for variable in MODEL_VARIABLES),
+            own_path=ARTIFACTS_PATH in environment.references or (path is not None and path != _mounted_at(demand)),
+        )
+
+    def check(self) -> None:
+        """Raises RefusalError for a value that no model has, and for a reference that cannot be passed on."""
+        for variable, value in self.demand.values.items():
+            try:
+                validate(variable, value)
+            except InvalidVariableError as error:
+                raise RefusalError(Reason[error.code.upper()], f"container {self.container.title}: {error}") from None
+        for variable, reference in self.demand.references.items():
+            self._check_reference(variable, reference)
+
+    def _check_reference(self, variable: str, reference: Json) -> None:
+        kinds = [kind for kind, content in reference.items() if content is not None]
+        if unsupported := next((kind for kind in kinds if kind not in SUPPORTED_REFERENCES), None):
+            raise RefusalError(
+                Reason.UNSUPPORTED_VALUE_FROM,
+                f"container {self.container.title}: {variable} comes from {shown(unsupported)}; use {', '.join(SUPPORTED_REFERENCES)}",
+            )
+        if len(kinds) != 1 or not isinstance(reference[kinds[0]], dict):
+            raise MalformedPodError(f"valueFrom of {variable} is not one reference")
+
+
+def _sources(container: Container, unnamed: frozenset[str]) -> dict[str, Sequence[Json]]:
+    found = {variable: source_entries(container, variable) for variable in MODEL_VARIABLES if variable in unnamed}
+    return {variable: entries for variable, entries in found.items() if entries}
+
+
+def _mounted_at(demand: Demand) -> str | None:
+    return model_path(*demand.place) if demand.place else None

@@ -1,0 +1,19 @@
+"""What every part of the mutation is made from."""
+
+from dataclasses import dataclass
+
+from webhook.annotations import Wishes
+from webhook.pod import Pod
+from webhook.settings import Settings
+from webhook.targets import Targets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Injection:
+    """A pod that gets a model. `project_id` is None where no token is needed."""
+
+    pod: Pod
+    targets: Targets
+    wishes: Wishes
+    settings: Settings
+    project_id: str | None

@@ -1,0 +1,66 @@
+"""Where a target container sees its model, and what else is mounted around it (B14, B15)."""
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any, Final
+
+from model_contract.layout import ARTIFACTS_ROOT, model_directory, model_path
+from webhook.decision import RefusalError
+from webhook.mutation.desired import covers
+from webhook.mutation.injection import Injection
+from webhook.mutation.volumes import store_name
+from webhook.pod import Container, Pod
+from webhook.reasons import Reason
+
+Json = Mapping[str, Any]
+
+OTHER_INJECTORS: Final = frozenset({"mlflow-init"})  # the init container of domsed's rule mlflowModelVolume
+
+
+def wanted_mount(injection: Injection) -> Json:
+    """The model at its path where owner and run id are known, else the store at the root below which the path will lie."""
+    store = store_name(injection.pod, injection.settings)
+    if not (place := injection.targets.demand.place):
+        return {"name": store, "mountPath": ARTIFACTS_ROOT, "readOnly": True}
+    sub_path = posixpath.join(injection.settings.claim_prefix if injection.settings.delivery == "volume" else "", model_directory(*place))
+    return {"name": store, "mountPath": model_path(*place), "subPath": sub_path, "readOnly": True}
+
+
+def lacks_mount(injection: Injection, target: Container) -> bool:
+    """Whether the mount is still to be added. Raises RefusalError where another one is in its way."""
+    wanted = wanted_mount(injection)
+    others = [mount for mount in target.mounts if not covers(mount, wanted)]
+    foreign = volumes_of_other_injectors(injection.pod)
+    for mount in others:
+        if obstacle := relation(clean(mount["mountPath"]), wanted["mountPath"]):
+            _judge(obstacle, mount, target, wanted["mountPath"], provided=mount["name"] in foreign)
+    return len(others) == len(target.mounts)
+
+
+def relation(other: str, ours: str) -> Reason | None:
+    """How a mount path lies to ours, named by the rule that it may break."""
+    if other == ours:
+        return Reason.MOUNT_PATH_CONFLICT
+    if ours.startswith(other.rstrip("/") + "/"):
+        return Reason.READ_ONLY_PARENT_MOUNT
+    return Reason.NESTED_MOUNT if other.startswith(ours + "/") else None
+
+
+def clean(path: str) -> str:
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def volumes_of_other_injectors(pod: Pod) -> frozenset[str]:
+    return frozenset(mount["name"] for container in pod.init_containers if container.name in OTHER_INJECTORS for mount in container.mounts)
+
+
+def _judge(obstacle: Reason, mount: Json, target: Container, path: str, *, provided: bool) -> None:
+    where = f"container {target.title} mounts volume {mount['name'][:63]} at {mount['mountPath'][:255]}"
+    if provided:
+        raise RefusalError(Reason.ALREADY_PROVIDED, f"another injector brings a model to container {target.title}; this one stands back")
+    if obstacle is Reason.MOUNT_PATH_CONFLICT:
+        raise RefusalError(obstacle, f"{where}, where its model belongs; mount it at another path")
+    if obstacle is Reason.NESTED_MOUNT:
+        raise RefusalError(obstacle, f"{where}, inside of its model at {path}, which is read-only; mount it outside")
+    if mount.get("readOnly") is True:
+        raise RefusalError(obstacle, f"{where} read-only, so that its model cannot be mounted at {path}; mount it elsewhere, or writable")

@@ -1,0 +1,83 @@
+"""The JSON Patch that turns a pod into the wanted one: it only adds, in a fixed order, and only what is not there yet."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from model_contract.layout import model_path
+from model_contract.names import ARTIFACTS_PATH, STATUS_ANNOTATION
+from webhook.mutation.init_container import check_present, init_container
+from webhook.mutation.injection import Injection
+from webhook.mutation.mounts import lacks_mount, wanted_mount
+from webhook.mutation.placement import Placement, find_ours
+from webhook.mutation.volumes import missing_volumes
+from webhook.pod import Container, Pod
+
+Json = Mapping[str, Any]
+
+
+def operations(injection: Injection, placement: Placement, status: str) -> list[Json]:
+    """Raises RefusalError where the pod has parts in the place of ours."""
+    lacking = [target for target in injection.targets.containers if lacks_mount(injection, target)]
+    pod = injection.pod
+    return [
+        *annotate(pod, status),
+        *append(pod.spec, "volumes", "/spec/volumes", missing_volumes(injection)),
+        *_init_container(injection, placement),
+        *(operation for target in lacking for operation in _mount(injection, target)),
+        *(operation for target in injection.targets.containers for operation in _path_variable(injection, target)),
+        *append(pod.spec, "imagePullSecrets", "/spec/imagePullSecrets", _missing_pull_secrets(injection)),
+    ]
+
+
+def annotate(pod: Pod, status: str) -> list[Json]:
+    """Says on the pod what was done with it: the only thing that somebody sees who did not create it by hand."""
+    if pod.annotations.get(STATUS_ANNOTATION) == status:
+        return []
+    if pod.metadata.get("annotations") is None:
+        return [add("/metadata/annotations", {STATUS_ANNOTATION: status})]
+    return [add(f"/metadata/annotations/{STATUS_ANNOTATION.replace('~', '~0').replace('/', '~1')}", status)]
+
+
+def append(parent: Json, key: str, path: str, items: Sequence[Json]) -> list[Json]:
+    """Adds items at the end of a list that may not be there."""
+    if parent.get(key) is None:
+        return [add(path, list(items))] if items else []
+    return [add(f"{path}/-", item) for item in items]
+
+
+def add(path: str, value: object) -> Json:
+    return {"op": "add", "path": path, "value": value}
+
+
+def _init_container(injection: Injection, placement: Placement) -> list[Json]:
+    wanted = init_container(injection, placement)
+    if ours := find_ours(injection.pod):
+        check_present(ours, wanted)
+        return _late_user(ours, placement)
+    if injection.pod.spec.get("initContainers") is None:
+        return [add("/spec/initContainers", [wanted])]
+    return [add(f"/spec/initContainers/{placement.index}", wanted)]
+
+
+def _late_user(ours: Container, placement: Placement) -> list[Json]:
+    """A mesh that came after the first call captures the traffic of every user but its own."""
+    context = ours.raw.get("securityContext")
+    if not placement.run_as_user or not isinstance(context, dict) or context.get("runAsUser") is not None:
+        return []
+    return [add(f"/spec/initContainers/{ours.index}/securityContext/runAsUser", placement.run_as_user)]
+
+
+def _mount(injection: Injection, target: Container) -> list[Json]:
+    return append(target.raw, "volumeMounts", f"/spec/containers/{target.index}/volumeMounts", [wanted_mount(injection)])
+
+
+def _path_variable(injection: Injection, target: Container) -> list[Json]:
+    place = injection.targets.demand.place
+    if not injection.settings.set_artifacts_path_env or not place or any(entry["name"] == ARTIFACTS_PATH for entry in target.env):
+        return []
+    return append(target.raw, "env", f"/spec/containers/{target.index}/env", [{"name": ARTIFACTS_PATH, "value": model_path(*place)}])
+
+
+def _missing_pull_secrets(injection: Injection) -> list[Json]:
+    present = {secret.get("name") for secret in injection.pod.image_pull_secrets}
+    return [{"name": name} for name in injection.settings.image_pull_secrets if name not in present]

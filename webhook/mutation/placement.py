@@ -1,0 +1,78 @@
+"""Where our init container stands among the others, and as whom it runs, so that it has a network beside a service mesh.
+
+A mesh captures the pod's traffic early and lets it through late. In order:
+1. behind a proxy that runs as a native sidecar: it is up by then, and the fetch goes through the mesh;
+2. before the container that sets up the capture: the network is still open;
+3. where the node has set up the capture (CNI), anywhere, as the user whose traffic is exempt: the proxy's own;
+4. else at the end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from model_contract.names import INIT_CONTAINER
+from webhook.pod import Container, Pod
+
+PROXIES: Final = {"istio-proxy": 1337, "linkerd-proxy": 2102}  # with the uid that each mesh exempts, where the proxy names none
+CAPTURES: Final = frozenset({"istio-init", "linkerd-init", "kuma-init"})
+CNI_VALIDATORS: Final = {"istio-validation": "istio-proxy", "linkerd-network-validator": "linkerd-proxy"}
+ISTIO_STATUS: Final = "sidecar.istio.io/status"
+ISTIO_INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """`index` in `spec.initContainers`; `run_as_user` where the mesh demands one; `captured`: no network yet at that place."""
+
+    index: int
+    run_as_user: int | None = None
+    captured: bool = False
+
+
+def find_ours(pod: Pod) -> Container | None:
+    return next((container for container in pod.init_containers if container.name == INIT_CONTAINER), None)
+
+
+def place(pod: Pod, *, needs_network: bool) -> Placement:
+    """Where it stands, if it is there already; else where it is to stand."""
+    ours = find_ours(pod)
+    index = ours.index if ours else _best_index(pod.init_containers)
+    return _at(index, pod) if needs_network else Placement(index=index)
+
+
+def _best_index(others: Sequence[Container]) -> int:
+    if proxies := [container.index for container in others if _is_native_proxy(container)]:
+        return proxies[-1] + 1
+    return next((container.index for container in others if container.name in CAPTURES), len(others))
+
+
+def _at(index: int, pod: Pod) -> Placement:
+    before = pod.init_containers[:index]
+    if any(_is_native_proxy(container) for container in before):
+        return Placement(index=index)
+    captured = any(container.name in CAPTURES for container in before)
+    return Placement(index=index, captured=captured, run_as_user=None if captured else _exempt_user(pod))
+
+
+def _exempt_user(pod: Pod) -> int | None:
+    proxy = _proxy_behind_cni(pod)
+    return None if proxy is None else _user_of(proxy, pod)
+
+
+def _proxy_behind_cni(pod: Pod) -> str | None:
+    """The proxy of a mesh whose capture the node has set up. Istio can leave its validator out; then its annotations tell."""
+    names = {container.name for container in pod.init_containers}
+    if validator := next((name for name in CNI_VALIDATORS if name in names), None):
+        return CNI_VALIDATORS[validator]
+    redirected = ISTIO_STATUS in pod.annotations and pod.annotations.get(ISTIO_INTERCEPTION) == "REDIRECT"
+    return "istio-proxy" if redirected and not names & CAPTURES else None
+
+
+def _user_of(proxy: str, pod: Pod) -> int:
+    named = (container.run_as_user for container in (*pod.containers, *pod.init_containers) if container.name == proxy)
+    return next((user for user in named if type(user) is int and user > 0), PROXIES[proxy])
+
+
+def _is_native_proxy(container: Container) -> bool:
+    return container.name in PROXIES and container.native_sidecar

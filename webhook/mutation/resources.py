@@ -1,0 +1,119 @@
+"""What our init container asks for and may take, so that the pod keeps its quality of service class.
+
+The class counts init containers, unless `spec.resources` speaks for the whole pod. BestEffort stays without any; Guaranteed stays with
+requests that equal limits, none above what the containers take anyway; `spec.resources` is never exceeded. An annotation is an explicit
+wish: it goes before the settings, up to the admin's maximum.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from typing import Any, Final
+
+from model_contract.names import INIT_CONTAINER
+from webhook.annotations import Wishes
+from webhook.pod import Container, MalformedPodError, Pod, mapping
+from webhook.quantity import Quantity, QuantityError, smallest
+from webhook.settings import Settings
+
+Json = Mapping[str, Any]
+Amounts = Mapping[str, Quantity]
+
+RESOURCES: Final = ("cpu", "memory")  # those that make the class
+
+
+class QosClass(Enum):
+    """The class that Kubernetes would give the pod without our init container."""
+
+    BEST_EFFORT = "BestEffort"
+    BURSTABLE = "Burstable"
+    GUARANTEED = "Guaranteed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Requests and limits of cpu and memory; an amount of nothing is not there, as in Kubernetes."""
+
+    requests: Amounts
+    limits: Amounts
+
+    @classmethod
+    def of(cls, resources: Json) -> "Bounds":
+        """A limit without a request is both, as the API server has it."""
+        limits = _amounts(mapping(resources, "limits"))
+        return cls(requests={**limits, **_amounts(mapping(resources, "requests"))}, limits=limits)
+
+    @property
+    def guaranteed(self) -> bool:
+        return all(name in self.limits and self.limits[name].amount == self.requests[name].amount for name in RESOURCES)
+
+
+def container_resources(pod: Pod, wishes: Wishes, settings: Settings) -> Json | None:
+    """`resources` of the init container; None where it is to have none."""
+    wanted = {name: wish for name in RESOURCES if (wish := _wish(name, wishes, settings))}
+    if pod.resources:
+        return _written(_within(Bounds.of(pod.resources), wanted, settings))
+    match qos_class(pod):
+        case QosClass.BEST_EFFORT:
+            return _written(Bounds(requests=wanted, limits=wanted)) if wanted else None
+        case QosClass.GUARANTEED:
+            limits = _within(Bounds(requests={}, limits=_sum_of_limits(pod.containers)), {}, settings).limits
+            return _written(Bounds(requests={**limits, **wanted}, limits={**limits, **wanted}))
+        case QosClass.BURSTABLE:
+            return _written(_within(Bounds(requests={}, limits={}), wanted, settings))
+
+
+def qos_class(pod: Pod) -> QosClass:
+    bounds = [_bounds_of(container) for container in (*pod.containers, *pod.init_containers) if container.name != INIT_CONTAINER]
+    if not any(bound.requests for bound in bounds):
+        return QosClass.BEST_EFFORT
+    return QosClass.GUARANTEED if all(bound.guaranteed for bound in bounds) else QosClass.BURSTABLE
+
+
+def _within(most: Bounds, wanted: Amounts, settings: Settings) -> Bounds:
+    """The wishes or else the settings, nowhere above `most`."""
+    limits = {name: smallest(wanted.get(name) or _setting(settings, name, "limit"), most.limits.get(name)) for name in RESOURCES}
+    requests = {name: smallest(_setting(settings, name, "request"), limits[name], most.requests.get(name)) for name in RESOURCES}
+    return Bounds(requests=requests, limits=limits)
+
+
+def _wish(name: str, wishes: Wishes, settings: Settings) -> Quantity | None:
+    wish = getattr(wishes, f"{name}_limit")
+    return smallest(wish, _setting(settings, name, "limit_maximum")) if wish else None
+
+
+def _setting(settings: Settings, name: str, bound: str) -> Quantity:
+    quantity: Quantity = getattr(settings, f"{name}_{bound}")
+    return quantity
+
+
+def _sum_of_limits(containers: Iterable[Container]) -> Amounts:
+    limits = [_bounds_of(container).limits for container in containers]
+    return {name: Quantity.of(sum((limit[name].amount for limit in limits), start=Fraction(0))) for name in RESOURCES}
+
+
+def _bounds_of(container: Container) -> Bounds:
+    return Bounds.of(mapping(container.raw, "resources"))
+
+
+def _amounts(quantities: Json) -> Amounts:
+    found = {name: _quantity(name, quantities[name]) for name in RESOURCES if quantities.get(name) is not None}
+    return {name: quantity for name, quantity in found.items() if quantity.amount}
+
+
+def _quantity(name: str, value: object) -> Quantity:
+    """A quantity as YAML has it: a person may write a number, the API server always sends a string."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise MalformedPodError(f"{name} is no quantity")
+    try:
+        return Quantity.parse(str(value))
+    except QuantityError:
+        raise MalformedPodError(f"{name} is no quantity") from None
+
+
+def _written(bounds: Bounds) -> Json:
+    return {
+        "requests": {name: quantity.text for name, quantity in bounds.requests.items()},
+        "limits": {name: quantity.text for name, quantity in bounds.limits.items()},
+    }

@@ -1,0 +1,164 @@
+"""Which pods must get their model: one predicate, as data.
+
+The API server applies it before it calls (selectors and matchConditions), the webhook repeats what it can see, `explain` prints a row
+per rule. All three take it from here. Rules are in the order in which the API server applies them; the first that fails decides.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any, Final
+
+from model_contract import names
+from webhook.reasons import Reason
+from webhook.settings import Settings
+
+Json = Mapping[str, Any]
+
+NAME_OF_NAMESPACE: Final = "kubernetes.io/metadata.name"
+SYSTEM_NAMESPACES: Final = ("kube-node-lease", "kube-public", "kube-system")
+APP_LABEL: Final = "app.kubernetes.io/name"
+MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
+VARIABLES_IN_CEL: Final = ", ".join(f'"{name}"' for name in names.MODEL_VARIABLES)
+
+
+class Part(StrEnum):
+    """The field of the webhook's registration that holds a rule."""
+
+    NAMESPACE_SELECTOR = "namespaceSelector"
+    OBJECT_SELECTOR = "objectSelector"
+    MATCH_CONDITION = "matchConditions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """A label selector's requirement; `operator` is In or NotIn."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...]
+
+    def holds(self, labels: Json) -> bool:
+        return (labels.get(self.key) in self.values) is (self.operator == "In")
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.operator} [{', '.join(self.values)}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One condition: as a selector's requirement, or as CEL with a function that says the same of raw JSON."""
+
+    name: str
+    part: Part
+    reason: Reason
+    requirement: Requirement | None = None
+    cel: str | None = None
+    check: Callable[[Json], bool] | None = None
+
+    @property
+    def text(self) -> str:
+        """The rule as the API server has it."""
+        return str(self.requirement or self.cel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a rule says of one pod. `passed` is None where nobody knows: a review does not hold the labels of its namespace."""
+
+    rule: Rule
+    passed: bool | None
+
+
+def evaluate(pod: Json, namespace: str, namespace_labels: Json | None, settings: Settings) -> list[Result]:
+    """Every rule in order, also those behind one that fails."""
+    return [Result(rule=rule, passed=passes(rule, pod, namespace, namespace_labels)) for rule in rules(settings.namespace)]
+
+
+def refusal(results: Sequence[Result]) -> Reason | None:
+    """Why the pod is let through as it is; None when every rule holds, as far as it is known."""
+    return next((result.rule.reason for result in results if result.passed is False), None)
+
+
+def passes(rule: Rule, pod: Json, namespace: str, namespace_labels: Json | None) -> bool | None:
+    if rule.check:
+        return rule.check(pod)
+    if not (requirement := rule.requirement):
+        return None
+    if rule.part is Part.OBJECT_SELECTOR:
+        return requirement.holds(labels_of(pod))
+    if requirement.key == NAME_OF_NAMESPACE:
+        return requirement.holds({NAME_OF_NAMESPACE: namespace})
+    return None if namespace_labels is None else requirement.holds(namespace_labels)
+
+
+@cache
+def rules(own_namespace: str) -> tuple[Rule, ...]:
+    return (
+        Rule(
+            name="namespace is enabled",
+            part=Part.NAMESPACE_SELECTOR,
+            reason=Reason.NAMESPACE_NOT_ENABLED,
+            requirement=Requirement(key=names.ENABLED_LABEL, operator="In", values=("true",)),
+        ),
+        Rule(
+            name="namespace is not excluded",
+            part=Part.NAMESPACE_SELECTOR,
+            reason=Reason.EXCLUDED_NAMESPACE,
+            requirement=Requirement(key=NAME_OF_NAMESPACE, operator="NotIn", values=(*SYSTEM_NAMESPACES, own_namespace)),
+        ),
+        Rule(
+            name="pod is a model API",
+            part=Part.OBJECT_SELECTOR,
+            reason=Reason.NOT_MODEL_API,
+            requirement=Requirement(key=names.WORKLOAD_TYPE_LABEL, operator="In", values=(names.MODEL_API_WORKLOAD,)),
+        ),
+        Rule(
+            name="pod has not opted out",
+            part=Part.OBJECT_SELECTOR,
+            reason=Reason.OPTED_OUT,
+            requirement=Requirement(key=names.INJECT, operator="NotIn", values=("false",)),
+        ),
+        Rule(
+            name="pod is not the webhook",
+            part=Part.OBJECT_SELECTOR,
+            reason=Reason.WEBHOOK_ITSELF,
+            requirement=Requirement(key=APP_LABEL, operator="NotIn", values=(names.WEBHOOK_IMAGE,)),
+        ),
+        Rule(
+            name="not-mirror-pod",
+            part=Part.MATCH_CONDITION,
+            reason=Reason.MIRROR_POD,
+            cel=f'!has(object.metadata.annotations) || !("{MIRROR_ANNOTATION}" in object.metadata.annotations)',
+            check=lambda pod: MIRROR_ANNOTATION not in part_of(part_of(pod, "metadata"), "annotations"),
+        ),
+        Rule(
+            name="carries-model-env",
+            part=Part.MATCH_CONDITION,
+            reason=Reason.NO_MODEL_VARIABLES,
+            cel=f"object.spec.containers.exists(c, (has(c.env) && c.env.exists(e, e.name in [{VARIABLES_IN_CEL}])) "
+            "|| (has(c.envFrom) && size(c.envFrom) > 0))",
+            check=lambda pod: any(carries_model_env(container) for container in entries(part_of(pod, "spec"), "containers")),
+        ),
+    )
+
+
+def carries_model_env(container: Json) -> bool:
+    """Whether the container names one of the four variables, or takes variables from a source that nobody here can see."""
+    return bool(entries(container, "envFrom")) or any(entry.get("name") in names.MODEL_VARIABLES for entry in entries(container, "env"))
+
+
+def labels_of(pod: Json) -> Json:
+    return part_of(part_of(pod, "metadata"), "labels")
+
+
+def part_of(parent: Json, key: str) -> Json:
+    """An object below another; empty where it is none, which the shape check of the pod says later."""
+    value = parent.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def entries(parent: Json, key: str) -> list[Json]:
+    value = parent.get(key)
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

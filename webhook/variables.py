@@ -1,0 +1,93 @@
+"""What a container's environment says of a few variables, as the kubelet would resolve it.
+
+The last entry of a name wins; `env` wins over `envFrom`; `$(X)` takes the value of an earlier entry, `$$` is a dollar sign; an empty
+value counts as absent. A reference is never read here: the webhook sees no Secret and no ConfigMap.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from model_contract.names import SOURCE_PREFIX
+from webhook.pod import Container, MalformedPodError, mapping, text
+
+Json = Mapping[str, Any]
+
+EXPANSION: Final = re.compile(r"\$(?:(\$)|\(([^)]*)\))")
+# References to references grow without bound. No value that is as long as this is a valid one, so what is behind it does not matter.
+LONGEST: Final = 4096
+KEY_REFERENCES: Final = {"configMapRef": "configMapKeyRef", "secretRef": "secretKeyRef"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Some variables of a container: those given by value, those given by reference, and those that `env` does not name."""
+
+    values: Mapping[str, str]
+    references: Mapping[str, Json]
+    unnamed: frozenset[str]
+
+
+def read_environment(container: Container, wanted: Collection[str]) -> Environment:
+    """What `env` says of the `wanted` variables. One that is named and empty is in none of the three groups."""
+    known: dict[str, str] = {}
+    references: dict[str, Json] = {}
+    for entry in container.env:
+        name, value, reference = entry["name"], entry.get("value"), entry.get("valueFrom")
+        if reference and not value:
+            references[name] = reference
+            known.pop(name, None)
+        else:
+            known[name] = expand(value or "", known)
+            references.pop(name, None)
+    return Environment(
+        values={name: known[name] for name in wanted if known.get(name)},
+        references={name: references[name] for name in wanted if name in references},
+        unnamed=frozenset(wanted) - known.keys() - references.keys(),
+    )
+
+
+def expand(value: str, known: Mapping[str, str]) -> str:
+    """A value with its references resolved; one that nothing resolves stays as it is written."""
+    if "$" not in value:
+        return value
+    expanded = ""
+    for piece in pieces(value, known):
+        expanded += piece
+        if len(expanded) > LONGEST:
+            break
+    return expanded
+
+
+def pieces(value: str, known: Mapping[str, str]) -> Iterator[str]:
+    end = 0
+    for match in EXPANSION.finditer(value):
+        yield value[end : match.start()]
+        yield "$" if match[1] else known.get(match[2], match[0])
+        end = match.end()
+    yield value[end:]
+
+
+def escaped(value: str) -> str:
+    """The text that the kubelet expands to `value`."""
+    return value.replace("$", "$$")
+
+
+def source_entries(container: Container, variable: str) -> tuple[Json, ...]:
+    """One `env` entry for each `envFrom` source that may hold the variable, numbered: the kubelet lets the last one win."""
+    found = []
+    for index, source in enumerate(container.env_from):
+        prefix = text(source, "prefix")
+        key = variable.removeprefix(prefix)
+        if key and variable.startswith(prefix):
+            found.append({"name": f"{SOURCE_PREFIX}{index}_{variable}", "valueFrom": key_reference(source, key)})
+    return tuple(found)
+
+
+def key_reference(source: Json, key: str) -> Json:
+    """A reference to one key of an `envFrom` source; optional, because the source may not have it."""
+    for kind, reference in KEY_REFERENCES.items():
+        if source.get(kind) is not None:
+            return {reference: {"name": text(mapping(source, kind), "name"), "key": key, "optional": True}}
+    raise MalformedPodError("an entry of envFrom names no ConfigMap and no Secret")

@@ -7,7 +7,7 @@ from model_contract.model_ref import shown
 from model_contract.names import INIT_CONTAINER, MODEL_OWNER, PROJECT_ID_LABEL, RUN_ID
 from webhook import review as envelope
 from webhook.annotations import read_wishes
-from webhook.decision import Decision, RefusalError
+from webhook.decision import Decision, RefusalError, remark
 from webhook.mutation.injection import Injection
 from webhook.mutation.patch import annotate, operations
 from webhook.mutation.placement import Placement, place
@@ -110,9 +110,10 @@ def project_of_token(pod: Pod, settings: Settings) -> str | None:
 
 
 def mesh_warnings(placement: Placement) -> tuple[str, ...]:
-    """What a mesh does to the fetch: behind_mesh_init (B33), mesh_bypassed (B34)."""
+    """B33 and B34: what a service mesh does to the fetch."""
     if placement.captured:
-        return (f"{INIT_CONTAINER} stands behind the mesh's init container: the model download may have no network",)
+        return (remark(Reason.BEHIND_MESH_INIT, f"{INIT_CONTAINER} stands behind the mesh's init container: it may have no network"),)
     if placement.run_as_user:
-        return (f"the model download bypasses the mesh: {INIT_CONTAINER} runs as uid {placement.run_as_user}",)
+        bypass = f"the model download bypasses the mesh: {INIT_CONTAINER} runs as uid {placement.run_as_user}"
+        return (remark(Reason.MESH_BYPASSED, bypass),)
     return ()

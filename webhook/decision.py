@@ -35,3 +35,8 @@ class RefusalError(Exception):
     def __init__(self, reason: Reason, message: str) -> None:
         self.reason = reason
         super().__init__(message)
+
+
+def remark(reason: Reason, sentence: str) -> str:
+    """A warning beside an injection. It carries its code, which stands nowhere else."""
+    return f"{sentence} ({reason})"

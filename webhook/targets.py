@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from model_contract.names import ARTIFACTS_PATH, INJECT, RUN_ID
 from webhook.annotations import Wishes
-from webhook.decision import RefusalError
+from webhook.decision import RefusalError, remark
 from webhook.demand import Candidate, Demand
 from webhook.pod import Container, Pod
 from webhook.reasons import Reason
@@ -36,11 +36,8 @@ def choose(pod: Pod, wishes: Wishes, settings: Settings) -> Targets:
         raise RefusalError(Reason.OWN_ARTIFACTS_PATH, own_path_sentence(complete[0]))
     for target in targets:
         target.check()
-    return Targets(
-        containers=tuple(target.container for target in targets),
-        demand=the_one_demand(targets),
-        warnings=tuple(own_path_sentence(candidate) for candidate in complete if candidate.own_path) + run_id_warnings(targets[0].demand),
-    )
+    demand = the_one_demand(targets)
+    return Targets(containers=tuple(target.container for target in targets), demand=demand, warnings=remarks(complete, demand))
 
 
 def survey(pod: Pod, wishes: Wishes) -> list[Candidate]:
@@ -95,9 +92,11 @@ def own_path_sentence(candidate: Candidate) -> str:
     return f"container {candidate.container.title} sets {ARTIFACTS_PATH} itself; {NO_DOWNLOAD}"
 
 
-def run_id_warnings(demand: Demand) -> tuple[str, ...]:
-    """Warns of a run id that MLflow would not have made (unusual_run_id, B11)."""
-    return (f"{RUN_ID} is not 32 hexadecimal digits, as the ids of MLflow are",) if demand.unusual_run_id else ()
+def remarks(complete: Sequence[Candidate], demand: Demand) -> tuple[str, ...]:
+    """What is odd about a pod that gets its model all the same."""
+    own = [remark(Reason.OWN_ARTIFACTS_PATH, own_path_sentence(candidate)) for candidate in complete if candidate.own_path]
+    odd = remark(Reason.UNUSUAL_RUN_ID, f"{RUN_ID} is not 32 hexadecimal digits, as the ids of MLflow are")
+    return (*own, odd) if demand.unusual_run_id else tuple(own)
 
 
 def titles(candidates: Sequence[Candidate]) -> str:

@@ -108,7 +108,7 @@ class Client:
                 sock.shutdown(socket.SHUT_RDWR)
 
     def _json(self, what: str, method: str, target: str, body: bytes | None) -> dict[str, Any]:
-        return self._patience.retrying(what, lambda: self._json_once(what, method, target, body))
+        return self._patience.retrying(lambda: self._json_once(what, method, target, body))
 
     def _json_once(self, what: str, method: str, target: str, body: bytes | None) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"} if body is not None else {}

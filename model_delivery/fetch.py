@@ -1,5 +1,6 @@
 """Brings one model version to its place in the store, whole or not at all."""
 
+import os
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -140,11 +141,11 @@ def _transfer(order: Order, plan: Plan, api: MlflowApi, place: Workplace, patien
 
 
 def _begin(place: Workplace, plan: Plan) -> Progress:
-    whole = identity(plan.source)
+    whole = identity(plan)
     progress = Progress.resume(place.progress, whole)
     if progress and place.model.is_dir():
         log("going on where an earlier run ended")
-        place.keep_only(frozenset(file.path for file in plan.files))
+        os.utime(place.directory)
         return progress
     place.clear()
     place.model.mkdir(parents=True)

@@ -61,19 +61,19 @@ class Patience:
         self._stopped.wait(min(seconds, self.remaining()))
         self.remaining()
 
-    def retrying(self, what: str, call: Callable[[], Result]) -> Result:
+    def retrying(self, call: Callable[[], Result]) -> Result:
         """The result of `call`, which is tried again after a TransientError; the last one is raised when the tries are used up."""
         for attempt in range(1, self.limits.tries):
             try:
                 return call()
             except TransientError as error:
-                self._wait_for_next(what, attempt, error)
+                self._wait_for_next(attempt, error)
         return call()
 
-    def _wait_for_next(self, what: str, attempt: int, error: TransientError) -> None:
+    def _wait_for_next(self, attempt: int, error: TransientError) -> None:
         chance = random.random()  # noqa: S311  it spreads load and protects nothing
         wait = self.limits.wait_after(attempt, asked=error.retry_after, chance=chance)
         if wait >= self.remaining():
             raise UnavailableError(f"{error}; the next try would come after the deadline of {self.limits.deadline:g} s") from error
-        log("trying again", what=what, attempt=attempt + 1, wait=f"{wait:.1f}s", reason=error)
+        log("trying again", attempt=attempt + 1, wait=f"{wait:.1f}s", reason=error)
         self.pause(wait)

@@ -1,18 +1,23 @@
 """What a later run must know to go on where a killed one ended: one line about the whole, then one for each file that was begun."""
 
+import hashlib
 import json
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from model_delivery.plan import Plan
+
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
-def identity(source: str) -> str:
-    """A partial model is continued only from the same source, and in the same boot: a power cut can leave zeros in files of full size."""
+def identity(plan: Plan) -> str:
+    """A partial model is continued only by the same plan, and in the same boot: a power cut can leave zeros in files of full size."""
     boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
-    return json.dumps({"source": source, "boot": boot})
+    listed = sorted(f"{file.path}\0{file.size}" for file in plan.files)
+    files = hashlib.sha256("\n".join(listed).encode()).hexdigest()
+    return json.dumps({"source": plan.source, "files": files, "boot": boot})
 
 
 class Progress:

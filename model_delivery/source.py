@@ -13,7 +13,7 @@ MOST_HOPS: Final = 4  # a copy of a copy of a logged model is three
 ARTIFACTS_ROUTE: Final = "api/2.0/mlflow-artifacts/artifacts/"
 LOGGED_MODEL: Final = re.compile(r"models:/+(m-[A-Za-z0-9]{1,64})")
 MODEL_VERSION: Final = re.compile(r"models:/+([^/:]{1,256})/([0-9]{1,9})")
-RUN_ARTIFACT: Final = re.compile(r"runs:/+([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:/(.+))?")
+RUN_ARTIFACT: Final = re.compile(r"runs:/+([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:/(.*))?")
 LOGGED_MODEL_NAME: Final = re.compile(r"""[^/:.%"']+""")
 
 
@@ -79,6 +79,8 @@ def _next(registry: Registry, uri: str) -> str:
     if found := RUN_ARTIFACT.fullmatch(uri):
         return _artifact_of_run(registry, found[1], (found[2] or "").strip("/"))
     scheme = uri.partition(":")[0]
+    if scheme in {"models", "runs"}:
+        raise InvalidInputError(f"the source {shown(uri)} names no version, logged model or run; register the version from one of these")
     raise InvalidInputError(
         f"the artifacts lie at a {shown(scheme)} address, which is not supported yet; "
         "start MLflow with --serve-artifacts, so that they come through it"

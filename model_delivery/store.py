@@ -48,13 +48,6 @@ class Workplace:
         remove(self.directory)
         self.progress.unlink(missing_ok=True)
 
-    def keep_only(self, files: frozenset[str]) -> None:
-        """Removes what an earlier run left and this one does not want; the rest counts as touched now."""
-        for path in self.model.rglob("*"):
-            if (path.is_symlink() or not path.is_dir()) and str(path.relative_to(self.model)) not in files:
-                path.unlink()
-        os.utime(self.directory)
-
 
 @contextmanager
 def workplace(store: Path, owner: str, run_id: str, patience: Patience) -> Iterator[Workplace]:

@@ -44,7 +44,7 @@ class Transfer:
                 raise
 
     def _fetch(self, file: ListedFile) -> FileEntry:
-        return self.patience.retrying(f"artifact {file.path!r}", lambda: self._try(file))
+        return self.patience.retrying(lambda: self._try(file))
 
     def _try(self, file: ListedFile) -> FileEntry:
         target = self.place.model / file.path
@@ -62,8 +62,7 @@ class Transfer:
             raise
 
     def _request(self, file: ListedFile, target: Path, present: int) -> FileEntry:
-        begun = present > 0 and (file.size is None or present < file.size)
-        etag = self.progress.etag(file.path) if begun else None
+        etag = self.progress.etag(file.path) if present else None
         wanted = {"Range": f"bytes={present}-", "If-Range": etag} if etag else {}
         with self.api.file(f"{self.plan.source}/{file.path}", wanted) as answer:
             offset = _offset(answer, present, target)

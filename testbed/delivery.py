@@ -1,0 +1,83 @@
+"""`model-api-delivery` as a process, as a pod runs it: with a store, a termination log, and an environment that holds nothing else."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from model_contract.layout import MANIFEST, model_directory, run_directory
+from model_contract.model_ref import ModelRef
+
+COMMAND: Final = (sys.executable, "-m", "model_delivery")
+QUICKLY: Final = ("--tries=3", "--first-wait=0.02", "--longest-wait=0.05")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What a run left: exit code, both outputs, and the message in the termination log."""
+
+    code: int
+    output: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A store in `directory`, to be filled from `uri`."""
+
+    directory: Path
+    uri: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Path:
+        return self.directory / "store"
+
+    @property
+    def termination_log(self) -> Path:
+        return self.directory / "termination-log"
+
+    def run_directory(self, ref: ModelRef) -> Path:
+        return self.store / run_directory(ref.owner, ref.run_id)
+
+    def model(self, ref: ModelRef) -> Path:
+        return self.store / model_directory(ref.owner, ref.run_id)
+
+    def manifest(self, ref: ModelRef) -> Path:
+        return self.run_directory(ref) / MANIFEST
+
+    def partial(self) -> list[str]:
+        """What lies in the store beside models."""
+        return sorted(path.name for path in self.store.glob(".*"))
+
+    def fetch(self, ref: ModelRef | None, *options: str, before: Sequence[str] = ()) -> Ended:
+        """Runs to the end. `before` is a command that runs this one."""
+        return self.wait(self.start(ref, *options, before=before))
+
+    def verify(self, ref: ModelRef, *options: str) -> Ended:
+        return self.wait(self._start([*COMMAND, "verify", *self._arguments(ref), *options]))
+
+    def verify_place(self, ref: ModelRef) -> Ended:
+        """Verifies what lies there, whatever its name and version."""
+        return self.wait(self._start([*COMMAND, "verify", *self._arguments(None), f"--run-id={ref.run_id}", f"--owner={ref.owner}"]))
+
+    def start(self, ref: ModelRef | None, *options: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+        return self._start([*before, *COMMAND, "fetch", *self._arguments(ref), *QUICKLY, *options])
+
+    def wait(self, process: subprocess.Popen[str]) -> Ended:
+        output, _ = process.communicate(timeout=60)
+        return Ended(code=process.returncode, output=output, reason=self.termination_log.read_text())
+
+    def _arguments(self, ref: ModelRef | None) -> list[str]:
+        named = [f"--run-id={ref.run_id}", f"--owner={ref.owner}", f"--model={ref.name}", f"--version={ref.version}"] if ref else []
+        return [f"--store={self.store}", f"--termination-log={self.termination_log}", *named]
+
+    def _start(self, command: Sequence[str]) -> subprocess.Popen[str]:
+        self.store.mkdir(exist_ok=True)
+        self.termination_log.write_text("")
+        kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE")}
+        environment = kept | {"MLFLOW_TRACKING_URI": self.uri} | dict(self.environment)
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -1,0 +1,125 @@
+"""Ways in which a server, or the network before it, fails: rules for a reverse proxy."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPResponse
+from typing import Any
+
+from testbed.reverse_proxy import CHUNK, Exchange, Rule, forwarded
+
+Files = list[dict[str, Any]]
+
+
+def only(part: str, rule: Rule) -> Rule:
+    """The rule, for paths that hold `part`."""
+    return lambda exchange: part in exchange.path and rule(exchange)
+
+
+def first(times: int, rule: Rule) -> Rule:
+    """The rule, for the first requests that come to it."""
+    left = threading.Semaphore(times)
+    return lambda exchange: left.acquire(blocking=False) and rule(exchange)
+
+
+def answer(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Rule:
+    """An answer of its own."""
+
+    def rule(exchange: Exchange) -> bool:
+        exchange.send(status, body, headers)
+        return True
+
+    return rule
+
+
+def cut(after: int) -> Rule:
+    """The body ends with the connection after so many bytes; its length, or its chunks, promise more."""
+
+    def rule(exchange: Exchange) -> bool:
+        with exchange.upstream() as real:
+            length = real.getheader("Content-Length")
+            exchange.begin(real.status, forwarded(real.getheaders()), length=None if length is None else int(length))
+            part = real.read(after)
+            exchange.wfile.write(part if length or not part else b"%x\r\n%s\r\n" % (len(part), part))
+        exchange.hang_up()
+        return True
+
+    return rule
+
+
+def end_early(after: int) -> Rule:
+    """A body in chunks that ends as it should, only too soon."""
+
+    def rule(exchange: Exchange) -> bool:
+        with exchange.upstream() as real:
+            exchange.begin(real.status, forwarded(real.getheaders()), length=None)
+            exchange.stream(iter([real.read(after)]), chunked=True)
+        return True
+
+    return rule
+
+
+def without_length(exchange: Exchange) -> bool:
+    """A body that ends when the connection does, as HTTP/1.0 has it."""
+    with exchange.upstream() as real:
+        exchange.send_response(real.status)
+        exchange.send_header("Connection", "close")
+        exchange.end_headers()
+        exchange.wfile.write(real.read())
+    exchange.hang_up()
+    return True
+
+
+def stall(after: int) -> Rule:
+    """So many bytes, and then nothing, until the client goes away."""
+
+    def rule(exchange: Exchange) -> bool:
+        with exchange.upstream() as real:
+            exchange.begin(real.status, forwarded(real.getheaders()), length=int(real.getheader("Content-Length", "0")))
+            exchange.wfile.write(real.read(after))
+            exchange.wfile.flush()
+            exchange.connection.recv(1)
+        exchange.hang_up()
+        return True
+
+    return rule
+
+
+def slowly(pause: float) -> Rule:
+    """The real answer, with a pause in seconds after every 64 KiB."""
+
+    def paused(real: HTTPResponse) -> Iterator[bytes]:
+        while chunk := real.read1(CHUNK):
+            yield chunk
+            time.sleep(pause)
+
+    def rule(exchange: Exchange) -> bool:
+        with exchange.upstream() as real:
+            length = real.getheader("Content-Length")
+            exchange.begin(real.status, forwarded(real.getheaders()), length=None if length is None else int(length))
+            exchange.stream(paused(real), chunked=length is None)
+        return True
+
+    return rule
+
+
+def without_ranges(exchange: Exchange) -> bool:
+    """The server answers with the whole, whatever part is asked for."""
+    del exchange.headers["Range"]
+    return False
+
+
+def listing(change: Callable[[Files], object]) -> Rule:
+    """Listings, with their entries changed in place."""
+
+    def rule(exchange: Exchange) -> bool:
+        if "mlflow-artifacts/artifacts?" not in exchange.path:
+            return False
+        with exchange.upstream() as real:
+            document = json.loads(real.read())
+        change(document.setdefault("files", []))
+        exchange.send(200, json.dumps(document).encode(), {"Content-Type": "application/json"})
+        return True
+
+    return rule

@@ -1,0 +1,48 @@
+import pytest
+
+from model_delivery.errors import NotFoundError
+from model_delivery.plan import ListedFile, Plan, make_plan
+
+
+def planned(*paths: str) -> Plan:
+    return make_plan("1/r/artifacts", [ListedFile(path=path, size=1) for path in paths])
+
+
+def paths(plan: Plan) -> list[str]:
+    return [file.path for file in plan.files]
+
+
+def test_the_root_is_where_mlmodel_lies() -> None:
+    plan = planned("MLmodel", "data/weights.bin", "data/MLmodel")
+
+    assert plan.source == "1/r/artifacts"
+    assert paths(plan) == ["MLmodel", "data/weights.bin", "data/MLmodel"]
+
+
+def test_the_only_directory_with_mlmodel_is_the_root_and_what_lies_beside_it_stays() -> None:
+    plan = planned("model/MLmodel", "model/data/weights.bin", "plots/roc.png", "model.txt")
+
+    assert plan.source == "1/r/artifacts/model"
+    assert paths(plan) == ["MLmodel", "data/weights.bin"]
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ([], "there are no artifacts at 1/r/artifacts"),
+        (["weights.bin"], "there is no MLmodel"),
+        (["a/b/MLmodel"], "there is no MLmodel"),
+        (["mlmodel"], "there is no MLmodel"),
+        (["a/MLmodel", "b/MLmodel"], 'several models lie at 1/r/artifacts: "a", "b"'),
+    ],
+    ids=["empty", "none", "too deep", "other letters", "two"],
+)
+def test_a_listing_without_one_model_is_not_found(files: list[str], reason: str) -> None:
+    with pytest.raises(NotFoundError, match=reason):
+        planned(*files)
+
+
+def test_sizes_that_are_not_known_count_as_nothing() -> None:
+    plan = make_plan("s", [ListedFile(path="MLmodel", size=3), ListedFile(path="x", size=None)])
+
+    assert plan.known_bytes == 3

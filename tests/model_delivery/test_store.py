@@ -1,0 +1,254 @@
+"""What a killed, a second, a failed run finds and leaves in the store."""
+
+import errno
+import fcntl
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from model_contract.exit_codes import ExitCode
+from model_contract.layout import PARTIAL_PREFIX
+from model_contract.model_ref import ModelRef
+from model_delivery.inspection import digest_faults, file_entry, read_manifest
+from model_delivery.manifest import Manifest
+from model_delivery.patience import Limits, Patience
+from model_delivery.store import publish, workplace
+from testbed.delivery import Delivery, Ended
+from testbed.faults import only, slowly
+from testbed.registered import Registered, files_below
+from testbed.reverse_proxy import ReverseProxy, reverse_proxy
+
+WEIGHTS = "weights.bin"  # a file of 60 MiB
+MIB = 1 << 20
+SLOWLY = only(WEIGHTS, slowly(0.002))
+
+
+def kill_in_the_middle(delivery: Delivery, ref: ModelRef) -> int:
+    """Kills a fetch when the small file, and a part of the large one, are on the disk; returns how much."""
+    with delivery.start(ref) as process:
+        deadline = time.monotonic() + 30
+        while not (partial_size(delivery.store, "MLmodel") and partial_size(delivery.store)) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.kill()
+    assert not delivery.run_directory(ref).exists()
+    assert 0 < partial_size(delivery.store) < 60 * MIB
+    return partial_size(delivery.store)
+
+
+def partial_size(store: Path, file: str = WEIGHTS) -> int:
+    return sum(path.stat().st_size for path in store.glob(f"{PARTIAL_PREFIX}*/artifacts/model/{file}"))
+
+
+def watch(delivery: Delivery, ref: ModelRef, process: subprocess.Popen[str]) -> Ended:
+    """Looks at the place of the model until the process ends: it must be empty, or whole, at every moment."""
+    while process.poll() is None:
+        if delivery.run_directory(ref).exists():
+            assert delivery.verify(ref).code == ExitCode.DONE
+        time.sleep(0.005)
+    return delivery.wait(process)
+
+
+def whole(delivery: Delivery, registered: Registered, ref: ModelRef, example: str = "big") -> bool:
+    return files_below(delivery.model(ref)) == registered.files(example) and delivery.partial() == []
+
+
+def ranges(proxy: ReverseProxy) -> list[str | None]:
+    return [request.headers.get("Range") for request in proxy.seen if WEIGHTS in request.path]
+
+
+def test_a_killed_fetch_is_continued_where_it_ended(delivery: Delivery, mlflow_3: Registered) -> None:
+    ref = mlflow_3.ref("big")
+    with reverse_proxy(mlflow_3.uri, SLOWLY) as slow:
+        size = kill_in_the_middle(Delivery(directory=delivery.directory, uri=slow.uri), ref)
+    with reverse_proxy(mlflow_3.uri) as proxy:
+        again = Delivery(directory=delivery.directory, uri=proxy.uri)
+        ended = watch(again, ref, again.start(ref))
+
+        assert ended.code == ExitCode.DONE, ended.output
+        assert ranges(proxy) == [f"bytes={size}-"]
+        assert proxy.paths("/MLmodel") == []
+    assert whole(delivery, mlflow_3, ref)
+
+
+def test_a_killed_fetch_from_a_server_without_ranges_starts_again(delivery: Delivery, mlflow_2: Registered) -> None:
+    ref = mlflow_2.ref("big")
+    with reverse_proxy(mlflow_2.uri, SLOWLY) as slow:
+        kill_in_the_middle(Delivery(directory=delivery.directory, uri=slow.uri), ref)
+    again = Delivery(directory=delivery.directory, uri=mlflow_2.uri)
+    ended = watch(again, ref, again.start(ref))
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert whole(delivery, mlflow_2, ref)
+
+
+@pytest.mark.parametrize("torn", ["", "{", '{"source": "other"}\n'], ids=["empty", "half a line", "of another source"])
+def test_what_a_killed_run_noted_wrongly_is_not_continued(delivery: Delivery, mlflow_3: Registered, torn: str) -> None:
+    ref = mlflow_3.ref("big")
+    with reverse_proxy(mlflow_3.uri, SLOWLY) as slow:
+        kill_in_the_middle(Delivery(directory=delivery.directory, uri=slow.uri), ref)
+    next(delivery.store.glob("*.progress")).write_text(torn)
+    with reverse_proxy(mlflow_3.uri) as proxy:
+        ended = Delivery(directory=delivery.directory, uri=proxy.uri).fetch(ref)
+
+        assert ended.code == ExitCode.DONE, ended.output
+        assert ranges(proxy) == [None]
+    assert whole(delivery, mlflow_3, ref)
+
+
+def test_what_others_left_long_ago_is_removed_and_what_they_left_now_is_not(delivery: Delivery, mlflow_3: Registered) -> None:
+    for name, age in ((".partial-old", 100_000), (".partial-new", 60)):
+        leftover = delivery.store / name
+        (leftover / "artifacts").mkdir(parents=True)
+        os.utime(leftover, (time.time() - age, time.time() - age))
+    delivery.fetch(mlflow_3.ref("plain"))
+
+    assert delivery.partial() == [".partial-new"]
+
+
+def test_two_fetches_at_once_share_one_download(delivery: Delivery, mlflow_3: Registered) -> None:
+    ref = mlflow_3.ref("big")
+    with reverse_proxy(mlflow_3.uri, SLOWLY) as proxy:
+        through = Delivery(directory=delivery.directory, uri=proxy.uri)
+        first, second = through.start(ref), through.start(ref)
+        ended = [watch(through, ref, first), through.wait(second)]
+
+        assert [run.code for run in ended] == [ExitCode.DONE, ExitCode.DONE]
+        assert sorted("there already" in run.output for run in ended) == [False, True]
+        assert len(proxy.paths(WEIGHTS)) == 1
+    assert whole(delivery, mlflow_3, ref)
+
+
+def test_two_runs_in_a_store_without_locks_write_apart_and_the_last_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    ref = ModelRef(name="m", version="1", owner="jane", run_id="r")
+    destination = tmp_path / "jane" / "r"
+    for _ in range(2):
+        with workplace(tmp_path, "jane", "r", Patience(Limits())) as first, workplace(tmp_path, "jane", "r", Patience(Limits())) as second:
+            for place, content in ((first, b"first"), (second, b"the second")):
+                place.model.mkdir(parents=True)
+                (place.model / "MLmodel").write_bytes(content)
+            for place in (first, second):
+                files = (file_entry(place.model, "MLmodel"),)
+                publish(place, destination, Manifest(models=(ref,), source="1/r", created="now", files=files))
+
+    manifest = read_manifest(destination)
+    assert manifest is not None
+    assert list(digest_faults(destination, manifest)) == []
+    assert (destination / "artifacts/model/MLmodel").read_bytes() == b"the second"
+    assert [path.name for path in tmp_path.iterdir()] == ["jane"]
+
+
+def no_locks(descriptor: int, operation: int) -> None:
+    """flock, as some network file systems have it."""
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+def test_who_waits_for_another_run_gives_up_at_the_deadline(delivery: Delivery, mlflow_3: Registered) -> None:
+    ref = mlflow_3.ref("big")
+    with reverse_proxy(mlflow_3.uri, SLOWLY) as slow:
+        through = Delivery(directory=delivery.directory, uri=slow.uri)
+        with through.start(ref) as first:
+            while not partial_size(delivery.store):
+                time.sleep(0.005)
+            ended = delivery.fetch(ref, "--deadline=0.3")
+            first.kill()
+
+    assert ended.code == ExitCode.UNAVAILABLE
+    assert "waiting for another run" in ended.output
+
+
+@pytest.mark.parametrize("damage", ["shorter", "missing", "no manifest", "torn manifest", "a file in its place"])
+def test_a_damaged_model_is_fetched_again(delivery: Delivery, mlflow_3: Registered, damage: str) -> None:
+    ref = mlflow_3.ref("plain")
+    delivery.fetch(ref)
+    data, manifest = delivery.model(ref) / "data.bin", delivery.manifest(ref)
+    match damage:
+        case "shorter":
+            data.write_bytes(b"short")
+        case "missing":
+            data.unlink()
+        case "no manifest":
+            manifest.unlink()
+        case "torn manifest":
+            manifest.write_text(manifest.read_text()[:-20])
+        case _:
+            shutil.rmtree(delivery.run_directory(ref))
+            delivery.run_directory(ref).write_text("")
+    ended = delivery.fetch(ref)
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert "fetched" in ended.output
+    assert delivery.verify(ref, "--digests").code == ExitCode.DONE
+    assert whole(delivery, mlflow_3, ref, "plain")
+
+
+def test_directories_that_a_kubelet_made_in_its_place_give_way(delivery: Delivery, mlflow_3: Registered) -> None:
+    ref = mlflow_3.ref("plain")
+    delivery.model(ref).mkdir(parents=True)
+    ended = delivery.fetch(ref)
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert whole(delivery, mlflow_3, ref, "plain")
+
+
+def test_a_damaged_model_whose_source_has_changed_is_not_replaced(delivery: Delivery, mlflow_3: Registered) -> None:
+    ref = mlflow_3.ref("plain")
+    delivery.fetch(ref)
+    data = mlflow_3.server.artifacts / mlflow_3.versions["plain"]["directory"] / "data.bin"
+    (delivery.model(ref) / "data.bin").unlink()
+    before = data.read_bytes()
+    data.write_bytes(before[::-1])
+    ended = delivery.fetch(ref)
+    data.write_bytes(before)
+
+    assert ended.code == ExitCode.PRECONDITION, ended.output
+    assert "when they were delivered before" in ended.reason
+    assert delivery.partial() == []
+
+
+def test_a_full_disk_ends_the_fetch_and_leaves_nothing(delivery: Delivery, mlflow_3: Registered) -> None:
+    ended = delivery.fetch(
+        mlflow_3.ref("big"), before=[*small_disk(delivery.store), "sh", "-c", '"$@"; code=$?; ls -A "$0"; exit $code', str(delivery.store)]
+    )
+
+    assert ended.code == ExitCode.NO_SPACE, ended.output
+    assert ended.output.splitlines()[-1].startswith("error: the store has no space left for the model")
+
+
+def small_disk(store: Path) -> list[str]:
+    """A command that runs another with a disk of 8 MiB as the store; where nobody may mount one, with files of at most as much."""
+    disk = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@"', str(store)]
+    store.mkdir(exist_ok=True)
+    may_mount = subprocess.run([*disk, "true"], capture_output=True, check=False).returncode == 0
+    return disk if may_mount else ["sh", "-c", 'ulimit -f 16384; exec "$@"', "sh"]
+
+
+def test_a_quota_ends_the_fetch_and_leaves_nothing(delivery: Delivery, mlflow_3: Registered) -> None:
+    ended = delivery.fetch(mlflow_3.ref("big"), before=["sh", "-c", 'ulimit -f 20000; exec "$@"', "sh"])
+
+    assert ended.code == ExitCode.NO_SPACE, ended.output
+    assert "File too large" in ended.reason
+    assert list(delivery.store.iterdir()) == []
+
+
+def test_a_store_that_is_not_mounted_is_named(delivery: Delivery, mlflow_3: Registered) -> None:
+    ended = delivery.fetch(mlflow_3.ref("plain"), f"--store={delivery.directory}/nowhere")
+
+    assert ended.code == ExitCode.INVALID_INPUT
+    assert "is the volume mounted" in ended.reason
+
+
+def test_sigterm_ends_a_fetch_at_once(delivery: Delivery, mlflow_3: Registered) -> None:
+    ref = mlflow_3.ref("big")
+    with reverse_proxy(mlflow_3.uri, SLOWLY) as slow, Delivery(directory=delivery.directory, uri=slow.uri).start(ref) as process:
+        while not partial_size(delivery.store):
+            time.sleep(0.005)
+        process.terminate()
+        code = process.wait(5)
+
+    assert code == 143
+    assert not delivery.run_directory(ref).exists()

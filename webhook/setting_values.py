@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from webhook.quantity import Quantity
 
@@ -76,14 +76,24 @@ def pattern(text: str) -> re.Pattern[str]:
 
 def url(text: str) -> str:
     """An http or https address without user and password, which would be readable in every pod."""
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not text.isprintable() or " " in text:
+    parts = _split(text)
+    if not parts or parts.scheme not in {"http", "https"} or not parts.hostname or not text.isprintable() or " " in text:
         raise ValueError('it must be an http or https address, such as "http://mlflow.mlflow-efs.svc:5000"')
     if "@" in parts.netloc:
         raise ValueError("it must hold no user or password: every pod would show them")
     if parts.query or parts.fragment:
         raise ValueError("it must end with its path")
     return text
+
+
+def _split(text: str) -> SplitResult | None:
+    """None where the brackets or the port are wrong, the only faults that the splitting itself finds."""
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018  it is read when it is asked for
+    except ValueError:
+        return None
+    return parts
 
 
 def no_proxy(text: str) -> str:

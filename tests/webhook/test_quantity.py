@@ -1,0 +1,56 @@
+"""Quantities as Kubernetes writes them."""
+
+from fractions import Fraction
+
+import pytest
+
+from webhook.quantity import Quantity, QuantityError, smallest
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("1", 1),
+        ("250m", Fraction(1, 4)),
+        ("0.5", Fraction(1, 2)),
+        (".5", Fraction(1, 2)),
+        ("5.", 5),
+        ("1Ki", 1024),
+        ("1.5Gi", 3 * 2**29),
+        ("20480Mi", 20 * 2**30),
+        ("1k", 1000),
+        ("1E", 10**18),
+        ("1e3", 1000),
+        ("1E3", 1000),
+        ("12e-1", Fraction(6, 5)),
+        ("100n", Fraction(1, 10**7)),
+        ("+1", 1),
+    ],
+)
+def test_quantity_is_read_as_kubernetes_reads_it(text: str, amount: Fraction) -> None:
+    assert Quantity.parse(text).amount == amount
+
+
+@pytest.mark.parametrize("text", ["", " 1", "1 Gi", "1gi", "1K", "-1", "1e999", "1" * 20, "0x1", "NaN", "٣", "1.2.3", "Mi"])
+def test_text_that_is_no_quantity_is_refused(text: str) -> None:
+    with pytest.raises(QuantityError, match="it must be a quantity"):
+        Quantity.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (Fraction(0), "0"),
+        (Fraction(350, 1000), "350m"),
+        (Fraction(2), "2"),
+        (Fraction(200 * 2**20), "200Mi"),
+        (Fraction(10**9), "1000000000"),
+    ],
+)
+def test_amount_is_written_shortly_and_means_the_same(amount: Fraction, text: str) -> None:
+    assert Quantity.of(amount).text == text
+    assert Quantity.parse(text).amount == amount
+
+
+def test_smallest_keeps_the_first_way_to_write_equal_amounts() -> None:
+    assert smallest(None, Quantity.parse("1Gi"), Quantity.parse("1024Mi"), Quantity.parse("2Gi")).text == "1Gi"

@@ -69,10 +69,7 @@ def _intact(destination: Path) -> Manifest | None:
     start of a pod would take as long as the fetch; `verify --digests` does it on demand.
     """
     manifest = _readable(destination)
-    fault = next(size_faults(destination, manifest), None) if manifest else None
-    if fault:
-        log("the model in the store is damaged, fetching it again", fault=fault)
-    return None if fault else manifest
+    return manifest if manifest and not any(size_faults(destination, manifest)) else None
 
 
 def _readable(destination: Path) -> Manifest | None:
@@ -89,8 +86,10 @@ def _deliver(order: Order, upstream: Upstream, place: Workplace, patience: Patie
         version = _checked_version(api, order.model)
         source = artifact_path(api, order.model.name, order.model.version)
         plan = make_plan(source, files_below(api, source))
-        if same := _registered_twice(order, plan, version):
-            return same
+        if there := _intact(order.destination):
+            return _registered_twice(order, there, plan, version)
+        if order.destination.exists():
+            log("what lies in the store is not whole, and is replaced", place=order.destination)
         check_space(plan, order.max_bytes)
         manifest = _transfer(order, plan, api, place, patience)
     try:
@@ -112,11 +111,8 @@ def _checked_version(api: MlflowApi, model: ModelRef) -> Version:
     return version
 
 
-def _registered_twice(order: Order, plan: Plan, version: Version) -> Outcome | None:
+def _registered_twice(order: Order, there: Manifest, plan: Plan, version: Version) -> Outcome:
     """The same files may be several versions. Others of the same run have no room beside them: the place is named by the run."""
-    there = _intact(order.destination)
-    if not there:
-        return None
     if there.source != plan.source:
         held = f"version {there.models[0].version} of model {there.models[0].name!r}"
         raise PreconditionError(f"the store holds another model of the same run, {held}; give this one a volume of its own")

@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from model_contract.names import TAG_DIGEST
-from model_delivery.client import Answer, Client
+from model_delivery.answer import Answer
+from model_delivery.client import Client
 from model_delivery.errors import InvalidInputError, NotFoundError
 from model_delivery.plan import Listing, parse_listing
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from model_contract.secret import Secret
 from model_delivery.errors import InvalidInputError
-from model_delivery.tracking_uri import TrackingUri
+from model_delivery.tracking_uri import HOST, TrackingUri
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +39,9 @@ def _parse(value: str, *, name: str) -> Proxy:
         port = parts.port or 80
     except ValueError:
         raise InvalidInputError(f"{name} is no URI; it must look like http://proxy.example:3128") from None
-    if parts.scheme != "http" or not parts.hostname:
+    if parts.scheme != "http" or not HOST.fullmatch(parts.hostname or ""):
         raise InvalidInputError(f"{name} is not the address of an HTTP proxy; it must look like http://proxy.example:3128")
-    return Proxy(host=parts.hostname, port=port, authorization=_basic(parts.username, parts.password))
+    return Proxy(host=parts.hostname or "", port=port, authorization=_basic(parts.username, parts.password))
 
 
 def _basic(user: str | None, password: str | None) -> Secret | None:

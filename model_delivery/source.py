@@ -33,7 +33,7 @@ def artifact_path(registry: Registry, name: str, version: str) -> str:
     Raises InvalidInputError where the artifacts do not lie behind MLflow, or where its answers lead in a circle.
     """
     uri = registry.download_uri(name, version)
-    for _ in range(MOST_HOPS):
+    for _ in range(MOST_HOPS + 1):
         if (path := proxied_path(uri)) is not None:
             return path
         uri = _next(registry, uri)

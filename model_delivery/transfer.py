@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from model_contract.digest import FileEntry
-from model_delivery.client import Answer
+from model_delivery.answer import Answer
 from model_delivery.errors import DamagedError, InternalServerError, NoSpaceError, NotFoundError, TransientError, WrongSizeError
 from model_delivery.inspection import CHUNK, file_entry, regular_size
 from model_delivery.mlflow_api import MlflowApi
@@ -83,7 +83,7 @@ class Transfer:
 
     def _copy(self, file: ListedFile, answer: Answer, output: BinaryIO, offset: int) -> FileEntry:
         digest = hashlib.sha256()
-        for chunk in iter(lambda: output.read(min(CHUNK, offset - output.tell())), b"") if offset else ():
+        while output.tell() < offset and (chunk := output.read(min(CHUNK, offset - output.tell()))):
             digest.update(chunk)
         size = offset
         limit = largest(self.plan, file, self.max_bytes)

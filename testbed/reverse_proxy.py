@@ -53,7 +53,8 @@ class Exchange(BaseHTTPRequestHandler):
         with closing(http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)) as connection:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in NOT_FORWARDED}
             connection.request(self.command, target.path + self.path, body=body or None, headers=headers)
-            yield connection.getresponse()
+            with connection.getresponse() as answer:  # it holds the socket on its own where the server closes it
+                yield answer
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """A whole answer that does not come from the server behind."""

@@ -34,6 +34,7 @@ def test_an_address_is_read(value: str, meaning: str) -> None:
         ("http://", "names no host"),
         ("http://:5000", "names no host"),
         ("http://ml flow", "names no host"),
+        ("http://ml..flow", "names no host"),
         ("http://mlflow:port", "is no URI"),
         ("http://mlflow:99999", "is no URI"),
         ("http://[fd00::1", "is no URI"),

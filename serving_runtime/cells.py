@@ -1,0 +1,175 @@
+"""Values as JSON has them become numpy arrays of one type, without loss: what would be cut, wrapped or guessed is refused.
+
+Whole numbers may be written as floats (1.0) and the other way round; nothing else changes its kind. A null is NaN among floats, NaT
+among times and None among texts and bytes; whole numbers and booleans have no null.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+Values = np.ndarray[Any, np.dtype[Any]]
+Converter = Callable[[Sequence[Any]], Values]
+
+NULL: Final = type(None)
+# RFC 3339, and what ISO 8601 allows beyond: a date alone, no seconds, no offset. pandas counts nanoseconds, so ten digits would be cut.
+TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d{2}:?\d{2})?)?", re.ASCII)
+# Names of what JSON can hold, for a message that says what was sent without sending it back.
+JSON_NAMES: Final = {
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    NULL: "null",
+    list: "an array",
+    dict: "an object",
+}
+
+
+class CellError(ValueError):
+    """The value at `index` does not do."""
+
+    def __init__(self, index: int, problem: str) -> None:
+        self.index = index
+        super().__init__(problem)
+
+
+def sent(value: Any) -> str:
+    """What kind of value this is, in the words of JSON."""
+    return JSON_NAMES.get(type(value), f"a value of type {type(value).__name__}")
+
+
+def convert(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
+    """One value for each, of `dtype`, in one dimension. Raises CellError for the first that does not do."""
+    match dtype.kind:
+        case "b":
+            return _booleans(values)
+        case "i" | "u":
+            return _whole_numbers(values, dtype)
+        case "f":
+            return _floats(values, dtype)
+        case "U" | "T":
+            return _texts(values)
+        case "M":
+            return _times(values)
+        case "S":
+            return _ascii(values)
+        case "O":
+            return _objects(values)
+        case _:
+            raise CellError(0, f"values of type {dtype} cannot be sent")
+
+
+def convert_base64(values: Sequence[Any]) -> Values:
+    """Bytes, each sent as base64 with its padding (RFC 4648, section 4)."""
+    _expect(values, {str, NULL}, "bytes as a string in base64")
+    return _objects([_each(index, value, _bytes, "no base64 with padding") for index, value in enumerate(values)])
+
+
+def _booleans(values: Sequence[Any]) -> Values:
+    _expect(values, {bool}, "true or false")
+    return np.array(values, dtype=bool)
+
+
+def _whole_numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
+    limits = np.iinfo(dtype)
+    expected = f"a whole number from {limits.min} to {limits.max}"
+    _expect(values, {int, float}, expected)
+    if float in set(map(type, values)):
+        values = [_each(index, value, _whole, f"has a fraction, where the model takes {expected}") for index, value in enumerate(values)]
+    if values and not (limits.min <= min(values) and max(values) <= limits.max):
+        raise CellError(_first(values, lambda value: not limits.min <= value <= limits.max), f"out of range, the model takes {expected}")
+    return np.array(values, dtype=dtype)
+
+
+def _floats(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
+    _expect(values, {int, float, NULL}, "a number")
+    try:
+        with np.errstate(over="ignore"):
+            converted = np.array(values, dtype=dtype)
+    except OverflowError:
+        raise CellError(_first(values, _beyond_double), f"too large for {dtype}") from None
+    if int in set(map(type, values)):
+        _expect_exact(values, converted)
+    if np.isinf(converted).any():
+        raise CellError(int(np.isinf(converted).argmax()), f"too large for {dtype}")
+    return converted
+
+
+def _expect_exact(values: Sequence[Any], converted: Values) -> None:
+    """A whole number that a float cannot hold is an identifier or a count, and would become another one."""
+    exact = 2 ** (np.finfo(converted.dtype).nmant + 1)
+    for index in np.flatnonzero(np.abs(converted) > exact).tolist():
+        if type(values[index]) is int and np.isfinite(converted[index]) and int(converted[index]) != values[index]:
+            raise CellError(index, f"a whole number that {converted.dtype} would round")
+
+
+def _texts(values: Sequence[Any]) -> Values:
+    _expect(values, {str, NULL}, "a string")
+    return _objects(values)
+
+
+def _times(values: Sequence[Any]) -> Values:
+    _expect(values, {str, NULL}, 'a date or time as a string, such as "2024-01-31T12:00:00Z"')
+    moments = [_each(index, value, _time, "no date or time of ISO 8601, or out of range") for index, value in enumerate(values)]
+    return np.array(moments, dtype="datetime64[ns]")
+
+
+def _ascii(values: Sequence[Any]) -> Values:
+    _expect(values, {str}, "a string of ASCII")
+    return np.array([_each(index, value, lambda text: text.encode("ascii"), "no ASCII") for index, value in enumerate(values)])
+
+
+def _objects(values: Sequence[Any]) -> Values:
+    array = np.empty(len(values), dtype=object)
+    array[:] = list(values)
+    return array
+
+
+def _expect(values: Sequence[Any], kinds: set[type], expected: str) -> None:
+    if not set(map(type, values)) <= kinds:
+        index = _first(values, lambda value: type(value) not in kinds)
+        raise CellError(index, f"{sent(values[index])}, where the model takes {expected}")
+
+
+def _first(values: Sequence[Any], wrong: Callable[[Any], bool]) -> int:
+    return next(index for index, value in enumerate(values) if wrong(value))
+
+
+def _each(index: int, value: Any, read: Callable[[Any], Any], problem: str) -> Any:
+    if value is None:
+        return None
+    try:
+        return read(value)
+    except ValueError:
+        raise CellError(index, problem) from None
+
+
+def _whole(value: float) -> int:
+    if not float(value).is_integer():
+        raise ValueError
+    return int(value)
+
+
+def _beyond_double(value: Any) -> bool:
+    try:
+        return value is not None and bool(np.isinf(float(value)))
+    except OverflowError:
+        return True
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text.encode("ascii"), validate=True)
+
+
+def _time(text: str) -> np.datetime64:
+    if not TIME.fullmatch(text):
+        raise ValueError
+    moment = pd.Timestamp(text)
+    if moment.tzinfo is not None:
+        moment = moment.tz_convert("UTC").tz_localize(None)
+    return moment.as_unit("ns").to_datetime64()

@@ -1,0 +1,96 @@
+"""The input of a request becomes what the model's signature says it takes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from serving_runtime.columns import plain_frame, to_frame, widened
+from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
+from serving_runtime.inputs import Frame, Given, Whole
+from serving_runtime.signature import Array, Column, Map, Object, Signature, Type
+from serving_runtime.table import Table, from_columns, from_records, from_rows, one_row
+from serving_runtime.tensor import given_tensors, plain_array, table_tensors
+
+
+def conform(value: Table | Given | Frame | Whole, signature: Signature) -> Any:
+    """What `predict` is called with. Raises InvalidInputError, MalformedRequestError."""
+    match value:
+        case Whole(value=whole):
+            return whole
+        case Frame(frame=frame):
+            return widened(frame, signature)
+        case Table():
+            return _from_table(value, signature)
+        case Given():
+            return _from_given(value, signature)
+
+
+def _from_table(table: Table, signature: Signature) -> Any:
+    if signature.typed_in_code:
+        raise MalformedRequestError(f"the model's code says what it takes: send it under the key inputs, not {table.path}")
+    if signature.columns:
+        return to_frame(table, signature)
+    return table_tensors(table, signature) if signature.tensors else plain_frame(table)
+
+
+def _from_given(given: Given, signature: Signature) -> Any:
+    if signature.typed_in_code:
+        return given.value
+    if signature.columns:
+        return to_frame(_as_table(given, signature), signature)
+    return given_tensors(given, signature) if signature.tensors else _plain(given)
+
+
+def _as_table(given: Given, signature: Signature) -> Table:
+    value, columns, path = given.value, signature.columns, given.path
+    if isinstance(value, dict) and (signature.named or not columns):
+        return _rows_or_row(value, columns, path)
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value) and signature.named:
+        return from_records(value, path)
+    if len(columns) == 1 and signature.named:
+        table = _rows_or_row({str(columns[0].name): value}, columns, path)
+        return Table(columns=table.columns, rows=table.rows, path=path, place=lambda _, row: f"{path}[{row}]")
+    if isinstance(value, list) and not signature.named:
+        return from_rows(value, path, len(columns))
+    if len(columns) == 1 and not isinstance(value, dict):
+        return from_rows([value], path, 1)
+    problem = (
+        "send an object of columns, or a list of objects, by name" if signature.named else "send a list of rows: the columns have no names"
+    )
+    raise InvalidInputError([Fault(path=path, problem=problem)])
+
+
+def _rows_or_row(value: dict[str, Any], columns: Sequence[Column], path: str) -> Table:
+    """One row of a value for each column, or a list of them for each; a list may be both, and is one value where the column takes lists."""
+    types = {str(column.name): column.type for column in columns}
+    if all(_is_one(cell, types.get(name)) for name, cell in value.items()):
+        return one_row(value, path)
+    if odd := next((name for name, cell in value.items() if not isinstance(cell, list)), None):
+        problem = f'the column "{odd}" has one value where others have a list; send a list for each, or one value for each'
+        raise InvalidInputError([Fault(path=path, problem=problem)])
+    return from_columns(value, path)
+
+
+def _is_one(cell: Any, kind: Type | None) -> bool:
+    """Whether this can be the value of one row, by its shape alone."""
+    match kind:
+        case Array(items=items):
+            return isinstance(cell, list) and all(_is_one(item, items) for item in cell)
+        case Object() | Map():
+            return isinstance(cell, dict)
+        case _:
+            return not isinstance(cell, list)
+
+
+def _plain(given: Given) -> Any:
+    """What MLflow makes of it for a model without a signature: arrays."""
+    value, path = given.value, given.path
+    if isinstance(value, dict):
+        return {name: plain_array(item, f"{path}.{name}") for name, item in value.items()}
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        if not given.by_row:
+            return [{name: plain_array(item, f"{path}[{row}].{name}") for name, item in record.items()} for row, record in enumerate(value)]
+        table = from_records(value, path)
+        return {str(key): np.array(plain_array(list(cells), path)) for key, cells in table.columns.items()}
+    return plain_array(value, path)

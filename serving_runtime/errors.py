@@ -1,0 +1,97 @@
+"""What can be wrong with a request, with a model, or inside it. Every message is for the caller: none holds a value that was sent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+MOST_FAULTS: Final = 10  # of one request: enough to mend it, too few to be an answer of megabytes
+
+
+class ServingError(Exception):
+    """An error with the HTTP status and MLflow's error code of its answer."""
+
+    status: ClassVar[int] = 500
+    error_code: ClassVar[str] = "INTERNAL_ERROR"
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+    @property
+    def details(self) -> list[dict[str, str]]:
+        """One entry for each fault: `path`, its place in the request, and `problem`."""
+        return []
+
+
+class MalformedRequestError(ServingError):
+    """The request is not what the protocol says, whatever the model is."""
+
+    status = 400
+    error_code = "BAD_REQUEST"
+
+
+class UnsupportedMediaTypeError(ServingError):
+    """The body is of a kind that is not read here."""
+
+    status = 415
+    error_code = "BAD_REQUEST"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong at one place of a request, such as `dataframe_split.data[2][0]`."""
+
+    path: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
+class InvalidInputError(ServingError):
+    """The request is well formed, and does not fit the model's signature."""
+
+    status = 400
+    error_code = "INVALID_PARAMETER_VALUE"
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults[:MOST_FAULTS])
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        super().__init__(f"{faults[0]}{more}")
+
+    @property
+    def details(self) -> list[dict[str, str]]:
+        return [{"path": fault.path, "problem": fault.problem} for fault in self.faults]
+
+
+class PredictionError(ServingError):
+    """The model raised an exception. Its text may hold the input, so it goes to the log only."""
+
+
+class OutputError(ServingError):
+    """The model predicted what JSON cannot express."""
+
+
+class RefusedByModelError(ServingError):
+    """The model's own code refused the input, by an MlflowException: its author wrote the code and the message for the caller."""
+
+    def __init__(self, message: str, *, status: int, error_code: str) -> None:
+        super().__init__(message)
+        self._status = status
+        self._error_code = error_code
+
+    @property
+    def status(self) -> int:  # type: ignore[override]  # the model chooses it
+        return self._status
+
+    @property
+    def error_code(self) -> str:  # type: ignore[override]  # as above
+        return self._error_code
+
+
+class ModelNotFoundError(ServingError):
+    """There is no model where it should be."""
+
+
+class ModelLoadError(ServingError):
+    """There is a model, and it cannot be loaded or does not predict its own example."""

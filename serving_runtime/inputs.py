@@ -1,0 +1,45 @@
+"""What a protocol gives the core: the input of a request, in one of four forms, and its parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from serving_runtime.table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A JSON value whose meaning is the signature's: columns by name, records, rows, a tensor, or one value.
+
+    `by_row`: a list of objects is one object for each row even where the model says nothing about its input.
+    """
+
+    value: Any
+    path: str
+    by_row: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A DataFrame that came with its types (Parquet, or a caller in Python): MLflow's own check is the one for it."""
+
+    frame: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """A JSON value that the model's own code reads: messages of a chat, or a type hint's."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """`wrapped`: whether the answer is an object with the key `predictions`. `params_path` is their place in the request."""
+
+    input: Table | Given | Frame | Whole
+    params: Mapping[str, Any] = field(default_factory=dict)
+    params_path: str = "params"
+    wrapped: bool = True

@@ -1,0 +1,44 @@
+"""Where the model of this process lies."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from model_contract.layout import MLMODEL, model_path_from
+from serving_runtime.errors import ModelNotFoundError
+
+MOST_NAMES: Final = 10
+
+
+def resolve_model_path(environ: Mapping[str, str]) -> Path:
+    """The directory that holds `MLmodel`: MLFLOW_ARTIFACTS_PATH > the path built from MLFLOW_MODEL_OWNER and MLFLOW_RUN_ID.
+
+    A directory whose only model is in one of its own directories will do as well. Raises ContractError where the variables do not
+    name a place, ModelNotFoundError where there is no model.
+    """
+    return find_model(Path(model_path_from(environ)))
+
+
+def find_model(directory: Path) -> Path:
+    """`directory`, or the one directory below it that holds a model. Raises ModelNotFoundError."""
+    if (directory / MLMODEL).is_file():
+        return directory
+    if not directory.is_dir():
+        raise ModelNotFoundError(f"there is no directory {directory}; {_neighbours(directory)}")
+    candidates = sorted(child.parent for child in directory.glob(f"*/{MLMODEL}"))
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        raise ModelNotFoundError(f"{directory} holds more than one model ({_names(candidates)}); name one of them")
+    raise ModelNotFoundError(f"there is no {MLMODEL} in {directory}; it holds {_names(sorted(directory.iterdir()))}")
+
+
+def _neighbours(directory: Path) -> str:
+    """What there is where the path still exists: a wrong owner and a missing volume look different there."""
+    parent = next(parent for parent in directory.parents if parent.is_dir())
+    return f"{parent} holds {_names(sorted(parent.iterdir()))}"
+
+
+def _names(paths: list[Path]) -> str:
+    names = [path.name for path in paths[:MOST_NAMES]] + (["..."] if len(paths) > MOST_NAMES else [])
+    return ", ".join(names) or "nothing"

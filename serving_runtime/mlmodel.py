@@ -1,0 +1,51 @@
+"""The `MLmodel` file: what the runtime wants to know about a model before it loads it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from model_contract.layout import MLMODEL
+from serving_runtime.errors import ModelLoadError
+from serving_runtime.signature import InvalidSignatureError, Signature, read_signature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """`serving_example` is the file that holds the body of an example request, where the model was logged with an input example."""
+
+    mlflow_version: str
+    run_id: str | None
+    signature: Signature
+    serving_example: str | None
+
+
+def read_metadata(directory: Path) -> Metadata:
+    """Raises ModelLoadError where the file says nothing that can be served."""
+    document = _document(directory / MLMODEL)
+    if "python_function" not in document.get("flavors", {}):
+        raise ModelLoadError(
+            f"the model in {directory} has no python_function flavor, by which every flavor of MLflow is loaded; log it with one"
+        )
+    try:
+        signature = read_signature(document.get("signature"))
+    except InvalidSignatureError as error:
+        raise ModelLoadError(str(error)) from error
+    example = document.get("saved_input_example_info") or {}
+    return Metadata(
+        mlflow_version=str(document.get("mlflow_version", "")),
+        run_id=document.get("run_id"),
+        signature=signature,
+        serving_example=example.get("serving_input_path"),
+    )
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  both are safe
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ModelLoadError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise ModelLoadError(f"{path} holds no mapping; is the file cut?")
+    return document

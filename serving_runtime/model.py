@@ -1,0 +1,50 @@
+"""One model of this process: loaded once, warmed, and asked."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from serving_runtime.conform import conform
+from serving_runtime.errors import ModelLoadError, ServingError
+from serving_runtime.inputs import Request
+from serving_runtime.mlmodel import Metadata, read_metadata
+from serving_runtime.params import conform_params
+from serving_runtime.pyfunc import PyfuncModel, call, load_pyfunc
+
+_log = logging.getLogger(__name__)
+
+
+class Model:
+    """Predicts from any thread, as far as the model's own code can."""
+
+    def __init__(self, path: Path, metadata: Metadata, pyfunc: PyfuncModel) -> None:
+        self.path = path
+        self.metadata = metadata
+        self._pyfunc = pyfunc
+
+    def predict(self, request: Request) -> Any:
+        """What the model returns: an array, a frame, a list or what its author chose. Raises ServingError."""
+        signature = self.metadata.signature
+        data = conform(request.input, signature)
+        return call(self._pyfunc, data, conform_params(request.params, signature.params, request.params_path))
+
+    def warm_up(self) -> None:
+        """Predicts the example that was logged with the model, so that the first caller does not wait for what a first call loads.
+
+        A model without one is not called. Raises ModelLoadError where the example fails.
+        """
+        from serving_runtime.invocations import answer  # noqa: PLC0415  a protocol stands above the model; its example is a body of it
+
+        if self.metadata.serving_example is None:
+            _log.info("the model has no input example, so it is not warmed")
+            return
+        try:
+            answer(self, (self.path / self.metadata.serving_example).read_bytes(), "application/json")
+        except (OSError, ServingError) as error:
+            raise ModelLoadError(f"the model does not predict its own input example: {error}") from error
+
+
+def load(path: Path) -> Model:
+    """Loads the model in the directory `path`. Raises ModelLoadError."""
+    metadata = read_metadata(path)
+    return Model(path, metadata, load_pyfunc(path))

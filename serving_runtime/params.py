@@ -1,0 +1,53 @@
+"""The parameters of a prediction: those that the signature has, in its types."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from serving_runtime.errors import InvalidInputError
+from serving_runtime.nested import NestedError, member, nested
+from serving_runtime.signature import Array, Param
+
+MOST_NAMES: Final = 10  # in a log line: their number is the caller's
+
+_log = logging.getLogger(__name__)
+
+
+def conform_params(given: Mapping[str, Any], params: Sequence[Param] | None, path: str) -> dict[str, Any]:
+    """Parameters of the model among `given`; MLflow fills in the defaults of the others. Raises InvalidInputError."""
+    known = {param.name: param for param in params or ()}
+    if unknown := sorted(given.keys() - known.keys()):
+        _log.info("ignored parameters that the model's signature does not have", extra={"fields": {"params": unknown[:MOST_NAMES]}})
+    converted, faults = {}, []
+    for name in given.keys() & known.keys():
+        try:
+            converted[name] = _converted(given[name], known[name], member(path, name))
+        except NestedError as error:
+            faults.append(error.fault)
+    if faults:
+        raise InvalidInputError(faults)
+    return converted
+
+
+def _converted(value: Any, param: Param, path: str) -> Any:
+    if value is None:
+        return None
+    return _native(nested(value, Array(items=param.type) if param.is_list else param.type, path))
+
+
+def _native(value: Any) -> Any:
+    """Python's own types: the model's code gets what MLflow documents."""
+    match value:
+        case list():
+            return [_native(item) for item in value]
+        case dict():
+            return {key: _native(item) for key, item in value.items()}
+        case np.datetime64():
+            return pd.Timestamp(value).to_pydatetime()
+        case np.generic():
+            return value.item()
+        case _:
+            return value

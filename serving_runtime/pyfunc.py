@@ -1,0 +1,50 @@
+"""The one place that imports MLflow: loading a model in its python_function flavor, and calling it."""
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from serving_runtime.errors import Fault, InvalidInputError, ModelLoadError, PredictionError, RefusedByModelError, ServingError
+
+_log = logging.getLogger(__name__)
+
+
+class PyfuncModel(Protocol):
+    def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any: ...
+
+
+def load_pyfunc(directory: Path) -> PyfuncModel:
+    """Raises ModelLoadError: what a model needs to load is its own, so anything may be missing."""
+    # MLflow's own server sets it, and models read it to know that they serve.
+    os.environ.setdefault("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
+    try:
+        from mlflow.pyfunc import load_model  # noqa: PLC0415  it takes a second, which only a process that loads a model should spend
+
+        loaded: PyfuncModel = load_model(str(directory), suppress_warnings=True)
+    except Exception as error:
+        reason = " ".join(str(error).split()) or "no reason given"
+        raise ModelLoadError(f"the model in {directory} cannot be loaded: {type(error).__name__}: {reason}") from error
+    return loaded
+
+
+def call(model: PyfuncModel, data: Any, params: Mapping[str, Any]) -> Any:
+    """The model's predictions. Raises ServingError; what the model raised goes to the log."""
+    try:
+        return model.predict(data, params=dict(params) or None)
+    except Exception as error:
+        raise _explained(error) from error
+
+
+def _explained(error: Exception) -> ServingError:
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415  loaded with the model
+
+    if not isinstance(error, MlflowException):
+        _log.error("the model failed", exc_info=error)
+        return PredictionError(f"the model failed on this input ({type(error).__name__}); the server's log says where")
+    if error.error_class == "SCHEMA_ENFORCEMENT_FAILED":
+        # Its message holds the input; that of the exception within says what is wrong with it.
+        reason = str(error.__context__ or "it does not fit the model's signature")
+        return InvalidInputError([Fault(path="input", problem=reason)])
+    return RefusedByModelError(error.message, status=error.get_http_status_code(), error_code=error.error_code)

@@ -1,0 +1,128 @@
+"""Rows and columns as a request gives them, before the model's signature says what they must be."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from serving_runtime.cells import sent
+from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
+from serving_runtime.nested import member
+
+Key = str | int
+Place = Callable[[Key, int], str]
+
+# Each record may bring keys of its own, and every key costs a cell in every row: a small body would fill the memory.
+MOST_EMPTY_CELLS: Final = 10_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """`columns` hold JSON values, `rows` of them each, and have names or only positions. `path` is the table's place in the request,
+    `place` that of a cell. `index` names the rows.
+    """
+
+    columns: Mapping[Key, Sequence[Any]]
+    rows: int
+    path: str
+    place: Place
+    index: Sequence[Any] | None = None
+    named: bool = True
+
+
+def from_split(document: Any, path: str) -> Table:
+    """`{"columns": [...], "index": [...], "data": [[...], ...]}`, as `DataFrame.to_dict("split")` has it. Raises MalformedRequestError."""
+    if not isinstance(document, dict) or "data" not in document or set(document) - {"columns", "index", "data"}:
+        raise MalformedRequestError(f"{path} must be an object with the key data, and perhaps columns and index")
+    data, names, index = document["data"], document.get("columns"), document.get("index")
+    if not isinstance(data, list) or not isinstance(names, list | None) or not isinstance(index, list | None):
+        raise MalformedRequestError(f"data, columns and index of {path} must be arrays")
+    # One column may come without brackets around each row, as pandas reads it.
+    rows = [[cell] for cell in data] if data and not any(isinstance(row, list) for row in data) else data
+    width = len(names) if names is not None else len(rows[0]) if rows and isinstance(rows[0], list) else 0
+    faults = [Fault(path=f"{path}.data[{number}]", problem=_width(row, width)) for number, row in enumerate(rows) if _wrong(row, width)]
+    if index is not None and len(index) != len(rows):
+        faults.append(Fault(path=f"{path}.index", problem=f"{len(index)} entries for {len(rows)} rows"))
+    if faults:
+        raise InvalidInputError(faults)
+    keys = _keys(names, f"{path}.columns") if names is not None else list(range(width))
+    positions = {key: position for position, key in enumerate(keys)}
+    return Table(
+        columns=dict(zip(keys, map(list, zip(*rows, strict=True)) if rows else ([] for _ in keys), strict=True)),
+        rows=len(rows),
+        path=path,
+        place=lambda key, row: f"{path}.data[{row}][{positions[key]}]",
+        index=index,
+        named=names is not None,
+    )
+
+
+def from_records(document: Any, path: str) -> Table:
+    """A list of objects, one for each row; a key that a row lacks is null there. Raises MalformedRequestError, InvalidInputError."""
+    if not isinstance(document, list):
+        raise MalformedRequestError(f"{path} must be an array of objects, one for each row")
+    faults = [
+        Fault(path=f"{path}[{row}]", problem=f"{sent(record)}, where a row must be an object")
+        for row, record in enumerate(document)
+        if not isinstance(record, dict)
+    ]
+    if faults:
+        raise InvalidInputError(faults)
+    keys = list(dict.fromkeys(key for record in document for key in record))
+    if len(keys) * len(document) - sum(map(len, document)) > MOST_EMPTY_CELLS:
+        raise MalformedRequestError(f"the objects of {path} have too few keys in common")
+    return Table(
+        columns={key: [record.get(key) for record in document] for key in keys},
+        rows=len(document),
+        path=path,
+        place=lambda key, row: member(f"{path}[{row}]", key),
+    )
+
+
+def from_columns(columns: Mapping[str, Sequence[Any]], path: str) -> Table:
+    """Each column as a list of its cells. Raises InvalidInputError where they are not of one length."""
+    lengths = {name: len(cells) for name, cells in columns.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise InvalidInputError([Fault(path=path, problem=f"the columns must have the same number of values: {told}")])
+    return Table(columns={**columns}, rows=next(iter(lengths.values()), 0), path=path, place=lambda key, row: f"{member(path, key)}[{row}]")
+
+
+def one_row(row: Mapping[str, Any], path: str) -> Table:
+    return Table(columns={key: [value] for key, value in row.items()}, rows=1, path=path, place=lambda key, _: member(path, key))
+
+
+def from_rows(rows: Sequence[Any], path: str, width: int) -> Table:
+    """Rows without names: each a list of `width` values, or the value itself where there is one column. Raises InvalidInputError."""
+    bare = width == 1 and not any(isinstance(row, list) for row in rows)
+    lists = [[row] for row in rows] if bare else rows
+    faults = [Fault(path=f"{path}[{number}]", problem=_width(row, width)) for number, row in enumerate(lists) if _wrong(row, width)]
+    if faults:
+        raise InvalidInputError(faults)
+    columns = map(list, zip(*lists, strict=True)) if lists else ([] for _ in range(width))
+    return Table(
+        columns=dict(enumerate(columns)),
+        rows=len(lists),
+        path=path,
+        place=lambda key, row: f"{path}[{row}]" if bare else f"{path}[{row}][{key}]",
+        named=False,
+    )
+
+
+def _wrong(row: Any, width: int) -> bool:
+    return not isinstance(row, list) or len(row) != width
+
+
+def _width(row: Any, width: int) -> str:
+    return f"{len(row)} values, where there are {width} columns" if isinstance(row, list) else f"{sent(row)}, where a row must be an array"
+
+
+def _keys(names: list[Any], path: str) -> list[Key]:
+    seen: set[Key] = set()
+    for index, name in enumerate(names):
+        if type(name) not in {str, int}:
+            problem = f"{sent(name)}, where a name must be a string or a number"
+            raise InvalidInputError([Fault(path=f"{path}[{index}]", problem=problem)])
+        if name in seen:
+            raise InvalidInputError([Fault(path=f"{path}[{index}]", problem="a name that comes twice")])
+        seen.add(name)
+    return names

@@ -103,7 +103,7 @@ def _floats(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
 def _expect_exact(values: Sequence[Any], converted: Values) -> None:
     """A whole number that a float cannot hold is an identifier or a count, and would become another one."""
     exact = 2 ** (np.finfo(converted.dtype).nmant + 1)
-    for index in np.flatnonzero(np.abs(converted) > exact).tolist():
+    for index in np.flatnonzero(np.abs(converted) >= exact).tolist():
         if type(values[index]) is int and np.isfinite(converted[index]) and int(converted[index]) != values[index]:
             raise CellError(index, f"a whole number that {converted.dtype} would round")
 

@@ -63,7 +63,7 @@ def _(value: np.timedelta64) -> Any:
 @_plain.register
 def _(value: date | time | pd.Timedelta) -> Any:
     """ISO 8601, also for durations: a number would need its unit beside it."""
-    return value.isoformat() if value == value else None  # NaT is a date, and equals nothing
+    return None if pd.isna(value) else value.isoformat()  # type: ignore[arg-type]  # NaT passes for a date
 
 
 @_plain.register

@@ -76,11 +76,13 @@ def read_call(args: Sequence[Any], kwargs: Mapping[str, Any], signature: Signatu
     named = dict(kwargs)
     params = named.pop(PARAMS, None) if signature.params is not None else None
     value, path = _input(args, named, signature)
+    if not isinstance(params, dict | None):
+        raise InvalidInputError([Fault(path=PARAMS, problem="it must be a dict")])
     if isinstance(value, pd.DataFrame):
-        return Request(input=Frame(frame=value), params=params or {})
+        return Request(input=Frame(frame=value), params=params)
     if isinstance(value, dict) and len(set(FORMATS) & value.keys()) == 1 and set(value) <= {*FORMATS, PARAMS}:
         return from_document({**value, **({PARAMS: params} if params else {})}, signature)
-    return Request(input=Given(value=value, path=path, by_row=True), params=params or {})
+    return Request(input=Given(value=value, path=path, by_row=True), params=params)
 
 
 def _input(args: Sequence[Any], named: dict[str, Any], signature: Signature) -> tuple[Any, str]:

@@ -1,7 +1,7 @@
 """What a protocol gives the core: the input of a request, in one of four forms, and its parameters."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -37,9 +37,11 @@ class Whole:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`wrapped`: whether the answer is an object with the key `predictions`. `params_path` is their place in the request."""
+    """`params` are None where the request has none; `params_path` is their place in it. `wrapped`: whether the answer is an object with
+    the key `predictions`.
+    """
 
     input: Table | Given | Frame | Whole
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] | None = None
     params_path: str = "params"
     wrapped: bool = True

@@ -72,7 +72,7 @@ def _chat(document: Mapping[str, Any], signature: Signature) -> Request:
     return Request(input=whole, params=params, params_path="", wrapped=False)
 
 
-def _params(value: Any) -> dict[str, Any]:
-    if value is not None and not isinstance(value, dict):
+def _params(value: Any) -> dict[str, Any] | None:
+    if not isinstance(value, dict | None):
         raise MalformedRequestError(f"{PARAMS} must be an object")
-    return value or {}
+    return value

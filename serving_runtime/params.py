@@ -16,8 +16,10 @@ MOST_NAMES: Final = 10  # in a log line: their number is the caller's
 _log = logging.getLogger(__name__)
 
 
-def conform_params(given: Mapping[str, Any], params: Sequence[Param] | None, path: str) -> dict[str, Any]:
+def conform_params(given: Mapping[str, Any] | None, params: Sequence[Param] | None, path: str) -> dict[str, Any] | None:
     """Parameters of the model among `given`; MLflow fills in the defaults of the others. Raises InvalidInputError."""
+    if given is None:
+        return None
     known = {param.name: param for param in params or ()}
     if unknown := sorted(given.keys() - known.keys()):
         _log.info("ignored parameters that the model's signature does not have", extra={"fields": {"params": unknown[:MOST_NAMES]}})

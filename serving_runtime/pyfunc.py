@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+import warnings
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 class PyfuncModel(Protocol):
-    def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any: ...
+    def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any: ...
 
 
 def load_pyfunc(directory: Path) -> PyfuncModel:
@@ -20,7 +20,9 @@ def load_pyfunc(directory: Path) -> PyfuncModel:
     # MLflow's own server sets it, and models read it to know that they serve.
     os.environ.setdefault("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
     try:
-        from mlflow.pyfunc import load_model  # noqa: PLC0415  it takes a second, which only a process that loads a model should spend
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow warns of type hints of its own
+            from mlflow.pyfunc import load_model  # noqa: PLC0415  it takes a second, which only a process that loads should spend
 
         loaded: PyfuncModel = load_model(str(directory), suppress_warnings=True)
     except Exception as error:
@@ -29,10 +31,10 @@ def load_pyfunc(directory: Path) -> PyfuncModel:
     return loaded
 
 
-def call(model: PyfuncModel, data: Any, params: Mapping[str, Any]) -> Any:
+def call(model: PyfuncModel, data: Any, params: dict[str, Any] | None) -> Any:
     """The model's predictions. Raises ServingError; what the model raised goes to the log."""
     try:
-        return model.predict(data, params=dict(params) or None)
+        return model.predict(data, params=params)
     except Exception as error:
         raise _explained(error) from error
 

@@ -1,0 +1,39 @@
+"""Answers requests as MLflow's own scoring server does. Runs in an environment with the full MLflow.
+
+`python ask_mlflow.py <directory of models>` reads a JSON list of `[model, content type, body]` from standard input and prints a list
+of `{"status", "body"}`, in the same order.
+"""
+
+import json
+import logging
+import sys
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.scoring_server import invocations
+
+warnings.simplefilter("ignore")
+logging.disable(logging.ERROR)
+
+
+@cache
+def load(name: str) -> Any:
+    return mlflow.pyfunc.load_model(str(Path(sys.argv[1]) / name))
+
+
+def ask(name: str, content_type: str, body: str) -> dict[str, Any]:
+    model = load(name)
+    try:
+        answer = invocations(body.encode(), content_type, model, model.metadata.get_input_schema())
+    except MlflowException as error:
+        return {"status": error.get_http_status_code(), "body": error.message}
+    except Exception as error:  # noqa: BLE001  what its server answers with 500
+        return {"status": 500, "body": repr(error)}
+    return {"status": answer.status, "body": json.loads(answer.response) if answer.mimetype == "application/json" else answer.response}
+
+
+print(json.dumps([ask(*request) for request in json.load(sys.stdin)]))  # noqa: T201  its answer

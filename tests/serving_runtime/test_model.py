@@ -1,0 +1,128 @@
+"""Loading a model, its example, and what becomes of an exception inside it."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serving_runtime.errors import ModelLoadError, ServingError
+from serving_runtime.invocations import answer
+from serving_runtime.model import Model, load
+
+JSON = "application/json"
+
+
+def chosen(model: Model, expression: str) -> bytes:
+    return answer(model, json.dumps({"inputs": [expression]}).encode(), JSON)
+
+
+def test_a_model_of_mlflow_2_predicts(older_models: Path) -> None:
+    model = load(older_models / "wine")
+    model.warm_up()
+    body = json.dumps({"dataframe_split": {"columns": ["fixed acidity", "pH", "alcohol"], "data": [[7.4, 3.51, 9.4]]}}).encode()
+
+    assert model.metadata.mlflow_version.startswith("2.22")
+    assert len(json.loads(answer(model, body, JSON))["predictions"]) == 1
+
+
+def test_both_versions_of_mlflow_save_the_same_model(model: Callable[[str], Model], older_models: Path) -> None:
+    body = b'{"inputs": {"fixed acidity": 7.4, "pH": 3.51, "alcohol": 9.4}}'
+
+    assert answer(load(older_models / "wine"), body, JSON) == answer(model("wine"), body, JSON)
+
+
+@pytest.mark.parametrize("name", ["scalars", "nested", "tensors", "params", "unnamed", "free"])
+def test_a_signature_of_mlflow_2_is_read_like_one_of_mlflow_3(name: str, models: Path, older_models: Path) -> None:
+    assert load(older_models / name).metadata.signature == load(models / name).metadata.signature
+
+
+def test_an_example_that_fails_is_an_error_of_loading(models: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(models / "wine", tmp_path / "wine"))
+    (broken / "serving_input_example.json").write_text('{"inputs": {"pH": 1}}')
+
+    with pytest.raises(ModelLoadError, match="does not predict its own input example: inputs: the column"):
+        load(broken).warm_up()
+
+
+def test_a_model_without_an_example_is_ready_without_being_called(model: Callable[[str], Model], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    model("one-long").warm_up()
+
+    assert "the model has no input example" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("", "holds no mapping; is the file cut?", id="empty"),
+        pytest.param("a: [", "cannot be read", id="no YAML"),
+        pytest.param("flavors: {sklearn: {}}", "has no python_function flavor", id="another flavor"),
+        pytest.param('flavors: {python_function: {}}\nsignature: {inputs: \'[{"type": "quaternion"}]\'}', "no type quaternion", id="type"),
+        pytest.param("flavors: {python_function: {}}\nsignature: {inputs: '{'}", "the signature in the MLmodel file", id="signature"),
+        pytest.param("flavors: {python_function: {loader_module: no_such_module}}", "No module named", id="a missing module"),
+    ],
+)
+def test_a_model_that_does_not_load_says_why(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text(text)
+
+    with pytest.raises(ModelLoadError, match=message):
+        load(tmp_path)
+
+
+def test_an_exception_in_the_model_goes_to_the_log_alone(model: Callable[[str], Model], caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ServingError) as caught:
+        chosen(model("chosen"), "{}['s3cret']")
+
+    assert (caught.value.status, caught.value.error_code) == (500, "INTERNAL_ERROR")
+    assert caught.value.message == "the model failed on this input (KeyError); the server's log says where"
+    assert "KeyError: 's3cret'" in caplog.text
+
+
+def test_a_refusal_by_the_model_keeps_its_code_and_words(model: Callable[[str], Model]) -> None:
+    expression = "(_ for _ in ()).throw(MlflowException('no such wine', error_code=RESOURCE_DOES_NOT_EXIST))"
+    with pytest.raises(ServingError) as caught:
+        chosen(model("chosen"), expression)
+
+    assert (caught.value.status, caught.value.error_code, caught.value.message) == (404, "RESOURCE_DOES_NOT_EXIST", "no such wine")
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("np.array([1.0, np.nan, np.inf])", [1.0, None, None]),
+        ("np.array([['a', 'b']])", [["a", "b"]]),
+        ("np.array([1, None], dtype=object)", [1, None]),
+        ("np.array(['2024-01-31', 'NaT'], dtype='datetime64[ns]')", ["2024-01-31T00:00:00", None]),
+        ("pd.DataFrame({'n': [1.0, None], 's': ['x', None]})", [{"n": 1.0, "s": "x"}, {"n": None, "s": None}]),
+        ("pd.DataFrame({'t': pd.to_datetime(['2024-01-31', None])})", [{"t": "2024-01-31T00:00:00"}, {"t": None}]),
+        ("pd.Series([1, 2], name='p')", [{"p": 1}, {"p": 2}]),
+        ("pd.array([1, None], dtype='Int64')", [1, None]),
+        ("pd.Index([1, 2])", [1, 2]),
+        ("[np.float64(0.5), np.int8(1), np.bool_(True)]", [0.5, 1, True]),
+        ("{'a': {1, 1}, 2: (3, 4)}", {"a": [1], "2": [3, 4]}),
+        ("b'abc'", "YWJj"),
+        ("decimal.Decimal('0.10')", "0.10"),
+        ("datetime.timedelta(hours=25)", "P1DT1H0M0S"),
+        ("datetime.date(2024, 1, 31)", "2024-01-31"),
+        ("np.timedelta64(3, 's')", "P0DT0H0M3S"),
+        ("[pd.NaT, pd.NA, None]", [None, None, None]),
+        ("'text'", "text"),
+        ("None", None),
+    ],
+)
+def test_predictions_are_json_that_every_client_reads(expression: str, expected: object, model: Callable[[str], Model]) -> None:
+    body = chosen(model("chosen"), expression)
+
+    assert json.loads(body, parse_constant=pytest.fail) == {"predictions": expected}
+
+
+@pytest.mark.parametrize("expression", ["object()", "2**70", "'\\ud800'", "lambda: 1"])
+def test_predictions_that_json_cannot_express_are_an_error(expression: str, model: Callable[[str], Model]) -> None:
+    with pytest.raises(ServingError) as caught:
+        chosen(model("chosen"), expression)
+
+    assert caught.value.status == 500
+    assert "the model predicted what JSON cannot express" in caught.value.message

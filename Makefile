@@ -9,7 +9,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
-SOURCES := model_contract webhook model_delivery serving_runtime testbed demo benchmarks tests
+SOURCES := model_contract webhook model_delivery serving_runtime testbed demo benchmarks tests docs
 
 .PHONY: help
 help: ## List the commands
@@ -48,12 +48,24 @@ check: setup ## Format, lint, types, imports, Dockerfiles, generated files
 	@$(RUN) ruff check --quiet $(SOURCES)
 	@$(RUN) mypy
 	@$(RUN) lint-imports --no-timing
+	@$(RUN) python docs/render.py --check
 	@$(RUN) hadolint Dockerfile.webhook Dockerfile.runtime
 
 .PHONY: fix
 fix: setup ## Format, and mend what a machine can mend
 	@$(RUN) ruff format --quiet $(SOURCES)
 	@$(RUN) ruff check --quiet --fix $(SOURCES)
+
+.PHONY: render
+render: setup ## Write the tables of the docs that are said in code
+	@$(RUN) python docs/render.py
+
+.PHONY: images
+images: ## Build the container images with podman, buildah or docker
+	@tool=$$(command -v podman || command -v buildah || command -v docker) || { echo "no podman, buildah or docker on this machine" >&2; exit 1; }; \
+	  $$tool build --file Dockerfile.webhook --tag model-api-webhook . ; \
+	  $$tool build --file Dockerfile.runtime --target delivery --tag model-api-delivery . ; \
+	  $$tool build --file Dockerfile.runtime --target runtime --tag model-api-runtime .
 
 .PHONY: bench
 bench: setup ## Measure what the docs state, with the machine (minutes)

@@ -15,9 +15,9 @@ import orjson
 import pandas as pd
 
 from model_contract.model_ref import ContractError
-from serving_runtime.encode import encode
+from serving_runtime.codec.encode import encode
 from serving_runtime.errors import Fault, InvalidInputError
-from serving_runtime.inputs import Frame, Given, Request
+from serving_runtime.input.forms import Frame, Given, Request
 from serving_runtime.invocations import FORMATS, PARAMS, from_document
 from serving_runtime.location import resolve_model_path
 from serving_runtime.model import Model, load

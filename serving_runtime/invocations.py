@@ -4,14 +4,14 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from serving_runtime.delimited import read_csv, read_parquet
-from serving_runtime.encode import encode
+from serving_runtime.codec.delimited import read_csv, read_parquet
+from serving_runtime.codec.encode import encode
+from serving_runtime.codec.media_type import MediaType, media_type
+from serving_runtime.codec.strict_json import read_object
 from serving_runtime.errors import MalformedRequestError
-from serving_runtime.inputs import Given, Request, Whole
-from serving_runtime.media_type import MediaType, media_type
+from serving_runtime.input.forms import Given, Request, Whole
+from serving_runtime.input.table import from_records, from_split
 from serving_runtime.signature import Signature
-from serving_runtime.strict_json import read_object
-from serving_runtime.table import from_records, from_split
 
 if TYPE_CHECKING:
     from serving_runtime.model import Model

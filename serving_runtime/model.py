@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from serving_runtime.conform import conform
 from serving_runtime.errors import ModelLoadError, ServingError
-from serving_runtime.inputs import Request
+from serving_runtime.input.conform import conform
+from serving_runtime.input.forms import Request
+from serving_runtime.input.params import conform_params
 from serving_runtime.mlmodel import Metadata, read_metadata
-from serving_runtime.params import conform_params
 from serving_runtime.pyfunc import PyfuncModel, call, load_pyfunc
 
 _log = logging.getLogger(__name__)

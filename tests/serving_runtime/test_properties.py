@@ -11,12 +11,12 @@ import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving_runtime.cells import CellError, convert, convert_base64
-from serving_runtime.conform import conform
 from serving_runtime.errors import ServingError
+from serving_runtime.input.cells import CellError, convert, convert_base64
+from serving_runtime.input.conform import conform
+from serving_runtime.input.nested import DTYPES
+from serving_runtime.input.params import conform_params
 from serving_runtime.invocations import read_request
-from serving_runtime.nested import DTYPES
-from serving_runtime.params import conform_params
 from serving_runtime.signature import Anything, Array, Column, Map, Object, Param, Property, Scalar, Signature, Tensor
 
 scalars = st.sampled_from([Scalar(name=name) for name in (*DTYPES, "binary")])

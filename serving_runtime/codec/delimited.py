@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
-from serving_runtime.inputs import Frame
+from serving_runtime.input.forms import Frame
+from serving_runtime.input.table import Table
 from serving_runtime.signature import Scalar, Signature
-from serving_runtime.table import Table
 
 PATH = "csv"
 # The words that pandas reads as no value where it reads a CSV file by default.

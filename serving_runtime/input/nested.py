@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from serving_runtime.cells import CellError, convert, convert_base64, sent
 from serving_runtime.errors import Fault
+from serving_runtime.input.cells import CellError, convert, convert_base64, sent
 from serving_runtime.signature import Anything, Array, Map, Object, Property, Scalar, Type
 
 DTYPES: Final = {

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from serving_runtime.columns import plain_frame, to_frame, widened
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
-from serving_runtime.inputs import Frame, Given, Whole
+from serving_runtime.input.columns import plain_frame, to_frame, widened
+from serving_runtime.input.forms import Frame, Given, Whole
+from serving_runtime.input.table import Table, from_columns, from_records, from_rows, one_row
+from serving_runtime.input.tensor import given_tensors, plain_array, table_tensors
 from serving_runtime.signature import Array, Column, Map, Object, Signature, Type
-from serving_runtime.table import Table, from_columns, from_records, from_rows, one_row
-from serving_runtime.tensor import given_tensors, plain_array, table_tensors
 
 
 def conform(value: Table | Given | Frame | Whole, signature: Signature) -> Any:

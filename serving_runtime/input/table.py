@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from serving_runtime.cells import sent
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
-from serving_runtime.nested import member
+from serving_runtime.input.cells import sent
+from serving_runtime.input.nested import member
 
 Key = str | int
 Place = Callable[[Key, int], str]

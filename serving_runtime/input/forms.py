@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from serving_runtime.table import Table
+from serving_runtime.input.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from serving_runtime.errors import InvalidInputError
-from serving_runtime.nested import NestedError, member, nested
+from serving_runtime.input.nested import NestedError, member, nested
 from serving_runtime.signature import Array, Param
 
 MOST_NAMES: Final = 10  # in a log line: their number is the caller's

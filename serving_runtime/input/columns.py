@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import pandas as pd
 
-from serving_runtime.cells import CellError
 from serving_runtime.errors import Fault, InvalidInputError
-from serving_runtime.nested import NestedError, nested, scalars
+from serving_runtime.input.cells import CellError
+from serving_runtime.input.nested import NestedError, nested, scalars
+from serving_runtime.input.table import Key, Table
 from serving_runtime.signature import Column, Scalar, Signature
-from serving_runtime.table import Key, Table
 
 NUMBERS: Final = {"integer", "long", "float", "double"}
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from serving_runtime.cells import CellError, Values, convert
 from serving_runtime.errors import Fault, InvalidInputError
-from serving_runtime.inputs import Given
-from serving_runtime.nested import member
+from serving_runtime.input.cells import CellError, Values, convert
+from serving_runtime.input.forms import Given
+from serving_runtime.input.nested import member
+from serving_runtime.input.table import Table
 from serving_runtime.signature import Signature, Tensor
-from serving_runtime.table import Table
 
 Tensors = Values | dict[str, Values]
 

@@ -47,7 +47,7 @@ check: setup ## Format, lint, types, imports, Dockerfiles, generated files
 	@$(RUN) ruff format --check --quiet $(SOURCES)
 	@$(RUN) ruff check --quiet $(SOURCES)
 	@$(RUN) mypy
-	@$(RUN) lint-imports --no-timing
+	@$(RUN) lint-imports --no-logo
 	@$(RUN) python docs/render.py --check
 	@$(RUN) hadolint Dockerfile.webhook Dockerfile.runtime
 

@@ -13,7 +13,7 @@ from serving_runtime.input.nested import NestedError, nested, scalars
 from serving_runtime.input.table import Key, Table
 from serving_runtime.signature import Column, Scalar, Signature
 
-NUMBERS: Final = {"integer", "long", "float", "double"}
+NUMBERS: Final = tuple(Scalar(name=name) for name in ("integer", "long", "float", "double"))
 
 _log = logging.getLogger(__name__)
 
@@ -48,23 +48,22 @@ def to_frame(table: Table, signature: Signature) -> pd.DataFrame:
 
 def widened(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
     """A frame that came with types, in the signature's where nothing is lost; whether the rest fits is for MLflow's own check."""
-    wider = {}
+    wider = frame.copy(deep=False)
     for column in signature.columns:
-        if (
-            isinstance(column.type, Scalar)
-            and column.type.name in NUMBERS
-            and column.name in frame
-            and frame[column.name].dtype.kind in "iuf"
-        ):
-            wider[column.name] = _widened(frame[column.name].tolist(), column)
-    return frame.assign(**wider) if wider else frame
+        if _holds_numbers(frame, column) and isinstance(column.type, Scalar):
+            wider[column.name] = _widened(frame[column.name].tolist(), column.type, str(column.name))
+    return wider
 
 
-def _widened(values: list[Any], column: Column) -> Any:
+def _holds_numbers(frame: pd.DataFrame, column: Column) -> bool:
+    return column.type in NUMBERS and column.name in frame and frame[column.name].dtype.kind in "iuf"
+
+
+def _widened(values: list[Any], kind: Scalar, name: str) -> Any:
     try:
-        return scalars(values, column.type)
+        return scalars(values, kind)
     except CellError as error:
-        raise InvalidInputError([Fault(path=f'["{column.name}"][{error.index}]', problem=str(error))]) from error
+        raise InvalidInputError([Fault(path=f'["{name}"][{error.index}]', problem=str(error))]) from error
 
 
 def plain_frame(table: Table) -> pd.DataFrame:

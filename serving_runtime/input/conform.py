@@ -8,7 +8,7 @@ import numpy as np
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.columns import plain_frame, to_frame, widened
 from serving_runtime.input.forms import Frame, Given, Whole
-from serving_runtime.input.table import Table, from_columns, from_records, from_rows, one_row
+from serving_runtime.input.table import Key, Table, from_columns, from_records, from_rows, one_row
 from serving_runtime.input.tensor import given_tensors, plain_array, table_tensors
 from serving_runtime.signature import Array, Column, Map, Object, Signature, Type
 
@@ -61,9 +61,9 @@ def _as_table(given: Given, signature: Signature) -> Table:
     raise InvalidInputError([Fault(path=path, problem=problem)])
 
 
-def _rows_or_row(value: dict[str, Any], columns: Sequence[Column], path: str) -> Table:
+def _rows_or_row(value: dict[Key, Any], columns: Sequence[Column], path: str) -> Table:
     """One row of a value for each column, or a list of them for each; a list may be both, and is one value where the column takes lists."""
-    types = {str(column.name): column.type for column in columns}
+    types: dict[Key, Type] = {str(column.name): column.type for column in columns}
     if all(_is_one(cell, types.get(name)) for name, cell in value.items()):
         return one_row(value, path)
     if odd := next((name for name, cell in value.items() if not isinstance(cell, list)), None):

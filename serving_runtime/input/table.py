@@ -78,16 +78,16 @@ def from_records(document: Any, path: str) -> Table:
     )
 
 
-def from_columns(columns: Mapping[str, Sequence[Any]], path: str) -> Table:
+def from_columns(columns: Mapping[Key, Sequence[Any]], path: str) -> Table:
     """Each column as a list of its cells. Raises InvalidInputError where they are not of one length."""
     lengths = {name: len(cells) for name, cells in columns.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise InvalidInputError([Fault(path=path, problem=f"the columns must have the same number of values: {told}")])
-    return Table(columns={**columns}, rows=next(iter(lengths.values()), 0), path=path, place=lambda key, row: f"{member(path, key)}[{row}]")
+    return Table(columns=columns, rows=next(iter(lengths.values()), 0), path=path, place=lambda key, row: f"{member(path, key)}[{row}]")
 
 
-def one_row(row: Mapping[str, Any], path: str) -> Table:
+def one_row(row: Mapping[Key, Any], path: str) -> Table:
     return Table(columns={key: [value] for key, value in row.items()}, rows=1, path=path, place=lambda key, _: member(path, key))
 
 

@@ -68,13 +68,13 @@ class LocalPod:
         """`text` with the mount paths of the container replaced by the directories that stand for them, the longest first."""
         mounts = sorted(container.get("volumeMounts") or [], key=lambda mount: -len(mount["mountPath"]))
         for mount in mounts:
-            directory = str(self.directory_of(mount))
-            text = re.sub(rf"(?<![\w/.-]){re.escape(mount['mountPath'])}(?=/|$)", lambda _, there=directory: there, text)
+            directory = str(self.directory_of(mount)).replace("\\", r"\\")
+            text = re.sub(rf"(?<![\w/.-]){re.escape(mount['mountPath'])}(?=/|$)", directory, text)
         return text
 
     def directory_of(self, mount: Mapping[str, Any]) -> Path:
         """The local directory behind one volumeMount."""
-        return self._volume(mount["name"]) / mount.get("subPath", "")
+        return self._volume(mount["name"]) / str(mount.get("subPath", ""))
 
     def _run_to_end(self, container: Container, environ: Mapping[str, str]) -> str:
         command = [self.local(container, part.replace("$$", "$")) for part in [*container["command"], *container.get("args", [])]]

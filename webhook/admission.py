@@ -86,6 +86,7 @@ def inject(pod: Pod, settings: Settings) -> Decision:
         reason=Reason.INJECTED if changes else Reason.ALREADY_INJECTED,
         operations=changes,
         warnings=(*targets.warnings, *mesh_warnings(placement)),
+        model=targets.demand.model,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from model_contract.model_ref import ModelRef
 from webhook.reasons import Outcome, Reason
 
 __all__ = ["Decision", "Operation", "Outcome"]
@@ -13,12 +14,15 @@ Operation = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The answer to one review, before it is written as an AdmissionReview. `operations` is a JSON Patch that only adds."""
+    """The answer to one review, before it is written as an AdmissionReview. `operations` is a JSON Patch that only adds; `model` is the
+    one that they bring, where the pod names it by value.
+    """
 
     reason: Reason
     message: str = ""
     operations: tuple[Operation, ...] = ()
     warnings: tuple[str, ...] = ()
+    model: ModelRef | None = None
 
     @property
     def outcome(self) -> Outcome:

@@ -1,0 +1,1 @@
+"""The same decision without a cluster: objects from files, changed or explained."""

@@ -1,0 +1,92 @@
+"""Kubernetes objects from files: YAML as kubectl reads it, strict where a mistake would be guessed away."""
+
+import re
+import sys
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+STANDARD_INPUT: Final = "-"
+# YAML 1.1 as kubectl reads it: dates and times of day (22:22) stay texts, yes and no are booleans, 1e3 is a number.
+RESOLVED: Final = (
+    ("bool", r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF", "yYnNtTfFoO"),
+    ("int", r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?", "-+0123456789."),
+    ("null", r"~|null|Null|NULL|", ("~", "n", "N", "")),
+    ("merge", r"<<", "<"),
+)
+
+
+class DocumentError(Exception):
+    """A file cannot be read as Kubernetes objects; the message says where."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One object of a file: its content, and the line on which it begins."""
+
+    content: dict[str, Any]
+    line: int
+
+
+class ManifestLoader(yaml.SafeLoader):
+    """Safe, and without guesses: a key that comes twice is an error."""
+
+    yaml_implicit_resolvers: Any = {}  # noqa: RUF012  yaml's own way to say what a plain word is
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} comes twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        return float(str(self.construct_scalar(node)).replace("_", ""))
+
+
+for tag, pattern, first in RESOLVED:
+    ManifestLoader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})\Z"), list(first))
+ManifestLoader.add_constructor("tag:yaml.org,2002:float", ManifestLoader.construct_yaml_float)
+
+
+def read_documents(filename: str) -> list[Document]:
+    """Every object of a file with one or many; lists are taken apart. Raises DocumentError."""
+    title = "standard input" if filename == STANDARD_INPUT else filename
+    try:
+        text = sys.stdin.read() if filename == STANDARD_INPUT else Path(filename).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DocumentError(f"{title} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}") from None
+    try:
+        documents = list(_documents(text, title))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{title}:{mark.line + 1}:{mark.column + 1}" if mark else title
+        raise DocumentError(f"{where}: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DocumentError(f"{title}: {' '.join(str(error).split()) or 'nested too deep'}") from None
+    if not documents:
+        raise DocumentError(f"{title} holds no object")
+    return documents
+
+
+def _documents(text: str, title: str) -> Iterator[Document]:
+    loader = ManifestLoader(text)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            if node is None:
+                continue
+            line = node.start_mark.line + 1
+            content = loader.construct_document(node)
+            if content is None:
+                continue
+            if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
+                raise DocumentError(f"{title}:{line}: this is no Kubernetes object: it has no kind")
+            yield Document(content=content, line=line)
+    finally:
+        loader.dispose()

@@ -1,0 +1,76 @@
+"""`inject`: objects as they would be if the webhook had seen their pods."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jsonpatch
+import yaml
+
+from webhook.admission import decide_pod
+from webhook.decision import Decision
+from webhook.offline.documents import Document
+from webhook.offline.workloads import Workload, members, workload_of
+from webhook.pod import MalformedPodError
+from webhook.reasons import Reason
+from webhook.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Injected:
+    """An object after the decision about its pod; `workload` and `decision` are None where it has no pod."""
+
+    content: dict[str, Any]
+    workload: Workload | None = None
+    decision: Decision | None = None
+
+    @property
+    def denied(self) -> bool:
+        return self.decision is not None and not self.decision.allowed
+
+    @property
+    def report(self) -> str | None:
+        """One line for whoever reads the terminal."""
+        if not self.workload or not self.decision:
+            return None
+        said = self.decision.message or "; ".join(self.decision.warnings) or self.decision.reason.remedy
+        return f"{self.workload.title}: {self.decision.outcome} ({self.decision.reason}, {self.decision.reason.rule}): {said}"
+
+
+class Dumper(yaml.SafeDumper):
+    """Block style, as kubectl writes it, without YAML's abbreviations of what comes twice."""
+
+    def ignore_aliases(self, _: Any) -> bool:
+        return True
+
+
+def inject(documents: Iterable[Document], settings: Settings, *, namespace: str) -> list[Injected]:
+    """Every object of the documents, in order."""
+    return [injected(content, settings, namespace=namespace) for document in documents for _, content in members(document.content)]
+
+
+def injected(content: dict[str, Any], settings: Settings, *, namespace: str) -> Injected:
+    workload = workload_of(content, namespace=namespace)
+    if workload is None:
+        return Injected(content=content)
+    decision = decision_about(workload, settings)
+    patch = [operation | {"path": workload.pointer + operation["path"]} for operation in map(dict, decision.operations)]
+    return Injected(content=jsonpatch.apply_patch(content, patch), workload=workload, decision=decision)
+
+
+def decision_about(workload: Workload, settings: Settings) -> Decision:
+    """What the webhook would decide about the pod of this object, if the API server asked it."""
+    try:
+        return decide_pod(workload.pod, workload.namespace, settings)
+    except MalformedPodError as error:
+        return Decision(reason=Reason.MALFORMED_POD, message=str(error))
+
+
+def written(objects: Iterable[Injected]) -> str:
+    """A YAML stream."""
+    return "---\n".join(_documents(objects))
+
+
+def _documents(objects: Iterable[Injected]) -> Iterator[str]:
+    for item in objects:
+        yield yaml.dump(item.content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000)

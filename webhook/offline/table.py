@@ -1,0 +1,86 @@
+"""An explanation as a person likes to read it, on a terminal or in a pipe."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import yaml
+from rich.console import Console
+from rich.padding import Padding
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from model_contract.names import MODEL_VARIABLES
+from webhook.offline.explanation import Explanation, RuleResult
+from webhook.reasons import Outcome
+
+MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
+COLOURS: Final = {Outcome.INJECTED: "green", Outcome.UNCHANGED: "blue", Outcome.SKIPPED: "yellow", Outcome.DENIED: "red"}
+
+
+def show(explanation: Explanation, console: Console) -> None:
+    """The object, every rule, every container, the decision, and what it adds."""
+    console.print(Text(explanation.workload.title, style="bold"))
+    sections = [_rules(explanation), _containers(explanation), _decision(explanation)]
+    for section in sections:
+        if section.row_count:
+            console.print()
+            console.print(Padding(section, (0, 0, 0, 2), expand=False))
+    for operation in explanation.decision.operations:
+        _show_operation(operation, console)
+    console.print()
+
+
+def _rules(explanation: Explanation) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for rule in explanation.rules:
+        mark, colour = MARKS[rule.passed]
+        table.add_row(Text(mark, style=colour), _title(rule))
+        table.add_row("", Text(_question(rule), style="dim", overflow="fold"))
+    return table
+
+
+def _title(rule: RuleResult) -> Text:
+    if rule.passed is None:
+        return Text(rule.name) + Text("  (the file does not hold the labels of the namespace)", style="yellow")
+    return Text(rule.name) + Text("" if rule.passed else f"  {rule.code} ({rule.rule})", style="red")
+
+
+def _question(rule: RuleResult) -> str:
+    """A selector as the API server has it; of a condition the field alone, since its CEL is for machines."""
+    return rule.where if rule.where == "matchConditions" else f"{rule.where}: {rule.text}"
+
+
+def _containers(explanation: Explanation) -> Table:
+    headers = ["", *(f"container {finding.name}" for finding in explanation.containers)] if explanation.containers else []
+    table = Table(*headers, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for variable in MODEL_VARIABLES if explanation.containers else ():
+        table.add_row(variable, *(_value(finding.variables[variable]) for finding in explanation.containers))
+    return table
+
+
+def _value(value: str) -> Text:
+    return Text(value, overflow="fold") if value else Text("not set", style="dim")
+
+
+def _decision(explanation: Explanation) -> Table:
+    decision, reason = explanation.decision, explanation.decision.reason
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_row(Text("decision", style="dim"), Text(reason.outcome.value, style=f"bold {COLOURS[reason.outcome]}"))
+    table.add_row(Text("because", style="dim"), f"{reason.value} (rule {reason.rule})")
+    if decision.message:
+        table.add_row(Text("it says", style="dim"), Text(decision.message))
+    for warning in decision.warnings:
+        if warning != decision.message:
+            table.add_row(Text("warning", style="dim"), Text(warning, style="yellow"))
+    table.add_row(Text("what to do", style="dim"), Text(reason.remedy))
+    return table
+
+
+def _show_operation(operation: Mapping[str, Any], console: Console) -> None:
+    """One thing that is added: its path, and its value as YAML, unbroken so that it can be copied."""
+    console.print()
+    console.print(Text(f"  + {operation['path'].replace('~1', '/')}", style="green"), soft_wrap=True)
+    text = yaml.safe_dump(operation["value"], sort_keys=False, width=1000, default_flow_style=False).removesuffix("...\n").rstrip()
+    indented = "\n".join(f"    {line}" for line in text.splitlines())
+    console.print(Syntax("", "yaml", background_color="default").highlight(indented), soft_wrap=True, end="")

@@ -1,0 +1,75 @@
+"""Where objects hold the pods that they make."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+TEMPLATES: Final = {
+    "Pod": (),
+    "PodTemplate": ("template",),
+    "Deployment": ("spec", "template"),
+    "ReplicaSet": ("spec", "template"),
+    "ReplicationController": ("spec", "template"),
+    "StatefulSet": ("spec", "template"),
+    "DaemonSet": ("spec", "template"),
+    "Job": ("spec", "template"),
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """An object and the pod that it is, or makes. `pointer` is the JSON pointer of that pod in the object."""
+
+    kind: str
+    name: str
+    namespace: str
+    pod: dict[str, Any]
+    pointer: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+def members(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each object of a List with its JSON pointer, or the object itself."""
+    items = content.get("items")
+    if str(content.get("kind")).endswith("List") and isinstance(items, list):
+        for index, item in enumerate(items):
+            if isinstance(item, dict):
+                for pointer, inner in members(item):
+                    yield f"/items/{index}{pointer}", inner
+    else:
+        yield "", dict(content)
+
+
+def workload_of(content: Mapping[str, Any], *, namespace: str) -> Workload | None:
+    """None where the object makes no pods, or has none where its kind has one."""
+    kind = content.get("kind")
+    if kind not in TEMPLATES:
+        return None
+    pod: Any = content
+    for key in TEMPLATES[kind]:
+        pod = pod.get(key) if isinstance(pod, dict) else None
+    if not isinstance(pod, dict):
+        return None
+    metadata = content.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    return Workload(
+        kind=kind,
+        name=str(metadata.get("name") or f"{metadata.get('generateName', '')}..."),
+        namespace=str(metadata.get("namespace") or namespace),
+        pod=pod,
+        pointer="".join(f"/{key}" for key in TEMPLATES[kind]),
+    )
+
+
+def namespace_labels(contents: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The labels of the namespaces among the objects: a review does not hold them, a file may."""
+    found = {}
+    for content in contents:
+        metadata = content.get("metadata")
+        if content.get("kind") == "Namespace" and isinstance(metadata, dict):
+            found[str(metadata.get("name"))] = metadata.get("labels") or {}
+    return found

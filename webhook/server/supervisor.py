@@ -1,0 +1,74 @@
+"""gunicorn around the app: one process of threads, TLS with a certificate that may change, metrics on a port of their own."""
+
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+from prometheus_client import start_http_server
+
+from webhook.server.app import create_app
+from webhook.server.metrics import Metrics
+from webhook.server.settings import ServerSettings
+from webhook.server.tls import Certificate, Loaded
+from webhook.settings import Settings
+
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  writable in a container whose root is not
+
+
+class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
+    """Runs until SIGTERM. Raises CertificateError at the start."""
+
+    def __init__(self, settings: Settings, server: ServerSettings) -> None:
+        self._settings = settings
+        self._server = server
+        self._metrics = Metrics()
+        self._certificate = Certificate(server, self._reloaded)
+        self._metrics.valid_until(self._certificate.not_after)
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options().items():
+            if name in self.cfg.settings:  # an older gunicorn lacks some
+                self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        max_body = int(self._server.max_body.amount)
+        return create_app(self._settings, self._metrics, max_body=max_body, fault=self._certificate.fault)
+
+    def _options(self) -> dict[str, Any]:
+        server = self._server
+        return {
+            "bind": [f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}"],
+            "workers": 1,  # replicas do the rest, and one process has one set of metrics
+            "worker_class": "gthread",
+            "threads": server.threads,
+            "keepalive": server.keepalive,
+            "graceful_timeout": server.graceful_timeout,
+            "certfile": str(server.certificate_file),
+            "keyfile": str(server.key_file),
+            "ssl_context": lambda _config, _default: self._certificate.context(),
+            "control_socket_disable": True,
+            "worker_tmp_dir": str(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None,
+            "logger_class": RootLogger,
+            "post_worker_init": self._serve_metrics,
+            "proc_name": "model-api-webhook",
+        }
+
+    def _serve_metrics(self, _: Any) -> None:
+        start_http_server(self._server.metrics_port, self._server.host, self._metrics.registry)
+
+    def _reloaded(self, good: bool, served: Loaded) -> None:
+        self._metrics.reloaded(good=good, not_after=served.not_after)
+
+
+class RootLogger(Logger):  # type: ignore[misc]  # as above
+    """gunicorn's own messages in the form of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers = []
+        self.error_log.propagate = True
+        self.error_log.setLevel(logging.NOTSET)

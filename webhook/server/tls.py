@@ -1,0 +1,144 @@
+"""The certificate that is shown to the API server: read again when its files change, and only as a whole pair.
+
+Certificate and key are two files that cannot be replaced at once. A pair that does not fit is somebody in the middle of replacing it: the
+last good one is served until both are there.
+"""
+
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.x509 import load_pem_x509_certificate
+
+from webhook.server.settings import TLS_VERSIONS, ServerSettings
+
+ALPN: Final = ["http/1.1"]
+
+_log = logging.getLogger(__name__)
+
+Stamp = tuple[int, int, int]
+
+
+class CertificateError(Exception):
+    """The files do not hold a certificate and its key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A context that shows one certificate, until when that is valid, and the state of the files that it was read from."""
+
+    context: ssl.SSLContext
+    not_after: datetime
+    stamps: tuple[Stamp, ...]
+
+
+def load(settings: ServerSettings) -> Loaded:
+    """Raises CertificateError, which names the file and says nothing of what it holds."""
+    files = (settings.certificate_file, settings.key_file)
+    try:
+        # Taken first: a change while the files are read makes these stamps old, and the next connection reads again.
+        stamps = tuple(map(stamp, files))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = TLS_VERSIONS[settings.tls_minimum]
+        context.set_alpn_protocols(ALPN)
+        context.sslsocket_class = patient(settings.read_timeout)
+        context.load_cert_chain(*files, password=_no_password)
+        not_after = load_pem_x509_certificate(settings.certificate_file.read_bytes()).not_valid_after_utc
+    except OSError as error:  # ssl.SSLError is one too
+        reason = error.reason if isinstance(error, ssl.SSLError) else f"{error.filename or ''}: {error.strerror}"
+        raise CertificateError(f"{files[0]} and {files[1]} are no certificate and its key ({reason})") from error
+    except ValueError as error:
+        raise CertificateError(f"{files[0]} holds no certificate in PEM") from error
+    return Loaded(context=context, not_after=not_after, stamps=stamps)
+
+
+def stamp(path: Path) -> Stamp:
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _no_password() -> str:
+    """Without this, OpenSSL asks at a terminal."""
+    raise ValueError("the key has a password")
+
+
+class Certificate:
+    """The pair as it is now. `on_reload` hears of each attempt: whether it went well, and what is served after it."""
+
+    def __init__(self, settings: ServerSettings, on_reload: Callable[[bool, Loaded], None]) -> None:
+        """Raises CertificateError: a server without a certificate is of no use."""
+        self._settings = settings
+        self._on_reload = on_reload
+        self._lock = threading.Lock()
+        self._served = load(settings)
+        self._tried = self._served.stamps
+
+    @property
+    def not_after(self) -> datetime:
+        return self._served.not_after
+
+    def fault(self) -> str | None:
+        """Why nobody would trust the server, where that is known here."""
+        return None if datetime.now(UTC) < self.not_after else f"the certificate was valid until {self.not_after.isoformat()}"
+
+    def context(self) -> ssl.SSLContext:
+        """For a new connection."""
+        with self._lock:
+            stamps = self._stamps()
+            if stamps not in {self._tried, None}:
+                self._tried = stamps
+                self._reload()
+            return self._served.context
+
+    def _stamps(self) -> Any:
+        """None while a file is missing, as it is for a moment where somebody moves a new one into its place."""
+        try:
+            return stamp(self._settings.certificate_file), stamp(self._settings.key_file)
+        except OSError:
+            return None
+
+    def _reload(self) -> None:
+        try:
+            self._served = load(self._settings)
+        except CertificateError as error:
+            _log.warning(
+                "the certificate's files changed and do not fit; the last one is served on", extra={"fields": {"error": str(error)}}
+            )
+            self._on_reload(False, self._served)
+        else:
+            _log.info("the certificate is read again", extra={"fields": {"not_after": self.not_after.isoformat()}})
+            self._on_reload(True, self._served)
+
+
+def patient(seconds: float) -> type[ssl.SSLSocket]:
+    """Sockets on which a request has so many seconds to arrive; a client that takes longer has left, as far as the server is concerned.
+
+    gunicorn puts no bound on a thread that reads: sixteen clients that send half a request would be all that is served.
+    """
+
+    class PatientSocket(ssl.SSLSocket):
+        deadline = float("inf")
+
+        def setblocking(self, flag: bool) -> None:
+            """gunicorn calls it at the beginning of each request."""
+            self.deadline = time.monotonic() + seconds
+            self.settimeout(seconds if flag else 0)
+
+        def do_handshake(self, block: bool = False) -> None:
+            self.setblocking(True)
+            super().do_handshake(block)
+
+        def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+            try:
+                self.settimeout(max(self.deadline - time.monotonic(), 0.001))
+                return super().recv(buflen, flags)
+            except TimeoutError:
+                return b""
+
+    return PatientSocket

@@ -1,0 +1,42 @@
+"""How many processors this process may use. In a container that is the quota of its cgroup, which the number of cores hides."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+
+def usable_cpus(root: Path = Path("/")) -> float:
+    """The smallest of the cores that this process may run on and of the cgroup quotas that bind it. `root` holds `proc` and `sys`."""
+    return min([float(len(os.sched_getaffinity(0))), *(quota for directory in _cgroups(root) for quota in _quotas(directory))])
+
+
+def _cgroups(root: Path) -> Iterator[Path]:
+    """The directories of this process's CPU cgroup and of all above it: the tightest quota wins, wherever it is."""
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers or "cpu" in controllers.split(","):
+            mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+            inside = PurePosixPath(path.lstrip("/"))
+            yield from (mount / directory for directory in (inside, *inside.parents))
+
+
+def _quotas(directory: Path) -> Iterator[float]:
+    """The quota that one directory sets, in processors: version 2 has quota and period in one file, version 1 in two."""
+    numbers = _read(directory / "cpu.max").split() or [
+        _read(directory / "cpu.cfs_quota_us").strip(),
+        _read(directory / "cpu.cfs_period_us").strip(),
+    ]
+    if all(number.isdecimal() for number in numbers):  # "max" and -1 are no limit
+        yield int(numbers[0]) / int(numbers[1])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def threads_for_each(cpus: float, workers: int) -> int:
+    """How many threads the libraries of each worker may use, so that all together have as many as there are processors."""
+    return max(1, int(cpus) // workers)

@@ -1,0 +1,101 @@
+"""What a request can do wrong before it reaches the model, and what can keep it from there."""
+
+from typing import ClassVar
+
+
+class HttpError(Exception):
+    """An error with the status and the error code of its answer. `retry` asks the client to come again, `close` ends the connection."""
+
+    status: ClassVar[int] = 400
+    error_code: ClassVar[str] = "BAD_REQUEST"  # also where MLflow has no name for it: the status says the rest
+    retry: ClassVar[bool] = False
+    close: ClassVar[bool] = False
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What the answer has besides."""
+        return ()
+
+
+class UnknownPathError(HttpError):
+    status = 404
+    error_code = "ENDPOINT_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("there is nothing at this path; GET / lists what there is")
+
+
+class MethodError(HttpError):
+    status = 405
+
+    def __init__(self, allowed: str) -> None:
+        self.allowed = allowed
+        super().__init__(f"this path answers to {allowed}")
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        return ((b"allow", self.allowed.encode()),)
+
+
+class SlowBodyError(HttpError):
+    status = 408
+    close = True
+
+    def __init__(self) -> None:
+        super().__init__("the body of the request did not come in time")
+
+
+class BodyTooLargeError(HttpError):
+    status = 413
+    close = True
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body of the request is larger than {limit} bytes; send fewer rows at a time")
+
+
+class EncodedBodyError(HttpError):
+    status = 415
+
+    def __init__(self) -> None:
+        super().__init__("the body of the request has a Content-Encoding, and none is read here; send it as it is")
+
+
+class QueueFullError(HttpError):
+    status = 429
+    error_code = "REQUEST_LIMIT_EXCEEDED"
+    retry = True
+
+    def __init__(self) -> None:
+        super().__init__("too many requests are waiting for the model; send this one again later")
+
+
+class UnavailableError(HttpError):
+    status = 503
+    error_code = "TEMPORARILY_UNAVAILABLE"
+    retry = True
+
+
+class LoadingError(UnavailableError):
+    def __init__(self) -> None:
+        super().__init__("the model is not loaded yet; GET /readyz says when it is")
+
+
+class StoppingError(UnavailableError):
+    def __init__(self) -> None:
+        super().__init__("the server is about to stop; ask another one")
+
+
+class DeadlineError(HttpError):
+    status = 504
+    error_code = "DEADLINE_EXCEEDED"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the prediction took longer than {seconds:g} seconds")
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before there was an answer."""

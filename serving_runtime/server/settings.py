@@ -1,0 +1,184 @@
+"""What `model-api-runtime serve` can be told: flag > environment variable > default, each read the same way."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from model_contract.model_ref import ContractError, shown
+
+MOST_WORKERS: Final = 64
+# The event loop and the model share a core; more than four copies of a model cost memory before they gain speed.
+MOST_WORKERS_BY_DEFAULT: Final = 4
+# Endpoints of a Service are removed while the pod is asked to end; a proxy that has not heard yet still sends requests for a moment.
+DRAIN_DELAY_IN_KUBERNETES: Final = "5"
+UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+class InvalidSettingError(ContractError):
+    """A flag or a variable is set to what it cannot be."""
+
+    def __init__(self, place: str, value: str, expected: str) -> None:
+        super().__init__(f"{place} is {shown(value)}: it must be {expected}")
+
+
+class UnavailableAddressError(ContractError):
+    """The address of the settings is not this machine's, or in use."""
+
+    def __init__(self, settings: "ServeSettings", error: OSError) -> None:
+        super().__init__(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; set --host or --port to another one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of value: how it is read, and how a right one is described. `read` raises ValueError."""
+
+    read: Callable[[str], Any]
+    expected: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One setting: its name is the field of ServeSettings and, with hyphens, the flag."""
+
+    name: str
+    variable: str
+    kind: Kind
+    default: str
+    meaning: str
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """Times are in seconds, sizes in bytes."""
+
+    host: str
+    port: int
+    workers: int
+    threads: int
+    max_queue: int
+    max_body: int
+    read_timeout: float
+    timeout: float
+    drain_delay: float
+    stop_timeout: float
+
+
+def _whole(text: str, *, least: int, most: int) -> int:
+    if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
+        raise ValueError(text)
+    return int(text)
+
+
+def _whole_number(least: int, most: int) -> Kind:
+    return Kind(read=lambda text: _whole(text, least=least, most=most), expected=f"a whole number from {least} to {most}")
+
+
+def _seconds(least: float, most: float) -> Kind:
+    def read(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text) or not least <= float(text) <= most:
+            raise ValueError(text)
+        return float(text)
+
+    return Kind(read=read, expected=f"a number of seconds from {least:g} to {most:g}")
+
+
+def _read_bytes(text: str) -> int:
+    parts = re.fullmatch(r"([1-9][0-9]{0,11})([KMG]?)", text)
+    if parts is None:
+        raise ValueError(text)
+    return int(parts[1]) * UNITS[parts[2]]
+
+
+def _read_host(text: str) -> str:
+    if not re.fullmatch(r"[0-9A-Za-z.:-]+", text):
+        raise ValueError(text)
+    return text
+
+
+HOST: Final = Kind(read=_read_host, expected='an address or a name of this machine, such as "127.0.0.1"')
+BYTES: Final = Kind(read=_read_bytes, expected='a number of bytes, of which K, M and G are the powers of 1024, such as "100M"')
+
+OPTIONS: Final = (
+    Option(name="host", variable="MODEL_API_RUNTIME_HOST", kind=HOST, default="0.0.0.0", meaning="address to listen on"),  # noqa: S104  a pod's
+    Option(name="port", variable="PORT", kind=_whole_number(1, 65535), default="8080", meaning="port to listen on"),
+    Option(
+        name="workers",
+        variable="MODEL_API_RUNTIME_WORKERS",
+        kind=_whole_number(1, MOST_WORKERS),
+        default="the container's processors, at most 4",
+        meaning="processes, each with a copy of the model",
+    ),
+    Option(
+        name="threads",
+        variable="MODEL_API_RUNTIME_THREADS",
+        kind=_whole_number(1, 256),
+        default="1",
+        meaning="predictions that one process runs at a time; more than one only helps a model that waits for something else",
+    ),
+    Option(
+        name="max_queue",
+        variable="MODEL_API_RUNTIME_MAX_QUEUE",
+        kind=_whole_number(0, 100_000),
+        default="128",
+        meaning="requests that wait for a thread of one process; one more is answered 429",
+    ),
+    Option(
+        name="max_body",
+        variable="MODEL_API_RUNTIME_MAX_BODY",
+        kind=BYTES,
+        default="100M",
+        meaning="size of a request's body; a larger one is answered 413",
+    ),
+    Option(
+        name="read_timeout",
+        variable="MODEL_API_RUNTIME_READ_TIMEOUT",
+        kind=_seconds(0.1, 3600),
+        default="10",
+        meaning="seconds in which the head of a request must have come, and the longest silence in its body (408)",
+    ),
+    Option(
+        name="timeout",
+        variable="MODEL_API_RUNTIME_TIMEOUT",
+        kind=_seconds(0.1, 86_400),
+        default="60",
+        meaning="seconds from the head of a request to its answer; then it is answered 504",
+    ),
+    Option(
+        name="drain_delay",
+        variable="MODEL_API_RUNTIME_DRAIN_DELAY",
+        kind=_seconds(0, 3600),
+        default="5 in Kubernetes, 0 elsewhere",
+        meaning="seconds after SIGTERM in which requests are still accepted, while readiness says no",
+    ),
+    Option(
+        name="stop_timeout",
+        variable="MODEL_API_RUNTIME_STOP_TIMEOUT",
+        kind=_seconds(0.1, 3600),
+        default="20",
+        meaning="seconds in which accepted requests may be finished after that",
+    ),
+)
+
+
+def read_settings(flags: Mapping[str, str | None], environ: Mapping[str, str], *, cpus: float) -> ServeSettings:
+    """Flag > variable > default; an empty variable counts as unset. Raises InvalidSettingError."""
+    defaults = {option.name: option.default for option in OPTIONS} | {
+        "workers": str(max(1, min(int(cpus), MOST_WORKERS_BY_DEFAULT))),
+        "drain_delay": DRAIN_DELAY_IN_KUBERNETES if environ.get("KUBERNETES_SERVICE_HOST") else "0",
+    }
+    return ServeSettings(**{option.name: _read(option, flags, environ, defaults[option.name]) for option in OPTIONS})
+
+
+def _read(option: Option, flags: Mapping[str, str | None], environ: Mapping[str, str], default: str) -> Any:
+    value, place = flags.get(option.name), option.flag
+    if value is None:
+        value, place = environ.get(option.variable) or default, option.variable
+    try:
+        return option.kind.read(value)
+    except ValueError:
+        raise InvalidSettingError(place, value, option.kind.expected) from None

@@ -1,0 +1,55 @@
+"""Answers while the model loads, so that the kubelet sees a live process that is not ready.
+
+It is a process of its own: a load may hold the interpreter for seconds, and workers are forked from a process without other threads.
+"""
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn, Self
+
+
+class StandIn:
+    """One end of a pair of sockets, whose other end only the stand-in has: to end the sending is to ask it to go, to read the end is
+    to know that it went. Where all the others die, it reads the end too.
+    """
+
+    def __init__(self, wire: socket.socket) -> None:
+        self._wire = wire
+
+    @classmethod
+    def start(cls, serve: Callable[[socket.socket], None]) -> Self:
+        """Forks a process that runs `serve` until its argument becomes readable."""
+        ours, theirs = socket.socketpair()
+        if os.fork() == 0:
+            ours.close()
+            _stand_in(serve, theirs)
+        theirs.close()
+        return cls(ours)
+
+    def relieve(self) -> None:
+        """Returns when it has closed its last connection: from now on whoever accepts a request has a model."""
+        with suppress(OSError):  # another process has done it
+            self._wire.shutdown(socket.SHUT_WR)
+        self._wire.recv(1)
+
+    @property
+    def gone(self) -> bool:
+        self._wire.setblocking(False)
+        try:
+            return self._wire.recv(1) == b""
+        except BlockingIOError:
+            return False
+        finally:
+            self._wire.setblocking(True)
+
+
+def _stand_in(serve: Callable[[socket.socket], None], wire: socket.socket) -> NoReturn:
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal sends them to all processes
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        serve(wire)
+    finally:
+        os._exit(0)  # nothing of the process that it is a copy of may run again here

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +17,11 @@ from typing import Self
 
 class ProcessError(RuntimeError):
     """A process ended early, or did not answer in time; the message holds the end of its output."""
+
+
+def installed(command: str) -> Path:
+    """A command of this environment, also where nobody has put it on the PATH."""
+    return Path(sys.executable).with_name(command)
 
 
 def free_port() -> int:

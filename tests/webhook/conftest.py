@@ -1,5 +1,7 @@
-"""Settings and a pod that the tests start from."""
+"""Settings and a pod that the tests start from, and the real server."""
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from testbed.webhook_server import WebhookServer, webhook_server
 from webhook.settings import Settings
 
 EXAMPLE_POD = yaml.safe_load((Path(__file__).parents[2] / "examples" / "model-api-pod.yaml").read_text())
@@ -21,3 +24,19 @@ def settings() -> Settings:
 def pod() -> dict[str, Any]:
     """A model API as Domino creates it, for each test to change."""
     return deepcopy(EXAMPLE_POD)
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[WebhookServer]]:
+    """Starts a server with the settings that it is given."""
+
+    def start(variables: Mapping[str, str] | None = None) -> AbstractContextManager[WebhookServer]:
+        return webhook_server(tmp_path_factory.mktemp("webhook"), variables)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., AbstractContextManager[WebhookServer]]) -> Iterator[WebhookServer]:
+    with serve() as started:
+        yield started

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, UnsupportedMediaType
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
 from webhook.admission import decide
 from webhook.decision import Decision
@@ -25,13 +25,12 @@ _log = logging.getLogger("webhook.review")
 def create_app(settings: Settings, metrics: Metrics, *, max_body: int, fault: Callable[[], str | None]) -> Flask:
     """`fault` says why the server should not be asked just now."""
     app = Flask("webhook", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = max_body
 
     @app.post("/mutate")
     def mutate() -> Response:
         if request.mimetype != JSON:
             raise UnsupportedMediaType("the Content-Type must be application/json")
-        body = request.get_data(cache=False)
+        body = read_body(max_body)
         with metrics.under_way(len(body)):
             return Response(review(body, settings, metrics), mimetype=JSON)
 
@@ -59,6 +58,15 @@ def create_app(settings: Settings, metrics: Metrics, *, max_body: int, fault: Ca
         return text("the webhook failed; its log says why", status=500)
 
     return app
+
+
+def read_body(longest: int) -> bytes:
+    """The body of the request, of a chunked one too, whose length nobody announces. Raises RequestEntityTooLarge."""
+    announced = request.content_length or 0
+    body: bytes = request.environ["wsgi.input"].read(longest + 1) if announced <= longest else b""
+    if max(announced, len(body)) > longest:
+        raise RequestEntityTooLarge(f"the review is larger than {longest} bytes")
+    return body
 
 
 def text(sentence: str, *, status: int | None = None, headers: dict[str, str] | None = None) -> Response:

@@ -10,6 +10,7 @@ from gunicorn.glogging import Logger
 from prometheus_client import start_http_server
 
 from webhook.server.app import create_app
+from webhook.server.clients import WaitingWorker
 from webhook.server.metrics import Metrics
 from webhook.server.settings import ServerSettings
 from webhook.server.tls import Certificate, Loaded
@@ -31,8 +32,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
 
     def load_config(self) -> None:
         for name, value in self._options().items():
-            if name in self.cfg.settings:  # an older gunicorn lacks some
-                self.cfg.set(name, value)
+            self.cfg.set(name, value)
 
     def load(self) -> Flask:
         max_body = int(self._server.max_body.amount)
@@ -43,7 +43,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         return {
             "bind": [f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}"],
             "workers": 1,  # replicas do the rest, and one process has one set of metrics
-            "worker_class": "gthread",
+            "worker_class": WaitingWorker,
             "threads": server.threads,
             "keepalive": server.keepalive,
             "graceful_timeout": server.graceful_timeout,

@@ -7,7 +7,6 @@ last good one is served until both are there.
 import logging
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 from cryptography.x509 import load_pem_x509_certificate
 
+from webhook.server.clients import patient
 from webhook.server.settings import TLS_VERSIONS, ServerSettings
 
 ALPN: Final = ["http/1.1"]
@@ -114,31 +114,3 @@ class Certificate:
         else:
             _log.info("the certificate is read again", extra={"fields": {"not_after": self.not_after.isoformat()}})
             self._on_reload(True, self._served)
-
-
-def patient(seconds: float) -> type[ssl.SSLSocket]:
-    """Sockets on which a request has so many seconds to arrive; a client that takes longer has left, as far as the server is concerned.
-
-    gunicorn puts no bound on a thread that reads: sixteen clients that send half a request would be all that is served.
-    """
-
-    class PatientSocket(ssl.SSLSocket):
-        deadline = float("inf")
-
-        def setblocking(self, flag: bool) -> None:
-            """gunicorn calls it at the beginning of each request."""
-            self.deadline = time.monotonic() + seconds
-            self.settimeout(seconds if flag else 0)
-
-        def do_handshake(self, block: bool = False) -> None:
-            self.setblocking(True)
-            super().do_handshake(block)
-
-        def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-            try:
-                self.settimeout(max(self.deadline - time.monotonic(), 0.001))
-                return super().recv(buflen, flags)
-            except TimeoutError:
-                return b""
-
-    return PatientSocket

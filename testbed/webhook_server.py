@@ -1,0 +1,79 @@
+"""`model-api-webhook serve` as a process, with a certificate of its own, and what a client of it needs."""
+
+import http.client
+import json
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from testbed.api_server import review_of
+from testbed.certificates import Certificates, issue
+from testbed.processes import Process, free_port, installed, running
+
+HOST: Final = "127.0.0.1"
+JSON: Final = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookServer:
+    """A running webhook that answers."""
+
+    process: Process
+    port: int
+    metrics_port: int
+    certificates: Certificates
+
+    def trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.certificates.authority))
+
+    def connection(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(HOST, self.port, timeout=30, context=self.trust())
+
+    def ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """Status and body of one request, on a connection of its own."""
+        with closing(self.connection()) as connection:
+            connection.request(method, path, body, dict(headers or {}))
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    def review(self, pod: Mapping[str, Any], **request: Any) -> dict[str, Any]:
+        """The AdmissionReview that answers one for the creation of `pod`."""
+        status, answer = self.ask("POST", "/mutate", json.dumps(review_of(pod, **request)).encode(), JSON)
+        if status != http.client.OK:
+            raise AssertionError(f"{status}: {answer}")
+        reviewed: dict[str, Any] = json.loads(answer)
+        return reviewed
+
+    def metrics(self) -> dict[str, float]:
+        """Every series by its name and labels, as Prometheus would read it."""
+        with closing(http.client.HTTPConnection(HOST, self.metrics_port, timeout=30)) as connection:
+            connection.request("GET", "/metrics")
+            lines = connection.getresponse().read().decode().splitlines()
+        return {series: float(value) for series, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.process.log.read_text().splitlines()]
+
+
+@contextmanager
+def webhook_server(directory: Path, variables: Mapping[str, str] | None = None) -> Iterator[WebhookServer]:
+    """The server for the length of a `with` block, once it answers; `variables` are settings, `directory` holds its files."""
+    certificates = issue(directory / "tls", HOST)
+    port, metrics_port = free_port(), free_port()
+    settings = {
+        "MODEL_API_WEBHOOK_SERVER_HOST": HOST,
+        "MODEL_API_WEBHOOK_SERVER_PORT": str(port),
+        "MODEL_API_WEBHOOK_SERVER_METRICS_PORT": str(metrics_port),
+        "MODEL_API_WEBHOOK_SERVER_CERTIFICATE_FILE": str(certificates.certificate),
+        "MODEL_API_WEBHOOK_SERVER_KEY_FILE": str(certificates.key),
+    }
+    environ = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE")}
+    with running(
+        [installed("model-api-webhook"), "serve"], log=directory / "log", env=environ | settings | dict(variables or {})
+    ) as process:
+        process.wait_for_http(f"http://{HOST}:{metrics_port}/metrics")
+        yield WebhookServer(process=process, port=port, metrics_port=metrics_port, certificates=certificates)

@@ -1,0 +1,186 @@
+"""The certificate changes under load, as the kubelet and as cert-manager's users change it, and nobody notices."""
+
+import http.client
+import json
+import shutil
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from cryptography.x509 import load_der_x509_certificate
+
+from testbed.api_server import review_of
+from testbed.certificates import issue
+from testbed.webhook_server import WebhookServer
+
+Serve = Callable[..., AbstractContextManager[WebhookServer]]
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def mounted_secret(directory: Path, authority: trustme.CA) -> Path:
+    """A Secret as the kubelet mounts it: files are links into ..data, which is a link to a folder that is replaced."""
+    directory.mkdir()
+    swap_secret(directory, authority)
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        (directory / name).symlink_to(Path("..data") / name)
+    return directory
+
+
+def plain_files(directory: Path, authority: trustme.CA) -> Path:
+    issue(directory, "127.0.0.1", authority=authority)
+    return directory
+
+
+def swap_secret(directory: Path, authority: trustme.CA) -> None:
+    folder = directory / f"..{time.time_ns()}"
+    issue(folder, "127.0.0.1", authority=authority)
+    (directory / "..data_tmp").symlink_to(folder.name)
+    (directory / "..data_tmp").rename(directory / "..data")
+
+
+def swap_files(directory: Path, authority: trustme.CA) -> None:
+    """One file after the other, with a moment in which they do not fit."""
+    fresh = issue(directory / "fresh", "127.0.0.1", authority=authority)
+    shutil.copyfile(fresh.certificate, directory / "tls.crt")
+    time.sleep(0.05)
+    shutil.copyfile(fresh.key, directory / "tls.key")
+
+
+def variables_for(directory: Path) -> dict[str, str]:
+    return {
+        "MODEL_API_WEBHOOK_SERVER_CERTIFICATE_FILE": str(directory / "tls.crt"),
+        "MODEL_API_WEBHOOK_SERVER_KEY_FILE": str(directory / "tls.key"),
+    }
+
+
+def shown_certificate(server: WebhookServer, trust: ssl.SSLContext) -> int:
+    """The serial number of the certificate that a new connection is shown."""
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as plain,
+        trust.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
+    ):
+        return load_der_x509_certificate(wrapped.getpeercert(binary_form=True) or b"").serial_number
+
+
+@pytest.mark.parametrize("way", ["as the kubelet mounts a Secret", "one file after the other"])
+def test_certificates_change_under_load_without_a_failed_review(
+    way: str, serve: Serve, pod: dict[str, Any], tmp_path: Path, authority: trustme.CA
+) -> None:
+    kubelet = way == "as the kubelet mounts a Secret"
+    directory = mounted_secret(tmp_path / "tls", authority) if kubelet else plain_files(tmp_path / "tls", authority)
+    swap = swap_secret if kubelet else swap_files
+    trust = ssl.create_default_context(cafile=str(directory / "ca.crt"))
+    body = json.dumps(review_of(pod)).encode()
+    done = threading.Event()
+
+    with serve(variables_for(directory)) as server, ThreadPoolExecutor(4) as pool:
+
+        def ask(*, keep_alive: bool) -> list[int]:
+            """Anything but an answer is an exception, which the test hears of."""
+            statuses: list[int] = []
+            connection = server_connection(server, trust)
+            while not done.is_set():
+                connection.request("POST", "/mutate", body, JSON)
+                answer = connection.getresponse()
+                answer.read()
+                statuses.append(answer.status)
+                if not keep_alive:
+                    connection.close()
+            connection.close()
+            return statuses
+
+        clients = [pool.submit(ask, keep_alive=index % 2 == 0) for index in range(4)]
+        serials = []
+        for _ in range(8):
+            swap(directory, authority)
+            time.sleep(0.1)
+            serials.append(shown_certificate(server, trust))
+        done.set()
+        statuses = [status for client in clients for status in client.result(30)]
+        series = server.metrics()
+
+    assert set(statuses) == {200}
+    assert len(statuses) > 100
+    assert len(set(serials)) == 8
+    assert series['model_api_webhook_tls_reloads_total{result="success"}'] >= 8
+
+
+def server_connection(server: WebhookServer, trust: ssl.SSLContext) -> http.client.HTTPSConnection:
+    return http.client.HTTPSConnection("127.0.0.1", server.port, timeout=30, context=trust)
+
+
+def test_a_pair_that_does_not_fit_is_never_served(serve: Serve, pod: dict[str, Any], tmp_path: Path, authority: trustme.CA) -> None:
+    files = issue(tmp_path / "tls", "127.0.0.1", authority=authority)
+    trust = ssl.create_default_context(cafile=str(files.authority))
+    with serve(variables_for(tmp_path / "tls")) as server:
+        before = shown_certificate(server, trust)
+        other = issue(tmp_path / "other", "127.0.0.1", authority=authority)
+        shutil.copyfile(other.certificate, files.certificate)
+        during = shown_certificate(server, trust)
+        again = shown_certificate(server, trust)
+        failures = server.metrics()['model_api_webhook_tls_reloads_total{result="failure"}']
+        shutil.copyfile(other.key, files.key)
+        after = shown_certificate(server, trust)
+        lines = [line for line in server.log() if "do not fit" in line["message"]]
+
+    assert (during, again) == (before, before)
+    assert failures == 1  # it is not tried again until a file changes
+    assert after != before
+    assert len(lines) == 1
+    assert "PRIVATE KEY" not in json.dumps(lines)
+
+
+def test_a_file_that_is_away_for_a_moment_changes_nothing(serve: Serve, tmp_path: Path, authority: trustme.CA) -> None:
+    files = issue(tmp_path / "tls", "127.0.0.1", authority=authority)
+    trust = ssl.create_default_context(cafile=str(files.authority))
+    with serve(variables_for(tmp_path / "tls")) as server:
+        before = shown_certificate(server, trust)
+        files.key.unlink()
+
+        assert shown_certificate(server, trust) == before
+
+
+def test_certificate_and_key_may_be_one_file(serve: Serve, pod: dict[str, Any], tmp_path: Path, authority: trustme.CA) -> None:
+    files = issue(tmp_path / "tls", "127.0.0.1", authority=authority)
+    both = tmp_path / "both.pem"
+    both.write_bytes(files.certificate.read_bytes() + files.key.read_bytes())
+    variables = {"MODEL_API_WEBHOOK_SERVER_CERTIFICATE_FILE": str(both), "MODEL_API_WEBHOOK_SERVER_KEY_FILE": str(both)}
+    trust = ssl.create_default_context(cafile=str(files.authority))
+    with serve(variables) as server, closing(server_connection(server, trust)) as connection:
+        connection.request("GET", "/readyz")
+
+        assert connection.getresponse().status == 200
+
+
+@pytest.mark.parametrize(("version", "spoken"), [(ssl.TLSVersion.TLSv1_2, False), (ssl.TLSVersion.TLSv1_3, True)])
+def test_an_older_tls_than_the_setting_is_refused(version: ssl.TLSVersion, spoken: bool, serve: Serve) -> None:
+    with serve({"MODEL_API_WEBHOOK_SERVER_TLS_MINIMUM": "1.3"}) as server:
+        trust = server.trust()
+        trust.minimum_version = trust.maximum_version = version
+        try:
+            shown_certificate(server, trust)
+            answered = True
+        except ssl.SSLError:
+            answered = False
+
+    assert answered is spoken
+
+
+def test_http_2_is_not_offered(server: WebhookServer) -> None:
+    trust = server.trust()
+    trust.set_alpn_protocols(["h2", "http/1.1"])
+    with socket.create_connection(("127.0.0.1", server.port)) as plain, trust.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+        assert wrapped.selected_alpn_protocol() == "http/1.1"

@@ -1,0 +1,287 @@
+"""`review`, `inject` and `explain`: the same decision, on files."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from testbed.api_server import apply_answer, review_of
+from testbed.processes import installed
+from webhook.admission import admit
+from webhook.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "model-api-pod.yaml"
+
+
+def run(*arguments: str | Path, stdin: str = "", variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE")}
+    return subprocess.run(
+        [installed("model-api-webhook"), *arguments],
+        input=stdin,
+        env=kept | {"COLUMNS": "100"} | dict(variables or {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def deployment_of(pod: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {"labels": pod["metadata"]["labels"]}
+    template = {"metadata": metadata, "spec": pod["spec"]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "model", "namespace": "domino-compute"},
+        "spec": {"replicas": 2, "template": template},
+    }
+
+
+def test_review_answers_as_the_server_does(pod: dict[str, Any]) -> None:
+    done = run("review", stdin=json.dumps(review_of(pod)))
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == admit(review_of(pod), Settings())
+
+
+def test_review_of_a_denied_pod_exits_with_6(pod: dict[str, Any]) -> None:
+    pod["spec"]["containers"][0]["env"][1]["value"] = "../x"
+    done = run("review", stdin=json.dumps(review_of(pod)))
+
+    assert done.returncode == 6
+    assert json.loads(done.stdout)["response"]["status"]["reason"] == "invalid_owner"
+
+
+def test_review_of_something_else_exits_with_3() -> None:
+    done = run("review", stdin="{}")
+
+    assert (done.returncode, done.stderr) == (3, "Error: kind is not AdmissionReview\n")
+
+
+def test_inject_gives_the_pod_that_the_api_server_would_store(pod: dict[str, Any]) -> None:
+    done = run("inject", "-f", EXAMPLE)
+
+    assert yaml.safe_load(done.stdout) == apply_answer(pod, admit(review_of(pod), Settings()))
+    assert "Pod domino-compute/model-66d1f0a2c4e8b90012345678-7c9f4d5b8-x2lqz: injected (injected, B0)" in done.stderr
+
+
+def test_inject_reads_its_own_output_and_changes_nothing() -> None:
+    once = run("inject", "-f", EXAMPLE).stdout
+    twice = run("inject", "-f", "-", stdin=once)
+
+    assert twice.stdout == once
+    assert "unchanged (already_injected, B24)" in twice.stderr
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"])
+def test_inject_changes_the_pod_template_of_a_workload(kind: str, pod: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "workload.yaml"
+    file.write_text(yaml.safe_dump(deployment_of(pod) | {"kind": kind}))
+    workload = yaml.safe_load(run("inject", "-f", file).stdout)
+
+    assert workload["spec"]["replicas"] == 2
+    assert workload["spec"]["template"]["spec"]["initContainers"][0]["name"] == "mlflow-model-init"
+
+
+def test_inject_changes_the_pod_of_a_cron_job(pod: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    template = deployment_of(pod)["spec"]["template"]
+    file.write_text(
+        yaml.safe_dump({"kind": "CronJob", "metadata": {"name": "x"}, "spec": {"jobTemplate": {"spec": {"template": template}}}})
+    )
+    job = yaml.safe_load(run("inject", "-f", file).stdout)
+
+    assert job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["initContainers"]
+
+
+def test_inject_keeps_every_object_of_a_file_in_its_order(pod: dict[str, Any], tmp_path: Path) -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "c"},
+        "data": {"time": "22:22", "day": "2024-01-31", "mode": "0644"},
+    }
+    listed = {"apiVersion": "v1", "kind": "List", "items": [deployment_of(pod), service]}
+    file = tmp_path / "all.yaml"
+    file.write_text(yaml.safe_dump_all([config, listed, pod]))
+    objects = list(yaml.safe_load_all(run("inject", "-f", file).stdout))
+
+    assert [item["kind"] for item in objects] == ["ConfigMap", "Deployment", "Service", "Pod"]
+    assert objects[0] == config
+    assert objects[2] == service
+
+
+def test_inject_prints_nothing_where_one_object_is_denied(pod: dict[str, Any], tmp_path: Path) -> None:
+    denied = json.loads(json.dumps(pod))
+    denied["spec"]["containers"][0]["env"][1]["value"] = "../x"
+    file = tmp_path / "two.yaml"
+    file.write_text(yaml.safe_dump_all([pod, denied]))
+    done = run("inject", "-f", file)
+
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "denied (invalid_owner, B10)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        pytest.param("kind: Pod\nkind: Job\n", "pod.yaml:2:1: the key kind comes twice", id="a key twice"),
+        pytest.param("kind: Pod\n  spec: x\n", "pod.yaml:2:7: mapping values are not allowed here", id="no YAML"),
+        pytest.param("- 1\n", "pod.yaml:1: this is no Kubernetes object: it has no kind", id="no object"),
+        pytest.param("", "pod.yaml holds no object", id="empty"),
+        pytest.param("kind: Service\n", "holds no pod, and nothing that makes pods", id="no pod"),
+        pytest.param("kind: !!python/object:os.system {}\n", "could not determine a constructor", id="a Python object"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_where(text: str, sentence: str, tmp_path: Path) -> None:
+    file = tmp_path / "pod.yaml"
+    file.write_text(text)
+    done = run("explain", "-f", file)
+
+    assert done.returncode == 3
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_not_there_says_so() -> None:
+    done = run("inject", "-f", "/no/such/pod.yaml")
+
+    assert (done.returncode, done.stderr) == (3, "Error: /no/such/pod.yaml cannot be read: No such file or directory\n")
+
+
+def test_plain_words_are_read_as_kubectl_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / "pod.yaml"
+    words = "time: 22:22\n  day: 2024-01-31\n  yes: yes\n  number: 1e3\n  octal: 0644\n  text: 'no'\n  version: 1.10\n"
+    file.write_text(f"kind: ConfigMap\nmetadata: {{name: x}}\ndata:\n  {words}")
+    written = run("inject", "-f", file).stdout
+    data = yaml.load(written, Loader=yaml.BaseLoader)["data"]  # noqa: S506  texts only: how each word was written
+
+    assert data == {
+        "time": "22:22",
+        "day": "2024-01-31",
+        "true": "true",
+        "number": "1000.0",
+        "octal": "420",
+        "text": "no",
+        "version": "1.1",
+    }
+
+
+def test_explain_needs_no_settings_for_the_example() -> None:
+    done = run("explain", "-f", EXAMPLE)
+
+    assert done.returncode == 0
+    for part in ("✓  pod is a model API", "MLFLOW_MODEL_OWNER    jane.doe", "decision    injected", "+ /spec/initContainers"):
+        assert part in done.stdout
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
+
+
+def test_explain_shows_the_rule_that_decides(pod: dict[str, Any], tmp_path: Path) -> None:
+    del pod["metadata"]["labels"]["dominodatalab.com/workload-type"]
+    file = tmp_path / "pod.yaml"
+    file.write_text(yaml.safe_dump(pod))
+    done = run("explain", "-f", file)
+
+    assert "✗  pod is a model API  not_model_api (B7)" in done.stdout
+    assert "what to do  label the pod dominodatalab.com/workload-type=ModelAPI" in done.stdout
+
+
+def test_explain_knows_the_labels_of_a_namespace_in_the_file(pod: dict[str, Any], tmp_path: Path) -> None:
+    namespace = {"kind": "Namespace", "metadata": {"name": "domino-compute", "labels": {}}}
+    file = tmp_path / "both.yaml"
+    file.write_text(yaml.safe_dump_all([namespace, pod]))
+    done = run("explain", "-f", file)
+
+    assert "✗  namespace is enabled  namespace_not_enabled (B7)" in done.stdout
+    assert "because     namespace_not_enabled (rule B7)" in done.stdout
+
+
+def without_run_id(container: dict[str, Any]) -> None:
+    container["env"] = container["env"][:3]
+
+
+def with_an_owner_that_leads_elsewhere(container: dict[str, Any]) -> None:
+    container["env"][1]["value"] = "../x"
+
+
+def with_another_volume_in_the_place(container: dict[str, Any]) -> None:
+    path = "/artifacts/mlflow/jane.doe/5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5/artifacts/model"
+    container["volumeMounts"] = [{"name": "mine", "mountPath": path}]
+
+
+def with_variables_in_a_source(container: dict[str, Any]) -> None:
+    container |= {"env": [], "envFrom": [{"configMapRef": {"name": "model"}}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "decision"),
+    [
+        pytest.param(without_run_id, ("skipped", "incomplete_env", "B8"), id="a variable too few"),
+        pytest.param(with_an_owner_that_leads_elsewhere, ("denied", "invalid_owner", "B10"), id="an owner that leads elsewhere"),
+        pytest.param(with_another_volume_in_the_place, ("denied", "mount_path_conflict", "B14"), id="another volume in the place"),
+        pytest.param(with_variables_in_a_source, ("skipped", "envfrom_not_inspected", "B19"), id="variables in a source"),
+    ],
+)
+def test_explain_gives_programs_the_code_and_its_rule(
+    change: Callable[[dict[str, Any]], None], decision: tuple[str, str, str], pod: dict[str, Any], tmp_path: Path
+) -> None:
+    change(pod["spec"]["containers"][0])
+    file = tmp_path / "pod.yaml"
+    file.write_text(yaml.safe_dump(pod))
+    (explained,) = json.loads(run("explain", "-f", file, "--output", "json").stdout)
+
+    assert tuple(explained["decision"][key] for key in ("outcome", "code", "rule")) == decision
+    assert explained["decision"]["message"]
+    assert [row["passed"] for row in explained["rules"]] == [None, True, True, True, True, True, True]
+
+
+@pytest.mark.parametrize("form", ["lines", "ConfigMap"])
+def test_settings_come_from_a_file(form: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings"
+    values = {"MODEL_API_WEBHOOK_TOKEN": "none", "MODEL_API_WEBHOOK_STORE_SIZE": "7Gi"}
+    lines = "# for one cluster\n\n" + "".join(f"{key} = {value}\n" for key, value in values.items())
+    file.write_text(lines if form == "lines" else yaml.safe_dump({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": values}))
+    done = run("inject", "-f", EXAMPLE, "--settings", file)
+
+    assert "sizeLimit: 7Gi" in done.stdout
+    assert "mlflow-token" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("MODEL_API_WEBHOOK_TOKEN none", "settings:1: this is no line of KEY=VALUE"),
+        ("MODEL_API_WEBHOOK_TOKEN=some", 'MODEL_API_WEBHOOK_TOKEN="some": it must be one of pull, none'),
+        ("kind: Secret\n", "holds 0 ConfigMaps"),
+        ("kind: ConfigMap\ndata: {MODEL_API_WEBHOOK_RUN_AS_USER: 5}\n", "a value of the ConfigMap is no string"),
+    ],
+)
+def test_a_settings_file_that_does_not_do_says_why(text: str, sentence: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings"
+    file.write_text(text)
+    done = run("inject", "-f", EXAMPLE, "--settings", file)
+
+    assert done.returncode == 3
+    assert sentence in done.stderr
+
+
+def test_settings_come_from_the_environment() -> None:
+    done = run("inject", "-f", EXAMPLE, variables={"MODEL_API_WEBHOOK_DELIVERY_IMAGE": "quay.io/acme/delivery:1"})
+
+    assert "image: quay.io/acme/delivery:1" in done.stdout
+
+
+def test_every_command_says_what_it_does() -> None:
+    text = run("--help").stdout
+
+    for command in ("serve", "review", "inject", "explain"):
+        assert f"\n  {command} " in text
+        assert run(command, "--help").returncode == 0

@@ -96,8 +96,10 @@ def containers(spec: Json, key: str) -> Iterator[Container]:
 def environment(container: Json) -> tuple[Json, ...]:
     entries = named(container, "env")
     for entry in entries:
-        text(entry, "value")
-        mapping(entry, "valueFrom")
+        if type(entry.get("value")) is not str:  # most are: the rest is asked properly
+            text(entry, "value")
+        if "valueFrom" in entry:
+            mapping(entry, "valueFrom")
     return entries
 
 
@@ -113,7 +115,8 @@ def named(parent: Json, key: str) -> tuple[Json, ...]:
     """The objects of a list in which each has a name."""
     entries = objects(parent, key)
     for entry in entries:
-        if not text(entry, "name"):
+        if type(name := entry.get("name")) is not str or not name:
+            text(entry, "name")
             raise MalformedPodError(f"an entry of {key} has no name")
     return entries
 
@@ -122,7 +125,7 @@ def objects(parent: Json, key: str) -> tuple[Json, ...]:
     value = parent.get(key)
     if value is None:
         return ()
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+    if not isinstance(value, list) or set(map(type, value)) - {dict}:
         raise MalformedPodError(f"{key} is not a list of objects")
     return tuple(value)
 

@@ -10,6 +10,7 @@ from webhook.decision import Decision
 
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
+CONTAINERS: Final = {dict, list}
 DEEPEST: Final = 64  # levels of JSON; a pod has about 12, and every level costs the reader a stack frame
 LONGEST_WARNING: Final = 120  # characters; the API server cuts at 256 and drops what is above 4096 in sum
 LONGEST_MESSAGE: Final = 1024
@@ -66,18 +67,15 @@ def answer(review: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": KIND, "response": response}
 
 
-def deeper_than(limit: int, value: object) -> bool:
+def deeper_than(limit: int, value: dict[str, Any]) -> bool:
     """Whether objects and lists lie in each other more than `limit` deep; `value` itself is the first level."""
-    level = [value]
+    level: list[Any] = [value]
     for _ in range(limit):
-        level = [inner for outer in level for inner in children(outer) if isinstance(inner, dict | list)]
+        # Every value of a large review comes by here: calls, and checks for subclasses that JSON does not have, are half of its time.
+        level = [inner for outer in level for inner in (outer.values() if type(outer) is dict else outer) if type(inner) in CONTAINERS]
         if not level:
             return False
     return True
-
-
-def children(value: object) -> Any:
-    return value.values() if isinstance(value, dict) else value
 
 
 def cut(text: str, longest: int) -> str:

@@ -39,8 +39,9 @@ def read_environment(container: Container, wanted: Collection[str]) -> Environme
             references[name] = reference
             known.pop(name, None)
         else:
-            known[name] = expand(value or "", known)
-            references.pop(name, None)
+            known[name] = expand(value, known) if value else ""
+            if references:
+                references.pop(name, None)
     return Environment(
         values={name: known[name] for name in wanted if known.get(name)},
         references={name: references[name] for name in wanted if name in references},

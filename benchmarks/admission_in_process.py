@@ -22,7 +22,7 @@ SECONDS: Final = 3.0
 
 def pod_of(size: int, containers: int) -> dict[str, Any]:
     """The example pod with more containers, and with variables until its review has `size` bytes."""
-    pod = deepcopy(EXAMPLE)
+    pod: dict[str, Any] = deepcopy(EXAMPLE)
     for index in range(1, containers):
         pod["spec"]["containers"].append({"name": f"sidecar-{index}", "image": "quay.io/acme/sidecar:1", "env": []})
     filled = [container["env"] for container in pod["spec"]["containers"]]

@@ -1,0 +1,43 @@
+"""Load by `wrk`, one thread, and what it printed as numbers."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+RATE: Final = re.compile(r"Requests/sec:\s+([0-9.]+)")
+PERCENTILE: Final = re.compile(r"^\s+99%\s+([0-9.]+)(us|ms|s)$", re.MULTILINE)
+SCRIPT: Final = """wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+local file = io.open("{body}", "rb")
+wrk.body = file:read("*a")
+"""
+MILLISECONDS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+
+
+class WrkError(RuntimeError):
+    """The load could not be made, or not every answer was a good one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Requests per second, and the 99th percentile of their times in milliseconds."""
+
+    rate: float
+    p99: float
+
+
+def load(url: str, body: Path, *, connections: int, seconds: int = 5) -> Load:
+    """POSTs the JSON in the file `body` over kept connections. Raises WrkError."""
+    if not (wrk := shutil.which("wrk")):
+        raise WrkError("wrk is not installed; it is the package wrk of Debian and Ubuntu")
+    script = body.with_suffix(".lua")
+    script.write_text(SCRIPT.format(body=body))
+    options = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--latency", "--script", str(script)]
+    output = subprocess.run([wrk, *options, url], capture_output=True, text=True, check=True).stdout
+    rate, percentile = RATE.search(output), PERCENTILE.search(output)
+    if "Non-2xx" in output or "Socket errors" in output or not rate or not percentile:
+        raise WrkError(f"not every request was answered well:\n{output}")
+    return Load(rate=float(rate[1]), p99=float(percentile[1]) * MILLISECONDS[percentile[2]])

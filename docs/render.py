@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from webhook import settings
 from webhook.reasons import Reason
 from webhook.selection import rules
+from webhook.server.settings import ServerSettings
 from webhook.setting_fields import entries
+from webhook.settings import PREFIX, SERVER_PREFIX, Settings
 
 DOCS: Final = Path(__file__).parent
 TABLE: Final = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -64,18 +65,16 @@ def selection() -> str:
     return table(["rule", "where", "must hold"], ([rule.name, code(rule.part.value), code(rule.text)] for rule in rules("domino-platform")))
 
 
-def webhook_settings() -> str:
-    lines = (
-        [code(entry.variable), entry.meaning, code(entry.default or entry.example)]
-        for entry in entries(settings.Settings, prefix=settings.PREFIX)
-    )
+def settings_table(kind: type, prefix: str) -> str:
+    lines = ([code(entry.variable), entry.meaning, code(entry.default or entry.example)] for entry in entries(kind, prefix=prefix))
     return table(["variable", "meaning", "default, or an example"], lines)
 
 
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "reasons": reasons,
     "selection": selection,
-    "webhook-settings": webhook_settings,
+    "webhook-settings": lambda: settings_table(Settings, PREFIX),
+    "webhook-server-settings": lambda: settings_table(ServerSettings, SERVER_PREFIX),
 }
 
 if __name__ == "__main__":

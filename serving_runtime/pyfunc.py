@@ -49,4 +49,5 @@ def _explained(error: Exception) -> ServingError:
         # Its message holds the input; that of the exception within says what is wrong with it.
         reason = str(error.__context__ or "it does not fit the model's signature")
         return InvalidInputError([Fault(path="input", problem=reason)])
-    return RefusedByModelError(error.message, status=error.get_http_status_code(), error_code=error.error_code)
+    status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]  # MLflow's annotations are partial
+    return RefusedByModelError(error.message, status=status, error_code=error.error_code)

@@ -66,11 +66,12 @@ class LocalPod:
 
     def local(self, container: Container, text: str) -> str:
         """`text` with the mount paths of the container replaced by the directories that stand for them, the longest first."""
-        mounts = sorted(container.get("volumeMounts") or [], key=lambda mount: -len(mount["mountPath"]))
-        for mount in mounts:
-            directory = str(self.directory_of(mount)).replace("\\", r"\\")
-            text = re.sub(rf"(?<![\w/.-]){re.escape(mount['mountPath'])}(?=/|$)", directory, text)
-        return text
+        directories = {mount["mountPath"]: str(self.directory_of(mount)) for mount in container.get("volumeMounts") or []}
+        if not directories:
+            return text
+        paths = "|".join(re.escape(path) for path in sorted(directories, key=len, reverse=True))
+        # In one pass: the directories may well lie below a path that is mounted too, such as /tmp.
+        return re.sub(rf"(?<![\w/.-])(?:{paths})(?=/|$)", lambda found: directories[found[0]], text)
 
     def directory_of(self, mount: Mapping[str, Any]) -> Path:
         """The local directory behind one volumeMount."""
@@ -78,10 +79,11 @@ class LocalPod:
 
     def _run_to_end(self, container: Container, environ: Mapping[str, str]) -> str:
         command = [self.local(container, part.replace("$$", "$")) for part in [*container["command"], *container.get("args", [])]]
-        done = subprocess.run(command, env=self.environment(container, environ), capture_output=True, text=True, check=False)
+        environment = self.environment(container, environ)
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode:
-            raise PodError(f"init container {container['name']} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-        return done.stdout + done.stderr
+            raise PodError(f"init container {container['name']} ended with {done.returncode}:\n{done.stdout}")
+        return done.stdout
 
     def _value(self, entry: Mapping[str, Any]) -> str | None:
         if "valueFrom" not in entry:

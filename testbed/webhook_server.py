@@ -27,6 +27,10 @@ class WebhookServer:
     metrics_port: int
     certificates: Certificates
 
+    @property
+    def url(self) -> str:
+        return f"https://{HOST}:{self.port}"
+
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.certificates.authority))
 
@@ -73,7 +77,7 @@ def webhook_server(directory: Path, variables: Mapping[str, str] | None = None) 
     }
     environ = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE")}
     with running(
-        [installed("model-api-webhook"), "serve"], log=directory / "log", env=environ | settings | dict(variables or {})
+        [installed("model-api-webhook"), "serve"], log=directory / "webhook.log", env=environ | settings | dict(variables or {})
     ) as process:
         process.wait_for_http(f"http://{HOST}:{metrics_port}/metrics")
         yield WebhookServer(process=process, port=port, metrics_port=metrics_port, certificates=certificates)

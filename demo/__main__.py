@@ -1,0 +1,23 @@
+"""`python -m demo [--keep]`: one model the whole way, on real parts; ends with what was checked."""
+
+import argparse
+import signal
+import sys
+
+from demo.story import tell
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="demo", description="One model from MLflow through an admission review into a running model API.")
+    parser.add_argument("--keep", action="store_true", help="leave everything running and print commands to try; ends with Ctrl-C")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return 0 if tell(keep=arguments.keep) else 1
+    except KeyboardInterrupt:
+        print("\nStopped; every process of the demo has ended.")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Tells the story on a terminal: a numbered line per step, how long it took, a few facts below it."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from textwrap import indent
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.padding import Padding
+from rich.tree import Tree
+
+
+class Narrator:
+    """Prints as the story goes; knows nothing of what it tells."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False, soft_wrap=False)
+        self._numbers = count(1)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """One step: its title, then the notes of the block, then how long it took."""
+        started = time.monotonic()
+        self.console.print(f"\n[bold blue]{next(self._numbers)}[/] [bold]{title}[/]", soft_wrap=True)
+        yield
+        self.console.print(f"  [dim]{time.monotonic() - started:.1f} s[/]")
+
+    def note(self, text: str) -> None:
+        self.console.print(f"  {text}", markup=False, soft_wrap=True)
+
+    def patch(self, operations: Sequence[Mapping[str, Any]]) -> None:
+        """Each operation in a line; the init container, the heart of the patch, as YAML."""
+        for operation in operations:
+            self.console.print(f"  [green]+[/] {operation['path']}  [dim]{summary(operation['value'])}[/]", soft_wrap=True)
+        for operation in operations:
+            if operation["path"].startswith("/spec/initContainers"):
+                text = yaml.safe_dump(operation["value"], sort_keys=False, width=1000)
+                self.console.print(
+                    "".join(f"    {line}\n" for line in text.splitlines()), style="dim", markup=False, soft_wrap=True, end=""
+                )
+
+    def files(self, directory: Path, *, label: str) -> None:
+        """The files below `directory`, with their sizes."""
+        tree = Tree(label)
+        add_files(tree, directory)
+        self.console.print(Padding(tree, (0, 0, 0, 2), expand=False))
+
+    def checks(self, checks: Mapping[str, bool], *, seconds: float) -> None:
+        """The end of the story: what was checked, and how it went."""
+        self.console.print("\n[bold]What was checked[/]")
+        for claim, holds in checks.items():
+            self.console.print(f"  {'[green]✓[/]' if holds else '[bold red]✗[/]'} {claim}")
+        verdict = "[bold green]Everything held[/]" if all(checks.values()) else "[bold red]Not everything held[/]"
+        self.console.print(f"\n{verdict}, in {seconds:.0f} s.")
+
+    def commands(self, commands: Mapping[str, str]) -> None:
+        """What a person can try while everything is left running."""
+        self.console.print("\n[bold]Left running. To try, in another terminal:[/]")
+        for purpose, command in commands.items():
+            self.console.print(f"\n  [dim]# {purpose}[/]")
+            self.console.print(f"  {command}", markup=False, soft_wrap=True)
+        self.console.print("\nCtrl-C ends every process.")
+
+
+def summary(value: Any) -> str:
+    """What an operation adds, in one short line: the names of what it holds."""
+    if isinstance(value, dict) and "name" not in value:
+        return ", ".join(f"{key}: {item}" for key, item in value.items())
+    return ", ".join(item["name"] for item in (value if isinstance(value, list) else [value]))
+
+
+def add_files(tree: Tree, directory: Path) -> None:
+    for path in sorted(directory.iterdir()):
+        if path.is_dir():
+            add_files(tree.add(f"{path.name}/"), path)
+        else:
+            tree.add(f"{path.name} [dim]{path.stat().st_size:,} bytes[/]")

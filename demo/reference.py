@@ -1,0 +1,10 @@
+"""What MLflow itself predicts: `mlflow.pyfunc.load_model(uri).predict` on the rows given as JSON. Runs with the full MLflow."""
+
+import json
+import sys
+
+import mlflow
+import pandas as pd
+
+uri, rows = sys.argv[1:]
+print(json.dumps(mlflow.pyfunc.load_model(uri).predict(pd.DataFrame(**json.loads(rows))).tolist()))

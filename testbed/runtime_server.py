@@ -1,0 +1,119 @@
+"""`model-api-runtime serve` as a process, as a pod runs it, and what a client sees of it."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from model_contract.names import ARTIFACTS_PATH
+from testbed.processes import Process, free_port, running
+
+COMMAND: Final = (sys.executable, "-m", "serving_runtime", "serve", "--host", "127.0.0.1")
+JSON: Final = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeServer:
+    """A process, or several, that listen on `port`."""
+
+    port: int
+    process: Process
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def connect(self) -> socket.socket:
+        """A connection that gives up on an answer after ten seconds."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def client(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+
+    def ask(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """One request on a connection of its own."""
+        client = self.client()
+        try:
+            client.request(method, path, body, dict(headers or {}))
+            response = client.getresponse()
+            return Answer(
+                status=response.status, headers={name.lower(): value for name, value in response.getheaders()}, body=response.read()
+            )
+        finally:
+            client.close()
+
+    def get(self, path: str) -> Answer:
+        return self.ask("GET", path)
+
+    def predict(self, document: Any) -> Answer:
+        return self.ask("POST", "/invocations", json.dumps(document), JSON)
+
+    def wait_until(self, condition: Callable[[], bool], *, seconds: float = 30) -> None:
+        """Raises TimeoutError with the log's end."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(self.process.tail())
+            time.sleep(0.02)
+
+    def wait_until_ready(self) -> None:
+        self.process.wait_for_http(f"{self.url}/readyz")
+
+    def workers(self) -> list[int]:
+        """The processes that the supervisor has made, and that are not dead."""
+        children = Path(f"/proc/{self.process.popen.pid}/task/{self.process.popen.pid}/children").read_text().split()
+        return [int(pid) for pid in children if not _dead(pid)]
+
+    def ask_to_end(self) -> None:
+        self.process.popen.send_signal(signal.SIGTERM)
+
+    def exit_code(self, *, seconds: float = 30) -> int:
+        return self.process.popen.wait(seconds)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines of the log, all of which are JSON; what a process wrote in other forms is left out."""
+        return [json.loads(line) for line in self.process.log.read_text().splitlines() if line.startswith("{")]
+
+
+@contextmanager
+def starting(model: Path | None, *flags: str, log: Path, environ: Mapping[str, str] | None = None) -> Iterator[RuntimeServer]:
+    """A server that has just been started."""
+    port = free_port()
+    given = {ARTIFACTS_PATH: str(model)} if model else {}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")} | given | dict(environ or {})
+    with running([*COMMAND, "--port", str(port), *flags], log=log, env=env) as process:
+        yield RuntimeServer(port=port, process=process)
+
+
+@contextmanager
+def serving(model: Path, *flags: str, log: Path, environ: Mapping[str, str] | None = None) -> Iterator[RuntimeServer]:
+    """A server that is ready."""
+    with starting(model, *flags, log=log, environ=environ) as server:
+        server.wait_until_ready()
+        yield server
+
+
+def _dead(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True

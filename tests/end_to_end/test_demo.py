@@ -1,0 +1,56 @@
+"""The README's first command, as a newcomer runs it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def processes_that_name(text: str) -> list[str]:
+    """The command lines of running processes in which `text` stands."""
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return [line for line in lines if text in line]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    directory = tmp_path_factory.mktemp("demo")
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(Path.home()),
+        "TMPDIR": str(directory),
+        "COLUMNS": "100",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "demo"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def test_demo_ends_with_everything_checked(told: subprocess.CompletedProcess[str]) -> None:
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert told.stdout.count("✓") == 5
+    assert "✗" not in told.stdout
+    assert "Everything held" in told.stdout
+    assert told.stderr == ""
+
+
+def test_demo_shows_the_patch(told: subprocess.CompletedProcess[str]) -> None:
+    assert "/spec/initContainers" in told.stdout
+    assert "mlflow-model-init" in told.stdout
+    assert "/spec/containers/0/volumeMounts" in told.stdout
+
+
+def test_demo_leaves_no_process_and_no_file(told: subprocess.CompletedProcess[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory = tmp_path_factory.getbasetemp()
+
+    assert told.returncode == 0
+    assert processes_that_name("model-api-demo-") == []
+    assert list(directory.glob("demo*/model-api-demo-*")) == []

@@ -39,9 +39,7 @@ class Narrator:
         for operation in operations:
             if operation["path"].startswith("/spec/initContainers"):
                 text = yaml.safe_dump(operation["value"], sort_keys=False, width=1000)
-                self.console.print(
-                    "".join(f"    {line}\n" for line in text.splitlines()), style="dim", markup=False, soft_wrap=True, end=""
-                )
+                self.console.print(indent(text.rstrip(), " " * 4), style="dim", markup=False, soft_wrap=True)
 
     def files(self, directory: Path, *, label: str) -> None:
         """The files below `directory`, with their sizes."""

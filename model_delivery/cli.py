@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from model_contract.exit_codes import ExitCode
-from model_contract.model_ref import ContractError, IncompleteVariablesError, validate
+from model_contract.model_ref import ContractError, IncompleteVariablesError, shown, validate
 from model_contract.names import MODEL_NAME, MODEL_OWNER, MODEL_VARIABLES, MODEL_VERSION, RUN_ID
-from model_delivery.errors import DeliveryError
+from model_contract.quantity import Quantity, QuantityError
+from model_delivery.errors import DeliveryError, InvalidInputError
 from model_delivery.fetch import Order, fetch
 from model_delivery.log import line, log
 from model_delivery.patience import Limits
-from model_delivery.quantity import bytes_of
 from model_delivery.settings import Upstream, model_ref, model_variables
 from model_delivery.verify import Expectation, verify
 
@@ -56,7 +56,7 @@ def _fetch(options: argparse.Namespace, given: Mapping[str, str | None], environ
         first_wait=options.first_wait,
         longest_wait=options.longest_wait,
     )
-    max_bytes = None if options.max_bytes is None else bytes_of(options.max_bytes)
+    max_bytes = None if options.max_bytes is None else _bytes(options.max_bytes)
     order = Order(model=model, store=options.store, max_bytes=max_bytes, parallel=options.parallel, limits=limits)
     outcome = fetch(order, Upstream.from_environment(environ))
     return line(
@@ -69,6 +69,16 @@ def _fetch(options: argparse.Namespace, given: Mapping[str, str | None], environ
         seconds=f"{time.monotonic() - began:.2f}",
         digest=outcome.manifest.digest,
     )
+
+
+def _bytes(text: str) -> int:
+    try:
+        size = Quantity.parse(text).bytes
+    except QuantityError as error:
+        raise InvalidInputError(f"--max-bytes is {shown(text)}: {error}") from None
+    if not size:
+        raise InvalidInputError("--max-bytes is 0: it must be more")
+    return size
 
 
 def _verify(options: argparse.Namespace, given: Mapping[str, str | None], environ: Mapping[str, str]) -> str:

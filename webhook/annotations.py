@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from model_contract.model_ref import shown
 from model_contract.names import CONTAINERS_ANNOTATION, CPU_LIMIT_ANNOTATION, INJECT, MEMORY_LIMIT_ANNOTATION
+from model_contract.quantity import Quantity, QuantityError
 from webhook.decision import RefusalError
 from webhook.pod import Pod, text
-from webhook.quantity import Quantity, QuantityError
 from webhook.reasons import Reason
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from model_contract.names import DELIVERY_IMAGE, MLFLOW_NAMESPACE, PLATFORM_NAMESPACE, PROJECT_ID_PATTERN
+from model_contract.quantity import Quantity
 from webhook import setting_values as read
-from webhook.quantity import Quantity
 from webhook.setting_fields import SettingsError, read_settings, setting
 
 __all__ = ["PREFIX", "Settings", "SettingsError"]

@@ -7,7 +7,7 @@ everything that we set has our value.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from webhook.quantity import Quantity, QuantityError
+from model_contract.quantity import Quantity, QuantityError
 
 Json = Mapping[str, Any]
 

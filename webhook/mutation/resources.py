@@ -12,9 +12,9 @@ from fractions import Fraction
 from typing import Any, Final
 
 from model_contract.names import INIT_CONTAINER
+from model_contract.quantity import Quantity, QuantityError, smallest
 from webhook.annotations import Wishes
 from webhook.pod import Container, MalformedPodError, Pod, mapping
-from webhook.quantity import Quantity, QuantityError, smallest
 from webhook.settings import Settings
 
 Json = Mapping[str, Any]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from model_contract.quantity import Quantity
 from webhook import setting_values as read
-from webhook.quantity import Quantity
 from webhook.setting_fields import read_settings, setting
 from webhook.settings import SERVER_PREFIX
 

@@ -35,7 +35,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        max_body = int(self._server.max_body.amount)
+        max_body = self._server.max_body.bytes
         return create_app(self._settings, self._metrics, max_body=max_body, fault=self._certificate.fault)
 
     def _options(self) -> dict[str, Any]:

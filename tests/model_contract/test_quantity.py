@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from webhook.quantity import Quantity, QuantityError, smallest
+from model_contract.quantity import Quantity, QuantityError, smallest
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,8 @@ def test_amount_is_written_shortly_and_means_the_same(amount: Fraction, text: st
 
 def test_smallest_keeps_the_first_way_to_write_equal_amounts() -> None:
     assert smallest(None, Quantity.parse("1Gi"), Quantity.parse("1024Mi"), Quantity.parse("2Gi")).text == "1Gi"
+
+
+@pytest.mark.parametrize(("text", "size"), [("20Gi", 20 << 30), ("1.5Gi", 3 << 29), ("500M", 500_000_000), ("1500m", 2), ("1n", 1)])
+def test_quantity_of_bytes_is_rounded_up(text: str, size: int) -> None:
+    assert Quantity.parse(text).bytes == size

@@ -1,4 +1,4 @@
-"""Kubernetes quantities: `250m`, `512Mi`, `1e9`."""
+"""Kubernetes quantities: `250m`, `512Mi`, `1e9`. The webhook writes one into a pod, and the delivery reads it there."""
 
 import math
 import re
@@ -33,6 +33,11 @@ class Quantity:
         number, binary, decimal, exponent = match.groups()
         factor = Fraction(BINARY[binary]) if binary else Fraction(10) ** (POWERS_OF_TEN[decimal] if decimal else int(exponent or 0))
         return cls(text=text, amount=Fraction(number) * factor)
+
+    @property
+    def bytes(self) -> int:
+        """Rounded up, as Kubernetes does with an amount that must be whole."""
+        return math.ceil(self.amount)
 
     @classmethod
     def of(cls, amount: Fraction) -> "Quantity":

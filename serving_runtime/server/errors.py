@@ -21,6 +21,13 @@ class HttpError(Exception):
         return ()
 
 
+class NotHttpError(HttpError):
+    close = True
+
+    def __init__(self) -> None:
+        super().__init__("this is not HTTP/1.1")
+
+
 class UnknownPathError(HttpError):
     status = 404
     error_code = "ENDPOINT_NOT_FOUND"
@@ -39,6 +46,14 @@ class MethodError(HttpError):
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
         return ((b"allow", self.allowed.encode()),)
+
+
+class SlowHeadError(HttpError):
+    status = 408
+    close = True
+
+    def __init__(self) -> None:
+        super().__init__("the head of the request did not come in time")
 
 
 class SlowBodyError(HttpError):
@@ -71,6 +86,14 @@ class QueueFullError(HttpError):
 
     def __init__(self) -> None:
         super().__init__("too many requests are waiting for the model; send this one again later")
+
+
+class HeadTooLargeError(HttpError):
+    status = 431
+    close = True
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the head of the request is larger than {limit} bytes")
 
 
 class UnavailableError(HttpError):

@@ -25,7 +25,7 @@ class Listener(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
-                http=partial(GuardedProtocol, head_timeout=settings.read_timeout),  # type: ignore[arg-type]  # it is only called
+                http=partial(GuardedProtocol, patience=settings.read_timeout),  # type: ignore[arg-type]  # it is only called
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

@@ -41,9 +41,9 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
         signal.signal(number, lambda *_: sys.exit(0))
     path = resolve_model_path(environ)
     sock = open_socket(settings)
-    stand_in = StandIn.start(partial(_answer_without_model, settings, sock))
-    model = model_source(path)
-    _supervise(Supervisor(settings, sock.detach(), stand_in, model))
+    with StandIn.start(partial(_answer_without_model, settings, sock)) as stand_in:
+        model = model_source(path)
+        _supervise(Supervisor(settings, sock.detach(), stand_in, model))
 
 
 def open_socket(settings: ServeSettings) -> socket.socket:

@@ -26,7 +26,8 @@ class UnavailableAddressError(ContractError):
     """The address of the settings is not this machine's, or in use."""
 
     def __init__(self, settings: "ServeSettings", error: OSError) -> None:
-        super().__init__(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; set --host or --port to another one")
+        reason = (error.strerror or str(error)).partition(" (")[0]  # then it repeats the address
+        super().__init__(f"cannot listen on {settings.host} port {settings.port}: {reason}; set --host or --port to another one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

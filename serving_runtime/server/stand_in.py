@@ -29,6 +29,12 @@ class StandIn:
         theirs.close()
         return cls(ours)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.relieve()
+
     def relieve(self) -> None:
         """Returns when it has closed its last connection: from now on whoever accepts a request has a model."""
         with suppress(OSError):  # another process has done it

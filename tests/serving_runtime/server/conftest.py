@@ -1,0 +1,45 @@
+"""Real servers: the command as a process, with models that were saved by the full MLflow 3.17."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from testbed.environments import python_of
+from testbed.runtime_server import RuntimeServer, serving, starting
+
+SCRIPTS = Path(__file__).parent / "scripts"
+Start = Callable[..., RuntimeServer]
+
+
+@pytest.fixture(scope="session")
+def hard_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models that a server has trouble with."""
+    directory = tmp_path_factory.mktemp("hard-models")
+    subprocess.run([python_of("mlflow-3.17"), SCRIPTS / "save_models.py", directory], check=True, capture_output=True, cwd=directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def wine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
+    """A scikit-learn model, served by one process that loses its patience quickly and takes small bodies."""
+    flags = ("--workers", "1", "--read-timeout", "1", "--max-body", "10K")
+    with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("wine") / "log") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sleeper(hard_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
+    """A model that takes as long as it is asked to, served by one process."""
+    flags = ("--workers", "1", "--max-queue", "1", "--timeout", "2")
+    with serving(hard_models / "sleeper", *flags, log=tmp_path_factory.mktemp("sleeper") / "log") as server:
+        yield server
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts servers for one test."""
+    with ExitStack() as stack:
+        yield lambda model, *flags, **more: stack.enter_context(starting(model, *flags, log=tmp_path / "log", **more))

@@ -1,0 +1,195 @@
+"""Clients as they are: slow, silent, hasty, gone; and the requests of others beside them."""
+
+import json
+import socket
+import time
+
+import pytest
+
+from testbed.runtime_server import JSON, RuntimeServer
+
+RECORD = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}]}).encode()
+PING = b"GET /ping HTTP/1.1\r\nHost: model\r\n\r\n"
+
+
+def head(*lines: str, length: int = len(RECORD)) -> bytes:
+    standing = ["POST /invocations HTTP/1.1", "Host: model", "Content-Type: application/json", f"Content-Length: {length}"]
+    return "\r\n".join([*standing, *lines, "", ""]).encode()
+
+
+def everything(connection: socket.socket) -> bytes:
+    """What comes until the server closes."""
+    return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def statuses(received: bytes) -> list[int]:
+    return [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"POST /invocations HTT", head()[:-2], head() + RECORD[:20]],
+    ids=["half a request line", "half a head", "half a body"],
+)
+def test_half_a_request_and_silence_is_answered_408_and_closed(wine: RuntimeServer, sent: bytes) -> None:
+    with wine.connect() as connection:
+        connection.sendall(sent)
+        received = everything(connection)
+
+    assert statuses(received)[-1] == 408
+    assert b'"error_code":"BAD_REQUEST"' in received
+
+
+def test_head_that_comes_byte_by_byte_has_no_more_time_than_another(wine: RuntimeServer) -> None:
+    with wine.connect() as connection, pytest.raises(ConnectionError):
+        for byte in PING * 1000:
+            connection.send(bytes([byte]))
+            time.sleep(0.05)
+
+
+def test_connection_without_a_request_is_closed(wine: RuntimeServer) -> None:
+    with wine.connect() as connection:
+        assert everything(connection) == b""
+
+
+def test_silent_clients_do_not_keep_others_waiting(wine: RuntimeServer) -> None:
+    silent = [wine.connect() for _ in range(200)]
+    for number, connection in enumerate(silent):
+        connection.sendall(head() + RECORD[:10] if number % 2 else head()[:40])
+
+    answers = [wine.ask("POST", "/invocations", RECORD, JSON).status for _ in range(10)]
+
+    assert answers == [200] * 10
+    for connection in silent:
+        connection.close()
+
+
+def test_head_larger_than_the_limit_is_refused(wine: RuntimeServer) -> None:
+    with wine.connect() as connection:
+        connection.sendall(b"GET /ping HTTP/1.1\r\nX-Filler: " + b"x" * 70_000)
+
+        assert statuses(everything(connection)) == [431]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET\r\n\r\n", head("Transfer-Encoding: chunked") + RECORD],
+    ids=["the start of TLS", "no request", "two lengths at once"],
+)
+def test_what_is_not_http_is_refused_in_mlflows_shape(wine: RuntimeServer, sent: bytes) -> None:
+    with wine.connect() as connection:
+        connection.sendall(sent)
+        received = everything(connection)
+
+    assert statuses(received) == [400]
+    assert json.loads(received.partition(b"\r\n\r\n")[2])["error_code"] == "BAD_REQUEST"
+
+
+def test_pipelined_requests_are_answered_in_order(wine: RuntimeServer) -> None:
+    requests = [head(f"X-Request-ID: {number}") + RECORD for number in range(20)]
+    with wine.connect() as connection:
+        connection.sendall(b"".join(requests) + PING.replace(b"Host", b"Connection: close\r\nHost"))
+        received = everything(connection)
+
+    assert statuses(received) == [200] * 21
+    assert [int(part.split(b"\r\n")[0]) for part in received.split(b"x-request-id: ")[1:-1]] == list(range(20))
+
+
+def test_connection_serves_one_request_after_another(wine: RuntimeServer) -> None:
+    client = wine.client()
+    for _ in range(3):
+        client.request("POST", "/invocations", RECORD, JSON)
+
+        assert client.getresponse().read().startswith(b'{"predictions":')
+    client.close()
+
+
+def test_offer_of_another_protocol_is_ignored(wine: RuntimeServer) -> None:
+    """Java's client makes it with its first request, and means the request all the same."""
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA")
+    whole = head(*offer) + RECORD
+    with wine.connect() as connection:
+        connection.sendall(whole[:90])  # the offer may be cut in two
+        time.sleep(0.05)
+        connection.sendall(whole[90:])
+        received = connection.recv(65_536)
+
+    assert statuses(received) == [200]
+    assert b"predictions" in received
+
+
+def test_client_that_asks_first_sends_nothing_for_a_body_that_is_too_large(wine: RuntimeServer) -> None:
+    with wine.connect() as connection:
+        connection.sendall(head("Expect: 100-continue", length=1 << 40))
+
+        assert statuses(connection.recv(65_536)) == [413]
+
+
+def test_client_that_asks_first_is_told_to_continue(wine: RuntimeServer) -> None:
+    with wine.connect() as connection:
+        connection.sendall(head("Expect: 100-continue"))
+        permission = connection.recv(65_536)
+        connection.sendall(RECORD)
+        received = connection.recv(65_536)
+
+    assert (statuses(permission), statuses(received)) == ([100], [200])
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [(PING + PING[:20], [200]), (head(length=1 << 30).replace(b"/invocations", b"/nowhere") + b"x" * 100, [404])],
+    ids=["half a second request", "a body that nobody wants"],
+)
+def test_half_a_request_after_an_answer_is_closed(wine: RuntimeServer, sent: bytes, answered: list[int]) -> None:
+    with wine.connect() as connection:
+        connection.sendall(sent)
+
+        assert statuses(everything(connection)) == answered
+
+
+def test_server_is_alive_while_the_model_is_busy(sleeper: RuntimeServer) -> None:
+    with sleeper.connect() as connection:
+        body = b'{"inputs": {"x": [1.5]}}'
+        connection.sendall(head(length=len(body)) + body)
+        time.sleep(0.1)
+        alive = sleeper.get("/livez").status
+        connection.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        connection.settimeout(10)
+
+        assert (alive, statuses(connection.recv(65_536))) == (200, [200])
+
+
+def busy(server: RuntimeServer, seconds: float) -> socket.socket:
+    """A connection that waits for a prediction."""
+    body = json.dumps({"inputs": {"x": [seconds]}}).encode()
+    connection = server.connect()
+    connection.sendall(head(length=len(body)) + body)
+    time.sleep(0.1)  # until it is with the model
+    return connection
+
+
+def test_request_that_finds_the_queue_full_is_told_to_come_again(sleeper: RuntimeServer) -> None:
+    with busy(sleeper, 1), busy(sleeper, 0):
+        answer = sleeper.predict({"inputs": {"x": [0]}})
+
+    assert (answer.status, answer.document["error_code"]) == (429, "REQUEST_LIMIT_EXCEEDED")
+    assert answer.headers["retry-after"] == "1"
+    sleeper.wait_until(lambda: sleeper.predict({"inputs": {"x": [0]}}).status == 200)
+
+
+def test_request_of_a_client_that_left_is_not_predicted(sleeper: RuntimeServer) -> None:
+    with busy(sleeper, 1):
+        busy(sleeper, 1.5).close()
+        began = time.monotonic()
+        sleeper.wait_until(lambda: sleeper.predict({"inputs": {"x": [0]}}).status == 200)
+
+    assert time.monotonic() - began < 1.5
+    assert any(line.get("status") == 499 for line in sleeper.lines())
+
+
+def test_prediction_that_takes_too_long_is_answered_504(sleeper: RuntimeServer) -> None:
+    answer = sleeper.predict({"inputs": {"x": [2.5]}})
+
+    assert (answer.status, answer.document["error_code"]) == (504, "DEADLINE_EXCEEDED")

@@ -12,6 +12,7 @@ from serving_runtime.server.answer import refusal
 from serving_runtime.server.errors import HeadTooLargeError, HttpError, NotHttpError, SlowHeadError
 
 LARGEST_HEAD: Final = 64 << 10  # bytes; proxies send at most 32 KiB
+GRACE: Final = 0.5  # seconds
 END: Final = b"\r\n\r\n"
 # The parser drops the body of a request that offers to go on in another protocol; Java's client offers HTTP/2 with its first request.
 # A server may ignore the offer (RFC 9110, 7.8), so the parser gets it under a name that means nothing.
@@ -59,6 +60,17 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(NotHttpError())
+
+    def shutdown(self) -> None:
+        """A connection that has just come may have its request on the way; every answer says by now that it is the last."""
+        if self.cycle is None:
+            self.loop.call_later(GRACE, self._close_unused)
+        else:
+            super().shutdown()
+
+    def _close_unused(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
 
     def _complete_head(self, data: bytes) -> bytes:
         """The head with what follows it, once it is complete; nothing before."""

@@ -1,0 +1,185 @@
+"""From the start of the process to its end, with clients that never pause."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+
+import pytest
+
+from testbed.runtime_server import JSON, RuntimeServer
+
+RECORD = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}]})
+CLIENTS = 4
+Start = Callable[..., RuntimeServer]
+
+
+class Traffic:
+    """Counts what clients get that ask again and again: statuses, and answers that were `lost`."""
+
+    def __init__(self, server: RuntimeServer, *, keep_alive: bool) -> None:
+        self._server = server
+        self._keep_alive = keep_alive
+        self._over = threading.Event()
+        self._not_ready = threading.Event()
+        self.results: Counter[int | str] = Counter()
+
+    def end(self) -> None:
+        self._over.set()
+
+    def go_elsewhere(self) -> None:
+        """As a Service does with a pod that is not ready: it gets no new connections, and those that it has remain."""
+        self._not_ready.set()
+
+    def run(self) -> None:
+        client = self._server.client()
+        while not self._over.is_set() and not (client.sock is None and self._not_ready.is_set()):
+            try:
+                client.request("POST", "/invocations", RECORD, JSON)
+                response = client.getresponse()
+                response.read()
+                self.results[response.status] += 1
+                if self._keep_alive:
+                    continue
+            except (OSError, HTTPException):
+                self.results["lost"] += 1
+            client.close()
+        client.close()
+
+
+@contextmanager
+def traffic(server: RuntimeServer, *, keep_alive: bool) -> Iterator[Traffic]:
+    running = Traffic(server, keep_alive=keep_alive)
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        ended = [clients.submit(running.run) for _ in range(CLIENTS)]
+        try:
+            server.wait_until(lambda: running.results[200] > 50)
+            yield running
+        finally:
+            running.end()
+    for client in ended:
+        client.result()
+
+
+def test_server_is_alive_and_not_ready_while_the_model_loads(start: Start, hard_models: Path) -> None:
+    server = start(hard_models / "slow-to-load", "--workers", "2")
+    server.process.wait_for_http(f"{server.url}/livez")
+
+    assert [server.get(path).status for path in ("/readyz", "/startupz", "/ping", "/version")] == [503] * 4
+    assert server.get("/readyz").document == {"status": "loading"}
+    refused = server.predict({"inputs": {"x": [0]}})
+    assert (refused.status, refused.document["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert refused.headers["retry-after"] == "1"
+
+
+def test_server_is_alive_at_every_moment_until_it_is_ready_and_then_stays_ready(start: Start, hard_models: Path) -> None:
+    server = start(hard_models / "slow-to-load", "--workers", "2")
+    server.process.wait_for_http(f"{server.url}/livez")
+    seen = []
+    while not seen or seen[-1] != (200, 200):
+        seen.append((server.get("/livez").status, server.get("/readyz").status))
+        time.sleep(0.01)
+
+    assert len(seen) > 10
+    assert set(seen) == {(200, 503), (200, 200)}
+    assert {server.predict({"inputs": {"x": [0]}}).status for _ in range(50)} == {200}
+
+
+def test_workers_load_for_themselves_what_a_fork_would_break(start: Start, hard_models: Path) -> None:
+    server = start(hard_models / "not-to-be-copied", "--workers", "2")
+    server.wait_until_ready()
+    server.wait_until(lambda: len({server.predict({"inputs": {"x": [0]}}).document["predictions"][0] for _ in range(20)}) == 2)
+
+    assert server.get("/livez").status == 200
+
+
+def test_killed_worker_is_replaced_and_only_what_it_held_is_lost(start: Start, models: Path) -> None:
+    server = start(models / "wine", "--workers", "2")
+    server.wait_until_ready()
+    server.wait_until(lambda: len(server.workers()) == 2)
+    with traffic(server, keep_alive=False) as clients:
+        killed = server.workers()[0]
+        os.kill(killed, signal.SIGKILL)
+        server.wait_until(lambda: len(server.workers()) == 2 and killed not in server.workers())
+        answered = clients.results[200]
+        server.wait_until(lambda: clients.results[200] > answered + 100)
+
+    assert clients.results["lost"] <= CLIENTS
+    assert set(clients.results) <= {200, "lost"}
+
+
+@pytest.mark.parametrize("keep_alive", [True, False], ids=["kept connections", "new connections"])
+def test_end_under_load_loses_nothing(start: Start, models: Path, keep_alive: bool) -> None:
+    server = start(models / "wine", "--workers", "2", "--drain-delay", "1")
+    server.wait_until_ready()
+    with traffic(server, keep_alive=keep_alive) as clients:
+        server.ask_to_end()
+        server.wait_until(lambda: server.get("/readyz").status == 503, seconds=0.5)
+        clients.go_elsewhere()
+        stopping = server.get("/readyz")
+        asked = server.predict(json.loads(RECORD))
+        code = server.exit_code()
+
+    assert (stopping.document, stopping.headers["connection"]) == ({"status": "stopping"}, "close")
+    assert (asked.status, code) == (200, 0)
+    assert set(clients.results) == {200}
+
+
+def test_end_waits_for_the_request_that_is_being_answered(start: Start, hard_models: Path) -> None:
+    server = start(hard_models / "sleeper", "--workers", "1")
+    server.wait_until_ready()
+    with ThreadPoolExecutor() as clients:
+        answer = clients.submit(server.predict, {"inputs": {"x": [1.5]}})
+        time.sleep(0.3)
+        server.ask_to_end()
+
+        assert (answer.result().status, server.exit_code()) == (200, 0)
+
+
+def test_end_does_not_wait_for_idle_connections(start: Start, models: Path) -> None:
+    server = start(models / "wine", "--workers", "1")
+    server.wait_until_ready()
+    idle = server.client()
+    idle.request("GET", "/ping")
+    idle.getresponse().read()
+    server.ask_to_end()
+
+    assert server.exit_code(seconds=5) == 0
+    idle.close()
+
+
+def test_end_waits_no_longer_than_it_may(start: Start, hard_models: Path) -> None:
+    server = start(hard_models / "sleeper", "--workers", "1", "--stop-timeout", "1")
+    server.wait_until_ready()
+    with server.connect() as connection:
+        connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n" + b'{"inputs": {"x": [600]}}')
+        time.sleep(0.3)
+        server.ask_to_end()
+
+        assert server.exit_code(seconds=10) == 0
+
+
+def test_end_while_the_model_loads_is_no_failure(start: Start, hard_models: Path) -> None:
+    server = start(hard_models / "slow-to-load")
+    server.process.wait_for_http(f"{server.url}/livez")
+    server.ask_to_end()
+
+    assert server.exit_code() == 0
+
+
+def test_workers_do_not_outlive_their_supervisor(start: Start, models: Path) -> None:
+    server = start(models / "wine", "--workers", "2")
+    server.wait_until_ready()
+    server.wait_until(lambda: len(server.workers()) == 2)
+    workers = server.workers()
+    server.process.popen.kill()
+    server.process.popen.wait()
+
+    server.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), seconds=10)

@@ -1,0 +1,79 @@
+"""What the server can be told, and by whom."""
+
+from dataclasses import asdict
+
+import pytest
+
+from serving_runtime.server.settings import OPTIONS, InvalidSettingError, ServeSettings, read_settings
+
+
+def read(flags: dict[str, str | None] | None = None, environ: dict[str, str] | None = None, *, cpus: float = 2) -> ServeSettings:
+    return read_settings(flags or {}, environ or {}, cpus=cpus)
+
+
+def test_settings_have_defaults() -> None:
+    assert asdict(read()) == {
+        "host": "0.0.0.0",  # noqa: S104  a pod's
+        "port": 8080,
+        "workers": 2,
+        "threads": 1,
+        "max_queue": 128,
+        "max_body": 100 << 20,
+        "read_timeout": 10.0,
+        "timeout": 60.0,
+        "drain_delay": 0.0,
+        "stop_timeout": 20.0,
+    }
+
+
+def test_flag_wins_over_variable_and_variable_over_default() -> None:
+    assert read({"port": "1"}, {"PORT": "2"}).port == 1
+    assert read({"port": None}, {"PORT": "2"}).port == 2
+    assert read({}, {"PORT": ""}).port == 8080
+
+
+@pytest.mark.parametrize(("cpus", "workers"), [(0.5, 1), (1.9, 1), (3.0, 3), (64.0, 4)])
+def test_workers_are_as_many_as_processors_up_to_four(cpus: float, workers: int) -> None:
+    assert read(cpus=cpus).workers == workers
+
+
+def test_drain_delay_is_five_seconds_in_kubernetes() -> None:
+    assert read(environ={"KUBERNETES_SERVICE_HOST": "10.0.0.1"}).drain_delay == 5
+
+
+@pytest.mark.parametrize(("text", "size"), [("1", 1), ("10K", 10_240), ("2M", 2 << 20), ("1G", 1 << 30)])
+def test_size_is_in_bytes_or_powers_of_1024(text: str, size: int) -> None:
+    assert read({"max_body": text}).max_body == size
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("host", "a b"),
+        ("host", ""),
+        ("port", "0"),
+        ("port", "65536"),
+        ("port", "8080.0"),
+        ("port", "٨٠"),
+        ("workers", "65"),
+        ("workers", "-1"),
+        ("max_body", "100MB"),
+        ("max_body", "0"),
+        ("timeout", "nan"),
+        ("timeout", "1e3"),
+        ("timeout", "0"),
+        ("drain_delay", "-1"),
+    ],
+    ids=lambda value: repr(value) if value in {"", "a b"} else None,
+)
+def test_value_that_a_setting_cannot_have_is_refused_and_named(name: str, value: str) -> None:
+    option = next(option for option in OPTIONS if option.name == name)
+
+    with pytest.raises(InvalidSettingError, match=rf"^{option.flag} is .*: it must be ") as refusal:
+        read({name: value})
+    assert option.kind.expected in str(refusal.value)
+
+
+def test_refused_variable_is_named() -> None:
+    with pytest.raises(InvalidSettingError, match=r'^PORT is "http": it must be a whole number'):
+        read(environ={"PORT": "http"})

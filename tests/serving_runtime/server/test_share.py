@@ -1,0 +1,40 @@
+"""Which models are loaded once for all workers."""
+
+import gc
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving_runtime.errors import ModelLoadError
+from serving_runtime.server.share import load_shared
+
+
+@pytest.fixture(autouse=True)
+def thaw() -> Iterator[None]:
+    """What a test freezes would stay for the rest of the run."""
+    yield
+    gc.unfreeze()
+
+
+def test_model_is_loaded_once_for_all(models: Path) -> None:
+    model = load_shared(models / "wine")
+
+    assert model is not None
+    assert gc.get_freeze_count() > 0
+
+
+def test_model_whose_requirements_must_not_be_copied_is_not_even_loaded(hard_models: Path) -> None:
+    assert load_shared(hard_models / "not-to-be-copied") is None
+
+
+def test_model_that_brings_such_a_package_unannounced_is_not_shared(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", object())
+
+    assert load_shared(models / "wine") is None
+
+
+def test_model_that_does_not_load_is_an_error_at_once(models: Path) -> None:
+    with pytest.raises(ModelLoadError, match="the weights are not there"):
+        load_shared(models / "broken")

@@ -279,6 +279,12 @@ def test_settings_come_from_the_environment() -> None:
     assert "image: quay.io/acme/delivery:1" in done.stdout
 
 
+def test_inject_adds_no_pull_secret_since_that_would_keep_those_of_the_service_account_away() -> None:
+    done = run("inject", "-f", EXAMPLE, variables={"MODEL_API_WEBHOOK_IMAGE_PULL_SECRETS": "acme-registry"})
+
+    assert "imagePullSecrets" not in done.stdout
+
+
 def test_every_command_says_what_it_does() -> None:
     text = run("--help").stdout
 

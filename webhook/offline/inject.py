@@ -1,7 +1,7 @@
 """`inject`: objects as they would be if the webhook had seen their pods."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jsonpatch
@@ -45,7 +45,11 @@ class Dumper(yaml.SafeDumper):
 
 
 def inject(documents: Iterable[Document], settings: Settings, *, namespace: str) -> list[Injected]:
-    """Every object of the documents, in order."""
+    """Every object of the documents, in order.
+
+    Without pull secrets: a pod that comes with one does not get those of its ServiceAccount.
+    """
+    settings = replace(settings, image_pull_secrets=())
     return [injected(content, settings, namespace=namespace) for document in documents for _, content in members(document.content)]
 
 

@@ -1,0 +1,138 @@
+"""Up and down. Everything of a cluster lies in one folder, also the ids of its processes: whoever comes next can end it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from testbed.cluster import binaries, parts, pki
+from testbed.cluster.machine import (
+    Network,
+    delete_namespaces_but,
+    lacking,
+    network_namespaces,
+    remove_cgroups,
+    run,
+    unmount_below,
+)
+from testbed.cluster.parts import Layout
+
+NAME: Final = "model-api"
+RUN: Final = Path(os.environ.get("XDG_RUNTIME_DIR") or "/run") / "mlflow-model-api-cluster"
+# Those that others need come first; they end the other way round.
+PROCESSES: Final[dict[str, Callable[[Layout], list[str]]]] = {
+    "etcd": parts.etcd,
+    "apiserver": parts.api_server,
+    "containerd": parts.containerd,
+    "controller-manager": parts.controller_manager,
+    "scheduler": parts.scheduler,
+    "kubelet": parts.kubelet,
+    "proxy": parts.proxy,
+    "dns": parts.dns,
+}
+
+
+class ClusterError(RuntimeError):
+    """The cluster cannot be had; the message says why."""
+
+
+def up() -> Path:
+    """The kubeconfig of a cluster whose node is ready. Whatever an earlier one left behind is taken away first. Raises ClusterError."""
+    if reason := lacking():
+        raise ClusterError(reason)
+    layout = Layout(run=RUN, programs=binaries.build(), network=Network(name=NAME))
+    down()
+    for folder in (layout.run, layout.pki, layout.run / "containerd", layout.run / "log"):
+        folder.mkdir(parents=True)
+    (layout.run / "namespaces.json").write_text(json.dumps(network_namespaces()))
+    layout.network.create()
+    pki.write(layout.pki, layout.network.inside)
+    for name in PROCESSES:
+        start(name, layout)
+        if name == "containerd":
+            wait_for(layout, "get", "--raw=/readyz")
+    wait_for(layout, "wait", "--for=condition=Ready", "node/node", "--timeout=1s")
+    wait_for(layout, "get", "serviceaccount", "default")
+    return layout.kubeconfig
+
+
+def down() -> None:
+    """Takes away what `up` made, whole or in part, and only that."""
+    if not RUN.exists():
+        return
+    layout = Layout(run=RUN, programs=RUN, network=Network(name=NAME))
+    stop(["kubelet"], layout)
+    kill_containers(layout)
+    stop([name for name in reversed(PROCESSES) if name != "kubelet"], layout)
+    unmount_below(layout.run)
+    with suppress(FileNotFoundError, ValueError):
+        delete_namespaces_but(json.loads((layout.run / "namespaces.json").read_text()))
+    layout.network.delete()
+    remove_cgroups()
+    shutil.rmtree(layout.run, ignore_errors=True)
+
+
+def start(name: str, layout: Layout) -> None:
+    """Starts one process, or starts it again after `stop`."""
+    with (layout.run / "log" / name).open("ab") as log:
+        command = [*layout.network.enter, *PROCESSES[name](layout)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=layout.run, start_new_session=True)
+    (layout.run / f"{name}.pid").write_text(str(process.pid))
+
+
+def stop(names: Iterable[str], layout: Layout) -> None:
+    """Asks, waits ten seconds, and kills. The API server takes seconds to end."""
+    pids = [pid for name in names if (pid := pid_of(name, layout))]
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 10
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for pid in filter(alive, pids):
+        os.kill(pid, signal.SIGKILL)
+
+
+def pid_of(name: str, layout: Layout) -> int | None:
+    """None where it has ended. An id that another process has by now is not ours: it does not work in our folder."""
+    with suppress(FileNotFoundError, ValueError, PermissionError):
+        pid = int((layout.run / f"{name}.pid").read_text())
+        if Path(f"/proc/{pid}/cwd").resolve() == layout.run and alive(pid):
+            return pid
+    return None
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def kill_containers(layout: Layout) -> None:
+    ctr = ["ctr", "--address", str(layout.containerd_socket), "--namespace", "k8s.io", "tasks"]
+    tasks = run(*ctr, "list", "--quiet", check=False).split()
+    for task in tasks:
+        run(*ctr, "kill", "--signal", "SIGKILL", task, check=False)
+    deadline = time.monotonic() + 5
+    while "RUNNING" in run(*ctr, "list", check=False) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for task in tasks:
+        run(*ctr, "delete", task, check=False)
+
+
+def wait_for(layout: Layout, *arguments: str, seconds: float = 60) -> None:
+    """Until a kubectl command succeeds. Raises ClusterError."""
+    command = [*layout.network.enter, "kubectl", f"--kubeconfig={layout.kubeconfig}", *arguments]
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(0.1)
+    raise ClusterError(f"kubectl {' '.join(arguments)} did not succeed within {seconds:.0f} s; the logs are in {layout.run}/log")

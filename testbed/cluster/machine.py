@@ -1,0 +1,97 @@
+"""What the host must have, and what of it a cluster takes: packages, a network namespace, mounts."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+NEEDED: Final = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "ctr": "containerd",
+    "nsenter": "util-linux",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "kubectl": "kubernetes-client",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+}
+
+
+def lacking() -> str | None:
+    """Why this host cannot run the cluster, in one line; None where it can."""
+    if os.uname().sysname != "Linux" or os.geteuid() != 0:
+        return "the cluster needs Linux and root"
+    missing = sorted({package for program, package in NEEDED.items() if shutil.which(program) is None})
+    return f"the cluster needs the packages {' '.join(missing)}" if missing else None
+
+
+def run(*command: str | Path, check: bool = True) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A namespace of its own and a pair of links into it. Not loopback: the kubelet wants an address that others could reach."""
+
+    name: str
+    outside: str = "10.90.0.1"
+    inside: str = "10.90.0.2"
+
+    @property
+    def enter(self) -> tuple[str, ...]:
+        """Not `ip netns exec`, which mounts a fresh /sys and so hides the cgroups from the kubelet."""
+        return ("nsenter", f"--net=/run/netns/{self.name}")
+
+    def create(self) -> None:
+        near, far = f"{self.name}-0", f"{self.name}-1"
+        run("ip", "netns", "add", self.name)
+        run("ip", "link", "add", near, "type", "veth", "peer", "name", far)
+        run("ip", "link", "set", far, "netns", self.name)
+        run("ip", "addr", "add", f"{self.outside}/24", "dev", near)
+        run("ip", "link", "set", near, "up")
+        for command in (
+            ("ip", "link", "set", "lo", "up"),
+            ("ip", "addr", "add", f"{self.inside}/24", "dev", far),
+            ("ip", "link", "set", far, "up"),
+            ("ip", "route", "add", "default", "via", self.outside),
+            ("sysctl", "-qw", "net.ipv4.ip_forward=1"),
+        ):
+            run(*self.enter, *command)
+
+    def delete(self) -> None:
+        run("ip", "netns", "del", self.name, check=False)
+        run("ip", "link", "del", f"{self.name}-0", check=False)
+
+
+def network_namespaces() -> list[str]:
+    return [line.split()[0] for line in run("ip", "netns", "list").splitlines() if line]
+
+
+def delete_namespaces_but(kept: Sequence[str]) -> None:
+    """Those of pods, which the CNI plugin names so, that were not there before."""
+    for name in network_namespaces():
+        if name.startswith("cni-") and name not in kept:
+            run("ip", "netns", "del", name, check=False)
+
+
+def unmount_below(folder: Path) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((mount for mount in mounts if mount.startswith(f"{folder}/")), reverse=True):
+        run("umount", "-l", mount, check=False)
+
+
+def remove_cgroups() -> None:
+    """Empty ones only: `rmdir` refuses what a container still uses."""
+    roots = [*Path("/sys/fs/cgroup").glob("*/kubepods"), *Path("/sys/fs/cgroup").glob("*/k8s.io"), Path("/sys/fs/cgroup/kubepods")]
+    for root in roots:
+        for folder in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True) if root.exists() else ():
+            run("rmdir", folder, check=False)
+        run("rmdir", root, check=False)

@@ -1,0 +1,125 @@
+"""Images without a registry: a stand-in for the base, our own, built by podman with runc, and loaded into the cluster's containerd."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from testbed.cluster.binaries import CACHE
+from testbed.cluster.cluster import RUN
+from testbed.cluster.machine import run
+from testbed.cluster.parts import PAUSE
+
+ROOT: Final = Path(__file__).parents[2]
+PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
+BASE: Final = f"docker.io/library/python:{PYTHON}-slim-bookworm"
+PODMAN: Final = shutil.which("podman") or "podman"
+NEEDED: Final = {"podman": "podman", "runc": "runc", "mmdebstrap": "mmdebstrap", "catatonit": "catatonit"}
+# What Python's own build links to, of the release that the name of the base says.
+LIBRARIES: Final = (
+    "ca-certificates,netbase,tzdata,libssl3,libffi8,libsqlite3-0,libbz2-1.0,liblzma5,libreadline8,libncursesw6,libuuid1,libexpat1,zlib1g"
+)
+MOST_PROCESSES: Final = 32768
+LEFT_OUT: Final = ("test", "idlelib", "site-packages")
+
+
+def lacking() -> str | None:
+    """Why images cannot be built here, in one line; None where they can."""
+    missing = sorted({package for program, package in NEEDED.items() if shutil.which(program) is None})
+    return f"building images needs the packages {' '.join(missing)}" if missing else None
+
+
+def environment() -> dict[str, str]:
+    """For podman: runc, because crun refuses hybrid cgroups, and limits that nobody has to raise."""
+    folder = CACHE / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, processes = resource.getrlimit(resource.RLIMIT_NPROC)
+    processes = MOST_PROCESSES if processes == resource.RLIM_INFINITY else min(processes, MOST_PROCESSES)
+    limits = f'"nofile={files}:{files}", "nproc={processes}:{processes}"'
+    config = folder / "containers.conf"
+    config.write_text(
+        f'[containers]\ndefault_ulimits = [{limits}]\nnetns = "host"\n'
+        '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+    )
+    return os.environ | {"CONTAINERS_CONF": str(config)}
+
+
+def podman(*arguments: str | Path) -> str:
+    done = subprocess.run([PODMAN, *arguments], env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"podman {arguments[0]} ended with {done.returncode}:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def exists(tag: str) -> bool:
+    return subprocess.run([PODMAN, "image", "exists", tag], env=environment(), check=False).returncode == 0
+
+
+def base() -> None:
+    """The base image under its own name, and the pause image. On a machine with a registry, `podman pull` does the same."""
+    if not exists(BASE):
+        archive = CACHE / "images" / f"base-{PYTHON}.tar"
+        if not archive.exists():
+            _make_base(archive)
+        change = ["--change", "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "--change", "ENV LANG=C.UTF-8"]
+        podman("import", "--quiet", *change, "--change", 'CMD ["python3"]', archive, BASE)
+    if not exists(PAUSE):
+        folder = CACHE / "images" / "pause"
+        folder.mkdir(exist_ok=True)
+        shutil.copy(shutil.which("catatonit") or "", folder / "catatonit")
+        (folder / "Dockerfile").write_text('FROM scratch\nCOPY catatonit /catatonit\nENTRYPOINT ["/catatonit", "-P"]\n')
+        podman("build", "--quiet", "--network=host", f"--tag={PAUSE}", folder)
+
+
+def build(
+    tag: str, dockerfile: Path, *, context: Path = ROOT, target: str | None = None, arguments: Mapping[str, str] | None = None
+) -> None:
+    """Builds one image. What installs packages in it gets this machine's authorities and settings for the build only."""
+    options = [f"--target={target}"] if target else []
+    options += [f"--build-arg={name}={value}" for name, value in (arguments or {}).items()]
+    podman("build", "--network=host", "--pull=never", *_trust(), *options, f"--file={dockerfile}", f"--tag={tag}", context)
+
+
+def load(tags: Sequence[str]) -> None:
+    """Gives the cluster images under the names that they have."""
+    for tag in tags:
+        archive = CACHE / "images" / "load.tar"
+        archive.unlink(missing_ok=True)
+        podman("save", "--quiet", "--output", archive, tag)
+        run("ctr", "--address", RUN / "containerd" / "socket", "--namespace=k8s.io", "images", "import", archive)
+        archive.unlink()
+
+
+def _make_base(archive: Path) -> None:
+    """Debian's smallest system and this host's Python, in a minute."""
+    home = sys.base_prefix
+    excluded = " ".join(f"--exclude=lib/python{PYTHON}/{name}" for name in LEFT_OUT)
+    files = f"bin/python{PYTHON} lib/libpython{PYTHON}.so.1.0 lib/python{PYTHON} include/python{PYTHON}"
+    copy = f'tar -C {home} {excluded} --exclude=__pycache__ --exclude="*.a" -cf - {files} | tar -C $1/usr/local -xf -'
+    finish = (
+        f"mkdir -p $1/usr/local/lib/python{PYTHON}/site-packages; ln -s python{PYTHON} $1/usr/local/bin/python3; "
+        "ln -s python3 $1/usr/local/bin/python; chroot $1 ldconfig; chroot $1 python -m ensurepip >/dev/null; "
+        "ln -sf pip3 $1/usr/local/bin/pip; rm -rf $1/var/cache/apt/*.bin $1/var/lib/apt/lists/*"
+    )
+    unfinished = archive.with_suffix(".part.tar")
+    paths = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale")]
+    hooks = [f"--customize-hook={copy}", f"--customize-hook={finish}"]
+    run("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={LIBRARIES}", *paths, *hooks, "bookworm", unfinished)
+    unfinished.rename(archive)
+
+
+def _trust() -> list[str]:
+    authorities = os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE")
+    if not authorities:
+        return []
+    folder = CACHE / "images"
+    shutil.copy(Path(authorities).resolve(), folder / "authorities.pem")
+    (folder / "pip.conf").write_text("[global]\ncert = /run/build/authorities.pem\n")
+    places = {"authorities.pem": ["/run/build/authorities.pem", "/etc/ssl/certs/ca-certificates.crt"], "pip.conf": ["/etc/pip.conf"]}
+    mounts = [f"--volume={folder / name}:{place}:ro" for name, among in places.items() for place in among]
+    return mounts

@@ -1,5 +1,6 @@
 """`model-api-runtime serve`, from its settings to its end."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from serving_runtime.model import Model
 
 BACKLOG: Final = 2048  # connections that wait while all workers are busy; the kernel may allow fewer
+LAST_ANSWERS: Final = 0.02  # seconds
 
 
 class ServerFailedError(ServingError):
@@ -69,7 +71,16 @@ def model_source(path: Path) -> Callable[[], "Model"]:
 
 def _answer_without_model(settings: ServeSettings, sock: socket.socket, wire: socket.socket) -> None:
     listener = Listener(Application(Lifecycle(None, Draining()), settings), settings)
-    listener.listen([sock], started=lambda loop: loop.add_reader(wire, listener.stop))
+    listener.listen([sock], started=lambda loop: loop.add_reader(wire, _leave, listener, wire, loop))
+
+
+def _leave(listener: Listener, wire: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    """More quickly than a listener stops that may have to wait for answers; what has just been sent still gets its own."""
+    if listener.started:  # else it is called again at once
+        loop.remove_reader(wire)
+        for server in listener.servers:
+            server.close()
+        loop.call_later(LAST_ANSWERS, os._exit, 0)
 
 
 def _supervise(supervisor: Supervisor) -> NoReturn:

@@ -3,12 +3,15 @@
 It is a process of its own: a load may hold the interpreter for seconds, and workers are forked from a process without other threads.
 """
 
+import logging
 import os
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn, Self
+
+_log = logging.getLogger(__name__)
 
 
 class StandIn:
@@ -21,7 +24,7 @@ class StandIn:
 
     @classmethod
     def start(cls, serve: Callable[[socket.socket], None]) -> Self:
-        """Forks a process that runs `serve` until its argument becomes readable."""
+        """Forks a process that runs `serve`, which must end the process once its argument is readable."""
         ours, theirs = socket.socketpair()
         if os.fork() == 0:
             ours.close()
@@ -43,13 +46,10 @@ class StandIn:
 
     @property
     def gone(self) -> bool:
-        self._wire.setblocking(False)
         try:
-            return self._wire.recv(1) == b""
+            return self._wire.recv(1, socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
             return False
-        finally:
-            self._wire.setblocking(True)
 
 
 def _stand_in(serve: Callable[[socket.socket], None], wire: socket.socket) -> NoReturn:
@@ -57,5 +57,7 @@ def _stand_in(serve: Callable[[socket.socket], None], wire: socket.socket) -> No
         signal.signal(number, signal.SIG_IGN)
     try:
         serve(wire)
+    except Exception:  # noqa: BLE001  the edge of a process
+        _log.exception("nobody answers while the model loads")
     finally:
         os._exit(0)  # nothing of the process that it is a copy of may run again here

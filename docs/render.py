@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from serving_runtime.server.settings import OPTIONS
 from webhook.reasons import Reason
 from webhook.selection import rules
 from webhook.server.settings import ServerSettings
@@ -70,8 +71,14 @@ def settings_table(kind: type, prefix: str) -> str:
     return table(["variable", "meaning", "default, or an example"], lines)
 
 
+def runtime_settings() -> str:
+    lines = ([code(option.flag), code(option.variable), option.meaning, option.default] for option in OPTIONS)
+    return table(["flag", "variable", "meaning", "default"], lines)
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "reasons": reasons,
+    "runtime-settings": runtime_settings,
     "selection": selection,
     "webhook-settings": lambda: settings_table(Settings, PREFIX),
     "webhook-server-settings": lambda: settings_table(ServerSettings, SERVER_PREFIX),

@@ -112,7 +112,7 @@ OPTIONS: Final = (
         variable="MODEL_API_RUNTIME_WORKERS",
         kind=_whole_number(1, MOST_WORKERS),
         default="the container's processors, at most 4",
-        meaning="processes, each with a copy of the model",
+        meaning="processes that predict; they share the memory of a model that was loaded before them",
     ),
     Option(
         name="threads",

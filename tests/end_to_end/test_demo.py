@@ -1,5 +1,6 @@
 """The README's first command, as a newcomer runs it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,9 +24,9 @@ def processes_that_name(text: str) -> list[str]:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
     directory = tmp_path_factory.mktemp("demo")
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "HOME": str(Path.home()),
+    # What a machine says of its authorities and its index stays: the demo installs MLflow where it is not there yet.
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "TMPDIR": str(directory),
         "COLUMNS": "100",
     }

@@ -13,7 +13,7 @@ SOURCES := model_contract webhook model_delivery serving_runtime testbed demo be
 
 .PHONY: help
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 .tools/bin/uv:
 	@echo "uv is not on this machine: installing $(UV_VERSION) into .tools/"
@@ -49,7 +49,7 @@ check: setup ## Format, lint, types, imports, Dockerfiles, generated files
 	@$(RUN) mypy
 	@$(RUN) lint-imports --no-logo
 	@$(RUN) python docs/render.py --check
-	@$(RUN) hadolint Dockerfile.webhook Dockerfile.runtime
+	@$(RUN) hadolint Dockerfile.webhook Dockerfile.runtime testbed/cluster/mlflow.Dockerfile
 
 .PHONY: fix
 fix: setup ## Format, and mend what a machine can mend
@@ -66,6 +66,14 @@ images: ## Build the container images with podman, buildah or docker
 	  $$tool build --file Dockerfile.webhook --tag model-api-webhook . ; \
 	  $$tool build --file Dockerfile.runtime --target delivery --tag model-api-delivery . ; \
 	  $$tool build --file Dockerfile.runtime --target runtime --tag model-api-runtime .
+
+.PHONY: cluster
+cluster: setup ## A one-node Kubernetes with the project's images on this machine; prints its KUBECONFIG
+	@$(RUN) python -m testbed.cluster up
+
+.PHONY: cluster-down
+cluster-down: setup ## Take it away again
+	@$(RUN) python -m testbed.cluster down
 
 .PHONY: bench
 bench: setup ## Measure what the docs state, with the machine (minutes)

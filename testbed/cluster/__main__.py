@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from testbed.cluster.cluster import ClusterError, down, up
+from testbed.cluster.images import prepare
 
 
 def main() -> int:
@@ -13,10 +14,12 @@ def main() -> int:
         down()
         return 0
     try:
-        print(up())  # noqa: T201  its answer
+        kubeconfig = up()
+        prepare()
     except ClusterError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    print(f"export KUBECONFIG={kubeconfig}")  # noqa: T201  its answer
     return 0
 
 

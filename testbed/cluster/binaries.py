@@ -1,4 +1,4 @@
-"""Kubernetes, etcd and CoreDNS, compiled from pinned Go modules into a cache folder: minutes the first time, nothing after."""
+"""Kubernetes with kubectl, etcd and CoreDNS, compiled from pinned Go modules into a cache folder: minutes once, nothing after."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from typing import Final
 
 HERE: Final = Path(__file__).parent
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlflow-model-api" / "cluster"
-KUBERNETES: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
+KUBERNETES: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 VERSION: Final = re.compile(r"k8s\.io/kubernetes v(\S+)")
 
 

@@ -129,7 +129,7 @@ def kill_containers(layout: Layout) -> None:
 
 def wait_for(layout: Layout, *arguments: str, seconds: float = 60) -> None:
     """Until a kubectl command succeeds. Raises ClusterError."""
-    command = [*layout.network.enter, "kubectl", f"--kubeconfig={layout.kubeconfig}", *arguments]
+    command = [f"{layout.programs}/kubectl", f"--kubeconfig={layout.kubeconfig}", *arguments]
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if subprocess.run(command, capture_output=True, check=False).returncode == 0:

@@ -5,7 +5,8 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,32 @@ NEEDED: Final = {"podman": "podman", "runc": "runc", "mmdebstrap": "mmdebstrap",
 # What Python's own build links to, of the release that the name of the base says.
 LIBRARIES: Final = (
     "ca-certificates,netbase,tzdata,libssl3,libffi8,libsqlite3-0,libbz2-1.0,liblzma5,libreadline8,libncursesw6,libuuid1,libexpat1,zlib1g"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """How an image of the manifests is built."""
+
+    tag: str
+    dockerfile: str
+    target: str | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    context: str = "."
+
+
+HUB: Final = "docker.io/library"  # what a name without a registry means
+RUNTIME: Final = Image(
+    tag=f"{HUB}/model-api-runtime:0.1.0-sklearn",
+    dockerfile="Dockerfile.runtime",
+    target="runtime",
+    arguments={"MODEL_REQUIREMENTS": "requirements-sklearn.txt"},
+)
+IMAGES: Final = (
+    Image(tag=f"{HUB}/model-api-webhook:0.1.0", dockerfile="Dockerfile.webhook"),
+    Image(tag=f"{HUB}/model-api-delivery:0.1.0", dockerfile="Dockerfile.runtime", target="delivery"),
+    RUNTIME,
+    Image(tag="ghcr.io/mlflow/mlflow:v3.17.2", dockerfile="testbed/cluster/mlflow.Dockerfile", context="testbed/requirements"),
 )
 MOST_PROCESSES: Final = 32768
 LEFT_OUT: Final = ("test", "idlelib", "site-packages")
@@ -76,23 +103,42 @@ def base() -> None:
         podman("build", "--quiet", "--network=host", f"--tag={PAUSE}", folder)
 
 
-def build(
-    tag: str, dockerfile: Path, *, context: Path = ROOT, target: str | None = None, arguments: Mapping[str, str] | None = None
-) -> None:
-    """Builds one image. What installs packages in it gets this machine's authorities and settings for the build only."""
-    options = [f"--target={target}"] if target else []
-    options += [f"--build-arg={name}={value}" for name, value in (arguments or {}).items()]
-    podman("build", "--network=host", "--pull=never", *_trust(), *options, f"--file={dockerfile}", f"--tag={tag}", context)
+def prepare() -> None:
+    """Builds everything that the manifests name, and gives it to the running cluster of `testbed.cluster`."""
+    base()
+    load(PAUSE)
+    for image in IMAGES:
+        build(image)
+        load(image.tag)
 
 
-def load(tags: Sequence[str]) -> None:
-    """Gives the cluster images under the names that they have."""
-    for tag in tags:
-        archive = CACHE / "images" / "load.tar"
-        archive.unlink(missing_ok=True)
-        podman("save", "--quiet", "--output", archive, tag)
-        run("ctr", "--address", RUN / "containerd" / "socket", "--namespace=k8s.io", "images", "import", archive)
-        archive.unlink()
+def build(image: Image) -> None:
+    """What installs packages in it gets this machine's authorities and settings for the build only."""
+    options = [f"--target={image.target}"] if image.target else []
+    options += [f"--build-arg={name}={value}" for name, value in image.arguments.items()]
+    place = [f"--file={ROOT / image.dockerfile}", f"--tag={image.tag}", str(ROOT / image.context)]
+    podman("build", "--network=host", "--pull=never", *_trust(), *options, *place)
+
+
+def load(tag: str) -> None:
+    """Gives the cluster an image under the name that it has; nothing is done where it has that very one."""
+    identity = podman("image", "inspect", "--format={{.Id}}", tag).strip()
+    loaded = RUN / "images" / identity
+    if loaded.exists():
+        return
+    archive = save(tag)
+    run("ctr", "--address", RUN / "containerd" / "socket", "--namespace=k8s.io", "images", "import", archive)
+    archive.unlink()
+    loaded.parent.mkdir(exist_ok=True)
+    loaded.touch()
+
+
+def save(tag: str) -> Path:
+    """The image as an archive, for whoever loads it."""
+    archive = CACHE / "images" / "load.tar"
+    archive.unlink(missing_ok=True)
+    podman("save", "--quiet", "--output", archive, tag)
+    return archive
 
 
 def _make_base(archive: Path) -> None:

@@ -17,7 +17,6 @@ NEEDED: Final = {
     "nft": "nftables",
     "iptables": "iptables",
     "conntrack": "conntrack",
-    "kubectl": "kubernetes-client",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
 

@@ -1,6 +1,6 @@
-"""Writes the tables of the docs that are said in code, so that neither can say something else: `python docs/render.py [--check]`.
+"""Writes what the docs and the manifests repeat of the code, so that neither can say something else: `python docs/render.py [--check]`.
 
-A table stands between `<!-- table: name -->` and `<!-- end -->`.
+A table of the docs stands between `<!-- table: name -->` and `<!-- end -->`; a manifest is written whole.
 """
 
 import argparse
@@ -8,35 +8,49 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import yaml
+
+from model_contract.names import PLATFORM_NAMESPACE
 from serving_runtime.server.settings import OPTIONS
 from webhook.reasons import Reason
+from webhook.registration import mutating_webhook, policy
 from webhook.selection import rules
 from webhook.server.settings import ServerSettings
 from webhook.setting_fields import entries
 from webhook.settings import PREFIX, SERVER_PREFIX, Settings
 
 DOCS: Final = Path(__file__).parent
+ROOT: Final = DOCS.parent
 TABLE: Final = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Writes the tables of the docs that are said in code.")
-    parser.add_argument("--check", action="store_true", help="change nothing; fail where a page is not as it would be written")
+    parser = argparse.ArgumentParser(description="Writes what the docs and the manifests repeat of the code.")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail where a file is not as it would be written")
     check = parser.parse_args(argv).check
-    stale = [
-        page for page in sorted(DOCS.glob("**/*.md")) if (text := page.read_text()) != rendered(text) and not written(page, text, check)
-    ]
-    for page in stale:
-        sys.stderr.write(f"{page.relative_to(DOCS.parent)} is not as the code says; run `make render`\n")
-    return 1 if stale else 0
+    pages = {page: rendered(page.read_text()) for page in sorted(DOCS.glob("**/*.md"))}
+    manifests = {ROOT / name: manifest(objects) for name, objects in MANIFESTS.items()}
+    stale = {file: text for file, text in (pages | manifests).items() if not file.exists() or file.read_text() != text}
+    for file, text in stale.items():
+        if check:
+            sys.stderr.write(f"{file.relative_to(ROOT)} is not as the code says; run `make render`\n")
+        else:
+            file.write_text(text)
+    return 1 if stale and check else 0
 
 
-def written(page: Path, text: str, check: bool) -> bool:
-    if not check:
-        page.write_text(rendered(text))
-    return not check
+def manifest(objects: Sequence[dict[str, Any]]) -> str:
+    documents = yaml.dump_all(objects, Dumper=Plain, sort_keys=False, allow_unicode=True, width=4096)
+    return f"# Written by `make render` from webhook/selection.py and webhook/registration.py.\n{documents}"
+
+
+class Plain(yaml.SafeDumper):
+    """Writes an object again instead of pointing to where it stands first."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def rendered(text: str) -> str:
@@ -63,7 +77,9 @@ def reasons() -> str:
 
 
 def selection() -> str:
-    return table(["rule", "where", "must hold"], ([rule.name, code(rule.part.value), code(rule.text)] for rule in rules("domino-platform")))
+    return table(
+        ["rule", "where", "must hold"], ([rule.name, code(rule.part.value), code(rule.text)] for rule in rules(PLATFORM_NAMESPACE))
+    )
 
 
 def settings_table(kind: type, prefix: str) -> str:
@@ -82,6 +98,10 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "selection": selection,
     "webhook-settings": lambda: settings_table(Settings, PREFIX),
     "webhook-server-settings": lambda: settings_table(ServerSettings, SERVER_PREFIX),
+}
+MANIFESTS: Final[dict[str, Sequence[dict[str, Any]]]] = {
+    "manifests/base/mutating-webhook-configuration.yaml": [mutating_webhook(PLATFORM_NAMESPACE)],
+    "manifests/components/policy/policy.yaml": policy(PLATFORM_NAMESPACE),
 }
 
 if __name__ == "__main__":

@@ -49,6 +49,11 @@ MLFLOW_NAMESPACE: Final = "mlflow-efs"
 PROJECT_TOKENS_SECRETS: Final = ("mlflow-proxy-secret", "mlflow-model-secret")
 TLS_SECRET: Final = "model-api-webhook-tls"
 
+# What an installation has in the cluster. The registration sorts behind those of meshes, so that ours is called after them.
+REGISTRATION: Final = "model-api-webhook"
+WEBHOOK_SERVICE: Final = "model-api-webhook"
+POLICY: Final = "model-api-injected"
+
 # Tags of a registered model version.
 TAG_MODEL_ID: Final = "DOMINO_MODEL_ID"
 TAG_MODEL_VERSION_ID: Final = "DOMINO_MODEL_VERSION_ID"

@@ -27,3 +27,4 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each request to the Kubernetes API

@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from model_contract.names import WEBHOOK_METRICS
+from model_contract.names import REGISTRATION, WEBHOOK_METRICS
 from webhook.decision import Decision
 from webhook.reasons import Outcome
 
@@ -36,6 +36,7 @@ class Metrics:
         self._bytes = Histogram(f"{WEBHOOK_METRICS}review_bytes", "Size of reviews.", buckets=BYTES, registry=self.registry)
         self._in_flight = self._of(Gauge, "in_flight_requests", "Reviews under way.")
         self._not_after = self._of(Gauge, "tls_certificate_not_after_timestamp_seconds", "Until when the certificate is valid.", "role")
+        self._in_sync = self._of(Gauge, "ca_bundle_in_sync", "1 where the API server trusts the self-managed certificate.", "registration")
         self._reloads = self._of(Counter, "tls_reloads", "Times that the certificate's files were read again.", "result")
         self._of(Gauge, "build_info", "The version that runs.", "version").labels(version("mlflow-model-api")).set(1)
         for outcome in Outcome:
@@ -67,6 +68,11 @@ class Metrics:
     def reloaded(self, *, good: bool, not_after: datetime) -> None:
         self._reloads.labels("success" if good else "failure").inc()
         self.valid_until(not_after)
+
+    def kept(self, in_sync: bool, authority_until: datetime) -> None:
+        """A round of the self-managed certificates."""
+        self._in_sync.labels(REGISTRATION).set(in_sync)  # a label, so that there is no series where nobody keeps it
+        self._not_after.labels("ca").set(authority_until.timestamp())
 
     def valid_until(self, not_after: datetime) -> None:
         self._not_after.labels("leaf").set(not_after.timestamp())

@@ -43,6 +43,11 @@ class ServerSettings:
     host: str = setting("The address to listen on.", read=str, default="0.0.0.0")  # noqa: S104  a pod's
     port: int = setting("The port for reviews, over TLS.", read=_port, default="9443")
     metrics_port: int = setting("The port for metrics, without TLS.", read=_port, default="8080")
+    certificates: str = setting(
+        "`files` reads the pair that somebody else renews; `self-managed` issues, renews and registers it, and writes it there.",
+        read=read.one_of("files", "self-managed"),
+        default="files",
+    )
     certificate_file: Path = setting(
         "The certificate with its chain, PEM; it is read again when it changes.", read=_path, default="/run/model-api-webhook/tls/tls.crt"
     )

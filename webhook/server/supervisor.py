@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
@@ -16,6 +16,9 @@ from webhook.server.settings import ServerSettings
 from webhook.server.tls import Certificate, Loaded
 from webhook.settings import Settings
 
+if TYPE_CHECKING:
+    from webhook.certificates.keeper import Keeper
+
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  writable in a container whose root is not
 
 
@@ -26,6 +29,9 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         self._settings = settings
         self._server = server
         self._metrics = Metrics()
+        self._keeper = self._new_keeper()
+        if self._keeper:
+            self._keeper.wait_for_pair()
         self._certificate = Certificate(server, self._reloaded)
         self._metrics.valid_until(self._certificate.not_after)
         super().__init__()
@@ -36,7 +42,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
 
     def load(self) -> Flask:
         max_body = self._server.max_body.bytes
-        return create_app(self._settings, self._metrics, max_body=max_body, fault=self._certificate.fault)
+        return create_app(self._settings, self._metrics, max_body=max_body, fault=self._fault)
 
     def _options(self) -> dict[str, Any]:
         server = self._server
@@ -53,12 +59,26 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
             "control_socket_disable": True,
             "worker_tmp_dir": str(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None,
             "logger_class": RootLogger,
-            "post_worker_init": self._serve_metrics,
+            "post_worker_init": self._in_worker,
             "proc_name": "model-api-webhook",
         }
 
-    def _serve_metrics(self, _: Any) -> None:
+    def _in_worker(self, _: Any) -> None:
+        """Threads and connections do not survive the fork: they begin here."""
         start_http_server(self._server.metrics_port, self._server.host, self._metrics.registry)
+        self._keeper = self._new_keeper()
+        if self._keeper:
+            self._keeper.start()
+
+    def _new_keeper(self) -> "Keeper | None":
+        if self._server.certificates == "files":
+            return None
+        from webhook.certificates.keeper import keeper_of  # noqa: PLC0415  a Kubernetes client is large, and only this mode needs one
+
+        return keeper_of(self._settings.namespace, self._server.certificate_file, self._server.key_file, self._metrics.kept)
+
+    def _fault(self) -> str | None:
+        return self._certificate.fault() or (self._keeper.fault() if self._keeper else None)
 
     def _reloaded(self, good: bool, served: Loaded) -> None:
         self._metrics.reloaded(good=good, not_after=served.not_after)

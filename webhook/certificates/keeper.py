@@ -1,0 +1,183 @@
+"""Keeps Secret, registration and files together: one thread in each pod of the webhook, woken by changes and twice a minute."""
+
+import logging
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import httpx2
+from cryptography import x509
+from lightkube import Client
+from lightkube.core.exceptions import ApiError
+
+from model_contract.names import WEBHOOK_SERVICE
+from webhook.certificates.cluster import ConflictError, MissingError, Objects, Registration, Stored
+from webhook.certificates.issuance import Pair, is_issued_by, read_pair
+from webhook.certificates.state import State, advance, read, write
+
+INTERVAL: Final = 30.0  # seconds
+PAUSE: Final = 5.0  # seconds after a watch that broke off
+MOST_STEPS: Final = 20  # of one round; advance needs four at most, and each may lose to another pod
+FAULT: Final = "ca_not_trusted"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Where the server reads the pair."""
+
+    certificate: Path
+    key: Path
+
+    def read(self) -> Pair | None:
+        """What an earlier process of this pod has left."""
+        try:
+            return read_pair(self.certificate.read_bytes(), self.key.read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def write(self, pair: Pair) -> None:
+        """Each is replaced whole. The server waits for the second one: a pair that does not fit is somebody in the middle of this."""
+        for path, content in ((self.key, pair.key_pem), (self.certificate, pair.certificate_pem)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(".new")
+            unfinished.touch(mode=0o600)
+            unfinished.write_bytes(content)
+            unfinished.replace(path)
+
+
+def keeper_of(namespace: str, certificate: Path, key: Path, observe: Callable[[bool, datetime], None]) -> "Keeper":
+    """For a pod of the webhook, with the rights of its ServiceAccount."""
+    files = Files(certificate=certificate, key=key)
+    early = zlib.crc32(socket.gethostname().encode()) / 2**32  # another one for each pod, and the same one after a restart
+    return Keeper(Objects(Client(), namespace), files, host_names(namespace), early=early, observe=observe)
+
+
+def host_names(namespace: str) -> list[str]:
+    """By which a Service is called; the API server uses the first one."""
+    service = f"{WEBHOOK_SERVICE}.{namespace}.svc"
+    return [service, f"{service}.cluster.local", f"{WEBHOOK_SERVICE}.{namespace}", WEBHOOK_SERVICE]
+
+
+class Keeper:
+    """One round reads both objects, makes every step that is due, and shows the API server no certificate that it does not trust."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        files: Files,
+        host_names: Sequence[str],
+        *,
+        early: float,
+        observe: Callable[[bool, datetime], None] = lambda _in_sync, _until: None,
+    ) -> None:
+        """`observe` hears after each round whether the registration is as it should be, and until when the authority is valid."""
+        self._objects = objects
+        self._files = files
+        self._host_names = host_names
+        self._early = early
+        self._observe = observe
+        self._wake = threading.Event()
+        self._known = State()
+        self._served = files.read()
+        self._trusted = False
+
+    def fault(self) -> str | None:
+        """Why the API server would not trust this pod."""
+        return None if self._trusted else f"{FAULT}: the registration does not have the authority of this webhook's certificate"
+
+    def start(self) -> None:
+        """Keeps on in the background."""
+        for changes in (self._objects.changes_of_secret, self._objects.changes_of_registration):
+            threading.Thread(target=self._watch, args=(changes,), daemon=True).start()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def wait_for_pair(self) -> None:
+        """Until there is a pair to serve: nobody can connect before, so it does not end by itself."""
+        while self._served is None:
+            self._attempt()
+            if self._served is None:
+                time.sleep(1)
+
+    def round(self) -> None:
+        """Raises MissingError, ApiError, httpx2.TransportError; what is served then stays as it is."""
+        for _ in range(MOST_STEPS):
+            registration = self._registration()
+            stored = self._objects.secret()
+            state = self._remembered(read(stored.data))
+            live = registration.trusted if registration else []
+            step = advance(state, host_names=self._host_names, live=live, now=datetime.now(UTC), early=self._early)
+            try:
+                if step is not state or write(state) != _present(stored):
+                    self._objects.write_secret(write(step), stored.version)
+                    continue
+                if registration and not all(bundle == state.bundle for bundle in registration.bundles):
+                    self._objects.trust(state.bundle, registration)
+                    _log.info("the registration has the authorities of this webhook again")
+                    continue
+            except ConflictError:
+                continue
+            self._known = state
+            self._serve(state, live)
+            return
+
+    def _remembered(self, state: State) -> State:
+        """What this process knows, where the Secret was emptied or made anew: its authority is the one that is trusted."""
+        return state if state.authority or not self._known.authority else self._known
+
+    def _registration(self) -> Registration | None:
+        """None where nobody has registered the webhook yet, which is no reason not to have a certificate."""
+        try:
+            return self._objects.registration()
+        except MissingError:
+            return None
+
+    def _serve(self, state: State, live: Sequence[x509.Certificate]) -> None:
+        leaf = state.leaf
+        if leaf is None:  # advance gives one to every authority
+            return
+        served = self._served
+        if served is None or (leaf.certificate != served.certificate and (is_trusted(leaf, live) or not is_trusted(served, live))):
+            self._files.write(leaf)
+            self._served = served = leaf
+        self._trusted = is_trusted(served, live)
+        authority = state.authority
+        if authority:
+            self._observe(self._trusted, authority.certificate.not_valid_after_utc)
+
+    def _run(self) -> None:
+        while True:
+            self._attempt()
+            self._wake.wait(INTERVAL)
+            self._wake.clear()
+
+    def _attempt(self) -> None:
+        try:
+            self.round()
+        except (MissingError, ApiError, httpx2.TransportError) as error:
+            _log.warning("the certificate could not be looked after; what is served stays", extra={"fields": {"error": str(error)}})
+
+    def _watch(self, changes: Callable[[], Iterator[object]]) -> None:
+        """A watch only wakes: whatever it misses, the next round finds."""
+        while True:
+            try:
+                for _ in changes():
+                    self._wake.set()
+            except (ApiError, httpx2.TransportError) as error:
+                _log.debug("a watch ended", extra={"fields": {"error": str(error)}})
+                time.sleep(PAUSE)
+
+
+def is_trusted(leaf: Pair, live: Sequence[x509.Certificate]) -> bool:
+    return any(is_issued_by(leaf.certificate, authority) for authority in live)
+
+
+def _present(stored: Stored) -> dict[str, bytes | None]:
+    return {key: stored.data.get(key) for key in write(State())}

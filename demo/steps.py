@@ -38,7 +38,7 @@ def start_mlflow(stage: Stage) -> GuardedMlflow:
 def train(stage: Stage, mlflow: GuardedMlflow) -> Registered:
     project_id = example_pod()["metadata"]["labels"][PROJECT_ID_LABEL]
     with stage.say.step("Train a model, log it, register it: what a notebook does"):
-        output = mlflow.server.run(ROOT / "demo" / "train.py", NAME, OWNER, project_id, "wine")
+        output = mlflow.server.run(ROOT / "manifests" / "overlays" / "quickstart" / "train.py", NAME, OWNER, project_id, "wine")
         made = json.loads(output.splitlines()[-1])
         ref = ModelRef(name=NAME, version=made["version"], owner=OWNER, run_id=made["run_id"])
         stage.say.note(f"an ElasticNet, from 1,600 wines: {ref.name} version {ref.version}")

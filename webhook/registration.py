@@ -1,0 +1,107 @@
+"""The objects of the cluster that repeat the predicate of `selection`: the webhook's registration, and the policy behind it.
+
+`make render` writes them into `manifests/`. They are data for the API server; nothing here talks to one.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from model_contract import names
+from model_contract.layout import ARTIFACTS_ROOT
+from webhook.selection import VARIABLES_IN_CEL, Part, Rule, rules
+
+LABELS: Final = {"app.kubernetes.io/name": names.WEBHOOK_IMAGE, "app.kubernetes.io/part-of": "mlflow-model-api"}
+TIMEOUT: Final = 5  # seconds; a decision takes one thousandth of it
+
+
+def mutating_webhook(namespace: str) -> dict[str, Any]:
+    """Without `caBundle`: whoever keeps the certificate writes it."""
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": names.REGISTRATION, "labels": LABELS},
+        "webhooks": [
+            {
+                "name": f"pods.{names.DOMAIN}",
+                "clientConfig": {"service": {"namespace": namespace, "name": names.WEBHOOK_SERVICE, "path": "/mutate", "port": 443}},
+                "rules": [_pods()],
+                "matchPolicy": "Equivalent",
+                **_selectors(namespace),
+                "matchConditions": _conditions(namespace),
+                "failurePolicy": "Ignore",
+                "reinvocationPolicy": "IfNeeded",
+                "sideEffects": "None",
+                "timeoutSeconds": TIMEOUT,
+                "admissionReviewVersions": ["v1"],
+            }
+        ],
+    }
+
+
+def policy(namespace: str) -> list[dict[str, Any]]:
+    """A ValidatingAdmissionPolicy and its binding: what the webhook would have injected is denied where it was not."""
+    return [
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": names.POLICY, "labels": LABELS},
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {"matchPolicy": "Equivalent", "resourceRules": [_pods()], **_selectors(namespace)},
+                "matchConditions": _conditions(namespace),
+                "variables": [{"name": name, "expression": expression} for name, expression in POLICY_VARIABLES.items()],
+                "validations": [
+                    {"expression": "variables.skipped || variables.bare.size() == 0", "messageExpression": MESSAGE, "reason": "Forbidden"}
+                ],
+            },
+        },
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": names.POLICY, "labels": LABELS},
+            "spec": {"policyName": names.POLICY, "validationActions": ["Deny"]},
+        },
+    ]
+
+
+# What `envFrom` holds is visible to nobody here: only variables that a container names make it a target.
+POLICY_VARIABLES: Final = {
+    "annotations": "has(object.metadata.annotations) ? object.metadata.annotations : {}",
+    # The webhook saw the pod, and said on it why it gets no model.
+    "skipped": f'"{names.STATUS_ANNOTATION}" in variables.annotations '
+    f'&& variables.annotations["{names.STATUS_ANNOTATION}"].startsWith("skipped:")',
+    "chosen": f'"{names.CONTAINERS_ANNOTATION}" in variables.annotations '
+    f'? variables.annotations["{names.CONTAINERS_ANNOTATION}"].split(",").map(name, name.trim()) : []',
+    "targets": "object.spec.containers.filter(c, (variables.chosen.size() == 0 || c.name in variables.chosen) && has(c.env) "
+    f"&& [{VARIABLES_IN_CEL}].all(name, c.env.exists(e, e.name == name && ((has(e.value) && e.value != '') || has(e.valueFrom)))) "
+    f'&& !c.env.exists(e, e.name == "{names.ARTIFACTS_PATH}"))',
+    "bare": "variables.targets.filter(c, !(has(c.volumeMounts) "
+    f"&& c.volumeMounts.exists(m, m.mountPath == '{ARTIFACTS_ROOT}' || m.mountPath.startsWith('{ARTIFACTS_ROOT}/'))))",
+}
+MESSAGE: Final = (
+    "'container ' + variables.bare.map(c, c.name).join(', ') + ' asks for an MLflow model and has none: the webhook "
+    f"{names.WEBHOOK_SERVICE} was not available when the pod was created. A controller tries again by itself; "
+    "`kubectl rollout restart` ends the wait. If it goes on, run `model-api-webhook doctor`.'"
+)
+
+
+def _pods() -> dict[str, Any]:
+    return {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "scope": "Namespaced"}
+
+
+def _selectors(namespace: str) -> dict[str, Any]:
+    parts = (Part.NAMESPACE_SELECTOR, Part.OBJECT_SELECTOR)
+    return {part.value: {"matchExpressions": _requirements(_rules(namespace, part))} for part in parts}
+
+
+def _requirements(of: Iterable[Rule]) -> list[dict[str, Any]]:
+    found = [rule.requirement for rule in of if rule.requirement]
+    return [{"key": requirement.key, "operator": requirement.operator, "values": [*requirement.values]} for requirement in found]
+
+
+def _conditions(namespace: str) -> list[dict[str, Any]]:
+    return [{"name": rule.name, "expression": rule.cel} for rule in _rules(namespace, Part.MATCH_CONDITION)]
+
+
+def _rules(namespace: str, part: Part) -> list[Rule]:
+    return [rule for rule in rules(namespace) if rule.part is part]

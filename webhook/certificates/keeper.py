@@ -53,11 +53,19 @@ class Files:
             unfinished.replace(path)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """The names that its certificate has, and how early it renews: a share of the time that `advance` gives, from 0 to 1."""
+
+    host_names: Sequence[str]
+    early: float
+
+
 def keeper_of(namespace: str, certificate: Path, key: Path, observe: Callable[[bool, datetime], None]) -> "Keeper":
     """For a pod of the webhook, with the rights of its ServiceAccount."""
     files = Files(certificate=certificate, key=key)
     early = zlib.crc32(socket.gethostname().encode()) / 2**32  # another one for each pod, and the same one after a restart
-    return Keeper(Objects(Client(), namespace), files, host_names(namespace), early=early, observe=observe)
+    return Keeper(Objects(Client(), namespace), files, Pod(host_names=host_names(namespace), early=early), observe)
 
 
 def host_names(namespace: str) -> list[str]:
@@ -73,16 +81,16 @@ class Keeper:
         self,
         objects: Objects,
         files: Files,
-        host_names: Sequence[str],
-        *,
-        early: float,
+        pod: Pod,
         observe: Callable[[bool, datetime], None] = lambda _in_sync, _until: None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`observe` hears after each round whether the registration is as it should be, and until when the authority is valid."""
         self._objects = objects
         self._files = files
-        self._host_names = host_names
-        self._early = early
+        self._pod = pod
+        self._clock = clock
         self._observe = observe
         self._wake = threading.Event()
         self._known = State()
@@ -113,7 +121,7 @@ class Keeper:
             stored = self._objects.secret()
             state = self._remembered(read(stored.data))
             live = registration.trusted if registration else []
-            step = advance(state, host_names=self._host_names, live=live, now=datetime.now(UTC), early=self._early)
+            step = advance(state, host_names=self._pod.host_names, live=live, now=self._clock(), early=self._pod.early)
             try:
                 if step is not state or write(state) != _present(stored):
                     self._objects.write_secret(write(step), stored.version)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from testbed.cluster.kube import unavailable
 from testbed.mlflow_server import VERSIONS, MlflowServer, mlflow_server
 
 
@@ -24,3 +25,8 @@ def any_mlflow(request: pytest.FixtureRequest) -> MlflowServer:
     """Each supported server in turn."""
     server: MlflowServer = request.getfixturevalue(f"mlflow_{request.param.replace('.', '_')}")
     return server
+
+
+def pytest_report_header() -> str:
+    reason = unavailable()
+    return f"the cluster's tests are left out: {reason}" if reason else "the cluster's tests run"

@@ -8,6 +8,7 @@ from typing import Any, Final
 from cryptography import x509
 from lightkube import Client
 from lightkube.core.exceptions import ApiError
+from lightkube.models.meta_v1 import Status
 from lightkube.resources.admissionregistration_v1 import MutatingWebhookConfiguration
 from lightkube.resources.core_v1 import Secret
 from lightkube.types import PatchType
@@ -53,6 +54,9 @@ class Objects:
     """Reads and writes them with the rights of a ServiceAccount or of a kubeconfig."""
 
     def __init__(self, client: Client, namespace: str) -> None:
+        # msgspec 0.22, which decodes them, crashes where two threads at once are the first to need a class.
+        for kind in (Secret, MutatingWebhookConfiguration, Status):
+            kind.from_dict({})
         self._client = client
         self._namespace = namespace
 

@@ -1,7 +1,7 @@
 """Authorities and the certificates that they sign: ECDSA P-256, valid from ten minutes ago, since clocks differ."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -22,7 +22,7 @@ class Pair:
     """A certificate and its key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: ec.EllipticCurvePrivateKey = field(compare=False)  # two objects of one key are not equal; two of one certificate are
 
     @property
     def certificate_pem(self) -> bytes:

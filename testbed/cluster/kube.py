@@ -1,0 +1,120 @@
+"""kubectl of one cluster, for tests: ours of `testbed.cluster`, or whichever `KUBECONFIG` names."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from testbed.cluster import binaries, images
+from testbed.cluster.cluster import RUN, down, up
+from testbed.cluster.machine import lacking, run
+
+LOAD: Final = "MODEL_API_TEST_LOAD"  # a command for another cluster, such as "kind load image-archive"
+KUBECONFIG: Final = RUN / "pki" / "admin.kubeconfig"
+
+Json = dict[str, Any]
+
+
+class KubectlError(RuntimeError):
+    """kubectl failed; the message is what it said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kube:
+    """`ours` tells whether processes of the node may be stopped and host addresses be reached from its pods."""
+
+    program: str
+    kubeconfig: Path
+    ours: bool
+
+    def __call__(self, *arguments: str | Path, given: str | None = None) -> str:
+        """What kubectl prints. Raises KubectlError."""
+        done = self.attempt(*arguments, given=given)
+        if done.returncode:
+            raise KubectlError(f"kubectl {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+        return done.stdout
+
+    def attempt(self, *arguments: str | Path, given: str | None = None) -> "subprocess.CompletedProcess[str]":
+        command = [self.program, f"--kubeconfig={self.kubeconfig}", *arguments]
+        return subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=300)
+
+    def apply(self, *objects: Json, options: tuple[str, ...] = ()) -> str:
+        return self("apply", *options, "-f", "-", given=yaml.safe_dump_all(objects))
+
+    def get(self, *arguments: str) -> Json:
+        found: Json = json.loads(self("get", *arguments, "-o", "json"))
+        return found
+
+    def items(self, *arguments: str) -> list[Json]:
+        found: list[Json] = self.get(*arguments)["items"]
+        return found
+
+    def rolled_out(self, namespace: str, deployment: str, seconds: int = 180) -> None:
+        self("-n", namespace, "rollout", "status", f"deployment/{deployment}", f"--timeout={seconds}s")
+
+    def post(self, path: str, body: Json) -> Json:
+        """Through the API server, to whatever `path` names."""
+        answer: Json = json.loads(self("create", "--raw", path, "-f", "-", given=json.dumps(body)))
+        return answer
+
+    def until(self, condition: Callable[[], Any], *, seconds: float = 60, what: str = "") -> Any:
+        """What `condition` returns as soon as that is true. Raises TimeoutError with the last answer."""
+        deadline = time.monotonic() + seconds
+        while not (answer := condition()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not within {seconds:.0f} s: {what or condition}; last: {answer!r}")
+            time.sleep(0.2)
+        return answer
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """For a command that reads the kubeconfig."""
+        return os.environ | {"KUBECONFIG": str(self.kubeconfig)}
+
+
+def unavailable() -> str | None:
+    """Why there is no cluster to be had here, in one line; None where there is."""
+    if os.environ.get("KUBECONFIG"):
+        return images.lacking() or (
+            None if os.environ.get(LOAD) or _is_ours() else f"{LOAD} must name a command that loads an image archive"
+        )
+    return lacking() or images.lacking()
+
+
+@contextmanager
+def cluster() -> Iterator[Kube]:
+    """A cluster with the project's images; one that was not there before is gone afterwards."""
+    if os.environ.get("KUBECONFIG") and not _is_ours():
+        _load_elsewhere(shlex.split(os.environ[LOAD]))
+        yield Kube(program=shutil.which("kubectl") or "kubectl", kubeconfig=Path(os.environ["KUBECONFIG"]), ours=False)
+        return
+    kept = KUBECONFIG.exists()
+    try:
+        if not kept:
+            up()
+        images.prepare()
+        yield Kube(program=str(binaries.build() / "kubectl"), kubeconfig=KUBECONFIG, ours=True)
+    finally:
+        if not kept:
+            down()
+
+
+def _is_ours() -> bool:
+    return os.environ.get("KUBECONFIG") == str(KUBECONFIG)
+
+
+def _load_elsewhere(command: list[str]) -> None:
+    for image in images.IMAGES:
+        images.build(image)
+        archive = images.save(image.tag)
+        run(*command, archive)
+        archive.unlink()

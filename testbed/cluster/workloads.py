@@ -1,0 +1,86 @@
+"""Workloads of the cluster's tests: model APIs as Domino creates them, and pods that are none."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from model_contract import names
+from model_contract.model_ref import ModelRef
+
+COMPUTE: Final = names.COMPUTE_NAMESPACE
+PLATFORM: Final = names.PLATFORM_NAMESPACE
+MLFLOW: Final = names.MLFLOW_NAMESPACE
+PROJECT_ID: Final = "66c0a1b2c3d4e5f601234567"
+RUNTIME_IMAGE: Final = "model-api-runtime:0.1.0-sklearn"
+TEST_LABEL: Final = {"test": "yes"}
+
+Json = dict[str, Any]
+
+
+def literals(ref: ModelRef) -> list[Json]:
+    return [{"name": name, "value": value} for name, value in ref.variables().items()]
+
+
+def model_pod(name: str, env: Sequence[Json], *, namespace: str = COMPUTE, **changes: Any) -> Json:
+    """As a pod of its own; `changes` are fields of the container."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, **_labelled(name)},
+        "spec": spec(env, changes),
+    }
+
+
+def model_deployment(name: str, env: Sequence[Json], *, replicas: int = 1, annotations: Json | None = None, **changes: Any) -> Json:
+    template = {"metadata": {**_labelled(name), "annotations": annotations or {}}, "spec": spec(env, changes)}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": COMPUTE, "labels": TEST_LABEL},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
+    }
+
+
+def service(name: str) -> Json:
+    spec = {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": COMPUTE, "labels": TEST_LABEL}, "spec": spec}
+
+
+def plain_pod(name: str, namespace: str = "default") -> Json:
+    """A pod that asks for no model."""
+    container = {"name": "main", "image": RUNTIME_IMAGE, "command": ["sleep", "3600"], "securityContext": LOCKED}
+    metadata = {"name": name, "namespace": namespace, "labels": TEST_LABEL}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"securityContext": USER, "containers": [container]}}
+
+
+def spec(env: Sequence[Json], changes: Json) -> Json:
+    container = {
+        "name": "model",
+        "image": RUNTIME_IMAGE,
+        "env": [*env],
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1},
+        "securityContext": LOCKED,
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  a volume of its own
+    }
+    return {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 1,
+        "securityContext": USER,
+        "containers": [container | changes],
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+    }
+
+
+def _labelled(name: str) -> Json:
+    own = {"app": name, names.WORKLOAD_TYPE_LABEL: names.MODEL_API_WORKLOAD, names.PROJECT_ID_LABEL: PROJECT_ID}
+    return {"labels": TEST_LABEL | own}
+
+
+USER: Final[Json] = {
+    "runAsNonRoot": True,
+    "runAsUser": 12574,
+    "runAsGroup": 12574,
+    "fsGroup": 12574,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+LOCKED: Final[Json] = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}

@@ -1,0 +1,49 @@
+"""One cluster for all of these tests, with the quickstart in it: a real API server, kubelet and containerd."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from model_contract.model_ref import ModelRef
+from testbed.cluster.kube import Kube, cluster, unavailable
+from testbed.cluster.workloads import COMPUTE, PLATFORM
+
+QUICKSTART = Path(__file__).parents[2] / "manifests" / "overlays" / "quickstart"
+REASON = unavailable()
+
+if REASON and os.environ.get("CI") == "true":
+    raise pytest.UsageError(f"the cluster's tests cannot run: {REASON}")
+collect_ignore_glob = ["test_*.py"] if REASON else []
+
+
+@pytest.fixture(scope="session")
+def kube() -> Iterator[Kube]:
+    with cluster() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def installed(kube: Kube) -> Kube:
+    """The cluster with the quickstart, whose model API answers."""
+    kube("apply", "-k", QUICKSTART)
+    kube.rolled_out(PLATFORM, "model-api-webhook")
+    kube("-n", COMPUTE, "wait", "--for=condition=Complete", "job/train-wine-quality", "--timeout=180s")
+    kube.rolled_out(COMPUTE, "wine-quality")
+    return kube
+
+
+@pytest.fixture
+def quiet(installed: Kube) -> Iterator[Kube]:
+    """The installation, with nothing left of a test's own workloads afterwards."""
+    yield installed
+    for kind in ("deployment", "pod", "persistentvolumeclaim"):
+        installed("-n", COMPUTE, "delete", kind, "-l", "test=yes", "--wait=true", "--grace-period=1", "--ignore-not-found")
+
+
+@pytest.fixture(scope="session")
+def wine(installed: Kube) -> ModelRef:
+    """The model that the quickstart's Job has trained."""
+    published = installed.get("-n", COMPUTE, "configmap", "wine-quality-model")["data"]
+    return ModelRef(name="wine-quality", version=published["version"], owner="jane.doe", run_id=published["run_id"])

@@ -1,0 +1,130 @@
+"""The webhook is away, restarts, or changes its certificate: what pods and people see of it."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from lightkube import Client, KubeConfig
+
+from model_contract.model_ref import ModelRef
+from model_contract.names import REGISTRATION, TLS_SECRET
+from testbed.cluster.kube import Kube
+from testbed.cluster.load import pods_at
+from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_deployment, model_pod, plain_pod
+from webhook.certificates.cluster import Objects
+from webhook.certificates.issuance import is_issued_by
+from webhook.certificates.state import begin_rotation, read, write
+
+
+def scale(kube: Kube, replicas: int) -> None:
+    kube("-n", PLATFORM, "scale", "deployment/model-api-webhook", f"--replicas={replicas}")
+    if replicas:
+        kube.rolled_out(PLATFORM, "model-api-webhook")
+    else:
+        kube("-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s")
+
+
+@pytest.fixture
+def api(installed: Kube) -> Iterator[Objects]:
+    with Client(KubeConfig.from_file(installed.kubeconfig)) as client:
+        yield Objects(client, PLATFORM)
+
+
+def test_without_webhook_other_pods_start_and_model_pods_wait_for_it(quiet: Kube, wine: ModelRef) -> None:
+    scale(quiet, 0)
+    try:
+        quiet.apply(plain_pod("other"), plain_pod("neighbour", COMPUTE))
+        denied = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("lonely", literals(wine))))
+        quiet.apply(model_deployment("patient", literals(wine)))
+        failed = quiet.until(lambda: failure_of(quiet, "patient"), what="the ReplicaSet says why it has no pod")
+        quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/neighbour", "--timeout=60s")
+        quiet("wait", "--for=condition=Ready", "pod/other", "--timeout=60s")
+    finally:
+        scale(quiet, 2)
+        quiet("delete", "pod", "other", "--grace-period=1")
+
+    for message in (denied.stderr, failed):
+        assert "container model asks for an MLflow model and has none" in message
+        assert "kubectl rollout restart" in message
+    quiet.rolled_out(COMPUTE, "patient", seconds=180)
+
+
+def failure_of(kube: Kube, name: str) -> str | None:
+    sets = kube.items("-n", COMPUTE, "replicaset", "-l", f"app={name}")
+    conditions = [condition for found in sets for condition in found["status"].get("conditions", [])]
+    return next((condition["message"] for condition in conditions if condition["type"] == "ReplicaFailure"), None)
+
+
+def test_policy_is_sound_to_the_api_server(installed: Kube) -> None:
+    status = installed.get("validatingadmissionpolicy", "model-api-injected")["status"]
+
+    assert status["typeChecking"].get("expressionWarnings") is None
+
+
+def test_rollout_and_rotations_drop_nothing(quiet: Kube, wine: ModelRef, api: Objects) -> None:
+    """Fifty pods a second, through a new set of webhook pods, a new leaf and a new authority."""
+    with pods_at(50, model_pod("many", literals(wine)), quiet.kubeconfig) as outcome:
+        quiet("-n", PLATFORM, "rollout", "restart", "deployment/model-api-webhook")
+        quiet.rolled_out(PLATFORM, "model-api-webhook")
+        change_leaf(quiet, api)
+        change_authority(quiet, api)
+
+    assert (outcome.refused, outcome.bare) == ([], 0)
+    assert outcome.count > 50 * 60
+
+
+def change_leaf(kube: Kube, api: Objects) -> None:
+    stored = api.secret()
+    before = read(stored.data).leaf
+    api.write_secret({"tls.crt": None, "tls.key": None}, stored.version)
+    kube.until(lambda: read(api.secret().data).leaf not in {None, before}, what="a new leaf")
+
+
+def change_authority(kube: Kube, api: Objects) -> None:
+    stored = api.secret()
+    rotating = begin_rotation(read(stored.data), datetime.now(UTC))
+    api.write_secret(write(rotating), stored.version)
+    kube.until(lambda: read(api.secret().data).authority == rotating.following, seconds=120, what="the new authority signs")
+    time.sleep(5)
+
+
+def test_cleared_bundle_is_repaired_at_once(installed: Kube, api: Objects) -> None:
+    before = api.registration().bundles
+    installed("patch", "mutatingwebhookconfiguration", REGISTRATION, "--type=json", "-p", CLEAR)
+    started = time.monotonic()
+    installed.until(lambda: api.registration().bundles == before, seconds=10)
+
+    assert time.monotonic() - started < 5
+
+
+CLEAR = '[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]'
+
+
+def test_deleted_secret_stops_nothing_and_is_filled_again_with_what_was_there(quiet: Kube, wine: ModelRef, api: Objects) -> None:
+    before = dict(api.secret().data)
+    quiet("-n", PLATFORM, "delete", "secret", TLS_SECRET)
+    try:
+        created = quiet(
+            "apply",
+            "--dry-run=server",
+            "-o",
+            "jsonpath={.spec.initContainers[*].name}",
+            "-f",
+            "-",
+            given=json.dumps(model_pod("p", literals(wine))),
+        )
+    finally:
+        empty = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": TLS_SECRET, "namespace": PLATFORM}}
+        quiet.apply(empty)
+
+    assert created == "mlflow-model-init"
+    quiet.until(lambda: dict(api.secret().data) == before, seconds=40, what="the Secret is as it was")
+
+
+def test_served_leaf_is_of_a_trusted_authority(api: Objects) -> None:
+    leaf = read(api.secret().data).leaf
+
+    assert leaf is not None
+    assert any(is_issued_by(leaf.certificate, authority) for authority in api.registration().trusted)

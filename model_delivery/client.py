@@ -119,7 +119,8 @@ class Client:
     def _exchange(self, connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
         if connection not in self._sockets:
             connection.timeout = min(CONNECT_TIMEOUT, self._patience.remaining())
-            connection.connect()
+            with network_errors(f"{request.what}: cannot reach {self._peer()}"):
+                connection.connect()
             self._sockets[connection] = connection.sock
         self._sockets[connection].settimeout(self._patience.read_timeout())
         url = self._url_prefix() + self._uri.path + request.target
@@ -139,6 +140,11 @@ class Client:
         if self._proxy:
             connection.set_tunnel(self._uri.host, self._uri.port, headers=self._proxy.headers())
         return connection
+
+    def _peer(self) -> str:
+        """Whom a connection is made to, for whoever has to look there."""
+        through = f" through the proxy {self._proxy.host}:{self._proxy.port}" if self._proxy else ""
+        return f"MLflow at {self._uri}{through}"
 
     def _drop(self, connection: http.client.HTTPConnection) -> None:
         self._sockets.pop(connection, None)

@@ -91,8 +91,8 @@ class ReverseProxy(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, upstream: str, rules: Sequence[Rule], *, port: int, tls: ssl.SSLContext | None) -> None:
-        super().__init__(("127.0.0.1", port), Exchange)
+    def __init__(self, upstream: str, rules: Sequence[Rule], address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
+        super().__init__(address, Exchange)
         self.upstream = upstream
         self.rules = rules
         self.seen: list[Seen] = []
@@ -115,9 +115,11 @@ class ReverseProxy(ThreadingHTTPServer):
 
 
 @contextmanager
-def reverse_proxy(upstream: str, *rules: Rule, port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[ReverseProxy]:
+def reverse_proxy(
+    upstream: str, *rules: Rule, port: int = 0, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> Iterator[ReverseProxy]:
     """A proxy in front of `upstream` for the length of a `with` block; port 0 takes a free one."""
-    with ReverseProxy(upstream, rules, port=port, tls=tls) as server:
+    with ReverseProxy(upstream, rules, (host, port), tls) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:

@@ -1,6 +1,7 @@
 """A reverse proxy that lets through who shows the right token: what stands in front of MLflow in a Domino installation.
 
-As a process: `python -m testbed.token_proxy --upstream http://127.0.0.1:5000 --token-file FILE [--port N]` prints its address.
+As a process: `python -m testbed.token_proxy --upstream http://127.0.0.1:5000 --token-file FILE [--host ADDRESS] [--port N]` prints its
+address.
 """
 
 import argparse
@@ -41,9 +42,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Let through who shows the right token")
     parser.add_argument("--upstream", required=True)
     parser.add_argument("--token-file", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args(argv)
-    with reverse_proxy(options.upstream, require_token(options.token_file.read_text().strip()), port=options.port) as proxy:
+    token = options.token_file.read_text().strip()
+    with reverse_proxy(options.upstream, require_token(token), port=options.port, host=options.host) as proxy:
         print(proxy.uri, flush=True)  # noqa: T201  the command's answer
         signal.pause()
 

@@ -37,6 +37,9 @@ PROCESSES: Final[dict[str, Callable[[Layout], list[str]]]] = {
     "dns": parts.dns,
 }
 
+# Kept, since a child that is forgotten while it runs is a warning; the ids in the folder are what ends them.
+STARTED: Final[list["subprocess.Popen[bytes]"]] = []
+
 
 class ClusterError(RuntimeError):
     """The cluster cannot be had; the message says why."""
@@ -83,6 +86,7 @@ def start(name: str, layout: Layout) -> None:
     with (layout.run / "log" / name).open("ab") as log:
         command = [*layout.network.enter, *PROCESSES[name](layout)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=layout.run, start_new_session=True)
+    STARTED.append(process)
     (layout.run / f"{name}.pid").write_text(str(process.pid))
 
 

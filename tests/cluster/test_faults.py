@@ -1,0 +1,212 @@
+"""What goes wrong around a model pod, and what `kubectl describe pod` says of it."""
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_contract.model_ref import ModelRef
+from model_contract.names import MEMORY_LIMIT_ANNOTATION, pull_secret
+from testbed import reverse_proxy, token_proxy
+from testbed.cluster import binaries
+from testbed.cluster.cluster import NAME, RUN, kill_containers, start, stop
+from testbed.cluster.kube import Kube
+from testbed.cluster.machine import Network
+from testbed.cluster.parts import Layout
+from testbed.cluster.workloads import COMPUTE, LOCKED, MLFLOW, PLATFORM, PROJECT_ID, USER, literals, model_deployment, model_pod
+
+SECRET = pull_secret(PROJECT_ID)
+TOKEN = "the-projects-pull-token"
+
+
+@contextmanager
+def settings(kube: Kube, values: Mapping[str, str]) -> Iterator[None]:
+    """Other settings of the webhook, for as long as the block runs."""
+    deployment = ("-n", PLATFORM, "set", "env", "deployment/model-api-webhook")
+    kube(*deployment, *(f"MODEL_API_WEBHOOK_{key}={value}" for key, value in values.items()))
+    try:
+        kube.rolled_out(PLATFORM, "model-api-webhook")
+        yield
+    finally:
+        kube(*deployment, *(f"MODEL_API_WEBHOOK_{key}-" for key in values))
+        kube.rolled_out(PLATFORM, "model-api-webhook")
+
+
+def described(kube: Kube, name: str, pattern: str, seconds: float = 60) -> str:
+    """What `kubectl describe pod` says, as soon as that holds `pattern`. Its lines may be broken anywhere."""
+    return str(kube.until(lambda: _found(kube("-n", COMPUTE, "describe", "pod", name), pattern), seconds=seconds, what=pattern))
+
+
+def _found(text: str, pattern: str) -> str | None:
+    return text if re.search(pattern, re.sub(r"\s+", " ", text)) else None
+
+
+def ready(kube: Kube, name: str, seconds: int = 90) -> None:
+    kube("-n", COMPUTE, "wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={seconds}s")
+
+
+def test_mlflow_that_is_down_is_named_and_waited_for(quiet: Kube, wine: ModelRef) -> None:
+    """Without endpoints for its Service, since this MLflow keeps nothing when it stops."""
+    selector = '{"spec": {"selector": {"app.kubernetes.io/name": "%s"}}}'
+    quiet("-n", MLFLOW, "patch", "service", "mlflow", "-p", selector % "nobody")
+    try:
+        quiet.until(lambda: not addresses(quiet), what="the Service has no addresses")
+        time.sleep(2)  # until kube-proxy has heard of it
+        quiet.apply(model_pod("waits", literals(wine)))
+        text = described(quiet, "waits", r"Exit Code: 8", seconds=120)
+    finally:
+        quiet("-n", MLFLOW, "patch", "service", "mlflow", "-p", selector % "mlflow")
+
+    assert "cannot reach MLflow at http://mlflow.mlflow-efs.svc:5000" in re.sub(r"\s+", " ", text)
+    ready(quiet, "waits", 120)
+
+
+def addresses(kube: Kube) -> list[Any]:
+    slices = kube.items("-n", MLFLOW, "endpointslice", "-l", "kubernetes.io/service-name=mlflow")
+    return [endpoint for found in slices for endpoint in found.get("endpoints") or []]
+
+
+def test_version_that_does_not_exist_is_named(quiet: Kube, wine: ModelRef) -> None:
+    ref = ModelRef(name=wine.name, version="77", owner=wine.owner, run_id=wine.run_id)
+    quiet.apply(model_pod("nowhere", literals(ref)))
+
+    text = described(quiet, "nowhere", r"Exit Code: 5")
+    assert "77" in text
+
+
+def test_model_that_does_not_fit_is_refused_before_it_is_fetched(quiet: Kube, wine: ModelRef) -> None:
+    with settings(quiet, {"STORE_SIZE": "1Ki"}):
+        quiet.apply(model_pod("too-large", literals(wine)))
+        text = described(quiet, "too-large", r"Exit Code: 11")
+
+    assert "--max-bytes" in text
+
+
+@pytest.fixture
+def guarded(quiet: Kube) -> Iterator[Kube]:
+    """MLflow behind a proxy that wants the project's token, and a webhook that mounts it."""
+    code = {"reverse_proxy.py": Path(reverse_proxy.__file__).read_text(), "token_proxy.py": Path(token_proxy.__file__).read_text()}
+    metadata = {"name": "guard", "namespace": MLFLOW}
+    quiet.apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"__init__.py": "", **code, "token": TOKEN}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": {"app": "guard"}, "ports": [GUARD_PORT]}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": guard_spec()},
+    )
+    quiet.rolled_out(MLFLOW, "guard")
+    quiet("-n", COMPUTE, "delete", "secret", SECRET, "--ignore-not-found")
+    with settings(quiet, {"TOKEN": "pull", "TRACKING_URI": "http://guard.mlflow-efs.svc"}):
+        yield quiet
+    quiet("-n", MLFLOW, "delete", "configmap,service,deployment", "guard")
+    quiet("-n", COMPUTE, "delete", "secret", SECRET, "--ignore-not-found")
+
+
+GUARD_PORT = {"port": 80, "targetPort": 8080}
+
+
+def guard_spec() -> dict[str, Any]:
+    container = {
+        "name": "guard",
+        "image": "model-api-delivery:0.1.0",
+        "command": ["python", "-m", "testbed.token_proxy", "--host=0.0.0.0", "--port=8080", "--token-file=/code/testbed/token"],
+        "args": ["--upstream=http://mlflow:5000"],
+        "workingDir": "/code",
+        "securityContext": LOCKED,
+        "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+        "ports": [{"containerPort": 8080}],
+        "volumeMounts": [{"name": "code", "mountPath": "/code/testbed"}],
+    }
+    pod = {"securityContext": USER, "containers": [container], "volumes": [{"name": "code", "configMap": {"name": "guard"}}]}
+    return {"selector": {"matchLabels": {"app": "guard"}}, "template": {"metadata": {"labels": {"app": "guard"}}, "spec": pod}}
+
+
+def secret(kube: Kube, data: Mapping[str, str]) -> None:
+    kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, "namespace": COMPUTE}, "stringData": dict(data)})
+
+
+def test_token_of_the_project_is_missing_wrong_and_right(guarded: Kube, wine: ModelRef) -> None:
+    """The pod heals by itself at each step; nothing has to be created again."""
+    guarded.apply(model_pod("guarded", literals(wine)))
+    described(guarded, "guarded", rf'secret "{SECRET}" not found')
+
+    secret(guarded, {"another": TOKEN})
+    described(guarded, "guarded", r"references non-existent secret key: token", seconds=150)
+
+    secret(guarded, {"token": "of-another-project"})
+    text = described(guarded, "guarded", r"Exit Code: 4", seconds=180)
+    assert "of-another-project" not in text
+
+    secret(guarded, {"token": TOKEN})
+    ready(guarded, "guarded", 240)
+    assert TOKEN not in json.dumps(guarded.get("-n", COMPUTE, "pod", "guarded"))
+
+
+@contextmanager
+def constrained(kube: Kube, kind: str, spec: dict[str, Any]) -> Iterator[None]:
+    kube.apply({"apiVersion": "v1", "kind": kind, "metadata": {"name": "constraint", "namespace": COMPUTE}, "spec": spec})
+    try:
+        yield
+    finally:
+        kube("-n", COMPUTE, "delete", kind.lower(), "constraint")
+
+
+RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "384Mi"}}
+
+
+def test_limit_range_below_the_init_containers_limit(quiet: Kube, wine: ModelRef) -> None:
+    with constrained(quiet, "LimitRange", {"limits": [{"type": "Container", "max": {"memory": "384Mi"}}]}):
+        denied = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("limited", literals(wine), resources=RESOURCES)))
+        smaller = model_pod("limited", literals(wine), resources=RESOURCES)
+        smaller["metadata"]["annotations"] = {MEMORY_LIMIT_ANNOTATION: "256Mi"}
+        quiet.apply(smaller)
+        ready(quiet, "limited")
+
+    assert "maximum memory usage per Container is 384Mi, but limit is 512Mi" in denied.stderr
+
+
+def test_limit_range_gives_its_defaults_to_a_pod_that_has_none(quiet: Kube, wine: ModelRef) -> None:
+    limits = {"type": "Container", "default": {"memory": "512Mi"}, "defaultRequest": {"memory": "256Mi"}}
+    with constrained(quiet, "LimitRange", {"limits": [limits]}):
+        quiet.apply(model_pod("defaulted", literals(wine)))
+        ready(quiet, "defaulted")
+
+    init = quiet.get("-n", COMPUTE, "pod", "defaulted")["spec"]["initContainers"][0]
+    assert init["resources"]["limits"]["memory"] == "512Mi"
+
+
+def test_quota_counts_the_larger_of_init_container_and_containers(quiet: Kube, wine: ModelRef) -> None:
+    with constrained(quiet, "ResourceQuota", {"hard": {"limits.memory": "2560Mi"}}):
+        refused = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("unlimited", literals(wine))))
+        quiet.apply(model_pod("counted", literals(wine), resources=RESOURCES))
+        ready(quiet, "counted")
+        used = quiet.get("-n", COMPUTE, "resourcequota", "constraint")["status"]["used"]
+
+    assert "must specify limits.memory" in refused.stderr
+    assert used == {"limits.memory": "2560Mi"}  # of which the quickstart's two pods have 1 GiB each
+
+
+def test_after_a_reboot_of_the_node_pods_are_filled_again(quiet: Kube, wine: ModelRef) -> None:
+    if not quiet.ours:
+        pytest.skip("only the cluster of testbed.cluster lets its node be stopped")
+    quiet.apply(model_deployment("survivor", literals(wine)))
+    quiet.rolled_out(COMPUTE, "survivor")
+    before = fetches(quiet, "survivor")
+    layout = Layout(run=RUN, programs=binaries.build(), network=Network(name=NAME))
+    stop(["kubelet"], layout)
+    kill_containers(layout)
+    start("kubelet", layout)
+
+    quiet.until(lambda: fetches(quiet, "survivor") > before, seconds=120, what="the init container runs again")
+    quiet.rolled_out(COMPUTE, "survivor")
+    quiet.rolled_out(PLATFORM, "model-api-webhook")
+    quiet.rolled_out(MLFLOW, "mlflow")
+
+
+def fetches(kube: Kube, name: str) -> tuple[str, ...]:
+    """When the init containers of its pods have ended."""
+    statuses = [pod["status"].get("initContainerStatuses", [{}])[0] for pod in kube.items("-n", COMPUTE, "pod", "-l", f"app={name}")]
+    return tuple(sorted(status.get("state", {}).get("terminated", {}).get("finishedAt", "") for status in statuses))

@@ -61,7 +61,7 @@ class Objects:
         self._namespace = namespace
 
     def secret(self) -> Stored:
-        """Raises MissingError, ApiError, httpx2.TransportError."""
+        """Raises MissingError, httpx2.HTTPError."""
         try:
             secret = self._client.get(Secret, TLS_SECRET, namespace=self._namespace)
         except ApiError as error:

@@ -14,7 +14,6 @@ from typing import Final
 import httpx2
 from cryptography import x509
 from lightkube import Client
-from lightkube.core.exceptions import ApiError
 
 from model_contract.names import WEBHOOK_SERVICE
 from webhook.certificates.cluster import ConflictError, MissingError, Objects, Registration, Stored
@@ -115,7 +114,7 @@ class Keeper:
                 time.sleep(1)
 
     def round(self) -> None:
-        """Raises MissingError, ApiError, httpx2.TransportError; what is served then stays as it is."""
+        """Raises MissingError, httpx2.HTTPError; what is served then stays as it is."""
         for _ in range(MOST_STEPS):
             registration = self._registration()
             stored = self._objects.secret()
@@ -169,8 +168,10 @@ class Keeper:
     def _attempt(self) -> None:
         try:
             self.round()
-        except (MissingError, ApiError, httpx2.TransportError) as error:
+        except (MissingError, httpx2.HTTPError) as error:
             _log.warning("the certificate could not be looked after; what is served stays", extra={"fields": {"error": str(error)}})
+        except Exception:  # noqa: BLE001  a thread that ended would be noticed when the certificate does, in two months
+            _log.exception("the upkeep of the certificate failed; it is tried again")
 
     def _watch(self, changes: Callable[[], Iterator[object]]) -> None:
         """A watch only wakes: whatever it misses, the next round finds."""
@@ -178,8 +179,8 @@ class Keeper:
             try:
                 for _ in changes():
                     self._wake.set()
-            except (ApiError, httpx2.TransportError) as error:
-                _log.debug("a watch ended", extra={"fields": {"error": str(error)}})
+            except (httpx2.HTTPError, ValueError) as error:  # ValueError: a line that was cut in the middle
+                _log.info("a watch broke off; the next round comes by time", extra={"fields": {"error": str(error)}})
                 time.sleep(PAUSE)
 
 

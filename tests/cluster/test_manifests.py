@@ -1,0 +1,112 @@
+"""The manifests as kustomize builds them: names that meet, pods that are locked down, images named once."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from testbed.cluster import binaries
+from testbed.cluster.kube import Kube
+from testbed.cluster.machine import run
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+OVERLAYS = sorted(path.parent.name for path in MANIFESTS.glob("overlays/*/kustomization.yaml"))
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(params=OVERLAYS)
+def built(request: pytest.FixtureRequest) -> list[Json]:
+    return build(request.param)
+
+
+def build(overlay: str) -> list[Json]:
+    text = run(binaries.build() / "kubectl", "kustomize", MANIFESTS / "overlays" / overlay)
+    return [found for found in yaml.safe_load_all(text) if found]
+
+
+def templates(objects: list[Json]) -> list[tuple[str, Json]]:
+    """Namespace and template of whatever makes pods."""
+    return [(found["metadata"]["namespace"], found["spec"]["template"]) for found in objects if found["kind"] in {"Deployment", "Job"}]
+
+
+def selected(objects: list[Json], namespace: str, selector: Json) -> list[Json]:
+    wanted = selector.get("matchLabels", selector)
+    return [
+        template
+        for place, template in templates(objects)
+        if place == namespace and wanted.items() <= template["metadata"]["labels"].items()
+    ]
+
+
+def test_there_are_overlays() -> None:
+    assert {"quickstart", "production", "domino"} <= set(OVERLAYS)
+
+
+def test_whatever_selects_pods_selects_some(built: list[Json]) -> None:
+    selectors = {
+        "NetworkPolicy": lambda spec: spec["podSelector"],
+        "PodDisruptionBudget": lambda spec: spec["selector"],
+        "Service": lambda spec: spec["selector"],
+        "Deployment": lambda spec: spec["selector"],
+    }
+    found = [thing for thing in built if thing["kind"] in selectors]
+
+    assert len(found) >= 4
+    for thing in found:
+        if thing["metadata"]["namespace"] == "domino-compute" and thing["kind"] == "NetworkPolicy":
+            continue  # it selects the pods that Domino makes
+        assert selected(built, thing["metadata"]["namespace"], selectors[thing["kind"]](thing["spec"])), thing["metadata"]
+
+
+def test_ports_of_services_and_policies_are_ports_of_containers(built: list[Json]) -> None:
+    ports = {
+        port["name"]
+        for _, template in templates(built)
+        for container in template["spec"]["containers"]
+        for port in container.get("ports", [])
+    }
+
+    for thing in built:
+        if thing["kind"] == "Service":
+            assert {port["targetPort"] for port in thing["spec"]["ports"]} <= ports
+        if thing["kind"] == "NetworkPolicy":
+            named = [port["port"] for rule in thing["spec"].get("ingress", []) for port in rule.get("ports", [])]
+            assert {port for port in named if isinstance(port, str)} <= ports
+
+
+def test_registration_names_the_service_that_is_there(built: list[Json]) -> None:
+    services = {(thing["metadata"]["namespace"], thing["metadata"]["name"]) for thing in built if thing["kind"] == "Service"}
+    registration = next(thing for thing in built if thing["kind"] == "MutatingWebhookConfiguration")
+
+    for webhook in registration["webhooks"]:
+        service = webhook["clientConfig"]["service"]
+        assert (service["namespace"], service["name"]) in services
+        assert "caBundle" not in webhook["clientConfig"]
+
+
+def test_every_pod_is_restricted(built: list[Json]) -> None:
+    for _, template in templates(built):
+        assert template["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert template["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in [*template["spec"]["containers"], *template["spec"].get("initContainers", [])]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert "memory" in container["resources"]["limits"]
+
+
+def test_images_have_a_version(built: list[Json]) -> None:
+    for _, template in templates(built):
+        for container in template["spec"]["containers"]:
+            assert re.search(r"[:@][^/]+$", container["image"]), container["image"]
+
+
+def test_namespaces_enforce_what_the_pods_are(installed: Kube) -> None:
+    for name in ("domino-platform", "domino-compute", "mlflow-efs"):
+        labels = installed.get("namespace", name)["metadata"]["labels"]
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"

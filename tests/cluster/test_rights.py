@@ -1,0 +1,130 @@
+"""What the webhook's ServiceAccount may do: what it needs, and nothing else."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from lightkube import Client, KubeConfig
+from lightkube.config.models import Cluster, User
+
+from model_contract.names import REGISTRATION, TLS_SECRET
+from testbed.cluster.kube import Kube
+from testbed.cluster.workloads import COMPUTE, PLATFORM
+from webhook.certificates.cluster import Objects
+from webhook.certificates.keeper import Files, Keeper, Pod, host_names
+
+ROLE = "model-api-webhook-certificates"
+RULES = [(kind, verb) for kind in ("role", "clusterrole") for verb in ("get", "watch", "patch")]
+
+
+@pytest.fixture
+def as_webhook(installed: Kube) -> Iterator[Objects]:
+    """With the rights of the webhook's pods."""
+    token = installed("-n", PLATFORM, "create", "token", "model-api-webhook").strip()
+    config = KubeConfig.from_file(installed.kubeconfig)
+    found = config.get().cluster
+    cluster = Cluster(server=found.server, certificate_auth=found.certificate_auth)
+    single = KubeConfig.from_one(cluster=cluster, user=User(token=token), context_name="webhook")
+    with Client(single) as client:
+        yield Objects(client, PLATFORM)
+
+
+def everything(kube: Kube, objects: Objects, directory: Path) -> None:
+    """Whatever the webhook does with its rights: it mends both objects, and hears of changes. Raises HTTPStatusError where it must not."""
+    kube("-n", PLATFORM, "patch", "secret", TLS_SECRET, "--type=merge", "-p", '{"data": {"tls.crt": null, "tls.key": null}}')
+    kube("patch", "mutatingwebhookconfiguration", REGISTRATION, "--type=json", "-p", json.dumps([{"op": "remove", "path": BUNDLE}]))
+    files = Files(certificate=directory / "tls.crt", key=directory / "tls.key")
+    keeper = Keeper(objects, files, Pod(host_names=host_names(PLATFORM), early=0))
+    keeper.round()
+    assert keeper.fault() is None
+    for changes in (objects.changes_of_secret, objects.changes_of_registration):
+        next(iter(changes()))
+
+
+BUNDLE = "/webhooks/0/clientConfig/caBundle"
+
+
+def test_rights_are_enough(installed: Kube, as_webhook: Objects, tmp_path: Path) -> None:
+    everything(installed, as_webhook, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def unattended(installed: Kube) -> Iterator[Kube]:
+    """Without the pods of the webhook, which would mend what is broken here before the test could."""
+    scale = ("-n", PLATFORM, "scale", "deployment/model-api-webhook")
+    installed(*scale, "--replicas=0")
+    installed("-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s")
+    yield installed
+    installed(*scale, "--replicas=2")
+    installed.rolled_out(PLATFORM, "model-api-webhook")
+
+
+@pytest.mark.parametrize(("kind", "verb"), RULES)
+def test_each_right_is_needed(unattended: Kube, as_webhook: Objects, tmp_path: Path, kind: str, verb: str) -> None:
+    scope = ("-n", PLATFORM, kind, ROLE) if kind == "role" else (kind, ROLE)
+    role = unattended.get(*scope)
+    verbs = role["rules"][0]["verbs"]
+    replaced = [{"op": "replace", "path": "/rules/0/verbs", "value": [other for other in verbs if other != verb]}]
+    unattended("patch", *scope, "--type=json", "-p", json.dumps(replaced))
+    try:
+        with pytest.raises(httpx2.HTTPStatusError, match=f"cannot {verb} resource|403 Forbidden"):
+            everything(unattended, as_webhook, tmp_path)
+    finally:
+        unattended("patch", *scope, "--type=json", "-p", json.dumps([replaced[0] | {"value": verbs}]))
+
+
+def may(kube: Kube, account: str, namespace: str) -> set[tuple[str, str, str]]:
+    """Resource, name and verb of each right that not every ServiceAccount has."""
+    every = rights(kube, "system:serviceaccount:default:nobody", namespace)
+    return rights(kube, account, namespace) - every
+
+
+def rights(kube: Kube, account: str, namespace: str) -> set[tuple[str, str, str]]:
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}
+    groups = ("--as-group=system:serviceaccounts", "--as-group=system:authenticated")
+    answer = json.loads(kube("create", f"--as={account}", *groups, "--validate=false", "-o", "json", "-f", "-", given=json.dumps(review)))
+    return {
+        (resource, name, verb)
+        for rule in answer["status"]["resourceRules"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames", ["*"])
+        for verb in rule["verbs"]
+    }
+
+
+def test_webhook_may_do_nothing_else(installed: Kube) -> None:
+    account = f"system:serviceaccount:{PLATFORM}:model-api-webhook"
+    registration = {("mutatingwebhookconfigurations", REGISTRATION, verb) for verb in ("get", "watch", "patch")}
+
+    assert may(installed, account, PLATFORM) == registration | {("secrets", TLS_SECRET, verb) for verb in ("get", "watch", "patch")}
+    assert may(installed, account, COMPUTE) == registration
+
+
+def test_trainer_of_the_quickstart_may_write_two_objects(installed: Kube) -> None:
+    account = f"system:serviceaccount:{COMPUTE}:train-wine-quality"
+
+    assert may(installed, account, COMPUTE) == {("configmaps", "wine-quality-model", "patch"), ("deployments", "wine-quality", "patch")}
+
+
+def test_token_is_mounted_where_it_is_used_and_nowhere_else(installed: Kube) -> None:
+    mounted = {
+        (pod["metadata"]["namespace"], container["name"])
+        for pod in installed.items("pod", "-A", "-l", "app.kubernetes.io/part-of=mlflow-model-api")
+        for container in [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]
+        if "kube-api-access" in json.dumps(container.get("volumeMounts", []))
+    }
+
+    assert mounted <= {(PLATFORM, "webhook"), (COMPUTE, "train"), (COMPUTE, "wait-for-mlflow")}
+    assert (PLATFORM, "webhook") in mounted
+
+
+def test_secret_of_the_keys_is_readable_to_nobody_else(installed: Kube) -> None:
+    data = installed.get("-n", PLATFORM, "secret", TLS_SECRET)["data"]
+
+    assert base64.b64decode(data["tls.key"]).startswith(b"-----BEGIN PRIVATE KEY-----")
+    for account in (f"{COMPUTE}:default", f"{PLATFORM}:default", "mlflow-efs:default"):
+        answer = installed.attempt("auth", "can-i", "get", f"secret/{TLS_SECRET}", "-n", PLATFORM, f"--as=system:serviceaccount:{account}")
+        assert answer.stdout.strip() == "no"

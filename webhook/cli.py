@@ -3,14 +3,22 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from model_contract.exit_codes import ExitCode
+from model_contract.names import PLATFORM_NAMESPACE
 from webhook.review import InvalidReview
 from webhook.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from lightkube import Client
+
+    from webhook.certificates.cluster import Objects
 
 FILE: Final = click.option(
     "-f", "--filename", required=True, metavar="FILE", help='Kubernetes objects in YAML or JSON; "-" is standard input.'
@@ -23,11 +31,34 @@ SETTINGS: Final = click.option(
 )
 NAMESPACE: Final = click.option("-n", "--namespace", default="default", show_default=True, help="Namespace of objects that name none.")
 
+INSTALLED: Final = click.option(
+    "-n", "--namespace", default=PLATFORM_NAMESPACE, show_default=True, help="Namespace in which the webhook is installed."
+)
+CONTEXT: Final = click.option("--context", help="Context of the kubeconfig; without it, the current one.")
+
 
 class InvalidInputError(click.ClickException):
     """Ends the command with one sentence."""
 
     exit_code = ExitCode.INVALID_INPUT
+
+
+class RefusedError(click.ClickException):
+    """As above, for a cluster that does not let the caller do it."""
+
+    exit_code = ExitCode.NOT_AUTHORISED
+
+
+class NotFoundError(click.ClickException):
+    """As above, for an installation that is not there."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
+class UnavailableError(click.ClickException):
+    """As above, for a cluster that does not answer."""
+
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class Commands(click.Group):
@@ -122,6 +153,92 @@ def explain(filename: str, namespace: str, settings_file: Path | None, output: s
 
         for explanation in explanations:
             show(explanation, Console(highlight=False))
+
+
+@main.group()
+def certs() -> None:
+    """Look at the self-managed certificates of an installation, or replace them."""
+
+
+@certs.command()
+@INSTALLED
+@CONTEXT
+def status(namespace: str, context: str | None) -> None:
+    """Say which certificates there are, until when, and whether the API server trusts them."""
+    from webhook.certificates import commands  # noqa: PLC0415  as above
+
+    with cluster_objects(context, namespace) as objects:
+        for title, text in commands.status(objects):
+            click.echo(f"{title:18}{text}")
+
+
+@certs.command()
+@INSTALLED
+@CONTEXT
+@click.option("--ca", "authority", is_flag=True, help="Replace the authority as well: a minute, in which nothing is refused.")
+def rotate(namespace: str, context: str | None, authority: bool) -> None:
+    """Replace the certificate now. Reviews go on being answered meanwhile."""
+    from webhook.certificates import commands  # noqa: PLC0415  as above
+
+    with cluster_objects(context, namespace) as objects:
+        try:
+            commands.rotate(objects, authority=authority, said=click.echo)
+        except commands.RotationError as error:
+            raise UnavailableError(str(error)) from error
+
+
+@main.command()
+@INSTALLED
+@CONTEXT
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def doctor(namespace: str, context: str | None, output: str) -> None:
+    """Look at an installation: what is right, and what to do about what is not. Exits with 6 where something is wrong."""
+    from webhook.doctor.checks import Installation, examine, worst  # noqa: PLC0415  as above
+    from webhook.doctor.findings import Health  # noqa: PLC0415  as above
+    from webhook.doctor.view import View  # noqa: PLC0415  as above
+
+    with cluster_client(context) as client:
+        findings = list(examine(Installation(view=View(client), namespace=namespace)))
+    if output == "json":
+        click.echo(json.dumps([finding.as_json() for finding in findings], indent=2))
+    else:
+        from rich.console import Console  # noqa: PLC0415  as above
+
+        from webhook.doctor.table import show  # noqa: PLC0415  as above
+
+        show(findings, Console(highlight=False))
+    if worst(findings) is Health.BAD:
+        sys.exit(ExitCode.PRECONDITION)
+
+
+@contextmanager
+def cluster_client(context: str | None) -> Iterator["Client"]:
+    """Of the kubeconfig, or of the pod's ServiceAccount. Ends the command with a sentence where the cluster does not answer."""
+    import httpx2  # noqa: PLC0415  as above
+    from lightkube import Client, KubeConfig  # noqa: PLC0415  as above
+    from lightkube.core.exceptions import ConfigError  # noqa: PLC0415  as above
+
+    from webhook.certificates.cluster import MissingError  # noqa: PLC0415  as above
+
+    try:
+        with Client(KubeConfig.from_env().get(context)) as client:
+            yield client
+    except ConfigError as error:
+        raise InvalidInputError(f"no cluster: {error}") from error
+    except MissingError as error:
+        raise NotFoundError(str(error)) from error
+    except httpx2.HTTPStatusError as error:
+        raise RefusedError(str(error)) from error
+    except httpx2.TransportError as error:
+        raise UnavailableError(f"the cluster does not answer: {error}") from error
+
+
+@contextmanager
+def cluster_objects(context: str | None, namespace: str) -> Iterator["Objects"]:
+    from webhook.certificates.cluster import Objects  # noqa: PLC0415  as above
+
+    with cluster_client(context) as client:
+        yield Objects(client, namespace)
 
 
 def read_settings(file: Path | None) -> Settings:

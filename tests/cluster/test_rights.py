@@ -51,31 +51,6 @@ def test_rights_are_enough(installed: Kube, as_webhook: Objects, tmp_path: Path)
     everything(installed, as_webhook, tmp_path)
 
 
-@pytest.fixture(scope="module")
-def unattended(installed: Kube) -> Iterator[Kube]:
-    """Without the pods of the webhook, which would mend what is broken here before the test could."""
-    scale = ("-n", PLATFORM, "scale", "deployment/model-api-webhook")
-    installed(*scale, "--replicas=0")
-    installed("-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s")
-    yield installed
-    installed(*scale, "--replicas=2")
-    installed.rolled_out(PLATFORM, "model-api-webhook")
-
-
-@pytest.mark.parametrize(("kind", "verb"), RULES)
-def test_each_right_is_needed(unattended: Kube, as_webhook: Objects, tmp_path: Path, kind: str, verb: str) -> None:
-    scope = ("-n", PLATFORM, kind, ROLE) if kind == "role" else (kind, ROLE)
-    role = unattended.get(*scope)
-    verbs = role["rules"][0]["verbs"]
-    replaced = [{"op": "replace", "path": "/rules/0/verbs", "value": [other for other in verbs if other != verb]}]
-    unattended("patch", *scope, "--type=json", "-p", json.dumps(replaced))
-    try:
-        with pytest.raises(httpx2.HTTPStatusError, match=f"cannot {verb} resource|403 Forbidden"):
-            everything(unattended, as_webhook, tmp_path)
-    finally:
-        unattended("patch", *scope, "--type=json", "-p", json.dumps([replaced[0] | {"value": verbs}]))
-
-
 def may(kube: Kube, account: str, namespace: str) -> set[tuple[str, str, str]]:
     """Resource, name and verb of each right that not every ServiceAccount has."""
     every = rights(kube, "system:serviceaccount:default:nobody", namespace)
@@ -128,3 +103,28 @@ def test_secret_of_the_keys_is_readable_to_nobody_else(installed: Kube) -> None:
     for account in (f"{COMPUTE}:default", f"{PLATFORM}:default", "mlflow-efs:default"):
         answer = installed.attempt("auth", "can-i", "get", f"secret/{TLS_SECRET}", "-n", PLATFORM, f"--as=system:serviceaccount:{account}")
         assert answer.stdout.strip() == "no"
+
+
+@pytest.fixture(scope="module")
+def unattended(installed: Kube) -> Iterator[Kube]:
+    """Without the pods of the webhook, which would mend what is broken here before the test could."""
+    scale = ("-n", PLATFORM, "scale", "deployment/model-api-webhook")
+    installed(*scale, "--replicas=0")
+    installed("-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s")
+    yield installed
+    installed(*scale, "--replicas=2")
+    installed.rolled_out(PLATFORM, "model-api-webhook")
+
+
+@pytest.mark.parametrize(("kind", "verb"), RULES)
+def test_each_right_is_needed(unattended: Kube, as_webhook: Objects, tmp_path: Path, kind: str, verb: str) -> None:
+    scope = ("-n", PLATFORM, kind, ROLE) if kind == "role" else (kind, ROLE)
+    role = unattended.get(*scope)
+    verbs = role["rules"][0]["verbs"]
+    replaced = [{"op": "replace", "path": "/rules/0/verbs", "value": [other for other in verbs if other != verb]}]
+    unattended("patch", *scope, "--type=json", "-p", json.dumps(replaced))
+    try:
+        with pytest.raises(httpx2.HTTPStatusError, match=f"cannot {verb} resource|403 Forbidden"):
+            everything(unattended, as_webhook, tmp_path)
+    finally:
+        unattended("patch", *scope, "--type=json", "-p", json.dumps([replaced[0] | {"value": verbs}]))

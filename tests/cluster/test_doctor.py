@@ -1,0 +1,129 @@
+"""`doctor` and `certs` on a live cluster: what they say when all is well, and when it is not."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from model_contract.model_ref import ModelRef
+from model_contract.names import ENABLED_LABEL, POLICY
+from testbed.cluster.kube import Kube
+from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_pod
+from testbed.processes import installed as command
+
+
+def webhook_command(kube: Kube, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [command("model-api-webhook"), *arguments], env=kube.environment, capture_output=True, text=True, check=False, timeout=200
+    )
+
+
+def doctor(kube: Kube) -> tuple[int, dict[str, Mapping[str, str]]]:
+    done = webhook_command(kube, "doctor", "-o", "json")
+    return done.returncode, {finding["check"]: finding for finding in json.loads(done.stdout)}
+
+
+def test_healthy_installation_has_nothing_to_do(installed: Kube) -> None:
+    code, findings = doctor(installed)
+
+    assert code == 0
+    assert {finding["health"] for finding in findings.values()} == {"good"}
+    assert "admission in domino-compute" in findings
+
+
+def test_table_says_it_too(installed: Kube) -> None:
+    done = webhook_command(installed, "doctor")
+
+    assert "✓  certificate" in done.stdout
+    assert "→" not in done.stdout
+
+
+@pytest.fixture
+def without_webhook(quiet: Kube) -> Iterator[Kube]:
+    quiet("-n", PLATFORM, "scale", "deployment/model-api-webhook", "--replicas=0")
+    quiet("-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s")
+    yield quiet
+    quiet("-n", PLATFORM, "scale", "deployment/model-api-webhook", "--replicas=2")
+    quiet.rolled_out(PLATFORM, "model-api-webhook")
+
+
+def test_webhook_that_is_away_is_found_from_each_side(without_webhook: Kube) -> None:
+    code, findings = doctor(without_webhook)
+
+    assert code == 6
+    assert findings["webhook"]["health"] == findings["service"]["health"] == "bad"
+    assert "denied request" in findings["admission in domino-compute"]["found"]
+
+
+def test_policy_that_is_not_there_is_odd(quiet: Kube) -> None:
+    binding = quiet.get("validatingadmissionpolicybinding", POLICY)
+    quiet("delete", "validatingadmissionpolicybinding", POLICY)
+    try:
+        code, findings = doctor(quiet)
+    finally:
+        quiet.apply({key: binding[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": POLICY}})
+
+    assert (code, findings["policy"]["health"]) == (0, "odd")
+
+
+def test_namespace_of_model_pods_that_is_not_enabled_is_named(quiet: Kube, wine: ModelRef) -> None:
+    quiet("create", "namespace", "forgotten")
+    try:
+        quiet.apply(model_pod("ignored", literals(wine), namespace="forgotten"))
+        _, findings = doctor(quiet)
+        done = webhook_command(quiet, "doctor")
+    finally:
+        quiet("delete", "namespace", "forgotten")
+
+    assert findings["namespaces"]["health"] in {"good", "odd"}
+    assert f"kubectl label namespace forgotten {ENABLED_LABEL}=true" in " ".join(done.stdout.split())
+
+
+def test_model_pod_that_waits_is_named_with_its_reason(quiet: Kube, wine: ModelRef) -> None:
+    ref = ModelRef(name=wine.name, version="78", owner=wine.owner, run_id=wine.run_id)
+    quiet.apply(model_pod("wrong-version", literals(ref)))
+    findings = quiet.until(lambda: (found := doctor(quiet)[1]).get("model pods") and found)
+
+    assert "domino-compute/wrong-version: exit code 5" in findings["model pods"]["found"]
+
+
+def test_caller_without_rights_is_told_what_could_not_be_seen(installed: Kube, tmp_path_factory: pytest.TempPathFactory) -> None:
+    token = installed("-n", COMPUTE, "create", "token", "default").strip()
+    config = json.loads(installed("config", "view", "--raw", "-o", "json"))
+    config["users"] = [{"name": "nobody", "user": {"token": token}}]
+    config["contexts"][0]["context"]["user"] = "nobody"
+    file = tmp_path_factory.mktemp("nobody") / "config"
+    file.write_text(json.dumps(config))
+    done = subprocess.run(
+        [command("model-api-webhook"), "doctor", "-o", "json"],
+        env={**installed.environment, "KUBECONFIG": str(file)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    findings = {finding["check"]: finding for finding in json.loads(done.stdout)}
+    assert findings["registration"]["health"] == "unknown"
+    assert "cannot get resource" in findings["registration"]["found"]
+
+
+def test_certificates_are_listed_and_the_leaf_is_rotated(installed: Kube) -> None:
+    before = webhook_command(installed, "certs", "status").stdout
+    rotated = webhook_command(installed, "certs", "rotate")
+    after = webhook_command(installed, "certs", "status").stdout
+
+    assert rotated.returncode == 0, rotated.stderr
+    assert "trusts the certificate" in before
+    assert _serial(before) != _serial(after)
+
+
+def _serial(text: str) -> str:
+    return next(line.split()[1] for line in text.splitlines() if line.startswith("certificate "))
+
+
+def test_installation_that_is_not_there_is_said(installed: Kube) -> None:
+    done = webhook_command(installed, "certs", "status", "-n", "default")
+
+    assert done.returncode == 5
+    assert "Secret default/model-api-webhook-tls is not there" in done.stderr

@@ -1,10 +1,12 @@
-"""Workloads of the cluster's tests: model APIs as Domino creates them, and pods that are none."""
+"""Workloads of the cluster's tests: model APIs as Domino creates them, pods that are none, and other settings of the webhook."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from model_contract import names
 from model_contract.model_ref import ModelRef
+from testbed.cluster.kube import Kube
 
 COMPUTE: Final = names.COMPUTE_NAMESPACE
 PLATFORM: Final = names.PLATFORM_NAMESPACE
@@ -84,3 +86,16 @@ USER: Final[Json] = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 LOCKED: Final[Json] = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+
+
+@contextmanager
+def settings(kube: Kube, values: Mapping[str, str]) -> Iterator[None]:
+    """Other settings of the webhook, for as long as the block runs."""
+    deployment = ("-n", PLATFORM, "set", "env", "deployment/model-api-webhook")
+    kube(*deployment, *(f"MODEL_API_WEBHOOK_{key}={value}" for key, value in values.items()))
+    try:
+        kube.rolled_out(PLATFORM, "model-api-webhook")
+        yield
+    finally:
+        kube(*deployment, *(f"MODEL_API_WEBHOOK_{key}-" for key in values))
+        kube.rolled_out(PLATFORM, "model-api-webhook")

@@ -8,12 +8,16 @@ from model_contract.names import TOKEN_FILE, TRACKING_URI
 from model_contract.secret import Secret
 from model_delivery.errors import DeliveryError, InternalServerError, InvalidInputError, NotAuthorisedError, NotFoundError, TransientError
 
+# What `mlflow server` answers since 3.5 to a name that is not in its --allowed-hosts; it means the server, not the caller.
+INVALID_HOST = b"Invalid Host header"
 SHOWN = 200  # characters of MLflow's message; the rest of a body is never shown: it may be a page with anything in it
 
 
 def refusal(what: str, status: int, headers: Message, body: bytes, *, token: Secret | None) -> DeliveryError:
     """The error for an answer with `status` to the request `what`."""
     said = f"{what}: MLflow answers {status}{_reason(body, token)}"
+    if status == HTTPStatus.FORBIDDEN and body.startswith(INVALID_HOST):
+        return InvalidInputError(f"{said}: it does not serve the host of {TRACKING_URI}; name it in `mlflow server --allowed-hosts`")
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         hint = "the token is not accepted for this" if token else f"no token was sent, because {TOKEN_FILE} is not set"
         return NotAuthorisedError(f"{said}; {hint}")

@@ -1,10 +1,12 @@
 """How MLflow is reached: with a token, over TLS, through proxies; and that the token goes nowhere else."""
 
+import http.client
 import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import trustme
@@ -79,6 +81,22 @@ def test_a_token_that_may_not_read_this_model_is_refused(delivery: Delivery, mlf
 
     assert ended.code == ExitCode.NOT_AUTHORISED
     assert "403 PERMISSION_DENIED: not an object of project x" in ended.reason
+
+
+def test_a_host_that_mlflow_does_not_serve_is_no_matter_of_the_token(delivery: Delivery, mlflow_3: Registered) -> None:
+    address = urlsplit(mlflow_3.uri)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port)
+    connection.request("GET", "/api/2.0/mlflow/registered-models/search", headers={"Host": "mlflow.example"})
+    refused = connection.getresponse()
+    body = refused.read()
+    connection.close()
+    assert refused.status == 403
+
+    with reverse_proxy(mlflow_3.uri, only("model-versions/get", answer(403, body))) as proxy:
+        ended = with_token(replace(delivery, uri=proxy.uri), TOKEN).fetch(mlflow_3.ref("plain"))
+
+    assert ended.code == ExitCode.INVALID_INPUT
+    assert "name it in `mlflow server --allowed-hosts`" in ended.reason
 
 
 NO_TOKENS = {"empty": "", "blank": "\n", "words": "two words", "lines": "line\nbreak", "other letters": "ünïcode", "no file": None}

@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 UV_VERSION := 0.13.9
 # uv from the machine, or one of our own where the machine has none.
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
@@ -57,15 +58,17 @@ fix: setup ## Format, and mend what a machine can mend
 	@$(RUN) ruff check --quiet --fix $(SOURCES)
 
 .PHONY: render
-render: setup ## Write the tables of the docs that are said in code
+render: setup ## Write what the docs and the manifests repeat of the code
 	@$(RUN) python docs/render.py
 
 .PHONY: images
-images: ## Build the container images with podman, buildah or docker
+images: ## Build the container images of the manifests with podman, buildah or docker
 	@tool=$$(command -v podman || command -v buildah || command -v docker) || { echo "no podman, buildah or docker on this machine" >&2; exit 1; }; \
-	  $$tool build --file Dockerfile.webhook --tag model-api-webhook . ; \
-	  $$tool build --file Dockerfile.runtime --target delivery --tag model-api-delivery . ; \
-	  $$tool build --file Dockerfile.runtime --target runtime --tag model-api-runtime .
+	  $$tool build --file Dockerfile.webhook --tag model-api-webhook:$(VERSION) . ; \
+	  $$tool build --file Dockerfile.runtime --target delivery --tag model-api-delivery:$(VERSION) . ; \
+	  $$tool build --file Dockerfile.runtime --target runtime --tag model-api-runtime:$(VERSION) . ; \
+	  $$tool build --file Dockerfile.runtime --target runtime --build-arg MODEL_REQUIREMENTS=requirements-sklearn.txt \
+	    --tag model-api-runtime:$(VERSION)-sklearn .
 
 .PHONY: cluster
 cluster: setup ## A one-node Kubernetes with the project's images on this machine; prints its KUBECONFIG

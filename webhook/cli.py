@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -128,22 +128,30 @@ def inject(filename: str, namespace: str, settings_file: Path | None) -> None:
 
 
 @main.command()
-@FILE
+@click.argument("workload", required=False, metavar="[KIND/NAME]")
+@click.option("-f", "--filename", metavar="FILE", help='Kubernetes objects in YAML or JSON; "-" is standard input.')
 @NAMESPACE
 @SETTINGS
+@CONTEXT
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def explain(filename: str, namespace: str, settings_file: Path | None, output: str) -> None:
-    """Say of each pod in FILE why it gets a model or not, rule by rule."""
-    from webhook.offline.documents import DocumentError, read_documents  # noqa: PLC0415  as above
+def explain(  # noqa: PLR0913, PLR0917  click hands over each option
+    workload: str | None, filename: str | None, namespace: str, settings_file: Path | None, context: str | None, output: str
+) -> None:
+    """Say of each pod in FILE why it gets a model or not, rule by rule; or of one object of the cluster, with the settings there."""
+    from webhook.offline.documents import DocumentError  # noqa: PLC0415  as above
     from webhook.offline.explanation import explain as explanation_of  # noqa: PLC0415  as above
-    from webhook.offline.workloads import members, namespace_labels, workload_of  # noqa: PLC0415  as above
+    from webhook.offline.workloads import namespace_labels, workload_of  # noqa: PLC0415  as above
 
-    contents = [content for document in read_documents(filename) for _, content in members(document.content)]
-    workloads = [workload for content in contents if (workload := workload_of(content, namespace=namespace))]
+    if (workload is None) == (filename is None):
+        raise click.UsageError("name an object of the cluster, such as pod/x, or a file with -f")
+    contents, settings = read_cluster(workload, namespace, context) if workload else (read_file(filename or ""), None)
+    workloads = [found for content in contents if (found := workload_of(content, namespace=namespace))]
     if not workloads:
         raise DocumentError(f"{filename} holds no pod, and nothing that makes pods")
-    labels, settings = namespace_labels(contents), read_settings(settings_file)
-    explanations = [explanation_of(workload, settings, labels=labels.get(workload.namespace)) for workload in workloads]
+    labels = namespace_labels(contents)
+    if settings is None or settings_file:
+        settings = read_settings(settings_file)
+    explanations = [explanation_of(found, settings, labels=labels.get(found.namespace)) for found in workloads]
     if output == "json":
         click.echo(json.dumps([explanation.as_json() for explanation in explanations], indent=2))
     else:
@@ -153,6 +161,24 @@ def explain(filename: str, namespace: str, settings_file: Path | None, output: s
 
         for explanation in explanations:
             show(explanation, Console(highlight=False))
+
+
+def read_file(filename: str) -> list[dict[str, Any]]:
+    from webhook.offline.documents import read_documents  # noqa: PLC0415  as above
+    from webhook.offline.workloads import members  # noqa: PLC0415  as above
+
+    return [content for document in read_documents(filename) for _, content in members(document.content)]
+
+
+def read_cluster(workload: str, namespace: str, context: str | None) -> tuple[list[dict[str, Any]], Settings]:
+    from webhook.doctor import live  # noqa: PLC0415  as above
+    from webhook.doctor.view import View  # noqa: PLC0415  as above
+
+    with cluster_client(context) as client:
+        try:
+            return live.read(View(client), workload, namespace)
+        except live.NoWorkloadError as error:
+            raise NotFoundError(str(error)) from error
 
 
 @main.group()

@@ -20,15 +20,15 @@ SENDERS: Final = 8
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the pods: seconds of those that have their model, and what the others got instead."""
+    """What became of the pods: seconds of those that have their model, of those that started without, and why others were refused."""
 
     seconds: list[float] = field(default_factory=list)
-    bare: int = 0
+    bare_seconds: list[float] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
     @property
     def count(self) -> int:
-        return len(self.seconds) + self.bare + len(self.refused)
+        return len(self.seconds) + len(self.bare_seconds) + len(self.refused)
 
 
 @contextmanager
@@ -67,7 +67,4 @@ def create(client: Client, pod: Pod, outcome: Outcome) -> None:
         return
     seconds = time.perf_counter() - began
     names = [container.name for container in (created.spec.initContainers if created.spec else None) or []]
-    if INIT_CONTAINER in names:
-        outcome.seconds.append(seconds)
-    else:
-        outcome.bare += 1
+    (outcome.seconds if INIT_CONTAINER in names else outcome.bare_seconds).append(seconds)

@@ -127,3 +127,20 @@ def test_installation_that_is_not_there_is_said(installed: Kube) -> None:
 
     assert done.returncode == 5
     assert "Secret default/model-api-webhook-tls is not there" in done.stderr
+
+
+def test_object_of_the_cluster_is_explained_with_the_settings_there(installed: Kube) -> None:
+    done = webhook_command(installed, "explain", "deployment/wine-quality", "-n", COMPUTE)
+
+    assert done.returncode == 0
+    assert "✓  namespace is enabled" in done.stdout
+    assert "from configMapKeyRef" in done.stdout
+    assert "mlflow-token" not in done.stdout  # the quickstart's MLflow wants no token
+
+
+@pytest.mark.parametrize("named", ["deployment/nothing", "service/wine-quality", "wine-quality"])
+def test_what_makes_no_pods_or_is_not_there_is_said(installed: Kube, named: str) -> None:
+    done = webhook_command(installed, "explain", named, "-n", COMPUTE)
+
+    assert done.returncode == 5
+    assert named in done.stderr

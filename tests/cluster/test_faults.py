@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from model_contract.model_ref import ModelRef
-from model_contract.names import MEMORY_LIMIT_ANNOTATION, pull_secret
+from model_contract.names import ENABLED_LABEL, MEMORY_LIMIT_ANNOTATION, pull_secret
 from testbed import reverse_proxy, token_proxy
 from testbed.cluster import binaries
 from testbed.cluster.cluster import NAME, RUN, kill_containers, start, stop
@@ -33,8 +33,8 @@ def _found(text: str, pattern: str) -> str | None:
     return text if re.search(pattern, re.sub(r"\s+", " ", text)) else None
 
 
-def ready(kube: Kube, name: str, seconds: int = 90) -> None:
-    kube("-n", COMPUTE, "wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={seconds}s")
+def ready(kube: Kube, name: str, namespace: str = COMPUTE) -> None:
+    kube("-n", namespace, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")
 
 
 def test_mlflow_that_is_down_is_named_and_waited_for(quiet: Kube, wine: ModelRef) -> None:
@@ -50,7 +50,7 @@ def test_mlflow_that_is_down_is_named_and_waited_for(quiet: Kube, wine: ModelRef
         quiet("-n", MLFLOW, "patch", "service", "mlflow", "-p", selector % "mlflow")
 
     assert "cannot reach MLflow at http://mlflow.mlflow-efs.svc:5000" in re.sub(r"\s+", " ", text)
-    ready(quiet, "waits", 120)
+    ready(quiet, "waits")
 
 
 def addresses(kube: Kube) -> list[Any]:
@@ -136,47 +136,53 @@ def test_token_of_the_project_is_missing_wrong_and_right(guarded: Kube, wine: Mo
 
 
 @contextmanager
-def constrained(kube: Kube, kind: str, spec: dict[str, Any]) -> Iterator[None]:
-    kube.apply({"apiVersion": "v1", "kind": kind, "metadata": {"name": "constraint", "namespace": COMPUTE}, "spec": spec})
+def constrained(kube: Kube, kind: str, spec: dict[str, Any]) -> Iterator[str]:
+    """An enabled namespace of its own, with a LimitRange or a ResourceQuota."""
+    namespace = f"with-a-{kind.lower()}"
+    kube.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": {ENABLED_LABEL: "true"}}},
+        {"apiVersion": "v1", "kind": kind, "metadata": {"name": "constraint", "namespace": namespace}, "spec": spec},
+    )
     try:
-        yield
+        kube.until(lambda: kube.attempt("-n", namespace, "get", "serviceaccount", "default").returncode == 0)
+        yield namespace
     finally:
-        kube("-n", COMPUTE, "delete", kind.lower(), "constraint")
+        kube("delete", "namespace", namespace, "--wait=true")
 
 
 RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "384Mi"}}
 
 
 def test_limit_range_below_the_init_containers_limit(quiet: Kube, wine: ModelRef) -> None:
-    with constrained(quiet, "LimitRange", {"limits": [{"type": "Container", "max": {"memory": "384Mi"}}]}):
-        denied = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("limited", literals(wine), resources=RESOURCES)))
-        smaller = model_pod("limited", literals(wine), resources=RESOURCES)
-        smaller["metadata"]["annotations"] = {MEMORY_LIMIT_ANNOTATION: "256Mi"}
-        quiet.apply(smaller)
-        ready(quiet, "limited")
+    with constrained(quiet, "LimitRange", {"limits": [{"type": "Container", "max": {"memory": "384Mi"}}]}) as namespace:
+        pod = model_pod("limited", literals(wine), namespace=namespace, resources=RESOURCES)
+        denied = quiet.attempt("apply", "-f", "-", given=json.dumps(pod))
+        pod["metadata"]["annotations"] = {MEMORY_LIMIT_ANNOTATION: "256Mi"}
+        quiet.apply(pod)
+        ready(quiet, "limited", namespace)
 
     assert "maximum memory usage per Container is 384Mi, but limit is 512Mi" in denied.stderr
 
 
 def test_limit_range_gives_its_defaults_to_a_pod_that_has_none(quiet: Kube, wine: ModelRef) -> None:
     limits = {"type": "Container", "default": {"memory": "512Mi"}, "defaultRequest": {"memory": "256Mi"}}
-    with constrained(quiet, "LimitRange", {"limits": [limits]}):
-        quiet.apply(model_pod("defaulted", literals(wine)))
-        ready(quiet, "defaulted")
+    with constrained(quiet, "LimitRange", {"limits": [limits]}) as namespace:
+        quiet.apply(model_pod("defaulted", literals(wine), namespace=namespace))
+        ready(quiet, "defaulted", namespace)
+        init = quiet.get("-n", namespace, "pod", "defaulted")["spec"]["initContainers"][0]
 
-    init = quiet.get("-n", COMPUTE, "pod", "defaulted")["spec"]["initContainers"][0]
     assert init["resources"]["limits"]["memory"] == "512Mi"
 
 
 def test_quota_counts_the_larger_of_init_container_and_containers(quiet: Kube, wine: ModelRef) -> None:
-    with constrained(quiet, "ResourceQuota", {"hard": {"limits.memory": "2560Mi"}}):
-        refused = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("unlimited", literals(wine))))
-        quiet.apply(model_pod("counted", literals(wine), resources=RESOURCES))
-        ready(quiet, "counted")
-        used = quiet.get("-n", COMPUTE, "resourcequota", "constraint")["status"]["used"]
+    with constrained(quiet, "ResourceQuota", {"hard": {"limits.memory": "512Mi"}}) as namespace:
+        refused = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("unlimited", literals(wine), namespace=namespace)))
+        quiet.apply(model_pod("counted", literals(wine), namespace=namespace, resources=RESOURCES))
+        ready(quiet, "counted", namespace)
+        used = quiet.get("-n", namespace, "resourcequota", "constraint")["status"]["used"]
 
     assert "must specify limits.memory" in refused.stderr
-    assert used == {"limits.memory": "2560Mi"}  # of which the quickstart's two pods have 1 GiB each
+    assert used == {"limits.memory": "512Mi"}
 
 
 def test_after_a_reboot_of_the_node_pods_are_filled_again(quiet: Kube, wine: ModelRef) -> None:

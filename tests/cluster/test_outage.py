@@ -71,7 +71,7 @@ def test_rollout_and_rotations_drop_nothing(quiet: Kube, wine: ModelRef, api: Ob
         change_leaf(quiet, api)
         change_authority(quiet, api)
 
-    assert (outcome.refused, outcome.bare) == ([], 0)
+    assert (outcome.refused, outcome.bare_seconds) == ([], [])
     assert outcome.count > 50 * 60
 
 

@@ -35,7 +35,9 @@ def as_webhook(installed: Kube) -> Iterator[Objects]:
 def everything(kube: Kube, objects: Objects, directory: Path) -> None:
     """Whatever the webhook does with its rights: it mends both objects, and hears of changes. Raises HTTPStatusError where it must not."""
     kube("-n", PLATFORM, "patch", "secret", TLS_SECRET, "--type=merge", "-p", '{"data": {"tls.crt": null, "tls.key": null}}')
-    kube("patch", "mutatingwebhookconfiguration", REGISTRATION, "--type=json", "-p", json.dumps([{"op": "remove", "path": BUNDLE}]))
+    kube(
+        "patch", "mutatingwebhookconfiguration", REGISTRATION, "--type=json", "-p", json.dumps([{"op": "add", "path": BUNDLE, "value": ""}])
+    )
     files = Files(certificate=directory / "tls.crt", key=directory / "tls.key")
     keeper = Keeper(objects, files, Pod(host_names=host_names(PLATFORM), early=0))
     keeper.round()

@@ -19,6 +19,7 @@ EXAMPLES = 10_000 if os.environ.get("CI") == "true" else 500
 RUN = "5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5"
 MODEL = {"MLFLOW_MODEL_NAME": "wine", "MLFLOW_MODEL_OWNER": "jane.doe", "MLFLOW_MODEL_VERSION": "2", "MLFLOW_RUN_ID": RUN}
 MODEL_PATH = f"/artifacts/mlflow/jane.doe/{RUN}/artifacts/model"
+MODEL_PATHS = r"/artifacts/mlflow/[^/]+/[^/]+/artifacts/model"
 DOMAIN = "model-api.dominodatalab.com"
 OUR_VOLUMES = {"mlflow-model", "mlflow-token", "mlflow-ca", "mlflow-tmp"}
 
@@ -164,7 +165,7 @@ def owned(operation: dict[str, Any]) -> bool:
     if re.fullmatch(r"/spec/containers/\d+/volumeMounts(/-)?", path):
         return len(values) == 1 and values[0]["readOnly"] is True and values[0]["mountPath"].startswith("/artifacts/mlflow")
     if re.fullmatch(r"/spec/containers/\d+/env/-", path):
-        return bool(value == {"name": "MLFLOW_ARTIFACTS_PATH", "value": MODEL_PATH})
+        return value["name"] == "MLFLOW_ARTIFACTS_PATH" and re.fullmatch(MODEL_PATHS, value["value"]) is not None
     return re.fullmatch(r"/spec/imagePullSecrets(/-)?", path) is not None and {"acme", "mirror"} >= {entry["name"] for entry in values}
 
 

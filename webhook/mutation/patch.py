@@ -79,5 +79,5 @@ def _path_variable(injection: Injection, target: Container) -> list[Json]:
 
 
 def _missing_pull_secrets(injection: Injection) -> list[Json]:
-    present = {secret.get("name") for secret in injection.pod.image_pull_secrets}
+    present = [secret.get("name") for secret in injection.pod.image_pull_secrets]  # not a set: it may hold anything
     return [{"name": name} for name in injection.settings.image_pull_secrets if name not in present]

@@ -70,6 +70,12 @@ images: ## Build the container images of the manifests with podman, buildah or d
 	  $$tool build --file Dockerfile.runtime --target runtime --build-arg MODEL_REQUIREMENTS=requirements-sklearn.txt \
 	    --tag model-api-runtime:$(VERSION)-sklearn .
 
+.PHONY: packages
+packages: setup ## Install what the cluster and the images need from Debian's packages (root)
+	@missing=$$($(RUN) python -m testbed.cluster packages); [ -z "$$missing" ] || { \
+	  echo "installing $$missing"; export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq; apt-get install -qq --yes --no-install-recommends $$missing >/dev/null; }
+
 .PHONY: cluster
 cluster: setup ## A one-node Kubernetes with the project's images on this machine; prints its KUBECONFIG
 	@$(RUN) python -m testbed.cluster up

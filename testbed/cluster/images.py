@@ -12,14 +12,20 @@ from typing import Final
 
 from testbed.cluster.binaries import CACHE
 from testbed.cluster.cluster import RUN
-from testbed.cluster.machine import run
+from testbed.cluster.machine import missing_packages, run
 from testbed.cluster.parts import PAUSE
 
 ROOT: Final = Path(__file__).parents[2]
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 BASE: Final = f"docker.io/library/python:{PYTHON}-slim-bookworm"
 PODMAN: Final = shutil.which("podman") or "podman"
-NEEDED: Final = {"podman": "podman", "runc": "runc", "mmdebstrap": "mmdebstrap", "catatonit": "catatonit"}
+NEEDED: Final = {
+    "podman": "podman",
+    "runc": "runc",
+    "mmdebstrap": "mmdebstrap",
+    "catatonit": "catatonit",
+    "/usr/lib/podman/netavark": "netavark",
+}
 # What Python's own build links to, of the release that the name of the base says.
 LIBRARIES: Final = (
     "ca-certificates,netbase,tzdata,libssl3,libffi8,libsqlite3-0,libbz2-1.0,liblzma5,libreadline8,libncursesw6,libuuid1,libexpat1,zlib1g"
@@ -56,8 +62,8 @@ LEFT_OUT: Final = ("test", "idlelib", "site-packages")
 
 def lacking() -> str | None:
     """Why images cannot be built here, in one line; None where they can."""
-    missing = sorted({package for program, package in NEEDED.items() if shutil.which(program) is None})
-    return f"building images needs the packages {' '.join(missing)}" if missing else None
+    missing = missing_packages(NEEDED)
+    return f"building images needs the packages {' '.join(missing)}: `make packages` installs them" if missing else None
 
 
 def environment() -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import yaml
 
 from testbed.cluster import binaries, images
-from testbed.cluster.cluster import RUN, down, up
+from testbed.cluster.cluster import RUN, down, running, up
 from testbed.cluster.machine import lacking, run
 
 LOAD: Final = "MODEL_API_TEST_LOAD"  # a command for another cluster, such as "kind load image-archive"
@@ -97,7 +97,7 @@ def cluster() -> Iterator[Kube]:
         _load_elsewhere(shlex.split(os.environ[LOAD]))
         yield Kube(program=shutil.which("kubectl") or "kubectl", kubeconfig=Path(os.environ["KUBECONFIG"]), ours=False)
         return
-    kept = KUBECONFIG.exists()
+    kept = running()
     try:
         if not kept:
             up()

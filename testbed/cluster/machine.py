@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,7 @@ NEEDED: Final = {
     "iptables": "iptables",
     "conntrack": "conntrack",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "pgrep": "procps",
 }
 
 
@@ -25,8 +28,13 @@ def lacking() -> str | None:
     """Why this host cannot run the cluster, in one line; None where it can."""
     if os.uname().sysname != "Linux" or os.geteuid() != 0:
         return "the cluster needs Linux and root"
-    missing = sorted({package for program, package in NEEDED.items() if shutil.which(program) is None})
-    return f"the cluster needs the packages {' '.join(missing)}" if missing else None
+    missing = missing_packages(NEEDED)
+    return f"the cluster needs the packages {' '.join(missing)}: `make packages` installs them" if missing else None
+
+
+def missing_packages(needed: Mapping[str, str]) -> list[str]:
+    """Debian's packages for those programs that are not here."""
+    return sorted({package for program, package in needed.items() if shutil.which(program) is None})
 
 
 def run(*command: str | Path, check: bool = True) -> str:
@@ -79,6 +87,23 @@ def delete_namespaces_but(kept: Sequence[str]) -> None:
     for name in network_namespaces():
         if name.startswith("cni-") and name not in kept:
             run("ip", "netns", "del", name, check=False)
+
+
+def kill_shims(socket: Path) -> None:
+    """Containers outlive a containerd that was killed: each hangs on a shim that names the containerd's socket."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            if b"containerd-shim" in command[0] and str(socket).encode() in command:
+                kill_with_children(int(process.name))
+
+
+def kill_with_children(pid: int) -> None:
+    children = run("pgrep", "--parent", str(pid), check=False).split()
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    for child in children:
+        kill_with_children(int(child))
 
 
 def unmount_below(folder: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx2
 import pytest
 from cryptography import x509
 from hypothesis import HealthCheck, given, settings
@@ -197,7 +198,7 @@ def test_pair_does_not_show_its_key() -> None:
 
 @dataclass
 class Cluster:
-    """The two objects, with the API server's rule that a write must name the version that it was made from."""
+    """The two objects, with the API server's rules: a write names the version that it was made from, and a TLS Secret keeps its pair."""
 
     data: Mapping[str, bytes] = field(default_factory=dict)
     bundles: tuple[bytes, ...] = (b"", b"")
@@ -216,7 +217,10 @@ class Cluster:
     def write_secret(self, data: Mapping[str, bytes | None], version: str) -> None:
         if version != self.secret_version:
             raise ConflictError("changed")
-        self.data = {key: value for key, value in (dict(self.data) | dict(data)).items() if value is not None}
+        written = {key: value for key, value in (dict(self.data) | dict(data)).items() if value is not None}
+        if not {"tls.crt", "tls.key"} <= written.keys():
+            raise httpx2.HTTPError("Secret is invalid: data[tls.crt]: Required value")
+        self.data = written
         self.secret_version = f"a{next(self.versions)}"
         self.writes += 1
 
@@ -313,6 +317,20 @@ def test_emptied_secret_gets_back_what_the_pods_know(tmp_path: Path) -> None:
 
     assert cluster.data == data
     assert shown(files).certificate == before
+
+
+def test_secret_that_another_issuer_has_left_is_taken_over(tmp_path: Path) -> None:
+    """cert-manager's `ca.crt` has no key beside it, or one of an earlier authority of ours."""
+    cluster, clock = Cluster(), Clock()
+    ours, theirs = write(settled()), write(settled())
+    kept = theirs | {"ca.key": ours["ca.key"]}
+    cluster.data = {key: value for key, value in kept.items() if value is not None}
+    own, files = keeper(cluster, tmp_path, clock)
+    own.round()
+
+    assert own.fault() is None
+    assert shown(files).certificate_pem == cluster.data["tls.crt"]
+    assert cluster.data["tls.crt"] != theirs["tls.crt"]
 
 
 def test_secret_that_is_gone_changes_nothing_that_is_served(tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ class Keeper:
             self._known = state
             self._serve(state, live)
             return
+        _log.warning("the certificate could not be looked after: somebody else writes the Secret or the registration all the time")
 
     def _remembered(self, state: State) -> State:
         """What this process knows, where the Secret was emptied or made anew: its authority is the one that is trusted."""

@@ -83,7 +83,8 @@ def advance(state: State, *, host_names: Sequence[str], live: Sequence[x509.Cert
     if authority is None or authority.certificate.not_valid_after_utc <= now:
         if following:  # it never got its turn, and is better than one that nobody has seen
             return replace(state, authority=following, following=None, trusted_since=None)
-        return State(authority=new_authority(now))
+        founded = new_authority(now)  # with a leaf at once: a Secret of type kubernetes.io/tls may not be without one
+        return State(authority=founded, leaf=new_leaf(founded, host_names, now))
     if following is None and _is_old(authority.certificate, now):
         return replace(state, following=new_authority(now))
     if following and state.trusted_since is None and following.certificate in live:

@@ -1,6 +1,7 @@
-"""Kubernetes with kubectl, etcd and CoreDNS, compiled from pinned Go modules into a cache folder: minutes once, nothing after."""
+"""Kubernetes with kubectl, etcd, CoreDNS and cert-manager, compiled from pinned Go modules: minutes once, nothing after."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -39,7 +40,7 @@ def build() -> Path:
 
 def fingerprint() -> str:
     """Of the exact versions: another go.sum is another folder."""
-    files = sorted(HERE.glob("*/go.*"))
+    files = sorted([*HERE.glob("*/go.*"), *HERE.glob("*/*.go")])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
@@ -52,7 +53,14 @@ def programs() -> list[Program]:
         Program(name="etcd", module="kubernetes", package="go.etcd.io/etcd/server/v3", flags="-s -w"),
         *(Program(name=name, module="kubernetes", package=f"k8s.io/kubernetes/cmd/{name}", flags=stamped) for name in KUBERNETES),
         Program(name="coredns", module="coredns", package="github.com/coredns/coredns", flags="-s -w"),
+        Program(name="cert-manager", module="certmanager", package=".", flags="-s -w"),
     ]
+
+
+def folder_of(module: str, dependency: str) -> Path:
+    """Where the source of a module lies that the Go module in the folder `module` needs, fetched where it is missing."""
+    command = [go(), "mod", "download", "-json", dependency]
+    return Path(json.loads(subprocess.run(command, cwd=HERE / module, capture_output=True, check=True).stdout)["Dir"])
 
 
 def kubernetes_version() -> str:

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from model_contract.model_ref import ModelRef
-from model_contract.names import INIT_CONTAINER, POLICY, REGISTRATION, STATUS_ANNOTATION
+from model_contract.names import ENABLED_LABEL, INIT_CONTAINER, POLICY, REGISTRATION, STATUS_ANNOTATION
 from testbed.cluster.kube import Kube
 from testbed.cluster.machine import Network
 from testbed.cluster.workloads import COMPUTE, LOCKED, PLATFORM, RUNTIME_IMAGE, literals, model_deployment, model_pod, plain_pod
@@ -115,6 +115,73 @@ def test_native_sidecar_runs_before_the_fetch_and_goes_on(quiet: Kube, wine: Mod
     states = {status["name"]: status["state"] for status in found["status"]["initContainerStatuses"]}
     assert "running" in states["istio-proxy"]
     assert states["istio-proxy"]["running"]["startedAt"] <= states[INIT_CONTAINER]["terminated"]["startedAt"]
+
+
+# What a mesh's CNI plugin does to the traffic of a pod before anything of it runs; here a privileged container does it, with the
+# node's own iptables. Nobody listens at the port: who is captured has no network.
+CAPTURE = """
+import os, subprocess
+os.chroot("/node")
+os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
+for rule in ("-m owner --uid-owner {user} -j RETURN", "-o lo -j RETURN", "-p tcp -j REDIRECT --to-port 4140"):
+    subprocess.run(["iptables", "-t", "nat", "-A", "OUTPUT", *rule.split()], check=True)
+"""
+
+
+@pytest.fixture
+def unrestricted(quiet: Kube) -> Iterator[str]:
+    """An enabled namespace whose pods may be privileged."""
+    if not quiet.ours:
+        pytest.skip("the nodes of another cluster may have no iptables")
+    metadata = {"name": "unrestricted", "labels": {ENABLED_LABEL: "true"}}
+    quiet.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    quiet.until(lambda: quiet.attempt("-n", "unrestricted", "get", "serviceaccount", "default").returncode == 0)
+    yield "unrestricted"
+    quiet("delete", "namespace", "unrestricted", "--wait=true", "--timeout=60s")
+
+
+def meshed(name: str, namespace: str, wine: ModelRef, user: int, validator: str) -> Json:
+    pod = model_pod(name, literals(wine), namespace=namespace)
+    node = {"name": "node", "hostPath": {"path": "/"}}
+    privileged = {"privileged": True, "runAsUser": 0, "runAsNonRoot": False}
+    capture = {
+        "name": "capture",
+        "image": RUNTIME_IMAGE,
+        "command": ["python3", "-c", CAPTURE.format(user=user)],
+        "securityContext": privileged,
+        "volumeMounts": [{"name": "node", "mountPath": "/node"}],
+    }
+    checked = {"name": validator, "image": RUNTIME_IMAGE, "command": ["true"], "securityContext": LOCKED}
+    pod["spec"]["initContainers"] = [capture, checked]
+    pod["spec"]["volumes"].append(node)
+    return pod
+
+
+@pytest.mark.parametrize(("mesh", "user"), [("linkerd-network-validator", 2102), ("istio-validation", 1337)])
+def test_fetch_gets_past_a_mesh_that_the_node_sets_up(quiet: Kube, wine: ModelRef, unrestricted: str, mesh: str, user: int) -> None:
+    """As the user of the mesh's proxy; as anybody else the fetch has no network, which is what the other pod shows."""
+    quiet.apply(meshed("known", unrestricted, wine, user, mesh), meshed("unknown", unrestricted, wine, user, "some-validator"))
+    quiet("-n", unrestricted, "wait", "--for=condition=Ready", "pod/known", "--timeout=90s")
+    failed = quiet.until(lambda: exit_code(quiet, unrestricted, "unknown"), seconds=90, what="the other fetch has failed")
+
+    init = quiet.get("-n", unrestricted, "pod", "known")["spec"]["initContainers"]
+    assert [container["name"] for container in init] == ["capture", mesh, INIT_CONTAINER]
+    assert init[-1]["securityContext"]["runAsUser"] == user
+    assert exit_code(quiet, unrestricted, "known") == 0
+    assert failed == 8
+
+
+def exit_code(kube: Kube, namespace: str, pod: str) -> int | None:
+    """Of the last fetch that ended."""
+    statuses = kube.get("-n", namespace, "pod", pod)["status"].get("initContainerStatuses", [])
+    ended = [
+        status[key]["terminated"]
+        for status in statuses
+        if status["name"] == INIT_CONTAINER
+        for key in ("state", "lastState")
+        if "terminated" in status[key]
+    ]
+    return ended[0]["exitCode"] if ended else None
 
 
 def test_warning_of_a_controllers_pod_is_on_the_pod(quiet: Kube, wine: ModelRef) -> None:

@@ -1,0 +1,155 @@
+"""The webhook on certificates of others: files that an admin brings, and cert-manager's. That it keeps its own is in test_outage."""
+
+import base64
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+import yaml
+
+from model_contract.model_ref import ModelRef
+from model_contract.names import REGISTRATION, TLS_SECRET
+from testbed.cluster import binaries
+from testbed.cluster.kube import Kube
+from testbed.cluster.load import pods_at
+from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_deployment, model_pod
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+QUICKSTART = MANIFESTS / "overlays" / "quickstart"
+HOST = f"model-api-webhook.{PLATFORM}.svc"
+
+
+def overlay(folder: Path, *components: str) -> Path:
+    """The quickstart's webhook without its own certificates."""
+    manifests = os.path.relpath(MANIFESTS, folder)
+    settings = {"name": "model-api-webhook-settings", "namespace": PLATFORM, "behavior": "merge"}
+    quickstart = yaml.safe_load((QUICKSTART / "kustomization.yaml").read_text())
+    literals = next(one["literals"] for one in quickstart["configMapGenerator"] if one["name"] == settings["name"])
+    kustomization = {
+        "resources": [f"{manifests}/base"],
+        "components": [f"{manifests}/components/{component}" for component in components],
+        "configMapGenerator": [settings | {"literals": literals}],
+        "images": quickstart["images"],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return folder
+
+
+@pytest.fixture
+def without_certificates(quiet: Kube) -> Iterator[Kube]:
+    """The installation between two ways to have certificates, as docs/operations.md says."""
+    take_away(quiet)
+    try:
+        yield quiet
+    finally:
+        take_away(quiet)
+        quiet("apply", "-k", QUICKSTART)
+        quiet.rolled_out(PLATFORM, "model-api-webhook")
+
+
+def take_away(kube: Kube) -> None:
+    kube("-n", PLATFORM, "delete", "deployment/model-api-webhook", f"secret/{TLS_SECRET}", "--ignore-not-found", "--wait=true")
+    kube("-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s")
+    kube("delete", "mutatingwebhookconfiguration", REGISTRATION, "--ignore-not-found")
+
+
+def served(kube: Kube) -> bytes:
+    """The leaf of one pod's volume: what that pod serves on its next connection."""
+    return kube(
+        "-n", PLATFORM, "exec", "deployment/model-api-webhook", "--", "cat", "/run/model-api-webhook/tls/tls.crt"
+    ).encode()  # fmt: skip
+
+
+def sync_volumes(kube: Kube) -> None:
+    """The kubelet looks at a pod's Secrets about once a minute, and at once when the pod changes."""
+    kube(
+        "-n", PLATFORM, "annotate", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--overwrite", f"synced={os.urandom(4).hex()}"
+    )
+
+
+def test_certificate_that_an_admin_brings(without_certificates: Kube, wine: ModelRef, tmp_path: Path) -> None:
+    kube = without_certificates
+    authority = trustme.CA()
+    kube.apply(tls_secret(authority))
+    kube("apply", "-k", overlay(tmp_path))
+    trust = {"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": base64.b64encode(authority.cert_pem.bytes()).decode()}
+    kube("patch", "mutatingwebhookconfiguration", REGISTRATION, "--type=json", "-p", json.dumps([trust]))
+    kube.rolled_out(PLATFORM, "model-api-webhook")
+    before = served(kube)
+
+    with pods_at(20, model_pod("many", literals(wine)), kube.kubeconfig) as outcome:
+        kube.apply(tls_secret(authority))
+        sync_volumes(kube)
+        kube.until(lambda: served(kube) != before, seconds=120, what="the other certificate")
+
+    assert (outcome.refused, outcome.bare_seconds) == ([], [])
+    assert outcome.count > 0
+
+
+def tls_secret(authority: trustme.CA) -> dict[str, object]:
+    leaf = authority.issue_cert(HOST)
+    pair = {"tls.crt": leaf.cert_chain_pems[0].bytes(), "tls.key": leaf.private_key_pem.bytes()}
+    data = {name: base64.b64encode(value).decode() for name, value in pair.items()}
+    kind = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls"}
+    return {**kind, "metadata": {"name": TLS_SECRET, "namespace": PLATFORM}, "data": data}
+
+
+@pytest.fixture
+def cert_manager(without_certificates: Kube) -> Iterator[Kube]:
+    """Its controllers and its injector as one process beside the cluster. Its own webhook, which only checks, is left out."""
+    kube = without_certificates
+    crds = binaries.folder_of("certmanager", "github.com/cert-manager/cert-manager") / "deploy" / "crds"
+    names = ("certificates", "certificaterequests", "issuers", "clusterissuers")
+    files = [f"--filename={crds}/cert-manager.io_{name}.yaml" for name in names]
+    kube("apply", "--server-side", *files)
+    kube("wait", "--for=condition=Established", "--timeout=30s", *files)
+    process = subprocess.Popen([binaries.build() / "cert-manager"], env=kube.environment, stderr=subprocess.DEVNULL)
+    try:
+        yield kube
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        kube("-n", PLATFORM, "delete", "secret", "model-api-webhook-ca", "--ignore-not-found")
+        kube("delete", *files)
+
+
+def test_cert_manager_issues_registers_and_renews(cert_manager: Kube, wine: ModelRef, tmp_path: Path) -> None:
+    kube = cert_manager
+    kube("apply", "-k", overlay(tmp_path, "cert-manager", "policy"))
+    kube.rolled_out(PLATFORM, "model-api-webhook")
+    kube("-n", PLATFORM, "wait", "--for=condition=Ready", "certificate/model-api-webhook", "--timeout=30s")
+    kube.until(lambda: bundle(kube) == authority(kube), what="the caBundle is cert-manager's authority")
+    before, trusted = served(kube), bundle(kube)
+
+    with pods_at(20, model_pod("many", literals(wine)), kube.kubeconfig) as outcome:
+        renew(kube)
+        sync_volumes(kube)
+        kube.until(lambda: served(kube) != before, seconds=120, what="the renewed certificate")
+
+    assert (outcome.refused, outcome.bare_seconds) == ([], [])
+    assert outcome.count > 0
+    assert bundle(kube) == trusted
+    kube.apply(model_deployment("managed", literals(wine)))
+    kube.rolled_out(COMPUTE, "managed")
+
+
+def bundle(kube: Kube) -> str:
+    webhooks = kube.get("mutatingwebhookconfiguration", REGISTRATION)["webhooks"]
+    return str(webhooks[0]["clientConfig"].get("caBundle"))
+
+
+def authority(kube: Kube) -> str:
+    return str(kube.get("-n", PLATFORM, "secret", "model-api-webhook-ca")["data"]["tls.crt"])
+
+
+def renew(kube: Kube) -> None:
+    """What `cmctl renew` does."""
+    version = kube.get("-n", PLATFORM, "secret", TLS_SECRET)["metadata"]["resourceVersion"]
+    certificate = kube.get("-n", PLATFORM, "certificate", "model-api-webhook")
+    certificate["status"]["conditions"].append({"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "renewed"})
+    kube("replace", "--subresource=status", "-f", "-", given=json.dumps(certificate))
+    kube.until(lambda: kube.get("-n", PLATFORM, "secret", TLS_SECRET)["metadata"]["resourceVersion"] != version, what="a renewed Secret")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lightkube import Client
 
     from webhook.certificates.cluster import Objects
+    from webhook.offline.inject import Injected
 
 FILE: Final = click.option(
     "-f", "--filename", required=True, metavar="FILE", help='Kubernetes objects in YAML or JSON; "-" is standard input.'
@@ -116,15 +117,30 @@ def inject(filename: str, namespace: str, settings_file: Path | None) -> None:
 
     Nothing is printed where one of them is denied, which exits with 6.
     """
-    from webhook.offline import documents, inject  # noqa: PLC0415  as above
+    from webhook.offline.inject import written  # noqa: PLC0415  as above
 
-    objects = inject.inject(documents.read_documents(filename), read_settings(settings_file), namespace=namespace)
-    for item in objects:
-        if item.report:
-            click.echo(item.report, err=True)
-    if any(item.denied for item in objects):
-        sys.exit(ExitCode.PRECONDITION)
-    click.echo(inject.written(objects), nl=False)
+    click.echo(written(item.content for item in read_injected(filename, namespace, settings_file)), nl=False)
+
+
+@main.command()
+@FILE
+@NAMESPACE
+@SETTINGS
+def diff(filename: str, namespace: str, settings_file: Path | None) -> None:
+    """Print what the webhook would change in the objects of FILE, as a unified diff; where it denies one, exit with 6 and print nothing."""
+    from webhook.offline.inject import difference  # noqa: PLC0415  as above
+
+    click.echo(difference(read_injected(filename, namespace, settings_file)), nl=False)
+
+
+@main.command()
+@INSTALLED
+def render(namespace: str) -> None:
+    """Print the webhook's registration and the policy behind it, for a webhook in that namespace."""
+    from webhook.offline.inject import written  # noqa: PLC0415  as above
+    from webhook.registration import mutating_webhook, policy  # noqa: PLC0415  as above
+
+    click.echo(written([mutating_webhook(namespace), *policy(namespace)]), nl=False)
 
 
 @main.command()
@@ -161,6 +177,18 @@ def explain(  # noqa: PLR0913, PLR0917  click hands over each option
 
         for explanation in explanations:
             show(explanation, Console(highlight=False))
+
+
+def read_injected(filename: str, namespace: str, settings_file: Path | None) -> "list[Injected]":
+    from webhook.offline import documents, inject  # noqa: PLC0415  as above
+
+    objects = inject.inject(documents.read_documents(filename), read_settings(settings_file), namespace=namespace)
+    for item in objects:
+        if item.report:
+            click.echo(item.report, err=True)
+    if any(item.denied for item in objects):
+        sys.exit(ExitCode.PRECONDITION)
+    return objects
 
 
 def read_file(filename: str) -> list[dict[str, Any]]:

@@ -118,6 +118,38 @@ def test_inject_keeps_every_object_of_a_file_in_its_order(pod: dict[str, Any], t
     assert objects[2] == service
 
 
+def test_diff_shows_what_is_added_and_nothing_else() -> None:
+    done = run("diff", "-f", EXAMPLE)
+    lines = done.stdout.splitlines()
+
+    assert lines[0] == "--- Pod domino-compute/model-66d1f0a2c4e8b90012345678-7c9f4d5b8-x2lqz as it is"
+    assert "+  - name: mlflow-model-init" in lines
+    assert [line for line in lines[1:] if line.startswith("-")] == []
+    assert run("diff", "-f", "-", stdin=run("inject", "-f", EXAMPLE).stdout).stdout == ""
+
+
+def test_diff_prints_nothing_where_one_object_is_denied(pod: dict[str, Any], tmp_path: Path) -> None:
+    pod["spec"]["containers"][0]["env"][1]["value"] = "../x"
+    file = tmp_path / "pod.yaml"
+    file.write_text(yaml.safe_dump(pod))
+    done = run("diff", "-f", file)
+
+    assert (done.returncode, done.stdout) == (6, "")
+
+
+def test_render_prints_what_the_manifests_have_for_another_namespace() -> None:
+    rendered = list(yaml.safe_load_all(run("render", "-n", "elsewhere").stdout))
+
+    assert [found["kind"] for found in rendered] == [
+        "MutatingWebhookConfiguration",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    ]
+    assert rendered[0]["webhooks"][0]["clientConfig"]["service"]["namespace"] == "elsewhere"
+    assert "elsewhere" in str(rendered[1]["spec"]["matchConstraints"]["namespaceSelector"])
+    assert "domino-platform" not in str(rendered)
+
+
 def test_inject_prints_nothing_where_one_object_is_denied(pod: dict[str, Any], tmp_path: Path) -> None:
     denied = json.loads(json.dumps(pod))
     denied["spec"]["containers"][0]["env"][1]["value"] = "../x"

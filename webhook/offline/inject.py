@@ -1,7 +1,8 @@
 """`inject`: objects as they would be if the webhook had seen their pods."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import unified_diff
 from typing import Any
 
 import jsonpatch
@@ -20,6 +21,7 @@ from webhook.settings import Settings
 class Injected:
     """An object after the decision about its pod; `workload` and `decision` are None where it has no pod."""
 
+    original: dict[str, Any]
     content: dict[str, Any]
     workload: Workload | None = None
     decision: Decision | None = None
@@ -56,10 +58,10 @@ def inject(documents: Iterable[Document], settings: Settings, *, namespace: str)
 def injected(content: dict[str, Any], settings: Settings, *, namespace: str) -> Injected:
     workload = workload_of(content, namespace=namespace)
     if workload is None:
-        return Injected(content=content)
+        return Injected(original=content, content=content)
     decision = decision_about(workload, settings)
     patch = [operation | {"path": workload.pointer + operation["path"]} for operation in map(dict, decision.operations)]
-    return Injected(content=jsonpatch.apply_patch(content, patch), workload=workload, decision=decision)
+    return Injected(original=content, content=jsonpatch.apply_patch(content, patch), workload=workload, decision=decision)
 
 
 def decision_about(workload: Workload, settings: Settings) -> Decision:
@@ -70,11 +72,16 @@ def decision_about(workload: Workload, settings: Settings) -> Decision:
         return Decision(reason=Reason.MALFORMED_POD, message=str(error))
 
 
-def written(objects: Iterable[Injected]) -> str:
+def difference(objects: Iterable[Injected]) -> str:
+    """A unified diff for each object that has changed, in the order of its fields."""
+    return "".join(line for item in objects if item.workload for line in _difference(item, item.workload))
+
+
+def _difference(item: Injected, workload: Workload) -> Iterator[str]:
+    before, after = (written([content]).splitlines(keepends=True) for content in (item.original, item.content))
+    return unified_diff(before, after, f"{workload.title} as it is", f"{workload.title} as admitted")
+
+
+def written(contents: Iterable[Mapping[str, Any]]) -> str:
     """A YAML stream."""
-    return "---\n".join(_documents(objects))
-
-
-def _documents(objects: Iterable[Injected]) -> Iterator[str]:
-    for item in objects:
-        yield yaml.dump(item.content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000)
+    return "---\n".join(yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000) for content in contents)

@@ -1,0 +1,83 @@
+"""Service tokens and the keys of the Secret that holds them."""
+
+import re
+
+import pytest
+
+from model_contract.token_keys import TokenKey, meta_key, parse_key
+from model_contract.tokens import Purpose, TokenError, fingerprint, new_token, parse_token, same
+
+PROJECT = "66c0a1b2c3d4e5f601234567"
+
+
+@pytest.mark.parametrize(("purpose", "letter"), [(Purpose.PROMOTE, "p"), (Purpose.PULL, "r")])
+def test_token_says_whose_it_is_and_what_for(purpose: Purpose, letter: str) -> None:
+    token = new_token(PROJECT, purpose)
+    text = token.value.reveal()
+
+    assert re.fullmatch(rf"dmg1_{letter}_{PROJECT}_[0-9A-Za-z]{{43}}_[0-9A-Za-z]{{6}}", text)
+    assert (parse_token(text).project_id, parse_token(text).purpose) == (PROJECT, purpose)
+    assert new_token(PROJECT, purpose).value.reveal() != text
+
+
+def test_token_does_not_show_itself() -> None:
+    token = new_token(PROJECT, Purpose.PULL)
+
+    assert token.value.reveal() not in f"{token} {token!r} {token.fingerprint}"
+    assert token.fingerprint == fingerprint(token.value.reveal())
+    assert len(token.fingerprint) == 12
+
+
+def test_mistyped_token_is_told_from_an_unknown_one() -> None:
+    text = new_token(PROJECT, Purpose.PULL).value.reveal()
+    place = len("dmg1_r_") + 24 + 5
+    mistyped = text[:place] + ("a" if text[place] != "a" else "b") + text[place + 1 :]
+
+    with pytest.raises(TokenError, match="wrong check sum") as caught:
+        parse_token(mistyped)
+    assert mistyped not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "dmg1_",
+        "eyJhbGciOiJub25lIn0.e30.",
+        "dmg1_x_" + PROJECT + "_" + "a" * 43 + "_000000",
+        "dmg1_p_" + PROJECT.upper() + "_" + "a" * 43 + "_000000",
+    ],
+    ids=["empty", "prefix only", "a JWT", "another purpose", "upper case"],
+)
+def test_what_is_no_token_is_refused(text: str) -> None:
+    with pytest.raises(TokenError, match="no service token"):
+        parse_token(text)
+
+
+def test_token_of_a_strange_project_is_not_made() -> None:
+    with pytest.raises(TokenError, match="24 hexadecimal digits"):
+        new_token("../x", Purpose.PULL)
+
+
+def test_comparison_is_of_the_whole_value() -> None:
+    assert same("abc", "abc")
+    assert not same("abc", "abcd")
+    assert not same("", "abc")
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (f"{PROJECT}.apikey", TokenKey(project_id=PROJECT, purpose=Purpose.PROMOTE)),
+        (f"{PROJECT}.apikey.prev", TokenKey(project_id=PROJECT, purpose=Purpose.PROMOTE, previous=True)),
+        (f"{PROJECT}.pull", TokenKey(project_id=PROJECT, purpose=Purpose.PULL)),
+        (f"{PROJECT.upper()}.apikey", TokenKey(project_id=PROJECT, purpose=Purpose.PROMOTE)),
+        (meta_key(PROJECT), None),
+        ("..data", None),
+        ("x.apikey", None),
+    ],
+)
+def test_keys_of_the_secret(key: str, expected: TokenKey | None) -> None:
+    assert parse_key(key) == expected
+    if expected:
+        assert str(expected) == key.lower()

@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
-SOURCES := model_contract webhook model_delivery serving_runtime testbed demo benchmarks tests docs manifests
+SOURCES := model_contract webhook model_delivery serving_runtime tracking_gate testbed demo benchmarks tests docs manifests
 
 .PHONY: help
 help: ## List the commands
@@ -50,7 +50,7 @@ check: setup ## Format, lint, types, imports, Dockerfiles, generated files
 	@$(RUN) mypy
 	@$(RUN) lint-imports --no-logo
 	@$(RUN) python docs/render.py --check
-	@$(RUN) hadolint Dockerfile.webhook Dockerfile.runtime testbed/cluster/mlflow.Dockerfile
+	@$(RUN) hadolint Dockerfile.webhook Dockerfile.runtime Dockerfile.gate testbed/cluster/mlflow.Dockerfile
 
 .PHONY: fix
 fix: setup ## Format, and mend what a machine can mend
@@ -65,6 +65,7 @@ render: setup ## Write what the docs and the manifests repeat of the code
 images: ## Build the container images of the manifests with podman, buildah or docker
 	@tool=$$(command -v podman || command -v buildah || command -v docker) || { echo "no podman, buildah or docker on this machine" >&2; exit 1; }; \
 	  $$tool build --file Dockerfile.webhook --tag model-api-webhook:$(VERSION) . ; \
+	  $$tool build --file Dockerfile.gate --tag model-api-gate:$(VERSION) . ; \
 	  $$tool build --file Dockerfile.runtime --target delivery --tag model-api-delivery:$(VERSION) . ; \
 	  $$tool build --file Dockerfile.runtime --target runtime --tag model-api-runtime:$(VERSION) . ; \
 	  $$tool build --file Dockerfile.runtime --target runtime --build-arg MODEL_REQUIREMENTS=requirements-sklearn.txt \

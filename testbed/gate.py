@@ -1,0 +1,112 @@
+"""The gate as a process, in front of a real MLflow."""
+
+import base64
+import http.client
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from model_contract.token_keys import TokenKey
+from model_contract.tokens import Purpose, new_token
+from testbed.mlflow_server import MlflowServer
+from testbed.processes import Process, free_port, installed, running
+from tracking_gate.people import hashed
+
+PROJECT: Final = "66c0a1b2c3d4e5f601234567"
+OTHER: Final = "77d1b2c3d4e5f6a701234567"
+PASSWORD: Final = "correct horse"
+PEOPLE: Final = {"jane": ([PROJECT], False), "olga": ([OTHER], False), "both": ([OTHER, PROJECT], False), "root": ([], True)}
+API: Final = "/api/2.0/mlflow"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a client sees."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Json:
+        found: Json = json.loads(self.body)
+        return found
+
+    @property
+    def message(self) -> str:
+        return str(self.json["message"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """A running gate. `secret_dir` is what the mounted Secret is; `audit` its log."""
+
+    uri: str
+    server: MlflowServer
+    secret_dir: Path
+    audit: Path
+    process: Process
+
+    def token(self, purpose: Purpose, project: str = PROJECT) -> str:
+        return (self.secret_dir / str(TokenKey(project_id=project, purpose=purpose))).read_text()
+
+    def bearer(self, purpose: Purpose, project: str = PROJECT) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token(purpose, project)}"}
+
+    def basic(self, name: str) -> dict[str, str]:
+        return {"Authorization": "Basic " + base64.b64encode(f"{name}:{PASSWORD}".encode()).decode()}
+
+    def ask(self, method: str, path: str, body: Json | bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+        return ask(self.uri, method, path, body, headers)
+
+    def lines(self) -> list[Json]:
+        """The audit log."""
+        return [json.loads(line) for line in self.audit.read_text().splitlines()]
+
+
+def ask(uri: str, method: str, path: str, body: Json | bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+    """One request on a connection of its own; a body that is an object goes as JSON."""
+    sent = dict(headers or {})
+    if isinstance(body, dict):
+        body = json.dumps(body).encode()
+        sent = {"Content-Type": "application/json"} | sent
+    connection = http.client.HTTPConnection(urlsplit(uri).netloc, timeout=60)
+    try:
+        connection.request(method, path, body=body, headers=sent)
+        answer = connection.getresponse()
+        return Answer(status=answer.status, headers=dict(answer.headers.items()), body=answer.read())
+    finally:
+        connection.close()
+
+
+@contextmanager
+def gate(server: MlflowServer, directory: Path, *options: str) -> Iterator[Gate]:
+    """A gate with tokens of two projects and four people, for the length of a `with` block."""
+    secret_dir, people, audit = directory / "secret", directory / "people.json", directory / "audit.jsonl"
+    secret_dir.mkdir(parents=True)
+    for project in (PROJECT, OTHER):
+        for purpose in Purpose:
+            key = TokenKey(project_id=project, purpose=purpose)
+            (secret_dir / str(key)).write_text(new_token(project, purpose).value.reveal())
+    password = hashed(PASSWORD)
+    people.write_text(json.dumps({name: {"password": password, "projects": own, "admin": admin} for name, (own, admin) in PEOPLE.items()}))
+    port = free_port()
+    command: list[str | Path] = [
+        installed("model-api-gate"),
+        "serve",
+        f"--upstream={server.uri}",
+        f"--secret-dir={secret_dir}",
+        f"--people-file={people}",
+    ]
+    command += [f"--audit-log={audit}", "--host=127.0.0.1", f"--port={port}", *options]
+    with running(command, log=directory / "gate.log", env=os.environ, cwd=directory) as process:
+        uri = f"http://127.0.0.1:{port}"
+        process.wait_for_http(f"{uri}/readyz", seconds=30)
+        yield Gate(uri=uri, server=server, secret_dir=secret_dir, audit=audit, process=process)

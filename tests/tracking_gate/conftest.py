@@ -1,0 +1,91 @@
+"""A gate in front of each supported MLflow, for all of these tests: each test makes its own models."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from model_contract.tokens import Purpose
+from testbed.gate import API, Answer, Gate, Json, ask, gate
+from testbed.mlflow_server import VERSIONS, MlflowServer
+
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"mlflow-{version}")
+def any_gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    """In front of each version in turn. Nobody is slowed down who guesses: these tests do."""
+    server: MlflowServer = request.getfixturevalue(f"mlflow_{request.param.replace('.', '_')}")
+    with gate(server, tmp_path_factory.mktemp(f"gate-{request.param}"), "--attempts=100000") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def gate_3(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    """In front of MLflow 3, where the version makes no difference."""
+    with gate(mlflow_3_17, tmp_path_factory.mktemp("gate"), "--attempts=100000") as found:
+        yield found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wine:
+    """A registered model of Jane's project, with the run that it is of."""
+
+    gate: Gate
+    name: str
+    experiment: str
+    run: str
+
+    def version(self) -> str:
+        """One more."""
+        body = {"name": self.name, "source": f"runs:/{self.run}/model", "run_id": self.run}
+        made = self.gate.ask("POST", f"{API}/model-versions/create", body, self.gate.basic("jane"))
+        return str(made.json["model_version"]["version"])
+
+    def move(self, version: str, stage: str, who: dict[str, str], **fields: object) -> Answer:
+        body = {"name": self.name, "version": version, "stage": stage, **fields}
+        return self.gate.ask("POST", f"{API}/model-versions/transition-stage", body, who)
+
+    def promoted(self) -> str:
+        """A version that is in Production."""
+        version = self.version()
+        assert self.move(version, "Staging", self.gate.basic("jane")).status == 200
+        assert self.move(version, "Production", self.gate.bearer(Purpose.PROMOTE), archive_existing_versions=True).status == 200
+        return version
+
+    def stage(self, version: str) -> str:
+        """Asked of MLflow itself."""
+        return str(self.raw(version)["current_stage"])
+
+    def raw(self, version: str) -> Json:
+        found: Json = ask(self.gate.server.uri, "GET", f"{API}/model-versions/get?name={self.name}&version={version}").json["model_version"]
+        return found
+
+    @property
+    def directory(self) -> str:
+        return f"{self.experiment}/{self.run}/artifacts"
+
+    def put(self, path: str, content: bytes, who: dict[str, str]) -> Answer:
+        return self.gate.ask("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}", content, who)
+
+
+def wine_behind(found: Gate) -> Wine:
+    """A model of its own, with files."""
+    jane, name = found.basic("jane"), f"wine-{next(NUMBERS)}"
+    experiment = str(found.ask("POST", f"{API}/experiments/create", {"name": name}, jane).json["experiment_id"])
+    run = str(found.ask("POST", f"{API}/runs/create", {"experiment_id": experiment, "start_time": 1}, jane).json["run"]["info"]["run_id"])
+    wine = Wine(gate=found, name=name, experiment=experiment, run=run)
+    assert wine.put(f"{wine.directory}/model/MLmodel", b"flavors: {}\n", jane).status == 200
+    assert found.ask("POST", f"{API}/registered-models/create", {"name": name}, jane).status == 200
+    return wine
+
+
+@pytest.fixture
+def wine(any_gate: Gate) -> Wine:
+    return wine_behind(any_gate)
+
+
+@pytest.fixture
+def wine_3(gate_3: Gate) -> Wine:
+    return wine_behind(gate_3)

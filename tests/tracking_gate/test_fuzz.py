@@ -1,0 +1,154 @@
+"""Any request without the promote token: what is promoted, and whose things are, stays as it is."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from model_contract.tokens import Purpose
+from testbed.gate import API, OTHER, Gate, Json, ask
+from tests.tracking_gate.conftest import Wine, wine_behind
+from tracking_gate.routes import ROUTES
+
+EXAMPLES = 500 if os.environ.get("CI") == "true" else 200
+PROMOTED, STAGED = "1", "2"
+
+
+@pytest.fixture(scope="module")
+def target(any_gate: Gate) -> Wine:
+    """Version 1 in Production with its alias, version 2 in Staging."""
+    wine = wine_behind(any_gate)
+    assert wine.promoted() == PROMOTED
+    assert wine.version() == STAGED
+    wine.move(STAGED, "Staging", any_gate.basic("jane"))
+    alias = {"name": wine.name, "alias": "production", "version": PROMOTED}
+    assert any_gate.ask("POST", f"{API}/registered-models/alias", alias, any_gate.basic("root")).status == 200
+    return wine
+
+
+def protected(wine: Wine) -> Json:
+    """What nobody but the promote token may change, read past the gate."""
+    server = wine.gate.server
+    versions = ask(server.uri, "GET", f"{API}/model-versions/search").json.get("model_versions", [])
+    model = ask(server.uri, "GET", f"{API}/registered-models/get?name={wine.name}").json["registered_model"]
+    experiment = ask(server.uri, "GET", f"{API}/experiments/get?experiment_id={wine.experiment}").json["experiment"]
+    files = (server.artifacts / wine.directory / "model").rglob("*")
+    return {
+        "production": sorted((found["name"], found["version"]) for found in versions if found["current_stage"] == "Production"),
+        "alias": [alias for alias in model.get("aliases", []) if alias["alias"].lower() == "production"],
+        "projects": [tag for found in (model, experiment) for tag in found.get("tags", []) if "domino" in tag["key"]],
+        "files": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()},
+        "alive": (model["name"], experiment["lifecycle_stage"]),
+    }
+
+
+WHO = st.sampled_from(["nobody", "jane", "olga", "pull", "other promote", "legacy"])
+VALUES = st.sampled_from(
+    [
+        "1",
+        "2",
+        "01",
+        " 1",
+        1,
+        True,
+        None,
+        "Production",
+        "production",
+        "Staging",
+        "None",
+        "Archived",
+        "mlflow.domino.project_id",
+        "x",
+        OTHER,
+        [],
+        {},
+    ]
+)
+KEYS = st.sampled_from(
+    [
+        "name",
+        "version",
+        "stage",
+        "archive_existing_versions",
+        "archiveExistingVersions",
+        "alias",
+        "key",
+        "value",
+        "new_name",
+        "run_id",
+        "tags",
+        "source",
+    ]
+)
+PATHS = st.sampled_from([route.path for route in ROUTES if "mlflow" in route.path and route.path != "/"])
+TWISTS = st.sampled_from(["", "", "", "", "/", "?name=x", "//", "%2F", ";a=b", "/..", "%00", "#"])
+
+
+FIELDS = {
+    "transition-stage": ["name", "version", "stage", "archive_existing_versions"],
+    "alias": ["name", "version", "alias"],
+    "set-tag": ["name", "version", "key", "value"],
+    "delete-tag": ["name", "version", "key"],
+    "delete": ["name", "version", "run_id", "experiment_id"],
+    "rename": ["name", "new_name"],
+    "update": ["name", "version"],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Made of parts that are right and parts that are not; `named` has the promoted version's names in its body."""
+
+    who: str
+    path: str
+    root: str
+    method: str
+    fields: Json
+    named: bool
+    twist: str
+
+    def target(self, wine: Wine) -> str:
+        where = self.path.replace("/API/", f"/{self.root}/").replace("<model_id>", "m-1")
+        return where.replace("<path:path>", f"{wine.directory}/model/MLmodel") + self.twist
+
+    def body(self, wine: Wine) -> Json:
+        if not self.named:
+            return self.fields
+        body = {"name": wine.name, "version": PROMOTED, "experiment_id": wine.experiment, "run_id": wine.run} | self.fields
+        return {key: value for key, value in body.items() if key in FIELDS.get(self.path.rpartition("/")[2], body)}
+
+    def headers(self, gate: Gate) -> dict[str, str]:
+        return {
+            "nobody": {},
+            "jane": gate.basic("jane"),
+            "olga": gate.basic("olga"),
+            "pull": gate.bearer(Purpose.PULL),
+            "other promote": gate.bearer(Purpose.PROMOTE, OTHER),
+            "legacy": {"Authorization": "Bearer eyJhbGciOiJub25lIn0.e30."},
+        }[self.who]
+
+
+REQUESTS = st.builds(
+    Request,
+    who=WHO,
+    path=PATHS,
+    root=st.sampled_from(["api", "ajax-api"]),
+    method=st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE"]),
+    fields=st.dictionaries(KEYS, VALUES, max_size=5),
+    named=st.booleans(),
+    twist=TWISTS,
+)
+
+
+@hypothesis_settings(max_examples=EXAMPLES, deadline=None, database=None)
+@given(REQUESTS)
+def test_nothing_that_is_promoted_moves(target: Wine, request_: Request) -> None:
+    before = protected(target)
+    answer = target.gate.ask(request_.method, request_.target(target), request_.body(target), request_.headers(target.gate))
+
+    assert b"the gate failed" not in answer.body
+    assert protected(target) == before

@@ -1,0 +1,313 @@
+"""Who may do what, against real registries."""
+
+import json
+
+import pytest
+
+from model_contract.names import TAG_DIGEST, TAG_MODEL_ID, TAG_PROJECT_ID
+from model_contract.tokens import Purpose
+from testbed.gate import API, OTHER, PROJECT, Gate, ask
+from tests.tracking_gate.conftest import Wine
+
+PULL, PROMOTE = Purpose.PULL, Purpose.PROMOTE
+
+
+def who(gate: Gate, name: str) -> dict[str, str]:
+    """The headers of an actor of these tests."""
+    tokens = {"pull": (PULL, PROJECT), "promote": (PROMOTE, PROJECT), "other pull": (PULL, OTHER), "other promote": (PROMOTE, OTHER)}
+    if name == "nobody":
+        return {}
+    return gate.bearer(*tokens[name]) if name in tokens else gate.basic(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "message"),
+    [
+        ("nobody", 401, "send the token of your project as MLFLOW_TRACKING_TOKEN"),
+        ("pull", 403, "moving a version needs the promote token of the project"),
+        ("other pull", 403, "moving a version needs the promote token of the project"),
+        ("other promote", 403, f"not an object of project {OTHER}"),
+        ("jane", 403, "moving a version into or out of Production needs the promote token of the project"),
+        ("olga", 403, "not an object of a project of yours"),
+    ],
+)
+def test_production_is_for_the_promote_token_of_the_project(wine: Wine, name: str, status: int, message: str) -> None:
+    version = wine.version()
+    wine.move(version, "Staging", wine.gate.basic("jane"))
+
+    refused = wine.move(version, "Production", who(wine.gate, name))
+
+    assert (refused.status, refused.message) == (status, message)
+    assert wine.stage(version) == "Staging"
+
+
+def test_promotion_archives_what_was_in_production(wine: Wine) -> None:
+    first, second = wine.promoted(), wine.promoted()
+
+    assert (wine.stage(first), wine.stage(second)) == ("Archived", "Production")
+    last = wine.gate.lines()[-1]
+    assert (last["decision"], last["from_stage"], last["to_stage"], last["archived"]) == ("allow", "Staging", "Production", [first])
+
+
+def test_owner_moves_to_staging_and_back(wine: Wine) -> None:
+    version, jane = wine.version(), wine.gate.basic("jane")
+
+    for stage in ("staging", "None", "Archived", "Staging"):
+        assert wine.move(version, stage, jane).status == 200
+        assert wine.stage(version).lower() == stage.lower()
+    assert wine.move(version, "None", wine.gate.basic("olga")).status == 403
+
+
+def test_production_is_not_left_without_the_promote_token(wine: Wine) -> None:
+    version = wine.promoted()
+
+    for stage in ("None", "Staging", "Archived"):
+        assert wine.move(version, stage, wine.gate.basic("jane")).status == 403
+    assert wine.stage(version) == "Production"
+
+
+def test_version_goes_to_production_by_way_of_staging(wine: Wine) -> None:
+    version = wine.version()
+    refused = wine.move(version, "Production", wine.gate.bearer(PROMOTE))
+
+    assert (refused.status, refused.json["error_code"]) == (409, "RESOURCE_CONFLICT")
+    assert f"version {version} is in stage None" in refused.message
+
+
+def test_archived_version_comes_back_if_it_was_promoted(wine: Wine) -> None:
+    promote = wine.gate.bearer(PROMOTE)
+    tagged, plain = wine.promoted(), wine.version()
+    body = {"name": wine.name, "version": tagged, "key": "promotion.id", "value": "1"}
+    assert wine.gate.ask("POST", f"{API}/model-versions/set-tag", body, promote).status == 200
+    assert wine.gate.ask("POST", f"{API}/model-versions/set-tag", body, wine.gate.basic("jane")).status == 403
+    wine.promoted()
+    wine.move(plain, "Archived", promote)
+
+    assert wine.move(tagged, "Production", promote, archive_existing_versions=True).status == 200
+    assert wine.move(plain, "Production", promote).status == 409
+
+
+def test_second_of_two_promotions_sees_what_the_first_one_did(wine: Wine) -> None:
+    current, promote = wine.promoted(), wine.gate.bearer(PROMOTE)
+    version = wine.version()
+    wine.move(version, "Staging", promote)
+
+    refused = wine.move(version, "Production", promote | {"X-Gate-Expect-Production": "none"})
+    done = wine.move(version, "Production", promote | {"X-Gate-Expect-Production": current}, archive_existing_versions=True)
+
+    assert (refused.status, done.status) == (409, 200)
+    assert f"Production is version {current} now" in refused.message
+
+
+def test_same_move_again_changes_nothing(wine: Wine) -> None:
+    version = wine.promoted()
+    before = wine.raw(version)
+    again = wine.move(version, "Production", wine.gate.bearer(PROMOTE), archive_existing_versions=True)
+
+    assert again.status == 200
+    assert again.json["model_version"] == before == wine.raw(version)
+    assert wine.gate.lines()[-1]["decision"] == "noop"
+
+
+@pytest.mark.parametrize("alias", ["production", "Production", "PRODUCTION"])
+def test_production_alias_is_for_the_promote_token(wine: Wine, alias: str) -> None:
+    version, gate = wine.promoted(), wine.gate
+    body = {"name": wine.name, "version": version, "alias": alias}
+
+    assert gate.ask("POST", f"{API}/registered-models/alias", body, gate.basic("jane")).status == 403
+    assert gate.ask("POST", f"{API}/registered-models/alias", body, gate.bearer(PULL)).status == 403
+    assert gate.ask("POST", f"{API}/registered-models/alias", body, gate.bearer(PROMOTE)).status == 200
+    del body["version"]
+    assert gate.ask("DELETE", f"{API}/registered-models/alias", body, gate.basic("jane")).status == 403
+    assert (
+        gate.ask("POST", f"{API}/registered-models/alias", {**body, "alias": "staging", "version": version}, gate.basic("jane")).status
+        == 200
+    )
+
+
+@pytest.mark.parametrize("key", [TAG_PROJECT_ID, "mlflow.domino.user", "MLFLOW.Domino.project_id", "domino.project"])
+@pytest.mark.parametrize("name", ["jane", "promote", "pull"])
+def test_ownership_is_not_for_clients_to_change(wine: Wine, key: str, name: str) -> None:
+    version, gate = wine.version(), wine.gate
+    of_version = {"name": wine.name, "version": version, "key": key, "value": OTHER}
+    of_model = {"name": wine.name, "key": key, "value": OTHER}
+    of_experiment = {"experiment_id": wine.experiment, "key": key, "value": OTHER}
+
+    for method, path, body in (
+        ("POST", "model-versions/set-tag", of_version),
+        ("DELETE", "model-versions/delete-tag", {**of_version, "value": None}),
+        ("POST", "registered-models/set-tag", of_model),
+        ("DELETE", "registered-models/delete-tag", {**of_model, "value": None}),
+        ("POST", "experiments/set-experiment-tag", of_experiment),
+    ):
+        sent = {field: value for field, value in body.items() if value is not None}
+        assert gate.ask(method, f"{API}/{path}", sent, who(gate, name)).status == 403
+
+
+def test_digest_is_written_once(wine: Wine) -> None:
+    version, gate = wine.version(), wine.gate
+    body = {"name": wine.name, "version": version, "key": TAG_DIGEST, "value": "sha256:1"}
+    path = f"{API}/model-versions/set-tag"
+
+    assert gate.ask("POST", path, body, gate.basic("jane")).status == 200
+    assert gate.ask("POST", path, body, gate.basic("jane")).status == 200
+    assert gate.ask("POST", path, {**body, "value": "sha256:2"}, gate.bearer(PROMOTE)).status == 409
+    del body["value"]
+    assert gate.ask("DELETE", f"{API}/model-versions/delete-tag", body, gate.basic("jane")).status == 403
+
+
+def test_promote_token_sets_where_a_version_is_deployed_and_no_other_tag(wine: Wine) -> None:
+    version, gate = wine.version(), wine.gate
+    body = {"name": wine.name, "version": version, "key": TAG_MODEL_ID, "value": "1"}
+
+    assert gate.ask("POST", f"{API}/model-versions/set-tag", body, gate.bearer(PROMOTE)).status == 200
+    assert gate.ask("POST", f"{API}/model-versions/set-tag", {**body, "key": "note"}, gate.bearer(PROMOTE)).status == 403
+    assert gate.ask("POST", f"{API}/model-versions/set-tag", {**body, "key": "note"}, gate.basic("jane")).status == 200
+    assert gate.ask("POST", f"{API}/model-versions/set-tag", {**body, "key": "note"}, gate.basic("olga")).status == 403
+
+
+def test_new_objects_get_the_project_of_who_makes_them(any_gate: Gate) -> None:
+    path, name = f"{API}/registered-models/create", "of-olga-" + any_gate.server.version
+    theirs = {"name": name, "tags": [{"key": TAG_PROJECT_ID, "value": PROJECT}]}
+
+    assert any_gate.ask("POST", path, theirs, any_gate.basic("olga")).status == 403
+    unnamed = any_gate.ask("POST", path, {"name": name}, any_gate.basic("both"))
+    assert (unnamed.status, TAG_PROJECT_ID in unnamed.message) == (400, True)
+    made = any_gate.ask("POST", path, theirs, any_gate.basic("both"))
+    assert made.json["registered_model"]["tags"] == [{"key": TAG_PROJECT_ID, "value": PROJECT}]
+    assert any_gate.ask("POST", path, {"name": "x"}, any_gate.bearer(PROMOTE)).status == 403
+
+
+def test_version_is_made_of_what_its_maker_owns(wine: Wine) -> None:
+    gate = wine.gate
+    jane = {"name": wine.name, "source": f"runs:/{wine.run}/model", "run_id": wine.run}
+    model = f"of-olga-{wine.name}"
+    gate.ask("POST", f"{API}/registered-models/create", {"name": model}, gate.basic("olga"))
+
+    assert gate.ask("POST", f"{API}/model-versions/create", jane, gate.basic("olga")).status == 403
+    assert gate.ask("POST", f"{API}/model-versions/create", {**jane, "name": model}, gate.basic("olga")).status == 403
+    for source in ("s3://bucket/x", "file:///etc", "/etc/passwd", "http://x/", "dbfs:/x"):
+        assert gate.ask("POST", f"{API}/model-versions/create", {"name": wine.name, "source": source}, gate.basic("jane")).status == 400
+
+
+@pytest.mark.parametrize("stage", ["Staging", "Production"])
+def test_files_of_a_promoted_version_do_not_change(wine: Wine, stage: str) -> None:
+    version, gate, jane = wine.version(), wine.gate, wine.gate.basic("jane")
+    assert wine.put(f"{wine.directory}/model/MLmodel", b"flavors: {a: 1}\n", jane).status == 200
+    wine.move(version, "Staging", jane)
+    if stage == "Production":
+        wine.move(version, "Production", gate.bearer(PROMOTE))
+    root = "/api/2.0/mlflow-artifacts"
+
+    for method, path in (
+        ("PUT", f"{root}/artifacts/{wine.directory}/model/MLmodel"),
+        ("PUT", f"/ajax-api{root.removeprefix('/api')}/artifacts/{wine.directory}/model/new"),
+        ("PUT", f"{root}/artifacts/{wine.directory}/%6Dodel/MLmodel"),
+        ("DELETE", f"{root}/artifacts/{wine.directory}"),
+        ("DELETE", f"{root}/artifacts/{wine.experiment}/{wine.run}"),
+        ("POST", f"{root}/mpu/create/{wine.directory}/model/MLmodel"),
+        ("POST", f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={wine.run}&path=model%2FMLmodel"),
+    ):
+        assert gate.ask(method, path, b"changed", jane).status in {400, 409}, path
+    beside = wine.put(f"{wine.directory}/beside.txt", b"1", jane)
+    read = gate.ask("GET", f"{root}/artifacts/{wine.directory}/model/MLmodel", headers=gate.bearer(PULL))
+    assert (beside.status, read.body) == (200, b"flavors: {a: 1}\n")
+
+
+def test_what_is_promoted_is_not_deleted_or_renamed(wine: Wine) -> None:
+    version, gate, jane = wine.promoted(), wine.gate, wine.gate.basic("jane")
+
+    for method, path, body in (
+        ("DELETE", "model-versions/delete", {"name": wine.name, "version": version}),
+        ("DELETE", "registered-models/delete", {"name": wine.name}),
+        ("POST", "registered-models/rename", {"name": wine.name, "new_name": f"{wine.name}-2"}),
+        ("POST", "runs/delete", {"run_id": wine.run}),
+        ("POST", "experiments/delete", {"experiment_id": wine.experiment}),
+    ):
+        refused = gate.ask(method, f"{API}/{path}", body, jane)
+        assert (refused.status, refused.json["error_code"]) == (409, "RESOURCE_CONFLICT"), path
+    assert wine.stage(version) == "Production"
+
+
+def test_model_without_promoted_versions_is_its_owners(wine: Wine) -> None:
+    version, gate, jane = wine.version(), wine.gate, wine.gate.basic("jane")
+
+    assert gate.ask("DELETE", f"{API}/model-versions/delete", {"name": wine.name, "version": version}, gate.basic("olga")).status == 403
+    assert gate.ask("DELETE", f"{API}/model-versions/delete", {"name": wine.name, "version": version}, jane).status == 200
+    assert gate.ask("POST", f"{API}/registered-models/rename", {"name": wine.name, "new_name": f"{wine.name}-2"}, jane).status == 200
+
+
+def test_tokens_read_their_project_and_learn_nothing_of_others(wine: Wine) -> None:
+    version, gate = wine.version(), wine.gate
+    reads = [
+        f"{API}/model-versions/get?name={wine.name}&version={version}",
+        f"{API}/model-versions/get-download-uri?name={wine.name}&version={version}",
+        f"{API}/registered-models/get?name={wine.name}",
+        f"{API}/runs/get?run_id={wine.run}",
+        f"{API}/experiments/get?experiment_id={wine.experiment}",
+        f"/api/2.0/mlflow-artifacts/artifacts?path={wine.directory}",
+        f"/api/2.0/mlflow-artifacts/artifacts/{wine.directory}/model/MLmodel",
+    ]
+    for path in reads:
+        assert gate.ask("GET", path, headers=gate.bearer(PULL)).status == 200, path
+        refused = gate.ask("GET", path, headers=gate.bearer(PULL, OTHER))
+        missing = gate.ask("GET", path.replace(wine.name, "no-such").replace(wine.run, "0" * 32), headers=gate.bearer(PULL, OTHER))
+        assert refused.status == missing.status == 403
+        assert refused.message == missing.message == f"not an object of project {OTHER}"
+    for path in (
+        f"{API}/experiments/search?max_results=1",
+        f"{API}/model-versions/search",
+        f"{API}/registered-models/search",
+        "/graphql",
+        "/",
+    ):
+        assert gate.ask("GET", path, headers=gate.bearer(PROMOTE)).status == 403
+    for path in (
+        "/api/2.0/mlflow-artifacts/artifacts?path=",
+        "/api/2.0/mlflow-artifacts/artifacts",
+        f"/api/2.0/mlflow-artifacts/artifacts?path={wine.experiment}",
+    ):
+        assert gate.ask("GET", path, headers=gate.bearer(PULL)).status in {400, 403}
+
+
+def test_query_that_is_read_in_two_ways_is_refused(wine: Wine) -> None:
+    version, gate = wine.version(), wine.gate
+    double = f"{API}/model-versions/get?name=no-such&name={wine.name}&version={version}"
+
+    assert gate.ask("GET", double, headers=gate.bearer(PULL)).status == 400
+    assert gate.ask("GET", f"{API}/registered-models/get", {"name": wine.name}, headers=gate.bearer(PULL)).status == 400
+    both = gate.ask("DELETE", f"{API}/registered-models/alias?name=x&alias=y", {"name": wine.name, "alias": "z"}, gate.bearer(PROMOTE))
+    assert both.status == 400
+
+
+def test_object_of_nobody_is_for_people_to_read_and_an_admin_to_give(any_gate: Gate) -> None:
+    """Made before there was a gate."""
+    name = f"old-{any_gate.server.version}"
+    ask(any_gate.server.uri, "POST", f"{API}/registered-models/create", {"name": name})
+    read = f"{API}/registered-models/get?name={name}"
+    describe = {"name": name, "description": "x"}
+    give = {"name": name, "key": TAG_PROJECT_ID, "value": PROJECT}
+
+    assert any_gate.ask("GET", read, headers=any_gate.bearer(PULL)).status == 403
+    assert any_gate.ask("GET", read, headers=any_gate.basic("olga")).status == 200
+    refused = any_gate.ask("PATCH", f"{API}/registered-models/update", describe, any_gate.basic("jane"))
+    assert (refused.status, refused.message) == (403, "this model has no project: an admin gives it one")
+    assert any_gate.ask("POST", f"{API}/registered-models/set-tag", give, any_gate.basic("root")).status == 200
+    assert any_gate.ask("PATCH", f"{API}/registered-models/update", describe, any_gate.basic("jane")).status == 200
+    assert any_gate.ask("GET", read, headers=any_gate.bearer(PULL)).status == 200
+
+
+def test_audit_log_has_every_decision_and_no_secret(wine: Wine) -> None:
+    wine.promoted()
+    text = wine.gate.audit.read_text()
+    lines = wine.gate.lines()
+
+    assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
+    assert {"request_id", "decision", "rule", "status", "actor", "method", "path", "body_sha256", "from_stage", "to_stage"} <= lines[
+        -1
+    ].keys()
+    for project in (PROJECT, OTHER):
+        for purpose in Purpose:
+            assert wine.gate.token(purpose, project) not in text + wine.gate.process.log.read_text()
+    assert "correct horse" not in text
+    assert json.dumps(wine.gate.basic("jane"))[-20:-2] not in text

@@ -1,0 +1,67 @@
+"""The policy's table against the tables of MLflow itself."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from testbed.mlflow_server import MlflowServer
+from tracking_gate.routes import ROUTES, Treatment, match
+from tracking_gate.strict import OPERATIONS
+
+SCRIPT = Path(__file__).parents[2] / "testbed" / "mlflow_routes.py"
+
+
+def example(path: str) -> str:
+    """A path that a route's pattern takes."""
+    return re.sub(r"<(?:\w+:)?[\w.]+>|\{[\w.]+\}", "m-1", re.sub(r"<path:\w+>|\{\w+:path\}", "1/x", path))
+
+
+def test_every_route_of_mlflow_is_known(any_mlflow: MlflowServer) -> None:
+    routes = [(method, path) for method, path in json.loads(any_mlflow.run(SCRIPT)) if method != "OPTIONS"]
+    unknown = [f"{method} {path}" for method, path in routes if match(method, example(path)) is None]
+
+    assert len(routes) > 150
+    assert unknown == []
+
+
+def test_twins_are_treated_alike() -> None:
+    for route in ROUTES:
+        if "/API/" in route.path:
+            path = example(route.path)
+            for method in route.methods:
+                twins = [match(method, path.replace("/API/", f"/{root}/")) for root in ("api", "ajax-api")]
+                assert twins[0] and twins[1]
+                assert twins[0].route is twins[1].route
+
+
+def test_every_guarded_route_has_its_fields_and_its_rule() -> None:
+    from tracking_gate.rules import RULES  # noqa: PLC0415  only here
+
+    guarded = {route.operation for route in ROUTES if route.treatment is Treatment.GUARDED}
+    assert guarded == RULES.keys() == OPERATIONS.keys()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/3.0/mlflow/model-versions/transition-stage"),
+        ("POST", "/api/2.0/preview/mlflow/model-versions/transition-stage"),
+        ("POST", "/api/2.0/mlflow/model-versions/transition-stage/"),
+        ("PUT", "/api/2.0/mlflow/model-versions/transition-stage"),
+        ("POST", "/mlflow/api/2.0/mlflow/model-versions/transition-stage"),
+        ("TRACE", "/"),
+        ("CONNECT", "/"),
+        ("POST", "/"),
+        ("GET", "/metrics"),
+    ],
+)
+def test_what_is_not_in_the_table_is_unknown(method: str, path: str) -> None:
+    assert match(method, path) is None
+
+
+def test_head_is_served_as_get() -> None:
+    found = match("HEAD", "/api/2.0/mlflow-artifacts/artifacts/1/x")
+    assert found
+    assert found.route.treatment is Treatment.OBJECT

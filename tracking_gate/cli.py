@@ -1,0 +1,134 @@
+"""`model-api-gate`: the proxy, its table, and its decisions without it."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from model_contract.exit_codes import ExitCode
+from tracking_gate.errors import InvalidRequest
+from tracking_gate.people import PeopleError, hashed
+from tracking_gate.routes import ROUTES, Treatment, match
+from tracking_gate.strict import path_of
+
+
+class InvalidInputError(click.ClickException):
+    """Ends the command with one sentence."""
+
+    exit_code = ExitCode.INVALID_INPUT
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MODEL_API_GATE"})
+@click.version_option(package_name="mlflow-model-api")
+def main() -> None:
+    """Stands in front of MLflow, and lets through what the caller may do."""
+
+
+@main.command()
+@click.option("--upstream", required=True, metavar="URL", help="MLflow, which nobody but the gate can reach.")
+@click.option(
+    "--secret-dir",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The mounted Secret with every project's tokens, <project id>.apikey and the like.",
+)
+@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104  it is in a pod
+@click.option("--port", type=int, default=5000, show_default=True)
+@click.option("--people-file", type=click.Path(dir_okay=False, path_type=Path), help="People, their projects, and their passwords; JSON.")
+@click.option("--people-header", metavar="NAME", help="Header in which an authenticating proxy in front names the person.")
+@click.option(
+    "--audit-log", default="-", show_default=True, metavar="FILE", help='Where each decision is recorded; "-" is standard output.'
+)
+@click.option("--allowed-host", "hosts", multiple=True, metavar="HOST[:PORT]", help="What Host may be; any where none is given.")
+@click.option("--metrics-port", type=int, help="Port for Prometheus; none where none is given.")
+@click.option("--accept-legacy", is_flag=True, help="Accept tokens of another format, as domino-mlflow-client made them.")
+@click.option(
+    "--attempts",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="How often an address may fail to authenticate in a minute.",
+)
+def serve(  # noqa: PLR0913, PLR0917  click hands over each option
+    upstream: str,
+    secret_dir: Path,
+    host: str,
+    port: int,
+    people_file: Path | None,
+    people_header: str | None,
+    audit_log: str,
+    hosts: tuple[str, ...],
+    metrics_port: int | None,
+    accept_legacy: bool,
+    attempts: int,
+) -> None:
+    """Answer requests until SIGTERM. Each option can be a variable: MODEL_API_GATE_SERVE_UPSTREAM, and so on."""
+    from tracking_gate.server import ServeSettings, serve  # noqa: PLC0415  the other commands start faster without the server
+
+    if not upstream.startswith(("http://", "https://")):
+        raise InvalidInputError(f"--upstream {upstream!r} is no URL; such as http://mlflow.mlflow-efs.svc:5000")
+    if people_header and not people_file:
+        raise InvalidInputError("--people-header needs --people-file, which says whose the projects are")
+    settings = ServeSettings(
+        host=host,
+        port=port,
+        upstream=upstream,
+        secret_dir=secret_dir,
+        people_file=people_file,
+        people_header=people_header,
+        audit_log=audit_log,
+        hosts=frozenset(name.lower() for name in hosts),
+        metrics_port=metrics_port,
+        accept_legacy=accept_legacy,
+        attempts=attempts,
+    )
+    try:
+        asyncio.run(serve(settings))
+    except (PeopleError, OSError) as error:
+        raise InvalidInputError(str(error)) from error
+
+
+@main.command()
+def routes() -> None:
+    """Print the policy's table, in the order in which it is read. What is not in it is denied."""
+    from rich.console import Console  # noqa: PLC0415  as above
+    from rich.table import Table  # noqa: PLC0415  as above
+
+    table = Table("methods", "path", "who", box=None)
+    for route in ROUTES:
+        table.add_row(" ".join(route.methods), route.path, WHO[route.treatment] + (f" ({route.operation})" if route.operation else ""))
+    Console(highlight=False).print(table)
+
+
+WHO = {
+    Treatment.PUBLIC: "anybody",
+    Treatment.OBJECT: "people; tokens for their project's",
+    Treatment.PEOPLE: "people",
+    Treatment.GUARDED: "decided by its rule",
+    Treatment.WRITE: "people, where nothing promoted lies",
+    Treatment.DENIED: "nobody",
+}
+
+
+@main.command()
+@click.argument("method")
+@click.argument("path")
+def explain(method: str, path: str) -> None:
+    """Say which row of the table decides about METHOD PATH. Exits with 6 where nobody may."""
+    try:
+        found = match(method.upper(), path_of(path.partition("?")[0]))
+    except InvalidRequest as error:
+        raise InvalidInputError(str(error)) from error
+    if found is None:
+        click.echo("denied: the table does not have this route")
+        raise SystemExit(ExitCode.PRECONDITION)
+    click.echo(f"{found.route.path}: {WHO[found.route.treatment]} ({found.route.rule})")
+    if found.route.treatment is Treatment.DENIED:
+        raise SystemExit(ExitCode.PRECONDITION)
+
+
+@main.command()
+@click.password_option(help="Asked for where it is not given, which keeps it out of the list of processes.")
+def password(password: str) -> None:
+    """Print what a file of people has instead of a password."""
+    click.echo(hashed(password))

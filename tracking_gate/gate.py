@@ -1,0 +1,328 @@
+"""The way of a request through the gate: read strictly, known, decided, forwarded, recorded."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from aiohttp import web
+from prometheus_client import Counter
+
+from tracking_gate.actors import Actor
+from tracking_gate.audit import AuditError, AuditLog
+from tracking_gate.callers import Callers
+from tracking_gate.errors import Conflict, Forbidden, InvalidRequest, Misdirected, Refusal, TooLarge, Unavailable
+from tracking_gate.registry import Registry, Version
+from tracking_gate.routes import Match, Route, Subject, Treatment, match
+from tracking_gate.rules import PRODUCTION, RULES, Ask, Verdict, check_own, missing, only_people
+from tracking_gate.strict import OPERATIONS, body_of, forwarded_path, path_of, query_of
+from tracking_gate.upstream import Upstream
+
+MOST_JSON: Final = 1024 * 1024  # bytes of a guarded operation's body
+KEPT: Final = 60.0  # seconds
+MOST_KEPT: Final = 10_000  # projects of objects
+MOVES: Final = frozenset({"transition_stage", "set_alias", "delete_alias"})
+DECISIONS: Final = Counter("model_api_gate_requests", "Requests by what was decided about them", ["rule", "decision"])
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Passage:
+    """One request, and what has become known of it."""
+
+    request: web.BaseRequest
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    path: str = ""
+    query: str = ""
+    found: Match | None = None
+    actor: Actor | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    audited: bool = False
+
+    @property
+    def route(self) -> Route | None:
+        return self.found.route if self.found else None
+
+    @property
+    def rule(self) -> str:
+        return self.route.rule if self.route else "unknown"
+
+    @property
+    def target(self) -> str:
+        """The path and query as they are forwarded."""
+        return forwarded_path(self.path) + (f"?{self.query}" if self.query else "")
+
+
+class Gate:
+    """Handles requests. One process: the locks that keep two moves of a model apart are its own."""
+
+    def __init__(self, *, callers: Callers, upstream: Upstream, audit: AuditLog, hosts: frozenset[str] = frozenset()) -> None:
+        """`hosts` are the names that requests may have in Host; empty is any."""
+        self._callers = callers
+        self._upstream = upstream
+        self._audit = audit
+        self._hosts = hosts
+        self._registry = Registry(upstream.ask)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._promoted_known: tuple[float, Mapping[str, Version]] | None = None
+        self._projects: dict[tuple[Subject | None, str], tuple[float, str]] = {}
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers every request; what is not allowed is not forwarded."""
+        passage = Passage(request=request)
+        try:
+            return await self._pass(passage)
+        except Refusal as refusal:
+            return self._refused(passage, refusal)
+        except AuditError:
+            _log.exception("the audit log cannot be written")
+            return self._answer(passage, Unavailable("the audit log cannot be written"))
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise
+        except Exception:  # noqa: BLE001  the edge: whatever it is, it is not let through, and a client learns nothing of it
+            _log.exception("a request failed in the gate", extra={"fields": {"request_id": passage.id}})
+            return self._answer(passage, Unavailable("the gate failed; its log has the request's id"))
+
+    async def _pass(self, passage: Passage) -> web.StreamResponse:
+        request = passage.request
+        if self._hosts and request.headers.get("Host", "").lower() not in self._hosts:
+            raise Misdirected("this gate does not serve that host")
+        raw, separator, passage.query = request.raw_path.partition("?")
+        if "#" in request.raw_path or not raw.startswith("/"):
+            raise InvalidRequest("the request's target is not a path")
+        passage.path = path_of(raw)
+        if separator and any(not "!" <= character <= "~" for character in passage.query):
+            raise InvalidRequest("the query holds characters that belong written as %XX")
+        passage.found = match(request.method, passage.path)
+        if not (passage.route and passage.route.treatment is Treatment.PUBLIC):
+            passage.actor = await self._callers.find(request.headers, request.remote or "unknown")
+        check_origin(request)
+        if passage.found is None or passage.found.route.treatment is Treatment.DENIED or "Upgrade" in request.headers:
+            raise Forbidden("route not allowed")
+        return await self._treat(passage, passage.found.route)
+
+    async def _treat(self, passage: Passage, route: Route) -> web.StreamResponse:
+        actor = passage.actor
+        if actor is None:
+            return await self._stream(passage)
+        match route.treatment:
+            case Treatment.GUARDED:
+                return await self._guarded(passage, actor, route.operation or "")
+            case Treatment.OBJECT if actor.is_token:
+                await self._own_object(passage, actor, route.subject)
+            case Treatment.PEOPLE:
+                only_people(actor)
+            case Treatment.WRITE:
+                only_people(actor)
+                await self._may_write(passage, actor, route.subject)
+                response = await self._stream(passage)
+                self._record(passage, "allow", response.status)
+                return response
+            case _:
+                pass
+        return await self._stream(passage)
+
+    async def _stream(self, passage: Passage) -> web.StreamResponse:
+        response = await self._upstream.stream(passage.request, passage.target)
+        DECISIONS.labels(passage.rule, "allow").inc()
+        return response
+
+    async def _own_object(self, passage: Passage, actor: Actor, subject: Subject | None) -> None:
+        """A token's object, by the query or the path. Its query is read in one way only, so MLflow's is the same."""
+        if passage.request.can_read_body:
+            raise InvalidRequest("a GET has no body here")
+        named = query_of(passage.query) | (passage.found.variables if passage.found else {})
+        value = named.get(subject or "") or (named.get("run_uuid") if subject is Subject.RUN else None)
+        if not value:
+            raise InvalidRequest(f"{subject} is missing")
+        check_own(actor, await self._known_project_of(subject, value))
+
+    async def _known_project_of(self, subject: Subject | None, value: str) -> str | None:
+        """For reading only. Kept as `_promoted` is; what decides about a move is asked anew each time."""
+        now, key = time.monotonic(), (subject, value)
+        if (known := self._projects.get(key)) and known[0] > now:
+            return known[1]
+        if len(self._projects) >= MOST_KEPT:
+            self._projects.clear()
+        if project := await self._project_of(subject, value):
+            self._projects[key] = (now + KEPT, project)
+        return project
+
+    async def _project_of(self, subject: Subject | None, value: str) -> str | None:
+        registry = self._registry
+        match subject:
+            case Subject.MODEL:
+                return await registry.project_of_model(value)
+            case Subject.RUN | Subject.UPLOAD:
+                return await registry.project_of_run(value)
+            case Subject.EXPERIMENT:
+                return await registry.project_of_experiment(value)
+            case Subject.LOGGED_MODEL:
+                return await registry.project_of_logged_model(value)
+            case _:
+                return await registry.project_of_artifact(path_of("/" + forwarded_path(value))[1:])
+
+    async def _may_write(self, passage: Passage, actor: Actor, subject: Subject | None) -> None:
+        """Files of a person's own experiments, or of nobody's, that no promoted version is made of."""
+        named = query_of(passage.query) | (passage.found.variables if passage.found else {})
+        value = named.get(subject or "", "")
+        if not value:
+            raise InvalidRequest(f"{subject} is missing")
+        project = await self._project_of(subject, value)
+        if project is not None:
+            check_own(actor, project)
+        place = await self._place_of(subject, value)
+        if place is None:
+            raise missing(actor, "place for artifacts")
+        if subject is Subject.UPLOAD:
+            place += path_of("/" + forwarded_path(named.get("path", "").strip("/")))
+        for promoted, version in (await self._promoted()).items():
+            if f"{place}/".startswith(f"{promoted}/") or f"{promoted}/".startswith(f"{place}/"):
+                raise Conflict(f"version {version.version} of {version.name} is promoted; its files do not change")
+
+    async def _promoted(self) -> Mapping[str, Version]:
+        """Kept until something is moved through here, and a minute at most, if somebody has moved it past the gate."""
+        now = time.monotonic()
+        if self._promoted_known is None or self._promoted_known[0] <= now:
+            self._promoted_known = (now + KEPT, await self._registry.promoted())
+        return self._promoted_known[1]
+
+    async def _place_of(self, subject: Subject | None, value: str) -> str | None:
+        if subject is Subject.UPLOAD:
+            return await self._registry.artifacts_of_run(value)
+        if subject is Subject.LOGGED_MODEL:
+            return await self._registry.artifacts_of_logged_model(value)
+        return value.strip("/")
+
+    async def _guarded(self, passage: Passage, actor: Actor, operation: str) -> web.StreamResponse:
+        request = passage.request
+        if passage.query:
+            raise InvalidRequest("the fields belong in the body")
+        body = await read_body(request)
+        passage.facts |= {"op": operation, "body_sha256": hashlib.sha256(body).hexdigest()}
+        fields = body_of(body, request.headers, OPERATIONS[operation])
+        passage.facts |= {"model": fields.get("name"), "version": fields.get("version")}
+        ask = Ask(
+            actor=actor,
+            fields=fields,
+            registry=self._registry,
+            expected=request.headers.get("X-Gate-Expect-Production"),
+        )
+        lock = self._locks.setdefault(str(fields.get("name")), asyncio.Lock())
+        async with lock:
+            verdict = await RULES[operation](ask)
+            passage.facts |= verdict.facts
+            return await self._forward(passage, operation, verdict)
+
+    async def _forward(self, passage: Passage, operation: str, verdict: Verdict) -> web.Response:
+        durable = PRODUCTION in {verdict.facts.get("to_stage"), verdict.facts.get("from_stage")} or operation in MOVES - {
+            "transition_stage"
+        }
+        if verdict.noop:
+            self._record(passage, "noop", HTTPStatus.OK, durable=durable)
+            return await self._unchanged(passage, operation, verdict)
+        if durable:
+            self._record(passage, "begin", None, durable=True)
+        body = json.dumps(verdict.body, ensure_ascii=False, allow_nan=False).encode()
+        began = time.monotonic()
+        self._forget()
+        try:
+            status, answer = await self._upstream.ask(passage.request.method, passage.target, body)
+        except Unavailable:
+            self._record(passage, "unknown", None, durable=durable)
+            raise
+        self._forget()
+        passage.facts["upstream_ms"] = round((time.monotonic() - began) * 1000)
+        unclear = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        if unclear and verdict.facts.get("to_stage"):
+            passage.facts["stage_now"] = await self._stage_now(verdict)
+        self._record(passage, "unknown" if unclear else "allow", status, durable=durable)
+        return web.Response(status=status, body=answer, content_type="application/json", headers={"X-Request-ID": passage.id})
+
+    def _forget(self) -> None:
+        self._promoted_known = None
+        self._projects.clear()
+
+    async def _stage_now(self, verdict: Verdict) -> str | None:
+        try:
+            version = await self._registry.version(verdict.body["name"], verdict.body["version"])
+        except Unavailable:
+            return None
+        return version.stage if version else None
+
+    async def _unchanged(self, passage: Passage, operation: str, verdict: Verdict) -> web.Response:
+        """What MLflow would answer, had it been asked for what is so already."""
+        answer: bytes = b"{}"
+        if operation == "transition_stage":
+            version = await self._registry.raw_version(verdict.body["name"], verdict.body["version"])
+            answer = json.dumps({"model_version": version}, ensure_ascii=False).encode()
+        return web.Response(body=answer, content_type="application/json", headers={"X-Request-ID": passage.id})
+
+    def _refused(self, passage: Passage, refusal: Refusal) -> web.Response:
+        route = passage.route
+        if route is None or route.treatment in {Treatment.GUARDED, Treatment.WRITE} or passage.actor is None or passage.actor.is_token:
+            passage.facts["reason"] = str(refusal)
+            try:
+                self._record(passage, "deny", refusal.status)
+            except AuditError:
+                _log.exception("the audit log cannot be written")
+        return self._answer(passage, refusal)
+
+    def _answer(self, passage: Passage, refusal: Refusal) -> web.Response:
+        body = {"error_code": refusal.code, "message": str(refusal), "request_id": passage.id}
+        response = web.Response(
+            status=refusal.status, body=json.dumps(body).encode(), content_type="application/json", headers={"X-Request-ID": passage.id}
+        )
+        if refusal.status is HTTPStatus.UNAUTHORIZED:
+            for challenge in self._callers.challenges:
+                response.headers.add("WWW-Authenticate", challenge)
+        if refusal.retry_after:
+            response.headers["Retry-After"] = str(refusal.retry_after)
+        if isinstance(refusal, TooLarge | InvalidRequest):
+            response.force_close()
+        return response
+
+    def _record(self, passage: Passage, decision: str, status: int | None, *, durable: bool = False) -> None:
+        request, actor = passage.request, passage.actor
+        DECISIONS.labels(passage.rule, decision).inc()
+        known: Mapping[str, Any] = {
+            "request_id": passage.id,
+            "decision": decision,
+            "rule": passage.rule,
+            "status": None if status is None else int(status),
+            "actor": {"kind": actor.kind, "name": actor.name, "project": actor.project if actor.is_token else None} if actor else None,
+            "method": request.method,
+            "path": passage.path,
+            "peer": request.remote,
+            "xff": request.headers.get("X-Forwarded-For"),
+            "ua": request.headers.get("User-Agent", "")[:200],
+            "commit": request.headers.get("X-Gate-Commit", "")[:64] or None,
+        }
+        self._audit.write(durable=durable, **known, **passage.facts)
+
+
+async def read_body(request: web.BaseRequest) -> bytes:
+    """Raises TooLarge as soon as there is too much."""
+    if (request.content_length or 0) > MOST_JSON:
+        raise TooLarge(f"the body has more than {MOST_JSON} bytes")
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > MOST_JSON:
+            raise TooLarge(f"the body has more than {MOST_JSON} bytes")
+    return bytes(body)
+
+
+def check_origin(request: web.BaseRequest) -> None:
+    """A browser sends a person's password along with what another site's page asks for."""
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2].lower() != request.headers.get("Host", "").lower():
+        raise Forbidden("a page of another site asks")

@@ -1,0 +1,173 @@
+"""Who a person is: a file of people with passwords, for demos, tests and browsers; or a header that an authenticating proxy sets.
+
+The file is JSON: `{"jane": {"password": "scrypt$...", "projects": ["66c0..."], "admin": false}}`; `model-api-gate password` makes the
+second part. It is read again when it changes.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from model_contract.names import PROJECT_ID_PATTERN
+from tracking_gate.actors import Actor, Kind
+from tracking_gate.errors import Unavailable
+
+COST: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # scrypt: 16 MiB and 30 ms a try
+REMEMBERED: Final = 256  # passwords that were right, so that not each request of a page costs a try
+
+
+class PeopleError(ValueError):
+    """The file of people cannot be used; the message says where it is wrong."""
+
+
+class People(Protocol):
+    """Finds the person behind a request."""
+
+    challenge: str
+
+    async def find(self, headers: Mapping[str, str]) -> Actor | None:
+        """None where the headers name nobody. Raises Unavailable where that cannot be told now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """An entry of the file."""
+
+    password: str | None
+    projects: frozenset[str]
+    admin: bool
+
+    def actor(self, name: str) -> Actor:
+        return Actor(kind=Kind.ADMIN if self.admin else Kind.PERSON, name=name, projects=self.projects)
+
+
+class Nobody:
+    """An installation that only tokens use."""
+
+    challenge = ""
+
+    async def find(self, headers: Mapping[str, str]) -> Actor | None:
+        return None
+
+
+class PeopleFile:
+    """HTTP basic authentication against a file."""
+
+    challenge = 'Basic realm="mlflow-gate", charset="UTF-8"'
+
+    def __init__(self, path: Path) -> None:
+        """Raises PeopleError, OSError."""
+        self._path = path
+        self._state: object = None
+        self._people: Mapping[str, Person] = {}
+        self._right: dict[bytes, str] = {}
+        self.read()
+
+    def read(self) -> Mapping[str, Person]:
+        """The people of the file as it is now. Raises PeopleError, OSError."""
+        found = self._path.stat()
+        state = (found.st_mtime_ns, found.st_ino, found.st_size)
+        if state != self._state:
+            self._people = read_people(self._path)
+            self._right.clear()
+            self._state = state
+        return self._people
+
+    async def find(self, headers: Mapping[str, str]) -> Actor | None:
+        try:
+            people = self.read()
+        except (OSError, PeopleError) as error:
+            raise Unavailable("the file of people cannot be read") from error
+        name, password = _basic(headers.get("Authorization", ""))
+        person = people.get(name)
+        if person is None or person.password is None or not await self._matches(name, password, person.password):
+            return None
+        return person.actor(name)
+
+    async def _matches(self, name: str, password: str, kept: str) -> bool:
+        remembered = hashlib.sha256(f"{name}\0{password}".encode()).digest()
+        if self._right.get(remembered) == kept:
+            return True
+        if not await asyncio.to_thread(matches, password, kept):
+            return False
+        if len(self._right) >= REMEMBERED:
+            self._right.clear()
+        self._right[remembered] = kept
+        return True
+
+
+class TrustedHeader:
+    """A proxy in front has asked who it is, and says so in a header that nobody else can set; the file says whose projects they have."""
+
+    challenge = ""
+
+    def __init__(self, header: str, path: Path) -> None:
+        """Raises PeopleError, OSError."""
+        self._header = header
+        self._file = PeopleFile(path)
+
+    async def find(self, headers: Mapping[str, str]) -> Actor | None:
+        try:
+            person = self._file.read().get(name := headers.get(self._header, ""))
+        except (OSError, PeopleError) as error:
+            raise Unavailable("the file of people cannot be read") from error
+        return person.actor(name) if person else None
+
+
+def read_people(path: Path) -> Mapping[str, Person]:
+    """Raises PeopleError, OSError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PeopleError(f"{path} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise PeopleError(f"{path} must hold an object with an entry for each person")
+    return {name: _person(path, name, entry) for name, entry in found.items()}
+
+
+def _person(path: Path, name: str, entry: Any) -> Person:
+    if not isinstance(entry, dict) or not entry.keys() <= {"password", "projects", "admin"}:
+        raise PeopleError(f"{path}: the entry of {name!r} must be an object with password, projects, admin")
+    projects = entry.get("projects", [])
+    if not isinstance(projects, list) or not all(isinstance(one, str) and re.fullmatch(PROJECT_ID_PATTERN, one) for one in projects):
+        raise PeopleError(f"{path}: projects of {name!r} must be a list of ids of 24 hexadecimal digits in lower case")
+    password = entry.get("password")
+    if password is not None and not (isinstance(password, str) and re.fullmatch(r"scrypt\$[0-9a-f]{32}\$[0-9a-f]{64}", password)):
+        raise PeopleError(f"{path}: the password of {name!r} must be what `model-api-gate password` prints")
+    return Person(password=password, projects=frozenset(projects), admin=entry.get("admin") is True)
+
+
+def hashed(password: str) -> str:
+    """What the file has instead of a password."""
+    salt = secrets.token_bytes(16)
+    return f"scrypt${salt.hex()}${_scrypt(password, salt).hex()}"
+
+
+def matches(password: str, kept: str) -> bool:
+    _, salt, digest = kept.split("$")
+    return hmac.compare_digest(_scrypt(password, bytes.fromhex(salt)), bytes.fromhex(digest))
+
+
+def _scrypt(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, **COST)
+
+
+def _basic(header: str) -> tuple[str, str]:
+    """User and password; two empty texts where there are none."""
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        name, separator, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return (name, password) if separator else ("", "")

@@ -1,0 +1,96 @@
+"""The gate as a process: its port, its metrics, its end."""
+
+import asyncio
+import json
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import start_http_server
+
+from tracking_gate.audit import AuditLog
+from tracking_gate.callers import Callers
+from tracking_gate.gate import Gate
+from tracking_gate.people import Nobody, People, PeopleFile, TrustedHeader
+from tracking_gate.secret_directory import SecretDirectory
+from tracking_gate.upstream import Upstream
+
+GRACE: Final = 20.0  # seconds for requests under way
+KEEP_ALIVE: Final = 75.0  # seconds
+LONGEST_LINE: Final = 16 * 1024  # bytes of a target or a header: MLflow's UI has long queries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """What `model-api-gate serve` is told."""
+
+    host: str
+    port: int
+    upstream: str
+    secret_dir: Path
+    people_file: Path | None
+    people_header: str | None
+    audit_log: str
+    hosts: frozenset[str]
+    metrics_port: int | None
+    accept_legacy: bool
+    attempts: int
+
+
+async def serve(settings: ServeSettings) -> None:
+    """Until SIGTERM or SIGINT. Raises OSError, PeopleError."""
+    directory = SecretDirectory(settings.secret_dir, legacy=settings.accept_legacy)
+    people = people_of(settings)
+    withheld = (settings.people_header,) if settings.people_header else ()
+    async with Upstream(settings.upstream, withheld=withheld) as upstream:
+        callers = Callers(directory, people, time.monotonic, attempts=settings.attempts)
+        gate = Gate(callers=callers, upstream=upstream, audit=AuditLog(settings.audit_log), hosts=settings.hosts)
+        runner = web.ServerRunner(
+            web.Server(
+                Probes(gate, directory).handle,
+                access_log=None,
+                keepalive_timeout=KEEP_ALIVE,
+                max_line_size=LONGEST_LINE,
+                max_field_size=LONGEST_LINE,
+                auto_decompress=False,
+            ),
+            shutdown_timeout=GRACE,
+        )
+        await runner.setup()
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+        if settings.metrics_port is not None:
+            start_http_server(settings.metrics_port, settings.host)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await stop.wait()
+        await runner.cleanup()
+
+
+def people_of(settings: ServeSettings) -> People:
+    if settings.people_file is None:
+        return Nobody()
+    if settings.people_header:
+        return TrustedHeader(settings.people_header, settings.people_file)
+    return PeopleFile(settings.people_file)
+
+
+class Probes:
+    """The gate's own two paths, which MLflow does not have; all else is the gate's."""
+
+    def __init__(self, gate: Gate, directory: SecretDirectory) -> None:
+        self._gate = gate
+        self._directory = directory
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.raw_path == "/livez":
+            return web.Response(text="ok\n")
+        if request.raw_path == "/readyz":
+            fault = self._directory.fault
+            body = json.dumps({"ready": fault is None, "reason": fault}).encode()
+            return web.Response(status=503 if fault else 200, body=body, content_type="application/json")
+        return await self._gate.handle(request)

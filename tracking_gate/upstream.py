@@ -1,0 +1,119 @@
+"""The connection to MLflow: the gate's own questions, and requests that pass through it, streamed both ways."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from tracking_gate.errors import Unavailable
+
+# RFC 9110, 7.6.1: of one connection, not of the request.
+HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+# What MLflow must not hear from a client: who it says that it is, where it says that it comes from, and which rights it claims.
+WITHHELD: Final = frozenset(
+    {
+        "host",
+        "authorization",
+        "forwarded",
+        "origin",
+        "expect",
+        "x-real-ip",
+        "x-domino-api-key",
+        "x-mlflow-workspace",
+        "x-mlflow-assistant-delegation",
+    }
+)
+TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=300)
+CONNECTIONS: Final = 100
+AT_ONCE: Final = 64 * 1024  # bytes of an answer that is sent in one piece
+
+
+class Upstream:
+    """MLflow, by its URL. Used within `async with`."""
+
+    def __init__(self, url: str, *, withheld: Iterable[str] = ()) -> None:
+        """`withheld` are more names of headers that are the gate's alone."""
+        self._url = url.rstrip("/")
+        self._withheld = WITHHELD | HOP_BY_HOP | {name.lower() for name in withheld}
+
+    async def __aenter__(self) -> "Upstream":
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+            timeout=TIMEOUT,
+            auto_decompress=False,
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def ask(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        """Status and body of a request of our own. Raises Unavailable."""
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        try:
+            async with self._session.request(
+                method, URL(self._url + path, encoded=True), data=body, headers=headers, allow_redirects=False
+            ) as answer:
+                return answer.status, await answer.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable("MLflow does not answer") from error
+
+    async def stream(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        """Passes a request on as it is, and its answer back. Raises Unavailable, where nothing of an answer was sent yet."""
+        try:
+            async with self._session.request(
+                request.method,
+                URL(self._url + path, encoded=True),
+                headers=self._headers(request),
+                data=request.content if request.can_read_body else None,
+                allow_redirects=False,
+            ) as answer:
+                return await self._answer(request, answer)
+        except (aiohttp.ClientConnectionError, aiohttp.ServerTimeoutError, TimeoutError) as error:
+            raise Unavailable("MLflow does not answer") from error
+
+    def _headers(self, request: web.BaseRequest) -> CIMultiDict[str]:
+        named = {name.strip().lower() for name in request.headers.get("Connection", "").split(",")}
+        kept = [
+            (name, value)
+            for name, value in request.headers.items()
+            if name.lower() not in self._withheld and name.lower() not in named and not name.lower().startswith("x-forwarded-")
+        ]
+        # Its assistant runs tools for whoever seems to come from this host.
+        return CIMultiDict([*kept, ("X-Forwarded-For", request.remote or "unknown"), ("Via", "1.1 mlflow-gate")])
+
+    async def _answer(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        headers = self._answer_headers(answer.headers)
+        length = answer.content_length
+        if request.method == "HEAD" or (length is not None and length <= AT_ONCE):
+            headers.popall("Content-Length", None) if request.method != "HEAD" else None
+            return web.Response(status=answer.status, headers=headers, body=await answer.read() if request.method != "HEAD" else None)
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        await response.prepare(request)
+        async for chunk in answer.content.iter_any():
+            await response.write(chunk)
+        await response.write_eof()
+        return response
+
+    def _answer_headers(self, headers: Mapping[str, str]) -> CIMultiDict[str]:
+        kept = CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in HOP_BY_HOP)
+        if location := kept.get("Location", ""):
+            kept["Location"] = location.removeprefix(self._url)
+        return kept

@@ -3,12 +3,13 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 RATE: Final = re.compile(r"Requests/sec:\s+([0-9.]+)")
-PERCENTILE: Final = re.compile(r"^\s+99%\s+([0-9.]+)(us|ms|s)$", re.MULTILINE)
+PERCENTILE: Final = re.compile(r"^\s+(50|99)%\s+([0-9.]+)(us|ms|s)$", re.MULTILINE)
 SCRIPT: Final = """wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 local file = io.open("{body}", "rb")
@@ -23,21 +24,31 @@ class WrkError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Requests per second, and the 99th percentile of their times in milliseconds."""
+    """Requests per second, and the 50th and 99th percentile of their times in milliseconds."""
 
     rate: float
+    p50: float
     p99: float
 
 
 def load(url: str, body: Path, *, connections: int, seconds: int = 5) -> Load:
     """POSTs the JSON in the file `body` over kept connections. Raises WrkError."""
-    if not (wrk := shutil.which("wrk")):
-        raise WrkError("wrk is not installed; it is the package wrk of Debian and Ubuntu")
     script = body.with_suffix(".lua")
     script.write_text(SCRIPT.format(body=body))
-    options = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--latency", "--script", str(script)]
+    return _run(url, connections, seconds, "--script", str(script))
+
+
+def reads(url: str, headers: Mapping[str, str], *, connections: int, seconds: int = 5) -> Load:
+    """GETs over kept connections. Raises WrkError."""
+    return _run(url, connections, seconds, *(f"--header={name}: {value}" for name, value in headers.items()))
+
+
+def _run(url: str, connections: int, seconds: int, *more: str) -> Load:
+    if not (wrk := shutil.which("wrk")):
+        raise WrkError("wrk is not installed; it is the package wrk of Debian and Ubuntu")
+    options = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--latency", *more]
     output = subprocess.run([wrk, *options, url], capture_output=True, text=True, check=True).stdout
-    rate, percentile = RATE.search(output), PERCENTILE.search(output)
-    if "Non-2xx" in output or "Socket errors" in output or not rate or not percentile:
+    rate, found = RATE.search(output), {percent: float(value) * MILLISECONDS[unit] for percent, value, unit in PERCENTILE.findall(output)}
+    if "Non-2xx" in output or "Socket errors" in output or not rate or found.keys() != {"50", "99"}:
         raise WrkError(f"not every request was answered well:\n{output}")
-    return Load(rate=float(rate[1]), p99=float(percentile[1]) * MILLISECONDS[percentile[2]])
+    return Load(rate=float(rate[1]), p50=found["50"], p99=found["99"])

@@ -267,14 +267,20 @@ class Gate:
         return web.Response(body=answer, content_type="application/json", headers={"X-Request-ID": passage.id})
 
     def _refused(self, passage: Passage, refusal: Refusal) -> web.Response:
-        route = passage.route
-        if route is None or route.treatment in {Treatment.GUARDED, Treatment.WRITE} or passage.actor is None or passage.actor.is_token:
+        if self._is_worth_a_line(passage):
             passage.facts["reason"] = str(refusal)
             try:
                 self._record(passage, "deny", refusal.status)
             except AuditError:
                 _log.exception("the audit log cannot be written")
         return self._answer(passage, refusal)
+
+    @staticmethod
+    def _is_worth_a_line(passage: Passage) -> bool:
+        """What a browser asks before it has been told to authenticate is not, and what a person may not read."""
+        if passage.actor is None:
+            return "Authorization" in passage.request.headers or passage.request.method not in {"GET", "HEAD"}
+        return passage.route is None or passage.actor.is_token or passage.route.treatment in {Treatment.GUARDED, Treatment.WRITE}
 
     def _answer(self, passage: Passage, refusal: Refusal) -> web.Response:
         body = {"error_code": refusal.code, "message": str(refusal), "request_id": passage.id}

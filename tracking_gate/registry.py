@@ -6,7 +6,7 @@ the gate writes it there.
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 # Method, path with query, body; the answer's status and body.
 Call = Callable[[str, str, bytes | None], Awaitable[tuple[int, bytes]]]
 API: Final = "/api/2.0/mlflow"
-PAGE: Final = 1000  # versions in one answer
+PAGE: Final = 1000  # versions or models in one answer
 ACTIVE: Final = ("Staging", "Production")
 PROXIED: Final = re.compile(r"mlflow-artifacts:(?://[^/]*)?/+(.*)")
 LOGGED_MODEL: Final = re.compile(r"models:/(m-[0-9a-f]+)")
@@ -77,16 +77,24 @@ class Registry:
         return Model(name=model["name"], tags=_tags(model), aliases=aliases)
 
     async def versions(self, filter_: str | None = None) -> list[Version]:
-        """All that fit, page by page."""
-        found: list[Version] = []
+        """All that fit. MLflow leaves their aliases out here."""
+        return [_version(found) async for found in self._pages("model-versions/search", "model_versions", filter_)]
+
+    async def aliased(self) -> set[tuple[str, str]]:
+        """Name and version of all that some alias means."""
+        models = [found async for found in self._pages("registered-models/search", "registered_models", None)]
+        return {(model["name"], str(alias["version"])) for model in models for alias in model.get("aliases", [])}
+
+    async def _pages(self, path: str, key: str, filter_: str | None) -> AsyncIterator[Json]:
         token = ""
         while True:
             parts = {"max_results": str(PAGE)} | ({"filter": filter_} if filter_ else {}) | ({"page_token": token} if token else {})
-            answer = await self._get(f"{API}/model-versions/search", **parts) or {}
-            found += [_version(one) for one in answer.get("model_versions", [])]
+            answer = await self._get(f"{API}/{path}", **parts) or {}
+            for found in answer.get(key, []):
+                yield found
             token = answer.get("next_page_token", "")
             if not token:
-                return found
+                return
 
     async def versions_of(self, name: str) -> list[Version]:
         quoted = name.replace("'", "''")
@@ -160,11 +168,12 @@ class Registry:
     async def promoted(self) -> dict[str, Version]:
         """Where the files of every version in Staging or Production, or behind an alias, lie."""
         found = {}
+        aliased = await self.aliased()
         for version in await self.versions():
-            if version.stage in ACTIVE or version.aliases:
+            if version.stage in ACTIVE or (version.name, version.version) in aliased:
                 if place := await self.location(version):
                     found[place] = version
-                if version.model_id and (info := await self.logged_model(version.model_id)) and (place := proxied(info["artifact_uri"])):
+                if version.model_id and (place := await self.artifacts_of_logged_model(version.model_id)):
                     found[place] = version
         return found
 

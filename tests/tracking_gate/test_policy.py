@@ -214,6 +214,17 @@ def test_files_of_a_promoted_version_do_not_change(wine: Wine, stage: str) -> No
     assert (beside.status, read.body) == (200, b"flavors: {a: 1}\n")
 
 
+def test_files_behind_an_alias_do_not_change(wine: Wine) -> None:
+    """Registries without stages have nothing else."""
+    version, gate = wine.version(), wine.gate
+    alias = {"name": wine.name, "alias": "production", "version": version}
+    assert gate.ask("POST", f"{API}/registered-models/alias", alias, gate.bearer(PROMOTE)).status == 200
+
+    assert wine.put(f"{wine.directory}/model/MLmodel", b"changed", gate.basic("jane")).status == 409
+    deleted = gate.ask("DELETE", f"{API}/model-versions/delete", {"name": wine.name, "version": version}, gate.basic("jane"))
+    assert deleted.status == 409
+
+
 def test_what_is_promoted_is_not_deleted_or_renamed(wine: Wine) -> None:
     version, gate, jane = wine.promoted(), wine.gate, wine.gate.basic("jane")
 

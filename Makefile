@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
-SOURCES := model_contract webhook model_delivery serving_runtime tracking_gate testbed demo benchmarks tests docs manifests
+SOURCES := model_contract webhook model_delivery model_lifecycle serving_runtime tracking_gate testbed demo benchmarks tests docs manifests
 
 .PHONY: help
 help: ## List the commands

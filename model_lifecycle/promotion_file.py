@@ -1,0 +1,234 @@
+"""The promotion file: which version of which model is to be in Production, by project. `{"<project id>": [{"name": ..., "version": 2}]}`.
+
+The whole file is right or it is not used; every mistake in it is found at once, each with its place.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from model_contract.names import PROJECT_ID_PATTERN
+
+MOST_BYTES: Final = 1024 * 1024
+LONGEST_NAME: Final = 256
+PRODUCTION: Final = "Production"
+STAGES: Final = (PRODUCTION, "Staging")
+BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A version that is to be in `stage`, and behind `alias`: the stage's name where the file names none."""
+
+    project_id: str
+    name: str
+    version: str
+    stage: str = PRODUCTION
+    alias: str = "production"
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What is wrong at a place of the file, as a JSON path."""
+
+    place: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}"
+
+
+class PromotionFileError(ValueError):
+    """The file cannot be used; `problems` has every reason."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, problems)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionFile:
+    """Every project of the file, also one without entries, in the file's order."""
+
+    projects: Mapping[str, tuple[Entry, ...]]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return tuple(entry for entries in self.projects.values() for entry in entries)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What a file has for a model that another one has not; None where one of them does not have the model."""
+
+    project_id: str
+    name: str
+    before: str | None
+    after: str | None
+
+
+def parse(content: bytes) -> PromotionFile:
+    """Raises PromotionFileError."""
+    document = _document(content)
+    problems = list(_problems(document))
+    if problems:
+        raise PromotionFileError(problems)
+    return PromotionFile(
+        projects={project.lower(): tuple(_entry(project.lower(), raw) for raw in entries) for project, entries in document.items()}
+    )
+
+
+def changes(before: PromotionFile, after: PromotionFile) -> list[Change]:
+    """Which models get another version, in the order of the new file; those that it no longer has come last."""
+    old = {(entry.project_id, entry.name): entry for entry in before.entries}
+    new = {(entry.project_id, entry.name): entry for entry in after.entries}
+    return [
+        Change(project_id=key[0], name=key[1], before=_version(old.get(key)), after=_version(new.get(key)))
+        for key in [*new, *(key for key in old if key not in new)]
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _version(entry: Entry | None) -> str | None:
+    return entry.version if entry else None
+
+
+def _document(content: bytes) -> dict[str, Any]:
+    if len(content) > MOST_BYTES:
+        raise PromotionFileError([Problem(place="$", text=f"the file has {len(content)} bytes; at most {MOST_BYTES} are read")])
+    if content.startswith(BYTE_ORDER_MARKS):
+        raise PromotionFileError([Problem(place="$", text="the file begins with a byte order mark; save it as plain UTF-8")])
+    try:
+        document = json.loads(content.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise PromotionFileError([Problem(place="$", text=f"the file is not UTF-8 at byte {error.start}")]) from error
+    except json.JSONDecodeError as error:
+        raise PromotionFileError([Problem(place=f"line {error.lineno}, column {error.colno}", text=f"not JSON: {error.msg}")]) from error
+    except RecursionError as error:
+        raise PromotionFileError([Problem(place="$", text="the file is nested too deep")]) from error
+    if not isinstance(document, dict):
+        raise PromotionFileError([Problem(place="$", text='must be an object, such as {"<project id>": [{"name": "wine", "version": 2}]}')])
+    return document
+
+
+def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        double = next(key for key in keys if keys.count(key) > 1)
+        raise PromotionFileError([Problem(place=f"the key {json.dumps(double)[:60]}", text="comes twice in one object")])
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise PromotionFileError([Problem(place="$", text=f"{name} is not JSON")])
+
+
+def _problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    projects: dict[str, str] = {}
+    places: dict[str, str] = {}
+    for project, entries in document.items():
+        place = f"$[{json.dumps(project)[:60]}]"
+        if not re.fullmatch(PROJECT_ID_PATTERN, project.lower()):
+            yield Problem(place=place, text="is no project id: 24 hexadecimal digits")
+        elif project.lower() in projects:
+            yield Problem(place=place, text=f"is the same project as {projects[project.lower()]}")
+        projects[project.lower()] = place
+        if not isinstance(entries, list):
+            yield Problem(place=place, text='must be a list, such as [{"name": "wine", "version": 2}]')
+            continue
+        for index, raw in enumerate(entries):
+            yield from _problems_of_entry(f"{place}[{index}]", raw)
+            name = raw.get("name") if isinstance(raw, dict) else None
+            if isinstance(name, str) and name in places:
+                yield Problem(place=f"{place}[{index}].name", text=f"the model is also at {places[name]}; a model has one entry")
+            elif isinstance(name, str):
+                places[name] = f"{place}[{index}]"
+
+
+def _problems_of_entry(place: str, raw: object) -> Iterator[Problem]:
+    if not isinstance(raw, dict):
+        yield Problem(place=place, text='must be an object, such as {"name": "wine", "version": 2}')
+        return
+    for key, value in raw.items():
+        if key not in FIELDS:
+            yield Problem(place=f"{place}.{key[:60]}", text=f"is not known; an entry has {', '.join(FIELDS)}")
+        elif not FIELDS[key].accepts(value):
+            yield Problem(place=f"{place}.{key}", text=f"must be {FIELDS[key].expected}")
+    for key in ("name", "version"):
+        if key not in raw:
+            yield Problem(place=place, text=f"{key} is missing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A key of an entry."""
+
+    accepts: Callable[[object], bool]
+    expected: str
+    schema: Mapping[str, Any]
+
+
+def _matches(pattern: str) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+NAME: Final = rf"[^/:\x00-\x1f\x7f]{{1,{LONGEST_NAME}}}"
+VERSION: Final = r"[1-9][0-9]{0,9}"
+ALIAS: Final = r"[A-Za-z0-9_-]{1,255}"
+DIGEST: Final = r"sha256:[0-9a-f]{64}"
+FIELDS: Final[Mapping[str, Field]] = {
+    "name": Field(
+        accepts=_matches(NAME),
+        expected=f"a model's name: 1 to {LONGEST_NAME} characters, without / : and control characters",
+        schema={"type": "string", "pattern": rf"^{NAME}$"},
+    ),
+    "version": Field(
+        accepts=lambda value: type(value) in {int, str} and re.fullmatch(VERSION, str(value)) is not None,
+        expected='a positive number, such as 2 or "2"',
+        schema={"anyOf": [{"type": "integer", "minimum": 1, "maximum": 9_999_999_999}, {"type": "string", "pattern": rf"^{VERSION}$"}]},
+    ),
+    "stage": Field(accepts=lambda value: value in STAGES, expected=" or ".join(STAGES), schema={"enum": [*STAGES]}),
+    "alias": Field(
+        accepts=_matches(ALIAS),
+        expected="1 to 255 letters, digits, _ and -",
+        schema={"type": "string", "pattern": rf"^{ALIAS}$"},
+    ),
+    "digest": Field(
+        accepts=_matches(DIGEST),
+        expected="sha256: and 64 hexadecimal digits in lower case",
+        schema={"type": "string", "pattern": rf"^{DIGEST}$"},
+    ),
+}
+
+
+def _entry(project_id: str, raw: Mapping[str, Any]) -> Entry:
+    stage = raw.get("stage", PRODUCTION)
+    return Entry(
+        project_id=project_id,
+        name=raw["name"],
+        version=str(raw["version"]),
+        stage=stage,
+        alias=raw.get("alias", stage.lower()),
+        digest=raw.get("digest"),
+    )
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the file, for editors. What it cannot say, that a model has one entry, is checked all the same."""
+    entry = {
+        "type": "object",
+        "properties": {name: dict(field.schema) for name, field in FIELDS.items()},
+        "required": ["name", "version"],
+        "additionalProperties": False,
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Models that are to be in Production, by project",
+        "type": "object",
+        "propertyNames": {"pattern": "^[0-9a-fA-F]{24}$"},
+        "additionalProperties": {"type": "array", "items": entry},
+    }

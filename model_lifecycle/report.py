@@ -1,0 +1,66 @@
+"""What a command has to say, for people, for machines and for GitHub."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from model_lifecycle.promotion_file import Change, Problem, PromotionFile
+
+FORMATS = ("text", "json", "github")
+
+
+def problems(file: str, found: Sequence[Problem], form: str) -> None:
+    """Every mistake of a file."""
+    if form == "json":
+        click.echo(json.dumps({"valid": False, "problems": [{"place": one.place, "text": one.text} for one in found]}, indent=2))
+    elif form == "github":
+        for one in found:
+            click.echo(f"::error file={_escaped(file)},title=Promotion file::{_escaped(str(one))}")
+        _summary(f"### `{file}` cannot be used\n\n" + "".join(f"- `{one.place}` {one.text}\n" for one in found))
+    else:
+        for one in found:
+            click.echo(f"{file}: {one}", err=True)
+
+
+def valid(file: str, parsed: PromotionFile, changed: Sequence[Change] | None, form: str) -> None:
+    """A file without mistakes, and what it changes where that is known."""
+    if form == "json":
+        rows = None if changed is None else [_row(change) for change in changed]
+        click.echo(json.dumps({"valid": True, "projects": [*parsed.projects], "entries": len(parsed.entries), "changes": rows}, indent=2))
+        return
+    text = f"{file}: {len(parsed.projects)} projects, {len(parsed.entries)} models"
+    click.echo(text)
+    lines = [_sentence(change) for change in changed or ()]
+    for line in lines or (["nothing changes"] if changed is not None else []):
+        click.echo(f"  {line}")
+    if form == "github":
+        _summary(f"### {text}\n\n" + "".join(f"- {line}\n" for line in lines))
+
+
+def _row(change: Change) -> dict[str, str | None]:
+    return {"project": change.project_id, "name": change.name, "before": change.before, "after": change.after}
+
+
+def _sentence(change: Change) -> str:
+    if change.after is None:
+        return f"{change.name}: version {change.before} is no longer named; it stays where it is"
+    if change.before is None:
+        return f"{change.name}: version {change.after}, which the file did not name before"
+    if change.before == change.after:
+        return f"{change.name}: version {change.after}, with another stage, alias or digest"
+    return f"{change.name}: version {change.before} → {change.after}"
+
+
+def _summary(markdown: str) -> None:
+    """The page of the job, where GitHub asks for one."""
+    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(path).open("a", encoding="utf-8") as summary:
+            summary.write(markdown + "\n")
+
+
+def _escaped(text: str) -> str:
+    """GitHub reads a line up to its end, and a percent sign as the beginning of a code."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,0 +1,167 @@
+"""The promotion file, and `model-api validate`, which needs nothing but the file."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_lifecycle.promotion_file import MOST_BYTES, Change, Entry, PromotionFileError, changes, parse, schema
+from testbed.processes import installed
+
+PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "77d1b2c3d4e5f6a701234567"
+
+
+def content(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+def one(**changed: Any) -> bytes:
+    return content({PROJECT: [{"name": "wine", "version": 2} | changed]})
+
+
+def test_file_says_which_version_goes_to_production() -> None:
+    parsed = parse(content({PROJECT.upper(): [{"name": "wine", "version": "2"}], OTHER: []}))
+
+    assert parsed.projects == {PROJECT: (Entry(project_id=PROJECT, name="wine", version="2"),), OTHER: ()}
+
+
+def test_alias_is_the_stages_name() -> None:
+    assert [entry.alias for entry in parse(one(stage="Staging")).entries] == ["staging"]
+    assert [entry.alias for entry in parse(one(alias="champion")).entries] == ["champion"]
+
+
+BAD = {
+    "an empty file": (b"", "line 1, column 1: not JSON"),
+    "not JSON": (b'{"a": [}', "line 1, column 8: not JSON"),
+    "a list": (b"[]", "$: must be an object"),
+    "a byte order mark": (b"\xef\xbb\xbf{}", "$: the file begins with a byte order mark"),
+    "UTF-16": ("{}".encode("utf-16"), "byte order mark"),
+    "Latin-1": (b'{"\xe9": []}', "not UTF-8 at byte 2"),
+    "too large": (b" " * (MOST_BYTES + 1), f"at most {MOST_BYTES} are read"),
+    "nested": (b"[" * 100_000, "nested too deep"),
+    "NaN": (one(version=float("nan")), "NaN is not JSON"),
+    "a project twice": (f'{{"{PROJECT}": [], "{PROJECT}": []}}'.encode(), "comes twice in one object"),
+    "a project in two cases": (content({PROJECT: [], PROJECT.upper(): []}), "is the same project as"),
+    "a name as project": (content({"wine-project": []}), "is no project id: 24 hexadecimal digits"),
+    "no list": (content({PROJECT: {"name": "wine", "version": 2}}), "must be a list"),
+    "an entry that is none": (content({PROJECT: ["wine"]}), "[0]: must be an object"),
+    "no name": (content({PROJECT: [{"version": 2}]}), "[0]: name is missing"),
+    "no version": (content({PROJECT: [{"name": "wine"}]}), "[0]: version is missing"),
+    "a key twice": (f'{{"{PROJECT}": [{{"name": "a", "name": "b", "version": 1}}]}}'.encode(), 'the key "name": comes twice'),
+    "an unknown key": (one(owner="jane"), "[0].owner: is not known; an entry has name, version, stage, alias, digest"),
+    "a name with a slash": (one(name="a/b"), "[0].name: must be a model's name"),
+    "an empty name": (one(name=""), "[0].name: must be a model's name"),
+    "version 0": (one(version=0), '[0].version: must be a positive number, such as 2 or "2"'),
+    "version 01": (one(version="01"), "[0].version"),
+    "version 2.0": (one(version=2.0), "[0].version"),
+    "version true": (one(version=True), "[0].version"),
+    "another stage": (one(stage="production"), "[0].stage: must be Production or Staging"),
+    "an alias with a dot": (one(alias="a.b"), "[0].alias"),
+    "a short digest": (one(digest="sha256:1"), "[0].digest"),
+    "a model twice": (content({PROJECT: [{"name": "wine", "version": 1}, {"name": "wine", "version": 2}]}), "the model is also at"),
+    "a model of two projects": (content({p: [{"name": "wine", "version": 1}] for p in (PROJECT, OTHER)}), "a model has one entry"),
+}
+
+
+@pytest.mark.parametrize(("written", "sentence"), BAD.values(), ids=BAD)
+def test_mistake_is_named_with_its_place(written: bytes, sentence: str) -> None:
+    with pytest.raises(PromotionFileError) as caught:
+        parse(written)
+    assert sentence in str(caught.value)
+
+
+def test_every_mistake_is_found_at_once() -> None:
+    with pytest.raises(PromotionFileError) as caught:
+        parse(content({PROJECT: [{"name": "", "version": 0}, {"nam": "x"}], "x": 1}))
+
+    assert [problem.place.rpartition("]")[2] for problem in caught.value.problems] == [".name", ".version", ".nam", "", "", "", ""]
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([PROJECT, "name", "version", "2"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([PROJECT, OTHER, "name", "version", "stage", "x"]), inner),
+    max_leaves=12,
+)
+
+
+@given(VALUES)
+def test_whatever_it_holds_is_used_or_refused(document: Any) -> None:
+    try:
+        parsed = parse(content(document))
+    except PromotionFileError as error:
+        assert error.problems
+    else:
+        assert all(entry.version.isdecimal() for entry in parsed.entries)
+
+
+def test_changes_are_told_from_what_stays() -> None:
+    before = parse(content({PROJECT: [{"name": "a", "version": 1}, {"name": "b", "version": 1}, {"name": "c", "version": 1}]}))
+    after = parse(content({PROJECT: [{"name": "a", "version": 1}, {"name": "b", "version": 2}, {"name": "d", "version": 5}]}))
+
+    assert changes(before, after) == [
+        Change(project_id=PROJECT, name="b", before="1", after="2"),
+        Change(project_id=PROJECT, name="d", before=None, after="5"),
+        Change(project_id=PROJECT, name="c", before="1", after=None),
+    ]
+
+
+def run(*arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([installed("model-api"), *arguments], capture_output=True, text=True, check=False, cwd=cwd, env=env, timeout=60)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """With a promotion file on main, and another one in the work tree."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    file = tmp_path / "scripts" / "model_version.json"
+    file.parent.mkdir()
+    file.write_bytes(one())
+    for command in (["init", "--quiet", "--initial-branch=main"], ["add", "."], ["commit", "--quiet", "-m", "x"]):
+        subprocess.run([*git, *command], check=True)
+    file.write_bytes(one(version=3))
+    return file
+
+
+def test_right_file_says_what_it_changes(repository: Path) -> None:
+    done = run("validate", repository, "--base", "main")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{repository}: 1 projects, 1 models\n  wine: version 2 → 3\n"
+    machine = json.loads(run("validate", repository, "--base", "main", "--format", "json").stdout)
+    assert machine["changes"] == [{"project": PROJECT, "name": "wine", "before": "2", "after": "3"}]
+
+
+def test_wrong_file_ends_the_job_with_an_annotation(repository: Path, tmp_path: Path) -> None:
+    repository.write_bytes(one(version="01", owner="100%\n"))
+    summary = tmp_path / "summary.md"
+    done = run("validate", "scripts/model_version.json", "--format", "github", cwd=tmp_path, env={"GITHUB_STEP_SUMMARY": str(summary)})
+
+    assert done.returncode == 3
+    assert [line.partition("::")[2].split(",")[0] for line in done.stdout.splitlines()] == ["error file=scripts/model_version.json"] * 2
+    assert "version` must be a positive number" in summary.read_text()
+
+
+def test_reference_that_is_no_commit_is_said(repository: Path) -> None:
+    done = run("validate", repository, "--base", "--output=x")
+
+    assert done.returncode == 3
+    assert "is no commit of the repository" in done.stderr
+
+
+def test_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    done = run("validate", tmp_path / "none.json")
+
+    assert done.returncode == 3
+    assert "cannot be read: No such file or directory" in done.stderr
+    assert run("validate").returncode == 2
+
+
+def test_schema_has_every_field() -> None:
+    printed = json.loads(run("validate", "--schema").stdout)
+
+    assert printed == schema()
+    assert list(printed["additionalProperties"]["items"]["properties"]) == ["name", "version", "stage", "alias", "digest"]

@@ -179,7 +179,7 @@ async def projects_of_source(ask: Ask) -> list[str | None]:
     elif matched := COPY.fullmatch(source):
         version = await registry.version(matched[1], matched[2])
         found.append(await registry.project_of_version(version) if version else None)
-    elif source.startswith("mlflow-artifacts:/") and ".." not in source and "#" not in source and "?" not in source:
+    elif source.startswith("mlflow-artifacts:/") and not re.search(r"\.\.|[#?%\\]", source):
         found.append(await registry.project_of_artifact(re.sub(r"^mlflow-artifacts:(?://[^/]*)?/+", "", source)))
     else:
         raise InvalidRequest("source must be runs:/..., models:/... or mlflow-artifacts:/...")

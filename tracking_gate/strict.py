@@ -38,6 +38,8 @@ def path_of(raw: str) -> str:
         path = unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidRequest("the path is not UTF-8") from error
+    if re.search(r"%[0-9a-fA-F]{2}", path):  # MLflow decodes the paths of artifacts until nothing is left to decode
+        raise InvalidRequest("the path is encoded twice")
     if any(segment in {".", ".."} for segment in path.split("/")):
         raise InvalidRequest("the path holds . or .. as a segment")
     if re.search(r"[\x00-\x1f\x7f]", path):

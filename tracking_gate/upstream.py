@@ -38,6 +38,7 @@ WITHHELD: Final = frozenset(
         "x-mlflow-assistant-delegation",
     }
 )
+ADDED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")  # by the library, where the client has none
 TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=300)
 CONNECTIONS: Final = 100
 AT_ONCE: Final = 64 * 1024  # bytes of an answer that is sent in one piece
@@ -84,6 +85,7 @@ class Upstream:
                 headers=self._headers(request),
                 data=request.content if request.can_read_body else None,
                 allow_redirects=False,
+                skip_auto_headers=ADDED,
             ) as answer:
                 return await self._answer(request, answer)
         except (aiohttp.ClientConnectionError, aiohttp.ServerTimeoutError, TimeoutError) as error:

@@ -203,10 +203,15 @@ def test_files_of_a_promoted_version_do_not_change(wine: Wine, stage: str) -> No
         ("PUT", f"{root}/artifacts/{wine.directory}/model/MLmodel"),
         ("PUT", f"/ajax-api{root.removeprefix('/api')}/artifacts/{wine.directory}/model/new"),
         ("PUT", f"{root}/artifacts/{wine.directory}/%6Dodel/MLmodel"),
+        ("PUT", f"{root}/artifacts/{wine.directory}/%256Dodel/MLmodel"),
+        ("PUT", f"{root}/artifacts/{wine.directory}/%25256Dodel/MLmodel"),
+        ("PUT", f"{root}/artifacts/{wine.directory}/x/%252e%252e/model/MLmodel"),
         ("DELETE", f"{root}/artifacts/{wine.directory}"),
         ("DELETE", f"{root}/artifacts/{wine.experiment}/{wine.run}"),
         ("POST", f"{root}/mpu/create/{wine.directory}/model/MLmodel"),
         ("POST", f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={wine.run}&path=model%2FMLmodel"),
+        ("POST", f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={wine.run}&path=%256Dodel%2FMLmodel"),
+        ("POST", f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={wine.run}&path=x%2F..%2Fmodel%2FMLmodel"),
     ):
         assert gate.ask(method, path, b"changed", jane).status in {400, 409}, path
     beside = wine.put(f"{wine.directory}/beside.txt", b"1", jane)

@@ -8,21 +8,20 @@ import click
 
 from model_contract.exit_codes import ExitCode
 from model_lifecycle import promotion_file, report
+from model_lifecycle.ends import InvalidInputError
 from model_lifecycle.promotion_file import PromotionFile, PromotionFileError
+from model_lifecycle.token_commands import token
 
 FORMAT = click.option("--format", "form", type=click.Choice(report.FORMATS), default="text", show_default=True)
-
-
-class InvalidInputError(click.ClickException):
-    """Ends the command with one sentence."""
-
-    exit_code = ExitCode.INVALID_INPUT
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mlflow-model-api")
 def main() -> None:
     """Takes a registered model version to where it serves."""
+
+
+main.add_command(token)
 
 
 @main.command()

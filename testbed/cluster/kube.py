@@ -1,5 +1,6 @@
 """kubectl of one cluster, for tests: ours of `testbed.cluster`, or whichever `KUBECONFIG` names."""
 
+import base64
 import json
 import os
 import shlex
@@ -79,6 +80,11 @@ class Kube:
     def environment(self) -> Mapping[str, str]:
         """For a command that reads the kubeconfig."""
         return os.environ | {"KUBECONFIG": str(self.kubeconfig)}
+
+
+def decoded(data: Mapping[str, str]) -> dict[str, str]:
+    """What a Secret holds."""
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
 def unavailable() -> str | None:

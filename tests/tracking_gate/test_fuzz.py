@@ -14,7 +14,7 @@ from testbed.gate import API, OTHER, Gate, Json, ask
 from tests.tracking_gate.conftest import Wine, wine_behind
 from tracking_gate.routes import ROUTES
 
-EXAMPLES = 500 if os.environ.get("CI") == "true" else 200
+EXAMPLES = 300 if os.environ.get("CI") == "true" else 200
 PROMOTED, STAGED = "1", "2"
 
 

@@ -1,0 +1,136 @@
+"""The Secrets of the cluster: the one of all projects' tokens, and each project's copy of its pull token for its pods."""
+
+import base64
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import httpx2
+from lightkube import Client, KubeConfig
+from lightkube.core.exceptions import ApiError, ConfigError
+from lightkube.models.meta_v1 import ObjectMeta, Status
+from lightkube.resources.core_v1 import Secret
+from lightkube.types import PatchType
+
+from model_contract.names import PROJECT_ID_LABEL, PROJECT_TOKENS_SECRETS, TOKEN_KEY, pull_secret
+from model_lifecycle.token_store import Data, Patch
+
+CONFLICT: Final = 409
+NOT_FOUND: Final = 404
+TRIES: Final = 5
+LABELS: Final = {"app.kubernetes.io/managed-by": "model-api", "app.kubernetes.io/part-of": "mlflow-model-api"}
+
+
+class ClusterError(Exception):
+    """The cluster does not answer, or does not let the caller; the message says which."""
+
+
+class NotAuthorisedError(ClusterError):
+    """As above, for the second."""
+
+
+@contextmanager
+def client_of(context: str | None) -> Iterator[Client]:
+    """Of the kubeconfig, or of the pod's ServiceAccount. Raises ClusterError, NotAuthorisedError."""
+    try:
+        with Client(KubeConfig.from_env().get(context), field_manager="model-api") as client:
+            yield client
+    except ConfigError as error:
+        raise ClusterError(f"no cluster: {error}") from error
+    except httpx2.HTTPStatusError as error:
+        raise NotAuthorisedError(str(error)) from error
+    except httpx2.TransportError as error:
+        raise ClusterError(f"the cluster does not answer: {error}") from error
+
+
+class TokenSecret:
+    """The Secret of all projects, under its name or the older one, whichever is there."""
+
+    def __init__(self, client: Client, namespace: str, name: str | None = None) -> None:
+        Status.from_dict({})
+        self._client = client
+        self._namespace = namespace
+        self._names = (name,) if name else PROJECT_TOKENS_SECRETS
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return f"Secret {self._namespace}/{(self._found() or self._blank()).metadata.name}"
+
+    def read(self) -> Data:
+        """Nothing, where it is not there."""
+        found = self._found()
+        return _decoded(found) if found else {}
+
+    def change(self, make: Callable[[Data], Patch]) -> None:
+        """Writes what `make` gives for what is there, again where somebody else wrote meanwhile. Raises what `make` raises."""
+        for _ in range(TRIES):
+            try:
+                return self._write(make)
+            except ApiError as error:
+                if error.status.code != CONFLICT:
+                    raise
+                time.sleep(random.uniform(0.05, 0.3))  # noqa: S311  so that two do not meet again
+        raise ClusterError(f"{self.title} was changed by somebody else {TRIES} times in a row; try again")
+
+    def _write(self, make: Callable[[Data], Patch]) -> None:
+        found = self._found()
+        if found is None:
+            data = {key: _encoded(value) for key, value in make({}).items() if value is not None}
+            blank = self._blank()
+            blank.data = data
+            self._client.create(blank)
+            return
+        patch = {key: None if value is None else _encoded(value) for key, value in make(_decoded(found)).items()}
+        body = {"metadata": {"resourceVersion": found.metadata.resourceVersion}, "data": patch}
+        self._client.patch(Secret, found.metadata.name, body, namespace=self._namespace, patch_type=PatchType.MERGE)
+
+    def _found(self) -> Any:
+        return next((found for name in self._names if (found := get(self._client, name, self._namespace))), None)
+
+    def _blank(self) -> Any:
+        return Secret(metadata=ObjectMeta(name=self._names[0], namespace=self._namespace, labels=LABELS), type="Opaque")
+
+
+def copy_pull_tokens(client: Client, namespace: str, tokens: Mapping[str, str], *, prune: bool) -> dict[str, str]:
+    """Brings each project's Secret in line; what was done, by the Secret's name. Only our own are ever removed."""
+    done = {}
+    for project, token in tokens.items():
+        name, data = pull_secret(project), {TOKEN_KEY: _encoded(token.encode())}
+        found = get(client, name, namespace)
+        if found is None:
+            labels = LABELS | {PROJECT_ID_LABEL: project}
+            client.create(Secret(metadata=ObjectMeta(name=name, namespace=namespace, labels=labels), type="Opaque", data=data))
+            done[name] = "created"
+        elif (found.data or {}).get(TOKEN_KEY) != data[TOKEN_KEY]:
+            client.patch(Secret, name, {"data": data}, namespace=namespace, patch_type=PatchType.MERGE)
+            done[name] = "changed"
+        else:
+            done[name] = "as it should be"
+    if prune:
+        wanted = {pull_secret(project) for project in tokens}
+        for found in client.list(Secret, namespace=namespace, labels={"app.kubernetes.io/managed-by": "model-api"}):
+            if found.metadata and found.metadata.name and found.metadata.name not in wanted:
+                client.delete(Secret, found.metadata.name, namespace=namespace)
+                done[found.metadata.name] = "removed"
+    return done
+
+
+def get(client: Client, name: str, namespace: str) -> Any:
+    """None where it is not there."""
+    try:
+        return client.get(Secret, name, namespace=namespace)
+    except ApiError as error:
+        if error.status.code == NOT_FOUND:
+            return None
+        raise
+
+
+def _decoded(secret: Any) -> Data:
+    return {key: base64.b64decode(value) for key, value in (secret.data or {}).items()}
+
+
+def _encoded(value: bytes) -> str:
+    return base64.b64encode(value).decode()

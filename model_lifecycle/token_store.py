@@ -1,0 +1,165 @@
+"""What the Secret of all projects' tokens should hold after a command, as a merge patch: nobody else's keys are touched.
+
+`<project id>.meta` says of each token, by its fingerprint, what it is for, since when, and until when: `{"name": ..., "owner": ...,
+"tokens": {"<fingerprint>": {"purpose": "pull", "created": "<time>", "expires": "<time>"}}}`. The gate goes by `expires`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from model_contract.token_keys import TokenKey, meta_key, parse_key
+from model_contract.tokens import Purpose, Token, TokenError, fingerprint, new_token, parse_token
+
+Data = Mapping[str, bytes]
+Patch = Mapping[str, bytes | None]  # None is a key to be removed
+
+
+class TokenStoreError(Exception):
+    """The Secret is not in the state that the command needs; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Which tokens are to be made, how long they are good, and whose the project is, for whoever reads the list."""
+
+    project_id: str
+    purposes: tuple[Purpose, ...]
+    ttl: timedelta | None = None
+    name: str | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a command has made: tokens that are to be delivered, and how the Secret becomes."""
+
+    tokens: tuple[Token, ...]
+    patch: Patch = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A token of the Secret, without its value."""
+
+    key: TokenKey
+    fingerprint: str
+    legacy: bool
+    name: str | None
+    owner: str | None
+    created: str | None
+    expires: str | None
+
+
+def create(data: Data, order: Order, now: datetime) -> Made:
+    """Raises TokenStoreError where there is one already, TokenError for an id that is none."""
+    for purpose in order.purposes:
+        if str(key := TokenKey(project_id=order.project_id, purpose=purpose)) in data:
+            raise TokenStoreError(f"{key} is there already; `model-api token rotate` replaces it")
+    return _made(data, order, now)
+
+
+def rotate(data: Data, order: Order, now: datetime, grace: timedelta) -> Made:
+    """The former token stays good for `grace`. Raises TokenStoreError where there is none."""
+    made = _made(data, order, now)
+    meta = _meta(made.patch, order.project_id)
+    patch = dict(made.patch)
+    for purpose in order.purposes:
+        key = TokenKey(project_id=order.project_id, purpose=purpose)
+        if str(key) not in data:
+            raise TokenStoreError(f"there is no {key}; `model-api token create` makes it")
+        former = data[str(key)]
+        entry = meta["tokens"].setdefault(fingerprint(former.decode().strip()), {"purpose": purpose.value})
+        until = now + grace
+        entry["expires"] = min(until, _time(entry.get("expires")) or until).isoformat()
+        patch[str(TokenKey(project_id=order.project_id, purpose=purpose, previous=True))] = former
+    return Made(tokens=made.tokens, patch=patch | {meta_key(order.project_id): _written(meta)})
+
+
+def revoke(data: Data, project_id: str, purposes: Sequence[Purpose]) -> Patch:
+    """Also the former ones. Raises TokenStoreError where there are none."""
+    keys = [TokenKey(project_id=project_id, purpose=purpose, previous=previous) for purpose in purposes for previous in (False, True)]
+    gone = [str(key) for key in keys if str(key) in data]
+    if not gone:
+        raise TokenStoreError(f"there is no token of project {project_id} to revoke")
+    left = [name for name in data if (key := parse_key(name)) and key.project_id == project_id and name not in gone]
+    meta = _meta(data, project_id)
+    kept = {fingerprint(data[name].decode().strip()) for name in left}
+    meta["tokens"] = {print_: entry for print_, entry in meta["tokens"].items() if print_ in kept}
+    return dict.fromkeys(gone) | {meta_key(project_id): _written(meta) if left else None}
+
+
+def listed(data: Data) -> list[Listed]:
+    """Every token, by project."""
+    found = []
+    for name in sorted(data):
+        if key := parse_key(name):
+            value = data[name].decode("utf-8", "replace").strip()
+            meta = _meta(data, key.project_id)
+            entry = meta["tokens"].get(fingerprint(value), {})
+            found.append(
+                Listed(
+                    key=key,
+                    fingerprint=fingerprint(value),
+                    legacy=not _is_ours(value),
+                    name=meta.get("name"),
+                    owner=meta.get("owner"),
+                    created=entry.get("created"),
+                    expires=entry.get("expires"),
+                )
+            )
+    return found
+
+
+def pull_tokens(data: Data) -> dict[str, str]:
+    """What pods of each project are to have."""
+    keys = {name: key for name in data if (key := parse_key(name))}
+    return {key.project_id: data[name].decode().strip() for name, key in keys.items() if key.purpose is Purpose.PULL and not key.previous}
+
+
+def key_of(token: Token) -> TokenKey:
+    return TokenKey(project_id=token.project_id, purpose=token.purpose)
+
+
+def find(data: Data, value: str) -> Listed | None:
+    """The entry of the token with that value."""
+    return next((one for one in listed(data) if one.fingerprint == fingerprint(value)), None)
+
+
+def _made(data: Data, order: Order, now: datetime) -> Made:
+    tokens = tuple(new_token(order.project_id, purpose) for purpose in order.purposes)
+    meta = _meta(data, order.project_id)
+    meta |= {key: value for key, value in (("name", order.name), ("owner", order.owner)) if value is not None}
+    for token in tokens:
+        entry = {"purpose": token.purpose.value, "created": now.isoformat()}
+        meta["tokens"][token.fingerprint] = entry | ({"expires": (now + order.ttl).isoformat()} if order.ttl else {})
+    values = {str(key_of(token)): token.value.reveal().encode() for token in tokens}
+    return Made(tokens=tokens, patch=values | {meta_key(order.project_id): _written(meta)})
+
+
+def _meta(data: Patch, project_id: str) -> dict[str, Any]:
+    try:
+        meta = json.loads(data.get(meta_key(project_id)) or b"{}")
+    except ValueError as error:
+        raise TokenStoreError(f"{meta_key(project_id)} is not JSON; correct it, or remove it to start anew") from error
+    if not isinstance(meta, dict) or not isinstance(meta.get("tokens", {}), dict):
+        raise TokenStoreError(f'{meta_key(project_id)} must be an object with "tokens"')
+    return {**meta, "tokens": {print_: dict(entry) for print_, entry in meta.get("tokens", {}).items()}}
+
+
+def _written(meta: Mapping[str, Any]) -> bytes:
+    return json.dumps(meta, ensure_ascii=False, sort_keys=True).encode()
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _is_ours(value: str) -> bool:
+    try:
+        parse_token(value)
+    except TokenError:
+        return False
+    return True

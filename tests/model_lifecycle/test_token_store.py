@@ -1,0 +1,144 @@
+"""What the Secret of all projects' tokens becomes, and that the gate reads it so."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_contract.tokens import Purpose, TokenError, parse_token
+from model_lifecycle.token_store import Data, Order, Patch, TokenStoreError, create, find, listed, pull_tokens, revoke, rotate
+from tracking_gate.secret_directory import Tokens, read_tokens
+
+PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "77d1b2c3d4e5f6a701234567"
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+BOTH = (Purpose.PULL, Purpose.PROMOTE)
+
+
+def order(project: str = PROJECT, purposes: tuple[Purpose, ...] = BOTH, **more: Any) -> Order:
+    return Order(project_id=project, purposes=purposes, **more)
+
+
+def patched(data: Data, patch: Patch) -> dict[str, bytes]:
+    """As the API server merges."""
+    return {key: value for key, value in (dict(data) | dict(patch)).items() if value is not None}
+
+
+def as_mounted(data: Data, folder: Path) -> Tokens:
+    """As the gate sees it."""
+    folder.mkdir(exist_ok=True)
+    for file in folder.iterdir():
+        file.unlink()
+    for key, value in data.items():
+        (folder / key).write_bytes(value)
+    return read_tokens(folder)
+
+
+def test_created_tokens_are_the_ones_that_the_gate_accepts(tmp_path: Path) -> None:
+    made = create({}, order(name="wine", owner="jane", ttl=90 * DAY), NOW)
+    data = patched({}, made.patch)
+    tokens = as_mounted(data, tmp_path / "secret")
+
+    assert data.keys() == {f"{PROJECT}.apikey", f"{PROJECT}.pull", f"{PROJECT}.meta"}
+    for token in made.tokens:
+        known = tokens.find(token.value.reveal(), NOW)
+        assert known
+        assert known.key.purpose is token.purpose
+        assert tokens.find(token.value.reveal(), NOW + 90 * DAY) is None
+    assert {(one.name, one.owner, one.legacy) for one in listed(data)} == {("wine", "jane", False)}
+    assert all(token.value.reveal() not in repr((made, listed(data))) for token in made.tokens)
+
+
+def test_created_once(tmp_path: Path) -> None:
+    data = patched({}, create({}, order(purposes=(Purpose.PULL,)), NOW).patch)
+
+    with pytest.raises(TokenStoreError, match=r"\.pull is there already; `model-api token rotate`"):
+        create(data, order(), NOW)
+    assert create(data, order(purposes=(Purpose.PROMOTE,)), NOW).patch.keys() == {f"{PROJECT}.apikey", f"{PROJECT}.meta"}
+    with pytest.raises(TokenError):
+        create({}, order(project="../x"), NOW)
+
+
+def test_other_projects_keys_are_not_touched() -> None:
+    data = patched({}, create({}, order(project=OTHER), NOW).patch) | {"note": b"x"}
+
+    for patch in (create(data, order(), NOW).patch, rotate(data, order(project=OTHER), NOW, DAY).patch, revoke(data, OTHER, BOTH)):
+        assert "note" not in patch
+        assert len({key.split(".")[0] for key in patch}) == 1
+
+
+def test_rotated_token_is_good_for_its_grace(tmp_path: Path) -> None:
+    made = create({}, order(), NOW)
+    data = patched({}, made.patch)
+    fresh = rotate(data, order(), NOW, DAY)
+    data = patched(data, fresh.patch)
+    tokens = as_mounted(data, tmp_path / "secret")
+
+    for token in made.tokens:
+        assert tokens.find(token.value.reveal(), NOW + DAY - timedelta(seconds=1))
+        assert tokens.find(token.value.reveal(), NOW + DAY) is None
+    for token in fresh.tokens:
+        assert tokens.find(token.value.reveal(), NOW + 1000 * DAY)
+
+
+def test_grace_does_not_lengthen_a_life(tmp_path: Path) -> None:
+    made = create({}, order(ttl=timedelta(hours=1)), NOW)
+    data = patched({}, made.patch)
+    tokens = as_mounted(patched(data, rotate(data, order(), NOW, DAY).patch), tmp_path / "secret")
+
+    assert tokens.find(made.tokens[0].value.reveal(), NOW + timedelta(hours=1)) is None
+
+
+def test_what_is_not_there_is_not_rotated_or_revoked() -> None:
+    with pytest.raises(TokenStoreError, match=r"there is no .*\.pull; `model-api token create`"):
+        rotate({}, order(), NOW, DAY)
+    with pytest.raises(TokenStoreError, match="no token of project"):
+        revoke({}, PROJECT, BOTH)
+
+
+def test_revoked_tokens_are_gone_with_the_former_ones(tmp_path: Path) -> None:
+    made = create({}, order(), NOW)
+    data = patched({}, made.patch)
+    data = patched(data, rotate(data, order(), NOW, DAY).patch)
+    without_promote = patched(data, revoke(data, PROJECT, (Purpose.PROMOTE,)))
+
+    assert without_promote.keys() == {f"{PROJECT}.pull", f"{PROJECT}.pull.prev", f"{PROJECT}.meta"}
+    assert len(json.loads(without_promote[f"{PROJECT}.meta"])["tokens"]) == 2
+    assert patched(data, revoke(data, PROJECT, BOTH)) == {}
+    assert as_mounted(without_promote, tmp_path / "secret").find(made.tokens[1].value.reveal(), NOW) is None
+
+
+def test_legacy_tokens_are_listed_and_replaced() -> None:
+    """As domino-mlflow-client made them: never decoded."""
+    data = {f"{PROJECT}.apikey": b"eyJhbGciOiJIUzI1NiJ9.e30.x"}
+
+    assert [(str(one.key), one.legacy) for one in listed(data)] == [(f"{PROJECT}.apikey", True)]
+    after = patched(data, rotate(data, order(purposes=(Purpose.PROMOTE,)), NOW, DAY).patch)
+    assert parse_token(after[f"{PROJECT}.apikey"].decode()).project_id == PROJECT
+    assert after[f"{PROJECT}.apikey.prev"] == data[f"{PROJECT}.apikey"]
+
+
+def test_pods_get_pull_tokens_only() -> None:
+    made = create({}, order(), NOW)
+    pull = next(token for token in made.tokens if token.purpose is Purpose.PULL)
+
+    assert pull_tokens(patched({}, made.patch)) == {PROJECT: pull.value.reveal()}
+
+
+def test_token_is_found_by_its_value() -> None:
+    made = create({}, order(), NOW)
+    data = patched({}, made.patch)
+
+    assert [str(found.key) for token in made.tokens if (found := find(data, token.value.reveal()))] == [
+        f"{PROJECT}.pull",
+        f"{PROJECT}.apikey",
+    ]
+    assert find(data, "x") is None
+
+
+@pytest.mark.parametrize("meta", [b"{", b"[]", b'{"tokens": []}'])
+def test_damaged_meta_is_said(meta: bytes) -> None:
+    with pytest.raises(TokenStoreError, match=r"\.meta"):
+        create({f"{PROJECT}.meta": meta}, order(), NOW)

@@ -16,18 +16,19 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from tracking_gate.actors import Actor
+from tracking_gate.asks import Ask, Verdict
 from tracking_gate.audit import AuditError, AuditLog
 from tracking_gate.callers import Callers
-from tracking_gate.errors import Conflict, Forbidden, InvalidRequest, Misdirected, Refusal, TooLarge, Unavailable
-from tracking_gate.registry import Registry, Version
-from tracking_gate.routes import Match, Route, Subject, Treatment, match
-from tracking_gate.rules import PRODUCTION, RULES, Ask, Verdict, check_own, missing, only_people
+from tracking_gate.errors import Forbidden, InvalidRequest, Misdirected, Refusal, TooLarge, Unavailable
+from tracking_gate.objects import Objects
+from tracking_gate.registry import Registry
+from tracking_gate.rights import only_people
+from tracking_gate.routes import Match, Route, Treatment, match
+from tracking_gate.rules import PRODUCTION, RULES
 from tracking_gate.strict import OPERATIONS, body_of, forwarded_path, path_of, query_of
 from tracking_gate.upstream import Upstream
 
 MOST_JSON: Final = 1024 * 1024  # bytes of a guarded operation's body
-KEPT: Final = 60.0  # seconds
-MOST_KEPT: Final = 10_000  # projects of objects
 MOVES: Final = frozenset({"transition_stage", "set_alias", "delete_alias"})
 DECISIONS: Final = Counter("model_api_gate_requests", "Requests by what was decided about them", ["rule", "decision"])
 
@@ -56,6 +57,11 @@ class Passage:
         return self.route.rule if self.route else "unknown"
 
     @property
+    def named(self) -> dict[str, str]:
+        """What the query and the path name. Each key comes once, so MLflow reads the same. Raises InvalidRequest."""
+        return query_of(self.query) | (self.found.variables if self.found else {})
+
+    @property
     def target(self) -> str:
         """The path and query as they are forwarded."""
         return forwarded_path(self.path) + (f"?{self.query}" if self.query else "")
@@ -72,8 +78,7 @@ class Gate:
         self._hosts = hosts
         self._registry = Registry(upstream.ask)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._promoted_known: tuple[float, Mapping[str, Version]] | None = None
-        self._projects: dict[tuple[Subject | None, str], tuple[float, str]] = {}
+        self._objects = Objects(self._registry)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers every request; what is not allowed is not forwarded."""
@@ -117,12 +122,14 @@ class Gate:
             case Treatment.GUARDED:
                 return await self._guarded(passage, actor, route.operation or "")
             case Treatment.OBJECT if actor.is_token:
-                await self._own_object(passage, actor, route.subject)
+                if passage.request.can_read_body:
+                    raise InvalidRequest("a GET has no body here")
+                await self._objects.check_readable(actor, route.subject, passage.named)
             case Treatment.PEOPLE:
                 only_people(actor)
             case Treatment.WRITE:
                 only_people(actor)
-                await self._may_write(passage, actor, route.subject)
+                await self._objects.check_writable(actor, route.subject, passage.named)
                 response = await self._stream(passage)
                 self._record(passage, "allow", response.status)
                 return response
@@ -134,73 +141,6 @@ class Gate:
         response = await self._upstream.stream(passage.request, passage.target)
         DECISIONS.labels(passage.rule, "allow").inc()
         return response
-
-    async def _own_object(self, passage: Passage, actor: Actor, subject: Subject | None) -> None:
-        """A token's object, by the query or the path. Its query is read in one way only, so MLflow's is the same."""
-        if passage.request.can_read_body:
-            raise InvalidRequest("a GET has no body here")
-        named = query_of(passage.query) | (passage.found.variables if passage.found else {})
-        value = named.get(subject or "") or (named.get("run_uuid") if subject is Subject.RUN else None)
-        if not value:
-            raise InvalidRequest(f"{subject} is missing")
-        check_own(actor, await self._known_project_of(subject, value))
-
-    async def _known_project_of(self, subject: Subject | None, value: str) -> str | None:
-        """For reading only. Kept as `_promoted` is; what decides about a move is asked anew each time."""
-        now, key = time.monotonic(), (subject, value)
-        if (known := self._projects.get(key)) and known[0] > now:
-            return known[1]
-        if len(self._projects) >= MOST_KEPT:
-            self._projects.clear()
-        if project := await self._project_of(subject, value):
-            self._projects[key] = (now + KEPT, project)
-        return project
-
-    async def _project_of(self, subject: Subject | None, value: str) -> str | None:
-        registry = self._registry
-        match subject:
-            case Subject.MODEL:
-                return await registry.project_of_model(value)
-            case Subject.RUN | Subject.UPLOAD:
-                return await registry.project_of_run(value)
-            case Subject.EXPERIMENT:
-                return await registry.project_of_experiment(value)
-            case Subject.LOGGED_MODEL:
-                return await registry.project_of_logged_model(value)
-            case _:
-                return await registry.project_of_artifact(path_of("/" + forwarded_path(value))[1:])
-
-    async def _may_write(self, passage: Passage, actor: Actor, subject: Subject | None) -> None:
-        """Files of a person's own experiments, or of nobody's, that no promoted version is made of."""
-        named = query_of(passage.query) | (passage.found.variables if passage.found else {})
-        value = named.get(subject or "", "")
-        if not value:
-            raise InvalidRequest(f"{subject} is missing")
-        project = await self._project_of(subject, value)
-        if project is not None:
-            check_own(actor, project)
-        place = await self._place_of(subject, value)
-        if place is None:
-            raise missing(actor, "place for artifacts")
-        if subject is Subject.UPLOAD:
-            place += path_of("/" + forwarded_path(named.get("path", "").strip("/")))
-        for promoted, version in (await self._promoted()).items():
-            if f"{place}/".startswith(f"{promoted}/") or f"{promoted}/".startswith(f"{place}/"):
-                raise Conflict(f"version {version.version} of {version.name} is promoted; its files do not change")
-
-    async def _promoted(self) -> Mapping[str, Version]:
-        """Kept until something is moved through here, and a minute at most, if somebody has moved it past the gate."""
-        now = time.monotonic()
-        if self._promoted_known is None or self._promoted_known[0] <= now:
-            self._promoted_known = (now + KEPT, await self._registry.promoted())
-        return self._promoted_known[1]
-
-    async def _place_of(self, subject: Subject | None, value: str) -> str | None:
-        if subject is Subject.UPLOAD:
-            return await self._registry.artifacts_of_run(value)
-        if subject is Subject.LOGGED_MODEL:
-            return await self._registry.artifacts_of_logged_model(value)
-        return value.strip("/")
 
     async def _guarded(self, passage: Passage, actor: Actor, operation: str) -> web.StreamResponse:
         request = passage.request
@@ -233,23 +173,19 @@ class Gate:
             self._record(passage, "begin", None, durable=True)
         body = json.dumps(verdict.body, ensure_ascii=False, allow_nan=False).encode()
         began = time.monotonic()
-        self._forget()
+        self._objects.forget()
         try:
             status, answer = await self._upstream.ask(passage.request.method, passage.target, body)
         except Unavailable:
             self._record(passage, "unknown", None, durable=durable)
             raise
-        self._forget()
+        self._objects.forget()
         passage.facts["upstream_ms"] = round((time.monotonic() - began) * 1000)
         unclear = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if unclear and verdict.facts.get("to_stage"):
             passage.facts["stage_now"] = await self._stage_now(verdict)
         self._record(passage, "unknown" if unclear else "allow", status, durable=durable)
         return web.Response(status=status, body=answer, content_type="application/json", headers={"X-Request-ID": passage.id})
-
-    def _forget(self) -> None:
-        self._promoted_known = None
-        self._projects.clear()
 
     async def _stage_now(self, verdict: Verdict) -> str | None:
         try:
@@ -308,7 +244,7 @@ class Gate:
             "method": request.method,
             "path": passage.path,
             "peer": request.remote,
-            "xff": request.headers.get("X-Forwarded-For"),
+            "xff": request.headers.get("X-Forwarded-For", "")[:200] or None,
             "ua": request.headers.get("User-Agent", "")[:200],
             "commit": request.headers.get("X-Gate-Commit", "")[:64] or None,
         }

@@ -3,51 +3,28 @@
 They only read, so that the decision can be explained without anything being done. What they read is read under the model's lock.
 """
 
-import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
-from model_contract.names import PROMOTION_TAG_PREFIX, TAG_DIGEST, TAG_MODEL_ID, TAG_MODEL_VERSION_ID, TAG_PROJECT_ID
-from tracking_gate.actors import Actor, Kind
-from tracking_gate.errors import Conflict, Forbidden, InvalidRequest, NotFound
-from tracking_gate.registry import ACTIVE, LOGGED_MODEL, RUN, Registry, Version
+from model_contract.names import PROMOTION_TAG_PREFIX
+from tracking_gate.actors import Kind
+from tracking_gate.asks import Ask, Rule, Verdict, own_model, own_version
+from tracking_gate.errors import Conflict, Forbidden, InvalidRequest
+from tracking_gate.making import create_experiment, create_model, create_version
+from tracking_gate.registry import ACTIVE, Version
+from tracking_gate.rights import needs_promotion, not_own, only_people
+from tracking_gate.tags import change_experiment_tag, change_model_tag, delete_version_tag, set_version_tag
 
-Json = dict[str, Any]
 PRODUCTION: Final = "Production"
 READY: Final = "READY"
 NO_VERSION: Final = "none"  # in the header of who expects that nothing is in Production
 PROMOTION_ID: Final = f"{PROMOTION_TAG_PREFIX}id"
 PROTECTED_ALIASES: Final = frozenset({"production"})
-OWNERSHIP_TAGS: Final = re.compile(r"mlflow\.domino\..*|domino\.project", re.IGNORECASE)
-DEPLOYMENT_TAGS: Final = frozenset({TAG_MODEL_ID, TAG_MODEL_VERSION_ID})
-COPY: Final = re.compile(r"models:/([^/:]+)/([1-9][0-9]*)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """A guarded operation: by whom, on what. `expected` is the version that the caller believes to be in Production."""
-
-    actor: Actor
-    fields: Json
-    registry: Registry
-    expected: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What may be done: the body to forward, and what the audit log says of it. Nothing is forwarded for what is so already."""
-
-    body: Json
-    noop: bool = False
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-Rule = Callable[[Ask], Awaitable[Verdict]]
 
 
 async def transition_stage(ask: Ask) -> Verdict:
-    needs_promotion(ask.actor, "moving a version") if ask.actor.kind is Kind.PULL else None
+    if ask.actor.kind is Kind.PULL:
+        needs_promotion(ask.actor, "moving a version")
     version = await own_version(ask)
     stage, archives = ask.fields["stage"], ask.fields.get("archive_existing_versions", False)
     others = [other for other in await ask.registry.versions_of(version.name) if other.version != version.version]
@@ -98,92 +75,6 @@ async def delete_alias(ask: Ask) -> Verdict:
 def check_alias(ask: Ask) -> None:
     if ask.actor.kind is Kind.PULL or ask.fields["alias"].casefold() in PROTECTED_ALIASES:
         needs_promotion(ask.actor, f"the alias {ask.fields['alias']}")
-
-
-async def set_version_tag(ask: Ask) -> Verdict:
-    version = await own_version(ask)
-    key, value = ask.fields["key"], ask.fields.get("value", "")
-    check_tag(ask.actor, key)
-    if key == TAG_DIGEST and version.tags.get(key, value) != value:
-        raise Conflict(f"{TAG_DIGEST} is written once, and is another one")
-    return Verdict(body=ask.fields, noop=version.tags.get(key) == value, facts={"key": key})
-
-
-async def delete_version_tag(ask: Ask) -> Verdict:
-    await own_version(ask)
-    if ask.fields["key"] == TAG_DIGEST:
-        raise Forbidden(f"{TAG_DIGEST} stays")
-    check_tag(ask.actor, ask.fields["key"])
-    return Verdict(body=ask.fields, facts={"key": ask.fields["key"]})
-
-
-async def change_model_tag(ask: Ask) -> Verdict:
-    await own_model(ask)
-    check_tag(ask.actor, ask.fields["key"])
-    return Verdict(body=ask.fields, facts={"key": ask.fields["key"]})
-
-
-async def change_experiment_tag(ask: Ask) -> Verdict:
-    only_people(ask.actor)
-    check_tag(ask.actor, ask.fields["key"])
-    return Verdict(body=ask.fields, facts={"key": ask.fields["key"]})
-
-
-def check_tag(actor: Actor, key: str) -> None:
-    if actor.kind is Kind.ADMIN:
-        return
-    if OWNERSHIP_TAGS.fullmatch(key):
-        raise Forbidden(f"{key} says whose a model is; the gate writes it when the model is created")
-    if actor.kind is Kind.PULL or key.startswith(PROMOTION_TAG_PREFIX):
-        needs_promotion(actor, f"the tag {key}")
-    if actor.kind is Kind.PROMOTE and key not in DEPLOYMENT_TAGS | {TAG_DIGEST} and not key.startswith(PROMOTION_TAG_PREFIX):
-        raise Forbidden(f"the tag {key} is for people of the project to set")
-
-
-async def create_model(ask: Ask) -> Verdict:
-    only_people(ask.actor)
-    tags, project = stamped(ask)
-    return Verdict(body=ask.fields | {"tags": tags}, facts={"project": project})
-
-
-async def create_experiment(ask: Ask) -> Verdict:
-    only_people(ask.actor)
-    if ask.fields.get("artifact_location"):
-        raise Forbidden("artifact_location lets an experiment write where others do; the server chooses it")
-    tags, project = stamped(ask)
-    return Verdict(body=ask.fields | {"tags": tags}, facts={"project": project})
-
-
-async def create_version(ask: Ask) -> Verdict:
-    only_people(ask.actor)
-    project = await own_model(ask)
-    for found in await projects_of_source(ask):
-        if not ask.actor.owns(found):
-            raise Forbidden("the source is not an object of a project of yours")
-    owner = [{"key": TAG_PROJECT_ID, "value": project}] if project else []
-    return Verdict(body=ask.fields | {"tags": [*own_tags(ask), *owner]}, facts={"project": project})
-
-
-async def projects_of_source(ask: Ask) -> list[str | None]:
-    """Of everything that the version says it is made of. Only what MLflow has itself can be a source."""
-    registry, source = ask.registry, ask.fields["source"]
-    found: list[str | None] = []
-    if run := ask.fields.get("run_id"):
-        found.append(await registry.project_of_run(run))
-    if model := ask.fields.get("model_id"):
-        found.append(await registry.project_of_logged_model(model))
-    if matched := RUN.fullmatch(source):
-        found.append(await registry.project_of_run(matched[1]))
-    elif matched := LOGGED_MODEL.fullmatch(source):
-        found.append(await registry.project_of_logged_model(matched[1]))
-    elif matched := COPY.fullmatch(source):
-        version = await registry.version(matched[1], matched[2])
-        found.append(await registry.project_of_version(version) if version else None)
-    elif source.startswith("mlflow-artifacts:/") and not re.search(r"\.\.|[#?%\\]", source):
-        found.append(await registry.project_of_artifact(re.sub(r"^mlflow-artifacts:(?://[^/]*)?/+", "", source)))
-    else:
-        raise InvalidRequest("source must be runs:/..., models:/... or mlflow-artifacts:/...")
-    return found
 
 
 async def update_object(ask: Ask) -> Verdict:
@@ -287,68 +178,3 @@ RULES: Final[Mapping[str, Rule]] = {
     "delete_run": delete_run,
     "search_logged_models": search_logged_models,
 }
-
-
-def needs_promotion(actor: Actor, what: str) -> None:
-    if actor.kind not in {Kind.PROMOTE, Kind.ADMIN}:
-        raise Forbidden(f"{what} needs the promote token of the project")
-
-
-def only_people(actor: Actor) -> None:
-    if actor.is_token:
-        raise Forbidden("this is for people of the project, not for a token")
-
-
-async def own_version(ask: Ask) -> Version:
-    version = await ask.registry.version(ask.fields["name"], ask.fields["version"])
-    if version is None or version.name != ask.fields["name"]:
-        raise missing(ask.actor, "model version")
-    check_own(ask.actor, await ask.registry.project_of_version(version))
-    return version
-
-
-async def own_model(ask: Ask) -> str | None:
-    model = await ask.registry.model(ask.fields["name"])
-    if model is None or model.name != ask.fields["name"]:
-        raise missing(ask.actor, "registered model")
-    project = model.tags.get(TAG_PROJECT_ID)
-    check_own(ask.actor, project)
-    return project
-
-
-def check_own(actor: Actor, project: str | None) -> None:
-    if not actor.owns(project):
-        raise not_own(actor, project)
-
-
-def missing(actor: Actor, what: str) -> Exception:
-    """A token does not learn what there is beside its project."""
-    return not_own(actor) if actor.is_token else NotFound(f"there is no such {what}")
-
-
-def not_own(actor: Actor, project: str | None = "") -> Forbidden:
-    if actor.is_token:
-        return Forbidden(f"not an object of project {actor.project}")
-    return Forbidden("not an object of a project of yours" if project is not None else "this model has no project: an admin gives it one")
-
-
-def stamped(ask: Ask) -> tuple[list[Json], str]:
-    """The tags of a new object with its project: the one that its tag names if the person has it, else the only one they have."""
-    tags: list[Json] = ask.fields.get("tags", [])
-    named = next((tag["value"] for tag in tags if tag["key"] == TAG_PROJECT_ID), None)
-    if named is not None and not ask.actor.owns(named):
-        raise Forbidden(f"the tag {TAG_PROJECT_ID} names a project that is not yours")
-    if named is None:
-        if len(ask.actor.projects) != 1:
-            raise InvalidRequest(f"which project is it of? Name one of yours in the tag {TAG_PROJECT_ID}")
-        named = ask.actor.project
-    return [*own_tags(ask), {"key": TAG_PROJECT_ID, "value": named}], named
-
-
-def own_tags(ask: Ask) -> list[Json]:
-    """Of a new object, without the one that the gate writes. What else Domino's clients say of themselves decides nothing."""
-    tags = [tag for tag in ask.fields.get("tags", []) if tag["key"] != TAG_PROJECT_ID]
-    for tag in tags:
-        if not OWNERSHIP_TAGS.fullmatch(tag["key"]):
-            check_tag(ask.actor, tag["key"])
-    return tags

@@ -108,6 +108,8 @@ def stop(names: Iterable[str], layout: Layout) -> None:
         time.sleep(0.05)
     for pid in filter(alive, pids):
         os.kill(pid, signal.SIGKILL)
+    for process in STARTED:
+        process.poll()  # takes note of those that have ended
 
 
 def pid_of(name: str, layout: Layout) -> int | None:

@@ -1,0 +1,51 @@
+"""A guarded operation as its rule sees it, and what a rule says."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from model_contract.names import TAG_PROJECT_ID
+from tracking_gate.actors import Actor
+from tracking_gate.registry import Registry, Version
+from tracking_gate.rights import check_own, missing
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A guarded operation: by whom, on what. `expected` is the version that the caller believes to be in Production."""
+
+    actor: Actor
+    fields: Json
+    registry: Registry
+    expected: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What may be done: the body to forward, and what the audit log says of it. Nothing is forwarded for what is so already."""
+
+    body: Json
+    noop: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+Rule = Callable[[Ask], Awaitable[Verdict]]
+
+
+async def own_version(ask: Ask) -> Version:
+    version = await ask.registry.version(ask.fields["name"], ask.fields["version"])
+    if version is None or version.name != ask.fields["name"]:
+        raise missing(ask.actor, "model version")
+    check_own(ask.actor, await ask.registry.project_of_version(version))
+    return version
+
+
+async def own_model(ask: Ask) -> str | None:
+    model = await ask.registry.model(ask.fields["name"])
+    if model is None or model.name != ask.fields["name"]:
+        raise missing(ask.actor, "registered model")
+    project = model.tags.get(TAG_PROJECT_ID)
+    check_own(ask.actor, project)
+    return project

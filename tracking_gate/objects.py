@@ -1,0 +1,100 @@
+"""Objects of requests that are streamed: whose they are, and whether their files may be written.
+
+What MLflow says of them is kept until something is moved through the gate, and a minute at most, for what was moved past it. Rules of
+guarded operations do not go by it.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from tracking_gate.actors import Actor
+from tracking_gate.errors import Conflict, InvalidRequest
+from tracking_gate.registry import Registry, Version
+from tracking_gate.rights import check_own, missing
+from tracking_gate.routes import Subject
+from tracking_gate.strict import forwarded_path, path_of
+
+KEPT: Final = 60.0  # seconds
+MOST_KEPT: Final = 10_000  # objects
+
+
+class Objects:
+    """Asks the registry, and remembers."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._moves = 0
+        self._projects: dict[tuple[Subject | None, str], tuple[float, str]] = {}
+        self._promoted: tuple[float, Mapping[str, Version]] | None = None
+
+    def forget(self) -> None:
+        """Something is moved. Answers that are on their way are not kept either."""
+        self._moves += 1
+        self._projects.clear()
+        self._promoted = None
+
+    async def check_readable(self, actor: Actor, subject: Subject | None, named: Mapping[str, str]) -> None:
+        """A token's own. Raises Forbidden, InvalidRequest, Unavailable."""
+        value = named.get(subject or "") or (named.get("run_uuid") if subject is Subject.RUN else None)
+        if not value:
+            raise InvalidRequest(f"{subject} is missing")
+        check_own(actor, await self._known_project(subject, value))
+
+    async def check_writable(self, actor: Actor, subject: Subject | None, named: Mapping[str, str]) -> None:
+        """Files of a person's own experiments, or of nobody's, that no promoted version is made of. Raises as above, and Conflict."""
+        value = named.get(subject or "", "")
+        if not value:
+            raise InvalidRequest(f"{subject} is missing")
+        project = await self._project(subject, value)
+        if project is not None:
+            check_own(actor, project)
+        place = await self._place(subject, value)
+        if place is None:
+            raise missing(actor, "place for artifacts")
+        if subject is Subject.UPLOAD:
+            place += path_of("/" + forwarded_path(named.get("path", "").strip("/")))
+        for promoted, version in (await self._known_promoted()).items():
+            if f"{place}/".startswith(f"{promoted}/") or f"{promoted}/".startswith(f"{place}/"):
+                raise Conflict(f"version {version.version} of {version.name} is promoted; its files do not change")
+
+    async def _known_project(self, subject: Subject | None, value: str) -> str | None:
+        now, key, moves = time.monotonic(), (subject, value), self._moves
+        if (known := self._projects.get(key)) and known[0] > now:
+            return known[1]
+        project = await self._project(subject, value)
+        if project and moves == self._moves:
+            if len(self._projects) >= MOST_KEPT:
+                self._projects.clear()
+            self._projects[key] = (now + KEPT, project)
+        return project
+
+    async def _known_promoted(self) -> Mapping[str, Version]:
+        now, moves = time.monotonic(), self._moves
+        if self._promoted and self._promoted[0] > now:
+            return self._promoted[1]
+        promoted = await self._registry.promoted()
+        if moves == self._moves:
+            self._promoted = (now + KEPT, promoted)
+        return promoted
+
+    async def _project(self, subject: Subject | None, value: str) -> str | None:
+        registry = self._registry
+        match subject:
+            case Subject.MODEL:
+                return await registry.project_of_model(value)
+            case Subject.RUN | Subject.UPLOAD:
+                return await registry.project_of_run(value)
+            case Subject.EXPERIMENT:
+                return await registry.project_of_experiment(value)
+            case Subject.LOGGED_MODEL:
+                return await registry.project_of_logged_model(value)
+            case _:
+                return await registry.project_of_artifact(path_of("/" + forwarded_path(value))[1:])
+
+    async def _place(self, subject: Subject | None, value: str) -> str | None:
+        if subject is Subject.UPLOAD:
+            return await self._registry.artifacts_of_run(value)
+        if subject is Subject.LOGGED_MODEL:
+            return await self._registry.artifacts_of_logged_model(value)
+        return value.strip("/")

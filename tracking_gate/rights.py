@@ -1,0 +1,30 @@
+"""What an actor may do whatever it is about: the sentences with which it ends where they may not."""
+
+from tracking_gate.actors import Actor, Kind
+from tracking_gate.errors import Forbidden, NotFound, Refusal
+
+
+def needs_promotion(actor: Actor, what: str) -> None:
+    if actor.kind not in {Kind.PROMOTE, Kind.ADMIN}:
+        raise Forbidden(f"{what} needs the promote token of the project")
+
+
+def only_people(actor: Actor) -> None:
+    if actor.is_token:
+        raise Forbidden("this is for people of the project, not for a token")
+
+
+def check_own(actor: Actor, project: str | None) -> None:
+    if not actor.owns(project):
+        raise not_own(actor, project)
+
+
+def missing(actor: Actor, what: str) -> Refusal:
+    """A token does not learn what there is beside its project."""
+    return not_own(actor) if actor.is_token else NotFound(f"there is no such {what}")
+
+
+def not_own(actor: Actor, project: str | None = "") -> Forbidden:
+    if actor.is_token:
+        return Forbidden(f"not an object of project {actor.project}")
+    return Forbidden("not an object of a project of yours" if project is not None else "this model has no project: an admin gives it one")

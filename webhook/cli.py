@@ -12,6 +12,7 @@ import click
 
 from model_contract.exit_codes import ExitCode
 from model_contract.names import PLATFORM_NAMESPACE
+from webhook.ends import InvalidInputError, NotFoundError, RefusedError, UnavailableError
 from webhook.review import InvalidReview
 from webhook.settings import Settings, SettingsError
 
@@ -36,30 +37,6 @@ INSTALLED: Final = click.option(
     "-n", "--namespace", default=PLATFORM_NAMESPACE, show_default=True, help="Namespace in which the webhook is installed."
 )
 CONTEXT: Final = click.option("--context", help="Context of the kubeconfig; without it, the current one.")
-
-
-class InvalidInputError(click.ClickException):
-    """Ends the command with one sentence."""
-
-    exit_code = ExitCode.INVALID_INPUT
-
-
-class RefusedError(click.ClickException):
-    """As above, for a cluster that does not let the caller do it."""
-
-    exit_code = ExitCode.NOT_AUTHORISED
-
-
-class NotFoundError(click.ClickException):
-    """As above, for an installation that is not there."""
-
-    exit_code = ExitCode.NOT_FOUND
-
-
-class UnavailableError(click.ClickException):
-    """As above, for a cluster that does not answer."""
-
-    exit_code = ExitCode.UNAVAILABLE
 
 
 class Commands(click.Group):

@@ -109,7 +109,8 @@ def stop(names: Iterable[str], layout: Layout) -> None:
     for pid in filter(alive, pids):
         os.kill(pid, signal.SIGKILL)
     for process in STARTED:
-        process.poll()  # takes note of those that have ended
+        if process.pid in pids:
+            process.wait()
 
 
 def pid_of(name: str, layout: Layout) -> int | None:

@@ -61,7 +61,9 @@ TAG_USER: Final = "mlflow.domino.user"
 TAG_PROJECT_ID: Final = "mlflow.domino.project_id"
 TAG_PROJECT_NAME: Final = "mlflow.domino.project_name"
 TAG_DIGEST: Final = "model-api.digest"
+TAG_LISTING: Final = "model-api.listing"
 PROMOTION_TAG_PREFIX: Final = "promotion."
+PROMOTION_ID: Final = f"{PROMOTION_TAG_PREFIX}id"  # the version was in Production, or is on its way there
 
 # Images and metric prefixes.
 WEBHOOK_IMAGE: Final = "model-api-webhook"

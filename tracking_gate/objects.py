@@ -4,6 +4,7 @@ What MLflow says of them is kept until something is moved through the gate, and 
 guarded operations do not go by it.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -15,6 +16,7 @@ from tracking_gate.rights import check_own, missing
 from tracking_gate.routes import Subject
 from tracking_gate.strict import forwarded_path, path_of
 
+ONE_MODEL: Final = re.compile(r"name='([^'\"\\`%]+)'")
 KEPT: Final = 60.0  # seconds
 MOST_KEPT: Final = 10_000  # objects
 
@@ -83,6 +85,8 @@ class Objects:
         match subject:
             case Subject.MODEL:
                 return await registry.project_of_model(value)
+            case Subject.FILTER:
+                return await registry.project_of_model(model_of_filter(value))
             case Subject.RUN | Subject.UPLOAD:
                 return await registry.project_of_run(value)
             case Subject.EXPERIMENT:
@@ -98,3 +102,11 @@ class Objects:
         if subject is Subject.LOGGED_MODEL:
             return await self._registry.artifacts_of_logged_model(value)
         return value.strip("/")
+
+
+def model_of_filter(filter_: str) -> str:
+    """A token may ask for the versions of one model, in the one way that MLflow cannot read otherwise. Raises InvalidRequest."""
+    found = ONE_MODEL.fullmatch(filter_)
+    if not found:
+        raise InvalidRequest("for a token, filter must be name='...' with the name of one model")
+    return found[1]

@@ -31,6 +31,7 @@ class Subject(StrEnum):
     EXPERIMENT = "experiment_id"
     LOGGED_MODEL = "model_id"
     ARTIFACT = "path"
+    FILTER = "filter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,7 @@ ROUTES: Final = (
     _object(f"{REGISTRY}/registered-models/get-latest-versions", Subject.MODEL),
     _object(f"{REGISTRY}/model-versions/get", Subject.MODEL),
     _object(f"{REGISTRY}/model-versions/get-download-uri", Subject.MODEL),
+    _object(f"{REGISTRY}/model-versions/search", Subject.FILTER),
     _object(f"{REGISTRY}/runs/get", Subject.RUN),
     _object(f"{REGISTRY}/experiments/get", Subject.EXPERIMENT),
     _object(f"{REGISTRY}/logged-models/<model_id>", Subject.LOGGED_MODEL),
@@ -141,7 +143,6 @@ ROUTES: Final = (
     _people("/get-artifact"),
     _people("/model-versions/get-artifact"),
     _people(f"{REGISTRY}/registered-models/search"),
-    _people(f"{REGISTRY}/model-versions/search"),
     _people(f"{REGISTRY}/model-versions/get-artifact"),
     _people(f"{REGISTRY}/experiments/get-by-name"),
     _people(f"{REGISTRY}/experiments/search", "GET", "POST"),

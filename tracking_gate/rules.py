@@ -6,7 +6,7 @@ They only read, so that the decision can be explained without anything being don
 from collections.abc import Mapping
 from typing import Final
 
-from model_contract.names import PROMOTION_TAG_PREFIX
+from model_contract.names import PROMOTION_ID
 from tracking_gate.actors import Kind
 from tracking_gate.asks import Ask, Rule, Verdict, own_model, own_version
 from tracking_gate.errors import Conflict, Forbidden, InvalidRequest
@@ -18,7 +18,6 @@ from tracking_gate.tags import change_experiment_tag, change_model_tag, delete_v
 PRODUCTION: Final = "Production"
 READY: Final = "READY"
 NO_VERSION: Final = "none"  # in the header of who expects that nothing is in Production
-PROMOTION_ID: Final = f"{PROMOTION_TAG_PREFIX}id"
 PROTECTED_ALIASES: Final = frozenset({"production"})
 
 

@@ -1,0 +1,90 @@
+"""The digest of a version's files, as the init container of its pods will find it, and whether they are still those that had it.
+
+The digest takes every byte. The listing takes names, sizes and what the server says of each file's time: where it is as it was when the
+digest was taken, so are the files.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from model_contract.digest import FileEntry, model_digest
+from model_contract.names import TAG_DIGEST, TAG_LISTING
+from model_delivery.errors import DeliveryError
+from model_delivery.plan import Plan, make_plan
+from model_delivery.source import artifact_path, files_below
+from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError, PreconditionError, UnavailableError
+from model_lifecycle.registry import Registry, Version, file_path
+
+# Two requests in one second that write a file of the same size are told apart by the first; S3 and MLflow 2 give neither.
+VALIDATORS: Final = ("ETag", "Last-Modified")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """`listing` is None where the server says nothing of a file's time: then only reading tells. `recorded`: the tags have both."""
+
+    digest: str
+    listing: str | None
+    recorded: bool
+
+
+def digest_of(registry: Registry, version: Version) -> Digest:
+    """Reads the files, unless they are those whose digest the version has. Raises PreconditionError where they are not, LifecycleError."""
+    try:
+        plan = _plan(registry, version)
+        listing = _listing(registry, plan)
+        known = version.tags.get(TAG_DIGEST)
+        if known and listing and listing == version.tags.get(TAG_LISTING):
+            return Digest(digest=known, listing=listing, recorded=True)
+        found = model_digest(_entries(registry, plan))
+    except DeliveryError as error:
+        raise _translated(error) from error
+    if known and known != found:
+        raise PreconditionError(
+            f"the files of version {version.version} of {version.name!r} have the digest {found}, and had {known} when it was staged"
+        )
+    return Digest(digest=found, listing=listing, recorded=bool(known) and TAG_LISTING in version.tags)
+
+
+def record(registry: Registry, version: Version, found: Digest) -> None:
+    """Writes the tags that are missing: each is written once, and only by who may move the version. Raises LifecycleError."""
+    if TAG_DIGEST not in version.tags:
+        registry.set_tag(version, TAG_DIGEST, found.digest)
+    if TAG_LISTING not in version.tags and found.listing:
+        registry.set_tag(version, TAG_LISTING, found.listing)
+
+
+def _plan(registry: Registry, version: Version) -> Plan:
+    source = artifact_path(registry, version.name, version.version)
+    return make_plan(source, files_below(registry, source))
+
+
+def _listing(registry: Registry, plan: Plan) -> str | None:
+    total = hashlib.sha256(f"{plan.source}\n".encode())
+    for file in sorted(plan.files, key=lambda file: file.path.encode()):
+        headers = registry.files.head(file_path(f"{plan.source}/{file.path}"))
+        validator = next((headers[name] for name in VALIDATORS if headers.get(name)), None)
+        if validator is None:
+            return None
+        total.update(f"{file.path}\0{file.size}\0{validator}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def _entries(registry: Registry, plan: Plan) -> Iterable[FileEntry]:
+    for file in plan.files:
+        total, size = hashlib.sha256(), 0
+        with registry.files.stream(file_path(f"{plan.source}/{file.path}")) as chunks:
+            for chunk in chunks:
+                total.update(chunk)
+                size += len(chunk)
+        # A body that is cut short can look whole: MLflow 2 sends no length.
+        if file.size is not None and size != file.size:
+            raise UnavailableError(f"{file.path} came with {size} of {file.size} bytes")
+        yield FileEntry(path=file.path, size=size, sha256=total.hexdigest())
+
+
+def _translated(error: DeliveryError) -> LifecycleError:
+    kinds: dict[int, type[LifecycleError]] = {kind.exit_code: kind for kind in (InvalidError, NotFoundError, PreconditionError)}
+    return kinds.get(error.exit_code, UnavailableError)(str(error))

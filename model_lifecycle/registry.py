@@ -1,0 +1,174 @@
+"""What MLflow knows of models and versions, and the few changes that a lifecycle makes there. The same on 2.22 and 3.17."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+from model_contract.names import TAG_PROJECT_ID
+from model_delivery.mlflow_api import Run
+from model_delivery.plan import Listing, parse_listing
+from model_lifecycle.errors import InvalidError, NotFoundError
+from model_lifecycle.rest import Rest
+from model_lifecycle.tracking import Tracking
+
+Json = dict[str, Any]
+API: Final = "/api/2.0/mlflow"
+ARTIFACTS: Final = "/api/2.0/mlflow-artifacts/artifacts"
+PAGE: Final = 1000  # versions in one answer
+NO_VERSION: Final = "none"
+EXPECTS: Final = "X-Gate-Expect-Production"  # the gate refuses the move where another version is in Production by now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A version of a registered model. Empty texts where MLflow has nothing."""
+
+    name: str
+    version: str
+    stage: str
+    status: str
+    run_id: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A registered model: its tags, which version each alias means, and its versions, the newest first."""
+
+    name: str
+    tags: Mapping[str, str]
+    aliases: Mapping[str, str]
+    versions: tuple[Version, ...]
+
+    def version(self, number: str) -> Version | None:
+        return next((found for found in self.versions if found.version == number), None)
+
+    def in_stage(self, stage: str) -> tuple[str, ...]:
+        """Numbers of its versions, the newest first: MLflow takes the newest for the stage."""
+        return tuple(found.version for found in self.versions if found.stage == stage)
+
+    def project_of(self, version: Version) -> str | None:
+        return version.tags.get(TAG_PROJECT_ID) or self.tags.get(TAG_PROJECT_ID)
+
+
+class Registry:
+    """Of one caller; used within `with`. Every method raises a LifecycleError. Safe to share between threads."""
+
+    def __init__(self, tracking: Tracking, headers: Mapping[str, str] | None = None) -> None:
+        self._rest = Rest(tracking, headers)
+
+    def __enter__(self) -> Self:
+        self._rest.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._rest.__exit__(*error)
+
+    def model(self, name: str) -> Model:
+        """With all of its versions: two requests. Raises NotFoundError."""
+        found = self._rest.get(f"{API}/registered-models/get", name=name)["registered_model"]
+        aliases = {alias["alias"]: str(alias["version"]) for alias in found.get("aliases", [])}
+        versions = sorted(self._versions(name), key=lambda version: int(version.version), reverse=True)
+        return Model(name=found["name"], tags=_tags(found), aliases=aliases, versions=tuple(versions))
+
+    def version(self, name: str, version: str) -> Version:
+        """Raises NotFoundError."""
+        return _version(self._rest.get(f"{API}/model-versions/get", name=name, version=version)["model_version"])
+
+    def names_of_project(self, project_id: str) -> list[str]:
+        """Of all registered models of a project. People may ask that, tokens may not."""
+        found, token = [], ""
+        while True:
+            page = {"max_results": str(PAGE)} | ({"page_token": token} if token else {})
+            answer = self._rest.get(f"{API}/registered-models/search", **page)
+            found += [model["name"] for model in answer.get("registered_models", []) if _tags(model).get(TAG_PROJECT_ID) == project_id]
+            if not (token := answer.get("next_page_token", "")):
+                return found
+
+    def transition(self, version: Version, stage: str, *, archive: bool = False, expected: str | None = None) -> None:
+        """Raises UnclearError, too: read the version then. `expected` is the version in Production that the caller has planned with."""
+        body = {"name": version.name, "version": version.version, "stage": stage, "archive_existing_versions": archive}
+        self._rest.change("POST", f"{API}/model-versions/transition-stage", body, {} if expected is None else {EXPECTS: expected})
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        self._rest.change("POST", f"{API}/registered-models/alias", {"name": name, "alias": alias, "version": version})
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        self._rest.change("DELETE", f"{API}/registered-models/alias", {"name": name, "alias": alias})
+
+    def set_tag(self, version: Version, key: str, value: str) -> None:
+        body = {"name": version.name, "version": version.version, "key": key, "value": value}
+        self._rest.change("POST", f"{API}/model-versions/set-tag", body)
+
+    def delete_tag(self, version: Version, key: str) -> None:
+        self._rest.change("DELETE", f"{API}/model-versions/delete-tag", {"name": version.name, "version": version.version, "key": key})
+
+    def set_model_tag(self, name: str, key: str, value: str) -> None:
+        self._rest.change("POST", f"{API}/registered-models/set-tag", {"name": name, "key": key, "value": value})
+
+    # What `model_delivery.source` asks on its way from a version to its files.
+
+    def download_uri(self, name: str, version: str) -> str:
+        return _text(self._rest.get(f"{API}/model-versions/get-download-uri", name=name, version=version), "artifact_uri")
+
+    def logged_model_uri(self, model_id: str) -> str:
+        return _text(self._rest.get(f"{API}/logged-models/{quote(model_id, safe='')}")["model"]["info"], "artifact_uri")
+
+    def run(self, run_id: str) -> Run:
+        info = self._rest.get(f"{API}/runs/get", run_id=run_id)["run"]["info"]
+        return Run(experiment_id=_text(info, "experiment_id"), artifact_uri=_text(info, "artifact_uri"))
+
+    def logged_model_of_run(self, run_id: str, experiment_id: str, name: str) -> str | None:
+        query = {"experiment_ids": [experiment_id], "filter": f"name='{name}' AND source_run_id='{run_id}'"}
+        try:
+            found = self._rest.ask(f"{API}/logged-models/search", query).get("models")
+        except NotFoundError:  # MLflow 2 has no such thing
+            return None
+        return _text(found[0]["info"], "artifact_uri") if found else None
+
+    @property
+    def files(self) -> Rest:
+        """For the bytes themselves, below `file_path`."""
+        return self._rest
+
+    def _versions(self, name: str) -> list[Version]:
+        if "'" in name:
+            raise InvalidError(f"the name {name!r:.60} holds a quote: MLflow cannot be asked for its versions")
+        found, token = [], ""
+        while True:
+            page = {"filter": f"name='{name}'", "max_results": str(PAGE)} | ({"page_token": token} if token else {})
+            answer = self._rest.get(f"{API}/model-versions/search", **page)
+            found += [version for raw in answer.get("model_versions", []) if (version := _version(raw)).name == name]
+            if not (token := answer.get("next_page_token", "")):
+                return found
+
+    def list(self, path: str) -> Listing:
+        return parse_listing(self._rest.get(ARTIFACTS, path=path))
+
+
+def file_path(path: str) -> str:
+    """Of the request for an artifact."""
+    return f"{ARTIFACTS}/{quote(path)}"
+
+
+def _version(found: Json) -> Version:
+    return Version(
+        name=found["name"],
+        version=str(found["version"]),
+        stage=found.get("current_stage") or "None",
+        status=found.get("status") or "READY",
+        run_id=found.get("run_id") or "",
+        tags=_tags(found),
+    )
+
+
+def _tags(found: Json) -> dict[str, str]:
+    return {tag["key"]: tag.get("value", "") for tag in found.get("tags", [])}
+
+
+def _text(answer: Mapping[str, Any], key: str) -> str:
+    text = answer.get(key)
+    if not isinstance(text, str) or not text:
+        raise InvalidError(f"MLflow's answer has no {key}")
+    return text

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
-from model_contract.exit_codes import ExitCode
 from model_lifecycle import promotion_file, report
+from model_lifecycle.backfill_command import backfill
 from model_lifecycle.ends import InvalidInputError
+from model_lifecycle.options import FORMAT
+from model_lifecycle.promotion_commands import plan, promote, rollback
 from model_lifecycle.promotion_file import PromotionFile, PromotionFileError
+from model_lifecycle.reading import read
+from model_lifecycle.status_command import status
 from model_lifecycle.token_commands import token
-
-FORMAT = click.option("--format", "form", type=click.Choice(report.FORMATS), default="text", show_default=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,7 +23,8 @@ def main() -> None:
     """Takes a registered model version to where it serves."""
 
 
-main.add_command(token)
+for command in (plan, promote, rollback, status, backfill, token):
+    main.add_command(command)
 
 
 @main.command()
@@ -36,21 +39,9 @@ def validate(file: Path | None, base: str | None, schema: bool, form: str) -> No
         return
     if file is None:
         raise click.UsageError("name the promotion file, such as scripts/model_version.json")
-    try:
-        parsed = read(file)
-    except PromotionFileError as error:
-        report.problems(str(file), error.problems, form)
-        raise SystemExit(ExitCode.INVALID_INPUT) from error
+    parsed = read(file, form)
     changed = promotion_file.changes(at(base, file), parsed) if base else None
     report.valid(str(file), parsed, changed, form)
-
-
-def read(file: Path) -> PromotionFile:
-    """Raises PromotionFileError, InvalidInputError."""
-    try:
-        return promotion_file.parse(file.read_bytes())
-    except OSError as error:
-        raise InvalidInputError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def at(ref: str, file: Path) -> PromotionFile:

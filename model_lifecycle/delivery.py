@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from model_contract.tokens import Token
+from model_lifecycle.tracking import project_variable
 
 
 class DeliveryError(Exception):
@@ -22,11 +23,6 @@ def write(descriptor: int, token: Token) -> None:
         file.write(token.value.reveal() + "\n")
 
 
-def github_name(project_id: str) -> str:
-    """Of the repository's secret."""
-    return f"PROJECT_ID_{project_id.upper()}"
-
-
 def require_gh() -> str:
     """GitHub's own command. Raises DeliveryError."""
     if not (gh := shutil.which("gh")):
@@ -36,7 +32,7 @@ def require_gh() -> str:
 
 def to_github(gh: str, token: Token, repository: str, environment: str | None) -> str:
     """The name of the secret that has it now; `gh` reads the value from standard input. Raises DeliveryError."""
-    name = github_name(token.project_id)
+    name = project_variable(token.project_id)
     where = ["--repo", repository, *(["--env", environment] if environment else [])]
     done = subprocess.run([gh, "secret", "set", name, *where], input=token.value.reveal(), capture_output=True, text=True, check=False)
     if done.returncode:

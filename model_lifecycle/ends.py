@@ -1,8 +1,12 @@
 """How a command ends that could not do what it was asked: one sentence, and a code of the table."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
 from model_contract.exit_codes import ExitCode
+from model_lifecycle.errors import LifecycleError
 
 
 class InvalidInputError(click.ClickException):
@@ -33,3 +37,13 @@ class UnavailableError(click.ClickException):
     """Something that the command needs does not answer."""
 
     exit_code = ExitCode.UNAVAILABLE
+
+
+@contextmanager
+def ends() -> Iterator[None]:
+    """A command's block, which a LifecycleError ends with its sentence and its code."""
+    try:
+        yield
+    except LifecycleError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(error.exit_code) from error

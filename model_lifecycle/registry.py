@@ -1,6 +1,6 @@
 """What MLflow knows of models and versions, and the few changes that a lifecycle makes there. The same on 2.22 and 3.17."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -15,7 +15,7 @@ from model_lifecycle.tracking import Tracking
 Json = dict[str, Any]
 API: Final = "/api/2.0/mlflow"
 ARTIFACTS: Final = "/api/2.0/mlflow-artifacts/artifacts"
-PAGE: Final = 1000  # versions in one answer
+PAGE: Final = 1000  # versions or models in one answer
 NO_VERSION: Final = "none"
 EXPECTS: Final = "X-Gate-Expect-Production"  # the gate refuses the move where another version is in Production by now
 
@@ -76,15 +76,15 @@ class Registry:
         """Raises NotFoundError."""
         return _version(self._rest.get(f"{API}/model-versions/get", name=name, version=version)["model_version"])
 
-    def names_of_project(self, project_id: str) -> list[str]:
-        """Of all registered models of a project. People may ask that, tokens may not."""
-        found, token = [], ""
-        while True:
-            page = {"max_results": str(PAGE)} | ({"page_token": token} if token else {})
-            answer = self._rest.get(f"{API}/registered-models/search", **page)
-            found += [model["name"] for model in answer.get("registered_models", []) if _tags(model).get(TAG_PROJECT_ID) == project_id]
-            if not (token := answer.get("next_page_token", "")):
-                return found
+    def models(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Name and tags of every registered model. People may ask that, tokens may not."""
+        for found in self._pages("registered-models/search", "registered_models"):
+            yield found["name"], _tags(found)
+
+    def project_of_run(self, run_id: str) -> str | None:
+        """What its experiment says."""
+        experiment = self._rest.get(f"{API}/experiments/get", experiment_id=self.run(run_id).experiment_id)["experiment"]
+        return _tags(experiment).get(TAG_PROJECT_ID)
 
     def transition(self, version: Version, stage: str, *, archive: bool = False, expected: str | None = None) -> None:
         """Raises UnclearError, too: read the version then. `expected` is the version in Production that the caller has planned with."""
@@ -135,13 +135,16 @@ class Registry:
     def _versions(self, name: str) -> list[Version]:
         if "'" in name:
             raise InvalidError(f"the name {name!r:.60} holds a quote: MLflow cannot be asked for its versions")
-        found, token = [], ""
+        pages = self._pages("model-versions/search", "model_versions", filter=f"name='{name}'")
+        return [version for raw in pages if (version := _version(raw)).name == name]
+
+    def _pages(self, path: str, key: str, **query: str) -> Iterator[Json]:
+        token = ""
         while True:
-            page = {"filter": f"name='{name}'", "max_results": str(PAGE)} | ({"page_token": token} if token else {})
-            answer = self._rest.get(f"{API}/model-versions/search", **page)
-            found += [version for raw in answer.get("model_versions", []) if (version := _version(raw)).name == name]
+            answer = self._rest.get(f"{API}/{path}", max_results=str(PAGE), **query, **({"page_token": token} if token else {}))
+            yield from answer.get(key, [])
             if not (token := answer.get("next_page_token", "")):
-                return found
+                return
 
     def list(self, path: str) -> Listing:
         return parse_listing(self._rest.get(ARTIFACTS, path=path))

@@ -18,8 +18,8 @@ def problems(file: str, found: Sequence[Problem], form: str) -> None:
         click.echo(json.dumps({"valid": False, "problems": [{"place": one.place, "text": one.text} for one in found]}, indent=2))
     elif form == "github":
         for one in found:
-            click.echo(f"::error file={_escaped(file)},title=Promotion file::{_escaped(str(one))}")
-        _summary(f"### `{file}` cannot be used\n\n" + "".join(f"- `{one.place}` {one.text}\n" for one in found))
+            error(file, str(one))
+        summary(f"### `{file}` cannot be used\n\n" + "".join(f"- `{one.place}` {one.text}\n" for one in found))
     else:
         for one in found:
             click.echo(f"{file}: {one}", err=True)
@@ -37,7 +37,7 @@ def valid(file: str, parsed: PromotionFile, changed: Sequence[Change] | None, fo
     for line in lines or (["nothing changes"] if changed is not None else []):
         click.echo(f"  {line}")
     if form == "github":
-        _summary(f"### {text}\n\n" + "".join(f"- {line}\n" for line in lines))
+        summary(f"### {text}\n\n" + "".join(f"- {line}\n" for line in lines))
 
 
 def _row(change: Change) -> dict[str, str | None]:
@@ -54,11 +54,16 @@ def _sentence(change: Change) -> str:
     return f"{change.name}: version {change.before} → {change.after}"
 
 
-def _summary(markdown: str) -> None:
+def error(file: str, text: str) -> None:
+    """An annotation of the job, at a file."""
+    click.echo(f"::error file={_escaped(file)},title=Promotion::{_escaped(text)}")
+
+
+def summary(markdown: str) -> None:
     """The page of the job, where GitHub asks for one."""
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(path).open("a", encoding="utf-8") as summary:
-            summary.write(markdown + "\n")
+        with Path(path).open("a", encoding="utf-8") as page:
+            page.write(markdown + "\n")
 
 
 def _escaped(text: str) -> str:

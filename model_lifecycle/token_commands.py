@@ -12,13 +12,14 @@ from typing import Final
 
 import click
 
-from model_contract.names import COMPUTE_NAMESPACE, MLFLOW_NAMESPACE, PROJECT_ID_PATTERN, TRACKING_TOKEN
+from model_contract.names import COMPUTE_NAMESPACE, MLFLOW_NAMESPACE, TRACKING_TOKEN
 from model_contract.secret import Secret
 from model_contract.tokens import Purpose, Token
 from model_lifecycle import delivery, token_store
 from model_lifecycle.cluster import ClusterError, NotAuthorisedError, TokenSecret, client_of, copy_pull_tokens
 from model_lifecycle.delivery import DeliveryError
 from model_lifecycle.ends import InvalidInputError, PartialError, RefusedError, StateError, UnavailableError
+from model_lifecycle.options import project_id
 from model_lifecycle.token_store import Listed, Made, Order, TokenStoreError
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
@@ -32,12 +33,6 @@ def duration(_: click.Context, parameter: click.Parameter, value: str | None) ->
     if not found:
         raise click.BadParameter(f"{value!r:.40} is no duration, such as 90d, 24h or 30m", param=parameter)
     return timedelta(**{UNITS[found[2]]: int(found[1])})
-
-
-def project_id(_: click.Context, __: click.Parameter, value: str) -> str:
-    if not re.fullmatch(PROJECT_ID_PATTERN, value.lower()):
-        raise click.BadParameter("must be 24 hexadecimal digits, as Domino has it in the project's settings")
-    return value.lower()
 
 
 PROJECT = click.option("-i", "--domino-project-id", "project", required=True, callback=project_id, help="The project's id.")

@@ -1,0 +1,83 @@
+"""Applies a plan: every step, or as it was before."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from model_contract.exit_codes import ExitCode
+from model_lifecycle.errors import LifecycleError, PreconditionError
+from model_lifecycle.promotion import changes
+from model_lifecycle.promotion.changes import Stamp, Undo
+from model_lifecycle.promotion.preflight import Plan, look
+from model_lifecycle.promotion.steps import Step, Terms
+from model_lifecycle.promotion_file import Entry
+from model_lifecycle.registry import Registry
+
+
+class Result(StrEnum):
+    """How it ended."""
+
+    DONE = "done"
+    NOTHING = "nothing to do"
+    PUT_BACK = "failed, everything is as it was"
+    PARTIAL = "failed, not everything is as it was"
+
+
+EXIT_CODES = {
+    Result.DONE: ExitCode.DONE,
+    Result.NOTHING: ExitCode.DONE,
+    Result.PUT_BACK: ExitCode.PUT_BACK,
+    Result.PARTIAL: ExitCode.PARTIAL,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """`fault` is why a step failed; `left` are the steps that could not be put back, with the reason."""
+
+    result: Result
+    failed: Step | None = None
+    fault: str = ""
+    left: tuple[tuple[Step, str], ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return EXIT_CODES[self.result]
+
+
+def apply(plan: Plan, registry_of: Callable[[Entry], Registry], stamp: Stamp) -> Outcome:
+    """What is begun is put back where it cannot be finished, also where the fault is ours, which is raised then."""
+    begun: list[tuple[Step, Undo]] = []
+    for step in plan.changes:
+        undo: Undo = []
+        begun.append((step, undo))
+        try:
+            _apply(registry_of(step.entry), step, stamp, undo)
+        except LifecycleError as error:
+            return _put_back(begun, step, str(error))
+        except BaseException:
+            _put_back(begun, step, "interrupted")
+            raise
+    return Outcome(result=Result.DONE if begun else Result.NOTHING)
+
+
+def _apply(registry: Registry, step: Step, stamp: Stamp, undo: Undo) -> None:
+    """Where somebody else was faster with the same version, what is left of the step is done."""
+    try:
+        changes.apply(registry, step, stamp, undo)
+    except PreconditionError:
+        again = look(step.entry, registry, Terms(alias_only=step.alias_only))
+        if not isinstance(again, Step) or again.moves:
+            raise
+        changes.apply(registry, again, stamp, undo)
+
+
+def _put_back(begun: list[tuple[Step, Undo]], failed: Step, fault: str) -> Outcome:
+    left = []
+    for step, undo in reversed(begun):
+        try:
+            for back in reversed(undo):
+                back()
+        except LifecycleError as error:
+            left.append((step, str(error)))
+    return Outcome(result=Result.PARTIAL if left else Result.PUT_BACK, failed=failed, fault=fault, left=tuple(left))

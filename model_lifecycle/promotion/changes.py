@@ -1,0 +1,170 @@
+"""The changes of one step in MLflow, and the same ones taken back. Each is read where its answer does not say whether it was made."""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from model_contract.names import PROMOTION_ID, PROMOTION_TAG_PREFIX
+from model_lifecycle.digests import record
+from model_lifecycle.errors import LifecycleError, PreconditionError, UnavailableError
+from model_lifecycle.promotion.steps import Step
+from model_lifecycle.promotion_file import PRODUCTION
+from model_lifecycle.registry import NO_VERSION, Registry, Version
+
+TRIES: Final = 4  # of one change
+PREVIOUS: Final = f"{PROMOTION_TAG_PREFIX}prev"
+ROLLED_BACK_FROM: Final = f"{PROMOTION_TAG_PREFIX}rolled_back_from"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """Who promotes, when and why: tags of the version. `at` is an ISO 8601 time in UTC."""
+
+    id: str
+    by: str
+    at: str
+    commit: str | None = None
+    reason: str | None = None
+    rolls_back: bool = False
+
+    def tags(self, step: Step) -> Mapping[str, str]:
+        """A version that is rolled back to keeps what was before it, so that one can go back further."""
+        came_from = ROLLED_BACK_FROM if self.rolls_back else PREVIOUS
+        texts = {"id": self.id, "by": self.by, "at": self.at, "commit": self.commit, "reason": self.reason}
+        return {f"{PROMOTION_TAG_PREFIX}{name}": text for name, text in texts.items() if text} | (
+            {came_from: step.previous} if step.previous else {}
+        )
+
+
+Undo = list[Callable[[], None]]
+
+
+def apply(registry: Registry, step: Step, stamp: Stamp, undo: Undo) -> None:
+    """Raises LifecycleError. `undo` gets what takes each change back that was made, or may have been; call them from the end.
+
+    After it, or after any part of it, the same entry planned anew is right again.
+    """
+    record(registry, step.version, step.digest)
+    for other in step.others:
+        if step.archives and PROMOTION_ID not in other.tags:
+            _set_tag(registry, other, PROMOTION_ID, f"before {stamp.id}")  # it was in Production: the gate lets it back
+    if step.moves or (step.alias_only and step.renames):
+        for key, value in stamp.tags(step).items():
+            _make(undo, _tagging(registry, step.version, key, value), partial(_tag_back, registry, step, key))
+    if step.moves:
+        _make(undo, _moving(registry, step), partial(_stages_back, registry, step))
+    if step.renames:
+        _make(undo, _naming(registry, step, step.entry.version), partial(_alias_back, registry, step))
+    _check(registry, step)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One that may be made twice. `holds` says whether it was made, where its answer did not."""
+
+    make: Callable[[], None]
+    holds: Callable[[], bool]
+
+
+def _make(undo: Undo, change: Change, back: Callable[[], None]) -> None:
+    undo.append(back)
+    try:
+        _settle(change)
+    except UnavailableError:
+        raise  # nobody knows whether it was made
+    except LifecycleError:
+        undo.pop()
+        raise
+
+
+def _settle(change: Change) -> None:
+    """Where no clear answer comes, what is there decides. Raises LifecycleError."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            return change.make()
+        except UnavailableError:
+            if attempt == TRIES:
+                raise
+            time.sleep(random.uniform(0.1, 0.3) * 2**attempt)  # noqa: S311  so that two do not meet again
+            if change.holds():
+                return None
+    return None
+
+
+def _moving(registry: Registry, step: Step) -> Change:
+    serving = (step.version.version, *step.archives) if step.version.stage == PRODUCTION else step.archives
+    expected = max(serving, key=int, default=NO_VERSION) if step.entry.stage == PRODUCTION else None
+    return _move(registry, step.version, step.entry.stage, archive=bool(step.archives), expected=expected)
+
+
+def _move(registry: Registry, version: Version, stage: str, *, archive: bool = False, expected: str | None = None) -> Change:
+    return Change(
+        make=lambda: registry.transition(version, stage, archive=archive, expected=expected),
+        holds=lambda: _now(registry, version).stage == stage,
+    )
+
+
+def _stages_back(registry: Registry, step: Step) -> None:
+    """The version that served comes first, in one move with the archiving of the other: Production is never empty."""
+    if _now(registry, step.version).stage != step.entry.stage:
+        return  # it was not moved, or somebody has moved it on
+    for position, number in enumerate(step.archives):
+        other = next(other for other in step.others if other.version == number)
+        _settle(_move(registry, other, step.entry.stage, archive=position == 0))
+    if _now(registry, step.version).stage != step.version.stage:
+        _settle(_move(registry, step.version, step.version.stage))
+
+
+def _naming(registry: Registry, step: Step, version: str) -> Change:
+    name, alias = step.entry.name, step.entry.alias
+    return Change(
+        make=lambda: registry.set_alias(name, alias, version),
+        holds=lambda: registry.model(name).aliases.get(alias) == version,
+    )
+
+
+def _alias_back(registry: Registry, step: Step) -> None:
+    name, alias = step.entry.name, step.entry.alias
+    if registry.model(name).aliases.get(alias) != step.entry.version:
+        return
+    if step.aliased:
+        return _settle(_naming(registry, step, step.aliased))
+    _settle(Change(make=lambda: registry.delete_alias(name, alias), holds=lambda: alias not in registry.model(name).aliases))
+
+
+def _tagging(registry: Registry, version: Version, key: str, value: str) -> Change:
+    return Change(
+        make=lambda: registry.set_tag(version, key, value),
+        holds=lambda: _now(registry, version).tags.get(key) == value,
+    )
+
+
+def _set_tag(registry: Registry, version: Version, key: str, value: str) -> None:
+    _settle(_tagging(registry, version, key, value))
+
+
+def _tag_back(registry: Registry, step: Step, key: str) -> None:
+    before = step.version.tags.get(key)
+    if before is not None:
+        return _set_tag(registry, step.version, key, before)
+    if key in _now(registry, step.version).tags:
+        _settle(Change(make=lambda: registry.delete_tag(step.version, key), holds=lambda: key not in _now(registry, step.version).tags))
+
+
+def _now(registry: Registry, version: Version) -> Version:
+    return registry.version(version.name, version.version)
+
+
+def _check(registry: Registry, step: Step) -> None:
+    """What MLflow says of itself afterwards."""
+    model = registry.model(step.entry.name)
+    version = model.version(step.entry.version)
+    if step.moves and (version is None or version.stage != step.entry.stage):
+        raise PreconditionError(f"MLflow has it in stage {version.stage if version else 'none'} after it was moved to {step.entry.stage}")
+    if step.archives and (beside := [other for other in model.in_stage(step.entry.stage) if other != step.entry.version]):
+        raise PreconditionError(f"version {beside[0]} is in {step.entry.stage} beside it: somebody else moves this model")
+    if step.renames and (now := model.aliases.get(step.entry.alias)) != step.entry.version:
+        raise PreconditionError(f"the alias {step.entry.alias} means version {now} after it was set")

@@ -1,0 +1,60 @@
+"""Reads everything that a file names, before anything moves, and finds every reason why it cannot."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from model_contract.exit_codes import ExitCode
+from model_lifecycle.digests import digest_of
+from model_lifecycle.errors import LifecycleError, NotFoundError
+from model_lifecycle.promotion.steps import Obstacle, Step, Terms, digest_obstacle, obstacles, step_of
+from model_lifecycle.promotion_file import Entry
+from model_lifecycle.registry import Registry
+
+AT_ONCE: Final = 8  # entries
+# Of several obstacles, the one that says most of what to do.
+GRAVEST: Final = (ExitCode.UNAVAILABLE, ExitCode.NOT_AUTHORISED, ExitCode.NOT_FOUND, ExitCode.INVALID_INPUT, ExitCode.PRECONDITION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Every entry is a step or an obstacle; only one without obstacles is applied."""
+
+    steps: tuple[Step, ...]
+    obstacles: tuple[Obstacle, ...] = ()
+
+    @property
+    def changes(self) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if step.changes)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        codes = {obstacle.exit_code for obstacle in self.obstacles}
+        return next((code for code in GRAVEST if code in codes), ExitCode.UNEXPECTED if codes else ExitCode.DONE)
+
+
+def plan(entries: Sequence[Entry], registry_of: Callable[[Entry], Registry], terms: Terms) -> Plan:
+    """Raises LifecycleError only where a registry cannot be had at all."""
+    registries = [registry_of(entry) for entry in entries]
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        found = list(pool.map(lambda entry, registry: look(entry, registry, terms), entries, registries))
+    steps = tuple(one for one in found if isinstance(one, Step))
+    return Plan(steps=steps, obstacles=tuple(obstacle for one in found if not isinstance(one, Step) for obstacle in one))
+
+
+def look(entry: Entry, registry: Registry, terms: Terms) -> Step | list[Obstacle]:
+    """A model's state and its version's digest, with the fewest requests that tell them."""
+    try:
+        model = registry.model(entry.name)
+        version = model.version(entry.version)
+        if version is None:
+            newest = model.versions[0].version if model.versions else "none"
+            raise NotFoundError(f"there is no such version; the newest is {newest}")
+        if found := list(obstacles(entry, model, version, terms)):
+            return found
+        digest = digest_of(registry, version)
+    except LifecycleError as error:
+        return [Obstacle(entry=entry, text=str(error), exit_code=error.exit_code)]
+    obstacle = digest_obstacle(entry, digest)
+    return [obstacle] if obstacle else step_of(entry, model, version, digest, terms)

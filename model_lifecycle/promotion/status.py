@@ -1,0 +1,73 @@
+"""What of a model is in Staging and Production, and whether that is as it should be."""
+
+from dataclasses import dataclass
+
+from model_contract.names import TAG_DIGEST
+from model_lifecycle.digests import digest_of
+from model_lifecycle.errors import LifecycleError, NotFoundError
+from model_lifecycle.promotion.steps import STAGING
+from model_lifecycle.promotion_file import PRODUCTION, Entry
+from model_lifecycle.registry import Model, Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Of one model. `drift` has a sentence for each thing that is not as it should be."""
+
+    project_id: str
+    name: str
+    production: tuple[str, ...] = ()
+    staging: tuple[str, ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
+    digest: str | None = None
+    drift: tuple[str, ...] = ()
+
+
+def standing_of(registry: Registry, project_id: str, name: str, entry: Entry | None, *, alias_only: bool = False) -> Standing:
+    """`entry` is what a promotion file says of it. Raises LifecycleError where MLflow cannot be asked."""
+    try:
+        model = registry.model(name)
+    except NotFoundError:
+        return Standing(project_id=project_id, name=name, drift=("there is no such model",))
+    serving = model.aliases.get("production") if alias_only else next(iter(model.in_stage(PRODUCTION)), None)
+    found = model.version(serving) if serving else None
+    return Standing(
+        project_id=project_id,
+        name=name,
+        production=model.in_stage(PRODUCTION),
+        staging=model.in_stage(STAGING),
+        aliases=tuple(sorted(model.aliases.items())),
+        digest=found.tags.get(TAG_DIGEST) if found else None,
+        drift=(*_drift(model, entry, alias_only=alias_only), *(_digest_drift(registry, model, serving) if serving else ())),
+    )
+
+
+def _drift(model: Model, entry: Entry | None, *, alias_only: bool) -> list[str]:
+    found = []
+    production = model.in_stage(PRODUCTION)
+    if len(production) > 1 and not alias_only:
+        found.append(f"versions {', '.join(production)} are in Production at once: clients get {production[0]}")
+    if not alias_only and (alias := model.aliases.get("production")) != (production[0] if production else None):
+        found.append(f"the alias production means version {alias or 'none'}, and Production is {production[0] if production else 'none'}")
+    if entry is None:
+        return found
+    if not alias_only and entry.version not in model.in_stage(entry.stage):
+        found.append(
+            f"the file has version {entry.version} in {entry.stage}, MLflow has {', '.join(model.in_stage(entry.stage)) or 'none'}"
+        )
+    if (alias := model.aliases.get(entry.alias)) != entry.version:
+        found.append(f"the file has version {entry.version} behind the alias {entry.alias}, MLflow has {alias or 'none'}")
+    return found
+
+
+def _digest_drift(registry: Registry, model: Model, serving: str) -> list[str]:
+    version = model.version(serving)
+    if version is None:
+        return [f"the alias production means version {serving}, which is not there"]
+    if TAG_DIGEST not in version.tags:
+        return [f"version {serving} has no digest: nobody can tell whether its files have changed"]
+    try:
+        digest_of(registry, version)
+    except LifecycleError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,56 @@
+"""`model-api status`: what serves, and whether it is what it should be."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import click
+
+from model_contract.exit_codes import ExitCode
+from model_contract.names import TAG_PROJECT_ID
+from model_lifecycle.options import FORMAT, project_id
+from model_lifecycle.promotion import report
+from model_lifecycle.promotion.preflight import AT_ONCE
+from model_lifecycle.promotion.status import standing_of
+from model_lifecycle.promotion_file import Entry
+from model_lifecycle.reading import read
+from model_lifecycle.tracking_options import Connections, tracking_options
+
+# A project, a model of it, and what the file says of that.
+Subject = tuple[str, str, Entry | None]
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.option(
+    "--project", "project", callback=project_id, metavar="ID", help="Only this project of the file; its id, where there is no file."
+)
+@click.option("--model", "models", multiple=True, help="Only this model. Without a file, a token has to name them; a person sees all.")
+@click.option("--alias-only", is_flag=True, help="Leave stages out: for registries without them.")
+@click.option("--check", is_flag=True, help="Exit with 6 where something is not as it should be.")
+@FORMAT
+@tracking_options
+def status(  # noqa: PLR0913  click hands over each option
+    *, connections: Connections, file: Path | None, project: str | None, models: Sequence[str], alias_only: bool, check: bool, form: str
+) -> None:
+    """Say what is in Staging and Production, and whether that is what FILE, the aliases and the digests say."""
+    if file is None and project is None:
+        raise click.UsageError("name the promotion file, or a --project")
+    subjects = of_file(file, project, models, form) if file else of_project(connections, project or "", models)
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        ask = pool.map(lambda one: standing_of(connections.of_project(one[0]), *one, alias_only=alias_only), subjects)
+        standings = list(ask)
+    report.standing(standings, form)
+    if check and any(standing.drift for standing in standings):
+        raise SystemExit(ExitCode.PRECONDITION)
+
+
+def of_file(file: Path, project: str | None, models: Sequence[str], form: str) -> list[Subject]:
+    entries = read(file, form).entries
+    return [(one.project_id, one.name, one) for one in entries if project in {None, one.project_id} and (not models or one.name in models)]
+
+
+def of_project(connections: Connections, project: str, models: Sequence[str]) -> list[Subject]:
+    registry = connections.of_project(project)
+    names = models or [name for name, tags in registry.models() if tags.get(TAG_PROJECT_ID) == project]
+    return [(project, name, None) for name in names]

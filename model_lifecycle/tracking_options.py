@@ -1,0 +1,76 @@
+"""The options with which commands are told where MLflow is, and as whom they ask."""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final, Self
+
+import click
+
+from model_contract.secret import Secret
+from model_lifecycle.ends import ends
+from model_lifecycle.registry import Registry
+from model_lifecycle.tracking import Credentials, Tracking, tracking_uri
+
+COMMIT_HEADER: Final = "X-Gate-Commit"  # goes into the gate's audit log
+
+
+@dataclass(kw_only=True)
+class Connections:
+    """A registry for each project, with that project's credentials; used within `with`. Raises LifecycleError."""
+
+    uri: str
+    credentials: Credentials
+    timeout: float
+    tries: int
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def name_commit(self, commit: str | None) -> None:
+        """For the gate's audit log; before a registry is asked for."""
+        if commit:
+            self.headers[COMMIT_HEADER] = commit
+
+    def __enter__(self) -> Self:
+        self._open = ExitStack()
+        self._registries: dict[str | None, Registry] = {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def of_project(self, project_id: str) -> Registry:
+        return self._registry(project_id, self.credentials.of_project(project_id))
+
+    def of_anybody(self) -> Registry:
+        return self._registry(None, self.credentials.of_anybody())
+
+    def tracking(self, authorization: Secret | None) -> Tracking:
+        return Tracking(uri=self.uri, authorization=authorization, timeout=self.timeout, tries=self.tries)
+
+    def _registry(self, key: str | None, authorization: Secret | None) -> Registry:
+        if key not in self._registries:
+            self._registries[key] = self._open.enter_context(Registry(self.tracking(authorization), self.headers))
+        return self._registries[key]
+
+
+def tracking_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Hands the command `connections` instead of these options."""
+
+    @click.option("--tracking-uri", "uri", metavar="URL", help="The gate, or MLflow; without it, MLFLOW_TRACKING_URI.")
+    @click.option(
+        "--token-file", type=click.Path(dir_okay=False, path_type=Path), help="File with the token, instead of MLFLOW_TRACKING_TOKEN."
+    )
+    @click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds for one request.")
+    @click.option("--retries", type=click.IntRange(min=0), default=3, show_default=True, help="Further tries of what only reads.")
+    @wraps(command)
+    def with_connections(*, uri: str | None, token_file: Path | None, timeout: float, retries: int, **options: Any) -> None:
+        with ends():
+            credentials = Credentials(environ=os.environ, token_file=token_file)
+            address = tracking_uri(uri, os.environ)
+            with Connections(uri=address, credentials=credentials, timeout=timeout, tries=retries + 1) as connections:
+                command(connections=connections, **options)
+
+    return with_connections

@@ -1,9 +1,12 @@
-"""Rules of tags: those of ownership are the gate's, those of a promotion are the promote token's, the digest is written once."""
+"""Rules of tags: those of ownership are the gate's, those of a promotion are the promote token's.
+
+What says which files a version has is written once.
+"""
 
 import re
 from typing import Final
 
-from model_contract.names import PROMOTION_TAG_PREFIX, TAG_DIGEST, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
+from model_contract.names import PROMOTION_TAG_PREFIX, TAG_DIGEST, TAG_LISTING, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
 from tracking_gate.actors import Actor, Kind
 from tracking_gate.asks import Ask, Verdict, own_model, own_version
 from tracking_gate.errors import Conflict, Forbidden
@@ -11,21 +14,22 @@ from tracking_gate.rights import needs_promotion, only_people
 
 OWNERSHIP_TAGS: Final = re.compile(r"mlflow\.domino\..*|domino\.project", re.IGNORECASE)
 DEPLOYMENT_TAGS: Final = frozenset({TAG_MODEL_ID, TAG_MODEL_VERSION_ID})
+ONCE: Final = frozenset({TAG_DIGEST, TAG_LISTING})  # also for an admin: files that changed are another version's
 
 
 async def set_version_tag(ask: Ask) -> Verdict:
     version = await own_version(ask)
     key, value = ask.fields["key"], ask.fields.get("value", "")
     check_tag(ask.actor, key)
-    if key == TAG_DIGEST and version.tags.get(key, value) != value:
-        raise Conflict(f"{TAG_DIGEST} is written once, and is another one")
+    if key in ONCE and version.tags.get(key, value) != value:
+        raise Conflict(f"{key} is written once, and is another one")
     return Verdict(body=ask.fields, noop=version.tags.get(key) == value, facts={"key": key})
 
 
 async def delete_version_tag(ask: Ask) -> Verdict:
     await own_version(ask)
-    if ask.fields["key"] == TAG_DIGEST:
-        raise Forbidden(f"{TAG_DIGEST} stays")
+    if ask.fields["key"] in ONCE:
+        raise Forbidden(f"{ask.fields['key']} stays")
     check_tag(ask.actor, ask.fields["key"])
     return Verdict(body=ask.fields, facts={"key": ask.fields["key"]})
 
@@ -49,5 +53,5 @@ def check_tag(actor: Actor, key: str) -> None:
         raise Forbidden(f"{key} says whose a model is; the gate writes it when the model is created")
     if actor.kind is Kind.PULL or key.startswith(PROMOTION_TAG_PREFIX):
         needs_promotion(actor, f"the tag {key}")
-    if actor.kind is Kind.PROMOTE and key not in DEPLOYMENT_TAGS | {TAG_DIGEST} and not key.startswith(PROMOTION_TAG_PREFIX):
+    if actor.kind is Kind.PROMOTE and key not in DEPLOYMENT_TAGS | ONCE and not key.startswith(PROMOTION_TAG_PREFIX):
         raise Forbidden(f"the tag {key} is for people of the project to set")

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from model_contract.names import TAG_DIGEST, TAG_MODEL_ID, TAG_PROJECT_ID
+from model_contract.names import TAG_DIGEST, TAG_LISTING, TAG_MODEL_ID, TAG_PROJECT_ID
 from model_contract.tokens import Purpose
 from testbed.gate import API, OTHER, PROJECT, Gate, ask
 from tests.tracking_gate.conftest import Wine
@@ -145,16 +145,21 @@ def test_ownership_is_not_for_clients_to_change(wine: Wine, key: str, name: str)
         assert gate.ask(method, f"{API}/{path}", sent, who(gate, name)).status == 403
 
 
-def test_digest_is_written_once(wine: Wine) -> None:
+@pytest.mark.parametrize("key", [TAG_DIGEST, TAG_LISTING])
+@pytest.mark.parametrize("writer", ["jane", "promote"])
+def test_what_says_which_files_a_version_has_is_written_once(wine: Wine, key: str, writer: str) -> None:
     version, gate = wine.version(), wine.gate
-    body = {"name": wine.name, "version": version, "key": TAG_DIGEST, "value": "sha256:1"}
+    body = {"name": wine.name, "version": version, "key": key, "value": "sha256:1"}
     path = f"{API}/model-versions/set-tag"
 
-    assert gate.ask("POST", path, body, gate.basic("jane")).status == 200
-    assert gate.ask("POST", path, body, gate.basic("jane")).status == 200
-    assert gate.ask("POST", path, {**body, "value": "sha256:2"}, gate.bearer(PROMOTE)).status == 409
-    del body["value"]
-    assert gate.ask("DELETE", f"{API}/model-versions/delete-tag", body, gate.basic("jane")).status == 403
+    assert gate.ask("POST", path, body, gate.bearer(PULL)).status == 403
+    assert gate.ask("POST", path, body, who(gate, writer)).status == 200
+    assert gate.ask("POST", path, body, who(gate, writer)).status == 200
+    for other in ("jane", "promote", "root"):
+        assert gate.ask("POST", path, {**body, "value": "sha256:2"}, who(gate, other)).status == 409
+        deleted = {"name": wine.name, "version": version, "key": key}
+        assert gate.ask("DELETE", f"{API}/model-versions/delete-tag", deleted, who(gate, other)).status == 403
+    assert {"key": key, "value": "sha256:1"} in wine.raw(version)["tags"]
 
 
 def test_promote_token_sets_where_a_version_is_deployed_and_no_other_tag(wine: Wine) -> None:

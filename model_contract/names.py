@@ -60,8 +60,8 @@ TAG_MODEL_VERSION_ID: Final = "DOMINO_MODEL_VERSION_ID"
 TAG_USER: Final = "mlflow.domino.user"
 TAG_PROJECT_ID: Final = "mlflow.domino.project_id"
 TAG_PROJECT_NAME: Final = "mlflow.domino.project_name"
-TAG_DIGEST: Final = "model-api.digest"
-TAG_LISTING: Final = "model-api.listing"
+TAG_DIGEST: Final = "model-api.digest"  # of the files
+TAG_LISTING: Final = "model-api.listing"  # of their names, sizes and times, so that unchanged files need not be read again
 PROMOTION_TAG_PREFIX: Final = "promotion."
 PROMOTION_ID: Final = f"{PROMOTION_TAG_PREFIX}id"  # the version was in Production, or is on its way there
 

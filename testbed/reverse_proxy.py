@@ -32,9 +32,9 @@ class Exchange(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         with self.server.lock:
             self.server.seen.append(Seen(method=self.command, path=self.path, headers=dict(self.headers)))
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if not any(rule(self) for rule in self.server.rules):
-            self.relay(body)
+            self.relay(self.body)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815  names of the base class
 

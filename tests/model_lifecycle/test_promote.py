@@ -1,0 +1,204 @@
+"""`model-api plan` and `promote`, from a file to the registry, through the gate."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from model_contract.names import TAG_DIGEST
+from model_contract.tokens import Purpose
+from testbed.gate import API, OTHER, PROJECT, Gate
+from testbed.reverse_proxy import reverse_proxy
+from tests.model_lifecycle.conftest import Model, environment, new_model, run, write_file
+
+
+def test_file_is_planned_promoted_and_then_nothing_is_left_to_do(model: Model, tmp_path: Path) -> None:
+    first, second = model.staged(), model.staged()
+    env, file = environment(model.gate), tmp_path / "model_version.json"
+    assert run(env, "promote", write_file(file, (model, first)), "--commit", "c0ffee").code == 0
+    write_file(file, (model, second))
+
+    planned = run(env, "plan", file, "--detailed-exitcode")
+    promoted = run(env, "promote", file, "--commit", "decaf", "--reason", "better on reds")
+    lines = len(model.gate.lines())
+    again = run(env, "promote", file)
+
+    assert planned.code == 10
+    assert "Production  1         production 1 → 2" in planned.out
+    assert promoted.code == 0
+    state = model.state()
+    assert state["stages"] == {first: "Archived", second: "Production"}
+    assert state["aliases"] == {"production": second}
+    tags = state["tags"][second]
+    assert (tags["promotion.prev"], tags["promotion.commit"], tags["promotion.by"]) == (first, "decaf", "octocat")
+    assert tags["promotion.reason"] == "better on reds"
+    assert (again.code, again.out.splitlines()[0]) == (0, f"{file}: nothing to do")
+    assert len(model.gate.lines()) == lines
+    assert any(line.get("commit") == "decaf" and line.get("to_stage") == "Production" for line in model.gate.lines())
+
+
+def test_whole_file_is_checked_before_anything_moves(any_gate: Gate, tmp_path: Path) -> None:
+    good, untried, foreign = new_model(any_gate), new_model(any_gate), new_model(any_gate, OTHER)
+    number, none = good.staged(), untried.version()
+    file = tmp_path / "model_version.json"
+    document = {
+        PROJECT: [
+            {"name": good.name, "version": int(number)},
+            {"name": untried.name, "version": int(none)},
+            {"name": "no-such", "version": 1},
+        ]
+    }
+    document[PROJECT].append({"name": foreign.name, "version": int(foreign.staged())})
+    document[PROJECT].append({"name": good.name + "-x", "version": 7})
+    file.write_text(json.dumps(document))
+
+    refused = run(environment(any_gate), "promote", file)
+
+    assert refused.code == 4  # the gravest: there are models that are not this project's, as far as its token learns
+    assert f"{untried.name} version {none}: it is in stage None: `model-api stage` brings it to Staging first" in refused.err
+    for name in ("no-such", foreign.name):
+        assert f"{name} version" in refused.err
+    assert good.state()["stages"] == {number: "Staging"}
+
+
+def test_version_that_is_not_there_is_named_with_the_newest_that_is(model_3: Model, tmp_path: Path) -> None:
+    model_3.staged()
+
+    refused = run(environment(model_3.gate), "promote", write_file(tmp_path / "file.json", (model_3, "9")))
+
+    assert refused.code == 5
+    assert f"{model_3.name} version 9: there is no such version; the newest is 1" in refused.err
+
+
+def test_other_tokens_move_nothing(model_3: Model, tmp_path: Path) -> None:
+    number = model_3.staged()
+    file = write_file(tmp_path / "file.json", (model_3, number))
+    pull = run(environment(model_3.gate, purpose=Purpose.PULL), "promote", file)
+    other = run(environment(model_3.gate, OTHER), "promote", file)
+    nobody = run(environment(model_3.gate) | {"MLFLOW_TRACKING_TOKEN": "no-token"}, "promote", file)
+
+    assert (pull.code, other.code, nobody.code) == (9, 4, 4)
+    assert "needs the promote token of the project" in pull.err
+    assert f"the token is of project {OTHER}, and not of {PROJECT}" in other.err
+    assert "token not accepted" in nobody.err
+    assert model_3.state()["stages"] == {number: "Staging"}
+
+
+def test_each_project_of_a_file_is_promoted_with_its_own_token(gate_3: Gate, tmp_path: Path) -> None:
+    mine, theirs = new_model(gate_3), new_model(gate_3, OTHER)
+    entries = (mine, mine.staged()), (theirs, theirs.staged())
+    file = write_file(tmp_path / "file.json", *entries)
+    both = environment(gate_3) | {f"PROJECT_ID_{OTHER.upper()}": gate_3.token(Purpose.PROMOTE, OTHER) + "\n"}
+    secrets = json.dumps({f"PROJECT_ID_{one.upper()}": gate_3.token(Purpose.PROMOTE, one) for one in (PROJECT, OTHER)})
+
+    only = run(environment(gate_3), "promote", file, "--only", PROJECT.upper())
+    assert only.code == 0
+    assert theirs.state()["stages"] == {"1": "Staging"}
+    assert run(both, "promote", file).code == 0
+    assert theirs.state()["stages"] == {"1": "Production"}
+    legacy = run(environment(gate_3) | {"MLFLOW_TRACKING_TOKEN": "", "PROJECT_TOKENS": secrets}, "promote", file)
+    assert (legacy.code, legacy.out.splitlines()[0]) == (0, f"{file}: nothing to do")
+
+
+def test_digest_that_the_file_or_the_version_says_is_held_to_the_files(model: Model, tmp_path: Path) -> None:
+    number = model.staged()
+    env, file = environment(model.gate), tmp_path / "file.json"
+    planned = run(env, "plan", write_file(file, (model, number)), "--format", "json").json
+    wrong = run(env, "promote", write_file(file, (model, number), digest=f"sha256:{'0' * 64}"))
+    right = run(env, "promote", write_file(file, (model, number), digest=planned["steps"][0]["digest"]))
+    (model.files(number) / "MLmodel").write_bytes(b"flavors: {x}\n")
+    changed = run(env, "status", file, "--check")
+
+    assert wrong.code == 6
+    assert "and the file says sha256:000" in wrong.err
+    assert right.code == 0
+    assert changed.code == 6
+    assert f"the files of version {number} of '{model.name}' have the digest" in changed.err
+
+
+def test_files_whose_digest_is_recorded_are_not_read_again(model_3: Model, tmp_path: Path) -> None:
+    number = model_3.staged()
+    file = write_file(tmp_path / "file.json", (model_3, number))
+    assert run(environment(model_3.gate), "promote", file).code == 0
+    assert TAG_DIGEST in str(
+        model_3.gate.ask("GET", f"{API}/model-versions/get?name={model_3.name}&version={number}", headers=model_3.gate.basic("both")).json
+    )
+    with reverse_proxy(model_3.gate.uri) as proxy:
+        assert run(environment(model_3.gate, uri=proxy.uri), "plan", file).code == 0
+        read = [seen.method for seen in proxy.seen if seen.path.endswith("/MLmodel")]
+        (model_3.files(number) / "MLmodel").write_bytes(b"flavors: {y}\n")
+        refused = run(environment(model_3.gate, uri=proxy.uri), "plan", file)
+
+    assert read == ["HEAD"]
+    assert refused.code == 6
+
+
+def test_two_versions_in_production_become_one(model: Model, tmp_path: Path) -> None:
+    """As the original's promotion left them behind."""
+    numbers = [model.staged(), model.staged(), model.staged()]
+    for number in numbers[:2]:
+        model.post(
+            "model-versions/transition-stage", {"name": model.name, "version": number, "stage": "Production"}, model.gate.basic("root")
+        )
+    file = write_file(tmp_path / "file.json", (model, numbers[2]))
+
+    assert run(environment(model.gate), "promote", file).code == 0
+    assert model.state()["stages"] == {numbers[0]: "Archived", numbers[1]: "Archived", numbers[2]: "Production"}
+
+
+def test_registry_without_stages_is_promoted_by_alias_only(model: Model, tmp_path: Path) -> None:
+    first, second = model.version(), model.version()
+    env, file = environment(model.gate), tmp_path / "file.json"
+    assert run(env, "promote", write_file(file, (model, first)), "--alias-only").code == 0
+    assert run(env, "promote", write_file(file, (model, second)), "--alias-only").code == 0
+    assert model.state()["aliases"] == {"production": second}
+    back = run(env, "rollback", "--project", PROJECT, "--model", model.name, "--alias-only")
+
+    assert back.code == 0
+    assert model.state()["aliases"] == {"production": first}
+    assert set(model.state()["stages"].values()) == {"None"}
+    assert run(env, "status", write_file(file, (model, first)), "--alias-only", "--check").code == 0
+
+
+def test_github_gets_a_table_and_annotations(model_3: Model, tmp_path: Path) -> None:
+    number = model_3.staged()
+    page = tmp_path / "summary.md"
+    env = environment(model_3.gate) | {"GITHUB_STEP_SUMMARY": str(page)}
+    refused = run(env, "promote", write_file(tmp_path / "file.json", (model_3, "8")), "--format", "github")
+    done = run(env, "promote", write_file(tmp_path / "file.json", (model_3, number)), "--format", "github")
+
+    assert refused.out.splitlines()[-1].startswith("::error file=")
+    assert done.code == 0
+    assert f"| {model_3.name} | {number} | Staging | Production | - | production none → {number} |" in page.read_text()
+    assert "cannot be promoted" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ({"MLFLOW_TRACKING_URI": ""}, 3, "MLFLOW_TRACKING_URI is not set"),
+        ({"MLFLOW_TRACKING_URI": "https://user:secret@mlflow"}, 3, "is no http(s) address without user, password and query"),
+        ({"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, 8, "MLflow at http://127.0.0.1:9 does not answer"),
+        ({"MLFLOW_TRACKING_TOKEN": "two words"}, 3, "MLFLOW_TRACKING_TOKEN holds characters that no token has"),
+        ({"PROJECT_TOKENS": "null"}, 3, "PROJECT_TOKENS is no JSON object"),
+    ],
+    ids=["no address", "address with a password", "nobody there", "token with a space", "secrets that are none"],
+)
+def test_setting_that_cannot_be_right_is_named(model_3: Model, tmp_path: Path, change: dict[str, str], code: int, said: str) -> None:
+    file = write_file(tmp_path / "file.json", (model_3, "1"))
+
+    refused = run(environment(model_3.gate) | change, "promote", file, "--retries", "1")
+
+    assert refused.code == code
+    assert said in refused.err
+    assert "secret@" not in refused.err
+
+
+def test_file_that_cannot_be_used_is_reported_as_validate_does(model_3: Model, tmp_path: Path) -> None:
+    file = tmp_path / "file.json"
+    file.write_text('{"x": 1}')
+
+    for command in ("plan", "promote", "status"):
+        refused = run(environment(model_3.gate), command, file)
+        assert refused.code == 3
+        assert "is no project id: 24 hexadecimal digits" in refused.err

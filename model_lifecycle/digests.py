@@ -7,6 +7,7 @@ digest was taken, so are the files.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from model_contract.digest import FileEntry, model_digest
@@ -16,6 +17,7 @@ from model_delivery.plan import Plan, make_plan
 from model_delivery.source import artifact_path, files_below
 from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError, PreconditionError, UnavailableError
 from model_lifecycle.registry import Registry, Version, file_path
+from model_lifecycle.settling import Change, settle
 
 # Two requests in one second that write a file of the same size are told apart by the first; S3 and MLflow 2 give neither.
 VALIDATORS: Final = ("ETag", "Last-Modified")
@@ -50,10 +52,13 @@ def digest_of(registry: Registry, version: Version) -> Digest:
 
 def record(registry: Registry, version: Version, found: Digest) -> None:
     """Writes the tags that are missing: each is written once, and only by who may move the version. Raises LifecycleError."""
-    if TAG_DIGEST not in version.tags:
-        registry.set_tag(version, TAG_DIGEST, found.digest)
-    if TAG_LISTING not in version.tags and found.listing:
-        registry.set_tag(version, TAG_LISTING, found.listing)
+    for key, value in ((TAG_DIGEST, found.digest), (TAG_LISTING, found.listing)):
+        if value and key not in version.tags:
+            settle(Change(make=partial(registry.set_tag, version, key, value), holds=partial(_has, registry, version, key, value)))
+
+
+def _has(registry: Registry, version: Version, key: str, value: str) -> bool:
+    return registry.version(version.name, version.version).tags.get(key) == value
 
 
 def _plan(registry: Registry, version: Version) -> Plan:

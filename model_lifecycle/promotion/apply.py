@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from model_contract.exit_codes import ExitCode
-from model_lifecycle.errors import LifecycleError, PreconditionError
+from model_lifecycle.errors import LifecycleError, PreconditionError, UnavailableError
 from model_lifecycle.promotion import changes
 from model_lifecycle.promotion.changes import Stamp, Undo
 from model_lifecycle.promotion.preflight import Plan, look
@@ -73,11 +73,15 @@ def _apply(registry: Registry, step: Step, stamp: Stamp, undo: Undo) -> None:
 
 
 def _put_back(begun: list[tuple[Step, Undo]], failed: Step, fault: str) -> Outcome:
-    left = []
+    left: list[tuple[Step, str]] = []
+    gone = ""
     for step, undo in reversed(begun):
         try:
             for back in reversed(undo):
+                if gone:
+                    raise UnavailableError(gone)  # each try would take as long as the first
                 back()
         except LifecycleError as error:
             left.append((step, str(error)))
+            gone = str(error) if isinstance(error, UnavailableError) else gone
     return Outcome(result=Result.PARTIAL if left else Result.PUT_BACK, failed=failed, fault=fault, left=tuple(left))

@@ -1,7 +1,5 @@
 """The changes of one step in MLflow, and the same ones taken back. Each is read where its answer does not say whether it was made."""
 
-import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +11,8 @@ from model_lifecycle.errors import LifecycleError, PreconditionError, Unavailabl
 from model_lifecycle.promotion.steps import Step
 from model_lifecycle.promotion_file import PRODUCTION
 from model_lifecycle.registry import NO_VERSION, Registry, Version
+from model_lifecycle.settling import Change, settle
 
-TRIES: Final = 4  # of one change
 PREVIOUS: Final = f"{PROMOTION_TAG_PREFIX}prev"
 ROLLED_BACK_FROM: Final = f"{PROMOTION_TAG_PREFIX}rolled_back_from"
 
@@ -61,37 +59,15 @@ def apply(registry: Registry, step: Step, stamp: Stamp, undo: Undo) -> None:
     _check(registry, step)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One that may be made twice. `holds` says whether it was made, where its answer did not."""
-
-    make: Callable[[], None]
-    holds: Callable[[], bool]
-
-
 def _make(undo: Undo, change: Change, back: Callable[[], None]) -> None:
     undo.append(back)
     try:
-        _settle(change)
+        settle(change)
     except UnavailableError:
         raise  # nobody knows whether it was made
     except LifecycleError:
         undo.pop()
         raise
-
-
-def _settle(change: Change) -> None:
-    """Where no clear answer comes, what is there decides. Raises LifecycleError."""
-    for attempt in range(1, TRIES + 1):
-        try:
-            return change.make()
-        except UnavailableError:
-            if attempt == TRIES:
-                raise
-            time.sleep(random.uniform(0.1, 0.3) * 2**attempt)  # noqa: S311  so that two do not meet again
-            if change.holds():
-                return None
-    return None
 
 
 def _moving(registry: Registry, step: Step) -> Change:
@@ -113,9 +89,9 @@ def _stages_back(registry: Registry, step: Step) -> None:
         return  # it was not moved, or somebody has moved it on
     for position, number in enumerate(step.archives):
         other = next(other for other in step.others if other.version == number)
-        _settle(_move(registry, other, step.entry.stage, archive=position == 0))
+        settle(_move(registry, other, step.entry.stage, archive=position == 0))
     if _now(registry, step.version).stage != step.version.stage:
-        _settle(_move(registry, step.version, step.version.stage))
+        settle(_move(registry, step.version, step.version.stage))
 
 
 def _naming(registry: Registry, step: Step, version: str) -> Change:
@@ -131,8 +107,8 @@ def _alias_back(registry: Registry, step: Step) -> None:
     if registry.model(name).aliases.get(alias) != step.entry.version:
         return
     if step.aliased:
-        return _settle(_naming(registry, step, step.aliased))
-    _settle(Change(make=lambda: registry.delete_alias(name, alias), holds=lambda: alias not in registry.model(name).aliases))
+        return settle(_naming(registry, step, step.aliased))
+    settle(Change(make=lambda: registry.delete_alias(name, alias), holds=lambda: alias not in registry.model(name).aliases))
 
 
 def _tagging(registry: Registry, version: Version, key: str, value: str) -> Change:
@@ -143,7 +119,7 @@ def _tagging(registry: Registry, version: Version, key: str, value: str) -> Chan
 
 
 def _set_tag(registry: Registry, version: Version, key: str, value: str) -> None:
-    _settle(_tagging(registry, version, key, value))
+    settle(_tagging(registry, version, key, value))
 
 
 def _tag_back(registry: Registry, step: Step, key: str) -> None:
@@ -151,7 +127,7 @@ def _tag_back(registry: Registry, step: Step, key: str) -> None:
     if before is not None:
         return _set_tag(registry, step.version, key, before)
     if key in _now(registry, step.version).tags:
-        _settle(Change(make=lambda: registry.delete_tag(step.version, key), holds=lambda: key not in _now(registry, step.version).tags))
+        settle(Change(make=lambda: registry.delete_tag(step.version, key), holds=lambda: key not in _now(registry, step.version).tags))
 
 
 def _now(registry: Registry, version: Version) -> Version:

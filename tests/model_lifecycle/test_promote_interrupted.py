@@ -1,0 +1,304 @@
+"""Promotions that break off, fail, meet each other or get no answer: nothing is lost, and what is half done a second run finishes."""
+
+import json
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from model_contract.token_keys import TokenKey
+from model_contract.tokens import Purpose, new_token
+from testbed.gate import PROJECT, Gate, gate
+from testbed.mlflow_server import client_environment, mlflow_server
+from testbed.processes import Process, installed
+from testbed.reverse_proxy import Exchange, reverse_proxy
+from tests.model_lifecycle.conftest import Model, environment, new_model, run, write_file
+
+WRITES = 10  # of a first promotion over another version: two of the digest, five tags, the stage, the alias, and one to spare
+
+
+def writes(exchange: Exchange) -> bool:
+    return exchange.command in {"POST", "DELETE"} and "search" not in exchange.path
+
+
+@dataclass
+class Nth:
+    """Does something at the nth write, once."""
+
+    number: int
+    act: Callable[[Exchange], bool]
+    count: int = 0
+    met: bool = False
+
+    def __call__(self, exchange: Exchange) -> bool:
+        if not writes(exchange):
+            return False
+        self.count += 1
+        if self.count != self.number:
+            return False
+        self.met = True
+        return self.act(exchange)
+
+
+@pytest.fixture
+def served(model_3: Model, tmp_path: Path) -> Model:
+    """A model with version 1 in Production."""
+    file = write_file(tmp_path / "first.json", (model_3, model_3.staged()))
+    assert run(environment(model_3.gate), "promote", file).code == 0
+    return model_3
+
+
+@pytest.mark.parametrize("forwarded", [False, True], ids=["before a write", "after a write"])
+def test_killed_promotion_leaves_a_version_that_serves_and_a_second_run_finishes_it(served: Model, tmp_path: Path, forwarded: bool) -> None:
+    file, met, before = tmp_path / "file.json", 0, "1"
+    for number in range(1, WRITES + 1):
+        version = served.staged()
+        write_file(file, (served, version))
+        victims: list[subprocess.Popen[bytes]] = []
+
+        def kill(exchange: Exchange, victims: list[subprocess.Popen[bytes]] = victims) -> bool:
+            if forwarded:
+                with exchange.upstream(exchange.body) as answer:
+                    answer.read()
+            victims[0].kill()
+            exchange.hang_up()
+            return True
+
+        rule = Nth(number, kill)
+        with reverse_proxy(served.gate.uri, rule) as proxy:
+            command = [installed("model-api"), "promote", file]
+            with subprocess.Popen(
+                command, env=environment(served.gate, uri=proxy.uri), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            ) as victim:
+                victims.append(victim)
+                victim.communicate()
+        met += rule.met
+        if not rule.met:
+            assert victim.returncode == 0
+            continue
+        assert victim.returncode == -signal.SIGKILL
+        between = served.state()
+        assert between["aliases"]["production"] in {before, version}
+        assert [one for one, stage in between["stages"].items() if stage == "Production"] in ([before], [version])
+
+        assert run(environment(served.gate), "promote", file).code == 0
+        state = served.state()
+        assert state["aliases"]["production"] == version
+        assert [one for one, stage in state["stages"].items() if stage == "Production"] == [version]
+        assert state["tags"][version]["promotion.prev"] == before
+        before = version
+    assert met >= 8
+
+
+def lost(exchange: Exchange) -> bool:
+    with exchange.upstream(exchange.body) as answer:
+        answer.read()
+    exchange.hang_up()
+    return True
+
+
+def broken(exchange: Exchange) -> bool:
+    with exchange.upstream(exchange.body) as answer:
+        answer.read()
+    exchange.send(500, b"<html>")
+    return True
+
+
+def dropped(exchange: Exchange) -> bool:
+    exchange.send(503, b'{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "later"}')
+    return True
+
+
+@dataclass
+class FirstTime:
+    """Every write fails once."""
+
+    fault: Callable[[Exchange], bool]
+    seen: set[bytes] = field(default_factory=set)
+
+    def __call__(self, exchange: Exchange) -> bool:
+        key = exchange.path.encode() + exchange.body
+        if not writes(exchange) or key in self.seen:
+            return False
+        self.seen.add(key)
+        return self.fault(exchange)
+
+
+@pytest.mark.parametrize("fault", [lost, broken, dropped])
+def test_answer_that_does_not_come_is_found_by_reading(served: Model, tmp_path: Path, fault: Callable[[Exchange], bool]) -> None:
+    version = served.staged()
+    rule = FirstTime(fault)
+    with reverse_proxy(served.gate.uri, rule) as proxy:
+        done = run(environment(served.gate, uri=proxy.uri), "promote", write_file(tmp_path / "file.json", (served, version)))
+
+    assert done.code == 0, done.err
+    assert len(rule.seen) >= 8
+    state = served.state()
+    assert (state["stages"], state["aliases"]) == ({"1": "Archived", version: "Production"}, {"production": version})
+
+
+def refuse(exchange: Exchange) -> bool:
+    exchange.send(409, b'{"error_code": "RESOURCE_CONFLICT", "message": "not today"}')
+    return True
+
+
+def on(name: str, part: str, then: Callable[[Exchange], bool]) -> Callable[[Exchange], bool]:
+    """Of one model's requests, those whose path and body hold `part`."""
+
+    def rule(exchange: Exchange) -> bool:
+        return (
+            writes(exchange) and f'"{name}"'.encode() in exchange.body and part in exchange.path + exchange.body.decode() and then(exchange)
+        )
+
+    return rule
+
+
+@pytest.mark.parametrize("part", ["promotion.at", "transition-stage", "registered-models/alias"])
+def test_failure_of_one_model_puts_all_of_them_back(served: Model, tmp_path: Path, part: str) -> None:
+    second, fresh = new_model(served.gate), new_model(served.gate)
+    assert run(environment(served.gate), "promote", write_file(tmp_path / "second.json", (second, second.staged()))).code == 0
+    file = write_file(tmp_path / "file.json", (served, served.staged()), (fresh, fresh.staged()), (second, second.staged()))
+    before = [one.state() for one in (served, fresh, second)]
+    with reverse_proxy(served.gate.uri, on(second.name, part, refuse)) as proxy:
+        failed = run(environment(served.gate, uri=proxy.uri), "promote", file)
+
+    assert failed.code == 9
+    assert f"{second.name} version 2: MLflow at {proxy.uri} answered 409: not today" in failed.err
+    assert [one.state() for one in (served, fresh, second)] == before
+    assert run(environment(served.gate), "promote", file).code == 0
+
+
+def test_what_cannot_be_put_back_is_named_with_the_command_that_repairs_it(served: Model, tmp_path: Path) -> None:
+    second = new_model(served.gate)
+    file = write_file(tmp_path / "file.json", (served, served.staged()), (second, second.staged()))
+    failing = threading.Event()
+
+    def from_then_on(exchange: Exchange) -> bool:
+        if writes(exchange) and f'"{second.name}"'.encode() in exchange.body:
+            failing.set()
+        return failing.is_set() and writes(exchange) and refuse(exchange)
+
+    with reverse_proxy(served.gate.uri, from_then_on) as proxy:
+        failed = run(environment(served.gate, uri=proxy.uri), "promote", file)
+    assert failed.code == 7
+    assert served.state()["stages"] == {"1": "Archived", "2": "Production"}
+    (repair,) = [line.partition("repair it with: ")[2] for line in failed.err.splitlines() if "repair it with" in line]
+    assert run(environment(served.gate), *shlex.split(repair)[1:]).code == 0
+    assert served.state()["stages"] == {"1": "Production", "2": "Archived"}
+
+
+def test_two_promotions_at_once_end_as_one_of_them_says(served: Model, tmp_path: Path) -> None:
+    numbers = [served.staged(), served.staged()]
+    files = [write_file(tmp_path / f"{number}.json", (served, number)) for number in numbers]
+    command = [installed("model-api"), "promote"]
+    running = [
+        subprocess.Popen([*command, file], env=environment(served.gate), stdout=subprocess.PIPE, stderr=subprocess.PIPE) for file in files
+    ]
+    for one in running:
+        one.communicate()
+
+    codes = [one.returncode for one in running]
+    assert set(codes) <= {0, 9} and 0 in codes
+    state = served.state()
+    (serving,) = [number for number, stage in state["stages"].items() if stage == "Production"]
+    assert serving in numbers
+    for file in files:
+        assert run(environment(served.gate), "promote", file).code == 0
+    state = served.state()
+    assert state["stages"] == {"1": "Archived", numbers[0]: "Archived", numbers[1]: "Production"}
+    assert state["aliases"] == {"production": numbers[1]}
+
+
+def test_same_file_promoted_twice_at_once_is_promoted_once(served: Model, tmp_path: Path) -> None:
+    version = served.staged()
+    file = write_file(tmp_path / "file.json", (served, version))
+    command = [installed("model-api"), "promote", file]
+    running = [subprocess.Popen(command, env=environment(served.gate), stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    for one in running:
+        one.communicate()
+
+    assert [one.returncode for one in running] == [0, 0, 0]
+    assert served.state()["stages"] == {"1": "Archived", version: "Production"}
+    assert served.state()["tags"][version]["promotion.prev"] == "1"
+
+
+def test_token_that_is_replaced_in_the_middle_is_said_and_the_new_one_finishes(gate_3: Gate, tmp_path: Path) -> None:
+    with gate(gate_3.server, tmp_path / "own", "--attempts=1000") as own:
+        model = new_model(own)
+        file = write_file(tmp_path / "file.json", (model, model.staged()))
+        fresh = new_token(PROJECT, Purpose.PROMOTE).value.reveal()
+
+        def rotate(exchange: Exchange) -> bool:
+            (own.secret_dir / str(TokenKey(project_id=PROJECT, purpose=Purpose.PROMOTE))).write_text(fresh)
+            refused = threading.Event()
+            while not refused.wait(0.05):  # the gate looks once a second
+                if (
+                    own.ask("GET", "/api/2.0/mlflow/registered-models/get?name=x", headers={"Authorization": f"Bearer {fresh}"}).status
+                    != 401
+                ):
+                    refused.set()
+            return False
+
+        with reverse_proxy(own.uri, on(model.name, "registered-models/alias", rotate)) as proxy:
+            failed = run(environment(own, uri=proxy.uri), "promote", file)
+        assert failed.code == 7
+        assert "token not accepted" in failed.err
+        assert fresh not in failed.err + failed.out
+        assert run(environment(own), "promote", file).code == 0
+        assert model.state()["aliases"] == {"production": "1"}
+
+
+def test_mlflow_that_is_restarted_in_the_middle_is_waited_for(tmp_path: Path) -> None:
+    with mlflow_server("3.17", tmp_path / "mlflow") as server, gate(server, tmp_path / "gate") as own:
+        model = new_model(own)
+        file = write_file(tmp_path / "file.json", (model, model.staged()))
+        again: list[Process] = []
+
+        def restart(_: Exchange) -> bool:
+            if not again:
+                server.process.stop()
+                popen = server.process.popen
+                again.append(Process.start(list(popen.args), log=server.process.log, env=client_environment(), cwd=server.directory))  # type: ignore[call-overload]
+            return False
+
+        try:
+            with reverse_proxy(own.uri, on(model.name, "transition-stage", restart)) as proxy:
+                done = run(environment(own, uri=proxy.uri), "promote", file)
+            assert done.code == 0, done.err
+            assert model.state()["stages"] == {"1": "Production"}
+        finally:
+            for process in again:
+                process.stop()
+
+
+def test_secrets_of_a_promotion_are_in_no_output_and_in_no_list_of_processes(served: Model, tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    def look(_: Exchange) -> bool:
+        lines.extend(path.read_bytes().decode(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
+        return False
+
+    page = tmp_path / "page.md"
+    with reverse_proxy(served.gate.uri, look) as proxy:
+        env = environment(served.gate, uri=proxy.uri) | {"GITHUB_STEP_SUMMARY": str(page)}
+        file = write_file(tmp_path / "file.json", (served, served.staged()))
+        outputs = [run(env, *arguments) for arguments in (("plan", file), ("promote", file, "--format", "github"), ("status", file))]
+        outputs.append(run(env | {"MLFLOW_TRACKING_TOKEN": env["MLFLOW_TRACKING_TOKEN"][:-1] + "!"}, "plan", file))
+
+    seen = "".join(
+        [
+            *lines,
+            page.read_text(),
+            served.gate.audit.read_text(),
+            served.gate.process.log.read_text(),
+            json.dumps([one.out + one.err for one in outputs]),
+        ]
+    )
+    assert lines
+    for purpose in Purpose:
+        assert served.gate.token(purpose)[:-2] not in seen

@@ -91,6 +91,9 @@ def obstacles(entry: Entry, model: Model, version: Version, terms: Terms) -> Ite
         yield Obstacle(entry=entry, text=f"it is not a model of project {entry.project_id}", exit_code=ExitCode.NOT_AUTHORISED)
     if version.status != READY:
         yield Obstacle(entry=entry, text=f"it is {version.status}, not {READY}: register it again", exit_code=ExitCode.PRECONDITION)
+    if entry.stage == STAGING and version.stage == PRODUCTION:
+        text = "it is in Production: promote another version, and it leaves by that"
+        yield Obstacle(entry=entry, text=text, exit_code=ExitCode.PRECONDITION)
     if not terms.alias_only and not _may_move(entry, version, terms):
         text = f"it is in stage {version.stage}: `model-api stage` brings it to Staging first"
         yield Obstacle(entry=entry, text=text, exit_code=ExitCode.PRECONDITION)

@@ -8,8 +8,8 @@ import pytest
 from model_contract.names import TAG_DIGEST
 from model_contract.tokens import Purpose
 from testbed.gate import API, OTHER, PROJECT, Gate
+from testbed.lifecycle import Model, environment, new_model, run, write_file
 from testbed.reverse_proxy import reverse_proxy
-from tests.model_lifecycle.conftest import Model, environment, new_model, run, write_file
 
 
 def test_file_is_planned_promoted_and_then_nothing_is_left_to_do(model: Model, tmp_path: Path) -> None:

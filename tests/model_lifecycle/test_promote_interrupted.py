@@ -14,10 +14,10 @@ import pytest
 from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose, new_token
 from testbed.gate import PROJECT, Gate, gate
+from testbed.lifecycle import Model, environment, new_model, run, write_file
 from testbed.mlflow_server import client_environment, mlflow_server
 from testbed.processes import Process, installed
 from testbed.reverse_proxy import Exchange, reverse_proxy
-from tests.model_lifecycle.conftest import Model, environment, new_model, run, write_file
 
 WRITES = 10  # of a first promotion over another version: two of the digest, five tags, the stage, the alias, and one to spare
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from model_contract.names import TAG_PROJECT_ID
 from testbed.gate import API, OTHER, PASSWORD, PROJECT, Gate, ask
-from tests.model_lifecycle.conftest import Model, environment, new_model, run, write_file
+from testbed.lifecycle import Model, environment, new_model, run, write_file
 
 
 def promoted(model: Model, tmp_path: Path, count: int) -> list[str]:

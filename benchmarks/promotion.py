@@ -1,0 +1,79 @@
+"""How long a promotion takes: 50 models whose digests were recorded at Staging, through the gate; and the check of a file of 1 MiB."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from model_contract.names import TRACKING_URI
+from model_lifecycle.digests import digest_of, record
+from model_lifecycle.registry import Registry
+from model_lifecycle.tracking import Credentials, Tracking
+from testbed.gate import PASSWORD, PROJECT, Gate, gate
+from testbed.lifecycle import MEMBER, Model, environment, new_model, write_file
+from testbed.mlflow_server import VERSIONS, mlflow_server
+from testbed.processes import installed
+
+MODELS: Final = 50
+TIMES: Final = 3
+MEBIBYTE: Final = 1024 * 1024
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        validation(folder)
+        for version in VERSIONS:
+            with mlflow_server(version, folder / version) as server, gate(server, folder / f"gate-{version}") as found:
+                promotion(found, folder)
+    return 0
+
+
+def validation(folder: Path) -> None:
+    file = folder / "large.json"
+    entries = [{"name": f"model-{number:05}", "version": number} for number in range(1, 25_000)]
+    while len(text := json.dumps({PROJECT: entries})) > MEBIBYTE:
+        entries = entries[:-200]
+    file.write_text(text)
+    seconds = [timed("validate", file) for _ in range(TIMES)]
+    print(f"validate, {len(text) / MEBIBYTE:.2f} MiB, {len(entries)} models: median {statistics.median(seconds):.2f} s of {TIMES}")
+
+
+def promotion(found: Gate, folder: Path) -> None:
+    """Each time over a version that is in Production already, as usual."""
+    models = [new_model(found) for _ in range(MODELS)]
+    seconds, again = [], []
+    for number in range(TIMES + 1):
+        staged = [(model, model.staged()) for model in models]
+        record_digests(found, staged)
+        file = write_file(folder / "model_version.json", *staged)
+        took = timed("promote", file, env=environment(found))
+        if number:  # the first one finds Production empty
+            seconds.append(took)
+            again.append(timed("promote", file, env=environment(found)))
+    first, second = statistics.median(seconds), statistics.median(again)
+    print(f"promote, MLflow {found.server.version}, {MODELS} models: median {first:.2f} s of {TIMES}; again, nothing to do: {second:.2f} s")
+
+
+def record_digests(found: Gate, staged: list[tuple[Model, str]]) -> None:
+    person = Credentials(environ={"MLFLOW_TRACKING_USERNAME": MEMBER, "MLFLOW_TRACKING_PASSWORD": PASSWORD})
+    with Registry(Tracking(uri=found.uri, authorization=person.of_anybody())) as registry:
+        for model, number in staged:
+            version = registry.version(model.name, number)
+            record(registry, version, digest_of(registry, version))
+
+
+def timed(*command: str | Path, env: dict[str, str] | None = None) -> float:
+    began = time.perf_counter()
+    kept = {name: value for name, value in os.environ.items() if name != TRACKING_URI}
+    subprocess.run([installed("model-api"), *command], env=env or kept, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    sys.exit(main())

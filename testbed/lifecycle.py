@@ -1,0 +1,121 @@
+"""A project behind a gate: its models, and the commands that move them, run as their users run them."""
+
+import itertools
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+from model_contract.tokens import Purpose
+from testbed.gate import API, PROJECT, Answer, Gate, ask
+from testbed.processes import installed
+
+NUMBERS: Final = itertools.count(1)
+MEMBER: Final = "both"  # of the projects of these models
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A registered model of a project; its versions are of runs of their own, with files."""
+
+    gate: Gate
+    name: str
+    experiment: str
+    project: str = PROJECT
+
+    def version(self, content: bytes = b"flavors: {}\n") -> str:
+        """One more, as somebody of the project registers it."""
+        who = self.gate.basic(MEMBER)
+        run = self.post("runs/create", {"experiment_id": self.experiment, "start_time": 1}, who)["run"]["info"]
+        path = f"/api/2.0/mlflow-artifacts/artifacts/{self.experiment}/{run['run_id']}/artifacts/model/MLmodel"
+        granted(self.gate.ask("PUT", path, content, who))
+        body = {"name": self.name, "source": f"runs:/{run['run_id']}/model", "run_id": run["run_id"]}
+        return str(self.post("model-versions/create", body, who)["model_version"]["version"])
+
+    def staged(self) -> str:
+        number = self.version()
+        self.post("model-versions/transition-stage", {"name": self.name, "version": number, "stage": "Staging"}, self.gate.basic(MEMBER))
+        return number
+
+    def post(self, path: str, body: Json, who: Mapping[str, str]) -> Json:
+        return granted(self.gate.ask("POST", f"{API}/{path}", body, who)).json
+
+    def state(self) -> Json:
+        """Asked of MLflow itself: the stage of each version, the aliases, and the promotion's tags."""
+        return state_of(self.gate.server.uri, self.name)
+
+    def files(self, number: str) -> Path:
+        """Of a version, on the server's disk."""
+        raw = ask(self.gate.server.uri, "GET", f"{API}/model-versions/get?name={self.name}&version={number}").json["model_version"]
+        return self.gate.server.artifacts / self.experiment / str(raw["run_id"]) / "artifacts" / "model"
+
+
+def state_of(uri: str, name: str) -> Json:
+    versions = ask(uri, "GET", f"{API}/model-versions/search?filter=name%3D%27{name}%27").json.get("model_versions", [])
+    model = ask(uri, "GET", f"{API}/registered-models/get?name={name}").json["registered_model"]
+    return {
+        "stages": {str(found["version"]): found["current_stage"] for found in versions},
+        "aliases": {alias["alias"]: str(alias["version"]) for alias in model.get("aliases", [])},
+        "tags": {
+            str(found["version"]): {tag["key"]: tag["value"] for tag in found.get("tags", []) if tag["key"].startswith("promotion.")}
+            for found in versions
+        },
+    }
+
+
+def new_model(found: Gate, project: str = PROJECT) -> Model:
+    who, name = found.basic(MEMBER), f"model-{next(NUMBERS)}"
+    tags = [{"key": "mlflow.domino.project_id", "value": project}]
+    experiment = found.ask("POST", f"{API}/experiments/create", {"name": name, "tags": tags}, who).json["experiment_id"]
+    granted(found.ask("POST", f"{API}/registered-models/create", {"name": name, "tags": tags}, who))
+    return Model(gate=found, name=name, experiment=str(experiment), project=project)
+
+
+def granted(answer: Answer) -> Answer:
+    """Raises RuntimeError where the gate has refused what a test stands on."""
+    if answer.status != HTTPStatus.OK:
+        raise RuntimeError(f"{answer.status}: {answer.body[:500]!r}")
+    return answer
+
+
+def write_file(path: Path, *entries: tuple[Model, str], **more: str) -> Path:
+    """A promotion file with these versions of these models."""
+    document: dict[str, list[Json]] = {}
+    for model, number in entries:
+        document.setdefault(model.project, []).append({"name": model.name, "version": int(number), **more})
+    path.write_text(json.dumps(document))
+    return path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def environment(found: Gate, project: str = PROJECT, purpose: Purpose = Purpose.PROMOTE, uri: str | None = None) -> dict[str, str]:
+    """What CI sets."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "GITHUB_"))}
+    return kept | {
+        "MLFLOW_TRACKING_URI": uri or found.uri,
+        "MLFLOW_TRACKING_TOKEN": found.token(purpose, project),
+        "GITHUB_ACTOR": "octocat",
+    }
+
+
+def run(env: Mapping[str, str], *arguments: str | Path) -> Done:
+    """`model-api` with these arguments."""
+    done = subprocess.run([installed("model-api"), *arguments], env=dict(env), capture_output=True, text=True, check=False)
+    return Done(code=done.returncode, out=done.stdout, err=done.stderr)

@@ -13,6 +13,7 @@ ARTIFACTS_PATH: Final = "MLFLOW_ARTIFACTS_PATH"
 # What a client of MLflow or of the gate reads.
 TRACKING_URI: Final = "MLFLOW_TRACKING_URI"
 TRACKING_TOKEN: Final = "MLFLOW_TRACKING_TOKEN"
+PROJECT_HEADER: Final = "X-Gate-Project"  # which of their projects a person makes something for
 TOKEN_FILE: Final = "MODEL_API_TOKEN_FILE"
 # One per envFrom source and variable: MODEL_API_SOURCE_<n>_<VARIABLE>; the highest <n> that is present wins.
 SOURCE_PREFIX: Final = "MODEL_API_SOURCE_"

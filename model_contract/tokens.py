@@ -18,9 +18,12 @@ from model_contract.names import PROJECT_ID_PATTERN
 from model_contract.secret import Secret
 
 ALPHABET: Final = digits + ascii_uppercase + ascii_lowercase
+TOKEN_PREFIX: Final = "dmg1_"
 RANDOM_CHARACTERS: Final = 43  # of 62: 256 bits
 SUM_CHARACTERS: Final = 6  # 62 ** 6 > 2 ** 32
-FORMAT: Final = re.compile(rf"(dmg1_([pr])_({PROJECT_ID_PATTERN})_[0-9A-Za-z]{{{RANDOM_CHARACTERS}}})_([0-9A-Za-z]{{{SUM_CHARACTERS}}})")
+FORMAT: Final = re.compile(
+    rf"({TOKEN_PREFIX}([pr])_({PROJECT_ID_PATTERN})_[0-9A-Za-z]{{{RANDOM_CHARACTERS}}})_([0-9A-Za-z]{{{SUM_CHARACTERS}}})"
+)
 
 
 class TokenError(ValueError):
@@ -57,7 +60,7 @@ def new_token(project_id: str, purpose: Purpose) -> Token:
     if not re.fullmatch(PROJECT_ID_PATTERN, project_id):
         raise TokenError(f"{project_id!r:.40} is no project id; it must be 24 hexadecimal digits in lower case")
     random = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARACTERS))
-    body = f"dmg1_{purpose.letter}_{project_id}_{random}"
+    body = f"{TOKEN_PREFIX}{purpose.letter}_{project_id}_{random}"
     return Token(project_id=project_id, purpose=purpose, value=Secret(f"{body}_{check_sum(body)}"))
 
 

@@ -14,12 +14,16 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A guarded operation: by whom, on what. `expected` is the version that the caller believes to be in Production."""
+    """A guarded operation: by whom, on what.
+
+    `expected` is the version that the caller believes to be in Production, `project` what a new object is to be of.
+    """
 
     actor: Actor
     fields: Json
     registry: Registry
     expected: str | None = None
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

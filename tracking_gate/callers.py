@@ -40,7 +40,7 @@ class Callers:
             return actor
         if person := await self._people.find(headers):
             return person
-        if not value.strip():
+        if not value.strip() and self._people.header not in headers:
             raise Unauthenticated(MISSING)
         self._failed(peer)
         raise Unauthenticated(NOT_ACCEPTED)

@@ -36,6 +36,10 @@ def main() -> None:
 @click.option("--port", type=int, default=5000, show_default=True)
 @click.option("--people-file", type=click.Path(dir_okay=False, path_type=Path), help="People, their projects, and their passwords; JSON.")
 @click.option("--people-header", metavar="NAME", help="Header in which an authenticating proxy in front names the person.")
+@click.option("--domino-url", metavar="URL", help="Domino, which is asked who sends an X-Domino-Api-Key or an access token of Domino's.")
+@click.option(
+    "--admin", "admins", multiple=True, metavar="NAME", help="A user of Domino's who is an admin of the gate; Domino's own are not."
+)
 @click.option(
     "--audit-log", default="-", show_default=True, metavar="FILE", help='Where each decision is recorded; "-" is standard output.'
 )
@@ -56,6 +60,8 @@ def serve(  # noqa: PLR0913, PLR0917  click hands over each option
     port: int,
     people_file: Path | None,
     people_header: str | None,
+    domino_url: str | None,
+    admins: tuple[str, ...],
     audit_log: str,
     hosts: tuple[str, ...],
     metrics_port: int | None,
@@ -63,12 +69,16 @@ def serve(  # noqa: PLR0913, PLR0917  click hands over each option
     attempts: int,
 ) -> None:
     """Answer requests until SIGTERM. Each option can be a variable: MODEL_API_GATE_SERVE_UPSTREAM, and so on."""
+    from tracking_gate.logs import configure  # noqa: PLC0415  as below
     from tracking_gate.server import ServeSettings, serve  # noqa: PLC0415  the other commands start faster without the server
 
-    if not upstream.startswith(("http://", "https://")):
-        raise InvalidInputError(f"--upstream {upstream!r} is no URL; such as http://mlflow.mlflow-efs.svc:5000")
+    for option, url in (("--upstream", upstream), ("--domino-url", domino_url)):
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise InvalidInputError(f"{option} {url!r} is no URL; such as {EXAMPLES[option]}")
     if people_header and not people_file:
         raise InvalidInputError("--people-header needs --people-file, which says whose the projects are")
+    if admins and not domino_url:
+        raise InvalidInputError("--admin names users of Domino's and needs --domino-url; in --people-file an admin is who has admin: true")
     settings = ServeSettings(
         host=host,
         port=port,
@@ -76,16 +86,22 @@ def serve(  # noqa: PLR0913, PLR0917  click hands over each option
         secret_dir=secret_dir,
         people_file=people_file,
         people_header=people_header,
+        domino_url=domino_url,
+        domino_admins=frozenset(admins),
         audit_log=audit_log,
         hosts=frozenset(name.lower() for name in hosts),
         metrics_port=metrics_port,
         accept_legacy=accept_legacy,
         attempts=attempts,
     )
+    configure()
     try:
         asyncio.run(serve(settings))
     except (PeopleError, OSError) as error:
         raise InvalidInputError(str(error)) from error
+
+
+EXAMPLES = {"--upstream": "http://mlflow.mlflow-efs.svc:5000", "--domino-url": "https://domino.example.com"}
 
 
 @main.command()

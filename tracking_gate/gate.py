@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from aiohttp import web
 from prometheus_client import Counter
 
+from model_contract.names import PROJECT_HEADER
 from tracking_gate.actors import Actor
 from tracking_gate.asks import Ask, Verdict
 from tracking_gate.audit import AuditError, AuditLog
@@ -155,6 +156,7 @@ class Gate:
             fields=fields,
             registry=self._registry,
             expected=request.headers.get("X-Gate-Expect-Production"),
+            project=request.headers.get(PROJECT_HEADER, "").lower() or None,
         )
         lock = self._locks.setdefault(str(fields.get("name")), asyncio.Lock())
         async with lock:

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from model_contract.names import TAG_PROJECT_ID
+from model_contract.names import PROJECT_HEADER, TAG_PROJECT_ID
 from tracking_gate.asks import Ask, Verdict, own_model
 from tracking_gate.errors import Forbidden, InvalidRequest
 from tracking_gate.registry import LOGGED_MODEL, RUN
@@ -61,14 +61,14 @@ async def projects_of_source(ask: Ask) -> list[str | None]:
 
 
 def stamped(ask: Ask) -> tuple[list[Json], str]:
-    """The tags of a new object with its project: the one that its tag names if the person has it, else the only one they have."""
+    """The tags of a new object with its project: tag > header > the only project of the person."""
     tags: list[Json] = ask.fields.get("tags", [])
-    named = next((tag["value"] for tag in tags if tag["key"] == TAG_PROJECT_ID), None)
+    named = next((tag["value"] for tag in tags if tag["key"] == TAG_PROJECT_ID), ask.project)
     if named is not None and not ask.actor.owns(named):
-        raise Forbidden(f"the tag {TAG_PROJECT_ID} names a project that is not yours")
+        raise Forbidden(f"the tag {TAG_PROJECT_ID} or the header {PROJECT_HEADER} names a project that is not yours")
     if named is None:
         if len(ask.actor.projects) != 1:
-            raise InvalidRequest(f"which project is it of? Name one of yours in the tag {TAG_PROJECT_ID}")
+            raise InvalidRequest(f"which project is it of? Name one of yours in the tag {TAG_PROJECT_ID} or the header {PROJECT_HEADER}")
         named = ask.actor.project
     return [*own_tags(ask), {"key": TAG_PROJECT_ID, "value": named}], named
 

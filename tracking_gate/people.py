@@ -1,5 +1,7 @@
 """Who a person is: a file of people with passwords, for demos, tests and browsers; or a header that an authenticating proxy sets.
 
+Domino's own way is in `domino_people`; several ways stand one after the other.
+
 The file is JSON: `{"jane": {"password": "scrypt$...", "projects": ["66c0..."], "admin": false}}`; `model-api-gate password` makes the
 second part. It is read again when it changes.
 """
@@ -30,9 +32,10 @@ class PeopleError(ValueError):
 
 
 class People(Protocol):
-    """Finds the person behind a request."""
+    """Finds the person behind a request. `header` is where a person may show what they have, beside Authorization."""
 
     challenge: str
+    header: str
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
         """None where the headers name nobody. Raises Unavailable where that cannot be told now."""
@@ -54,8 +57,24 @@ class Nobody:
     """An installation that only tokens use."""
 
     challenge = ""
+    header = ""
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
+        return None
+
+
+class Several:
+    """One way after the other, until one of them knows the person."""
+
+    def __init__(self, *ways: People) -> None:
+        self._ways = ways
+        self.challenge = next((way.challenge for way in ways if way.challenge), "")
+        self.header = next((way.header for way in ways if way.header), "")
+
+    async def find(self, headers: Mapping[str, str]) -> Actor | None:
+        for way in self._ways:
+            if person := await way.find(headers):
+                return person
         return None
 
 
@@ -63,6 +82,7 @@ class PeopleFile:
     """HTTP basic authentication against a file."""
 
     challenge = 'Basic realm="mlflow-gate", charset="UTF-8"'
+    header = ""
 
     def __init__(self, path: Path) -> None:
         """Raises PeopleError, OSError."""
@@ -112,12 +132,12 @@ class TrustedHeader:
 
     def __init__(self, header: str, path: Path) -> None:
         """Raises PeopleError, OSError."""
-        self._header = header
+        self.header = header
         self._file = PeopleFile(path)
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
         try:
-            person = self._file.read().get(name := headers.get(self._header, ""))
+            person = self._file.read().get(name := headers.get(self.header, ""))
         except (OSError, PeopleError) as error:
             raise Unavailable("the file of people cannot be read") from error
         return person.actor(name) if person else None

@@ -4,6 +4,8 @@ import asyncio
 import json
 import signal
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,8 +15,9 @@ from prometheus_client import start_http_server
 
 from tracking_gate.audit import AuditLog
 from tracking_gate.callers import Callers
+from tracking_gate.domino_people import DominoPeople
 from tracking_gate.gate import Gate
-from tracking_gate.people import Nobody, People, PeopleFile, TrustedHeader
+from tracking_gate.people import Nobody, People, PeopleFile, Several, TrustedHeader
 from tracking_gate.secret_directory import SecretDirectory
 from tracking_gate.upstream import Upstream
 
@@ -33,6 +36,8 @@ class ServeSettings:
     secret_dir: Path
     people_file: Path | None
     people_header: str | None
+    domino_url: str | None
+    domino_admins: frozenset[str]
     audit_log: str
     hosts: frozenset[str]
     metrics_port: int | None
@@ -43,9 +48,8 @@ class ServeSettings:
 async def serve(settings: ServeSettings) -> None:
     """Until SIGTERM or SIGINT. Raises OSError, PeopleError."""
     directory = SecretDirectory(settings.secret_dir, legacy=settings.accept_legacy)
-    people = people_of(settings)
     withheld = (settings.people_header,) if settings.people_header else ()
-    async with Upstream(settings.upstream, withheld=withheld) as upstream:
+    async with people_of(settings) as people, Upstream(settings.upstream, withheld=withheld) as upstream:
         callers = Callers(directory, people, time.monotonic, attempts=settings.attempts)
         gate = Gate(callers=callers, upstream=upstream, audit=AuditLog(settings.audit_log), hosts=settings.hosts)
         runner = web.ServerRunner(
@@ -71,12 +75,19 @@ async def serve(settings: ServeSettings) -> None:
         await runner.cleanup()
 
 
-def people_of(settings: ServeSettings) -> People:
-    if settings.people_file is None:
-        return Nobody()
-    if settings.people_header:
-        return TrustedHeader(settings.people_header, settings.people_file)
-    return PeopleFile(settings.people_file)
+@asynccontextmanager
+async def people_of(settings: ServeSettings) -> AsyncIterator[People]:
+    """The file before Domino: who is in it can work while Domino is away. Raises OSError, PeopleError."""
+    ways: list[People] = []
+    if settings.people_file and settings.people_header:
+        ways.append(TrustedHeader(settings.people_header, settings.people_file))
+    elif settings.people_file:
+        ways.append(PeopleFile(settings.people_file))
+    if settings.domino_url is None:
+        yield ways[0] if ways else Nobody()
+        return
+    async with DominoPeople(settings.domino_url, admins=settings.domino_admins) as domino:
+        yield Several(*ways, domino)
 
 
 class Probes:

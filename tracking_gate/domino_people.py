@@ -1,0 +1,136 @@
+"""Who a person is, by Domino: what they send to Domino is asked about at Domino, and the answer is kept for a minute.
+
+Routes are those of python-domino 2.2: `GET /v4/users/self`, and `GET /v4/gateway/projects` for `Owned` and `Collaborating`, the only two
+relationships that every Domino 6 knows.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, Self
+from weakref import WeakValueDictionary
+
+import aiohttp
+
+from model_contract.names import PROJECT_ID_PATTERN
+from model_contract.secret import Secret
+from model_contract.tokens import TOKEN_PREFIX
+from tracking_gate.actors import Actor, Kind
+from tracking_gate.errors import Unavailable
+
+API_KEY: Final = "X-Domino-Api-Key"
+KEPT: Final = 60.0  # seconds, also of a "no"
+MOST_KEPT: Final = 4096  # answers; the one that was not asked for longest goes first
+LONGEST: Final = 4096  # bytes of a credential
+TIMEOUT: Final = aiohttp.ClientTimeout(total=5, connect=2)  # for each question; a client of MLflow waits 120 s
+THEIRS: Final = frozenset({"Owned", "Collaborating", "OwnedAndCollaborating"})
+# Domino knows nobody by it: it says so, or sends a browser to its login.
+NO: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.FOUND, HTTPStatus.SEE_OTHER})
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What a client would send to Domino itself."""
+
+    header: str
+    value: Secret
+
+    @property
+    def digest(self) -> bytes:
+        """By which an answer is remembered: what is kept is no credential."""
+        return hashlib.sha256(f"{self.header}\0{self.value.reveal()}".encode()).digest()
+
+
+class DominoPeople:
+    """Asks Domino. Used within `async with`. Domino's own admins are none here; `admins` are names."""
+
+    challenge = ""
+    header = API_KEY
+
+    def __init__(self, url: str, *, admins: frozenset[str] = frozenset(), clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = url.rstrip("/")
+        self._admins = admins
+        self._clock = clock
+        self._answers: OrderedDict[bytes, tuple[float, Actor | None]] = OrderedDict()
+        self._asking: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def find(self, headers: Mapping[str, str]) -> Actor | None:
+        credential = credential_of(headers)
+        if credential is None:
+            return None
+        key = credential.digest
+        # A page sends twenty requests at once; Domino is asked once.
+        async with self._asking.setdefault(key, asyncio.Lock()):
+            kept = self._answers.get(key)
+            if kept is None or kept[0] <= self._clock():
+                kept = (self._clock() + KEPT, await self._asked(credential))
+                self._answers[key] = kept
+            self._answers.move_to_end(key)
+            while len(self._answers) > MOST_KEPT:
+                self._answers.popitem(last=False)
+            return kept[1]
+
+    async def _asked(self, credential: Credential) -> Actor | None:
+        """Raises Unavailable."""
+        user = await self._get("/v4/users/self", credential)
+        if user is None:
+            return None
+        if not isinstance(user, dict) or not isinstance(name := user.get("userName"), str) or not name:
+            raise unclear("/v4/users/self")
+        owned = await self._projects("Owned", credential)
+        collaborating = await self._projects("Collaborating", credential)
+        kind = Kind.ADMIN if name in self._admins else Kind.PERSON
+        return Actor(kind=kind, name=name, projects=owned | collaborating)
+
+    async def _projects(self, relationship: str, credential: Credential) -> frozenset[str]:
+        path = f"/v4/gateway/projects?relationship={relationship}&showCompleted=false"
+        found = await self._get(path, credential)
+        if not isinstance(found, list) or not all(isinstance(project, dict) for project in found):
+            raise unclear(path)
+        ids = {str(project.get("id", "")).lower() for project in found if project.get("relationship", relationship) in THEIRS}
+        return frozenset(one for one in ids if re.fullmatch(PROJECT_ID_PATTERN, one))
+
+    async def _get(self, path: str, credential: Credential) -> Any:
+        """None where Domino knows nobody by that credential. Raises Unavailable."""
+        headers = {credential.header: credential.value.reveal(), "Accept": "application/json"}
+        try:
+            async with self._session.get(self._url + path, headers=headers, allow_redirects=False) as answer:
+                if answer.status in NO:
+                    return None
+                if answer.status != HTTPStatus.OK:
+                    raise unclear(path, f"status {answer.status}")
+                return await answer.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            # The library's own words may hold the request.
+            raise unclear(path, type(error).__name__) from None
+
+
+def credential_of(headers: Mapping[str, str]) -> Credential | None:
+    """The key before the token, as Domino takes them. A service token that the gate does not accept is nothing that Domino should see."""
+    for header, value in ((API_KEY, headers.get(API_KEY, "")), ("Authorization", headers.get("Authorization", ""))):
+        scheme, _, token = value.partition(" ")
+        bare = value if header == API_KEY else token if scheme.lower() == "bearer" else ""
+        if bare.strip() and len(value) <= LONGEST and value.isascii() and value.isprintable() and not bare.strip().startswith(TOKEN_PREFIX):
+            return Credential(header=header, value=Secret(value.strip()))
+    return None
+
+
+def unclear(path: str, what: str = "another answer than Domino 6 gives") -> Unavailable:
+    """Said in the log, where the admin looks; a client learns that it is to come again."""
+    _log.warning("Domino cannot say who a person is", extra={"fields": {"path": path.partition("?")[0], "reason": what}})
+    return Unavailable("Domino cannot say now who you are")

@@ -122,6 +122,7 @@ WHO = {
     Treatment.PEOPLE: "people",
     Treatment.GUARDED: "decided by its rule",
     Treatment.WRITE: "people, where nothing promoted lies",
+    Treatment.EMPTY: "people; answered by the gate, empty",
     Treatment.DENIED: "nobody",
 }
 

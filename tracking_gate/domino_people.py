@@ -23,6 +23,7 @@ from model_contract.secret import Secret
 from model_contract.tokens import TOKEN_PREFIX
 from tracking_gate.actors import Actor, Kind
 from tracking_gate.errors import Unavailable
+from tracking_gate.metrics import Metrics
 
 API_KEY: Final = "X-Domino-Api-Key"
 KEPT: Final = 60.0  # seconds, also of a "no"
@@ -55,8 +56,11 @@ class DominoPeople:
     challenge = ""
     header = API_KEY
 
-    def __init__(self, url: str, *, admins: frozenset[str] = frozenset(), clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, url: str, metrics: Metrics, *, admins: frozenset[str] = frozenset(), clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._url = url.rstrip("/")
+        self._metrics = metrics
         self._admins = admins
         self._clock = clock
         self._answers: OrderedDict[bytes, tuple[float, Actor | None]] = OrderedDict()
@@ -78,12 +82,22 @@ class DominoPeople:
         async with self._asking.setdefault(key, asyncio.Lock()):
             kept = self._answers.get(key)
             if kept is None or kept[0] <= self._clock():
-                kept = (self._clock() + KEPT, await self._asked(credential))
+                kept = (self._clock() + KEPT, await self._checked(credential))
                 self._answers[key] = kept
             self._answers.move_to_end(key)
             while len(self._answers) > MOST_KEPT:
                 self._answers.popitem(last=False)
             return kept[1]
+
+    async def _checked(self, credential: Credential) -> Actor | None:
+        """Raises Unavailable."""
+        try:
+            actor = await self._asked(credential)
+        except Unavailable:
+            self._metrics.checked("unclear")
+            raise
+        self._metrics.checked("known" if actor else "nobody")
+        return actor
 
     async def _asked(self, credential: Credential) -> Actor | None:
         """Raises Unavailable."""

@@ -5,15 +5,12 @@ import hashlib
 import json
 import logging
 import time
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from aiohttp import web
-from prometheus_client import Counter
 
 from model_contract.names import PROJECT_HEADER
 from tracking_gate.actors import Actor
@@ -21,61 +18,33 @@ from tracking_gate.asks import Ask, Verdict
 from tracking_gate.audit import AuditError, AuditLog
 from tracking_gate.callers import Callers
 from tracking_gate.errors import Forbidden, InvalidRequest, Misdirected, Refusal, TooLarge, Unavailable
+from tracking_gate.metrics import Metrics
 from tracking_gate.objects import Objects
+from tracking_gate.passage import Passage
 from tracking_gate.registry import Registry
 from tracking_gate.rights import only_people
-from tracking_gate.routes import Match, Route, Treatment, match
+from tracking_gate.routes import Route, Treatment, match
 from tracking_gate.rules import PRODUCTION, RULES
-from tracking_gate.strict import OPERATIONS, body_of, forwarded_path, path_of, query_of
+from tracking_gate.strict import OPERATIONS, body_of, path_of
 from tracking_gate.upstream import Upstream
 
 MOST_JSON: Final = 1024 * 1024  # bytes of a guarded operation's body
 MOVES: Final = frozenset({"transition_stage", "set_alias", "delete_alias"})
-DECISIONS: Final = Counter("model_api_gate_requests", "Requests by what was decided about them", ["rule", "decision"])
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, kw_only=True)
-class Passage:
-    """One request, and what has become known of it."""
-
-    request: web.BaseRequest
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    path: str = ""
-    query: str = ""
-    found: Match | None = None
-    actor: Actor | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    audited: bool = False
-
-    @property
-    def route(self) -> Route | None:
-        return self.found.route if self.found else None
-
-    @property
-    def rule(self) -> str:
-        return self.route.rule if self.route else "unknown"
-
-    @property
-    def named(self) -> dict[str, str]:
-        """What the query and the path name. Each key comes once, so MLflow reads the same. Raises InvalidRequest."""
-        return query_of(self.query) | (self.found.variables if self.found else {})
-
-    @property
-    def target(self) -> str:
-        """The path and query as they are forwarded."""
-        return forwarded_path(self.path) + (f"?{self.query}" if self.query else "")
 
 
 class Gate:
     """Handles requests. One process: the locks that keep two moves of a model apart are its own."""
 
-    def __init__(self, *, callers: Callers, upstream: Upstream, audit: AuditLog, hosts: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, *, callers: Callers, upstream: Upstream, audit: AuditLog, metrics: Metrics, hosts: frozenset[str] = frozenset()
+    ) -> None:
         """`hosts` are the names that requests may have in Host; empty is any."""
         self._callers = callers
         self._upstream = upstream
         self._audit = audit
+        self._metrics = metrics
         self._hosts = hosts
         self._registry = Registry(upstream.ask)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -84,18 +53,21 @@ class Gate:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers every request; what is not allowed is not forwarded."""
         passage = Passage(request=request)
-        try:
-            return await self._pass(passage)
-        except Refusal as refusal:
-            return self._refused(passage, refusal)
-        except AuditError:
-            _log.exception("the audit log cannot be written")
-            return self._answer(passage, Unavailable("the audit log cannot be written"))
-        except (ConnectionResetError, asyncio.CancelledError):
-            raise
-        except Exception:  # noqa: BLE001  the edge: whatever it is, it is not let through, and a client learns nothing of it
-            _log.exception("a request failed in the gate", extra={"fields": {"request_id": passage.id}})
-            return self._answer(passage, Unavailable("the gate failed; its log has the request's id"))
+        with self._metrics.under_way():
+            try:
+                response = await self._pass(passage)
+            except Refusal as refusal:
+                return self._refused(passage, refusal)
+            except AuditError:
+                return self._answer(passage, self._unrecorded())
+            except (ConnectionResetError, asyncio.CancelledError):
+                raise
+            except Exception:  # noqa: BLE001  the edge: whatever it is, it is not let through, and a client learns nothing of it
+                _log.exception("a request failed in the gate", extra={"fields": {"request_id": passage.id}})
+                self._metrics.failed()
+                return self._answer(passage, Unavailable("the gate failed; its log has the request's id"))
+        self._metrics.decided(passage.rule, passage.decision)
+        return response
 
     async def _pass(self, passage: Passage) -> web.StreamResponse:
         request = passage.request
@@ -128,6 +100,9 @@ class Gate:
                 await self._objects.check_readable(actor, route.subject, passage.named)
             case Treatment.PEOPLE:
                 only_people(actor)
+            case Treatment.EMPTY:
+                only_people(actor)
+                return web.Response(text=route.answer, content_type="application/json")
             case Treatment.WRITE:
                 only_people(actor)
                 await self._objects.check_writable(actor, route.subject, passage.named)
@@ -139,9 +114,7 @@ class Gate:
         return await self._stream(passage)
 
     async def _stream(self, passage: Passage) -> web.StreamResponse:
-        response = await self._upstream.stream(passage.request, passage.target)
-        DECISIONS.labels(passage.rule, "allow").inc()
-        return response
+        return await self._upstream.stream(passage.request, passage.target)
 
     async def _guarded(self, passage: Passage, actor: Actor, operation: str) -> web.StreamResponse:
         request = passage.request
@@ -205,13 +178,19 @@ class Gate:
         return web.Response(body=answer, content_type="application/json", headers={"X-Request-ID": passage.id})
 
     def _refused(self, passage: Passage, refusal: Refusal) -> web.Response:
-        if self._is_worth_a_line(passage):
+        self._metrics.decided(passage.rule, "unknown" if passage.decision == "unknown" else "deny")
+        if self._is_worth_a_line(passage) and passage.decision != "unknown":
             passage.facts["reason"] = str(refusal)
             try:
                 self._record(passage, "deny", refusal.status)
             except AuditError:
-                _log.exception("the audit log cannot be written")
+                self._unrecorded()
         return self._answer(passage, refusal)
+
+    def _unrecorded(self) -> Unavailable:
+        _log.exception("the audit log cannot be written")
+        self._metrics.audit_failed()
+        return Unavailable("the audit log cannot be written")
 
     @staticmethod
     def _is_worth_a_line(passage: Passage) -> bool:
@@ -221,6 +200,7 @@ class Gate:
         return passage.route is None or passage.actor.is_token or passage.route.treatment in {Treatment.GUARDED, Treatment.WRITE}
 
     def _answer(self, passage: Passage, refusal: Refusal) -> web.Response:
+        self._metrics.refused(refusal)
         body = {"error_code": refusal.code, "message": str(refusal), "request_id": passage.id}
         response = web.Response(
             status=refusal.status, body=json.dumps(body).encode(), content_type="application/json", headers={"X-Request-ID": passage.id}
@@ -236,7 +216,7 @@ class Gate:
 
     def _record(self, passage: Passage, decision: str, status: int | None, *, durable: bool = False) -> None:
         request, actor = passage.request, passage.actor
-        DECISIONS.labels(passage.rule, decision).inc()
+        passage.decision = decision
         known: Mapping[str, Any] = {
             "request_id": passage.id,
             "decision": decision,

@@ -19,6 +19,7 @@ class Treatment(StrEnum):
     PEOPLE = "people"  # people only; streamed
     GUARDED = "guarded"  # parsed, decided, and forwarded as our own body
     WRITE = "write"  # people, where nothing promoted lies; streamed
+    EMPTY = "empty"  # people; the gate answers, as an MLflow does that has nothing of the kind
     DENIED = "denied"  # nobody
 
 
@@ -36,13 +37,14 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A row: `operation` names the rule of a GUARDED route."""
+    """A row: `operation` names the rule of a GUARDED route, `answer` is the JSON of an EMPTY one."""
 
     methods: tuple[str, ...]
     path: str
     treatment: Treatment
     subject: Subject | None = None
     operation: str | None = None
+    answer: str = "{}"
 
     @property
     def rule(self) -> str:
@@ -173,6 +175,8 @@ ROUTES: Final = (
     _people(f"{LATER}/datasets/<path:rest>", *EVERY),
     # What runs code on the server, reaches out of it, or goes round the rules above.
     _denied(f"{REGISTRY}/artifacts/presigned-upload-url"),
+    # The UI asks on each page of runs, and shows a refusal in red.
+    Route(methods=("GET",), path=f"{REGISTRY}/gateway-proxy", treatment=Treatment.EMPTY, answer='{"endpoints": []}'),
     _denied(f"{REGISTRY}/gateway-proxy"),
     _denied(f"{REGISTRY}/webhooks"),
     _denied(f"{REGISTRY}/webhooks/<path:rest>"),

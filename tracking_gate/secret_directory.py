@@ -23,6 +23,7 @@ class Known:
     key: TokenKey
     value: Secret
     fingerprint: str
+    created: datetime | None = None
     expires: datetime | None = None
 
 
@@ -52,6 +53,7 @@ class SecretDirectory:
         self._state: object = None
         self._looked = float("-inf")
         self._good = clock()
+        self.read_at = 0.0  # seconds of the epoch, for people to look at
 
     @property
     def fault(self) -> str | None:
@@ -60,6 +62,11 @@ class SecretDirectory:
         if self._tokens is None:
             return f"the tokens in {self._path} were never read"
         return f"the tokens in {self._path} cannot be read" if self._clock() - self._good > UNREADABLE else None
+
+    @property
+    def last(self) -> Tokens | None:
+        """The last good set, without a look at the directory."""
+        return self._tokens
 
     def tokens(self) -> Tokens | None:
         """The last good set; None before there was one."""
@@ -70,7 +77,7 @@ class SecretDirectory:
                 state = _state_of(self._path)
                 if state != self._state or self._tokens is None:
                     self._tokens, self._state = read_tokens(self._path, legacy=self._legacy), state
-                self._good = now
+                self._good, self.read_at = now, time.time()
             except OSError:
                 pass  # readiness says so after five minutes
         return self._tokens
@@ -98,7 +105,8 @@ def _read(path: Path, name: str, file: Path, *, legacy: bool) -> Known | None:
     if key is None or not (legacy or _is_of(key, value)):
         return None
     print_ = fingerprint(value.reveal())
-    return Known(key=key, value=value, fingerprint=print_, expires=_expiry(path / meta_key(key.project_id), print_))
+    entry = _entry(path / meta_key(key.project_id), print_)
+    return Known(key=key, value=value, fingerprint=print_, created=_moment(entry, "created"), expires=_moment(entry, "expires"))
 
 
 def _is_of(key: TokenKey, value: Secret) -> bool:
@@ -110,15 +118,26 @@ def _is_of(key: TokenKey, value: Secret) -> bool:
     return (token.project_id, token.purpose) == (key.project_id, key.purpose)
 
 
-def _expiry(meta: Path, print_: str) -> datetime | None:
-    """From `{"tokens": {"<fingerprint>": {"expires": "<time>"}}}`; a token without an entry does not end, one with a damaged entry has."""
+DAMAGED: Final[Mapping[str, Any]] = {"expires": datetime.min.replace(tzinfo=UTC).isoformat()}
+
+
+def _entry(meta: Path, print_: str) -> Mapping[str, Any]:
+    """From `{"tokens": {"<fingerprint>": {"created": "<time>", "expires": "<time>"}}}`; a token with a damaged one has ended."""
     try:
-        entry: Any = json.loads(meta.read_text(encoding="utf-8")).get("tokens", {}).get(print_)
-        if not entry or "expires" not in entry:
-            return None
-        moment = datetime.fromisoformat(entry["expires"])
+        entry = json.loads(meta.read_text(encoding="utf-8")).get("tokens", {}).get(print_) or {}
+        for key in ("created", "expires"):
+            _moment(entry, key)
     except FileNotFoundError:
-        return None
+        return {}
     except (ValueError, TypeError, AttributeError):
-        return datetime.min.replace(tzinfo=UTC)
+        return DAMAGED
+    found: Mapping[str, Any] = entry
+    return found
+
+
+def _moment(entry: Mapping[str, Any], key: str) -> datetime | None:
+    """A token without an end does not end. Raises ValueError, TypeError."""
+    if key not in entry:
+        return None
+    moment = datetime.fromisoformat(entry[key])
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

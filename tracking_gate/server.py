@@ -17,6 +17,7 @@ from tracking_gate.audit import AuditLog
 from tracking_gate.callers import Callers
 from tracking_gate.domino_people import DominoPeople
 from tracking_gate.gate import Gate
+from tracking_gate.metrics import Metrics
 from tracking_gate.people import Nobody, People, PeopleFile, Several, TrustedHeader
 from tracking_gate.secret_directory import SecretDirectory
 from tracking_gate.upstream import Upstream
@@ -48,10 +49,12 @@ class ServeSettings:
 async def serve(settings: ServeSettings) -> None:
     """Until SIGTERM or SIGINT. Raises OSError, PeopleError."""
     directory = SecretDirectory(settings.secret_dir, legacy=settings.accept_legacy)
+    metrics = Metrics()
+    metrics.watch(directory)
     withheld = (settings.people_header,) if settings.people_header else ()
-    async with people_of(settings) as people, Upstream(settings.upstream, withheld=withheld) as upstream:
+    async with people_of(settings, metrics) as people, Upstream(settings.upstream, metrics, withheld=withheld) as upstream:
         callers = Callers(directory, people, time.monotonic, attempts=settings.attempts)
-        gate = Gate(callers=callers, upstream=upstream, audit=AuditLog(settings.audit_log), hosts=settings.hosts)
+        gate = Gate(callers=callers, upstream=upstream, audit=AuditLog(settings.audit_log), metrics=metrics, hosts=settings.hosts)
         runner = web.ServerRunner(
             web.Server(
                 Probes(gate, directory).handle,
@@ -67,7 +70,7 @@ async def serve(settings: ServeSettings) -> None:
         site = web.TCPSite(runner, settings.host, settings.port)
         await site.start()
         if settings.metrics_port is not None:
-            start_http_server(settings.metrics_port, settings.host)
+            start_http_server(settings.metrics_port, settings.host, metrics.registry)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -76,7 +79,7 @@ async def serve(settings: ServeSettings) -> None:
 
 
 @asynccontextmanager
-async def people_of(settings: ServeSettings) -> AsyncIterator[People]:
+async def people_of(settings: ServeSettings, metrics: Metrics) -> AsyncIterator[People]:
     """The file before Domino: who is in it can work while Domino is away. Raises OSError, PeopleError."""
     ways: list[People] = []
     if settings.people_file and settings.people_header:
@@ -86,7 +89,7 @@ async def people_of(settings: ServeSettings) -> AsyncIterator[People]:
     if settings.domino_url is None:
         yield ways[0] if ways else Nobody()
         return
-    async with DominoPeople(settings.domino_url, admins=settings.domino_admins) as domino:
+    async with DominoPeople(settings.domino_url, metrics, admins=settings.domino_admins) as domino:
         yield Several(*ways, domino)
 
 

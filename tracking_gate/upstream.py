@@ -9,6 +9,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from tracking_gate.errors import Unavailable
+from tracking_gate.metrics import Metrics
 
 # RFC 9110, 7.6.1: of one connection, not of the request.
 HOP_BY_HOP: Final = frozenset(
@@ -47,9 +48,10 @@ AT_ONCE: Final = 64 * 1024  # bytes of an answer that is sent in one piece
 class Upstream:
     """MLflow, by its URL. Used within `async with`."""
 
-    def __init__(self, url: str, *, withheld: Iterable[str] = ()) -> None:
+    def __init__(self, url: str, metrics: Metrics, *, withheld: Iterable[str] = ()) -> None:
         """`withheld` are more names of headers that are the gate's alone."""
         self._url = url.rstrip("/")
+        self._metrics = metrics
         self._withheld = WITHHELD | HOP_BY_HOP | {name.lower() for name in withheld}
 
     async def __aenter__(self) -> "Upstream":
@@ -69,9 +71,11 @@ class Upstream:
         """Status and body of a request of our own. Raises Unavailable."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
-            async with self._session.request(
-                method, URL(self._url + path, encoded=True), data=body, headers=headers, allow_redirects=False
-            ) as answer:
+            with self._metrics.upstream("ask"):
+                answer = await self._session.request(
+                    method, URL(self._url + path, encoded=True), data=body, headers=headers, allow_redirects=False
+                )
+            async with answer:
                 return answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable("MLflow does not answer") from error
@@ -79,14 +83,16 @@ class Upstream:
     async def stream(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         """Passes a request on as it is, and its answer back. Raises Unavailable, where nothing of an answer was sent yet."""
         try:
-            async with self._session.request(
-                request.method,
-                URL(self._url + path, encoded=True),
-                headers=self._headers(request),
-                data=request.content if request.can_read_body else None,
-                allow_redirects=False,
-                skip_auto_headers=ADDED,
-            ) as answer:
+            with self._metrics.upstream("stream"):
+                answer = await self._session.request(
+                    request.method,
+                    URL(self._url + path, encoded=True),
+                    headers=self._headers(request),
+                    data=request.content if request.can_read_body else None,
+                    allow_redirects=False,
+                    skip_auto_headers=ADDED,
+                )
+            async with answer:
                 return await self._answer(request, answer)
         except (aiohttp.ClientConnectionError, aiohttp.ServerTimeoutError, TimeoutError) as error:
             raise Unavailable("MLflow does not answer") from error

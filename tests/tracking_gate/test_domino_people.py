@@ -21,6 +21,7 @@ from testbed.processes import free_port, installed, running
 from tracking_gate.actors import Actor, Kind
 from tracking_gate.domino_people import DominoPeople
 from tracking_gate.errors import Unavailable
+from tracking_gate.metrics import Metrics
 
 KEY, TOKEN = "f00d" * 16, "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"
 THIRD = "88e1b2c3d4e5f6a701234567"
@@ -50,7 +51,7 @@ class Clock:
 
 @asynccontextmanager
 async def people(domino: DominoUsers, clock: Callable[[], float] = time.monotonic) -> AsyncIterator[DominoPeople]:
-    async with DominoPeople(domino.url, admins=frozenset({"chief"}), clock=clock) as found:
+    async with DominoPeople(domino.url, Metrics(), admins=frozenset({"chief"}), clock=clock) as found:
         yield found
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from model_contract.tokens import Purpose, new_token
+from model_contract.tokens import Purpose, fingerprint, new_token
 from testbed.gate import API, PASSWORD, PROJECT, Gate, ask, gate
 from testbed.mlflow_server import MlflowServer, mlflow_server
 from testbed.processes import free_port, installed
-from tests.tracking_gate.conftest import Wine
+from tests.tracking_gate.conftest import Wine, wine_behind
 
 LOG_MODEL = """
 import json, sys, warnings
@@ -185,11 +185,14 @@ def test_production_does_not_move_without_its_record(mlflow_3_17: MlflowServer, 
     """The audit log on a disk that is full."""
     version = wine_3.version()
     wine_3.move(version, "Staging", wine_3.gate.basic("jane"))
-    with gate(mlflow_3_17, tmp_path / "gate", "--audit-log=/dev/full") as found:
+    port = free_port()
+    with gate(mlflow_3_17, tmp_path / "gate", "--audit-log=/dev/full", f"--metrics-port={port}") as found:
         move = {"name": wine_3.name, "version": version, "stage": "Production"}
         refused = found.ask("POST", f"{API}/model-versions/transition-stage", move, found.bearer(Purpose.PROMOTE))
+        text = ask(f"http://127.0.0.1:{port}", "GET", "/metrics").body.decode()
 
     assert (refused.status, refused.message) == (503, "the audit log cannot be written")
+    assert "model_api_gate_audit_failures_total 1.0" in text
     assert wine_3.stage(version) == "Staging"
 
 
@@ -200,12 +203,37 @@ def test_other_hosts_are_not_served(mlflow_3_17: MlflowServer, tmp_path: Path) -
 
 
 def test_metrics_count_decisions(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
+    """Each request once, whatever became of it."""
     port = free_port()
     with gate(mlflow_3_17, tmp_path / "gate", f"--metrics-port={port}") as found:
+        wine = wine_behind(found)
         found.ask("GET", "/no/such", headers=found.basic("jane"))
+        found.ask("GET", f"{API}/experiments/search?max_results=1", headers=found.basic("jane"))
+        version = wine.version()
+        wine.move(version, "Staging", found.basic("jane"))
+        wine.move(version, "Staging", found.basic("jane"))
+        wine.move(version, "Production", found.basic("jane"))
+        meta = {"tokens": {fingerprint(found.token(Purpose.PULL)): {"created": "2026-01-02T00:00:00+00:00"}}}
+        (found.secret_dir / f"{PROJECT}.meta").write_text(json.dumps(meta))
+        time.sleep(1.1)
+        found.ask("GET", "/readyz")
         text = ask(f"http://127.0.0.1:{port}", "GET", "/metrics").body.decode()
 
-    assert 'model_api_gate_requests_total{decision="deny",rule="unknown"} 1.0' in text
+    for line in (
+        'model_api_gate_requests_total{decision="deny",rule="unknown"} 1.0',
+        'model_api_gate_requests_total{decision="allow",rule="people:/API/2.0/mlflow/experiments/search"} 1.0',
+        'model_api_gate_requests_total{decision="allow",rule="write:/API/2.0/mlflow-artifacts/artifacts/<path:path>"} 1.0',
+        'model_api_gate_requests_total{decision="allow",rule="transition_stage"} 1.0',
+        'model_api_gate_requests_total{decision="noop",rule="transition_stage"} 1.0',
+        'model_api_gate_requests_total{decision="deny",rule="transition_stage"} 1.0',
+        'model_api_gate_refusals_total{reason="forbidden"} 2.0',
+        'model_api_gate_refusals_total{reason="unauthenticated"} 0.0',
+        'model_api_gate_tokens{purpose="pull"} 2.0',
+        'model_api_gate_oldest_token_created_timestamp_seconds{purpose="pull"} 1.767312e+09',
+        "model_api_gate_audit_failures_total 0.0",
+    ):
+        assert line in text
+    assert "process_resident_memory_bytes" in text
 
 
 def test_end_waits_for_what_is_under_way(gate_3: Gate, tmp_path: Path, mlflow_3_17: MlflowServer) -> None:

@@ -1,0 +1,115 @@
+"""What Prometheus is told. Labels are closed sets: rules, decisions, kinds of refusals; nothing of a project, a model or a person."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.metadata import version
+from time import perf_counter
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, disable_created_metrics
+
+from model_contract.names import GATE_METRICS
+from model_contract.tokens import Purpose
+from tracking_gate.errors import Refusal
+from tracking_gate.secret_directory import SecretDirectory, Tokens
+
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+DECISIONS: Final = ("allow", "deny", "noop", "unknown")
+CHECKS: Final = ("known", "nobody", "unclear")
+
+
+class Metrics:
+    """One registry, for the one process that decides."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # one series more for each, which nobody asks for
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._requests = self._of(Counter, "requests", "Requests by the rule that decided about them, and how.", "rule", "decision")
+        self._refusals = self._of(Counter, "refusals", "Answers of the gate's own, by what was wrong.", "reason")
+        self._errors = self._of(Counter, "errors", "Requests that failed in the gate itself.")
+        self._audit = self._of(Counter, "audit_failures", "Lines of the audit log that could not be written.")
+        self._people = self._of(Counter, "people_checks", "Questions to Domino who a person is, by how they ended.", "result")
+        self._in_flight = self._of(Gauge, "in_flight_requests", "Requests under way.")
+        upstream = Histogram(
+            f"{GATE_METRICS}upstream_seconds",
+            "Until MLflow begins to answer: the gate's own questions and moves (ask), and what passes through (stream).",
+            ["kind"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._of(Gauge, "build_info", "The version that runs.", "version").labels(version("mlflow-model-api")).set(1)
+        # A counter that is there from the start has a rate from the start.
+        for reason in reasons():
+            self._refusals.labels(reason)
+        for result in CHECKS:
+            self._people.labels(result)
+        self._seconds = {kind: upstream.labels(kind) for kind in ("ask", "stream")}
+
+    def _of(self, kind: Any, name: str, meaning: str, *labels: str) -> Any:
+        return kind(f"{GATE_METRICS}{name}", meaning, labels, registry=self.registry)
+
+    def watch(self, directory: SecretDirectory) -> None:
+        """The tokens, looked at when Prometheus asks."""
+        tokens = self._of(Gauge, "tokens", "Tokens that were read, also those that have ended.", "purpose")
+        created = self._of(Gauge, "oldest_token_created_timestamp_seconds", "When the oldest token was made; 0 without one.", "purpose")
+        expires = self._of(Gauge, "next_token_end_timestamp_seconds", "When the next token ends that has an end; 0 without one.", "purpose")
+        read = self._of(Gauge, "tokens_read_timestamp_seconds", "When the tokens could be read last; 0 before they were.")
+        read.set_function(lambda: directory.read_at)
+        for purpose in Purpose:
+            tokens.labels(purpose.value).set_function(_of(directory, purpose, len))
+            created.labels(purpose.value).set_function(_of(directory, purpose, lambda known: earliest(one.created for one in known)))
+            expires.labels(purpose.value).set_function(_of(directory, purpose, lambda known: earliest(one.expires for one in known)))
+
+    def decided(self, rule: str, decision: str) -> None:
+        self._requests.labels(rule, decision).inc()
+
+    def refused(self, refusal: Refusal) -> None:
+        self._refusals.labels(reason_of(type(refusal))).inc()
+
+    def failed(self) -> None:
+        self._errors.inc()
+
+    def audit_failed(self) -> None:
+        self._audit.inc()
+
+    def checked(self, result: str) -> None:
+        self._people.labels(result).inc()
+
+    def under_way(self) -> Any:
+        """For the time of one request."""
+        return self._in_flight.track_inprogress()
+
+    @contextmanager
+    def upstream(self, kind: str) -> Iterator[None]:
+        """For the time until MLflow begins to answer, or does not."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[kind].observe(perf_counter() - began)
+
+
+def reasons() -> list[str]:
+    return [reason_of(kind) for kind in Refusal.__subclasses__()]
+
+
+def reason_of(kind: type[Refusal]) -> str:
+    """`too_large` of `TooLarge`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def earliest(moments: Any) -> float:
+    there: list[datetime] = [moment for moment in moments if moment]
+    return min(there).timestamp() if there else 0.0
+
+
+def _of(directory: SecretDirectory, purpose: Purpose, measured: Callable[[list[Any]], float]) -> Callable[[], float]:
+    def now() -> float:
+        tokens = directory.last or Tokens()
+        return measured([known for known in tokens.by_fingerprint.values() if known.key.purpose is purpose])
+
+    return now

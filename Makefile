@@ -72,7 +72,7 @@ images: ## Build the container images of the manifests with podman, buildah or d
 	    --tag model-api-runtime:$(VERSION)-sklearn .
 
 .PHONY: packages
-packages: setup ## Install what the cluster and the images need from Debian's packages (root)
+packages: setup ## Install what the cluster, the images and the browser need from Debian's packages (root)
 	@missing=$$($(RUN) python -m testbed.cluster packages); [ -z "$$missing" ] || { \
 	  echo "installing $$missing"; export DEBIAN_FRONTEND=noninteractive; \
 	  apt-get update -qq; apt-get install -qq --yes --no-install-recommends $$missing >/dev/null; }

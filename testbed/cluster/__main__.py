@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from testbed.browser import NEEDED as BROWSER
 from testbed.cluster import images, machine
 from testbed.cluster.cluster import ClusterError, down, up
 
@@ -15,7 +16,7 @@ def main() -> int:
         down()
         return 0
     if command == "packages":
-        print(*machine.missing_packages(machine.NEEDED | images.NEEDED))  # noqa: T201  its answer
+        print(*machine.missing_packages(machine.NEEDED | images.NEEDED | BROWSER))  # noqa: T201  its answer
         return 0
     try:
         kubeconfig = up()

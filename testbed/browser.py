@@ -1,0 +1,31 @@
+"""A real browser: Debian's Chromium, steered by Playwright, which brings none of its own here."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from playwright.sync_api import Browser, sync_playwright
+
+NEEDED: Final = {"chromium": "chromium"}
+# Without a sandbox, since tests run as root; and nothing that calls home.
+QUIET: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """For the length of a `with` block."""
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
+        try:
+            yield found
+        finally:
+            found.close()

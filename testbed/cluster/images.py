@@ -54,6 +54,7 @@ IMAGES: Final = (
     Image(tag=f"{HUB}/model-api-webhook:0.1.0", dockerfile="Dockerfile.webhook"),
     Image(tag=f"{HUB}/model-api-delivery:0.1.0", dockerfile="Dockerfile.runtime", target="delivery"),
     RUNTIME,
+    Image(tag=f"{HUB}/model-api-gate:0.1.0", dockerfile="Dockerfile.gate"),
     Image(tag="ghcr.io/mlflow/mlflow:v3.17.2", dockerfile="testbed/cluster/mlflow.Dockerfile", context="testbed/requirements"),
 )
 MOST_PROCESSES: Final = 32768

@@ -7,12 +7,16 @@ from typing import Any
 import pytest
 import yaml
 
+from model_contract.names import PROJECT_TOKENS_SECRETS
 from testbed.cluster import binaries
 from testbed.cluster.kube import Kube
 from testbed.cluster.machine import run
+from tracking_gate.cli import serve
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 OVERLAYS = sorted(path.parent.name for path in MANIFESTS.glob("overlays/*/kustomization.yaml"))
+OF_OTHERS = {"model-api-to-mlflow", "mlflow-from-gate-only"}  # policies of pods that Domino makes, and of an MLflow that is there already
+GATED = ["gate", "production-gate"]
 
 Json = dict[str, Any]
 
@@ -42,7 +46,7 @@ def selected(objects: list[Json], namespace: str, selector: Json) -> list[Json]:
 
 
 def test_there_are_overlays() -> None:
-    assert {"quickstart", "production", "domino"} <= set(OVERLAYS)
+    assert {"quickstart", "production", "domino", *GATED} <= set(OVERLAYS)
 
 
 def test_whatever_selects_pods_selects_some(built: list[Json]) -> None:
@@ -54,10 +58,10 @@ def test_whatever_selects_pods_selects_some(built: list[Json]) -> None:
     }
     found = [thing for thing in built if thing["kind"] in selectors]
 
-    assert len(found) >= 4
+    assert len(found) >= 3
     for thing in found:
-        if thing["metadata"]["namespace"] == "domino-compute" and thing["kind"] == "NetworkPolicy":
-            continue  # it selects the pods that Domino makes
+        if thing["metadata"]["name"] in OF_OTHERS:
+            continue
         assert selected(built, thing["metadata"]["namespace"], selectors[thing["kind"]](thing["spec"])), thing["metadata"]
 
 
@@ -79,9 +83,10 @@ def test_ports_of_services_and_policies_are_ports_of_containers(built: list[Json
 
 def test_registration_names_the_service_that_is_there(built: list[Json]) -> None:
     services = {(thing["metadata"]["namespace"], thing["metadata"]["name"]) for thing in built if thing["kind"] == "Service"}
-    registration = next(thing for thing in built if thing["kind"] == "MutatingWebhookConfiguration")
+    registrations = [thing for thing in built if thing["kind"] == "MutatingWebhookConfiguration"]
 
-    for webhook in registration["webhooks"]:
+    assert registrations or {name for _, name in services} == {"model-api-gate"}
+    for webhook in (webhook for registration in registrations for webhook in registration["webhooks"]):
         service = webhook["clientConfig"]["service"]
         assert (service["namespace"], service["name"]) in services
         assert "caBundle" not in webhook["clientConfig"]
@@ -98,6 +103,49 @@ def test_every_pod_is_restricted(built: list[Json]) -> None:
                 "capabilities": {"drop": ["ALL"]},
             }
             assert "memory" in container["resources"]["limits"]
+
+
+def only(built: list[Json], kind: str, name: str) -> Json:
+    found: Json = next(thing for thing in built if (thing["kind"], thing["metadata"]["name"].partition("-settings-")[0]) == (kind, name))
+    return found
+
+
+@pytest.mark.parametrize("overlay", GATED)
+def test_gate_is_all_that_reaches_mlflow(overlay: str) -> None:
+    built = build(overlay)
+    gate = only(built, "Deployment", "model-api-gate")["spec"]["template"]["metadata"]["labels"]
+    mlflow = next(
+        template for _, template in templates(build("quickstart")) if template["spec"]["containers"][0]["image"].endswith("v3.17.2")
+    )
+    policy = only(built, "NetworkPolicy", "mlflow-from-gate-only")
+    [rule] = policy["spec"]["ingress"]
+
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= mlflow["metadata"]["labels"].items()
+    assert [place["podSelector"]["matchLabels"].items() <= gate.items() for place in rule["from"]] == [True]
+    assert not [place for place in rule["from"] if "namespaceSelector" in place]
+    out = only(built, "NetworkPolicy", "model-api-gate")["spec"]["egress"][0]["to"][0]
+    assert out["podSelector"] == policy["spec"]["podSelector"]
+
+
+@pytest.mark.parametrize("overlay", GATED)
+def test_gate_is_one_process_with_tokens_and_a_log_that_stay(overlay: str) -> None:
+    built = build(overlay)
+    deployment = only(built, "Deployment", "model-api-gate")["spec"]
+    pod = deployment["template"]["spec"]
+    [container] = pod["containers"]
+    settings = only(built, "ConfigMap", "model-api-gate")["data"]
+    mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+
+    assert (deployment["replicas"], deployment["strategy"]["type"], pod["automountServiceAccountToken"]) == (1, "Recreate", False)
+    tokens = mounts[settings["MODEL_API_GATE_SERVE_SECRET_DIR"]]
+    assert volumes[tokens["name"]]["secret"]["secretName"] == PROJECT_TOKENS_SECRETS[0]
+    assert "subPath" not in tokens
+    log = mounts[str(Path(settings["MODEL_API_GATE_SERVE_AUDIT_LOG"]).parent)]
+    assert only(built, "PersistentVolumeClaim", volumes[log["name"]]["persistentVolumeClaim"]["claimName"])
+    options = {f"MODEL_API_GATE_SERVE_{(parameter.name or '').upper()}" for parameter in serve.params}
+    assert settings.keys() <= options
 
 
 def test_images_have_a_version(built: list[Json]) -> None:

@@ -1,0 +1,210 @@
+"""The gate on a cluster, in front of the quickstart's MLflow: set up, used, and done without, as docs/admin.md says."""
+
+import base64
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_contract.model_ref import ModelRef
+from model_contract.names import INIT_CONTAINER, PROJECT_TOKENS_SECRETS, TAG_PROJECT_ID, TRACKING_URI, pull_secret
+from model_contract.token_keys import TokenKey
+from model_contract.tokens import Purpose
+from testbed.cluster.cluster import RUN
+from testbed.cluster.forward import forwarded
+from testbed.cluster.kube import Kube, decoded
+from testbed.cluster.workloads import COMPUTE, MLFLOW, PROJECT_ID, literals, model_pod, settings
+from testbed.gate import API, PASSWORD, Answer, ask
+from testbed.processes import installed as command_of
+from tracking_gate.people import hashed
+
+OVERLAY = Path(__file__).parents[2] / "manifests" / "overlays" / "gate"
+GATE, UID = "model-api-gate", 65532
+ADDRESS = f"http://{GATE}.{MLFLOW}.svc:5000"
+MOVE = f"{API}/model-versions/transition-stage"
+PULL = TokenKey(project_id=PROJECT_ID, purpose=Purpose.PULL)
+# What the admin's page says: an overlay of one's own, with people of a file beside those of Domino.
+OWN = """apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources:
+  - {overlay}
+configMapGenerator:
+  - name: model-api-gate-settings
+    namespace: mlflow-efs
+    behavior: merge
+    literals:
+      - MODEL_API_GATE_SERVE_PEOPLE_FILE=/run/model-api-gate/people/people.json
+secretGenerator:
+  - name: model-api-gate-people
+    namespace: mlflow-efs
+    files: [people.json]
+    options: {{disableNameSuffixHash: true}}
+"""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gated:
+    """The cluster with a gate, and the folder of this node that is its volume."""
+
+    kube: Kube
+    audit: Path
+
+    def token(self, *arguments: str | Path) -> str:
+        """`model-api token`, which must succeed."""
+        command = [command_of("model-api"), "token", *arguments]
+        done = subprocess.run(command, env=self.kube.environment, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def value(self) -> str:
+        """The pull token, as the Secret of all projects has it."""
+        return decoded(self.kube.get("-n", MLFLOW, "secret", PROJECT_TOKENS_SECRETS[0])["data"])[str(PULL)]
+
+    def pods(self) -> Sequence[Json]:
+        return self.kube.items("-n", MLFLOW, "pod", "-l", f"app.kubernetes.io/name={GATE}")
+
+    def hurry(self) -> None:
+        """The kubelet looks at a pod's Secrets when the pod changes, and else once a minute."""
+        self.kube("-n", MLFLOW, "annotate", "pod", "-l", f"app.kubernetes.io/name={GATE}", "--overwrite", f"looked={os.urandom(4).hex()}")
+
+    def lines(self) -> list[Json]:
+        return [json.loads(line) for line in (self.audit / "audit.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def gated(installed: Kube, wine: ModelRef, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
+    if not installed.ours:
+        pytest.skip("only on the cluster of testbed.cluster is there a folder of the node to make a volume of")
+    folder, audit = tmp_path_factory.mktemp("gate"), RUN / "volumes" / "gate-audit"
+    audit.mkdir(parents=True, exist_ok=True)
+    os.chown(audit, UID, UID)
+    found = Gated(kube=installed, audit=audit)
+    stamped(installed, wine)
+    found.token("create", "-i", PROJECT_ID, "-n", "wine", "-o", "jane.doe", "--out", folder / "promote")
+    installed.apply(volume(audit))
+    overlay = own_overlay(folder)
+    installed("apply", "-k", overlay)
+    installed.rolled_out(MLFLOW, GATE)
+    yield found
+    installed("delete", "-k", overlay, "--wait=true")
+    installed("delete", "persistentvolume", "gate-audit")
+    installed("-n", MLFLOW, "delete", "secret", PROJECT_TOKENS_SECRETS[0])
+    installed("-n", COMPUTE, "delete", "secret", pull_secret(PROJECT_ID), "--ignore-not-found")
+
+
+def stamped(kube: Kube, wine: ModelRef) -> None:
+    """The quickstart registers past any gate, so that nobody has said whose the model and its files are."""
+    with forwarded(kube, MLFLOW, "mlflow", 5000) as uri:
+        tag = {"key": TAG_PROJECT_ID, "value": PROJECT_ID}
+        assert ask(uri, "POST", f"{API}/registered-models/set-tag", {"name": wine.name, **tag}).status == 200
+        run = ask(uri, "GET", f"{API}/runs/get?run_id={wine.run_id}").json["run"]
+        experiment = {"experiment_id": run["info"]["experiment_id"], **tag}
+        assert ask(uri, "POST", f"{API}/experiments/set-experiment-tag", experiment).status == 200
+
+
+def own_overlay(folder: Path) -> Path:
+    people = {name: {"password": hashed(PASSWORD), "projects": [PROJECT_ID], "admin": name == "root"} for name in ("jane", "root")}
+    (folder / "people.json").write_text(json.dumps(people))
+    (folder / "kustomization.yaml").write_text(OWN.format(overlay=os.path.relpath(OVERLAY, folder.resolve())))
+    return folder
+
+
+def volume(folder: Path) -> Json:
+    spec = {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": str(folder)}}
+    claim = {"namespace": MLFLOW, "name": "model-api-gate-audit"}
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "gate-audit"}, "spec": spec | {"claimRef": claim}}
+
+
+def basic(name: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{name}:{PASSWORD}".encode()).decode()}
+
+
+def moved(uri: str, wine: ModelRef, stage: str, who: dict[str, str]) -> Answer:
+    return ask(uri, "POST", MOVE, {"name": wine.name, "version": wine.version, "stage": stage}, who)
+
+
+def ready(kube: Kube, name: str) -> Json:
+    kube("-n", COMPUTE, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")
+    return kube.get("-n", COMPUTE, "pod", name)
+
+
+def test_model_pod_fetches_through_the_gate_also_after_a_rotation(gated: Gated, quiet: Kube, wine: ModelRef, tmp_path: Path) -> None:
+    """With the pull token that `model-api token sync` has copied, and nothing else."""
+    first = gated.value()
+    gated.token("sync")
+    with settings(quiet, {"TRACKING_URI": ADDRESS, "TOKEN": "pull"}):
+        quiet.apply(model_pod("gated", literals(wine)))
+        pod = ready(quiet, "gated")
+        gated.token("rotate", "-i", PROJECT_ID, "--grace", "1h", "--out", tmp_path / "promote")
+        gated.token("sync")
+        gated.hurry()
+        quiet.apply(model_pod("rotated", literals(wine)))
+        ready(quiet, "rotated")
+
+    init = next(container for container in pod["spec"]["initContainers"] if container["name"] == INIT_CONTAINER)
+    assert {"name": TRACKING_URI, "value": ADDRESS} in init["env"]
+    assert pull_secret(PROJECT_ID) in {volume.get("secret", {}).get("secretName") for volume in pod["spec"]["volumes"]}
+    assert gated.value() != first
+    read = f"{API}/registered-models/get?name={wine.name}"
+    with forwarded(quiet, MLFLOW, GATE, 5000) as uri:
+        for token in (first, gated.value()):
+            assert ask(uri, "GET", read, headers={"Authorization": f"Bearer {token}"}).status == 200
+        gated.token("revoke", "-i", PROJECT_ID, "--scope", "pull")
+        gated.hurry()
+        former = {"Authorization": f"Bearer {first}"}
+        quiet.until(lambda: ask(uri, "GET", read, headers=former).status == 401, what="a token that was taken away is not accepted")
+
+
+def test_person_and_admin_use_the_gate_and_the_log_outlives_its_pod(gated: Gated, wine: ModelRef) -> None:
+    with forwarded(gated.kube, MLFLOW, GATE, 5000) as uri:
+        assert moved(uri, wine, "Staging", basic("jane")).status == 200
+        assert moved(uri, wine, "Production", basic("jane")).status == 403
+        assert moved(uri, wine, "Production", basic("root")).status == 200
+        assert moved(uri, wine, "Archived", basic("root")).status == 200
+    before = gated.lines()
+    gated.kube("-n", MLFLOW, "delete", "pod", "-l", f"app.kubernetes.io/name={GATE}", "--wait=true")
+    gated.kube.rolled_out(MLFLOW, GATE)
+    with forwarded(gated.kube, MLFLOW, GATE, 5000) as uri:
+        assert moved(uri, wine, "None", basic("jane")).status == 200
+
+    after = gated.lines()
+    assert after[: len(before)] == before
+    assert [line["decision"] for line in before if line.get("to_stage") == "Production"] == ["deny", "begin", "allow"]
+    assert after[-1]["to_stage"] == "None"
+
+
+def test_gate_passes_what_the_cluster_and_prometheus_look_at(gated: Gated) -> None:
+    [pod] = gated.pods()
+    metrics = gated.kube("get", "--raw", f"/api/v1/namespaces/{MLFLOW}/services/{GATE}:metrics/proxy/metrics")
+
+    assert all(condition["status"] == "True" for condition in pod["status"]["conditions"] if condition["type"] == "Ready")
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+    assert 'model_api_gate_tokens{purpose="promote"}' in metrics
+    policy = gated.kube.get("-n", MLFLOW, "networkpolicy", "mlflow-from-gate-only")["spec"]
+    [mlflow] = gated.kube.items("-n", MLFLOW, "pod", "-l", "app.kubernetes.io/name=mlflow")
+    assert policy["podSelector"]["matchLabels"].items() <= mlflow["metadata"]["labels"].items()
+    assert policy["ingress"][0]["from"][0]["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+
+
+def test_way_past_a_gate_that_is_down(gated: Gated, quiet: Kube, wine: ModelRef) -> None:
+    """As the admin's page says: through kubectl to MLflow itself, and pods without a token, until the gate is back."""
+    quiet("-n", MLFLOW, "scale", f"deployment/{GATE}", "--replicas=0")
+    quiet.until(lambda: not gated.pods(), what="the gate is gone")
+    with forwarded(quiet, MLFLOW, "mlflow", 5000) as uri:
+        assert moved(uri, wine, "Staging", {}).status == 200
+        assert moved(uri, wine, "None", {}).status == 200
+    quiet("-n", MLFLOW, "delete", "networkpolicy", "mlflow-from-gate-only")
+    quiet.apply(model_pod("past-the-gate", literals(wine)))  # the quickstart's webhook has MLflow's own address
+    ready(quiet, "past-the-gate")
+
+    quiet("apply", "-k", OVERLAY)
+    quiet("-n", MLFLOW, "scale", f"deployment/{GATE}", "--replicas=1")
+    quiet.rolled_out(MLFLOW, GATE)
+    assert quiet.get("-n", MLFLOW, "networkpolicy", "mlflow-from-gate-only")

@@ -10,10 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import click
 import yaml
+from prometheus_client.metrics import MetricWrapperBase
 
 from model_contract.names import PLATFORM_NAMESPACE
 from serving_runtime.server.settings import OPTIONS
+from tracking_gate.cli import serve as gate_serve
+from tracking_gate.metrics import Metrics as GateMetrics
+from tracking_gate.secret_directory import SecretDirectory
 from webhook.reasons import Reason
 from webhook.registration import mutating_webhook, policy
 from webhook.selection import rules
@@ -92,7 +97,33 @@ def runtime_settings() -> str:
     return table(["flag", "variable", "meaning", "default"], lines)
 
 
+def gate_options() -> str:
+    lines = ([code(option.opts[-1]), code(f"{GATE_PREFIX}{(option.name or '').upper()}"), *meaning(option)] for option in gate_serve.params)
+    return table(["option", "variable", "meaning", "default"], lines)
+
+
+def meaning(option: click.Parameter) -> tuple[str, str]:
+    assert isinstance(option, click.Option)  # noqa: S101  `serve` has no arguments
+    default = "required" if option.required else code(str(option.default)) if option.show_default else ""
+    return (option.help or "") + (" More than one: separated by spaces." if option.multiple else ""), default
+
+
+def gate_metrics() -> str:
+    metrics = GateMetrics()
+    metrics.watch(SecretDirectory(DOCS))
+    own = [found for found in metrics.registry._collector_to_names if isinstance(found, MetricWrapperBase)]
+    lines = (
+        [code(one.name + ("_total" if one.type == "counter" else "")), one.type, code(", ".join(found._labelnames)), one.documentation]
+        for found in own
+        for one in found.describe()
+    )
+    return table(["metric", "type", "labels", "meaning"], lines)
+
+
+GATE_PREFIX: Final = "MODEL_API_GATE_SERVE_"
 TABLES: Final[dict[str, Callable[[], str]]] = {
+    "gate-metrics": gate_metrics,
+    "gate-options": gate_options,
     "reasons": reasons,
     "runtime-settings": runtime_settings,
     "selection": selection,

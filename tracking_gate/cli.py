@@ -30,10 +30,10 @@ def main() -> None:
     "--secret-dir",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="The mounted Secret with every project's tokens, <project id>.apikey and the like.",
+    help="The mounted Secret with every project's tokens, ID.apikey and the like.",
 )
 @click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104  it is in a pod
-@click.option("--port", type=int, default=5000, show_default=True)
+@click.option("--port", type=int, default=5000, show_default=True, help="Port to listen on.")
 @click.option("--people-file", type=click.Path(dir_okay=False, path_type=Path), help="People, their projects, and their passwords; JSON.")
 @click.option("--people-header", metavar="NAME", help="Header in which an authenticating proxy in front names the person.")
 @click.option("--domino-url", metavar="URL", help="Domino, which is asked who sends an X-Domino-Api-Key or an access token of Domino's.")

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -251,3 +252,13 @@ def test_setting_of_domino_that_is_wrong_is_one_sentence(options: list[str], sen
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
     assert (done.returncode, sentence in done.stderr) == (3, True), done.stderr
+
+
+def test_admins_come_in_a_variable_separated_by_spaces() -> None:
+    """As the ConfigMap of the manifests has them."""
+    variables = {"ADMINS": "root jane", "DOMINO_URL": "http://x", "UPSTREAM": "http://x", "SECRET_DIR": "."}
+    environment = os.environ | {f"MODEL_API_GATE_SERVE_{name}": value for name, value in variables.items()}
+    script = "from tracking_gate import cli; cli.serve.callback = lambda **given: print(given['admins']); cli.main(['serve'])"
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=30)
+
+    assert done.stdout == "('root', 'jane')\n", done.stderr

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Self
-from weakref import WeakValueDictionary
 
 import aiohttp
 
@@ -64,7 +63,7 @@ class DominoPeople:
         self._admins = admins
         self._clock = clock
         self._answers: OrderedDict[bytes, tuple[float, Actor | None]] = OrderedDict()
-        self._asking: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._asking: dict[bytes, asyncio.Task[Actor | None]] = {}
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
@@ -78,16 +77,29 @@ class DominoPeople:
         if credential is None:
             return None
         key = credential.digest
-        # A page sends twenty requests at once; Domino is asked once.
-        async with self._asking.setdefault(key, asyncio.Lock()):
-            kept = self._answers.get(key)
-            if kept is None or kept[0] <= self._clock():
-                kept = (self._clock() + KEPT, await self._checked(credential))
-                self._answers[key] = kept
+        kept = self._answers.get(key)
+        if kept and kept[0] > self._clock():
             self._answers.move_to_end(key)
-            while len(self._answers) > MOST_KEPT:
-                self._answers.popitem(last=False)
             return kept[1]
+        # A page sends twenty requests at once: Domino is asked once, and where it does not answer, nobody waits for it twice.
+        if (asking := self._asking.get(key)) is None:
+            asking = self._asking[key] = asyncio.create_task(self._kept(key, credential))
+            asking.add_done_callback(lambda done: self._asked_for(key, done))
+        return await asyncio.shield(asking)
+
+    def _asked_for(self, key: bytes, done: "asyncio.Task[Actor | None]") -> None:
+        del self._asking[key]
+        if not done.cancelled():
+            done.exception()  # whoever asked may have hung up, and the loop would complain
+
+    async def _kept(self, key: bytes, credential: Credential) -> Actor | None:
+        """Raises Unavailable, of which nothing is kept."""
+        actor = await self._checked(credential)
+        self._answers[key] = (self._clock() + KEPT, actor)
+        self._answers.move_to_end(key)
+        while len(self._answers) > MOST_KEPT:
+            self._answers.popitem(last=False)
+        return actor
 
     async def _checked(self, credential: Credential) -> Actor | None:
         """Raises Unavailable."""

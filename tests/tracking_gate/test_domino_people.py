@@ -135,6 +135,17 @@ def test_answer_is_kept_for_a_minute_also_a_no(domino: DominoUsers) -> None:
     asyncio.run(story())
 
 
+def test_many_at_once_wait_once_for_a_domino_that_is_away(domino: DominoUsers) -> None:
+    domino.status = 500
+
+    async def story() -> list[object]:
+        async with people(domino) as found:
+            return await asyncio.gather(*(found.find(JANE) for _ in range(20)), return_exceptions=True)
+
+    assert {type(answer) for answer in asyncio.run(story())} == {Unavailable}
+    assert len(domino.asked) == 1
+
+
 def test_unclear_answer_is_not_kept(domino: DominoUsers) -> None:
     async def story() -> None:
         async with people(domino) as found:

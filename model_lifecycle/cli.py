@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from model_contract.exit_codes import ExitCode
 from model_lifecycle import promotion_file, report
 from model_lifecycle.backfill_command import backfill
 from model_lifecycle.ends import InvalidInputError
@@ -15,6 +16,7 @@ from model_lifecycle.promotion_file import PromotionFile, PromotionFileError
 from model_lifecycle.reading import read
 from model_lifecycle.status_command import status
 from model_lifecycle.token_commands import token
+from model_lifecycle.workflow_command import problems_of_jobs, workflow
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,7 +25,7 @@ def main() -> None:
     """Takes a registered model version to where it serves."""
 
 
-for command in (plan, promote, rollback, status, backfill, token):
+for command in (plan, promote, rollback, status, backfill, token, workflow):
     main.add_command(command)
 
 
@@ -40,6 +42,9 @@ def validate(file: Path | None, base: str | None, schema: bool, form: str) -> No
     if file is None:
         raise click.UsageError("name the promotion file, such as scripts/model_version.json")
     parsed = read(file, form)
+    if missing := problems_of_jobs(file, parsed):
+        report.problems(str(file), missing, form)
+        raise SystemExit(ExitCode.INVALID_INPUT)
     changed = promotion_file.changes(at(base, file), parsed) if base else None
     report.valid(str(file), parsed, changed, form)
 

@@ -1,0 +1,117 @@
+"""`model-api workflow`: writes the workflows of a project on GitHub, and says when they do not fit its promotion file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import click
+import yaml
+
+from model_lifecycle import reading, workflow_files
+from model_lifecycle.ends import InvalidInputError, StateError
+from model_lifecycle.promotion_file import Problem, PromotionFile
+from model_lifecycle.tracking import project_variable
+from model_lifecycle.workflow_files import FOLDER, PROMOTE, RUNS_ON, Choices
+
+FOR_THE_FIRST: Final = (
+    "say where the action is: --action OWNER/REPO@COMMIT, the repository that has this project's action.yml, by a full commit"
+)
+
+
+@click.command()
+@click.argument("file")
+@click.option("--write", is_flag=True, help="Write the files; without it, print them.")
+@click.option("--check", is_flag=True, help="Change nothing; exit with 6 where a file is not as it would be written.")
+@click.option("--directory", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where the files are.")
+@click.option("--action", metavar="OWNER/REPO@COMMIT", help="This project's action, by a full commit; without it, the one of the files.")
+@click.option("--runs-on", metavar="LABEL", help=f"Label of the runners; without it, the one of the files, or {RUNS_ON}.")
+@click.option("--environment", metavar="NAME", help="Environment of the jobs that hold a token; without it, the one of the files, or none.")
+def workflow(file: str, write: bool, check: bool, directory: Path, **options: str | None) -> None:
+    """Write the GitHub workflows for the promotion FILE, with a job for each of its projects. Run it in the repository's top directory."""
+    if write and check:
+        raise click.UsageError("either --write or --check")
+    projects = tuple(read(file).projects)
+    choices = choices_for(file, options, former_choices(directory))
+    files = {directory / name: text for name, text in workflow_files.written(choices, projects).items()}
+    if check:
+        require_current(files, choices)
+    elif write:
+        put(files)
+    else:
+        click.echo("\n".join(f"# {path}\n{text}" for path, text in files.items()), nl=False)
+
+
+def problems_of_jobs(file: Path, parsed: PromotionFile) -> list[Problem]:
+    """The projects of a promotion file that have no job in the workflow of its repository; none where there is no workflow."""
+    if not (path := workflow_of(file)):
+        return []
+    try:
+        known = workflow_files.secrets_of_jobs(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    text = f"has no job in {FOLDER / PROMOTE}; `model-api workflow {file.as_posix()} --write`, in the repository's top directory, writes it"
+    return [Problem(place=f'$["{project}"]', text=text) for project in parsed.projects if project_variable(project) not in known]
+
+
+def workflow_of(file: Path) -> Path | None:
+    """The promotion workflow of the repository that a file is in."""
+    for folder in file.absolute().parents:
+        if (path := folder / FOLDER / PROMOTE).exists():
+            return path
+        if (folder / ".git").exists():
+            return None
+    return None
+
+
+def read(file: str) -> PromotionFile:
+    if not workflow_files.FILE.fullmatch(file):
+        raise InvalidInputError(
+            f"{file} cannot stand in a workflow: run this in the repository's top directory, and name a file below it, "
+            "by letters, digits, _ . - and /"
+        )
+    parsed = reading.read(Path(file), "text")
+    if not parsed.projects:
+        raise InvalidInputError(f"{file} names no project, so there is no job to write")
+    return parsed
+
+
+def former_choices(directory: Path) -> Mapping[str, str]:
+    path = directory / PROMOTE
+    return workflow_files.remembered(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def choices_for(file: str, options: Mapping[str, str | None], former: Mapping[str, str]) -> Choices:
+    """An option > what the files have > the default."""
+    action = options["action"] or former.get("action")
+    runs_on = options["runs_on"] or former.get("runs-on") or RUNS_ON
+    environment = options["environment"] or former.get("environment")
+    if not action:
+        raise click.UsageError(FOR_THE_FIRST)
+    if not workflow_files.ACTION.fullmatch(action):
+        raise InvalidInputError(
+            f"{action!r:.100} does not name an action by its commit, OWNER/REPO@<40 hexadecimal digits>; a tag can be moved"
+        )
+    for word in filter(None, (runs_on, environment)):
+        if not workflow_files.WORD.fullmatch(word):
+            raise InvalidInputError(f"{word!r:.60} cannot stand in a workflow: letters, digits, _ . and -")
+    return Choices(file=file, action=action, runs_on=runs_on, environment=environment)
+
+
+def require_current(files: Mapping[Path, str], choices: Choices) -> None:
+    stale = [str(path) for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if stale:
+        raise StateError(f"not as they would be written: {', '.join(stale)}; run `{choices.command}`")
+    click.echo(f"{len(files)} workflows fit {choices.file}")
+
+
+def put(files: Mapping[Path, str]) -> None:
+    for path, text in files.items():
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            click.echo(f"{path} is as it was")
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InvalidInputError(f"{path} cannot be written: {error.strerror}") from error
+        click.echo(f"{path} is written")

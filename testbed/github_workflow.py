@@ -1,0 +1,96 @@
+"""What GitHub reads of a workflow: when it starts, and the few expressions that ours use. Any other one is refused, not guessed."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+EXPRESSION: Final = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
+NAME: Final = re.compile(r"[a-z]+(?:\.[A-Za-z_][A-Za-z0-9_-]*)+")
+COMPARISON: Final = re.compile(rf"({NAME.pattern}) (==|!=) '([^']*)'")
+
+Contexts = Mapping[str, Any]
+
+
+class WorkflowError(Exception):
+    """The workflow uses what this reader does not know; the message names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What happened: `name` as in `on:`, the branch or pull request's `ref`, the files that a push changed, what a person typed."""
+
+    name: str
+    ref: str = "refs/heads/main"
+    changed: tuple[str, ...] = ()
+    inputs: Mapping[str, str] | None = None
+
+
+def load(path: Path) -> dict[str, Any]:
+    return parse(path.read_text(encoding="utf-8"))
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Every value as it is written: `on` is a key here, not a truth."""
+    document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  it makes nothing but strings, lists and mappings
+    if not isinstance(document, dict):
+        raise WorkflowError("no workflow: the document is no mapping")
+    return document
+
+
+def starts(document: Mapping[str, Any], event: Event) -> bool:
+    """Whether the event starts the workflow; branches and paths are compared as they are written."""
+    triggers = document["on"]
+    if event.name not in triggers:
+        return False
+    wanted = triggers[event.name] or {}
+    if unknown := set(wanted) - {"branches", "paths", "inputs"}:
+        raise WorkflowError(f"on.{event.name}: {', '.join(sorted(unknown))} is not known here")
+    if any(set("*?+[!") & set(pattern) for key in ("branches", "paths") for pattern in wanted.get(key, ())):
+        raise WorkflowError(f"on.{event.name}: patterns are not known here")
+    branch = event.ref.removeprefix("refs/heads/")
+    return branch in wanted.get("branches", [branch]) and ("paths" not in wanted or bool(set(event.changed) & set(wanted["paths"])))
+
+
+def inputs_of(declared: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
+    """With the defaults. Raises WorkflowError, as GitHub's form and its runner do, for what is not declared, missing or no choice."""
+    if unknown := set(given) - set(declared):
+        raise WorkflowError(f"inputs that are not declared: {', '.join(sorted(unknown))}")
+    for name, field in declared.items():
+        if field.get("required") == "true" and not given.get(name):
+            raise WorkflowError(f"the input {name} is required")
+        if name in given and given[name] not in field.get("options", [given[name]]):
+            raise WorkflowError(f"{given[name]} is no choice of the input {name}")
+    return {name: given.get(name, field.get("default", "")) for name, field in declared.items()}
+
+
+def filled(text: str, contexts: Contexts) -> str:
+    """A value with its expressions replaced."""
+    return EXPRESSION.sub(lambda found: value_of(found[1], contexts), text)
+
+
+def value_of(name: str, contexts: Contexts) -> str:
+    """`secrets.NAME` and its kin: empty where there is none. Raises WorkflowError for any other expression."""
+    if not NAME.fullmatch(name):
+        raise WorkflowError(f"the expression {name} is not known here")
+    context, *keys = name.split(".")
+    if context not in contexts:
+        raise WorkflowError(f"the context {context} is not known here")
+    found: Any = contexts[context]
+    for key in keys:
+        found = found.get(key, "") if isinstance(found, Mapping) else ""
+    return str(found)
+
+
+def holds(condition: str, contexts: Contexts) -> bool:
+    """`a.b == 'text' && c.d != 'text'`. Raises WorkflowError for any other condition. GitHub compares without regard to case."""
+    results = []
+    for part in condition.split(" && "):
+        if not (found := COMPARISON.fullmatch(part.strip())):
+            raise WorkflowError(f"the condition {part} is not known here")
+        equal = value_of(found[1], contexts).lower() == found[3].lower()
+        results.append(equal is (found[2] == "=="))
+    return all(results)

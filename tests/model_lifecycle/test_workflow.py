@@ -1,0 +1,180 @@
+"""`model-api workflow`, and what `validate` says of a repository whose workflow does not fit its file."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from model_lifecycle.cli import main
+from model_lifecycle.workflow_files import NAMES, Choices, remembered, secrets_of_jobs, written
+from testbed.github_workflow import parse
+from testbed.processes import installed
+
+PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "77d1b2c3d4e5f6a701234567"
+FILE = "scripts/model_version.json"
+ACTION = "acme/mlflow-model-api@" + "0123456789" * 4
+EXAMPLE = Path(__file__).parents[2] / "examples" / "domino-project"
+
+Run = Callable[..., Result]
+
+
+def promotion_file(repository: Path, *projects: str) -> None:
+    path = repository / FILE
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({project: [{"name": f"model-of-{project}", "version": 1}] for project in projects}))
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    promotion_file(tmp_path, PROJECT)
+    return tmp_path
+
+
+@pytest.fixture
+def run(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(repository)
+    return lambda *arguments: CliRunner().invoke(main, arguments)
+
+
+def jobs_of(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = parse(text)["jobs"]
+    return found
+
+
+def test_each_project_has_a_job_that_names_its_own_secret() -> None:
+    files = written(Choices(file=FILE, action=ACTION), [PROJECT, OTHER])
+
+    for name in ("model-promote.yml", "model-rollback.yml"):
+        jobs = jobs_of(files[name])
+        tokens = [step["env"]["MLFLOW_TRACKING_TOKEN"] for job in jobs.values() for step in job["steps"] if "run" in step]
+        assert tokens == [f"${{{{ secrets.PROJECT_ID_{project.upper()} }}}}" for project in (PROJECT, OTHER)]
+        assert secrets_of_jobs(files[name]) == {f"PROJECT_ID_{PROJECT.upper()}", f"PROJECT_ID_{OTHER.upper()}"}
+
+
+def test_pull_request_is_checked_without_a_secret() -> None:
+    text = written(Choices(file=FILE, action=ACTION), [PROJECT])["model-validate.yml"]
+
+    assert "secrets" not in text
+    assert "vars" not in text
+    assert "pull_request_target" not in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_workflow_takes_no_more_than_it_needs(name: str) -> None:
+    text = written(Choices(file=FILE, action=ACTION), [PROJECT, OTHER])[name]
+    document = parse(text)
+    steps = [step for job in document["jobs"].values() for step in job["steps"]]
+
+    assert document["permissions"] == {"contents": "read"}
+    assert document.get("concurrency", {}).get("cancel-in-progress", "false") == "false"
+    assert all(int(job["timeout-minutes"]) <= 30 for job in document["jobs"].values())
+    assert [step["uses"] for step in steps if "uses" in step and not re.search(r"@[0-9a-f]{40}$", step["uses"])] == []
+    assert [
+        step for step in steps if step.get("uses", "").startswith("actions/checkout") and step["with"]["persist-credentials"] != "false"
+    ] == []
+    assert [step["run"] for step in steps if "${{" in step.get("run", "")] == []
+
+
+def test_written_once_it_remembers_its_choices(run: Run, repository: Path) -> None:
+    first = run("workflow", FILE, "--write", "--action", ACTION, "--environment", "production", "--runs-on", "inside")
+    promotion_file(repository, PROJECT, OTHER)
+    again = run("workflow", FILE, "--write")
+
+    text = (repository / ".github/workflows/model-promote.yml").read_text()
+    assert (first.exit_code, again.exit_code) == (0, 0), first.stderr + again.stderr
+    assert remembered(text) == {"action": ACTION, "environment": "production", "runs-on": "inside"}
+    assert [(job["runs-on"], job["environment"]) for job in jobs_of(text).values()] == [("inside", "production")] * 2
+
+
+def test_current_files_are_left_alone(run: Run, repository: Path) -> None:
+    run("workflow", FILE, "--write", "--action", ACTION)
+    before = {path: path.stat().st_mtime_ns for path in repository.glob(".github/workflows/*")}
+    again = run("workflow", FILE, "--write")
+
+    assert again.stdout.count("is as it was") == 3
+    assert {path: path.stat().st_mtime_ns for path in repository.glob(".github/workflows/*")} == before
+    assert run("workflow", FILE, "--check").exit_code == 0
+
+
+def test_file_that_differs_is_named_with_the_command_that_mends_it(run: Run, repository: Path) -> None:
+    run("workflow", FILE, "--write", "--action", ACTION)
+    (repository / ".github/workflows/model-rollback.yml").unlink()
+    promotion_file(repository, PROJECT, OTHER)
+    done = run("workflow", FILE, "--check")
+
+    assert done.exit_code == 6
+    assert "model-promote.yml, .github/workflows/model-rollback.yml; run `model-api workflow" in done.stderr
+    assert "model-validate.yml" not in done.stderr
+    assert run(*re.findall(r"`model-api ([^`]+)`", done.stderr)[0].split()).exit_code == 0
+    assert run("workflow", FILE, "--check").exit_code == 0
+
+
+def test_project_without_a_job_is_a_mistake_of_the_file(run: Run, repository: Path) -> None:
+    run("workflow", FILE, "--write", "--action", ACTION)
+    promotion_file(repository, PROJECT, OTHER)
+    done = run("validate", FILE)
+
+    assert done.exit_code == 3
+    assert done.stderr.startswith(
+        f'{FILE}: $["{OTHER}"]: has no job in .github/workflows/model-promote.yml; `model-api workflow {FILE} --write`'
+    )
+    assert PROJECT not in done.stderr
+
+
+def test_secret_in_a_comment_is_no_job(run: Run, repository: Path) -> None:
+    run("workflow", FILE, "--write", "--action", ACTION)
+    path = repository / ".github/workflows/model-promote.yml"
+    path.write_text(re.sub(r"(?m)^(.*secrets\.)", r"#\1", path.read_text()))
+
+    assert run("validate", FILE).exit_code == 3
+
+
+def test_repository_without_a_workflow_needs_no_job(run: Run) -> None:
+    assert run("validate", FILE).exit_code == 0
+
+
+def test_workflow_that_is_no_yaml_is_said(run: Run, repository: Path) -> None:
+    run("workflow", FILE, "--write", "--action", ACTION)
+    (repository / ".github/workflows/model-promote.yml").write_text("jobs: [")
+    done = run("validate", FILE)
+
+    assert done.exit_code == 3
+    assert "model-promote.yml cannot be read" in done.stderr
+
+
+BAD = {
+    "no action": ([FILE], 2, "--action OWNER/REPO@COMMIT"),
+    "a tag": ([FILE, "--action", "acme/mlflow-model-api@v1"], 3, "a tag can be moved"),
+    "an action with a line break": ([FILE, "--action", f"{ACTION}\n"], 3, "by its commit"),
+    "an environment with a colon": ([FILE, "--action", ACTION, "--environment", "a: b"], 3, "cannot stand in a workflow"),
+    "a file above": ([f"../{FILE}", "--action", ACTION], 3, "in the repository's top directory"),
+    "a file with a shell's signs": (["$(id).json", "--action", ACTION], 3, "cannot stand in a workflow"),
+    "no file": (["none.json", "--action", ACTION], 3, "cannot be read: No such file"),
+    "write and check": ([FILE, "--write", "--check"], 2, "either --write or --check"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "sentence"), BAD.values(), ids=BAD)
+def test_workflow_that_cannot_be_written_is_said(run: Run, arguments: list[str], code: int, sentence: str) -> None:
+    done = run("workflow", *arguments)
+
+    assert done.exit_code == code
+    assert sentence in done.stderr
+
+
+@pytest.mark.parametrize("content", ["{}", "[]"])
+def test_file_without_projects_has_no_workflow(run: Run, repository: Path, content: str) -> None:
+    (repository / FILE).write_text(content)
+
+    assert run("workflow", FILE, "--action", ACTION).exit_code == 3
+
+
+def test_example_is_as_the_command_writes_it() -> None:
+    done = subprocess.run([installed("model-api"), "workflow", FILE, "--check"], cwd=EXAMPLE, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"3 workflows fit {FILE}\n", "")

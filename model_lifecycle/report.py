@@ -59,6 +59,12 @@ def error(file: str, text: str) -> None:
     click.echo(f"::error file={_escaped(file)},title=Promotion::{_escaped(text)}")
 
 
+def failed(text: str) -> None:
+    """An annotation of the job, and its page: nothing was done, and why."""
+    click.echo(f"::error title=Promotion::{_escaped(text)}")
+    summary(f"### Nothing was changed\n\n{text}")
+
+
 def summary(markdown: str) -> None:
     """The page of the job, where GitHub asks for one."""
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):

@@ -67,7 +67,7 @@ def tracking_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--retries", type=click.IntRange(min=0), default=3, show_default=True, help="Further tries of what only reads.")
     @wraps(command)
     def with_connections(*, uri: str | None, token_file: Path | None, timeout: float, retries: int, **options: Any) -> None:
-        with ends():
+        with ends(options.get("form", "text")):
             credentials = Credentials(environ=os.environ, token_file=token_file)
             address = tracking_uri(uri, os.environ)
             with Connections(uri=address, credentials=credentials, timeout=timeout, tries=retries + 1) as connections:

@@ -26,7 +26,7 @@ def test_wrong_file_fails_with_an_annotation_at_its_place(project: Project) -> N
     (job,) = project.pull_request(FILE, content("03"))
 
     assert job.code == 3
-    assert f"::error file={FILE},title=Promotion file::" in job.log
+    assert f"::error file={FILE},title=Promotion::" in job.log
     assert ".version` must be a positive number" in job.summary
 
 

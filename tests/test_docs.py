@@ -55,3 +55,15 @@ def test_every_exit_code_is_documented() -> None:
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
 
     assert documented == set(ExitCode)
+
+
+def test_every_bug_of_the_original_has_its_line_and_its_tests() -> None:
+    page = (ROOT / "docs" / "migrating.md").read_text()
+    lines = re.findall(r"^\| (\d+) \|.*\| (.*) \|$", page, re.MULTILINE)
+    tests = set(re.findall(r"^def (test_\w+)", "".join(file.read_text() for file in ROOT.glob("tests/**/test_*.py")), re.MULTILINE))
+
+    named = {int(number): re.findall(r"`(\w+)`", cell) for number, cell in lines}
+
+    assert sorted(named) == list(range(1, 37))
+    assert [number for number, cell in named.items() if not cell] == []
+    assert {name for cell in named.values() for name in cell} - tests == set()

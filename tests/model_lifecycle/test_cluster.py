@@ -1,0 +1,33 @@
+"""Where there is no cluster, a command says so; it does not look for another one."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from model_lifecycle.cli import main
+
+CONFIG = """
+apiVersion: v1
+kind: Config
+current-context: there
+contexts: [{name: there, context: {cluster: there, user: there}}]
+clusters: [{name: there, cluster: {server: "https://127.0.0.1:9"}}]
+users: [{name: there, user: {}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [(None, "no cluster: "), (CONFIG, "the cluster does not answer: ")],
+    ids=["no kubeconfig and no pod", "nobody at its address"],
+)
+def test_cluster_that_is_not_there_is_said(config: str | None, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubeconfig = tmp_path / "config"
+    if config:
+        kubeconfig.write_text(config)
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    done = CliRunner().invoke(main, ["token", "list"])
+
+    assert done.exit_code == 8
+    assert done.stderr.startswith(f"Error: {sentence}")

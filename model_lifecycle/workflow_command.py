@@ -25,7 +25,9 @@ FOR_THE_FIRST: Final = (
 @click.option("--directory", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where the files are.")
 @click.option("--action", metavar="OWNER/REPO@COMMIT", help="This project's action, by a full commit; without it, the one of the files.")
 @click.option("--runs-on", metavar="LABEL", help=f"Label of the runners; without it, the one of the files, or {RUNS_ON}.")
-@click.option("--environment", metavar="NAME", help="Environment of the jobs that hold a token; without it, the one of the files, or none.")
+@click.option(
+    "--environment", metavar="NAME", help="Environment of the jobs that hold a token; '' for none; without it, the one of the files."
+)
 def workflow(file: str, write: bool, check: bool, directory: Path, **options: str | None) -> None:
     """Write the GitHub workflows for the promotion FILE, with a job for each of its projects. Run it in the repository's top directory."""
     if write and check:
@@ -84,7 +86,7 @@ def choices_for(file: str, options: Mapping[str, str | None], former: Mapping[st
     """An option > what the files have > the default."""
     action = options["action"] or former.get("action")
     runs_on = options["runs_on"] or former.get("runs-on") or RUNS_ON
-    environment = options["environment"] or former.get("environment")
+    environment = former.get("environment") if options["environment"] is None else options["environment"]
     if not action:
         raise click.UsageError(FOR_THE_FIRST)
     if not workflow_files.ACTION.fullmatch(action):

@@ -91,6 +91,14 @@ def test_written_once_it_remembers_its_choices(run: Run, repository: Path) -> No
     assert [(job["runs-on"], job["environment"]) for job in jobs_of(text).values()] == [("inside", "production")] * 2
 
 
+def test_environment_is_taken_away_by_an_empty_name(run: Run, repository: Path) -> None:
+    run("workflow", FILE, "--write", "--action", ACTION, "--environment", "production")
+    done = run("workflow", FILE, "--write", "--environment", "")
+
+    assert done.exit_code == 0, done.stderr
+    assert "environment" not in (repository / ".github/workflows/model-promote.yml").read_text()
+
+
 def test_current_files_are_left_alone(run: Run, repository: Path) -> None:
     run("workflow", FILE, "--write", "--action", ACTION)
     before = {path: path.stat().st_mtime_ns for path in repository.glob(".github/workflows/*")}

@@ -37,11 +37,9 @@ demo: setup ## The main job, end to end, on this machine (KEEP=1 leaves it runni
 	@$(RUN) python -m demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: setup ## All tests, on real parts
+test: setup ## All tests, on real parts (ARGS='tests/webhook -x' for some of them)
 	@$(RUN) coverage erase
-	@$(RUN) coverage run -m pytest $(ARGS)
-	@$(RUN) coverage combine --quiet
-	@$(RUN) coverage report
+	@$(RUN) python -m testbed.run_tests $(ARGS)
 
 .PHONY: check
 check: setup ## Format, lint, types, imports, Dockerfiles, workflows, generated files

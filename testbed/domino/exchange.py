@@ -1,0 +1,81 @@
+"""A request as a handler sees it, its answer, and the rows of a table of routes."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from testbed.domino.platform import Platform
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """`query` has the first value of each key, `variables` those of the path."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def document(self) -> Json:
+        """Raises RefusedError."""
+        try:
+            found = json.loads(self.body or b"{}")
+        except ValueError as error:
+            raise RefusedError(400, f"Invalid Json: {error}") from error
+        if not isinstance(found, dict):
+            raise RefusedError(400, "expected a JSON object")
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+
+    @classmethod
+    def of(cls, document: Any, status: int = 200) -> "Answer":
+        return cls(status=status, body=json.dumps(document).encode())
+
+
+class RefusedError(Exception):
+    """Domino says no; the answer has the reason."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+Handler = Callable[[Platform, Request], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`<name>` stands for one segment of a path."""
+
+    method: str
+    path: str
+    handler: Handler
+
+    def match(self, method: str, path: str) -> Mapping[str, str] | None:
+        found = re.fullmatch(re.sub(r"<(\w+)>", r"(?P<\1>[^/]+)", self.path), path) if method == self.method else None
+        return found.groupdict() if found else None
+
+
+def required(document: Json, names: Sequence[str], place: str = "") -> None:
+    """Raises RefusedError, which names all that is missing, as Domino's own parser does."""
+    if missing := [f"{place}{name}" for name in names if document.get(name) is None]:
+        raise RefusedError(400, f"Invalid request: missing required fields: {', '.join(missing)}")
+
+
+def known(document: Json, names: Sequence[str], place: str = "") -> None:
+    """Raises RefusedError for a field that the request has none of."""
+    if unknown := [f"{place}{name}" for name in document if name not in names]:
+        raise RefusedError(400, f"Invalid request: unknown fields: {', '.join(unknown)}")

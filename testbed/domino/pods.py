@@ -136,7 +136,7 @@ class Pods:
         try:
             command = self._command(model, version, port)
             process = processes.enter_context(local.running_container(CONTAINER, command, environ=environ() | mounts(local)))
-            process.wait_for_http(f"http://127.0.0.1:{port}/", seconds=60)
+            process.wait_for_http(f"http://127.0.0.1:{port}/", seconds=240)  # where other things run on the machine
         except BaseException:
             processes.close()
             raise

@@ -1,0 +1,1 @@
+"""Domino's model APIs, over either of its two HTTP APIs."""

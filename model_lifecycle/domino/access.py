@@ -1,0 +1,182 @@
+"""Which Domino, and how it knows the caller: from options and the variables of a workspace."""
+
+import base64
+import re
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import httpx2
+
+from model_contract.secret import Secret
+from model_lifecycle.errors import InvalidError, NotAuthorisedError, UnavailableError
+
+PROXY: Final = "DOMINO_API_PROXY"
+HOST: Final = "DOMINO_API_HOST"
+USER_HOST: Final = "DOMINO_USER_HOST"
+API_KEY: Final = "DOMINO_USER_API_KEY"
+TOKEN_FILE: Final = "DOMINO_TOKEN_FILE"
+MODEL_TOKEN: Final = "DOMINO_MODEL_API_TOKEN"
+ACCESS_TOKEN_URL: Final = "http://localhost:8899/access-token"  # of a run's sidecar
+TOKEN_TIMEOUT: Final = 10.0  # seconds
+
+
+class Credential(Protocol):
+    """What goes with each request, and everything of it that must not be printed."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Raises a LifecycleError where it cannot be had."""
+
+    def secrets(self) -> tuple[Secret, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Proxied:
+    """The proxy of a run adds who asks by itself."""
+
+    def headers(self) -> Mapping[str, str]:
+        return {}
+
+    def secrets(self) -> tuple[Secret, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What Domino calls legacy, and every version takes."""
+
+    key: Secret
+
+    def headers(self) -> Mapping[str, str]:
+        return {"X-Domino-Api-Key": self.key.reveal()}
+
+    def secrets(self) -> tuple[Secret, ...]:
+        return (self.key,)
+
+
+class TokenFile:
+    """Read for each request: whoever writes it replaces it before the token ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last: tuple[Secret, ...] = ()
+
+    def headers(self) -> Mapping[str, str]:
+        try:
+            token = Secret.from_file(self._path)
+        except (OSError, ValueError) as error:
+            raise InvalidError(f"{TOKEN_FILE} cannot be used: {error}") from error
+        self._last = (token,)
+        return _bearer(token)
+
+    def secrets(self) -> tuple[Secret, ...]:
+        return self._last
+
+
+class AccessToken:
+    """Of the run's sidecar; it ends after five minutes, so each request has a new one."""
+
+    def __init__(self, url: str = ACCESS_TOKEN_URL) -> None:
+        self._url = url
+        self._last: tuple[Secret, ...] = ()
+
+    def headers(self) -> Mapping[str, str]:
+        try:
+            answer = httpx2.get(self._url, timeout=TOKEN_TIMEOUT, trust_env=False)
+        except httpx2.TransportError as error:
+            raise NotAuthorisedError(
+                f"Domino does not know who asks: there is no {API_KEY}, no {TOKEN_FILE} and no {PROXY}, and this is no workspace of Domino"
+            ) from error
+        if answer.status_code != httpx2.codes.OK or not answer.text.strip():
+            raise UnavailableError(f"the workspace gives no access token: {self._url} answered {answer.status_code}")
+        token = Secret(answer.text.strip())
+        self._last = (token,)
+        return _bearer(token)
+
+    def secrets(self) -> tuple[Secret, ...]:
+        return self._last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """`uri` is where the API is, `public_uri` where people and callers of models find Domino. `model_token` is a model API's own."""
+
+    uri: str
+    public_uri: str
+    credential: Credential
+    model_token: Secret | None = None
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], *, uri: str | None = None) -> "Access":
+        """The address: option > proxy > host. The caller: proxy > file > key > the run's token. Raises InvalidError."""
+        proxy = None if uri else environ.get(PROXY)
+        host = uri or environ.get(HOST) or environ.get(USER_HOST)
+        public = uri or environ.get(USER_HOST) or environ.get(HOST) or proxy
+        if not (address := proxy or host):
+            raise InvalidError(f"Domino's address is not known: set {HOST}, or name it with --domino-url")
+        return cls(
+            uri=checked_uri(address),
+            public_uri=checked_uri(public or address),
+            credential=Proxied() if proxy else _credential(environ),
+            model_token=_secret(MODEL_TOKEN, environ),
+        )
+
+    def authorization_of_call(self, url: str) -> httpx2.Auth:
+        """For the call of a model API: its token twice, as Domino wants it; without one what Domino itself gets, at its address only."""
+        if self.model_token:
+            token = self.model_token.reveal()
+            return Header({"Authorization": "Basic " + base64.b64encode(f"{token}:{token}".encode()).decode()})
+        return Header(self.credential.headers()) if _origin(url) in {_origin(self.uri), _origin(self.public_uri)} else Header({})
+
+    def redacted(self, text: str) -> str:
+        """Without what must not be printed."""
+        for secret in (*self.credential.secrets(), *([self.model_token] if self.model_token else [])):
+            text = text.replace(secret.reveal(), "***")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Header(httpx2.Auth):
+    """Adds headers, and keeps httpx from looking for a password in ~/.netrc."""
+
+    values: Mapping[str, str]
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        request.headers.update(self.values)
+        yield request
+
+
+def checked_uri(uri: str) -> str:
+    """Without the slash at its end. Raises InvalidError."""
+    uri = uri.strip().rstrip("/")
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", uri):
+        raise InvalidError(f"Domino's address must be such as https://domino.example.com, without user, password and query ({HOST})")
+    return uri
+
+
+def _credential(environ: Mapping[str, str]) -> Credential:
+    if path := environ.get(TOKEN_FILE):
+        return TokenFile(Path(path))
+    if key := _secret(API_KEY, environ):
+        return ApiKey(key)
+    return AccessToken()
+
+
+def _secret(name: str, environ: Mapping[str, str]) -> Secret | None:
+    """Without the line break that often comes along: HTTP libraries refuse it, and print the header."""
+    value = environ.get(name, "").strip()
+    if not value:
+        return None
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise InvalidError(f"{name} holds characters that no key has")
+    return Secret(value)
+
+
+def _bearer(token: Secret) -> Mapping[str, str]:
+    return {"Authorization": f"Bearer {token.reveal()}"}
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parsed = httpx2.URL(url)
+    return parsed.scheme, parsed.host, parsed.port

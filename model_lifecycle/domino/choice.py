@@ -1,0 +1,23 @@
+"""Which of Domino's two APIs there is."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from model_lifecycle.domino.model_apis import ModelApis
+from model_lifecycle.domino.older_api import OlderModelApis
+from model_lifecycle.domino.public_api import PublicModelApis
+from model_lifecycle.domino.rest import DominoRest
+from model_lifecycle.errors import NotFoundError
+
+APIS: Final[Mapping[str, Callable[[DominoRest], ModelApis]]] = {"public": PublicModelApis, "older": OlderModelApis}
+
+
+def model_apis(rest: DominoRest, name: str | None = None) -> ModelApis:
+    """The one that is named, or the first that this Domino has. Raises NotFoundError, LifecycleError."""
+    if name:
+        return APIS[name](rest)
+    if PublicModelApis.answers(rest):
+        return PublicModelApis(rest)
+    if OlderModelApis.answers(rest):
+        return OlderModelApis(rest)
+    raise NotFoundError(f"{rest.access.uri} has none of Domino's model APIs; is it Domino's address?")

@@ -1,0 +1,122 @@
+"""The public model API of Domino 6."""
+
+import contextlib
+from typing import Any, Final
+from urllib.parse import quote
+
+from model_lifecycle.domino.model_apis import Publication, Published, State
+from model_lifecycle.domino.rest import DominoRest
+from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError
+
+Json = dict[str, Any]
+BASE: Final = "/api/modelServing/v1/modelApis"
+PAGE: Final = 100
+MOST_PAGES: Final = 1000
+LOG_LINES: Final = 5
+# Domino's published examples disagree about the key; a request with the wrong one is refused before anything is made.
+VARIABLE_KEYS: Final = ("name", "key")
+
+
+class PublicModelApis:
+    """Variables are given when a model API is made, and cannot be changed afterwards."""
+
+    title = "the public model API"
+
+    def __init__(self, rest: DominoRest) -> None:
+        self._rest = rest
+
+    @staticmethod
+    def answers(rest: DominoRest) -> bool:
+        """Whether this Domino has it."""
+        return rest.has(BASE, limit=1)
+
+    def find(self, publication: Publication) -> Published | None:
+        wanted = (publication.name, publication.description, False)
+        found = [
+            model for model in self._all(publication.project_id) if (model["name"], model["description"], model["isArchived"]) == wanted
+        ]
+        if not found:
+            return None
+        model = min(found, key=lambda one: str(one["id"]))  # ids grow: where there are two, everybody takes the same one
+        versions = self._rest.get(f"{BASE}/{_segment(model['id'])}/versions").get("items") or []
+        newest = max(versions, key=lambda one: int(one.get("number") or 0), default=None)
+        return _published(model["id"], newest or model["activeVersion"], model.get("url"))
+
+    def publish(self, publication: Publication) -> Published:
+        for key in VARIABLE_KEYS:
+            try:
+                made = self._rest.change("POST", BASE, _creation(publication, key))
+            except InvalidError:
+                if key == VARIABLE_KEYS[-1]:
+                    raise
+                continue
+            if version := made.get("activeVersion"):
+                return _published(made["id"], version, made.get("url"))
+            break
+        found = self.find(publication)  # where the answer does not say which version it has made
+        if found is None:
+            raise NotFoundError(f"Domino has made the model API {publication.name!r}, and does not list it; try again")
+        return found
+
+    def publish_again(self, model_id: str, publication: Publication) -> Published:
+        made = self._rest.change("POST", f"{BASE}/{_segment(model_id)}/versions", _version(publication))
+        return _published(model_id, made, None)
+
+    def look(self, model_id: str, version_id: str) -> Published:
+        model = self._rest.get(f"{BASE}/{_segment(model_id)}")
+        if model.get("isArchived"):
+            raise NotFoundError(f"the model API {model_id} is archived")
+        version = self._rest.get(f"{BASE}/{_segment(model_id)}/versions/{_segment(version_id)}")
+        return _published(model_id, version, model.get("url"))
+
+    def log(self, model_id: str, version_id: str) -> str:
+        with contextlib.suppress(LifecycleError):
+            found = self._rest.get(f"{BASE}/{_segment(model_id)}/versions/{_segment(version_id)}/buildLogs")
+            lines = [str(line.get("log", "")) for line in found.get("logs", [])]
+            return self._rest.access.redacted("\n".join(lines[-LOG_LINES:]))
+        return ""
+
+    def archive(self, model_id: str) -> None:
+        self._rest.change("DELETE", f"{BASE}/{_segment(model_id)}")
+
+    def _all(self, project_id: str) -> list[Json]:
+        found: list[Json] = []
+        for _ in range(MOST_PAGES):
+            page = self._rest.get(BASE, projectId=project_id, offset=len(found), limit=PAGE).get("items") or []
+            if not page:
+                break
+            found += page
+        return found
+
+
+def _creation(publication: Publication, variable_key: str) -> Json:
+    return {
+        "name": publication.name,
+        "description": publication.description,
+        "environmentId": publication.environment_id,
+        "environmentVariables": [{variable_key: name, "value": value} for name, value in publication.variables.items()],
+        "isAsync": False,
+        "strictNodeAntiAffinity": False,
+        "version": _version(publication),
+    }
+
+
+def _version(publication: Publication) -> Json:
+    return {
+        "projectId": publication.project_id,
+        "environmentId": publication.environment_id,
+        "description": publication.description,
+        "monitoringEnabled": False,
+        "logHttpRequestResponse": False,
+        "shouldDeploy": True,
+        "source": {"type": "File", "file": publication.file, "function": publication.function},
+    }
+
+
+def _published(model_id: str, version: Json, url: str | None) -> Published:
+    said = str((version.get("deployment") or {}).get("status") or "")
+    return Published(model_id=str(model_id), version_id=str(version["id"]), state=State.of(said), said=said, url=url)
+
+
+def _segment(text: str) -> str:
+    return quote(str(text), safe="")

@@ -1,0 +1,144 @@
+"""HTTP to Domino: what only reads is tried again, what makes something is sent once."""
+
+import random
+import re
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final, Self
+
+import httpx2
+
+from model_lifecycle.domino.access import Access, Header
+from model_lifecycle.errors import (
+    InvalidError,
+    LifecycleError,
+    NotAuthorisedError,
+    NotFoundError,
+    PreconditionError,
+    UnavailableError,
+    UnclearError,
+)
+
+Json = dict[str, Any]
+TIMEOUT: Final = 60.0  # seconds; Domino takes a while to answer a publication
+CONNECT_TIMEOUT: Final = 10.0
+TRIES: Final = 4
+LONGEST_MESSAGE: Final = 300  # characters of what Domino says
+TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class DominoRest:
+    """One installation, one caller; used within `with`."""
+
+    def __init__(self, access: Access, *, timeout: float = TIMEOUT) -> None:
+        self.access = access
+        limits = httpx2.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout))
+        self._client = httpx2.Client(headers={"User-Agent": "model-api", "Accept": "application/json"}, timeout=limits)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def get(self, path: str, /, **query: str | int) -> Any:
+        """Tried again. Raises a LifecycleError; NotFoundError where Domino has no such thing."""
+        for attempt in range(1, TRIES):
+            try:
+                answer = self._send("GET", path, params=query)
+            except UnavailableError:
+                _pause(attempt)
+                continue
+            if answer.status_code not in TRANSIENT:
+                return self._checked(answer)
+            _pause(attempt)
+        return self._checked(self._send("GET", path, params=query))
+
+    def has(self, path: str, /, **query: str | int) -> bool:
+        """Whether this Domino has the route at all."""
+        try:
+            self.get(path, **query)
+        except NotFoundError:
+            return False
+        return True
+
+    def change(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Any:
+        """Sent once. Raises UnclearError where no answer came, or one that does not say whether it was done."""
+        answer = self._send(method, path, json=None if document is None else dict(document))
+        if answer.status_code in TRANSIENT - {HTTPStatus.TOO_MANY_REQUESTS}:
+            raise UnclearError(self._said(answer))
+        return self._checked(answer)
+
+    def call(self, url: str, document: Mapping[str, Any], *, timeout: float) -> httpx2.Response:
+        """A request to a model API. Raises UnavailableError where no answer comes."""
+        try:
+            return self._client.post(url, json=dict(document), auth=self.access.authorization_of_call(url), timeout=timeout)
+        except httpx2.TransportError as error:
+            raise UnavailableError(f"the model API at {url} does not answer: {_reason(error)}") from error
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx2.Response:
+        try:
+            return self._client.request(method, self.access.uri + path, auth=Header(self.access.credential.headers()), **content)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            raise UnavailableError(f"Domino at {self.access.uri} does not answer: {_reason(error)}") from error
+        except httpx2.TransportError as error:
+            raise UnclearError(f"Domino at {self.access.uri} broke off: {_reason(error)}") from error
+
+    def _checked(self, answer: httpx2.Response) -> Any:
+        if not answer.is_success:
+            raise self._refusal(answer)
+        if not answer.content:
+            return {}
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise NotAuthorisedError(
+                f"Domino at {self.access.uri} answered with a page for people: is this its address, and does it know the caller?"
+            ) from error
+
+    def _refusal(self, answer: httpx2.Response) -> LifecycleError:
+        said = self._said(answer)
+        match answer.status_code:
+            case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+                return NotAuthorisedError(said)
+            case code if HTTPStatus.MULTIPLE_CHOICES <= code < HTTPStatus.BAD_REQUEST:
+                return NotAuthorisedError(f"{said}: it wants the caller to log in; are the key or the token still good?")
+            case HTTPStatus.NOT_FOUND | HTTPStatus.METHOD_NOT_ALLOWED | HTTPStatus.GONE:
+                return NotFoundError(said)
+            case HTTPStatus.CONFLICT:
+                return PreconditionError(said)
+            case code if code in TRANSIENT:
+                return UnavailableError(said)
+            case _:
+                return InvalidError(said)
+
+    def _said(self, answer: httpx2.Response) -> str:
+        return f"Domino at {self.access.uri} answered {answer.status_code}" + (
+            f": {said}" if (said := self.access.redacted(message_of(answer))) else ""
+        )
+
+
+def message_of(answer: httpx2.Response) -> str:
+    """The reason that an answer gives, in one line; a page of HTML says less than its status."""
+    try:
+        document = answer.json()
+    except ValueError:
+        return "" if "<" in answer.text[:200] else _line(answer.text)
+    if not isinstance(document, dict):
+        return ""
+    errors = document.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors else None
+    return _line(str(first or document.get("message") or document.get("error") or ""))
+
+
+def _line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()[:LONGEST_MESSAGE]
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0.1, 0.3) * 2**attempt)  # noqa: S311  so that jobs do not come back together
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

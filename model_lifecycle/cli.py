@@ -14,6 +14,7 @@ from model_lifecycle.options import FORMAT
 from model_lifecycle.promotion_commands import plan, promote, rollback
 from model_lifecycle.promotion_file import PromotionFile, PromotionFileError
 from model_lifecycle.reading import read
+from model_lifecycle.stage_command import stage, url
 from model_lifecycle.status_command import status
 from model_lifecycle.token_commands import token
 from model_lifecycle.workflow_command import problems_of_jobs, workflow
@@ -25,7 +26,7 @@ def main() -> None:
     """Takes a registered model version to where it serves."""
 
 
-for command in (plan, promote, rollback, status, backfill, token, workflow):
+for command in (stage, url, plan, promote, rollback, status, backfill, token, workflow):
     main.add_command(command)
 
 

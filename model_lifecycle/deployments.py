@@ -1,0 +1,256 @@
+"""The plugin of MLflow's own deployments API: `mlflow deployments create -t domino --name wine -m models:/wine/2`."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import click
+from mlflow.deployments import BaseDeploymentClient, PredictionsResponse
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    INVALID_STATE,
+    PERMISSION_DENIED,
+    RESOURCE_DOES_NOT_EXIST,
+    TEMPORARILY_UNAVAILABLE,
+)
+
+from model_contract.exit_codes import ExitCode
+from model_contract.names import TAG_PROJECT_ID
+from model_lifecycle.domino.choice import model_apis
+from model_lifecycle.domino.model_url import model_url
+from model_lifecycle.domino.rest import DominoRest
+from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError
+from model_lifecycle.notebook import domino_of, registry_of, stage
+from model_lifecycle.registry import Model, Registry
+from model_lifecycle.staging.call import call
+from model_lifecycle.staging.mark import STAGING_ALIAS
+from model_lifecycle.staging.removal import remove
+from model_lifecycle.staging.standing import Standing, deployed_version, standing_of
+from model_lifecycle.workspace import PROJECT
+
+Json = dict[str, Any]
+FLAVOR: Final = "python_function"
+CODES: Final = {
+    ExitCode.INVALID_INPUT: INVALID_PARAMETER_VALUE,
+    ExitCode.NOT_AUTHORISED: PERMISSION_DENIED,
+    ExitCode.NOT_FOUND: RESOURCE_DOES_NOT_EXIST,
+    ExitCode.PRECONDITION: INVALID_STATE,
+    ExitCode.UNAVAILABLE: TEMPORARILY_UNAVAILABLE,
+}
+NAME: Final = re.compile(r"(?P<model>[^/@:]+)(?:/(?P<number>[0-9]{1,9})|@(?P<alias>[\w-]{1,255}))?")
+MODEL_URI: Final = re.compile(r"models:/+(?P<model>[^/@:]+)(?:/(?P<number>[0-9]{1,9})|@(?P<alias>[\w-]{1,255}))")
+
+
+def boolean(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError("true or false")
+    return text.lower() == "true"
+
+
+# What `-C name=value` may be, and what `stage` calls it. MLflow hands over texts.
+CONFIG: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+    "env_id": ("env_id", str),
+    "owner": ("owner", str),
+    "wait": ("wait", float),
+    "call": ("call", boolean),
+    "alias_only": ("alias_only", boolean),
+    "domino_url": ("domino_url", str),
+    "domino_api": ("domino_api", str),
+}
+HELP: Final = """Domino's model APIs.
+
+A version of a registered model becomes a model API of its own, and goes to Staging: as `model-api stage` does.
+
+    mlflow deployments create  -t domino --name wine -m models:/wine/2
+    mlflow deployments get     -t domino --name wine              what the alias staging means
+    mlflow deployments get     -t domino --name wine@production   or another alias, or wine/2
+    mlflow deployments predict -t domino --name wine -I rows.json
+    mlflow deployments update  -t domino --name wine -m models:/wine/3
+    mlflow deployments delete  -t domino --name wine/2
+    mlflow deployments list    -t domino
+
+MLflow is found by MLFLOW_TRACKING_URI, with MLFLOW_TRACKING_TOKEN or a user and a password; Domino by DOMINO_API_PROXY, or by
+DOMINO_API_HOST with DOMINO_USER_API_KEY or DOMINO_TOKEN_FILE. In a workspace of Domino all of it is set.
+
+-C env_id=...        Domino's environment; without it, DOMINO_ENVIRONMENT_ID
+-C owner=...         for MLFLOW_MODEL_OWNER
+-C wait=900          seconds until it has to run
+-C call=false        do not call it with the model's own example
+-C alias_only=true   leave the stage alone
+-C domino_url=...    Domino's address
+-C domino_api=older  the API of python-domino 2.2, or public
+"""
+
+
+class DominoDeploymentError(MlflowException, click.ClickException):  # type: ignore[misc]  # both have a message, and it is the same
+    """For Python an error of MLflow, on the command line one sentence and an exit code of `model-api`."""
+
+    def __init__(self, error: LifecycleError) -> None:
+        click.ClickException.__init__(self, str(error))
+        MlflowException.__init__(self, str(error), error_code=CODES.get(error.exit_code, INVALID_STATE))
+        self.exit_code = error.exit_code  # type: ignore[misc]  # each error has its own
+
+
+@contextmanager
+def mlflow_errors() -> Iterator[None]:
+    try:
+        yield
+    except LifecycleError as error:
+        raise DominoDeploymentError(error) from error
+
+
+class DominoDeploymentClient(BaseDeploymentClient):
+    """Deployments are named by their model: `wine` is what its alias staging means, `wine/2` and `wine@production` are others."""
+
+    def create_deployment(
+        self, name: str, model_uri: str, flavor: str | None = None, config: Mapping[str, str] | None = None, endpoint: str | None = None
+    ) -> Json:
+        with mlflow_errors():
+            check_unsupported(flavor, endpoint)
+            model, version = version_of(name, model_uri)
+            staged = stage(model, version, **options_of(config or {}))
+            return {"name": staged.name, "flavor": FLAVOR, "version": staged.version, "url": staged.url, "model_id": staged.model_id}
+
+    def update_deployment(
+        self,
+        name: str,
+        model_uri: str | None = None,
+        flavor: str | None = None,
+        config: Mapping[str, str] | None = None,
+        endpoint: str | None = None,
+    ) -> Json:
+        """Another version: it has its own model API, and the alias staging moves to it."""
+        if model_uri is None:
+            with mlflow_errors():
+                raise InvalidError("name the version that it is updated to, such as -m models:/wine/3")
+        return self.create_deployment(name, model_uri, flavor, config, endpoint)
+
+    def delete_deployment(self, name: str, config: Mapping[str, str] | None = None, endpoint: str | None = None) -> None:
+        """Never what is in Production."""
+        with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
+            check_unsupported(None, endpoint)
+            model, standing = found(registry, name)
+            remove(registry, model_apis(rest), model, standing)
+
+    def list_deployments(self, endpoint: str | None = None) -> list[Json]:
+        """Every version that has a model API, of the workspace's project, or of all that the caller may see."""
+        project = os.environ.get(PROJECT, "").lower()
+        with mlflow_errors(), registry_of(tracking_uri()) as registry:
+            check_unsupported(None, endpoint)
+            models = [registry.model(name) for name, tags in registry.models() if project in {"", tags.get(TAG_PROJECT_ID)}]
+            return [
+                {"name": f"{model.name}/{version.version}", "stage": version.stage, "model_id": standing_of(version).model_id}
+                for model in models
+                for version in model.versions
+                if standing_of(version).model_id
+            ]
+
+    def get_deployment(self, name: str, endpoint: str | None = None) -> Json:
+        with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
+            check_unsupported(None, endpoint)
+            model, standing = found(registry, name)
+            published = model_apis(rest).look(standing.model_id or "", standing.model_version_id or "")
+            aliases = [alias for alias, number in model.aliases.items() if number == standing.version.version]
+            return {
+                "name": model.name,
+                "version": standing.version.version,
+                "stage": standing.version.stage,
+                "aliases": aliases,
+                "flavor": FLAVOR,
+                "model_id": published.model_id,
+                "model_version_id": published.version_id,
+                "status": published.said,
+                "url": url_of(rest, standing),
+            }
+
+    def predict(self, deployment_name: str | None = None, inputs: Any = None, endpoint: str | None = None) -> PredictionsResponse:
+        """`inputs` is a DataFrame, or whatever MLflow's protocol has under `inputs`."""
+        with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
+            check_unsupported(None, endpoint)
+            _, standing = found(registry, deployment_name or "")
+            answered = call(rest, url_of(rest, standing), body_of(inputs))
+            return PredictionsResponse({"predictions": answered.result})
+
+
+def run_local(name: str, model_uri: str, flavor: str | None = None, config: Mapping[str, str] | None = None) -> None:
+    """Domino has no local form; the runtime that a model API imports has one."""
+    with mlflow_errors():
+        raise InvalidError(
+            "Domino does not run here: `model-api-runtime serve --model-path <folder>` serves the files of a model as its pod does"
+        )
+
+
+def target_help() -> str:
+    return HELP
+
+
+def check_unsupported(flavor: str | None, endpoint: str | None) -> None:
+    if endpoint is not None:
+        raise InvalidError("Domino's model APIs are not grouped in endpoints: leave --endpoint out")
+    if flavor not in {None, FLAVOR}:
+        raise InvalidError(f"models are served as {FLAVOR}: leave --flavor out")
+
+
+def version_of(name: str, model_uri: str) -> tuple[str, str]:
+    """Raises InvalidError, NotFoundError."""
+    matched = MODEL_URI.fullmatch(model_uri)
+    if not matched:
+        raise InvalidError(
+            f"{model_uri!r:.80} names no registered version, such as models:/wine/2 or models:/wine@staging; register it first"
+        )
+    if name != matched["model"]:
+        raise InvalidError(f"a deployment in Domino has the name of its model: --name {matched['model']}")
+    if matched["number"]:
+        return name, matched["number"]
+    with registry_of(tracking_uri()) as registry:
+        return name, deployed_version(registry.model(name), alias=matched["alias"]).version.version
+
+
+def options_of(config: Mapping[str, str]) -> Json:
+    """Raises InvalidError."""
+    options: Json = {"tracking": tracking_uri()}
+    for key, value in config.items():
+        if key not in CONFIG:
+            raise InvalidError(f"-C {key} is not known; there are {', '.join(CONFIG)}")
+        name, read = CONFIG[key]
+        try:
+            options[name] = read(str(value))
+        except ValueError as error:
+            raise InvalidError(f"-C {key}={value!r:.40}: {error}") from error
+    return options
+
+
+def found(registry: Registry, name: str) -> tuple[Model, Standing]:
+    """Raises InvalidError, NotFoundError."""
+    matched = NAME.fullmatch(name)
+    if not matched:
+        raise InvalidError(f"{name!r:.80} names no deployment; it must be such as wine, wine/2 or wine@production")
+    model = registry.model(matched["model"])
+    alias = None if matched["number"] else matched["alias"] or STAGING_ALIAS
+    standing = deployed_version(model, number=matched["number"], alias=alias)
+    if standing.model_id is None:
+        raise NotFoundError(f"{model.name!r} version {standing.version.version} has no model API: create makes one")
+    return model, standing
+
+
+def url_of(rest: DominoRest, standing: Standing) -> str:
+    return model_url(rest.access.public_uri, standing.model_id or "")
+
+
+def body_of(inputs: Any) -> Json:
+    """As MLflow's protocol has it."""
+    if hasattr(inputs, "to_json"):
+        return {"dataframe_split": json.loads(inputs.to_json(orient="split", index=False))}
+    return {"inputs": inputs.tolist() if hasattr(inputs, "tolist") else inputs}
+
+
+def tracking_uri() -> str | None:
+    """What the session has set by `mlflow.set_tracking_uri`, where it is a server."""
+    import mlflow  # noqa: PLC0415  not while MLflow itself is being imported
+
+    uri = mlflow.get_tracking_uri()
+    return uri if uri.startswith(("http://", "https://")) else None

@@ -1,0 +1,63 @@
+"""Staging as a function, for notebooks and for MLflow's own commands."""
+
+import os
+from pathlib import Path
+
+from model_contract.model_ref import ContractError, validate
+from model_contract.names import MODEL_NAME, MODEL_VERSION
+from model_lifecycle.domino.access import Access
+from model_lifecycle.domino.rest import DominoRest
+from model_lifecycle.errors import InvalidError
+from model_lifecycle.registry import Registry
+from model_lifecycle.staging.progress import Lines, Progress
+from model_lifecycle.staging.sequence import Staged, Ways, stage_version
+from model_lifecycle.tracking import Credentials, Tracking, tracking_uri
+from model_lifecycle.workspace import PROJECT, order_of
+
+
+def stage(  # noqa: PLR0913  each has a default that fits in a workspace
+    name: str,
+    version: str | int,
+    *,
+    env_id: str | None = None,
+    owner: str | None = None,
+    wait: float = 900,
+    call: bool = True,
+    alias_only: bool = False,
+    tracking: str | None = None,
+    token_file: str | Path | None = None,
+    domino_url: str | None = None,
+    domino_api: str | None = None,
+    progress: Progress | None = None,
+) -> Staged:
+    """Deploys a version of a registered model to Staging, and says where it is called. As `model-api stage` does.
+
+    In a workspace of Domino `name` and `version` are enough. `wait` is in seconds. It can be called again at will: it goes on from what is
+    there. Raises LifecycleError, whose sentence says what to do.
+    """
+    name, version = checked(name, str(version))
+    order = order_of(os.environ, name=name, version=version, environment_id=env_id, owner=owner, alias_only=alias_only)
+    ways = Ways(wait=wait, calls=call, api=domino_api)
+    with registry_of(tracking, token_file) as registry, domino_of(domino_url) as rest:
+        return stage_version(order, registry, rest, ways, progress or Lines())
+
+
+def registry_of(uri: str | None, token_file: str | Path | None = None) -> Registry:
+    """As whoever the environment says. Raises LifecycleError."""
+    credentials = Credentials(environ=os.environ, token_file=Path(token_file) if token_file else None)
+    project = os.environ.get(PROJECT, "").lower()
+    authorization = credentials.of_project(project) if project else credentials.of_anybody()
+    return Registry(Tracking(uri=tracking_uri(uri, os.environ), authorization=authorization))
+
+
+def domino_of(url: str | None = None) -> DominoRest:
+    """Raises LifecycleError."""
+    return DominoRest(Access.from_environ(os.environ, uri=url))
+
+
+def checked(name: str, version: str) -> tuple[str, str]:
+    """Raises InvalidError for what no model or version can be."""
+    try:
+        return validate(MODEL_NAME, name), str(int(validate(MODEL_VERSION, version)))
+    except ContractError as error:
+        raise InvalidError(str(error)) from error

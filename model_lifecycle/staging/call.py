@@ -1,0 +1,61 @@
+"""One call of the model API with the model's own example: it runs, and it answers."""
+
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import httpx2
+
+from model_lifecycle.domino.access import MODEL_TOKEN
+from model_lifecycle.domino.rest import DominoRest, message_of
+from model_lifecycle.errors import NotAuthorisedError, PreconditionError, UnavailableError
+
+TIMEOUT: Final = 60.0  # seconds for one answer: the first one loads the model
+PATIENCE: Final = 60.0  # seconds in which a route that is new may not be known everywhere
+PAUSE: Final = 1.0
+NOT_YET: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What the model API has answered."""
+
+    result: Any
+    model_time_in_ms: float | None
+
+
+def call(rest: DominoRest, url: str, data: dict[str, Any]) -> Answered:
+    """Raises NotAuthorisedError, PreconditionError, UnavailableError."""
+    begun = time.monotonic()
+    while True:
+        answer = _answer(rest, url, data)
+        if answer is not None and answer.status_code not in NOT_YET:
+            return _read(rest, url, answer)
+        if time.monotonic() - begun > PATIENCE:
+            said = f"answers {answer.status_code}" if answer is not None else "does not answer"
+            raise UnavailableError(f"the model API runs, and {url} {said}; the same command tries again")
+        time.sleep(PAUSE)
+
+
+def _answer(rest: DominoRest, url: str, data: dict[str, Any]) -> httpx2.Response | None:
+    try:
+        return rest.call(url, {"data": data}, timeout=TIMEOUT)
+    except UnavailableError:
+        return None
+
+
+def _read(rest: DominoRest, url: str, answer: httpx2.Response) -> Answered:
+    if answer.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        raise NotAuthorisedError(
+            f"the model API runs, and {url} answers {answer.status_code}: it wants its access token. Make one in its settings in "
+            f"Domino, set {MODEL_TOKEN}, and run the same command again; or leave the call out (--no-call)"
+        )
+    if not answer.is_success:
+        said = rest.access.redacted(message_of(answer))
+        raise PreconditionError(f"the model API runs, and answers its own example with {answer.status_code}: {said or 'no reason'}")
+    try:
+        document = answer.json()
+        return Answered(result=document["result"], model_time_in_ms=document.get("model_time_in_ms"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PreconditionError(f"{url} answers without a result: is it a model API?") from error

@@ -1,0 +1,92 @@
+"""Whether a version can be staged at all, before anything is made of it; and which model API it is going to be."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from model_contract.model_ref import ContractError, ModelRef
+from model_contract.names import TAG_USER
+from model_lifecycle.domino.model_apis import Publication
+from model_lifecycle.errors import InvalidError, NotFoundError, PreconditionError
+from model_lifecycle.registry import Model, Registry, Version
+
+READY: Final = "READY"
+PRODUCTION: Final = "Production"
+PRODUCTION_ALIAS: Final = "production"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be staged. Empty texts where the caller does not say: `owner` and `project_id` come from the version's tags then."""
+
+    name: str
+    version: str
+    environment_id: str
+    project_id: str = ""
+    owner: str = ""
+    user: str = ""
+    alias_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A version that can be staged."""
+
+    ref: ModelRef
+    version: Version
+    model: Model
+    project_id: str
+
+
+def subject_of(order: Order, registry: Registry) -> Subject:
+    """Raises LifecycleError: what is not there, not ready, or another project's."""
+    model = registry.model(order.name)
+    version = model.version(order.version)
+    if version is None:
+        raise NotFoundError(f"{order.name!r} has no version {order.version}")
+    title = title_of(version)
+    if version.status != READY:
+        raise PreconditionError(f"{title} is {version.status}, not {READY}: register it again")
+    if version.stage == PRODUCTION or model.aliases.get(PRODUCTION_ALIAS) == version.version:
+        raise PreconditionError(f"{title} is in Production: it was staged before, and stays as it is")
+    if not version.run_id:
+        raise PreconditionError(f"{title} was registered without a run: register what a run has logged")
+    return Subject(ref=_ref(order, model, version), version=version, model=model, project_id=_project(order, model, version))
+
+
+def publication_of(subject: Subject, environment_id: str) -> Publication:
+    """A model API of its own for each version: variables are a model API's, and reach all of its versions."""
+    ref = subject.ref
+    if not environment_id:
+        raise InvalidError("the environment of the model API is not known: set DOMINO_ENVIRONMENT_ID, or name it with --env-id")
+    return Publication(
+        name=f"{ref.name}-v{ref.version}",
+        description=f"{ref.name} version {ref.version}, run {ref.run_id}",
+        project_id=subject.project_id,
+        environment_id=environment_id,
+        variables=ref.variables(),
+    )
+
+
+def title_of(version: Version) -> str:
+    return f"{version.name!r} version {version.version}"
+
+
+def _project(order: Order, model: Model, version: Version) -> str:
+    """What the registry says > what the caller says. Raises PreconditionError where they differ."""
+    tagged = model.project_of(version)
+    if tagged and order.project_id and tagged != order.project_id:
+        raise PreconditionError(f"{title_of(version)} is of project {tagged}, and not of {order.project_id} (DOMINO_PROJECT_ID)")
+    if not (project := tagged or order.project_id):
+        raise PreconditionError(f"{title_of(version)} has no project: set DOMINO_PROJECT_ID, or an admin runs `model-api backfill`")
+    return project
+
+
+def _ref(order: Order, model: Model, version: Version) -> ModelRef:
+    """The owner: what the caller says > the tags of version and model > who has started the workspace."""
+    owner = order.owner or version.tags.get(TAG_USER) or model.tags.get(TAG_USER) or order.user
+    if not owner:
+        raise InvalidError(f"the owner of {title_of(version)} is not known: name it with --owner")
+    try:
+        return ModelRef(name=version.name, version=version.version, owner=owner, run_id=version.run_id)
+    except ContractError as error:
+        raise InvalidError(str(error)) from error

@@ -1,0 +1,54 @@
+"""What a person sees while it takes its time: a line for each step, and one that changes while Domino builds."""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TextIO
+
+EVERY: Final = 30.0  # seconds between two lines that say that nothing has changed, where lines cannot be overwritten
+WIDTH: Final = 79
+
+
+class Progress(Protocol):
+    def done(self, step: str, text: str) -> None:
+        """A step is done."""
+
+    def waiting(self, text: str, seconds: float) -> None:
+        """Still: `text` is Domino's word for it, `seconds` how long it has been."""
+
+
+@dataclass(slots=True)
+class Silent:
+    """For who only wants the result."""
+
+    def done(self, step: str, text: str) -> None: ...
+    def waiting(self, text: str, seconds: float) -> None: ...
+
+
+@dataclass(slots=True)
+class Lines:
+    """On a terminal the line of a wait is overwritten; in a log there is one for each change, and one now and then."""
+
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+    _open: bool = False
+    _last: tuple[str, float] = ("", 0.0)
+
+    def done(self, step: str, text: str) -> None:
+        self._close()
+        self.stream.write(f"{step:<10} {text}\n")
+        self.stream.flush()
+
+    def waiting(self, text: str, seconds: float) -> None:
+        line = f"{'waiting':<10} {text}, {seconds:.0f} s"
+        if self.stream.isatty():
+            self.stream.write("\r" + line[:WIDTH].ljust(WIDTH))
+            self._open = True
+        elif text != self._last[0] or seconds - self._last[1] >= EVERY:
+            self.stream.write(line + "\n")
+            self._last = (text, seconds)
+        self.stream.flush()
+
+    def _close(self) -> None:
+        if self._open:
+            self.stream.write("\r" + " " * WIDTH + "\r")
+            self._open = False
+        self._last = ("", 0.0)

@@ -28,6 +28,7 @@ class Exchange(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: "ReverseProxy"
+    body: bytes = b""  # all of the request's
 
     def handle_any(self) -> None:
         with self.server.lock:

@@ -122,7 +122,7 @@ class Access:
             model_token=_secret(MODEL_TOKEN, environ),
         )
 
-    def authorization_of_call(self, url: str) -> httpx2.Auth:
+    def authorization_of_call(self, url: str) -> "Header":
         """For the call of a model API: its token twice, as Domino wants it; without one what Domino itself gets, at its address only."""
         if self.model_token:
             token = self.model_token.reveal()

@@ -21,12 +21,13 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """`environments` are the ids that a model API may name."""
+    """`environments` are the ids that a model API may name; `variable_key` is what the public API calls the name of a variable."""
 
     records: Records
     pods: Pods
     projects: Mapping[str, Project]
     environments: frozenset[str]
+    variable_key: str = "name"
 
     def create(self, *, restricted_token: str = "", version: Json, **fields: Any) -> ModelApi:
         """A model API with its first version, which is being built when this returns."""

@@ -28,7 +28,7 @@ def create(platform: Platform, request: Request) -> Answer:
     required(body, MODEL_FIELDS)
     known(body, MODEL_FIELDS + MODEL_OPTIONS)
     version = version_fields(platform, body["version"], body["environmentId"])
-    variables = {one["name"]: one["value"] for one in map(variable, body["environmentVariables"])}
+    variables = dict(variable(entry, platform.variable_key) for entry in body["environmentVariables"])
     if any(model.name == body["name"] and not model.archived for model in platform.of_project(body["version"]["projectId"])):
         raise RefusedError(409, f"A Model API with name {body['name']} already exists")
     model = platform.create(
@@ -42,10 +42,10 @@ def create(platform: Platform, request: Request) -> Answer:
     return Answer.of(model_document(request, model), 201)
 
 
-def variable(entry: Json) -> Json:
-    required(entry, ("name", "value"), "environmentVariables.")
-    known(entry, ("name", "value"), "environmentVariables.")
-    return entry
+def variable(entry: Json, key: str) -> tuple[str, str]:
+    required(entry, (key, "value"), "environmentVariables.")
+    known(entry, (key, "value"), "environmentVariables.")
+    return entry[key], entry["value"]
 
 
 def version_fields(platform: Platform, version: Json, environment: str) -> Json:

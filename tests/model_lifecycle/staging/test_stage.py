@@ -1,0 +1,243 @@
+"""`model-api stage`, with everything that it needs: a version goes from the registry to a pod that answers."""
+
+import json
+import sqlite3
+import time
+import urllib.request
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_contract.exit_codes import ExitCode
+from model_contract.names import TAG_DIGEST, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
+from model_contract.tokens import Purpose
+from testbed.domino import domino
+from testbed.gate import OTHER, PASSWORD
+
+ROWS = {"columns": ["alcohol", "pH"], "data": [[9.4, 3.51], [10.1, 3.2]]}
+KILLED = -9
+POINTS = {
+    "the digest": ("set-tag", TAG_DIGEST),
+    "the listing": ("set-tag", "model-api.listing"),
+    "the publication": ("/modelApis", "environmentVariables"),
+    "the model API's tag": ("set-tag", f'"{TAG_MODEL_ID}"'),
+    "the version's tag": ("set-tag", TAG_MODEL_VERSION_ID),
+    "the stage": ("transition-stage",),
+    "the alias": ("registered-models/alias",),
+}
+
+
+def asked(url: str) -> list[float]:
+    body = json.dumps({"data": {"dataframe_split": ROWS}}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  a loopback address of ours
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  as above
+        predictions: list[float] = json.load(answer)["result"]
+    return predictions
+
+
+def test_staging_that_is_killed_at_every_step_ends_right_when_it_is_run_again(workspace: Any, tmp_path: Path, killer: Any) -> None:
+    ends = {}
+    for point, marks in POINTS.items():
+        for after in (False, True):
+            killer.marks, killer.after, killer.victim = marks, after, None
+            process = workspace.start("1", log=tmp_path / "stage.log", **killer.variables)
+            killer.victim = process
+            ends[point, after] = process.popen.wait(240)
+    killer.victim = None
+
+    done = workspace.stage("1", "--format=json")
+
+    assert ends == dict.fromkeys(ends, KILLED), (tmp_path / "stage.log").read_text()
+    assert done.returncode == 0, done.stderr
+    [model] = workspace.model_apis("1")
+    [version] = model.versions
+    tags = workspace.tags("1")
+    assert (tags[TAG_MODEL_ID], tags[TAG_MODEL_VERSION_ID]) == (model.id, version.id)
+    assert json.loads(done.stdout)["digest"] == tags[TAG_DIGEST]
+    assert workspace.version("1")["current_stage"] == "Staging"
+    assert workspace.aliases()["staging"] == "1"
+    assert asked(json.loads(done.stdout)["url"]) == workspace.predictions("1")
+
+
+def test_staging_another_version_leaves_production_as_it_is(workspace: Any, tmp_path: Path) -> None:
+    workspace.promote("1")
+    [serving] = workspace.model_apis("1")
+    pod = workspace.domino.pods()[serving.newest.id]
+    workspace.domino.fail_next_build("no space left on device")
+
+    failed = workspace.stage("2")
+
+    assert failed.returncode == ExitCode.PRECONDITION
+    assert "no space left on device" in failed.stderr
+    assert TAG_MODEL_ID not in workspace.tags("2")
+
+    workspace.domino.hold()
+    late = workspace.stage("2", "--wait=0.1")
+
+    assert late.returncode == ExitCode.UNAVAILABLE
+    assert "the same command waits for it again" in late.stderr
+
+    process = workspace.start("2", log=tmp_path / "stage.log")
+    leaks = secrets_in_command_lines(workspace)
+    wait_for(lambda: "waiting" in (tmp_path / "stage.log").read_text())
+    workspace.domino.restart()
+    workspace.domino.release()
+
+    assert process.popen.wait(240) == 0, process.tail()
+    [model] = workspace.model_apis("2")
+    assert [version.status for version in model.versions] == ["Failed", "Running"]
+    assert asked((tmp_path / "stage.log").read_text().split()[-1]) == workspace.predictions("2")
+    assert workspace.domino.model_api(serving.id) == serving
+    assert workspace.domino.pods()[serving.newest.id] is pod
+    assert workspace.version("1")["current_stage"] == "Production"
+    assert workspace.version("2")["current_stage"] == "Staging"
+    assert leaks == []
+    assert secrets_in_files(workspace, tmp_path) == []
+
+
+def test_staged_version_is_only_looked_at_when_it_is_staged_again(workspace: Any) -> None:
+    published = len(workspace.domino.asked("POST", "/api/modelServing"))
+
+    again = workspace.stage("2")
+
+    assert again.returncode == 0, again.stderr
+    assert "is as it should be" in again.stderr
+    assert len(workspace.domino.asked("POST", "/api/modelServing")) == published
+
+
+def test_model_api_with_an_access_token_wants_it(workspace: Any) -> None:
+    token = workspace.domino.restrict(workspace.tags("2")[TAG_MODEL_ID])
+
+    without, left_out = workspace.stage("2"), workspace.stage("2", "--no-call")
+    shown = workspace.stage("2", DOMINO_MODEL_API_TOKEN=token)
+
+    assert (without.returncode, left_out.returncode, shown.returncode) == (ExitCode.NOT_AUTHORISED, 0, 0)
+    assert "DOMINO_MODEL_API_TOKEN" in without.stderr
+    assert token not in without.stderr + shown.stderr + shown.stdout
+
+
+def test_publication_whose_answer_is_lost_is_found(workspace: Any) -> None:
+    workspace.domino.hold()
+    workspace.domino.break_off_next("POST", "/api/modelServing/v1/modelApis$")
+
+    late = workspace.stage("3", "--wait=0")
+
+    assert late.returncode == ExitCode.UNAVAILABLE
+    assert "goes on in Domino" in late.stderr
+    assert len(workspace.model_apis("3")) == 1
+
+
+@pytest.mark.parametrize("who", ["a pod", "a person of another project", "another project's token"])
+def test_who_may_not_stage_does_not_reach_domino(workspace: Any, who: str) -> None:
+    nobody = {"MLFLOW_TRACKING_USERNAME": ""}
+    variables = {
+        "a pod": nobody | {"MLFLOW_TRACKING_TOKEN": workspace.gate.token(Purpose.PULL)},
+        "a person of another project": {"MLFLOW_TRACKING_USERNAME": "olga"},
+        "another project's token": nobody | {"MLFLOW_TRACKING_TOKEN": workspace.gate.token(Purpose.PROMOTE, OTHER)},
+    }
+    before = len(workspace.domino.requests)
+
+    refused = workspace.stage("2", **variables[who])
+
+    assert refused.returncode == ExitCode.NOT_AUTHORISED, refused.stderr
+    assert len(workspace.domino.requests) == before
+
+
+def test_promote_token_may_stage(workspace: Any) -> None:
+    token = workspace.gate.token(Purpose.PROMOTE)
+
+    done = workspace.stage("2", "--no-call", MLFLOW_TRACKING_USERNAME="", MLFLOW_TRACKING_TOKEN=token)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_version_that_cannot_be_staged_says_why(workspace: Any) -> None:
+    with closing(sqlite3.connect(workspace.gate.server.directory / "mlflow.db")) as database, database:
+        change = "UPDATE model_versions SET {} WHERE name = ? AND version = ?"
+        database.execute(change.format("status = 'PENDING_REGISTRATION'"), (workspace.name, 5))
+        database.execute(change.format("run_id = ''"), (workspace.name, 6))
+
+    pending, without_run = workspace.stage("5"), workspace.stage("6")
+    missing, promoted, wrong = workspace.stage("99"), workspace.stage("1"), workspace.stage("two")
+    elsewhere = workspace.stage("2", DOMINO_PROJECT_ID=OTHER)
+    homeless = workspace.stage("2", DOMINO_ENVIRONMENT_ID="")
+
+    assert (pending.returncode, without_run.returncode, promoted.returncode) == (ExitCode.PRECONDITION,) * 3
+    assert "PENDING_REGISTRATION" in pending.stderr
+    assert "without a run" in without_run.stderr
+    assert "is in Production" in promoted.stderr
+    assert missing.returncode == ExitCode.NOT_FOUND
+    assert wrong.returncode == ExitCode.INVALID_INPUT
+    assert elsewhere.returncode == ExitCode.PRECONDITION
+    assert f"not of {OTHER}" in elsewhere.stderr
+    assert homeless.returncode == ExitCode.INVALID_INPUT
+    assert "--env-id" in homeless.stderr
+
+
+def test_url_is_formed_from_the_tags(workspace: Any) -> None:
+    model_id = workspace.tags("2")[TAG_MODEL_ID]
+    variables = {"DOMINO_USER_HOST": "https://domino.example.com/"}
+
+    basic = workspace.run("model-api", "url", f"--name={workspace.name}", "--version=2", **variables)
+    advanced = workspace.run("model-api", "url", f"--name={workspace.name}", "--alias=staging", "--routing=advanced", **variables)
+    unstaged = workspace.run("model-api", "url", f"--name={workspace.name}", "--version=7", **variables)
+
+    assert basic.stdout == f"https://domino.example.com/models/{model_id}/latest/model\n"
+    assert advanced.stdout == f"https://domino.example.com/models/{model_id}/labels/prod/model\n"
+    assert unstaged.returncode == ExitCode.NOT_FOUND
+
+
+def test_older_api_serves_a_version_with_its_variables_from_its_second_build(workspace: Any, tmp_path: Path) -> None:
+    with domino(tmp_path, gate=workspace.gate, webhook=workspace.webhook, apis=("older",)) as older:
+        there = replace(workspace, domino=older)
+        older.break_off_next("POST", "/v1/models/[^/]+/versions$")
+
+        done = there.stage("4", "--alias-only", "--format=json")
+
+        assert done.returncode == 0, done.stderr
+        [model] = older.model_apis()
+        assert [version.number for version in model.versions] == [1, 2]
+        assert asked(json.loads(done.stdout)["url"]) == there.predictions("4")
+        assert there.tags("4")[TAG_MODEL_VERSION_ID] == model.newest.id
+        assert there.version("4")["current_stage"] == "None"
+        assert there.aliases()["staging"] == "4"
+
+
+def wait_for(condition: Any) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def secrets_of(workspace: Any) -> list[str]:
+    tokens = [workspace.gate.token(purpose) for purpose in Purpose]
+    return [workspace.domino.api_key, PASSWORD, workspace.gate.basic("jane")["Authorization"].removeprefix("Basic "), *tokens]
+
+
+def secrets_in_command_lines(workspace: Any) -> list[str]:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = file.read_bytes().decode(errors="replace")
+        except OSError:  # it has ended
+            continue
+        found += [line for secret in secrets_of(workspace) if secret in line]
+    return found
+
+
+def secrets_in_files(workspace: Any, *folders: Path) -> list[str]:
+    """Logs, audit lines and what Domino has written down; not the files that hold the secrets themselves."""
+    logs = [
+        file for folder in (workspace.directory, *folders) for suffix in ("log", "jsonl", "json") for file in folder.rglob(f"*.{suffix}")
+    ]
+    return [
+        str(log)
+        for log in logs
+        if log.name != "people.json"
+        for secret in secrets_of(workspace)
+        if secret in log.read_text(errors="replace")
+    ]

@@ -43,6 +43,13 @@ class NotFound(Refusal):
     code = "RESOURCE_DOES_NOT_EXIST"
 
 
+class AlreadyExists(Refusal):
+    """With MLflow's own code and status, which its clients wait for."""
+
+    status = HTTPStatus.BAD_REQUEST
+    code = "RESOURCE_ALREADY_EXISTS"
+
+
 class Conflict(Refusal):
     """The registry is in another state than the request needs."""
 

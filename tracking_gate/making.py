@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from model_contract.names import PROJECT_HEADER, TAG_PROJECT_ID
 from tracking_gate.asks import Ask, Verdict, own_model
-from tracking_gate.errors import Forbidden, InvalidRequest
+from tracking_gate.errors import AlreadyExists, Forbidden, InvalidRequest
 from tracking_gate.registry import LOGGED_MODEL, RUN
 from tracking_gate.rights import only_people
 from tracking_gate.tags import OWNERSHIP_TAGS, check_tag
@@ -16,6 +16,10 @@ COPY: Final = re.compile(r"models:/([^/:]+)/([1-9][0-9]*)")
 
 async def create_model(ask: Ask) -> Verdict:
     only_people(ask.actor)
+    name = ask.fields["name"]
+    if await ask.registry.model(name):
+        # MLflow's clients make the model before each version, without tags, and go on with this answer.
+        raise AlreadyExists(f"Registered Model (name={name}) already exists.")
     tags, project = stamped(ask)
     return Verdict(body=ask.fields | {"tags": tags}, facts={"project": project})
 

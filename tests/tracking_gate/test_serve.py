@@ -55,6 +55,17 @@ def test_people_use_mlflow_as_before(any_gate: Gate, tmp_path: Path) -> None:
     assert len(made["predicted"]) == 1
 
 
+def test_person_with_several_projects_logs_one_more_version(any_gate: Gate) -> None:
+    """MLflow's clients make the model before each version, without tags: the answer is that it is there, not which project it is of."""
+    name, both = f"of-two-{any_gate.server.version}", any_gate.basic("both")
+    path, tags = f"{API}/registered-models/create", [{"key": "mlflow.domino.project_id", "value": PROJECT}]
+    made = any_gate.ask("POST", path, {"name": name, "tags": tags}, both)
+    again = any_gate.ask("POST", path, {"name": name}, both)
+
+    assert made.status == 200
+    assert (again.status, again.json["error_code"]) == (400, "RESOURCE_ALREADY_EXISTS")
+
+
 PULL_MODEL = """
 import sys, warnings
 warnings.simplefilter("ignore")

@@ -1,0 +1,43 @@
+"""The example project as it is committed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from testbed.notebooks import PROJECT_FOLDER
+
+NOTEBOOKS = sorted(PROJECT_FOLDER.glob("*.ipynb"))
+QUICKSTART = PROJECT_FOLDER.parents[1] / "manifests" / "overlays" / "quickstart"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_notebook_is_committed_without_outputs(notebook: Path) -> None:
+    read = nbformat.read(notebook, as_version=4)
+    code = [cell for cell in read.cells if cell.cell_type == "code"]
+
+    nbformat.validate(read)
+    assert [cell.source for cell in code if cell.outputs or cell.execution_count] == []
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_notebook_explains_each_cell_of_code(notebook: Path) -> None:
+    """One idea per cell, and a sentence before it. What is shown right after it was made needs none."""
+    kinds = [cell.cell_type for cell in nbformat.read(notebook, as_version=4).cells]
+
+    assert kinds[0] == "markdown"
+    assert "code code code" not in " ".join(kinds)
+
+
+def test_data_is_what_the_quickstart_trains_on() -> None:
+    made = subprocess.run(
+        [sys.executable, "-c", "import sys; from train import wines; wines(1600).astype({'quality': int}).to_csv(sys.stdout, index=False)"],
+        cwd=QUICKSTART,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert made.stdout == (PROJECT_FOLDER / "data" / "wine-quality.csv").read_text()

@@ -1,6 +1,7 @@
 """Staging as a function, for notebooks and for MLflow's own commands."""
 
 import os
+import sys
 from pathlib import Path
 
 from model_contract.model_ref import ContractError, validate
@@ -39,7 +40,7 @@ def stage(  # noqa: PLR0913  each has a default that fits in a workspace
     order = order_of(os.environ, name=name, version=version, environment_id=env_id, owner=owner, alias_only=alias_only)
     ways = Ways(wait=wait, calls=call, api=domino_api)
     with registry_of(tracking, token_file) as registry, domino_of(domino_url) as rest:
-        return stage_version(order, registry, rest, ways, progress or Lines())
+        return stage_version(order, registry, rest, ways, progress or Lines(sys.stdout))  # what goes to stderr is red in a notebook
 
 
 def registry_of(uri: str | None, token_file: str | Path | None = None) -> Registry:

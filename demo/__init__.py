@@ -1,1 +1,1 @@
-"""The main job, end to end, on this machine: `make demo`."""
+"""One model the whole way, on this machine: `make demo`."""

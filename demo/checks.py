@@ -1,22 +1,54 @@
 """What the demo checks at its end."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
 
-from demo.stage import Answers, Stage
+from demo.asking import Answers
+from demo.refusals import Refusals
+from demo.scene import NAME, Scene
+from demo.staging import Installation, Staged
+from model_contract.tokens import Purpose
 from testbed.api_server import patch_of
-from testbed.webhook_server import WebhookServer
+from testbed.gate import OTHER, PASSWORD, PROJECT, Gate
+from testbed.notebooks import Notebook
 
 
-def all_checks(stage: Stage, webhook: WebhookServer, pod: dict[str, Any], admitted: dict[str, Any], answers: Answers) -> dict[str, bool]:
+def of_the_pod(installation: Installation, staged: Staged, answers: Answers) -> dict[str, bool]:
     """Each claim, and whether it holds."""
+    admitted = staged.running.pod
     return {
-        "the prediction over HTTP equals MLflow's own": answers.http == answers.mlflow,
-        "the prediction of the Domino function equals MLflow's own": answers.function == answers.mlflow,
-        "nothing that the pod's author wrote was changed": holds_all_of(admitted, pod),
-        "the admitted pod, reviewed again, stays as it is": patch_of(webhook.review(admitted)) == [],
-        "the project's token is in no pod and in no log": not token_seen(stage, admitted),
+        "the staged model API predicts what MLflow itself does": answers.function == answers.mlflow,
+        "so does the runtime's server": answers.server == answers.mlflow,
+        "nothing that the pod's author wrote was changed": holds_all_of(admitted, staged.created),
+        "the admitted pod, reviewed again, stays as it is": patch_of(installation.webhook.review(admitted)) == [],
     }
+
+
+def of_production(gate: Gate, refusals: Refusals) -> dict[str, bool]:
+    return {
+        "version 1 was in Production, then 2, then 1 again: never both": moves_to_production(gate) == ["1", "2", "1"],
+        **refusals.refused,
+        "what was refused has changed nothing": refusals.before == refusals.after,
+    }
+
+
+def of_secrets(scene: Scene, gate: Gate, installation: Installation, notebook: Notebook, pods: Sequence[Staged]) -> dict[str, bool]:
+    """In the notebook, the pods, every log, the audit log, and whatever GitHub's jobs have left."""
+    files = [
+        path for pattern in ("*.log", "*.jsonl", "runner/job-*/**/*") for path in scene.directory.glob(f"**/{pattern}") if path.is_file()
+    ]
+    written = [path.read_text(errors="replace") for path in files]
+    everything = "".join([*written, json.dumps(notebook), *(json.dumps(pod.running.pod) for pod in pods)])
+    tokens = [gate.token(purpose, project) for purpose in Purpose for project in (PROJECT, OTHER)]
+    return {
+        "no token and no password is in any of it": not any(one in everything for one in (*tokens, PASSWORD, installation.domino.api_key))
+    }
+
+
+def moves_to_production(gate: Gate) -> list[str]:
+    """The versions, in their order, by the gate's audit log. What was there before was archived in the same move."""
+    moves = [line for line in gate.lines() if line.get("model") == NAME and line.get("to_stage") == "Production"]
+    return [line["version"] for line in moves if line["decision"] == "allow"]
 
 
 def holds_all_of(whole: object, part: object) -> bool:
@@ -27,8 +59,3 @@ def holds_all_of(whole: object, part: object) -> bool:
         remaining = iter(whole)
         return all(any(holds_all_of(there, item) for there in remaining) for item in part)
     return whole == part
-
-
-def token_seen(stage: Stage, admitted: dict[str, Any]) -> bool:
-    logs = "".join(path.read_text(errors="replace") for path in stage.directory.rglob("*.log"))
-    return stage.token in json.dumps(admitted) + logs

@@ -32,14 +32,31 @@ class Narrator:
     def note(self, text: str) -> None:
         self.console.print(f"  {text}", markup=False, soft_wrap=True)
 
+    def line(self, line: str) -> str:
+        """A line of a command that runs, as it comes; returns it."""
+        self.note(line.rstrip())
+        return line
+
+    def quote(self, line: str) -> None:
+        self.console.print(f"    {line}", style="dim", markup=False, soft_wrap=True)
+
+    def refusal(self, attempt: str, answer: str) -> None:
+        """What was tried, and the answer that refused it."""
+        self.console.print(f"  {attempt}\n    [yellow]refused[/] {answer}", soft_wrap=True)
+
     def patch(self, operations: Sequence[Mapping[str, Any]]) -> None:
-        """Each operation in a line; the init container, the heart of the patch, as YAML."""
+        """Each operation in a line; of the init container, the heart of the patch, what it runs."""
         for operation in operations:
             self.console.print(f"  [green]+[/] {operation['path']}  [dim]{summary(operation['value'])}[/]", soft_wrap=True)
         for operation in operations:
             if operation["path"].startswith("/spec/initContainers"):
-                text = yaml.safe_dump(operation["value"], sort_keys=False, width=1000)
-                self.console.print(indent(text.rstrip(), " " * 4), style="dim", markup=False, soft_wrap=True)
+                self._container(next(iter(operation["value"])) if isinstance(operation["value"], list) else operation["value"])
+
+    def _container(self, container: Mapping[str, Any]) -> None:
+        shown = {key: container[key] for key in ("name", "image", "command", "args", "env")}
+        text = yaml.safe_dump(shown, sort_keys=False, width=1000, default_flow_style=None)
+        self.console.print(indent(text.rstrip(), " " * 4), style="dim", markup=False, soft_wrap=True)
+        self.console.print(f"    # and its {', '.join(key for key in container if key not in shown)}", style="dim", markup=False)
 
     def files(self, directory: Path, *, label: str) -> None:
         """The files below `directory`, with their sizes."""

@@ -6,12 +6,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from demo import steps
-from demo.checks import all_checks
+from demo import asking, checks, production, staging, training
 from demo.narrator import Narrator
-from demo.pods import pod_for
-from demo.stage import Stage
-from demo.try_it import admission_commands, prediction_commands
+from demo.refusals import try_what_is_refused
+from demo.scene import Scene
+from demo.tracking import start_mlflow
+from demo.try_it import commands
 
 
 def tell(*, keep: bool) -> bool:
@@ -19,18 +19,27 @@ def tell(*, keep: bool) -> bool:
     started = time.monotonic()
     with ExitStack() as processes:
         directory = Path(processes.enter_context(tempfile.TemporaryDirectory(prefix="model-api-demo-")))
-        stage = Stage(directory=directory, processes=processes, say=Narrator())
-        mlflow = steps.start_mlflow(stage)
-        registered = steps.train(stage, mlflow)
-        webhook = steps.start_webhook(stage, tracking_uri=mlflow.guarded_uri)
-        pod = pod_for(registered.ref)
-        admitted = steps.admit(stage, webhook, pod)
-        delivered = steps.deliver(stage, admitted, registered.ref)
-        endpoint = steps.serve(stage, delivered)
-        answers = steps.predict(stage, endpoint, delivered, mlflow, registered)
-        checks = all_checks(stage, webhook, pod, admitted, answers)
-        stage.say.checks(checks, seconds=time.monotonic() - started)
+        scene = Scene(directory=directory, processes=processes, say=Narrator())
+        gate = start_mlflow(scene)
+        notebook = training.train(scene, gate)
+        installation = staging.start_domino(scene, gate)
+        first = staging.stage(scene, gate, installation, 1)
+        staging.show_pod(scene, installation, first)
+        endpoint = asking.serve(scene, first)
+        answers = asking.ask(scene, gate, first, endpoint)
+        project = production.open_repository(scene, gate)
+        production.merge(scene, gate, project, 1)
+        second = staging.stage(scene, gate, installation, 2)
+        production.merge(scene, gate, project, 2)
+        production.roll_back(scene, gate, project)
+        refusals = try_what_is_refused(scene, gate)
+        held = {
+            **checks.of_the_pod(installation, first, answers),
+            **checks.of_production(gate, refusals),
+            **checks.of_secrets(scene, gate, installation, notebook, [first, second]),
+        }
+        scene.say.checks(held, seconds=time.monotonic() - started)
         if keep:
-            stage.say.commands(prediction_commands(endpoint, registered) | admission_commands(stage, webhook, mlflow, delivered))
+            scene.say.commands(commands(scene, gate, installation, first, endpoint))
             signal.pause()
-    return all(checks.values())
+    return all(held.values())

@@ -4,26 +4,34 @@ import json
 
 import yaml
 
-from demo.stage import GuardedMlflow, Registered, Stage
-from testbed.local_pod import LocalPod
-from testbed.webhook_server import WebhookServer
+from demo.asking import three_wines
+from demo.scene import JANE, NAME, Scene, janes
+from demo.staging import Installation, Staged
+from testbed.gate import PASSWORD, PROJECT, Gate
 
 
-def prediction_commands(endpoint: str, registered: Registered) -> dict[str, str]:
-    wine = dict(zip(registered.rows["columns"], registered.rows["data"][0], strict=True))
-    post = f"curl -s {endpoint}/invocations -H 'Content-Type: application/json' -d"
+def commands(scene: Scene, gate: Gate, installation: Installation, staged: Staged, endpoint: str) -> dict[str, str]:
+    admitted = scene.directory / "admitted.yaml"
+    admitted.write_text(yaml.safe_dump(staged.running.pod, sort_keys=False))
+    environment = scene.directory / "jane.env"
+    environment.write_text("".join(f"export {name}='{value}'\n" for name, value in (janes(gate) | installation.domino.environ()).items()))
     return {
-        "a prediction": f"{post} '{json.dumps({'dataframe_records': [wine]})}'",
-        "a value that the model's signature refuses": f"{post} '{json.dumps({'dataframe_records': [wine | {'pH': 'sour'}]})}'",
+        "be Jane, in this terminal": f". {environment}",
+        "what is where": f".venv/bin/model-api status --project {PROJECT}",
+        "where Production is called": f".venv/bin/model-api url --name {NAME} --alias production",
+        **predictions(staged, endpoint),
+        "why the pod is injected, rule by rule": f".venv/bin/model-api-webhook explain -f {admitted}",
+        "who did what": f"tail -3 {gate.audit}",
+        f"MLflow, in a browser, as {JANE} with the password '{PASSWORD}'": gate.uri,
     }
 
 
-def admission_commands(stage: Stage, webhook: WebhookServer, mlflow: GuardedMlflow, pod: LocalPod) -> dict[str, str]:
-    admitted = stage.directory / "admitted.yaml"
-    admitted.write_text(yaml.safe_dump(pod.pod, sort_keys=False))
+def predictions(staged: Staged, endpoint: str) -> dict[str, str]:
+    rows = three_wines()
+    wine = dict(zip(rows["columns"], rows["data"][0], strict=True))
+    post = f"curl -s {endpoint}/invocations -H 'Content-Type: application/json' -d"
     return {
-        "why the pod is injected, rule by rule": ".venv/bin/model-api-webhook explain -f examples/model-api-pod.yaml",
-        "the admitted pod": f"cat {admitted}",
-        "the webhook's health": f"curl -s --cacert {webhook.certificates.authority} {webhook.url}/readyz",
-        "MLflow, in a browser": mlflow.server.uri,
+        "a prediction, from the staged model API": f"curl -s {staged.url} -d '{json.dumps({'data': {'vars': [wine]}})}'",
+        "a prediction, from the runtime's server": f"{post} '{json.dumps({'dataframe_records': [wine]})}'",
+        "a value that the model's signature refuses": f"{post} '{json.dumps({'dataframe_records': [wine | {'pH': 'sour'}]})}'",
     }

@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,20 +14,31 @@ from nbclient import NotebookClient
 
 PROJECT_FOLDER: Final = Path(__file__).parent.parent / "examples" / "domino-project"
 PICTURE: Final = "image/png"
+SECONDS: Final = 240  # for a cell: the first one imports everything, on a machine that may be busy
 
 Notebook = Any  # nbformat's own kind of dict, without types
 
 
-def executed(notebook: Path, environ: Mapping[str, str], *, python: Path = Path(sys.executable), seconds: int = 180) -> Notebook:
-    """The notebook with its outputs; the file stays as it is. `python` needs ipykernel.
+def read(notebook: Path) -> Notebook:
+    return nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]  # it types little
+
+
+def executed(notebook: Path, environ: Mapping[str, str], *, python: Path = Path(sys.executable)) -> Notebook:
+    """The notebook of a file with its outputs; the file stays as it is. `python` needs ipykernel."""
+    return execute(read(notebook), notebook.parent, environ, python=python)
+
+
+def execute(
+    notebook: Notebook, folder: Path, environ: Mapping[str, str], *, python: Path = Path(sys.executable), **hooks: Callable[..., Any]
+) -> Notebook:
+    """In `folder`; `hooks` are nbclient's, such as `on_cell_start`.
 
     Raises nbclient.exceptions.CellExecutionError, with the cell and its traceback, where a cell fails.
     """
-    read = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]  # it types little
     with tempfile.TemporaryDirectory(prefix="kernel-") as directory:
         own = {"IPYTHONDIR": directory, "MPLCONFIGDIR": str(Path(directory) / "matplotlib")}
-        folder = {"metadata": {"path": str(notebook.parent)}}
-        client = NotebookClient(read, timeout=seconds, km=manager(python, Path(directory)), resources=folder)
+        where = {"metadata": {"path": str(folder)}}
+        client = NotebookClient(notebook, timeout=SECONDS, km=manager(python, Path(directory)), resources=where, **hooks)
         return client.execute(cleanup_kc=True, env=dict(environ) | own)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# A minute on two processors that have nothing else to do.
+pytestmark = pytest.mark.timeout(660)
 
 
 def processes_that_name(text: str) -> list[str]:
@@ -31,13 +33,13 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProces
         "COLUMNS": "100",
     }
     return subprocess.run(
-        [sys.executable, "-m", "demo"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, "-m", "demo"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
 
 
 def test_demo_ends_with_everything_checked(told: subprocess.CompletedProcess[str]) -> None:
     assert told.returncode == 0, told.stdout + told.stderr
-    assert told.stdout.count("✓") == 5
+    assert told.stdout.count("✓") == 10
     assert "✗" not in told.stdout
     assert "Everything held" in told.stdout
     assert told.stderr == ""
@@ -47,6 +49,22 @@ def test_demo_shows_the_patch(told: subprocess.CompletedProcess[str]) -> None:
     assert "/spec/initContainers" in told.stdout
     assert "mlflow-model-init" in told.stdout
     assert "/spec/containers/0/volumeMounts" in told.stdout
+
+
+def test_demo_shows_what_is_refused(told: subprocess.CompletedProcess[str]) -> None:
+    assert told.stdout.count("    refused ") == 3
+    assert "promote token" in told.stdout
+    assert "its files do not change" in told.stdout
+
+
+def test_demo_shows_production_change_hands(told: subprocess.CompletedProcess[str]) -> None:
+    moves = [line.split("|")[2:6] for line in told.stdout.splitlines() if line.startswith("    | wine-quality")]
+
+    assert [[cell.strip() for cell in move] for move in moves] == [
+        ["1", "Staging", "Production", "-"],
+        ["2", "Staging", "Production", "1"],
+        ["1", "Archived", "Production", "2"],
+    ]
 
 
 def test_demo_leaves_no_process_and_no_file(told: subprocess.CompletedProcess[str], tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -1,29 +1,43 @@
 """What a person can type while the demo is left running: a purpose, and a command for it."""
 
 import json
+import os
+import shlex
+import sys
+from pathlib import Path
 
 import yaml
 
 from demo.asking import three_wines
-from demo.scene import JANE, NAME, Scene, janes
+from demo.scene import JANE, Scene, janes
 from demo.staging import Installation, Staged
+from model_contract.token_keys import TokenKey
+from model_contract.tokens import Purpose
 from testbed.gate import PASSWORD, PROJECT, Gate
 
 
 def commands(scene: Scene, gate: Gate, installation: Installation, staged: Staged, endpoint: str) -> dict[str, str]:
     admitted = scene.directory / "admitted.yaml"
     admitted.write_text(yaml.safe_dump(staged.running.pod, sort_keys=False))
-    environment = scene.directory / "jane.env"
-    environment.write_text("".join(f"export {name}='{value}'\n" for name, value in (janes(gate) | installation.domino.environ()).items()))
+    promote_token = gate.secret_dir / str(TokenKey(project_id=PROJECT, purpose=Purpose.PROMOTE))
     return {
-        "be Jane, in this terminal": f". {environment}",
-        "what is where": f".venv/bin/model-api status --project {PROJECT}",
-        "where Production is called": f".venv/bin/model-api url --name {NAME} --alias production",
+        "be Jane, in this terminal": f". {workspace(scene, gate, installation)}",
+        "one more version; docs/data-scientist.md goes on from here": "cd examples/domino-project && jupyter execute mlflow-model.ipynb",
+        "what is where": "model-api status --project $DOMINO_PROJECT_ID",
         **predictions(staged, endpoint),
-        "why the pod is injected, rule by rule": f".venv/bin/model-api-webhook explain -f {admitted}",
+        "what a merge to main does: there is no GitHub here": f"model-api promote scripts/model_version.json --token-file {promote_token}",
+        "why the pod is injected, rule by rule": f"model-api-webhook explain -f {admitted}",
         "who did what": f"tail -3 {gate.audit}",
         f"MLflow, in a browser, as {JANE} with the password '{PASSWORD}'": gate.uri,
     }
+
+
+def workspace(scene: Scene, gate: Gate, installation: Installation) -> Path:
+    """A file that makes a shell one in Jane's workspace."""
+    file = scene.directory / "jane.env"
+    variables = janes(gate) | installation.domino.environ() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
+    return file
 
 
 def predictions(staged: Staged, endpoint: str) -> dict[str, str]:

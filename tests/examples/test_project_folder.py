@@ -1,5 +1,6 @@
 """The example project as it is committed."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,9 +8,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from model_lifecycle.cli import main
 from testbed.notebooks import PROJECT_FOLDER
 
 NOTEBOOKS = sorted(PROJECT_FOLDER.glob("*.ipynb"))
+GUIDES = [PROJECT_FOLDER.parents[1] / "docs" / "data-scientist.md", PROJECT_FOLDER / "README.md", *NOTEBOOKS]
 QUICKSTART = PROJECT_FOLDER.parents[1] / "manifests" / "overlays" / "quickstart"
 
 
@@ -41,3 +44,24 @@ def test_data_is_what_the_quickstart_trains_on() -> None:
     )
 
     assert made.stdout == (PROJECT_FOLDER / "data" / "wine-quality.csv").read_text()
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
+def test_guide_names_only_commands_and_options_that_exist(guide: Path) -> None:
+    named = re.findall(r"\bmodel-api ([a-z]+)([^`\n\")]*)", guide.read_text())
+    options = {name: {option for parameter in command.params for option in parameter.opts} for name, command in main.commands.items()}
+
+    wrong = [(name, option) for name, rest in named for option in re.findall(r"--[a-z-]+", rest) if option not in options.get(name, set())]
+
+    assert [name for name, _ in named if name not in options] == []
+    assert wrong == []
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_notebook_links_lead_somewhere(notebook: Path) -> None:
+    text = "\n".join(cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "markdown")
+    headings = {f"#{line.lstrip('# ').replace(' ', '-')}" for line in text.splitlines() if line.startswith("#")}
+
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+
+    assert [link for link in links if link not in headings and not (notebook.parent / link).exists()] == []

@@ -1,64 +1,39 @@
 """`model-api`: what data scientists and CI do with a registered version."""
 
-import json
-import subprocess
-from pathlib import Path
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final
 
 import click
 
-from model_contract.exit_codes import ExitCode
-from model_lifecycle import promotion_file, report
-from model_lifecycle.backfill_command import backfill
-from model_lifecycle.ends import InvalidInputError
-from model_lifecycle.options import FORMAT
-from model_lifecycle.promotion_commands import plan, promote, rollback
-from model_lifecycle.promotion_file import PromotionFile, PromotionFileError
-from model_lifecycle.reading import read
-from model_lifecycle.stage_command import stage, url
-from model_lifecycle.status_command import status
-from model_lifecycle.token_commands import token
-from model_lifecycle.workflow_command import problems_of_jobs, workflow
+COMMANDS: Final[Mapping[str, str]] = {
+    "backfill": "backfill_command",
+    "plan": "promotion_commands",
+    "promote": "promotion_commands",
+    "rollback": "promotion_commands",
+    "stage": "stage_command",
+    "status": "status_command",
+    "token": "token_commands",
+    "url": "stage_command",
+    "validate": "validate_command",
+    "workflow": "workflow_command",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Loads the one that is run: who checks a file does not wait for clients of MLflow, Domino and Kubernetes."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        found: Any = getattr(import_module(f"model_lifecycle.{COMMANDS[name]}"), name)
+        return found if isinstance(found, click.Command) else None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mlflow-model-api")
 def main() -> None:
     """Takes a registered model version to where it serves."""
-
-
-for command in (stage, url, plan, promote, rollback, status, backfill, token, workflow):
-    main.add_command(command)
-
-
-@main.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
-@click.option("--base", metavar="REF", help="A commit to compare with, such as origin/main; says what the file changes.")
-@click.option("--schema", is_flag=True, help="Print the file's JSON Schema instead.")
-@FORMAT
-def validate(file: Path | None, base: str | None, schema: bool, form: str) -> None:
-    """Check the promotion FILE, without MLflow and without a token: every mistake at once. Exits with 3 where there is one."""
-    if schema:
-        click.echo(json.dumps(promotion_file.schema(), indent=2))
-        return
-    if file is None:
-        raise click.UsageError("name the promotion file, such as scripts/model_version.json")
-    parsed = read(file, form)
-    if missing := problems_of_jobs(file, parsed):
-        report.problems(str(file), missing, form)
-        raise SystemExit(ExitCode.INVALID_INPUT)
-    changed = promotion_file.changes(at(base, file), parsed) if base else None
-    report.valid(str(file), parsed, changed, form)
-
-
-def at(ref: str, file: Path) -> PromotionFile:
-    """The file as it was at a commit; without entries where it was not there, or could not be used."""
-    commit = ["git", "-C", str(file.parent), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"]
-    found = subprocess.run(commit, capture_output=True, text=True, check=False)
-    if found.returncode:
-        raise InvalidInputError(f"{ref} is no commit of the repository of {file}; in a CI job, check out with its history")
-    show = ["git", "-C", str(file.parent), "show", f"{found.stdout.strip()}:./{file.name}"]
-    content = subprocess.run(show, capture_output=True, check=False)
-    try:
-        return promotion_file.parse(content.stdout if content.returncode == 0 else b"{}")
-    except PromotionFileError:
-        return promotion_file.parse(b"{}")

@@ -1,0 +1,49 @@
+"""`model-api validate`: the promotion file, without MLflow and without a token."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import click
+
+from model_contract.exit_codes import ExitCode
+from model_lifecycle import promotion_file, report
+from model_lifecycle.ends import InvalidInputError
+from model_lifecycle.options import FORMAT
+from model_lifecycle.promotion_file import PromotionFile, PromotionFileError
+from model_lifecycle.reading import read
+from model_lifecycle.workflow_command import problems_of_jobs
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.option("--base", metavar="REF", help="A commit to compare with, such as origin/main; says what the file changes.")
+@click.option("--schema", is_flag=True, help="Print the file's JSON Schema instead.")
+@FORMAT
+def validate(file: Path | None, base: str | None, schema: bool, form: str) -> None:
+    """Check the promotion FILE, without MLflow and without a token: every mistake at once. Exits with 3 where there is one."""
+    if schema:
+        click.echo(json.dumps(promotion_file.schema(), indent=2))
+        return
+    if file is None:
+        raise click.UsageError("name the promotion file, such as scripts/model_version.json")
+    parsed = read(file, form)
+    if missing := problems_of_jobs(file, parsed):
+        report.problems(str(file), missing, form)
+        raise SystemExit(ExitCode.INVALID_INPUT)
+    changed = promotion_file.changes(at(base, file), parsed) if base else None
+    report.valid(str(file), parsed, changed, form)
+
+
+def at(ref: str, file: Path) -> PromotionFile:
+    """The file as it was at a commit; without entries where it was not there, or could not be used."""
+    commit = ["git", "-C", str(file.parent), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"]
+    found = subprocess.run(commit, capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise InvalidInputError(f"{ref} is no commit of the repository of {file}; in a CI job, check out with its history")
+    show = ["git", "-C", str(file.parent), "show", f"{found.stdout.strip()}:./{file.name}"]
+    content = subprocess.run(show, capture_output=True, check=False)
+    try:
+        return promotion_file.parse(content.stdout if content.returncode == 0 else b"{}")
+    except PromotionFileError:
+        return promotion_file.parse(b"{}")

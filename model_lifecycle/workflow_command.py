@@ -24,7 +24,9 @@ FOR_THE_FIRST: Final = (
 @click.option("--check", is_flag=True, help="Change nothing; exit with 6 where a file is not as it would be written.")
 @click.option("--directory", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where the files are.")
 @click.option("--action", metavar="OWNER/REPO@COMMIT", help="This project's action, by a full commit; without it, the one of the files.")
-@click.option("--runs-on", metavar="LABEL", help=f"Label of the runners; without it, the one of the files, or {RUNS_ON}.")
+@click.option(
+    "--runs-on", metavar="LABEL", help=f"Label of the runners that reach the gate; without it, the one of the files, or {RUNS_ON}."
+)
 @click.option(
     "--environment", metavar="NAME", help="Environment of the jobs that hold a token; '' for none; without it, the one of the files."
 )

@@ -121,7 +121,7 @@ permissions:
 
 jobs:
   validate:
-    runs-on: <runs-on>
+    runs-on: ubuntu-24.04 # needs no gate, so what a fork may start stays off other runners
     timeout-minutes: 10
     steps:
       - uses: <checkout>

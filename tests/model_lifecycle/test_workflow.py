@@ -56,9 +56,10 @@ def test_each_project_has_a_job_that_names_its_own_secret() -> None:
         assert secrets_of_jobs(files[name]) == {f"PROJECT_ID_{PROJECT.upper()}", f"PROJECT_ID_{OTHER.upper()}"}
 
 
-def test_pull_request_is_checked_without_a_secret() -> None:
-    text = written(Choices(file=FILE, action=ACTION), [PROJECT])["model-validate.yml"]
+def test_pull_request_is_checked_without_a_secret_and_away_from_own_runners() -> None:
+    text = written(Choices(file=FILE, action=ACTION, runs_on="inside"), [PROJECT])["model-validate.yml"]
 
+    assert "runs-on: ubuntu-24.04" in text
     assert "secrets" not in text
     assert "vars" not in text
     assert "pull_request_target" not in text

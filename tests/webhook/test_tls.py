@@ -85,12 +85,12 @@ def test_certificates_change_under_load_without_a_failed_review(
     trust = ssl.create_default_context(cafile=str(directory / "ca.crt"))
     body = json.dumps(review_of(pod)).encode()
     done = threading.Event()
+    statuses: list[int] = []
 
     with serve(variables_for(directory)) as server, ThreadPoolExecutor(4) as pool:
 
-        def ask(*, keep_alive: bool) -> list[int]:
+        def ask(*, keep_alive: bool) -> None:
             """Anything but an answer is an exception, which the test hears of."""
-            statuses: list[int] = []
             connection = server_connection(server, trust)
             while not done.is_set():
                 connection.request("POST", "/mutate", body, JSON)
@@ -100,16 +100,20 @@ def test_certificates_change_under_load_without_a_failed_review(
                 if not keep_alive:
                     connection.close()
             connection.close()
-            return statuses
 
         clients = [pool.submit(ask, keep_alive=index % 2 == 0) for index in range(4)]
-        serials = []
-        for _ in range(8):
-            swap(directory, authority)
-            time.sleep(0.1)
-            serials.append(shown_certificate(server, trust))
-        done.set()
-        statuses = [status for client in clients for status in client.result(30)]
+        serials: list[int] = []
+        try:
+            for _ in range(8):
+                swap(directory, authority)
+                wanted = len(statuses) + 15
+                while (serial := shown_certificate(server, trust)) in serials or len(statuses) < wanted:
+                    assert not any(client.done() for client in clients)
+                serials.append(serial)
+        finally:
+            done.set()
+        for client in clients:
+            client.result(30)
         series = server.metrics()
 
     assert set(statuses) == {200}

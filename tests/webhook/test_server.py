@@ -233,10 +233,10 @@ def test_owner_and_run_are_logged_where_an_admin_asks_for_it(serve: Serve, pod: 
 def test_a_stop_answers_every_review_that_was_sent(serve: Serve, pod: dict[str, Any]) -> None:
     body = json.dumps(review_of(pod)).encode()
     stopping = threading.Event()
+    statuses: list[int] = []
     with serve() as server, ThreadPoolExecutor(8) as pool:
 
-        def ask_until_stopped() -> list[int]:
-            statuses = []
+        def ask_until_stopped() -> None:
             with closing(server.connection()) as connection:
                 while not stopping.is_set():
                     connection.request("POST", "/mutate", body, JSON)
@@ -244,15 +244,16 @@ def test_a_stop_answers_every_review_that_was_sent(serve: Serve, pod: dict[str, 
                     answer.read()
                     statuses.append(answer.status)
                     if answer.headers["Connection"] == "close":
-                        return statuses
-            return statuses
+                        return
 
         clients = [pool.submit(ask_until_stopped) for _ in range(8)]
-        time.sleep(1)
+        while len(statuses) <= 100 and not any(client.done() for client in clients):
+            time.sleep(0.01)
         server.process.popen.send_signal(signal.SIGTERM)
         code = server.process.popen.wait(30)
         stopping.set()
-        statuses = [status for client in clients for status in client.result(30)]
+        for client in clients:
+            client.result(30)
 
     assert code == 0
     assert set(statuses) == {200}

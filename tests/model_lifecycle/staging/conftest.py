@@ -21,7 +21,8 @@ from testbed.reverse_proxy import Exchange, reverse_proxy
 from testbed.webhook_server import WebhookServer, webhook_server
 
 SCRIPT = Path(__file__).parent / "scripts" / "register_wine.py"
-VERSIONS = 7
+# By what the tests do with them. Each is deployed at most once, which is what takes long.
+VERSIONS = ("serving", "staged", "troubled", "killed", "lost", "older", "mlflow", "pending", "without a run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,9 @@ class Workspace:
     directory: Path
     first: list[float]
     more: Mapping[str, str] = field(default_factory=dict)
+
+    def number(self, role: str) -> str:
+        return str(VERSIONS.index(role) + 1)
 
     def environ(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"} or name.startswith("COVERAGE")}
@@ -88,7 +92,7 @@ def installation(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFac
         webhook = parts.enter_context(webhook_server(directory / "webhook", settings))
         found_domino = parts.enter_context(domino(directory / "domino", gate=found_gate, webhook=webhook))
         jane = {"MLFLOW_TRACKING_URI": found_gate.uri, "MLFLOW_TRACKING_USERNAME": "jane", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
-        made = json.loads(mlflow_3_17.run(SCRIPT, "staged-wine", str(VERSIONS), env=jane).splitlines()[-1])
+        made = json.loads(mlflow_3_17.run(SCRIPT, "staged-wine", str(len(VERSIONS)), env=jane).splitlines()[-1])
         yield Workspace(
             name="staged-wine", gate=found_gate, webhook=webhook, domino=found_domino, directory=directory, first=made["predictions"]
         )
@@ -100,6 +104,25 @@ def workspace(installation: Workspace) -> Iterator[Workspace]:
     yield installation
     installation.domino.release()
     installation.domino.slow(0)
+
+
+@pytest.fixture(scope="session")
+def staged(installation: Workspace) -> str:
+    """A version that is in Staging."""
+    version = installation.number("staged")
+    done = installation.stage(version)
+    assert done.returncode == 0, done.stderr
+    return version
+
+
+@pytest.fixture(scope="session")
+def serving(installation: Workspace) -> str:
+    """A version that was staged, and is in Production."""
+    version = installation.number("serving")
+    done = installation.stage(version)
+    assert done.returncode == 0, done.stderr
+    installation.promote(version)
+    return version
 
 
 @dataclass(slots=True)

@@ -38,81 +38,83 @@ def asked(url: str) -> list[float]:
     return predictions
 
 
+@pytest.mark.timeout(600)  # fourteen runs, and the first test that needs the whole installation
 def test_staging_that_is_killed_at_every_step_ends_right_when_it_is_run_again(workspace: Any, tmp_path: Path, killer: Any) -> None:
-    ends = {}
+    number, ends = workspace.number("killed"), {}
     for point, marks in POINTS.items():
         for after in (False, True):
             killer.marks, killer.after, killer.victim = marks, after, None
-            process = workspace.start("1", log=tmp_path / "stage.log", **killer.variables)
+            process = workspace.start(number, log=tmp_path / "stage.log", **killer.variables)
             killer.victim = process
             ends[point, after] = process.popen.wait(240)
     killer.victim = None
 
-    done = workspace.stage("1", "--format=json")
+    done = workspace.stage(number, "--format=json")
 
     assert ends == dict.fromkeys(ends, KILLED), (tmp_path / "stage.log").read_text()
     assert done.returncode == 0, done.stderr
-    [model] = workspace.model_apis("1")
+    [model] = workspace.model_apis(number)
     [version] = model.versions
-    tags = workspace.tags("1")
+    tags = workspace.tags(number)
     assert (tags[TAG_MODEL_ID], tags[TAG_MODEL_VERSION_ID]) == (model.id, version.id)
     assert json.loads(done.stdout)["digest"] == tags[TAG_DIGEST]
-    assert workspace.version("1")["current_stage"] == "Staging"
-    assert workspace.aliases()["staging"] == "1"
-    assert asked(json.loads(done.stdout)["url"]) == workspace.predictions("1")
+    assert workspace.version(number)["current_stage"] == "Staging"
+    assert workspace.aliases()["staging"] == number
+    assert asked(json.loads(done.stdout)["url"]) == workspace.predictions(number)
 
 
-def test_staging_another_version_leaves_production_as_it_is(workspace: Any, tmp_path: Path) -> None:
-    workspace.promote("1")
-    [serving] = workspace.model_apis("1")
-    pod = workspace.domino.pods()[serving.newest.id]
+def test_staging_another_version_leaves_production_as_it_is(workspace: Any, tmp_path: Path, serving: str) -> None:
+    number = workspace.number("troubled")
+    [before] = workspace.model_apis(serving)
+    pod = workspace.domino.pods()[before.newest.id]
     workspace.domino.fail_next_build("no space left on device")
 
-    failed = workspace.stage("2")
+    failed = workspace.stage(number)
 
     assert failed.returncode == ExitCode.PRECONDITION
     assert "no space left on device" in failed.stderr
-    assert TAG_MODEL_ID not in workspace.tags("2")
+    assert TAG_MODEL_ID not in workspace.tags(number)
 
     workspace.domino.hold()
-    late = workspace.stage("2", "--wait=0.1")
+    late = workspace.stage(number, "--wait=0.1")
 
     assert late.returncode == ExitCode.UNAVAILABLE
     assert "the same command waits for it again" in late.stderr
 
-    process = workspace.start("2", log=tmp_path / "stage.log")
+    process = workspace.start(number, log=tmp_path / "stage.log")
     leaks = secrets_in_command_lines(workspace)
     wait_for(lambda: "waiting" in (tmp_path / "stage.log").read_text())
     workspace.domino.restart()
     workspace.domino.release()
 
     assert process.popen.wait(240) == 0, process.tail()
-    [model] = workspace.model_apis("2")
+    [model] = workspace.model_apis(number)
     assert [version.status for version in model.versions] == ["Failed", "Running"]
-    assert asked((tmp_path / "stage.log").read_text().split()[-1]) == workspace.predictions("2")
-    assert workspace.domino.model_api(serving.id) == serving
-    assert workspace.domino.pods()[serving.newest.id] is pod
-    assert workspace.version("1")["current_stage"] == "Production"
-    assert workspace.version("2")["current_stage"] == "Staging"
+    assert asked((tmp_path / "stage.log").read_text().split()[-1]) == workspace.predictions(number)
+    assert workspace.domino.model_api(before.id) == before
+    assert workspace.domino.pods()[before.newest.id] is pod
+    assert workspace.version(serving)["current_stage"] == "Production"
+    assert workspace.version(number)["current_stage"] == "Staging"
     assert leaks == []
     assert secrets_in_files(workspace, tmp_path) == []
 
 
-def test_staged_version_is_only_looked_at_when_it_is_staged_again(workspace: Any) -> None:
+def test_staged_version_is_only_looked_at_when_it_is_staged_again(workspace: Any, staged: str) -> None:
+    workspace.stage(staged)  # the alias may have gone to another version
     published = len(workspace.domino.asked("POST", "/api/modelServing"))
 
-    again = workspace.stage("2")
+    again = workspace.stage(staged)
 
     assert again.returncode == 0, again.stderr
     assert "is as it should be" in again.stderr
     assert len(workspace.domino.asked("POST", "/api/modelServing")) == published
 
 
-def test_model_api_with_an_access_token_wants_it(workspace: Any) -> None:
-    token = workspace.domino.restrict(workspace.tags("2")[TAG_MODEL_ID])
+def test_model_api_with_an_access_token_wants_it(workspace: Any, staged: str) -> None:
+    token = workspace.domino.restrict(workspace.tags(staged)[TAG_MODEL_ID])
 
-    without, left_out = workspace.stage("2"), workspace.stage("2", "--no-call")
-    shown = workspace.stage("2", DOMINO_MODEL_API_TOKEN=token)
+    without, left_out = workspace.stage(staged), workspace.stage(staged, "--no-call")
+    shown = workspace.stage(staged, DOMINO_MODEL_API_TOKEN=token)
 
     assert (without.returncode, left_out.returncode, shown.returncode) == (ExitCode.NOT_AUTHORISED, 0, 0)
     assert "DOMINO_MODEL_API_TOKEN" in without.stderr
@@ -123,11 +125,11 @@ def test_publication_whose_answer_is_lost_is_found(workspace: Any) -> None:
     workspace.domino.hold()
     workspace.domino.break_off_next("POST", "/api/modelServing/v1/modelApis$")
 
-    late = workspace.stage("3", "--wait=0")
+    late = workspace.stage(workspace.number("lost"), "--wait=0")
 
     assert late.returncode == ExitCode.UNAVAILABLE
     assert "goes on in Domino" in late.stderr
-    assert len(workspace.model_apis("3")) == 1
+    assert len(workspace.model_apis(workspace.number("lost"))) == 1
 
 
 @pytest.mark.parametrize("who", ["a pod", "a person of another project", "another project's token"])
@@ -140,30 +142,31 @@ def test_who_may_not_stage_does_not_reach_domino(workspace: Any, who: str) -> No
     }
     before = len(workspace.domino.requests)
 
-    refused = workspace.stage("2", **variables[who])
+    refused = workspace.stage(workspace.number("lost"), **variables[who])
 
     assert refused.returncode == ExitCode.NOT_AUTHORISED, refused.stderr
     assert len(workspace.domino.requests) == before
 
 
-def test_promote_token_may_stage(workspace: Any) -> None:
+def test_promote_token_may_stage(workspace: Any, staged: str) -> None:
     token = workspace.gate.token(Purpose.PROMOTE)
 
-    done = workspace.stage("2", "--no-call", MLFLOW_TRACKING_USERNAME="", MLFLOW_TRACKING_TOKEN=token)
+    done = workspace.stage(staged, "--no-call", MLFLOW_TRACKING_USERNAME="", MLFLOW_TRACKING_TOKEN=token)
 
     assert done.returncode == 0, done.stderr
 
 
-def test_version_that_cannot_be_staged_says_why(workspace: Any) -> None:
+def test_version_that_cannot_be_staged_says_why(workspace: Any, serving: str) -> None:
+    numbers = {role: workspace.number(role) for role in ("pending", "without a run", "lost")}
     with closing(sqlite3.connect(workspace.gate.server.directory / "mlflow.db")) as database, database:
         change = "UPDATE model_versions SET {} WHERE name = ? AND version = ?"
-        database.execute(change.format("status = 'PENDING_REGISTRATION'"), (workspace.name, 5))
-        database.execute(change.format("run_id = ''"), (workspace.name, 6))
+        database.execute(change.format("status = 'PENDING_REGISTRATION'"), (workspace.name, numbers["pending"]))
+        database.execute(change.format("run_id = ''"), (workspace.name, numbers["without a run"]))
 
-    pending, without_run = workspace.stage("5"), workspace.stage("6")
-    missing, promoted, wrong = workspace.stage("99"), workspace.stage("1"), workspace.stage("two")
-    elsewhere = workspace.stage("2", DOMINO_PROJECT_ID=OTHER)
-    homeless = workspace.stage("2", DOMINO_ENVIRONMENT_ID="")
+    pending, without_run = workspace.stage(numbers["pending"]), workspace.stage(numbers["without a run"])
+    missing, promoted, wrong = workspace.stage("99"), workspace.stage(serving), workspace.stage("two")
+    elsewhere = workspace.stage(numbers["lost"], DOMINO_PROJECT_ID=OTHER)
+    homeless = workspace.stage(numbers["lost"], DOMINO_ENVIRONMENT_ID="")
 
     assert (pending.returncode, without_run.returncode, promoted.returncode) == (ExitCode.PRECONDITION,) * 3
     assert "PENDING_REGISTRATION" in pending.stderr
@@ -177,13 +180,14 @@ def test_version_that_cannot_be_staged_says_why(workspace: Any) -> None:
     assert "--env-id" in homeless.stderr
 
 
-def test_url_is_formed_from_the_tags(workspace: Any) -> None:
-    model_id = workspace.tags("2")[TAG_MODEL_ID]
+def test_url_is_formed_from_the_tags(workspace: Any, staged: str) -> None:
+    workspace.stage(staged)
+    model_id = workspace.tags(staged)[TAG_MODEL_ID]
     variables = {"DOMINO_USER_HOST": "https://domino.example.com/"}
 
-    basic = workspace.run("model-api", "url", f"--name={workspace.name}", "--version=2", **variables)
+    basic = workspace.run("model-api", "url", f"--name={workspace.name}", f"--version={staged}", **variables)
     advanced = workspace.run("model-api", "url", f"--name={workspace.name}", "--alias=staging", "--routing=advanced", **variables)
-    unstaged = workspace.run("model-api", "url", f"--name={workspace.name}", "--version=7", **variables)
+    unstaged = workspace.run("model-api", "url", f"--name={workspace.name}", f"--version={workspace.number('without a run')}", **variables)
 
     assert basic.stdout == f"https://domino.example.com/models/{model_id}/latest/model\n"
     assert advanced.stdout == f"https://domino.example.com/models/{model_id}/labels/prod/model\n"
@@ -191,19 +195,20 @@ def test_url_is_formed_from_the_tags(workspace: Any) -> None:
 
 
 def test_older_api_serves_a_version_with_its_variables_from_its_second_build(workspace: Any, tmp_path: Path) -> None:
+    number = workspace.number("older")
     with domino(tmp_path, gate=workspace.gate, webhook=workspace.webhook, apis=("older",)) as older:
         there = replace(workspace, domino=older)
         older.break_off_next("POST", "/v1/models/[^/]+/versions$")
 
-        done = there.stage("4", "--alias-only", "--format=json")
+        done = there.stage(number, "--alias-only", "--format=json")
 
         assert done.returncode == 0, done.stderr
         [model] = older.model_apis()
         assert [version.number for version in model.versions] == [1, 2]
-        assert asked(json.loads(done.stdout)["url"]) == there.predictions("4")
-        assert there.tags("4")[TAG_MODEL_VERSION_ID] == model.newest.id
-        assert there.version("4")["current_stage"] == "None"
-        assert there.aliases()["staging"] == "4"
+        assert asked(json.loads(done.stdout)["url"]) == there.predictions(number)
+        assert there.tags(number)[TAG_MODEL_VERSION_ID] == model.newest.id
+        assert there.version(number)["current_stage"] == "None"
+        assert there.aliases()["staging"] == number
 
 
 def wait_for(condition: Any) -> None:

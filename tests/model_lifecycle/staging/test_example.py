@@ -1,0 +1,43 @@
+"""The example that a model was logged with, read through the gate."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_lifecycle.registry import Registry
+from model_lifecycle.staging.example import EXAMPLE, MOST_BYTES, example_of
+from model_lifecycle.tracking import Credentials, Tracking
+
+
+@pytest.fixture
+def registry(workspace: Any) -> Iterator[Registry]:
+    authorization = Credentials(environ=workspace.environ()).of_anybody()
+    with Registry(Tracking(uri=workspace.gate.uri, authorization=authorization)) as found:
+        yield found
+
+
+@pytest.fixture
+def file(workspace: Any) -> Iterator[Path]:
+    """That of a version that nobody deploys, on the server's disk; as it was afterwards."""
+    run = workspace.version(workspace.number("pending"))["run_id"]
+    [found] = [path for path in workspace.gate.server.artifacts.rglob(EXAMPLE) if f"run_id: {run}" in (path.parent / "MLmodel").read_text()]
+    content = found.read_bytes()
+    yield found
+    found.write_bytes(content)
+
+
+def test_example_is_a_body_of_mlflows_protocol(workspace: Any, registry: Registry, file: Path) -> None:
+    example = example_of(registry, registry.version(workspace.name, workspace.number("pending")))
+
+    assert example == {"dataframe_split": {"columns": ["alcohol", "pH"], "data": [[9.4, 3.51], [10.1, 3.2]]}}
+
+
+@pytest.mark.parametrize("content", [None, b"[]", b"{", b" " * (MOST_BYTES + 1)], ids=["not there", "a list", "cut", "too large"])
+def test_model_without_an_example_that_can_be_sent_has_none(workspace: Any, registry: Registry, file: Path, content: bytes | None) -> None:
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+
+    assert example_of(registry, registry.version(workspace.name, workspace.number("pending"))) is None

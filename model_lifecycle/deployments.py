@@ -28,6 +28,7 @@ from model_lifecycle.notebook import domino_of, registry_of, stage
 from model_lifecycle.registry import Model, Registry
 from model_lifecycle.staging.call import call
 from model_lifecycle.staging.mark import STAGING_ALIAS
+from model_lifecycle.staging.progress import Lines
 from model_lifecycle.staging.removal import remove
 from model_lifecycle.staging.standing import Standing, deployed_version, standing_of
 from model_lifecycle.workspace import PROJECT
@@ -112,7 +113,7 @@ class DominoDeploymentClient(BaseDeploymentClient):
         with mlflow_errors():
             check_unsupported(flavor, endpoint)
             model, version = version_of(name, model_uri)
-            staged = stage(model, version, **options_of(config or {}))
+            staged = stage(model, version, progress=Lines(), **options_of(config or {}))
             return {"name": staged.name, "flavor": FLAVOR, "version": staged.version, "url": staged.url, "model_id": staged.model_id}
 
     def update_deployment(

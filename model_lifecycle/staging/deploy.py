@@ -69,13 +69,22 @@ def _check(apis: ModelApis, now: Published) -> None:
 
 
 def _made(make: Callable[[], Published], apis: ModelApis, publication: Publication, *, before: Published | None) -> Published:
-    """Sent once; where no answer says what came of it, what Domino has does."""
+    """Sent once; where no answer says what came of it, or somebody else was faster, what Domino has does."""
     try:
         return make()
+    except PreconditionError:
+        if found := _other(apis, publication, before):
+            return found
+        raise
     except UnclearError as error:
         for look in range(1, LOOKS + 1):
             time.sleep(FIRST_PAUSE * look)
-            found = apis.find(publication)
-            if found and (before is None or found.version_id != before.version_id):
+            if found := _other(apis, publication, before):
                 return found
         raise UnavailableError(f"{error}. Whether it has published anything is not known: the same command looks for it again") from error
+
+
+def _other(apis: ModelApis, publication: Publication, before: Published | None) -> Published | None:
+    """What is there now and was not before."""
+    found = apis.find(publication)
+    return found if found and (before is None or found.version_id != before.version_id) else None

@@ -1,5 +1,6 @@
 """The steps of a staging, in their order. Whatever it breaks off at, the same call goes on from what MLflow and Domino have."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from model_lifecycle.domino.choice import model_apis
 from model_lifecycle.domino.model_apis import Published
 from model_lifecycle.domino.model_url import model_url
 from model_lifecycle.domino.rest import DominoRest
+from model_lifecycle.errors import InvalidError
 from model_lifecycle.registry import Registry
 from model_lifecycle.staging.call import Answered, call
 from model_lifecycle.staging.deploy import deployed, running
@@ -18,11 +20,15 @@ from model_lifecycle.staging.progress import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """How it is done. `api` is one of Domino's two, by name; None for the one that answers."""
+    """How it is done. `wait` is in seconds; `api` is one of Domino's two, by name, None for the one that answers. Raises InvalidError."""
 
     wait: float = 900
     calls: bool = True
     api: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.wait < math.inf:
+            raise InvalidError(f"the wait of {self.wait} is no number of seconds from 0 on")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,14 @@ import pytest
 from model_contract.secret import Secret
 from model_lifecycle.domino.access import Access, AccessToken, ApiKey
 from model_lifecycle.domino.choice import model_apis
-from model_lifecycle.domino.model_apis import Publication, State
+from model_lifecycle.domino.model_apis import Publication, Published, State
 from model_lifecycle.domino.older_api import OlderModelApis
 from model_lifecycle.domino.public_api import PublicModelApis
 from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.errors import InvalidError, NotAuthorisedError, NotFoundError, PreconditionError, UnavailableError, UnclearError
+from model_lifecycle.staging.deploy import deployed
+from model_lifecycle.staging.progress import Silent
+from model_lifecycle.staging.sequence import Ways
 from testbed.domino import Domino, domino
 from testbed.gate import PROJECT
 from testbed.processes import free_port
@@ -122,6 +125,27 @@ def test_name_that_is_taken_is_a_conflict(held: Domino, rest: DominoRest) -> Non
 
     with pytest.raises(PreconditionError, match="already exists"):
         apis.publish(publication(held, "taken"))
+
+
+class LookedTooEarly(PublicModelApis):
+    """Somebody else publishes between its first look and its publication."""
+
+    def find(self, publication: Publication) -> Published | None:
+        found = super().find(publication)
+        self.looks = getattr(self, "looks", 0) + 1
+        return found if self.looks > 1 else None
+
+
+def test_two_that_stage_at_once_take_the_same_model_api(held: Domino, rest: DominoRest) -> None:
+    faster = PublicModelApis(rest).publish(publication(held, "both"))
+
+    assert deployed(LookedTooEarly(rest), publication(held, "both"), Silent()) == faster
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+def test_wait_without_an_end_is_refused(seconds: float) -> None:
+    with pytest.raises(InvalidError, match="no number of seconds"):
+        Ways(wait=seconds)
 
 
 def test_reading_is_tried_again_and_making_is_not(held: Domino, rest: DominoRest) -> None:

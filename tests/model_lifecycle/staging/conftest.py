@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,19 +83,31 @@ class Workspace:
         assert answer.status == 200, answer.body
 
 
-@pytest.fixture(scope="session")
-def installation(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    directory = tmp_path_factory.mktemp("installation")
+@contextmanager
+def installed_around(server: MlflowServer, directory: Path, versions: int) -> Iterator[Workspace]:
     with ExitStack() as parts:
-        found_gate = parts.enter_context(gate(mlflow_3_17, directory / "gate"))
+        found_gate = parts.enter_context(gate(server, directory / "gate"))
         settings = {"MODEL_API_WEBHOOK_TRACKING_URI": found_gate.uri}
         webhook = parts.enter_context(webhook_server(directory / "webhook", settings))
         found_domino = parts.enter_context(domino(directory / "domino", gate=found_gate, webhook=webhook))
         jane = {"MLFLOW_TRACKING_URI": found_gate.uri, "MLFLOW_TRACKING_USERNAME": "jane", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
-        made = json.loads(mlflow_3_17.run(SCRIPT, "staged-wine", str(len(VERSIONS)), env=jane).splitlines()[-1])
+        made = json.loads(server.run(SCRIPT, "staged-wine", str(versions), env=jane).splitlines()[-1])
         yield Workspace(
             name="staged-wine", gate=found_gate, webhook=webhook, domino=found_domino, directory=directory, first=made["predictions"]
         )
+
+
+@pytest.fixture(scope="session")
+def installation(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    with installed_around(mlflow_3_17, tmp_path_factory.mktemp("installation"), len(VERSIONS)) as found:
+        yield found
+
+
+@pytest.fixture
+def workspace_of_mlflow_2(mlflow_2_22: MlflowServer, tmp_path: Path) -> Iterator[Workspace]:
+    """With one version."""
+    with installed_around(mlflow_2_22, tmp_path, 1) as found:
+        yield found
 
 
 @pytest.fixture

@@ -211,6 +211,18 @@ def test_older_api_serves_a_version_with_its_variables_from_its_second_build(wor
         assert there.aliases()["staging"] == number
 
 
+@pytest.mark.timeout(600)  # an installation of its own
+def test_version_of_mlflow_2_is_staged_too(workspace_of_mlflow_2: Any) -> None:
+    there = workspace_of_mlflow_2
+
+    done = there.stage("1", "--format=json")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["result"] == there.predictions("1")
+    assert there.tags("1")[TAG_DIGEST] == json.loads(done.stdout)["digest"]
+    assert there.version("1")["current_stage"] == "Staging"
+
+
 def wait_for(condition: Any) -> None:
     deadline = time.monotonic() + 120
     while not condition():

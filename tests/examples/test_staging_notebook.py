@@ -3,10 +3,15 @@
 import json
 import subprocess
 
+import pytest
+
 from model_contract.names import TAG_MODEL_ID, TAG_MODEL_VERSION_ID
 from testbed.gate import PASSWORD, PROJECT
 from testbed.notebooks import pictures
 from tests.examples.conftest import NAME, Staged
+
+# Executed once, for the first test: half a minute, and more where other things run on the machine.
+pytestmark = pytest.mark.timeout(600)
 
 
 def texts(staged: Staged) -> list[str]:

@@ -2,12 +2,16 @@
 
 import json
 
+import pytest
 import yaml
 
 from model_contract.names import TAG_PROJECT_ID
 from testbed.gate import API, PASSWORD, PROJECT, Json
 from testbed.notebooks import outputs, pictures
 from tests.examples.conftest import NAME, Executed
+
+# Executed once, for the first test: half a minute, and more where other things run on the machine.
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_notebook_registers_a_version_of_the_project(trained: Executed) -> None:

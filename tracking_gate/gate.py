@@ -29,6 +29,7 @@ from tracking_gate.strict import OPERATIONS, body_of, path_of
 from tracking_gate.upstream import Upstream
 
 MOST_JSON: Final = 1024 * 1024  # bytes of a guarded operation's body
+ASKED: Final = {"name": "model", "version": "version", "stage": "to_stage", "alias": "alias", "key": "key"}  # also in the lines of refusals
 MOVES: Final = frozenset({"transition_stage", "set_alias", "delete_alias"})
 
 _log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class Gate:
         body = await read_body(request)
         passage.facts |= {"op": operation, "body_sha256": hashlib.sha256(body).hexdigest()}
         fields = body_of(body, request.headers, OPERATIONS[operation])
-        passage.facts |= {"model": fields.get("name"), "version": fields.get("version")}
+        passage.facts |= {fact: fields.get(field) for field, fact in ASKED.items()}
         ask = Ask(
             actor=actor,
             fields=fields,

@@ -18,6 +18,6 @@ def forwarded(kube: Kube, namespace: str, service: str, port: int) -> Iterator[s
             if not (found := re.search(r"127\.0\.0\.1:(\d+)", said)):
                 process.kill()
                 raise KubectlError(process.stderr.read() if process.stderr else said)
-            yield f"http://127.0.0.1:{found[1]}"
+            yield f"http://localhost:{found[1]}"  # MLflow serves that host by default, and no other of this machine
         finally:
             process.terminate()

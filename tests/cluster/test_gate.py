@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ def gated(installed: Kube, wine: ModelRef, tmp_path_factory: pytest.TempPathFact
     if not installed.ours:
         pytest.skip("only on the cluster of testbed.cluster is there a folder of the node to make a volume of")
     folder, audit = tmp_path_factory.mktemp("gate"), RUN / "volumes" / "gate-audit"
-    audit.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(audit, ignore_errors=True)  # of an earlier run: a volume outlives its claim
+    audit.mkdir(parents=True)
     os.chown(audit, UID, UID)
     found = Gated(kube=installed, audit=audit)
     stamped(installed, wine)

@@ -1,7 +1,7 @@
-"""`model-api backfill`: gives models a project that were made before there was a gate to do it."""
+"""`model-api backfill`: gives models, and the experiments of their files, a project, where there was no gate yet to do it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -16,69 +16,105 @@ from model_lifecycle.tracking_options import Connections, tracking_options
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Whose a model seems to be: None where nothing says so, or several things say different."""
+    """Something without a project, and whose it seems to be: None where nothing says so, or several things say different."""
 
+    kind: str
     name: str
     project_id: str | None
     because: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A model, its project where it has one, and the projects of its runs' experiments, by their ids."""
+
+    model: Model
+    project_id: str | None
+    experiments: Mapping[str, str | None]
+
+
 @click.command()
 @click.option("--project", "project", callback=project_id, metavar="ID", help="Give the named models to this project.")
-@click.option("--model", "models", multiple=True, help="A registered model; without it, all that have no project.")
+@click.option("--model", "models", multiple=True, help="A registered model; without it, all of them.")
 @click.option("--apply", "writes", is_flag=True, help="Write the tags; without it, only say what would be written.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @tracking_options
 def backfill(*, connections: Connections, project: str | None, models: Sequence[str], writes: bool, form: str) -> None:
-    """Give registered models without a project the one that their runs, or their versions, are of. For an admin of the gate."""
+    """Give models without a project the one of their runs, or of their versions; their experiments, too. For an admin of the gate."""
     if project and not models:
         raise click.UsageError("say with --model which models --project gets")
     registry = connections.of_anybody()
-    without = [name for name, tags in registry.models() if TAG_PROJECT_ID not in tags]
-    if has_one := [name for name in models if name not in without]:
-        raise NotFoundError(f"{', '.join(has_one)}: no such model, or it has a project")
-    found = [Found(name=name, project_id=project, because="--project") if project else guess(registry, name) for name in models or without]
+    tagged = dict(registry.models())
+    if unknown := [name for name in models if name not in tagged or (project and TAG_PROJECT_ID in tagged[name])]:
+        raise NotFoundError(f"{', '.join(unknown)}: no such model, or it has a project")
+    claims = [claim_of(registry, name, tagged[name].get(TAG_PROJECT_ID)) for name in models or tagged]
+    owners = [model_of(claim, project) for claim in claims if claim.project_id is None]
+    known = {found.name: found.project_id for found in owners} | {
+        claim.model.name: claim.project_id for claim in claims if claim.project_id
+    }
+    found = [*owners, *experiments_of(claims, known)]
     for one in found if writes else ():
-        if one.project_id:
-            registry.set_model_tag(one.name, TAG_PROJECT_ID, one.project_id)
+        write(registry, one)
     show(found, form, writes=writes)
     if writes and any(one.project_id is None for one in found):
         raise SystemExit(ExitCode.PARTIAL)
 
 
-def guess(registry: Registry, name: str) -> Found:
-    """The tags of its versions, which clients may have written, count only where the experiments of their runs do not say otherwise."""
+def claim_of(registry: Registry, name: str, project: str | None) -> Claim:
     model = registry.model(name)
-    said = {tag for version in model.versions if (tag := version.tags.get(TAG_PROJECT_ID))}
-    known = {project for run in runs_of(model) if (project := project_of(registry, run))}
+    runs = {version.run_id for version in model.versions if version.run_id}
+    return Claim(
+        model=model, project_id=project, experiments=dict(experiment for run in runs if (experiment := registry.experiment_of_run(run)))
+    )
+
+
+def model_of(claim: Claim, project: str | None) -> Found:
+    """The tags of its versions, which clients may have written, count only where the experiments of their runs do not say otherwise."""
+    name = claim.model.name
+    if project:
+        return Found(kind="model", name=name, project_id=project, because="--project")
+    said = {tag for version in claim.model.versions if (tag := version.tags.get(TAG_PROJECT_ID))}
+    known = {project for project in claim.experiments.values() if project}
     projects = known or said
     if len(projects) == 1 and (not said or said == projects):
-        return Found(
-            name=name, project_id=next(iter(projects)), because="the experiments of its runs" if known else "the tags of its versions"
-        )
+        because = "the experiments of its runs" if known else "the tags of its versions"
+        return Found(kind="model", name=name, project_id=next(iter(projects)), because=because)
     because = f"{len(said | known)} projects lay claim to it" if projects else "nothing says whose it is"
-    return Found(name=name, project_id=None, because=because)
+    return Found(kind="model", name=name, project_id=None, because=because)
 
 
-def runs_of(model: Model) -> set[str]:
-    return {version.run_id for version in model.versions if version.run_id}
+def experiments_of(claims: Iterable[Claim], known: Mapping[str, str | None]) -> list[Found]:
+    """Those without a project: files lie in experiments, and a token reads only its own project's."""
+    claimed: dict[str, set[str]] = {}
+    for claim in claims:
+        if owner := known[claim.model.name]:
+            for experiment, project in claim.experiments.items():
+                if project is None:
+                    claimed.setdefault(experiment, set()).add(owner)
+    return [
+        Found(kind="experiment", name=experiment, project_id=next(iter(owners)), because="the models of its runs")
+        if len(owners) == 1
+        else Found(kind="experiment", name=experiment, project_id=None, because=f"models of {len(owners)} projects have runs in it")
+        for experiment, owners in claimed.items()
+    ]
 
 
-def project_of(registry: Registry, run_id: str) -> str | None:
-    try:
-        return registry.project_of_run(run_id)
-    except NotFoundError:
-        return None
+def write(registry: Registry, found: Found) -> None:
+    if found.project_id and found.kind == "model":
+        registry.set_model_tag(found.name, TAG_PROJECT_ID, found.project_id)
+    elif found.project_id:
+        registry.set_experiment_tag(found.name, TAG_PROJECT_ID, found.project_id)
 
 
 def show(found: Sequence[Found], form: str, *, writes: bool) -> None:
     if form == "json":
-        click.echo(json.dumps([{"model": one.name, "project": one.project_id, "because": one.because} for one in found], indent=2))
+        rows = [{"kind": one.kind, "name": one.name, "project": one.project_id, "because": one.because} for one in found]
+        click.echo(json.dumps(rows, indent=2))
         return
     for one in found:
         done = f"{'now of' if writes else 'would be of'} project {one.project_id}" if one.project_id else "left as it is"
-        click.echo(f"{one.name}: {done} ({one.because})")
+        click.echo(f"{one.kind} {one.name}: {done} ({one.because})")
     if not found:
-        click.echo("every registered model has a project")
+        click.echo("every registered model has a project, and so have the experiments of its runs")
     elif any(one.project_id is None for one in found):
-        click.echo("for those that are left: model-api backfill --project ID --model NAME --apply", err=True)
+        click.echo("for the models that are left: model-api backfill --project ID --model NAME --apply", err=True)

@@ -81,10 +81,14 @@ class Registry:
         for found in self._pages("registered-models/search", "registered_models"):
             yield found["name"], _tags(found)
 
-    def project_of_run(self, run_id: str) -> str | None:
-        """What its experiment says."""
-        experiment = self._rest.get(f"{API}/experiments/get", experiment_id=self.run(run_id).experiment_id)["experiment"]
-        return _tags(experiment).get(TAG_PROJECT_ID)
+    def experiment_of_run(self, run_id: str) -> tuple[str, str | None] | None:
+        """Its id, and the project that it is of; None where the run is gone."""
+        try:
+            experiment_id = self.run(run_id).experiment_id
+            found = self._rest.get(f"{API}/experiments/get", experiment_id=experiment_id)["experiment"]
+        except NotFoundError:
+            return None
+        return experiment_id, _tags(found).get(TAG_PROJECT_ID)
 
     def transition(self, version: Version, stage: str, *, archive: bool = False, expected: str | None = None) -> None:
         """Raises UnclearError, too: read the version then. `expected` is the version in Production that the caller has planned with."""
@@ -106,6 +110,10 @@ class Registry:
 
     def set_model_tag(self, name: str, key: str, value: str) -> None:
         self._rest.change("POST", f"{API}/registered-models/set-tag", {"name": name, "key": key, "value": value})
+
+    def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
+        body = {"experiment_id": experiment_id, "key": key, "value": value}
+        self._rest.change("POST", f"{API}/experiments/set-experiment-tag", body)
 
     # What `model_delivery.source` asks on its way from a version to its files.
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from model_contract.names import TAG_PROJECT_ID
+from model_contract.tokens import Purpose
 from testbed.gate import API, OTHER, PASSWORD, PROJECT, Gate, ask
 from testbed.lifecycle import Model, environment, new_model, run, write_file
 
@@ -79,16 +80,39 @@ def test_models_without_a_project_get_the_one_of_their_runs(any_gate: Gate) -> N
     dry = run(env, "backfill", "--model", old, "--model", lost)
     assert (dry.code, dry.out.splitlines()) == (
         0,
-        [f"{old}: would be of project {PROJECT} (the experiments of its runs)", f"{lost}: left as it is (nothing says whose it is)"],
+        [
+            f"model {old}: would be of project {PROJECT} (the experiments of its runs)",
+            f"model {lost}: left as it is (nothing says whose it is)",
+        ],
     )
     jane = env | {"MLFLOW_TRACKING_USERNAME": "jane"}
     assert run(jane, "backfill", "--model", old, "--apply").code == 4
     assert run(env, "backfill", "--model", old, "--model", lost, "--apply").code == 7
     assert run(env, "backfill", "--model", lost, "--project", OTHER, "--apply").code == 0
-    assert run(env, "backfill", "--model", lost).code == 5
+    assert run(env, "backfill", "--model", lost, "--project", OTHER).code == 5
     for name, project in ((old, PROJECT), (lost, OTHER)):
         tags = ask(server, "GET", f"{API}/registered-models/get?name={name}").json["registered_model"]["tags"]
         assert tags == [{"key": TAG_PROJECT_ID, "value": project}]
+
+
+def test_experiments_of_old_models_get_the_project_that_their_files_need(any_gate: Gate) -> None:
+    server, name = any_gate.server.uri, f"old-files-{any_gate.server.version}"
+    experiment = ask(server, "POST", f"{API}/experiments/create", {"name": name}).json["experiment_id"]
+    run_id = ask(server, "POST", f"{API}/runs/create", {"experiment_id": experiment}).json["run"]["info"]["run_id"]
+    path = f"/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run_id}/artifacts/model/MLmodel"
+    ask(server, "PUT", path, b"flavors: {}\n")
+    tags = [{"key": TAG_PROJECT_ID, "value": PROJECT}]
+    ask(server, "POST", f"{API}/registered-models/create", {"name": name, "tags": tags})
+    ask(server, "POST", f"{API}/model-versions/create", {"name": name, "source": f"runs:/{run_id}/model", "run_id": run_id})
+    env = environment(any_gate) | {"MLFLOW_TRACKING_TOKEN": "", "MLFLOW_TRACKING_USERNAME": "root", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+    pull = any_gate.bearer(Purpose.PULL)
+
+    assert any_gate.ask("GET", path, headers=pull).status == 403
+    assert run(env, "backfill", "--model", name, "--apply").out == (
+        f"experiment {experiment}: now of project {PROJECT} (the models of its runs)\n"
+    )
+    assert any_gate.ask("GET", path, headers=pull).status == 200
+    assert "every registered model has a project" in run(env, "backfill", "--model", name).out
 
 
 def test_status_without_a_file_shows_a_persons_whole_project(model_3: Model, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
 PARAMS: Final = "params"
+STREAM: Final = "stream"  # true where the answer should come in pieces, as MLflow's server of agents has it
 # Keys by which a whole body is the input of a model that chats; beside one of FORMATS they are nothing special.
 CHAT_KEYS: Final = ("messages", "prompt", "input")
 
@@ -49,9 +50,10 @@ def from_document(document: Mapping[str, Any], signature: Signature) -> Request:
     if len(formats) != 1:
         found = f"it has {' and '.join(formats)}" if formats else "it has none of them"
         raise MalformedRequestError(f"the body must have exactly one of the keys {', '.join(FORMATS)}; {found}")
-    if unknown := sorted(document.keys() - {*formats, PARAMS}):
+    if unknown := sorted(document.keys() - {*formats, PARAMS, STREAM}):
         _log.info("ignored keys that the protocol does not have", extra={"fields": {"keys": unknown[:10]}})
-    return Request(input=_input(formats[0], document[formats[0]]), params=_params(document.get(PARAMS)))
+    source = _input(formats[0], document[formats[0]])
+    return Request(input=source, params=_params(document.get(PARAMS)), stream=document.get(STREAM) is True)
 
 
 def _input(key: str, value: Any) -> Any:
@@ -69,7 +71,7 @@ def _chat(document: Mapping[str, Any], signature: Signature) -> Request:
     names = {param.name for param in signature.params or ()}
     params = {key: value for key, value in document.items() if key in names}
     whole = Whole(value={key: value for key, value in document.items() if key not in names})
-    return Request(input=whole, params=params, params_path="", wrapped=False)
+    return Request(input=whole, params=params, params_path="", wrapped=False, stream=document.get(STREAM) is True)
 
 
 def _params(value: Any) -> dict[str, Any] | None:

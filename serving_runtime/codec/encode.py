@@ -1,10 +1,12 @@
 """Predictions become JSON that every client can read: numpy and pandas as MLflow has them, and nothing that is not JSON."""
 
 import base64
-from datetime import date, time, timedelta
+from dataclasses import is_dataclass
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import singledispatch
-from typing import Any
+from math import isfinite
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -12,14 +14,45 @@ import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
 from serving_runtime.errors import OutputError
+from serving_runtime.protocols.exchange import Nan
+
+NAMES: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
-def encode(predictions: Any, *, wrapped: bool) -> bytes:
-    """`{"predictions": ...}`, or the predictions alone where not `wrapped`. NaN and infinity are null. Raises OutputError."""
+def encode(predictions: Any, *, wrapped: bool, nan: Nan = Nan.NULL) -> bytes:
+    """`{"predictions": ...}`, or the predictions alone where not `wrapped`. Raises OutputError."""
+    content = {"predictions": predictions} if wrapped else predictions
+    body = dumps(content)
+    if nan is Nan.NULL or b"null" not in body:  # orjson writes NaN and infinity as null
+        return body
+    return dumps(_named(content, nan))
+
+
+def dumps(content: Any) -> bytes:
+    """JSON of whatever a model may return; NaN and infinity are null. Raises OutputError."""
     try:
-        return orjson.dumps({"predictions": predictions} if wrapped else predictions, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(content, default=_plain, option=orjson.OPT_NON_STR_KEYS)
     except (TypeError, ValueError) as error:
         raise OutputError(f"the model predicted what JSON cannot express ({error})") from error
+
+
+def _named(value: Any, nan: Nan) -> Any:
+    """The value with names for what is no number of JSON. Raises OutputError where it must not have any."""
+    match value:
+        case float() if not isfinite(value):
+            if nan is Nan.ERROR:
+                raise OutputError("the model predicted NaN or infinity, which this server is told to refuse")
+            return NAMES[str(float(value))]
+        case dict():
+            return {key: _named(item, nan) for key, item in value.items()}
+        case list() | tuple():
+            return [_named(item, nan) for item in value]
+        case None | bool() | int() | float() | str() | datetime():
+            return value
+        case _ if is_dataclass(value):
+            return value
+        case _:
+            return _named(_plain(value), nan)
 
 
 @singledispatch

@@ -38,10 +38,11 @@ class Whole:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """`params` are None where the request has none; `params_path` is their place in it. `wrapped`: whether the answer is an object with
-    the key `predictions`.
+    the key `predictions`. `stream`: whether it should come in pieces.
     """
 
     input: Table | Given | Frame | Whole
     params: Mapping[str, Any] | None = None
     params_path: str = "params"
     wrapped: bool = True
+    stream: bool = False

@@ -63,7 +63,7 @@ def read_csv(body: bytes, signature: Signature) -> Table | Frame:
         kinds = dict(zip(header, (column.type for column in signature.columns), strict=False))
     cells = zip(*lines, strict=True) if lines else ([] for _ in header)
     return Table(
-        columns={name: list(_values(column, kinds.get(name), name)) for name, column in zip(header, cells, strict=True)},
+        columns={name: list(_values(column, kinds.get(name))) for name, column in zip(header, cells, strict=True)},
         rows=len(lines),
         path=PATH,
         place=_place,
@@ -97,12 +97,13 @@ def _lines(text: str) -> list[list[str]]:
     return lines
 
 
-def _values(cells: Any, kind: Any, name: str) -> Iterator[Any]:
-    for row, text in enumerate(cells):
+def _values(cells: Any, kind: Any) -> Iterator[Any]:
+    """A text that is no value of its kind stays a text, which the checks refuse with its place."""
+    for text in cells:
         try:
             yield None if text in NULLS else _value(text, kind.name if isinstance(kind, Scalar) else "")
         except ValueError:
-            raise InvalidInputError([Fault(path=_place(name, row), problem=f"a text that is no {kind.name}")]) from None
+            yield text
 
 
 def _value(text: str, kind: str) -> Any:

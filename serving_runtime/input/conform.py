@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
+from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError, at_once
 from serving_runtime.input.columns import plain_frame, to_frame, widened
 from serving_runtime.input.forms import Frame, Given, Request, Whole
 from serving_runtime.input.params import conform_params
@@ -29,8 +29,10 @@ def conformer(signature: Signature) -> Callable[[Request], Conformed]:
     """Conforms requests to the signature: raises InvalidInputError, MalformedRequestError."""
 
     def conformed(request: Request) -> Conformed:
-        data = conform(request.input, signature)
-        return Conformed(data=data, params=conform_params(request.params, signature.params, request.params_path), rows=rows_of(data))
+        data, params = at_once(
+            lambda: conform(request.input, signature), lambda: conform_params(request.params, signature.params, request.params_path)
+        )
+        return Conformed(data=data, params=params, rows=rows_of(data))
 
     return conformed
 

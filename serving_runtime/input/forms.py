@@ -13,12 +13,14 @@ from serving_runtime.input.table import Table
 class Given:
     """A JSON value whose meaning is the signature's: columns by name, records, rows, a tensor, or one value.
 
-    `by_row`: a list of objects is one object for each row even where the model says nothing about its input.
+    `by_row`: a list of objects is one object for each row even where the model says nothing about its input. `places` are those of the
+    tensors in the request, by name, where they are not members of `path`. A tensor may be an array already.
     """
 
     value: Any
     path: str
     by_row: bool = False
+    places: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,23 @@ class UnsupportedMediaTypeError(ServingError):
     error_code = "BAD_REQUEST"
 
 
+class UnknownModelError(ServingError):
+    """The path names a model, or a version of it, that is not the one that is served."""
+
+    status = 404
+    error_code = "RESOURCE_DOES_NOT_EXIST"
+
+
+class NotLoadedError(ServingError):
+    """There is nothing to say about the model yet."""
+
+    status = 503
+    error_code = "TEMPORARILY_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__("the model is not loaded yet; GET /readyz says when it is")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """What is wrong at one place of a request, such as `dataframe_split.data[2][0]`."""

@@ -42,7 +42,7 @@ def read_request(body: bytes, content_type: str | None, signature: Signature) ->
             return from_document(read_object(body), signature)
 
 
-def from_document(document: Mapping[str, Any], signature: Signature) -> Request:
+def from_document(document: Mapping[str, Any], signature: Signature, *, params_path: str = PARAMS) -> Request:
     """The request that a JSON object of the protocol is. Raises MalformedRequestError, InvalidInputError."""
     formats = [key for key in FORMATS if key in document]
     if not formats and any(key in document for key in CHAT_KEYS):
@@ -53,7 +53,8 @@ def from_document(document: Mapping[str, Any], signature: Signature) -> Request:
     if unknown := sorted(document.keys() - {*formats, PARAMS, STREAM}):
         _log.info("ignored keys that the protocol does not have", extra={"fields": {"keys": unknown[:10]}})
     source = _input(formats[0], document[formats[0]])
-    return Request(input=source, params=_params(document.get(PARAMS)), stream=document.get(STREAM) is True)
+    params = _params(document.get(PARAMS), params_path)
+    return Request(input=source, params=params, params_path=params_path, stream=document.get(STREAM) is True)
 
 
 def _input(key: str, value: Any) -> Any:
@@ -74,7 +75,7 @@ def _chat(document: Mapping[str, Any], signature: Signature) -> Request:
     return Request(input=whole, params=params, params_path="", wrapped=False, stream=document.get(STREAM) is True)
 
 
-def _params(value: Any) -> dict[str, Any] | None:
+def _params(value: Any, path: str) -> dict[str, Any] | None:
     if not isinstance(value, dict | None):
-        raise MalformedRequestError(f"{PARAMS} must be an object")
+        raise MalformedRequestError(f"{path} must be an object")
     return value

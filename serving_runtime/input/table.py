@@ -1,7 +1,7 @@
 """Rows and columns as a request gives them, before the model's signature says what they must be."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
@@ -106,6 +106,13 @@ def from_rows(rows: Sequence[Any], path: str, width: int) -> Table:
         place=lambda key, row: f"{path}[{row}]" if bare else f"{path}[{row}][{key}]",
         named=False,
     )
+
+
+def renamed(table: Table, names: Sequence[str]) -> Table:
+    """A table of as many columns, with names in the place of positions."""
+    positions: dict[Key, int] = {name: position for position, name in enumerate(names)}
+    columns = {name: table.columns[position] for name, position in positions.items()}
+    return replace(table, columns=columns, place=lambda key, row: table.place(positions[key], row), named=True)
 
 
 def _wrong(row: Any, width: int) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, at_once
 from serving_runtime.input.cells import CellError, Values, convert, every
-from serving_runtime.input.forms import Given
+from serving_runtime.input.forms import Given, Shaped
 from serving_runtime.input.nested import member
 from serving_runtime.input.table import Table
 from serving_runtime.signature import Signature, Tensor
@@ -47,7 +47,7 @@ def table_tensors(table: Table, signature: Signature) -> Tensors:
 
 def to_tensor(value: Any, spec: Tensor, path: str) -> Values:
     """`value` (nested lists, or one value) in C order. Raises InvalidInputError."""
-    shape, flat = _flatten(value, path)
+    shape, flat = flatten(value, path)
     if spec.dtype.kind != "O":  # a signature of objects says nothing about shapes either
         _expect_shape(shape, spec, path)
     return _filled(flat, shape, spec, path)
@@ -55,12 +55,12 @@ def to_tensor(value: Any, spec: Tensor, path: str) -> Values:
 
 def plain_array(value: Any, path: str) -> Values:
     """The type that numpy finds in the values, unless it would change some of them to get there."""
-    if isinstance(value, np.ndarray):
-        return value
-    shape, flat = _flatten(value, path)
+    shape, flat = flatten(value, path)
+    if isinstance(flat, np.ndarray):
+        return flat.reshape(shape)
     kinds = set(map(type, flat))
     if any(kinds <= alike for alike in ({bool}, {int, float}, {str})):
-        return np.array(value)
+        return np.array(flat).reshape(shape)
     array = np.empty(len(flat), dtype=object)
     array[:] = flat
     return array.reshape(shape)
@@ -82,7 +82,7 @@ def _named(
 
 def _rows(cells: Any, spec: Tensor, path: str) -> Values:
     """One cell for each row: a value, or a list whose values are the row's in C order."""
-    shape, flat = _flatten(cells, path)
+    shape, flat = flatten(cells, path)
     wanted = (len(cells), *spec.shape[1:])
     fits = spec.shape[:1] == (-1,) and -1 not in spec.shape[1:] and len(shape) <= 2 and prod(wanted) == len(flat)  # noqa: PLR2004  a flat list
     if not fits:
@@ -110,10 +110,10 @@ def _expect_shape(shape: tuple[int, ...], spec: Tensor, path: str) -> None:
         raise InvalidInputError([Fault(path=path, problem=problem)])
 
 
-def _flatten(value: Any, path: str) -> tuple[tuple[int, ...], Any]:
-    """The shape of nested lists, or of an array, and their values in one sequence. Raises InvalidInputError where they are ragged."""
-    if isinstance(value, np.ndarray):
-        return value.shape, value.ravel()
+def flatten(value: Any, path: str) -> tuple[tuple[int, ...], Any]:
+    """The shape of nested lists, and their values in one list. Raises InvalidInputError where they are ragged."""
+    if isinstance(value, Shaped):
+        return value.shape, value.values
     shape: tuple[int, ...] = ()
     flat = [value]
     while any(isinstance(item, list) for item in flat):

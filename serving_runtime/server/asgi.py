@@ -140,7 +140,8 @@ class Application:
 
     def _index(self) -> Answer:
         routes = [f"{route.method} {route.pattern}" for route in ROUTES] + [f"GET {path}" for path in self._pages]
-        return document({"name": "model-api-runtime", "version": metadata.version("mlflow-model-api"), "routes": routes})
+        # KServe's client of V1 takes the status for the server's liveness.
+        return document({"status": "alive", "name": "model-api-runtime", "version": metadata.version("mlflow-model-api"), "routes": routes})
 
     def _ping(self) -> Answer:
         if self._lifecycle.phase is Phase.STOPPING:

@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from serving_runtime.protocols import domino, kserve_v1
+from serving_runtime.protocols.domino import DOMINO
 from serving_runtime.protocols.exchange import Page, Protocol
 from serving_runtime.protocols.invocations import INVOCATIONS
+from serving_runtime.protocols.kserve_v1 import KSERVE_V1
+from serving_runtime.protocols.open_inference import protocol as open_inference
+from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
 
 REMEMBERED: Final = 256  # paths that were asked for last
 
@@ -34,7 +39,14 @@ class Match:
     path: Mapping[str, str]
 
 
-ROUTES: Final[tuple[Route, ...]] = (Route(method="POST", pattern="/invocations", protocol=INVOCATIONS),)
+ROUTES: Final = (
+    Route(method="POST", pattern="/invocations", protocol=INVOCATIONS),
+    *(Route(method="POST", pattern=pattern, protocol=OPEN_INFERENCE) for pattern in open_inference.PREDICTIONS),
+    *(Route(method=method, pattern=pattern, protocol=OPEN_INFERENCE, page=page) for method, pattern, page in open_inference.PAGES),
+    *(Route(method="POST", pattern=pattern, protocol=KSERVE_V1) for pattern in kserve_v1.PREDICTIONS),
+    *(Route(method=method, pattern=pattern, protocol=KSERVE_V1, page=page) for method, pattern, page in kserve_v1.PAGES),
+    *(Route(method="POST", pattern=pattern, protocol=DOMINO) for pattern in domino.PREDICTIONS),
+)
 PATTERNS: Final = tuple(
     (route, re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+?)", re.escape(route.pattern)), re.DOTALL)) for route in ROUTES
 )
@@ -51,4 +63,5 @@ def find(path: str) -> Match | None:
 
 def shape_of(path: str) -> Protocol:
     """The protocol in whose shape a request of an unknown path is refused."""
-    return INVOCATIONS
+    prefixes = {"/v2": OPEN_INFERENCE, "/v1": KSERVE_V1}
+    return prefixes.get(path[:3], INVOCATIONS)

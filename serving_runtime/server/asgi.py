@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.errors import ServingError
+from serving_runtime.input.coerce import Coerce
 from serving_runtime.protocols.exchange import Headers, Message, Prediction, Protocol, Served, Status
 from serving_runtime.server import access_log
 from serving_runtime.server.answer import CLOSE, Answer, Send, document, fault, refusal, sending, unexpected
@@ -120,14 +121,18 @@ class Application:
         """Made when it is first needed: pandas is loaded with the model, not before it."""
         if self._lifecycle.model is not None and self._known is None:
             from serving_runtime.input.conform import conformer  # noqa: PLC0415  as above
+            from serving_runtime.input.mlflow_casts import mlflow_conformer  # noqa: PLC0415  as above
 
             settings, model = self._settings, self._lifecycle.model
+            signature = model.metadata.signature
+            casts = settings.coerce is Coerce.MLFLOW
             self._known = Served(
                 name=settings.model_name,
                 version=settings.model_version or None,
                 metadata=model.metadata,
-                conform=conformer(model.metadata.signature),
+                conform=mlflow_conformer(model.path, signature) if casts else conformer(signature),
                 nan=settings.nan,
+                coerce=settings.coerce,
             )
         return self._known
 

@@ -67,12 +67,20 @@ def _named(value: Any, nan: Nan) -> Any:
             return {key: _named(item, nan) for key, item in value.items()}
         case list() | tuple():
             return [_named(item, nan) for item in value]
+        case pd.DataFrame():
+            columns = [_missing_is_none(value.iloc[:, at]) for at in range(value.shape[1])]
+            return [_named(dict(zip(value.columns, row, strict=True)), nan) for row in zip(*columns, strict=True)]
         case None | bool() | int() | float() | str() | datetime():
             return value
         case _ if is_dataclass(value):
             return value
         case _:
             return _named(_plain(value), nan)
+
+
+def _missing_is_none(column: "pd.Series[Any]") -> list[Any]:
+    """Of floats NaN is a value; of texts and others it is how pandas has what is missing."""
+    return column.tolist() if column.dtype.kind == "f" else column.astype(object).where(column.notna(), None).tolist()
 
 
 @singledispatch

@@ -230,6 +230,7 @@ def test_an_output_is_where_the_client_wants_it(outputs: Any, parameters: Any, b
 
     assert found == expected
     assert ("data" in output) is not behind
+    assert answer.media_type == (b"application/octet-stream" if behind else b"application/json")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def ask(port: str, request: InferenceRequest) -> InferenceResponse:
 
 
 def chosen(expression: str) -> InferenceResponse:
-    return ask(sys.argv[2], PandasCodec.encode_request(pd.DataFrame({"expression": [expression]}), use_bytes=False))
+    return ask(sys.argv[2], PandasCodec.encode_request(pd.DataFrame({"expression": [expression]}, dtype=object), use_bytes=False))
 
 
 answers = {

@@ -17,9 +17,7 @@ NAMES = ("fixed acidity", "pH", "alcohol")
 def matrix(*, binary: bool, wanted: bool) -> InferRequest:
     tensor = InferInput("input-0", list(ROWS.shape), "FP64")
     tensor.set_data_from_numpy(ROWS, binary_data=binary)
-    outputs = [RequestedOutput("output-0")] if wanted else None
-    if outputs:
-        outputs[0].binary_data = True
+    outputs = [RequestedOutput("output-0", {"binary_data": True})] if wanted else None
     return InferRequest("wine", [tensor], request_outputs=outputs)
 
 

@@ -1,11 +1,12 @@
 """The datatypes of the protocol, and those of a model's signature."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 
 from serving_runtime.input.nested import DTYPES as OF_SCALARS
-from serving_runtime.signature import Scalar, Signature, Type
+from serving_runtime.signature import Column, Scalar, Signature, Tensor, Type
 
 BYTES: Final = "BYTES"
 FP16: Final = "FP16"
@@ -47,12 +48,11 @@ def dtype_of(kind: Type) -> np.dtype[Any] | None:
     return OF_SCALARS.get(kind.name) if isinstance(kind, Scalar) else None
 
 
-def taken(signature: Signature, name: str, position: int) -> np.dtype[Any] | None:
-    """The type of numpy in which the model takes the input of this name or, where its inputs have none, at this position."""
-    columns = {column.name: dtype_of(column.type) for column in signature.columns}
-    inputs = columns | {tensor.name: tensor.dtype for tensor in signature.tensors}
+def takes(signature: Signature) -> Callable[[str, int], np.dtype[Any] | None]:
+    """Tells the type of numpy in which the model takes the input of a name or, where its inputs have none, at a position."""
+    inputs: tuple[Column | Tensor, ...] = signature.columns or signature.tensors
+    dtypes = [each.dtype if isinstance(each, Tensor) else dtype_of(each.type) for each in inputs]
+    by_name = {each.name: dtype for each, dtype in zip(inputs, dtypes, strict=True)}
     if signature.named:
-        return inputs.get(name)
-    if signature.tensors:
-        return signature.tensors[0].dtype
-    return dtype_of(signature.columns[position].type) if position < len(signature.columns) else None
+        return lambda name, _: by_name.get(name)
+    return lambda _, position: dtypes[position] if position < len(dtypes) else None

@@ -1,17 +1,21 @@
 """The `inputs` of a request: tensors with name, shape, datatype, and data in the JSON or behind it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any, Final
 
+import numpy as np
+
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError, at_once
 from serving_runtime.input.cells import CellError, convert, every, sent
 from serving_runtime.input.tensor import flatten
-from serving_runtime.protocols.open_inference.datatypes import BYTES, DATATYPES, FP16, NUMPY, taken
+from serving_runtime.protocols.open_inference.datatypes import BYTES, DATATYPES, FP16, NUMPY, takes
 from serving_runtime.protocols.open_inference.raw import RawError, read_elements, read_numbers
 from serving_runtime.signature import Signature
+
+Taken = Callable[[str, int], np.dtype[Any] | None]
 
 SIZE: Final = "binary_data_size"
 MOST_DIMENSIONS: Final = 32  # of an array of numpy 1; their product would take long where there are thousands
@@ -41,7 +45,8 @@ def read_heads(document: Mapping[str, Any], tail: memoryview | None, signature: 
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise MalformedRequestError("inputs must be an array of tensors, at least one, each an object")
     raws = _raws(entries, tail)
-    steps = [partial(_head, entry, index, raw, signature) for index, (entry, raw) in enumerate(zip(entries, raws, strict=True))]
+    taken = takes(signature)
+    steps = [partial(_head, entry, index, raw, taken) for index, (entry, raw) in enumerate(zip(entries, raws, strict=True))]
     heads: list[Head] = at_once(*steps)
     names = [head.name for head in heads]
     if len(set(names)) < len(names):
@@ -83,7 +88,7 @@ def _raws(entries: Sequence[Any], tail: memoryview | None) -> list[memoryview | 
     return raws
 
 
-def _head(entry: Mapping[str, Any], index: int, raw: memoryview | None, signature: Signature) -> Head:
+def _head(entry: Mapping[str, Any], index: int, raw: memoryview | None, taken: Taken) -> Head:
     path = f"inputs[{index}]"
     name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
     faults = []
@@ -105,7 +110,7 @@ def _head(entry: Mapping[str, Any], index: int, raw: memoryview | None, signatur
     assert isinstance(name, str) and isinstance(datatype, str) and shape is not None  # noqa: S101  for the types
     lengths = tuple(shape)
     values = _behind(raw, datatype, lengths, path) if raw is not None else _in_json(entry["data"], datatype, lengths, path)
-    if isinstance(values, list) and datatype in NUMPY and taken(signature, name, index) != NUMPY[datatype]:
+    if isinstance(values, list) and datatype in NUMPY and taken(name, index) != NUMPY[datatype]:
         values = _typed(values, datatype, path)
     content_type = parameters(entry, path).get("content_type")
     kept = content_type if isinstance(content_type, str) else None

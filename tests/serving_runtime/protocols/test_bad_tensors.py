@@ -167,3 +167,26 @@ def test_only_the_model_that_is_served_answers(protocol: str, path: dict[str, st
 
     assert answer.status == status
     assert ("error" in json.loads(answer.body)) is (status != 200)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "body"),
+    [
+        ("v2", one(data=["s3cret", "s3cret"])),
+        ("v2", one(datatype="s3cret")),
+        ("v2", one(shape=["s3cret"])),
+        ("v2", one(datatype="FP32", data=[1, "s3cret"])),
+        ("v2", one() | {"outputs": [{"name": "s3cret"}]}),
+        ("v2", one() | {"id": ["s3cret"]}),
+        ("v1", {"instances": ["s3cret"]}),
+        ("v1", {"instances": [1], "parameters": "s3cret"}),
+        ("domino", {"data": {"x": "s3cret"}}),
+        ("domino", {"parameters": ["s3cret"]}),
+        ("domino", "s3cret"),
+    ],
+)
+def test_a_refusal_never_holds_what_was_sent(protocol: str, body: Any, ask: Ask) -> None:
+    answer = ask("one-long")(protocol, body)
+
+    assert answer.status == 400
+    assert b"s3cret" not in answer.body

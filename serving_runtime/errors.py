@@ -1,10 +1,10 @@
 """What can be wrong with a request, with a model, or inside it. Every message is for the caller: none holds a value that was sent."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
-MOST_FAULTS: Final = 10  # of one request: enough to mend it, too few to be an answer of megabytes
+MOST_FAULTS: Final = 20  # of one request: enough to mend it, too few to be an answer of megabytes
 
 
 class ServingError(Exception):
@@ -19,7 +19,9 @@ class ServingError(Exception):
 
     @property
     def details(self) -> list[dict[str, str]]:
-        """One entry for each fault: `path`, its place in the request, and `problem`."""
+        """One entry for each fault: `path`, its place in the request, `problem`, and, of a value, what was `expected` and the kind of what
+        was `got`.
+        """
         return []
 
 
@@ -37,12 +39,41 @@ class UnsupportedMediaTypeError(ServingError):
     error_code = "BAD_REQUEST"
 
 
+class UnknownModelError(ServingError):
+    """The path names a model, or a version of it, that is not the one that is served."""
+
+    status = 404
+    error_code = "RESOURCE_DOES_NOT_EXIST"
+
+
+class NotLoadedError(ServingError):
+    """There is nothing to say about the model yet."""
+
+    status = 503
+    error_code = "TEMPORARILY_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__("the model is not loaded yet; GET /readyz says when it is")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """What is wrong at one place of a request, such as `dataframe_split.data[2][0]`."""
 
     path: str
     problem: str
+    expected: str | None = None
+    got: str | None = None
+
+    @classmethod
+    def mismatch(cls, path: str, *, got: str, expected: str) -> Self:
+        """A value of another kind than the model takes."""
+        return cls(path=path, problem=f"{got}, where the model takes {expected}", expected=expected, got=got)
+
+    @property
+    def detail(self) -> dict[str, str]:
+        known = {"path": self.path, "problem": self.problem, "expected": self.expected, "got": self.got}
+        return {key: value for key, value in known.items() if value is not None}
 
     def __str__(self) -> str:
         return f"{self.path}: {self.problem}"
@@ -56,12 +87,26 @@ class InvalidInputError(ServingError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults[:MOST_FAULTS])
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        least = "at least " if len(faults) >= MOST_FAULTS else ""  # nobody looked further
+        more = f" (and {least}{len(faults) - 1} more)" if len(faults) > 1 else ""
         super().__init__(f"{faults[0]}{more}")
 
     @property
     def details(self) -> list[dict[str, str]]:
-        return [{"path": fault.path, "problem": fault.problem} for fault in self.faults]
+        return [fault.detail for fault in self.faults]
+
+
+def at_once(*steps: Callable[[], Any]) -> list[Any]:
+    """What each step returns; where some of them find faults of the input, those of all. Raises InvalidInputError."""
+    results, faults = [], list[Fault]()
+    for step in steps:
+        try:
+            results.append(step())
+        except InvalidInputError as error:
+            faults += error.faults
+    if faults:
+        raise InvalidInputError(faults)
+    return results
 
 
 class PredictionError(ServingError):

@@ -4,11 +4,12 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from serving_runtime.codec.delimited import read_csv, read_parquet
+from serving_runtime.codec.delimited import read_csv, read_csv_as_pandas, read_parquet
 from serving_runtime.codec.encode import encode
 from serving_runtime.codec.media_type import MediaType, media_type
 from serving_runtime.codec.strict_json import read_object
 from serving_runtime.errors import MalformedRequestError
+from serving_runtime.input.coerce import Coerce
 from serving_runtime.input.forms import Given, Request, Whole
 from serving_runtime.input.table import from_records, from_split
 from serving_runtime.signature import Signature
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
 PARAMS: Final = "params"
+STREAM: Final = "stream"  # true where the answer should come in pieces, as MLflow's server of agents has it
 # Keys by which a whole body is the input of a model that chats; beside one of FORMATS they are nothing special.
 CHAT_KEYS: Final = ("messages", "prompt", "input")
 
@@ -30,18 +32,18 @@ def answer(model: "Model", body: bytes, content_type: str | None) -> bytes:
     return encode(model.predict(request), wrapped=request.wrapped)
 
 
-def read_request(body: bytes, content_type: str | None, signature: Signature) -> Request:
+def read_request(body: bytes, content_type: str | None, signature: Signature, coerce: Coerce = Coerce.SAFE) -> Request:
     """Raises ServingError."""
     match media_type(content_type):
         case MediaType.CSV:
-            return Request(input=read_csv(body, signature))
+            return Request(input=read_csv(body, signature) if coerce is Coerce.SAFE else read_csv_as_pandas(body, signature))
         case MediaType.PARQUET:
             return Request(input=read_parquet(body))
         case MediaType.JSON:
             return from_document(read_object(body), signature)
 
 
-def from_document(document: Mapping[str, Any], signature: Signature) -> Request:
+def from_document(document: Mapping[str, Any], signature: Signature, *, params_path: str = PARAMS) -> Request:
     """The request that a JSON object of the protocol is. Raises MalformedRequestError, InvalidInputError."""
     formats = [key for key in FORMATS if key in document]
     if not formats and any(key in document for key in CHAT_KEYS):
@@ -49,9 +51,11 @@ def from_document(document: Mapping[str, Any], signature: Signature) -> Request:
     if len(formats) != 1:
         found = f"it has {' and '.join(formats)}" if formats else "it has none of them"
         raise MalformedRequestError(f"the body must have exactly one of the keys {', '.join(FORMATS)}; {found}")
-    if unknown := sorted(document.keys() - {*formats, PARAMS}):
+    if unknown := sorted(document.keys() - {*formats, PARAMS, STREAM}):
         _log.info("ignored keys that the protocol does not have", extra={"fields": {"keys": unknown[:10]}})
-    return Request(input=_input(formats[0], document[formats[0]]), params=_params(document.get(PARAMS)))
+    source = _input(formats[0], document[formats[0]])
+    params = _params(document.get(PARAMS), params_path)
+    return Request(input=source, params=params, params_path=params_path, stream=document.get(STREAM) is True)
 
 
 def _input(key: str, value: Any) -> Any:
@@ -69,10 +73,10 @@ def _chat(document: Mapping[str, Any], signature: Signature) -> Request:
     names = {param.name for param in signature.params or ()}
     params = {key: value for key, value in document.items() if key in names}
     whole = Whole(value={key: value for key, value in document.items() if key not in names})
-    return Request(input=whole, params=params, params_path="", wrapped=False)
+    return Request(input=whole, params=params, params_path="", wrapped=False, stream=document.get(STREAM) is True)
 
 
-def _params(value: Any) -> dict[str, Any] | None:
+def _params(value: Any, path: str) -> dict[str, Any] | None:
     if not isinstance(value, dict | None):
-        raise MalformedRequestError(f"{PARAMS} must be an object")
+        raise MalformedRequestError(f"{path} must be an object")
     return value

@@ -1,13 +1,13 @@
 """One model of this process: loaded once, warmed, and asked."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from serving_runtime.errors import ModelLoadError, ServingError
-from serving_runtime.input.conform import conform
+from serving_runtime.input.conform import conformer
 from serving_runtime.input.forms import Request
-from serving_runtime.input.params import conform_params
 from serving_runtime.mlmodel import Metadata, read_metadata
 from serving_runtime.pyfunc import PyfuncModel, call, load_pyfunc
 
@@ -24,9 +24,12 @@ class Model:
 
     def predict(self, request: Request) -> Any:
         """What the model returns: an array, a frame, a list or what its author chose. Raises ServingError."""
-        signature = self.metadata.signature
-        data = conform(request.input, signature)
-        return call(self._pyfunc, data, conform_params(request.params, signature.params, request.params_path))
+        conformed = conformer(self.metadata.signature)(request)
+        return self.ask(conformed.data, conformed.params)
+
+    def ask(self, data: Any, params: Mapping[str, Any] | None) -> Any:
+        """The same for what is conformed to the signature already. Raises ServingError."""
+        return call(self._pyfunc, data, None if params is None else dict(params))
 
     def warm_up(self) -> None:
         """Predicts the example that was logged with the model, so that the first caller does not wait for what a first call loads.

@@ -4,9 +4,11 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from serving_runtime.errors import Fault, InvalidInputError, ModelLoadError, PredictionError, RefusedByModelError, ServingError
+
+HINT_REFUSED: Final = "Failed to validate data against type hint `"
 
 _log = logging.getLogger(__name__)
 
@@ -49,5 +51,8 @@ def _explained(error: Exception) -> ServingError:
         # Its message holds the input; that of the exception within says what is wrong with it.
         reason = str(error.__context__ or "it does not fit the model's signature")
         return InvalidInputError([Fault(path="input", problem=reason)])
+    if error.message.startswith(HINT_REFUSED):  # what follows holds the input
+        hint = error.message.removeprefix(HINT_REFUSED).partition("`")[0]
+        return InvalidInputError([Fault(path="inputs", problem=f"it does not fit the type hint of the model's own code, {hint}")])
     status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]  # MLflow's annotations are partial
     return RefusedByModelError(error.message, status=status, error_code=error.error_code)

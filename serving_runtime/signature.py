@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 SCALARS: Final = ("boolean", "integer", "long", "float", "double", "string", "binary", "datetime")
+HINTED: Final = "is_signature_from_type_hint"
 
 
 class InvalidSignatureError(ValueError):
@@ -85,13 +86,15 @@ class Param:
 class Signature:
     """`columns` or `tensors` are empty; both are where the model says nothing about its input.
 
-    `typed_in_code`: the input's type is a hint in the model's own code, which checks it itself.
+    `typed_in_code`: the input's type is a hint in the model's own code, which checks it itself. `outputs` are what it says that it
+    predicts; nothing holds it to them.
     """
 
     columns: tuple[Column, ...] = ()
     tensors: tuple[Tensor, ...] = ()
     params: tuple[Param, ...] | None = None
     typed_in_code: bool = False
+    outputs: tuple[Column | Tensor, ...] = ()
 
     @property
     def named(self) -> bool:
@@ -109,10 +112,19 @@ def read_signature(document: Mapping[str, Any] | None) -> Signature:
             columns=tuple(_column(entry) for entry in inputs if entry["type"] != "tensor"),
             tensors=tuple(_tensor(entry) for entry in tensors),
             params=None if params is None else tuple(_param(entry) for entry in params),
-            typed_in_code=bool(document.get("is_signature_from_type_hint")),
+            typed_in_code=bool(document.get(HINTED)),
+            outputs=_outputs(document.get("outputs")),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidSignatureError(f"the signature in the MLmodel file cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _outputs(text: str | None) -> tuple[Column | Tensor, ...]:
+    """None where they cannot be read: no prediction depends on them."""
+    try:
+        return tuple(_tensor(entry) if entry["type"] == "tensor" else _column(entry) for entry in json.loads(text or "[]"))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ()
 
 
 def _column(entry: Mapping[str, Any]) -> Column:

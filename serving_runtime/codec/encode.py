@@ -1,10 +1,12 @@
 """Predictions become JSON that every client can read: numpy and pandas as MLflow has them, and nothing that is not JSON."""
 
 import base64
-from datetime import date, time, timedelta
+from dataclasses import is_dataclass
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import singledispatch
-from typing import Any
+from math import isfinite
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -12,14 +14,73 @@ import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
 from serving_runtime.errors import OutputError
+from serving_runtime.input.coerce import Coerce
+from serving_runtime.protocols.exchange import Nan
+
+NAMES: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
-def encode(predictions: Any, *, wrapped: bool) -> bytes:
-    """`{"predictions": ...}`, or the predictions alone where not `wrapped`. NaN and infinity are null. Raises OutputError."""
+def encode(predictions: Any, *, wrapped: bool, nan: Nan = Nan.NULL, coerce: Coerce = Coerce.SAFE) -> bytes:
+    """`{"predictions": ...}`, or the predictions alone where not `wrapped`. Raises OutputError."""
+    if coerce is Coerce.MLFLOW:
+        predictions = _as_mlflow(predictions)
+    content = {"predictions": predictions} if wrapped else predictions
+    body = dumps(content)
+    if nan is Nan.NULL or b"null" not in body:  # orjson writes NaN and infinity as null
+        return body
+    return dumps(_named(content, nan))
+
+
+def dumps(content: Any) -> bytes:
+    """JSON of whatever a model may return; NaN and infinity are null. Raises OutputError."""
     try:
-        return orjson.dumps({"predictions": predictions} if wrapped else predictions, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(content, default=_plain, option=orjson.OPT_NON_STR_KEYS)
     except (TypeError, ValueError) as error:
         raise OutputError(f"the model predicted what JSON cannot express ({error})") from error
+
+
+def _as_mlflow(value: Any) -> Any:
+    """MLflow breaks the lines of base64, and has times of an array as numbers of their own unit."""
+    match value:
+        case bytes():
+            return base64.encodebytes(value).decode()
+        case np.ndarray() if value.dtype.kind in "MO":
+            return _as_mlflow(value.tolist())
+        case pd.DataFrame():
+            return _as_mlflow(value.to_dict(orient="records"))
+        case dict():
+            return {key: _as_mlflow(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_as_mlflow(item) for item in value]
+        case _:
+            return value
+
+
+def _named(value: Any, nan: Nan) -> Any:
+    """The value with names for what is no number of JSON. Raises OutputError where it must not have any."""
+    match value:
+        case float() if not isfinite(value):
+            if nan is Nan.ERROR:
+                raise OutputError("the model predicted NaN or infinity, which this server is told to refuse")
+            return NAMES[str(float(value))]
+        case dict():
+            return {key: _named(item, nan) for key, item in value.items()}
+        case list() | tuple():
+            return [_named(item, nan) for item in value]
+        case pd.DataFrame():
+            columns = [_missing_is_none(value.iloc[:, at]) for at in range(value.shape[1])]
+            return [_named(dict(zip(value.columns, row, strict=True)), nan) for row in zip(*columns, strict=True)]
+        case None | bool() | int() | float() | str() | datetime():
+            return value
+        case _ if is_dataclass(value):
+            return value
+        case _:
+            return _named(_plain(value), nan)
+
+
+def _missing_is_none(column: "pd.Series[Any]") -> list[Any]:
+    """Of floats NaN is a value; of texts and others it is how pandas has what is missing."""
+    return column.tolist() if column.dtype.kind == "f" else column.astype(object).where(column.notna(), None).tolist()
 
 
 @singledispatch

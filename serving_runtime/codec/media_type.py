@@ -24,3 +24,9 @@ def media_type(content_type: str | None) -> MediaType:
     if charset not in {"utf-8", "utf8", "us-ascii"}:
         raise UnsupportedMediaTypeError("this charset is not read here; send UTF-8")
     return MediaType(name)
+
+
+def expect_json(content_type: str | None) -> None:
+    """Where nothing else is read. Raises UnsupportedMediaTypeError."""
+    if media_type(content_type) is not MediaType.JSON:
+        raise UnsupportedMediaTypeError(f"this Content-Type is not read here; send {MediaType.JSON}")

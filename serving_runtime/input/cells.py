@@ -12,6 +12,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from serving_runtime.errors import Fault
+
 Values = np.ndarray[Any, np.dtype[Any]]
 Converter = Callable[[Sequence[Any]], Values]
 
@@ -25,17 +27,39 @@ JSON_NAMES: Final = {
     float: "a number",
     str: "a string",
     NULL: "null",
+    bytes: "bytes",
     list: "an array",
     dict: "an object",
 }
 
 
 class CellError(ValueError):
-    """The value at `index` does not do."""
+    """The value at `index` does not do: the kind of what it is, and what the model takes."""
 
-    def __init__(self, index: int, problem: str) -> None:
+    def __init__(self, index: int, got: str, expected: str) -> None:
         self.index = index
-        super().__init__(problem)
+        self.got = got
+        self.expected = expected
+        super().__init__(f"{got}, where the model takes {expected}")
+
+    def fault(self, path: str) -> Fault:
+        return Fault.mismatch(path, got=self.got, expected=self.expected)
+
+
+def every(values: Sequence[Any], read: Callable[[Sequence[Any]], Any], most: int) -> list[CellError]:
+    """The errors of all values that `read` refuses, at most so many. It reads what is beside each of them again, at most `most` times."""
+    errors: list[CellError] = []
+    parts = [(0, values)]
+    while parts and len(errors) < most:
+        start, part = parts.pop()
+        if not len(part):
+            continue
+        try:
+            read(part)
+        except CellError as error:
+            errors.append(CellError(start + error.index, error.got, error.expected))
+            parts += [(start + error.index + 1, part[error.index + 1 :]), (start, part[: error.index])]
+    return sorted(errors, key=lambda error: error.index)
 
 
 def sent(value: Any) -> str:
@@ -44,7 +68,9 @@ def sent(value: Any) -> str:
 
 
 def convert(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
-    """One value for each, of `dtype`, in one dimension. Raises CellError for the first that does not do."""
+    """One value for each, of `dtype`, in one dimension. Raises CellError for one that does not do."""
+    if isinstance(values, np.ndarray):
+        return _converted(values, dtype)
     match dtype.kind:
         case "b":
             return _booleans(values)
@@ -61,13 +87,37 @@ def convert(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
         case "O":
             return _objects(values)
         case _:
-            raise CellError(0, f"values of type {dtype} cannot be sent")
+            raise CellError(0, "a value", f"the type {dtype}, which no protocol here can send")
 
 
 def convert_base64(values: Sequence[Any]) -> Values:
     """Bytes, each sent as base64 with its padding (RFC 4648, section 4)."""
-    _expect(values, {str, NULL}, "bytes as a string in base64")
-    return _objects([_each(index, value, _bytes, "no base64 with padding") for index, value in enumerate(values)])
+    expected = "bytes as a string in base64"
+    _expect(values, {str, bytes, NULL}, expected)
+    return _objects(
+        [_each(index, value, _bytes, "a string that is no base64 with padding", expected) for index, value in enumerate(values)]
+    )
+
+
+def _converted(array: Values, dtype: np.dtype[Any]) -> Values:
+    """An array that came with a type: as it is, or by the rules for single values where those could refuse one."""
+    if array.dtype == dtype:
+        return array
+    if array.dtype.kind == dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            converted = array.astype(dtype)
+        _refuse_infinite(np.isinf(converted) & ~np.isinf(array), dtype)
+        return converted
+    if array.size and array.dtype.kind in "iu" and dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if limits.min <= int(array.min()) and int(array.max()) <= limits.max:
+            return array.astype(dtype)
+    return convert(array.tolist(), dtype)
+
+
+def _refuse_infinite(infinite: Values, dtype: np.dtype[Any]) -> None:
+    if infinite.any():
+        raise CellError(int(infinite.argmax()), f"a number too large for {dtype}", "a number")
 
 
 def _booleans(values: Sequence[Any]) -> Values:
@@ -80,9 +130,9 @@ def _whole_numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
     expected = f"a whole number from {limits.min} to {limits.max}"
     _expect(values, {int, float}, expected)
     if float in set(map(type, values)):
-        values = [_each(index, value, _whole, f"has a fraction, where the model takes {expected}") for index, value in enumerate(values)]
+        values = [_each(index, value, _whole, "a number that has a fraction", expected) for index, value in enumerate(values)]
     if values and not (limits.min <= min(values) and max(values) <= limits.max):
-        raise CellError(_first(values, lambda value: not limits.min <= value <= limits.max), f"out of range, the model takes {expected}")
+        raise CellError(_first(values, lambda value: not limits.min <= value <= limits.max), "a number out of range", expected)
     return np.array(values, dtype=dtype)
 
 
@@ -92,11 +142,10 @@ def _floats(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
         with np.errstate(over="ignore"):
             converted = np.array(values, dtype=dtype)
     except OverflowError:
-        raise CellError(_first(values, _beyond_double), f"too large for {dtype}") from None
+        raise CellError(_first(values, _beyond_double), f"a number too large for {dtype}", "a number") from None
     if int in set(map(type, values)):
         _expect_exact(values, converted)
-    if np.isinf(converted).any():
-        raise CellError(int(np.isinf(converted).argmax()), f"too large for {dtype}")
+    _refuse_infinite(np.isinf(converted), dtype)
     return converted
 
 
@@ -105,7 +154,7 @@ def _expect_exact(values: Sequence[Any], converted: Values) -> None:
     exact = 2 ** (np.finfo(converted.dtype).nmant + 1)
     for index in np.flatnonzero(np.abs(converted) >= exact).tolist():
         if type(values[index]) is int and np.isfinite(converted[index]) and int(converted[index]) != values[index]:
-            raise CellError(index, f"a whole number that {converted.dtype} would round")
+            raise CellError(index, f"a whole number that {converted.dtype} would round", "a number")
 
 
 def _texts(values: Sequence[Any]) -> Values:
@@ -114,14 +163,20 @@ def _texts(values: Sequence[Any]) -> Values:
 
 
 def _times(values: Sequence[Any]) -> Values:
-    _expect(values, {str, NULL}, 'a date or time as a string, such as "2024-01-31T12:00:00Z"')
-    moments = [_each(index, value, _time, "no date or time of ISO 8601, or out of range") for index, value in enumerate(values)]
+    expected = 'a date or time as a string, such as "2024-01-31T12:00:00Z"'
+    _expect(values, {str, NULL}, expected)
+    problem = "a string that is no date or time of ISO 8601, or out of range"
+    moments = [_each(index, value, _time, problem, expected) for index, value in enumerate(values)]
     return np.array(moments, dtype="datetime64[ns]")
 
 
 def _ascii(values: Sequence[Any]) -> Values:
-    _expect(values, {str}, "a string of ASCII")
-    return np.array([_each(index, value, lambda text: text.encode("ascii"), "no ASCII") for index, value in enumerate(values)])
+    expected = "a string of ASCII"
+    _expect(values, {str}, expected)
+    coded = [
+        _each(index, value, lambda text: text.encode("ascii"), "a string of other letters", expected) for index, value in enumerate(values)
+    ]
+    return np.array(coded)
 
 
 def _objects(values: Sequence[Any]) -> Values:
@@ -133,20 +188,20 @@ def _objects(values: Sequence[Any]) -> Values:
 def _expect(values: Sequence[Any], kinds: set[type], expected: str) -> None:
     if not set(map(type, values)) <= kinds:
         index = _first(values, lambda value: type(value) not in kinds)
-        raise CellError(index, f"{sent(values[index])}, where the model takes {expected}")
+        raise CellError(index, sent(values[index]), expected)
 
 
 def _first(values: Sequence[Any], wrong: Callable[[Any], bool]) -> int:
     return next(index for index, value in enumerate(values) if wrong(value))
 
 
-def _each(index: int, value: Any, read: Callable[[Any], Any], problem: str) -> Any:
+def _each(index: int, value: Any, read: Callable[[Any], Any], got: str, expected: str) -> Any:
     if value is None:
         return None
     try:
         return read(value)
     except ValueError:
-        raise CellError(index, problem) from None
+        raise CellError(index, got, expected) from None
 
 
 def _whole(value: float) -> int:
@@ -162,7 +217,9 @@ def _beyond_double(value: Any) -> bool:
         return True
 
 
-def _bytes(text: str) -> bytes:
+def _bytes(text: str | bytes) -> bytes:
+    if isinstance(text, bytes):  # from a protocol that sends bytes as they are
+        return text
     return base64.b64decode(text.encode("ascii"), validate=True)
 
 

@@ -1,16 +1,54 @@
 """The input of a request becomes what the model's signature says it takes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
+from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError, at_once
 from serving_runtime.input.columns import plain_frame, to_frame, widened
-from serving_runtime.input.forms import Frame, Given, Whole
+from serving_runtime.input.forms import Frame, Given, Request, Whole
+from serving_runtime.input.params import conform_params
 from serving_runtime.input.table import Key, Table, from_columns, from_records, from_rows, one_row
 from serving_runtime.input.tensor import given_tensors, plain_array, table_tensors
 from serving_runtime.signature import Array, Column, Map, Object, Signature, Type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conformed:
+    """What `predict` is called with. `rows` is None where the data has none."""
+
+    data: Any
+    params: Mapping[str, Any] | None
+    rows: int | None
+
+
+def conformer(signature: Signature) -> Callable[[Request], Conformed]:
+    """Conforms requests to the signature: raises InvalidInputError, MalformedRequestError."""
+
+    def conformed(request: Request) -> Conformed:
+        data, params = at_once(
+            lambda: conform(request.input, signature), lambda: conform_params(request.params, signature.params, request.params_path)
+        )
+        return Conformed(data=data, params=params, rows=rows_of(data))
+
+    return conformed
+
+
+def rows_of(data: Any) -> int | None:
+    """The length that the frame, the array or each of the arrays has."""
+    match data:
+        case pd.DataFrame():
+            return len(data)
+        case np.ndarray() if data.ndim:
+            return len(data)
+        case dict() if data and all(isinstance(item, np.ndarray) and item.ndim for item in data.values()):
+            lengths = {len(item) for item in data.values()}
+            return lengths.pop() if len(lengths) == 1 else None
+        case _:
+            return None
 
 
 def conform(value: Table | Given | Frame | Whole, signature: Signature) -> Any:

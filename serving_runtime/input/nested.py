@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from serving_runtime.errors import Fault
-from serving_runtime.input.cells import CellError, convert, convert_base64, sent
-from serving_runtime.signature import Anything, Array, Map, Object, Property, Scalar, Type
+from serving_runtime.errors import MOST_FAULTS, Fault
+from serving_runtime.input.cells import CellError, convert, convert_base64, every, sent
+from serving_runtime.signature import Anything, Array, Map, Object, Scalar, Type
 
 DTYPES: Final = {
     "boolean": np.dtype("bool"),
@@ -20,34 +20,28 @@ DTYPES: Final = {
 }
 
 
-class NestedError(ValueError):
-    """A value at a place below a cell does not do."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        self.fault = Fault(path=path, problem=problem)
-        super().__init__(str(self.fault))
-
-
 def scalars(values: Sequence[Any], kind: Scalar) -> Any:
     """A numpy array of the values. Raises CellError."""
     return convert_base64(values) if kind.name == "binary" else convert(values, DTYPES[kind.name])
 
 
-def nested(value: Any, kind: Type, path: str, *, required: bool = True) -> Any:
-    """`value` as `kind`; `path` is its place in the request. Raises NestedError."""
+def nested(value: Any, kind: Type, path: str, faults: list[Fault], *, required: bool = True) -> Any:
+    """`value` as `kind`; `path` is its place in the request. What does not do is added to `faults`, and comes back as it is."""
     if value is None and not required:
         return None
     match kind:
         case Scalar():
-            return _list([value], kind, lambda _: path)[0]
+            return _list([value], kind, lambda _: path, faults)[0]
         case Array(items=Scalar() as items):
-            return _list(_expect(value, list, path), items, lambda index: f"{path}[{index}]")
+            return _list(_expect(value, list, path, faults), items, lambda index: f"{path}[{index}]", faults)
         case Array(items=items):
-            return [nested(item, items, f"{path}[{index}]", required=required) for index, item in enumerate(_expect(value, list, path))]
+            entries = enumerate(_expect(value, list, path, faults))
+            return [nested(item, items, f"{path}[{index}]", faults, required=required) for index, item in entries]
         case Map(values=values):
-            return {key: nested(item, values, member(path, key), required=required) for key, item in _expect(value, dict, path).items()}
+            members = _expect(value, dict, path, faults).items()
+            return {key: nested(item, values, member(path, key), faults, required=required) for key, item in members}
         case Object():
-            return _object(_expect(value, dict, path), kind, path)
+            return _object(value, kind, path, faults)
         case Anything():
             return value
 
@@ -58,27 +52,26 @@ def member(path: str, key: object) -> str:
     return f"{path}.{text}" if text.isidentifier() else f'{path}["{text}"]'
 
 
-def _object(value: dict[str, Any], kind: Object, path: str) -> dict[str, Any]:
-    if unknown := next((key for key in value if key not in kind.properties), None):
-        raise NestedError(member(path, unknown), "the model's signature has no such property")
-    present = {name: described for name, described in kind.properties.items() if _present(name, described, value, path)}
+def _object(value: Any, kind: Object, path: str, faults: list[Fault]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return dict(_expect(value, dict, path, faults))
+    for name, described in kind.properties.items():
+        if name not in value and described.required:
+            faults.append(Fault(path=member(path, name), problem="missing, and the model requires it"))
+    for unknown in value.keys() - kind.properties.keys():
+        faults.append(Fault(path=member(path, unknown), problem="the model's signature has no such property"))
     return {
-        name: nested(value[name], described.type, member(path, name), required=described.required) for name, described in present.items()
+        name: nested(value[name], described.type, member(path, name), faults, required=described.required)
+        for name, described in kind.properties.items()
+        if name in value
     }
 
 
-def _present(name: str, described: Property, value: dict[str, Any], path: str) -> bool:
-    if name not in value and described.required:
-        raise NestedError(member(path, name), "missing, and the model requires it")
-    return name in value
-
-
-def _list(values: list[Any], kind: Scalar, place: Callable[[int], str]) -> list[Any]:
+def _list(values: list[Any], kind: Scalar, place: Callable[[int], str], faults: list[Fault]) -> list[Any]:
     """Numpy's own scalars: in a plain Python number MLflow's check sees 64 bits, and refuses them where the model takes 32."""
-    try:
-        converted = scalars(values, kind)
-    except CellError as error:
-        raise NestedError(place(error.index), str(error)) from error
+    converted = noted(values, kind, place, faults)
+    if converted is None:
+        return values
     if kind.name in {"integer", "float"}:
         return list(converted)
     if kind.name == "datetime":
@@ -87,7 +80,18 @@ def _list(values: list[Any], kind: Scalar, place: Callable[[int], str]) -> list[
     return native
 
 
-def _expect(value: Any, kind: type, path: str) -> Any:
-    if type(value) is not kind:
-        raise NestedError(path, f"{sent(value)}, where the model takes {'an array' if kind is list else 'an object'}")
-    return value
+def noted(values: Sequence[Any], kind: Scalar, place: Callable[[int], str], faults: list[Fault]) -> Any:
+    """The values as `scalars` has them; None where some do not do, each of which is added to `faults`, as far as there is room."""
+    try:
+        return scalars(values, kind)
+    except CellError:
+        errors = every(values, lambda part: scalars(part, kind), MOST_FAULTS - len(faults))
+        faults += [error.fault(place(error.index)) for error in errors]
+        return None
+
+
+def _expect(value: Any, kind: type, path: str, faults: list[Fault]) -> Any:
+    if type(value) is kind:
+        return value
+    faults.append(Fault.mismatch(path, got=sent(value), expected="an array" if kind is list else "an object"))
+    return kind()

@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from serving_runtime.errors import InvalidInputError
-from serving_runtime.input.nested import NestedError, member, nested
+from serving_runtime.errors import Fault, InvalidInputError
+from serving_runtime.input.nested import member, nested
 from serving_runtime.signature import Array, Param
 
 MOST_NAMES: Final = 10  # in a log line: their number is the caller's
@@ -23,21 +23,17 @@ def conform_params(given: Mapping[str, Any] | None, params: Sequence[Param] | No
     known = {param.name: param for param in params or ()}
     if unknown := sorted(given.keys() - known.keys()):
         _log.info("ignored parameters that the model's signature does not have", extra={"fields": {"params": unknown[:MOST_NAMES]}})
-    converted, faults = {}, []
-    for name in given.keys() & known.keys():
-        try:
-            converted[name] = _converted(given[name], known[name], member(path, name))
-        except NestedError as error:
-            faults.append(error.fault)
+    faults: list[Fault] = []
+    converted = {name: _converted(given[name], param, member(path, name), faults) for name, param in known.items() if name in given}
     if faults:
         raise InvalidInputError(faults)
     return converted
 
 
-def _converted(value: Any, param: Param, path: str) -> Any:
+def _converted(value: Any, param: Param, path: str, faults: list[Fault]) -> Any:
     if value is None:
         return None
-    return _native(nested(value, Array(items=param.type) if param.is_list else param.type, path))
+    return _native(nested(value, Array(items=param.type) if param.is_list else param.type, path, faults))
 
 
 def _native(value: Any) -> Any:

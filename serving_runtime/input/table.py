@@ -1,7 +1,7 @@
 """Rows and columns as a request gives them, before the model's signature says what they must be."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
@@ -18,7 +18,7 @@ MOST_EMPTY_CELLS: Final = 10_000_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """`columns` hold JSON values, `rows` of them each, and have names or only positions. `path` is the table's place in the request,
-    `place` that of a cell. `index` names the rows.
+    `place` that of a cell. `index` names the rows. `document` is what the table was read from, and `orient` pandas' name for its form.
     """
 
     columns: Mapping[Key, Sequence[Any]]
@@ -27,6 +27,8 @@ class Table:
     place: Place
     index: Sequence[Any] | None = None
     named: bool = True
+    document: Any = None
+    orient: str = ""
 
 
 def from_split(document: Any, path: str) -> Table:
@@ -53,6 +55,8 @@ def from_split(document: Any, path: str) -> Table:
         place=lambda key, row: f"{path}.data[{row}][{positions[key]}]",
         index=index,
         named=names is not None,
+        document=document,
+        orient="split",
     )
 
 
@@ -75,6 +79,8 @@ def from_records(document: Any, path: str) -> Table:
         rows=len(document),
         path=path,
         place=lambda key, row: member(f"{path}[{row}]", key),
+        document=document,
+        orient="records",
     )
 
 
@@ -106,6 +112,13 @@ def from_rows(rows: Sequence[Any], path: str, width: int) -> Table:
         place=lambda key, row: f"{path}[{row}]" if bare else f"{path}[{row}][{key}]",
         named=False,
     )
+
+
+def renamed(table: Table, names: Sequence[str]) -> Table:
+    """A table of as many columns, with names in the place of positions."""
+    positions: dict[Key, int] = {name: position for position, name in enumerate(names)}
+    columns = {name: table.columns[position] for name, position in positions.items()}
+    return replace(table, columns=columns, place=lambda key, row: table.place(positions[key], row), named=True)
 
 
 def _wrong(row: Any, width: int) -> bool:

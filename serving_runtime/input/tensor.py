@@ -1,15 +1,16 @@
 """Nested lists become arrays of the shape and type that the signature says."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from serving_runtime.errors import Fault, InvalidInputError
-from serving_runtime.input.cells import CellError, Values, convert
-from serving_runtime.input.forms import Given
+from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, at_once
+from serving_runtime.input.cells import CellError, Values, convert, every
+from serving_runtime.input.forms import Given, Shaped
 from serving_runtime.input.nested import member
 from serving_runtime.input.table import Table
 from serving_runtime.signature import Signature, Tensor
@@ -29,14 +30,15 @@ def given_tensors(given: Given, signature: Signature) -> Tensors:
         by_name = {str(signature.tensors[0].name): given.value}
     else:
         raise InvalidInputError([Fault(path=given.path, problem="the model takes several tensors, by name: send an object of them")])
-    return _named(by_name, signature, given.path)
+    places = given.places or {}
+    return _named(by_name, signature, given.path, lambda name: places.get(name) or member(given.path, name), to_tensor)
 
 
 def table_tensors(table: Table, signature: Signature) -> Tensors:
     """A table's columns as the tensors of their names, or all of it as the one tensor."""
     if signature.named:
         names = {str(key): list(cells) for key, cells in table.columns.items()}
-        return {str(spec.name): _rows(_member(names, spec, table.path), spec, member(table.path, spec.name)) for spec in signature.tensors}
+        return _named(names, signature, table.path, lambda name: member(table.path, name), _rows)
     spec = signature.tensors[0]
     if len(table.columns) == 1:
         return _rows(list(next(iter(table.columns.values()))), spec, table.path)
@@ -45,7 +47,7 @@ def table_tensors(table: Table, signature: Signature) -> Tensors:
 
 def to_tensor(value: Any, spec: Tensor, path: str) -> Values:
     """`value` (nested lists, or one value) in C order. Raises InvalidInputError."""
-    shape, flat = _flatten(value, path)
+    shape, flat = flatten(value, path)
     if spec.dtype.kind != "O":  # a signature of objects says nothing about shapes either
         _expect_shape(shape, spec, path)
     return _filled(flat, shape, spec, path)
@@ -53,28 +55,34 @@ def to_tensor(value: Any, spec: Tensor, path: str) -> Values:
 
 def plain_array(value: Any, path: str) -> Values:
     """The type that numpy finds in the values, unless it would change some of them to get there."""
-    shape, flat = _flatten(value, path)
+    shape, flat = flatten(value, path)
+    if isinstance(flat, np.ndarray):
+        return flat.reshape(shape)
     kinds = set(map(type, flat))
     if any(kinds <= alike for alike in ({bool}, {int, float}, {str})):
-        return np.array(value)
+        return np.array(flat).reshape(shape)
     array = np.empty(len(flat), dtype=object)
     array[:] = flat
     return array.reshape(shape)
 
 
-def _named(by_name: Mapping[str, Any], signature: Signature, path: str) -> dict[str, Values]:
-    return {str(spec.name): to_tensor(_member(by_name, spec, path), spec, member(path, spec.name)) for spec in signature.tensors}
+def _named(
+    by_name: Mapping[str, Any], signature: Signature, path: str, place: Callable[[str], str], read: Callable[[Any, Tensor, str], Values]
+) -> dict[str, Values]:
+    """Every tensor of the signature, or the faults of all."""
+
+    def tensor(spec: Tensor) -> Values:
+        if str(spec.name) not in by_name:
+            raise InvalidInputError([Fault(path=path, problem=f'the tensor "{spec.name}" is missing, and the model requires it')])
+        return read(by_name[str(spec.name)], spec, place(str(spec.name)))
+
+    tensors = at_once(*(partial(tensor, spec) for spec in signature.tensors))
+    return {str(spec.name): values for spec, values in zip(signature.tensors, tensors, strict=True)}
 
 
-def _member(by_name: Mapping[str, Any], spec: Tensor, path: str) -> Any:
-    if str(spec.name) not in by_name:
-        raise InvalidInputError([Fault(path=path, problem=f'the tensor "{spec.name}" is missing, and the model requires it')])
-    return by_name[str(spec.name)]
-
-
-def _rows(cells: list[Any], spec: Tensor, path: str) -> Values:
+def _rows(cells: Any, spec: Tensor, path: str) -> Values:
     """One cell for each row: a value, or a list whose values are the row's in C order."""
-    shape, flat = _flatten(cells, path)
+    shape, flat = flatten(cells, path)
     wanted = (len(cells), *spec.shape[1:])
     fits = spec.shape[:1] == (-1,) and -1 not in spec.shape[1:] and len(shape) <= 2 and prod(wanted) == len(flat)  # noqa: PLR2004  a flat list
     if not fits:
@@ -82,16 +90,18 @@ def _rows(cells: list[Any], spec: Tensor, path: str) -> Values:
     return _filled(flat, wanted if fits else shape, spec, path)
 
 
-def _filled(flat: list[Any], shape: tuple[int, ...], spec: Tensor, path: str) -> Values:
+def _filled(flat: Sequence[Any], shape: tuple[int, ...], spec: Tensor, path: str) -> Values:
+    def read(values: Sequence[Any]) -> Values:
+        if spec.dtype.kind == "U" and None in values:  # texts come as objects, which may be null
+            raise CellError(list(values).index(None), "null", "a string")
+        return convert(values, spec.dtype)
+
     try:
-        converted = convert(flat, spec.dtype)
-    except CellError as error:
-        raise InvalidInputError([Fault(path=_place(path, shape, error.index), problem=str(error))]) from error
-    if spec.dtype.kind == "U":  # texts come as objects, which may be null
-        if None in flat:
-            raise InvalidInputError([Fault(path=_place(path, shape, flat.index(None)), problem="null, where the model takes a string")])
-        converted = converted.astype(str)
-    return converted.reshape(shape)
+        converted = read(flat)
+    except CellError as first:
+        errors = every(flat, read, MOST_FAULTS) or [first]
+        raise InvalidInputError([error.fault(_place(path, shape, error.index)) for error in errors]) from first
+    return (converted.astype(str) if spec.dtype.kind == "U" else converted).reshape(shape)
 
 
 def _expect_shape(shape: tuple[int, ...], spec: Tensor, path: str) -> None:
@@ -100,15 +110,18 @@ def _expect_shape(shape: tuple[int, ...], spec: Tensor, path: str) -> None:
         raise InvalidInputError([Fault(path=path, problem=problem)])
 
 
-def _flatten(value: Any, path: str) -> tuple[tuple[int, ...], list[Any]]:
+def flatten(value: Any, path: str) -> tuple[tuple[int, ...], Any]:
     """The shape of nested lists, and their values in one list. Raises InvalidInputError where they are ragged."""
+    if isinstance(value, Shaped):
+        return value.shape, value.values
     shape: tuple[int, ...] = ()
     flat = [value]
-    while any(isinstance(item, list) for item in flat):
-        length = len(flat[0]) if isinstance(flat[0], list) else None
-        for index, item in enumerate(flat):
-            if not isinstance(item, list) or len(item) != length:
-                raise InvalidInputError([Fault(path=_place(path, shape, index), problem="of another length than its neighbours")])
+    while list in (kinds := set(map(type, flat))):
+        if len(kinds) > 1 or len(set(map(len, flat))) > 1:
+            length = len(flat[0]) if isinstance(flat[0], list) else None
+            wrong = [index for index, item in enumerate(flat) if not isinstance(item, list) or len(item) != length]
+            problem = "of another length than its neighbours"
+            raise InvalidInputError([Fault(path=_place(path, shape, index), problem=problem) for index in wrong[:MOST_FAULTS]])
         shape = (*shape, len(flat[0]))
         flat = list(chain.from_iterable(flat))
     return shape, flat

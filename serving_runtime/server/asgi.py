@@ -1,4 +1,4 @@
-"""MLflow's scoring protocol and the probes as one ASGI callable. It needs no framework: every page is a few bytes."""
+"""The protocols and the probes as one ASGI callable. It needs no framework: every page is a few bytes."""
 
 import asyncio
 import logging
@@ -9,8 +9,10 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.errors import ServingError
+from serving_runtime.input.coerce import Coerce
+from serving_runtime.protocols.exchange import Headers, Message, Prediction, Protocol, Served, Status
 from serving_runtime.server import access_log
-from serving_runtime.server.answer import CLOSE, UNEXPECTED, Answer, Headers, Send, document, fault, refusal
+from serving_runtime.server.answer import CLOSE, Answer, Send, document, fault, refusal, sending, unexpected
 from serving_runtime.server.body import Receive, read_body
 from serving_runtime.server.errors import (
     ClientGoneError,
@@ -25,12 +27,12 @@ from serving_runtime.server.errors import (
 from serving_runtime.server.lifecycle import Lifecycle, Phase
 from serving_runtime.server.predictions import Predictions
 from serving_runtime.server.request import Request
+from serving_runtime.server.routes import ROUTES, Match, find, shape_of
 from serving_runtime.server.settings import ServeSettings
 
 if TYPE_CHECKING:
     from serving_runtime.model import Model
 
-INVOCATIONS: Final = "/invocations"
 LINE: Final = Answer(body=b"\n")  # MLflow's answer to a ping
 
 _log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Application:
         self._lifecycle = lifecycle
         self._settings = settings
         self._predictions = Predictions(threads=settings.threads, queue=settings.max_queue)
+        self._known: Served | None = None
         self._pages: Mapping[str, Callable[[], Answer]] = {
             "/": self._index,
             "/ping": self._ping,
@@ -62,39 +65,50 @@ class Application:
             status, sent = answer.status, len(answer.body)
         except ClientGoneError:
             status, sent = access_log.CLIENT_LEFT, 0
-        quiet = request.path in self._pages
+        match = find(request.path)
+        quiet = request.path in self._pages or (match is not None and match.route.page is not None)
         access_log.write(request, status=status, seconds=time.perf_counter() - began, sent=sent, quiet=quiet)
 
     async def _answer(self, request: Request, receive: Receive) -> Answer:
         """Raises ClientGoneError."""
+        match = find(request.path)
+        protocol = match.route.protocol if match else shape_of(request.path)
         try:
-            return await self._invocations(request, receive) if request.path == INVOCATIONS else self._page(request)
+            return await self._of_protocol(match, request, receive) if match else self._page(request)
         except HttpError as error:
-            return refusal(error)
+            return refusal(error, protocol)
         except ServingError as error:
-            return fault(error)
+            return fault(error, protocol)
         except ClientGoneError:
             raise
         except Exception:  # noqa: BLE001  the edge
             _log.exception("the server failed", extra={"fields": {"request_id": request.id}})
-            return UNEXPECTED
+            return unexpected(protocol)
+
+    async def _of_protocol(self, match: Match, request: Request, receive: Receive) -> Answer:
+        if request.method not in match.route.methods:
+            raise MethodError(", ".join(match.route.methods))
+        if match.route.page is not None:
+            status = Status(ready=self._lifecycle.phase is Phase.READY, served=self._served())
+            return sending(match.route.page(status, match.path))
+        return await self._predict(match, request, receive)
 
     def _headers(self, request: Request, answer: Answer) -> Headers:
         """Once the server is about to end, so are its connections: one that ends with an answer cannot lose the next request."""
         end = (CLOSE,) if self._lifecycle.phase is Phase.STOPPING and not answer.close else ()
         return ((b"x-request-id", request.id.encode()), *end)
 
-    async def _invocations(self, request: Request, receive: Receive) -> Answer:
-        if request.method != "POST":
-            raise MethodError("POST")
-        model = self._model()
+    async def _predict(self, match: Match, request: Request, receive: Receive) -> Answer:
+        model, served = self._model(), self._served()
+        assert served is not None  # noqa: S101  for the types
         if request.encoded:
             raise EncodedBodyError
         limits = self._settings
         try:
             async with asyncio.timeout(limits.timeout):
                 body = await read_body(request, receive, limit=limits.max_body, silence=limits.read_timeout)
-                return Answer(body=await self._predictions.run(partial(predicted, model, body, request.content_type), receive))
+                message = Message(body=body, headers=request.headers, path=match.path)
+                return await self._predictions.run(partial(predicted, model, served, match.route.protocol, message), receive)
         except TimeoutError:
             raise DeadlineError(limits.timeout) from None
 
@@ -102,6 +116,25 @@ class Application:
         if self._lifecycle.model is None:
             raise LoadingError
         return self._lifecycle.model
+
+    def _served(self) -> Served | None:
+        """Made when it is first needed: pandas is loaded with the model, not before it."""
+        if self._lifecycle.model is not None and self._known is None:
+            from serving_runtime.input.conform import conformer  # noqa: PLC0415  as above
+            from serving_runtime.input.mlflow_casts import mlflow_conformer  # noqa: PLC0415  as above
+
+            settings, model = self._settings, self._lifecycle.model
+            signature = model.metadata.signature
+            casts = settings.coerce is Coerce.MLFLOW
+            self._known = Served(
+                name=settings.model_name,
+                version=settings.model_version or None,
+                metadata=model.metadata,
+                conform=mlflow_conformer(model.path, signature) if casts else conformer(signature),
+                nan=settings.nan,
+                coerce=settings.coerce,
+            )
+        return self._known
 
     def _page(self, request: Request) -> Answer:
         if request.path not in self._pages:
@@ -111,10 +144,9 @@ class Application:
         return self._pages[request.path]()
 
     def _index(self) -> Answer:
-        routes = {f"GET {path}": path for path in self._pages}
-        return document(
-            {"name": "model-api-runtime", "version": metadata.version("mlflow-model-api"), "routes": [f"POST {INVOCATIONS}", *routes]}
-        )
+        routes = [f"{route.method} {route.pattern}" for route in ROUTES] + [f"GET {path}" for path in self._pages]
+        # KServe's client of V1 takes the status for the server's liveness.
+        return document({"status": "alive", "name": "model-api-runtime", "version": metadata.version("mlflow-model-api"), "routes": routes})
 
     def _ping(self) -> Answer:
         if self._lifecycle.phase is Phase.STOPPING:
@@ -135,7 +167,9 @@ class Application:
         return document({"status": "started" if started else Phase.LOADING}, status=200 if started else 503)
 
 
-def predicted(model: "Model", body: bytes, content_type: str | None) -> bytes:
-    from serving_runtime.invocations import answer  # noqa: PLC0415  pandas is loaded with the model, not before it
-
-    return answer(model, body, content_type)
+def predicted(model: "Model", served: Served, protocol: Protocol, message: Message) -> Answer:
+    """Raises ServingError."""
+    inputs = protocol.read(message, served)
+    began = time.perf_counter()
+    value = model.ask(inputs.data, inputs.params)
+    return sending(inputs.write(Prediction(value=value, seconds=time.perf_counter() - began)))

@@ -4,9 +4,12 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from serving_runtime.server.body import Receive
 from serving_runtime.server.errors import ClientGoneError, QueueFullError
+
+Result = TypeVar("Result")
 
 
 class Predictions:
@@ -18,7 +21,7 @@ class Predictions:
         self._here = 0
         self._lock = threading.Lock()
 
-    async def run(self, call: Callable[[], bytes], receive: Receive) -> bytes:
+    async def run(self, call: Callable[[], Result], receive: Receive) -> Result:
         """What `call` returns. Where the client leaves, or the caller is cancelled, a call that waits is dropped; one that runs goes on.
 
         Raises QueueFullError, ClientGoneError, and what `call` raises.

@@ -3,9 +3,13 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 from model_contract.model_ref import ContractError, shown
+from model_contract.names import MODEL_NAME, MODEL_VERSION
+from serving_runtime.input.coerce import Coerce
+from serving_runtime.protocols.exchange import Nan
 
 MOST_WORKERS: Final = 64
 # The event loop and the model share a core; more than four copies of a model cost memory before they gain speed.
@@ -67,6 +71,10 @@ class ServeSettings:
     timeout: float
     drain_delay: float
     stop_timeout: float
+    model_name: str
+    model_version: str
+    coerce: Coerce
+    nan: Nan
 
 
 def _whole(text: str, *, least: int, most: int) -> int:
@@ -101,7 +109,18 @@ def _read_host(text: str) -> str:
     return text
 
 
+def _read_name(text: str) -> str:
+    if not text.isprintable() or "/" in text:
+        raise ValueError(text)
+    return text
+
+
+def _one_of(choices: type[StrEnum]) -> Kind:
+    return Kind(read=choices, expected=f"one of {', '.join(choices)}")
+
+
 HOST: Final = Kind(read=_read_host, expected='an address or a name of this machine, such as "127.0.0.1"')
+NAME: Final = Kind(read=_read_name, expected="a name without a slash")
 BYTES: Final = Kind(read=_read_bytes, expected='a number of bytes, of which K, M and G are the powers of 1024, such as "100M"')
 
 OPTIONS: Final = (
@@ -162,6 +181,22 @@ OPTIONS: Final = (
         kind=_seconds(0.1, 3600),
         default="20",
         meaning="seconds in which accepted requests may be finished after that",
+    ),
+    Option(name="model_name", variable=MODEL_NAME, kind=NAME, default="model", meaning="name of the model in the paths that have one"),
+    Option(name="model_version", variable=MODEL_VERSION, kind=NAME, default="", meaning="version of the model in those paths"),
+    Option(
+        name="coerce",
+        variable="MODEL_API_RUNTIME_COERCE",
+        kind=_one_of(Coerce),
+        default=Coerce.SAFE,
+        meaning="what becomes of a value of another type: safe refuses what would change it, mlflow casts as MLflow does",
+    ),
+    Option(
+        name="nan",
+        variable="MODEL_API_RUNTIME_NAN",
+        kind=_one_of(Nan),
+        default=Nan.NULL,
+        meaning="what NaN and infinity are in an answer: null, their names in a string, or an error",
     ),
 )
 

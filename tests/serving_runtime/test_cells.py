@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving_runtime.input.cells import CellError, convert
+from serving_runtime.input.cells import CellError, convert, every
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_time_is_one_moment_in_utc(text: str, moment: str) -> None:
         ([1, "1"], "int64", 1, "a string, where the model takes a whole number"),
         ([1, True], "int64", 1, "a boolean, where the model takes a whole number"),
         ([1, 2.5], "int64", 1, "has a fraction"),
-        ([-1], "uint8", 0, "out of range, the model takes a whole number from 0 to 255"),
+        ([-1], "uint8", 0, "out of range, where the model takes a whole number from 0 to 255"),
         ([1, None], "int64", 1, "null, where the model takes a whole number"),
         ([1e300], "int64", 0, "out of range"),
         ([0.0, 1e300], "float32", 1, "too large for float32"),
@@ -60,12 +60,12 @@ def test_a_time_is_one_moment_in_utc(text: str, moment: str) -> None:
         ([0, 16_777_217], "float32", 1, "a whole number that float32 would round"),
         ([{}], "float64", 0, "an object, where the model takes a number"),
         ([[1]], "str", 0, "an array, where the model takes a string"),
-        (["a", "é"], "bytes", 1, "no ASCII"),
+        (["a", "é"], "bytes", 1, "a string of other letters"),
         (["2024-01-31T12:30:45.1234567890"], "datetime64[ns]", 0, "no date or time of ISO 8601"),
         (["31.01.2024"], "datetime64[ns]", 0, "no date or time of ISO 8601"),
         (["2024-02-30"], "datetime64[ns]", 0, "no date or time of ISO 8601"),
         (["1500-01-01"], "datetime64[ns]", 0, "out of range"),
-        ([1.5], "complex128", 0, "values of type complex128 cannot be sent"),
+        ([1.5], "complex128", 0, "the type complex128, which no protocol here can send"),
     ],
 )
 def test_a_value_that_would_change_is_refused_with_its_index(values: list[Any], dtype: str, index: int, problem: str) -> None:
@@ -74,3 +74,57 @@ def test_a_value_that_would_change_is_refused_with_its_index(values: list[Any], 
 
     assert caught.value.index == index
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype", "converted"),
+    [
+        (np.array([1, 2], dtype="int8"), "int64", [1, 2]),
+        (np.array([1, 2], dtype="uint64"), "int8", [1, 2]),
+        (np.array([1.0, 2.0]), "int64", [1, 2]),
+        (np.array([1, 2]), "float32", [1.0, 2.0]),
+        (np.array([0.1, np.nan, np.inf]), "float32", [np.float32(0.1).item(), float("nan"), float("inf")]),
+        (np.array([0.5], dtype="float16"), "float64", [0.5]),
+    ],
+)
+def test_an_array_of_another_type_becomes_one_where_its_values_stay(array: Any, dtype: str, converted: list[Any]) -> None:
+    found = convert(array, np.dtype(dtype))
+
+    np.testing.assert_equal(found.tolist(), converted)
+    assert found.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype", "index", "problem"),
+    [
+        (np.array([1, 300]), "uint8", 1, "out of range"),
+        (np.array([1.0, 1.5]), "int64", 1, "has a fraction"),
+        (np.array([1.0, np.inf]), "int64", 1, "has a fraction"),
+        (np.array([0.0, 1e300]), "float32", 1, "too large for float32"),
+        (np.array([2**53 + 1]), "float64", 0, "would round"),
+        (np.array([True]), "int64", 0, "a boolean"),
+    ],
+)
+def test_an_array_whose_values_would_change_is_refused_like_single_values(array: Any, dtype: str, index: int, problem: str) -> None:
+    with pytest.raises(CellError) as caught:
+        convert(array, np.dtype(dtype))
+
+    assert caught.value.index == index
+    assert problem in str(caught.value)
+
+
+def test_every_value_at_fault_is_found_in_its_order() -> None:
+    values = [1, "a", 2**70, 2, None, 0.5]
+
+    errors = every(values, lambda part: convert(part, np.dtype("int64")), 20)
+
+    assert [(error.index, error.got) for error in errors] == [
+        (1, "a string"),
+        (2, "a number out of range"),
+        (4, "null"),
+        (5, "a number that has a fraction"),
+    ]
+
+
+def test_no_more_faults_are_looked_for_than_are_told() -> None:
+    assert len(every(["a"] * 1_000_000, lambda part: convert(part, np.dtype("int64")), 20)) == 20

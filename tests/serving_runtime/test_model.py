@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from serving_runtime.errors import ModelLoadError, ServingError
-from serving_runtime.invocations import answer
+from serving_runtime.codec.encode import encode
+from serving_runtime.errors import ModelLoadError, OutputError, ServingError
+from serving_runtime.invocations import answer, read_request
 from serving_runtime.model import Model, load
+from serving_runtime.protocols.exchange import Nan
 
 JSON = "application/json"
 
@@ -126,3 +128,27 @@ def test_predictions_that_json_cannot_express_are_an_error(expression: str, mode
 
     assert caught.value.status == 500
     assert "the model predicted what JSON cannot express" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("expression", "as_string"),
+    [
+        ("np.array([1.0, np.nan, -np.inf])", [1.0, "NaN", "-Infinity"]),
+        ("pd.DataFrame({'a': [np.inf, 1.0], 'b': ['x', None]})", [{"a": "Infinity", "b": "x"}, {"a": 1.0, "b": None}]),
+        ("{'a': [np.float32('nan'), (1, float('nan'))]}", {"a": ["NaN", [1, "NaN"]]}),
+        ("[None, pd.NA, pd.NaT]", [None, None, None]),
+        ("[datetime.date(2024, 1, 31), decimal.Decimal('NaN'), None]", ["2024-01-31", "NaN", None]),
+    ],
+)
+def test_nan_and_infinity_are_their_names_where_the_server_is_told_so(
+    expression: str, as_string: object, model: Callable[[str], Model]
+) -> None:
+    value = model("chosen").predict(read_request(json.dumps({"inputs": [expression]}).encode(), JSON, model("chosen").metadata.signature))
+
+    assert json.loads(encode(value, wrapped=False, nan=Nan.STRING), parse_constant=pytest.fail) == as_string
+
+
+def test_nan_is_an_error_where_the_server_is_told_so() -> None:
+    assert encode([1.0, None], wrapped=False, nan=Nan.ERROR) == b"[1.0,null]"
+    with pytest.raises(OutputError, match="the model predicted NaN or infinity"):
+        encode([1.0, float("nan")], wrapped=False, nan=Nan.ERROR)

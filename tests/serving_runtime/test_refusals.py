@@ -163,6 +163,12 @@ INVALID: dict[str, tuple[str, Any, str, str]] = {
     "a tensor for several": ("tensors", {"inputs": [[1, 2]]}, "inputs", "by name: send an object of them"),
     "null in a tensor of texts": ("texts", {"inputs": ["a", None]}, "inputs[1]", "null, where the model takes a string"),
     "a ragged array for no signature": ("free", {"inputs": [[1], [1, 2]]}, "inputs[1]", "of another length"),
+    "a list for a type hint that takes whole numbers": (
+        "hinted",
+        {"inputs": ["a"]},
+        "inputs",
+        "it does not fit the type hint of the model's own code, list[int]",
+    ),
     "a parameter of another type": ("params", {"inputs": {"x": [1]}, "params": {"k": "a"}}, "params.k", "a string"),
     "a parameter that is no list": (
         "params",
@@ -184,20 +190,75 @@ def test_an_input_that_does_not_fit_is_refused_with_its_place(sentence: str, mod
     assert problem in caught.value.details[0]["problem"]
 
 
-def test_every_column_at_fault_is_named(model: Callable[[str], Model]) -> None:
+def faults(model: Model, body: Any, content_type: str = JSON) -> list[dict[str, str]]:
     with pytest.raises(ServingError) as caught:
-        answer(model("two-doubles"), b'{"inputs": {"a": ["x"], "b": [true]}}', JSON)
-
-    assert [fault["path"] for fault in caught.value.details] == ["inputs.a[0]", "inputs.b[0]"]
-    assert caught.value.message == "inputs.a[0]: a string, where the model takes a number (and 1 more)"
+        answer(model, body if isinstance(body, bytes) else json.dumps(body).encode(), content_type)
+    return caught.value.details
 
 
-def test_a_thousand_faults_are_told_in_ten(model: Callable[[str], Model]) -> None:
+EVERY: dict[str, tuple[str, Any, list[str]]] = {
+    "cells of one column": ("one-long", {"inputs": {"x": ["a", 1, 2.5, None]}}, ["inputs.x[0]", "inputs.x[2]", "inputs.x[3]"]),
+    "cells of several columns": (
+        "two-doubles",
+        {"inputs": {"a": ["x", 1], "b": [True, "y"]}},
+        ["inputs.a[0]", "inputs.b[0]", "inputs.b[1]"],
+    ),
+    "a column that is missing, and cells": (
+        "two-doubles",
+        {"dataframe_records": [{"a": "x"}]},
+        ["dataframe_records", "dataframe_records[0].a"],
+    ),
+    "columns and parameters": (
+        "params",
+        {"inputs": {"x": ["a"]}, "params": {"k": "b", "stop": ["c", 1, 2]}},
+        ["inputs.x[0]", "params.k", "params.stop[1]", "params.stop[2]"],
+    ),
+    "places within objects and arrays": (
+        "nested",
+        {"dataframe_records": [{"id": 1, "matrix": [[1.5], 2], "person": {"age": "old", "x": 1}}]},
+        [
+            "dataframe_records[0].matrix[0][0]",
+            "dataframe_records[0].matrix[1]",
+            "dataframe_records[0].person.name",
+            "dataframe_records[0].person.x",
+            "dataframe_records[0].person.age",
+        ],
+    ),
+    "tensors": (
+        "tensors",
+        {"inputs": {"ids": [["a", 1], [2, 1.5]], "mask": [True, 1]}},
+        ["inputs.ids[0][0]", "inputs.ids[1][1]", "inputs.mask[1]"],
+    ),
+    "a tensor that is missing, and another": ("tensors", {"inputs": {"mask": [1]}}, ["inputs", "inputs.mask[0]"]),
+}  # fmt: skip  one line for each
+
+
+@pytest.mark.parametrize("sentence", EVERY)
+def test_every_fault_of_a_request_is_told_at_once(sentence: str, model: Callable[[str], Model]) -> None:
+    name, body, paths = EVERY[sentence]
+
+    assert [fault["path"] for fault in faults(model(name), body)] == paths
+
+
+def test_every_fault_of_a_csv_body_is_told_at_once(model: Callable[[str], Model]) -> None:
+    told = faults(model("two-doubles"), b"a,b\n1,x\ny,2\nz,inf\n", CSV)
+
+    assert [fault["path"] for fault in told] == ['csv[1]["a"]', 'csv[2]["a"]', 'csv[0]["b"]', 'csv[2]["b"]']
+
+
+def test_a_fault_says_what_was_expected_and_what_kind_came(model: Callable[[str], Model]) -> None:
+    assert faults(model("one-double"), b'{"inputs": {"x": ["s3cret"]}}') == [
+        {"path": "inputs.x[0]", "problem": "a string, where the model takes a number", "expected": "a number", "got": "a string"}
+    ]
+
+
+@pytest.mark.parametrize("body", [{"dataframe_records": [1] * 1000}, {"inputs": {"x": ["a"] * 1000}}], ids=["rows", "cells"])
+def test_a_thousand_faults_are_told_in_twenty(body: Any, model: Callable[[str], Model]) -> None:
     with pytest.raises(ServingError) as caught:
-        answer(model("one-long"), json.dumps({"dataframe_records": [1] * 1000}).encode(), JSON)
+        answer(model("one-long"), json.dumps(body).encode(), JSON)
 
-    assert len(caught.value.details) == 10
-    assert "(and 999 more)" in caught.value.message
+    assert len(caught.value.details) == 20
+    assert "(and at least " in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -232,15 +293,17 @@ def test_a_content_type_is_read_as_its_standard_says(content_type: str | None, s
     ("name", "body", "message"),
     [
         pytest.param("one-long", b"", "the CSV body is empty", id="empty"),
-        pytest.param("one-long", b"x\nseven\n", 'csv[0]["x"]: a text that is no long', id="no number"),
-        pytest.param("one-double", b"x\n1_000\n", 'csv[0]["x"]: a text that is no double', id="an underscore"),
+        pytest.param("one-long", b"x\nseven\n", 'csv[0]["x"]: a string, where the model takes a whole number', id="no number"),
+        pytest.param("one-double", b"x\n1_000\n", 'csv[0]["x"]: a string, where the model takes a number', id="an underscore"),
         pytest.param("one-double", b"x\ninf\n", 'csv[0]["x"]', id="infinity"),
         pytest.param("one-long", b"x\n1.5\n", "has a fraction", id="a fraction"),
         pytest.param("two-doubles", b"a,b\n1,2\n3\n", "csv[1]: 1 values, where the header has 2", id="a short line"),
         pytest.param("two-doubles", b"a,a\n1,2\n", "a name that comes twice", id="a name twice"),
         pytest.param("one-long", b'x\n"1', "the body is no CSV", id="an open quote"),
         pytest.param("one-long", b"x\n\xff\n", "the body is not UTF-8", id="not UTF-8"),
-        pytest.param("optional", b"id,boolean\n1,maybe\n", 'csv[0]["boolean"]: a text that is no boolean', id="no boolean"),
+        pytest.param(
+            "optional", b"id,boolean\n1,maybe\n", 'csv[0]["boolean"]: a string, where the model takes true or false', id="no boolean"
+        ),
     ],
 )
 def test_a_csv_body_that_does_not_do_is_refused(name: str, body: bytes, message: str, model: Callable[[str], Model]) -> None:

@@ -58,7 +58,7 @@ def test_index_names_the_routes(wine: RuntimeServer) -> None:
     routes = wine.get("/").document["routes"]
 
     assert routes[0] == "POST /invocations"
-    assert all(wine.get(path).status == 200 for method, path in map(str.split, routes) if method == "GET")
+    assert all(wine.get(path).status == 200 for method, path in map(str.split, routes) if method == "GET" and "{" not in path)
 
 
 @pytest.mark.parametrize("path", ["/", "/ping", "/version", "/livez", "/readyz", "/nowhere", "/invocations"])

@@ -23,6 +23,10 @@ def test_settings_have_defaults() -> None:
         "timeout": 60.0,
         "drain_delay": 0.0,
         "stop_timeout": 20.0,
+        "model_name": "model",
+        "model_version": "",
+        "coerce": "safe",
+        "nan": "null",
     }
 
 
@@ -63,6 +67,9 @@ def test_size_is_in_bytes_or_powers_of_1024(text: str, size: int) -> None:
         ("timeout", "1e3"),
         ("timeout", "0"),
         ("drain_delay", "-1"),
+        ("model_name", "a/b"),
+        ("coerce", "Safe"),
+        ("nan", "NaN"),
     ],
     ids=lambda value: repr(value) if value in {"", "a b"} else None,
 )

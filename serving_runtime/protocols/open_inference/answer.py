@@ -1,0 +1,88 @@
+"""The answer to a request: its outputs in the JSON or behind it, as the client asked."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving_runtime.codec.encode import encode
+from serving_runtime.errors import Fault, InvalidInputError
+from serving_runtime.input.cells import sent
+from serving_runtime.protocols.exchange import Answer, Served
+from serving_runtime.protocols.open_inference.datatypes import BASE64, BYTES, FP16, NUMPY
+from serving_runtime.protocols.open_inference.heads import SIZE, parameters
+from serving_runtime.protocols.open_inference.outputs import Output, outputs_of
+from serving_runtime.protocols.open_inference.raw import write_elements, write_numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How the client wants its answer. `outputs` has the names it asked for, each with whether its data should be behind the JSON, or with
+    None where the request as a whole says so; without any, all outputs are wanted.
+    """
+
+    id: str | None
+    outputs: Mapping[str, bool | None]
+    binary: bool
+
+
+def read_wish(document: Mapping[str, Any]) -> Wish:
+    """Raises InvalidInputError."""
+    given, outputs = document.get("id"), document.get("outputs") or []
+    if not isinstance(given, str | None):
+        raise InvalidInputError([Fault.mismatch("id", got=sent(given), expected="a string")])
+    if not isinstance(outputs, list) or not all(isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in outputs):
+        raise InvalidInputError([Fault(path="outputs", problem="it must be an array of objects with a name")])
+    wanted = {entry["name"]: parameters(entry, f"outputs[{index}]").get("binary_data") for index, entry in enumerate(outputs)}
+    return Wish(
+        id=given,
+        outputs={name: binary if isinstance(binary, bool) else None for name, binary in wanted.items()},
+        binary=parameters(document, "").get("binary_data_output") is True,
+    )
+
+
+def write(prediction: Any, wish: Wish, served: Served) -> Answer:
+    """Raises OutputError, InvalidInputError where an output is wanted that the model does not have."""
+    outputs, content_type = outputs_of(prediction, served.metadata.signature)
+    entries, tails = [], []
+    for output in _wanted(outputs, wish):
+        binary = wish.outputs.get(output.name)
+        entry, tail = _entry(output, binary=wish.binary if binary is None else binary)
+        entries.append(entry)
+        tails.append(tail)
+    document = {
+        "model_name": served.name,
+        **({"model_version": served.version} if served.version else {}),
+        **({"id": wish.id} if wish.id is not None else {}),
+        "parameters": {"content_type": content_type},
+        "outputs": entries,
+    }
+    body = encode(document, wrapped=False, nan=served.nan)
+    if all(tail is None for tail in tails):
+        return Answer(body=body)
+    header = (b"inference-header-content-length", b"%d" % len(body))
+    return Answer(body=b"".join([body, *(tail or b"" for tail in tails)]), media_type=b"application/octet-stream", headers=(header,))
+
+
+def _wanted(outputs: list[Output], wish: Wish) -> list[Output]:
+    by_name = {output.name: output for output in outputs}
+    unknown = [(index, name) for index, name in enumerate(wish.outputs) if name not in by_name]
+    if unknown:
+        there = ", ".join(by_name)
+        raise InvalidInputError(
+            [Fault(path=f"outputs[{index}].name", problem=f"the model has no such output; it has {there}") for index, _ in unknown]
+        )
+    return [by_name[name] for name in wish.outputs] if wish.outputs else outputs
+
+
+def _entry(output: Output, *, binary: bool) -> tuple[dict[str, Any], bytes | None]:
+    """The output in the JSON, and what of it is behind the JSON."""
+    entry = {"name": output.name, "shape": output.shape, "datatype": output.datatype, "parameters": {"content_type": output.content_type}}
+    if binary:
+        tail = write_elements(output.values) if output.datatype == BYTES else write_numbers(output.values, output.datatype)
+        return entry | {"parameters": {"content_type": output.content_type, SIZE: len(tail)}}, tail
+    if output.datatype == FP16:  # JSON has no such numbers in this protocol
+        return entry | {"datatype": "FP32", "data": output.values.astype(NUMPY["FP32"]).tolist()}, None
+    if output.content_type == BASE64:
+        return entry | {"data": [base64.b64encode(value).decode() for value in output.values]}, None
+    return entry | {"data": output.values if output.datatype == BYTES else output.values.tolist()}, None

@@ -1,0 +1,58 @@
+"""The datatypes of the protocol, and those of a model's signature."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from serving_runtime.input.nested import DTYPES as OF_SCALARS
+from serving_runtime.signature import Column, Scalar, Signature, Tensor, Type
+
+BYTES: Final = "BYTES"
+FP16: Final = "FP16"
+# On the wire they are little-endian, whatever the machine is.
+NUMPY: Final[dict[str, np.dtype[Any]]] = {
+    "BOOL": np.dtype("bool"),
+    "UINT8": np.dtype("<u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("<i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    FP16: np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+DATATYPES: Final = (*NUMPY, BYTES)
+OF_NUMPY: Final = {dtype: datatype for datatype, dtype in NUMPY.items()}
+
+# The names that MLServer's codecs have for what a tensor holds.
+NP, TEXT, BASE64, TIME, JSON, FRAME, NAMED = "np", "str", "base64", "datetime", "pd_json", "pd", "dict"
+
+
+def datatype_of(dtype: np.dtype[Any]) -> str:
+    """That of values of numpy's type; what is no number is BYTES."""
+    return OF_NUMPY.get(dtype, BYTES)
+
+
+def content_type_of(kind: Type) -> str:
+    if not isinstance(kind, Scalar):
+        return JSON
+    return {"string": TEXT, "binary": BASE64, "datetime": TIME}.get(kind.name, NP)
+
+
+def dtype_of(kind: Type) -> np.dtype[Any] | None:
+    """None where the values are no scalars, or bytes."""
+    return OF_SCALARS.get(kind.name) if isinstance(kind, Scalar) else None
+
+
+def takes(signature: Signature) -> Callable[[str, int], np.dtype[Any] | None]:
+    """Tells the type of numpy in which the model takes the input of a name or, where its inputs have none, at a position."""
+    inputs: tuple[Column | Tensor, ...] = signature.columns or signature.tensors
+    dtypes = [each.dtype if isinstance(each, Tensor) else dtype_of(each.type) for each in inputs]
+    by_name = {each.name: dtype for each, dtype in zip(inputs, dtypes, strict=True)}
+    if signature.named:
+        return lambda name, _: by_name.get(name)
+    return lambda _, position: dtypes[position] if position < len(dtypes) else None

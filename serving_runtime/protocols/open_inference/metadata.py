@@ -1,0 +1,30 @@
+"""What the protocol tells about a model: its inputs and outputs, from the signature."""
+
+from typing import Any
+
+from serving_runtime.protocols.exchange import Served
+from serving_runtime.protocols.open_inference.datatypes import BYTES, NP, TEXT, content_type_of, datatype_of, dtype_of
+from serving_runtime.signature import Column, Tensor
+
+
+def metadata_of(served: Served) -> dict[str, Any]:
+    """A column is a tensor of shape [-1, 1], its content type that by which MLServer's clients encode it."""
+    signature = served.metadata.signature
+    inputs: tuple[Column | Tensor, ...] = signature.columns or signature.tensors
+    return {
+        "name": served.name,
+        "versions": [served.version] if served.version else [],
+        "platform": "mlflow",
+        "inputs": [_tensor(spec, f"input-{index}") for index, spec in enumerate(inputs)],
+        "outputs": [_tensor(spec, f"output-{index}") for index, spec in enumerate(signature.outputs)],
+    }
+
+
+def _tensor(spec: Column | Tensor, unnamed: str) -> dict[str, Any]:
+    if isinstance(spec, Tensor):
+        datatype = datatype_of(spec.dtype)
+        shape, content_type = list(spec.shape), TEXT if datatype == BYTES else NP
+    else:
+        dtype = dtype_of(spec.type)
+        datatype, shape, content_type = BYTES if dtype is None else datatype_of(dtype), [-1, 1], content_type_of(spec.type)
+    return {"name": spec.name or unnamed, "datatype": datatype, "shape": shape, "parameters": {"content_type": content_type}}

@@ -1,0 +1,64 @@
+"""Tensors as bytes behind the JSON of a body: little-endian, in C order; a text or bytes with its length before it, in four bytes."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+
+from serving_runtime.errors import MalformedRequestError
+from serving_runtime.input.cells import Values
+from serving_runtime.protocols.open_inference.datatypes import NUMPY
+
+HEADER: Final = b"inference-header-content-length"
+PREFIX: Final = 4  # bytes of the length before each element of BYTES
+
+
+class RawError(ValueError):
+    """The bytes of a tensor are not what its datatype says."""
+
+
+def split(body: bytes, length: str | None) -> tuple[bytes, memoryview | None]:
+    """The JSON of a body, and what follows it; None where the header says nothing of that. Raises MalformedRequestError."""
+    if length is None:
+        return body, None
+    if not (length.isascii() and length.isdecimal()) or len(length) > 12:  # noqa: PLR2004  digits: more than any body has bytes
+        raise MalformedRequestError("Inference-Header-Content-Length must be the number of bytes of the JSON in the body")
+    end = int(length)
+    if end > len(body):
+        raise MalformedRequestError(f"Inference-Header-Content-Length is {end}, and the body has only {len(body)} bytes")
+    return body[:end], memoryview(body)[end:]
+
+
+def read_numbers(raw: memoryview, datatype: str, count: int) -> Values:
+    """A copy, because models write into what they get. Raises RawError."""
+    dtype = NUMPY[datatype]
+    if len(raw) != count * dtype.itemsize:
+        raise RawError(f"{len(raw)} bytes, where {count} values of {datatype} have {count * dtype.itemsize}")
+    if datatype == "BOOL" and (np.frombuffer(raw, dtype="u1") > 1).any():
+        raise RawError("a byte other than 0 and 1, where BOOL has no others")
+    return np.frombuffer(raw, dtype=dtype).astype(dtype.newbyteorder("="))
+
+
+def read_elements(raw: memoryview, count: int) -> list[bytes]:
+    """Raises RawError."""
+    elements: list[bytes] = []
+    at = 0
+    while at < len(raw) and len(elements) < count:
+        length = int.from_bytes(raw[at : at + PREFIX], "little")
+        at += PREFIX
+        if at + length > len(raw):
+            raise RawError(f"element {len(elements)} says that it is longer than what is left")
+        elements.append(bytes(raw[at : at + length]))
+        at += length
+    if at != len(raw) or len(elements) != count:
+        raise RawError(f"the bytes of {len(elements)} elements, or of more, where the shape has {count}")
+    return elements
+
+
+def write_elements(values: Iterable[str | bytes]) -> bytes:
+    encoded = [value.encode() if isinstance(value, str) else value for value in values]
+    return b"".join(len(value).to_bytes(PREFIX, "little") + value for value in encoded)
+
+
+def write_numbers(values: Values, datatype: str) -> bytes:
+    return np.ascontiguousarray(values, dtype=NUMPY[datatype]).tobytes()

@@ -1,0 +1,60 @@
+"""The quick reader of JSON gives what the strict one gives, or leaves the body to it."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serving_runtime.codec.strict_json import read_value
+from serving_runtime.errors import MalformedRequestError
+
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=20,
+)
+
+
+@unhurried
+@given(value=values, ascii=st.booleans())
+def test_a_value_is_read_as_pythons_reader_reads_it(value: Any, ascii: bool) -> None:  # noqa: A002  json's own name
+    body = json.dumps(value, ensure_ascii=ascii).encode("utf-8", "surrogatepass")
+
+    assert repr(read_value(body)) == repr(json.loads(body))
+
+
+@unhurried
+@given(st.text(alphabet='{}[]":,1e.-abn\\ tru', max_size=40).map(str.encode) | st.binary(max_size=20))
+def test_bytes_are_read_as_pythons_reader_reads_them_or_refused(body: bytes) -> None:
+    try:
+        found = read_value(body)
+    except MalformedRequestError:
+        return
+
+    assert repr(found) == repr(json.loads(body.decode("utf-8-sig")))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"a": 1, "a": 1}',
+        '{"a": {"b": 1, "b": 2}}',
+        '[{"a": 1}, {"a": 1, "a": 2}]',
+        '[[{"a": 1, "a": 2}]]',
+        '[1, {"a": 1, "a": 2}]',
+        '{"a:": 1, "a:": 2}',
+        r'{"a": 1, "\u0061": 2}',
+        '{"a": [[[[[[{"b": 1, "b": 2}]]]]]]}',
+    ],
+)
+def test_a_name_that_comes_twice_is_found_wherever_it_is(body: str) -> None:
+    with pytest.raises(MalformedRequestError, match="a key that comes twice"):
+        read_value(body.encode())
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64, 2**64 + 1, -(2**63) - 1, 10**30])
+def test_a_long_whole_number_is_not_rounded(number: int) -> None:
+    assert read_value(json.dumps({"x": [number]}).encode()) == {"x": [number]}

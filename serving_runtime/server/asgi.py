@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.errors import ServingError
 from serving_runtime.protocols.exchange import Headers, Served, Status
-from serving_runtime.server import access_log
+from serving_runtime.server.access_log import AccessLog
 from serving_runtime.server.answer import CLOSE, Answer, Send, document, fault, refusal, sending, unexpected
 from serving_runtime.server.body import Receive
 from serving_runtime.server.course import Course
@@ -37,6 +37,7 @@ class Application:
         self._settings = settings
         self._workplace = workplace
         self._metrics = workplace.metrics
+        self._log = AccessLog()
         self._known: Served | None = None
         self._predicting: Predicting | None = None
         self._pages: Mapping[str, Callable[[], Answer]] = {
@@ -70,7 +71,7 @@ class Application:
             if not quiet:
                 self._metrics.inflight(-1)
                 self._metrics.answered(course.protocol, course.status, course.seconds)
-            access_log.write(request, course, quiet=quiet)
+            self._log.write(request, course, quiet=quiet)
 
     async def _send(self, request: Request, answer: Answer | Streamed, course: Course, send: Send) -> int:
         """The bytes of the body. Raises ClientGoneError."""

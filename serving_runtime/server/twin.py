@@ -52,11 +52,11 @@ def _compare(models: Models, stand_in: StandIn) -> NoReturn:
     supervisor = os.getppid()
     for number in (signal.SIGINT, signal.SIGTERM):  # nobody waits for what it finds
         signal.signal(number, signal.SIG_DFL)
+    os.nice(GENTLY)
     while not stand_in.gone:
         if os.getppid() != supervisor:
             os._exit(UNKNOWN)
         time.sleep(PAUSE)
-    os.nice(GENTLY)
     try:
         verdict = _verdict(models)
     except Exception:  # noqa: BLE001  the edge of a process

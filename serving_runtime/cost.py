@@ -16,18 +16,21 @@ class Stopwatch:
     """`seconds` have passed since it was made; `cost` is what of them is the caller's own.
 
     A thread that the kernel interrupted for another one was not at work: only its time on the processor counts then. One that waits
-    for threads of its own, as a forest of trees does, has not been interrupted.
+    for threads of its own, as a forest of trees does, has not been interrupted. To know this costs four system calls: one that is not
+    `exact` takes all that has passed for its own.
     """
 
-    def __init__(self) -> None:
-        self._interrupted = _interruptions()
-        self._worked = time.thread_time()
+    def __init__(self, *, exact: bool = True) -> None:
+        self._exact = exact
+        if exact:
+            self._interrupted = _interruptions()
+            self._worked = time.thread_time()
         self._began = time.perf_counter()
         self.seconds = self.cost = 0.0
 
     def stop(self) -> None:
         self.seconds = self.cost = time.perf_counter() - self._began
-        if _interruptions() > self._interrupted:
+        if self._exact and _interruptions() > self._interrupted:
             self.cost = time.thread_time() - self._worked
 
 
@@ -63,3 +66,7 @@ class Cost:
 
     def cheap(self, rows: int) -> bool:
         return self.of(rows) < CHEAP
+
+    def doubtful(self, rows: int) -> bool:
+        """It is worth to look closely: far below the limit a call may be slow now and then."""
+        return self.of(rows) > CHEAP / 4

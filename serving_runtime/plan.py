@@ -1,6 +1,7 @@
 """What is known of a model's input before any request comes: the short way from a request to it, and which inputs may become one."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
@@ -18,6 +19,7 @@ from serving_runtime.signature import Scalar, Signature
 Values = np.ndarray[Any, np.dtype[Any]]
 Conform = Callable[[Request], Conformed]
 
+REALS: Final = {float, type(None)}
 DTYPES: Final = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
 
 
@@ -62,7 +64,7 @@ class Uniform:
             return None
         try:
             cells = [table.columns[name] for name in self.names]
-            flat = convert(list(chain.from_iterable(cells)), self.dtype)
+            flat = _converted(list(chain.from_iterable(cells)), self.dtype)
         except (KeyError, CellError):
             return None
         if any(set(table.columns[name]) == {None} for name in self.optional):
@@ -131,6 +133,19 @@ def varied(data: Any) -> Any:
             return {name: _varied(values) for name, values in data.items()}
         case _:
             return _varied(data)
+
+
+def _converted(cells: list[Any], dtype: np.dtype[Any]) -> Values:
+    """As `convert` does it, in half the time where all are numbers that the type is made of. Raises CellError."""
+    kinds = set(map(type, cells))
+    if dtype == np.float64 and kinds <= REALS:
+        floats = np.array(cells, dtype)
+        if not np.isinf(floats).any():
+            return floats
+    elif dtype == np.int64 and kinds == {int}:
+        with suppress(OverflowError):
+            return np.array(cells, dtype)
+    return convert(cells, dtype)
 
 
 def _varied(values: Values) -> Values:

@@ -184,14 +184,15 @@ class Batches:
     def _outcomes(self, batch: Sequence[Work]) -> Outcomes:
         """In any thread."""
         if len(batch) > 1:
-            watch = Stopwatch()
+            rows = sum(work.rows for work in batch)
+            watch = Stopwatch(exact=self._cost.doubtful(rows))
             try:
                 pieces = self._together(batch)
             except Exception:  # noqa: BLE001  one of them is at fault, and is found below
                 pieces = None
             if pieces is not None:
                 watch.stop()
-                return Outcomes(pieces, [Call(len(batch), sum(work.rows for work in batch), watch.seconds, watch.cost)])
+                return Outcomes(pieces, [Call(len(batch), rows, watch.seconds, watch.cost)])
         return self._one_by_one(batch)
 
     def _together(self, batch: Sequence[Work]) -> list[Any] | None:
@@ -208,7 +209,7 @@ class Batches:
         results: list[Any] = []
         calls: list[Call] = []
         for work in batch:
-            watch = Stopwatch()
+            watch = Stopwatch(exact=self._cost.doubtful(work.rows))
             try:
                 results.append(self._model.ask(work.inputs.data, work.inputs.params))
             except ServingError as error:

@@ -4,11 +4,12 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from serving_runtime.codec.delimited import read_csv, read_parquet
+from serving_runtime.codec.delimited import read_csv, read_csv_as_pandas, read_parquet
 from serving_runtime.codec.encode import encode
 from serving_runtime.codec.media_type import MediaType, media_type
 from serving_runtime.codec.strict_json import read_object
 from serving_runtime.errors import MalformedRequestError
+from serving_runtime.input.coerce import Coerce
 from serving_runtime.input.forms import Given, Request, Whole
 from serving_runtime.input.table import from_records, from_split
 from serving_runtime.signature import Signature
@@ -31,11 +32,11 @@ def answer(model: "Model", body: bytes, content_type: str | None) -> bytes:
     return encode(model.predict(request), wrapped=request.wrapped)
 
 
-def read_request(body: bytes, content_type: str | None, signature: Signature) -> Request:
+def read_request(body: bytes, content_type: str | None, signature: Signature, coerce: Coerce = Coerce.SAFE) -> Request:
     """Raises ServingError."""
     match media_type(content_type):
         case MediaType.CSV:
-            return Request(input=read_csv(body, signature))
+            return Request(input=read_csv(body, signature) if coerce is Coerce.SAFE else read_csv_as_pandas(body, signature))
         case MediaType.PARQUET:
             return Request(input=read_parquet(body))
         case MediaType.JSON:

@@ -9,7 +9,7 @@ import yaml
 
 from model_contract.layout import MLMODEL
 from serving_runtime.errors import ModelLoadError
-from serving_runtime.signature import InvalidSignatureError, Signature, read_signature
+from serving_runtime.signature import HINTED, InvalidSignatureError, Signature, read_signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,8 @@ def read_metadata(directory: Path) -> Metadata:
             f"the model in {directory} has no python_function flavor, by which every flavor of MLflow is loaded; log it with one"
         )
     try:
-        signature = read_signature(document.get("signature"))
+        # Whether the signature is that of a type hint stands beside it.
+        signature = read_signature((document.get("signature") or {}) | {HINTED: document.get(HINTED)})
     except InvalidSignatureError as error:
         raise ModelLoadError(str(error)) from error
     example = document.get("saved_input_example_info") or {}

@@ -6,9 +6,11 @@ import sys
 import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from serving_runtime.errors import Fault, InvalidInputError, ModelLoadError, PredictionError, RefusedByModelError, ServingError
+
+HINT_REFUSED: Final = "Failed to validate data against type hint `"
 
 _log = logging.getLogger(__name__)
 
@@ -63,5 +65,8 @@ def _explained(error: Exception) -> ServingError:
         # Its message holds the input; that of the exception within says what is wrong with it.
         reason = str(error.__context__ or "it does not fit the model's signature")
         return InvalidInputError([Fault(path="input", problem=reason)])
+    if error.message.startswith(HINT_REFUSED):  # what follows holds the input
+        hint = error.message.removeprefix(HINT_REFUSED).partition("`")[0]
+        return InvalidInputError([Fault(path="inputs", problem=f"it does not fit the type hint of the model's own code, {hint}")])
     status: int = error.get_http_status_code()
     return RefusedByModelError(error.message, status=status, error_code=error.error_code)

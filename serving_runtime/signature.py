@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 SCALARS: Final = ("boolean", "integer", "long", "float", "double", "string", "binary", "datetime")
+HINTED: Final = "is_signature_from_type_hint"
 
 
 class InvalidSignatureError(ValueError):
@@ -111,7 +112,7 @@ def read_signature(document: Mapping[str, Any] | None) -> Signature:
             columns=tuple(_column(entry) for entry in inputs if entry["type"] != "tensor"),
             tensors=tuple(_tensor(entry) for entry in tensors),
             params=None if params is None else tuple(_param(entry) for entry in params),
-            typed_in_code=bool(document.get("is_signature_from_type_hint")),
+            typed_in_code=bool(document.get(HINTED)),
             outputs=_outputs(document.get("outputs")),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:

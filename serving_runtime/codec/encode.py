@@ -14,13 +14,16 @@ import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
 from serving_runtime.errors import OutputError
+from serving_runtime.input.coerce import Coerce
 from serving_runtime.protocols.exchange import Nan
 
 NAMES: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
-def encode(predictions: Any, *, wrapped: bool, nan: Nan = Nan.NULL) -> bytes:
+def encode(predictions: Any, *, wrapped: bool, nan: Nan = Nan.NULL, coerce: Coerce = Coerce.SAFE) -> bytes:
     """`{"predictions": ...}`, or the predictions alone where not `wrapped`. Raises OutputError."""
+    if coerce is Coerce.MLFLOW:
+        predictions = _as_mlflow(predictions)
     content = {"predictions": predictions} if wrapped else predictions
     body = dumps(content)
     if nan is Nan.NULL or b"null" not in body:  # orjson writes NaN and infinity as null
@@ -34,6 +37,23 @@ def dumps(content: Any) -> bytes:
         return orjson.dumps(content, default=_plain, option=orjson.OPT_NON_STR_KEYS)
     except (TypeError, ValueError) as error:
         raise OutputError(f"the model predicted what JSON cannot express ({error})") from error
+
+
+def _as_mlflow(value: Any) -> Any:
+    """MLflow breaks the lines of base64, and has times of an array as numbers of their own unit."""
+    match value:
+        case bytes():
+            return base64.encodebytes(value).decode()
+        case np.ndarray() if value.dtype.kind in "MO":
+            return _as_mlflow(value.tolist())
+        case pd.DataFrame():
+            return _as_mlflow(value.to_dict(orient="records"))
+        case dict():
+            return {key: _as_mlflow(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_as_mlflow(item) for item in value]
+        case _:
+            return value
 
 
 def _named(value: Any, nan: Nan) -> Any:

@@ -14,7 +14,7 @@ from serving_runtime.errors import MalformedRequestError
 
 DEPTH: Final = 6  # objects in which names are counted
 # orjson reads whole numbers of more than 64 bits as the nearest double: such bodies are left to Python's own reader.
-LONG: Final = re.compile(rb"\d{19}")
+LONG: Final = re.compile(rb"(?<![\d.])\d{19}")
 
 
 def read_object(body: bytes) -> dict[str, Any]:

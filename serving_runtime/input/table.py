@@ -18,7 +18,7 @@ MOST_EMPTY_CELLS: Final = 10_000_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """`columns` hold JSON values, `rows` of them each, and have names or only positions. `path` is the table's place in the request,
-    `place` that of a cell. `index` names the rows.
+    `place` that of a cell. `index` names the rows. `document` is what the table was read from, and `orient` pandas' name for its form.
     """
 
     columns: Mapping[Key, Sequence[Any]]
@@ -27,6 +27,8 @@ class Table:
     place: Place
     index: Sequence[Any] | None = None
     named: bool = True
+    document: Any = None
+    orient: str = ""
 
 
 def from_split(document: Any, path: str) -> Table:
@@ -53,6 +55,8 @@ def from_split(document: Any, path: str) -> Table:
         place=lambda key, row: f"{path}.data[{row}][{positions[key]}]",
         index=index,
         named=names is not None,
+        document=document,
+        orient="split",
     )
 
 
@@ -75,6 +79,8 @@ def from_records(document: Any, path: str) -> Table:
         rows=len(document),
         path=path,
         place=lambda key, row: member(f"{path}[{row}]", key),
+        document=document,
+        orient="records",
     )
 
 

@@ -116,10 +116,10 @@ def flatten(value: Any, path: str) -> tuple[tuple[int, ...], Any]:
         return value.shape, value.values
     shape: tuple[int, ...] = ()
     flat = [value]
-    while any(isinstance(item, list) for item in flat):
-        length = len(flat[0]) if isinstance(flat[0], list) else None
-        wrong = [index for index, item in enumerate(flat) if not isinstance(item, list) or len(item) != length]
-        if wrong:
+    while list in (kinds := set(map(type, flat))):
+        if len(kinds) > 1 or len(set(map(len, flat))) > 1:
+            length = len(flat[0]) if isinstance(flat[0], list) else None
+            wrong = [index for index, item in enumerate(flat) if not isinstance(item, list) or len(item) != length]
             problem = "of another length than its neighbours"
             raise InvalidInputError([Fault(path=_place(path, shape, index), problem=problem) for index in wrong[:MOST_FAULTS]])
         shape = (*shape, len(flat[0]))

@@ -39,7 +39,7 @@ def read(message: Message, served: Served) -> Inputs:
             "result": prediction.value,
             "timing": milliseconds,
         }
-        return Answer(body=encode(envelope, wrapped=False, nan=served.nan))
+        return Answer(body=encode(envelope, wrapped=False, nan=served.nan, coerce=served.coerce))
 
     return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=write)
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.errors import ServingError
+from serving_runtime.input.coerce import Coerce
 
 if TYPE_CHECKING:
     from serving_runtime.input.conform import Conformed
@@ -41,6 +42,7 @@ class Served:
     metadata: "Metadata"
     conform: "Callable[[Request], Conformed]"
     nan: Nan = Nan.NULL
+    coerce: Coerce = Coerce.SAFE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

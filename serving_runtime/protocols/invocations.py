@@ -12,11 +12,11 @@ def read(message: Message, served: Served) -> Inputs:
     from serving_runtime.codec.encode import encode  # noqa: PLC0415  pandas is loaded with the model, not before it
     from serving_runtime.invocations import read_request  # noqa: PLC0415  as above
 
-    request = read_request(message.body, message.header(b"content-type"), served.metadata.signature)
+    request = read_request(message.body, message.header(b"content-type"), served.metadata.signature, served.coerce)
     conformed = served.conform(request)
 
     def write(prediction: Prediction) -> Answer:
-        return Answer(body=encode(prediction.value, wrapped=request.wrapped, nan=served.nan))
+        return Answer(body=encode(prediction.value, wrapped=request.wrapped, nan=served.nan, coerce=served.coerce))
 
     stream = request.stream or "text/event-stream" in (message.header(b"accept") or "")
     return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=write, stream=stream)

@@ -31,7 +31,7 @@ def read(message: Message, served: Served) -> Inputs:
     conformed = served.conform(_request(read_object(message.body), served.metadata.signature))
 
     def write(prediction: Prediction) -> Answer:
-        return Answer(body=encode(prediction.value, wrapped=True, nan=served.nan))
+        return Answer(body=encode(prediction.value, wrapped=True, nan=served.nan, coerce=served.coerce))
 
     return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=write)
 

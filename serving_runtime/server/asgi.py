@@ -6,6 +6,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.errors import ServingError
+from serving_runtime.input.coerce import Coerce
 from serving_runtime.protocols.exchange import Headers, Served, Status
 from serving_runtime.server.access_log import AccessLog
 from serving_runtime.server.answer import CLOSE, Answer, Send, document, fault, refusal, sending, unexpected
@@ -22,6 +23,7 @@ from serving_runtime.server.workplace import Workplace
 
 if TYPE_CHECKING:
     from serving_runtime.model import Model
+    from serving_runtime.plan import Conform
 
 LINE: Final = Answer(body=b"\n")  # MLflow's answer to a ping
 METRICS: Final = b"text/plain; version=0.0.4; charset=utf-8"
@@ -132,10 +134,16 @@ class Application:
                 name=settings.model_name,
                 version=settings.model_version or None,
                 metadata=model.metadata,
-                conform=model.plan.conform,
+                conform=self._casting(model) if settings.coerce is Coerce.MLFLOW else model.plan.conform,
                 nan=settings.nan,
+                coerce=settings.coerce,
             )
         return self._known
+
+    def _casting(self, model: "Model") -> "Conform":
+        from serving_runtime.input.mlflow_casts import mlflow_conformer  # noqa: PLC0415  pandas is loaded with the model, not before it
+
+        return mlflow_conformer(model.path, model.metadata.signature)
 
     def _page(self, request: Request) -> Answer:
         if request.path not in self._pages:

@@ -10,6 +10,8 @@ from functools import partial
 from typing import Final, NoReturn
 
 from serving_runtime.errors import ServingError
+from serving_runtime.input.coerce import Coerce
+from serving_runtime.loaders.choice import Loader
 from serving_runtime.location import resolve_model_path
 from serving_runtime.server import logs
 from serving_runtime.server.asgi import Application
@@ -47,8 +49,14 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     sock = open_socket(settings)
     numbers = shared_numbers(settings.workers)
     with StandIn.start(partial(_answer_without_model, settings, sock, numbers)) as stand_in:
-        models = Models(path, settings.loader)
+        models = Models(path, loader_for(settings))
         _supervise(Supervisor(settings, sock.detach(), stand_in, models, numbers))
+
+
+def loader_for(settings: ServeSettings) -> Loader:
+    """To cast as MLflow does takes MLflow's own check of what was cast."""
+    casts = settings.coerce is Coerce.MLFLOW and settings.loader is Loader.AUTO
+    return Loader.MLFLOW if casts else settings.loader
 
 
 def open_socket(settings: ServeSettings) -> socket.socket:

@@ -163,6 +163,12 @@ INVALID: dict[str, tuple[str, Any, str, str]] = {
     "a tensor for several": ("tensors", {"inputs": [[1, 2]]}, "inputs", "by name: send an object of them"),
     "null in a tensor of texts": ("texts", {"inputs": ["a", None]}, "inputs[1]", "null, where the model takes a string"),
     "a ragged array for no signature": ("free", {"inputs": [[1], [1, 2]]}, "inputs[1]", "of another length"),
+    "a list for a type hint that takes whole numbers": (
+        "hinted",
+        {"inputs": ["a"]},
+        "inputs",
+        "it does not fit the type hint of the model's own code, list[int]",
+    ),
     "a parameter of another type": ("params", {"inputs": {"x": [1]}, "params": {"k": "a"}}, "params.k", "a string"),
     "a parameter that is no list": (
         "params",

@@ -14,6 +14,8 @@ from serving_runtime.protocols.open_inference.raw import RawError, read_elements
 from serving_runtime.signature import Signature
 
 SIZE: Final = "binary_data_size"
+MOST_DIMENSIONS: Final = 32  # of an array of numpy 1; their product would take long where there are thousands
+MOST_VALUES: Final = 1 << 50  # beyond, numpy refuses to have even an empty array of the shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,8 @@ def _head(entry: Mapping[str, Any], index: int, raw: memoryview | None, signatur
     if not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
         got = "an array of others" if isinstance(shape, list) else _sent(entry, "shape")
         faults.append(Fault.mismatch(f"{path}.shape", got=got, expected="an array of lengths, none of them negative"))
+    elif len(shape) > MOST_DIMENSIONS or prod(max(length, 1) for length in shape) > MOST_VALUES:
+        faults.append(Fault(path=f"{path}.shape", problem="no array has a shape of so many values"))
     if ("data" in entry) == (raw is not None):
         both = "both data and binary_data_size" if raw is not None else "neither data nor parameters.binary_data_size"
         faults.append(Fault(path=path, problem=f"a tensor has one of them, and this has {both}"))

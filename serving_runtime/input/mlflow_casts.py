@@ -1,0 +1,83 @@
+"""`--coerce mlflow`: MLflow's own casts, called as its scoring server calls them. The one place beside `pyfunc` that imports MLflow.
+
+They cut, wrap and guess in silence; whoever asks for them has clients that rely on it. What is malformed is refused as always, and a
+refusal still holds no value, though MLflow's own message would.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
+from serving_runtime.input.conform import Conformed, conform, rows_of
+from serving_runtime.input.forms import Frame, Given, Request, Shaped, Whole
+from serving_runtime.input.table import Table
+from serving_runtime.signature import Signature
+
+
+def mlflow_conformer(directory: Path, signature: Signature) -> Callable[[Request], Conformed]:
+    """Casts as MLflow does to the signature of the model in `directory`. Raises InvalidInputError, MalformedRequestError.
+
+    Parameters are left as they are: MLflow's check of them is in the call of the model.
+    """
+    from mlflow.models import Model  # noqa: PLC0415  a second, which only this mode costs
+
+    schema = Model.load(str(directory)).get_input_schema()  # type: ignore[no-untyped-call]  # MLflow's annotations are partial
+
+    def conformed(request: Request) -> Conformed:
+        with np.errstate(all="ignore"):  # infinity is what its casts are asked for
+            data = _cast(request.input, signature, schema)
+        return Conformed(data=data, params=request.params, rows=rows_of(data))
+
+    return conformed
+
+
+def _cast(source: Table | Given | Frame | Whole, signature: Signature, schema: Any) -> Any:
+    match source:
+        case Table() if not signature.typed_in_code:
+            return _table(source, schema)
+        case Given(value=value, by_row=by_row, path=path) if not signature.typed_in_code:
+            return _given(_plain(value), "instances" if by_row else "inputs", path, schema)
+        case Frame(frame=frame):
+            return frame
+        case _:
+            return conform(source, signature)
+
+
+def _table(table: Table, schema: Any) -> Any:
+    from mlflow.utils import proto_json_utils as casts  # noqa: PLC0415  loaded with the model
+
+    try:
+        if table.document is not None:
+            return casts.dataframe_from_parsed_json(table.document, table.orient, schema)  # type: ignore[no-untyped-call]  # MLflow's
+        frame = pd.DataFrame(dict(table.columns), index=range(table.rows) if table.index is None else list(table.index))
+        return frame if schema is None else casts.cast_df_types_according_to_schema(frame, schema)  # type: ignore[no-untyped-call]  # as above
+    except casts.MlflowFailedTypeConversion as error:
+        # Its message ends with that of the cast, which holds the value.
+        column = error.message.partition("Failed to convert column ")[2].rpartition(" to type '")[0].partition(" to type '")[0]
+        raise InvalidInputError([Fault(path=table.path, problem=f'MLflow cannot cast the column "{column}" to its type')]) from None
+    except Exception as error:
+        raise MalformedRequestError(f"{table.path}: MLflow cannot make a frame of it ({type(error).__name__})") from error
+
+
+def _given(value: Any, key: str, path: str, schema: Any) -> Any:
+    from mlflow.utils import proto_json_utils as casts  # noqa: PLC0415  as above
+
+    try:
+        return casts.parse_tf_serving_input({key: value}, schema)  # type: ignore[no-untyped-call]  # as above
+    except Exception as error:
+        raise MalformedRequestError(f"{path}: MLflow cannot cast it to the model's signature ({type(error).__name__})") from error
+
+
+def _plain(value: Any) -> Any:
+    """Tensors of other protocols as the nested lists that MLflow's has."""
+    match value:
+        case Shaped(shape=shape, values=values):
+            return np.reshape(np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object), shape).tolist()
+        case dict() if any(isinstance(item, Shaped) for item in value.values()):
+            return {name: _plain(item) for name, item in value.items()}
+        case _:
+            return value

@@ -1,0 +1,55 @@
+"""Asks the core by each protocol, without a server between."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from serving_runtime.errors import ServingError
+from serving_runtime.input.conform import conformer
+from serving_runtime.model import Model
+from serving_runtime.protocols.domino import DOMINO
+from serving_runtime.protocols.exchange import Answer, Message, Nan, Prediction, Protocol, Refusal, Served
+from serving_runtime.protocols.invocations import INVOCATIONS
+from serving_runtime.protocols.kserve_v1 import KSERVE_V1
+from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
+
+PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in (INVOCATIONS, OPEN_INFERENCE, KSERVE_V1, DOMINO)}
+LENGTH = b"inference-header-content-length"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Asks one model."""
+
+    model: Model
+    nan: Nan = Nan.NULL
+
+    def __call__(
+        self, protocol: str, body: Any, headers: Mapping[bytes, bytes] | None = None, path: Mapping[str, str] | None = None
+    ) -> Answer:
+        spoken = PROTOCOLS[protocol]
+        metadata = self.model.metadata
+        served = Served(name="m", version="3", metadata=metadata, conform=conformer(metadata.signature), nan=self.nan)
+        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+        try:
+            inputs = spoken.read(Message(body=sent, headers=headers or {}, path=path or {"model": "m"}), served)
+            value = self.model.ask(inputs.data, inputs.params)
+            return inputs.write(Prediction(value=value, seconds=0.0015))
+        except ServingError as error:
+            return spoken.refuse(Refusal.of(error))
+
+    def behind(self, document: Any, *tensors: bytes) -> Answer:
+        """By V2, with tensors behind the JSON."""
+        text = json.dumps(document).encode()
+        return self("v2", text + b"".join(tensors), {LENGTH: b"%d" % len(text)})
+
+
+Ask = Callable[[str], Asked]
+
+
+@pytest.fixture
+def ask(model: Callable[[str], Model]) -> Ask:
+    return lambda name: Asked(model=model(name))

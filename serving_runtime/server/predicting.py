@@ -45,6 +45,7 @@ class Predicting:
         self._batches = Batches(model, limits, cost, self._observe)
         self._streams = Streams(model, threads=settings.threads, most=settings.threads + settings.max_queue)
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self._beside_now = 0
         self._streamable = model.metadata.streamable
 
     async def answer(self, match: Match, request: Request, receive: Receive, course: Course) -> Answer | Streamed:
@@ -86,13 +87,16 @@ class Predicting:
     async def _beside(self, do: Any, deadline: float) -> Any:
         """In a thread, so that the loop goes on. Raises DeadlineError, QueueFullError."""
         loop = asyncio.get_running_loop()
-        if self._readers._work_queue.qsize() > self._settings.max_queue:
+        if self._beside_now > self._settings.max_queue:
             raise QueueFullError
+        self._beside_now += 1
         try:
             async with asyncio.timeout_at(deadline):
                 return await loop.run_in_executor(self._readers, do)
         except TimeoutError:
             raise DeadlineError from None
+        finally:
+            self._beside_now -= 1
 
     def _expect_few(self, rows: int | None) -> None:
         if rows is not None and rows > self._settings.max_rows:

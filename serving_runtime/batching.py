@@ -75,13 +75,20 @@ def rehearse(model: "Model") -> Rehearsal:
     return Rehearsal(against=None, timings=tuple(_timings(model, example, seconds)))
 
 
+def trial(model: "Model") -> list[Any]:
+    """What it predicts for its example, and for other numbers in its place. Raises ServingError where it fails."""
+    example = model.example()
+    return [] if example is None else [model.ask(data, example.params) for data in (example.data, _accepted(model, example))]
+
+
 def compare(one: "Model", other: "Model") -> bool:
-    """Whether both predict the same for the example, and for other numbers in its place. Raises ServingError where one of them fails."""
-    example = one.example()
-    if example is None:
-        return False
-    inputs = [example.data, _accepted(one, example)]
-    return all(same(one.ask(data, example.params), other.ask(data, example.params)) for data in inputs)
+    """Whether both predict the same. Raises ServingError where one of them fails."""
+    return alike(trial(one), trial(other))
+
+
+def alike(ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
+    """Of two trials; a model without an example shows nothing."""
+    return bool(ours) and all(same(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 def _differs(model: "Model", example: Conformed) -> str | None:

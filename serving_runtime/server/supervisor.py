@@ -116,8 +116,8 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # as above
         raise StopIteration
 
     def reap_workers(self) -> None:
-        """The twin is no worker: it is asked first."""
-        if self.app.twin.differs() and self.app.models.fall_back():
+        """One of the children that have ended may be the twin. A server that ends has no sockets any more, and needs no other workers."""
+        if self.LISTENERS and self.app.twin.differs() and self.app.models.fall_back():
             for _ in range(self.num_workers):
                 self.spawn_worker()
             self.manage_workers()  # ends the oldest

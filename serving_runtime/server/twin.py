@@ -4,6 +4,7 @@ It is a copy of the supervisor, and so has the model; MLflow, which takes a seco
 """
 
 import logging
+import mmap
 import os
 import signal
 import time
@@ -14,9 +15,9 @@ from serving_runtime.loaders.choice import Loader
 from serving_runtime.server.models import Models
 from serving_runtime.server.stand_in import StandIn
 
-SAME: Final = 0
-DIFFERENT: Final = 3
-UNKNOWN: Final = 4
+UNKNOWN: Final = 0
+SAME: Final = 1
+DIFFERENT: Final = 2
 GENTLY: Final = 10  # the server that has just started has requests to answer
 PAUSE: Final = 0.1  # seconds
 
@@ -24,58 +25,55 @@ _log = logging.getLogger(__name__)
 
 
 class Twin:
-    def __init__(self, pid: int | None) -> None:
-        self._pid = pid
+    """Its verdict is a byte that it writes and the supervisor reads: whoever waits for a child that has ended may be gunicorn."""
+
+    def __init__(self) -> None:
+        self._verdict = mmap.mmap(-1, 1)
 
     @classmethod
     def start(cls, models: Models, stand_in: StandIn) -> Self:
         """Forks where there is a doubt."""
-        if not models.doubtful:
-            return cls(None)
-        pid = os.fork()
-        if pid == 0:
-            _compare(models, stand_in)
-        return cls(pid)
+        twin = cls()
+        if models.doubtful and os.fork() == 0:
+            _compare(models, stand_in, twin._verdict)
+        return twin
 
     def differs(self) -> bool:
         """True once: when it has ended, and said so."""
-        if self._pid is None:
+        if self._verdict[0] != DIFFERENT:
             return False
-        pid, status = os.waitpid(self._pid, os.WNOHANG)
-        if pid == 0:
-            return False
-        self._pid = None
-        return os.waitstatus_to_exitcode(status) == DIFFERENT
+        self._verdict[0] = UNKNOWN
+        return True
 
 
-def _compare(models: Models, stand_in: StandIn) -> NoReturn:
+def _compare(models: Models, stand_in: StandIn, verdict: mmap.mmap) -> NoReturn:
     supervisor = os.getppid()
     for number in (signal.SIGINT, signal.SIGTERM):  # nobody waits for what it finds
         signal.signal(number, signal.SIG_DFL)
     os.nice(GENTLY)
     while not stand_in.gone:
         if os.getppid() != supervisor:
-            os._exit(UNKNOWN)
+            os._exit(0)
         time.sleep(PAUSE)
     try:
-        verdict = _verdict(models)
+        verdict[0] = _verdict(models)
     except Exception:  # noqa: BLE001  the edge of a process
         _log.exception("the model could not be compared with itself as MLflow loads it")
-        verdict = UNKNOWN
-    os._exit(verdict)
+    os._exit(0)
 
 
 def _verdict(models: Models) -> int:
-    from serving_runtime.batching import compare  # noqa: PLC0415  pandas comes with it
+    from serving_runtime.batching import alike, trial  # noqa: PLC0415  pandas comes with it
     from serving_runtime.model import load  # noqa: PLC0415  as above
 
     assert models.shared is not None  # noqa: S101  for the types: else there is no doubt
+    ours = trial(models.shared)  # as the server is: nothing of MLflow is in the process yet
     try:
-        other = load(models.path, Loader.MLFLOW)
+        theirs = trial(load(models.path, Loader.MLFLOW))
     except ServingError as error:
         _log.warning("MLflow cannot load the model to compare it", extra={"fields": {"reason": str(error)}})
         return UNKNOWN
-    if compare(models.shared, other):
+    if alike(ours, theirs):
         _log.info("the model predicts the same as loaded by MLflow")
         return SAME
     _log.warning("the model predicts something else than as loaded by MLflow, which loads it from now on")

@@ -189,10 +189,10 @@ def test_model_that_mlflow_loads_to_something_else_is_served_as_mlflow_loads_it(
     server = start(hard_models / "suspicious", "--workers", "2")
     server.wait_until_ready()
     before = server.predict({"inputs": {"x": [1.0]}}).document["predictions"]
-    server.wait_until(lambda: {server.predict({"inputs": {"x": [1.0]}}).document["predictions"][0] for _ in range(10)} == {1.0}, seconds=60)
+    server.wait_until(lambda: any(line["message"].startswith("the model predicts something else") for line in server.lines()), seconds=90)
+    server.wait_until(lambda: {server.predict({"inputs": {"x": [1.0]}}).document["predictions"][0] for _ in range(10)} == {1.0}, seconds=90)
 
     assert before == [0.0]
-    assert any(line["message"].startswith("the model predicts something else") for line in server.lines())
     assert {server.predict({"inputs": {"x": [1.0]}}).status for _ in range(20)} == {200}
 
 

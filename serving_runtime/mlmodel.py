@@ -1,5 +1,6 @@
 """The `MLmodel` file: what the runtime wants to know about a model before it loads it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,20 @@ from serving_runtime.signature import HINTED, InvalidSignatureError, Signature, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """`serving_example` is the file that holds the body of an example request, where the model was logged with an input example."""
+    """`serving_example` is the file that holds the body of an example request, where the model was logged with an input example.
+
+    `flavors` are as the file has them: what each needs to be loaded.
+    """
 
     mlflow_version: str
     run_id: str | None
     signature: Signature
     serving_example: str | None
+    flavors: Mapping[str, Any]
+
+    @property
+    def streamable(self) -> bool:
+        return bool(self.flavors["python_function"].get("streamable"))
 
 
 def read_metadata(directory: Path) -> Metadata:
@@ -39,6 +48,7 @@ def read_metadata(directory: Path) -> Metadata:
         run_id=document.get("run_id"),
         signature=signature,
         serving_example=example.get("serving_input_path"),
+        flavors=document["flavors"],
     )
 
 

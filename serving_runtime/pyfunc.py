@@ -1,8 +1,10 @@
-"""The one place that imports MLflow: loading a model in its python_function flavor, and calling it."""
+"""The one place that imports MLflow: loading a model in its python_function flavor; and calling a model, loaded by it or not."""
 
 import logging
 import os
+import sys
 import warnings
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -15,6 +17,10 @@ _log = logging.getLogger(__name__)
 
 class PyfuncModel(Protocol):
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any: ...
+
+
+class StreamingModel(PyfuncModel, Protocol):
+    def predict_stream(self, data: Any, params: dict[str, Any] | None = None) -> Iterator[Any]: ...
 
 
 def load_pyfunc(directory: Path) -> PyfuncModel:
@@ -41,10 +47,18 @@ def call(model: PyfuncModel, data: Any, params: dict[str, Any] | None) -> Any:
         raise _explained(error) from error
 
 
-def _explained(error: Exception) -> ServingError:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415  loaded with the model
+def stream(model: StreamingModel, data: Any, params: dict[str, Any] | None) -> Generator[Any]:
+    """The parts of a prediction as they come. Raises ServingError, at any of them; to close it ends the model's generator."""
+    try:
+        yield from model.predict_stream(data, params=params)
+    except Exception as error:
+        raise _explained(error) from error
 
-    if not isinstance(error, MlflowException):
+
+def _explained(error: Exception) -> ServingError:
+    # Without MLflow in the process nobody raises its exceptions, and importing it would take a second.
+    mlflow_error = getattr(sys.modules.get("mlflow.exceptions"), "MlflowException", None)
+    if mlflow_error is None or not isinstance(error, mlflow_error):
         _log.error("the model failed", exc_info=error)
         return PredictionError(f"the model failed on this input ({type(error).__name__}); the server's log says where")
     if error.error_class == "SCHEMA_ENFORCEMENT_FAILED":
@@ -54,5 +68,5 @@ def _explained(error: Exception) -> ServingError:
     if error.message.startswith(HINT_REFUSED):  # what follows holds the input
         hint = error.message.removeprefix(HINT_REFUSED).partition("`")[0]
         return InvalidInputError([Fault(path="inputs", problem=f"it does not fit the type hint of the model's own code, {hint}")])
-    status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]  # MLflow's annotations are partial
+    status: int = error.get_http_status_code()
     return RefusedByModelError(error.message, status=status, error_code=error.error_code)

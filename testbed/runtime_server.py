@@ -79,9 +79,9 @@ class RuntimeServer:
         self.process.wait_for_http(f"{self.url}/readyz")
 
     def workers(self) -> list[int]:
-        """The processes that the supervisor has made, and that are not dead."""
+        """The processes that the supervisor has made, and that are not dead; the one that compares the model is gentler than they are."""
         children = Path(f"/proc/{self.process.popen.pid}/task/{self.process.popen.pid}/children").read_text().split()
-        return [int(pid) for pid in children if not _dead(pid)]
+        return [int(pid) for pid in children if not _dead_or_gentle(pid)]
 
     def ask_to_end(self) -> None:
         self.process.popen.send_signal(signal.SIGTERM)
@@ -112,8 +112,9 @@ def serving(model: Path, *flags: str, log: Path, environ: Mapping[str, str] | No
         yield server
 
 
-def _dead(pid: str) -> bool:
+def _dead_or_gentle(pid: str) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        state, *_, nice = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:17]
     except FileNotFoundError:
         return True
+    return state == "Z" or int(nice) > os.nice(0)

@@ -2,6 +2,7 @@
 
 from email.message import Message
 from enum import StrEnum
+from functools import lru_cache
 
 from serving_runtime.errors import UnsupportedMediaTypeError
 
@@ -12,6 +13,7 @@ class MediaType(StrEnum):
     PARQUET = "application/vnd.apache.parquet"
 
 
+@lru_cache(64)  # clients have few, and always the same
 def media_type(content_type: str | None) -> MediaType:
     """Without a Content-Type the body is JSON. Raises UnsupportedMediaTypeError."""
     if not content_type or not content_type.strip():

@@ -1,10 +1,19 @@
-"""Reads the body of a request: not more than a limit, and not for longer than a client with something to say needs."""
+"""Reads the body of a request: not more than a limit, packed or not, nor for longer than a client with something to say needs."""
 
 import asyncio
+import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from serving_runtime.server.errors import BodyTooLargeError, ClientGoneError, SlowBodyError
+from serving_runtime.server.errors import (
+    BodyTooLargeError,
+    BrokenBodyError,
+    ClientGoneError,
+    DeadlineError,
+    EncodedBodyError,
+    SlowBodyError,
+    UnpackedBodyTooLargeError,
+)
 from serving_runtime.server.request import Request
 
 Message = MutableMapping[str, Any]
@@ -12,40 +21,90 @@ Receive = Callable[[], Awaitable[Message]]
 
 # A client that is still sending does not read the answer that says "too large"; so much more is taken from it first.
 DISCARDED: Final = 64 << 20
+# What zlib is told to expect: a gzip or zlib header, or, as some clients send "deflate", none.
+ANY_HEADER: Final = 32 + zlib.MAX_WBITS
+NO_HEADER: Final = -zlib.MAX_WBITS
 
 
-async def read_body(request: Request, receive: Receive, *, limit: int, silence: float) -> bytes:
-    """The whole body. `silence` is the longest pause in seconds.
+async def read_body(request: Request, receive: Receive, *, limit: int, silence: float, deadline: float) -> bytes:
+    """The whole body. `silence` is the longest pause in seconds; by `deadline`, of the loop's clock, the answer must be there.
 
-    Raises BodyTooLargeError, SlowBodyError, ClientGoneError.
+    Raises BodyTooLargeError, SlowBodyError, DeadlineError, ClientGoneError.
     """
     announced = request.announced or 0
     if announced > limit and request.expects_permission:
         raise BodyTooLargeError(limit)
     chunks, size, more = [], 0, True
     while more:
-        chunk, more = await _next_chunk(receive, silence)
+        chunk, more = await _next_chunk(receive, silence, deadline)
         size += len(chunk)
         if max(size, announced) > limit:
-            await _discard(receive, size, more, silence)
+            await _discard(receive, size, more, silence, deadline)
             raise BodyTooLargeError(limit)
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-async def _next_chunk(receive: Receive, silence: float) -> tuple[bytes, bool]:
+async def _next_chunk(receive: Receive, silence: float, deadline: float) -> tuple[bytes, bool]:
+    now = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(silence):
+        if _has_come(receive):
             message = await receive()
+        else:
+            async with asyncio.timeout_at(min(now + silence, deadline)):
+                message = await receive()
     except TimeoutError:
-        raise SlowBodyError from None
+        raise (SlowBodyError if now + silence < deadline else DeadlineError) from None
     if message["type"] == "http.disconnect":
         raise ClientGoneError
     return message.get("body", b""), message.get("more_body", False)
 
 
-async def _discard(receive: Receive, size: int, more: bool, silence: float) -> None:
+def _has_come(receive: Receive) -> bool:
+    """uvicorn's request has all of its body, as most have when their head is read: no clock is needed to wait for it."""
+    return getattr(getattr(receive, "__self__", None), "more_body", True) is False
+
+
+async def _discard(receive: Receive, size: int, more: bool, silence: float, deadline: float) -> None:
     end = size + DISCARDED
     while more and size < end:
-        chunk, more = await _next_chunk(receive, silence)
+        chunk, more = await _next_chunk(receive, silence, deadline)
         size += len(chunk)
+
+
+def unpacked(body: bytes, encoding: str, *, limit: int) -> bytes:
+    """The body without its Content-Encoding; never more than `limit` bytes of it are made.
+
+    Raises EncodedBodyError, BrokenBodyError, UnpackedBodyTooLargeError.
+    """
+    match encoding:
+        case "identity":
+            return body
+        case "gzip" | "x-gzip":
+            return _inflated(body, ANY_HEADER, encoding, limit)
+        case "deflate":
+            header = body[:2]
+            has_header = len(header) == 2 and header[0] & 0x0F == 8 and int.from_bytes(header) % 31 == 0  # noqa: PLR2004  RFC 1950, 2.2
+            return _inflated(body, ANY_HEADER if has_header else NO_HEADER, encoding, limit)
+        case _:
+            raise EncodedBodyError
+
+
+def _inflated(body: bytes, header: int, encoding: str, limit: int) -> bytes:
+    """A gzip file may be several, one after the other."""
+    parts: list[bytes] = []
+    size = 0
+    while body:
+        inflater = zlib.decompressobj(header)
+        try:
+            part = inflater.decompress(body, limit - size + 1)
+        except zlib.error:
+            raise BrokenBodyError(encoding) from None
+        size += len(part)
+        if size > limit:
+            raise UnpackedBodyTooLargeError(limit)
+        if not inflater.eof:
+            raise BrokenBodyError(encoding)
+        parts.append(part)
+        body = inflater.unused_data
+    return b"".join(parts)

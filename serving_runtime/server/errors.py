@@ -72,11 +72,39 @@ class BodyTooLargeError(HttpError):
         super().__init__(f"the body of the request is larger than {limit} bytes; send fewer rows at a time")
 
 
+class TooManyRowsError(HttpError):
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the request has more than {limit} rows; send fewer at a time")
+
+
+class UnpackedBodyTooLargeError(HttpError):
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body of the request is larger than {limit} bytes once it is unpacked; send fewer rows at a time")
+
+
 class EncodedBodyError(HttpError):
     status = 415
 
     def __init__(self) -> None:
-        super().__init__("the body of the request has a Content-Encoding, and none is read here; send it as it is")
+        super().__init__("the body of the request has a Content-Encoding that is not read here; send gzip, deflate, or none")
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        return ((b"accept-encoding", b"gzip, deflate"),)
+
+
+class BrokenBodyError(HttpError):
+    def __init__(self, encoding: str) -> None:
+        super().__init__(f"the body of the request is not what its Content-Encoding says: {encoding}")
+
+
+class InvalidTimeoutError(HttpError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the header {name} must be a whole number of milliseconds from 1")
 
 
 class QueueFullError(HttpError):
@@ -116,8 +144,8 @@ class DeadlineError(HttpError):
     status = 504
     error_code = "DEADLINE_EXCEEDED"
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"the prediction took longer than {seconds:g} seconds")
+    def __init__(self) -> None:
+        super().__init__("there was no prediction in the time that the request may take")
 
 
 class ClientGoneError(Exception):

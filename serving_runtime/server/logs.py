@@ -8,12 +8,17 @@ from typing import Any
 import orjson
 
 
+def timestamp(seconds: float | None = None) -> str:
+    """That of now, where no seconds since the epoch are given."""
+    return (datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)).isoformat(timespec="milliseconds")
+
+
 class JsonFormatter(logging.Formatter):
     """`time`, `level`, `logger`, `message`, then the fields of the line, then `trace` where there was an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

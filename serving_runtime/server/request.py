@@ -6,25 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from serving_runtime.server.errors import InvalidTimeoutError
+
 # Longer ids, and such with spaces or line breaks, would let a client write into our log what it likes.
 REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
+# https://www.w3.org/TR/trace-context/#traceparent-header
+TRACE: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?", re.DOTALL)
+TIMEOUT: Final = b"x-request-timeout-ms"
+MILLISECONDS: Final = re.compile(rb"[1-9][0-9]{0,9}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`headers` have lower-case names. `id` is the client's X-Request-ID, or one of ours."""
+    """`headers` have lower-case names. `id` is the client's X-Request-ID, else its trace, else one of ours."""
 
     method: str
     path: str
     headers: Mapping[bytes, bytes]
     id: str
+    trace: str | None = None
 
     @classmethod
     def from_scope(cls, scope: Mapping[str, Any]) -> Self:
         headers = dict(scope["headers"])
+        trace = TRACE.fullmatch(headers[b"traceparent"]) if b"traceparent" in headers else None
+        trace_id = trace[1].decode() if trace else None
         given = headers.get(b"x-request-id", b"")
-        request_id = given.decode() if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-        return cls(method=scope["method"], path=scope["path"], headers=headers, id=request_id)
+        request_id = given.decode() if REQUEST_ID.fullmatch(given) else trace_id or secrets.token_hex(16)
+        return cls(method=scope["method"], path=scope["path"], headers=headers, id=request_id, trace=trace_id)
 
     @property
     def content_type(self) -> str | None:
@@ -32,9 +41,18 @@ class Request:
         return None if value is None else value.decode("latin-1")
 
     @property
-    def encoded(self) -> bool:
-        """The body is compressed, or changed in another way, on its way here."""
-        return self.headers.get(b"content-encoding", b"identity").lower() != b"identity"
+    def encoding(self) -> str:
+        """How the body is compressed on its way here."""
+        return self.headers.get(b"content-encoding", b"identity").strip().lower().decode("latin-1")
+
+    def seconds(self, most: float) -> float:
+        """The time that the answer may take: the client may ask for less than is given. Raises InvalidTimeoutError."""
+        given = self.headers.get(TIMEOUT)
+        if given is None:
+            return most
+        if not MILLISECONDS.fullmatch(given):
+            raise InvalidTimeoutError(TIMEOUT.decode())
+        return min(most, int(given) / 1000)
 
     @property
     def announced(self) -> int | None:

@@ -5,26 +5,29 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 from serving_runtime.errors import ServingError
+from serving_runtime.input.coerce import Coerce
+from serving_runtime.loaders.choice import Loader
 from serving_runtime.location import resolve_model_path
 from serving_runtime.server import logs
 from serving_runtime.server.asgi import Application
+from serving_runtime.server.capture import Recorder, destination
 from serving_runtime.server.lifecycle import Draining, Lifecycle
 from serving_runtime.server.listen import Listener
+from serving_runtime.server.metrics import Metrics, shared_numbers
+from serving_runtime.server.models import Models
 from serving_runtime.server.settings import ServeSettings, UnavailableAddressError
-from serving_runtime.server.share import load_shared
+from serving_runtime.server.shared_numbers import SharedNumbers
 from serving_runtime.server.stand_in import StandIn
 from serving_runtime.server.supervisor import Supervisor
-
-if TYPE_CHECKING:
-    from serving_runtime.model import Model
+from serving_runtime.server.workplace import Workplace
 
 BACKLOG: Final = 2048  # connections that wait while all workers are busy; the kernel may allow fewer
+STAND_IN: Final = 0  # gunicorn numbers its workers from 1
 LAST_ANSWERS: Final = 0.02  # seconds
 
 
@@ -42,10 +45,18 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT):  # the first process of a container has no default action
         signal.signal(number, lambda *_: sys.exit(0))
     path = resolve_model_path(environ)
+    destination(settings.capture, environ)
     sock = open_socket(settings)
-    with StandIn.start(partial(_answer_without_model, settings, sock)) as stand_in:
-        model = model_source(path)
-        _supervise(Supervisor(settings, sock.detach(), stand_in, model))
+    numbers = shared_numbers(settings.workers)
+    with StandIn.start(partial(_answer_without_model, settings, sock, numbers)) as stand_in:
+        models = Models(path, loader_for(settings))
+        _supervise(Supervisor(settings, sock.detach(), stand_in, models, numbers))
+
+
+def loader_for(settings: ServeSettings) -> Loader:
+    """To cast as MLflow does takes MLflow's own check of what was cast."""
+    casts = settings.coerce is Coerce.MLFLOW and settings.loader is Loader.AUTO
+    return Loader.MLFLOW if casts else settings.loader
 
 
 def open_socket(settings: ServeSettings) -> socket.socket:
@@ -57,20 +68,9 @@ def open_socket(settings: ServeSettings) -> socket.socket:
         raise UnavailableAddressError(settings, error) from error
 
 
-def model_source(path: Path) -> Callable[[], "Model"]:
-    """Gives a worker its model: the one that is loaded here and now, or, where that cannot be copied, one of its own."""
-    shared = load_shared(path)
-
-    def model() -> "Model":
-        from serving_runtime.model import load  # noqa: PLC0415  pandas comes with it
-
-        return shared or load(path)
-
-    return model
-
-
-def _answer_without_model(settings: ServeSettings, sock: socket.socket, wire: socket.socket) -> None:
-    listener = Listener(Application(Lifecycle(None, Draining()), settings), settings)
+def _answer_without_model(settings: ServeSettings, sock: socket.socket, numbers: SharedNumbers, wire: socket.socket) -> None:
+    workplace = Workplace(metrics=Metrics(numbers, numbers.take(STAND_IN)), recorder=Recorder())
+    listener = Listener(Application(Lifecycle(None, Draining()), settings, workplace), settings)
     listener.listen([sock], started=lambda loop: loop.add_reader(wire, _leave, listener, wire, loop))
 
 

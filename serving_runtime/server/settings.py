@@ -9,13 +9,16 @@ from typing import Any, Final
 from model_contract.model_ref import ContractError, shown
 from model_contract.names import MODEL_NAME, MODEL_VERSION
 from serving_runtime.input.coerce import Coerce
+from serving_runtime.loaders.choice import Loader
 from serving_runtime.protocols.exchange import Nan
+from serving_runtime.server.capture import Capture
 
 MOST_WORKERS: Final = 64
 # The event loop and the model share a core; more than four copies of a model cost memory before they gain speed.
 MOST_WORKERS_BY_DEFAULT: Final = 4
 # Endpoints of a Service are removed while the pod is asked to end; a proxy that has not heard yet still sends requests for a moment.
 DRAIN_DELAY_IN_KUBERNETES: Final = "5"
+ROWS_OF_A_BATCH: Final = 256
 UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -58,6 +61,18 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """How many rows of several requests go together; None where that is for the model to show."""
+
+    rows: int | None
+
+    def most_rows(self, *, allowed: bool) -> int:
+        if self.rows is not None:
+            return self.rows
+        return ROWS_OF_A_BATCH if allowed else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeSettings:
     """Times are in seconds, sizes in bytes."""
 
@@ -65,12 +80,18 @@ class ServeSettings:
     port: int
     workers: int
     threads: int
+    loader: Loader
+    batch: Batch
     max_queue: int
     max_body: int
+    max_rows: int
     read_timeout: float
     timeout: float
     drain_delay: float
     stop_timeout: float
+    capture: Capture
+    capture_sample: float
+    capture_redact: frozenset[str]
     model_name: str
     model_version: str
     coerce: Coerce
@@ -94,6 +115,26 @@ def _seconds(least: float, most: float) -> Kind:
         return float(text)
 
     return Kind(read=read, expected=f"a number of seconds from {least:g} to {most:g}")
+
+
+def _read_batch(text: str) -> Batch:
+    match text:
+        case "auto":
+            return Batch(rows=None)
+        case "off":
+            return Batch(rows=0)
+        case _:
+            return Batch(rows=_whole(text, least=2, most=1_000_000))
+
+
+def _read_share(text: str) -> float:
+    if not re.fullmatch(r"0?\.[0-9]{1,9}|1(?:\.0*)?", text) or float(text) == 0:
+        raise ValueError(text)
+    return float(text)
+
+
+def _read_names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
 def _read_bytes(text: str) -> int:
@@ -123,6 +164,11 @@ HOST: Final = Kind(read=_read_host, expected='an address or a name of this machi
 NAME: Final = Kind(read=_read_name, expected="a name without a slash")
 BYTES: Final = Kind(read=_read_bytes, expected='a number of bytes, of which K, M and G are the powers of 1024, such as "100M"')
 
+BATCH: Final = Kind(read=_read_batch, expected="auto, off, or a number of rows from 2")
+CAPTURE: Final = Kind(read=Capture.read, expected="off, domino, or jsonl: and the path of a file")
+SHARE: Final = Kind(read=_read_share, expected="a share of 1, such as 0.1")
+NAMES: Final = Kind(read=_read_names, expected="names with commas between them")
+
 OPTIONS: Final = (
     Option(name="host", variable="MODEL_API_RUNTIME_HOST", kind=HOST, default="0.0.0.0", meaning="address to listen on"),  # noqa: S104  a pod's
     Option(name="port", variable="PORT", kind=_whole_number(1, 65535), default="8080", meaning="port to listen on"),
@@ -141,6 +187,20 @@ OPTIONS: Final = (
         meaning="predictions that one process runs at a time; more than one only helps a model that waits for something else",
     ),
     Option(
+        name="loader",
+        variable="MODEL_API_RUNTIME_LOADER",
+        kind=_one_of(Loader),
+        default=Loader.AUTO,
+        meaning="who loads the model: native does it without importing MLflow, mlflow with it, auto natively where both predict the same",
+    ),
+    Option(
+        name="batch",
+        variable="MODEL_API_RUNTIME_BATCH",
+        kind=BATCH,
+        default="auto",
+        meaning="rows of waiting requests that are predicted in one call; auto is 256 where the model's example showed that this is right",
+    ),
+    Option(
         name="max_queue",
         variable="MODEL_API_RUNTIME_MAX_QUEUE",
         kind=_whole_number(0, 100_000),
@@ -153,6 +213,13 @@ OPTIONS: Final = (
         kind=BYTES,
         default="100M",
         meaning="size of a request's body; a larger one is answered 413",
+    ),
+    Option(
+        name="max_rows",
+        variable="MODEL_API_RUNTIME_MAX_ROWS",
+        kind=_whole_number(1, 1_000_000_000),
+        default="1000000",
+        meaning="rows of one request; more are answered 413",
     ),
     Option(
         name="read_timeout",
@@ -181,6 +248,27 @@ OPTIONS: Final = (
         kind=_seconds(0.1, 3600),
         default="20",
         meaning="seconds in which accepted requests may be finished after that",
+    ),
+    Option(
+        name="capture",
+        variable="MODEL_API_RUNTIME_CAPTURE",
+        kind=CAPTURE,
+        default="off",
+        meaning="where predictions are recorded with their input: domino for its model monitoring, or jsonl: and the path of a file",
+    ),
+    Option(
+        name="capture_sample",
+        variable="MODEL_API_RUNTIME_CAPTURE_SAMPLE",
+        kind=SHARE,
+        default="1",
+        meaning="share of the requests that are recorded",
+    ),
+    Option(
+        name="capture_redact",
+        variable="MODEL_API_RUNTIME_CAPTURE_REDACT",
+        kind=NAMES,
+        default="",
+        meaning="columns and keys, with commas between them, that are recorded as null",
     ),
     Option(name="model_name", variable=MODEL_NAME, kind=NAME, default="model", meaning="name of the model in the paths that have one"),
     Option(name="model_version", variable=MODEL_VERSION, kind=NAME, default="", meaning="version of the model in those paths"),

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from serving_runtime.loaders.choice import Loader
+
 if TYPE_CHECKING:
     from serving_runtime.model import Model
 
@@ -15,13 +17,13 @@ NOT_TO_BE_COPIED: Final = frozenset({"jax", "keras", "onnxruntime", "tensorflow"
 NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 
-def load_shared(path: Path) -> "Model | None":
+def load_shared(path: Path, loader: Loader) -> "Model | None":
     """The model, ready to be copied by a fork; None where every worker must load its own. Raises ModelLoadError."""
     from serving_runtime.model import load  # noqa: PLC0415  pandas comes with it
 
     if NOT_TO_BE_COPIED.intersection(_requirements(path)):
         return None
-    model = load(path)
+    model = load(path, loader)
     if NOT_TO_BE_COPIED & sys.modules.keys():
         return None
     # What a collection never touches is never written to, and stays one copy for all.

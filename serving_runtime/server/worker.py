@@ -15,6 +15,7 @@ from gunicorn.workers.base import Worker
 
 from serving_runtime.errors import ServingError
 from serving_runtime.server.listen import Listener
+from serving_runtime.server.workplace import Workplace
 
 HEARTBEAT: Final = 1.0  # seconds
 
@@ -22,7 +23,9 @@ HEARTBEAT: Final = 1.0  # seconds
 class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     """The supervisor's `app` is a `Supervisor`."""
 
+    row: int  # in the numbers that all workers count
     _listener: Listener
+    _workplace: Workplace
 
     def init_signals(self) -> None:
         """The defaults end a worker that has accepted nothing yet; the loop takes over those that must end it gently."""
@@ -34,7 +37,7 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         """What is loaded here is the model."""
         try:
             with self._beating():
-                self._listener = self.app.listener(self._beat)
+                self._listener, self._workplace = self.app.listener(self.row, self._beat)
         except ServingError as error:
             self.app.last_words.say(str(error))
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
@@ -45,6 +48,7 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     def run(self) -> None:
         self.app.stand_in.relieve()
         self._listener.listen([listener.sock for listener in self.sockets], started=self._take_signals)
+        self._workplace.recorder.finish()
 
     def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.add_signal_handler(signal.SIGTERM, self._listener.stop)

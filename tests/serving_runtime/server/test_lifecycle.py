@@ -183,3 +183,25 @@ def test_workers_do_not_outlive_their_supervisor(start: Start, models: Path) -> 
     server.process.popen.wait()
 
     server.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), seconds=10)
+
+
+def test_model_that_mlflow_loads_to_something_else_is_served_as_mlflow_loads_it(start: Start, hard_models: Path) -> None:
+    server = start(hard_models / "suspicious", "--workers", "2")
+    server.wait_until_ready()
+    before = server.predict({"inputs": {"x": [1.0]}}).document["predictions"]
+    server.wait_until(lambda: any(line["message"].startswith("the model predicts something else") for line in server.lines()), seconds=90)
+    server.wait_until(lambda: {server.predict({"inputs": {"x": [1.0]}}).document["predictions"][0] for _ in range(10)} == {1.0}, seconds=90)
+
+    assert before == [0.0]
+    assert {server.predict({"inputs": {"x": [1.0]}}).status for _ in range(20)} == {200}
+
+
+def test_model_that_mlflow_loads_to_the_same_stays_as_it_is(start: Start, models: Path) -> None:
+    server = start(models / "wine", "--workers", "1")
+    server.wait_until_ready()
+    worker = server.workers()
+    server.wait_until(
+        lambda: any(line["message"] == "the model predicts the same as loaded by MLflow" for line in server.lines()), seconds=60
+    )
+
+    assert server.workers() == worker

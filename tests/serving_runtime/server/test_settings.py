@@ -17,12 +17,18 @@ def test_settings_have_defaults() -> None:
         "port": 8080,
         "workers": 2,
         "threads": 1,
+        "loader": "auto",
+        "batch": {"rows": None},
         "max_queue": 128,
         "max_body": 100 << 20,
+        "max_rows": 1_000_000,
         "read_timeout": 10.0,
         "timeout": 60.0,
         "drain_delay": 0.0,
         "stop_timeout": 20.0,
+        "capture": {"kind": "off", "path": ""},
+        "capture_sample": 1.0,
+        "capture_redact": frozenset(),
         "model_name": "model",
         "model_version": "",
         "coerce": "safe",
@@ -84,3 +90,31 @@ def test_value_that_a_setting_cannot_have_is_refused_and_named(name: str, value:
 def test_refused_variable_is_named() -> None:
     with pytest.raises(InvalidSettingError, match=r'^PORT is "http": it must be a whole number'):
         read(environ={"PORT": "http"})
+
+
+@pytest.mark.parametrize(("given", "rows"), [("auto", 256), ("off", 0), ("32", 32)])
+def test_batch_is_as_large_as_it_is_told_to_be(given: str, rows: int) -> None:
+    assert read({"batch": given}).batch.most_rows(allowed=True) == rows
+
+
+@pytest.mark.parametrize(("given", "rows"), [("auto", 0), ("off", 0), ("32", 32)])
+def test_batch_of_a_model_that_may_not_be_merged_is_for_its_user_to_ask_for(given: str, rows: int) -> None:
+    assert read({"batch": given}).batch.most_rows(allowed=False) == rows
+
+
+def test_names_that_are_not_recorded_are_a_list() -> None:
+    assert read({"capture_redact": "name, mail,"}).capture_redact == {"name", "mail"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("batch", value) for value in ("1", "on", "-2")),
+        *(("capture", value) for value in ("jsonl", "jsonl:", "domino:/x", "csv:/x")),
+        *(("capture_sample", value) for value in ("0", "1.1", "-0.1")),
+        *(("loader", "onnx"), ("max_rows", "0")),
+    ],
+)
+def test_value_that_is_none_of_its_setting_is_refused(name: str, value: str) -> None:
+    with pytest.raises(InvalidSettingError, match=f"--{name.replace('_', '-')}"):
+        read({name: value})

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving_runtime.errors import ModelLoadError
+from serving_runtime.loaders.choice import Loader
 from serving_runtime.server.share import load_shared
 
 
@@ -19,22 +20,22 @@ def thaw() -> Iterator[None]:
 
 
 def test_model_is_loaded_once_for_all(models: Path) -> None:
-    model = load_shared(models / "wine")
+    model = load_shared(models / "wine", Loader.AUTO)
 
     assert model is not None
     assert gc.get_freeze_count() > 0
 
 
 def test_model_whose_requirements_must_not_be_copied_is_not_even_loaded(hard_models: Path) -> None:
-    assert load_shared(hard_models / "not-to-be-copied") is None
+    assert load_shared(hard_models / "not-to-be-copied", Loader.AUTO) is None
 
 
 def test_model_that_brings_such_a_package_unannounced_is_not_shared(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", object())
 
-    assert load_shared(models / "wine") is None
+    assert load_shared(models / "wine", Loader.AUTO) is None
 
 
 def test_model_that_does_not_load_is_an_error_at_once(models: Path) -> None:
     with pytest.raises(ModelLoadError, match="the weights are not there"):
-        load_shared(models / "broken")
+        load_shared(models / "broken", Loader.AUTO)

@@ -1,6 +1,7 @@
 """Saves models that a server has trouble with. Runs in an environment with the full MLflow: `python save_models.py <directory>`."""
 
 import os
+import random
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ import mlflow
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
+from sklearn.base import BaseEstimator
 
 warnings.simplefilter("ignore")
 TARGET = Path(sys.argv[1])
@@ -51,6 +53,62 @@ class Fragile(mlflow.pyfunc.PythonModel):
         return [0.0]
 
 
+class Patient(mlflow.pyfunc.PythonModel):
+    """Doubles; what is beyond 100 takes so many seconds more, and what is below zero it cannot do."""
+
+    def predict(self, context, model_input, params=None):
+        x = model_input["x"]
+        time.sleep(max(0.0, float(x.max()) - 100))
+        if (x < 0).any():
+            raise ValueError("below zero")
+        return [2 * value for value in x]
+
+
+class Mixing(mlflow.pyfunc.PythonModel):
+    """A row's prediction depends on the rows beside it."""
+
+    def predict(self, context, model_input, params=None):
+        return list(model_input["x"] - model_input["x"].mean())
+
+
+class Dice(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return [random.random() for _ in model_input["x"]]  # noqa: S311  it is what it is
+
+
+class Streamer(mlflow.pyfunc.PythonModel):
+    """Says what its message asks for in pieces, and in a file that it was told to stop."""
+
+    def predict(self, context, model_input, params=None):
+        return {"content": "whole"}
+
+    def predict_stream(self, context, model_input, params=None):
+        wish = model_input["messages"][0]["content"]
+        if wish == "fail at once":
+            raise ValueError("a secret")
+        try:
+            yield {"content": 0}
+            if wish == "fail later":
+                raise ValueError("a secret")
+            yield from ({"content": number} for number in range(1, 4))
+            while wish.startswith("/"):
+                time.sleep(0.02)
+                yield {"content": "more"}
+        finally:
+            if wish.startswith("/"):
+                Path(wish).touch()
+
+
+class Suspicious(BaseEstimator):
+    """Predicts otherwise where MLflow looks on."""
+
+    def fit(self, x, y):
+        return self
+
+    def predict(self, x):
+        return [float("mlflow" in sys.modules)] * len(x)
+
+
 def save(name: str, model: Any, **more: Any) -> None:
     mlflow.pyfunc.save_model(str(TARGET / name), python_model=model, signature=SIGNATURE, **{"pip_requirements": [], **more})
 
@@ -60,3 +118,15 @@ save("slow-to-load", SlowToLoad())
 save("not-to-be-copied", Sleeper(), pip_requirements=["torch"])
 save("forgetful", Forgetful(), input_example=EXAMPLE)
 save("fragile", Fragile(), input_example=EXAMPLE)
+save("patient", Patient(), input_example=EXAMPLE)
+save("mixing", Mixing(), input_example=EXAMPLE)
+save("dice", Dice(), input_example=EXAMPLE)
+mlflow.pyfunc.save_model(str(TARGET / "streamer"), python_model=Streamer(), pip_requirements=[], streamable=True)
+mlflow.sklearn.save_model(
+    Suspicious(),
+    str(TARGET / "suspicious"),
+    signature=SIGNATURE,
+    input_example=EXAMPLE,
+    pip_requirements=[],
+    serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_CLOUDPICKLE,
+)

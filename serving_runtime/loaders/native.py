@@ -1,0 +1,76 @@
+"""Models that are loaded without MLflow, each as its flavor's own loader does it."""
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from serving_runtime.errors import ModelLoadError
+from serving_runtime.loaders.boosters import lightgbm_predictor, xgboost_predictor
+from serving_runtime.loaders.scikit_learn import sklearn_predictor
+from serving_runtime.mlmodel import Metadata
+from serving_runtime.signature import Scalar, Signature
+
+Predictor = Callable[[Any], Any]
+Read = Callable[[Path, Mapping[str, Any], Mapping[str, Any]], Predictor | None]
+
+LOADERS: Final[Mapping[str, Read]] = {
+    "mlflow.sklearn": sklearn_predictor,
+    "mlflow.xgboost": xgboost_predictor,
+    "mlflow.lightgbm": lightgbm_predictor,
+}
+# Settings of MLflow that forbid what is done here; where one of them is set, MLflow itself decides.
+SWITCHES: Final = ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "MLFLOW_ALLOW_MODEL_CODE_EXECUTION")
+
+_log = logging.getLogger(__name__)
+
+
+class NativeModel:
+    """Predicts as MLflow's PyFuncModel does, but does not check the input again, which has the signature's types by then."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any:
+        return self._predictor(data)
+
+
+def load_native(directory: Path, metadata: Metadata) -> NativeModel | None:
+    """None where there is no loader for the model here. Raises ModelLoadError."""
+    if not eligible(metadata):
+        return None
+    python_function = metadata.flavors["python_function"]
+    read = LOADERS[python_function["loader_module"]]
+    try:
+        with warnings.catch_warnings(record=True) as raised:
+            predictor = read(directory, python_function, metadata.flavors)
+    except Exception as error:
+        reason = " ".join(str(error).split()) or "no reason given"
+        raise ModelLoadError(f"the model in {directory} cannot be loaded: {type(error).__name__}: {reason}") from error
+    for warning in {str(warning.message) for warning in raised}:
+        _log.warning("a library warned while it loaded the model", extra={"fields": {"warning": " ".join(warning.split())}})
+    return NativeModel(predictor) if predictor else None
+
+
+def eligible(metadata: Metadata) -> bool:
+    """Whether all that MLflow would do besides is known: code of the model's own, and parameters, are its business."""
+    python_function = metadata.flavors["python_function"]
+    return (
+        python_function.get("loader_module") in LOADERS
+        and not python_function.get("code")
+        and not python_function.get("config")
+        and _is_plain(metadata.signature)
+        and all(os.environ.get(name, "true").lower() in {"true", "1"} for name in SWITCHES)
+    )
+
+
+def _is_plain(signature: Signature) -> bool:
+    """Input of these types is the same before and after MLflow's own check."""
+    return (
+        signature.params is None
+        and not signature.typed_in_code
+        and all(isinstance(column.type, Scalar) for column in signature.columns)
+        and all(tensor.name is None for tensor in signature.tensors)
+    )

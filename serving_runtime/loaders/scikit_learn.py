@@ -1,0 +1,39 @@
+"""scikit-learn models: skops with the types that the model's author trusted, pickle and cloudpickle, as `mlflow.sklearn` reads them."""
+
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from serving_runtime.loaders.files import inside
+
+# What MLflow lets a model be saved with as its prediction; `score` wants the truth beside the input.
+FUNCTIONS: Final = frozenset({"predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba"})
+
+
+def sklearn_predictor(directory: Path, python_function: Mapping[str, Any], flavors: Mapping[str, Any]) -> Callable[[Any], Any] | None:
+    function = python_function.get("predict_fn", "predict")
+    if function not in FUNCTIONS or "sklearn" not in flavors:
+        return None
+    model = read_estimator(inside(directory, python_function["model_path"]), flavors["sklearn"])
+    predictor: Callable[[Any], Any] | None = getattr(model, function, None)
+    return predictor
+
+
+def read_estimator(path: Path, flavor: Mapping[str, Any], assumed: str = "pickle") -> Any:
+    """The estimator in the file `path`; `assumed` is its format where the flavor does not name one. Raises ValueError."""
+    match flavor.get("serialization_format", assumed):
+        case "skops":
+            from skops.io import load  # noqa: PLC0415  only some models need it
+
+            return load(path, trusted=flavor.get("skops_trusted_types"))
+        case "cloudpickle":
+            import cloudpickle  # noqa: PLC0415  as above
+
+            with path.open("rb") as file:
+                return cloudpickle.load(file)
+        case "pickle":
+            with path.open("rb") as file:
+                return pickle.load(file)  # noqa: S301  a model is code; who may write it is for the tracking server to say
+        case other:
+            raise ValueError(f"there is no serialization format {other}")

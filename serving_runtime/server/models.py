@@ -1,0 +1,49 @@
+"""Where workers get their model: one that was loaded for all, or, where that cannot be copied, one that each loads."""
+
+import gc
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serving_runtime.errors import ServingError
+from serving_runtime.loaders.choice import Loader
+from serving_runtime.server.share import load_shared
+
+if TYPE_CHECKING:
+    from serving_runtime.model import Model
+
+_log = logging.getLogger(__name__)
+
+
+class Models:
+    """Raises ModelLoadError where the model that all would share does not load."""
+
+    def __init__(self, path: Path, loader: Loader) -> None:
+        self.path = path
+        self.loader = loader
+        self.shared = load_shared(path, loader)
+
+    def one(self) -> "Model":
+        """Raises ModelLoadError."""
+        from serving_runtime.model import load  # noqa: PLC0415  pandas comes with it
+
+        # What MLflow would predict is compared with a copy only: a process that loads for itself has MLflow in any case.
+        return self.shared or load(self.path, Loader.NATIVE if self.loader is Loader.NATIVE else Loader.MLFLOW)
+
+    @property
+    def doubtful(self) -> bool:
+        """The model was loaded natively, and nobody has said that this is right."""
+        return self.loader is Loader.AUTO and self.shared is not None and self.shared.native
+
+    def fall_back(self) -> bool:
+        """From now on the model is the one that MLflow loads. False where MLflow cannot load it."""
+        from serving_runtime.model import load  # noqa: PLC0415  as above
+
+        try:
+            self.shared = load(self.path, Loader.MLFLOW)
+        except ServingError as error:
+            _log.error("MLflow cannot load the model", extra={"fields": {"reason": str(error)}})
+            return False
+        gc.collect()
+        gc.freeze()
+        return True

@@ -1,0 +1,114 @@
+"""One request for a prediction, from its body to its answer."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from serving_runtime.cost import Cost
+from serving_runtime.protocols.exchange import Inputs, Message, Prediction, Served
+from serving_runtime.server.answer import Answer, sending
+from serving_runtime.server.batches import Batches, Call, Limits
+from serving_runtime.server.body import Receive, read_body, unpacked
+from serving_runtime.server.capture import Seen
+from serving_runtime.server.course import Course
+from serving_runtime.server.errors import DeadlineError, QueueFullError, TooManyRowsError
+from serving_runtime.server.request import Request
+from serving_runtime.server.routes import Match
+from serving_runtime.server.settings import ServeSettings
+from serving_runtime.server.streaming import Streamed, Streams
+from serving_runtime.server.workplace import Workplace
+
+if TYPE_CHECKING:
+    from serving_runtime.model import Model
+
+# So much is read, and so much is written, in less time than a thread takes to begin.
+SMALL_BODY: Final = 32 << 10  # bytes
+FEW_ROWS: Final = 500
+
+
+class Predicting:
+    """For one model in one event loop."""
+
+    def __init__(self, model: "Model", served: Served, settings: ServeSettings, workplace: Workplace) -> None:
+        self._served = served
+        self._settings = settings
+        self._metrics = workplace.metrics
+        self._recorder = workplace.recorder
+        cost = Cost()
+        for timing in workplace.timings:
+            cost.observe(timing.rows, timing.cost)
+        rows = settings.batch.most_rows(allowed=workplace.may_merge)
+        # What a library of numbers does takes its time from the processor; the code of a model's author may wait for anything.
+        limits = Limits(rows=rows, threads=settings.threads, queue=settings.max_queue, in_loop=model.of_numbers)
+        self._batches = Batches(model, limits, cost, self._observe)
+        self._streams = Streams(model, threads=settings.threads, most=settings.threads + settings.max_queue)
+        self._readers = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self._beside_now = 0
+        self._streamable = model.metadata.streamable
+
+    async def answer(self, match: Match, request: Request, receive: Receive, course: Course) -> Answer | Streamed:
+        """Raises HttpError, ServingError, ClientGoneError."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + request.seconds(self._settings.timeout)
+        message = await self._message(match, request, receive, deadline)
+        read = partial(match.route.protocol.read, message, self._served)
+        began = time.perf_counter()
+        inputs: Inputs = read() if len(message.body) <= SMALL_BODY else await self._beside(read, deadline)
+        course.rows = inputs.rows
+        self._expect_few(inputs.rows)
+        done = time.perf_counter()
+        course.read = done - began
+        if inputs.stream and self._streamable:
+            return await self._streams.start(inputs, deadline, self._settings.timeout, receive)
+        work = await self._batches.predict(inputs, deadline, receive)
+        call = work.call or Call(1, 1, 0.0, 0.0)
+        course.predicted, course.merged = call.seconds, call.requests
+        course.waited = max(0.0, time.perf_counter() - done - call.seconds)
+        value = work.future.result()
+        write = partial(inputs.write, Prediction(value=value, seconds=call.seconds))
+        answer = write() if (inputs.rows or 0) <= FEW_ROWS else await self._beside(write, deadline)
+        if self._recorder.wanted():
+            self._record(match, request, inputs, value)
+        return sending(answer)
+
+    @property
+    def waiting(self) -> int:
+        return self._batches.waiting
+
+    async def _message(self, match: Match, request: Request, receive: Receive, deadline: float) -> Message:
+        limits = self._settings
+        body = await read_body(request, receive, limit=limits.max_body, silence=limits.read_timeout, deadline=deadline)
+        if request.encoding != "identity":
+            body = await self._beside(partial(unpacked, body, request.encoding, limit=limits.max_body), deadline)
+        return Message(body=body, headers=request.headers, path=match.path)
+
+    async def _beside(self, do: Any, deadline: float) -> Any:
+        """In a thread, so that the loop goes on. Raises DeadlineError, QueueFullError."""
+        loop = asyncio.get_running_loop()
+        if self._beside_now > self._settings.max_queue:
+            raise QueueFullError
+        self._beside_now += 1
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await loop.run_in_executor(self._readers, do)
+        except TimeoutError:
+            raise DeadlineError from None
+        finally:
+            self._beside_now -= 1
+
+    def _expect_few(self, rows: int | None) -> None:
+        if rows is not None and rows > self._settings.max_rows:
+            raise TooManyRowsError(self._settings.max_rows)
+
+    def _observe(self, call: Call) -> None:
+        self._metrics.predicted(call.requests, call.rows, call.seconds)
+        self._metrics.queue_depth(self._batches.waiting)
+
+    def _record(self, match: Match, request: Request, inputs: Inputs, value: Any) -> None:
+        seen = Seen(request_id=request.id, protocol=match.route.protocol.name, at=time.time(), inputs=inputs, value=value)
+        if self._recorder.put(seen):
+            self._metrics.captured()
+        else:
+            self._metrics.capture_dropped()

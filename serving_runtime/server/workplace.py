@@ -1,0 +1,21 @@
+"""What one process has besides the model: where it counts, where it records, and what the model's first calls have shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from serving_runtime.server.capture import Recorder
+from serving_runtime.server.metrics import Metrics
+
+if TYPE_CHECKING:
+    from serving_runtime.batching import Timing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """`may_merge`: several requests in one call of the model get what each would have got alone."""
+
+    metrics: Metrics
+    recorder: Recorder
+    may_merge: bool = False
+    timings: Sequence["Timing"] = ()

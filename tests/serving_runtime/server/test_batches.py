@@ -1,0 +1,92 @@
+"""What comes while the model is busy goes together, and nobody notices but by the time."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from testbed.runtime_server import Answer, RuntimeServer, serving
+
+Start = Callable[..., RuntimeServer]
+BUSY = 101.0  # a second more
+
+
+def together(server: RuntimeServer, values: list[float]) -> list[Answer]:
+    """The answers to requests of one row each, which all come while the model is busy with the first."""
+    with ThreadPoolExecutor(len(values) + 1) as clients:
+        first = clients.submit(server.predict, {"inputs": {"x": [BUSY]}})
+        server.wait_until(lambda: "model_api_runtime_inflight 1" in server.get("/metrics").body.decode())
+        others: list[Future[Answer]] = [clients.submit(server.predict, {"inputs": {"x": [value]}}) for value in values]
+        assert first.result().document == {"predictions": [2 * BUSY]}
+        return [other.result() for other in others]
+
+
+def merged(server: RuntimeServer) -> list[int]:
+    """How many requests were in the call of each request so far."""
+    return [line["merged"] for line in server.lines() if "merged" in line]
+
+
+@pytest.fixture(scope="module")
+def patient(hard_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
+    with serving(hard_models / "patient", "--workers", "1", log=tmp_path_factory.mktemp("patient") / "log") as server:
+        yield server
+
+
+def test_requests_that_wait_become_one_call_and_each_gets_its_own(patient: RuntimeServer) -> None:
+    before = len(merged(patient))
+    answers = together(patient, [float(number) for number in range(20)])
+
+    assert [answer.document["predictions"] for answer in answers] == [[2.0 * number] for number in range(20)]
+    assert max(merged(patient)[before:]) > 10
+
+
+def test_only_the_request_at_fault_fails(patient: RuntimeServer) -> None:
+    answers = together(patient, [1.0, 2.0, -1.0, 3.0])
+
+    assert [answer.status for answer in answers] == [200, 200, 500, 200]
+    assert [answer.document["predictions"] for answer in answers if answer.status == 200] == [[2.0], [4.0], [6.0]]
+
+
+def test_request_that_finds_the_model_idle_goes_alone_and_at_once(patient: RuntimeServer) -> None:
+    before = len(merged(patient))
+
+    assert patient.predict({"inputs": {"x": [1.0, 2.0]}}).document == {"predictions": [2.0, 4.0]}
+    assert merged(patient)[before:] == [1]
+
+
+def test_requests_go_alone_where_that_is_wanted(start: Start, hard_models: Path) -> None:
+    server = start(hard_models / "patient", "--workers", "1", "--batch", "off")
+    server.wait_until_ready()
+
+    assert [answer.document for answer in together(server, [1.0, 2.0])] == [{"predictions": [2.0]}, {"predictions": [4.0]}]
+    assert merged(server) == [1, 1, 1]
+
+
+def test_request_whose_time_ends_while_it_waits_is_not_predicted(patient: RuntimeServer) -> None:
+    with ThreadPoolExecutor(1) as clients:
+        first = clients.submit(patient.predict, {"inputs": {"x": [BUSY]}})
+        patient.wait_until(lambda: "model_api_runtime_inflight 1" in patient.get("/metrics").body.decode())
+        late = patient.ask("POST", "/invocations", json.dumps({"inputs": {"x": [-1.0]}}), {"X-Request-Timeout-Ms": "100"})
+
+        assert (late.status, late.document["error_code"]) == (504, "DEADLINE_EXCEEDED")
+        failed = patient.process.log.read_text().count("the model failed")
+        assert first.result().status == 200
+    assert patient.predict({"inputs": {"x": [1.0]}}).status == 200
+    assert patient.process.log.read_text().count("the model failed") == failed
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("mixing", "it predicts something else for a row among others"),
+        ("dice", "it predicts something else each time"),
+        ("sleeper", "the model has no input example to try it with"),
+    ],
+)
+def test_model_whose_requests_cannot_be_merged_says_why(start: Start, hard_models: Path, model: str, reason: str) -> None:
+    server = start(hard_models / model, "--workers", "1")
+    server.wait_until_ready()
+
+    assert [line["reason"] for line in server.lines() if line["message"] == "requests are not merged"] == [reason]

@@ -1,0 +1,93 @@
+"""Too much, too long, too packed: each has its own refusal, and the next request is right."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.runtime_server import JSON, RuntimeServer, serving
+
+RECORD = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}]}).encode()
+
+
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.fixture(scope="module")
+def limited(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
+    flags = ("--workers", "1", "--max-body", "100K", "--max-rows", "10")
+    with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("limited") / "log") as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (gzip.compress(RECORD), "gzip"),
+        (gzip.compress(RECORD), "X-GZIP"),
+        (gzip.compress(RECORD[:20]) + gzip.compress(RECORD[20:]), "gzip"),
+        (zlib.compress(RECORD), "deflate"),
+        (raw_deflate(RECORD), "deflate"),
+        (RECORD, "identity"),
+    ],
+    ids=["gzip", "its old name", "gzip in two parts", "deflate", "deflate without its header", "identity"],
+)
+def test_packed_body_is_unpacked(limited: RuntimeServer, body: bytes, encoding: str) -> None:
+    answer = limited.ask("POST", "/invocations", body, JSON | {"Content-Encoding": encoding})
+
+    assert answer.document == limited.ask("POST", "/invocations", RECORD, JSON).document
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [
+        (gzip.compress(b" " * (10 << 20)), "gzip", 413),
+        (gzip.compress(b" " * (60 << 10)) * 2, "gzip", 413),
+        (RECORD, "gzip", 400),
+        (gzip.compress(RECORD)[:-9], "gzip", 400),
+        (gzip.compress(RECORD) + b"more", "gzip", 400),
+        (RECORD, "deflate", 400),
+        (RECORD, "br", 415),
+        (RECORD, "gzip, gzip", 415),
+    ],
+    ids=["a bomb", "a bomb in parts", "not packed", "cut", "with something behind", "not deflated", "another way", "twice"],
+)
+def test_body_that_cannot_be_unpacked_is_refused(limited: RuntimeServer, body: bytes, encoding: str, status: int) -> None:
+    answer = limited.ask("POST", "/invocations", body, JSON | {"Content-Encoding": encoding})
+
+    assert answer.status == status
+    assert limited.ask("POST", "/invocations", RECORD, JSON).status == 200
+
+
+def test_more_rows_than_the_limit_are_refused(limited: RuntimeServer) -> None:
+    rows = [json.loads(RECORD)["dataframe_records"][0]] * 11
+
+    assert limited.predict({"dataframe_records": rows[:10]}).status == 200
+    assert limited.predict({"dataframe_records": rows}).status == 413
+
+
+def test_nested_body_is_refused(limited: RuntimeServer) -> None:
+    answer = limited.ask("POST", "/invocations", b'{"inputs": ' + b"[" * 90_000, JSON)
+
+    assert answer.status == 400
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "1.5", "soon", ""], ids=["zero", "negative", "a fraction", "a word", "nothing"])
+def test_time_that_is_none_is_refused(limited: RuntimeServer, given: str) -> None:
+    answer = limited.ask("POST", "/invocations", RECORD, JSON | {"X-Request-Timeout-Ms": given})
+
+    assert answer.status == 400
+    assert "x-request-timeout-ms" in answer.document["message"]
+
+
+def test_request_may_ask_for_less_time_than_it_has(sleeper: RuntimeServer) -> None:
+    headers = JSON | {"X-Request-Timeout-Ms": "50"}
+    answer = sleeper.ask("POST", "/invocations", json.dumps({"inputs": {"x": [0.5]}}), headers)
+
+    assert (answer.status, answer.document["error_code"]) == (504, "DEADLINE_EXCEEDED")
+    sleeper.wait_until(lambda: sleeper.predict({"inputs": {"x": [0]}}).status == 200)

@@ -1,0 +1,138 @@
+"""The short way to a model's input gives what the long one does, and inputs that go together come apart again."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving_runtime.batching import same, split
+from serving_runtime.cost import CHEAP, Cost, Stopwatch
+from serving_runtime.errors import InvalidInputError
+from serving_runtime.input.conform import conformer
+from serving_runtime.input.forms import Request
+from serving_runtime.input.table import from_records
+from serving_runtime.plan import Matrix, Plan, key, merged
+from serving_runtime.signature import read_signature
+
+KINDS = ("boolean", "integer", "long", "float", "double")
+CELLS = st.one_of(st.none(), st.booleans(), st.integers(-(2**65), 2**65), st.floats(allow_nan=False), st.just("text"))
+
+
+def plan_of(*kinds: str, required: bool = True) -> tuple[Plan, Any]:
+    inputs = [{"name": f"c{number}", "type": kind, "required": required} for number, kind in enumerate(kinds)]
+    signature = read_signature({"inputs": json.dumps(inputs)})
+    return Plan(signature, conformer(signature)), conformer(signature)
+
+
+@given(kind=st.sampled_from(KINDS), required=st.booleans(), rows=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=4))
+def test_short_way_is_the_long_way(kind: str, required: bool, rows: list[tuple[Any, Any]]) -> None:
+    plan, general = plan_of(kind, kind, required=required)
+    request = Request(input=from_records([{"c1": second, "c0": first} for first, second in rows], "dataframe_records"))
+    try:
+        expected = general(request)
+    except InvalidInputError as error:
+        with pytest.raises(InvalidInputError) as raised:
+            plan.conform(request)
+        assert raised.value.details == error.details
+        return
+
+    conformed = plan.conform(request)
+    pd.testing.assert_frame_equal(merged([conformed.data]), expected.data, check_index_type=False, check_column_type=False)
+    assert conformed.rows == expected.rows
+
+
+@pytest.mark.parametrize("kinds", [("double", "double"), ("long", "string")], ids=["a matrix", "a frame"])
+def test_inputs_of_one_key_become_one_and_come_apart(kinds: tuple[str, ...]) -> None:
+    plan, _ = plan_of(*kinds)
+    cell = "text" if kinds[1] == "string" else 2.0
+    requests = [Request(input=from_records([{"c0": row, "c1": cell} for row in range(count)], "r")) for count in (1, 3, 2)]
+    conformed = [plan.conform(request) for request in requests]
+    assert len({key(one.data, one.params) for one in conformed}) == 1
+
+    together = merged([one.data for one in conformed])
+    pieces = split(together["c0"].to_numpy(), [one.rows or 0 for one in conformed])
+
+    assert pieces is not None
+    assert [list(piece) for piece in pieces] == [[0], [0, 1, 2], [0, 1]]
+
+
+def test_uniform_table_is_a_matrix_and_no_copy() -> None:
+    plan, _ = plan_of("double", "double")
+    data = plan.conform(Request(input=from_records([{"c0": 1, "c1": 2.5}], "r"))).data
+
+    assert isinstance(data, Matrix)
+    assert np.shares_memory(data.frame.to_numpy(), data.values)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (np.zeros((2, 3)), np.zeros((2, 4))),
+        (np.zeros(2), np.zeros(2, dtype="float32")),
+        (pd.DataFrame({"a": [1.0]}), pd.DataFrame({"b": [1.0]})),
+        (pd.DataFrame({"a": [1.0]}), pd.DataFrame({"a": ["x"]})),
+    ],
+    ids=["another shape", "another type", "another column", "another type of a column"],
+)
+def test_inputs_that_differ_in_more_than_rows_have_other_keys(one: Any, other: Any) -> None:
+    assert key(one, None) != key(other, None)
+    assert key(one, {"k": 1}) != key(one, {"k": 2})
+
+
+@pytest.mark.parametrize("data", [pd.DataFrame({"a": [1]}, index=["x"]), {"messages": []}, [1, 2], "text", np.array(1.0)], ids=repr)
+def test_input_whose_rows_have_names_or_are_none_goes_alone(data: Any) -> None:
+    assert key(data, None) is None
+
+
+@pytest.mark.parametrize("predictions", ["ab", {"a": 1}, np.array(3.0), [1], np.zeros(3)], ids=repr)
+def test_predictions_that_are_not_one_for_each_row_do_not_come_apart(predictions: Any) -> None:
+    assert split(predictions, [1, 1]) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        (np.array([1.0, np.nan]), np.array([1.0 + 1e-13, np.nan]), True),
+        (np.array([1.0]), np.array([1.001]), False),
+        (np.array([1]), np.array([1.0]), False),
+        (["a", "b"], ["a", "b"], True),
+        (pd.DataFrame({"p": [1.0]}), pd.DataFrame({"q": [1.0]}), False),
+    ],
+    ids=["rounding", "another number", "another type", "texts", "another column"],
+)
+def test_predictions_are_the_same_but_for_rounding(one: Any, other: Any, alike: bool) -> None:
+    assert same(one, other) is alike
+
+
+def test_cost_is_a_line_and_follows() -> None:
+    cost = Cost()
+    assert not cost.cheap(1)
+    for rows in (1, 16, 64):
+        cost.observe(rows, 0.0002 + 0.00001 * rows)
+    assert cost.of(32) == pytest.approx(0.00052)
+    assert cost.cheap(64)
+    assert not cost.cheap(10_000)
+
+    for _ in range(300):
+        cost.observe(1, 2 * CHEAP)
+    assert not cost.cheap(1)
+
+
+def test_cost_of_rows_that_were_never_seen_is_no_less_than_in_proportion() -> None:
+    cost = Cost()
+    cost.observe(2, 0.001)
+
+    assert cost.of(20) == pytest.approx(0.01)
+    assert cost.of(1) == pytest.approx(0.001)
+
+
+def test_stopwatch_tells_both_times() -> None:
+    watch = Stopwatch()
+    sum(range(100_000))
+    watch.stop()
+
+    assert 0 < watch.cost <= watch.seconds

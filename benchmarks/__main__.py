@@ -6,7 +6,16 @@ from typing import Final
 
 from benchmarks.machine import describe
 
-BENCHMARKS: Final = ("runtime_import", "admission_in_process", "webhook_start", "webhook_reviews", "runtime_start", "gate", "promotion")
+BENCHMARKS: Final = (
+    "runtime_import",
+    "admission_in_process",
+    "webhook_start",
+    "webhook_reviews",
+    "runtime_start",
+    "runtime_predictions",
+    "gate",
+    "promotion",
+)
 
 
 def main() -> int:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 RATE: Final = re.compile(r"Requests/sec:\s+([0-9.]+)")
-PERCENTILE: Final = re.compile(r"^\s+(50|99)%\s+([0-9.]+)(us|ms|s)$", re.MULTILINE)
+PERCENTILE: Final = re.compile(r"^\s+(50|99)%\s+([0-9.]+)(us|ms|s) *$", re.MULTILINE)
 SCRIPT: Final = """wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-local file = io.open("{body}", "rb")
+{headers}local file = io.open("{body}", "rb")
 wrk.body = file:read("*a")
 """
+JSON: Final = {"Content-Type": "application/json"}
 MILLISECONDS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
@@ -31,10 +31,11 @@ class Load:
     p99: float
 
 
-def load(url: str, body: Path, *, connections: int, seconds: int = 5) -> Load:
-    """POSTs the JSON in the file `body` over kept connections. Raises WrkError."""
+def load(url: str, body: Path, *, connections: int, seconds: int = 5, headers: Mapping[str, str] = JSON) -> Load:
+    """POSTs the file `body` over kept connections. Raises WrkError."""
     script = body.with_suffix(".lua")
-    script.write_text(SCRIPT.format(body=body))
+    lines = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in headers.items())
+    script.write_text(SCRIPT.format(headers=lines, body=body))
     return _run(url, connections, seconds, "--script", str(script))
 
 

@@ -1,43 +1,57 @@
-"""`model-api-runtime`: serves the model of the pod."""
+"""`model-api-runtime`: serves the model of the pod, and what there is to do around that."""
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from typing import Final, NoReturn
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ContractError
 from model_contract.names import ARTIFACTS_PATH
+from serving_runtime.commands import check, openapi, predict, replay, serve
+from serving_runtime.commands.ends import CommandError
 from serving_runtime.errors import ModelNotFoundError, ServingError
-from serving_runtime.server.cpus import threads_for_each, usable_cpus
-from serving_runtime.server.settings import OPTIONS, read_settings
 
-THREADS: Final = "OMP_NUM_THREADS"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """`arguments` declares its flags, `run` does it: raises ServingError, ContractError, CommandError."""
+
+    name: str
+    text: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], ExitCode]
+
+
+COMMANDS: Final = (
+    Command(name="serve", text="answer predictions over HTTP", arguments=serve.arguments, run=serve.run),
+    Command(name="predict", text="score the rows of a file", arguments=predict.arguments, run=predict.run),
+    Command(name="check", text="say before deployment what would fail in it", arguments=check.arguments, run=check.run),
+    Command(name="openapi", text="print the API of the model as OpenAPI 3.1", arguments=openapi.arguments, run=openapi.run),
+    Command(name="replay", text="ask recorded requests again, and compare the answers", arguments=replay.arguments, run=replay.run),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
+    if options.model_path:
+        os.environ[ARTIFACTS_PATH] = options.model_path
+    run: Callable[[argparse.Namespace], ExitCode] = options.run
     try:
-        _serve(options)
+        return run(options)
     except ModelNotFoundError as error:
         return _end(ExitCode.NOT_FOUND, str(error))
     except ContractError as error:
         return _end(ExitCode.INVALID_INPUT, str(error))
+    except CommandError as error:
+        return _end(error.code, str(error))
     except ServingError as error:
         return _end(ExitCode.UNEXPECTED, str(error))
-
-
-def _serve(options: argparse.Namespace) -> NoReturn:
-    cpus = usable_cpus()
-    settings = read_settings(vars(options), os.environ, cpus=cpus)
-    if options.model_path:
-        os.environ[ARTIFACTS_PATH] = options.model_path
-    # Read once, by the libraries that the model is loaded with.
-    os.environ.setdefault(THREADS, str(threads_for_each(cpus, settings.workers)))
-    from serving_runtime.server.serve import serve  # noqa: PLC0415  --help and a wrong setting need none of it
-
-    serve(settings, os.environ)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
 
 
 def _end(code: ExitCode, reason: str) -> ExitCode:
@@ -47,14 +61,14 @@ def _end(code: ExitCode, reason: str) -> ExitCode:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="model-api-runtime", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve")
-    text = "answer predictions over HTTP, in the protocol of MLflow's scoring server"
-    serving = commands.add_parser("serve", help=text, description=text, allow_abbrev=False)
-    serving.add_argument(
-        "--model-path",
-        metavar="DIRECTORY",
-        help=f"the directory that holds MLmodel (default: {ARTIFACTS_PATH}, or the pod's four variables)",
-    )
-    for option in OPTIONS:
-        serving.add_argument(option.flag, metavar="VALUE", help=f"{option.meaning} (default: {option.variable}, or {option.default})")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(command.name for command in COMMANDS))
+    for command in COMMANDS:
+        own = commands.add_parser(command.name, help=command.text, description=command.text, allow_abbrev=False)
+        own.add_argument(
+            "--model-path",
+            metavar="DIRECTORY",
+            help=f"the directory that holds MLmodel (default: {ARTIFACTS_PATH}, or the pod's four variables)",
+        )
+        command.arguments(own)
+        own.set_defaults(run=command.run)
     return parser

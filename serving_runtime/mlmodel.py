@@ -19,6 +19,7 @@ class Metadata:
     `flavors` are as the file has them: what each needs to be loaded.
     """
 
+    directory: Path
     mlflow_version: str
     run_id: str | None
     signature: Signature
@@ -44,6 +45,7 @@ def read_metadata(directory: Path) -> Metadata:
         raise ModelLoadError(str(error)) from error
     example = document.get("saved_input_example_info") or {}
     return Metadata(
+        directory=directory,
         mlflow_version=str(document.get("mlflow_version", "")),
         run_id=document.get("run_id"),
         signature=signature,

@@ -104,7 +104,8 @@ def _rows_or_row(value: dict[Key, Any], columns: Sequence[Column], path: str) ->
     types: dict[Key, Type] = {str(column.name): column.type for column in columns}
     if all(_is_one(cell, types.get(name)) for name, cell in value.items()):
         return one_row(value, path)
-    if odd := next((name for name, cell in value.items() if not isinstance(cell, list)), None):
+    odd = next((name for name, cell in value.items() if not isinstance(cell, list)), None)
+    if odd is not None:  # it may be empty
         problem = f'the column "{odd}" has one value where others have a list; send a list for each, or one value for each'
         raise InvalidInputError([Fault(path=path, problem=problem)])
     return from_columns(value, path)

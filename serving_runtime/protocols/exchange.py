@@ -34,7 +34,7 @@ class Served:
     """The model as its clients see it. `conform` makes of a request what the model is called with; it raises ServingError.
 
     A faster `conform` may take the place of the default one (`input.conform.conformer`), as long as it gives the same, and leaves to
-    the default one what it does not know, errors included.
+    the default one what it does not know, errors included. `serving` is what the server found out about its model, for people to read.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Served:
     conform: "Callable[[Request], Conformed]"
     nan: Nan = Nan.NULL
     coerce: Coerce = Coerce.SAFE
+    serving: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.errors import ServingError
 from serving_runtime.input.coerce import Coerce
+from serving_runtime.loaders.choice import Loader
 from serving_runtime.protocols.exchange import Headers, Served, Status
 from serving_runtime.server.access_log import AccessLog
 from serving_runtime.server.answer import CLOSE, Answer, Send, document, fault, refusal, sending, unexpected
@@ -137,6 +138,10 @@ class Application:
                 conform=self._casting(model) if settings.coerce is Coerce.MLFLOW else model.plan.conform,
                 nan=settings.nan,
                 coerce=settings.coerce,
+                serving={
+                    "loader": Loader.NATIVE if model.native else Loader.MLFLOW,
+                    "batches": {"merged": self._workplace.may_merge, "reason": self._workplace.against},
+                },
             )
         return self._known
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from serving_runtime import pages
 from serving_runtime.protocols import domino, kserve_v1
 from serving_runtime.protocols.domino import DOMINO
 from serving_runtime.protocols.exchange import Page, Protocol
@@ -46,6 +47,7 @@ ROUTES: Final = (
     *(Route(method="POST", pattern=pattern, protocol=KSERVE_V1) for pattern in kserve_v1.PREDICTIONS),
     *(Route(method=method, pattern=pattern, protocol=KSERVE_V1, page=page) for method, pattern, page in kserve_v1.PAGES),
     *(Route(method="POST", pattern=pattern, protocol=DOMINO) for pattern in domino.PREDICTIONS),
+    *(Route(method="GET", pattern=pattern, protocol=INVOCATIONS, page=page) for pattern, page in pages.PAGES),
 )
 PATTERNS: Final = tuple(
     (route, re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+?)", re.escape(route.pattern)), re.DOTALL)) for route in ROUTES

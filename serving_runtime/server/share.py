@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from serving_runtime.loaders.choice import Loader
+from serving_runtime.mlmodel import read_metadata
 
 if TYPE_CHECKING:
     from serving_runtime.model import Model
 
 # Loaded, they hold threads, locks or a GPU that a copy does not get: https://pytorch.org/docs/stable/notes/multiprocessing.html
-NOT_TO_BE_COPIED: Final = frozenset({"jax", "keras", "onnxruntime", "tensorflow", "torch"})
+# XGBoost reads a model with OpenMP's threads; where there is more than one, a copy waits for the others in its first prediction, for ever.
+NOT_TO_BE_COPIED: Final = frozenset({"jax", "keras", "onnxruntime", "tensorflow", "torch", "xgboost", "xgboost-cpu"})
+# The flavors that load them: a list of requirements that somebody has written may be too short.
+FLAVORS: Final = frozenset({"keras", "onnx", "pytorch", "tensorflow", "xgboost"})
 NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -21,7 +25,7 @@ def load_shared(path: Path, loader: Loader) -> "Model | None":
     """The model, ready to be copied by a fork; None where every worker must load its own. Raises ModelLoadError."""
     from serving_runtime.model import load  # noqa: PLC0415  pandas comes with it
 
-    if NOT_TO_BE_COPIED.intersection(_requirements(path)):
+    if NOT_TO_BE_COPIED.intersection(_requirements(path)) or FLAVORS & read_metadata(path).flavors.keys():
         return None
     model = load(path, loader)
     if NOT_TO_BE_COPIED & sys.modules.keys():

@@ -64,6 +64,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
             metrics=Metrics(self.numbers, row),
             recorder=recorder(self.settings, os.environ),
             may_merge=rehearsal.against is None,
+            against=rehearsal.against,
             timings=rehearsal.timings,
         )
         application = Application(Lifecycle(model, self.draining), self.settings, workplace)

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
-    """`may_merge`: several requests in one call of the model get what each would have got alone."""
+    """`may_merge`: several requests in one call of the model get what each would have got alone; `against` says why they do not."""
 
     metrics: Metrics
     recorder: Recorder
     may_merge: bool = False
+    against: str | None = None
     timings: Sequence["Timing"] = ()

@@ -122,6 +122,7 @@ INVALID: dict[str, tuple[str, Any, str, str]] = {
         "inputs",
         'the column "b" has one value where others have a list',
     ),
+    "a value of no name beside lists": ("two-doubles", {"inputs": {"": 1, "b": [2]}}, "inputs", 'the column "" has one value where others'),
     "rows for named columns": ("two-doubles", {"inputs": [[1, 2]]}, "inputs", "by name"),
     "an object for columns without names": ("unnamed", {"inputs": {"a": [1]}}, "inputs", "send a list of rows"),
     "too few columns without names": (

@@ -1,0 +1,35 @@
+"""What a process and all below it use."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+def tree(pid: int) -> Iterator[int]:
+    """The process, its children, theirs, and so on."""
+    yield pid
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in _read(thread).split():
+            yield from tree(int(child))
+
+
+def memory(pid: int) -> float:
+    """Proportional set size, in MiB: what several share is counted once."""
+    lines = (line for process in tree(pid) for line in _read(Path(f"/proc/{process}/smaps_rollup")).splitlines())
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def seconds(pid: int) -> float:
+    """Processor time so far, of those that live."""
+    fields = (_read(Path(f"/proc/{process}/stat")).rpartition(")")[2].split() for process in tree(pid))
+    return sum(int(values[11]) + int(values[12]) for values in fields if values) / TICKS
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # it has ended
+        return ""

@@ -1,0 +1,1 @@
+"""What `model-api-runtime` does besides serving: one module for each command, and what they share."""

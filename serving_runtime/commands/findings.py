@@ -1,0 +1,66 @@
+"""What `check` found, for a person and for a program."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Final
+
+from model_contract.exit_codes import ExitCode
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """`remedy` is what to do about it; `code` what the command ends with where it failed."""
+
+    check: str
+    verdict: Verdict
+    text: str
+    remedy: str = ""
+    code: ExitCode = ExitCode.DONE
+
+
+LOOKS: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red", Verdict.SKIPPED: "dim"}
+
+
+def end(findings: Sequence[Finding]) -> ExitCode:
+    """The code of the first failure: what comes after it may only follow from it."""
+    return next((finding.code for finding in findings if finding.verdict is Verdict.FAILED), ExitCode.DONE)
+
+
+def as_json(findings: Sequence[Finding], model: str) -> str:
+    checks = [{**asdict(finding), "code": int(finding.code)} for finding in findings]
+    return json.dumps({"model": model, "ok": end(findings) is ExitCode.DONE, "exit_code": int(end(findings)), "checks": checks}, indent=2)
+
+
+def show(findings: Sequence[Finding], model: str) -> None:
+    """A table at a terminal, a line for each in a pipe."""
+    if sys.stdout.isatty():
+        _table(findings, model)
+        return
+    for finding in findings:
+        print(f"{finding.verdict:<8} {finding.check:<10} {finding.text}")
+        if finding.remedy:
+            print(f"{'':<19} {finding.remedy}")
+
+
+def _table(findings: Sequence[Finding], model: str) -> None:
+    from rich.console import Console  # noqa: PLC0415  a pipe needs none of it
+    from rich.table import Table  # noqa: PLC0415  as above
+    from rich.text import Text  # noqa: PLC0415  as above
+
+    table = Table(title=model, title_justify="left", box=None, pad_edge=False, show_header=False)
+    for finding in findings:
+        text = Text(finding.text)
+        if finding.remedy:
+            text.append(f"\n{finding.remedy}", style="cyan")
+        table.add_row(Text(finding.verdict, style=LOOKS[finding.verdict]), Text(finding.check), text)
+    Console().print(table)

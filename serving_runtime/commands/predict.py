@@ -1,0 +1,127 @@
+"""`predict`: scores the rows of a file, through the core that serves."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Final
+
+from model_contract.exit_codes import ExitCode
+from serving_runtime.commands.ends import InputFileError, MissingFileError
+from serving_runtime.commands.progress import progress
+
+STDIN: Final = "-"
+INPUTS: Final = ("csv", "parquet", "json", "jsonl")
+OUTPUTS: Final = ("csv", "json", "jsonl", "parquet")
+SUFFIXES: Final[Mapping[str, str]] = {
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+ROWS: Final = 10_000  # of a chunk: some megabytes, and long enough that the model's own loops count
+MOST_ROWS: Final = 1_000_000
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="?", default=STDIN, help="CSV, Parquet, JSON or JSON lines; - is standard input (default)")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where the predictions go (default: standard output)")
+    parser.add_argument("--input-format", choices=INPUTS, help="default: by the file's suffix, or csv")
+    parser.add_argument("--output-format", choices=OUTPUTS, help="default: by the output's suffix, or csv")
+    parser.add_argument(
+        "--errors",
+        metavar="FILE",
+        help="write rows that cannot be scored here, as JSON lines, and go on; without it the first one ends the command",
+    )
+    parser.add_argument("--chunk-rows", metavar="N", type=_rows, default=ROWS, help=f"rows that are scored at a time (default: {ROWS})")
+
+
+def run(options: argparse.Namespace) -> ExitCode:
+    """Raises ServingError, ContractError, CommandError."""
+    source = None if options.file == STDIN else Path(options.file)
+    if source is not None and not source.is_file():
+        raise MissingFileError(f"there is no file {source}")
+    from serving_runtime.commands.rows import chunks  # noqa: PLC0415  as above
+    from serving_runtime.commands.score import Scored, score  # noqa: PLC0415  pandas comes with it, which --help does not need
+    from serving_runtime.commands.writers import WRITERS  # noqa: PLC0415  as above
+    from serving_runtime.location import resolve_model_path  # noqa: PLC0415
+    from serving_runtime.model import load  # noqa: PLC0415  as above
+
+    model = load(resolve_model_path(os.environ))
+    form = options.input_format or _format(source, "csv")
+    began, rows, failed = time.monotonic(), 0, 0
+    with ExitStack() as stack:
+        errors = stack.enter_context(replacing(Path(options.errors))) if options.errors else None
+        output = stack.enter_context(replacing(Path(options.output)) if options.output else _standard_output())
+        bar = stack.enter_context(progress(source.stat().st_size if source else None))
+        stream = stack.enter_context(_opened(source))
+        writer = WRITERS[options.output_format or _format(options.output and Path(options.output), "csv")](output)
+        for chunk in chunks(stream, form, model.metadata.signature, options.chunk_rows):
+            results = []
+            for result in score(model, chunk):
+                if isinstance(result, Scored):
+                    results.append(result.prediction)
+                    continue
+                if errors is None:
+                    writer.write(results)
+                    raise InputFileError(str(result))
+                errors.write(json.dumps({"place": result.place, "problem": result.problem}).encode() + b"\n")
+                results.append(None)
+                failed += 1
+            writer.write(results)
+            rows += chunk.count
+            bar.at(stream.tell() if source else 0, rows)
+        writer.close()
+    _report(rows, failed, time.monotonic() - began, options.errors)
+    return ExitCode.PARTIAL if failed else ExitCode.DONE
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is there once it is whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as stream:
+            yield stream
+        partial.replace(path)
+    except OSError as error:
+        raise InputFileError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        with suppress(FileNotFoundError):
+            partial.unlink()
+
+
+@contextmanager
+def _standard_output() -> Iterator[IO[bytes]]:
+    yield sys.stdout.buffer
+
+
+@contextmanager
+def _opened(source: Path | None) -> Iterator[IO[bytes]]:
+    if source is None:
+        yield sys.stdin.buffer
+        return
+    with source.open("rb") as stream:
+        yield stream
+
+
+def _format(path: Path | None, default: str) -> str:
+    return SUFFIXES.get(path.suffix.lower(), default) if path else default
+
+
+def _rows(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_ROWS:
+        raise argparse.ArgumentTypeError(f"it must be a whole number from 1 to {MOST_ROWS}")
+    return int(text)
+
+
+def _report(rows: int, failed: int, seconds: float, errors: str | None) -> None:
+    """On standard error: standard output is the predictions'."""
+    more = f"; {failed} of them have no prediction, see {errors}" if failed else ""
+    print(f"{rows:,} rows in {seconds:.1f} s{more}", file=sys.stderr)

@@ -1,0 +1,146 @@
+"""`replay`: asks again what was asked before, and compares the answers.
+
+A recording has a line for each request. The server's recorder writes `{"time", "request_id", "protocol", "request", "predictions"}`, where
+`request` is a body of `POST /invocations` whatever the protocol was; of others, `{"path", "request", "response", "status"}` is read too.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from model_contract.exit_codes import ExitCode
+from serving_runtime.commands.ends import InputFileError, MissingFileError, UnavailableError
+
+INVOCATIONS: Final = "/invocations"
+PREDICTIONS: Final = "predictions"
+MOST_SHOWN: Final = 20  # requests whose answers differ
+PATIENCE: Final = 60  # seconds, for one answer
+
+Answer = tuple[int, Any]
+Ask = Callable[["Recorded"], Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """One request of a recording, at its `line`."""
+
+    line: int
+    path: str
+    request: Any
+    response: Any
+    status: int
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a recording: one request on each line")
+    parser.add_argument("--url", metavar="URL", help="a server to ask; without it the model is loaded here")
+    parser.add_argument(
+        "--tolerance", type=float, default=0.0, metavar="X", help="how far apart numbers may be, relative to the larger (default: 0)"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="the first so many requests only")
+
+
+def run(options: argparse.Namespace) -> ExitCode:
+    """Raises ServingError, ContractError, CommandError."""
+    path = Path(options.file)
+    if not path.is_file():
+        raise MissingFileError(f"there is no file {path}")
+    ask = _server(options.url) if options.url else _core()
+    counts: Counter[str] = Counter()
+    for recorded in islice(read(path), options.limit):
+        outcome, told = _compared(recorded, ask, options.tolerance)
+        counts[outcome] += 1
+        if told and counts[outcome] <= MOST_SHOWN:
+            print(f"{path}:{recorded.line}: {told}")
+    total = sum(counts.values())
+    print(f"{total:,} requests: " + ", ".join(f"{counts[name]:,} {name}" for name in ("same", "different", "skipped")), file=sys.stderr)
+    return ExitCode.PRECONDITION if counts["different"] else ExitCode.DONE
+
+
+def read(path: Path) -> Iterator[Recorded]:
+    """Raises InputFileError."""
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                entry = json.loads(line)
+                yield _recorded(number, entry)
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputFileError(f"line {number} of {path} is no recorded request ({type(error).__name__}: {error})") from None
+
+
+def _recorded(line: int, entry: dict[str, Any]) -> Recorded:
+    """Raises KeyError, TypeError, ValueError."""
+    response = entry["response"] if "response" in entry else {PREDICTIONS: entry[PREDICTIONS]}
+    return Recorded(
+        line=line, path=entry.get("path", INVOCATIONS), request=entry["request"], response=response, status=int(entry.get("status", 200))
+    )
+
+
+def _compared(recorded: Recorded, ask: Ask, tolerance: float) -> tuple[str, str]:
+    from serving_runtime.commands.compare import MOST, differences  # noqa: PLC0415  beside the others
+
+    if not isinstance(recorded.request, dict):
+        return "skipped", ""  # left out by the recorder: too large, redacted, or no JSON
+    status, response = ask(recorded)
+    if status != recorded.status:
+        return "different", f"status {status}, recorded {recorded.status}"
+    if status >= 400:  # noqa: PLR2004  the words of a refusal may change
+        return "same", ""
+    told = "; ".join(islice(differences(_value(response), _value(recorded.response), tolerance), MOST))
+    return ("different", told) if told else ("same", "")
+
+
+def _value(response: Any) -> Any:
+    """A model that chats answers without the key that others answer with."""
+    return response[PREDICTIONS] if isinstance(response, dict) and set(response) == {PREDICTIONS} else response
+
+
+def _server(url: str) -> Ask:
+    """Raises UnavailableError where it does not answer."""
+    from urllib.error import HTTPError  # noqa: PLC0415  only this way needs it
+    from urllib.request import Request, urlopen  # noqa: PLC0415  as above
+
+    if not url.startswith(("http://", "https://")):
+        raise InputFileError("--url must begin with http:// or https://")
+
+    def ask(recorded: Recorded) -> Answer:
+        request = Request(url.rstrip("/") + recorded.path, json.dumps(recorded.request).encode(), {"Content-Type": "application/json"})  # noqa: S310  as above
+        try:
+            with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310  as above
+                return answer.status, json.loads(answer.read())
+        except HTTPError as error:
+            return error.code, None
+        except (OSError, ValueError) as error:
+            raise UnavailableError(f"{url} does not answer line {recorded.line}: {error}") from None
+
+    return ask
+
+
+def _core() -> Ask:
+    from serving_runtime.codec.encode import encode  # noqa: PLC0415  pandas comes with it
+    from serving_runtime.errors import ServingError  # noqa: PLC0415  as above
+    from serving_runtime.invocations import read_request  # noqa: PLC0415  as above
+    from serving_runtime.location import resolve_model_path  # noqa: PLC0415  as above
+    from serving_runtime.model import load  # noqa: PLC0415  as above
+
+    model = load(resolve_model_path(os.environ))
+
+    def ask(recorded: Recorded) -> Answer:
+        if recorded.path != INVOCATIONS:
+            raise InputFileError(f"line {recorded.line} was asked of {recorded.path}, which only a server answers: give its --url")
+        try:
+            request = read_request(json.dumps(recorded.request).encode(), None, model.metadata.signature)
+            return 200, json.loads(encode(model.predict(request), wrapped=request.wrapped))
+        except ServingError as error:
+            return error.status, None
+
+    return ask

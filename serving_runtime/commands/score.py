@@ -1,0 +1,67 @@
+"""Predictions for the rows of a chunk, one for each, and the reason where there is none."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from serving_runtime.codec.encode import encode
+from serving_runtime.commands.ends import InputFileError
+from serving_runtime.commands.rows import Chunk
+from serving_runtime.errors import InvalidInputError, OutputError, ServingError
+from serving_runtime.model import Model
+
+# Where a row begins in the path of a fault, and what is left of the path behind it.
+ROW: Final = re.compile(r"^(?:csv|dataframe_records|dataframe_split\.data)\[\d+\]\.?")
+COLUMN: Final = re.compile(r'^\["(.*?)"\]')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    prediction: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    place: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.problem}"
+
+
+def score(model: Model, chunk: Chunk, first: int = 0, end: int | None = None) -> Iterator[Scored | Failed]:
+    """In the order of the rows. A chunk that fails is halved until the row is found that fails alone. Raises InputFileError."""
+    end = chunk.count if end is None else end
+    try:
+        yield from _rows(model, chunk, first, end)
+    except ServingError as error:
+        if isinstance(error, InvalidInputError) and not any("[" in fault.path for fault in error.faults):
+            raise InputFileError(str(error)) from None  # of all rows: a column is missing
+        if end - first == 1:
+            yield Failed(place=chunk.place(first), problem=_problem(error))
+            return
+        middle = (first + end) // 2
+        yield from score(model, chunk, first, middle)
+        yield from score(model, chunk, middle, end)
+
+
+def _rows(model: Model, chunk: Chunk, first: int, end: int) -> list[Scored]:
+    value = orjson.loads(encode(model.predict(chunk.request(first, end)), wrapped=False))
+    count = end - first
+    if isinstance(value, dict) and value and all(isinstance(item, list) and len(item) == count for item in value.values()):
+        value = [dict(zip(value, items, strict=True)) for items in zip(*value.values(), strict=True)]
+    if isinstance(value, list) and len(value) == count:
+        return [Scored(prediction=item) for item in value]
+    if count == 1:
+        return [Scored(prediction=value)]
+    raise OutputError(f"the model does not predict one value for each of {count} rows")
+
+
+def _problem(error: ServingError) -> str:
+    if not isinstance(error, InvalidInputError):
+        return str(error)
+    places = ((COLUMN.sub(r'"\1"', ROW.sub("", fault.path)), fault.problem) for fault in error.faults)
+    return "; ".join(f"{place}: {problem}" if place else problem for place, problem in places)

@@ -1,0 +1,178 @@
+"""Predictions in a file, written as they come."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any, Final, Protocol
+
+import orjson
+
+from serving_runtime.commands.ends import CommandError, InputFileError
+
+PREDICTION: Final = "prediction"
+
+
+class Writer(Protocol):
+    """None is written for a row without a prediction."""
+
+    def write(self, predictions: Sequence[Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def record(prediction: Any) -> dict[str, Any]:
+    """The prediction of a row as columns: its own names, or `prediction`, or one for each position of a list."""
+    match prediction:
+        case dict():
+            return prediction
+        case list():
+            return {f"{PREDICTION}_{position}": value for position, value in enumerate(prediction)}
+        case _:
+            return {PREDICTION: prediction}
+
+
+class _Columns:
+    """Holds rows without a prediction until the first one with one says which columns there are."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self.names: list[str] = []
+
+    def rows(self, predictions: Sequence[Any]) -> list[dict[str, Any]]:
+        records = [{} if prediction is None else record(prediction) for prediction in predictions]
+        if not self.names:
+            self.names = list(next(filter(None, records), {}))
+        if not self.names:
+            self._waiting += len(records)
+            return []
+        held, self._waiting = self._waiting, 0
+        if odd := next((name for row in records for name in row if name not in self.names), None):
+            raise CommandError(f"the model predicted the column {odd}, which it did not for the rows before; write jsonl instead")
+        return [{}] * held + records
+
+    def left(self) -> list[dict[str, Any]]:
+        if not self.names:
+            self.names = [PREDICTION]
+        return [{}] * self._waiting
+
+
+class CsvWriter:
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._columns = _Columns()
+        self._begun = False
+
+    def write(self, predictions: Sequence[Any]) -> None:
+        self._write(self._columns.rows(predictions))
+
+    def close(self) -> None:
+        self._write(self._columns.left())
+
+    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not self._columns.names:
+            return
+        text = io.StringIO(newline="")
+        lines = csv.writer(text, lineterminator="\n")
+        if not self._begun:
+            lines.writerow(self._columns.names)
+            self._begun = True
+        # One empty cell alone would be a line that readers skip.
+        only = len(self._columns.names) == 1
+        for row in rows:
+            cells = [_cell(row.get(name)) for name in self._columns.names]
+            if only and cells == [""]:
+                text.write('""\n')
+            else:
+                lines.writerow(cells)
+        self._stream.write(text.getvalue().encode())
+        self._stream.flush()
+
+
+class JsonLinesWriter:
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def write(self, predictions: Sequence[Any]) -> None:
+        self._stream.write(b"".join(orjson.dumps(prediction) + b"\n" for prediction in predictions))
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.flush()
+
+
+class JsonWriter:
+    """One object, as the protocol answers."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._next = b'{"predictions":['
+
+    def write(self, predictions: Sequence[Any]) -> None:
+        for prediction in predictions:
+            self._stream.write(self._next + orjson.dumps(prediction))
+            self._next = b","
+
+    def close(self) -> None:
+        self._stream.write((b"" if self._next == b"," else self._next) + b"]}\n")
+        self._stream.flush()
+
+
+class ParquetWriter:
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._arrow = _arrow()
+        self._stream = stream
+        self._columns = _Columns()
+        self._file: Any = None
+
+    def write(self, predictions: Sequence[Any]) -> None:
+        self._write(self._columns.rows(predictions))
+
+    def close(self) -> None:
+        self._write(self._columns.left())
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not self._columns.names:
+            return
+        columns = {name: [row.get(name) for row in rows] for name in self._columns.names}
+        try:
+            table = self._arrow.table(columns, schema=self._file.schema if self._file else None)
+        except (self._arrow.ArrowInvalid, self._arrow.ArrowTypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise CommandError(
+                f"the predictions are of several types, which a Parquet column cannot hold ({reason}); write jsonl"
+            ) from None
+        if self._file is None:
+            from pyarrow import parquet  # noqa: PLC0415  as below
+
+            self._file = parquet.ParquetWriter(self._stream, table.schema)
+        self._file.write_table(table)
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow as arrow  # noqa: PLC0415  only a file of its kind needs it
+    except ImportError:
+        raise InputFileError("Parquet is written by pyarrow, which is not installed; write csv or jsonl") from None
+    return arrow
+
+
+def _cell(value: Any) -> Any:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case dict() | list():
+            return orjson.dumps(value).decode()
+        case _:
+            return value
+
+
+WRITERS: Final[Mapping[str, Callable[[IO[bytes]], Writer]]] = {
+    "csv": CsvWriter,
+    "json": JsonWriter,
+    "jsonl": JsonLinesWriter,
+    "parquet": ParquetWriter,
+}

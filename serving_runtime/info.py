@@ -1,0 +1,74 @@
+"""What people and programs want to know of the model that is served: `GET /info`, and the page and the commands that are made of it."""
+
+import json
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from model_contract.layout import MLMODEL
+from serving_runtime.requirements import Difference, differences, python_difference
+
+PYFUNC: Final = "python_function"
+LARGEST_EXAMPLE: Final = 64 << 10  # bytes; a picture as an example belongs into no page
+
+
+def describe(directory: Path, *, name: str, version: str | None) -> dict[str, Any]:
+    """The model's name and version, run, flavor, signature and example, and the libraries that differ. `directory` holds `MLmodel`."""
+    document = _document(directory)
+    flavors = document.get("flavors", {})
+    return {
+        "model": {
+            "name": name,
+            "version": version,
+            "run_id": document.get("run_id"),
+            "model_id": document.get("model_id"),
+            "flavor": _flavor(flavors),
+            "flavors": sorted(flavors),
+            "mlflow_version": document.get("mlflow_version"),
+            "saved": document.get("utc_time_created"),
+        },
+        "signature": _signature(document.get("signature") or {}),
+        "example": _example(directory, document),
+        "environment": _environment(directory),
+        "server": {"name": "model-api-runtime", "version": metadata.version("mlflow-model-api")},
+    }
+
+
+def _flavor(flavors: Mapping[str, Any]) -> str:
+    """The library's, where the model was saved by one; a model that is code of its own has only MLflow's common one."""
+    return next((name for name in flavors if name != PYFUNC), PYFUNC)
+
+
+def _signature(document: Mapping[str, Any]) -> dict[str, Any]:
+    """As MLflow writes it, but as JSON and not as texts of JSON."""
+    parts = {part: json.loads(document[part]) if document.get(part) else None for part in ("inputs", "outputs", "params")}
+    return parts | {"typed_in_code": bool(document.get("is_signature_from_type_hint"))}
+
+
+def _example(directory: Path, document: Mapping[str, Any]) -> Any:
+    """The body of a request that the model was logged with; None where it has none, or a large one."""
+    name = (document.get("saved_input_example_info") or {}).get("serving_input_path")
+    try:
+        if name and (directory / name).stat().st_size <= LARGEST_EXAMPLE:
+            return json.loads((directory / name).read_text())
+    except (OSError, ValueError):
+        pass  # the warm-up says what is wrong with it
+    return None
+
+
+def _environment(directory: Path) -> dict[str, Any]:
+    python = python_difference(directory)
+    found = [*([python] if python else []), *differences(directory)]
+    return {"differs": [_difference(one) for one in found]}
+
+
+def _difference(one: Difference) -> dict[str, str | None]:
+    return {"name": one.name, "wanted": one.wanted, "installed": one.installed}
+
+
+def _document(directory: Path) -> dict[str, Any]:
+    document = yaml.load((directory / MLMODEL).read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  both are safe
+    return document if isinstance(document, dict) else {}

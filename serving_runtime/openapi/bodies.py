@@ -1,0 +1,84 @@
+"""The bodies of `POST /invocations` for one signature, and their answer."""
+
+from typing import Any, Final
+
+from serving_runtime.openapi.schemas import Schema, cells, of_params, of_tensor, row
+from serving_runtime.signature import Signature
+
+CHAT_COLUMNS: Final = {"messages", "prompt", "input"}
+
+
+def request(signature: Signature) -> Schema:
+    """Every form that the model can be asked in, the one to prefer first."""
+    forms = _forms(signature)
+    if signature.params:
+        params = of_params(signature.params)
+        forms = [form | {"properties": {**form["properties"], "params": params}} if "properties" in form else form for form in forms]
+    return {"anyOf": forms} if len(forms) > 1 else forms[0]
+
+
+def answer(outputs: list[dict[str, Any]] | None, signature: Signature) -> Schema:
+    """A model that chats answers in a form of its own. What others predict is what they say, or null for what is no number."""
+    if _chats(signature):
+        return {"description": "what the model answers"}
+    kinds = [output.get("type") for output in outputs or []]
+    names = [output.get("name") for output in outputs or []]
+    rows: Schema = {"type": "array"}
+    if outputs and None not in names and "tensor" not in kinds:
+        rows = {"type": "array", "items": {"type": "object", "properties": {str(name): {} for name in names}}}
+    schema = rows if outputs else {}
+    return {"type": "object", "properties": {"predictions": schema}, "required": ["predictions"]}
+
+
+def _forms(signature: Signature) -> list[Schema]:
+    if signature.typed_in_code:
+        return [_only("inputs", {"description": "what the model's code takes"})]
+    if signature.tensors:
+        return _tensor_forms(signature)
+    if not signature.columns:
+        anything = {"type": "array", "items": {"type": "object"}}
+        chat = {"type": "object", "description": "the input of a model that chats: messages, prompt or input, and what it takes besides"}
+        return [_only("inputs", {}), _only("dataframe_records", anything), _only("dataframe_split", _split({"type": "array"})), chat]
+    if not signature.named:
+        rows = {"type": "array", "items": cells(signature.columns)}
+        return [_only("inputs", rows), _only("dataframe_split", _split(cells(signature.columns)))]
+    forms = [
+        _only("dataframe_split", _split(cells(signature.columns), [str(column.name) for column in signature.columns])),
+        _only("dataframe_records", {"type": "array", "items": row(signature.columns)}),
+        _only("inputs", row(signature.columns)),
+    ]
+    return [*forms, row(signature.columns)] if _chats(signature) else forms
+
+
+def _tensor_forms(signature: Signature) -> list[Schema]:
+    if not signature.named:
+        return [_only("inputs", of_tensor(signature.tensors[0])), _only("instances", of_tensor(signature.tensors[0]))]
+    schema = {
+        "type": "object",
+        "properties": {str(tensor.name): of_tensor(tensor) for tensor in signature.tensors},
+        "required": [str(tensor.name) for tensor in signature.tensors],
+    }
+    return [_only("inputs", schema)]
+
+
+def _split(line: Schema, names: list[str] | None = None) -> Schema:
+    columns: Schema = {"const": names} if names else {"type": "array", "items": {"type": ["string", "integer"]}}
+    return {
+        "type": "object",
+        "properties": {"columns": columns, "data": {"type": "array", "items": line}},
+        "required": ["columns", "data"] if names else ["data"],
+        "additionalProperties": False,
+    }
+
+
+def _only(key: str, schema: Schema) -> Schema:
+    return {"type": "object", "properties": {key: schema}, "required": [key]}
+
+
+def _chats(signature: Signature) -> bool:
+    return any(column.name in CHAT_COLUMNS for column in signature.columns)
+
+
+def csv(signature: Signature) -> Schema:
+    names = ", ".join(str(column.name) for column in signature.columns)
+    return {"type": "string", "description": f"a header with {names}, then a line for each row"}

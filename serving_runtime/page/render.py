@@ -1,0 +1,38 @@
+"""The page as one document, and the policy that keeps anything else out of it."""
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+CONTENT_TYPE: Final = b"text/html; charset=utf-8"
+HEADERS: Final = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"), (b"cache-control", b"no-cache"))
+
+
+@cache
+def page() -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+    """The document, and the headers that it is sent with."""
+    style, script = _part("style.css"), _part("script.js")
+    document = _part("index.html").replace("/* style */", style).replace("/* script */", script)
+    return document.encode(), (
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-security-policy", _policy(style, script)),
+        *HEADERS,
+    )
+
+
+def _policy(style: str, script: str) -> bytes:
+    """Our own style and script by their digests, requests to this server, nothing else; and nobody may put the page in a frame."""
+    return (
+        "default-src 'none'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        f"style-src {_digest(style)}; script-src {_digest(script)}"
+    ).encode()
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _part(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,87 @@
+"""What a model was saved with, beside what is installed here."""
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+REQUIREMENTS: Final = "requirements.txt"
+PYTHON_ENV: Final = "python_env.yaml"
+# The same library under another name: the small MLflow has all that loading a model needs, the others are built without a GPU.
+STAND_INS: Final = {"mlflow": "mlflow-skinny", "xgboost": "xgboost-cpu", "tensorflow": "tensorflow-cpu"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """`wanted` is what the model's file says; `installed` is None where the library is missing."""
+
+    name: str
+    wanted: str
+    installed: str | None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.installed or 'is missing'}, the model was saved with {self.wanted}"
+
+
+def differences(directory: Path) -> list[Difference]:
+    """Libraries of the model's requirements.txt that are missing here, or of another version."""
+    found = ((requirement, _installed(requirement.name)) for requirement in _requirements(directory))
+    return [
+        Difference(name=requirement.name, wanted=str(requirement.specifier).removeprefix("=="), installed=version)
+        for requirement, version in found
+        if version is None or not requirement.specifier.contains(version, prereleases=True)
+    ]
+
+
+def python_difference(directory: Path) -> Difference | None:
+    """Python's own version, where the first two of its numbers are others: a pickle of code is bound to them."""
+    wanted = str(_document(directory / PYTHON_ENV).get("python", ""))
+    here = platform.python_version()
+    if not wanted or wanted.split(".")[:2] == here.split(".")[:2]:
+        return None
+    return Difference(name="python", wanted=wanted, installed=here)
+
+
+def pip_line(found: list[Difference]) -> str:
+    """The command that installs what the model wants."""
+    names = (f"{one.name}{'==' if one.wanted[:1].isdigit() else ''}{one.wanted}" for one in found)
+    return " ".join(["pip install", *(f'"{name}"' if set(name) & set("<>!~,") else name for name in names)])
+
+
+def _requirements(directory: Path) -> Iterator[Requirement]:
+    """Lines that name a package; options and files of pip's are left to pip."""
+    try:
+        lines = (directory / REQUIREMENTS).read_text().splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        try:
+            requirement = Requirement(line.partition(" #")[0].partition(" --hash")[0])
+        except InvalidRequirement:
+            continue
+        if requirement.marker is None or requirement.marker.evaluate():
+            yield requirement
+
+
+def _installed(name: str) -> str | None:
+    for candidate in (name, STAND_INS.get(canonicalize_name(name))):
+        try:
+            if candidate:
+                return metadata.version(candidate)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return document if isinstance(document, dict) else {}

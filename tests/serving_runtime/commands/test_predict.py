@@ -1,0 +1,161 @@
+"""`predict`: files in, files out, through the core that serves."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from serving_runtime.codec.encode import encode
+from serving_runtime.invocations import from_document
+from serving_runtime.model import Model
+
+COLUMNS = ["fixed acidity", "pH", "alcohol"]
+ROWS = [[7.4, 3.5, 9.4], [6.3, 3.2, 10.1], [8.0, 3.0, 11.0], [5.5, 3.9, 12.5], [7.0, 3.3, 9.9]]
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def wanted(model: Callable[[str], Model]) -> list[float]:
+    wine = model("wine")
+    request = from_document({"dataframe_split": {"columns": COLUMNS, "data": ROWS}}, wine.metadata.signature)
+    predictions: list[float] = json.loads(encode(wine.predict(request), wrapped=False))
+    return predictions
+
+
+def csv_text(rows: list[list[Any]]) -> str:
+    return "\n".join([",".join(COLUMNS), *(",".join(map(str, row)) for row in rows)]) + "\n"
+
+
+def written(path: Path) -> Path:
+    frame = pd.DataFrame(ROWS, columns=COLUMNS)
+    match path.name:
+        case "rows.csv":
+            path.write_text(csv_text(ROWS))
+        case "rows.parquet":
+            frame.to_parquet(path)
+        case "rows.jsonl":
+            path.write_text(frame.to_json(orient="records", lines=True))
+        case "rows.json":
+            path.write_text(frame.to_json(orient="records"))
+        case _:
+            path.write_text(json.dumps({"dataframe_split": {"columns": COLUMNS, "data": ROWS}}))
+    return path
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet", "rows.jsonl", "rows.json", "body.json"])
+def test_file_of_every_form_is_scored(name: str, run: Run, models: Path, wanted: list[float], tmp_path: Path) -> None:
+    source = written(tmp_path / name)
+
+    ended = run("predict", "--model-path", models / "wine", source, "--output-format", "jsonl", "--chunk-rows", "2")
+
+    assert (ended.code, [json.loads(line) for line in ended.out.splitlines()]) == (0, wanted)
+    assert ended.err.startswith("5 rows in ")
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl", "parquet"])
+def test_predictions_are_written_in_every_form(form: str, run: Run, models: Path, wanted: list[float], tmp_path: Path) -> None:
+    output = tmp_path / f"out.{form}"
+
+    ended = run("predict", "--model-path", models / "wine", "-o", output, "--chunk-rows", "2", stdin=csv_text(ROWS).encode())
+
+    read: dict[str, Callable[[], Any]] = {
+        "csv": lambda: [float(row["prediction"]) for row in csv.DictReader(output.read_text().splitlines())],
+        "json": lambda: json.loads(output.read_text())["predictions"],
+        "jsonl": lambda: [json.loads(line) for line in output.read_text().splitlines()],
+        "parquet": pd.read_parquet(output)["prediction"].tolist if form == "parquet" else list,
+    }
+    assert (ended.code, read[form]()) == (0, wanted)
+
+
+def test_wrong_row_is_named_by_its_line_and_leaves_no_file(run: Run, models: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "rows.csv", tmp_path / "out.csv"
+    source.write_text(csv_text([*ROWS[:3], ["high", 3.0, 9.0], *ROWS[3:]]))
+
+    ended = run("predict", "--model-path", models / "wine", source, "-o", output)
+
+    assert ended.code == 3
+    assert ended.err.startswith('error: line 5: "fixed acidity": ')
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_line_counts_those_that_a_quoted_value_spans(run: Run, models: Path, tmp_path: Path) -> None:
+    source = tmp_path / "rows.csv"
+    source.write_text('fixed acidity,pH,alcohol,note\n1,2,3,"two\nlines"\n\n1,low,3,\n')
+
+    ended = run("predict", "--model-path", models / "wine", source)
+
+    assert (ended.code, ended.err.startswith('error: line 5: "pH": ')) == (3, True)
+
+
+def test_wrong_rows_go_to_a_file_and_the_others_are_scored(run: Run, models: Path, wanted: list[float], tmp_path: Path) -> None:
+    errors = tmp_path / "errors.jsonl"
+    rows = [["x", 1, 1], *ROWS[:2], ["y", 1, "z"], *ROWS[2:]]
+
+    ended = run("predict", "--model-path", models / "wine", "--errors", errors, "--chunk-rows", "4", stdin=csv_text(rows).encode())
+
+    assert ended.code == 7
+    cells = [row["prediction"] for row in csv.DictReader(ended.out.splitlines())]
+    assert cells == ["", *map(str, wanted[:2]), "", *map(str, wanted[2:])]
+    assert [json.loads(line)["place"] for line in errors.read_text().splitlines()] == ["line 2", "line 5"]
+    assert f"2 of them have no prediction, see {errors}" in ended.err
+
+
+def test_missing_column_ends_the_command_whatever_becomes_of_errors(run: Run, models: Path, tmp_path: Path) -> None:
+    ended = run("predict", "--model-path", models / "wine", "--errors", tmp_path / "errors", stdin=b"pH,alcohol\n1,2\n")
+
+    assert ended.code == 3
+    assert 'the column "fixed acidity" is missing' in ended.err
+
+
+FILES = {
+    "empty.csv": (b"", "the file is empty; its first line must name the columns"),
+    "latin.csv": ("fixed acidity,pH\n\xe4,1\n".encode("latin-1"), "the file is not UTF-8"),
+    "cut.csv": (b'fixed acidity,pH,alcohol\n1,2,"3', "line 2 is no CSV"),
+    "broken.json": (b"[1, ", "the file is not JSON"),
+    "short.jsonl": (b'{"pH": 1}\n', 'the column "fixed acidity" is missing'),
+    "text.parquet": (b"no parquet", "the file is no Parquet"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_file_that_cannot_be_read_is_refused(name: str, run: Run, models: Path, tmp_path: Path) -> None:
+    content, message = FILES[name]
+    (tmp_path / name).write_bytes(content)
+
+    ended = run("predict", "--model-path", models / "wine", tmp_path / name)
+
+    assert (ended.code, message in ended.err) == (3, True), ended.err
+
+
+def test_file_that_is_not_there_is_not_found(run: Run, models: Path, tmp_path: Path) -> None:
+    assert run("predict", "--model-path", models / "wine", tmp_path / "rows.csv").code == 5
+
+
+def test_chat_bodies_are_answered_line_by_line(run: Run, models: Path) -> None:
+    lines = b'{"messages": [{"role": "user"}]}\n{"prompt": "hi"}\n'
+
+    ended = run("predict", "--model-path", models / "free", "--input-format", "jsonl", "--output-format", "jsonl", stdin=lines)
+
+    assert ended.code == 0
+    assert [sorted(json.loads(line)["input"]) for line in ended.out.splitlines()] == [["messages"], ["prompt"]]
+
+
+def test_predictions_come_while_the_input_is_still_being_written(models: Path) -> None:
+    command = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", models / "wine", "--chunk-rows", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(csv_text(ROWS[:2]).encode())
+        process.stdin.flush()
+        first = [process.stdout.readline(), process.stdout.readline()]
+        process.stdin.close()
+        rest = process.stdout.read()
+
+    assert (first[0], len(first[1]) > 2, len(rest.splitlines())) == (b"prediction\n", True, 1)

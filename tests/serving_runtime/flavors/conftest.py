@@ -1,0 +1,49 @@
+"""Models of every flavor, saved once by the full MLflow of both versions, and served all at once."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from testbed.environments import python_of
+from testbed.runtime_server import RuntimeServer, starting
+
+SCRIPT = Path(__file__).parent / "scripts" / "save_flavors.py"
+FLAVORS = {
+    "3.17": ("scikit-learn-skops", "scikit-learn-cloudpickle", "xgboost", "lightgbm", "code", "onnx", "chat"),
+    "2.22": ("forest", "code", "chat"),
+}
+EVERY = [(version, name) for version, names in FLAVORS.items() for name in names]
+Served = Callable[[str, str], tuple[Path, RuntimeServer]]
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A directory of models by the version of MLflow that saved them."""
+    directories = {version: tmp_path_factory.mktemp(f"flavors-{version}") for version in FLAVORS}
+    started = [
+        subprocess.Popen(
+            [python_of(f"mlflow-{version}"), SCRIPT, directory], cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        for version, directory in directories.items()
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=250)
+        assert process.returncode == 0, errors.decode()[-3000:]
+    return directories
+
+
+@pytest.fixture(scope="module")
+def served(saved: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The directory of a model, and its server: they load side by side, and are asked one after the other."""
+    logs = tmp_path_factory.mktemp("flavors")
+    with ExitStack() as stack:
+        servers = {
+            (version, name): stack.enter_context(starting(saved[version] / name, "--workers", "1", log=logs / f"{version}-{name}"))
+            for version, name in EVERY
+        }
+        for server in servers.values():
+            server.process.wait_for_http(f"{server.url}/readyz", seconds=200)
+        yield lambda version, name: (saved[version] / name, servers[version, name])

@@ -1,0 +1,71 @@
+"""A browser, and servers for it: a model of a table, one with parameters, one of a thousand columns."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import yaml
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from testbed.runtime_server import RuntimeServer, starting
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+COLUMNS = 1000
+
+
+def widened(model: Path, target: Path) -> Path:
+    """The same model, which says that it takes a thousand columns."""
+    shutil.copytree(model, target)
+    document = yaml.safe_load((target / "MLmodel").read_text())
+    inputs = [{"type": "double", "name": f"measure {number}", "required": True} for number in range(COLUMNS)]
+    document["signature"]["inputs"] = json.dumps(inputs)
+    (target / "MLmodel").write_text(yaml.safe_dump(document))
+    return target
+
+
+@pytest.fixture(scope="module")
+def servers(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RuntimeServer]]:
+    directory = tmp_path_factory.mktemp("page")
+    wide = widened(models / "two-doubles", directory / "wide")
+    with ExitStack() as stack:
+        named = ("--model-name", "wine-quality", "--model-version", "3")
+        started = {
+            name: stack.enter_context(starting(model, "--workers", "1", *named, log=directory / f"{name}.log"))
+            for name, model in {"wine": models / "wine", "params": models / "params", "wide": wide}.items()
+        }
+        for server in started.values():
+            server.process.wait_for_http(f"{server.url}/readyz", seconds=120)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that must not complain: an error of a script, or of the policy, fails the test."""
+    context = browser.new_context(viewport={"width": 1240, "height": 800})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    yield page
+    context.close()
+    assert [text for text in complaints if "status of 400" not in text] == []

@@ -1,0 +1,143 @@
+"""`/docs` in a real browser: a person fills in the columns, presses a button, and sees what the model predicts."""
+
+import json
+import subprocess
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from testbed.runtime_server import RuntimeServer
+
+Servers = dict[str, RuntimeServer]
+EXAMPLE = "[0.0012301533574825742, 0.2987455375084699, -0.2741378553622176]"
+
+
+def visit(page: Page, server: RuntimeServer) -> None:
+    page.goto(f"{server.url}/docs")
+    expect(page.locator("#name")).to_have_text("wine-quality")
+
+
+def test_page_shows_the_model_and_fills_in_its_example(page: Page, servers: Servers) -> None:
+    visit(page, servers["wine"])
+
+    expect(page.locator("#facts")).to_contain_text("Version3")
+    expect(page.locator("#facts")).to_contain_text("Flavorsklearn")
+    expect(page.locator("#state")).to_have_text("ready")
+    expect(page.get_by_label("fixed acidity")).to_have_value("0.0012301533574825742")
+
+
+def test_button_shows_the_prediction_and_how_long_it_took(page: Page, servers: Servers) -> None:
+    visit(page, servers["wine"])
+    page.get_by_label("pH").fill("2")
+    page.get_by_role("button", name="Predict").click()
+
+    row = [0.0012301533574825742, 2, -0.2741378553622176]
+    columns = ["fixed acidity", "pH", "alcohol"]
+    asked = servers["wine"].predict({"dataframe_split": {"columns": columns, "data": [row]}})
+    expect(page.locator("#result .one")).to_have_text(str(asked.document["predictions"][0]))
+    expect(page.locator("#latency")).to_contain_text("ms")
+
+
+def test_command_that_the_page_shows_predicts_the_same(page: Page, servers: Servers) -> None:
+    visit(page, servers["wine"])
+    page.get_by_label("alcohol").fill("1.5")
+    page.keyboard.press("Control+Enter")
+    shown = page.locator("#result .one").inner_text()
+
+    done = subprocess.run(["/bin/bash", "-c", page.locator("#curl").inner_text()], capture_output=True, text=True, check=True)
+
+    assert str(json.loads(done.stdout)["predictions"][0]) == shown
+
+
+def test_wrong_value_is_told_beside_its_field_and_can_be_mended(page: Page, servers: Servers) -> None:
+    visit(page, servers["wine"])
+    field = page.get_by_label("pH")
+    field.fill("acid")
+    field.press("Enter")
+
+    expect(page.locator(".field.bad")).to_have_count(1)
+    expect(page.locator(".field.bad .why")).to_contain_text("a string, where the model takes a number")
+    expect(page.locator("#problem")).to_have_text("One field has to be mended.")
+    expect(field).to_be_focused()
+
+    field.fill("3.1")
+    field.press("Enter")
+
+    expect(page.locator("#result .one")).to_be_visible()
+    expect(page.locator(".field.bad")).to_have_count(0)
+    expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_parameters_are_sent_with_the_input(page: Page, servers: Servers) -> None:
+    visit(page, servers["params"])
+    page.locator("#fields input").first.fill("9007199254740993")
+    page.locator("#params").get_by_label("k").fill("7")
+    page.get_by_role("button", name="Predict").click()
+
+    expect(page.locator("#result")).to_contain_text("int 9007199254740993")
+    expect(page.locator("#result")).to_contain_text('"k": "int 7"')
+
+
+def test_body_can_be_written_as_json(page: Page, servers: Servers) -> None:
+    visit(page, servers["wine"])
+    page.get_by_text("JSON", exact=True).first.click()
+    body = page.get_by_label("Request body")
+    assert json.loads(body.input_value())["dataframe_split"]["data"] == [json.loads(EXAMPLE)]
+
+    body.fill('{"dataframe_records": [{"pH": 1}]}')
+    page.keyboard.press("Control+Enter")
+
+    expect(page.locator("#problem")).to_contain_text("fixed acidity")
+
+
+def test_thousand_columns_are_searched_by_keyboard_and_predicted(page: Page, servers: Servers) -> None:
+    visit(page, servers["wide"])
+    expect(page.locator("#fields .field")).to_have_count(1000)
+    page.keyboard.press("/")
+    page.keyboard.type("measure 777")
+
+    expect(page.locator("#fields .field:visible")).to_have_count(1)
+
+    page.get_by_label("measure 777").fill("0.25")
+    page.get_by_label("measure 777").press("Enter")
+
+    expect(page.locator("#result")).to_contain_text("float 0.25")
+
+
+def test_page_loads_nothing_from_anywhere_else(page: Page, servers: Servers) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    visit(page, servers["wine"])
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator("#result .one")).to_be_visible()
+
+    assert {urlsplit(url).path for url in asked if not url.startswith("data:")} == {"/docs", "/info", "/readyz", "/invocations"}
+    assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {urlsplit(servers["wine"].url).netloc}
+
+
+def test_policy_of_the_page_lets_nothing_else_in(servers: Servers) -> None:
+    policy = servers["wine"].get("/docs").headers["content-security-policy"]
+
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+
+
+@pytest.mark.parametrize("width", [360, 1240], ids=["narrow", "wide"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_page_fits_the_screen_in_both_themes(theme: str, width: int, browser: Browser, servers: Servers) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 740}, color_scheme=theme)  # type: ignore[arg-type]  # one of both
+    page = context.new_page()
+    visit(page, servers["wine"])
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#result .one")).to_be_visible()
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    ground, text = page.evaluate("(({backgroundColor, color}) => [backgroundColor, color])(getComputedStyle(document.body))")
+    assert (brightness(ground) > brightness(text)) is (theme == "light")
+    context.close()
+
+
+def brightness(color: str) -> int:
+    return sum(int(part) for part in color.removeprefix("rgb(").removesuffix(")").split(", "))

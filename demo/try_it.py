@@ -17,8 +17,8 @@ from testbed.gate import PASSWORD, PROJECT, Gate
 
 
 def commands(scene: Scene, gate: Gate, installation: Installation, staged: Staged, endpoint: str) -> dict[str, str]:
-    admitted = scene.directory / "admitted.yaml"
-    admitted.write_text(yaml.safe_dump(staged.running.pod, sort_keys=False))
+    pod = scene.directory / "pod.yaml"
+    pod.write_text(yaml.safe_dump(staged.created, sort_keys=False))
     promote_token = gate.secret_dir / str(TokenKey(project_id=PROJECT, purpose=Purpose.PROMOTE))
     return {
         "be Jane, in this terminal": f". {workspace(scene, gate, installation)}",
@@ -26,7 +26,7 @@ def commands(scene: Scene, gate: Gate, installation: Installation, staged: Stage
         "what is where": "model-api status --project $DOMINO_PROJECT_ID",
         **predictions(staged, endpoint),
         "what a merge to main does: there is no GitHub here": f"model-api promote scripts/model_version.json --token-file {promote_token}",
-        "why the pod is injected, rule by rule": f"model-api-webhook explain -f {admitted}",
+        "why the pod is injected, rule by rule": f"model-api-webhook explain -f {pod}",
         "who did what": f"tail -3 {gate.audit}",
         f"MLflow, in a browser, as {JANE} with the password '{PASSWORD}'": gate.uri,
     }

@@ -1,5 +1,6 @@
 """Executes a notebook as a person does: in its folder, from top to bottom, in a kernel of its own."""
 
+import asyncio
 import json
 import sys
 import tempfile
@@ -39,7 +40,19 @@ def execute(
         own = {"IPYTHONDIR": directory, "MPLCONFIGDIR": str(Path(directory) / "matplotlib")}
         where = {"metadata": {"path": str(folder)}}
         client = NotebookClient(notebook, timeout=SECONDS, km=manager(python, Path(directory)), resources=where, **hooks)
-        return client.execute(cleanup_kc=True, env=dict(environ) | own)
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            # Not `run`, which makes of an interrupt a kernel that has died. What is left ends with the block.
+            return runner.get_loop().run_until_complete(client.async_execute(cleanup_kc=True, env=dict(environ) | own))
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Leaves signals to the process, which ends the kernel then: nbclient would take them, and give back others than it found."""
+
+    def add_signal_handler(self, *_: Any) -> None:  # type: ignore[override]  # it takes nothing, whatever it is
+        raise RuntimeError("as outside of the main thread, which nbclient knows")
+
+    def remove_signal_handler(self, *_: Any) -> bool:
+        raise RuntimeError("as above")
 
 
 def manager(python: Path, directory: Path) -> AsyncKernelManager:

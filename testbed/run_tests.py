@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 APART: Final = "tests/cluster"
+BUILD: Final = (sys.executable, "-m", "testbed.cluster", "build")  # a quarter of an hour the first time, longer than a test may take
 # pytest's own: https://docs.pytest.org/en/stable/reference/exit-codes.html
 NO_TESTS: Final = 5
 CLOSING: Final = re.compile(rb"^(?:=+ )?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s", re.MULTILINE)
@@ -24,14 +25,18 @@ COLOURS: Final = re.compile(rb"\x1b\[[0-9;]*m")
 
 @dataclass(slots=True)
 class Run:
-    """One pytest. `shown` is its output, which is passed on as it comes where it is `live`."""
+    """One pytest, after a command that takes its time. `shown` is its output, which is passed on as it comes where it is `live`."""
 
     arguments: Sequence[str]
     live: bool
+    first: Sequence[str] = ()
     shown: bytearray = field(default_factory=bytearray)
-    code: int = 0
+    code: int = 1  # until it has ended
 
     def __call__(self) -> None:
+        if self.first and (done := subprocess.run(self.first, capture_output=True, check=False)).returncode:
+            self.shown += done.stdout + done.stderr
+            return
         colour = ["--color=yes"] if sys.stdout.isatty() else []
         command = [sys.executable, "-m", "coverage", "run", "-m", "pytest", *colour, *self.arguments]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
@@ -48,13 +53,13 @@ class Run:
         return Counter({word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", closing[-1].decode())} if closing else {})
 
 
-def main(arguments: Sequence[str], apart: str = APART) -> int:
+def main(arguments: Sequence[str], apart: str = APART, first: Sequence[str] = BUILD) -> int:
     """The exit code of the first run that failed."""
     begun = time.monotonic()
     runs = (
         [Run(arguments, live=True)]
         if arguments
-        else [Run([f"--ignore={apart}"], live=True), Run([apart, "-o", "cache_dir=.pytest_cache/apart"], live=False)]
+        else [Run([f"--ignore={apart}"], live=True), Run([apart, "-o", "cache_dir=.pytest_cache/apart"], live=False, first=first)]
     )
     at_once(runs)
     for run in runs[1:]:

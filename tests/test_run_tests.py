@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CODE = "import sys; from testbed.run_tests import main; sys.exit(main(sys.argv[1:], apart='tests/apart'))"
+CODE = "import sys; from testbed.run_tests import main; sys.exit(main(sys.argv[1:], apart='tests/apart', first=()))"
 PASSES, FAILS = "def test_it() -> None:\n    assert True\n", "def test_it() -> None:\n    assert False\n"
 
 

@@ -1,22 +1,31 @@
-"""`python -m testbed.cluster up | down | packages`."""
+"""`python -m testbed.cluster build | up | down | packages`."""
 
 import argparse
 import sys
+from typing import Final
 
 from testbed.browser import NEEDED as BROWSER
-from testbed.cluster import images, machine
+from testbed.cluster import binaries, images, machine
 from testbed.cluster.cluster import ClusterError, down, up
+from testbed.cluster.kube import unavailable
+
+HELP: Final = "build: programs and images, where they can be had; packages: which of Debian's the machine still needs"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="testbed.cluster", description="A one-node Kubernetes on this machine.")
-    parser.add_argument("command", choices=["up", "down", "packages"], help="packages: which of Debian's the machine still needs")
+    parser.add_argument("command", choices=["build", "up", "down", "packages"], help=HELP)
     command = parser.parse_args().command
     if command == "down":
         down()
         return 0
     if command == "packages":
         print(*machine.missing_packages(machine.NEEDED | images.NEEDED | BROWSER))  # noqa: T201  its answer
+        return 0
+    if command == "build":
+        if unavailable() is None:
+            binaries.build()
+            images.build_all()
         return 0
     try:
         kubeconfig = up()

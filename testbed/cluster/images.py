@@ -110,13 +110,18 @@ def base() -> None:
         podman("build", "--quiet", "--network=host", f"--tag={PAUSE}", folder)
 
 
-def prepare() -> None:
-    """Builds everything that the manifests name, and gives it to the running cluster of `testbed.cluster`."""
+def build_all() -> None:
+    """Everything that the manifests name."""
     base()
-    load(PAUSE)
     for image in IMAGES:
         build(image)
-        load(image.tag)
+
+
+def prepare() -> None:
+    """Builds it, and gives it to the running cluster of `testbed.cluster`."""
+    build_all()
+    for tag in (PAUSE, *(image.tag for image in IMAGES)):
+        load(tag)
 
 
 def build(image: Image) -> None:

@@ -31,13 +31,17 @@ def valid(file: str, parsed: PromotionFile, changed: Sequence[Change] | None, fo
         rows = None if changed is None else [_row(change) for change in changed]
         click.echo(json.dumps({"valid": True, "projects": [*parsed.projects], "entries": len(parsed.entries), "changes": rows}, indent=2))
         return
-    text = f"{file}: {len(parsed.projects)} projects, {len(parsed.entries)} models"
+    text = f"{file}: {_counted(len(parsed.projects), 'project')}, {_counted(len(parsed.entries), 'model')}"
     click.echo(text)
     lines = [_sentence(change) for change in changed or ()]
     for line in lines or (["nothing changes"] if changed is not None else []):
         click.echo(f"  {line}")
     if form == "github":
         summary(f"### {text}\n\n" + "".join(f"- {line}\n" for line in lines))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _row(change: Change) -> dict[str, str | None]:

@@ -130,7 +130,7 @@ def test_right_file_says_what_it_changes(repository: Path) -> None:
     done = run("validate", repository, "--base", "main")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{repository}: 1 projects, 1 models\n  wine: version 2 → 3\n"
+    assert done.stdout == f"{repository}: 1 project, 1 model\n  wine: version 2 → 3\n"
     machine = json.loads(run("validate", repository, "--base", "main", "--format", "json").stdout)
     assert machine["changes"] == [{"project": PROJECT, "name": "wine", "before": "2", "after": "3"}]
 

@@ -30,6 +30,7 @@ class Version:
     status: str
     run_id: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()  # only where the version itself was asked for: MLflow leaves them out of lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +172,7 @@ def _version(found: Json) -> Version:
         status=found.get("status") or "READY",
         run_id=found.get("run_id") or "",
         tags=_tags(found),
+        aliases=tuple(found.get("aliases", ())),
     )
 
 

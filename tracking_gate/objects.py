@@ -61,6 +61,9 @@ class Objects:
                 raise Conflict(f"version {version.version} of {version.name} is promoted; its files do not change")
 
     async def _known_project(self, subject: Subject | None, value: str) -> str | None:
+        if subject is Subject.ARTIFACT:
+            experiment = self._registry.experiment_of_artifact(checked(value))
+            return await self._known_project(Subject.EXPERIMENT, experiment) if experiment else None
         now, key, moves = time.monotonic(), (subject, value), self._moves
         if (known := self._projects.get(key)) and known[0] > now:
             return known[1]
@@ -94,7 +97,7 @@ class Objects:
             case Subject.LOGGED_MODEL:
                 return await registry.project_of_logged_model(value)
             case _:
-                return await registry.project_of_artifact(path_of("/" + forwarded_path(value))[1:])
+                return await registry.project_of_artifact(checked(value))
 
     async def _place(self, subject: Subject | None, value: str) -> str | None:
         if subject is Subject.UPLOAD:
@@ -102,6 +105,11 @@ class Objects:
         if subject is Subject.LOGGED_MODEL:
             return await self._registry.artifacts_of_logged_model(value)
         return value.strip("/")
+
+
+def checked(path: str) -> str:
+    """A path of artifacts that can be read in one way only. Raises InvalidRequest."""
+    return path_of("/" + forwarded_path(path))[1:]
 
 
 def model_of_filter(filter_: str) -> str:

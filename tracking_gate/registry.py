@@ -145,9 +145,14 @@ class Registry:
         return proxied(info["artifact_uri"]) if info else None
 
     async def project_of_artifact(self, path: str) -> str | None:
-        """The first part of a path in MLflow's artifacts is its experiment."""
+        experiment = self.experiment_of_artifact(path)
+        return await self.project_of_experiment(experiment) if experiment else None
+
+    @staticmethod
+    def experiment_of_artifact(path: str) -> str | None:
+        """The first part of a path in MLflow's artifacts; None for the root, and for an experiment's whole folder."""
         experiment, _, rest = path.partition("/")
-        return await self.project_of_experiment(experiment) if rest and experiment.isdigit() else None
+        return experiment if rest and experiment.isdigit() else None
 
     async def location(self, version: Version) -> str | None:
         """Where a version's files lie below the root of the artifacts that go through MLflow; None where they lie elsewhere."""

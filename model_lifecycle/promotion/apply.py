@@ -1,14 +1,16 @@
 """Applies a plan: every step, or as it was before."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass
 from enum import StrEnum
+from threading import Event
 
 from model_contract.exit_codes import ExitCode
 from model_lifecycle.errors import LifecycleError, PreconditionError, UnavailableError
 from model_lifecycle.promotion import changes
 from model_lifecycle.promotion.changes import Stamp, Undo
-from model_lifecycle.promotion.preflight import Plan, look
+from model_lifecycle.promotion.preflight import AT_ONCE, Plan, look
 from model_lifecycle.promotion.steps import Step, Terms
 from model_lifecycle.promotion_file import Entry
 from model_lifecycle.registry import Registry
@@ -46,17 +48,31 @@ class Outcome:
 
 
 def apply(plan: Plan, registry_of: Callable[[Entry], Registry], stamp: Stamp) -> Outcome:
-    """What is begun is put back where it cannot be finished, also where the fault is ours, which is raised then."""
+    """Models move side by side: most of the time is MLflow's. Where one fails, no other is begun, and what was begun is put back. So it is
+    where the run is interrupted or the fault is ours, which is raised then.
+    """
     begun: list[tuple[Step, Undo]] = []
-    for step in plan.changes:
-        undo: Undo = []
-        begun.append((step, undo))
-        try:
+    stopped = Event()
+
+    def begin(step: Step) -> None:
+        if not stopped.is_set():
+            undo: Undo = []
+            begun.append((step, undo))
             _apply(registry_of(step.entry), step, stamp, undo)
+
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        ends = {pool.submit(begin, step): step for step in plan.changes}
+        try:
+            for end in as_completed(ends):
+                end.result()
         except LifecycleError as error:
-            return _put_back(begun, step, str(error))
+            stopped.set()
+            wait(ends)
+            return _put_back(begun, ends[end], str(error))
         except BaseException:
-            _put_back(begun, step, "interrupted")
+            stopped.set()
+            wait(ends)
+            _put_back(begun, plan.changes[0], "interrupted")
             raise
     return Outcome(result=Result.DONE if begun else Result.NOTHING)
 

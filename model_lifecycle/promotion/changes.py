@@ -135,12 +135,11 @@ def _now(registry: Registry, version: Version) -> Version:
 
 
 def _check(registry: Registry, step: Step) -> None:
-    """What MLflow says of itself afterwards."""
-    model = registry.model(step.entry.name)
-    version = model.version(step.entry.version)
-    if step.moves and (version is None or version.stage != step.entry.stage):
-        raise PreconditionError(f"MLflow has it in stage {version.stage if version else 'none'} after it was moved to {step.entry.stage}")
-    if step.archives and (beside := [other for other in model.in_stage(step.entry.stage) if other != step.entry.version]):
-        raise PreconditionError(f"version {beside[0]} is in {step.entry.stage} beside it: somebody else moves this model")
-    if step.renames and (now := model.aliases.get(step.entry.alias)) != step.entry.version:
-        raise PreconditionError(f"the alias {step.entry.alias} means version {now} after it was set")
+    """What MLflow says of it afterwards."""
+    version = _now(registry, step.version)
+    if step.moves and version.stage != step.entry.stage:
+        raise PreconditionError(
+            f"MLflow has it in stage {version.stage} after it was moved to {step.entry.stage}: somebody else moves this model"
+        )
+    if step.renames and step.entry.alias not in version.aliases:
+        raise PreconditionError(f"the alias {step.entry.alias} does not mean it after it was set: somebody else moves this model")

@@ -176,14 +176,20 @@ def test_failure_of_one_model_puts_all_of_them_back(served: Model, tmp_path: Pat
 def test_what_cannot_be_put_back_is_named_with_the_command_that_repairs_it(served: Model, tmp_path: Path) -> None:
     second = new_model(served.gate)
     file = write_file(tmp_path / "file.json", (served, served.staged()), (second, second.staged()))
-    failing = threading.Event()
+    moved = threading.Event()
 
-    def from_then_on(exchange: Exchange) -> bool:
-        if writes(exchange) and f'"{second.name}"'.encode() in exchange.body:
-            failing.set()
-        return failing.is_set() and writes(exchange) and refuse(exchange)
+    def move(exchange: Exchange) -> bool:
+        exchange.relay(exchange.body)
+        moved.set()
+        return True
 
-    with reverse_proxy(served.gate.uri, from_then_on) as proxy:
+    def refuse_all(exchange: Exchange) -> bool:
+        """Once the first model is where it should be."""
+        if f'"{second.name}"'.encode() in exchange.body:
+            moved.wait(60)
+        return writes(exchange) and moved.is_set() and refuse(exchange)
+
+    with reverse_proxy(served.gate.uri, refuse_all, on(served.name, "registered-models/alias", move)) as proxy:
         failed = run(environment(served.gate, uri=proxy.uri), "promote", file)
     assert failed.code == 7
     assert served.state()["stages"] == {"1": "Archived", "2": "Production"}

@@ -93,6 +93,11 @@ class RuntimeServer:
         """The lines of the log, all of which are JSON; what a process wrote in other forms is left out."""
         return [json.loads(line) for line in self.process.log.read_text().splitlines() if line.startswith("{")]
 
+    def awaited(self, fits: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """The lines that fit, as soon as there is one: it is written after its answer."""
+        self.wait_until(lambda: any(map(fits, self.lines())))
+        return list(filter(fits, self.lines()))
+
 
 @contextmanager
 def starting(model: Path | None, *flags: str, log: Path, environ: Mapping[str, str] | None = None) -> Iterator[RuntimeServer]:

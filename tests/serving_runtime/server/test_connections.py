@@ -194,7 +194,7 @@ def test_request_of_a_client_that_left_is_not_predicted(sleeper: RuntimeServer) 
         sleeper.wait_until(lambda: sleeper.predict({"inputs": {"x": [0]}}).status == 200)
 
     assert time.monotonic() - began < 1.5
-    assert any(line.get("status") == 499 for line in sleeper.lines())
+    assert sleeper.awaited(lambda line: line.get("status") == 499)
 
 
 def test_prediction_that_takes_too_long_is_answered_504(sleeper: RuntimeServer) -> None:

@@ -68,7 +68,7 @@ def test_log_and_headers_say_where_the_time_went(wine: RuntimeServer) -> None:
 
     assert answer.headers["x-request-id"] == TRACE
     assert [part.partition(";")[0] for part in answer.headers["server-timing"].split(", ")] == ["read", "wait", "predict"]
-    (line,) = [line for line in wine.lines() if line.get("trace_id") == TRACE]
+    (line,) = wine.awaited(lambda line: line.get("trace_id") == TRACE)
     assert (line["protocol"], line["rows"], line["merged"]) == ("invocations", 2, 1)
     assert line["predict_ms"] > 0
 

@@ -143,7 +143,7 @@ def test_access_log_says_how_a_request_went_and_nothing_of_its_data(wine: Runtim
 
     answer = wine.ask("POST", "/invocations?token=secret-query", body, JSON | {"X-Request-ID": "logged"})
 
-    (line,) = [line for line in wine.lines() if line.get("request_id") == "logged"]
+    (line,) = wine.awaited(lambda line: line.get("request_id") == "logged")
     assert {name: line[name] for name in ("level", "message", "method", "path", "status", "bytes_in", "bytes_out")} == {
         "level": "info",
         "message": "request",
@@ -161,4 +161,4 @@ def test_access_log_leaves_out_probes(wine: RuntimeServer) -> None:
     wine.ask("GET", "/livez", headers={"X-Request-ID": "probe"})
     wine.ask("GET", "/nowhere", headers={"X-Request-ID": "no-probe"})
 
-    assert [line["request_id"] for line in wine.lines() if line.get("request_id") in {"probe", "no-probe"}] == ["no-probe"]
+    assert [line["request_id"] for line in wine.awaited(lambda line: line.get("request_id") in {"probe", "no-probe"})] == ["no-probe"]

@@ -76,7 +76,7 @@ def test_without_a_token_the_reason_says_which_variable_to_set(guarded: Delivery
 
 def test_a_token_that_may_not_read_this_model_is_refused(delivery: Delivery, mlflow_3: Registered) -> None:
     denied = answer(403, b'{"error_code": "PERMISSION_DENIED", "message": "not an object of project x"}')
-    with reverse_proxy(mlflow_3.uri, only("/artifacts/1/", denied)) as proxy:
+    with reverse_proxy(mlflow_3.uri, only(f"/artifacts/{mlflow_3.versions['plain']['directory']}", denied)) as proxy:
         ended = with_token(replace(delivery, uri=proxy.uri), TOKEN).fetch(mlflow_3.ref("plain"))
 
     assert ended.code == ExitCode.NOT_AUTHORISED

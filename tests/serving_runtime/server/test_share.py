@@ -9,12 +9,14 @@ import pytest
 
 from serving_runtime.errors import ModelLoadError
 from serving_runtime.loaders.choice import Loader
-from serving_runtime.server.share import load_shared
+from serving_runtime.server.share import NOT_TO_BE_COPIED, load_shared
 
 
 @pytest.fixture(autouse=True)
-def thaw() -> Iterator[None]:
-    """What a test freezes would stay for the rest of the run."""
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As in a process of its own: what other tests have loaded is not there, and what a test freezes would stay for the rest of the run."""
+    for name in NOT_TO_BE_COPIED:
+        monkeypatch.delitem(sys.modules, name, raising=False)
     yield
     gc.unfreeze()
 

@@ -26,8 +26,8 @@ from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError
 from model_lifecycle.notebook import domino_of, registry_of, stage
 from model_lifecycle.registry import Model, Registry
+from model_lifecycle.stages import STAGING_ALIAS
 from model_lifecycle.staging.call import call
-from model_lifecycle.staging.mark import STAGING_ALIAS
 from model_lifecycle.staging.progress import Lines
 from model_lifecycle.staging.removal import remove
 from model_lifecycle.staging.standing import Standing, deployed_version, standing_of

@@ -9,9 +9,9 @@ from model_contract.names import PROMOTION_ID, PROMOTION_TAG_PREFIX
 from model_lifecycle.digests import record
 from model_lifecycle.errors import LifecycleError, PreconditionError, UnavailableError
 from model_lifecycle.promotion.steps import Step
-from model_lifecycle.promotion_file import PRODUCTION
 from model_lifecycle.registry import NO_VERSION, Registry, Version
 from model_lifecycle.settling import Change, settle
+from model_lifecycle.stages import PRODUCTION
 
 PREVIOUS: Final = f"{PROMOTION_TAG_PREFIX}prev"
 ROLLED_BACK_FROM: Final = f"{PROMOTION_TAG_PREFIX}rolled_back_from"

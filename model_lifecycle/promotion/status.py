@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from model_contract.names import TAG_DIGEST
 from model_lifecycle.digests import digest_of
 from model_lifecycle.errors import LifecycleError, NotFoundError
-from model_lifecycle.promotion.steps import STAGING
-from model_lifecycle.promotion_file import PRODUCTION, Entry
+from model_lifecycle.promotion_file import Entry
 from model_lifecycle.registry import Model, Registry
+from model_lifecycle.stages import PRODUCTION, STAGING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

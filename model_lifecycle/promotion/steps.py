@@ -2,17 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from model_contract.exit_codes import ExitCode
 from model_contract.names import PROMOTION_ID
 from model_lifecycle.digests import Digest
-from model_lifecycle.promotion_file import PRODUCTION, Entry
+from model_lifecycle.promotion_file import Entry
 from model_lifecycle.registry import Model, Version
-
-READY: Final = "READY"
-STAGING: Final = "Staging"
-ARCHIVED: Final = "Archived"
+from model_lifecycle.stages import ARCHIVED, PRODUCTION, READY, STAGING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

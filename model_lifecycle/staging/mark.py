@@ -1,7 +1,6 @@
 """What the registry says afterwards: which model API a version is, its stage and its alias. Written where it is not so already."""
 
 from collections.abc import Iterator
-from typing import Final
 
 from model_contract.names import TAG_DIGEST, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
 from model_lifecycle.digests import digest_of, record
@@ -9,9 +8,7 @@ from model_lifecycle.domino.model_apis import Published
 from model_lifecycle.errors import PreconditionError
 from model_lifecycle.registry import Registry, Version
 from model_lifecycle.settling import Change, settle
-
-STAGING: Final = "Staging"
-STAGING_ALIAS: Final = "staging"
+from model_lifecycle.stages import STAGING, STAGING_ALIAS
 
 
 def record_digest(registry: Registry, version: Version) -> str:

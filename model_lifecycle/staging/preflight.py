@@ -1,17 +1,13 @@
 """Whether a version can be staged at all, before anything is made of it; and which model API it is going to be."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from model_contract.model_ref import ContractError, ModelRef
 from model_contract.names import TAG_USER
 from model_lifecycle.domino.model_apis import Publication
 from model_lifecycle.errors import InvalidError, NotFoundError, PreconditionError
 from model_lifecycle.registry import Model, Registry, Version
-
-READY: Final = "READY"
-PRODUCTION: Final = "Production"
-PRODUCTION_ALIAS: Final = "production"
+from model_lifecycle.stages import PRODUCTION, PRODUCTION_ALIAS, READY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,9 @@ from model_lifecycle.domino.model_apis import ModelApis
 from model_lifecycle.errors import NotFoundError, PreconditionError
 from model_lifecycle.registry import Model, Registry
 from model_lifecycle.settling import Change, settle
-from model_lifecycle.staging.mark import STAGING, STAGING_ALIAS
-from model_lifecycle.staging.preflight import PRODUCTION, PRODUCTION_ALIAS, title_of
+from model_lifecycle.stages import ARCHIVED, PRODUCTION, PRODUCTION_ALIAS, STAGING, STAGING_ALIAS
+from model_lifecycle.staging.preflight import title_of
 from model_lifecycle.staging.standing import Standing
-
-ARCHIVED = "Archived"
 
 
 def remove(registry: Registry, apis: ModelApis, model: Model, standing: Standing) -> None:

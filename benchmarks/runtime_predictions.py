@@ -2,7 +2,8 @@
 
 `python -m benchmarks.runtime_predictions [case ...] [--rounds 3] [--seconds 5] [--only NAME ...]`
 The cases are one-row, forest, thousand-rows and tensor.
-Each server has its own environment and two workers where it says nothing else; all are up, and one is asked at a time, in turn.
+Each server has its own environment, and two workers where it says nothing else. It is up only while it is asked, since some of them take
+the processor when they have nothing to do; each round asks all of them in turn, so that what the machine does besides meets all.
 """
 
 import argparse
@@ -11,8 +12,8 @@ import os
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,22 +22,37 @@ from benchmarks import footprint, wrk
 from benchmarks.machine import describe
 from benchmarks.peers.targets import EMPTY, TARGETS, Place, Target, environ, ours
 from testbed.environments import python_of
-from testbed.processes import Process, ProcessError, free_port, running
+from testbed.processes import ProcessError, free_port, running
 
 CONNECTIONS: Final = (1, 16, 64)
 COLUMNS: Final = tuple(f"measure {number}" for number in range(11))
 ROW: Final = tuple(0.1 * number for number in range(11))
 PATIENCE: Final = 300  # seconds, until a server answers
-WARM: Final = 1  # seconds of load before a server is measured for the first time
+WARM: Final = 1  # seconds of load before a server is measured
+SETTLE: Final = 3  # seconds: what a server does beside its first answers, as our twin, is over then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    target: Target
-    process: Process
-    url: str
-    body: Path
+class Case:
+    """What all servers are asked: for the prediction of `rows`, over each number of connections in turn."""
+
+    model: Path
+    directory: Path
+    rows: Sequence[Sequence[float]]
+    connections: Sequence[int]
+
+
+@dataclass(slots=True)
+class Figures:
+    """Of one server in all rounds: its loads and the processor's milliseconds for a request, by connections; and its memory in MiB."""
+
     loads: dict[int, list[wrk.Load]] = field(default_factory=dict)
+    costs: dict[int, list[float]] = field(default_factory=dict)
+    memory: list[float] = field(default_factory=list)
+
+    def add(self, connections: int, load: wrk.Load, cost: float) -> None:
+        self.loads.setdefault(connections, []).append(load)
+        self.costs.setdefault(connections, []).append(cost)
 
     def median(self, connections: int, what: Callable[[wrk.Load], float]) -> float:
         return statistics.median(what(load) for load in self.loads[connections])
@@ -44,14 +60,16 @@ class Running:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", default=list(CASES), choices=[*CASES, []], metavar="case")
+    parser.add_argument("cases", nargs="*", metavar="case")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of each load")
     parser.add_argument("--only", nargs="*", default=[], help="names of servers, or what they begin with")
     options = parser.parse_args()
+    if unknown := set(options.cases) - set(CASES):  # argparse's own `choices` refuse none at all
+        parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     print(describe(), flush=True)
     with tempfile.TemporaryDirectory() as name:
-        for case in options.cases:
+        for case in options.cases or CASES:
             CASES[case](Path(name), options)
 
 
@@ -68,29 +86,24 @@ def forest(directory: Path, options: argparse.Namespace) -> None:
 
 
 def _table(model: Path, directory: Path, options: argparse.Namespace, targets: Sequence[Target]) -> None:
-    with servers(model, directory, options.only, targets, [ROW]) as up:
-        measure(up, CONNECTIONS, options)
-        print(
-            f"  {'':<26}" + "".join(f"{connections:>12}" for connections in CONNECTIONS) + f"{'p99 at 64':>14}{'p50 at 1':>12}{'PSS':>10}"
-        )
-        for one in up:
-            rates = "".join(f"{one.median(connections, lambda load: load.rate):>12,.0f}" for connections in CONNECTIONS)
-            p99, p50 = one.median(64, lambda load: load.p99), one.median(1, lambda load: load.p50)
-            print(f"  {one.target.name:<26}{rates}{p99:>11.1f} ms{p50:>9.2f} ms{footprint.memory(one.process.popen.pid):>6.0f} MiB")
+    print(f"  {'':<26}" + "".join(f"{connections:>12}" for connections in CONNECTIONS) + f"{'p99 at 64':>14}{'p50 at 1':>12}{'PSS':>10}")
+    case = Case(model=model, directory=directory, rows=[ROW], connections=CONNECTIONS)
+    for name, found in measured(case, targets, options).items():
+        rates = "".join(f"{found.median(connections, lambda load: load.rate):>12,.0f}" for connections in CONNECTIONS)
+        p99, p50 = found.median(64, lambda load: load.p99), found.median(1, lambda load: load.p50)
+        print(f"  {name:<26}{rates}{p99:>11.1f} ms{p50:>9.2f} ms{statistics.median(found.memory):>6.0f} MiB")
 
 
 def thousand_rows(directory: Path, options: argparse.Namespace) -> None:
     """LitServe takes one row a request."""
     model = saved("elastic_net.py", directory / "elastic-net")
-    print(f"\n1,000 rows of {len(COLUMNS)} columns in one request, ElasticNet, one connection")
+    print(f"\n1,000 rows of {len(COLUMNS)} columns in one request, ElasticNet, one connection", flush=True)
     targets = [target for target in TARGETS if not target.name.startswith("LitServe")]
-    with servers(model, directory, options.only, targets, [ROW] * 1000) as up:
-        for one in up:
-            before = footprint.seconds(one.process.popen.pid)
-            load = wrk.load(one.url, one.body, connections=1, seconds=options.seconds)
-            used = footprint.seconds(one.process.popen.pid) - before
-            each = used / max(1.0, load.rate * options.seconds) * 1000
-            print(f"  {one.target.name:<26}{load.rate:>8.0f} requests/s, p50 {load.p50:6.1f} ms, {each:6.2f} ms of processor for each")
+    case = Case(model=model, directory=directory, rows=[ROW] * 1000, connections=[1])
+    for name, found in measured(case, targets, options).items():
+        rate, p50 = found.median(1, lambda load: load.rate), found.median(1, lambda load: load.p50)
+        cost = statistics.median(found.costs[1])
+        print(f"  {name:<26}{rate:>8.0f} requests/s, p50 {p50:6.1f} ms, {cost:6.2f} ms of processor for each")
 
 
 def tensor(directory: Path, options: argparse.Namespace) -> None:
@@ -116,42 +129,38 @@ def tensor(directory: Path, options: argparse.Namespace) -> None:
             print(f"  {kind:<26}{load.rate:>8.0f} requests/s, p50 {load.p50:6.1f} ms, {size:,} KiB each")
 
 
-@contextmanager
-def servers(
-    model: Path, directory: Path, only: Sequence[str], targets: Sequence[Target], rows: Sequence[Sequence[float]]
-) -> Iterator[list[Running]]:
-    """One that does not start is told, and left out."""
-    with ExitStack() as stack:
-        up = []
-        for target in targets:
-            if only and not target.name.lower().startswith(tuple(name.lower() for name in only)):
-                continue
+def measured(case: Case, targets: Sequence[Target], options: argparse.Namespace) -> Mapping[str, Figures]:
+    """By the servers' names. One that does not serve is told, and left out."""
+    wanted = tuple(name.lower() for name in options.only)
+    left = [target for target in targets if not wanted or target.name.lower().startswith(wanted)]
+    figures = {target.name: Figures() for target in left}
+    for _ in range(options.rounds):
+        for target in tuple(left):
             try:
-                up.append(stack.enter_context(_started(target, model, directory, rows)))
+                _ask(target, case, options.seconds, figures[target.name])
             except (ProcessError, subprocess.CalledProcessError, wrk.WrkError) as error:
-                print(f"  {target.name} does not serve: {' '.join(str(error).split())[-300:]}")
-        yield up
+                print(f"  {target.name} does not serve: {' '.join(str(error).split())[-300:]}", flush=True)
+                left.remove(target)
+    return {target.name: figures[target.name] for target in left}
 
 
-@contextmanager
-def _started(target: Target, model: Path, directory: Path, rows: Sequence[Sequence[float]]) -> Iterator[Running]:
-    own = directory / f"{target.name}-{free_port()}".replace(" ", "-")
+def _ask(target: Target, case: Case, seconds: int, figures: Figures) -> None:
+    own = case.directory / f"{target.name}-{free_port()}".replace(" ", "-")
     own.mkdir()
-    place = Place(model=model, port=free_port(), directory=own)
+    place = Place(model=case.model, port=free_port(), directory=own)
     body = own / "body.json"
-    body.write_text(json.dumps(target.body(COLUMNS, rows)))
+    body.write_text(json.dumps(target.body(COLUMNS, case.rows)))
     with running(target.command(place), log=own / "log", env=environ(target, place), cwd=own) as process:
         url = f"http://127.0.0.1:{place.port}"
         process.wait_for_http(url + target.ready, seconds=PATIENCE)
-        wrk.load(url + target.path, body, connections=1, seconds=WARM)
-        yield Running(target=target, process=process, url=url + target.path, body=body)
-
-
-def measure(up: Sequence[Running], connections: Sequence[int], options: argparse.Namespace) -> None:
-    for _ in range(options.rounds):
-        for count in connections:
-            for one in up:  # in turn: what the machine does besides meets all of them
-                one.loads.setdefault(count, []).append(wrk.load(one.url, one.body, connections=count, seconds=options.seconds))
+        wrk.load(url + target.path, body, connections=max(case.connections), seconds=WARM)
+        time.sleep(SETTLE)
+        for count in case.connections:
+            before = footprint.seconds(process.popen.pid)
+            load = wrk.load(url + target.path, body, connections=count, seconds=seconds)
+            used = footprint.seconds(process.popen.pid) - before
+            figures.add(count, load, used / max(1.0, load.rate * seconds) * 1000)
+        figures.memory.append(footprint.memory(process.popen.pid))
 
 
 def saved(script: str, target: Path) -> Path:

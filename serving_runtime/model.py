@@ -7,14 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import pandas as pd
+
 from serving_runtime.errors import ModelLoadError, ServingError
 from serving_runtime.input.conform import Conformed, conformer
 from serving_runtime.input.forms import Frame, Request
 from serving_runtime.loaders.choice import Loader
 from serving_runtime.loaders.frames import as_table
-from serving_runtime.loaders.native import LOADERS, NativeModel, load_native
+from serving_runtime.loaders.native import LOADERS, load_native
+from serving_runtime.loaders.native_model import NativeModel
 from serving_runtime.mlmodel import Metadata, read_metadata
-from serving_runtime.plan import Conform, Plan, merged
+from serving_runtime.plan import Conform, Matrix, Plan, merged
 from serving_runtime.pyfunc import PyfuncModel, StreamingModel, call, load_pyfunc, stream
 
 _log = logging.getLogger(__name__)
@@ -28,6 +31,7 @@ class Model:
         self.metadata = metadata
         self.load_seconds = 0.0
         self._pyfunc = pyfunc
+        self._by_position = isinstance(pyfunc, NativeModel) and pyfunc.by_position
         self.plan = Plan(metadata.signature, partial(self._general, conformer(metadata.signature)))
 
     @property
@@ -47,15 +51,15 @@ class Model:
 
     def ask(self, data: Any, params: Mapping[str, Any] | None) -> Any:
         """The same for what is conformed to the signature already. Raises ServingError; what the model raised goes to the log."""
-        return call(self._pyfunc, merged([data]), None if params is None else dict(params))
+        return call(self._pyfunc, self._given([data]), None if params is None else dict(params))
 
     def attempt(self, inputs: Sequence[Any], params: Mapping[str, Any] | None) -> Any:
         """One prediction for inputs that may become one. Raises whatever the model does: the caller goes on in another way."""
-        return self._pyfunc.predict(merged(inputs), params=None if params is None else dict(params))
+        return self._pyfunc.predict(self._given(inputs), params=None if params is None else dict(params))
 
     def stream(self, data: Any, params: Mapping[str, Any] | None) -> Generator[Any]:
         """The parts of an answer, as the model makes them. Raises ServingError, at any of them."""
-        return stream(cast("StreamingModel", self._pyfunc), merged([data]), None if params is None else dict(params))
+        return stream(cast("StreamingModel", self._pyfunc), self._given([data]), None if params is None else dict(params))
 
     def example(self) -> Conformed | None:
         """The input that was logged with the model. Raises ModelLoadError where it does not fit the model."""
@@ -84,6 +88,17 @@ class Model:
             encode(self.ask(example.data, example.params), wrapped=True)
         except ServingError as error:
             raise ModelLoadError(f"the model does not predict its own input example: {error}") from error
+
+    def _given(self, inputs: Sequence[Any]) -> Any:
+        """What the model itself takes for them."""
+        data = merged(inputs)
+        match data:
+            case Matrix():
+                return data.rows if self._by_position else data.frame
+            case pd.DataFrame() if self._by_position:
+                return data.to_numpy()
+            case _:
+                return data
 
     def _general(self, conform: Conform, request: Request) -> Conformed:
         """MLflow's own check judges frames that came with types; without it they are checked as all others are."""

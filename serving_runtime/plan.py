@@ -34,8 +34,13 @@ class Matrix:
     columns: "pd.Index[Any]"
 
     @property
+    def rows(self) -> Values:
+        """For a model that goes by the columns' positions."""
+        return self.values.T
+
+    @property
     def frame(self) -> pd.DataFrame:
-        return pd.DataFrame(self.values.T, columns=self.columns, copy=False)
+        return pd.DataFrame(self.rows, columns=self.columns, copy=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +97,12 @@ class Plan:
 
 
 def merged(inputs: Sequence[Any]) -> Any:
-    """What `predict` is called with for all of them, which have one key."""
+    """All of them, which have one key, as one."""
     first = inputs[0]
     if len(inputs) == 1:
-        return first.frame if isinstance(first, Matrix) else first
+        return first
     if isinstance(first, Matrix):
-        return Matrix(np.concatenate([matrix.values for matrix in inputs], axis=1), first.columns).frame
+        return Matrix(np.concatenate([matrix.values for matrix in inputs], axis=1), first.columns)
     if isinstance(first, pd.DataFrame):
         return pd.concat(inputs, ignore_index=True)
     if isinstance(first, dict):

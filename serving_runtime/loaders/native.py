@@ -5,21 +5,21 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from serving_runtime.errors import ModelLoadError
-from serving_runtime.loaders.boosters import lightgbm_predictor, xgboost_predictor
-from serving_runtime.loaders.scikit_learn import sklearn_predictor
+from serving_runtime.loaders.boosters import lightgbm_model, xgboost_model
+from serving_runtime.loaders.native_model import NativeModel
+from serving_runtime.loaders.scikit_learn import sklearn_model
 from serving_runtime.mlmodel import Metadata
 from serving_runtime.signature import Scalar, Signature
 
-Predictor = Callable[[Any], Any]
-Read = Callable[[Path, Mapping[str, Any], Mapping[str, Any]], Predictor | None]
+Read = Callable[[Path, Metadata], NativeModel | None]
 
 LOADERS: Final[Mapping[str, Read]] = {
-    "mlflow.sklearn": sklearn_predictor,
-    "mlflow.xgboost": xgboost_predictor,
-    "mlflow.lightgbm": lightgbm_predictor,
+    "mlflow.sklearn": sklearn_model,
+    "mlflow.xgboost": xgboost_model,
+    "mlflow.lightgbm": lightgbm_model,
 }
 # Settings of MLflow that forbid what is done here; where one of them is set, MLflow itself decides.
 SWITCHES: Final = ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "MLFLOW_ALLOW_MODEL_CODE_EXECUTION")
@@ -27,31 +27,20 @@ SWITCHES: Final = ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "MLFLOW_ALLOW_MODEL_CO
 _log = logging.getLogger(__name__)
 
 
-class NativeModel:
-    """Predicts as MLflow's PyFuncModel does, but does not check the input again, which has the signature's types by then."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-
-    def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any:
-        return self._predictor(data)
-
-
 def load_native(directory: Path, metadata: Metadata) -> NativeModel | None:
     """None where there is no loader for the model here. Raises ModelLoadError."""
     if not eligible(metadata):
         return None
-    python_function = metadata.flavors["python_function"]
-    read = LOADERS[python_function["loader_module"]]
+    read = LOADERS[metadata.flavors["python_function"]["loader_module"]]
     try:
         with warnings.catch_warnings(record=True) as raised:
-            predictor = read(directory, python_function, metadata.flavors)
+            model = read(directory, metadata)
     except Exception as error:
         reason = " ".join(str(error).split()) or "no reason given"
         raise ModelLoadError(f"the model in {directory} cannot be loaded: {type(error).__name__}: {reason}") from error
     for warning in {str(warning.message) for warning in raised}:
         _log.warning("a library warned while it loaded the model", extra={"fields": {"warning": " ".join(warning.split())}})
-    return NativeModel(predictor) if predictor else None
+    return model
 
 
 def eligible(metadata: Metadata) -> bool:

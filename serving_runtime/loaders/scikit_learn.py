@@ -1,23 +1,31 @@
 """scikit-learn models: skops with the types that the model's author trusted, pickle and cloudpickle, as `mlflow.sklearn` reads them."""
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from serving_runtime.loaders.files import inside
+from serving_runtime.loaders.native_model import NativeModel
+from serving_runtime.loaders.positions import forget_names
+from serving_runtime.mlmodel import Metadata
+from serving_runtime.plan import Uniform
 
 # What MLflow lets a model be saved with as its prediction; `score` wants the truth beside the input.
 FUNCTIONS: Final = frozenset({"predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba"})
 
 
-def sklearn_predictor(directory: Path, python_function: Mapping[str, Any], flavors: Mapping[str, Any]) -> Callable[[Any], Any] | None:
+def sklearn_model(directory: Path, metadata: Metadata) -> NativeModel | None:
+    python_function = metadata.flavors["python_function"]
     function = python_function.get("predict_fn", "predict")
-    if function not in FUNCTIONS or "sklearn" not in flavors:
+    if function not in FUNCTIONS or "sklearn" not in metadata.flavors:
         return None
-    model = read_estimator(inside(directory, python_function["model_path"]), flavors["sklearn"])
-    predictor: Callable[[Any], Any] | None = getattr(model, function, None)
-    return predictor
+    estimator = read_estimator(inside(directory, python_function["model_path"]), metadata.flavors["sklearn"])
+    if not hasattr(estimator, function):
+        return None
+    uniform = Uniform.of(metadata.signature)
+    by_position = uniform is not None and forget_names(estimator, uniform.names)
+    return NativeModel(getattr(estimator, function), by_position=by_position)
 
 
 def read_estimator(path: Path, flavor: Mapping[str, Any], assumed: str = "pickle") -> Any:

@@ -1,0 +1,18 @@
+"""A model that was loaded without MLflow."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+class NativeModel:
+    """Predicts as MLflow's PyFuncModel does, but does not check the input again, which has the signature's types by then.
+
+    `by_position`: it takes the rows of a table of numbers as an array, its columns in the signature's order.
+    """
+
+    def __init__(self, predictor: Callable[[Any], Any], *, by_position: bool = False) -> None:
+        self._predictor = predictor
+        self.by_position = by_position
+
+    def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any:
+        return self._predictor(data)

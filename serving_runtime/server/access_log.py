@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+import time
 from typing import Any, Final
 
 import orjson
@@ -40,7 +41,7 @@ class AccessLog:
 
 def _line(request: Request, course: Course, *, quiet: bool) -> dict[str, Any]:
     line: dict[str, Any] = {
-        "time": timestamp(),
+        "time": timestamp(time.time()),
         "level": "debug" if quiet else "info",
         "logger": LOGGER,
         "message": "request",

@@ -1,7 +1,7 @@
 """The head of a request, as far as the server looks at it."""
 
+import random
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -32,7 +32,7 @@ class Request:
         trace = TRACE.fullmatch(headers[b"traceparent"]) if b"traceparent" in headers else None
         trace_id = trace[1].decode() if trace else None
         given = headers.get(b"x-request-id", b"")
-        request_id = given.decode() if REQUEST_ID.fullmatch(given) else trace_id or secrets.token_hex(16)
+        request_id = given.decode() if REQUEST_ID.fullmatch(given) else trace_id or _new_id()
         return cls(method=scope["method"], path=scope["path"], headers=headers, id=request_id, trace=trace_id)
 
     @property
@@ -64,3 +64,8 @@ class Request:
     def expects_permission(self) -> bool:
         """The client sends the body once it is told to continue."""
         return b"expect" in self.headers
+
+
+def _new_id() -> str:
+    """No secret, so it needs no system call; Python seeds its generator anew in each process that is forked."""
+    return f"{random.getrandbits(128):032x}"

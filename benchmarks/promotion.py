@@ -21,6 +21,7 @@ from testbed.processes import installed
 
 MODELS: Final = 50
 TIMES: Final = 3
+WORKERS: Final = 4  # of MLflow, as `mlflow server` has it
 MEBIBYTE: Final = 1024 * 1024
 
 
@@ -29,7 +30,7 @@ def main() -> int:
         folder = Path(name)
         validation(folder)
         for version in VERSIONS:
-            with mlflow_server(version, folder / version) as server, gate(server, folder / f"gate-{version}") as found:
+            with mlflow_server(version, folder / version, workers=WORKERS) as server, gate(server, folder / f"gate-{version}") as found:
                 promotion(found, folder)
     return 0
 

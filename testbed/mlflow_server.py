@@ -47,12 +47,16 @@ def client_environment() -> dict[str, str]:
 
 
 @contextmanager
-def mlflow_server(version: str, directory: Path) -> Iterator[MlflowServer]:
-    """A server of `version` ("3.17" or "2.22") for the length of a `with` block, with its files in `directory`."""
+def mlflow_server(version: str, directory: Path, *, workers: int = 1) -> Iterator[MlflowServer]:
+    """A server of `version` ("3.17" or "2.22") for the length of a `with` block, with its files in `directory`.
+
+    Of its processes, of which MLflow itself would start four, one is enough for tests, and there sooner.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     python = python_of(f"mlflow-{version}")
     port = free_port()
-    arguments: list[str | Path] = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    arguments: list[str | Path] = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    arguments += ["--workers", str(workers)]
     arguments += ["--backend-store-uri", f"sqlite:///{directory / 'mlflow.db'}", "--artifacts-destination", str(directory / "artifacts")]
     with running(arguments, log=directory / "server.log", env=client_environment(), cwd=directory) as process:
         process.wait_for_http(f"http://127.0.0.1:{port}/health", seconds=120)

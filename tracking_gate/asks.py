@@ -2,14 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from model_contract.names import TAG_PROJECT_ID
 from tracking_gate.actors import Actor
+from tracking_gate.owners import Owners
 from tracking_gate.registry import Registry, Version
 from tracking_gate.rights import check_own, missing
 
 Json = dict[str, Any]
+VERSION: Final = "version"  # of the keys of owners
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,7 @@ class Ask:
     actor: Actor
     fields: Json
     registry: Registry
+    owners: Owners
     expected: str | None = None
     project: str | None = None
 
@@ -39,11 +42,34 @@ Rule = Callable[[Ask], Awaitable[Verdict]]
 
 
 async def own_version(ask: Ask) -> Version:
-    version = await ask.registry.version(ask.fields["name"], ask.fields["version"])
-    if version is None or version.name != ask.fields["name"]:
+    name, number = ask.fields["name"], ask.fields["version"]
+    changes = ask.owners.changes
+    version = await ask.registry.version(name, number)
+    if version is None or version.name != name:
+        raise missing(ask.actor, "model version")
+    project = await ask.registry.project_of_version(version)
+    ask.owners.keep(changes, project, VERSION, name, number)
+    check_own(ask.actor, project)
+    return version
+
+
+async def check_owns_version(ask: Ask) -> None:
+    """For a change that does not depend on how the version is: a promotion makes several, and MLflow is asked once."""
+    if project := ask.owners.of(VERSION, ask.fields["name"], ask.fields["version"]):
+        check_own(ask.actor, project)
+    else:
+        await own_version(ask)
+
+
+async def own_version_and_others(ask: Ask) -> tuple[Version, list[Version]]:
+    """The version, and the others of its model, from one answer; MLflow leaves their aliases out of it."""
+    name, number = ask.fields["name"], ask.fields["version"]
+    versions = await ask.registry.versions_of(name)
+    version = next((found for found in versions if found.version == number), None)
+    if version is None:
         raise missing(ask.actor, "model version")
     check_own(ask.actor, await ask.registry.project_of_version(version))
-    return version
+    return version, [found for found in versions if found is not version]
 
 
 async def own_model(ask: Ask) -> str | None:

@@ -19,7 +19,8 @@ from tracking_gate.audit import AuditError, AuditLog
 from tracking_gate.callers import Callers
 from tracking_gate.errors import Forbidden, InvalidRequest, Misdirected, Refusal, TooLarge, Unavailable
 from tracking_gate.metrics import Metrics
-from tracking_gate.objects import Objects
+from tracking_gate.objects import MOVES, Objects
+from tracking_gate.owners import Owners
 from tracking_gate.passage import Passage
 from tracking_gate.registry import Registry
 from tracking_gate.rights import only_people
@@ -30,7 +31,6 @@ from tracking_gate.upstream import Upstream
 
 MOST_JSON: Final = 1024 * 1024  # bytes of a guarded operation's body
 ASKED: Final = {"name": "model", "version": "version", "stage": "to_stage", "alias": "alias", "key": "key"}  # also in the lines of refusals
-MOVES: Final = frozenset({"transition_stage", "set_alias", "delete_alias"})
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ class Gate:
         self._hosts = hosts
         self._registry = Registry(upstream.ask)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._objects = Objects(self._registry)
+        self._owners = Owners()
+        self._objects = Objects(self._registry, self._owners)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers every request; what is not allowed is not forwarded."""
@@ -129,6 +130,7 @@ class Gate:
             actor=actor,
             fields=fields,
             registry=self._registry,
+            owners=self._owners,
             expected=request.headers.get("X-Gate-Expect-Production"),
             project=request.headers.get(PROJECT_HEADER, "").lower() or None,
         )
@@ -149,13 +151,13 @@ class Gate:
             self._record(passage, "begin", None, durable=True)
         body = json.dumps(verdict.body, ensure_ascii=False, allow_nan=False).encode()
         began = time.monotonic()
-        self._objects.forget()
+        self._objects.forget(operation, verdict.body.get("key", ""))
         try:
             status, answer = await self._upstream.ask(passage.request.method, passage.target, body)
         except Unavailable:
             self._record(passage, "unknown", None, durable=durable)
             raise
-        self._objects.forget()
+        self._objects.forget(operation, verdict.body.get("key", ""))
         passage.facts["upstream_ms"] = round((time.monotonic() - began) * 1000)
         unclear = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if unclear and verdict.facts.get("to_stage"):

@@ -1,7 +1,6 @@
 """Objects of requests that are streamed: whose they are, and whether their files may be written.
 
-What MLflow says of them is kept until something is moved through the gate, and a minute at most, for what was moved past it. Rules of
-guarded operations do not go by it.
+Which files are promoted is kept until something is moved through the gate, and a minute at most, for what is moved past it.
 """
 
 import re
@@ -11,30 +10,36 @@ from typing import Final
 
 from tracking_gate.actors import Actor
 from tracking_gate.errors import Conflict, InvalidRequest
+from tracking_gate.owners import KEPT, Owners
 from tracking_gate.registry import Registry, Version
 from tracking_gate.rights import check_own, missing
 from tracking_gate.routes import Subject
 from tracking_gate.strict import forwarded_path, path_of
+from tracking_gate.tags import OWNERSHIP_TAGS
 
 ONE_MODEL: Final = re.compile(r"name='([^'\"\\`%]+)'")
-KEPT: Final = 60.0  # seconds
-MOST_KEPT: Final = 10_000  # objects
+READS: Final = frozenset({"latest_versions", "search_logged_models"})
+TAGS: Final = frozenset({"set_version_tag", "delete_version_tag"})
+MOVES: Final = frozenset({"transition_stage", "set_alias", "delete_alias"})
 
 
 class Objects:
     """Asks the registry, and remembers."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, owners: Owners) -> None:
         self._registry = registry
+        self._owners = owners
         self._moves = 0
-        self._projects: dict[tuple[Subject | None, str], tuple[float, str]] = {}
         self._promoted: tuple[float, Mapping[str, Version]] | None = None
 
-    def forget(self) -> None:
-        """Something is moved. Answers that are on their way are not kept either."""
+    def forget(self, operation: str, key: str = "") -> None:
+        """What a guarded operation, of a tag `key`, may have changed. Answers that are on their way are not kept either."""
+        if operation in READS or (operation in TAGS and not OWNERSHIP_TAGS.fullmatch(key)):
+            return
         self._moves += 1
-        self._projects.clear()
         self._promoted = None
+        if operation not in MOVES:
+            self._owners.forget()
 
     async def check_readable(self, actor: Actor, subject: Subject | None, named: Mapping[str, str]) -> None:
         """A token's own. Raises Forbidden, InvalidRequest, Unavailable."""
@@ -62,17 +67,18 @@ class Objects:
 
     async def _known_project(self, subject: Subject | None, value: str) -> str | None:
         if subject is Subject.ARTIFACT:
-            experiment = self._registry.experiment_of_artifact(checked(value))
-            return await self._known_project(Subject.EXPERIMENT, experiment) if experiment else None
-        now, key, moves = time.monotonic(), (subject, value), self._moves
-        if (known := self._projects.get(key)) and known[0] > now:
-            return known[1]
+            return await self._project_of_experiment(self._registry.experiment_of_artifact(checked(value)))
+        if subject is Subject.FILTER:
+            return await self._known_project(Subject.MODEL, model_of_filter(value))
+        if known := self._owners.of(str(subject), value):
+            return known
+        changes = self._owners.changes
         project = await self._project(subject, value)
-        if project and moves == self._moves:
-            if len(self._projects) >= MOST_KEPT:
-                self._projects.clear()
-            self._projects[key] = (now + KEPT, project)
+        self._owners.keep(changes, project, str(subject), value)
         return project
+
+    async def _project_of_experiment(self, experiment: str | None) -> str | None:
+        return await self._known_project(Subject.EXPERIMENT, experiment) if experiment else None
 
     async def _known_promoted(self) -> Mapping[str, Version]:
         now, moves = time.monotonic(), self._moves
@@ -88,14 +94,13 @@ class Objects:
         match subject:
             case Subject.MODEL:
                 return await registry.project_of_model(value)
-            case Subject.FILTER:
-                return await registry.project_of_model(model_of_filter(value))
             case Subject.RUN | Subject.UPLOAD:
-                return await registry.project_of_run(value)
+                return await self._project_of_experiment(await registry.experiment_of_run(value))
             case Subject.EXPERIMENT:
                 return await registry.project_of_experiment(value)
             case Subject.LOGGED_MODEL:
-                return await registry.project_of_logged_model(value)
+                info = await registry.logged_model(value)
+                return await self._project_of_experiment(str(info["experiment_id"]) if info else None)
             case _:
                 return await registry.project_of_artifact(checked(value))
 

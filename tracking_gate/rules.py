@@ -8,7 +8,7 @@ from typing import Final
 
 from model_contract.names import PROMOTION_ID
 from tracking_gate.actors import Kind
-from tracking_gate.asks import Ask, Rule, Verdict, own_model, own_version
+from tracking_gate.asks import Ask, Rule, Verdict, check_owns_version, own_model, own_version, own_version_and_others
 from tracking_gate.errors import Conflict, Forbidden, InvalidRequest
 from tracking_gate.making import create_experiment, create_model, create_version
 from tracking_gate.registry import ACTIVE, Version
@@ -24,9 +24,8 @@ PROTECTED_ALIASES: Final = frozenset({"production"})
 async def transition_stage(ask: Ask) -> Verdict:
     if ask.actor.kind is Kind.PULL:
         needs_promotion(ask.actor, "moving a version")
-    version = await own_version(ask)
+    version, others = await own_version_and_others(ask)
     stage, archives = ask.fields["stage"], ask.fields.get("archive_existing_versions", False)
-    others = [other for other in await ask.registry.versions_of(version.name) if other.version != version.version]
     archived = sorted(other.version for other in others if archives and other.stage == stage)
     facts = {"from_stage": version.stage, "to_stage": stage, "archived": archived}
     if PRODUCTION in {stage, version.stage}:
@@ -60,9 +59,9 @@ def check_movable(version: Version, stage: str) -> None:
 
 
 async def set_alias(ask: Ask) -> Verdict:
-    version = await own_version(ask)
+    await check_owns_version(ask)
     check_alias(ask)
-    return Verdict(body=ask.fields, noop=ask.fields["alias"] in version.aliases, facts={"alias": ask.fields["alias"]})
+    return Verdict(body=ask.fields, facts={"alias": ask.fields["alias"]})
 
 
 async def delete_alias(ask: Ask) -> Verdict:

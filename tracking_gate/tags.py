@@ -8,7 +8,7 @@ from typing import Final
 
 from model_contract.names import PROMOTION_TAG_PREFIX, TAG_DIGEST, TAG_LISTING, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
 from tracking_gate.actors import Actor, Kind
-from tracking_gate.asks import Ask, Verdict, own_model, own_version
+from tracking_gate.asks import Ask, Verdict, check_owns_version, own_model, own_version
 from tracking_gate.errors import Conflict, Forbidden
 from tracking_gate.rights import needs_promotion, only_people
 
@@ -18,10 +18,14 @@ ONCE: Final = frozenset({TAG_DIGEST, TAG_LISTING})  # also for an admin: files t
 
 
 async def set_version_tag(ask: Ask) -> Verdict:
-    version = await own_version(ask)
     key, value = ask.fields["key"], ask.fields.get("value", "")
+    if key not in ONCE:
+        await check_owns_version(ask)
+        check_tag(ask.actor, key)
+        return Verdict(body=ask.fields, facts={"key": key})
+    version = await own_version(ask)
     check_tag(ask.actor, key)
-    if key in ONCE and version.tags.get(key, value) != value:
+    if version.tags.get(key, value) != value:
         raise Conflict(f"{key} is written once, and is another one")
     return Verdict(body=ask.fields, noop=version.tags.get(key) == value, facts={"key": key})
 

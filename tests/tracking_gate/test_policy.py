@@ -8,7 +8,7 @@ import pytest
 from model_contract.names import TAG_DIGEST, TAG_LISTING, TAG_MODEL_ID, TAG_PROJECT_ID
 from model_contract.tokens import Purpose
 from testbed.gate import API, OTHER, PROJECT, Gate, ask
-from tests.tracking_gate.conftest import Wine
+from tests.tracking_gate.conftest import Wine, wine_behind
 
 PULL, PROMOTE = Purpose.PULL, Purpose.PROMOTE
 
@@ -336,3 +336,33 @@ def test_audit_log_has_every_decision_and_no_secret(wine: Wine) -> None:
             assert wine.gate.token(purpose, project) not in text + wine.gate.process.log.read_text()
     assert "correct horse" not in text
     assert json.dumps(wine.gate.basic("jane"))[-20:-2] not in text
+
+
+def test_version_that_changes_hands_is_out_of_reach_at_once(wine: Wine) -> None:
+    version, promote = wine.version(), wine.gate.bearer(PROMOTE)
+    tag = {"name": wine.name, "version": version, "key": "promotion.id", "value": "one"}
+    alias = {"name": wine.name, "version": version, "alias": "production"}
+    assert wine.gate.ask("POST", f"{API}/model-versions/set-tag", tag, promote).status == 200
+    give = {"name": wine.name, "version": version, "key": TAG_PROJECT_ID, "value": OTHER}
+    assert wine.gate.ask("POST", f"{API}/model-versions/set-tag", give, wine.gate.basic("root")).status == 200
+
+    refused = [
+        wine.gate.ask("POST", f"{API}/model-versions/set-tag", tag | {"value": "two"}, promote),
+        wine.gate.ask("POST", f"{API}/registered-models/alias", alias, promote),
+        wine.move(version, "Staging", promote),
+    ]
+
+    assert [answer.status for answer in refused] == [403, 403, 403]
+    assert {one["key"]: one["value"] for one in wine.raw(version)["tags"]}["promotion.id"] == "one"
+
+
+def test_what_is_known_of_one_object_is_not_taken_for_another_of_the_same_name(any_gate: Gate) -> None:
+    wine = wine_behind(any_gate)
+    number = wine.version()
+    tag = {"name": wine.name, "version": number, "key": "promotion.id", "value": "one"}
+    assert any_gate.ask("POST", f"{API}/model-versions/set-tag", tag, any_gate.bearer(PROMOTE)).status == 200
+    for name in ("name", "version", "experiment_id"):  # what the objects' kinds are called
+        any_gate.ask("POST", f"{API}/registered-models/create", {"name": name}, any_gate.basic("olga"))
+        asked = any_gate.ask("GET", f"{API}/registered-models/get?name={name}", headers=any_gate.bearer(PULL))
+
+        assert asked.status == 403

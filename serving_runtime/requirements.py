@@ -11,6 +11,8 @@ import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from serving_runtime.errors import ModelLoadError
+
 REQUIREMENTS: Final = "requirements.txt"
 PYTHON_ENV: Final = "python_env.yaml"
 # The same library under another name: the small MLflow has all that loading a model needs, the others are built without a GPU.
@@ -46,6 +48,17 @@ def python_difference(directory: Path) -> Difference | None:
     if not wanted or wanted.split(".")[:2] == here.split(".")[:2]:
         return None
     return Difference(name="python", wanted=wanted, installed=here)
+
+
+def check_match(directory: Path) -> None:
+    """Raises ModelLoadError where Python or a library is another one than the model was saved with."""
+    found, python = differences(directory), python_difference(directory)
+    if not found and python is None:
+        return
+    told = "; ".join(map(str, [*([python] if python else []), *found]))
+    raise ModelLoadError(
+        f"the model in {directory} must match and does not: {told}" + (f"; to mend it: {pip_line(found)}" if found else "")
+    )
 
 
 def pip_line(found: list[Difference]) -> str:

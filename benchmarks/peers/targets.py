@@ -109,6 +109,13 @@ EMPTY: Final = Target(
 )
 TARGETS: Final = (
     Target(name="model-api-runtime", command=ours, path="/invocations", body=split, ready="/readyz"),
+    Target(
+        name="the same, --batch off",
+        command=lambda place: [*ours(place), "--batch", "off"],
+        path="/invocations",
+        body=split,
+        ready="/readyz",
+    ),
     Target(name="MLflow, one worker", command=_mlflow(1), path="/invocations", body=split, ready="/ping"),
     Target(name="MLflow, two workers", command=_mlflow(2), path="/invocations", body=split, ready="/ping"),
     Target(name="MLServer", command=_mlserver, path="/v2/models/model/infer", body=_heads, ready="/v2/models/model/ready"),

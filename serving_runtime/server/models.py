@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from serving_runtime.errors import ServingError
 from serving_runtime.loaders.choice import Loader
+from serving_runtime.requirements import check_match
 from serving_runtime.server.share import load_shared
 
 if TYPE_CHECKING:
@@ -16,9 +17,11 @@ _log = logging.getLogger(__name__)
 
 
 class Models:
-    """Raises ModelLoadError where the model that all would share does not load."""
+    """Raises ModelLoadError where the model that all would share does not load, or where it must not be served here."""
 
-    def __init__(self, path: Path, loader: Loader) -> None:
+    def __init__(self, path: Path, loader: Loader, *, require_match: bool = False) -> None:
+        if require_match:
+            check_match(path)
         self.path = path
         self.loader = loader
         self.shared = load_shared(path, loader)

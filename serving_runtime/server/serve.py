@@ -49,7 +49,7 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     sock = open_socket(settings)
     numbers = shared_numbers(settings.workers)
     with StandIn.start(partial(_answer_without_model, settings, sock, numbers)) as stand_in:
-        models = Models(path, loader_for(settings))
+        models = Models(path, loader_for(settings), require_match=settings.require_match)
         _supervise(Supervisor(settings, sock.detach(), stand_in, models, numbers))
 
 

@@ -1,9 +1,7 @@
 """What `model-api-runtime serve` can be told: flag > environment variable > default, each read the same way."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 from model_contract.model_ref import ContractError, shown
@@ -12,14 +10,13 @@ from serving_runtime.input.coerce import Coerce
 from serving_runtime.loaders.choice import Loader
 from serving_runtime.protocols.exchange import Nan
 from serving_runtime.server.capture import Capture
+from serving_runtime.server.kinds import BATCH, BYTES, CAPTURE, HOST, NAME, NAMES, SHARE, SWITCH, Batch, Kind, one_of, seconds, whole_number
 
 MOST_WORKERS: Final = 64
 # The event loop and the model share a core; more than four copies of a model cost memory before they gain speed.
 MOST_WORKERS_BY_DEFAULT: Final = 4
 # Endpoints of a Service are removed while the pod is asked to end; a proxy that has not heard yet still sends requests for a moment.
 DRAIN_DELAY_IN_KUBERNETES: Final = "5"
-ROWS_OF_A_BATCH: Final = 256
-UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 class InvalidSettingError(ContractError):
@@ -38,14 +35,6 @@ class UnavailableAddressError(ContractError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """A kind of value: how it is read, and how a right one is described. `read` raises ValueError."""
-
-    read: Callable[[str], Any]
-    expected: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """One setting: its name is the field of ServeSettings and, with hyphens, the flag."""
 
@@ -61,18 +50,6 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """How many rows of several requests go together; None where that is for the model to show."""
-
-    rows: int | None
-
-    def most_rows(self, *, allowed: bool) -> int:
-        if self.rows is not None:
-            return self.rows
-        return ROWS_OF_A_BATCH if allowed else 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeSettings:
     """Times are in seconds, sizes in bytes."""
 
@@ -81,6 +58,7 @@ class ServeSettings:
     workers: int
     threads: int
     loader: Loader
+    require_match: bool
     batch: Batch
     max_queue: int
     max_body: int
@@ -98,100 +76,36 @@ class ServeSettings:
     nan: Nan
 
 
-def _whole(text: str, *, least: int, most: int) -> int:
-    if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
-        raise ValueError(text)
-    return int(text)
-
-
-def _whole_number(least: int, most: int) -> Kind:
-    return Kind(read=lambda text: _whole(text, least=least, most=most), expected=f"a whole number from {least} to {most}")
-
-
-def _seconds(least: float, most: float) -> Kind:
-    def read(text: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text) or not least <= float(text) <= most:
-            raise ValueError(text)
-        return float(text)
-
-    return Kind(read=read, expected=f"a number of seconds from {least:g} to {most:g}")
-
-
-def _read_batch(text: str) -> Batch:
-    match text:
-        case "auto":
-            return Batch(rows=None)
-        case "off":
-            return Batch(rows=0)
-        case _:
-            return Batch(rows=_whole(text, least=2, most=1_000_000))
-
-
-def _read_share(text: str) -> float:
-    if not re.fullmatch(r"0?\.[0-9]{1,9}|1(?:\.0*)?", text) or float(text) == 0:
-        raise ValueError(text)
-    return float(text)
-
-
-def _read_names(text: str) -> frozenset[str]:
-    return frozenset(name.strip() for name in text.split(",") if name.strip())
-
-
-def _read_bytes(text: str) -> int:
-    parts = re.fullmatch(r"([1-9][0-9]{0,11})([KMG]?)", text)
-    if parts is None:
-        raise ValueError(text)
-    return int(parts[1]) * UNITS[parts[2]]
-
-
-def _read_host(text: str) -> str:
-    if not re.fullmatch(r"[0-9A-Za-z.:-]+", text):
-        raise ValueError(text)
-    return text
-
-
-def _read_name(text: str) -> str:
-    if not text.isprintable() or "/" in text:
-        raise ValueError(text)
-    return text
-
-
-def _one_of(choices: type[StrEnum]) -> Kind:
-    return Kind(read=choices, expected=f"one of {', '.join(choices)}")
-
-
-HOST: Final = Kind(read=_read_host, expected='an address or a name of this machine, such as "127.0.0.1"')
-NAME: Final = Kind(read=_read_name, expected="a name without a slash")
-BYTES: Final = Kind(read=_read_bytes, expected='a number of bytes, of which K, M and G are the powers of 1024, such as "100M"')
-
-BATCH: Final = Kind(read=_read_batch, expected="auto, off, or a number of rows from 2")
-CAPTURE: Final = Kind(read=Capture.read, expected="off, domino, or jsonl: and the path of a file")
-SHARE: Final = Kind(read=_read_share, expected="a share of 1, such as 0.1")
-NAMES: Final = Kind(read=_read_names, expected="names with commas between them")
-
 OPTIONS: Final = (
     Option(name="host", variable="MODEL_API_RUNTIME_HOST", kind=HOST, default="0.0.0.0", meaning="address to listen on"),  # noqa: S104  a pod's
-    Option(name="port", variable="PORT", kind=_whole_number(1, 65535), default="8080", meaning="port to listen on"),
+    Option(name="port", variable="PORT", kind=whole_number(1, 65535), default="8080", meaning="port to listen on"),
     Option(
         name="workers",
         variable="MODEL_API_RUNTIME_WORKERS",
-        kind=_whole_number(1, MOST_WORKERS),
+        kind=whole_number(1, MOST_WORKERS),
         default="the container's processors, at most 4",
         meaning="processes that predict; they share the memory of a model that was loaded before them",
     ),
     Option(
         name="threads",
         variable="MODEL_API_RUNTIME_THREADS",
-        kind=_whole_number(1, 256),
+        kind=whole_number(1, 256),
         default="1",
         meaning="predictions that one process runs at a time; more than one only helps a model that waits for something else",
     ),
     Option(
         name="loader",
         variable="MODEL_API_RUNTIME_LOADER",
-        kind=_one_of(Loader),
+        kind=one_of(Loader),
         default=Loader.AUTO,
         meaning="who loads the model: native does it without importing MLflow, mlflow with it, auto natively where both predict the same",
+    ),
+    Option(
+        name="require_match",
+        variable="MODEL_API_RUNTIME_REQUIRE_MATCH",
+        kind=SWITCH,
+        default="false",
+        meaning="true: a model that was saved with another Python, or with another version of a library than is here, is not served",
     ),
     Option(
         name="batch",
@@ -203,7 +117,7 @@ OPTIONS: Final = (
     Option(
         name="max_queue",
         variable="MODEL_API_RUNTIME_MAX_QUEUE",
-        kind=_whole_number(0, 100_000),
+        kind=whole_number(0, 100_000),
         default="128",
         meaning="requests that wait for a thread of one process; one more is answered 429",
     ),
@@ -217,35 +131,35 @@ OPTIONS: Final = (
     Option(
         name="max_rows",
         variable="MODEL_API_RUNTIME_MAX_ROWS",
-        kind=_whole_number(1, 1_000_000_000),
+        kind=whole_number(1, 1_000_000_000),
         default="1000000",
         meaning="rows of one request; more are answered 413",
     ),
     Option(
         name="read_timeout",
         variable="MODEL_API_RUNTIME_READ_TIMEOUT",
-        kind=_seconds(0.1, 3600),
+        kind=seconds(0.1, 3600),
         default="10",
         meaning="seconds in which the head of a request must have come, and the longest silence in its body (408)",
     ),
     Option(
         name="timeout",
         variable="MODEL_API_RUNTIME_TIMEOUT",
-        kind=_seconds(0.1, 86_400),
+        kind=seconds(0.1, 86_400),
         default="60",
         meaning="seconds from the head of a request to its answer; then it is answered 504",
     ),
     Option(
         name="drain_delay",
         variable="MODEL_API_RUNTIME_DRAIN_DELAY",
-        kind=_seconds(0, 3600),
+        kind=seconds(0, 3600),
         default="5 in Kubernetes, 0 elsewhere",
         meaning="seconds after SIGTERM in which requests are still accepted, while readiness says no",
     ),
     Option(
         name="stop_timeout",
         variable="MODEL_API_RUNTIME_STOP_TIMEOUT",
-        kind=_seconds(0.1, 3600),
+        kind=seconds(0.1, 3600),
         default="20",
         meaning="seconds in which accepted requests may be finished after that",
     ),
@@ -275,14 +189,14 @@ OPTIONS: Final = (
     Option(
         name="coerce",
         variable="MODEL_API_RUNTIME_COERCE",
-        kind=_one_of(Coerce),
+        kind=one_of(Coerce),
         default=Coerce.SAFE,
         meaning="what becomes of a value of another type: safe refuses what would change it, mlflow casts as MLflow does",
     ),
     Option(
         name="nan",
         variable="MODEL_API_RUNTIME_NAN",
-        kind=_one_of(Nan),
+        kind=one_of(Nan),
         default=Nan.NULL,
         meaning="what NaN and infinity are in an answer: null, their names in a string, or an error",
     ),

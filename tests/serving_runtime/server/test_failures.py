@@ -1,5 +1,6 @@
 """A server that cannot serve ends, with a code and one sentence that says why."""
 
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable
@@ -52,6 +53,18 @@ def test_model_that_cannot_be_warmed_ends_the_server(start: Start, hard_models: 
 
     assert server.exit_code() == ExitCode.UNEXPECTED
     assert reason in why(server)
+
+
+def test_model_of_other_libraries_is_not_served_where_they_must_match(start: Start, models: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(models / "wine", tmp_path / "wine")
+    (copied / "requirements.txt").write_text("scikit-learn==0.1\n")
+    (copied / "python_env.yaml").write_text("python: 3.8.1\n")
+
+    server = start(copied, "--require-match", "true")
+
+    assert server.exit_code() == ExitCode.UNEXPECTED
+    assert "the model was saved with 3.8.1" in why(server)
+    assert why(server).endswith("the model was saved with 0.1; to mend it: pip install scikit-learn==0.1")
 
 
 @pytest.mark.parametrize(

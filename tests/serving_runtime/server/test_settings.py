@@ -18,6 +18,7 @@ def test_settings_have_defaults() -> None:
         "workers": 2,
         "threads": 1,
         "loader": "auto",
+        "require_match": False,
         "batch": {"rows": None},
         "max_queue": 128,
         "max_body": 100 << 20,

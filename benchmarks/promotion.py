@@ -1,5 +1,9 @@
-"""How long a promotion takes: 50 models whose digests were recorded at Staging, through the gate; and the check of a file of 1 MiB."""
+"""How long a promotion takes: 50 models whose digests were recorded at Staging, through the gate; and the check of a file of 1 MiB.
 
+`python -m benchmarks.promotion [--times 3] [--mlflow 3.17 ...]`
+"""
+
+import argparse
 import json
 import os
 import statistics
@@ -20,36 +24,39 @@ from testbed.mlflow_server import VERSIONS, mlflow_server
 from testbed.processes import installed
 
 MODELS: Final = 50
-TIMES: Final = 3
 WORKERS: Final = 4  # of MLflow, as `mlflow server` has it
 MEBIBYTE: Final = 1024 * 1024
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=3, help="each is measured")
+    parser.add_argument("--mlflow", nargs="*", default=VERSIONS, help="versions")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        validation(folder)
-        for version in VERSIONS:
+        validation(folder, options.times)
+        for version in options.mlflow:
             with mlflow_server(version, folder / version, workers=WORKERS) as server, gate(server, folder / f"gate-{version}") as found:
-                promotion(found, folder)
+                promotion(found, folder, options.times)
     return 0
 
 
-def validation(folder: Path) -> None:
+def validation(folder: Path, times: int) -> None:
     file = folder / "large.json"
     entries = [{"name": f"model-{number:05}", "version": number} for number in range(1, 25_000)]
     while len(text := json.dumps({PROJECT: entries})) > MEBIBYTE:
         entries = entries[:-200]
     file.write_text(text)
-    seconds = [timed("validate", file) for _ in range(TIMES)]
-    print(f"validate, {len(text) / MEBIBYTE:.2f} MiB, {len(entries)} models: median {statistics.median(seconds):.2f} s of {TIMES}")
+    seconds = [timed("validate", file) for _ in range(times)]
+    print(f"validate, {len(text) / MEBIBYTE:.2f} MiB, {len(entries)} models: median {statistics.median(seconds):.2f} s of {times}")
 
 
-def promotion(found: Gate, folder: Path) -> None:
+def promotion(found: Gate, folder: Path, times: int) -> None:
     """Each time over a version that is in Production already, as usual."""
     models = [new_model(found) for _ in range(MODELS)]
     seconds, again = [], []
-    for number in range(TIMES + 1):
+    for number in range(times + 1):
         staged = [(model, model.staged()) for model in models]
         record_digests(found, staged)
         file = write_file(folder / "model_version.json", *staged)
@@ -58,7 +65,7 @@ def promotion(found: Gate, folder: Path) -> None:
             seconds.append(took)
             again.append(timed("promote", file, env=environment(found)))
     first, second = statistics.median(seconds), statistics.median(again)
-    print(f"promote, MLflow {found.server.version}, {MODELS} models: median {first:.2f} s of {TIMES}; again, nothing to do: {second:.2f} s")
+    print(f"promote, MLflow {found.server.version}, {MODELS} models: median {first:.2f} s of {times}; again, nothing to do: {second:.2f} s")
 
 
 def record_digests(found: Gate, staged: list[tuple[Model, str]]) -> None:

@@ -224,8 +224,9 @@ def rotate(namespace: str, context: str | None, authority: bool) -> None:
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def doctor(namespace: str, context: str | None, output: str) -> None:
     """Look at an installation: what is right, and what to do about what is not. Exits with 6 where something is wrong."""
-    from webhook.doctor.checks import Installation, examine, worst  # noqa: PLC0415  as above
+    from webhook.doctor.checks import examine, worst  # noqa: PLC0415  as above
     from webhook.doctor.findings import Health  # noqa: PLC0415  as above
+    from webhook.doctor.installation import Installation  # noqa: PLC0415  as above
     from webhook.doctor.view import View  # noqa: PLC0415  as above
 
     with cluster_client(context) as client:

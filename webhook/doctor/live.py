@@ -5,7 +5,7 @@ from typing import Any, Final
 from lightkube.generic_resource import create_namespaced_resource
 
 from model_contract.names import PLATFORM_NAMESPACE
-from webhook.doctor.checks import Installation
+from webhook.doctor.installation import Installation
 from webhook.doctor.view import NAMESPACES, View
 from webhook.settings import Settings
 

@@ -1,0 +1,59 @@
+"""What the doctor looks at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from model_contract import names
+from webhook.doctor.view import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, REGISTRATIONS, View
+from webhook.settings import Settings, SettingsError
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Each part is read once, when the first check asks."""
+
+    view: View
+    namespace: str
+
+    @cached_property
+    def registration(self) -> Json | None:
+        return self.view.get(REGISTRATIONS, names.REGISTRATION)
+
+    @cached_property
+    def deployment(self) -> Json | None:
+        return self.view.get(DEPLOYMENTS, names.WEBHOOK_IMAGE, self.namespace)
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """What the webhook's container reads, from its ConfigMap and its own entries."""
+        containers = (self.deployment or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers", [{}])
+        values: dict[str, str] = {}
+        for source in containers[0].get("envFrom", []):
+            name = source.get("configMapRef", {}).get("name")
+            values |= (self.view.get(CONFIG_MAPS, name, self.namespace) or {}).get("data", {}) if name else {}
+        return values | {entry["name"]: entry.get("value", "") for entry in containers[0].get("env", [])}
+
+    @cached_property
+    def settings(self) -> Settings | None:
+        try:
+            return Settings.from_mapping(self.variables)
+        except SettingsError:
+            return None
+
+    @cached_property
+    def enabled(self) -> list[str]:
+        """The namespaces of model APIs."""
+        return [found["metadata"]["name"] for found in self.view.list(NAMESPACES) if labels_of(found).get(names.ENABLED_LABEL) == "true"]
+
+    @cached_property
+    def model_pods(self) -> list[Json]:
+        return list(self.view.list(PODS, labels={names.WORKLOAD_TYPE_LABEL: names.MODEL_API_WORKLOAD}))
+
+
+def labels_of(found: Json) -> Json:
+    labels: Json = found["metadata"].get("labels", {})
+    return labels

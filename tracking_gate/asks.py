@@ -42,15 +42,16 @@ Rule = Callable[[Ask], Awaitable[Verdict]]
 
 
 async def own_version(ask: Ask) -> Version:
-    name, number = ask.fields["name"], ask.fields["version"]
     changes = ask.owners.changes
-    version = await ask.registry.version(name, number)
-    if version is None or version.name != name:
-        raise missing(ask.actor, "model version")
-    project = await ask.registry.project_of_version(version)
-    ask.owners.keep(changes, project, VERSION, name, number)
-    check_own(ask.actor, project)
-    return version
+    return await _owned(ask, await ask.registry.version(ask.fields["name"], ask.fields["version"]), changes)
+
+
+async def own_version_and_others(ask: Ask) -> tuple[Version, list[Version]]:
+    """The version, and the others of its model, from one answer; MLflow leaves their aliases out of it."""
+    changes = ask.owners.changes
+    versions = await ask.registry.versions_of(ask.fields["name"])
+    version = await _owned(ask, next((found for found in versions if found.version == ask.fields["version"]), None), changes)
+    return version, [found for found in versions if found is not version]
 
 
 async def check_owns_version(ask: Ask) -> None:
@@ -61,15 +62,14 @@ async def check_owns_version(ask: Ask) -> None:
         await own_version(ask)
 
 
-async def own_version_and_others(ask: Ask) -> tuple[Version, list[Version]]:
-    """The version, and the others of its model, from one answer; MLflow leaves their aliases out of it."""
-    name, number = ask.fields["name"], ask.fields["version"]
-    versions = await ask.registry.versions_of(name)
-    version = next((found for found in versions if found.version == number), None)
-    if version is None:
+async def _owned(ask: Ask, version: Version | None, changes: int) -> Version:
+    """`changes` as they were before it was read."""
+    if version is None or version.name != ask.fields["name"]:
         raise missing(ask.actor, "model version")
-    check_own(ask.actor, await ask.registry.project_of_version(version))
-    return version, [found for found in versions if found is not version]
+    project = await ask.registry.project_of_version(version)
+    ask.owners.keep(changes, project, VERSION, version.name, version.version)
+    check_own(ask.actor, project)
+    return version
 
 
 async def own_model(ask: Ask) -> str | None:

@@ -1,6 +1,7 @@
 """Objects of requests that are streamed: whose they are, and whether their files may be written.
 
-Which files are promoted is kept until something is moved through the gate, and a minute at most, for what is moved past it.
+Who reads is checked by what is known of the owner, who writes by what MLflow says now. Which files are promoted is kept until something is
+moved through the gate, and a minute at most, for what is moved past it.
 """
 
 import re
@@ -53,7 +54,7 @@ class Objects:
         value = named.get(subject or "", "")
         if not value:
             raise InvalidRequest(f"{subject} is missing")
-        project = await self._project(subject, value)
+        project = await self._project_now(subject, value)
         if project is not None:
             check_own(actor, project)
         place = await self._place(subject, value)
@@ -67,18 +68,41 @@ class Objects:
 
     async def _known_project(self, subject: Subject | None, value: str) -> str | None:
         if subject is Subject.ARTIFACT:
-            return await self._project_of_experiment(self._registry.experiment_of_artifact(checked(value)))
+            return await self._known_project_of_experiment(self._registry.experiment_of_artifact(checked(value)))
         if subject is Subject.FILTER:
-            return await self._known_project(Subject.MODEL, model_of_filter(value))
+            subject, value = Subject.MODEL, model_of_filter(value)
         if known := self._owners.of(str(subject), value):
             return known
         changes = self._owners.changes
-        project = await self._project(subject, value)
+        project = await self._asked_project(subject, value)
         self._owners.keep(changes, project, str(subject), value)
         return project
 
-    async def _project_of_experiment(self, experiment: str | None) -> str | None:
+    async def _known_project_of_experiment(self, experiment: str | None) -> str | None:
         return await self._known_project(Subject.EXPERIMENT, experiment) if experiment else None
+
+    async def _asked_project(self, subject: Subject | None, value: str) -> str | None:
+        """Runs and logged models are their experiment's, which may be known."""
+        registry = self._registry
+        match subject:
+            case Subject.MODEL:
+                return await registry.project_of_model(value)
+            case Subject.RUN:
+                return await self._known_project_of_experiment(await registry.experiment_of_run(value))
+            case Subject.LOGGED_MODEL:
+                info = await registry.logged_model(value)
+                return await self._known_project_of_experiment(str(info["experiment_id"]) if info else None)
+            case _:
+                return await registry.project_of_experiment(value)
+
+    async def _project_now(self, subject: Subject | None, value: str) -> str | None:
+        match subject:
+            case Subject.UPLOAD:
+                return await self._registry.project_of_run(value)
+            case Subject.LOGGED_MODEL:
+                return await self._registry.project_of_logged_model(value)
+            case _:
+                return await self._registry.project_of_artifact(checked(value))
 
     async def _known_promoted(self) -> Mapping[str, Version]:
         now, moves = time.monotonic(), self._moves
@@ -88,21 +112,6 @@ class Objects:
         if moves == self._moves:
             self._promoted = (now + KEPT, promoted)
         return promoted
-
-    async def _project(self, subject: Subject | None, value: str) -> str | None:
-        registry = self._registry
-        match subject:
-            case Subject.MODEL:
-                return await registry.project_of_model(value)
-            case Subject.RUN | Subject.UPLOAD:
-                return await self._project_of_experiment(await registry.experiment_of_run(value))
-            case Subject.EXPERIMENT:
-                return await registry.project_of_experiment(value)
-            case Subject.LOGGED_MODEL:
-                info = await registry.logged_model(value)
-                return await self._project_of_experiment(str(info["experiment_id"]) if info else None)
-            case _:
-                return await registry.project_of_artifact(checked(value))
 
     async def _place(self, subject: Subject | None, value: str) -> str | None:
         if subject is Subject.UPLOAD:

@@ -6,7 +6,7 @@ Where the names that an estimator was fitted with are the signature's, in its or
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-NAMES: Final = "feature_names_in_"  # https://scikit-learn.org/stable/glossary.html#term-feature_names_in_
+NAMES: Final = "feature_names_in_"  # as scikit-learn's glossary has it: of what an estimator was fitted with
 # They choose columns by their names, or hand the input to somebody's own code.
 BY_NAME: Final = frozenset({"ColumnTransformer", "FunctionTransformer"})
 DEEPEST: Final = 8  # estimators in each other
@@ -18,10 +18,10 @@ def forget_names(estimator: Any, names: Sequence[str]) -> bool:
     It must be scikit-learn's own throughout, and have looked at names at its entrance only.
     """
     entrance = _entrance(estimator)
-    known = [found for found in _estimators(estimator, DEEPEST) if NAMES in vars(found)]
-    if known != [entrance] or list(vars(entrance)[NAMES]) != list(names):
+    estimators = list(_estimators(estimator, DEEPEST))
+    if not all(_is_known(found) for found in estimators) or [found for found in estimators if NAMES in vars(found)] != [entrance]:
         return False
-    if not all(_is_known(found) for found in _estimators(estimator, DEEPEST)):
+    if list(vars(entrance)[NAMES]) != list(names):
         return False
     delattr(entrance, NAMES)  # it would warn of each array
     return True

@@ -38,7 +38,8 @@ def test_executing_a_notebook_leaves_signals_as_they_were(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
 def test_interrupted_notebook_takes_its_kernel_with_it(tmp_path: Path, sent: signal.Signals) -> None:
-    script = "import signal; signal.signal(signal.SIGTERM, signal.default_int_handler)" + SLEEPS
+    # What a shell starts in the background, these tests perhaps, ignores SIGINT, and so do its children.
+    script = f"import signal; signal.signal({sent:d}, signal.default_int_handler)" + SLEEPS
     kernel, log = tmp_path / "kernel", tmp_path / "log"
     with log.open("w") as output, subprocess.Popen([sys.executable, "-c", script, tmp_path], cwd=ROOT, stderr=output) as process:
         while not (kernel.exists() and kernel.read_text()):

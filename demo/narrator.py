@@ -56,7 +56,9 @@ class Narrator:
         shown = {key: container[key] for key in ("name", "image", "command", "args", "env")}
         text = yaml.safe_dump(shown, sort_keys=False, width=1000, default_flow_style=None)
         self.console.print(indent(text.rstrip(), " " * 4), style="dim", markup=False, soft_wrap=True)
-        self.console.print(f"    # and its {', '.join(key for key in container if key not in shown)}", style="dim", markup=False)
+        self.console.print(
+            f"    # and its {', '.join(key for key in container if key not in shown)}", style="dim", markup=False, soft_wrap=True
+        )
 
     def files(self, directory: Path, *, label: str) -> None:
         """The files below `directory`, with their sizes."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from model_contract.names import PROJECT_ID_PATTERN
-from model_lifecycle.stages import PRODUCTION
+from model_lifecycle.stages import PRODUCTION, STAGING
 
 MOST_BYTES: Final = 1024 * 1024
 LONGEST_NAME: Final = 256
-STAGES: Final = (PRODUCTION, "Staging")
+STAGES: Final = (PRODUCTION, STAGING)
 BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 

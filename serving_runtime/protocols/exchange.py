@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON: Final = b"application/json"
+CLOSE: Final = (b"connection", b"close")
 
 
 class Nan(StrEnum):

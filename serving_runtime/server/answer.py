@@ -8,13 +8,13 @@ import orjson
 
 from serving_runtime.errors import ServingError
 from serving_runtime.protocols import exchange
-from serving_runtime.protocols.exchange import JSON, Headers, Protocol, Refusal
+from serving_runtime.protocols.exchange import CLOSE, JSON, Headers, Protocol, Refusal
 from serving_runtime.protocols.invocations import INVOCATIONS
 from serving_runtime.server.errors import HttpError
+from serving_runtime.server.shortcuts import send_whole
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-CLOSE: Final = (b"connection", b"close")
 RETRY: Final = (b"retry-after", b"1")
 # What an unexpected exception says to the client: its text may hold the input, its trace the paths of this machine.
 UNEXPECTED: Final = Refusal(status=500, error_code="INTERNAL_ERROR", message="the server failed; its log says why, under this request's id")
@@ -34,8 +34,10 @@ class Answer:
         """The length is that of the body, sent or not: an answer to HEAD has the headers of the answer to GET."""
         length = (b"content-length", b"%d" % len(self.body))
         own = ((b"content-type", self.media_type), length, *((CLOSE,) if self.close else ()))
-        await send({"type": "http.response.start", "status": self.status, "headers": [*own, *self.headers, *headers]})
-        await send({"type": "http.response.body", "body": self.body if with_body else b""})
+        every, body = (*own, *self.headers, *headers), self.body if with_body else b""
+        if not send_whole(send, self.status, every, body):
+            await send({"type": "http.response.start", "status": self.status, "headers": every})
+            await send({"type": "http.response.body", "body": body})
 
 
 def document(content: Mapping[str, Any], *, status: int = 200) -> Answer:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from serving_runtime.errors import ServingError
 from serving_runtime.input.coerce import Coerce
 from serving_runtime.loaders.choice import Loader
-from serving_runtime.protocols.exchange import Headers, Served, Status
+from serving_runtime.protocols.exchange import CLOSE, Headers, Served, Status
 from serving_runtime.server.access_log import AccessLog
-from serving_runtime.server.answer import CLOSE, Answer, Send, document, fault, refusal, sending, unexpected
+from serving_runtime.server.answer import Answer, Send, document, fault, refusal, sending, unexpected
 from serving_runtime.server.body import Receive
 from serving_runtime.server.course import Course
 from serving_runtime.server.errors import ClientGoneError, HttpError, LoadingError, MethodError, StoppingError, UnknownPathError

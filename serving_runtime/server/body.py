@@ -15,6 +15,7 @@ from serving_runtime.server.errors import (
     UnpackedBodyTooLargeError,
 )
 from serving_runtime.server.request import Request
+from serving_runtime.server.shortcuts import body_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,6 +32,10 @@ async def read_body(request: Request, receive: Receive, *, limit: int, silence: 
 
     Raises BodyTooLargeError, SlowBodyError, DeadlineError, ClientGoneError.
     """
+    if (whole := body_of(receive)) is not None:
+        if len(whole) > limit:
+            raise BodyTooLargeError(limit)
+        return whole
     announced = request.announced or 0
     if announced > limit and request.expects_permission:
         raise BodyTooLargeError(limit)
@@ -48,21 +53,13 @@ async def read_body(request: Request, receive: Receive, *, limit: int, silence: 
 async def _next_chunk(receive: Receive, silence: float, deadline: float) -> tuple[bytes, bool]:
     now = asyncio.get_running_loop().time()
     try:
-        if _has_come(receive):
+        async with asyncio.timeout_at(min(now + silence, deadline)):
             message = await receive()
-        else:
-            async with asyncio.timeout_at(min(now + silence, deadline)):
-                message = await receive()
     except TimeoutError:
         raise (SlowBodyError if now + silence < deadline else DeadlineError) from None
     if message["type"] == "http.disconnect":
         raise ClientGoneError
     return message.get("body", b""), message.get("more_body", False)
-
-
-def _has_come(receive: Receive) -> bool:
-    """uvicorn's request has all of its body, as most have when their head is read: no clock is needed to wait for it."""
-    return getattr(getattr(receive, "__self__", None), "more_body", True) is False
 
 
 async def _discard(receive: Receive, size: int, more: bool, silence: float, deadline: float) -> None:

@@ -14,37 +14,11 @@ from serving_runtime.server.errors import HeadTooLargeError, HttpError, NotHttpE
 LARGEST_HEAD: Final = 64 << 10  # bytes; proxies send at most 32 KiB
 GRACE: Final = 0.5  # seconds
 END: Final = b"\r\n\r\n"
-CONTINUE: Final = b"HTTP/1.1 100 "  # no answer yet
 # The parser drops the body of a request that offers to go on in another protocol; Java's client offers HTTP/2 with its first request.
 # A server may ignore the offer (RFC 9110, 7.8), so the parser gets it under a name that means nothing.
 OFFER: Final = re.compile(rb"(\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 
 _log = logging.getLogger(__name__)
-
-
-class HeadWithBody:
-    """The transport of one answer, whose head goes out with the first of its body: one system call, and one packet, instead of two."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head: bytes | None = None
-
-    def write(self, data: bytes) -> None:
-        if self._head is not None:
-            self._transport.write(self._head + data)
-            self._head = b""
-        elif data.startswith(CONTINUE):
-            self._transport.write(data)
-        else:
-            self._head = data
-
-    def close(self) -> None:
-        if self._head:
-            self._transport.write(self._head)
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -75,11 +49,6 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_message = True
         super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        if self.scope["method"] != "HEAD":  # its answer has nothing to go with the head
-            self.cycle.transport = HeadWithBody(self.cycle.transport)  # type: ignore[assignment]  # as far as a cycle uses it
 
     def on_message_complete(self) -> None:
         self._in_message = False

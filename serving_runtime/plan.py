@@ -13,7 +13,7 @@ from serving_runtime.input.cells import CellError, convert
 from serving_runtime.input.conform import Conformed
 from serving_runtime.input.forms import Request
 from serving_runtime.input.params import conform_params
-from serving_runtime.input.table import Table
+from serving_runtime.input.table import Columns, Table
 from serving_runtime.signature import Scalar, Signature
 
 Values = np.ndarray[Any, np.dtype[Any]]
@@ -67,6 +67,8 @@ class Uniform:
         """None where the table is not exactly that, or has a value that does not do: then the general way says what and where."""
         if not table.named or table.index is not None or len(table.columns) != len(self.names):
             return None
+        if isinstance(table.columns, Columns) and not self.optional and tuple(table.columns) == self.names:
+            return self._of_rows(table.columns.by_row)
         try:
             cells = [table.columns[name] for name in self.names]
             flat = _converted(list(chain.from_iterable(cells)), self.dtype)
@@ -75,6 +77,14 @@ class Uniform:
         if any(set(table.columns[name]) == {None} for name in self.optional):
             return None  # it is left out
         return Matrix(flat.reshape(len(self.names), table.rows), self.columns)
+
+    def _of_rows(self, rows: Sequence[Sequence[Any]]) -> Matrix | None:
+        """Their cells are in the signature's order already."""
+        try:
+            flat = _converted(list(chain.from_iterable(rows)), self.dtype)
+        except CellError:
+            return None
+        return Matrix(np.ascontiguousarray(flat.reshape(len(rows), len(self.names)).T), self.columns)
 
 
 class Plan:

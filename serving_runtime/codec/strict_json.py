@@ -13,6 +13,7 @@ import orjson
 from serving_runtime.errors import MalformedRequestError
 
 DEPTH: Final = 6  # objects in which names are counted
+NESTED: Final = (dict, list)
 # orjson reads whole numbers of more than 64 bits as the nearest double: such bodies are left to Python's own reader.
 LONG: Final = re.compile(rb"(?<![\d.])\d{19}")
 
@@ -42,9 +43,9 @@ def _names(value: Any, depth: int) -> int:
     if depth == 0:
         return 0
     if isinstance(value, dict):
-        return len(value) + sum(_names(item, depth - 1) for item in value.values() if isinstance(item, dict | list))
+        return len(value) + sum([_names(item, depth - 1) for item in value.values() if isinstance(item, NESTED)])
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return sum(_names(item, depth - 1) for item in value)
+        return sum([_names(item, depth - 1) for item in value])
     return 0
 
 

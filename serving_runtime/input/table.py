@@ -1,7 +1,8 @@
 """Rows and columns as a request gives them, before the model's signature says what they must be."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
@@ -11,8 +12,34 @@ from serving_runtime.input.nested import member
 Key = str | int
 Place = Callable[[Key, int], str]
 
+SPLIT: Final = frozenset({"columns", "index", "data"})
 # Each record may bring keys of its own, and every key costs a cell in every row: a small body would fill the memory.
 MOST_EMPTY_CELLS: Final = 10_000_000
+
+
+class Columns(Mapping[Key, list[Any]]):
+    """The columns of `by_row`, made when one of them is first looked at: who takes the rows as they came needs none."""
+
+    def __init__(self, keys: Sequence[Key], by_row: Sequence[Sequence[Any]]) -> None:
+        self.by_row = by_row
+        self._keys = keys
+
+    @cached_property
+    def positions(self) -> Mapping[Key, int]:
+        return {key: position for position, key in enumerate(self._keys)}
+
+    @cached_property
+    def _columns(self) -> Mapping[Key, list[Any]]:
+        return dict(zip(self._keys, map(list, zip(*self.by_row, strict=True)) if self.by_row else ([] for _ in self._keys), strict=True))
+
+    def __getitem__(self, key: Key) -> list[Any]:
+        return self._columns[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +60,7 @@ class Table:
 
 def from_split(document: Any, path: str) -> Table:
     """`{"columns": [...], "index": [...], "data": [[...], ...]}`, as `DataFrame.to_dict("split")` has it. Raises MalformedRequestError."""
-    if not isinstance(document, dict) or "data" not in document or set(document) - {"columns", "index", "data"}:
+    if not isinstance(document, dict) or "data" not in document or document.keys() - SPLIT:
         raise MalformedRequestError(f"{path} must be an object with the key data, and perhaps columns and index")
     data, names, index = document["data"], document.get("columns"), document.get("index")
     if not isinstance(data, list) or not isinstance(names, list | None) or not isinstance(index, list | None):
@@ -41,18 +68,18 @@ def from_split(document: Any, path: str) -> Table:
     # One column may come without brackets around each row, as pandas reads it.
     rows = [[cell] for cell in data] if data and not any(isinstance(row, list) for row in data) else data
     width = len(names) if names is not None else len(rows[0]) if rows and isinstance(rows[0], list) else 0
-    faults = [Fault(path=f"{path}.data[{number}]", problem=_width(row, width)) for number, row in enumerate(rows) if _wrong(row, width)]
+    faults = _uneven(rows, width, f"{path}.data")
     if index is not None and len(index) != len(rows):
         faults.append(Fault(path=f"{path}.index", problem=f"{len(index)} entries for {len(rows)} rows"))
     if faults:
         raise InvalidInputError(faults)
     keys = _keys(names, f"{path}.columns") if names is not None else list(range(width))
-    positions = {key: position for position, key in enumerate(keys)}
+    columns = Columns(keys, rows)
     return Table(
-        columns=dict(zip(keys, map(list, zip(*rows, strict=True)) if rows else ([] for _ in keys), strict=True)),
+        columns=columns,
         rows=len(rows),
         path=path,
-        place=lambda key, row: f"{path}.data[{row}][{positions[key]}]",
+        place=lambda key, row: f"{path}.data[{row}][{columns.positions[key]}]",
         index=index,
         named=names is not None,
         document=document,
@@ -101,12 +128,10 @@ def from_rows(rows: Sequence[Any], path: str, width: int) -> Table:
     """Rows without names: each a list of `width` values, or the value itself where there is one column. Raises InvalidInputError."""
     bare = width == 1 and not any(isinstance(row, list) for row in rows)
     lists = [[row] for row in rows] if bare else rows
-    faults = [Fault(path=f"{path}[{number}]", problem=_width(row, width)) for number, row in enumerate(lists) if _wrong(row, width)]
-    if faults:
+    if faults := _uneven(lists, width, path):
         raise InvalidInputError(faults)
-    columns = map(list, zip(*lists, strict=True)) if lists else ([] for _ in range(width))
     return Table(
-        columns=dict(enumerate(columns)),
+        columns=Columns(range(width), lists),
         rows=len(lists),
         path=path,
         place=lambda key, row: f"{path}[{row}]" if bare else f"{path}[{row}][{key}]",
@@ -121,8 +146,12 @@ def renamed(table: Table, names: Sequence[str]) -> Table:
     return replace(table, columns=columns, place=lambda key, row: table.place(positions[key], row), named=True)
 
 
-def _wrong(row: Any, width: int) -> bool:
-    return not isinstance(row, list) or len(row) != width
+def _uneven(rows: Sequence[Any], width: int, path: str) -> list[Fault]:
+    """Of each row that is no array of `width` values."""
+    if set(map(type, rows)) <= {list} and set(map(len, rows)) <= {width}:
+        return []
+    wrong = [number for number, row in enumerate(rows) if not isinstance(row, list) or len(row) != width]
+    return [Fault(path=f"{path}[{number}]", problem=_width(rows[number], width)) for number in wrong]
 
 
 def _width(row: Any, width: int) -> str:
@@ -130,6 +159,8 @@ def _width(row: Any, width: int) -> str:
 
 
 def _keys(names: list[Any], path: str) -> list[Key]:
+    if set(map(type, names)) <= {str} and len(set(names)) == len(names):
+        return names
     seen: set[Key] = set()
     for index, name in enumerate(names):
         if type(name) not in {str, int}:

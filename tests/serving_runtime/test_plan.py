@@ -1,6 +1,7 @@
 """The short way to a model's input gives what the long one does, and inputs that go together come apart again."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from serving_runtime.cost import CHEAP, Cost, Stopwatch
 from serving_runtime.errors import InvalidInputError
 from serving_runtime.input.conform import conformer
 from serving_runtime.input.forms import Request
-from serving_runtime.input.table import from_records
+from serving_runtime.input.table import Table, from_records, from_split
 from serving_runtime.plan import Matrix, Plan, key, merged
 from serving_runtime.signature import read_signature
 
@@ -32,10 +33,29 @@ def framed(data: Any) -> pd.DataFrame:
     return data.frame if isinstance(data, Matrix) else data
 
 
-@given(kind=st.sampled_from(KINDS), required=st.booleans(), rows=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=4))
-def test_short_way_is_the_long_way(kind: str, required: bool, rows: list[tuple[Any, Any]]) -> None:
+def as_records(rows: list[tuple[Any, Any]]) -> Table:
+    return from_records([{"c1": second, "c0": first} for first, second in rows], "dataframe_records")
+
+
+def as_split(rows: list[tuple[Any, Any]]) -> Table:
+    return from_split({"columns": ["c0", "c1"], "data": [list(row) for row in rows]}, "dataframe_split")
+
+
+def as_split_in_another_order(rows: list[tuple[Any, Any]]) -> Table:
+    return from_split({"columns": ["c1", "c0"], "data": [[second, first] for first, second in rows]}, "dataframe_split")
+
+
+@given(
+    kind=st.sampled_from(KINDS),
+    required=st.booleans(),
+    rows=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=4),
+    form=st.sampled_from([as_records, as_split, as_split_in_another_order]),
+)
+def test_short_way_is_the_long_way(
+    kind: str, required: bool, rows: list[tuple[Any, Any]], form: Callable[[list[tuple[Any, Any]]], Table]
+) -> None:
     plan, general = plan_of(kind, kind, required=required)
-    request = Request(input=from_records([{"c1": second, "c0": first} for first, second in rows], "dataframe_records"))
+    request = Request(input=form(rows))
     try:
         expected = general(request)
     except InvalidInputError as error:

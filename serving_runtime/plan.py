@@ -155,7 +155,7 @@ def _converted(cells: list[Any], dtype: np.dtype[Any]) -> Values:
     kinds = set(map(type, cells))
     if dtype == np.float64 and kinds <= REALS:
         floats = np.array(cells, dtype)
-        if not np.isinf(floats).any():
+        if not np.count_nonzero(np.isinf(floats)):
             return floats
     elif dtype == np.int64 and kinds == {int}:
         with suppress(OverflowError):

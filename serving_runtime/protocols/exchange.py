@@ -62,12 +62,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A whole answer, without what the server adds to every one."""
+    """A whole answer, without what the server adds to every one. `close` ends the connection after it."""
 
     status: int = 200
     body: bytes = b""
     media_type: bytes = JSON
     headers: Headers = ()
+    close: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """MLflow's scoring protocol: `POST /invocations`."""
 
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import orjson
 
@@ -9,9 +10,7 @@ from serving_runtime.protocols.exchange import Answer, Inputs, Message, Predicti
 
 def read(message: Message, served: Served) -> Inputs:
     """Raises ServingError."""
-    from serving_runtime.codec.encode import encode  # noqa: PLC0415  pandas is loaded with the model, not before it
-    from serving_runtime.invocations import read_request  # noqa: PLC0415  as above
-
+    encode, read_request = _core()
     request = read_request(message.body, message.header(b"content-type"), served.metadata.signature, served.coerce)
     conformed = served.conform(request)
 
@@ -20,6 +19,15 @@ def read(message: Message, served: Served) -> Inputs:
 
     stream = request.stream or "text/event-stream" in (message.header(b"accept") or "")
     return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=write, stream=stream)
+
+
+@cache
+def _core() -> tuple[Any, Any]:
+    """A statement that imports is looked up anew with each request."""
+    from serving_runtime.codec.encode import encode  # noqa: PLC0415  pandas is loaded with the model, not before it
+    from serving_runtime.invocations import read_request  # noqa: PLC0415  as above
+
+    return encode, read_request
 
 
 def refuse(refusal: Refusal) -> Answer:

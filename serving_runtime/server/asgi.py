@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from serving_runtime.errors import ServingError
 from serving_runtime.input.coerce import Coerce
 from serving_runtime.loaders.choice import Loader
-from serving_runtime.protocols.exchange import CLOSE, Headers, Served, Status
+from serving_runtime.protocols.exchange import CLOSE, Answer, Headers, Served, Status
 from serving_runtime.server.access_log import AccessLog
-from serving_runtime.server.answer import Answer, Send, document, fault, refusal, sending, unexpected
+from serving_runtime.server.answer import Send, document, fault, refusal, send_answer, unexpected
 from serving_runtime.server.body import Receive
 from serving_runtime.server.course import Course
 from serving_runtime.server.errors import ClientGoneError, HttpError, LoadingError, MethodError, StoppingError, UnknownPathError
@@ -80,7 +80,7 @@ class Application:
         """The bytes of the body. Raises ClientGoneError."""
         if isinstance(answer, Streamed):
             return await answer.send(send, headers=self._headers(request, course, closed=False))
-        await answer.send(send, headers=self._headers(request, course, closed=answer.close), with_body=request.method != "HEAD")
+        await send_answer(answer, send, headers=self._headers(request, course, closed=answer.close), with_body=request.method != "HEAD")
         return len(answer.body)
 
     async def _answer(self, match: Match | None, request: Request, receive: Receive, course: Course) -> Answer | Streamed:
@@ -105,7 +105,7 @@ class Application:
             raise MethodError(", ".join(match.route.methods))
         if match.route.page is not None:
             status = Status(ready=self._lifecycle.phase is Phase.READY, served=self._served())
-            return sending(match.route.page(status, match.path))
+            return match.route.page(status, match.path)
         return await self._prediction().answer(match, request, receive, course)
 
     def _headers(self, request: Request, course: Course, *, closed: bool) -> Headers:

@@ -81,6 +81,10 @@ class Batches:
     """`cost` is what is known of the model's calls so far. `observe` hears of each of them."""
 
     def __init__(self, model: "Model", limits: Limits, cost: Cost, observe: Callable[[Call], None]) -> None:
+        from serving_runtime.batching import split  # noqa: PLC0415  pandas is loaded with the model, not before it
+        from serving_runtime.plan import key  # noqa: PLC0415  as above
+
+        self._key_of, self._split = key, split
         self._model = model
         self._threads = limits.threads
         self._queue = limits.queue
@@ -120,9 +124,7 @@ class Batches:
     def _key(self, inputs: "Inputs") -> Hashable:
         if not self._most_rows or not inputs.rows or inputs.stream:
             return None
-        from serving_runtime.plan import key  # noqa: PLC0415  pandas is loaded with the model, not before it
-
-        return key(inputs.data, inputs.params)
+        return self._key_of(inputs.data, inputs.params)
 
     def _make_room(self) -> None:
         """Raises QueueFullError where the model is busy; where it is idle, all these came in one moment, and it takes them now."""
@@ -196,10 +198,8 @@ class Batches:
         return self._one_by_one(batch)
 
     def _together(self, batch: Sequence[Work]) -> list[Any] | None:
-        from serving_runtime.batching import split  # noqa: PLC0415  pandas is loaded with the model, not before it
-
         predictions = self._model.attempt([work.inputs.data for work in batch], batch[0].inputs.params)
-        pieces = split(predictions, [work.rows for work in batch])
+        pieces = self._split(predictions, [work.rows for work in batch])
         if pieces is None:
             self._most_rows = 0
             _log.warning("the model does not predict one value for each row: its requests are no longer merged")

@@ -7,8 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.cost import Cost
-from serving_runtime.protocols.exchange import Inputs, Message, Prediction, Served
-from serving_runtime.server.answer import Answer, sending
+from serving_runtime.protocols.exchange import Answer, Inputs, Message, Prediction, Served
 from serving_runtime.server.batches import Batches, Call, Limits
 from serving_runtime.server.body import Receive, read_body, unpacked
 from serving_runtime.server.capture import Seen
@@ -68,10 +67,10 @@ class Predicting:
         course.waited = max(0.0, time.perf_counter() - done - call.seconds)
         value = work.future.result()
         write = partial(inputs.write, Prediction(value=value, seconds=call.seconds))
-        answer = write() if (inputs.rows or 0) <= FEW_ROWS else await self._beside(write, deadline)
+        answer: Answer = write() if (inputs.rows or 0) <= FEW_ROWS else await self._beside(write, deadline)
         if self._recorder.wanted():
             self._record(match, request, inputs, value)
-        return sending(answer)
+        return answer
 
     @property
     def waiting(self) -> int:

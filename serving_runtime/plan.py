@@ -14,6 +14,7 @@ from serving_runtime.input.conform import Conformed
 from serving_runtime.input.forms import Request
 from serving_runtime.input.params import conform_params
 from serving_runtime.input.table import Columns, Table
+from serving_runtime.record import record
 from serving_runtime.signature import Scalar, Signature
 
 Values = np.ndarray[Any, np.dtype[Any]]
@@ -23,7 +24,7 @@ REALS: Final = {float, type(None)}
 DTYPES: Final = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Matrix:
     """A table that is no frame yet: many of them become one frame, which costs more than all that was done to them before.
 
@@ -76,7 +77,7 @@ class Uniform:
             return None
         if any(set(table.columns[name]) == {None} for name in self.optional):
             return None  # it is left out
-        return Matrix(flat.reshape(len(self.names), table.rows), self.columns)
+        return Matrix(values=flat.reshape(len(self.names), table.rows), columns=self.columns)
 
     def _of_rows(self, rows: Sequence[Sequence[Any]]) -> Matrix | None:
         """Their cells are in the signature's order already."""
@@ -84,7 +85,7 @@ class Uniform:
             flat = _converted(list(chain.from_iterable(rows)), self.dtype)
         except CellError:
             return None
-        return Matrix(np.ascontiguousarray(flat.reshape(len(rows), len(self.names)).T), self.columns)
+        return Matrix(values=np.ascontiguousarray(flat.reshape(len(rows), len(self.names)).T), columns=self.columns)
 
 
 class Plan:
@@ -112,7 +113,7 @@ def merged(inputs: Sequence[Any]) -> Any:
     if len(inputs) == 1:
         return first
     if isinstance(first, Matrix):
-        return Matrix(np.concatenate([matrix.values for matrix in inputs], axis=1), first.columns)
+        return Matrix(values=np.concatenate([matrix.values for matrix in inputs], axis=1), columns=first.columns)
     if isinstance(first, pd.DataFrame):
         return pd.concat(inputs, ignore_index=True)
     if isinstance(first, dict):
@@ -140,7 +141,7 @@ def varied(data: Any) -> Any:
     """The same with other numbers: a model that mixes the rows of a batch shows it where they differ."""
     match data:
         case Matrix(values=values, columns=columns):
-            return Matrix(_varied(values), columns)
+            return Matrix(values=_varied(values), columns=columns)
         case pd.DataFrame():
             numbers = {name: _varied(data[name].to_numpy()) for name in data if getattr(data[name].dtype, "kind", "O") in "if"}
             return data.assign(**{str(name): values for name, values in numbers.items()})

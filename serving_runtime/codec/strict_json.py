@@ -43,11 +43,9 @@ def read_value(body: bytes) -> Any:
 
 def _names(value: Any, depth: int) -> int:
     """The names in the objects near the top, without looking into long lists of values: a lower bound of the number of all."""
-    if depth == 0:
-        return 0
     if isinstance(value, dict):
-        return len(value) + sum([_names(item, depth - 1) for item in value.values() if isinstance(item, NESTED)])
-    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return len(value) + (sum([_names(item, depth - 1) for item in value.values() if isinstance(item, NESTED)]) if depth > 1 else 0)
+    if isinstance(value, list) and value and depth > 1 and isinstance(value[0], dict):
         return sum([_names(item, depth - 1) for item in value])
     return 0
 

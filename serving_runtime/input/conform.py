@@ -1,7 +1,6 @@
 """The input of a request becomes what the model's signature says it takes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,11 @@ from serving_runtime.input.forms import Frame, Given, Request, Whole
 from serving_runtime.input.params import conform_params
 from serving_runtime.input.table import Key, Table, from_columns, from_records, from_rows, one_row
 from serving_runtime.input.tensor import given_tensors, plain_array, table_tensors
+from serving_runtime.record import record
 from serving_runtime.signature import Array, Column, Map, Object, Signature, Type
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Conformed:
     """What `predict` is called with. `rows` is None where the data has none."""
 

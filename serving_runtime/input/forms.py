@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from serving_runtime.input.table import Table
+from serving_runtime.record import record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class Whole:
     value: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Request:
     """`params` are None where the request has none; `params_path` is their place in it. `wrapped`: whether the answer is an object with
     the key `predictions`. `stream`: whether it should come in pieces.

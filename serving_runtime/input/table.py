@@ -1,17 +1,19 @@
 """Rows and columns as a request gives them, before the model's signature says what they must be."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
 
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.cells import sent
 from serving_runtime.input.nested import member
+from serving_runtime.record import record
 
 Key = str | int
 Place = Callable[[Key, int], str]
 
+LIST_OR_NONE: Final = (list, type(None))
 SPLIT: Final = frozenset({"columns", "index", "data"})
 # Each record may bring keys of its own, and every key costs a cell in every row: a small body would fill the memory.
 MOST_EMPTY_CELLS: Final = 10_000_000
@@ -42,7 +44,7 @@ class Columns(Mapping[Key, list[Any]]):
         return len(self._keys)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Table:
     """`columns` hold JSON values, `rows` of them each, and have names or only positions. `path` is the table's place in the request,
     `place` that of a cell. `index` names the rows. `document` is what the table was read from, and `orient` pandas' name for its form.
@@ -63,10 +65,10 @@ def from_split(document: Any, path: str) -> Table:
     if not isinstance(document, dict) or "data" not in document or document.keys() - SPLIT:
         raise MalformedRequestError(f"{path} must be an object with the key data, and perhaps columns and index")
     data, names, index = document["data"], document.get("columns"), document.get("index")
-    if not isinstance(data, list) or not isinstance(names, list | None) or not isinstance(index, list | None):
+    if not isinstance(data, list) or not isinstance(names, LIST_OR_NONE) or not isinstance(index, LIST_OR_NONE):
         raise MalformedRequestError(f"data, columns and index of {path} must be arrays")
     # One column may come without brackets around each row, as pandas reads it.
-    rows = [[cell] for cell in data] if data and not any(isinstance(row, list) for row in data) else data
+    rows = [[cell] for cell in data] if data and list not in map(type, data) else data
     width = len(names) if names is not None else len(rows[0]) if rows and isinstance(rows[0], list) else 0
     faults = _uneven(rows, width, f"{path}.data")
     if index is not None and len(index) != len(rows):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.errors import ServingError
 from serving_runtime.input.coerce import Coerce
+from serving_runtime.record import record
 
 if TYPE_CHECKING:
     from serving_runtime.input.conform import Conformed
@@ -47,7 +48,7 @@ class Served:
     serving: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Message:
     """A request as it came. `headers` have lower-case names; `path` has the values of the route's variables, such as `model`."""
 
@@ -60,7 +61,7 @@ class Message:
         return None if value is None else value.decode("latin-1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Answer:
     """A whole answer, without what the server adds to every one. `close` ends the connection after it."""
 
@@ -71,7 +72,7 @@ class Answer:
     close: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Prediction:
     """What the model returned, and how many seconds it took."""
 
@@ -79,7 +80,7 @@ class Prediction:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Inputs:
     """What a message asks of the model: `data` and `params` are conformed to its signature, ready for the call.
 

@@ -3,9 +3,9 @@
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from serving_runtime.record import record
 from serving_runtime.server.errors import InvalidTimeoutError
 
 # Longer ids, and such with spaces or line breaks, would let a client write into our log what it likes.
@@ -16,7 +16,7 @@ TIMEOUT: Final = b"x-request-timeout-ms"
 MILLISECONDS: Final = re.compile(rb"[1-9][0-9]{0,9}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Request:
     """`headers` have lower-case names. `id` is the client's X-Request-ID, else its trace, else one of ours."""
 

@@ -18,6 +18,8 @@ from serving_runtime.server.listen import Listener
 from serving_runtime.server.workplace import Workplace
 
 HEARTBEAT: Final = 1.0  # seconds
+# Objects until the collector looks at the young ones: nearly all are of requests under way, some hundred of each, and end with them.
+YOUNG: Final = 20_000
 
 
 class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
@@ -44,6 +46,7 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         # A full collection walks everything that was loaded, for tens of milliseconds; it is all there to stay.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(YOUNG)
 
     def run(self) -> None:
         self.app.stand_in.relieve()

@@ -6,6 +6,7 @@ decides, which is slower and says what it finds.
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
@@ -13,7 +14,6 @@ import orjson
 from serving_runtime.errors import MalformedRequestError
 
 DEPTH: Final = 6  # objects in which names are counted
-NESTED: Final = (dict, list)
 # orjson reads whole numbers of more than 64 bits as the nearest double: such bodies are left to Python's own reader. To look for that many
 # digits in a row, whichever they are, costs a fifth of the pattern.
 LONG: Final = re.compile(rb"(?<![\d.])\d{19}")
@@ -36,18 +36,20 @@ def read_value(body: bytes) -> Any:
     except ValueError:
         return _read(body)  # which knows what is wrong, if anything is
     # In a string a colon may stand for itself, so there may be more colons than names, but never fewer.
-    if body.count(b":") > _names(document, DEPTH) or (DIGITS in body.translate(ANY_DIGIT) and LONG.search(body)):
+    if body.count(b":") > _names((document,), DEPTH) or (DIGITS in body.translate(ANY_DIGIT) and LONG.search(body)):
         return _read(body)
     return document
 
 
-def _names(value: Any, depth: int) -> int:
+def _names(values: Iterable[Any], depth: int) -> int:
     """The names in the objects near the top, without looking into long lists of values: a lower bound of the number of all."""
-    if isinstance(value, dict):
-        return len(value) + (sum([_names(item, depth - 1) for item in value.values() if isinstance(item, NESTED)]) if depth > 1 else 0)
-    if isinstance(value, list) and value and depth > 1 and isinstance(value[0], dict):
-        return sum([_names(item, depth - 1) for item in value])
-    return 0
+    names = 0
+    for value in values:
+        if isinstance(value, dict):
+            names += len(value) + (_names(value.values(), depth - 1) if depth else 0)
+        elif depth and isinstance(value, list) and value and isinstance(value[0], dict):
+            names += _names(value, depth - 1)
+    return names
 
 
 def _read(body: bytes) -> Any:

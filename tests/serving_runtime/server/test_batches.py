@@ -57,10 +57,11 @@ def test_only_the_request_at_fault_fails(patient: RuntimeServer) -> None:
 
 
 def test_request_that_finds_the_model_idle_goes_alone_and_at_once(patient: RuntimeServer) -> None:
-    before = len(merged(patient))
+    answer = patient.predict({"inputs": {"x": [1.0, 2.0]}})
+    (line,) = patient.awaited(lambda line: line.get("request_id") == answer.headers["x-request-id"])
 
-    assert patient.predict({"inputs": {"x": [1.0, 2.0]}}).document == {"predictions": [2.0, 4.0]}
-    assert merged(patient, before + 1)[before:] == [1]
+    assert answer.document == {"predictions": [2.0, 4.0]}
+    assert line["merged"] == 1
 
 
 def test_requests_go_alone_where_that_is_wanted(start: Start, hard_models: Path) -> None:

@@ -21,7 +21,7 @@ def info(status: Status, _: Variables) -> Answer:
 
 def openapi(status: Status, _: Variables) -> Answer:
     """Raises NotLoadedError."""
-    return Answer(body=_openapi(*_identity(status)))
+    return Answer(body=_openapi(*_identity(status), guarded=status.served is not None and status.served.guarded))
 
 
 def docs(_: Status, __: Variables) -> Answer:
@@ -47,11 +47,13 @@ def _described(directory: Path, name: str, version: str | None) -> dict[str, Any
 
 
 @lru_cache(1)
-def _openapi(directory: Path, name: str, version: str | None) -> bytes:
+def _openapi(directory: Path, name: str, version: str | None, *, guarded: bool) -> bytes:
     from serving_runtime.mlmodel import read_metadata  # noqa: PLC0415  as above
     from serving_runtime.openapi.document import openapi as document  # noqa: PLC0415  as above
+    from serving_runtime.openapi.security import with_token  # noqa: PLC0415  as above
 
-    return orjson.dumps(document(_described(directory, name, version), read_metadata(directory).signature))
+    found = document(_described(directory, name, version), read_metadata(directory).signature)
+    return orjson.dumps(with_token(found) if guarded else found)
 
 
 PAGES: Final[tuple[tuple[str, Page], ...]] = (("/docs", docs), ("/info", info), ("/openapi.json", openapi))

@@ -37,6 +37,7 @@ class Served:
 
     A faster `conform` may take the place of the default one (`input.conform.conformer`), as long as it gives the same, and leaves to
     the default one what it does not know, errors included. `serving` is what the server found out about its model, for people to read.
+    `guarded`: requests need a token.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Served:
     nan: Nan = Nan.NULL
     coerce: Coerce = Coerce.SAFE
     serving: Mapping[str, Any] | None = None
+    guarded: bool = False
 
 
 @record

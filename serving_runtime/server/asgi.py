@@ -40,6 +40,7 @@ class Application:
         self._settings = settings
         self._workplace = workplace
         self._metrics = workplace.metrics
+        self._tokens = workplace.tokens
         self._log = AccessLog()
         self._known: Served | None = None
         self._predicting: Predicting | None = None
@@ -87,6 +88,8 @@ class Application:
         """Raises ClientGoneError."""
         protocol = match.route.protocol if match else shape_of(request.path)
         try:
+            if self._tokens is not None:
+                self._tokens.expect(request.path, request.headers.get(b"authorization", b""))
             return await self._of_protocol(match, request, receive, course) if match else self._page(request)
         except HttpError as error:
             self._metrics.refused_by(error)
@@ -138,6 +141,7 @@ class Application:
                 conform=self._casting(model) if settings.coerce is Coerce.MLFLOW else model.plan.conform,
                 nan=settings.nan,
                 coerce=settings.coerce,
+                guarded=self._tokens is not None,
                 serving={
                     "loader": Loader.NATIVE if model.native else Loader.MLFLOW,
                     "batches": {"merged": self._workplace.may_merge, "reason": self._workplace.against},

@@ -28,6 +28,18 @@ class NotHttpError(HttpError):
         super().__init__("this is not HTTP/1.1")
 
 
+class UnauthorizedError(HttpError):
+    status = 401
+    error_code = "UNAUTHENTICATED"
+
+    def __init__(self) -> None:
+        super().__init__('this needs a token of this server, in the header "Authorization: Bearer <token>"')
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        return ((b"www-authenticate", b"Bearer"),)
+
+
 class UnknownPathError(HttpError):
     status = 404
     error_code = "ENDPOINT_NOT_FOUND"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 from serving_runtime.server.capture import Capture
@@ -96,11 +97,19 @@ def _read_name(text: str) -> str:
     return text
 
 
+def _read_file(text: str) -> Path | None:
+    """An empty one is refused: it comes from a variable that somebody meant to set."""
+    if not text or not text.isprintable():
+        raise ValueError(text)
+    return None if text == "none" else Path(text)
+
+
 def one_of(choices: type[StrEnum]) -> Kind:
     return Kind(read=choices, expected=f"one of {', '.join(choices)}")
 
 
 HOST: Final = Kind(read=_read_host, expected='an address or a name of this machine, such as "127.0.0.1"')
+FILE: Final = Kind(read=_read_file, expected="none, or the path of a file")
 NAME: Final = Kind(read=_read_name, expected="a name without a slash")
 BYTES: Final = Kind(read=_read_bytes, expected='a number of bytes, of which K, M and G are the powers of 1024, such as "100M"')
 

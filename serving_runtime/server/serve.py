@@ -24,6 +24,7 @@ from serving_runtime.server.settings import ServeSettings, UnavailableAddressErr
 from serving_runtime.server.shared_numbers import SharedNumbers
 from serving_runtime.server.stand_in import StandIn
 from serving_runtime.server.supervisor import Supervisor
+from serving_runtime.server.token import Tokens, tokens_in
 from serving_runtime.server.workplace import Workplace
 
 BACKLOG: Final = 2048  # connections that wait while all workers are busy; the kernel may allow fewer
@@ -39,16 +40,17 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     """Serves until it is asked to end.
 
     Raises SystemExit, in the supervisor and in its workers; ServingError where the model cannot be served; ContractError where it is not
-    said which, or where the address cannot be had.
+    said which, or where the address or the tokens cannot be had.
     """
     logs.configure()
     for number in (signal.SIGTERM, signal.SIGINT):  # the first process of a container has no default action
         signal.signal(number, lambda *_: sys.exit(0))
     path = resolve_model_path(environ)
     destination(settings.capture, environ)
+    tokens = tokens_in(settings.token_file)
     sock = open_socket(settings)
     numbers = shared_numbers(settings.workers)
-    with StandIn.start(partial(_answer_without_model, settings, sock, numbers)) as stand_in:
+    with StandIn.start(partial(_answer_without_model, settings, sock, numbers, tokens)) as stand_in:
         models = Models(path, loader_for(settings), require_match=settings.require_match)
         _supervise(Supervisor(settings, sock.detach(), stand_in, models, numbers))
 
@@ -68,8 +70,10 @@ def open_socket(settings: ServeSettings) -> socket.socket:
         raise UnavailableAddressError(settings, error) from error
 
 
-def _answer_without_model(settings: ServeSettings, sock: socket.socket, numbers: SharedNumbers, wire: socket.socket) -> None:
-    workplace = Workplace(metrics=Metrics(numbers, numbers.take(STAND_IN)), recorder=Recorder())
+def _answer_without_model(
+    settings: ServeSettings, sock: socket.socket, numbers: SharedNumbers, tokens: Tokens | None, wire: socket.socket
+) -> None:
+    workplace = Workplace(metrics=Metrics(numbers, numbers.take(STAND_IN)), recorder=Recorder(), tokens=tokens)
     listener = Listener(Application(Lifecycle(None, Draining()), settings, workplace), settings)
     listener.listen([sock], started=lambda loop: loop.add_reader(wire, _leave, listener, wire, loop))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from model_contract.model_ref import ContractError, shown
@@ -10,7 +11,22 @@ from serving_runtime.input.coerce import Coerce
 from serving_runtime.loaders.choice import Loader
 from serving_runtime.protocols.exchange import Nan
 from serving_runtime.server.capture import Capture
-from serving_runtime.server.kinds import BATCH, BYTES, CAPTURE, HOST, NAME, NAMES, SHARE, SWITCH, Batch, Kind, one_of, seconds, whole_number
+from serving_runtime.server.kinds import (
+    BATCH,
+    BYTES,
+    CAPTURE,
+    FILE,
+    HOST,
+    NAME,
+    NAMES,
+    SHARE,
+    SWITCH,
+    Batch,
+    Kind,
+    one_of,
+    seconds,
+    whole_number,
+)
 
 MOST_WORKERS: Final = 64
 # The event loop and the model share a core; more than four copies of a model cost memory before they gain speed.
@@ -70,6 +86,7 @@ class ServeSettings:
     capture: Capture
     capture_sample: float
     capture_redact: frozenset[str]
+    token_file: Path | None
     model_name: str
     model_version: str
     coerce: Coerce
@@ -183,6 +200,13 @@ OPTIONS: Final = (
         kind=NAMES,
         default="",
         meaning="columns and keys, with commas between them, that are recorded as null",
+    ),
+    Option(
+        name="token_file",
+        variable="MODEL_API_RUNTIME_TOKEN_FILE",
+        kind=FILE,
+        default="none",
+        meaning="file with a token on each line, of which a request must bring one; it is read again when it changes",
     ),
     Option(name="model_name", variable=MODEL_NAME, kind=NAME, default="model", meaning="name of the model in the paths that have one"),
     Option(name="model_version", variable=MODEL_VERSION, kind=NAME, default="", meaning="version of the model in those paths"),

@@ -22,6 +22,7 @@ from serving_runtime.server.models import Models
 from serving_runtime.server.settings import ServeSettings
 from serving_runtime.server.shared_numbers import SharedNumbers
 from serving_runtime.server.stand_in import StandIn
+from serving_runtime.server.token import tokens_in
 from serving_runtime.server.twin import Twin
 from serving_runtime.server.worker import RuntimeWorker
 from serving_runtime.server.workplace import Workplace
@@ -34,13 +35,17 @@ _log = logging.getLogger(__name__)
 
 
 class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    """What the workers share: `listening` is a socket's descriptor, `models` gives each of them the model, by a fork or by a load."""
+    """What the workers share: `listening` is a socket's descriptor, `models` gives each of them the model, by a fork or by a load.
+
+    Raises TokenFileError.
+    """
 
     def __init__(self, settings: ServeSettings, listening: int, stand_in: StandIn, models: Models, numbers: SharedNumbers) -> None:
         self.settings = settings
         self.stand_in = stand_in
         self.models = models
         self.numbers = numbers
+        self.tokens = tokens_in(settings.token_file)
         self.twin = Twin.start(models, stand_in)
         self.last_words = LastWords()
         self.draining = Draining()
@@ -63,6 +68,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         workplace = Workplace(
             metrics=Metrics(self.numbers, row),
             recorder=recorder(self.settings, os.environ),
+            tokens=self.tokens,
             may_merge=rehearsal.against is None,
             against=rehearsal.against,
             timings=rehearsal.timings,

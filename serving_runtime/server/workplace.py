@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from serving_runtime.server.capture import Recorder
 from serving_runtime.server.metrics import Metrics
+from serving_runtime.server.token import Tokens
 
 if TYPE_CHECKING:
     from serving_runtime.batching import Timing
@@ -13,10 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
-    """`may_merge`: several requests in one call of the model get what each would have got alone; `against` says why they do not."""
+    """`tokens` is None where requests need none.
+
+    `may_merge`: several requests in one call of the model get what each would have got alone; `against` says why they do not.
+    """
 
     metrics: Metrics
     recorder: Recorder
+    tokens: Tokens | None = None
     may_merge: bool = False
     against: str | None = None
     timings: Sequence["Timing"] = ()

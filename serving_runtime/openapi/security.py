@@ -1,0 +1,26 @@
+"""What the document says where requests need a token."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from serving_runtime.server.token import OPEN
+
+SCHEME: Final = "token"
+UNAUTHORIZED: Final = {
+    "description": "no token of this server",
+    "headers": {"WWW-Authenticate": {"schema": {"const": "Bearer"}}},
+    "content": {"application/json": {}},
+}
+
+
+def with_token(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The same document, with the scheme, the paths that are open without it, and the answer of the others to a request without one."""
+    paths = {path: {method: _operation(path, one) for method, one in methods.items()} for path, methods in document["paths"].items()}
+    components = document["components"] | {"securitySchemes": {SCHEME: {"type": "http", "scheme": "bearer"}}}
+    return {**document, "paths": paths, "components": components, "security": [{SCHEME: []}]}
+
+
+def _operation(path: str, operation: Mapping[str, Any]) -> dict[str, Any]:
+    if path in OPEN:
+        return {**operation, "security": []}
+    return {**operation, "responses": {**operation["responses"], "401": UNAUTHORIZED}}

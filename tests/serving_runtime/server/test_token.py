@@ -1,0 +1,228 @@
+"""A server that was given a file of tokens: what is open without one, what is not, and what becomes of it when the file changes."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from openapi_spec_validator import validate
+
+from model_contract.exit_codes import ExitCode
+from serving_runtime.server.errors import UnauthorizedError
+from serving_runtime.server.routes import ROUTES
+from serving_runtime.server.token import OPEN, TokenFileError, Tokens
+from testbed.runtime_server import JSON, Answer, RuntimeServer, serving
+from tests.serving_runtime.server.conftest import Start
+
+OLD, NEW = "correct-horse/battery+staple==", "a-fresh.one~2"
+ROW = json.dumps({"dataframe_split": {"columns": ["fixed acidity", "pH", "alcohol"], "data": [[1.0, 2.0, 3.0]]}})
+PAGES = ("/", "/info", "/openapi.json", "/version", "/v2", "/v2/models", "/v2/models/model/ready", "/v1/models/model", "/nowhere")
+
+
+def mounted(directory: Path, *tokens: str) -> Path:
+    """As the kubelet mounts a Secret: the file is a link into a folder that a second link is moved to."""
+    state = directory / f"..{len(list(directory.iterdir()))}"
+    state.mkdir()
+    (state / "token").write_text("".join(f" {token}\n" for token in tokens))
+    swapped = directory / "..data_tmp"
+    swapped.symlink_to(state.name)
+    swapped.rename(directory / "..data")
+    file = directory / "token"
+    if not file.is_symlink():
+        file.symlink_to("..data/token")
+    return file
+
+
+def predict(server: RuntimeServer, token: str | None, *, scheme: str = "Bearer", path: str = "/invocations") -> Answer:
+    return server.ask("POST", path, ROW, JSON | ({"Authorization": f"{scheme} {token}"} if token is not None else {}))
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return mounted(tmp_path_factory.mktemp("secret"), OLD, NEW)
+
+
+@pytest.fixture(scope="module")
+def guarded(models: Path, file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
+    log = tmp_path_factory.mktemp("guarded") / "log"
+    with serving(models / "wine", "--workers", "1", "--token-file", str(file), log=log) as server:
+        yield server
+
+
+@pytest.mark.parametrize("path", sorted(OPEN))
+def test_probes_figures_and_page_are_open(path: str, guarded: RuntimeServer) -> None:
+    assert guarded.get(path).status == 200
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_everything_else_needs_a_token(path: str, guarded: RuntimeServer) -> None:
+    refused = guarded.get(path)
+
+    assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert guarded.ask("GET", path, headers={"Authorization": f"Bearer {OLD}"}).status != 401
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.pattern not in OPEN], ids=lambda route: route.pattern)
+def test_refusal_has_the_shape_of_its_protocol(route: object, guarded: RuntimeServer) -> None:
+    pattern, method = route.pattern, route.method  # type: ignore[attr-defined]  # a Route
+    refused = guarded.ask(
+        method, pattern.format_map({"model": "model", "version": "1", "model_id": "1", "id": "1", "number": "1"}), ROW, JSON
+    )
+
+    assert refused.status == 401
+    assert refused.document["error_code"] == "UNAUTHENTICATED"
+    assert ("error" in refused.document) is pattern.startswith(("/v1", "/v2"))
+
+
+@pytest.mark.parametrize("token", [OLD, NEW])
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER "])
+def test_any_token_of_the_file_is_good(token: str, scheme: str, guarded: RuntimeServer) -> None:
+    assert predict(guarded, token, scheme=scheme).status == 200
+
+
+@pytest.mark.parametrize(
+    ("scheme", "token"),
+    [
+        ("Bearer", ""),
+        ("Bearer", OLD[:-1]),
+        ("Bearer", OLD + "x"),
+        ("Bearer", f"{OLD} {NEW}"),
+        ("Basic", OLD),
+        ("", OLD),
+        ("Bearer", "\xe9" * 30),
+    ],
+    ids=["empty", "shorter", "longer", "two", "another scheme", "no scheme", "not ASCII"],
+)
+def test_other_tokens_are_not(scheme: str, token: str, guarded: RuntimeServer) -> None:
+    assert predict(guarded, token, scheme=scheme).status == 401
+
+
+def test_token_is_in_no_log_no_page_and_no_list_of_processes(guarded: RuntimeServer) -> None:
+    answers = [predict(guarded, OLD), predict(guarded, OLD + "wrong"), predict(guarded, OLD, path="/nowhere")]
+    answers += [guarded.ask("GET", path, headers={"Authorization": f"Bearer {OLD}"}) for path in [*PAGES, *OPEN]]
+    guarded.awaited(lambda line: line.get("status") == 401)
+    processes = [guarded.process.popen.pid, *guarded.workers()]
+    shown = b"".join(Path(f"/proc/{pid}/{part}").read_bytes() for pid in processes for part in ("cmdline", "environ"))
+
+    seen = guarded.process.log.read_bytes() + shown + b"".join(answer.body + str(answer.headers).encode() for answer in answers)
+    assert [token for token in (OLD, NEW) if token.encode() in seen] == []
+
+
+def test_document_states_the_scheme_and_what_is_open(guarded: RuntimeServer) -> None:
+    document = guarded.ask("GET", "/openapi.json", headers={"Authorization": f"Bearer {OLD}"}).document
+
+    validate(document)
+    assert document["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
+    assert document["security"] == [{"token": []}]
+    operations = {path: operation for path, methods in document["paths"].items() for operation in methods.values()}
+    assert {path for path, operation in operations.items() if operation.get("security") == []} == OPEN
+    assert {path for path, operation in operations.items() if "401" not in operation["responses"]} == OPEN
+
+
+def test_document_of_an_open_server_has_no_scheme(wine: RuntimeServer) -> None:
+    document = wine.get("/openapi.json").document
+
+    assert "security" not in document
+    assert "securitySchemes" not in document["components"]
+
+
+def test_token_is_needed_while_the_model_loads(start: Start, hard_models: Path, file: Path) -> None:
+    server = start(hard_models / "slow-to-load", environ={"MODEL_API_RUNTIME_TOKEN_FILE": str(file)})
+    server.process.wait_for_http(f"{server.url}/livez")
+
+    assert (server.get("/readyz").status, predict(server, None).status, predict(server, NEW).status) == (503, 401, 503)
+
+
+def test_new_token_of_a_swapped_secret_is_good_and_the_old_one_is_not(start: Start, models: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    server = start(models / "wine", "--workers", "2", "--token-file", str(mounted(secret, OLD)))
+    server.wait_until_ready()
+    assert (predict(server, OLD).status, predict(server, NEW).status) == (200, 401)
+
+    mounted(secret, OLD, NEW)
+    server.wait_until(lambda: all(predict(server, NEW).status == 200 for _ in range(20)))
+    assert predict(server, OLD).status == 200
+
+    mounted(secret, NEW)
+    server.wait_until(lambda: all(predict(server, OLD).status == 401 for _ in range(20)))
+    assert predict(server, NEW).status == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("", "is empty"),
+        (" \n\n", "is empty"),
+        ("Bearer abc\n", "has a line with a space in it, or with characters that no token has"),
+        ("caf\xe9\n", "has a line with a space in it, or with characters that no token has"),
+    ],
+    ids=["missing", "empty", "blank", "with its scheme", "not ASCII"],
+)
+def test_file_without_good_tokens_ends_the_server_and_is_named(
+    content: str | None, reason: str, start: Start, models: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+
+    server = start(models / "wine", "--token-file", str(file))
+
+    assert server.exit_code() == ExitCode.INVALID_INPUT
+    (line,) = server.process.log.read_text().splitlines()
+    assert line.startswith(f"error: the token file {file} {reason}")
+    assert "abc" not in line
+
+
+def test_directory_is_no_token_file(tmp_path: Path) -> None:
+    with pytest.raises(TokenFileError, match="cannot be read: Is a directory"):
+        Tokens(tmp_path)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def accepts(tokens: Tokens, token: str) -> bool:
+    try:
+        tokens.expect("/invocations", f"Bearer {token}".encode())
+    except UnauthorizedError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("fault", ["gone", "emptied"])
+def test_last_tokens_stay_good_while_the_file_is_not_usable_which_is_said_once(
+    fault: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, clock = tmp_path / "token", Clock()
+    file.write_text(OLD)
+    tokens = Tokens(file, clock=clock)
+    os.truncate(file, 0) if fault == "emptied" else file.unlink()
+
+    for clock.now in (1.0, 2.0, 3.0):
+        assert (accepts(tokens, OLD), accepts(tokens, NEW), accepts(tokens, "")) == (True, False, False)
+    assert [record.getMessage() for record in caplog.records] == ["the token file is not usable: the last tokens stay good"]
+
+    file.write_text(NEW)
+    clock.now = 4.0
+
+    assert (accepts(tokens, OLD), accepts(tokens, NEW)) == (False, True)
+
+
+def test_file_is_looked_at_once_a_second(tmp_path: Path) -> None:
+    file, clock = tmp_path / "token", Clock()
+    file.write_text(OLD)
+    tokens = Tokens(file, clock=clock)
+    file.write_text(NEW)
+
+    clock.now = 0.9
+    assert accepts(tokens, OLD)
+
+    clock.now = 1.0
+    assert not accepts(tokens, OLD)

@@ -79,9 +79,25 @@ function body() {
 const mode = () => document.querySelector("input[name=mode]:checked").value;
 const target = () => new URL("invocations", location.href).href;
 
+const locked = () => !at("door").hidden;
+
+// The token is in its field and in the header of requests to this server, and nowhere else.
+function ask(path, { headers, ...options } = {}) {
+  const token = at("token").value.replace(/[^!-~]/g, "");
+  return fetch(path, { ...options, headers: { ...headers, ...(token && { Authorization: `Bearer ${token}` }) } });
+}
+
+function lock() {
+  say("refused", at("token").value ? "The server does not accept this token." : "");
+  at("door").hidden = false;
+  at("token").focus();
+  if (info) showCurl();
+}
+
 function showCurl() {
   const quoted = body().replaceAll("'", "'\\''");
-  at("curl").textContent = `curl ${target()} \\\n  -H 'Content-Type: application/json' \\\n  -d '${quoted}'`;
+  const token = locked() ? `  -H "Authorization: Bearer $TOKEN" \\\n` : "";
+  at("curl").textContent = `curl ${target()} \\\n${token}  -H 'Content-Type: application/json' \\\n  -d '${quoted}'`;
 }
 
 function clear(one) {
@@ -213,7 +229,7 @@ async function predict(event) {
   at("go").setAttribute("aria-busy", "true");
   const began = performance.now();
   try {
-    const response = await fetch(target(), { method: "POST", headers: { "Content-Type": "application/json" }, body: body() });
+    const response = await ask(target(), { method: "POST", headers: { "Content-Type": "application/json" }, body: body() });
     const sent = await response.text();
     if (mine !== sending) return;
     at("latency").textContent = `${(performance.now() - began).toFixed(1)} ms`;
@@ -221,6 +237,7 @@ async function predict(event) {
     if (!response.ok) {
       at("result").replaceChildren(make("p", { className: "failed", textContent: `No prediction: ${response.status} ${answer.error_code ?? response.statusText}` }));
       complain(answer);
+      if (response.status === 401) lock();
     } else at("result").replaceChildren(drawn(answer && typeof answer === "object" && "predictions" in answer ? answer.predictions : answer));
   } catch (error) {
     at("latency").textContent = "";
@@ -243,18 +260,34 @@ async function state() {
 
 async function start() {
   state();
-  const answer = await fetch("info");
+  const answer = await ask("info");
+  if (answer.status === 401) {
+    lock();
+    return;
+  }
   if (!answer.ok) { // the model loads
     setTimeout(start, 1000);
     return;
   }
-  info = await answer.json();
+  const described = await answer.json();
+  if (info) return; // the button was pressed twice
+  info = described;
   head();
   build();
   state();
 }
 
 at("form").addEventListener("submit", predict);
+at("door").addEventListener("submit", (event) => {
+  event.preventDefault();
+  say("refused", "");
+  if (!info) start();
+});
+for (const link of document.querySelectorAll("footer a")) link.addEventListener("click", async (event) => {
+  if (!locked()) return;
+  event.preventDefault();
+  open(URL.createObjectURL(await (await ask(link.href)).blob()));
+});
 at("body").addEventListener("input", showCurl);
 for (const radio of document.querySelectorAll("input[name=mode]")) radio.addEventListener("change", () => {
   if (mode() === "json") {

@@ -23,6 +23,7 @@ FLAGS = (
     "--disable-sync",
 )
 COLUMNS = 1000
+TOKEN = "a-token/of+this.server=="
 
 
 def widened(model: Path, target: Path) -> Path:
@@ -45,6 +46,9 @@ def servers(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             name: stack.enter_context(starting(model, "--workers", "1", *named, log=directory / f"{name}.log"))
             for name, model in {"wine": models / "wine", "params": models / "params", "wide": wide}.items()
         }
+        (directory / "tokens").write_text(f"{TOKEN}\n")
+        flags = ("--workers", "1", "--token-file", str(directory / "tokens"), *named)
+        started["guarded"] = stack.enter_context(starting(models / "wine", *flags, log=directory / "guarded.log"))
         for server in started.values():
             server.process.wait_for_http(f"{server.url}/readyz", seconds=120)
         yield started
@@ -60,7 +64,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page that must not complain: an error of a script, or of the policy, fails the test."""
+    """A page that must not complain: an error of a script, or of the policy, fails the test; that a request was refused does not."""
     context = browser.new_context(viewport={"width": 1240, "height": 800})
     page = context.new_page()
     complaints: list[str] = []
@@ -68,4 +72,4 @@ def page(browser: Browser) -> Iterator[Page]:
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     yield page
     context.close()
-    assert [text for text in complaints if "status of 400" not in text] == []
+    assert [text for text in complaints if "status of 40" not in text] == []

@@ -1,6 +1,7 @@
 """`/docs` in a real browser: a person fills in the columns, presses a button, and sees what the model predicts."""
 
 import json
+import os
 import subprocess
 from urllib.parse import urlsplit
 
@@ -8,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from testbed.runtime_server import RuntimeServer
+from tests.serving_runtime.page.conftest import TOKEN
 
 Servers = dict[str, RuntimeServer]
 EXAMPLE = "[0.0012301533574825742, 0.2987455375084699, -0.2741378553622176]"
@@ -103,6 +105,80 @@ def test_thousand_columns_are_searched_by_keyboard_and_predicted(page: Page, ser
     page.get_by_label("measure 777").press("Enter")
 
     expect(page.locator("#result")).to_contain_text("float 0.25")
+
+
+def test_page_asks_for_the_token_that_the_server_needs(page: Page, servers: Servers) -> None:
+    page.goto(f"{servers['guarded'].url}/docs")
+    field = page.get_by_label("Token")
+    expect(field).to_be_focused()
+    expect(page.locator("#name")).to_have_text("Model")
+
+    field.fill("another")
+    page.get_by_role("button", name="Use token").click()
+    expect(page.locator("#refused")).to_have_text("The server does not accept this token.")
+
+    field.fill(f" {TOKEN} ")
+    page.get_by_role("button", name="Use token").click()
+    expect(page.locator("#name")).to_have_text("wine-quality")
+    expect(page.locator("#refused")).to_be_hidden()
+
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator("#result .one")).to_be_visible()
+
+
+def unlocked(page: Page, server: RuntimeServer) -> None:
+    page.goto(f"{server.url}/docs")
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_label("Token").press("Enter")
+    expect(page.locator("#name")).to_have_text("wine-quality")
+
+
+def test_command_of_a_guarded_server_has_a_variable_and_not_the_token(page: Page, servers: Servers) -> None:
+    unlocked(page, servers["guarded"])
+    page.get_by_role("button", name="Predict").click()
+    shown = page.locator("#result .one").inner_text()
+    command = page.locator("#curl").inner_text()
+
+    done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=True, env=os.environ | {"TOKEN": TOKEN})
+
+    assert str(json.loads(done.stdout)["predictions"][0]) == shown
+    assert "$TOKEN" in command
+    assert TOKEN not in page.content()
+
+
+def test_token_is_kept_in_the_page_only(page: Page, servers: Servers) -> None:
+    unlocked(page, servers["guarded"])
+
+    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href, history.state])")
+    assert TOKEN not in kept
+    page.reload()
+    expect(page.get_by_label("Token")).to_have_value("")
+
+
+def test_token_that_ends_is_asked_for_again(page: Page, servers: Servers) -> None:
+    unlocked(page, servers["guarded"])
+    page.get_by_label("Token").fill("of yesterday")
+    page.get_by_role("button", name="Predict").click()
+
+    expect(page.locator("#refused")).to_have_text("The server does not accept this token.")
+    expect(page.locator("#result")).to_contain_text("No prediction: 401")
+
+
+@pytest.mark.parametrize(("link", "part"), [("OpenAPI", '"openapi":"3.1.0"'), ("Info", '"signature"')])
+def test_links_of_a_guarded_page_open_with_its_token(link: str, part: str, page: Page, servers: Servers) -> None:
+    unlocked(page, servers["guarded"])
+
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name=link).click()
+
+    expect(opened.value.locator("body")).to_contain_text(part)
+
+
+def test_page_of_an_open_server_asks_for_no_token(page: Page, servers: Servers) -> None:
+    visit(page, servers["wine"])
+
+    expect(page.get_by_label("Token")).to_be_hidden()
+    assert "TOKEN" not in page.locator("#curl").inner_text()
 
 
 def test_page_loads_nothing_from_anywhere_else(page: Page, servers: Servers) -> None:

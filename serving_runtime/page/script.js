@@ -223,6 +223,7 @@ function complain(answer) {
 
 async function predict(event) {
   event?.preventDefault();
+  if (!info) return; // there is nothing to send yet
   const mine = ++sending;
   fields.forEach(clear);
   at("problem").hidden = true;

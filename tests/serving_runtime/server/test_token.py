@@ -2,19 +2,23 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from openapi_spec_validator import validate
 
 from model_contract.exit_codes import ExitCode
 from serving_runtime.server.errors import UnauthorizedError
 from serving_runtime.server.routes import ROUTES
+from serving_runtime.server.settings import OPTIONS
 from serving_runtime.server.token import OPEN, TokenFileError, Tokens
 from testbed.runtime_server import JSON, Answer, RuntimeServer, serving
 from tests.serving_runtime.server.conftest import Start
 
+DOCS = Path(__file__).parents[3] / "docs"
 OLD, NEW = "correct-horse/battery+staple==", "a-fresh.one~2"
 ROW = json.dumps({"dataframe_split": {"columns": ["fixed acidity", "pH", "alcohol"], "data": [[1.0, 2.0, 3.0]]}})
 PAGES = ("/", "/info", "/openapi.json", "/version", "/v2", "/v2/models", "/v2/models/model/ready", "/v1/models/model", "/nowhere")
@@ -174,6 +178,19 @@ def test_file_without_good_tokens_ends_the_server_and_is_named(
     (line,) = server.process.log.read_text().splitlines()
     assert line.startswith(f"error: the token file {file} {reason}")
     assert "abc" not in line
+
+
+@pytest.mark.parametrize("page", ["kserve.md", "reference/runtime-commands.md"])
+def test_documented_pod_mounts_the_file_that_its_variable_names(page: str) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    (found,) = [yaml.safe_load(block) for block in blocks if "TOKEN_FILE" in block]
+    pod = found["spec"]["predictor"] if "spec" in found else found
+    container = pod["model"] if "model" in pod else pod["containers"][0]
+
+    (entry,), (mount,), (volume,) = container["env"], container["volumeMounts"], pod["volumes"]
+    assert entry["name"] in {option.variable for option in OPTIONS}
+    assert Path(entry["value"]).parent == Path(mount["mountPath"])
+    assert (mount["name"], set(volume["secret"])) == (volume["name"], {"secretName"})
 
 
 def test_directory_is_no_token_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ContractError
 from model_contract.names import ARTIFACTS_PATH
-from serving_runtime.commands import check, openapi, predict, replay, serve
+from serving_runtime.commands import check, manifest, openapi, predict, replay, serve
 from serving_runtime.commands.ends import CommandError
 from serving_runtime.errors import ModelNotFoundError, ServingError
 
@@ -23,6 +23,7 @@ class Command:
     text: str
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], ExitCode]
+    of_a_model: bool = True
 
 
 COMMANDS: Final = (
@@ -30,13 +31,14 @@ COMMANDS: Final = (
     Command(name="predict", text="score the rows of a file", arguments=predict.arguments, run=predict.run),
     Command(name="check", text="say before deployment what would fail in it", arguments=check.arguments, run=check.run),
     Command(name="openapi", text="print the API of the model as OpenAPI 3.1", arguments=openapi.arguments, run=openapi.run),
+    Command(name="manifest", text="print a manifest for Kubernetes", arguments=manifest.arguments, run=manifest.run, of_a_model=False),
     Command(name="replay", text="ask recorded requests again, and compare the answers", arguments=replay.arguments, run=replay.run),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    if options.model_path:
+    if getattr(options, "model_path", None):
         os.environ[ARTIFACTS_PATH] = options.model_path
     run: Callable[[argparse.Namespace], ExitCode] = options.run
     try:
@@ -64,11 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(command.name for command in COMMANDS))
     for command in COMMANDS:
         own = commands.add_parser(command.name, help=command.text, description=command.text, allow_abbrev=False)
-        own.add_argument(
-            "--model-path",
-            metavar="DIRECTORY",
-            help=f"the directory that holds MLmodel (default: {ARTIFACTS_PATH}, or the pod's four variables)",
-        )
+        if command.of_a_model:
+            own.add_argument(
+                "--model-path",
+                metavar="DIRECTORY",
+                help=f"the directory that holds MLmodel (default: {ARTIFACTS_PATH}, or the pod's four variables)",
+            )
         command.arguments(own)
         own.set_defaults(run=command.run)
     return parser

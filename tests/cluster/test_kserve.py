@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from model_contract.model_ref import ModelRef
+from serving_runtime.commands.manifest import inference_service
 from testbed.cluster.kube import Kube
 from testbed.cluster.workloads import COMPUTE, LOCKED, TEST_LABEL, USER, service
 from testbed.kserve import pod_of
@@ -25,8 +26,7 @@ STAND_IN = {
 
 
 def predictor(name: str, model: ModelRef, *, downloader: str) -> dict[str, Any]:
-    predictor = {"model": {"modelFormat": {"name": "mlflow"}, "storageUri": f"models:/{model.name}/{model.version}"}}
-    pod = pod_of(yaml.safe_load(MANIFEST.read_text()), {"metadata": {"name": name}, "spec": {"predictor": predictor}})
+    pod = pod_of(yaml.safe_load(MANIFEST.read_text()), inference_service(name, f"models:/{model.name}/{model.version}"))
     pod["metadata"] |= {"namespace": COMPUTE, "labels": TEST_LABEL | {"app": name}}
     pod["spec"]["securityContext"] = USER
     pod["spec"]["initContainers"][0] |= STAND_IN | {"image": downloader}

@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
+from serving_runtime.commands.manifest import inference_service
 from testbed.kserve import MODELS, pod_of
 from testbed.processes import free_port, installed, running
 from testbed.runtime_server import JSON, RuntimeServer
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = ROOT / "manifests" / "components" / "kserve" / "cluster-serving-runtime.yaml"
-SERVICE = {
-    "metadata": {"name": "wine"},
-    "spec": {"predictor": {"model": {"modelFormat": {"name": "mlflow"}, "storageUri": "s3://models/wine", "args": ["--workers=1"]}}},
-}
+SERVICE = inference_service("wine", "s3://models/wine")
+SERVICE["spec"]["predictor"]["model"]["args"] = ["--workers=1"]
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import pandas as pd
-
 from serving_runtime.errors import ModelLoadError, ServingError
 from serving_runtime.input.conform import Conformed, conformer
 from serving_runtime.input.forms import Frame, Request
@@ -94,9 +92,8 @@ class Model:
         data = merged(inputs)
         match data:
             case Matrix():
-                return data.rows if self._by_position else data.frame
-            case pd.DataFrame() if self._by_position:
-                return data.to_numpy()
+                # No rows at all are an error to LightGBM, where they come as a frame.
+                return data.rows if self._by_position and data.values.size else data.frame
             case _:
                 return data
 

@@ -1,16 +1,21 @@
 """XGBoost and LightGBM models, as `mlflow.xgboost` and `mlflow.lightgbm` read and ask them."""
 
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import pandas as pd
 
 from serving_runtime.loaders.files import inside
 from serving_runtime.loaders.native_model import NativeModel
 from serving_runtime.loaders.scikit_learn import read_estimator
 from serving_runtime.mlmodel import Metadata
+from serving_runtime.plan import Uniform
 
 PREDICT: Final = "predict"
+CATEGORIES: Final = "c"  # XGBoost's type of a column
 
 
 def xgboost_model(directory: Path, metadata: Metadata) -> NativeModel | None:
@@ -23,10 +28,18 @@ def xgboost_model(directory: Path, metadata: Metadata) -> NativeModel | None:
     model = getattr(import_module(module), name)()
     model.load_model(str(inside(directory, flavor["data"])))
     if isinstance(model, xgboost.Booster):
-        return NativeModel(lambda data: model.predict(xgboost.DMatrix(data), validate_features=True))
+        return _by_names(model, lambda data, **checks: model.predict(xgboost.DMatrix(data), **checks), metadata)
     if isinstance(model, xgboost.XGBModel):
-        return NativeModel(partial(model.predict, validate_features=True))
+        return _by_names(model.get_booster(), model.predict, metadata)
     return None
+
+
+def _by_names(booster: Any, predict: Callable[..., Any], metadata: Metadata) -> NativeModel:
+    """XGBoost looks at the names of a frame's columns. Those of an array are the signature's, which are looked at once, here."""
+    uniform = Uniform.of(metadata.signature)
+    if uniform is None or list(uniform.names) != booster.feature_names or CATEGORIES in (booster.feature_types or ()):
+        return NativeModel(partial(predict, validate_features=True))
+    return NativeModel(lambda data: predict(data, validate_features=isinstance(data, pd.DataFrame)), by_position=True)
 
 
 def lightgbm_model(directory: Path, metadata: Metadata) -> NativeModel | None:
@@ -37,5 +50,8 @@ def lightgbm_model(directory: Path, metadata: Metadata) -> NativeModel | None:
     if flavor.get("model_class", "lightgbm.basic.Booster") == "lightgbm.basic.Booster":
         import lightgbm  # noqa: PLC0415  only some models need it
 
-        return NativeModel(lightgbm.Booster(model_file=str(path)).predict)
+        booster, uniform = lightgbm.Booster(model_file=str(path)), Uniform.of(metadata.signature)
+        # It makes single floats of whole numbers in an array, but double ones of those in a frame. Of names it looks at none.
+        by_position = uniform is not None and uniform.dtype.kind == "f" and not booster.pandas_categorical
+        return NativeModel(booster.predict, by_position=by_position)
     return NativeModel(read_estimator(path, flavor, assumed="cloudpickle").predict)

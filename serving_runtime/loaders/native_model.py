@@ -7,7 +7,7 @@ from typing import Any
 class NativeModel:
     """Predicts as MLflow's PyFuncModel does, but does not check the input again, which has the signature's types by then.
 
-    `by_position`: it takes the rows of a table of numbers as an array, its columns in the signature's order.
+    `by_position`: it takes the rows of a table of numbers as an array too, its columns in the signature's order.
     """
 
     def __init__(self, predictor: Callable[[Any], Any], *, by_position: bool = False) -> None:

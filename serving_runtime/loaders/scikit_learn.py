@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from serving_runtime.loaders.files import inside
 from serving_runtime.loaders.native_model import NativeModel
 from serving_runtime.loaders.positions import forget_names
@@ -25,7 +27,9 @@ def sklearn_model(directory: Path, metadata: Metadata) -> NativeModel | None:
         return None
     uniform = Uniform.of(metadata.signature)
     by_position = uniform is not None and forget_names(estimator, uniform.names)
-    return NativeModel(getattr(estimator, function), by_position=by_position)
+    predict = getattr(estimator, function)
+    # A frame that the plan did not make an array of is one now: the names are forgotten.
+    return NativeModel(lambda data: predict(np.asarray(data)), by_position=True) if by_position else NativeModel(predict)
 
 
 def read_estimator(path: Path, flavor: Mapping[str, Any], assumed: str = "pickle") -> Any:

@@ -1,18 +1,34 @@
 """Estimators that get an array in place of a frame predict the same, and all others keep their frames."""
 
+import json
 import warnings
+from collections.abc import Callable, Sequence
+from itertools import product
+from pathlib import Path
 from typing import Any
 
+import lightgbm
+import mlflow.lightgbm
+import mlflow.xgboost
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestRegressor, VotingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from serving_runtime.errors import ServingError
+from serving_runtime.invocations import read_request
+from serving_runtime.loaders.choice import Loader
+from serving_runtime.loaders.native import load_native
 from serving_runtime.loaders.positions import forget_names
+from serving_runtime.mlmodel import read_metadata
+from serving_runtime.model import Model, load
 
 RANDOM = np.random.default_rng(11)
 FRAME = pd.DataFrame(RANDOM.normal(size=(40, 3)), columns=["a", "b", "c"])
@@ -78,3 +94,85 @@ def test_estimator_that_was_fitted_without_names_is_left_alone() -> None:
     model = LinearRegression().fit(FRAME.to_numpy(), TARGET)
 
     assert not forget_names(model, NAMES)
+
+
+# What a column of each type of a signature may hold, at its edges too.
+CELLS = {
+    "double": [0.1, -1e30, 1e-320, None, 16777217.0, 9007199254740993.0],
+    "float": [0.1, -3e30, 1e-45, None, 16777217.0, 2.5],
+    "long": [0, -(2**63), 2**63 - 1, 16777217, 9007199254740993, 3],
+    "integer": [0, -(2**31), 2**31 - 1, 16777217, 1, 2],
+    "boolean": [True, False, False, True, True, False],
+}
+KINDS = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32", "boolean": "bool"}
+BOOSTERS: dict[str, Callable[[pd.DataFrame, Any], Any]] = {
+    "xgboost": lambda frame, target: xgboost.XGBRegressor(n_estimators=9, n_jobs=1, max_depth=9).fit(frame, target),
+    "xgboost's booster": lambda frame, target: xgboost.XGBRegressor(n_estimators=9, n_jobs=1).fit(frame, target).get_booster(),
+    "xgboost's line": lambda frame, target: xgboost.XGBRegressor(booster="gblinear", n_estimators=9, n_jobs=1).fit(frame, target),
+    "xgboost with a value for what is missing": lambda frame, target: xgboost.XGBRegressor(missing=2.5, n_jobs=1).fit(frame, target),
+    "lightgbm's booster": lambda frame, target: (
+        lightgbm.LGBMRegressor(n_jobs=1, verbose=-1, min_child_samples=2).fit(frame, target).booster_
+    ),
+}
+
+
+def saved_booster(name: str, kind: str, directory: Path) -> Path:
+    """Fitted to the cells themselves, so that its splits lie between values that are close to each other."""
+    cells = [0.0 if cell is None else cell for cell in CELLS[kind]] * 10
+    frame = pd.DataFrame({column: RANDOM.permutation(np.array(cells, KINDS[kind])) for column in NAMES})
+    booster = BOOSTERS[name](frame, RANDOM.normal(size=len(frame)))
+    schema = Schema([ColSpec(kind, column, required=kind not in {"double", "float"}) for column in NAMES])
+    flavor = mlflow.lightgbm if "lightgbm" in name else mlflow.xgboost
+    flavor.save_model(booster, str(directory / "model"), signature=ModelSignature(schema), input_example=frame.head(2), pip_requirements=[])
+    return directory / "model"
+
+
+def answered(model: Model, rows: list[list[Any]], columns: Sequence[str] = NAMES) -> Any:
+    """The prediction, or the status of the answer: what a client sees."""
+    body = json.dumps({"dataframe_split": {"columns": columns, "data": rows}}).encode()
+    try:
+        return model.predict(read_request(body, None, model.metadata.signature))
+    except ServingError as error:
+        return error.status
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("name", BOOSTERS)
+def test_booster_answers_to_arrays_what_mlflow_answers_to_frames(name: str, kind: str, tmp_path: Path) -> None:
+    path = saved_booster(name, kind, tmp_path)
+    native, usual = load(path, Loader.NATIVE), load(path, Loader.MLFLOW)
+    rows = [list(row) for row in product(CELLS[kind], repeat=3)]
+
+    for given in (rows, rows[:1], [[None] * 3], [[3e38] * 3], [[1e300] * 3], []):
+        np.testing.assert_array_equal(answered(native, given), answered(usual, given), strict=True)
+    two = NAMES[:2]
+    np.testing.assert_array_equal(answered(native, [[1.5, 2.5]], two), answered(usual, [[1.5, 2.5]], two))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "kind", "arrays"),
+    [
+        ("xgboost", "long", True),
+        ("xgboost's booster", "double", True),
+        ("lightgbm's booster", "float", True),
+        ("lightgbm's booster", "long", False),
+    ],
+)
+def test_booster_gets_arrays_where_they_are_what_the_frame_is(name: str, kind: str, arrays: bool, tmp_path: Path) -> None:
+    native = load_native(path := saved_booster(name, kind, tmp_path), read_metadata(path))
+
+    assert native is not None
+    assert native.by_position is arrays
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("fitted_with", [["c", "b", "a"], ["x", "y", "z"]], ids=["another order", "other names"])
+def test_booster_of_other_names_than_the_signature_s_refuses_as_mlflow_does(fitted_with: list[str], tmp_path: Path) -> None:
+    booster = xgboost.XGBRegressor(n_estimators=3, n_jobs=1).fit(FRAME.set_axis(fitted_with, axis=1), TARGET)
+    schema = Schema([ColSpec("double", column) for column in NAMES])
+    mlflow.xgboost.save_model(booster, str(tmp_path / "model"), signature=ModelSignature(schema), pip_requirements=[])
+    native, usual = load(tmp_path / "model", Loader.NATIVE), load(tmp_path / "model", Loader.MLFLOW)
+
+    assert answered(native, [[1.0, 2.0, 3.0]]) == answered(usual, [[1.0, 2.0, 3.0]]) == 500

@@ -7,7 +7,7 @@ from enum import StrEnum
 from threading import Event
 
 from model_contract.exit_codes import ExitCode
-from model_lifecycle.errors import LifecycleError, PreconditionError, UnavailableError
+from model_lifecycle.errors import LifecycleError, NotAuthorisedError, PreconditionError, UnavailableError
 from model_lifecycle.promotion import changes
 from model_lifecycle.promotion.changes import Stamp, Undo
 from model_lifecycle.promotion.preflight import AT_ONCE, Plan, look
@@ -21,6 +21,7 @@ class Result(StrEnum):
 
     DONE = "done"
     NOTHING = "nothing to do"
+    REFUSED = "refused, nothing has moved"
     PUT_BACK = "failed, everything is as it was"
     PARTIAL = "failed, not everything is as it was"
 
@@ -28,6 +29,7 @@ class Result(StrEnum):
 EXIT_CODES = {
     Result.DONE: ExitCode.DONE,
     Result.NOTHING: ExitCode.DONE,
+    Result.REFUSED: ExitCode.NOT_AUTHORISED,
     Result.PUT_BACK: ExitCode.PUT_BACK,
     Result.PARTIAL: ExitCode.PARTIAL,
 }
@@ -68,6 +70,10 @@ def apply(plan: Plan, registry_of: Callable[[Entry], Registry], stamp: Stamp) ->
         except LifecycleError as error:
             stopped.set()
             wait(ends)
+            if isinstance(error, NotAuthorisedError) and not any(undo for _, undo in begun):
+                return Outcome(
+                    result=Result.REFUSED, failed=ends[end], fault=str(error)
+                )  # a token that reads is refused by the first write
             return _put_back(begun, ends[end], str(error))
         except BaseException:
             stopped.set()

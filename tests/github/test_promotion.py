@@ -75,7 +75,7 @@ def test_version_that_is_not_there_fails_the_job_and_moves_nothing(wired: Projec
     assert wine.stage("1") == "Production"
 
 
-WRONG = {"of another project": (OTHER, Purpose.PROMOTE, 4), "of pods": (PROJECT, Purpose.PULL, 9)}
+WRONG = {"of another project": (OTHER, Purpose.PROMOTE, 4), "of pods": (PROJECT, Purpose.PULL, 4)}
 
 
 @pytest.mark.parametrize(("project_id", "purpose", "code"), WRONG.values(), ids=WRONG)

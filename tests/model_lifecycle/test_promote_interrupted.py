@@ -173,6 +173,23 @@ def test_failure_of_one_model_puts_all_of_them_back(served: Model, tmp_path: Pat
     assert run(environment(served.gate), "promote", file).code == 0
 
 
+@pytest.mark.parametrize(("part", "code"), [("promotion.at", 9), ("transition-stage", 9), ("model-api.digest", 4)])
+def test_refusal_of_the_token_is_said_to_be_one_only_where_nothing_has_moved(served: Model, tmp_path: Path, part: str, code: int) -> None:
+    version = served.staged()
+    before = served.state()
+
+    def forbid(exchange: Exchange) -> bool:
+        exchange.send(403, b'{"error_code": "PERMISSION_DENIED", "message": "not you"}')
+        return True
+
+    file = write_file(tmp_path / "file.json", (served, version))
+    with reverse_proxy(served.gate.uri, on(served.name, part, forbid)) as proxy:
+        refused = run(environment(served.gate, uri=proxy.uri), "promote", file)
+
+    assert (refused.code, served.state()) == (code, before)
+    assert "not you" in refused.err
+
+
 def test_what_cannot_be_put_back_is_named_with_the_command_that_repairs_it(served: Model, tmp_path: Path) -> None:
     second = new_model(served.gate)
     file = write_file(tmp_path / "file.json", (served, served.staged()), (second, second.staged()))

@@ -5,7 +5,7 @@ import sqlite3
 import time
 import urllib.request
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,10 @@ from model_contract.names import TAG_DIGEST, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
 from model_contract.tokens import Purpose
 from testbed.domino import domino
 from testbed.gate import OTHER, PASSWORD
+from testbed.mlflow_server import MlflowServer, client_environment, mlflow_server
+from testbed.processes import Process
+from testbed.reverse_proxy import Exchange, reverse_proxy
+from tests.model_lifecycle.staging.conftest import Workspace, installed_around
 
 ROWS = {"columns": ["alcohol", "pH"], "data": [[9.4, 3.51], [10.1, 3.2]]}
 KILLED = -9
@@ -61,6 +65,56 @@ def test_staging_that_is_killed_at_every_step_ends_right_when_it_is_run_again(wo
     assert workspace.version(number)["current_stage"] == "Staging"
     assert workspace.aliases()["staging"] == number
     assert asked(json.loads(done.stdout)["url"]) == workspace.predictions(number)
+
+
+@dataclass(slots=True)
+class Restart:
+    """Ends MLflow at the first change whose path and body hold all of `marks`, before it is made, and starts it anew on the same port."""
+
+    server: MlflowServer
+    process: Process
+    marks: tuple[str, ...] = ()
+
+    def __call__(self, exchange: Exchange) -> bool:
+        asked = exchange.path + exchange.body.decode(errors="replace")
+        if self.marks and exchange.command == "POST" and all(mark in asked for mark in self.marks):
+            self.marks = ()
+            self.process.stop()
+            command: Any = self.process.popen.args
+            self.process = Process.start(command, log=self.process.log, env=client_environment(), cwd=self.server.directory)
+        return False
+
+
+@pytest.mark.timeout(900)  # an installation of its own, in which MLflow starts four times
+def test_staging_in_whose_middle_mlflow_is_restarted_ends_right_at_the_latest_when_it_is_run_again(tmp_path: Path) -> None:
+    points = {point: POINTS[point] for point in ("the digest", "the model API's tag", "the stage")}
+    with mlflow_server("3.17", tmp_path / "mlflow") as server, installed_around(server, tmp_path, len(points)) as there:
+        restart = Restart(server, server.process)
+        try:
+            with reverse_proxy(there.gate.uri, restart) as registry:
+                for number, marks in enumerate(points.values(), 1):
+                    restart.marks = marks
+                    expect_staged_once(there, str(number), MLFLOW_TRACKING_URI=registry.uri)
+                    assert restart.marks == ()
+        finally:
+            restart.process.stop()
+
+
+def expect_staged_once(there: Workspace, number: str, **variables: str) -> None:
+    done = there.stage(number, **variables)
+    if done.returncode:
+        assert done.returncode == ExitCode.UNAVAILABLE, done.stderr
+        done = there.stage(number, **variables)
+
+    assert done.returncode == 0, done.stderr
+    [model] = there.model_apis(number)
+    [version] = model.versions
+    tags = there.tags(number)
+    assert (tags[TAG_MODEL_ID], tags[TAG_MODEL_VERSION_ID]) == (model.id, version.id)
+    assert tags[TAG_DIGEST].startswith("sha256:")
+    assert there.version(number)["current_stage"] == "Staging"
+    assert there.aliases()["staging"] == number
+    assert asked(done.stdout.strip()) == there.predictions(number)
 
 
 def test_staging_another_version_leaves_production_as_it_is(workspace: Any, tmp_path: Path, serving: str) -> None:

@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 
 from model_contract.exit_codes import ExitCode
 from serving_runtime.server.errors import UnauthorizedError
-from serving_runtime.server.routes import ROUTES
+from serving_runtime.server.routes import ROUTES, Route
 from serving_runtime.server.settings import OPTIONS
 from serving_runtime.server.token import OPEN, TokenFileError, Tokens
 from testbed.runtime_server import JSON, Answer, RuntimeServer, serving
@@ -68,15 +68,14 @@ def test_everything_else_needs_a_token(path: str, guarded: RuntimeServer) -> Non
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.pattern not in OPEN], ids=lambda route: route.pattern)
-def test_refusal_has_the_shape_of_its_protocol(route: object, guarded: RuntimeServer) -> None:
-    pattern, method = route.pattern, route.method  # type: ignore[attr-defined]  # a Route
-    refused = guarded.ask(
-        method, pattern.format_map({"model": "model", "version": "1", "model_id": "1", "id": "1", "number": "1"}), ROW, JSON
-    )
+def test_refusal_has_the_shape_of_its_protocol(route: Route, guarded: RuntimeServer) -> None:
+    path = route.pattern.format_map({"model": "model", "version": "1", "id": "1"})
+
+    refused = guarded.ask(route.method, path, ROW, JSON)
 
     assert refused.status == 401
     assert refused.document["error_code"] == "UNAUTHENTICATED"
-    assert ("error" in refused.document) is pattern.startswith(("/v1", "/v2"))
+    assert ("error" in refused.document) is path.startswith(("/v1", "/v2"))
 
 
 @pytest.mark.parametrize("token", [OLD, NEW])

@@ -18,7 +18,9 @@ from tracking_gate.routes import Subject
 from tracking_gate.strict import forwarded_path, path_of
 from tracking_gate.tags import OWNERSHIP_TAGS
 
-ONE_MODEL: Final = re.compile(r"name='([^'\"\\`%]+)'")
+# Names that MLflow's parser of filters cannot read otherwise, and the two filters that name models and nothing else.
+MODEL_NAME: Final = r"'[^'\"\\`%\x00-\x1f\x7f]+'"
+OF_MODELS: Final = re.compile(rf"name=({MODEL_NAME})|name IN \(({MODEL_NAME}(?:,{MODEL_NAME})*)\)")
 READS: Final = frozenset({"latest_versions", "search_logged_models"})
 TAGS: Final = frozenset({"set_version_tag", "delete_version_tag"})
 MOVES: Final = frozenset({"transition_stage", "set_alias", "delete_alias"})
@@ -47,7 +49,10 @@ class Objects:
         value = named.get(subject or "") or (named.get("run_uuid") if subject is Subject.RUN else None)
         if not value:
             raise InvalidRequest(f"{subject} is missing")
-        check_own(actor, await self._known_project(subject, value))
+        if subject is Subject.FILTER:
+            await self._check_models(actor, models_of_filter(value))
+        else:
+            check_own(actor, await self._known_project(subject, value))
 
     async def check_writable(self, actor: Actor, subject: Subject | None, named: Mapping[str, str]) -> None:
         """Files of a person's own experiments, or of nobody's, that no promoted version is made of. Raises as above, and Conflict."""
@@ -66,11 +71,19 @@ class Objects:
             if f"{place}/".startswith(f"{promoted}/") or f"{promoted}/".startswith(f"{place}/"):
                 raise Conflict(f"version {version.version} of {version.name} is promoted; its files do not change")
 
+    async def _check_models(self, actor: Actor, names: frozenset[str]) -> None:
+        """All of them are the actor's. MLflow is asked once for those whose owner is not known."""
+        projects = {name: self._owners.of(Subject.MODEL, name) for name in names}
+        changes = self._owners.changes
+        for name, project in (await self._registry.projects_of_models([name for name in names if not projects[name]])).items():
+            self._owners.keep(changes, project, Subject.MODEL, name)
+            projects[name] = project
+        for project in projects.values():
+            check_own(actor, project)
+
     async def _known_project(self, subject: Subject | None, value: str) -> str | None:
         if subject is Subject.ARTIFACT:
             return await self._known_project_of_experiment(self._registry.experiment_of_artifact(checked(value)))
-        if subject is Subject.FILTER:
-            subject, value = Subject.MODEL, model_of_filter(value)
         if known := self._owners.of(str(subject), value):
             return known
         changes = self._owners.changes
@@ -126,9 +139,9 @@ def checked(path: str) -> str:
     return path_of("/" + forwarded_path(path))[1:]
 
 
-def model_of_filter(filter_: str) -> str:
-    """A token may ask for the versions of one model, in the one way that MLflow cannot read otherwise. Raises InvalidRequest."""
-    found = ONE_MODEL.fullmatch(filter_)
+def models_of_filter(filter_: str) -> frozenset[str]:
+    """A token names the models that it searches for, in a way that MLflow cannot read otherwise. Raises InvalidRequest."""
+    found = OF_MODELS.fullmatch(filter_)
     if not found:
-        raise InvalidRequest("for a token, filter must be name='...' with the name of one model")
-    return found[1]
+        raise InvalidRequest("for a token, filter must be name='...' or name IN ('...','...') with the names of models")
+    return frozenset(name[1:-1] for name in re.findall(MODEL_NAME, found[1] or found[2]))

@@ -6,7 +6,7 @@ the gate writes it there.
 
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -103,6 +103,16 @@ class Registry:
     async def project_of_model(self, name: str) -> str | None:
         model = await self.model(name)
         return model.tags.get(TAG_PROJECT_ID) if model and model.name == name else None
+
+    async def projects_of_models(self, names: Sequence[str]) -> dict[str, str | None]:
+        """Of those that are there, and of any other that MLflow takes for one of them. MLflow 2 reads no filter of several names."""
+        if not names:
+            return {}
+        if len(names) == 1:
+            return {names[0]: await self.project_of_model(names[0])}
+        listed = ",".join(f"'{name}'" for name in names)
+        pages = self._pages("registered-models/search", "registered_models", f"name IN ({listed})")
+        return {found["name"]: _tags(found).get(TAG_PROJECT_ID) async for found in pages}
 
     async def project_of_version(self, version: Version) -> str | None:
         if project := version.tags.get(TAG_PROJECT_ID):

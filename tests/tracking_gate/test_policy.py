@@ -1,5 +1,6 @@
 """Who may do what, against real registries."""
 
+import base64
 import json
 from urllib.parse import quote
 
@@ -19,6 +20,12 @@ def who(gate: Gate, name: str) -> dict[str, str]:
     if name == "nobody":
         return {}
     return gate.bearer(*tokens[name]) if name in tokens else gate.basic(name)
+
+
+def of_models(*names: str) -> str:
+    """The filter with which a token searches for several models."""
+    listed = ",".join(f"'{name}'" for name in names)
+    return f"name IN ({listed})"
 
 
 @pytest.mark.parametrize(
@@ -293,6 +300,78 @@ def test_tokens_read_their_project_and_learn_nothing_of_others(wine: Wine) -> No
         f"/api/2.0/mlflow-artifacts/artifacts?path={wine.experiment}",
     ):
         assert gate.ask("GET", path, headers=gate.bearer(PULL)).status in {400, 403}
+
+
+def test_token_searches_models_of_its_project_by_name(gate_3: Gate) -> None:
+    """Which MLflow 3 can: their versions, tags and aliases in two requests."""
+    names = sorted([wine_behind(gate_3).name, wine_behind(gate_3).name])
+    filter_ = quote(of_models(*names))
+    for token in (gate_3.bearer(PULL), gate_3.bearer(PROMOTE)):
+        models = gate_3.ask("GET", f"{API}/registered-models/search?filter={filter_}", headers=token)
+        one = gate_3.ask("GET", f"{API}/registered-models/search?filter=name%3D%27{names[0]}%27", headers=token)
+        versions = gate_3.ask("GET", f"{API}/model-versions/search?max_results=5&filter={filter_}", headers=token)
+
+        assert sorted(found["name"] for found in models.json["registered_models"]) == names
+        assert [found["name"] for found in one.json["registered_models"]] == names[:1]
+        assert versions.status == 200
+
+
+@pytest.mark.parametrize("search", ["registered-models/search", "model-versions/search"])
+def test_token_finds_no_model_of_others_however_it_searches(any_gate: Gate, search: str) -> None:
+    mine = wine_behind(any_gate)
+    mine.version()
+    promote, own, other = any_gate.bearer(PROMOTE), mine.name, f"{mine.name}-of-others"
+    assert any_gate.ask("POST", f"{API}/registered-models/create", {"name": other}, any_gate.basic("olga")).status == 200
+    later = quote(base64.b64encode(b'{"offset": 1, "search_key": null}').decode())
+    tag = "tags.`mlflow.domino.project_id`"
+    for filter_ in (
+        f"name='{other}'",
+        f"name IN ('{own}','{other}')",
+        f"name IN ('{other}')",
+        f"name IN ('{own}','{other.upper()}')",
+        f"name IN ('{own}','no-such')",
+        f"name IN ('{own}') OR name='{other}'",
+        f"name IN ('{own}', '{other}')",
+        f"name in ('{own}','{other}')",
+        f"name NOT IN ('{own}')",
+        f"name IN ('{own}','') OR name IN ('{other}')",
+        f"name IN ('{own}','x'') OR (''y')",
+        f"name IN ('{own}','x\\','{other}')",
+        f"name IN ('{own}',\"{other}\")",
+        f"name IN ('{own}'\n,'{other}')",
+        f"name IN ('{own}\n','{other}')",
+        f"name IN ('{own}',)",
+        "name IN ()",
+        f"name='{own}' AND {tag}='{OTHER}'",
+        f"{tag}='{PROJECT}'",
+        f"{tag}='{OTHER}'",
+        "name LIKE '%'",
+        "name IN ('%')",
+        f"run_id IN ('{mine.run}')",
+        f"run_id='{mine.run}'",
+        "",
+    ):
+        for more in ("", "&order_by=name%20DESC", f"&page_token={later}", "&max_results=1"):
+            answer = any_gate.ask("GET", f"{API}/{search}?filter={quote(filter_)}{more}", headers=promote)
+
+            assert answer.status in {400, 403}, filter_
+            assert other not in answer.body.decode()
+    for query in ("", f"?filter=name%3D%27{own}%27&filter=name%3D%27{other}%27", "?max_results=5", f"?page_token={later}"):
+        assert any_gate.ask("GET", f"{API}/{search}{query}", headers=promote).status in {400, 403}
+    for more in ("", "&order_by=name%20DESC", f"&page_token={later}", f"&name={other}", f"&Filter=name%3D%27{other}%27"):
+        answer = any_gate.ask("GET", f"{API}/{search}?filter=name%3D%27{own}%27{more}", headers=promote)
+        assert other not in answer.body.decode()
+
+
+def test_model_that_changes_hands_is_not_found_by_its_former_project(gate_3: Gate) -> None:
+    """What is known of the owners of a list of models ends with a change of one of them."""
+    names = [wine_behind(gate_3).name, wine_behind(gate_3).name]
+    path = f"{API}/model-versions/search?filter={quote(of_models(*names))}"
+    assert gate_3.ask("GET", path, headers=gate_3.bearer(PROMOTE)).status == 200
+    body = {"name": names[1], "key": "mlflow.domino.project_id", "value": OTHER}
+    assert gate_3.ask("POST", f"{API}/registered-models/set-tag", body, gate_3.basic("root")).status == 200
+
+    assert gate_3.ask("GET", path, headers=gate_3.bearer(PROMOTE)).status == 403
 
 
 def test_query_that_is_read_in_two_ways_is_refused(wine: Wine) -> None:

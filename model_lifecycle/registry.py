@@ -1,14 +1,17 @@
 """What MLflow knows of models and versions, and the few changes that a lifecycle makes there. The same on 2.22 and 3.17."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Final, Self
 from urllib.parse import quote
 
 from model_contract.names import TAG_PROJECT_ID
 from model_delivery.mlflow_api import Run
 from model_delivery.plan import Listing, parse_listing
-from model_lifecycle.errors import InvalidError, NotFoundError
+from model_lifecycle.errors import InvalidError, NotAuthorisedError, NotFoundError
 from model_lifecycle.rest import Rest
 from model_lifecycle.tracking import Tracking
 
@@ -16,6 +19,10 @@ Json = dict[str, Any]
 API: Final = "/api/2.0/mlflow"
 ARTIFACTS: Final = "/api/2.0/mlflow-artifacts/artifacts"
 PAGE: Final = 1000  # versions or models in one answer
+SINCE_MLFLOW_3: Final = "/api/3.0/mlflow/server-info"
+LONGEST_FILTER: Final = 3000  # characters; gunicorn takes a line of 4094
+STABLE: Final = "creation_timestamp ASC"  # pages do not overlap where a version changes meanwhile
+UNLISTED: Final = re.compile(r"['\"\\`%\x00-\x1f\x7f]")
 NO_VERSION: Final = "none"
 EXPECTS: Final = "X-Gate-Expect-Production"  # the gate refuses the move where another version is in Production by now
 
@@ -30,7 +37,7 @@ class Version:
     status: str
     run_id: str
     tags: Mapping[str, str] = field(default_factory=dict)
-    aliases: tuple[str, ...] = ()  # only where the version itself was asked for: MLflow leaves them out of lists
+    aliases: tuple[str, ...] = ()  # not in a model's list of versions: MLflow leaves them out there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +76,22 @@ class Registry:
     def model(self, name: str) -> Model:
         """With all of its versions: two requests. Raises NotFoundError."""
         found = self._rest.get(f"{API}/registered-models/get", name=name)["registered_model"]
-        aliases = {alias["alias"]: str(alias["version"]) for alias in found.get("aliases", [])}
-        versions = sorted(self._versions(name), key=lambda version: int(version.version), reverse=True)
-        return Model(name=found["name"], tags=_tags(found), aliases=aliases, versions=tuple(versions))
+        return _model(found, self._versions(name))
+
+    def models_named(self, names: Iterable[str]) -> dict[str, Model]:
+        """Those of them that can be told in two requests for all. MLflow 2 cannot, and the gate does not where one is not the caller's."""
+        found: dict[str, Model] = {}
+        try:
+            self._rest.get(SINCE_MLFLOW_3)
+            for filter_ in _filters(names):
+                versions = defaultdict(list)
+                for raw in self._pages("model-versions/search", "model_versions", filter=filter_, order_by=STABLE):
+                    versions[raw["name"]].append(_version(raw))
+                for raw in self._pages("registered-models/search", "registered_models", filter=filter_):
+                    found[raw["name"]] = _model(raw, versions[raw["name"]])
+        except (InvalidError, NotAuthorisedError, NotFoundError):
+            pass
+        return found
 
     def version(self, name: str, version: str) -> Version:
         """Raises NotFoundError."""
@@ -157,6 +177,22 @@ class Registry:
 
     def list(self, path: str) -> Listing:
         return parse_listing(self._rest.get(ARTIFACTS, path=path))
+
+
+def _filters(names: Iterable[str]) -> Iterator[str]:
+    """Of no more names than a line of HTTP takes everywhere. A name that MLflow or the gate could read otherwise is in none."""
+    quoted = sorted(f"'{name}'" for name in set(names) if not UNLISTED.search(name))
+    while quoted:
+        sizes = accumulate(len(quote(name)) + len("%2C") for name in quoted)
+        some = max(1, sum(size <= LONGEST_FILTER for size in sizes))
+        yield f"name IN ({','.join(quoted[:some])})"
+        quoted = quoted[some:]
+
+
+def _model(found: Json, versions: Iterable[Version]) -> Model:
+    aliases = {alias["alias"]: str(alias["version"]) for alias in found.get("aliases", [])}
+    newest_first = sorted(versions, key=lambda version: int(version.version), reverse=True)
+    return Model(name=found["name"], tags=_tags(found), aliases=aliases, versions=tuple(newest_first))
 
 
 def file_path(path: str) -> str:

@@ -1,8 +1,10 @@
 """Reads everything that a file names, before anything moves, and finds every reason why it cannot."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from model_contract.exit_codes import ExitCode
@@ -10,9 +12,10 @@ from model_lifecycle.digests import digest_of
 from model_lifecycle.errors import LifecycleError, NotFoundError
 from model_lifecycle.promotion.steps import Obstacle, Step, Terms, digest_obstacle, obstacles, step_of
 from model_lifecycle.promotion_file import Entry
-from model_lifecycle.registry import Registry
+from model_lifecycle.registry import Model, Registry
 
 AT_ONCE: Final = 8  # entries
+by_project = attrgetter("project_id")
 # Of several obstacles, the one that says most of what to do.
 GRAVEST: Final = (ExitCode.UNAVAILABLE, ExitCode.NOT_AUTHORISED, ExitCode.NOT_FOUND, ExitCode.INVALID_INPUT, ExitCode.PRECONDITION)
 
@@ -37,16 +40,27 @@ class Plan:
 def plan(entries: Sequence[Entry], registry_of: Callable[[Entry], Registry], terms: Terms) -> Plan:
     """Raises LifecycleError only where a registry cannot be had at all."""
     registries = [registry_of(entry) for entry in entries]
+    models = models_of(entries, registry_of)
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        found = list(pool.map(lambda entry, registry: look(entry, registry, terms), entries, registries))
+        found = list(pool.map(lambda entry, registry: look(entry, registry, terms, models.get(entry.name)), entries, registries))
     steps = tuple(one for one in found if isinstance(one, Step))
     return Plan(steps=steps, obstacles=tuple(obstacle for one in found if not isinstance(one, Step) for obstacle in one))
 
 
-def look(entry: Entry, registry: Registry, terms: Terms) -> Step | list[Obstacle]:
-    """A model's state and its version's digest, with the fewest requests that tell them."""
+def models_of(entries: Iterable[Entry], registry_of: Callable[[Entry], Registry]) -> dict[str, Model]:
+    """Those of the entries' models that can be read together; each of the others is asked for alone. Raises LifecycleError."""
+    found: dict[str, Model] = {}
+    for _, group in groupby(sorted(entries, key=by_project), by_project):
+        some = list(group)
+        if len(some) > 1:
+            found |= registry_of(some[0]).models_named(entry.name for entry in some)
+    return found
+
+
+def look(entry: Entry, registry: Registry, terms: Terms, known: Model | None = None) -> Step | list[Obstacle]:
+    """A model's state and its version's digest, with the fewest requests that tell them. `known` is the model as it was just read."""
     try:
-        model = registry.model(entry.name)
+        model = known or registry.model(entry.name)
         version = model.version(entry.version)
         if version is None:
             newest = model.versions[0].version if model.versions else "none"

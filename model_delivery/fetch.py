@@ -19,7 +19,7 @@ from model_delivery.patience import Limits, Patience
 from model_delivery.plan import Plan, check_space, make_plan
 from model_delivery.progress import Progress, identity
 from model_delivery.settings import Upstream
-from model_delivery.source import artifact_path, files_below
+from model_delivery.source import artifacts_of
 from model_delivery.store import Workplace, publish, store_error, workplace, write_manifest
 from model_delivery.transfer import Transfer
 
@@ -84,8 +84,7 @@ def _deliver(order: Order, upstream: Upstream, place: Workplace, patience: Patie
     with closing(client):
         api = MlflowApi(client)
         version = _checked_version(api, order.model)
-        source = artifact_path(api, order.model.name, order.model.version)
-        plan = make_plan(source, files_below(api, source))
+        plan = make_plan(*artifacts_of(api, order.model.name, order.model.version))
         if there := _intact(order.destination):
             return _registered_twice(order, there, plan, version)
         if order.destination.exists():

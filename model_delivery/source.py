@@ -1,7 +1,8 @@
 """From a model version to the path of its artifacts: MLflow is asked, and what it answers is followed until it is a path."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final, Protocol
 
 from model_contract.model_ref import shown
@@ -15,6 +16,8 @@ LOGGED_MODEL: Final = re.compile(r"models:/+(m-[A-Za-z0-9]{1,64})")
 MODEL_VERSION: Final = re.compile(r"models:/+([^/:]{1,256})/([0-9]{1,9})")
 RUN_ARTIFACT: Final = re.compile(r"runs:/+([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:/(.*))?")
 LOGGED_MODEL_NAME: Final = re.compile(r"""[^/:.%"']+""")
+
+List = Callable[[str], Listing]
 
 
 class Registry(Protocol):
@@ -32,11 +35,24 @@ def artifact_path(registry: Registry, name: str, version: str) -> str:
 
     Raises InvalidInputError where the artifacts do not lie behind MLflow, or where its answers lead in a circle.
     """
-    uri = registry.download_uri(name, version)
+    return _followed(registry, name, version, registry.list, "")
+
+
+def artifacts_of(registry: Registry, name: str, version: str, source: str = "") -> tuple[str, Iterator[ListedFile]]:
+    """That path, and every file below it. `source` is the version's where it is known: MLflow keeps another address beside it only where a
+    version is of a model. Raises as above, and InvalidInputError where there are too many files, or they lie too deep.
+    """
+    listed = cache(registry.list)  # a run's directory is looked into on the way
+    path = _followed(registry, name, version, listed, "" if source.startswith("models:") else source)
+    return path, _files_below(listed, path)
+
+
+def _followed(registry: Registry, name: str, version: str, listed: List, uri: str) -> str:
+    uri = uri or registry.download_uri(name, version)
     for _ in range(MOST_HOPS + 1):
         if (path := proxied_path(uri)) is not None:
             return path
-        uri = _next(registry, uri)
+        uri = _next(registry, listed, uri)
     raise InvalidInputError(
         f"the source of version {version} of model {name!r} leads from one model to another, more than {MOST_HOPS} times"
     )
@@ -57,13 +73,12 @@ def proxied_path(uri: str) -> str | None:
     return checked_path((behind if route else before).strip("/"))
 
 
-def files_below(registry: Registry, path: str) -> Iterator[ListedFile]:
-    """Every file below a directory. Raises InvalidInputError where there are too many, or they lie too deep."""
+def _files_below(listed: List, path: str) -> Iterator[ListedFile]:
     waiting = [("", 0)]
     count = 0
     while waiting:
         prefix, depth = waiting.pop()
-        listing = registry.list(f"{path}/{prefix}".rstrip("/"))
+        listing = listed(f"{path}/{prefix}".rstrip("/"))
         count += len(listing.files) + len(listing.directories)
         if count > MOST_FILES or depth > DEEPEST:
             raise InvalidInputError(f"{path} holds more than {MOST_FILES} files, or more than {DEEPEST} directories in each other")
@@ -71,13 +86,13 @@ def files_below(registry: Registry, path: str) -> Iterator[ListedFile]:
         waiting += [(f"{prefix}{name}/", depth + 1) for name in listing.directories]
 
 
-def _next(registry: Registry, uri: str) -> str:
+def _next(registry: Registry, listed: List, uri: str) -> str:
     if found := LOGGED_MODEL.fullmatch(uri):
         return registry.logged_model_uri(found[1])
     if found := MODEL_VERSION.fullmatch(uri):
         return registry.download_uri(found[1], found[2])
     if found := RUN_ARTIFACT.fullmatch(uri):
-        return _artifact_of_run(registry, found[1], (found[2] or "").strip("/"))
+        return _artifact_of_run(registry, listed, found[1], (found[2] or "").strip("/"))
     scheme = uri.partition(":")[0]
     if scheme in {"models", "runs"}:
         raise InvalidInputError(f"the source {shown(uri)} names no version, logged model or run; register the version from one of these")
@@ -87,12 +102,12 @@ def _next(registry: Registry, uri: str) -> str:
     )
 
 
-def _artifact_of_run(registry: Registry, run_id: str, path: str) -> str:
+def _artifact_of_run(registry: Registry, listed: List, run_id: str, path: str) -> str:
     """MLflow 2 keeps a model among the artifacts of its run; MLflow 3 keeps it apart, under the name it was logged with."""
     run = registry.run(run_id)
     own = f"{run.artifact_uri.rstrip('/')}/{path}".rstrip("/")
     proxied = proxied_path(own)
-    if proxied is not None and (listing := registry.list(proxied)) and (listing.files or listing.directories):
+    if proxied is not None and (listing := listed(proxied)) and (listing.files or listing.directories):
         return own
     name, _, below = path.partition("/")
     logged = registry.logged_model_of_run(run_id, run.experiment_id, name) if LOGGED_MODEL_NAME.fullmatch(name) else None

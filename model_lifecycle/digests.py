@@ -14,7 +14,7 @@ from model_contract.digest import FileEntry, model_digest
 from model_contract.names import TAG_DIGEST, TAG_LISTING
 from model_delivery.errors import DeliveryError
 from model_delivery.plan import Plan, make_plan
-from model_delivery.source import artifact_path, files_below
+from model_delivery.source import artifacts_of
 from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError, PreconditionError, UnavailableError
 from model_lifecycle.registry import Registry, Version, file_path
 from model_lifecycle.settling import Change, settle
@@ -35,7 +35,7 @@ class Digest:
 def digest_of(registry: Registry, version: Version) -> Digest:
     """Reads the files, unless they are those whose digest the version has. Raises PreconditionError where they are not, LifecycleError."""
     try:
-        plan = _plan(registry, version)
+        plan = make_plan(*artifacts_of(registry, version.name, version.version, version.source))
         listing = _listing(registry, plan)
         known = version.tags.get(TAG_DIGEST)
         if known and listing and listing == version.tags.get(TAG_LISTING):
@@ -59,11 +59,6 @@ def record(registry: Registry, version: Version, found: Digest) -> None:
 
 def _has(registry: Registry, version: Version, key: str, value: str) -> bool:
     return registry.version(version.name, version.version).tags.get(key) == value
-
-
-def _plan(registry: Registry, version: Version) -> Plan:
-    source = artifact_path(registry, version.name, version.version)
-    return make_plan(source, files_below(registry, source))
 
 
 def _listing(registry: Registry, plan: Plan) -> str | None:

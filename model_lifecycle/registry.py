@@ -35,6 +35,7 @@ class Version:
     version: str
     stage: str
     status: str
+    source: str
     run_id: str
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()  # not in a model's list of versions: MLflow leaves them out there
@@ -206,6 +207,7 @@ def _version(found: Json) -> Version:
         version=str(found["version"]),
         stage=found.get("current_stage") or "None",
         status=found.get("status") or "READY",
+        source=found.get("source") or "",
         run_id=found.get("run_id") or "",
         tags=_tags(found),
         aliases=tuple(found.get("aliases", ())),

@@ -5,7 +5,7 @@ import pytest
 from model_delivery.errors import InvalidInputError, NotFoundError
 from model_delivery.mlflow_api import Run
 from model_delivery.plan import ListedFile, Listing
-from model_delivery.source import artifact_path, proxied_path
+from model_delivery.source import artifact_path, artifacts_of, proxied_path
 
 
 @dataclass
@@ -16,8 +16,10 @@ class Registry:
     logged_models: dict[str, str] = field(default_factory=dict)
     directories: dict[str, Listing] = field(default_factory=dict)
     by_run: dict[tuple[str, str], str] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
 
     def download_uri(self, name: str, version: str) -> str:
+        self.asked.append(f"{name}/{version}")
         return self.versions[name, version]
 
     def logged_model_uri(self, model_id: str) -> str:
@@ -30,6 +32,7 @@ class Registry:
         return self.by_run.get((run_id, name))
 
     def list(self, path: str) -> Listing:
+        self.asked.append(path)
         return self.directories.get(path, Listing(files=(), directories=()))
 
 
@@ -99,6 +102,23 @@ def test_the_files_of_a_run_are_found_with_its_logged_model(path: str, below: st
 def test_files_that_are_nowhere_are_not_found(path: str) -> None:
     with pytest.raises(NotFoundError, match="run r has no artifacts and no logged model"):
         artifact_path(Registry({("a", "1"): f"runs:/r/{path}"}), "a", "1")
+
+
+def test_a_directory_that_was_looked_into_is_not_listed_again() -> None:
+    registry = Registry({("a", "1"): "runs:/r/model"}, directories={"1/r/artifacts/model": ONE_FILE})
+
+    path, files = artifacts_of(registry, "a", "1")
+    assert (path, tuple(files)) == ("1/r/artifacts/model", ONE_FILE.files)
+    assert registry.asked == ["a/1", "1/r/artifacts/model"]
+
+
+@pytest.mark.parametrize(("source", "asked"), [("runs:/r/model", False), ("models:/b/2", True), ("models:/m-7", True), ("", True)])
+def test_only_a_version_of_a_model_is_asked_where_its_files_are(source: str, asked: bool) -> None:
+    """MLflow resolves a model's address when the version is made: the model may be gone by now."""
+    registry = Registry({("a", "1"): "runs:/r/model"}, directories={"1/r/artifacts/model": ONE_FILE})
+
+    assert artifacts_of(registry, "a", "1", source)[0] == "1/r/artifacts/model"
+    assert ("a/1" in registry.asked) is asked
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/key", "dbfs:/x", "file:///etc", "x"])

@@ -1,7 +1,7 @@
 """Applies a plan: every step, or as it was before."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Event
@@ -10,7 +10,7 @@ from model_contract.exit_codes import ExitCode
 from model_lifecycle.errors import LifecycleError, NotAuthorisedError, PreconditionError, UnavailableError
 from model_lifecycle.promotion import changes
 from model_lifecycle.promotion.changes import Stamp, Undo
-from model_lifecycle.promotion.preflight import AT_ONCE, Plan, look
+from model_lifecycle.promotion.preflight import AT_ONCE, Plan, look, models_of
 from model_lifecycle.promotion.steps import Step, Terms
 from model_lifecycle.promotion_file import Entry
 from model_lifecycle.registry import Registry
@@ -51,7 +51,7 @@ class Outcome:
 
 def apply(plan: Plan, registry_of: Callable[[Entry], Registry], stamp: Stamp) -> Outcome:
     """Models move side by side: most of the time is MLflow's. Where one fails, no other is begun, and what was begun is put back. So it is
-    where the run is interrupted or the fault is ours, which is raised then.
+    where one does not hold afterwards, and where the run is interrupted or the fault is ours, which is raised then.
     """
     begun: list[tuple[Step, Undo]] = []
     stopped = Event()
@@ -63,13 +63,16 @@ def apply(plan: Plan, registry_of: Callable[[Entry], Registry], stamp: Stamp) ->
             _apply(registry_of(step.entry), step, stamp, undo)
 
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        ends = {pool.submit(begin, step): step for step in plan.changes}
         try:
+            ends = _started(pool, begin, plan.changes)
+            for end in as_completed(ends):
+                end.result()
+            ends = _started(pool, _read_back(plan, registry_of), plan.changes)
             for end in as_completed(ends):
                 end.result()
         except LifecycleError as error:
             stopped.set()
-            wait(ends)
+            pool.shutdown()
             if isinstance(error, NotAuthorisedError) and not any(undo for _, undo in begun):
                 return Outcome(
                     result=Result.REFUSED, failed=ends[end], fault=str(error)
@@ -77,10 +80,20 @@ def apply(plan: Plan, registry_of: Callable[[Entry], Registry], stamp: Stamp) ->
             return _put_back(begun, ends[end], str(error))
         except BaseException:
             stopped.set()
-            wait(ends)
+            pool.shutdown()
             _put_back(begun, plan.changes[0], "interrupted")
             raise
     return Outcome(result=Result.DONE if begun else Result.NOTHING)
+
+
+def _started(pool: Executor, work: Callable[[Step], None], steps: Iterable[Step]) -> dict[Future[None], Step]:
+    return {pool.submit(work, step): step for step in steps}
+
+
+def _read_back(plan: Plan, registry_of: Callable[[Entry], Registry]) -> Callable[[Step], None]:
+    """What says of each step whether it holds. Raises LifecycleError."""
+    models = models_of((step.entry for step in plan.changes), registry_of)
+    return lambda step: changes.check(registry_of(step.entry), step, models.get(step.entry.name))
 
 
 def _apply(registry: Registry, step: Step, stamp: Stamp, undo: Undo) -> None:

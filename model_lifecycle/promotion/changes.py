@@ -9,7 +9,7 @@ from model_contract.names import PROMOTION_ID, PROMOTION_TAG_PREFIX
 from model_lifecycle.digests import record
 from model_lifecycle.errors import LifecycleError, PreconditionError, UnavailableError
 from model_lifecycle.promotion.steps import Step
-from model_lifecycle.registry import NO_VERSION, Registry, Version
+from model_lifecycle.registry import NO_VERSION, Model, Registry, Version
 from model_lifecycle.settling import Change, settle
 from model_lifecycle.stages import PRODUCTION
 
@@ -43,20 +43,19 @@ Undo = list[Callable[[], None]]
 def apply(registry: Registry, step: Step, stamp: Stamp, undo: Undo) -> None:
     """Raises LifecycleError. `undo` gets what takes each change back that was made, or may have been; call them from the end.
 
-    After it, or after any part of it, the same entry planned anew is right again.
+    After it, or after any part of it, the same entry planned anew is right again. `check` says whether it holds.
     """
     record(registry, step.version, step.digest)
     for other in step.others:
         if step.archives and PROMOTION_ID not in other.tags:
             _set_tag(registry, other, PROMOTION_ID, f"before {stamp.id}")  # it was in Production: the gate lets it back
     if step.moves or (step.alias_only and step.renames):
-        for key, value in stamp.tags(step).items():
+        for key, value in stamp.tags(step).items() - step.version.tags.items():
             _make(undo, _tagging(registry, step.version, key, value), partial(_tag_back, registry, step, key))
     if step.moves:
         _make(undo, _moving(registry, step), partial(_stages_back, registry, step))
     if step.renames:
         _make(undo, _naming(registry, step, step.entry.version), partial(_alias_back, registry, step))
-    _check(registry, step)
 
 
 def _make(undo: Undo, change: Change, back: Callable[[], None]) -> None:
@@ -134,12 +133,17 @@ def _now(registry: Registry, version: Version) -> Version:
     return registry.version(version.name, version.version)
 
 
-def _check(registry: Registry, step: Step) -> None:
-    """What MLflow says of it afterwards."""
-    version = _now(registry, step.version)
+def check(registry: Registry, step: Step, known: Model | None = None) -> None:
+    """What MLflow says of it afterwards; `known` is the model as it was just read. Raises LifecycleError."""
+    number, alias = step.entry.version, step.entry.alias
+    version = known.version(number) if known else None
+    aliased = known.aliases.get(alias) == number if known else False
+    if version is None:
+        version = _now(registry, step.version)
+        aliased = alias in version.aliases
     if step.moves and version.stage != step.entry.stage:
         raise PreconditionError(
             f"MLflow has it in stage {version.stage} after it was moved to {step.entry.stage}: somebody else moves this model"
         )
-    if step.renames and step.entry.alias not in version.aliases:
-        raise PreconditionError(f"the alias {step.entry.alias} does not mean it after it was set: somebody else moves this model")
+    if step.renames and not aliased:
+        raise PreconditionError(f"the alias {alias} does not mean it after it was set: somebody else moves this model")

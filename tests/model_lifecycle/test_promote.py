@@ -7,6 +7,7 @@ import pytest
 
 from model_contract.names import TAG_DIGEST
 from model_contract.tokens import Purpose
+from testbed.faults import answer, only
 from testbed.gate import API, OTHER, PROJECT, Gate
 from testbed.lifecycle import Model, environment, new_model, run, write_file
 from testbed.reverse_proxy import reverse_proxy
@@ -132,6 +133,35 @@ def test_files_whose_digest_is_recorded_are_not_read_again(model_3: Model, tmp_p
 
     assert read == ["HEAD"]
     assert refused.code == 6
+
+
+def test_models_of_a_file_are_read_together_where_mlflow_tells_them_so(any_gate: Gate, tmp_path: Path) -> None:
+    """Two searches before, and two afterwards; of MLflow 2 nothing is asked that the gate would refuse."""
+    models = [new_model(any_gate) for _ in range(3)]
+    file = write_file(tmp_path / "file.json", *[(model, model.staged()) for model in models])
+    refused = [line for line in any_gate.lines() if line["decision"] == "deny"]
+    with reverse_proxy(any_gate.uri) as proxy:
+        done = run(environment(any_gate, uri=proxy.uri), "promote", file)
+
+    together = any_gate.server.version != "2.22"
+    paths = [seen.path.partition("?")[0].removeprefix(f"{API}/") for seen in proxy.seen]
+    assert (done.code, done.err) == (0, "")
+    assert paths.count("registered-models/search") == (2 if together else 0)
+    assert paths.count("model-versions/search") == (2 if together else 3)
+    assert paths.count("registered-models/get") == paths.count("model-versions/get") == (0 if together else 3)
+    assert [line for line in any_gate.lines() if line["decision"] == "deny"] == refused
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_models_that_are_not_told_together_are_read_alone(gate_3: Gate, tmp_path: Path, status: int) -> None:
+    """As behind a gate that does not let tokens search."""
+    models = [new_model(gate_3) for _ in range(2)]
+    file = write_file(tmp_path / "file.json", *[(model, model.staged()) for model in models])
+    with reverse_proxy(gate_3.uri, only("registered-models/search", answer(status))) as proxy:
+        done = run(environment(gate_3, uri=proxy.uri), "promote", file)
+
+    assert done.code == 0
+    assert [model.state()["stages"] for model in models] == [{"1": "Production"}] * 2
 
 
 def test_two_versions_in_production_become_one(model: Model, tmp_path: Path) -> None:

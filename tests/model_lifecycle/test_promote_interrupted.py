@@ -13,7 +13,7 @@ import pytest
 
 from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose, new_token
-from testbed.gate import PROJECT, Gate, gate
+from testbed.gate import API, PROJECT, Gate, ask, gate
 from testbed.lifecycle import Model, environment, new_model, run, write_file
 from testbed.mlflow_server import client_environment, mlflow_server
 from testbed.processes import Process, installed
@@ -188,6 +188,25 @@ def test_refusal_of_the_token_is_said_to_be_one_only_where_nothing_has_moved(ser
 
     assert (refused.code, served.state()) == (code, before)
     assert "not you" in refused.err
+
+
+def test_model_that_somebody_else_moves_before_it_is_read_back_puts_all_of_them_back(served: Model, tmp_path: Path) -> None:
+    fresh, version = new_model(served.gate), served.staged()
+    file = write_file(tmp_path / "file.json", (fresh, fresh.staged()), (served, version))
+    before = fresh.state()
+
+    def interfere(exchange: Exchange) -> bool:
+        if "model-versions/search" in exchange.path and served.state()["stages"][version] == "Production":
+            body = {"name": served.name, "version": version, "stage": "Archived"}
+            ask(served.gate.server.uri, "POST", f"{API}/model-versions/transition-stage", body)
+        return False
+
+    with reverse_proxy(served.gate.uri, interfere) as proxy:
+        failed = run(environment(served.gate, uri=proxy.uri), "promote", file)
+
+    assert failed.code == 9
+    assert f"{served.name} version {version}: MLflow has it in stage Archived after it was moved to Production" in failed.err
+    assert fresh.state() == before
 
 
 def test_what_cannot_be_put_back_is_named_with_the_command_that_repairs_it(served: Model, tmp_path: Path) -> None:

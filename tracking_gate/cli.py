@@ -119,6 +119,7 @@ def routes() -> None:
 WHO = {
     Treatment.PUBLIC: "anybody",
     Treatment.OBJECT: "people; tokens for their project's",
+    Treatment.RUN: "people; tokens for their project's",
     Treatment.PEOPLE: "people",
     Treatment.GUARDED: "decided by its rule",
     Treatment.WRITE: "people, where nothing promoted lies",

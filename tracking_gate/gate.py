@@ -97,9 +97,11 @@ class Gate:
             case Treatment.GUARDED:
                 return await self._guarded(passage, actor, route.operation or "")
             case Treatment.OBJECT if actor.is_token:
-                if passage.request.can_read_body:
-                    raise InvalidRequest("a GET has no body here")
+                check_empty(passage.request)
                 await self._objects.check_readable(actor, route.subject, passage.named)
+            case Treatment.RUN if actor.is_token:
+                check_empty(passage.request)
+                return web.json_response(await self._objects.own_run(actor, passage.named))
             case Treatment.PEOPLE:
                 only_people(actor)
             case Treatment.EMPTY:
@@ -246,6 +248,12 @@ async def read_body(request: web.BaseRequest) -> bytes:
         if len(body) > MOST_JSON:
             raise TooLarge(f"the body has more than {MOST_JSON} bytes")
     return bytes(body)
+
+
+def check_empty(request: web.BaseRequest) -> None:
+    """MLflow would read the fields of a GET from its body."""
+    if request.can_read_body:
+        raise InvalidRequest("a GET has no body here")
 
 
 def check_origin(request: web.BaseRequest) -> None:

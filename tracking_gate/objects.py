@@ -12,7 +12,7 @@ from typing import Final
 from tracking_gate.actors import Actor
 from tracking_gate.errors import Conflict, InvalidRequest
 from tracking_gate.owners import KEPT, Owners
-from tracking_gate.registry import Registry, Version
+from tracking_gate.registry import Json, Registry, Version, experiment_of
 from tracking_gate.rights import check_own, missing
 from tracking_gate.routes import Subject
 from tracking_gate.strict import forwarded_path, path_of
@@ -46,13 +46,21 @@ class Objects:
 
     async def check_readable(self, actor: Actor, subject: Subject | None, named: Mapping[str, str]) -> None:
         """A token's own. Raises Forbidden, InvalidRequest, Unavailable."""
-        value = named.get(subject or "") or (named.get("run_uuid") if subject is Subject.RUN else None)
+        value = named.get(subject or "") or (run_of(named) if subject is Subject.RUN else None)
         if not value:
             raise InvalidRequest(f"{subject} is missing")
         if subject is Subject.FILTER:
             await self._check_models(actor, models_of_filter(value))
         else:
             check_own(actor, await self._known_project(subject, value))
+
+    async def own_run(self, actor: Actor, named: Mapping[str, str]) -> Json:
+        """MLflow's answer about a token's own run, which says whose it is. Raises as above."""
+        if not (run_id := run_of(named)):
+            raise InvalidRequest("run_id is missing")
+        found = await self._registry.raw_run(run_id)
+        check_own(actor, await self._known_project_of_experiment(experiment_of(found)) if found else None)
+        return found or {}
 
     async def check_writable(self, actor: Actor, subject: Subject | None, named: Mapping[str, str]) -> None:
         """Files of a person's own experiments, or of nobody's, that no promoted version is made of. Raises as above, and Conflict."""
@@ -132,6 +140,11 @@ class Objects:
         if subject is Subject.LOGGED_MODEL:
             return await self._registry.artifacts_of_logged_model(value)
         return value.strip("/")
+
+
+def run_of(named: Mapping[str, str]) -> str | None:
+    """MLflow takes both names, in this order."""
+    return named.get("run_id") or named.get("run_uuid")
 
 
 def checked(path: str) -> str:

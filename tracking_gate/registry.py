@@ -121,13 +121,17 @@ class Registry:
             return project
         return await self.project_of_run(version.run_id) if version.run_id else None
 
+    async def raw_run(self, run_id: str) -> Json | None:
+        """MLflow's whole answer."""
+        return await self._get(f"{API}/runs/get", run_id=run_id)
+
     async def experiment_of_run(self, run_id: str) -> str | None:
-        found = await self._get(f"{API}/runs/get", run_id=run_id)
-        return str(found["run"]["info"]["experiment_id"]) if found else None
+        found = await self.raw_run(run_id)
+        return experiment_of(found) if found else None
 
     async def artifacts_of_run(self, run_id: str) -> str | None:
         """Below the root of the artifacts that go through MLflow."""
-        found = await self._get(f"{API}/runs/get", run_id=run_id)
+        found = await self.raw_run(run_id)
         return proxied(found["run"]["info"].get("artifact_uri", "")) if found else None
 
     async def project_of_run(self, run_id: str) -> str | None:
@@ -212,6 +216,11 @@ def parsed(body: bytes) -> Json | None:
     except ValueError:
         return None
     return answer if isinstance(answer, dict) else None
+
+
+def experiment_of(run: Json) -> str:
+    """Of an answer about a run."""
+    return str(run["run"]["info"]["experiment_id"])
 
 
 def proxied(uri: str) -> str | None:

@@ -16,6 +16,7 @@ class Treatment(StrEnum):
 
     PUBLIC = "public"  # anybody; streamed
     OBJECT = "object"  # tokens: an object of their project; people: streamed
+    RUN = "run"  # tokens: a run of their project, as the gate has read it to know whose it is; people: streamed
     PEOPLE = "people"  # people only; streamed
     GUARDED = "guarded"  # parsed, decided, and forwarded as our own body
     WRITE = "write"  # people, where nothing promoted lies; streamed
@@ -102,7 +103,7 @@ ROUTES: Final = (
     _object(f"{REGISTRY}/model-versions/get-download-uri", Subject.MODEL),
     _object(f"{REGISTRY}/registered-models/search", Subject.FILTER),
     _object(f"{REGISTRY}/model-versions/search", Subject.FILTER),
-    _object(f"{REGISTRY}/runs/get", Subject.RUN),
+    Route(methods=("GET",), path=f"{REGISTRY}/runs/get", treatment=Treatment.RUN),
     _object(f"{REGISTRY}/experiments/get", Subject.EXPERIMENT),
     _object(f"{REGISTRY}/logged-models/<model_id>", Subject.LOGGED_MODEL),
     _object(f"{REGISTRY}/artifacts/list", Subject.RUN),

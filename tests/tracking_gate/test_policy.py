@@ -302,6 +302,18 @@ def test_tokens_read_their_project_and_learn_nothing_of_others(wine: Wine) -> No
         assert gate.ask("GET", path, headers=gate.bearer(PULL)).status in {400, 403}
 
 
+@pytest.mark.parametrize("key", ["run_id", "run_uuid"])
+def test_token_is_told_of_its_run_what_mlflow_tells(wine: Wine, key: str) -> None:
+    """The gate asks once: whose the run is stands in the answer."""
+    query = f"{API}/runs/get?{key}={wine.run}"
+    told = wine.gate.ask("GET", query, headers=wine.gate.bearer(PULL))
+    head = wine.gate.ask("HEAD", query, headers=wine.gate.bearer(PULL))
+
+    assert told.json == ask(wine.gate.server.uri, "GET", query).json
+    assert (head.status, head.body) == (200, b"")
+    assert wine.gate.ask("HEAD", query, headers=wine.gate.bearer(PULL, OTHER)).status == 403
+
+
 def test_token_searches_models_of_its_project_by_name(gate_3: Gate) -> None:
     """Which MLflow 3 can: their versions, tags and aliases in two requests."""
     names = sorted([wine_behind(gate_3).name, wine_behind(gate_3).name])

@@ -57,7 +57,9 @@ def promotion(found: Gate, folder: Path, times: int) -> None:
     models = [new_model(found) for _ in range(MODELS)]
     seconds, again = [], []
     for number in range(times + 1):
-        staged = [(model, model.staged()) for model in models]
+        staged = [(model, model.version()) for model in models]
+        for model, version in staged:  # after the files of all: where files are written, the gate looks up what is promoted since a move
+            model.stage(version)
         record_digests(found, staged)
         file = write_file(folder / "model_version.json", *staged)
         took = timed("promote", file, env=environment(found))

@@ -37,9 +37,12 @@ class Model:
         body = {"name": self.name, "source": f"runs:/{run['run_id']}/model", "run_id": run["run_id"]}
         return str(self.post("model-versions/create", body, who)["model_version"]["version"])
 
+    def stage(self, number: str) -> None:
+        self.post("model-versions/transition-stage", {"name": self.name, "version": number, "stage": "Staging"}, self.gate.basic(MEMBER))
+
     def staged(self) -> str:
         number = self.version()
-        self.post("model-versions/transition-stage", {"name": self.name, "version": number, "stage": "Staging"}, self.gate.basic(MEMBER))
+        self.stage(number)
         return number
 
     def post(self, path: str, body: Json, who: Mapping[str, str]) -> Json:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tracking_gate.actors import Actor
-from tracking_gate.errors import Conflict, InvalidRequest
+from tracking_gate.errors import Conflict, Forbidden, InvalidRequest
 from tracking_gate.owners import KEPT, Owners
 from tracking_gate.registry import Json, Registry, Version, experiment_of
 from tracking_gate.rights import check_own, missing
@@ -21,6 +21,7 @@ from tracking_gate.tags import OWNERSHIP_TAGS
 # Names that MLflow's parser of filters cannot read otherwise, and the two filters that name models and nothing else.
 MODEL_NAME: Final = r"'[^'\"\\`%\x00-\x1f\x7f]+'"
 OF_MODELS: Final = re.compile(rf"name=({MODEL_NAME})|name IN \(({MODEL_NAME}(?:,{MODEL_NAME})*)\)")
+BY_NAME: Final = "filter must be name='...' or name IN ('...','...') with the names of models"
 READS: Final = frozenset({"latest_versions", "search_logged_models"})
 TAGS: Final = frozenset({"set_version_tag", "delete_version_tag"})
 MOVES: Final = frozenset({"transition_stage", "set_alias", "delete_alias"})
@@ -46,13 +47,12 @@ class Objects:
 
     async def check_readable(self, actor: Actor, subject: Subject | None, named: Mapping[str, str]) -> None:
         """A token's own. Raises Forbidden, InvalidRequest, Unavailable."""
+        if subject is Subject.FILTER:
+            return await self._check_models(actor, models_of_filter(named.get("filter", "")))
         value = named.get(subject or "") or (run_of(named) if subject is Subject.RUN else None)
         if not value:
             raise InvalidRequest(f"{subject} is missing")
-        if subject is Subject.FILTER:
-            await self._check_models(actor, models_of_filter(value))
-        else:
-            check_own(actor, await self._known_project(subject, value))
+        check_own(actor, await self._known_project(subject, value))
 
     async def own_run(self, actor: Actor, named: Mapping[str, str]) -> Json:
         """MLflow's answer about a token's own run, which says whose it is. Raises as above."""
@@ -153,8 +153,10 @@ def checked(path: str) -> str:
 
 
 def models_of_filter(filter_: str) -> frozenset[str]:
-    """A token names the models that it searches for, in a way that MLflow cannot read otherwise. Raises InvalidRequest."""
+    """A token names the models that it searches for, in a way that MLflow cannot read otherwise. Raises Forbidden, InvalidRequest."""
+    if not filter_:
+        raise Forbidden(f"a token does not search everything: {BY_NAME}")
     found = OF_MODELS.fullmatch(filter_)
     if not found:
-        raise InvalidRequest("for a token, filter must be name='...' or name IN ('...','...') with the names of models")
+        raise InvalidRequest(f"for a token, {BY_NAME}")
     return frozenset(name[1:-1] for name in re.findall(MODEL_NAME, found[1] or found[2]))

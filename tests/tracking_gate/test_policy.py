@@ -292,7 +292,7 @@ def test_tokens_read_their_project_and_learn_nothing_of_others(wine: Wine) -> No
         "/",
     ):
         assert gate.ask("GET", path, headers=gate.bearer(PROMOTE)).status in {400, 403}
-    for filter_ in ("", f"name ILIKE '{wine.name}'", f"name='{wine.name}' OR name!=''", f"name='{wine.name}' ", f'name="{wine.name}"'):
+    for filter_ in (f"name ILIKE '{wine.name}'", f"name='{wine.name}' OR name!=''", f"name='{wine.name}' ", f'name="{wine.name}"'):
         assert gate.ask("GET", f"{API}/model-versions/search?filter={quote(filter_)}", headers=gate.bearer(PROMOTE)).status == 400
     for path in (
         "/api/2.0/mlflow-artifacts/artifacts?path=",
@@ -368,8 +368,9 @@ def test_token_finds_no_model_of_others_however_it_searches(any_gate: Gate, sear
 
             assert answer.status in {400, 403}, filter_
             assert other not in answer.body.decode()
-    for query in ("", f"?filter=name%3D%27{own}%27&filter=name%3D%27{other}%27", "?max_results=5", f"?page_token={later}"):
-        assert any_gate.ask("GET", f"{API}/{search}{query}", headers=promote).status in {400, 403}
+    assert any_gate.ask("GET", f"{API}/{search}?filter=name%3D%27{own}%27&filter=name%3D%27{other}%27", headers=promote).status == 400
+    for query in ("", "?filter=", "?max_results=5", f"?page_token={later}"):
+        assert any_gate.ask("GET", f"{API}/{search}{query}", headers=promote).status == 403
     for more in ("", "&order_by=name%20DESC", f"&page_token={later}", f"&name={other}", f"&Filter=name%3D%27{other}%27"):
         answer = any_gate.ask("GET", f"{API}/{search}?filter=name%3D%27{own}%27{more}", headers=promote)
         assert other not in answer.body.decode()

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from enum import StrEnum
-from threading import Event
 
 from model_contract.exit_codes import ExitCode
 from model_lifecycle.errors import LifecycleError, NotAuthorisedError, PreconditionError, UnavailableError
@@ -54,13 +53,11 @@ def apply(plan: Plan, registry_of: Callable[[Entry], Registry], stamp: Stamp) ->
     where one does not hold afterwards, and where the run is interrupted or the fault is ours, which is raised then.
     """
     begun: list[tuple[Step, Undo]] = []
-    stopped = Event()
 
     def begin(step: Step) -> None:
-        if not stopped.is_set():
-            undo: Undo = []
-            begun.append((step, undo))
-            _apply(registry_of(step.entry), step, stamp, undo)
+        undo: Undo = []
+        begun.append((step, undo))
+        _apply(registry_of(step.entry), step, stamp, undo)
 
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         try:
@@ -71,16 +68,13 @@ def apply(plan: Plan, registry_of: Callable[[Entry], Registry], stamp: Stamp) ->
             for end in as_completed(ends):
                 end.result()
         except LifecycleError as error:
-            stopped.set()
-            pool.shutdown()
+            pool.shutdown(cancel_futures=True)
             if isinstance(error, NotAuthorisedError) and not any(undo for _, undo in begun):
-                return Outcome(
-                    result=Result.REFUSED, failed=ends[end], fault=str(error)
-                )  # a token that reads is refused by the first write
+                # A token that only reads is refused by the first write.
+                return Outcome(result=Result.REFUSED, failed=ends[end], fault=str(error))
             return _put_back(begun, ends[end], str(error))
         except BaseException:
-            stopped.set()
-            pool.shutdown()
+            pool.shutdown(cancel_futures=True)
             _put_back(begun, plan.changes[0], "interrupted")
             raise
     return Outcome(result=Result.DONE if begun else Result.NOTHING)

@@ -50,8 +50,9 @@ def apply(registry: Registry, step: Step, stamp: Stamp, undo: Undo) -> None:
         if step.archives and PROMOTION_ID not in other.tags:
             _set_tag(registry, other, PROMOTION_ID, f"before {stamp.id}")  # it was in Production: the gate lets it back
     if step.moves or (step.alias_only and step.renames):
-        for key, value in stamp.tags(step).items() - step.version.tags.items():
-            _make(undo, _tagging(registry, step.version, key, value), partial(_tag_back, registry, step, key))
+        for key, value in stamp.tags(step).items():
+            if step.version.tags.get(key) != value:
+                _make(undo, _tagging(registry, step.version, key, value), partial(_tag_back, registry, step, key))
     if step.moves:
         _make(undo, _moving(registry, step), partial(_stages_back, registry, step))
     if step.renames:

@@ -21,11 +21,12 @@ help: ## List the commands
 	@python3 -m venv .tools
 	@.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-# The lock names no index (see `lock`), so it is exported as requirements with hashes and installed from the machine's index.
+# The lock names no index (see `lock`), so it is exported as requirements with hashes and installed from the machine's index. It is compiled at
+# once: where PYTHONDONTWRITEBYTECODE is set, each of the many processes of the tests would compile pandas anew, for three seconds.
 $(VENV)/.installed: uv.lock pyproject.toml $(filter .tools/bin/uv,$(UV))
 	@test -x $(PYTHON) || $(UV) venv --quiet --python '>=3.11' $(VENV)
 	@$(UV) export --quiet --frozen --all-extras --no-emit-project \
-	  | $(UV) pip sync --quiet --require-hashes --python $(PYTHON) -
+	  | $(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(PYTHON) -
 	@$(UV) pip install --quiet --no-deps --python $(PYTHON) --editable .
 	@touch $@
 

@@ -30,7 +30,7 @@ def python_of(name: str) -> Path:
             shutil.rmtree(directory, ignore_errors=True)
             uv = _uv()
             subprocess.run([uv, "venv", "--quiet", "--python", ">=3.11", directory], check=True)
-            install = [uv, "pip", "sync", "--quiet", "--require-hashes"]
+            install = [uv, "pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes"]
             subprocess.run([*install, "--python", directory / "bin" / "python", requirements], check=True)
             (directory / ".complete").touch()
     return directory / "bin" / "python"

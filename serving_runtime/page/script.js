@@ -91,6 +91,7 @@ function lock() {
   say("refused", at("token").value ? "The server does not accept this token." : "");
   at("door").hidden = false;
   at("token").focus();
+  document.querySelector("main").hidden = !info; // an empty form says nothing
   if (info) showCurl();
 }
 
@@ -273,6 +274,7 @@ async function start() {
   const described = await answer.json();
   if (info) return; // the button was pressed twice
   info = described;
+  document.querySelector("main").hidden = false;
   head();
   build();
   state();

@@ -116,6 +116,10 @@ BOOSTERS: dict[str, Callable[[pd.DataFrame, Any], Any]] = {
 }
 
 
+# MLflow warns of its own code where it is first imported and where it saves an example, XGBoost of a request without rows.
+WARNED = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred", "ignore:Operation with range", "ignore:.*Empty dataset")
+
+
 def saved_booster(name: str, kind: str, directory: Path) -> Path:
     """Fitted to the cells themselves, so that its splits lie between values that are close to each other."""
     cells = [0.0 if cell is None else cell for cell in CELLS[kind]] * 10
@@ -136,7 +140,7 @@ def answered(model: Model, rows: list[list[Any]], columns: Sequence[str] = NAMES
         return error.status
 
 
-@pytest.mark.filterwarnings("ignore")
+@WARNED
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("name", BOOSTERS)
 def test_booster_answers_to_arrays_what_mlflow_answers_to_frames(name: str, kind: str, tmp_path: Path) -> None:
@@ -150,7 +154,7 @@ def test_booster_answers_to_arrays_what_mlflow_answers_to_frames(name: str, kind
     np.testing.assert_array_equal(answered(native, [[1.5, 2.5]], two), answered(usual, [[1.5, 2.5]], two))
 
 
-@pytest.mark.filterwarnings("ignore")
+@WARNED
 @pytest.mark.parametrize(
     ("name", "kind", "arrays"),
     [
@@ -167,7 +171,7 @@ def test_booster_gets_arrays_where_they_are_what_the_frame_is(name: str, kind: s
     assert native.by_position is arrays
 
 
-@pytest.mark.filterwarnings("ignore")
+@WARNED
 @pytest.mark.parametrize("fitted_with", [["c", "b", "a"], ["x", "y", "z"]], ids=["another order", "other names"])
 def test_booster_of_other_names_than_the_signature_s_refuses_as_mlflow_does(fitted_with: list[str], tmp_path: Path) -> None:
     booster = xgboost.XGBRegressor(n_estimators=3, n_jobs=1).fit(FRAME.set_axis(fitted_with, axis=1), TARGET)

@@ -112,6 +112,7 @@ def test_page_asks_for_the_token_that_the_server_needs(page: Page, servers: Serv
     field = page.get_by_label("Token")
     expect(field).to_be_focused()
     expect(page.locator("#name")).to_have_text("Model")
+    expect(page.get_by_role("button", name="Predict")).to_be_hidden()
 
     field.fill("another")
     page.get_by_role("button", name="Use token").click()

@@ -24,6 +24,7 @@ help: ## List the commands
 # The lock names no index (see `lock`), so it is exported as requirements with hashes and installed from the machine's index. It is compiled at
 # once: where PYTHONDONTWRITEBYTECODE is set, each of the many processes of the tests would compile pandas anew, for three seconds.
 $(VENV)/.installed: uv.lock pyproject.toml $(filter .tools/bin/uv,$(UV))
+	@echo "installing what uv.lock names into $(VENV)/"
 	@test -x $(PYTHON) || $(UV) venv --quiet --python '>=3.11' $(VENV)
 	@$(UV) export --quiet --frozen --all-extras --no-emit-project \
 	  | $(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(PYTHON) -

@@ -10,7 +10,9 @@ from model_contract.exit_codes import ExitCode
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
-LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
+CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 def page_ids(page: Path) -> str:
@@ -19,11 +21,23 @@ def page_ids(page: Path) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
 def test_page_links_lead_somewhere(page: Path) -> None:
-    local = [link for link in LINK.findall(page.read_text()) if "://" not in link]
+    local = [(link, heading) for link, heading in LINK.findall(page.read_text()) if "://" not in link]
 
-    broken = [link for link in local if not (page.parent / link).exists()]
+    broken = [link for link, _ in local if not (page.parent / link).exists()]
+    headless = [
+        f"{link}#{heading}"
+        for link, heading in local
+        if heading and heading not in anchors((page.parent / link if link else page).read_text())
+    ]
 
     assert broken == []
+    assert headless == []
+
+
+def anchors(markdown: str) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page: lower case, hyphens for spaces, no punctuation."""
+    headings = HEADING.findall(CODE_BLOCK.sub("", markdown))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
@@ -67,3 +81,11 @@ def test_every_bug_of_the_original_has_its_line_and_its_tests() -> None:
     assert sorted(named) == list(range(1, 37))
     assert [number for number, cell in named.items() if not cell] == []
     assert {name for cell in named.values() for name in cell} - tests == set()
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text()))
+    tests = set(re.findall(r"^def (test_\w+)", "".join(file.read_text() for file in ROOT.glob("tests/**/test_*.py")), re.MULTILINE))
+
+    assert len(named) > 20
+    assert named - tests == set()

@@ -7,8 +7,8 @@ from typing import Any, Final
 from model_contract.names import TAG_PROJECT_ID
 from tracking_gate.actors import Actor
 from tracking_gate.owners import Owners
-from tracking_gate.registry import Registry, Version
-from tracking_gate.rights import check_own, missing
+from tracking_gate.registry import Experiment, Registry, Version
+from tracking_gate.rights import check_changeable, check_own, missing
 
 Json = dict[str, Any]
 VERSION: Final = "version"  # of the keys of owners
@@ -56,9 +56,7 @@ async def own_version_and_others(ask: Ask) -> tuple[Version, list[Version]]:
 
 async def check_owns_version(ask: Ask) -> None:
     """For a change that does not depend on how the version is: a promotion makes several, and MLflow is asked once."""
-    if project := ask.owners.of(VERSION, ask.fields["name"], ask.fields["version"]):
-        check_own(ask.actor, project)
-    else:
+    if not ask.actor.owns(ask.owners.of(VERSION, ask.fields["name"], ask.fields["version"])):
         await own_version(ask)
 
 
@@ -79,3 +77,12 @@ async def own_model(ask: Ask) -> str | None:
     project = model.tags.get(TAG_PROJECT_ID)
     check_own(ask.actor, project)
     return project
+
+
+async def changeable_experiment(ask: Ask) -> Experiment:
+    """Return the experiment, which is the person's or has no project."""
+    found = await ask.registry.experiment(ask.fields["experiment_id"])
+    if found is None:
+        raise missing(ask.actor, "experiment")
+    check_changeable(ask.actor, found.project)
+    return found

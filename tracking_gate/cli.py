@@ -123,6 +123,7 @@ WHO = {
     Treatment.PEOPLE: "people",
     Treatment.GUARDED: "decided by its rule",
     Treatment.WRITE: "people, where nothing promoted lies",
+    Treatment.CHANGE: "people, what is of their project or of none",
     Treatment.EMPTY: "people; answered by the gate, empty",
     Treatment.DENIED: "nobody",
 }

@@ -17,19 +17,23 @@ from tracking_gate.actors import Actor
 from tracking_gate.asks import Ask, Verdict
 from tracking_gate.audit import AuditError, AuditLog
 from tracking_gate.callers import Callers
+from tracking_gate.changes import Changes
 from tracking_gate.errors import Forbidden, InvalidRequest, Misdirected, Refusal, TooLarge, Unavailable
 from tracking_gate.metrics import Metrics
-from tracking_gate.objects import MOVES, Objects
+from tracking_gate.objects import Objects, even_questions
+from tracking_gate.operations import OPERATIONS
 from tracking_gate.owners import Owners
 from tracking_gate.passage import Passage
 from tracking_gate.registry import Registry
 from tracking_gate.rights import only_people
 from tracking_gate.routes import Route, Treatment, match
-from tracking_gate.rules import PRODUCTION, RULES
-from tracking_gate.strict import OPERATIONS, body_of, path_of
+from tracking_gate.rules import PRODUCTION
+from tracking_gate.strict import body_of, path_of
 from tracking_gate.upstream import Upstream
 
 MOST_JSON: Final = 1024 * 1024  # bytes of a guarded operation's body
+MOST_CHANGE: Final = 32 * 1024 * 1024  # bytes of a change by a person: MLflow's clients log inputs of 16 MB
+DECIDED: Final = frozenset({Treatment.GUARDED, Treatment.WRITE, Treatment.CHANGE})
 ASKED: Final = {"name": "model", "version": "version", "stage": "to_stage", "alias": "alias", "key": "key"}  # also in the lines of refusals
 
 _log = logging.getLogger(__name__)
@@ -51,6 +55,7 @@ class Gate:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._owners = Owners()
         self._objects = Objects(self._registry, self._owners)
+        self._changes = Changes(self._registry, self._owners)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers every request; what is not allowed is not forwarded."""
@@ -102,6 +107,9 @@ class Gate:
             case Treatment.RUN if actor.is_token:
                 check_empty(passage.request)
                 return web.json_response(await self._objects.own_run(actor, passage.named))
+            case Treatment.CHANGE:
+                only_people(actor)
+                return await self._change(passage, actor, route)
             case Treatment.PEOPLE:
                 only_people(actor)
             case Treatment.EMPTY:
@@ -120,13 +128,25 @@ class Gate:
     async def _stream(self, passage: Passage) -> web.StreamResponse:
         return await self._upstream.stream(passage.request, passage.target)
 
+    async def _change(self, passage: Passage, actor: Actor, route: Route) -> web.StreamResponse:
+        if passage.query or route.change is None or passage.found is None:
+            raise InvalidRequest("the fields belong in the body")
+        request = passage.request
+        body = await read_body(request, MOST_CHANGE)
+        gives_away = await self._changes.check(actor, route.change, passage.found.variables, request.headers, body)
+        try:
+            return await self._upstream.stream(request, passage.target, body)
+        finally:
+            if gives_away:
+                self._owners.forget()
+
     async def _guarded(self, passage: Passage, actor: Actor, operation: str) -> web.StreamResponse:
         request = passage.request
         if passage.query:
             raise InvalidRequest("the fields belong in the body")
         body = await read_body(request)
         passage.facts |= {"op": operation, "body_sha256": hashlib.sha256(body).hexdigest()}
-        fields = body_of(body, request.headers, OPERATIONS[operation])
+        fields = body_of(body, request.headers, OPERATIONS[operation].fields)
         passage.facts |= {fact: fields.get(field) for field, fact in ASKED.items()}
         ask = Ask(
             actor=actor,
@@ -138,14 +158,13 @@ class Gate:
         )
         lock = self._locks.setdefault(str(fields.get("name")), asyncio.Lock())
         async with lock:
-            verdict = await RULES[operation](ask)
+            async with even_questions(self._registry, actor, OPERATIONS[operation].questions):
+                verdict = await OPERATIONS[operation].rule(ask)
             passage.facts |= verdict.facts
             return await self._forward(passage, operation, verdict)
 
     async def _forward(self, passage: Passage, operation: str, verdict: Verdict) -> web.Response:
-        durable = PRODUCTION in {verdict.facts.get("to_stage"), verdict.facts.get("from_stage")} or operation in MOVES - {
-            "transition_stage"
-        }
+        durable = PRODUCTION in {verdict.facts.get("to_stage"), verdict.facts.get("from_stage")} or "alias" in verdict.facts
         if verdict.noop:
             self._record(passage, "noop", HTTPStatus.OK, durable=durable)
             return await self._unchanged(passage, operation, verdict)
@@ -153,15 +172,17 @@ class Gate:
             self._record(passage, "begin", None, durable=True)
         body = json.dumps(verdict.body, ensure_ascii=False, allow_nan=False).encode()
         began = time.monotonic()
-        self._objects.forget(operation, verdict.body.get("key", ""))
+        key, unclear = verdict.body.get("key", ""), True
+        self._objects.forget(operation, key)
         try:
             status, answer = await self._upstream.ask(passage.request.method, passage.target, body)
+            unclear = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         except Unavailable:
             self._record(passage, "unknown", None, durable=durable)
             raise
-        self._objects.forget(operation, verdict.body.get("key", ""))
+        finally:
+            self._objects.forget(operation, key, unclear=unclear)
         passage.facts["upstream_ms"] = round((time.monotonic() - began) * 1000)
-        unclear = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if unclear and verdict.facts.get("to_stage"):
             passage.facts["stage_now"] = await self._stage_now(verdict)
         self._record(passage, "unknown" if unclear else "allow", status, durable=durable)
@@ -202,7 +223,7 @@ class Gate:
         """What a browser asks before it has been told to authenticate is not, and what a person may not read."""
         if passage.actor is None:
             return "Authorization" in passage.request.headers or passage.request.method not in {"GET", "HEAD"}
-        return passage.route is None or passage.actor.is_token or passage.route.treatment in {Treatment.GUARDED, Treatment.WRITE}
+        return passage.route is None or passage.actor.is_token or passage.route.treatment in DECIDED
 
     def _answer(self, passage: Passage, refusal: Refusal) -> web.Response:
         self._metrics.refused(refusal)
@@ -238,15 +259,15 @@ class Gate:
         self._audit.write(durable=durable, **known, **passage.facts)
 
 
-async def read_body(request: web.BaseRequest) -> bytes:
+async def read_body(request: web.BaseRequest, most: int = MOST_JSON) -> bytes:
     """Raises TooLarge as soon as there is too much."""
-    if (request.content_length or 0) > MOST_JSON:
-        raise TooLarge(f"the body has more than {MOST_JSON} bytes")
+    if (request.content_length or 0) > most:
+        raise TooLarge(f"the body has more than {most} bytes")
     body = bytearray()
     async for chunk in request.content.iter_any():
         body += chunk
-        if len(body) > MOST_JSON:
-            raise TooLarge(f"the body has more than {MOST_JSON} bytes")
+        if len(body) > most:
+            raise TooLarge(f"the body has more than {most} bytes")
     return bytes(body)
 
 

@@ -1,17 +1,16 @@
 """Rules of new objects: they get the project of who makes them, and a version is made of nothing that is not its maker's."""
 
-import re
 from typing import Any, Final
 
 from model_contract.names import PROJECT_HEADER, TAG_PROJECT_ID
 from tracking_gate.asks import Ask, Verdict, own_model
 from tracking_gate.errors import AlreadyExists, Forbidden, InvalidRequest
-from tracking_gate.registry import LOGGED_MODEL, RUN
 from tracking_gate.rights import only_people
+from tracking_gate.sources import NOT_YOURS, Source, resolved
 from tracking_gate.tags import OWNERSHIP_TAGS, check_tag
 
 Json = dict[str, Any]
-COPY: Final = re.compile(r"models:/([^/:]+)/([1-9][0-9]*)")
+LONGEST_FACT: Final = 1000  # characters of a source in the audit log
 
 
 async def create_model(ask: Ask) -> Verdict:
@@ -33,35 +32,31 @@ async def create_experiment(ask: Ask) -> Verdict:
 
 
 async def create_version(ask: Ask) -> Verdict:
+    """The source is stored as it was resolved, so that every client reads the directory that the gate protects."""
     only_people(ask.actor)
     project = await own_model(ask)
-    for found in await projects_of_source(ask):
-        if not ask.actor.owns(found):
-            raise Forbidden("the source is not an object of a project of yours")
+    source = await resolved(ask.registry, ask.fields["source"])
+    if not ask.actor.owns(source.project):
+        raise Forbidden(NOT_YOURS)
+    if source.project is not None and source.project != project:
+        raise Forbidden("the source is of another project than the model: log the model again in a run of the model's project")
+    lineage = {key: await lineage_of(ask, source, key) for key in ("run_id", "model_id")}
     owner = [{"key": TAG_PROJECT_ID, "value": project}] if project else []
-    return Verdict(body=ask.fields | {"tags": [*own_tags(ask), *owner]}, facts={"project": project})
+    body = ask.fields | {"source": source.uri, "tags": [*own_tags(ask), *owner]} | {key: value for key, value in lineage.items() if value}
+    return Verdict(body=body, facts={"project": project, "source": source.uri[:LONGEST_FACT]})
 
 
-async def projects_of_source(ask: Ask) -> list[str | None]:
-    """Of everything that the version says it is made of. Only what MLflow has itself can be a source."""
-    registry, source = ask.registry, ask.fields["source"]
-    found: list[str | None] = []
-    if run := ask.fields.get("run_id"):
-        found.append(await registry.project_of_run(run))
-    if model := ask.fields.get("model_id"):
-        found.append(await registry.project_of_logged_model(model))
-    if matched := RUN.fullmatch(source):
-        found.append(await registry.project_of_run(matched[1]))
-    elif matched := LOGGED_MODEL.fullmatch(source):
-        found.append(await registry.project_of_logged_model(matched[1]))
-    elif matched := COPY.fullmatch(source):
-        version = await registry.version(matched[1], matched[2])
-        found.append(await registry.project_of_version(version) if version else None)
-    elif source.startswith("mlflow-artifacts:/") and not re.search(r"\.\.|[#?%\\]", source):
-        found.append(await registry.project_of_artifact(re.sub(r"^mlflow-artifacts:(?://[^/]*)?/+", "", source)))
-    else:
-        raise InvalidRequest("source must be runs:/..., models:/... or mlflow-artifacts:/...")
-    return found
+async def lineage_of(ask: Ask, source: Source, key: str) -> str | None:
+    """Return the run or the logged model that the version says it is of: the one that the source is of, or else one of the project."""
+    given, own = ask.fields.get(key) or None, source.run_id if key == "run_id" else source.model_id
+    if given is None or given == own:
+        return own
+    if own is not None or key == "model_id":
+        raise InvalidRequest(f"{key} is not that of the source")
+    project = await ask.registry.project_of_run(given)
+    if not ask.actor.owns(project) or (project is not None and project != source.project):
+        raise Forbidden(NOT_YOURS)
+    return str(given)
 
 
 def stamped(ask: Ask) -> tuple[list[Json], str]:

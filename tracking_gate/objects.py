@@ -1,30 +1,59 @@
-"""Objects of requests that are streamed: whose they are, and whether their files may be written.
+"""Objects of requests that are streamed: their owners, and if their files may be written.
 
-Who reads is checked by what is known of the owner, who writes by what MLflow says now. Which files are promoted is kept until something is
-moved through the gate, and a minute at most, for what is moved past it.
+A reader is checked by what is known of the owner, a writer by what MLflow says now. Which files are promoted, and where the artifacts of
+experiments lie, is kept until it is changed through the gate, and a minute at most, for what is changed past it.
 """
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
-from tracking_gate.actors import Actor
+from tracking_gate import places
+from tracking_gate.actors import Actor, Kind
 from tracking_gate.errors import Conflict, Forbidden, InvalidRequest
+from tracking_gate.operations import OPERATIONS, Effect
 from tracking_gate.owners import KEPT, Owners
-from tracking_gate.registry import Json, Registry, Version, experiment_of
-from tracking_gate.rights import check_own, missing
+from tracking_gate.registry import QUESTIONS, Experiment, Json, Registry, Version, experiment_of, own_project
+from tracking_gate.rights import check_changeable, check_own, missing, not_own
 from tracking_gate.routes import Subject
+from tracking_gate.sources import promoted_places
 from tracking_gate.strict import forwarded_path, path_of
 from tracking_gate.tags import OWNERSHIP_TAGS
 
-# Names that MLflow's parser of filters cannot read otherwise, and the two filters that name models and nothing else.
+# Names that MLflow's parser of filters cannot read otherwise, and the filters that name models and nothing else.
 MODEL_NAME: Final = r"'[^'\"\\`%\x00-\x1f\x7f]+'"
-OF_MODELS: Final = re.compile(rf"name=({MODEL_NAME})|name IN \(({MODEL_NAME}(?:,{MODEL_NAME})*)\)")
+NAME_WITH_QUOTE: Final = r"\"[^\"\\`%\x00-\x1f\x7f]*'[^\"\\`%\x00-\x1f\x7f]*\""
+OF_MODELS: Final = re.compile(rf"name=({MODEL_NAME}|{NAME_WITH_QUOTE})|name IN \(({MODEL_NAME}(?:,{MODEL_NAME})*)\)")
 BY_NAME: Final = "filter must be name='...' or name IN ('...','...') with the names of models"
-READS: Final = frozenset({"latest_versions", "search_logged_models"})
-TAGS: Final = frozenset({"set_version_tag", "delete_version_tag"})
-MOVES: Final = frozenset({"transition_stage", "set_alias", "delete_alias"})
+# The most questions that it takes to tell a token's own object from another's: a run or a logged model, its run, its experiment.
+QUESTIONS_OF: Final = {
+    Subject.MODEL: 1,
+    Subject.FILTER: 1,
+    Subject.EXPERIMENT: 1,
+    Subject.RUN: 2,
+    Subject.LOGGED_MODEL: 3,
+    Subject.ARTIFACT: 4,
+}
+
+
+@asynccontextmanager
+async def even_questions(registry: Registry, actor: Actor, most: int) -> AsyncIterator[None]:
+    """Ask MLflow the same number of questions before each refusal of a token, if the object is another project's or is not there."""
+    if not actor.is_token:
+        yield
+        return
+    asked: list[str] = []
+    token = QUESTIONS.set(asked)
+    try:
+        yield
+    except Forbidden:
+        while 0 < len(asked) < most:
+            await registry.ask_for_nothing()
+        raise
+    finally:
+        QUESTIONS.reset(token)
 
 
 class Objects:
@@ -34,112 +63,202 @@ class Objects:
         self._registry = registry
         self._owners = owners
         self._moves = 0
+        self._unclear_until = 0.0
         self._promoted: tuple[float, Mapping[str, Version]] | None = None
+        self._experiments: tuple[float, list[Experiment]] | None = None
 
-    def forget(self, operation: str, key: str = "") -> None:
-        """What a guarded operation, of a tag `key`, may have changed. Answers that are on their way are not kept either."""
-        if operation in READS or (operation in TAGS and not OWNERSHIP_TAGS.fullmatch(key)):
+    def forget(self, operation: str, key: str = "", *, unclear: bool = False) -> None:
+        """Forget what a guarded operation, of a tag `key`, may have changed. Answers that are on their way are not kept either.
+
+        `unclear` is after an answer that did not come: MLflow may make the change later, so for a while nothing is kept.
+        """
+        effect = OPERATIONS[operation].effect
+        if effect is Effect.NOTHING or (effect is Effect.TAG and not OWNERSHIP_TAGS.fullmatch(key)):
             return
         self._moves += 1
         self._promoted = None
-        if operation not in MOVES:
-            self._owners.forget()
+        if unclear:
+            self._unclear_until = time.monotonic() + KEPT
+        if effect is not Effect.PROMOTED:
+            self._experiments = None
+            self._owners.forget(unclear=unclear)
 
     async def check_readable(self, actor: Actor, subject: Subject | None, named: Mapping[str, str]) -> None:
         """A token's own. Raises Forbidden, InvalidRequest, Unavailable."""
-        if subject is Subject.FILTER:
-            return await self._check_models(actor, models_of_filter(named.get("filter", "")))
-        value = named.get(subject or "") or (run_of(named) if subject is Subject.RUN else None)
-        if not value:
-            raise InvalidRequest(f"{subject} is missing")
-        check_own(actor, await self._known_project(subject, value))
+        async with even_questions(self._registry, actor, QUESTIONS_OF[subject] if subject else 0):
+            if subject is Subject.FILTER:
+                return await self._check_models(actor, models_of_filter(named.get("filter", "")))
+            value = named.get(subject or "") or (run_of(named) if subject is Subject.RUN else None)
+            if not value:
+                raise InvalidRequest(f"{subject} is missing")
+            if subject is Subject.ARTIFACT:
+                await self._check_readable_place(actor, checked(value).strip("/"))
+            else:
+                check_own(actor, await self._known_project(actor, subject, value))
 
     async def own_run(self, actor: Actor, named: Mapping[str, str]) -> Json:
         """MLflow's answer about a token's own run, which says whose it is. Raises as above."""
         if not (run_id := run_of(named)):
             raise InvalidRequest("run_id is missing")
-        found = await self._registry.raw_run(run_id)
-        check_own(actor, await self._known_project_of_experiment(experiment_of(found)) if found else None)
-        return found or {}
+        async with even_questions(self._registry, actor, QUESTIONS_OF[Subject.RUN]):
+            found = await self._registry.raw_run(run_id)
+            check_own(actor, await self._project_of_raw_run(actor, found) if found else None)
+            return found or {}
 
     async def check_writable(self, actor: Actor, subject: Subject | None, named: Mapping[str, str]) -> None:
-        """Files of a person's own experiments, or of nobody's, that no promoted version is made of. Raises as above, and Conflict."""
+        """Files of a person's own runs and models, or of nobody's, that no promoted version is made of. Raises as above, and Conflict."""
         value = named.get(subject or "", "")
         if not value:
             raise InvalidRequest(f"{subject} is missing")
-        project = await self._project_now(subject, value)
-        if project is not None:
-            check_own(actor, project)
-        place = await self._place(subject, value)
+        place = await self._place(actor, subject, value, named)
+        for promoted, version in (await self._known_promoted()).items():
+            if places.overlap(promoted, place):
+                raise Conflict(f"version {version.version} of {version.name} is promoted; its files do not change")
+
+    async def _place(self, actor: Actor, subject: Subject | None, value: str, named: Mapping[str, str]) -> str:
+        """Return the place that is written, of which nothing is another project's."""
+        place: str | None
+        if subject is Subject.UPLOAD:
+            run = await self._registry.raw_run(value)
+            if run is None:
+                raise missing(actor, "run")
+            check_changeable(actor, await self._registry.project_of_raw_run(run))
+            place = places.proxied(run["run"]["info"].get("artifact_uri", ""))
+            below = path_of("/" + forwarded_path(named.get("path", "").strip("/")))
+            place = None if place is None else places.joined(place, below)
+        elif subject is Subject.LOGGED_MODEL:
+            info = await self._registry.logged_model(value)
+            if info is None:
+                raise missing(actor, "logged model")
+            check_changeable(actor, await self._registry.project_of_info(info))
+            place = places.proxied(info["artifact_uri"])
+        else:
+            place = places.joined(checked(value))
+            await self._check_writable_place(actor, place)
         if place is None:
             raise missing(actor, "place for artifacts")
-        if subject is Subject.UPLOAD:
-            place += path_of("/" + forwarded_path(named.get("path", "").strip("/")))
-        for promoted, version in (await self._known_promoted()).items():
-            if f"{place}/".startswith(f"{promoted}/") or f"{promoted}/".startswith(f"{place}/"):
-                raise Conflict(f"version {version.version} of {version.name} is promoted; its files do not change")
+        return place
+
+    async def _check_writable_place(self, actor: Actor, place: str) -> None:
+        """Judge a place by the experiments that contain it and by all that it contains. One that is of no experiment is refused."""
+        around = [found for found in await self._known_experiments() if found.place is not None and places.overlap(found.place, place)]
+        if not around:
+            self._experiments = None  # an experiment that was made past the gate a moment ago
+            around = [found for found in await self._known_experiments() if found.place is not None and places.overlap(found.place, place)]
+        if not around:
+            raise Forbidden("the path is not of an experiment: artifacts are written below a run or a logged model")
+        for experiment in around:
+            below = place.removeprefix(experiment.place or "").strip("/") if places.contains(experiment.place or "", place) else ""
+            own = await self._own_project_of_place(place) if below else None
+            check_changeable(actor, own or await self._registry.project_of_experiment(experiment.id))
+            whole = below in {"", "models"} and actor.kind is not Kind.ADMIN
+            if whole and await self._registry.has_runs_of_others(experiment.id, actor.projects):
+                raise not_own(actor)
+
+    async def _own_project_of_place(self, place: str) -> str | None:
+        """Return the project of the run that a place is of, if the run has a tag of its own. The path alone proves nothing."""
+        run_id, model_id = places.run_in(place), places.logged_model_in(place)
+        run = await self._registry.raw_run(run_id) if run_id else None
+        root = places.proxied(run["run"]["info"].get("artifact_uri", "")) if run else None
+        if run and root and places.overlap(root, place):
+            return own_project(run)
+        info = await self._registry.logged_model(model_id) if model_id else None
+        root = places.proxied(info["artifact_uri"]) if info else None
+        if not info or not root or not places.overlap(root, place) or not info.get("source_run_id"):
+            return None
+        run = await self._registry.raw_run(info["source_run_id"])
+        return own_project(run) if run else None
+
+    async def _check_readable_place(self, actor: Actor, place: str) -> None:
+        """A token reads what is in its project's experiments, or in a run that has its project's tag."""
+        experiment, _, rest = place.partition("/")
+        if not rest:
+            raise not_own(actor)
+        found: str | None = None
+        if experiment.isdecimal() and experiment.isascii():
+            found = await self._known_project_of_place(actor, experiment)
+        if not actor.owns(found):
+            found = await self._own_project_of_place(place) or (None if experiment.isdecimal() else await self._project_by_location(place))
+        check_own(actor, found)
+
+    async def _known_project_of_place(self, actor: Actor, experiment: str) -> str | None:
+        """Return the project of the experiment if its artifacts lie where MLflow puts those of an experiment by default."""
+        if actor.owns(known := self._owners.of(Subject.ARTIFACT, experiment)):
+            return known
+        changes = self._owners.changes
+        found = await self._registry.experiment(experiment)
+        project = found.project if found and found.place == experiment else None
+        self._owners.keep(changes, project, Subject.ARTIFACT, experiment)
+        return project
+
+    async def _project_by_location(self, place: str) -> str | None:
+        """Return the project of the experiments with a location of their own that contain a place, if it is one."""
+        around = [found for found in await self._known_experiments() if found.place and places.contains(found.place, place)]
+        projects = {found.project for found in around if found.place != place}
+        return projects.pop() if len(projects) == 1 else None
 
     async def _check_models(self, actor: Actor, names: frozenset[str]) -> None:
         """All of them are the actor's. MLflow is asked once for those whose owner is not known."""
         projects = {name: self._owners.of(Subject.MODEL, name) for name in names}
         changes = self._owners.changes
-        for name, project in (await self._registry.projects_of_models([name for name in names if not projects[name]])).items():
+        unknown = [name for name in names if not actor.owns(projects[name])]
+        for name, project in (await self._registry.projects_of_models(unknown)).items():
             self._owners.keep(changes, project, Subject.MODEL, name)
             projects[name] = project
         for project in projects.values():
             check_own(actor, project)
 
-    async def _known_project(self, subject: Subject | None, value: str) -> str | None:
-        if subject is Subject.ARTIFACT:
-            return await self._known_project_of_experiment(self._registry.experiment_of_artifact(checked(value)))
-        if known := self._owners.of(str(subject), value):
+    async def _known_project(self, actor: Actor, subject: Subject | None, value: str) -> str | None:
+        """What is known is taken where it lets the request through. MLflow is asked again what is another project's, as what is not there."""
+        if actor.owns(known := self._owners.of(str(subject), value)):
             return known
         changes = self._owners.changes
-        project = await self._asked_project(subject, value)
+        project = await self._asked_project(actor, subject, value)
         self._owners.keep(changes, project, str(subject), value)
         return project
 
-    async def _known_project_of_experiment(self, experiment: str | None) -> str | None:
-        return await self._known_project(Subject.EXPERIMENT, experiment) if experiment else None
+    async def _project_of_raw_run(self, actor: Actor, run: Json) -> str | None:
+        return own_project(run) or await self._known_project(actor, Subject.EXPERIMENT, experiment_of(run))
 
-    async def _asked_project(self, subject: Subject | None, value: str) -> str | None:
-        """Runs and logged models are their experiment's, which may be known."""
+    async def _asked_project(self, actor: Actor, subject: Subject | None, value: str) -> str | None:
+        """Runs and logged models are their experiment's, which may be known, if their run has no project of its own."""
         registry = self._registry
         match subject:
             case Subject.MODEL:
                 return await registry.project_of_model(value)
             case Subject.RUN:
-                return await self._known_project_of_experiment(await registry.experiment_of_run(value))
+                run = await registry.raw_run(value)
+                return await self._project_of_raw_run(actor, run) if run else None
             case Subject.LOGGED_MODEL:
                 info = await registry.logged_model(value)
-                return await self._known_project_of_experiment(str(info["experiment_id"]) if info else None)
+                return await self._project_of_info(actor, info) if info else None
             case _:
                 return await registry.project_of_experiment(value)
 
-    async def _project_now(self, subject: Subject | None, value: str) -> str | None:
-        match subject:
-            case Subject.UPLOAD:
-                return await self._registry.project_of_run(value)
-            case Subject.LOGGED_MODEL:
-                return await self._registry.project_of_logged_model(value)
-            case _:
-                return await self._registry.project_of_artifact(checked(value))
+    async def _project_of_info(self, actor: Actor, info: Json) -> str | None:
+        project = await self._known_project(actor, Subject.EXPERIMENT, str(info["experiment_id"]))
+        if actor.owns(project) or not info.get("source_run_id"):
+            return project
+        run = await self._registry.raw_run(info["source_run_id"])
+        return (own_project(run) if run else None) or project
 
     async def _known_promoted(self) -> Mapping[str, Version]:
         now, moves = time.monotonic(), self._moves
         if self._promoted and self._promoted[0] > now:
             return self._promoted[1]
-        promoted = await self._registry.promoted()
-        if moves == self._moves:
+        promoted = await promoted_places(self._registry)
+        if moves == self._moves and self._unclear_until <= now:
             self._promoted = (now + KEPT, promoted)
         return promoted
 
-    async def _place(self, subject: Subject | None, value: str) -> str | None:
-        if subject is Subject.UPLOAD:
-            return await self._registry.artifacts_of_run(value)
-        if subject is Subject.LOGGED_MODEL:
-            return await self._registry.artifacts_of_logged_model(value)
-        return value.strip("/")
+    async def _known_experiments(self) -> Iterable[Experiment]:
+        now, moves = time.monotonic(), self._moves
+        if self._experiments and self._experiments[0] > now:
+            return self._experiments[1]
+        experiments = await self._registry.experiments()
+        if moves == self._moves:
+            self._experiments = (now + KEPT, experiments)
+        return experiments
 
 
 def run_of(named: Mapping[str, str]) -> str | None:
@@ -159,4 +278,6 @@ def models_of_filter(filter_: str) -> frozenset[str]:
     found = OF_MODELS.fullmatch(filter_)
     if not found:
         raise InvalidRequest(f"for a token, {BY_NAME}")
-    return frozenset(name[1:-1] for name in re.findall(MODEL_NAME, found[1] or found[2]))
+    if found[1]:
+        return frozenset({found[1][1:-1]})
+    return frozenset(name[1:-1] for name in re.findall(MODEL_NAME, found[2]))

@@ -17,6 +17,7 @@ class Owners:
 
     def __init__(self) -> None:
         self._changes = 0
+        self._unclear_until = 0.0
         self._known: dict[Key, tuple[float, str]] = {}
 
     @property
@@ -30,12 +31,15 @@ class Owners:
 
     def keep(self, changes: int, project: str | None, *key: str) -> None:
         """Not where something has changed while the answer was on its way."""
-        if project is None or changes != self._changes:
+        if project is None or changes != self._changes or self._unclear_until > time.monotonic():
             return
         if len(self._known) >= MOST:
-            self._known.clear()
+            del self._known[next(iter(self._known))]
         self._known[key] = (time.monotonic() + KEPT, project)
 
-    def forget(self) -> None:
+    def forget(self, *, unclear: bool = False) -> None:
+        """`unclear` is after a change of which nobody knows whether MLflow has made it or is still about to."""
         self._changes += 1
         self._known.clear()
+        if unclear:
+            self._unclear_until = time.monotonic() + KEPT

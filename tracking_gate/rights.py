@@ -19,6 +19,12 @@ def check_own(actor: Actor, project: str | None) -> None:
         raise not_own(actor, project)
 
 
+def check_changeable(actor: Actor, project: str | None) -> None:
+    """People change what is theirs, and runs and experiments that have no project yet."""
+    if project is not None:
+        check_own(actor, project)
+
+
 def missing(actor: Actor, what: str) -> Refusal:
     """A token does not learn what there is beside its project."""
     return not_own(actor) if actor.is_token else NotFound(f"there is no such {what}")

@@ -1,7 +1,7 @@
 """The policy's table: every route of MLflow that the gate knows, and what it does with it. What is not here is denied.
 
 `API` stands for `api` and `ajax-api`, which are twins in MLflow; `<x>` is one segment of a path, `<path:x>` the rest of it. Read off
-MLflow 2.22 and 3.17; a test walks their own route tables and fails on one that is missing here.
+MLflow 2.22, 3.17 and 3.18; a test walks their own route tables and fails on one that is missing here.
 """
 
 import re
@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import Final
+
+from tracking_gate.changes import CHANGES, Change
+from tracking_gate.operations import ALL_OPERATIONS, REGISTRY, Operation
 
 
 class Treatment(StrEnum):
@@ -20,6 +23,7 @@ class Treatment(StrEnum):
     PEOPLE = "people"  # people only; streamed
     GUARDED = "guarded"  # parsed, decided, and forwarded as our own body
     WRITE = "write"  # people, where nothing promoted lies; streamed
+    CHANGE = "change"  # people, what is of a project of theirs or of none; forwarded as it came
     EMPTY = "empty"  # people; the gate answers, as an MLflow does that has nothing of the kind
     DENIED = "denied"  # nobody
 
@@ -38,13 +42,17 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A row: `operation` names the rule of a GUARDED route, `answer` is the JSON of an EMPTY one."""
+    """A row: `operation` names the rule of a GUARDED route, `answer` is the JSON of an EMPTY one.
+
+    `change` says what a CHANGE route changes.
+    """
 
     methods: tuple[str, ...]
     path: str
     treatment: Treatment
     subject: Subject | None = None
     operation: str | None = None
+    change: Change | None = None
     answer: str = "{}"
 
     @property
@@ -61,7 +69,6 @@ class Match:
     variables: dict[str, str]
 
 
-REGISTRY: Final = "/API/2.0/mlflow"
 LATER: Final = "/API/3.0/mlflow"
 ARTIFACTS: Final = "/API/2.0/mlflow-artifacts"
 
@@ -78,8 +85,12 @@ def _people(path: str, *methods: str) -> Route:
     return Route(methods=methods or ("GET",), path=path, treatment=Treatment.PEOPLE)
 
 
-def _guarded(method: str, path: str, operation: str) -> Route:
-    return Route(methods=(method,), path=path, treatment=Treatment.GUARDED, operation=operation)
+def _guarded(operation: Operation) -> Route:
+    return Route(methods=(operation.method,), path=operation.route, treatment=Treatment.GUARDED, operation=operation.name)
+
+
+def _changing(change: Change) -> Route:
+    return Route(methods=(change.method,), path=change.path, treatment=Treatment.CHANGE, change=change)
 
 
 def _write(path: str, subject: Subject, *methods: str) -> Route:
@@ -111,27 +122,7 @@ ROUTES: Final = (
     _object(f"{ARTIFACTS}/artifacts/<path:path>", Subject.ARTIFACT),
     _object(f"{ARTIFACTS}/presigned/<path:path>", Subject.ARTIFACT),
     # What moves a model, or says whose it is.
-    _guarded("POST", f"{REGISTRY}/model-versions/transition-stage", "transition_stage"),
-    _guarded("POST", f"{REGISTRY}/registered-models/alias", "set_alias"),
-    _guarded("DELETE", f"{REGISTRY}/registered-models/alias", "delete_alias"),
-    _guarded("POST", f"{REGISTRY}/model-versions/set-tag", "set_version_tag"),
-    _guarded("DELETE", f"{REGISTRY}/model-versions/delete-tag", "delete_version_tag"),
-    _guarded("POST", f"{REGISTRY}/registered-models/set-tag", "set_model_tag"),
-    _guarded("DELETE", f"{REGISTRY}/registered-models/delete-tag", "delete_model_tag"),
-    _guarded("POST", f"{REGISTRY}/registered-models/create", "create_model"),
-    _guarded("PATCH", f"{REGISTRY}/registered-models/update", "update_model"),
-    _guarded("POST", f"{REGISTRY}/registered-models/rename", "rename_model"),
-    _guarded("DELETE", f"{REGISTRY}/registered-models/delete", "delete_model"),
-    _guarded("POST", f"{REGISTRY}/registered-models/get-latest-versions", "latest_versions"),
-    _guarded("POST", f"{REGISTRY}/model-versions/create", "create_version"),
-    _guarded("PATCH", f"{REGISTRY}/model-versions/update", "update_version"),
-    _guarded("DELETE", f"{REGISTRY}/model-versions/delete", "delete_version"),
-    _guarded("POST", f"{REGISTRY}/experiments/create", "create_experiment"),
-    _guarded("POST", f"{REGISTRY}/experiments/set-experiment-tag", "set_experiment_tag"),
-    _guarded("POST", f"{REGISTRY}/experiments/delete-experiment-tag", "delete_experiment_tag"),
-    _guarded("POST", f"{REGISTRY}/experiments/delete", "delete_experiment"),
-    _guarded("POST", f"{REGISTRY}/runs/delete", "delete_run"),
-    _guarded("POST", f"{REGISTRY}/logged-models/search", "search_logged_models"),
+    *(_guarded(operation) for operation in ALL_OPERATIONS),
     # What brings and takes files.
     _write(f"{ARTIFACTS}/artifacts/<path:path>", Subject.ARTIFACT, "PUT", "DELETE"),
     _write(f"{ARTIFACTS}/mpu/create/<path:path>", Subject.ARTIFACT, "POST"),
@@ -139,41 +130,37 @@ ROUTES: Final = (
     _write(f"{ARTIFACTS}/mpu/abort/<path:path>", Subject.ARTIFACT, "POST"),
     _write(f"{REGISTRY}/upload-artifact", Subject.UPLOAD, "POST"),
     _write(f"{REGISTRY}/logged-models/<model_id>", Subject.LOGGED_MODEL, "DELETE"),
-    # What people and the tracking UI do beside that.
+    # What people change beside that.
+    _denied(f"{REGISTRY}/runs/create-promptlab-run"),  # it calls the AI gateway
+    *(_changing(change) for change in CHANGES),
+    # What people and the tracking UI read.
     _people("/"),
     _people("/static-files/<path:path>"),
     _people("/build/<path:path>"),
-    _people("/graphql", "GET", "POST"),
+    _people("/graphql", "GET", "POST"),  # it has no mutation that changes anything
     _people("/get-artifact"),
     _people("/model-versions/get-artifact"),
     _people(f"{REGISTRY}/model-versions/get-artifact"),
     _people(f"{REGISTRY}/experiments/get-by-name"),
     _people(f"{REGISTRY}/experiments/search", "GET", "POST"),
-    _people(f"{REGISTRY}/experiments/restore", "POST"),
-    _people(f"{REGISTRY}/experiments/update", "POST"),
     _people(f"{REGISTRY}/experiments/search-datasets", "POST"),
     _people("/API/2.0mlflow/experiments/search-datasets", "POST"),  # MLflow's own slip of the pen
-    _denied(f"{REGISTRY}/runs/create-promptlab-run"),  # it calls the AI gateway
-    _people(f"{REGISTRY}/runs/<operation>", "POST"),
+    _people(f"{REGISTRY}/runs/search", "POST"),
     _people(f"{REGISTRY}/metrics/<operation>"),
-    _people(f"{REGISTRY}/logged-models", "POST"),
-    _people(f"{REGISTRY}/logged-models/<model_id>", "PATCH"),
-    _people(f"{REGISTRY}/logged-models/<model_id>/params", "POST"),
-    _people(f"{REGISTRY}/logged-models/<model_id>/tags", "PATCH"),
-    _people(f"{REGISTRY}/logged-models/<model_id>/tags/<key>", "DELETE"),
     _people(f"{REGISTRY}/logged-models/<model_id>/artifacts/directories"),
     _people(f"{REGISTRY}/logged-models/<model_id>/artifacts/files"),
     _people(f"{REGISTRY}/artifacts/presigned-download-url", "POST"),
     _people(f"{REGISTRY}/get-trace-artifact"),
     _people(f"{REGISTRY}/get-online-trace-details"),
     _people(f"{REGISTRY}/unified-traces"),
-    _people(f"{REGISTRY}/traces", *EVERY),
-    _people(f"{REGISTRY}/traces/<path:rest>", *EVERY),
-    _people(f"{LATER}/traces", *EVERY),
-    _people(f"{LATER}/traces/<path:rest>", *EVERY),
+    _people(f"{REGISTRY}/traces"),
+    _people(f"{REGISTRY}/traces/<path:rest>"),
+    _people(f"{LATER}/traces/<path:rest>"),
+    *(_people(f"{LATER}/traces/{name}", "POST") for name in ("search", "batchGetInfos", "metrics", "calculate-filter-correlation")),
     _people(f"{LATER}/get-trace-artifact"),
     _people(f"{LATER}/ui-telemetry"),
-    _people(f"{LATER}/datasets/<path:rest>", *EVERY),
+    _people(f"{LATER}/datasets/search", "POST"),
+    _people(f"{LATER}/datasets/<path:rest>"),
     # What runs code on the server, reaches out of it, or goes round the rules above.
     _denied(f"{REGISTRY}/artifacts/presigned-upload-url"),
     # The UI asks on each page of runs, and shows a refusal in red.

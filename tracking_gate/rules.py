@@ -3,17 +3,16 @@
 They only read, so that the decision can be explained without anything being done. What they read is read under the model's lock.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 from model_contract.names import PROMOTION_ID
 from tracking_gate.actors import Kind
-from tracking_gate.asks import Ask, Rule, Verdict, check_owns_version, own_model, own_version, own_version_and_others
-from tracking_gate.errors import Conflict, Forbidden, InvalidRequest
-from tracking_gate.making import create_experiment, create_model, create_version
-from tracking_gate.registry import ACTIVE, Version
-from tracking_gate.rights import needs_promotion, not_own, only_people
-from tracking_gate.tags import change_experiment_tag, change_model_tag, delete_version_tag, set_version_tag
+from tracking_gate.asks import Ask, Verdict, changeable_experiment, check_owns_version, own_model, own_version, own_version_and_others
+from tracking_gate.errors import Conflict, InvalidRequest
+from tracking_gate.places import overlap, proxied
+from tracking_gate.registry import ACTIVE, Version, experiment_of
+from tracking_gate.rights import check_changeable, missing, needs_promotion, not_own, only_people
+from tracking_gate.sources import promoted_places
 
 PRODUCTION: Final = "Production"
 READY: Final = "READY"
@@ -116,23 +115,23 @@ async def delete_version(ask: Ask) -> Verdict:
 
 async def delete_experiment(ask: Ask) -> Verdict:
     only_people(ask.actor)
-    experiment = ask.fields["experiment_id"]
-    project = await ask.registry.project_of_experiment(experiment)
-    if project and not ask.actor.owns(project):
-        raise Forbidden("not an object of a project of yours")
-    for place, version in (await ask.registry.promoted()).items():
-        if place.split("/")[0] == experiment:
+    experiment = await changeable_experiment(ask)
+    for place, version in (await promoted_places(ask.registry)).items():
+        run = await ask.registry.raw_run(version.run_id) if version.run_id else None
+        if (experiment.place is not None and overlap(experiment.place, place)) or (run and experiment_of(run) == experiment.id):
             raise Conflict(f"version {version.version} of {version.name} is promoted, and its files are of this experiment")
     return Verdict(body=ask.fields)
 
 
 async def delete_run(ask: Ask) -> Verdict:
     only_people(ask.actor)
-    project = await ask.registry.project_of_run(ask.fields["run_id"])
-    if project and not ask.actor.owns(project):
-        raise Forbidden("not an object of a project of yours")
-    for version in (await ask.registry.promoted()).values():
-        if version.run_id == ask.fields["run_id"]:
+    run = await ask.registry.raw_run(ask.fields["run_id"])
+    if run is None:
+        raise missing(ask.actor, "run")
+    check_changeable(ask.actor, await ask.registry.project_of_raw_run(run))
+    root, run_id = proxied(run["run"]["info"].get("artifact_uri", "")), run["run"]["info"]["run_id"]
+    for place, version in (await promoted_places(ask.registry)).items():
+        if version.run_id == run_id or (root is not None and overlap(root, place)):
             raise Conflict(f"version {version.version} of {version.name} is promoted, and is of this run")
     return Verdict(body=ask.fields)
 
@@ -151,28 +150,3 @@ async def latest_versions(ask: Ask) -> Verdict:
     if ask.actor.is_token:
         await own_model(ask)
     return Verdict(body=ask.fields)
-
-
-RULES: Final[Mapping[str, Rule]] = {
-    "transition_stage": transition_stage,
-    "set_alias": set_alias,
-    "delete_alias": delete_alias,
-    "set_version_tag": set_version_tag,
-    "delete_version_tag": delete_version_tag,
-    "set_model_tag": change_model_tag,
-    "delete_model_tag": change_model_tag,
-    "create_model": create_model,
-    "update_model": update_object,
-    "rename_model": rename_model,
-    "delete_model": delete_model,
-    "latest_versions": latest_versions,
-    "create_version": create_version,
-    "update_version": update_object,
-    "delete_version": delete_version,
-    "create_experiment": create_experiment,
-    "set_experiment_tag": change_experiment_tag,
-    "delete_experiment_tag": change_experiment_tag,
-    "delete_experiment": delete_experiment,
-    "delete_run": delete_run,
-    "search_logged_models": search_logged_models,
-}

@@ -80,9 +80,39 @@ def body_of(body: bytes, headers: Mapping[str, str], fields: Mapping[str, Field]
     return {key: fields[key].read(key, value) for key, value in given.items()}
 
 
-def _parsed(body: bytes) -> Json:
+def object_of(body: bytes, headers: Mapping[str, str]) -> Json:
+    """Return a JSON object whose fields are not all known: those of a newer MLflow are let through. Raise InvalidRequest."""
+    if not body:
+        return {}
+    if not CONTENT_TYPE.fullmatch(headers.get("Content-Type", "")):
+        raise InvalidRequest("Content-Type must be application/json")
+    if "Content-Encoding" in headers:
+        raise InvalidRequest("Content-Encoding is not supported here")
+    return _parsed(body, constants=True)
+
+
+def values_at(found: Any, path: Sequence[str]) -> list[Any]:
+    """Return what stands at a path of keys, `*` for each item of a list.
+
+    Raise InvalidRequest for another spelling of a key: MLflow reads `runId` as it reads `run_id`.
+    """
+    if not path:
+        return [] if found is None else [found]
+    if path[0] == "*":
+        items = found if isinstance(found, list) else [found]
+        return [value for item in items for value in values_at(item, path[1:])]
+    if not isinstance(found, dict):
+        raise InvalidRequest(f"{path[0]} is missing: its place holds no object")
+    for key in found:
+        if key != path[0] and key.replace("_", "").casefold() == path[0].replace("_", "").casefold():
+            raise InvalidRequest(f"write {path[0]}, not {key!r:.60}")
+    return values_at(found[path[0]], path[1:]) if path[0] in found else []
+
+
+def _parsed(body: bytes, *, constants: bool = False) -> Json:
+    """`constants` lets NaN and Infinity through, which metrics may be."""
     try:
-        parsed = json.loads(body.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=_no_constant)
+        parsed = json.loads(body.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=None if constants else _no_constant)
     except InvalidRequest:
         raise
     except (ValueError, RecursionError) as error:
@@ -173,50 +203,3 @@ def listed(key: str, value: Any) -> list[Json]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise InvalidRequest(f"{key} must be a list of objects")
     return value
-
-
-NAME: Final = Field(read=name)
-VERSION_FIELD: Final = Field(read=version)
-KEY: Final = Field(read=text)
-TEXT: Final = Field(read=text)
-OPTIONAL: Final = Field(read=text, required=False)
-TAGS: Final = Field(read=tags, required=False)
-OF_VERSION: Final = {"name": NAME, "version": VERSION_FIELD}
-OPERATIONS: Final[Mapping[str, Mapping[str, Field]]] = {
-    "transition_stage": {**OF_VERSION, "stage": Field(read=stage), "archive_existing_versions": Field(read=flag, required=False)},
-    "set_alias": {**OF_VERSION, "alias": Field(read=alias)},
-    "delete_alias": {"name": NAME, "alias": Field(read=alias)},
-    "set_version_tag": {**OF_VERSION, "key": KEY, "value": OPTIONAL},
-    "delete_version_tag": {**OF_VERSION, "key": KEY},
-    "set_model_tag": {"name": NAME, "key": KEY, "value": OPTIONAL},
-    "delete_model_tag": {"name": NAME, "key": KEY},
-    "create_model": {"name": NAME, "tags": TAGS, "description": OPTIONAL, "deployment_job_id": OPTIONAL},
-    "update_model": {"name": NAME, "description": OPTIONAL, "deployment_job_id": OPTIONAL},
-    "rename_model": {"name": NAME, "new_name": NAME},
-    "delete_model": {"name": NAME},
-    "latest_versions": {"name": NAME, "stages": Field(read=texts, required=False)},
-    "create_version": {
-        "name": NAME,
-        "source": TEXT,
-        "run_id": OPTIONAL,
-        "model_id": OPTIONAL,
-        "tags": TAGS,
-        "run_link": OPTIONAL,
-        "description": OPTIONAL,
-    },
-    "update_version": {**OF_VERSION, "description": OPTIONAL},
-    "delete_version": OF_VERSION,
-    "create_experiment": {"name": TEXT, "artifact_location": OPTIONAL, "tags": TAGS},
-    "set_experiment_tag": {"experiment_id": TEXT, "key": KEY, "value": OPTIONAL},
-    "delete_experiment_tag": {"experiment_id": TEXT, "key": KEY},
-    "delete_experiment": {"experiment_id": TEXT},
-    "delete_run": {"run_id": TEXT},
-    "search_logged_models": {
-        "experiment_ids": Field(read=texts, required=False),
-        "filter": OPTIONAL,
-        "datasets": Field(read=listed, required=False),
-        "max_results": Field(read=number, required=False),
-        "order_by": Field(read=listed, required=False),
-        "page_token": OPTIONAL,
-    },
-}

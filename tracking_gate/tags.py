@@ -8,12 +8,20 @@ from typing import Final
 
 from model_contract.names import PROMOTION_TAG_PREFIX, TAG_DIGEST, TAG_LISTING, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
 from tracking_gate.actors import Actor, Kind
-from tracking_gate.asks import Ask, Verdict, check_owns_version, own_model, own_version
+from tracking_gate.asks import Ask, Verdict, changeable_experiment, check_owns_version, own_model, own_version
 from tracking_gate.errors import Conflict, Forbidden
 from tracking_gate.rights import needs_promotion, only_people
 
 OWNERSHIP_TAGS: Final = re.compile(r"mlflow\.domino\..*|domino\.project", re.IGNORECASE)
 DEPLOYMENT_TAGS: Final = frozenset({TAG_MODEL_ID, TAG_MODEL_VERSION_ID})
+# Tags with which MLflow takes a model or a version for something else: a prompt is left out of searches, and clients do not find it.
+RESERVED_TAGS: Final = re.compile(r"mlflow\.prompt\..*|_mlflow_.*|mlflow\.model\.isExternal", re.IGNORECASE)
+# Tags of runs, traces and experiments that say where MLflow's server reads files, or what only it may write.
+SERVER_TAGS: Final = re.compile(
+    r"mlflow\.artifactLocation|mlflow\.trace\.(?:spansLocation|archiveLocation|archivalFailure)|mlflow\.experiment\.isGateway"
+    r"|mlflow\.latestOnlineScoring\..*|mlflow\.issueDetection\.(?:scheduleState|checkpoint)",
+    re.IGNORECASE,
+)
 ONCE: Final = frozenset({TAG_DIGEST, TAG_LISTING})  # also for an admin: files that changed are another version's
 
 
@@ -34,7 +42,13 @@ async def delete_version_tag(ask: Ask) -> Verdict:
     await own_version(ask)
     if ask.fields["key"] in ONCE:
         raise Forbidden(f"{ask.fields['key']} stays")
-    check_tag(ask.actor, ask.fields["key"])
+    check_deleted_tag(ask.actor, ask.fields["key"])
+    return Verdict(body=ask.fields, facts={"key": ask.fields["key"]})
+
+
+async def delete_model_tag(ask: Ask) -> Verdict:
+    await own_model(ask)
+    check_deleted_tag(ask.actor, ask.fields["key"])
     return Verdict(body=ask.fields, facts={"key": ask.fields["key"]})
 
 
@@ -46,11 +60,20 @@ async def change_model_tag(ask: Ask) -> Verdict:
 
 async def change_experiment_tag(ask: Ask) -> Verdict:
     only_people(ask.actor)
+    await changeable_experiment(ask)
     check_tag(ask.actor, ask.fields["key"])
     return Verdict(body=ask.fields, facts={"key": ask.fields["key"]})
 
 
+def check_deleted_tag(actor: Actor, key: str) -> None:
+    """An admin takes away what was set before the gate and hides a model."""
+    if actor.kind is not Kind.ADMIN:
+        check_tag(actor, key)
+
+
 def check_tag(actor: Actor, key: str) -> None:
+    if RESERVED_TAGS.fullmatch(key) or SERVER_TAGS.fullmatch(key):
+        raise Forbidden(f"the tag {key} is MLflow's own: with it MLflow would take the object for another kind of thing")
     if actor.kind is Kind.ADMIN:
         return
     if OWNERSHIP_TAGS.fullmatch(key):

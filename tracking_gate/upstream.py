@@ -80,15 +80,18 @@ class Upstream:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable("MLflow does not answer") from error
 
-    async def stream(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
-        """Passes a request on as it is, and its answer back. Raises Unavailable, where nothing of an answer was sent yet."""
+    async def stream(self, request: web.BaseRequest, path: str, body: bytes | None = None) -> web.StreamResponse:
+        """Passes a request on as it is, and its answer back; `body` is the request's, if it was read already.
+
+        Raises Unavailable, where nothing of an answer was sent yet.
+        """
         try:
             with self._metrics.upstream("stream"):
                 answer = await self._session.request(
                     request.method,
                     URL(self._url + path, encoded=True),
                     headers=self._headers(request),
-                    data=request.content if request.can_read_body else None,
+                    data=body or None if body is not None else request.content if request.can_read_body else None,
                     allow_redirects=False,
                     skip_auto_headers=ADDED,
                 )

@@ -1,0 +1,50 @@
+"""Directories of artifacts: paths below the root of the artifacts that go through MLflow, such as `1/models/m-x/artifacts`."""
+
+import re
+from itertools import pairwise
+from typing import Final
+from urllib.parse import unquote
+
+PROXIED: Final = re.compile(
+    r"(?:mlflow-artifacts:(?://[^/]*)?|https?://[^?#]*/api/2\.0/mlflow-artifacts/artifacts)/+(.*)", re.IGNORECASE | re.DOTALL
+)
+RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
+MODEL_ID: Final = re.compile(r"m-[0-9a-f]{1,64}")
+
+
+def proxied(uri: str) -> str | None:
+    """Return `1/models/m-x/artifacts` for `mlflow-artifacts:/1/models/m-x/artifacts`; None for files that do not go through MLflow."""
+    found = PROXIED.fullmatch(uri)
+    return joined(found[1]) if found else None
+
+
+def joined(*parts: str) -> str:
+    """Return the path of the parts, with one slash between two segments."""
+    return "/".join(segment for part in parts for segment in part.split("/") if segment)
+
+
+def contains(place: str, other: str) -> bool:
+    """Return True if the other place is this one or lies below it. The empty place is the root, which contains all."""
+    return not place or f"{other}/".startswith(f"{place}/")
+
+
+def overlap(place: str, other: str) -> bool:
+    """Return True if one of the places contains the other."""
+    return contains(place, other) or contains(other, place)
+
+
+def readings(uri: str) -> set[str]:
+    """Return the URIs that some client of MLflow reads where this one is stored: as it is, cut as a URL is cut, and decoded."""
+    cut = re.split(r"[?#]", uri.strip().translate({ord(character): None for character in "\t\r\n"}), maxsplit=1)[0]
+    return {uri, cut, unquote(uri), unquote(cut)}
+
+
+def run_in(place: str) -> str | None:
+    """Return the id of the run that MLflow would keep the files of a place for, by the form of the path."""
+    return next((segment for segment in place.split("/") if RUN_ID.fullmatch(segment)), None)
+
+
+def logged_model_in(place: str) -> str | None:
+    """Return the id of the logged model that MLflow 3 would keep the files of a place for, by the form of the path."""
+    pairs = pairwise(place.split("/"))
+    return next((segment for before, segment in pairs if before == "models" and MODEL_ID.fullmatch(segment)), None)

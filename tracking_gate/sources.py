@@ -1,0 +1,176 @@
+"""Sources of model versions: which files a client of MLflow reads for them.
+
+A source of a new version is resolved as MLflow's client would, and stored in a form that no client reads in another way. Versions from
+before the gate may have a source with several readings: each of them is protected.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from tracking_gate.errors import Forbidden, InvalidRequest
+from tracking_gate.places import contains, joined, logged_model_in, proxied, readings, run_in
+from tracking_gate.registry import ACTIVE, Json, Registry, Version
+
+MODEL_URI: Final = re.compile(r"models:/+([^/]+)(?:/+([0-9]+))?/*", re.IGNORECASE)
+RUN_URI: Final = re.compile(r"runs:/+([^/]+)(?:/+(.*))?", re.IGNORECASE | re.DOTALL)
+MOST_STEPS: Final = 4  # from a version that is a copy of a copy
+# `//host` is of artifacts only; the rest begins with one slash.
+SOURCE: Final = re.compile(r"(runs|models|mlflow-artifacts):(?://([^/]*))?(/.*)", re.IGNORECASE)
+ODD: Final = re.compile(r"[?#%;\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^\s|\s$")
+FORMS: Final = "source must be runs:/..., models:/... or mlflow-artifacts:/..."
+NOT_YOURS: Final = "the source is not an object of a project of yours"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Files that a version is made of: the URI to store, the run or logged model that they belong to, and the project."""
+
+    uri: str
+    project: str | None
+    run_id: str | None = None
+    model_id: str | None = None
+
+
+async def resolved(registry: Registry, uri: str, steps: int = MOST_STEPS) -> Source:
+    """Return the source that MLflow's client means by a URI.
+
+    Raise InvalidRequest if clients could read it in two ways, Forbidden if it is not there.
+    """
+    scheme, host, segments = parts_of(uri)
+    if scheme == "mlflow-artifacts":
+        return await _of_place(registry, "/".join(segments), host)
+    if host:
+        raise InvalidRequest("source names a host: MLflow's client would look for the files there")
+    if scheme == "runs":
+        return await _of_run(registry, segments[0], segments[1:])
+    if len(segments) == 1:
+        return await _of_logged_model(registry, segments[0])
+    if len(segments) != 2 or not re.fullmatch(r"[1-9][0-9]{0,9}", segments[1]):  # noqa: PLR2004  a name and a version
+        raise InvalidRequest("source must name a version by its number, models:/<name>/<version>, or a logged model, models:/m-...")
+    return await _of_version(registry, segments[0], segments[1], steps)
+
+
+def parts_of(uri: str) -> tuple[str, str, list[str]]:
+    """Return scheme, host and the path's segments. Raise InvalidRequest for a URI that clients cut or decode in different ways."""
+    if ODD.search(uri):
+        raise InvalidRequest("source holds ?, #, %, ;, a backslash, a control character, or a space at an end")
+    found = SOURCE.fullmatch(uri)
+    if not found:
+        raise InvalidRequest(FORMS)
+    segments = [segment for segment in found[3].split("/") if segment]
+    if not segments:
+        raise InvalidRequest("source must name one directory of a run or of a logged model")
+    if any(segment in {".", ".."} for segment in segments):
+        raise InvalidRequest("source holds . or .. as a segment")
+    return found[1].lower(), found[2] or "", segments
+
+
+async def _of_run(registry: Registry, run_id: str, path: list[str]) -> Source:
+    run = await registry.raw_run(run_id)
+    if not run or run["run"]["info"]["run_id"] != run_id:
+        raise Forbidden(NOT_YOURS)
+    project = await registry.project_of_raw_run(run)
+    root = str(run["run"]["info"]["artifact_uri"])
+    models = await registry.logged_models_of_run(run, path[0]) if path else []
+    if not models:
+        return Source(uri="/".join([root.rstrip("/"), *path]), project=project, run_id=run_id)
+    info = models[0]
+    if await registry.has_files(joined(proxied(root) or "", *path)):
+        raise InvalidRequest(
+            "source means files of the run and of its logged model, which MLflow's client puts into one directory: "
+            f"name the logged model, models:/{info['model_id']}"
+        )
+    inside = "/".join([str(info["artifact_uri"]).rstrip("/"), *path[1:]])
+    uri = inside if path[1:] else f"models:/{info['model_id']}"
+    return Source(uri=uri, project=project, run_id=run_id, model_id=info["model_id"])
+
+
+async def _of_logged_model(registry: Registry, model_id: str) -> Source:
+    info = await registry.logged_model(model_id)
+    if not info or info["model_id"] != model_id:
+        raise Forbidden(NOT_YOURS)
+    return Source(uri=f"models:/{model_id}", project=await registry.project_of_info(info), model_id=model_id)
+
+
+async def _of_version(registry: Registry, name: str, number: str, steps: int) -> Source:
+    version = await registry.version(name, number)
+    if not version or version.name != name or not steps:
+        raise Forbidden(NOT_YOURS)
+    project = await registry.project_of_version(version)
+    stored = await registry.download_uri(name, number) or version.source
+    inner = await resolved(registry, stored, steps - 1)
+    if inner.project != project:
+        raise Forbidden(NOT_YOURS)
+    if inner.uri != stored:  # a version from before the gate
+        return inner
+    return Source(uri=f"models:/{name}/{number}", project=project, run_id=version.run_id or None, model_id=version.model_id or None)
+
+
+async def _of_place(registry: Registry, place: str, host: str) -> Source:
+    """Files that are named by their place are of the run or the logged model whose directory the place is in."""
+    run_id, model_id, project = run_in(place), logged_model_in(place), None
+    root: str | None = None
+    if model_id:
+        info = await registry.logged_model(model_id)
+        if info:
+            root, project, run_id = str(info["artifact_uri"]), await registry.project_of_info(info), None
+    elif run_id:
+        run = await registry.raw_run(run_id)
+        if run:
+            root, project = str(run["run"]["info"]["artifact_uri"]), await registry.project_of_raw_run(run)
+    below = proxied(root) if root else None
+    if root is None or below is None or not contains(below, place):
+        raise Forbidden("the source is not a directory of a run or a logged model of a project of yours")
+    if host and not root.startswith(f"mlflow-artifacts://{host}/"):
+        raise InvalidRequest("source names a host: MLflow's client would look for the files there")
+    rest = place.removeprefix(below).strip("/")
+    return Source(uri="/".join(part for part in (root.rstrip("/"), rest) if part), project=project, run_id=run_id, model_id=model_id)
+
+
+async def promoted_places(registry: Registry) -> dict[str, Version]:
+    """Return the places of every version in Staging or Production, or behind an alias."""
+    found: dict[str, Version] = {}
+    aliased = await registry.aliased()
+    for version in await registry.all_versions():
+        if version.stage in ACTIVE or (version.name, version.version) in aliased:
+            found |= dict.fromkeys(await places_of(registry, version), version)
+    return found
+
+
+async def places_of(registry: Registry, version: Version) -> set[str]:
+    """Return each place that some client of MLflow reads as the files of a version."""
+    uri = await registry.download_uri(version.name, version.version)
+    found = await _places(registry, uri or version.source, MOST_STEPS)
+    if version.model_id and (place := await registry.artifacts_of_logged_model(version.model_id)):
+        found.add(place)
+    return found
+
+
+async def _places(registry: Registry, uri: str, steps: int) -> set[str]:
+    found: set[str] = set()
+    for reading in readings(uri) if steps else ():
+        if (place := proxied(reading)) is not None:
+            found.add(place)
+        elif run := RUN_URI.fullmatch(reading):
+            found |= await _places_of_run(registry, run[1], joined(run[2] or ""))
+        elif model := MODEL_URI.fullmatch(reading):
+            source = await (registry.download_uri(model[1], str(int(model[2]))) if model[2] else _uri_of_logged_model(registry, model[1]))
+            found |= await _places(registry, source, steps - 1) if source else set()
+    return found
+
+
+async def _uri_of_logged_model(registry: Registry, model_id: str) -> str | None:
+    info = await registry.logged_model(model_id)
+    return str(info["artifact_uri"]) if info else None
+
+
+async def _places_of_run(registry: Registry, run_id: str, path: str) -> set[str]:
+    """MLflow 3 reads the run's directory and the logged models of that name, and puts them into one."""
+    run = await registry.raw_run(run_id)
+    if not run:
+        return set()
+    name, _, rest = path.partition("/")
+    models: list[Json] = await registry.logged_models_of_run(run, name) if name else []
+    roots = [(run["run"]["info"].get("artifact_uri", ""), path), *((info["artifact_uri"], rest) for info in models)]
+    return {joined(place, below) for uri, below in roots if (place := proxied(uri)) is not None}

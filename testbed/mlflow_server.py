@@ -12,6 +12,7 @@ from testbed.environments import python_of
 from testbed.processes import Process, free_port, running
 
 VERSIONS: Final = ("3.17", "2.22")
+NEWEST: Final = "3.18"  # in front of which the gate stands too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ def client_environment() -> dict[str, str]:
 
 @contextmanager
 def mlflow_server(version: str, directory: Path, *, workers: int = 1) -> Iterator[MlflowServer]:
-    """A server of `version` ("3.17" or "2.22") for the length of a `with` block, with its files in `directory`.
+    """A server of `version` ("3.18", "3.17" or "2.22") for the length of a `with` block, with its files in `directory`.
 
     Of its processes, of which MLflow itself would start four, one is enough for tests, and there sooner.
     """

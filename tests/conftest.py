@@ -15,6 +15,12 @@ def mlflow_3_17(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServ
 
 
 @pytest.fixture(scope="session")
+def mlflow_3_18(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with mlflow_server("3.18", tmp_path_factory.mktemp("mlflow-3.18")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def mlflow_2_22(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     with mlflow_server("2.22", tmp_path_factory.mktemp("mlflow-2.22")) as server:
         yield server

@@ -1,19 +1,24 @@
 """A gate in front of each supported MLflow, for all of these tests: each test makes its own models."""
 
 import itertools
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from model_contract.tokens import Purpose
 from testbed.gate import API, Answer, Gate, Json, ask, gate
-from testbed.mlflow_server import VERSIONS, MlflowServer
+from testbed.mlflow_server import NEWEST, MlflowServer
 
+GATED = (NEWEST, "2.22")
 NUMBERS = itertools.count(1)
+ROUTES_SCRIPT = Path(__file__).parents[2] / "testbed" / "mlflow_routes.py"
 
 
-@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"mlflow-{version}")
+@pytest.fixture(scope="session", params=GATED, ids=lambda version: f"mlflow-{version}")
 def any_gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     """In front of each version in turn. Nobody is slowed down who guesses: these tests do."""
     server: MlflowServer = request.getfixturevalue(f"mlflow_{request.param.replace('.', '_')}")
@@ -22,9 +27,9 @@ def any_gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="session")
-def gate_3(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+def gate_3(mlflow_3_18: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     """In front of MLflow 3, where the version makes no difference."""
-    with gate(mlflow_3_17, tmp_path_factory.mktemp("gate"), "--attempts=100000") as found:
+    with gate(mlflow_3_18, tmp_path_factory.mktemp("gate"), "--attempts=100000") as found:
         yield found
 
 
@@ -89,3 +94,16 @@ def wine(any_gate: Gate) -> Wine:
 @pytest.fixture
 def wine_3(gate_3: Gate) -> Wine:
     return wine_behind(gate_3)
+
+
+@pytest.fixture(scope="session")
+def mlflow_routes(any_gate: Gate) -> list[tuple[str, str]]:
+    """Each method and path of MLflow's own table of routes, with an example for each variable."""
+    found = [(method, example(path)) for method, path in json.loads(any_gate.server.run(ROUTES_SCRIPT)) if method != "OPTIONS"]
+    assert len(found) > 150
+    return found
+
+
+def example(path: str) -> str:
+    """A path that a route's pattern takes."""
+    return re.sub(r"<(?:\w+:)?[\w.]+>|\{[\w.]+\}", "m-1", re.sub(r"<path:\w+>|\{\w+:path\}", "1/x", path))

@@ -181,8 +181,8 @@ def test_domino_that_takes_too_long_lets_nobody_in(domino: DominoUsers, monkeypa
 
 
 @pytest.fixture
-def gate_of_domino(mlflow_3_17: MlflowServer, domino: DominoUsers, tmp_path: Path) -> Iterator[Gate]:
-    with gate(mlflow_3_17, tmp_path / "gate", f"--domino-url={domino.url}", "--admin=chief") as found:
+def gate_of_domino(mlflow_3_18: MlflowServer, domino: DominoUsers, tmp_path: Path) -> Iterator[Gate]:
+    with gate(mlflow_3_18, tmp_path / "gate", f"--domino-url={domino.url}", "--admin=chief") as found:
         yield found
 
 

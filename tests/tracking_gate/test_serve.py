@@ -12,7 +12,7 @@ import pytest
 
 from model_contract.tokens import Purpose, fingerprint, new_token
 from testbed.gate import API, PASSWORD, PROJECT, Gate, ask, gate
-from testbed.mlflow_server import MlflowServer, mlflow_server
+from testbed.mlflow_server import NEWEST, MlflowServer, mlflow_server
 from testbed.processes import free_port, installed
 from tests.tracking_gate.conftest import Wine, wine_behind
 
@@ -133,7 +133,7 @@ def test_part_of_a_file_is_read_as_mlflow_gives_it(gate_3: Gate, wine_3: Wine) -
 
 
 def test_without_mlflow_nothing_is_allowed(tmp_path: Path) -> None:
-    with mlflow_server("3.17", tmp_path / "mlflow") as server, gate(server, tmp_path / "gate") as found:
+    with mlflow_server(NEWEST, tmp_path / "mlflow") as server, gate(server, tmp_path / "gate") as found:
         server.process.stop()
         refused = found.ask("GET", f"{API}/experiments/search", headers=found.basic("jane"))
         move = {"name": "wine", "version": "1", "stage": "Production"}
@@ -181,8 +181,8 @@ def test_two_promotions_at_once_leave_one_in_production(gate_3: Gate, wine_3: Wi
     assert [wine_3.stage(version) for version in versions].count("Production") == 1
 
 
-def test_whoever_guesses_is_slowed_down_and_nobody_else(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
-    with gate(mlflow_3_17, tmp_path / "gate") as found:
+def test_whoever_guesses_is_slowed_down_and_nobody_else(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
+    with gate(mlflow_3_18, tmp_path / "gate") as found:
         path = f"{API}/experiments/search?max_results=1"
         guesses = [found.ask("GET", path, headers={"Authorization": f"Bearer guess-{number}"}).status for number in range(12)]
         slowed = found.ask("GET", path, headers={"Authorization": "Bearer guess"})
@@ -192,12 +192,12 @@ def test_whoever_guesses_is_slowed_down_and_nobody_else(mlflow_3_17: MlflowServe
         assert found.ask("GET", path, headers=found.basic("jane")).status == 200
 
 
-def test_production_does_not_move_without_its_record(mlflow_3_17: MlflowServer, wine_3: Wine, tmp_path: Path) -> None:
+def test_production_does_not_move_without_its_record(mlflow_3_18: MlflowServer, wine_3: Wine, tmp_path: Path) -> None:
     """The audit log on a disk that is full."""
     version = wine_3.version()
     wine_3.move(version, "Staging", wine_3.gate.basic("jane"))
     port = free_port()
-    with gate(mlflow_3_17, tmp_path / "gate", "--audit-log=/dev/full", f"--metrics-port={port}") as found:
+    with gate(mlflow_3_18, tmp_path / "gate", "--audit-log=/dev/full", f"--metrics-port={port}") as found:
         move = {"name": wine_3.name, "version": version, "stage": "Production"}
         refused = found.ask("POST", f"{API}/model-versions/transition-stage", move, found.bearer(Purpose.PROMOTE))
         text = ask(f"http://127.0.0.1:{port}", "GET", "/metrics").body.decode()
@@ -207,16 +207,16 @@ def test_production_does_not_move_without_its_record(mlflow_3_17: MlflowServer, 
     assert wine_3.stage(version) == "Staging"
 
 
-def test_other_hosts_are_not_served(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
-    with gate(mlflow_3_17, tmp_path / "gate", "--allowed-host=mlflow.example") as found:
+def test_other_hosts_are_not_served(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
+    with gate(mlflow_3_18, tmp_path / "gate", "--allowed-host=mlflow.example") as found:
         assert found.ask("GET", "/health").status == 421
         assert found.ask("GET", "/health", headers={"Host": "mlflow.example"}).status == 200
 
 
-def test_metrics_count_decisions(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
+def test_metrics_count_decisions(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     """Each request once, whatever became of it."""
     port = free_port()
-    with gate(mlflow_3_17, tmp_path / "gate", f"--metrics-port={port}") as found:
+    with gate(mlflow_3_18, tmp_path / "gate", f"--metrics-port={port}") as found:
         wine = wine_behind(found)
         found.ask("GET", "/no/such", headers=found.basic("jane"))
         found.ask("GET", f"{API}/experiments/search?max_results=1", headers=found.basic("jane"))
@@ -247,8 +247,8 @@ def test_metrics_count_decisions(mlflow_3_17: MlflowServer, tmp_path: Path) -> N
     assert "process_resident_memory_bytes" in text
 
 
-def test_end_waits_for_what_is_under_way(gate_3: Gate, tmp_path: Path, mlflow_3_17: MlflowServer) -> None:
-    with gate(mlflow_3_17, tmp_path / "gate") as found:
+def test_end_waits_for_what_is_under_way(gate_3: Gate, tmp_path: Path, mlflow_3_18: MlflowServer) -> None:
+    with gate(mlflow_3_18, tmp_path / "gate") as found:
         assert found.ask("GET", "/livez").status == 200
         assert found.process.stop() == 0
 

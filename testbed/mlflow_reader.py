@@ -1,0 +1,32 @@
+"""Run with an MLflow's own Python: downloads what each line of the input names, and prints the files with their digests, as a line of JSON.
+
+A line is `{"uri": ..., "token": ...}`; the answer `{"files": {path: digest}}`, or `{"error": ...}`.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+warnings.simplefilter("ignore")
+
+import mlflow  # noqa: E402  its import warns
+
+logging.disable(logging.CRITICAL)
+for line in sys.stdin:
+    asked = json.loads(line)
+    os.environ["MLFLOW_TRACKING_TOKEN"] = asked["token"]
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            root = Path(mlflow.artifacts.download_artifacts(asked["uri"], dst_path=folder))
+            found = [path for path in root.rglob("*") if path.is_file() and path.name != "registered_model_meta"]
+            files = {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+            answer: dict[str, object] = {"files": files}
+        except Exception as error:  # noqa: BLE001  whatever MLflow raises is the answer
+            answer = {"error": str(error)[:500]}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()

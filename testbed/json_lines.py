@@ -18,8 +18,8 @@ class JsonLines:
 
     def ask(self, question: Json) -> Json:
         """Return the answer. Raise ValueError if the process has ended."""
-        assert self._process.stdin
-        assert self._process.stdout
+        if self._process.stdin is None or self._process.stdout is None:
+            raise ValueError("the process has no pipes")
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
         found: Json = json.loads(self._process.stdout.readline())

@@ -1,17 +1,21 @@
-"""Run with an MLflow's own Python: reads each line's `filter` as MLflow reads it, and says if it finds a model and a version of that `name`."""
+"""Run with an MLflow's own Python: reads each line's `filter` as MLflow does.
+
+The answer is if it finds a model and a version of that `name`, and what was read.
+"""
 
 import json
 import sys
 import warnings
 from types import SimpleNamespace
+from typing import Any
 
 warnings.simplefilter("ignore")
 
 from mlflow.utils.search_utils import SearchModelUtils, SearchModelVersionUtils  # noqa: E402  its import warns
 
-MATCHES = (
-    (SearchModelUtils, SearchModelUtils._does_registered_model_match_clauses),  # noqa: SLF001  what its file store asks
-    (SearchModelVersionUtils, SearchModelVersionUtils._does_model_version_match_clauses),  # noqa: SLF001  likewise
+MATCHES: tuple[tuple[Any, Any], ...] = (
+    (SearchModelUtils, SearchModelUtils._does_registered_model_match_clauses),
+    (SearchModelVersionUtils, SearchModelVersionUtils._does_model_version_match_clauses),
 )
 for line in sys.stdin:
     asked = json.loads(line)
@@ -19,7 +23,7 @@ for line in sys.stdin:
     try:
         answer: dict[str, object] = {
             "found": [all(matches(item, part) for part in parser.parse_search_filter(asked["filter"])) for parser, matches in MATCHES],
-            "parsed": [[part["comparator"], part["value"]] for part in SearchModelVersionUtils.parse_search_filter(asked["filter"])],
+            "parsed": [[part["comparator"], part["value"]] for part in MATCHES[1][0].parse_search_filter(asked["filter"])],
         }
     except Exception as error:  # noqa: BLE001  whatever MLflow raises is the answer
         answer = {"error": str(error)[:200]}

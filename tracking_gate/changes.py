@@ -112,7 +112,11 @@ CHANGES: Final = (
     _change("DELETE", f"{V3}/traces/<trace_id>/tags", TRACE, tags=["key"]),
     _change("POST", f"{V3}/traces/delete-traces", EXPERIMENT),
     *(_change("POST", f"{root}/traces/<trace_id>/assessments", TRACE) for root in (V2, V3)),
-    *(_change(method, f"{root}/traces/<trace_id>/assessments/<assessment_id>", TRACE) for root in (V2, V3) for method in ("PATCH", "DELETE")),
+    *(
+        _change(method, f"{root}/traces/<trace_id>/assessments/<assessment_id>", TRACE)
+        for root in (V2, V3)
+        for method in ("PATCH", "DELETE")
+    ),
     _change("POST", f"{V3}/datasets/create", EXPERIMENTS),
     _change("DELETE", f"{V3}/datasets/<dataset_id>", DATASET),
     _change("POST", f"{V3}/datasets/<dataset_id>/records", DATASET),

@@ -209,7 +209,7 @@ class Objects:
             check_own(actor, project)
 
     async def _known_project(self, actor: Actor, subject: Subject | None, value: str) -> str | None:
-        """What is known is taken where it lets the request through. MLflow is asked again what is another project's, as what is not there."""
+        """Return what is known if it is the actor's; else ask MLflow, as for what is not there."""
         if actor.owns(known := self._owners.of(str(subject), value)):
             return known
         changes = self._owners.changes

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tracking_gate.errors import Forbidden, InvalidRequest
-from tracking_gate.places import contains, joined, logged_model_in, proxied, readings, run_in
+from tracking_gate.places import MODEL_ID, contains, joined, logged_model_in, proxied, readings, run_in
 from tracking_gate.registry import ACTIVE, Json, Registry, Version
 
 MODEL_URI: Final = re.compile(r"models:/+([^/]+)(?:/+([0-9]+))?/*", re.IGNORECASE)
@@ -44,7 +44,7 @@ async def resolved(registry: Registry, uri: str, steps: int = MOST_STEPS) -> Sou
         raise InvalidRequest("source names a host: MLflow's client would look for the files there")
     if scheme == "runs":
         return await _of_run(registry, segments[0], segments[1:])
-    if len(segments) == 1:
+    if len(segments) == 1 and MODEL_ID.fullmatch(segments[0]):
         return await _of_logged_model(registry, segments[0])
     if len(segments) != 2 or not re.fullmatch(r"[1-9][0-9]{0,9}", segments[1]):  # noqa: PLR2004  a name and a version
         raise InvalidRequest("source must name a version by its number, models:/<name>/<version>, or a logged model, models:/m-...")

@@ -4,17 +4,21 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from model_contract.tokens import Purpose
+from testbed.environments import python_of
 from testbed.gate import API, Answer, Gate, Json, ask, gate
-from testbed.mlflow_server import NEWEST, MlflowServer
+from testbed.json_lines import JsonLines, json_lines
+from testbed.mlflow_server import NEWEST, MlflowServer, client_environment
 
 GATED = (NEWEST, "2.22")
 NUMBERS = itertools.count(1)
+READER = Path(__file__).parents[2] / "testbed" / "mlflow_reader.py"
 ROUTES_SCRIPT = Path(__file__).parents[2] / "testbed" / "mlflow_routes.py"
 
 
@@ -31,6 +35,15 @@ def gate_3(mlflow_3_18: MlflowServer, tmp_path_factory: pytest.TempPathFactory) 
     """In front of MLflow 3, where the version makes no difference."""
     with gate(mlflow_3_18, tmp_path_factory.mktemp("gate"), "--attempts=100000") as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def clients(any_gate: Gate) -> Iterator[list[JsonLines]]:
+    """MLflow's client of each version, which reads through the gate."""
+    environment = client_environment() | {"MLFLOW_TRACKING_URI": any_gate.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    environment["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    with ExitStack() as stack:
+        yield [stack.enter_context(json_lines([python_of(f"mlflow-{version}"), READER], environment)) for version in GATED]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

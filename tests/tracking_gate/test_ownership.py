@@ -159,18 +159,10 @@ def test_every_way_to_write_in_mlflow_is_denied_or_judged_by_an_owner(mlflow_rou
     }
 
 
-RUN_CHANGES = {
-    "another spelling beside it": {"runId": "{theirs}"},
-    "the older name beside it": {"run_uuid": "{theirs}"},
-    "the older name in another spelling": {"runUuid": "{theirs}"},
-    "in capitals": {"RUN_ID": "{theirs}"},
-}
-
-
-@pytest.mark.parametrize("more", RUN_CHANGES.values(), ids=RUN_CHANGES)
-def test_run_that_is_named_twice_is_not_changed(any_gate: Gate, olgas: Objects, janes: Objects, more: Json) -> None:
+@pytest.mark.parametrize("other_key", ["runId", "run_uuid", "runUuid", "RUN_ID", "run_Id"])
+def test_run_that_is_named_twice_is_not_changed(any_gate: Gate, olgas: Objects, janes: Objects, other_key: str) -> None:
     before = state(any_gate, olgas)
-    body = {"run_id": janes.run, "key": "x", "value": "1"} | {key: olgas.run for key in more}
+    body = {"run_id": janes.run, "key": "x", "value": "1"} | {other_key: olgas.run}
     answer = any_gate.ask("POST", f"{API}/runs/set-tag", body, any_gate.basic("jane"))
     double = f'{{"run_id": "{olgas.run}", "run_id": "{janes.run}", "key": "x", "value": "1"}}'.encode()
     twice = any_gate.ask("POST", f"{API}/runs/set-tag", double, any_gate.basic("jane") | {"Content-Type": "application/json"})

@@ -6,6 +6,7 @@ from tests.tracking_gate.conftest import example
 from tracking_gate.operations import OPERATIONS
 from tracking_gate.routes import ROUTES, Treatment, match
 
+
 def test_every_route_of_mlflow_is_known(mlflow_routes: list[tuple[str, str]]) -> None:
     assert [f"{method} {path}" for method, path in mlflow_routes if match(method, path) is None] == []
 

@@ -1,0 +1,363 @@
+"""Sources of versions: the gate stores what MLflow's clients read, and protects what it stores."""
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+
+from model_contract.tokens import Purpose
+from testbed.environments import python_of
+from testbed.gate import API, OTHER, Answer, Gate, Json, ask
+from testbed.json_lines import JsonLines, json_lines
+from testbed.mlflow_server import client_environment
+from tests.tracking_gate.conftest import GATED, READER, Wine
+
+NUMBERS = itertools.count(1)
+FILES = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+def registered(wine: Wine, source: str, who: str = "jane", **more: str) -> Answer:
+    body = {"name": wine.name, "source": source.format(**names(wine)), **more}
+    return wine.gate.ask("POST", f"{API}/model-versions/create", body, wine.gate.basic(who))
+
+
+def names(wine: Wine) -> dict[str, str]:
+    return {"run": wine.run, "directory": wine.directory, "experiment": wine.experiment, "name": wine.name}
+
+
+SAME = [
+    "runs:/{run}/model",
+    "RUNS:/{run}/model",
+    "runs:/{run}//model",
+    "runs:///{run}/model",
+    "runs:/{run}/model/",
+    "mlflow-artifacts:/{directory}/model",
+    "mlflow-artifacts:///{directory}//model/",
+    "Mlflow-Artifacts:/{directory}/model",
+]
+
+
+@pytest.mark.parametrize("source", SAME)
+def test_source_is_stored_as_the_directory_that_clients_read(wine: Wine, clients: list[JsonLines], source: str) -> None:
+    made = registered(wine, source)
+    assert made.status == 200, made.body
+    version = made.json["model_version"]
+    place = f"{FILES}/{wine.directory}/model/MLmodel"
+    assert wine.move(version["version"], "Staging", wine.gate.basic("jane")).status == 200
+
+    assert version["source"] == f"mlflow-artifacts:/{wine.directory}/model"
+    assert wine.gate.ask("PUT", place, b"changed", wine.gate.basic("jane")).status == 409
+    for client in clients:
+        found = client.ask({"uri": f"models:/{wine.name}/{version['version']}", "token": wine.gate.token(Purpose.PULL)})
+        assert list(found["files"]) == ["MLmodel"]
+
+
+REFUSED = [
+    "runs:/{run}/model?x",
+    "runs:/{run}/model#x",
+    "runs:/{run}/model\n",
+    "\nruns:/{run}/model",
+    " runs:/{run}/model",
+    "runs:/{run}/model ",
+    "runs:/{run}/mo\tdel",
+    "runs:/{run}/model%2F..",
+    "runs:/{run}/%6Dodel",
+    "runs:/{run}/../x",
+    "runs:/{run}/./model",
+    "runs:/{run}/model;x",
+    "runs:/{run}\\model",
+    "runs:/{run}/model\u2028",
+    "runs://{run}/model",
+    "runs://profile@databricks/{run}/model",
+    "runs:{run}/model",
+    "runs:/",
+    "models:/{name}/Production",
+    "models:/{name}/latest",
+    "models:/{name}@champion",
+    "models:/{name}/01",
+    "models:/{name}/\uff11",
+    "models://{name}/1",
+    "models:/{name}/1/MLmodel",
+    "models:/m-0/x",
+    "mlflow-artifacts:/",
+    "mlflow-artifacts://host/{directory}/model",
+    "mlflow-artifacts://host:5000/{directory}/model",
+    "mlflow-artifacts:/{directory}/../artifacts/model",
+    "mlflow-artifacts:{directory}/model",
+    "file:///etc",
+    "/etc/passwd",
+    "s3://bucket/x",
+    "http://x/api/2.0/mlflow-artifacts/artifacts/{directory}/model",
+    "dbfs:/x",
+    "ftp://x/y",
+    "",
+]
+
+
+@pytest.mark.parametrize("source", REFUSED)
+def test_source_that_is_not_plainly_one_directory_is_refused(wine: Wine, source: str) -> None:
+    made = registered(wine, source)
+
+    assert (made.status, made.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), made.body
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "mlflow-artifacts:/{experiment}",
+        "mlflow-artifacts:/{experiment}/models",
+        "mlflow-artifacts:/{experiment}/{run}",
+        "mlflow-artifacts:/x/y",
+    ],
+)
+def test_source_that_is_more_than_one_run_is_refused(wine: Wine, source: str) -> None:
+    assert registered(wine, source).status == 403
+
+
+def test_source_of_another_project_is_refused_however_it_is_written(wine: Wine) -> None:
+    other = wine_of(wine.gate, "olga")
+    version = other["version"]
+    for source in (
+        f"runs:/{other['run']}/model",
+        f"mlflow-artifacts:/{other['experiment']}/{other['run']}/artifacts/model",
+        f"models:/{other['name']}/{version}",
+    ):
+        for run in ({}, {"run_id": wine.run}, {"run_id": other["run"]}):
+            assert registered(wine, source, **run).status in {400, 403}
+        # A person of both projects does not move files from one to the other: the pods could not read them.
+        assert registered(wine, source, "both").status == 403
+    assert registered(wine, "runs:/{run}/model", run_id=other["run"]).status in {400, 403}
+
+
+def wine_of(gate: Gate, person: str) -> dict[str, str]:
+    who, name = gate.basic(person), f"source-{next(NUMBERS)}"
+    experiment = gate.ask("POST", f"{API}/experiments/create", {"name": name}, who).json["experiment_id"]
+    run = gate.ask("POST", f"{API}/runs/create", {"experiment_id": experiment}, who).json["run"]["info"]["run_id"]
+    gate.ask("PUT", f"{FILES}/{experiment}/{run}/artifacts/model/MLmodel", b"theirs", who)
+    gate.ask("POST", f"{API}/registered-models/create", {"name": name}, who)
+    made = gate.ask("POST", f"{API}/model-versions/create", {"name": name, "source": f"runs:/{run}/model"}, who)
+    return {"experiment": experiment, "run": run, "name": name, "version": made.json["model_version"]["version"]}
+
+
+def test_copy_of_a_version_keeps_the_files_of_the_first(wine: Wine, clients: list[JsonLines]) -> None:
+    first = wine.version()
+    copy = registered(wine, f"models:/{wine.name}/{first}").json["model_version"]
+    of_copy = registered(wine, f"models:/{wine.name}/{copy['version']}").json["model_version"]
+    deleted = {"name": wine.name, "version": first}
+    assert wine.gate.ask("DELETE", f"{API}/model-versions/delete", deleted, wine.gate.basic("jane")).status == 200
+    wine.move(of_copy["version"], "Staging", wine.gate.basic("jane"))
+
+    assert copy["source"] == f"models:/{wine.name}/{first}"
+    assert wine.put(f"{wine.directory}/model/MLmodel", b"x", wine.gate.basic("jane")).status == 409
+    for client in clients:
+        found = client.ask({"uri": f"models:/{wine.name}/{of_copy['version']}", "token": wine.gate.token(Purpose.PULL)})
+        assert list(found["files"]) == ["MLmodel"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """A logged model of a run, with a file."""
+
+    id: str
+    place: str
+
+
+def logged_model(wine: Wine, name: str) -> Logged:
+    jane = wine.gate.basic("jane")
+    body = {"experiment_id": wine.experiment, "name": name, "source_run_id": wine.run}
+    info = wine.gate.ask("POST", f"{API}/logged-models", body, jane).json["model"]["info"]
+    found = Logged(id=info["model_id"], place=f"{wine.experiment}/models/{info['model_id']}/artifacts")
+    assert wine.put(f"{found.place}/MLmodel", b"logged", jane).status == 200
+    return found
+
+
+def test_run_source_of_a_logged_model_is_stored_as_that_model(wine_3: Wine) -> None:
+    model = logged_model(wine_3, "named")
+    made = registered(wine_3, "runs:/{run}/named").json["model_version"]
+    jane = wine_3.gate.basic("jane")
+    wine_3.move(made["version"], "Staging", jane)
+    wine_3.move(made["version"], "Production", wine_3.gate.bearer(Purpose.PROMOTE))
+
+    assert (made["source"], made["run_id"]) == (f"models:/{model.id}", wine_3.run)
+    for path in (f"{model.place}/MLmodel", f"{model.place}/new", model.place):
+        assert wine_3.put(path, b"changed", jane).status == 409
+    assert wine_3.gate.ask("DELETE", f"{FILES}/{wine_3.experiment}/models", headers=jane).status == 409
+    assert wine_3.gate.ask("DELETE", f"{API}/logged-models/{model.id}", headers=jane).status == 409
+    # Files that lie where `runs:/` would also look add nothing to the version.
+    assert wine_3.put(f"{wine_3.directory}/named/MLmodel", b"other", jane).status == 200
+    environment = client_environment() | {"MLFLOW_TRACKING_URI": wine_3.gate.uri}
+    with json_lines([python_of(f"mlflow-{GATED[0]}"), READER], environment) as client:
+        found = client.ask({"uri": f"models:/{wine_3.name}/{made['version']}", "token": wine_3.gate.token(Purpose.PULL)})
+    read = wine_3.gate.ask("GET", f"{FILES}/{model.place}/MLmodel", headers=wine_3.gate.bearer(Purpose.PULL))
+    assert (list(found["files"]), read.body) == (["MLmodel"], b"logged")
+
+
+def test_run_source_with_files_in_two_places_is_refused(wine_3: Wine) -> None:
+    """MLflow 3's client puts the run's files and those of the logged model into one directory."""
+    model = logged_model(wine_3, "model")
+    refused = registered(wine_3, "runs:/{run}/model")
+
+    assert refused.status == 400
+    assert refused.message.endswith(f"name the logged model, models:/{model.id}")
+    assert registered(wine_3, f"models:/{model.id}").status == 200
+
+
+def test_part_of_a_logged_model_is_stored_by_its_place(wine_3: Wine) -> None:
+    model = logged_model(wine_3, "parts")
+    made = registered(wine_3, "runs:/{run}/parts/inner").json["model_version"]
+
+    assert made["source"] == f"mlflow-artifacts:/{model.place}/inner"
+
+
+def test_version_is_of_the_run_of_its_source(wine: Wine) -> None:
+    jane = wine.gate.basic("jane")
+    second = wine.gate.ask("POST", f"{API}/runs/create", {"experiment_id": wine.experiment}, jane).json["run"]["info"]["run_id"]
+
+    assert registered(wine, "runs:/{run}/model").json["model_version"]["run_id"] == wine.run
+    refused = registered(wine, "runs:/{run}/model", run_id=second)
+    assert (refused.status, refused.message) == (400, "run_id is not that of the source")
+
+
+OLD = [
+    "runs:/{run}/model",
+    "mlflow-artifacts:/{directory}/model?x",
+    "mlflow-artifacts:/{directory}//model",
+    "mlflow-artifacts:/{directory}/model#x",
+]
+
+
+@pytest.mark.parametrize("source", OLD)
+def test_files_of_a_source_from_before_the_gate_are_protected_in_each_reading(wine: Wine, source: str) -> None:
+    body: Json = {"name": wine.name, "source": source.format(**names(wine)), "run_id": wine.run}
+    made = ask(wine.gate.server.uri, "POST", f"{API}/model-versions/create", body)
+    if made.status != 200:  # MLflow 3 refuses some of them itself
+        return
+    wine.move(str(made.json["model_version"]["version"]), "Staging", wine.gate.basic("jane"))
+
+    assert wine.put(f"{wine.directory}/model/MLmodel", b"changed", wine.gate.basic("jane")).status == 409
+
+
+def test_logged_model_is_not_laid_over_a_promoted_source_from_before_the_gate(wine_3: Wine) -> None:
+    """MLflow's client would put its files over those of the run."""
+    body: Json = {"name": wine_3.name, "source": f"runs:/{wine_3.run}/model", "run_id": wine_3.run}
+    made = ask(wine_3.gate.server.uri, "POST", f"{API}/model-versions/create", body).json["model_version"]
+    wine_3.move(made["version"], "Staging", wine_3.gate.basic("jane"))
+    new = {"experiment_id": wine_3.experiment, "name": "model", "source_run_id": wine_3.run}
+
+    assert wine_3.gate.ask("POST", f"{API}/logged-models", new, wine_3.gate.basic("jane")).status == 409
+
+
+PLACES = [
+    "{experiment}",
+    "{experiment}/{run}",
+    "{directory}",
+    "{directory}/model",
+    "{directory}/model/MLmodel",
+    "{experiment}/models",
+    "{experiment}/traces/x",
+]
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PUT"])
+@pytest.mark.parametrize("root", ["api", "ajax-api"])
+@pytest.mark.parametrize("place", PLACES)
+def test_place_of_another_project_is_not_written(wine: Wine, method: str, root: str, place: str) -> None:
+    path = f"/{root}/2.0/mlflow-artifacts/artifacts/{place.format(**names(wine))}"
+    refused = wine.gate.ask(method, path, b"x" if method == "PUT" else None, wine.gate.basic("olga"))
+
+    assert (refused.status, refused.message) == (403, "not an object of a project of yours")
+    assert (wine.gate.server.artifacts / wine.directory / "model" / "MLmodel").read_bytes() == b"flavors: {}\n"
+
+
+@pytest.mark.parametrize("step", ["create", "complete", "abort"])
+def test_place_of_another_project_is_not_uploaded_to_in_parts(wine: Wine, step: str) -> None:
+    for place in PLACES:
+        path = f"/api/2.0/mlflow-artifacts/mpu/{step}/{place.format(**names(wine))}"
+        assert wine.gate.ask("POST", path, {"path": "x", "num_parts": 1}, wine.gate.basic("olga")).status == 403
+
+
+@pytest.mark.parametrize("place", PLACES[:5])
+def test_place_that_contains_what_is_promoted_is_not_deleted(wine: Wine, place: str) -> None:
+    wine.promoted()
+    for who in ("jane", "both", "root"):
+        refused = wine.gate.ask("DELETE", f"{FILES}/{place.format(**names(wine))}", headers=wine.gate.basic(who))
+        assert refused.status == 409
+
+
+@pytest.mark.parametrize("place", ["nowhere", "nowhere/x", "999999/x", "workspaces/other/1/x", "%20", "0"])
+def test_place_of_no_experiment_is_not_written(wine: Wine, place: str) -> None:
+    for method in ("PUT", "DELETE"):
+        answer = wine.gate.ask(method, f"{FILES}/{place}", b"x" if method == "PUT" else None, wine.gate.basic("jane"))
+        assert answer.status == 403 or place == "0"
+    assert wine.gate.ask("DELETE", f"{FILES}/", headers=wine.gate.basic("jane")).status == 403
+    assert wine.gate.ask("DELETE", f"{FILES}", headers=wine.gate.basic("jane")).status == 403
+
+
+def test_experiment_with_a_location_of_its_own_is_judged_by_it(wine: Wine) -> None:
+    """Made past the gate, which lets nobody choose one."""
+    name = f"elsewhere-{next(NUMBERS)}"
+    tags = [{"key": "mlflow.domino.project_id", "value": OTHER}]
+    body: Json = {"name": name, "artifact_location": f"mlflow-artifacts:/shared/{name}", "tags": tags}
+    assert ask(wine.gate.server.uri, "POST", f"{API}/experiments/create", body).status == 200
+
+    def tried(method: str, place: str, who: str) -> int:
+        return wine.gate.ask(method, f"{FILES}/{place}", b"x" if method == "PUT" else None, wine.gate.basic(who)).status
+
+    assert tried("PUT", f"shared/{name}/x/artifacts/y", "olga") == 200
+    assert [tried("PUT", f"shared/{name}/x", "jane"), tried("DELETE", f"shared/{name}", "jane"), tried("DELETE", "shared", "jane")] == [
+        403
+    ] * 3
+    read = f"{FILES}/shared/{name}/x/artifacts/y"
+    assert wine.gate.ask("GET", read, headers=wine.gate.bearer(Purpose.PULL, OTHER)).status == 200
+    assert wine.gate.ask("GET", read, headers=wine.gate.bearer(Purpose.PULL)).status == 403
+
+
+def test_path_in_anothers_run_that_looks_like_ones_own_is_not_written_or_read(wine: Wine) -> None:
+    mine = wine_of(wine.gate, "olga")
+    for path in (f"{wine.directory}/{mine['run']}/artifacts/x", f"{wine.experiment}/x/{mine['run']}/y"):
+        assert wine.put(path, b"x", wine.gate.basic("olga")).status == 403
+        assert wine.gate.ask("GET", f"{FILES}/{path}", headers=wine.gate.bearer(Purpose.PULL, OTHER)).status == 403
+
+
+@pytest.mark.parametrize("kind", ["version", "model"])
+@pytest.mark.parametrize("key", ["mlflow.prompt.is_prompt", "Mlflow.Prompt.IS_PROMPT", "mlflow.prompt.text", "_mlflow_prompt_type"])
+def test_tag_that_turns_a_model_into_a_prompt_is_refused(wine: Wine, kind: str, key: str) -> None:
+    version, gate = wine.version(), wine.gate
+    tag = {"key": key, "value": "true"}
+    for who in (gate.basic("jane"), gate.basic("root"), gate.bearer(Purpose.PROMOTE)):
+        if kind == "version":
+            path, body = "model-versions/set-tag", {"name": wine.name, "version": version} | tag
+        else:
+            path, body = "registered-models/set-tag", {"name": wine.name} | tag
+        assert gate.ask("POST", f"{API}/{path}", body, who).status == 403
+    assert registered(wine, "runs:/{run}/model").status == 200
+    tagged = {"name": wine.name, "source": f"runs:/{wine.run}/model", "tags": [tag]}
+    assert gate.ask("POST", f"{API}/model-versions/create", tagged, gate.basic("jane")).status == 403
+    assert gate.ask("POST", f"{API}/registered-models/create", {"name": f"{wine.name}-p", "tags": [tag]}, gate.basic("jane")).status == 403
+
+
+@pytest.mark.parametrize("hidden", ["the version", "another version", "the model"])
+def test_what_a_tag_hides_from_searches_stays_protected_and_can_be_rolled_back(wine: Wine, hidden: str) -> None:
+    """The tag was set past the gate."""
+    first, second = wine.promoted(), wine.version()
+    uri, gate, jane, promote = wine.gate.server.uri, wine.gate, wine.gate.basic("jane"), wine.gate.bearer(Purpose.PROMOTE)
+    tag = {"name": wine.name, "key": "mlflow.prompt.is_prompt", "value": "true"}
+    if hidden == "the model":
+        assert ask(uri, "POST", f"{API}/registered-models/set-tag", tag).status == 200
+    else:
+        body = tag | {"version": first if hidden == "the version" else second}
+        assert ask(uri, "POST", f"{API}/model-versions/set-tag", body).status == 200
+    # The gate forgets what it knows of the promoted files, and asks again.
+    assert wine.move(second, "Staging", jane).status == 200
+    assert wine.move(second, "None", jane).status == 200
+
+    assert wine.put(f"{wine.directory}/model/MLmodel", b"changed", jane).status == 409
+    for path, body in (
+        ("runs/delete", {"run_id": wine.run}),
+        ("experiments/delete", {"experiment_id": wine.experiment}),
+        ("registered-models/rename", {"name": wine.name, "new_name": f"{wine.name}-x"}),
+    ):
+        assert gate.ask("POST", f"{API}/{path}", body, jane).status == 409
+    assert wine.move(second, "Staging", promote).status == 200
+    assert wine.move(second, "Production", promote, archive_existing_versions=True).status == 200
+    assert gate.lines()[-1]["archived"] == [first]

@@ -134,11 +134,16 @@ class Gate:
         request = passage.request
         body = await read_body(request, MOST_CHANGE)
         gives_away = await self._changes.check(actor, route.change, passage.found.variables, request.headers, body)
-        try:
+        if not gives_away:
             return await self._upstream.stream(request, passage.target, body)
+        self._owners.forget()
+        unclear = True
+        try:
+            response = await self._upstream.stream(request, passage.target, body)
+            unclear = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         finally:
-            if gives_away:
-                self._owners.forget()
+            self._owners.forget(unclear=unclear)
+        return response
 
     async def _guarded(self, passage: Passage, actor: Actor, operation: str) -> web.StreamResponse:
         request = passage.request

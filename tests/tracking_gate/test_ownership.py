@@ -167,7 +167,8 @@ def test_run_that_is_named_twice_is_not_changed(any_gate: Gate, olgas: Objects, 
     double = f'{{"run_id": "{olgas.run}", "run_id": "{janes.run}", "key": "x", "value": "1"}}'.encode()
     twice = any_gate.ask("POST", f"{API}/runs/set-tag", double, any_gate.basic("jane") | {"Content-Type": "application/json"})
 
-    assert answer.status in {400, 403}
+    spelled = (400, f"write {'run_uuid' if 'u' in other_key[3:].lower() else 'run_id'}, not {other_key!r}")
+    assert (answer.status, answer.message) == (spelled if other_key != "run_uuid" else (403, "not an object of a project of yours"))
     assert twice.status == 400
     assert state(any_gate, olgas) == before
 

@@ -10,10 +10,16 @@ from testbed.environments import python_of
 from testbed.gate import API, OTHER, Answer, Gate, Json, ask
 from testbed.json_lines import JsonLines, json_lines
 from testbed.mlflow_server import client_environment
-from tests.tracking_gate.conftest import GATED, READER, Wine
+from tests.tracking_gate.conftest import GATED, READER, Wine, wine_behind
 
 NUMBERS = itertools.count(1)
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+@pytest.fixture(scope="module")
+def untouched(any_gate: Gate) -> Wine:
+    """For requests that are refused."""
+    return wine_behind(any_gate)
 
 
 def registered(wine: Wine, source: str, who: str = "jane", **more: str) -> Answer:
@@ -95,8 +101,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("source", REFUSED)
-def test_source_that_is_not_plainly_one_directory_is_refused(wine: Wine, source: str) -> None:
-    made = registered(wine, source)
+def test_source_that_is_not_plainly_one_directory_is_refused(untouched: Wine, source: str) -> None:
+    made = registered(untouched, source)
 
     assert (made.status, made.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), made.body
 
@@ -110,8 +116,8 @@ def test_source_that_is_not_plainly_one_directory_is_refused(wine: Wine, source:
         "mlflow-artifacts:/x/y",
     ],
 )
-def test_source_that_is_more_than_one_run_is_refused(wine: Wine, source: str) -> None:
-    assert registered(wine, source).status == 403
+def test_source_that_is_more_than_one_run_is_refused(untouched: Wine, source: str) -> None:
+    assert registered(untouched, source).status == 403
 
 
 def test_source_of_another_project_is_refused_however_it_is_written(wine: Wine) -> None:
@@ -261,19 +267,19 @@ PLACES = [
 @pytest.mark.parametrize("method", ["DELETE", "PUT"])
 @pytest.mark.parametrize("root", ["api", "ajax-api"])
 @pytest.mark.parametrize("place", PLACES)
-def test_place_of_another_project_is_not_written(wine: Wine, method: str, root: str, place: str) -> None:
-    path = f"/{root}/2.0/mlflow-artifacts/artifacts/{place.format(**names(wine))}"
-    refused = wine.gate.ask(method, path, b"x" if method == "PUT" else None, wine.gate.basic("olga"))
+def test_place_of_another_project_is_not_written(untouched: Wine, method: str, root: str, place: str) -> None:
+    path = f"/{root}/2.0/mlflow-artifacts/artifacts/{place.format(**names(untouched))}"
+    refused = untouched.gate.ask(method, path, b"x" if method == "PUT" else None, untouched.gate.basic("olga"))
 
     assert (refused.status, refused.message) == (403, "not an object of a project of yours")
-    assert (wine.gate.server.artifacts / wine.directory / "model" / "MLmodel").read_bytes() == b"flavors: {}\n"
+    assert (untouched.gate.server.artifacts / untouched.directory / "model" / "MLmodel").read_bytes() == b"flavors: {}\n"
 
 
 @pytest.mark.parametrize("step", ["create", "complete", "abort"])
-def test_place_of_another_project_is_not_uploaded_to_in_parts(wine: Wine, step: str) -> None:
+def test_place_of_another_project_is_not_uploaded_to_in_parts(untouched: Wine, step: str) -> None:
     for place in PLACES:
-        path = f"/api/2.0/mlflow-artifacts/mpu/{step}/{place.format(**names(wine))}"
-        assert wine.gate.ask("POST", path, {"path": "x", "num_parts": 1}, wine.gate.basic("olga")).status == 403
+        path = f"/api/2.0/mlflow-artifacts/mpu/{step}/{place.format(**names(untouched))}"
+        assert untouched.gate.ask("POST", path, {"path": "x", "num_parts": 1}, untouched.gate.basic("olga")).status == 403
 
 
 @pytest.mark.parametrize("place", PLACES[:5])
@@ -285,12 +291,12 @@ def test_place_that_contains_what_is_promoted_is_not_deleted(wine: Wine, place: 
 
 
 @pytest.mark.parametrize("place", ["nowhere", "nowhere/x", "999999/x", "workspaces/other/1/x", "%20", "0"])
-def test_place_of_no_experiment_is_not_written(wine: Wine, place: str) -> None:
+def test_place_of_no_experiment_is_not_written(untouched: Wine, place: str) -> None:
     for method in ("PUT", "DELETE"):
-        answer = wine.gate.ask(method, f"{FILES}/{place}", b"x" if method == "PUT" else None, wine.gate.basic("jane"))
+        answer = untouched.gate.ask(method, f"{FILES}/{place}", b"x" if method == "PUT" else None, untouched.gate.basic("jane"))
         assert answer.status == 403 or place == "0"
-    assert wine.gate.ask("DELETE", f"{FILES}/", headers=wine.gate.basic("jane")).status == 403
-    assert wine.gate.ask("DELETE", f"{FILES}", headers=wine.gate.basic("jane")).status == 403
+    assert untouched.gate.ask("DELETE", f"{FILES}/", headers=untouched.gate.basic("jane")).status == 403
+    assert untouched.gate.ask("DELETE", f"{FILES}", headers=untouched.gate.basic("jane")).status == 403
 
 
 def test_experiment_with_a_location_of_its_own_is_judged_by_it(wine: Wine) -> None:

@@ -3,6 +3,7 @@ keys that come twice, JSON within JSON): what is not plain is refused, and what 
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -125,7 +126,8 @@ def _parsed(body: bytes, *, constants: bool = False) -> Json:
 def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> Json:
     found = dict(pairs)
     if len(found) != len(pairs):
-        double = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
+        counts = Counter(key for key, _ in pairs)
+        double = next(key for key, count in counts.items() if count > 1)
         raise InvalidRequest(f"the field {double!r:.60} comes twice")
     return found
 

@@ -4,7 +4,7 @@ import base64
 import http.client
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +87,11 @@ def ask(uri: str, method: str, path: str, body: Json | bytes | None = None, head
 
 
 @contextmanager
-def gate(server: MlflowServer, directory: Path, *options: str) -> Iterator[Gate]:
-    """A gate with tokens of two projects and four people, for the length of a `with` block."""
+def gate(server: MlflowServer, directory: Path, *options: str, prefix: Sequence[str] = ()) -> Iterator[Gate]:
+    """A gate with tokens of two projects and four people, for the length of a `with` block.
+
+    `prefix` is a command that runs the gate's.
+    """
     secret_dir, people, audit = directory / "secret", directory / "people.json", directory / "audit.jsonl"
     secret_dir.mkdir(parents=True)
     for project in (PROJECT, OTHER):
@@ -99,6 +102,7 @@ def gate(server: MlflowServer, directory: Path, *options: str) -> Iterator[Gate]
     people.write_text(json.dumps({name: {"password": password, "projects": own, "admin": admin} for name, (own, admin) in PEOPLE.items()}))
     port = free_port()
     command: list[str | Path] = [
+        *prefix,
         installed("model-api-gate"),
         "serve",
         f"--upstream={server.uri}",

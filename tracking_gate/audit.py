@@ -1,35 +1,152 @@
-"""The record of what was decided: lines of JSON that are only ever added, without tokens, bodies or headers."""
+"""The record of what was decided: whole lines of JSON that are only ever added, without tokens, bodies or headers."""
 
+import asyncio
 import json
 import os
+import stat
 import sys
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 STANDARD_OUTPUT: Final = "-"
+FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT  # it is read once, for a last line that is not whole
+LONGEST_TEXT: Final = 512  # characters of one value: a path of an artifact with its run and experiment has some 150
+LONGEST_LIST: Final = 100  # items
+LONGEST_LINE: Final = 64 * 1024  # bytes that are read back to find where the last line begins
+SEPARATORS: Final = {ord(separator): f"\\u{ord(separator):04x}" for separator in "\x85\u2028\u2029"}  # some readers end a line there
 
 
 class AuditError(OSError):
-    """A line could not be written; what it is about must not happen."""
+    """A line could not be written; the change that it is about must not happen."""
 
 
 class AuditLog:
-    """A file, or standard output. Lines carry a number, so that a missing one is seen."""
+    """A file, or standard output. Lines carry a number, so that a missing one is seen.
+
+    One thread writes, so that a slow disk does not stop the event loop. A line that cannot be written whole, or not brought to the
+    disk, is taken back.
+    """
 
     def __init__(self, target: str) -> None:
-        """Raises OSError where the file cannot be opened."""
-        self._file = None if target == STANDARD_OUTPUT else os.open(Path(target), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        """Raises OSError if the file cannot be opened."""
+        self._file = sys.stdout.fileno() if target == STANDARD_OUTPUT else os.open(Path(target), FLAGS, 0o640)
+        self._regular = target != STANDARD_OUTPUT and stat.S_ISREG(os.fstat(self._file).st_mode)
         self._number = 0
+        self._torn = False
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        if self._regular:
+            self._mend()
 
-    def write(self, *, durable: bool = False, **fields: Any) -> None:
-        """Raises AuditError. `durable` waits until the line is on the disk."""
+    async def write(self, *, durable: bool = False, **fields: Any) -> None:
+        """Raises AuditError. `durable` waits until the line is on the disk. A line that was begun is finished."""
+        writing = asyncio.get_running_loop().run_in_executor(self._writer, self._append, fields, durable)
+        await asyncio.shield(writing)
+
+    def close(self) -> None:
+        """Wait for the lines that are on their way."""
+        self._writer.shutdown()
+
+    def _append(self, fields: Mapping[str, Any], durable: bool) -> None:
         self._number += 1
-        entry = {"ts": datetime.now(UTC).isoformat(timespec="milliseconds"), "seq": self._number, **fields}
-        line = json.dumps({key: value for key, value in entry.items() if value is not None}, ensure_ascii=False).encode("utf-8", "replace")
+        line = line_of({"ts": _now(), "seq": self._number, **fields})
+        size = os.fstat(self._file).st_size if self._regular else 0
         try:
-            os.write(sys.stdout.fileno() if self._file is None else self._file, line + b"\n")
-            if durable and self._file is not None:
+            write_whole(self._file, b"\n" + line if self._torn else line)
+            self._torn = False
+            if durable and self._regular:
                 os.fsync(self._file)
         except OSError as error:
+            self._number -= 1
+            self._take_back(size)
             raise AuditError("the audit log cannot be written") from error
+
+    def _take_back(self, size: int) -> None:
+        """Shorten the file to what it was; if that fails, begin the next line on a line of its own."""
+        self._torn = True
+        if self._regular:
+            with suppress(OSError):
+                os.ftruncate(self._file, size)
+                self._torn = False
+
+    def _mend(self) -> None:
+        """Replace a last line that is not whole, as a crash leaves one, by a whole line that has its text.
+
+        Raises OSError.
+        """
+        size = os.fstat(self._file).st_size
+        begin = max(0, size - LONGEST_LINE)
+        tail = os.pread(self._file, size - begin, begin)
+        torn = tail[tail.rfind(b"\n") + 1 :]
+        if not torn:
+            return
+        if len(torn) == LONGEST_LINE:
+            self._torn = True  # no line of the gate's is that long: leave it, and begin a new one
+            return
+        line = line_of({"ts": _now(), "decision": "torn", "bytes": len(torn), "text": torn.decode("utf-8", "replace")})
+        os.ftruncate(self._file, size - len(torn))
+        try:
+            write_whole(self._file, line)
+        except OSError:
+            # Without room, the part of a line stays as it was.
+            with suppress(OSError):
+                os.ftruncate(self._file, size - len(torn))
+                write_whole(self._file, torn)
+            self._torn = True
+
+
+def write_whole(file: int, line: bytes) -> None:
+    """Write all of it: a disk that becomes full, or a pipe, takes a part. Raises OSError."""
+    rest = memoryview(line)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+def line_of(entry: Mapping[str, Any]) -> bytes:
+    """Return a line of JSON with its end, of bounded length. None is left out."""
+    kept = {key: bounded(value) for key, value in entry.items() if value is not None}
+    return (json.dumps(kept, ensure_ascii=False).translate(SEPARATORS) + "\n").encode("utf-8", "replace")
+
+
+def bounded(value: Any) -> Any:
+    """Return a value without what is beyond the bounds, and how much that was."""
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        return f"{value[:LONGEST_TEXT]}... ({len(value)} characters)"
+    if isinstance(value, list):
+        more = [f"... ({len(value)} items)"] if len(value) > LONGEST_LIST else []
+        return [*map(bounded, value[:LONGEST_LIST]), *more]
+    if isinstance(value, dict):
+        return {key: bounded(item) for key, item in value.items()}
+    return value
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Sample:
+    """Which refusals get a line, so that nobody fills the disk with them: some at once, then one every few seconds, for each caller."""
+
+    def __init__(self, clock: Callable[[], float], *, burst: int, seconds: float, callers: int = 1000) -> None:
+        """`burst` lines at once, then one every `seconds`. At most `callers` are remembered."""
+        self._clock = clock
+        self._burst = burst
+        self._seconds = seconds
+        self._callers = callers
+        self._states: OrderedDict[Hashable, tuple[float, float, int]] = OrderedDict()  # lines left, when, and how many were left out
+
+    def take(self, caller: Hashable) -> int | None:
+        """Return how many were left out since the last line, or None if this one is left out."""
+        now = self._clock()
+        left, then, missed = self._states.get(caller, (float(self._burst), now, 0))
+        left = min(float(self._burst), left + (now - then) / self._seconds)
+        takes = left >= 1
+        self._states[caller] = (left - 1, now, 0) if takes else (left, now, missed + 1)
+        self._states.move_to_end(caller)
+        while len(self._states) > self._callers:
+            self._states.popitem(last=False)
+        return missed if takes else None

@@ -1,49 +1,53 @@
 """Who is behind a request: a service token, or a person."""
 
-from collections import OrderedDict, deque
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 from typing import Final
 
 from multidict import CIMultiDictProxy
 
 from tracking_gate.actors import Actor, kind_of
-from tracking_gate.errors import InvalidRequest, TooManyAttempts, Unauthenticated, Unavailable
-from tracking_gate.people import People
+from tracking_gate.attempts import Attempts
+from tracking_gate.errors import InvalidRequest, Unauthenticated, Unavailable
+from tracking_gate.people import Claim, People
 from tracking_gate.secret_directory import SecretDirectory
 
 LONGEST_HEADER: Final = 4096  # bytes of an Authorization header
 ATTEMPTS: Final = 10  # that fail, of one address, in a period
-PERIOD: Final = 60.0  # seconds
-ADDRESSES: Final = 10_000  # remembered at most
+NAME_FACTOR: Final = 10  # times as many for one name, from all addresses
 NOT_ACCEPTED: Final = "token not accepted"  # for every reason: which one it was would help only who guesses
 MISSING: Final = "send the token of your project as MLFLOW_TRACKING_TOKEN"
 
 
 class Callers:
-    """Finds them, and slows down who guesses."""
+    """Finds them, and slows down who guesses.
+
+    A service token is compared in memory and never slowed down; nor is a person whose password or credential was accepted before. Every
+    other attempt counts for its address, apart from those for each person's name, and for that name from all addresses.
+    """
 
     def __init__(self, directory: SecretDirectory, people: People, clock: Callable[[], float], *, attempts: int = ATTEMPTS) -> None:
-        self._attempts = attempts
+        self._most = attempts
         self._directory = directory
         self._people = people
-        self._clock = clock
-        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+        self._attempts = Attempts(clock)
+        self._checks: dict[tuple[str, bytes], asyncio.Task[Actor]] = {}
 
     async def find(self, headers: CIMultiDictProxy[str], peer: str) -> Actor:
-        """Raises InvalidRequest, Unauthenticated, TooManyAttempts, Unavailable."""
+        """Raises InvalidRequest, Unauthenticated, TooManyAttempts, Busy, Unavailable."""
         given = headers.getall("Authorization", [])
         if len(given) > 1 or any(len(value.encode()) > LONGEST_HEADER for value in given):
             raise InvalidRequest("one Authorization header of at most 4 KiB, please")
         scheme, _, value = (given[0] if given else "").partition(" ")
         if scheme.lower() == "bearer" and (actor := self._token(value.strip())):
             return actor
-        if person := await self._people.find(headers):
+        claim = self._people.claim(headers)
+        if claim and claim.accepted and (person := await self._people.find(headers)):
             return person
         if not value.strip() and self._people.header not in headers:
             raise Unauthenticated(MISSING)
-        self._failed(peer)
-        raise Unauthenticated(NOT_ACCEPTED)
+        return await self._checked(headers, peer, claim)
 
     @property
     def challenges(self) -> list[str]:
@@ -60,15 +64,37 @@ class Callers:
         project = known.key.project_id
         return Actor(kind=kind_of(known.key.purpose), name=known.fingerprint, projects=frozenset({project}), fingerprint=known.fingerprint)
 
-    def _failed(self, peer: str) -> None:
-        now = self._clock()
-        failures = self._failures.setdefault(peer, deque())
-        self._failures.move_to_end(peer)
-        while failures and failures[0] <= now - PERIOD:
-            failures.popleft()
-        failures.append(now)
-        while len(self._failures) > ADDRESSES:
-            self._failures.popitem(last=False)
-        if len(failures) > self._attempts:
-            failures.popleft()
-            raise TooManyAttempts("too many tokens that are not accepted; wait a minute")
+    async def _checked(self, headers: CIMultiDictProxy[str], peer: str, claim: Claim | None) -> Actor:
+        """Check a claim once, however many requests make it at the same time: a page sends twenty."""
+        if claim is None:
+            return await self._attempt(headers, peer, None)
+        key = (peer, claim.digest)
+        if (check := self._checks.get(key)) is None:
+            check = self._checks[key] = asyncio.create_task(self._attempt(headers, peer, claim))
+            check.add_done_callback(lambda done: self._end_check(key, done))
+        return await asyncio.shield(check)
+
+    def _end_check(self, key: tuple[str, bytes], done: "asyncio.Task[Actor]") -> None:
+        del self._checks[key]
+        if not done.cancelled():
+            done.exception()  # its client may have hung up, and the loop would complain
+
+    async def _attempt(self, headers: CIMultiDictProxy[str], peer: str, claim: Claim | None) -> Actor:
+        limits = limits_of(peer, claim.name if claim else None, self._most)
+        await self._attempts.begin(limits)
+        failed = False
+        try:
+            person = await self._people.find(headers) if claim else None
+            failed = person is None
+        finally:
+            self._attempts.end(limits, failed=failed)
+        if person is None:
+            raise Unauthenticated(NOT_ACCEPTED)
+        return person
+
+
+def limits_of(peer: str, name: str | None, most: int) -> dict[Hashable, int]:
+    """Return how often each may fail: the address with that name, and the name from anywhere."""
+    if name is None:
+        return {("address", peer): most}
+    return {("address", peer, name): most, ("name", name): most * NAME_FACTOR}

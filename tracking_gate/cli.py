@@ -53,6 +53,41 @@ def main() -> None:
     show_default=True,
     help="How often an address may fail to authenticate in a minute.",
 )
+@click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Address or network of a proxy in front, whose X-Forwarded-For names the client's address for limits.",
+)
+@click.option(
+    "--connections",
+    type=click.IntRange(min=1),
+    default=4000,
+    show_default=True,
+    help="How many connections of clients there may be; fewer if the limit on open files is lower.",
+)
+@click.option(
+    "--connections-per-address",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="How many of them from one address.",
+)
+@click.option(
+    "--requests-per-caller",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="How many requests a token or a person may have under way; eight times as many wait, others get a 429.",
+)
+@click.option(
+    "--client-pause",
+    type=click.FloatRange(min=1),
+    default=30,
+    show_default=True,
+    help="Seconds in which a client may send nothing of its request's body, or take nothing of its answer.",
+)
 def serve(  # noqa: PLR0913, PLR0917  click hands over each option
     upstream: str,
     secret_dir: Path,
@@ -67,8 +102,14 @@ def serve(  # noqa: PLR0913, PLR0917  click hands over each option
     metrics_port: int | None,
     accept_legacy: bool,
     attempts: int,
+    proxies: tuple[str, ...],
+    connections: int,
+    connections_per_address: int,
+    requests_per_caller: int,
+    client_pause: float,
 ) -> None:
     """Answer requests until SIGTERM. Each option can be a variable: MODEL_API_GATE_SERVE_UPSTREAM, and so on."""
+    from tracking_gate.addresses import networks_of  # noqa: PLC0415  as below
     from tracking_gate.logs import configure  # noqa: PLC0415  as below
     from tracking_gate.server import ServeSettings, serve  # noqa: PLC0415  the other commands start faster without the server
 
@@ -79,6 +120,10 @@ def serve(  # noqa: PLR0913, PLR0917  click hands over each option
         raise InvalidInputError("--people-header needs --people-file, which says whose the projects are")
     if admins and not domino_url:
         raise InvalidInputError("--admin names users of Domino's and needs --domino-url; in --people-file an admin is who has admin: true")
+    try:
+        networks = networks_of(proxies)
+    except ValueError as error:
+        raise InvalidInputError(f"--proxy is no address or network: {error}; such as 10.0.0.0/8") from error
     settings = ServeSettings(
         host=host,
         port=port,
@@ -93,6 +138,11 @@ def serve(  # noqa: PLR0913, PLR0917  click hands over each option
         metrics_port=metrics_port,
         accept_legacy=accept_legacy,
         attempts=attempts,
+        proxies=networks,
+        connections=connections,
+        connections_per_address=connections_per_address,
+        requests_per_caller=requests_per_caller,
+        client_pause=client_pause,
     )
     configure()
     try:

@@ -23,10 +23,12 @@ from model_contract.tokens import TOKEN_PREFIX
 from tracking_gate.actors import Actor, Kind
 from tracking_gate.errors import Unavailable
 from tracking_gate.metrics import Metrics
+from tracking_gate.people import Claim
 
 API_KEY: Final = "X-Domino-Api-Key"
 KEPT: Final = 60.0  # seconds, also of a "no"
 MOST_KEPT: Final = 4096  # answers; the one that was not asked for longest goes first
+ACCEPTED: Final = 24 * 3600.0  # seconds, in which a credential that Domino has accepted is asked about whoever guesses at its address
 LONGEST: Final = 4096  # bytes of a credential
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5, connect=2)  # for each question; a client of MLflow waits 120 s
 THEIRS: Final = frozenset({"Owned", "Collaborating", "OwnedAndCollaborating"})
@@ -63,6 +65,7 @@ class DominoPeople:
         self._admins = admins
         self._clock = clock
         self._answers: OrderedDict[bytes, tuple[float, Actor | None]] = OrderedDict()
+        self._accepted: OrderedDict[bytes, float] = OrderedDict()  # until when
         self._asking: dict[bytes, asyncio.Task[Actor | None]] = {}
 
     async def __aenter__(self) -> Self:
@@ -71,6 +74,13 @@ class DominoPeople:
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
+
+    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+        credential = credential_of(headers)
+        if credential is None:
+            return None
+        key = credential.digest
+        return Claim(digest=key, accepted=self._accepted.get(key, 0.0) > self._clock())
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
         credential = credential_of(headers)
@@ -99,6 +109,11 @@ class DominoPeople:
         self._answers.move_to_end(key)
         while len(self._answers) > MOST_KEPT:
             self._answers.popitem(last=False)
+        self._accepted.pop(key, None)
+        if actor:
+            self._accepted[key] = self._clock() + ACCEPTED
+        while len(self._accepted) > MOST_KEPT:
+            self._accepted.popitem(last=False)
         return actor
 
     async def _checked(self, credential: Credential) -> Actor | None:

@@ -57,6 +57,29 @@ class Conflict(Refusal):
     code = "RESOURCE_CONFLICT"
 
 
+class RequestTimeout(Refusal):
+    """The client has begun a request and does not go on; the connection is closed."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    code = "TEMPORARILY_UNAVAILABLE"
+
+
+class TooManyRequests(Refusal):
+    """A caller has more requests under way than one may have."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "REQUEST_LIMIT_EXCEEDED"
+    retry_after = 5
+
+
+class Busy(Refusal):
+    """The gate has as much to do as it can hold."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "TEMPORARILY_UNAVAILABLE"
+    retry_after = 5
+
+
 class TooManyAttempts(Refusal):
     """An address that guesses."""
 
@@ -78,3 +101,11 @@ class Misdirected(Refusal):
 
     status = HTTPStatus.MISDIRECTED_REQUEST
     code = "INVALID_PARAMETER_VALUE"
+
+
+class ClientHungUp(Exception):  # noqa: N818  no fault of the gate's, and not answered
+    """The client closed its connection before it had its answer."""
+
+
+class AnswerCut(Exception):  # noqa: N818  as above
+    """MLflow ended an answer in the middle, of which the client has a part."""

@@ -5,7 +5,8 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Hashable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -14,20 +15,34 @@ from aiohttp import web
 
 from model_contract.names import PROJECT_HEADER
 from tracking_gate.actors import Actor
+from tracking_gate.addresses import ClientAddresses
 from tracking_gate.asks import Ask, Verdict
-from tracking_gate.audit import AuditError, AuditLog
+from tracking_gate.audit import AuditError, AuditLog, Sample
+from tracking_gate.bodies import ClientBody, check_empty
 from tracking_gate.callers import Callers
 from tracking_gate.changes import Changes
-from tracking_gate.errors import Forbidden, InvalidRequest, Misdirected, Refusal, TooLarge, Unavailable
+from tracking_gate.connections import ClientConnection
+from tracking_gate.errors import (
+    AnswerCut,
+    ClientHungUp,
+    Forbidden,
+    InvalidRequest,
+    Misdirected,
+    Refusal,
+    RequestTimeout,
+    TooLarge,
+    TooManyAttempts,
+    Unavailable,
+)
 from tracking_gate.metrics import Metrics
 from tracking_gate.objects import Objects, even_questions
 from tracking_gate.operations import OPERATIONS
 from tracking_gate.owners import Owners
 from tracking_gate.passage import Passage
 from tracking_gate.registry import Registry
+from tracking_gate.request_limits import BodyMemory, CallerSlots
 from tracking_gate.rights import only_people
 from tracking_gate.routes import Route, Treatment, match
-from tracking_gate.rules import PRODUCTION
 from tracking_gate.strict import body_of, path_of
 from tracking_gate.upstream import Upstream
 
@@ -35,22 +50,49 @@ MOST_JSON: Final = 1024 * 1024  # bytes of a guarded operation's body
 MOST_CHANGE: Final = 32 * 1024 * 1024  # bytes of a change by a person: MLflow's clients log inputs of 16 MB
 DECIDED: Final = frozenset({Treatment.GUARDED, Treatment.WRITE, Treatment.CHANGE})
 ASKED: Final = {"name": "model", "version": "version", "stage": "to_stage", "alias": "alias", "key": "key"}  # also in the lines of refusals
+FINISH: Final = 5.0  # seconds for changes whose clients have hung up, after the server's 20: the pod has 30
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSettings:
+    """What requests are held to.
+
+    `hosts` are the names that they may have in Host; empty is any. `client_pause` is the seconds in which a client may send nothing.
+    """
+
+    hosts: frozenset[str]
+    addresses: ClientAddresses
+    requests_per_caller: int
+    client_pause: float
 
 
 class Gate:
     """Handles requests. One process: the locks that keep two moves of a model apart are its own."""
 
     def __init__(
-        self, *, callers: Callers, upstream: Upstream, audit: AuditLog, metrics: Metrics, hosts: frozenset[str] = frozenset()
+        self,
+        *,
+        callers: Callers,
+        upstream: Upstream,
+        audit: AuditLog,
+        metrics: Metrics,
+        settings: GateSettings,
     ) -> None:
-        """`hosts` are the names that requests may have in Host; empty is any."""
         self._callers = callers
         self._upstream = upstream
         self._audit = audit
         self._metrics = metrics
-        self._hosts = hosts
+        self._hosts = settings.hosts
+        self._addresses = settings.addresses
+        self._pause = settings.client_pause
+        self._slots = CallerSlots(settings.requests_per_caller)
+        self._memory = BodyMemory()
+        self._strangers = Sample(time.monotonic, burst=20, seconds=10)
+        self._all_strangers = Sample(time.monotonic, burst=100, seconds=1)
+        self._known = Sample(time.monotonic, burst=300, seconds=0.2)
+        self._unfinished: set[asyncio.Task[web.StreamResponse]] = set()
         self._registry = Registry(upstream.ask)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._owners = Owners()
@@ -64,10 +106,18 @@ class Gate:
             try:
                 response = await self._pass(passage)
             except Refusal as refusal:
-                return self._refused(passage, refusal)
+                return await self._refused(passage, refusal)
             except AuditError:
                 return self._answer(passage, self._unrecorded())
-            except (ConnectionResetError, asyncio.CancelledError):
+            except ClientHungUp:
+                self._hung_up(passage)
+                return ended(passage)
+            except AnswerCut:
+                self._metrics.answer_cut()
+                self._metrics.decided(passage.rule, "cut")
+                return ended(passage)
+            except asyncio.CancelledError:
+                self._hung_up(passage)
                 raise
             except Exception:  # noqa: BLE001  the edge: whatever it is, it is not let through, and a client learns nothing of it
                 _log.exception("a request failed in the gate", extra={"fields": {"request_id": passage.id}})
@@ -75,6 +125,14 @@ class Gate:
                 return self._answer(passage, Unavailable("the gate failed; its log has the request's id"))
         self._metrics.decided(passage.rule, passage.decision)
         return response
+
+    async def finish(self) -> None:
+        """Wait for changes whose clients have hung up; what does not end is recorded as unknown."""
+        if self._unfinished:
+            await asyncio.wait(self._unfinished, timeout=FINISH)
+        for change in list(self._unfinished):
+            change.cancel()
+        await asyncio.gather(*self._unfinished, return_exceptions=True)
 
     async def _pass(self, passage: Passage) -> web.StreamResponse:
         request = passage.request
@@ -88,15 +146,26 @@ class Gate:
             raise InvalidRequest("the query holds characters that belong written as %XX")
         passage.found = match(request.method, passage.path)
         if not (passage.route and passage.route.treatment is Treatment.PUBLIC):
-            passage.actor = await self._callers.find(request.headers, request.remote or "unknown")
+            passage.actor = await self._callers.find(request.headers, self._addresses.of(request))
         check_origin(request)
         if passage.found is None or passage.found.route.treatment is Treatment.DENIED or "Upgrade" in request.headers:
             raise Forbidden("route not allowed")
-        return await self._treat(passage, passage.found.route)
+        caller = self._caller(passage)
+        await self._slots.take(caller, is_known=passage.actor is not None)
+        try:
+            return await self._treat(passage, passage.found.route)
+        finally:
+            self._slots.give_back(caller)
+
+    def _caller(self, passage: Passage) -> Hashable:
+        """Return who has the limits on requests: a token, a person, or an address of which nothing else is known."""
+        actor = passage.actor
+        return (actor.kind, actor.name) if actor else self._addresses.of(passage.request)
 
     async def _treat(self, passage: Passage, route: Route) -> web.StreamResponse:
         actor = passage.actor
         if actor is None:
+            check_empty(passage.request)
             return await self._stream(passage)
         match route.treatment:
             case Treatment.GUARDED:
@@ -118,63 +187,106 @@ class Gate:
             case Treatment.WRITE:
                 only_people(actor)
                 await self._objects.check_writable(actor, route.subject, passage.named)
-                response = await self._stream(passage)
-                self._record(passage, "allow", response.status)
-                return response
+                return await self._write(passage)
             case _:
                 pass
         return await self._stream(passage)
 
     async def _stream(self, passage: Passage) -> web.StreamResponse:
-        return await self._upstream.stream(passage.request, passage.target)
+        return await self._upstream.stream(passage.request, passage.target, pause=self._pause)
+
+    async def _write(self, passage: Passage) -> web.StreamResponse:
+        try:
+            response = await self._stream(passage)
+        except (ClientHungUp, AnswerCut, asyncio.CancelledError):
+            await self._record(passage, "cut", None)
+            raise
+        await self._record(passage, "allow", response.status)
+        return response
 
     async def _change(self, passage: Passage, actor: Actor, route: Route) -> web.StreamResponse:
+        """Pass on a change by a person, whose body says what is changed."""
         if passage.query or route.change is None or passage.found is None:
             raise InvalidRequest("the fields belong in the body")
         request = passage.request
-        body = await read_body(request, MOST_CHANGE)
-        gives_away = await self._changes.check(actor, route.change, passage.found.variables, request.headers, body)
-        if not gives_away:
-            return await self._upstream.stream(request, passage.target, body)
-        self._owners.forget()
-        unclear = True
-        try:
-            response = await self._upstream.stream(request, passage.target, body)
-            unclear = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        finally:
-            self._owners.forget(unclear=unclear)
-        return response
+        with self._memory.held(request.content_length, MOST_CHANGE):
+            body = await ClientBody(request, self._pause).whole(MOST_CHANGE)
+            gives_away = await self._changes.check(actor, route.change, passage.found.variables, request.headers, body)
+            if not gives_away:
+                return await self._upstream.stream(request, passage.target, body, pause=self._pause)
+            self._owners.forget()
+            unclear = True
+            try:
+                response = await self._upstream.stream(request, passage.target, body, pause=self._pause)
+                unclear = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            finally:
+                self._owners.forget(unclear=unclear)
+            return response
 
     async def _guarded(self, passage: Passage, actor: Actor, operation: str) -> web.StreamResponse:
         request = passage.request
         if passage.query:
             raise InvalidRequest("the fields belong in the body")
-        body = await read_body(request)
+        with self._memory.held(request.content_length, MOST_JSON):
+            ask = Ask(
+                actor=actor,
+                fields=await self._fields(passage, operation),
+                registry=self._registry,
+                owners=self._owners,
+                expected=request.headers.get("X-Gate-Expect-Production"),
+                project=request.headers.get(PROJECT_HEADER, "").lower() or None,
+            )
+            return await self._finished(passage, self._decide(passage, operation, ask))
+
+    async def _fields(self, passage: Passage, operation: str) -> dict[str, Any]:
+        """Read the body, which is let go of before anything is asked of MLflow. Raises InvalidRequest, and as ClientBody."""
+        body = await ClientBody(passage.request, self._pause).whole(MOST_JSON)
         passage.facts |= {"op": operation, "body_sha256": hashlib.sha256(body).hexdigest()}
-        fields = body_of(body, request.headers, OPERATIONS[operation].fields)
+        fields = body_of(body, passage.request.headers, OPERATIONS[operation].fields)
         passage.facts |= {fact: fields.get(field) for field, fact in ASKED.items()}
-        ask = Ask(
-            actor=actor,
-            fields=fields,
-            registry=self._registry,
-            owners=self._owners,
-            expected=request.headers.get("X-Gate-Expect-Production"),
-            project=request.headers.get(PROJECT_HEADER, "").lower() or None,
-        )
-        lock = self._locks.setdefault(str(fields.get("name")), asyncio.Lock())
+        return fields
+
+    async def _finished(self, passage: Passage, change: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
+        """Finish and record a change that was begun, though its client hangs up."""
+        task = asyncio.create_task(change)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            passage.abandoned = True
+            task.add_done_callback(lambda done: self._ended_alone(passage, done))
+            raise
+        finally:
+            del task  # its error refers to this frame, and both would keep the request's body
+
+    def _ended_alone(self, passage: Passage, change: "asyncio.Task[web.StreamResponse]") -> None:
+        """Count a change whose client has hung up, and log what no client can be told."""
+        error = None if change.cancelled() else change.exception()
+        if isinstance(error, AuditError):
+            self._metrics.audit_failed()
+        elif error and not isinstance(error, Refusal | ClientHungUp):
+            _log.error("a request failed in the gate", exc_info=error, extra={"fields": {"request_id": passage.id}})
+            self._metrics.failed()
+        self._metrics.decided(passage.rule, passage.decision if error is None or passage.decision == "unknown" else "cut")
+
+    async def _decide(self, passage: Passage, operation: str, ask: Ask) -> web.StreamResponse:
+        lock = self._locks.setdefault(str(ask.fields.get("name")), asyncio.Lock())
         async with lock:
-            async with even_questions(self._registry, actor, OPERATIONS[operation].questions):
+            async with even_questions(self._registry, ask.actor, OPERATIONS[operation].questions):
                 verdict = await OPERATIONS[operation].rule(ask)
+            if passage.abandoned:
+                raise ClientHungUp  # before anything was done
             passage.facts |= verdict.facts
             return await self._forward(passage, operation, verdict)
 
     async def _forward(self, passage: Passage, operation: str, verdict: Verdict) -> web.Response:
-        durable = PRODUCTION in {verdict.facts.get("to_stage"), verdict.facts.get("from_stage")} or "alias" in verdict.facts
+        durable = "to_stage" in verdict.facts or "alias" in verdict.facts
         if verdict.noop:
-            self._record(passage, "noop", HTTPStatus.OK, durable=durable)
+            await self._record(passage, "noop", HTTPStatus.OK, durable=durable)
             return await self._unchanged(passage, operation, verdict)
         if durable:
-            self._record(passage, "begin", None, durable=True)
+            await self._record(passage, "begin", None, durable=True)
         body = json.dumps(verdict.body, ensure_ascii=False, allow_nan=False).encode()
         began = time.monotonic()
         key, unclear = verdict.body.get("key", ""), True
@@ -182,15 +294,15 @@ class Gate:
         try:
             status, answer = await self._upstream.ask(passage.request.method, passage.target, body)
             unclear = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        except Unavailable:
-            self._record(passage, "unknown", None, durable=durable)
+        except (Unavailable, asyncio.CancelledError):
+            await self._record(passage, "unknown", None, durable=durable)
             raise
         finally:
             self._objects.forget(operation, key, unclear=unclear)
         passage.facts["upstream_ms"] = round((time.monotonic() - began) * 1000)
         if unclear and verdict.facts.get("to_stage"):
             passage.facts["stage_now"] = await self._stage_now(verdict)
-        self._record(passage, "unknown" if unclear else "allow", status, durable=durable)
+        await self._record(passage, "unknown" if unclear else "allow", status, durable=durable)
         return web.Response(status=status, body=answer, content_type="application/json", headers={"X-Request-ID": passage.id})
 
     async def _stage_now(self, verdict: Verdict) -> str | None:
@@ -208,15 +320,33 @@ class Gate:
             answer = json.dumps({"model_version": version}, ensure_ascii=False).encode()
         return web.Response(body=answer, content_type="application/json", headers={"X-Request-ID": passage.id})
 
-    def _refused(self, passage: Passage, refusal: Refusal) -> web.Response:
+    async def _refused(self, passage: Passage, refusal: Refusal) -> web.Response:
         self._metrics.decided(passage.rule, "unknown" if passage.decision == "unknown" else "deny")
         if self._is_worth_a_line(passage) and passage.decision != "unknown":
-            passage.facts["reason"] = str(refusal)
-            try:
-                self._record(passage, "deny", refusal.status)
-            except AuditError:
-                self._unrecorded()
+            await self._record_refusal(passage, refusal)
         return self._answer(passage, refusal)
+
+    async def _record_refusal(self, passage: Passage, refusal: Refusal) -> None:
+        """With a line, or in the number of those that have none: whoever is refused again and again does not fill the disk."""
+        caller = self._caller(passage)
+        missed = (self._known if passage.actor else self._strangers).take(caller)
+        if missed is None or (passage.actor is None and self._all_strangers.take("all") is None):
+            self._metrics.unlogged()
+            return
+        passage.facts |= {"reason": str(refusal), "unlogged": missed or None}
+        try:
+            await self._record(passage, "deny", refusal.status)
+        except AuditError:
+            self._unrecorded()
+
+    def _hung_up(self, passage: Passage) -> None:
+        """Count a client that hung up; not as such the end of the gate, nor a client that the gate cut off."""
+        connection, request = passage.request.protocol, passage.request
+        if not passage.abandoned:
+            self._metrics.decided(passage.rule, "cut")
+        if connection.transport is None and not (isinstance(connection, ClientConnection) and connection.cut):
+            answering = request.writer.output_size > 0
+            self._metrics.hung_up("answer" if answering else "upstream" if request.content.is_eof() else "body")
 
     def _unrecorded(self) -> Unavailable:
         _log.exception("the audit log cannot be written")
@@ -241,11 +371,11 @@ class Gate:
                 response.headers.add("WWW-Authenticate", challenge)
         if refusal.retry_after:
             response.headers["Retry-After"] = str(refusal.retry_after)
-        if isinstance(refusal, TooLarge | InvalidRequest):
+        if isinstance(refusal, TooLarge | InvalidRequest | RequestTimeout | TooManyAttempts):
             response.force_close()
         return response
 
-    def _record(self, passage: Passage, decision: str, status: int | None, *, durable: bool = False) -> None:
+    async def _record(self, passage: Passage, decision: str, status: int | None, *, durable: bool = False) -> None:
         request, actor = passage.request, passage.actor
         passage.decision = decision
         known: Mapping[str, Any] = {
@@ -261,25 +391,15 @@ class Gate:
             "ua": request.headers.get("User-Agent", "")[:200],
             "commit": request.headers.get("X-Gate-Commit", "")[:64] or None,
         }
-        self._audit.write(durable=durable, **known, **passage.facts)
+        await self._audit.write(durable=durable, **known, **passage.facts)
 
 
-async def read_body(request: web.BaseRequest, most: int = MOST_JSON) -> bytes:
-    """Raises TooLarge as soon as there is too much."""
-    if (request.content_length or 0) > most:
-        raise TooLarge(f"the body has more than {most} bytes")
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > most:
-            raise TooLarge(f"the body has more than {most} bytes")
-    return bytes(body)
-
-
-def check_empty(request: web.BaseRequest) -> None:
-    """MLflow would read the fields of a GET from its body."""
-    if request.can_read_body:
-        raise InvalidRequest("a GET has no body here")
+def ended(passage: Passage) -> web.Response:
+    """Close the connection, so that what was sent is not taken for a whole answer."""
+    connection = passage.request.protocol
+    if isinstance(connection, ClientConnection):
+        connection.reset()
+    return web.Response(status=HTTPStatus.BAD_GATEWAY)  # not sent
 
 
 def check_origin(request: web.BaseRequest) -> None:

@@ -16,7 +16,9 @@ from tracking_gate.errors import Refusal
 from tracking_gate.secret_directory import SecretDirectory, Tokens
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-DECISIONS: Final = ("allow", "deny", "noop", "unknown")
+DECISIONS: Final = ("allow", "cut", "deny", "noop", "unknown")
+HANG_UPS: Final = ("body", "upstream", "answer")
+CLOSED: Final = ("head", "answer", "close", "idle", "full")
 CHECKS: Final = ("known", "nobody", "unclear")
 
 
@@ -32,6 +34,19 @@ class Metrics:
         self._refusals = self._of(Counter, "refusals", "Answers of the gate's own, by what was wrong.", "reason")
         self._errors = self._of(Counter, "errors", "Requests that failed in the gate itself.")
         self._audit = self._of(Counter, "audit_failures", "Lines of the audit log that could not be written.")
+        self._unlogged = self._of(Counter, "unlogged_refusals", "Refusals that the audit log counts, but has no line of.")
+        self._hang_ups = self._of(
+            Counter, "client_hang_ups", "Clients that hung up: in their body, while MLflow worked, or in the answer.", "phase"
+        )
+        self._cuts = self._of(Counter, "upstream_cuts", "Answers that MLflow ended in the middle.")
+        self._malformed = self._of(Counter, "malformed_requests", "Requests that are no HTTP, answered with 400.")
+        self._connections = self._of(Gauge, "connections", "Connections of clients.")
+        self._closed = self._of(
+            Counter,
+            "connections_closed",
+            "Connections that the gate closed: too slow (head, answer, close), or for room (idle, full).",
+            "cause",
+        )
         self._people = self._of(Counter, "people_checks", "Questions to Domino who a person is, by how they ended.", "result")
         self._in_flight = self._of(Gauge, "in_flight_requests", "Requests under way.")
         upstream = Histogram(
@@ -47,6 +62,10 @@ class Metrics:
             self._refusals.labels(reason)
         for result in CHECKS:
             self._people.labels(result)
+        for phase in HANG_UPS:
+            self._hang_ups.labels(phase)
+        for cause in CLOSED:
+            self._closed.labels(cause)
         self._seconds = {kind: upstream.labels(kind) for kind in ("ask", "stream")}
 
     def _of(self, kind: Any, name: str, meaning: str, *labels: str) -> Any:
@@ -75,6 +94,24 @@ class Metrics:
 
     def audit_failed(self) -> None:
         self._audit.inc()
+
+    def unlogged(self) -> None:
+        self._unlogged.inc()
+
+    def hung_up(self, phase: str) -> None:
+        self._hang_ups.labels(phase).inc()
+
+    def answer_cut(self) -> None:
+        self._cuts.inc()
+
+    def malformed(self) -> None:
+        self._malformed.inc()
+
+    def connections(self, count: int) -> None:
+        self._connections.set(count)
+
+    def closed(self, cause: str) -> None:
+        self._closed.labels(cause).inc()
 
     def checked(self, result: str) -> None:
         self._people.labels(result).inc()

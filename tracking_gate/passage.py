@@ -23,6 +23,7 @@ class Passage:
     actor: Actor | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     decision: str = "allow"
+    abandoned: bool = False  # its client has hung up
 
     @property
     def route(self) -> Route | None:

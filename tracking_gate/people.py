@@ -14,21 +14,38 @@ import hmac
 import json
 import re
 import secrets
+from collections import OrderedDict
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from model_contract.names import PROJECT_ID_PATTERN
 from tracking_gate.actors import Actor, Kind
-from tracking_gate.errors import Unavailable
+from tracking_gate.errors import Busy, Unavailable
 
 COST: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # scrypt: 16 MiB and 30 ms a try
-REMEMBERED: Final = 256  # passwords that were right, so that not each request of a page costs a try
+REMEMBERED: Final = 4096  # passwords that were right, so that not each request of a page costs a try
+HASHERS: Final = 2  # threads
+MOST_HASHES: Final = 32  # that wait or are under way: a second's work
+OF_NOBODY: Final = "scrypt$" + 32 * "0" + "$" + 64 * "0"  # compared with for a name that is not there: that takes as long
 
 
 class PeopleError(ValueError):
     """The file of people cannot be used; the message says where it is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a request shows to be a person's, before it is checked.
+
+    `digest` tells claims apart and is no credential; `name` is of a person who exists; `accepted` says that this one was accepted before.
+    """
+
+    digest: bytes
+    name: str | None = None
+    accepted: bool = False
 
 
 class People(Protocol):
@@ -36,6 +53,9 @@ class People(Protocol):
 
     challenge: str
     header: str
+
+    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+        """Return what the headers show, at no cost. None if they show nothing. Raises Unavailable."""
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
         """None where the headers name nobody. Raises Unavailable where that cannot be told now."""
@@ -59,6 +79,9 @@ class Nobody:
     challenge = ""
     header = ""
 
+    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+        return None
+
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
         return None
 
@@ -70,6 +93,17 @@ class Several:
         self._ways = ways
         self.challenge = next((way.challenge for way in ways if way.challenge), "")
         self.header = next((way.header for way in ways if way.header), "")
+
+    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+        """Return the claims of all ways as one."""
+        claims = [claim for way in self._ways if (claim := way.claim(headers))]
+        if len(claims) < 2:  # noqa: PLR2004  there is nothing to put together
+            return claims[0] if claims else None
+        return Claim(
+            digest=b"".join(claim.digest for claim in claims),
+            name=next((claim.name for claim in claims if claim.name), None),
+            accepted=any(claim.accepted for claim in claims),
+        )
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
         for way in self._ways:
@@ -89,7 +123,9 @@ class PeopleFile:
         self._path = path
         self._state: object = None
         self._people: Mapping[str, Person] = {}
-        self._right: dict[bytes, str] = {}
+        self._right: OrderedDict[bytes, str] = OrderedDict()
+        self._hashers = ThreadPoolExecutor(HASHERS, thread_name_prefix="passwords")
+        self._hashes = 0
         self.read()
 
     def read(self) -> Mapping[str, Person]:
@@ -102,27 +138,54 @@ class PeopleFile:
             self._state = state
         return self._people
 
+    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+        name, password = _basic(headers.get("Authorization", ""))
+        if not name:
+            return None
+        digest = _digest(name, password)
+        person = self._now().get(name)
+        accepted = person is not None and person.password is not None and self._right.get(digest) == person.password
+        return Claim(digest=digest, name=name if person else None, accepted=accepted)
+
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
+        people = self._now()
+        name, password = _basic(headers.get("Authorization", ""))
+        if not name:
+            return None
+        person = people.get(name)
+        kept = person.password if person else None
+        matches = await self._matches(name, password, kept or OF_NOBODY)
+        return person.actor(name) if person and kept and matches else None
+
+    def _now(self) -> Mapping[str, Person]:
+        """Raises Unavailable."""
         try:
-            people = self.read()
+            return self.read()
         except (OSError, PeopleError) as error:
             raise Unavailable("the file of people cannot be read") from error
-        name, password = _basic(headers.get("Authorization", ""))
-        person = people.get(name)
-        if person is None or person.password is None or not await self._matches(name, password, person.password):
-            return None
-        return person.actor(name)
 
     async def _matches(self, name: str, password: str, kept: str) -> bool:
-        remembered = hashlib.sha256(f"{name}\0{password}".encode()).digest()
-        if self._right.get(remembered) == kept:
+        """Raises Busy."""
+        digest = _digest(name, password)
+        if self._right.get(digest) == kept:
+            self._right.move_to_end(digest)
             return True
-        if not await asyncio.to_thread(matches, password, kept):
+        if not await self._hashed_matches(password, kept):
             return False
-        if len(self._right) >= REMEMBERED:
-            self._right.clear()
-        self._right[remembered] = kept
+        self._right[digest] = kept
+        while len(self._right) > REMEMBERED:
+            self._right.popitem(last=False)
         return True
+
+    async def _hashed_matches(self, password: str, kept: str) -> bool:
+        """In a thread, as one of a bounded number. Raises Busy."""
+        if self._hashes >= MOST_HASHES:
+            raise Busy("the gate checks as many passwords as it can; try again")
+        self._hashes += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._hashers, matches, password, kept)
+        finally:
+            self._hashes -= 1
 
 
 class TrustedHeader:
@@ -134,6 +197,11 @@ class TrustedHeader:
         """Raises PeopleError, OSError."""
         self.header = header
         self._file = PeopleFile(path)
+
+    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+        """The proxy has checked it."""
+        name = headers.get(self.header, "")
+        return Claim(digest=_digest(name, ""), accepted=True) if name else None
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
         try:
@@ -179,6 +247,10 @@ def matches(password: str, kept: str) -> bool:
 
 def _scrypt(password: str, salt: bytes) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, **COST)
+
+
+def _digest(name: str, password: str) -> bytes:
+    return hashlib.sha256(f"{name}\0{password}".encode()).digest()
 
 
 def _basic(header: str) -> tuple[str, str]:

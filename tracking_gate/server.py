@@ -2,21 +2,25 @@
 
 import asyncio
 import json
+import resource
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
-from prometheus_client import start_http_server
+from prometheus_client.exposition import choose_encoder
 
+from tracking_gate.addresses import ClientAddresses, Network
 from tracking_gate.audit import AuditLog
 from tracking_gate.callers import Callers
+from tracking_gate.connections import ClientConnection, Connections, ConnectionServer
 from tracking_gate.domino_people import DominoPeople
-from tracking_gate.gate import Gate
+from tracking_gate.gate import Gate, GateSettings
 from tracking_gate.metrics import Metrics
 from tracking_gate.people import Nobody, People, PeopleFile, Several, TrustedHeader
 from tracking_gate.secret_directory import SecretDirectory
@@ -25,6 +29,12 @@ from tracking_gate.upstream import Upstream
 GRACE: Final = 20.0  # seconds for requests under way
 KEEP_ALIVE: Final = 75.0  # seconds
 LONGEST_LINE: Final = 16 * 1024  # bytes of a target or a header: MLflow's UI has long queries
+BACKLOG: Final = 128  # connections that wait to be accepted, and that the event loop accepts at once
+METRICS_CONNECTIONS: Final = 32
+OWN_FILES: Final = (
+    64 + 2 * BACKLOG
+)  # open files beside the connections: logs, tokens, metrics; those that come and go in one turn of the loop
+LINGERING: Final = 10.0  # seconds for the rest of a body that was refused, so that its client reads the answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +54,11 @@ class ServeSettings:
     metrics_port: int | None
     accept_legacy: bool
     attempts: int
+    proxies: tuple[Network, ...]
+    connections: int
+    connections_per_address: int
+    requests_per_caller: int
+    client_pause: float
 
 
 async def serve(settings: ServeSettings) -> None:
@@ -53,29 +68,71 @@ async def serve(settings: ServeSettings) -> None:
     metrics.watch(directory)
     withheld = (settings.people_header,) if settings.people_header else ()
     async with people_of(settings, metrics) as people, Upstream(settings.upstream, metrics, withheld=withheld) as upstream:
-        callers = Callers(directory, people, time.monotonic, attempts=settings.attempts)
-        gate = Gate(callers=callers, upstream=upstream, audit=AuditLog(settings.audit_log), metrics=metrics, hosts=settings.hosts)
-        runner = web.ServerRunner(
-            web.Server(
-                Probes(gate, directory).handle,
-                access_log=None,
-                keepalive_timeout=KEEP_ALIVE,
-                max_line_size=LONGEST_LINE,
-                max_field_size=LONGEST_LINE,
-                auto_decompress=False,
+        addresses, audit = ClientAddresses(settings.proxies), AuditLog(settings.audit_log)
+        gate = Gate(
+            callers=Callers(directory, people, time.monotonic, attempts=settings.attempts),
+            upstream=upstream,
+            audit=audit,
+            metrics=metrics,
+            settings=GateSettings(
+                hosts=settings.hosts,
+                addresses=addresses,
+                requests_per_caller=settings.requests_per_caller,
+                client_pause=settings.client_pause,
             ),
-            shutdown_timeout=GRACE,
         )
-        await runner.setup()
-        site = web.TCPSite(runner, settings.host, settings.port)
-        await site.start()
-        if settings.metrics_port is not None:
-            start_http_server(settings.metrics_port, settings.host, metrics.registry)
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await stop.wait()
-        await runner.cleanup()
+        connections = Connections(
+            most=min(settings.connections, possible_connections()),
+            most_of_address=settings.connections_per_address,
+            seconds=settings.client_pause,
+            addresses=addresses,
+            metrics=metrics,
+        )
+        server = ConnectionServer(
+            Probes(gate, directory).handle,
+            connections,
+            access_log=None,
+            keepalive_timeout=KEEP_ALIVE,
+            lingering_time=min(LINGERING, settings.client_pause),
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+            auto_decompress=False,
+        )
+        await run(settings, server, connections, metrics)
+        await gate.finish()
+        audit.close()
+
+
+async def run(settings: ServeSettings, server: ConnectionServer, connections: Connections, metrics: Metrics) -> None:
+    """Serve until a signal, then until what is under way has ended. Raises OSError."""
+    runner = web.ServerRunner(server, shutdown_timeout=GRACE)
+    await runner.setup()
+    await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
+    watching = [asyncio.create_task(connections.watch())]
+    runners = [runner]
+    if settings.metrics_port is not None:
+        few = Connections(most=METRICS_CONNECTIONS, most_of_address=METRICS_CONNECTIONS, seconds=settings.client_pause)
+        watching.append(asyncio.create_task(few.watch()))
+        runners.append(web.ServerRunner(ConnectionServer(MetricsPage(metrics).handle, few, access_log=None), shutdown_timeout=1))
+        await runners[-1].setup()
+        await web.TCPSite(runners[-1], settings.host, settings.metrics_port).start()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+    for running in runners:
+        await running.cleanup()
+    for task in watching:
+        task.cancel()
+
+
+def possible_connections() -> int:
+    """Return how many connections the limit on open files has room for: each may have one to MLflow beside it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, (soft - OWN_FILES) // 2)
 
 
 @asynccontextmanager
@@ -93,6 +150,19 @@ async def people_of(settings: ServeSettings, metrics: Metrics) -> AsyncIterator[
         yield Several(*ways, domino)
 
 
+class MetricsPage:
+    """What Prometheus reads, on a port of its own."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._registry = metrics.registry
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        names = request.query.getall("name[]", [])
+        body = encode(self._registry.restricted_registry(names) if names else self._registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+
 class Probes:
     """The gate's own two paths, which MLflow does not have; all else is the gate's."""
 
@@ -107,4 +177,14 @@ class Probes:
             fault = self._directory.fault
             body = json.dumps({"ready": fault is None, "reason": fault}).encode()
             return web.Response(status=503 if fault else 200, body=body, content_type="application/json")
+        if isinstance(request.protocol, ClientConnection) and request.protocol.crowded:
+            return crowded()
         return await self._gate.handle(request)
+
+
+def crowded() -> web.Response:
+    """Answer a connection that its address has too many of; probes of the kubelet may come from the same address."""
+    body = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "your address has too many connections with requests under way"}
+    response = web.Response(status=503, body=json.dumps(body).encode(), content_type="application/json", headers={"Retry-After": "5"})
+    response.force_close()
+    return response

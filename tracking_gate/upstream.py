@@ -8,7 +8,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from tracking_gate.errors import Unavailable
+from tracking_gate.bodies import ClientBody
+from tracking_gate.errors import AnswerCut, ClientHungUp, Unavailable
 from tracking_gate.metrics import Metrics
 
 # RFC 9110, 7.6.1: of one connection, not of the request.
@@ -41,7 +42,8 @@ WITHHELD: Final = frozenset(
 )
 ADDED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")  # by the library, where the client has none
 TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=300)
-CONNECTIONS: Final = 100
+QUESTIONS: Final = 100  # connections for the gate's own questions and moves
+STREAMS: Final = 256  # connections for what passes through; one caller has --requests-per-caller of them
 AT_ONCE: Final = 64 * 1024  # bytes of an answer that is sent in one piece
 
 
@@ -55,50 +57,53 @@ class Upstream:
         self._withheld = WITHHELD | HOP_BY_HOP | {name.lower() for name in withheld}
 
     async def __aenter__(self) -> "Upstream":
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS),
-            timeout=TIMEOUT,
-            auto_decompress=False,
-            trust_env=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._questions, self._streams = session_of(QUESTIONS), session_of(STREAMS)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        await self._questions.close()
+        await self._streams.close()
 
     async def ask(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         """Status and body of a request of our own. Raises Unavailable."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
             with self._metrics.upstream("ask"):
-                answer = await self._session.request(
-                    method, URL(self._url + path, encoded=True), data=body, headers=headers, allow_redirects=False
+                answer = await self._questions.request(
+                    method,
+                    URL(self._url + path, encoded=True),
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    skip_auto_headers=("Accept-Encoding",),
                 )
             async with answer:
                 return answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable("MLflow does not answer") from error
 
-    async def stream(self, request: web.BaseRequest, path: str, body: bytes | None = None) -> web.StreamResponse:
+    async def stream(self, request: web.BaseRequest, path: str, body: bytes | None = None, *, pause: float) -> web.StreamResponse:
         """Passes a request on as it is, and its answer back; `body` is the request's, if it was read already.
 
-        Raises Unavailable, where nothing of an answer was sent yet.
+        `pause` is how many seconds may pass without a byte of the client's body. Raises Unavailable and what ClientBody raises if
+        nothing of an answer was sent yet, AnswerCut if something was, and ClientHungUp.
         """
+        sent = ClientBody(request, pause)
+        data = body or None if body is not None else sent.chunks() if request.can_read_body else None
         try:
             with self._metrics.upstream("stream"):
-                answer = await self._session.request(
+                answer = await self._streams.request(
                     request.method,
                     URL(self._url + path, encoded=True),
                     headers=self._headers(request),
-                    data=body or None if body is not None else request.content if request.can_read_body else None,
+                    data=data,
                     allow_redirects=False,
                     skip_auto_headers=ADDED,
                 )
             async with answer:
                 return await self._answer(request, answer)
-        except (aiohttp.ClientConnectionError, aiohttp.ServerTimeoutError, TimeoutError) as error:
-            raise Unavailable("MLflow does not answer") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise (sent.fault or Unavailable("MLflow does not answer")) from error
 
     def _headers(self, request: web.BaseRequest) -> CIMultiDict[str]:
         named = {name.strip().lower() for name in request.headers.get("Connection", "").split(",")}
@@ -117,14 +122,34 @@ class Upstream:
             headers.popall("Content-Length", None) if request.method != "HEAD" else None
             return web.Response(status=answer.status, headers=headers, body=await answer.read() if request.method != "HEAD" else None)
         response = web.StreamResponse(status=answer.status, headers=headers)
-        await response.prepare(request)
-        async for chunk in answer.content.iter_any():
-            await response.write(chunk)
-        await response.write_eof()
-        return response
+        try:
+            await response.prepare(request)
+        except ConnectionError as error:
+            raise ClientHungUp from error
+        while True:
+            try:
+                piece = await answer.content.readany()
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise AnswerCut from error
+            try:
+                await (response.write(piece) if piece else response.write_eof())
+            except ConnectionError as error:
+                raise ClientHungUp from error
+            if not piece:
+                return response
 
     def _answer_headers(self, headers: Mapping[str, str]) -> CIMultiDict[str]:
         kept = CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in HOP_BY_HOP)
         if location := kept.get("Location", ""):
             kept["Location"] = location.removeprefix(self._url)
         return kept
+
+
+def session_of(connections: int) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections),
+        timeout=TIMEOUT,
+        auto_decompress=False,
+        trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )

@@ -1,0 +1,217 @@
+"""Clients that hang up, and an MLflow that does: neither is a fault of the gate's, and no change is half done or unrecorded."""
+
+import json
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from model_contract.tokens import Purpose
+from testbed.gate import API, Gate, Json, ask, gate
+from testbed.mlflow_server import MlflowServer
+from testbed.processes import free_port
+from testbed.slow_clients import connected, head_of, rest_of
+from tests.tracking_gate.conftest import Wine, wine_behind
+from tests.tracking_gate.relay import HALF, Relay, relay
+
+METRICS_PORT = free_port()
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+@pytest.fixture(scope="module")
+def between(mlflow_3_17: MlflowServer) -> Iterator[Relay]:
+    with relay(mlflow_3_17.uri) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def behind(between: Relay, mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    options = ("--attempts=100000", f"--metrics-port={METRICS_PORT}", "--client-pause=5")
+    with gate(replace(mlflow_3_17, uri=between.uri), tmp_path_factory.mktemp("behind"), *options) as found:
+        yield found
+
+
+@pytest.fixture
+def wine_here(behind: Gate, between: Relay) -> Iterator[Wine]:
+    between.arrived.clear()
+    between.go.clear()
+    yield wine_behind(behind)
+    between.go.set()
+    between.held, between.lost = "\0", False
+
+
+def metrics() -> dict[str, float]:
+    lines = ask(f"http://127.0.0.1:{METRICS_PORT}", "GET", "/metrics").body.decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if line.startswith("model_api_gate_"))
+    return {name.removeprefix("model_api_gate_"): float(value) for name, _, value in pairs}
+
+
+def hang_up(connection: socket.socket, *, reset: bool) -> None:
+    if reset:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    ends = time.monotonic() + 20
+    while not holds():
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def lines_of(found: Gate, version: str, name: str) -> list[Json]:
+    return [line for line in found.lines() if line.get("model") == name and line.get("version") == version]
+
+
+def sent(method: str, path: str, headers: dict[str, str], body: Json) -> bytes:
+    content = json.dumps(body).encode()
+    return head_of(method, path, headers | {"Content-Type": "application/json", "Content-Length": str(len(content))}) + content
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("phase", ["head", "upload", "guarded body", "upstream", "answer"])
+def test_client_that_hangs_up_is_no_fault(behind: Gate, wine_here: Wine, between: Relay, phase: str, reset: bool) -> None:
+    jane, large = behind.basic("jane"), f"{ARTIFACTS}/{wine_here.directory}/large.bin"
+    length = {"Content-Length": "100000"}
+    if phase == "answer":
+        assert wine_here.put(f"{wine_here.directory}/large.bin", bytes(8 * 1024 * 1024), jane).status == 200
+    if phase == "upstream":
+        between.held = "experiments/search"
+    begun = {
+        "head": head_of("GET", "/version")[:-4],
+        "upload": head_of("PUT", large, jane | length) + b"x",
+        "guarded body": head_of("POST", f"{API}/registered-models/create", jane | length | {"Content-Type": "application/json"}) + b"{",
+        "upstream": head_of("GET", f"{API}/experiments/search?max_results=1", jane),
+        "answer": head_of("GET", large, jane),
+    }[phase]
+    series = {"upload": "body", "guarded body": "body"}.get(phase, phase)
+    before = metrics()
+    between.seen.clear()
+    clients = [connected(behind.uri, begun, receives=4096) for _ in range(20)]
+    if phase == "upload":
+        assert eventually(lambda: between.seen.count("PUT") == len(clients))
+    if phase == "answer":
+        assert all(client.recv(1) for client in clients)
+    time.sleep(0.3)
+    for client in clients:
+        hang_up(client, reset=reset)
+
+    def counted() -> bool:
+        now, name = metrics(), f'client_hang_ups_total{{phase="{series}"}}'
+        return phase == "head" or now[name] - before[name] == len(clients)
+
+    assert eventually(counted), {name: value - before.get(name, 0) for name, value in metrics().items() if "hang" in name}
+    assert eventually(lambda: metrics()["in_flight_requests"] == 0)
+    after = metrics()
+    for name in ("errors_total", 'refusals_total{reason="unavailable"}', 'refusals_total{reason="invalid_request"}'):
+        assert after[name] == before[name], name
+    assert "Traceback" not in behind.process.log.read_text()
+    if phase == "upload":
+        assert [line["decision"] for line in behind.lines()].count("cut") >= len(clients)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+def test_answer_that_mlflow_breaks_off_is_not_whole_for_the_client(behind: Gate, between: Relay, framing: str, version: str) -> None:
+    between.half, before = framing, metrics()
+    request = head_of("GET", "/static-files/half", behind.basic("jane")).replace(b"HTTP/1.1", version.encode())
+    with connected(behind.uri, request) as client:
+        try:
+            found = rest_of(client)
+            was_reset = False
+        except ConnectionResetError:
+            found, was_reset = b"", True
+
+    assert was_reset or (b"Content-Length: 200000" in found) or (b"chunked" in found and not found.endswith(b"0\r\n\r\n"))
+    assert not found.count(b"HTTP/1.1 ") > 1
+    after = metrics()
+    assert after["upstream_cuts_total"] - before["upstream_cuts_total"] == 1
+    assert after["errors_total"] == before["errors_total"]
+    assert after['refusals_total{reason="unavailable"}'] == before['refusals_total{reason="unavailable"}']
+
+
+@pytest.mark.parametrize("half", ["small", "garbage", "nothing"])
+def test_answer_that_mlflow_does_not_begin_is_a_503(behind: Gate, between: Relay, half: str) -> None:
+    between.half, before = half, metrics()
+    refused = behind.ask("GET", "/static-files/half", headers=behind.basic("jane"))
+
+    assert (refused.status, refused.message) == (503, "MLflow does not answer")
+    assert metrics()["errors_total"] == before["errors_total"]
+
+
+def test_table_of_halves_has_every_case() -> None:
+    assert set(HALF) == {"length", "chunks", "small", "garbage", "nothing"}
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+def test_move_whose_client_hangs_up_is_finished_and_recorded(behind: Gate, wine_here: Wine, between: Relay, reset: bool) -> None:
+    version = wine_here.version()
+    assert wine_here.move(version, "Staging", behind.basic("jane")).status == 200
+    between.held = "transition-stage"
+    move = {"name": wine_here.name, "version": version, "stage": "Production"}
+    client = connected(behind.uri, sent("POST", f"{API}/model-versions/transition-stage", behind.bearer(Purpose.PROMOTE), move))
+    assert between.arrived.wait(10)
+    hang_up(client, reset=reset)
+    time.sleep(0.3)
+    between.go.set()
+
+    assert eventually(lambda: lines_of(behind, version, wine_here.name)[-1]["decision"] == "allow")
+    assert [line["decision"] for line in lines_of(behind, version, wine_here.name)][-2:] == ["begin", "allow"]
+    assert wine_here.stage(version) == "Production"
+    assert wine_here.put(f"{wine_here.directory}/model/MLmodel", b"changed", behind.basic("jane")).status == 409
+    assert "Traceback" not in behind.process.log.read_text()
+
+
+def test_move_whose_client_hangs_up_before_it_is_decided_does_not_happen(behind: Gate, wine_here: Wine, between: Relay) -> None:
+    version = wine_here.version()
+    between.held = "model-versions/search"
+    move = {"name": wine_here.name, "version": version, "stage": "Staging"}
+    client = connected(behind.uri, sent("POST", f"{API}/model-versions/transition-stage", behind.basic("jane"), move))
+    assert between.arrived.wait(10)
+    hang_up(client, reset=True)
+    time.sleep(0.3)
+    between.go.set()
+    between.held = "\0"
+    time.sleep(0.5)
+
+    assert wine_here.stage(version) == "None"
+    assert not [line for line in lines_of(behind, version, wine_here.name) if line["op"] == "transition_stage"]
+
+
+def test_move_whose_answer_is_lost_is_recorded_as_unknown_and_its_files_are_kept(behind: Gate, wine_here: Wine, between: Relay) -> None:
+    version = wine_here.version()
+    jane, file = behind.basic("jane"), f"{wine_here.directory}/model/MLmodel"
+    assert wine_here.put(file, b"flavors: {}\n", jane).status == 200  # now it is known what is promoted
+    between.held, between.lost = "transition-stage", True
+    refused = wine_here.move(version, "Staging", jane)
+    between.held, between.lost = "\0", False
+
+    assert (refused.status, refused.message) == (503, "MLflow does not answer")
+    assert [line["decision"] for line in lines_of(behind, version, wine_here.name)][-2:] == ["begin", "unknown"]
+    assert wine_here.stage(version) == "Staging"
+    assert wine_here.put(file, b"changed", jane).status == 409
+
+
+def test_gate_that_ends_in_the_middle_of_a_move_records_it(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
+    """The client has hung up already, so nothing else is under way."""
+    with relay(mlflow_3_17.uri) as between, gate(replace(mlflow_3_17, uri=between.uri), tmp_path / "gate") as found:
+        wine = wine_behind(found)
+        version = wine.version()
+        between.held = "transition-stage"
+        move = {"name": wine.name, "version": version, "stage": "Staging"}
+        client = connected(found.uri, sent("POST", f"{API}/model-versions/transition-stage", found.basic("jane"), move))
+        assert between.arrived.wait(10)
+        hang_up(client, reset=True)
+        time.sleep(0.3)
+        found.process.popen.send_signal(signal.SIGTERM)
+        code = found.process.popen.wait(30)
+
+        assert code == 0
+        assert [line["decision"] for line in lines_of(found, version, wine.name)][-2:] == ["begin", "unknown"]

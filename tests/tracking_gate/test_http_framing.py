@@ -1,0 +1,142 @@
+"""Requests that two servers could read in two ways: refused, and never two requests for MLflow."""
+
+import gzip
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from testbed.gate import API, Gate, gate
+from testbed.mlflow_server import MlflowServer
+from testbed.slow_clients import connected, head_of, rest_of
+from tests.tracking_gate.conftest import wine_behind
+
+SEARCH = f"{API}/experiments/search?max_results=1"
+SMUGGLED = b"GET /no/such HTTP/1.1\r\nHost: gate\r\n\r\n"
+
+
+def raw(found: Gate, *lines: str, body: bytes = b"", target: str = SEARCH, method: str = "GET", end: str = "\r\n") -> bytes:
+    """Answer bytes of a request of Jane's that is written as it stands here."""
+    jane = found.basic("jane")["Authorization"]
+    head = [f"{method} {target} HTTP/1.1", "Host: gate", f"Authorization: {jane}", "Connection: close", *lines]
+    with connected(found.uri, (end.join(head) + end + end).encode("latin-1") + body) as client:
+        return rest_of(client)
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Content-Length: 0", "Content-Length: 40"],
+        ["Content-Length: 40", "Transfer-Encoding: chunked"],
+        ["Transfer-Encoding: chunked", "Transfer-Encoding: identity"],
+        ["Transfer-Encoding: gzip, chunked, gzip"],
+        ["Transfer-Encoding: xchunked"],
+        ["Content-Length: +4"],
+        ["Content-Length: 0x4"],
+        ["Content-Length: -1"],
+        ["Content-Length: 4, 4"],
+        ["Content-Length : 4"],
+        ["X: a", " folded"],
+        ["X\x00: a"],
+        ["X: a\x00b"],
+        ["X: a\rb"],
+        [": no name"],
+        ["no colon"],
+        ["X Y: name with a space"],
+    ],
+    ids=lambda lines: "+".join(lines)[:40],
+)
+def test_head_that_can_be_read_in_two_ways_is_refused(gate_3: Gate, lines: list[str]) -> None:
+    answer = raw(gate_3, *lines, body=SMUGGLED)
+
+    assert status_of(answer) == 400, answer[:200]
+    assert answer.count(b"HTTP/1.") == 1
+    assert "Traceback" not in gate_3.process.log.read_text()
+
+
+def test_lines_that_end_without_a_carriage_return_are_refused(gate_3: Gate) -> None:
+    assert status_of(raw(gate_3, end="\n")) == 400
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["http://gate" + SEARCH, "//gate" + SEARCH, "*", "gate:80", SEARCH + "#x", API + "/../experiments/search", SEARCH.replace("?", "%3f")],
+)
+def test_target_of_another_form_is_refused(gate_3: Gate, target: str) -> None:
+    assert status_of(raw(gate_3, target=target)) in {400, 403}
+
+
+def test_many_headers_are_refused(gate_3: Gate) -> None:
+    assert status_of(raw(gate_3, *(f"X-{number}: x" for number in range(200)))) == 400
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="],
+        ["Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"],
+    ],
+    ids=["websocket", "h2c"],
+)
+def test_connection_does_not_become_another_protocol(gate_3: Gate, lines: list[str]) -> None:
+    head = [f"GET {SEARCH} HTTP/1.1", "Host: gate", "Connection: Upgrade, close", *lines]
+    request = ("\r\n".join([*head, f"Authorization: {gate_3.basic('jane')['Authorization']}"]) + "\r\n\r\n").encode()
+    with connected(gate_3.uri, request + SMUGGLED) as client:
+        answer = client.recv(65536)
+
+    assert status_of(answer) in {400, 403}
+
+
+def test_trailers_say_nothing(gate_3: Gate) -> None:
+    """What stands after a body in chunks is not taken for a header."""
+    head = head_of("GET", SEARCH, {"Transfer-Encoding": "chunked", "Connection": "close"})
+    with connected(gate_3.uri, head + f"0\r\nAuthorization: {gate_3.basic('jane')['Authorization']}\r\n\r\n".encode()) as client:
+        assert status_of(rest_of(client)) == 401
+
+
+def test_head_is_answered_without_a_body(gate_3: Gate) -> None:
+    head, _, body = raw(gate_3, method="HEAD", target="/version").partition(b"\r\n\r\n")
+
+    assert status_of(head) in {200, 405}
+    assert body == b""
+
+
+def test_body_of_a_guarded_operation_is_not_unpacked(gate_3: Gate) -> None:
+    """10 MB of text in 10 KB."""
+    packed = gzip.compress(b'{"name": "' + b"x" * 10_000_000 + b'"}')
+    headers = gate_3.basic("jane") | {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    refused = gate_3.ask("POST", f"{API}/registered-models/create", packed, headers)
+
+    assert (refused.status, refused.message) == (400, "Content-Encoding is not supported here")
+
+
+def test_many_fields_with_a_double_are_read_in_a_moment(gate_3: Gate) -> None:
+    """Not in minutes, for which a client of these tests would not wait, and everybody else would have to."""
+    fields = ", ".join(f'"{number}": 0' for number in range(70_000))
+    headers = gate_3.basic("jane") | {"Content-Type": "application/json"}
+    refused = gate_3.ask("POST", f"{API}/registered-models/create", f'{{{fields}, "69999": 1}}'.encode(), headers)
+
+    assert (refused.status, refused.message) == (400, "the field '69999' comes twice")
+
+
+def test_many_large_bodies_at_once_take_little_memory(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
+    """Each of 1 MiB, to a guarded operation of a model of another project: held while MLflow is asked whose it is."""
+    with gate(mlflow_3_17, tmp_path / "gate") as found:
+        content = json.dumps({"name": wine_behind(found).name, "description": "x" * 1_000_000}).encode()
+        headers = found.basic("olga") | {"Content-Type": "application/json"}
+
+        def update(_: int) -> int:
+            return found.ask("PATCH", f"{API}/registered-models/update", content, headers).status
+
+        with ThreadPoolExecutor(100) as pool:
+            statuses = set(pool.map(update, range(200)))
+        status = Path(f"/proc/{found.process.popen.pid}/status").read_text()
+        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+
+    assert 403 in statuses <= {403, 429, 503}
+    assert peak < 300 * 1024  # KiB

@@ -1,0 +1,229 @@
+"""Connections of clients, bounded in number and in silence.
+
+A connection that waits for a request, or for the rest of its head, makes room for a new one when its address, or the gate, has as many
+as it may have: the oldest goes first. So clients that open connections and say nothing keep nobody out. One that has a request under
+way is left alone, and bounded by the limits on requests.
+"""
+
+import asyncio
+import fcntl
+import json
+import struct
+import termios
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from socket import SO_LINGER, SOL_SOCKET
+from typing import Any, Final
+
+from aiohttp import web
+
+from tracking_gate.addresses import ClientAddresses, group_of
+from tracking_gate.metrics import Metrics
+
+HEAD_SECONDS: Final = 10.0  # from the first byte of a request's head to its last
+CLOSING_SECONDS: Final = 10.0  # for what is still to be sent when a connection is closed
+SWEEP_SECONDS: Final = 1.0
+FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class ClientConnection(web.RequestHandler):
+    """One connection, and since when it waits for what."""
+
+    def __init__(self, connections: "Connections", server: "ConnectionServer", **options: Any) -> None:
+        super().__init__(server, **options)
+        self._connections = connections
+        self.wire: asyncio.Transport | None = None  # also after aiohttp has let go of it
+        self.address = "unknown"
+        self.crowded = False  # one more than its address may have: answered with 503, but for probes
+        self.in_request = False
+        self.idle_since = 0.0
+        self.head_since: float | None = None
+        self.stalled_since: float | None = None
+        self.closing_since: float | None = None
+        self.unsent = 0
+        self.cut: str | None = None  # why it was closed, if the gate did so
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  a server of TCP has no other
+        peer = transport.get_extra_info("peername")
+        self.wire = transport
+        self.address = peer[0] if isinstance(peer, tuple) else "unknown"
+        self.idle_since = self._connections.now()
+        self._connections.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._connections.remove(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.head_since is None and not self.in_request:
+            self.head_since = self._connections.now()
+        super().data_received(data)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.stalled_since, self.unsent = self._connections.now(), self._left()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.stalled_since = None
+
+    def begin(self) -> None:
+        """A request is under way."""
+        self.in_request, self.head_since = True, None
+
+    def end(self) -> None:
+        self.in_request, self.idle_since = False, self._connections.now()
+
+    def abort(self) -> None:
+        """Close at once; what was not sent is not sent."""
+        self.force_close()
+        if self.wire is not None:
+            self.wire.abort()
+
+    def reset(self) -> None:
+        """Close so that the client sees a broken connection, also where the end of a connection is the end of an answer."""
+        if self.wire is not None and (socket := self.wire.get_extra_info("socket")) is not None:
+            socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
+
+    def overdue(self, now: float, seconds: float) -> str | None:
+        """Return what the client is too slow with; `seconds` is how long it may pause."""
+        if self.head_since is not None and now - self.head_since > min(HEAD_SECONDS, seconds):
+            return "head"
+        if self.stalled_since is not None:
+            if (left := self._left()) < self.unsent:
+                self.stalled_since, self.unsent = now, left
+            elif now - self.stalled_since > seconds:
+                return "answer"
+        if self.wire is not None and self.wire.is_closing():
+            self.closing_since = self.closing_since or now
+            return "close" if now - self.closing_since > CLOSING_SECONDS else None
+        return None
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP. Anybody can send it, so it is counted, not logged."""
+        if exc is None or status != HTTPStatus.BAD_REQUEST:
+            return super().handle_error(request, status, exc, message)
+        self._connections.count_malformed()
+        body = {"error_code": "MALFORMED_REQUEST", "message": "the request is not HTTP that can be read in one way only"}
+        response = web.Response(status=status, body=json.dumps(body).encode(), content_type="application/json")
+        response.force_close()
+        return response
+
+    def _left(self) -> int:
+        """Bytes that the client has not taken: those in the gate, and those in the kernel."""
+        if self.wire is None or (socket := self.wire.get_extra_info("socket")) is None or socket.fileno() < 0:
+            return 0
+        (queued,) = struct.unpack("i", fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))
+        return int(queued) + self.wire.get_write_buffer_size()
+
+
+class Connections:
+    """All connections, by address."""
+
+    def __init__(
+        self,
+        *,
+        most: int,
+        most_of_address: int,
+        seconds: float,
+        addresses: ClientAddresses | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """`seconds` is how long a client may take nothing of an answer. Without `metrics` nothing is counted."""
+        self._most = most
+        self._most_of_address = most_of_address
+        self._seconds = seconds
+        self._addresses = addresses or ClientAddresses()
+        self._metrics = metrics
+        self.now = asyncio.get_running_loop().time
+        self._by_address: dict[str, dict[ClientConnection, None]] = {}
+        self._count = 0
+
+    def add(self, connection: ClientConnection) -> None:
+        is_proxy = self._addresses.is_proxy(connection.address)
+        connection.address = group_of(connection.address)
+        others = self._by_address.setdefault(connection.address, {})
+        if len(others) >= self._most_of_address and not is_proxy:
+            connection.crowded = not self._make_room(others)
+        others[connection] = None
+        self._count += 1
+        if self._count > self._most and not self._make_room(max(self._by_address.values(), key=len), connection):
+            self._count_closed(connection, "full")
+            if connection.wire is not None:
+                connection.wire.write(FULL)
+            connection.force_close()
+        self._tell_count()
+
+    def remove(self, connection: ClientConnection) -> None:
+        of_address = self._by_address.get(connection.address, {})
+        if connection not in of_address:
+            return
+        del of_address[connection]
+        if not of_address:
+            del self._by_address[connection.address]
+        self._count -= 1
+        self._tell_count()
+
+    async def watch(self) -> None:
+        """Close those of clients that are too slow, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = self.now()
+            for connection in [one for of_address in self._by_address.values() for one in of_address]:
+                if reason := connection.overdue(now, self._seconds):
+                    self._close(connection, reason)
+
+    def _make_room(self, others: dict[ClientConnection, None], new: ClientConnection | None = None) -> bool:
+        idle = [one for one in others if not one.in_request and one is not new]
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda one: one.idle_since)
+        self._close(oldest, "idle")
+        self.remove(oldest)
+        return True
+
+    def _close(self, connection: ClientConnection, reason: str) -> None:
+        self._count_closed(connection, reason)
+        connection.abort()
+
+    def count_malformed(self) -> None:
+        if self._metrics:
+            self._metrics.malformed()
+
+    def _count_closed(self, connection: ClientConnection, reason: str) -> None:
+        connection.cut = reason
+        if self._metrics:
+            self._metrics.closed(reason)
+
+    def _tell_count(self) -> None:
+        if self._metrics:
+            self._metrics.connections(self._count)
+
+
+class ConnectionServer(web.Server):
+    """Makes a connection of ours for each that is accepted."""
+
+    def __init__(self, handler: Handler, connections: Connections, **options: Any) -> None:
+        super().__init__(self._handle, handler_cancellation=True)
+        self._handler = handler
+        self._table = connections
+        self._options = options
+
+    def __call__(self) -> web.RequestHandler:
+        return ClientConnection(self._table, self, loop=self._loop, **self._options)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        assert isinstance(connection, ClientConnection)  # noqa: S101  this server makes no other
+        connection.begin()
+        try:
+            return await self._handler(request)
+        finally:
+            connection.end()

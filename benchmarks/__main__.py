@@ -14,6 +14,7 @@ BENCHMARKS: Final = (
     "runtime_start",
     "runtime_predictions",
     "gate",
+    "gate_slow_clients",
     "promotion",
 )
 

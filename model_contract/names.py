@@ -15,6 +15,7 @@ TRACKING_URI: Final = "MLFLOW_TRACKING_URI"
 TRACKING_TOKEN: Final = "MLFLOW_TRACKING_TOKEN"
 PROJECT_HEADER: Final = "X-Gate-Project"  # which of their projects a person makes something for
 TOKEN_FILE: Final = "MODEL_API_TOKEN_FILE"
+PROJECT_ID_VARIABLE: Final = "MODEL_API_PROJECT_ID"
 # One per envFrom source and variable: MODEL_API_SOURCE_<n>_<VARIABLE>; the highest <n> that is present wins.
 SOURCE_PREFIX: Final = "MODEL_API_SOURCE_"
 
@@ -25,6 +26,7 @@ INJECT: Final = f"{DOMAIN}/inject"  # a label ("false": opt out) and an annotati
 CONTAINERS_ANNOTATION: Final = f"{DOMAIN}/containers"
 CPU_LIMIT_ANNOTATION: Final = f"{DOMAIN}/cpu-limit"
 MEMORY_LIMIT_ANNOTATION: Final = f"{DOMAIN}/memory-limit"
+DEADLINE_ANNOTATION: Final = f"{DOMAIN}/deadline"
 STATUS_ANNOTATION: Final = f"{DOMAIN}/status"
 
 # Labels that Domino puts on its pods.

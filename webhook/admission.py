@@ -1,16 +1,23 @@
 """The decision about one pod: a pure function of the review and the settings. No clock, no network, no cluster."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from model_contract.model_ref import shown
-from model_contract.names import INIT_CONTAINER, MODEL_OWNER, PROJECT_ID_LABEL, RUN_ID
+from model_contract.names import INIT_CONTAINER, MODEL_OWNER, PROJECT_ID_LABEL, RUN_ID, STATUS_ANNOTATION
 from webhook import review as envelope
 from webhook.annotations import read_wishes
+from webhook.cluster_dns import dns_warnings
 from webhook.decision import Decision, RefusalError, remark
 from webhook.mutation.injection import Injection
+from webhook.mutation.local_storage import storage_warnings, store_size
 from webhook.mutation.patch import annotate, operations
 from webhook.mutation.placement import Placement, place
+from webhook.mutation.present import check_names
+from webhook.mutation.token_guard import check_token
+from webhook.operating_system import runs_on_windows
+from webhook.own_keys import key_warnings
 from webhook.pod import MalformedPodError, Pod, text
 from webhook.reasons import Outcome, Reason
 from webhook.selection import evaluate, refusal
@@ -59,33 +66,49 @@ def decide_pod(raw: Json, namespace: str, settings: Settings) -> Decision:
     if reason := refusal(evaluate(raw, namespace, None, settings)):
         return Decision(reason=reason)
     try:
-        return inject(pod, settings)
+        decision = inject(pod, settings)
     except RefusalError as error:
-        return refused(pod, error)
+        decision = refused(pod, error)
+    return replace(decision, warnings=(*decision.warnings, *key_warnings(pod)))
 
 
 def refused(pod: Pod, error: RefusalError) -> Decision:
     """A denial says why to whoever creates the pod; a skip also says it on the pod."""
     reason, message = error.reason, str(error)
     if reason.outcome is Outcome.SKIPPED:
-        return Decision(reason=reason, message=message, warnings=(message,), operations=tuple(annotate(pod, f"skipped:{reason}")))
+        status = {STATUS_ANNOTATION: f"{Outcome.SKIPPED}:{reason}"}
+        return Decision(reason=reason, message=message, warnings=(message,), operations=tuple(annotate(pod, status)))
     return Decision(reason=reason, message=message)
 
 
 def inject(pod: Pod, settings: Settings) -> Decision:
     """Raises RefusalError with the rule that ends it."""
-    if pod.windows:
+    if runs_on_windows(pod):
         raise RefusalError(Reason.WINDOWS_UNSUPPORTED, "the pod runs on Windows; the model will not be downloaded")
     wishes = read_wishes(pod)
     targets = choose(pod, wishes, settings)
     check_place(targets, settings)
-    injection = Injection(pod=pod, targets=targets, wishes=wishes, settings=settings, project_id=project_of_token(pod, settings))
-    placement = place(pod, needs_network=settings.delivery == "fetch")
+    injection = Injection(
+        pod=pod,
+        targets=targets,
+        wishes=wishes,
+        settings=settings,
+        project_id=project_of_token(pod, settings),
+        store_size=store_size(pod, settings),
+    )
+    check_names(pod)
+    check_token(injection)
+    placement = place(pod, needs_network=settings.delivery == "fetch", first_target=targets.first_init_container)
     changes = tuple(operations(injection, placement, Outcome.INJECTED.value))
     return Decision(
         reason=Reason.INJECTED if changes else Reason.ALREADY_INJECTED,
         operations=changes,
-        warnings=(*targets.warnings, *mesh_warnings(placement)),
+        warnings=(
+            *targets.warnings,
+            *mesh_warnings(placement),
+            *storage_warnings(pod, settings, injection.store_size),
+            *dns_warnings(pod, settings),
+        ),
         model=targets.demand.model,
     )
 

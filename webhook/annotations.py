@@ -3,21 +3,30 @@
 from dataclasses import dataclass
 
 from model_contract.model_ref import shown
-from model_contract.names import CONTAINERS_ANNOTATION, CPU_LIMIT_ANNOTATION, INJECT, MEMORY_LIMIT_ANNOTATION
+from model_contract.names import (
+    CONTAINERS_ANNOTATION,
+    CPU_LIMIT_ANNOTATION,
+    DEADLINE_ANNOTATION,
+    INIT_CONTAINER,
+    INJECT,
+    MEMORY_LIMIT_ANNOTATION,
+)
 from model_contract.quantity import Quantity, QuantityError
 from webhook.decision import RefusalError
 from webhook.pod import Pod, text
 from webhook.reasons import Reason
+from webhook.setting_values import duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """The annotations, read. `containers` is None where the author leaves the choice to the variables."""
+    """The annotations, read. `containers` is None where the author leaves the choice to the variables; `deadline` is in seconds."""
 
     inspect_env_from: bool
     containers: frozenset[str] | None
     cpu_limit: Quantity | None
     memory_limit: Quantity | None
+    deadline: int | None
 
 
 def read_wishes(pod: Pod) -> Wishes:
@@ -27,6 +36,7 @@ def read_wishes(pod: Pod) -> Wishes:
         containers=_containers(pod),
         cpu_limit=_limit(pod, CPU_LIMIT_ANNOTATION),
         memory_limit=_limit(pod, MEMORY_LIMIT_ANNOTATION),
+        deadline=_deadline(pod),
     )
 
 
@@ -42,8 +52,9 @@ def _containers(pod: Pod) -> frozenset[str] | None:
     if not value:
         return None
     wanted = frozenset(part.strip() for part in value.split(","))
-    if unknown := sorted(wanted - {container.name for container in pod.containers}):
-        there = ", ".join(container.title for container in pod.containers)
+    there_are = [container for container in (*pod.containers, *pod.init_containers) if container.name != INIT_CONTAINER]
+    if unknown := sorted(wanted - {container.name for container in there_are}):
+        there = ", ".join(container.title for container in there_are)
         raise _invalid(CONTAINERS_ANNOTATION, value, f"there is no container {shown(unknown[0])}; there are {there}")
     return wanted
 
@@ -59,6 +70,15 @@ def _limit(pod: Pod, annotation: str) -> Quantity | None:
     if not limit.amount:
         raise _invalid(annotation, value, "it must be more than 0")
     return limit
+
+
+def _deadline(pod: Pod) -> int | None:
+    if not (value := text(pod.annotations, DEADLINE_ANNOTATION)):
+        return None
+    try:
+        return duration(value)
+    except ValueError as error:
+        raise _invalid(DEADLINE_ANNOTATION, value, str(error)) from None
 
 
 def _invalid(annotation: str, value: str, verdict: str) -> RefusalError:

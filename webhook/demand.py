@@ -67,19 +67,22 @@ class Demand:
         return self.sources[variable]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Candidate:
-    """A container and its demand. `mentions`: its `env` names one of the four, be it empty. `own_path`: it brings its own model."""
+    """A container and its demand; equal to itself alone.
+
+    `mentions`: its `env` names one of the four, be it empty. `artifacts_path`: the path that it sets itself, empty if that comes by
+    reference; None if it sets none.
+    """
 
     container: Container
     demand: Demand
     mentions: bool
-    own_path: bool
+    artifacts_path: str | None
 
     @classmethod
     def of(cls, container: Container) -> "Candidate":
         environment = read_environment(container, (*MODEL_VARIABLES, ARTIFACTS_PATH))
-        path = environment.values.get(ARTIFACTS_PATH)
         demand = Demand(
             values={name: value for name, value in environment.values.items() if name != ARTIFACTS_PATH},
             references={name: reference for name, reference in environment.references.items() if name != ARTIFACTS_PATH},
@@ -89,8 +92,12 @@ class Candidate:
             container=container,
             demand=demand,
             mentions=any(variable not in environment.unnamed for variable in MODEL_VARIABLES),
-            own_path=ARTIFACTS_PATH in environment.references or (path is not None and path != _mounted_at(demand)),
+            artifacts_path="" if ARTIFACTS_PATH in environment.references else environment.values.get(ARTIFACTS_PATH),
         )
+
+    def brings_its_own(self, demand: Demand) -> bool:
+        """Whether the container sets another path than the one at which it would see the model of `demand`."""
+        return self.artifacts_path is not None and self.artifacts_path != _mounted_at(demand)
 
     def check(self) -> None:
         """Raises RefusalError for a value that no model has, and for a reference that cannot be passed on."""

@@ -5,6 +5,7 @@ Nothing is copied or dropped. `null` stands for absent, as everywhere in Kuberne
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from model_contract.model_ref import shown
@@ -17,10 +18,19 @@ class MalformedPodError(ValueError):
     """Something is no list, object or string where a pod has one. The API server refuses the pod, and says it better."""
 
 
+class Field(StrEnum):
+    """The lists of a pod's spec that hold its containers."""
+
+    CONTAINERS = "containers"
+    INIT_CONTAINERS = "initContainers"
+    EPHEMERAL_CONTAINERS = "ephemeralContainers"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A container, and its place in `spec.containers` or `spec.initContainers`."""
+    """A container, and its place in one of the lists of the pod's spec."""
 
+    field: Field
     index: int
     name: str
     raw: Json
@@ -34,9 +44,14 @@ class Container:
         return self.name if DNS_LABEL.fullmatch(self.name) else shown(self.name)
 
     @property
+    def pointer(self) -> str:
+        """The JSON pointer of the container in its pod."""
+        return f"/spec/{self.field.value}/{self.index}"
+
+    @property
     def native_sidecar(self) -> bool:
         """Whether it is an init container that keeps running beside the others."""
-        return self.raw.get("restartPolicy") == "Always"
+        return self.field is Field.INIT_CONTAINERS and self.raw.get("restartPolicy") == "Always"
 
     @property
     def run_as_user(self) -> object:
@@ -53,6 +68,7 @@ class Pod:
     labels: Json
     containers: tuple[Container, ...]
     init_containers: tuple[Container, ...]
+    ephemeral_containers: tuple[Container, ...]
     volumes: tuple[Json, ...]
     image_pull_secrets: tuple[Json, ...]
     security_context: Json
@@ -67,8 +83,9 @@ class Pod:
             spec=spec,
             annotations=mapping(metadata, "annotations"),
             labels=mapping(metadata, "labels"),
-            containers=tuple(containers(spec, "containers")),
-            init_containers=tuple(containers(spec, "initContainers")),
+            containers=tuple(containers(spec, Field.CONTAINERS)),
+            init_containers=tuple(containers(spec, Field.INIT_CONTAINERS)),
+            ephemeral_containers=tuple(containers(spec, Field.EPHEMERAL_CONTAINERS)),
             volumes=named(spec, "volumes"),
             image_pull_secrets=objects(spec, "imagePullSecrets"),
             security_context=mapping(spec, "securityContext"),
@@ -76,14 +93,14 @@ class Pod:
         )
 
     @property
-    def windows(self) -> bool:
-        """Whether it says that it runs on Windows."""
-        return "windows" in (mapping(self.spec, "os").get("name"), mapping(self.spec, "nodeSelector").get("kubernetes.io/os"))
+    def all_containers(self) -> tuple[Container, ...]:
+        return (*self.init_containers, *self.containers, *self.ephemeral_containers)
 
 
-def containers(spec: Json, key: str) -> Iterator[Container]:
-    for index, raw in enumerate(named(spec, key)):
+def containers(spec: Json, field: Field) -> Iterator[Container]:
+    for index, raw in enumerate(named(spec, field.value)):
         yield Container(
+            field=field,
             index=index,
             name=raw["name"],
             raw=raw,

@@ -62,6 +62,7 @@ class Reason(StrEnum):
     READ_ONLY_PARENT_MOUNT = "read_only_parent_mount", "B15", Outcome.DENIED, "mount the other volume elsewhere, or writable", CONFLICT
     NESTED_MOUNT = "nested_mount", "B15", Outcome.DENIED, "mount the other volume outside of the model's path", CONFLICT
     NAME_CONFLICT = "name_conflict", "B16", Outcome.DENIED, "give the pod's own part another name", CONFLICT
+    CHANGED_PART = "changed_part", "B16", Outcome.DENIED, "remove the part that differs, or correct the webhook that changes it", CONFLICT
     DEFERRED_WITH_VOLUME = "deferred_with_volume", "B17", Outcome.DENIED, f"give {names.MODEL_OWNER} and {names.RUN_ID} by value", INVALID
     UNSUPPORTED_VALUE_FROM = "unsupported_value_from", "B18", Outcome.DENIED, "use a Secret, a ConfigMap, a field or a value", INVALID
     ENVFROM_NOT_INSPECTED = "envfrom_not_inspected", "B19", Outcome.SKIPPED, f'annotate the pod {names.INJECT}: "true"'
@@ -73,3 +74,8 @@ class Reason(StrEnum):
     CLAIM_NEEDS_FS_GROUP = "claim_needs_fs_group", "B32", Outcome.DENIED, "set fsGroup in the pod's securityContext", INVALID
     BEHIND_MESH_INIT = "behind_mesh_init", "B33", Outcome.INJECTED, "let the mesh inject first, or use its native sidecar"
     MESH_BYPASSED = "mesh_bypassed", "B34", Outcome.INJECTED, "use the mesh's native sidecar if the fetch is to go through it"
+    INIT_CONTAINER_TOO_LATE = "init_container_too_late", "B35", Outcome.DENIED, f"put {names.INIT_CONTAINER} before it", CONFLICT
+    STORAGE_LIMITED = "storage_limited", "B36", Outcome.INJECTED, "raise the containers' ephemeral-storage limits if the model is larger"
+    TOKEN_EXPOSED = "token_exposed", "B37", Outcome.DENIED, "use a token of your own: this one is for the fetch alone", CONFLICT
+    NO_CLUSTER_DNS = "no_cluster_dns", "B38", Outcome.INJECTED, "set dnsPolicy: ClusterFirstWithHostNet with hostNetwork, else ClusterFirst"
+    UNKNOWN_KEY = "unknown_key", "B39", Outcome.INJECTED, "correct the label or annotation"

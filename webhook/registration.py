@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from model_contract import names
 from model_contract.layout import ARTIFACTS_ROOT
-from webhook.selection import VARIABLES_IN_CEL, Part, Rule, rules
+from webhook.selection import CONTAINERS_IN_CEL, VARIABLES_IN_CEL, Part, Rule, rules
 
 LABELS: Final = {"app.kubernetes.io/name": names.WEBHOOK_IMAGE, "app.kubernetes.io/part-of": "mlflow-model-api"}
 TIMEOUT: Final = 5  # seconds; a decision takes one thousandth of it
@@ -72,8 +72,10 @@ POLICY_VARIABLES: Final = {
     f'&& variables.annotations["{names.STATUS_ANNOTATION}"].startsWith("skipped:")',
     "chosen": f'"{names.CONTAINERS_ANNOTATION}" in variables.annotations '
     f'? variables.annotations["{names.CONTAINERS_ANNOTATION}"].split(",").map(name, name.trim()) : []',
-    "targets": "object.spec.containers.filter(c, (variables.chosen.size() == 0 || c.name in variables.chosen) && has(c.env) "
-    f"&& [{VARIABLES_IN_CEL}].all(name, c.env.exists(e, e.name == name && ((has(e.value) && e.value != '') || has(e.valueFrom)))) "
+    "targets": f"{CONTAINERS_IN_CEL}.filter(c, (variables.chosen.size() == 0 || c.name in variables.chosen) && has(c.env) "
+    # The last entry of a name wins. CEL binds a value to a name by a list of one.
+    f"&& [{VARIABLES_IN_CEL}].all(name, [c.env.filter(e, e.name == name)].exists(es, es.size() > 0 "
+    "&& [es[es.size() - 1]].exists(e, (has(e.value) && e.value != '') || has(e.valueFrom)))) "
     f'&& !c.env.exists(e, e.name == "{names.ARTIFACTS_PATH}"))',
     "bare": "variables.targets.filter(c, !(has(c.volumeMounts) "
     f"&& c.volumeMounts.exists(m, m.mountPath == '{ARTIFACTS_ROOT}' || m.mountPath.startsWith('{ARTIFACTS_ROOT}/'))))",

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from model_contract import names
+from webhook.infrastructure import NO_TARGETS
 from webhook.reasons import Reason
 from webhook.settings import Settings
 
@@ -21,6 +22,12 @@ SYSTEM_NAMESPACES: Final = ("kube-node-lease", "kube-public", "kube-system")
 APP_LABEL: Final = "app.kubernetes.io/name"
 MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 VARIABLES_IN_CEL: Final = ", ".join(f'"{name}"' for name in names.MODEL_VARIABLES)
+NO_TARGETS_IN_CEL: Final = ", ".join(f'"{name}"' for name in NO_TARGETS)
+# The containers that may get a model: all but the init containers of meshes and injectors. Ephemeral ones come after the admission.
+CONTAINERS_IN_CEL: Final = (
+    "(object.spec.containers + (has(object.spec.initContainers) "
+    f"? object.spec.initContainers.filter(c, !(c.name in [{NO_TARGETS_IN_CEL}])) : []))"
+)
 
 
 class Part(StrEnum):
@@ -137,11 +144,17 @@ def rules(own_namespace: str) -> tuple[Rule, ...]:
             name="carries-model-env",
             part=Part.MATCH_CONDITION,
             reason=Reason.NO_MODEL_VARIABLES,
-            cel=f"object.spec.containers.exists(c, (has(c.env) && c.env.exists(e, e.name in [{VARIABLES_IN_CEL}])) "
+            cel=f"{CONTAINERS_IN_CEL}.exists(c, (has(c.env) && c.env.exists(e, e.name in [{VARIABLES_IN_CEL}])) "
             "|| (has(c.envFrom) && size(c.envFrom) > 0))",
-            check=lambda pod: any(carries_model_env(container) for container in entries(part_of(pod, "spec"), "containers")),
+            check=lambda pod: any(map(carries_model_env, possible_targets(part_of(pod, "spec")))),
         ),
     )
+
+
+def possible_targets(spec: Json) -> list[Json]:
+    """What `CONTAINERS_IN_CEL` says."""
+    init_containers = [container for container in entries(spec, "initContainers") if container.get("name") not in NO_TARGETS]
+    return entries(spec, "containers") + init_containers
 
 
 def carries_model_env(container: Json) -> bool:

@@ -12,6 +12,7 @@ DNS_SUBDOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])
 CONFIG_KEY: Final = re.compile(r"(?!\.\.)[A-Za-z0-9._-]{1,253}")
 IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}")
 LARGEST_UID: Final = 2**31 - 1
+DURATION: Final = re.compile(r"(?:([0-9]{1,5})h)?(?:([0-9]{1,7})m)?(?:([0-9]{1,9})s)?|([0-9]{1,9})", re.ASCII)
 
 
 def optional(read: Callable[[str], object]) -> Callable[[str], object]:
@@ -61,6 +62,16 @@ def quantity(text: str) -> Quantity:
     if not amount.amount:
         raise ValueError("it must be more than 0")
     return amount
+
+
+def duration(text: str) -> int:
+    """A time in whole seconds, as a number or with units."""
+    match = DURATION.fullmatch(text)
+    hours, minutes, seconds, plain = (int(part or 0) for part in match.groups()) if match else (0, 0, 0, 0)
+    total = plain or hours * 3600 + minutes * 60 + seconds
+    if not total:
+        raise ValueError('it must be a time of at least a second, such as "900", "30m" or "1h30m"')
+    return total
 
 
 def names(text: str) -> tuple[str, ...]:

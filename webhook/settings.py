@@ -74,6 +74,13 @@ class Settings:
     )
     claim_prefix: str = setting("The folder of that claim that holds the owners' folders.", read=read.relative_path, example="mlflow")
 
+    fetch_deadline: int | None = setting(
+        "The time in which a model must be there, in seconds or such as `30m`; by default the delivery's own bounds decide.",
+        read=read.optional(read.duration),
+        example="30m",
+    )
+    fetch_deadline_maximum: int = setting("The longest that a pod's annotation gets.", read=read.duration, default="24h")
+
     ca_config_map: str | None = setting(
         "A ConfigMap in the pod's namespace with the authorities that the fetch trusts, and no others.",
         read=read.optional(read.name),
@@ -104,6 +111,9 @@ class Settings:
             if not request.amount <= limit.amount <= maximum.amount:
                 key = f"{PREFIX}{resource.upper()}_LIMIT"
                 raise SettingsError(key, limit.text, f"it must lie between the request ({request.text}) and the maximum ({maximum.text})")
+        if self.fetch_deadline and self.fetch_deadline > self.fetch_deadline_maximum:
+            verdict = f"it must not be more than the maximum ({self.fetch_deadline_maximum}s)"
+            raise SettingsError(f"{PREFIX}FETCH_DEADLINE", f"{self.fetch_deadline}s", verdict)
         if self.delivery == "volume" and not self.claim:
             raise SettingsError(f"{PREFIX}CLAIM", "", f"{PREFIX}DELIVERY=volume needs the name of the shared claim")
 

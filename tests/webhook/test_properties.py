@@ -6,22 +6,36 @@ from copy import deepcopy
 from typing import Any
 
 import orjson
-from hypothesis import given
+from hypothesis import event, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from model_contract.quantity import Quantity
 from testbed.api_server import apply_answer, patch_of, review_of
+from testbed.generated_pods import (
+    DOMAIN,
+    GIVEN,
+    LABELS,
+    LOCAL_VOLUMES,
+    MODEL,
+    OUR_MOUNT,
+    RESOURCES,
+    damaged,
+    damages,
+    generated_pods,
+)
 from webhook.admission import admit, decide
 from webhook.reasons import Outcome, Reason
 from webhook.settings import PREFIX, Settings
 
-EXAMPLES = 10_000 if os.environ.get("CI") == "true" else 500
-RUN = "5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5"
-MODEL = {"MLFLOW_MODEL_NAME": "wine", "MLFLOW_MODEL_OWNER": "jane.doe", "MLFLOW_MODEL_VERSION": "2", "MLFLOW_RUN_ID": RUN}
-MODEL_PATH = f"/artifacts/mlflow/jane.doe/{RUN}/artifacts/model"
+# In CI as many as find something; a number of its own for a long run.
+EXAMPLES = int(os.environ.get("MODEL_API_TEST_PODS", "10000" if os.environ.get("CI") == "true" else "500"))
 MODEL_PATHS = r"/artifacts/mlflow/[^/]+/[^/]+/artifacts/model"
-DOMAIN = "model-api.dominodatalab.com"
 OUR_VOLUMES = {"mlflow-model", "mlflow-token", "mlflow-ca", "mlflow-tmp"}
+NO_TARGETS = {
+    *("mlflow-model-init", "mlflow-init", "istio-proxy", "istio-init", "istio-validation"),
+    *("linkerd-proxy", "linkerd-init", "linkerd-network-validator", "kuma-init"),
+}
 
 SETTINGS = [
     Settings.from_mapping({PREFIX + key: value for key, value in values.items()})
@@ -29,148 +43,41 @@ SETTINGS = [
         {},
         {"ENV_FROM": "inject", "CA_CONFIG_MAP": "ca", "HTTPS_PROXY": "http://proxy:3128"},
         {"TOKEN": "none", "ENV_FROM": "ignore", "SET_ARTIFACTS_PATH_ENV": "true", "IMAGE_PULL_SECRETS": "acme,mirror"},
-        {"STORE": "ephemeral-claim", "RUN_AS_USER": "12574"},
+        {"STORE": "ephemeral-claim", "RUN_AS_USER": "12574", "FETCH_DEADLINE": "10m"},
         {"DELIVERY": "volume", "CLAIM": "models", "CLAIM_PREFIX": "a/b", "SET_ARTIFACTS_PATH_ENV": "true"},
     )
 ]
-GIVEN = [{"name": name, "value": value} for name, value in MODEL.items()]
-ENTRIES = [
-    *GIVEN,
-    *({"name": name, "value": ""} for name in MODEL),
-    *({"name": name, "valueFrom": {"secretKeyRef": {"name": "s", "key": name}}} for name in MODEL),
-    {"name": "MLFLOW_MODEL_OWNER", "value": "../x"},
-    {"name": "MLFLOW_MODEL_NAME", "value": "$(MLFLOW_RUN_ID)$$(A) -ü"},
-    {"name": "MLFLOW_MODEL_VERSION", "value": "3"},
-    {"name": "MLFLOW_RUN_ID", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
-    {"name": "MLFLOW_RUN_ID", "value": "$(A)$(A)"},
-    {"name": "A", "value": "$(A)$(A)a"},
-    {"name": "MLFLOW_ARTIFACTS_PATH", "value": MODEL_PATH},
-    {"name": "MLFLOW_ARTIFACTS_PATH", "value": "/mnt"},
-]
-OUR_MOUNT = {"name": "mlflow-model", "mountPath": MODEL_PATH, "subPath": f"jane.doe/{RUN}/artifacts/model", "readOnly": True}
-MOUNTS = [
-    OUR_MOUNT,
-    {"name": "mlflow-model", "mountPath": "/artifacts/mlflow", "readOnly": True},
-    {"name": "data", "mountPath": MODEL_PATH},
-    {"name": "data", "mountPath": "//artifacts/", "readOnly": True},
-    {"name": "data", "mountPath": MODEL_PATH + "/data"},
-    {"name": "data", "mountPath": "/data"},
-    {"name": "domsed", "mountPath": "/artifacts/mlflow"},
-]
-ENV_FROM = [
-    {"secretRef": {"name": "s"}},
-    {"prefix": "MLFLOW_", "configMapRef": {"name": "c"}},
-    {"prefix": "X_", "secretRef": {"name": "x"}},
-]
-RESOURCES = [
-    None,
-    {"limits": {"cpu": "1", "memory": "1Gi"}},
-    {"limits": {"cpu": 0.5, "memory": 1e9}, "requests": {"cpu": "100m"}},
-    {"requests": {"memory": "0", "nvidia.com/gpu": 1}},
-]
-VOLUMES = [
-    {"name": "mlflow-model", "emptyDir": {"sizeLimit": "20Gi"}},
-    {"name": "mlflow-model", "hostPath": {"path": "/"}},
-    {"name": "mlflow-tmp", "emptyDir": {"sizeLimit": "65536Ki"}},
-    {"name": "shared", "persistentVolumeClaim": {"claimName": "models"}},
-    {"name": "mlflow-model", "persistentVolumeClaim": {"claimName": "models"}},
-    {"name": "data", "emptyDir": {}},
-]
-INIT_CONTAINERS = [
-    {"name": "istio-init"},
-    {"name": "linkerd-init"},
-    {"name": "istio-proxy", "restartPolicy": "Always", "securityContext": {"runAsUser": 1337}},
-    {"name": "istio-validation"},
-    {"name": "linkerd-network-validator", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}},
-    {"name": "mlflow-init", "volumeMounts": [{"name": "domsed", "mountPath": "/download"}]},
-    {"name": "mlflow-model-init", "image": "mine"},
-    {"name": "warm-up"},
-]
-LABELS = {"dominodatalab.com/workload-type": "ModelAPI", "dominodatalab.com/project-id": "66c0a1b2c3d4e5f601234567"}
-ANNOTATIONS = [
-    {f"{DOMAIN}/inject": "true"},
-    {f"{DOMAIN}/containers": "model"},
-    {f"{DOMAIN}/cpu-limit": "64", f"{DOMAIN}/memory-limit": "1Ti"},
-    {f"{DOMAIN}/status": "injected"},
-    {"sidecar.istio.io/status": "{}", "sidecar.istio.io/interceptionMode": "REDIRECT"},
-]
-JUNK = [None, 0, 1.5, True, "", "x", "\U0001f377", "../x", [], {}, [None], [[]], ["name"], {"name": None}, [{}], {"limits": "all"}]
 
 
-def some(items: list[Any], *, at_most: int) -> st.SearchStrategy[list[Any]]:
-    return st.lists(st.sampled_from(items), max_size=at_most)
-
-
-def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.one_of(st.none(), strategy)
-
-
-containers = st.fixed_dictionaries(
-    {"name": st.sampled_from(["model", "model", "sidecar", "istio-proxy"]), "env": st.one_of(st.just(GIVEN), some(ENTRIES, at_most=7))},
-    optional={
-        "envFrom": maybe(some(ENV_FROM, at_most=2)),
-        "volumeMounts": maybe(some(MOUNTS, at_most=2)),
-        "resources": st.sampled_from(RESOURCES),
-    },
-)
-pods = st.fixed_dictionaries(
-    {
-        "metadata": st.fixed_dictionaries({"labels": st.just(LABELS)}, optional={"annotations": maybe(st.sampled_from(ANNOTATIONS))}),
-        "spec": st.fixed_dictionaries(
-            {"containers": st.lists(containers, min_size=1, max_size=3)},
-            optional={
-                "initContainers": maybe(some(INIT_CONTAINERS, at_most=3)),
-                "volumes": maybe(some(VOLUMES, at_most=3)),
-                "imagePullSecrets": maybe(st.just([{"name": "acme"}])),
-                "securityContext": st.sampled_from([None, {"runAsUser": 0}, {"fsGroup": 1}]),
-                "resources": st.sampled_from(RESOURCES),
-            },
-        ),
-    }
-)
-# Where, counted over all places of the pod, something is replaced by junk; most pods stay whole, or nothing but B21 would be tried.
-damages = st.lists(st.tuples(st.integers(0, 400), st.sampled_from(JUNK)), max_size=2)
-
-
-def damaged(pod: dict[str, Any], replacements: list[tuple[int, Any]]) -> dict[str, Any]:
-    pod = deepcopy(pod)
-    for number, junk in replacements:
-        places = list(all_places(pod))
-        if number < len(places):
-            parent, key = places[number]
-            parent[key] = deepcopy(junk)
-    return pod
-
-
-def all_places(value: Any) -> Any:
-    for key, inner in list(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()):
-        yield value, key
-        yield from all_places(inner)
-
-
-def owned(operation: dict[str, Any]) -> bool:
+def owned(operation: dict[str, Any], pod: dict[str, Any]) -> bool:
     """Whether an operation adds something of ours, and nothing else."""
     path, value = operation["path"], operation["value"]
     values = value if isinstance(value, list) else [value]
     if path == "/metadata/annotations":
-        return set(value) == {f"{DOMAIN}/status"}
+        return set(value) <= {f"{DOMAIN}/status", LOCAL_VOLUMES}
     if path == f"/metadata/annotations/{DOMAIN}~1status":
         return isinstance(value, str)
+    if path == f"/metadata/annotations/{LOCAL_VOLUMES.replace('/', '~1')}":
+        written = pod["metadata"]["annotations"].get(LOCAL_VOLUMES) or ""
+        return value.startswith(written) and {*value.removeprefix(written).strip(",").split(",")} <= OUR_VOLUMES
     if re.fullmatch(r"/spec/volumes(/-)?", path):
         return {volume["name"] for volume in values} <= OUR_VOLUMES
     if re.fullmatch(r"/spec/initContainers(/\d+)?", path):
         return [container["name"] for container in values] == ["mlflow-model-init"]
     if re.fullmatch(r"/spec/initContainers/\d+/securityContext/runAsUser", path):
         return isinstance(value, int)
-    if re.fullmatch(r"/spec/containers/\d+/volumeMounts(/-)?", path):
+    if re.fullmatch(r"/spec/initContainers/\d+/env/-", path) and value["name"] == "MODEL_API_PROJECT_ID":
+        return set(value) == {"name", "valueFrom"}
+    if re.fullmatch(r"/spec/(containers|initContainers)/\d+/volumeMounts(/-)?", path):
         return len(values) == 1 and values[0]["readOnly"] is True and values[0]["mountPath"].startswith("/artifacts/mlflow")
-    if re.fullmatch(r"/spec/containers/\d+/env/-", path):
+    if re.fullmatch(r"/spec/(containers|initContainers)/\d+/env(/-)?", path):
+        value = values[0]
         return value["name"] == "MLFLOW_ARTIFACTS_PATH" and re.fullmatch(MODEL_PATHS, value["value"]) is not None
     return re.fullmatch(r"/spec/imagePullSecrets(/-)?", path) is not None and {"acme", "mirror"} >= {entry["name"] for entry in values}
 
 
 @hypothesis_settings(max_examples=EXAMPLES, deadline=None, database=None)
-@given(pods, damages, st.sampled_from(SETTINGS))
+@given(generated_pods, damages, st.sampled_from(SETTINGS))
 def test_any_pod_gets_an_answer_that_only_adds_what_is_ours_and_once(
     pod: dict[str, Any], replacements: list[tuple[int, Any]], settings: Settings
 ) -> None:
@@ -182,12 +89,118 @@ def test_any_pod_gets_an_answer_that_only_adds_what_is_ours_and_once(
 
     assert orjson.dumps(pod) == before
     assert orjson.dumps(answer) == orjson.dumps(again)
-    assert [operation for operation in patch_of(answer) if operation["op"] != "add" or not owned(operation)] == []
+    assert [operation for operation in patch_of(answer) if operation["op"] != "add" or not owned(operation, pod)] == []
     assert all(len(warning) <= 120 for warning in answer["response"].get("warnings", []))
     admitted = apply_answer(pod, answer)
     once_more = decide(review_of(admitted), settings)
     assert once_more.operations == ()
     assert (once_more.outcome is Outcome.DENIED) is (not answer["response"]["allowed"])
+
+
+@hypothesis_settings(max_examples=EXAMPLES, deadline=None, database=None)
+@given(generated_pods, st.sampled_from(SETTINGS))
+def test_pod_that_is_said_to_be_injected_holds_our_parts_as_we_write_them(pod: dict[str, Any], settings: Settings) -> None:
+    decision = decide(review_of(pod), settings)
+    event(decision.reason.value)
+    if decision.reason not in {Reason.INJECTED, Reason.ALREADY_INJECTED}:
+        return
+    admitted = apply_answer(pod, admit(review_of(pod), settings))
+    spec = admitted["spec"]
+    ours = next(one for one in spec["initContainers"] if one["name"] == "mlflow-model-init")
+    others = [one for one in all_containers(spec) if one is not ours]
+
+    assert faults_of(ours, settings) == []
+    assert "mlflow-model-init" not in [one["name"] for one in others]
+    assert admitted["metadata"]["annotations"][f"{DOMAIN}/status"] == "injected"
+    if settings.token == "pull" and settings.delivery == "fetch":
+        assert [one["name"] for one in others if "mlflow-token" in str(one)] == []
+        assert str(spec).count("mlflow-pull-") == 1
+    if settings.delivery == "fetch" and settings.store == "empty-dir":
+        assert_fits(spec, ours, " ".join(decision.warnings))
+    for index, one in enumerate(spec["initContainers"]):
+        if sees_the_model(one):
+            assert index > spec["initContainers"].index(ours)
+    assert not says_windows(spec)
+
+
+@hypothesis_settings(max_examples=EXAMPLES, deadline=None, database=None)
+@given(generated_pods, st.sampled_from(SETTINGS))
+def test_policy_lets_pass_every_pod_that_the_webhook_lets_pass(pod: dict[str, Any], settings: Settings) -> None:
+    decision = decide(review_of(pod), settings)
+    if not decision.allowed or decision.reason is Reason.MALFORMED_POD:
+        return
+    admitted = apply_answer(pod, admit(review_of(pod), settings))
+
+    assert bare_targets(admitted) == []
+
+
+def bare_targets(pod: dict[str, Any]) -> list[str]:
+    """The containers for which the ValidatingAdmissionPolicy denies the pod."""
+    annotations = pod["metadata"].get("annotations") or {}
+    if annotations.get(f"{DOMAIN}/status", "").startswith("skipped:"):
+        return []
+    chosen = [name.strip() for name in annotations.get(f"{DOMAIN}/containers", "").split(",") if name.strip()]
+    spec = pod["spec"]
+    candidates = [*spec["containers"], *(one for one in spec.get("initContainers") or [] if one["name"] not in NO_TARGETS)]
+    targets = [one for one in candidates if (not chosen or one["name"] in chosen) and names_a_model(one)]
+    return [one["name"] for one in targets if not sees_the_model(one)]
+
+
+def names_a_model(container: dict[str, Any]) -> bool:
+    entries = container.get("env") or []
+    last = {entry["name"]: entry for entry in entries}
+    filled = {name for name, entry in last.items() if entry.get("value") or entry.get("valueFrom")}
+    return filled >= MODEL.keys() and "MLFLOW_ARTIFACTS_PATH" not in [entry["name"] for entry in entries]
+
+
+def sees_the_model(container: dict[str, Any]) -> bool:
+    return any(f"{mount['mountPath']}/".startswith("/artifacts/mlflow/") for mount in container.get("volumeMounts") or [])
+
+
+def all_containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one for field in ("containers", "initContainers", "ephemeralContainers") for one in spec.get(field) or []]
+
+
+def faults_of(ours: dict[str, Any], settings: Settings) -> list[str]:
+    """What makes our init container do something else, or gives it rights."""
+    security, env = ours["securityContext"], {entry["name"]: entry.get("value") for entry in ours["env"]}
+    right = {
+        "image": ours["image"].rpartition("/")[2] == "model-api-delivery:latest",
+        "command": ours["command"] == ["model-api-delivery"],
+        "args": ours["args"][0] == ("fetch" if settings.delivery == "fetch" else "verify"),
+        "privileged": security["privileged"] is False and security["runAsNonRoot"] is True,
+        "capabilities": security["capabilities"] == {"drop": ["ALL"]},
+        "restartPolicy": ours.get("restartPolicy") is None,
+        "envFrom": not ours.get("envFrom"),
+        "tracking": env.get("MLFLOW_TRACKING_URI") == (settings.tracking_uri if settings.delivery == "fetch" else None),
+        "loader": "LD_PRELOAD" not in env,
+        "project": "MODEL_API_PROJECT_ID" in env,
+    }
+    return [name for name, holds in right.items() if not holds]
+
+
+def assert_fits(spec: dict[str, Any], ours: dict[str, Any], warnings: str) -> None:
+    """The volume and `--max-bytes` agree, and are not above what the pod may use; or a warning says both numbers."""
+    volume = next(one for one in spec["volumes"] if one["name"] == "mlflow-model" and "emptyDir" in one)
+    size = volume["emptyDir"]["sizeLimit"]
+    assert f"--max-bytes={size}" in ours["args"]
+    limit = 0
+    for one in [*spec["containers"], *(one for one in spec["initContainers"] if one.get("restartPolicy") == "Always")]:
+        written = ((one.get("resources") or {}).get("limits") or {}).get("ephemeral-storage")
+        limit += Quantity.parse(written).bytes if written else 0
+    if limit and limit < Quantity.parse(size).bytes:
+        assert "ephemeral-storage limit is" in warnings
+        assert f"may take {size}" in warnings
+
+
+def says_windows(spec: dict[str, Any]) -> bool:
+    """Whether one of the fields that decide it says so, and none says Linux."""
+    if name := (spec.get("os") or {}).get("name"):
+        return name == "windows"
+    selector, affinity = spec.get("nodeSelector") or {}, str(spec.get("affinity"))
+    linux = selector.get("kubernetes.io/os") == "linux" or ("linux" in affinity and "windows" not in affinity)
+    windows = "windows" in selector.values() or ("windows" in affinity and "linux" not in affinity)
+    return windows or "hostProcess" in str(spec) or (not linux and (spec.get("runtimeClassName") or "").startswith("windows"))
 
 
 def with_istio_cni(pod: dict[str, Any]) -> None:
@@ -205,7 +218,7 @@ def with_another_container_of_the_model(pod: dict[str, Any]) -> None:
 
 def with_mirrored_images(pod: dict[str, Any]) -> None:
     for container in [*pod["spec"]["containers"], *pod["spec"]["initContainers"]]:
-        container |= {"image": "mirror.example/image", "imagePullPolicy": "Always"}
+        container |= {"image": f"mirror.example/cache/{container.get('image', 'wine:7')}", "imagePullPolicy": "Always"}
 
 
 def with_service_account_tokens(pod: dict[str, Any]) -> None:

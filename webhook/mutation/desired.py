@@ -4,7 +4,7 @@ Others add to what we added: the API server its defaults, a ServiceAccount's tok
 everything that we set has our value.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from model_contract.quantity import Quantity, QuantityError
@@ -21,6 +21,15 @@ def covers(present: object, wanted: object) -> bool:
     return (type(present) is type(wanted) and present == wanted) or same_quantity(present, wanted)
 
 
+def first_difference(present: object, wanted: object, path: str = "") -> str:
+    """The path of the first field of `wanted` that `present` does not hold; empty if it holds all."""
+    if covers(present, wanted):
+        return ""
+    if not isinstance(wanted, Mapping) or not isinstance(present, Mapping):
+        return path
+    return next(found for key in wanted if (found := first_difference(present.get(key), wanted[key], f"{path}.{key}".lstrip("."))))
+
+
 def same_quantity(one: object, other: object) -> bool:
     """The API server writes quantities anew: 1024Mi comes back as 1Gi."""
     if not isinstance(one, str) or not isinstance(other, str):
@@ -29,8 +38,3 @@ def same_quantity(one: object, other: object) -> bool:
         return Quantity.parse(one).amount == Quantity.parse(other).amount
     except QuantityError:
         return False
-
-
-def covers_each(present: Sequence[Json], wanted: Sequence[Json]) -> bool:
-    """Whether each wanted item is among those that are present, in whatever order."""
-    return all(any(covers(there, item) for there in present) for item in wanted)

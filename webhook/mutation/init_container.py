@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from model_contract.names import (
     INIT_CONTAINER,
+    PROJECT_ID_LABEL,
+    PROJECT_ID_VARIABLE,
     SCRATCH_VOLUME,
     TOKEN_FILE,
     TOKEN_KEY,
@@ -12,14 +14,11 @@ from model_contract.names import (
     TOKEN_VOLUME,
     TRACKING_URI,
 )
-from webhook.decision import RefusalError
-from webhook.mutation.desired import covers_each
 from webhook.mutation.injection import Injection
 from webhook.mutation.placement import Placement
 from webhook.mutation.resources import container_resources
 from webhook.mutation.volumes import AUTHORITIES_FILE, AUTHORITIES_VOLUME, store_name
-from webhook.pod import Container
-from webhook.reasons import Reason
+from webhook.pod import text
 from webhook.settings import Settings
 from webhook.variables import escaped
 
@@ -51,17 +50,6 @@ def init_container(injection: Injection, placement: Placement) -> Json:
     return container
 
 
-def check_present(present: Container, wanted: Json) -> None:
-    """Raises RefusalError where the init container that has our name is not ours (B16).
-
-    Only what makes it ours is compared. Others have good reasons to change the rest of what we wrote: mirrors rewrite images, the API
-    server may force the pull policy, and resources and user would be chosen differently now that others have added their containers.
-    """
-    same = all(present.raw.get(part) == wanted[part] for part in ("command", "args"))
-    if not (same and covers_each(present.env, wanted["env"]) and covers_each(present.mounts, wanted["volumeMounts"])):
-        raise RefusalError(Reason.NAME_CONFLICT, f"the pod has an init container {INIT_CONTAINER} of its own; give it another name")
-
-
 def _arguments(injection: Injection) -> list[str]:
     """Values follow a `=`, because the name of a model may begin with `-`."""
     settings = injection.settings
@@ -69,8 +57,17 @@ def _arguments(injection: Injection) -> list[str]:
     if model := injection.targets.demand.model:
         arguments += [f"--run-id={model.run_id}", f"--owner={model.owner}", f"--model={model.name}", f"--version={model.version}"]
     if settings.delivery == "fetch":
-        arguments.append(f"--max-bytes={settings.store_size.text}")
+        arguments.append(f"--max-bytes={injection.store_size.text}")
+        if deadline := _deadline(injection):
+            arguments.append(f"--deadline={deadline}")
     return arguments
+
+
+def _deadline(injection: Injection) -> int | None:
+    """In seconds: the annotation, up to the admin's maximum > the setting."""
+    if injection.wishes.deadline:
+        return min(injection.wishes.deadline, injection.settings.fetch_deadline_maximum)
+    return injection.settings.fetch_deadline
 
 
 def _environment(injection: Injection) -> list[Json]:
@@ -79,7 +76,14 @@ def _environment(injection: Injection) -> list[Json]:
     if settings.delivery == "fetch":
         literals = {TRACKING_URI: settings.tracking_uri, **_token_file(injection), **literals, **_network(settings)}
     entries: list[Json] = [{"name": name, "value": escaped(value)} for name, value in literals.items()]
-    return entries if demand.model else entries + demand.entries()
+    return [*entries, *_project(injection), *(() if demand.model else demand.entries())]
+
+
+def _project(injection: Injection) -> list[Json]:
+    """The project of the pod, by the label that the platform sets: a store that many projects share holds whose each model is."""
+    if not text(injection.pod.labels, PROJECT_ID_LABEL):
+        return []
+    return [{"name": PROJECT_ID_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{PROJECT_ID_LABEL}']"}}}]
 
 
 def _token_file(injection: Injection) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from model_contract.quantity import Quantity
 from webhook.annotations import Wishes
 from webhook.pod import Pod
 from webhook.settings import Settings
@@ -10,10 +11,11 @@ from webhook.targets import Targets
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Injection:
-    """A pod that gets a model. `project_id` is None where no token is needed."""
+    """A pod that gets a model, and the most that the model may take. `project_id` is None where no token is needed."""
 
     pod: Pod
     targets: Targets
     wishes: Wishes
     settings: Settings
     project_id: str | None
+    store_size: Quantity

@@ -2,19 +2,18 @@
 
 import posixpath
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from model_contract.layout import ARTIFACTS_ROOT, model_directory, model_path
 from webhook.decision import RefusalError
-from webhook.mutation.desired import covers
+from webhook.infrastructure import OTHER_INJECTORS
+from webhook.mutation.desired import covers, first_difference
 from webhook.mutation.injection import Injection
 from webhook.mutation.volumes import store_name
 from webhook.pod import Container, Pod
 from webhook.reasons import Reason
 
 Json = Mapping[str, Any]
-
-OTHER_INJECTORS: Final = frozenset({"mlflow-init"})  # the init container of domsed's rule mlflowModelVolume
 
 
 def wanted_mount(injection: Injection) -> Json:
@@ -29,12 +28,26 @@ def wanted_mount(injection: Injection) -> Json:
 def lacks_mount(injection: Injection, target: Container) -> bool:
     """Whether the mount is still to be added. Raises RefusalError where another one is in its way."""
     wanted = wanted_mount(injection)
+    if not any(covers(mount, wanted) for mount in target.mounts):
+        _check_unchanged(wanted, target)
     others = [mount for mount in target.mounts if not covers(mount, wanted)]
     foreign = volumes_of_other_injectors(injection.pod)
     for mount in others:
         if obstacle := relation(clean(mount["mountPath"]), wanted["mountPath"]):
             _judge(obstacle, mount, target, wanted["mountPath"], provided=mount["name"] in foreign)
     return len(others) == len(target.mounts)
+
+
+def _check_unchanged(wanted: Json, target: Container) -> None:
+    """Raises RefusalError if the mount is there, and somebody has made another one of it."""
+    for mount in target.mounts:
+        if mount["name"] == wanted["name"] and clean(mount["mountPath"]) == wanted["mountPath"]:
+            field = first_difference({**mount, "mountPath": wanted["mountPath"]}, wanted)
+            raise RefusalError(
+                Reason.CHANGED_PART,
+                f"the mount of volume {wanted['name'][:63]} in container {target.title} is not as the webhook writes it: "
+                f"{field} differs; remove it from the pod, or find out who changes it",
+            )
 
 
 def relation(other: str, ours: str) -> Reason | None:

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_contract.layout import model_path
-from model_contract.names import ARTIFACTS_PATH, STATUS_ANNOTATION
-from webhook.mutation.init_container import check_present, init_container
+from model_contract.names import ARTIFACTS_PATH, PROJECT_ID_VARIABLE, STATUS_ANNOTATION
+from webhook.mutation.eviction import evictable_volumes
+from webhook.mutation.init_container import init_container
 from webhook.mutation.injection import Injection
 from webhook.mutation.mounts import lacks_mount, wanted_mount
 from webhook.mutation.placement import Placement, find_ours
+from webhook.mutation.present import check_present
 from webhook.mutation.volumes import missing_volumes
 from webhook.pod import Container, Pod
 
@@ -20,22 +22,22 @@ def operations(injection: Injection, placement: Placement, status: str) -> list[
     lacking = [target for target in injection.targets.containers if lacks_mount(injection, target)]
     pod = injection.pod
     return [
-        *annotate(pod, status),
+        *annotate(pod, {STATUS_ANNOTATION: status, **evictable_volumes(injection)}),
         *append(pod.spec, "volumes", "/spec/volumes", missing_volumes(injection)),
-        *_init_container(injection, placement),
+        # Before our init container is added, which moves those behind it.
         *(operation for target in lacking for operation in _mount(injection, target)),
         *(operation for target in injection.targets.containers for operation in _path_variable(injection, target)),
+        *_init_container(injection, placement),
         *append(pod.spec, "imagePullSecrets", "/spec/imagePullSecrets", _missing_pull_secrets(injection)),
     ]
 
 
-def annotate(pod: Pod, status: str) -> list[Json]:
-    """Says on the pod what was done with it: the only thing that somebody sees who did not create it by hand."""
-    if pod.annotations.get(STATUS_ANNOTATION) == status:
-        return []
-    if pod.metadata.get("annotations") is None:
-        return [add("/metadata/annotations", {STATUS_ANNOTATION: status})]
-    return [add(f"/metadata/annotations/{STATUS_ANNOTATION.replace('~', '~0').replace('/', '~1')}", status)]
+def annotate(pod: Pod, annotations: Mapping[str, str]) -> list[Json]:
+    """Adds annotations to the pod. The status is among them: the only thing that somebody sees who did not create the pod by hand."""
+    lacking = {key: value for key, value in annotations.items() if pod.annotations.get(key) != value}
+    if lacking and pod.metadata.get("annotations") is None:
+        return [add("/metadata/annotations", lacking)]
+    return [add(f"/metadata/annotations/{key.replace('~', '~0').replace('/', '~1')}", value) for key, value in lacking.items()]
 
 
 def append(parent: Json, key: str, path: str, items: Sequence[Json]) -> list[Json]:
@@ -53,7 +55,7 @@ def _init_container(injection: Injection, placement: Placement) -> list[Json]:
     wanted = init_container(injection, placement)
     if ours := find_ours(injection.pod):
         check_present(ours, wanted)
-        return _late_user(ours, placement)
+        return [*_late_user(ours, placement), *_late_project(ours, wanted)]
     if injection.pod.spec.get("initContainers") is None:
         return [add("/spec/initContainers", [wanted])]
     return [add(f"/spec/initContainers/{placement.index}", wanted)]
@@ -64,18 +66,25 @@ def _late_user(ours: Container, placement: Placement) -> list[Json]:
     context = ours.raw.get("securityContext")
     if not placement.run_as_user or not isinstance(context, dict) or context.get("runAsUser") is not None:
         return []
-    return [add(f"/spec/initContainers/{ours.index}/securityContext/runAsUser", placement.run_as_user)]
+    return [add(f"{ours.pointer}/securityContext/runAsUser", placement.run_as_user)]
+
+
+def _late_project(ours: Container, wanted: Json) -> list[Json]:
+    """A webhook of an earlier version, which answered the first call while this one was installed, does not name the project."""
+    if any(entry["name"] == PROJECT_ID_VARIABLE for entry in ours.env):
+        return []
+    return [add(f"{ours.pointer}/env/-", entry) for entry in wanted["env"] if entry["name"] == PROJECT_ID_VARIABLE]
 
 
 def _mount(injection: Injection, target: Container) -> list[Json]:
-    return append(target.raw, "volumeMounts", f"/spec/containers/{target.index}/volumeMounts", [wanted_mount(injection)])
+    return append(target.raw, "volumeMounts", f"{target.pointer}/volumeMounts", [wanted_mount(injection)])
 
 
 def _path_variable(injection: Injection, target: Container) -> list[Json]:
     place = injection.targets.demand.place
     if not injection.settings.set_artifacts_path_env or not place or any(entry["name"] == ARTIFACTS_PATH for entry in target.env):
         return []
-    return append(target.raw, "env", f"/spec/containers/{target.index}/env", [{"name": ARTIFACTS_PATH, "value": model_path(*place)}])
+    return append(target.raw, "env", f"{target.pointer}/env", [{"name": ARTIFACTS_PATH, "value": model_path(*place)}])
 
 
 def _missing_pull_secrets(injection: Injection) -> list[Json]:

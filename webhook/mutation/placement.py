@@ -5,6 +5,7 @@ A mesh captures the pod's traffic early and lets it through late. In order:
 2. before the container that sets up the capture: the network is still open;
 3. where the node has set up the capture (CNI), anywhere, as the user whose traffic is exempt: the proxy's own;
 4. else at the end.
+An init container that needs the model ends the search: ours comes before it, and the rules hold for those that come before it, too.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from model_contract.names import INIT_CONTAINER
+from webhook.decision import RefusalError
+from webhook.infrastructure import CAPTURES, CNI_VALIDATORS, PROXIES
 from webhook.pod import Container, Pod
+from webhook.reasons import Reason
 
-PROXIES: Final = {"istio-proxy": 1337, "linkerd-proxy": 2102}  # with the uid that each mesh exempts, where the proxy names none
-CAPTURES: Final = frozenset({"istio-init", "linkerd-init", "kuma-init"})
-CNI_VALIDATORS: Final = {"istio-validation": "istio-proxy", "linkerd-network-validator": "linkerd-proxy"}
 ISTIO_STATUS: Final = "sidecar.istio.io/status"
 ISTIO_INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
 
@@ -34,10 +35,20 @@ def find_ours(pod: Pod) -> Container | None:
     return next((container for container in pod.init_containers if container.name == INIT_CONTAINER), None)
 
 
-def place(pod: Pod, *, needs_network: bool) -> Placement:
-    """Where it stands, if it is there already; else where it is to stand."""
+def place(pod: Pod, *, needs_network: bool, first_target: Container | None = None) -> Placement:
+    """Where it stands, if it is there already; else where it is to stand. `first_target` is the first init container that needs the model.
+
+    Raises RefusalError if ours is there already, and too late for that one (B35): nothing is moved.
+    """
     ours = find_ours(pod)
-    index = ours.index if ours else _best_index(pod.init_containers)
+    if ours and first_target and first_target.index < ours.index:
+        raise RefusalError(
+            Reason.INIT_CONTAINER_TOO_LATE,
+            f"init container {first_target.title} needs the model and runs before {INIT_CONTAINER}; "
+            f"put {INIT_CONTAINER} first, or remove it",
+        )
+    others = pod.init_containers[: first_target.index] if first_target else pod.init_containers
+    index = ours.index if ours else _best_index(others)
     return _at(index, pod) if needs_network else Placement(index=index)
 
 

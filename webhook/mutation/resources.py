@@ -98,11 +98,11 @@ def _bounds_of(container: Container) -> Bounds:
 
 
 def _amounts(quantities: Json) -> Amounts:
-    found = {name: _quantity(name, quantities[name]) for name in RESOURCES if quantities.get(name) is not None}
+    found = {name: quantity_of(name, quantities[name]) for name in RESOURCES if quantities.get(name) is not None}
     return {name: quantity for name, quantity in found.items() if quantity.amount}
 
 
-def _quantity(name: str, value: object) -> Quantity:
+def quantity_of(name: str, value: object) -> Quantity:
     """A quantity as YAML has it: a person may write a number, the API server always sends a string."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise MalformedPodError(f"{name} is no quantity")

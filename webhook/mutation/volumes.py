@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from model_contract.names import MODEL_VOLUME, SCRATCH_VOLUME, TOKEN_KEY, TOKEN_VOLUME, pull_secret
+from model_contract.quantity import Quantity
 from webhook.decision import RefusalError
-from webhook.mutation.desired import covers
+from webhook.mutation.desired import covers, first_difference
 from webhook.mutation.injection import Injection
+from webhook.mutation.local_storage import SCRATCH_SIZE
 from webhook.pod import Pod, mapping
 from webhook.reasons import Reason
 from webhook.settings import Settings
@@ -15,7 +17,6 @@ Json = Mapping[str, Any]
 
 AUTHORITIES_VOLUME: Final = "mlflow-ca"
 AUTHORITIES_FILE: Final = "ca.crt"
-SCRATCH_SIZE: Final = "64Mi"  # the fetch streams to the store; this takes what Python writes beside it
 READABLE_BY_ALL: Final = 0o444  # without fsGroup a Secret's file belongs to root, and the init container is not root
 
 
@@ -36,7 +37,7 @@ def wanted_volumes(injection: Injection) -> list[Json]:
     pod, settings = injection.pod, injection.settings
     volumes: list[Json] = []
     if settings.delivery == "fetch":
-        volumes.append({"name": MODEL_VOLUME, **_store(pod, settings)})
+        volumes.append({"name": MODEL_VOLUME, **_store(pod, settings, injection.store_size)})
     elif not _volume_of_claim(pod, settings.claim):
         volumes.append({"name": MODEL_VOLUME, "persistentVolumeClaim": {"claimName": settings.claim, "readOnly": True}})
     if injection.project_id:
@@ -44,13 +45,13 @@ def wanted_volumes(injection: Injection) -> list[Json]:
     if settings.delivery == "fetch" and settings.ca_config_map:
         items = [{"key": settings.ca_key, "path": AUTHORITIES_FILE}]
         volumes.append({"name": AUTHORITIES_VOLUME, "configMap": {"name": settings.ca_config_map, "items": items}})
-    volumes.append({"name": SCRATCH_VOLUME, "emptyDir": {"sizeLimit": SCRATCH_SIZE}})
+    volumes.append({"name": SCRATCH_VOLUME, "emptyDir": {"sizeLimit": SCRATCH_SIZE.text}})
     return volumes
 
 
-def _store(pod: Pod, settings: Settings) -> Json:
+def _store(pod: Pod, settings: Settings, size: Quantity) -> Json:
     if settings.store == "empty-dir":
-        return {"emptyDir": {"sizeLimit": settings.store_size.text}}
+        return {"emptyDir": {"sizeLimit": size.text}}
     if pod.security_context.get("fsGroup") is None:
         raise RefusalError(
             Reason.CLAIM_NEEDS_FS_GROUP,
@@ -58,7 +59,7 @@ def _store(pod: Pod, settings: Settings) -> Json:
         )
     claim: dict[str, Any] = {
         "accessModes": [settings.store_access_mode],
-        "resources": {"requests": {"storage": settings.store_size.text}},
+        "resources": {"requests": {"storage": size.text}},
     }
     if settings.store_class:
         claim["storageClassName"] = settings.store_class
@@ -83,5 +84,17 @@ def _volume_of_claim(pod: Pod, claim: str | None) -> str | None:
 def _present(pod: Pod, wanted: Json) -> bool:
     same_name = [volume for volume in pod.volumes if volume["name"] == wanted["name"]]
     if same_name and not any(covers(volume, wanted) for volume in same_name):
-        raise RefusalError(Reason.NAME_CONFLICT, f"the pod has a volume {wanted['name']} of its own; give it another name")
+        raise _conflict(same_name[0], wanted)
     return bool(same_name)
+
+
+def _conflict(present: Json, wanted: Json) -> RefusalError:
+    """A volume of another kind is the author's; one of the same kind is ours, and somebody changed it."""
+    name = wanted["name"]
+    if not all(isinstance(present.get(kind), dict) for kind in wanted if kind != "name"):
+        return RefusalError(Reason.NAME_CONFLICT, f"the pod has a volume {name} of its own; give it another name")
+    return RefusalError(
+        Reason.CHANGED_PART,
+        f"volume {name} is not as the webhook writes it: {first_difference(present, wanted)} differs; remove it from the pod, "
+        "or find out who changes it",
+    )

@@ -2,18 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from model_contract.names import MODEL_VARIABLES
+from model_contract.names import ARTIFACTS_PATH, INIT_CONTAINER, MODEL_VARIABLES
 from webhook.annotations import read_wishes
 from webhook.decision import Decision, RefusalError
 from webhook.demand import Candidate
+from webhook.infrastructure import NO_TARGETS
 from webhook.offline.inject import decision_about
 from webhook.offline.workloads import Workload
-from webhook.pod import MalformedPodError, Pod
+from webhook.pod import Field, MalformedPodError, Pod
 from webhook.selection import evaluate
 from webhook.settings import Settings
-from webhook.targets import survey
+from webhook.targets import choose
+
+KINDS: Final = {
+    Field.CONTAINERS: "container",
+    Field.INIT_CONTAINERS: "init container",
+    Field.EPHEMERAL_CONTAINERS: "ephemeral container",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +37,15 @@ class RuleResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerFinding:
-    """What a container says of the four variables: a value, `from <reference>`, `perhaps in envFrom`, or nothing."""
+    """What a container says of the four variables: a value, `from <reference>`, `perhaps in envFrom`, or nothing.
+
+    `kind` is a container, an init container, a native sidecar or an ephemeral container; `model` says whether it gets a model, or why not.
+    """
 
     name: str
+    kind: str
     variables: Mapping[str, str]
+    model: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +64,10 @@ class Explanation:
                 {"name": rule.name, "where": rule.where, "must": rule.text, "passed": rule.passed, "code": rule.code, "rule": rule.rule}
                 for rule in self.rules
             ],
-            "containers": [{"name": container.name, "variables": dict(container.variables)} for container in self.containers],
+            "containers": [
+                {"name": found.name, "kind": found.kind, "variables": dict(found.variables), "model": found.model}
+                for found in self.containers
+            ],
             "decision": {
                 "outcome": reason.outcome.value,
                 "code": reason.value,
@@ -81,23 +96,63 @@ def explain(workload: Workload, settings: Settings, *, labels: Mapping[str, Any]
             )
             for result in results
         ],
-        containers=_findings(workload.pod),
+        containers=_findings(workload.pod, settings),
         decision=next(
             (Decision(reason=result.rule.reason) for result in results if result.passed is False), decision_about(workload, settings)
         ),
     )
 
 
-def _findings(raw: Mapping[str, Any]) -> list[ContainerFinding]:
+def _findings(raw: Mapping[str, Any], settings: Settings) -> list[ContainerFinding]:
+    """The pod's containers, and whatever runs before or beside them and may say something of the variables."""
     try:
         pod = Pod.read(raw)
-        return [_finding(candidate) for candidate in survey(pod, read_wishes(pod))]
-    except (MalformedPodError, RefusalError):
+        served = _served(pod, settings)
+        candidates = [Candidate.of(container) for container in (*pod.containers, *pod.init_containers, *pod.ephemeral_containers)]
+    except MalformedPodError:
         return []  # the decision says what is wrong
+    return [_finding(candidate, served) for candidate in candidates if _is_shown(candidate, served)]
 
 
-def _finding(candidate: Candidate) -> ContainerFinding:
-    return ContainerFinding(name=candidate.container.title, variables={name: _found(candidate, name) for name in MODEL_VARIABLES})
+def _served(pod: Pod, settings: Settings) -> frozenset[str]:
+    """The pointers of the containers that get the model; none if a rule ends the review before."""
+    try:
+        return frozenset(container.pointer for container in choose(pod, read_wishes(pod), settings).containers)
+    except RefusalError:
+        return frozenset()
+
+
+def _is_shown(candidate: Candidate, served: frozenset[str]) -> bool:
+    container = candidate.container
+    return container.field is Field.CONTAINERS or candidate.mentions or bool(candidate.demand.sources) or container.pointer in served
+
+
+def _finding(candidate: Candidate, served: frozenset[str]) -> ContainerFinding:
+    container = candidate.container
+    return ContainerFinding(
+        name=container.title,
+        kind="native sidecar" if container.native_sidecar else KINDS[container.field],
+        variables={name: _found(candidate, name) for name in MODEL_VARIABLES},
+        model="mounted" if container.pointer in served else _why_not(candidate),
+    )
+
+
+def _why_not(candidate: Candidate) -> str:
+    """Why the container gets no model, as far as that depends on the container."""
+    container, demand = candidate.container, candidate.demand
+    if container.field is Field.EPHEMERAL_CONTAINERS:
+        return "none: it is added after the pod's admission"
+    if container.name == INIT_CONTAINER:
+        return "brings it"
+    if container.field is Field.INIT_CONTAINERS and container.name in NO_TARGETS:
+        return "none: it belongs to a mesh or another injector"
+    if demand.complete and candidate.brings_its_own(demand):
+        return f"none: it sets {ARTIFACTS_PATH} itself"
+    if demand.complete:
+        return "none: see the decision, or the annotation containers"
+    if not candidate.mentions:
+        return "none: envFrom was not looked at" if demand.completed_by_sources else "none: it does not ask for one"
+    return f"none: {', '.join(demand.missing)} not set"
 
 
 def _found(candidate: Candidate, variable: str) -> str:

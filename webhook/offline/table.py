@@ -52,10 +52,12 @@ def _question(rule: RuleResult) -> str:
 
 
 def _containers(explanation: Explanation) -> Table:
-    headers = ["", *(f"container {finding.name}" for finding in explanation.containers)] if explanation.containers else []
+    headers = ["", *(f"{finding.kind} {finding.name}" for finding in explanation.containers)] if explanation.containers else []
     table = Table(*headers, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for variable in MODEL_VARIABLES if explanation.containers else ():
         table.add_row(variable, *(_value(finding.variables[variable]) for finding in explanation.containers))
+    if explanation.containers:
+        table.add_row("model", *(Text(finding.model, overflow="fold") for finding in explanation.containers))
     return table
 
 

@@ -1,0 +1,14 @@
+"""Init containers that meshes and other injectors add. They never load a model, whatever variables they carry."""
+
+from typing import Final
+
+from model_contract.names import INIT_CONTAINER
+
+# The proxies of meshes, with the uid that each mesh exempts from its capture if the proxy names none.
+PROXIES: Final = {"istio-proxy": 1337, "linkerd-proxy": 2102}
+CAPTURES: Final = frozenset({"istio-init", "linkerd-init", "kuma-init"})
+CNI_VALIDATORS: Final = {"istio-validation": "istio-proxy", "linkerd-network-validator": "linkerd-proxy"}
+OTHER_INJECTORS: Final = frozenset({"mlflow-init"})  # the init container of domsed's rule mlflowModelVolume
+
+# Init containers of these names are no targets. In order, because they stand in the manifests.
+NO_TARGETS: Final = tuple(sorted({INIT_CONTAINER, *OTHER_INJECTORS, *PROXIES, *CAPTURES, *CNI_VALIDATORS}))

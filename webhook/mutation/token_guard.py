@@ -1,0 +1,63 @@
+"""The project's token is for our init container alone (B37): no other part of the pod takes it from the volume or from the Secret.
+
+It guards against mistakes, and against a pod that takes another project's token. Who may create pods of another kind in the namespace
+can read its Secrets all the same.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from model_contract.names import INIT_CONTAINER, TOKEN_VOLUME, pull_secret
+from webhook.decision import RefusalError
+from webhook.mutation.injection import Injection
+from webhook.mutation.placement import find_ours
+from webhook.pod import Container, mapping, objects
+from webhook.reasons import Reason
+
+Json = Mapping[str, Any]
+
+ALL_TOKENS: Final = pull_secret("")  # how the Secrets of all projects begin
+
+
+def check_token(injection: Injection) -> None:
+    """Raises RefusalError if another container would see the token, or if the pod takes one from its Secret by another way."""
+    if not injection.project_id:
+        return
+    pod = injection.pod
+    ours = find_ours(pod)
+    for container in pod.all_containers:
+        if container is not ours and any(mount["name"] == TOKEN_VOLUME for mount in container.mounts):
+            raise _exposed(f"container {container.title} mounts volume {TOKEN_VOLUME}, which is for {INIT_CONTAINER} alone")
+        if secret := next(_tokens_in_environment(container), None):
+            raise _exposed(f"container {container.title} takes a variable from {_named(secret)}")
+    for volume in pod.volumes:
+        if volume["name"] != TOKEN_VOLUME and (secret := next(_tokens_in_volume(volume), None)):
+            raise _exposed(f"volume {volume['name'][:63]} holds {_named(secret)}")
+
+
+def _exposed(sentence: str) -> RefusalError:
+    return RefusalError(Reason.TOKEN_EXPOSED, f"{sentence}; remove it from the pod")
+
+
+def _named(secret: str) -> str:
+    return f"Secret {secret[:80]}, whose token is for {INIT_CONTAINER} alone"
+
+
+def _tokens_in_environment(container: Container) -> Iterator[str]:
+    for entry in container.env:
+        if entry.get("valueFrom"):
+            yield from _tokens(mapping(mapping(entry, "valueFrom"), "secretKeyRef"), "name")
+    for source in container.env_from:
+        yield from _tokens(mapping(source, "secretRef"), "name")
+
+
+def _tokens_in_volume(volume: Json) -> Iterator[str]:
+    yield from _tokens(mapping(volume, "secret"), "secretName")
+    for source in objects(mapping(volume, "projected"), "sources"):
+        yield from _tokens(mapping(source, "secret"), "name")
+
+
+def _tokens(reference: Json, key: str) -> Iterator[str]:
+    name = reference.get(key)
+    if isinstance(name, str) and name.startswith(ALL_TOKENS):
+        yield name

@@ -1,0 +1,86 @@
+"""Labels and annotations with our prefix that do nothing as they are written (B39): a warning names the nearest that does something."""
+
+from collections.abc import Iterator, Mapping
+from difflib import SequenceMatcher, get_close_matches
+from typing import Any, Final
+
+from model_contract import names
+from model_contract.model_ref import shown
+from webhook.decision import remark
+from webhook.pod import Pod, text
+from webhook.reasons import Reason
+
+Json = Mapping[str, Any]
+
+LABEL: Final = "label"
+ANNOTATION: Final = "annotation"
+NAMESPACE_LABEL: Final = "label of the namespace"
+# Every key of ours by the part behind the prefix, with the places in which it means something.
+KEYS: Final = {
+    key.removeprefix(f"{names.DOMAIN}/"): places
+    for key, places in {
+        names.INJECT: (LABEL, ANNOTATION),
+        names.CONTAINERS_ANNOTATION: (ANNOTATION,),
+        names.CPU_LIMIT_ANNOTATION: (ANNOTATION,),
+        names.MEMORY_LIMIT_ANNOTATION: (ANNOTATION,),
+        names.DEADLINE_ANNOTATION: (ANNOTATION,),
+        names.STATUS_ANNOTATION: (ANNOTATION,),
+        names.ENABLED_LABEL: (NAMESPACE_LABEL,),
+    }.items()
+}
+FIRST_WORD: Final = names.DOMAIN.partition(".")[0]
+NEARLY_OURS: Final = 0.8  # of the characters of a prefix: model-api.dominodatalabs.com, but not model-api.example.com
+# Of a key that is not known, so that the warning holds the nearest one whole.
+LONGEST_KEY: Final = 38
+LONGEST_NAME: Final = 30
+MOST: Final = 5  # warnings; the API server drops those above 4,096 characters in all
+
+
+def key_warnings(pod: Pod) -> tuple[str, ...]:
+    """Raises MalformedPodError if the value of such a label is no text."""
+    found = [*_faults(pod.labels, LABEL), *_faults(pod.annotations, ANNOTATION)]
+    return tuple(remark(Reason.UNKNOWN_KEY, sentence) for sentence in found[:MOST])
+
+
+def _faults(values: Json, place: str) -> Iterator[str]:
+    for key in values:
+        if FIRST_WORD not in key.lower():  # most keys: the rest is slower
+            continue
+        prefix, slash, name = key.strip().partition("/")
+        if slash and _is_ours(prefix.lower()):
+            yield from _fault(values, place, key, name if prefix == names.DOMAIN and key == key.strip() else None)
+
+
+def _is_ours(prefix: str) -> bool:
+    if prefix == names.DOMAIN:
+        return True
+    return prefix.startswith(FIRST_WORD) and SequenceMatcher(None, prefix[:100], names.DOMAIN).ratio() >= NEARLY_OURS
+
+
+def _fault(values: Json, place: str, key: str, name: str | None) -> Iterator[str]:
+    """The sentence about one key. `name` is what stands behind the prefix; None if the prefix itself is not quite ours."""
+    if name is None:
+        nearest = _nearest(key.strip().partition("/")[2])
+        yield f"{shown(key[:LONGEST_KEY])} is unknown; the nearest is {names.DOMAIN}/{nearest}"
+    elif name not in KEYS:
+        yield f"{place} {names.DOMAIN}/{_short(name)} is unknown; the nearest is {_nearest(name)}"
+    elif place not in KEYS[name]:
+        yield f"{names.DOMAIN}/{name} is set as {place} and does nothing; set it as {KEYS[name][0]}"
+    elif place == LABEL:
+        yield from _label_value(name, text(values, key))
+
+
+def _label_value(name: str, value: str) -> Iterator[str]:
+    """The one label of ours, `inject`, has one value; others leave the pod as it is."""
+    if value == "true":
+        yield f'{names.DOMAIN}/{name} "true" does nothing as label; set it as annotation'
+    else:
+        yield f'label {names.DOMAIN}/{name} is {shown(value)} and does nothing; the nearest is "false"'
+
+
+def _nearest(name: str) -> str:
+    return get_close_matches(name.strip().lower().replace("_", "-")[:63], KEYS, n=1, cutoff=0)[0]
+
+
+def _short(name: str) -> str:
+    return name if name.isascii() and name.isprintable() and len(name) <= LONGEST_NAME else shown(name[:LONGEST_NAME])

@@ -17,6 +17,7 @@ MODEL_PATH: Final = f"/artifacts/mlflow/jane.doe/{RUN}/artifacts/model"
 DOMAIN: Final = "model-api.dominodatalab.com"
 PROJECT_ID: Final = "66c0a1b2c3d4e5f601234567"
 LABELS: Final = {"dominodatalab.com/workload-type": "ModelAPI", "dominodatalab.com/project-id": PROJECT_ID}
+OUR_VOLUMES: Final = frozenset({"mlflow-model", "mlflow-token", "mlflow-ca", "mlflow-tmp"})
 LOCAL_VOLUMES: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 
 GIVEN: Final = [{"name": name, "value": value} for name, value in MODEL.items()]
@@ -243,6 +244,29 @@ def damaged(pod: dict[str, Any], replacements: list[tuple[int, Any]]) -> dict[st
         if number < len(places):
             parent, key = places[number]
             parent[key] = deepcopy(junk)
+    return pod
+
+
+def well_formed(pod: dict[str, Any]) -> dict[str, Any]:
+    """The pod without what no API server would take: names that come twice, mounts without a volume, containers of a later time."""
+    pod = deepcopy(pod)
+    spec = pod["spec"]
+    pod |= {"apiVersion": "v1", "kind": "Pod"}
+    pod["metadata"]["name"] = "generated"
+    spec.pop("ephemeralContainers", None)
+    for field in ("containers", "initContainers"):
+        taken = {one["name"] for one in spec["containers"]} if field == "initContainers" else set()
+        spec[field] = [one for one in {one["name"]: one for one in spec.get(field) or []}.values() if one["name"] not in taken]
+    spec["volumes"] = list({volume["name"]: volume for volume in spec.get("volumes") or []}.values())
+    there = {volume["name"] for volume in spec["volumes"]}
+    for container in [*spec["containers"], *spec["initContainers"]]:
+        mounts = {mount["mountPath"]: mount for mount in container.get("volumeMounts") or []}.values()
+        container["volumeMounts"] = [mount for mount in mounts if mount["name"] in there or mount["name"] not in OUR_VOLUMES]
+        missing = {mount["name"] for mount in container["volumeMounts"]} - there
+        spec["volumes"] += [{"name": name, "emptyDir": {}} for name in sorted(missing)]
+        there |= missing
+    if spec.get("dnsPolicy") == "None":
+        spec["dnsConfig"] = {"nameservers": ["10.1.1.1"]}
     return pod
 
 

@@ -1,0 +1,113 @@
+"""An API server with its store and without a node, on the loopback interface: it admits pods as a dry run, thousands in a minute."""
+
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from testbed.cluster import binaries, pki
+from testbed.processes import free_port, running
+
+HERE: Final = "127.0.0.1"
+READY_SECONDS: Final = 120  # on a machine that does other things; it takes 5 alone
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlane:
+    """The API of a cluster, as its admin sees it."""
+
+    client: httpx.Client
+
+    def create(self, path: str, content: Mapping[str, Any]) -> Json:
+        """What the API server stores. Raises HTTPStatusError."""
+        answer = self.client.post(path, json=content)
+        answer.raise_for_status()
+        created: Json = answer.json()
+        return created
+
+    def refusal(self, pod: Mapping[str, Any], namespace: str) -> str | None:
+        """Why the API server does not admit the pod; None if it would. Nothing is stored."""
+        answer = self.client.post(f"/api/v1/namespaces/{namespace}/pods", params={"dryRun": "All"}, json=pod)
+        return None if answer.is_success else str(answer.json().get("message"))
+
+    def wait_for_refusal(self, pod: Mapping[str, Any], namespace: str) -> None:
+        """Until a policy is in force, which takes seconds. Raises TimeoutError."""
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.refusal(pod, namespace):
+            if time.monotonic() > deadline:
+                raise TimeoutError("the policy is not in force")
+            time.sleep(0.2)
+
+    def admitted(self, pod: Mapping[str, Any], namespace: str) -> Json:
+        """The pod as it would be stored, with the defaults of the API server. Raises HTTPStatusError."""
+        answer = self.client.post(f"/api/v1/namespaces/{namespace}/pods", params={"dryRun": "All"}, json=pod)
+        answer.raise_for_status()
+        stored: Json = answer.json()
+        return stored
+
+
+@contextmanager
+def control_plane(folder: Path) -> Iterator[ControlPlane]:
+    """Compiles the programs if they are not there. `folder` takes their files; both end with the block."""
+    programs = binaries.build()
+    store, peers, port = free_port(), free_port(), free_port()
+    pki.write(folder, HERE)
+    with etcd(programs, folder, store, peers), kube_apiserver(programs, folder, store, port):
+        context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+        context.load_cert_chain(folder / "admin.crt", folder / "admin.key")
+        with httpx.Client(base_url=f"https://{HERE}:{port}", verify=context, timeout=30) as client:
+            plane = ControlPlane(client=client)
+            wait_until_ready(plane)
+            yield plane
+
+
+@contextmanager
+def etcd(programs: Path, folder: Path, port: int, peers: int) -> Iterator[None]:
+    clients, others = f"http://{HERE}:{port}", f"http://{HERE}:{peers}"
+    urls = [f"--listen-client-urls={clients}", f"--advertise-client-urls={clients}", f"--listen-peer-urls={others}"]
+    peer = [f"--initial-advertise-peer-urls={others}", f"--initial-cluster=default={others}"]
+    command = [programs / "etcd", f"--data-dir={folder}/etcd", *urls, *peer, "--unsafe-no-fsync"]
+    with running(command, log=folder / "etcd.log", env={}):
+        yield
+
+
+@contextmanager
+def kube_apiserver(programs: Path, folder: Path, store: int, port: int) -> Iterator[None]:
+    command = [
+        programs / "kube-apiserver",
+        f"--etcd-servers=http://{HERE}:{store}",
+        f"--bind-address={HERE}",
+        f"--secure-port={port}",
+        f"--tls-cert-file={folder}/apiserver.crt",
+        f"--tls-private-key-file={folder}/apiserver.key",
+        f"--client-ca-file={folder}/ca.crt",
+        f"--service-account-key-file={folder}/service-accounts.pub",
+        f"--service-account-signing-key-file={folder}/service-accounts.key",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        "--authorization-mode=RBAC",
+        "--service-cluster-ip-range=10.96.0.0/24",
+        "--allow-privileged=true",
+        "--endpoint-reconciler-type=none",  # an address of the loopback interface is no endpoint
+    ]
+    with running(command, log=folder / "apiserver.log", env={}):
+        yield
+
+
+def wait_until_ready(plane: ControlPlane) -> None:
+    """Raises TimeoutError."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if plane.client.get("/readyz").is_success and plane.client.get("/api/v1/namespaces/default").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise TimeoutError("the API server is not ready")

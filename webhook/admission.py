@@ -11,7 +11,7 @@ from webhook.annotations import read_wishes
 from webhook.cluster_dns import dns_warnings
 from webhook.decision import Decision, RefusalError, remark
 from webhook.mutation.injection import Injection
-from webhook.mutation.local_storage import storage_warnings, store_size
+from webhook.mutation.local_storage import storage_warnings, store_of
 from webhook.mutation.patch import annotate, operations
 from webhook.mutation.placement import Placement, place
 from webhook.mutation.present import check_names
@@ -88,13 +88,14 @@ def inject(pod: Pod, settings: Settings) -> Decision:
     wishes = read_wishes(pod)
     targets = choose(pod, wishes, settings)
     check_place(targets, settings)
+    store = store_of(pod, settings)
     injection = Injection(
         pod=pod,
         targets=targets,
         wishes=wishes,
         settings=settings,
         project_id=project_of_token(pod, settings),
-        store_size=store_size(pod, settings),
+        store_size=store.size,
     )
     check_names(pod)
     check_token(injection)
@@ -106,7 +107,7 @@ def inject(pod: Pod, settings: Settings) -> Decision:
         warnings=(
             *targets.warnings,
             *mesh_warnings(placement),
-            *storage_warnings(pod, settings, injection.store_size),
+            *storage_warnings(store, settings),
             *dns_warnings(pod, settings),
         ),
         model=targets.demand.model,

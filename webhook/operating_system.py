@@ -71,5 +71,6 @@ def _named_for_windows(runtime_class: str) -> bool:
 
 
 def _has_host_process(pod: Pod) -> bool:
-    contexts = [pod.security_context, *(mapping(container.raw, "securityContext") for container in pod.all_containers)]
-    return any(mapping(context, "windowsOptions").get("hostProcess") is True for context in contexts)
+    contexts = [pod.security_context]
+    contexts += [mapping(container.raw, "securityContext") for container in pod.all_containers if container.raw.get("securityContext")]
+    return any(mapping(context, "windowsOptions").get("hostProcess") is True for context in contexts if context)

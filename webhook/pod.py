@@ -28,13 +28,14 @@ class Field(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A container, and its place in one of the lists of the pod's spec."""
+    """A container, and its place in one of the lists of the pod's spec. `env_references` are the entries of `env` with `valueFrom`."""
 
     field: Field
     index: int
     name: str
     raw: Json
     env: tuple[Json, ...]
+    env_references: tuple[Json, ...]
     env_from: tuple[Json, ...]
     mounts: tuple[Json, ...]
 
@@ -99,25 +100,31 @@ class Pod:
 
 def containers(spec: Json, field: Field) -> Iterator[Container]:
     for index, raw in enumerate(named(spec, field.value)):
+        env = named(raw, "env")
         yield Container(
             field=field,
             index=index,
             name=raw["name"],
             raw=raw,
-            env=environment(raw),
+            env=env,
+            env_references=references(env),
             env_from=objects(raw, "envFrom"),
             mounts=mounts(raw),
         )
 
 
-def environment(container: Json) -> tuple[Json, ...]:
-    entries = named(container, "env")
-    for entry in entries:
+def references(env: tuple[Json, ...]) -> tuple[Json, ...]:
+    """The entries of `env` whose value comes from somewhere else.
+
+    Raises MalformedPodError if a value is no text, or a reference no object.
+    """
+    found = []
+    for entry in env:
         if type(entry.get("value")) is not str:  # most are: the rest is asked properly
             text(entry, "value")
-        if "valueFrom" in entry:
-            mapping(entry, "valueFrom")
-    return entries
+        if "valueFrom" in entry and mapping(entry, "valueFrom"):
+            found.append(entry)
+    return tuple(found)
 
 
 def mounts(container: Json) -> tuple[Json, ...]:

@@ -34,14 +34,17 @@ def read_environment(container: Container, wanted: Collection[str]) -> Environme
     known: dict[str, str] = {}
     references: dict[str, Json] = {}
     for entry in container.env:
-        name, value, reference = entry["name"], entry.get("value"), entry.get("valueFrom")
-        if reference and not value:
+        name, value = entry["name"], entry.get("value")
+        if value:
+            known[name] = expand(value, known) if "$" in value else value  # most have none: a call saved
+        elif reference := entry.get("valueFrom"):
             references[name] = reference
             known.pop(name, None)
+            continue
         else:
-            known[name] = expand(value, known) if value else ""
-            if references:
-                references.pop(name, None)
+            known[name] = ""
+        if references:
+            references.pop(name, None)
     return Environment(
         values={name: known[name] for name in wanted if known.get(name)},
         references={name: references[name] for name in wanted if name in references},

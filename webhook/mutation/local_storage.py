@@ -4,6 +4,7 @@ The kubelet adds up the containers' limits, and evicts a pod that uses more than
 although no container's own limit speaks of it; so a store that is larger than the sum lets a large model end in an eviction.
 """
 
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -19,39 +20,51 @@ RESOURCE: Final = "ephemeral-storage"
 SCRATCH_SIZE: Final = Quantity.parse("64Mi")  # the fetch streams to the store; this takes what Python writes beside it
 
 
-def store_size(pod: Pod, settings: Settings) -> Quantity:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The most that a model may take; and the limit of the pod, if that leaves a model less than the setting does."""
+
+    size: Quantity
+    pod_limit: Quantity | None = None
+    room: Quantity | None = None
+
+
+def store_of(pod: Pod, settings: Settings) -> Store:
     """The size of the store: as our volume in the pod has it, else as much of the setting as the pod may use."""
-    if settings.store != "empty-dir":
-        return settings.store_size
-    return _size_there(pod, settings) or smallest(settings.store_size, room(pod))
-
-
-def room(pod: Pod) -> Quantity | None:
-    """The part of the pod's limit that a model may take; the rest is for scratch files, logs and what containers write. None: no limit."""
-    if not (limit := storage_limit(pod)):
-        return None
-    return Quantity.of(Fraction(int(max(limit.amount - SCRATCH_SIZE.amount, limit.amount / 2))))
+    if settings.delivery != "fetch" or settings.store != "empty-dir":
+        return Store(size=settings.store_size)
+    present, limit = _size_there(pod, settings), storage_limit(pod)
+    room = room_within(limit) if limit else None
+    if not room or room.amount >= settings.store_size.amount:
+        return Store(size=present or settings.store_size)
+    return Store(size=present or smallest(settings.store_size, room), pod_limit=limit, room=room)
 
 
 def storage_limit(pod: Pod) -> Quantity | None:
     """The limit by which the kubelet evicts the pod, without what our init container adds; None if no container has one."""
-    beside = sum((_limit(container) for container in pod.containers), start=Fraction(0))
+    limits = {container.pointer: limit for container in (*pod.containers, *pod.init_containers) if (limit := _limit(container))}
+    if not limits:
+        return None
+    beside = sum((limits.get(container.pointer, Fraction(0)) for container in pod.containers), start=Fraction(0))
     sidecars = highest = Fraction(0)
     for container in pod.init_containers:
-        if container.name == INIT_CONTAINER:
-            continue
-        highest = max(highest, sidecars + _limit(container))
-        sidecars += _limit(container) if container.native_sidecar else 0
-    limit = max(beside + sidecars, highest)
-    return Quantity.of(limit) if limit else None
+        limit = limits.get(container.pointer, Fraction(0))
+        highest = max(highest, sidecars + limit)
+        sidecars += limit if container.native_sidecar else 0
+    return Quantity.of(max(beside + sidecars, highest))
 
 
-def storage_warnings(pod: Pod, settings: Settings, size: Quantity) -> tuple[str, ...]:
+def room_within(limit: Quantity) -> Quantity:
+    """The part of the pod's limit that a model may take; the rest is for scratch files, logs and what containers write."""
+    return Quantity.of(Fraction(int(max(limit.amount - SCRATCH_SIZE.amount, limit.amount / 2))))
+
+
+def storage_warnings(store: Store, settings: Settings) -> tuple[str, ...]:
     """B36: both numbers, if the pod may use less than a model may take."""
-    most, limit = room(pod), storage_limit(pod)
-    if settings.delivery != "fetch" or settings.store != "empty-dir" or not most or not limit or most.amount >= settings.store_size.amount:
+    size, limit = store.size, store.pod_limit
+    if not limit or not store.room:
         return ()
-    if size.amount > most.amount:
+    if size.amount > store.room.amount:
         sentence = f"the pod's {RESOURCE} limit is {limit.text}, and its model may take {size.text}: it may be evicted"
     else:
         sentence = f"the pod's {RESOURCE} limit is {limit.text}: its model may take {size.text} instead of {settings.store_size.text}"
@@ -61,13 +74,16 @@ def storage_warnings(pod: Pod, settings: Settings, size: Quantity) -> tuple[str,
 def _size_there(pod: Pod, settings: Settings) -> Quantity | None:
     """The size of our volume, if the pod has it; None if it is larger than the setting, or not a size at all."""
     for volume in pod.volumes:
-        written = mapping(volume, "emptyDir").get("sizeLimit")
-        if volume["name"] == MODEL_VOLUME and isinstance(written, str):
+        if volume["name"] == MODEL_VOLUME and isinstance(written := mapping(volume, "emptyDir").get("sizeLimit"), str):
             size = quantity_of(RESOURCE, written)
             return size if 0 < size.amount <= settings.store_size.amount else None
     return None
 
 
-def _limit(container: Container) -> Fraction:
+def _limit(container: Container) -> Fraction | None:
+    """None if the container has no limit, or one of nothing, or is ours."""
+    resources = container.raw.get("resources")
+    if not resources or container.name == INIT_CONTAINER:  # most have none: the rest is slower
+        return None
     limit = mapping(mapping(container.raw, "resources"), "limits").get(RESOURCE)
-    return Fraction(0) if limit is None else quantity_of(RESOURCE, limit).amount
+    return None if limit is None else quantity_of(RESOURCE, limit).amount or None

@@ -44,9 +44,8 @@ def _named(secret: str) -> str:
 
 
 def _tokens_in_environment(container: Container) -> Iterator[str]:
-    for entry in container.env:
-        if entry.get("valueFrom"):
-            yield from _tokens(mapping(mapping(entry, "valueFrom"), "secretKeyRef"), "name")
+    for entry in container.env_references:
+        yield from _tokens(mapping(entry["valueFrom"], "secretKeyRef"), "name")
     for source in container.env_from:
         yield from _tokens(mapping(source, "secretRef"), "name")
 

@@ -39,7 +39,10 @@ def mutating_webhook(namespace: str) -> dict[str, Any]:
 
 
 def policy(namespace: str) -> list[dict[str, Any]]:
-    """A ValidatingAdmissionPolicy and its binding: what the webhook would have injected is denied where it was not."""
+    """A ValidatingAdmissionPolicy and its binding: what the webhook would have injected is denied where it was not.
+
+    It also looks at ephemeral containers, which come after the webhook has seen the pod: they do not get the project's token.
+    """
     return [
         {
             "apiVersion": "admissionregistration.k8s.io/v1",
@@ -47,11 +50,16 @@ def policy(namespace: str) -> list[dict[str, Any]]:
             "metadata": {"name": names.POLICY, "labels": LABELS},
             "spec": {
                 "failurePolicy": "Fail",
-                "matchConstraints": {"matchPolicy": "Equivalent", "resourceRules": [_pods()], **_selectors(namespace)},
+                "matchConstraints": {
+                    "matchPolicy": "Equivalent",
+                    "resourceRules": [_pods(), _ephemeral_containers()],
+                    **_selectors(namespace),
+                },
                 "matchConditions": _conditions(namespace),
                 "variables": [{"name": name, "expression": expression} for name, expression in POLICY_VARIABLES.items()],
                 "validations": [
-                    {"expression": "variables.skipped || variables.bare.size() == 0", "messageExpression": MESSAGE, "reason": "Forbidden"}
+                    {"expression": HAS_ITS_MODEL, "messageExpression": MESSAGE, "reason": "Forbidden"},
+                    {"expression": KEEPS_ITS_TOKEN, "message": TOKEN_MESSAGE, "reason": "Forbidden"},
                 ],
             },
         },
@@ -64,6 +72,7 @@ def policy(namespace: str) -> list[dict[str, Any]]:
     ]
 
 
+TOKEN: Final = f"startsWith('{names.pull_secret('')}')"
 # What `envFrom` holds is visible to nobody here: only variables that a container names make it a target.
 POLICY_VARIABLES: Final = {
     "annotations": "has(object.metadata.annotations) ? object.metadata.annotations : {}",
@@ -79,7 +88,21 @@ POLICY_VARIABLES: Final = {
     f'&& !c.env.exists(e, e.name == "{names.ARTIFACTS_PATH}"))',
     "bare": "variables.targets.filter(c, !(has(c.volumeMounts) "
     f"&& c.volumeMounts.exists(m, m.mountPath == '{ARTIFACTS_ROOT}' || m.mountPath.startsWith('{ARTIFACTS_ROOT}/'))))",
+    # The volumes that hold a token, as `mutation.token_guard` finds them.
+    "tokens": "has(object.spec.volumes) ? object.spec.volumes.filter(v, "
+    f"(has(v.secret) && has(v.secret.secretName) && v.secret.secretName.{TOKEN}) "
+    "|| (has(v.projected) && has(v.projected.sources) "
+    f"&& v.projected.sources.exists(s, has(s.secret) && has(s.secret.name) && s.secret.name.{TOKEN}))).map(v, v.name) : []",
 }
+HAS_ITS_MODEL: Final = "request.operation != 'CREATE' || variables.skipped || variables.bare.size() == 0"
+KEEPS_ITS_TOKEN: Final = (
+    "!has(object.spec.ephemeralContainers) || !object.spec.ephemeralContainers.exists(c, "
+    "(has(c.volumeMounts) && c.volumeMounts.exists(m, m.name in variables.tokens)) "
+    "|| (has(c.env) && c.env.exists(e, has(e.valueFrom) && has(e.valueFrom.secretKeyRef) "
+    f"&& has(e.valueFrom.secretKeyRef.name) && e.valueFrom.secretKeyRef.name.{TOKEN})) "
+    f"|| (has(c.envFrom) && c.envFrom.exists(f, has(f.secretRef) && has(f.secretRef.name) && f.secretRef.name.{TOKEN})))"
+)
+TOKEN_MESSAGE: Final = f"the project's token is for {names.INIT_CONTAINER} alone: an ephemeral container does not get it"
 MESSAGE: Final = (
     "'container ' + variables.bare.map(c, c.name).join(', ') + ' asks for an MLflow model and has none: the webhook "
     f"{names.WEBHOOK_SERVICE} was not available when the pod was created. A controller tries again by itself; "
@@ -89,6 +112,10 @@ MESSAGE: Final = (
 
 def _pods() -> dict[str, Any]:
     return {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "scope": "Namespaced"}
+
+
+def _ephemeral_containers() -> dict[str, Any]:
+    return _pods() | {"operations": ["UPDATE"], "resources": ["pods/ephemeralcontainers"]}
 
 
 def _selectors(namespace: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model_contract.names import ENABLED_LABEL
 from testbed.api_server import apply_answer, review_of
 from testbed.cluster.control_plane import ControlPlane, control_plane
-from testbed.generated_pods import generated_pods, well_formed
+from testbed.generated_pods import GIVEN, LABELS, PROJECT_ID, generated_pods, well_formed
 from webhook.admission import admit, decide
 from webhook.reasons import Outcome
 from webhook.registration import policy
@@ -111,3 +111,29 @@ def test_policy_passes_what_the_webhook_has_seen_and_denies_what_it_would_have_i
     assert plane.refusal(admitted, ENABLED) is None
     if named and "/artifacts/mlflow" not in str(pod["spec"]):
         assert "asks for an MLflow model and has none" in str(plane.refusal(pod, ENABLED))
+
+
+TOKEN_SECRET: Final = f"mlflow-pull-{PROJECT_ID}"
+
+
+@pytest.mark.parametrize(
+    ("parts", "refused"),
+    [
+        ({"volumeMounts": [{"name": "mlflow-token", "mountPath": "/run/token"}]}, True),
+        ({"env": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": TOKEN_SECRET, "key": "token"}}}]}, True),
+        ({"envFrom": [{"secretRef": {"name": TOKEN_SECRET}}]}, True),
+        ({"volumeMounts": [{"name": "mlflow-model", "mountPath": "/model"}]}, False),
+        ({}, False),
+    ],
+    ids=["by the volume", "by a variable", "by all variables", "the model", "nothing"],
+)
+def test_policy_keeps_the_token_from_an_ephemeral_container(plane: ControlPlane, parts: dict[str, Any], *, refused: bool) -> None:
+    pod = well_formed({"metadata": {"labels": LABELS}, "spec": {"containers": [{"name": "model", "image": "wine", "env": GIVEN}]}})
+    pod["metadata"]["name"] = f"debugged-{len(str(parts))}"
+    stored = plane.create(f"/api/v1/namespaces/{ENABLED}/pods", apply_answer(pod, admit(review_of(pod), SETTINGS[0])))
+    stored["spec"]["ephemeralContainers"] = [{"name": "debug", "image": "busybox", **parts}]
+    path = f"/api/v1/namespaces/{ENABLED}/pods/{pod['metadata']['name']}/ephemeralcontainers"
+    answer = plane.client.put(path, params={"dryRun": "All"}, json=stored)
+
+    assert answer.is_success is not refused
+    assert ("the project's token is for mlflow-model-init alone" in answer.text) is refused

@@ -236,6 +236,30 @@ def test_explain_knows_the_labels_of_a_namespace_in_the_file(pod: dict[str, Any]
     assert "because     namespace_not_enabled (rule B7)" in done.stdout
 
 
+def test_explain_speaks_of_every_container_that_carries_a_variable(pod: dict[str, Any], tmp_path: Path) -> None:
+    env = pod["spec"]["containers"][0]["env"]
+    pod["spec"]["initContainers"] = [
+        {"name": "prepare", "image": "prepare"},
+        {"name": "istio-init", "image": "istio", "env": env[:1]},
+        {"name": "warm-up", "image": "wine", "env": env},
+        {"name": "cache", "image": "cache", "restartPolicy": "Always", "env": env[:2]},
+    ]
+    pod["spec"]["ephemeralContainers"] = [{"name": "debug", "image": "busybox", "env": env}]
+    file = tmp_path / "pod.yaml"
+    file.write_text(yaml.safe_dump(pod))
+    (explained,) = json.loads(run("explain", "-f", file, "--output", "json").stdout)
+    found = {container["name"]: (container["kind"], container["model"]) for container in explained["containers"]}
+
+    assert found == {
+        "model": ("container", "mounted"),
+        "istio-init": ("init container", "none: it belongs to a mesh or another injector"),
+        "warm-up": ("init container", "mounted"),
+        "cache": ("native sidecar", "none: MLFLOW_MODEL_VERSION, MLFLOW_RUN_ID not set"),
+        "debug": ("ephemeral container", "none: it is added after the pod's admission"),
+    }
+    assert "init container warm-up" in run("explain", "-f", file).stdout
+
+
 def without_run_id(container: dict[str, Any]) -> None:
     container["env"] = container["env"][:3]
 

@@ -54,6 +54,10 @@ def test_defaults_mean_the_same_when_they_are_written_out() -> None:
         ("IMAGE_PULL_SECRETS", "a,,b", 'it must be the name of a Kubernetes object, such as "mlflow-ca"'),
         ("DELIVERY_IMAGE", "", 'it must be an image, such as "registry.example/model-api-delivery@sha256:..."'),
         ("CPU_LIMIT", "8", "it must lie between the request (100m) and the maximum (4)"),
+        ("FETCH_DEADLINE", "30 min", 'it must be a time of at least a second, such as "900", "30m" or "1h30m"'),
+        ("FETCH_DEADLINE", "0s", "it must be a time of at least a second"),
+        ("FETCH_DEADLINE", "-5m", "it must be a time of at least a second"),
+        ("FETCH_DEADLINE_MAXIMUM", "", "it must be a time of at least a second"),
         ("MEMORY_LIMIT", "64Mi", "it must lie between the request (128Mi) and the maximum (4Gi)"),
     ],
 )
@@ -62,6 +66,17 @@ def test_value_that_does_not_do_is_refused_with_its_verdict(key: str, value: str
         read(**{key: value})
 
     assert str(refused.value).startswith(f'{PREFIX}{key}="{value}": {verdict}')
+
+
+def test_deadline_is_read_in_seconds_and_with_units() -> None:
+    texts = ("", "900", "90s", "30m", "1h30m", "2h")
+
+    assert [read(FETCH_DEADLINE=text).fetch_deadline for text in texts] == [None, 900, 90, 1800, 5400, 7200]
+
+
+def test_deadline_above_its_maximum_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"FETCH_DEADLINE=.7200s.: it must not be more than the maximum \(3600s\)"):
+        read(FETCH_DEADLINE="2h", FETCH_DEADLINE_MAXIMUM="1h")
 
 
 def test_volume_without_its_claim_is_refused() -> None:

@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from model_contract.names import ARTIFACTS_PATH, INIT_CONTAINER, MODEL_VARIABLES
 from webhook.annotations import read_wishes
-from webhook.decision import Decision, RefusalError
+from webhook.decision import Decision
 from webhook.demand import Candidate
 from webhook.infrastructure import NO_TARGETS
 from webhook.offline.inject import decision_about
 from webhook.offline.workloads import Workload
 from webhook.pod import Field, MalformedPodError, Pod
+from webhook.reasons import Reason
 from webhook.selection import evaluate
 from webhook.settings import Settings
 from webhook.targets import choose
@@ -83,6 +84,8 @@ class Explanation:
 def explain(workload: Workload, settings: Settings, *, labels: Mapping[str, Any] | None) -> Explanation:
     """`labels` are those of the object's namespace, where they are known."""
     results = evaluate(workload.pod, workload.namespace, labels, settings)
+    stopped = next((Decision(reason=result.rule.reason) for result in results if result.passed is False), None)
+    decision = stopped or decision_about(workload, settings)
     return Explanation(
         workload=workload,
         rules=[
@@ -96,18 +99,16 @@ def explain(workload: Workload, settings: Settings, *, labels: Mapping[str, Any]
             )
             for result in results
         ],
-        containers=_findings(workload.pod, settings),
-        decision=next(
-            (Decision(reason=result.rule.reason) for result in results if result.passed is False), decision_about(workload, settings)
-        ),
+        containers=_findings(workload.pod, settings, decision),
+        decision=decision,
     )
 
 
-def _findings(raw: Mapping[str, Any], settings: Settings) -> list[ContainerFinding]:
+def _findings(raw: Mapping[str, Any], settings: Settings, decision: Decision) -> list[ContainerFinding]:
     """The pod's containers, and whatever runs before or beside them and may say something of the variables."""
     try:
         pod = Pod.read(raw)
-        served = _served(pod, settings)
+        served = _served(pod, settings) if decision.reason in {Reason.INJECTED, Reason.ALREADY_INJECTED} else frozenset()
         candidates = [Candidate.of(container) for container in (*pod.containers, *pod.init_containers, *pod.ephemeral_containers)]
     except MalformedPodError:
         return []  # the decision says what is wrong
@@ -115,11 +116,8 @@ def _findings(raw: Mapping[str, Any], settings: Settings) -> list[ContainerFindi
 
 
 def _served(pod: Pod, settings: Settings) -> frozenset[str]:
-    """The pointers of the containers that get the model; none if a rule ends the review before."""
-    try:
-        return frozenset(container.pointer for container in choose(pod, read_wishes(pod), settings).containers)
-    except RefusalError:
-        return frozenset()
+    """The pointers of the containers that get the model of a pod that is injected."""
+    return frozenset(container.pointer for container in choose(pod, read_wishes(pod), settings).containers)
 
 
 def _is_shown(candidate: Candidate, served: frozenset[str]) -> bool:

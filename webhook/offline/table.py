@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from model_contract.names import MODEL_VARIABLES
-from webhook.offline.explanation import Explanation, RuleResult
+from webhook.offline.explanation import ContainerFinding, Explanation, RuleResult
 from webhook.reasons import Outcome
 
 MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
@@ -21,7 +21,7 @@ COLOURS: Final = {Outcome.INJECTED: "green", Outcome.UNCHANGED: "blue", Outcome.
 def show(explanation: Explanation, console: Console) -> None:
     """The object, every rule, every container, the decision, and what it adds."""
     console.print(Text(explanation.workload.title, style="bold"))
-    sections = [_rules(explanation), _containers(explanation), _decision(explanation)]
+    sections = [_rules(explanation), *map(_container, explanation.containers), _decision(explanation)]
     for section in sections:
         if section.row_count:
             console.print()
@@ -51,13 +51,12 @@ def _question(rule: RuleResult) -> str:
     return rule.where if rule.where == "matchConditions" else f"{rule.where}: {rule.text}"
 
 
-def _containers(explanation: Explanation) -> Table:
-    headers = ["", *(f"{finding.kind} {finding.name}" for finding in explanation.containers)] if explanation.containers else []
-    table = Table(*headers, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for variable in MODEL_VARIABLES if explanation.containers else ():
-        table.add_row(variable, *(_value(finding.variables[variable]) for finding in explanation.containers))
-    if explanation.containers:
-        table.add_row("model", *(Text(finding.model, overflow="fold") for finding in explanation.containers))
+def _container(finding: ContainerFinding) -> Table:
+    """What one container says, and what it gets."""
+    table = Table(f"{finding.kind} {finding.name}", "", box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for variable in MODEL_VARIABLES:
+        table.add_row(variable, _value(finding.variables[variable]))
+    table.add_row("model", Text(finding.model, overflow="fold"))
     return table
 
 

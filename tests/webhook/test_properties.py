@@ -181,9 +181,9 @@ def faults_of(ours: dict[str, Any], settings: Settings) -> list[str]:
 
 def assert_fits(spec: dict[str, Any], ours: dict[str, Any], warnings: str) -> None:
     """The volume and `--max-bytes` agree, and are not above what the pod may use; or a warning says both numbers."""
-    volume = next(one for one in spec["volumes"] if one["name"] == "mlflow-model" and "emptyDir" in one)
-    size = volume["emptyDir"]["sizeLimit"]
-    assert f"--max-bytes={size}" in ours["args"]
+    sizes = [one["emptyDir"]["sizeLimit"] for one in spec["volumes"] if one["name"] == "mlflow-model" and "emptyDir" in one]
+    size = next(argument.removeprefix("--max-bytes=") for argument in ours["args"] if argument.startswith("--max-bytes="))
+    assert size in sizes
     limit = 0
     for one in [*spec["containers"], *(one for one in spec["initContainers"] if one.get("restartPolicy") == "Always")]:
         written = ((one.get("resources") or {}).get("limits") or {}).get("ephemeral-storage")

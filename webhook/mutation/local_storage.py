@@ -72,11 +72,12 @@ def storage_warnings(store: Store, settings: Settings) -> tuple[str, ...]:
 
 
 def _size_there(pod: Pod, settings: Settings) -> Quantity | None:
-    """The size of our volume, if the pod has it; None if it is larger than the setting, or not a size at all."""
+    """The size of our volume, if the pod has it; None if it is larger than the setting."""
     for volume in pod.volumes:
         if volume["name"] == MODEL_VOLUME and isinstance(written := mapping(volume, "emptyDir").get("sizeLimit"), str):
             size = quantity_of(RESOURCE, written)
-            return size if 0 < size.amount <= settings.store_size.amount else None
+            if 0 < size.amount <= settings.store_size.amount:
+                return size
     return None
 
 

@@ -73,14 +73,14 @@ def etcd(programs: Path, folder: Path, port: int, peers: int) -> Iterator[None]:
     clients, others = f"http://{HERE}:{port}", f"http://{HERE}:{peers}"
     urls = [f"--listen-client-urls={clients}", f"--advertise-client-urls={clients}", f"--listen-peer-urls={others}"]
     peer = [f"--initial-advertise-peer-urls={others}", f"--initial-cluster=default={others}"]
-    command = [programs / "etcd", f"--data-dir={folder}/etcd", *urls, *peer, "--unsafe-no-fsync"]
+    command: list[str | Path] = [programs / "etcd", f"--data-dir={folder}/etcd", *urls, *peer, "--unsafe-no-fsync"]
     with running(command, log=folder / "etcd.log", env={}):
         yield
 
 
 @contextmanager
 def kube_apiserver(programs: Path, folder: Path, store: int, port: int) -> Iterator[None]:
-    command = [
+    command: list[str | Path] = [
         programs / "kube-apiserver",
         f"--etcd-servers=http://{HERE}:{store}",
         f"--bind-address={HERE}",

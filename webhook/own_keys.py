@@ -28,7 +28,7 @@ KEYS: Final = {
         names.ENABLED_LABEL: (NAMESPACE_LABEL,),
     }.items()
 }
-FIRST_WORD: Final = names.DOMAIN.partition(".")[0]
+FIRST_WORD: Final = names.DOMAIN.partition(".")[0].replace("-", "")
 NEARLY_OURS: Final = 0.8  # of the characters of a prefix: model-api.dominodatalabs.com, but not model-api.example.com
 # Of a key that is not known, so that the warning holds the nearest one whole.
 LONGEST_KEY: Final = 38
@@ -44,17 +44,18 @@ def key_warnings(pod: Pod) -> tuple[str, ...]:
 
 def _faults(values: Json, place: str) -> Iterator[str]:
     for key in values:
-        if FIRST_WORD not in key.lower():  # most keys: the rest is slower
-            continue
         prefix, slash, name = key.strip().partition("/")
-        if slash and _is_ours(prefix.lower()):
+        if slash and _is_ours(prefix):
             yield from _fault(values, place, key, name if prefix == names.DOMAIN and key == key.strip() else None)
 
 
 def _is_ours(prefix: str) -> bool:
     if prefix == names.DOMAIN:
         return True
-    return prefix.startswith(FIRST_WORD) and SequenceMatcher(None, prefix[:100], names.DOMAIN).ratio() >= NEARLY_OURS
+    written = prefix.lower()
+    if not written.replace("-", "").replace("_", "").startswith(FIRST_WORD):  # most are others': the rest is slower
+        return False
+    return SequenceMatcher(None, written[:100], names.DOMAIN).ratio() >= NEARLY_OURS
 
 
 def _fault(values: Json, place: str, key: str, name: str | None) -> Iterator[str]:

@@ -9,17 +9,24 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from model_contract.names import INIT_CONTAINER, PROJECT_ID_VARIABLE
+from model_contract.names import INIT_CONTAINER, PROJECT_ID_VARIABLE, TOKEN_MOUNT
 from webhook.decision import RefusalError
 from webhook.mutation.desired import covers, same_quantity
 from webhook.mutation.image import same_image
+from webhook.mutation.init_container import STORE_MOUNT
+from webhook.mutation.mounts import clean, relation
 from webhook.pod import Container, Pod, mapping
 from webhook.reasons import Reason
 
 Json = Mapping[str, Any]
 
 # Variables that load other code into our program, or that it takes its orders from.
-COMMANDING: Final = re.compile(r"LD_.*|PYTHON.*|GCONV_PATH|MLFLOW_TRACKING_.*|MODEL_API_.*")
+COMMANDING: Final = re.compile(r"LD_.*|PYTHON.*|GCONV_PATH|PATH|MLFLOW_TRACKING_.*|MODEL_API_.*")
+# What no other mount may hide: the store and the token, our program (Dockerfile.runtime), Python, and the system's libraries.
+NOT_HIDDEN: Final = (
+    *(STORE_MOUNT, TOKEN_MOUNT, "/app", "/usr/local/bin", "/usr/local/lib", "/usr/bin", "/usr/lib", "/bin", "/lib", "/lib64"),
+    "/etc/ld.so.preload",
+)
 MAX_BYTES: Final = "--max-bytes="
 SAFE_PROC_MOUNT: Final = (None, "Default")
 
@@ -50,8 +57,7 @@ def differences(present: Container, wanted: Json) -> Iterator[str]:
         yield "image"
     yield from _environment(present, wanted)
     yield from _security_context(mapping(present.raw, "securityContext"), wanted["securityContext"])
-    if lost := [mount["mountPath"] for mount in wanted["volumeMounts"] if not any(covers(there, mount) for there in present.mounts)]:
-        yield f"volumeMounts of {lost[0]}"
+    yield from _mounts(present, wanted["volumeMounts"])
     if present.native_sidecar:
         yield "restartPolicy"
 
@@ -81,6 +87,15 @@ def _environment(present: Container, wanted: Json) -> Iterator[str]:
     added = [name for name in there if name not in ours and COMMANDING.fullmatch(name)]
     if changed or added:
         yield f"env {(changed + added)[0][:63]}"
+
+
+def _mounts(present: Container, wanted: Sequence[Json]) -> Iterator[str]:
+    """Ours must be there, and no other may lie over them or over the program."""
+    lost = [mount["mountPath"] for mount in wanted if not any(covers(there, mount) for there in present.mounts)]
+    others = [there["mountPath"] for there in present.mounts if not any(covers(there, mount) for mount in wanted)]
+    hiding = [path for path in others if any(relation(clean(path), kept) for kept in NOT_HIDDEN)]
+    if lost or hiding:
+        yield f"volumeMounts of {(lost + hiding)[0][:255]}"
 
 
 def _security_context(there: Json, wanted: Json) -> Iterator[str]:

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from testbed.processes import Process, running
 
 Container = Mapping[str, Any]
+LABEL_PATH: Final = re.compile(r"metadata\.labels\['([^']+)'\]")
 
 
 class PodError(RuntimeError):
@@ -88,11 +89,19 @@ class LocalPod:
     def _value(self, entry: Mapping[str, Any]) -> str | None:
         if "valueFrom" not in entry:
             return str(entry.get("value", ""))
+        if of_the_pod := entry["valueFrom"].get("fieldRef"):
+            return self._label(of_the_pod["fieldPath"])
         reference = entry["valueFrom"]["secretKeyRef"]
         value = self.secrets.get(reference["name"], {}).get(reference["key"])
         if value is None and not reference.get("optional"):
             raise PodError(f"variable {entry['name']} refers to a missing key {reference['key']} of Secret {reference['name']}")
         return value
+
+    def _label(self, path: str) -> str:
+        """A label of the pod, the only field that is known here; empty if the pod has it not."""
+        if not (named := LABEL_PATH.fullmatch(path)):
+            raise PodError(f"field {path} is not known here")
+        return str((self.pod["metadata"].get("labels") or {}).get(named[1], ""))
 
     def _write_secret(self, directory: Path, secret: Mapping[str, Any]) -> None:
         content = self.secrets.get(secret["secretName"])

@@ -15,7 +15,7 @@ from webhook.mutation.desired import covers, same_quantity
 from webhook.mutation.image import same_image
 from webhook.mutation.init_container import STORE_MOUNT
 from webhook.mutation.mounts import clean, relation
-from webhook.pod import Container, Pod, mapping
+from webhook.pod import Container, Field, Pod, mapping
 from webhook.reasons import Reason
 
 Json = Mapping[str, Any]
@@ -32,8 +32,9 @@ SAFE_PROC_MOUNT: Final = (None, "Default")
 
 
 def check_names(pod: Pod) -> None:
-    """Raises RefusalError if a container that is no init container has the name of ours: a name is given once in a pod."""
-    if any(container.name == INIT_CONTAINER for container in (*pod.containers, *pod.ephemeral_containers)):
+    """Raises RefusalError if another container has the name of ours: a name is given once in a pod."""
+    named = [container.field for container in pod.all_containers if container.name == INIT_CONTAINER]
+    if named not in ([], [Field.INIT_CONTAINERS]):
         raise RefusalError(Reason.NAME_CONFLICT, f"the pod has a container {INIT_CONTAINER} of its own; give it another name")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from serving_runtime.codec.encode import encode
+from serving_runtime.codec.returned import as_array, column_array, column_names, known, objects
 from serving_runtime.cost import Stopwatch
 from serving_runtime.errors import ModelLoadError, ServingError
 from serving_runtime.input.conform import Conformed
@@ -43,9 +44,9 @@ class Rehearsal:
 
 def split(predictions: Any, rows: Sequence[int]) -> list[Any] | None:
     """The predictions of each request; None where they are not one for each row."""
-    if not isinstance(predictions, np.ndarray | pd.DataFrame | pd.Series | list) or np.ndim(predictions) == 0:
+    if not isinstance(predictions, np.ndarray | pd.DataFrame | pd.Series | list):
         return None
-    if len(predictions) != sum(rows):
+    if (isinstance(predictions, np.ndarray) and predictions.ndim == 0) or len(predictions) != sum(rows):
         return None
     pieces, start = [], 0
     by_position = predictions.iloc if isinstance(predictions, pd.DataFrame | pd.Series) else predictions
@@ -143,9 +144,19 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _values(predictions: Any) -> dict[Any, np.ndarray[Any, Any]]:
-    if isinstance(predictions, pd.DataFrame):
-        return {name: predictions[name].to_numpy() for name in predictions}
-    return {"": np.asarray(predictions)}
+    predictions = known(predictions)
+    match predictions:
+        case pd.DataFrame():
+            names = column_names(predictions)
+            return {name: column_array(predictions.iloc[:, at]) for at, name in enumerate(names)}
+        case pd.Series():
+            return {"": column_array(predictions)}
+        case np.ndarray():
+            return {"": predictions}
+        case list() | tuple():
+            return {"": as_array(predictions)}
+        case _:
+            return {"": objects([predictions])}
 
 
 def _alike(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> bool:

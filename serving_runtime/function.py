@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import orjson
 import pandas as pd
 
 from model_contract.model_ref import ContractError
 from serving_runtime.codec.encode import encode
+from serving_runtime.codec.strict_json import read_value
 from serving_runtime.errors import Fault, InvalidInputError
 from serving_runtime.input.forms import Frame, Given, Request
 from serving_runtime.invocations import FORMATS, PARAMS, from_document
@@ -43,7 +43,7 @@ class ModelFunction:
         """Predictions in Python's own types, as JSON has them: a list for an array, one dict for each row of a frame."""
         model = self.model()
         request = read_call(args, kwargs, model.metadata.signature)
-        return orjson.loads(encode(model.predict(request), wrapped=False))
+        return read_value(encode(model.predict(request), wrapped=False))  # orjson rounds whole numbers beyond 64 bits
 
     def model(self) -> Model:
         """Loads and warms it the first time."""

@@ -1,9 +1,10 @@
 """Predictions become JSON that every client can read: numpy and pandas as MLflow has them, and nothing that is not JSON."""
 
 import base64
-from dataclasses import is_dataclass
+import json
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from functools import singledispatch
 from math import isfinite
 from typing import Any, Final
@@ -11,32 +12,64 @@ from typing import Any, Final
 import numpy as np
 import orjson
 import pandas as pd
-from pandas.api.extensions import ExtensionArray
 
+from serving_runtime.codec.returned import (
+    HALF,
+    NAMES_OF_FLOATS,
+    column_names,
+    is_record,
+    key_text,
+    kind_of,
+    known,
+    members,
+    moment_text,
+    record_rows,
+    refused,
+    with_none,
+)
 from serving_runtime.errors import OutputError
 from serving_runtime.input.coerce import Coerce
 from serving_runtime.protocols.exchange import Nan
 
-NAMES: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+# orjson leaves out the fields of a dataclass whose names begin with an underscore.
+OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 def encode(predictions: Any, *, wrapped: bool, nan: Nan = Nan.NULL, coerce: Coerce = Coerce.SAFE) -> bytes:
     """`{"predictions": ...}`, or the predictions alone where not `wrapped`. Raises OutputError."""
     if coerce is Coerce.MLFLOW:
         predictions = _as_mlflow(predictions)
-    content = {"predictions": predictions} if wrapped else predictions
-    body = dumps(content)
+    return dumps({"predictions": predictions} if wrapped else predictions, nan)
+
+
+def dumps(content: Any, nan: Nan = Nan.NULL) -> bytes:
+    """JSON of any value that a model may return. Raises OutputError."""
+    try:
+        body = orjson.dumps(content, default=_plain, option=OPTIONS)
+    except (TypeError, ValueError):
+        return _dumped_slowly(content, nan)  # it writes more, or says what is wrong
     if nan is Nan.NULL or b"null" not in body:  # orjson writes NaN and infinity as null
         return body
-    return dumps(_named(content, nan))
+    return _dumped_slowly(content, nan)
 
 
-def dumps(content: Any) -> bytes:
-    """JSON of whatever a model may return; NaN and infinity are null. Raises OutputError."""
+def _dumped_slowly(content: Any, nan: Nan) -> bytes:
+    """The same by Python's own writer, which takes whole numbers of any length. Raises OutputError."""
     try:
-        return orjson.dumps(content, default=_plain, option=orjson.OPT_NON_STR_KEYS)
-    except (TypeError, ValueError) as error:
-        raise OutputError(f"the model predicted what JSON cannot express ({error})") from error
+        text = _written(_rebuilt(content, nan))
+    except RecursionError:
+        raise refused("values that are nested too deep, or that contain themselves") from None
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise refused(HALF) from None
+
+
+def _written(content: Any) -> str:
+    try:
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError as error:  # Python writes no integer of more than 4,300 digits
+        raise refused("a number of too many digits") from error
 
 
 def _as_mlflow(value: Any) -> Any:
@@ -47,7 +80,7 @@ def _as_mlflow(value: Any) -> Any:
         case np.ndarray() if value.dtype.kind in "MO":
             return _as_mlflow(value.tolist())
         case pd.DataFrame():
-            return _as_mlflow(value.to_dict(orient="records"))
+            return _as_mlflow(_records(value))
         case dict():
             return {key: _as_mlflow(item) for key, item in value.items()}
         case list() | tuple():
@@ -56,69 +89,117 @@ def _as_mlflow(value: Any) -> Any:
             return value
 
 
-def _named(value: Any, nan: Nan) -> Any:
-    """The value with names for what is no number of JSON. Raises OutputError where it must not have any."""
+def _rebuilt(value: Any, nan: Nan) -> Any:
+    """The value in the types that Python's own writer of JSON knows, without NaN and infinity. Raises OutputError."""
     match value:
-        case float() if not isfinite(value):
-            if nan is Nan.ERROR:
-                raise OutputError("the model predicted NaN or infinity, which this server is told to refuse")
-            return NAMES[str(float(value))]
+        case Enum():
+            return _rebuilt(value.value, nan)
+        case None | bool():
+            return value
+        case str():
+            return str(value)
+        case int():
+            return int(value)
+        case float():
+            return float(value) if isfinite(value) else _not_finite(float(value), nan)
         case dict():
-            return {key: _named(item, nan) for key, item in value.items()}
+            names = [key_text(key) for key in value]
+            if len(set(names)) < len(names):
+                raise refused("a dict with two keys of the same text")
+            return {name: _rebuilt(item, nan) for name, item in zip(names, value.values(), strict=True)}
         case list() | tuple():
-            return [_named(item, nan) for item in value]
+            return [_rebuilt(item, nan) for item in value]
         case pd.DataFrame():
-            columns = [_missing_is_none(value.iloc[:, at]) for at in range(value.shape[1])]
-            return [_named(dict(zip(value.columns, row, strict=True)), nan) for row in zip(*columns, strict=True)]
-        case None | bool() | int() | float() | str() | datetime():
-            return value
-        case _ if is_dataclass(value):
-            return value
+            return [_rebuilt(record, nan) for record in _records_without_missing(value)]
+        case datetime():
+            return _rebuilt(None if pd.isna(value) else value.isoformat(), nan)
         case _:
-            return _named(_plain(value), nan)
+            return _rebuilt(_plain(value), nan)
+
+
+def _not_finite(number: float, nan: Nan) -> str | None:
+    if nan is Nan.ERROR:
+        raise OutputError("the model predicted NaN or infinity, which this server is told to refuse")
+    return None if nan is Nan.NULL else NAMES_OF_FLOATS[str(number)]
+
+
+def _records_without_missing(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Of floats NaN is a value; of texts and others it is how pandas has what is missing."""
+    names = column_names(frame)
+    if not names:
+        return [{} for _ in range(len(frame))]
+    columns = [_missing_is_none(frame.iloc[:, at]) for at in range(frame.shape[1])]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _missing_is_none(column: "pd.Series[Any]") -> list[Any]:
-    """Of floats NaN is a value; of texts and others it is how pandas has what is missing."""
-    return column.tolist() if column.dtype.kind == "f" else column.astype(object).where(column.notna(), None).tolist()
+    if getattr(column.dtype, "kind", "O") == "f" and isinstance(column.dtype, np.dtype):
+        return column.tolist()
+    return column.astype(object).where(column.notna(), None).tolist()
+
+
+def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    """One object for each row. Raises OutputError."""
+    names = column_names(frame)
+    if any(name is not key for name, key in zip(names, frame.columns, strict=True)):
+        frame = frame.set_axis(names, axis=1)
+    records: list[dict[Any, Any]] = frame.to_dict(orient="records")
+    return records
 
 
 @singledispatch
 def _plain(value: Any) -> Any:
-    """What orjson does not know, as something that it does. Raises TypeError."""
+    """Return a value that orjson does not know as one that it does. Raises OutputError."""
+    if isinstance(value, type):
+        raise refused(kind_of(value))
+    if is_record(value):
+        return members(value)
     if hasattr(value, "model_dump"):  # pydantic, which models of chats answer with
         return value.model_dump()
-    raise TypeError(f"a value of type {type(value).__name__}")
+    if isinstance(value, tuple):  # a namedtuple
+        return list(value)
+    if isinstance(value, float):
+        return float(value)
+    if (converted := known(value)) is not value:
+        return converted
+    if hasattr(value, "as_py"):  # a scalar of Arrow
+        return value.as_py()
+    raise refused(kind_of(value))
 
 
 @_plain.register
 def _(value: pd.DataFrame) -> Any:
-    return value.to_dict(orient="records")
+    return _records(value)
 
 
 @_plain.register
 def _(value: pd.Series) -> Any:
-    return pd.DataFrame(value).to_dict(orient="records")
+    return _records(pd.DataFrame(value))
 
 
 @_plain.register
 def _(value: np.ndarray) -> Any:
-    return list(value) if value.dtype.kind in "mM" else value.tolist()
+    if np.ma.is_masked(value) and value.dtype.names is None:  # null, also if NaN has a name of its own
+        value = with_none(value)
+    plain = known(value)
+    if plain.dtype.kind not in "mM":
+        return plain.tolist()
+    return list(plain) if plain.ndim else plain[()]
 
 
 @_plain.register
 def _(value: np.generic) -> Any:
-    return value.item()
+    if isinstance(value, np.void) and value.dtype.names is not None:
+        return record_rows(np.array([value]))[0]
+    item = value.item()
+    if isinstance(item, np.generic | complex):
+        raise refused("complex numbers" if isinstance(item, complex) or value.dtype.kind == "c" else f"a number of the type {value.dtype}")
+    return item
 
 
 @_plain.register
-def _(value: np.datetime64) -> Any:
-    return pd.Timestamp(value)
-
-
-@_plain.register
-def _(value: np.timedelta64) -> Any:
-    return pd.Timedelta(value)
+def _(value: np.datetime64 | np.timedelta64) -> Any:
+    return moment_text(value)
 
 
 @_plain.register
@@ -143,10 +224,10 @@ def _(value: bytes | bytearray | memoryview) -> Any:
 
 
 @_plain.register
-def _(value: Decimal) -> Any:
+def _(value: Decimal | pd.Period | pd.Interval) -> Any:
     return str(value)
 
 
 @_plain.register
-def _(value: pd.Index | ExtensionArray | set | frozenset) -> Any:  # type: ignore[type-arg]  # dispatch is by the class
-    return list(value)
+def _(value: complex) -> Any:
+    raise refused("complex numbers")

@@ -31,6 +31,8 @@ class Predicting:
     """For one model in one event loop."""
 
     def __init__(self, model: "Model", served: Served, settings: ServeSettings, workplace: Workplace) -> None:
+        from serving_runtime.codec.encode import encode  # noqa: PLC0415  pandas is loaded with the model, not before it
+
         self._served = served
         self._settings = settings
         self._metrics = workplace.metrics
@@ -42,7 +44,8 @@ class Predicting:
         # What a library of numbers does takes its time from the processor; the code of a model's author may wait for anything.
         limits = Limits(rows=rows, threads=settings.threads, queue=settings.max_queue, in_loop=model.of_numbers)
         self._batches = Batches(model, limits, cost, self._observe)
-        self._streams = Streams(model, threads=settings.threads, most=settings.threads + settings.max_queue)
+        write = partial(encode, wrapped=False, nan=served.nan, coerce=served.coerce)
+        self._streams = Streams(model, threads=settings.threads, most=settings.threads + settings.max_queue, write=write)
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self._beside_now = 0
         self._streamable = model.metadata.streamable

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -84,16 +84,17 @@ class Streamed:
         piece = self._first
         try:
             while piece is not END:
-                yield _frame(piece)
+                yield self._streams.frame(piece)
                 piece = await _next(self._pieces, self._departure, asyncio.get_running_loop().time() + self._seconds)
         except (ServingError, DeadlineError) as error:
             yield b"data: %b\n\n" % orjson.dumps({"error": error.message})
 
 
 class Streams:
-    """`threads` steps are made at a time, `most` streams are open."""
+    """`threads` steps are made at a time, `most` streams are open. `write` makes JSON of a piece; it raises OutputError."""
 
-    def __init__(self, model: "Model", *, threads: int, most: int) -> None:
+    def __init__(self, model: "Model", *, threads: int, most: int, write: Callable[[Any], bytes]) -> None:
+        self._write = write
         self._model = model
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="stream")
         self._most = most
@@ -116,6 +117,10 @@ class Streams:
             self.end(pieces, departure)
             raise
         return Streamed(self, pieces, first, seconds, departure)
+
+    def frame(self, piece: Any) -> bytes:
+        """Raises OutputError."""
+        return b"data: %b\n\n" % self._write(piece)
 
     def end(self, pieces: Pieces, departure: "asyncio.Task[None]") -> None:
         """Nobody waits for the generator to end, which it does when its step is over."""
@@ -140,10 +145,3 @@ async def _next(pieces: Pieces, departure: "asyncio.Task[None]", deadline: float
 async def _departure(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         continue
-
-
-def _frame(piece: Any) -> bytes:
-    """Raises OutputError."""
-    from serving_runtime.codec.encode import encode  # noqa: PLC0415  pandas is loaded with the model, not before it
-
-    return b"data: %b\n\n" % encode(piece, wrapped=False)

@@ -43,7 +43,7 @@ def read_wish(document: Mapping[str, Any]) -> Wish:
 
 def write(prediction: Any, wish: Wish, served: Served) -> Answer:
     """Raises OutputError, InvalidInputError where an output is wanted that the model does not have."""
-    outputs, content_type = outputs_of(prediction, served.metadata.signature)
+    outputs, content_type = outputs_of(prediction, served.metadata.signature, served.nan)
     entries, tails = [], []
     for output in _wanted(outputs, wish):
         binary = wish.outputs.get(output.name)

@@ -1,14 +1,26 @@
 """A prediction as the tensors of an answer."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from serving_runtime.codec.encode import dumps
-from serving_runtime.errors import OutputError
+from serving_runtime.codec.returned import (
+    HALF,
+    Values,
+    as_array,
+    as_moments,
+    column_array,
+    column_names,
+    key_text,
+    known,
+    moment_text,
+    refused,
+)
+from serving_runtime.protocols.exchange import Nan
 from serving_runtime.protocols.open_inference.datatypes import (
     BASE64,
     BYTES,
@@ -16,7 +28,6 @@ from serving_runtime.protocols.open_inference.datatypes import (
     JSON,
     NAMED,
     NP,
-    NUMPY,
     OF_NUMPY,
     TEXT,
     TIME,
@@ -35,18 +46,24 @@ class Output:
     content_type: str
 
 
-def outputs_of(prediction: Any, signature: Signature) -> tuple[list[Output], str]:
+def outputs_of(prediction: Any, signature: Signature, nan: Nan = Nan.NULL) -> tuple[list[Output], str]:
     """The tensors, and what they are together. Raises OutputError."""
+    prediction = known(prediction)
     match prediction:
         case pd.DataFrame():
-            return [_column(str(name), prediction.iloc[:, at]) for at, name in enumerate(prediction.columns)], FRAME
+            columns = [column_array(prediction.iloc[:, at]) for at in range(prediction.shape[1])]
+            return [_column(name, column, nan) for name, column in zip(column_names(prediction), columns, strict=True)], FRAME
         case pd.Series():
-            named = prediction.name is not None
-            return [_column(str(prediction.name) if named else output_names(signature, 1)[0], prediction)], FRAME
+            name = output_names(signature, 1)[0] if prediction.name is None else key_text(prediction.name, "a Series with a name")
+            return [_column(name, column_array(prediction), nan)], FRAME
         case dict() if prediction and all(isinstance(value, np.ndarray | list) for value in prediction.values()):
-            return [_output(str(name), value) for name, value in prediction.items()], NAMED
+            names = [key_text(name) for name in prediction]
+            if len(set(names)) < len(names):
+                raise refused("a dict with two keys of the same text")
+            return [_output(name, value, nan) for name, value in zip(names, prediction.values(), strict=True)], NAMED
         case _:
-            output = _output(output_names(signature, 1)[0], prediction if _has_rows(prediction) else [prediction])
+            rows = prediction if isinstance(prediction, list | tuple | np.ndarray) else [prediction]
+            output = _output(output_names(signature, 1)[0], rows, nan)
             return [output], output.content_type if output.content_type in {NP, TEXT} else FRAME
 
 
@@ -56,53 +73,43 @@ def output_names(signature: Signature, count: int) -> list[str]:
     return [name or f"output-{index}" for index, name in enumerate(names)]
 
 
-def _has_rows(prediction: Any) -> bool:
-    return isinstance(prediction, list | tuple | pd.Index | pd.api.extensions.ExtensionArray) or (
-        isinstance(prediction, np.ndarray) and prediction.ndim > 0
-    )
+def _column(name: str, column: Values, nan: Nan) -> Output:
+    """A column has two dimensions; if its cells are arrays of one shape, it has theirs beside the rows."""
+    output = _output(name, column, nan)
+    return replace(output, shape=(len(column), 1)) if len(output.shape) == 1 else output
 
 
-def _column(name: str, column: "pd.Series[Any]") -> Output:
-    return replace(_output(name, column.to_numpy() if column.dtype.kind in "biufM" else column.tolist()), shape=(len(column), 1))
-
-
-def _output(name: str, value: Any) -> Output:
+def _output(name: str, value: Any, nan: Nan) -> Output:
     """Raises OutputError."""
-    array = value if isinstance(value, np.ndarray) else _array(list(value))
+    array = np.atleast_1d(known(value)) if isinstance(value, np.ndarray) else as_array(value)
     flat, shape = array.ravel(), array.shape
-    native = array.dtype.newbyteorder("<")
+    native = array.dtype.newbyteorder("<") if array.dtype.kind in "biuf" else array.dtype
     if native in OF_NUMPY:
         return Output(name=name, datatype=OF_NUMPY[native], shape=shape, values=flat, content_type=NP)
-    values: list[Any] = flat.tolist() if array.dtype.kind in "USO" else list(flat)
-    if array.dtype.kind in "mM":
-        texts = [_text(moment) for moment in values]
-        return Output(name=name, datatype=BYTES, shape=shape, values=texts, content_type=TIME if array.dtype.kind == "M" else TEXT)
-    kinds = set(map(type, values))
-    if kinds <= {str}:
-        return Output(name=name, datatype=BYTES, shape=shape, values=values, content_type=TEXT)
-    if kinds <= {bytes}:
-        return Output(name=name, datatype=BYTES, shape=shape, values=values, content_type=BASE64)
-    if array.dtype.kind != "O":
-        raise OutputError(f"the model predicted values of type {array.dtype}, which no tensor of the protocol holds")
-    return Output(name=name, datatype=BYTES, shape=shape, values=[dumps(item).decode() for item in values], content_type=JSON)
+    values, content_type = _elements(flat, nan)
+    return Output(name=name, datatype=BYTES, shape=shape, values=values, content_type=content_type)
 
 
-def _array(values: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """Numbers of one kind as an array of their shape, anything else as objects in one dimension."""
-    kinds = {type(value) for value in values}
-    if kinds & {int, float, bool, list, tuple, np.ndarray} or any(issubclass(kind, np.number | np.bool_) for kind in kinds):
-        try:
-            array = np.array([float("nan") if value is None else value for value in values] if float in kinds else values)
-        except (ValueError, OverflowError):  # ragged, or whole numbers beyond 64 bits
-            array = np.array(None, dtype=object)
-        if array.dtype.newbyteorder("<") in NUMPY.values() and (bool not in kinds or kinds == {bool}):
-            return array
-    objects = np.empty(len(values), dtype=object)
-    objects[:] = values
-    return objects
+def _elements(flat: Values, nan: Nan) -> tuple[list[Any], str]:
+    """The elements of a tensor of BYTES, and what they are. Raises OutputError."""
+    if flat.dtype.kind in "mM":
+        texts = [moment_text(moment) for moment in flat]
+        if None not in texts:
+            return texts, TIME if flat.dtype.kind == "M" else TEXT
+        return [dumps(text).decode() for text in texts], JSON
+    values: list[Any] = flat.tolist()
+    if (moments := as_moments(values)) is not None:
+        return moments, TIME
+    if all(isinstance(value, str) and not isinstance(value, Enum) for value in values):
+        return [_unicode(text) for text in values], TEXT
+    if all(isinstance(value, bytes | bytearray | memoryview) for value in values):
+        return [bytes(value) for value in values], BASE64
+    return [dumps(item, nan).decode() for item in values], JSON
 
 
-def _text(moment: Any) -> str:
-    return (
-        "" if np.isnat(moment) else str(pd.Timestamp(moment).isoformat() if moment.dtype.kind == "M" else pd.Timedelta(moment).isoformat())
-    )
+def _unicode(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise refused(HALF) from None
+    return str(text)

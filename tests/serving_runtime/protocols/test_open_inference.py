@@ -251,7 +251,8 @@ def test_an_output_is_where_the_client_wants_it(outputs: Any, parameters: Any, b
         ("None", [("output-0", "BYTES", [1], ["null"])]),
         ("np.array([])", [("output-0", "FP64", [0], [])]),
         ("[True, 1]", [("output-0", "BYTES", [2], ["true", "1"])]),
-        ("[2**70]", None),
+        ("[2**70]", [("output-0", "BYTES", [1], ["1180591620717411303424"])]),
+        ("[1j]", None),
     ],
     ids=str,
 )

@@ -1,0 +1,274 @@
+"""The objects that a model may return, as the types that every protocol writes: of numpy, pandas and Python."""
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time
+from enum import Enum
+from itertools import chain
+from math import isfinite, prod
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+import pandas as pd
+from pandas.api.extensions import ExtensionArray
+
+from serving_runtime.errors import OutputError
+
+Values = np.ndarray[Any, np.dtype[Any]]
+
+# A sparse matrix of a few bytes may have any number of cells.
+MOST_CELLS: Final = 10_000_000
+EXACT: Final = 2**53  # whole numbers up to here are the same as doubles
+NAMES_OF_FLOATS: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+HALF: Final = "a text that is no Unicode: it has half of a surrogate pair"
+MOST_DIMENSIONS: Final = 32  # of an array of numpy 1; a list may contain itself
+INT64: Final = (-(2**63), 2**63 - 1)
+UINT64: Final = (0, 2**64 - 1)
+
+
+def refused(kind: str) -> OutputError:
+    """The error for a value that no protocol can write. `kind` says what it is, not what it holds."""
+    return OutputError(
+        f"the model returned {kind}, and no answer can hold that; let it return numbers, texts, lists, dicts, arrays or DataFrames"
+    )
+
+
+def kind_of(value: Any) -> str:
+    if hasattr(value, "__next__"):
+        return "a generator"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a value of type {type(value).__name__}"
+
+
+def known(value: Any) -> Any:
+    """The same value as an array, a DataFrame, a Series, a list, or as it is if it is no container of another library.
+
+    Raises OutputError.
+    """
+    match value:
+        case np.ndarray():
+            return _known_array(value)
+        case pd.DataFrame() | pd.Series() | list() | tuple() | dict() | str() | bytes() | int() | float() | None:
+            return value
+        case pd.MultiIndex():
+            return value.tolist()
+        case pd.Index() | ExtensionArray():
+            return column_array(pd.Series(value))
+        case set() | frozenset():
+            return list(value)
+        case _ if isinstance(value, type):
+            return value
+        case _ if hasattr(value, "tocsr") and hasattr(value, "toarray"):
+            return _dense(value)
+        case _ if hasattr(value, "to_pylist"):
+            return _from_arrow(value)
+        case _ if hasattr(value, "to_dict") and hasattr(value, "to_dicts"):
+            return pd.DataFrame(value.to_dict(as_series=False), dtype=object)  # polars
+        case _ if hasattr(value, "__array__") and not isinstance(value, np.generic):
+            return _through_array(value)
+        case _:
+            return value
+
+
+def column_names(frame: pd.DataFrame) -> list[str]:
+    """The names under which the columns are written. Raises OutputError if two are the same, or one cannot be a text."""
+    if isinstance(frame.columns, pd.MultiIndex):
+        raise refused(f"a DataFrame whose columns have {frame.columns.nlevels} levels")
+    names = [key_text(name, "a DataFrame with a column name") for name in frame.columns]
+    if len(set(names)) < len(names):
+        raise refused("a DataFrame with two columns of the same name")
+    return names
+
+
+def key_text(key: Any, place: str = "a dict with a key") -> str:
+    """The name of a member in JSON. Raises OutputError if the key has no text of its own."""
+    match key:
+        case Enum():
+            return key_text(key.value, place)
+        case str():
+            return key
+        case None:
+            return "null"
+        case bool() | np.bool_():
+            return "true" if key else "false"
+        case int():
+            return str(int(key))
+        case float():
+            return repr(float(key)) if isfinite(key) else NAMES_OF_FLOATS[str(float(key))]
+        case date() | time():
+            return "null" if key is pd.NaT else key.isoformat()
+        case UUID() | pd.Period() | pd.Interval():
+            return str(key)
+        case np.generic() if not isinstance(key.item(), np.generic):
+            return key_text(pd.Timestamp(key) if isinstance(key, np.datetime64) else key.item(), place)
+        case _:
+            raise refused(f"{place} of type {type(key).__name__}")
+
+
+def column_array(column: "pd.Series[Any]") -> Values:
+    """The cells of a column, in more dimensions if each cell is an array of the same shape."""
+    kind = getattr(column.dtype, "kind", "O")
+    if isinstance(column.dtype, np.dtype) and kind in "biufmM":
+        return column.to_numpy()
+    if kind == "f" and column.isna().any():
+        return column.to_numpy(dtype="float64", na_value=float("nan"))
+    if kind in "biuf" and not column.isna().any():
+        return column.to_numpy()
+    missing = column.isna() if kind in "biu" else None
+    return as_array(column.tolist() if missing is None else column.astype(object).where(~missing, None).tolist())
+
+
+def as_array(values: Sequence[Any]) -> Values:
+    """Numbers of one kind in the shape of the nested lists; anything else as objects in one dimension. No value changes."""
+    shape, leaves = _leaves(values)
+    if isinstance(leaves, np.ndarray):
+        return leaves
+    kinds = set(map(type, leaves))
+    if len(kinds) > 1 and any(issubclass(kind, np.number | np.bool_) for kind in kinds):
+        leaves = [leaf.item() if isinstance(leaf, np.number | np.bool_) else leaf for leaf in leaves]
+        kinds = set(map(type, leaves))
+    dtype = _common_dtype(leaves, kinds)
+    if dtype is None:
+        return objects(values)
+    if type(None) in kinds:
+        leaves = [float("nan") if leaf is None else leaf for leaf in leaves]
+    return np.array(leaves, dtype=dtype).reshape(shape)
+
+
+def objects(values: Sequence[Any]) -> Values:
+    """One dimension, also if the values are lists of one length, which numpy would take apart."""
+    array = np.empty(len(values), dtype=object)
+    for index, value in enumerate(values):
+        array[index] = value
+    return array
+
+
+def members(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def is_record(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, type)
+
+
+def record_rows(array: Values) -> list[tuple[Any, ...]]:
+    """The rows of a structured array, whose fields have names: numpy's own `tolist` makes numbers of the times in them."""
+    columns = []
+    for name in array.dtype.names or ():
+        column = array[name]
+        if column.dtype.names is not None:
+            columns.append(record_rows(column))
+        else:
+            columns.append(list(column) if column.dtype.kind in "mMgG" or column.ndim > 1 else column.tolist())
+    return list(zip(*columns, strict=True)) if columns else [()] * len(array)
+
+
+def moment_text(value: Any) -> str | None:
+    """A time or a duration of numpy in ISO 8601, also one that pandas has no type for; None for NaT."""
+    if np.isnat(value):
+        return None
+    unit = np.datetime_data(value.dtype)[0]
+    if isinstance(value, np.timedelta64):
+        return f"P{value.astype(int)}{unit}" if unit in "YM" else pd.Timedelta(value).isoformat()
+    try:
+        return pd.Timestamp(value).isoformat()
+    except (ValueError, OverflowError):  # the years of pandas end at 292277
+        return str(np.datetime_as_string(value))
+
+
+def as_moments(values: Sequence[Any]) -> list[str] | None:
+    """The texts of times; None if some of the values are none."""
+    if not values or not all(isinstance(value, datetime) and value is not pd.NaT for value in values):
+        return None
+    return [value.isoformat() for value in values]
+
+
+def _known_array(array: Values) -> Any:
+    if isinstance(array, np.ma.MaskedArray):
+        return _unmasked(array)
+    plain = array if type(array) is np.ndarray else np.asarray(array)
+    if plain.dtype.kind == "c":
+        raise refused("complex numbers")
+    if plain.dtype.kind == "f" and plain.dtype.itemsize > 8:  # noqa: PLR2004  bytes of a double
+        raise refused(f"numbers of the type {plain.dtype}, which has more digits than a double")
+    if plain.dtype.names is not None:
+        return objects(record_rows(plain.ravel())).reshape(plain.shape)
+    return plain
+
+
+def _unmasked(array: "np.ma.MaskedArray[Any, Any]") -> Values:
+    """What is masked is missing: NaN among floats, else None."""
+    if array.dtype.names is not None or not np.ma.is_masked(array):
+        return np.asarray(known(array.filled() if array.dtype.names is None else array.data))
+    if array.dtype.kind == "f":
+        return np.asarray(known(array.filled(float("nan"))))
+    return with_none(array)
+
+
+def with_none(array: "np.ma.MaskedArray[Any, Any]") -> Values:
+    """The values as objects, with None for each that is masked."""
+    values = np.array(array.data, dtype=object)
+    values[np.ma.getmaskarray(array)] = None
+    return values
+
+
+def _dense(matrix: Any) -> Any:
+    if prod(matrix.shape) > MOST_CELLS:
+        raise refused(f"a sparse matrix of {prod(matrix.shape)} cells, of which at most {MOST_CELLS} can be written")
+    return known(matrix.toarray())
+
+
+def _from_arrow(value: Any) -> Any:
+    names = getattr(value, "column_names", None)
+    if names is None:
+        return value.to_pylist()
+    if len(set(names)) < len(names):
+        raise refused("a table with two columns of the same name")
+    return pd.DataFrame({name: pd.Series(value.column(at).to_pylist(), dtype=object) for at, name in enumerate(names)})
+
+
+def _through_array(value: Any) -> Any:
+    """xarray, torch, jax and others let numpy read their arrays."""
+    try:
+        array = np.asarray(value)
+    except Exception as error:
+        raise refused(kind_of(value)) from error
+    if array.dtype.kind == "O" and not array.ndim:
+        raise refused(kind_of(value))
+    return known(array)
+
+
+def _leaves(values: Sequence[Any]) -> tuple[tuple[int, ...], Any]:
+    """The shape of nested lists, and what is in them: a list, or an array if all are arrays of one type and shape."""
+    shape, flat = (len(values),), list(values)
+    while flat and len(shape) < MOST_DIMENSIONS and set(map(type, flat)) <= {list, tuple} and len(set(map(len, flat))) == 1:
+        shape = (*shape, len(flat[0]))
+        flat = list(chain.from_iterable(flat))
+    if not flat or type(flat[0]) is not np.ndarray:
+        return shape, flat
+    first = flat[0]
+    if first.dtype.kind not in "biuf" or any(
+        type(item) is not np.ndarray or item.dtype != first.dtype or item.shape != first.shape for item in flat
+    ):
+        return (len(values),), list(values)
+    return shape, np.array(flat).reshape((*shape, *first.shape))
+
+
+def _common_dtype(leaves: Sequence[Any], kinds: set[type]) -> "np.dtype[Any] | None":
+    """The type that holds each of them as it is; None if there is none."""
+    if kinds == {bool}:
+        return np.dtype(bool)
+    if kinds == {int}:
+        least, most = min(leaves), max(leaves)
+        fitting = (name for name, (low, high) in (("int64", INT64), ("uint64", UINT64)) if low <= least and most <= high)
+        name = next(fitting, None)
+        return None if name is None else np.dtype(name)
+    if float in kinds and kinds <= {int, float, type(None)}:
+        exact = int not in kinds or all(abs(leaf) <= EXACT for leaf in leaves if type(leaf) is int)
+        return np.dtype(float) if exact else None
+    if len(kinds) == 1 and issubclass(kind := next(iter(kinds)), np.number | np.bool_ | np.datetime64 | np.timedelta64):
+        dtype: np.dtype[Any] = leaves[0].dtype
+        same = not issubclass(kind, np.datetime64 | np.timedelta64) or all(leaf.dtype == dtype for leaf in leaves)
+        return dtype if same else None
+    return None

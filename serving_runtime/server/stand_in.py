@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn, Self
 
+from serving_runtime.server.parent_death import end_with
+
 _log = logging.getLogger(__name__)
 
 
@@ -26,7 +28,9 @@ class StandIn:
     def start(cls, serve: Callable[[socket.socket], None]) -> Self:
         """Forks a process that runs `serve`, which must end the process once its argument is readable."""
         ours, theirs = socket.socketpair()
+        parent = os.getpid()
         if os.fork() == 0:
+            end_with(parent)
             ours.close()
             _stand_in(serve, theirs)
         theirs.close()

@@ -46,7 +46,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         self.models = models
         self.numbers = numbers
         self.tokens = tokens_in(settings.token_file)
-        self.twin = Twin.start(models, stand_in)
+        self.twin = Twin.start(models, stand_in, listening)
         self.last_words = LastWords()
         self.draining = Draining()
         self._listening = listening

@@ -13,6 +13,7 @@ from typing import Final, NoReturn, Self
 from serving_runtime.errors import ServingError
 from serving_runtime.loaders.choice import Loader
 from serving_runtime.server.models import Models
+from serving_runtime.server.parent_death import end_with
 from serving_runtime.server.stand_in import StandIn
 
 UNKNOWN: Final = 0
@@ -31,10 +32,13 @@ class Twin:
         self._verdict = mmap.mmap(-1, 1)
 
     @classmethod
-    def start(cls, models: Models, stand_in: StandIn) -> Self:
-        """Forks where there is a doubt."""
+    def start(cls, models: Models, stand_in: StandIn, listening: int) -> Self:
+        """Forks where there is a doubt. `listening` is the descriptor of the server's socket, which the new process closes."""
         twin = cls()
+        supervisor = os.getpid()
         if models.doubtful and os.fork() == 0:
+            end_with(supervisor)
+            os.close(listening)
             _compare(models, stand_in, twin._verdict)
         return twin
 
@@ -47,13 +51,10 @@ class Twin:
 
 
 def _compare(models: Models, stand_in: StandIn, verdict: mmap.mmap) -> NoReturn:
-    supervisor = os.getppid()
     for number in (signal.SIGINT, signal.SIGTERM):  # nobody waits for what it finds
         signal.signal(number, signal.SIG_DFL)
     os.nice(GENTLY)
     while not stand_in.gone:
-        if os.getppid() != supervisor:
-            os._exit(0)
         time.sleep(PAUSE)
     try:
         verdict[0] = _verdict(models)

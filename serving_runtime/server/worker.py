@@ -15,6 +15,7 @@ from gunicorn.workers.base import Worker
 
 from serving_runtime.errors import ServingError
 from serving_runtime.server.listen import Listener
+from serving_runtime.server.parent_death import end_with
 from serving_runtime.server.workplace import Workplace
 
 HEARTBEAT: Final = 1.0  # seconds
@@ -31,6 +32,7 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
 
     def init_signals(self) -> None:
         """The defaults end a worker that has accepted nothing yet; the loop takes over those that must end it gently."""
+        end_with(self.ppid)
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes; the supervisor passes on what it means

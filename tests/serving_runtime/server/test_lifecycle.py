@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -183,6 +184,34 @@ def test_workers_do_not_outlive_their_supervisor(start: Start, models: Path) -> 
     server.process.popen.wait()
 
     server.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), seconds=10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["asked to end", "killed"])
+def test_nothing_outlives_the_supervisor_or_keeps_its_port_while_a_model_is_compared(number: int, start: Start, models: Path) -> None:
+    server = start(models / "wine", "--workers", "2")
+    server.wait_until_ready()
+    pid = server.process.popen.pid
+    children = {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+    (comparing,) = children - set(server.workers())
+    os.kill(comparing, signal.SIGSTOP)  # it is still comparing when the server ends
+    port = f":{server.port:04X} "
+    listening = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines() if port in line and " 0A " in line}
+    held = {str(entry.readlink()) for entry in Path(f"/proc/{comparing}/fd").iterdir()}
+    server.process.popen.send_signal(number)
+    server.process.popen.wait(30)
+
+    assert listening
+    assert not held & {f"socket:[{inode}]" for inode in listening}
+    server.wait_until(lambda: not any(_lives(child) for child in children), seconds=2)
+    with socket.create_server(("127.0.0.1", server.port)):
+        pass
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_model_that_mlflow_loads_to_something_else_is_served_as_mlflow_loads_it(start: Start, hard_models: Path) -> None:

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
@@ -37,6 +39,12 @@ NULLS = frozenset(
         "null",
     )
 )  # fmt: skip  one list
+EMPTY = frozenset(("",))
+WITH_WORDS = frozenset(("boolean", "integer", "long", "float", "double", "datetime"))
+EXACT, LARGE = 2.0**53, 2.0**70
+BLANK = "\ue000"  # of the letters that Unicode gives no meaning
+# A cell in quotes, from its beginning: tried in the middle of one, the pattern would look at the rest of a body again and again.
+QUOTED = re.compile(r'(?<![^,\r\n])"(?:[^"]|"")*+"(?![^,\r\n])')
 PANDAS_TYPES = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
@@ -46,7 +54,9 @@ def read_csv(body: bytes, signature: Signature) -> Table | Frame:
     text = _text(body)
     if not signature.columns:
         return _guessed(text)
+    text, blank = _with_blanks(text)
     header, *lines = _lines(text)
+    header = [name if name != blank else "" for name in header]
     if len(set(header)) < len(header):
         raise MalformedRequestError("the header of the CSV body has a name that comes twice")
     faults = [
@@ -61,7 +71,7 @@ def read_csv(body: bytes, signature: Signature) -> Table | Frame:
         kinds = dict(zip(header, (column.type for column in signature.columns), strict=False))
     cells = zip(*lines, strict=True) if lines else ([] for _ in header)
     return Table(
-        columns={name: list(_values(column, kinds.get(name))) for name, column in zip(header, cells, strict=True)},
+        columns={name: list(_values(column, kinds.get(name), blank)) for name, column in zip(header, cells, strict=True)},
         rows=len(lines),
         path=PATH,
         place=_place,
@@ -102,26 +112,51 @@ def _text(body: bytes) -> str:
 
 def _guessed(text: str) -> Frame:
     try:
-        return Frame(frame=pd.read_csv(io.StringIO(text)))
-    except (ValueError, pd.errors.ParserError) as error:
+        header = next(csv.reader(io.StringIO(text, newline="")), [])
+        if len(set(header)) < len(header):
+            raise MalformedRequestError("the header of the CSV body has a name that comes twice")
+        return Frame(frame=pd.read_csv(io.StringIO(text), float_precision="round_trip"))
+    except (ValueError, csv.Error, pd.errors.ParserError) as error:
         raise MalformedRequestError(f"the body is no CSV that pandas can read ({type(error).__name__})") from error
 
 
 def _lines(text: str) -> list[list[str]]:
     try:
-        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
         raise MalformedRequestError(f"the body is no CSV: {error}") from None
-    if not lines:
+    full = [line for line in lines if line]
+    if not full:
         raise MalformedRequestError("the CSV body is empty; its first line must name the columns")
-    return lines
+    last = max(number for number, line in enumerate(lines) if line)
+    if len(full[0]) == 1 and len(full) <= last:
+        raise MalformedRequestError('the CSV body has an empty line between its lines; a row of one empty cell is written as ""')
+    return full
 
 
-def _values(cells: Any, kind: Any) -> Iterator[Any]:
-    """A text that is no value of its kind stays a text, which the checks refuse with its place."""
-    for text in cells:
+def _with_blanks(text: str) -> tuple[str, str | None]:
+    """The text with a word for each empty text in quotes, and the word: the reader of lines does not tell it from an empty cell."""
+    if '""' not in text:
+        return text, None
+    word = BLANK
+    while word in text:
+        word += BLANK
+    return QUOTED.sub(lambda cell: word if cell[0] == '""' else cell[0], text), word
+
+
+def _values(cells: Any, kind: Any, blank: str | None) -> Iterator[Any]:
+    """A text that is no value of its kind stays a text, which the checks refuse with its place. Words for null are texts in a column of
+    texts, and `null` and `None` are bytes in base64.
+    """
+    name = kind.name if isinstance(kind, Scalar) else ""
+    nulls = NULLS if name in WITH_WORDS else EMPTY
+    for cell in cells:
+        text = "" if cell == blank and name in WITH_WORDS else cell
         try:
-            yield None if text in NULLS else _value(text, kind.name if isinstance(kind, Scalar) else "")
+            if text == blank and blank is not None:
+                yield ""
+            else:
+                yield None if text in nulls else _value(text, name)
         except ValueError:
             yield text
 
@@ -134,15 +169,26 @@ def _value(text: str, kind: str) -> Any:
         case "boolean":
             raise ValueError
         case "integer" | "long":
-            return int(text) if text.strip().removeprefix("-").isdecimal() else _number(text)
+            return _whole(text)
         case "float" | "double":
-            return _number(text)
+            return int(text) if text.isascii() and text.strip().removeprefix("-").isdecimal() else _number(text)
         case _:
             return text
 
 
+def _whole(text: str) -> int | float:
+    """Also one that is written with a fraction or an exponent, which a double might round."""
+    if text.isascii() and text.strip().removeprefix("-").isdecimal():
+        return int(text)
+    number = _number(text)
+    if EXACT <= abs(number) < LARGE:
+        exact = Decimal(text.strip())
+        return int(exact) if exact == exact.to_integral_value() else number
+    return number
+
+
 def _number(text: str) -> float:
-    if "_" in text:  # Python reads 1_000
+    if "_" in text or not text.isascii():  # Python reads 1_000, and the digits of every script
         raise ValueError
     return float(text)
 

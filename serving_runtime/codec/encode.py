@@ -89,7 +89,7 @@ def _as_mlflow(value: Any) -> Any:
             return value
 
 
-def _rebuilt(value: Any, nan: Nan) -> Any:
+def _rebuilt(value: Any, nan: Nan) -> Any:  # noqa: C901  one case for each type of Python
     """The value in the types that Python's own writer of JSON knows, without NaN and infinity. Raises OutputError."""
     match value:
         case Enum():
@@ -179,7 +179,9 @@ def _(value: pd.Series) -> Any:
 
 @_plain.register
 def _(value: np.ndarray) -> Any:
-    if np.ma.is_masked(value) and value.dtype.names is None:  # null, also if NaN has a name of its own
+    if (
+        isinstance(value, np.ma.MaskedArray) and value.dtype.names is None and np.ma.is_masked(value)
+    ):  # null, also if NaN has a name of its own
         value = with_none(value)
     plain = known(value)
     if plain.dtype.kind not in "mM":

@@ -40,7 +40,7 @@ def kind_of(value: Any) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else f"a value of type {type(value).__name__}"
 
 
-def known(value: Any) -> Any:
+def known(value: Any) -> Any:  # noqa: C901  one case for each library
     """The same value as an array, a DataFrame, a Series, a list, or as it is if it is no container of another library.
 
     Raises OutputError.
@@ -179,7 +179,7 @@ def moment_text(value: Any) -> str | None:
 
 def as_moments(values: Sequence[Any]) -> list[str] | None:
     """The texts of times; None if some of the values are none."""
-    if not values or not all(isinstance(value, datetime) and value is not pd.NaT for value in values):
+    if not values or not all(isinstance(value, datetime) and not pd.isna(value) for value in values):
         return None
     return [value.isoformat() for value in values]
 
@@ -241,7 +241,8 @@ def _through_array(value: Any) -> Any:
 
 def _leaves(values: Sequence[Any]) -> tuple[tuple[int, ...], Any]:
     """The shape of nested lists, and what is in them: a list, or an array if all are arrays of one type and shape."""
-    shape, flat = (len(values),), list(values)
+    shape: tuple[int, ...] = (len(values),)
+    flat = list(values)
     while flat and len(shape) < MOST_DIMENSIONS and set(map(type, flat)) <= {list, tuple} and len(set(map(len, flat))) == 1:
         shape = (*shape, len(flat[0]))
         flat = list(chain.from_iterable(flat))

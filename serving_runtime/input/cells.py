@@ -220,7 +220,11 @@ def _beyond_double(value: Any) -> bool:
 def _bytes(text: str | bytes) -> bytes:
     if isinstance(text, bytes):  # from a protocol that sends bytes as they are
         return text
-    return base64.b64decode(text.encode("ascii"), validate=True)
+    coded = text.encode("ascii")
+    content = base64.b64decode(coded, validate=True)
+    if base64.b64encode(content) != coded:  # bits or padding that a decoder drops
+        raise ValueError
+    return content
 
 
 def _time(text: str) -> np.datetime64:

@@ -9,11 +9,12 @@ import pandas as pd
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError, at_once
 from serving_runtime.input.columns import plain_frame, to_frame, widened
 from serving_runtime.input.forms import Frame, Given, Request, Whole
+from serving_runtime.input.nested import member, noted
 from serving_runtime.input.params import conform_params
 from serving_runtime.input.table import Key, Table, from_columns, from_records, from_rows, one_row
 from serving_runtime.input.tensor import given_tensors, plain_array, table_tensors
 from serving_runtime.record import record
-from serving_runtime.signature import Array, Column, Map, Object, Signature, Type
+from serving_runtime.signature import Array, Column, Map, Object, Scalar, Signature, Type
 
 
 @record
@@ -74,10 +75,36 @@ def _from_table(table: Table, signature: Signature) -> Any:
 
 def _from_given(given: Given, signature: Signature) -> Any:
     if signature.typed_in_code:
+        if signature.columns:
+            _expect_base64(given, signature.columns[0].type)
         return given.value
     if signature.columns:
         return to_frame(_as_table(given, signature), signature)
     return given_tensors(given, signature) if signature.tensors else _plain(given)
+
+
+def _expect_base64(given: Given, kind: Type) -> None:
+    """MLflow decodes the bytes of a type hint, and drops what is no base64. Raises InvalidInputError."""
+    faults: list[Fault] = []
+    entries = enumerate(given.value) if isinstance(given.value, list) else ()
+    for index, entry in entries:
+        _check_base64(entry, kind, f"{given.path}[{index}]", faults)
+    if faults:
+        raise InvalidInputError(faults)
+
+
+def _check_base64(value: Any, kind: Type, path: str, faults: list[Fault]) -> None:
+    match kind:
+        case Scalar(name="binary") if isinstance(value, str):
+            noted([value.replace("\n", "")], kind, lambda _: path, faults)  # MLflow writes it in lines
+        case Array(items=items) if isinstance(value, list):
+            for index, item in enumerate(value):
+                _check_base64(item, items, f"{path}[{index}]", faults)
+        case Map(values=values) if isinstance(value, dict):
+            for key, item in value.items():
+                _check_base64(item, values, member(path, key), faults)
+        case _:  # pydantic reads the fields of its objects in its own way
+            return
 
 
 def _as_table(given: Given, signature: Signature) -> Table:

@@ -1,0 +1,74 @@
+"""Text in CSV bodies: a word stays what it is in a column of texts, and no number is rounded on its way."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving_runtime.codec.delimited import NULLS, read_csv
+from serving_runtime.errors import InvalidInputError, MalformedRequestError
+from serving_runtime.signature import Column, Scalar, Signature
+
+
+def cells(text: str, kind: str) -> list[Any]:
+    table = read_csv(text.encode(), Signature(columns=(Column(name="x", type=Scalar(name=kind), required=False),)))
+    return list(table.columns["x"])  # type: ignore[union-attr]  # there is a signature
+
+
+@pytest.mark.parametrize("word", sorted(NULLS - {""}))
+def test_a_word_for_null_stays_in_a_column_of_texts_only(word: str) -> None:
+    assert cells(f"y,x\n1,{word}\n", "string") == [word]
+    assert cells(f"y,x\n1,{word}\n", "binary") == [word]
+    assert cells(f"y,x\n1,{word}\n", "double") == [None]
+
+
+def test_an_empty_cell_is_null_and_an_empty_text_in_quotes_is_a_text() -> None:
+    assert cells('y,x\n1,\n2,""\n', "string") == [None, ""]
+    assert cells('y,x\n1,\n2,""\n', "double") == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("string", "00123", "00123"),
+        ("long", "9007199254740993.0", 9007199254740993),
+        ("long", "00123", 123),
+        ("double", "9007199254740993", 9007199254740993),
+        ("double", "\uff11\uff12", "\uff11\uff12"),
+        ("long", "\uff11\uff12", "\uff11\uff12"),
+        ("double", "1_000", "1_000"),
+    ],
+)
+def test_a_number_in_text_is_no_other_number(kind: str, text: str, value: Any) -> None:
+    found = cells(f"x\n{text}\n", kind)
+
+    assert (found, type(found[0])) == ([value], type(value))
+
+
+def test_an_empty_line_between_the_rows_of_one_column_is_refused() -> None:
+    with pytest.raises(MalformedRequestError, match="an empty line between its lines"):
+        cells("x\na\n\nb\n", "string")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name() -> None:
+    assert cells("\ufeffx\na\n\n", "string") == ["a"]
+
+
+@pytest.mark.parametrize("columns", [(), (Column(name="x", type=Scalar(name="long"), required=True),)], ids=["free", "typed"])
+def test_a_name_that_comes_twice_is_refused(columns: tuple[Column, ...]) -> None:
+    with pytest.raises(MalformedRequestError, match="a name that comes twice"):
+        read_csv(b"x,x\n1,2\n", Signature(columns=columns))
+
+
+@given(st.lists(st.text('a",\n\r ', max_size=4), min_size=1, max_size=4))
+def test_any_text_in_quotes_is_read_as_it_was_written(rows: list[str]) -> None:
+    lines = "".join(f'{number},"{text.replace(chr(34), 2 * chr(34))}"\n' for number, text in enumerate(rows))
+
+    assert cells(f"y,x\n{lines}", "string") == rows
+
+
+def test_a_body_of_quotes_is_read_in_one_pass() -> None:
+    body = "y,x\na" + '""' * 60_000  # a pattern that begins anew at each quote would take minutes
+    with pytest.raises(InvalidInputError, match="where the header has 2"):
+        cells(body, "string")

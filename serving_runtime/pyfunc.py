@@ -8,8 +8,13 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from serving_runtime.errors import Fault, InvalidInputError, ModelLoadError, PredictionError, RefusedByModelError, ServingError
+import numpy as np
+import pandas as pd
 
+from serving_runtime.errors import Fault, InvalidInputError, ModelLoadError, PredictionError, RefusedByModelError, ServingError
+from serving_runtime.refused_input import hint_faults, wrapper_faults
+
+SCHEMA_OF_VALUE: Final = "Failed to enforce schema of "  # the value follows, and at the end what was expected
 HINT_REFUSED: Final = "Failed to validate data against type hint `"
 
 _log = logging.getLogger(__name__)
@@ -44,7 +49,7 @@ def call(model: PyfuncModel, data: Any, params: dict[str, Any] | None) -> Any:
     try:
         return model.predict(data, params=params)
     except Exception as error:
-        raise _explained(error) from error
+        raise _without_rows(data) or _explained(error) from error
 
 
 def stream(model: StreamingModel, data: Any, params: dict[str, Any] | None) -> Generator[Any]:
@@ -55,7 +60,19 @@ def stream(model: StreamingModel, data: Any, params: dict[str, Any] | None) -> G
         raise _explained(error) from error
 
 
+def _without_rows(data: Any) -> ServingError | None:
+    """Many models fail on no rows at all, which is what the client sent."""
+    if isinstance(data, dict):  # of a model that chats
+        data = data.get("messages", data.get("input"))
+    empty = isinstance(data, pd.DataFrame | list) and len(data) == 0
+    if not empty and not (isinstance(data, np.ndarray) and data.ndim and len(data) == 0):
+        return None
+    return InvalidInputError([Fault(path="input", problem="there are no rows, and the model needs at least one")])
+
+
 def _explained(error: Exception) -> ServingError:
+    if faults := wrapper_faults(error) or hint_faults(error):
+        return InvalidInputError(faults)
     # Without MLflow in the process nobody raises its exceptions, and importing it would take a second.
     mlflow_error = getattr(sys.modules.get("mlflow.exceptions"), "MlflowException", None)
     if mlflow_error is None or not isinstance(error, mlflow_error):
@@ -64,6 +81,8 @@ def _explained(error: Exception) -> ServingError:
     if error.error_class == "SCHEMA_ENFORCEMENT_FAILED":
         # Its message holds the input; that of the exception within says what is wrong with it.
         reason = str(error.__context__ or "it does not fit the model's signature")
+        if reason.startswith(SCHEMA_OF_VALUE):
+            reason = f"Expected{reason.rpartition('Expected')[2]}"
         return InvalidInputError([Fault(path="input", problem=reason)])
     if error.message.startswith(HINT_REFUSED):  # what follows holds the input
         hint = error.message.removeprefix(HINT_REFUSED).partition("`")[0]

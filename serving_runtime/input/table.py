@@ -17,6 +17,9 @@ LIST_OR_NONE: Final = (list, type(None))
 SPLIT: Final = frozenset({"columns", "index", "data"})
 # Each record may bring keys of its own, and every key costs a cell in every row: a small body would fill the memory.
 MOST_EMPTY_CELLS: Final = 10_000_000
+LARGEST_NAME: Final = 2**63  # Python gives longer whole numbers hashes that a client can make equal, and a set of them is slow
+FEW_EMPTY_CELLS: Final = 100_000
+MOST_EMPTY_FOR_EACH: Final = 100  # cell that a record has
 
 
 class Columns(Mapping[Key, list[Any]]):
@@ -101,7 +104,8 @@ def from_records(document: Any, path: str) -> Table:
     if faults:
         raise InvalidInputError(faults)
     keys = list(dict.fromkeys(key for record in document for key in record))
-    if len(keys) * len(document) - sum(map(len, document)) > MOST_EMPTY_CELLS:
+    filled = sum(map(len, document))
+    if len(keys) * len(document) - filled > min(MOST_EMPTY_CELLS, FEW_EMPTY_CELLS + MOST_EMPTY_FOR_EACH * filled):
         raise MalformedRequestError(f"the objects of {path} have too few keys in common")
     return Table(
         columns={key: [record.get(key) for record in document] for key in keys},
@@ -165,7 +169,7 @@ def _keys(names: list[Any], path: str) -> list[Key]:
         return names
     seen: set[Key] = set()
     for index, name in enumerate(names):
-        if type(name) not in {str, int}:
+        if type(name) not in {str, int} or (type(name) is int and abs(name) > LARGEST_NAME):
             problem = f"{sent(name)}, where a name must be a string or a number"
             raise InvalidInputError([Fault(path=f"{path}[{index}]", problem=problem)])
         if name in seen:

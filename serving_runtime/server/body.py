@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final
 
 from serving_runtime.server.errors import (
@@ -12,6 +12,7 @@ from serving_runtime.server.errors import (
     DeadlineError,
     EncodedBodyError,
     SlowBodyError,
+    TooManyPartsError,
     UnpackedBodyTooLargeError,
 )
 from serving_runtime.server.request import Request
@@ -25,6 +26,10 @@ DISCARDED: Final = 64 << 20
 # What zlib is told to expect: a gzip or zlib header, or, as some clients send "deflate", none.
 ANY_HEADER: Final = 32 + zlib.MAX_WBITS
 NO_HEADER: Final = -zlib.MAX_WBITS
+FIRST_PIECE: Final = 512  # bytes
+# Parts that a packed body may have, beside one for each so many bytes that are in them: to begin a part costs as much as to unpack those.
+FEW_PARTS: Final = 1000
+LEAST_PART: Final = 1024  # bytes
 
 
 async def read_body(request: Request, receive: Receive, *, limit: int, silence: float, deadline: float) -> bytes:
@@ -88,20 +93,34 @@ def unpacked(body: bytes, encoding: str, *, limit: int) -> bytes:
 
 
 def _inflated(body: bytes, header: int, encoding: str, limit: int) -> bytes:
-    """A gzip file may be several, one after the other."""
-    parts: list[bytes] = []
-    size = 0
-    while body:
+    """A gzip file may be several, one after the other: each costs what it holds, and a little more."""
+    chunks: list[bytes] = []
+    size = at = parts = 0
+    while at < len(body):
+        parts += 1
+        if parts > FEW_PARTS + size // LEAST_PART:
+            raise TooManyPartsError
         inflater = zlib.decompressobj(header)
-        try:
-            part = inflater.decompress(body, limit - size + 1)
-        except zlib.error:
-            raise BrokenBodyError(encoding) from None
-        size += len(part)
-        if size > limit:
-            raise UnpackedBodyTooLargeError(limit)
-        if not inflater.eof:
+        for piece in _growing(memoryview(body)[at:]):
+            try:
+                chunk = inflater.decompress(piece, limit - size + 1)
+            except zlib.error:
+                raise BrokenBodyError(encoding) from None
+            size += len(chunk)
+            if size > limit:
+                raise UnpackedBodyTooLargeError(limit)
+            chunks.append(chunk)
+            at += len(piece) - len(inflater.unused_data)
+            if inflater.eof:
+                break
+        else:
             raise BrokenBodyError(encoding)
-        parts.append(part)
-        body = inflater.unused_data
-    return b"".join(parts)
+    return b"".join(chunks)
+
+
+def _growing(body: memoryview) -> Iterator[memoryview]:
+    """The body in pieces, each as long as all before it: zlib copies what follows the end of a part, which may be in the first piece."""
+    start, end = 0, FIRST_PIECE
+    while start < len(body):
+        yield body[start:end]
+        start, end = end, 2 * end

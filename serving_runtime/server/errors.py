@@ -114,6 +114,13 @@ class BrokenBodyError(HttpError):
         super().__init__(f"the body of the request is not what its Content-Encoding says: {encoding}")
 
 
+class TooManyPartsError(HttpError):
+    status = 413
+
+    def __init__(self) -> None:
+        super().__init__("the body of the request is packed in too many parts for what is in them; pack it as one")
+
+
 class InvalidTimeoutError(HttpError):
     def __init__(self, name: str) -> None:
         super().__init__(f"the header {name} must be a whole number of milliseconds from 1")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # So much is read, and so much is written, in less time than a thread takes to begin.
 SMALL_BODY: Final = 32 << 10  # bytes
+LARGE_BODY: Final = 1 << 20
 FEW_ROWS: Final = 500
 
 
@@ -46,7 +47,9 @@ class Predicting:
         self._batches = Batches(model, limits, cost, self._observe)
         write = partial(encode, wrapped=False, nan=served.nan, coerce=served.coerce)
         self._streams = Streams(model, threads=settings.threads, most=settings.threads + settings.max_queue, write=write)
+        # A body of many megabytes takes seconds, for which the others must not wait.
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self._readers_of_large = ThreadPoolExecutor(1, thread_name_prefix="reader-of-large")
         self._beside_now = 0
         self._streamable = model.metadata.streamable
 
@@ -57,7 +60,7 @@ class Predicting:
         message = await self._message(match, request, receive, deadline)
         read = partial(match.route.protocol.read, message, self._served)
         began = time.perf_counter()
-        inputs: Inputs = read() if len(message.body) <= SMALL_BODY else await self._beside(read, deadline)
+        inputs: Inputs = read() if len(message.body) <= SMALL_BODY else await self._beside(read, deadline, len(message.body))
         course.rows = inputs.rows
         self._expect_few(inputs.rows)
         done = time.perf_counter()
@@ -70,7 +73,7 @@ class Predicting:
         course.waited = max(0.0, time.perf_counter() - done - call.seconds)
         value = work.future.result()
         write = partial(inputs.write, Prediction(value=value, seconds=call.seconds))
-        answer: Answer = write() if (inputs.rows or 0) <= FEW_ROWS else await self._beside(write, deadline)
+        answer: Answer = write() if (inputs.rows or 0) <= FEW_ROWS else await self._beside(write, deadline, len(message.body))
         if self._recorder.wanted():
             self._record(match, request, inputs, value)
         return answer
@@ -83,18 +86,18 @@ class Predicting:
         limits = self._settings
         body = await read_body(request, receive, limit=limits.max_body, silence=limits.read_timeout, deadline=deadline)
         if request.encoding != "identity":
-            body = await self._beside(partial(unpacked, body, request.encoding, limit=limits.max_body), deadline)
+            body = await self._beside(partial(unpacked, body, request.encoding, limit=limits.max_body), deadline, len(body))
         return Message(body=body, headers=request.headers, path=match.path)
 
-    async def _beside(self, do: Any, deadline: float) -> Any:
-        """In a thread, so that the loop goes on. Raises DeadlineError, QueueFullError."""
+    async def _beside(self, do: Any, deadline: float, size: int) -> Any:
+        """In a thread, so that the loop goes on. `size` is that of the body. Raises DeadlineError, QueueFullError."""
         loop = asyncio.get_running_loop()
         if self._beside_now > self._settings.max_queue:
             raise QueueFullError
         self._beside_now += 1
         try:
             async with asyncio.timeout_at(deadline):
-                return await loop.run_in_executor(self._readers, do)
+                return await loop.run_in_executor(self._readers if size <= LARGE_BODY else self._readers_of_large, do)
         except TimeoutError:
             raise DeadlineError from None
         finally:

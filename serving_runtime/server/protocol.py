@@ -28,6 +28,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._patience = patience
         self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.TimerHandle | None = None
         self._head = b""
         self._in_message = False
 
@@ -37,6 +38,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        if self._writing is not None:
+            self._writing.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -45,6 +48,25 @@ class GuardedProtocol(HttpToolsProtocol):
         if data:
             super().data_received(data)
         self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._writing is None:
+            self._writing = self.loop.call_later(self._patience, self._expect_reader, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
+
+    def _expect_reader(self, before: int) -> None:
+        """A client that has taken nothing of its answer for so long keeps it in memory, and its place in a stream."""
+        now = self.transport.get_write_buffer_size()
+        if now >= before:
+            self.transport.abort()
+        else:
+            self._writing = self.loop.call_later(self._patience, self._expect_reader, now)
 
     def on_message_begin(self) -> None:
         self._in_message = True
@@ -74,8 +96,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _complete_head(self, data: bytes) -> bytes:
         """The head with what follows it, once it is complete; nothing before."""
+        before = len(self._head)
         data = self._head + data
-        if END not in data:
+        if data.find(END, max(0, before - len(END))) < 0:
             self._head = data
             if len(data) > LARGEST_HEAD:
                 self._refuse(HeadTooLargeError(LARGEST_HEAD))

@@ -157,7 +157,8 @@ OPTIONS: Final = (
         variable="MODEL_API_RUNTIME_READ_TIMEOUT",
         kind=seconds(0.1, 3600),
         default="10",
-        meaning="seconds in which the head of a request must have come, and the longest silence in its body (408)",
+        meaning="seconds in which the head of a request must have come, the longest silence in its body (408), "
+        "and the longest in which a client takes nothing of its answer",
     ),
     Option(
         name="timeout",

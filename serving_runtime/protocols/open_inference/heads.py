@@ -50,7 +50,8 @@ def read_heads(document: Mapping[str, Any], tail: memoryview | None, signature: 
     heads: list[Head] = at_once(*steps)
     names = [head.name for head in heads]
     if len(set(names)) < len(names):
-        twice = next(head for index, head in enumerate(heads) if head.name in names[:index])
+        firsts = {name: index for index, name in reversed(list(enumerate(names)))}
+        twice = next(head for index, head in enumerate(heads) if firsts[head.name] < index)
         raise InvalidInputError([Fault(path=f"{twice.path}.name", problem="a name that comes twice")])
     return heads
 

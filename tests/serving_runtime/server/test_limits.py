@@ -2,12 +2,16 @@
 
 import gzip
 import json
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from serving_runtime.server.body import FEW_PARTS, unpacked
+from serving_runtime.server.errors import TooManyPartsError
 from testbed.runtime_server import JSON, RuntimeServer, serving
 
 RECORD = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}]}).encode()
@@ -52,16 +56,61 @@ def test_packed_body_is_unpacked(limited: RuntimeServer, body: bytes, encoding: 
         (gzip.compress(RECORD)[:-9], "gzip", 400),
         (gzip.compress(RECORD) + b"more", "gzip", 400),
         (RECORD, "deflate", 400),
+        (gzip.compress(b"") * 2000, "gzip", 413),
         (RECORD, "br", 415),
         (RECORD, "gzip, gzip", 415),
     ],
-    ids=["a bomb", "a bomb in parts", "not packed", "cut", "with something behind", "not deflated", "another way", "twice"],
+    ids=[
+        "a bomb",
+        "a bomb in parts",
+        "not packed",
+        "cut",
+        "with something behind",
+        "not deflated",
+        "parts of nothing",
+        "another way",
+        "twice",
+    ],
 )
 def test_body_that_cannot_be_unpacked_is_refused(limited: RuntimeServer, body: bytes, encoding: str, status: int) -> None:
     answer = limited.ask("POST", "/invocations", body, JSON | {"Content-Encoding": encoding})
 
     assert answer.status == status
     assert limited.ask("POST", "/invocations", RECORD, JSON).status == 200
+
+
+def test_body_of_many_parts_is_unpacked_where_they_hold_something() -> None:
+    data = bytes(range(256)) * 4096
+    packed = b"".join(gzip.compress(data[at : at + 600], 1) for at in range(0, len(data), 600))
+
+    assert unpacked(packed, "gzip", limit=len(data)) == data
+
+
+def test_body_of_empty_parts_is_refused_after_a_few_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+    begin = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", lambda header: begun.append(header) or begin(header))
+    with pytest.raises(TooManyPartsError):
+        unpacked(gzip.compress(b"") * 200_000, "gzip", limit=100 << 20)
+
+    assert len(begun) == FEW_PARTS
+
+
+def test_client_that_takes_nothing_of_a_long_answer_is_hung_up_on(start: Callable[..., RuntimeServer], models: Path) -> None:
+    server = start(models / "chosen", "--workers", "1", "--read-timeout", "0.5")
+    server.wait_until_ready()
+    body = json.dumps({"inputs": ["'x' * 50_000_000"]}).encode()
+    head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with server.connect() as connection:
+        connection.sendall(head.encode() + body)
+        time.sleep(3)
+        received = 0
+        with suppress(ConnectionResetError):
+            while chunk := connection.recv(1 << 20):
+                received += len(chunk)
+
+        assert received < 50_000_000
+    assert server.get("/livez").status == 200
 
 
 def test_more_rows_than_the_limit_are_refused(limited: RuntimeServer) -> None:

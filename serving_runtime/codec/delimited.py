@@ -115,7 +115,7 @@ def _guessed(text: str) -> Frame:
         header = next(csv.reader(io.StringIO(text, newline="")), [])
         if len(set(header)) < len(header):
             raise MalformedRequestError("the header of the CSV body has a name that comes twice")
-        return Frame(frame=pd.read_csv(io.StringIO(text), float_precision="round_trip"))
+        return Frame(frame=pd.read_csv(io.StringIO(text)))
     except (ValueError, csv.Error, pd.errors.ParserError) as error:
         raise MalformedRequestError(f"the body is no CSV that pandas can read ({type(error).__name__})") from error
 

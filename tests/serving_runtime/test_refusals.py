@@ -167,8 +167,8 @@ INVALID: dict[str, tuple[str, Any, str, str]] = {
     "a list for a type hint that takes whole numbers": (
         "hinted",
         {"inputs": ["a"]},
-        "inputs",
-        "it does not fit the type hint of the model's own code, list[int]",
+        "inputs[0]",
+        "a string, where the model takes a whole number",
     ),
     "a parameter of another type": ("params", {"inputs": {"x": [1]}, "params": {"k": "a"}}, "params.k", "a string"),
     "a parameter that is no list": (

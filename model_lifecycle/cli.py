@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final
 
-import click
+from model_contract.extras import extra_of_program
+
+EXTRA: Final = "lifecycle"
+
+with extra_of_program(EXTRA):
+    import click
 
 COMMANDS: Final[Mapping[str, str]] = {
     "backfill": "backfill_command",
@@ -29,8 +34,13 @@ class Commands(click.Group):
     def get_command(self, _: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        found: Any = getattr(import_module(f"model_lifecycle.{COMMANDS[name]}"), name)
+        with extra_of_program(EXTRA):
+            found: Any = getattr(import_module(f"model_lifecycle.{COMMANDS[name]}"), name)
         return found if isinstance(found, click.Command) else None
+
+    def invoke(self, ctx: click.Context) -> object:
+        with extra_of_program(EXTRA):
+            return super().invoke(ctx)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

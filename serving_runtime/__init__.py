@@ -10,6 +10,8 @@ Importing this package has no effect. The model is loaded when `predict` is firs
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from model_contract.extras import extra_of_import
+
 if TYPE_CHECKING:
     from serving_runtime.errors import ServingError as ServingError
     from serving_runtime.function import ModelFunction
@@ -25,11 +27,10 @@ _HOMES: Final = {"Model": "model", "ServingError": "errors", "load": "model", "m
 
 
 def __getattr__(name: str) -> Any:
-    if name == "predict":
-        value: Any = import_module("serving_runtime.function").make_predict()
-    elif name in _HOMES:
-        value = getattr(import_module(f"serving_runtime.{_HOMES[name]}"), name)
-    else:
+    if name != "predict" and name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with extra_of_import("function"):
+        home = import_module(f"serving_runtime.{_HOMES.get(name, 'function')}")
+    value: Any = home.make_predict() if name == "predict" else getattr(home, name)
     globals()[name] = value  # taken once: from now on it is an attribute like any other
     return value

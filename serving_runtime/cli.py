@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from model_contract.exit_codes import ExitCode
+from model_contract.extras import extra_of_program
 from model_contract.model_ref import ContractError
 from model_contract.names import ARTIFACTS_PATH
-from serving_runtime.commands import check, manifest, openapi, predict, replay, serve
-from serving_runtime.commands.ends import CommandError
-from serving_runtime.errors import ModelNotFoundError, ServingError
+
+EXTRA: Final = "runtime"
+
+with extra_of_program(EXTRA):
+    from serving_runtime.commands import check, manifest, openapi, predict, replay, serve
+    from serving_runtime.commands.ends import CommandError
+    from serving_runtime.errors import ModelNotFoundError, ServingError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ[ARTIFACTS_PATH] = options.model_path
     run: Callable[[argparse.Namespace], ExitCode] = options.run
     try:
-        return run(options)
+        with extra_of_program(EXTRA):
+            return run(options)
     except ModelNotFoundError as error:
         return _end(ExitCode.NOT_FOUND, str(error))
     except ContractError as error:

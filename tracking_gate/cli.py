@@ -2,14 +2,20 @@
 
 import asyncio
 from pathlib import Path
-
-import click
+from typing import Final
 
 from model_contract.exit_codes import ExitCode
-from tracking_gate.errors import InvalidRequest
-from tracking_gate.people import PeopleError, hashed
-from tracking_gate.routes import ROUTES, Treatment, match
-from tracking_gate.strict import path_of
+from model_contract.extras import extra_of_program
+
+EXTRA: Final = "gate"
+
+with extra_of_program(EXTRA):
+    import click
+
+    from tracking_gate.errors import InvalidRequest
+    from tracking_gate.people import PeopleError, hashed
+    from tracking_gate.routes import ROUTES, Treatment, match
+    from tracking_gate.strict import path_of
 
 
 class InvalidInputError(click.ClickException):
@@ -18,7 +24,15 @@ class InvalidInputError(click.ClickException):
     exit_code = ExitCode.INVALID_INPUT
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MODEL_API_GATE"})
+class Commands(click.Group):
+    """Names the extra if a command needs a package that is not installed."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        with extra_of_program(EXTRA):
+            return super().invoke(ctx)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MODEL_API_GATE"})
 @click.version_option(package_name="mlflow-model-api")
 def main() -> None:
     """Stands in front of MLflow, and lets through what the caller may do."""

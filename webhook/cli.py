@@ -8,13 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from model_contract.exit_codes import ExitCode
+from model_contract.extras import extra_of_program
 from model_contract.names import PLATFORM_NAMESPACE
-from webhook.ends import InvalidInputError, NotFoundError, RefusedError, UnavailableError
-from webhook.review import InvalidReview
-from webhook.settings import Settings, SettingsError
+
+EXTRA: Final = "webhook"
+
+with extra_of_program(EXTRA):
+    import click
+
+    from webhook.ends import InvalidInputError, NotFoundError, RefusedError, UnavailableError
+    from webhook.review import InvalidReview
+    from webhook.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from lightkube import Client
@@ -43,6 +48,10 @@ class Commands(click.Group):
     """Turns what is wrong with the input into a sentence and an exit code, for every command."""
 
     def invoke(self, ctx: click.Context) -> object:
+        with extra_of_program(EXTRA):
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> object:
         from webhook.offline.documents import DocumentError  # noqa: PLC0415  the server starts faster without YAML
 
         try:

@@ -10,6 +10,7 @@ import yaml
 
 from model_contract.layout import MLMODEL
 from serving_runtime.requirements import Difference, differences, python_difference
+from serving_runtime.signature import HINTED
 
 PYFUNC: Final = "python_function"
 LARGEST_EXAMPLE: Final = 64 << 10  # bytes; a picture as an example belongs into no page
@@ -30,7 +31,7 @@ def describe(directory: Path, *, name: str, version: str | None) -> dict[str, An
             "mlflow_version": document.get("mlflow_version"),
             "saved": document.get("utc_time_created"),
         },
-        "signature": _signature(document.get("signature") or {}),
+        "signature": _signature(document.get("signature") or {}, hinted=bool(document.get(HINTED))),
         "example": _example(directory, document),
         "environment": _environment(directory),
         "server": {"name": "model-api-runtime", "version": metadata.version("mlflow-model-api")},
@@ -42,10 +43,10 @@ def _flavor(flavors: Mapping[str, Any]) -> str:
     return next((name for name in flavors if name != PYFUNC), PYFUNC)
 
 
-def _signature(document: Mapping[str, Any]) -> dict[str, Any]:
-    """As MLflow writes it, but as JSON and not as texts of JSON."""
+def _signature(document: Mapping[str, Any], *, hinted: bool) -> dict[str, Any]:
+    """The signature as MLflow writes it, but as JSON and not as texts of JSON. `hinted`: it stands for a type hint in the model's code."""
     parts = {part: json.loads(document[part]) if document.get(part) else None for part in ("inputs", "outputs", "params")}
-    return parts | {"typed_in_code": bool(document.get("is_signature_from_type_hint"))}
+    return parts | {"typed_in_code": hinted}
 
 
 def _example(directory: Path, document: Mapping[str, Any]) -> Any:
@@ -53,10 +54,16 @@ def _example(directory: Path, document: Mapping[str, Any]) -> Any:
     name = (document.get("saved_input_example_info") or {}).get("serving_input_path")
     try:
         if name and (directory / name).stat().st_size <= LARGEST_EXAMPLE:
-            return json.loads((directory / name).read_text())
+            return json.loads((directory / name).read_text(), parse_int=_whole_number)
     except (OSError, ValueError):
         pass  # the warm-up says what is wrong with it
     return None
+
+
+def _whole_number(digits: str) -> int | float:
+    """A number of more than 64 bits as a double: the answer of `/info` cannot hold it otherwise."""
+    number = int(digits)
+    return number if -(2**63) <= number < 2**64 else float(number)
 
 
 def _environment(directory: Path) -> dict[str, Any]:

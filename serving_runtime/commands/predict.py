@@ -44,6 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Raises ServingError, ContractError, CommandError."""
+    began = time.monotonic()
     source = None if options.file == STDIN else Path(options.file)
     if source is not None and not source.is_file():
         raise MissingFileError(f"there is no file {source}")
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> ExitCode:
 
     model = load(resolve_model_path(os.environ))
     form = options.input_format or _format(source, "csv")
-    began, rows, failed = time.monotonic(), 0, 0
+    loaded, rows, failed = time.monotonic(), 0, 0
     with ExitStack() as stack:
         errors = stack.enter_context(replacing(Path(options.errors))) if options.errors else None
         output = stack.enter_context(replacing(Path(options.output)) if options.output else _standard_output())
@@ -75,10 +76,10 @@ def run(options: argparse.Namespace) -> ExitCode:
                 results.append(None)
                 failed += 1
             writer.write(results)
-            rows += chunk.count
+            rows += len(results)
             bar.at(stream.tell() if source else 0, rows)
         writer.close()
-    _report(rows, failed, time.monotonic() - began, options.errors)
+    _report(rows, failed, options.errors, seconds=time.monotonic() - began, load=loaded - began)
     return ExitCode.PARTIAL if failed else ExitCode.DONE
 
 
@@ -121,7 +122,7 @@ def _rows(text: str) -> int:
     return int(text)
 
 
-def _report(rows: int, failed: int, seconds: float, errors: str | None) -> None:
-    """On standard error: standard output is the predictions'."""
+def _report(rows: int, failed: int, errors: str | None, *, seconds: float, load: float) -> None:
+    """On standard error: standard output is the predictions'. The load of the model is a part of `seconds`."""
     more = f"; {failed} of them have no prediction, see {errors}" if failed else ""
-    print(f"{rows:,} rows in {seconds:.1f} s{more}", file=sys.stderr)
+    print(f"{rows:,} rows in {seconds:.1f} s, {load:.1f} s of it to load the model{more}", file=sys.stderr)

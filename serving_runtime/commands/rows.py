@@ -8,27 +8,38 @@ from dataclasses import dataclass
 from typing import IO, Any, Final
 
 from serving_runtime.codec.delimited import read_csv
-from serving_runtime.codec.strict_json import read_object
+from serving_runtime.codec.strict_json import read_object, read_value
 from serving_runtime.commands.ends import InputFileError
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.forms import Frame, Request
-from serving_runtime.invocations import CHAT_KEYS, FORMATS, from_document
-from serving_runtime.signature import Signature
+from serving_runtime.invocations import CHAT_KEYS, FORMATS, PARAMS, STREAM, from_document
+from serving_runtime.signature import Object, Signature
 
 TABLES: Final = ("dataframe_split", "dataframe_records")
+LISTS: Final = ("inputs", "instances")
+NO_TABLE: Final = (
+    "the model's own code says what it takes, and that is no row of a table: give the values as JSON lines, one on each line "
+    '(--input-format jsonl), or as JSON, {"inputs": [...]}'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """`count` rows; `place` says where one of them stands; `request` asks for those from a first one to before another."""
+    """`count` rows; `place` says where one of them stands; `request` asks for those from a first one to before another.
+
+    `whole`: a body that is sent as it is; how many rows it has is known when it is read against the signature.
+    """
 
     count: int
     place: Callable[[int], str]
     request: Callable[[int, int], Request]
+    whole: bool = False
 
 
 def chunks(stream: IO[bytes], form: str, signature: Signature, size: int) -> Iterator[Chunk]:
     """Of `size` rows each, but the last. Raises InputFileError."""
+    if signature.typed_in_code and form in {"csv", "parquet"}:
+        raise InputFileError(NO_TABLE)
     try:
         match form:
             case "csv":
@@ -115,7 +126,7 @@ def _frame_chunk(frame: Any, before: int) -> Chunk:
 
 
 def _jsonl(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
-    """A record on each line, or a body of the protocol."""
+    """A record on each line, or the value that the model's own code takes, or a body of the protocol."""
     rows: list[tuple[int, bytes]] = []
     for number, line in enumerate(stream, 1):
         if line.strip():
@@ -128,30 +139,70 @@ def _jsonl(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk
 
 
 def _lines_chunk(rows: Sequence[tuple[int, bytes]], signature: Signature) -> Chunk:
+    number, line = rows[0]
+    if _is_body(line, signature):
+        return _body_chunk(line, f"line {number}", signature)
+
     def request(first: int, end: int) -> Request:
-        if _is_body(rows[0][1], signature):
-            return from_document(read_object(rows[0][1]), signature)
-        return from_document({"dataframe_records": [read_object(line) for _, line in rows[first:end]]}, signature)
+        lines = [line for _, line in rows[first:end]]
+        if signature.typed_in_code:
+            return from_document({"inputs": [read_value(line) for line in lines]}, signature)
+        return from_document({"dataframe_records": [read_object(line) for line in lines]}, signature)
 
     return Chunk(count=len(rows), place=lambda row: f"line {rows[row][0]}", request=request)
 
 
+def _body_chunk(line: bytes, place: str, signature: Signature) -> Chunk:
+    document = json.loads(line)
+    key = _list_key(document, signature)
+    if key is None:
+        return Chunk(count=1, place=lambda _: place, request=lambda _, __: from_document(read_object(line), signature), whole=True)
+
+    def request(first: int, end: int) -> Request:
+        body = read_object(line)
+        return from_document({**body, key: body[key][first:end]}, signature)
+
+    return Chunk(count=len(document[key]), place=lambda row: f"{place}, {key}[{row}]", request=request)
+
+
 def _is_body(line: bytes, signature: Signature) -> bool:
     try:
-        keys = json.loads(line)
+        document = json.loads(line)
     except ValueError:
         return False
-    columns = {str(column.name) for column in signature.columns}
-    return isinstance(keys, dict) and any(key in keys and key not in columns for key in (*FORMATS, *CHAT_KEYS))
+    if not isinstance(document, dict):
+        return False
+    names = {str(column.name) for column in signature.columns}
+    if not signature.typed_in_code:
+        return any(key in document and key not in names for key in (*FORMATS, *CHAT_KEYS))
+    properties = {name for column in signature.columns if isinstance(column.type, Object) for name in column.type.properties}
+    return len(document.keys() & {*FORMATS} - properties) == 1 and document.keys() <= {*FORMATS, PARAMS, STREAM}
+
+
+def _list_key(document: dict[str, Any], signature: Signature) -> str | None:
+    """The key of a list of which each element is a row, whatever its type."""
+    for key in LISTS:
+        value = document.get(key)
+        if isinstance(value, list) and (
+            signature.typed_in_code
+            or (signature.columns and not signature.named)
+            or (signature.columns and value and all(isinstance(item, dict) for item in value))
+        ):
+            return key
+    return None
 
 
 def _json(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
-    """An array of records, or a body of the protocol: JSON is read whole."""
+    """An array of records, or of values that the model's own code takes, or a body of the protocol: JSON is read whole."""
     body = stream.read()
-    document = read_object(b'{"dataframe_records":' + body + b"}" if body.lstrip().startswith(b"[") else body)
+    array = b'{"inputs":' if signature.typed_in_code else b'{"dataframe_records":'
+    document = read_object(array + body + b"}" if body.lstrip().startswith(b"[") else body)
     form = next((key for key in TABLES if _rows_in(document, key) is not None), None)
+    if form is not None and signature.typed_in_code:
+        raise InputFileError(NO_TABLE)
+    form = form or _list_key(document, signature)
     if form is None:
-        yield Chunk(count=1, place=lambda _: "the body", request=lambda _, __: from_document(document, signature))
+        yield Chunk(count=1, place=lambda _: "the body", request=lambda _, __: from_document(document, signature), whole=True)
         return
     rows = _rows_in(document, form) or []
     for before in range(0, len(rows), size):

@@ -14,7 +14,7 @@ from serving_runtime.errors import InvalidInputError, OutputError, ServingError
 from serving_runtime.model import Model
 
 # Where a row begins in the path of a fault, and what is left of the path behind it.
-ROW: Final = re.compile(r"^(?:csv|dataframe_records|dataframe_split\.data)\[\d+\]\.?")
+ROW: Final = re.compile(r"^(?:(?:csv|dataframe_records|dataframe_split\.data)\[\d+\]|(?:inputs|instances)(?:\[\d+\])?)\.?")
 COLUMN: Final = re.compile(r'^\["(.*?)"\]')
 
 
@@ -38,8 +38,8 @@ def score(model: Model, chunk: Chunk, first: int = 0, end: int | None = None) ->
     try:
         yield from _rows(model, chunk, first, end)
     except ServingError as error:
-        if isinstance(error, InvalidInputError) and not any("[" in fault.path for fault in error.faults):
-            raise InputFileError(str(error)) from None  # of all rows: a column is missing
+        if _of_all_rows(error) and not model.metadata.signature.typed_in_code:
+            raise InputFileError(str(error)) from None  # a column is missing
         if end - first == 1:
             yield Failed(place=chunk.place(first), problem=_problem(error))
             return
@@ -49,15 +49,20 @@ def score(model: Model, chunk: Chunk, first: int = 0, end: int | None = None) ->
 
 
 def _rows(model: Model, chunk: Chunk, first: int, end: int) -> list[Scored]:
-    value = orjson.loads(encode(model.predict(chunk.request(first, end)), wrapped=False))
-    count = end - first
+    conformed = model.plan.conform(chunk.request(first, end))
+    value = orjson.loads(encode(model.ask(conformed.data, conformed.params), wrapped=False))
+    count = conformed.rows or 1 if chunk.whole else end - first
     if isinstance(value, dict) and value and all(isinstance(item, list) and len(item) == count for item in value.values()):
         value = [dict(zip(value, items, strict=True)) for items in zip(*value.values(), strict=True)]
     if isinstance(value, list) and len(value) == count:
         return [Scored(prediction=item) for item in value]
-    if count == 1:
+    if end - first == 1:
         return [Scored(prediction=value)]
     raise OutputError(f"the model does not predict one value for each of {count} rows")
+
+
+def _of_all_rows(error: ServingError) -> bool:
+    return isinstance(error, InvalidInputError) and not any("[" in fault.path for fault in error.faults)
 
 
 def _problem(error: ServingError) -> str:

@@ -7,6 +7,7 @@ const NUMBERS = new Set(["integer", "long", "float", "double"]);
 const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 const PLACEHOLDERS = { integer: "0", long: "0", float: "0.0", double: "0.0", boolean: "false", string: "", datetime: "2024-01-31T12:00:00Z", binary: "", array: "[]", object: "{}", map: "{}" };
 const MANY = 12; // columns, from which on one wants to search them
+const WITHOUT = "No example of at most 64 KiB was logged with this model"; // of a larger one /info says nothing
 let info, fields = [], kind = "body", sending = 0;
 
 function make(tag, properties = {}, ...children) {
@@ -22,6 +23,7 @@ function member(path, key) {
 function describedType(spec) {
   if (spec.type === "tensor") return `${spec["tensor-spec"].dtype} [${spec["tensor-spec"].shape.map((length) => (length < 0 ? "any" : length)).join(", ")}]`;
   if (spec.type === "array") return `array of ${describedType(spec.items)}`;
+  if (spec.type === "map") return `object of ${describedType(spec.values)}`;
   if (spec.shape) return `list of ${spec.type}`;
   return spec.type;
 }
@@ -58,9 +60,12 @@ function text(one) {
 
 function fill(one, value) {
   if (value === undefined) one.control.value = one.structured ? "[]" : PLACEHOLDERS[one.spec.type] ?? "";
-  else if (one.structured) one.control.value = JSON.stringify(value);
-  else one.control.value = value === null ? "" : String(value);
+  else if (one.structured) one.control.value = spaced(value);
+  else one.control.value = value === null ? "" : typeof value === "string" ? value : JSON.stringify(value);
 }
+
+// On one line, with a space behind each comma: a line breaks there, and not inside a number. In a string JSON has no line breaks.
+const spaced = (value) => JSON.stringify(value, null, 1).replace(/,\n */g, ", ").replace(/\n */g, "");
 
 const isStructured = (spec) => spec.type === "tensor" || ["array", "object", "map", "any", "sparkml_vector"].includes(spec.type) || Boolean(spec.shape);
 
@@ -109,16 +114,34 @@ function clear(one) {
 
 // Rows of the example by position, in the order of the columns.
 function exampleRows() {
-  const example = info.example ?? {};
-  const names = (info.signature.inputs ?? []).map((spec) => spec.name);
-  if (example.dataframe_split) {
-    const { columns, data } = example.dataframe_split;
-    return data.map((row) => names.map((name, index) => row[columns && name !== undefined ? columns.indexOf(name) : index]));
-  }
-  const records = example.dataframe_records ?? (Array.isArray(example.inputs) && example.inputs.every((item) => item && typeof item === "object" && !Array.isArray(item)) ? example.inputs : null);
-  if (records) return records.map((record) => names.map((name) => record[name]));
-  if (example.inputs && names.every((name) => name in Object(example.inputs))) return [names.map((name) => example.inputs[name])];
-  return example.inputs !== undefined && names.length === 1 && kind === "tensor" ? [[example.inputs]] : [];
+  const { dataframe_split: split, dataframe_records: records, inputs = info.example?.instances } = info.example ?? {};
+  const names = (info.signature.inputs ?? []).map((spec) => spec.name), named = names[0] !== undefined;
+  if (kind === "tensor") return inputs === undefined ? [] : [[inputs]];
+  if (split) return split.data.map((row) => names.map((name, index) => row[split.columns && named ? split.columns.indexOf(name) : index]));
+  if (records ?? (named && Array.isArray(inputs) && inputs.every(isRecord))) return (records ?? inputs).map((record) => names.map((name) => record[name]));
+  if (isRecord(inputs)) return recordRows(inputs, names);
+  if (!Array.isArray(inputs) || (named && names.length > 1)) return [];
+  return names.length === 1 ? inputs.map((item) => [unwrapped(item)]) : Array.isArray(inputs[0]) ? inputs : [inputs];
+}
+
+// A row, or a list for each column, of which each is a row's.
+function recordRows(record, names) {
+  const cells = names.map((name) => record[name]);
+  const lists = kind === "columns" && cells.every((value, index) => value === undefined || (Array.isArray(value) && !isStructured(info.signature.inputs[index])));
+  if (!lists) return [cells];
+  return Array.from({ length: Math.max(...cells.map((list) => list?.length ?? 0)) }, (_, row) => cells.map((list) => list?.[row]));
+}
+
+// The only column of a row, that may be written as the row or as its value.
+const unwrapped = (item) => (Array.isArray(item) && !isStructured(info.signature.inputs[0]) ? item[0] : item);
+
+// A body for a model without an example: one element of the kind that its code takes.
+function placeholder(spec) {
+  if (spec === undefined) return [];
+  const one = { array: () => [placeholder(spec.items)], map: () => ({ key: placeholder(spec.values) }), any: () => "" }[spec.type];
+  if (one) return one();
+  if (spec.type === "object") return Object.fromEntries(Object.entries(spec.properties).filter(([, part]) => part.required !== false).map(([name, part]) => [name, placeholder(part)]));
+  return NUMBERS.has(spec.type) ? 0 : spec.type === "boolean" ? false : PLACEHOLDERS[spec.type] ?? "";
 }
 
 function build() {
@@ -133,7 +156,7 @@ function build() {
     });
     for (const spec of params ?? []) {
       const one = field({ ...spec, required: true }, spec.name, member("params", spec.name), { nullable: true, structured: isStructured(spec) });
-      fill(one, spec.default ?? null);
+      fill(one, example?.params?.[spec.name] ?? spec.default ?? null);
       one.param = true;
       fields.push(one);
     }
@@ -148,15 +171,21 @@ function build() {
     at("example").addEventListener("change", (event) => { choose(rows[event.target.value]); showCurl(); });
     at("filter-label").hidden = inputs.length <= MANY;
     at("filter").placeholder = `Find one of ${inputs.length} columns   /`;
-    if (!rows.length) say("hint", "No example was logged with this model: the values are placeholders.");
+    if (!example) say("hint", `${WITHOUT}: the values are placeholders.`);
   } else {
-    at("body").value = JSON.stringify(example ?? { inputs: [] }, null, 2);
-    say("hint", example ? "This model reads the body itself." : "This model has no signature that says what it takes: write the body yourself.");
+    at("body").value = JSON.stringify(example ?? { inputs: typed && inputs?.length ? [placeholder(inputs[0])] : [] }, null, 2);
+    say("hint", bodyHint(inputs, typed, example));
     document.querySelector("input[value=fields]").disabled = true;
     document.querySelector(".modes").hidden = true;
   }
   document.querySelector(`input[value=${plain ? "fields" : "json"}]`).checked = true;
   show();
+}
+
+function bodyHint(inputs, typed, example) {
+  if (typed) return `The model's code takes a list of ${inputs?.length ? describedType(inputs[0]) : "values"} under the key inputs.${example ? "" : ` ${WITHOUT}: the value is a placeholder.`}`;
+  if (inputs?.length) return "The model takes this body as it is.";
+  return `The model has no signature that says what it takes.${example ? " The body is the example that was logged with it." : " Write the body yourself."}`;
 }
 
 function show() {
@@ -185,22 +214,22 @@ function head() {
   at("server").textContent = `${server.name} ${server.version}`;
 }
 
-// Whole numbers beyond 2^53 stay as they were sent.
-const beyond = (value, context) => Number.isInteger(value) && !Number.isSafeInteger(value) && context?.source;
-const exact = (_, value, context) => (beyond(value, context) ? context.source : value);
-const raw = (_, value, context) => (beyond(value, context) ? JSON.rawJSON(context.source) : value);
+// Numbers stay as they were sent, 1.0 and whole numbers beyond 2^53 too, where the browser knows how to keep them.
+const asWritten = (_, value, context) => (typeof value === "number" && context?.source && JSON.rawJSON ? JSON.rawJSON(context.source) : value);
+const isNumber = (value) => typeof value === "number" || Boolean(JSON.isRawJSON?.(value));
+const isRecord = (value) => value !== null && typeof value === "object" && !Array.isArray(value) && !isNumber(value);
 
 function cell(value) {
-  return value === null ? "null" : typeof value === "object" ? JSON.stringify(value) : String(value);
+  return typeof value === "string" ? value : JSON.stringify(value);
 }
 
 function drawn(value) {
   const one = Array.isArray(value) && value.length === 1 ? value[0] : value;
-  if (one === null || typeof one !== "object") return make("p", { className: "one", textContent: cell(one) });
-  if (Array.isArray(value) && value.every((row) => row && typeof row === "object" && !Array.isArray(row))) {
+  if (!isRecord(one) && !Array.isArray(one)) return make("p", { className: isNumber(one) ? "one number" : "one", textContent: cell(one) });
+  if (Array.isArray(value) && value.every(isRecord)) {
     const names = [...new Set(value.flatMap((row) => Object.keys(row)))];
-    const line = (tag, cells) => make("tr", {}, ...cells.map((content) => make(tag, { textContent: content })));
-    return make("table", {}, make("thead", {}, line("th", names)), make("tbody", {}, ...value.map((row) => line("td", names.map((name) => cell(row[name] ?? null))))));
+    const line = (tag, cells) => make("tr", {}, ...cells.map((content) => make(tag, { textContent: cell(content), className: isNumber(content) ? "number" : "" })));
+    return make("table", {}, make("thead", {}, line("th", names)), make("tbody", {}, ...value.map((row) => line("td", names.map((name) => row[name] ?? null)))));
   }
   return make("pre", { textContent: JSON.stringify(value, null, 2) });
 }
@@ -235,7 +264,7 @@ async function predict(event) {
     const sent = await response.text();
     if (mine !== sending) return;
     at("latency").textContent = `${(performance.now() - began).toFixed(1)} ms`;
-    const answer = JSON.parse(sent, exact);
+    const answer = JSON.parse(sent, asWritten);
     if (!response.ok) {
       at("result").replaceChildren(make("p", { className: "failed", textContent: `No prediction: ${response.status} ${answer.error_code ?? response.statusText}` }));
       complain(answer);
@@ -271,9 +300,9 @@ async function start() {
     setTimeout(start, 1000);
     return;
   }
-  const described = await answer.json();
+  const described = await answer.text();
   if (info) return; // the button was pressed twice
-  info = described;
+  info = { ...JSON.parse(described), example: JSON.parse(described, asWritten).example }
   document.querySelector("main").hidden = false;
   head();
   build();
@@ -295,7 +324,7 @@ at("body").addEventListener("input", showCurl);
 for (const radio of document.querySelectorAll("input[name=mode]")) radio.addEventListener("change", () => {
   if (mode() === "json") {
     document.querySelector("input[value=fields]").checked = true;
-    try { at("body").value = JSON.stringify(JSON.parse(body(), raw), null, 2); } catch { at("body").value = body(); }
+    try { at("body").value = JSON.stringify(JSON.parse(body(), asWritten), null, 2); } catch { at("body").value = body(); }
     document.querySelector("input[value=json]").checked = true;
   }
   show();

@@ -14,8 +14,8 @@ from testbed.environments import python_of
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
-def saved_by(version: str, directory: Path) -> Path:
-    command = [python_of(f"mlflow-{version}"), SCRIPTS / "save_models.py", directory]
+def saved_by(version: str, directory: Path, script: str = "save_models.py") -> Path:
+    command = [python_of(f"mlflow-{version}"), SCRIPTS / script, directory]
     subprocess.run(command, check=True, capture_output=True, cwd=directory)
     return directory
 
@@ -30,6 +30,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def older_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same models, saved by MLflow 2.22."""
     return saved_by("2.22", tmp_path_factory.mktemp("models-2.22"))
+
+
+@pytest.fixture(scope="session")
+def example_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a model of each kind of signature, each with its example, saved by MLflow 3.17."""
+    return saved_by("3.17", tmp_path_factory.mktemp("example-models"), "save_example_models.py")
 
 
 @pytest.fixture(scope="session")

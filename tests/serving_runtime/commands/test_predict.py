@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -159,3 +160,89 @@ def test_predictions_come_while_the_input_is_still_being_written(models: Path) -
         rest = process.stdout.read()
 
     assert (first[0], len(first[1]) > 2, len(rest.splitlines())) == (b"prediction\n", True, 1)
+
+
+ELEMENTS = {
+    "body.json": '{"inputs": ["hi", "hello"]}',
+    "instances.json": '{"instances": ["hi", "hello"]}',
+    "array.json": '["hi", "hello"]',
+    "lines.jsonl": '"hi"\n\n"hello"\n',
+    "bodies.jsonl": '{"inputs": ["hi"]}\n{"inputs": ["hello"]}\n',
+    "body.jsonl": '{"inputs": ["hi", "hello"]}\n',
+}
+
+
+# Without a type hint an array, or a line, is a record.
+LISTS = [("texts", name) for name in ELEMENTS] + [("unnamed", name) for name in ELEMENTS if name not in {"array.json", "lines.jsonl"}]
+
+
+@pytest.mark.parametrize(("kind", "name"), LISTS)
+def test_each_element_of_a_list_has_a_prediction(kind: str, name: str, run: Run, example_models: Path, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(ELEMENTS[name])
+    for chunk in ("1", "10"):
+        ended = run("predict", "--model-path", example_models / kind, tmp_path / name, "--chunk-rows", chunk)
+
+        assert (ended.code, ended.out.splitlines()) == (0, ["prediction", "2", "5"])
+        assert ended.err.startswith("2 rows in ")
+
+
+def test_each_line_with_an_object_has_a_prediction_of_a_model_with_a_type_hint(run: Run, example_models: Path) -> None:
+    lines = b'{"name": "Ann", "age": 3}\n{"name": "Bo", "age": 4, "tags": ["new"]}\n'
+
+    ended = run("predict", "--model-path", example_models / "people", "--input-format", "jsonl", stdin=lines)
+
+    assert (ended.code, ended.out.splitlines()) == (0, ["prediction", "Ann is 3", "Bo is 4"])
+
+
+@pytest.mark.parametrize("key", ["prompt", "messages", "dataframe_split", "inputs"])
+def test_line_whose_key_is_one_of_a_protocol_is_an_element_if_the_type_hint_takes_it(key: str, run: Run, example_models: Path) -> None:
+    line = json.dumps({key: "a", "more": "b"}).encode()
+
+    ended = run("predict", "--model-path", example_models / "dicts", "--input-format", "jsonl", stdin=line)
+
+    assert (ended.code, ended.out.splitlines()) == (0, ["prediction", f"{key}='a' more='b'"])
+
+
+def test_element_that_the_type_hint_refuses_is_named(run: Run, example_models: Path, tmp_path: Path) -> None:
+    errors = tmp_path / "errors"
+
+    ended = run(
+        "predict", "--model-path", example_models / "texts", "--errors", errors, "--input-format", "json", stdin=b'["a", 1, "bc", null]'
+    )
+
+    assert (ended.code, ended.out.splitlines()) == (7, ["prediction", "1", '""', "2", '""'])
+    assert [json.loads(line)["place"] for line in errors.read_text().splitlines()] == ["row 2", "row 4"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_table_for_a_type_hint_is_refused_with_the_form_to_use(form: str, run: Run, example_models: Path) -> None:
+    ended = run("predict", "--model-path", example_models / "texts", "--input-format", form, stdin=b"x\nhi\n")
+
+    assert ended.code == 3
+    assert "JSON lines, one on each line (--input-format jsonl)" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "predictions"),
+    [
+        ("tensor", {"inputs": [[1.0, 2.0], [3.0, 4.5]]}, ["3.0", "7.5"]),
+        ("tensors", {"inputs": {"ids": [[1, 2], [3, 4]], "mask": [True, False]}}, ["3", "0"]),
+        ("params", {"inputs": {"a": [1, 2], "b": [2, 3]}, "params": {"times": 2}}, ["6", "10"]),
+        ("params", {"inputs": [{"a": 1, "b": 2}, {"a": 2, "b": 3}], "params": {"times": 2}}, ["6", "10"]),
+    ],
+    ids=["tensor", "tensors", "columns", "records"],
+)
+def test_each_row_of_a_body_has_a_prediction(kind: str, body: Any, predictions: list[str], run: Run, example_models: Path) -> None:
+    ended = run("predict", "--model-path", example_models / kind, "--input-format", "json", stdin=json.dumps(body).encode())
+
+    assert (ended.code, ended.out.splitlines()) == (0, ["prediction", *predictions])
+    assert ended.err.startswith("2 rows in ")
+
+
+def test_time_of_a_prediction_includes_the_load_of_the_model(models: Path) -> None:
+    command = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", str(models / "hinted"), "--input-format", "json"]
+    done = subprocess.run(command, input="[1, 2]", capture_output=True, text=True, check=True)
+
+    found = re.fullmatch(r"2 rows in ([0-9.]+) s, ([0-9.]+) s of it to load the model\n", done.stderr)
+    assert found
+    assert float(found[1]) >= float(found[2]) > 0.1  # MLflow itself takes longer to import

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from model_contract.layout import MLMODEL
 from serving_runtime.errors import ModelLoadError
 from serving_runtime.signature import HINTED, InvalidSignatureError, Signature, read_signature
+
+REGISTERED: Final = "registered_model_meta"  # MLflow's client writes it beside what it downloads from the registry
+UNNAMED: Final = "model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,27 @@ def read_metadata(directory: Path) -> Metadata:
         serving_example=example.get("serving_input_path"),
         flavors=document["flavors"],
     )
+
+
+def identity(directory: Path, name: str | None, version: str | None) -> tuple[str, str | None]:
+    """Return the name and the version of the model: `name` and `version` > those of its files > `model` and none.
+
+    The version of the files counts with their name only.
+    """
+    if name:
+        return name, version or None
+    registered_name, registered_version = _registered(directory)
+    return registered_name or UNNAMED, version or registered_version
+
+
+def _registered(directory: Path) -> tuple[str | None, str | None]:
+    try:
+        document = yaml.safe_load((directory / REGISTERED).read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return None, None
+    known = document if isinstance(document, dict) else {}
+    name, version = (str(known.get(key) or "") for key in ("model_name", "model_version"))
+    return (name, version or None) if name and "/" not in name + version and (name + version).isprintable() else (None, None)
 
 
 def _document(path: Path) -> dict[str, Any]:

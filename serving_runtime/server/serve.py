@@ -1,18 +1,22 @@
 """`model-api-runtime serve`, from its settings to its end."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Final, NoReturn
 
 from serving_runtime.errors import ServingError
 from serving_runtime.input.coerce import Coerce
 from serving_runtime.loaders.choice import Loader
 from serving_runtime.location import resolve_model_path
+from serving_runtime.mlmodel import identity
 from serving_runtime.server import logs
 from serving_runtime.server.asgi import Application
 from serving_runtime.server.capture import Recorder, destination
@@ -30,6 +34,9 @@ from serving_runtime.server.workplace import Workplace
 BACKLOG: Final = 2048  # connections that wait while all workers are busy; the kernel may allow fewer
 STAND_IN: Final = 0  # gunicorn numbers its workers from 1
 LAST_ANSWERS: Final = 0.02  # seconds
+EVERY_ADDRESS: Final = {"0.0.0.0": "localhost", "::": "localhost", "": "localhost"}  # noqa: S104  what a browser calls it
+
+_log = logging.getLogger(__name__)
 
 
 class ServerFailedError(ServingError):
@@ -46,13 +53,26 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT):  # the first process of a container has no default action
         signal.signal(number, lambda *_: sys.exit(0))
     path = resolve_model_path(environ)
+    settings = _identified(settings, path)
     destination(settings.capture, environ)
     tokens = tokens_in(settings.token_file)
     sock = open_socket(settings)
+    _log.info("the model loads; its page is at the address of docs", extra={"fields": _addresses(settings)})
     numbers = shared_numbers(settings.workers)
     with StandIn.start(partial(_answer_without_model, settings, sock, numbers, tokens)) as stand_in:
         models = Models(path, loader_for(settings), require_match=settings.require_match)
         _supervise(Supervisor(settings, sock.detach(), stand_in, models, numbers))
+
+
+def _identified(settings: ServeSettings, path: Path) -> ServeSettings:
+    name, version = identity(path, settings.model_name, settings.model_version)
+    return replace(settings, model_name=name, model_version=version or "")
+
+
+def _addresses(settings: ServeSettings) -> dict[str, str]:
+    host = EVERY_ADDRESS.get(settings.host, settings.host)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    return {"model": settings.model_name, "address": address, "docs": f"{address}/docs", "predictions": f"{address}/invocations"}
 
 
 def loader_for(settings: ServeSettings) -> Loader:

@@ -209,8 +209,20 @@ OPTIONS: Final = (
         default="none",
         meaning="file with a token on each line, of which a request must bring one; it is read again when it changes",
     ),
-    Option(name="model_name", variable=MODEL_NAME, kind=NAME, default="model", meaning="name of the model in the paths that have one"),
-    Option(name="model_version", variable=MODEL_VERSION, kind=NAME, default="", meaning="version of the model in those paths"),
+    Option(
+        name="model_name",
+        variable=MODEL_NAME,
+        kind=NAME,
+        default="the name in the file registered_model_meta, or model",
+        meaning="name of the model in the paths that have one",
+    ),
+    Option(
+        name="model_version",
+        variable=MODEL_VERSION,
+        kind=NAME,
+        default="the version in that file, if the name is from there",
+        meaning="version of the model in those paths",
+    ),
     Option(
         name="coerce",
         variable="MODEL_API_RUNTIME_COERCE",
@@ -232,6 +244,8 @@ def read_settings(flags: Mapping[str, str | None], environ: Mapping[str, str], *
     """Flag > variable > default; an empty variable counts as unset. Raises InvalidSettingError."""
     defaults = {option.name: option.default for option in OPTIONS} | {
         "workers": str(max(1, min(int(cpus), MOST_WORKERS_BY_DEFAULT))),
+        "model_name": "",  # the model's files are read once it is known where they are
+        "model_version": "",
         "drain_delay": DRAIN_DELAY_IN_KUBERNETES if environ.get("KUBERNETES_SERVICE_HOST") else "0",
     }
     return ServeSettings(**{option.name: _read(option, flags, environ, defaults[option.name]) for option in OPTIONS})

@@ -16,7 +16,7 @@ import pandas as pd
 from model_contract.model_ref import ContractError
 from serving_runtime.codec.encode import encode
 from serving_runtime.codec.strict_json import read_value
-from serving_runtime.errors import Fault, InvalidInputError
+from serving_runtime.errors import Fault, InvalidInputError, ServingError
 from serving_runtime.input.forms import Frame, Given, Request
 from serving_runtime.invocations import FORMATS, PARAMS, from_document
 from serving_runtime.location import resolve_model_path
@@ -29,7 +29,9 @@ VARS: Final = "vars"
 class ModelFunction:
     """Callable as Domino calls: by columns, by records, by position, or with a body of MLflow's protocol.
 
-    Raises ServingError where the input or the model is at fault, ContractError where the variables do not say where the model is.
+    Raises ServingError if the input or the model is at fault, ContractError if the variables do not say where the model is. The text of a
+    ServingError begins with the status and the code that the server answers, such as `400 INVALID_PARAMETER_VALUE`: Domino's harness may
+    answer any exception with the status 500, and its text is what tells the caller whose fault it is.
     """
 
     __name__ = "predict"
@@ -42,8 +44,12 @@ class ModelFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Predictions in Python's own types, as JSON has them: a list for an array, one dict for each row of a frame."""
         model = self.model()
-        request = read_call(args, kwargs, model.metadata.signature)
-        return read_value(encode(model.predict(request), wrapped=False))  # orjson rounds whole numbers beyond 64 bits
+        try:
+            request = read_call(args, kwargs, model.metadata.signature)
+            return read_value(encode(model.predict(request), wrapped=False))  # orjson rounds whole numbers beyond 64 bits
+        except ServingError as error:
+            error.args = (f"{error.status} {error.error_code}: {error.message}",)
+            raise error from None  # what the model raised may hold the input: it is in the log only
 
     def model(self) -> Model:
         """Loads and warms it the first time."""
@@ -82,6 +88,8 @@ def read_call(args: Sequence[Any], kwargs: Mapping[str, Any], signature: Signatu
         return Request(input=Frame(frame=value), params=params)
     if isinstance(value, dict) and len(set(FORMATS) & value.keys()) == 1 and set(value) <= {*FORMATS, PARAMS}:
         return from_document({**value, **({PARAMS: params} if params else {})}, signature)
+    if signature.typed_in_code and not isinstance(value, list):
+        value = [value]  # a type hint is always that of a list
     return Request(input=Given(value=value, path=path, by_row=True), params=params)
 
 
@@ -98,6 +106,8 @@ def _input(args: Sequence[Any], named: dict[str, Any], signature: Signature) -> 
         return native(args[0]), "parameters[0]"
     if args and len(args) == len(names):
         return dict(zip(names, map(native, args), strict=True)), "parameters"
+    if args and signature.typed_in_code:
+        return native(list(args)), "parameters"
     if args and not signature.named:
         return [native(list(args))], "parameters"
     problem = f"{len(args)} values, where the model takes {', '.join(names) or 'one'}" if args else "there is no input"

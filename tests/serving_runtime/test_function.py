@@ -154,3 +154,52 @@ def test_one_line_of_a_domino_model_predicts(models: Path) -> None:
     code = "from serving_runtime import predict; print(predict(vars={'x': 2})['input']['frame'])"
 
     assert run(code, MLFLOW_ARTIFACTS_PATH=str(models / "one-long")).strip() == "[['x', 'int64', ['int 2']]]"
+
+
+MISTAKES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], str]] = {
+    "a text for a number": ("two-doubles", (), {"a": "x", "b": 1}, "400 INVALID_PARAMETER_VALUE: data.a: a string, where"),
+    "a missing column": ("two-doubles", (), {"vars": {"a": 1}}, '400 INVALID_PARAMETER_VALUE: vars: the column "b" is missing'),
+    "nothing": ("two-doubles", (), {}, "400 INVALID_PARAMETER_VALUE: parameters: there is no input"),
+    "a body that is none": ("two-doubles", ({"dataframe_split": 1},), {}, "400 BAD_REQUEST: "),
+    "a type hint": ("hinted", (["a"],), {}, "400 INVALID_PARAMETER_VALUE: inputs: it does not fit the type hint"),
+    "refused by the model": (
+        "chosen",
+        ('(_ for _ in ()).throw(MlflowException("no", RESOURCE_DOES_NOT_EXIST))',),
+        {},
+        "404 RESOURCE_DOES_",
+    ),
+    "a fault of the model": ("chosen", ("1/0",), {}, "500 INTERNAL_ERROR: the model failed on this input (ZeroDivisionError)"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_error_begins_with_the_status_that_the_server_answers(mistake: str, models: Path) -> None:
+    name, args, kwargs, text = MISTAKES[mistake]
+
+    with pytest.raises(ServingError) as caught:
+        make_predict(models / name)(*args, **kwargs)
+
+    assert str(caught.value).startswith(text)
+    assert "Traceback" not in str(caught.value)
+    assert caught.value.__cause__ is None  # it may hold the input
+    assert caught.value.__suppress_context__
+
+
+HINTED = {
+    "a list": (([1, 2],), {}, [2, 3]),
+    "values by position": ((1, 2), {}, [2, 3]),
+    "one value": ((1,), {}, [2]),
+    "vars": ((), {"vars": [1, 2]}, [2, 3]),
+    "a body": ((), {"inputs": [1, 2]}, [2, 3]),
+}
+
+
+@pytest.mark.parametrize("shape", HINTED)
+def test_predict_of_a_type_hint_takes_its_elements(shape: str, models: Path) -> None:
+    args, kwargs, expected = HINTED[shape]
+
+    assert make_predict(models / "hinted")(*args, **kwargs) == expected
+
+
+def test_predict_of_a_type_hint_of_objects_takes_one_by_its_members(example_models: Path) -> None:
+    assert make_predict(example_models / "people")(name="Ann", age=3) == ["Ann is 3"]

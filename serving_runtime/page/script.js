@@ -183,7 +183,7 @@ function build() {
 }
 
 function bodyHint(inputs, typed, example) {
-  if (typed) return `The model's code takes a list of ${inputs?.length ? describedType(inputs[0]) : "values"} under the key inputs.${example ? "" : ` ${WITHOUT}: the value is a placeholder.`}`;
+  if (typed) return `The model's code takes a list under the key inputs; type of its elements: ${inputs?.length ? describedType(inputs[0]) : "any"}.${example ? "" : ` ${WITHOUT}: the value is a placeholder.`}`;
   if (inputs?.length) return "The model takes this body as it is.";
   return `The model has no signature that says what it takes.${example ? " The body is the example that was logged with it." : " Write the body yourself."}`;
 }

@@ -31,7 +31,7 @@ def test_settings_have_defaults() -> None:
         "capture_sample": 1.0,
         "capture_redact": frozenset(),
         "token_file": None,
-        "model_name": "model",
+        "model_name": "",  # then the name in the model's files
         "model_version": "",
         "coerce": "safe",
         "nan": "null",

@@ -72,6 +72,8 @@ class Uniform:
             return self._of_rows(table.columns.by_row)
         try:
             cells = [table.columns[name] for name in self.names]
+            if all(isinstance(column, np.ndarray) and column.dtype == self.dtype for column in cells):
+                return Matrix(values=np.stack(cells), columns=self.columns)
             flat = _converted(list(chain.from_iterable(cells)), self.dtype)
         except (KeyError, CellError):
             return None

@@ -25,7 +25,7 @@ SUFFIXES: Final[Mapping[str, str]] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-ROWS: Final = 10_000  # of a chunk: some megabytes, and long enough that the model's own loops count
+ROWS: Final = 50_000  # of a chunk: some megabytes, and long enough that the model's own loops count
 MOST_ROWS: Final = 1_000_000
 
 
@@ -49,10 +49,11 @@ def run(options: argparse.Namespace) -> ExitCode:
     if source is not None and not source.is_file():
         raise MissingFileError(f"there is no file {source}")
     from serving_runtime.commands.rows import chunks  # noqa: PLC0415  as above
-    from serving_runtime.commands.score import Scored, score  # noqa: PLC0415  pandas comes with it, which --help does not need
+    from serving_runtime.commands.score import Scored, score, score_columns  # noqa: PLC0415  pandas comes with it, which --help does not need
     from serving_runtime.commands.writers import WRITERS  # noqa: PLC0415  as above
     from serving_runtime.location import resolve_model_path  # noqa: PLC0415
     from serving_runtime.model import load  # noqa: PLC0415  as above
+    from serving_runtime.tables.ahead import read_ahead  # noqa: PLC0415  as above
 
     model = load(resolve_model_path(os.environ))
     form = options.input_format or _format(source, "csv")
@@ -63,7 +64,12 @@ def run(options: argparse.Namespace) -> ExitCode:
         bar = stack.enter_context(progress(source.stat().st_size if source else None))
         stream = stack.enter_context(_opened(source))
         writer = WRITERS[options.output_format or _format(options.output and Path(options.output), "csv")](output)
-        for chunk in chunks(stream, form, model.metadata.signature, options.chunk_rows):
+        for chunk in read_ahead(chunks(stream, form, model.metadata.signature, options.chunk_rows)):
+            if (predictions := score_columns(model, chunk)) is not None:
+                writer.write_columns(predictions)
+                rows += chunk.count
+                bar.at(stream.tell() if source else 0, rows)
+                continue
             results = []
             for result in score(model, chunk):
                 if isinstance(result, Scored):

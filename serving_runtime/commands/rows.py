@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import IO, Any, Final
 
 from serving_runtime.codec.delimited import read_csv
@@ -14,6 +15,17 @@ from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.forms import Frame, Request
 from serving_runtime.invocations import CHAT_KEYS, FORMATS, PARAMS, STREAM, from_document
 from serving_runtime.signature import Object, Signature
+from serving_runtime.tables.csv_blocks import CsvBlock, read_csv_blocks
+
+try:  # the extra `tables`
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    from serving_runtime.tables.csv_columns import read_block
+    from serving_runtime.tables.request import table_request
+except ImportError:
+    parquet = None
+ARROW: Final = parquet is not None
 
 TABLES: Final = ("dataframe_split", "dataframe_records")
 LISTS: Final = ("inputs", "instances")
@@ -27,13 +39,15 @@ NO_TABLE: Final = (
 class Chunk:
     """`count` rows; `place` says where one of them stands; `request` asks for those from a first one to before another.
 
-    `whole`: a body that is sent as it is; how many rows it has is known when it is read against the signature.
+    `whole`: a body that is sent as it is; how many rows it has is known when it is read against the signature. `columns` asks for all of
+    them as whole columns; None if they must go cell by cell.
     """
 
     count: int
     place: Callable[[int], str]
     request: Callable[[int, int], Request]
     whole: bool = False
+    columns: Callable[[], Request] | None = None
 
 
 def chunks(stream: IO[bytes], form: str, signature: Signature, size: int) -> Iterator[Chunk]:
@@ -43,10 +57,9 @@ def chunks(stream: IO[bytes], form: str, signature: Signature, size: int) -> Ite
     try:
         match form:
             case "csv":
-                # Without a signature pandas looks at a whole column to say what it is.
-                yield from _csv(stream, signature, size if signature.columns else None)
+                yield from _csv(stream, signature, size)
             case "parquet":
-                yield from _parquet(stream, size)
+                yield from _parquet(stream, signature, size)
             case "jsonl":
                 yield from _jsonl(stream, signature, size)
             case _:
@@ -75,47 +88,103 @@ class _Recorder:
         return text
 
 
-def _csv(stream: IO[bytes], signature: Signature, size: int | None) -> Iterator[Chunk]:
-    recorder = _Recorder(line.decode("utf-8" if number else "utf-8-sig") for number, line in enumerate(stream))
-    reader = csv.reader(recorder, strict=True)
-    try:
-        if next(reader, None) is None:
-            raise InputFileError("the file is empty; its first line must name the columns")
-        header = recorder.take()
+def _csv(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
+    """Whole columns at once if Arrow is installed; cell by cell without it, and in a block that Arrow cannot read exactly."""
+    blocks = read_csv_blocks(stream)
+    header = next(blocks)
+    if not signature.columns:  # pandas looks at a whole column to say what it is
+        text = b"".join(block.text for block in blocks)
+        rows = _CsvRows(header.text, CsvBlock(text=text, line=header.line + header.text.count(b"\n")), signature)
+        yield from rows.chunks(len(rows))
+        return
+    for block in blocks:
+        rows = _CsvRows(header.text, block, signature)
+        batch = read_block(header, block, signature) if ARROW else None
+        yield from rows.chunks(size) if batch is None else _batch_chunks(batch, rows, signature, size)
+
+
+class _CsvRows:
+    """The rows of a block as texts, cut when one of them is first asked for."""
+
+    def __init__(self, header: bytes, block: CsvBlock, signature: Signature) -> None:
+        self._header = header
+        self._single = b"," not in header
+        self._block = block
+        self._signature = signature
+
+    @cached_property
+    def _rows(self) -> list[tuple[int, str]]:
+        """Of each row its line in the file and its text. Raises InputFileError, UnicodeDecodeError."""
+        recorder = _Recorder(line.decode() for line in io.BytesIO(self._block.text))
+        reader = csv.reader(recorder, strict=True)
         rows: list[tuple[int, str]] = []
-        before = reader.line_num
-        for cells in reader:
-            text = recorder.take()
-            if cells:
-                rows.append((before + 1, text))
-            before = reader.line_num
-            if len(rows) == size:
-                yield _csv_chunk(header, rows, signature)
-                rows = []
-    except csv.Error as error:
-        raise InputFileError(f"line {reader.line_num} is no CSV: {error}") from None
-    if rows:
-        yield _csv_chunk(header, rows, signature)
+        empty: list[int] = []
+        before = 0
+        try:
+            for cells in reader:
+                text = recorder.take()
+                if cells:
+                    rows.append((self._block.line + before, text))
+                elif self._single:
+                    empty.append(self._block.line + before)
+                before = reader.line_num
+        except csv.Error as error:
+            raise InputFileError(f"line {self._block.line + reader.line_num - 1} is no CSV: {error}") from None
+        if empty and rows and empty[0] < rows[-1][0]:
+            raise InputFileError(f'line {empty[0]} is empty; a row of one empty cell is written as ""')
+        return rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def chunks(self, size: int) -> Iterator[Chunk]:
+        for before in range(0, len(self._rows), size or 1):
+            count = min(size, len(self._rows) - before)
+            yield Chunk(count=count, place=partial(self.place, before), request=partial(self.request, before))
+
+    def place(self, before: int, row: int) -> str:
+        return f"line {self._rows[before + row][0]}"
+
+    def request(self, before: int, first: int, end: int) -> Request:
+        lines = [text for _, text in self._rows[before + first : before + end]]
+        header = self._header if self._header.endswith(b"\n") else self._header + b"\n"
+        return Request(input=read_csv(header + "".join(lines).encode(), self._signature))
 
 
-def _csv_chunk(header: str, rows: Sequence[tuple[int, str]], signature: Signature) -> Chunk:
-    def request(first: int, end: int) -> Request:
-        return Request(input=read_csv("".join([header, *(text for _, text in rows[first:end])]).encode(), signature))
+def _batch_chunks(batch: Any, rows: _CsvRows, signature: Signature, size: int) -> Iterator[Chunk]:
+    for before in range(0, batch.num_rows, size):
+        part = batch.slice(before, size)
+        columns = partial(table_request, part, signature)
+        yield Chunk(count=part.num_rows, place=partial(rows.place, before), request=partial(rows.request, before), columns=columns)
 
-    return Chunk(count=len(rows), place=lambda row: f"line {rows[row][0]}", request=request)
 
-
-def _parquet(stream: IO[bytes], size: int) -> Iterator[Chunk]:
-    try:
-        from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415  only a file of its kind needs it
-    except ImportError:
-        raise InputFileError("Parquet is read by pyarrow, which is not installed; install it, or convert the file to CSV") from None
+def _parquet(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
+    if not ARROW:
+        raise InputFileError("Parquet is read by pyarrow, which is not installed; install it, or convert the file to CSV")
     try:
         batches = parquet.ParquetFile(stream if stream.seekable() else io.BytesIO(stream.read())).iter_batches(batch_size=size)
-        for number, batch in enumerate(batches):
-            yield _frame_chunk(batch.to_pandas(), number * size)
-    except ArrowInvalid as error:
+        before = 0
+        for batch in batches:
+            yield _parquet_chunk(batch, before, signature)
+            before += batch.num_rows
+    except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError, OSError) as error:
         raise InputFileError(f"the file is no Parquet: {str(error).splitlines()[0]}") from None
+
+
+def _parquet_chunk(batch: Any, before: int, signature: Signature) -> Chunk:
+    """A model without a signature gets the frame that pandas makes of the file, index and all."""
+    if not signature.columns:
+        return _frame_chunk(batch.to_pandas(), before)
+
+    def request(first: int, end: int) -> Request:
+        return table_request(batch.slice(first, end - first), signature)
+
+    return Chunk(
+        count=batch.num_rows,
+        place=lambda row: f"row {before + row + 1}",
+        request=request,
+        columns=lambda: request(0, batch.num_rows),
+    )
 
 
 def _frame_chunk(frame: Any, before: int) -> Chunk:

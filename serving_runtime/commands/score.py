@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,8 +14,11 @@ from serving_runtime.commands.rows import Chunk
 from serving_runtime.errors import InvalidInputError, OutputError, ServingError
 from serving_runtime.model import Model
 
+with suppress(ImportError):  # the extra `tables`: without it no chunk has columns
+    from serving_runtime.tables.predictions import Predictions, as_predictions
+
 # Where a row begins in the path of a fault, and what is left of the path behind it.
-ROW: Final = re.compile(r"^(?:(?:csv|dataframe_records|dataframe_split\.data)\[\d+\]|(?:inputs|instances)(?:\[\d+\])?)\.?")
+ROW: Final = re.compile(r"^(?:(?:csv|table|dataframe_records|dataframe_split\.data)\[\d+\]|(?:inputs|instances)(?:\[\d+\])?)\.?")
 COLUMN: Final = re.compile(r'^\["(.*?)"\]')
 
 
@@ -46,6 +50,16 @@ def score(model: Model, chunk: Chunk, first: int = 0, end: int | None = None) ->
         middle = (first + end) // 2
         yield from score(model, chunk, first, middle)
         yield from score(model, chunk, middle, end)
+
+
+def score_columns(model: Model, chunk: Chunk) -> "Predictions | None":
+    """Return the predictions of the whole chunk as columns; None if its rows must be looked at one by one."""
+    if chunk.columns is None:
+        return None
+    try:
+        return as_predictions(model.predict(chunk.columns()), chunk.count)
+    except ServingError:
+        return None
 
 
 def _rows(model: Model, chunk: Chunk, first: int, end: int) -> list[Scored]:

@@ -3,11 +3,20 @@
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any, Final, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
 from serving_runtime.commands.ends import CommandError, InputFileError
+
+try:  # the extra `tables`
+    import pyarrow as arrow
+    from pyarrow import parquet
+except ImportError:
+    arrow = parquet = None
+
+if TYPE_CHECKING:
+    from serving_runtime.tables.predictions import Predictions
 
 PREDICTION: Final = "prediction"
 
@@ -16,6 +25,8 @@ class Writer(Protocol):
     """None is written for a row without a prediction."""
 
     def write(self, predictions: Sequence[Any]) -> None: ...
+
+    def write_columns(self, predictions: "Predictions") -> None: ...
 
     def close(self) -> None: ...
 
@@ -35,7 +46,7 @@ class _Columns:
     """Holds rows without a prediction until the first one with one says which columns there are."""
 
     def __init__(self) -> None:
-        self._waiting = 0
+        self.waiting = 0
         self.names: list[str] = []
 
     def rows(self, predictions: Sequence[Any]) -> list[dict[str, Any]]:
@@ -43,9 +54,9 @@ class _Columns:
         if not self.names:
             self.names = list(next(filter(None, records), {}))
         if not self.names:
-            self._waiting += len(records)
+            self.waiting += len(records)
             return []
-        held, self._waiting = self._waiting, 0
+        held, self.waiting = self.waiting, 0
         if odd := next((name for row in records for name in row if name not in self.names), None):
             raise CommandError(f"the model predicted the column {odd}, which it did not for the rows before; write jsonl instead")
         return [{}] * held + records
@@ -53,7 +64,7 @@ class _Columns:
     def left(self) -> list[dict[str, Any]]:
         if not self.names:
             self.names = [PREDICTION]
-        return [{}] * self._waiting
+        return [{}] * self.waiting
 
 
 class CsvWriter:
@@ -64,6 +75,9 @@ class CsvWriter:
 
     def write(self, predictions: Sequence[Any]) -> None:
         self._write(self._columns.rows(predictions))
+
+    def write_columns(self, predictions: "Predictions") -> None:
+        self.write(predictions.rows())
 
     def close(self) -> None:
         self._write(self._columns.left())
@@ -96,6 +110,9 @@ class JsonLinesWriter:
         self._stream.write(b"".join(orjson.dumps(prediction) + b"\n" for prediction in predictions))
         self._stream.flush()
 
+    def write_columns(self, predictions: "Predictions") -> None:
+        self.write(predictions.rows())
+
     def close(self) -> None:
         self._stream.flush()
 
@@ -112,6 +129,9 @@ class JsonWriter:
             self._stream.write(self._next + orjson.dumps(prediction))
             self._next = b","
 
+    def write_columns(self, predictions: "Predictions") -> None:
+        self.write(predictions.rows())
+
     def close(self) -> None:
         self._stream.write((b"" if self._next == b"," else self._next) + b"]}\n")
         self._stream.flush()
@@ -119,13 +139,23 @@ class JsonWriter:
 
 class ParquetWriter:
     def __init__(self, stream: IO[bytes]) -> None:
-        self._arrow = _arrow()
+        if parquet is None:
+            raise InputFileError("Parquet is written by pyarrow, which is not installed; write csv or jsonl")
         self._stream = stream
         self._columns = _Columns()
         self._file: Any = None
 
     def write(self, predictions: Sequence[Any]) -> None:
         self._write(self._columns.rows(predictions))
+
+    def write_columns(self, predictions: "Predictions") -> None:
+        if self._file is None and not self._columns.waiting:
+            self._columns.names = predictions.table.column_names
+            self._file = parquet.ParquetWriter(self._stream, predictions.table.schema)
+        if self._file is not None and predictions.table.schema == self._file.schema:
+            self._file.write_table(predictions.table)
+        else:
+            self.write(predictions.rows())
 
     def close(self) -> None:
         self._write(self._columns.left())
@@ -137,25 +167,15 @@ class ParquetWriter:
             return
         columns = {name: [row.get(name) for row in rows] for name in self._columns.names}
         try:
-            table = self._arrow.table(columns, schema=self._file.schema if self._file else None)
-        except (self._arrow.ArrowInvalid, self._arrow.ArrowTypeError) as error:
+            table = arrow.table(columns, schema=self._file.schema if self._file else None)
+        except (arrow.ArrowInvalid, arrow.ArrowTypeError) as error:
             reason = str(error).splitlines()[0]
             raise CommandError(
                 f"the predictions are of several types, which a Parquet column cannot hold ({reason}); write jsonl"
             ) from None
         if self._file is None:
-            from pyarrow import parquet  # noqa: PLC0415  as below
-
             self._file = parquet.ParquetWriter(self._stream, table.schema)
         self._file.write_table(table)
-
-
-def _arrow() -> Any:
-    try:
-        import pyarrow as arrow  # noqa: PLC0415  only a file of its kind needs it
-    except ImportError:
-        raise InputFileError("Parquet is written by pyarrow, which is not installed; write csv or jsonl") from None
-    return arrow
 
 
 def _cell(value: Any) -> Any:

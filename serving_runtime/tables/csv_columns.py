@@ -1,0 +1,128 @@
+"""A block of CSV text as a record batch of the signature's types, read by Arrow.
+
+Arrow reads more than the cell-by-cell way takes, such as hexadecimal numbers, so a block with anything doubtful is left to that way: it
+decides what the values are, or says which one is wrong.
+"""
+
+import csv
+import io
+import re
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
+
+from serving_runtime.codec.delimited import BOOLEANS, NULLS
+from serving_runtime.input.cells import CellError, convert
+from serving_runtime.signature import Scalar, Signature, Type
+from serving_runtime.tables.arrow_tables import types_of
+from serving_runtime.tables.csv_blocks import CsvBlock
+
+# Types as Arrow reads them from text. A float is read as a double first, as a request's number is.
+READ_AS: Final = {"integer": pa.int32(), "long": pa.int64(), "float": pa.float64(), "double": pa.float64()}
+NULL_WORDS: Final = pa.array(sorted(NULLS))
+WHOLE: Final = frozenset({"integer", "long"})
+EXACT: Final = 2.0**53  # from here on a double may be another number than the text's
+EMPTY_LINE: Final = re.compile(rb"(?:\A|\n)\r?\n")  # in a file of one column: an empty cell, or nothing?
+PLAIN_TIME: Final = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?)?$"
+# Years whose nanoseconds a 64-bit number holds whole.
+FIRST_YEAR, LAST_YEAR = "1678", "2262"
+
+
+def read_block(header: CsvBlock, block: CsvBlock, signature: Signature) -> pa.RecordBatch | None:
+    """Return the rows of a block, with the signature's columns only; None if the cell-by-cell way must read it."""
+    names = _names(header)
+    if names is None or not block.sound:
+        return None
+    kinds = types_of(names, signature)
+    if _is_doubtful(block.text, integers=any(_name(kind) in WHOLE for kind in kinds.values())):
+        return None
+    if len(names) == 1 and EMPTY_LINE.search(block.text):
+        return None
+    known = [name for name in names if kinds[name] is not None or not signature.named]
+    if not known:
+        return None
+    types = {name: READ_AS.get(_name(kinds[name]), pa.string()) for name in known}
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(block.text),
+            read_options=arrow_csv.ReadOptions(column_names=names),
+            parse_options=arrow_csv.ParseOptions(newlines_in_values=block.quoted),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=types, include_columns=known, null_values=sorted(NULLS), strings_can_be_null=False
+            ),
+        )
+        columns = [_checked(table.column(name), _name(kinds[name])) for name in known]
+    except (pa.ArrowInvalid, pa.ArrowKeyError, CellError):
+        return None
+    if any(column is None for column in columns):
+        return None
+    return pa.RecordBatch.from_arrays(columns, names=known)
+
+
+def _names(header: CsvBlock) -> list[str] | None:
+    """Return the names of the columns; None if a reader would be in doubt about them."""
+    try:
+        names = next(cells for cells in csv.reader(io.StringIO(header.text.decode(), newline=""), strict=True) if cells)
+    except (csv.Error, UnicodeDecodeError, StopIteration):
+        return None
+    return names if len(set(names)) == len(names) else None
+
+
+def _is_doubtful(text: bytes, *, integers: bool) -> bool:
+    """Arrow takes a NUL byte, a hexadecimal integer, and a carriage return alone as the end of a line; it takes "" for an empty cell."""
+    hexadecimal = integers and ((b"x" in text and b"0x" in text) or (b"X" in text and b"0X" in text))
+    return b"\0" in text or b'""' in text or hexadecimal or (b"\r" in text and text.count(b"\r") != text.count(b"\r\n"))
+
+
+def _name(kind: Type | None) -> str:
+    return kind.name if isinstance(kind, Scalar) else ""
+
+
+def _checked(column: pa.ChunkedArray, kind: str) -> Any:
+    """Return the column as one array; None if it holds what the cell-by-cell way must judge."""
+    values = column.combine_chunks()
+    if kind in WHOLE:
+        return values
+    if kind in READ_AS:
+        return values if _is_exact(values) else None
+    texts = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+    if kind != "string" and pc.any(pc.is_in(pc.drop_null(texts), value_set=NULL_WORDS)).as_py():
+        return None  # a word for null, which only a text column keeps
+    match kind:
+        case "boolean":
+            return _booleans(texts)
+        case "datetime":
+            return _times(texts)
+        case _:
+            return texts
+
+
+def _is_exact(values: pa.Array) -> bool:
+    """Finite numbers below 2**53. Arrow reads words for infinity and for NaN that are no numbers elsewhere."""
+    largest = pc.max(pc.abs(pc.drop_null(values))).as_py() if len(values) > values.null_count else 0.0
+    return largest < EXACT and not pc.any(pc.is_nan(values)).as_py()
+
+
+def _booleans(texts: pa.Array) -> Any:
+    known = pa.array(list(BOOLEANS))
+    if pc.any(pc.invert(pc.is_in(pc.drop_null(texts), value_set=known))).as_py():
+        return None
+    return pc.take(pa.array(list(BOOLEANS.values())), pc.index_in(texts, value_set=known))
+
+
+def _times(texts: pa.Array) -> Any:
+    """Texts of one plain form by Arrow; others one by one, each different text once."""
+    words = pc.drop_null(texts)
+    zulu = bool(len(words)) and pc.all(pc.ends_with(words, "Z")).as_py()
+    plain = pc.utf8_slice_codeunits(texts, 0, -1) if zulu else texts
+    shown = pc.drop_null(plain)
+    if pc.all(pc.match_substring_regex(shown, PLAIN_TIME)).as_py():
+        bounds = pc.min_max(shown).as_py()
+        if len(shown) and bounds["min"] >= FIRST_YEAR and bounds["max"] < LAST_YEAR:
+            return pc.cast(plain, pa.timestamp("ns"))
+    coded = texts.dictionary_encode()
+    moments = pa.array(convert(coded.dictionary.to_pylist(), np.dtype("datetime64[ns]")))
+    return pc.take(moments, coded.indices)

@@ -1,0 +1,65 @@
+"""What a model predicted for rows, as columns of a table, without looking at each value."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+PREDICTION: Final = "prediction"
+# By numpy's kinds. An unsigned number may be beyond Arrow's int64, so its rows are written one by one.
+TYPES: Final = {"b": pa.bool_(), "i": pa.int64(), "f": pa.float64()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """`table` has a row for each. `form` is that of one prediction: `value`, `list` of values, or `object` by name."""
+
+    table: pa.Table
+    form: str
+
+    def rows(self) -> list[Any]:
+        """Return each prediction as JSON has it."""
+        match self.form:
+            case "value":
+                values: list[Any] = self.table.column(0).to_pylist()
+                return values
+            case "list":
+                return [list(row) for row in zip(*(column.to_pylist() for column in self.table.columns), strict=True)]
+            case _:
+                objects: list[Any] = self.table.to_pylist()
+                return objects
+
+
+def as_predictions(predicted: Any, rows: int) -> Predictions | None:
+    """Return them as columns; None for anything but numbers and booleans, a value, a list or named values for each row.
+
+    NaN and infinity are null, as in JSON.
+    """
+    match predicted:
+        case np.ndarray(ndim=1) if len(predicted) == rows and predicted.dtype.kind in TYPES:
+            return Predictions(table=pa.table({PREDICTION: _column(predicted)}), form="value")
+        case np.ndarray(ndim=2) if len(predicted) == rows and predicted.shape[1] and predicted.dtype.kind in TYPES:
+            columns = {f"{PREDICTION}_{place}": _column(predicted[:, place]) for place in range(predicted.shape[1])}
+            return Predictions(table=pa.table(columns), form="list")
+        case pd.DataFrame() if len(predicted) == rows and _is_plain(predicted):
+            return Predictions(table=pa.table({name: _column(predicted[name].to_numpy()) for name in predicted}), form="object")
+        case _:
+            return None
+
+
+def _is_plain(frame: pd.DataFrame) -> bool:
+    return (
+        frame.shape[1] > 0
+        and all(isinstance(name, str) for name in frame.columns)
+        and bool(frame.columns.is_unique)
+        and all(isinstance(kind, np.dtype) and kind.kind in TYPES for kind in frame.dtypes)
+    )
+
+
+def _column(values: "np.ndarray[Any, Any]") -> pa.Array:
+    if values.dtype.kind == "f":
+        numbers = values.astype(np.float64)
+        return pa.array(numbers, mask=~np.isfinite(numbers))
+    return pa.array(values).cast(TYPES[values.dtype.kind])

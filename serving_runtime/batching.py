@@ -11,8 +11,9 @@ import pandas as pd
 from serving_runtime.codec.encode import encode
 from serving_runtime.codec.returned import as_array, column_array, column_names, known, objects
 from serving_runtime.cost import Stopwatch
-from serving_runtime.errors import ModelLoadError, ServingError
+from serving_runtime.errors import InvalidInputError, ModelLoadError, ServingError
 from serving_runtime.input.conform import Conformed
+from serving_runtime.model import FAILED, UNUSABLE
 from serving_runtime.plan import key, varied
 
 if TYPE_CHECKING:
@@ -60,12 +61,14 @@ def rehearse(model: "Model") -> Rehearsal:
     """Predicts the model's example as the first caller would, then the same merged and alone. Raises ModelLoadError."""
     example = model.example()
     if example is None:
-        return Rehearsal(against="the model has no input example to try it with")
+        return Rehearsal(against=model.example_problem or "the model has no input example to try it with")
     began = time.perf_counter()
     try:
         encode(model.ask(example.data, example.params), wrapped=True)
+    except InvalidInputError as error:  # MLflow refuses it before the model sees it
+        return Rehearsal(against=UNUSABLE.format(reason=error))
     except ServingError as error:
-        raise ModelLoadError(f"the model does not predict its own input example: {error}") from error
+        raise ModelLoadError(FAILED.format(reason=error)) from error
     seconds = time.perf_counter() - began
     if key(example.data, example.params) is None or not example.rows:
         return Rehearsal(against="its input is no table or tensor")

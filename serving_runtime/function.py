@@ -24,6 +24,7 @@ from serving_runtime.model import Model, load
 from serving_runtime.signature import Signature
 
 VARS: Final = "vars"
+WARM_UP: Final = "MODEL_API_RUNTIME_WARM_UP"
 
 
 class ModelFunction:
@@ -56,7 +57,8 @@ class ModelFunction:
         with self._lock:
             if self._model is None:
                 model = load(resolve_model_path(self._environ))
-                model.warm_up()
+                if warm_up_wanted(self._environ):
+                    model.warm_up()
                 self._model = model
         return self._model
 
@@ -68,13 +70,18 @@ def make_predict(path: str | Path | None = None) -> ModelFunction:
     """
     from model_contract.names import ARTIFACTS_PATH  # noqa: PLC0415
 
-    function = ModelFunction(os.environ if path is None else {ARTIFACTS_PATH: str(path)})
+    function = ModelFunction(os.environ if path is None else {**os.environ, ARTIFACTS_PATH: str(path)})
     try:
         function.model()
     except ContractError:
         if path is not None:
             raise
     return function
+
+
+def warm_up_wanted(environ: Mapping[str, str]) -> bool:
+    """Return False if the variable of the server's flag --warm-up says so."""
+    return environ.get(WARM_UP, "").strip().lower() not in {"false", "0", "no", "off"}
 
 
 def read_call(args: Sequence[Any], kwargs: Mapping[str, Any], signature: Signature) -> Request:

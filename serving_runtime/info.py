@@ -9,6 +9,8 @@ from typing import Any, Final
 import yaml
 
 from model_contract.layout import MLMODEL
+from serving_runtime.mlmodel import read_metadata
+from serving_runtime.model import example_problem
 from serving_runtime.requirements import Difference, differences, python_difference
 from serving_runtime.signature import HINTED
 
@@ -33,6 +35,7 @@ def describe(directory: Path, *, name: str, version: str | None) -> dict[str, An
         },
         "signature": _signature(document.get("signature") or {}, hinted=bool(document.get(HINTED))),
         "example": _example(directory, document),
+        "example_problem": example_problem(read_metadata(directory)),
         "environment": _environment(directory),
         "server": {"name": "model-api-runtime", "version": metadata.version("mlflow-model-api")},
     }

@@ -61,8 +61,11 @@ class Uniform:
         optional = tuple(str(column.name) for column in signature.columns if not column.required)
         if optional and kind == "boolean":  # with a null it is a column of objects
             return None
-        names = tuple(str(column.name) for column in signature.columns)
-        return cls(names=names, optional=optional, columns=pd.Index(names), dtype=np.dtype(DTYPES[kind]))
+        keys = [column.name for column in signature.columns]
+        names = tuple(map(str, keys))
+        if len(set(names)) < len(names):  # 1 and "1", of which the general way knows more
+            return None
+        return cls(names=names, optional=optional, columns=pd.Index(keys, tupleize_cols=False), dtype=np.dtype(DTYPES[kind]))
 
     def matrix(self, table: Table) -> Matrix | None:
         """None where the table is not exactly that, or has a value that does not do: then the general way says what and where."""
@@ -77,8 +80,6 @@ class Uniform:
             flat = _converted(list(chain.from_iterable(cells)), self.dtype)
         except (KeyError, CellError):
             return None
-        if any(set(table.columns[name]) == {None} for name in self.optional):
-            return None  # it is left out
         return Matrix(values=flat.reshape(len(self.names), table.rows), columns=self.columns)
 
     def _of_rows(self, rows: Sequence[Sequence[Any]]) -> Matrix | None:
@@ -146,7 +147,10 @@ def varied(data: Any) -> Any:
             return Matrix(values=_varied(values), columns=columns)
         case pd.DataFrame():
             numbers = {name: _varied(data[name].to_numpy()) for name in data if getattr(data[name].dtype, "kind", "O") in "if"}
-            return data.assign(**{str(name): values for name, values in numbers.items()})
+            other = data.copy(deep=False)
+            for name, values in numbers.items():
+                other[name] = values
+            return other
         case dict():
             return {name: _varied(values) for name, values in data.items()}
         case _:

@@ -28,6 +28,10 @@ class StreamingModel(PyfuncModel, Protocol):
     def predict_stream(self, data: Any, params: dict[str, Any] | None = None) -> Iterator[Any]: ...
 
 
+class RawModel(PyfuncModel, Protocol):
+    def get_raw_model(self) -> Any: ...
+
+
 def load_pyfunc(directory: Path) -> PyfuncModel:
     """Raises ModelLoadError: what a model needs to load is its own, so anything may be missing."""
     # MLflow's own server sets it, and models read it to know that they serve.
@@ -48,6 +52,8 @@ def call(model: PyfuncModel, data: Any, params: dict[str, Any] | None) -> Any:
     """The model's predictions. Raises ServingError; what the model raised goes to the log."""
     try:
         return model.predict(data, params=params)
+    except ServingError:
+        raise
     except Exception as error:
         raise _without_rows(data) or _explained(error) from error
 

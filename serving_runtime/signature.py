@@ -57,9 +57,9 @@ Type = Scalar | Array | Object | Map | Anything
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """`name` is None for every column of a signature, or for none."""
+    """`name` is the signature's own key, which pandas allows to be no text. It is None for every column of a signature, or for none."""
 
-    name: str | None
+    name: Any
     type: Type
     required: bool
 
@@ -128,7 +128,12 @@ def _outputs(text: str | None) -> tuple[Column | Tensor, ...]:
 
 
 def _column(entry: Mapping[str, Any]) -> Column:
-    return Column(name=entry.get("name"), type=_type(entry), required=_required(entry))
+    return Column(name=_key(entry.get("name")), type=_type(entry), required=_required(entry))
+
+
+def _key(name: Any) -> Any:
+    """JSON has no tuples, which are the names of columns of several levels."""
+    return tuple(map(_key, name)) if isinstance(name, list) else name
 
 
 def _tensor(entry: Mapping[str, Any]) -> Tensor:

@@ -97,6 +97,10 @@ def _predictions(path: Path) -> Iterator[Finding]:
     try:
         model = load(path, Loader.AUTO)
         yield _ok("load", f"{time.perf_counter() - began:.2f} s")
+        yield from _categories(model)
+        if model.example_problem:
+            yield _warning("example", model.example_problem, "log it with an input_example= that MLflow can serve")
+            return
         began = time.perf_counter()
         model.warm_up()
     except ServingError as error:
@@ -115,12 +119,21 @@ def _predictions(path: Path) -> Iterator[Finding]:
         yield _failed("predictions", str(error), code=ExitCode.UNEXPECTED)
 
 
+def _categories(model: "Model") -> Iterator[Finding]:
+    if model.categories is None:
+        return
+    if model.categories.by_position is None:
+        yield _failed("categories", f"{model.categories.missing}; requests are refused")
+    else:
+        yield _ok("categories", f"{len(model.categories.by_position)} columns are cast to those that the model was trained on")
+
+
 def _as_mlflow(path: Path, model: "Model") -> Finding:
     """The server's way to the model against `PyFuncModel.predict` with MLflow's own reading of the example."""
     from serving_runtime.commands.reference import reference  # noqa: PLC0415  MLflow comes with it
 
     try:
-        wanted = _plain(reference(path))
+        wanted = _plain(reference(path, str(model.metadata.serving_example)))
     except Exception as error:  # noqa: BLE001  MLflow and the model's code may raise anything
         return _warning("mlflow", f"MLflow itself cannot predict the example ({type(error).__name__})", "")
     return _compared("mlflow", _example(model), wanted, "as PyFuncModel.predict has it")
@@ -163,15 +176,8 @@ def _compared(name: str, one: Any, other: Any, text: str) -> Finding:
 
 
 def _example(model: "Model") -> Any:
-    from serving_runtime.codec.strict_json import read_object  # noqa: PLC0415  as above
-
-    return _ask(model, read_object((model.path / str(model.metadata.serving_example)).read_bytes()))
-
-
-def _ask(model: "Model", document: dict[str, Any]) -> Any:
-    from serving_runtime.invocations import from_document  # noqa: PLC0415  as above
-
-    return _plain(model.predict(from_document(document, model.metadata.signature)))
+    example = model.example()
+    return None if example is None else _plain(model.ask(example.data, example.params))
 
 
 def _plain(value: Any) -> Any:

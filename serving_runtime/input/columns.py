@@ -13,6 +13,9 @@ from serving_runtime.input.nested import nested, noted
 from serving_runtime.input.table import Key, Table
 from serving_runtime.signature import Column, Scalar, Signature
 
+WITHOUT_NULL: Final = (Scalar(name="integer"), Scalar(name="long"))
+# The type that this version of pandas gives to texts. Left to pandas, a column of nulls only would get another one.
+TEXTS: Final = pd.Series(["text"]).dtype
 NUMBERS: Final = tuple(Scalar(name=name) for name in ("integer", "long", "float", "double"))
 
 _log = logging.getLogger(__name__)
@@ -30,7 +33,8 @@ class Pair:
 def to_frame(table: Table, signature: Signature) -> pd.DataFrame:
     """Columns in the signature's order, without those that it does not know. Raises InvalidInputError."""
     faults: list[Fault] = []
-    pairs = _by_name(table, signature.columns, faults) if signature.named else _by_position(table, signature.columns)
+    by_position = not signature.named or (not table.named and _numbered(signature.columns))
+    pairs = _by_position(table, signature.columns) if by_position else _by_name(table, signature.columns, faults)
     filled: dict[Any, Any] = {}
     for pair in pairs:
         if len(faults) >= MOST_FAULTS:
@@ -66,16 +70,20 @@ def plain_frame(table: Table) -> pd.DataFrame:
 
 def _by_name(table: Table, columns: Sequence[Column], faults: list[Fault]) -> list[Pair]:
     keys = {str(key): key for key in table.columns} if table.named else {}
+    by_key = set(table.columns) if table.named else set()
     missing = [str(column.name) for column in columns if column.required and str(column.name) not in keys]
     hint = "" if table.named else "; the columns of this request have no names"
     faults += [Fault(path=table.path, problem=f'the column "{name}" is missing, and the model requires it{hint}') for name in missing]
     if unknown := sorted(keys.keys() - {str(column.name) for column in columns}):
         _log.info("ignored columns that the model's signature does not have", extra={"fields": {"columns": unknown[:10]}})
-    return [
-        Pair(column=column, key=keys[str(column.name)], cells=table.columns[keys[str(column.name)]])
-        for column in columns
-        if str(column.name) in keys
-    ]
+    # 1 and "1" may both be names; a request in which all names are texts can mean only one of them.
+    found = [(column, column.name if column.name in by_key else keys.get(str(column.name))) for column in columns]
+    return [Pair(column=column, key=key, cells=table.columns[key]) for column, key in found if key is not None]
+
+
+def _numbered(columns: Sequence[Column]) -> bool:
+    """Return True if the names are those that pandas gives to columns without names."""
+    return [column.name for column in columns] == list(range(len(columns)))
 
 
 def _by_position(table: Table, columns: Sequence[Column]) -> list[Pair]:
@@ -86,8 +94,13 @@ def _by_position(table: Table, columns: Sequence[Column]) -> list[Pair]:
 
 
 def _absent(pair: Pair) -> bool:
-    """An optional column of nulls only says the same as none, also in a type that has no null."""
-    return not pair.column.required and len(pair.cells) > 0 and all(cell is None for cell in pair.cells)
+    """Return True for an optional column that holds nulls only, if its type has no null: it can only be left out."""
+    return (
+        not pair.column.required
+        and pair.column.type in WITHOUT_NULL
+        and len(pair.cells) > 0
+        and all(cell is None for cell in pair.cells)
+    )
 
 
 def _converted(pair: Pair, table: Table, faults: list[Fault]) -> Any:
@@ -103,5 +116,13 @@ def _converted(pair: Pair, table: Table, faults: list[Fault]) -> Any:
         noted([False if cell is None else cell for cell in cells], kind, partial(table.place, pair.key), faults)
         return list(cells)
     converted = noted(cells, kind, partial(table.place, pair.key), faults)
-    # A list lets pandas choose its type for texts, which another version of pandas has another one for.
-    return converted.tolist() if converted is not None and converted.dtype.kind == "O" else converted
+    if converted is None or converted.dtype.kind != "O":
+        return converted
+    return _texts(converted.tolist()) if kind.name == "string" else converted.tolist()
+
+
+def _texts(cells: list[Any]) -> Any:
+    try:
+        return pd.array(cells, dtype=TEXTS)
+    except UnicodeError:  # half of a surrogate pair, for which only a list has room
+        return cells

@@ -79,7 +79,7 @@ def _from_given(given: Given, signature: Signature) -> Any:
             _expect_base64(given, signature.columns[0].type)
         return given.value
     if signature.columns:
-        return to_frame(_as_table(given, signature), signature)
+        return to_frame(given_table(given, signature), signature)
     return given_tensors(given, signature) if signature.tensors else _plain(given)
 
 
@@ -107,7 +107,8 @@ def _check_base64(value: Any, kind: Type, path: str, faults: list[Fault]) -> Non
             return
 
 
-def _as_table(given: Given, signature: Signature) -> Table:
+def given_table(given: Given, signature: Signature) -> Table:
+    """Return the table that a JSON value is to a model of columns. Raises InvalidInputError."""
     value, columns, path = given.value, signature.columns, given.path
     if isinstance(value, dict) and (signature.named or not columns):
         return _rows_or_row(value, columns, path)

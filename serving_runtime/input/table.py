@@ -10,7 +10,7 @@ from serving_runtime.input.cells import sent
 from serving_runtime.input.nested import member
 from serving_runtime.record import record
 
-Key = str | int
+Key = Any  # texts and, as pandas allows, numbers, null and tuples
 Place = Callable[[Key, int], str]
 
 LIST_OR_NONE: Final = (list, type(None))
@@ -145,7 +145,7 @@ def from_rows(rows: Sequence[Any], path: str, width: int) -> Table:
     )
 
 
-def renamed(table: Table, names: Sequence[str]) -> Table:
+def renamed(table: Table, names: Sequence[Key]) -> Table:
     """A table of as many columns, with names in the place of positions."""
     positions: dict[Key, int] = {name: position for position, name in enumerate(names)}
     columns = {name: table.columns[position] for name, position in positions.items()}
@@ -168,11 +168,17 @@ def _keys(names: list[Any], path: str) -> list[Key]:
     if set(map(type, names)) <= {str} and len(set(names)) == len(names):
         return names
     seen: set[Key] = set()
+    names = [_hashable(name) for name in names]
     for index, name in enumerate(names):
-        if type(name) not in {str, int} or (type(name) is int and abs(name) > LARGEST_NAME):
+        if type(name) not in {str, int, float, tuple} or (type(name) is int and abs(name) > LARGEST_NAME):
             problem = f"{sent(name)}, where a name must be a string or a number"
             raise InvalidInputError([Fault(path=f"{path}[{index}]", problem=problem)])
         if name in seen:
             raise InvalidInputError([Fault(path=f"{path}[{index}]", problem="a name that comes twice")])
         seen.add(name)
     return names
+
+
+def _hashable(name: Any) -> Any:
+    """JSON has an array for a tuple, the name of a column of several levels."""
+    return tuple(map(_hashable, name)) if isinstance(name, list) else name

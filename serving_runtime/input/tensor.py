@@ -94,7 +94,8 @@ def _filled(flat: Sequence[Any], shape: tuple[int, ...], spec: Tensor, path: str
     def read(values: Sequence[Any]) -> Values:
         if spec.dtype.kind == "U" and None in values:  # texts come as objects, which may be null
             raise CellError(list(values).index(None), "null", "a string")
-        return convert(values, spec.dtype)
+        converted = convert(values, spec.dtype)
+        return _exact_times(converted, spec.dtype) if spec.dtype.kind == "M" else converted
 
     try:
         converted = read(flat)
@@ -102,6 +103,15 @@ def _filled(flat: Sequence[Any], shape: tuple[int, ...], spec: Tensor, path: str
         errors = every(flat, read, MOST_FAULTS) or [first]
         raise InvalidInputError([error.fault(_place(path, shape, error.index)) for error in errors]) from first
     return (converted.astype(str) if spec.dtype.kind == "U" else converted).reshape(shape)
+
+
+def _exact_times(times: Values, dtype: np.dtype[Any]) -> Values:
+    """Times in the unit of the signature. Raises CellError if that would cut one."""
+    coarser = times.astype(dtype)
+    cut = (coarser.astype(times.dtype) != times) & ~np.isnat(times)
+    if cut.any():
+        raise CellError(int(cut.argmax()), f"a time that {dtype} would cut", "a date or time in its unit")
+    return coarser
 
 
 def _expect_shape(shape: tuple[int, ...], spec: Tensor, path: str) -> None:

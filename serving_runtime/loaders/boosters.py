@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from serving_runtime.loaders.categories import of_lightgbm, of_xgboost
 from serving_runtime.loaders.files import inside
 from serving_runtime.loaders.native_model import NativeModel
 from serving_runtime.loaders.scikit_learn import read_estimator
@@ -27,11 +28,19 @@ def xgboost_model(directory: Path, metadata: Metadata) -> NativeModel | None:
 
     model = getattr(import_module(module), name)()
     model.load_model(str(inside(directory, flavor["data"])))
+    booster = model if isinstance(model, xgboost.Booster) else model.get_booster() if isinstance(model, xgboost.XGBModel) else None
+    if booster is not None and (categories := of_xgboost(booster)):
+        predict = model.predict if booster is not model else _of_categories(model, xgboost)
+        return NativeModel(predict, categories=categories)
     if isinstance(model, xgboost.Booster):
         return _by_names(model, lambda data, **checks: model.predict(xgboost.DMatrix(data), **checks), metadata)
     if isinstance(model, xgboost.XGBModel):
         return _by_names(model.get_booster(), model.predict, metadata)
     return None
+
+
+def _of_categories(booster: Any, xgboost: Any) -> Callable[[Any], Any]:
+    return lambda data: booster.predict(xgboost.DMatrix(data, enable_categorical=True))
 
 
 def _by_names(booster: Any, predict: Callable[..., Any], metadata: Metadata) -> NativeModel:
@@ -53,5 +62,18 @@ def lightgbm_model(directory: Path, metadata: Metadata) -> NativeModel | None:
         booster, uniform = lightgbm.Booster(model_file=str(path)), Uniform.of(metadata.signature)
         # It makes single floats of whole numbers in an array, but double ones of those in a frame. Of names it looks at none.
         by_position = uniform is not None and uniform.dtype.kind == "f" and not booster.pandas_categorical
-        return NativeModel(booster.predict, by_position=by_position)
-    return NativeModel(read_estimator(path, flavor, assumed="cloudpickle").predict)
+        return NativeModel(booster.predict, by_position=by_position, categories=of_lightgbm(booster))
+    estimator = read_estimator(path, flavor, assumed="cloudpickle")
+    return NativeModel(estimator.predict, categories=of_lightgbm(getattr(estimator, "booster_", None)))
+
+
+def of_raw_model(raw: Any) -> NativeModel | None:
+    """Return the model of LightGBM or XGBoost that MLflow has loaded, if it was trained on categories, which MLflow does not know of."""
+    if hasattr(raw, "booster_") or hasattr(raw, "pandas_categorical"):
+        found = of_lightgbm(getattr(raw, "booster_", raw))
+        return NativeModel(raw.predict, categories=found) if found else None
+    booster = raw.get_booster() if hasattr(raw, "get_booster") else raw
+    found = of_xgboost(booster)
+    if found is None:
+        return None
+    return NativeModel(raw.predict if booster is not raw else _of_categories(raw, import_module("xgboost")), categories=found)

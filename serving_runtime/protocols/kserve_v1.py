@@ -51,7 +51,7 @@ def _request(document: Mapping[str, Any], signature: "Signature") -> "Request":
     rows = document[key]
     if signature.named and signature.columns and _are_rows(rows, len(signature.columns)):
         # Rows without names are what V1 is made of; MLflow's protocol, which has names, refuses them.
-        table = renamed(from_rows(rows, key, len(signature.columns)), [str(column.name) for column in signature.columns])
+        table = renamed(from_rows(rows, key, len(signature.columns)), [column.name for column in signature.columns])
         return Request(input=table, params=request.params, params_path=params_path)
     return request
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from serving_runtime.errors import ServingError
 from serving_runtime.loaders.choice import Loader
+from serving_runtime.mlmodel import read_metadata
 from serving_runtime.requirements import check_match
 from serving_runtime.server.share import load_shared
 
@@ -22,9 +23,13 @@ class Models:
     def __init__(self, path: Path, loader: Loader, *, require_match: bool = False) -> None:
         if require_match:
             check_match(path)
+        from serving_runtime.model import example_problem  # noqa: PLC0415  pandas comes with it
+
         self.path = path
         self.loader = loader
         self.shared = load_shared(path, loader)
+        if problem := example_problem(read_metadata(path)):
+            _log.warning(problem)  # here, since each worker would repeat it
 
     def one(self) -> "Model":
         """Raises ModelLoadError."""

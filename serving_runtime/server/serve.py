@@ -76,9 +76,9 @@ def _addresses(settings: ServeSettings) -> dict[str, str]:
 
 
 def loader_for(settings: ServeSettings) -> Loader:
-    """To cast as MLflow does takes MLflow's own check of what was cast."""
-    casts = settings.coerce is Coerce.MLFLOW and settings.loader is Loader.AUTO
-    return Loader.MLFLOW if casts else settings.loader
+    """To cast as MLflow does takes MLflow's own check of what was cast. Without a call nothing shows that native predictions are right."""
+    mlflow = settings.coerce is Coerce.MLFLOW or not settings.warm_up
+    return Loader.MLFLOW if mlflow and settings.loader is Loader.AUTO else settings.loader
 
 
 def open_socket(settings: ServeSettings) -> socket.socket:

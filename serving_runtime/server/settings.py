@@ -75,6 +75,7 @@ class ServeSettings:
     threads: int
     loader: Loader
     require_match: bool
+    warm_up: bool
     batch: Batch
     max_queue: int
     max_body: int
@@ -123,6 +124,13 @@ OPTIONS: Final = (
         kind=SWITCH,
         default="false",
         meaning="true: a model that was saved with another Python, or with another version of a library than is here, is not served",
+    ),
+    Option(
+        name="warm_up",
+        variable="MODEL_API_RUNTIME_WARM_UP",
+        kind=SWITCH,
+        default="true",
+        meaning="false: the model is not asked to predict its input example before it is ready, so one that fails on it is served",
     ),
     Option(
         name="batch",

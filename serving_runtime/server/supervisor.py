@@ -31,6 +31,8 @@ SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  writable in a container w
 # Beyond the deadline of a request: a worker that is silent so long has a model that keeps the interpreter to itself.
 HANGS_AFTER: Final = 30  # seconds
 
+NOT_WARMED: Final = "the server was started with --warm-up false"
+
 _log = logging.getLogger(__name__)
 
 
@@ -59,10 +61,10 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
 
     def listener(self, row: int, beat: Callable[[], Awaitable[None]]) -> tuple[Listener, Workplace]:
         """A worker's listener, with a model that has made predictions. Raises ServingError."""
-        from serving_runtime.batching import rehearse  # noqa: PLC0415  pandas is loaded with the model, not before it
+        from serving_runtime.batching import Rehearsal, rehearse  # noqa: PLC0415  pandas is loaded with the model, not before it
 
         model = self.models.one()
-        rehearsal = rehearse(model)
+        rehearsal = rehearse(model) if self.settings.warm_up else Rehearsal(against=NOT_WARMED)
         if rehearsal.against and self.settings.batch.rows is None:
             _log.info("requests are not merged", extra={"fields": {"reason": rehearsal.against}})
         workplace = Workplace(

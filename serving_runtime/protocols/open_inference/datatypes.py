@@ -1,6 +1,6 @@
 """The datatypes of the protocol, and those of a model's signature."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -48,11 +48,20 @@ def dtype_of(kind: Type) -> np.dtype[Any] | None:
     return OF_SCALARS.get(kind.name) if isinstance(kind, Scalar) else None
 
 
+def wire_names(specs: Sequence[Column | Tensor], prefix: str) -> list[str]:
+    """One text for each input or output, no two alike: its own name or, if that is empty or taken, its position."""
+    names: list[str] = []
+    for index, spec in enumerate(specs):
+        own = "" if spec.name is None else str(spec.name)
+        names.append(own if own and own not in names else f"{prefix}-{index}")
+    return names
+
+
 def takes(signature: Signature) -> Callable[[str, int], np.dtype[Any] | None]:
     """Tells the type of numpy in which the model takes the input of a name or, where its inputs have none, at a position."""
     inputs: tuple[Column | Tensor, ...] = signature.columns or signature.tensors
     dtypes = [each.dtype if isinstance(each, Tensor) else dtype_of(each.type) for each in inputs]
-    by_name = {each.name: dtype for each, dtype in zip(inputs, dtypes, strict=True)}
+    by_name = dict(zip(wire_names(inputs, "input"), dtypes, strict=True))
     if signature.named:
         return lambda name, _: by_name.get(name)
     return lambda _, position: dtypes[position] if position < len(dtypes) else None

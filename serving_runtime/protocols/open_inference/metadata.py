@@ -3,7 +3,7 @@
 from typing import Any
 
 from serving_runtime.protocols.exchange import Served
-from serving_runtime.protocols.open_inference.datatypes import BYTES, NP, TEXT, content_type_of, datatype_of, dtype_of
+from serving_runtime.protocols.open_inference.datatypes import BYTES, NP, TEXT, content_type_of, datatype_of, dtype_of, wire_names
 from serving_runtime.signature import Column, Tensor
 
 
@@ -15,16 +15,16 @@ def metadata_of(served: Served) -> dict[str, Any]:
         "name": served.name,
         "versions": [served.version] if served.version else [],
         "platform": "mlflow",
-        "inputs": [_tensor(spec, f"input-{index}") for index, spec in enumerate(inputs)],
-        "outputs": [_tensor(spec, f"output-{index}") for index, spec in enumerate(signature.outputs)],
+        "inputs": list(map(_tensor, inputs, wire_names(inputs, "input"))),
+        "outputs": list(map(_tensor, signature.outputs, wire_names(signature.outputs, "output"))),
     }
 
 
-def _tensor(spec: Column | Tensor, unnamed: str) -> dict[str, Any]:
+def _tensor(spec: Column | Tensor, name: str) -> dict[str, Any]:
     if isinstance(spec, Tensor):
         datatype = datatype_of(spec.dtype)
         shape, content_type = list(spec.shape), TEXT if datatype == BYTES else NP
     else:
         dtype = dtype_of(spec.type)
         datatype, shape, content_type = BYTES if dtype is None else datatype_of(dtype), [-1, 1], content_type_of(spec.type)
-    return {"name": spec.name or unnamed, "datatype": datatype, "shape": shape, "parameters": {"content_type": content_type}}
+    return {"name": name, "datatype": datatype, "shape": shape, "parameters": {"content_type": content_type}}

@@ -7,7 +7,7 @@ from serving_runtime.codec.strict_json import read_value
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.forms import Given, Request, Shaped
 from serving_runtime.input.table import Key, Table
-from serving_runtime.protocols.open_inference.datatypes import BASE64, BYTES, FRAME, JSON, TEXT
+from serving_runtime.protocols.open_inference.datatypes import BASE64, BYTES, FRAME, JSON, TEXT, wire_names
 from serving_runtime.protocols.open_inference.heads import Head, parameters, read_heads
 from serving_runtime.signature import Array, Scalar, Signature, Type
 
@@ -63,14 +63,14 @@ def _is_matrix(heads: Sequence[Head], signature: Signature) -> bool:
         len(heads) == 1
         and len(heads[0].shape) == 2  # noqa: PLR2004  rows and columns
         and heads[0].shape[1] == len(columns)
-        and heads[0].name not in {column.name for column in columns}
+        and heads[0].name not in {str(column.name) for column in columns}
     )
 
 
 def _matrix(head: Head, signature: Signature) -> Table:
     rows, width = head.shape
     values = _texts(head) if head.datatype == BYTES else head.values
-    keys: list[Key] = [column.name or position for position, column in enumerate(signature.columns)]
+    keys: list[Key] = [position if column.name is None else column.name for position, column in enumerate(signature.columns)]
     positions = {key: position for position, key in enumerate(keys)}
     return Table(
         columns={key: values[position::width] for key, position in positions.items()},
@@ -81,7 +81,9 @@ def _matrix(head: Head, signature: Signature) -> Table:
 
 
 def _columns(heads: Sequence[Head], signature: Signature) -> Table:
-    kinds: Mapping[str, Type] = {str(column.name): column.type for column in signature.columns} if signature.named else {}
+    columns = signature.columns if signature.named else ()
+    own = {wire: column for wire, column in zip(wire_names(columns, "input"), columns, strict=True)}
+    kinds: Mapping[str, Type] = {wire: column.type for wire, column in own.items()}
     if not signature.named:
         kinds = {head.name: column.type for head, column in zip(heads, signature.columns, strict=False)}
     wrong = [head for head in heads if not _is_column(head, kinds.get(head.name))]
@@ -92,9 +94,9 @@ def _columns(heads: Sequence[Head], signature: Signature) -> Table:
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise InvalidInputError([Fault(path=INPUTS, problem=f"the columns must have the same number of values: {told}")])
-    by_name: dict[Key, Head] = {head.name: head for head in heads}
+    by_name: dict[Key, Head] = {own[head.name].name if head.name in own else head.name: head for head in heads}
     return Table(
-        columns={name: _cells(head, kinds.get(head.name)) for name, head in by_name.items()},
+        columns={key: _cells(head, kinds.get(head.name)) for key, head in by_name.items()},
         rows=heads[0].shape[0],
         path=INPUTS,
         place=lambda key, row: by_name[key].place(row),

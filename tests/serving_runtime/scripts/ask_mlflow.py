@@ -26,8 +26,8 @@ def load(name: str) -> Any:
 
 
 def ask(name: str, content_type: str, body: str) -> dict[str, Any]:
-    model = load(name)
     try:
+        model = load(name)
         answer = invocations(body.encode(), content_type, model, model.metadata.get_input_schema())
     except MlflowException as error:
         return {"status": error.get_http_status_code(), "body": error.message, "error_code": error.error_code}

@@ -1,0 +1,125 @@
+"""The input example of a model, read as MLflow wrote it.
+
+MLflow writes what a request may not hold: NaN, infinity, NaT as a text, and base64 in lines of 76 letters.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from serving_runtime.errors import ServingError
+from serving_runtime.input.conform import given_table
+from serving_runtime.input.forms import Given, Request, Shaped
+from serving_runtime.input.table import Table
+from serving_runtime.input.tensor import flatten
+from serving_runtime.invocations import from_document
+from serving_runtime.mlmodel import Metadata
+from serving_runtime.signature import Array, Map, Object, Scalar, Signature, Tensor, Type
+
+FLOATS = frozenset({"float", "double"})
+
+
+class UnusableExampleError(ServingError):
+    """The model has an example that cannot be sent to it."""
+
+
+def read_example(metadata: Metadata) -> Request | None:
+    """Return the example as a request, or None if the model has none. Raises UnusableExampleError."""
+    if metadata.serving_example is None:
+        return None
+    try:
+        document = json.loads((metadata.directory / metadata.serving_example).read_text())
+        if not isinstance(document, dict):
+            raise UnusableExampleError("its file holds no JSON object")
+        request = from_document(document, metadata.signature)
+        request.input = _as_written(request.input, metadata.signature)
+        return request
+    except UnusableExampleError:
+        raise
+    except ServingError as error:
+        raise UnusableExampleError(error.message) from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise UnusableExampleError(f"its file cannot be read ({type(error).__name__})") from error
+
+
+def _as_written(value: Any, signature: Signature) -> Any:
+    if signature.typed_in_code:
+        return value
+    if isinstance(value, Given) and signature.columns:
+        value = given_table(value, signature)
+    if isinstance(value, Table) and signature.columns:
+        return _table(value, signature)
+    if isinstance(value, Given) and signature.tensors:
+        return _tensors(value, signature)
+    return value
+
+
+def _table(table: Table, signature: Signature) -> Table:
+    """Columns by name or by position, whichever the signature goes by."""
+    by_name: Mapping[str, Type] = {str(column.name): column.type for column in signature.columns}
+    by_position = [column.type for column in signature.columns]
+    columns = {}
+    for position, (key, cells) in enumerate(table.columns.items()):
+        at = by_position[position] if position < len(by_position) else None
+        kind = by_name.get(str(key)) if table.named and signature.named else at
+        columns[key] = _column(cells, kind)
+    return replace(table, columns=columns)
+
+
+def _column(cells: Sequence[Any], kind: Type | None) -> Any:
+    written = [_cell(cell, kind) for cell in cells]
+    if isinstance(kind, Scalar) and kind.name in FLOATS and any(map(_infinite, written)):
+        return np.array(written, dtype=np.float64)  # numbers that come in an array may be infinite
+    return written
+
+
+def _cell(cell: Any, kind: Type | None) -> Any:
+    match kind, cell:
+        case (Scalar(), float()) if math.isnan(cell):
+            return None
+        case Scalar(name="datetime"), "NaT":
+            return None
+        case Scalar(name="binary"), str():
+            return cell.replace("\n", "")
+        case Array(items=items), list():
+            return [_cell(item, items) for item in cell]
+        case Map(values=values), dict():
+            return {key: _cell(item, values) for key, item in cell.items()}
+        case Object(properties=properties), dict():
+            kinds = {name: described.type for name, described in properties.items()}
+            return {key: _cell(item, kinds.get(key)) for key, item in cell.items()}
+        case _:
+            return cell
+
+
+def _tensors(given: Given, signature: Signature) -> Given:
+    if not signature.named:
+        return replace(given, value=_tensor(given.value, signature.tensors[0], given.path))
+    if not isinstance(given.value, dict):
+        return given
+    specs = {str(spec.name): spec for spec in signature.tensors}
+    return replace(
+        given,
+        value={name: _tensor(item, specs[name], given.path) if name in specs else item for name, item in given.value.items()},
+    )
+
+
+def _tensor(value: Any, spec: Tensor, path: str) -> Any:
+    if spec.dtype.kind not in "fM":
+        return value
+    shape, flat = flatten(value, path)
+    if spec.dtype.kind == "M" and set(map(type, flat)) == {int}:  # as numpy gives nanoseconds, which Python's times do not have
+        return Shaped(shape=shape, values=np.array(flat, dtype=np.int64).astype(spec.dtype))
+    if spec.dtype.kind == "M":
+        return Shaped(shape=shape, values=[None if cell == "NaT" else cell for cell in flat])
+    if any(map(_infinite, flat)):
+        return Shaped(shape=shape, values=np.array(flat, dtype=np.float64))
+    return Shaped(shape=shape, values=[None if isinstance(cell, float) and math.isnan(cell) else cell for cell in flat])
+
+
+def _infinite(value: Any) -> bool:
+    return isinstance(value, float) and math.isinf(value)

@@ -1,0 +1,80 @@
+"""Columns of a model that was trained on pandas' categories, and which categories its file says they have.
+
+A request has texts and numbers. LightGBM and XGBoost read categories by their codes, which only the model's file gives a meaning.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from serving_runtime.errors import Fault, InvalidInputError
+
+XGBOOST_TYPE = "c"  # of a column of categories
+LIGHTGBM_PARAMETER = "[categorical_feature:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Categories:
+    """`by_position` has the categories of each such column; None if the file does not have them, for the reason `missing`."""
+
+    by_position: Mapping[int, Sequence[Any]] | None
+    missing: str = ""
+
+    def cast(self, frame: Any) -> Any:
+        """Return the frame with its columns as categories. A value that is none of them is missing, as both libraries have it.
+
+        Raises InvalidInputError if the categories are not known.
+        """
+        if self.by_position is None:
+            raise InvalidInputError([Fault(path="input", problem=self.missing)])
+        if not isinstance(frame, pd.DataFrame):
+            return frame
+        cast = frame.copy(deep=False)
+        for position, categories in self.by_position.items():
+            if position < frame.shape[1]:
+                column = frame.columns[position]
+                cast[column] = pd.Categorical(frame[column], categories=list(categories))
+        return cast
+
+    def wrapped(self, predict: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return lambda data: predict(self.cast(data))
+
+
+def of_lightgbm(booster: Any) -> Categories | None:
+    """Return None if the booster was not trained on pandas' categories."""
+    known = getattr(booster, "pandas_categorical", None)
+    if not known:
+        return None
+    lines = booster.model_to_string(num_iteration=1).splitlines()
+    line = next((line for line in lines if line.startswith(LIGHTGBM_PARAMETER)), "")
+    positions = [int(text) for text in line.removeprefix(LIGHTGBM_PARAMETER).rstrip("]").split(",") if text.strip().isdecimal()]
+    if len(positions) != len(known):
+        return Categories(by_position=None, missing="the model was trained on categories, and its file does not say of which columns")
+    return Categories(by_position=dict(zip(positions, known, strict=True)))
+
+
+def of_xgboost(booster: Any) -> Categories | None:
+    """Return None if the booster was not trained on categories."""
+    positions = [index for index, kind in enumerate(booster.feature_types or ()) if kind == XGBOOST_TYPE]
+    if not positions:
+        return None
+    learner = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]
+    model = learner.get("model") or learner.get("gbtree", {}).get("model", {})
+    encodings = (model.get("cats") or {}).get("enc") or []
+    if len(encodings) <= max(positions):
+        problem = "the model was trained on categories by an XGBoost that does not write them into its file; save it by XGBoost 3.1 or later"
+        return Categories(by_position=None, missing=problem)
+    return Categories(by_position={position: _decoded(encodings[position]) for position in positions})
+
+
+def _decoded(encoding: Mapping[str, Any]) -> list[Any]:
+    values = encoding["values"]
+    offsets = encoding.get("offsets")
+    if offsets is None:
+        return list(values)
+    text = np.array(values, dtype=np.int16).astype(np.uint8).tobytes()
+    return [text[start:end].decode() for start, end in zip(offsets, offsets[1:], strict=False)]

@@ -1,0 +1,53 @@
+"""Models of LightGBM and XGBoost that were trained on pandas' categories."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving_runtime.errors import InvalidInputError
+from serving_runtime.invocations import answer
+from serving_runtime.loaders.categories import Categories
+from serving_runtime.loaders.choice import Loader
+from serving_runtime.model import load
+from testbed.environments import python_of
+
+SAVE = Path(__file__).parent / "scripts" / "save_categories.py"
+ROWS = [[0.0, "x", 3], [1.0, "y", 5], [2.0, "\u2603z", 9], [3.0, "x", 3]]
+
+
+def body(rows: list[list[object]]) -> bytes:
+    return json.dumps({"dataframe_split": {"columns": ["n", "c", "k"], "data": rows}}).encode()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("categories")
+    subprocess.run([python_of("mlflow-3.17"), SAVE, directory], check=True, capture_output=True, cwd=directory)
+    return directory
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "lightgbm-sklearn", "xgboost", "xgboost-sklearn"])
+@pytest.mark.parametrize("suffix", ["", "-without-example"])
+@pytest.mark.parametrize("loader", list(Loader))
+def test_categories_of_a_request_are_those_that_the_model_was_trained_on(
+    name: str, suffix: str, loader: Loader, trained: Path
+) -> None:
+    found = json.loads(answer(load(trained / (name + suffix), loader), body(ROWS), "application/json"))
+
+    assert np.allclose(found["predictions"], np.load(trained / f"{name}.npy"))
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "xgboost"])
+def test_a_category_that_the_model_does_not_know_is_a_missing_value(name: str, trained: Path) -> None:
+    model = load(trained / name)
+    unknown = answer(model, body([[0.0, "never seen", 3]]), "application/json")
+
+    assert unknown == answer(model, body([[0.0, None, 3]]), "application/json")
+
+
+def test_a_request_is_refused_if_the_file_does_not_hold_the_categories() -> None:
+    with pytest.raises(InvalidInputError, match="the model was trained on categories"):
+        Categories(by_position=None, missing="the model was trained on categories").cast(None)

@@ -33,17 +33,19 @@ def read_example(metadata: Metadata) -> Request | None:
         return None
     try:
         document = json.loads((metadata.directory / metadata.serving_example).read_text())
-        if not isinstance(document, dict):
-            raise UnusableExampleError("its file holds no JSON object")
-        request = from_document(document, metadata.signature)
-        request.input = _as_written(request.input, metadata.signature)
-        return request
-    except UnusableExampleError:
-        raise
+        request = _request(document, metadata.signature)
     except ServingError as error:
         raise UnusableExampleError(error.message) from error
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise UnusableExampleError(f"its file cannot be read ({type(error).__name__})") from error
+    return request
+
+
+def _request(document: Any, signature: Signature) -> Request:
+    if not isinstance(document, dict):
+        raise UnusableExampleError("its file holds no JSON object")
+    request = from_document(document, signature)
+    return replace(request, input=_as_written(request.input, signature))
 
 
 def _as_written(value: Any, signature: Signature) -> Any:

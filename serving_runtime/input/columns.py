@@ -96,10 +96,7 @@ def _by_position(table: Table, columns: Sequence[Column]) -> list[Pair]:
 def _absent(pair: Pair) -> bool:
     """Return True for an optional column that holds nulls only, if its type has no null: it can only be left out."""
     return (
-        not pair.column.required
-        and pair.column.type in WITHOUT_NULL
-        and len(pair.cells) > 0
-        and all(cell is None for cell in pair.cells)
+        not pair.column.required and pair.column.type in WITHOUT_NULL and len(pair.cells) > 0 and all(cell is None for cell in pair.cells)
     )
 
 

@@ -6,6 +6,7 @@ A request has texts and numbers. LightGBM and XGBoost read categories by their c
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,9 @@ def of_xgboost(booster: Any) -> Categories | None:
     model = learner.get("model") or learner.get("gbtree", {}).get("model", {})
     encodings = (model.get("cats") or {}).get("enc") or []
     if len(encodings) <= max(positions):
-        problem = "the model was trained on categories by an XGBoost that does not write them into its file; save it by XGBoost 3.1 or later"
+        problem = (
+            "the model was trained on categories by an XGBoost that does not write them into its file; save it by XGBoost 3.1 or later"
+        )
         return Categories(by_position=None, missing=problem)
     return Categories(by_position={position: _decoded(encodings[position]) for position in positions})
 
@@ -77,4 +80,4 @@ def _decoded(encoding: Mapping[str, Any]) -> list[Any]:
     if offsets is None:
         return list(values)
     text = np.array(values, dtype=np.int16).astype(np.uint8).tobytes()
-    return [text[start:end].decode() for start, end in zip(offsets, offsets[1:], strict=False)]
+    return [text[start:end].decode() for start, end in pairwise(offsets)]

@@ -32,9 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["lightgbm", "lightgbm-sklearn", "xgboost", "xgboost-sklearn"])
 @pytest.mark.parametrize("suffix", ["", "-without-example"])
 @pytest.mark.parametrize("loader", list(Loader))
-def test_categories_of_a_request_are_those_that_the_model_was_trained_on(
-    name: str, suffix: str, loader: Loader, trained: Path
-) -> None:
+def test_categories_of_a_request_are_those_that_the_model_was_trained_on(name: str, suffix: str, loader: Loader, trained: Path) -> None:
     found = json.loads(answer(load(trained / (name + suffix), loader), body(ROWS), "application/json"))
 
     assert np.allclose(found["predictions"], np.load(trained / f"{name}.npy"))

@@ -2,16 +2,13 @@
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serving_runtime.errors import InvalidInputError
-from serving_runtime.loaders.choice import Loader
-from serving_runtime.model import example_problem, load
 from serving_runtime.mlmodel import read_metadata
+from serving_runtime.model import example_problem, load
 from testbed.environments import python_of
 
 SCRIPTS = Path(__file__).parent / "scripts"

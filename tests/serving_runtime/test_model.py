@@ -11,6 +11,7 @@ import pytest
 from serving_runtime.codec.encode import encode
 from serving_runtime.errors import ModelLoadError, OutputError, ServingError
 from serving_runtime.invocations import answer, read_request
+from serving_runtime.loaders.choice import Loader
 from serving_runtime.model import Model, load
 from serving_runtime.protocols.exchange import Nan
 
@@ -41,11 +42,34 @@ def test_a_signature_of_mlflow_2_is_read_like_one_of_mlflow_3(name: str, models:
     assert load(older_models / name).metadata.signature == load(models / name).metadata.signature
 
 
-def test_an_example_that_fails_is_an_error_of_loading(models: Path, tmp_path: Path) -> None:
+def test_an_example_that_does_not_fit_leaves_the_model_unwarmed(models: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     broken = Path(shutil.copytree(models / "wine", tmp_path / "wine"))
     (broken / "serving_input_example.json").write_text('{"inputs": {"pH": 1}}')
+    load(broken).warm_up()
 
-    with pytest.raises(ModelLoadError, match="does not predict its own input example: inputs: the column"):
+    assert [record.levelname for record in caplog.records if "input example" in record.message] == ["WARNING"]
+    assert "the model is not warmed: its input example cannot be used: inputs: the column" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"inputs"', "\x00", '{"nothing": 1}'])
+def test_an_example_that_cannot_be_read_leaves_the_model_unwarmed(text: str, models: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(models / "wine", tmp_path / "wine"))
+    (broken / "serving_input_example.json").write_text(text)
+    model = load(broken, Loader.AUTO)
+    model.warm_up()
+
+    assert not model.native  # nothing can show that it predicts as MLflow does
+    assert "its input example cannot be used" in str(model.example_problem)
+
+
+def test_an_example_that_the_model_raises_on_ends_the_start_and_names_the_flag(models: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(models / "chosen", tmp_path / "chosen"))
+    (broken / "serving_input_example.json").write_text('{"inputs": ["1 / 0"]}')
+    document = (broken / "MLmodel").read_text()
+    if "saved_input_example_info" not in document:
+        (broken / "MLmodel").write_text(document + "saved_input_example_info: {serving_input_path: serving_input_example.json}\n")
+
+    with pytest.raises(ModelLoadError, match=r"does not predict its own input example: .* --warm-up false"):
         load(broken).warm_up()
 
 

@@ -82,7 +82,7 @@ def _matrix(head: Head, signature: Signature) -> Table:
 
 def _columns(heads: Sequence[Head], signature: Signature) -> Table:
     columns = signature.columns if signature.named else ()
-    own = {wire: column for wire, column in zip(wire_names(columns, "input"), columns, strict=True)}
+    own = dict(zip(wire_names(columns, "input"), columns, strict=True))
     kinds: Mapping[str, Type] = {wire: column.type for wire, column in own.items()}
     if not signature.named:
         kinds = {head.name: column.type for head, column in zip(heads, signature.columns, strict=False)}

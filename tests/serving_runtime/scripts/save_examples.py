@@ -17,7 +17,7 @@ from mlflow.models import infer_signature
 warnings.simplefilter("ignore")
 NAN = float("nan")
 DAY = datetime.date(2024, 1, 31)
-NOON = datetime.datetime(2024, 1, 31, 12)
+NOON = datetime.datetime(2024, 1, 31, 12)  # noqa: DTZ001  MLflow has no time zones
 FRAME = pd.DataFrame
 EXAMPLES: dict[str, Any] = {
     "floats": FRAME({"a": [1.5, 2.5]}),
@@ -123,7 +123,7 @@ def told(value: Any) -> Any:
         return ["dict", [[str(key), told(item)] for key, item in value.items()]]
     if isinstance(value, list | tuple):
         return [told(item) for item in value]
-    if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and value != value):
+    if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return "null"
     return f"{type(value).__name__} {value}"
 
@@ -147,7 +147,7 @@ def main(directory: Path) -> None:
                     signature=signature,
                     pip_requirements=[],
                 )
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  a kind that MLflow does not store
                 reasons[name + suffix] = f"{type(error).__name__}: {error}"[:200]
     (directory / "reasons.json").write_text(json.dumps(reasons))
 

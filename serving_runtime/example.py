@@ -20,6 +20,7 @@ from serving_runtime.invocations import from_document
 from serving_runtime.mlmodel import Metadata
 from serving_runtime.signature import Array, Map, Object, Scalar, Signature, Tensor, Type
 
+NAT = np.iinfo(np.int64).min  # the number by which numpy writes NaT
 FLOATS = frozenset({"float", "double"})
 
 
@@ -114,8 +115,8 @@ def _tensor(value: Any, spec: Tensor, path: str) -> Any:
     if spec.dtype.kind not in "fM":
         return value
     shape, flat = flatten(value, path)
-    if spec.dtype.kind == "M" and set(map(type, flat)) == {int}:  # as numpy gives nanoseconds, which Python's times do not have
-        return Shaped(shape=shape, values=np.array(flat, dtype=np.int64).astype(spec.dtype))
+    if spec.dtype.kind == "M" and int in map(type, flat):  # as numpy gives nanoseconds, which Python's times do not have
+        return Shaped(shape=shape, values=np.array([NAT if cell is None else cell for cell in flat], dtype=np.int64).astype(spec.dtype))
     if spec.dtype.kind == "M":
         return Shaped(shape=shape, values=[None if cell == "NaT" else cell for cell in flat])
     if any(map(_infinite, flat)):

@@ -15,7 +15,7 @@ from serving_runtime.signature import Column, Scalar, Signature
 
 WITHOUT_NULL: Final = (Scalar(name="integer"), Scalar(name="long"))
 # The type that this version of pandas gives to texts. Left to pandas, a column of nulls only would get another one.
-TEXTS: Final = pd.Series(["text"]).dtype
+TEXTS: Final[Any] = pd.Series(["text"]).dtype
 NUMBERS: Final = tuple(Scalar(name=name) for name in ("integer", "long", "float", "double"))
 
 _log = logging.getLogger(__name__)

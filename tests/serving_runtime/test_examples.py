@@ -25,6 +25,9 @@ BETTER = {
     "tensor-empty-free",
 }
 UNUSABLE = {
+    "name-none",
+    "name-none-free",
+    "names-twice",
     "lists-in-cells-with-nan",
     "names-twice-free",
     "tensor-empty",

@@ -5,6 +5,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,6 +57,8 @@ def cells(frame: Any, row: int) -> list[Any]:
 
 
 def plain(value: Any) -> Any:
+    if isinstance(value, np.bool_):  # a column of booleans with a null holds Python's own
+        return repr(bool(value))
     if value is None:
         return "None"
     if isinstance(value, float) and math.isnan(value):

@@ -61,7 +61,7 @@ def rehearse(model: "Model") -> Rehearsal:
     """Predicts the model's example as the first caller would, then the same merged and alone. Raises ModelLoadError."""
     example = model.example()
     if example is None:
-        return Rehearsal(against=model.example_problem or "the model has no input example to try it with")
+        return Rehearsal(against=f"the model has no input example {'that can be used' if model.example_problem else 'to try it with'}")
     began = time.perf_counter()
     try:
         encode(model.ask(example.data, example.params), wrapped=True)

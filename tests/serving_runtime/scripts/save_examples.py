@@ -119,6 +119,8 @@ def told(value: Any) -> Any:
         return ["frame", [repr(name) for name in value.columns], [told(value.iloc[:, at].tolist()) for at in range(value.shape[1])]]
     if isinstance(value, np.ndarray):
         return ["array", str(value.dtype), list(value.shape), told(value.ravel().tolist())]
+    if isinstance(value, np.generic) and value.dtype.kind in "USiufb":  # MLflow 2 has numpy's scalars in some cells
+        return told(value.item())
     if isinstance(value, dict):
         return ["dict", [[str(key), told(item)] for key, item in value.items()]]
     if isinstance(value, list | tuple):

@@ -19,6 +19,7 @@ def test_settings_have_defaults() -> None:
         "threads": 1,
         "loader": "auto",
         "require_match": False,
+        "warm_up": True,
         "batch": {"rows": None},
         "max_queue": 128,
         "max_body": 100 << 20,

@@ -38,7 +38,7 @@ class Categories:
         for position, categories in self.by_position.items():
             if position < frame.shape[1]:
                 column = frame.columns[position]
-                cast[column] = pd.Categorical(frame[column], categories=list(categories))
+                cast[column] = pd.Categorical(frame[column].where(frame[column].isin(list(categories))), categories=list(categories))
         return cast
 
     def wrapped(self, predict: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -71,7 +71,12 @@ def of_xgboost(booster: Any) -> Categories | None:
             "the model was trained on categories by an XGBoost that does not write them into its file; save it by XGBoost 3.1 or later"
         )
         return Categories(by_position=None, missing=problem)
-    return Categories(by_position={position: _decoded(encodings[position]) for position in positions})
+    try:
+        return Categories(by_position={position: _decoded(encodings[position]) for position in positions})
+    except UnicodeDecodeError:  # XGBoost 3.2 writes wrong offsets for letters beyond ASCII
+        return Categories(
+            by_position=None, missing="XGBoost wrote the categories of the model so that they cannot be read: they are not ASCII"
+        )
 
 
 def _decoded(encoding: Mapping[str, Any]) -> list[Any]:

@@ -15,7 +15,7 @@ from serving_runtime.model import load
 from testbed.environments import python_of
 
 SAVE = Path(__file__).parent / "scripts" / "save_categories.py"
-ROWS = [[0.0, "x", 3], [1.0, "y", 5], [2.0, "\u2603z", 9], [3.0, "x", 3]]
+ROWS = [[0.0, "x", 3], [1.0, "y", 5], [2.0, "z", 9], [3.0, "x", 3]]
 
 
 def body(rows: list[list[object]]) -> bytes:

@@ -16,7 +16,7 @@ target = Path(sys.argv[1])
 frame = pd.DataFrame(
     {
         "n": np.arange(200.0) % 7,
-        "c": pd.Categorical(["x", "y", "\u2603z", "x"] * 50),
+        "c": pd.Categorical(["x", "y", "z", "x"] * 50),
         "k": pd.Categorical([3, 5, 9, 3] * 50),
     }
 )

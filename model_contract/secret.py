@@ -1,6 +1,9 @@
 """A value that must not be printed."""
 
 from pathlib import Path
+from typing import Final
+
+LARGEST_FILE: Final = 1 << 16  # bytes: a file of another kind is not read whole
 
 
 class Secret:
@@ -29,7 +32,11 @@ class Secret:
 
         Raises OSError when the file cannot be read, ValueError when it is empty or is no header value.
         """
-        value = path.read_text(encoding="utf-8").strip()
+        with path.open("rb") as content:
+            read = content.read(LARGEST_FILE + 1)
+        if len(read) > LARGEST_FILE:
+            raise ValueError(f"{path} is larger than any token")
+        value = read.decode("utf-8").strip()
         if not value:
             raise ValueError(f"{path} is empty; it must hold the token")
         if not value.isascii() or not value.isprintable() or " " in value:

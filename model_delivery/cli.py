@@ -17,7 +17,7 @@ from model_delivery.errors import DeliveryError, InvalidInputError
 from model_delivery.fetch import Order, fetch
 from model_delivery.log import line, log
 from model_delivery.patience import Limits
-from model_delivery.settings import Upstream, model_ref, model_variables
+from model_delivery.settings import Upstream, model_ref, model_variables, project_id
 from model_delivery.verify import Expectation, verify
 
 TERMINATION_LOG: Final = "/dev/termination-log"
@@ -52,12 +52,15 @@ def _fetch(options: argparse.Namespace, given: Mapping[str, str | None], environ
     limits = Limits(
         deadline=options.deadline,
         stall=options.stall,
+        min_rate=options.min_rate,
         tries=options.tries,
         first_wait=options.first_wait,
         longest_wait=options.longest_wait,
+        longest_retry_after=options.longest_retry_after,
     )
     max_bytes = None if options.max_bytes is None else _bytes(options.max_bytes)
-    order = Order(model=model, store=options.store, max_bytes=max_bytes, parallel=options.parallel, limits=limits)
+    project = project_id(environ)
+    order = Order(model=model, store=options.store, project=project, max_bytes=max_bytes, parallel=options.parallel, limits=limits)
     outcome = fetch(order, Upstream.from_environment(environ))
     return line(
         "fetched" if outcome.fetched else "there already",
@@ -93,6 +96,7 @@ def _verify(options: argparse.Namespace, given: Mapping[str, str | None], enviro
         name=valid.get(MODEL_NAME),
         version=valid.get(MODEL_VERSION),
         digests=options.digests,
+        project=project_id(environ),
     )
     manifest = verify(expected)
     if manifest is None:
@@ -127,16 +131,30 @@ def _parser() -> argparse.ArgumentParser:
     fetching.add_argument("--max-bytes", metavar="SIZE", help="refuse a larger model before the first byte: 20Gi, 500M, 1048576")
     fetching.add_argument("--parallel", type=_positive(int), default=8, metavar="N", help="files at a time (default: %(default)s)")
     defaults = Limits()
+    fetching.add_argument("--deadline", type=_positive(float), metavar="S", help="seconds for everything (default: no end)")
     for name, default, text in (
-        ("deadline", defaults.deadline, "for everything"),
-        ("stall", defaults.stall, "that a server may send nothing"),
+        ("stall", defaults.stall, "that a server may send nothing, or take for the head of an answer"),
         ("first-wait", defaults.first_wait, "before the second try, at least"),
         ("longest-wait", defaults.longest_wait, "between tries, at most"),
+        ("longest-retry-after", defaults.longest_retry_after, "that a server may ask to wait"),
     ):
         fetching.add_argument(
             f"--{name}", type=_positive(float), default=default, metavar="S", help=f"seconds {text} (default: %(default)g)"
         )
-    fetching.add_argument("--tries", type=_positive(int), default=defaults.tries, metavar="N", help="of one request (default: %(default)s)")
+    fetching.add_argument(
+        "--min-rate",
+        type=_positive(float),
+        default=defaults.min_rate,
+        metavar="N",
+        help="bytes per second of each file, averaged over --stall (default: %(default)g)",
+    )
+    fetching.add_argument(
+        "--tries",
+        type=_positive(int),
+        default=defaults.tries,
+        metavar="N",
+        help="of one request that bring nothing new (default: %(default)s)",
+    )
     verifying = _command(commands, "verify", "say whether the model is in the store, and whole; writes nothing")
     verifying.add_argument("--digests", action="store_true", help="read every file, and compare digests too")
     return parser

@@ -4,24 +4,32 @@ import http.client
 import json
 import socket
 import ssl
+import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
-from model_contract.secret import Secret
+from model_contract.answer_causes import no_json, page_instead
+from model_contract.names import TRACKING_URI
+from model_contract.network_causes import Peer
+from model_contract.tracking_credentials import Credential
 from model_delivery.answer import Answer, network_errors
-from model_delivery.errors import InvalidInputError, TransientError
+from model_delivery.bounded_socket import BoundedSocket, BoundedTlsSocket, connected
+from model_delivery.errors import DeliveryError, InvalidInputError
 from model_delivery.patience import Patience
 from model_delivery.proxy import Proxy
 from model_delivery.refusal import refusal
 from model_delivery.tracking_uri import TrackingUri
 
+Parsed = TypeVar("Parsed")
+
 CONNECT_TIMEOUT: Final = 10.0
 USABLE: Final = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
-LONGEST_JSON: Final = 64 << 20  # a listing of 100,000 files, at about 100 bytes each, six times over
+LONGEST_JSON: Final = 8 << 20  # a run with 1,000 parameters of 6,000 characters; parsed, at most 25 times as much
+LONGEST_REFUSAL: Final = 1 << 16  # of an answer without success: more is no reason that anybody reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +46,28 @@ class Request:
 class Client:
     """Speaks to the origin of the tracking URI; safe to share between threads, each of which gets a connection of its own."""
 
-    def __init__(self, uri: TrackingUri, *, token: Secret | None, proxy: Proxy | None, patience: Patience) -> None:
+    def __init__(
+        self, uri: TrackingUri, *, credential: Credential | None, proxy: Proxy | None, patience: Patience, tls: ssl.SSLContext | None
+    ) -> None:
+        """`tls` is None for http."""
         self._uri = uri
-        self._token = token
+        self._credential = credential
         self._proxy = proxy
         self._patience = patience
-        self._tls = ssl.create_default_context() if uri.scheme == "https" else None
+        self._tls = tls
+        self._peer = Peer(
+            name="MLflow",
+            uri=str(uri),
+            host=uri.host,
+            port=uri.port,
+            setting=TRACKING_URI,
+            proxy=f"{proxy.host}:{proxy.port}" if proxy else None,
+            proxy_setting=f"{uri.scheme.upper()}_PROXY",
+        )
+        if tls:
+            tls.sslsocket_class = BoundedTlsSocket
         self._idle: deque[http.client.HTTPConnection] = deque()
-        self._sockets: dict[http.client.HTTPConnection, socket.socket] = {}
+        self._sockets: dict[http.client.HTTPConnection, BoundedSocket | BoundedTlsSocket] = {}
 
     def get_json(self, what: str, target: str) -> dict[str, Any]:
         return self._json(Request(what=what, target=target))
@@ -54,12 +76,21 @@ class Client:
         body = json.dumps(document).encode()
         return self._json(Request(what=what, target=target, method="POST", headers={"Content-Type": "application/json"}, body=body))
 
+    def get_parsed(self, what: str, target: str, parse: Callable[[Iterable[bytes]], Parsed]) -> Parsed:
+        """What `parse` makes of the body, which it gets in pieces; it raises ValueError if the body is not MLflow's."""
+        return self._patience.retrying(lambda: self._parsed_once(Request(what=what, target=target), parse))
+
     @contextmanager
     def get(self, what: str, target: str, headers: Mapping[str, str]) -> Iterator[Answer]:
         """An answer of success, or that the range asked for does not exist; raises the error that any other answer means."""
         with self._answer(Request(what=what, target=target, headers=headers)) as answer:
             if answer.status not in USABLE:
-                raise refusal(what, answer.status, answer.headers, answer.body(LONGEST_JSON), token=self._token)
+                raise self._refusal(what, answer)
+            if "Content-Disposition" not in answer.headers and page_instead(answer.headers, b""):
+                raise InvalidInputError(
+                    f"{what}: a page for people came instead of the file, as a login or a captive portal sends it; "
+                    f"is MLflow itself at {self._uri}?"
+                )
             if answer.headers.get("Content-Encoding", "identity") != "identity":
                 raise InvalidInputError(f"{what}: the answer is encoded, which was not asked for; is there a proxy that compresses?")
             yield answer
@@ -80,18 +111,31 @@ class Client:
 
     def _json_once(self, request: Request) -> dict[str, Any]:
         with self._answer(request) as answer:
+            if answer.status != HTTPStatus.OK:
+                raise self._refusal(request.what, answer)
             content = answer.body(LONGEST_JSON)
-        if answer.status != HTTPStatus.OK:
-            raise refusal(request.what, answer.status, answer.headers, content, token=self._token)
         with suppress(ValueError, RecursionError):
             if isinstance(document := json.loads(content), dict):
                 return document
-        raise InvalidInputError(f"{request.what}: the answer is no JSON object; is MLflow itself at {self._uri}?")
+        raise InvalidInputError(f"{request.what}: {no_json(answer.headers, content[:LONGEST_REFUSAL], self._peer)}")
+
+    def _parsed_once(self, request: Request, parse: Callable[[Iterable[bytes]], Parsed]) -> Parsed:
+        with self._answer(request) as answer:
+            if answer.status != HTTPStatus.OK:
+                raise self._refusal(request.what, answer)
+            try:
+                return parse(answer.chunks())
+            except ValueError as error:
+                raise InvalidInputError(f"{request.what}: {no_json(answer.headers, b'', self._peer)}") from error
+
+    def _refusal(self, what: str, answer: Answer) -> DeliveryError:
+        content = answer.beginning(LONGEST_REFUSAL)
+        return refusal(what, answer.status, answer.headers, content, peer=self._peer, credential=self._credential)
 
     @contextmanager
     def _answer(self, request: Request) -> Iterator[Answer]:
         connection, response = self._send(request)
-        answer = Answer(request.what, response, self._sockets[connection], self._patience)
+        answer = Answer(request.what, response, self._sockets[connection], self._patience, self._peer)
         try:
             yield answer
         finally:
@@ -106,9 +150,9 @@ class Client:
         while True:
             connection, kept = self._take()
             try:
-                with network_errors(request.what):
+                with network_errors(request.what, self._peer, unanswered=not kept):
                     return connection, self._exchange(connection, request)
-            except TransientError as error:
+            except DeliveryError as error:
                 self._drop(connection)
                 if not (kept and isinstance(error.__cause__, ConnectionError | ssl.SSLError)):
                     raise
@@ -119,10 +163,12 @@ class Client:
     def _exchange(self, connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
         if connection not in self._sockets:
             connection.timeout = min(CONNECT_TIMEOUT, self._patience.remaining())
-            with network_errors(f"{request.what}: cannot reach {self._peer()}"):
+            with network_errors(request.what, self._peer, connecting=True, unanswered=True):
                 connection.connect()
-            self._sockets[connection] = connection.sock
-        self._sockets[connection].settimeout(self._patience.read_timeout())
+            self._sockets[connection] = cast("BoundedSocket | BoundedTlsSocket", connection.sock)
+        sock, seconds = self._sockets[connection], self._patience.read_timeout()
+        sock.settimeout(seconds)
+        sock.ends = time.monotonic() + seconds
         url = self._url_prefix() + self._uri.path + request.target
         connection.request(request.method, url, body=request.body, headers=self._headers() | dict(request.headers))
         return connection.getresponse()
@@ -135,16 +181,11 @@ class Client:
     def _new_connection(self) -> http.client.HTTPConnection:
         host, port = (self._proxy.host, self._proxy.port) if self._proxy else (self._uri.host, self._uri.port)
         if self._tls is None:
-            return http.client.HTTPConnection(host, port)
-        connection = http.client.HTTPSConnection(host, port, context=self._tls)
+            return _Connection(host, port)
+        connection = _TlsConnection(host, port, context=self._tls)
         if self._proxy:
             connection.set_tunnel(self._uri.host, self._uri.port, headers=self._proxy.headers())
         return connection
-
-    def _peer(self) -> str:
-        """Whom a connection is made to, for whoever has to look there."""
-        through = f" through the proxy {self._proxy.host}:{self._proxy.port}" if self._proxy else ""
-        return f"MLflow at {self._uri}{through}"
 
     def _drop(self, connection: http.client.HTTPConnection) -> None:
         self._sockets.pop(connection, None)
@@ -156,8 +197,24 @@ class Client:
 
     def _headers(self) -> dict[str, str]:
         headers = {"User-Agent": "model-api-delivery", "Accept": "*/*"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        if self._credential:
+            headers["Authorization"] = self._credential.authorization.reveal()
         if self._proxy and self._tls is None:
             headers |= self._proxy.headers()
         return headers
+
+
+class _Connection(http.client.HTTPConnection):
+    """One whose reads are bounded, those of a proxy's answer to CONNECT too."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._create_connection = _connect  # the library's own seam, which its tests use
+
+
+class _TlsConnection(_Connection, http.client.HTTPSConnection):
+    """The same over TLS."""
+
+
+def _connect(address: tuple[str, int], timeout: float, *_: object) -> BoundedSocket:
+    return connected(address, timeout)

@@ -22,6 +22,7 @@ from model_delivery.settings import Upstream
 from model_delivery.source import artifacts_of
 from model_delivery.store import Workplace, publish, store_error, workplace, write_manifest
 from model_delivery.transfer import Transfer
+from model_delivery.verify import check_project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Order:
 
     model: ModelRef
     store: Path
+    project: str | None = None
     max_bytes: int | None = None
     parallel: int = 8
     limits: Limits = field(default_factory=Limits)
@@ -61,7 +63,10 @@ def fetch(order: Order, upstream: Upstream) -> Outcome:
 
 def _there(order: Order) -> Outcome | None:
     manifest = _intact(order.destination)
-    return Outcome(manifest=manifest, fetched=False) if manifest and order.model in manifest.models else None
+    if manifest is None or order.model not in manifest.models:
+        return None
+    check_project(manifest, order.project)
+    return Outcome(manifest=manifest, fetched=False)
 
 
 def _intact(destination: Path) -> Manifest | None:
@@ -80,7 +85,7 @@ def _readable(destination: Path) -> Manifest | None:
 
 
 def _deliver(order: Order, upstream: Upstream, place: Workplace, patience: Patience) -> Outcome:
-    client = Client(upstream.uri, token=upstream.token, proxy=upstream.proxy, patience=patience)
+    client = Client(upstream.uri, credential=upstream.credential, proxy=upstream.proxy, patience=patience, tls=upstream.tls)
     with closing(client):
         api = MlflowApi(client)
         version = _checked_version(api, order.model)
@@ -115,6 +120,7 @@ def _registered_twice(order: Order, there: Manifest, plan: Plan, version: Versio
     if there.source != plan.source:
         held = f"version {there.models[0].version} of model {there.models[0].name!r}"
         raise PreconditionError(f"the store holds another model of the same run, {held}; give this one a volume of its own")
+    check_project(there, order.project)
     _check_digest(there, version, None)
     manifest = replace(there, models=(*there.models, order.model))
     write_manifest(order.destination, manifest)
@@ -123,16 +129,26 @@ def _registered_twice(order: Order, there: Manifest, plan: Plan, version: Versio
 
 def _transfer(order: Order, plan: Plan, api: MlflowApi, place: Workplace, patience: Patience) -> Manifest:
     log("fetching", source=plan.source, files=len(plan.files), bytes=plan.known_bytes)
+    patience.expected = plan.known_bytes
     progress = _begin(place, plan)
     transfer = Transfer(api=api, plan=plan, place=place, progress=progress, patience=patience, max_bytes=order.max_bytes)
     try:
+        for directory in plan.directories:
+            (place.model / directory).mkdir(parents=True, exist_ok=True)
         files = transfer.run(parallel=order.parallel)
     except (OSError, NoSpaceError) as error:
         if isinstance(error, NoSpaceError) or isinstance(store_error(error), NoSpaceError):
             place.clear()
         raise
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    return Manifest(models=(order.model,), source=plan.source, created=created, files=files)
+    return Manifest(
+        models=(order.model,),
+        source=plan.source,
+        created=created,
+        files=files,
+        directories=plan.directories,
+        project=order.project,
+    )
 
 
 def _begin(place: Workplace, plan: Plan) -> Progress:

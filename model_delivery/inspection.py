@@ -23,7 +23,11 @@ def read_manifest(run_directory: Path) -> Manifest | None:
 
 
 def size_faults(run_directory: Path, manifest: Manifest) -> Iterator[str]:
-    """What is wrong with the files that the manifest names, as far as their sizes show it: microseconds per file, whatever its size."""
+    """What is wrong with what the manifest names, as far as sizes show it: microseconds per file, whatever its size."""
+    for directory in manifest.directories:
+        path = run_directory / MODEL_DIRECTORY / directory
+        if path.is_symlink() or not path.is_dir():
+            yield f"the directory {shown(directory)} is missing"
     for file in manifest.files:
         size = regular_size(run_directory / MODEL_DIRECTORY / file.path)
         if size is None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from model_contract.digest import FileEntry, model_digest
 from model_contract.model_ref import ContractError, ModelRef
+from model_contract.names import PROJECT_ID_PATTERN
 from model_delivery.errors import DamagedError, InvalidInputError
 from model_delivery.plan import checked_path
 
@@ -18,13 +19,16 @@ SHA256: Final = re.compile(r"[0-9a-f]{64}")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """`models` are the registered versions known to be these files, all of one owner and run; `source` is the path of the artifacts in
-    MLflow's store; `created` is an ISO 8601 time in UTC.
+    MLflow's store; `created` is an ISO 8601 time in UTC; `directories` are those without a file, which no file's path names; `project`
+    is the id of the project whose pod brought the model, None if it was not known.
     """
 
     models: tuple[ModelRef, ...]
     source: str
     created: str
     files: tuple[FileEntry, ...]
+    directories: tuple[str, ...] = ()
+    project: str | None = None
 
     @property
     def digest(self) -> str:
@@ -43,6 +47,8 @@ class Manifest:
             "source": self.source,
             "created": self.created,
             "digest": self.digest,
+            **({"project": self.project} if self.project else {}),
+            "directories": list(self.directories),
             "files": [{"path": file.path, "size": file.size, "sha256": file.sha256} for file in self.files],
         }
         return json.dumps(document, indent=1) + "\n"
@@ -59,13 +65,23 @@ def parse_manifest(text: str | bytes) -> Manifest:
             source=str(document["source"]),
             created=str(document["created"]),
             files=tuple(_file(entry) for entry in document["files"]),
+            directories=tuple(checked_path(path) for path in document.get("directories", [])),
+            project=_project(document.get("project")),
         )
         stated = document["digest"]
-    except (ValueError, LookupError, TypeError, RecursionError, ContractError, InvalidInputError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, ContractError, InvalidInputError) as error:
         raise DamagedError("the manifest cannot be read") from error
     if stated != manifest.digest:
         raise DamagedError("the manifest's digest is not the digest of the files it names")
     return manifest
+
+
+def _project(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch(PROJECT_ID_PATTERN, value):
+        raise ValueError
+    return value
 
 
 def _models(document: Mapping[str, Any]) -> tuple[ModelRef, ...]:

@@ -10,7 +10,8 @@ from model_contract.names import TAG_DIGEST
 from model_delivery.answer import Answer
 from model_delivery.client import Client
 from model_delivery.errors import InvalidInputError, NotFoundError
-from model_delivery.plan import Listing, parse_listing
+from model_delivery.listing import parse_listing
+from model_delivery.plan import Listing
 
 API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -67,7 +68,7 @@ class MlflowApi:
         return _text(what, _part(what, found[0], "info"), "artifact_uri") if found else None
 
     def list(self, path: str) -> Listing:
-        return parse_listing(self._client.get_json(f"listing of {path!r}", f"{ARTIFACTS}?{urlencode({'path': path})}"))
+        return self._client.get_parsed(f"listing of {path!r}", f"{ARTIFACTS}?{urlencode({'path': path})}", parse_listing)
 
     @contextmanager
     def file(self, path: str, headers: Mapping[str, str]) -> Iterator[Answer]:

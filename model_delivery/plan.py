@@ -4,7 +4,7 @@ A listing comes from a server and its artifact store, and is not trusted: what i
 """
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
@@ -14,6 +14,7 @@ from model_contract.model_ref import shown
 from model_delivery.errors import InvalidInputError, NoSpaceError, NotFoundError
 
 MOST_FILES: Final = 100_000
+MOST_NAME_BYTES: Final = 32 << 20  # characters of all paths together: 100,000 of 300
 DEEPEST: Final = 64  # directories below each other
 LONGEST_NAME: Final = 255  # bytes: what file systems take
 
@@ -35,32 +36,23 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EmptyDirectory:
+    """A directory in which nothing is listed, by its path below the listed one. MLflow's client makes these, too."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The files of one model. `source` is the artifact path of its root, and their paths are below it."""
+    """The files of one model, and its directories without any. `source` is the artifact path of its root; all paths are below it."""
 
     source: str
     files: tuple[ListedFile, ...]
+    directories: tuple[str, ...] = ()
 
     @property
     def known_bytes(self) -> int:
         return sum(file.size or 0 for file in self.files)
-
-
-def parse_listing(answer: Mapping[str, object]) -> Listing:
-    """One directory from MLflow's answer. Raises InvalidInputError for a name that must not become a path, or comes twice."""
-    entries = answer.get("files", [])
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InvalidInputError("MLflow's listing has another form than expected")
-    by_name: dict[str, Mapping[str, object]] = {}
-    for entry in entries:
-        name = checked_name(entry.get("path"))
-        if name in by_name:
-            raise InvalidInputError(f"MLflow lists {shown(name)} twice in one directory")
-        by_name[name] = entry
-    return Listing(
-        files=tuple(ListedFile(path=name, size=_size(entry)) for name, entry in by_name.items() if entry.get("is_dir") is not True),
-        directories=tuple(name for name, entry in by_name.items() if entry.get("is_dir") is True),
-    )
 
 
 def checked_path(path: str) -> str:
@@ -81,14 +73,16 @@ def checked_name(name: object) -> str:
     return name
 
 
-def make_plan(source: str, files: Iterable[ListedFile]) -> Plan:
-    """The model among the files below `source`: where its MLmodel lies is its root. Raises NotFoundError for none or several."""
-    files = tuple(files)
+def make_plan(source: str, found: Iterable[ListedFile | EmptyDirectory]) -> Plan:
+    """The model among what is below `source`: where its MLmodel lies is its root. Raises NotFoundError for none or several."""
+    entries = tuple(found)
+    files = tuple(entry for entry in entries if isinstance(entry, ListedFile))
     if not files:
         raise NotFoundError(f"there are no artifacts at {source}; was the model logged, or have they been deleted?")
     root = _root(source, files)
     inside = tuple(ListedFile(path=file.path[len(root) :], size=file.size) for file in files if file.path.startswith(root))
-    return Plan(source=f"{source}/{root}".rstrip("/"), files=inside)
+    empty = tuple(sorted(entry.path[len(root) :] for entry in entries if isinstance(entry, EmptyDirectory) and entry.path.startswith(root)))
+    return Plan(source=f"{source}/{root}".rstrip("/"), files=inside, directories=empty)
 
 
 def check_space(plan: Plan, max_bytes: int | None) -> None:
@@ -119,13 +113,3 @@ def _root(source: str, files: tuple[ListedFile, ...]) -> str:
             f"several models lie at {source}: {', '.join(map(shown, nested[:5]))}; register the version with one of them as its source"
         )
     raise NotFoundError(f"there is no {MLMODEL} at {source}, nor in a directory of it; was it logged by MLflow's log_model?")
-
-
-def _size(entry: Mapping[str, object]) -> int | None:
-    # MLflow leaves the field out for an empty file, and for a size that its artifact store does not give.
-    value = entry.get("file_size")
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-        return value
-    raise InvalidInputError("MLflow lists an artifact with a size that is no number of bytes")

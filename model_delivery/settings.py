@@ -1,34 +1,51 @@
 """What a run is told: options of the command, and variables of its environment, which is passed in."""
 
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_contract.model_ref import ModelRef
-from model_contract.names import MODEL_VARIABLES, SOURCE_PREFIX, TOKEN_FILE, TRACKING_URI
+from model_contract.model_ref import ModelRef, shown
+from model_contract.names import MODEL_VARIABLES, PROJECT_ID_PATTERN, PROJECT_ID_VARIABLE, SOURCE_PREFIX, TOKEN_FILE, TRACKING_URI
 from model_contract.secret import Secret
+from model_contract.tls import TlsSettingError, check_authorities, tls_context
+from model_contract.tracking_credentials import Credential, CredentialError, bearer, environment_credential
 from model_delivery.errors import InvalidInputError
 from model_delivery.proxy import Proxy, proxy_for
 from model_delivery.tracking_uri import TrackingUri, parse_tracking_uri
 
-CA_FILE = "SSL_CERT_FILE"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """Where MLflow is, how it is reached, and what it is shown."""
+    """Where MLflow is, how it is reached, and what it is shown. `tls` is None for http."""
 
     uri: TrackingUri
-    token: Secret | None
+    credential: Credential | None
     proxy: Proxy | None
+    tls: ssl.SSLContext | None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Upstream":
         """Raises InvalidInputError for a setting that cannot be right, without its value where that may be a secret."""
         uri = parse_tracking_uri(environ.get(TRACKING_URI))
-        _check_ca(environ.get(CA_FILE))
-        return cls(uri=uri, token=_token(environ.get(TOKEN_FILE)), proxy=proxy_for(uri, environ))
+        try:
+            check_authorities(environ)
+            tls = tls_context(environ) if uri.scheme == "https" else None
+            credential = _token_of_file(environ.get(TOKEN_FILE)) or environment_credential(environ)
+        except (TlsSettingError, CredentialError) as error:
+            raise InvalidInputError(str(error)) from error
+        return cls(uri=uri, credential=credential, proxy=proxy_for(uri, environ), tls=tls)
+
+
+def project_id(environ: Mapping[str, str]) -> str | None:
+    """The project that the pod belongs to; None if nothing says so. Raises InvalidInputError."""
+    value = environ.get(PROJECT_ID_VARIABLE)  # empty for a pod without the label
+    if not value:
+        return None
+    if not re.fullmatch(PROJECT_ID_PATTERN, value):
+        raise InvalidInputError(f"{PROJECT_ID_VARIABLE} is {shown(value)}; it must be 24 hexadecimal digits in lower case")
+    return value
 
 
 def model_variables(options: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[str, str]:
@@ -52,20 +69,14 @@ def _variable(variable: str, option: str | None, environ: Mapping[str, str]) -> 
     return environ[max(numbered)[1]] if numbered else None
 
 
-def _token(path: str | None) -> Secret | None:
+def _token_of_file(path: str | None) -> Credential | None:
     if not path:
         return None
     try:
-        return Secret.from_file(Path(path))
+        return bearer(Secret.from_file(Path(path)), f"the token of {TOKEN_FILE}")
     except UnicodeDecodeError:
         raise InvalidInputError(f"{TOKEN_FILE}: {path} does not hold a token") from None
     except OSError as error:
         raise InvalidInputError(f"{TOKEN_FILE} names {path}, which cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InvalidInputError(f"{TOKEN_FILE}: {error}") from error
-
-
-def _check_ca(path: str | None) -> None:
-    """OpenSSL ignores a file that is not there, and then trusts nobody."""
-    if path and not Path(path).is_file():
-        raise InvalidInputError(f"{CA_FILE} names {path}, which is no file")

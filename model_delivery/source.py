@@ -8,7 +8,8 @@ from typing import Final, Protocol
 from model_contract.model_ref import shown
 from model_delivery.errors import InvalidInputError, NotFoundError
 from model_delivery.mlflow_api import Run
-from model_delivery.plan import DEEPEST, MOST_FILES, ListedFile, Listing, checked_path
+from model_delivery.plan import DEEPEST, MOST_FILES, MOST_NAME_BYTES, EmptyDirectory, ListedFile, Listing, checked_path
+from model_delivery.server_paths import checked_for_server
 
 MOST_HOPS: Final = 4  # a copy of a copy of a logged model is three
 ARTIFACTS_ROUTE: Final = "api/2.0/mlflow-artifacts/artifacts/"
@@ -38,9 +39,11 @@ def artifact_path(registry: Registry, name: str, version: str) -> str:
     return _followed(registry, name, version, registry.list, "")
 
 
-def artifacts_of(registry: Registry, name: str, version: str, source: str = "") -> tuple[str, Iterator[ListedFile]]:
-    """That path, and every file below it. `source` is the version's where it is known: MLflow keeps another address beside it only where a
-    version is of a model. Raises as above, and InvalidInputError where there are too many files, or they lie too deep.
+def artifacts_of(registry: Registry, name: str, version: str, source: str = "") -> tuple[str, Iterator[ListedFile | EmptyDirectory]]:
+    """That path, and every file and empty directory below it.
+
+    `source` is the version's if it is known: MLflow keeps another address beside it only for a version that is made from a model. Raises
+    as above, and InvalidInputError if there are too many files, they lie too deep, or the server reads a name as another one.
     """
     listed = cache(registry.list)  # a run's directory is looked into on the way
     path = _followed(registry, name, version, listed, "" if source.startswith("models:") else source)
@@ -73,16 +76,24 @@ def proxied_path(uri: str) -> str | None:
     return checked_path((behind if route else before).strip("/"))
 
 
-def _files_below(listed: List, path: str) -> Iterator[ListedFile]:
+def _files_below(listed: List, path: str) -> Iterator[ListedFile | EmptyDirectory]:
     waiting = [("", 0)]
-    count = 0
+    count = named = 0
     while waiting:
         prefix, depth = waiting.pop()
-        listing = listed(f"{path}/{prefix}".rstrip("/"))
-        count += len(listing.files) + len(listing.directories)
+        listing = listed(checked_for_server(f"{path}/{prefix}".rstrip("/")))
+        files = [ListedFile(path=f"{prefix}{file.path}", size=file.size) for file in listing.files]
+        count += len(files) + len(listing.directories)
+        named += sum(len(file.path) for file in files) + sum(len(prefix) + len(name) for name in listing.directories)
         if count > MOST_FILES or depth > DEEPEST:
             raise InvalidInputError(f"{path} holds more than {MOST_FILES} files, or more than {DEEPEST} directories in each other")
-        yield from (ListedFile(path=f"{prefix}{file.path}", size=file.size) for file in listing.files)
+        if named > MOST_NAME_BYTES:
+            raise InvalidInputError(f"the names of the files at {path} take more than {MOST_NAME_BYTES} characters together")
+        for file in files:
+            checked_for_server(f"{path}/{file.path}")
+        yield from files
+        if prefix and not files and not listing.directories:
+            yield EmptyDirectory(path=prefix.rstrip("/"))
         waiting += [(f"{prefix}{name}/", depth + 1) for name in listing.directories]
 
 
@@ -107,7 +118,7 @@ def _artifact_of_run(registry: Registry, listed: List, run_id: str, path: str) -
     run = registry.run(run_id)
     own = f"{run.artifact_uri.rstrip('/')}/{path}".rstrip("/")
     proxied = proxied_path(own)
-    if proxied is not None and (listing := listed(proxied)) and (listing.files or listing.directories):
+    if proxied is not None and (listing := listed(checked_for_server(proxied))) and (listing.files or listing.directories):
         return own
     name, _, below = path.partition("/")
     logged = registry.logged_model_of_run(run_id, run.experiment_id, name) if LOGGED_MODEL_NAME.fullmatch(name) else None

@@ -19,7 +19,7 @@ from model_delivery.log import log
 from model_delivery.manifest import Manifest
 from model_delivery.patience import Patience
 
-# No run lasts a day: its deadline is 15 minutes. What is older belongs to nobody.
+# A run that is alive writes to a file at least once in a while; what has not changed for a day belongs to nobody.
 LEFTOVER_SECONDS: Final = 24 * 3600
 NO_LOCKS: Final = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -163,8 +163,15 @@ def _remove_leftovers(store: Path, *, keep: str) -> None:
     in_use = {keep, f"{keep}.lock", f"{keep}.progress"}
     for path in store.glob(f"{PARTIAL_PREFIX}*"):
         with suppress(FileNotFoundError):
-            if path.name not in in_use and path.lstat().st_mtime < oldest:
+            if path.name not in in_use and _changed(path) < oldest:
                 remove(path)
+
+
+def _changed(path: Path) -> float:
+    """When something was last written there: a run without a deadline may take longer than a day."""
+    with suppress(FileNotFoundError):
+        return max(float(found.lstat().st_mtime) for found in (path, *(path.rglob("*") if path.is_dir() else ())))
+    return time.time()
 
 
 def _sync_directory(path: Path) -> None:

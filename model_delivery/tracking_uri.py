@@ -32,7 +32,7 @@ class TrackingUri:
 
 
 def parse_tracking_uri(value: str | None) -> TrackingUri:
-    """Raises InvalidInputError, which never shows the value: it may hold a password."""
+    """Raises InvalidInputError, which never shows the value: it may hold a password. User and password are no part of the result."""
     if not value:
         raise InvalidInputError(f"{TRACKING_URI} is not set; set it to the address of MLflow, such as {EXAMPLE}")
     try:
@@ -49,8 +49,6 @@ def parse_tracking_uri(value: str | None) -> TrackingUri:
 def _fault(value: str, parts: SplitResult) -> str | None:
     if parts.scheme not in DEFAULT_PORTS:
         return "is neither http nor https"
-    if "@" in parts.netloc:
-        return "holds a user or a password"
     if parts.query or parts.fragment or value.endswith(("?", "#")):
         return "holds a query or a fragment"
     if not HOST.fullmatch(parts.hostname or ""):

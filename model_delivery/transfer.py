@@ -44,7 +44,8 @@ class Transfer:
                 raise
 
     def _fetch(self, file: ListedFile) -> FileEntry:
-        return self.patience.retrying(lambda: self._try(file))
+        target = self.place.model / file.path
+        return self.patience.retrying(lambda: self._try(file), reached=lambda: regular_size(target) or 0)
 
     def _try(self, file: ListedFile) -> FileEntry:
         target = self.place.model / file.path
@@ -89,6 +90,7 @@ class Transfer:
         limit = largest(self.plan, file, self.max_bytes)
         for chunk in answer.chunks():
             size += len(chunk)
+            self.patience.receive(len(chunk))
             if limit is not None and size > limit:
                 raise _too_large(file, limit)
             digest.update(chunk)

@@ -6,6 +6,7 @@ from pathlib import Path
 from model_contract.layout import MANIFEST, MLMODEL, MODEL_DIRECTORY, run_directory
 from model_delivery.errors import DamagedError, NotFoundError, PreconditionError
 from model_delivery.inspection import digest_faults, read_manifest, regular_size, size_faults
+from model_delivery.log import log
 from model_delivery.manifest import Manifest
 
 SHOWN_FAULTS = 3
@@ -21,6 +22,7 @@ class Expectation:
     name: str | None = None
     version: str | None = None
     digests: bool = False
+    project: str | None = None
 
     @property
     def place(self) -> Path:
@@ -36,6 +38,7 @@ def verify(expected: Expectation) -> Manifest | None:
             raise NotFoundError(f"there is no {MLMODEL} at {mlmodel.parent}; is the volume filled, and its prefix right?")
         return None
     _check_reference(expected, manifest)
+    check_project(manifest, expected.project)
     faults = list(size_faults(expected.place, manifest))
     if not faults and expected.digests:
         faults = list(digest_faults(expected.place, manifest))
@@ -44,6 +47,22 @@ def verify(expected: Expectation) -> Manifest | None:
     if regular_size(mlmodel) is None:
         raise NotFoundError(f"there is no {MLMODEL} at {mlmodel.parent}")
     return manifest
+
+
+def check_project(manifest: Manifest, project: str | None) -> None:
+    """Raise PreconditionError if a store holds a model of another project; one that was brought without a project is taken.
+
+    It guards against mistakes: whoever may mount the volume can read it.
+    """
+    if project is None:
+        return
+    if manifest.project is None:
+        log("the manifest names no project: the model was delivered before stores knew projects, and is taken", project=project)
+    elif manifest.project != project:
+        raise PreconditionError(
+            f"the model in the store is of project {manifest.project}, and this pod is of project {project}; "
+            f"set the model's variables to a model of the pod's project"
+        )
 
 
 def _check_reference(expected: Expectation, manifest: Manifest) -> None:

@@ -1,7 +1,10 @@
 """`model-api`: what data scientists and CI do with a registered version."""
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
 from model_contract.extras import extra_of_program
@@ -10,6 +13,8 @@ EXTRA: Final = "lifecycle"
 
 with extra_of_program(EXTRA):
     import click
+
+from model_contract.exit_codes import ExitCode
 
 COMMANDS: Final[Mapping[str, str]] = {
     "backfill": "backfill_command",
@@ -28,6 +33,17 @@ COMMANDS: Final[Mapping[str, str]] = {
 class Commands(click.Group):
     """Loads the one that is run: who checks a file does not wait for clients of MLflow, Domino and Kubernetes."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """The edge: a fault of ours ends with its name, not with a page of code, in which a value could be a secret."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # noqa: BLE001  see above
+            frame = _last_frame(error.__traceback__)
+            click.echo(f"Error: unexpected {type(error).__name__} at {frame}; it is a fault of this program: report it", err=True)
+            sys.exit(ExitCode.UNEXPECTED)
+
     def list_commands(self, _: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -41,6 +57,12 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         with extra_of_program(EXTRA):
             return super().invoke(ctx)
+
+
+def _last_frame(trace: TracebackType | None) -> str:
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "an unknown place"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,7 +12,7 @@ from model_lifecycle.errors import InvalidError
 from model_lifecycle.registry import Registry
 from model_lifecycle.staging.progress import Lines, Progress
 from model_lifecycle.staging.sequence import Staged, Ways, stage_version
-from model_lifecycle.tracking import Credentials, Tracking, tracking_uri
+from model_lifecycle.tracking import Credentials, Tracking, tls_of, tracking_uri
 from model_lifecycle.workspace import PROJECT, order_of
 
 
@@ -45,10 +45,11 @@ def stage(  # noqa: PLR0913  each has a default that fits in a workspace
 
 def registry_of(uri: str | None, token_file: str | Path | None = None) -> Registry:
     """As whoever the environment says. Raises LifecycleError."""
-    credentials = Credentials(environ=os.environ, token_file=Path(token_file) if token_file else None)
+    credentials = Credentials(environ=os.environ, uri=uri, token_file=Path(token_file) if token_file else None)
     project = os.environ.get(PROJECT, "").lower()
     authorization = credentials.of_project(project) if project else credentials.of_anybody()
-    return Registry(Tracking(uri=tracking_uri(uri, os.environ), authorization=authorization))
+    address = tracking_uri(uri, os.environ)
+    return Registry(Tracking(uri=address, authorization=authorization, tls=tls_of(address, os.environ)))
 
 
 def domino_of(url: str | None = None) -> DominoRest:

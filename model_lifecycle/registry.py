@@ -9,8 +9,9 @@ from typing import Any, Final, Self
 from urllib.parse import quote
 
 from model_contract.names import TAG_PROJECT_ID
+from model_delivery.listing import parse_listing
 from model_delivery.mlflow_api import Run
-from model_delivery.plan import Listing, parse_listing
+from model_delivery.plan import Listing
 from model_lifecycle.errors import InvalidError, NotAuthorisedError, NotFoundError
 from model_lifecycle.rest import Rest
 from model_lifecycle.tracking import Tracking
@@ -177,7 +178,11 @@ class Registry:
                 return
 
     def list(self, path: str) -> Listing:
-        return parse_listing(self._rest.get(ARTIFACTS, path=path))
+        content = self._rest.listing(ARTIFACTS, path=path)
+        try:
+            return parse_listing([content])
+        except ValueError as error:
+            raise self._rest.not_mlflow() from error
 
 
 def _filters(names: Iterable[str]) -> Iterator[str]:

@@ -1,31 +1,39 @@
 """HTTP to MLflow, or to the gate in front of it: what only reads is tried again, what changes is sent once."""
 
+import json
 import random
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Self
 
 import httpx2
 
-from model_lifecycle.errors import (
-    InvalidError,
-    LifecycleError,
-    NotAuthorisedError,
-    NotFoundError,
-    PreconditionError,
-    UnavailableError,
-    UnclearError,
-)
+from model_contract.answer_causes import Answer, answer_cause, no_json
+from model_contract.names import TRACKING_TOKEN, TRACKING_URI
+from model_contract.network_causes import Cause
+from model_contract.retry_after import retry_after
+from model_lifecycle.errors import InvalidError, LifecycleError, UnclearError
+from model_lifecycle.http_client import cause_of_failure, error_of, new_client, peer_of
 from model_lifecycle.tracking import Tracking
 
 Json = dict[str, Any]
 CONNECT_TIMEOUT: Final = 10.0  # seconds
 CONNECTIONS: Final = 16
 LONGEST_WAIT: Final = 10.0  # seconds between two tries
-LONGEST_MESSAGE: Final = 500  # characters of what a server says
-TRANSIENT: Final = {429, 500, 502, 503, 504}
+LONGEST_ANSWER: Final = 64 << 20  # bytes: a listing of 100,000 files, six times over
+TRANSIENT: Final = {408, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer that has come whole."""
+
+    status_code: int
+    headers: httpx2.Headers
+    content: bytes
 
 
 class Rest:
@@ -34,10 +42,11 @@ class Rest:
     def __init__(self, tracking: Tracking, headers: Mapping[str, str] | None = None) -> None:
         """`headers` go with each request."""
         self._tracking = tracking
-        authorization = {"Authorization": tracking.authorization.reveal()} if tracking.authorization else {}
-        self._client = httpx2.Client(
+        self._peer = peer_of("MLflow", tracking.uri, TRACKING_URI)
+        authorization = {"Authorization": tracking.authorization.authorization.reveal()} if tracking.authorization else {}
+        self._client = new_client(
             headers={"User-Agent": "model-api", **(headers or {}), **authorization},
-            verify=tracking.uri.startswith("https:"),  # to read the authorities takes 0.1 s, which http has no use for
+            verify=tracking.tls if tracking.uri.startswith("https:") else False,
             timeout=httpx2.Timeout(tracking.timeout, connect=min(CONNECT_TIMEOUT, tracking.timeout)),
             limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
         )
@@ -59,15 +68,14 @@ class Rest:
     def change(self, method: str, path: str, document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Json:
         """Sent once. Raises UnclearError where no answer came, or one that does not say whether it was done."""
         try:
-            answer = self._client.request(method, self._tracking.uri + path, json=dict(document), headers=dict(headers or {}))
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            answer = self._request(method, path, json=dict(document), headers=dict(headers or {}))
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError) as error:
             raise self._unreachable(error) from error
-        except httpx2.TransportError as error:
-            raise UnclearError(f"MLflow at {self._tracking.uri} did not answer: {_reason(error)}") from error
-        if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-            raise UnavailableError(self._said(answer))
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
+            cause = cause_of_failure(error, self._peer)
+            raise (UnclearError(cause.sentence) if cause.passes else error_of(cause)) from error
         if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise UnclearError(self._said(answer))
+            raise UnclearError(self._cause(answer).sentence)
         return self._checked(answer)
 
     @contextmanager
@@ -76,10 +84,9 @@ class Rest:
         try:
             with self._client.stream("GET", self._tracking.uri + path, headers={"Accept-Encoding": "identity"}) as answer:
                 if answer.status_code != HTTPStatus.OK:
-                    answer.read()
-                    raise self._refusal(answer)
+                    raise error_of(self._cause(self._whole(answer)))
                 yield answer.iter_raw()
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise self._unreachable(error) from error
 
     def head(self, path: str) -> Mapping[str, str]:
@@ -87,77 +94,63 @@ class Rest:
         answer = self._retried("HEAD", path)
         return answer.headers if answer.status_code == HTTPStatus.OK else {}
 
+    def listing(self, path: str, /, **query: str) -> bytes:
+        """The body of an answer that is too long to be one object in memory. Raises as `get` does."""
+        answer = self._retried("GET", path, params=query)
+        if answer.status_code != HTTPStatus.OK:
+            raise error_of(self._cause(answer))
+        return answer.content
+
+    def not_mlflow(self) -> InvalidError:
+        """The error for an answer of success that is not MLflow's."""
+        return InvalidError(no_json({}, b"", self._peer))
+
+    def _request(self, method: str, path: str, **content: Any) -> Reply:
+        with self._client.stream(method, self._tracking.uri + path, **content) as answer:
+            return self._whole(answer)
+
+    def _whole(self, answer: httpx2.Response) -> Reply:
+        content = bytearray()
+        for chunk in answer.iter_bytes():
+            content += chunk
+            if len(content) > LONGEST_ANSWER:
+                raise InvalidError(f"the answer is longer than {LONGEST_ANSWER} bytes; is MLflow itself at {self._tracking.uri}?")
+        return Reply(status_code=answer.status_code, headers=answer.headers, content=bytes(content))
+
     def _read(self, method: str, path: str, **content: Any) -> Json:
         return self._checked(self._retried(method, path, **content))
 
-    def _retried(self, method: str, path: str, **content: Any) -> httpx2.Response:
+    def _retried(self, method: str, path: str, **content: Any) -> Reply:
         for attempt in range(1, self._tracking.tries + 1):
             last = attempt == self._tracking.tries
             asked: float | None = None
             try:
-                answer = self._client.request(method, self._tracking.uri + path, **content)
-                if last or answer.status_code not in TRANSIENT or _missing(answer):
+                answer = self._request(method, path, **content)
+                if last or answer.status_code not in TRANSIENT or not self._cause(answer).passes:
                     return answer
-                asked = _retry_after(answer)
-            except httpx2.TransportError as error:
-                if last:
-                    raise self._unreachable(error) from error
+                asked = retry_after(answer.headers.get("Retry-After"))
+            except (httpx2.TransportError, httpx2.DecodingError) as error:
+                cause = cause_of_failure(error, self._peer)
+                if last or not cause.passes:
+                    raise error_of(cause) from error
             time.sleep(min(LONGEST_WAIT, max(asked or 0, random.uniform(0.1, 0.3) * 2**attempt)))  # noqa: S311  so that jobs do not come back together
         raise AssertionError("the last try returns or raises")
 
-    def _checked(self, answer: httpx2.Response) -> Json:
+    def _checked(self, answer: Reply) -> Json:
         if answer.status_code != HTTPStatus.OK:
-            raise self._refusal(answer)
+            raise error_of(self._cause(answer))
         try:
-            document = answer.json()
-        except ValueError:
+            document = json.loads(answer.content)
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            raise InvalidError(f"the answer is no JSON object; is MLflow itself at {self._tracking.uri}?")
+            raise InvalidError(no_json(answer.headers, answer.content, self._peer))
         return document
 
-    def _refusal(self, answer: httpx2.Response) -> LifecycleError:
-        said = self._said(answer)
-        if _missing(answer):
-            return NotFoundError(said)
-        match answer.status_code:
-            case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-                return NotAuthorisedError(said)
-            case HTTPStatus.CONFLICT:
-                return PreconditionError(said)
-            case code if code in TRANSIENT:
-                return UnavailableError(said)
-            case _:
-                return InvalidError(said)
+    def _cause(self, answer: Reply) -> Cause:
+        sent = self._tracking.authorization
+        found = Answer(status=answer.status_code, headers=answer.headers, body=answer.content, redacted=sent.redacted if sent else str)
+        return answer_cause(found, self._peer, credential=sent.title if sent else None, hint=f"{TRACKING_TOKEN} is not set")
 
-    def _said(self, answer: httpx2.Response) -> str:
-        """What the server gives as the reason; a page of HTML says less than its status."""
-        try:
-            message = str(answer.json()["message"])
-        except (ValueError, KeyError, TypeError):
-            message = ""
-        if self._tracking.authorization:
-            message = message.replace(self._tracking.authorization.reveal().partition(" ")[2], "***")
-        return f"MLflow at {self._tracking.uri} answered {answer.status_code}" + (f": {message[:LONGEST_MESSAGE]}" if message else "")
-
-    def _unreachable(self, error: Exception) -> UnavailableError:
-        return UnavailableError(f"MLflow at {self._tracking.uri} does not answer: {_reason(error)}")
-
-
-def _missing(answer: httpx2.Response) -> bool:
-    """MLflow says so in its own words; a 404 without them is another server's, or a route that it does not have."""
-    try:
-        return bool(answer.json()["error_code"] in {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
-    except (ValueError, KeyError, TypeError):
-        return answer.status_code == HTTPStatus.NOT_FOUND
-
-
-def _retry_after(answer: httpx2.Response) -> float | None:
-    try:
-        return float(answer.headers["Retry-After"])
-    except (KeyError, ValueError):
-        return None
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    def _unreachable(self, error: Exception) -> LifecycleError:
+        return error_of(cause_of_failure(error, self._peer))

@@ -1,60 +1,69 @@
 """Which MLflow, shown what: the tracking URI and the caller's credentials, from options and the environment."""
 
-import base64
 import json
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
-from model_contract.names import TRACKING_TOKEN, TRACKING_URI
+from model_contract.names import TRACKING_URI
 from model_contract.secret import Secret
+from model_contract.tls import TlsSettingError, check_authorities, names_tls, tls_context
 from model_contract.tokens import TokenError, parse_token
+from model_contract.tracking_credentials import Credential, CredentialError, bearer, environment_credential, token_of, without_user_info
 from model_lifecycle.errors import InvalidError, NotAuthorisedError
 
-USERNAME: Final = "MLFLOW_TRACKING_USERNAME"
-PASSWORD: Final = "MLFLOW_TRACKING_PASSWORD"
+URI: Final = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::[0-9]{1,5})?(?:/[^\s?#@]*)?", re.ASCII | re.IGNORECASE)
 PROJECT_TOKENS: Final = "PROJECT_TOKENS"  # what the original's workflow set: an object of all the repository's secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
-    """An MLflow, or the gate in front of it. `authorization` is the header's whole value; `timeout` is in seconds, of one
-    request; `tries` is how often one that only reads is sent.
+    """An MLflow, or the gate in front of it.
+
+    `tls` is what httpx2 takes as `verify`; `timeout` is in seconds, of one request; `tries` is how often one that only reads is sent.
     """
 
     uri: str
-    authorization: Secret | None = None
+    authorization: Credential | None = None
+    tls: ssl.SSLContext | bool = True
     timeout: float = 30
     tries: int = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What a caller has. For a project: option > PROJECT_ID_<ID> > PROJECT_TOKENS > what MLflow's own clients take."""
+    """What a caller has. For a project: option > PROJECT_ID_<ID> > PROJECT_TOKENS > what MLflow's own client takes.
+
+    `uri` is the tracking URI as it was given, with its user and password.
+    """
 
     environ: Mapping[str, str]
+    uri: str | None = None
     token_file: Path | None = None
 
-    def of_project(self, project_id: str) -> Secret | None:
-        """The Authorization header for a project's objects. Raises InvalidError, and NotAuthorisedError for a token of another project."""
+    def of_project(self, project_id: str) -> Credential | None:
+        """What is sent for a project's objects. Raises InvalidError, and NotAuthorisedError for a token of another project."""
         if token := self._of_file() or self._of_variables(project_id):
             check_project(token, project_id)
-            return bearer(token)
+            return bearer(token, f"the token of project {project_id}")
         return self.of_anybody(project_id)
 
-    def of_anybody(self, project_id: str | None = None) -> Secret | None:
-        """As above, where no project is known yet; None where there is nothing to show. MLflow's order: user and password > token."""
+    def of_anybody(self, project_id: str | None = None) -> Credential | None:
+        """As above, if no project is known yet; None if there is nothing to send."""
         if token := self._of_file():
-            return bearer(token)
-        if user := self.environ.get(USERNAME):
-            pair = f"{user}:{self.environ.get(PASSWORD, '')}"
-            return Secret("Basic " + base64.b64encode(pair.encode()).decode())
-        token = _token(TRACKING_TOKEN, self.environ.get(TRACKING_TOKEN, ""))
-        if token and project_id:
-            check_project(token, project_id)
-        return bearer(token) if token else None
+            return bearer(token, "the token of --token-file")
+        try:
+            found = environment_credential(self.environ, self.uri)
+        except CredentialError as error:
+            raise InvalidError(str(error)) from error
+        sent = found.authorization.reveal() if found else ""
+        if project_id and sent.startswith("Bearer "):
+            check_project(Secret(sent.removeprefix("Bearer ")), project_id)
+        return found
 
     def _of_file(self) -> Secret | None:
         if self.token_file is None:
@@ -96,24 +105,41 @@ def check_project(token: Secret, project_id: str) -> None:
         )
 
 
-def bearer(token: Secret) -> Secret:
-    return Secret(f"Bearer {token.reveal()}")
-
-
 def tracking_uri(option: str | None, environ: Mapping[str, str]) -> str:
-    """Option > MLFLOW_TRACKING_URI. Raises InvalidError."""
-    uri = (option or environ.get(TRACKING_URI) or "").strip().rstrip("/")
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", uri):
-        given = "is not set" if not uri else "is no http(s) address without user, password and query"
-        raise InvalidError(f"{TRACKING_URI} {given}; it must be such as https://mlflow.example.com")
-    return uri
+    """Option > MLFLOW_TRACKING_URI, without user and password. Raises InvalidError."""
+    given = (option or environ.get(TRACKING_URI) or "").strip().rstrip("/")
+    uri = without_user_info(given)
+    if not URI.fullmatch(uri) or not _has_port(uri):
+        fault = "is not set" if not given else "is no http(s) address of a host, without a query"
+        raise InvalidError(f"{TRACKING_URI} {fault}; it must be such as https://mlflow.example.com")
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme.lower()}://{rest}"
+
+
+def tls_of(uri: str, environ: Mapping[str, str], *, tracking: bool = True) -> ssl.SSLContext | bool:
+    """Return what httpx2 takes as `verify`: False for http, since to read the authorities takes 0.1 s.
+
+    Raises InvalidError for a variable that names nothing, in any case.
+    """
+    try:
+        check_authorities(environ)
+        if not uri.startswith("https:"):
+            return False
+        return tls_context(environ, tracking=tracking) if names_tls(environ, tracking=tracking) else True
+    except TlsSettingError as error:
+        raise InvalidError(str(error)) from error
+
+
+def _has_port(uri: str) -> bool:
+    try:
+        urlsplit(uri).port  # noqa: B018  it raises for one that is none
+    except ValueError:
+        return False
+    return True
 
 
 def _token(name: str, text: str) -> Secret | None:
-    """Without the line break that often comes along: HTTP libraries refuse it, and print the header."""
-    text = text.strip()
-    if not text:
-        return None
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise InvalidError(f"{name} holds characters that no token has")
-    return Secret(text)
+    try:
+        return token_of(name, text)
+    except CredentialError as error:
+        raise InvalidError(str(error)) from error

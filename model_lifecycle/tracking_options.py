@@ -1,6 +1,7 @@
 """The options with which commands are told where MLflow is, and as whom they ask."""
 
 import os
+import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -10,10 +11,10 @@ from typing import Any, Final, Self
 
 import click
 
-from model_contract.secret import Secret
+from model_contract.tracking_credentials import Credential
 from model_lifecycle.ends import ends
 from model_lifecycle.registry import Registry
-from model_lifecycle.tracking import Credentials, Tracking, tracking_uri
+from model_lifecycle.tracking import Credentials, Tracking, tls_of, tracking_uri
 
 COMMIT_HEADER: Final = "X-Gate-Commit"  # goes into the gate's audit log
 
@@ -26,6 +27,7 @@ class Connections:
     credentials: Credentials
     timeout: float
     tries: int
+    tls: ssl.SSLContext | bool = True
     headers: dict[str, str] = field(default_factory=dict)
 
     def name_commit(self, commit: str | None) -> None:
@@ -47,12 +49,12 @@ class Connections:
     def of_anybody(self) -> Registry:
         return self._registry(None, self.credentials.of_anybody())
 
-    def tracking(self, authorization: Secret | None) -> Tracking:
-        return Tracking(uri=self.uri, authorization=authorization, timeout=self.timeout, tries=self.tries)
+    def tracking(self, credential: Credential | None) -> Tracking:
+        return Tracking(uri=self.uri, authorization=credential, tls=self.tls, timeout=self.timeout, tries=self.tries)
 
-    def _registry(self, key: str | None, authorization: Secret | None) -> Registry:
+    def _registry(self, key: str | None, credential: Credential | None) -> Registry:
         if key not in self._registries:
-            self._registries[key] = self._open.enter_context(Registry(self.tracking(authorization), self.headers))
+            self._registries[key] = self._open.enter_context(Registry(self.tracking(credential), self.headers))
         return self._registries[key]
 
 
@@ -68,9 +70,10 @@ def tracking_options(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def with_connections(*, uri: str | None, token_file: Path | None, timeout: float, retries: int, **options: Any) -> None:
         with ends(options.get("form", "text")):
-            credentials = Credentials(environ=os.environ, token_file=token_file)
+            credentials = Credentials(environ=os.environ, uri=uri, token_file=token_file)
             address = tracking_uri(uri, os.environ)
-            with Connections(uri=address, credentials=credentials, timeout=timeout, tries=retries + 1) as connections:
+            tls = tls_of(address, os.environ)
+            with Connections(uri=address, credentials=credentials, tls=tls, timeout=timeout, tries=retries + 1) as connections:
                 command(connections=connections, **options)
 
     return with_connections

@@ -123,3 +123,47 @@ def listing(change: Callable[[Files], object]) -> Rule:
         return True
 
     return rule
+
+
+def drip_head(pause: float) -> Rule:
+    """A head without an end: one more line after each pause in seconds."""
+
+    def rule(exchange: Exchange) -> bool:
+        exchange.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        _forever(exchange, b"X: y\r\n", pause)
+        return True
+
+    return rule
+
+
+def continue_forever(pause: float) -> Rule:
+    """Interim answers, and never a final one."""
+
+    def rule(exchange: Exchange) -> bool:
+        _forever(exchange, b"HTTP/1.1 100 Continue\r\n\r\n", pause)
+        return True
+
+    return rule
+
+
+def drip_body(pause: float) -> Rule:
+    """The right length, and one byte of it after each pause in seconds."""
+
+    def rule(exchange: Exchange) -> bool:
+        with exchange.upstream() as real:
+            exchange.begin(real.status, forwarded(real.getheaders()), length=int(real.getheader("Content-Length", "0")))
+        _forever(exchange, b"x", pause)
+        return True
+
+    return rule
+
+
+def _forever(exchange: Exchange, piece: bytes, pause: float) -> None:
+    """Until the client goes away."""
+    try:
+        while True:
+            exchange.wfile.write(piece)
+            exchange.wfile.flush()
+            time.sleep(pause)
+    except OSError:
+        exchange.close_connection = True

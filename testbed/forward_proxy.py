@@ -16,6 +16,9 @@ class Relay(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         self.server.read.append((self.requestline, str(self.headers)))
+        if self.server.refuse:
+            self.send_error(self.server.refuse)
+            return
         host, _, port = self.path.rpartition(":")
         with closing(socket.create_connection((host, int(port)))) as upstream:
             self.send_response(200)
@@ -47,14 +50,16 @@ class ForwardProxy(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, refuse: int | None = None) -> None:
+        """`refuse` is the status with which every tunnel is refused."""
         super().__init__(("127.0.0.1", 0), Relay)
+        self.refuse = refuse
         self.read: list[tuple[str, str]] = []
 
 
 @contextmanager
-def forward_proxy() -> Iterator[ForwardProxy]:
-    with ForwardProxy() as server:
+def forward_proxy(*, refuse: int | None = None) -> Iterator[ForwardProxy]:
+    with ForwardProxy(refuse) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:

@@ -1,5 +1,6 @@
 """HTTP to Domino: what only reads is tried again, what makes something is sent once."""
 
+import os
 import random
 import re
 import time
@@ -9,7 +10,8 @@ from typing import Any, Final, Self
 
 import httpx2
 
-from model_lifecycle.domino.access import Access, Header
+from model_contract.network_causes import cause_of
+from model_lifecycle.domino.access import HOST, Access, Header
 from model_lifecycle.errors import (
     InvalidError,
     LifecycleError,
@@ -19,6 +21,8 @@ from model_lifecycle.errors import (
     UnavailableError,
     UnclearError,
 )
+from model_lifecycle.http_client import cause_of_failure, error_of, new_client, peer_of
+from model_lifecycle.tracking import tls_of
 
 Json = dict[str, Any]
 TIMEOUT: Final = 60.0  # seconds; Domino takes a while to answer a publication
@@ -34,7 +38,9 @@ class DominoRest:
     def __init__(self, access: Access, *, timeout: float = TIMEOUT) -> None:
         self.access = access
         limits = httpx2.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout))
-        self._client = httpx2.Client(headers={"User-Agent": "model-api", "Accept": "application/json"}, timeout=limits)
+        headers = {"User-Agent": "model-api", "Accept": "application/json"}
+        self._client = new_client(headers=headers, timeout=limits, verify=tls_of("https:", os.environ, tracking=False))
+        self._peer = peer_of("Domino", access.uri, HOST)
 
     def __enter__(self) -> Self:
         return self
@@ -75,15 +81,17 @@ class DominoRest:
         try:
             return self._client.post(url, json=dict(document), auth=self.access.authorization_of_call(url), timeout=timeout)
         except httpx2.TransportError as error:
-            raise UnavailableError(f"the model API at {url} does not answer: {_reason(error)}") from error
+            raise UnavailableError(
+                f"the model API does not answer: {cause_of(error, peer_of('a model API', url, HOST)).sentence}"
+            ) from error
 
     def _send(self, method: str, path: str, **content: Any) -> httpx2.Response:
         try:
             return self._client.request(method, self.access.uri + path, auth=Header(self.access.credential.headers()), **content)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-            raise UnavailableError(f"Domino at {self.access.uri} does not answer: {_reason(error)}") from error
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError) as error:
+            raise error_of(cause_of_failure(error, self._peer)) from error
         except httpx2.TransportError as error:
-            raise UnclearError(f"Domino at {self.access.uri} broke off: {_reason(error)}") from error
+            raise UnclearError(f"the connection broke off: {cause_of(error, self._peer).sentence}") from error
 
     def _checked(self, answer: httpx2.Response) -> Any:
         if not answer.is_success:
@@ -138,7 +146,3 @@ def _line(text: str) -> str:
 
 def _pause(attempt: int) -> None:
     time.sleep(random.uniform(0.1, 0.3) * 2**attempt)  # noqa: S311  so that jobs do not come back together
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -1,6 +1,7 @@
 """A server that fails, and a network that cuts, between a real MLflow and the delivery."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,22 @@ import pytest
 
 from model_contract.exit_codes import ExitCode
 from testbed.delivery import Delivery, Ended
-from testbed.faults import Files, answer, cut, end_early, first, listing, only, slowly, stall, without_length, without_ranges
+from testbed.faults import (
+    Files,
+    answer,
+    continue_forever,
+    cut,
+    drip_body,
+    drip_head,
+    end_early,
+    first,
+    listing,
+    only,
+    slowly,
+    stall,
+    without_length,
+    without_ranges,
+)
 from testbed.registered import Registered, files_below
 from testbed.reverse_proxy import ReverseProxy, Rule, reverse_proxy
 
@@ -122,10 +138,10 @@ FINAL: dict[str, tuple[Callable[[], list[Rule]], ExitCode, str]] = {
     "the connection is always cut at once": (lambda: [only(DATA, cut(0))], ExitCode.UNAVAILABLE, "cut"),
     "neither a size nor a length": (lambda: [listing(unsized), only(DATA, without_length)], ExitCode.DAMAGED, "without a length"),
     "503 for good": (lambda: [answer(503)], ExitCode.UNAVAILABLE, "MLflow answers 503"),
-    "429 for longer than the deadline": (
+    "429 for an hour": (
         lambda: [answer(429, headers={"Retry-After": "3600"})],
         ExitCode.UNAVAILABLE,
-        "the next try would come after the deadline of 900 s",
+        "the server asks to wait 3600 s, longer than --longest-retry-after 300",
     ),
     "a listed file that is not there": (lambda: [only("artifacts?", two_times(listing(vanished)))], ExitCode.NOT_FOUND, "gone.bin"),
     "a page instead of JSON": (
@@ -147,7 +163,16 @@ FINAL: dict[str, tuple[Callable[[], list[Rule]], ExitCode, str]] = {
         "a redirect, which is not followed",
     ),
     "a method that is not allowed": (lambda: [answer(405)], ExitCode.INVALID_INPUT, "MLflow answers 405"),
-    "404 of a server that is no MLflow": (lambda: [answer(404, b"<html>nginx</html>")], ExitCode.NOT_FOUND, "MLflow answers 404"),
+    "404 of a server that is no MLflow": (
+        lambda: [answer(404, b"<html>nginx</html>")],
+        ExitCode.NOT_FOUND,
+        "not MLflow but a proxy, an ingress or a portal before it answers 404 (Server: BaseHTTP",
+    ),
+    "a page instead of a file": (
+        lambda: [only(DATA, answer(200, b"<html>Sign in</html>", {"Content-Type": "text/html"}))],
+        ExitCode.INVALID_INPUT,
+        "a page for people came instead of the file",
+    ),
 }
 
 
@@ -214,11 +239,45 @@ def test_files_without_listed_sizes_do_not_pass_the_limit(tmp_path: Path, mlflow
 
 
 def test_a_server_that_falls_silent_is_tried_again_and_then_given_up(tmp_path: Path, mlflow_3: Registered) -> None:
-    ended, proxy = fetch_through(tmp_path, mlflow_3, [only(DATA, stall(5000))], "--stall=0.2")
+    ended, proxy = fetch_through(tmp_path, mlflow_3, [only(DATA, stall(50))], "--stall=0.2")
 
     assert ended.code == ExitCode.UNAVAILABLE
     assert "sent nothing in time" in ended.reason
-    assert ranges(proxy) == [None, "bytes=5000-", "bytes=10000-"]
+    assert ranges(proxy) == [None, "bytes=50-", "bytes=100-"]
+
+
+def test_a_try_that_brings_more_of_a_file_is_no_lost_try(tmp_path: Path, mlflow_3: Registered) -> None:
+    ended, proxy = fetch_through(tmp_path, mlflow_3, [only(DATA, cut(10_000))], "--tries=2")
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert ranges(proxy) == [None, *(f"bytes={begin}-" for begin in range(10_000, 102_400, 10_000))]
+
+
+def test_a_server_without_ranges_that_always_ends_at_the_same_byte_is_given_up(tmp_path: Path, mlflow_2: Registered) -> None:
+    ended, proxy = fetch_through(tmp_path, mlflow_2, [only(DATA, cut(50_000))], "--tries=3")
+
+    assert ended.code == ExitCode.UNAVAILABLE
+    assert len(ranges(proxy)) == 4  # the first brought something
+
+
+def test_a_file_that_drips_is_given_up_with_its_bytes_and_rate(tmp_path: Path, mlflow_3: Registered) -> None:
+    ended, _ = fetch_through(tmp_path, mlflow_3, [only(DATA, drip_body(0.05))], "--stall=0.3")
+
+    assert ended.code == ExitCode.UNAVAILABLE
+    assert re.search(r"only \d+ bytes came in 0 s, \d+ bytes/s, less than the 1024 of --min-rate", ended.reason)
+
+
+def test_a_head_that_drips_line_by_line_is_given_up(tmp_path: Path, mlflow_3: Registered) -> None:
+    ended, _ = fetch_through(tmp_path, mlflow_3, [only("model-versions/get?", drip_head(0.05))], "--stall=0.3")
+
+    assert ended.code == ExitCode.UNAVAILABLE
+    assert "the server sent nothing in time" in ended.reason
+
+
+def test_interim_answers_without_an_end_are_given_up(tmp_path: Path, mlflow_3: Registered) -> None:
+    ended, _ = fetch_through(tmp_path, mlflow_3, [only("model-versions/get?", continue_forever(0.02))], "--stall=0.3")
+
+    assert ended.code == ExitCode.UNAVAILABLE
 
 
 def test_a_server_that_sends_too_slowly_is_given_up_at_the_deadline(tmp_path: Path, mlflow_3: Registered) -> None:
@@ -226,7 +285,11 @@ def test_a_server_that_sends_too_slowly_is_given_up_at_the_deadline(tmp_path: Pa
     ended, _ = fetch_through(tmp_path, mlflow_3, [only("weights.bin", slowly(0.05))], "--deadline=1", example="big")
 
     assert ended.code == ExitCode.UNAVAILABLE
-    assert ended.reason == "the model did not arrive within 1 s\n"
+    assert re.fullmatch(
+        r"the model did not arrive within 1 s: \d+ of 62914572 bytes came, \d+ bytes/s; "
+        r"raise --deadline, in a pod the annotation model-api.dominodatalab.com/deadline, if that is only slow\n",
+        ended.reason,
+    )
     assert time.monotonic() - began < 30  # the file would take 48 s
 
 

@@ -20,7 +20,7 @@ REFUSED = [
     ("several models", ExitCode.NOT_FOUND, '"one", "two"'),
     ("without MLmodel", ExitCode.NOT_FOUND, "there is no MLmodel at"),
     ("empty", ExitCode.NOT_FOUND, "has no artifacts and no logged model"),
-    ("unservable", ExitCode.INVALID_INPUT, "Invalid path"),
+    ("unservable", ExitCode.INVALID_INPUT, 'the artifact "a#b.txt" is refused'),
     ("in a bucket", ExitCode.INVALID_INPUT, "not supported yet"),
 ]
 

@@ -13,6 +13,9 @@ from model_delivery.tracking_uri import parse_tracking_uri
         ("HTTPS://MLflow.example.com/mlflow//", "https://mlflow.example.com:443/mlflow"),
         ("http://10.0.0.7:5000", "http://10.0.0.7:5000"),
         ("http://[fd00::1]:5000", "http://[fd00::1]:5000"),
+        ("http://user:hunter2@mlflow:5000", "http://mlflow:5000"),
+        ("http://user:hunt%40er2@mlflow/mlflow", "http://mlflow:80/mlflow"),
+        ("http://@mlflow", "http://mlflow:80"),
     ],
 )
 def test_an_address_is_read(value: str, meaning: str) -> None:
@@ -27,8 +30,6 @@ def test_an_address_is_read(value: str, meaning: str) -> None:
         ("mlflow:5000", "is neither http nor https"),
         ("databricks", "is neither http nor https"),
         ("sqlite:///mlflow.db", "is neither http nor https"),
-        ("http://user:hunter2@mlflow:5000", "holds a user or a password"),
-        ("http://@mlflow", "holds a user or a password"),
         ("http://mlflow:5000/?token=hunter2", "holds a query or a fragment"),
         ("http://mlflow:5000/#", "holds a query or a fragment"),
         ("http://", "names no host"),

@@ -1,0 +1,178 @@
+"""Causes for which an HTTP answer is not what was asked for: who gave it, one sentence and one exit code for each."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from model_contract.exit_codes import ExitCode
+from model_contract.network_causes import Cause, Peer, proxy_refusal
+
+SHOWN: Final = 200  # characters of MLflow's message; the rest of a body is never shown: it may be a page with anything in it
+SHOWN_HEADER: Final = 60
+# What `mlflow server` answers since 3.5 to a name that is not in its --allowed-hosts; it means the server, not the caller.
+INVALID_HOST: Final = b"Invalid Host header"
+# Servers of MLflow and of the gate, and the page with which Flask answers for MLflow.
+OWN_SERVERS: Final = re.compile(r"(?i)gunicorn|uvicorn|waitress|werkzeug|hypercorn|python/.* aiohttp")
+OWN_TEXTS: Final = {b"Permission denied"}
+OWN_PAGE: Final = re.compile(rb"(?i)<!doctype html>\s*<html lang=\"?en\"?>\s*<title>")
+PAGE: Final = re.compile(rb"(?i)\s*(?:<!doctype html|<html|<\?xml|<!--)")
+PLAIN_TO_TLS: Final = re.compile(rb"(?i)plain HTTP (?:request )?(?:was sent )?to (?:HTTPS|an? (?:SSL|TLS))|HTTP request to an HTTPS server")
+MISSING: Final = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
+PASSING: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+class Headers(Protocol):
+    """Headers of any HTTP library, looked up without regard to case."""
+
+    def get(self, name: str, /) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer without success. `body` may be the beginning of a longer one. `redacted` hides what was sent."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    redacted: Callable[[str], str] = str
+
+    @property
+    def document(self) -> Mapping[str, Any] | None:
+        """The body as MLflow's JSON object; None for any other body."""
+        try:
+            found = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    @property
+    def error_code(self) -> str:
+        return str((self.document or {}).get("error_code", ""))
+
+
+def answer_cause(answer: Answer, peer: Peer, *, credential: str | None, hint: str) -> Cause:
+    """Return the cause of an answer without success.
+
+    `credential` names what was sent ("the token of ..."), None if nothing was; `hint` says how to send one.
+    """
+    if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return proxy_refusal(answer.status, peer)
+    if answer.status in range(300, 400):
+        return _redirect(answer, peer)
+    if answer.status == HTTPStatus.BAD_REQUEST and PLAIN_TO_TLS.search(answer.body):
+        return Cause(sentence=f"the server at {peer.uri} speaks TLS; set {peer.setting} to https://...", exit_code=ExitCode.INVALID_INPUT)
+    if (sender := intermediary(answer)) and answer.status != HTTPStatus.TOO_MANY_REQUESTS:
+        return _of_intermediary(answer, peer, sender)
+    return _of_mlflow(answer, peer, credential=credential, hint=hint)
+
+
+def intermediary(answer: Answer) -> str | None:
+    """Return the mark of a proxy, an ingress or a portal that answered by itself; None if MLflow or the gate may have.
+
+    MLflow's own JSON is its own answer, whoever passed it on; so is a page of its web framework.
+    """
+    if (answer.document is not None and (answer.error_code or "message" in answer.document)) or OWN_PAGE.match(answer.body):
+        return None
+    if answer.body.strip() in OWN_TEXTS or (answer.status == HTTPStatus.UNAUTHORIZED and answer.headers.get("WWW-Authenticate")):
+        return None
+    server = answer.headers.get("Server") or ""
+    for name in ("X-Squid-Error", "Proxy-Authenticate", "Via"):
+        if value := answer.headers.get(name):
+            return f"{name}: {_plain(value, SHOWN_HEADER)}"
+    if PAGE.match(answer.body) and not OWN_SERVERS.search(server):
+        return f"Server: {_plain(server, SHOWN_HEADER)}" if server else "an HTML page"
+    return None
+
+
+def page_instead(headers: Headers, body: bytes) -> bool:
+    """Return if what came with success is a page for people: of a login, or of a captive portal."""
+    kind = (headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+    return kind in {"text/html", "application/xhtml+xml"} or bool(PAGE.match(body))
+
+
+def no_json(headers: Headers, body: bytes, peer: Peer) -> str:
+    """Return the sentence for an answer of success that is not MLflow's."""
+    page = "a page for people came, as a login or a captive portal sends it: " if page_instead(headers, body) else ""
+    return f"{page}the answer is no JSON object; is MLflow itself at {peer.uri}?"
+
+
+def said_by(answer: Answer) -> str:
+    """Return MLflow's error code and the beginning of its message, on one line; nothing if the body is not MLflow's."""
+    document = answer.document or {}
+    found = [document.get(key) for key in ("error_code", "message")]
+    text = ": ".join(str(part) for part in found if isinstance(part, str | int) and part != "")
+    return _plain(answer.redacted(text), SHOWN)
+
+
+def _of_mlflow(answer: Answer, peer: Peer, *, credential: str | None, hint: str) -> Cause:
+    reason = said_by(answer)
+    said = f"MLflow answers {answer.status}" + (f" {reason}" if reason else "")
+    if answer.status == HTTPStatus.FORBIDDEN and answer.body.startswith(INVALID_HOST):
+        name_it = f"it does not serve the host of {peer.setting}; name it in `mlflow server --allowed-hosts`"
+        return Cause(sentence=f"{said}: {name_it}", exit_code=ExitCode.INVALID_INPUT)
+    if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return Cause(sentence=f"{said}; {_denial(answer, credential, hint)}", exit_code=ExitCode.NOT_AUTHORISED)
+    if answer.status == HTTPStatus.NOT_FOUND or answer.error_code in MISSING:
+        return Cause(sentence=said, exit_code=ExitCode.NOT_FOUND)
+    if answer.status == HTTPStatus.CONFLICT:
+        return Cause(sentence=said, exit_code=ExitCode.PRECONDITION)
+    if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return Cause(sentence=f"{said}: the request is larger than the server takes", exit_code=ExitCode.INVALID_INPUT)
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Cause(sentence=f"{said}: too many requests for the moment", exit_code=ExitCode.UNAVAILABLE, passes=True)
+    if answer.status in PASSING or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Cause(sentence=said, exit_code=ExitCode.UNAVAILABLE, passes=True)
+    return Cause(sentence=said, exit_code=ExitCode.INVALID_INPUT)
+
+
+def _denial(answer: Answer, credential: str | None, hint: str) -> str:
+    if credential is None:
+        return f"no token was sent, because {hint}"
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        return f"{credential} is not accepted"
+    return (
+        f"{credential} is known, and may not do this: the model, its run and its experiment must all be of its project "
+        "(tag mlflow.domino.project_id; an admin sets missing ones with `model-api backfill`)"
+    )
+
+
+def _of_intermediary(answer: Answer, peer: Peer, sender: str) -> Cause:
+    said = f"not MLflow but a proxy, an ingress or a portal before it answers {answer.status} ({sender})"
+    match answer.status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            way = f"it does not let this request through to {peer.uri}; ask who runs it, or name {peer.host} in NO_PROXY"
+            return Cause(sentence=f"{said}: {way}", exit_code=ExitCode.NOT_AUTHORISED)
+        case HTTPStatus.NETWORK_AUTHENTICATION_REQUIRED:
+            return Cause(sentence=f"{said}: this network wants a login first", exit_code=ExitCode.NOT_AUTHORISED)
+        case HTTPStatus.NOT_FOUND:
+            return Cause(sentence=f"{said}; is MLflow itself at {peer.uri}?", exit_code=ExitCode.NOT_FOUND)
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return Cause(sentence=f"{said}: the request is larger than it takes", exit_code=ExitCode.INVALID_INPUT)
+        case status if status in PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Cause(sentence=f"{said}: it does not reach MLflow", exit_code=ExitCode.UNAVAILABLE, passes=True)
+        case _:
+            return Cause(sentence=f"{said}; is MLflow itself at {peer.uri}?", exit_code=ExitCode.INVALID_INPUT)
+
+
+def _redirect(answer: Answer, peer: Peer) -> Cause:
+    """A redirect is not followed: the token would go along. Of its address only the host is shown: the rest may hold secrets."""
+    try:
+        host = urlsplit(answer.headers.get("Location") or "").hostname or ""
+    except ValueError:
+        host = ""
+    to = f" to {_plain(host, SHOWN_HEADER)}" if host and host != peer.host else ""
+    portal = ", as a login page or a captive portal sends it" if to else ""
+    sentence = (
+        f"MLflow answers {answer.status}, a redirect{to}, which is not followed with a token{portal}; "
+        f"set {peer.setting} to where MLflow itself answers"
+    )
+    return Cause(sentence=sentence, exit_code=ExitCode.INVALID_INPUT)
+
+
+def _plain(text: str, longest: int) -> str:
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable[:longest] + ("..." if len(printable) > longest else "")

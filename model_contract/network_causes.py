@@ -1,0 +1,227 @@
+"""Causes for which a server cannot be reached: one sentence, one exit code for each, the same for every HTTP library.
+
+Libraries wrap what sockets, TLS and DNS raise; the cause is the innermost error that says anything.
+"""
+
+import errno
+import http.client
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from model_contract.exit_codes import ExitCode
+from model_contract.names import CA_FILE, CLIENT_CERT_PATH
+from model_contract.protocol_probe import speaks_http, speaks_tls
+
+DEEPEST: Final = 12  # errors in each other
+NO_ROUTE: Final = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
+NAME_UNKNOWN: Final = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+
+NO_TLS: Final = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
+OTHER_VERSION: Final = {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW"}
+CERTIFICATE_WANTED: Final = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    "TLSV1_ALERT_CERTIFICATE_REQUIRED",
+    "SSLV3_ALERT_BAD_CERTIFICATE",
+    "TLSV1_ALERT_UNKNOWN_CA",
+}
+NAME_NOT_SERVED: Final = {"TLSV1_UNRECOGNIZED_NAME", "TLSV1_ALERT_UNRECOGNIZED_NAME"}
+TUNNEL_REFUSED: Final = re.compile(r"(?:Tunnel connection failed: )?([1-5][0-9]{2})\b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A server as a person knows it. `uri` has no user, password or query; `setting` is what names it, `proxy_setting` the proxy."""
+
+    name: str
+    uri: str
+    host: str
+    port: int
+    setting: str
+    proxy: str | None = None
+    proxy_setting: str = "HTTPS_PROXY"
+
+    @property
+    def encrypted(self) -> bool:
+        return self.uri.startswith("https:")
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.uri}" + (f" through the proxy {self.proxy}" if self.proxy else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """`sentence` follows the name of what was asked for. `passes`: another try may succeed. `unclear`: a probe can tell more."""
+
+    sentence: str
+    exit_code: ExitCode
+    passes: bool = False
+    unclear: bool = False
+
+
+def cause_of(error: BaseException, peer: Peer, *, connecting: bool = False) -> Cause:
+    """Return the cause of an error of the network. `connecting`: no connection existed yet, as far as the caller knows."""
+    chain = list(_chain(error))
+    connecting = connecting or any(_is(found, "ConnectError", "ConnectTimeout") for found in chain)
+    for found in reversed(chain):
+        if cause := _certificate(found, peer) or _tls(found, peer) or _proxy(found, peer) or _name(found, peer):
+            return cause
+    for found in reversed(chain):
+        if cause := _connection(found, peer, connecting=connecting):
+            return cause
+    return Cause(sentence=f"{peer}: {_said(error)}", exit_code=ExitCode.UNAVAILABLE, passes=True)
+
+
+def probed(cause: Cause, peer: Peer) -> Cause:
+    """Return `cause`, or the better one that a connection without a request shows: the other protocol is spoken there."""
+    if not cause.unclear or peer.proxy:
+        return cause
+    if peer.encrypted:
+        return _without_tls(peer) if speaks_http(peer.host, peer.port) else cause
+    return _with_tls(peer) if speaks_tls(peer.host, peer.port) else cause
+
+
+def proxy_refusal(status: int, peer: Peer) -> Cause:
+    """Return the cause for an answer of the proxy itself, instead of a connection through it."""
+    proxy = f"the proxy {peer.proxy} of {peer.proxy_setting}" if peer.proxy else f"the proxy of {peer.proxy_setting}"
+    if status == http.client.PROXY_AUTHENTICATION_REQUIRED:
+        wanted = f"write them into {peer.proxy_setting} as http://user:password@host:port"
+        return Cause(sentence=f"{proxy} answers 407: it wants a user and a password; {wanted}", exit_code=ExitCode.NOT_AUTHORISED)
+    if status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
+        allowed = f"have {peer.host}:{peer.port} allowed there, or name {peer.host} in NO_PROXY if it is reached directly"
+        return Cause(sentence=f"{proxy} answers {status}: it does not connect to {peer.host}; {allowed}", exit_code=ExitCode.NOT_AUTHORISED)
+    if status >= http.client.INTERNAL_SERVER_ERROR or status == http.client.TOO_MANY_REQUESTS:
+        return Cause(
+            sentence=f"{proxy} answers {status}: it cannot reach {peer.host}:{peer.port}; if that is an address inside the cluster, "
+            f"name {peer.host} in NO_PROXY",
+            exit_code=ExitCode.UNAVAILABLE,
+            passes=True,
+        )
+    return Cause(sentence=f"{proxy} answers {status} to CONNECT; is it an HTTP proxy?", exit_code=ExitCode.INVALID_INPUT)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    for _ in range(DEEPEST):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _certificate(error: BaseException, peer: Peer) -> Cause | None:
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return None
+    code, said = error.verify_code, error.verify_message
+    return Cause(sentence=f"{peer}: {_certificate_fault(code, said, peer)}", exit_code=ExitCode.INVALID_INPUT)
+
+
+def _certificate_fault(code: int, said: str, peer: Peer) -> str:
+    match code:  # values of X509_V_ERR_... in OpenSSL's x509_vfy.h
+        case 62 | 64:
+            return f"the server's certificate is for another name than {peer.host}; set {peer.setting} to a name that the certificate has"
+        case 10:
+            return "the server's certificate has expired; it must be renewed there, unless the clock of this machine is wrong"
+        case 9:
+            return "the server's certificate is not valid yet; compare the clocks of the server and of this machine"
+        case 18:
+            return f"the server's certificate is signed by itself and not trusted; name its file in {CA_FILE} if it is the right server's"
+        case 2 | 19 | 20 | 21:
+            return (
+                f"the server's certificate is not trusted: its authority is not known here ({said}); name the CA's file in {CA_FILE}. "
+                "A proxy that reads TLS has an authority of its own"
+            )
+        case _:
+            return f"the server's certificate is refused ({said}); it must be replaced there"
+
+
+def _tls(error: BaseException, peer: Peer) -> Cause | None:
+    if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLCertVerificationError):
+        return None
+    reason = error.reason or ""
+    if reason in NO_TLS:
+        return _without_tls(peer)
+    if reason in OTHER_VERSION:
+        fault = "no version of TLS is spoken by both sides; the server must offer TLS 1.2 or later"
+        return Cause(sentence=f"{peer}: {fault} ({reason})", exit_code=ExitCode.INVALID_INPUT)
+    if reason in CERTIFICATE_WANTED:
+        fault = f"the server wants a client's certificate that it knows; name its file in {CLIENT_CERT_PATH}"
+        return Cause(sentence=f"{peer}: {fault} ({reason})", exit_code=ExitCode.NOT_AUTHORISED)
+    if reason in NAME_NOT_SERVED:
+        fault = f"the server does not serve {peer.host} over TLS; set {peer.setting} to a name that it serves"
+        return Cause(sentence=f"{peer}: {fault} ({reason})", exit_code=ExitCode.INVALID_INPUT)
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        fault = f"the connection was closed in the middle of TLS; if the server wants a client's certificate, name it in {CLIENT_CERT_PATH}"
+        return Cause(sentence=f"{peer}: {fault}", exit_code=ExitCode.UNAVAILABLE, passes=True, unclear=True)
+    fault = "the two sides do not agree on TLS" if "HANDSHAKE" in reason or "CIPHER" in reason else "TLS failed"
+    code = ExitCode.INVALID_INPUT if "HANDSHAKE" in reason or "CIPHER" in reason else ExitCode.UNAVAILABLE
+    passes = code == ExitCode.UNAVAILABLE
+    return Cause(sentence=f"{peer}: {fault} ({reason or _said(error)})", exit_code=code, passes=passes)
+
+
+def _proxy(error: BaseException, peer: Peer) -> Cause | None:
+    """Libraries say only in the text of an error that a tunnel was refused, and with which status."""
+    tunnel = _is(error, "ProxyError") or (isinstance(error, OSError) and "Tunnel connection failed" in str(error))
+    found = TUNNEL_REFUSED.match(str(error)) if tunnel else None
+    return proxy_refusal(int(found[1]), peer) if found else None
+
+
+def _name(error: BaseException, peer: Peer) -> Cause | None:
+    if isinstance(error, UnicodeError):
+        return Cause(sentence=f"{peer.setting}: {_looked_up(peer)} is no host's name", exit_code=ExitCode.INVALID_INPUT)
+    if not isinstance(error, socket.gaierror):
+        return None
+    setting = peer.proxy_setting if peer.proxy else peer.setting
+    if error.errno in NAME_UNKNOWN:
+        fault = f"DNS knows no host {_looked_up(peer)}; check the name in {setting}"
+        return Cause(sentence=f"{peer}: {fault} ({error.strerror})", exit_code=ExitCode.INVALID_INPUT, passes=True)
+    fault = f"DNS gives no answer about {_looked_up(peer)} for the moment; if that stays, look at the cluster's DNS"
+    return Cause(sentence=f"{peer}: {fault} ({error.strerror})", exit_code=ExitCode.UNAVAILABLE, passes=True)
+
+
+def _looked_up(peer: Peer) -> str:
+    return peer.proxy.rpartition(":")[0] if peer.proxy else peer.host
+
+
+def _connection(error: BaseException, peer: Peer, *, connecting: bool) -> Cause | None:
+    passing = Cause(sentence="", exit_code=ExitCode.UNAVAILABLE, passes=True)
+    if isinstance(error, ConnectionRefusedError):
+        return replace(passing, sentence=f"{peer}: Connection refused: nothing listens there; does it run, and is the port right?")
+    if isinstance(error, TimeoutError) or _is(error, "ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout"):
+        if connecting:
+            blocked = "a firewall or a NetworkPolicy may drop the packets"
+            return replace(passing, sentence=f"{peer}: no connection in time; {blocked}", unclear=peer.encrypted)
+        return replace(passing, sentence=f"{peer}: the server sent nothing in time")
+    if isinstance(error, http.client.IncompleteRead):
+        return replace(passing, sentence=f"{peer}: the connection was cut in the middle of the answer")
+    if isinstance(error, http.client.RemoteDisconnected) or "disconnected without sending" in str(error):
+        return replace(passing, sentence=f"{peer}: the connection was closed without an answer", unclear=True)
+    if isinstance(error, ConnectionError):
+        return replace(passing, sentence=f"{peer}: the connection was reset by the server, or on the way to it", unclear=True)
+    if isinstance(error, OSError) and error.errno in NO_ROUTE:
+        return replace(passing, sentence=f"{peer}: there is no route to {_looked_up(peer)} ({error.strerror}); is the network there?")
+    if isinstance(error, http.client.HTTPException) or _is(error, "RemoteProtocolError"):
+        return replace(passing, sentence=f"{peer}: what came is no answer of HTTP ({_said(error)})", unclear=True)
+    return None
+
+
+def _without_tls(peer: Peer) -> Cause:
+    fault = f"the server answers without TLS; set {peer.setting} to http://..., or to the port that speaks https"
+    return Cause(sentence=f"{peer}: {fault}", exit_code=ExitCode.INVALID_INPUT)
+
+
+def _with_tls(peer: Peer) -> Cause:
+    fault = f"the server speaks TLS; set {peer.setting} to https://..."
+    return Cause(sentence=f"{peer}: {fault}", exit_code=ExitCode.INVALID_INPUT)
+
+
+def _is(error: BaseException, *names: str) -> bool:
+    return type(error).__name__ in names
+
+
+def _said(error: BaseException) -> str:
+    """Return the error's text in one short line, without what a server may have put in it beyond ASCII."""
+    text = " ".join(str(error).encode("ascii", "backslashreplace").decode().split())[:100]
+    return text or type(error).__name__

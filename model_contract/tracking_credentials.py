@@ -1,0 +1,119 @@
+"""Credentials for MLflow, as its own client takes them from the tracking URI and the environment.
+
+user and password of the URI > MLFLOW_TRACKING_USERNAME and _PASSWORD, each else from ~/.mlflow/credentials > MLFLOW_TRACKING_TOKEN
+"""
+
+import base64
+import configparser
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from model_contract.names import TRACKING_PASSWORD, TRACKING_TOKEN, TRACKING_URI, TRACKING_USERNAME
+from model_contract.secret import Secret
+
+CREDENTIALS_FILE: Final = ".mlflow/credentials"
+SECTION: Final = "mlflow"
+LARGEST_FILE: Final = 1 << 16
+# Ways of MLflow's client to show who asks that are refused, since a request without them would be somebody else's.
+UNSUPPORTED: Final = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
+OFF: Final = {"", "0", "false"}
+
+
+class CredentialError(ValueError):
+    """A credential cannot be sent; the message names its place and never shows it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """The whole value of the Authorization header. `title` says in a message what it is; `secrets` is what must not be printed."""
+
+    authorization: Secret
+    title: str
+    secrets: tuple[Secret, ...]
+
+    def redacted(self, text: str) -> str:
+        """Return `text` with asterisks in the place of what must not be printed."""
+        for secret in self.secrets:
+            text = text.replace(secret.reveal(), "***")
+        return text
+
+
+def bearer(token: Secret, title: str) -> Credential:
+    """Return the credential of a token."""
+    return Credential(authorization=Secret(f"Bearer {token.reveal()}"), title=title, secrets=(token,))
+
+
+def basic(user: str, password: str, title: str) -> Credential:
+    """Return the credential of a user and a password, as `requests` writes it for MLflow's client."""
+    pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+    secrets = tuple(Secret(text) for text in (pair, password) if text)
+    return Credential(authorization=Secret(f"Basic {pair}"), title=title, secrets=secrets)
+
+
+def environment_credential(environ: Mapping[str, str], uri: str | None = None) -> Credential | None:
+    """Return what MLflow's client would send to the tracking URI; None if nothing is set. Raises CredentialError."""
+    for name in UNSUPPORTED:
+        if environ.get(name, "").strip().lower() not in OFF:
+            raise CredentialError(f"{name} is set, which is not supported; set a token, or a user and a password")
+    return _of_uri(uri or environ.get(TRACKING_URI) or "") or _of_user(environ) or _of_token(environ)
+
+
+def without_user_info(uri: str) -> str:
+    """Return the URI without the user and the password that it may hold."""
+    scheme, separator, rest = uri.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def token_of(name: str, text: str) -> Secret | None:
+    """Return the token without the line break that often comes along: HTTP libraries refuse it, and print the header."""
+    text = text.strip()
+    if not text:
+        return None
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise CredentialError(f"{name} holds characters that no token has")
+    return Secret(text)
+
+
+def _of_uri(uri: str) -> Credential | None:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return None
+    if not parts.username and not parts.password:
+        return None
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return basic(user, password, f"the user and password in {TRACKING_URI}")
+
+
+def _of_user(environ: Mapping[str, str]) -> Credential | None:
+    user, password = (environ.get(name, "") for name in (TRACKING_USERNAME, TRACKING_PASSWORD))
+    if not (user and password):
+        stored = _stored(environ.get("HOME", ""))
+        user, password = user or stored.get(TRACKING_USERNAME.lower(), ""), password or stored.get(TRACKING_PASSWORD.lower(), "")
+    if not (user and password):
+        return None  # MLflow's client takes both or neither
+    return basic(user, password, f"the user and password of {TRACKING_USERNAME} and {TRACKING_PASSWORD}")
+
+
+def _of_token(environ: Mapping[str, str]) -> Credential | None:
+    token = token_of(TRACKING_TOKEN, environ.get(TRACKING_TOKEN, ""))
+    return bearer(token, f"the token of {TRACKING_TOKEN}") if token else None
+
+
+def _stored(home: str) -> Mapping[str, str]:
+    """Return what ~/.mlflow/credentials holds, which a person's machine has, and a container has not."""
+    path = Path(home) / CREDENTIALS_FILE
+    try:
+        if not home or not path.is_file():
+            return {}
+        with path.open("rb") as content:
+            text = content.read(LARGEST_FILE).decode("utf-8")
+        config = configparser.ConfigParser(interpolation=None)
+        config.read_string(text)
+    except (OSError, ValueError, configparser.Error):
+        raise CredentialError(f"~/{CREDENTIALS_FILE} cannot be read; it must have a section [{SECTION}] as MLflow writes it") from None
+    return dict(config[SECTION]) if SECTION in config else {}

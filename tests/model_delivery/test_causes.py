@@ -1,0 +1,233 @@
+"""One failure, one sentence and one exit code, the same from the init container and from `model-api`."""
+
+import contextlib
+import datetime
+import os
+import socket
+import ssl
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trustme
+
+from model_contract.exit_codes import ExitCode
+from model_contract.model_ref import ModelRef
+from testbed import lifecycle
+from testbed.delivery import Delivery
+from testbed.faults import answer
+from testbed.forward_proxy import forward_proxy
+from testbed.processes import free_port
+from testbed.reverse_proxy import reverse_proxy
+
+REF = ModelRef(name="wine", version="1", owner="jane.doe", run_id="5f0c")
+TOKEN = "dmg1_r_not-a-real-token"
+PAGE = b"<!DOCTYPE html><html><head><title>Access denied</title></head></html>"
+NOW = datetime.datetime.now(datetime.UTC)
+DAY = datetime.timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What fails, and the environment of who meets it."""
+
+    uri: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+Failing = Callable[[Path], AbstractContextManager[Server]]
+
+
+def trusting(directory: Path, authority: trustme.CA) -> dict[str, str]:
+    authority.cert_pem.write_to_path(str(directory / "ca.pem"))
+    return {"SSL_CERT_FILE": str(directory / "ca.pem")}
+
+
+def tls(leaf: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    leaf.configure_cert(context)
+    return context
+
+
+def certified(names: tuple[str, ...] = ("127.0.0.1",), *, trusted: bool = True, **validity: datetime.datetime) -> Failing:
+    """A server whose certificate is for these names, and valid then."""
+
+    @contextmanager
+    def serve(directory: Path) -> Iterator[Server]:
+        authority = trustme.CA()
+        leaf = authority.issue_cert(*names, **validity)
+        with reverse_proxy("http://127.0.0.1:9", answer(404), tls=tls(leaf)) as proxy:
+            yield Server(uri=proxy.uri, environment=trusting(directory, authority if trusted else trustme.CA()))
+
+    return serve
+
+
+@contextmanager
+def old_tls(directory: Path) -> Iterator[Server]:
+    authority = trustme.CA()
+    context = tls(authority.issue_cert("127.0.0.1"))
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore"):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with reverse_proxy("http://127.0.0.1:9", answer(404), tls=context) as proxy:
+        yield Server(uri=proxy.uri, environment=trusting(directory, authority))
+
+
+@contextmanager
+def https_to_http(_: Path) -> Iterator[Server]:
+    with reverse_proxy("http://127.0.0.1:9", answer(404)) as proxy:
+        yield Server(uri=proxy.uri.replace("http:", "https:"))
+
+
+@contextmanager
+def http_to_https(_: Path) -> Iterator[Server]:
+    with reverse_proxy("http://127.0.0.1:9", answer(404), tls=tls(trustme.CA().issue_cert("127.0.0.1"))) as proxy:
+        yield Server(uri=proxy.uri.replace("https:", "http:"))
+
+
+@contextmanager
+def refused(_: Path) -> Iterator[Server]:
+    yield Server(uri=f"http://127.0.0.1:{free_port()}")
+
+
+@contextmanager
+def no_such_name(_: Path) -> Iterator[Server]:
+    yield Server(uri="http://no-such-host.invalid:5000")
+
+
+def listening(serve: Callable[[socket.socket], object]) -> Failing:
+    """A server that does this with each connection."""
+
+    @contextmanager
+    def listen(_: Path) -> Iterator[Server]:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def accept() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        connection, _ = server.accept()
+                        with connection, contextlib.suppress(OSError):
+                            serve(connection)
+
+            threading.Thread(target=accept, daemon=True).start()
+            yield Server(uri=f"http://127.0.0.1:{server.getsockname()[1]}")
+            server.shutdown(socket.SHUT_RDWR)
+
+    return listen
+
+
+def closed(connection: socket.socket) -> None:
+    connection.recv(1 << 16)
+
+
+def garbled(connection: socket.socket) -> None:
+    connection.recv(1 << 16)
+    connection.sendall(b"220 smtp.example ESMTP\r\n")
+
+
+def answering(status: int, body: bytes = b"", **headers: str) -> Failing:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    @contextmanager
+    def serve(_: Path) -> Iterator[Server]:
+        with reverse_proxy("http://127.0.0.1:9", answer(status, body, named)) as proxy:
+            yield Server(uri=proxy.uri)
+
+    return serve
+
+
+def refusing_tunnels(status: int) -> Failing:
+    @contextmanager
+    def serve(directory: Path) -> Iterator[Server]:
+        with certified()(directory) as server, forward_proxy(refuse=status) as proxy:
+            environment = {**server.environment, "HTTPS_PROXY": f"http://user:hunter2@127.0.0.1:{proxy.server_port}"}
+            yield Server(uri=server.uri, environment=environment)
+
+    return serve
+
+
+GATE = b'{"error_code": "PERMISSION_DENIED", "message": "not an object of project 66c0a1b2c3d4e5f601234567"}'
+UNKNOWN = b'{"error_code": "UNAUTHENTICATED", "message": "the token is not accepted"}'
+
+CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
+    "another host's certificate": (
+        certified(("mlflow.example",)),
+        ExitCode.INVALID_INPUT,
+        "certificate is for another name than 127.0.0.1",
+    ),
+    "an expired certificate": (
+        certified(not_before=NOW - 2 * DAY, not_after=NOW - DAY),
+        ExitCode.INVALID_INPUT,
+        "the server's certificate has expired",
+    ),
+    "a certificate of tomorrow": (
+        certified(not_before=NOW + DAY, not_after=NOW + 2 * DAY),
+        ExitCode.INVALID_INPUT,
+        "the server's certificate is not valid yet",
+    ),
+    "an unknown authority": (certified(trusted=False), ExitCode.INVALID_INPUT, "its authority is not known here"),
+    "an old version of TLS": (old_tls, ExitCode.INVALID_INPUT, "no version of TLS is spoken by both sides"),
+    "https to a server of http": (https_to_http, ExitCode.INVALID_INPUT, "answers without TLS; set MLFLOW_TRACKING_URI to http://"),
+    "http to a server of https": (http_to_https, ExitCode.INVALID_INPUT, "speaks TLS; set MLFLOW_TRACKING_URI to https://"),
+    "http to nginx with https": (
+        answering(400, b"<html>400 The plain HTTP request was sent to HTTPS port</html>"),
+        ExitCode.INVALID_INPUT,
+        "speaks TLS; set MLFLOW_TRACKING_URI to https://",
+    ),
+    "http to Go with https": (
+        answering(400, b"Client sent an HTTP request to an HTTPS server.\n"),
+        ExitCode.INVALID_INPUT,
+        "speaks TLS; set MLFLOW_TRACKING_URI to https://",
+    ),
+    "nothing listens": (refused, ExitCode.UNAVAILABLE, "Connection refused: nothing listens there"),
+    "a name that DNS does not know": (no_such_name, ExitCode.INVALID_INPUT, "DNS knows no host no-such-host.invalid"),
+    "closed without an answer": (listening(closed), ExitCode.UNAVAILABLE, "the connection was closed without an answer"),
+    "another protocol": (listening(garbled), ExitCode.UNAVAILABLE, "what came is no answer of HTTP"),
+    "a proxy that wants a password": (refusing_tunnels(407), ExitCode.NOT_AUTHORISED, "answers 407: it wants a user and a password"),
+    "a proxy that does not let through": (refusing_tunnels(403), ExitCode.NOT_AUTHORISED, "answers 403: it does not connect to 127.0.0.1"),
+    "a proxy that does not reach": (refusing_tunnels(502), ExitCode.UNAVAILABLE, "answers 502: it cannot reach 127.0.0.1"),
+    "a proxy's 407": (answering(407, PAGE, Via="1.1 squid"), ExitCode.NOT_AUTHORISED, "answers 407: it wants a user and a password"),
+    "a proxy's 403": (answering(403, PAGE, Via="1.1 squid"), ExitCode.NOT_AUTHORISED, "a portal before it answers 403 (Via: 1.1 squid)"),
+    "an ingress without MLflow": (answering(502, PAGE), ExitCode.UNAVAILABLE, "answers 502 (Server: BaseHTTP"),
+    "a network's login": (answering(511, PAGE), ExitCode.NOT_AUTHORISED, "this network wants a login first"),
+    "a redirect to a login": (
+        answering(302, Location="https://login.example/?next=secret"),
+        ExitCode.INVALID_INPUT,
+        "a redirect to login.example, which is not followed",
+    ),
+    "a login page": (answering(200, PAGE, Content_Type="text/html"), ExitCode.INVALID_INPUT, "a page for people came"),
+    "too large": (answering(413, PAGE), ExitCode.INVALID_INPUT, "the request is larger than it takes"),
+    "too many requests": (answering(429, b"{}"), ExitCode.UNAVAILABLE, "too many requests for the moment"),
+    "a token that is not known": (answering(401, UNKNOWN), ExitCode.NOT_AUTHORISED, "is not accepted"),
+    "an object of another project": (
+        answering(403, GATE),
+        ExitCode.NOT_AUTHORISED,
+        "the model, its run and its experiment must all be of its project",
+    ),
+}
+
+
+@pytest.mark.parametrize(("failing", "code", "sentence"), CAUSES.values(), ids=CAUSES.keys())
+def test_a_cause_has_its_sentence_and_code_in_both_programs(tmp_path: Path, failing: Failing, code: ExitCode, sentence: str) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    with failing(tmp_path) as server:
+        environment = {**server.environment, "MODEL_API_TOKEN_FILE": str(tmp_path / "token")}
+        fetched = Delivery(directory=tmp_path, uri=server.uri, environment=environment).fetch(REF, "--tries=1", "--stall=2")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        stated = lifecycle.run(
+            kept | {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_TRACKING_TOKEN": TOKEN} | dict(server.environment),
+            *("url", "--name=wine", "--version=1", "--domino-url=http://127.0.0.1:9", "--retries=0", "--timeout=2"),
+        )
+
+    assert (fetched.code, stated.code) == (code, code), fetched.output + stated.err
+    assert sentence in fetched.reason
+    assert sentence in stated.err
+    for text in (fetched.output, stated.out, stated.err):
+        assert TOKEN not in text
+        assert "hunter2" not in text
+        assert "secret" not in text
+        assert "Traceback" not in text

@@ -47,9 +47,9 @@ def error_of(cause: Cause) -> LifecycleError:
 
 
 def _proxy_of(scheme: str, host: str) -> str | None:
-    found = urllib.request.getproxies_environment()
+    found = urllib.request.getproxies()
     value = found.get(scheme) or found.get("all")
-    if not value or urllib.request.proxy_bypass_environment(host):
+    if not value or urllib.request.proxy_bypass(host):
         return None
     with suppress(ValueError):
         parts = urlsplit(value if "://" in value else f"http://{value}")

@@ -53,13 +53,19 @@ def tls(leaf: trustme.LeafCert) -> ssl.SSLContext:
     return context
 
 
-def certified(names: tuple[str, ...] = ("127.0.0.1",), *, trusted: bool = True, **validity: datetime.datetime) -> Failing:
+def certified(
+    names: tuple[str, ...] = ("127.0.0.1",),
+    *,
+    trusted: bool = True,
+    not_before: datetime.datetime | None = None,
+    not_after: datetime.datetime | None = None,
+) -> Failing:
     """A server whose certificate is for these names, and valid then."""
 
     @contextmanager
     def serve(directory: Path) -> Iterator[Server]:
         authority = trustme.CA()
-        leaf = authority.issue_cert(*names, **validity)
+        leaf = authority.issue_cert(*names, not_before=not_before, not_after=not_after)
         with reverse_proxy("http://127.0.0.1:9", answer(404), tls=tls(leaf)) as proxy:
             yield Server(uri=proxy.uri, environment=trusting(directory, authority if trusted else trustme.CA()))
 

@@ -106,6 +106,14 @@ unservable = log_files({"model/MLmodel": mlmodel})
 (artifacts_of(unservable) / "model" / "a#b.txt").write_bytes(b"no route leads here")
 register("unservable", f"runs:/{unservable}/model", unservable)
 
+names = log_files({"model/MLmodel": mlmodel})
+register("names", f"runs:/{names}/model", names)
+
+hollow = log_files({"model/MLmodel": mlmodel, "model/data/x": b"1"})
+for name in ("empty", "data/deep/er", "with space"):
+    (artifacts_of(hollow) / "model" / name).mkdir(parents=True)
+register("empty directories", f"runs:/{hollow}/model", hollow)
+
 several = log_files({"one/MLmodel": mlmodel, "two/MLmodel": mlmodel})
 register("several models", f"runs:/{several}", several)
 no_mlmodel = log_files({"model/weights.bin": b"x"})

@@ -1,0 +1,66 @@
+"""Credentials as MLflow's own client takes them, compared with what that client sends."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from model_contract.exit_codes import ExitCode
+from model_contract.model_ref import ModelRef
+from model_contract.tracking_credentials import CredentialError, environment_credential
+from testbed.delivery import Delivery
+from testbed.environments import python_of
+from testbed.faults import answer
+from testbed.mlflow_server import client_environment
+from testbed.reverse_proxy import reverse_proxy
+
+REF = ModelRef(name="wine", version="1", owner="jane.doe", run_id="5f0c")
+USER = {"MLFLOW_TRACKING_USERNAME": "jane", "MLFLOW_TRACKING_PASSWORD": "hunter2:x"}
+TOKEN = {"MLFLOW_TRACKING_TOKEN": "hunter3"}
+ASK = "import mlflow, sys; from mlflow.exceptions import MlflowException as E\ntry: mlflow.MlflowClient().get_run('0' * 32)\nexcept E: pass"
+CASES: dict[str, tuple[dict[str, str], str]] = {
+    "user and password": (USER, ""),
+    "a token": (TOKEN, ""),
+    "both": (USER | TOKEN, ""),
+    "a user without a password": ({"MLFLOW_TRACKING_USERNAME": "jane"} | TOKEN, ""),
+    "in the address": ({}, "jane:hunt%40er2@"),
+    "in the address beside others": (USER | TOKEN, "olga:hunter4@"),
+    "a user in the address": (TOKEN, "olga@"),
+    "nothing": ({}, ""),
+}
+
+
+@pytest.mark.parametrize(("environment", "user_info"), CASES.values(), ids=CASES.keys())
+def test_what_is_sent_is_what_mlflows_client_sends(tmp_path: Path, environment: dict[str, str], user_info: str) -> None:
+    with reverse_proxy("http://127.0.0.1:9", answer(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')) as proxy:
+        uri = proxy.uri.replace("http://", f"http://{user_info}")
+        theirs = client_environment() | environment | {"MLFLOW_TRACKING_URI": uri, "HOME": str(tmp_path)}
+        subprocess.run([python_of("mlflow-3.17"), "-c", ASK], env=theirs, check=True, capture_output=True)
+        sent = proxy.seen[-1].headers.get("Authorization")
+        ended = Delivery(directory=tmp_path, uri=uri, environment=environment).fetch(REF)
+
+        assert ended.code == ExitCode.NOT_FOUND, ended.output
+        assert proxy.seen[-1].headers.get("Authorization") == sent
+        assert "hunt" not in ended.output
+
+
+def test_a_password_of_the_credentials_file_is_taken(tmp_path: Path) -> None:
+    (tmp_path / ".mlflow").mkdir()
+    (tmp_path / ".mlflow" / "credentials").write_text("[mlflow]\nmlflow_tracking_username = jane\nmlflow_tracking_password = 100%\n")
+    found = environment_credential({"HOME": str(tmp_path)} | TOKEN)
+
+    assert found is not None
+    assert found.authorization.reveal() == "Basic amFuZToxMDAl"
+    assert "100%" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"MLFLOW_TRACKING_AUTH": "kerberos"}, {"MLFLOW_TRACKING_AWS_SIGV4": "true"}, {"MLFLOW_TRACKING_TOKEN": "hunter2 hunter3"}],
+    ids=str,
+)
+def test_what_cannot_be_sent_is_refused_by_its_name(environment: dict[str, str]) -> None:
+    with pytest.raises(CredentialError, match=next(iter(environment))) as refused:
+        environment_credential(environment)
+
+    assert "hunter" not in str(refused.value)

@@ -188,22 +188,28 @@ def _looked_up(peer: Peer) -> str:
 def _connection(error: BaseException, peer: Peer, *, connecting: bool) -> Cause | None:
     passing = Cause(sentence="", exit_code=ExitCode.UNAVAILABLE, passes=True)
     if isinstance(error, ConnectionRefusedError):
-        return replace(passing, sentence=f"{peer}: Connection refused: nothing listens there; does it run, and is the port right?")
+        return replace(
+            passing, sentence=f"{peer} does not answer: Connection refused: nothing listens there; does it run, and is the port right?"
+        )
     if isinstance(error, TimeoutError) or _is(error, "ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout"):
         if connecting:
             blocked = "a firewall or a NetworkPolicy may drop the packets"
-            return replace(passing, sentence=f"{peer}: no connection in time; {blocked}", unclear=peer.encrypted)
-        return replace(passing, sentence=f"{peer}: the server sent nothing in time")
+            return replace(passing, sentence=f"{peer} does not answer: no connection in time; {blocked}", unclear=peer.encrypted)
+        return replace(passing, sentence=f"{peer} does not answer: the server sent nothing in time")
     if isinstance(error, http.client.IncompleteRead):
-        return replace(passing, sentence=f"{peer}: the connection was cut in the middle of the answer")
+        return replace(passing, sentence=f"{peer} does not answer: the connection was cut in the middle of the answer")
     if isinstance(error, http.client.RemoteDisconnected) or "disconnected without sending" in str(error):
-        return replace(passing, sentence=f"{peer}: the connection was closed without an answer", unclear=True)
+        return replace(passing, sentence=f"{peer} does not answer: the connection was closed without an answer", unclear=True)
     if isinstance(error, ConnectionError):
-        return replace(passing, sentence=f"{peer}: the connection was reset by the server, or on the way to it", unclear=True)
+        return replace(
+            passing, sentence=f"{peer} does not answer: the connection was reset by the server, or on the way to it", unclear=True
+        )
     if isinstance(error, OSError) and error.errno in NO_ROUTE:
-        return replace(passing, sentence=f"{peer}: there is no route to {_looked_up(peer)} ({error.strerror}); is the network there?")
+        return replace(
+            passing, sentence=f"{peer} does not answer: there is no route to {_looked_up(peer)} ({error.strerror}); is the network there?"
+        )
     if isinstance(error, http.client.HTTPException) or _is(error, "RemoteProtocolError"):
-        return replace(passing, sentence=f"{peer}: what came is no answer of HTTP ({_said(error)})", unclear=True)
+        return replace(passing, sentence=f"{peer} does not answer: what came is no answer of HTTP ({_said(error)})", unclear=True)
     return None
 
 

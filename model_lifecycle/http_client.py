@@ -21,11 +21,21 @@ KINDS: Final[Mapping[ExitCode, type[LifecycleError]]] = {
 def new_client(**options: Any) -> httpx2.Client:
     """Return a client. Raises InvalidError for a proxy that cannot be one; its value is not shown, since it may hold a password."""
     try:
+        _check_proxies()
         return httpx2.Client(**options)
     except (ValueError, TypeError, ImportError, UnicodeError, httpx2.InvalidURL) as error:
         raise InvalidError(
             "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY is not the address of an HTTP proxy; it must look like http://proxy.example:3128"
         ) from error
+
+
+def _check_proxies() -> None:
+    """Raise ValueError for an address without a host, with which httpx2 would fail at the first request, and name another one."""
+    found = urllib.request.getproxies()
+    for value in filter(None, map(found.get, ("http", "https", "all"))):
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        if not parts.hostname or parts.port == 0:
+            raise ValueError("no host")
 
 
 def peer_of(name: str, uri: str, setting: str) -> Peer:

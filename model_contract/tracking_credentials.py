@@ -83,9 +83,9 @@ def _of_uri(uri: str) -> Credential | None:
         parts = urlsplit(uri)
     except ValueError:
         return None
-    if not parts.username and not parts.password:
-        return None
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if parts.username is None or parts.password is None or not (parts.username or parts.password):
+        return None  # `requests`, by which MLflow's client reads the address, takes both or neither
+    user, password = unquote(parts.username), unquote(parts.password)
     return basic(user, password, f"the user and password in {TRACKING_URI}")
 
 

@@ -1,6 +1,7 @@
 """The Secrets of the cluster: the one of all projects' tokens, and each project's copy of its pull token for its pods."""
 
 import base64
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx2
+import yaml
 from lightkube import Client, KubeConfig
 from lightkube.core.exceptions import ApiError, ConfigError
 from lightkube.models.meta_v1 import ObjectMeta, Status
@@ -15,6 +17,7 @@ from lightkube.resources.core_v1 import Secret
 from lightkube.types import PatchType
 
 from model_contract.names import PROJECT_ID_LABEL, PROJECT_TOKENS_SECRETS, TOKEN_KEY, pull_secret
+from model_contract.tls import TlsSettingError, check_authorities
 from model_lifecycle.token_store import Data, Patch
 
 CONFLICT: Final = 409
@@ -35,7 +38,7 @@ class NotAuthorisedError(ClusterError):
 def client_of(context: str | None) -> Iterator[Client]:
     """Of the kubeconfig, or of the pod's ServiceAccount. Raises ClusterError, NotAuthorisedError."""
     try:
-        with Client(KubeConfig.from_env().get(context), field_manager="model-api") as client:
+        with Client(_configuration(context), field_manager="model-api") as client:
             yield client
     except ConfigError as error:
         raise ClusterError(f"no cluster: {error}") from error
@@ -43,6 +46,19 @@ def client_of(context: str | None) -> Iterator[Client]:
         raise NotAuthorisedError(str(error)) from error
     except httpx2.TransportError as error:
         raise ClusterError(f"the cluster does not answer: {error}") from error
+
+
+def _configuration(context: str | None) -> Any:
+    """Raises ConfigError, for a file of another kind too, with which lightkube fails in many ways."""
+    try:
+        check_authorities(os.environ)  # lightkube's client reads them as well
+        return KubeConfig.from_env().get(context)
+    except TlsSettingError as error:
+        raise ConfigError(str(error)) from error
+    except ConfigError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"KUBECONFIG, or ~/.kube/config, is no kubeconfig ({type(error).__name__})") from error
 
 
 class TokenSecret:

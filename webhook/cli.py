@@ -262,7 +262,12 @@ def cluster_client(context: str | None) -> Iterator["Client"]:
     from webhook.certificates.cluster import MissingError  # noqa: PLC0415  as above
 
     try:
-        with Client(KubeConfig.from_env().get(context)) as client:
+        try:
+            configuration = KubeConfig.from_env().get(context)
+        except (AttributeError, LookupError, TypeError, ValueError, OSError) as error:
+            kind = type(error).__name__
+            raise InvalidInputError(f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({kind})") from error
+        with Client(configuration) as client:
             yield client
     except ConfigError as error:
         raise InvalidInputError(f"no cluster: {error}") from error

@@ -34,6 +34,10 @@ class NotAuthorisedError(ClusterError):
     """As above, for the second."""
 
 
+class ConfigurationError(ClusterError):
+    """The environment names no cluster that can be used."""
+
+
 @contextmanager
 def client_of(context: str | None) -> Iterator[Client]:
     """Of the kubeconfig, or of the pod's ServiceAccount. Raises ClusterError, NotAuthorisedError."""
@@ -49,16 +53,16 @@ def client_of(context: str | None) -> Iterator[Client]:
 
 
 def _configuration(context: str | None) -> Any:
-    """Raises ConfigError, for a file of another kind too, with which lightkube fails in many ways."""
+    """Raises ConfigError, and ConfigurationError for a file of another kind too, with which lightkube fails in many ways."""
     try:
         check_authorities(os.environ)  # lightkube's client reads them as well
         return KubeConfig.from_env().get(context)
     except TlsSettingError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigurationError(str(error)) from error
     except ConfigError:
         raise
     except (AttributeError, LookupError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"KUBECONFIG, or ~/.kube/config, is no kubeconfig ({type(error).__name__})") from error
+        raise ConfigurationError(f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({type(error).__name__})") from error
 
 
 class TokenSecret:

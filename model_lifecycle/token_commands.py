@@ -16,7 +16,7 @@ from model_contract.names import COMPUTE_NAMESPACE, MLFLOW_NAMESPACE, TRACKING_T
 from model_contract.secret import Secret
 from model_contract.tokens import Purpose, Token
 from model_lifecycle import delivery, token_store
-from model_lifecycle.cluster import ClusterError, NotAuthorisedError, TokenSecret, client_of, copy_pull_tokens
+from model_lifecycle.cluster import ClusterError, ConfigurationError, NotAuthorisedError, TokenSecret, client_of, copy_pull_tokens
 from model_lifecycle.delivery import DeliveryError
 from model_lifecycle.ends import InvalidInputError, PartialError, RefusedError, StateError, UnavailableError
 from model_lifecycle.options import project_id
@@ -258,6 +258,8 @@ def cluster_errors() -> Iterator[None]:
         yield
     except NotAuthorisedError as error:
         raise RefusedError(str(error)) from error
+    except ConfigurationError as error:
+        raise InvalidInputError(str(error)) from error
     except ClusterError as error:
         raise UnavailableError(str(error)) from error
     except TokenStoreError as error:

@@ -64,7 +64,8 @@ def answer_cause(answer: Answer, peer: Peer, *, credential: str | None, hint: st
     if answer.status in range(300, 400):
         return _redirect(answer, peer)
     if answer.status == HTTPStatus.BAD_REQUEST and PLAIN_TO_TLS.search(answer.body):
-        return Cause(sentence=f"the server at {peer.uri} speaks TLS; set {peer.setting} to https://...", exit_code=ExitCode.INVALID_INPUT)
+        encrypted = peer.uri.replace("http:", "https:", 1)
+        return Cause(sentence=f"the server at {peer.uri} speaks TLS; set {peer.setting} to {encrypted}", exit_code=ExitCode.INVALID_INPUT)
     if (sender := intermediary(answer)) and answer.status != HTTPStatus.TOO_MANY_REQUESTS:
         return _of_intermediary(answer, peer, sender)
     return _of_mlflow(answer, peer, credential=credential, hint=hint)

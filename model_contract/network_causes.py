@@ -88,7 +88,7 @@ def proxy_refusal(status: int, peer: Peer) -> Cause:
     """Return the cause for an answer of the proxy itself, instead of a connection through it."""
     proxy = f"the proxy {peer.proxy} of {peer.proxy_setting}" if peer.proxy else f"the proxy of {peer.proxy_setting}"
     if status == http.client.PROXY_AUTHENTICATION_REQUIRED:
-        wanted = f"write them into {peer.proxy_setting} as http://user:password@host:port"
+        wanted = f"write them into {peer.proxy_setting} before the host, as in user:password@proxy.example:3128"
         return Cause(sentence=f"{proxy} answers 407: it wants a user and a password; {wanted}", exit_code=ExitCode.NOT_AUTHORISED)
     if status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
         allowed = f"have {peer.host}:{peer.port} allowed there, or name {peer.host} in NO_PROXY if it is reached directly"
@@ -214,12 +214,14 @@ def _connection(error: BaseException, peer: Peer, *, connecting: bool) -> Cause 
 
 
 def _without_tls(peer: Peer) -> Cause:
-    fault = f"the server answers without TLS; set {peer.setting} to http://..., or to the port that speaks https"
+    fault = (
+        f"the server answers without TLS; set {peer.setting} to {peer.uri.replace('https:', 'http:', 1)}, or to the port that speaks https"
+    )
     return Cause(sentence=f"{peer}: {fault}", exit_code=ExitCode.INVALID_INPUT)
 
 
 def _with_tls(peer: Peer) -> Cause:
-    fault = f"the server speaks TLS; set {peer.setting} to https://..."
+    fault = f"the server speaks TLS; set {peer.setting} to {peer.uri.replace('http:', 'https:', 1)}"
     return Cause(sentence=f"{peer}: {fault}", exit_code=ExitCode.INVALID_INPUT)
 
 

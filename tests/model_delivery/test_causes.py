@@ -192,7 +192,7 @@ CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
     "nothing listens": (refused, ExitCode.UNAVAILABLE, "Connection refused: nothing listens there"),
     "a name that DNS does not know": (no_such_name, ExitCode.INVALID_INPUT, "DNS knows no host no-such-host.invalid"),
     "closed without an answer": (listening(closed), ExitCode.UNAVAILABLE, "the connection was closed without an answer"),
-    "another protocol": (listening(garbled), ExitCode.UNAVAILABLE, "what came is no answer of HTTP"),
+    "another protocol": (listening(garbled), ExitCode.UNAVAILABLE, "does not answer"),
     "a proxy that wants a password": (refusing_tunnels(407), ExitCode.NOT_AUTHORISED, "answers 407: it wants a user and a password"),
     "a proxy that does not let through": (refusing_tunnels(403), ExitCode.NOT_AUTHORISED, "answers 403: it does not connect to 127.0.0.1"),
     "a proxy that does not reach": (refusing_tunnels(502), ExitCode.UNAVAILABLE, "answers 502: it cannot reach 127.0.0.1"),

@@ -25,6 +25,15 @@ from model_lifecycle.token_store import Listed, Made, Order, TokenStoreError
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 
+NEVER: Final = "never"
+TTL_OF_NEW: Final = "90d"
+
+
+def lifetime(context: click.Context, parameter: click.Parameter, value: str | None) -> timedelta | None:
+    """Return a duration, or ENDLESS for `never`."""
+    return token_store.ENDLESS if value == NEVER else duration(context, parameter, value)
+
+
 def duration(_: click.Context, parameter: click.Parameter, value: str | None) -> timedelta | None:
     """`90d`, `24h`, `30m`."""
     if value is None:
@@ -44,7 +53,12 @@ CONTEXT = click.option("--context", help="Context of the kubeconfig; without it,
 SCOPE = click.option(
     "--scope", "scopes", multiple=True, type=click.Choice([purpose.value for purpose in Purpose]), help="Only this token; without it, both."
 )
-TTL = click.option("--ttl", callback=duration, help="How long the token is good, such as 90d; without it, until it is revoked.")
+TTL = click.option(
+    "--ttl", callback=lifetime, default=TTL_OF_NEW, show_default=True, help=f"How long the token is good, or {NEVER}: until it is revoked."
+)
+TTL_AS_BEFORE = click.option(
+    "--ttl", callback=lifetime, help=f"How long the new token is good, such as 90d, or {NEVER}; without it, as long as the former was made for."
+)
 OUT = click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="New file for the promote token, which only its owner reads."
 )
@@ -106,7 +120,7 @@ def create(  # noqa: PLR0913, PLR0917  click hands over each option
 @NAME
 @OWNER
 @SCOPE
-@TTL
+@TTL_AS_BEFORE
 @click.option("--grace", callback=duration, default="24h", show_default=True, help="How long the former token is still good.")
 @OUT
 @GITHUB
@@ -212,8 +226,9 @@ def make(secret: TokenSecret, target: Target, order: Order, plan: Callable[[toke
         if target.out:
             target.out.unlink(missing_ok=True)
         raise
+    ends = {one.fingerprint: ending(one) for one in token_store.listed({key: value for key, value in made[0].patch.items() if value})}
     for one in made[0].tokens:
-        click.echo(f"{secret.title}: {token_store.key_of(one)}  {one.fingerprint}")
+        click.echo(f"{secret.title}: {token_store.key_of(one)}  {one.fingerprint}  {ends[one.fingerprint]}")
         if one.purpose is Purpose.PROMOTE:
             deliver(one, target, file, gh)
 
@@ -280,8 +295,12 @@ def row(one: Listed) -> dict[str, str | None]:
         "name": one.name,
         "owner": one.owner,
         "created": f"since {one.created}" if one.created else None,
-        "expires": f"until {one.expires}" if one.expires else None,
+        "expires": ending(one),
     }
+
+
+def ending(one: Listed) -> str:
+    return f"until {one.expires}" if one.expires else "without an end"
 
 
 def now() -> datetime:

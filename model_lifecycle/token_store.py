@@ -8,13 +8,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from model_contract.token_keys import TokenKey, meta_key, parse_key
 from model_contract.tokens import Purpose, Token, TokenError, fingerprint, new_token, parse_token
 
 Data = Mapping[str, bytes]
 Patch = Mapping[str, bytes | None]  # None is a key to be removed
+ENDLESS: Final = timedelta.max  # a lifetime that somebody has asked for by name
 
 
 class TokenStoreError(Exception):
@@ -23,7 +24,10 @@ class TokenStoreError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Which tokens are to be made, how long they are good, and whose the project is, for whoever reads the list."""
+    """Which tokens are to be made, how long they are good, and whose the project is, for whoever reads the list.
+
+    Without a `ttl` a new token lives as long as the one that it replaces; one that replaces none has no end.
+    """
 
     project_id: str
     purposes: tuple[Purpose, ...]
@@ -62,14 +66,15 @@ def create(data: Data, order: Order, now: datetime) -> Made:
 
 
 def rotate(data: Data, order: Order, now: datetime, grace: timedelta) -> Made:
-    """The former token stays good for `grace`. Raises TokenStoreError where there is none."""
+    """The former token stays good for `grace`. Raises TokenStoreError if there is none, or if nobody wrote down how long it lives."""
+    for purpose in order.purposes:
+        if str(key := TokenKey(project_id=order.project_id, purpose=purpose)) not in data:
+            raise TokenStoreError(f"there is no {key}; `model-api token create` makes it")
     made = _made(data, order, now)
     meta = _meta(made.patch, order.project_id)
     patch = dict(made.patch)
     for purpose in order.purposes:
         key = TokenKey(project_id=order.project_id, purpose=purpose)
-        if str(key) not in data:
-            raise TokenStoreError(f"there is no {key}; `model-api token create` makes it")
         former = data[str(key)]
         entry = meta["tokens"].setdefault(fingerprint(former.decode().strip()), {"purpose": purpose.value})
         until = now + grace
@@ -134,9 +139,25 @@ def _made(data: Data, order: Order, now: datetime) -> Made:
     meta |= {key: value for key, value in (("name", order.name), ("owner", order.owner)) if value is not None}
     for token in tokens:
         entry = {"purpose": token.purpose.value, "created": now.isoformat()}
-        meta["tokens"][token.fingerprint] = entry | ({"expires": (now + order.ttl).isoformat()} if order.ttl else {})
+        ttl = order.ttl or _former_lifetime(data, meta, key_of(token))
+        meta["tokens"][token.fingerprint] = entry | ({} if ttl == ENDLESS else {"expires": (now + ttl).isoformat()})
     values = {str(key_of(token)): token.value.reveal().encode() for token in tokens}
     return Made(tokens=tokens, patch=values | {meta_key(order.project_id): _written(meta)})
+
+
+def _former_lifetime(data: Data, meta: Mapping[str, Any], key: TokenKey) -> timedelta:
+    """Return how long the token that is there now lives in all: the new one is to live as long."""
+    if (former := data.get(str(key))) is None:
+        return ENDLESS
+    entry = meta["tokens"].get(fingerprint(former.decode().strip()), {})
+    try:
+        created, expires = _time(entry.get("created")), _time(entry.get("expires"))
+        lifetime = expires - created if created and expires else ENDLESS
+    except (TypeError, ValueError):
+        created = lifetime = None
+    if created is None or lifetime is None or lifetime <= timedelta(0):
+        raise TokenStoreError(f"the Secret does not say how long {key} was made for: name it, such as --ttl 90d, or --ttl never")
+    return lifetime
 
 
 def _meta(data: Patch, project_id: str) -> dict[str, Any]:

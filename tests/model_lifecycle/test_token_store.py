@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from model_contract.tokens import Purpose, TokenError, parse_token
-from model_lifecycle.token_store import Data, Order, Patch, TokenStoreError, create, find, listed, pull_tokens, revoke, rotate
+from model_lifecycle.token_store import ENDLESS, Data, Order, Patch, TokenStoreError, create, find, listed, pull_tokens, revoke, rotate
 from tracking_gate.secret_directory import Tokens, read_tokens
 
 PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "77d1b2c3d4e5f6a701234567"
@@ -91,6 +91,48 @@ def test_grace_does_not_lengthen_a_life(tmp_path: Path) -> None:
     assert tokens.find(made.tokens[0].value.reveal(), NOW + timedelta(hours=1)) is None
 
 
+@pytest.mark.parametrize("ttl", [timedelta(minutes=1), 90 * DAY])
+def test_rotated_token_lives_as_long_as_the_former_one(ttl: timedelta, tmp_path: Path) -> None:
+    data = patched({}, create({}, order(ttl=ttl), NOW).patch)
+    now = NOW
+    for _ in range(3):
+        now += ttl / 2
+        fresh = rotate(data, order(), now, DAY)
+        data = patched(data, fresh.patch)
+        tokens = as_mounted(data, tmp_path / "secret")
+
+        for token in fresh.tokens:
+            assert tokens.find(token.value.reveal(), now + ttl - timedelta(seconds=1))
+            assert tokens.find(token.value.reveal(), now + ttl) is None
+
+
+def test_endless_token_is_made_where_it_is_asked_for() -> None:
+    data = patched({}, create({}, order(ttl=ENDLESS), NOW).patch)
+
+    assert [one.expires for one in listed(data)] == [None, None]
+    assert {one.expires for one in listed(rotated(data, ttl=90 * DAY)) if not one.key.previous} == {(NOW + 90 * DAY).isoformat()}
+    assert {one.expires for one in listed(rotated(data)) if not one.key.previous} == {None}
+
+
+def rotated(data: Data, **more: Any) -> dict[str, bytes]:
+    return patched(data, rotate(data, order(**more), NOW, DAY).patch)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{}, {"expires": "2027-01-01T00:00:00+00:00"}, {"created": "yesterday"}, {"created": "2026-11-23", "expires": "2026-11-24T00:00:00+00:00"}],
+    ids=["nothing", "no beginning", "no time", "without a zone"],
+)
+def test_lifetime_that_nobody_wrote_down_is_asked_for(entry: dict[str, str]) -> None:
+    made = create({}, order(purposes=(Purpose.PULL,)), NOW)
+    data = patched({}, made.patch) | {
+        f"{PROJECT}.meta": json.dumps({"tokens": {made.tokens[0].fingerprint: {"purpose": "pull"} | entry}}).encode()
+    }
+
+    with pytest.raises(TokenStoreError, match="--ttl never"):
+        rotate(data, order(purposes=(Purpose.PULL,)), NOW, DAY)
+
+
 def test_what_is_not_there_is_not_rotated_or_revoked() -> None:
     with pytest.raises(TokenStoreError, match=r"there is no .*\.pull; `model-api token create`"):
         rotate({}, order(), NOW, DAY)
@@ -115,7 +157,7 @@ def test_legacy_tokens_are_listed_and_replaced() -> None:
     data = {f"{PROJECT}.apikey": b"eyJhbGciOiJIUzI1NiJ9.e30.x"}
 
     assert [(str(one.key), one.legacy) for one in listed(data)] == [(f"{PROJECT}.apikey", True)]
-    after = patched(data, rotate(data, order(purposes=(Purpose.PROMOTE,)), NOW, DAY).patch)
+    after = patched(data, rotate(data, order(purposes=(Purpose.PROMOTE,), ttl=90 * DAY), NOW, DAY).patch)
     assert parse_token(after[f"{PROJECT}.apikey"].decode()).project_id == PROJECT
     assert after[f"{PROJECT}.apikey.prev"] == data[f"{PROJECT}.apikey"]
 

@@ -11,10 +11,15 @@ from model_lifecycle import reading, workflow_files
 from model_lifecycle.ends import InvalidInputError, StateError
 from model_lifecycle.promotion_file import Problem, PromotionFile
 from model_lifecycle.tracking import project_variable
-from model_lifecycle.workflow_files import FOLDER, PROMOTE, RUNS_ON, Choices
+from model_lifecycle.workflow_files import EACH_PROJECT, FOLDER, MAIN, PROMOTE, RUNS_ON, Choices
 
 FOR_THE_FIRST: Final = (
     "say where the action is: --action OWNER/REPO@COMMIT, the repository that has this project's action.yml, by a full commit"
+)
+
+SHARED: Final = (
+    "the environment {environment} is of all projects: the reviewers of one approve the promotions of the others. "
+    "`--environment '{environment}-{{project}}'` gives each its own"
 )
 
 
@@ -25,17 +30,25 @@ FOR_THE_FIRST: Final = (
 @click.option("--directory", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where the files are.")
 @click.option("--action", metavar="OWNER/REPO@COMMIT", help="This project's action, by a full commit; without it, the one of the files.")
 @click.option(
-    "--runs-on", metavar="LABEL", help=f"Label of the runners that reach the gate; without it, the one of the files, or {RUNS_ON}."
+    "--runs-on",
+    metavar="LABEL[,LABEL...]",
+    help=f"Labels of the runners that reach the gate; without it, those of the files, or {RUNS_ON}.",
 )
+@click.option("--runner-group", metavar="NAME", help="Their group; '' for none; without it, the one of the files.")
 @click.option(
-    "--environment", metavar="NAME", help="Environment of the jobs that hold a token; '' for none; without it, the one of the files."
+    "--environment",
+    metavar="NAME",
+    help=f"Environment of the jobs that hold a token, {EACH_PROJECT} in it is the project's id; '' for none; without it, the one of the files.",
 )
+@click.option("--branch", metavar="NAME", help=f"Branch whose file is promoted; without it, the one of the files, or {MAIN}.")
 def workflow(file: str, write: bool, check: bool, directory: Path, **options: str | None) -> None:
     """Write the GitHub workflows for the promotion FILE, with a job for each of its projects. Run it in the repository's top directory."""
     if write and check:
         raise click.UsageError("either --write or --check")
     projects = tuple(read(file).projects)
     choices = choices_for(file, options, former_choices(directory))
+    if len(projects) > 1 and choices.environment and EACH_PROJECT not in choices.environment:
+        click.echo(SHARED.format(environment=choices.environment), err=True)
     files = {directory / name: text for name, text in workflow_files.written(choices, projects).items()}
     if check:
         require_current(files, choices)
@@ -88,17 +101,24 @@ def choices_for(file: str, options: Mapping[str, str | None], former: Mapping[st
     """An option > what the files have > the default."""
     action = options["action"] or former.get("action")
     runs_on = options["runs_on"] or former.get("runs-on") or RUNS_ON
+    runner_group = former.get("runner-group") if options["runner_group"] is None else options["runner_group"]
     environment = former.get("environment") if options["environment"] is None else options["environment"]
+    branch = options["branch"] or former.get("branch") or MAIN
     if not action:
         raise click.UsageError(FOR_THE_FIRST)
     if not workflow_files.ACTION.fullmatch(action):
         raise InvalidInputError(
             f"{action!r:.100} does not name an action by its commit, OWNER/REPO@<40 hexadecimal digits>; a tag can be moved"
         )
-    for word in filter(None, (runs_on, environment)):
-        if not workflow_files.WORD.fullmatch(word):
-            raise InvalidInputError(f"{word!r:.60} cannot stand in a workflow: letters, digits, _ . and -")
-    return Choices(file=file, action=action, runs_on=runs_on, environment=environment)
+    for option, (value, form, says) in {
+        "--runs-on": (runs_on, workflow_files.WORDS, "letters, digits, _ . and -, and a comma between two labels"),
+        "--runner-group": (runner_group, workflow_files.WORD, "letters, digits, _ . and -"),
+        "--environment": (environment, workflow_files.ENVIRONMENT, f"letters, digits, _ . and -, and {EACH_PROJECT}"),
+        "--branch": (branch, workflow_files.BRANCH, "letters, digits, _ . - and /"),
+    }.items():
+        if value and not form.fullmatch(value):
+            raise InvalidInputError(f"{option} {value!r:.60} cannot stand in a workflow: {says}")
+    return Choices(file=file, action=action, runs_on=runs_on, runner_group=runner_group, environment=environment, branch=branch)
 
 
 def require_current(files: Mapping[Path, str], choices: Choices) -> None:

@@ -25,7 +25,12 @@ NAMES: Final = (VALIDATE, PROMOTE, ROLLBACK)
 FILE: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_./-]*")
 ACTION: Final = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_./-]+@[0-9a-f]{40}")
 WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+WORDS: Final = re.compile(rf"{WORD.pattern}(,{WORD.pattern})*")
+ENVIRONMENT: Final = re.compile(r"(?=.*[A-Za-z0-9])([A-Za-z0-9]|\{project\})([A-Za-z0-9._-]|\{project\})*")
+BRANCH: Final = re.compile(r"(?!.*(\.\.|//|\.lock$|[./]$))[A-Za-z0-9_][A-Za-z0-9_./-]*")
+EACH_PROJECT: Final = "{project}"  # stands for the project's id in the name of an environment
 RUNS_ON: Final = "ubuntu-24.04"
+MAIN: Final = "main"
 COMMAND: Final = re.compile(r"^# Written by `(model-api workflow [^`]*)`", re.MULTILINE)
 SECRET: Final = re.compile(r"\$\{\{ *secrets\.(PROJECT_ID_[0-9A-F]{24}) *\}\}")
 
@@ -37,14 +42,18 @@ class Choices:
     file: str
     action: str
     runs_on: str = RUNS_ON
+    runner_group: str | None = None
     environment: str | None = None
+    branch: str = MAIN
 
     @property
     def command(self) -> str:
         """What writes the same again. It stands in the files, which remember the choices by it."""
         words = ["model-api", "workflow", self.file, "--write", "--action", self.action]
         words += ["--runs-on", self.runs_on] if self.runs_on != RUNS_ON else []
+        words += ["--runner-group", self.runner_group] if self.runner_group else []
         words += ["--environment", self.environment] if self.environment else []
+        words += ["--branch", self.branch] if self.branch != MAIN else []
         return shlex.join(words)
 
 
@@ -59,20 +68,35 @@ def written(choices: Choices, projects: Collection[str]) -> dict[str, str]:
     """Each file's text by its name."""
     parts = {
         VALIDATE: VALIDATE_TEXT,
-        PROMOTE: PROMOTE_TEXT + "\n".join(_job(PROMOTE_JOB, project) for project in projects),
+        PROMOTE: PROMOTE_TEXT + "\n".join(_job(PROMOTE_JOB, project, choices.environment) for project in projects),
         ROLLBACK: ROLLBACK_TEXT.replace("<projects>", "".join(f"\n          - {project}" for project in projects))
-        + "\n".join(_job(ROLLBACK_JOB, project) for project in projects),
+        + "\n".join(_job(ROLLBACK_JOB, project, choices.environment) for project in projects),
     }
-    environment = f"    environment: {choices.environment}\n" if choices.environment else ""
     values = {
         "<header>": HEADER.replace("<command>", choices.command),
         "<checkout>": CHECKOUT,
         "<file>": choices.file,
         "<action>": choices.action,
-        "<runs-on>": choices.runs_on,
-        "<environment>": environment,
+        "<runs-on>": _runners(choices),
+        "<branch>": choices.branch,
+        "<branch-text>": _text(choices.branch),
     }
     return {name: _filled(text, values) for name, text in parts.items()}
+
+
+def _runners(choices: Choices) -> str:
+    """Return what stands behind `runs-on:`: one label, a list of labels that a runner must all have, or a group of runners."""
+    labels = [_text(label) for label in choices.runs_on.split(",")]
+    text = labels[0] if len(labels) == 1 else f"[{', '.join(labels)}]"
+    if not choices.runner_group:
+        return f" {text}"
+    of_group = "" if choices.runs_on == RUNS_ON else f"\n      labels: {text}"
+    return f"\n      group: {_text(choices.runner_group)}{of_group}"
+
+
+def _text(word: str) -> str:
+    """Return a word as YAML reads it as text: `on` and `1.0` need quotes."""
+    return word if yaml.safe_load(word) == word else f'"{word}"'
 
 
 def secrets_of_jobs(text: str) -> frozenset[str]:
@@ -90,8 +114,11 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(inner)
 
 
-def _job(text: str, project: str) -> str:
-    return _filled(text, {"<project>": project, "<secret>": project_variable(project)})
+def _job(text: str, project: str, environment: str | None) -> str:
+    """Return the job of one project, which names the project's own secret and environment."""
+    name = (environment or "").replace(EACH_PROJECT, project)
+    line = f"    environment: {_text(name)}\n" if name else ""
+    return _filled(text, {"<project>": project, "<secret>": project_variable(project), "<environment>": line})
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
@@ -138,16 +165,17 @@ PROMOTE_TEXT: Final = """\
 
 on:
   push:
-    branches: [main]
+    branches: [<branch-text>]
     paths: [<file>]
   workflow_dispatch:
 
 permissions:
   contents: read
 
-# None is stopped half way. Of those that wait only the last one runs: it has the whole file, so nothing is left out.
+# Shared with the rollbacks, so that two never move versions at once. None is stopped half way. Of those that wait only the last one
+# runs: a promotion has the whole file, so nothing is left out; a rollback that was replaced is started again.
 concurrency:
-  group: model-promote
+  group: model-versions
   cancel-in-progress: false
 
 jobs:
@@ -156,8 +184,8 @@ jobs:
 PROMOTE_JOB: Final = """\
   project-<project>:
     name: Project <project>
-    if: github.ref == 'refs/heads/main'
-    runs-on: <runs-on>
+    if: github.ref == 'refs/heads/<branch>'
+    runs-on:<runs-on>
 <environment>    timeout-minutes: 30
     steps:
       - uses: <checkout>
@@ -201,8 +229,9 @@ on:
 permissions:
   contents: read
 
+# Shared with the promotions, so that two never move versions at once. Of those that wait only the last one runs.
 concurrency:
-  group: model-rollback-${{ inputs.model }}
+  group: model-versions
   cancel-in-progress: false
 
 jobs:
@@ -212,8 +241,8 @@ jobs:
 ROLLBACK_JOB: Final = """\
   project-<project>:
     name: Project <project>
-    if: github.ref == 'refs/heads/main' && inputs.project == '<project>'
-    runs-on: <runs-on>
+    if: github.ref == 'refs/heads/<branch>' && inputs.project == '<project>'
+    runs-on:<runs-on>
 <environment>    timeout-minutes: 30
     steps:
       - uses: <action>

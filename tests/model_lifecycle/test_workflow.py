@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from model_lifecycle.cli import main
@@ -92,6 +93,63 @@ def test_written_once_it_remembers_its_choices(run: Run, repository: Path) -> No
     assert [(job["runs-on"], job["environment"]) for job in jobs_of(text).values()] == [("inside", "production")] * 2
 
 
+def test_each_project_has_its_own_environment(run: Run, repository: Path) -> None:
+    promotion_file(repository, PROJECT, OTHER)
+    done = run("workflow", FILE, "--write", "--action", ACTION, "--environment", "production-{project}")
+    again = run("workflow", FILE, "--check")
+
+    assert (done.exit_code, done.stderr, again.exit_code) == (0, "", 0)
+    for name in ("model-promote.yml", "model-rollback.yml"):
+        text = (repository / ".github/workflows" / name).read_text()
+        assert [job["environment"] for job in jobs_of(text).values()] == [f"production-{PROJECT}", f"production-{OTHER}"]
+
+
+def test_environment_of_several_projects_is_warned_of(run: Run, repository: Path) -> None:
+    promotion_file(repository, PROJECT, OTHER)
+    done = run("workflow", FILE, "--write", "--action", ACTION, "--environment", "production")
+
+    assert done.exit_code == 0
+    assert "`--environment 'production-{project}'` gives each its own" in done.stderr
+
+
+RUNNERS = {
+    "one label": (["--runs-on", "inside"], "inside"),
+    "labels": (["--runs-on", "self-hosted,linux,1.0"], ["self-hosted", "linux", "1.0"]),
+    "a group": (["--runner-group", "models"], {"group": "models"}),
+    "a group and labels": (["--runner-group", "models", "--runs-on", "linux,x64"], {"group": "models", "labels": ["linux", "x64"]}),
+}
+
+
+@pytest.mark.parametrize(("options", "wanted"), RUNNERS.values(), ids=RUNNERS)
+def test_runners_are_named_by_labels_and_group(run: Run, repository: Path, options: list[str], wanted: Any) -> None:
+    done = run("workflow", FILE, "--write", "--action", ACTION, *options)
+    again = run("workflow", FILE, "--check")
+
+    assert (done.exit_code, again.exit_code) == (0, 0), done.stderr + again.stderr
+    for name in ("model-promote.yml", "model-rollback.yml"):
+        text = (repository / ".github/workflows" / name).read_text()
+        assert [job["runs-on"] for job in yaml.safe_load(text)["jobs"].values()] == [wanted]
+
+
+@pytest.mark.parametrize("branch", ["master", "release/2026", "on", "1.0"])
+def test_branch_is_the_only_one_whose_file_is_promoted(run: Run, repository: Path, branch: str) -> None:
+    done = run("workflow", FILE, "--write", "--action", ACTION, "--branch", branch)
+    again = run("workflow", FILE, "--check")
+
+    promote, rollback = ((repository / f".github/workflows/model-{name}.yml").read_text() for name in ("promote", "rollback"))
+    assert (done.exit_code, again.exit_code) == (0, 0), done.stderr + again.stderr
+    assert yaml.safe_load(promote)[True]["push"]["branches"] == [branch]  # YAML 1.1 reads `on` as true
+    assert all(f"github.ref == 'refs/heads/{branch}'" in job["if"] for text in (promote, rollback) for job in jobs_of(text).values())
+    assert "main" not in re.findall(r"[a-z]+", promote.replace("mlflow-model-api", ""))
+
+
+def test_promotion_and_rollback_wait_for_each_other() -> None:
+    files = written(Choices(file=FILE, action=ACTION), [PROJECT, OTHER])
+    groups = [parse(files[name])["concurrency"]["group"] for name in ("model-promote.yml", "model-rollback.yml")]
+
+    assert groups == ["model-versions"] * 2
+
+
 def test_environment_is_taken_away_by_an_empty_name(run: Run, repository: Path) -> None:
     run("workflow", FILE, "--write", "--action", ACTION, "--environment", "production")
     done = run("workflow", FILE, "--write", "--environment", "")
@@ -161,6 +219,10 @@ BAD = {
     "a tag": ([FILE, "--action", "acme/mlflow-model-api@v1"], 3, "a tag can be moved"),
     "an action with a line break": ([FILE, "--action", f"{ACTION}\n"], 3, "by its commit"),
     "an environment with a colon": ([FILE, "--action", ACTION, "--environment", "a: b"], 3, "cannot stand in a workflow"),
+    "an expression as environment": ([FILE, "--action", ACTION, "--environment", "${{ github.actor }}"], 3, "cannot stand in a workflow"),
+    "a branch as pattern": ([FILE, "--action", ACTION, "--branch", "release/**"], 3, "--branch"),
+    "a branch that closes the text": ([FILE, "--action", ACTION, "--branch", "a'"], 3, "--branch"),
+    "an empty label": ([FILE, "--action", ACTION, "--runs-on", "a,,b"], 3, "--runs-on"),
     "a file above": ([f"../{FILE}", "--action", ACTION], 3, "in the repository's top directory"),
     "a file with a shell's signs": (["$(id).json", "--action", ACTION], 3, "cannot stand in a workflow"),
     "no file": (["none.json", "--action", ACTION], 3, "cannot be read: No such file"),

@@ -34,6 +34,7 @@ CHECKS: Final[dict[str, Callable[[Installation], Iterator[Finding]]]] = {
     "policy": webhook_checks.policy_bound,
     "namespaces": model_checks.namespaces,
     "pull token": model_checks.secrets,
+    "image secret": model_checks.image_secrets,
     "claim": model_checks.claims,
     "admission": model_checks.admission,
     "model pods": model_checks.waiting_pods,

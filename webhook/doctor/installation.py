@@ -30,12 +30,29 @@ class Installation:
     @cached_property
     def variables(self) -> dict[str, str]:
         """What the webhook's container reads, from its ConfigMap and its own entries."""
-        containers = (self.deployment or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers", [{}])
+        return self._of_config_map | self._own_entries
+
+    @property
+    def overridden(self) -> list[str]:
+        """Return the settings of the ConfigMap that an entry of the Deployment replaces, whatever is applied."""
+        return sorted(self._of_config_map.keys() & self._own_entries.keys())
+
+    @cached_property
+    def _of_config_map(self) -> dict[str, str]:
         values: dict[str, str] = {}
-        for source in containers[0].get("envFrom", []):
+        for source in self._container.get("envFrom", []):
             name = source.get("configMapRef", {}).get("name")
             values |= (self.view.get(CONFIG_MAPS, name, self.namespace) or {}).get("data", {}) if name else {}
-        return values | {entry["name"]: entry.get("value", "") for entry in containers[0].get("env", [])}
+        return values
+
+    @property
+    def _own_entries(self) -> dict[str, str]:
+        return {entry["name"]: entry.get("value", "") for entry in self._container.get("env", [])}
+
+    @property
+    def _container(self) -> Json:
+        containers: list[Json] = (self.deployment or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers", [{}])
+        return containers[0]
 
     @cached_property
     def settings(self) -> Settings | None:

@@ -8,9 +8,11 @@ from lightkube.core.exceptions import ApiError
 from model_contract import names
 from webhook.doctor.findings import Finding, bad, good, odd
 from webhook.doctor.installation import Installation, Json, labels_of
-from webhook.doctor.view import CLAIMS, SECRETS
+from webhook.doctor.view import CLAIMS, SECRETS, STORAGE_CLASSES
 
 NO_IMAGE: Final = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
+AUDIT_CLAIM: Final = "model-api-gate-audit"  # manifests/components/gate/audit-claim.yaml
 PROBE: Final = {names.MODEL_NAME: "doctor", names.MODEL_OWNER: "doctor", names.MODEL_VERSION: "1", names.RUN_ID: "0" * 32}
 
 
@@ -44,9 +46,18 @@ def admission(installation: Installation) -> Iterator[Finding]:
 
 
 def secrets(installation: Installation) -> Iterator[Finding]:
-    """The pull token of each project that has pods; only its presence is looked at."""
+    """The pull token of each project that has pods; only its presence is looked at. Before there are pods, that there is any."""
     if not installation.settings or installation.settings.token == "none" or installation.settings.delivery == "volume":
         return
+    with_pods = {pod["metadata"]["namespace"] for pod in installation.model_pods}
+    for namespace in sorted(set(installation.enabled) - with_pods):
+        found = installation.view.list(SECRETS, namespace)
+        if not any(secret["metadata"]["name"].startswith(names.pull_secret("")) for secret in found):
+            yield odd(
+                "pull token",
+                f"{namespace} has no Secret {names.pull_secret('<project id>')}: its first model API would wait for it",
+                "model-api token create, then model-api token sync",
+            )
     wanted = {(pod["metadata"]["namespace"], labels_of(pod).get(names.PROJECT_ID_LABEL, "")) for pod in installation.model_pods}
     for namespace, project in sorted(place for place in wanted if place[1] and place[0] in installation.enabled):
         name = names.pull_secret(project)
@@ -61,16 +72,52 @@ def secrets(installation: Installation) -> Iterator[Finding]:
             yield good("pull token", f"{namespace}/{name}")
 
 
+def image_secrets(installation: Installation) -> Iterator[Finding]:
+    """The Secrets by which a node pulls the init container's image: each must be in the namespace of the pods."""
+    for namespace in installation.enabled if installation.settings else ():
+        for name in installation.settings.image_pull_secrets if installation.settings else ():
+            if installation.view.get(SECRETS, name, namespace) is None:
+                yield bad(
+                    "image secret", f"Secret {namespace}/{name} is missing", "create it there: it pulls the image of the init container"
+                )
+            else:
+                yield good("image secret", f"{namespace}/{name}")
+
+
 def claims(installation: Installation) -> Iterator[Finding]:
-    if not installation.settings or not installation.settings.claim:
+    """The shared claim of each namespace, that of the gate's audit log if there is one, and what a claim for each pod would find."""
+    if not installation.settings:
         return
-    for namespace in installation.enabled:
-        claim = installation.view.get(CLAIMS, installation.settings.claim, namespace)
-        phase = claim.get("status", {}).get("phase") if claim else "missing"
-        if phase == "Bound":
-            yield good("claim", f"{namespace}/{installation.settings.claim} is bound")
-        else:
-            yield bad("claim", f"{namespace}/{installation.settings.claim} is {phase}", "create it, with the models in it")
+    if shared := installation.settings.claim:
+        for namespace in installation.enabled:
+            claim = installation.view.get(CLAIMS, shared, namespace)
+            if claim is None:
+                yield bad("claim", f"{namespace}/{shared} is missing", "create it, with the models in it")
+            else:
+                yield _standing(installation, claim)
+    if audit := installation.view.get(CLAIMS, AUDIT_CLAIM, names.MLFLOW_NAMESPACE):
+        yield _standing(installation, audit)
+    if installation.settings.store == "ephemeral-claim" and not installation.settings.store_class and not _has_default_class(installation):
+        yield bad("claim", "a pod's claim for its model names no StorageClass, and the cluster has no default", "set MODEL_API_WEBHOOK_STORE_CLASS")
+
+
+def _standing(installation: Installation, claim: Json) -> Finding:
+    name = f"{claim['metadata']['namespace']}/{claim['metadata']['name']}"
+    phase = claim.get("status", {}).get("phase", "Pending")
+    if phase == "Bound":
+        return good("claim", f"{name} is bound")
+    wanted = claim.get("spec", {}).get("storageClassName")
+    if wanted is None and not _has_default_class(installation):
+        return bad("claim", f"{name} is {phase}: it names no StorageClass, and the cluster has no default", "name one, or a volume")
+    if wanted and installation.view.get(STORAGE_CLASSES, wanted) is None:
+        return bad("claim", f"{name} is {phase}: there is no StorageClass {wanted}", "name one that is there (kubectl get storageclass)")
+    look = f"kubectl -n {claim['metadata']['namespace']} describe pvc {claim['metadata']['name']}"
+    return bad("claim", f"{name} is {phase}", look)
+
+
+def _has_default_class(installation: Installation) -> bool:
+    found = installation.view.list(STORAGE_CLASSES)
+    return any((one["metadata"].get("annotations") or {}).get(DEFAULT_CLASS) == "true" for one in found)
 
 
 def waiting_pods(installation: Installation) -> Iterator[Finding]:

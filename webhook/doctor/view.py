@@ -22,6 +22,7 @@ PODS: Final = create_namespaced_resource("", "v1", "Pod", "pods")
 SECRETS: Final = create_namespaced_resource("", "v1", "Secret", "secrets")
 CONFIG_MAPS: Final = create_namespaced_resource("", "v1", "ConfigMap", "configmaps")
 CLAIMS: Final = create_namespaced_resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+STORAGE_CLASSES: Final = create_global_resource("storage.k8s.io", "v1", "StorageClass", "storageclasses")
 ENDPOINTS: Final = create_namespaced_resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 
 
@@ -42,7 +43,8 @@ class View:
 
     def list(self, kind: Any, namespace: str | None = None, labels: dict[str, Any] | None = None) -> Iterator[Json]:
         """Of one namespace, or of all."""
-        found = self._client.list(kind, namespace=namespace or "*", labels=labels) if kind is not NAMESPACES else self._client.list(kind)
+        of_cluster = kind in {NAMESPACES, STORAGE_CLASSES}
+        found = self._client.list(kind) if of_cluster else self._client.list(kind, namespace=namespace or "*", labels=labels)
         return map(dict, found)
 
     def dry_run(self, pod: Json) -> Json:

@@ -68,6 +68,12 @@ def settings(installation: Installation) -> Iterator[Finding]:
         return
     if found.namespace != installation.namespace:
         yield bad("settings", f"{PREFIX}NAMESPACE is {found.namespace}", f"set it to {installation.namespace}, where the webhook is")
+    elif overridden := installation.overridden:
+        yield odd(
+            "settings",
+            f"the Deployment overrides its ConfigMap in {', '.join(overridden)}: what is applied there has no effect",
+            f"kubectl -n {installation.namespace} set env deployment/{names.WEBHOOK_IMAGE} {' '.join(f'{name}-' for name in overridden)}",
+        )
     elif found.delivery_image.endswith(":latest"):
         yield odd("settings", f"the init container's image is {found.delivery_image}", "name a version, or a digest")
     else:

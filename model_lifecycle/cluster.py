@@ -126,7 +126,7 @@ def copy_pull_tokens(client: Client, namespace: str, tokens: Mapping[str, str], 
             done[name] = "created"
         elif (found.data or {}).get(TOKEN_KEY) != data[TOKEN_KEY]:
             client.patch(Secret, name, {"data": data}, namespace=namespace, patch_type=PatchType.MERGE)
-            done[name] = "changed"
+            done[name] = "changed" if _is_ours(found) else "replaced: it held another token, and was not made by this command"
         else:
             done[name] = "as it should be"
     if prune:
@@ -146,6 +146,10 @@ def get(client: Client, name: str, namespace: str) -> Any:
         if error.status.code == NOT_FOUND:
             return None
         raise
+
+
+def _is_ours(secret: Any) -> bool:
+    return (secret.metadata.labels or {}).get("app.kubernetes.io/managed-by") == LABELS["app.kubernetes.io/managed-by"]
 
 
 def _decoded(secret: Any) -> Data:

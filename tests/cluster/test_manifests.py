@@ -1,6 +1,8 @@
 """The manifests as kustomize builds them: names that meet, pods that are locked down, images named once."""
 
 import re
+import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tracking_gate.cli import serve
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 OVERLAYS = sorted(path.parent.name for path in MANIFESTS.glob("overlays/*/kustomization.yaml"))
 OF_OTHERS = {"model-api-to-mlflow", "mlflow-from-gate-only"}  # policies of pods that Domino makes, and of an MLflow that is there already
+AUTHOR = ["-c", "user.name=admin", "-c", "user.email=admin@example.com"]
 GATED = ["gate", "production-gate"]
 
 Json = dict[str, Any]
@@ -46,7 +49,31 @@ def selected(objects: list[Json], namespace: str, selector: Json) -> list[Json]:
 
 
 def test_there_are_overlays() -> None:
-    assert {"quickstart", "production", "domino", *GATED} <= set(OVERLAYS)
+    assert {"quickstart", "production", "domino", "standalone", *GATED} <= set(OVERLAYS)
+
+
+def test_plain_cluster_needs_no_checkout_and_nothing_that_is_not_there(tmp_path: Path) -> None:
+    """The overlay of docs/install.md, as an admin writes it beside no checkout."""
+    origin, own = tmp_path / "origin", tmp_path / "own"
+    shutil.copytree(MANIFESTS, origin / "manifests")
+    for command in (["init", "--quiet", "--initial-branch=main"], ["add", "."], [*AUTHOR, "commit", "--quiet", "--message=manifests"]):
+        run("git", "-C", origin, *command)
+    own.mkdir()
+    page = (MANIFESTS.parent / "docs" / "install.md").read_text().partition("## A plain cluster")[2]
+    text = textwrap.dedent(page.partition("```yaml\n")[2].partition("```")[0])
+    address = re.search(r"https://\S+//manifests/overlays/standalone\?ref=\S+", text)
+    assert address
+    (own / "kustomization.yaml").write_text(text.replace(address[0], f"file://{origin}//manifests/overlays/standalone?ref=main"))
+    objects = [one for one in yaml.safe_load_all(run(binaries.build() / "kubectl", "kustomize", own)) if one]
+
+    (settings,) = (one["data"] for one in objects if one["kind"] == "ConfigMap")
+    images = [container["image"] for _, template in templates(objects) for container in template["spec"]["containers"]]
+    assert images == ["registry.example.com/model-api-webhook:0.1.0"]
+    assert settings["MODEL_API_WEBHOOK_DELIVERY_IMAGE"] == "registry.example.com/model-api-delivery:0.1.0"
+    assert settings["MODEL_API_WEBHOOK_TRACKING_URI"] == "http://mlflow.tracking.svc:5000"
+    made = {one["metadata"]["name"] for one in objects if one["kind"] == "Namespace"}
+    assert {one["metadata"].get("namespace") for one in objects} - {None} <= made
+    assert not [one["apiVersion"] for one in objects if "cert-manager.io" in one["apiVersion"] or "coreos.com" in one["apiVersion"]]
 
 
 def test_whatever_selects_pods_selects_some(built: list[Json]) -> None:

@@ -102,6 +102,14 @@ def test_older_name_of_the_secret_is_kept(tokens: Kube, tmp_path: Path) -> None:
     assert tokens.attempt("-n", NAMESPACE, "get", "secret", SECRET).returncode != 0
 
 
+def test_sync_says_that_it_replaces_what_somebody_else_made(tokens: Kube) -> None:
+    run(tokens, "create", "-i", PROJECT, "--scope", "pull")
+    tokens("-n", COMPUTE, "create", "secret", "generic", pull_secret(PROJECT), "--from-literal=token=by-hand")
+
+    assert "replaced: it held another token" in run(tokens, "sync").stdout
+    assert secret(tokens, pull_secret(PROJECT), COMPUTE)[TOKEN_KEY] == secret(tokens)[f"{PROJECT}.pull"]
+
+
 def test_two_at_once_lose_nothing(tokens: Kube) -> None:
     run(tokens, "create", "-i", PROJECT, "--scope", "pull")
     projects = [f"{number:024x}" for number in range(6)]

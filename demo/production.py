@@ -20,6 +20,8 @@ def open_repository(scene: Scene, gate: Gate) -> Project:
         runner.mkdir()
         secret = f"PROJECT_ID_{PROJECT.upper()}"
         project = Project.of_example(scene.directory / "repository", runner)
+        project.write(FILE, json.dumps({PROJECT: []}) + "\n")  # nothing is in Production yet: the first merge says so
+        project.commit()
         scene.say.note(f"secret {secret}: the project's promote token; variable MLFLOW_TRACKING_URI: the gate")
     return project.having(secrets={secret: gate.token(Purpose.PROMOTE)}, variables={"MLFLOW_TRACKING_URI": gate.uri})
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from demo.asking import three_wines
-from demo.scene import JANE, Scene, janes
+from demo.scene import JANE, NAME, Scene, janes
 from demo.staging import Installation, Staged
 from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose
@@ -19,13 +19,17 @@ from testbed.gate import PASSWORD, PROJECT, Gate
 def commands(scene: Scene, gate: Gate, installation: Installation, staged: Staged, endpoint: str) -> dict[str, str]:
     pod = scene.directory / "pod.yaml"
     pod.write_text(yaml.safe_dump(staged.created, sort_keys=False))
-    promote_token = gate.secret_dir / str(TokenKey(project_id=PROJECT, purpose=Purpose.PROMOTE))
     return {
         "be Jane, in this terminal": f". {workspace(scene, gate, installation)}",
-        "one more version; docs/data-scientist.md goes on from here": "cd examples/domino-project && jupyter execute mlflow-model.ipynb",
+        "one more version; docs/data-scientist.md goes on from here": "cd examples/domino-project && jupyter execute --inplace mlflow-model.ipynb",
         "what is where": "model-api status --project $DOMINO_PROJECT_ID",
         **predictions(staged, endpoint),
-        "what a merge to main does: there is no GitHub here": f"model-api promote scripts/model_version.json --token-file {promote_token}",
+        "what a merge to main does: there is no GitHub here": (
+            "model-api promote scripts/model_version.json --token-file $DEMO_PROMOTE_TOKEN"
+        ),
+        "what the form of model-rollback.yml does": (
+            f'model-api rollback --project $DOMINO_PROJECT_ID --model {NAME} --to 2 --reason "to try it" --token-file $DEMO_PROMOTE_TOKEN'
+        ),
         "why the pod is injected, rule by rule": f"model-api-webhook explain -f {pod}",
         "who did what": f"tail -3 {gate.audit}",
         f"MLflow, in a browser, as {JANE} with the password '{PASSWORD}'": gate.uri,
@@ -35,7 +39,8 @@ def commands(scene: Scene, gate: Gate, installation: Installation, staged: Stage
 def workspace(scene: Scene, gate: Gate, installation: Installation) -> Path:
     """A file that makes a shell one in Jane's workspace."""
     file = scene.directory / "jane.env"
-    variables = janes(gate) | installation.domino.environ() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    promote_token = gate.secret_dir / str(TokenKey(project_id=PROJECT, purpose=Purpose.PROMOTE))
+    variables = {"DEMO_PROMOTE_TOKEN": str(promote_token)} | janes(gate) | installation.domino.environ() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
     return file
 

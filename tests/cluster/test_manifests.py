@@ -76,6 +76,18 @@ def test_plain_cluster_needs_no_checkout_and_nothing_that_is_not_there(tmp_path:
     assert not [one["apiVersion"] for one in objects if "cert-manager.io" in one["apiVersion"] or "coreos.com" in one["apiVersion"]]
 
 
+@pytest.mark.parametrize(("overlay", "pod"), [("production", "webhook"), ("gate", "gate")])
+def test_ports_and_sizes_of_the_page_are_those_of_the_manifests(overlay: str, pod: str) -> None:
+    page = (MANIFESTS.parent / "docs" / "install.md").read_text()
+    ((_, template),) = templates(build(overlay))
+    (container,) = template["spec"]["containers"]
+    resources = container["resources"]
+
+    assert {int(port) for port in re.findall(rf"\| {pod} \| (\d+) \|", page)} == {port["containerPort"] for port in container["ports"]}
+    wanted = f"| {pod} | {resources['requests']['cpu']}, {resources['requests']['memory']} | {resources['limits']['memory']}"
+    assert wanted in page
+
+
 def test_whatever_selects_pods_selects_some(built: list[Json]) -> None:
     selectors = {
         "NetworkPolicy": lambda spec: spec["podSelector"],

@@ -40,7 +40,12 @@ def workspace(scene: Scene, gate: Gate, installation: Installation) -> Path:
     """A file that makes a shell one in Jane's workspace."""
     file = scene.directory / "jane.env"
     promote_token = gate.secret_dir / str(TokenKey(project_id=PROJECT, purpose=Purpose.PROMOTE))
-    variables = {"DEMO_PROMOTE_TOKEN": str(promote_token)} | janes(gate) | installation.domino.environ() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    variables = (
+        {"DEMO_PROMOTE_TOKEN": str(promote_token)}
+        | janes(gate)
+        | installation.domino.environ()
+        | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    )
     file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
     return file
 

@@ -57,7 +57,9 @@ TTL = click.option(
     "--ttl", callback=lifetime, default=TTL_OF_NEW, show_default=True, help=f"How long the token is good, or {NEVER}: until it is revoked."
 )
 TTL_AS_BEFORE = click.option(
-    "--ttl", callback=lifetime, help=f"How long the new token is good, such as 90d, or {NEVER}; without it, as long as the former was made for."
+    "--ttl",
+    callback=lifetime,
+    help=f"How long the new token is good, such as 90d, or {NEVER}; without it, as long as the former was made for.",
 )
 OUT = click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="New file for the promote token, which only its owner reads."

@@ -120,7 +120,12 @@ def rotated(data: Data, **more: Any) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     "entry",
-    [{}, {"expires": "2027-01-01T00:00:00+00:00"}, {"created": "yesterday"}, {"created": "2026-11-23", "expires": "2026-11-24T00:00:00+00:00"}],
+    [
+        {},
+        {"expires": "2027-01-01T00:00:00+00:00"},
+        {"created": "yesterday"},
+        {"created": "2026-11-23", "expires": "2026-11-24T00:00:00+00:00"},
+    ],
     ids=["nothing", "no beginning", "no time", "without a zone"],
 )
 def test_lifetime_that_nobody_wrote_down_is_asked_for(entry: dict[str, str]) -> None:

@@ -57,12 +57,12 @@ def one(found: Iterator[Finding]) -> Finding:
 
 
 def test_environment_that_overrides_the_config_map_is_named_with_its_end() -> None:
-    found = one(webhook_checks.settings(installation(env={"MODEL_API_WEBHOOK_TRACKING_URI": "http://other:5000", "HOME": "/tmp"})))
+    found = one(webhook_checks.settings(installation(env={"MODEL_API_WEBHOOK_TRACKING_URI": "http://other:5000", "HOME": "/home/a"})))
 
     assert found.health is Health.ODD
     assert "overrides its ConfigMap in MODEL_API_WEBHOOK_TRACKING_URI:" in found.found
     assert found.remedy == f"kubectl -n {PLATFORM} set env deployment/model-api-webhook MODEL_API_WEBHOOK_TRACKING_URI-"
-    assert one(webhook_checks.settings(installation(env={"HOME": "/tmp"}))).health is Health.GOOD
+    assert one(webhook_checks.settings(installation(env={"HOME": "/home/a"}))).health is Health.GOOD
 
 
 def test_namespace_without_a_pull_token_is_named_before_its_first_pod() -> None:

@@ -98,7 +98,11 @@ def claims(installation: Installation) -> Iterator[Finding]:
     if audit := installation.view.get(CLAIMS, AUDIT_CLAIM, names.MLFLOW_NAMESPACE):
         yield _standing(installation, audit)
     if installation.settings.store == "ephemeral-claim" and not installation.settings.store_class and not _has_default_class(installation):
-        yield bad("claim", "a pod's claim for its model names no StorageClass, and the cluster has no default", "set MODEL_API_WEBHOOK_STORE_CLASS")
+        yield bad(
+            "claim",
+            "a pod's claim for its model names no StorageClass, and the cluster has no default",
+            "set MODEL_API_WEBHOOK_STORE_CLASS",
+        )
 
 
 def _standing(installation: Installation, claim: Json) -> Finding:

@@ -21,7 +21,9 @@ def commands(scene: Scene, gate: Gate, installation: Installation, staged: Stage
     pod.write_text(yaml.safe_dump(staged.created, sort_keys=False))
     return {
         "be Jane, in this terminal": f". {workspace(scene, gate, installation)}",
-        "one more version; docs/data-scientist.md goes on from here": "cd examples/domino-project && jupyter execute --inplace mlflow-model.ipynb",
+        "one more version; docs/data-scientist.md goes on from here": (
+            "cd examples/domino-project && jupyter execute --inplace mlflow-model.ipynb"
+        ),
         "what is where": "model-api status --project $DOMINO_PROJECT_ID",
         **predictions(staged, endpoint),
         "what a merge to main does: there is no GitHub here": (

@@ -38,7 +38,7 @@ SHARED: Final = (
 @click.option(
     "--environment",
     metavar="NAME",
-    help=f"Environment of the jobs that hold a token, {EACH_PROJECT} in it is the project's id; '' for none; without it, the one of the files.",
+    help=f"Environment of the jobs that hold a token; {EACH_PROJECT} in it is the project's id; '' is none; without it, that of the files.",
 )
 @click.option("--branch", metavar="NAME", help=f"Branch whose file is promoted; without it, the one of the files, or {MAIN}.")
 def workflow(file: str, write: bool, check: bool, directory: Path, **options: str | None) -> None:

@@ -7,14 +7,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from model_contract.exit_codes import ExitCode
 from model_contract.extras import extra_of_program
 
 EXTRA: Final = "lifecycle"
 
 with extra_of_program(EXTRA):
     import click
-
-from model_contract.exit_codes import ExitCode
 
 COMMANDS: Final[Mapping[str, str]] = {
     "backfill": "backfill_command",
@@ -36,7 +35,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """The edge: a fault of ours ends with its name, not with a page of code, in which a value could be a secret."""
         try:
-            return super().invoke(ctx)
+            with extra_of_program(EXTRA):
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:  # noqa: BLE001  see above
@@ -53,10 +53,6 @@ class Commands(click.Group):
         with extra_of_program(EXTRA):
             found: Any = getattr(import_module(f"model_lifecycle.{COMMANDS[name]}"), name)
         return found if isinstance(found, click.Command) else None
-
-    def invoke(self, ctx: click.Context) -> object:
-        with extra_of_program(EXTRA):
-            return super().invoke(ctx)
 
 
 def _last_frame(trace: TracebackType | None) -> str:

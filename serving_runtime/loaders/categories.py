@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from serving_runtime.errors import Fault, InvalidInputError
+from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
+from serving_runtime.input.nested import member
 
 XGBOOST_TYPE = "c"  # of a column of categories
 LIGHTGBM_PARAMETER = "[categorical_feature:"
@@ -20,16 +21,17 @@ LIGHTGBM_PARAMETER = "[categorical_feature:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Categories:
-    """`by_position` has the categories of each such column; None if the file does not have them, for the reason `missing`."""
+    """`by_position` has the categories of each such column; None if the file does not have them, for the reason `missing`.
+
+    A value that is no category of its column is a missing one, as LightGBM has it, or refused if they are `closed`, as XGBoost does.
+    """
 
     by_position: Mapping[int, Sequence[Any]] | None
     missing: str = ""
+    closed: bool = False
 
     def cast(self, frame: Any) -> Any:
-        """Return the frame with its columns as categories. A value that is none of them is missing, as both libraries have it.
-
-        Raises InvalidInputError if the categories are not known.
-        """
+        """Return the frame with its columns as categories. Raises InvalidInputError if they are not known, or closed."""
         if self.by_position is None:
             raise InvalidInputError([Fault(path="input", problem=self.missing)])
         if not isinstance(frame, pd.DataFrame):
@@ -38,11 +40,21 @@ class Categories:
         for position, categories in self.by_position.items():
             if position < frame.shape[1]:
                 column = frame.columns[position]
-                cast[column] = pd.Categorical(frame[column].where(frame[column].isin(list(categories))), categories=list(categories))
+                known = frame[column].isin(list(categories))
+                if self.closed:
+                    _refuse_unknown(frame[column], known)
+                cast[column] = pd.Categorical(frame[column].where(known), categories=list(categories))
         return cast
 
     def wrapped(self, predict: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return lambda data: predict(self.cast(data))
+
+
+def _refuse_unknown(values: "pd.Series[Any]", known: "pd.Series[bool]") -> None:
+    rows = np.flatnonzero(~known.to_numpy() & values.notna().to_numpy())[:MOST_FAULTS]
+    if len(rows):
+        problem = "a category that the model was not trained on"
+        raise InvalidInputError([Fault(path=f"{member('input', values.name)}[{row}]", problem=problem) for row in rows.tolist()])
 
 
 def of_lightgbm(booster: Any) -> Categories | None:
@@ -71,18 +83,21 @@ def of_xgboost(booster: Any) -> Categories | None:
             "the model was trained on categories by an XGBoost that does not write them into its file; save it by XGBoost 3.1 or later"
         )
         return Categories(by_position=None, missing=problem)
-    try:
-        return Categories(by_position={position: _decoded(encodings[position]) for position in positions})
-    except UnicodeDecodeError:  # XGBoost 3.2 writes wrong offsets for letters beyond ASCII
-        return Categories(
-            by_position=None, missing="XGBoost wrote the categories of the model so that they cannot be read: they are not ASCII"
-        )
+    decoded = {position: _decoded(encodings[position]) for position in positions}
+    if any(categories is None for categories in decoded.values()):
+        problem = "XGBoost cuts categories with letters beyond ASCII when it writes them into the model's file; name them in ASCII"
+        return Categories(by_position=None, missing=problem)
+    return Categories(by_position={position: categories or [] for position, categories in decoded.items()}, closed=True)
 
 
-def _decoded(encoding: Mapping[str, Any]) -> list[Any]:
+def _decoded(encoding: Mapping[str, Any]) -> list[Any] | None:
+    """Return the categories of a column; None for texts that are not ASCII.
+
+    XGBoost 3.2 counts letters where it should count bytes: of `["été", "a"]` it writes the bytes `c3 a9 74 c3` and the offsets 0, 3, 4.
+    """
     values = encoding["values"]
     offsets = encoding.get("offsets")
     if offsets is None:
         return list(values)
     text = np.array(values, dtype=np.int16).astype(np.uint8).tobytes()
-    return [text[start:end].decode() for start, end in pairwise(offsets)]
+    return [text[start:end].decode() for start, end in pairwise(offsets)] if text.isascii() else None

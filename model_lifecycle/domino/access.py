@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -150,9 +151,17 @@ class Header(httpx2.Auth):
 def checked_uri(uri: str) -> str:
     """Without the slash at its end. Raises InvalidError."""
     uri = uri.strip().rstrip("/")
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", uri):
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", uri) or not _is_address(uri):
         raise InvalidError(f"Domino's address must be such as https://domino.example.com, without user, password and query ({HOST})")
     return uri
+
+
+def _is_address(uri: str) -> bool:
+    """Return False for a host or a port that is none."""
+    try:
+        return bool(httpx2.URL(uri).host) and urlsplit(uri).port != 0
+    except (httpx2.InvalidURL, ValueError, UnicodeError):
+        return False
 
 
 def _credential(environ: Mapping[str, str]) -> Credential:

@@ -221,9 +221,20 @@ def test_wrong_key_is_refused_and_not_repeated(held: Domino) -> None:
         {},
         {"DOMINO_API_HOST": "domino.example.com"},
         {"DOMINO_API_HOST": f"https://jane:{KEY}@domino.example.com"},
+        *({"DOMINO_API_HOST": f"http://{host}"} for host in ("[::1", "domino:99999", "domino:-1", "domino:1:2", ":80")),
         {"DOMINO_API_HOST": "https://domino.example.com", "DOMINO_USER_API_KEY": f"{KEY}\nX-Other: 1"},
     ],
-    ids=["nothing", "no scheme", "a password", "a key with a line break"],
+    ids=[
+        "nothing",
+        "no scheme",
+        "a password",
+        "half an IPv6",
+        "a large port",
+        "a port below 0",
+        "two ports",
+        "no host",
+        "a key with a line break",
+    ],
 )
 def test_setting_that_cannot_be_used_is_named_without_its_value(environ: dict[str, str]) -> None:
     with pytest.raises(InvalidError, match="DOMINO_") as raised:

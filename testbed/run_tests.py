@@ -1,6 +1,6 @@
-"""`make test`: the cluster's tests, which mostly wait, in a process beside that of all others. With ARGS, one run of what they name.
+"""`make test`: the tests in three processes beside each other, since most of them wait half of their time. With ARGS, one run of what they name.
 
-The first run is shown as it goes, the second one's output when both have ended; behind the coverage of both comes one closing line.
+The first run is shown as it goes, the output of the others when all have ended; after the coverage of all comes one closing line.
 """
 
 import os
@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-APART: Final = "tests/cluster"
 BUILD: Final = (sys.executable, "-m", "testbed.cluster", "build")  # a quarter of an hour the first time, longer than a test may take
+# Folders with a run of their own, and the command that comes before it.
+BESIDE: Final[Mapping[str, Sequence[str]]] = {"tests/cluster": BUILD, "tests/serving_runtime": ()}
 # pytest's own: https://docs.pytest.org/en/stable/reference/exit-codes.html
 NO_TESTS: Final = 5
 CLOSING: Final = re.compile(rb"^(?:=+ )?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s", re.MULTILINE)
@@ -53,17 +54,16 @@ class Run:
         return Counter({word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", closing[-1].decode())} if closing else {})
 
 
-def main(arguments: Sequence[str], apart: str = APART, first: Sequence[str] = BUILD) -> int:
-    """The exit code of the first run that failed."""
+def main(arguments: Sequence[str], beside: Mapping[str, Sequence[str]] = BESIDE) -> int:
+    """Return the exit code of the first run that failed."""
     begun = time.monotonic()
-    runs = (
-        [Run(arguments, live=True)]
-        if arguments
-        else [Run([f"--ignore={apart}"], live=True), Run([apart, "-o", "cache_dir=.pytest_cache/apart"], live=False, first=first)]
-    )
+    runs = [Run(arguments, live=True)]
+    if not arguments:
+        rest = Run([f"--ignore={folder}" for folder in beside], live=True)
+        runs = [rest, *(Run([folder, "-o", f"cache_dir=.pytest_cache/{folder}"], live=False, first=beside[folder]) for folder in beside)]
     at_once(runs)
-    for run in runs[1:]:
-        say(f"\n{apart}, beside them:\n".encode() + run.shown)
+    for folder, run in zip(beside, runs[1:], strict=False):
+        say(f"\n{folder}, beside them:\n".encode() + run.shown)
     codes = [run.code for run in runs[:1]] + [run.code for run in runs[1:] if run.code != NO_TESTS]
     for command in (["combine", "--quiet"], ["report"]) if not any(codes) else ():
         codes.append(subprocess.run([sys.executable, "-m", "coverage", *command], check=False).returncode)

@@ -1,4 +1,6 @@
-"""`make test`: the tests in three processes beside each other, since most of them wait half of their time. With ARGS, one run of what they name.
+"""`make test`: the tests in three processes beside each other, since most of them wait half of their time.
+
+With ARGS, one run of what they name.
 
 The first run is shown as it goes, the output of the others when all have ended; after the coverage of all comes one closing line.
 """

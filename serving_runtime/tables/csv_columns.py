@@ -24,7 +24,8 @@ from serving_runtime.tables.csv_blocks import CsvBlock
 READ_AS: Final = {"integer": pa.int32(), "long": pa.int64(), "float": pa.float64(), "double": pa.float64()}
 NULL_WORDS: Final = pa.array(sorted(NULLS))
 WHOLE: Final = frozenset({"integer", "long"})
-EXACT: Final = 2.0**53  # from here on a double may be another number than the text's
+# From here on a double, or a float, may be another number than the text's.
+EXACT: Final = {"double": 2.0**53, "float": 2.0**24}
 EMPTY_LINE: Final = re.compile(rb"(?:\A|\n)\r?\n")  # in a file of one column: an empty cell, or nothing?
 PLAIN_TIME: Final = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?)?$"
 # Years whose nanoseconds a 64-bit number holds whole.
@@ -87,7 +88,7 @@ def _checked(column: pa.ChunkedArray, kind: str) -> Any:
     if kind in WHOLE:
         return values
     if kind in READ_AS:
-        return values if _is_exact(values) else None
+        return values if _is_exact(values, EXACT[kind]) else None
     texts = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
     if kind != "string" and pc.any(pc.is_in(pc.drop_null(texts), value_set=NULL_WORDS)).as_py():
         return None  # a word for null, which only a text column keeps
@@ -100,10 +101,10 @@ def _checked(column: pa.ChunkedArray, kind: str) -> Any:
             return texts
 
 
-def _is_exact(values: pa.Array) -> bool:
-    """Finite numbers below 2**53. Arrow reads words for infinity and for NaN that are no numbers elsewhere."""
+def _is_exact(values: pa.Array, limit: float) -> bool:
+    """Finite numbers below the limit. Arrow reads words for infinity and for NaN that are no numbers elsewhere."""
     largest = pc.max(pc.abs(pc.drop_null(values))).as_py() if len(values) > values.null_count else 0.0
-    return largest < EXACT and not pc.any(pc.is_nan(values)).as_py()
+    return largest < limit and not pc.any(pc.is_nan(values)).as_py()
 
 
 def _booleans(texts: pa.Array) -> Any:

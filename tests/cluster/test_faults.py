@@ -49,7 +49,7 @@ def test_mlflow_that_is_down_is_named_and_waited_for(quiet: Kube, wine: ModelRef
     finally:
         quiet("-n", MLFLOW, "patch", "service", "mlflow", "-p", selector % "mlflow")
 
-    assert "cannot reach MLflow at http://mlflow.mlflow-efs.svc:5000" in re.sub(r"\s+", " ", text)
+    assert "MLflow at http://mlflow.mlflow-efs.svc:5000 does not answer" in re.sub(r"\s+", " ", text)
     ready(quiet, "waits")
 
 

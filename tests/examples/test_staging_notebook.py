@@ -37,7 +37,9 @@ def test_command_that_the_notebook_shows_gets_a_prediction(staged: Staged) -> No
 
 
 def test_staged_model_predicts_what_the_local_one_does(staged: Staged) -> None:
-    assert any("largest difference: 0\n" in text for text in texts(staged))
+    (difference,) = (float(text.rpartition(" ")[2]) for text in texts(staged) if "largest difference: " in text)
+
+    assert difference < 1e-12  # libraries of linear algebra may round the last digit by how the numbers lie in memory
 
 
 def test_notebook_shows_how_far_it_is(staged: Staged) -> None:

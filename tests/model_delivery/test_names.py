@@ -65,7 +65,11 @@ def test_generated_names_that_are_let_through_are_answered_with_their_own_bytes(
 
 
 def check(registered: Registered, names: list[str]) -> None:
-    """Ask the server for each name, as the delivery does, and compare."""
+    """Ask the server for each name, as the delivery does, and compare.
+
+    MLflow 2.22's gunicorn refuses the header that MLflow makes of a name beyond ASCII: it hangs up or answers 400, and sends no
+    other file's bytes.
+    """
     directory = registered.versions["names"]["directory"]
     connection = http.client.HTTPConnection(urlsplit(registered.uri).netloc, timeout=60)
     passed = 0
@@ -73,8 +77,14 @@ def check(registered: Registered, names: list[str]) -> None:
         with contextlib.suppress(InvalidInputError):
             path = checked_for_server(f"{directory}/{name}")
             connection.request("GET", f"{ARTIFACTS}/{quote(path)}")
-            answer = connection.getresponse()
-            assert (name, answer.status, answer.read()) == (name, 200, name.encode())
+            may_refuse = registered.server.version == "2.22" and not name.isascii()
+            try:
+                answer = connection.getresponse()
+            except http.client.RemoteDisconnected:
+                assert may_refuse, name
+                continue
+            body = answer.read()
+            assert (name, answer.status, body) == (name, 200, name.encode()) or (may_refuse and answer.status == 400), name
             passed += 1
     connection.close()
 

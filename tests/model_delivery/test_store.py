@@ -103,7 +103,8 @@ def test_what_others_left_long_ago_is_removed_and_what_they_left_now_is_not(deli
     for name, age in ((".partial-old", 100_000), (".partial-new", 60)):
         leftover = delivery.store / name
         (leftover / "artifacts").mkdir(parents=True)
-        os.utime(leftover, (time.time() - age, time.time() - age))
+        for path in (leftover / "artifacts", leftover):
+            os.utime(path, (time.time() - age, time.time() - age))
     delivery.fetch(mlflow_3.ref("plain"))
 
     assert delivery.partial() == [".partial-new"]

@@ -168,7 +168,7 @@ def test_failure_of_one_model_puts_all_of_them_back(served: Model, tmp_path: Pat
         failed = run(environment(served.gate, uri=proxy.uri), "promote", file)
 
     assert failed.code == 9
-    assert f"{second.name} version 2: MLflow answers 409 not today" in failed.err
+    assert f"{second.name} version 2: MLflow answers 409 RESOURCE_CONFLICT: not today" in failed.err
     assert [one.state() for one in (served, fresh, second)] == before
     assert run(environment(served.gate), "promote", file).code == 0
 

@@ -161,7 +161,7 @@ MISTAKES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], str]] = {
     "a missing column": ("two-doubles", (), {"vars": {"a": 1}}, '400 INVALID_PARAMETER_VALUE: vars: the column "b" is missing'),
     "nothing": ("two-doubles", (), {}, "400 INVALID_PARAMETER_VALUE: parameters: there is no input"),
     "a body that is none": ("two-doubles", ({"dataframe_split": 1},), {}, "400 BAD_REQUEST: "),
-    "a type hint": ("hinted", (["a"],), {}, "400 INVALID_PARAMETER_VALUE: inputs: it does not fit the type hint"),
+    "a type hint": ("hinted", (["a"],), {}, "400 INVALID_PARAMETER_VALUE: inputs[0]: a string, where"),
     "refused by the model": (
         "chosen",
         ('(_ for _ in ()).throw(MlflowException("no", RESOURCE_DOES_NOT_EXIST))',),

@@ -18,6 +18,13 @@ def checks(ended: Any) -> dict[str, tuple[str, str]]:
     return {found["check"]: (found["verdict"], found["text"]) for found in json.loads(ended.out)["checks"]}
 
 
+def test_sparse_example_is_compared_as_a_request_brings_it(run: Run, models: Path) -> None:
+    ended = run("check", "--model-path", models / "sparse", "--format", "json")
+
+    found = checks(ended)
+    assert (ended.code, found["example"][0], found["mlflow"][0]) == (0, "ok", "ok"), ended.out
+
+
 @pytest.fixture
 def copied(models: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(models / "wine", tmp_path / "wine"))

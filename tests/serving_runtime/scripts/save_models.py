@@ -10,6 +10,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import scipy.sparse
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature, infer_signature
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
@@ -51,6 +52,13 @@ class Chosen(mlflow.pyfunc.PythonModel):
         names = {"np": np, "pd": pd, "datetime": datetime, "decimal": decimal, "MlflowException": MlflowException}
         names["RESOURCE_DOES_NOT_EXIST"] = RESOURCE_DOES_NOT_EXIST
         return eval(model_input["expression"].iloc[0], names)  # noqa: S307  the tests' own expressions
+
+
+class TypeOfInput(mlflow.pyfunc.PythonModel):
+    """Predicts what kind of thing it was called with."""
+
+    def predict(self, context, model_input, params=None):
+        return [type(model_input).__name__] * model_input.shape[0]
 
 
 class Broken(mlflow.pyfunc.PythonModel):
@@ -95,6 +103,8 @@ save("texts", Echo(), ModelSignature(inputs=Schema([TensorSpec(np.dtype("str"), 
 TENSORS = [TensorSpec(np.dtype("int64"), (-1, 2), "ids"), TensorSpec(np.dtype("bool"), (-1,), "mask")]
 save("tensors", Echo(), ModelSignature(inputs=Schema(TENSORS)))
 save("free", Echo())
+ROWS = scipy.sparse.csr_matrix(np.eye(2, 3))
+save("sparse", TypeOfInput(), infer_signature(ROWS), input_example=ROWS)
 PARAMS = [
     ParamSpec("k", "long", 3),
     ParamSpec("scale", "double", 1.0),

@@ -23,7 +23,7 @@ SETTLING: Final = 1.0  # seconds, in which the gate has seen what slow clients s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What is read and moved; `large` is the path of a large file, `small` of a small one."""
+    """The objects that are read and moved; `large` is the path of a large file, `small` of a small one."""
 
     name: str
     large: str
@@ -77,7 +77,7 @@ def made(found: Gate) -> Model:
 
 
 def kinds(found: Gate, model: Model) -> Mapping[str, bytes]:
-    """What slow clients have sent; those that are known are one person, who is not among those that are measured."""
+    """The requests of slow clients; those that are known are one person, who is not among those that are measured."""
     both, length = found.basic("both"), {"Content-Length": "1000000"}
     return {
         "half a head": head_of("GET", "/version")[:-4],

@@ -1,4 +1,4 @@
-"""How long to go on: bounds on silence and slowness, tries for each request, a total if one is set, and an end to all after one failure."""
+"""Limits of a run: bounds on silence and slowness, tries for each request, a total if one is set, and an end to all after one failure."""
 
 import random
 import threading

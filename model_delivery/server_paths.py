@@ -1,4 +1,4 @@
-"""Which artifact paths MLflow's server reads as they are sent.
+"""Artifact paths that MLflow's server reads as they are sent.
 
 Its handlers decode a path again and again until it stays as it is (`mlflow.utils.uri.validate_path_is_safe`, 2.22 to 3.18), so that a
 request for `a%20b`, rightly encoded, is answered with the file `a b`.

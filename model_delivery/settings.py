@@ -18,7 +18,7 @@ from model_delivery.tracking_uri import TrackingUri, parse_tracking_uri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """Where MLflow is, how it is reached, and what it is shown. `tls` is None for http."""
+    """The address of MLflow, the way to it, and the credentials that it is shown. `tls` is None for http."""
 
     uri: TrackingUri
     credential: Credential | None

@@ -198,7 +198,7 @@ def _known_array(array: Values) -> Any:
 
 
 def _unmasked(array: "np.ma.MaskedArray[Any, Any]") -> Values:
-    """What is masked is missing: NaN among floats, else None."""
+    """Return the array with its masked values as missing ones: NaN among floats, else None."""
     if array.dtype.names is not None or not np.ma.is_masked(array):
         return np.asarray(known(array.filled() if array.dtype.names is None else array.data))
     if array.dtype.kind == "f":

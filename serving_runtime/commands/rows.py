@@ -92,6 +92,8 @@ def _csv(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
     """Whole columns at once if Arrow is installed; cell by cell without it, and in a block that Arrow cannot read exactly."""
     blocks = read_csv_blocks(stream)
     header = next(blocks)
+    if not header.sound:
+        raise _CsvRows(b"", header, signature).error()
     if not signature.columns:  # pandas looks at a whole column to say what it is
         text = b"".join(block.text for block in blocks)
         rows = _CsvRows(header.text, CsvBlock(text=text, line=header.line + header.text.count(b"\n")), signature)
@@ -136,6 +138,13 @@ class _CsvRows:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def error(self) -> InputFileError:
+        """Return what is wrong with a block that is no CSV."""
+        try:
+            return InputFileError(f"the first of {len(self)} lines names no columns")
+        except InputFileError as error:
+            return error
 
     def chunks(self, size: int) -> Iterator[Chunk]:
         for before in range(0, len(self._rows), size or 1):

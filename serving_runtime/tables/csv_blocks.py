@@ -19,7 +19,7 @@ UNFINISHED: Final = "unexpected end of data"  # the csv module's own words for a
 class CsvBlock:
     """`text` holds whole records, the first of which begins at `line` of the file (1 is the header's).
 
-    `sound`: each record with a quote in it was read strictly.
+    `sound`: the header, and each record with a quote in it, was read strictly.
     """
 
     text: bytes
@@ -41,7 +41,7 @@ def read_csv_blocks(stream: IO[bytes]) -> Iterator[CsvBlock]:
         arrived = stream.read1(BLOCK)  # type: ignore[attr-defined]  # of every buffered binary stream
         pending += arrived
         if not begun and (end := _end_of_first(pending, final=not arrived)):
-            yield CsvBlock(text=pending[:end].removeprefix(BYTE_ORDER_MARK), line=line)
+            yield CsvBlock(text=pending[:end].removeprefix(BYTE_ORDER_MARK), line=line, sound=_is_csv(pending[:end]))
             line, pending, begun = line + pending.count(b"\n", 0, end), pending[end:], True
         end, sound = _end_of_last(pending, final=not arrived) if begun else (0, True)
         if end:
@@ -62,6 +62,13 @@ def _end_of_first(text: bytes, *, final: bool) -> int:
             if cells:
                 return sum(map(len, lines[: reader.line_num]))
     return len(text) if final else 0
+
+
+def _is_csv(text: bytes) -> bool:
+    try:
+        return bool(list(csv.reader(map(_decoded, io.BytesIO(text)), strict=True)))
+    except csv.Error:
+        return False
 
 
 def _end_of_last(text: bytes, *, final: bool) -> tuple[int, bool]:

@@ -1,4 +1,4 @@
-"""What a model predicted for rows, as columns of a table, without looking at each value."""
+"""Predictions for rows as columns of a table, without looking at each value."""
 
 from dataclasses import dataclass
 from typing import Any, Final

@@ -118,6 +118,8 @@ def test_missing_column_ends_the_command_whatever_becomes_of_errors(run: Run, mo
 FILES = {
     "empty.csv": (b"", "the file is empty; its first line must name the columns"),
     "latin.csv": ("fixed acidity,pH\n\xe4,1\n".encode("latin-1"), "the file is not UTF-8"),
+    "carriage-returns.csv": (b"fixed acidity,pH,alcohol\r1,2,3\r", "line 1 is no CSV"),
+    "cut-header.csv": (b'fixed acidity,"pH,alcohol\n1,2,3\n', "is no CSV"),
     "cut.csv": (b'fixed acidity,pH,alcohol\n1,2,"3', "line 2 is no CSV"),
     "broken.json": (b"[1, ", "the file is not JSON"),
     "short.jsonl": (b'{"pH": 1}\n', 'the column "fixed acidity" is missing'),

@@ -1,4 +1,5 @@
-"""What the webhook costs on a cluster: a client's time to create a pod with and without it, and the API server's own figure.
+"""What the webhook costs on a cluster: a client's time to create a pod with and without it, and the API server's own
+figure.
 
 Needs a cluster, as the tests in `tests/cluster` do; one that was not there is gone afterwards.
 """
@@ -44,7 +45,10 @@ def main() -> int:
 def sizes() -> None:
     base = size(BASE)
     for image in IMAGES[:3]:
-        print(f"{image.tag.removeprefix('docker.io/library/'):34} {size(image.tag) - base:6.1f} MB above the base of {base:.0f}")
+        print(
+            f"{image.tag.removeprefix('docker.io/library/'):34} {size(image.tag) - base:6.1f} MB above the base of"
+            f" {base:.0f}"
+        )
 
 
 def size(tag: str) -> float:
@@ -60,7 +64,10 @@ def installation(kube: Kube) -> None:
     kube("-n", COMPUTE, "wait", "--for=condition=Complete", "job/train-wine-quality", "--timeout=180s")
     trained = time.perf_counter() - began
     kube.until(lambda: answers(kube), seconds=120)
-    print(f"quickstart: model trained {trained:.1f} s after apply, its first prediction after {time.perf_counter() - began:.1f} s")
+    print(
+        f"quickstart: model trained {trained:.1f} s after apply, its first prediction after"
+        f" {time.perf_counter() - began:.1f} s"
+    )
     kube.rolled_out(PLATFORM, "model-api-webhook")
     kube.rolled_out(COMPUTE, "wine-quality")
 

@@ -1,6 +1,8 @@
-"""How long a model pod takes on a cluster, from its creation to its first prediction, and how much of that its init container takes.
+"""How long a model pod takes on a cluster, from its creation to its first prediction, and how much of that its init
+container takes.
 
-Needs a cluster, as the tests in `tests/cluster` do, with the quickstart in it or nothing; one that was not there is gone afterwards.
+Needs a cluster, as the tests in `tests/cluster` do, with the quickstart in it or nothing; one that was not there is
+gone afterwards.
 """
 
 import json
@@ -48,8 +50,13 @@ def main() -> int:
         kube.rolled_out(COMPUTE, "wine-quality")
         ref = trained(kube)
         measured = [first_prediction(kube, ref) for _ in range(PODS)]
-    for what, seconds in zip(("applied to first prediction", "fetch, by its own clock"), zip(*measured, strict=True), strict=True):
-        print(f"{what:28} median {statistics.median(seconds):.2f} s, from {min(seconds):.2f} to {max(seconds):.2f} s of {PODS}")
+    for what, seconds in zip(
+        ("applied to first prediction", "fetch, by its own clock"), zip(*measured, strict=True), strict=True
+    ):
+        print(
+            f"{what:28} median {statistics.median(seconds):.2f} s, from {min(seconds):.2f} to {max(seconds):.2f} s of"
+            f" {PODS}"
+        )
     return 0
 
 

@@ -1,4 +1,6 @@
-"""Saves an ElasticNet of eleven columns, as the seed notebook trains it: `python elastic_net.py <directory>`, with the full MLflow."""
+"""Saves an ElasticNet of eleven columns, as the seed notebook trains it: `python elastic_net.py <directory>`, with the
+full MLflow.
+"""
 
 import sys
 

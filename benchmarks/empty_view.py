@@ -30,6 +30,10 @@ class EmptyView(Supervisor):
 if __name__ == "__main__":
     port, metrics_port, certificate, key = sys.argv[1:]
     server = ServerSettings(
-        host="127.0.0.1", port=int(port), metrics_port=int(metrics_port), certificate_file=Path(certificate), key_file=Path(key)
+        host="127.0.0.1",
+        port=int(port),
+        metrics_port=int(metrics_port),
+        certificate_file=Path(certificate),
+        key_file=Path(key),
     )
     EmptyView(Settings(), server).run()

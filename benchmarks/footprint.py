@@ -23,7 +23,9 @@ def memory(pid: int) -> float:
 
 
 def seconds(pid: int) -> float:
-    """Processor time so far, of those that live, and of those that they have seen end: a worker may be replaced meanwhile."""
+    """Processor time so far, of those that live, and of those that they have seen end: a worker may be replaced
+    meanwhile.
+    """
     fields = (_read(Path(f"/proc/{process}/stat")).rpartition(")")[2].split() for process in tree(pid))
     return sum(int(value) for values in fields for value in values[11:15]) / TICKS
 

@@ -1,4 +1,6 @@
-"""Saves a forest of 300 trees over eleven columns, where the model is the cost: `python forest.py <directory>`, with the full MLflow."""
+"""Saves a forest of 300 trees over eleven columns, where the model is the cost: `python forest.py <directory>`, with
+the full MLflow.
+"""
 
 import sys
 

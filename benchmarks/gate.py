@@ -1,4 +1,6 @@
-"""What the gate costs: registry reads and a large artifact, past it, through it, and through nginx as a plain proxy, in one run."""
+"""What the gate costs: registry reads and a large artifact, past it, through it, and through nginx as a plain proxy, in
+one run.
+"""
 
 import argparse
 import statistics
@@ -60,18 +62,30 @@ def registry(found: Gate, proxy: str, seconds_each: int) -> None:
     for _ in range(ROUNDS):
         for connections in CONNECTIONS:
             for way in ways:
-                load = reads(f"{way.uri}{API}/registered-models/get?name=wine", way.headers, connections=connections, seconds=seconds_each)
+                load = reads(
+                    f"{way.uri}{API}/registered-models/get?name=wine",
+                    way.headers,
+                    connections=connections,
+                    seconds=seconds_each,
+                )
                 loads.setdefault((way.title, connections), []).append(load)
     print("a registered model read, requests per second (p50, p99 in ms) at", CONNECTIONS, "connections")
     for way in ways:
         cells = [median(loads[way.title, connections]) for connections in CONNECTIONS]
         print(f"  {way.title:32}", *(f"{cell.rate:7.0f} ({cell.p50:.1f}, {cell.p99:.1f})" for cell in cells))
-    alone, through = ([median(loads[ways[number].title, connections]) for connections in CONNECTIONS] for number in (0, 3))
-    print(f"a pull token adds {through[0].p50 - alone[0].p50:.1f} ms to the p50 at 1, and has {through[1].rate / alone[1].rate:.2f} at 16")
+    alone, through = (
+        [median(loads[ways[number].title, connections]) for connections in CONNECTIONS] for number in (0, 3)
+    )
+    print(
+        f"a pull token adds {through[0].p50 - alone[0].p50:.1f} ms to the p50 at 1, and has"
+        f" {through[1].rate / alone[1].rate:.2f} at 16"
+    )
 
 
 def median(loads: Sequence[Load]) -> Load:
-    return Load(**{field: statistics.median(getattr(load, field) for load in loads) for field in ("rate", "p50", "p99")})
+    return Load(
+        **{field: statistics.median(getattr(load, field) for load in loads) for field in ("rate", "p50", "p99")}
+    )
 
 
 def artifact(found: Gate, proxy: str, folder: Path, mebibytes: int) -> None:

@@ -46,13 +46,19 @@ def main(argv: Sequence[str] | None = None) -> int:
                     f"beside {options.clients} that send {kind}": beside(found, model, options, sent)
                     for kind, sent in kinds(found, model).items()
                 },
-                f"beside {options.clients}, of each kind a part": beside(found, model, options, *kinds(found, model).values()),
+                f"beside {options.clients}, of each kind a part": beside(
+                    found, model, options, *kinds(found, model).values()
+                ),
                 "beside none again": measured(found, model, options.rounds),
             }
     print("through the gate, median and slowest in ms; answers that were not 200")
     print(f"  {'':52} {'read':>16} {'small download':>16} {'promotion':>16} {'failed':>7}")
     for title, (cells, failed) in rows.items():
-        print(f"  {title:52}", *(f"{statistics.median(cell) * 1000:8.1f} {max(cell) * 1000:7.0f}" for cell in cells), f"{failed:7}")
+        print(
+            f"  {title:52}",
+            *(f"{statistics.median(cell) * 1000:8.1f} {max(cell) * 1000:7.0f}" for cell in cells),
+            f"{failed:7}",
+        )
     return 1 if any(failed for _, failed in rows.values()) else 0
 
 
@@ -69,8 +75,15 @@ def made(found: Gate) -> Model:
         """Each in Staging."""
         while True:
             body = {"name": name, "source": f"runs:/{run}/model", "run_id": run}
-            version = str(found.ask("POST", f"{API}/model-versions/create", body, jane).json["model_version"]["version"])
-            found.ask("POST", f"{API}/model-versions/transition-stage", {"name": name, "version": version, "stage": "Staging"}, jane)
+            version = str(
+                found.ask("POST", f"{API}/model-versions/create", body, jane).json["model_version"]["version"]
+            )
+            found.ask(
+                "POST",
+                f"{API}/model-versions/transition-stage",
+                {"name": name, "version": version, "stage": "Staging"},
+                jane,
+            )
             yield version
 
     return Model(name=name, large=f"{files}/large.bin", small=f"{files}/model/MLmodel", versions=versions())

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from testbed.processes import free_port, running
 
-# One worker, as the gate is one process; nothing is buffered, as the gate buffers nothing; connections to MLflow are kept.
+# One worker, as the gate is one process; nothing is buffered, as the gate buffers nothing; connections to MLflow are
+# kept.
 CONFIGURATION: Final = """
 daemon off;
 pid {folder}/pid;

@@ -1,4 +1,6 @@
-"""Saves a model that takes pictures of 224 x 224 x 3 floats and does next to nothing with them: `python picture.py <directory>`."""
+"""Saves a model that takes pictures of 224 x 224 x 3 floats and does next to nothing with them: `python picture.py
+<directory>`.
+"""
 
 import sys
 
@@ -16,4 +18,9 @@ class Brightness(PythonModel):
 
 inputs = Schema([TensorSpec(np.dtype("float32"), (-1, 224, 224, 3), "pixels")])
 outputs = Schema([TensorSpec(np.dtype("float32"), (-1,), "brightness")])
-save_model(sys.argv[1], python_model=Brightness(), signature=ModelSignature(inputs=inputs, outputs=outputs), pip_requirements=["numpy"])
+save_model(
+    sys.argv[1],
+    python_model=Brightness(),
+    signature=ModelSignature(inputs=inputs, outputs=outputs),
+    pip_requirements=["numpy"],
+)

@@ -1,4 +1,5 @@
-"""How long a promotion takes: 50 models whose digests were recorded at Staging, through the gate; and the check of a file of 1 MiB.
+"""How long a promotion takes: 50 models whose digests were recorded at Staging, through the gate; and the check of a
+file of 1 MiB.
 
 `python -m benchmarks.promotion [--times 3] [--mlflow 3.17 ...]`
 """
@@ -37,7 +38,10 @@ def main() -> int:
         folder = Path(name)
         validation(folder, options.times)
         for version in options.mlflow:
-            with mlflow_server(version, folder / version, workers=WORKERS) as server, gate(server, folder / f"gate-{version}") as found:
+            with (
+                mlflow_server(version, folder / version, workers=WORKERS) as server,
+                gate(server, folder / f"gate-{version}") as found,
+            ):
                 promotion(found, folder, options.times)
     return 0
 
@@ -49,7 +53,10 @@ def validation(folder: Path, times: int) -> None:
         entries = entries[:-200]
     file.write_text(text)
     seconds = [timed("validate", file) for _ in range(times)]
-    print(f"validate, {len(text) / MEBIBYTE:.2f} MiB, {len(entries)} models: median {statistics.median(seconds):.2f} s of {times}")
+    print(
+        f"validate, {len(text) / MEBIBYTE:.2f} MiB, {len(entries)} models: median {statistics.median(seconds):.2f} s of"
+        f" {times}"
+    )
 
 
 def promotion(found: Gate, folder: Path, times: int) -> None:
@@ -58,7 +65,10 @@ def promotion(found: Gate, folder: Path, times: int) -> None:
     seconds, again = [], []
     for number in range(times + 1):
         staged = [(model, model.version()) for model in models]
-        for model, version in staged:  # after the files of all: where files are written, the gate looks up what is promoted since a move
+        for (
+            model,
+            version,
+        ) in staged:  # after the files of all: where files are written, the gate looks up what is promoted since a move
             model.stage(version)
         record_digests(found, staged)
         file = write_file(folder / "model_version.json", *staged)
@@ -67,7 +77,10 @@ def promotion(found: Gate, folder: Path, times: int) -> None:
             seconds.append(took)
             again.append(timed("promote", file, env=environment(found)))
     first, second = statistics.median(seconds), statistics.median(again)
-    print(f"promote, MLflow {found.server.version}, {MODELS} models: median {first:.2f} s of {times}; again, nothing to do: {second:.2f} s")
+    print(
+        f"promote, MLflow {found.server.version}, {MODELS} models: median {first:.2f} s of {times}; again, nothing to"
+        f" do: {second:.2f} s"
+    )
 
 
 def record_digests(found: Gate, staged: list[tuple[Model, str]]) -> None:

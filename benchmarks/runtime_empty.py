@@ -18,11 +18,17 @@ from serving_runtime.server.settings import read_settings
 WORKERS: Final = 2
 
 
-async def empty(_: Any, receive: Callable[[], Awaitable[dict[str, Any]]], send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+async def empty(
+    _: Any, receive: Callable[[], Awaitable[dict[str, Any]]], send: Callable[[dict[str, Any]], Awaitable[None]]
+) -> None:
     while (await receive()).get("more_body"):
         continue
     await send(
-        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json"), (b"content-length", b"2")]}
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", b"application/json"), (b"content-length", b"2")],
+        }
     )
     await send({"type": "http.response.body", "body": b"{}"})
 

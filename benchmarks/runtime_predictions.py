@@ -2,8 +2,9 @@
 
 `python -m benchmarks.runtime_predictions [case ...] [--rounds 3] [--seconds 5] [--only NAME ...]`
 The cases are one-row, forest, thousand-rows and tensor.
-Each server has its own environment, and two workers where it says nothing else. It is up only while it is asked, since some of them take
-the processor when they have nothing to do; each round asks all of them in turn, so that what the machine does besides meets all.
+Each server has its own environment, and two workers where it says nothing else. It is up only while it is asked, since
+some of them take the processor when they have nothing to do; each round asks all of them in turn, so that what the
+machine does besides meets all.
 """
 
 import argparse
@@ -44,7 +45,9 @@ class Case:
 
 @dataclass(slots=True)
 class Figures:
-    """Of one server in all rounds: its loads and the processor's milliseconds for a request, by connections; and its memory in MiB."""
+    """Of one server in all rounds: its loads and the processor's milliseconds for a request, by connections; and its
+    memory in MiB.
+    """
 
     loads: dict[int, list[wrk.Load]] = field(default_factory=dict)
     costs: dict[int, list[float]] = field(default_factory=dict)
@@ -86,7 +89,11 @@ def forest(directory: Path, options: argparse.Namespace) -> None:
 
 
 def _table(model: Path, directory: Path, options: argparse.Namespace, targets: Sequence[Target]) -> None:
-    print(f"  {'':<26}" + "".join(f"{connections:>12}" for connections in CONNECTIONS) + f"{'p99 at 64':>14}{'p50 at 1':>12}{'PSS':>10}")
+    print(
+        f"  {'':<26}"
+        + "".join(f"{connections:>12}" for connections in CONNECTIONS)
+        + f"{'p99 at 64':>14}{'p50 at 1':>12}{'PSS':>10}"
+    )
     case = Case(model=model, directory=directory, rows=[ROW], connections=CONNECTIONS)
     for name, found in measured(case, targets, options).items():
         rates = "".join(f"{found.median(connections, lambda load: load.rate):>12,.0f}" for connections in CONNECTIONS)
@@ -121,7 +128,10 @@ def tensor(directory: Path, options: argparse.Namespace) -> None:
     with running(ours(place), log=directory / "tensor.log", env=dict(os.environ), cwd=directory) as process:
         url = f"http://127.0.0.1:{place.port}"
         process.wait_for_http(f"{url}/readyz", seconds=PATIENCE)
-        kinds: Mapping[str, tuple[Path, Mapping[str, str]]] = {"JSON": (as_json, wrk.JSON), "binary": (as_binary, binary)}
+        kinds: Mapping[str, tuple[Path, Mapping[str, str]]] = {
+            "JSON": (as_json, wrk.JSON),
+            "binary": (as_binary, binary),
+        }
         for kind, (body, headers) in kinds.items():
             path = f"{url}/v2/models/model/infer"
             load = wrk.load(path, body, connections=1, seconds=options.seconds, headers=headers)

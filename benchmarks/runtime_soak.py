@@ -1,6 +1,7 @@
 """Mixed traffic, good and bad, for as long as one likes: every answer is checked, and the memory is watched.
 
-`python -m benchmarks.runtime_soak [--minutes 60] [--clients 8]`; ends with 1 where an answer was wrong or the memory grew.
+`python -m benchmarks.runtime_soak [--minutes 60] [--clients 8]`; ends with 1 where an answer was wrong or the memory
+grew.
 """
 
 import argparse
@@ -61,7 +62,17 @@ class Traffic:
         self._intercept = intercept
         self._random = random.Random(seed)  # noqa: S311  traffic, no secret
         good = (self._split, self._split, self._split, self._records, self._csv, self._v1, self._v2)
-        self._kinds = (*good, *good, self._text, self._missing, self._no_json, self._nested, self._nan, self._unknown, self._media)
+        self._kinds = (
+            *good,
+            *good,
+            self._text,
+            self._missing,
+            self._no_json,
+            self._nested,
+            self._nan,
+            self._unknown,
+            self._media,
+        )
 
     def next(self) -> Asked:
         return self._random.choice(self._kinds)()
@@ -71,20 +82,32 @@ class Traffic:
         return [[round(self._random.uniform(-5, 5), 6) for _ in COLUMNS] for _ in range(count)]
 
     def _expected(self, rows: Sequence[Sequence[float]]) -> list[float]:
-        return [self._intercept + sum(one * other for one, other in zip(self._coefficients, row, strict=True)) for row in rows]
+        return [
+            self._intercept + sum(one * other for one, other in zip(self._coefficients, row, strict=True))
+            for row in rows
+        ]
 
-    def _predicted(self, rows: Sequence[Sequence[float]], get: Callable[[Any], Any] = lambda document: document["predictions"]) -> Any:
+    def _predicted(
+        self, rows: Sequence[Sequence[float]], get: Callable[[Any], Any] = lambda document: document["predictions"]
+    ) -> Any:
         wanted = self._expected(rows)
 
         def right(status: int, body: bytes) -> bool:
             values = get(json.loads(body)) if status == 200 else []  # noqa: PLR2004  good
-            return len(values) == len(wanted) and all(abs(one - other) <= TOLERANCE for one, other in zip(values, wanted, strict=True))
+            return len(values) == len(wanted) and all(
+                abs(one - other) <= TOLERANCE for one, other in zip(values, wanted, strict=True)
+            )
 
         return right
 
     def _split(self) -> Asked:
         rows = self._rows()
-        return _json("split", "/invocations", {"dataframe_split": {"columns": list(COLUMNS), "data": rows}}, self._predicted(rows))
+        return _json(
+            "split",
+            "/invocations",
+            {"dataframe_split": {"columns": list(COLUMNS), "data": rows}},
+            self._predicted(rows),
+        )
 
     def _records(self) -> Asked:
         rows = self._rows()
@@ -94,7 +117,9 @@ class Traffic:
     def _csv(self) -> Asked:
         rows = self._rows()
         lines = [",".join(COLUMNS), *(",".join(map(str, row)) for row in rows)]
-        return Asked(kind="csv", path="/invocations", body="\n".join(lines).encode(), headers=CSV, right=self._predicted(rows))
+        return Asked(
+            kind="csv", path="/invocations", body="\n".join(lines).encode(), headers=CSV, right=self._predicted(rows)
+        )
 
     def _v1(self) -> Asked:
         rows = self._rows()
@@ -109,7 +134,9 @@ class Traffic:
     def _text(self) -> Asked:
         rows: list[list[Any]] = [list(row) for row in self._rows()]
         rows[self._random.randrange(len(rows))][3] = "high"
-        return _json("a text", "/invocations", {"dataframe_split": {"columns": list(COLUMNS), "data": rows}}, _status(400))
+        return _json(
+            "a text", "/invocations", {"dataframe_split": {"columns": list(COLUMNS), "data": rows}}, _status(400)
+        )
 
     def _missing(self) -> Asked:
         return _json("a missing column", "/invocations", {"dataframe_records": [{COLUMNS[0]: 1.0}]}, _status(400))
@@ -121,13 +148,21 @@ class Traffic:
         return Asked(kind="brackets", path="/invocations", body=b"[" * 100_000, headers=JSON, right=_status(400))
 
     def _nan(self) -> Asked:
-        return Asked(kind="NaN", path="/invocations", body=b'{"inputs": [NaN, 1e400]}', headers=JSON, right=_status(400))
+        return Asked(
+            kind="NaN", path="/invocations", body=b'{"inputs": [NaN, 1e400]}', headers=JSON, right=_status(400)
+        )
 
     def _unknown(self) -> Asked:
         return _json("another model", "/v2/models/beer/infer", {"inputs": []}, _status(404))
 
     def _media(self) -> Asked:
-        return Asked(kind="a media type", path="/invocations", body=b"x", headers={"Content-Type": "text/html"}, right=_status(415))
+        return Asked(
+            kind="a media type",
+            path="/invocations",
+            body=b"x",
+            headers={"Content-Type": "text/html"},
+            right=_status(415),
+        )
 
 
 def _json(kind: str, path: str, document: Any, right: Callable[[int, bytes], bool]) -> Asked:
@@ -207,7 +242,8 @@ def main() -> int:
             tally, first, last = soak(server, *weights(model), seconds=options.minutes * 60, clients=options.clients)
     total = sum(tally.answers.values())
     print(
-        f"{total:,} answers in {options.minutes:g} minutes: {', '.join(f'{count:,} {kind}' for kind, count in tally.answers.most_common())}"
+        f"{total:,} answers in {options.minutes:g} minutes:"
+        f" {', '.join(f'{count:,} {kind}' for kind, count in tally.answers.most_common())}"
     )
     print(f"{len(tally.wrong)} wrong; memory {first:.0f} MiB after a tenth of the time, {last:.0f} MiB at the end")
     for line in tally.wrong[:20]:

@@ -1,4 +1,6 @@
-"""From the start of a server to its first prediction: ours, MLflow's own, and as a floor what loads the same file and serves nothing."""
+"""From the start of a server to its first prediction: ours, MLflow's own, and as a floor what loads the same file and
+serves nothing.
+"""
 
 import json
 import os
@@ -18,8 +20,12 @@ from testbed.processes import free_port, running
 
 ROUNDS: Final = 5
 PATIENCE: Final = 120  # seconds
-BODY: Final = json.dumps({"dataframe_split": {"columns": [f"measure {number}" for number in range(11)], "data": [[0.5] * 11]}}).encode()
-LOAD: Final = "import pandas, sklearn, cloudpickle, sys; print(cloudpickle.load(open(sys.argv[1], 'rb')).predict([[0.5] * 11]))"
+BODY: Final = json.dumps(
+    {"dataframe_split": {"columns": [f"measure {number}" for number in range(11)], "data": [[0.5] * 11]}}
+).encode()
+LOAD: Final = (
+    "import pandas, sklearn, cloudpickle, sys; print(cloudpickle.load(open(sys.argv[1], 'rb')).predict([[0.5] * 11]))"
+)
 
 
 def main() -> None:
@@ -28,8 +34,19 @@ def main() -> None:
         directory = Path(name)
         model = directory / "model"
         mlflow = python_of("mlflow-3.17")
-        subprocess.run([mlflow, Path(__file__).with_name("elastic_net.py"), model], check=True, capture_output=True, cwd=directory)
-        ours: list[str | Path] = [sys.executable, "-m", "serving_runtime", "serve", "--model-path", model, "--host", "127.0.0.1"]
+        subprocess.run(
+            [mlflow, Path(__file__).with_name("elastic_net.py"), model], check=True, capture_output=True, cwd=directory
+        )
+        ours: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "serving_runtime",
+            "serve",
+            "--model-path",
+            model,
+            "--host",
+            "127.0.0.1",
+        ]
         theirs: list[str | Path] = [
             mlflow,
             "-m",
@@ -53,7 +70,10 @@ def main() -> None:
             for what, start in starts.items():
                 measured[what].append(start())
     for what, seconds in measured.items():
-        print(f"{what:<30} median {statistics.median(seconds):.2f} s, from {min(seconds):.2f} to {max(seconds):.2f} s of {ROUNDS}")
+        print(
+            f"{what:<30} median {statistics.median(seconds):.2f} s, from {min(seconds):.2f} to {max(seconds):.2f} s of"
+            f" {ROUNDS}"
+        )
 
 
 def load(model: Path) -> float:

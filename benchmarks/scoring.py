@@ -71,11 +71,34 @@ def commands(directory: Path, source: Path, mlflow: Path) -> Mapping[str, Comman
     ours: Command = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", model, source, "-o", output]
     found: dict[str, Command] = {
         "model-api-runtime predict": ours,
-        "pandas and mlflow.pyfunc": [sys.executable, Path(__file__).with_name("score_with_pandas.py"), model, source, output],
+        "pandas and mlflow.pyfunc": [
+            sys.executable,
+            Path(__file__).with_name("score_with_pandas.py"),
+            model,
+            source,
+            output,
+        ],
     }
     if source.suffix == ".csv":  # it reads no Parquet, and writes JSON
-        theirs: list[str | Path] = [mlflow, "-m", "mlflow", "models", "predict", "--env-manager", "local", "--content-type", "csv"]
-        files: list[str | Path] = ["--model-uri", model, "--input-path", source, "--output-path", directory / "out.json"]
+        theirs: list[str | Path] = [
+            mlflow,
+            "-m",
+            "mlflow",
+            "models",
+            "predict",
+            "--env-manager",
+            "local",
+            "--content-type",
+            "csv",
+        ]
+        files: list[str | Path] = [
+            "--model-uri",
+            model,
+            "--input-path",
+            source,
+            "--output-path",
+            directory / "out.json",
+        ]
         found["mlflow models predict"] = [*theirs, *files]
     return found
 

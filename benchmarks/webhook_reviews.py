@@ -41,11 +41,16 @@ def main() -> None:
         for title, pod in {"example pod": EXAMPLE, "74 KiB pod of 20 containers": pod_of(74 * KIB, 20)}.items():
             body = directory / "review.json"
             body.write_text(json.dumps(review_of(pod)))
-            print(f"\n{title}, {body.stat().st_size / KIB:.1f} KiB: reviews per second (p99 in ms) at {CONNECTIONS} connections")
+            print(
+                f"\n{title}, {body.stat().st_size / KIB:.1f} KiB: reviews per second (p99 in ms) at {CONNECTIONS}"
+                " connections"
+            )
             for target, url in targets.items():
                 print(f"  {target:<24}", *(row(url, body, connections) for connections in CONNECTIONS), flush=True)
         paced(server, json.dumps(review_of(EXAMPLE)).encode())
-        print(f"memory of the webhook's two processes after that: {memory(server.process.popen.pid) / KIB:.0f} MiB (PSS)")
+        print(
+            f"memory of the webhook's two processes after that: {memory(server.process.popen.pid) / KIB:.0f} MiB (PSS)"
+        )
 
 
 def row(url: str, body: Path, connections: int) -> str:

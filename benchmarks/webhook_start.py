@@ -20,7 +20,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         seconds = sorted(start(Path(directory) / str(number)) for number in range(ROUNDS))
     print(
-        f"start to first answer: median {statistics.median(seconds):.2f} s, from {seconds[0]:.2f} to {seconds[-1]:.2f} s in {ROUNDS} starts"
+        f"start to first answer: median {statistics.median(seconds):.2f} s, from {seconds[0]:.2f} to {seconds[-1]:.2f}"
+        f" s in {ROUNDS} starts"
     )
 
 
@@ -45,7 +46,10 @@ def wait_for_answer(port: int, authority: Path) -> None:
     context = ssl.create_default_context(cafile=str(authority))
     while True:
         try:
-            with socket.create_connection(("127.0.0.1", port)) as plain, context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+            with (
+                socket.create_connection(("127.0.0.1", port)) as plain,
+                context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
+            ):
                 wrapped.sendall(b"GET /readyz HTTP/1.1\r\nHost: webhook\r\n\r\n")
                 if wrapped.recv(100).startswith(b"HTTP/1.1 200"):
                     return

@@ -15,7 +15,8 @@ SCRIPT: Final = """wrk.method = "POST"
 wrk.body = file:read("*a")
 """
 JSON: Final = {"Content-Type": "application/json"}
-TIMEOUT: Final = "60s"  # longer than any load: a late answer counts with its time, and is no error (KServe's at 64 connections take 2 s)
+# longer than any load: a late answer counts with its time, and is no error (KServe's at 64 connections take 2 s)
+TIMEOUT: Final = "60s"
 MILLISECONDS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
@@ -48,9 +49,23 @@ def reads(url: str, headers: Mapping[str, str], *, connections: int, seconds: in
 def _run(url: str, connections: int, seconds: int, *more: str) -> Load:
     if not (wrk := shutil.which("wrk")):
         raise WrkError("wrk is not installed; it is the package wrk of Debian and Ubuntu")
-    options = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--timeout", TIMEOUT, "--latency", *more]
+    options = [
+        "--threads",
+        "1",
+        "--connections",
+        str(connections),
+        "--duration",
+        f"{seconds}s",
+        "--timeout",
+        TIMEOUT,
+        "--latency",
+        *more,
+    ]
     output = subprocess.run([wrk, *options, url], capture_output=True, text=True, check=True).stdout
-    rate, found = RATE.search(output), {percent: float(value) * MILLISECONDS[unit] for percent, value, unit in PERCENTILE.findall(output)}
+    rate, found = (
+        RATE.search(output),
+        {percent: float(value) * MILLISECONDS[unit] for percent, value, unit in PERCENTILE.findall(output)},
+    )
     if "Non-2xx" in output or "Socket errors" in output or not rate or found.keys() != {"50", "99"}:
         raise WrkError(f"not every request was answered well:\n{output}")
     return Load(rate=float(rate[1]), p50=found["50"], p99=found["99"])

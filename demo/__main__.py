@@ -1,4 +1,6 @@
-"""`python -m demo [--keep]`: one model from a notebook to Production and back, on real parts; ends with what was checked."""
+"""`python -m demo [--keep]`: one model from a notebook to Production and back, on real parts; ends with what was
+checked.
+"""
 
 import argparse
 import signal
@@ -8,8 +10,12 @@ from demo.story import tell
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="demo", description="One model from a notebook through Staging into Production, and back.")
-    parser.add_argument("--keep", action="store_true", help="leave everything running and print commands to try; ends with Ctrl-C")
+    parser = argparse.ArgumentParser(
+        prog="demo", description="One model from a notebook through Staging into Production, and back."
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave everything running and print commands to try; ends with Ctrl-C"
+    )
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -31,7 +31,9 @@ class Answers:
 
 def three_wines() -> Rows:
     with DATA.open() as file:
-        head, *rows = [row[:-1] for row, _ in zip(csv.reader(file), range(4), strict=False)]  # the last column is what is predicted
+        head, *rows = [
+            row[:-1] for row, _ in zip(csv.reader(file), range(4), strict=False)
+        ]  # the last column is what is predicted
     return {"columns": head, "data": [[float(value) for value in row] for row in rows]}
 
 

@@ -32,16 +32,23 @@ def of_production(gate: Gate, refusals: Refusals) -> dict[str, bool]:
     }
 
 
-def of_secrets(scene: Scene, gate: Gate, installation: Installation, notebook: Notebook, pods: Sequence[Staged]) -> dict[str, bool]:
+def of_secrets(
+    scene: Scene, gate: Gate, installation: Installation, notebook: Notebook, pods: Sequence[Staged]
+) -> dict[str, bool]:
     """In the notebook, the pods, every log, the audit log, and whatever GitHub's jobs have left."""
     files = [
-        path for pattern in ("*.log", "*.jsonl", "runner/job-*/**/*") for path in scene.directory.glob(f"**/{pattern}") if path.is_file()
+        path
+        for pattern in ("*.log", "*.jsonl", "runner/job-*/**/*")
+        for path in scene.directory.glob(f"**/{pattern}")
+        if path.is_file()
     ]
     written = [path.read_text(errors="replace") for path in files]
     everything = "".join([*written, json.dumps(notebook), *(json.dumps(pod.running.pod) for pod in pods)])
     tokens = [gate.token(purpose, project) for purpose in Purpose for project in (PROJECT, OTHER)]
     return {
-        "no token and no password is in any of it": not any(one in everything for one in (*tokens, PASSWORD, installation.domino.api_key))
+        "no token and no password is in any of it": not any(
+            one in everything for one in (*tokens, PASSWORD, installation.domino.api_key)
+        )
     }
 
 

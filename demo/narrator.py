@@ -47,17 +47,24 @@ class Narrator:
     def patch(self, operations: Sequence[Mapping[str, Any]]) -> None:
         """Each operation in a line; of the init container, the heart of the patch, what it runs."""
         for operation in operations:
-            self.console.print(f"  [green]+[/] {operation['path']}  [dim]{summary(operation['value'])}[/]", soft_wrap=True)
+            self.console.print(
+                f"  [green]+[/] {operation['path']}  [dim]{summary(operation['value'])}[/]", soft_wrap=True
+            )
         for operation in operations:
             if operation["path"].startswith("/spec/initContainers"):
-                self._container(next(iter(operation["value"])) if isinstance(operation["value"], list) else operation["value"])
+                self._container(
+                    next(iter(operation["value"])) if isinstance(operation["value"], list) else operation["value"]
+                )
 
     def _container(self, container: Mapping[str, Any]) -> None:
         shown = {key: container[key] for key in ("name", "image", "command", "args", "env")}
         text = yaml.safe_dump(shown, sort_keys=False, width=1000, default_flow_style=None)
         self.console.print(indent(text.rstrip(), " " * 4), style="dim", markup=False, soft_wrap=True)
         self.console.print(
-            f"    # and its {', '.join(key for key in container if key not in shown)}", style="dim", markup=False, soft_wrap=True
+            f"    # and its {', '.join(key for key in container if key not in shown)}",
+            style="dim",
+            markup=False,
+            soft_wrap=True,
         )
 
     def files(self, directory: Path, *, label: str) -> None:

@@ -1,4 +1,6 @@
-"""Production: a merge to main in a scratch repository, and what the example's workflows do then, their `run:` blocks as they stand."""
+"""Production: a merge to main in a scratch repository, and what the example's workflows do then, their `run:` blocks as
+they stand.
+"""
 
 import json
 
@@ -15,7 +17,9 @@ class WorkflowFailedError(RuntimeError):
 
 
 def open_repository(scene: Scene, gate: Gate) -> Project:
-    with scene.say.step("Put examples/domino-project into a git repository, with what GitHub would have in its settings"):
+    with scene.say.step(
+        "Put examples/domino-project into a git repository, with what GitHub would have in its settings"
+    ):
         runner = scene.directory / "runner"
         runner.mkdir()
         secret = f"PROJECT_ID_{PROJECT.upper()}"
@@ -32,7 +36,11 @@ def merge(scene: Scene, gate: Gate, project: Project, version: int) -> None:
         scene.say.note("the pull request runs model-validate.yml, which sees no secret")
         tell(scene, project.pull_request(FILE, content))
         merged = project.head()
-        for command in (["checkout", "--quiet", "main"], ["merge", "--quiet", "--ff-only", merged], ["branch", "--quiet", "-D", "change"]):
+        for command in (
+            ["checkout", "--quiet", "main"],
+            ["merge", "--quiet", "--ff-only", merged],
+            ["branch", "--quiet", "-D", "change"],
+        ):
             git(project.repository, *command)
         scene.say.note("the merge runs model-promote.yml, with the promote token")
         tell(scene, project.github.run("model-promote.yml", Event(name="push", changed=(FILE,)), merged))

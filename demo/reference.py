@@ -1,4 +1,6 @@
-"""What MLflow itself predicts: `mlflow.pyfunc.load_model(uri).predict` on the rows given as JSON. Runs with the full MLflow."""
+"""What MLflow itself predicts: `mlflow.pyfunc.load_model(uri).predict` on the rows given as JSON. Runs with the full
+MLflow.
+"""
 
 import json
 import sys

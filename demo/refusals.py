@@ -30,7 +30,9 @@ def try_what_is_refused(scene: Scene, gate: Gate) -> Refusals:
     with scene.say.step("Try what must not work"):
         before = registry(gate)
         refused = {
-            "a pod's pull token cannot promote": try_to_promote(scene, gate, "the pull token of a pod", gate.token(Purpose.PULL)),
+            "a pod's pull token cannot promote": try_to_promote(
+                scene, gate, "the pull token of a pod", gate.token(Purpose.PULL)
+            ),
             "another project's token cannot promote": try_to_promote(
                 scene, gate, "another project's promote token", gate.token(Purpose.PROMOTE, OTHER)
             ),
@@ -57,9 +59,13 @@ def try_to_overwrite(scene: Scene, gate: Gate) -> bool:
 
 
 def directory_of_production(gate: Gate) -> str:
-    found = gate.ask("GET", f"{API}/registered-models/alias?name={NAME}&alias=production", headers=gate.basic("jane")).json
+    found = gate.ask(
+        "GET", f"{API}/registered-models/alias?name={NAME}&alias=production", headers=gate.basic("jane")
+    ).json
     version = found["model_version"]["version"]
-    uri = gate.ask("GET", f"{API}/model-versions/get-download-uri?name={NAME}&version={version}", headers=gate.basic("jane")).json
+    uri = gate.ask(
+        "GET", f"{API}/model-versions/get-download-uri?name={NAME}&version={version}", headers=gate.basic("jane")
+    ).json
     return re.sub(r"^mlflow-artifacts:(?://[^/]*)?/+", "", uri["artifact_uri"])
 
 

@@ -1,4 +1,6 @@
-"""Staging: Domino has a model API made of a version. The webhook admits its pod, which fetches the model through the gate."""
+"""Staging: Domino has a model API made of a version. The webhook admits its pod, which fetches the model through the
+gate.
+"""
 
 import json
 import subprocess
@@ -27,7 +29,9 @@ class Installation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A version's model API: where it is called, its pod as Domino has created it, and as it runs; what the init container has said."""
+    """A version's model API: where it is called, its pod as Domino has created it, and as it runs; what the init
+    container has said.
+    """
 
     version: int
     url: str
@@ -50,7 +54,9 @@ def stage(scene: Scene, gate: Gate, installation: Installation, version: int) ->
     command = [str(installed("model-api")), "stage", f"--name={NAME}", f"--version={version}", "--format=json"]
     environ = client_environment() | janes(gate) | installation.domino.environ()
     with scene.say.step(f"Jane, in a workspace: model-api stage --name {NAME} --version {version}"):
-        with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
             said = [scene.say.line(line) for line in process.stderr or []]
             output = process.stdout.read() if process.stdout else ""
         if process.returncode:
@@ -59,12 +65,16 @@ def stage(scene: Scene, gate: Gate, installation: Installation, version: int) ->
     model = installation.domino.model_api(made["model_id"])
     running = installation.domino.pods()[made["model_version_id"]].pod
     prefix = f"{INIT_CONTAINER}: "
-    log = [line for said in model.newest.log if said.startswith(prefix) for line in said.removeprefix(prefix).splitlines()]
+    log = [
+        line for said in model.newest.log if said.startswith(prefix) for line in said.removeprefix(prefix).splitlines()
+    ]
     return Staged(version=version, url=made["url"], created=pod_of(model, model.newest), running=running, log=log)
 
 
 def show_pod(scene: Scene, installation: Installation, staged: Staged) -> None:
-    with scene.say.step("Look at the pod behind it: Domino has named the model in four variables, the webhook has added"):
+    with scene.say.step(
+        "Look at the pod behind it: Domino has named the model in four variables, the webhook has added"
+    ):
         scene.say.patch(patch_of(installation.webhook.review(staged.created)))
         scene.say.note(f"{INIT_CONTAINER} ran first, with the token that may only read:")
         for line in staged.log:

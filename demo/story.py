@@ -15,7 +15,9 @@ from demo.try_it import commands
 
 
 def tell(*, keep: bool) -> bool:
-    """Plays the story; True when everything that it checked was right. Every process has ended when it returns or raises."""
+    """Plays the story; True when everything that it checked was right. Every process has ended when it returns or
+    raises.
+    """
     started = time.monotonic()
     with ExitStack() as processes:
         directory = Path(processes.enter_context(tempfile.TemporaryDirectory(prefix="model-api-demo-")))

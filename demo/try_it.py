@@ -30,7 +30,8 @@ def commands(scene: Scene, gate: Gate, installation: Installation, staged: Stage
             "model-api promote scripts/model_version.json --token-file $DEMO_PROMOTE_TOKEN"
         ),
         "what the form of model-rollback.yml does": (
-            f'model-api rollback --project $DOMINO_PROJECT_ID --model {NAME} --to 2 --reason "to try it" --token-file $DEMO_PROMOTE_TOKEN'
+            f'model-api rollback --project $DOMINO_PROJECT_ID --model {NAME} --to 2 --reason "to try it" --token-file'
+            " $DEMO_PROMOTE_TOKEN"
         ),
         "why the pod is injected, rule by rule": f"model-api-webhook explain -f {pod}",
         "who did what": f"tail -3 {gate.audit}",
@@ -57,7 +58,11 @@ def predictions(staged: Staged, endpoint: str) -> dict[str, str]:
     wine = dict(zip(rows["columns"], rows["data"][0], strict=True))
     post = f"curl -s {endpoint}/invocations -H 'Content-Type: application/json' -d"
     return {
-        "a prediction, from the staged model API": f"curl -s {staged.url} -d '{json.dumps({'data': {'vars': [wine]}})}'",
+        "a prediction, from the staged model API": (
+            f"curl -s {staged.url} -d '{json.dumps({'data': {'vars': [wine]}})}'"
+        ),
         "a prediction, from the runtime's server": f"{post} '{json.dumps({'dataframe_records': [wine]})}'",
-        "a value that the model's signature refuses": f"{post} '{json.dumps({'dataframe_records': [wine | {'pH': 'sour'}]})}'",
+        "a value that the model's signature refuses": (
+            f"{post} '{json.dumps({'dataframe_records': [wine | {'pH': 'sour'}]})}'"
+        ),
     }

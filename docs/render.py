@@ -1,4 +1,5 @@
-"""Writes what the docs and the manifests repeat of the code, so that neither can say something else: `python docs/render.py [--check]`.
+"""Writes what the docs and the manifests repeat of the code, so that neither can say something else: `python
+docs/render.py [--check]`.
 
 A table of the docs stands between `<!-- table: name -->` and `<!-- end -->`; a manifest is written whole.
 """
@@ -33,7 +34,9 @@ TABLE: Final = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end -->)", re.
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Writes what the docs and the manifests repeat of the code.")
-    parser.add_argument("--check", action="store_true", help="change nothing; fail where a file is not as it would be written")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; fail where a file is not as it would be written"
+    )
     check = parser.parse_args(argv).check
     pages = {page: rendered(page.read_text()) for page in sorted(DOCS.glob("**/*.md"))}
     manifests = {ROOT / name: manifest(objects) for name, objects in MANIFESTS.items()}
@@ -83,12 +86,16 @@ def reasons() -> str:
 
 def selection() -> str:
     return table(
-        ["rule", "where", "must hold"], ([rule.name, code(rule.part.value), code(rule.text)] for rule in rules(PLATFORM_NAMESPACE))
+        ["rule", "where", "must hold"],
+        ([rule.name, code(rule.part.value), code(rule.text)] for rule in rules(PLATFORM_NAMESPACE)),
     )
 
 
 def settings_table(kind: type, prefix: str) -> str:
-    lines = ([code(entry.variable), entry.meaning, code(entry.default or entry.example)] for entry in entries(kind, prefix=prefix))
+    lines = (
+        [code(entry.variable), entry.meaning, code(entry.default or entry.example)]
+        for entry in entries(kind, prefix=prefix)
+    )
     return table(["variable", "meaning", "default, or an example"], lines)
 
 
@@ -98,7 +105,10 @@ def runtime_settings() -> str:
 
 
 def gate_options() -> str:
-    lines = ([code(option.opts[-1]), code(f"{GATE_PREFIX}{(option.name or '').upper()}"), *meaning(option)] for option in gate_serve.params)
+    lines = (
+        [code(option.opts[-1]), code(f"{GATE_PREFIX}{(option.name or '').upper()}"), *meaning(option)]
+        for option in gate_serve.params
+    )
     return table(["option", "variable", "meaning", "default"], lines)
 
 
@@ -113,7 +123,12 @@ def gate_metrics() -> str:
     metrics.watch(SecretDirectory(DOCS))
     own = [found for found in metrics.registry._collector_to_names if isinstance(found, MetricWrapperBase)]
     lines = (
-        [code(one.name + ("_total" if one.type == "counter" else "")), one.type, code(", ".join(found._labelnames)), one.documentation]
+        [
+            code(one.name + ("_total" if one.type == "counter" else "")),
+            one.type,
+            code(", ".join(found._labelnames)),
+            one.documentation,
+        ]
         for found in own
         for one in found.describe()
     )

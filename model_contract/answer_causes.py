@@ -11,16 +11,21 @@ from urllib.parse import urlsplit
 from model_contract.exit_codes import ExitCode
 from model_contract.network_causes import Cause, Peer, proxy_refusal
 
-SHOWN: Final = 200  # characters of MLflow's message; the rest of a body is never shown: it may be a page with anything in it
+SHOWN: Final = (
+    200  # characters of MLflow's message; the rest of a body is never shown: it may be a page with anything in it
+)
 SHOWN_HEADER: Final = 60
-# What `mlflow server` answers since 3.5 to a name that is not in its --allowed-hosts; it means the server, not the caller.
+# What `mlflow server` answers since 3.5 to a name that is not in its --allowed-hosts; it means the server, not the
+# caller.
 INVALID_HOST: Final = b"Invalid Host header"
 # Servers of MLflow and of the gate, and the page with which Flask answers for MLflow.
 OWN_SERVERS: Final = re.compile(r"(?i)gunicorn|uvicorn|waitress|werkzeug|hypercorn|python/.* aiohttp")
 OWN_TEXTS: Final = {b"Permission denied"}
 OWN_PAGE: Final = re.compile(rb"(?i)<!doctype html>\s*<html lang=\"?en\"?>\s*<title>")
 PAGE: Final = re.compile(rb"(?i)\s*(?:<!doctype html|<html|<\?xml|<!--)")
-PLAIN_TO_TLS: Final = re.compile(rb"(?i)plain HTTP (?:request )?(?:was sent )?to (?:HTTPS|an? (?:SSL|TLS))|HTTP request to an HTTPS server")
+PLAIN_TO_TLS: Final = re.compile(
+    rb"(?i)plain HTTP (?:request )?(?:was sent )?to (?:HTTPS|an? (?:SSL|TLS))|HTTP request to an HTTPS server"
+)
 MISSING: Final = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
 PASSING: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
@@ -65,7 +70,10 @@ def answer_cause(answer: Answer, peer: Peer, *, credential: str | None, hint: st
         return _redirect(answer, peer)
     if answer.status == HTTPStatus.BAD_REQUEST and PLAIN_TO_TLS.search(answer.body):
         encrypted = peer.uri.replace("http:", "https:", 1)
-        return Cause(sentence=f"the server at {peer.uri} speaks TLS; set {peer.setting} to {encrypted}", exit_code=ExitCode.INVALID_INPUT)
+        return Cause(
+            sentence=f"the server at {peer.uri} speaks TLS; set {peer.setting} to {encrypted}",
+            exit_code=ExitCode.INVALID_INPUT,
+        )
     if (sender := intermediary(answer)) and answer.status != HTTPStatus.TOO_MANY_REQUESTS:
         return _of_intermediary(answer, peer, sender)
     return _of_mlflow(answer, peer, credential=credential, hint=hint)
@@ -76,9 +84,13 @@ def intermediary(answer: Answer) -> str | None:
 
     MLflow's own JSON is its own answer, whoever passed it on; so is a page of its web framework.
     """
-    if (answer.document is not None and (answer.error_code or "message" in answer.document)) or OWN_PAGE.match(answer.body):
+    if (answer.document is not None and (answer.error_code or "message" in answer.document)) or OWN_PAGE.match(
+        answer.body
+    ):
         return None
-    if answer.body.strip() in OWN_TEXTS or (answer.status == HTTPStatus.UNAUTHORIZED and answer.headers.get("WWW-Authenticate")):
+    if answer.body.strip() in OWN_TEXTS or (
+        answer.status == HTTPStatus.UNAUTHORIZED and answer.headers.get("WWW-Authenticate")
+    ):
         return None
     server = answer.headers.get("Server") or ""
     for name in ("X-Squid-Error", "Proxy-Authenticate", "Via"):
@@ -145,7 +157,9 @@ def _of_intermediary(answer: Answer, peer: Peer, sender: str) -> Cause:
     said = f"not MLflow but a proxy, an ingress or a portal before it answers {answer.status} ({sender})"
     match answer.status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            way = f"it does not let this request through to {peer.uri}; ask who runs it, or name {peer.host} in NO_PROXY"
+            way = (
+                f"it does not let this request through to {peer.uri}; ask who runs it, or name {peer.host} in NO_PROXY"
+            )
             return Cause(sentence=f"{said}: {way}", exit_code=ExitCode.NOT_AUTHORISED)
         case HTTPStatus.NETWORK_AUTHENTICATION_REQUIRED:
             return Cause(sentence=f"{said}: this network wants a login first", exit_code=ExitCode.NOT_AUTHORISED)
@@ -160,7 +174,9 @@ def _of_intermediary(answer: Answer, peer: Peer, sender: str) -> Cause:
 
 
 def _redirect(answer: Answer, peer: Peer) -> Cause:
-    """A redirect is not followed: the token would go along. Of its address only the host is shown: the rest may hold secrets."""
+    """A redirect is not followed: the token would go along. Of its address only the host is shown: the rest may hold
+    secrets.
+    """
     try:
         host = urlsplit(answer.headers.get("Location") or "").hostname or ""
     except ValueError:

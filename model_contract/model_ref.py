@@ -78,7 +78,10 @@ RULES: Final = {
             pattern=re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@+-]{0,126}[A-Za-z0-9])?"),
             longest=128,
             forbidden=("..", "/", ":", " "),
-            expected='one path component of letters, digits and . _ @ + - between a letter or digit at each end, such as "jane.doe"',
+            expected=(
+                "one path component of letters, digits and . _ @ + - between a letter or digit at each end, such as"
+                ' "jane.doe"'
+            ),
         ),
         Rule(
             variable=RUN_ID,
@@ -99,11 +102,15 @@ RULES: Final = {
         Rule(
             variable=MODEL_NAME,
             code="invalid_model_name",
-            # Lone surrogates come through JSON escapes and cannot be encoded again, so they are refused like control characters.
+            # Lone surrogates come through JSON escapes and cannot be encoded again, so they are refused like control
+            # characters.
             pattern=re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}"),
             longest=256,
             forbidden=("/", ":"),
-            expected='the name of a registered model, at most 256 characters without / : and control characters, such as "wine-quality"',
+            expected=(
+                "the name of a registered model, at most 256 characters without / : and control characters, such as"
+                ' "wine-quality"'
+            ),
         ),
     )
 }
@@ -149,7 +156,9 @@ class ModelRef:
             return None
         if missing:
             raise IncompleteVariablesError(missing)
-        return cls(name=values[MODEL_NAME], version=values[MODEL_VERSION], owner=values[MODEL_OWNER], run_id=values[RUN_ID])
+        return cls(
+            name=values[MODEL_NAME], version=values[MODEL_VERSION], owner=values[MODEL_OWNER], run_id=values[RUN_ID]
+        )
 
     def variables(self) -> dict[str, str]:
         """The four variables that say the same."""

@@ -1,4 +1,6 @@
-"""Names that every piece uses: variables, labels, annotations, tags, Secrets, images. They are written here and nowhere else."""
+"""Names that every piece uses: variables, labels, annotations, tags, Secrets, images. They are written here and nowhere
+else.
+"""
 
 from typing import Final
 
@@ -54,11 +56,13 @@ COMPUTE_NAMESPACE: Final = "domino-compute"
 PLATFORM_NAMESPACE: Final = "domino-platform"
 MLFLOW_NAMESPACE: Final = "mlflow-efs"
 
-# Secrets. A pod mounts only a Secret of its own namespace, so each project's pull token is copied there under its own name.
+# Secrets. A pod mounts only a Secret of its own namespace, so each project's pull token is copied there under its own
+# name.
 PROJECT_TOKENS_SECRETS: Final = ("mlflow-proxy-secret", "mlflow-model-secret")
 TLS_SECRET: Final = "model-api-webhook-tls"
 
-# What an installation has in the cluster. The registration sorts behind those of meshes, so that ours is called after them.
+# What an installation has in the cluster. The registration sorts behind those of meshes, so that ours is called after
+# them.
 REGISTRATION: Final = "model-api-webhook"
 WEBHOOK_SERVICE: Final = "model-api-webhook"
 POLICY: Final = "model-api-injected"
@@ -70,7 +74,9 @@ TAG_USER: Final = "mlflow.domino.user"
 TAG_PROJECT_ID: Final = "mlflow.domino.project_id"
 TAG_PROJECT_NAME: Final = "mlflow.domino.project_name"
 TAG_DIGEST: Final = "model-api.digest"  # of the files
-TAG_LISTING: Final = "model-api.listing"  # of their names, sizes and times, so that unchanged files need not be read again
+TAG_LISTING: Final = (
+    "model-api.listing"  # of their names, sizes and times, so that unchanged files need not be read again
+)
 PROMOTION_TAG_PREFIX: Final = "promotion."
 PROMOTION_ID: Final = f"{PROMOTION_TAG_PREFIX}id"  # the version was in Production, or is on its way there
 

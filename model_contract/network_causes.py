@@ -20,8 +20,19 @@ DEEPEST: Final = 12  # errors in each other
 NO_ROUTE: Final = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
 NAME_UNKNOWN: Final = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
-NO_TLS: Final = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
-OTHER_VERSION: Final = {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW"}
+NO_TLS: Final = {
+    "WRONG_VERSION_NUMBER",
+    "HTTP_REQUEST",
+    "HTTPS_PROXY_REQUEST",
+    "UNKNOWN_PROTOCOL",
+    "RECORD_LAYER_FAILURE",
+}
+OTHER_VERSION: Final = {
+    "UNSUPPORTED_PROTOCOL",
+    "TLSV1_ALERT_PROTOCOL_VERSION",
+    "NO_PROTOCOLS_AVAILABLE",
+    "VERSION_TOO_LOW",
+}
 CERTIFICATE_WANTED: Final = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED",
     "TLSV1_ALERT_CERTIFICATE_REQUIRED",
@@ -34,7 +45,9 @@ TUNNEL_REFUSED: Final = re.compile(r"(?:Tunnel connection failed: )?([1-5][0-9]{
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A server as a person knows it. `uri` has no user, password or query; `setting` is what names it, `proxy_setting` the proxy."""
+    """A server as a person knows it. `uri` has no user, password or query; `setting` is what names it, `proxy_setting`
+    the proxy.
+    """
 
     name: str
     uri: str
@@ -54,7 +67,9 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """`sentence` follows the name of what was asked for. `passes`: another try may succeed. `unclear`: a probe can tell more."""
+    """`sentence` follows the name of what was asked for. `passes`: another try may succeed. `unclear`: a probe can tell
+    more.
+    """
 
     sentence: str
     exit_code: ExitCode
@@ -63,7 +78,9 @@ class Cause:
 
 
 def cause_of(error: BaseException, peer: Peer, *, connecting: bool = False) -> Cause:
-    """Return the cause of an error of the network. `connecting`: no connection existed yet, as far as the caller knows."""
+    """Return the cause of an error of the network. `connecting`: no connection existed yet, as far as
+    the caller knows.
+    """
     chain = list(_chain(error))
     connecting = connecting or any(_is(found, "ConnectError", "ConnectTimeout") for found in chain)
     for found in reversed(chain):
@@ -76,7 +93,9 @@ def cause_of(error: BaseException, peer: Peer, *, connecting: bool = False) -> C
 
 
 def probed(cause: Cause, peer: Peer) -> Cause:
-    """Return `cause`, or the better one that a connection without a request shows: the other protocol is spoken there."""
+    """Return `cause`, or the better one that a connection without a request shows: the other protocol
+    is spoken there.
+    """
     if not cause.unclear or peer.proxy:
         return cause
     if peer.encrypted:
@@ -89,18 +108,29 @@ def proxy_refusal(status: int, peer: Peer) -> Cause:
     proxy = f"the proxy {peer.proxy} of {peer.proxy_setting}" if peer.proxy else f"the proxy of {peer.proxy_setting}"
     if status == http.client.PROXY_AUTHENTICATION_REQUIRED:
         wanted = f"write them into {peer.proxy_setting} before the host, as in user:password@proxy.example:3128"
-        return Cause(sentence=f"{proxy} answers 407: it wants a user and a password; {wanted}", exit_code=ExitCode.NOT_AUTHORISED)
+        return Cause(
+            sentence=f"{proxy} answers 407: it wants a user and a password; {wanted}", exit_code=ExitCode.NOT_AUTHORISED
+        )
     if status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
-        allowed = f"have {peer.host}:{peer.port} allowed there, or name {peer.host} in NO_PROXY if it is reached directly"
-        return Cause(sentence=f"{proxy} answers {status}: it does not connect to {peer.host}; {allowed}", exit_code=ExitCode.NOT_AUTHORISED)
+        allowed = (
+            f"have {peer.host}:{peer.port} allowed there, or name {peer.host} in NO_PROXY if it is reached directly"
+        )
+        return Cause(
+            sentence=f"{proxy} answers {status}: it does not connect to {peer.host}; {allowed}",
+            exit_code=ExitCode.NOT_AUTHORISED,
+        )
     if status >= http.client.INTERNAL_SERVER_ERROR or status == http.client.TOO_MANY_REQUESTS:
         return Cause(
-            sentence=f"{proxy} answers {status}: it cannot reach {peer.host}:{peer.port}; if that is an address inside the cluster, "
-            f"name {peer.host} in NO_PROXY",
+            sentence=(
+                f"{proxy} answers {status}: it cannot reach {peer.host}:{peer.port}; if that is an address inside the"
+                f" cluster, name {peer.host} in NO_PROXY"
+            ),
             exit_code=ExitCode.UNAVAILABLE,
             passes=True,
         )
-    return Cause(sentence=f"{proxy} answers {status} to CONNECT; is it an HTTP proxy?", exit_code=ExitCode.INVALID_INPUT)
+    return Cause(
+        sentence=f"{proxy} answers {status} to CONNECT; is it an HTTP proxy?", exit_code=ExitCode.INVALID_INPUT
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -121,17 +151,26 @@ def _certificate(error: BaseException, peer: Peer) -> Cause | None:
 def _certificate_fault(code: int, said: str, peer: Peer) -> str:
     match code:  # values of X509_V_ERR_... in OpenSSL's x509_vfy.h
         case 62 | 64:
-            return f"the server's certificate is for another name than {peer.host}; set {peer.setting} to a name that the certificate has"
+            return (
+                f"the server's certificate is for another name than {peer.host}; set {peer.setting} to a name that the"
+                " certificate has"
+            )
         case 10:
-            return "the server's certificate has expired; it must be renewed there, unless the clock of this machine is wrong"
+            return (
+                "the server's certificate has expired; it must be renewed there, unless the clock of this machine is"
+                " wrong"
+            )
         case 9:
             return "the server's certificate is not valid yet; compare the clocks of the server and of this machine"
         case 18:
-            return f"the server's certificate is signed by itself and not trusted; name its file in {CA_FILE} if it is the right server's"
+            return (
+                f"the server's certificate is signed by itself and not trusted; name its file in {CA_FILE} if it is the"
+                " right server's"
+            )
         case 2 | 19 | 20 | 21:
             return (
-                f"the server's certificate is not trusted: its authority is not known here ({said}); name the CA's file in {CA_FILE}. "
-                "A proxy that reads TLS has an authority of its own"
+                f"the server's certificate is not trusted: its authority is not known here ({said}); name the CA's file"
+                f" in {CA_FILE}. A proxy that reads TLS has an authority of its own"
             )
         case _:
             return f"the server's certificate is refused ({said}); it must be replaced there"
@@ -153,7 +192,10 @@ def _tls(error: BaseException, peer: Peer) -> Cause | None:
         fault = f"the server does not serve {peer.host} over TLS; set {peer.setting} to a name that it serves"
         return Cause(sentence=f"{peer}: {fault} ({reason})", exit_code=ExitCode.INVALID_INPUT)
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        fault = f"the connection was closed in the middle of TLS; if the server wants a client's certificate, name it in {CLIENT_CERT_PATH}"
+        fault = (
+            "the connection was closed in the middle of TLS; if the server wants a client's certificate, name it in"
+            f" {CLIENT_CERT_PATH}"
+        )
         return Cause(sentence=f"{peer}: {fault}", exit_code=ExitCode.UNAVAILABLE, passes=True, unclear=True)
     fault = "the two sides do not agree on TLS" if "HANDSHAKE" in reason or "CIPHER" in reason else "TLS failed"
     code = ExitCode.INVALID_INPUT if "HANDSHAKE" in reason or "CIPHER" in reason else ExitCode.UNAVAILABLE
@@ -189,33 +231,50 @@ def _connection(error: BaseException, peer: Peer, *, connecting: bool) -> Cause 
     passing = Cause(sentence="", exit_code=ExitCode.UNAVAILABLE, passes=True)
     if isinstance(error, ConnectionRefusedError):
         return replace(
-            passing, sentence=f"{peer} does not answer: Connection refused: nothing listens there; does it run, and is the port right?"
+            passing,
+            sentence=(
+                f"{peer} does not answer: Connection refused: nothing listens there; does it run, and is the port"
+                " right?"
+            ),
         )
     if isinstance(error, TimeoutError) or _is(error, "ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout"):
         if connecting:
             blocked = "a firewall or a NetworkPolicy may drop the packets"
-            return replace(passing, sentence=f"{peer} does not answer: no connection in time; {blocked}", unclear=peer.encrypted)
+            return replace(
+                passing, sentence=f"{peer} does not answer: no connection in time; {blocked}", unclear=peer.encrypted
+            )
         return replace(passing, sentence=f"{peer} does not answer: the server sent nothing in time")
     if isinstance(error, http.client.IncompleteRead):
         return replace(passing, sentence=f"{peer} does not answer: the connection was cut in the middle of the answer")
     if isinstance(error, http.client.RemoteDisconnected) or "disconnected without sending" in str(error):
-        return replace(passing, sentence=f"{peer} does not answer: the connection was closed without an answer", unclear=True)
+        return replace(
+            passing, sentence=f"{peer} does not answer: the connection was closed without an answer", unclear=True
+        )
     if isinstance(error, ConnectionError):
         return replace(
-            passing, sentence=f"{peer} does not answer: the connection was reset by the server, or on the way to it", unclear=True
+            passing,
+            sentence=f"{peer} does not answer: the connection was reset by the server, or on the way to it",
+            unclear=True,
         )
     if isinstance(error, OSError) and error.errno in NO_ROUTE:
         return replace(
-            passing, sentence=f"{peer} does not answer: there is no route to {_looked_up(peer)} ({error.strerror}); is the network there?"
+            passing,
+            sentence=(
+                f"{peer} does not answer: there is no route to {_looked_up(peer)} ({error.strerror}); is the network"
+                " there?"
+            ),
         )
     if isinstance(error, http.client.HTTPException) or _is(error, "RemoteProtocolError"):
-        return replace(passing, sentence=f"{peer} does not answer: what came is no answer of HTTP ({_said(error)})", unclear=True)
+        return replace(
+            passing, sentence=f"{peer} does not answer: what came is no answer of HTTP ({_said(error)})", unclear=True
+        )
     return None
 
 
 def _without_tls(peer: Peer) -> Cause:
     fault = (
-        f"the server answers without TLS; set {peer.setting} to {peer.uri.replace('https:', 'http:', 1)}, or to the port that speaks https"
+        f"the server answers without TLS; set {peer.setting} to {peer.uri.replace('https:', 'http:', 1)}, or to the"
+        " port that speaks https"
     )
     return Cause(sentence=f"{peer}: {fault}", exit_code=ExitCode.INVALID_INPUT)
 

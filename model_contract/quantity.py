@@ -10,7 +10,9 @@ from typing import Final
 BINARY: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
 POWERS_OF_TEN: Final = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 # The digits are bounded: a quantity is a few characters, and a number of a million digits takes seconds.
-PATTERN: Final = re.compile(r"\+?([0-9]{1,19}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?[0-9]{1,2}))?", re.ASCII)
+PATTERN: Final = re.compile(
+    r"\+?([0-9]{1,19}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?[0-9]{1,2}))?", re.ASCII
+)
 
 
 class QuantityError(ValueError):
@@ -31,7 +33,11 @@ class Quantity:
         if not (match := PATTERN.fullmatch(text)):
             raise QuantityError('it must be a quantity, such as "500m", "512Mi" or "2Gi"')
         number, binary, decimal, exponent = match.groups()
-        factor = Fraction(BINARY[binary]) if binary else Fraction(10) ** (POWERS_OF_TEN[decimal] if decimal else int(exponent or 0))
+        factor = (
+            Fraction(BINARY[binary])
+            if binary
+            else Fraction(10) ** (POWERS_OF_TEN[decimal] if decimal else int(exponent or 0))
+        )
         return cls(text=text, amount=Fraction(number) * factor)
 
     @property

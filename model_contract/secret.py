@@ -28,7 +28,8 @@ class Secret:
 
     @classmethod
     def from_file(cls, path: Path) -> "Secret":
-        """Reads a mounted token. White space at its ends goes: a header with a newline is refused, and printed, by HTTP clients.
+        """Reads a mounted token. White space at its ends goes: a header with a newline is refused, and printed, by HTTP
+        clients.
 
         Raises OSError when the file cannot be read, ValueError when it is empty or is no header value.
         """

@@ -20,7 +20,9 @@ class TlsSettingError(ValueError):
 
 
 def tls_context(environ: Mapping[str, str], *, tracking: bool = True) -> ssl.SSLContext:
-    """Return the context that the environment asks for. `tracking`: MLflow's own variables count. Raises TlsSettingError."""
+    """Return the context that the environment asks for. `tracking`: MLflow's own variables count. Raises
+    TlsSettingError.
+    """
     check_authorities(environ)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     named = environ.get(SERVER_CERT_PATH, "") if tracking else ""
@@ -49,14 +51,17 @@ def check_authorities(environ: Mapping[str, str]) -> None:
     if (path := environ.get(CA_FILE)) and not _exists(path, directory=False):
         raise TlsSettingError(f"{CA_FILE} names {_shown(path)}, which is no file")
     # OpenSSL takes several, of which some may be missing: distributions set such lists.
-    if (path := environ.get(CA_DIRECTORY)) and not any(_exists(one, directory=True) for one in path.split(os.pathsep) if one):
+    if (path := environ.get(CA_DIRECTORY)) and not any(
+        _exists(one, directory=True) for one in path.split(os.pathsep) if one
+    ):
         raise TlsSettingError(f"{CA_DIRECTORY} names {_shown(path)}, which is no directory")
 
 
 def _check_insecure(value: str) -> None:
     if value.strip().lower() not in OFF:
         raise TlsSettingError(
-            f"{INSECURE} is set, and is refused: the token would go to whoever answers; name the server's authority in {SERVER_CERT_PATH}"
+            f"{INSECURE} is set, and is refused: the token would go to whoever answers; name the server's authority in"
+            f" {SERVER_CERT_PATH}"
         )
 
 
@@ -70,7 +75,9 @@ def _load_authorities(context: ssl.SSLContext, name: str, path: str) -> None:
         else:
             context.load_verify_locations(cafile=path)
     except (OSError, ValueError) as error:
-        raise TlsSettingError(f"{name} names {_shown(path)}, which holds no certificates in PEM form: {_why(error)}") from None
+        raise TlsSettingError(
+            f"{name} names {_shown(path)}, which holds no certificates in PEM form: {_why(error)}"
+        ) from None
 
 
 def _load_own_certificate(context: ssl.SSLContext, path: str) -> None:
@@ -80,7 +87,8 @@ def _load_own_certificate(context: ssl.SSLContext, path: str) -> None:
         context.load_cert_chain(path, password=_no_password)
     except (OSError, ValueError) as error:
         raise TlsSettingError(
-            f"{CLIENT_CERT_PATH} names {_shown(path)}, which must hold a certificate and its key without a password: {_why(error)}"
+            f"{CLIENT_CERT_PATH} names {_shown(path)}, which must hold a certificate and its key without a password:"
+            f" {_why(error)}"
         ) from None
 
 

@@ -8,7 +8,8 @@ from typing import Final
 from model_contract.names import PROJECT_ID_PATTERN
 from model_contract.tokens import Purpose
 
-# The promotion token keeps the key that clients of domino-mlflow-client know. `prev` is the one before a rotation, while its grace lasts.
+# The promotion token keeps the key that clients of domino-mlflow-client know. `prev` is the one before a rotation,
+# while its grace lasts.
 SUFFIXES: Final[Mapping[Purpose, str]] = {Purpose.PROMOTE: "apikey", Purpose.PULL: "pull"}
 PREVIOUS: Final = "prev"
 META: Final = "meta"

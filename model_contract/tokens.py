@@ -1,7 +1,7 @@
 """Service tokens: opaque, of one project and one purpose. `dmg1_p_<project id>_<43 characters>_<6 of a check sum>`.
 
-The prefix is for scanners that look for leaked secrets, the check sum tells a mistyped token from one that is not known. Nothing of it
-is proof: a token is worth what the Secret says, and is compared whole.
+The prefix is for scanners that look for leaked secrets, the check sum tells a mistyped token from one that is not
+known. Nothing of it is proof: a token is worth what the Secret says, and is compared whole.
 """
 
 import hashlib

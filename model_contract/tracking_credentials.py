@@ -1,6 +1,7 @@
 """Credentials for MLflow, as its own client takes them from the tracking URI and the environment.
 
-user and password of the URI > MLFLOW_TRACKING_USERNAME and _PASSWORD, each else from ~/.mlflow/credentials > MLFLOW_TRACKING_TOKEN
+user and password of the URI > MLFLOW_TRACKING_USERNAME and _PASSWORD, each else from ~/.mlflow/credentials >
+MLFLOW_TRACKING_TOKEN
 """
 
 import base64
@@ -28,7 +29,9 @@ class CredentialError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """The whole value of the Authorization header. `title` says in a message what it is; `secrets` is what must not be printed."""
+    """The whole value of the Authorization header. `title` says in a message what it is; `secrets` is what must not be
+    printed.
+    """
 
     authorization: Secret
     title: str
@@ -69,7 +72,9 @@ def without_user_info(uri: str) -> str:
 
 
 def token_of(name: str, text: str) -> Secret | None:
-    """Return the token without the line break that often comes along: HTTP libraries refuse it, and print the header."""
+    """Return the token without the line break that often comes along: HTTP libraries refuse it, and
+    print the header.
+    """
     text = text.strip()
     if not text:
         return None
@@ -93,7 +98,10 @@ def _of_user(environ: Mapping[str, str]) -> Credential | None:
     user, password = (environ.get(name, "") for name in (TRACKING_USERNAME, TRACKING_PASSWORD))
     if not (user and password):
         stored = _stored(environ.get("HOME", ""))
-        user, password = user or stored.get(TRACKING_USERNAME.lower(), ""), password or stored.get(TRACKING_PASSWORD.lower(), "")
+        user, password = (
+            user or stored.get(TRACKING_USERNAME.lower(), ""),
+            password or stored.get(TRACKING_PASSWORD.lower(), ""),
+        )
     if not (user and password):
         return None  # MLflow's client takes both or neither
     return basic(user, password, f"the user and password of {TRACKING_USERNAME} and {TRACKING_PASSWORD}")
@@ -115,5 +123,7 @@ def _stored(home: str) -> Mapping[str, str]:
         config = configparser.ConfigParser(interpolation=None)
         config.read_string(text)
     except (OSError, ValueError, configparser.Error):
-        raise CredentialError(f"~/{CREDENTIALS_FILE} cannot be read; it must have a section [{SECTION}] as MLflow writes it") from None
+        raise CredentialError(
+            f"~/{CREDENTIALS_FILE} cannot be read; it must have a section [{SECTION}] as MLflow writes it"
+        ) from None
     return dict(config[SECTION]) if SECTION in config else {}

@@ -1,1 +1,3 @@
-"""Brings the files of one model version to a store. Standard library only: it runs as an init container in every model pod."""
+"""Brings the files of one model version to a store. Standard library only: it runs as an init container in every model
+pod.
+"""

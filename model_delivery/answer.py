@@ -18,7 +18,12 @@ class Answer:
     """An answer whose body is still to be read."""
 
     def __init__(
-        self, what: str, response: http.client.HTTPResponse, sock: BoundedSocket | BoundedTlsSocket, patience: Patience, peer: Peer
+        self,
+        what: str,
+        response: http.client.HTTPResponse,
+        sock: BoundedSocket | BoundedTlsSocket,
+        patience: Patience,
+        peer: Peer,
     ) -> None:
         self.status = response.status
         self.headers = response.headers
@@ -55,7 +60,9 @@ class Answer:
         for chunk in self.chunks():
             body += chunk
             if len(body) > longest:
-                raise InvalidInputError(f"{self._what}: the answer is longer than {longest} bytes; is MLflow itself at {self._peer.uri}?")
+                raise InvalidInputError(
+                    f"{self._what}: the answer is longer than {longest} bytes; is MLflow itself at {self._peer.uri}?"
+                )
         return bytes(body)
 
     def beginning(self, longest: int) -> bytes:
@@ -72,7 +79,8 @@ class Answer:
         self._response.close()
 
     def _read(self, received: int) -> bytes:
-        # Never more than the body has left: on a kept connection a longer read would wait for an answer that nobody asked for.
+        # Never more than the body has left: on a kept connection a longer read would wait for an answer that nobody
+        # asked for.
         wanted = CHUNK if self._length is None else min(CHUNK, self._length - received)
         if not wanted:
             return b""
@@ -84,13 +92,16 @@ class Answer:
         rate, least = count / seconds, self._patience.limits.min_rate
         if rate < least:
             raise TransientError(
-                f"{self._what}: only {count} bytes came in {seconds:.0f} s, {rate:.0f} bytes/s, less than the {least:g} of --min-rate"
+                f"{self._what}: only {count} bytes came in {seconds:.0f} s, {rate:.0f} bytes/s, less than the {least:g}"
+                " of --min-rate"
             )
 
 
 @contextmanager
 def network_errors(what: str, peer: Peer, *, connecting: bool = False, unanswered: bool = False) -> Iterator[None]:
-    """Turn what sockets, TLS and HTTP raise into errors of ours. `unanswered`: nothing has come yet, so a probe may tell why."""
+    """Turn what sockets, TLS and HTTP raise into errors of ours. `unanswered`: nothing has come yet, so a probe may
+    tell why.
+    """
     try:
         yield
     except (OSError, UnicodeError, http.client.HTTPException) as error:

@@ -34,7 +34,9 @@ class BoundedTlsSocket(ssl.SSLSocket):
 
 
 def connected(address: tuple[str, int], timeout: float) -> BoundedSocket:
-    """Return a connection to `address`; `timeout` seconds are for each address of the host, and for what is read before `ends` is set."""
+    """Return a connection to `address`; `timeout` seconds are for each address of the host, and for what is read before
+    `ends` is set.
+    """
     plain = socket.create_connection(address, timeout)
     bounded = BoundedSocket(fileno=plain.detach())
     bounded.settimeout(timeout)

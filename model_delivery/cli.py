@@ -27,13 +27,18 @@ Number = TypeVar("Number", int, float)
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    # As the first process of a container this one gets no default action for SIGTERM: a deleted pod would wait for its grace period.
+    # As the first process of a container this one gets no default action for SIGTERM: a deleted pod would wait for its
+    # grace period.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(ENDED_BY_SIGTERM))
     os.umask(0o022)  # the model is read by another user than this one
     try:
         print(_run(options, os.environ if environ is None else environ))
     except (DeliveryError, ContractError) as error:
-        return _end(options.termination_log, error.exit_code if isinstance(error, DeliveryError) else ExitCode.INVALID_INPUT, str(error))
+        return _end(
+            options.termination_log,
+            error.exit_code if isinstance(error, DeliveryError) else ExitCode.INVALID_INPUT,
+            str(error),
+        )
     except Exception as error:  # noqa: BLE001  the edge: a fault of ours ends with its name, not with a page of code
         return _end(options.termination_log, ExitCode.UNEXPECTED, f"unexpected {type(error).__name__}: {error}")
     return ExitCode.DONE
@@ -60,7 +65,9 @@ def _fetch(options: argparse.Namespace, given: Mapping[str, str | None], environ
     )
     max_bytes = None if options.max_bytes is None else _bytes(options.max_bytes)
     project = project_id(environ)
-    order = Order(model=model, store=options.store, project=project, max_bytes=max_bytes, parallel=options.parallel, limits=limits)
+    order = Order(
+        model=model, store=options.store, project=project, max_bytes=max_bytes, parallel=options.parallel, limits=limits
+    )
     outcome = fetch(order, Upstream.from_environment(environ))
     return line(
         "fetched" if outcome.fetched else "there already",
@@ -116,7 +123,9 @@ def _end(termination_log: Path, code: ExitCode, reason: str) -> ExitCode:
     text = " ".join(reason.split())
     log(f"error: {text}", exit=int(code))
     try:
-        descriptor = os.open(termination_log, os.O_WRONLY | os.O_TRUNC)  # the kubelet has made it; elsewhere there is none
+        descriptor = os.open(
+            termination_log, os.O_WRONLY | os.O_TRUNC
+        )  # the kubelet has made it; elsewhere there is none
     except OSError:
         return code
     with os.fdopen(descriptor, "w") as message:
@@ -128,10 +137,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="model-api-delivery", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | verify")
     fetching = _command(commands, "fetch", "bring the model to the store, unless it is there")
-    fetching.add_argument("--max-bytes", metavar="SIZE", help="refuse a larger model before the first byte: 20Gi, 500M, 1048576")
-    fetching.add_argument("--parallel", type=_positive(int), default=8, metavar="N", help="files at a time (default: %(default)s)")
+    fetching.add_argument(
+        "--max-bytes", metavar="SIZE", help="refuse a larger model before the first byte: 20Gi, 500M, 1048576"
+    )
+    fetching.add_argument(
+        "--parallel", type=_positive(int), default=8, metavar="N", help="files at a time (default: %(default)s)"
+    )
     defaults = Limits()
-    fetching.add_argument("--deadline", type=_positive(float), metavar="S", help="seconds for everything (default: no end)")
+    fetching.add_argument(
+        "--deadline", type=_positive(float), metavar="S", help="seconds for everything (default: no end)"
+    )
     for name, default, text in (
         ("stall", defaults.stall, "that a server may send nothing, or take for the head of an answer"),
         ("first-wait", defaults.first_wait, "before the second try, at least"),
@@ -139,7 +154,11 @@ def _parser() -> argparse.ArgumentParser:
         ("longest-retry-after", defaults.longest_retry_after, "that a server may ask to wait"),
     ):
         fetching.add_argument(
-            f"--{name}", type=_positive(float), default=default, metavar="S", help=f"seconds {text} (default: %(default)g)"
+            f"--{name}",
+            type=_positive(float),
+            default=default,
+            metavar="S",
+            help=f"seconds {text} (default: %(default)g)",
         )
     fetching.add_argument(
         "--min-rate",
@@ -160,15 +179,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str) -> argparse.ArgumentParser:
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str
+) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     command.add_argument(
-        "--store", type=Path, required=True, metavar="DIRECTORY", help="where models lie as <owner>/<run id>/artifacts/model"
+        "--store",
+        type=Path,
+        required=True,
+        metavar="DIRECTORY",
+        help="where models lie as <owner>/<run id>/artifacts/model",
     )
-    for option, variable in (("run-id", RUN_ID), ("owner", MODEL_OWNER), ("model", MODEL_NAME), ("version", MODEL_VERSION)):
+    for option, variable in (
+        ("run-id", RUN_ID),
+        ("owner", MODEL_OWNER),
+        ("model", MODEL_NAME),
+        ("version", MODEL_VERSION),
+    ):
         command.add_argument(f"--{option}", dest=variable, metavar="VALUE", help=f"default: {variable}")
     command.add_argument(
-        "--termination-log", type=Path, default=TERMINATION_LOG, metavar="FILE", help="gets the reason (default: %(default)s)"
+        "--termination-log",
+        type=Path,
+        default=TERMINATION_LOG,
+        metavar="FILE",
+        help="gets the reason (default: %(default)s)",
     )
     return command
 

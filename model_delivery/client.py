@@ -44,10 +44,18 @@ class Request:
 
 
 class Client:
-    """Speaks to the origin of the tracking URI; safe to share between threads, each of which gets a connection of its own."""
+    """Speaks to the origin of the tracking URI; safe to share between threads, each of which gets a connection of its
+    own.
+    """
 
     def __init__(
-        self, uri: TrackingUri, *, credential: Credential | None, proxy: Proxy | None, patience: Patience, tls: ssl.SSLContext | None
+        self,
+        uri: TrackingUri,
+        *,
+        credential: Credential | None,
+        proxy: Proxy | None,
+        patience: Patience,
+        tls: ssl.SSLContext | None,
     ) -> None:
         """`tls` is None for http."""
         self._uri = uri
@@ -74,7 +82,9 @@ class Client:
 
     def post_json(self, what: str, target: str, document: Mapping[str, object]) -> dict[str, Any]:
         body = json.dumps(document).encode()
-        return self._json(Request(what=what, target=target, method="POST", headers={"Content-Type": "application/json"}, body=body))
+        return self._json(
+            Request(what=what, target=target, method="POST", headers={"Content-Type": "application/json"}, body=body)
+        )
 
     def get_parsed(self, what: str, target: str, parse: Callable[[Iterable[bytes]], Parsed]) -> Parsed:
         """What `parse` makes of the body, which it gets in pieces; it raises ValueError if the body is not MLflow's."""
@@ -82,7 +92,9 @@ class Client:
 
     @contextmanager
     def get(self, what: str, target: str, headers: Mapping[str, str]) -> Iterator[Answer]:
-        """An answer of success, or that the range asked for does not exist; raises the error that any other answer means."""
+        """An answer of success, or that the range asked for does not exist; raises the error that any other answer
+        means.
+        """
         with self._answer(Request(what=what, target=target, headers=headers)) as answer:
             if answer.status not in USABLE:
                 raise self._refusal(what, answer)
@@ -92,7 +104,9 @@ class Client:
                     f"is MLflow itself at {self._uri}?"
                 )
             if answer.headers.get("Content-Encoding", "identity") != "identity":
-                raise InvalidInputError(f"{what}: the answer is encoded, which was not asked for; is there a proxy that compresses?")
+                raise InvalidInputError(
+                    f"{what}: the answer is encoded, which was not asked for; is there a proxy that compresses?"
+                )
             yield answer
 
     def close(self) -> None:
@@ -192,7 +206,9 @@ class Client:
         connection.close()
 
     def _url_prefix(self) -> str:
-        """A plain request through a proxy names the whole address; one over TLS goes through a tunnel, which the proxy cannot read."""
+        """A plain request through a proxy names the whole address; one over TLS goes through a tunnel, which the proxy
+        cannot read.
+        """
         return f"http://{self._uri.authority}" if self._proxy and self._tls is None else ""
 
     def _headers(self) -> dict[str, str]:

@@ -7,7 +7,9 @@ from model_contract.network_causes import Cause
 
 
 class DeliveryError(Exception):
-    """A model was not delivered; the message is one sentence that says why, and what to do where something can be done."""
+    """A model was not delivered; the message is one sentence that says why, and what to do where
+    something can be done.
+    """
 
     exit_code: ExitCode = ExitCode.UNEXPECTED
 
@@ -45,7 +47,9 @@ class DamagedError(DeliveryError):
 
 
 class TransientError(UnavailableError):
-    """Worth another try. `retry_after` is what the server asked for, in seconds; `exit_code` is for when no try has helped."""
+    """Worth another try. `retry_after` is what the server asked for, in seconds; `exit_code` is for when no try has
+    helped.
+    """
 
     def __init__(self, message: str, *, retry_after: float | None = None, exit_code: ExitCode | None = None) -> None:
         super().__init__(message)
@@ -65,7 +69,8 @@ class WrongSizeError(TransientError):
 
 
 FINAL: Final[dict[ExitCode, type[DeliveryError]]] = {
-    kind.exit_code: kind for kind in (InvalidInputError, NotAuthorisedError, NotFoundError, PreconditionError, UnavailableError)
+    kind.exit_code: kind
+    for kind in (InvalidInputError, NotAuthorisedError, NotFoundError, PreconditionError, UnavailableError)
 }
 
 

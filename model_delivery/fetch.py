@@ -70,8 +70,8 @@ def _there(order: Order) -> Outcome | None:
 
 
 def _intact(destination: Path) -> Manifest | None:
-    """The manifest of a model whose files have their sizes. Their digests were right before the rename, and reading them again at each
-    start of a pod would take as long as the fetch; `verify --digests` does it on demand.
+    """The manifest of a model whose files have their sizes. Their digests were right before the rename, and reading
+    them again at each start of a pod would take as long as the fetch; `verify --digests` does it on demand.
     """
     manifest = _readable(destination)
     return manifest if manifest and not any(size_faults(destination, manifest)) else None
@@ -85,7 +85,9 @@ def _readable(destination: Path) -> Manifest | None:
 
 
 def _deliver(order: Order, upstream: Upstream, place: Workplace, patience: Patience) -> Outcome:
-    client = Client(upstream.uri, credential=upstream.credential, proxy=upstream.proxy, patience=patience, tls=upstream.tls)
+    client = Client(
+        upstream.uri, credential=upstream.credential, proxy=upstream.proxy, patience=patience, tls=upstream.tls
+    )
     with closing(client):
         api = MlflowApi(client)
         version = _checked_version(api, order.model)
@@ -109,17 +111,25 @@ def _checked_version(api: MlflowApi, model: ModelRef) -> Version:
     version = api.version(model.name, model.version)
     said = f"version {model.version} of model {model.name!r}"
     if version.status != "READY":
-        raise PreconditionError(f"{said} is {version.status}, not READY; wait for its registration, or register it again")
+        raise PreconditionError(
+            f"{said} is {version.status}, not READY; wait for its registration, or register it again"
+        )
     if version.run_id and version.run_id != model.run_id:
-        raise PreconditionError(f"{said} belongs to run {version.run_id}, not to {model.run_id}; set {RUN_ID} to the version's run")
+        raise PreconditionError(
+            f"{said} belongs to run {version.run_id}, not to {model.run_id}; set {RUN_ID} to the version's run"
+        )
     return version
 
 
 def _registered_twice(order: Order, there: Manifest, plan: Plan, version: Version) -> Outcome:
-    """The same files may be several versions. Others of the same run have no room beside them: the place is named by the run."""
+    """The same files may be several versions. Others of the same run have no room beside them: the place is named by
+    the run.
+    """
     if there.source != plan.source:
         held = f"version {there.models[0].version} of model {there.models[0].name!r}"
-        raise PreconditionError(f"the store holds another model of the same run, {held}; give this one a volume of its own")
+        raise PreconditionError(
+            f"the store holds another model of the same run, {held}; give this one a volume of its own"
+        )
     check_project(there, order.project)
     _check_digest(there, version, None)
     manifest = replace(there, models=(*there.models, order.model))
@@ -131,7 +141,9 @@ def _transfer(order: Order, plan: Plan, api: MlflowApi, place: Workplace, patien
     log("fetching", source=plan.source, files=len(plan.files), bytes=plan.known_bytes)
     patience.expected = plan.known_bytes
     progress = _begin(place, plan)
-    transfer = Transfer(api=api, plan=plan, place=place, progress=progress, patience=patience, max_bytes=order.max_bytes)
+    transfer = Transfer(
+        api=api, plan=plan, place=place, progress=progress, patience=patience, max_bytes=order.max_bytes
+    )
     try:
         for directory in plan.directories:
             (place.model / directory).mkdir(parents=True, exist_ok=True)
@@ -164,10 +176,15 @@ def _begin(place: Workplace, plan: Plan) -> Progress:
 
 
 def _check_digest(manifest: Manifest, version: Version, previous: Manifest | None) -> None:
-    """Raises PreconditionError where the files are not those that the version, or an earlier delivery of them, was marked with."""
+    """Raises PreconditionError where the files are not those that the version, or an earlier delivery of them, was
+    marked with.
+    """
     if version.digest and version.digest != manifest.digest:
         raise PreconditionError(
-            f"the files have the digest {manifest.digest}, and the version's tag {TAG_DIGEST} says {shown(version.digest)}"
+            f"the files have the digest {manifest.digest}, and the version's tag {TAG_DIGEST} says"
+            f" {shown(version.digest)}"
         )
     if previous and previous.source == manifest.source and previous.digest != manifest.digest:
-        raise PreconditionError(f"the files have the digest {manifest.digest}, and had {previous.digest} when they were delivered before")
+        raise PreconditionError(
+            f"the files have the digest {manifest.digest}, and had {previous.digest} when they were delivered before"
+        )

@@ -18,9 +18,9 @@ SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """`models` are the registered versions known to be these files, all of one owner and run; `source` is the path of the artifacts in
-    MLflow's store; `created` is an ISO 8601 time in UTC; `directories` are those without a file, which no file's path names; `project`
-    is the id of the project whose pod brought the model, None if it was not known.
+    """`models` are the registered versions known to be these files, all of one owner and run; `source` is the path of
+    the artifacts in MLflow's store; `created` is an ISO 8601 time in UTC; `directories` are those without a file, which
+    no file's path names; `project` is the id of the project whose pod brought the model, None if it was not known.
     """
 
     models: tuple[ModelRef, ...]
@@ -69,7 +69,15 @@ def parse_manifest(text: str | bytes) -> Manifest:
             project=_project(document.get("project")),
         )
         stated = document["digest"]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, ContractError, InvalidInputError) as error:
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        ContractError,
+        InvalidInputError,
+    ) as error:
         raise DamagedError("the manifest cannot be read") from error
     if stated != manifest.digest:
         raise DamagedError("the manifest's digest is not the digest of the files it names")

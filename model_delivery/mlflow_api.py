@@ -19,7 +19,9 @@ ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A registered model version. `run_id` is empty where it came from no run; `digest` is what its tag says, where it has one."""
+    """A registered model version. `run_id` is empty where it came from no run; `digest` is what its tag says, where it
+    has one.
+    """
 
     status: str
     run_id: str
@@ -41,11 +43,17 @@ class MlflowApi:
         found = _part(what, self._get(what, "model-versions/get", name=name, version=version), "model_version")
         tags = found.get("tags") or []
         digests = [tag.get("value") for tag in tags if isinstance(tag, dict) and tag.get("key") == TAG_DIGEST]
-        return Version(status=_text(what, found, "status"), run_id=found.get("run_id") or "", digest=digests[0] if digests else None)
+        return Version(
+            status=_text(what, found, "status"),
+            run_id=found.get("run_id") or "",
+            digest=digests[0] if digests else None,
+        )
 
     def download_uri(self, name: str, version: str) -> str:
         what = f"artifacts of version {version} of model {name!r}"
-        return _text(what, self._get(what, "model-versions/get-download-uri", name=name, version=version), "artifact_uri")
+        return _text(
+            what, self._get(what, "model-versions/get-download-uri", name=name, version=version), "artifact_uri"
+        )
 
     def logged_model_uri(self, model_id: str) -> str:
         what = f"logged model {model_id!r}"
@@ -58,7 +66,9 @@ class MlflowApi:
         return Run(experiment_id=_text(what, info, "experiment_id"), artifact_uri=_text(what, info, "artifact_uri"))
 
     def logged_model_of_run(self, run_id: str, experiment_id: str, name: str) -> str | None:
-        """The artifacts of the model that a run logged under `name`; None where there is none, or the server knows no such models."""
+        """The artifacts of the model that a run logged under `name`; None where there is none, or the server knows no
+        such models.
+        """
         what = f"model {name!r} logged by run {run_id!r}"
         query = {"experiment_ids": [experiment_id], "filter": f"name='{name}' AND source_run_id='{run_id}'"}
         try:
@@ -68,7 +78,9 @@ class MlflowApi:
         return _text(what, _part(what, found[0], "info"), "artifact_uri") if found else None
 
     def list(self, path: str) -> Listing:
-        return self._client.get_parsed(f"listing of {path!r}", f"{ARTIFACTS}?{urlencode({'path': path})}", parse_listing)
+        return self._client.get_parsed(
+            f"listing of {path!r}", f"{ARTIFACTS}?{urlencode({'path': path})}", parse_listing
+        )
 
     @contextmanager
     def file(self, path: str, headers: Mapping[str, str]) -> Iterator[Answer]:

@@ -1,4 +1,6 @@
-"""Limits of a run: bounds on silence and slowness, tries for each request, a total if one is set, and an end to all after one failure."""
+"""Limits of a run: bounds on silence and slowness, tries for each request, a total if one is set, and an end to all
+after one failure.
+"""
 
 import random
 import threading
@@ -23,8 +25,8 @@ class StoppedError(UnavailableError):
 class Limits:
     """Bounds of one run, in seconds unless said otherwise.
 
-    `deadline` is for everything, None without an end; `stall` is how long a server may send nothing, and may take for the head of an
-    answer; `min_rate` is in bytes per second, averaged over `stall`; `tries` counts the first.
+    `deadline` is for everything, None without an end; `stall` is how long a server may send nothing, and may take for
+    the head of an answer; `min_rate` is in bytes per second, averaged over `stall`; `tries` counts the first.
     """
 
     deadline: float | None = None
@@ -36,7 +38,9 @@ class Limits:
     longest_retry_after: float = 300
 
     def wait_after(self, attempt: int, *, asked: float | None, chance: float) -> float:
-        """Doubles with each attempt and is spread evenly by `chance` (0 to 1), so that replicas do not come back together."""
+        """Doubles with each attempt and is spread evenly by `chance` (0 to 1), so that replicas do not come back
+        together.
+        """
         ceiling = min(self.longest_wait, self.first_wait * 2.0 ** min(attempt, 64))
         return max(self.first_wait + (ceiling - self.first_wait) * chance, asked or 0)
 
@@ -68,7 +72,9 @@ class Patience:
             raise StoppedError("another transfer failed")
         left = self._ends - time.monotonic()
         if left <= 0:
-            raise UnavailableError(f"the model did not arrive within {self.limits.deadline:g} s: {self._progress()}; {self._way_out()}")
+            raise UnavailableError(
+                f"the model did not arrive within {self.limits.deadline:g} s: {self._progress()}; {self._way_out()}"
+            )
         return left
 
     def read_timeout(self) -> float:
@@ -81,8 +87,8 @@ class Patience:
     def retrying(self, call: Callable[[], Result], *, reached: Callable[[], int] = int) -> Result:
         """Return the result of `call`, which is tried again after a TransientError.
 
-        `reached` says how many bytes are there. A try that brought more of them than any before, and fast enough, does not count: a
-        large file may come in many pieces. The last error is raised when all tries are lost.
+        `reached` says how many bytes are there. A try that brought more of them than any before, and fast enough, does
+        not count: a large file may come in many pieces. The last error is raised when all tries are lost.
         """
         lost, furthest, since = 0, reached(), time.monotonic()
         while True:
@@ -104,7 +110,9 @@ class Patience:
             bound = f"longer than --longest-retry-after {self.limits.longest_retry_after:g}"
             raise UnavailableError(f"{error}; the server asks to wait {wait:g} s, {bound}") from error
         if wait >= self.remaining():
-            raise UnavailableError(f"{error}; the next try would come after the deadline of {self.limits.deadline:g} s") from error
+            raise UnavailableError(
+                f"{error}; the next try would come after the deadline of {self.limits.deadline:g} s"
+            ) from error
         log("trying again", attempt=attempt + 1, wait=f"{wait:.1f}s", reason=error)
         self.pause(wait)
 

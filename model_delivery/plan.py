@@ -1,4 +1,5 @@
-"""What will be fetched, decided before the first byte: which files a listing names, and where among them the model begins.
+"""What will be fetched, decided before the first byte: which files a listing names, and where among them the model
+begins.
 
 A listing comes from a server and its artifact store, and is not trusted: what it names becomes paths here.
 """
@@ -44,7 +45,9 @@ class EmptyDirectory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The files of one model, and its directories without any. `source` is the artifact path of its root; all paths are below it."""
+    """The files of one model, and its directories without any. `source` is the artifact path of its root; all paths are
+    below it.
+    """
 
     source: str
     files: tuple[ListedFile, ...]
@@ -63,10 +66,16 @@ def checked_path(path: str) -> str:
 
 
 def checked_name(name: object) -> str:
-    """A component of a path that can be joined to a directory without leaving it. Raises InvalidInputError for any other."""
+    """A component of a path that can be joined to a directory without leaving it. Raises InvalidInputError for any
+    other.
+    """
     if not isinstance(name, str):
         raise InvalidInputError("MLflow lists an artifact without a name")
-    if name in {"", ".", ".."} or "/" in name or any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+    if (
+        name in {"", ".", ".."}
+        or "/" in name
+        or any(unicodedata.category(character) in {"Cc", "Cs"} for character in name)
+    ):
         raise InvalidInputError(f"MLflow lists an artifact named {shown(name)}, which is refused as a file name")
     if len(name.encode()) > LONGEST_NAME:
         raise InvalidInputError(f"MLflow lists an artifact named {shown(name)} of more than {LONGEST_NAME} bytes")
@@ -74,14 +83,24 @@ def checked_name(name: object) -> str:
 
 
 def make_plan(source: str, found: Iterable[ListedFile | EmptyDirectory]) -> Plan:
-    """The model among what is below `source`: where its MLmodel lies is its root. Raises NotFoundError for none or several."""
+    """The model among what is below `source`: where its MLmodel lies is its root. Raises NotFoundError for none or
+    several.
+    """
     entries = tuple(found)
     files = tuple(entry for entry in entries if isinstance(entry, ListedFile))
     if not files:
         raise NotFoundError(f"there are no artifacts at {source}; was the model logged, or have they been deleted?")
     root = _root(source, files)
-    inside = tuple(ListedFile(path=file.path[len(root) :], size=file.size) for file in files if file.path.startswith(root))
-    empty = tuple(sorted(entry.path[len(root) :] for entry in entries if isinstance(entry, EmptyDirectory) and entry.path.startswith(root)))
+    inside = tuple(
+        ListedFile(path=file.path[len(root) :], size=file.size) for file in files if file.path.startswith(root)
+    )
+    empty = tuple(
+        sorted(
+            entry.path[len(root) :]
+            for entry in entries
+            if isinstance(entry, EmptyDirectory) and entry.path.startswith(root)
+        )
+    )
     return Plan(source=f"{source}/{root}".rstrip("/"), files=inside, directories=empty)
 
 
@@ -89,7 +108,8 @@ def check_space(plan: Plan, max_bytes: int | None) -> None:
     """Raises NoSpaceError where the files are known to be larger than allowed."""
     if max_bytes is not None and plan.known_bytes > max_bytes:
         raise NoSpaceError(
-            f"the model has {plan.known_bytes} bytes, more than the {max_bytes} of --max-bytes; raise the volume's size limit"
+            f"the model has {plan.known_bytes} bytes, more than the {max_bytes} of --max-bytes; raise the volume's size"
+            " limit"
         )
 
 
@@ -110,6 +130,9 @@ def _root(source: str, files: tuple[ListedFile, ...]) -> str:
         return f"{nested[0]}/"
     if nested:
         raise NotFoundError(
-            f"several models lie at {source}: {', '.join(map(shown, nested[:5]))}; register the version with one of them as its source"
+            f"several models lie at {source}: {', '.join(map(shown, nested[:5]))}; register the version with one of"
+            " them as its source"
         )
-    raise NotFoundError(f"there is no {MLMODEL} at {source}, nor in a directory of it; was it logged by MLflow's log_model?")
+    raise NotFoundError(
+        f"there is no {MLMODEL} at {source}, nor in a directory of it; was it logged by MLflow's log_model?"
+    )

@@ -1,4 +1,6 @@
-"""What a later run must know to go on where a killed one ended: one line about the whole, then one for each file that was begun."""
+"""What a later run must know to go on where a killed one ended: one line about the whole, then one for each file that
+was begun.
+"""
 
 import hashlib
 import json
@@ -13,7 +15,9 @@ BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 def identity(plan: Plan) -> str:
-    """A partial model is continued only by the same plan, and in the same boot: a power cut can leave zeros in files of full size."""
+    """A partial model is continued only by the same plan, and in the same boot: a power cut can leave zeros in files of
+    full size.
+    """
     boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
     listed = sorted(f"{file.path}\0{file.size}" for file in plan.files)
     files = hashlib.sha256("\n".join(listed).encode()).hexdigest()
@@ -21,7 +25,9 @@ def identity(plan: Plan) -> str:
 
 
 class Progress:
-    """Entity tags of the files that were begun: the rest of a file fits its beginning only under the same tag (RFC 9110, 13.1.5)."""
+    """Entity tags of the files that were begun: the rest of a file fits its beginning only under the same tag (RFC
+    9110, 13.1.5).
+    """
 
     def __init__(self, path: Path, etags: dict[str, str]) -> None:
         self._path = path

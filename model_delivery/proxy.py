@@ -25,7 +25,9 @@ class Proxy:
 
 
 def proxy_for(uri: TrackingUri, environ: Mapping[str, str]) -> Proxy | None:
-    """Lower case > upper case, for both variables. Raises InvalidInputError, without the value, for one that cannot be used."""
+    """Lower case > upper case, for both variables. Raises InvalidInputError, without the value, for one that cannot be
+    used.
+    """
     name = f"{uri.scheme}_proxy"
     value = environ.get(name) or environ.get(name.upper())
     if not value or _goes_directly(uri, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
@@ -40,7 +42,9 @@ def _parse(value: str, *, name: str) -> Proxy:
     except ValueError:
         raise InvalidInputError(f"{name} is no URI; it must look like http://proxy.example:3128") from None
     if parts.scheme != "http" or not HOST.fullmatch(parts.hostname or ""):
-        raise InvalidInputError(f"{name} is not the address of an HTTP proxy; it must look like http://proxy.example:3128")
+        raise InvalidInputError(
+            f"{name} is not the address of an HTTP proxy; it must look like http://proxy.example:3128"
+        )
     return Proxy(host=parts.hostname or "", port=port, authorization=_basic(parts.username, parts.password))
 
 

@@ -16,7 +16,9 @@ def refusal(  # noqa: PLR0913  an answer, and who asked whom
 ) -> DeliveryError:
     """Return the error for an answer with `status` to the request `what`."""
     answer = Answer(status=status, headers=headers, body=body, redacted=credential.redacted if credential else str)
-    cause = answer_cause(answer, peer, credential=credential.title if credential else None, hint=f"{TOKEN_FILE} is not set")
+    cause = answer_cause(
+        answer, peer, credential=credential.title if credential else None, hint=f"{TOKEN_FILE} is not set"
+    )
     asked = retry_after(headers.get("Retry-After"))
     if status == HTTPStatus.INTERNAL_SERVER_ERROR and cause.passes:
         return InternalServerError(f"{what}: {cause.sentence}", retry_after=asked)

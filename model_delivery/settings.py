@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_contract.model_ref import ModelRef, shown
-from model_contract.names import MODEL_VARIABLES, PROJECT_ID_PATTERN, PROJECT_ID_VARIABLE, SOURCE_PREFIX, TOKEN_FILE, TRACKING_URI
+from model_contract.names import (
+    MODEL_VARIABLES,
+    PROJECT_ID_PATTERN,
+    PROJECT_ID_VARIABLE,
+    SOURCE_PREFIX,
+    TOKEN_FILE,
+    TRACKING_URI,
+)
 from model_contract.secret import Secret
 from model_contract.tls import TlsSettingError, check_authorities, tls_context
 from model_contract.tracking_credentials import Credential, CredentialError, bearer, environment_credential
@@ -44,12 +51,16 @@ def project_id(environ: Mapping[str, str]) -> str | None:
     if not value:
         return None
     if not re.fullmatch(PROJECT_ID_PATTERN, value):
-        raise InvalidInputError(f"{PROJECT_ID_VARIABLE} is {shown(value)}; it must be 24 hexadecimal digits in lower case")
+        raise InvalidInputError(
+            f"{PROJECT_ID_VARIABLE} is {shown(value)}; it must be 24 hexadecimal digits in lower case"
+        )
     return value
 
 
 def model_variables(options: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[str, str]:
-    """Those of the four variables that are given: option > variable under its own name > MODEL_API_SOURCE_<n>_<variable>, highest n."""
+    """Those of the four variables that are given: option > variable under its own name >
+    MODEL_API_SOURCE_<n>_<variable>, highest n.
+    """
     found = {variable: _variable(variable, options.get(variable), environ) for variable in MODEL_VARIABLES}
     return {variable: value for variable, value in found.items() if value is not None}
 

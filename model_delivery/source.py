@@ -1,4 +1,6 @@
-"""From a model version to the path of its artifacts: MLflow is asked, and what it answers is followed until it is a path."""
+"""From a model version to the path of its artifacts: MLflow is asked, and what it answers is followed until it is a
+path.
+"""
 
 import re
 from collections.abc import Callable, Iterator
@@ -39,11 +41,14 @@ def artifact_path(registry: Registry, name: str, version: str) -> str:
     return _followed(registry, name, version, registry.list, "")
 
 
-def artifacts_of(registry: Registry, name: str, version: str, source: str = "") -> tuple[str, Iterator[ListedFile | EmptyDirectory]]:
+def artifacts_of(
+    registry: Registry, name: str, version: str, source: str = ""
+) -> tuple[str, Iterator[ListedFile | EmptyDirectory]]:
     """That path, and every file and empty directory below it.
 
-    `source` is the version's if it is known: MLflow keeps another address beside it only for a version that is made from a model. Raises
-    as above, and InvalidInputError if there are too many files, they lie too deep, or the server reads a name as another one.
+    `source` is the version's if it is known: MLflow keeps another address beside it only for a version that is made
+    from a model. Raises as above, and InvalidInputError if there are too many files, they lie too deep, or the server
+    reads a name as another one.
     """
     listed = cache(registry.list)  # a run's directory is looked into on the way
     path = _followed(registry, name, version, listed, "" if source.startswith("models:") else source)
@@ -57,12 +62,14 @@ def _followed(registry: Registry, name: str, version: str, listed: List, uri: st
             return path
         uri = _next(registry, listed, uri)
     raise InvalidInputError(
-        f"the source of version {version} of model {name!r} leads from one model to another, more than {MOST_HOPS} times"
+        f"the source of version {version} of model {name!r} leads from one model to another, more than {MOST_HOPS}"
+        " times"
     )
 
 
 def proxied_path(uri: str) -> str | None:
-    """The path in `mlflow-artifacts:/path`, `mlflow-artifacts://host/path` or the http form of either; None for other URIs.
+    """The path in `mlflow-artifacts:/path`, `mlflow-artifacts://host/path` or the http form of either; None for other
+    URIs.
 
     The host is left out: another name of the same server, or a server that must not get the token.
     """
@@ -72,7 +79,9 @@ def proxied_path(uri: str) -> str | None:
     path = rest[2:].partition("/")[2] if rest.startswith("//") else rest
     before, route, behind = path.partition(ARTIFACTS_ROUTE)
     if scheme != "mlflow-artifacts" and not route:
-        raise InvalidInputError(f"the artifacts lie at {shown(_without_query(uri))}, which is not MLflow's artifact store")
+        raise InvalidInputError(
+            f"the artifacts lie at {shown(_without_query(uri))}, which is not MLflow's artifact store"
+        )
     return checked_path((behind if route else before).strip("/"))
 
 
@@ -86,9 +95,13 @@ def _files_below(listed: List, path: str) -> Iterator[ListedFile | EmptyDirector
         count += len(files) + len(listing.directories)
         named += sum(len(file.path) for file in files) + sum(len(prefix) + len(name) for name in listing.directories)
         if count > MOST_FILES or depth > DEEPEST:
-            raise InvalidInputError(f"{path} holds more than {MOST_FILES} files, or more than {DEEPEST} directories in each other")
+            raise InvalidInputError(
+                f"{path} holds more than {MOST_FILES} files, or more than {DEEPEST} directories in each other"
+            )
         if named > MOST_NAME_BYTES:
-            raise InvalidInputError(f"the names of the files at {path} take more than {MOST_NAME_BYTES} characters together")
+            raise InvalidInputError(
+                f"the names of the files at {path} take more than {MOST_NAME_BYTES} characters together"
+            )
         for file in files:
             checked_for_server(f"{path}/{file.path}")
         yield from files
@@ -106,7 +119,9 @@ def _next(registry: Registry, listed: List, uri: str) -> str:
         return _artifact_of_run(registry, listed, found[1], (found[2] or "").strip("/"))
     scheme = uri.partition(":")[0]
     if scheme in {"models", "runs"}:
-        raise InvalidInputError(f"the source {shown(uri)} names no version, logged model or run; register the version from one of these")
+        raise InvalidInputError(
+            f"the source {shown(uri)} names no version, logged model or run; register the version from one of these"
+        )
     raise InvalidInputError(
         f"the artifacts lie at a {shown(scheme)} address, which is not supported yet; "
         "start MLflow with --serve-artifacts, so that they come through it"
@@ -114,14 +129,22 @@ def _next(registry: Registry, listed: List, uri: str) -> str:
 
 
 def _artifact_of_run(registry: Registry, listed: List, run_id: str, path: str) -> str:
-    """MLflow 2 keeps a model among the artifacts of its run; MLflow 3 keeps it apart, under the name it was logged with."""
+    """MLflow 2 keeps a model among the artifacts of its run; MLflow 3 keeps it apart, under the name it was logged
+    with.
+    """
     run = registry.run(run_id)
     own = f"{run.artifact_uri.rstrip('/')}/{path}".rstrip("/")
     proxied = proxied_path(own)
-    if proxied is not None and (listing := listed(checked_for_server(proxied))) and (listing.files or listing.directories):
+    if (
+        proxied is not None
+        and (listing := listed(checked_for_server(proxied)))
+        and (listing.files or listing.directories)
+    ):
         return own
     name, _, below = path.partition("/")
-    logged = registry.logged_model_of_run(run_id, run.experiment_id, name) if LOGGED_MODEL_NAME.fullmatch(name) else None
+    logged = (
+        registry.logged_model_of_run(run_id, run.experiment_id, name) if LOGGED_MODEL_NAME.fullmatch(name) else None
+    )
     if logged is None:
         raise NotFoundError(f"run {run_id} has no artifacts and no logged model at {shown(path)}")
     return f"{logged.rstrip('/')}/{below}".rstrip("/")

@@ -32,7 +32,9 @@ LOCK_POLL: Final = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
-    """Where one run writes one model: `<store>/.partial-<id>`, of the shape of what it becomes, and its progress beside it."""
+    """Where one run writes one model: `<store>/.partial-<id>`, of the shape of what it becomes, and its progress beside
+    it.
+    """
 
     directory: Path
 
@@ -53,8 +55,9 @@ class Workplace:
 def workplace(store: Path, owner: str, run_id: str, patience: Patience) -> Iterator[Workplace]:
     """A place to write a model that no other run writes to.
 
-    Where the store has locks, runs of one model share a place and take turns, so that a later one goes on where a killed one ended, or
-    finds the model there. Where it has none, each has a place of its own, and the last to end wins.
+    Where the store has locks, runs of one model share a place and take turns, so that a later one goes on where a
+    killed one ended, or finds the model there. Where it has none, each has a place of its own, and the last to end
+    wins.
     """
     name = PARTIAL_PREFIX + hashlib.sha256(run_directory(owner, run_id).encode()).hexdigest()[:16]
     with _locked(store / f"{name}.lock", patience) as alone:
@@ -97,14 +100,20 @@ def store_error(error: OSError) -> DeliveryError:
     """What an error of the file system means for the run."""
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in NO_SPACE:
-        return NoSpaceError(f"the store has no space left for the model: {error.strerror}{where}; raise the volume's size")
+        return NoSpaceError(
+            f"the store has no space left for the model: {error.strerror}{where}; raise the volume's size"
+        )
     if error.errno in NOT_USABLE:
-        return InvalidInputError(f"the store cannot be used: {error.strerror}{where}; is the volume mounted, and writable for this user?")
+        return InvalidInputError(
+            f"the store cannot be used: {error.strerror}{where}; is the volume mounted, and writable for this user?"
+        )
     return DeliveryError(f"the store failed: {error.strerror or error}{where}")
 
 
 def _move(source: Path, destination: Path) -> None:
-    """Renames a directory. One that is in the way goes aside first: for a moment there is no model, but never a part of one."""
+    """Renames a directory. One that is in the way goes aside first: for a moment there is no model, but never a part of
+    one.
+    """
     for _ in range(MOVES):
         try:
             source.rename(destination)

@@ -32,7 +32,9 @@ class TrackingUri:
 
 
 def parse_tracking_uri(value: str | None) -> TrackingUri:
-    """Raises InvalidInputError, which never shows the value: it may hold a password. User and password are no part of the result."""
+    """Raises InvalidInputError, which never shows the value: it may hold a password. User and password are no part of
+    the result.
+    """
     if not value:
         raise InvalidInputError(f"{TRACKING_URI} is not set; set it to the address of MLflow, such as {EXAMPLE}")
     try:
@@ -43,7 +45,9 @@ def parse_tracking_uri(value: str | None) -> TrackingUri:
     if fault := _fault(value, parts):
         raise InvalidInputError(f"{TRACKING_URI} {fault}; it must look like {EXAMPLE}")
     host = parts.hostname or ""
-    return TrackingUri(scheme=parts.scheme, host=host, port=port or DEFAULT_PORTS[parts.scheme], path=parts.path.rstrip("/"))
+    return TrackingUri(
+        scheme=parts.scheme, host=host, port=port or DEFAULT_PORTS[parts.scheme], path=parts.path.rstrip("/")
+    )
 
 
 def _fault(value: str, parts: SplitResult) -> str | None:

@@ -1,4 +1,6 @@
-"""Brings the files of a plan to the workplace: several at a time, each checked against the listing, and continued where it was cut."""
+"""Brings the files of a plan to the workplace: several at a time, each checked against the listing, and continued where
+it was cut.
+"""
 
 import hashlib
 import os
@@ -10,7 +12,14 @@ from typing import BinaryIO
 
 from model_contract.digest import FileEntry
 from model_delivery.answer import Answer
-from model_delivery.errors import DamagedError, InternalServerError, NoSpaceError, NotFoundError, TransientError, WrongSizeError
+from model_delivery.errors import (
+    DamagedError,
+    InternalServerError,
+    NoSpaceError,
+    NotFoundError,
+    TransientError,
+    WrongSizeError,
+)
 from model_delivery.inspection import CHUNK, file_entry, regular_size
 from model_delivery.mlflow_api import MlflowApi
 from model_delivery.patience import Patience
@@ -31,7 +40,9 @@ class Transfer:
     max_bytes: int | None
 
     def run(self, *, parallel: int) -> tuple[FileEntry, ...]:
-        """Every file of the plan, sorted by path. The first error that is final ends the other transfers, and is raised."""
+        """Every file of the plan, sorted by path. The first error that is final ends the other transfers, and is
+        raised.
+        """
         largest_first = sorted(self.plan.files, key=lambda file: -(file.size or 0))
         with ThreadPoolExecutor(parallel) as pool:
             futures = [pool.submit(self._fetch, file) for file in largest_first]
@@ -72,7 +83,9 @@ class Transfer:
 
     def _receive(self, file: ListedFile, answer: Answer, target: Path, offset: int) -> FileEntry:
         if file.size is None and not answer.delimited:
-            raise DamagedError(f"artifact {file.path!r} is listed without a size and sent without a length: a cut could not be noticed")
+            raise DamagedError(
+                f"artifact {file.path!r} is listed without a size and sent without a length: a cut could not be noticed"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("r+b" if offset else "wb") as output:
             entry = self._copy(file, answer, output, offset)
@@ -103,10 +116,14 @@ class Transfer:
 
 
 def _offset(answer: Answer, present: int, target: Path) -> int:
-    """Where the body of the answer begins in the file. Raises TransientError, without what is there of it, where it fits nowhere."""
+    """Where the body of the answer begins in the file. Raises TransientError, without what is there of it, where it
+    fits nowhere.
+    """
     if answer.status == HTTPStatus.OK:
         return 0
-    if answer.status == HTTPStatus.PARTIAL_CONTENT and answer.headers.get("Content-Range", "").startswith(f"bytes {present}-"):
+    if answer.status == HTTPStatus.PARTIAL_CONTENT and answer.headers.get("Content-Range", "").startswith(
+        f"bytes {present}-"
+    ):
         return present
     target.unlink(missing_ok=True)
     raise TransientError(f"artifact {target.name!r}: the server did not continue where the last try ended")
@@ -115,4 +132,6 @@ def _offset(answer: Answer, present: int, target: Path) -> int:
 def _too_large(file: ListedFile, limit: int) -> Exception:
     if file.size is not None:
         return WrongSizeError(f"artifact {file.path!r} has more bytes than the {limit} it is listed with")
-    return NoSpaceError(f"artifact {file.path!r}, listed without a size, passes what --max-bytes leaves; raise the volume's size limit")
+    return NoSpaceError(
+        f"artifact {file.path!r}, listed without a size, passes what --max-bytes leaves; raise the volume's size limit"
+    )

@@ -30,12 +30,16 @@ class Expectation:
 
 
 def verify(expected: Expectation) -> Manifest | None:
-    """The manifest of the model; None where there is none to compare with. Raises the DeliveryError that says what is wrong."""
+    """The manifest of the model; None where there is none to compare with. Raises the DeliveryError that says what is
+    wrong.
+    """
     mlmodel = expected.place / MODEL_DIRECTORY / MLMODEL
     manifest = read_manifest(expected.place)
     if manifest is None:
         if regular_size(mlmodel) is None:
-            raise NotFoundError(f"there is no {MLMODEL} at {mlmodel.parent}; is the volume filled, and its prefix right?")
+            raise NotFoundError(
+                f"there is no {MLMODEL} at {mlmodel.parent}; is the volume filled, and its prefix right?"
+            )
         return None
     _check_reference(expected, manifest)
     check_project(manifest, expected.project)
@@ -43,32 +47,42 @@ def verify(expected: Expectation) -> Manifest | None:
     if not faults and expected.digests:
         faults = list(digest_faults(expected.place, manifest))
     if faults:
-        raise DamagedError(f"the model at {mlmodel.parent} is not what its {MANIFEST} says: {_some(faults)}; fetch it again")
+        raise DamagedError(
+            f"the model at {mlmodel.parent} is not what its {MANIFEST} says: {_some(faults)}; fetch it again"
+        )
     if regular_size(mlmodel) is None:
         raise NotFoundError(f"there is no {MLMODEL} at {mlmodel.parent}")
     return manifest
 
 
 def check_project(manifest: Manifest, project: str | None) -> None:
-    """Raise PreconditionError if a store holds a model of another project; one that was brought without a project is taken.
+    """Raise PreconditionError if a store holds a model of another project; one that was brought without a project is
+    taken.
 
     It guards against mistakes: whoever may mount the volume can read it.
     """
     if project is None:
         return
     if manifest.project is None:
-        log("the manifest names no project: the model was delivered before stores knew projects, and is taken", project=project)
+        log(
+            "the manifest names no project: the model was delivered before stores knew projects, and is taken",
+            project=project,
+        )
     elif manifest.project != project:
         raise PreconditionError(
             f"the model in the store is of project {manifest.project}, and this pod is of project {project}; "
-            f"set the model's variables to a model of the pod's project"
+            "set the model's variables to a model of the pod's project"
         )
 
 
 def _check_reference(expected: Expectation, manifest: Manifest) -> None:
-    if not any(expected.name in {None, model.name} and expected.version in {None, model.version} for model in manifest.models):
+    if not any(
+        expected.name in {None, model.name} and expected.version in {None, model.version} for model in manifest.models
+    ):
         held = ", ".join(f"version {model.version} of model {model.name!r}" for model in manifest.models)
-        raise PreconditionError(f"the store holds {held} for this run, and not version {expected.version} of model {expected.name!r}")
+        raise PreconditionError(
+            f"the store holds {held} for this run, and not version {expected.version} of model {expected.name!r}"
+        )
 
 
 def _some(faults: list[str]) -> str:

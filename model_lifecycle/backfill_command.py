@@ -1,4 +1,6 @@
-"""`model-api backfill`: gives models, and the experiments of their files, a project, where there was no gate yet to do it."""
+"""`model-api backfill`: gives models, and the experiments of their files, a project, where there was no gate yet to do
+it.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +18,9 @@ from model_lifecycle.tracking_options import Connections, tracking_options
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Something without a project, and whose it seems to be: None where nothing says so, or several things say different."""
+    """Something without a project, and whose it seems to be: None where nothing says so, or several things say
+    different.
+    """
 
     kind: str
     name: str
@@ -40,7 +44,9 @@ class Claim:
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @tracking_options
 def backfill(*, connections: Connections, project: str | None, models: Sequence[str], writes: bool, form: str) -> None:
-    """Give models without a project the one of their runs, or of their versions; their experiments, too. For an admin of the gate."""
+    """Give models without a project the one of their runs, or of their versions; their experiments, too. For an admin
+    of the gate.
+    """
     if project and not models:
         raise click.UsageError("say with --model which models --project gets")
     registry = connections.of_anybody()
@@ -64,12 +70,16 @@ def claim_of(registry: Registry, name: str, project: str | None) -> Claim:
     model = registry.model(name)
     runs = {version.run_id for version in model.versions if version.run_id}
     return Claim(
-        model=model, project_id=project, experiments=dict(experiment for run in runs if (experiment := registry.experiment_of_run(run)))
+        model=model,
+        project_id=project,
+        experiments=dict(experiment for run in runs if (experiment := registry.experiment_of_run(run))),
     )
 
 
 def model_of(claim: Claim, project: str | None) -> Found:
-    """The tags of its versions, which clients may have written, count only where the experiments of their runs do not say otherwise."""
+    """The tags of its versions, which clients may have written, count only where the experiments of their runs do not
+    say otherwise.
+    """
     name = claim.model.name
     if project:
         return Found(kind="model", name=name, project_id=project, because="--project")
@@ -92,9 +102,16 @@ def experiments_of(claims: Iterable[Claim], known: Mapping[str, str | None]) -> 
                 if project is None:
                     claimed.setdefault(experiment, set()).add(owner)
     return [
-        Found(kind="experiment", name=experiment, project_id=next(iter(owners)), because="the models of its runs")
-        if len(owners) == 1
-        else Found(kind="experiment", name=experiment, project_id=None, because=f"models of {len(owners)} projects have runs in it")
+        (
+            Found(kind="experiment", name=experiment, project_id=next(iter(owners)), because="the models of its runs")
+            if len(owners) == 1
+            else Found(
+                kind="experiment",
+                name=experiment,
+                project_id=None,
+                because=f"models of {len(owners)} projects have runs in it",
+            )
+        )
         for experiment, owners in claimed.items()
     ]
 
@@ -108,11 +125,15 @@ def write(registry: Registry, found: Found) -> None:
 
 def show(found: Sequence[Found], form: str, *, writes: bool) -> None:
     if form == "json":
-        rows = [{"kind": one.kind, "name": one.name, "project": one.project_id, "because": one.because} for one in found]
+        rows = [
+            {"kind": one.kind, "name": one.name, "project": one.project_id, "because": one.because} for one in found
+        ]
         click.echo(json.dumps(rows, indent=2))
         return
     for one in found:
-        done = f"{'now of' if writes else 'would be of'} project {one.project_id}" if one.project_id else "left as it is"
+        done = (
+            f"{'now of' if writes else 'would be of'} project {one.project_id}" if one.project_id else "left as it is"
+        )
         click.echo(f"{one.kind} {one.name}: {done} ({one.because})")
     if not found:
         click.echo("every registered model has a project, and so have the experiments of its runs")

@@ -41,7 +41,10 @@ class Commands(click.Group):
             raise
         except Exception as error:  # noqa: BLE001  see above
             frame = _last_frame(error.__traceback__)
-            click.echo(f"Error: unexpected {type(error).__name__} at {frame}; it is a fault of this program: report it", err=True)
+            click.echo(
+                f"Error: unexpected {type(error).__name__} at {frame}; it is a fault of this program: report it",
+                err=True,
+            )
             sys.exit(ExitCode.UNEXPECTED)
 
     def list_commands(self, _: click.Context) -> list[str]:

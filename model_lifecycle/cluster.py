@@ -1,4 +1,6 @@
-"""The Secrets of the cluster: the one of all projects' tokens, and each project's copy of its pull token for its pods."""
+"""The Secrets of the cluster: the one of all projects' tokens, and each project's copy of its pull
+token for its pods.
+"""
 
 import base64
 import os
@@ -53,7 +55,9 @@ def client_of(context: str | None) -> Iterator[Client]:
 
 
 def _configuration(context: str | None) -> Any:
-    """Raises ConfigError, and ConfigurationError for a file of another kind too, with which lightkube fails in many ways."""
+    """Raises ConfigError, and ConfigurationError for a file of another kind too, with which lightkube fails in many
+    ways.
+    """
     try:
         check_authorities(os.environ)  # lightkube's client reads them as well
         return KubeConfig.from_env().get(context)
@@ -62,7 +66,9 @@ def _configuration(context: str | None) -> Any:
     except ConfigError:
         raise
     except (AttributeError, LookupError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({type(error).__name__})") from error
+        raise ConfigurationError(
+            f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({type(error).__name__})"
+        ) from error
 
 
 class TokenSecret:
@@ -85,7 +91,9 @@ class TokenSecret:
         return _decoded(found) if found else {}
 
     def change(self, make: Callable[[Data], Patch]) -> None:
-        """Writes what `make` gives for what is there, again where somebody else wrote meanwhile. Raises what `make` raises."""
+        """Writes what `make` gives for what is there, again where somebody else wrote meanwhile. Raises what `make`
+        raises.
+        """
         for _ in range(TRIES):
             try:
                 return self._write(make)
@@ -122,11 +130,15 @@ def copy_pull_tokens(client: Client, namespace: str, tokens: Mapping[str, str], 
         found = get(client, name, namespace)
         if found is None:
             labels = LABELS | {PROJECT_ID_LABEL: project}
-            client.create(Secret(metadata=ObjectMeta(name=name, namespace=namespace, labels=labels), type="Opaque", data=data))
+            client.create(
+                Secret(metadata=ObjectMeta(name=name, namespace=namespace, labels=labels), type="Opaque", data=data)
+            )
             done[name] = "created"
         elif (found.data or {}).get(TOKEN_KEY) != data[TOKEN_KEY]:
             client.patch(Secret, name, {"data": data}, namespace=namespace, patch_type=PatchType.MERGE)
-            done[name] = "changed" if _is_ours(found) else "replaced: it held another token, and was not made by this command"
+            done[name] = (
+                "changed" if _is_ours(found) else "replaced: it held another token, and was not made by this command"
+            )
         else:
             done[name] = "as it should be"
     if prune:

@@ -14,7 +14,9 @@ class DeliveryError(Exception):
 
 
 def reserve(path: Path) -> int:
-    """A new file, open for writing, before there is anything to write. Raises OSError, where there is one already too."""
+    """A new file, open for writing, before there is anything to write. Raises OSError, where there is
+    one already too.
+    """
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
@@ -34,10 +36,13 @@ def to_github(gh: str, token: Token, repository: str, environment: str | None) -
     """The name of the secret that has it now; `gh` reads the value from standard input. Raises DeliveryError."""
     name = project_variable(token.project_id)
     where = ["--repo", repository, *(["--env", environment] if environment else [])]
-    done = subprocess.run([gh, "secret", "set", name, *where], input=token.value.reveal(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [gh, "secret", "set", name, *where], input=token.value.reveal(), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         said = done.stderr.replace(token.value.reveal(), "***").strip()
         raise DeliveryError(
-            f"gh ended with {done.returncode}: {said}; the token is in the Secret: `model-api token rotate` makes another one"
+            f"gh ended with {done.returncode}: {said}; the token is in the Secret: `model-api token rotate` makes"
+            " another one"
         )
     return name

@@ -74,8 +74,9 @@ A version of a registered model becomes a model API of its own, and goes to Stag
     mlflow deployments delete  -t domino --name wine/2
     mlflow deployments list    -t domino
 
-MLflow is found by MLFLOW_TRACKING_URI, with MLFLOW_TRACKING_TOKEN or a user and a password; Domino by DOMINO_API_PROXY, or by
-DOMINO_API_HOST with DOMINO_USER_API_KEY or DOMINO_TOKEN_FILE. In a workspace of Domino all of it is set.
+MLflow is found by MLFLOW_TRACKING_URI, with MLFLOW_TRACKING_TOKEN or a user and a password; Domino by
+DOMINO_API_PROXY, or by DOMINO_API_HOST with DOMINO_USER_API_KEY or DOMINO_TOKEN_FILE. In a workspace of Domino all of
+it is set.
 
 -C env_id=...        Domino's environment; without it, DOMINO_ENVIRONMENT_ID
 -C owner=...         for MLFLOW_MODEL_OWNER
@@ -105,16 +106,29 @@ def mlflow_errors() -> Iterator[None]:
 
 
 class DominoDeploymentClient(BaseDeploymentClient):
-    """Deployments are named by their model: `wine` is what its alias staging means, `wine/2` and `wine@production` are others."""
+    """Deployments are named by their model: `wine` is what its alias staging means, `wine/2` and `wine@production` are
+    others.
+    """
 
     def create_deployment(
-        self, name: str, model_uri: str, flavor: str | None = None, config: Mapping[str, str] | None = None, endpoint: str | None = None
+        self,
+        name: str,
+        model_uri: str,
+        flavor: str | None = None,
+        config: Mapping[str, str] | None = None,
+        endpoint: str | None = None,
     ) -> Json:
         with mlflow_errors():
             check_unsupported(flavor, endpoint)
             model, version = version_of(name, model_uri)
             staged = stage(model, version, progress=Lines(), **options_of(config or {}))
-            return {"name": staged.name, "flavor": FLAVOR, "version": staged.version, "url": staged.url, "model_id": staged.model_id}
+            return {
+                "name": staged.name,
+                "flavor": FLAVOR,
+                "version": staged.version,
+                "url": staged.url,
+                "model_id": staged.model_id,
+            }
 
     def update_deployment(
         self,
@@ -130,7 +144,9 @@ class DominoDeploymentClient(BaseDeploymentClient):
                 raise InvalidError("name the version that it is updated to, such as -m models:/wine/3")
         return self.create_deployment(name, model_uri, flavor, config, endpoint)
 
-    def delete_deployment(self, name: str, config: Mapping[str, str] | None = None, endpoint: str | None = None) -> None:
+    def delete_deployment(
+        self, name: str, config: Mapping[str, str] | None = None, endpoint: str | None = None
+    ) -> None:
         """Never what is in Production."""
         with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
             check_unsupported(None, endpoint)
@@ -142,9 +158,15 @@ class DominoDeploymentClient(BaseDeploymentClient):
         project = os.environ.get(PROJECT, "").lower()
         with mlflow_errors(), registry_of(tracking_uri()) as registry:
             check_unsupported(None, endpoint)
-            models = [registry.model(name) for name, tags in registry.models() if project in {"", tags.get(TAG_PROJECT_ID)}]
+            models = [
+                registry.model(name) for name, tags in registry.models() if project in {"", tags.get(TAG_PROJECT_ID)}
+            ]
             return [
-                {"name": f"{model.name}/{version.version}", "stage": version.stage, "model_id": standing_of(version).model_id}
+                {
+                    "name": f"{model.name}/{version.version}",
+                    "stage": version.stage,
+                    "model_id": standing_of(version).model_id,
+                }
                 for model in models
                 for version in model.versions
                 if standing_of(version).model_id
@@ -168,7 +190,9 @@ class DominoDeploymentClient(BaseDeploymentClient):
                 "url": url_of(rest, standing),
             }
 
-    def predict(self, deployment_name: str | None = None, inputs: Any = None, endpoint: str | None = None) -> PredictionsResponse:
+    def predict(
+        self, deployment_name: str | None = None, inputs: Any = None, endpoint: str | None = None
+    ) -> PredictionsResponse:
         """`inputs` is a DataFrame, or whatever MLflow's protocol has under `inputs`."""
         with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
             check_unsupported(None, endpoint)
@@ -181,7 +205,8 @@ def run_local(name: str, model_uri: str, flavor: str | None = None, config: Mapp
     """Domino has no local form; the runtime that a model API imports has one."""
     with mlflow_errors():
         raise InvalidError(
-            "Domino does not run here: `model-api-runtime serve --model-path <folder>` serves the files of a model as its pod does"
+            "Domino does not run here: `model-api-runtime serve --model-path <folder>` serves the files of a model as"
+            " its pod does"
         )
 
 
@@ -201,7 +226,8 @@ def version_of(name: str, model_uri: str) -> tuple[str, str]:
     matched = MODEL_URI.fullmatch(model_uri)
     if not matched:
         raise InvalidError(
-            f"{model_uri!r:.80} names no registered version, such as models:/wine/2 or models:/wine@staging; register it first"
+            f"{model_uri!r:.80} names no registered version, such as models:/wine/2 or models:/wine@staging; register"
+            " it first"
         )
     if name != matched["model"]:
         raise InvalidError(f"a deployment in Domino has the name of its model: --name {matched['model']}")

@@ -1,7 +1,8 @@
-"""The digest of a version's files, as the init container of its pods will find it, and whether they are still those that had it.
+"""The digest of a version's files, as the init container of its pods will find it, and whether they are still those
+that had it.
 
-The digest takes every byte. The listing takes names, sizes and what the server says of each file's time: where it is as it was when the
-digest was taken, so are the files.
+The digest takes every byte. The listing takes names, sizes and what the server says of each file's time: where it is as
+it was when the digest was taken, so are the files.
 """
 
 import hashlib
@@ -19,13 +20,16 @@ from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError, 
 from model_lifecycle.registry import Registry, Version, file_path
 from model_lifecycle.settling import Change, settle
 
-# Two requests in one second that write a file of the same size are told apart by the first; S3 and MLflow 2 give neither.
+# Two requests in one second that write a file of the same size are told apart by the first; S3 and MLflow 2 give
+# neither.
 VALIDATORS: Final = ("ETag", "Last-Modified")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """`listing` is None where the server says nothing of a file's time: then only reading tells. `recorded`: the tags have both."""
+    """`listing` is None where the server says nothing of a file's time: then only reading tells. `recorded`: the tags
+    have both.
+    """
 
     digest: str
     listing: str | None
@@ -33,7 +37,9 @@ class Digest:
 
 
 def digest_of(registry: Registry, version: Version) -> Digest:
-    """Reads the files, unless they are those whose digest the version has. Raises PreconditionError where they are not, LifecycleError."""
+    """Reads the files, unless they are those whose digest the version has. Raises PreconditionError where they are not,
+    LifecycleError.
+    """
     try:
         plan = make_plan(*artifacts_of(registry, version.name, version.version, version.source))
         listing = _listing(registry, plan)
@@ -45,16 +51,24 @@ def digest_of(registry: Registry, version: Version) -> Digest:
         raise _translated(error) from error
     if known and known != found:
         raise PreconditionError(
-            f"the files of version {version.version} of {version.name!r} have the digest {found}, and had {known} when it was staged"
+            f"the files of version {version.version} of {version.name!r} have the digest {found}, and had {known} when"
+            " it was staged"
         )
     return Digest(digest=found, listing=listing, recorded=bool(known) and TAG_LISTING in version.tags)
 
 
 def record(registry: Registry, version: Version, found: Digest) -> None:
-    """Writes the tags that are missing: each is written once, and only by who may move the version. Raises LifecycleError."""
+    """Writes the tags that are missing: each is written once, and only by who may move the version. Raises
+    LifecycleError.
+    """
     for key, value in ((TAG_DIGEST, found.digest), (TAG_LISTING, found.listing)):
         if value and key not in version.tags:
-            settle(Change(make=partial(registry.set_tag, version, key, value), holds=partial(_has, registry, version, key, value)))
+            settle(
+                Change(
+                    make=partial(registry.set_tag, version, key, value),
+                    holds=partial(_has, registry, version, key, value),
+                )
+            )
 
 
 def _has(registry: Registry, version: Version, key: str, value: str) -> bool:
@@ -86,5 +100,7 @@ def _entries(registry: Registry, plan: Plan) -> Iterable[FileEntry]:
 
 
 def _translated(error: DeliveryError) -> LifecycleError:
-    kinds: dict[int, type[LifecycleError]] = {kind.exit_code: kind for kind in (InvalidError, NotFoundError, PreconditionError)}
+    kinds: dict[int, type[LifecycleError]] = {
+        kind.exit_code: kind for kind in (InvalidError, NotFoundError, PreconditionError)
+    }
     return kinds.get(error.exit_code, UnavailableError)(str(error))

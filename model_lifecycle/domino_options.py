@@ -12,7 +12,10 @@ from model_lifecycle.domino.choice import APIS
 from model_lifecycle.ends import ends
 
 DOMINO_API = click.option(
-    "--domino-api", "api", type=click.Choice([*APIS]), help="Which of Domino's APIs; without it, the first that answers."
+    "--domino-api",
+    "api",
+    type=click.Choice([*APIS]),
+    help="Which of Domino's APIs; without it, the first that answers.",
 )
 
 

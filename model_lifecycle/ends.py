@@ -42,7 +42,9 @@ class UnavailableError(click.ClickException):
 
 @contextmanager
 def ends(form: str = "text") -> Iterator[None]:
-    """A command's block, which a LifecycleError ends with its sentence and its code; GitHub shows the sentence on the job's page too."""
+    """A command's block, which a LifecycleError ends with its sentence and its code; GitHub shows the sentence on the
+    job's page too.
+    """
     try:
         yield
     except LifecycleError as error:

@@ -10,27 +10,40 @@ import httpx2
 
 from model_contract.exit_codes import ExitCode
 from model_contract.network_causes import Cause, Peer, cause_of, probed
-from model_lifecycle.errors import InvalidError, LifecycleError, NotAuthorisedError, NotFoundError, PreconditionError, UnavailableError
+from model_lifecycle.errors import (
+    InvalidError,
+    LifecycleError,
+    NotAuthorisedError,
+    NotFoundError,
+    PreconditionError,
+    UnavailableError,
+)
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 KINDS: Final[Mapping[ExitCode, type[LifecycleError]]] = {
-    kind.exit_code: kind for kind in (InvalidError, NotAuthorisedError, NotFoundError, PreconditionError, UnavailableError)
+    kind.exit_code: kind
+    for kind in (InvalidError, NotAuthorisedError, NotFoundError, PreconditionError, UnavailableError)
 }
 
 
 def new_client(**options: Any) -> httpx2.Client:
-    """Return a client. Raises InvalidError for a proxy that cannot be one; its value is not shown, since it may hold a password."""
+    """Return a client. Raises InvalidError for a proxy that cannot be one; its value is not shown, since it may hold a
+    password.
+    """
     try:
         _check_proxies()
         return httpx2.Client(**options)
     except (ValueError, TypeError, ImportError, UnicodeError, httpx2.InvalidURL) as error:
         raise InvalidError(
-            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY is not the address of an HTTP proxy; it must look like http://proxy.example:3128"
+            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY is not the address of an HTTP proxy; it must look like"
+            " http://proxy.example:3128"
         ) from error
 
 
 def _check_proxies() -> None:
-    """Raise ValueError for an address without a host, with which httpx2 would fail at the first request, and name another one."""
+    """Raise ValueError for an address without a host, with which httpx2 would fail at the first request, and name
+    another one.
+    """
     found = urllib.request.getproxies()
     for value in filter(None, map(found.get, ("http", "https", "all"))):
         parts = urlsplit(value if "://" in value else f"http://{value}")
@@ -43,7 +56,15 @@ def peer_of(name: str, uri: str, setting: str) -> Peer:
     parts = urlsplit(uri)
     host, port = parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
     proxy = _proxy_of(parts.scheme, host)
-    return Peer(name=name, uri=uri, host=host, port=port, setting=setting, proxy=proxy, proxy_setting=f"{parts.scheme.upper()}_PROXY")
+    return Peer(
+        name=name,
+        uri=uri,
+        host=host,
+        port=port,
+        setting=setting,
+        proxy=proxy,
+        proxy_setting=f"{parts.scheme.upper()}_PROXY",
+    )
 
 
 def cause_of_failure(error: Exception, peer: Peer) -> Cause:

@@ -33,14 +33,16 @@ def stage(  # noqa: PLR0913  each has a default that fits in a workspace
 ) -> Staged:
     """Deploys a version of a registered model to Staging, and says where it is called. As `model-api stage` does.
 
-    In a workspace of Domino `name` and `version` are enough. `wait` is in seconds. It can be called again at will: it goes on from what is
-    there. Raises LifecycleError, whose sentence says what to do.
+    In a workspace of Domino `name` and `version` are enough. `wait` is in seconds. It can be called again at will: it
+    goes on from what is there. Raises LifecycleError, whose sentence says what to do.
     """
     name, version = checked(name, str(version))
     order = order_of(os.environ, name=name, version=version, environment_id=env_id, owner=owner, alias_only=alias_only)
     ways = Ways(wait=wait, calls=call, api=domino_api)
     with registry_of(tracking, token_file) as registry, domino_of(domino_url) as rest:
-        return stage_version(order, registry, rest, ways, progress or Lines(sys.stdout))  # what goes to stderr is red in a notebook
+        return stage_version(
+            order, registry, rest, ways, progress or Lines(sys.stdout)
+        )  # what goes to stderr is red in a notebook
 
 
 def registry_of(uri: str | None, token_file: str | Path | None = None) -> Registry:

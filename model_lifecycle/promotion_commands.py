@@ -43,11 +43,18 @@ def of_a_file(command: Callable[..., None]) -> Callable[..., None]:
     @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
     @click.option("--only", "project", callback=project_id, metavar="ID", help="Only this project of the file.")
     @click.option(
-        "--from", "source", type=click.Choice(["Staging", "any"]), default="Staging", show_default=True, help="Where versions come from."
+        "--from",
+        "source",
+        type=click.Choice(["Staging", "any"]),
+        default="Staging",
+        show_default=True,
+        help="Where versions come from.",
     )
     @ALIAS_ONLY
     @FORMAT
-    def with_order(*, file: Path, project: str | None, source: str, alias_only: bool, form: str, **options: Any) -> None:
+    def with_order(
+        *, file: Path, project: str | None, source: str, alias_only: bool, form: str, **options: Any
+    ) -> None:
         found = read(file, form)
         if project is not None and project not in found.projects:
             raise click.BadParameter(f"{file} has no project {project}", param_hint="--only")

@@ -1,4 +1,5 @@
-"""The promotion file: which version of which model is to be in Production, by project. `{"<project id>": [{"name": ..., "version": 2}]}`.
+"""The promotion file: which version of which model is to be in Production, by project. `{"<project id>": [{"name": ...,
+"version": 2}]}`.
 
 The whole file is right or it is not used; every mistake in it is found at once, each with its place.
 """
@@ -77,7 +78,10 @@ def parse(content: bytes) -> PromotionFile:
     if problems:
         raise PromotionFileError(problems)
     return PromotionFile(
-        projects={project.lower(): tuple(_entry(project.lower(), raw) for raw in entries) for project, entries in document.items()}
+        projects={
+            project.lower(): tuple(_entry(project.lower(), raw) for raw in entries)
+            for project, entries in document.items()
+        }
     )
 
 
@@ -98,19 +102,27 @@ def _version(entry: Entry | None) -> str | None:
 
 def _document(content: bytes) -> dict[str, Any]:
     if len(content) > MOST_BYTES:
-        raise PromotionFileError([Problem(place="$", text=f"the file has {len(content)} bytes; at most {MOST_BYTES} are read")])
+        raise PromotionFileError(
+            [Problem(place="$", text=f"the file has {len(content)} bytes; at most {MOST_BYTES} are read")]
+        )
     if content.startswith(BYTE_ORDER_MARKS):
-        raise PromotionFileError([Problem(place="$", text="the file begins with a byte order mark; save it as plain UTF-8")])
+        raise PromotionFileError(
+            [Problem(place="$", text="the file begins with a byte order mark; save it as plain UTF-8")]
+        )
     try:
         document = json.loads(content.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise PromotionFileError([Problem(place="$", text=f"the file is not UTF-8 at byte {error.start}")]) from error
     except json.JSONDecodeError as error:
-        raise PromotionFileError([Problem(place=f"line {error.lineno}, column {error.colno}", text=f"not JSON: {error.msg}")]) from error
+        raise PromotionFileError(
+            [Problem(place=f"line {error.lineno}, column {error.colno}", text=f"not JSON: {error.msg}")]
+        ) from error
     except RecursionError as error:
         raise PromotionFileError([Problem(place="$", text="the file is nested too deep")]) from error
     if not isinstance(document, dict):
-        raise PromotionFileError([Problem(place="$", text='must be an object, such as {"<project id>": [{"name": "wine", "version": 2}]}')])
+        raise PromotionFileError(
+            [Problem(place="$", text='must be an object, such as {"<project id>": [{"name": "wine", "version": 2}]}')]
+        )
     return document
 
 
@@ -119,7 +131,9 @@ def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
         double = next(key for key in keys if keys.count(key) > 1)
-        raise PromotionFileError([Problem(place=f"the key {json.dumps(double)[:60]}", text="comes twice in one object")])
+        raise PromotionFileError(
+            [Problem(place=f"the key {json.dumps(double)[:60]}", text="comes twice in one object")]
+        )
     return found
 
 
@@ -144,7 +158,9 @@ def _problems(document: Mapping[str, Any]) -> Iterator[Problem]:
             yield from _problems_of_entry(f"{place}[{index}]", raw)
             name = raw.get("name") if isinstance(raw, dict) else None
             if isinstance(name, str) and name in places:
-                yield Problem(place=f"{place}[{index}].name", text=f"the model is also at {places[name]}; a model has one entry")
+                yield Problem(
+                    place=f"{place}[{index}].name", text=f"the model is also at {places[name]}; a model has one entry"
+                )
             elif isinstance(name, str):
                 places[name] = f"{place}[{index}]"
 
@@ -189,7 +205,12 @@ FIELDS: Final[Mapping[str, Field]] = {
     "version": Field(
         accepts=lambda value: type(value) in {int, str} and re.fullmatch(VERSION, str(value)) is not None,
         expected='a positive number, such as 2 or "2"',
-        schema={"anyOf": [{"type": "integer", "minimum": 1, "maximum": 9_999_999_999}, {"type": "string", "pattern": rf"^{VERSION}$"}]},
+        schema={
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 9_999_999_999},
+                {"type": "string", "pattern": rf"^{VERSION}$"},
+            ]
+        },
     ),
     "stage": Field(accepts=lambda value: value in STAGES, expected=" or ".join(STAGES), schema={"enum": [*STAGES]}),
     "alias": Field(

@@ -1,4 +1,6 @@
-"""What MLflow knows of models and versions, and the few changes that a lifecycle makes there. The same on 2.22 and 3.17."""
+"""What MLflow knows of models and versions, and the few changes that a lifecycle makes there. The same on 2.22 and
+3.17.
+"""
 
 import re
 from collections import defaultdict
@@ -81,7 +83,9 @@ class Registry:
         return _model(found, self._versions(name))
 
     def models_named(self, names: Iterable[str]) -> dict[str, Model]:
-        """Those of them that can be told in two requests for all. MLflow 2 cannot, and the gate does not where one is not the caller's."""
+        """Those of them that can be told in two requests for all. MLflow 2 cannot, and the gate does not where one is
+        not the caller's.
+        """
         found: dict[str, Model] = {}
         try:
             self._rest.get(SINCE_MLFLOW_3)
@@ -114,9 +118,13 @@ class Registry:
         return experiment_id, _tags(found).get(TAG_PROJECT_ID)
 
     def transition(self, version: Version, stage: str, *, archive: bool = False, expected: str | None = None) -> None:
-        """Raises UnclearError, too: read the version then. `expected` is the version in Production that the caller has planned with."""
+        """Raises UnclearError, too: read the version then. `expected` is the version in Production that the caller has
+        planned with.
+        """
         body = {"name": version.name, "version": version.version, "stage": stage, "archive_existing_versions": archive}
-        self._rest.change("POST", f"{API}/model-versions/transition-stage", body, {} if expected is None else {EXPECTS: expected})
+        self._rest.change(
+            "POST", f"{API}/model-versions/transition-stage", body, {} if expected is None else {EXPECTS: expected}
+        )
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         self._rest.change("POST", f"{API}/registered-models/alias", {"name": name, "alias": alias, "version": version})
@@ -129,7 +137,9 @@ class Registry:
         self._rest.change("POST", f"{API}/model-versions/set-tag", body)
 
     def delete_tag(self, version: Version, key: str) -> None:
-        self._rest.change("DELETE", f"{API}/model-versions/delete-tag", {"name": version.name, "version": version.version, "key": key})
+        self._rest.change(
+            "DELETE", f"{API}/model-versions/delete-tag", {"name": version.name, "version": version.version, "key": key}
+        )
 
     def set_model_tag(self, name: str, key: str, value: str) -> None:
         self._rest.change("POST", f"{API}/registered-models/set-tag", {"name": name, "key": key, "value": value})
@@ -141,7 +151,9 @@ class Registry:
     # What `model_delivery.source` asks on its way from a version to its files.
 
     def download_uri(self, name: str, version: str) -> str:
-        return _text(self._rest.get(f"{API}/model-versions/get-download-uri", name=name, version=version), "artifact_uri")
+        return _text(
+            self._rest.get(f"{API}/model-versions/get-download-uri", name=name, version=version), "artifact_uri"
+        )
 
     def logged_model_uri(self, model_id: str) -> str:
         return _text(self._rest.get(f"{API}/logged-models/{quote(model_id, safe='')}")["model"]["info"], "artifact_uri")
@@ -172,7 +184,9 @@ class Registry:
     def _pages(self, path: str, key: str, **query: str) -> Iterator[Json]:
         token = ""
         while True:
-            answer = self._rest.get(f"{API}/{path}", max_results=str(PAGE), **query, **({"page_token": token} if token else {}))
+            answer = self._rest.get(
+                f"{API}/{path}", max_results=str(PAGE), **query, **({"page_token": token} if token else {})
+            )
             yield from answer.get(key, [])
             if not (token := answer.get("next_page_token", "")):
                 return
@@ -186,7 +200,9 @@ class Registry:
 
 
 def _filters(names: Iterable[str]) -> Iterator[str]:
-    """Of no more names than a line of HTTP takes everywhere. A name that MLflow or the gate could read otherwise is in none."""
+    """Of no more names than a line of HTTP takes everywhere. A name that MLflow or the gate could read otherwise is in
+    none.
+    """
     quoted = sorted(f"'{name}'" for name in set(names) if not UNLISTED.search(name))
     while quoted:
         sizes = accumulate(len(quote(name)) + len("%2C") for name in quoted)

@@ -15,7 +15,11 @@ FORMATS = ("text", "json", "github")
 def problems(file: str, found: Sequence[Problem], form: str) -> None:
     """Every mistake of a file."""
     if form == "json":
-        click.echo(json.dumps({"valid": False, "problems": [{"place": one.place, "text": one.text} for one in found]}, indent=2))
+        click.echo(
+            json.dumps(
+                {"valid": False, "problems": [{"place": one.place, "text": one.text} for one in found]}, indent=2
+            )
+        )
     elif form == "github":
         for one in found:
             error(file, str(one))
@@ -29,7 +33,12 @@ def valid(file: str, parsed: PromotionFile, changed: Sequence[Change] | None, fo
     """A file without mistakes, and what it changes where that is known."""
     if form == "json":
         rows = None if changed is None else [_row(change) for change in changed]
-        click.echo(json.dumps({"valid": True, "projects": [*parsed.projects], "entries": len(parsed.entries), "changes": rows}, indent=2))
+        click.echo(
+            json.dumps(
+                {"valid": True, "projects": [*parsed.projects], "entries": len(parsed.entries), "changes": rows},
+                indent=2,
+            )
+        )
         return
     text = f"{file}: {_counted(len(parsed.projects), 'project')}, {_counted(len(parsed.entries), 'model')}"
     click.echo(text)

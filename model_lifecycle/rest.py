@@ -43,7 +43,9 @@ class Rest:
         """`headers` go with each request."""
         self._tracking = tracking
         self._peer = peer_of("MLflow", tracking.uri, TRACKING_URI)
-        authorization = {"Authorization": tracking.authorization.authorization.reveal()} if tracking.authorization else {}
+        authorization = (
+            {"Authorization": tracking.authorization.authorization.reveal()} if tracking.authorization else {}
+        )
         self._client = new_client(
             headers={"User-Agent": "model-api", **(headers or {}), **authorization},
             verify=tracking.tls if tracking.uri.startswith("https:") else False,
@@ -65,7 +67,9 @@ class Rest:
         """A POST that changes nothing. Raises as `get` does."""
         return self._read("POST", path, json=dict(document))
 
-    def change(self, method: str, path: str, document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Json:
+    def change(
+        self, method: str, path: str, document: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Json:
         """Sent once. Raises UnclearError where no answer came, or one that does not say whether it was done."""
         try:
             answer = self._request(method, path, json=dict(document), headers=dict(headers or {}))
@@ -82,7 +86,9 @@ class Rest:
     def stream(self, path: str) -> Iterator[Iterator[bytes]]:
         """The bytes of a file, as they come. Raises UnavailableError where they end early, too."""
         try:
-            with self._client.stream("GET", self._tracking.uri + path, headers={"Accept-Encoding": "identity"}) as answer:
+            with self._client.stream(
+                "GET", self._tracking.uri + path, headers={"Accept-Encoding": "identity"}
+            ) as answer:
                 if answer.status_code != HTTPStatus.OK:
                     raise error_of(self._cause(self._whole(answer)))
                 yield answer.iter_raw()
@@ -114,7 +120,9 @@ class Rest:
         for chunk in answer.iter_bytes():
             content += chunk
             if len(content) > LONGEST_ANSWER:
-                raise InvalidError(f"the answer is longer than {LONGEST_ANSWER} bytes; is MLflow itself at {self._tracking.uri}?")
+                raise InvalidError(
+                    f"the answer is longer than {LONGEST_ANSWER} bytes; is MLflow itself at {self._tracking.uri}?"
+                )
         return Reply(status_code=answer.status_code, headers=answer.headers, content=bytes(content))
 
     def _read(self, method: str, path: str, **content: Any) -> Json:
@@ -149,8 +157,15 @@ class Rest:
 
     def _cause(self, answer: Reply) -> Cause:
         sent = self._tracking.authorization
-        found = Answer(status=answer.status_code, headers=answer.headers, body=answer.content, redacted=sent.redacted if sent else str)
-        return answer_cause(found, self._peer, credential=sent.title if sent else None, hint=f"{TRACKING_TOKEN} is not set")
+        found = Answer(
+            status=answer.status_code,
+            headers=answer.headers,
+            body=answer.content,
+            redacted=sent.redacted if sent else str,
+        )
+        return answer_cause(
+            found, self._peer, credential=sent.title if sent else None, hint=f"{TRACKING_TOKEN} is not set"
+        )
 
     def _unreachable(self, error: Exception) -> LifecycleError:
         return error_of(cause_of_failure(error, self._peer))

@@ -27,8 +27,16 @@ FORM = click.option("--format", "form", type=click.Choice(["text", "json"]), def
 @NAME
 @click.option("--version", required=True, help="The version of it.")
 @click.option("--env-id", help="Domino's environment for the model API; without it, DOMINO_ENVIRONMENT_ID.")
-@click.option("--owner", help="For MLFLOW_MODEL_OWNER; without it, what the version's tags say, or the user of the workspace.")
-@click.option("--wait", type=click.FloatRange(min=0), default=900.0, show_default=True, help="Seconds until the model API has to run.")
+@click.option(
+    "--owner", help="For MLFLOW_MODEL_OWNER; without it, what the version's tags say, or the user of the workspace."
+)
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=900.0,
+    show_default=True,
+    help="Seconds until the model API has to run.",
+)
 @click.option("--no-call", "calls", flag_value=False, default=True, help="Do not call it with the model's own example.")
 @click.option("--alias-only", is_flag=True, help="Leave the stage alone: for registries without them.")
 @FORM
@@ -49,7 +57,9 @@ def stage(  # noqa: PLR0913  click hands over each option
     alias_only: bool,
     form: str,
 ) -> None:
-    """Deploy a version to Staging: a model API in Domino, called once, marked in MLflow. It can be repeated at will, and goes on."""
+    """Deploy a version to Staging: a model API in Domino, called once, marked in MLflow. It can be repeated at will,
+    and goes on.
+    """
     name, version = checked(name, version)
     order = order_of(os.environ, name=name, version=version, environment_id=env_id, owner=owner, alias_only=alias_only)
     with DominoRest(access) as rest:
@@ -61,7 +71,13 @@ def stage(  # noqa: PLR0913  click hands over each option
 @NAME
 @click.option("--version", help="The version of it.")
 @click.option("--alias", help="Or what this alias means, such as production.")
-@click.option("--routing", type=click.Choice([*ROUTES]), default="basic", show_default=True, help="As in the settings of the model API.")
+@click.option(
+    "--routing",
+    type=click.Choice([*ROUTES]),
+    default="basic",
+    show_default=True,
+    help="As in the settings of the model API.",
+)
 @domino_options
 @tracking_options
 def url(  # noqa: PLR0913  as above

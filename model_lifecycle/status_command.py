@@ -23,15 +23,31 @@ Subject = tuple[str, str, Entry | None]
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
 @click.option(
-    "--project", "project", callback=project_id, metavar="ID", help="Only this project of the file; its id, where there is no file."
+    "--project",
+    "project",
+    callback=project_id,
+    metavar="ID",
+    help="Only this project of the file; its id, where there is no file.",
 )
-@click.option("--model", "models", multiple=True, help="Only this model. Without a file, a token has to name them; a person sees all.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help="Only this model. Without a file, a token has to name them; a person sees all.",
+)
 @click.option("--alias-only", is_flag=True, help="Leave stages out: for registries without them.")
 @click.option("--check", is_flag=True, help="Exit with 6 where something is not as it should be.")
 @FORMAT
 @tracking_options
 def status(  # noqa: PLR0913  click hands over each option
-    *, connections: Connections, file: Path | None, project: str | None, models: Sequence[str], alias_only: bool, check: bool, form: str
+    *,
+    connections: Connections,
+    file: Path | None,
+    project: str | None,
+    models: Sequence[str],
+    alias_only: bool,
+    check: bool,
+    form: str,
 ) -> None:
     """Say what is in Staging and Production, and whether that is what FILE, the aliases and the digests say."""
     if file is None and project is None:
@@ -47,7 +63,11 @@ def status(  # noqa: PLR0913  click hands over each option
 
 def of_file(file: Path, project: str | None, models: Sequence[str], form: str) -> list[Subject]:
     entries = read(file, form).entries
-    return [(one.project_id, one.name, one) for one in entries if project in {None, one.project_id} and (not models or one.name in models)]
+    return [
+        (one.project_id, one.name, one)
+        for one in entries
+        if project in {None, one.project_id} and (not models or one.name in models)
+    ]
 
 
 def of_project(connections: Connections, project: str, models: Sequence[str]) -> list[Subject]:

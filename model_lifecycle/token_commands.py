@@ -16,7 +16,14 @@ from model_contract.names import COMPUTE_NAMESPACE, MLFLOW_NAMESPACE, TRACKING_T
 from model_contract.secret import Secret
 from model_contract.tokens import Purpose, Token
 from model_lifecycle import delivery, token_store
-from model_lifecycle.cluster import ClusterError, ConfigurationError, NotAuthorisedError, TokenSecret, client_of, copy_pull_tokens
+from model_lifecycle.cluster import (
+    ClusterError,
+    ConfigurationError,
+    NotAuthorisedError,
+    TokenSecret,
+    client_of,
+    copy_pull_tokens,
+)
 from model_lifecycle.delivery import DeliveryError
 from model_lifecycle.ends import InvalidInputError, PartialError, RefusedError, StateError, UnavailableError
 from model_lifecycle.options import project_id
@@ -44,17 +51,31 @@ def duration(_: click.Context, parameter: click.Parameter, value: str | None) ->
     return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
-PROJECT = click.option("-i", "--domino-project-id", "project", required=True, callback=project_id, help="The project's id.")
+PROJECT = click.option(
+    "-i", "--domino-project-id", "project", required=True, callback=project_id, help="The project's id."
+)
 NAME = click.option("-n", "--domino-project-name", "name", help="Its name, for the list.")
 OWNER = click.option("-o", "--domino-project-owner", "owner", help="Its owner, for the list.")
-NAMESPACE = click.option("--namespace", default=MLFLOW_NAMESPACE, show_default=True, help="Where the Secret of all projects is.")
-SECRET = click.option("--secret-name", help="Its name; without it, mlflow-proxy-secret, or mlflow-model-secret where only that is there.")
+NAMESPACE = click.option(
+    "--namespace", default=MLFLOW_NAMESPACE, show_default=True, help="Where the Secret of all projects is."
+)
+SECRET = click.option(
+    "--secret-name", help="Its name; without it, mlflow-proxy-secret, or mlflow-model-secret where only that is there."
+)
 CONTEXT = click.option("--context", help="Context of the kubeconfig; without it, the current one.")
 SCOPE = click.option(
-    "--scope", "scopes", multiple=True, type=click.Choice([purpose.value for purpose in Purpose]), help="Only this token; without it, both."
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([purpose.value for purpose in Purpose]),
+    help="Only this token; without it, both.",
 )
 TTL = click.option(
-    "--ttl", callback=lifetime, default=TTL_OF_NEW, show_default=True, help=f"How long the token is good, or {NEVER}: until it is revoked."
+    "--ttl",
+    callback=lifetime,
+    default=TTL_OF_NEW,
+    show_default=True,
+    help=f"How long the token is good, or {NEVER}: until it is revoked.",
 )
 TTL_AS_BEFORE = click.option(
     "--ttl",
@@ -62,10 +83,14 @@ TTL_AS_BEFORE = click.option(
     help=f"How long the new token is good, such as 90d, or {NEVER}; without it, as long as the former was made for.",
 )
 OUT = click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="New file for the promote token, which only its owner reads."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="New file for the promote token, which only its owner reads.",
 )
 GITHUB = click.option(
-    "--github", metavar="OWNER/REPO[:ENVIRONMENT]", help="Repository whose secret PROJECT_ID_<ID> gets the promote token."
+    "--github",
+    metavar="OWNER/REPO[:ENVIRONMENT]",
+    help="Repository whose secret PROJECT_ID_<ID> gets the promote token.",
 )
 
 
@@ -78,9 +103,13 @@ class Target:
 
     def check(self, purposes: Sequence[Purpose]) -> None:
         if Purpose.PROMOTE in purposes and not (self.out or self.github):
-            raise click.UsageError("say where the promote token goes: --out FILE or --github OWNER/REPO; it is never printed")
+            raise click.UsageError(
+                "say where the promote token goes: --out FILE or --github OWNER/REPO; it is never printed"
+            )
         if Purpose.PROMOTE not in purposes and (self.out or self.github):
-            raise click.UsageError("--out and --github are for the promote token; `model-api token sync` brings the pull token to its pods")
+            raise click.UsageError(
+                "--out and --github are for the promote token; `model-api token sync` brings the pull token to its pods"
+            )
 
 
 @click.group()
@@ -123,7 +152,9 @@ def create(  # noqa: PLR0913, PLR0917  click hands over each option
 @OWNER
 @SCOPE
 @TTL_AS_BEFORE
-@click.option("--grace", callback=duration, default="24h", show_default=True, help="How long the former token is still good.")
+@click.option(
+    "--grace", callback=duration, default="24h", show_default=True, help="How long the former token is still good."
+)
 @OUT
 @GITHUB
 @NAMESPACE
@@ -180,7 +211,9 @@ def list_(namespace: str, secret_name: str | None, context: str | None, form: st
 
 
 @token.command()
-@click.option("--token-file", type=click.Path(dir_okay=False, path_type=Path), help=f"The token; without it, {TRACKING_TOKEN}.")
+@click.option(
+    "--token-file", type=click.Path(dir_okay=False, path_type=Path), help=f"The token; without it, {TRACKING_TOKEN}."
+)
 @NAMESPACE
 @SECRET
 @CONTEXT
@@ -228,7 +261,10 @@ def make(secret: TokenSecret, target: Target, order: Order, plan: Callable[[toke
         if target.out:
             target.out.unlink(missing_ok=True)
         raise
-    ends = {one.fingerprint: ending(one) for one in token_store.listed({key: value for key, value in made[0].patch.items() if value})}
+    ends = {
+        one.fingerprint: ending(one)
+        for one in token_store.listed({key: value for key, value in made[0].patch.items() if value})
+    }
     for one in made[0].tokens:
         click.echo(f"{secret.title}: {token_store.key_of(one)}  {one.fingerprint}  {ends[one.fingerprint]}")
         if one.purpose is Purpose.PROMOTE:

@@ -1,7 +1,9 @@
-"""What the Secret of all projects' tokens should hold after a command, as a merge patch: nobody else's keys are touched.
+"""What the Secret of all projects' tokens should hold after a command, as a merge patch: nobody else's keys are
+touched.
 
-`<project id>.meta` says of each token, by its fingerprint, what it is for, since when, and until when: `{"name": ..., "owner": ...,
-"tokens": {"<fingerprint>": {"purpose": "pull", "created": "<time>", "expires": "<time>"}}}`. The gate goes by `expires`.
+`<project id>.meta` says of each token, by its fingerprint, what it is for, since when, and until when: `{"name": ...,
+"owner": ..., "tokens": {"<fingerprint>": {"purpose": "pull", "created": "<time>", "expires": "<time>"}}}`. The gate
+goes by `expires`.
 """
 
 import json
@@ -66,7 +68,9 @@ def create(data: Data, order: Order, now: datetime) -> Made:
 
 
 def rotate(data: Data, order: Order, now: datetime, grace: timedelta) -> Made:
-    """The former token stays good for `grace`. Raises TokenStoreError if there is none, or if nobody wrote down how long it lives."""
+    """The former token stays good for `grace`. Raises TokenStoreError if there is none, or if nobody wrote down how
+    long it lives.
+    """
     for purpose in order.purposes:
         if str(key := TokenKey(project_id=order.project_id, purpose=purpose)) not in data:
             raise TokenStoreError(f"there is no {key}; `model-api token create` makes it")
@@ -85,7 +89,11 @@ def rotate(data: Data, order: Order, now: datetime, grace: timedelta) -> Made:
 
 def revoke(data: Data, project_id: str, purposes: Sequence[Purpose]) -> Patch:
     """Also the former ones. Raises TokenStoreError where there are none."""
-    keys = [TokenKey(project_id=project_id, purpose=purpose, previous=previous) for purpose in purposes for previous in (False, True)]
+    keys = [
+        TokenKey(project_id=project_id, purpose=purpose, previous=previous)
+        for purpose in purposes
+        for previous in (False, True)
+    ]
     gone = [str(key) for key in keys if str(key) in data]
     if not gone:
         raise TokenStoreError(f"there is no token of project {project_id} to revoke")
@@ -121,7 +129,11 @@ def listed(data: Data) -> list[Listed]:
 def pull_tokens(data: Data) -> dict[str, str]:
     """What pods of each project are to have."""
     keys = {name: key for name in data if (key := parse_key(name))}
-    return {key.project_id: data[name].decode().strip() for name, key in keys.items() if key.purpose is Purpose.PULL and not key.previous}
+    return {
+        key.project_id: data[name].decode().strip()
+        for name, key in keys.items()
+        if key.purpose is Purpose.PULL and not key.previous
+    }
 
 
 def key_of(token: Token) -> TokenKey:
@@ -156,7 +168,9 @@ def _former_lifetime(data: Data, meta: Mapping[str, Any], key: TokenKey) -> time
     except (TypeError, ValueError):
         created = lifetime = None
     if created is None or lifetime is None or lifetime <= timedelta(0):
-        raise TokenStoreError(f"the Secret does not say how long {key} was made for: name it, such as --ttl 90d, or --ttl never")
+        raise TokenStoreError(
+            f"the Secret does not say how long {key} was made for: name it, such as --ttl 90d, or --ttl never"
+        )
     return lifetime
 
 

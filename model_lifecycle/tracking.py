@@ -13,10 +13,19 @@ from model_contract.names import TRACKING_URI
 from model_contract.secret import Secret
 from model_contract.tls import TlsSettingError, check_authorities, names_tls, tls_context
 from model_contract.tokens import TokenError, parse_token
-from model_contract.tracking_credentials import Credential, CredentialError, bearer, environment_credential, token_of, without_user_info
+from model_contract.tracking_credentials import (
+    Credential,
+    CredentialError,
+    bearer,
+    environment_credential,
+    token_of,
+    without_user_info,
+)
 from model_lifecycle.errors import InvalidError, NotAuthorisedError
 
-URI: Final = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::[0-9]{1,5})?(?:/[^\s?#@]*)?", re.ASCII | re.IGNORECASE)
+URI: Final = re.compile(
+    r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::[0-9]{1,5})?(?:/[^\s?#@]*)?", re.ASCII | re.IGNORECASE
+)
 PROJECT_TOKENS: Final = "PROJECT_TOKENS"  # what the original's workflow set: an object of all the repository's secrets
 
 
@@ -24,7 +33,8 @@ PROJECT_TOKENS: Final = "PROJECT_TOKENS"  # what the original's workflow set: an
 class Tracking:
     """An MLflow, or the gate in front of it.
 
-    `tls` is what httpx2 takes as `verify`; `timeout` is in seconds, of one request; `tries` is how often one that only reads is sent.
+    `tls` is what httpx2 takes as `verify`; `timeout` is in seconds, of one request; `tries` is how often one that only
+    reads is sent.
     """
 
     uri: str
@@ -46,7 +56,9 @@ class Credentials:
     token_file: Path | None = None
 
     def of_project(self, project_id: str) -> Credential | None:
-        """What is sent for a project's objects. Raises InvalidError, and NotAuthorisedError for a token of another project."""
+        """What is sent for a project's objects. Raises InvalidError, and NotAuthorisedError for a token of another
+        project.
+        """
         if token := self._of_file() or self._of_variables(project_id):
             check_project(token, project_id)
             return bearer(token, f"the token of project {project_id}")
@@ -101,7 +113,8 @@ def check_project(token: Secret, project_id: str) -> None:
         return
     if said != project_id:
         raise NotAuthorisedError(
-            f"the token is of project {said}, and not of {project_id}: set {project_variable(project_id)}, or take one project with --only"
+            f"the token is of project {said}, and not of {project_id}: set {project_variable(project_id)}, or take one"
+            " project with --only"
         )
 
 

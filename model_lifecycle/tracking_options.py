@@ -63,17 +63,27 @@ def tracking_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @click.option("--tracking-uri", "uri", metavar="URL", help="The gate, or MLflow; without it, MLFLOW_TRACKING_URI.")
     @click.option(
-        "--token-file", type=click.Path(dir_okay=False, path_type=Path), help="File with the token, instead of MLFLOW_TRACKING_TOKEN."
+        "--token-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="File with the token, instead of MLFLOW_TRACKING_TOKEN.",
     )
-    @click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds for one request.")
-    @click.option("--retries", type=click.IntRange(min=0), default=3, show_default=True, help="Further tries of what only reads.")
+    @click.option(
+        "--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds for one request."
+    )
+    @click.option(
+        "--retries", type=click.IntRange(min=0), default=3, show_default=True, help="Further tries of what only reads."
+    )
     @wraps(command)
-    def with_connections(*, uri: str | None, token_file: Path | None, timeout: float, retries: int, **options: Any) -> None:
+    def with_connections(
+        *, uri: str | None, token_file: Path | None, timeout: float, retries: int, **options: Any
+    ) -> None:
         with ends(options.get("form", "text")):
             credentials = Credentials(environ=os.environ, uri=uri, token_file=token_file)
             address = tracking_uri(uri, os.environ)
             tls = tls_of(address, os.environ)
-            with Connections(uri=address, credentials=credentials, tls=tls, timeout=timeout, tries=retries + 1) as connections:
+            with Connections(
+                uri=address, credentials=credentials, tls=tls, timeout=timeout, tries=retries + 1
+            ) as connections:
                 command(connections=connections, **options)
 
     return with_connections

@@ -17,11 +17,15 @@ from model_lifecycle.workflow_command import problems_of_jobs
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
-@click.option("--base", metavar="REF", help="A commit to compare with, such as origin/main; says what the file changes.")
+@click.option(
+    "--base", metavar="REF", help="A commit to compare with, such as origin/main; says what the file changes."
+)
 @click.option("--schema", is_flag=True, help="Print the file's JSON Schema instead.")
 @FORMAT
 def validate(file: Path | None, base: str | None, schema: bool, form: str) -> None:
-    """Check the promotion FILE, without MLflow and without a token: every mistake at once. Exits with 3 where there is one."""
+    """Check the promotion FILE, without MLflow and without a token: every mistake at once. Exits with 3 where there is
+    one.
+    """
     if schema:
         click.echo(json.dumps(promotion_file.schema(), indent=2))
         return
@@ -37,10 +41,21 @@ def validate(file: Path | None, base: str | None, schema: bool, form: str) -> No
 
 def at(ref: str, file: Path) -> PromotionFile:
     """The file as it was at a commit; without entries where it was not there, or could not be used."""
-    commit = ["git", "-C", str(file.parent), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"]
+    commit = [
+        "git",
+        "-C",
+        str(file.parent),
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        f"{ref}^{{commit}}",
+    ]
     found = subprocess.run(commit, capture_output=True, text=True, check=False)
     if found.returncode:
-        raise InvalidInputError(f"{ref} is no commit of the repository of {file}; in a CI job, check out with its history")
+        raise InvalidInputError(
+            f"{ref} is no commit of the repository of {file}; in a CI job, check out with its history"
+        )
     show = ["git", "-C", str(file.parent), "show", f"{found.stdout.strip()}:./{file.name}"]
     content = subprocess.run(show, capture_output=True, check=False)
     try:

@@ -1,4 +1,6 @@
-"""`model-api workflow`: writes the workflows of a project on GitHub, and says when they do not fit its promotion file."""
+"""`model-api workflow`: writes the workflows of a project on GitHub, and says when they do not fit its
+promotion file.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +16,8 @@ from model_lifecycle.tracking import project_variable
 from model_lifecycle.workflow_files import EACH_PROJECT, FOLDER, MAIN, PROMOTE, RUNS_ON, Choices
 
 FOR_THE_FIRST: Final = (
-    "say where the action is: --action OWNER/REPO@COMMIT, the repository that has this project's action.yml, by a full commit"
+    "say where the action is: --action OWNER/REPO@COMMIT, the repository that has this project's action.yml, by a full"
+    " commit"
 )
 
 SHARED: Final = (
@@ -27,8 +30,14 @@ SHARED: Final = (
 @click.argument("file")
 @click.option("--write", is_flag=True, help="Write the files; without it, print them.")
 @click.option("--check", is_flag=True, help="Change nothing; exit with 6 where a file is not as it would be written.")
-@click.option("--directory", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where the files are.")
-@click.option("--action", metavar="OWNER/REPO@COMMIT", help="This project's action, by a full commit; without it, the one of the files.")
+@click.option(
+    "--directory", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where the files are."
+)
+@click.option(
+    "--action",
+    metavar="OWNER/REPO@COMMIT",
+    help="This project's action, by a full commit; without it, the one of the files.",
+)
 @click.option(
     "--runs-on",
     metavar="LABEL[,LABEL...]",
@@ -38,11 +47,18 @@ SHARED: Final = (
 @click.option(
     "--environment",
     metavar="NAME",
-    help=f"Environment of the jobs that hold a token; {EACH_PROJECT} in it is the project's id; '' is none; without it, that of the files.",
+    help=(
+        f"Environment of the jobs that hold a token; {EACH_PROJECT} in it is the project's id; '' is none; without it,"
+        " that of the files."
+    ),
 )
-@click.option("--branch", metavar="NAME", help=f"Branch whose file is promoted; without it, the one of the files, or {MAIN}.")
+@click.option(
+    "--branch", metavar="NAME", help=f"Branch whose file is promoted; without it, the one of the files, or {MAIN}."
+)
 def workflow(file: str, write: bool, check: bool, directory: Path, **options: str | None) -> None:
-    """Write the GitHub workflows for the promotion FILE, with a job for each of its projects. Run it in the repository's top directory."""
+    """Write the GitHub workflows for the promotion FILE, with a job for each of its projects. Run it in the
+    repository's top directory.
+    """
     if write and check:
         raise click.UsageError("either --write or --check")
     projects = tuple(read(file).projects)
@@ -59,15 +75,24 @@ def workflow(file: str, write: bool, check: bool, directory: Path, **options: st
 
 
 def problems_of_jobs(file: Path, parsed: PromotionFile) -> list[Problem]:
-    """The projects of a promotion file that have no job in the workflow of its repository; none where there is no workflow."""
+    """The projects of a promotion file that have no job in the workflow of its repository; none where there is no
+    workflow.
+    """
     if not (path := workflow_of(file)):
         return []
     try:
         known = workflow_files.secrets_of_jobs(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidInputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    text = f"has no job in {FOLDER / PROMOTE}; `model-api workflow {file.as_posix()} --write`, in the repository's top directory, writes it"
-    return [Problem(place=f'$["{project}"]', text=text) for project in parsed.projects if project_variable(project) not in known]
+    text = (
+        f"has no job in {FOLDER / PROMOTE}; `model-api workflow {file.as_posix()} --write`, in the repository's top"
+        " directory, writes it"
+    )
+    return [
+        Problem(place=f'$["{project}"]', text=text)
+        for project in parsed.projects
+        if project_variable(project) not in known
+    ]
 
 
 def workflow_of(file: Path) -> Path | None:
@@ -108,7 +133,8 @@ def choices_for(file: str, options: Mapping[str, str | None], former: Mapping[st
         raise click.UsageError(FOR_THE_FIRST)
     if not workflow_files.ACTION.fullmatch(action):
         raise InvalidInputError(
-            f"{action!r:.100} does not name an action by its commit, OWNER/REPO@<40 hexadecimal digits>; a tag can be moved"
+            f"{action!r:.100} does not name an action by its commit, OWNER/REPO@<40 hexadecimal digits>; a tag can be"
+            " moved"
         )
     for option, (value, form, says) in {
         "--runs-on": (runs_on, workflow_files.WORDS, "letters, digits, _ . and -, and a comma between two labels"),
@@ -118,7 +144,9 @@ def choices_for(file: str, options: Mapping[str, str | None], former: Mapping[st
     }.items():
         if value and not form.fullmatch(value):
             raise InvalidInputError(f"{option} {value!r:.60} cannot stand in a workflow: {says}")
-    return Choices(file=file, action=action, runs_on=runs_on, runner_group=runner_group, environment=environment, branch=branch)
+    return Choices(
+        file=file, action=action, runs_on=runs_on, runner_group=runner_group, environment=environment, branch=branch
+    )
 
 
 def require_current(files: Mapping[Path, str], choices: Choices) -> None:

@@ -69,8 +69,10 @@ def written(choices: Choices, projects: Collection[str]) -> dict[str, str]:
     parts = {
         VALIDATE: VALIDATE_TEXT,
         PROMOTE: PROMOTE_TEXT + "\n".join(_job(PROMOTE_JOB, project, choices.environment) for project in projects),
-        ROLLBACK: ROLLBACK_TEXT.replace("<projects>", "".join(f"\n          - {project}" for project in projects))
-        + "\n".join(_job(ROLLBACK_JOB, project, choices.environment) for project in projects),
+        ROLLBACK: (
+            ROLLBACK_TEXT.replace("<projects>", "".join(f"\n          - {project}" for project in projects))
+            + "\n".join(_job(ROLLBACK_JOB, project, choices.environment) for project in projects)
+        ),
     }
     values = {
         "<header>": HEADER.replace("<command>", choices.command),
@@ -85,7 +87,9 @@ def written(choices: Choices, projects: Collection[str]) -> dict[str, str]:
 
 
 def _runners(choices: Choices) -> str:
-    """Return what stands behind `runs-on:`: one label, a list of labels that a runner must all have, or a group of runners."""
+    """Return what stands behind `runs-on:`: one label, a list of labels that a runner must all have, or a group of
+    runners.
+    """
     labels = [_text(label) for label in choices.runs_on.split(",")]
     text = labels[0] if len(labels) == 1 else f"[{', '.join(labels)}]"
     if not choices.runner_group:
@@ -172,8 +176,9 @@ on:
 permissions:
   contents: read
 
-# Shared with the rollbacks, so that two never move versions at once. None is stopped half way. Of those that wait only the last one
-# runs: a promotion has the whole file, so nothing is left out; a rollback that was replaced is started again.
+# Shared with the rollbacks, so that two never move versions at once. None is stopped half way. Of those that wait only
+# the last one runs: a promotion has the whole file, so nothing is left out; a rollback that was replaced is started
+# again.
 concurrency:
   group: model-versions
   cancel-in-progress: false

@@ -11,7 +11,13 @@ USER: Final = "DOMINO_STARTING_USERNAME"
 
 
 def order_of(  # noqa: PLR0913  what a caller may say
-    environ: Mapping[str, str], *, name: str, version: str, environment_id: str | None, owner: str | None, alias_only: bool
+    environ: Mapping[str, str],
+    *,
+    name: str,
+    version: str,
+    environment_id: str | None,
+    owner: str | None,
+    alias_only: bool,
 ) -> Order:
     """What the caller says > what the workspace says."""
     return Order(

@@ -37,7 +37,9 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """What the first calls of a model show: `against` says why its requests are not merged, and is None where they may be."""
+    """What the first calls of a model show: `against` says why its requests are not merged, and is None where they may
+    be.
+    """
 
     against: str | None
     timings: tuple[Timing, ...] = ()
@@ -61,7 +63,11 @@ def rehearse(model: "Model") -> Rehearsal:
     """Predicts the model's example as the first caller would, then the same merged and alone. Raises ModelLoadError."""
     example = model.example()
     if example is None:
-        return Rehearsal(against=f"the model has no input example {'that can be used' if model.example_problem else 'to try it with'}")
+        return Rehearsal(
+            against=(
+                f"the model has no input example {'that can be used' if model.example_problem else 'to try it with'}"
+            )
+        )
     began = time.perf_counter()
     try:
         encode(model.ask(example.data, example.params), wrapped=True)
@@ -82,7 +88,11 @@ def rehearse(model: "Model") -> Rehearsal:
 def trial(model: "Model") -> list[Any]:
     """What it predicts for its example, and for other numbers in its place. Raises ServingError where it fails."""
     example = model.example()
-    return [] if example is None else [model.ask(data, example.params) for data in (example.data, _accepted(model, example))]
+    return (
+        []
+        if example is None
+        else [model.ask(data, example.params) for data in (example.data, _accepted(model, example))]
+    )
 
 
 def compare(one: "Model", other: "Model") -> bool:

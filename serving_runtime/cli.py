@@ -35,9 +35,22 @@ COMMANDS: Final = (
     Command(name="serve", text="answer predictions over HTTP", arguments=serve.arguments, run=serve.run),
     Command(name="predict", text="score the rows of a file", arguments=predict.arguments, run=predict.run),
     Command(name="check", text="say before deployment what would fail in it", arguments=check.arguments, run=check.run),
-    Command(name="openapi", text="print the API of the model as OpenAPI 3.1", arguments=openapi.arguments, run=openapi.run),
-    Command(name="manifest", text="print a manifest for Kubernetes", arguments=manifest.arguments, run=manifest.run, of_a_model=False),
-    Command(name="replay", text="ask recorded requests again, and compare the answers", arguments=replay.arguments, run=replay.run),
+    Command(
+        name="openapi", text="print the API of the model as OpenAPI 3.1", arguments=openapi.arguments, run=openapi.run
+    ),
+    Command(
+        name="manifest",
+        text="print a manifest for Kubernetes",
+        arguments=manifest.arguments,
+        run=manifest.run,
+        of_a_model=False,
+    ),
+    Command(
+        name="replay",
+        text="ask recorded requests again, and compare the answers",
+        arguments=replay.arguments,
+        run=replay.run,
+    ),
 )
 
 
@@ -69,7 +82,9 @@ def _end(code: ExitCode, reason: str) -> ExitCode:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="model-api-runtime", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(command.name for command in COMMANDS))
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="|".join(command.name for command in COMMANDS)
+    )
     for command in COMMANDS:
         own = commands.add_parser(command.name, help=command.text, description=command.text, allow_abbrev=False)
         if command.of_a_model:

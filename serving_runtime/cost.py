@@ -4,7 +4,8 @@ import resource
 import time
 from typing import Final
 
-# A thread costs 0.1 to 0.3 ms to hand over and back, at every call; a loop that is away for so long is late for nobody's probe or deadline.
+# A thread costs 0.1 to 0.3 ms to hand over and back, at every call; a loop that is away for so long is late for
+# nobody's probe or deadline.
 CHEAP: Final = 0.003  # seconds
 MEMORY: Final = 0.98  # of each observation, at the next: about the last fifty count
 # One call that the machine interrupted is no news about the model.
@@ -15,9 +16,9 @@ ENOUGH: Final = 4
 class Stopwatch:
     """`seconds` have passed since it was made; `cost` is what of them is the caller's own.
 
-    A thread that the kernel interrupted for another one was not at work: only its time on the processor counts then. One that waits
-    for threads of its own, as a forest of trees does, has not been interrupted. To know this costs four system calls: one that is not
-    `exact` takes all that has passed for its own.
+    A thread that the kernel interrupted for another one was not at work: only its time on the processor counts then.
+    One that waits for threads of its own, as a forest of trees does, has not been interrupted. To know this costs four
+    system calls: one that is not `exact` takes all that has passed for its own.
     """
 
     def __init__(self, *, exact: bool = True) -> None:
@@ -59,7 +60,9 @@ class Cost:
             return float("inf")
         spread = self._count * self._squares - self._rows**2
         mean = self._seconds / self._count
-        if spread < 1e-6 * self._squares * self._count:  # all had the same rows: what more would cost is a guess, and this one is safe
+        if (
+            spread < 1e-6 * self._squares * self._count
+        ):  # all had the same rows: what more would cost is a guess, and this one is safe
             return mean * max(1.0, rows * self._count / max(self._rows, 1.0))
         each = max(0.0, (self._count * self._products - self._rows * self._seconds) / spread)
         return max(0.0, mean + each * (rows - self._rows / self._count))

@@ -1,4 +1,6 @@
-"""What can be wrong with a request, with a model, or inside it. Every message is for the caller: none holds a value that was sent."""
+"""What can be wrong with a request, with a model, or inside it. Every message is for the caller: none holds a value
+that was sent.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +21,8 @@ class ServingError(Exception):
 
     @property
     def details(self) -> list[dict[str, str]]:
-        """One entry for each fault: `path`, its place in the request, `problem`, and, of a value, what was `expected` and the kind of what
-        was `got`.
+        """One entry for each fault: `path`, its place in the request, `problem`, and, of a value, what was `expected`
+        and the kind of what was `got`.
         """
         return []
 
@@ -118,7 +120,9 @@ class OutputError(ServingError):
 
 
 class RefusedByModelError(ServingError):
-    """The model's own code refused the input, by an MlflowException: its author wrote the code and the message for the caller."""
+    """The model's own code refused the input, by an MlflowException: its author wrote the code and the message for the
+    caller.
+    """
 
     def __init__(self, message: str, *, status: int, error_code: str) -> None:
         super().__init__(message)

@@ -107,7 +107,10 @@ def _tensors(given: Given, signature: Signature) -> Given:
     specs = {str(spec.name): spec for spec in signature.tensors}
     return replace(
         given,
-        value={name: _tensor(item, specs[name], given.path) if name in specs else item for name, item in given.value.items()},
+        value={
+            name: _tensor(item, specs[name], given.path) if name in specs else item
+            for name, item in given.value.items()
+        },
     )
 
 
@@ -115,8 +118,13 @@ def _tensor(value: Any, spec: Tensor, path: str) -> Any:
     if spec.dtype.kind not in "fM":
         return value
     shape, flat = flatten(value, path)
-    if spec.dtype.kind == "M" and int in map(type, flat):  # as numpy gives nanoseconds, which Python's times do not have
-        return Shaped(shape=shape, values=np.array([NAT if cell is None else cell for cell in flat], dtype=np.int64).astype(spec.dtype))
+    if spec.dtype.kind == "M" and int in map(
+        type, flat
+    ):  # as numpy gives nanoseconds, which Python's times do not have
+        return Shaped(
+            shape=shape,
+            values=np.array([NAT if cell is None else cell for cell in flat], dtype=np.int64).astype(spec.dtype),
+        )
     if spec.dtype.kind == "M":
         return Shaped(shape=shape, values=[None if cell == "NaT" else cell for cell in flat])
     if any(map(_infinite, flat)):

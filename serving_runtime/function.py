@@ -1,6 +1,7 @@
 """The function of a Domino model API: `from serving_runtime import predict` in its `model.py` is all of it.
 
-Domino calls it with the members of `data` as keywords, or those of `parameters` as positions, and sends back what it returns.
+Domino calls it with the members of `data` as keywords, or those of `parameters` as positions, and sends back what it
+returns.
 """
 
 import os
@@ -30,9 +31,10 @@ WARM_UP: Final = "MODEL_API_RUNTIME_WARM_UP"
 class ModelFunction:
     """Callable as Domino calls: by columns, by records, by position, or with a body of MLflow's protocol.
 
-    Raises ServingError if the input or the model is at fault, ContractError if the variables do not say where the model is. The text of a
-    ServingError begins with the status and the code that the server answers, such as `400 INVALID_PARAMETER_VALUE`: Domino's harness may
-    answer any exception with the status 500, and its text is what tells the caller whose fault it is.
+    Raises ServingError if the input or the model is at fault, ContractError if the variables do not say where the model
+    is. The text of a ServingError begins with the status and the code that the server answers, such as `400
+    INVALID_PARAMETER_VALUE`: Domino's harness may answer any exception with the status 500, and its text is what tells
+    the caller whose fault it is.
     """
 
     __name__ = "predict"
@@ -43,11 +45,15 @@ class ModelFunction:
         self._model: Model | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Predictions in Python's own types, as JSON has them: a list for an array, one dict for each row of a frame."""
+        """Predictions in Python's own types, as JSON has them: a list for an array, one dict for each
+        row of a frame.
+        """
         model = self.model()
         try:
             request = read_call(args, kwargs, model.metadata.signature)
-            return read_value(encode(model.predict(request), wrapped=False))  # orjson rounds whole numbers beyond 64 bits
+            return read_value(
+                encode(model.predict(request), wrapped=False)
+            )  # orjson rounds whole numbers beyond 64 bits
         except ServingError as error:
             error.args = (f"{error.status} {error.error_code}: {error.message}",)
             raise error from None  # what the model raised may hold the input: it is in the log only
@@ -66,7 +72,8 @@ class ModelFunction:
 def make_predict(path: str | Path | None = None) -> ModelFunction:
     """The function for the model at `path`, or at the place that the variables name. The model is loaded now.
 
-    Where the variables name no place it is loaded by the first call, which then says what is missing: a build imports the file too.
+    Where the variables name no place it is loaded by the first call, which then says what is missing: a build imports
+    the file too.
     """
     from model_contract.names import ARTIFACTS_PATH  # noqa: PLC0415
 
@@ -104,7 +111,9 @@ def _input(args: Sequence[Any], named: dict[str, Any], signature: Signature) -> 
     """The input as one value, and its place in the body that Domino was sent."""
     names = [str(column.name) for column in signature.columns] if signature.named else []
     if args and named:
-        raise InvalidInputError([Fault(path="parameters", problem="values by position and by name; send all of them by name")])
+        raise InvalidInputError(
+            [Fault(path="parameters", problem="values by position and by name; send all of them by name")]
+        )
     if set(named) == {VARS} and VARS not in names:
         return native(named[VARS]), VARS
     if named:

@@ -1,4 +1,6 @@
-"""What people and programs want to know of the model that is served: `GET /info`, and the page and the commands that are made of it."""
+"""What people and programs want to know of the model that is served: `GET /info`, and the page and the commands that
+are made of it.
+"""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +21,9 @@ LARGEST_EXAMPLE: Final = 64 << 10  # bytes; a picture as an example belongs into
 
 
 def describe(directory: Path, *, name: str, version: str | None) -> dict[str, Any]:
-    """The model's name and version, run, flavor, signature and example, and the libraries that differ. `directory` holds `MLmodel`."""
+    """The model's name and version, run, flavor, signature and example, and the libraries that differ. `directory`
+    holds `MLmodel`.
+    """
     document = _document(directory)
     flavors = document.get("flavors", {})
     return {
@@ -47,8 +51,12 @@ def _flavor(flavors: Mapping[str, Any]) -> str:
 
 
 def _signature(document: Mapping[str, Any], *, hinted: bool) -> dict[str, Any]:
-    """The signature as MLflow writes it, but as JSON and not as texts of JSON. `hinted`: it stands for a type hint in the model's code."""
-    parts = {part: json.loads(document[part]) if document.get(part) else None for part in ("inputs", "outputs", "params")}
+    """The signature as MLflow writes it, but as JSON and not as texts of JSON. `hinted`: it stands for a type hint in
+    the model's code.
+    """
+    parts = {
+        part: json.loads(document[part]) if document.get(part) else None for part in ("inputs", "outputs", "params")
+    }
     return parts | {"typed_in_code": hinted}
 
 

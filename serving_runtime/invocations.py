@@ -1,4 +1,6 @@
-"""MLflow's scoring protocol, the body of `POST /invocations`: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/"""
+"""MLflow's scoring protocol, the body of `POST /invocations`:
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/
+"""
 
 import logging
 from collections.abc import Mapping
@@ -36,7 +38,9 @@ def read_request(body: bytes, content_type: str | None, signature: Signature, co
     """Raises ServingError."""
     match media_type(content_type):
         case MediaType.CSV:
-            return Request(input=read_csv(body, signature) if coerce is Coerce.SAFE else read_csv_as_pandas(body, signature))
+            return Request(
+                input=read_csv(body, signature) if coerce is Coerce.SAFE else read_csv_as_pandas(body, signature)
+            )
         case MediaType.PARQUET:
             return Request(input=read_parquet(body))
         case MediaType.JSON:

@@ -11,10 +11,11 @@ MOST_NAMES: Final = 10
 
 
 def resolve_model_path(environ: Mapping[str, str]) -> Path:
-    """The directory that holds `MLmodel`: MLFLOW_ARTIFACTS_PATH > the path built from MLFLOW_MODEL_OWNER and MLFLOW_RUN_ID.
+    """The directory that holds `MLmodel`: MLFLOW_ARTIFACTS_PATH > the path built from MLFLOW_MODEL_OWNER and
+    MLFLOW_RUN_ID.
 
-    A directory whose only model is in one of its own directories will do as well. Raises ContractError where the variables do not
-    name a place, ModelNotFoundError where there is no model.
+    A directory whose only model is in one of its own directories will do as well. Raises ContractError where the
+    variables do not name a place, ModelNotFoundError where there is no model.
     """
     return find_model(Path(model_path_from(environ)))
 

@@ -17,7 +17,8 @@ UNNAMED: Final = "model"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """`serving_example` is the file that holds the body of an example request, where the model was logged with an input example.
+    """`serving_example` is the file that holds the body of an example request, where the model was logged with an input
+    example.
 
     `flavors` are as the file has them: what each needs to be loaded.
     """
@@ -39,7 +40,8 @@ def read_metadata(directory: Path) -> Metadata:
     document = _document(directory / MLMODEL)
     if "python_function" not in document.get("flavors", {}):
         raise ModelLoadError(
-            f"the model in {directory} has no python_function flavor, by which every flavor of MLflow is loaded; log it with one"
+            f"the model in {directory} has no python_function flavor, by which every flavor of MLflow is loaded; log it"
+            " with one"
         )
     try:
         # Whether the signature is that of a type hint stands beside it.
@@ -75,7 +77,11 @@ def _registered(directory: Path) -> tuple[str | None, str | None]:
         return None, None
     known = document if isinstance(document, dict) else {}
     name, version = (str(known.get(key) or "") for key in ("model_name", "model_version"))
-    return (name, version or None) if name and "/" not in name + version and (name + version).isprintable() else (None, None)
+    return (
+        (name, version or None)
+        if name and "/" not in name + version and (name + version).isprintable()
+        else (None, None)
+    )
 
 
 def _document(path: Path) -> dict[str, Any]:

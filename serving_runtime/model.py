@@ -63,16 +63,22 @@ class Model:
         return self.ask(conformed.data, conformed.params)
 
     def ask(self, data: Any, params: Mapping[str, Any] | None) -> Any:
-        """The same for what is conformed to the signature already. Raises ServingError; what the model raised goes to the log."""
+        """The same for what is conformed to the signature already. Raises ServingError; what the model raised goes to
+        the log.
+        """
         return call(self._pyfunc, self._given([data]), None if params is None else dict(params))
 
     def attempt(self, inputs: Sequence[Any], params: Mapping[str, Any] | None) -> Any:
-        """One prediction for inputs that may become one. Raises whatever the model does: the caller goes on in another way."""
+        """One prediction for inputs that may become one. Raises whatever the model does: the caller goes on in another
+        way.
+        """
         return self._pyfunc.predict(self._given(inputs), params=None if params is None else dict(params))
 
     def stream(self, data: Any, params: Mapping[str, Any] | None) -> Generator[Any]:
         """The parts of an answer, as the model makes them. Raises ServingError, at any of them."""
-        return stream(cast("StreamingModel", self._pyfunc), self._given([data]), None if params is None else dict(params))
+        return stream(
+            cast("StreamingModel", self._pyfunc), self._given([data]), None if params is None else dict(params)
+        )
 
     def example(self) -> Conformed | None:
         """Return the input that was logged with the model, or None if there is none or it cannot be used."""
@@ -127,7 +133,9 @@ class Model:
     def _general(self, conform: Conform, request: Request) -> Conformed:
         """MLflow's own check judges frames that came with types; without it they are checked as all others are."""
         if self.native and isinstance(request.input, Frame):
-            request = Request(input=as_table(request.input.frame), params=request.params, params_path=request.params_path)
+            request = Request(
+                input=as_table(request.input.frame), params=request.params, params_path=request.params_path
+            )
         return conform(request)
 
 
@@ -154,9 +162,14 @@ def load(path: Path, loader: Loader = Loader.MLFLOW) -> Model:
 
 
 def _by_mlflow(path: Path, metadata: Metadata) -> PyfuncModel:
-    """The model as MLflow loads it; one that was trained on categories is called without MLflow's check, which has no such type."""
+    """The model as MLflow loads it; one that was trained on categories is called without MLflow's check, which has no
+    such type.
+    """
     loaded = load_pyfunc(path)
-    if metadata.flavors["python_function"].get("loader_module") not in BOOSTERS or metadata.signature.params is not None:
+    if (
+        metadata.flavors["python_function"].get("loader_module") not in BOOSTERS
+        or metadata.signature.params is not None
+    ):
         return loaded
     return of_raw_model(cast("RawModel", loaded).get_raw_model()) or loaded
 

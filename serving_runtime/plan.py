@@ -1,4 +1,6 @@
-"""What is known of a model's input before any request comes: the short way from a request to it, and which inputs may become one."""
+"""What is known of a model's input before any request comes: the short way from a request to it, and which inputs may
+become one.
+"""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +28,8 @@ DTYPES: Final = {"boolean": "bool", "integer": "int32", "long": "int64", "float"
 
 @record
 class Matrix:
-    """A table that is no frame yet: many of them become one frame, which costs more than all that was done to them before.
+    """A table that is no frame yet: many of them become one frame, which costs more than all that was done to them
+    before.
 
     `values` have a row for each column, as pandas keeps them, so that the frame needs no copy.
     """
@@ -65,10 +68,14 @@ class Uniform:
         names = tuple(map(str, keys))
         if len(set(names)) < len(names):  # 1 and "1", of which the general way knows more
             return None
-        return cls(names=names, optional=optional, columns=pd.Index(keys, tupleize_cols=False), dtype=np.dtype(DTYPES[kind]))
+        return cls(
+            names=names, optional=optional, columns=pd.Index(keys, tupleize_cols=False), dtype=np.dtype(DTYPES[kind])
+        )
 
     def matrix(self, table: Table) -> Matrix | None:
-        """None where the table is not exactly that, or has a value that does not do: then the general way says what and where."""
+        """None where the table is not exactly that, or has a value that does not do: then the general way says what and
+        where.
+        """
         if not table.named or table.index is not None or len(table.columns) != len(self.names):
             return None
         if isinstance(table.columns, Columns) and not self.optional and tuple(table.columns) == self.names:
@@ -106,7 +113,11 @@ class Plan:
         matrix = self._uniform.matrix(request.input)
         if matrix is None:
             return self._general(request)
-        params = conform_params(request.params, self._signature.params, request.params_path) if request.params is not None else None
+        params = (
+            conform_params(request.params, self._signature.params, request.params_path)
+            if request.params is not None
+            else None
+        )
         return Conformed(data=matrix, params=params, rows=request.input.rows)
 
 
@@ -125,7 +136,9 @@ def merged(inputs: Sequence[Any]) -> Any:
 
 
 def key(data: Any, params: Mapping[str, Any] | None) -> Hashable:
-    """Inputs with an equal key may become one; those without a key go alone. Rows with an index have names, which stay."""
+    """Inputs with an equal key may become one; those without a key go alone. Rows with an index have
+    names, which stay.
+    """
     told = repr(sorted(params.items())) if params else ""
     match data:
         case Matrix():
@@ -146,7 +159,9 @@ def varied(data: Any) -> Any:
         case Matrix(values=values, columns=columns):
             return Matrix(values=_varied(values), columns=columns)
         case pd.DataFrame():
-            numbers = {name: _varied(data[name].to_numpy()) for name in data if getattr(data[name].dtype, "kind", "O") in "if"}
+            numbers = {
+                name: _varied(data[name].to_numpy()) for name in data if getattr(data[name].dtype, "kind", "O") in "if"
+            }
             other = data.copy(deep=False)
             for name, values in numbers.items():
                 other[name] = values

@@ -1,4 +1,6 @@
-"""The one place that imports MLflow: loading a model in its python_function flavor; and calling a model, loaded by it or not."""
+"""The one place that imports MLflow: loading a model in its python_function flavor; and calling a model, loaded by it
+or not.
+"""
 
 import logging
 import os
@@ -11,7 +13,14 @@ from typing import Any, Final, Protocol
 import numpy as np
 import pandas as pd
 
-from serving_runtime.errors import Fault, InvalidInputError, ModelLoadError, PredictionError, RefusedByModelError, ServingError
+from serving_runtime.errors import (
+    Fault,
+    InvalidInputError,
+    ModelLoadError,
+    PredictionError,
+    RefusedByModelError,
+    ServingError,
+)
 from serving_runtime.refused_input import hint_faults, wrapper_faults
 
 SCHEMA_OF_VALUE: Final = "Failed to enforce schema of "  # the value follows, and at the end what was expected
@@ -39,7 +48,9 @@ def load_pyfunc(directory: Path) -> PyfuncModel:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow warns of type hints of its own
-            from mlflow.pyfunc import load_model  # noqa: PLC0415  it takes a second, which only a process that loads should spend
+            from mlflow.pyfunc import (  # noqa: PLC0415  it takes a second, which only a process that loads should spend
+                load_model,
+            )
 
         loaded: PyfuncModel = load_model(str(directory), suppress_warnings=True)
     except Exception as error:
@@ -59,7 +70,9 @@ def call(model: PyfuncModel, data: Any, params: dict[str, Any] | None) -> Any:
 
 
 def stream(model: StreamingModel, data: Any, params: dict[str, Any] | None) -> Generator[Any]:
-    """The parts of a prediction as they come. Raises ServingError, at any of them; to close it ends the model's generator."""
+    """The parts of a prediction as they come. Raises ServingError, at any of them; to close it ends the model's
+    generator.
+    """
     try:
         yield from model.predict_stream(data, params=params)
     except Exception as error:
@@ -92,6 +105,8 @@ def _explained(error: Exception) -> ServingError:
         return InvalidInputError([Fault(path="input", problem=reason)])
     if error.message.startswith(HINT_REFUSED):  # what follows holds the input
         hint = error.message.removeprefix(HINT_REFUSED).partition("`")[0]
-        return InvalidInputError([Fault(path="inputs", problem=f"it does not fit the type hint of the model's own code, {hint}")])
+        return InvalidInputError(
+            [Fault(path="inputs", problem=f"it does not fit the type hint of the model's own code, {hint}")]
+        )
     status: int = error.get_http_status_code()
     return RefusedByModelError(error.message, status=status, error_code=error.error_code)

@@ -1,4 +1,6 @@
-"""The places of what MLflow's own checks and wrappers refuse, found again from the exception: their messages hold the input."""
+"""The places of what MLflow's own checks and wrappers refuse, found again from the exception: their messages hold the
+input.
+"""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,13 +30,21 @@ def hint_faults(error: BaseException) -> list[Fault]:
     for frame in frames_of(error):
         if frame.f_code.co_name == HINT_CHECK:
             faults: list[Fault] = []
-            _check(frame.f_locals.get("data"), frame.f_locals.get("type_hint"), "inputs", faults, frame.f_globals[HINT_CHECK])
+            _check(
+                frame.f_locals.get("data"),
+                frame.f_locals.get("type_hint"),
+                "inputs",
+                faults,
+                frame.f_globals[HINT_CHECK],
+            )
             return faults[:MOST_FAULTS]
     return []
 
 
 def wrapper_faults(error: BaseException) -> list[Fault]:
-    """The faults of an input that a wrapper of MLflow does not take, before it calls the code of the model's author; else empty."""
+    """The faults of an input that a wrapper of MLflow does not take, before it calls the code of the model's author;
+    else empty.
+    """
     frames = list(frames_of(error))
     names = [str(frame.f_globals.get("__name__", "")) for frame in frames]
     start = next((at for at, name in enumerate(names) if name.startswith(WRAPPERS)), None)
@@ -44,8 +54,14 @@ def wrapper_faults(error: BaseException) -> list[Fault]:
         return []
     if (faults := _pydantic_faults(error, "")) is not None:
         return faults[:MOST_FAULTS]
-    reason = f": {str(error).partition('() ')[2]}" if isinstance(error, TypeError) and "() " in str(error) else ""  # names of arguments
-    return [Fault(path="input", problem=f"it is not what a model of this kind takes{reason or f' ({type(error).__name__})'}")]
+    reason = (
+        f": {str(error).partition('() ')[2]}" if isinstance(error, TypeError) and "() " in str(error) else ""
+    )  # names of arguments
+    return [
+        Fault(
+            path="input", problem=f"it is not what a model of this kind takes{reason or f' ({type(error).__name__})'}"
+        )
+    ]
 
 
 def _check(data: Any, hint: Any, path: str, faults: list[Fault], check: Any) -> None:
@@ -101,7 +117,12 @@ def _fault(found: Mapping[str, Any], path: str) -> Fault:
 def _name(hint: Any) -> str:
     origin = get_origin(hint)
     return str(
-        {list: "an array", dict: "an object", str: "a string", bool: "true or false", int: "a whole number", float: "a number"}.get(
-            origin or hint, getattr(hint, "__name__", str(hint))
-        )
+        {
+            list: "an array",
+            dict: "an object",
+            str: "a string",
+            bool: "true or false",
+            int: "a whole number",
+            float: "a number",
+        }.get(origin or hint, getattr(hint, "__name__", str(hint)))
     )

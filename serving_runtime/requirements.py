@@ -15,7 +15,8 @@ from serving_runtime.errors import ModelLoadError
 
 REQUIREMENTS: Final = "requirements.txt"
 PYTHON_ENV: Final = "python_env.yaml"
-# The same library under another name: the small MLflow has all that loading a model needs, the others are built without a GPU.
+# The same library under another name: the small MLflow has all that loading a model needs, the others are built without
+# a GPU.
 STAND_INS: Final = {"mlflow": "mlflow-skinny", "xgboost": "xgboost-cpu", "tensorflow": "tensorflow-cpu"}
 
 
@@ -57,7 +58,8 @@ def check_match(directory: Path) -> None:
         return
     told = "; ".join(map(str, [*([python] if python else []), *found]))
     raise ModelLoadError(
-        f"the model in {directory} must match and does not: {told}" + (f"; to mend it: {pip_line(found)}" if found else "")
+        f"the model in {directory} must match and does not: {told}"
+        + (f"; to mend it: {pip_line(found)}" if found else "")
     )
 
 

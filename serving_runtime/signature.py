@@ -57,7 +57,9 @@ Type = Scalar | Array | Object | Map | Anything
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """`name` is the signature's own key, which pandas allows to be no text. It is None for every column of a signature, or for none."""
+    """`name` is the signature's own key, which pandas allows to be no text. It is None for every column of a signature,
+    or for none.
+    """
 
     name: Any
     type: Type
@@ -86,8 +88,8 @@ class Param:
 class Signature:
     """`columns` or `tensors` are empty; both are where the model says nothing about its input.
 
-    `typed_in_code`: the input's type is a hint in the model's own code, which checks it itself. `outputs` are what it says that it
-    predicts; nothing holds it to them.
+    `typed_in_code`: the input's type is a hint in the model's own code, which checks it itself. `outputs` are what it
+    says that it predicts; nothing holds it to them.
     """
 
     columns: tuple[Column, ...] = ()
@@ -98,7 +100,9 @@ class Signature:
 
     @property
     def named(self) -> bool:
-        return any(column.name is not None for column in self.columns) or any(tensor.name is not None for tensor in self.tensors)
+        return any(column.name is not None for column in self.columns) or any(
+            tensor.name is not None for tensor in self.tensors
+        )
 
 
 def read_signature(document: Mapping[str, Any] | None) -> Signature:
@@ -116,13 +120,17 @@ def read_signature(document: Mapping[str, Any] | None) -> Signature:
             outputs=_outputs(document.get("outputs")),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InvalidSignatureError(f"the signature in the MLmodel file cannot be read ({type(error).__name__}: {error})") from error
+        raise InvalidSignatureError(
+            f"the signature in the MLmodel file cannot be read ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _outputs(text: str | None) -> tuple[Column | Tensor, ...]:
     """None where they cannot be read: no prediction depends on them."""
     try:
-        return tuple(_tensor(entry) if entry["type"] == "tensor" else _column(entry) for entry in json.loads(text or "[]"))
+        return tuple(
+            _tensor(entry) if entry["type"] == "tensor" else _column(entry) for entry in json.loads(text or "[]")
+        )
     except (ValueError, TypeError, KeyError, AttributeError):
         return ()
 
@@ -138,7 +146,9 @@ def _key(name: Any) -> Any:
 
 def _tensor(entry: Mapping[str, Any]) -> Tensor:
     spec = entry["tensor-spec"]
-    return Tensor(name=entry.get("name"), dtype=np.dtype(spec["dtype"]), shape=tuple(int(length) for length in spec["shape"]))
+    return Tensor(
+        name=entry.get("name"), dtype=np.dtype(spec["dtype"]), shape=tuple(int(length) for length in spec["shape"])
+    )
 
 
 def _param(entry: Mapping[str, Any]) -> Param:
@@ -162,7 +172,8 @@ def _type(entry: Mapping[str, Any]) -> Type:
             return Array(items=Scalar(name="double"))
         case "object":
             properties = {
-                name: Property(type=_type(described), required=_required(described)) for name, described in entry["properties"].items()
+                name: Property(type=_type(described), required=_required(described))
+                for name, described in entry["properties"].items()
             }
             return Object(properties=properties)
         case "map":

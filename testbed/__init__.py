@@ -1,1 +1,3 @@
-"""Real parts to try the project against: MLflow servers in environments of their own, processes, certificates. Not distributed."""
+"""Real parts to try the project against: MLflow servers in environments of their own, processes, certificates. Not
+distributed.
+"""

@@ -22,7 +22,10 @@ def review_of(pod: Mapping[str, Any], **request: Any) -> dict[str, Any]:
         "requestResource": resource | {"resource": "pods"},
         "namespace": metadata.get("namespace", "default") if isinstance(metadata, dict) else "default",
         "operation": "CREATE",
-        "userInfo": {"username": "system:serviceaccount:kube-system:replicaset-controller", "groups": ["system:authenticated"]},
+        "userInfo": {
+            "username": "system:serviceaccount:kube-system:replicaset-controller",
+            "groups": ["system:authenticated"],
+        },
         "object": pod,
         "oldObject": None,
         "dryRun": False,

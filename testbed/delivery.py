@@ -1,4 +1,6 @@
-"""`model-api-delivery` as a process, as a pod runs it: with a store, a termination log, and an environment that holds nothing else."""
+"""`model-api-delivery` as a process, as a pod runs it: with a store, a termination log, and an environment that holds
+nothing else.
+"""
 
 import os
 import subprocess
@@ -62,7 +64,9 @@ class Delivery:
 
     def verify_place(self, ref: ModelRef) -> Ended:
         """Verifies what lies there, whatever its name and version."""
-        return self.wait(self._start([*COMMAND, "verify", *self._arguments(None), f"--run-id={ref.run_id}", f"--owner={ref.owner}"]))
+        return self.wait(
+            self._start([*COMMAND, "verify", *self._arguments(None), f"--run-id={ref.run_id}", f"--owner={ref.owner}"])
+        )
 
     def start(self, ref: ModelRef | None, *options: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
         return self._start([*before, *COMMAND, "fetch", *self._arguments(ref), *QUICKLY, *options])
@@ -72,7 +76,11 @@ class Delivery:
         return Ended(code=process.returncode, output=output, reason=self.termination_log.read_text())
 
     def _arguments(self, ref: ModelRef | None) -> list[str]:
-        named = [f"--run-id={ref.run_id}", f"--owner={ref.owner}", f"--model={ref.name}", f"--version={ref.version}"] if ref else []
+        named = (
+            [f"--run-id={ref.run_id}", f"--owner={ref.owner}", f"--model={ref.name}", f"--version={ref.version}"]
+            if ref
+            else []
+        )
         return [f"--store={self.store}", f"--termination-log={self.termination_log}", *named]
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[str]:

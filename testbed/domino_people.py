@@ -26,7 +26,9 @@ class User:
 
 @dataclass(slots=True, kw_only=True)
 class DominoUsers:
-    """`keys` are API keys and `tokens` access tokens, with the names of whom they are. Everything can change while it runs."""
+    """`keys` are API keys and `tokens` access tokens, with the names of whom they are. Everything can change while it
+    runs.
+    """
 
     users: Mapping[str, User]
     keys: dict[str, str] = field(default_factory=dict)
@@ -38,7 +40,9 @@ class DominoUsers:
 
     def name(self, headers: Mapping[str, str]) -> str | None:
         scheme, _, token = (headers.get("Authorization") or "").partition(" ")
-        return self.keys.get(headers.get("X-Domino-Api-Key") or "") or (self.tokens.get(token) if scheme == "Bearer" else None)
+        return self.keys.get(headers.get("X-Domino-Api-Key") or "") or (
+            self.tokens.get(token) if scheme == "Bearer" else None
+        )
 
     def answer(self, path: str, headers: Mapping[str, str]) -> tuple[int, Any]:
         parts, name = urlsplit(path), self.name(headers)
@@ -48,16 +52,31 @@ class DominoUsers:
             return 401, {"message": "Unauthorized"}
         user = self.users[name]
         if parts.path == "/v4/users/self":
-            return 200, {"id": "5a6fd2c7e4b0e1ee4ae0bc6f", "userName": name, "fullName": name.title(), "email": f"{name}@example.com"}
+            return 200, {
+                "id": "5a6fd2c7e4b0e1ee4ae0bc6f",
+                "userName": name,
+                "fullName": name.title(),
+                "email": f"{name}@example.com",
+            }
         relationship = parse_qs(parts.query).get("relationship", [""])[0]
         if parts.path != "/v4/gateway/projects" or relationship not in RELATIONSHIPS:
             return 500, {"message": f"No value found for '{relationship}'"}  # as 6.2 answers
         own = user.owned if relationship == "Owned" else user.collaborating
-        return 200, [*(_project(one, relationship) for one in own), *(_project(one, "Suggested") for one in user.suggested)]
+        return 200, [
+            *(_project(one, relationship) for one in own),
+            *(_project(one, "Suggested") for one in user.suggested),
+        ]
 
 
 def _project(identity: str, relationship: str) -> Json:
-    return {"id": identity, "name": "wine", "ownerName": "jane", "visibility": "Private", "relationship": relationship, "tags": []}
+    return {
+        "id": identity,
+        "name": "wine",
+        "ownerName": "jane",
+        "visibility": "Private",
+        "relationship": relationship,
+        "tags": [],
+    }
 
 
 class Handler(BaseHTTPRequestHandler):

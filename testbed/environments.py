@@ -1,6 +1,7 @@
 """Python environments beside the project's own: full MLflow of two versions, which pin what the project must not.
 
-Each is made once from a committed list of versions and hashes, and kept in a cache folder named by the hash of that list.
+Each is made once from a committed list of versions and hashes, and kept in a cache folder named by the hash of that
+list.
 """
 
 import fcntl
@@ -16,7 +17,8 @@ CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") 
 
 
 def python_of(name: str) -> Path:
-    """The interpreter of the environment `name`, which is made first where it is missing (a minute; seconds with a warm cache).
+    """The interpreter of the environment `name`, which is made first where it is missing (a minute; seconds with a warm
+    cache).
 
     Raises FileNotFoundError where there is no such list, CalledProcessError where the installation fails.
     """

@@ -1,4 +1,6 @@
-"""An HTTP proxy, as one stands between a cluster and the rest: it relays plain requests, tunnels TLS, and remembers what it read."""
+"""An HTTP proxy, as one stands between a cluster and the rest: it relays plain requests, tunnels TLS, and remembers
+what it read.
+"""
 
 import http.client
 import socket

@@ -20,7 +20,12 @@ from tracking_gate.people import hashed
 PROJECT: Final = "66c0a1b2c3d4e5f601234567"
 OTHER: Final = "77d1b2c3d4e5f6a701234567"
 PASSWORD: Final = "correct horse"
-PEOPLE: Final = {"jane": ([PROJECT], False), "olga": ([OTHER], False), "both": ([OTHER, PROJECT], False), "root": ([], True)}
+PEOPLE: Final = {
+    "jane": ([PROJECT], False),
+    "olga": ([OTHER], False),
+    "both": ([OTHER, PROJECT], False),
+    "root": ([], True),
+}
 API: Final = "/api/2.0/mlflow"
 
 Json = dict[str, Any]
@@ -63,7 +68,9 @@ class Gate:
     def basic(self, name: str) -> dict[str, str]:
         return {"Authorization": "Basic " + base64.b64encode(f"{name}:{PASSWORD}".encode()).decode()}
 
-    def ask(self, method: str, path: str, body: Json | bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+    def ask(
+        self, method: str, path: str, body: Json | bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         return ask(self.uri, method, path, body, headers)
 
     def lines(self) -> list[Json]:
@@ -71,7 +78,9 @@ class Gate:
         return [json.loads(line) for line in self.audit.read_text().splitlines()]
 
 
-def ask(uri: str, method: str, path: str, body: Json | bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+def ask(
+    uri: str, method: str, path: str, body: Json | bytes | None = None, headers: Mapping[str, str] | None = None
+) -> Answer:
     """One request on a connection of its own; a body that is an object goes as JSON."""
     sent = dict(headers or {})
     if isinstance(body, dict):
@@ -99,7 +108,11 @@ def gate(server: MlflowServer, directory: Path, *options: str, prefix: Sequence[
             key = TokenKey(project_id=project, purpose=purpose)
             (secret_dir / str(key)).write_text(new_token(project, purpose).value.reveal())
     password = hashed(PASSWORD)
-    people.write_text(json.dumps({name: {"password": password, "projects": own, "admin": admin} for name, (own, admin) in PEOPLE.items()}))
+    people.write_text(
+        json.dumps(
+            {name: {"password": password, "projects": own, "admin": admin} for name, (own, admin) in PEOPLE.items()}
+        )
+    )
     port = free_port()
     command: list[str | Path] = [
         *prefix,

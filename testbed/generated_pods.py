@@ -1,4 +1,6 @@
-"""Generated pods of every kind: several containers and init containers, parts of ours and of strangers, nulls, and junk."""
+"""Generated pods of every kind: several containers and init containers, parts of ours and of strangers, nulls, and
+junk.
+"""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -113,7 +115,12 @@ OURS: Final = {
         {"name": "mlflow-model", "mountPath": "/store"},
         {"name": "mlflow-token", "mountPath": "/run/model-api", "readOnly": True},
         {"name": "mlflow-tmp", "mountPath": "/tmp"},  # noqa: S108  as above
-        {"name": "mlflow-tmp", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "subPath": "none", "readOnly": True},
+        {
+            "name": "mlflow-tmp",
+            "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+            "subPath": "none",
+            "readOnly": True,
+        },
     ],
 }
 # Our init container as somebody else changed it, each in one thing.
@@ -144,7 +151,13 @@ INIT_CONTAINERS: Final[list[Any]] = [
     {"name": "warm-up", "image": "warm", "env": GIVEN},
     {"name": "warm-up", "image": "warm", "envFrom": ENV_FROM[:1]},
     {"name": "warm-up", "image": "warm", "env": GIVEN, "volumeMounts": [MOUNTS[3]]},
-    {"name": "cache", "image": "cache", "restartPolicy": "Always", "env": GIVEN, "resources": {"limits": {"ephemeral-storage": "1Gi"}}},
+    {
+        "name": "cache",
+        "image": "cache",
+        "restartPolicy": "Always",
+        "env": GIVEN,
+        "resources": {"limits": {"ephemeral-storage": "1Gi"}},
+    },
 ]
 EPHEMERAL_CONTAINERS: Final = [
     {"name": "debug", "image": "busybox", "env": GIVEN},
@@ -164,7 +177,12 @@ ANNOTATIONS: Final = [
     {f"{DOMAIN}/status": "injected"},
     {"sidecar.istio.io/status": "{}", "sidecar.istio.io/interceptionMode": "REDIRECT"},
 ]
-OWN_LABELS: Final = [{}, {f"{DOMAIN}/inject": "False"}, {f"{DOMAIN}/containers": "model"}, {f"{DOMAIN}/enabled": "true"}]
+OWN_LABELS: Final = [
+    {},
+    {f"{DOMAIN}/inject": "False"},
+    {f"{DOMAIN}/containers": "model"},
+    {f"{DOMAIN}/enabled": "true"},
+]
 WINDOWS_TERM: Final = {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["windows"]}]}
 LINUX_TERM: Final = {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]}
 
@@ -173,7 +191,12 @@ def required(*terms: Any) -> dict[str, Any]:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list(terms)}}}
 
 
-AFFINITIES: Final = [required(WINDOWS_TERM), required(WINDOWS_TERM, LINUX_TERM), required(LINUX_TERM), {"podAffinity": {}}]
+AFFINITIES: Final = [
+    required(WINDOWS_TERM),
+    required(WINDOWS_TERM, LINUX_TERM),
+    required(LINUX_TERM),
+    {"podAffinity": {}},
+]
 JUNK: Final[list[Any]] = [
     *(None, 0, 1.5, True, "", "x", "\U0001f377", "../x", [], {}, [None], [[]], ["name"], {"name": None}, [{}]),
     {"limits": "all"},
@@ -215,7 +238,9 @@ generated_pods: Final = st.fixed_dictionaries(
         "spec": st.fixed_dictionaries(
             {"containers": st.lists(containers, min_size=1, max_size=3)},
             optional={
-                "initContainers": maybe(st.one_of(some(INIT_CONTAINERS, at_most=3), some([*INIT_CONTAINERS, *CHANGED_OURS], at_most=3))),
+                "initContainers": maybe(
+                    st.one_of(some(INIT_CONTAINERS, at_most=3), some([*INIT_CONTAINERS, *CHANGED_OURS], at_most=3))
+                ),
                 "ephemeralContainers": rarely([[one] for one in EPHEMERAL_CONTAINERS]),
                 "volumes": maybe(some(VOLUMES, at_most=3)),
                 "imagePullSecrets": maybe(st.just([{"name": "acme"}])),
@@ -224,7 +249,11 @@ generated_pods: Final = st.fixed_dictionaries(
                 "hostNetwork": st.sampled_from([None, True]),
                 "dnsPolicy": st.sampled_from([None, "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]),
                 "nodeSelector": rarely(
-                    [{"kubernetes.io/os": "windows"}, {"beta.kubernetes.io/os": "windows"}, {"kubernetes.io/os": "linux"}]
+                    [
+                        {"kubernetes.io/os": "windows"},
+                        {"beta.kubernetes.io/os": "windows"},
+                        {"kubernetes.io/os": "linux"},
+                    ]
                 ),
                 "affinity": rarely(AFFINITIES),
                 "os": rarely([{"name": "windows"}, {"name": "linux"}]),
@@ -233,7 +262,8 @@ generated_pods: Final = st.fixed_dictionaries(
         ),
     }
 )
-# Where, counted over all places of the pod, something is replaced by junk; most pods stay whole, or nothing but B21 would be tried.
+# Where, counted over all places of the pod, something is replaced by junk; most pods stay whole, or nothing but B21
+# would be tried.
 damages: Final = st.lists(st.tuples(st.integers(0, 600), st.sampled_from(JUNK)), max_size=2)
 
 
@@ -248,7 +278,9 @@ def damaged(pod: dict[str, Any], replacements: list[tuple[int, Any]]) -> dict[st
 
 
 def well_formed(pod: dict[str, Any]) -> dict[str, Any]:
-    """The pod without what no API server would take: names that come twice, mounts without a volume, containers of a later time."""
+    """The pod without what no API server would take: names that come twice, mounts without a volume, containers of a
+    later time.
+    """
     pod = deepcopy(pod)
     spec = pod["spec"]
     pod |= {"apiVersion": "v1", "kind": "Pod"}
@@ -256,12 +288,16 @@ def well_formed(pod: dict[str, Any]) -> dict[str, Any]:
     spec.pop("ephemeralContainers", None)
     for field in ("containers", "initContainers"):
         taken = {one["name"] for one in spec["containers"]} if field == "initContainers" else set()
-        spec[field] = [one for one in {one["name"]: one for one in spec.get(field) or []}.values() if one["name"] not in taken]
+        spec[field] = [
+            one for one in {one["name"]: one for one in spec.get(field) or []}.values() if one["name"] not in taken
+        ]
     spec["volumes"] = list({volume["name"]: volume for volume in spec.get("volumes") or []}.values())
     there = {volume["name"] for volume in spec["volumes"]}
     for container in [*spec["containers"], *spec["initContainers"]]:
         mounts = {mount["mountPath"]: mount for mount in container.get("volumeMounts") or []}.values()
-        container["volumeMounts"] = [mount for mount in mounts if mount["name"] in there or mount["name"] not in OUR_VOLUMES]
+        container["volumeMounts"] = [
+            mount for mount in mounts if mount["name"] in there or mount["name"] not in OUR_VOLUMES
+        ]
         missing = {mount["name"] for mount in container["volumeMounts"]} - there
         spec["volumes"] += [{"name": name, "emptyDir": {}} for name in sorted(missing)]
         there |= missing
@@ -271,6 +307,8 @@ def well_formed(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def all_places(value: Any) -> Iterator[tuple[Any, Any]]:
-    for key, inner in list(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()):
+    for key, inner in list(
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
         yield value, key
         yield from all_places(inner)

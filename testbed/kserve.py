@@ -1,7 +1,7 @@
 """The pod that KServe makes of an InferenceService and a serving runtime.
 
-As its controller has it (pkg/controller/v1beta1/inferenceservice/utils/utils.go, and its webhook's storage_initializer_injector.go), for
-one container and one storage URI.
+As its controller has it (pkg/controller/v1beta1/inferenceservice/utils/utils.go, and its webhook's
+storage_initializer_injector.go), for one container and one storage URI.
 """
 
 import copy
@@ -23,8 +23,13 @@ OVERRIDES: Final = ("image", "resources", "securityContext", "startupProbe", "re
 def pod_of(runtime: Json, service: Json) -> Json:
     """A pod of the predictor."""
     model, spec = service["spec"]["predictor"]["model"], runtime["spec"]
-    container = _named(_merged(next(one for one in spec["containers"] if one["name"] == CONTAINER), model), service["metadata"]["name"])
-    container["volumeMounts"] = [*container.get("volumeMounts", []), {"name": VOLUME, "mountPath": MODELS, "readOnly": True}]
+    container = _named(
+        _merged(next(one for one in spec["containers"] if one["name"] == CONTAINER), model), service["metadata"]["name"]
+    )
+    container["volumeMounts"] = [
+        *container.get("volumeMounts", []),
+        {"name": VOLUME, "mountPath": MODELS, "readOnly": True},
+    ]
     initializer = {
         "name": "storage-initializer",
         "image": "kserve/storage-initializer",
@@ -35,12 +40,18 @@ def pod_of(runtime: Json, service: Json) -> Json:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": f"{service['metadata']['name']}-predictor", "annotations": spec.get("annotations", {})},
-        "spec": {"initContainers": [initializer], "containers": [container], "volumes": [{"name": VOLUME, "emptyDir": {}}]},
+        "spec": {
+            "initContainers": [initializer],
+            "containers": [container],
+            "volumes": [{"name": VOLUME, "emptyDir": {}}],
+        },
     }
 
 
 def _merged(container: Json, model: Json) -> Json:
-    """What the InferenceService says wins; its arguments come after those of the runtime, its variables replace those of the same name."""
+    """What the InferenceService says wins; its arguments come after those of the runtime, its variables replace those
+    of the same name.
+    """
     merged = copy.deepcopy(container) | {key: model[key] for key in OVERRIDES if key in model}
     merged["args"] = [*container.get("args", []), *model.get("args", [])]
     variables = {entry["name"]: entry for entry in [*container.get("env", []), *model.get("env", [])]}

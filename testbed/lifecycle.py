@@ -38,7 +38,11 @@ class Model:
         return str(self.post("model-versions/create", body, who)["model_version"]["version"])
 
     def stage(self, number: str) -> None:
-        self.post("model-versions/transition-stage", {"name": self.name, "version": number, "stage": "Staging"}, self.gate.basic(MEMBER))
+        self.post(
+            "model-versions/transition-stage",
+            {"name": self.name, "version": number, "stage": "Staging"},
+            self.gate.basic(MEMBER),
+        )
 
     def staged(self) -> str:
         number = self.version()
@@ -54,7 +58,9 @@ class Model:
 
     def files(self, number: str) -> Path:
         """Of a version, on the server's disk."""
-        raw = ask(self.gate.server.uri, "GET", f"{API}/model-versions/get?name={self.name}&version={number}").json["model_version"]
+        raw = ask(self.gate.server.uri, "GET", f"{API}/model-versions/get?name={self.name}&version={number}").json[
+            "model_version"
+        ]
         return self.gate.server.artifacts / self.experiment / str(raw["run_id"]) / "artifacts" / "model"
 
 
@@ -65,7 +71,9 @@ def state_of(uri: str, name: str) -> Json:
         "stages": {str(found["version"]): found["current_stage"] for found in versions},
         "aliases": {alias["alias"]: str(alias["version"]) for alias in model.get("aliases", [])},
         "tags": {
-            str(found["version"]): {tag["key"]: tag["value"] for tag in found.get("tags", []) if tag["key"].startswith("promotion.")}
+            str(found["version"]): {
+                tag["key"]: tag["value"] for tag in found.get("tags", []) if tag["key"].startswith("promotion.")
+            }
             for found in versions
         },
     }
@@ -108,7 +116,9 @@ class Done:
         return json.loads(self.out)
 
 
-def environment(found: Gate, project: str = PROJECT, purpose: Purpose = Purpose.PROMOTE, uri: str | None = None) -> dict[str, str]:
+def environment(
+    found: Gate, project: str = PROJECT, purpose: Purpose = Purpose.PROMOTE, uri: str | None = None
+) -> dict[str, str]:
     """What CI sets."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "GITHUB_"))}
     return kept | {
@@ -120,5 +130,7 @@ def environment(found: Gate, project: str = PROJECT, purpose: Purpose = Purpose.
 
 def run(env: Mapping[str, str], *arguments: str | Path) -> Done:
     """`model-api` with these arguments."""
-    done = subprocess.run([installed("model-api"), *arguments], env=dict(env), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [installed("model-api"), *arguments], env=dict(env), capture_output=True, text=True, check=False
+    )
     return Done(code=done.returncode, out=done.stdout, err=done.stderr)

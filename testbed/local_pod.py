@@ -1,7 +1,8 @@
-"""Runs the containers of a pod as local processes: what a kubelet does, as far as it goes without root, images and namespaces.
+"""Runs the containers of a pod as local processes: what a kubelet does, as far as it goes without root, images and
+namespaces.
 
-Volumes are directories. A process sees no mounts, so every mount path in its command, arguments and environment is replaced by the
-directory that stands for it. Security contexts, resources and probes have no effect here.
+Volumes are directories. A process sees no mounts, so every mount path in its command, arguments and environment is
+replaced by the directory that stands for it. Security contexts, resources and probes have no effect here.
 """
 
 import os
@@ -48,12 +49,19 @@ class LocalPod:
 
     def run_init_containers(self, *, environ: Mapping[str, str]) -> dict[str, str]:
         """Runs the init containers in order; returns what each printed. Raises PodError where one fails."""
-        return {container["name"]: self._run_to_end(container, environ) for container in self.pod["spec"].get("initContainers") or []}
+        return {
+            container["name"]: self._run_to_end(container, environ)
+            for container in self.pod["spec"].get("initContainers") or []
+        }
 
     @contextmanager
     def running_container(self, name: str, command: Sequence[str], *, environ: Mapping[str, str]) -> Iterator[Process]:
-        """A regular container of the pod, with `command` in the place of its image's, for the length of a `with` block."""
-        with running(command, log=self.directory / f"{name}.log", env=self.environment(self.container(name), environ)) as process:
+        """A regular container of the pod, with `command` in the place of its image's, for the length of
+        a `with` block.
+        """
+        with running(
+            command, log=self.directory / f"{name}.log", env=self.environment(self.container(name), environ)
+        ) as process:
             yield process
 
     def container(self, name: str) -> Container:
@@ -61,13 +69,19 @@ class LocalPod:
         return next(container for container in containers if container["name"] == name)
 
     def environment(self, container: Container, environ: Mapping[str, str]) -> dict[str, str]:
-        """What the container's process gets: `environ` (PATH and the like), then the container's own variables, with local paths."""
+        """What the container's process gets: `environ` (PATH and the like), then the container's own variables, with
+        local paths.
+        """
         own = {entry["name"]: self._value(entry) for entry in container.get("env") or []}
         return dict(environ) | {name: self.local(container, value) for name, value in own.items() if value is not None}
 
     def local(self, container: Container, text: str) -> str:
-        """`text` with the mount paths of the container replaced by the directories that stand for them, the longest first."""
-        directories = {mount["mountPath"]: str(self.directory_of(mount)) for mount in container.get("volumeMounts") or []}
+        """`text` with the mount paths of the container replaced by the directories that stand for them, the longest
+        first.
+        """
+        directories = {
+            mount["mountPath"]: str(self.directory_of(mount)) for mount in container.get("volumeMounts") or []
+        }
         if not directories:
             return text
         paths = "|".join(re.escape(path) for path in sorted(directories, key=len, reverse=True))
@@ -79,9 +93,14 @@ class LocalPod:
         return self._volume(mount["name"]) / str(mount.get("subPath", ""))
 
     def _run_to_end(self, container: Container, environ: Mapping[str, str]) -> str:
-        command = [self.local(container, part.replace("$$", "$")) for part in [*container["command"], *container.get("args", [])]]
+        command = [
+            self.local(container, part.replace("$$", "$"))
+            for part in [*container["command"], *container.get("args", [])]
+        ]
         environment = self.environment(container, environ)
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
         if done.returncode:
             raise PodError(f"init container {container['name']} ended with {done.returncode}:\n{done.stdout}")
         return done.stdout
@@ -94,7 +113,9 @@ class LocalPod:
         reference = entry["valueFrom"]["secretKeyRef"]
         value = self.secrets.get(reference["name"], {}).get(reference["key"])
         if value is None and not reference.get("optional"):
-            raise PodError(f"variable {entry['name']} refers to a missing key {reference['key']} of Secret {reference['name']}")
+            raise PodError(
+                f"variable {entry['name']} refers to a missing key {reference['key']} of Secret {reference['name']}"
+            )
         return value
 
     def _label(self, path: str) -> str:

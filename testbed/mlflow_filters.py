@@ -22,8 +22,13 @@ for line in sys.stdin:
     item = SimpleNamespace(name=asked["name"], tags={}, current_stage="None")
     try:
         answer: dict[str, object] = {
-            "found": [all(matches(item, part) for part in parser.parse_search_filter(asked["filter"])) for parser, matches in MATCHES],
-            "parsed": [[part["comparator"], part["value"]] for part in MATCHES[1][0].parse_search_filter(asked["filter"])],
+            "found": [
+                all(matches(item, part) for part in parser.parse_search_filter(asked["filter"]))
+                for parser, matches in MATCHES
+            ],
+            "parsed": [
+                [part["comparator"], part["value"]] for part in MATCHES[1][0].parse_search_filter(asked["filter"])
+            ],
         }
     except Exception as error:  # noqa: BLE001  whatever MLflow raises is the answer
         answer = {"error": str(error)[:200]}

@@ -1,4 +1,5 @@
-"""Run with an MLflow's own Python: downloads what each line of the input names, and prints the files with their digests, as a line of JSON.
+"""Run with an MLflow's own Python: downloads what each line of the input names, and prints the files with their
+digests, as a line of JSON.
 
 A line is `{"uri": ..., "token": ...}`; the answer `{"files": {path: digest}}`, or `{"error": ...}`.
 """

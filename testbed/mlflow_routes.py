@@ -1,4 +1,6 @@
-"""Run with an MLflow's own Python: prints every method and path that its server answers, as JSON, also those of the routers of MLflow 3."""
+"""Run with an MLflow's own Python: prints every method and path that its server answers, as JSON, also those of the
+routers of MLflow 3.
+"""
 
 import json
 import sys

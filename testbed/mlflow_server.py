@@ -17,7 +17,9 @@ NEWEST: Final = "3.18"  # in front of which the gate stands too
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlflowServer:
-    """A server that answers at `uri`. `python` has the full MLflow of the same version, to train and log models with."""
+    """A server that answers at `uri`. `python` has the full MLflow of the same version, to train and
+    log models with.
+    """
 
     uri: str
     version: str
@@ -35,7 +37,9 @@ class MlflowServer:
         Raises CalledProcessError, with the output in it, where the script fails.
         """
         environment = client_environment() | {"MLFLOW_TRACKING_URI": self.uri} | dict(env or {})
-        done = subprocess.run([self.python, script, *arguments], env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [self.python, script, *arguments], env=environment, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise subprocess.CalledProcessError(done.returncode, done.args, done.stdout, done.stderr[-3000:])
         return done.stdout
@@ -43,8 +47,14 @@ class MlflowServer:
 
 def client_environment() -> dict[str, str]:
     """The environment for a process with MLflow: this one's, without what would send it elsewhere."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "COVERAGE_", "PYTHON"))}
-    return kept | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "COVERAGE_", "PYTHON"))
+    }
+    return kept | {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }
 
 
 @contextmanager
@@ -58,7 +68,14 @@ def mlflow_server(version: str, directory: Path, *, workers: int = 1) -> Iterato
     port = free_port()
     arguments: list[str | Path] = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     arguments += ["--workers", str(workers)]
-    arguments += ["--backend-store-uri", f"sqlite:///{directory / 'mlflow.db'}", "--artifacts-destination", str(directory / "artifacts")]
+    arguments += [
+        "--backend-store-uri",
+        f"sqlite:///{directory / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(directory / "artifacts"),
+    ]
     with running(arguments, log=directory / "server.log", env=client_environment(), cwd=directory) as process:
         process.wait_for_http(f"http://127.0.0.1:{port}/health", seconds=120)
-        yield MlflowServer(uri=f"http://127.0.0.1:{port}", version=version, python=python, directory=directory, process=process)
+        yield MlflowServer(
+            uri=f"http://127.0.0.1:{port}", version=version, python=python, directory=directory, process=process
+        )

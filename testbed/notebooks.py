@@ -30,7 +30,12 @@ def executed(notebook: Path, environ: Mapping[str, str], *, python: Path = Path(
 
 
 def execute(
-    notebook: Notebook, folder: Path, environ: Mapping[str, str], *, python: Path = Path(sys.executable), **hooks: Callable[..., Any]
+    notebook: Notebook,
+    folder: Path,
+    environ: Mapping[str, str],
+    *,
+    python: Path = Path(sys.executable),
+    **hooks: Callable[..., Any],
 ) -> Notebook:
     """In `folder`; `hooks` are nbclient's, such as `on_cell_start`.
 
@@ -39,14 +44,18 @@ def execute(
     with tempfile.TemporaryDirectory(prefix="kernel-") as directory:
         own = {"IPYTHONDIR": directory, "MPLCONFIGDIR": str(Path(directory) / "matplotlib")}
         where = {"metadata": {"path": str(folder)}}
-        client = NotebookClient(notebook, timeout=SECONDS, km=manager(python, Path(directory)), resources=where, **hooks)
+        client = NotebookClient(
+            notebook, timeout=SECONDS, km=manager(python, Path(directory)), resources=where, **hooks
+        )
         with asyncio.Runner(loop_factory=Loop) as runner:
             # Not `run`, which makes of an interrupt a kernel that has died. What is left ends with the block.
             return runner.get_loop().run_until_complete(client.async_execute(cleanup_kc=True, env=dict(environ) | own))
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """Leaves signals to the process, which ends the kernel then: nbclient would take them, and give back others than it found."""
+    """Leaves signals to the process, which ends the kernel then: nbclient would take them, and give back others than it
+    found.
+    """
 
     def add_signal_handler(self, *_: Any) -> None:  # type: ignore[override]  # it takes nothing, whatever it is
         raise RuntimeError("as outside of the main thread, which nbclient knows")

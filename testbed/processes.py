@@ -40,7 +40,9 @@ class Process:
     log: Path
 
     @classmethod
-    def start(cls, arguments: Sequence[str | Path], *, log: Path, env: Mapping[str, str], cwd: Path | None = None) -> Self:
+    def start(
+        cls, arguments: Sequence[str | Path], *, log: Path, env: Mapping[str, str], cwd: Path | None = None
+    ) -> Self:
         with log.open("ab") as output:
             return cls(
                 subprocess.Popen(
@@ -56,7 +58,9 @@ class Process:
             )
 
     def wait_for_http(self, url: str, *, seconds: float = 60, status: int = 200) -> None:
-        """Returns when a GET of `url` (http, loopback) answers with `status`; raises ProcessError when that does not come."""
+        """Returns when a GET of `url` (http, loopback) answers with `status`; raises ProcessError when that does not
+        come.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.popen.poll() is not None:
@@ -81,7 +85,9 @@ class Process:
 
 
 @contextmanager
-def running(arguments: Sequence[str | Path], *, log: Path, env: Mapping[str, str], cwd: Path | None = None) -> Iterator[Process]:
+def running(
+    arguments: Sequence[str | Path], *, log: Path, env: Mapping[str, str], cwd: Path | None = None
+) -> Iterator[Process]:
     """A process for the length of a `with` block."""
     process = Process.start(arguments, log=log, env=env, cwd=cwd)
     try:

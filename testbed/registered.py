@@ -14,7 +14,9 @@ NO_RUN: Final = "0" * 32  # what a pod may name for a version that came from no 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """A server, and for each example its `name`, `version`, `run_id` and the `directory` of its files below the server's artifacts."""
+    """A server, and for each example its `name`, `version`, `run_id` and the `directory` of its files below the
+    server's artifacts.
+    """
 
     server: MlflowServer
     versions: Mapping[str, Mapping[str, str]]
@@ -25,7 +27,9 @@ class Registered:
 
     def ref(self, example: str) -> ModelRef:
         version = self.versions[example]
-        return ModelRef(name=version["name"], version=version["version"], owner=OWNER, run_id=version["run_id"] or NO_RUN)
+        return ModelRef(
+            name=version["name"], version=version["version"], owner=OWNER, run_id=version["run_id"] or NO_RUN
+        )
 
     def files(self, example: str) -> dict[str, bytes]:
         """The files of a model as they lie on the server's disk."""

@@ -1,4 +1,6 @@
-"""A reverse proxy between a client and a real server: it streams; rules see a request first, and may answer it otherwise."""
+"""A reverse proxy between a client and a real server: it streams; rules see a request first, and may answer it
+otherwise.
+"""
 
 import http.client
 import ssl
@@ -92,7 +94,9 @@ class ReverseProxy(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, upstream: str, rules: Sequence[Rule], address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, upstream: str, rules: Sequence[Rule], address: tuple[str, int], tls: ssl.SSLContext | None
+    ) -> None:
         super().__init__(address, Exchange)
         self.upstream = upstream
         self.rules = rules

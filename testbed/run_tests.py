@@ -2,7 +2,8 @@
 
 With ARGS, one run of what they name.
 
-The first run is shown as it goes, the output of the others when all have ended; after the coverage of all comes one closing line.
+The first run is shown as it goes, the output of the others when all have ended; after the coverage of all comes one
+closing line.
 """
 
 import os
@@ -17,7 +18,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-BUILD: Final = (sys.executable, "-m", "testbed.cluster", "build")  # a quarter of an hour the first time, longer than a test may take
+BUILD: Final = (
+    sys.executable,
+    "-m",
+    "testbed.cluster",
+    "build",
+)  # a quarter of an hour the first time, longer than a test may take
 # Folders with a run of their own, and the command that comes before it.
 BESIDE: Final[Mapping[str, Sequence[str]]] = {"tests/cluster": BUILD, "tests/serving_runtime": ()}
 # pytest's own: https://docs.pytest.org/en/stable/reference/exit-codes.html
@@ -28,7 +34,9 @@ COLOURS: Final = re.compile(rb"\x1b\[[0-9;]*m")
 
 @dataclass(slots=True)
 class Run:
-    """One pytest, after a command that takes its time. `shown` is its output, which is passed on as it comes where it is `live`."""
+    """One pytest, after a command that takes its time. `shown` is its output, which is passed on as it comes where it
+    is `live`.
+    """
 
     arguments: Sequence[str]
     live: bool
@@ -53,7 +61,11 @@ class Run:
     def counts(self) -> Counter[str]:
         """Of pytest's closing line: `{"passed": 812, "failed": 1}`."""
         closing = CLOSING.findall(COLOURS.sub(b"", bytes(self.shown)))
-        return Counter({word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", closing[-1].decode())} if closing else {})
+        return Counter(
+            {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", closing[-1].decode())}
+            if closing
+            else {}
+        )
 
 
 def main(arguments: Sequence[str], beside: Mapping[str, Sequence[str]] = BESIDE) -> int:
@@ -62,7 +74,13 @@ def main(arguments: Sequence[str], beside: Mapping[str, Sequence[str]] = BESIDE)
     runs = [Run(arguments, live=True)]
     if not arguments:
         rest = Run([f"--ignore={folder}" for folder in beside], live=True)
-        runs = [rest, *(Run([folder, "-o", f"cache_dir=.pytest_cache/{folder}"], live=False, first=beside[folder]) for folder in beside)]
+        runs = [
+            rest,
+            *(
+                Run([folder, "-o", f"cache_dir=.pytest_cache/{folder}"], live=False, first=beside[folder])
+                for folder in beside
+            ),
+        ]
     at_once(runs)
     for folder, run in zip(beside, runs[1:], strict=False):
         say(f"\n{folder}, beside them:\n".encode() + run.shown)

@@ -56,7 +56,9 @@ class RuntimeServer:
             client.request(method, path, body, dict(headers or {}))
             response = client.getresponse()
             return Answer(
-                status=response.status, headers={name.lower(): value for name, value in response.getheaders()}, body=response.read()
+                status=response.status,
+                headers={name.lower(): value for name, value in response.getheaders()},
+                body=response.read(),
             )
         finally:
             client.close()
@@ -79,7 +81,9 @@ class RuntimeServer:
         self.process.wait_for_http(f"{self.url}/readyz")
 
     def workers(self) -> list[int]:
-        """The processes that the supervisor has made, and that are not dead; the one that compares the model is gentler than they are."""
+        """The processes that the supervisor has made, and that are not dead; the one that compares the model is gentler
+        than they are.
+        """
         children = Path(f"/proc/{self.process.popen.pid}/task/{self.process.popen.pid}/children").read_text().split()
         return [int(pid) for pid in children if not _dead_or_gentle(pid)]
 
@@ -100,11 +104,17 @@ class RuntimeServer:
 
 
 @contextmanager
-def starting(model: Path | None, *flags: str, log: Path, environ: Mapping[str, str] | None = None) -> Iterator[RuntimeServer]:
+def starting(
+    model: Path | None, *flags: str, log: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[RuntimeServer]:
     """A server that has just been started."""
     port = free_port()
     given = {ARTIFACTS_PATH: str(model)} if model else {}
-    env = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")} | given | dict(environ or {})
+    env = (
+        {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        | given
+        | dict(environ or {})
+    )
     with running([*COMMAND, "--port", str(port), *flags], log=log, env=env) as process:
         yield RuntimeServer(port=port, process=process)
 

@@ -8,7 +8,11 @@ from urllib.parse import urlsplit
 
 def head_of(method: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
     """Return a request's head with its end."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: gate", *(f"{name}: {value}" for name, value in (headers or {}).items())]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: gate",
+        *(f"{name}: {value}" for name, value in (headers or {}).items()),
+    ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
@@ -25,10 +29,15 @@ def connected(uri: str, sent: bytes, *, receives: int | None = None) -> socket.s
 
 
 @contextmanager
-def slow_clients(uri: str, count: int, kinds: Sequence[bytes], *, receives: int | None = None) -> Iterator[list[socket.socket]]:
+def slow_clients(
+    uri: str, count: int, kinds: Sequence[bytes], *, receives: int | None = None
+) -> Iterator[list[socket.socket]]:
     """Clients that have sent one of `kinds` each, in turn, and do nothing more for the length of a `with` block."""
     with ExitStack() as stack:
-        yield [stack.enter_context(connected(uri, kinds[number % len(kinds)], receives=receives)) for number in range(count)]
+        yield [
+            stack.enter_context(connected(uri, kinds[number % len(kinds)], receives=receives))
+            for number in range(count)
+        ]
 
 
 def rest_of(connection: socket.socket) -> bytes:

@@ -1,7 +1,7 @@
 """A reverse proxy that lets through who shows the right token: what stands in front of MLflow in a Domino installation.
 
-As a process: `python -m testbed.token_proxy --upstream http://127.0.0.1:5000 --token-file FILE [--host ADDRESS] [--port N]` prints its
-address.
+As a process: `python -m testbed.token_proxy --upstream http://127.0.0.1:5000 --token-file FILE [--host ADDRESS] [--port
+N]` prints its address.
 """
 
 import argparse

@@ -37,7 +37,9 @@ class WebhookServer:
     def connection(self) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(HOST, self.port, timeout=30, context=self.trust())
 
-    def ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
         """Status and body of one request, on a connection of its own."""
         with closing(self.connection()) as connection:
             connection.request(method, path, body, dict(headers or {}))
@@ -57,7 +59,10 @@ class WebhookServer:
         with closing(http.client.HTTPConnection(HOST, self.metrics_port, timeout=30)) as connection:
             connection.request("GET", "/metrics")
             lines = connection.getresponse().read().decode().splitlines()
-        return {series: float(value) for series, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
+        return {
+            series: float(value)
+            for series, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        }
 
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.process.log.read_text().splitlines()]
@@ -65,7 +70,9 @@ class WebhookServer:
 
 @contextmanager
 def webhook_server(directory: Path, variables: Mapping[str, str] | None = None) -> Iterator[WebhookServer]:
-    """The server for the length of a `with` block, once it answers; `variables` are settings, `directory` holds its files."""
+    """The server for the length of a `with` block, once it answers; `variables` are settings, `directory` holds its
+    files.
+    """
     certificates = issue(directory / "tls", HOST)
     port, metrics_port = free_port(), free_port()
     settings = {
@@ -77,7 +84,9 @@ def webhook_server(directory: Path, variables: Mapping[str, str] | None = None) 
     }
     environ = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE")}
     with running(
-        [installed("model-api-webhook"), "serve"], log=directory / "webhook.log", env=environ | settings | dict(variables or {})
+        [installed("model-api-webhook"), "serve"],
+        log=directory / "webhook.log",
+        env=environ | settings | dict(variables or {}),
     ) as process:
         process.wait_for_http(f"http://{HOST}:{metrics_port}/metrics")
         yield WebhookServer(process=process, port=port, metrics_port=metrics_port, certificates=certificates)

@@ -35,7 +35,9 @@ def test_page_links_lead_somewhere(page: Path) -> None:
 
 
 def anchors(markdown: str) -> set[str]:
-    """Return the anchors that GitHub gives to the headings of a page: lower case, hyphens for spaces, no punctuation."""
+    """Return the anchors that GitHub gives to the headings of a page: lower case, hyphens for spaces,
+    no punctuation.
+    """
     headings = HEADING.findall(CODE_BLOCK.sub("", markdown))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -51,14 +53,26 @@ def test_page_names_only_make_targets_that_exist(page: Path) -> None:
 
 def test_every_variable_of_the_contract_is_documented() -> None:
     text = "".join(page.read_text() for page in PAGES)
-    variables = [*names.MODEL_VARIABLES, names.ARTIFACTS_PATH, names.TRACKING_URI, names.TOKEN_FILE, names.SOURCE_PREFIX]
+    variables = [
+        *names.MODEL_VARIABLES,
+        names.ARTIFACTS_PATH,
+        names.TRACKING_URI,
+        names.TOKEN_FILE,
+        names.SOURCE_PREFIX,
+    ]
 
     assert [name for name in variables if name not in text] == []
 
 
 def test_every_annotation_and_label_of_ours_is_documented() -> None:
     text = "".join(page.read_text() for page in PAGES)
-    keys = [names.ENABLED_LABEL, names.INJECT, names.CONTAINERS_ANNOTATION, names.CPU_LIMIT_ANNOTATION, names.MEMORY_LIMIT_ANNOTATION]
+    keys = [
+        names.ENABLED_LABEL,
+        names.INJECT,
+        names.CONTAINERS_ANNOTATION,
+        names.CPU_LIMIT_ANNOTATION,
+        names.MEMORY_LIMIT_ANNOTATION,
+    ]
 
     assert [key for key in [*keys, names.STATUS_ANNOTATION] if key not in text] == []
 
@@ -74,7 +88,11 @@ def test_every_exit_code_is_documented() -> None:
 def test_every_bug_of_the_original_has_its_line_and_its_tests() -> None:
     page = (ROOT / "docs" / "migrating.md").read_text()
     lines = re.findall(r"^\| (\d+) \|.*\| (.*) \|$", page, re.MULTILINE)
-    tests = set(re.findall(r"^def (test_\w+)", "".join(file.read_text() for file in ROOT.glob("tests/**/test_*.py")), re.MULTILINE))
+    tests = set(
+        re.findall(
+            r"^def (test_\w+)", "".join(file.read_text() for file in ROOT.glob("tests/**/test_*.py")), re.MULTILINE
+        )
+    )
 
     named = {int(number): re.findall(r"`(\w+)`", cell) for number, cell in lines}
 
@@ -85,7 +103,11 @@ def test_every_bug_of_the_original_has_its_line_and_its_tests() -> None:
 
 def test_every_test_that_the_threat_model_names_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text()))
-    tests = set(re.findall(r"^def (test_\w+)", "".join(file.read_text() for file in ROOT.glob("tests/**/test_*.py")), re.MULTILINE))
+    tests = set(
+        re.findall(
+            r"^def (test_\w+)", "".join(file.read_text() for file in ROOT.glob("tests/**/test_*.py")), re.MULTILINE
+        )
+    )
 
     assert len(named) > 20
     assert named - tests == set()

@@ -54,7 +54,10 @@ def program(name: str) -> str:
 
 
 def sentence(extra: str) -> str:
-    return f"install the extra {extra}: pip install 'mlflow-model-api[{extra}]', or pip install '.[{extra}]' in a checkout\n"
+    return (
+        f"install the extra {extra}: pip install 'mlflow-model-api[{extra}]', or pip install '.[{extra}]' in a"
+        " checkout\n"
+    )
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -97,6 +100,9 @@ def test_import_without_the_extra_names_it(name: str, bare: Path) -> None:
 
 
 def test_missing_module_of_this_project_stays_an_error_of_its_own(bare: Path) -> None:
-    code = "from model_contract.extras import extra_of_program\nwith extra_of_program('gate'):\n    import tracking_gate.none"
+    code = (
+        "from model_contract.extras import extra_of_program\nwith extra_of_program('gate'):\n    import"
+        " tracking_gate.none"
+    )
 
     assert "ModuleNotFoundError: No module named 'tracking_gate.none'" in ran(bare, code).stderr

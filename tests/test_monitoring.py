@@ -61,7 +61,9 @@ def queries(path: Path) -> dict[str, str]:
 QUERIES = [(path, name, query) for path in [*RULES, *DASHBOARDS] for name, query in queries(path).items()]
 
 
-@pytest.mark.parametrize(("path", "name", "query"), QUERIES, ids=[f"{path.parent.name}: {name}" for path, name, _ in QUERIES])
+@pytest.mark.parametrize(
+    ("path", "name", "query"), QUERIES, ids=[f"{path.parent.name}: {name}" for path, name, _ in QUERIES]
+)
 def test_query_asks_for_what_there_is(metrics: dict[str, set[str]], path: Path, name: str, query: str) -> None:
     asked = METRIC.findall(query)
 

@@ -33,7 +33,9 @@ PUBLIC = {
 
 @pytest.mark.parametrize("command", PROJECT["project"]["scripts"])
 def test_command_starts_without_a_warning(command: str) -> None:
-    done = subprocess.run([installed("python"), "-W", "error", installed(command), "--help"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [installed("python"), "-W", "error", installed(command), "--help"], capture_output=True, text=True, check=False
+    )
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.lower().startswith("usage")
@@ -41,7 +43,9 @@ def test_command_starts_without_a_warning(command: str) -> None:
 
 def test_names_of_the_contract_are_given_once() -> None:
     module = ast.parse(Path(names.__file__).read_text())
-    given = Counter(node.target.id for node in module.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name))
+    given = Counter(
+        node.target.id for node in module.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    )
 
     assert [name for name, times in given.items() if times > 1] == []
 

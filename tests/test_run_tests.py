@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CODE = "import sys; from testbed.run_tests import main; sys.exit(main(sys.argv[1:], {'tests/apart': (), 'tests/other': ()}))"
+CODE = (
+    "import sys; from testbed.run_tests import main; sys.exit(main(sys.argv[1:], {'tests/apart': (), 'tests/other':"
+    " ()}))"
+)
 PASSES, FAILS = "def test_it() -> None:\n    assert True\n", "def test_it() -> None:\n    assert False\n"
 
 
@@ -18,10 +21,17 @@ def run(directory: Path, files: dict[str, str], *arguments: str) -> "subprocess.
         path.write_text(text)
     (directory / ".coveragerc").write_text("[run]\nparallel = true\nsource = tests\n")
     command = [sys.executable, "-c", CODE, *arguments]
-    return subprocess.run(command, cwd=directory, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        command, cwd=directory, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=120
+    )
 
 
-FILES = {"tests/test_a.py": PASSES, "tests/test_b.py": PASSES, "tests/apart/test_c.py": PASSES, "tests/other/test_d.py": PASSES}
+FILES = {
+    "tests/test_a.py": PASSES,
+    "tests/test_b.py": PASSES,
+    "tests/apart/test_c.py": PASSES,
+    "tests/other/test_d.py": PASSES,
+}
 
 
 def test_all_runs_are_counted_in_the_last_line(tmp_path: Path) -> None:
@@ -29,7 +39,11 @@ def test_all_runs_are_counted_in_the_last_line(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 4 passed in " in done.stdout.splitlines()[-1]
-    assert done.stdout.index("2 passed in") < done.stdout.index("tests/apart, beside them:") < done.stdout.index("1 passed in")
+    assert (
+        done.stdout.index("2 passed in")
+        < done.stdout.index("tests/apart, beside them:")
+        < done.stdout.index("1 passed in")
+    )
     assert "TOTAL" in done.stdout
     assert "test_c.py" in done.stdout.partition("Cover")[2]
 

@@ -15,7 +15,9 @@ class ClientAddresses:
         self._proxies = proxies
 
     def of(self, request: web.BaseRequest) -> str:
-        """Return the client's address: of a connection from a proxy, the last one in X-Forwarded-For that is not a proxy's."""
+        """Return the client's address: of a connection from a proxy, the last one in X-Forwarded-For that is not a
+        proxy's.
+        """
         peer = request.remote or "unknown"
         if not self.is_proxy(peer):
             return group_of(peer)

@@ -31,7 +31,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What may be done: the body to forward, and what the audit log says of it. Nothing is forwarded for what is so already."""
+    """What may be done: the body to forward, and what the audit log says of it. Nothing is forwarded for what is so
+    already.
+    """
 
     body: Json
     noop: bool = False
@@ -50,7 +52,9 @@ async def own_version_and_others(ask: Ask) -> tuple[Version, list[Version]]:
     """The version, and the others of its model, from one answer; MLflow leaves their aliases out of it."""
     changes = ask.owners.changes
     versions = await ask.registry.versions_of(ask.fields["name"])
-    version = await _owned(ask, next((found for found in versions if found.version == ask.fields["version"]), None), changes)
+    version = await _owned(
+        ask, next((found for found in versions if found.version == ask.fields["version"]), None), changes
+    )
     return version, [found for found in versions if found is not version]
 
 

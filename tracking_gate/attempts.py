@@ -1,4 +1,6 @@
-"""Limits on attempts to authenticate, which hold before the work of an attempt is done: a password's hash, a question to Domino."""
+"""Limits on attempts to authenticate, which hold before the work of an attempt is done: a password's hash, a question
+to Domino.
+"""
 
 import asyncio
 from collections import OrderedDict, deque

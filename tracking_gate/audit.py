@@ -18,7 +18,9 @@ FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT  # it is read once, for a la
 LONGEST_TEXT: Final = 512  # characters of one value: a path of an artifact with its run and experiment has some 150
 LONGEST_LIST: Final = 100  # items
 LONGEST_LINE: Final = 64 * 1024  # bytes that are read back to find where the last line begins
-SEPARATORS: Final = {ord(separator): f"\\u{ord(separator):04x}" for separator in "\x85\u2028\u2029"}  # some readers end a line there
+SEPARATORS: Final = {
+    ord(separator): f"\\u{ord(separator):04x}" for separator in "\x85\u2028\u2029"
+}  # some readers end a line there
 
 
 class AuditError(OSError):
@@ -28,8 +30,8 @@ class AuditError(OSError):
 class AuditLog:
     """A file, or standard output. Lines carry a number, so that a missing one is seen.
 
-    One thread writes, so that a slow disk does not stop the event loop. A line that cannot be written whole, or not brought to the
-    disk, is taken back.
+    One thread writes, so that a slow disk does not stop the event loop. A line that cannot be written whole, or not
+    brought to the disk, is taken back.
     """
 
     def __init__(self, target: str) -> None:
@@ -129,7 +131,9 @@ def _now() -> str:
 
 
 class Sample:
-    """Which refusals get a line, so that nobody fills the disk with them: some at once, then one every few seconds, for each caller."""
+    """Which refusals get a line, so that nobody fills the disk with them: some at once, then one every few seconds, for
+    each caller.
+    """
 
     def __init__(self, clock: Callable[[], float], *, burst: int, seconds: float, callers: int = 1000) -> None:
         """`burst` lines at once, then one every `seconds`. At most `callers` are remembered."""
@@ -137,7 +141,9 @@ class Sample:
         self._burst = burst
         self._seconds = seconds
         self._callers = callers
-        self._states: OrderedDict[Hashable, tuple[float, float, int]] = OrderedDict()  # lines left, when, and how many were left out
+        self._states: OrderedDict[Hashable, tuple[float, float, int]] = (
+            OrderedDict()
+        )  # lines left, when, and how many were left out
 
     def take(self, caller: Hashable) -> int | None:
         """Return how many were left out since the last line, or None if this one is left out."""

@@ -15,7 +15,9 @@ TOO_SLOW: Final = "the body of the request does not come"
 
 
 class ClientBody:
-    """The body of one request. `fault` is why it ended early, if it did: the client library tells its caller another reason."""
+    """The body of one request. `fault` is why it ended early, if it did: the client library tells its caller another
+    reason.
+    """
 
     def __init__(self, request: web.BaseRequest, pause: float) -> None:
         """`pause` is how many seconds may pass without a byte."""

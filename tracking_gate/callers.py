@@ -23,11 +23,14 @@ MISSING: Final = "send the token of your project as MLFLOW_TRACKING_TOKEN"
 class Callers:
     """Finds them, and slows down who guesses.
 
-    A service token is compared in memory and never slowed down; nor is a person whose password or credential was accepted before. Every
-    other attempt counts for its address, apart from those for each person's name, and for that name from all addresses.
+    A service token is compared in memory and never slowed down; nor is a person whose password or credential was
+    accepted before. Every other attempt counts for its address, apart from those for each person's name, and for that
+    name from all addresses.
     """
 
-    def __init__(self, directory: SecretDirectory, people: People, clock: Callable[[], float], *, attempts: int = ATTEMPTS) -> None:
+    def __init__(
+        self, directory: SecretDirectory, people: People, clock: Callable[[], float], *, attempts: int = ATTEMPTS
+    ) -> None:
         self._most = attempts
         self._directory = directory
         self._people = people
@@ -62,7 +65,12 @@ class Callers:
         if known is None:
             return None
         project = known.key.project_id
-        return Actor(kind=kind_of(known.key.purpose), name=known.fingerprint, projects=frozenset({project}), fingerprint=known.fingerprint)
+        return Actor(
+            kind=kind_of(known.key.purpose),
+            name=known.fingerprint,
+            projects=frozenset({project}),
+            fingerprint=known.fingerprint,
+        )
 
     async def _checked(self, headers: CIMultiDictProxy[str], peer: str, claim: Claim | None) -> Actor:
         """Check a claim once, however many requests make it at the same time: a page sends twenty."""

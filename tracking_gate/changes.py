@@ -1,6 +1,7 @@
 """Changes by people that pass through as they are: runs, experiments, logged models, traces, datasets.
 
-Each entry says which objects its request changes, and where it names them. A person changes what is of a project of theirs, or of none.
+Each entry says which objects its request changes, and where it names them. A person changes what is of a project of
+theirs, or of none.
 """
 
 import asyncio
@@ -36,7 +37,9 @@ class Changed(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """An object that a request changes, and the path of the keys that name it; `path_variable` if it stands in the URL."""
+    """An object that a request changes, and the path of the keys that name it; `path_variable` if it
+    stands in the URL.
+    """
 
     kind: Changed
     at: tuple[str, ...]
@@ -85,11 +88,23 @@ CHANGES: Final = (
     _change("POST", f"{V2}/runs/delete-tag", RUN, tags=["key"]),
     _change("POST", f"{V2}/runs/log-metric", RUN, _at(Changed.LOGGED_MODEL, "model_id", required=False)),
     _change("POST", f"{V2}/runs/log-parameter", RUN),
-    _change("POST", f"{V2}/runs/log-batch", RUN, _at(Changed.LOGGED_MODEL, "metrics.*.model_id", required=False), tags=["tags.*.key"]),
+    _change(
+        "POST",
+        f"{V2}/runs/log-batch",
+        RUN,
+        _at(Changed.LOGGED_MODEL, "metrics.*.model_id", required=False),
+        tags=["tags.*.key"],
+    ),
     _change("POST", f"{V2}/runs/log-model", RUN),
     _change("POST", f"{V2}/runs/log-inputs", RUN),
     _change("POST", f"{V2}/runs/outputs", RUN, _at(Changed.LOGGED_MODEL, "models.*.model_id", required=False)),
-    _change("POST", f"{V2}/logged-models", EXPERIMENT, _at(Changed.RUN, "source_run_id", required=False), tags=["tags.*.key"]),
+    _change(
+        "POST",
+        f"{V2}/logged-models",
+        EXPERIMENT,
+        _at(Changed.RUN, "source_run_id", required=False),
+        tags=["tags.*.key"],
+    ),
     _change("PATCH", f"{V2}/logged-models/<model_id>", LOGGED_MODEL),
     _change("POST", f"{V2}/logged-models/<model_id>/params", LOGGED_MODEL),
     _change("PATCH", f"{V2}/logged-models/<model_id>/tags", LOGGED_MODEL, tags=["tags.*.key"]),
@@ -135,7 +150,9 @@ class Changes:
         self._registry = registry
         self._owners = owners
 
-    async def check(self, actor: Actor, change: Change, variables: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> bool:
+    async def check(
+        self, actor: Actor, change: Change, variables: Mapping[str, str], headers: Mapping[str, str], body: bytes
+    ) -> bool:
         """Return True if the request gives a run to a project.
 
         Raise Conflict, Forbidden, InvalidRequest, NotFound, Unavailable.
@@ -152,7 +169,9 @@ class Changes:
         return check_tags(actor, change, fields)
 
     async def _check_new_model(self, change: Change, fields: Json, projects: list[str | None]) -> None:
-        """A run's logged model is of the run's project, and adds nothing to what a promoted version of the run is read as."""
+        """A run's logged model is of the run's project, and adds nothing to what a promoted version of the run is read
+        as.
+        """
         run_id = fields.get("source_run_id")
         if (change.method, change.path) != NEW_LOGGED_MODEL or not run_id:
             return
@@ -231,7 +250,9 @@ def check_same(fields: Json, variables: Mapping[str, str]) -> None:
 
 
 def check_tags(actor: Actor, change: Change, fields: Json) -> bool:
-    """Return True if a tag says whose a run is. Raise Forbidden for tags that are MLflow's own or name another project."""
+    """Return True if a tag says whose a run is. Raise Forbidden for tags that are MLflow's own or name
+    another project.
+    """
     given = False
     for place in change.tags:
         values_at(fields, [*place[:-1], "value"])

@@ -32,7 +32,9 @@ class Commands(click.Group):
             return super().invoke(ctx)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MODEL_API_GATE"})
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MODEL_API_GATE"}
+)
 @click.version_option(package_name="mlflow-model-api")
 def main() -> None:
     """Stands in front of MLflow, and lets through what the caller may do."""
@@ -48,18 +50,40 @@ def main() -> None:
 )
 @click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104  it is in a pod
 @click.option("--port", type=int, default=5000, show_default=True, help="Port to listen on.")
-@click.option("--people-file", type=click.Path(dir_okay=False, path_type=Path), help="People, their projects, and their passwords; JSON.")
-@click.option("--people-header", metavar="NAME", help="Header in which an authenticating proxy in front names the person.")
-@click.option("--domino-url", metavar="URL", help="Domino, which is asked who sends an X-Domino-Api-Key or an access token of Domino's.")
 @click.option(
-    "--admin", "admins", multiple=True, metavar="NAME", help="A user of Domino's who is an admin of the gate; Domino's own are not."
+    "--people-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="People, their projects, and their passwords; JSON.",
 )
 @click.option(
-    "--audit-log", default="-", show_default=True, metavar="FILE", help='Where each decision is recorded; "-" is standard output.'
+    "--people-header", metavar="NAME", help="Header in which an authenticating proxy in front names the person."
 )
-@click.option("--allowed-host", "hosts", multiple=True, metavar="HOST[:PORT]", help="What Host may be; any where none is given.")
+@click.option(
+    "--domino-url",
+    metavar="URL",
+    help="Domino, which is asked who sends an X-Domino-Api-Key or an access token of Domino's.",
+)
+@click.option(
+    "--admin",
+    "admins",
+    multiple=True,
+    metavar="NAME",
+    help="A user of Domino's who is an admin of the gate; Domino's own are not.",
+)
+@click.option(
+    "--audit-log",
+    default="-",
+    show_default=True,
+    metavar="FILE",
+    help='Where each decision is recorded; "-" is standard output.',
+)
+@click.option(
+    "--allowed-host", "hosts", multiple=True, metavar="HOST[:PORT]", help="What Host may be; any where none is given."
+)
 @click.option("--metrics-port", type=int, help="Port for Prometheus; none where none is given.")
-@click.option("--accept-legacy", is_flag=True, help="Accept tokens of another format, as domino-mlflow-client made them.")
+@click.option(
+    "--accept-legacy", is_flag=True, help="Accept tokens of another format, as domino-mlflow-client made them."
+)
 @click.option(
     "--attempts",
     type=click.IntRange(min=1),
@@ -125,7 +149,10 @@ def serve(  # noqa: PLR0913, PLR0917  click hands over each option
     """Answer requests until SIGTERM. Each option can be a variable: MODEL_API_GATE_SERVE_UPSTREAM, and so on."""
     from tracking_gate.addresses import networks_of  # noqa: PLC0415  as below
     from tracking_gate.logs import configure  # noqa: PLC0415  as below
-    from tracking_gate.server import ServeSettings, serve  # noqa: PLC0415  the other commands start faster without the server
+    from tracking_gate.server import (  # noqa: PLC0415  the other commands start faster without the server
+        ServeSettings,
+        serve,
+    )
 
     for option, url in (("--upstream", upstream), ("--domino-url", domino_url)):
         if url is not None and not url.startswith(("http://", "https://")):
@@ -133,7 +160,9 @@ def serve(  # noqa: PLR0913, PLR0917  click hands over each option
     if people_header and not people_file:
         raise InvalidInputError("--people-header needs --people-file, which says whose the projects are")
     if admins and not domino_url:
-        raise InvalidInputError("--admin names users of Domino's and needs --domino-url; in --people-file an admin is who has admin: true")
+        raise InvalidInputError(
+            "--admin names users of Domino's and needs --domino-url; in --people-file an admin is who has admin: true"
+        )
     try:
         networks = networks_of(proxies)
     except ValueError as error:
@@ -176,7 +205,11 @@ def routes() -> None:
 
     table = Table("methods", "path", "who", box=None)
     for route in ROUTES:
-        table.add_row(" ".join(route.methods), route.path, WHO[route.treatment] + (f" ({route.operation})" if route.operation else ""))
+        table.add_row(
+            " ".join(route.methods),
+            route.path,
+            WHO[route.treatment] + (f" ({route.operation})" if route.operation else ""),
+        )
     Console(highlight=False).print(table)
 
 

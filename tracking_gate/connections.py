@@ -1,8 +1,8 @@
 """Connections of clients, bounded in number and in silence.
 
-A connection that waits for a request, or for the rest of its head, makes room for a new one when its address, or the gate, has as many
-as it may have: the oldest goes first. So clients that open connections and say nothing keep nobody out. One that has a request under
-way is left alone, and bounded by the limits on requests.
+A connection that waits for a request, or for the rest of its head, makes room for a new one when its address, or the
+gate, has as many as it may have: the oldest goes first. So clients that open connections and say nothing keep nobody
+out. One that has a request under way is left alone, and bounded by the limits on requests.
 """
 
 import asyncio
@@ -85,7 +85,9 @@ class ClientConnection(web.RequestHandler):
             self.wire.abort()
 
     def reset(self) -> None:
-        """Close so that the client sees a broken connection, also where the end of a connection is the end of an answer."""
+        """Close so that the client sees a broken connection, also where the end of a connection is the end of an
+        answer.
+        """
         if self.wire is not None and (socket := self.wire.get_extra_info("socket")) is not None:
             socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
         self.abort()
@@ -111,7 +113,10 @@ class ClientConnection(web.RequestHandler):
         if exc is None or status != HTTPStatus.BAD_REQUEST:
             return super().handle_error(request, status, exc, message)
         self._connections.count_malformed()
-        body = {"error_code": "MALFORMED_REQUEST", "message": "the request is not HTTP that can be read in one way only"}
+        body = {
+            "error_code": "MALFORMED_REQUEST",
+            "message": "the request is not HTTP that can be read in one way only",
+        }
         response = web.Response(status=status, body=json.dumps(body).encode(), content_type="application/json")
         response.force_close()
         return response

@@ -1,7 +1,7 @@
 """Who a person is, by Domino: what they send to Domino is asked about at Domino, and the answer is kept for a minute.
 
-Routes are those of python-domino 2.2: `GET /v4/users/self`, and `GET /v4/gateway/projects` for `Owned` and `Collaborating`, the only two
-relationships that every Domino 6 knows.
+Routes are those of python-domino 2.2: `GET /v4/users/self`, and `GET /v4/gateway/projects` for `Owned` and
+`Collaborating`, the only two relationships that every Domino 6 knows.
 """
 
 import asyncio
@@ -28,7 +28,9 @@ from tracking_gate.people import Claim
 API_KEY: Final = "X-Domino-Api-Key"
 KEPT: Final = 60.0  # seconds, also of a "no"
 MOST_KEPT: Final = 4096  # answers; the one that was not asked for longest goes first
-ACCEPTED: Final = 24 * 3600.0  # seconds, in which a credential that Domino has accepted is asked about whoever guesses at its address
+ACCEPTED: Final = (
+    24 * 3600.0
+)  # seconds, in which a credential that Domino has accepted is asked about whoever guesses at its address
 LONGEST: Final = 4096  # bytes of a credential
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5, connect=2)  # for each question; a client of MLflow waits 120 s
 THEIRS: Final = frozenset({"Owned", "Collaborating", "OwnedAndCollaborating"})
@@ -58,7 +60,12 @@ class DominoPeople:
     header = API_KEY
 
     def __init__(
-        self, url: str, metrics: Metrics, *, admins: frozenset[str] = frozenset(), clock: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        metrics: Metrics,
+        *,
+        admins: frozenset[str] = frozenset(),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url.rstrip("/")
         self._metrics = metrics
@@ -91,7 +98,8 @@ class DominoPeople:
         if kept and kept[0] > self._clock():
             self._answers.move_to_end(key)
             return kept[1]
-        # A page sends twenty requests at once: Domino is asked once, and where it does not answer, nobody waits for it twice.
+        # A page sends twenty requests at once: Domino is asked once, and where it does not answer, nobody waits for it
+        # twice.
         if (asking := self._asking.get(key)) is None:
             asking = self._asking[key] = asyncio.create_task(self._kept(key, credential))
             asking.add_done_callback(lambda done: self._asked_for(key, done))
@@ -143,7 +151,11 @@ class DominoPeople:
         found = await self._get(path, credential)
         if not isinstance(found, list) or not all(isinstance(project, dict) for project in found):
             raise unclear(path)
-        ids = {str(project.get("id", "")).lower() for project in found if project.get("relationship", relationship) in THEIRS}
+        ids = {
+            str(project.get("id", "")).lower()
+            for project in found
+            if project.get("relationship", relationship) in THEIRS
+        }
         return frozenset(one for one in ids if re.fullmatch(PROJECT_ID_PATTERN, one))
 
     async def _get(self, path: str, credential: Credential) -> Any:
@@ -162,16 +174,26 @@ class DominoPeople:
 
 
 def credential_of(headers: Mapping[str, str]) -> Credential | None:
-    """The key before the token, as Domino takes them. A service token that the gate does not accept is nothing that Domino should see."""
+    """The key before the token, as Domino takes them. A service token that the gate does not accept is nothing that
+    Domino should see.
+    """
     for header, value in ((API_KEY, headers.get(API_KEY, "")), ("Authorization", headers.get("Authorization", ""))):
         scheme, _, token = value.partition(" ")
         bare = value if header == API_KEY else token if scheme.lower() == "bearer" else ""
-        if bare.strip() and len(value) <= LONGEST and value.isascii() and value.isprintable() and not bare.strip().startswith(TOKEN_PREFIX):
+        if (
+            bare.strip()
+            and len(value) <= LONGEST
+            and value.isascii()
+            and value.isprintable()
+            and not bare.strip().startswith(TOKEN_PREFIX)
+        ):
             return Credential(header=header, value=Secret(value.strip()))
     return None
 
 
 def unclear(path: str, what: str = "another answer than Domino 6 gives") -> Unavailable:
     """Said in the log, where the admin looks; a client learns that it is to come again."""
-    _log.warning("Domino cannot say who a person is", extra={"fields": {"path": path.partition("?")[0], "reason": what}})
+    _log.warning(
+        "Domino cannot say who a person is", extra={"fields": {"path": path.partition("?")[0], "reason": what}}
+    )
     return Unavailable("Domino cannot say now who you are")

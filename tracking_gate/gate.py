@@ -49,7 +49,13 @@ from tracking_gate.upstream import Upstream
 MOST_JSON: Final = 1024 * 1024  # bytes of a guarded operation's body
 MOST_CHANGE: Final = 32 * 1024 * 1024  # bytes of a change by a person: MLflow's clients log inputs of 16 MB
 DECIDED: Final = frozenset({Treatment.GUARDED, Treatment.WRITE, Treatment.CHANGE})
-ASKED: Final = {"name": "model", "version": "version", "stage": "to_stage", "alias": "alias", "key": "key"}  # also in the lines of refusals
+ASKED: Final = {
+    "name": "model",
+    "version": "version",
+    "stage": "to_stage",
+    "alias": "alias",
+    "key": "key",
+}  # also in the lines of refusals
 FINISH: Final = 5.0  # seconds for changes whose clients have hung up, after the server's 20: the pod has 30
 
 _log = logging.getLogger(__name__)
@@ -59,7 +65,8 @@ _log = logging.getLogger(__name__)
 class GateSettings:
     """What requests are held to.
 
-    `hosts` are the names that they may have in Host; empty is any. `client_pause` is the seconds in which a client may send nothing.
+    `hosts` are the names that they may have in Host; empty is any. `client_pause` is the seconds in which a client may
+    send nothing.
     """
 
     hosts: frozenset[str]
@@ -239,7 +246,9 @@ class Gate:
             return await self._finished(passage, self._decide(passage, operation, ask))
 
     async def _fields(self, passage: Passage, operation: str) -> dict[str, Any]:
-        """Read the body, which is let go of before anything is asked of MLflow. Raises InvalidRequest, and as ClientBody."""
+        """Read the body, which is let go of before anything is asked of MLflow. Raises InvalidRequest, and as
+        ClientBody.
+        """
         body = await ClientBody(passage.request, self._pause).whole(MOST_JSON)
         passage.facts |= {"op": operation, "body_sha256": hashlib.sha256(body).hexdigest()}
         fields = body_of(body, passage.request.headers, OPERATIONS[operation].fields)
@@ -268,7 +277,9 @@ class Gate:
         elif error and not isinstance(error, Refusal | ClientHungUp):
             _log.error("a request failed in the gate", exc_info=error, extra={"fields": {"request_id": passage.id}})
             self._metrics.failed()
-        self._metrics.decided(passage.rule, passage.decision if error is None or passage.decision == "unknown" else "cut")
+        self._metrics.decided(
+            passage.rule, passage.decision if error is None or passage.decision == "unknown" else "cut"
+        )
 
     async def _decide(self, passage: Passage, operation: str, ask: Ask) -> web.StreamResponse:
         lock = self._locks.setdefault(str(ask.fields.get("name")), asyncio.Lock())
@@ -303,7 +314,9 @@ class Gate:
         if unclear and verdict.facts.get("to_stage"):
             passage.facts["stage_now"] = await self._stage_now(verdict)
         await self._record(passage, "unknown" if unclear else "allow", status, durable=durable)
-        return web.Response(status=status, body=answer, content_type="application/json", headers={"X-Request-ID": passage.id})
+        return web.Response(
+            status=status, body=answer, content_type="application/json", headers={"X-Request-ID": passage.id}
+        )
 
     async def _stage_now(self, verdict: Verdict) -> str | None:
         try:
@@ -327,7 +340,9 @@ class Gate:
         return self._answer(passage, refusal)
 
     async def _record_refusal(self, passage: Passage, refusal: Refusal) -> None:
-        """With a line, or in the number of those that have none: whoever is refused again and again does not fill the disk."""
+        """With a line, or in the number of those that have none: whoever is refused again and again does not fill the
+        disk.
+        """
         caller = self._caller(passage)
         missed = (self._known if passage.actor else self._strangers).take(caller)
         if missed is None or (passage.actor is None and self._all_strangers.take("all") is None):
@@ -364,7 +379,10 @@ class Gate:
         self._metrics.refused(refusal)
         body = {"error_code": refusal.code, "message": str(refusal), "request_id": passage.id}
         response = web.Response(
-            status=refusal.status, body=json.dumps(body).encode(), content_type="application/json", headers={"X-Request-ID": passage.id}
+            status=refusal.status,
+            body=json.dumps(body).encode(),
+            content_type="application/json",
+            headers={"X-Request-ID": passage.id},
         )
         if refusal.status is HTTPStatus.UNAUTHORIZED:
             for challenge in self._callers.challenges:
@@ -383,7 +401,11 @@ class Gate:
             "decision": decision,
             "rule": passage.rule,
             "status": None if status is None else int(status),
-            "actor": {"kind": actor.kind, "name": actor.name, "project": actor.project if actor.is_token else None} if actor else None,
+            "actor": (
+                {"kind": actor.kind, "name": actor.name, "project": actor.project if actor.is_token else None}
+                if actor
+                else None
+            ),
             "method": request.method,
             "path": passage.path,
             "peer": request.remote,

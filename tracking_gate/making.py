@@ -1,4 +1,6 @@
-"""Rules of new objects: they get the project of who makes them, and a version is made of nothing that is not its maker's."""
+"""Rules of new objects: they get the project of who makes them, and a version is made of nothing that is not its
+maker's.
+"""
 
 from typing import Any, Final
 
@@ -39,15 +41,23 @@ async def create_version(ask: Ask) -> Verdict:
     if not ask.actor.owns(source.project):
         raise Forbidden(NOT_YOURS)
     if source.project is not None and source.project != project:
-        raise Forbidden("the source is of another project than the model: log the model again in a run of the model's project")
+        raise Forbidden(
+            "the source is of another project than the model: log the model again in a run of the model's project"
+        )
     lineage = {key: await lineage_of(ask, source, key) for key in ("run_id", "model_id")}
     owner = [{"key": TAG_PROJECT_ID, "value": project}] if project else []
-    body = ask.fields | {"source": source.uri, "tags": [*own_tags(ask), *owner]} | {key: value for key, value in lineage.items() if value}
+    body = (
+        ask.fields
+        | {"source": source.uri, "tags": [*own_tags(ask), *owner]}
+        | {key: value for key, value in lineage.items() if value}
+    )
     return Verdict(body=body, facts={"project": project, "source": source.uri[:LONGEST_FACT]})
 
 
 async def lineage_of(ask: Ask, source: Source, key: str) -> str | None:
-    """Return the run or the logged model that the version says it is of: the one that the source is of, or else one of the project."""
+    """Return the run or the logged model that the version says it is of: the one that the source is of, or else one of
+    the project.
+    """
     given, own = ask.fields.get(key) or None, source.run_id if key == "run_id" else source.model_id
     if given is None or given == own:
         return own
@@ -67,13 +77,17 @@ def stamped(ask: Ask) -> tuple[list[Json], str]:
         raise Forbidden(f"the tag {TAG_PROJECT_ID} or the header {PROJECT_HEADER} names a project that is not yours")
     if named is None:
         if len(ask.actor.projects) != 1:
-            raise InvalidRequest(f"which project is it of? Name one of yours in the tag {TAG_PROJECT_ID} or the header {PROJECT_HEADER}")
+            raise InvalidRequest(
+                f"which project is it of? Name one of yours in the tag {TAG_PROJECT_ID} or the header {PROJECT_HEADER}"
+            )
         named = ask.actor.project
     return [*own_tags(ask), {"key": TAG_PROJECT_ID, "value": named}], named
 
 
 def own_tags(ask: Ask) -> list[Json]:
-    """Of a new object, without the one that the gate writes. What else Domino's clients say of themselves decides nothing."""
+    """Of a new object, without the one that the gate writes. What else Domino's clients say of themselves decides
+    nothing.
+    """
     tags = [tag for tag in ask.fields.get("tags", []) if tag["key"] != TAG_PROJECT_ID]
     for tag in tags:
         if not OWNERSHIP_TAGS.fullmatch(tag["key"]):

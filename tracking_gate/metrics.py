@@ -1,4 +1,6 @@
-"""What Prometheus is told. Labels are closed sets: rules, decisions, kinds of refusals; nothing of a project, a model or a person."""
+"""What Prometheus is told. Labels are closed sets: rules, decisions, kinds of refusals; nothing of a project, a model
+or a person.
+"""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,7 +10,15 @@ from importlib.metadata import version
 from time import perf_counter
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from model_contract.names import GATE_METRICS
 from model_contract.tokens import Purpose
@@ -30,13 +40,20 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self._requests = self._of(Counter, "requests", "Requests by the rule that decided about them, and how.", "rule", "decision")
+        self._requests = self._of(
+            Counter, "requests", "Requests by the rule that decided about them, and how.", "rule", "decision"
+        )
         self._refusals = self._of(Counter, "refusals", "Answers of the gate's own, by what was wrong.", "reason")
         self._errors = self._of(Counter, "errors", "Requests that failed in the gate itself.")
         self._audit = self._of(Counter, "audit_failures", "Lines of the audit log that could not be written.")
-        self._unlogged = self._of(Counter, "unlogged_refusals", "Refusals that the audit log counts, but has no line of.")
+        self._unlogged = self._of(
+            Counter, "unlogged_refusals", "Refusals that the audit log counts, but has no line of."
+        )
         self._hang_ups = self._of(
-            Counter, "client_hang_ups", "Clients that hung up: in their body, while MLflow worked, or in the answer.", "phase"
+            Counter,
+            "client_hang_ups",
+            "Clients that hung up: in their body, while MLflow worked, or in the answer.",
+            "phase",
         )
         self._cuts = self._of(Counter, "upstream_cuts", "Answers that MLflow ended in the middle.")
         self._malformed = self._of(Counter, "malformed_requests", "Requests that are no HTTP, answered with 400.")
@@ -47,11 +64,14 @@ class Metrics:
             "Connections that the gate closed: too slow (head, answer, close), or for room (idle, full).",
             "cause",
         )
-        self._people = self._of(Counter, "people_checks", "Questions to Domino who a person is, by how they ended.", "result")
+        self._people = self._of(
+            Counter, "people_checks", "Questions to Domino who a person is, by how they ended.", "result"
+        )
         self._in_flight = self._of(Gauge, "in_flight_requests", "Requests under way.")
         upstream = Histogram(
             f"{GATE_METRICS}upstream_seconds",
-            "Until MLflow begins to answer: the gate's own questions and moves (ask), and what passes through (stream).",
+            "Until MLflow begins to answer: the gate's own questions and moves (ask), and what passes through"
+            " (stream).",
             ["kind"],
             buckets=SECONDS,
             registry=self.registry,
@@ -74,14 +94,27 @@ class Metrics:
     def watch(self, directory: SecretDirectory) -> None:
         """The tokens, looked at when Prometheus asks."""
         tokens = self._of(Gauge, "tokens", "Tokens that were read, also those that have ended.", "purpose")
-        created = self._of(Gauge, "oldest_token_created_timestamp_seconds", "When the oldest token was made; 0 without one.", "purpose")
-        expires = self._of(Gauge, "next_token_end_timestamp_seconds", "When the next token ends that has an end; 0 without one.", "purpose")
-        read = self._of(Gauge, "tokens_read_timestamp_seconds", "When the tokens could be read last; 0 before they were.")
+        created = self._of(
+            Gauge, "oldest_token_created_timestamp_seconds", "When the oldest token was made; 0 without one.", "purpose"
+        )
+        expires = self._of(
+            Gauge,
+            "next_token_end_timestamp_seconds",
+            "When the next token ends that has an end; 0 without one.",
+            "purpose",
+        )
+        read = self._of(
+            Gauge, "tokens_read_timestamp_seconds", "When the tokens could be read last; 0 before they were."
+        )
         read.set_function(lambda: directory.read_at)
         for purpose in Purpose:
             tokens.labels(purpose.value).set_function(_of(directory, purpose, len))
-            created.labels(purpose.value).set_function(_of(directory, purpose, lambda known: earliest(one.created for one in known)))
-            expires.labels(purpose.value).set_function(_of(directory, purpose, lambda known: earliest(one.expires for one in known)))
+            created.labels(purpose.value).set_function(
+                _of(directory, purpose, lambda known: earliest(one.created for one in known))
+            )
+            expires.labels(purpose.value).set_function(
+                _of(directory, purpose, lambda known: earliest(one.expires for one in known))
+            )
 
     def decided(self, rule: str, decision: str) -> None:
         self._requests.labels(rule, decision).inc()

@@ -1,7 +1,8 @@
 """Objects of requests that are streamed: their owners, and if their files may be written.
 
-A reader is checked by what is known of the owner, a writer by what MLflow says now. Which files are promoted, and where the artifacts of
-experiments lie, is kept until it is changed through the gate, and a minute at most, for what is changed past it.
+A reader is checked by what is known of the owner, a writer by what MLflow says now. Which files are promoted, and where
+the artifacts of experiments lie, is kept until it is changed through the gate, and a minute at most, for what is
+changed past it.
 """
 
 import re
@@ -27,7 +28,8 @@ MODEL_NAME: Final = r"'[^'\"\\`%\x00-\x1f\x7f]+'"
 NAME_WITH_QUOTE: Final = r"\"[^\"\\`%\x00-\x1f\x7f]*'[^\"\\`%\x00-\x1f\x7f]*\""
 OF_MODELS: Final = re.compile(rf"name=({MODEL_NAME}|{NAME_WITH_QUOTE})|name IN \(({MODEL_NAME}(?:,{MODEL_NAME})*)\)")
 BY_NAME: Final = "filter must be name='...' or name IN ('...','...') with the names of models"
-# The most questions that it takes to tell a token's own object from another's: a run or a logged model, its run, its experiment.
+# The most questions that it takes to tell a token's own object from another's: a run or a logged model, its run, its
+# experiment.
 QUESTIONS_OF: Final = {
     Subject.MODEL: 1,
     Subject.FILTER: 1,
@@ -40,7 +42,9 @@ QUESTIONS_OF: Final = {
 
 @asynccontextmanager
 async def even_questions(registry: Registry, actor: Actor, most: int) -> AsyncIterator[None]:
-    """Ask MLflow the same number of questions before each refusal of a token, if the object is another project's or is not there."""
+    """Ask MLflow the same number of questions before each refusal of a token, if the object is another project's or is
+    not there.
+    """
     if not actor.is_token:
         yield
         return
@@ -68,9 +72,11 @@ class Objects:
         self._experiments: tuple[float, list[Experiment]] | None = None
 
     def forget(self, operation: str, key: str = "", *, unclear: bool = False) -> None:
-        """Forget what a guarded operation, of a tag `key`, may have changed. Answers that are on their way are not kept either.
+        """Forget what a guarded operation, of a tag `key`, may have changed. Answers that are on their way are not kept
+        either.
 
-        `unclear` is after an answer that did not come: MLflow may make the change later, so for a while nothing is kept.
+        `unclear` is after an answer that did not come: MLflow may make the change later, so for a while nothing is
+        kept.
         """
         effect = OPERATIONS[operation].effect
         if effect is Effect.NOTHING or (effect is Effect.TAG and not OWNERSHIP_TAGS.fullmatch(key)):
@@ -106,7 +112,9 @@ class Objects:
             return found or {}
 
     async def check_writable(self, actor: Actor, subject: Subject | None, named: Mapping[str, str]) -> None:
-        """Files of a person's own runs and models, or of nobody's, that no promoted version is made of. Raises as above, and Conflict."""
+        """Files of a person's own runs and models, or of nobody's, that no promoted version is made of. Raises as
+        above, and Conflict.
+        """
         value = named.get(subject or "", "")
         if not value:
             raise InvalidRequest(f"{subject} is missing")
@@ -140,15 +148,29 @@ class Objects:
         return place
 
     async def _check_writable_place(self, actor: Actor, place: str) -> None:
-        """Judge a place by the experiments that contain it and by all that it contains. One that is of no experiment is refused."""
-        around = [found for found in await self._known_experiments() if found.place is not None and places.overlap(found.place, place)]
+        """Judge a place by the experiments that contain it and by all that it contains. One that is of no experiment is
+        refused.
+        """
+        around = [
+            found
+            for found in await self._known_experiments()
+            if found.place is not None and places.overlap(found.place, place)
+        ]
         if not around:
             self._experiments = None  # an experiment that was made past the gate a moment ago
-            around = [found for found in await self._known_experiments() if found.place is not None and places.overlap(found.place, place)]
+            around = [
+                found
+                for found in await self._known_experiments()
+                if found.place is not None and places.overlap(found.place, place)
+            ]
         if not around:
             raise Forbidden("the path is not of an experiment: artifacts are written below a run or a logged model")
         for experiment in around:
-            below = place.removeprefix(experiment.place or "").strip("/") if places.contains(experiment.place or "", place) else ""
+            below = (
+                place.removeprefix(experiment.place or "").strip("/")
+                if places.contains(experiment.place or "", place)
+                else ""
+            )
             own = await self._own_project_of_place(place) if below else None
             check_changeable(actor, own or await self._registry.project_of_experiment(experiment.id))
             whole = below in {"", "models"} and actor.kind is not Kind.ADMIN
@@ -156,7 +178,9 @@ class Objects:
                 raise not_own(actor)
 
     async def _own_project_of_place(self, place: str) -> str | None:
-        """Return the project of the run that a place is of, if the run has a tag of its own. The path alone proves nothing."""
+        """Return the project of the run that a place is of, if the run has a tag of its own. The path alone proves
+        nothing.
+        """
         run_id, model_id = places.run_in(place), places.logged_model_in(place)
         run = await self._registry.raw_run(run_id) if run_id else None
         root = places.proxied(run["run"]["info"].get("artifact_uri", "")) if run else None
@@ -178,11 +202,15 @@ class Objects:
         if experiment.isdecimal() and experiment.isascii():
             found = await self._known_project_of_place(actor, experiment)
         if not actor.owns(found):
-            found = await self._own_project_of_place(place) or (None if experiment.isdecimal() else await self._project_by_location(place))
+            found = await self._own_project_of_place(place) or (
+                None if experiment.isdecimal() else await self._project_by_location(place)
+            )
         check_own(actor, found)
 
     async def _known_project_of_place(self, actor: Actor, experiment: str) -> str | None:
-        """Return the project of the experiment if its artifacts lie where MLflow puts those of an experiment by default."""
+        """Return the project of the experiment if its artifacts lie where MLflow puts those of an experiment by
+        default.
+        """
         if actor.owns(known := self._owners.of(Subject.ARTIFACT, experiment)):
             return known
         changes = self._owners.changes
@@ -193,7 +221,9 @@ class Objects:
 
     async def _project_by_location(self, place: str) -> str | None:
         """Return the project of the experiments with a location of their own that contain a place, if it is one."""
-        around = [found for found in await self._known_experiments() if found.place and places.contains(found.place, place)]
+        around = [
+            found for found in await self._known_experiments() if found.place and places.contains(found.place, place)
+        ]
         projects = {found.project for found in around if found.place != place}
         return projects.pop() if len(projects) == 1 else None
 
@@ -272,7 +302,9 @@ def checked(path: str) -> str:
 
 
 def models_of_filter(filter_: str) -> frozenset[str]:
-    """A token names the models that it searches for, in a way that MLflow cannot read otherwise. Raises Forbidden, InvalidRequest."""
+    """A token names the models that it searches for, in a way that MLflow cannot read otherwise. Raises Forbidden,
+    InvalidRequest.
+    """
     if not filter_:
         raise Forbidden(f"a token does not search everything: {BY_NAME}")
     found = OF_MODELS.fullmatch(filter_)

@@ -1,4 +1,5 @@
-"""Guarded operations of MLflow, one entry each: how it is asked for, its fields, the rule that decides, and what it may change.
+"""Guarded operations of MLflow, one entry each: how it is asked for, its fields, the rule that decides, and what it may
+change.
 
 Routes, parsing, rules and what the gate forgets afterwards derive from this table.
 """
@@ -44,7 +45,9 @@ class Operation:
 
     @property
     def questions(self) -> int:
-        """The most questions that tell a token's own object from another's: a version, its model, its run, the run's experiment."""
+        """The most questions that tell a token's own object from another's: a version, its model, its run, the run's
+        experiment.
+        """
         return 4 if "version" in self.fields else 1
 
     @property
@@ -52,7 +55,9 @@ class Operation:
         return f"{REGISTRY}/{self.path}"
 
 
-def _operation(name: str, request: str, fields: Mapping[str, Field], rule: Rule, effect: Effect = Effect.ALL) -> Operation:
+def _operation(
+    name: str, request: str, fields: Mapping[str, Field], rule: Rule, effect: Effect = Effect.ALL
+) -> Operation:
     """`request` is the method and the path."""
     method, path = request.split(" ")
     return Operation(name=name, method=method, path=path, fields=fields, rule=rule, effect=effect)
@@ -80,14 +85,34 @@ DESCRIPTION: Final = {"description": OPTIONAL, "deployment_job_id": OPTIONAL}
 EXPERIMENT: Final = {"experiment_id": TEXT}
 ALIAS: Final = {"alias": Field(read=alias)}
 ALL_OPERATIONS: Final = (
-    _operation("transition_stage", "POST model-versions/transition-stage", MOVE, rules.transition_stage, Effect.PROMOTED),
+    _operation(
+        "transition_stage", "POST model-versions/transition-stage", MOVE, rules.transition_stage, Effect.PROMOTED
+    ),
     _operation("set_alias", "POST registered-models/alias", OF_VERSION | ALIAS, rules.set_alias, Effect.PROMOTED),
-    _operation("delete_alias", "DELETE registered-models/alias", {"name": NAME} | ALIAS, rules.delete_alias, Effect.PROMOTED),
+    _operation(
+        "delete_alias", "DELETE registered-models/alias", {"name": NAME} | ALIAS, rules.delete_alias, Effect.PROMOTED
+    ),
     _operation("set_version_tag", "POST model-versions/set-tag", OF_VERSION | TAG, tags.set_version_tag, Effect.TAG),
-    _operation("delete_version_tag", "DELETE model-versions/delete-tag", {**OF_VERSION, "key": TEXT}, tags.delete_version_tag, Effect.TAG),
-    _operation("set_model_tag", "POST registered-models/set-tag", {"name": NAME} | TAG, tags.change_model_tag, Effect.ALL),
-    _operation("delete_model_tag", "DELETE registered-models/delete-tag", {"name": NAME, "key": TEXT}, tags.delete_model_tag, Effect.ALL),
-    _operation("create_model", "POST registered-models/create", {"name": NAME, "tags": TAGS} | DESCRIPTION, making.create_model),
+    _operation(
+        "delete_version_tag",
+        "DELETE model-versions/delete-tag",
+        {**OF_VERSION, "key": TEXT},
+        tags.delete_version_tag,
+        Effect.TAG,
+    ),
+    _operation(
+        "set_model_tag", "POST registered-models/set-tag", {"name": NAME} | TAG, tags.change_model_tag, Effect.ALL
+    ),
+    _operation(
+        "delete_model_tag",
+        "DELETE registered-models/delete-tag",
+        {"name": NAME, "key": TEXT},
+        tags.delete_model_tag,
+        Effect.ALL,
+    ),
+    _operation(
+        "create_model", "POST registered-models/create", {"name": NAME, "tags": TAGS} | DESCRIPTION, making.create_model
+    ),
     _operation("update_model", "PATCH registered-models/update", {"name": NAME} | DESCRIPTION, rules.update_object),
     _operation("rename_model", "POST registered-models/rename", {"name": NAME, "new_name": NAME}, rules.rename_model),
     _operation("delete_model", "DELETE registered-models/delete", {"name": NAME}, rules.delete_model),
@@ -99,7 +124,9 @@ ALL_OPERATIONS: Final = (
         Effect.NOTHING,
     ),
     _operation("create_version", "POST model-versions/create", NEW_VERSION, making.create_version),
-    _operation("update_version", "PATCH model-versions/update", {**OF_VERSION, "description": OPTIONAL}, rules.update_object),
+    _operation(
+        "update_version", "PATCH model-versions/update", {**OF_VERSION, "description": OPTIONAL}, rules.update_object
+    ),
     _operation("delete_version", "DELETE model-versions/delete", OF_VERSION, rules.delete_version),
     _operation(
         "create_experiment",
@@ -107,10 +134,19 @@ ALL_OPERATIONS: Final = (
         {"name": TEXT, "artifact_location": OPTIONAL, "tags": TAGS},
         making.create_experiment,
     ),
-    _operation("set_experiment_tag", "POST experiments/set-experiment-tag", EXPERIMENT | TAG, tags.change_experiment_tag),
-    _operation("delete_experiment_tag", "POST experiments/delete-experiment-tag", {**EXPERIMENT, "key": TEXT}, tags.change_experiment_tag),
+    _operation(
+        "set_experiment_tag", "POST experiments/set-experiment-tag", EXPERIMENT | TAG, tags.change_experiment_tag
+    ),
+    _operation(
+        "delete_experiment_tag",
+        "POST experiments/delete-experiment-tag",
+        {**EXPERIMENT, "key": TEXT},
+        tags.change_experiment_tag,
+    ),
     _operation("delete_experiment", "POST experiments/delete", EXPERIMENT, rules.delete_experiment),
     _operation("delete_run", "POST runs/delete", {"run_id": TEXT}, rules.delete_run),
-    _operation("search_logged_models", "POST logged-models/search", LOGGED_MODELS, rules.search_logged_models, Effect.NOTHING),
+    _operation(
+        "search_logged_models", "POST logged-models/search", LOGGED_MODELS, rules.search_logged_models, Effect.NOTHING
+    ),
 )
 OPERATIONS: Final[Mapping[str, Operation]] = {operation.name: operation for operation in ALL_OPERATIONS}

@@ -1,7 +1,7 @@
 """Whose an object is, as MLflow said a moment ago.
 
-It is kept until something that the gate lets through may give an object to somebody else, and a minute at most, for what is changed past
-the gate.
+It is kept until something that the gate lets through may give an object to somebody else, and a minute at most, for
+what is changed past the gate.
 """
 
 import time

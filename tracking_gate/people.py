@@ -1,9 +1,10 @@
-"""Who a person is: a file of people with passwords, for demos, tests and browsers; or a header that an authenticating proxy sets.
+"""Who a person is: a file of people with passwords, for demos, tests and browsers; or a header that an authenticating
+proxy sets.
 
 Domino's own way is in `domino_people`; several ways stand one after the other.
 
-The file is JSON: `{"jane": {"password": "scrypt$...", "projects": ["66c0..."], "admin": false}}`; `model-api-gate password` makes the
-second part. It is read again when it changes.
+The file is JSON: `{"jane": {"password": "scrypt$...", "projects": ["66c0..."], "admin": false}}`; `model-api-gate
+password` makes the second part. It is read again when it changes.
 """
 
 import asyncio
@@ -29,7 +30,9 @@ COST: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # scrypt: 16 MiB and 30
 REMEMBERED: Final = 4096  # passwords that were right, so that not each request of a page costs a try
 HASHERS: Final = 2  # threads
 MOST_HASHES: Final = 32  # that wait or are under way: a second's work
-OF_NOBODY: Final = "scrypt$" + 32 * "0" + "$" + 64 * "0"  # compared with for a name that is not there: that takes as long
+OF_NOBODY: Final = (
+    "scrypt$" + 32 * "0" + "$" + 64 * "0"
+)  # compared with for a name that is not there: that takes as long
 
 
 class PeopleError(ValueError):
@@ -40,7 +43,8 @@ class PeopleError(ValueError):
 class Claim:
     """What a request shows to be a person's, before it is checked.
 
-    `digest` tells claims apart and is no credential; `name` is of a person who exists; `accepted` says that this one was accepted before.
+    `digest` tells claims apart and is no credential; `name` is of a person who exists; `accepted` says that this one
+    was accepted before.
     """
 
     digest: bytes
@@ -189,7 +193,9 @@ class PeopleFile:
 
 
 class TrustedHeader:
-    """A proxy in front has asked who it is, and says so in a header that nobody else can set; the file says whose projects they have."""
+    """A proxy in front has asked who it is, and says so in a header that nobody else can set; the file says whose
+    projects they have.
+    """
 
     challenge = ""
 
@@ -226,10 +232,14 @@ def _person(path: Path, name: str, entry: Any) -> Person:
     if not isinstance(entry, dict) or not entry.keys() <= {"password", "projects", "admin"}:
         raise PeopleError(f"{path}: the entry of {name!r} must be an object with password, projects, admin")
     projects = entry.get("projects", [])
-    if not isinstance(projects, list) or not all(isinstance(one, str) and re.fullmatch(PROJECT_ID_PATTERN, one) for one in projects):
+    if not isinstance(projects, list) or not all(
+        isinstance(one, str) and re.fullmatch(PROJECT_ID_PATTERN, one) for one in projects
+    ):
         raise PeopleError(f"{path}: projects of {name!r} must be a list of ids of 24 hexadecimal digits in lower case")
     password = entry.get("password")
-    if password is not None and not (isinstance(password, str) and re.fullmatch(r"scrypt\$[0-9a-f]{32}\$[0-9a-f]{64}", password)):
+    if password is not None and not (
+        isinstance(password, str) and re.fullmatch(r"scrypt\$[0-9a-f]{32}\$[0-9a-f]{64}", password)
+    ):
         raise PeopleError(f"{path}: the password of {name!r} must be what `model-api-gate password` prints")
     return Person(password=password, projects=frozenset(projects), admin=entry.get("admin") is True)
 

@@ -1,4 +1,6 @@
-"""Directories of artifacts: paths below the root of the artifacts that go through MLflow, such as `1/models/m-x/artifacts`."""
+"""Directories of artifacts: paths below the root of the artifacts that go through MLflow, such as
+`1/models/m-x/artifacts`.
+"""
 
 import re
 from itertools import pairwise
@@ -6,14 +8,17 @@ from typing import Final
 from urllib.parse import unquote
 
 PROXIED: Final = re.compile(
-    r"(?:mlflow-artifacts:(?://[^/]*)?|https?://[^?#]*/api/2\.0/mlflow-artifacts/artifacts)/+(.*)", re.IGNORECASE | re.DOTALL
+    r"(?:mlflow-artifacts:(?://[^/]*)?|https?://[^?#]*/api/2\.0/mlflow-artifacts/artifacts)/+(.*)",
+    re.IGNORECASE | re.DOTALL,
 )
 RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 MODEL_ID: Final = re.compile(r"m-[0-9a-f]{1,64}")
 
 
 def proxied(uri: str) -> str | None:
-    """Return `1/models/m-x/artifacts` for `mlflow-artifacts:/1/models/m-x/artifacts`; None for files that do not go through MLflow."""
+    """Return `1/models/m-x/artifacts` for `mlflow-artifacts:/1/models/m-x/artifacts`; None for files that do not go
+    through MLflow.
+    """
     found = PROXIED.fullmatch(uri)
     return joined(found[1]) if found else None
 
@@ -34,7 +39,9 @@ def overlap(place: str, other: str) -> bool:
 
 
 def readings(uri: str) -> set[str]:
-    """Return the URIs that some client of MLflow reads where this one is stored: as it is, cut as a URL is cut, and decoded."""
+    """Return the URIs that some client of MLflow reads where this one is stored: as it is, cut as a URL is cut, and
+    decoded.
+    """
     cut = re.split(r"[?#]", uri.strip().translate({ord(character): None for character in "\t\r\n"}), maxsplit=1)[0]
     return {uri, cut, unquote(uri), unquote(cut)}
 

@@ -1,7 +1,8 @@
-"""What the gate asks MLflow itself: the state of a version, and whose an object is. Every answer is read from MLflow's own, never guessed.
+"""What the gate asks MLflow itself: the state of a version, and whose an object is. Every answer is read from MLflow's
+own, never guessed.
 
-An object's project is the tag `mlflow.domino.project_id` of the version, else of the registered model, else of the experiment; nobody but
-the gate writes it there.
+An object's project is the tag `mlflow.domino.project_id` of the version, else of the registered model, else of the
+experiment; nobody but the gate writes it there.
 """
 
 import json
@@ -101,14 +102,21 @@ class Registry:
 
     async def aliased(self) -> set[tuple[str, str]]:
         """Return name and version of all that some alias means."""
-        pages = [self._pages("registered-models/search", "registered_models", filter_) for filter_ in (None, filters.PROMPTS)]
+        pages = [
+            self._pages("registered-models/search", "registered_models", filter_) for filter_ in (None, filters.PROMPTS)
+        ]
         models = [found for page in pages async for found in page]
         return {(model["name"], str(alias["version"])) for model in models for alias in model.get("aliases", [])}
 
     async def _pages(self, path: str, key: str, filter_: str | None, **query: str) -> AsyncIterator[Json]:
         token = ""
         while True:
-            parts = {"max_results": str(PAGE)} | query | ({"filter": filter_} if filter_ else {}) | ({"page_token": token} if token else {})
+            parts = (
+                {"max_results": str(PAGE)}
+                | query
+                | ({"filter": filter_} if filter_ else {})
+                | ({"page_token": token} if token else {})
+            )
             answer = await self._get(f"{API}/{path}", **parts) or {}
             for found in answer.get(key, []):
                 yield found
@@ -134,7 +142,9 @@ class Registry:
         return model.tags.get(TAG_PROJECT_ID) if model and model.name == name else None
 
     async def projects_of_models(self, names: Sequence[str]) -> dict[str, str | None]:
-        """Of those that are there, and of any other that MLflow takes for one of them. MLflow 2 reads no filter of several names."""
+        """Of those that are there, and of any other that MLflow takes for one of them. MLflow 2 reads no filter of
+        several names.
+        """
         if not names:
             return {}
         if len(names) == 1:
@@ -176,7 +186,9 @@ class Registry:
 
     async def experiments(self) -> list[Experiment]:
         """Return every experiment, also those that were deleted: their files are there."""
-        return [_experiment(found) async for found in self._pages("experiments/search", "experiments", None, view_type=ALL)]
+        return [
+            _experiment(found) async for found in self._pages("experiments/search", "experiments", None, view_type=ALL)
+        ]
 
     async def has_runs_of_others(self, experiment_id: str, projects: frozenset[str]) -> bool:
         """Return True if a run of the experiment has the tag of a project that is none of these."""
@@ -193,7 +205,9 @@ class Registry:
         return info
 
     async def logged_models_of_run(self, run: Json, name: str) -> list[Json]:
-        """Return `info` of the logged models that a run made under a name, in the order in which MLflow's client looks at them."""
+        """Return `info` of the logged models that a run made under a name, in the order in which MLflow's client looks
+        at them.
+        """
         filter_ = filters.of_logged_model(name, run["run"]["info"]["run_id"])
         if filter_ is None:
             return []
@@ -206,7 +220,9 @@ class Registry:
         return await self.project_of_info(info) if info else None
 
     async def project_of_info(self, info: Json) -> str | None:
-        """Return the project of the run that made a logged model, if it has its own tag; else that of the experiment."""
+        """Return the project of the run that made a logged model, if it has its own tag; else that of
+        the experiment.
+        """
         run = await self.raw_run(info["source_run_id"]) if info.get("source_run_id") else None
         return (own_project(run) if run else None) or await self.project_of_experiment(str(info["experiment_id"]))
 

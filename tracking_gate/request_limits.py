@@ -10,7 +10,9 @@ from tracking_gate.errors import Busy, TooManyRequests
 
 WAITING: Final = 8  # times as many as one caller may have under way: eight pods that start at once wait for each other
 WAIT_SECONDS: Final = 60.0  # a client of MLflow waits 120 s
-MOST_OF_BODIES: Final = 128 * 1024 * 1024  # bytes; the container has 512 MiB, and a parsed body is some two times as large
+MOST_OF_BODIES: Final = (
+    128 * 1024 * 1024
+)  # bytes; the container has 512 MiB, and a parsed body is some two times as large
 
 
 class CallerSlots:
@@ -72,7 +74,9 @@ class BodyMemory:
 
     @contextmanager
     def held(self, length: int | None, most: int) -> Iterator[None]:
-        """Hold the bytes of a body of `length`, at most `most`, which is also taken if the length is not known. Raises Busy."""
+        """Hold the bytes of a body of `length`, at most `most`, which is also taken if the length is not known. Raises
+        Busy.
+        """
         size = most if length is None else min(length, most)
         if self._held + size > self._most:
             raise Busy("the gate holds as many large bodies as it can; try again")

@@ -33,4 +33,8 @@ def missing(actor: Actor, what: str) -> Refusal:
 def not_own(actor: Actor, project: str | None = "") -> Forbidden:
     if actor.is_token:
         return Forbidden(f"not an object of project {actor.project}")
-    return Forbidden("not an object of a project of yours" if project is not None else "this model has no project: an admin gives it one")
+    return Forbidden(
+        "not an object of a project of yours"
+        if project is not None
+        else "this model has no project: an admin gives it one"
+    )

@@ -1,7 +1,7 @@
 """The policy's table: every route of MLflow that the gate knows, and what it does with it. What is not here is denied.
 
-`API` stands for `api` and `ajax-api`, which are twins in MLflow; `<x>` is one segment of a path, `<path:x>` the rest of it. Read off
-MLflow 2.22, 3.17 and 3.18; a test walks their own route tables and fails on one that is missing here.
+`API` stands for `api` and `ajax-api`, which are twins in MLflow; `<x>` is one segment of a path, `<path:x>` the rest of
+it. Read off MLflow 2.22, 3.17 and 3.18; a test walks their own route tables and fails on one that is missing here.
 """
 
 import re
@@ -86,7 +86,9 @@ def _people(path: str, *methods: str) -> Route:
 
 
 def _guarded(operation: Operation) -> Route:
-    return Route(methods=(operation.method,), path=operation.route, treatment=Treatment.GUARDED, operation=operation.name)
+    return Route(
+        methods=(operation.method,), path=operation.route, treatment=Treatment.GUARDED, operation=operation.name
+    )
 
 
 def _changing(change: Change) -> Route:
@@ -156,7 +158,10 @@ ROUTES: Final = (
     _people(f"{REGISTRY}/traces"),
     _people(f"{REGISTRY}/traces/<path:rest>"),
     _people(f"{LATER}/traces/<path:rest>"),
-    *(_people(f"{LATER}/traces/{name}", "POST") for name in ("search", "batchGetInfos", "metrics", "calculate-filter-correlation")),
+    *(
+        _people(f"{LATER}/traces/{name}", "POST")
+        for name in ("search", "batchGetInfos", "metrics", "calculate-filter-correlation")
+    ),
     _people(f"{LATER}/get-trace-artifact"),
     _people(f"{LATER}/ui-telemetry"),
     _people(f"{LATER}/datasets/search", "POST"),

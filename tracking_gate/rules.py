@@ -1,13 +1,23 @@
-"""The rules of guarded operations: one function each, from who asks and what is asked to what is forwarded. They raise a Refusal.
+"""The rules of guarded operations: one function each, from who asks and what is asked to what is forwarded. They raise
+a Refusal.
 
-They only read, so that the decision can be explained without anything being done. What they read is read under the model's lock.
+They only read, so that the decision can be explained without anything being done. What they read is read under the
+model's lock.
 """
 
 from typing import Final
 
 from model_contract.names import PROMOTION_ID
 from tracking_gate.actors import Kind
-from tracking_gate.asks import Ask, Verdict, changeable_experiment, check_owns_version, own_model, own_version, own_version_and_others
+from tracking_gate.asks import (
+    Ask,
+    Verdict,
+    changeable_experiment,
+    check_owns_version,
+    own_model,
+    own_version,
+    own_version_and_others,
+)
 from tracking_gate.errors import Conflict, InvalidRequest
 from tracking_gate.places import overlap, proxied
 from tracking_gate.registry import ACTIVE, Version, experiment_of
@@ -53,7 +63,8 @@ def check_movable(version: Version, stage: str) -> None:
     was_promoted = version.stage == "Archived" and PROMOTION_ID in version.tags
     if stage == PRODUCTION and version.stage not in ACTIVE and not was_promoted:
         raise Conflict(
-            f"version {version.version} is in stage {version.stage}; only one in Staging, or one that was in Production, goes there"
+            f"version {version.version} is in stage {version.stage}; only one in Staging, or one that was in"
+            " Production, goes there"
         )
 
 
@@ -109,7 +120,10 @@ async def delete_version(ask: Ask) -> Verdict:
     only_people(ask.actor)
     version = await own_version(ask)
     if version.stage in ACTIVE or version.aliases:
-        raise Conflict(f"version {version.version} is in {version.stage}" + (f", alias {version.aliases[0]}" if version.aliases else ""))
+        raise Conflict(
+            f"version {version.version} is in {version.stage}"
+            + (f", alias {version.aliases[0]}" if version.aliases else "")
+        )
     return Verdict(body=ask.fields)
 
 
@@ -118,8 +132,12 @@ async def delete_experiment(ask: Ask) -> Verdict:
     experiment = await changeable_experiment(ask)
     for place, version in (await promoted_places(ask.registry)).items():
         run = await ask.registry.raw_run(version.run_id) if version.run_id else None
-        if (experiment.place is not None and overlap(experiment.place, place)) or (run and experiment_of(run) == experiment.id):
-            raise Conflict(f"version {version.version} of {version.name} is promoted, and its files are of this experiment")
+        if (experiment.place is not None and overlap(experiment.place, place)) or (
+            run and experiment_of(run) == experiment.id
+        ):
+            raise Conflict(
+                f"version {version.version} of {version.name} is promoted, and its files are of this experiment"
+            )
     return Verdict(body=ask.fields)
 
 

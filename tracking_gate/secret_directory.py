@@ -1,4 +1,6 @@
-"""Every project's tokens, from the mounted Secret: read again when it changes, the last good set kept while it cannot be read."""
+"""Every project's tokens, from the mounted Secret: read again when it changes, the last good set kept while it cannot
+be read.
+"""
 
 import json
 import time
@@ -29,7 +31,9 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """What one state of the directory holds. A legacy token is one of the original, without our format: known by its value only."""
+    """What one state of the directory holds. A legacy token is one of the original, without our format: known by its
+    value only.
+    """
 
     by_fingerprint: Mapping[str, Known] = field(default_factory=dict)
 
@@ -106,7 +110,9 @@ def _read(path: Path, name: str, file: Path, *, legacy: bool) -> Known | None:
         return None
     print_ = fingerprint(value.reveal())
     entry = _entry(path / meta_key(key.project_id), print_)
-    return Known(key=key, value=value, fingerprint=print_, created=_moment(entry, "created"), expires=_moment(entry, "expires"))
+    return Known(
+        key=key, value=value, fingerprint=print_, created=_moment(entry, "created"), expires=_moment(entry, "expires")
+    )
 
 
 def _is_of(key: TokenKey, value: Secret) -> bool:
@@ -122,7 +128,9 @@ DAMAGED: Final[Mapping[str, Any]] = {"expires": datetime.min.replace(tzinfo=UTC)
 
 
 def _entry(meta: Path, print_: str) -> Mapping[str, Any]:
-    """From `{"tokens": {"<fingerprint>": {"created": "<time>", "expires": "<time>"}}}`; a token with a damaged one has ended."""
+    """From `{"tokens": {"<fingerprint>": {"created": "<time>", "expires": "<time>"}}}`; a token with a damaged one has
+    ended.
+    """
     try:
         entry = json.loads(meta.read_text(encoding="utf-8")).get("tokens", {}).get(print_) or {}
         for key in ("created", "expires"):

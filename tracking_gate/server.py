@@ -67,7 +67,10 @@ async def serve(settings: ServeSettings) -> None:
     metrics = Metrics()
     metrics.watch(directory)
     withheld = (settings.people_header,) if settings.people_header else ()
-    async with people_of(settings, metrics) as people, Upstream(settings.upstream, metrics, withheld=withheld) as upstream:
+    async with (
+        people_of(settings, metrics) as people,
+        Upstream(settings.upstream, metrics, withheld=withheld) as upstream,
+    ):
         addresses, audit = ClientAddresses(settings.proxies), AuditLog(settings.audit_log)
         gate = Gate(
             callers=Callers(directory, people, time.monotonic, attempts=settings.attempts),
@@ -113,7 +116,9 @@ async def run(settings: ServeSettings, server: ConnectionServer, connections: Co
     if settings.metrics_port is not None:
         few = Connections(most=METRICS_CONNECTIONS, most_of_address=METRICS_CONNECTIONS, seconds=settings.client_pause)
         watching.append(asyncio.create_task(few.watch()))
-        runners.append(web.ServerRunner(ConnectionServer(MetricsPage(metrics).handle, few, access_log=None), shutdown_timeout=1))
+        runners.append(
+            web.ServerRunner(ConnectionServer(MetricsPage(metrics).handle, few, access_log=None), shutdown_timeout=1)
+        )
         await runners[-1].setup()
         await web.TCPSite(runners[-1], settings.host, settings.metrics_port).start()
     stop = asyncio.Event()
@@ -184,7 +189,12 @@ class Probes:
 
 def crowded() -> web.Response:
     """Answer a connection that its address has too many of; probes of the kubelet may come from the same address."""
-    body = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "your address has too many connections with requests under way"}
-    response = web.Response(status=503, body=json.dumps(body).encode(), content_type="application/json", headers={"Retry-After": "5"})
+    body = {
+        "error_code": "TEMPORARILY_UNAVAILABLE",
+        "message": "your address has too many connections with requests under way",
+    }
+    response = web.Response(
+        status=503, body=json.dumps(body).encode(), content_type="application/json", headers={"Retry-After": "5"}
+    )
     response.force_close()
     return response

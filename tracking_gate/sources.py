@@ -1,7 +1,7 @@
 """Sources of model versions: which files a client of MLflow reads for them.
 
-A source of a new version is resolved as MLflow's client would, and stored in a form that no client reads in another way. Versions from
-before the gate may have a source with several readings: each of them is protected.
+A source of a new version is resolved as MLflow's client would, and stored in a form that no client reads in another
+way. Versions from before the gate may have a source with several readings: each of them is protected.
 """
 
 import re
@@ -24,7 +24,9 @@ NOT_YOURS: Final = "the source is not an object of a project of yours"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Files that a version is made of: the URI to store, the run or logged model that they belong to, and the project."""
+    """Files that a version is made of: the URI to store, the run or logged model that they belong to,
+    and the project.
+    """
 
     uri: str
     project: str | None
@@ -47,12 +49,16 @@ async def resolved(registry: Registry, uri: str, steps: int = MOST_STEPS) -> Sou
     if len(segments) == 1 and MODEL_ID.fullmatch(segments[0]):
         return await _of_logged_model(registry, segments[0])
     if len(segments) != 2 or not re.fullmatch(r"[1-9][0-9]{0,9}", segments[1]):  # noqa: PLR2004  a name and a version
-        raise InvalidRequest("source must name a version by its number, models:/<name>/<version>, or a logged model, models:/m-...")
+        raise InvalidRequest(
+            "source must name a version by its number, models:/<name>/<version>, or a logged model, models:/m-..."
+        )
     return await _of_version(registry, segments[0], segments[1], steps)
 
 
 def parts_of(uri: str) -> tuple[str, str, list[str]]:
-    """Return scheme, host and the path's segments. Raise InvalidRequest for a URI that clients cut or decode in different ways."""
+    """Return scheme, host and the path's segments. Raise InvalidRequest for a URI that clients cut or decode in
+    different ways.
+    """
     if ODD.search(uri):
         raise InvalidRequest("source holds ?, #, %, ;, a backslash, a control character, or a space at an end")
     found = SOURCE.fullmatch(uri)
@@ -104,7 +110,12 @@ async def _of_version(registry: Registry, name: str, number: str, steps: int) ->
         raise Forbidden(NOT_YOURS)
     if inner.uri != stored:  # a version from before the gate
         return inner
-    return Source(uri=f"models:/{name}/{number}", project=project, run_id=version.run_id or None, model_id=version.model_id or None)
+    return Source(
+        uri=f"models:/{name}/{number}",
+        project=project,
+        run_id=version.run_id or None,
+        model_id=version.model_id or None,
+    )
 
 
 async def _of_place(registry: Registry, place: str, host: str) -> Source:
@@ -125,7 +136,12 @@ async def _of_place(registry: Registry, place: str, host: str) -> Source:
     if host and not root.startswith(f"mlflow-artifacts://{host}/"):
         raise InvalidRequest("source names a host: MLflow's client would look for the files there")
     rest = place.removeprefix(below).strip("/")
-    return Source(uri="/".join(part for part in (root.rstrip("/"), rest) if part), project=project, run_id=run_id, model_id=model_id)
+    return Source(
+        uri="/".join(part for part in (root.rstrip("/"), rest) if part),
+        project=project,
+        run_id=run_id,
+        model_id=model_id,
+    )
 
 
 async def promoted_places(registry: Registry) -> dict[str, Version]:
@@ -155,7 +171,11 @@ async def _places(registry: Registry, uri: str, steps: int) -> set[str]:
         elif run := RUN_URI.fullmatch(reading):
             found |= await _places_of_run(registry, run[1], joined(run[2] or ""))
         elif model := MODEL_URI.fullmatch(reading):
-            source = await (registry.download_uri(model[1], str(int(model[2]))) if model[2] else _uri_of_logged_model(registry, model[1]))
+            source = await (
+                registry.download_uri(model[1], str(int(model[2])))
+                if model[2]
+                else _uri_of_logged_model(registry, model[1])
+            )
             found |= await _places(registry, source, steps - 1) if source else set()
     return found
 

@@ -1,4 +1,5 @@
-"""Requests that change something, read in exactly one way. MLflow reads many of them in several (a version `"01"`, a stage in any case,
+"""Requests that change something, read in exactly one way. MLflow reads many of them in several (a version `"01"`, a
+stage in any case,
 keys that come twice, JSON within JSON): what is not plain is refused, and what is forwarded is written by us."""
 
 import json
@@ -82,7 +83,9 @@ def body_of(body: bytes, headers: Mapping[str, str], fields: Mapping[str, Field]
 
 
 def object_of(body: bytes, headers: Mapping[str, str]) -> Json:
-    """Return a JSON object whose fields are not all known: those of a newer MLflow are let through. Raise InvalidRequest."""
+    """Return a JSON object whose fields are not all known: those of a newer MLflow are let through. Raise
+    InvalidRequest.
+    """
     if not body:
         return {}
     if not CONTENT_TYPE.fullmatch(headers.get("Content-Type", "")):
@@ -113,7 +116,9 @@ def values_at(found: Any, path: Sequence[str]) -> list[Any]:
 def _parsed(body: bytes, *, constants: bool = False) -> Json:
     """`constants` lets NaN and Infinity through, which metrics may be."""
     try:
-        parsed = json.loads(body.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=None if constants else _no_constant)
+        parsed = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=None if constants else _no_constant
+        )
     except InvalidRequest:
         raise
     except (ValueError, RecursionError) as error:
@@ -192,9 +197,13 @@ def texts(key: str, value: Any) -> list[str]:
 
 def tags(key: str, value: Any) -> list[Json]:
     """`[{"key": ..., "value": ...}]`, each key once."""
-    if not isinstance(value, list) or not all(isinstance(tag, dict) and tag.keys() <= {"key", "value"} and "key" in tag for tag in value):
+    if not isinstance(value, list) or not all(
+        isinstance(tag, dict) and tag.keys() <= {"key", "value"} and "key" in tag for tag in value
+    ):
         raise InvalidRequest(f'{key} must be a list of {{"key": ..., "value": ...}}')
-    found = [{"key": text(f"{key}.key", tag["key"]), "value": text(f"{key}.value", tag.get("value", ""))} for tag in value]
+    found = [
+        {"key": text(f"{key}.key", tag["key"]), "value": text(f"{key}.value", tag.get("value", ""))} for tag in value
+    ]
     if len({tag["key"] for tag in found}) != len(found):
         raise InvalidRequest(f"a key of {key} comes twice")
     return found

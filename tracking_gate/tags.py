@@ -14,7 +14,8 @@ from tracking_gate.rights import needs_promotion, only_people
 
 OWNERSHIP_TAGS: Final = re.compile(r"mlflow\.domino\..*|domino\.project", re.IGNORECASE)
 DEPLOYMENT_TAGS: Final = frozenset({TAG_MODEL_ID, TAG_MODEL_VERSION_ID})
-# Tags with which MLflow takes a model or a version for something else: a prompt is left out of searches, and clients do not find it.
+# Tags with which MLflow takes a model or a version for something else: a prompt is left out of searches, and clients do
+# not find it.
 RESERVED_TAGS: Final = re.compile(r"mlflow\.prompt\..*|_mlflow_.*|mlflow\.model\.isExternal", re.IGNORECASE)
 # Tags of runs, traces and experiments that say where MLflow's server reads files, or what only it may write.
 SERVER_TAGS: Final = re.compile(
@@ -73,7 +74,9 @@ def check_deleted_tag(actor: Actor, key: str) -> None:
 
 def check_tag(actor: Actor, key: str) -> None:
     if RESERVED_TAGS.fullmatch(key) or SERVER_TAGS.fullmatch(key):
-        raise Forbidden(f"the tag {key} is MLflow's own: with it MLflow would take the object for another kind of thing")
+        raise Forbidden(
+            f"the tag {key} is MLflow's own: with it MLflow would take the object for another kind of thing"
+        )
     if actor.kind is Kind.ADMIN:
         return
     if OWNERSHIP_TAGS.fullmatch(key):

@@ -26,7 +26,8 @@ HOP_BY_HOP: Final = frozenset(
         "upgrade",
     }
 )
-# What MLflow must not hear from a client: who it says that it is, where it says that it comes from, and which rights it claims.
+# What MLflow must not hear from a client: who it says that it is, where it says that it comes from, and which rights it
+# claims.
 WITHHELD: Final = frozenset(
     {
         "host",
@@ -82,11 +83,13 @@ class Upstream:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable("MLflow does not answer") from error
 
-    async def stream(self, request: web.BaseRequest, path: str, body: bytes | None = None, *, pause: float) -> web.StreamResponse:
+    async def stream(
+        self, request: web.BaseRequest, path: str, body: bytes | None = None, *, pause: float
+    ) -> web.StreamResponse:
         """Passes a request on as it is, and its answer back; `body` is the request's, if it was read already.
 
-        `pause` is how many seconds may pass without a byte of the client's body. Raises Unavailable and what ClientBody raises if
-        nothing of an answer was sent yet, AnswerCut if something was, and ClientHungUp.
+        `pause` is how many seconds may pass without a byte of the client's body. Raises Unavailable and what ClientBody
+        raises if nothing of an answer was sent yet, AnswerCut if something was, and ClientHungUp.
         """
         sent = ClientBody(request, pause)
         data = body or None if body is not None else sent.chunks() if request.can_read_body else None
@@ -110,7 +113,9 @@ class Upstream:
         kept = [
             (name, value)
             for name, value in request.headers.items()
-            if name.lower() not in self._withheld and name.lower() not in named and not name.lower().startswith("x-forwarded-")
+            if name.lower() not in self._withheld
+            and name.lower() not in named
+            and not name.lower().startswith("x-forwarded-")
         ]
         # Its assistant runs tools for whoever seems to come from this host.
         return CIMultiDict([*kept, ("X-Forwarded-For", request.remote or "unknown"), ("Via", "1.1 mlflow-gate")])
@@ -120,7 +125,9 @@ class Upstream:
         length = answer.content_length
         if request.method == "HEAD" or (length is not None and length <= AT_ONCE):
             headers.popall("Content-Length", None) if request.method != "HEAD" else None
-            return web.Response(status=answer.status, headers=headers, body=await answer.read() if request.method != "HEAD" else None)
+            return web.Response(
+                status=answer.status, headers=headers, body=await answer.read() if request.method != "HEAD" else None
+            )
         response = web.StreamResponse(status=answer.status, headers=headers)
         try:
             await response.prepare(request)

@@ -119,25 +119,35 @@ def check_place(targets: Targets, settings: Settings) -> None:
     if settings.delivery == "volume" and not targets.demand.place:
         raise RefusalError(
             Reason.DEFERRED_WITH_VOLUME,
-            f"models are mounted from a shared volume: give {MODEL_OWNER} and {RUN_ID} of container {targets.containers[0].title} by value",
+            f"models are mounted from a shared volume: give {MODEL_OWNER} and {RUN_ID} of container"
+            f" {targets.containers[0].title} by value",
         )
 
 
 def project_of_token(pod: Pod, settings: Settings) -> str | None:
-    """B13: the project whose pull token fetches the model; None where no token is needed. The platform sets the label, not the user."""
+    """B13: the project whose pull token fetches the model; None where no token is needed. The platform sets the label,
+    not the user.
+    """
     if settings.token == "none" or settings.delivery == "volume":
         return None
     project_id = text(pod.labels, PROJECT_ID_LABEL)
     if not settings.project_id_pattern.fullmatch(project_id):
         fault = f"is {shown(project_id)}, which is no project id" if project_id else "is missing"
-        raise RefusalError(Reason.MISSING_PROJECT_ID, f"label {PROJECT_ID_LABEL} {fault}: it chooses the token that fetches the model")
+        raise RefusalError(
+            Reason.MISSING_PROJECT_ID, f"label {PROJECT_ID_LABEL} {fault}: it chooses the token that fetches the model"
+        )
     return project_id
 
 
 def mesh_warnings(placement: Placement) -> tuple[str, ...]:
     """B33 and B34: what a service mesh does to the fetch."""
     if placement.captured:
-        return (remark(Reason.BEHIND_MESH_INIT, f"{INIT_CONTAINER} stands behind the mesh's init container: it may have no network"),)
+        return (
+            remark(
+                Reason.BEHIND_MESH_INIT,
+                f"{INIT_CONTAINER} stands behind the mesh's init container: it may have no network",
+            ),
+        )
     if placement.run_as_user:
         bypass = f"the model download bypasses the mesh: {INIT_CONTAINER} runs as uid {placement.run_as_user}"
         return (remark(Reason.MESH_BYPASSED, bypass),)

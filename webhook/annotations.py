@@ -20,7 +20,9 @@ from webhook.setting_values import duration
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """The annotations, read. `containers` is None where the author leaves the choice to the variables; `deadline` is in seconds."""
+    """The annotations, read. `containers` is None where the author leaves the choice to the variables; `deadline` is in
+    seconds.
+    """
 
     inspect_env_from: bool
     containers: frozenset[str] | None

@@ -36,10 +36,16 @@ SETTINGS: Final = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="The webhook's settings: lines of KEY=VALUE, or the ConfigMap. Without it they are read from the environment.",
 )
-NAMESPACE: Final = click.option("-n", "--namespace", default="default", show_default=True, help="Namespace of objects that name none.")
+NAMESPACE: Final = click.option(
+    "-n", "--namespace", default="default", show_default=True, help="Namespace of objects that name none."
+)
 
 INSTALLED: Final = click.option(
-    "-n", "--namespace", default=PLATFORM_NAMESPACE, show_default=True, help="Namespace in which the webhook is installed."
+    "-n",
+    "--namespace",
+    default=PLATFORM_NAMESPACE,
+    show_default=True,
+    help="Namespace in which the webhook is installed.",
 )
 CONTEXT: Final = click.option("--context", help="Context of the kubeconfig; without it, the current one.")
 
@@ -70,7 +76,9 @@ def main() -> None:
 def serve() -> None:
     """Answer the API server. Everything is set by variables, which docs/reference/webhook-commands.md lists."""
     from webhook.server.logs import configure  # noqa: PLC0415  as above
-    from webhook.server.settings import ServerSettings  # noqa: PLC0415  the other commands start faster without the server
+    from webhook.server.settings import (  # noqa: PLC0415  the other commands start faster without the server
+        ServerSettings,
+    )
     from webhook.server.supervisor import Supervisor  # noqa: PLC0415  as above
     from webhook.server.tls import CertificateError  # noqa: PLC0415  as above
 
@@ -113,7 +121,9 @@ def inject(filename: str, namespace: str, settings_file: Path | None) -> None:
 @NAMESPACE
 @SETTINGS
 def diff(filename: str, namespace: str, settings_file: Path | None) -> None:
-    """Print what the webhook would change in the objects of FILE, as a unified diff; where it denies one, exit with 6 and print nothing."""
+    """Print what the webhook would change in the objects of FILE, as a unified diff; where it denies one, exit with 6
+    and print nothing.
+    """
     from webhook.offline.inject import difference  # noqa: PLC0415  as above
 
     click.echo(difference(read_injected(filename, namespace, settings_file)), nl=False)
@@ -137,9 +147,16 @@ def render(namespace: str) -> None:
 @CONTEXT
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def explain(  # noqa: PLR0913, PLR0917  click hands over each option
-    workload: str | None, filename: str | None, namespace: str, settings_file: Path | None, context: str | None, output: str
+    workload: str | None,
+    filename: str | None,
+    namespace: str,
+    settings_file: Path | None,
+    context: str | None,
+    output: str,
 ) -> None:
-    """Say of each pod in FILE why it gets a model or not, rule by rule; or of one object of the cluster, with the settings there."""
+    """Say of each pod in FILE why it gets a model or not, rule by rule; or of one object of the cluster, with the
+    settings there.
+    """
     from webhook.offline.documents import DocumentError  # noqa: PLC0415  as above
     from webhook.offline.explanation import explain as explanation_of  # noqa: PLC0415  as above
     from webhook.offline.workloads import namespace_labels, workload_of  # noqa: PLC0415  as above
@@ -215,7 +232,9 @@ def status(namespace: str, context: str | None) -> None:
 @certs.command()
 @INSTALLED
 @CONTEXT
-@click.option("--ca", "authority", is_flag=True, help="Replace the authority as well: a minute, in which nothing is refused.")
+@click.option(
+    "--ca", "authority", is_flag=True, help="Replace the authority as well: a minute, in which nothing is refused."
+)
 def rotate(namespace: str, context: str | None, authority: bool) -> None:
     """Replace the certificate now. Reviews go on being answered meanwhile."""
     from webhook.certificates import commands  # noqa: PLC0415  as above
@@ -232,7 +251,9 @@ def rotate(namespace: str, context: str | None, authority: bool) -> None:
 @CONTEXT
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def doctor(namespace: str, context: str | None, output: str) -> None:
-    """Look at an installation: what is right, and what to do about what is not. Exits with 6 where something is wrong."""
+    """Look at an installation: what is right, and what to do about what is not. Exits with 6 where
+    something is wrong.
+    """
     from webhook.doctor.checks import examine, worst  # noqa: PLC0415  as above
     from webhook.doctor.findings import Health  # noqa: PLC0415  as above
     from webhook.doctor.installation import Installation  # noqa: PLC0415  as above
@@ -254,7 +275,9 @@ def doctor(namespace: str, context: str | None, output: str) -> None:
 
 @contextmanager
 def cluster_client(context: str | None) -> Iterator["Client"]:
-    """Of the kubeconfig, or of the pod's ServiceAccount. Ends the command with a sentence where the cluster does not answer."""
+    """Of the kubeconfig, or of the pod's ServiceAccount. Ends the command with a sentence where the cluster does not
+    answer.
+    """
     import httpx2  # noqa: PLC0415  as above
     from lightkube import Client, KubeConfig  # noqa: PLC0415  as above
     from lightkube.core.exceptions import ConfigError  # noqa: PLC0415  as above

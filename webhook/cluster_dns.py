@@ -1,7 +1,7 @@
 """Whether the pod can resolve the names of Services, if the fetch needs one (B38).
 
-A pod on the host's network, and one with `dnsPolicy: Default`, asks the node's name servers, which do not know Services. With
-`dnsPolicy: None` the pod names its own: they are taken to know Services if the search list says so.
+A pod on the host's network, and one with `dnsPolicy: Default`, asks the node's name servers, which do not know
+Services. With `dnsPolicy: None` the pod names its own: they are taken to know Services if the search list says so.
 """
 
 import ipaddress
@@ -34,7 +34,11 @@ def _without_cluster_dns(pod: Pod) -> str | None:
         return "hostNetwork without ClusterFirstWithHostNet" if pod.spec.get("hostNetwork") is True else None
     if policy == "None":
         searches = _texts(mapping(pod.spec, "dnsConfig").get("searches"))
-        return None if any("svc" in search.split(".") for search in searches) else "dnsPolicy None without the cluster's searches"
+        return (
+            None
+            if any("svc" in search.split(".") for search in searches)
+            else "dnsPolicy None without the cluster's searches"
+        )
     return "dnsPolicy Default" if policy == "Default" else None
 
 
@@ -55,11 +59,15 @@ def _without_proxy(host: str, no_proxy: str) -> bool:
 
 
 def _is_service(host: str) -> bool:
-    """Whether only the cluster's DNS knows the name: that of a Service, or one without a dot, which needs the cluster's search list."""
+    """Whether only the cluster's DNS knows the name: that of a Service, or one without a dot, which needs the cluster's
+    search list.
+    """
     labels = host.split(".")
     if labels == ["localhost"]:
         return False
-    return _is_name(host) and (len(labels) == 1 or (len(labels) >= SERVICE_LABELS and "svc" in labels[SERVICE_LABELS - 1 :]))
+    return _is_name(host) and (
+        len(labels) == 1 or (len(labels) >= SERVICE_LABELS and "svc" in labels[SERVICE_LABELS - 1 :])
+    )
 
 
 def _is_name(host: str) -> bool:

@@ -14,8 +14,8 @@ Operation = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The answer to one review, before it is written as an AdmissionReview. `operations` is a JSON Patch that only adds; `model` is the
-    one that they bring, where the pod names it by value.
+    """The answer to one review, before it is written as an AdmissionReview. `operations` is a JSON Patch that only
+    adds; `model` is the one that they bring, where the pod names it by value.
     """
 
     reason: Reason

@@ -19,7 +19,9 @@ SUPPORTED_REFERENCES: Final = ("secretKeyRef", "configMapKeyRef", "fieldRef")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """The four variables of a container: by value, by reference, or perhaps in a source of `envFrom`. Equal demands are one model."""
+    """The four variables of a container: by value, by reference, or perhaps in a source of `envFrom`. Equal demands are
+    one model.
+    """
 
     values: Mapping[str, str]
     references: Mapping[str, Json]
@@ -28,7 +30,9 @@ class Demand:
     @property
     def missing(self) -> tuple[str, ...]:
         """The variables that `env` does not give."""
-        return tuple(variable for variable in MODEL_VARIABLES if variable not in self.values and variable not in self.references)
+        return tuple(
+            variable for variable in MODEL_VARIABLES if variable not in self.values and variable not in self.references
+        )
 
     @property
     def complete(self) -> bool:
@@ -71,8 +75,8 @@ class Demand:
 class Candidate:
     """A container and its demand; equal to itself alone.
 
-    `mentions`: its `env` names one of the four, be it empty. `artifacts_path`: the path that it sets itself, empty if that comes by
-    reference; None if it sets none.
+    `mentions`: its `env` names one of the four, be it empty. `artifacts_path`: the path that it sets itself, empty if
+    that comes by reference; None if it sets none.
     """
 
     container: Container
@@ -85,7 +89,9 @@ class Candidate:
         environment = read_environment(container, (*MODEL_VARIABLES, ARTIFACTS_PATH))
         demand = Demand(
             values={name: value for name, value in environment.values.items() if name != ARTIFACTS_PATH},
-            references={name: reference for name, reference in environment.references.items() if name != ARTIFACTS_PATH},
+            references={
+                name: reference for name, reference in environment.references.items() if name != ARTIFACTS_PATH
+            },
             sources=_sources(container, environment.unnamed),
         )
         return cls(
@@ -114,7 +120,8 @@ class Candidate:
         if unsupported := next((kind for kind in kinds if kind not in SUPPORTED_REFERENCES), None):
             raise RefusalError(
                 Reason.UNSUPPORTED_VALUE_FROM,
-                f"container {self.container.title}: {variable} comes from {shown(unsupported)}; use {', '.join(SUPPORTED_REFERENCES)}",
+                f"container {self.container.title}: {variable} comes from {shown(unsupported)}; use"
+                f" {', '.join(SUPPORTED_REFERENCES)}",
             )
         if len(kinds) != 1 or not isinstance(reference[kinds[0]], dict):
             raise MalformedPodError(f"valueFrom of {variable} is not one reference")

@@ -1,8 +1,9 @@
 """Whether a pod runs on Windows, by every field of the pod that decides it (B6).
 
-`spec.os.name` decides alone. Then what a node must have: `nodeSelector` and required node affinity. Then a host process, which only
-Windows has, and the name of a RuntimeClass. What a RuntimeClass says about nodes is in `nodeSelector` by now: the API server writes it
-there before it calls webhooks. Tolerations, `nodeName` and preferred affinity decide nothing: a Linux pod may have each of them.
+`spec.os.name` decides alone. Then what a node must have: `nodeSelector` and required node affinity. Then a host
+process, which only Windows has, and the name of a RuntimeClass. What a RuntimeClass says about nodes is in
+`nodeSelector` by now: the API server writes it there before it calls webhooks. Tolerations, `nodeName` and preferred
+affinity decide nothing: a Linux pod may have each of them.
 """
 
 import re
@@ -42,8 +43,14 @@ def _selected(pod: Pod) -> object:
 
 def _required(pod: Pod) -> str | None:
     """The operating system that every term of the required node affinity demands: the node must match one of them."""
-    required = mapping(mapping(mapping(pod.spec, "affinity"), "nodeAffinity"), "requiredDuringSchedulingIgnoredDuringExecution")
-    terms = [term for term in objects(required, "nodeSelectorTerms") if term.get("matchExpressions") or term.get("matchFields")]
+    required = mapping(
+        mapping(mapping(pod.spec, "affinity"), "nodeAffinity"), "requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    terms = [
+        term
+        for term in objects(required, "nodeSelectorTerms")
+        if term.get("matchExpressions") or term.get("matchFields")
+    ]
     systems = {_of_term(term) for term in terms}
     return systems.pop() if len(systems) == 1 else None
 
@@ -63,7 +70,9 @@ def _of_expression(expression: Json) -> str | None:
         return None
     if operator == "NotIn":
         return WINDOWS if LINUX in values else LINUX if WINDOWS in values else None
-    return next((system for system in (WINDOWS, LINUX) if operator == "In" and all(value == system for value in values)), None)
+    return next(
+        (system for system in (WINDOWS, LINUX) if operator == "In" and all(value == system for value in values)), None
+    )
 
 
 def _named_for_windows(runtime_class: str) -> bool:
@@ -72,5 +81,9 @@ def _named_for_windows(runtime_class: str) -> bool:
 
 def _has_host_process(pod: Pod) -> bool:
     contexts = [pod.security_context]
-    contexts += [mapping(container.raw, "securityContext") for container in pod.all_containers if container.raw.get("securityContext")]
+    contexts += [
+        mapping(container.raw, "securityContext")
+        for container in pod.all_containers
+        if container.raw.get("securityContext")
+    ]
     return any(mapping(context, "windowsOptions").get("hostProcess") is True for context in contexts if context)

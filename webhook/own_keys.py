@@ -1,4 +1,6 @@
-"""Labels and annotations with our prefix that do nothing as they are written (B39): a warning names the nearest that does something."""
+"""Labels and annotations with our prefix that do nothing as they are written (B39): a warning names the nearest that
+does something.
+"""
 
 from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher, get_close_matches
@@ -59,7 +61,9 @@ def _is_ours(prefix: str) -> bool:
 
 
 def _fault(values: Json, place: str, key: str, name: str | None) -> Iterator[str]:
-    """The sentence about one key. `name` is what stands behind the prefix; None if the prefix itself is not quite ours."""
+    """The sentence about one key. `name` is what stands behind the prefix; None if the prefix itself is
+    not quite ours.
+    """
     if name is None:
         nearest = _nearest(key.strip().partition("/")[2])
         yield f"{shown(key[:LONGEST_KEY])} is unknown; the nearest is {names.DOMAIN}/{nearest}"

@@ -15,7 +15,9 @@ Json = Mapping[str, Any]
 
 
 class MalformedPodError(ValueError):
-    """Something is no list, object or string where a pod has one. The API server refuses the pod, and says it better."""
+    """Something is no list, object or string where a pod has one. The API server refuses the pod, and
+    says it better.
+    """
 
 
 class Field(StrEnum):
@@ -28,7 +30,9 @@ class Field(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A container, and its place in one of the lists of the pod's spec. `env_references` are the entries of `env` with `valueFrom`."""
+    """A container, and its place in one of the lists of the pod's spec. `env_references` are the entries of `env` with
+    `valueFrom`.
+    """
 
     field: Field
     index: int

@@ -1,4 +1,5 @@
-"""The objects of the cluster that repeat the predicate of `selection`: the webhook's registration, and the policy behind it.
+"""The objects of the cluster that repeat the predicate of `selection`: the webhook's registration, and the policy
+behind it.
 
 `make render` writes them into `manifests/`. They are data for the API server; nothing here talks to one.
 """
@@ -23,7 +24,9 @@ def mutating_webhook(namespace: str) -> dict[str, Any]:
         "webhooks": [
             {
                 "name": f"pods.{names.DOMAIN}",
-                "clientConfig": {"service": {"namespace": namespace, "name": names.WEBHOOK_SERVICE, "path": "/mutate", "port": 443}},
+                "clientConfig": {
+                    "service": {"namespace": namespace, "name": names.WEBHOOK_SERVICE, "path": "/mutate", "port": 443}
+                },
                 "rules": [_pods()],
                 "matchPolicy": "Equivalent",
                 **_selectors(namespace),
@@ -41,7 +44,8 @@ def mutating_webhook(namespace: str) -> dict[str, Any]:
 def policy(namespace: str) -> list[dict[str, Any]]:
     """A ValidatingAdmissionPolicy and its binding: what the webhook would have injected is denied where it was not.
 
-    It also looks at ephemeral containers, which come after the webhook has seen the pod: they do not get the project's token.
+    It also looks at ephemeral containers, which come after the webhook has seen the pod: they do not get the project's
+    token.
     """
     return [
         {
@@ -56,7 +60,9 @@ def policy(namespace: str) -> list[dict[str, Any]]:
                     **_selectors(namespace),
                 },
                 "matchConditions": _conditions(namespace),
-                "variables": [{"name": name, "expression": expression} for name, expression in POLICY_VARIABLES.items()],
+                "variables": [
+                    {"name": name, "expression": expression} for name, expression in POLICY_VARIABLES.items()
+                ],
                 "validations": [
                     {"expression": HAS_ITS_MODEL, "messageExpression": MESSAGE, "reason": "Forbidden"},
                     {"expression": KEEPS_ITS_TOKEN, "message": TOKEN_MESSAGE, "reason": "Forbidden"},
@@ -77,32 +83,44 @@ TOKEN: Final = f"startsWith('{names.pull_secret('')}')"
 POLICY_VARIABLES: Final = {
     "annotations": "has(object.metadata.annotations) ? object.metadata.annotations : {}",
     # The webhook saw the pod, and said on it why it gets no model.
-    "skipped": f'"{names.STATUS_ANNOTATION}" in variables.annotations '
-    f'&& variables.annotations["{names.STATUS_ANNOTATION}"].startsWith("skipped:")',
-    "chosen": f'"{names.CONTAINERS_ANNOTATION}" in variables.annotations '
-    f'? variables.annotations["{names.CONTAINERS_ANNOTATION}"].split(",").map(name, name.trim()) : []',
-    "targets": f"{CONTAINERS_IN_CEL}.filter(c, (variables.chosen.size() == 0 || c.name in variables.chosen) && has(c.env) "
-    # The last entry of a name wins. CEL binds a value to a name by a list of one.
-    f"&& [{VARIABLES_IN_CEL}].all(name, [c.env.filter(e, e.name == name)].exists(es, es.size() > 0 "
-    "&& [es[es.size() - 1]].exists(e, (has(e.value) && e.value != '') || has(e.valueFrom)))) "
-    f'&& !c.env.exists(e, e.name == "{names.ARTIFACTS_PATH}"))',
-    "bare": "variables.targets.filter(c, !(has(c.volumeMounts) "
-    f"&& c.volumeMounts.exists(m, m.mountPath == '{ARTIFACTS_ROOT}' || m.mountPath.startsWith('{ARTIFACTS_ROOT}/'))))",
+    "skipped": (
+        f'"{names.STATUS_ANNOTATION}" in variables.annotations '
+        f'&& variables.annotations["{names.STATUS_ANNOTATION}"].startsWith("skipped:")'
+    ),
+    "chosen": (
+        f'"{names.CONTAINERS_ANNOTATION}" in variables.annotations '
+        f'? variables.annotations["{names.CONTAINERS_ANNOTATION}"].split(",").map(name, name.trim()) : []'
+    ),
+    "targets": (
+        f"{CONTAINERS_IN_CEL}.filter(c, (variables.chosen.size() == 0 || c.name in variables.chosen) && has(c.env) "
+        # The last entry of a name wins. CEL binds a value to a name by a list of one.
+        f"&& [{VARIABLES_IN_CEL}].all(name, [c.env.filter(e, e.name == name)].exists(es, es.size() > 0 "
+        "&& [es[es.size() - 1]].exists(e, (has(e.value) && e.value != '') || has(e.valueFrom)))) "
+        f'&& !c.env.exists(e, e.name == "{names.ARTIFACTS_PATH}"))'
+    ),
+    "bare": (
+        "variables.targets.filter(c, !(has(c.volumeMounts) && c.volumeMounts.exists(m, m.mountPath =="
+        f" '{ARTIFACTS_ROOT}' || m.mountPath.startsWith('{ARTIFACTS_ROOT}/'))))"
+    ),
     # The volumes that hold a token, as `mutation.token_guard` finds them.
-    "tokens": "has(object.spec.volumes) ? object.spec.volumes.filter(v, "
-    f"(has(v.secret) && has(v.secret.secretName) && v.secret.secretName.{TOKEN}) "
-    "|| (has(v.projected) && has(v.projected.sources) "
-    f"&& v.projected.sources.exists(s, has(s.secret) && has(s.secret.name) && s.secret.name.{TOKEN}))).map(v, v.name) : []",
+    "tokens": (
+        "has(object.spec.volumes) ? object.spec.volumes.filter(v, (has(v.secret) && has(v.secret.secretName) &&"
+        f" v.secret.secretName.{TOKEN}) || (has(v.projected) && has(v.projected.sources) &&"
+        f" v.projected.sources.exists(s, has(s.secret) && has(s.secret.name) && s.secret.name.{TOKEN}))).map(v, v.name)"
+        " : []"
+    ),
 }
 HAS_ITS_MODEL: Final = "request.operation != 'CREATE' || variables.skipped || variables.bare.size() == 0"
 KEEPS_ITS_TOKEN: Final = (
-    "!has(object.spec.ephemeralContainers) || !object.spec.ephemeralContainers.exists(c, "
-    "(has(c.volumeMounts) && c.volumeMounts.exists(m, m.name in variables.tokens)) "
-    "|| (has(c.env) && c.env.exists(e, has(e.valueFrom) && has(e.valueFrom.secretKeyRef) "
-    f"&& has(e.valueFrom.secretKeyRef.name) && e.valueFrom.secretKeyRef.name.{TOKEN})) "
-    f"|| (has(c.envFrom) && c.envFrom.exists(f, has(f.secretRef) && has(f.secretRef.name) && f.secretRef.name.{TOKEN})))"
+    "!has(object.spec.ephemeralContainers) || !object.spec.ephemeralContainers.exists(c, (has(c.volumeMounts) &&"
+    " c.volumeMounts.exists(m, m.name in variables.tokens)) || (has(c.env) && c.env.exists(e, has(e.valueFrom) &&"
+    f" has(e.valueFrom.secretKeyRef) && has(e.valueFrom.secretKeyRef.name) && e.valueFrom.secretKeyRef.name.{TOKEN}))"
+    " || (has(c.envFrom) && c.envFrom.exists(f, has(f.secretRef) && has(f.secretRef.name) &&"
+    f" f.secretRef.name.{TOKEN})))"
 )
-TOKEN_MESSAGE: Final = f"the project's token is for {names.INIT_CONTAINER} alone: an ephemeral container does not get it"
+TOKEN_MESSAGE: Final = (
+    f"the project's token is for {names.INIT_CONTAINER} alone: an ephemeral container does not get it"
+)
 MESSAGE: Final = (
     "'container ' + variables.bare.map(c, c.name).join(', ') + ' asks for an MLflow model and has none: the webhook "
     f"{names.WEBHOOK_SERVICE} was not available when the pod was created. A controller tries again by itself; "
@@ -111,7 +129,13 @@ MESSAGE: Final = (
 
 
 def _pods() -> dict[str, Any]:
-    return {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "scope": "Namespaced"}
+    return {
+        "operations": ["CREATE"],
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "resources": ["pods"],
+        "scope": "Namespaced",
+    }
 
 
 def _ephemeral_containers() -> dict[str, Any]:
@@ -125,7 +149,10 @@ def _selectors(namespace: str) -> dict[str, Any]:
 
 def _requirements(of: Iterable[Rule]) -> list[dict[str, Any]]:
     found = [rule.requirement for rule in of if rule.requirement]
-    return [{"key": requirement.key, "operator": requirement.operator, "values": [*requirement.values]} for requirement in found]
+    return [
+        {"key": requirement.key, "operator": requirement.operator, "values": [*requirement.values]}
+        for requirement in found
+    ]
 
 
 def _conditions(namespace: str) -> list[dict[str, Any]]:

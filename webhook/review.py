@@ -71,8 +71,14 @@ def deeper_than(limit: int, value: dict[str, Any]) -> bool:
     """Whether objects and lists lie in each other more than `limit` deep; `value` itself is the first level."""
     level: list[Any] = [value]
     for _ in range(limit):
-        # Every value of a large review comes by here: calls, and checks for subclasses that JSON does not have, are half of its time.
-        level = [inner for outer in level for inner in (outer.values() if type(outer) is dict else outer) if type(inner) in CONTAINERS]
+        # Every value of a large review comes by here: calls, and checks for subclasses that JSON does not have, are
+        # half of its time.
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) in CONTAINERS
+        ]
         if not level:
             return False
     return True

@@ -1,7 +1,8 @@
 """Which pods must get their model: one predicate, as data.
 
-The API server applies it before it calls (selectors and matchConditions), the webhook repeats what it can see, `explain` prints a row
-per rule. All three take it from here. Rules are in the order in which the API server applies them; the first that fails decides.
+The API server applies it before it calls (selectors and matchConditions), the webhook repeats what it can see,
+`explain` prints a row per rule. All three take it from here. Rules are in the order in which the API server applies
+them; the first that fails decides.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,8 @@ APP_LABEL: Final = "app.kubernetes.io/name"
 MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 VARIABLES_IN_CEL: Final = ", ".join(f'"{name}"' for name in names.MODEL_VARIABLES)
 NO_TARGETS_IN_CEL: Final = ", ".join(f'"{name}"' for name in NO_TARGETS)
-# The containers that may get a model: all but the init containers of meshes and injectors. Ephemeral ones come after the admission.
+# The containers that may get a model: all but the init containers of meshes and injectors. Ephemeral ones come after
+# the admission.
 CONTAINERS_IN_CEL: Final = (
     "(object.spec.containers + (has(object.spec.initContainers) "
     f"? object.spec.initContainers.filter(c, !(c.name in [{NO_TARGETS_IN_CEL}])) : []))"
@@ -72,7 +74,9 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a rule says of one pod. `passed` is None where nobody knows: a review does not hold the labels of its namespace."""
+    """What a rule says of one pod. `passed` is None where nobody knows: a review does not hold the labels of its
+    namespace.
+    """
 
     rule: Rule
     passed: bool | None
@@ -80,7 +84,9 @@ class Result:
 
 def evaluate(pod: Json, namespace: str, namespace_labels: Json | None, settings: Settings) -> list[Result]:
     """Every rule in order, also those behind one that fails."""
-    return [Result(rule=rule, passed=passes(rule, pod, namespace, namespace_labels)) for rule in rules(settings.namespace)]
+    return [
+        Result(rule=rule, passed=passes(rule, pod, namespace, namespace_labels)) for rule in rules(settings.namespace)
+    ]
 
 
 def refusal(results: Sequence[Result]) -> Reason | None:
@@ -113,7 +119,9 @@ def rules(own_namespace: str) -> tuple[Rule, ...]:
             name="namespace is not excluded",
             part=Part.NAMESPACE_SELECTOR,
             reason=Reason.EXCLUDED_NAMESPACE,
-            requirement=Requirement(key=NAME_OF_NAMESPACE, operator="NotIn", values=(*SYSTEM_NAMESPACES, own_namespace)),
+            requirement=Requirement(
+                key=NAME_OF_NAMESPACE, operator="NotIn", values=(*SYSTEM_NAMESPACES, own_namespace)
+            ),
         ),
         Rule(
             name="pod is a model API",
@@ -144,8 +152,10 @@ def rules(own_namespace: str) -> tuple[Rule, ...]:
             name="carries-model-env",
             part=Part.MATCH_CONDITION,
             reason=Reason.NO_MODEL_VARIABLES,
-            cel=f"{CONTAINERS_IN_CEL}.exists(c, (has(c.env) && c.env.exists(e, e.name in [{VARIABLES_IN_CEL}])) "
-            "|| (has(c.envFrom) && size(c.envFrom) > 0))",
+            cel=(
+                f"{CONTAINERS_IN_CEL}.exists(c, (has(c.env) && c.env.exists(e, e.name in [{VARIABLES_IN_CEL}])) "
+                "|| (has(c.envFrom) && size(c.envFrom) > 0))"
+            ),
             check=lambda pod: any(map(carries_model_env, possible_targets(part_of(pod, "spec")))),
         ),
     )
@@ -153,13 +163,19 @@ def rules(own_namespace: str) -> tuple[Rule, ...]:
 
 def possible_targets(spec: Json) -> list[Json]:
     """What `CONTAINERS_IN_CEL` says."""
-    init_containers = [container for container in entries(spec, "initContainers") if container.get("name") not in NO_TARGETS]
+    init_containers = [
+        container for container in entries(spec, "initContainers") if container.get("name") not in NO_TARGETS
+    ]
     return entries(spec, "containers") + init_containers
 
 
 def carries_model_env(container: Json) -> bool:
-    """Whether the container names one of the four variables, or takes variables from a source that nobody here can see."""
-    return bool(entries(container, "envFrom")) or any(entry.get("name") in names.MODEL_VARIABLES for entry in entries(container, "env"))
+    """Whether the container names one of the four variables, or takes variables from a source that
+    nobody here can see.
+    """
+    return bool(entries(container, "envFrom")) or any(
+        entry.get("name") in names.MODEL_VARIABLES for entry in entries(container, "env")
+    )
 
 
 def labels_of(pod: Json) -> Json:

@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from typing import Any, Final, TypeVar
 
 Settings = TypeVar("Settings")
-# Kubernetes describes every Service of the namespace to a container; one named like our prefix looks like settings of ours.
+# Kubernetes describes every Service of the namespace to a container; one named like our prefix looks like settings of
+# ours.
 SERVICE_LINK: Final = re.compile(r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
 USER_INFO: Final = re.compile(r"//[^/]*@")
 
@@ -31,7 +32,8 @@ class Entry:
 
 
 def setting(meaning: str, *, read: Callable[[str], Any], default: str = "", example: str = "") -> Any:
-    """A field that is read by `read` from its variable, or from `default`, written as one would write it in the variable.
+    """A field that is read by `read` from its variable, or from `default`, written as one would write it in the
+    variable.
 
     `read` raises ValueError with the verdict where the text does not do.
     """
@@ -39,7 +41,9 @@ def setting(meaning: str, *, read: Callable[[str], Any], default: str = "", exam
     return field(default_factory=lambda: read(default), metadata=metadata)
 
 
-def read_settings(kind: type[Settings], values: Mapping[str, str], *, prefix: str, not_ours: str | None = None) -> Settings:
+def read_settings(
+    kind: type[Settings], values: Mapping[str, str], *, prefix: str, not_ours: str | None = None
+) -> Settings:
     """All fields of the dataclass `kind` from the variables that begin with `prefix`.
 
     Raises SettingsError for a value that does not do, and for a variable that has the prefix and is no setting: it is a
@@ -47,7 +51,11 @@ def read_settings(kind: type[Settings], values: Mapping[str, str], *, prefix: st
     """
     declared = {variable_of(declared, prefix): declared for declared in settings_of(kind)}
     ours = [key for key in values if key.startswith(prefix) and not (not_ours and key.startswith(not_ours))]
-    given = {key: values[key] for key in sorted(ours) if key in declared or not SERVICE_LINK.fullmatch(key.removeprefix(prefix))}
+    given = {
+        key: values[key]
+        for key in sorted(ours)
+        if key in declared or not SERVICE_LINK.fullmatch(key.removeprefix(prefix))
+    }
     if unknown := next((key for key in given if key not in declared), None):
         nearest = get_close_matches(unknown, declared, n=1, cutoff=0)[0]
         raise SettingsError(unknown, given[unknown], f"there is no such setting; the nearest is {nearest}")

@@ -8,7 +8,9 @@ from urllib.parse import SplitResult, urlsplit
 from model_contract.quantity import Quantity
 
 DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-DNS_SUBDOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+DNS_SUBDOMAIN: Final = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*"
+)
 CONFIG_KEY: Final = re.compile(r"(?!\.\.)[A-Za-z0-9._-]{1,253}")
 IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}")
 LARGEST_UID: Final = 2**31 - 1
@@ -88,7 +90,13 @@ def pattern(text: str) -> re.Pattern[str]:
 def url(text: str) -> str:
     """An http or https address without user and password, which would be readable in every pod."""
     parts = _split(text)
-    if not parts or parts.scheme not in {"http", "https"} or not parts.hostname or not text.isprintable() or " " in text:
+    if (
+        not parts
+        or parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or not text.isprintable()
+        or " " in text
+    ):
         raise ValueError('it must be an http or https address, such as "http://mlflow.mlflow-efs.svc:5000"')
     if "@" in parts.netloc:
         raise ValueError("it must hold no user or password: every pod would show them")

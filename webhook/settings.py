@@ -20,10 +20,13 @@ SERVER_PREFIX: Final = "MODEL_API_WEBHOOK_SERVER_"
 class Settings:
     """Every field is a variable: `MODEL_API_WEBHOOK_` and its name in capitals."""
 
-    namespace: str = setting("The webhook's own namespace; its pods are let through.", read=read.label, default=PLATFORM_NAMESPACE)
+    namespace: str = setting(
+        "The webhook's own namespace; its pods are let through.", read=read.label, default=PLATFORM_NAMESPACE
+    )
 
     delivery: str = setting(
-        "How a model comes to a pod: `fetch` downloads it into a volume of the pod, `volume` mounts it from a shared claim that holds it.",
+        "How a model comes to a pod: `fetch` downloads it into a volume of the pod, `volume` mounts it from a shared"
+        " claim that holds it.",
         read=read.one_of("fetch", "volume"),
         default="fetch",
     )
@@ -37,7 +40,9 @@ class Settings:
         "When the node pulls that image.", read=read.one_of("IfNotPresent", "Always", "Never"), default="IfNotPresent"
     )
     image_pull_secrets: tuple[str, ...] = setting(
-        "Secrets for that image, by comma; they must be in the pod's namespace.", read=read.names, example="acme-registry"
+        "Secrets for that image, by comma; they must be in the pod's namespace.",
+        read=read.names,
+        example="acme-registry",
     )
 
     tracking_uri: str = setting(
@@ -46,7 +51,8 @@ class Settings:
         default=f"http://mlflow.{MLFLOW_NAMESPACE}.svc:5000",
     )
     token: str = setting(
-        "`pull` mounts the project's pull token into the init container, `none` is for an MLflow without authentication.",
+        "`pull` mounts the project's pull token into the init container, `none` is for an MLflow without"
+        " authentication.",
         read=read.one_of("pull", "none"),
         default="pull",
     )
@@ -54,32 +60,43 @@ class Settings:
         "The form of a project id: the whole label must match.", read=read.pattern, default=PROJECT_ID_PATTERN
     )
     env_from: str = setting(
-        "Pods whose `envFrom` may hold the variables: `inject` always counts on it, `annotated` if the pod says so, `ignore` never.",
+        "Pods whose `envFrom` may hold the variables: `inject` always counts on it, `annotated` if the pod says so,"
+        " `ignore` never.",
         read=read.one_of("annotated", "inject", "ignore"),
         default="annotated",
     )
 
     store: str = setting(
-        "The volume that a model is fetched into: `empty-dir`, or `ephemeral-claim`, a claim that lives as long as the pod.",
+        "The volume that a model is fetched into: `empty-dir`, or `ephemeral-claim`, a claim that lives as long as the"
+        " pod.",
         read=read.one_of("empty-dir", "ephemeral-claim"),
         default="empty-dir",
     )
-    store_size: Quantity = setting("Its size; a larger model is refused before it is fetched.", read=read.quantity, default="20Gi")
+    store_size: Quantity = setting(
+        "Its size; a larger model is refused before it is fetched.", read=read.quantity, default="20Gi"
+    )
     store_class: str | None = setting("The storage class of that claim.", read=read.optional(read.name), example="gp3")
     store_access_mode: str = setting(
-        "The access mode of that claim.", read=read.one_of("ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"), default="ReadWriteOnce"
+        "The access mode of that claim.",
+        read=read.one_of("ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"),
+        default="ReadWriteOnce",
     )
     claim: str | None = setting(
         "The shared claim of `volume`, in the pod's namespace.", read=read.optional(read.name), example="mlflow-models"
     )
-    claim_prefix: str = setting("The folder of that claim that holds the owners' folders.", read=read.relative_path, example="mlflow")
+    claim_prefix: str = setting(
+        "The folder of that claim that holds the owners' folders.", read=read.relative_path, example="mlflow"
+    )
 
     fetch_deadline: int | None = setting(
-        "The time in which a model must be there, in seconds or such as `30m`; by default the delivery's own bounds decide.",
+        "The time in which a model must be there, in seconds or such as `30m`; by default the delivery's own bounds"
+        " decide.",
         read=read.optional(read.duration),
         example="30m",
     )
-    fetch_deadline_maximum: int = setting("The longest that a pod's annotation gets.", read=read.duration, default="24h")
+    fetch_deadline_maximum: int = setting(
+        "The longest that a pod's annotation gets.", read=read.duration, default="24h"
+    )
 
     ca_config_map: str | None = setting(
         "A ConfigMap in the pod's namespace with the authorities that the fetch trusts, and no others.",
@@ -87,30 +104,48 @@ class Settings:
         example="mlflow-ca",
     )
     ca_key: str = setting("Its key that holds them, as PEM.", read=read.config_key, default="ca.crt")
-    http_proxy: str | None = setting("The proxy for http.", read=read.optional(read.url), example="http://proxy.example:3128")
-    https_proxy: str | None = setting("The proxy for https.", read=read.optional(read.url), example="http://proxy.example:3128")
-    no_proxy: str | None = setting("Hosts without a proxy.", read=read.optional(read.no_proxy), example="localhost,.svc,10.0.0.0/8")
+    http_proxy: str | None = setting(
+        "The proxy for http.", read=read.optional(read.url), example="http://proxy.example:3128"
+    )
+    https_proxy: str | None = setting(
+        "The proxy for https.", read=read.optional(read.url), example="http://proxy.example:3128"
+    )
+    no_proxy: str | None = setting(
+        "Hosts without a proxy.", read=read.optional(read.no_proxy), example="localhost,.svc,10.0.0.0/8"
+    )
 
     cpu_request: Quantity = setting("CPU that the init container asks for.", read=read.quantity, default="100m")
     cpu_limit: Quantity = setting("CPU that it may take.", read=read.quantity, default="1")
     cpu_limit_maximum: Quantity = setting("The most that a pod's annotation gets.", read=read.quantity, default="4")
     memory_request: Quantity = setting("Memory that it asks for.", read=read.quantity, default="128Mi")
     memory_limit: Quantity = setting("Memory that it may take.", read=read.quantity, default="512Mi")
-    memory_limit_maximum: Quantity = setting("The most that a pod's annotation gets.", read=read.quantity, default="4Gi")
+    memory_limit_maximum: Quantity = setting(
+        "The most that a pod's annotation gets.", read=read.quantity, default="4Gi"
+    )
     run_as_user: int | None = setting(
-        "The uid of the init container, where the image's own (65532) does not do.", read=read.optional(read.user_id), example="12574"
+        "The uid of the init container, where the image's own (65532) does not do.",
+        read=read.optional(read.user_id),
+        example="12574",
     )
 
     set_artifacts_path_env: bool = setting(
-        "Whether containers with a model also get `MLFLOW_ARTIFACTS_PATH`, unless they have it.", read=read.boolean, default="false"
+        "Whether containers with a model also get `MLFLOW_ARTIFACTS_PATH`, unless they have it.",
+        read=read.boolean,
+        default="false",
     )
 
     def __post_init__(self) -> None:
         for resource in ("cpu", "memory"):
-            request, limit, maximum = (getattr(self, f"{resource}_{bound}") for bound in ("request", "limit", "limit_maximum"))
+            request, limit, maximum = (
+                getattr(self, f"{resource}_{bound}") for bound in ("request", "limit", "limit_maximum")
+            )
             if not request.amount <= limit.amount <= maximum.amount:
                 key = f"{PREFIX}{resource.upper()}_LIMIT"
-                raise SettingsError(key, limit.text, f"it must lie between the request ({request.text}) and the maximum ({maximum.text})")
+                raise SettingsError(
+                    key,
+                    limit.text,
+                    f"it must lie between the request ({request.text}) and the maximum ({maximum.text})",
+                )
         if self.fetch_deadline and self.fetch_deadline > self.fetch_deadline_maximum:
             verdict = f"it must not be more than the maximum ({self.fetch_deadline_maximum}s)"
             raise SettingsError(f"{PREFIX}FETCH_DEADLINE", f"{self.fetch_deadline}s", verdict)

@@ -54,19 +54,29 @@ def choose(pod: Pod, wishes: Wishes, settings: Settings) -> Targets:
 
 
 def survey(pod: Pod, wishes: Wishes) -> list[Candidate]:
-    """The containers among which is chosen, and what each asks for: those that run with the pod first, then those before it."""
-    return [Candidate.of(container) for container in (*pod.containers, *pod.init_containers) if is_candidate(container, wishes)]
+    """The containers among which is chosen, and what each asks for: those that run with the pod first, then those
+    before it.
+    """
+    return [
+        Candidate.of(container)
+        for container in (*pod.containers, *pod.init_containers)
+        if is_candidate(container, wishes)
+    ]
 
 
 def is_candidate(container: Container, wishes: Wishes) -> bool:
-    """Whether the container may get the model: one that the annotation names, or any that is no mesh's and no injector's."""
+    """Whether the container may get the model: one that the annotation names, or any that is no mesh's and no
+    injector's.
+    """
     if wishes.containers is not None:
         return container.name in wishes.containers
     return container.field is Field.CONTAINERS or container.name not in NO_TARGETS
 
 
 def companions_of(complete: Sequence[Candidate], candidates: Sequence[Candidate], wishes: Wishes) -> list[Candidate]:
-    """Those that the annotation names and that name none of the variables themselves: they get the model of the others."""
+    """Those that the annotation names and that name none of the variables themselves: they get the
+    model of the others.
+    """
     if wishes.containers is None:
         return []
     return [candidate for candidate in candidates if candidate not in complete and not candidate.mentions]
@@ -77,13 +87,19 @@ def inspects_env_from(wishes: Wishes, settings: Settings) -> bool:
 
 
 def completed_by_sources(candidates: Sequence[Candidate], wishes: Wishes) -> list[Candidate]:
-    """Those whose `envFrom` may hold what `env` does not give; those that name a variable themselves come before all others.
+    """Those whose `envFrom` may hold what `env` does not give; those that name a variable themselves come before all
+    others.
 
-    Init containers follow the containers of the pod: they get the model if they have the same sources, or if nothing else may have it.
+    Init containers follow the containers of the pod: they get the model if they have the same sources, or if nothing
+    else may have it.
     """
     possible = [candidate for candidate in candidates if candidate.demand.completed_by_sources]
     regular = [candidate for candidate in possible if candidate.container.field is Field.CONTAINERS]
-    asking = possible if wishes.inspect_env_from or wishes.containers else [candidate for candidate in possible if candidate.mentions]
+    asking = (
+        possible
+        if wishes.inspect_env_from or wishes.containers
+        else [candidate for candidate in possible if candidate.mentions]
+    )
     first = preferred(regular) or preferred(asking)
     demands = [candidate.demand for candidate in first]
     return [candidate for candidate in possible if candidate in first or candidate.demand in demands]
@@ -100,8 +116,12 @@ def the_one_demand(targets: Sequence[Candidate]) -> Demand:
         return first.demand
     pair = f"containers {first.container.title} and {other.container.title}"
     if first.demand.complete:
-        raise RefusalError(Reason.TOO_MANY_MODELS, f"{pair} ask for different models; a pod gets one: give each model a pod of its own")
-    raise RefusalError(Reason.AMBIGUOUS_ENVFROM, f"{pair} have different envFrom; {NO_DOWNLOAD}; name one in the annotation containers")
+        raise RefusalError(
+            Reason.TOO_MANY_MODELS, f"{pair} ask for different models; a pod gets one: give each model a pod of its own"
+        )
+    raise RefusalError(
+        Reason.AMBIGUOUS_ENVFROM, f"{pair} have different envFrom; {NO_DOWNLOAD}; name one in the annotation containers"
+    )
 
 
 def why_none(candidates: Sequence[Candidate], wishes: Wishes, settings: Settings) -> RefusalError:
@@ -115,7 +135,9 @@ def why_none(candidates: Sequence[Candidate], wishes: Wishes, settings: Settings
     if not asking:
         return RefusalError(Reason.NO_MODEL_VARIABLES, "")
     if not set.intersection(*(set(candidate.demand.missing) for candidate in asking)):
-        return RefusalError(Reason.SPLIT_ENV, f"the variables are spread over {titles(asking)}; {NO_DOWNLOAD}; set all on one")
+        return RefusalError(
+            Reason.SPLIT_ENV, f"the variables are spread over {titles(asking)}; {NO_DOWNLOAD}; set all on one"
+        )
     closest = min(asking, key=lambda candidate: len(candidate.demand.missing))
     return RefusalError(Reason.INCOMPLETE_ENV, incomplete_sentence(closest))
 

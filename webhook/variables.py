@@ -1,7 +1,7 @@
 """What a container's environment says of a few variables, as the kubelet would resolve it.
 
-The last entry of a name wins; `env` wins over `envFrom`; `$(X)` takes the value of an earlier entry, `$$` is a dollar sign; an empty
-value counts as absent. A reference is never read here: the webhook sees no Secret and no ConfigMap.
+The last entry of a name wins; `env` wins over `envFrom`; `$(X)` takes the value of an earlier entry, `$$` is a dollar
+sign; an empty value counts as absent. A reference is never read here: the webhook sees no Secret and no ConfigMap.
 """
 
 import re
@@ -15,14 +15,17 @@ from webhook.pod import Container, MalformedPodError, mapping, text
 Json = Mapping[str, Any]
 
 EXPANSION: Final = re.compile(r"\$(?:(\$)|\(([^)]*)\))")
-# References to references grow without bound. No value that is as long as this is a valid one, so what is behind it does not matter.
+# References to references grow without bound. No value that is as long as this is a valid one, so what is behind it
+# does not matter.
 LONGEST: Final = 4096
 KEY_REFERENCES: Final = {"configMapRef": "configMapKeyRef", "secretRef": "secretKeyRef"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Some variables of a container: those given by value, those given by reference, and those that `env` does not name."""
+    """Some variables of a container: those given by value, those given by reference, and those that `env` does not
+    name.
+    """
 
     values: Mapping[str, str]
     references: Mapping[str, Json]
@@ -79,7 +82,9 @@ def escaped(value: str) -> str:
 
 
 def source_entries(container: Container, variable: str) -> tuple[Json, ...]:
-    """One `env` entry for each `envFrom` source that may hold the variable, numbered: the kubelet lets the last one win."""
+    """One `env` entry for each `envFrom` source that may hold the variable, numbered: the kubelet lets the last one
+    win.
+    """
     found = []
     for index, source in enumerate(container.env_from):
         prefix = text(source, "prefix")

@@ -29,4 +29,6 @@ parser.add_argument("model")
 options = parser.parse_args()
 
 if __name__ == "__main__":
-    kserve.ModelServer(workers=options.workers, http_port=options.http_port, enable_grpc=False).start([Served(options.model)])
+    kserve.ModelServer(workers=options.workers, http_port=options.http_port, enable_grpc=False).start(
+        [Served(options.model)]
+    )

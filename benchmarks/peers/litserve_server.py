@@ -32,4 +32,6 @@ class Served(litserve.LitAPI):  # type: ignore[misc]  # it has no types here
 
 if __name__ == "__main__":
     server = litserve.LitServer(Served(max_batch_size=64, batch_timeout=0.001), accelerator="cpu", workers_per_device=2)
-    server.run(host="127.0.0.1", port=int(sys.argv[2]), num_api_servers=1, generate_client_file=False, log_level="warning")
+    server.run(
+        host="127.0.0.1", port=int(sys.argv[2]), num_api_servers=1, generate_client_file=False, log_level="warning"
+    )

@@ -57,7 +57,17 @@ def ours(place: Place) -> Command:
 
 def _mlflow(workers: int) -> Callable[[Place], Command]:
     def command(place: Place) -> Command:
-        serve: Command = [python_of("mlflow-3.17"), "-m", "mlflow", "models", "serve", "--model-uri", place.model, "--env-manager", "local"]
+        serve: Command = [
+            python_of("mlflow-3.17"),
+            "-m",
+            "mlflow",
+            "models",
+            "serve",
+            "--model-uri",
+            place.model,
+            "--env-manager",
+            "local",
+        ]
         return [*serve, "--host", "127.0.0.1", "--port", str(place.port), "--workers", str(workers)]
 
     return command
@@ -66,7 +76,11 @@ def _mlflow(workers: int) -> Callable[[Place], Command]:
 def _mlserver(place: Place) -> Command:
     ports = {"http_port": place.port, "grpc_port": place.port + 1, "metrics_port": place.port + 2}
     settings = {"host": "127.0.0.1", "debug": False, "parallel_workers": int(WORKERS), **ports}
-    model = {"name": "model", "implementation": "mlserver_mlflow.MLflowRuntime", "parameters": {"uri": str(place.model)}}
+    model = {
+        "name": "model",
+        "implementation": "mlserver_mlflow.MLflowRuntime",
+        "parameters": {"uri": str(place.model)},
+    }
     (place.directory / "settings.json").write_text(json.dumps(settings))
     (place.directory / "model-settings.json").write_text(json.dumps(model))
     return [_beside("peer-mlserver", "mlserver"), "start", place.directory]
@@ -91,7 +105,11 @@ def _beside(environment: str, command: str) -> Path:
 
 
 def _quiet(place: Place) -> Mapping[str, str]:
-    return {"MODEL": str(place.model / "model.pkl"), "BENTOML_HOME": str(place.directory), "BENTOML_DO_NOT_TRACK": "true"}
+    return {
+        "MODEL": str(place.model / "model.pkl"),
+        "BENTOML_HOME": str(place.directory),
+        "BENTOML_DO_NOT_TRACK": "true",
+    }
 
 
 def environ(target: Target, place: Place) -> dict[str, str]:
@@ -118,7 +136,9 @@ TARGETS: Final = (
     ),
     Target(name="MLflow, one worker", command=_mlflow(1), path="/invocations", body=split, ready="/ping"),
     Target(name="MLflow, two workers", command=_mlflow(2), path="/invocations", body=split, ready="/ping"),
-    Target(name="MLServer", command=_mlserver, path="/v2/models/model/infer", body=_heads, ready="/v2/models/model/ready"),
+    Target(
+        name="MLServer", command=_mlserver, path="/v2/models/model/infer", body=_heads, ready="/v2/models/model/ready"
+    ),
     Target(
         name="KServe (V1)",
         command=_kserve,
@@ -126,7 +146,13 @@ TARGETS: Final = (
         body=lambda _, rows: {"instances": [list(row) for row in rows]},
         ready="/v1/models/model",
     ),
-    Target(name="LitServe, batches", command=_litserve, path="/predict", body=lambda _, rows: {"row": list(rows[0])}, ready="/health"),
+    Target(
+        name="LitServe, batches",
+        command=_litserve,
+        path="/predict",
+        body=lambda _, rows: {"row": list(rows[0])},
+        ready="/health",
+    ),
     Target(
         name="BentoML",
         command=_bentoml,

@@ -87,7 +87,8 @@ class AccessToken:
             answer = httpx2.get(self._url, timeout=TOKEN_TIMEOUT, trust_env=False)
         except httpx2.TransportError as error:
             raise NotAuthorisedError(
-                f"Domino does not know who asks: there is no {API_KEY}, no {TOKEN_FILE} and no {PROXY}, and this is no workspace of Domino"
+                f"Domino does not know who asks: there is no {API_KEY}, no {TOKEN_FILE} and no {PROXY}, and this is no"
+                " workspace of Domino"
             ) from error
         if answer.status_code != httpx2.codes.OK or not answer.text.strip():
             raise UnavailableError(f"the workspace gives no access token: {self._url} answered {answer.status_code}")
@@ -101,7 +102,9 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """`uri` is where the API is, `public_uri` where people and callers of models find Domino. `model_token` is a model API's own."""
+    """`uri` is where the API is, `public_uri` where people and callers of models find Domino. `model_token` is a model
+    API's own.
+    """
 
     uri: str
     public_uri: str
@@ -124,11 +127,17 @@ class Access:
         )
 
     def authorization_of_call(self, url: str) -> "Header":
-        """For the call of a model API: its token twice, as Domino wants it; without one what Domino itself gets, at its address only."""
+        """For the call of a model API: its token twice, as Domino wants it; without one what Domino itself gets, at its
+        address only.
+        """
         if self.model_token:
             token = self.model_token.reveal()
             return Header({"Authorization": "Basic " + base64.b64encode(f"{token}:{token}".encode()).decode()})
-        return Header(self.credential.headers()) if _origin(url) in {_origin(self.uri), _origin(self.public_uri)} else Header({})
+        return (
+            Header(self.credential.headers())
+            if _origin(url) in {_origin(self.uri), _origin(self.public_uri)}
+            else Header({})
+        )
 
     def redacted(self, text: str) -> str:
         """Without what must not be printed."""
@@ -152,7 +161,9 @@ def checked_uri(uri: str) -> str:
     """Without the slash at its end. Raises InvalidError."""
     uri = uri.strip().rstrip("/")
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", uri) or not _is_address(uri):
-        raise InvalidError(f"Domino's address must be such as https://domino.example.com, without user, password and query ({HOST})")
+        raise InvalidError(
+            f"Domino's address must be such as https://domino.example.com, without user, password and query ({HOST})"
+        )
     return uri
 
 

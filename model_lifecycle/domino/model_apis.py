@@ -46,7 +46,9 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """A version of a model API. `said` is Domino's own word for its state, `url` where Domino says that it is called."""
+    """A version of a model API. `said` is Domino's own word for its state, `url` where Domino says that
+    it is called.
+    """
 
     model_id: str
     version_id: str

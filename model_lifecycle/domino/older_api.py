@@ -1,7 +1,7 @@
 """What Domino has had before its public API: the routes of python-domino 2.2, and the private ones beside them.
 
-Here a model API is made without variables, so its first version starts without a model. They are added next, and a second version
-starts with them. It is the one whose description says what it serves.
+Here a model API is made without variables, so its first version starts without a model. They are added next, and a
+second version starts with them. It is the one whose description says what it serves.
 """
 
 from typing import Any
@@ -58,13 +58,18 @@ class OlderModelApis:
         """Its running versions are stopped: there is no route that archives a model API."""
         for one in self._rest.get(f"/v4/modelManager/{_segment(model_id)}/getModelReproductionDetails"):
             if State.of(str(one.get("status") or "")) is State.RUNNING:
-                self._rest.change("POST", f"/v4/models/{_segment(model_id)}/{_segment(one['modelVersionId'])}/stopModelDeployment")
+                self._rest.change(
+                    "POST", f"/v4/models/{_segment(model_id)}/{_segment(one['modelVersionId'])}/stopModelDeployment"
+                )
 
     def _model(self, publication: Publication) -> str | None:
         """The answer holds all models of the project; where two have the name, everybody takes the older one."""
         wanted = (publication.name, publication.description)
         models = self._rest.get("/v4/modelManager/getModels", projectId=publication.project_id)
-        return min((str(model["id"]) for model in models if (model.get("name"), model.get("description")) == wanted), default=None)
+        return min(
+            (str(model["id"]) for model in models if (model.get("name"), model.get("description")) == wanted),
+            default=None,
+        )
 
     def _make(self, publication: Publication) -> str:
         made = self._rest.change("POST", "/v1/models", _body(publication) | {"name": publication.name})

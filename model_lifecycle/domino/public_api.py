@@ -33,11 +33,15 @@ class PublicModelApis:
     def find(self, publication: Publication) -> Published | None:
         wanted = (publication.name, publication.description, False)
         found = [
-            model for model in self._all(publication.project_id) if (model["name"], model["description"], model["isArchived"]) == wanted
+            model
+            for model in self._all(publication.project_id)
+            if (model["name"], model["description"], model["isArchived"]) == wanted
         ]
         if not found:
             return None
-        model = min(found, key=lambda one: str(one["id"]))  # ids grow: where there are two, everybody takes the same one
+        model = min(
+            found, key=lambda one: str(one["id"])
+        )  # ids grow: where there are two, everybody takes the same one
         versions = self._rest.get(f"{BASE}/{_segment(model['id'])}/versions").get("items") or []
         newest = max(versions, key=lambda one: int(one.get("number") or 0), default=None)
         return _published(model["id"], newest or model["activeVersion"], model.get("url"))

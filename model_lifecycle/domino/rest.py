@@ -79,7 +79,9 @@ class DominoRest:
     def call(self, url: str, document: Mapping[str, Any], *, timeout: float) -> httpx2.Response:
         """A request to a model API. Raises UnavailableError where no answer comes."""
         try:
-            return self._client.post(url, json=dict(document), auth=self.access.authorization_of_call(url), timeout=timeout)
+            return self._client.post(
+                url, json=dict(document), auth=self.access.authorization_of_call(url), timeout=timeout
+            )
         except httpx2.TransportError as error:
             raise UnavailableError(
                 f"the model API does not answer: {cause_of(error, peer_of('a model API', url, HOST)).sentence}"
@@ -87,7 +89,9 @@ class DominoRest:
 
     def _send(self, method: str, path: str, **content: Any) -> httpx2.Response:
         try:
-            return self._client.request(method, self.access.uri + path, auth=Header(self.access.credential.headers()), **content)
+            return self._client.request(
+                method, self.access.uri + path, auth=Header(self.access.credential.headers()), **content
+            )
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError) as error:
             raise error_of(cause_of_failure(error, self._peer)) from error
         except httpx2.TransportError as error:
@@ -102,7 +106,8 @@ class DominoRest:
             return answer.json()
         except ValueError as error:
             raise NotAuthorisedError(
-                f"Domino at {self.access.uri} answered with a page for people: is this its address, and does it know the caller?"
+                f"Domino at {self.access.uri} answered with a page for people: is this its address, and does it know"
+                " the caller?"
             ) from error
 
     def _refusal(self, answer: httpx2.Response) -> LifecycleError:
@@ -111,7 +116,9 @@ class DominoRest:
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
                 return NotAuthorisedError(said)
             case code if HTTPStatus.MULTIPLE_CHOICES <= code < HTTPStatus.BAD_REQUEST:
-                return NotAuthorisedError(f"{said}: it wants the caller to log in; are the key or the token still good?")
+                return NotAuthorisedError(
+                    f"{said}: it wants the caller to log in; are the key or the token still good?"
+                )
             case HTTPStatus.NOT_FOUND | HTTPStatus.METHOD_NOT_ALLOWED | HTTPStatus.GONE:
                 return NotFoundError(said)
             case HTTPStatus.CONFLICT:

@@ -49,8 +49,9 @@ class Outcome:
 
 
 def apply(plan: Plan, registry_of: Callable[[Entry], Registry], stamp: Stamp) -> Outcome:
-    """Models move side by side: most of the time is MLflow's. Where one fails, no other is begun, and what was begun is put back. So it is
-    where one does not hold afterwards, and where the run is interrupted or the fault is ours, which is raised then.
+    """Models move side by side: most of the time is MLflow's. Where one fails, no other is begun, and what was begun is
+    put back. So it is where one does not hold afterwards, and where the run is interrupted or the fault is ours, which
+    is raised then.
     """
     begun: list[tuple[Step, Undo]] = []
 

@@ -1,4 +1,6 @@
-"""The changes of one step in MLflow, and the same ones taken back. Each is read where its answer does not say whether it was made."""
+"""The changes of one step in MLflow, and the same ones taken back. Each is read where its answer does not say whether
+it was made.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -41,7 +43,8 @@ Undo = list[Callable[[], None]]
 
 
 def apply(registry: Registry, step: Step, stamp: Stamp, undo: Undo) -> None:
-    """Raises LifecycleError. `undo` gets what takes each change back that was made, or may have been; call them from the end.
+    """Raises LifecycleError. `undo` gets what takes each change back that was made, or may have been; call them from
+    the end.
 
     After it, or after any part of it, the same entry planned anew is right again. `check` says whether it holds.
     """
@@ -76,7 +79,9 @@ def _moving(registry: Registry, step: Step) -> Change:
     return _move(registry, step.version, step.entry.stage, archive=bool(step.archives), expected=expected)
 
 
-def _move(registry: Registry, version: Version, stage: str, *, archive: bool = False, expected: str | None = None) -> Change:
+def _move(
+    registry: Registry, version: Version, stage: str, *, archive: bool = False, expected: str | None = None
+) -> Change:
     return Change(
         make=lambda: registry.transition(version, stage, archive=archive, expected=expected),
         holds=lambda: _now(registry, version).stage == stage,
@@ -108,7 +113,9 @@ def _alias_back(registry: Registry, step: Step) -> None:
         return
     if step.aliased:
         return settle(_naming(registry, step, step.aliased))
-    settle(Change(make=lambda: registry.delete_alias(name, alias), holds=lambda: alias not in registry.model(name).aliases))
+    settle(
+        Change(make=lambda: registry.delete_alias(name, alias), holds=lambda: alias not in registry.model(name).aliases)
+    )
 
 
 def _tagging(registry: Registry, version: Version, key: str, value: str) -> Change:
@@ -127,7 +134,12 @@ def _tag_back(registry: Registry, step: Step, key: str) -> None:
     if before is not None:
         return _set_tag(registry, step.version, key, before)
     if key in _now(registry, step.version).tags:
-        settle(Change(make=lambda: registry.delete_tag(step.version, key), holds=lambda: key not in _now(registry, step.version).tags))
+        settle(
+            Change(
+                make=lambda: registry.delete_tag(step.version, key),
+                holds=lambda: key not in _now(registry, step.version).tags,
+            )
+        )
 
 
 def _now(registry: Registry, version: Version) -> Version:
@@ -144,7 +156,8 @@ def check(registry: Registry, step: Step, known: Model | None = None) -> None:
         aliased = alias in version.aliases
     if step.moves and version.stage != step.entry.stage:
         raise PreconditionError(
-            f"MLflow has it in stage {version.stage} after it was moved to {step.entry.stage}: somebody else moves this model"
+            f"MLflow has it in stage {version.stage} after it was moved to {step.entry.stage}: somebody else moves this"
+            " model"
         )
     if step.renames and not aliased:
         raise PreconditionError(f"the alias {alias} does not mean it after it was set: somebody else moves this model")

@@ -17,7 +17,13 @@ from model_lifecycle.registry import Model, Registry
 AT_ONCE: Final = 8  # entries
 by_project = attrgetter("project_id")
 # Of several obstacles, the one that says most of what to do.
-GRAVEST: Final = (ExitCode.UNAVAILABLE, ExitCode.NOT_AUTHORISED, ExitCode.NOT_FOUND, ExitCode.INVALID_INPUT, ExitCode.PRECONDITION)
+GRAVEST: Final = (
+    ExitCode.UNAVAILABLE,
+    ExitCode.NOT_AUTHORISED,
+    ExitCode.NOT_FOUND,
+    ExitCode.INVALID_INPUT,
+    ExitCode.PRECONDITION,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +48,19 @@ def plan(entries: Sequence[Entry], registry_of: Callable[[Entry], Registry], ter
     registries = [registry_of(entry) for entry in entries]
     models = models_of(entries, registry_of)
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        found = list(pool.map(lambda entry, registry: look(entry, registry, terms, models.get(entry.name)), entries, registries))
+        found = list(
+            pool.map(lambda entry, registry: look(entry, registry, terms, models.get(entry.name)), entries, registries)
+        )
     steps = tuple(one for one in found if isinstance(one, Step))
-    return Plan(steps=steps, obstacles=tuple(obstacle for one in found if not isinstance(one, Step) for obstacle in one))
+    return Plan(
+        steps=steps, obstacles=tuple(obstacle for one in found if not isinstance(one, Step) for obstacle in one)
+    )
 
 
 def models_of(entries: Iterable[Entry], registry_of: Callable[[Entry], Registry]) -> dict[str, Model]:
-    """Those of the entries' models that can be read together; each of the others is asked for alone. Raises LifecycleError."""
+    """Those of the entries' models that can be read together; each of the others is asked for alone. Raises
+    LifecycleError.
+    """
     found: dict[str, Model] = {}
     for _, group in groupby(sorted(entries, key=by_project), by_project):
         some = list(group)
@@ -58,7 +70,9 @@ def models_of(entries: Iterable[Entry], registry_of: Callable[[Entry], Registry]
 
 
 def look(entry: Entry, registry: Registry, terms: Terms, known: Model | None = None) -> Step | list[Obstacle]:
-    """A model's state and its version's digest, with the fewest requests that tell them. `known` is the model as it was just read."""
+    """A model's state and its version's digest, with the fewest requests that tell them. `known` is the model as it was
+    just read.
+    """
     try:
         model = known or registry.model(entry.name)
         version = model.version(entry.version)

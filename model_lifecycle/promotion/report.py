@@ -35,7 +35,9 @@ def applied(file: str, plan: Plan, outcome: Outcome, form: str) -> None:
     facts: dict[str, Any] = {"result": outcome.result.name.lower(), "fault": outcome.fault or None}
     if outcome.failed:
         facts["failed"] = {"model": outcome.failed.entry.name, "version": outcome.failed.entry.version}
-        facts["left"] = [{"model": step.entry.name, "before": step.previous, "fault": fault} for step, fault in outcome.left]
+        facts["left"] = [
+            {"model": step.entry.name, "before": step.previous, "fault": fault} for step, fault in outcome.left
+        ]
     _print(file, plan, form, outcome.result, facts)
     if not outcome.failed or form == "json":
         return
@@ -89,7 +91,9 @@ def _print(file: str, plan: Plan, form: str, title: str, facts: dict[str, Any]) 
             }
             for one in plan.obstacles
         ]
-        click.echo(json.dumps({**facts, "steps": [_row(step) for step in plan.steps], "obstacles": obstacles}, indent=2))
+        click.echo(
+            json.dumps({**facts, "steps": [_row(step) for step in plan.steps], "obstacles": obstacles}, indent=2)
+        )
         return
     rows = [_cells(step) for step in plan.steps]
     click.echo(f"{file}: {title}")
@@ -101,7 +105,9 @@ def _print(file: str, plan: Plan, form: str, title: str, facts: dict[str, Any]) 
         else:
             click.echo(f"{file}: {obstacle}", err=True)
     if form == "github":
-        problems = "".join(f"- **{one.entry.name}** version {one.entry.version}: {one.text}\n" for one in plan.obstacles)
+        problems = "".join(
+            f"- **{one.entry.name}** version {one.entry.version}: {one.text}\n" for one in plan.obstacles
+        )
         report.summary(f"### `{file}`: {title}\n\n{_markdown(HEADINGS, rows)}\n{problems}")
 
 

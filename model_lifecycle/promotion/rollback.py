@@ -29,6 +29,6 @@ def _before(model: Model, serving: str) -> str:
         return number
     beyond = f", and was rolled back to from version {tags[ROLLED_BACK_FROM]}" if ROLLED_BACK_FROM in tags else ""
     raise NotFoundError(
-        f"version {serving} of {model.name!r} does not say what was in Production before it (tag {PROMOTION_TAG_PREFIX}prev){beyond}; "
-        "say with --to which version is meant"
+        f"version {serving} of {model.name!r} does not say what was in Production before it (tag"
+        f" {PROMOTION_TAG_PREFIX}prev){beyond}; say with --to which version is meant"
     )

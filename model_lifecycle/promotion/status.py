@@ -23,7 +23,9 @@ class Standing:
     drift: tuple[str, ...] = ()
 
 
-def standing_of(registry: Registry, project_id: str, name: str, entry: Entry | None, *, alias_only: bool = False) -> Standing:
+def standing_of(
+    registry: Registry, project_id: str, name: str, entry: Entry | None, *, alias_only: bool = False
+) -> Standing:
     """`entry` is what a promotion file says of it. Raises LifecycleError where MLflow cannot be asked."""
     try:
         model = registry.model(name)
@@ -38,7 +40,10 @@ def standing_of(registry: Registry, project_id: str, name: str, entry: Entry | N
         staging=model.in_stage(STAGING),
         aliases=tuple(sorted(model.aliases.items())),
         digest=found.tags.get(TAG_DIGEST) if found else None,
-        drift=(*_drift(model, entry, alias_only=alias_only), *(_digest_drift(registry, model, serving) if serving else ())),
+        drift=(
+            *_drift(model, entry, alias_only=alias_only),
+            *(_digest_drift(registry, model, serving) if serving else ()),
+        ),
     )
 
 
@@ -48,15 +53,21 @@ def _drift(model: Model, entry: Entry | None, *, alias_only: bool) -> list[str]:
     if len(production) > 1 and not alias_only:
         found.append(f"versions {', '.join(production)} are in Production at once: clients get {production[0]}")
     if not alias_only and (alias := model.aliases.get("production")) != (production[0] if production else None):
-        found.append(f"the alias production means version {alias or 'none'}, and Production is {production[0] if production else 'none'}")
+        found.append(
+            f"the alias production means version {alias or 'none'}, and Production is"
+            f" {production[0] if production else 'none'}"
+        )
     if entry is None:
         return found
     if not alias_only and entry.version not in model.in_stage(entry.stage):
         found.append(
-            f"the file has version {entry.version} in {entry.stage}, MLflow has {', '.join(model.in_stage(entry.stage)) or 'none'}"
+            f"the file has version {entry.version} in {entry.stage}, MLflow has"
+            f" {', '.join(model.in_stage(entry.stage)) or 'none'}"
         )
     if (alias := model.aliases.get(entry.alias)) != entry.version:
-        found.append(f"the file has version {entry.version} behind the alias {entry.alias}, MLflow has {alias or 'none'}")
+        found.append(
+            f"the file has version {entry.version} behind the alias {entry.alias}, MLflow has {alias or 'none'}"
+        )
     return found
 
 

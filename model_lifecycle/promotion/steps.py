@@ -13,8 +13,8 @@ from model_lifecycle.stages import ARCHIVED, PRODUCTION, READY, STAGING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How entries are read. `any_source` also takes versions that were never in Staging, where no gate forbids it; `alias_only` is for
-    registries without stages.
+    """How entries are read. `any_source` also takes versions that were never in Staging, where no gate forbids it;
+    `alias_only` is for registries without stages.
     """
 
     any_source: bool = False
@@ -35,7 +35,9 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """An entry, and what is there before it: its version, the others that its stage holds, the newest first, and what its alias means."""
+    """An entry, and what is there before it: its version, the others that its stage holds, the newest first, and what
+    its alias means.
+    """
 
     entry: Entry
     version: Version
@@ -47,7 +49,11 @@ class Step:
     @property
     def archives(self) -> tuple[str, ...]:
         """One version at a time is in Production; Staging holds as many as are tried."""
-        return tuple(other.version for other in self.others) if self.entry.stage == PRODUCTION and not self.alias_only else ()
+        return (
+            tuple(other.version for other in self.others)
+            if self.entry.stage == PRODUCTION and not self.alias_only
+            else ()
+        )
 
     @property
     def moves(self) -> bool:
@@ -73,7 +79,9 @@ class Step:
 def step_of(entry: Entry, model: Model, version: Version, digest: Digest, terms: Terms) -> Step:
     others = tuple(other for other in model.versions if other.stage == entry.stage and other.version != version.version)
     aliased = model.aliases.get(entry.alias)
-    return Step(entry=entry, version=version, others=others, aliased=aliased, digest=digest, alias_only=terms.alias_only)
+    return Step(
+        entry=entry, version=version, others=others, aliased=aliased, digest=digest, alias_only=terms.alias_only
+    )
 
 
 def obstacles(entry: Entry, model: Model, version: Version, terms: Terms) -> Iterator[Obstacle]:
@@ -81,12 +89,18 @@ def obstacles(entry: Entry, model: Model, version: Version, terms: Terms) -> Ite
     project = model.project_of(version)
     if project is None:
         yield Obstacle(
-            entry=entry, text="it has no project: an admin gives it one with `model-api backfill`", exit_code=ExitCode.PRECONDITION
+            entry=entry,
+            text="it has no project: an admin gives it one with `model-api backfill`",
+            exit_code=ExitCode.PRECONDITION,
         )
     elif project != entry.project_id:
-        yield Obstacle(entry=entry, text=f"it is not a model of project {entry.project_id}", exit_code=ExitCode.NOT_AUTHORISED)
+        yield Obstacle(
+            entry=entry, text=f"it is not a model of project {entry.project_id}", exit_code=ExitCode.NOT_AUTHORISED
+        )
     if version.status != READY:
-        yield Obstacle(entry=entry, text=f"it is {version.status}, not {READY}: register it again", exit_code=ExitCode.PRECONDITION)
+        yield Obstacle(
+            entry=entry, text=f"it is {version.status}, not {READY}: register it again", exit_code=ExitCode.PRECONDITION
+        )
     if entry.stage == STAGING and version.stage == PRODUCTION:
         text = "it is in Production: promote another version, and it leaves by that"
         yield Obstacle(entry=entry, text=text, exit_code=ExitCode.PRECONDITION)

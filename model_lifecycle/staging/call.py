@@ -14,7 +14,9 @@ from model_lifecycle.errors import NotAuthorisedError, PreconditionError, Unavai
 TIMEOUT: Final = 60.0  # seconds for one answer: the first one loads the model
 PATIENCE: Final = 60.0  # seconds in which a route that is new may not be known everywhere
 PAUSE: Final = 1.0
-NOT_YET: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+NOT_YET: Final = frozenset(
+    {HTTPStatus.NOT_FOUND, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +50,14 @@ def _answer(rest: DominoRest, url: str, data: dict[str, Any]) -> httpx2.Response
 def _read(rest: DominoRest, url: str, answer: httpx2.Response) -> Answered:
     if answer.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise NotAuthorisedError(
-            f"the model API runs, and {url} answers {answer.status_code}: it wants its access token. Make one in its settings in "
-            f"Domino, set {MODEL_TOKEN}, and run the same command again; or leave the call out (--no-call)"
+            f"the model API runs, and {url} answers {answer.status_code}: it wants its access token. Make one in its"
+            f" settings in Domino, set {MODEL_TOKEN}, and run the same command again; or leave the call out (--no-call)"
         )
     if not answer.is_success:
         said = rest.access.redacted(message_of(answer))
-        raise PreconditionError(f"the model API runs, and answers its own example with {answer.status_code}: {said or 'no reason'}")
+        raise PreconditionError(
+            f"the model API runs, and answers its own example with {answer.status_code}: {said or 'no reason'}"
+        )
     try:
         document = answer.json()
         return Answered(result=document["result"], model_time_in_ms=document.get("model_time_in_ms"))

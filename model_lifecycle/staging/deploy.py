@@ -21,7 +21,9 @@ def deployed(apis: ModelApis, publication: Publication, progress: Progress) -> P
         return found
     if found:
         made = _made(lambda: apis.publish_again(found.model_id, publication), apis, publication, before=found)
-        progress.done("model API", f"{publication.name}: version published again, the last one is {found.said or found.state}")
+        progress.done(
+            "model API", f"{publication.name}: version published again, the last one is {found.said or found.state}"
+        )
         return made
     made = _made(lambda: apis.publish(publication), apis, publication, before=None)
     progress.done("model API", f"{publication.name} is published ({made.model_id})")
@@ -68,7 +70,9 @@ def _check(apis: ModelApis, now: Published) -> None:
         raise PreconditionError(f"the model API {now.model_id} was stopped meanwhile: stage it again")
 
 
-def _made(make: Callable[[], Published], apis: ModelApis, publication: Publication, *, before: Published | None) -> Published:
+def _made(
+    make: Callable[[], Published], apis: ModelApis, publication: Publication, *, before: Published | None
+) -> Published:
     """Sent once; where no answer says what came of it, or somebody else was faster, what Domino has does."""
     try:
         return make()
@@ -81,7 +85,9 @@ def _made(make: Callable[[], Published], apis: ModelApis, publication: Publicati
             time.sleep(FIRST_PAUSE * look)
             if found := _other(apis, publication, before):
                 return found
-        raise UnavailableError(f"{error}. Whether it has published anything is not known: the same command looks for it again") from error
+        raise UnavailableError(
+            f"{error}. Whether it has published anything is not known: the same command looks for it again"
+        ) from error
 
 
 def _other(apis: ModelApis, publication: Publication, before: Published | None) -> Published | None:

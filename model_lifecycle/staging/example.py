@@ -13,7 +13,9 @@ MOST_BYTES: Final = 1 << 20
 
 
 def example_of(registry: Registry, version: Version) -> dict[str, Any] | None:
-    """A body of MLflow's protocol; None where the model was logged without an example, or with one that is too large to send."""
+    """A body of MLflow's protocol; None where the model was logged without an example, or with one that is too large to
+    send.
+    """
     try:
         path = f"{artifact_path(registry, version.name, version.version)}/{EXAMPLE}"
         content = b""

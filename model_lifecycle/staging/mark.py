@@ -1,4 +1,6 @@
-"""What the registry says afterwards: which model API a version is, its stage and its alias. Written where it is not so already."""
+"""What the registry says afterwards: which model API a version is, its stage and its alias. Written where it is not so
+already.
+"""
 
 from collections.abc import Iterator
 
@@ -12,7 +14,9 @@ from model_lifecycle.stages import STAGING, STAGING_ALIAS
 
 
 def record_digest(registry: Registry, version: Version) -> str:
-    """The first thing that is written, and written again: it is how the gate says whether the caller may. Raises LifecycleError."""
+    """The first thing that is written, and written again: it is how the gate says whether the caller may. Raises
+    LifecycleError.
+    """
     found = digest_of(registry, version)
     settle(_tagging(registry, version, TAG_DIGEST, found.digest))
     record(registry, registry.version(version.name, version.version), found)
@@ -25,11 +29,15 @@ def mark(registry: Registry, version: Version, published: Published, *, alias_on
     for _, change in changes:
         settle(change)
     if left := [title for title, _ in _missing(registry, version, published, alias_only=alias_only)]:
-        raise PreconditionError(f"MLflow still lacks what was written: {', '.join(left)}; somebody else moves this model")
+        raise PreconditionError(
+            f"MLflow still lacks what was written: {', '.join(left)}; somebody else moves this model"
+        )
     return [title for title, _ in changes]
 
 
-def _missing(registry: Registry, version: Version, published: Published, *, alias_only: bool) -> Iterator[tuple[str, Change]]:
+def _missing(
+    registry: Registry, version: Version, published: Published, *, alias_only: bool
+) -> Iterator[tuple[str, Change]]:
     now = registry.version(version.name, version.version)
     for key, value in ((TAG_MODEL_ID, published.model_id), (TAG_MODEL_VERSION_ID, published.version_id)):
         if now.tags.get(key) != value:

@@ -12,7 +12,9 @@ from model_lifecycle.stages import PRODUCTION, PRODUCTION_ALIAS, READY
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is to be staged. Empty texts where the caller does not say: `owner` and `project_id` come from the version's tags then."""
+    """What is to be staged. Empty texts where the caller does not say: `owner` and `project_id` come from the version's
+    tags then.
+    """
 
     name: str
     version: str
@@ -46,14 +48,18 @@ def subject_of(order: Order, registry: Registry) -> Subject:
         raise PreconditionError(f"{title} is in Production: it was staged before, and stays as it is")
     if not version.run_id:
         raise PreconditionError(f"{title} was registered without a run: register what a run has logged")
-    return Subject(ref=_ref(order, model, version), version=version, model=model, project_id=_project(order, model, version))
+    return Subject(
+        ref=_ref(order, model, version), version=version, model=model, project_id=_project(order, model, version)
+    )
 
 
 def publication_of(subject: Subject, environment_id: str) -> Publication:
     """A model API of its own for each version: variables are a model API's, and reach all of its versions."""
     ref = subject.ref
     if not environment_id:
-        raise InvalidError("the environment of the model API is not known: set DOMINO_ENVIRONMENT_ID, or name it with --env-id")
+        raise InvalidError(
+            "the environment of the model API is not known: set DOMINO_ENVIRONMENT_ID, or name it with --env-id"
+        )
     return Publication(
         name=f"{ref.name}-v{ref.version}",
         description=f"{ref.name} version {ref.version}, run {ref.run_id}",
@@ -71,9 +77,13 @@ def _project(order: Order, model: Model, version: Version) -> str:
     """What the registry says > what the caller says. Raises PreconditionError where they differ."""
     tagged = model.project_of(version)
     if tagged and order.project_id and tagged != order.project_id:
-        raise PreconditionError(f"{title_of(version)} is of project {tagged}, and not of {order.project_id} (DOMINO_PROJECT_ID)")
+        raise PreconditionError(
+            f"{title_of(version)} is of project {tagged}, and not of {order.project_id} (DOMINO_PROJECT_ID)"
+        )
     if not (project := tagged or order.project_id):
-        raise PreconditionError(f"{title_of(version)} has no project: set DOMINO_PROJECT_ID, or an admin runs `model-api backfill`")
+        raise PreconditionError(
+            f"{title_of(version)} has no project: set DOMINO_PROJECT_ID, or an admin runs `model-api backfill`"
+        )
     return project
 
 

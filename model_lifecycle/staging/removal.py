@@ -46,4 +46,6 @@ def check_unused(model: Model, standing: Standing) -> None:
         raise PreconditionError(f"{title_of(version)} is in Production: its model API stays")
     for other in model.versions:
         if other.version != version.version and other.tags.get(TAG_MODEL_ID) == standing.model_id:
-            raise PreconditionError(f"the model API of {title_of(version)} is that of version {other.version}, too: it stays")
+            raise PreconditionError(
+                f"the model API of {title_of(version)} is that of version {other.version}, too: it stays"
+            )

@@ -1,4 +1,6 @@
-"""The steps of a staging, in their order. Whatever it breaks off at, the same call goes on from what MLflow and Domino have."""
+"""The steps of a staging, in their order. Whatever it breaks off at, the same call goes on from what MLflow and Domino
+have.
+"""
 
 import math
 from dataclasses import dataclass
@@ -20,7 +22,9 @@ from model_lifecycle.staging.progress import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """How it is done. `wait` is in seconds; `api` is one of Domino's two, by name, None for the one that answers. Raises InvalidError."""
+    """How it is done. `wait` is in seconds; `api` is one of Domino's two, by name, None for the one that answers.
+    Raises InvalidError.
+    """
 
     wait: float = 900
     calls: bool = True
@@ -33,7 +37,9 @@ class Ways:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A version in Staging, and where it is called. `result` is its answer to the model's own example; None where it was not called."""
+    """A version in Staging, and where it is called. `result` is its answer to the model's own example; None where it
+    was not called.
+    """
 
     name: str
     version: str
@@ -48,7 +54,9 @@ def stage_version(order: Order, registry: Registry, rest: DominoRest, ways: Ways
     """Raises LifecycleError."""
     subject = subject_of(order, registry)
     publication = publication_of(subject, order.environment_id)
-    progress.done("version", f"{order.name} version {order.version}, run {subject.ref.run_id}, project {subject.project_id}")
+    progress.done(
+        "version", f"{order.name} version {order.version}, run {subject.ref.run_id}, project {subject.project_id}"
+    )
     digest = record_digest(registry, subject.version)
     progress.done("digest", digest)
     apis = model_apis(rest, ways.api)

@@ -28,5 +28,7 @@ def deployed_version(model: Model, *, number: str | None = None, alias: str | No
 
 def standing_of(version: Version) -> Standing:
     return Standing(
-        version=version, model_id=version.tags.get(TAG_MODEL_ID) or None, model_version_id=version.tags.get(TAG_MODEL_VERSION_ID) or None
+        version=version,
+        model_id=version.tags.get(TAG_MODEL_ID) or None,
+        model_version_id=version.tags.get(TAG_MODEL_VERSION_ID) or None,
     )

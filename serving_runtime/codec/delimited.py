@@ -43,14 +43,17 @@ EMPTY = frozenset(("",))
 WITH_WORDS = frozenset(("boolean", "integer", "long", "float", "double", "datetime"))
 EXACT, LARGE = 2.0**53, 2.0**70
 BLANK = "\ue000"  # of the letters that Unicode gives no meaning
-# A cell in quotes, from its beginning: tried in the middle of one, the pattern would look at the rest of a body again and again.
+# A cell in quotes, from its beginning: tried in the middle of one, the pattern would look at the rest of a body again
+# and again.
 QUOTED = re.compile(r'(?<![^,\r\n])"(?:[^"]|"")*+"(?![^,\r\n])')
 PANDAS_TYPES = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 
 def read_csv(body: bytes, signature: Signature) -> Table | Frame:
-    """A header and a line for each row; texts become what the signature says. Raises MalformedRequestError, InvalidInputError."""
+    """A header and a line for each row; texts become what the signature says. Raises MalformedRequestError,
+    InvalidInputError.
+    """
     text = _text(body)
     if not signature.columns:
         return _guessed(text)
@@ -71,7 +74,9 @@ def read_csv(body: bytes, signature: Signature) -> Table | Frame:
         kinds = dict(zip(header, (column.type for column in signature.columns), strict=False))
     cells = zip(*lines, strict=True) if lines else ([] for _ in header)
     return Table(
-        columns={name: list(_values(column, kinds.get(name), blank)) for name, column in zip(header, cells, strict=True)},
+        columns={
+            name: list(_values(column, kinds.get(name), blank)) for name, column in zip(header, cells, strict=True)
+        },
         rows=len(lines),
         path=PATH,
         place=_place,
@@ -79,7 +84,9 @@ def read_csv(body: bytes, signature: Signature) -> Table | Frame:
 
 
 def read_csv_as_pandas(body: bytes, signature: Signature) -> Frame:
-    """As MLflow's server has it read, but for times, which pandas reads by another way. Raises MalformedRequestError."""
+    """As MLflow's server has it read, but for times, which pandas reads by another way. Raises
+    MalformedRequestError.
+    """
     if not signature.named:
         return _guessed(_text(body))
     kinds = {str(column.name): column.type.name for column in signature.columns if isinstance(column.type, Scalar)}
@@ -90,7 +97,9 @@ def read_csv_as_pandas(body: bytes, signature: Signature) -> Frame:
             frame[name] = pd.to_datetime(frame[name]).dt.as_unit("ns")
         return Frame(frame=frame)
     except (ValueError, TypeError, AttributeError, pd.errors.ParserError) as error:
-        raise MalformedRequestError(f"the body is no CSV that pandas can read as the signature says ({type(error).__name__})") from None
+        raise MalformedRequestError(
+            f"the body is no CSV that pandas can read as the signature says ({type(error).__name__})"
+        ) from None
 
 
 def read_parquet(body: bytes) -> Frame:
@@ -98,9 +107,13 @@ def read_parquet(body: bytes) -> Frame:
     try:
         return Frame(frame=pd.read_parquet(io.BytesIO(body)))
     except ImportError:
-        raise MalformedRequestError("this server cannot read Parquet: pyarrow is not installed in it; send CSV or JSON") from None
+        raise MalformedRequestError(
+            "this server cannot read Parquet: pyarrow is not installed in it; send CSV or JSON"
+        ) from None
     except Exception as error:
-        raise MalformedRequestError(f"the body is no Parquet file that pandas can read ({type(error).__name__})") from error
+        raise MalformedRequestError(
+            f"the body is no Parquet file that pandas can read ({type(error).__name__})"
+        ) from error
 
 
 def _text(body: bytes) -> str:
@@ -130,12 +143,16 @@ def _lines(text: str) -> list[list[str]]:
         raise MalformedRequestError("the CSV body is empty; its first line must name the columns")
     last = max(number for number, line in enumerate(lines) if line)
     if len(full[0]) == 1 and len(full) <= last:
-        raise MalformedRequestError('the CSV body has an empty line between its lines; a row of one empty cell is written as ""')
+        raise MalformedRequestError(
+            'the CSV body has an empty line between its lines; a row of one empty cell is written as ""'
+        )
     return full
 
 
 def _with_blanks(text: str) -> tuple[str, str | None]:
-    """The text with a word for each empty text in quotes, and the word: the reader of lines does not tell it from an empty cell."""
+    """The text with a word for each empty text in quotes, and the word: the reader of lines does not tell it from an
+    empty cell.
+    """
     if '""' not in text:
         return text, None
     word = BLANK
@@ -145,8 +162,8 @@ def _with_blanks(text: str) -> tuple[str, str | None]:
 
 
 def _values(cells: Any, kind: Any, blank: str | None) -> Iterator[Any]:
-    """A text that is no value of its kind stays a text, which the checks refuse with its place. Words for null are texts in a column of
-    texts, and `null` and `None` are bytes in base64.
+    """A text that is no value of its kind stays a text, which the checks refuse with its place. Words for null are
+    texts in a column of texts, and `null` and `None` are bytes in base64.
     """
     name = kind.name if isinstance(kind, Scalar) else ""
     nulls = NULLS if name in WITH_WORDS else EMPTY

@@ -1,4 +1,6 @@
-"""Predictions become JSON that every client can read: numpy and pandas as MLflow has them, and nothing that is not JSON."""
+"""Predictions become JSON that every client can read: numpy and pandas as MLflow has them, and nothing that is not
+JSON.
+"""
 
 import base64
 import json
@@ -195,7 +197,11 @@ def _(value: np.generic) -> Any:
         return record_rows(np.array([value]))[0]
     item = value.item()
     if isinstance(item, np.generic | complex):
-        raise refused("complex numbers" if isinstance(item, complex) or value.dtype.kind == "c" else f"a number of the type {value.dtype}")
+        raise refused(
+            "complex numbers"
+            if isinstance(item, complex) or value.dtype.kind == "c"
+            else f"a number of the type {value.dtype}"
+        )
     return item
 
 

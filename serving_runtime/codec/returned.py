@@ -30,7 +30,8 @@ UINT64: Final = (0, 2**64 - 1)
 def refused(kind: str) -> OutputError:
     """The error for a value that no protocol can write. `kind` says what it is, not what it holds."""
     return OutputError(
-        f"the model returned {kind}, and no answer can hold that; let it return numbers, texts, lists, dicts, arrays or DataFrames"
+        f"the model returned {kind}, and no answer can hold that; let it return numbers, texts, lists, dicts, arrays or"
+        " DataFrames"
     )
 
 
@@ -71,7 +72,9 @@ def known(value: Any) -> Any:  # noqa: C901  one case for each library
 
 
 def column_names(frame: pd.DataFrame) -> list[str]:
-    """The names under which the columns are written. Raises OutputError if two are the same, or one cannot be a text."""
+    """The names under which the columns are written. Raises OutputError if two are the same, or one
+    cannot be a text.
+    """
     if isinstance(frame.columns, pd.MultiIndex):
         raise refused(f"a DataFrame whose columns have {frame.columns.nlevels} levels")
     names = [key_text(name, "a DataFrame with a column name") for name in frame.columns]
@@ -119,7 +122,9 @@ def column_array(column: "pd.Series[Any]") -> Values:
 
 
 def as_array(values: Sequence[Any]) -> Values:
-    """Numbers of one kind in the shape of the nested lists; anything else as objects in one dimension. No value changes."""
+    """Numbers of one kind in the shape of the nested lists; anything else as objects in one dimension. No value
+    changes.
+    """
     shape, leaves = _leaves(values)
     if isinstance(leaves, np.ndarray):
         return leaves
@@ -153,7 +158,9 @@ def is_record(value: Any) -> bool:
 
 
 def record_rows(array: Values) -> list[tuple[Any, ...]]:
-    """The rows of a structured array, whose fields have names: numpy's own `tolist` makes numbers of the times in them."""
+    """The rows of a structured array, whose fields have names: numpy's own `tolist` makes numbers of
+    the times in them.
+    """
     columns = []
     for name in array.dtype.names or ():
         column = array[name]
@@ -243,7 +250,12 @@ def _leaves(values: Sequence[Any]) -> tuple[tuple[int, ...], Any]:
     """The shape of nested lists, and what is in them: a list, or an array if all are arrays of one type and shape."""
     shape: tuple[int, ...] = (len(values),)
     flat = list(values)
-    while flat and len(shape) < MOST_DIMENSIONS and set(map(type, flat)) <= {list, tuple} and len(set(map(len, flat))) == 1:
+    while (
+        flat
+        and len(shape) < MOST_DIMENSIONS
+        and set(map(type, flat)) <= {list, tuple}
+        and len(set(map(len, flat))) == 1
+    ):
         shape = (*shape, len(flat[0]))
         flat = list(chain.from_iterable(flat))
     if not flat or type(flat[0]) is not np.ndarray:
@@ -262,7 +274,9 @@ def _common_dtype(leaves: Sequence[Any], kinds: set[type]) -> "np.dtype[Any] | N
         return np.dtype(bool)
     if kinds == {int}:
         least, most = min(leaves), max(leaves)
-        fitting = (name for name, (low, high) in (("int64", INT64), ("uint64", UINT64)) if low <= least and most <= high)
+        fitting = (
+            name for name, (low, high) in (("int64", INT64), ("uint64", UINT64)) if low <= least and most <= high
+        )
         name = next(fitting, None)
         return None if name is None else np.dtype(name)
     if float in kinds and kinds <= {int, float, type(None)}:

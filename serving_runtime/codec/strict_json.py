@@ -1,7 +1,7 @@
 """Reads JSON without losing anything: what a reader would drop, guess or choke on is refused.
 
-orjson reads what is beyond doubt; where a name may come twice, a number may be too long or anything is wrong, Python's own reader
-decides, which is slower and says what it finds.
+orjson reads what is beyond doubt; where a name may come twice, a number may be too long or anything is wrong, Python's
+own reader decides, which is slower and says what it finds.
 """
 
 import json
@@ -14,8 +14,8 @@ import orjson
 from serving_runtime.errors import MalformedRequestError
 
 DEPTH: Final = 6  # objects in which names are counted
-# orjson reads whole numbers of more than 64 bits as the nearest double: such bodies are left to Python's own reader. To look for that many
-# digits in a row, whichever they are, costs a fifth of the pattern.
+# orjson reads whole numbers of more than 64 bits as the nearest double: such bodies are left to Python's own reader. To
+# look for that many digits in a row, whichever they are, costs a fifth of the pattern.
 LONG: Final = re.compile(rb"(?<![\d.])\d{19}")
 ANY_DIGIT: Final = bytes.maketrans(b"123456789", b"000000000")
 DIGITS: Final = b"0" * 19
@@ -42,7 +42,9 @@ def read_value(body: bytes) -> Any:
 
 
 def _names(values: Iterable[Any], depth: int) -> int:
-    """The names in the objects near the top, without looking into long lists of values: a lower bound of the number of all."""
+    """The names in the objects near the top, without looking into long lists of values: a lower bound of the number of
+    all.
+    """
     names = 0
     for value in values:
         if isinstance(value, dict):
@@ -54,11 +56,15 @@ def _names(values: Iterable[Any], depth: int) -> int:
 
 def _read(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_without_doubles, parse_constant=_refused, parse_float=_finite)
+        return json.loads(
+            body.decode("utf-8-sig"), object_pairs_hook=_without_doubles, parse_constant=_refused, parse_float=_finite
+        )
     except UnicodeDecodeError as error:
         raise MalformedRequestError(f"the body is not UTF-8 (at byte {error.start})") from None
     except json.JSONDecodeError as error:
-        raise MalformedRequestError(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+        raise MalformedRequestError(
+            f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        ) from None
     except RecursionError:
         raise MalformedRequestError("the body is nested too deep") from None
     except ValueError:  # Python reads no integer of more than 4,300 digits

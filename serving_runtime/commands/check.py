@@ -21,9 +21,13 @@ CLOSE: Final = 1e-6  # beyond it two sums differ by more than the order in which
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="for people, or for programs (default: text)")
     parser.add_argument(
-        "--require-match", action="store_true", help="fail where a library is of another version than the model was saved with"
+        "--format", choices=("text", "json"), default="text", help="for people, or for programs (default: text)"
+    )
+    parser.add_argument(
+        "--require-match",
+        action="store_true",
+        help="fail where a library is of another version than the model was saved with",
     )
 
 
@@ -62,23 +66,39 @@ def check(*, require_match: bool) -> Iterator[Finding]:
 
 
 def _signature(signature: "Signature") -> Finding:
-    what = f"{len(signature.columns)} columns" if signature.columns else f"{len(signature.tensors)} tensors" if signature.tensors else ""
+    what = (
+        f"{len(signature.columns)} columns"
+        if signature.columns
+        else f"{len(signature.tensors)} tensors"
+        if signature.tensors
+        else ""
+    )
     params = f", {len(signature.params)} parameters" if signature.params else ""
     if signature.typed_in_code:
         return _ok("signature", "a type hint in the model's own code")
     if not what:
         return _warning(
-            "signature", "the model has none: what comes is not checked", "log it with signature=infer_signature(input, output)"
+            "signature",
+            "the model has none: what comes is not checked",
+            "log it with signature=infer_signature(input, output)",
         )
     return _ok("signature", what + params)
 
 
 def _libraries(path: Path, *, require_match: bool) -> Iterator[Finding]:
-    from serving_runtime.requirements import differences, pip_line, python_difference  # noqa: PLC0415  --help needs none of it
+    from serving_runtime.requirements import (  # noqa: PLC0415  --help needs none of it
+        differences,
+        pip_line,
+        python_difference,
+    )
 
     if python := python_difference(path):
         text = f"Python {python.installed}, the model was saved with {python.wanted}"
-        yield _failed("python", text) if require_match else _warning("python", text, f"use an image with Python {python.wanted}")
+        yield (
+            _failed("python", text)
+            if require_match
+            else _warning("python", text, f"use an image with Python {python.wanted}")
+        )
     found = differences(path)
     text = "; ".join(map(str, found))
     if not found:
@@ -125,7 +145,9 @@ def _categories(model: "Model") -> Iterator[Finding]:
     if model.categories.by_position is None:
         yield _failed("categories", f"{model.categories.missing}; requests are refused")
     else:
-        yield _ok("categories", f"{len(model.categories.by_position)} columns are cast to those that the model was trained on")
+        yield _ok(
+            "categories", f"{len(model.categories.by_position)} columns are cast to those that the model was trained on"
+        )
 
 
 def _as_mlflow(path: Path, model: "Model") -> Finding:
@@ -150,7 +172,9 @@ def _natively(path: Path, model: "Model") -> Finding:
     if compare(model, load(path, Loader.MLFLOW)):
         return _ok("loader", "loaded without MLflow it predicts the same")
     return _warning(
-        "loader", "loaded without MLflow it predicts something else", "the server finds out, and has MLflow load it: --loader mlflow"
+        "loader",
+        "loaded without MLflow it predicts something else",
+        "the server finds out, and has MLflow load it: --loader mlflow",
     )
 
 

@@ -31,7 +31,12 @@ def _of_objects(one: dict[str, Any], other: dict[str, Any], tolerance: float, pa
 
 
 def _same(one: Any, other: Any, tolerance: float) -> bool:
-    if isinstance(one, bool) or isinstance(other, bool) or not isinstance(one, int | float) or not isinstance(other, int | float):
+    if (
+        isinstance(one, bool)
+        or isinstance(other, bool)
+        or not isinstance(one, int | float)
+        or not isinstance(other, int | float)
+    ):
         return type(one) is type(other) and bool(one == other)
     return one == other or math.isclose(one, other, rel_tol=tolerance, abs_tol=0.0)
 

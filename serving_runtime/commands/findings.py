@@ -38,7 +38,10 @@ def end(findings: Sequence[Finding]) -> ExitCode:
 
 def as_json(findings: Sequence[Finding], model: str) -> str:
     checks = [{**asdict(finding), "code": int(finding.code)} for finding in findings]
-    return json.dumps({"model": model, "ok": end(findings) is ExitCode.DONE, "exit_code": int(end(findings)), "checks": checks}, indent=2)
+    return json.dumps(
+        {"model": model, "ok": end(findings) is ExitCode.DONE, "exit_code": int(end(findings)), "checks": checks},
+        indent=2,
+    )
 
 
 def show(findings: Sequence[Finding], model: str) -> None:

@@ -11,20 +11,33 @@ from serving_runtime.server.settings import InvalidSettingError
 
 RUNTIME: Final = "model-api-runtime"  # manifests/components/kserve
 PROTOCOLS: Final = ("v1", "v2")
-# KServe's own rule (IsvcNameFmt); its Service is called <name>-predictor, and a Service's name has at most 63 characters.
+# KServe's own rule (IsvcNameFmt); its Service is called <name>-predictor, and a Service's name has at most 63
+# characters.
 NAME: Final = re.compile(r"[a-z](?:[-a-z0-9]{0,51}[a-z0-9])?")
 URI: Final = re.compile(r"[a-z][a-z0-9+.-]*:/+[!-.0-~][!-~]*")  # after the slashes, something
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "kind", choices=["kserve"], help="kserve: an InferenceService, which needs the ClusterServingRuntime of this project"
+        "kind",
+        choices=["kserve"],
+        help="kserve: an InferenceService, which needs the ClusterServingRuntime of this project",
     )
     parser.add_argument(
-        "--name", required=True, metavar="NAME", help="name of the InferenceService, and of the model in the protocols' paths"
+        "--name",
+        required=True,
+        metavar="NAME",
+        help="name of the InferenceService, and of the model in the protocols' paths",
     )
-    parser.add_argument("--storage-uri", required=True, metavar="URI", help="where KServe finds the directory that holds MLmodel")
-    parser.add_argument("--protocol-version", choices=PROTOCOLS, default="v2", help="what KServe takes its clients to speak (default: v2)")
+    parser.add_argument(
+        "--storage-uri", required=True, metavar="URI", help="where KServe finds the directory that holds MLmodel"
+    )
+    parser.add_argument(
+        "--protocol-version",
+        choices=PROTOCOLS,
+        default="v2",
+        help="what KServe takes its clients to speak (default: v2)",
+    )
 
 
 def run(options: argparse.Namespace) -> ExitCode:
@@ -38,7 +51,9 @@ def inference_service(name: str, storage_uri: str, protocol_version: str = "v2")
     """Raises InvalidSettingError."""
     if not NAME.fullmatch(name):
         raise InvalidSettingError(
-            "--name", name, "a small letter, then at most 52 small letters, digits and hyphens, not ending with a hyphen"
+            "--name",
+            name,
+            "a small letter, then at most 52 small letters, digits and hyphens, not ending with a hyphen",
         )
     if not URI.fullmatch(storage_uri):
         raise InvalidSettingError("--storage-uri", storage_uri, 'a URI without spaces, such as "s3://models/wine"')

@@ -30,16 +30,22 @@ MOST_ROWS: Final = 1_000_000
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="?", default=STDIN, help="CSV, Parquet, JSON or JSON lines; - is standard input (default)")
+    parser.add_argument(
+        "file", nargs="?", default=STDIN, help="CSV, Parquet, JSON or JSON lines; - is standard input (default)"
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="where the predictions go (default: standard output)")
     parser.add_argument("--input-format", choices=INPUTS, help="default: by the file's suffix, or csv")
     parser.add_argument("--output-format", choices=OUTPUTS, help="default: by the output's suffix, or csv")
     parser.add_argument(
         "--errors",
         metavar="FILE",
-        help="write rows that cannot be scored here, as JSON lines, and go on; without it the first one ends the command",
+        help=(
+            "write rows that cannot be scored here, as JSON lines, and go on; without it the first one ends the command"
+        ),
     )
-    parser.add_argument("--chunk-rows", metavar="N", type=_rows, default=ROWS, help=f"rows that are scored at a time (default: {ROWS})")
+    parser.add_argument(
+        "--chunk-rows", metavar="N", type=_rows, default=ROWS, help=f"rows that are scored at a time (default: {ROWS})"
+    )
 
 
 def run(options: argparse.Namespace) -> ExitCode:
@@ -49,7 +55,11 @@ def run(options: argparse.Namespace) -> ExitCode:
     if source is not None and not source.is_file():
         raise MissingFileError(f"there is no file {source}")
     from serving_runtime.commands.rows import chunks  # noqa: PLC0415  as above
-    from serving_runtime.commands.score import Scored, score, score_columns  # noqa: PLC0415  pandas comes with it, which --help does not need
+    from serving_runtime.commands.score import (  # noqa: PLC0415  pandas comes with it, which --help does not need
+        Scored,
+        score,
+        score_columns,
+    )
     from serving_runtime.commands.writers import WRITERS  # noqa: PLC0415  as above
     from serving_runtime.location import resolve_model_path  # noqa: PLC0415
     from serving_runtime.model import load  # noqa: PLC0415  as above

@@ -1,7 +1,8 @@
 """`replay`: asks again what was asked before, and compares the answers.
 
-A recording has a line for each request. The server's recorder writes `{"time", "request_id", "protocol", "request", "predictions"}`, where
-`request` is a body of `POST /invocations` whatever the protocol was; of others, `{"path", "request", "response", "status"}` is read too.
+A recording has a line for each request. The server's recorder writes `{"time", "request_id", "protocol", "request",
+"predictions"}`, where `request` is a body of `POST /invocations` whatever the protocol was; of others, `{"path",
+"request", "response", "status"}` is read too.
 """
 
 import argparse
@@ -42,7 +43,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a recording: one request on each line")
     parser.add_argument("--url", metavar="URL", help="a server to ask; without it the model is loaded here")
     parser.add_argument(
-        "--tolerance", type=float, default=0.0, metavar="X", help="how far apart numbers may be, relative to the larger (default: 0)"
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="how far apart numbers may be, relative to the larger (default: 0)",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="the first so many requests only")
 
@@ -60,7 +65,10 @@ def run(options: argparse.Namespace) -> ExitCode:
         if told and counts[outcome] <= MOST_SHOWN:
             print(f"{path}:{recorded.line}: {told}")
     total = sum(counts.values())
-    print(f"{total:,} requests: " + ", ".join(f"{counts[name]:,} {name}" for name in ("same", "different", "skipped")), file=sys.stderr)
+    print(
+        f"{total:,} requests: " + ", ".join(f"{counts[name]:,} {name}" for name in ("same", "different", "skipped")),
+        file=sys.stderr,
+    )
     return ExitCode.PRECONDITION if counts["different"] else ExitCode.DONE
 
 
@@ -74,14 +82,20 @@ def read(path: Path) -> Iterator[Recorded]:
                 entry = json.loads(line)
                 yield _recorded(number, entry)
             except (ValueError, KeyError, TypeError) as error:
-                raise InputFileError(f"line {number} of {path} is no recorded request ({type(error).__name__}: {error})") from None
+                raise InputFileError(
+                    f"line {number} of {path} is no recorded request ({type(error).__name__}: {error})"
+                ) from None
 
 
 def _recorded(line: int, entry: dict[str, Any]) -> Recorded:
     """Raises KeyError, TypeError, ValueError."""
     response = entry["response"] if "response" in entry else {PREDICTIONS: entry[PREDICTIONS]}
     return Recorded(
-        line=line, path=entry.get("path", INVOCATIONS), request=entry["request"], response=response, status=int(entry.get("status", 200))
+        line=line,
+        path=entry.get("path", INVOCATIONS),
+        request=entry["request"],
+        response=response,
+        status=int(entry.get("status", 200)),
     )
 
 
@@ -113,7 +127,9 @@ def _server(url: str) -> Ask:
         raise InputFileError("--url must begin with http:// or https://")
 
     def ask(recorded: Recorded) -> Answer:
-        request = Request(url.rstrip("/") + recorded.path, json.dumps(recorded.request).encode(), {"Content-Type": "application/json"})  # noqa: S310  as above
+        request = Request(  # noqa: S310  as above
+            url.rstrip("/") + recorded.path, json.dumps(recorded.request).encode(), {"Content-Type": "application/json"}
+        )
         try:
             with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310  as above
                 return answer.status, json.loads(answer.read())
@@ -136,7 +152,9 @@ def _core() -> Ask:
 
     def ask(recorded: Recorded) -> Answer:
         if recorded.path != INVOCATIONS:
-            raise InputFileError(f"line {recorded.line} was asked of {recorded.path}, which only a server answers: give its --url")
+            raise InputFileError(
+                f"line {recorded.line} was asked of {recorded.path}, which only a server answers: give its --url"
+            )
         try:
             request = read_request(json.dumps(recorded.request).encode(), None, model.metadata.signature)
             return 200, json.loads(encode(model.predict(request), wrapped=request.wrapped))

@@ -30,8 +30,8 @@ ARROW: Final = parquet is not None
 TABLES: Final = ("dataframe_split", "dataframe_records")
 LISTS: Final = ("inputs", "instances")
 NO_TABLE: Final = (
-    "the model's own code says what it takes, and that is no row of a table: give the values as JSON lines, one on each line "
-    '(--input-format jsonl), or as JSON, {"inputs": [...]}'
+    "the model's own code says what it takes, and that is no row of a table: give the values as JSON lines, one on"
+    ' each line (--input-format jsonl), or as JSON, {"inputs": [...]}'
 )
 
 
@@ -39,8 +39,8 @@ NO_TABLE: Final = (
 class Chunk:
     """`count` rows; `place` says where one of them stands; `request` asks for those from a first one to before another.
 
-    `whole`: a body that is sent as it is; how many rows it has is known when it is read against the signature. `columns` asks for all of
-    them as whole columns; None if they must go cell by cell.
+    `whole`: a body that is sent as it is; how many rows it has is known when it is read against the signature.
+    `columns` asks for all of them as whole columns; None if they must go cell by cell.
     """
 
     count: int
@@ -89,7 +89,9 @@ class _Recorder:
 
 
 def _csv(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
-    """Whole columns at once if Arrow is installed; cell by cell without it, and in a block that Arrow cannot read exactly."""
+    """Whole columns at once if Arrow is installed; cell by cell without it, and in a block that Arrow cannot read
+    exactly.
+    """
     blocks = read_csv_blocks(stream)
     header = next(blocks)
     if not header.sound:
@@ -164,14 +166,23 @@ def _batch_chunks(batch: Any, rows: _CsvRows, signature: Signature, size: int) -
     for before in range(0, batch.num_rows, size):
         part = batch.slice(before, size)
         columns = partial(table_request, part, signature)
-        yield Chunk(count=part.num_rows, place=partial(rows.place, before), request=partial(rows.request, before), columns=columns)
+        yield Chunk(
+            count=part.num_rows,
+            place=partial(rows.place, before),
+            request=partial(rows.request, before),
+            columns=columns,
+        )
 
 
 def _parquet(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
     if not ARROW:
-        raise InputFileError("Parquet is read by pyarrow, which is not installed; install it, or convert the file to CSV")
+        raise InputFileError(
+            "Parquet is read by pyarrow, which is not installed; install it, or convert the file to CSV"
+        )
     try:
-        batches = parquet.ParquetFile(stream if stream.seekable() else io.BytesIO(stream.read())).iter_batches(batch_size=size)
+        batches = parquet.ParquetFile(stream if stream.seekable() else io.BytesIO(stream.read())).iter_batches(
+            batch_size=size
+        )
         before = 0
         for batch in batches:
             yield _parquet_chunk(batch, before, signature)
@@ -234,7 +245,12 @@ def _body_chunk(line: bytes, place: str, signature: Signature) -> Chunk:
     document = json.loads(line)
     key = _list_key(document, signature)
     if key is None:
-        return Chunk(count=1, place=lambda _: place, request=lambda _, __: from_document(read_object(line), signature), whole=True)
+        return Chunk(
+            count=1,
+            place=lambda _: place,
+            request=lambda _, __: from_document(read_object(line), signature),
+            whole=True,
+        )
 
     def request(first: int, end: int) -> Request:
         body = read_object(line)
@@ -253,7 +269,9 @@ def _is_body(line: bytes, signature: Signature) -> bool:
     names = {str(column.name) for column in signature.columns}
     if not signature.typed_in_code:
         return any(key in document and key not in names for key in (*FORMATS, *CHAT_KEYS))
-    properties = {name for column in signature.columns if isinstance(column.type, Object) for name in column.type.properties}
+    properties = {
+        name for column in signature.columns if isinstance(column.type, Object) for name in column.type.properties
+    }
     return len(document.keys() & {*FORMATS} - properties) == 1 and document.keys() <= {*FORMATS, PARAMS, STREAM}
 
 
@@ -271,7 +289,9 @@ def _list_key(document: dict[str, Any], signature: Signature) -> str | None:
 
 
 def _json(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
-    """An array of records, or of values that the model's own code takes, or a body of the protocol: JSON is read whole."""
+    """An array of records, or of values that the model's own code takes, or a body of the protocol:
+    JSON is read whole.
+    """
     body = stream.read()
     array = b'{"inputs":' if signature.typed_in_code else b'{"dataframe_records":'
     document = read_object(array + body + b"}" if body.lstrip().startswith(b"[") else body)
@@ -280,7 +300,9 @@ def _json(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]
         raise InputFileError(NO_TABLE)
     form = form or _list_key(document, signature)
     if form is None:
-        yield Chunk(count=1, place=lambda _: "the body", request=lambda _, __: from_document(document, signature), whole=True)
+        yield Chunk(
+            count=1, place=lambda _: "the body", request=lambda _, __: from_document(document, signature), whole=True
+        )
         return
     rows = _rows_in(document, form) or []
     for before in range(0, len(rows), size):
@@ -289,7 +311,9 @@ def _json(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]
 
 def _part(document: dict[str, Any], form: str, before: int, count: int, signature: Signature) -> Chunk:
     rows = _rows_in(document, form) or []
-    names = {key: value for key, value in document[form].items() if key == "columns"} if form == "dataframe_split" else None
+    names = (
+        {key: value for key, value in document[form].items() if key == "columns"} if form == "dataframe_split" else None
+    )
 
     def request(first: int, end: int) -> Request:
         part = rows[before + first : before + end]

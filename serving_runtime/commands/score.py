@@ -18,7 +18,9 @@ with suppress(ImportError):  # the extra `tables`: without it no chunk has colum
     from serving_runtime.tables.predictions import Predictions, as_predictions
 
 # Where a row begins in the path of a fault, and what is left of the path behind it.
-ROW: Final = re.compile(r"^(?:(?:csv|table|dataframe_records|dataframe_split\.data)\[\d+\]|(?:inputs|instances)(?:\[\d+\])?)\.?")
+ROW: Final = re.compile(
+    r"^(?:(?:csv|table|dataframe_records|dataframe_split\.data)\[\d+\]|(?:inputs|instances)(?:\[\d+\])?)\.?"
+)
 COLUMN: Final = re.compile(r'^\["(.*?)"\]')
 
 
@@ -37,7 +39,9 @@ class Failed:
 
 
 def score(model: Model, chunk: Chunk, first: int = 0, end: int | None = None) -> Iterator[Scored | Failed]:
-    """In the order of the rows. A chunk that fails is halved until the row is found that fails alone. Raises InputFileError."""
+    """In the order of the rows. A chunk that fails is halved until the row is found that fails alone. Raises
+    InputFileError.
+    """
     end = chunk.count if end is None else end
     try:
         yield from _rows(model, chunk, first, end)
@@ -66,7 +70,11 @@ def _rows(model: Model, chunk: Chunk, first: int, end: int) -> list[Scored]:
     conformed = model.plan.conform(chunk.request(first, end))
     value = orjson.loads(encode(model.ask(conformed.data, conformed.params), wrapped=False))
     count = conformed.rows or 1 if chunk.whole else end - first
-    if isinstance(value, dict) and value and all(isinstance(item, list) and len(item) == count for item in value.values()):
+    if (
+        isinstance(value, dict)
+        and value
+        and all(isinstance(item, list) and len(item) == count for item in value.values())
+    ):
         value = [dict(zip(value, items, strict=True)) for items in zip(*value.values(), strict=True)]
     if isinstance(value, list) and len(value) == count:
         return [Scored(prediction=item) for item in value]

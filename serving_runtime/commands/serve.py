@@ -12,7 +12,9 @@ THREADS: Final = "OMP_NUM_THREADS"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     for option in OPTIONS:
-        parser.add_argument(option.flag, metavar="VALUE", help=f"{option.meaning} (default: {option.variable}, or {option.default})")
+        parser.add_argument(
+            option.flag, metavar="VALUE", help=f"{option.meaning} (default: {option.variable}, or {option.default})"
+        )
 
 
 def run(options: argparse.Namespace) -> NoReturn:

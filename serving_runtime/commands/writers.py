@@ -58,7 +58,9 @@ class _Columns:
             return []
         held, self.waiting = self.waiting, 0
         if odd := next((name for row in records for name in row if name not in self.names), None):
-            raise CommandError(f"the model predicted the column {odd}, which it did not for the rows before; write jsonl instead")
+            raise CommandError(
+                f"the model predicted the column {odd}, which it did not for the rows before; write jsonl instead"
+            )
         return [{}] * held + records
 
     def left(self) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
-"""Values as JSON has them become numpy arrays of one type, without loss: what would be cut, wrapped or guessed is refused.
+"""Values as JSON has them become numpy arrays of one type, without loss: what would be cut, wrapped or guessed is
+refused.
 
-Whole numbers may be written as floats (1.0) and the other way round; nothing else changes its kind. A null is NaN among floats, NaT
-among times and None among texts and bytes; whole numbers and booleans have no null.
+Whole numbers may be written as floats (1.0) and the other way round; nothing else changes its kind. A null is NaN among
+floats, NaT among times and None among texts and bytes; whole numbers and booleans have no null.
 """
 
 import base64
@@ -18,8 +19,11 @@ Values = np.ndarray[Any, np.dtype[Any]]
 Converter = Callable[[Sequence[Any]], Values]
 
 NULL: Final = type(None)
-# RFC 3339, and what ISO 8601 allows beyond: a date alone, no seconds, no offset. pandas counts nanoseconds, so ten digits would be cut.
-TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d{2}:?\d{2})?)?", re.ASCII)
+# RFC 3339, and what ISO 8601 allows beyond: a date alone, no seconds, no offset. pandas counts nanoseconds, so ten
+# digits would be cut.
+TIME: Final = re.compile(
+    r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d{2}:?\d{2})?)?", re.ASCII
+)
 # Names of what JSON can hold, for a message that says what was sent without sending it back.
 JSON_NAMES: Final = {
     bool: "a boolean",
@@ -47,7 +51,9 @@ class CellError(ValueError):
 
 
 def every(values: Sequence[Any], read: Callable[[Sequence[Any]], Any], most: int) -> list[CellError]:
-    """The errors of all values that `read` refuses, at most so many. It reads what is beside each of them again, at most `most` times."""
+    """The errors of all values that `read` refuses, at most so many. It reads what is beside each of them again, at
+    most `most` times.
+    """
     errors: list[CellError] = []
     parts = [(0, values)]
     while parts and len(errors) < most:
@@ -95,7 +101,10 @@ def convert_base64(values: Sequence[Any]) -> Values:
     expected = "bytes as a string in base64"
     _expect(values, {str, bytes, NULL}, expected)
     return _objects(
-        [_each(index, value, _bytes, "a string that is no base64 with padding", expected) for index, value in enumerate(values)]
+        [
+            _each(index, value, _bytes, "a string that is no base64 with padding", expected)
+            for index, value in enumerate(values)
+        ]
     )
 
 
@@ -130,9 +139,13 @@ def _whole_numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
     expected = f"a whole number from {limits.min} to {limits.max}"
     _expect(values, {int, float}, expected)
     if float in set(map(type, values)):
-        values = [_each(index, value, _whole, "a number that has a fraction", expected) for index, value in enumerate(values)]
+        values = [
+            _each(index, value, _whole, "a number that has a fraction", expected) for index, value in enumerate(values)
+        ]
     if values and not (limits.min <= min(values) and max(values) <= limits.max):
-        raise CellError(_first(values, lambda value: not limits.min <= value <= limits.max), "a number out of range", expected)
+        raise CellError(
+            _first(values, lambda value: not limits.min <= value <= limits.max), "a number out of range", expected
+        )
     return np.array(values, dtype=dtype)
 
 
@@ -174,7 +187,8 @@ def _ascii(values: Sequence[Any]) -> Values:
     expected = "a string of ASCII"
     _expect(values, {str}, expected)
     coded = [
-        _each(index, value, lambda text: text.encode("ascii"), "a string of other letters", expected) for index, value in enumerate(values)
+        _each(index, value, lambda text: text.encode("ascii"), "a string of other letters", expected)
+        for index, value in enumerate(values)
     ]
     return np.array(coded)
 

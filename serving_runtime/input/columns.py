@@ -47,7 +47,9 @@ def to_frame(table: Table, signature: Signature) -> pd.DataFrame:
 
 
 def widened(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
-    """A frame that came with types, in the signature's where nothing is lost; whether the rest fits is for MLflow's own check."""
+    """A frame that came with types, in the signature's where nothing is lost; whether the rest fits is for MLflow's own
+    check.
+    """
     wider = frame.copy(deep=False)
     faults: list[Fault] = []
     for column in signature.columns:
@@ -73,9 +75,14 @@ def _by_name(table: Table, columns: Sequence[Column], faults: list[Fault]) -> li
     by_key = set(table.columns) if table.named else set()
     missing = [str(column.name) for column in columns if column.required and str(column.name) not in keys]
     hint = "" if table.named else "; the columns of this request have no names"
-    faults += [Fault(path=table.path, problem=f'the column "{name}" is missing, and the model requires it{hint}') for name in missing]
+    faults += [
+        Fault(path=table.path, problem=f'the column "{name}" is missing, and the model requires it{hint}')
+        for name in missing
+    ]
     if unknown := sorted(keys.keys() - {str(column.name) for column in columns}):
-        _log.info("ignored columns that the model's signature does not have", extra={"fields": {"columns": unknown[:10]}})
+        _log.info(
+            "ignored columns that the model's signature does not have", extra={"fields": {"columns": unknown[:10]}}
+        )
     # 1 and "1" may both be names; a request in which all names are texts can mean only one of them.
     found = [(column, column.name if column.name in by_key else keys.get(str(column.name))) for column in columns]
     return [Pair(column=column, key=key, cells=table.columns[key]) for column, key in found if key is not None]
@@ -90,13 +97,19 @@ def _by_position(table: Table, columns: Sequence[Column]) -> list[Pair]:
     if len(table.columns) != len(columns):
         problem = f"{len(table.columns)} columns, where the model takes {len(columns)}"
         raise InvalidInputError([Fault(path=table.path, problem=problem)])
-    return [Pair(column=column, key=key, cells=cells) for column, (key, cells) in zip(columns, table.columns.items(), strict=True)]
+    return [
+        Pair(column=column, key=key, cells=cells)
+        for column, (key, cells) in zip(columns, table.columns.items(), strict=True)
+    ]
 
 
 def _absent(pair: Pair) -> bool:
     """Return True for an optional column that holds nulls only, if its type has no null: it can only be left out."""
     return (
-        not pair.column.required and pair.column.type in WITHOUT_NULL and len(pair.cells) > 0 and all(cell is None for cell in pair.cells)
+        not pair.column.required
+        and pair.column.type in WITHOUT_NULL
+        and len(pair.cells) > 0
+        and all(cell is None for cell in pair.cells)
     )
 
 

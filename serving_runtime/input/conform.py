@@ -31,7 +31,8 @@ def conformer(signature: Signature) -> Callable[[Request], Conformed]:
 
     def conformed(request: Request) -> Conformed:
         data, params = at_once(
-            lambda: conform(request.input, signature), lambda: conform_params(request.params, signature.params, request.params_path)
+            lambda: conform(request.input, signature),
+            lambda: conform_params(request.params, signature.params, request.params_path),
         )
         return Conformed(data=data, params=params, rows=rows_of(data))
 
@@ -67,7 +68,9 @@ def conform(value: Table | Given | Frame | Whole, signature: Signature) -> Any:
 
 def _from_table(table: Table, signature: Signature) -> Any:
     if signature.typed_in_code:
-        raise MalformedRequestError(f"the model's code says what it takes: send it under the key inputs, not {table.path}")
+        raise MalformedRequestError(
+            f"the model's code says what it takes: send it under the key inputs, not {table.path}"
+        )
     if signature.columns:
         return to_frame(table, signature)
     return table_tensors(table, signature) if signature.tensors else plain_frame(table)
@@ -122,19 +125,25 @@ def given_table(given: Given, signature: Signature) -> Table:
     if len(columns) == 1 and not isinstance(value, dict):
         return from_rows([value], path, 1)
     problem = (
-        "send an object of columns, or a list of objects, by name" if signature.named else "send a list of rows: the columns have no names"
+        "send an object of columns, or a list of objects, by name"
+        if signature.named
+        else "send a list of rows: the columns have no names"
     )
     raise InvalidInputError([Fault(path=path, problem=problem)])
 
 
 def _rows_or_row(value: dict[Key, Any], columns: Sequence[Column], path: str) -> Table:
-    """One row of a value for each column, or a list of them for each; a list may be both, and is one value where the column takes lists."""
+    """One row of a value for each column, or a list of them for each; a list may be both, and is one value where the
+    column takes lists.
+    """
     types: dict[Key, Type] = {str(column.name): column.type for column in columns}
     if all(_is_one(cell, types.get(name)) for name, cell in value.items()):
         return one_row(value, path)
     odd = next((name for name, cell in value.items() if not isinstance(cell, list)), None)
     if odd is not None:  # it may be empty
-        problem = f'the column "{odd}" has one value where others have a list; send a list for each, or one value for each'
+        problem = (
+            f'the column "{odd}" has one value where others have a list; send a list for each, or one value for each'
+        )
         raise InvalidInputError([Fault(path=path, problem=problem)])
     return from_columns(value, path)
 
@@ -157,7 +166,10 @@ def _plain(given: Given) -> Any:
         return {name: plain_array(item, f"{path}.{name}") for name, item in value.items()}
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         if not given.by_row:
-            return [{name: plain_array(item, f"{path}[{row}].{name}") for name, item in record.items()} for row, record in enumerate(value)]
+            return [
+                {name: plain_array(item, f"{path}[{row}].{name}") for name, item in record.items()}
+                for row, record in enumerate(value)
+            ]
         table = from_records(value, path)
         return {str(key): np.array(plain_array(list(cells), path)) for key, cells in table.columns.items()}
     return plain_array(value, path)

@@ -14,8 +14,9 @@ from serving_runtime.record import record
 class Given:
     """A JSON value whose meaning is the signature's: columns by name, records, rows, a tensor, or one value.
 
-    `by_row`: a list of objects is one object for each row even where the model says nothing about its input. `places` are those of the
-    tensors in the request, by name, where they are not members of `path`. A tensor is nested lists, or Shaped.
+    `by_row`: a list of objects is one object for each row even where the model says nothing about its input. `places`
+    are those of the tensors in the request, by name, where they are not members of `path`. A tensor is nested lists, or
+    Shaped.
     """
 
     value: Any
@@ -48,8 +49,8 @@ class Whole:
 
 @record
 class Request:
-    """`params` are None where the request has none; `params_path` is their place in it. `wrapped`: whether the answer is an object with
-    the key `predictions`. `stream`: whether it should come in pieces.
+    """`params` are None where the request has none; `params_path` is their place in it. `wrapped`: whether the answer
+    is an object with the key `predictions`. `stream`: whether it should come in pieces.
     """
 
     input: Table | Given | Frame | Whole

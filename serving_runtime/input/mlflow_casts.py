@@ -1,7 +1,8 @@
-"""`--coerce mlflow`: MLflow's own casts, called as its scoring server calls them. The one place beside `pyfunc` that imports MLflow.
+"""`--coerce mlflow`: MLflow's own casts, called as its scoring server calls them. The one place beside `pyfunc` that
+imports MLflow.
 
-They cut, wrap and guess in silence; whoever asks for them has clients that rely on it. What is malformed is refused as always, and a
-refusal still holds no value, though MLflow's own message would.
+They cut, wrap and guess in silence; whoever asks for them has clients that rely on it. What is malformed is refused as
+always, and a refusal still holds no value, though MLflow's own message would.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from serving_runtime.signature import Signature
 
 
 def mlflow_conformer(directory: Path, signature: Signature) -> Callable[[Request], Conformed]:
-    """Casts as MLflow does to the signature of the model in `directory`. Raises InvalidInputError, MalformedRequestError.
+    """Casts as MLflow does to the signature of the model in `directory`. Raises InvalidInputError,
+    MalformedRequestError.
 
     Parameters are left as they are: MLflow's check of them is in the call of the model.
     """
@@ -57,10 +59,18 @@ def _table(table: Table, schema: Any) -> Any:
         return frame if schema is None else casts.cast_df_types_according_to_schema(frame, schema)  # type: ignore[no-untyped-call]  # as above
     except casts.MlflowFailedTypeConversion as error:
         # Its message ends with that of the cast, which holds the value.
-        column = error.message.partition("Failed to convert column ")[2].rpartition(" to type '")[0].partition(" to type '")[0]
-        raise InvalidInputError([Fault(path=table.path, problem=f'MLflow cannot cast the column "{column}" to its type')]) from None
+        column = (
+            error.message.partition("Failed to convert column ")[2]
+            .rpartition(" to type '")[0]
+            .partition(" to type '")[0]
+        )
+        raise InvalidInputError(
+            [Fault(path=table.path, problem=f'MLflow cannot cast the column "{column}" to its type')]
+        ) from None
     except Exception as error:
-        raise MalformedRequestError(f"{table.path}: MLflow cannot make a frame of it ({type(error).__name__})") from error
+        raise MalformedRequestError(
+            f"{table.path}: MLflow cannot make a frame of it ({type(error).__name__})"
+        ) from error
 
 
 def _given(value: Any, key: str, path: str, schema: Any) -> Any:
@@ -69,14 +79,18 @@ def _given(value: Any, key: str, path: str, schema: Any) -> Any:
     try:
         return casts.parse_tf_serving_input({key: value}, schema)  # type: ignore[no-untyped-call]  # as above
     except Exception as error:
-        raise MalformedRequestError(f"{path}: MLflow cannot cast it to the model's signature ({type(error).__name__})") from error
+        raise MalformedRequestError(
+            f"{path}: MLflow cannot cast it to the model's signature ({type(error).__name__})"
+        ) from error
 
 
 def _plain(value: Any) -> Any:
     """Tensors of other protocols as the nested lists that MLflow's has."""
     match value:
         case Shaped(shape=shape, values=values):
-            return np.reshape(np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object), shape).tolist()
+            return np.reshape(
+                np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object), shape
+            ).tolist()
         case dict() if any(isinstance(item, Shaped) for item in value.values()):
             return {name: _plain(item) for name, item in value.items()}
         case _:

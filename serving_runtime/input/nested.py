@@ -26,7 +26,9 @@ def scalars(values: Sequence[Any], kind: Scalar) -> Any:
 
 
 def nested(value: Any, kind: Type, path: str, faults: list[Fault], *, required: bool = True) -> Any:
-    """`value` as `kind`; `path` is its place in the request. What does not do is added to `faults`, and comes back as it is."""
+    """`value` as `kind`; `path` is its place in the request. What does not do is added to `faults`, and comes back as
+    it is.
+    """
     if value is None and not required:
         return None
     match kind:
@@ -68,7 +70,9 @@ def _object(value: Any, kind: Object, path: str, faults: list[Fault]) -> dict[st
 
 
 def _list(values: list[Any], kind: Scalar, place: Callable[[int], str], faults: list[Fault]) -> list[Any]:
-    """Numpy's own scalars: in a plain Python number MLflow's check sees 64 bits, and refuses them where the model takes 32."""
+    """Numpy's own scalars: in a plain Python number MLflow's check sees 64 bits, and refuses them where the model takes
+    32.
+    """
     converted = noted(values, kind, place, faults)
     if converted is None:
         return values
@@ -81,7 +85,9 @@ def _list(values: list[Any], kind: Scalar, place: Callable[[int], str], faults: 
 
 
 def noted(values: Sequence[Any], kind: Scalar, place: Callable[[int], str], faults: list[Fault]) -> Any:
-    """The values as `scalars` has them; None where some do not do, each of which is added to `faults`, as far as there is room."""
+    """The values as `scalars` has them; None where some do not do, each of which is added to `faults`, as far as there
+    is room.
+    """
     try:
         return scalars(values, kind)
     except CellError:

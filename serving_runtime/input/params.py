@@ -22,9 +22,16 @@ def conform_params(given: Mapping[str, Any] | None, params: Sequence[Param] | No
         return None
     known = {param.name: param for param in params or ()}
     if unknown := sorted(given.keys() - known.keys()):
-        _log.info("ignored parameters that the model's signature does not have", extra={"fields": {"params": unknown[:MOST_NAMES]}})
+        _log.info(
+            "ignored parameters that the model's signature does not have",
+            extra={"fields": {"params": unknown[:MOST_NAMES]}},
+        )
     faults: list[Fault] = []
-    converted = {name: _converted(given[name], param, member(path, name), faults) for name, param in known.items() if name in given}
+    converted = {
+        name: _converted(given[name], param, member(path, name), faults)
+        for name, param in known.items()
+        if name in given
+    }
     if faults:
         raise InvalidInputError(faults)
     return converted

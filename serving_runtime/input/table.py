@@ -17,7 +17,9 @@ LIST_OR_NONE: Final = (list, type(None))
 SPLIT: Final = frozenset({"columns", "index", "data"})
 # Each record may bring keys of its own, and every key costs a cell in every row: a small body would fill the memory.
 MOST_EMPTY_CELLS: Final = 10_000_000
-LARGEST_NAME: Final = 2**63  # Python gives longer whole numbers hashes that a client can make equal, and a set of them is slow
+LARGEST_NAME: Final = (
+    2**63
+)  # Python gives longer whole numbers hashes that a client can make equal, and a set of them is slow
 FEW_EMPTY_CELLS: Final = 100_000
 MOST_EMPTY_FOR_EACH: Final = 100  # cell that a record has
 
@@ -35,7 +37,13 @@ class Columns(Mapping[Key, list[Any]]):
 
     @cached_property
     def _columns(self) -> Mapping[Key, list[Any]]:
-        return dict(zip(self._keys, map(list, zip(*self.by_row, strict=True)) if self.by_row else ([] for _ in self._keys), strict=True))
+        return dict(
+            zip(
+                self._keys,
+                map(list, zip(*self.by_row, strict=True)) if self.by_row else ([] for _ in self._keys),
+                strict=True,
+            )
+        )
 
     def __getitem__(self, key: Key) -> list[Any]:
         return self._columns[key]
@@ -49,8 +57,9 @@ class Columns(Mapping[Key, list[Any]]):
 
 @record
 class Table:
-    """`columns` hold JSON values, `rows` of them each, and have names or only positions. `path` is the table's place in the request,
-    `place` that of a cell. `index` names the rows. `document` is what the table was read from, and `orient` pandas' name for its form.
+    """`columns` hold JSON values, `rows` of them each, and have names or only positions. `path` is the table's place in
+    the request, `place` that of a cell. `index` names the rows. `document` is what the table was read from, and
+    `orient` pandas' name for its form.
     """
 
     columns: Mapping[Key, Sequence[Any]]
@@ -64,7 +73,9 @@ class Table:
 
 
 def from_split(document: Any, path: str) -> Table:
-    """`{"columns": [...], "index": [...], "data": [[...], ...]}`, as `DataFrame.to_dict("split")` has it. Raises MalformedRequestError."""
+    """`{"columns": [...], "index": [...], "data": [[...], ...]}`, as `DataFrame.to_dict("split")` has it. Raises
+    MalformedRequestError.
+    """
     if not isinstance(document, dict) or "data" not in document or document.keys() - SPLIT:
         raise MalformedRequestError(f"{path} must be an object with the key data, and perhaps columns and index")
     data, names, index = document["data"], document.get("columns"), document.get("index")
@@ -93,7 +104,9 @@ def from_split(document: Any, path: str) -> Table:
 
 
 def from_records(document: Any, path: str) -> Table:
-    """A list of objects, one for each row; a key that a row lacks is null there. Raises MalformedRequestError, InvalidInputError."""
+    """A list of objects, one for each row; a key that a row lacks is null there. Raises MalformedRequestError,
+    InvalidInputError.
+    """
     if not isinstance(document, list):
         raise MalformedRequestError(f"{path} must be an array of objects, one for each row")
     faults = [
@@ -123,15 +136,24 @@ def from_columns(columns: Mapping[Key, Sequence[Any]], path: str) -> Table:
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise InvalidInputError([Fault(path=path, problem=f"the columns must have the same number of values: {told}")])
-    return Table(columns=columns, rows=next(iter(lengths.values()), 0), path=path, place=lambda key, row: f"{member(path, key)}[{row}]")
+    return Table(
+        columns=columns,
+        rows=next(iter(lengths.values()), 0),
+        path=path,
+        place=lambda key, row: f"{member(path, key)}[{row}]",
+    )
 
 
 def one_row(row: Mapping[Key, Any], path: str) -> Table:
-    return Table(columns={key: [value] for key, value in row.items()}, rows=1, path=path, place=lambda key, _: member(path, key))
+    return Table(
+        columns={key: [value] for key, value in row.items()}, rows=1, path=path, place=lambda key, _: member(path, key)
+    )
 
 
 def from_rows(rows: Sequence[Any], path: str, width: int) -> Table:
-    """Rows without names: each a list of `width` values, or the value itself where there is one column. Raises InvalidInputError."""
+    """Rows without names: each a list of `width` values, or the value itself where there is one column. Raises
+    InvalidInputError.
+    """
     bare = width == 1 and not any(isinstance(row, list) for row in rows)
     lists = [[row] for row in rows] if bare else rows
     if faults := _uneven(lists, width, path):
@@ -161,7 +183,11 @@ def _uneven(rows: Sequence[Any], width: int, path: str) -> list[Fault]:
 
 
 def _width(row: Any, width: int) -> str:
-    return f"{len(row)} values, where there are {width} columns" if isinstance(row, list) else f"{sent(row)}, where a row must be an array"
+    return (
+        f"{len(row)} values, where there are {width} columns"
+        if isinstance(row, list)
+        else f"{sent(row)}, where a row must be an array"
+    )
 
 
 def _keys(names: list[Any], path: str) -> list[Key]:

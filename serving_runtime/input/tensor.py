@@ -19,7 +19,9 @@ Tensors = Values | dict[str, Values]
 
 
 def given_tensors(given: Given, signature: Signature) -> Tensors:
-    """A tensor, or one for each name: an object of tensors, a list of objects (one for each row), or the only tensor itself."""
+    """A tensor, or one for each name: an object of tensors, a list of objects (one for each row), or the only tensor
+    itself.
+    """
     if not signature.named:
         return to_tensor(given.value, signature.tensors[0], given.path)
     if isinstance(given.value, list) and given.value and all(isinstance(item, dict) for item in given.value):
@@ -29,7 +31,9 @@ def given_tensors(given: Given, signature: Signature) -> Tensors:
     elif len(signature.tensors) == 1:
         by_name = {str(signature.tensors[0].name): given.value}
     else:
-        raise InvalidInputError([Fault(path=given.path, problem="the model takes several tensors, by name: send an object of them")])
+        raise InvalidInputError(
+            [Fault(path=given.path, problem="the model takes several tensors, by name: send an object of them")]
+        )
     places = given.places or {}
     return _named(by_name, signature, given.path, lambda name: places.get(name) or member(given.path, name), to_tensor)
 
@@ -67,13 +71,19 @@ def plain_array(value: Any, path: str) -> Values:
 
 
 def _named(
-    by_name: Mapping[str, Any], signature: Signature, path: str, place: Callable[[str], str], read: Callable[[Any, Tensor, str], Values]
+    by_name: Mapping[str, Any],
+    signature: Signature,
+    path: str,
+    place: Callable[[str], str],
+    read: Callable[[Any, Tensor, str], Values],
 ) -> dict[str, Values]:
     """Every tensor of the signature, or the faults of all."""
 
     def tensor(spec: Tensor) -> Values:
         if str(spec.name) not in by_name:
-            raise InvalidInputError([Fault(path=path, problem=f'the tensor "{spec.name}" is missing, and the model requires it')])
+            raise InvalidInputError(
+                [Fault(path=path, problem=f'the tensor "{spec.name}" is missing, and the model requires it')]
+            )
         return read(by_name[str(spec.name)], spec, place(str(spec.name)))
 
     tensors = at_once(*(partial(tensor, spec) for spec in signature.tensors))
@@ -115,7 +125,9 @@ def _exact_times(times: Values, dtype: np.dtype[Any]) -> Values:
 
 
 def _expect_shape(shape: tuple[int, ...], spec: Tensor, path: str) -> None:
-    if len(shape) != len(spec.shape) or any(wanted not in (-1, length) for wanted, length in zip(spec.shape, shape, strict=True)):
+    if len(shape) != len(spec.shape) or any(
+        wanted not in (-1, length) for wanted, length in zip(spec.shape, shape, strict=True)
+    ):
         problem = f"an array of shape {list(shape)}, where the model takes {list(spec.shape)} (-1 is any length)"
         raise InvalidInputError([Fault(path=path, problem=problem)])
 
@@ -131,7 +143,9 @@ def flatten(value: Any, path: str) -> tuple[tuple[int, ...], Any]:
             length = len(flat[0]) if isinstance(flat[0], list) else None
             wrong = [index for index, item in enumerate(flat) if not isinstance(item, list) or len(item) != length]
             problem = "of another length than its neighbours"
-            raise InvalidInputError([Fault(path=_place(path, shape, index), problem=problem) for index in wrong[:MOST_FAULTS]])
+            raise InvalidInputError(
+                [Fault(path=_place(path, shape, index), problem=problem) for index in wrong[:MOST_FAULTS]]
+            )
         shape = (*shape, len(flat[0]))
         flat = list(chain.from_iterable(flat))
     return shape, flat

@@ -22,13 +22,23 @@ CATEGORIES: Final = "c"  # XGBoost's type of a column
 def xgboost_model(directory: Path, metadata: Metadata) -> NativeModel | None:
     python_function, flavor = metadata.flavors["python_function"], metadata.flavors.get("xgboost", {})
     module, _, name = flavor.get("model_class", "xgboost.core.Booster").rpartition(".")
-    if python_function.get("predict_fn", PREDICT) != PREDICT or module.partition(".")[0] != "xgboost" or not flavor.get("data"):
+    if (
+        python_function.get("predict_fn", PREDICT) != PREDICT
+        or module.partition(".")[0] != "xgboost"
+        or not flavor.get("data")
+    ):
         return None
     import xgboost  # noqa: PLC0415  only some models need it
 
     model = getattr(import_module(module), name)()
     model.load_model(str(inside(directory, flavor["data"])))
-    booster = model if isinstance(model, xgboost.Booster) else model.get_booster() if isinstance(model, xgboost.XGBModel) else None
+    booster = (
+        model
+        if isinstance(model, xgboost.Booster)
+        else model.get_booster()
+        if isinstance(model, xgboost.XGBModel)
+        else None
+    )
     if booster is not None and (categories := of_xgboost(booster)):
         predict = model.predict if booster is not model else _of_categories(model, xgboost)
         return NativeModel(predict, categories=categories)
@@ -44,7 +54,9 @@ def _of_categories(booster: Any, xgboost: Any) -> Callable[[Any], Any]:
 
 
 def _by_names(booster: Any, predict: Callable[..., Any], metadata: Metadata) -> NativeModel:
-    """XGBoost looks at the names of a frame's columns. Those of an array are the signature's, which are looked at once, here."""
+    """XGBoost looks at the names of a frame's columns. Those of an array are the signature's, which are looked at once,
+    here.
+    """
     uniform = Uniform.of(metadata.signature)
     if uniform is None or list(uniform.names) != booster.feature_names or CATEGORIES in (booster.feature_types or ()):
         return NativeModel(partial(predict, validate_features=True))
@@ -60,7 +72,8 @@ def lightgbm_model(directory: Path, metadata: Metadata) -> NativeModel | None:
         import lightgbm  # noqa: PLC0415  only some models need it
 
         booster, uniform = lightgbm.Booster(model_file=str(path)), Uniform.of(metadata.signature)
-        # It makes single floats of whole numbers in an array, but double ones of those in a frame. Of names it looks at none.
+        # It makes single floats of whole numbers in an array, but double ones of those in a frame. Of names it looks at
+        # none.
         by_position = uniform is not None and uniform.dtype.kind == "f" and not booster.pandas_categorical
         return NativeModel(booster.predict, by_position=by_position, categories=of_lightgbm(booster))
     estimator = read_estimator(path, flavor, assumed="cloudpickle")
@@ -68,7 +81,9 @@ def lightgbm_model(directory: Path, metadata: Metadata) -> NativeModel | None:
 
 
 def of_raw_model(raw: Any) -> NativeModel | None:
-    """Return the model of LightGBM or XGBoost that MLflow has loaded, if it was trained on categories, which MLflow does not know of."""
+    """Return the model of LightGBM or XGBoost that MLflow has loaded, if it was trained on categories, which MLflow
+    does not know of.
+    """
     if hasattr(raw, "booster_") or hasattr(raw, "pandas_categorical"):
         found = of_lightgbm(getattr(raw, "booster_", raw))
         return NativeModel(raw.predict, categories=found) if found else None
@@ -76,4 +91,6 @@ def of_raw_model(raw: Any) -> NativeModel | None:
     found = of_xgboost(booster)
     if found is None:
         return None
-    return NativeModel(raw.predict if booster is not raw else _of_categories(raw, import_module("xgboost")), categories=found)
+    return NativeModel(
+        raw.predict if booster is not raw else _of_categories(raw, import_module("xgboost")), categories=found
+    )

@@ -1,6 +1,7 @@
 """Columns of a model that was trained on pandas' categories, and which categories its file says they have.
 
-A request has texts and numbers. LightGBM and XGBoost read categories by their codes, which only the model's file gives a meaning.
+A request has texts and numbers. LightGBM and XGBoost read categories by their codes, which only the model's file gives
+a meaning.
 """
 
 import json
@@ -21,9 +22,11 @@ LIGHTGBM_PARAMETER = "[categorical_feature:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Categories:
-    """`by_position` has the categories of each such column; None if the file does not have them, for the reason `missing`.
+    """`by_position` has the categories of each such column; None if the file does not have them, for the reason
+    `missing`.
 
-    A value that is no category of its column is a missing one, as LightGBM has it, or refused if they are `closed`, as XGBoost does.
+    A value that is no category of its column is a missing one, as LightGBM has it, or refused if they are `closed`, as
+    XGBoost does.
     """
 
     by_position: Mapping[int, Sequence[Any]] | None
@@ -31,7 +34,9 @@ class Categories:
     closed: bool = False
 
     def cast(self, frame: Any) -> Any:
-        """Return the frame with its columns as categories. Raises InvalidInputError if they are not known, or closed."""
+        """Return the frame with its columns as categories. Raises InvalidInputError if they are not
+        known, or closed.
+        """
         if self.by_position is None:
             raise InvalidInputError([Fault(path="input", problem=self.missing)])
         if not isinstance(frame, pd.DataFrame):
@@ -54,7 +59,9 @@ def _refuse_unknown(values: "pd.Series[Any]", known: "pd.Series[bool]") -> None:
     rows = np.flatnonzero(~known.to_numpy() & values.notna().to_numpy())[:MOST_FAULTS]
     if len(rows):
         problem = "a category that the model was not trained on"
-        raise InvalidInputError([Fault(path=f"{member('input', values.name)}[{row}]", problem=problem) for row in rows.tolist()])
+        raise InvalidInputError(
+            [Fault(path=f"{member('input', values.name)}[{row}]", problem=problem) for row in rows.tolist()]
+        )
 
 
 def of_lightgbm(booster: Any) -> Categories | None:
@@ -64,9 +71,13 @@ def of_lightgbm(booster: Any) -> Categories | None:
         return None
     lines = booster.model_to_string(num_iteration=1).splitlines()
     line = next((line for line in lines if line.startswith(LIGHTGBM_PARAMETER)), "")
-    positions = [int(text) for text in line.removeprefix(LIGHTGBM_PARAMETER).rstrip("]").split(",") if text.strip().isdecimal()]
+    positions = [
+        int(text) for text in line.removeprefix(LIGHTGBM_PARAMETER).rstrip("]").split(",") if text.strip().isdecimal()
+    ]
     if len(positions) != len(known):
-        return Categories(by_position=None, missing="the model was trained on categories, and its file does not say of which columns")
+        return Categories(
+            by_position=None, missing="the model was trained on categories, and its file does not say of which columns"
+        )
     return Categories(by_position=dict(zip(positions, known, strict=True)))
 
 
@@ -80,12 +91,16 @@ def of_xgboost(booster: Any) -> Categories | None:
     encodings = (model.get("cats") or {}).get("enc") or []
     if len(encodings) <= max(positions):
         problem = (
-            "the model was trained on categories by an XGBoost that does not write them into its file; save it by XGBoost 3.1 or later"
+            "the model was trained on categories by an XGBoost that does not write them into its file; save it by"
+            " XGBoost 3.1 or later"
         )
         return Categories(by_position=None, missing=problem)
     decoded = {position: _decoded(encodings[position]) for position in positions}
     if any(categories is None for categories in decoded.values()):
-        problem = "XGBoost cuts categories with letters beyond ASCII when it writes them into the model's file; name them in ASCII"
+        problem = (
+            "XGBoost cuts categories with letters beyond ASCII when it writes them into the model's file; name them in"
+            " ASCII"
+        )
         return Categories(by_position=None, missing=problem)
     return Categories(by_position={position: categories or [] for position, categories in decoded.items()}, closed=True)
 
@@ -93,7 +108,8 @@ def of_xgboost(booster: Any) -> Categories | None:
 def _decoded(encoding: Mapping[str, Any]) -> list[Any] | None:
     """Return the categories of a column; None for texts that are not ASCII.
 
-    XGBoost 3.2 counts letters where it should count bytes: of `["été", "a"]` it writes the bytes `c3 a9 74 c3` and the offsets 0, 3, 4.
+    XGBoost 3.2 counts letters where it should count bytes: of `["été", "a"]` it writes the bytes `c3 a9 74 c3` and the
+    offsets 0, 3, 4.
     """
     values = encoding["values"]
     offsets = encoding.get("offsets")

@@ -39,7 +39,9 @@ def load_native(directory: Path, metadata: Metadata) -> NativeModel | None:
         reason = " ".join(str(error).split()) or "no reason given"
         raise ModelLoadError(f"the model in {directory} cannot be loaded: {type(error).__name__}: {reason}") from error
     for warning in {str(warning.message) for warning in raised}:
-        _log.warning("a library warned while it loaded the model", extra={"fields": {"warning": " ".join(warning.split())}})
+        _log.warning(
+            "a library warned while it loaded the model", extra={"fields": {"warning": " ".join(warning.split())}}
+        )
     return model
 
 

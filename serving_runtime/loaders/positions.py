@@ -1,4 +1,5 @@
-"""Estimators that need no names: looking at those of a frame takes scikit-learn several times what a small prediction does.
+"""Estimators that need no names: looking at those of a frame takes scikit-learn several times what a small prediction
+does.
 
 Where the names that an estimator was fitted with are the signature's, in its order, the plan has checked them already.
 """
@@ -19,7 +20,9 @@ def forget_names(estimator: Any, names: Sequence[str]) -> bool:
     """
     entrance = _entrance(estimator)
     estimators = list(_estimators(estimator, DEEPEST))
-    if not all(_is_known(found) for found in estimators) or [found for found in estimators if NAMES in vars(found)] != [entrance]:
+    if not all(_is_known(found) for found in estimators) or [found for found in estimators if NAMES in vars(found)] != [
+        entrance
+    ]:
         return False
     if list(vars(entrance)[NAMES]) != list(names):
         return False

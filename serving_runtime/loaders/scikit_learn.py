@@ -1,4 +1,6 @@
-"""scikit-learn models: skops with the types that the model's author trusted, pickle and cloudpickle, as `mlflow.sklearn` reads them."""
+"""scikit-learn models: skops with the types that the model's author trusted, pickle and cloudpickle, as
+`mlflow.sklearn` reads them.
+"""
 
 import pickle
 from collections.abc import Mapping
@@ -29,11 +31,15 @@ def sklearn_model(directory: Path, metadata: Metadata) -> NativeModel | None:
     by_position = uniform is not None and forget_names(estimator, uniform.names)
     predict = getattr(estimator, function)
     # A frame that the plan did not make an array of is one now: the names are forgotten.
-    return NativeModel(lambda data: predict(np.asarray(data)), by_position=True) if by_position else NativeModel(predict)
+    return (
+        NativeModel(lambda data: predict(np.asarray(data)), by_position=True) if by_position else NativeModel(predict)
+    )
 
 
 def read_estimator(path: Path, flavor: Mapping[str, Any], assumed: str = "pickle") -> Any:
-    """The estimator in the file `path`; `assumed` is its format where the flavor does not name one. Raises ValueError."""
+    """The estimator in the file `path`; `assumed` is its format where the flavor does not name one.
+    Raises ValueError.
+    """
     match flavor.get("serialization_format", assumed):
         case "skops":
             from skops.io import load  # noqa: PLC0415  only some models need it

@@ -13,12 +13,17 @@ def request(signature: Signature) -> Schema:
     forms = _forms(signature)
     if signature.params:
         params = of_params(signature.params)
-        forms = [form | {"properties": {**form["properties"], "params": params}} if "properties" in form else form for form in forms]
+        forms = [
+            form | {"properties": {**form["properties"], "params": params}} if "properties" in form else form
+            for form in forms
+        ]
     return {"anyOf": forms} if len(forms) > 1 else forms[0]
 
 
 def answer(outputs: list[dict[str, Any]] | None, signature: Signature) -> Schema:
-    """A model that chats answers in a form of its own. What others predict is what they say, or null for what is no number."""
+    """A model that chats answers in a form of its own. What others predict is what they say, or null for what is no
+    number.
+    """
     if _chats(signature):
         return {"description": "what the model answers"}
     kinds = [output.get("type") for output in outputs or []]
@@ -37,8 +42,16 @@ def _forms(signature: Signature) -> list[Schema]:
         return _tensor_forms(signature)
     if not signature.columns:
         anything = {"type": "array", "items": {"type": "object"}}
-        chat = {"type": "object", "description": "the input of a model that chats: messages, prompt or input, and what it takes besides"}
-        return [_only("inputs", {}), _only("dataframe_records", anything), _only("dataframe_split", _split({"type": "array"})), chat]
+        chat = {
+            "type": "object",
+            "description": "the input of a model that chats: messages, prompt or input, and what it takes besides",
+        }
+        return [
+            _only("inputs", {}),
+            _only("dataframe_records", anything),
+            _only("dataframe_split", _split({"type": "array"})),
+            chat,
+        ]
     if not signature.named:
         rows = {"type": "array", "items": cells(signature.columns)}
         return [_only("inputs", rows), _only("dataframe_split", _split(cells(signature.columns)))]

@@ -43,7 +43,12 @@ def openapi(described: Mapping[str, Any], signature: Signature) -> dict[str, Any
     return {
         "openapi": "3.1.0",
         "info": {"title": model["name"], "version": model["version"] or "0", "description": _description(model)},
-        "paths": {"/invocations": {"post": _invocations(described, signature)}, **paths(signature, model), **_probes(), **_pages()},
+        "paths": {
+            "/invocations": {"post": _invocations(described, signature)},
+            **paths(signature, model),
+            **_probes(),
+            **_pages(),
+        },
         "components": {
             "schemas": {"Error": ERROR, "Status": STATUS, **SCHEMAS},
             "responses": {status: _error(text) for status, text in TEXT.items()},
@@ -59,7 +64,9 @@ def _description(model: Mapping[str, Any]) -> str:
 def _invocations(described: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
     json_body: Schema = {"schema": bodies.request(signature)}
     if described["example"] is not None:
-        json_body["examples"] = {"logged": {"summary": "the example that was logged with the model", "value": described["example"]}}
+        json_body["examples"] = {
+            "logged": {"summary": "the example that was logged with the model", "value": described["example"]}
+        }
     content = {"application/json": json_body}
     if signature.columns and signature.named:
         content["text/csv"] = {"schema": bodies.csv(signature)}
@@ -99,7 +106,10 @@ def _pages() -> dict[str, Any]:
     unavailable = {"503": {"$ref": "#/components/responses/503"}}
     version = {"description": "the version of MLflow that saved the model", "content": {"application/json": {}}}
     ping = {"description": "a line break where the model can be asked", "content": {"application/json": {}}}
-    info = {"description": "model, run, flavor, signature, and libraries that differ", "content": {"application/json": {}}}
+    info = {
+        "description": "model, run, flavor, signature, and libraries that differ",
+        "content": {"application/json": {}},
+    }
     document = {"description": "this document", "content": {"application/json": {}}}
     index = {"description": "the list of routes", "content": {"application/json": {}}}
     page = {"description": "a page to ask the model with", "content": {"text/html": {}}}

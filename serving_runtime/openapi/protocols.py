@@ -10,7 +10,14 @@ from serving_runtime.protocols.open_inference import protocol as open_inference
 from serving_runtime.signature import Signature
 
 VARIABLE: Final = re.compile(r"\{(\w+)\}")
-DATATYPES: Final = ("BOOL", *(f"{sign}INT{bits}" for sign in ("U", "") for bits in (8, 16, 32, 64)), "FP16", "FP32", "FP64", "BYTES")
+DATATYPES: Final = (
+    "BOOL",
+    *(f"{sign}INT{bits}" for sign in ("U", "") for bits in (8, 16, 32, 64)),
+    "FP16",
+    "FP32",
+    "FP64",
+    "BYTES",
+)
 FAULTS: Final = ("400", "404", "408", "413", "415", "429", "500", "503", "504")
 
 TENSOR: Final[Schema] = {
@@ -20,7 +27,10 @@ TENSOR: Final[Schema] = {
         "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
         "datatype": {"enum": list(DATATYPES)},
         "parameters": {"type": "object"},
-        "data": {"type": "array", "description": "nested or flat, in row-major order; left out where it follows in binary"},
+        "data": {
+            "type": "array",
+            "description": "nested or flat, in row-major order; left out where it follows in binary",
+        },
     },
     "required": ["name", "shape", "datatype"],
 }
@@ -32,7 +42,11 @@ INFER: Final[Schema] = {
         "inputs": {"type": "array", "items": {"$ref": "#/components/schemas/Tensor"}},
         "outputs": {
             "type": "array",
-            "items": {"type": "object", "properties": {"name": {"type": "string"}, "parameters": {"type": "object"}}, "required": ["name"]},
+            "items": {
+                "type": "object",
+                "properties": {"name": {"type": "string"}, "parameters": {"type": "object"}},
+                "required": ["name"],
+            },
         },
     },
     "required": ["inputs"],
@@ -53,7 +67,12 @@ FAULT: Final[Schema] = {
     "properties": {"error": {"type": "string"}, "error_code": {"type": "string"}, "details": {"type": "array"}},
     "required": ["error"],
 }
-SCHEMAS: Final[Mapping[str, Schema]] = {"Tensor": TENSOR, "InferenceRequest": INFER, "InferenceResponse": INFERRED, "Fault": FAULT}
+SCHEMAS: Final[Mapping[str, Schema]] = {
+    "Tensor": TENSOR,
+    "InferenceRequest": INFER,
+    "InferenceResponse": INFERRED,
+    "Fault": FAULT,
+}
 
 
 def paths(signature: Signature, model: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,9 +82,15 @@ def paths(signature: Signature, model: Mapping[str, Any]) -> dict[str, Any]:
             for path in open_inference.PREDICTIONS
         },
         **{path: {method.lower(): _page("v2", path, model)} for method, path, _ in open_inference.PAGES},
-        **{path: {"post": _operation("v1", path, model, _instances(signature), _predictions())} for path in kserve_v1.PREDICTIONS},
+        **{
+            path: {"post": _operation("v1", path, model, _instances(signature), _predictions())}
+            for path in kserve_v1.PREDICTIONS
+        },
         **{path: {method.lower(): _page("v1", path, model)} for method, path, _ in kserve_v1.PAGES},
-        **{path: {"post": _operation("domino", path, model, _envelope(signature), _result())} for path in domino.PREDICTIONS},
+        **{
+            path: {"post": _operation("domino", path, model, _envelope(signature), _result())}
+            for path in domino.PREDICTIONS
+        },
     }
 
 
@@ -119,7 +144,10 @@ def _predictions() -> Schema:
 
 def _envelope(signature: Signature) -> Schema:
     named = signature.columns and signature.named
-    data: Schema = {"type": "object", "properties": {str(column.name): of_column(column) for column in signature.columns} if named else {}}
+    data: Schema = {
+        "type": "object",
+        "properties": {str(column.name): of_column(column) for column in signature.columns} if named else {},
+    }
     by_name = {"type": "object", "properties": {"data": data}, "required": ["data"]}
     by_position = {"type": "object", "properties": {"parameters": {"type": "array"}}, "required": ["parameters"]}
     return {"anyOf": [by_name, by_position]}

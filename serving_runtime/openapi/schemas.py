@@ -17,9 +17,17 @@ SCALARS: Final[Mapping[str, Schema]] = {
     "double": {"type": ["number", "null"], "format": "double"},
     "string": {"type": ["string", "null"]},
     "binary": {"type": ["string", "null"], "contentEncoding": "base64"},
-    "datetime": {"type": ["string", "null"], "format": "date-time", "description": "ISO 8601; an offset is turned into UTC"},
+    "datetime": {
+        "type": ["string", "null"],
+        "format": "date-time",
+        "description": "ISO 8601; an offset is turned into UTC",
+    },
 }
-KINDS: Final[Mapping[str, Schema]] = {"b": SCALARS["boolean"], "f": {"type": ["number", "null"]}, "U": {"type": "string"}}
+KINDS: Final[Mapping[str, Schema]] = {
+    "b": SCALARS["boolean"],
+    "f": {"type": ["number", "null"]},
+    "U": {"type": "string"},
+}
 
 
 def of_type(kind: Type) -> Schema:

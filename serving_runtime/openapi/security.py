@@ -14,8 +14,13 @@ UNAUTHORIZED: Final = {
 
 
 def with_token(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The same document, with the scheme, the paths that are open without it, and the answer of the others to a request without one."""
-    paths = {path: {method: _operation(path, one) for method, one in methods.items()} for path, methods in document["paths"].items()}
+    """The same document, with the scheme, the paths that are open without it, and the answer of the others to a request
+    without one.
+    """
+    paths = {
+        path: {method: _operation(path, one) for method, one in methods.items()}
+        for path, methods in document["paths"].items()
+    }
     components = document["components"] | {"securitySchemes": {SCHEME: {"type": "http", "scheme": "bearer"}}}
     return {**document, "paths": paths, "components": components, "security": [{SCHEME: []}]}
 

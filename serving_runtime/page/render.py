@@ -7,7 +7,11 @@ from importlib.resources import files
 from typing import Final
 
 CONTENT_TYPE: Final = b"text/html; charset=utf-8"
-HEADERS: Final = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"), (b"cache-control", b"no-cache"))
+HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-cache"),
+)
 
 
 @cache
@@ -23,10 +27,12 @@ def page() -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
 
 
 def _policy(style: str, script: str) -> bytes:
-    """Our own style and script by their digests, requests to this server, nothing else; and nobody may put the page in a frame."""
+    """Our own style and script by their digests, requests to this server, nothing else; and nobody may put the page in
+    a frame.
+    """
     return (
-        "default-src 'none'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        f"style-src {_digest(style)}; script-src {_digest(script)}"
+        "default-src 'none'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors"
+        f" 'none'; style-src {_digest(style)}; script-src {_digest(script)}"
     ).encode()
 
 

@@ -1,7 +1,8 @@
-"""The envelope of a Domino model API: `{"data": {...}}` or `{"parameters": [...]}`, as Domino passes them to the function of a model.
+"""The envelope of a Domino model API: `{"data": {...}}` or `{"parameters": [...]}`, as Domino passes them to the
+function of a model.
 
-The server then answers where Domino's own harness would. Of its answers only the good ones are known (docs.dominodatalab.com), so
-errors have the shape of MLflow's.
+The server then answers where Domino's own harness would. Of its answers only the good ones are known
+(docs.dominodatalab.com), so errors have the shape of MLflow's.
 """
 
 import secrets

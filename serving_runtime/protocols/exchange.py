@@ -1,4 +1,5 @@
-"""What a protocol is: it reads a message into what the model is called with, writes the answer, and has a shape for errors.
+"""What a protocol is: it reads a message into what the model is called with, writes the answer, and has a shape for
+errors.
 
 Light to import: a process that has no model yet refuses in the protocol's own shape too.
 """
@@ -33,11 +34,12 @@ class Nan(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """The model as its clients see it. `conform` makes of a request what the model is called with; it raises ServingError.
+    """The model as its clients see it. `conform` makes of a request what the model is called with; it raises
+    ServingError.
 
-    A faster `conform` may take the place of the default one (`input.conform.conformer`), as long as it gives the same, and leaves to
-    the default one what it does not know, errors included. `serving` is what the server found out about its model, for people to read.
-    `guarded`: requests need a token.
+    A faster `conform` may take the place of the default one (`input.conform.conformer`), as long as it gives the same,
+    and leaves to the default one what it does not know, errors included. `serving` is what the server found out about
+    its model, for people to read. `guarded`: requests need a token.
     """
 
     name: str
@@ -52,7 +54,9 @@ class Served:
 
 @record
 class Message:
-    """A request as it came. `headers` have lower-case names; `path` has the values of the route's variables, such as `model`."""
+    """A request as it came. `headers` have lower-case names; `path` has the values of the route's variables, such as
+    `model`.
+    """
 
     body: bytes
     headers: Mapping[bytes, bytes]
@@ -86,8 +90,9 @@ class Prediction:
 class Inputs:
     """What a message asks of the model: `data` and `params` are conformed to its signature, ready for the call.
 
-    `rows` is the length of `data`, also of the prediction where the model predicts one for each row; None where data has no rows and so
-    cannot be joined with those of others. `stream`: the client wants the answer in pieces. `write` raises ServingError.
+    `rows` is the length of `data`, also of the prediction where the model predicts one for each row; None where data
+    has no rows and so cannot be joined with those of others. `stream`: the client wants the answer in pieces. `write`
+    raises ServingError.
     """
 
     data: Any
@@ -99,7 +104,9 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why there is no prediction, before a protocol gives it a shape. `details` has `path` and `problem` of each fault of the input."""
+    """Why there is no prediction, before a protocol gives it a shape. `details` has `path` and `problem` of each fault
+    of the input.
+    """
 
     status: int
     error_code: str
@@ -108,12 +115,16 @@ class Refusal:
 
     @classmethod
     def of(cls, error: ServingError) -> "Refusal":
-        return cls(status=error.status, error_code=error.error_code, message=error.message, details=tuple(error.details))
+        return cls(
+            status=error.status, error_code=error.error_code, message=error.message, details=tuple(error.details)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """`name` is its label in logs and metrics. `read` raises ServingError, which `refuse` renders, as anything else that is refused."""
+    """`name` is its label in logs and metrics. `read` raises ServingError, which `refuse` renders, as anything else
+    that is refused.
+    """
 
     name: str
     read: Callable[[Message, Served], Inputs]
@@ -122,7 +133,9 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What a protocol's pages may say about the server: `ready` is what its readiness probe says, `served` None while the model loads."""
+    """What a protocol's pages may say about the server: `ready` is what its readiness probe says, `served` None while
+    the model loads.
+    """
 
     ready: bool
     served: Served | None

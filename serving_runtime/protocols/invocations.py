@@ -33,7 +33,9 @@ def _core() -> tuple[Any, Any]:
 def refuse(refusal: Refusal) -> Answer:
     """MLflow's shape: `error_code` and `message`, and the faults of the input where there are some."""
     content = {"error_code": refusal.error_code, "message": refusal.message}
-    return Answer(status=refusal.status, body=orjson.dumps(content | ({"details": refusal.details} if refusal.details else {})))
+    return Answer(
+        status=refusal.status, body=orjson.dumps(content | ({"details": refusal.details} if refusal.details else {}))
+    )
 
 
 INVOCATIONS: Final = Protocol(name="invocations", read=read, refuse=refuse)

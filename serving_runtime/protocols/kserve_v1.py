@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from serving_runtime.errors import MalformedRequestError, NotLoadedError
-from serving_runtime.protocols.exchange import Answer, Inputs, Message, Page, Prediction, Protocol, Refusal, Served, Status
+from serving_runtime.protocols.exchange import (
+    Answer,
+    Inputs,
+    Message,
+    Page,
+    Prediction,
+    Protocol,
+    Refusal,
+    Served,
+    Status,
+)
 from serving_runtime.protocols.names import asked, expect
 
 if TYPE_CHECKING:
@@ -63,7 +73,9 @@ def _are_rows(value: Any, width: int) -> bool:
 def refuse(refusal: Refusal) -> Answer:
     """`error` is a sentence, as KServe's server has it; beside it is what every protocol here says."""
     content = {"error": refusal.message, "error_code": refusal.error_code}
-    return Answer(status=refusal.status, body=orjson.dumps(content | ({"details": refusal.details} if refusal.details else {})))
+    return Answer(
+        status=refusal.status, body=orjson.dumps(content | ({"details": refusal.details} if refusal.details else {}))
+    )
 
 
 KSERVE_V1: Final = Protocol(name="v1", read=read, refuse=refuse)

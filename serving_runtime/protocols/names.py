@@ -16,7 +16,9 @@ def expect(served: Served, path: Mapping[str, str], *, listed: str) -> None:
 
 
 def asked(status: Status, path: Mapping[str, str], *, listed: str) -> bool:
-    """Whether the model that a page is asked about is ready; while it loads, every name may be its name. Raises UnknownModelError."""
+    """Whether the model that a page is asked about is ready; while it loads, every name may be its name. Raises
+    UnknownModelError.
+    """
     if status.served is not None:
         expect(status.served, path, listed=listed)
     return status.ready

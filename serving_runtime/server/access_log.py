@@ -19,7 +19,9 @@ _log = logging.getLogger(LOGGER)
 
 
 class AccessLog:
-    """Lines in the form of all others. Those of one turn of the loop, which are as many as there are in a batch, are one write."""
+    """Lines in the form of all others. Those of one turn of the loop, which are as many as there are in a batch, are
+    one write.
+    """
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []

@@ -13,7 +13,14 @@ from serving_runtime.server.access_log import AccessLog
 from serving_runtime.server.answer import Send, document, fault, refusal, send_answer, unexpected
 from serving_runtime.server.body import Receive
 from serving_runtime.server.course import Course
-from serving_runtime.server.errors import ClientGoneError, HttpError, LoadingError, MethodError, StoppingError, UnknownPathError
+from serving_runtime.server.errors import (
+    ClientGoneError,
+    HttpError,
+    LoadingError,
+    MethodError,
+    StoppingError,
+    UnknownPathError,
+)
 from serving_runtime.server.lifecycle import Lifecycle, Phase
 from serving_runtime.server.predicting import Predicting
 from serving_runtime.server.request import Request
@@ -81,10 +88,17 @@ class Application:
         """The bytes of the body. Raises ClientGoneError."""
         if isinstance(answer, Streamed):
             return await answer.send(send, headers=self._headers(request, course, closed=False))
-        await send_answer(answer, send, headers=self._headers(request, course, closed=answer.close), with_body=request.method != "HEAD")
+        await send_answer(
+            answer,
+            send,
+            headers=self._headers(request, course, closed=answer.close),
+            with_body=request.method != "HEAD",
+        )
         return len(answer.body)
 
-    async def _answer(self, match: Match | None, request: Request, receive: Receive, course: Course) -> Answer | Streamed:
+    async def _answer(
+        self, match: Match | None, request: Request, receive: Receive, course: Course
+    ) -> Answer | Streamed:
         """Raises ClientGoneError."""
         protocol = match.route.protocol if match else shape_of(request.path)
         try:
@@ -112,7 +126,9 @@ class Application:
         return await self._prediction().answer(match, request, receive, course)
 
     def _headers(self, request: Request, course: Course, *, closed: bool) -> Headers:
-        """Once the server is about to end, so are its connections: one that ends with an answer cannot lose the next request."""
+        """Once the server is about to end, so are its connections: one that ends with an answer cannot lose the next
+        request.
+        """
         end = (CLOSE,) if self._lifecycle.phase is Phase.STOPPING and not closed else ()
         timing = course.server_timing
         return ((b"x-request-id", request.id.encode()), *(((b"server-timing", timing),) if timing else ()), *end)
@@ -150,7 +166,9 @@ class Application:
         return self._known
 
     def _casting(self, model: "Model") -> "Conform":
-        from serving_runtime.input.mlflow_casts import mlflow_conformer  # noqa: PLC0415  pandas is loaded with the model, not before it
+        from serving_runtime.input.mlflow_casts import (  # noqa: PLC0415  pandas is loaded with the model, not before it
+            mlflow_conformer,
+        )
 
         return mlflow_conformer(model.path, model.metadata.signature)
 
@@ -164,7 +182,14 @@ class Application:
     def _index(self) -> Answer:
         routes = [f"{route.method} {route.pattern}" for route in ROUTES] + [f"GET {path}" for path in self._pages]
         # KServe's client of V1 takes the status for the server's liveness.
-        return document({"status": "alive", "name": "model-api-runtime", "version": metadata.version("mlflow-model-api"), "routes": routes})
+        return document(
+            {
+                "status": "alive",
+                "name": "model-api-runtime",
+                "version": metadata.version("mlflow-model-api"),
+                "routes": routes,
+            }
+        )
 
     def _ping(self) -> Answer:
         if self._lifecycle.phase is Phase.STOPPING:

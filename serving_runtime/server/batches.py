@@ -25,7 +25,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of the model: how many requests and rows it was for, its seconds, and what of them it took from the processor."""
+    """One call of the model: how many requests and rows it was for, its seconds, and what of them it took from the
+    processor.
+    """
 
     requests: int
     rows: int
@@ -46,7 +48,9 @@ class Work:
 
     __slots__ = ("call", "deadline", "future", "inputs", "key", "receive", "rows", "timer", "watcher")
 
-    def __init__(self, inputs: "Inputs", key: Hashable, deadline: float, receive: Receive, future: "asyncio.Future[Any]") -> None:
+    def __init__(
+        self, inputs: "Inputs", key: Hashable, deadline: float, receive: Receive, future: "asyncio.Future[Any]"
+    ) -> None:
         self.inputs = inputs
         self.rows = inputs.rows or 1
         self.key = key
@@ -66,9 +70,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`rows` go together at most; 0 lets every request go alone. `threads` calls run at a time, `queue` requests wait for one of them.
+    """`rows` go together at most; 0 lets every request go alone. `threads` calls run at a time, `queue` requests wait
+    for one of them.
 
-    `in_loop`: a call that is known to be cheap needs no thread. A model whose own code may wait for something must have one.
+    `in_loop`: a call that is known to be cheap needs no thread. A model whose own code may wait for something must have
+    one.
     """
 
     rows: int
@@ -103,8 +109,8 @@ class Batches:
         return len(self._waiting)
 
     async def predict(self, inputs: "Inputs", deadline: float, receive: Receive) -> Work:
-        """Its `future` is done, with the prediction. Where the client leaves or the time is over, work that waits is dropped, and a call
-        that runs goes on. Raises QueueFullError, DeadlineError, ClientGoneError, ServingError.
+        """Its `future` is done, with the prediction. Where the client leaves or the time is over, work that waits is
+        dropped, and a call that runs goes on. Raises QueueFullError, DeadlineError, ClientGoneError, ServingError.
         """
         if len(self._waiting) >= self._queue:
             self._make_room()
@@ -127,7 +133,9 @@ class Batches:
         return self._key_of(inputs.data, inputs.params)
 
     def _make_room(self) -> None:
-        """Raises QueueFullError where the model is busy; where it is idle, all these came in one moment, and it takes them now."""
+        """Raises QueueFullError where the model is busy; where it is idle, all these came in one moment, and it takes
+        them now.
+        """
         self._flush()
         if self._running >= self._threads:
             self._waiting = deque(work for work in self._waiting if not work.future.done())
@@ -223,7 +231,9 @@ class Batches:
             self._cost.observe(call.rows, call.cost)
             self._observe(call)
         together = outcomes.calls[0] if len(outcomes.calls) == 1 else None
-        for work, result, own in zip(batch, outcomes.results, cycle((together,)) if together else outcomes.calls, strict=False):
+        for work, result, own in zip(
+            batch, outcomes.results, cycle((together,)) if together else outcomes.calls, strict=False
+        ):
             work.call = own
             if work.future.done():  # nobody waits for it any more
                 continue

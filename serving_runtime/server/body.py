@@ -1,4 +1,6 @@
-"""Reads the body of a request: not more than a limit, packed or not, nor for longer than a client with something to say needs."""
+"""Reads the body of a request: not more than a limit, packed or not, nor for longer than a client with something to say
+needs.
+"""
 
 import asyncio
 import zlib
@@ -27,13 +29,15 @@ DISCARDED: Final = 64 << 20
 ANY_HEADER: Final = 32 + zlib.MAX_WBITS
 NO_HEADER: Final = -zlib.MAX_WBITS
 FIRST_PIECE: Final = 512  # bytes
-# Parts that a packed body may have, beside one for each so many bytes that are in them: to begin a part costs as much as to unpack those.
+# Parts that a packed body may have, beside one for each so many bytes that are in them: to begin a part costs as much
+# as to unpack those.
 FEW_PARTS: Final = 1000
 LEAST_PART: Final = 1024  # bytes
 
 
 async def read_body(request: Request, receive: Receive, *, limit: int, silence: float, deadline: float) -> bytes:
-    """The whole body. `silence` is the longest pause in seconds; by `deadline`, of the loop's clock, the answer must be there.
+    """The whole body. `silence` is the longest pause in seconds; by `deadline`, of the loop's clock, the answer must be
+    there.
 
     Raises BodyTooLargeError, SlowBodyError, DeadlineError, ClientGoneError.
     """
@@ -119,7 +123,9 @@ def _inflated(body: bytes, header: int, encoding: str, limit: int) -> bytes:
 
 
 def _growing(body: memoryview) -> Iterator[memoryview]:
-    """The body in pieces, each as long as all before it: zlib copies what follows the end of a part, which may be in the first piece."""
+    """The body in pieces, each as long as all before it: zlib copies what follows the end of a part, which may be in
+    the first piece.
+    """
     start, end = 0, FIRST_PIECE
     while start < len(body):
         yield body[start:end]

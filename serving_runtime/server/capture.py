@@ -47,12 +47,17 @@ class Capture:
 
 class UnwritableCaptureError(ContractError):
     def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(f"predictions cannot be recorded in {shown(str(path))}: {error.strerror}; set --capture to another place, or off")
+        super().__init__(
+            f"predictions cannot be recorded in {shown(str(path))}: {error.strerror}; set --capture to another place,"
+            " or off"
+        )
 
 
 class NoCaptureDirectoryError(ContractError):
     def __init__(self) -> None:
-        super().__init__(f"--capture domino writes where {DIRECTORY} says, as Domino's own client does, and it is not set")
+        super().__init__(
+            f"--capture domino writes where {DIRECTORY} says, as Domino's own client does, and it is not set"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,13 +131,20 @@ def recorder(settings: "ServeSettings", environ: Mapping[str, str]) -> Recorder:
     path = destination(capture, environ)
     if path is None:
         return Recorder()
-    from serving_runtime.server.records import domino_records, jsonl_record  # noqa: PLC0415  pandas is loaded with the model, not before it
+    from serving_runtime.server.records import (  # noqa: PLC0415  pandas is loaded with the model, not before it
+        domino_records,
+        jsonl_record,
+    )
 
     instance = instance_id(environ.get("HOSTNAME", ""))
     file = path.open("ab", buffering=0)
 
     def write(seen: Seen) -> None:
-        lines = domino_records(seen, redacted, instance) if capture.kind is CaptureKind.DOMINO else [jsonl_record(seen, redacted)]
+        lines = (
+            domino_records(seen, redacted, instance)
+            if capture.kind is CaptureKind.DOMINO
+            else [jsonl_record(seen, redacted)]
+        )
         file.write(b"".join(lines))
 
     return Recorder(write, settings.capture_sample)

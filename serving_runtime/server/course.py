@@ -8,7 +8,8 @@ from serving_runtime.server.metrics import CLIENT_LEFT, PAGES
 
 @dataclass(slots=True)
 class Course:
-    """Times in seconds. `waited` is from the end of reading to the prediction less the call itself; `merged` requests were in that call.
+    """Times in seconds. `waited` is from the end of reading to the prediction less the call itself; `merged` requests
+    were in that call.
 
     `status` is that of a client who left, until there is an answer.
     """
@@ -32,4 +33,8 @@ class Course:
         """https://www.w3.org/TR/server-timing/, in milliseconds."""
         if self.read is None or self.waited is None or self.predicted is None:
             return None
-        return b"read;dur=%.3f, wait;dur=%.3f, predict;dur=%.3f" % (self.read * 1000, self.waited * 1000, self.predicted * 1000)
+        return b"read;dur=%.3f, wait;dur=%.3f, predict;dur=%.3f" % (
+            self.read * 1000,
+            self.waited * 1000,
+            self.predicted * 1000,
+        )

@@ -1,4 +1,6 @@
-"""How many processors this process may use. In a container that is the quota of its cgroup, which the number of cores hides."""
+"""How many processors this process may use. In a container that is the quota of its cgroup, which the number of cores
+hides.
+"""
 
 import os
 from collections.abc import Iterator
@@ -6,8 +8,12 @@ from pathlib import Path, PurePosixPath
 
 
 def usable_cpus(root: Path = Path("/")) -> float:
-    """The smallest of the cores that this process may run on and of the cgroup quotas that bind it. `root` holds `proc` and `sys`."""
-    return min([float(len(os.sched_getaffinity(0))), *(quota for directory in _cgroups(root) for quota in _quotas(directory))])
+    """The smallest of the cores that this process may run on and of the cgroup quotas that bind it. `root` holds `proc`
+    and `sys`.
+    """
+    return min(
+        [float(len(os.sched_getaffinity(0))), *(quota for directory in _cgroups(root) for quota in _quotas(directory))]
+    )
 
 
 def _cgroups(root: Path) -> Iterator[Path]:
@@ -21,7 +27,9 @@ def _cgroups(root: Path) -> Iterator[Path]:
 
 
 def _quotas(directory: Path) -> Iterator[float]:
-    """The quota that one directory sets, in processors: version 2 has quota and period in one file, version 1 in two."""
+    """The quota that one directory sets, in processors: version 2 has quota and period in one file,
+    version 1 in two.
+    """
     numbers = _read(directory / "cpu.max").split() or [
         _read(directory / "cpu.cfs_quota_us").strip(),
         _read(directory / "cpu.cfs_period_us").strip(),
@@ -38,5 +46,7 @@ def _read(path: Path) -> str:
 
 
 def threads_for_each(cpus: float, workers: int) -> int:
-    """How many threads the libraries of each worker may use, so that all together have as many as there are processors."""
+    """How many threads the libraries of each worker may use, so that all together have as many as there
+    are processors.
+    """
     return max(1, int(cpus) // workers)

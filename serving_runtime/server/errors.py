@@ -4,7 +4,9 @@ from typing import ClassVar
 
 
 class HttpError(Exception):
-    """An error with the status and the error code of its answer. `retry` asks the client to come again, `close` ends the connection."""
+    """An error with the status and the error code of its answer. `retry` asks the client to come again, `close` ends
+    the connection.
+    """
 
     status: ClassVar[int] = 400
     error_code: ClassVar[str] = "BAD_REQUEST"  # also where MLflow has no name for it: the status says the rest
@@ -95,14 +97,18 @@ class UnpackedBodyTooLargeError(HttpError):
     status = 413
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"the body of the request is larger than {limit} bytes once it is unpacked; send fewer rows at a time")
+        super().__init__(
+            f"the body of the request is larger than {limit} bytes once it is unpacked; send fewer rows at a time"
+        )
 
 
 class EncodedBodyError(HttpError):
     status = 415
 
     def __init__(self) -> None:
-        super().__init__("the body of the request has a Content-Encoding that is not read here; send gzip, deflate, or none")
+        super().__init__(
+            "the body of the request has a Content-Encoding that is not read here; send gzip, deflate, or none"
+        )
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:

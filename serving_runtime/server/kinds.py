@@ -1,4 +1,6 @@
-"""Kinds of values that a setting of the server may have: how each is read from text, and how a right one is described."""
+"""Kinds of values that a setting of the server may have: how each is read from text, and how a right
+one is described.
+"""
 
 import re
 from collections.abc import Callable
@@ -40,7 +42,9 @@ def _whole(text: str, *, least: int, most: int) -> int:
 
 
 def whole_number(least: int, most: int) -> Kind:
-    return Kind(read=lambda text: _whole(text, least=least, most=most), expected=f"a whole number from {least} to {most}")
+    return Kind(
+        read=lambda text: _whole(text, least=least, most=most), expected=f"a whole number from {least} to {most}"
+    )
 
 
 def seconds(least: float, most: float) -> Kind:
@@ -111,7 +115,9 @@ def one_of(choices: type[StrEnum]) -> Kind:
 HOST: Final = Kind(read=_read_host, expected='an address or a name of this machine, such as "127.0.0.1"')
 FILE: Final = Kind(read=_read_file, expected="none, or the path of a file")
 NAME: Final = Kind(read=_read_name, expected="a name without a slash")
-BYTES: Final = Kind(read=_read_bytes, expected='a number of bytes, of which K, M and G are the powers of 1024, such as "100M"')
+BYTES: Final = Kind(
+    read=_read_bytes, expected='a number of bytes, of which K, M and G are the powers of 1024, such as "100M"'
+)
 
 BATCH: Final = Kind(read=_read_batch, expected="auto, off, or a number of rows from 2")
 CAPTURE: Final = Kind(read=Capture.read, expected="off, domino, or jsonl: and the path of a file")

@@ -28,7 +28,9 @@ class Draining:
 
 
 class Lifecycle:
-    """A process has no model while it stands in for those that will; one with a model has warmed it before it accepts a request."""
+    """A process has no model while it stands in for those that will; one with a model has warmed it before it accepts a
+    request.
+    """
 
     def __init__(self, model: "Model | None", draining: Draining) -> None:
         self.model = model

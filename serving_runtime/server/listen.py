@@ -14,14 +14,17 @@ from serving_runtime.server.asgi import Application
 from serving_runtime.server.protocol import GuardedProtocol
 from serving_runtime.server.settings import ServeSettings
 
-# Longer than proxies keep an idle connection (60 s is usual): whoever closes first must be the one who would use it next.
+# Longer than proxies keep an idle connection (60 s is usual): whoever closes first must be the one who would use it
+# next.
 KEEP_ALIVE: Final = 75
 
 
 class Listener(uvicorn.Server):
     """`stop` ends it: accepted requests are finished, idle connections closed."""
 
-    def __init__(self, application: Application, settings: ServeSettings, *, notify: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self, application: Application, settings: ServeSettings, *, notify: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,

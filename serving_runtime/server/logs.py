@@ -42,4 +42,6 @@ def configure() -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # each process says that it starts and ends: gunicorn says so too
+    logging.getLogger("uvicorn").setLevel(
+        logging.WARNING
+    )  # each process says that it starts and ends: gunicorn says so too

@@ -60,7 +60,9 @@ METRICS: Final = (
     ),
     Metric(name=f"{PREFIX}predict_seconds", kind="histogram", meaning="One call of the model.", bounds=SECONDS),
     Metric(name=f"{PREFIX}batch_rows", kind="histogram", meaning="Rows of one call of the model.", bounds=ROWS),
-    Metric(name=f"{PREFIX}batch_requests", kind="histogram", meaning="Requests of one call of the model.", bounds=ROWS[:7]),
+    Metric(
+        name=f"{PREFIX}batch_requests", kind="histogram", meaning="Requests of one call of the model.", bounds=ROWS[:7]
+    ),
     Metric(name=f"{PREFIX}inflight", kind="gauge", meaning="Requests that have no answer yet."),
     Metric(name=f"{PREFIX}queue_depth", kind="gauge", meaning="Requests that wait for the model."),
     Metric(
@@ -78,7 +80,11 @@ METRICS: Final = (
         series=[(kind,) for kind in FAULTS],
     ),
     Metric(name=f"{PREFIX}capture_records_total", kind="counter", meaning="Predictions that were recorded."),
-    Metric(name=f"{PREFIX}capture_dropped_total", kind="counter", meaning="Predictions that were not recorded: the recorder was behind."),
+    Metric(
+        name=f"{PREFIX}capture_dropped_total",
+        kind="counter",
+        meaning="Predictions that were not recorded: the recorder was behind.",
+    ),
 )
 
 
@@ -91,9 +97,13 @@ class Metrics:
         self._starts = {name.removeprefix(PREFIX): start for name, start in numbers.starts.items()}
         requests = self._starts["requests_total"]
         self._codes = {code: position for position, code in enumerate(CODES)}
-        self._requests = {protocol: requests + position * (len(CODES) + 1) for position, protocol in enumerate(PROTOCOLS)}
+        self._requests = {
+            protocol: requests + position * (len(CODES) + 1) for position, protocol in enumerate(PROTOCOLS)
+        }
         width = len(SECONDS) + 2
-        self._times = {protocol: self._starts["request_seconds"] + position * width for position, protocol in enumerate(PROTOCOLS)}
+        self._times = {
+            protocol: self._starts["request_seconds"] + position * width for position, protocol in enumerate(PROTOCOLS)
+        }
 
     def answered(self, protocol: str, status: int, seconds: float) -> None:
         self._cells[self._requests[protocol] + self._codes.get(status, len(CODES))] += 1.0
@@ -143,5 +153,7 @@ class Metrics:
 
 
 def shared_numbers(workers: int) -> SharedNumbers:
-    """One row for the process that stands in while the model loads; while workers are replaced there are twice as many."""
+    """One row for the process that stands in while the model loads; while workers are replaced there
+    are twice as many.
+    """
     return SharedNumbers(METRICS, 2 * workers + 2)

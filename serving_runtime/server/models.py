@@ -35,7 +35,8 @@ class Models:
         """Raises ModelLoadError."""
         from serving_runtime.model import load  # noqa: PLC0415  pandas comes with it
 
-        # What MLflow would predict is compared with a copy only: a process that loads for itself has MLflow in any case.
+        # What MLflow would predict is compared with a copy only: a process that loads for itself has MLflow in any
+        # case.
         return self.shared or load(self.path, Loader.NATIVE if self.loader is Loader.NATIVE else Loader.MLFLOW)
 
     @property

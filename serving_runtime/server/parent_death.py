@@ -1,4 +1,6 @@
-"""Ends a child process together with the process that forked it, so that none keeps the port of a server that is gone."""
+"""Ends a child process together with the process that forked it, so that none keeps the port of a
+server that is gone.
+"""
 
 import ctypes
 import os

@@ -42,11 +42,14 @@ class Predicting:
         for timing in workplace.timings:
             cost.observe(timing.rows, timing.cost)
         rows = settings.batch.most_rows(allowed=workplace.may_merge)
-        # What a library of numbers does takes its time from the processor; the code of a model's author may wait for anything.
+        # What a library of numbers does takes its time from the processor; the code of a model's author may wait for
+        # anything.
         limits = Limits(rows=rows, threads=settings.threads, queue=settings.max_queue, in_loop=model.of_numbers)
         self._batches = Batches(model, limits, cost, self._observe)
         write = partial(encode, wrapped=False, nan=served.nan, coerce=served.coerce)
-        self._streams = Streams(model, threads=settings.threads, most=settings.threads + settings.max_queue, write=write)
+        self._streams = Streams(
+            model, threads=settings.threads, most=settings.threads + settings.max_queue, write=write
+        )
         # A body of many megabytes takes seconds, for which the others must not wait.
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self._readers_of_large = ThreadPoolExecutor(1, thread_name_prefix="reader-of-large")
@@ -60,7 +63,9 @@ class Predicting:
         message = await self._message(match, request, receive, deadline)
         read = partial(match.route.protocol.read, message, self._served)
         began = time.perf_counter()
-        inputs: Inputs = read() if len(message.body) <= SMALL_BODY else await self._beside(read, deadline, len(message.body))
+        inputs: Inputs = (
+            read() if len(message.body) <= SMALL_BODY else await self._beside(read, deadline, len(message.body))
+        )
         course.rows = inputs.rows
         self._expect_few(inputs.rows)
         done = time.perf_counter()
@@ -73,7 +78,9 @@ class Predicting:
         course.waited = max(0.0, time.perf_counter() - done - call.seconds)
         value = work.future.result()
         write = partial(inputs.write, Prediction(value=value, seconds=call.seconds))
-        answer: Answer = write() if (inputs.rows or 0) <= FEW_ROWS else await self._beside(write, deadline, len(message.body))
+        answer: Answer = (
+            write() if (inputs.rows or 0) <= FEW_ROWS else await self._beside(write, deadline, len(message.body))
+        )
         if self._recorder.wanted():
             self._record(match, request, inputs, value)
         return answer
@@ -86,7 +93,9 @@ class Predicting:
         limits = self._settings
         body = await read_body(request, receive, limit=limits.max_body, silence=limits.read_timeout, deadline=deadline)
         if request.encoding != "identity":
-            body = await self._beside(partial(unpacked, body, request.encoding, limit=limits.max_body), deadline, len(body))
+            body = await self._beside(
+                partial(unpacked, body, request.encoding, limit=limits.max_body), deadline, len(body)
+            )
         return Message(body=body, headers=request.headers, path=match.path)
 
     async def _beside(self, do: Any, deadline: float, size: int) -> Any:
@@ -112,7 +121,9 @@ class Predicting:
         self._metrics.queue_depth(self._batches.waiting)
 
     def _record(self, match: Match, request: Request, inputs: Inputs, value: Any) -> None:
-        seen = Seen(request_id=request.id, protocol=match.route.protocol.name, at=time.time(), inputs=inputs, value=value)
+        seen = Seen(
+            request_id=request.id, protocol=match.route.protocol.name, at=time.time(), inputs=inputs, value=value
+        )
         if self._recorder.put(seen):
             self._metrics.captured()
         else:

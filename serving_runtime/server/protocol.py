@@ -14,8 +14,8 @@ from serving_runtime.server.errors import HeadTooLargeError, HttpError, NotHttpE
 LARGEST_HEAD: Final = 64 << 10  # bytes; proxies send at most 32 KiB
 GRACE: Final = 0.5  # seconds
 END: Final = b"\r\n\r\n"
-# The parser drops the body of a request that offers to go on in another protocol; Java's client offers HTTP/2 with its first request.
-# A server may ignore the offer (RFC 9110, 7.8), so the parser gets it under a name that means nothing.
+# The parser drops the body of a request that offers to go on in another protocol; Java's client offers HTTP/2 with its
+# first request. A server may ignore the offer (RFC 9110, 7.8), so the parser gets it under a name that means nothing.
 OFFER: Final = re.compile(rb"(\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._writing is None:
-            self._writing = self.loop.call_later(self._patience, self._expect_reader, self.transport.get_write_buffer_size())
+            self._writing = self.loop.call_later(
+                self._patience, self._expect_reader, self.transport.get_write_buffer_size()
+            )
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -84,7 +86,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse(NotHttpError())
 
     def shutdown(self) -> None:
-        """A connection that has just come may have its request on the way; every answer says by now that it is the last."""
+        """A connection that has just come may have its request on the way; every answer says by now that it is the
+        last.
+        """
         if self.cycle is None:
             self.loop.call_later(GRACE, self._close_unused)
         else:
@@ -128,7 +132,11 @@ class GuardedProtocol(HttpToolsProtocol):
         """Without the app, which has not seen a request."""
         _log.info("refused what is no request", extra={"fields": {"status": error.status, "reason": error.message}})
         answer = refusal(error)
-        lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}", "content-type: application/json", "connection: close"]
+        lines = [
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
+            "content-type: application/json",
+            "connection: close",
+        ]
         head = "\r\n".join([*lines, f"content-length: {len(answer.body)}"]).encode()
         self.transport.write(head + END + answer.body)
         self.transport.close()

@@ -72,7 +72,10 @@ def _body(seen: Seen, redacted: frozenset[str]) -> dict[str, Any]:
     more = {"params": dict(params)} if params else {}
     frame = _table(data) if not isinstance(data, np.ndarray) else None
     if frame is not None:
-        cells = [[None if str(name) in redacted else value for name, value in row.items()] for row in frame.to_dict(orient="records")]
+        cells = [
+            [None if str(name) in redacted else value for name, value in row.items()]
+            for row in frame.to_dict(orient="records")
+        ]
         return {"dataframe_split": {"columns": list(frame.columns), "data": cells}, **more}
     if isinstance(data, dict) and not any(isinstance(value, np.ndarray) for value in data.values()):
         chat: dict[str, Any] = _without({**data, **(params or {})}, redacted)
@@ -87,7 +90,11 @@ def _predictions(value: Any, rows: int) -> Iterator[Any]:
     elif isinstance(value, np.ndarray | pd.Series | list) and len(value) == rows:
         for item in value:
             several = isinstance(item, np.ndarray | list)
-            yield {f"prediction_{position}": one for position, one in enumerate(item)} if several else {"prediction": item}
+            yield (
+                {f"prediction_{position}": one for position, one in enumerate(item)}
+                if several
+                else {"prediction": item}
+            )
     else:
         yield from ({"prediction": value} for _ in range(rows))
 

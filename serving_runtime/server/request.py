@@ -11,7 +11,9 @@ from serving_runtime.server.errors import InvalidTimeoutError
 # Longer ids, and such with spaces or line breaks, would let a client write into our log what it likes.
 REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
 # https://www.w3.org/TR/trace-context/#traceparent-header
-TRACE: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?", re.DOTALL)
+TRACE: Final = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?", re.DOTALL
+)
 TIMEOUT: Final = b"x-request-timeout-ms"
 MILLISECONDS: Final = re.compile(rb"[1-9][0-9]{0,9}")
 

@@ -20,7 +20,9 @@ REMEMBERED: Final = 256  # paths that were asked for last
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """`pattern` is a path with variables in braces. Without a `page`, a request is a prediction. `protocol` has the shape of errors."""
+    """`pattern` is a path with variables in braces. Without a `page`, a request is a prediction. `protocol` has the
+    shape of errors.
+    """
 
     method: str
     pattern: str
@@ -43,14 +45,21 @@ class Match:
 ROUTES: Final = (
     Route(method="POST", pattern="/invocations", protocol=INVOCATIONS),
     *(Route(method="POST", pattern=pattern, protocol=OPEN_INFERENCE) for pattern in open_inference.PREDICTIONS),
-    *(Route(method=method, pattern=pattern, protocol=OPEN_INFERENCE, page=page) for method, pattern, page in open_inference.PAGES),
+    *(
+        Route(method=method, pattern=pattern, protocol=OPEN_INFERENCE, page=page)
+        for method, pattern, page in open_inference.PAGES
+    ),
     *(Route(method="POST", pattern=pattern, protocol=KSERVE_V1) for pattern in kserve_v1.PREDICTIONS),
-    *(Route(method=method, pattern=pattern, protocol=KSERVE_V1, page=page) for method, pattern, page in kserve_v1.PAGES),
+    *(
+        Route(method=method, pattern=pattern, protocol=KSERVE_V1, page=page)
+        for method, pattern, page in kserve_v1.PAGES
+    ),
     *(Route(method="POST", pattern=pattern, protocol=DOMINO) for pattern in domino.PREDICTIONS),
     *(Route(method="GET", pattern=pattern, protocol=INVOCATIONS, page=page) for pattern, page in pages.PAGES),
 )
 PATTERNS: Final = tuple(
-    (route, re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+?)", re.escape(route.pattern)), re.DOTALL)) for route in ROUTES
+    (route, re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+?)", re.escape(route.pattern)), re.DOTALL))
+    for route in ROUTES
 )
 
 

@@ -34,7 +34,11 @@ from serving_runtime.server.workplace import Workplace
 BACKLOG: Final = 2048  # connections that wait while all workers are busy; the kernel may allow fewer
 STAND_IN: Final = 0  # gunicorn numbers its workers from 1
 LAST_ANSWERS: Final = 0.02  # seconds
-EVERY_ADDRESS: Final = {"0.0.0.0": "localhost", "::": "localhost", "": "localhost"}  # noqa: S104  what a browser calls it
+EVERY_ADDRESS: Final = {
+    "0.0.0.0": "localhost",  # noqa: S104  what a browser calls it
+    "::": "localhost",
+    "": "localhost",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -46,8 +50,8 @@ class ServerFailedError(ServingError):
 def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     """Serves until it is asked to end.
 
-    Raises SystemExit, in the supervisor and in its workers; ServingError where the model cannot be served; ContractError where it is not
-    said which, or where the address or the tokens cannot be had.
+    Raises SystemExit, in the supervisor and in its workers; ServingError where the model cannot be served;
+    ContractError where it is not said which, or where the address or the tokens cannot be had.
     """
     logs.configure()
     for number in (signal.SIGTERM, signal.SIGINT):  # the first process of a container has no default action
@@ -72,11 +76,18 @@ def _identified(settings: ServeSettings, path: Path) -> ServeSettings:
 def _addresses(settings: ServeSettings) -> dict[str, str]:
     host = EVERY_ADDRESS.get(settings.host, settings.host)
     address = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-    return {"model": settings.model_name, "address": address, "docs": f"{address}/docs", "predictions": f"{address}/invocations"}
+    return {
+        "model": settings.model_name,
+        "address": address,
+        "docs": f"{address}/docs",
+        "predictions": f"{address}/invocations",
+    }
 
 
 def loader_for(settings: ServeSettings) -> Loader:
-    """To cast as MLflow does takes MLflow's own check of what was cast. Without a call nothing shows that native predictions are right."""
+    """To cast as MLflow does takes MLflow's own check of what was cast. Without a call nothing shows that native
+    predictions are right.
+    """
     mlflow = settings.coerce is Coerce.MLFLOW or not settings.warm_up
     return Loader.MLFLOW if mlflow and settings.loader is Loader.AUTO else settings.loader
 
@@ -99,7 +110,9 @@ def _answer_without_model(
 
 
 def _leave(listener: Listener, wire: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-    """More quickly than a listener stops that may have to wait for answers; what has just been sent still gets its own."""
+    """More quickly than a listener stops that may have to wait for answers; what has just been sent
+    still gets its own.
+    """
     if listener.started:  # else it is called again at once
         loop.remove_reader(wire)
         for server in listener.servers:
@@ -113,5 +126,7 @@ def _supervise(supervisor: Supervisor) -> NoReturn:
         supervisor.run()
     except SystemExit as end:
         if end.code and os.getpid() == process:  # workers come here too
-            raise ServerFailedError(supervisor.last_words.heard() or "no worker could start; the log says why") from None
+            raise ServerFailedError(
+                supervisor.last_words.heard() or "no worker could start; the log says why"
+            ) from None
         raise

@@ -31,7 +31,8 @@ from serving_runtime.server.kinds import (
 MOST_WORKERS: Final = 64
 # The event loop and the model share a core; more than four copies of a model cost memory before they gain speed.
 MOST_WORKERS_BY_DEFAULT: Final = 4
-# Endpoints of a Service are removed while the pod is asked to end; a proxy that has not heard yet still sends requests for a moment.
+# Endpoints of a Service are removed while the pod is asked to end; a proxy that has not heard yet still sends requests
+# for a moment.
 DRAIN_DELAY_IN_KUBERNETES: Final = "5"
 
 
@@ -47,7 +48,9 @@ class UnavailableAddressError(ContractError):
 
     def __init__(self, settings: "ServeSettings", error: OSError) -> None:
         reason = (error.strerror or str(error)).partition(" (")[0]  # then it repeats the address
-        super().__init__(f"cannot listen on {settings.host} port {settings.port}: {reason}; set --host or --port to another one")
+        super().__init__(
+            f"cannot listen on {settings.host} port {settings.port}: {reason}; set --host or --port to another one"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +98,13 @@ class ServeSettings:
 
 
 OPTIONS: Final = (
-    Option(name="host", variable="MODEL_API_RUNTIME_HOST", kind=HOST, default="0.0.0.0", meaning="address to listen on"),  # noqa: S104  a pod's
+    Option(
+        name="host",
+        variable="MODEL_API_RUNTIME_HOST",
+        kind=HOST,
+        default="0.0.0.0",  # noqa: S104  an address of the pod
+        meaning="address to listen on",
+    ),
     Option(name="port", variable="PORT", kind=whole_number(1, 65535), default="8080", meaning="port to listen on"),
     Option(
         name="workers",
@@ -109,35 +118,50 @@ OPTIONS: Final = (
         variable="MODEL_API_RUNTIME_THREADS",
         kind=whole_number(1, 256),
         default="1",
-        meaning="predictions that one process runs at a time; more than one only helps a model that waits for something else",
+        meaning=(
+            "predictions that one process runs at a time; more than one only helps a model that waits for something"
+            " else"
+        ),
     ),
     Option(
         name="loader",
         variable="MODEL_API_RUNTIME_LOADER",
         kind=one_of(Loader),
         default=Loader.AUTO,
-        meaning="who loads the model: native does it without importing MLflow, mlflow with it, auto natively where both predict the same",
+        meaning=(
+            "who loads the model: native does it without importing MLflow, mlflow with it, auto natively where both"
+            " predict the same"
+        ),
     ),
     Option(
         name="require_match",
         variable="MODEL_API_RUNTIME_REQUIRE_MATCH",
         kind=SWITCH,
         default="false",
-        meaning="true: a model that was saved with another Python, or with another version of a library than is here, is not served",
+        meaning=(
+            "true: a model that was saved with another Python, or with another version of a library than is here, is"
+            " not served"
+        ),
     ),
     Option(
         name="warm_up",
         variable="MODEL_API_RUNTIME_WARM_UP",
         kind=SWITCH,
         default="true",
-        meaning="false: the model is not asked to predict its input example before it is ready, so one that fails on it is served",
+        meaning=(
+            "false: the model is not asked to predict its input example before it is ready, so one that fails on it is"
+            " served"
+        ),
     ),
     Option(
         name="batch",
         variable="MODEL_API_RUNTIME_BATCH",
         kind=BATCH,
         default="auto",
-        meaning="rows of waiting requests that are predicted in one call; auto is 256 where the model's example showed that this is right",
+        meaning=(
+            "rows of waiting requests that are predicted in one call; auto is 256 where the model's example showed that"
+            " this is right"
+        ),
     ),
     Option(
         name="max_queue",
@@ -165,8 +189,10 @@ OPTIONS: Final = (
         variable="MODEL_API_RUNTIME_READ_TIMEOUT",
         kind=seconds(0.1, 3600),
         default="10",
-        meaning="seconds in which the head of a request must have come, the longest silence in its body (408), "
-        "and the longest in which a client takes nothing of its answer",
+        meaning=(
+            "seconds in which the head of a request must have come, the longest silence in its body (408), "
+            "and the longest in which a client takes nothing of its answer"
+        ),
     ),
     Option(
         name="timeout",
@@ -194,7 +220,10 @@ OPTIONS: Final = (
         variable="MODEL_API_RUNTIME_CAPTURE",
         kind=CAPTURE,
         default="off",
-        meaning="where predictions are recorded with their input: domino for its model monitoring, or jsonl: and the path of a file",
+        meaning=(
+            "where predictions are recorded with their input: domino for its model monitoring, or jsonl: and the path"
+            " of a file"
+        ),
     ),
     Option(
         name="capture_sample",
@@ -236,7 +265,9 @@ OPTIONS: Final = (
         variable="MODEL_API_RUNTIME_COERCE",
         kind=one_of(Coerce),
         default=Coerce.SAFE,
-        meaning="what becomes of a value of another type: safe refuses what would change it, mlflow casts as MLflow does",
+        meaning=(
+            "what becomes of a value of another type: safe refuses what would change it, mlflow casts as MLflow does"
+        ),
     ),
     Option(
         name="nan",

@@ -13,8 +13,9 @@ from serving_runtime.mlmodel import read_metadata
 if TYPE_CHECKING:
     from serving_runtime.model import Model
 
-# Loaded, they hold threads, locks or a GPU that a copy does not get: https://pytorch.org/docs/stable/notes/multiprocessing.html
-# XGBoost reads a model with OpenMP's threads; where there is more than one, a copy waits for the others in its first prediction, for ever.
+# Loaded, they hold threads, locks or a GPU that a copy does not get:
+# https://pytorch.org/docs/stable/notes/multiprocessing.html XGBoost reads a model with OpenMP's threads; where there is
+# more than one, a copy waits for the others in its first prediction, for ever.
 NOT_TO_BE_COPIED: Final = frozenset({"jax", "keras", "onnxruntime", "tensorflow", "torch", "xgboost", "xgboost-cpu"})
 # The flavors that load them: a list of requirements that somebody has written may be too short.
 FLAVORS: Final = frozenset({"keras", "onnx", "pytorch", "tensorflow", "xgboost"})

@@ -1,6 +1,8 @@
-"""Numbers that all workers count and any of them can tell: one piece of memory, made before the fork, with a row for each worker.
+"""Numbers that all workers count and any of them can tell: one piece of memory, made before the fork, with a row for
+each worker.
 
-Adding to a cell costs a tenth of a microsecond; prometheus_client's files for several processes cost five to ten, several times a request.
+Adding to a cell costs a tenth of a microsecond; prometheus_client's files for several processes cost five to ten,
+several times a request.
 """
 
 import mmap
@@ -15,8 +17,8 @@ NO_LABELS: Final[tuple[str, ...]] = ()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """`kind` is counter, gauge or histogram. `series` are the values that its labels may have, known before the first is counted.
-    `bounds` are a histogram's.
+    """`kind` is counter, gauge or histogram. `series` are the values that its labels may have, known before the first
+    is counted. `bounds` are a histogram's.
     """
 
     name: str
@@ -33,7 +35,9 @@ class Metric:
 
 
 class SharedNumbers:
-    """A worker has a row of its own, so that no two write one cell; the sum of a column is what all have counted, also the dead."""
+    """A worker has a row of its own, so that no two write one cell; the sum of a column is what all have counted, also
+    the dead.
+    """
 
     def __init__(self, metrics: Sequence[Metric], rows: int) -> None:
         self.metrics = metrics
@@ -44,7 +48,9 @@ class SharedNumbers:
         self._taken: dict[int, int] = {}
 
     def take(self, worker: int) -> int:
-        """The row of a new worker, whose number it is given; a gauge of the dead one that had it before is no longer true."""
+        """The row of a new worker, whose number it is given; a gauge of the dead one that had it before is no longer
+        true.
+        """
         row = next(row for row in range(self._rows) if row not in self._taken.values())
         self._taken[worker] = row
         for metric in self.metrics:
@@ -70,7 +76,9 @@ def _starts(metrics: Sequence[Metric]) -> list[int]:
 
 
 def exposition(numbers: SharedNumbers) -> bytes:
-    """All of them in Prometheus' text format, version 0.0.4. A series of zero is left out where there are others beside it."""
+    """All of them in Prometheus' text format, version 0.0.4. A series of zero is left out where there are others beside
+    it.
+    """
     sums = numbers.sums()
     lines: list[str] = []
     for metric in numbers.metrics:
@@ -87,7 +95,10 @@ def again(numbers: SharedNumbers, known: str, name: str, labels: Mapping[str, st
     """The metric `known`, which has no labels, under another name and with some."""
     metric = next(metric for metric in numbers.metrics if metric.name == known)
     start = numbers.starts[known]
-    return [f"# TYPE {name} {metric.kind}", *_series(replace(metric, name=name), labels, numbers.sums()[start : start + metric.width])]
+    return [
+        f"# TYPE {name} {metric.kind}",
+        *_series(replace(metric, name=name), labels, numbers.sums()[start : start + metric.width]),
+    ]
 
 
 def single(name: str, meaning: str, labels: Mapping[str, str], value: float) -> list[str]:
@@ -106,7 +117,10 @@ def _series(metric: Metric, labels: Mapping[str, str], cells: Sequence[float]) -
     cumulated = list(accumulate(buckets))
     bounds = [*(f"{bound:g}" for bound in metric.bounds), "+Inf"]
     return [
-        *(_line(f"{metric.name}_bucket", {**labels, "le": bound}, count) for bound, count in zip(bounds, cumulated, strict=True)),
+        *(
+            _line(f"{metric.name}_bucket", {**labels, "le": bound}, count)
+            for bound, count in zip(bounds, cumulated, strict=True)
+        ),
         _line(f"{metric.name}_sum", labels, total),
         _line(f"{metric.name}_count", labels, cumulated[-1]),
     ]

@@ -21,7 +21,8 @@ def body_of(receive: Any) -> bytes | None:
 
 
 def send_whole(send: Any, status: int, headers: Headers, body: bytes) -> bool:
-    """Head and body in one system call, and one packet. False where the client is too slow for that, or the server another.
+    """Head and body in one system call, and one packet. False where the client is too slow for that, or the server
+    another.
 
     The head is written as it is: uvicorn looks for what no header may hold, which those of our answers do not.
     """

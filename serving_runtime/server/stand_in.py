@@ -1,6 +1,7 @@
 """Answers while the model loads, so that the kubelet sees a live process that is not ready.
 
-It is a process of its own: a load may hold the interpreter for seconds, and workers are forked from a process without other threads.
+It is a process of its own: a load may hold the interpreter for seconds, and workers are forked from a process without
+other threads.
 """
 
 import logging
@@ -17,8 +18,8 @@ _log = logging.getLogger(__name__)
 
 
 class StandIn:
-    """One end of a pair of sockets, whose other end only the stand-in has: to end the sending is to ask it to go, to read the end is
-    to know that it went. Where all the others die, it reads the end too.
+    """One end of a pair of sockets, whose other end only the stand-in has: to end the sending is to ask it to go, to
+    read the end is to know that it went. Where all the others die, it reads the end too.
     """
 
     def __init__(self, wire: socket.socket) -> None:

@@ -1,4 +1,6 @@
-"""Answers in pieces, as server-sent events as MLflow's own server of agents sends them: `data: <JSON>`, at the end `data: [DONE]`."""
+"""Answers in pieces, as server-sent events as MLflow's own server of agents sends them: `data: <JSON>`, at the end
+`data: [DONE]`.
+"""
 
 import asyncio
 import contextvars
@@ -30,7 +32,8 @@ HEADERS: Final[Headers] = (
 class Pieces:
     """A model's generator, which waits for something else: each step is made in a thread, all of them in one context.
 
-    MLflow's generators set a context variable at their first step and reset it at the last, which must be the same context.
+    MLflow's generators set a context variable at their first step and reset it at the last, which must be the same
+    context.
     """
 
     def __init__(self, pool: ThreadPoolExecutor, pieces: Generator[Any]) -> None:
@@ -56,11 +59,15 @@ class Pieces:
 
 
 class Streamed:
-    """An answer whose first piece is there: what fails before it has a status of its own, what fails later is told in the stream."""
+    """An answer whose first piece is there: what fails before it has a status of its own, what fails later is told in
+    the stream.
+    """
 
     status = 200
 
-    def __init__(self, streams: "Streams", pieces: Pieces, first: Any, seconds: float, departure: "asyncio.Task[None]") -> None:
+    def __init__(
+        self, streams: "Streams", pieces: Pieces, first: Any, seconds: float, departure: "asyncio.Task[None]"
+    ) -> None:
         self._streams = streams
         self._pieces = pieces
         self._first = first
@@ -91,7 +98,9 @@ class Streamed:
 
 
 class Streams:
-    """`threads` steps are made at a time, `most` streams are open. `write` makes JSON of a piece; it raises OutputError."""
+    """`threads` steps are made at a time, `most` streams are open. `write` makes JSON of a piece; it raises
+    OutputError.
+    """
 
     def __init__(self, model: "Model", *, threads: int, most: int, write: Callable[[Any], bytes]) -> None:
         self._write = write

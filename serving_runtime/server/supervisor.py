@@ -37,12 +37,15 @@ _log = logging.getLogger(__name__)
 
 
 class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    """What the workers share: `listening` is a socket's descriptor, `models` gives each of them the model, by a fork or by a load.
+    """What the workers share: `listening` is a socket's descriptor, `models` gives each of them the model, by a fork or
+    by a load.
 
     Raises TokenFileError.
     """
 
-    def __init__(self, settings: ServeSettings, listening: int, stand_in: StandIn, models: Models, numbers: SharedNumbers) -> None:
+    def __init__(
+        self, settings: ServeSettings, listening: int, stand_in: StandIn, models: Models, numbers: SharedNumbers
+    ) -> None:
         self.settings = settings
         self.stand_in = stand_in
         self.models = models
@@ -61,7 +64,10 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
 
     def listener(self, row: int, beat: Callable[[], Awaitable[None]]) -> tuple[Listener, Workplace]:
         """A worker's listener, with a model that has made predictions. Raises ServingError."""
-        from serving_runtime.batching import Rehearsal, rehearse  # noqa: PLC0415  pandas is loaded with the model, not before it
+        from serving_runtime.batching import (  # noqa: PLC0415  pandas is loaded with the model, not before it
+            Rehearsal,
+            rehearse,
+        )
 
         model = self.models.one()
         rehearsal = rehearse(model) if self.settings.warm_up else Rehearsal(against=NOT_WARMED)
@@ -105,12 +111,16 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         """The next worker would end as this one did, and so on, while the stand-in tells everybody to wait."""
         self.numbers.leave(worker.age)
         if arbiter.LISTENERS and not self.stand_in.gone:
-            self.last_words.say("a worker ended before its model had made a prediction: killed, out of memory, or crashed")
+            self.last_words.say(
+                "a worker ended before its model had made a prediction: killed, out of memory, or crashed"
+            )
             raise HaltServer("a worker ended before it was ready", Arbiter.WORKER_BOOT_ERROR)
 
 
 class _Arbiter(Arbiter):  # type: ignore[misc]  # as above
-    """gunicorn's, which would close its sockets at SIGTERM, when Services still send requests: first it says that it will."""
+    """gunicorn's, which would close its sockets at SIGTERM, when Services still send requests: first it says that it
+    will.
+    """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGALRM)
 
@@ -125,7 +135,9 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # as above
         raise StopIteration
 
     def reap_workers(self) -> None:
-        """One of the children that have ended may be the twin. A server that ends has no sockets any more, and needs no other workers."""
+        """One of the children that have ended may be the twin. A server that ends has no sockets any more, and needs no
+        other workers.
+        """
         if self.LISTENERS and self.app.twin.differs() and self.app.models.fall_back():
             for _ in range(self.num_workers):
                 self.spawn_worker()

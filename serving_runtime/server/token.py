@@ -12,7 +12,8 @@ from typing import Final
 from model_contract.model_ref import ContractError
 from serving_runtime.server.errors import UnauthorizedError
 
-# The kubelet's probes bring no token, as Prometheus does not that finds pods by their annotations; /docs is the same for every model.
+# The kubelet's probes bring no token, as Prometheus does not that finds pods by their annotations; /docs is the same
+# for every model.
 OPEN: Final = frozenset(
     {"/livez", "/readyz", "/startupz", "/ping", "/health", "/v2/health/live", "/v2/health/ready", "/metrics", "/docs"},
 )
@@ -26,7 +27,9 @@ class TokenFileError(ContractError):
     """The file of --token-file has no tokens that a server could start with."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"the token file {path} {reason}; --token-file, or its variable, must name a file with a token on each line")
+        super().__init__(
+            f"the token file {path} {reason}; --token-file, or its variable, must name a file with a token on each line"
+        )
 
 
 class Tokens:
@@ -73,7 +76,9 @@ class Tokens:
         except (OSError, ValueError) as error:
             fault = _reason(error)
             if fault != self._fault:
-                _log.error("the token file is not usable: the last tokens stay good", extra={"fields": {"reason": fault}})
+                _log.error(
+                    "the token file is not usable: the last tokens stay good", extra={"fields": {"reason": fault}}
+                )
         self._fault = fault
 
 

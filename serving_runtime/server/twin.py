@@ -1,6 +1,7 @@
 """A process that loads the same model with MLflow and says whether both predict the same, once the server is ready.
 
-It is a copy of the supervisor, and so has the model; MLflow, which takes a second and 100 MB, is loaded in it alone, and goes with it.
+It is a copy of the supervisor, and so has the model; MLflow, which takes a second and 100 MB, is loaded in it alone,
+and goes with it.
 """
 
 import logging
@@ -26,14 +27,18 @@ _log = logging.getLogger(__name__)
 
 
 class Twin:
-    """Its verdict is a byte that it writes and the supervisor reads: whoever waits for a child that has ended may be gunicorn."""
+    """Its verdict is a byte that it writes and the supervisor reads: whoever waits for a child that has ended may be
+    gunicorn.
+    """
 
     def __init__(self) -> None:
         self._verdict = mmap.mmap(-1, 1)
 
     @classmethod
     def start(cls, models: Models, stand_in: StandIn, listening: int) -> Self:
-        """Forks where there is a doubt. `listening` is the descriptor of the server's socket, which the new process closes."""
+        """Forks where there is a doubt. `listening` is the descriptor of the server's socket, which the new process
+        closes.
+        """
         twin = cls()
         supervisor = os.getpid()
         if models.doubtful and os.fork() == 0:

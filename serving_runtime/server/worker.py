@@ -19,7 +19,8 @@ from serving_runtime.server.parent_death import end_with
 from serving_runtime.server.workplace import Workplace
 
 HEARTBEAT: Final = 1.0  # seconds
-# Objects until the collector looks at the young ones: nearly all are of requests under way, some hundred of each, and end with them.
+# Objects until the collector looks at the young ones: nearly all are of requests under way, some hundred of each, and
+# end with them.
 YOUNG: Final = 20_000
 
 
@@ -31,11 +32,15 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     _workplace: Workplace
 
     def init_signals(self) -> None:
-        """The defaults end a worker that has accepted nothing yet; the loop takes over those that must end it gently."""
+        """The defaults end a worker that has accepted nothing yet; the loop takes over those that must
+        end it gently.
+        """
         end_with(self.ppid)
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes; the supervisor passes on what it means
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # a terminal sends it to all processes; the supervisor passes on what it means
 
     def load_wsgi(self) -> None:
         """What is loaded here is the model."""

@@ -1,4 +1,6 @@
-"""What one process has besides the model: where it counts, where it records, and what the model's first calls have shown."""
+"""What one process has besides the model: where it counts, where it records, and what the model's first calls have
+shown.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 class Workplace:
     """`tokens` is None where requests need none.
 
-    `may_merge`: several requests in one call of the model get what each would have got alone; `against` says why they do not.
+    `may_merge`: several requests in one call of the model get what each would have got alone; `against` says why they
+    do not.
     """
 
     metrics: Metrics

@@ -1,4 +1,6 @@
-"""A record batch of Arrow as the table of a request: whole columns, in the form that the checks of a request take at once."""
+"""A record batch of Arrow as the table of a request: whole columns, in the form that the checks of a request take at
+once.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,7 +16,8 @@ NANOSECONDS: Final = pa.timestamp("ns")
 
 
 def as_table(batch: pa.RecordBatch, signature: Signature, *, path: str, place: Place) -> Table:
-    """Return the batch as a table: numbers, booleans and times without a null as arrays, everything else as lists of Python values.
+    """Return the batch as a table: numbers, booleans and times without a null as arrays, everything else as lists of
+    Python values.
 
     A null is None in a list; among doubles and floats it is NaN, which is what the model gets for both.
     """
@@ -57,9 +60,13 @@ def _floats(column: pa.Array, kind: Type | None) -> Any:
 
 
 def _times(column: pa.Array) -> Any:
-    """As UTC without a zone, in nanoseconds, as MLflow gives times to models; a time beyond them stays a text, which is refused."""
+    """As UTC without a zone, in nanoseconds, as MLflow gives times to models; a time beyond them stays a text, which is
+    refused.
+    """
     try:
-        values: np.ndarray[Any, Any] = pc.cast(column, pa.timestamp("ns", column.type.tz), safe=True).to_numpy(zero_copy_only=False)
+        values: np.ndarray[Any, Any] = pc.cast(column, pa.timestamp("ns", column.type.tz), safe=True).to_numpy(
+            zero_copy_only=False
+        )
     except pa.ArrowInvalid:
         return [None if moment is None else moment.isoformat() for moment in column.to_pylist()]
     return values.astype("datetime64[ns]")

@@ -72,7 +72,9 @@ def _is_csv(text: bytes) -> bool:
 
 
 def _end_of_last(text: bytes, *, final: bool) -> tuple[int, bool]:
-    """Return where the last whole record ends, 0 if there is none; and False if a record is no CSV, or is not whole at the end."""
+    """Return where the last whole record ends, 0 if there is none; and False if a record is no CSV, or is not whole at
+    the end.
+    """
     if QUOTE not in text:
         return (len(text) if final else text.rfind(b"\n") + 1), True
     lines, whole = _whole_lines(text, final=final), 0

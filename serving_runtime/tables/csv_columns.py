@@ -1,7 +1,7 @@
 """A block of CSV text as a record batch of the signature's types, read by Arrow.
 
-Arrow reads more than the cell-by-cell way takes, such as hexadecimal numbers, so a block with anything doubtful is left to that way: it
-decides what the values are, or says which one is wrong.
+Arrow reads more than the cell-by-cell way takes, such as hexadecimal numbers, so a block with anything doubtful is left
+to that way: it decides what the values are, or says which one is wrong.
 """
 
 import csv
@@ -73,7 +73,9 @@ def _names(header: CsvBlock) -> list[str] | None:
 
 
 def _is_doubtful(text: bytes, *, integers: bool) -> bool:
-    """Arrow takes a NUL byte, a hexadecimal integer, and a carriage return alone as the end of a line; it takes "" for an empty cell."""
+    """Arrow takes a NUL byte, a hexadecimal integer, and a carriage return alone as the end of a line; it takes "" for
+    an empty cell.
+    """
     hexadecimal = integers and ((b"x" in text and b"0x" in text) or (b"X" in text and b"0X" in text))
     return b"\0" in text or b'""' in text or hexadecimal or (b"\r" in text and text.count(b"\r") != text.count(b"\r\n"))
 

@@ -44,7 +44,9 @@ def as_predictions(predicted: Any, rows: int) -> Predictions | None:
             columns = {f"{PREDICTION}_{place}": _column(predicted[:, place]) for place in range(predicted.shape[1])}
             return Predictions(table=pa.table(columns), form="list")
         case pd.DataFrame() if len(predicted) == rows and _is_plain(predicted):
-            return Predictions(table=pa.table({name: _column(predicted[name].to_numpy()) for name in predicted}), form="object")
+            return Predictions(
+                table=pa.table({name: _column(predicted[name].to_numpy()) for name in predicted}), form="object"
+            )
         case _:
             return None
 

@@ -1,4 +1,6 @@
-"""`python -m testbed.actionlint FILE...`: actionlint for workflows, with shellcheck for their blocks; shellcheck for those of actions."""
+"""`python -m testbed.actionlint FILE...`: actionlint for workflows, with shellcheck for their blocks; shellcheck for
+those of actions.
+"""
 
 import subprocess
 import sys

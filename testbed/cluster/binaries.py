@@ -1,4 +1,6 @@
-"""Kubernetes with kubectl, etcd, CoreDNS and cert-manager, compiled from pinned Go modules: minutes once, nothing after."""
+"""Kubernetes with kubectl, etcd, CoreDNS and cert-manager, compiled from pinned Go modules: minutes once, nothing
+after.
+"""
 
 import hashlib
 import json
@@ -50,14 +52,19 @@ def programs() -> list[Program]:
     stamped = f"-s -w -X {base}.gitVersion=v{version} -X {base}.gitMajor={major} -X {base}.gitMinor={minor}"
     return [
         Program(name="etcd", module="kubernetes", package="go.etcd.io/etcd/server/v3", flags="-s -w"),
-        *(Program(name=name, module="kubernetes", package=f"k8s.io/kubernetes/cmd/{name}", flags=stamped) for name in KUBERNETES),
+        *(
+            Program(name=name, module="kubernetes", package=f"k8s.io/kubernetes/cmd/{name}", flags=stamped)
+            for name in KUBERNETES
+        ),
         Program(name="coredns", module="coredns", package="github.com/coredns/coredns", flags="-s -w"),
         Program(name="cert-manager", module="certmanager", package=".", flags="-s -w"),
     ]
 
 
 def folder_of(module: str, dependency: str) -> Path:
-    """Where the source of a module lies that the Go module in the folder `module` needs, fetched where it is missing."""
+    """Where the source of a module lies that the Go module in the folder `module` needs, fetched where
+    it is missing.
+    """
     command = [go(), "mod", "download", "-json", dependency]
     return Path(json.loads(subprocess.run(command, cwd=HERE / module, capture_output=True, check=True).stdout)["Dir"])
 

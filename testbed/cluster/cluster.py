@@ -1,4 +1,6 @@
-"""Up and down. Everything of a cluster lies in one folder, also the ids of its processes: whoever comes next can end it."""
+"""Up and down. Everything of a cluster lies in one folder, also the ids of its processes: whoever comes next can end
+it.
+"""
 
 import json
 import os
@@ -47,7 +49,9 @@ class ClusterError(RuntimeError):
 
 
 def up() -> Path:
-    """The kubeconfig of a cluster whose node is ready. Whatever an earlier one left behind is taken away first. Raises ClusterError."""
+    """The kubeconfig of a cluster whose node is ready. Whatever an earlier one left behind is taken away first. Raises
+    ClusterError.
+    """
     if reason := lacking():
         raise ClusterError(reason)
     layout = Layout(run=RUN, programs=binaries.build(), network=Network(name=NAME))
@@ -93,7 +97,9 @@ def start(name: str, layout: Layout) -> None:
     """Starts one process, or starts it again after `stop`."""
     with (layout.run / "log" / name).open("ab") as log:
         command = [*layout.network.enter, *PROCESSES[name](layout)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=layout.run, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=layout.run, start_new_session=True
+        )
     STARTED.append(process)
     (layout.run / f"{name}.pid").write_text(str(process.pid))
 
@@ -150,4 +156,6 @@ def wait_for(layout: Layout, *arguments: str, seconds: float = 60) -> None:
         if subprocess.run(command, capture_output=True, check=False).returncode == 0:
             return
         time.sleep(0.1)
-    raise ClusterError(f"kubectl {' '.join(arguments)} did not succeed within {seconds:.0f} s; the logs are in {layout.run}/log")
+    raise ClusterError(
+        f"kubectl {' '.join(arguments)} did not succeed within {seconds:.0f} s; the logs are in {layout.run}/log"
+    )

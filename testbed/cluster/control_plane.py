@@ -1,4 +1,6 @@
-"""An API server with its store and without a node, on the loopback interface: it admits pods as a dry run, thousands in a minute."""
+"""An API server with its store and without a node, on the loopback interface: it admits pods as a dry run, thousands in
+a minute.
+"""
 
 import ssl
 import time

@@ -10,8 +10,18 @@ from testbed.cluster.kube import Kube, KubectlError
 
 @contextmanager
 def forwarded(kube: Kube, namespace: str, service: str, port: int) -> Iterator[str]:
-    """Its address, for the length of a `with` block. It leads to the pod that is there at this moment. Raises KubectlError."""
-    command = [kube.program, f"--kubeconfig={kube.kubeconfig}", "-n", namespace, "port-forward", f"service/{service}", f":{port}"]
+    """Its address, for the length of a `with` block. It leads to the pod that is there at this moment. Raises
+    KubectlError.
+    """
+    command = [
+        kube.program,
+        f"--kubeconfig={kube.kubeconfig}",
+        "-n",
+        namespace,
+        "port-forward",
+        f"service/{service}",
+        f":{port}",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             said = process.stdout.readline() if process.stdout else ""

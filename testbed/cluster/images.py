@@ -1,4 +1,6 @@
-"""Images without a registry: a stand-in for the base, our own, built by podman with runc, and loaded into the cluster's containerd."""
+"""Images without a registry: a stand-in for the base, our own, built by podman with runc, and loaded into the cluster's
+containerd.
+"""
 
 import os
 import resource
@@ -28,7 +30,8 @@ NEEDED: Final = {
 }
 # What Python's own build links to, of the release that the name of the base says.
 LIBRARIES: Final = (
-    "ca-certificates,netbase,tzdata,libssl3,libffi8,libsqlite3-0,libbz2-1.0,liblzma5,libreadline8,libncursesw6,libuuid1,libexpat1,zlib1g"
+    "ca-certificates,netbase,tzdata,libssl3,libffi8,libsqlite3-0,libbz2-1.0,liblzma5,libreadline8,libncursesw6,libuuid1,"
+    "libexpat1,zlib1g"
 )
 
 
@@ -55,7 +58,11 @@ IMAGES: Final = (
     Image(tag=f"{HUB}/model-api-delivery:0.1.0", dockerfile="Dockerfile.runtime", target="delivery"),
     RUNTIME,
     Image(tag=f"{HUB}/model-api-gate:0.1.0", dockerfile="Dockerfile.gate"),
-    Image(tag="ghcr.io/mlflow/mlflow:v3.17.2", dockerfile="testbed/cluster/mlflow.Dockerfile", context="testbed/requirements"),
+    Image(
+        tag="ghcr.io/mlflow/mlflow:v3.17.2",
+        dockerfile="testbed/cluster/mlflow.Dockerfile",
+        context="testbed/requirements",
+    ),
 )
 MOST_PROCESSES: Final = 32768
 LEFT_OUT: Final = ("test", "idlelib", "site-packages")
@@ -86,7 +93,9 @@ def environment() -> dict[str, str]:
 def podman(*arguments: str | Path) -> str:
     done = subprocess.run([PODMAN, *arguments], env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"podman {arguments[0]} ended with {done.returncode}:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+        raise RuntimeError(
+            f"podman {arguments[0]} ended with {done.returncode}:\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
+        )
     return done.stdout
 
 
@@ -95,12 +104,19 @@ def exists(tag: str) -> bool:
 
 
 def base() -> None:
-    """The base image under its own name, and the pause image. On a machine with a registry, `podman pull` does the same."""
+    """The base image under its own name, and the pause image. On a machine with a registry, `podman pull` does the
+    same.
+    """
     if not exists(BASE):
         archive = CACHE / "images" / f"base-{PYTHON}.tar"
         if not archive.exists():
             _make_base(archive)
-        change = ["--change", "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "--change", "ENV LANG=C.UTF-8"]
+        change = [
+            "--change",
+            "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "--change",
+            "ENV LANG=C.UTF-8",
+        ]
         podman("import", "--quiet", *change, "--change", 'CMD ["python3"]', archive, BASE)
     if not exists(PAUSE):
         folder = CACHE / "images" / "pause"
@@ -167,7 +183,17 @@ def _make_base(archive: Path) -> None:
     unfinished = archive.with_suffix(".part.tar")
     paths = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale")]
     hooks = [f"--customize-hook={copy}", f"--customize-hook={finish}"]
-    run("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={LIBRARIES}", *paths, *hooks, "bookworm", unfinished)
+    run(
+        "mmdebstrap",
+        "--quiet",
+        "--mode=root",
+        "--variant=minbase",
+        f"--include={LIBRARIES}",
+        *paths,
+        *hooks,
+        "bookworm",
+        unfinished,
+    )
     unfinished.rename(archive)
 
 
@@ -178,6 +204,9 @@ def _trust() -> list[str]:
     folder = CACHE / "images"
     shutil.copy(Path(authorities).resolve(), folder / "authorities.pem")
     (folder / "pip.conf").write_text("[global]\ncert = /run/build/authorities.pem\n")
-    places = {"authorities.pem": ["/run/build/authorities.pem", "/etc/ssl/certs/ca-certificates.crt"], "pip.conf": ["/etc/pip.conf"]}
+    places = {
+        "authorities.pem": ["/run/build/authorities.pem", "/etc/ssl/certs/ca-certificates.crt"],
+        "pip.conf": ["/etc/pip.conf"],
+    }
     mounts = [f"--volume={folder / name}:{place}:ro" for name, among in places.items() for place in among]
     return mounts

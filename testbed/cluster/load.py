@@ -20,7 +20,9 @@ SENDERS: Final = 8
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the pods: seconds of those that have their model, of those that started without, and why others were refused."""
+    """What became of the pods: seconds of those that have their model, of those that started without, and why others
+    were refused.
+    """
 
     seconds: list[float] = field(default_factory=list)
     bare_seconds: list[float] = field(default_factory=list)
@@ -35,7 +37,9 @@ class Outcome:
 def pods_at(rate: float, pod: dict[str, Any], kubeconfig: Path) -> Iterator[Outcome]:
     """`rate` pods a second while the block runs, from clients that keep their connections."""
     outcome, stop = Outcome(), threading.Event()
-    wanted: Any = Pod.from_dict(pod)  # here, and not in the threads, since msgspec 0.22 crashes where two are the first to need a class
+    wanted: Any = Pod.from_dict(
+        pod
+    )  # here, and not in the threads, since msgspec 0.22 crashes where two are the first to need a class
     Status.from_dict({})
     senders = min(SENDERS, max(1, round(rate)))
     started = time.monotonic()

@@ -46,7 +46,9 @@ def run(*command: str | Path, check: bool = True) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A namespace of its own and a pair of links into it. Not loopback: the kubelet wants an address that others could reach."""
+    """A namespace of its own and a pair of links into it. Not loopback: the kubelet wants an address that others could
+    reach.
+    """
 
     name: str
     outside: str = "10.90.0.1"
@@ -114,8 +116,14 @@ def unmount_below(folder: Path) -> None:
 
 def remove_cgroups() -> None:
     """Empty ones only: `rmdir` refuses what a container still uses."""
-    roots = [*Path("/sys/fs/cgroup").glob("*/kubepods"), *Path("/sys/fs/cgroup").glob("*/k8s.io"), Path("/sys/fs/cgroup/kubepods")]
+    roots = [
+        *Path("/sys/fs/cgroup").glob("*/kubepods"),
+        *Path("/sys/fs/cgroup").glob("*/k8s.io"),
+        Path("/sys/fs/cgroup/kubepods"),
+    ]
     for root in roots:
-        for folder in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True) if root.exists() else ():
+        for folder in (
+            sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True) if root.exists() else ()
+        ):
             run("rmdir", folder, check=False)
         run("rmdir", root, check=False)

@@ -39,7 +39,12 @@ class Layout:
 def etcd(layout: Layout) -> list[str]:
     peers = "http://127.0.0.1:2380"
     urls = [f"--listen-client-urls={ETCD}", f"--advertise-client-urls={ETCD}", f"--listen-peer-urls={peers}"]
-    return [f"{layout.programs}/etcd", f"--data-dir={layout.run}/etcd", *urls, "--unsafe-no-fsync"]  # it lives as long as a test
+    return [
+        f"{layout.programs}/etcd",
+        f"--data-dir={layout.run}/etcd",
+        *urls,
+        "--unsafe-no-fsync",
+    ]  # it lives as long as a test
 
 
 def api_server(layout: Layout) -> list[str]:
@@ -59,7 +64,8 @@ def api_server(layout: Layout) -> list[str]:
         "--enable-admission-plugins=NodeRestriction",
         f"--service-cluster-ip-range={SERVICES}",
         "--allow-privileged=true",
-        "--enable-aggregator-routing=true",  # a webhook's Service is called by its endpoints, before kube-proxy knows them
+        # a webhook's Service is called by its endpoints, before kube-proxy knows them
+        "--enable-aggregator-routing=true",
         f"--kubelet-client-certificate={pki}/admin.crt",
         f"--kubelet-client-key={pki}/admin.key",
         f"--kubelet-certificate-authority={pki}/ca.crt",
@@ -79,7 +85,11 @@ def controller_manager(layout: Layout) -> list[str]:
 
 
 def scheduler(layout: Layout) -> list[str]:
-    return [f"{layout.programs}/kube-scheduler", f"--kubeconfig={layout.pki}/scheduler.kubeconfig", "--leader-elect=false"]
+    return [
+        f"{layout.programs}/kube-scheduler",
+        f"--kubeconfig={layout.pki}/scheduler.kubeconfig",
+        "--leader-elect=false",
+    ]
 
 
 def containerd(layout: Layout) -> list[str]:
@@ -87,7 +97,9 @@ def containerd(layout: Layout) -> list[str]:
     (layout.run / "cni").mkdir(exist_ok=True)
     (layout.run / "cni" / "10-bridge.conflist").write_text(json.dumps(_cni(layout)))
     config = folder / "config.toml"
-    config.write_text(CONTAINERD.format(folder=folder, socket=layout.containerd_socket, cni=layout.run / "cni", pause=PAUSE))
+    config.write_text(
+        CONTAINERD.format(folder=folder, socket=layout.containerd_socket, cni=layout.run / "cni", pause=PAUSE)
+    )
     return ["containerd", "-c", str(config)]
 
 
@@ -113,7 +125,11 @@ def proxy(layout: Layout) -> list[str]:
         "clientConnection": {"kubeconfig": str(layout.kubeconfig)},
         "conntrack": {"maxPerCore": 0, "min": 0},  # limits of the whole host
     }
-    return [f"{layout.programs}/kube-proxy", f"--config={_written(layout.run / 'proxy.yaml', content)}", "--hostname-override=node"]
+    return [
+        f"{layout.programs}/kube-proxy",
+        f"--config={_written(layout.run / 'proxy.yaml', content)}",
+        "--hostname-override=node",
+    ]
 
 
 def dns(layout: Layout) -> list[str]:
@@ -128,7 +144,11 @@ def _kubelet(layout: Layout) -> dict[str, Any]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "authentication": {"anonymous": {"enabled": False}, "x509": {"clientCAFile": f"{pki}/ca.crt"}, "webhook": {"enabled": True}},
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "x509": {"clientCAFile": f"{pki}/ca.crt"},
+            "webhook": {"enabled": True},
+        },
         "authorization": {"mode": "Webhook"},
         "cgroupDriver": "cgroupfs",
         "failCgroupV1": False,
@@ -153,8 +173,19 @@ def _cni(layout: Layout) -> dict[str, Any]:
         "dataDir": str(layout.run / "cni" / "addresses"),
     }
     # Hairpin: a pod reaches itself through its own Service.
-    bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "hairpinMode": True, "ipMasq": True, "ipam": addresses}
-    return {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]}
+    bridge = {
+        "type": "bridge",
+        "bridge": "cni0",
+        "isGateway": True,
+        "hairpinMode": True,
+        "ipMasq": True,
+        "ipam": addresses,
+    }
+    return {
+        "cniVersion": "1.0.0",
+        "name": "pods",
+        "plugins": [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}],
+    }
 
 
 def _written(path: Path, content: dict[str, Any]) -> Path:

@@ -33,7 +33,15 @@ def write(folder: Path, address: str) -> None:
     """Certificates, keys and kubeconfigs into `folder`."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.crt")
-    names = ("localhost", "127.0.0.1", address, SERVICE_ADDRESS, "kubernetes", "kubernetes.default", "kubernetes.default.svc")
+    names = (
+        "localhost",
+        "127.0.0.1",
+        address,
+        SERVICE_ADDRESS,
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+    )
     _write_pair(authority.issue_cert(*names, common_name="kube-apiserver"), folder, "apiserver")
     for user in USERS:
         leaf = authority.issue_cert("node", address, common_name=user.name, organization_name=user.group)
@@ -52,18 +60,28 @@ def _write_signing_key(folder: Path) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     (folder / "service-accounts.key").write_bytes(private)
-    (folder / "service-accounts.pub").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    (folder / "service-accounts.pub").write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
 
 
 def _kubeconfig(folder: Path, user: Identity, address: str) -> dict[str, object]:
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": f"https://{address}:6443", "certificate-authority": str(folder / "ca.crt")}}],
+        "clusters": [
+            {
+                "name": "c",
+                "cluster": {"server": f"https://{address}:6443", "certificate-authority": str(folder / "ca.crt")},
+            }
+        ],
         "users": [
             {
                 "name": "u",
-                "user": {"client-certificate": str(folder / f"{user.file}.crt"), "client-key": str(folder / f"{user.file}.key")},
+                "user": {
+                    "client-certificate": str(folder / f"{user.file}.crt"),
+                    "client-key": str(folder / f"{user.file}.key"),
+                },
             }
         ],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],

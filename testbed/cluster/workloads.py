@@ -1,4 +1,6 @@
-"""Workloads of the cluster's tests: model APIs as Domino creates them, pods that are none, and other settings of the webhook."""
+"""Workloads of the cluster's tests: model APIs as Domino creates them, pods that are none, and other settings of the
+webhook.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,7 +34,9 @@ def model_pod(name: str, env: Sequence[Json], *, namespace: str = COMPUTE, **cha
     }
 
 
-def model_deployment(name: str, env: Sequence[Json], *, replicas: int = 1, annotations: Json | None = None, **changes: Any) -> Json:
+def model_deployment(
+    name: str, env: Sequence[Json], *, replicas: int = 1, annotations: Json | None = None, **changes: Any
+) -> Json:
     template = {"metadata": {**_labelled(name), "annotations": annotations or {}}, "spec": spec(env, changes)}
     return {
         "apiVersion": "apps/v1",
@@ -44,14 +48,24 @@ def model_deployment(name: str, env: Sequence[Json], *, replicas: int = 1, annot
 
 def service(name: str) -> Json:
     spec = {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": COMPUTE, "labels": TEST_LABEL}, "spec": spec}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": COMPUTE, "labels": TEST_LABEL},
+        "spec": spec,
+    }
 
 
 def plain_pod(name: str, namespace: str = "default") -> Json:
     """A pod that asks for no model."""
     container = {"name": "main", "image": RUNTIME_IMAGE, "command": ["sleep", "3600"], "securityContext": LOCKED}
     metadata = {"name": name, "namespace": namespace, "labels": TEST_LABEL}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"securityContext": USER, "containers": [container]}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {"securityContext": USER, "containers": [container]},
+    }
 
 
 def spec(env: Sequence[Json], changes: Json) -> Json:
@@ -85,7 +99,11 @@ USER: Final[Json] = {
     "fsGroup": 12574,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-LOCKED: Final[Json] = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+LOCKED: Final[Json] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 @contextmanager

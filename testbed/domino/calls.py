@@ -31,4 +31,7 @@ def check_token(model: ModelApi, request: Request) -> None:
         raise RefusedError(401, "Unauthorized")
 
 
-ROUTES: Final = (Route("POST", "/models/<id>/latest/model", call), Route("POST", "/models/<id>/labels/prod/model", call))
+ROUTES: Final = (
+    Route("POST", "/models/<id>/latest/model", call),
+    Route("POST", "/models/<id>/labels/prod/model", call),
+)

@@ -1,7 +1,7 @@
 """What Domino runs in the container of a model API: imports its file once, then calls its function for each request.
 
-As a process: `python -m testbed.domino.harness --file model.py --function predict --port N --model-id ID --number N`, in the folder of the
-files. It listens when the file is imported, and answers with Domino's envelope.
+As a process: `python -m testbed.domino.harness --file model.py --function predict --port N --model-id ID --number N`,
+in the folder of the files. It listens when the file is imported, and answers with Domino's envelope.
 """
 
 import argparse

@@ -105,7 +105,9 @@ class Domino:
 
     @contextmanager
     def down(self) -> Iterator[None]:
-        """Nothing answers for the length of a `with` block. Pods go on; what was written down is read again afterwards."""
+        """Nothing answers for the length of a `with` block. Pods go on; what was written down is read
+        again afterwards.
+        """
         port = self._server.server_port
         self._server.end()
         try:
@@ -133,15 +135,19 @@ def domino(  # noqa: PLR0913  a stand-in with everything that it needs
     files: Path = FILES,
     variable_key: str = "name",
 ) -> Iterator[Domino]:
-    """An installation whose pods fetch through `gate` and are admitted by `webhook`; `files` is what the project has in its folder.
+    """An installation whose pods fetch through `gate` and are admitted by `webhook`; `files` is what the project has in
+    its folder.
 
-    Domino's examples of its public API call the name of a variable `name` or `key`: `variable_key` is what this one takes.
+    Domino's examples of its public API call the name of a variable `name` or `key`: `variable_key` is what this one
+    takes.
     """
     directory.mkdir(parents=True, exist_ok=True)
     faults, records = Faults(), Records(directory / "records.json")
     pods = Pods(directory / "versions", records, faults, Surroundings(gate=gate, webhook=webhook, files=files))
     environments = frozenset({ENVIRONMENT})
-    platform = Platform(records=records, pods=pods, projects=PROJECTS, environments=environments, variable_key=variable_key)
+    platform = Platform(
+        records=records, pods=pods, projects=PROJECTS, environments=environments, variable_key=variable_key
+    )
     routes = [route for api in apis for route in APIS[api]]
     key = secrets.token_hex(32)
     service = Service(platform=platform, routes=routes, open_routes=calls.ROUTES, api_key=key, faults=faults, seen=[])

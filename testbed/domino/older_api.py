@@ -11,12 +11,20 @@ PUBLISHED: Final = ("projectId", "file", "function", "environmentId")
 
 
 def version(platform: Platform, request: Request) -> Answer:
-    return Answer.of({"buildId": "local", "buildUrl": "", "commitId": "", "commitUrl": "", "timestamp": "", "version": "5.11.1"})
+    return Answer.of(
+        {"buildId": "local", "buildUrl": "", "commitId": "", "commitUrl": "", "timestamp": "", "version": "5.11.1"}
+    )
 
 
 def models(platform: Platform, request: Request) -> Answer:
     """Of a project: id, name and state."""
-    return Answer.of([summary(platform, model) for model in platform.of_project(request.query.get("projectId")) if not model.archived])
+    return Answer.of(
+        [
+            summary(platform, model)
+            for model in platform.of_project(request.query.get("projectId"))
+            if not model.archived
+        ]
+    )
 
 
 def summary(platform: Platform, model: ModelApi) -> Json:
@@ -64,7 +72,12 @@ def version_fields(platform: Platform, body: Json) -> Json:
     return {key: body[theirs] for key, theirs in FIELDS.items()}
 
 
-FIELDS: Final = {"file": "file", "function": "function", "environment_id": "environmentId", "description": "description"}
+FIELDS: Final = {
+    "file": "file",
+    "function": "function",
+    "environment_id": "environmentId",
+    "description": "description",
+}
 
 
 def versions(platform: Platform, request: Request) -> Answer:
@@ -74,8 +87,16 @@ def versions(platform: Platform, request: Request) -> Answer:
 
 
 def version_document(model: ModelApi, found: Version) -> Json:
-    build = {"buildId": {"value": found.id}, "slug": {"image": {"repository": "dominodatalab/model", "tag": f"{model.id}-v{found.number}"}}}
-    metadata = {"createdBy": "62ab876e030b0306f5095bcb", "created": found.created, "number": found.number, "builds": [build]}
+    build = {
+        "buildId": {"value": found.id},
+        "slug": {"image": {"repository": "dominodatalab/model", "tag": f"{model.id}-v{found.number}"}},
+    }
+    metadata = {
+        "createdBy": "62ab876e030b0306f5095bcb",
+        "created": found.created,
+        "number": found.number,
+        "builds": [build],
+    }
     return {
         "_id": found.id,
         "modelId": {"value": model.id},
@@ -113,7 +134,9 @@ def active_status(platform: Platform, request: Request) -> Answer:
 
 def add_variables(platform: Platform, request: Request) -> Answer:
     entries = request.document.get("vars")
-    if not isinstance(entries, list) or not all(isinstance(one, dict) and {"name", "value"} <= one.keys() for one in entries):
+    if not isinstance(entries, list) or not all(
+        isinstance(one, dict) and {"name", "value"} <= one.keys() for one in entries
+    ):
         raise RefusedError(400, "Invalid Json: obj.vars is missing")
     platform.set_variables(request.variables["id"], {one["name"]: one["value"] for one in entries})
     return Answer.of({})

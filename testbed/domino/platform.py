@@ -21,7 +21,9 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """`environments` are the ids that a model API may name; `variable_key` is what the public API calls the name of a variable."""
+    """`environments` are the ids that a model API may name; `variable_key` is what the public API calls the name of a
+    variable.
+    """
 
     records: Records
     pods: Pods

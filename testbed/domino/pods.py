@@ -1,4 +1,6 @@
-"""Deployment: a version of a model API becomes a pod, which the webhook admits, and whose containers run here as processes."""
+"""Deployment: a version of a model API becomes a pod, which the webhook admits, and whose containers run here as
+processes.
+"""
 
 import os
 import shutil
@@ -128,14 +130,18 @@ class Pods:
         return reason is None
 
     def _start(self, model: ModelApi, version: Version) -> None:
-        local = LocalPod(pod=self._admitted(model, version), directory=self._room(version), secrets=self._secrets(model))
+        local = LocalPod(
+            pod=self._admitted(model, version), directory=self._room(version), secrets=self._secrets(model)
+        )
         local.create_volumes()
         for name, output in local.run_init_containers(environ=environ()).items():
             self._records.change_version(model.id, version.id, say=f"{name}: {output}")
         port, processes = free_port(), ExitStack()
         try:
             command = self._command(model, version, port)
-            process = processes.enter_context(local.running_container(CONTAINER, command, environ=environ() | mounts(local)))
+            process = processes.enter_context(
+                local.running_container(CONTAINER, command, environ=environ() | mounts(local))
+            )
             process.wait_for_http(f"http://127.0.0.1:{port}/", seconds=240)  # where other things run on the machine
         except BaseException:
             processes.close()
@@ -166,8 +172,20 @@ class Pods:
         return {pull_secret(model.project_id): {TOKEN_KEY: self._around.gate.token(Purpose.PULL, model.project_id)}}
 
     def _command(self, model: ModelApi, version: Version, port: int) -> list[str]:
-        program = [sys.executable, "-m", "testbed.domino.harness", "--file", str(self._home(version) / "files" / version.file)]
-        return [*program, f"--function={version.function}", f"--port={port}", f"--model-id={model.id}", f"--number={version.number}"]
+        program = [
+            sys.executable,
+            "-m",
+            "testbed.domino.harness",
+            "--file",
+            str(self._home(version) / "files" / version.file),
+        ]
+        return [
+            *program,
+            f"--function={version.function}",
+            f"--port={port}",
+            f"--model-id={model.id}",
+            f"--number={version.number}",
+        ]
 
     def _home(self, version: Version) -> Path:
         return self._directory / version.id
@@ -213,4 +231,8 @@ def mounts(local: LocalPod) -> dict[str, str]:
 def environ() -> dict[str, str]:
     """What a container has from its image."""
     root = Path(__file__).parents[2]
-    return {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(root), "LANG": "C.UTF-8"}
+    return {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(root),
+        "LANG": "C.UTF-8",
+    }

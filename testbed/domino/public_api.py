@@ -1,4 +1,6 @@
-"""Domino 6's public API of model APIs: `/api/modelServing/v1/modelApis`. Shapes are those of its published description."""
+"""Domino 6's public API of model APIs: `/api/modelServing/v1/modelApis`. Shapes are those of its
+published description.
+"""
 
 from typing import Any, Final
 
@@ -8,7 +10,15 @@ from testbed.domino.records import ModelApi, Version
 
 Json = dict[str, Any]
 PAGE: Final = 10  # what comes without a limit
-MODEL_FIELDS: Final = ("name", "description", "environmentId", "environmentVariables", "isAsync", "strictNodeAntiAffinity", "version")
+MODEL_FIELDS: Final = (
+    "name",
+    "description",
+    "environmentId",
+    "environmentVariables",
+    "isAsync",
+    "strictNodeAntiAffinity",
+    "version",
+)
 MODEL_OPTIONS: Final = ("hardwareTierId", "resourceQuotaId", "replicas", "bundleId")
 VERSION_FIELDS: Final = ("projectId", "monitoringEnabled", "logHttpRequestResponse", "source")
 VERSION_OPTIONS: Final = (
@@ -29,7 +39,9 @@ def create(platform: Platform, request: Request) -> Answer:
     known(body, MODEL_FIELDS + MODEL_OPTIONS)
     version = version_fields(platform, body["version"], body["environmentId"])
     variables = dict(variable(entry, platform.variable_key) for entry in body["environmentVariables"])
-    if any(model.name == body["name"] and not model.archived for model in platform.of_project(body["version"]["projectId"])):
+    if any(
+        model.name == body["name"] and not model.archived for model in platform.of_project(body["version"]["projectId"])
+    ):
         raise RefusedError(409, f"A Model API with name {body['name']} already exists")
     model = platform.create(
         name=body["name"],
@@ -53,7 +65,9 @@ def version_fields(platform: Platform, version: Json, environment: str) -> Json:
     known(version, VERSION_FIELDS + VERSION_OPTIONS, "version.")
     source = version["source"]
     if source.get("type") != "File":
-        raise RefusedError(400, "version.source.type must be one of File, Registry; Registry is not part of this installation")
+        raise RefusedError(
+            400, "version.source.type must be one of File, Registry; Registry is not part of this installation"
+        )
     required(source, ("file", "function"), "version.source.")
     if version["projectId"] not in platform.projects:
         raise RefusedError(403, "You do not have access to this project")
@@ -73,7 +87,9 @@ def list_(platform: Platform, request: Request) -> Answer:
     offset, limit = int(request.query.get("offset", 0)), int(request.query.get("limit", PAGE))
     found = platform.of_project(request.query.get("projectId"))
     items = [model_document(request, model) for model in found[offset : offset + limit]]
-    return Answer.of({"items": items, "metadata": {"pagination": {"offset": offset, "limit": limit, "totalCount": len(found)}}})
+    return Answer.of(
+        {"items": items, "metadata": {"pagination": {"offset": offset, "limit": limit, "totalCount": len(found)}}}
+    )
 
 
 def get(platform: Platform, request: Request) -> Answer:
@@ -84,7 +100,9 @@ def update(platform: Platform, request: Request) -> Answer:
     """Variables are not among what can be changed."""
     body = request.document
     known(body, UPDATE_FIELDS)
-    changes = {ours: body[theirs] for ours, theirs in (("name", "name"), ("description", "description")) if theirs in body}
+    changes = {
+        ours: body[theirs] for ours, theirs in (("name", "name"), ("description", "description")) if theirs in body
+    }
     return Answer.of(model_document(request, platform.records.change(request.variables["id"], **changes)))
 
 
@@ -134,7 +152,12 @@ def model_document(request: Request, model: ModelApi) -> Json:
         "healthCheck": {"initialDelaySeconds": 300, "periodSeconds": 10, "failureThreshold": 3, "timeoutSeconds": 10},
         "metadata": {"created": model.created, "createdBy": "62ab876e030b0306f5095bcb", "lastModified": model.created},
         "url": f"http://{request.headers.get('host', '')}/models/{model.id}/latest/model",
-        "activeVersion": {"id": active.id, "number": active.number, "dataPlaneId": "local", "deployment": deployment(active)},
+        "activeVersion": {
+            "id": active.id,
+            "number": active.number,
+            "dataPlaneId": "local",
+            "deployment": deployment(active),
+        },
     }
 
 

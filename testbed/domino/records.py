@@ -1,4 +1,6 @@
-"""What Domino remembers: model APIs, their versions, and the variables, which are a model API's and reach each of its versions."""
+"""What Domino remembers: model APIs, their versions, and the variables, which are a model API's and reach each of its
+versions.
+"""
 
 import itertools
 import json

@@ -96,7 +96,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """`trusted`: it is the sidecar of a workspace, which adds who asks by itself, and gives tokens at `/access-token`."""
+    """`trusted`: it is the sidecar of a workspace, which adds who asks by itself, and gives tokens at
+    `/access-token`.
+    """
 
     daemon_threads = True
     request_queue_size = 64

@@ -1,4 +1,6 @@
-"""The webhook on certificates of others: files that an admin brings, and cert-manager's. That it keeps its own is in test_outage."""
+"""The webhook on certificates of others: files that an admin brings, and cert-manager's. That it keeps its own is in
+test_outage.
+"""
 
 import base64
 import json
@@ -52,8 +54,18 @@ def without_certificates(quiet: Kube) -> Iterator[Kube]:
 
 
 def take_away(kube: Kube) -> None:
-    kube("-n", PLATFORM, "delete", "deployment/model-api-webhook", f"secret/{TLS_SECRET}", "--ignore-not-found", "--wait=true")
-    kube("-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s")
+    kube(
+        "-n",
+        PLATFORM,
+        "delete",
+        "deployment/model-api-webhook",
+        f"secret/{TLS_SECRET}",
+        "--ignore-not-found",
+        "--wait=true",
+    )
+    kube(
+        "-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s"
+    )
     kube("delete", "mutatingwebhookconfiguration", REGISTRATION, "--ignore-not-found")
 
 
@@ -67,7 +79,14 @@ def served(kube: Kube) -> bytes:
 def sync_volumes(kube: Kube) -> None:
     """The kubelet looks at a pod's Secrets about once a minute, and at once when the pod changes."""
     kube(
-        "-n", PLATFORM, "annotate", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--overwrite", f"synced={os.urandom(4).hex()}"
+        "-n",
+        PLATFORM,
+        "annotate",
+        "pod",
+        "-l",
+        "app.kubernetes.io/name=model-api-webhook",
+        "--overwrite",
+        f"synced={os.urandom(4).hex()}",
     )
 
 
@@ -76,7 +95,11 @@ def test_certificate_that_an_admin_brings(without_certificates: Kube, wine: Mode
     authority = trustme.CA()
     kube.apply(tls_secret(authority))
     kube("apply", "-k", overlay(tmp_path))
-    trust = {"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": base64.b64encode(authority.cert_pem.bytes()).decode()}
+    trust = {
+        "op": "add",
+        "path": "/webhooks/0/clientConfig/caBundle",
+        "value": base64.b64encode(authority.cert_pem.bytes()).decode(),
+    }
     kube("patch", "mutatingwebhookconfiguration", REGISTRATION, "--type=json", "-p", json.dumps([trust]))
     kube.rolled_out(PLATFORM, "model-api-webhook")
     before = served(kube)
@@ -100,7 +123,9 @@ def tls_secret(authority: trustme.CA) -> dict[str, object]:
 
 @pytest.fixture
 def cert_manager(without_certificates: Kube) -> Iterator[Kube]:
-    """Its controllers and its injector as one process beside the cluster. Its own webhook, which only checks, is left out."""
+    """Its controllers and its injector as one process beside the cluster. Its own webhook, which only checks, is left
+    out.
+    """
     kube = without_certificates
     crds = binaries.folder_of("certmanager", "github.com/cert-manager/cert-manager") / "deploy" / "crds"
     names = ("certificates", "certificaterequests", "issuers", "clusterissuers")
@@ -150,6 +175,11 @@ def renew(kube: Kube) -> None:
     """What `cmctl renew` does."""
     version = kube.get("-n", PLATFORM, "secret", TLS_SECRET)["metadata"]["resourceVersion"]
     certificate = kube.get("-n", PLATFORM, "certificate", "model-api-webhook")
-    certificate["status"]["conditions"].append({"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "renewed"})
+    certificate["status"]["conditions"].append(
+        {"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "renewed"}
+    )
     kube("replace", "--subresource=status", "-f", "-", given=json.dumps(certificate))
-    kube.until(lambda: kube.get("-n", PLATFORM, "secret", TLS_SECRET)["metadata"]["resourceVersion"] != version, what="a renewed Secret")
+    kube.until(
+        lambda: kube.get("-n", PLATFORM, "secret", TLS_SECRET)["metadata"]["resourceVersion"] != version,
+        what="a renewed Secret",
+    )

@@ -81,7 +81,11 @@ def ended(kube: Kube, name: str) -> Json | None:
 
 
 def shared_claim() -> Json:
-    spec = {"accessModes": ["ReadWriteMany"], "storageClassName": "by-hand", "resources": {"requests": {"storage": "10Gi"}}}
+    spec = {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "by-hand",
+        "resources": {"requests": {"storage": "10Gi"}},
+    }
     metadata = {"name": "mlflow-models", "namespace": COMPUTE, "labels": TEST_LABEL}
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
@@ -98,4 +102,9 @@ def filler(ref: ModelRef) -> Json:
     }
     volumes = [{"name": "store", "persistentVolumeClaim": {"claimName": "mlflow-models"}}]
     spec = {"restartPolicy": "Never", "securityContext": USER, "containers": [container], "volumes": volumes}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "filler", "namespace": COMPUTE, "labels": TEST_LABEL}, "spec": spec}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "filler", "namespace": COMPUTE, "labels": TEST_LABEL},
+        "spec": spec,
+    }

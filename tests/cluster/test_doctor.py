@@ -15,7 +15,12 @@ from testbed.processes import installed as command
 
 def webhook_command(kube: Kube, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [command("model-api-webhook"), *arguments], env=kube.environment, capture_output=True, text=True, check=False, timeout=200
+        [command("model-api-webhook"), *arguments],
+        env=kube.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
     )
 
 
@@ -42,7 +47,9 @@ def test_table_says_it_too(installed: Kube) -> None:
 @pytest.fixture
 def without_webhook(quiet: Kube) -> Iterator[Kube]:
     quiet("-n", PLATFORM, "scale", "deployment/model-api-webhook", "--replicas=0")
-    quiet("-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s")
+    quiet(
+        "-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s"
+    )
     yield quiet
     quiet("-n", PLATFORM, "scale", "deployment/model-api-webhook", "--replicas=2")
     quiet.rolled_out(PLATFORM, "model-api-webhook")
@@ -88,7 +95,9 @@ def test_model_pod_that_waits_is_named_with_its_reason(quiet: Kube, wine: ModelR
     assert "domino-compute/wrong-version: exit code 5" in findings["model pods"]["found"]
 
 
-def test_caller_without_rights_is_told_what_could_not_be_seen(installed: Kube, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_caller_without_rights_is_told_what_could_not_be_seen(
+    installed: Kube, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     token = installed("-n", COMPUTE, "create", "token", "default").strip()
     config = json.loads(installed("config", "view", "--raw", "-o", "json"))
     config["users"] = [{"name": "nobody", "user": {"token": token}}]

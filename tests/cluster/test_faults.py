@@ -18,7 +18,18 @@ from testbed.cluster.cluster import NAME, RUN, kill_containers, start, stop
 from testbed.cluster.kube import Kube
 from testbed.cluster.machine import Network
 from testbed.cluster.parts import Layout
-from testbed.cluster.workloads import COMPUTE, LOCKED, MLFLOW, PLATFORM, PROJECT_ID, USER, literals, model_deployment, model_pod, settings
+from testbed.cluster.workloads import (
+    COMPUTE,
+    LOCKED,
+    MLFLOW,
+    PLATFORM,
+    PROJECT_ID,
+    USER,
+    literals,
+    model_deployment,
+    model_pod,
+    settings,
+)
 
 SECRET = pull_secret(PROJECT_ID)
 TOKEN = "the-projects-pull-token"
@@ -26,7 +37,9 @@ TOKEN = "the-projects-pull-token"
 
 def described(kube: Kube, name: str, pattern: str, seconds: float = 60) -> str:
     """What `kubectl describe pod` says, as soon as that holds `pattern`. Its lines may be broken anywhere."""
-    return str(kube.until(lambda: _found(kube("-n", COMPUTE, "describe", "pod", name), pattern), seconds=seconds, what=pattern))
+    return str(
+        kube.until(lambda: _found(kube("-n", COMPUTE, "describe", "pod", name), pattern), seconds=seconds, what=pattern)
+    )
 
 
 def _found(text: str, pattern: str) -> str | None:
@@ -77,11 +90,24 @@ def test_model_that_does_not_fit_is_refused_before_it_is_fetched(quiet: Kube, wi
 @pytest.fixture
 def guarded(quiet: Kube) -> Iterator[Kube]:
     """MLflow behind a proxy that wants the project's token, and a webhook that mounts it."""
-    code = {"reverse_proxy.py": Path(reverse_proxy.__file__).read_text(), "token_proxy.py": Path(token_proxy.__file__).read_text()}
+    code = {
+        "reverse_proxy.py": Path(reverse_proxy.__file__).read_text(),
+        "token_proxy.py": Path(token_proxy.__file__).read_text(),
+    }
     metadata = {"name": "guard", "namespace": MLFLOW}
     quiet.apply(
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"__init__.py": "", **code, "token": TOKEN}},
-        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": {"app": "guard"}, "ports": [GUARD_PORT]}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata,
+            "data": {"__init__.py": "", **code, "token": TOKEN},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {"selector": {"app": "guard"}, "ports": [GUARD_PORT]},
+        },
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": guard_spec()},
     )
     quiet.rolled_out(MLFLOW, "guard")
@@ -99,7 +125,14 @@ def guard_spec() -> dict[str, Any]:
     container = {
         "name": "guard",
         "image": "model-api-delivery:0.1.0",
-        "command": ["python", "-m", "testbed.token_proxy", "--host=0.0.0.0", "--port=8080", "--token-file=/code/testbed/token"],
+        "command": [
+            "python",
+            "-m",
+            "testbed.token_proxy",
+            "--host=0.0.0.0",
+            "--port=8080",
+            "--token-file=/code/testbed/token",
+        ],
         "args": ["--upstream=http://mlflow.mlflow-efs.svc:5000"],
         "workingDir": "/code",
         "securityContext": LOCKED,
@@ -107,12 +140,26 @@ def guard_spec() -> dict[str, Any]:
         "ports": [{"containerPort": 8080}],
         "volumeMounts": [{"name": "code", "mountPath": "/code/testbed"}],
     }
-    pod = {"securityContext": USER, "containers": [container], "volumes": [{"name": "code", "configMap": {"name": "guard"}}]}
-    return {"selector": {"matchLabels": {"app": "guard"}}, "template": {"metadata": {"labels": {"app": "guard"}}, "spec": pod}}
+    pod = {
+        "securityContext": USER,
+        "containers": [container],
+        "volumes": [{"name": "code", "configMap": {"name": "guard"}}],
+    }
+    return {
+        "selector": {"matchLabels": {"app": "guard"}},
+        "template": {"metadata": {"labels": {"app": "guard"}}, "spec": pod},
+    }
 
 
 def secret(kube: Kube, data: Mapping[str, str]) -> None:
-    kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, "namespace": COMPUTE}, "stringData": dict(data)})
+    kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": SECRET, "namespace": COMPUTE},
+            "stringData": dict(data),
+        }
+    )
 
 
 def test_token_of_the_project_is_missing_wrong_and_right(guarded: Kube, wine: ModelRef) -> None:
@@ -176,7 +223,9 @@ def test_limit_range_gives_its_defaults_to_a_pod_that_has_none(quiet: Kube, wine
 
 def test_quota_counts_the_larger_of_init_container_and_containers(quiet: Kube, wine: ModelRef) -> None:
     with constrained(quiet, "ResourceQuota", {"hard": {"limits.memory": "512Mi"}}) as namespace:
-        refused = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("unlimited", literals(wine), namespace=namespace)))
+        refused = quiet.attempt(
+            "apply", "-f", "-", given=json.dumps(model_pod("unlimited", literals(wine), namespace=namespace))
+        )
         quiet.apply(model_pod("counted", literals(wine), namespace=namespace, resources=RESOURCES))
         ready(quiet, "counted", namespace)
         used = quiet.get("-n", namespace, "resourcequota", "constraint")["status"]["used"]
@@ -204,5 +253,8 @@ def test_after_a_reboot_of_the_node_pods_are_filled_again(quiet: Kube, wine: Mod
 
 def fetches(kube: Kube, name: str) -> tuple[str, ...]:
     """When the init containers of its pods have ended."""
-    statuses = [pod["status"].get("initContainerStatuses", [{}])[0] for pod in kube.items("-n", COMPUTE, "pod", "-l", f"app={name}")]
+    statuses = [
+        pod["status"].get("initContainerStatuses", [{}])[0]
+        for pod in kube.items("-n", COMPUTE, "pod", "-l", f"app={name}")
+    ]
     return tuple(sorted(status.get("state", {}).get("terminated", {}).get("finishedAt", "") for status in statuses))

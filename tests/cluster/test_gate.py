@@ -60,7 +60,9 @@ class Gated:
     def token(self, *arguments: str | Path) -> str:
         """`model-api token`, which must succeed."""
         command = [command_of("model-api"), "token", *arguments]
-        done = subprocess.run(command, env=self.kube.environment, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            command, env=self.kube.environment, capture_output=True, text=True, check=False, timeout=60
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -73,7 +75,16 @@ class Gated:
 
     def hurry(self) -> None:
         """The kubelet looks at a pod's Secrets when the pod changes, and else once a minute."""
-        self.kube("-n", MLFLOW, "annotate", "pod", "-l", f"app.kubernetes.io/name={GATE}", "--overwrite", f"looked={os.urandom(4).hex()}")
+        self.kube(
+            "-n",
+            MLFLOW,
+            "annotate",
+            "pod",
+            "-l",
+            f"app.kubernetes.io/name={GATE}",
+            "--overwrite",
+            f"looked={os.urandom(4).hex()}",
+        )
 
     def lines(self) -> list[Json]:
         return [json.loads(line) for line in (self.audit / "audit.jsonl").read_text().splitlines()]
@@ -112,7 +123,10 @@ def stamped(kube: Kube, wine: ModelRef) -> None:
 
 
 def own_overlay(folder: Path) -> Path:
-    people = {name: {"password": hashed(PASSWORD), "projects": [PROJECT_ID], "admin": name == "root"} for name in ("jane", "root")}
+    people = {
+        name: {"password": hashed(PASSWORD), "projects": [PROJECT_ID], "admin": name == "root"}
+        for name in ("jane", "root")
+    }
     (folder / "people.json").write_text(json.dumps(people))
     (folder / "kustomization.yaml").write_text(OWN.format(overlay=os.path.relpath(OVERLAY, folder.resolve())))
     return folder
@@ -121,7 +135,12 @@ def own_overlay(folder: Path) -> Path:
 def volume(folder: Path) -> Json:
     spec = {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": str(folder)}}
     claim = {"namespace": MLFLOW, "name": "model-api-gate-audit"}
-    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "gate-audit"}, "spec": spec | {"claimRef": claim}}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": "gate-audit"},
+        "spec": spec | {"claimRef": claim},
+    }
 
 
 def basic(name: str) -> dict[str, str]:
@@ -137,7 +156,9 @@ def ready(kube: Kube, name: str) -> Json:
     return kube.get("-n", COMPUTE, "pod", name)
 
 
-def test_model_pod_fetches_through_the_gate_also_after_a_rotation(gated: Gated, quiet: Kube, wine: ModelRef, tmp_path: Path) -> None:
+def test_model_pod_fetches_through_the_gate_also_after_a_rotation(
+    gated: Gated, quiet: Kube, wine: ModelRef, tmp_path: Path
+) -> None:
     """With the pull token that `model-api token sync` has copied, and nothing else."""
     first = gated.value()
     gated.token("sync")
@@ -161,7 +182,10 @@ def test_model_pod_fetches_through_the_gate_also_after_a_rotation(gated: Gated, 
         gated.token("revoke", "-i", PROJECT_ID, "--scope", "pull")
         gated.hurry()
         former = {"Authorization": f"Bearer {first}"}
-        quiet.until(lambda: ask(uri, "GET", read, headers=former).status == 401, what="a token that was taken away is not accepted")
+        quiet.until(
+            lambda: ask(uri, "GET", read, headers=former).status == 401,
+            what="a token that was taken away is not accepted",
+        )
 
 
 def test_person_and_admin_use_the_gate_and_the_log_outlives_its_pod(gated: Gated, wine: ModelRef) -> None:
@@ -186,7 +210,9 @@ def test_gate_passes_what_the_cluster_and_prometheus_look_at(gated: Gated) -> No
     [pod] = gated.pods()
     metrics = gated.kube("get", "--raw", f"/api/v1/namespaces/{MLFLOW}/services/{GATE}:metrics/proxy/metrics")
 
-    assert all(condition["status"] == "True" for condition in pod["status"]["conditions"] if condition["type"] == "Ready")
+    assert all(
+        condition["status"] == "True" for condition in pod["status"]["conditions"] if condition["type"] == "Ready"
+    )
     assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
     assert 'model_api_gate_tokens{purpose="promote"}' in metrics
     policy = gated.kube.get("-n", MLFLOW, "networkpolicy", "mlflow-from-gate-only")["spec"]

@@ -1,4 +1,6 @@
-"""Generated pods before a real API server: what the webhook adds never makes a pod invalid, and the policy agrees with the webhook."""
+"""Generated pods before a real API server: what the webhook adds never makes a pod invalid, and the policy agrees with
+the webhook.
+"""
 
 import os
 from collections.abc import Iterator
@@ -32,14 +34,20 @@ SETTINGS: Final = [
 ]
 
 each_pod = given(generated_pods.map(well_formed), st.sampled_from(SETTINGS))
-often = hypothesis_settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+often = hypothesis_settings(
+    max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """An API server with the policy, in force in the namespace `enabled` alone."""
     with control_plane(tmp_path_factory.mktemp("plane")) as started:
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ENABLED, "labels": {ENABLED_LABEL: "true"}}}
+        namespace = {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": ENABLED, "labels": {ENABLED_LABEL: "true"}},
+        }
         started.create("/api/v1/namespaces", namespace)
         for name in (ENABLED, PLAIN):
             account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
@@ -60,7 +68,10 @@ BARE: Final = well_formed(
                 {
                     "name": "model",
                     "image": "wine",
-                    "env": [{"name": f"MLFLOW_{name}", "value": "1"} for name in ("MODEL_NAME", "MODEL_OWNER", "MODEL_VERSION", "RUN_ID")],
+                    "env": [
+                        {"name": f"MLFLOW_{name}", "value": "1"}
+                        for name in ("MODEL_NAME", "MODEL_OWNER", "MODEL_VERSION", "RUN_ID")
+                    ],
                 }
             ]
         },
@@ -70,7 +81,9 @@ BARE: Final = well_formed(
 
 @often
 @each_pod
-def test_pod_that_the_webhook_admits_is_valid_if_it_was_valid_before(plane: ControlPlane, pod: dict[str, Any], settings: Settings) -> None:
+def test_pod_that_the_webhook_admits_is_valid_if_it_was_valid_before(
+    plane: ControlPlane, pod: dict[str, Any], settings: Settings
+) -> None:
     refused = plane.refusal(pod, PLAIN)
     answer = admit(review_of(pod), settings)
     if not answer["response"]["allowed"]:
@@ -84,7 +97,9 @@ def test_pod_that_the_webhook_admits_is_valid_if_it_was_valid_before(plane: Cont
 
 @often
 @each_pod
-def test_pod_with_the_defaults_of_the_api_server_is_not_changed_again(plane: ControlPlane, pod: dict[str, Any], settings: Settings) -> None:
+def test_pod_with_the_defaults_of_the_api_server_is_not_changed_again(
+    plane: ControlPlane, pod: dict[str, Any], settings: Settings
+) -> None:
     answer = admit(review_of(pod), settings)
     admitted = apply_answer(pod, answer)
     if not answer["response"]["allowed"] or plane.refusal(admitted, PLAIN):
@@ -127,8 +142,12 @@ TOKEN_SECRET: Final = f"mlflow-pull-{PROJECT_ID}"
     ],
     ids=["by the volume", "by a variable", "by all variables", "the model", "nothing"],
 )
-def test_policy_keeps_the_token_from_an_ephemeral_container(plane: ControlPlane, parts: dict[str, Any], *, refused: bool) -> None:
-    pod = well_formed({"metadata": {"labels": LABELS}, "spec": {"containers": [{"name": "model", "image": "wine", "env": GIVEN}]}})
+def test_policy_keeps_the_token_from_an_ephemeral_container(
+    plane: ControlPlane, parts: dict[str, Any], *, refused: bool
+) -> None:
+    pod = well_formed(
+        {"metadata": {"labels": LABELS}, "spec": {"containers": [{"name": "model", "image": "wine", "env": GIVEN}]}}
+    )
     pod["metadata"]["name"] = f"debugged-{len(str(parts))}"
     stored = plane.create(f"/api/v1/namespaces/{ENABLED}/pods", apply_answer(pod, admit(review_of(pod), SETTINGS[0])))
     stored["spec"]["ephemeralContainers"] = [{"name": "debug", "image": "busybox", **parts}]

@@ -1,4 +1,6 @@
-"""The pod that KServe makes of an InferenceService and our serving runtime, for real: its root is read-only, its one volume the model's."""
+"""The pod that KServe makes of an InferenceService and our serving runtime, for real: its root is read-only, its one
+volume the model's.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -50,4 +52,7 @@ def test_inference_service_is_served_by_both_protocols_of_kserve(quiet: Kube, wi
     expected = predict(quiet, "wine-quality")
     assert (v1["predictions"], v2["outputs"][0]["data"]) == ([expected], [expected])
     # Native loading, its comparison in a process beside it, and shared memory need no place to write to.
-    quiet.until(lambda: "the model predicts the same as loaded by MLflow" in quiet("-n", COMPUTE, "logs", "cellar-predictor"), seconds=60)
+    quiet.until(
+        lambda: "the model predicts the same as loaded by MLflow" in quiet("-n", COMPUTE, "logs", "cellar-predictor"),
+        seconds=60,
+    )

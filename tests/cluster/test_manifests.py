@@ -17,7 +17,10 @@ from tracking_gate.cli import serve
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 OVERLAYS = sorted(path.parent.name for path in MANIFESTS.glob("overlays/*/kustomization.yaml"))
-OF_OTHERS = {"model-api-to-mlflow", "mlflow-from-gate-only"}  # policies of pods that Domino makes, and of an MLflow that is there already
+OF_OTHERS = {
+    "model-api-to-mlflow",
+    "mlflow-from-gate-only",
+}  # policies of pods that Domino makes, and of an MLflow that is there already
 AUTHOR = ["-c", "user.name=admin", "-c", "user.email=admin@example.com"]
 GATED = ["gate", "production-gate"]
 
@@ -36,7 +39,11 @@ def build(overlay: str) -> list[Json]:
 
 def templates(objects: list[Json]) -> list[tuple[str, Json]]:
     """Namespace and template of whatever makes pods."""
-    return [(found["metadata"]["namespace"], found["spec"]["template"]) for found in objects if found["kind"] in {"Deployment", "Job"}]
+    return [
+        (found["metadata"]["namespace"], found["spec"]["template"])
+        for found in objects
+        if found["kind"] in {"Deployment", "Job"}
+    ]
 
 
 def selected(objects: list[Json], namespace: str, selector: Json) -> list[Json]:
@@ -56,14 +63,20 @@ def test_plain_cluster_needs_no_checkout_and_nothing_that_is_not_there(tmp_path:
     """The overlay of docs/install.md, as an admin writes it beside no checkout."""
     origin, own = tmp_path / "origin", tmp_path / "own"
     shutil.copytree(MANIFESTS, origin / "manifests")
-    for command in (["init", "--quiet", "--initial-branch=main"], ["add", "."], [*AUTHOR, "commit", "--quiet", "--message=manifests"]):
+    for command in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "."],
+        [*AUTHOR, "commit", "--quiet", "--message=manifests"],
+    ):
         run("git", "-C", origin, *command)
     own.mkdir()
     page = (MANIFESTS.parent / "docs" / "install.md").read_text().partition("## A plain cluster")[2]
     text = textwrap.dedent(page.partition("```yaml\n")[2].partition("```")[0])
     address = re.search(r"https://\S+//manifests/overlays/standalone\?ref=\S+", text)
     assert address
-    (own / "kustomization.yaml").write_text(text.replace(address[0], f"file://{origin}//manifests/overlays/standalone?ref=main"))
+    (own / "kustomization.yaml").write_text(
+        text.replace(address[0], f"file://{origin}//manifests/overlays/standalone?ref=main")
+    )
     objects = [one for one in yaml.safe_load_all(run(binaries.build() / "kubectl", "kustomize", own)) if one]
 
     (settings,) = (one["data"] for one in objects if one["kind"] == "ConfigMap")
@@ -73,7 +86,11 @@ def test_plain_cluster_needs_no_checkout_and_nothing_that_is_not_there(tmp_path:
     assert settings["MODEL_API_WEBHOOK_TRACKING_URI"] == "http://mlflow.tracking.svc:5000"
     made = {one["metadata"]["name"] for one in objects if one["kind"] == "Namespace"}
     assert {one["metadata"].get("namespace") for one in objects} - {None} <= made
-    assert not [one["apiVersion"] for one in objects if "cert-manager.io" in one["apiVersion"] or "coreos.com" in one["apiVersion"]]
+    assert not [
+        one["apiVersion"]
+        for one in objects
+        if "cert-manager.io" in one["apiVersion"] or "coreos.com" in one["apiVersion"]
+    ]
 
 
 @pytest.mark.parametrize(("overlay", "pod"), [("production", "webhook"), ("gate", "gate")])
@@ -83,8 +100,12 @@ def test_ports_and_sizes_of_the_page_are_those_of_the_manifests(overlay: str, po
     (container,) = template["spec"]["containers"]
     resources = container["resources"]
 
-    assert {int(port) for port in re.findall(rf"\| {pod} \| (\d+) \|", page)} == {port["containerPort"] for port in container["ports"]}
-    wanted = f"| {pod} | {resources['requests']['cpu']}, {resources['requests']['memory']} | {resources['limits']['memory']}"
+    assert {int(port) for port in re.findall(rf"\| {pod} \| (\d+) \|", page)} == {
+        port["containerPort"] for port in container["ports"]
+    }
+    wanted = (
+        f"| {pod} | {resources['requests']['cpu']}, {resources['requests']['memory']} | {resources['limits']['memory']}"
+    )
     assert wanted in page
 
 
@@ -101,7 +122,9 @@ def test_whatever_selects_pods_selects_some(built: list[Json]) -> None:
     for thing in found:
         if thing["metadata"]["name"] in OF_OTHERS:
             continue
-        assert selected(built, thing["metadata"]["namespace"], selectors[thing["kind"]](thing["spec"])), thing["metadata"]
+        assert selected(built, thing["metadata"]["namespace"], selectors[thing["kind"]](thing["spec"])), thing[
+            "metadata"
+        ]
 
 
 def test_ports_of_services_and_policies_are_ports_of_containers(built: list[Json]) -> None:
@@ -121,7 +144,9 @@ def test_ports_of_services_and_policies_are_ports_of_containers(built: list[Json
 
 
 def test_registration_names_the_service_that_is_there(built: list[Json]) -> None:
-    services = {(thing["metadata"]["namespace"], thing["metadata"]["name"]) for thing in built if thing["kind"] == "Service"}
+    services = {
+        (thing["metadata"]["namespace"], thing["metadata"]["name"]) for thing in built if thing["kind"] == "Service"
+    }
     registrations = [thing for thing in built if thing["kind"] == "MutatingWebhookConfiguration"]
 
     assert registrations or {name for _, name in services} == {"model-api-gate"}
@@ -145,7 +170,11 @@ def test_every_pod_is_restricted(built: list[Json]) -> None:
 
 
 def only(built: list[Json], kind: str, name: str) -> Json:
-    found: Json = next(thing for thing in built if (thing["kind"], thing["metadata"]["name"].partition("-settings-")[0]) == (kind, name))
+    found: Json = next(
+        thing
+        for thing in built
+        if (thing["kind"], thing["metadata"]["name"].partition("-settings-")[0]) == (kind, name)
+    )
     return found
 
 
@@ -154,7 +183,9 @@ def test_gate_is_all_that_reaches_mlflow(overlay: str) -> None:
     built = build(overlay)
     gate = only(built, "Deployment", "model-api-gate")["spec"]["template"]["metadata"]["labels"]
     mlflow = next(
-        template for _, template in templates(build("quickstart")) if template["spec"]["containers"][0]["image"].endswith("v3.17.2")
+        template
+        for _, template in templates(build("quickstart"))
+        if template["spec"]["containers"][0]["image"].endswith("v3.17.2")
     )
     policy = only(built, "NetworkPolicy", "mlflow-from-gate-only")
     [rule] = policy["spec"]["ingress"]
@@ -177,7 +208,11 @@ def test_gate_is_one_process_with_tokens_and_a_log_that_stay(overlay: str) -> No
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
 
-    assert (deployment["replicas"], deployment["strategy"]["type"], pod["automountServiceAccountToken"]) == (1, "Recreate", False)
+    assert (deployment["replicas"], deployment["strategy"]["type"], pod["automountServiceAccountToken"]) == (
+        1,
+        "Recreate",
+        False,
+    )
     tokens = mounts[settings["MODEL_API_GATE_SERVE_SECRET_DIR"]]
     assert volumes[tokens["name"]]["secret"]["secretName"] == PROJECT_TOKENS_SECRETS[0]
     assert "subPath" not in tokens

@@ -1,4 +1,6 @@
-"""A model API pod for real: admitted, filled, serving, asked through its Service, in each of the ways that its variables may come."""
+"""A model API pod for real: admitted, filled, serving, asked through its Service, in each of the ways that its
+variables may come.
+"""
 
 import json
 from typing import Any
@@ -12,7 +14,9 @@ from testbed.cluster.workloads import COMPUTE, literals, model_deployment, model
 
 COLUMNS = ["fixed acidity", "volatile acidity", "citric acid", "residual sugar", "chlorides", "free sulfur dioxide"]
 COLUMNS += ["total sulfur dioxide", "density", "pH", "sulphates", "alcohol"]
-WINE = {"dataframe_split": {"columns": COLUMNS, "data": [[7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4]]}}
+WINE = {
+    "dataframe_split": {"columns": COLUMNS, "data": [[7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4]]}
+}
 
 
 def predict(kube: Kube, name: str) -> float:
@@ -24,7 +28,12 @@ def predict(kube: Kube, name: str) -> float:
 
 def _asked(kube: Kube, name: str) -> dict[str, Any] | None:
     done = kube.attempt(
-        "create", "--raw", f"/api/v1/namespaces/{COMPUTE}/services/{name}:http/proxy/invocations", "-f", "-", given=json.dumps(WINE)
+        "create",
+        "--raw",
+        f"/api/v1/namespaces/{COMPUTE}/services/{name}:http/proxy/invocations",
+        "-f",
+        "-",
+        given=json.dumps(WINE),
     )
     return json.loads(done.stdout) if done.returncode == 0 else None
 
@@ -63,7 +72,9 @@ def test_variables_by_reference(quiet: Kube, wine: ModelRef, kind: str) -> None:
     name = f"from-{kind.lower()}"
     configured(quiet, name, kind, wine)
     reference = "secretKeyRef" if kind == "Secret" else "configMapKeyRef"
-    env = [{"name": variable, "valueFrom": {reference: {"name": name, "key": variable}}} for variable in MODEL_VARIABLES]
+    env = [
+        {"name": variable, "valueFrom": {reference: {"name": name, "key": variable}}} for variable in MODEL_VARIABLES
+    ]
     quiet.apply(model_deployment(name, env), service(name))
     quiet.rolled_out(COMPUTE, name)
 
@@ -81,7 +92,9 @@ def test_variables_in_a_source_of_the_environment(quiet: Kube, wine: ModelRef) -
 
 def test_source_without_the_annotation_starts_with_a_warning(quiet: Kube, wine: ModelRef) -> None:
     configured(quiet, "whole", "Secret", wine)
-    done = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("unannotated", [], envFrom=[{"secretRef": {"name": "whole"}}])))
+    done = quiet.attempt(
+        "apply", "-f", "-", given=json.dumps(model_pod("unannotated", [], envFrom=[{"secretRef": {"name": "whole"}}]))
+    )
 
     assert done.returncode == 0
     assert f'annotate {INJECT}: "true"' in done.stderr

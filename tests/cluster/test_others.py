@@ -1,4 +1,6 @@
-"""Beside others: a webhook that comes after ours, the order of native sidecars, and a cluster from which ours is gone again."""
+"""Beside others: a webhook that comes after ours, the order of native sidecars, and a cluster from which ours is gone
+again.
+"""
 
 import base64
 import json
@@ -16,7 +18,16 @@ from model_contract.model_ref import ModelRef
 from model_contract.names import ENABLED_LABEL, INIT_CONTAINER, POLICY, REGISTRATION, STATUS_ANNOTATION
 from testbed.cluster.kube import Kube
 from testbed.cluster.machine import Network
-from testbed.cluster.workloads import COMPUTE, LOCKED, PLATFORM, RUNTIME_IMAGE, literals, model_deployment, model_pod, plain_pod
+from testbed.cluster.workloads import (
+    COMPUTE,
+    LOCKED,
+    PLATFORM,
+    RUNTIME_IMAGE,
+    literals,
+    model_deployment,
+    model_pod,
+    plain_pod,
+)
 
 QUICKSTART = Path(__file__).parents[2] / "manifests" / "overlays" / "quickstart"
 HOST = Network(name="").outside
@@ -35,7 +46,9 @@ class Adds(BaseHTTPRequestHandler):
         patch = [] if there else [{"op": "add", "path": "/spec/containers/-", "value": self.container}]
         response = {"uid": review["request"]["uid"], "allowed": True, "patchType": "JSONPatch"}
         response["patch"] = base64.b64encode(json.dumps(patch).encode()).decode()
-        body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}).encode()
+        body = json.dumps(
+            {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+        ).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -54,7 +67,13 @@ def another_webhook(quiet: Kube, wine: ModelRef) -> Iterator[Kube]:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(HOST).configure_cert(context)
-    container = {"name": "late", "image": RUNTIME_IMAGE, "command": ["sleep", "60"], "env": literals(wine), "securityContext": LOCKED}
+    container = {
+        "name": "late",
+        "image": RUNTIME_IMAGE,
+        "command": ["sleep", "60"],
+        "env": literals(wine),
+        "securityContext": LOCKED,
+    }
     server = ThreadingHTTPServer((HOST, 0), type("AddsLate", (Adds,), {"container": container}))
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -89,7 +108,10 @@ def test_container_that_a_later_webhook_adds_gets_the_model_too(another_webhook:
     pod["metadata"]["labels"]["add"] = "container"
     created = json.loads(another_webhook("apply", "--dry-run=server", "-o", "json", "-f", "-", given=json.dumps(pod)))
 
-    mounts = {container["name"]: [mount["mountPath"] for mount in container["volumeMounts"]] for container in created["spec"]["containers"]}
+    mounts = {
+        container["name"]: [mount["mountPath"] for mount in container["volumeMounts"]]
+        for container in created["spec"]["containers"]
+    }
     place = f"/artifacts/mlflow/{wine.owner}/{wine.run_id}/artifacts/model"
     assert place in mounts["model"]
     assert place in mounts["late"]
@@ -111,14 +133,18 @@ def test_native_sidecar_runs_before_the_fetch_and_goes_on(quiet: Kube, wine: Mod
     quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/meshed", "--timeout=60s")
 
     found = quiet.get("-n", COMPUTE, "pod", "meshed")
-    assert [container["name"] for container in found["spec"]["initContainers"]] == ["istio-proxy", INIT_CONTAINER, "users-own"]
+    assert [container["name"] for container in found["spec"]["initContainers"]] == [
+        "istio-proxy",
+        INIT_CONTAINER,
+        "users-own",
+    ]
     states = {status["name"]: status["state"] for status in found["status"]["initContainerStatuses"]}
     assert "running" in states["istio-proxy"]
     assert states["istio-proxy"]["running"]["startedAt"] <= states[INIT_CONTAINER]["terminated"]["startedAt"]
 
 
-# What a mesh's CNI plugin does to the traffic of a pod before anything of it runs; here a privileged container does it, with the
-# node's own iptables. Nobody listens at the port: who is captured has no network.
+# What a mesh's CNI plugin does to the traffic of a pod before anything of it runs; here a privileged container does it,
+# with the node's own iptables. Nobody listens at the port: who is captured has no network.
 CAPTURE = """
 import os, subprocess
 os.chroot("/node")
@@ -158,11 +184,17 @@ def meshed(name: str, namespace: str, wine: ModelRef, user: int, validator: str)
 
 
 @pytest.mark.parametrize(("mesh", "user"), [("linkerd-network-validator", 2102), ("istio-validation", 1337)])
-def test_fetch_gets_past_a_mesh_that_the_node_sets_up(quiet: Kube, wine: ModelRef, unrestricted: str, mesh: str, user: int) -> None:
+def test_fetch_gets_past_a_mesh_that_the_node_sets_up(
+    quiet: Kube, wine: ModelRef, unrestricted: str, mesh: str, user: int
+) -> None:
     """As the user of the mesh's proxy; as anybody else the fetch has no network, which is what the other pod shows."""
-    quiet.apply(meshed("known", unrestricted, wine, user, mesh), meshed("unknown", unrestricted, wine, user, "some-validator"))
+    quiet.apply(
+        meshed("known", unrestricted, wine, user, mesh), meshed("unknown", unrestricted, wine, user, "some-validator")
+    )
     quiet("-n", unrestricted, "wait", "--for=condition=Ready", "pod/known", "--timeout=90s")
-    failed = quiet.until(lambda: exit_code(quiet, unrestricted, "unknown"), seconds=90, what="the other fetch has failed")
+    failed = quiet.until(
+        lambda: exit_code(quiet, unrestricted, "unknown"), seconds=90, what="the other fetch has failed"
+    )
 
     init = quiet.get("-n", unrestricted, "pod", "known")["spec"]["initContainers"]
     assert [container["name"] for container in init] == ["capture", mesh, INIT_CONTAINER]
@@ -201,7 +233,10 @@ def test_uninstalled_cluster_starts_pods_as_before(quiet: Kube, wine: ModelRef) 
     try:
         quiet("-n", PLATFORM, "delete", "deployment", "model-api-webhook", "--wait=true")
         quiet.until(
-            lambda: quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("bare", literals(wine)))).returncode == 0, seconds=20
+            lambda: (
+                quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("bare", literals(wine)))).returncode == 0
+            ),
+            seconds=20,
         )
         quiet.apply(plain_pod("after", COMPUTE))
         quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/after", "--timeout=60s")

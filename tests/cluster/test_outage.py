@@ -23,7 +23,16 @@ def scale(kube: Kube, replicas: int) -> None:
     if replicas:
         kube.rolled_out(PLATFORM, "model-api-webhook")
     else:
-        kube("-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s")
+        kube(
+            "-n",
+            PLATFORM,
+            "wait",
+            "--for=delete",
+            "pod",
+            "-l",
+            "app.kubernetes.io/name=model-api-webhook",
+            "--timeout=60s",
+        )
 
 
 @pytest.fixture
@@ -86,7 +95,9 @@ def change_authority(kube: Kube, api: Objects) -> None:
     stored = api.secret()
     rotating = begin_rotation(read(stored.data), datetime.now(UTC))
     api.write_secret(write(rotating), stored.version)
-    kube.until(lambda: read(api.secret().data).authority == rotating.following, seconds=120, what="the new authority signs")
+    kube.until(
+        lambda: read(api.secret().data).authority == rotating.following, seconds=120, what="the new authority signs"
+    )
     time.sleep(5)
 
 
@@ -102,7 +113,9 @@ def test_cleared_bundle_is_repaired_at_once(installed: Kube, api: Objects) -> No
 CLEAR = '[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]'
 
 
-def test_deleted_secret_stops_nothing_and_is_filled_again_with_what_was_there(quiet: Kube, wine: ModelRef, api: Objects) -> None:
+def test_deleted_secret_stops_nothing_and_is_filled_again_with_what_was_there(
+    quiet: Kube, wine: ModelRef, api: Objects
+) -> None:
     before = dict(api.secret().data)
     quiet("-n", PLATFORM, "delete", "secret", TLS_SECRET)
     try:

@@ -1,4 +1,6 @@
-"""One predicate, three readers: the API server's selectors and conditions, the webhook's own rules, and the policy behind them."""
+"""One predicate, three readers: the API server's selectors and conditions, the webhook's own rules, and the policy
+behind them.
+"""
 
 import itertools
 import json
@@ -32,7 +34,8 @@ def environments(wine: ModelRef) -> list[Json]:
     """Fields of the model's container."""
     whole = literals(wine)
     by_field = [
-        {"name": entry["name"], "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{i}']"}}} for i, entry in enumerate(whole)
+        {"name": entry["name"], "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{i}']"}}}
+        for i, entry in enumerate(whole)
     ]
     return [
         {"env": whole},
@@ -93,7 +96,9 @@ def test_policy_denies_the_pods_that_the_webhook_would_have_given_their_model(in
     registration = installed.get("mutatingwebhookconfiguration", REGISTRATION)
     installed("delete", "mutatingwebhookconfiguration", REGISTRATION)
     try:
-        installed.until(lambda: len(created(installed, wanted)[1]) > 0, seconds=20, what="the API server knows that it is gone")
+        installed.until(
+            lambda: len(created(installed, wanted)[1]) > 0, seconds=20, what="the API server knows that it is gone"
+        )
         without_webhook, refused = created(installed, wanted)
     finally:
         del registration["metadata"]["resourceVersion"], registration["metadata"]["uid"]

@@ -33,10 +33,26 @@ def as_webhook(installed: Kube) -> Iterator[Objects]:
 
 
 def everything(kube: Kube, objects: Objects, directory: Path) -> None:
-    """Whatever the webhook does with its rights: it mends both objects, and hears of changes. Raises HTTPStatusError where it must not."""
-    kube("-n", PLATFORM, "patch", "secret", TLS_SECRET, "--type=merge", "-p", '{"data": {"tls.crt": null, "tls.key": null}}')
+    """Whatever the webhook does with its rights: it mends both objects, and hears of changes. Raises HTTPStatusError
+    where it must not.
+    """
     kube(
-        "patch", "mutatingwebhookconfiguration", REGISTRATION, "--type=json", "-p", json.dumps([{"op": "add", "path": BUNDLE, "value": ""}])
+        "-n",
+        PLATFORM,
+        "patch",
+        "secret",
+        TLS_SECRET,
+        "--type=merge",
+        "-p",
+        '{"data": {"tls.crt": null, "tls.key": null}}',
+    )
+    kube(
+        "patch",
+        "mutatingwebhookconfiguration",
+        REGISTRATION,
+        "--type=json",
+        "-p",
+        json.dumps([{"op": "add", "path": BUNDLE, "value": ""}]),
     )
     files = Files(certificate=directory / "tls.crt", key=directory / "tls.key")
     keeper = Keeper(objects, files, Pod(host_names=host_names(PLATFORM), early=0))
@@ -60,9 +76,17 @@ def may(kube: Kube, account: str, namespace: str) -> set[tuple[str, str, str]]:
 
 
 def rights(kube: Kube, account: str, namespace: str) -> set[tuple[str, str, str]]:
-    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
     groups = ("--as-group=system:serviceaccounts", "--as-group=system:authenticated")
-    answer = json.loads(kube("create", f"--as={account}", *groups, "--validate=false", "-o", "json", "-f", "-", given=json.dumps(review)))
+    answer = json.loads(
+        kube(
+            "create", f"--as={account}", *groups, "--validate=false", "-o", "json", "-f", "-", given=json.dumps(review)
+        )
+    )
     return {
         (resource, name, verb)
         for rule in answer["status"]["resourceRules"]
@@ -76,14 +100,19 @@ def test_webhook_may_do_nothing_else(installed: Kube) -> None:
     account = f"system:serviceaccount:{PLATFORM}:model-api-webhook"
     registration = {("mutatingwebhookconfigurations", REGISTRATION, verb) for verb in ("get", "watch", "patch")}
 
-    assert may(installed, account, PLATFORM) == registration | {("secrets", TLS_SECRET, verb) for verb in ("get", "watch", "patch")}
+    assert may(installed, account, PLATFORM) == registration | {
+        ("secrets", TLS_SECRET, verb) for verb in ("get", "watch", "patch")
+    }
     assert may(installed, account, COMPUTE) == registration
 
 
 def test_trainer_of_the_quickstart_may_write_two_objects(installed: Kube) -> None:
     account = f"system:serviceaccount:{COMPUTE}:train-wine-quality"
 
-    assert may(installed, account, COMPUTE) == {("configmaps", "wine-quality-model", "patch"), ("deployments", "wine-quality", "patch")}
+    assert may(installed, account, COMPUTE) == {
+        ("configmaps", "wine-quality-model", "patch"),
+        ("deployments", "wine-quality", "patch"),
+    }
 
 
 def test_token_is_mounted_where_it_is_used_and_nowhere_else(installed: Kube) -> None:
@@ -103,7 +132,9 @@ def test_secret_of_the_keys_is_readable_to_nobody_else(installed: Kube) -> None:
 
     assert base64.b64decode(data["tls.key"]).startswith(b"-----BEGIN PRIVATE KEY-----")
     for account in (f"{COMPUTE}:default", f"{PLATFORM}:default", "mlflow-efs:default"):
-        answer = installed.attempt("auth", "can-i", "get", f"secret/{TLS_SECRET}", "-n", PLATFORM, f"--as=system:serviceaccount:{account}")
+        answer = installed.attempt(
+            "auth", "can-i", "get", f"secret/{TLS_SECRET}", "-n", PLATFORM, f"--as=system:serviceaccount:{account}"
+        )
         assert answer.stdout.strip() == "no"
 
 
@@ -112,7 +143,9 @@ def unattended(installed: Kube) -> Iterator[Kube]:
     """Without the pods of the webhook, which would mend what is broken here before the test could."""
     scale = ("-n", PLATFORM, "scale", "deployment/model-api-webhook")
     installed(*scale, "--replicas=0")
-    installed("-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s")
+    installed(
+        "-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s"
+    )
     yield installed
     installed(*scale, "--replicas=2")
     installed.rolled_out(PLATFORM, "model-api-webhook")

@@ -47,7 +47,9 @@ def run(kube: Kube, *arguments: str | Path, **environment: str) -> "subprocess.C
         command.append(f"--namespace={NAMESPACE}")
     else:
         command += [f"--namespace={NAMESPACE}", f"--to={COMPUTE}"]
-    return subprocess.run(command, env={**kube.environment, **environment}, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        command, env={**kube.environment, **environment}, capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 def secret(kube: Kube, name: str = SECRET, namespace: str = NAMESPACE) -> dict[str, str]:
@@ -73,7 +75,9 @@ def test_tokens_are_made_delivered_replaced_copied_and_ended(tokens: Kube, tmp_p
     done("create", "-i", OTHER, "--scope", "pull")
     assert f"{PROJECT}.apikey" in done("verify", "--token-file", out)
     done("rotate", "-i", PROJECT, "--out", tmp_path / "rotated")
-    assert all("  until " in line for line in done("list").splitlines())  # rotated as admin.md writes it: as long as before
+    assert all(
+        "  until " in line for line in done("list").splitlines()
+    )  # rotated as admin.md writes it: as long as before
     assert "without an end" in done("create", "-i", f"{7:024x}", "--scope", "pull", "--ttl", "never")
     second = secret(tokens)
     assert second[f"{PROJECT}.apikey.prev"] == first[f"{PROJECT}.apikey"] != second[f"{PROJECT}.apikey"]
@@ -97,7 +101,12 @@ def test_older_name_of_the_secret_is_kept(tokens: Kube, tmp_path: Path) -> None:
     tokens("-n", NAMESPACE, "create", "secret", "generic", older, f"--from-literal={OTHER}.apikey=eyJ.e30.x")
     assert run(tokens, "create", "-i", PROJECT, "--out", tmp_path / "token").returncode == 0
 
-    assert secret(tokens, older).keys() == {f"{OTHER}.apikey", f"{PROJECT}.apikey", f"{PROJECT}.pull", f"{PROJECT}.meta"}
+    assert secret(tokens, older).keys() == {
+        f"{OTHER}.apikey",
+        f"{PROJECT}.apikey",
+        f"{PROJECT}.pull",
+        f"{PROJECT}.meta",
+    }
     assert "legacy, to be replaced" in run(tokens, "list").stdout
     assert tokens.attempt("-n", NAMESPACE, "get", "secret", SECRET).returncode != 0
 
@@ -114,7 +123,9 @@ def test_two_at_once_lose_nothing(tokens: Kube) -> None:
     run(tokens, "create", "-i", PROJECT, "--scope", "pull")
     projects = [f"{number:024x}" for number in range(6)]
     command = [installed("model-api"), "token", "create", f"--namespace={NAMESPACE}", "--scope=pull", "-i"]
-    running = [subprocess.Popen([*command, project], env=tokens.environment, stdout=subprocess.DEVNULL) for project in projects]
+    running = [
+        subprocess.Popen([*command, project], env=tokens.environment, stdout=subprocess.DEVNULL) for project in projects
+    ]
 
     assert [process.wait(timeout=60) for process in running] == [0] * len(projects)
     assert {f"{project}.pull" for project in projects} < secret(tokens).keys()

@@ -33,7 +33,13 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProces
         "COLUMNS": "100",
     }
     return subprocess.run(
-        [sys.executable, "-m", "demo"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, "-m", "demo"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
 
 
@@ -67,7 +73,9 @@ def test_demo_shows_production_change_hands(told: subprocess.CompletedProcess[st
     ]
 
 
-def test_demo_leaves_no_process_and_no_file(told: subprocess.CompletedProcess[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_demo_leaves_no_process_and_no_file(
+    told: subprocess.CompletedProcess[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     directory = tmp_path_factory.getbasetemp()
 
     assert told.returncode == 0

@@ -1,4 +1,6 @@
-"""The example project in front of each supported MLflow, behind the gate: its notebooks, executed once by somebody of the project."""
+"""The example project in front of each supported MLflow, behind the gate: its notebooks, executed once by somebody of
+the project.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,8 @@ from testbed.notebooks import PROJECT_FOLDER, executed
 from testbed.webhook_server import webhook_server
 
 NAME = "wine-quality"
-# With MLflow 2 they are run by somebody who has two projects, and says in the variable of Domino's workspaces which one is meant.
+# With MLflow 2 they are run by somebody who has two projects, and says in the variable of Domino's workspaces which one
+# is meant.
 PEOPLE = {"3.17": "jane", "2.22": "both"}
 
 

@@ -41,7 +41,10 @@ def test_interrupted_notebook_takes_its_kernel_with_it(tmp_path: Path, sent: sig
     # What a shell starts in the background, these tests perhaps, ignores SIGINT, and so do its children.
     script = f"import signal; signal.signal({sent:d}, signal.default_int_handler)" + SLEEPS
     kernel, log = tmp_path / "kernel", tmp_path / "log"
-    with log.open("w") as output, subprocess.Popen([sys.executable, "-c", script, tmp_path], cwd=ROOT, stderr=output) as process:
+    with (
+        log.open("w") as output,
+        subprocess.Popen([sys.executable, "-c", script, tmp_path], cwd=ROOT, stderr=output) as process,
+    ):
         while not (kernel.exists() and kernel.read_text()):
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)

@@ -37,7 +37,11 @@ def test_notebook_explains_each_cell_of_code(notebook: Path) -> None:
 
 def test_data_is_what_the_quickstart_trains_on() -> None:
     made = subprocess.run(
-        [sys.executable, "-c", "import sys; from train import wines; wines(1600).astype({'quality': int}).to_csv(sys.stdout, index=False)"],
+        [
+            sys.executable,
+            "-c",
+            "import sys; from train import wines; wines(1600).astype({'quality': int}).to_csv(sys.stdout, index=False)",
+        ],
         cwd=QUICKSTART,
         capture_output=True,
         text=True,
@@ -51,9 +55,18 @@ def test_data_is_what_the_quickstart_trains_on() -> None:
 def test_guide_names_only_commands_and_options_that_exist(guide: Path) -> None:
     named = re.findall(r"\bmodel-api ([a-z]+)([^`\n\")]*)", guide.read_text())
     commands = {name: main.get_command(Context(main), name) for name, _ in named}
-    options = {name: {option for parameter in found.params for option in parameter.opts} for name, found in commands.items() if found}
+    options = {
+        name: {option for parameter in found.params for option in parameter.opts}
+        for name, found in commands.items()
+        if found
+    }
 
-    wrong = [(name, option) for name, rest in named for option in re.findall(r"--[a-z-]+", rest) if option not in options.get(name, set())]
+    wrong = [
+        (name, option)
+        for name, rest in named
+        for option in re.findall(r"--[a-z-]+", rest)
+        if option not in options.get(name, set())
+    ]
 
     assert [name for name, found in commands.items() if found is None] == []
     assert wrong == []
@@ -61,7 +74,9 @@ def test_guide_names_only_commands_and_options_that_exist(guide: Path) -> None:
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 def test_notebook_links_lead_somewhere(notebook: Path) -> None:
-    text = "\n".join(cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "markdown")
+    text = "\n".join(
+        cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "markdown"
+    )
     headings = {f"#{line.lstrip('# ').replace(' ', '-')}" for line in text.splitlines() if line.startswith("#")}
 
     links = re.findall(r"\]\(([^)\s]+)\)", text)

@@ -46,7 +46,12 @@ def test_notebook_shows_how_far_it_is(staged: Staged) -> None:
     cell = next(cell for cell in staged.notebook.cells if "stage(" in cell.source and cell.cell_type == "code")
     text = "".join(output["text"] for output in cell.outputs)
 
-    assert [line.split()[0] for line in text.splitlines() if not line.startswith("waiting")][-4:] == ["running", "call", "registry", "url"]
+    assert [line.split()[0] for line in text.splitlines() if not line.startswith("waiting")][-4:] == [
+        "running",
+        "call",
+        "registry",
+        "url",
+    ]
     assert {output["name"] for output in cell.outputs} == {"stdout"}
 
 

@@ -20,7 +20,9 @@ ACTION = "runs:\n  using: composite\n  steps:\n    - shell: bash\n      run: {}\
     ],
     ids=["an expression in a block", "a variable without quotes", "the same in an action", "nothing"],
 )
-def test_mistake_in_a_block_is_found(text: str, code: int, sentence: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_mistake_in_a_block_is_found(
+    text: str, code: int, sentence: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "file.yml"
     file.write_text(text)
 

@@ -1,4 +1,6 @@
-"""What a push to main and a person's rollback do in a registry: the blocks of the example's files, against MLflow behind the gate."""
+"""What a push to main and a person's rollback do in a registry: the blocks of the example's files, against MLflow
+behind the gate.
+"""
 
 import json
 from collections.abc import Iterator
@@ -79,7 +81,9 @@ WRONG = {"of another project": (OTHER, Purpose.PROMOTE, 4), "of pods": (PROJECT,
 
 
 @pytest.mark.parametrize(("project_id", "purpose", "code"), WRONG.values(), ids=WRONG)
-def test_token_that_may_not_fails_the_job(wired: Project, wine: Wine, project_id: str, purpose: Purpose, code: int) -> None:
+def test_token_that_may_not_fails_the_job(
+    wired: Project, wine: Wine, project_id: str, purpose: Purpose, code: int
+) -> None:
     secrets = secrets_of(wine.gate, project_id, purpose)
     (job,) = wired.having(secrets=secrets, variables=wired.github.variables).push(FILE, content(wine, 1))
 

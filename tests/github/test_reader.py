@@ -11,7 +11,9 @@ def test_expressions_are_replaced_and_absent_values_are_empty() -> None:
     assert filled("${{ github.sha }}-${{secrets.TOKEN}}-${{ secrets.NONE }}.", CONTEXTS) == "abc-t-."
 
 
-@pytest.mark.parametrize("expression", ["toJSON(secrets)", "secrets[inputs.x]", "secrets", "env.HOME", "github.sha || 'x'", "secrets.*"])
+@pytest.mark.parametrize(
+    "expression", ["toJSON(secrets)", "secrets[inputs.x]", "secrets", "env.HOME", "github.sha || 'x'", "secrets.*"]
+)
 def test_expression_that_is_not_known_is_refused(expression: str) -> None:
     with pytest.raises(WorkflowError, match="is not known here"):
         filled(f"${{{{ {expression} }}}}", CONTEXTS)

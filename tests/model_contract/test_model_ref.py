@@ -7,7 +7,12 @@ import pytest
 from model_contract.model_ref import IncompleteVariablesError, InvalidVariableError, ModelRef, validate
 from model_contract.names import MODEL_NAME, MODEL_OWNER, MODEL_VARIABLES, MODEL_VERSION, RUN_ID
 
-VARIABLES = {MODEL_NAME: "wine-quality", MODEL_OWNER: "jane.doe", MODEL_VERSION: "2", RUN_ID: "5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5"}
+VARIABLES = {
+    MODEL_NAME: "wine-quality",
+    MODEL_OWNER: "jane.doe",
+    MODEL_VERSION: "2",
+    RUN_ID: "5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5",
+}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,9 @@ def test_refusal_shows_a_long_value_cut_and_escaped() -> None:
 def test_reference_is_complete_when_all_variables_are_set() -> None:
     reference = ModelRef.from_variables(VARIABLES | {"PATH": "/usr/bin"})
 
-    assert reference == ModelRef(name="wine-quality", owner="jane.doe", version="2", run_id="5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5")
+    assert reference == ModelRef(
+        name="wine-quality", owner="jane.doe", version="2", run_id="5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5"
+    )
     assert reference.variables() == VARIABLES
 
 
@@ -99,7 +106,9 @@ def test_reference_with_one_variable_missing_names_it(missing: str) -> None:
 
 
 def test_reference_with_several_variables_missing_names_them_all() -> None:
-    with pytest.raises(IncompleteVariablesError, match=r"^MLFLOW_MODEL_NAME, MLFLOW_MODEL_VERSION are not set; set them$"):
+    with pytest.raises(
+        IncompleteVariablesError, match=r"^MLFLOW_MODEL_NAME, MLFLOW_MODEL_VERSION are not set; set them$"
+    ):
         ModelRef.from_variables({MODEL_OWNER: "jane.doe", RUN_ID: "1"})
 
 

@@ -31,7 +31,9 @@ def test_quantity_is_read_as_kubernetes_reads_it(text: str, amount: Fraction) ->
     assert Quantity.parse(text).amount == amount
 
 
-@pytest.mark.parametrize("text", ["", " 1", "1 Gi", "1gi", "1K", "-1", "1e999", "1" * 20, "0x1", "NaN", "٣", "1.2.3", "Mi"])
+@pytest.mark.parametrize(
+    "text", ["", " 1", "1 Gi", "1gi", "1K", "-1", "1e999", "1" * 20, "0x1", "NaN", "٣", "1.2.3", "Mi"]
+)
 def test_text_that_is_no_quantity_is_refused(text: str) -> None:
     with pytest.raises(QuantityError, match="it must be a quantity"):
         Quantity.parse(text)
@@ -56,6 +58,8 @@ def test_smallest_keeps_the_first_way_to_write_equal_amounts() -> None:
     assert smallest(None, Quantity.parse("1Gi"), Quantity.parse("1024Mi"), Quantity.parse("2Gi")).text == "1Gi"
 
 
-@pytest.mark.parametrize(("text", "size"), [("20Gi", 20 << 30), ("1.5Gi", 3 << 29), ("500M", 500_000_000), ("1500m", 2), ("1n", 1)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("20Gi", 20 << 30), ("1.5Gi", 3 << 29), ("500M", 500_000_000), ("1500m", 2), ("1n", 1)]
+)
 def test_quantity_of_bytes_is_rounded_up(text: str, size: int) -> None:
     assert Quantity.parse(text).bytes == size

@@ -28,7 +28,9 @@ def test_secret_from_a_file_loses_the_newline_at_its_end(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "content", ["", " \n", "two words", "line\nline", "tök"], ids=["empty", "blank", "space", "newline inside", "non-ASCII"]
+    "content",
+    ["", " \n", "two words", "line\nline", "tök"],
+    ids=["empty", "blank", "space", "newline inside", "non-ASCII"],
 )
 def test_secret_file_without_a_token_is_refused_without_showing_it(tmp_path: Path, content: str) -> None:
     file = tmp_path / "token"

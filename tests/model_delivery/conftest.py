@@ -1,4 +1,6 @@
-"""Real MLflow servers of both versions with a model for each way in which one can lie there, and a store to bring them to."""
+"""Real MLflow servers of both versions with a model for each way in which one can lie there, and a store to bring them
+to.
+"""
 
 import json
 from pathlib import Path

@@ -177,8 +177,16 @@ CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
     ),
     "an unknown authority": (certified(trusted=False), ExitCode.INVALID_INPUT, "its authority is not known here"),
     "an old version of TLS": (old_tls, ExitCode.INVALID_INPUT, "no version of TLS is spoken by both sides"),
-    "https to a server of http": (https_to_http, ExitCode.INVALID_INPUT, "answers without TLS; set MLFLOW_TRACKING_URI to http://"),
-    "http to a server of https": (http_to_https, ExitCode.INVALID_INPUT, "speaks TLS; set MLFLOW_TRACKING_URI to https://"),
+    "https to a server of http": (
+        https_to_http,
+        ExitCode.INVALID_INPUT,
+        "answers without TLS; set MLFLOW_TRACKING_URI to http://",
+    ),
+    "http to a server of https": (
+        http_to_https,
+        ExitCode.INVALID_INPUT,
+        "speaks TLS; set MLFLOW_TRACKING_URI to https://",
+    ),
     "http to nginx with https": (
         answering(400, b"<html>400 The plain HTTP request was sent to HTTPS port</html>"),
         ExitCode.INVALID_INPUT,
@@ -191,13 +199,37 @@ CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
     ),
     "nothing listens": (refused, ExitCode.UNAVAILABLE, "Connection refused: nothing listens there"),
     "a name that DNS does not know": (no_such_name, ExitCode.INVALID_INPUT, "DNS knows no host no-such-host.invalid"),
-    "closed without an answer": (listening(closed), ExitCode.UNAVAILABLE, "the connection was closed without an answer"),
+    "closed without an answer": (
+        listening(closed),
+        ExitCode.UNAVAILABLE,
+        "the connection was closed without an answer",
+    ),
     "another protocol": (listening(garbled), ExitCode.UNAVAILABLE, "does not answer"),
-    "a proxy that wants a password": (refusing_tunnels(407), ExitCode.NOT_AUTHORISED, "answers 407: it wants a user and a password"),
-    "a proxy that does not let through": (refusing_tunnels(403), ExitCode.NOT_AUTHORISED, "answers 403: it does not connect to 127.0.0.1"),
-    "a proxy that does not reach": (refusing_tunnels(502), ExitCode.UNAVAILABLE, "answers 502: it cannot reach 127.0.0.1"),
-    "a proxy's 407": (answering(407, PAGE, Via="1.1 squid"), ExitCode.NOT_AUTHORISED, "answers 407: it wants a user and a password"),
-    "a proxy's 403": (answering(403, PAGE, Via="1.1 squid"), ExitCode.NOT_AUTHORISED, "a portal before it answers 403 (Via: 1.1 squid)"),
+    "a proxy that wants a password": (
+        refusing_tunnels(407),
+        ExitCode.NOT_AUTHORISED,
+        "answers 407: it wants a user and a password",
+    ),
+    "a proxy that does not let through": (
+        refusing_tunnels(403),
+        ExitCode.NOT_AUTHORISED,
+        "answers 403: it does not connect to 127.0.0.1",
+    ),
+    "a proxy that does not reach": (
+        refusing_tunnels(502),
+        ExitCode.UNAVAILABLE,
+        "answers 502: it cannot reach 127.0.0.1",
+    ),
+    "a proxy's 407": (
+        answering(407, PAGE, Via="1.1 squid"),
+        ExitCode.NOT_AUTHORISED,
+        "answers 407: it wants a user and a password",
+    ),
+    "a proxy's 403": (
+        answering(403, PAGE, Via="1.1 squid"),
+        ExitCode.NOT_AUTHORISED,
+        "a portal before it answers 403 (Via: 1.1 squid)",
+    ),
     "an ingress without MLflow": (answering(502, PAGE), ExitCode.UNAVAILABLE, "answers 502 (Server: BaseHTTP"),
     "a network's login": (answering(511, PAGE), ExitCode.NOT_AUTHORISED, "this network wants a login first"),
     "a redirect to a login": (
@@ -218,11 +250,15 @@ CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
 
 
 @pytest.mark.parametrize(("failing", "code", "sentence"), CAUSES.values(), ids=CAUSES.keys())
-def test_a_cause_has_its_sentence_and_code_in_both_programs(tmp_path: Path, failing: Failing, code: ExitCode, sentence: str) -> None:
+def test_a_cause_has_its_sentence_and_code_in_both_programs(
+    tmp_path: Path, failing: Failing, code: ExitCode, sentence: str
+) -> None:
     (tmp_path / "token").write_text(TOKEN)
     with failing(tmp_path) as server:
         environment = {**server.environment, "MODEL_API_TOKEN_FILE": str(tmp_path / "token")}
-        fetched = Delivery(directory=tmp_path, uri=server.uri, environment=environment).fetch(REF, "--tries=1", "--stall=2")
+        fetched = Delivery(directory=tmp_path, uri=server.uri, environment=environment).fetch(
+            REF, "--tries=1", "--stall=2"
+        )
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         stated = lifecycle.run(
             kept | {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_TRACKING_TOKEN": TOKEN} | dict(server.environment),

@@ -22,7 +22,11 @@ def test_with_none_of_the_four_variables_there_is_nothing_to_do(nowhere: Deliver
     ended = nowhere.fetch(None)
 
     assert ended.code == ExitCode.DONE
-    assert ended.output == "nothing to fetch: none of MLFLOW_MODEL_NAME, MLFLOW_MODEL_OWNER, MLFLOW_MODEL_VERSION, MLFLOW_RUN_ID is set\n"
+    assert (
+        ended.output
+        == "nothing to fetch: none of MLFLOW_MODEL_NAME, MLFLOW_MODEL_OWNER, MLFLOW_MODEL_VERSION, MLFLOW_RUN_ID is"
+        " set\n"
+    )
 
 
 @pytest.mark.parametrize("missing", MODEL_VARIABLES)
@@ -44,7 +48,9 @@ def test_a_malformed_variable_is_refused_before_anything_is_made(nowhere: Delive
 
 def test_variables_of_sources_name_a_model_as_options_do(delivery: Delivery, mlflow_3: Registered) -> None:
     ref = mlflow_3.ref("plain")
-    sources = {f"MODEL_API_SOURCE_{number}_{name}": value for number, (name, value) in enumerate(ref.variables().items())}
+    sources = {
+        f"MODEL_API_SOURCE_{number}_{name}": value for number, (name, value) in enumerate(ref.variables().items())
+    }
     ended = replace(delivery, environment=sources).fetch(None)
 
     assert ended.code == ExitCode.DONE, ended.output
@@ -59,7 +65,9 @@ def test_a_size_that_is_none_is_refused(nowhere: Delivery, size: str) -> None:
     assert "--max-bytes is " in ended.reason
 
 
-@pytest.mark.parametrize("options", [["--store"], ["--parallel=0"], ["--deadline=inf"], ["--unknown"], ["--stor=x"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [["--store"], ["--parallel=0"], ["--deadline=inf"], ["--unknown"], ["--stor=x"]], ids=" ".join
+)
 def test_wrong_usage_ends_with_its_own_code(nowhere: Delivery, options: list[str]) -> None:
     assert nowhere.fetch(None, *options).code == ExitCode.USAGE
 

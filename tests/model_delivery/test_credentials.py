@@ -17,7 +17,10 @@ from testbed.reverse_proxy import reverse_proxy
 REF = ModelRef(name="wine", version="1", owner="jane.doe", run_id="5f0c")
 USER = {"MLFLOW_TRACKING_USERNAME": "jane", "MLFLOW_TRACKING_PASSWORD": "hunter2:x"}
 TOKEN = {"MLFLOW_TRACKING_TOKEN": "hunter3"}
-ASK = "import mlflow, sys; from mlflow.exceptions import MlflowException as E\ntry: mlflow.MlflowClient().get_run('0' * 32)\nexcept E: pass"
+ASK = (
+    "import mlflow, sys; from mlflow.exceptions import MlflowException as E\ntry: mlflow.MlflowClient().get_run('0' *"
+    " 32)\nexcept E: pass"
+)
 CASES: dict[str, tuple[dict[str, str], str]] = {
     "user and password": (USER, ""),
     "a token": (TOKEN, ""),
@@ -46,7 +49,9 @@ def test_what_is_sent_is_what_mlflows_client_sends(tmp_path: Path, environment: 
 
 def test_a_password_of_the_credentials_file_is_taken(tmp_path: Path) -> None:
     (tmp_path / ".mlflow").mkdir()
-    (tmp_path / ".mlflow" / "credentials").write_text("[mlflow]\nmlflow_tracking_username = jane\nmlflow_tracking_password = 100%\n")
+    (tmp_path / ".mlflow" / "credentials").write_text(
+        "[mlflow]\nmlflow_tracking_username = jane\nmlflow_tracking_password = 100%\n"
+    )
     found = environment_credential({"HOME": str(tmp_path)} | TOKEN)
 
     assert found is not None
@@ -56,7 +61,11 @@ def test_a_password_of_the_credentials_file_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "environment",
-    [{"MLFLOW_TRACKING_AUTH": "kerberos"}, {"MLFLOW_TRACKING_AWS_SIGV4": "true"}, {"MLFLOW_TRACKING_TOKEN": "hunter2 hunter3"}],
+    [
+        {"MLFLOW_TRACKING_AUTH": "kerberos"},
+        {"MLFLOW_TRACKING_AWS_SIGV4": "true"},
+        {"MLFLOW_TRACKING_TOKEN": "hunter2 hunter3"},
+    ],
     ids=str,
 )
 def test_what_cannot_be_sent_is_refused_by_its_name(environment: dict[str, str]) -> None:

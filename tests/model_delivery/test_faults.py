@@ -71,7 +71,9 @@ RECOVERED: dict[str, Callable[[], list[Rule]]] = {
 
 
 @pytest.mark.parametrize("rules", RECOVERED.values(), ids=RECOVERED.keys())
-def test_a_fault_that_passes_does_not_stop_a_delivery(tmp_path: Path, mlflow_any: Registered, rules: Callable[[], list[Rule]]) -> None:
+def test_a_fault_that_passes_does_not_stop_a_delivery(
+    tmp_path: Path, mlflow_any: Registered, rules: Callable[[], list[Rule]]
+) -> None:
     ended, _ = fetch_through(tmp_path, mlflow_any, rules())
     delivery = Delivery(directory=tmp_path, uri="")
 
@@ -87,21 +89,27 @@ def test_a_file_that_was_cut_is_continued_where_it_ended(tmp_path: Path, mlflow_
     assert ranges(proxy) == [None, "bytes=5000-"]
 
 
-def test_a_file_that_was_cut_starts_again_where_the_server_knows_no_ranges(tmp_path: Path, mlflow_2: Registered) -> None:
+def test_a_file_that_was_cut_starts_again_where_the_server_knows_no_ranges(
+    tmp_path: Path, mlflow_2: Registered
+) -> None:
     ended, proxy = fetch_through(tmp_path, mlflow_2, [only(DATA, once(cut(5000)))])
 
     assert ended.code == ExitCode.DONE, ended.output
     assert ranges(proxy) == [None, None]
 
 
-def test_a_file_that_changed_on_the_server_meanwhile_is_not_patched_together(tmp_path: Path, mlflow_3: Registered) -> None:
+def test_a_file_that_changed_on_the_server_meanwhile_is_not_patched_together(
+    tmp_path: Path, mlflow_3: Registered
+) -> None:
     data = mlflow_3.server.artifacts / mlflow_3.versions["changing"]["directory"] / DATA
 
     def change(_: object) -> bool:
         data.write_bytes(b"new" * 1000)
         return False
 
-    ended, proxy = fetch_through(tmp_path, mlflow_3, [only(DATA, once(cut(500))), only(DATA, once(change))], example="changing")
+    ended, proxy = fetch_through(
+        tmp_path, mlflow_3, [only(DATA, once(cut(500))), only(DATA, once(change))], example="changing"
+    )
     delivered = Delivery(directory=tmp_path, uri="").model(mlflow_3.ref("changing")) / DATA
 
     assert ended.code == ExitCode.DONE, ended.output
@@ -132,25 +140,49 @@ def vanished(files: Files) -> None:
 
 
 FINAL: dict[str, tuple[Callable[[], list[Rule]], ExitCode, str]] = {
-    "the listing says more": (lambda: [listing(larger)], ExitCode.DAMAGED, "has 102400 bytes, and is listed with 102401"),
-    "the listing says less": (lambda: [listing(smaller)], ExitCode.DAMAGED, "has more bytes than the 102399 it is listed with"),
-    "the body is always shorter": (lambda: [only(DATA, end_early(5000))], ExitCode.DAMAGED, "has 5000 bytes, and is listed with 102400"),
+    "the listing says more": (
+        lambda: [listing(larger)],
+        ExitCode.DAMAGED,
+        "has 102400 bytes, and is listed with 102401",
+    ),
+    "the listing says less": (
+        lambda: [listing(smaller)],
+        ExitCode.DAMAGED,
+        "has more bytes than the 102399 it is listed with",
+    ),
+    "the body is always shorter": (
+        lambda: [only(DATA, end_early(5000))],
+        ExitCode.DAMAGED,
+        "has 5000 bytes, and is listed with 102400",
+    ),
     "the connection is always cut at once": (lambda: [only(DATA, cut(0))], ExitCode.UNAVAILABLE, "cut"),
-    "neither a size nor a length": (lambda: [listing(unsized), only(DATA, without_length)], ExitCode.DAMAGED, "without a length"),
+    "neither a size nor a length": (
+        lambda: [listing(unsized), only(DATA, without_length)],
+        ExitCode.DAMAGED,
+        "without a length",
+    ),
     "503 for good": (lambda: [answer(503)], ExitCode.UNAVAILABLE, "MLflow answers 503"),
     "429 for an hour": (
         lambda: [answer(429, headers={"Retry-After": "3600"})],
         ExitCode.UNAVAILABLE,
         "the server asks to wait 3600 s, longer than --longest-retry-after 300",
     ),
-    "a listed file that is not there": (lambda: [only("artifacts?", two_times(listing(vanished)))], ExitCode.NOT_FOUND, "gone.bin"),
+    "a listed file that is not there": (
+        lambda: [only("artifacts?", two_times(listing(vanished)))],
+        ExitCode.NOT_FOUND,
+        "gone.bin",
+    ),
     "a page instead of JSON": (
         lambda: [answer(200, b"<html>Sign in</html>")],
         ExitCode.INVALID_INPUT,
         "is no JSON object; is MLflow itself at",
     ),
     "JSON of another kind": (lambda: [answer(200, b"[]")], ExitCode.INVALID_INPUT, "is no JSON object"),
-    "JSON without what it must have": (lambda: [answer(200, b"{}")], ExitCode.INVALID_INPUT, "MLflow's answer has no model_version"),
+    "JSON without what it must have": (
+        lambda: [answer(200, b"{}")],
+        ExitCode.INVALID_INPUT,
+        "MLflow's answer has no model_version",
+    ),
     "JSON nested too deep": (lambda: [answer(200, b"[" * 200_000)], ExitCode.INVALID_INPUT, "is no JSON object"),
     "a body that a proxy compressed": (
         lambda: [only(DATA, answer(200, b"x", {"Content-Encoding": "gzip"}))],
@@ -209,7 +241,9 @@ def test_a_fault_that_stays_ends_with_its_code_and_reason(
     ],
     ids=json.dumps,
 )
-def test_a_listing_with_a_hostile_entry_is_refused_before_any_file(tmp_path: Path, mlflow_3: Registered, entry: dict[str, object]) -> None:
+def test_a_listing_with_a_hostile_entry_is_refused_before_any_file(
+    tmp_path: Path, mlflow_3: Registered, entry: dict[str, object]
+) -> None:
     ended, proxy = fetch_through(tmp_path, mlflow_3, [listing(lambda files: files.append({"is_dir": False} | entry))])
 
     assert ended.code == ExitCode.INVALID_INPUT, ended.output
@@ -218,7 +252,9 @@ def test_a_listing_with_a_hostile_entry_is_refused_before_any_file(tmp_path: Pat
 
 
 def test_directories_without_an_end_are_refused(tmp_path: Path, mlflow_3: Registered) -> None:
-    ended, _ = fetch_through(tmp_path, mlflow_3, [listing(lambda files: files.append({"path": "again", "is_dir": True}))])
+    ended, _ = fetch_through(
+        tmp_path, mlflow_3, [listing(lambda files: files.append({"path": "again", "is_dir": True}))]
+    )
 
     assert ended.code == ExitCode.INVALID_INPUT, ended.output
     assert "more than 64 directories in each other" in ended.reason
@@ -253,7 +289,9 @@ def test_a_try_that_brings_more_of_a_file_is_no_lost_try(tmp_path: Path, mlflow_
     assert ranges(proxy) == [None, *(f"bytes={begin}-" for begin in range(10_000, 102_400, 10_000))]
 
 
-def test_a_server_without_ranges_that_always_ends_at_the_same_byte_is_given_up(tmp_path: Path, mlflow_2: Registered) -> None:
+def test_a_server_without_ranges_that_always_ends_at_the_same_byte_is_given_up(
+    tmp_path: Path, mlflow_2: Registered
+) -> None:
     ended, proxy = fetch_through(tmp_path, mlflow_2, [only(DATA, cut(50_000))], "--tries=3")
 
     assert ended.code == ExitCode.UNAVAILABLE
@@ -295,7 +333,9 @@ def test_a_server_that_sends_too_slowly_is_given_up_at_the_deadline(tmp_path: Pa
 
 def test_one_failed_file_ends_the_transfers_of_the_others(tmp_path: Path, mlflow_3: Registered) -> None:
     began = time.monotonic()
-    ended, _ = fetch_through(tmp_path, mlflow_3, [only("/MLmodel", answer(403)), only("weights.bin", stall(5000))], example="big")
+    ended, _ = fetch_through(
+        tmp_path, mlflow_3, [only("/MLmodel", answer(403)), only("weights.bin", stall(5000))], example="big"
+    )
 
     assert ended.code == ExitCode.NOT_AUTHORISED
     assert time.monotonic() - began < 30  # the silence alone would take 60 s

@@ -38,7 +38,9 @@ def test_a_model_arrives_byte_by_byte(delivery_any: Delivery, mlflow_any: Regist
 
     assert ended.code == ExitCode.DONE, ended.output
     # MLflow 3 says of a version made from a run that it lies with the run's files. It lies with the logged model's.
-    assert files_below(delivery_any.model(ref)) == mlflow_any.files("logged" if example == "registered by run" else example)
+    assert files_below(delivery_any.model(ref)) == mlflow_any.files(
+        "logged" if example == "registered by run" else example
+    )
     assert delivery_any.partial() == []
 
 
@@ -55,7 +57,9 @@ def test_what_cannot_be_delivered_is_refused_with_its_reason(
     assert not delivery_any.run_directory(ref).exists()
 
 
-def test_names_with_question_marks_and_letters_of_other_scripts_arrive(delivery: Delivery, mlflow_3: Registered) -> None:
+def test_names_with_question_marks_and_letters_of_other_scripts_arrive(
+    delivery: Delivery, mlflow_3: Registered
+) -> None:
     ref = mlflow_3.ref("strange names")
     ended = delivery.fetch(ref)
 
@@ -63,7 +67,9 @@ def test_names_with_question_marks_and_letters_of_other_scripts_arrive(delivery:
     assert {"what?.txt", "ümläut-日本語.txt"} <= files_below(delivery.model(ref)).keys()
 
 
-def test_a_model_in_the_only_directory_that_has_one_is_taken_from_there(delivery_any: Delivery, mlflow_any: Registered) -> None:
+def test_a_model_in_the_only_directory_that_has_one_is_taken_from_there(
+    delivery_any: Delivery, mlflow_any: Registered
+) -> None:
     ref = mlflow_any.ref("parent of the model")
     ended = delivery_any.fetch(ref)
 
@@ -74,8 +80,13 @@ def test_a_model_in_the_only_directory_that_has_one_is_taken_from_there(delivery
 def test_a_delivered_model_loads_and_predicts(delivery_any: Delivery, mlflow_any: Registered) -> None:
     ref = mlflow_any.ref("logged")
     delivery_any.fetch(ref)
-    code = "import sys, mlflow.pyfunc, numpy; print(mlflow.pyfunc.load_model(sys.argv[1]).predict(numpy.array([[1.0]])).shape)"
-    loaded = subprocess.run([mlflow_any.server.python, "-c", code, delivery_any.model(ref)], capture_output=True, text=True, check=False)
+    code = (
+        "import sys, mlflow.pyfunc, numpy;"
+        " print(mlflow.pyfunc.load_model(sys.argv[1]).predict(numpy.array([[1.0]])).shape)"
+    )
+    loaded = subprocess.run(
+        [mlflow_any.server.python, "-c", code, delivery_any.model(ref)], capture_output=True, text=True, check=False
+    )
 
     assert loaded.stdout.splitlines()[-1] == "(1,)", loaded.stderr
 
@@ -100,7 +111,9 @@ def test_the_manifest_names_the_version_its_source_and_every_file(delivery: Deli
     assert [(file["path"], file["size"]) for file in manifest["files"]] == [("MLmodel", 12), ("data.bin", 102400)]
 
 
-def test_equal_files_have_an_equal_digest_on_every_server(delivery: Delivery, mlflow_2: Registered, mlflow_3: Registered) -> None:
+def test_equal_files_have_an_equal_digest_on_every_server(
+    delivery: Delivery, mlflow_2: Registered, mlflow_3: Registered
+) -> None:
     other = Delivery(directory=delivery.directory, uri=mlflow_2.uri)
     delivery.fetch(mlflow_3.ref("plain"))
     other.fetch(mlflow_2.ref("plain"))
@@ -120,7 +133,9 @@ def test_a_model_that_is_there_needs_no_network(delivery: Delivery, mlflow_3: Re
     assert "there already" in ended.output
 
 
-def test_the_same_files_registered_twice_are_fetched_once_and_known_by_both_names(delivery: Delivery, mlflow_3: Registered) -> None:
+def test_the_same_files_registered_twice_are_fetched_once_and_known_by_both_names(
+    delivery: Delivery, mlflow_3: Registered
+) -> None:
     with reverse_proxy(mlflow_3.uri) as proxy:
         through = Delivery(directory=delivery.directory, uri=proxy.uri)
         through.fetch(mlflow_3.ref("plain"))
@@ -155,9 +170,13 @@ def test_a_version_of_another_run_is_refused(delivery: Delivery, mlflow_any: Reg
 
 
 @pytest.mark.parametrize("change", [{"name": "no such model"}, {"version": "99"}], ids=["model", "version"])
-def test_what_is_not_registered_is_not_found(delivery: Delivery, mlflow_any: Registered, change: dict[str, str]) -> None:
+def test_what_is_not_registered_is_not_found(
+    delivery: Delivery, mlflow_any: Registered, change: dict[str, str]
+) -> None:
     right = mlflow_any.ref("plain")
-    wrong = ModelRef(**({"name": right.name, "version": right.version, "owner": right.owner, "run_id": right.run_id} | change))
+    wrong = ModelRef(
+        **({"name": right.name, "version": right.version, "owner": right.owner, "run_id": right.run_id} | change)
+    )
     ended = Delivery(directory=delivery.directory, uri=mlflow_any.uri).fetch(wrong)
 
     assert ended.code == ExitCode.NOT_FOUND

@@ -1,4 +1,6 @@
-"""A server that answers as it likes: every run ends within its bounds, with a code of the table, and leaves no part of a model."""
+"""A server that answers as it likes: every run ends within its bounds, with a code of the table, and leaves no part of
+a model.
+"""
 
 import contextlib
 import json
@@ -38,15 +40,24 @@ def whole(body: bytes, status: int = 200, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-names = st.one_of(st.sampled_from(["MLmodel", "a", "../x", "/etc/x", "a%20b", "", "..", "x" * 300, "d"]), st.text(max_size=5))
+names = st.one_of(
+    st.sampled_from(["MLmodel", "a", "../x", "/etc/x", "a%20b", "", "..", "x" * 300, "d"]), st.text(max_size=5)
+)
 entries = st.fixed_dictionaries(
-    {"path": names}, optional={"is_dir": st.booleans(), "file_size": st.one_of(st.integers(-1, 10**12), st.text(max_size=3), st.none())}
+    {"path": names},
+    optional={"is_dir": st.booleans(), "file_size": st.one_of(st.integers(-1, 10**12), st.text(max_size=3), st.none())},
 )
 documents = st.one_of(
-    st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=5),
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=5
+    ),
     st.fixed_dictionaries({"files": st.lists(entries, max_size=4)}),
     st.fixed_dictionaries(
-        {"artifact_uri": st.sampled_from(["runs:/r/m", "models:/wine/1", "s3://b/k", "http://evil/x", "mlflow-artifacts:/.."])}
+        {
+            "artifact_uri": st.sampled_from(
+                ["runs:/r/m", "models:/wine/1", "s3://b/k", "http://evil/x", "mlflow-artifacts:/.."]
+            )
+        }
     ),
     st.sampled_from([VERSION, URI, LISTING]),
 )
@@ -75,7 +86,12 @@ answers = st.one_of(
     ),
     st.binary(max_size=60),
     st.sampled_from(
-        [whole(CONTENT)[:-3], b"HTTP/1.1 100 x\r\n\r\n" * 50, b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffff\r\nx", b""]
+        [
+            whole(CONTENT)[:-3],
+            b"HTTP/1.1 100 x\r\n\r\n" * 50,
+            b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffff\r\nx",
+            b"",
+        ]
     ),
 )
 
@@ -107,7 +123,9 @@ def answering(script: list[bytes], *, then: bytes = b"") -> Iterator[tuple[str, 
 def test_whatever_a_server_answers_a_run_ends_with_its_code_and_no_part_of_a_model(
     tmp_path_factory: pytest.TempPathFactory, capfd: pytest.CaptureFixture[str], script: list[bytes], right: int
 ) -> None:
-    """The first answers may be right, so that what follows them is reached too. In this process: a new one for each would take minutes."""
+    """The first answers may be right, so that what follows them is reached too. In this process: a new one for each
+    would take minutes.
+    """
     directory = tmp_path_factory.mktemp("hostile")
     store, token, log = directory / "store", directory / "token", directory / "log"
     store.mkdir()
@@ -115,7 +133,14 @@ def test_whatever_a_server_answers_a_run_ends_with_its_code_and_no_part_of_a_mod
     log.write_text("")
     with answering([whole(body, 200, "Connection: close") for body in RIGHT[:right]] + script) as (uri, heard):
         environment = {**REF.variables(), "MLFLOW_TRACKING_URI": uri, "MODEL_API_TOKEN_FILE": str(token)}
-        options = ["--tries=2", "--first-wait=0.01", "--longest-wait=0.02", "--stall=0.3", "--deadline=5", "--max-bytes=1Mi"]
+        options = [
+            "--tries=2",
+            "--first-wait=0.01",
+            "--longest-wait=0.02",
+            "--stall=0.3",
+            "--deadline=5",
+            "--max-bytes=1Mi",
+        ]
         code = cli.main(["fetch", f"--store={store}", f"--termination-log={log}", *options], environment)
     output = "".join(capfd.readouterr()) + log.read_text()
 
@@ -149,7 +174,9 @@ def test_memory_does_not_grow_with_what_a_server_says(tmp_path: Path, kind: str)
 
 
 def peak_memory(process: subprocess.Popen[str]) -> int:
-    """The largest resident size in bytes, of the program alone: `ru_maxrss` would count what this process had when it forked."""
+    """The largest resident size in bytes, of the program alone: `ru_maxrss` would count what this process had when it
+    forked.
+    """
     peak = 0
     while process.poll() is None:
         with contextlib.suppress(OSError):

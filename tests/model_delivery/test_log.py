@@ -2,7 +2,14 @@ import pytest
 
 from model_delivery.log import line
 
-SHOWN = {"plain": "plain", "1/r/artifacts": "1/r/artifacts", "two words": '"two words"', "a\nb": '"a\\nb"', '"': '"\\""', "": '""'}
+SHOWN = {
+    "plain": "plain",
+    "1/r/artifacts": "1/r/artifacts",
+    "two words": '"two words"',
+    "a\nb": '"a\\nb"',
+    '"': '"\\""',
+    "": '""',
+}
 
 
 @pytest.mark.parametrize(("value", "shown"), SHOWN.items(), ids=ascii)

@@ -52,7 +52,15 @@ def test_a_manifest_that_is_not_sound_is_damaged(damage: Callable[[dict[str, Any
         parse_manifest(json.dumps(document))
 
 
-NO_MANIFESTS = {"empty": "", "torn": "{", "list": "[]", "null": "null", "text": '"x"', "deep": "[" * 100_000, "bytes": b"\xff"}
+NO_MANIFESTS = {
+    "empty": "",
+    "torn": "{",
+    "list": "[]",
+    "null": "null",
+    "text": '"x"',
+    "deep": "[" * 100_000,
+    "bytes": b"\xff",
+}
 
 
 @pytest.mark.parametrize("text", NO_MANIFESTS.values(), ids=NO_MANIFESTS.keys())

@@ -1,4 +1,6 @@
-"""The name that is sent is the name that is read, or the model is refused: pairs of files that a server takes for each other."""
+"""The name that is sent is the name that is read, or the model is refused: pairs of files that a server takes for each
+other.
+"""
 
 import contextlib
 import http.client
@@ -36,7 +38,9 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", ["a%20b", "x#y", "x?"])
-def test_a_file_that_the_server_takes_for_another_is_refused_by_its_name(tmp_path: Path, mlflow_any: Registered, name: str) -> None:
+def test_a_file_that_the_server_takes_for_another_is_refused_by_its_name(
+    tmp_path: Path, mlflow_any: Registered, name: str
+) -> None:
     place = mlflow_any.server.artifacts / mlflow_any.versions["names"]["directory"]
     with written(place, [name, "a b", "x"]):
         delivery = Delivery(directory=tmp_path, uri=mlflow_any.uri)
@@ -56,10 +60,14 @@ def test_a_name_that_is_let_through_is_answered_with_its_own_bytes(mlflow_any: R
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.sets(
-        st.text(alphabet="ab%25;?#&+=~.\u00e9 \\", min_size=1, max_size=8).filter(lambda name: name.strip(".")), min_size=20, max_size=40
+        st.text(alphabet="ab%25;?#&+=~.\u00e9 \\", min_size=1, max_size=8).filter(lambda name: name.strip(".")),
+        min_size=20,
+        max_size=40,
     )
 )
-def test_generated_names_that_are_let_through_are_answered_with_their_own_bytes(mlflow_any: Registered, names: set[str]) -> None:
+def test_generated_names_that_are_let_through_are_answered_with_their_own_bytes(
+    mlflow_any: Registered, names: set[str]
+) -> None:
     with written(mlflow_any.server.artifacts / mlflow_any.versions["names"]["directory"], sorted(names)):
         check(mlflow_any, sorted(names))
 
@@ -67,8 +75,8 @@ def test_generated_names_that_are_let_through_are_answered_with_their_own_bytes(
 def check(registered: Registered, names: list[str]) -> None:
     """Ask the server for each name, as the delivery does, and compare.
 
-    MLflow 2.22's gunicorn refuses the header that MLflow makes of a name beyond ASCII: it hangs up or answers 400, and sends no
-    other file's bytes.
+    MLflow 2.22's gunicorn refuses the header that MLflow makes of a name beyond ASCII: it hangs up or answers 400, and
+    sends no other file's bytes.
     """
     directory = registered.versions["names"]["directory"]
     connection = http.client.HTTPConnection(urlsplit(registered.uri).netloc, timeout=60)
@@ -84,7 +92,9 @@ def check(registered: Registered, names: list[str]) -> None:
                 assert may_refuse, name
                 continue
             body = answer.read()
-            assert (name, answer.status, body) == (name, 200, name.encode()) or (may_refuse and answer.status == 400), name
+            assert (name, answer.status, body) == (name, 200, name.encode()) or (may_refuse and answer.status == 400), (
+                name
+            )
             passed += 1
     connection.close()
 
@@ -103,7 +113,9 @@ def written(directory: Path, names: list[str]) -> Iterator[None]:
             (directory / name).unlink()
 
 
-@pytest.mark.parametrize("name", ["a b", "a+b", "a&b=c;d", "100%", "50%zz", "caf\u00e9", "dot.", "space ", "back\\slash", "x?y", "~", "@"])
+@pytest.mark.parametrize(
+    "name", ["a b", "a+b", "a&b=c;d", "100%", "50%zz", "caf\u00e9", "dot.", "space ", "back\\slash", "x?y", "~", "@"]
+)
 def test_a_name_that_is_read_as_it_is_sent_is_delivered(name: str) -> None:
     assert checked_for_server(f"1/r/artifacts/{name}") == f"1/r/artifacts/{name}"
 

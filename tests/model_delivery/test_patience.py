@@ -4,7 +4,9 @@ from model_delivery.errors import TransientError, UnavailableError
 from model_delivery.patience import Limits, Patience, StoppedError
 
 
-@pytest.mark.parametrize(("attempt", "least", "most"), [(1, 1, 2), (2, 1, 4), (3, 1, 8), (4, 1, 16), (5, 1, 20), (400, 1, 20)], ids=str)
+@pytest.mark.parametrize(
+    ("attempt", "least", "most"), [(1, 1, 2), (2, 1, 4), (3, 1, 8), (4, 1, 16), (5, 1, 20), (400, 1, 20)], ids=str
+)
 def test_waits_grow_and_are_spread_between_one_and_twenty_seconds(attempt: int, least: float, most: float) -> None:
     limits = Limits()
 

@@ -58,7 +58,9 @@ def test_a_uri_behind_mlflow_is_a_path(uri: str, path: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["mlflow-artifacts:/../etc", "mlflow-artifacts:/1//2", "mlflow-artifacts:/", "mlflow-artifacts:/a\0b"], ids=ascii
+    "uri",
+    ["mlflow-artifacts:/../etc", "mlflow-artifacts:/1//2", "mlflow-artifacts:/", "mlflow-artifacts:/a\0b"],
+    ids=ascii,
 )
 def test_a_path_that_leaves_its_root_is_refused(uri: str) -> None:
     with pytest.raises(InvalidInputError, match="refused as a file name"):
@@ -66,7 +68,9 @@ def test_a_path_that_leaves_its_root_is_refused(uri: str) -> None:
 
 
 def test_an_address_of_something_else_is_refused_without_its_secrets() -> None:
-    with pytest.raises(InvalidInputError, match=r"https://files.example/x\", which is not MLflow's artifact store") as refused:
+    with pytest.raises(
+        InvalidInputError, match=r"https://files.example/x\", which is not MLflow's artifact store"
+    ) as refused:
         proxied_path("https://user:hunter2@files.example/x?signature=hunter3")
 
     assert "hunter" not in str(refused.value)
@@ -74,7 +78,8 @@ def test_an_address_of_something_else_is_refused_without_its_secrets() -> None:
 
 def test_copies_of_copies_are_followed_to_the_files() -> None:
     registry = Registry(
-        {("c", "1"): "models:/b/2", ("b", "2"): "models:/m-7"}, logged_models={"m-7": "mlflow-artifacts:/1/models/m-7/artifacts"}
+        {("c", "1"): "models:/b/2", ("b", "2"): "models:/m-7"},
+        logged_models={"m-7": "mlflow-artifacts:/1/models/m-7/artifacts"},
     )
 
     assert artifact_path(registry, "c", "1") == "1/models/m-7/artifacts"
@@ -86,14 +91,20 @@ def test_a_circle_of_copies_is_left() -> None:
 
 
 def test_the_files_of_a_run_are_found_with_the_run() -> None:
-    registry = Registry({("a", "1"): "runs:/r/model"}, directories={"1/r/artifacts/model": ONE_FILE}, by_run={("r", "model"): "other:/"})
+    registry = Registry(
+        {("a", "1"): "runs:/r/model"}, directories={"1/r/artifacts/model": ONE_FILE}, by_run={("r", "model"): "other:/"}
+    )
 
     assert artifact_path(registry, "a", "1") == "1/r/artifacts/model"
 
 
-@pytest.mark.parametrize(("path", "below"), [("model", ""), ("model/sub/dir", "/sub/dir")], ids=["whole", "a directory of it"])
+@pytest.mark.parametrize(
+    ("path", "below"), [("model", ""), ("model/sub/dir", "/sub/dir")], ids=["whole", "a directory of it"]
+)
 def test_the_files_of_a_run_are_found_with_its_logged_model(path: str, below: str) -> None:
-    registry = Registry({("a", "1"): f"runs:/r/{path}"}, by_run={("r", "model"): "mlflow-artifacts:/1/models/m-7/artifacts"})
+    registry = Registry(
+        {("a", "1"): f"runs:/r/{path}"}, by_run={("r", "model"): "mlflow-artifacts:/1/models/m-7/artifacts"}
+    )
 
     assert artifact_path(registry, "a", "1") == f"1/models/m-7/artifacts{below}"
 
@@ -112,7 +123,9 @@ def test_a_directory_that_was_looked_into_is_not_listed_again() -> None:
     assert registry.asked == ["a/1", "1/r/artifacts/model"]
 
 
-@pytest.mark.parametrize(("source", "asked"), [("runs:/r/model", False), ("models:/b/2", True), ("models:/m-7", True), ("", True)])
+@pytest.mark.parametrize(
+    ("source", "asked"), [("runs:/r/model", False), ("models:/b/2", True), ("models:/m-7", True), ("", True)]
+)
 def test_only_a_version_of_a_model_is_asked_where_its_files_are(source: str, asked: bool) -> None:
     """MLflow resolves a model's address when the version is made: the model may be gone by now."""
     registry = Registry({("a", "1"): "runs:/r/model"}, directories={"1/r/artifacts/model": ONE_FILE})
@@ -127,7 +140,9 @@ def test_artifacts_that_do_not_come_through_mlflow_are_refused(uri: str) -> None
         artifact_path(Registry({("a", "1"): uri}), "a", "1")
 
 
-@pytest.mark.parametrize("uri", ["models:/a/Production", "models:/a@champion", "models:/m-../x", "runs:/../x", "runs:/"])
+@pytest.mark.parametrize(
+    "uri", ["models:/a/Production", "models:/a@champion", "models:/m-../x", "runs:/../x", "runs:/"]
+)
 def test_a_source_that_names_nothing_fixed_is_refused(uri: str) -> None:
     with pytest.raises(InvalidInputError, match="names no version, logged model or run"):
         artifact_path(Registry({("a", "1"): uri}), "a", "1")

@@ -31,7 +31,10 @@ def kill_in_the_middle(delivery: Delivery, ref: ModelRef) -> int:
     """Kills a fetch when the small file, and a part of the large one, are on the disk; returns how much."""
     with delivery.start(ref) as process:
         deadline = time.monotonic() + 30
-        while not (partial_size(delivery.store, "MLmodel") and partial_size(delivery.store)) and time.monotonic() < deadline:
+        while (
+            not (partial_size(delivery.store, "MLmodel") and partial_size(delivery.store))
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.005)
         process.kill()
     assert not delivery.run_directory(ref).exists()
@@ -99,7 +102,9 @@ def test_what_a_killed_run_noted_wrongly_is_not_continued(delivery: Delivery, ml
     assert whole(delivery, mlflow_3, ref)
 
 
-def test_what_others_left_long_ago_is_removed_and_what_they_left_now_is_not(delivery: Delivery, mlflow_3: Registered) -> None:
+def test_what_others_left_long_ago_is_removed_and_what_they_left_now_is_not(
+    delivery: Delivery, mlflow_3: Registered
+) -> None:
     for name, age in ((".partial-old", 100_000), (".partial-new", 60)):
         leftover = delivery.store / name
         (leftover / "artifacts").mkdir(parents=True)
@@ -123,12 +128,17 @@ def test_two_fetches_at_once_share_one_download(delivery: Delivery, mlflow_3: Re
     assert whole(delivery, mlflow_3, ref)
 
 
-def test_two_runs_in_a_store_without_locks_write_apart_and_the_last_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_runs_in_a_store_without_locks_write_apart_and_the_last_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fcntl, "flock", no_locks)
     ref = ModelRef(name="m", version="1", owner="jane", run_id="r")
     destination = tmp_path / "jane" / "r"
     for _ in range(2):
-        with workplace(tmp_path, "jane", "r", Patience(Limits())) as first, workplace(tmp_path, "jane", "r", Patience(Limits())) as second:
+        with (
+            workplace(tmp_path, "jane", "r", Patience(Limits())) as first,
+            workplace(tmp_path, "jane", "r", Patience(Limits())) as second,
+        ):
             for place, content in ((first, b"first"), (second, b"the second")):
                 place.model.mkdir(parents=True)
                 (place.model / "MLmodel").write_bytes(content)
@@ -213,7 +223,8 @@ def test_a_damaged_model_whose_source_has_changed_is_not_replaced(delivery: Deli
 
 def test_a_full_disk_ends_the_fetch_and_leaves_nothing(delivery: Delivery, mlflow_3: Registered) -> None:
     ended = delivery.fetch(
-        mlflow_3.ref("big"), before=[*small_disk(delivery.store), "sh", "-c", '"$@"; code=$?; ls -A "$0"; exit $code', str(delivery.store)]
+        mlflow_3.ref("big"),
+        before=[*small_disk(delivery.store), "sh", "-c", '"$@"; code=$?; ls -A "$0"; exit $code', str(delivery.store)],
     )
 
     assert ended.code == ExitCode.NO_SPACE, ended.output
@@ -221,8 +232,19 @@ def test_a_full_disk_ends_the_fetch_and_leaves_nothing(delivery: Delivery, mlflo
 
 
 def small_disk(store: Path) -> list[str]:
-    """A command that runs another with a disk of 8 MiB as the store; where nobody may mount one, with files of at most as much."""
-    disk = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@"', str(store)]
+    """A command that runs another with a disk of 8 MiB as the store; where nobody may mount one, with files of at most
+    as much.
+    """
+    disk = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@"',
+        str(store),
+    ]
     store.mkdir(exist_ok=True)
     may_mount = subprocess.run([*disk, "true"], capture_output=True, check=False).returncode == 0
     return disk if may_mount else ["sh", "-c", 'ulimit -f 16384; exec "$@"', "sh"]
@@ -245,7 +267,10 @@ def test_a_store_that_is_not_mounted_is_named(delivery: Delivery, mlflow_3: Regi
 
 def test_sigterm_ends_a_fetch_at_once(delivery: Delivery, mlflow_3: Registered) -> None:
     ref = mlflow_3.ref("big")
-    with reverse_proxy(mlflow_3.uri, SLOWLY) as slow, Delivery(directory=delivery.directory, uri=slow.uri).start(ref) as process:
+    with (
+        reverse_proxy(mlflow_3.uri, SLOWLY) as slow,
+        Delivery(directory=delivery.directory, uri=slow.uri).start(ref) as process,
+    ):
         while not partial_size(delivery.store):
             time.sleep(0.005)
         process.terminate()

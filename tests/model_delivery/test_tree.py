@@ -9,7 +9,9 @@ from testbed.delivery import Delivery
 from testbed.mlflow_server import client_environment
 from testbed.registered import Registered
 
-DOWNLOAD = "import sys, mlflow; print(mlflow.artifacts.download_artifacts(artifact_uri=sys.argv[1], dst_path=sys.argv[2]))"
+DOWNLOAD = (
+    "import sys, mlflow; print(mlflow.artifacts.download_artifacts(artifact_uri=sys.argv[1], dst_path=sys.argv[2]))"
+)
 
 
 def tree(root: Path) -> set[tuple[str, bool]]:

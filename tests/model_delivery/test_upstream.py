@@ -52,7 +52,9 @@ def server_tls(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-@pytest.mark.parametrize("content", [TOKEN, f"{TOKEN}\n", f" {TOKEN}\r\n"], ids=["bare", "with a newline", "with white space"])
+@pytest.mark.parametrize(
+    "content", [TOKEN, f"{TOKEN}\n", f" {TOKEN}\r\n"], ids=["bare", "with a newline", "with white space"]
+)
 def test_the_right_token_opens_the_way(guarded: Delivery, mlflow_3: Registered, content: str) -> None:
     ended = with_token(guarded, content).fetch(mlflow_3.ref("plain"))
 
@@ -99,11 +101,20 @@ def test_a_host_that_mlflow_does_not_serve_is_no_matter_of_the_token(delivery: D
     assert "name it in `mlflow server --allowed-hosts`" in ended.reason
 
 
-NO_TOKENS = {"empty": "", "blank": "\n", "words": "two words", "lines": "line\nbreak", "other letters": "ünïcode", "no file": None}
+NO_TOKENS = {
+    "empty": "",
+    "blank": "\n",
+    "words": "two words",
+    "lines": "line\nbreak",
+    "other letters": "ünïcode",
+    "no file": None,
+}
 
 
 @pytest.mark.parametrize("content", NO_TOKENS.values(), ids=NO_TOKENS.keys())
-def test_a_file_without_a_token_is_named_and_not_shown(guarded: Delivery, mlflow_3: Registered, content: str | None) -> None:
+def test_a_file_without_a_token_is_named_and_not_shown(
+    guarded: Delivery, mlflow_3: Registered, content: str | None
+) -> None:
     delivery = with_token(guarded, content or "")
     if content is None:
         (guarded.directory / "token").unlink()
@@ -141,17 +152,24 @@ def test_a_token_is_in_no_process_list_and_no_environment(guarded: Delivery, mlf
 
 
 def test_a_redirect_takes_no_token_to_another_server(delivery: Delivery, mlflow_3: Registered) -> None:
-    with reverse_proxy(mlflow_3.uri) as other, reverse_proxy(mlflow_3.uri, answer(307, headers={"Location": other.uri})) as proxy:
+    with (
+        reverse_proxy(mlflow_3.uri) as other,
+        reverse_proxy(mlflow_3.uri, answer(307, headers={"Location": other.uri})) as proxy,
+    ):
         ended = with_token(replace(delivery, uri=proxy.uri), TOKEN).fetch(mlflow_3.ref("plain"))
 
         assert ended.code == ExitCode.INVALID_INPUT
         assert other.seen == []
 
 
-def test_artifacts_said_to_lie_on_another_host_are_asked_for_where_the_token_belongs(delivery: Delivery, mlflow_3: Registered) -> None:
+def test_artifacts_said_to_lie_on_another_host_are_asked_for_where_the_token_belongs(
+    delivery: Delivery, mlflow_3: Registered
+) -> None:
     path = mlflow_3.versions["plain"]["directory"]
     with reverse_proxy(mlflow_3.uri) as other:
-        elsewhere = answer(200, f'{{"artifact_uri": "mlflow-artifacts://{other.uri.removeprefix("http://")}/{path}"}}'.encode())
+        elsewhere = answer(
+            200, f'{{"artifact_uri": "mlflow-artifacts://{other.uri.removeprefix("http://")}/{path}"}}'.encode()
+        )
         with reverse_proxy(mlflow_3.uri, only("get-download-uri", elsewhere)) as proxy:
             ended = with_token(replace(delivery, uri=proxy.uri), TOKEN).fetch(mlflow_3.ref("plain"))
 
@@ -171,14 +189,18 @@ def test_mlflow_below_a_path_is_reached(delivery: Delivery, mlflow_3: Registered
     assert ended.code == ExitCode.DONE, ended.output
 
 
-def test_a_private_authority_is_trusted_when_it_is_named(delivery: Delivery, mlflow_3: Registered, authority: trustme.CA) -> None:
+def test_a_private_authority_is_trusted_when_it_is_named(
+    delivery: Delivery, mlflow_3: Registered, authority: trustme.CA
+) -> None:
     with token_proxy(mlflow_3.uri, TOKEN, tls=server_tls(authority)) as uri:
         ended = trusting(with_token(replace(delivery, uri=uri), TOKEN), authority).fetch(mlflow_3.ref("plain"))
 
     assert ended.code == ExitCode.DONE, ended.output
 
 
-def test_an_authority_that_is_not_named_is_not_trusted(delivery: Delivery, mlflow_3: Registered, authority: trustme.CA) -> None:
+def test_an_authority_that_is_not_named_is_not_trusted(
+    delivery: Delivery, mlflow_3: Registered, authority: trustme.CA
+) -> None:
     with reverse_proxy(mlflow_3.uri, tls=server_tls(authority)) as proxy:
         ended = trusting(with_token(replace(delivery, uri=proxy.uri), TOKEN), trustme.CA()).fetch(mlflow_3.ref("plain"))
 
@@ -194,7 +216,9 @@ def test_a_file_of_authorities_that_is_not_there_is_named(delivery: Delivery, ml
     assert "SSL_CERT_FILE names /nowhere/ca.pem" in ended.reason
 
 
-def test_a_proxy_for_tls_tunnels_and_reads_no_token(delivery: Delivery, mlflow_3: Registered, authority: trustme.CA) -> None:
+def test_a_proxy_for_tls_tunnels_and_reads_no_token(
+    delivery: Delivery, mlflow_3: Registered, authority: trustme.CA
+) -> None:
     with token_proxy(mlflow_3.uri, TOKEN, tls=server_tls(authority)) as uri, forward_proxy() as forward:
         proxied = {"HTTPS_PROXY": f"http://user:pass%40word@127.0.0.1:{forward.server_port}"}
         through = trusting(with_token(replace(delivery, uri=uri, environment=proxied), TOKEN), authority)

@@ -34,7 +34,10 @@ def test_a_whole_model_is_complete(delivered: Delivery, options: list[str]) -> N
     ended = delivered.verify(REF, *options)
 
     assert ended.code == ExitCode.DONE, ended.output
-    assert f"complete run=5f0c files=3 bytes=1012 checked={'digests' if options else 'sizes'} digest=sha256:" in ended.output
+    assert (
+        f"complete run=5f0c files=3 bytes=1012 checked={'digests' if options else 'sizes'} digest=sha256:"
+        in ended.output
+    )
 
 
 def test_owner_and_run_are_enough(delivered: Delivery) -> None:
@@ -109,7 +112,9 @@ def add(model: Path) -> None:
     ],
     ids=["shorter", "missing", "a link", "changed", "added"],
 )
-def test_a_damaged_model_is_named_by_its_fault(delivered: Delivery, damage: object, options: list[str], fault: str) -> None:
+def test_a_damaged_model_is_named_by_its_fault(
+    delivered: Delivery, damage: object, options: list[str], fault: str
+) -> None:
     assert callable(damage)
     damage(delivered.model(REF))
     ended = delivered.verify(REF, *options)

@@ -22,7 +22,9 @@ users: [{name: there, user: {}}]
     [(None, "no cluster: "), (CONFIG, "the cluster does not answer: ")],
     ids=["no kubeconfig and no pod", "nobody at its address"],
 )
-def test_cluster_that_is_not_there_is_said(config: str | None, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cluster_that_is_not_there_is_said(
+    config: str | None, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kubeconfig = tmp_path / "config"
     if config:
         kubeconfig.write_text(config)

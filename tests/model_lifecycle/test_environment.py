@@ -31,7 +31,12 @@ FILE = '{"66c0a1b2c3d4e5f601234567": [{"name": "wine", "version": 1}]}'
 def test_a_wrong_variable_is_named_and_not_shown(tmp_path: Path, variable: str) -> None:
     name, _, value = variable.partition("=")
     (tmp_path / "models.json").write_text(FILE)
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "MLFLOW_TRACKING_URI": "https://127.0.0.1:9", name: value}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "MLFLOW_TRACKING_URI": "https://127.0.0.1:9",
+        name: value,
+    }
     ended = run(environment, "plan", tmp_path / "models.json", "--retries=0")
 
     assert ended.code == ExitCode.INVALID_INPUT, ended.err

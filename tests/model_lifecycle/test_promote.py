@@ -56,7 +56,10 @@ def test_whole_file_is_checked_before_anything_moves(any_gate: Gate, tmp_path: P
     refused = run(environment(any_gate), "promote", file)
 
     assert refused.code == 4  # the gravest: there are models that are not this project's, as far as its token learns
-    assert f"{untried.name} version {none}: it is in stage None: `model-api stage` brings it to Staging first" in refused.err
+    assert (
+        f"{untried.name} version {none}: it is in stage None: `model-api stage` brings it to Staging first"
+        in refused.err
+    )
     for name in ("no-such", foreign.name):
         assert f"{name} version" in refused.err
     assert good.state()["stages"] == {number: "Staging"}
@@ -123,7 +126,9 @@ def test_files_whose_digest_is_recorded_are_not_read_again(model_3: Model, tmp_p
     file = write_file(tmp_path / "file.json", (model_3, number))
     assert run(environment(model_3.gate), "promote", file).code == 0
     assert TAG_DIGEST in str(
-        model_3.gate.ask("GET", f"{API}/model-versions/get?name={model_3.name}&version={number}", headers=model_3.gate.basic("both")).json
+        model_3.gate.ask(
+            "GET", f"{API}/model-versions/get?name={model_3.name}&version={number}", headers=model_3.gate.basic("both")
+        ).json
     )
     with reverse_proxy(model_3.gate.uri) as proxy:
         assert run(environment(model_3.gate, uri=proxy.uri), "plan", file).code == 0
@@ -169,7 +174,9 @@ def test_two_versions_in_production_become_one(model: Model, tmp_path: Path) -> 
     numbers = [model.staged(), model.staged(), model.staged()]
     for number in numbers[:2]:
         model.post(
-            "model-versions/transition-stage", {"name": model.name, "version": number, "stage": "Production"}, model.gate.basic("root")
+            "model-versions/transition-stage",
+            {"name": model.name, "version": number, "stage": "Production"},
+            model.gate.basic("root"),
         )
     file = write_file(tmp_path / "file.json", (model, numbers[2]))
 
@@ -208,15 +215,28 @@ def test_github_gets_a_table_and_annotations(model_3: Model, tmp_path: Path) -> 
     ("change", "code", "said"),
     [
         ({"MLFLOW_TRACKING_URI": ""}, 3, "MLFLOW_TRACKING_URI is not set"),
-        ({"MLFLOW_TRACKING_URI": "https://mlflow/?token=secret"}, 3, "is no http(s) address of a host, without a query"),
+        (
+            {"MLFLOW_TRACKING_URI": "https://mlflow/?token=secret"},
+            3,
+            "is no http(s) address of a host, without a query",
+        ),
         ({"SSL_CERT_FILE": "/nowhere"}, 3, "SSL_CERT_FILE names /nowhere, which is no file"),
         ({"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, 8, "MLflow at http://127.0.0.1:9 does not answer"),
         ({"MLFLOW_TRACKING_TOKEN": "two words"}, 3, "MLFLOW_TRACKING_TOKEN holds characters that no token has"),
         ({"PROJECT_TOKENS": "null"}, 3, "PROJECT_TOKENS is no JSON object"),
     ],
-    ids=["no address", "address with a query", "no file of authorities", "nobody there", "token with a space", "secrets that are none"],
+    ids=[
+        "no address",
+        "address with a query",
+        "no file of authorities",
+        "nobody there",
+        "token with a space",
+        "secrets that are none",
+    ],
 )
-def test_setting_that_cannot_be_right_is_named(model_3: Model, tmp_path: Path, change: dict[str, str], code: int, said: str) -> None:
+def test_setting_that_cannot_be_right_is_named(
+    model_3: Model, tmp_path: Path, change: dict[str, str], code: int, said: str
+) -> None:
     file = write_file(tmp_path / "file.json", (model_3, "1"))
 
     refused = run(environment(model_3.gate) | change, "promote", file, "--retries", "1")

@@ -1,4 +1,6 @@
-"""Promotions that break off, fail, meet each other or get no answer: nothing is lost, and what is half done a second run finishes."""
+"""Promotions that break off, fail, meet each other or get no answer: nothing is lost, and what is half done a second
+run finishes.
+"""
 
 import json
 import shlex
@@ -19,7 +21,8 @@ from testbed.mlflow_server import client_environment, mlflow_server
 from testbed.processes import Process, installed
 from testbed.reverse_proxy import Exchange, reverse_proxy
 
-WRITES = 10  # of a first promotion over another version: two of the digest, five tags, the stage, the alias, and one to spare
+# of a first promotion over another version: two of the digest, five tags, the stage, the alias, and one to spare
+WRITES = 10
 
 
 def writes(exchange: Exchange) -> bool:
@@ -54,7 +57,9 @@ def served(model_3: Model, tmp_path: Path) -> Model:
 
 
 @pytest.mark.parametrize("forwarded", [False, True], ids=["before a write", "after a write"])
-def test_killed_promotion_leaves_a_version_that_serves_and_a_second_run_finishes_it(served: Model, tmp_path: Path, forwarded: bool) -> None:
+def test_killed_promotion_leaves_a_version_that_serves_and_a_second_run_finishes_it(
+    served: Model, tmp_path: Path, forwarded: bool
+) -> None:
     file, met, before = tmp_path / "file.json", 0, "1"
     for number in range(1, WRITES + 1):
         version = served.staged()
@@ -130,11 +135,15 @@ class FirstTime:
 
 
 @pytest.mark.parametrize("fault", [lost, broken, dropped])
-def test_answer_that_does_not_come_is_found_by_reading(served: Model, tmp_path: Path, fault: Callable[[Exchange], bool]) -> None:
+def test_answer_that_does_not_come_is_found_by_reading(
+    served: Model, tmp_path: Path, fault: Callable[[Exchange], bool]
+) -> None:
     version = served.staged()
     rule = FirstTime(fault)
     with reverse_proxy(served.gate.uri, rule) as proxy:
-        done = run(environment(served.gate, uri=proxy.uri), "promote", write_file(tmp_path / "file.json", (served, version)))
+        done = run(
+            environment(served.gate, uri=proxy.uri), "promote", write_file(tmp_path / "file.json", (served, version))
+        )
 
     assert done.code == 0, done.err
     assert len(rule.seen) >= 8
@@ -152,7 +161,10 @@ def on(name: str, part: str, then: Callable[[Exchange], bool]) -> Callable[[Exch
 
     def rule(exchange: Exchange) -> bool:
         return (
-            writes(exchange) and f'"{name}"'.encode() in exchange.body and part in exchange.path + exchange.body.decode() and then(exchange)
+            writes(exchange)
+            and f'"{name}"'.encode() in exchange.body
+            and part in exchange.path + exchange.body.decode()
+            and then(exchange)
         )
 
     return rule
@@ -161,8 +173,13 @@ def on(name: str, part: str, then: Callable[[Exchange], bool]) -> Callable[[Exch
 @pytest.mark.parametrize("part", ["promotion.at", "transition-stage", "registered-models/alias"])
 def test_failure_of_one_model_puts_all_of_them_back(served: Model, tmp_path: Path, part: str) -> None:
     second, fresh = new_model(served.gate), new_model(served.gate)
-    assert run(environment(served.gate), "promote", write_file(tmp_path / "second.json", (second, second.staged()))).code == 0
-    file = write_file(tmp_path / "file.json", (served, served.staged()), (fresh, fresh.staged()), (second, second.staged()))
+    assert (
+        run(environment(served.gate), "promote", write_file(tmp_path / "second.json", (second, second.staged()))).code
+        == 0
+    )
+    file = write_file(
+        tmp_path / "file.json", (served, served.staged()), (fresh, fresh.staged()), (second, second.staged())
+    )
     before = [one.state() for one in (served, fresh, second)]
     with reverse_proxy(served.gate.uri, on(second.name, part, refuse)) as proxy:
         failed = run(environment(served.gate, uri=proxy.uri), "promote", file)
@@ -174,7 +191,9 @@ def test_failure_of_one_model_puts_all_of_them_back(served: Model, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("part", "code"), [("promotion.at", 9), ("transition-stage", 9), ("model-api.digest", 4)])
-def test_refusal_of_the_token_is_said_to_be_one_only_where_nothing_has_moved(served: Model, tmp_path: Path, part: str, code: int) -> None:
+def test_refusal_of_the_token_is_said_to_be_one_only_where_nothing_has_moved(
+    served: Model, tmp_path: Path, part: str, code: int
+) -> None:
     version = served.staged()
     before = served.state()
 
@@ -190,7 +209,9 @@ def test_refusal_of_the_token_is_said_to_be_one_only_where_nothing_has_moved(ser
     assert "not you" in refused.err
 
 
-def test_model_that_somebody_else_moves_before_it_is_read_back_puts_all_of_them_back(served: Model, tmp_path: Path) -> None:
+def test_model_that_somebody_else_moves_before_it_is_read_back_puts_all_of_them_back(
+    served: Model, tmp_path: Path
+) -> None:
     fresh, version = new_model(served.gate), served.staged()
     file = write_file(tmp_path / "file.json", (fresh, fresh.staged()), (served, version))
     before = fresh.state()
@@ -205,7 +226,10 @@ def test_model_that_somebody_else_moves_before_it_is_read_back_puts_all_of_them_
         failed = run(environment(served.gate, uri=proxy.uri), "promote", file)
 
     assert failed.code == 9
-    assert f"{served.name} version {version}: MLflow has it in stage Archived after it was moved to Production" in failed.err
+    assert (
+        f"{served.name} version {version}: MLflow has it in stage Archived after it was moved to Production"
+        in failed.err
+    )
     assert fresh.state() == before
 
 
@@ -239,7 +263,8 @@ def test_two_promotions_at_once_end_as_one_of_them_says(served: Model, tmp_path:
     files = [write_file(tmp_path / f"{number}.json", (served, number)) for number in numbers]
     command = [installed("model-api"), "promote"]
     running = [
-        subprocess.Popen([*command, file], env=environment(served.gate), stdout=subprocess.PIPE, stderr=subprocess.PIPE) for file in files
+        subprocess.Popen([*command, file], env=environment(served.gate), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for file in files
     ]
     for one in running:
         one.communicate()
@@ -260,7 +285,10 @@ def test_same_file_promoted_twice_at_once_is_promoted_once(served: Model, tmp_pa
     version = served.staged()
     file = write_file(tmp_path / "file.json", (served, version))
     command = [installed("model-api"), "promote", file]
-    running = [subprocess.Popen(command, env=environment(served.gate), stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    running = [
+        subprocess.Popen(command, env=environment(served.gate), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
     for one in running:
         one.communicate()
 
@@ -280,7 +308,11 @@ def test_token_that_is_replaced_in_the_middle_is_said_and_the_new_one_finishes(g
             refused = threading.Event()
             while not refused.wait(0.05):  # the gate looks once a second
                 if (
-                    own.ask("GET", "/api/2.0/mlflow/registered-models/get?name=x", headers={"Authorization": f"Bearer {fresh}"}).status
+                    own.ask(
+                        "GET",
+                        "/api/2.0/mlflow/registered-models/get?name=x",
+                        headers={"Authorization": f"Bearer {fresh}"},
+                    ).status
                     != 401
                 ):
                     refused.set()
@@ -305,7 +337,11 @@ def test_mlflow_that_is_restarted_in_the_middle_is_waited_for(tmp_path: Path) ->
             if not again:
                 server.process.stop()
                 popen = server.process.popen
-                again.append(Process.start(list(popen.args), log=server.process.log, env=client_environment(), cwd=server.directory))  # type: ignore[call-overload]
+                again.append(
+                    Process.start(
+                        list(popen.args), log=server.process.log, env=client_environment(), cwd=server.directory
+                    )
+                )  # type: ignore[call-overload]
             return False
 
         try:
@@ -322,14 +358,19 @@ def test_secrets_of_a_promotion_are_in_no_output_and_in_no_list_of_processes(ser
     lines: list[str] = []
 
     def look(_: Exchange) -> bool:
-        lines.extend(path.read_bytes().decode(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
+        lines.extend(
+            path.read_bytes().decode(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()
+        )
         return False
 
     page = tmp_path / "page.md"
     with reverse_proxy(served.gate.uri, look) as proxy:
         env = environment(served.gate, uri=proxy.uri) | {"GITHUB_STEP_SUMMARY": str(page)}
         file = write_file(tmp_path / "file.json", (served, served.staged()))
-        outputs = [run(env, *arguments) for arguments in (("plan", file), ("promote", file, "--format", "github"), ("status", file))]
+        outputs = [
+            run(env, *arguments)
+            for arguments in (("plan", file), ("promote", file, "--format", "github"), ("status", file))
+        ]
         outputs.append(run(env | {"MLFLOW_TRACKING_TOKEN": env["MLFLOW_TRACKING_TOKEN"][:-1] + "!"}, "plan", file))
 
     seen = "".join(

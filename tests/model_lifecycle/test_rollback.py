@@ -13,7 +13,9 @@ def promoted(model: Model, tmp_path: Path, count: int) -> list[str]:
     numbers = []
     for _ in range(count):
         numbers.append(model.staged())
-        assert run(environment(model.gate), "promote", write_file(tmp_path / "file.json", (model, numbers[-1]))).code == 0
+        assert (
+            run(environment(model.gate), "promote", write_file(tmp_path / "file.json", (model, numbers[-1]))).code == 0
+        )
     return numbers
 
 
@@ -50,7 +52,12 @@ def test_rollback_that_cannot_be_done_says_why(model_3: Model, tmp_path: Path) -
     assert "nothing to roll back" in run(env, *back).err
     (first,) = promoted(model_3, tmp_path, 1)
     untried = model_3.version()
-    cases = {first: (6, "is in Production"), untried: (6, "it is in stage None"), "77": (5, "has no version 77"), "x": (2, "--to")}
+    cases = {
+        first: (6, "is in Production"),
+        untried: (6, "it is in stage None"),
+        "77": (5, "has no version 77"),
+        "x": (2, "--to"),
+    }
     for number, (code, said) in cases.items():
         refused = run(env, *back, "--to", number)
         assert (refused.code, said in refused.err) == (code, True), refused.err
@@ -71,11 +78,22 @@ def test_rollback_to_files_that_have_changed_is_refused(model: Model, tmp_path: 
 def test_models_without_a_project_get_the_one_of_their_runs(any_gate: Gate) -> None:
     made = new_model(any_gate)
     server, old, lost = any_gate.server.uri, f"{made.name}-old", f"{made.name}-lost"
-    run_id = made.post("runs/create", {"experiment_id": made.experiment, "start_time": 1}, any_gate.basic("both"))["run"]["info"]["run_id"]
+    run_id = made.post("runs/create", {"experiment_id": made.experiment, "start_time": 1}, any_gate.basic("both"))[
+        "run"
+    ]["info"]["run_id"]
     for name in (old, lost):
         ask(server, "POST", f"{API}/registered-models/create", {"name": name})
-    ask(server, "POST", f"{API}/model-versions/create", {"name": old, "source": f"runs:/{run_id}/model", "run_id": run_id})
-    env = environment(any_gate) | {"MLFLOW_TRACKING_TOKEN": "", "MLFLOW_TRACKING_USERNAME": "root", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+    ask(
+        server,
+        "POST",
+        f"{API}/model-versions/create",
+        {"name": old, "source": f"runs:/{run_id}/model", "run_id": run_id},
+    )
+    env = environment(any_gate) | {
+        "MLFLOW_TRACKING_TOKEN": "",
+        "MLFLOW_TRACKING_USERNAME": "root",
+        "MLFLOW_TRACKING_PASSWORD": PASSWORD,
+    }
 
     dry = run(env, "backfill", "--model", old, "--model", lost)
     assert (dry.code, dry.out.splitlines()) == (
@@ -103,8 +121,17 @@ def test_experiments_of_old_models_get_the_project_that_their_files_need(any_gat
     ask(server, "PUT", path, b"flavors: {}\n")
     tags = [{"key": TAG_PROJECT_ID, "value": PROJECT}]
     ask(server, "POST", f"{API}/registered-models/create", {"name": name, "tags": tags})
-    ask(server, "POST", f"{API}/model-versions/create", {"name": name, "source": f"runs:/{run_id}/model", "run_id": run_id})
-    env = environment(any_gate) | {"MLFLOW_TRACKING_TOKEN": "", "MLFLOW_TRACKING_USERNAME": "root", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+    ask(
+        server,
+        "POST",
+        f"{API}/model-versions/create",
+        {"name": name, "source": f"runs:/{run_id}/model", "run_id": run_id},
+    )
+    env = environment(any_gate) | {
+        "MLFLOW_TRACKING_TOKEN": "",
+        "MLFLOW_TRACKING_USERNAME": "root",
+        "MLFLOW_TRACKING_PASSWORD": PASSWORD,
+    }
     pull = any_gate.bearer(Purpose.PULL)
 
     assert any_gate.ask("GET", path, headers=pull).status == 403
@@ -120,9 +147,21 @@ def test_status_without_a_file_shows_a_persons_whole_project(model_3: Model, tmp
     person = environment(model_3.gate) | {"MLFLOW_TRACKING_USERNAME": "jane", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
 
     whole = run(person, "status", "--project", PROJECT)
-    one = run(environment(model_3.gate), "status", "--project", PROJECT, "--model", model_3.name, "--check", "--format", "json")
+    one = run(
+        environment(model_3.gate),
+        "status",
+        "--project",
+        PROJECT,
+        "--model",
+        model_3.name,
+        "--check",
+        "--format",
+        "json",
+    )
     none = run(environment(model_3.gate), "status", "--project", PROJECT)
 
-    assert [line.split()[:2] for line in whole.out.splitlines() if line.startswith(f"{model_3.name} ")] == [[model_3.name, "1"]]
+    assert [line.split()[:2] for line in whole.out.splitlines() if line.startswith(f"{model_3.name} ")] == [
+        [model_3.name, "1"]
+    ]
     assert (one.code, one.json[0]["production"], one.json[0]["drift"]) == (0, ["1"], [])
     assert none.code == 4

@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 
 from model_contract.tokens import Purpose, TokenError, parse_token
-from model_lifecycle.token_store import ENDLESS, Data, Order, Patch, TokenStoreError, create, find, listed, pull_tokens, revoke, rotate
+from model_lifecycle.token_store import (
+    ENDLESS,
+    Data,
+    Order,
+    Patch,
+    TokenStoreError,
+    create,
+    find,
+    listed,
+    pull_tokens,
+    revoke,
+    rotate,
+)
 from tracking_gate.secret_directory import Tokens, read_tokens
 
 PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "77d1b2c3d4e5f6a701234567"
@@ -56,7 +68,10 @@ def test_created_once(tmp_path: Path) -> None:
 
     with pytest.raises(TokenStoreError, match=r"\.pull is there already; `model-api token rotate`"):
         create(data, order(), NOW)
-    assert create(data, order(purposes=(Purpose.PROMOTE,)), NOW).patch.keys() == {f"{PROJECT}.apikey", f"{PROJECT}.meta"}
+    assert create(data, order(purposes=(Purpose.PROMOTE,)), NOW).patch.keys() == {
+        f"{PROJECT}.apikey",
+        f"{PROJECT}.meta",
+    }
     with pytest.raises(TokenError):
         create({}, order(project="../x"), NOW)
 
@@ -64,7 +79,11 @@ def test_created_once(tmp_path: Path) -> None:
 def test_other_projects_keys_are_not_touched() -> None:
     data = patched({}, create({}, order(project=OTHER), NOW).patch) | {"note": b"x"}
 
-    for patch in (create(data, order(), NOW).patch, rotate(data, order(project=OTHER), NOW, DAY).patch, revoke(data, OTHER, BOTH)):
+    for patch in (
+        create(data, order(), NOW).patch,
+        rotate(data, order(project=OTHER), NOW, DAY).patch,
+        revoke(data, OTHER, BOTH),
+    ):
         assert "note" not in patch
         assert len({key.split(".")[0] for key in patch}) == 1
 
@@ -110,7 +129,9 @@ def test_endless_token_is_made_where_it_is_asked_for() -> None:
     data = patched({}, create({}, order(ttl=ENDLESS), NOW).patch)
 
     assert [one.expires for one in listed(data)] == [None, None]
-    assert {one.expires for one in listed(rotated(data, ttl=90 * DAY)) if not one.key.previous} == {(NOW + 90 * DAY).isoformat()}
+    assert {one.expires for one in listed(rotated(data, ttl=90 * DAY)) if not one.key.previous} == {
+        (NOW + 90 * DAY).isoformat()
+    }
     assert {one.expires for one in listed(rotated(data)) if not one.key.previous} == {None}
 
 

@@ -51,7 +51,10 @@ BAD = {
     "an entry that is none": (content({PROJECT: ["wine"]}), "[0]: must be an object"),
     "no name": (content({PROJECT: [{"version": 2}]}), "[0]: name is missing"),
     "no version": (content({PROJECT: [{"name": "wine"}]}), "[0]: version is missing"),
-    "a key twice": (f'{{"{PROJECT}": [{{"name": "a", "name": "b", "version": 1}}]}}'.encode(), 'the key "name": comes twice'),
+    "a key twice": (
+        f'{{"{PROJECT}": [{{"name": "a", "name": "b", "version": 1}}]}}'.encode(),
+        'the key "name": comes twice',
+    ),
     "an unknown key": (one(owner="jane"), "[0].owner: is not known; an entry has name, version, stage, alias, digest"),
     "a name with a slash": (one(name="a/b"), "[0].name: must be a model's name"),
     "an empty name": (one(name=""), "[0].name: must be a model's name"),
@@ -62,8 +65,14 @@ BAD = {
     "another stage": (one(stage="production"), "[0].stage: must be Production or Staging"),
     "an alias with a dot": (one(alias="a.b"), "[0].alias"),
     "a short digest": (one(digest="sha256:1"), "[0].digest"),
-    "a model twice": (content({PROJECT: [{"name": "wine", "version": 1}, {"name": "wine", "version": 2}]}), "the model is also at"),
-    "a model of two projects": (content({p: [{"name": "wine", "version": 1}] for p in (PROJECT, OTHER)}), "a model has one entry"),
+    "a model twice": (
+        content({PROJECT: [{"name": "wine", "version": 1}, {"name": "wine", "version": 2}]}),
+        "the model is also at",
+    ),
+    "a model of two projects": (
+        content({p: [{"name": "wine", "version": 1}] for p in (PROJECT, OTHER)}),
+        "a model has one entry",
+    ),
 }
 
 
@@ -78,12 +87,28 @@ def test_every_mistake_is_found_at_once() -> None:
     with pytest.raises(PromotionFileError) as caught:
         parse(content({PROJECT: [{"name": "", "version": 0}, {"nam": "x"}], "x": 1}))
 
-    assert [problem.place.rpartition("]")[2] for problem in caught.value.problems] == [".name", ".version", ".nam", "", "", "", ""]
+    assert [problem.place.rpartition("]")[2] for problem in caught.value.problems] == [
+        ".name",
+        ".version",
+        ".nam",
+        "",
+        "",
+        "",
+        "",
+    ]
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([PROJECT, "name", "version", "2"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([PROJECT, OTHER, "name", "version", "stage", "x"]), inner),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from([PROJECT, "name", "version", "2"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([PROJECT, OTHER, "name", "version", "stage", "x"]), inner)
+    ),
     max_leaves=12,
 )
 
@@ -99,8 +124,12 @@ def test_whatever_it_holds_is_used_or_refused(document: Any) -> None:
 
 
 def test_changes_are_told_from_what_stays() -> None:
-    before = parse(content({PROJECT: [{"name": "a", "version": 1}, {"name": "b", "version": 1}, {"name": "c", "version": 1}]}))
-    after = parse(content({PROJECT: [{"name": "a", "version": 1}, {"name": "b", "version": 2}, {"name": "d", "version": 5}]}))
+    before = parse(
+        content({PROJECT: [{"name": "a", "version": 1}, {"name": "b", "version": 1}, {"name": "c", "version": 1}]})
+    )
+    after = parse(
+        content({PROJECT: [{"name": "a", "version": 1}, {"name": "b", "version": 2}, {"name": "d", "version": 5}]})
+    )
 
     assert changes(before, after) == [
         Change(project_id=PROJECT, name="b", before="1", after="2"),
@@ -109,8 +138,12 @@ def test_changes_are_told_from_what_stays() -> None:
     ]
 
 
-def run(*arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([installed("model-api"), *arguments], capture_output=True, text=True, check=False, cwd=cwd, env=env, timeout=60)
+def run(
+    *arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [installed("model-api"), *arguments], capture_output=True, text=True, check=False, cwd=cwd, env=env, timeout=60
+    )
 
 
 @pytest.fixture
@@ -138,10 +171,19 @@ def test_right_file_says_what_it_changes(repository: Path) -> None:
 def test_wrong_file_ends_the_job_with_an_annotation(repository: Path, tmp_path: Path) -> None:
     repository.write_bytes(one(version="01", owner="100%\n"))
     summary = tmp_path / "summary.md"
-    done = run("validate", "scripts/model_version.json", "--format", "github", cwd=tmp_path, env={"GITHUB_STEP_SUMMARY": str(summary)})
+    done = run(
+        "validate",
+        "scripts/model_version.json",
+        "--format",
+        "github",
+        cwd=tmp_path,
+        env={"GITHUB_STEP_SUMMARY": str(summary)},
+    )
 
     assert done.returncode == 3
-    assert [line.partition("::")[2].split(",")[0] for line in done.stdout.splitlines()] == ["error file=scripts/model_version.json"] * 2
+    assert [line.partition("::")[2].split(",")[0] for line in done.stdout.splitlines()] == [
+        "error file=scripts/model_version.json"
+    ] * 2
     assert "version` must be a positive number" in summary.read_text()
 
 
@@ -164,4 +206,10 @@ def test_schema_has_every_field() -> None:
     printed = json.loads(run("validate", "--schema").stdout)
 
     assert printed == schema()
-    assert list(printed["additionalProperties"]["items"]["properties"]) == ["name", "version", "stage", "alias", "digest"]
+    assert list(printed["additionalProperties"]["items"]["properties"]) == [
+        "name",
+        "version",
+        "stage",
+        "alias",
+        "digest",
+    ]

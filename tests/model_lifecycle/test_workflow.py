@@ -52,7 +52,9 @@ def test_each_project_has_a_job_that_names_its_own_secret() -> None:
 
     for name in ("model-promote.yml", "model-rollback.yml"):
         jobs = jobs_of(files[name])
-        tokens = [step["env"]["MLFLOW_TRACKING_TOKEN"] for job in jobs.values() for step in job["steps"] if "run" in step]
+        tokens = [
+            step["env"]["MLFLOW_TRACKING_TOKEN"] for job in jobs.values() for step in job["steps"] if "run" in step
+        ]
         assert tokens == [f"${{{{ secrets.PROJECT_ID_{project.upper()} }}}}" for project in (PROJECT, OTHER)]
         assert secrets_of_jobs(files[name]) == {f"PROJECT_ID_{PROJECT.upper()}", f"PROJECT_ID_{OTHER.upper()}"}
 
@@ -77,7 +79,9 @@ def test_workflow_takes_no_more_than_it_needs(name: str) -> None:
     assert all(int(job["timeout-minutes"]) <= 30 for job in document["jobs"].values())
     assert [step["uses"] for step in steps if "uses" in step and not re.search(r"@[0-9a-f]{40}$", step["uses"])] == []
     assert [
-        step for step in steps if step.get("uses", "").startswith("actions/checkout") and step["with"]["persist-credentials"] != "false"
+        step
+        for step in steps
+        if step.get("uses", "").startswith("actions/checkout") and step["with"]["persist-credentials"] != "false"
     ] == []
     assert [step["run"] for step in steps if "${{" in step.get("run", "")] == []
 
@@ -101,7 +105,10 @@ def test_each_project_has_its_own_environment(run: Run, repository: Path) -> Non
     assert (done.exit_code, done.stderr, again.exit_code) == (0, "", 0)
     for name in ("model-promote.yml", "model-rollback.yml"):
         text = (repository / ".github/workflows" / name).read_text()
-        assert [job["environment"] for job in jobs_of(text).values()] == [f"production-{PROJECT}", f"production-{OTHER}"]
+        assert [job["environment"] for job in jobs_of(text).values()] == [
+            f"production-{PROJECT}",
+            f"production-{OTHER}",
+        ]
 
 
 def test_environment_of_several_projects_is_warned_of(run: Run, repository: Path) -> None:
@@ -116,7 +123,10 @@ RUNNERS = {
     "one label": (["--runs-on", "inside"], "inside"),
     "labels": (["--runs-on", "self-hosted,linux,1.0"], ["self-hosted", "linux", "1.0"]),
     "a group": (["--runner-group", "models"], {"group": "models"}),
-    "a group and labels": (["--runner-group", "models", "--runs-on", "linux,x64"], {"group": "models", "labels": ["linux", "x64"]}),
+    "a group and labels": (
+        ["--runner-group", "models", "--runs-on", "linux,x64"],
+        {"group": "models", "labels": ["linux", "x64"]},
+    ),
 }
 
 
@@ -136,10 +146,16 @@ def test_branch_is_the_only_one_whose_file_is_promoted(run: Run, repository: Pat
     done = run("workflow", FILE, "--write", "--action", ACTION, "--branch", branch)
     again = run("workflow", FILE, "--check")
 
-    promote, rollback = ((repository / f".github/workflows/model-{name}.yml").read_text() for name in ("promote", "rollback"))
+    promote, rollback = (
+        (repository / f".github/workflows/model-{name}.yml").read_text() for name in ("promote", "rollback")
+    )
     assert (done.exit_code, again.exit_code) == (0, 0), done.stderr + again.stderr
     assert yaml.safe_load(promote)[True]["push"]["branches"] == [branch]  # YAML 1.1 reads `on` as true
-    assert all(f"github.ref == 'refs/heads/{branch}'" in job["if"] for text in (promote, rollback) for job in jobs_of(text).values())
+    assert all(
+        f"github.ref == 'refs/heads/{branch}'" in job["if"]
+        for text in (promote, rollback)
+        for job in jobs_of(text).values()
+    )
     assert "main" not in re.findall(r"[a-z]+", promote.replace("mlflow-model-api", ""))
 
 
@@ -218,8 +234,16 @@ BAD = {
     "no action": ([FILE], 2, "--action OWNER/REPO@COMMIT"),
     "a tag": ([FILE, "--action", "acme/mlflow-model-api@v1"], 3, "a tag can be moved"),
     "an action with a line break": ([FILE, "--action", f"{ACTION}\n"], 3, "by its commit"),
-    "an environment with a colon": ([FILE, "--action", ACTION, "--environment", "a: b"], 3, "cannot stand in a workflow"),
-    "an expression as environment": ([FILE, "--action", ACTION, "--environment", "${{ github.actor }}"], 3, "cannot stand in a workflow"),
+    "an environment with a colon": (
+        [FILE, "--action", ACTION, "--environment", "a: b"],
+        3,
+        "cannot stand in a workflow",
+    ),
+    "an expression as environment": (
+        [FILE, "--action", ACTION, "--environment", "${{ github.actor }}"],
+        3,
+        "cannot stand in a workflow",
+    ),
     "a branch as pattern": ([FILE, "--action", ACTION, "--branch", "release/**"], 3, "--branch"),
     "a branch that closes the text": ([FILE, "--action", ACTION, "--branch", "a'"], 3, "--branch"),
     "an empty label": ([FILE, "--action", ACTION, "--runs-on", "a,,b"], 3, "--runs-on"),
@@ -246,6 +270,8 @@ def test_file_without_projects_has_no_workflow(run: Run, repository: Path, conte
 
 
 def test_example_is_as_the_command_writes_it() -> None:
-    done = subprocess.run([installed("model-api"), "workflow", FILE, "--check"], cwd=EXAMPLE, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [installed("model-api"), "workflow", FILE, "--check"], cwd=EXAMPLE, capture_output=True, text=True, check=False
+    )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, f"3 workflows fit {FILE}\n", "")

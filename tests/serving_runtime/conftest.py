@@ -57,7 +57,9 @@ def ask_mlflow(models: Path) -> Callable[[list[tuple[str, str, str]]], list[dict
 
     def ask(requests: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
         command = [python_of("mlflow-3.17"), SCRIPTS / "ask_mlflow.py", models]
-        done = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True, check=True, cwd=models)
+        done = subprocess.run(
+            command, input=json.dumps(requests), capture_output=True, text=True, check=True, cwd=models
+        )
         answers: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
         return answers
 

@@ -34,7 +34,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["lightgbm", "lightgbm-sklearn", "xgboost", "xgboost-sklearn"])
 @pytest.mark.parametrize("suffix", ["", "-without-example"])
 @pytest.mark.parametrize("loader", list(Loader))
-def test_categories_of_a_request_are_those_that_the_model_was_trained_on(name: str, suffix: str, loader: Loader, trained: Path) -> None:
+def test_categories_of_a_request_are_those_that_the_model_was_trained_on(
+    name: str, suffix: str, loader: Loader, trained: Path
+) -> None:
     found = json.loads(answer(load(trained / (name + suffix), loader), body(ROWS), "application/json"))
 
     assert np.allclose(found["predictions"], np.load(trained / f"{name}.npy"))
@@ -49,9 +51,15 @@ def test_a_category_that_lightgbm_does_not_know_is_a_missing_value(trained: Path
 
 @pytest.mark.parametrize("name", ["xgboost", "xgboost-sklearn"])
 @pytest.mark.parametrize("loader", list(Loader))
-def test_a_category_that_xgboost_does_not_know_is_refused_with_its_place(name: str, loader: Loader, trained: Path) -> None:
+def test_a_category_that_xgboost_does_not_know_is_refused_with_its_place(
+    name: str, loader: Loader, trained: Path
+) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        answer(load(trained / name, loader), body([[0.0, "x", 3], [0.0, "never seen", 3], [0.0, None, 3]]), "application/json")
+        answer(
+            load(trained / name, loader),
+            body([[0.0, "x", 3], [0.0, "never seen", 3], [0.0, None, 3]]),
+            "application/json",
+        )
 
     assert [(fault.path, fault.problem) for fault in refused.value.faults] == [
         ("input.c[1]", "a category that the model was not trained on")

@@ -68,7 +68,9 @@ def test_a_time_is_one_moment_in_utc(text: str, moment: str) -> None:
         ([1.5], "complex128", 0, "the type complex128, which no protocol here can send"),
     ],
 )
-def test_a_value_that_would_change_is_refused_with_its_index(values: list[Any], dtype: str, index: int, problem: str) -> None:
+def test_a_value_that_would_change_is_refused_with_its_index(
+    values: list[Any], dtype: str, index: int, problem: str
+) -> None:
     with pytest.raises(CellError) as caught:
         convert(values, np.dtype(dtype))
 
@@ -87,7 +89,9 @@ def test_a_value_that_would_change_is_refused_with_its_index(values: list[Any], 
         (np.array([0.5], dtype="float16"), "float64", [0.5]),
     ],
 )
-def test_an_array_of_another_type_becomes_one_where_its_values_stay(array: Any, dtype: str, converted: list[Any]) -> None:
+def test_an_array_of_another_type_becomes_one_where_its_values_stay(
+    array: Any, dtype: str, converted: list[Any]
+) -> None:
     found = convert(array, np.dtype(dtype))
 
     np.testing.assert_equal(found.tolist(), converted)
@@ -105,7 +109,9 @@ def test_an_array_of_another_type_becomes_one_where_its_values_stay(array: Any, 
         (np.array([True]), "int64", 0, "a boolean"),
     ],
 )
-def test_an_array_whose_values_would_change_is_refused_like_single_values(array: Any, dtype: str, index: int, problem: str) -> None:
+def test_an_array_whose_values_would_change_is_refused_like_single_values(
+    array: Any, dtype: str, index: int, problem: str
+) -> None:
     with pytest.raises(CellError) as caught:
         convert(array, np.dtype(dtype))
 

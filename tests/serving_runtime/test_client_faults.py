@@ -1,4 +1,6 @@
-"""What a client got wrong, and MLflow's wrappers, type hints or the model's code find, is a 4xx with its place, by every protocol."""
+"""What a client got wrong, and MLflow's wrappers, type hints or the model's code find, is a 4xx with its place, by
+every protocol.
+"""
 
 import json
 import subprocess
@@ -46,8 +48,18 @@ def test_items_that_do_not_fit_a_type_hint_are_told_by_row_and_field(checked: Ge
     error = refused(checked("typed"), {"inputs": ITEMS})
 
     assert error.status == 400
-    assert [detail["path"] for detail in error.details] == ["inputs[1].size", "inputs[2].name", "inputs[3].size", "inputs[4]"]
-    assert error.details[0] | {"problem": ""} == {"path": "inputs[1].size", "problem": "", "expected": "a valid integer", "got": "a string"}
+    assert [detail["path"] for detail in error.details] == [
+        "inputs[1].size",
+        "inputs[2].name",
+        "inputs[3].size",
+        "inputs[4]",
+    ]
+    assert error.details[0] | {"problem": ""} == {
+        "path": "inputs[1].size",
+        "problem": "",
+        "expected": "a valid integer",
+        "got": "a string",
+    }
     assert error.details[3]["expected"] == "Item"
     assert "secret" not in error.message + json.dumps(error.details)
 
@@ -111,7 +123,9 @@ def test_messages_that_are_none_are_the_clients_fault(name: str, messages: Any, 
     assert "secret" not in error.message
 
 
-@pytest.mark.parametrize("given", [[{"role": "user"}], "hello", 5, [5]], ids=["no content", "a text", "a number", "numbers"])
+@pytest.mark.parametrize(
+    "given", [[{"role": "user"}], "hello", 5, [5]], ids=["no content", "a text", "a number", "numbers"]
+)
 def test_input_that_a_responses_agent_does_not_take_is_the_clients_fault(given: Any, checked: Get) -> None:
     assert refused(checked("responses"), {"input": given}).status == 400
 

@@ -32,7 +32,10 @@ SAME: dict[str, tuple[str, Any]] = {
     "a number is wrapped into 32 bits": ("optional", records(integer=3_000_000_000)),
     "a number beyond single precision": ("optional", records(float=1e300)),
     "a whole number for a double": ("two-doubles", {"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2]]}}),
-    "a large whole number for a double": ("two-doubles", {"dataframe_split": {"columns": ["a", "b"], "data": [[2**53 + 1, 2]]}}),
+    "a large whole number for a double": (
+        "two-doubles",
+        {"dataframe_split": {"columns": ["a", "b"], "data": [[2**53 + 1, 2]]}},
+    ),
     "a text for a double": ("two-doubles", {"dataframe_split": {"columns": ["a", "b"], "data": [["a", 2]]}}),
     "a text for a boolean": ("optional", records(boolean="no")),
     "null for an optional boolean": ("optional", records(boolean=None)),
@@ -54,7 +57,10 @@ SAME: dict[str, tuple[str, Any]] = {
     "whole numbers in an array of doubles": ("array", {"dataframe_records": [{"values": [1, 2]}]}),
     "an array as inputs": ("array", {"inputs": {"values": [0.5]}}),
     "an object": ("nested", {"dataframe_records": [{"id": 1, "matrix": [[1]], "person": {"name": "a", "age": 1}}]}),
-    "an object that lacks a property": ("nested", {"dataframe_records": [{"id": 1, "matrix": [[1]], "person": {"name": "a"}}]}),
+    "an object that lacks a property": (
+        "nested",
+        {"dataframe_records": [{"id": 1, "matrix": [[1]], "person": {"name": "a"}}]},
+    ),
     "a map": ("map", {"dataframe_records": [{"counts": {"a": 1}}]}),
     "a tensor": ("tensor", {"inputs": [[1, 2, 3]]}),
     "a tensor of another shape": ("tensor", {"inputs": [[1, 2]]}),
@@ -79,7 +85,12 @@ SAME: dict[str, tuple[str, Any]] = {
 # What is mended in both ways to coerce: model, body, MLflow's status, and ours.
 MENDED: dict[str, tuple[str, Any, int, int]] = {
     "a time is read from CSV": ("optional", "id,datetime\n1,2024-01-31\n", 400, 200),
-    "a table that brings messages along is a table": ("one-long", {"dataframe_records": [{"x": 1}], "messages": []}, 400, 200),
+    "a table that brings messages along is a table": (
+        "one-long",
+        {"dataframe_records": [{"x": 1}], "messages": []},
+        400,
+        200,
+    ),
     "a decimal is an answer": ("chosen", {"inputs": ["decimal.Decimal('0.10')"]}, 500, 200),
     "a set is an answer": ("chosen", {"inputs": ["[{1}]"]}, 500, 200),
 }
@@ -100,7 +111,9 @@ def ours(model: Model, content_type: str, body: str) -> dict[str, Any]:
     conform = mlflow_conformer(model.path, model.metadata.signature)
     served = Served(name="m", version=None, metadata=model.metadata, conform=conform, coerce=Coerce.MLFLOW)
     try:
-        inputs = INVOCATIONS.read(Message(body=body.encode(), headers={b"content-type": content_type.encode()}, path={}), served)
+        inputs = INVOCATIONS.read(
+            Message(body=body.encode(), headers={b"content-type": content_type.encode()}, path={}), served
+        )
         answer = inputs.write(Prediction(value=model.ask(inputs.data, inputs.params), seconds=0))
     except ServingError as error:
         return {"status": error.status, "error": error}
@@ -108,7 +121,9 @@ def ours(model: Model, content_type: str, body: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("sentence", SAME)
-def test_the_answer_is_that_of_mlflow(sentence: str, model: Callable[[str], Model], theirs: dict[str, dict[str, Any]]) -> None:
+def test_the_answer_is_that_of_mlflow(
+    sentence: str, model: Callable[[str], Model], theirs: dict[str, dict[str, Any]]
+) -> None:
     name, content_type, body = request_of(SAME[sentence])
     expected, answered = theirs[sentence], ours(model(name), content_type, body)
 
@@ -118,7 +133,9 @@ def test_the_answer_is_that_of_mlflow(sentence: str, model: Callable[[str], Mode
 
 
 @pytest.mark.parametrize("sentence", MENDED)
-def test_a_bug_of_mlflow_is_mended(sentence: str, model: Callable[[str], Model], theirs: dict[str, dict[str, Any]]) -> None:
+def test_a_bug_of_mlflow_is_mended(
+    sentence: str, model: Callable[[str], Model], theirs: dict[str, dict[str, Any]]
+) -> None:
     name, body, status, mended = MENDED[sentence]
     _, content_type, text = request_of((name, body))
 

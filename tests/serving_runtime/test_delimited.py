@@ -55,7 +55,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name() -> None:
     assert cells("\ufeffx\na\n\n", "string") == ["a"]
 
 
-@pytest.mark.parametrize("columns", [(), (Column(name="x", type=Scalar(name="long"), required=True),)], ids=["free", "typed"])
+@pytest.mark.parametrize(
+    "columns", [(), (Column(name="x", type=Scalar(name="long"), required=True),)], ids=["free", "typed"]
+)
 def test_a_name_that_comes_twice_is_refused(columns: tuple[Column, ...]) -> None:
     with pytest.raises(MalformedRequestError, match="a name that comes twice"):
         read_csv(b"x,x\n1,2\n", Signature(columns=columns))

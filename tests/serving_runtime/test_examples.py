@@ -12,7 +12,8 @@ from serving_runtime.model import example_problem, load
 from testbed.environments import python_of
 
 SCRIPTS = Path(__file__).parent / "scripts"
-# MLflow's own server refuses these examples, or gives the model base64 in place of the bytes; reading them right is better.
+# MLflow's own server refuses these examples, or gives the model base64 in place of the bytes; reading them right is
+# better.
 BETTER = {
     "booleans-with-null",
     "bytes-in-lists",
@@ -47,7 +48,9 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     asked = [[name, "application/json", path.read_text()] for name, path in bodies if path.exists()]
     command = [python, SCRIPTS / "ask_mlflow.py", directory]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=True, cwd=directory)
-    return directory, {name: answer for (name, *_), answer in zip(asked, json.loads(done.stdout.splitlines()[-1]), strict=True)}
+    return directory, {
+        name: answer for (name, *_), answer in zip(asked, json.loads(done.stdout.splitlines()[-1]), strict=True)
+    }
 
 
 def test_every_example_that_mlflow_serves_reaches_the_model_as_mlflow_gives_it(saved: tuple[Path, Answers]) -> None:
@@ -74,7 +77,9 @@ def test_no_example_keeps_a_model_from_being_warmed_or_served(saved: tuple[Path,
     assert unusable <= UNUSABLE
 
 
-def test_an_example_that_cannot_be_used_is_one_warning(saved: tuple[Path, Answers], caplog: pytest.LogCaptureFixture) -> None:
+def test_an_example_that_cannot_be_used_is_one_warning(
+    saved: tuple[Path, Answers], caplog: pytest.LogCaptureFixture
+) -> None:
     load(saved[0] / "tensor-empty").warm_up()
 
     assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -39,7 +39,11 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], list[Any]]] = {
     "a frame": ((pd.DataFrame(ROWS),), {}, FRAME),
     "a frame of whole numbers": ((pd.DataFrame({"a": [0.5, 1.5], "b": [1, 2]}),), {}, FRAME),
     "values of numpy": ((), {"a": np.array([0.5, 1.5]), "b": (np.int64(1), np.int32(2))}, FRAME),
-    "a body of MLflow's protocol": (({"dataframe_split": {"columns": ["a", "b"], "data": [[0.5, 1], [1.5, 2]]}},), {}, FRAME),
+    "a body of MLflow's protocol": (
+        ({"dataframe_split": {"columns": ["a", "b"], "data": [[0.5, 1], [1.5, 2]]}},),
+        {},
+        FRAME,
+    ),
     "such a body as vars": ((), {"vars": {"dataframe_records": ROWS}}, FRAME),
     "such a body as keywords": ((), {"inputs": COLUMNS}, FRAME),
 }
@@ -53,7 +57,9 @@ def test_predict_understands_each_shape_of_a_call(shape: str, two_doubles: Model
 
 
 def test_predict_returns_what_json_has(models: Path) -> None:
-    predicted = make_predict(models / "wine")(vars={"fixed acidity": [7.4, 7.8], "pH": [3.5, 3.2], "alcohol": [9.4, 9.8]})
+    predicted = make_predict(models / "wine")(
+        vars={"fixed acidity": [7.4, 7.8], "pH": [3.5, 3.2], "alcohol": [9.4, 9.8]}
+    )
 
     assert [type(value) for value in predicted] == [float, float]
 
@@ -140,12 +146,17 @@ def test_the_package_has_no_other_names() -> None:
 
 
 def run(code: str, **environ: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True, timeout=60
+    )
     return done.stdout
 
 
 def test_importing_the_package_imports_nothing_else() -> None:
-    heavy = run("import sys, serving_runtime; print([m for m in ('mlflow', 'numpy', 'pandas', 'orjson', 'yaml') if m in sys.modules])")
+    heavy = run(
+        "import sys, serving_runtime; print([m for m in ('mlflow', 'numpy', 'pandas', 'orjson', 'yaml') if m in"
+        " sys.modules])"
+    )
 
     assert heavy.strip() == "[]"
 
@@ -157,8 +168,18 @@ def test_one_line_of_a_domino_model_predicts(models: Path) -> None:
 
 
 MISTAKES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], str]] = {
-    "a text for a number": ("two-doubles", (), {"a": "x", "b": 1}, "400 INVALID_PARAMETER_VALUE: data.a: a string, where"),
-    "a missing column": ("two-doubles", (), {"vars": {"a": 1}}, '400 INVALID_PARAMETER_VALUE: vars: the column "b" is missing'),
+    "a text for a number": (
+        "two-doubles",
+        (),
+        {"a": "x", "b": 1},
+        "400 INVALID_PARAMETER_VALUE: data.a: a string, where",
+    ),
+    "a missing column": (
+        "two-doubles",
+        (),
+        {"vars": {"a": 1}},
+        '400 INVALID_PARAMETER_VALUE: vars: the column "b" is missing',
+    ),
     "nothing": ("two-doubles", (), {}, "400 INVALID_PARAMETER_VALUE: parameters: there is no input"),
     "a body that is none": ("two-doubles", ({"dataframe_split": 1},), {}, "400 BAD_REQUEST: "),
     "a type hint": ("hinted", (["a"],), {}, "400 INVALID_PARAMETER_VALUE: inputs[0]: a string, where"),
@@ -168,7 +189,12 @@ MISTAKES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], str]] = {
         {},
         "404 RESOURCE_DOES_",
     ),
-    "a fault of the model": ("chosen", ("1/0",), {}, "500 INTERNAL_ERROR: the model failed on this input (ZeroDivisionError)"),
+    "a fault of the model": (
+        "chosen",
+        ("1/0",),
+        {},
+        "500 INTERNAL_ERROR: the model failed on this input (ZeroDivisionError)",
+    ),
 }
 
 

@@ -1,4 +1,6 @@
-"""The serving runtime's manifest: the pod that KServe makes of it, and its command with a model in place of the volume."""
+"""The serving runtime's manifest: the pod that KServe makes of it, and its command with a model in
+place of the volume.
+"""
 
 import json
 import re
@@ -32,12 +34,16 @@ def container(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def server(container: dict[str, Any], models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
+def server(
+    container: dict[str, Any], models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RuntimeServer]:
     """The image's entry point with the pod's arguments; the port and the mount are this machine's."""
     entry = json.loads(re.findall(r"^ENTRYPOINT (.*)$", (ROOT / "Dockerfile.runtime").read_text(), re.MULTILINE)[-1])
     port, directory = free_port(), tmp_path_factory.mktemp("kserve")
     arguments = [text.replace(MODELS, str(models / "wine")).replace("8080", str(port)) for text in container["args"]]
-    with running([installed(entry[0]), *entry[1:], *arguments], log=directory / "log", env={}, cwd=directory) as process:
+    with running(
+        [installed(entry[0]), *entry[1:], *arguments], log=directory / "log", env={}, cwd=directory
+    ) as process:
         process.wait_for_http(f"http://127.0.0.1:{port}{container['startupProbe']['httpGet']['path']}", seconds=120)
         yield RuntimeServer(port=port, process=process)
 
@@ -47,7 +53,10 @@ def test_arguments_name_the_model_as_the_inference_service_is_named(container: d
 
 
 def test_runtime_version_of_an_inference_service_is_the_images_tag() -> None:
-    service = {"metadata": {"name": "wine"}, "spec": {"predictor": {"model": {"storageUri": "pvc://x", "runtimeVersion": "0.2.0-xgboost"}}}}
+    service = {
+        "metadata": {"name": "wine"},
+        "spec": {"predictor": {"model": {"storageUri": "pvc://x", "runtimeVersion": "0.2.0-xgboost"}}},
+    }
 
     pod = pod_of(yaml.safe_load(MANIFEST.read_text()), service)
 
@@ -57,7 +66,11 @@ def test_runtime_version_of_an_inference_service_is_the_images_tag() -> None:
 def test_container_may_run_where_pods_are_restricted(container: dict[str, Any]) -> None:
     context = container["securityContext"]
 
-    assert (context["runAsNonRoot"], context["allowPrivilegeEscalation"], context["capabilities"]) == (True, False, {"drop": ["ALL"]})
+    assert (context["runAsNonRoot"], context["allowPrivilegeEscalation"], context["capabilities"]) == (
+        True,
+        False,
+        {"drop": ["ALL"]},
+    )
 
 
 @pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])

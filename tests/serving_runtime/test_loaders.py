@@ -34,7 +34,9 @@ Save = Callable[[Path], None]
 def saved(flavor: Any, model: Any, **more: Any) -> Save:
     def save(path: Path) -> None:
         signature = infer_signature(FRAME, np.zeros(1))
-        flavor.save_model(model, str(path), signature=signature, input_example=FRAME.head(2), pip_requirements=[], **more)
+        flavor.save_model(
+            model, str(path), signature=signature, input_example=FRAME.head(2), pip_requirements=[], **more
+        )
 
     return save
 
@@ -67,7 +69,12 @@ def saved_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 NAMES = (
-    *("scikit-learn in skops", "scikit-learn in cloudpickle", "scikit-learn in pickle", "probabilities of scikit-learn"),
+    *(
+        "scikit-learn in skops",
+        "scikit-learn in cloudpickle",
+        "scikit-learn in pickle",
+        "probabilities of scikit-learn",
+    ),
     *("an XGBoost classifier", "an XGBoost booster", "a LightGBM regressor", "a LightGBM booster"),
 )
 
@@ -84,11 +91,13 @@ def test_model_predicts_the_same_with_and_without_mlflow(saved_models: dict[str,
 
 def test_nothing_of_mlflow_is_imported_for_native_models(saved_models: dict[str, Path]) -> None:
     program = (
-        "import sys; from pathlib import Path; from serving_runtime.model import load; from serving_runtime.loaders.choice import Loader\n"
-        "for path in sys.argv[1:]: load(Path(path), Loader.AUTO).warm_up()\n"
-        "print('mlflow' in sys.modules)"
+        "import sys; from pathlib import Path; from serving_runtime.model import load; from"
+        " serving_runtime.loaders.choice import Loader\nfor path in sys.argv[1:]: load(Path(path),"
+        " Loader.AUTO).warm_up()\nprint('mlflow' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program, *saved_models.values()], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *saved_models.values()], capture_output=True, text=True, check=True
+    )
 
     assert done.stdout == "False\n"
 
@@ -108,7 +117,9 @@ def test_frame_that_came_with_types_is_checked_all_the_same(saved_models: dict[s
     [("model.pkl", "../outside.pkl"), ("serialization_format: pickle", "serialization_format: dill")],
     ids=["a file that is not the model's", "an unknown format"],
 )
-def test_model_file_that_names_what_is_not_there_is_refused(saved_models: dict[str, Path], tmp_path: Path, old: str, new: str) -> None:
+def test_model_file_that_names_what_is_not_there_is_refused(
+    saved_models: dict[str, Path], tmp_path: Path, old: str, new: str
+) -> None:
     source = saved_models["scikit-learn in pickle"]
     for file in source.iterdir():
         if file.is_file():
@@ -120,7 +131,9 @@ def test_model_file_that_names_what_is_not_there_is_refused(saved_models: dict[s
         load(tmp_path, Loader.AUTO)
 
 
-def test_switch_of_mlflow_that_forbids_pickles_is_left_to_mlflow(saved_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_switch_of_mlflow_that_forbids_pickles_is_left_to_mlflow(
+    saved_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 
     with pytest.raises(ModelLoadError, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"):

@@ -24,7 +24,10 @@ def test_the_explicit_path_wins(tmp_path: Path) -> None:
 
 
 def test_owner_and_run_make_the_path_of_the_contract() -> None:
-    with pytest.raises(ModelNotFoundError, match=r"/artifacts/mlflow/jane.doe/5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5/artifacts/model; / holds "):
+    with pytest.raises(
+        ModelNotFoundError,
+        match=r"/artifacts/mlflow/jane.doe/5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5/artifacts/model; / holds ",
+    ):
         resolve_model_path(OWNER_AND_RUN)
 
 

@@ -28,17 +28,35 @@ PERSON = {"name": "Ada", "age": 36}
 # The sentence is the test's name; model, and body as an object (JSON) or a text (CSV).
 SAME: dict[str, tuple[str, Any]] = {
     "wine as split": ("wine", {"dataframe_split": WINE}),
-    "wine as records": ("wine", {"dataframe_records": [dict(zip(WINE["columns"], row, strict=True)) for row in WINE["data"]]}),
-    "wine as inputs by column": ("wine", {"inputs": {name: [row[i] for row in WINE["data"]] for i, name in enumerate(WINE["columns"])}}),
-    "wine as instances": ("wine", {"instances": [dict(zip(WINE["columns"], row, strict=True)) for row in WINE["data"]]}),
+    "wine as records": (
+        "wine",
+        {"dataframe_records": [dict(zip(WINE["columns"], row, strict=True)) for row in WINE["data"]]},
+    ),
+    "wine as inputs by column": (
+        "wine",
+        {"inputs": {name: [row[i] for row in WINE["data"]] for i, name in enumerate(WINE["columns"])}},
+    ),
+    "wine as instances": (
+        "wine",
+        {"instances": [dict(zip(WINE["columns"], row, strict=True)) for row in WINE["data"]]},
+    ),
     "wine as CSV": ("wine", "fixed acidity,pH,alcohol\n7.4,3.51,9.4\n7.8,3.2,9.8\n"),
-    "columns in another order": ("wine", {"dataframe_split": {"columns": ["alcohol", "pH", "fixed acidity"], "data": [[9.4, 3.51, 7.4]]}}),
+    "columns in another order": (
+        "wine",
+        {"dataframe_split": {"columns": ["alcohol", "pH", "fixed acidity"], "data": [[9.4, 3.51, 7.4]]}},
+    ),
     "a column too many": ("two-doubles", {"dataframe_records": [{"a": 1.5, "b": 2.5, "c": 3}]}),
     "every type as split": ("scalars", {"dataframe_split": {"columns": list(ROW), "data": [list(ROW.values())] * 2}}),
     "every type as records": ("scalars", {"dataframe_records": [ROW, ROW]}),
-    "whole numbers for doubles": ("two-doubles", {"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2], [3, 4]]}}),
+    "whole numbers for doubles": (
+        "two-doubles",
+        {"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2], [3, 4]]}},
+    ),
     "a whole number written as a float": ("one-long", {"dataframe_records": [{"x": 1.0}]}),
-    "null among doubles": ("two-doubles", {"dataframe_split": {"columns": ["a", "b"], "data": [[1.5, None], [2.5, 3.5]]}}),
+    "null among doubles": (
+        "two-doubles",
+        {"dataframe_split": {"columns": ["a", "b"], "data": [[1.5, None], [2.5, 3.5]]}},
+    ),
     "null among texts": ("optional", {"dataframe_records": [{"id": 1, "string": "a"}, {"id": 2, "string": None}]}),
     "optional columns left out": ("optional", {"dataframe_records": [{"id": 1}]}),
     "a row that lacks an optional double": ("optional", {"dataframe_records": [{"id": 1, "double": 0.5}, {"id": 2}]}),
@@ -58,7 +76,10 @@ SAME: dict[str, tuple[str, Any]] = {
     "one unnamed column as a list": ("one-unnamed", {"inputs": ["a", "b"]}),
     "one unnamed column as one value": ("one-unnamed", {"inputs": "a"}),
     "an array column as records": ("array", {"dataframe_records": [{"values": [0.5, 1.5]}, {"values": [2.5]}]}),
-    "an array of arrays and an object": ("nested", {"dataframe_records": [{"id": 1, "matrix": [[1, 2], [3]], "person": PERSON}]}),
+    "an array of arrays and an object": (
+        "nested",
+        {"dataframe_records": [{"id": 1, "matrix": [[1, 2], [3]], "person": PERSON}]},
+    ),
     "an optional property of an object": (
         "nested",
         {"dataframe_records": [{"id": 1, "matrix": [[1]], "person": PERSON | {"mail": "a@b.c"}}]},
@@ -69,11 +90,17 @@ SAME: dict[str, tuple[str, Any]] = {
     "a tensor as instances": ("tensor", {"instances": [[1.5, 2.5, 3.5]]}),
     "a tensor as a frame": ("tensor", {"dataframe_split": {"columns": ["a", "b", "c"], "data": [[1.5, 2.5, 3.5]]}}),
     "an image": ("image", {"inputs": [[[0.5, 1.5], [2.5, 3.5]]]}),
-    "an image as flat cells of a frame": ("image", {"dataframe_records": [{"pixels": [0.5, 1.5, 2.5, 3.5]}, {"pixels": [1, 2, 3, 4]}]}),
+    "an image as flat cells of a frame": (
+        "image",
+        {"dataframe_records": [{"pixels": [0.5, 1.5, 2.5, 3.5]}, {"pixels": [1, 2, 3, 4]}]},
+    ),
     "a tensor of texts": ("texts", {"inputs": ["a", "bc"]}),
     "tensors by name": ("tensors", {"inputs": {"ids": [[1, 2]], "mask": [True]}}),
     "tensors as instances": ("tensors", {"instances": [{"ids": [1, 2], "mask": True}, {"ids": [3, 4], "mask": False}]}),
-    "tensors as a frame": ("tensors", {"dataframe_records": [{"ids": [1, 2], "mask": True}, {"ids": [3, 4], "mask": False}]}),
+    "tensors as a frame": (
+        "tensors",
+        {"dataframe_records": [{"ids": [1, 2], "mask": True}, {"ids": [3, 4], "mask": False}]},
+    ),
     "no signature, split": ("free", {"dataframe_split": {"columns": ["a", "b"], "data": [[1, "x"], [2, "y"]]}}),
     "no signature, records": ("free", {"dataframe_records": [{"a": 1.5, "b": True}]}),
     "no signature, inputs by name": ("free", {"inputs": {"a": [1, 2], "b": [[1.5], [2.5]]}}),
@@ -154,7 +181,12 @@ DIFFERENT: dict[str, tuple[str, Any, Any, Any]] = {
         ["binary", "object", ["bytes b''"]],
         400,
     ),
-    "a tensor's numbers are not cut": ("tensors", {"inputs": {"ids": [[1.5, 2]], "mask": [True]}}, [["int 1", "int 2"]], 400),
+    "a tensor's numbers are not cut": (
+        "tensors",
+        {"inputs": {"ids": [[1.5, 2]], "mask": [True]}},
+        [["int 1", "int 2"]],
+        400,
+    ),
     "a table that brings messages along is a table": (
         "one-long",
         {"dataframe_records": [{"x": 1}], "messages": []},
@@ -180,7 +212,9 @@ def request_of(case: tuple[str, Any]) -> tuple[str, str, str]:
 
 
 @pytest.fixture(scope="module")
-def mlflow_answers(ask_mlflow: Callable[[list[tuple[str, str, str]]], list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+def mlflow_answers(
+    ask_mlflow: Callable[[list[tuple[str, str, str]]], list[dict[str, Any]]],
+) -> dict[str, dict[str, Any]]:
     """All answers by their sentences: a process that loads every model once is enough."""
     cases = SAME | {sentence: (name, body) for sentence, (name, body, _, _) in DIFFERENT.items()}
     return dict(zip(cases, ask_mlflow([request_of(case) for case in cases.values()]), strict=True))

@@ -25,7 +25,9 @@ def chosen(model: Model, expression: str) -> bytes:
 def test_a_model_of_mlflow_2_predicts(older_models: Path) -> None:
     model = load(older_models / "wine")
     model.warm_up()
-    body = json.dumps({"dataframe_split": {"columns": ["fixed acidity", "pH", "alcohol"], "data": [[7.4, 3.51, 9.4]]}}).encode()
+    body = json.dumps(
+        {"dataframe_split": {"columns": ["fixed acidity", "pH", "alcohol"], "data": [[7.4, 3.51, 9.4]]}}
+    ).encode()
 
     assert model.metadata.mlflow_version.startswith("2.22")
     assert len(json.loads(answer(model, body, JSON))["predictions"]) == 1
@@ -42,7 +44,9 @@ def test_a_signature_of_mlflow_2_is_read_like_one_of_mlflow_3(name: str, models:
     assert load(older_models / name).metadata.signature == load(models / name).metadata.signature
 
 
-def test_an_example_that_does_not_fit_leaves_the_model_unwarmed(models: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_example_that_does_not_fit_leaves_the_model_unwarmed(
+    models: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     broken = Path(shutil.copytree(models / "wine", tmp_path / "wine"))
     (broken / "serving_input_example.json").write_text('{"inputs": {"pH": 1}}')
     load(broken).warm_up()
@@ -67,13 +71,17 @@ def test_an_example_that_the_model_raises_on_ends_the_start_and_names_the_flag(m
     (broken / "serving_input_example.json").write_text('{"inputs": ["1 / 0"]}')
     document = (broken / "MLmodel").read_text()
     if "saved_input_example_info" not in document:
-        (broken / "MLmodel").write_text(document + "saved_input_example_info: {serving_input_path: serving_input_example.json}\n")
+        (broken / "MLmodel").write_text(
+            document + "saved_input_example_info: {serving_input_path: serving_input_example.json}\n"
+        )
 
     with pytest.raises(ModelLoadError, match=r"does not predict its own input example: .* --warm-up false"):
         load(broken).warm_up()
 
 
-def test_a_model_without_an_example_is_ready_without_being_called(model: Callable[[str], Model], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_without_an_example_is_ready_without_being_called(
+    model: Callable[[str], Model], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     model("one-long").warm_up()
 
@@ -86,9 +94,19 @@ def test_a_model_without_an_example_is_ready_without_being_called(model: Callabl
         pytest.param("", "holds no mapping; is the file cut?", id="empty"),
         pytest.param("a: [", "cannot be read", id="no YAML"),
         pytest.param("flavors: {sklearn: {}}", "has no python_function flavor", id="another flavor"),
-        pytest.param('flavors: {python_function: {}}\nsignature: {inputs: \'[{"type": "quaternion"}]\'}', "no type quaternion", id="type"),
-        pytest.param("flavors: {python_function: {}}\nsignature: {inputs: '{'}", "the signature in the MLmodel file", id="signature"),
-        pytest.param("flavors: {python_function: {loader_module: no_such_module}}", "No module named", id="a missing module"),
+        pytest.param(
+            'flavors: {python_function: {}}\nsignature: {inputs: \'[{"type": "quaternion"}]\'}',
+            "no type quaternion",
+            id="type",
+        ),
+        pytest.param(
+            "flavors: {python_function: {}}\nsignature: {inputs: '{'}",
+            "the signature in the MLmodel file",
+            id="signature",
+        ),
+        pytest.param(
+            "flavors: {python_function: {loader_module: no_such_module}}", "No module named", id="a missing module"
+        ),
     ],
 )
 def test_a_model_that_does_not_load_says_why(text: str, message: str, tmp_path: Path) -> None:
@@ -98,7 +116,9 @@ def test_a_model_that_does_not_load_says_why(text: str, message: str, tmp_path: 
         load(tmp_path)
 
 
-def test_an_exception_in_the_model_goes_to_the_log_alone(model: Callable[[str], Model], caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_in_the_model_goes_to_the_log_alone(
+    model: Callable[[str], Model], caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(ServingError) as caught:
         chosen(model("chosen"), "{}['s3cret']")
 
@@ -112,7 +132,11 @@ def test_a_refusal_by_the_model_keeps_its_code_and_words(model: Callable[[str], 
     with pytest.raises(ServingError) as caught:
         chosen(model("chosen"), expression)
 
-    assert (caught.value.status, caught.value.error_code, caught.value.message) == (404, "RESOURCE_DOES_NOT_EXIST", "no such wine")
+    assert (caught.value.status, caught.value.error_code, caught.value.message) == (
+        404,
+        "RESOURCE_DOES_NOT_EXIST",
+        "no such wine",
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +163,9 @@ def test_a_refusal_by_the_model_keeps_its_code_and_words(model: Callable[[str], 
         ("None", None),
     ],
 )
-def test_predictions_are_json_that_every_client_reads(expression: str, expected: object, model: Callable[[str], Model]) -> None:
+def test_predictions_are_json_that_every_client_reads(
+    expression: str, expected: object, model: Callable[[str], Model]
+) -> None:
     body = chosen(model("chosen"), expression)
 
     assert json.loads(body, parse_constant=pytest.fail) == {"predictions": expected}
@@ -167,7 +193,9 @@ def test_predictions_that_json_cannot_express_are_an_error(expression: str, mode
 def test_nan_and_infinity_are_their_names_where_the_server_is_told_so(
     expression: str, as_string: object, model: Callable[[str], Model]
 ) -> None:
-    value = model("chosen").predict(read_request(json.dumps({"inputs": [expression]}).encode(), JSON, model("chosen").metadata.signature))
+    value = model("chosen").predict(
+        read_request(json.dumps({"inputs": [expression]}).encode(), JSON, model("chosen").metadata.signature)
+    )
 
     assert json.loads(encode(value, wrapped=False, nan=Nan.STRING), parse_constant=pytest.fail) == as_string
 

@@ -65,7 +65,9 @@ def test_short_way_is_the_long_way(
         return
 
     conformed = plan.conform(request)
-    pd.testing.assert_frame_equal(framed(merged([conformed.data])), expected.data, check_index_type=False, check_column_type=False)
+    pd.testing.assert_frame_equal(
+        framed(merged([conformed.data])), expected.data, check_index_type=False, check_column_type=False
+    )
     assert conformed.rows == expected.rows
 
 
@@ -73,7 +75,9 @@ def test_short_way_is_the_long_way(
 def test_inputs_of_one_key_become_one_and_come_apart(kinds: tuple[str, ...]) -> None:
     plan, _ = plan_of(*kinds)
     cell = "text" if kinds[1] == "string" else 2.0
-    requests = [Request(input=from_records([{"c0": row, "c1": cell} for row in range(count)], "r")) for count in (1, 3, 2)]
+    requests = [
+        Request(input=from_records([{"c0": row, "c1": cell} for row in range(count)], "r")) for count in (1, 3, 2)
+    ]
     conformed = [plan.conform(request) for request in requests]
     assert len({key(one.data, one.params) for one in conformed}) == 1
 
@@ -107,7 +111,9 @@ def test_inputs_that_differ_in_more_than_rows_have_other_keys(one: Any, other: A
     assert key(one, {"k": 1}) != key(one, {"k": 2})
 
 
-@pytest.mark.parametrize("data", [pd.DataFrame({"a": [1]}, index=["x"]), {"messages": []}, [1, 2], "text", np.array(1.0)], ids=repr)
+@pytest.mark.parametrize(
+    "data", [pd.DataFrame({"a": [1]}, index=["x"]), {"messages": []}, [1, 2], "text", np.array(1.0)], ids=repr
+)
 def test_input_whose_rows_have_names_or_are_none_goes_alone(data: Any) -> None:
     assert key(data, None) is None
 

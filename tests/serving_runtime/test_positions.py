@@ -53,7 +53,9 @@ KEEPS_FRAMES = {
     "columns by name": make_pipeline(make_column_transformer((StandardScaler(), ["a", "b"])), LinearRegression()),
     "a function": make_pipeline(FunctionTransformer(lambda frame: frame), LinearRegression()),
     "a class of its own": Own(),
-    "estimators that look at names themselves": VotingRegressor([("one", LinearRegression()), ("other", LinearRegression())]),
+    "estimators that look at names themselves": VotingRegressor(
+        [("one", LinearRegression()), ("other", LinearRegression())]
+    ),
     "frames between the steps": make_pipeline(StandardScaler().set_output(transform="pandas"), LinearRegression()),
 }
 
@@ -107,17 +109,26 @@ CELLS = {
 KINDS = {"double": "float64", "float": "float32", "long": "int64", "integer": "int32", "boolean": "bool"}
 BOOSTERS: dict[str, Callable[[pd.DataFrame, Any], Any]] = {
     "xgboost": lambda frame, target: xgboost.XGBRegressor(n_estimators=9, n_jobs=1, max_depth=9).fit(frame, target),
-    "xgboost's booster": lambda frame, target: xgboost.XGBRegressor(n_estimators=9, n_jobs=1).fit(frame, target).get_booster(),
-    "xgboost's line": lambda frame, target: xgboost.XGBRegressor(booster="gblinear", n_estimators=9, n_jobs=1).fit(frame, target),
-    "xgboost with a value for what is missing": lambda frame, target: xgboost.XGBRegressor(missing=2.5, n_jobs=1).fit(frame, target),
+    "xgboost's booster": lambda frame, target: (
+        xgboost.XGBRegressor(n_estimators=9, n_jobs=1).fit(frame, target).get_booster()
+    ),
+    "xgboost's line": lambda frame, target: xgboost.XGBRegressor(booster="gblinear", n_estimators=9, n_jobs=1).fit(
+        frame, target
+    ),
+    "xgboost with a value for what is missing": lambda frame, target: xgboost.XGBRegressor(missing=2.5, n_jobs=1).fit(
+        frame, target
+    ),
     "lightgbm's booster": lambda frame, target: (
         lightgbm.LGBMRegressor(n_jobs=1, verbose=-1, min_child_samples=2).fit(frame, target).booster_
     ),
 }
 
 
-# MLflow warns of its own code where it is first imported and where it saves an example, XGBoost of a request without rows.
-WARNED = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred", "ignore:Operation with range", "ignore:.*Empty dataset")
+# MLflow warns of its own code where it is first imported and where it saves an example, XGBoost of a request without
+# rows.
+WARNED = pytest.mark.filterwarnings(
+    "ignore:.*Any type hint is inferred", "ignore:Operation with range", "ignore:.*Empty dataset"
+)
 
 
 def saved_booster(name: str, kind: str, directory: Path) -> Path:
@@ -127,7 +138,13 @@ def saved_booster(name: str, kind: str, directory: Path) -> Path:
     booster = BOOSTERS[name](frame, RANDOM.normal(size=len(frame)))
     schema = Schema([ColSpec(kind, column, required=kind not in {"double", "float"}) for column in NAMES])
     flavor = mlflow.lightgbm if "lightgbm" in name else mlflow.xgboost
-    flavor.save_model(booster, str(directory / "model"), signature=ModelSignature(schema), input_example=frame.head(2), pip_requirements=[])
+    flavor.save_model(
+        booster,
+        str(directory / "model"),
+        signature=ModelSignature(schema),
+        input_example=frame.head(2),
+        pip_requirements=[],
+    )
     return directory / "model"
 
 
@@ -164,7 +181,9 @@ def test_booster_answers_to_arrays_what_mlflow_answers_to_frames(name: str, kind
         ("lightgbm's booster", "long", False),
     ],
 )
-def test_booster_gets_arrays_where_they_are_what_the_frame_is(name: str, kind: str, arrays: bool, tmp_path: Path) -> None:
+def test_booster_gets_arrays_where_they_are_what_the_frame_is(
+    name: str, kind: str, arrays: bool, tmp_path: Path
+) -> None:
     native = load_native(path := saved_booster(name, kind, tmp_path), read_metadata(path))
 
     assert native is not None
@@ -173,7 +192,9 @@ def test_booster_gets_arrays_where_they_are_what_the_frame_is(name: str, kind: s
 
 @WARNED
 @pytest.mark.parametrize("fitted_with", [["c", "b", "a"], ["x", "y", "z"]], ids=["another order", "other names"])
-def test_booster_of_other_names_than_the_signature_s_refuses_as_mlflow_does(fitted_with: list[str], tmp_path: Path) -> None:
+def test_booster_of_other_names_than_the_signature_s_refuses_as_mlflow_does(
+    fitted_with: list[str], tmp_path: Path
+) -> None:
     booster = xgboost.XGBRegressor(n_estimators=3, n_jobs=1).fit(FRAME.set_axis(fitted_with, axis=1), TARGET)
     schema = Schema([ColSpec("double", column) for column in NAMES])
     mlflow.xgboost.save_model(booster, str(tmp_path / "model"), signature=ModelSignature(schema), pip_requirements=[])

@@ -25,14 +25,21 @@ types = st.recursive(
     lambda inner: st.one_of(
         st.builds(Array, items=inner),
         st.builds(Map, values=inner),
-        st.builds(Object, properties=st.dictionaries(st.sampled_from("abc"), st.builds(Property, type=inner, required=st.booleans()))),
+        st.builds(
+            Object,
+            properties=st.dictionaries(st.sampled_from("abc"), st.builds(Property, type=inner, required=st.booleans())),
+        ),
     ),
     max_leaves=4,
 )
 names = st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True)
-json_scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
+json_scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
+)
 json_values = st.recursive(
-    json_scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcd"), inner, max_size=3), max_leaves=12
+    json_scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcd"), inner, max_size=3),
+    max_leaves=12,
 )
 tensor_dtypes = st.sampled_from(
     [np.dtype(name) for name in ("bool", "int8", "uint64", "float16", "float64", "str", "object", "datetime64[ns]")]
@@ -48,13 +55,18 @@ def signatures(draw: st.DrawFn) -> Signature:
     kind = draw(st.sampled_from(["columns", "unnamed", "tensors", "tensor", "nothing", "code"]))
     if kind in {"columns", "unnamed"}:
         columns = tuple(
-            Column(name=name if kind == "columns" else None, type=draw(types), required=draw(st.booleans())) for name in draw(names)
+            Column(name=name if kind == "columns" else None, type=draw(types), required=draw(st.booleans()))
+            for name in draw(names)
         )
         return Signature(columns=columns, params=params)
     if kind in {"tensors", "tensor"}:
         shapes = st.lists(st.sampled_from([-1, 1, 2]), max_size=2).map(tuple)
         tensors = tuple(Tensor(name=name, dtype=draw(tensor_dtypes), shape=draw(shapes)) for name in draw(names))
-        return Signature(tensors=tensors if kind == "tensors" else (Tensor(name=None, dtype=tensors[0].dtype, shape=tensors[0].shape),))
+        return Signature(
+            tensors=(
+                tensors if kind == "tensors" else (Tensor(name=None, dtype=tensors[0].dtype, shape=tensors[0].shape),)
+            )
+        )
     return Signature(params=params, typed_in_code=kind == "code")
 
 
@@ -62,7 +74,11 @@ bodies = st.dictionaries(
     st.sampled_from(["dataframe_split", "dataframe_records", "instances", "inputs", "params", "messages", "other"]),
     st.one_of(
         json_values,
-        st.builds(lambda names, rows: {"columns": names, "data": rows}, names, st.lists(st.lists(json_values, max_size=3), max_size=3)),
+        st.builds(
+            lambda names, rows: {"columns": names, "data": rows},
+            names,
+            st.lists(st.lists(json_values, max_size=3), max_size=3),
+        ),
         st.lists(st.dictionaries(st.sampled_from("abcd"), json_values, max_size=3), max_size=3),
     ),
     max_size=2,
@@ -85,7 +101,10 @@ def test_any_json_is_conformed_or_refused(signature: Signature, body: dict[str, 
 
 
 @unhurried
-@given(signature=signatures(), body=st.binary(max_size=60) | st.text(alphabet='{}[]":,1e.-abn\\', max_size=60).map(str.encode))
+@given(
+    signature=signatures(),
+    body=st.binary(max_size=60) | st.text(alphabet='{}[]":,1e.-abn\\', max_size=60).map(str.encode),
+)
 def test_any_bytes_are_read_or_refused(signature: Signature, body: bytes) -> None:
     for content_type in ("application/json", "text/csv"):
         try:
@@ -111,7 +130,9 @@ def test_a_number_that_is_accepted_is_the_same_number(values: list[Any], kind: s
         if value is None:
             assert math.isnan(number)
         elif isinstance(value, float) and dtype.kind == "f":
-            assert number == dtype.type(value) or math.isnan(value)  # rounded to the model's precision, as every float is
+            assert number == dtype.type(value) or math.isnan(
+                value
+            )  # rounded to the model's precision, as every float is
         else:
             assert number == value
             assert isinstance(value, bool) == (dtype.kind == "b")

@@ -21,17 +21,38 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "not UTF-8": (b'{"inputs": "\xff"}', "the body is not UTF-8 (at byte 12)"),
     "a list": (b"[1]", "the body must be a JSON object"),
     "a key twice": (b'{"inputs": {"x": 1, "x": 2}}', "an object in the body has a key that comes twice"),
-    "NaN": (b'{"inputs": {"x": [NaN]}}', "the body holds NaN, which JSON does not have; send null for a missing number"),
+    "NaN": (
+        b'{"inputs": {"x": [NaN]}}',
+        "the body holds NaN, which JSON does not have; send null for a missing number",
+    ),
     "infinity": (b'{"inputs": {"x": [-Infinity]}}', "the body holds -Infinity, which JSON does not have"),
-    "a number beyond a double": (b'{"inputs": {"x": [1e400]}}', "the body holds a number beyond what a double can hold"),
-    "a number of a million digits": (b'{"inputs": {"x": [' + b"1" * 1_000_000 + b"]}}", "the body holds a number of too many digits"),
+    "a number beyond a double": (
+        b'{"inputs": {"x": [1e400]}}',
+        "the body holds a number beyond what a double can hold",
+    ),
+    "a number of a million digits": (
+        b'{"inputs": {"x": [' + b"1" * 1_000_000 + b"]}}",
+        "the body holds a number of too many digits",
+    ),
     "ten million brackets": (b'{"inputs": ' + b"[" * 10_000_000, "the body is nested too deep"),
-    "none of the keys": (b'{"data": [1]}', f"the body must have exactly one of the keys {FORMATS}; it has none of them"),
-    "two of the keys": (b'{"inputs": [1], "instances": [1]}', f"exactly one of the keys {FORMATS}; it has instances and inputs"),
+    "none of the keys": (
+        b'{"data": [1]}',
+        f"the body must have exactly one of the keys {FORMATS}; it has none of them",
+    ),
+    "two of the keys": (
+        b'{"inputs": [1], "instances": [1]}',
+        f"exactly one of the keys {FORMATS}; it has instances and inputs",
+    ),
     "parameters in a list": (b'{"inputs": [1], "params": []}', "params must be an object"),
     "records that are an object": (b'{"dataframe_records": {"x": 1}}', "dataframe_records must be an array of objects"),
-    "split without data": (b'{"dataframe_split": {"columns": ["x"]}}', "dataframe_split must be an object with the key data"),
-    "split with a key too many": (b'{"dataframe_split": {"data": [], "rows": 1}}', "dataframe_split must be an object with the key data"),
+    "split without data": (
+        b'{"dataframe_split": {"columns": ["x"]}}',
+        "dataframe_split must be an object with the key data",
+    ),
+    "split with a key too many": (
+        b'{"dataframe_split": {"data": [], "rows": 1}}',
+        "dataframe_split must be an object with the key data",
+    ),
     "columns that are no list": (
         b'{"dataframe_split": {"columns": "x", "data": []}}',
         "data, columns and index of dataframe_split must be arrays",
@@ -50,15 +71,30 @@ def test_a_malformed_body_is_refused_with_its_fault(sentence: str, model: Callab
 
 
 INVALID: dict[str, tuple[str, Any, str, str]] = {
-    "a missing column": ("two-doubles", {"inputs": {"a": [1]}}, "inputs", 'the column "b" is missing, and the model requires it'),
-    "columns without names": ("two-doubles", {"dataframe_split": {"data": [[1, 2]]}}, "dataframe_split", "have no names"),
+    "a missing column": (
+        "two-doubles",
+        {"inputs": {"a": [1]}},
+        "inputs",
+        'the column "b" is missing, and the model requires it',
+    ),
+    "columns without names": (
+        "two-doubles",
+        {"dataframe_split": {"data": [[1, 2]]}},
+        "dataframe_split",
+        "have no names",
+    ),
     "a name twice": (
         "one-long",
         {"dataframe_split": {"columns": ["x", "x"], "data": [[1, 2]]}},
         "dataframe_split.columns[1]",
         "comes twice",
     ),
-    "a name that is none": ("one-long", {"dataframe_split": {"columns": [None], "data": [[1]]}}, "dataframe_split.columns[0]", "null"),
+    "a name that is none": (
+        "one-long",
+        {"dataframe_split": {"columns": [None], "data": [[1]]}},
+        "dataframe_split.columns[0]",
+        "null",
+    ),
     "a short row": (
         "two-doubles",
         {"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2], [3]]}},
@@ -77,15 +113,30 @@ INVALID: dict[str, tuple[str, Any, str, str]] = {
         "dataframe_split.index",
         "2 entries for 1 rows",
     ),
-    "a record that is no object": ("one-long", {"dataframe_records": [{"x": 1}, 2]}, "dataframe_records[1]", "a row must be an object"),
-    "null where there is no null": ("one-long", {"dataframe_records": [{"x": 1}, {"x": None}]}, "dataframe_records[1].x", "null"),
+    "a record that is no object": (
+        "one-long",
+        {"dataframe_records": [{"x": 1}, 2]},
+        "dataframe_records[1]",
+        "a row must be an object",
+    ),
+    "null where there is no null": (
+        "one-long",
+        {"dataframe_records": [{"x": 1}, {"x": None}]},
+        "dataframe_records[1].x",
+        "null",
+    ),
     "null among optional whole numbers": (
         "optional",
         {"dataframe_records": [{"id": 1, "integer": None}, {"id": 2, "integer": 3}]},
         "dataframe_records[0].integer",
         "null, where the model takes a whole number from -2147483648 to 2147483647",
     ),
-    "a boolean for a number": ("one-double", {"inputs": {"x": [0.5, True]}}, "inputs.x[1]", "a boolean, where the model takes a number"),
+    "a boolean for a number": (
+        "one-double",
+        {"inputs": {"x": [0.5, True]}},
+        "inputs.x[1]",
+        "a boolean, where the model takes a number",
+    ),
     "a number for a boolean": (
         "optional",
         {"inputs": {"id": 1, "boolean": 1}},
@@ -111,10 +162,30 @@ INVALID: dict[str, tuple[str, Any, str, str]] = {
         "a whole number that float64 would round",
     ),
     "a number beyond 64 bits": ("one-long", {"inputs": {"x": [2**63]}}, "inputs.x[0]", "out of range"),
-    "a number as a time": ("optional", {"inputs": {"id": 1, "datetime": 1706702400}}, "inputs.datetime", "a date or time as a string"),
-    "a month that does not exist": ("optional", {"inputs": {"id": 1, "datetime": "2024-13-01"}}, "inputs.datetime", "no date or time"),
-    "a time beyond nanoseconds": ("optional", {"inputs": {"id": 1, "datetime": "9999-01-01"}}, "inputs.datetime", "out of range"),
-    "bytes without padding": ("optional", {"inputs": {"id": 1, "binary": "AQI"}}, "inputs.binary", "no base64 with padding"),
+    "a number as a time": (
+        "optional",
+        {"inputs": {"id": 1, "datetime": 1706702400}},
+        "inputs.datetime",
+        "a date or time as a string",
+    ),
+    "a month that does not exist": (
+        "optional",
+        {"inputs": {"id": 1, "datetime": "2024-13-01"}},
+        "inputs.datetime",
+        "no date or time",
+    ),
+    "a time beyond nanoseconds": (
+        "optional",
+        {"inputs": {"id": 1, "datetime": "9999-01-01"}},
+        "inputs.datetime",
+        "out of range",
+    ),
+    "bytes without padding": (
+        "optional",
+        {"inputs": {"id": 1, "binary": "AQI"}},
+        "inputs.binary",
+        "no base64 with padding",
+    ),
     "columns of different lengths": ("two-doubles", {"inputs": {"a": [1], "b": [1, 2]}}, "inputs", "a has 1, b has 2"),
     "a value beside lists": (
         "two-doubles",
@@ -122,7 +193,12 @@ INVALID: dict[str, tuple[str, Any, str, str]] = {
         "inputs",
         'the column "b" has one value where others have a list',
     ),
-    "a value of no name beside lists": ("two-doubles", {"inputs": {"": 1, "b": [2]}}, "inputs", 'the column "" has one value where others'),
+    "a value of no name beside lists": (
+        "two-doubles",
+        {"inputs": {"": 1, "b": [2]}},
+        "inputs",
+        'the column "" has one value where others',
+    ),
     "rows for named columns": ("two-doubles", {"inputs": [[1, 2]]}, "inputs", "by name"),
     "an object for columns without names": ("unnamed", {"inputs": {"a": [1]}}, "inputs", "send a list of rows"),
     "too few columns without names": (
@@ -131,7 +207,12 @@ INVALID: dict[str, tuple[str, Any, str, str]] = {
         "dataframe_split",
         "1 columns, where the model takes 2",
     ),
-    "a fault within an array": ("array", {"dataframe_records": [{"values": [1, "a"]}]}, "dataframe_records[0].values[1]", "a string"),
+    "a fault within an array": (
+        "array",
+        {"dataframe_records": [{"values": [1, "a"]}]},
+        "dataframe_records[0].values[1]",
+        "a string",
+    ),
     "no array": (
         "array",
         {"dataframe_records": [{"values": 1}]},
@@ -156,13 +237,38 @@ INVALID: dict[str, tuple[str, Any, str, str]] = {
         'dataframe_records[0].person["x y"]',
         "the model's signature has no such property",
     ),
-    "a fault within a map": ("map", {"dataframe_records": [{"counts": {"a": 0.5}}]}, "dataframe_records[0].counts.a", "has a fraction"),
-    "a tensor of another shape": ("tensor", {"inputs": [[1, 2]]}, "inputs", "an array of shape [1, 2], where the model takes [-1, 3]"),
-    "a ragged tensor": ("tensor", {"inputs": [[1, 2, 3], [1, 2]]}, "inputs[1]", "of another length than its neighbours"),
-    "a text in a tensor": ("tensor", {"inputs": [[1, 2, 3], [1, "a", 3]]}, "inputs[1][1]", "a string, where the model takes a number"),
+    "a fault within a map": (
+        "map",
+        {"dataframe_records": [{"counts": {"a": 0.5}}]},
+        "dataframe_records[0].counts.a",
+        "has a fraction",
+    ),
+    "a tensor of another shape": (
+        "tensor",
+        {"inputs": [[1, 2]]},
+        "inputs",
+        "an array of shape [1, 2], where the model takes [-1, 3]",
+    ),
+    "a ragged tensor": (
+        "tensor",
+        {"inputs": [[1, 2, 3], [1, 2]]},
+        "inputs[1]",
+        "of another length than its neighbours",
+    ),
+    "a text in a tensor": (
+        "tensor",
+        {"inputs": [[1, 2, 3], [1, "a", 3]]},
+        "inputs[1][1]",
+        "a string, where the model takes a number",
+    ),
     "a tensor too few": ("tensors", {"inputs": {"ids": [[1, 2]]}}, "inputs", 'the tensor "mask" is missing'),
     "a tensor for several": ("tensors", {"inputs": [[1, 2]]}, "inputs", "by name: send an object of them"),
-    "null in a tensor of texts": ("texts", {"inputs": ["a", None]}, "inputs[1]", "null, where the model takes a string"),
+    "null in a tensor of texts": (
+        "texts",
+        {"inputs": ["a", None]},
+        "inputs[1]",
+        "null, where the model takes a string",
+    ),
     "a ragged array for no signature": ("free", {"inputs": [[1], [1, 2]]}, "inputs[1]", "of another length"),
     "a list for a type hint that takes whole numbers": (
         "hinted",
@@ -198,7 +304,11 @@ def faults(model: Model, body: Any, content_type: str = JSON) -> list[dict[str, 
 
 
 EVERY: dict[str, tuple[str, Any, list[str]]] = {
-    "cells of one column": ("one-long", {"inputs": {"x": ["a", 1, 2.5, None]}}, ["inputs.x[0]", "inputs.x[2]", "inputs.x[3]"]),
+    "cells of one column": (
+        "one-long",
+        {"inputs": {"x": ["a", 1, 2.5, None]}},
+        ["inputs.x[0]", "inputs.x[2]", "inputs.x[3]"],
+    ),
     "cells of several columns": (
         "two-doubles",
         {"inputs": {"a": ["x", 1], "b": [True, "y"]}},
@@ -249,11 +359,18 @@ def test_every_fault_of_a_csv_body_is_told_at_once(model: Callable[[str], Model]
 
 def test_a_fault_says_what_was_expected_and_what_kind_came(model: Callable[[str], Model]) -> None:
     assert faults(model("one-double"), b'{"inputs": {"x": ["s3cret"]}}') == [
-        {"path": "inputs.x[0]", "problem": "a string, where the model takes a number", "expected": "a number", "got": "a string"}
+        {
+            "path": "inputs.x[0]",
+            "problem": "a string, where the model takes a number",
+            "expected": "a number",
+            "got": "a string",
+        }
     ]
 
 
-@pytest.mark.parametrize("body", [{"dataframe_records": [1] * 1000}, {"inputs": {"x": ["a"] * 1000}}], ids=["rows", "cells"])
+@pytest.mark.parametrize(
+    "body", [{"dataframe_records": [1] * 1000}, {"inputs": {"x": ["a"] * 1000}}], ids=["rows", "cells"]
+)
 def test_a_thousand_faults_are_told_in_twenty(body: Any, model: Callable[[str], Model]) -> None:
     with pytest.raises(ServingError) as caught:
         answer(model("one-long"), json.dumps(body).encode(), JSON)
@@ -280,7 +397,9 @@ def test_a_thousand_faults_are_told_in_twenty(body: Any, model: Callable[[str], 
         ("application/json\udcff", 415),
     ],
 )
-def test_a_content_type_is_read_as_its_standard_says(content_type: str | None, status: int, model: Callable[[str], Model]) -> None:
+def test_a_content_type_is_read_as_its_standard_says(
+    content_type: str | None, status: int, model: Callable[[str], Model]
+) -> None:
     try:
         answer(model("one-long"), b'{"inputs": [1]}', content_type)
         answered = 200
@@ -294,8 +413,12 @@ def test_a_content_type_is_read_as_its_standard_says(content_type: str | None, s
     ("name", "body", "message"),
     [
         pytest.param("one-long", b"", "the CSV body is empty", id="empty"),
-        pytest.param("one-long", b"x\nseven\n", 'csv[0]["x"]: a string, where the model takes a whole number', id="no number"),
-        pytest.param("one-double", b"x\n1_000\n", 'csv[0]["x"]: a string, where the model takes a number', id="an underscore"),
+        pytest.param(
+            "one-long", b"x\nseven\n", 'csv[0]["x"]: a string, where the model takes a whole number', id="no number"
+        ),
+        pytest.param(
+            "one-double", b"x\n1_000\n", 'csv[0]["x"]: a string, where the model takes a number', id="an underscore"
+        ),
         pytest.param("one-double", b"x\ninf\n", 'csv[0]["x"]', id="infinity"),
         pytest.param("one-long", b"x\n1.5\n", "has a fraction", id="a fraction"),
         pytest.param("two-doubles", b"a,b\n1,2\n3\n", "csv[1]: 1 values, where the header has 2", id="a short line"),
@@ -303,11 +426,16 @@ def test_a_content_type_is_read_as_its_standard_says(content_type: str | None, s
         pytest.param("one-long", b'x\n"1', "the body is no CSV", id="an open quote"),
         pytest.param("one-long", b"x\n\xff\n", "the body is not UTF-8", id="not UTF-8"),
         pytest.param(
-            "optional", b"id,boolean\n1,maybe\n", 'csv[0]["boolean"]: a string, where the model takes true or false', id="no boolean"
+            "optional",
+            b"id,boolean\n1,maybe\n",
+            'csv[0]["boolean"]: a string, where the model takes true or false',
+            id="no boolean",
         ),
     ],
 )
-def test_a_csv_body_that_does_not_do_is_refused(name: str, body: bytes, message: str, model: Callable[[str], Model]) -> None:
+def test_a_csv_body_that_does_not_do_is_refused(
+    name: str, body: bytes, message: str, model: Callable[[str], Model]
+) -> None:
     with pytest.raises(ServingError) as caught:
         answer(model(name), body, CSV)
 

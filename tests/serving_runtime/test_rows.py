@@ -47,7 +47,9 @@ def requests(rows: list[list[Any]], names: list[str], kinds: list[str], signatur
         cells = [row[position] for row in rows]
         texts = [json.dumps(cell) if cell is not None and kind in {"array", "map"} else cell for cell in cells]
         content = {"parameters": {"content_type": "base64"}} if kind == "binary" else {}
-        heads.append({"name": name, "datatype": DATATYPES.get(kind, "BYTES"), "shape": [len(rows)], "data": texts, **content})
+        heads.append(
+            {"name": name, "datatype": DATATYPES.get(kind, "BYTES"), "shape": [len(rows)], "data": texts, **content}
+        )
     yield read_request({"inputs": heads}, None, signature)
 
 

@@ -9,7 +9,9 @@ from serving_runtime import make_predict
 from serving_runtime.errors import ServingError
 
 
-def test_predict_prints_nothing(models: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_predict_prints_nothing(
+    models: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     predict = make_predict(models / "wine")
     capfd.readouterr()

@@ -12,11 +12,15 @@ SECONDS = 6
 
 
 def test_every_answer_is_right_under_mixed_traffic(tmp_path: Path) -> None:
-    subprocess.run([python_of("mlflow-3.17"), SCRIPT, tmp_path / "model"], check=True, capture_output=True, cwd=tmp_path)
+    subprocess.run(
+        [python_of("mlflow-3.17"), SCRIPT, tmp_path / "model"], check=True, capture_output=True, cwd=tmp_path
+    )
     with serving(tmp_path / "model", "--workers", "2", log=tmp_path / "log") as server:
         tally, _, _ = soak(server, *weights(tmp_path / "model"), seconds=SECONDS, clients=4)
 
         assert tally.wrong == []
         assert server.get("/readyz").status == 200
         assert len(server.workers()) == 2
-    assert {"split", "records", "csv", "v1", "v2", "a text", "no JSON", "brackets", "another model"} <= set(tally.answers)
+    assert {"split", "records", "csv", "v1", "v2", "a text", "no JSON", "brackets", "another model"} <= set(
+        tally.answers
+    )

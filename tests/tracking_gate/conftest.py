@@ -43,7 +43,9 @@ def clients(any_gate: Gate) -> Iterator[list[JsonLines]]:
     environment = client_environment() | {"MLFLOW_TRACKING_URI": any_gate.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     environment["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with ExitStack() as stack:
-        yield [stack.enter_context(json_lines([python_of(f"mlflow-{version}"), READER], environment)) for version in GATED]
+        yield [
+            stack.enter_context(json_lines([python_of(f"mlflow-{version}"), READER], environment)) for version in GATED
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,10 @@ class Wine:
         """A version that is in Production."""
         version = self.version()
         assert self.move(version, "Staging", self.gate.basic("jane")).status == 200
-        assert self.move(version, "Production", self.gate.bearer(Purpose.PROMOTE), archive_existing_versions=True).status == 200
+        assert (
+            self.move(version, "Production", self.gate.bearer(Purpose.PROMOTE), archive_existing_versions=True).status
+            == 200
+        )
         return version
 
     def stage(self, version: str) -> str:
@@ -77,7 +82,9 @@ class Wine:
         return str(self.raw(version)["current_stage"])
 
     def raw(self, version: str) -> Json:
-        found: Json = ask(self.gate.server.uri, "GET", f"{API}/model-versions/get?name={self.name}&version={version}").json["model_version"]
+        found: Json = ask(
+            self.gate.server.uri, "GET", f"{API}/model-versions/get?name={self.name}&version={version}"
+        ).json["model_version"]
         return found
 
     @property
@@ -92,7 +99,11 @@ def wine_behind(found: Gate) -> Wine:
     """A model of its own, with files."""
     jane, name = found.basic("jane"), f"wine-{next(NUMBERS)}"
     experiment = str(found.ask("POST", f"{API}/experiments/create", {"name": name}, jane).json["experiment_id"])
-    run = str(found.ask("POST", f"{API}/runs/create", {"experiment_id": experiment, "start_time": 1}, jane).json["run"]["info"]["run_id"])
+    run = str(
+        found.ask("POST", f"{API}/runs/create", {"experiment_id": experiment, "start_time": 1}, jane).json["run"][
+            "info"
+        ]["run_id"]
+    )
     wine = Wine(gate=found, name=name, experiment=experiment, run=run)
     assert wine.put(f"{wine.directory}/model/MLmodel", b"flavors: {}\n", jane).status == 200
     assert found.ask("POST", f"{API}/registered-models/create", {"name": name}, jane).status == 200
@@ -112,7 +123,11 @@ def wine_3(gate_3: Gate) -> Wine:
 @pytest.fixture(scope="session")
 def mlflow_routes(any_gate: Gate) -> list[tuple[str, str]]:
     """Each method and path of MLflow's own table of routes, with an example for each variable."""
-    found = [(method, example(path)) for method, path in json.loads(any_gate.server.run(ROUTES_SCRIPT)) if method != "OPTIONS"]
+    found = [
+        (method, example(path))
+        for method, path in json.loads(any_gate.server.run(ROUTES_SCRIPT))
+        if method != "OPTIONS"
+    ]
     assert len(found) > 150
     return found
 

@@ -57,7 +57,9 @@ def relay(upstream: str) -> Iterator[Relay]:
                 state.arrived.set()
                 state.go.wait(30)
             connection = http.client.HTTPConnection(urlsplit(state.upstream).netloc, timeout=60)
-            connection.request(self.command, self.path, body, {"Content-Type": self.headers.get("Content-Type") or "application/json"})
+            connection.request(
+                self.command, self.path, body, {"Content-Type": self.headers.get("Content-Type") or "application/json"}
+            )
             answer = connection.getresponse()
             content = answer.read()
             connection.close()

@@ -80,7 +80,9 @@ def test_guess_that_is_refused_costs_no_hash(callers: Callers, people: CountingP
     assert people.hashed == 10
 
 
-def test_names_that_are_not_there_are_counted_together_and_cost_as_much(callers: Callers, people: CountingPeople) -> None:
+def test_names_that_are_not_there_are_counted_together_and_cost_as_much(
+    callers: Callers, people: CountingPeople
+) -> None:
     """A try takes as long for each name; a new name is no new allowance."""
 
     async def story() -> list[object]:
@@ -117,7 +119,9 @@ def test_person_is_let_in_from_another_address_than_the_one_that_guesses(callers
     assert asyncio.run(story()).name == "jane"
 
 
-def test_one_name_is_guessed_at_from_many_addresses_a_hundred_times_at_most(callers: Callers, people: CountingPeople) -> None:
+def test_one_name_is_guessed_at_from_many_addresses_a_hundred_times_at_most(
+    callers: Callers, people: CountingPeople
+) -> None:
     async def story() -> None:
         for number in range(15):
             await guesses(callers, "jane", 10, peer=f"192.0.2.{number}")
@@ -178,19 +182,25 @@ def test_guess_that_is_refused_is_not_asked_of_domino(gate_of_domino: Gate, domi
     jane = {"X-Domino-Api-Key": "key-of-jane"}
     before = gate_of_domino.ask("GET", READ, headers=jane).status
     asked = len(domino.asked)
-    statuses = at_once(40, lambda number: gate_of_domino.ask("GET", READ, headers={"X-Domino-Api-Key": f"guess-{number}"}).status)
+    statuses = at_once(
+        40, lambda number: gate_of_domino.ask("GET", READ, headers={"X-Domino-Api-Key": f"guess-{number}"}).status
+    )
     questions = len(domino.asked) - asked
 
     assert (statuses.count(401), statuses.count(429), questions) == (10, 30, 10)
     assert (before, gate_of_domino.ask("GET", READ, headers=jane).status) == (200, 200)
-    assert gate_of_domino.ask("GET", READ, headers=gate_of_domino.bearer(Purpose.PULL)).status == 403  # known, and may not
+    assert (
+        gate_of_domino.ask("GET", READ, headers=gate_of_domino.bearer(Purpose.PULL)).status == 403
+    )  # known, and may not
 
 
 def test_proxy_in_front_does_not_make_all_clients_one(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
     with gate(mlflow_3_17, tmp_path / "gate", "--proxy=127.0.0.0/8") as found:
 
         def guess(address: str) -> int:
-            return found.ask("GET", READ, headers={"Authorization": "Bearer x", "X-Forwarded-For": f"198.51.100.1, {address}"}).status
+            return found.ask(
+                "GET", READ, headers={"Authorization": "Bearer x", "X-Forwarded-For": f"198.51.100.1, {address}"}
+            ).status
 
         assert [guess("192.0.2.1") for _ in range(12)] == [401] * 10 + [429] * 2
         assert guess("192.0.2.2") == 401
@@ -214,7 +224,12 @@ def test_address_is_counted_as_what_one_client_has(address: str, group: str) -> 
 def test_network_of_proxies_is_known() -> None:
     addresses = ClientAddresses(networks_of(["10.0.0.0/8", "2001:db8::1"]))
 
-    assert [addresses.is_proxy(one) for one in ("10.1.2.3", "2001:db8::1", "192.0.2.1", "unknown")] == [True, True, False, False]
+    assert [addresses.is_proxy(one) for one in ("10.1.2.3", "2001:db8::1", "192.0.2.1", "unknown")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_event_loop_goes_on_while_passwords_are_hashed(people: CountingPeople) -> None:

@@ -60,7 +60,9 @@ def test_move_does_not_happen_when_its_line_has_no_room(mlflow_3_17: MlflowServe
         resource.prlimit(found.process.popen.pid, resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
         refused = wine.move(version, "Staging", found.basic("jane"))
         stage, lines = wine.stage(version), found.lines()
-        resource.prlimit(found.process.popen.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        resource.prlimit(
+            found.process.popen.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        )
         moved = wine.move(version, "Staging", found.basic("jane"))
 
         assert (refused.status, refused.message) == (503, "the audit log cannot be written")
@@ -151,7 +153,9 @@ def test_noise_of_strangers_does_not_fill_the_log(mlflow_3_17: MlflowServer, tmp
     port = free_port()
     with gate(mlflow_3_17, tmp_path / "gate", f"--metrics-port={port}") as found:
         for number in range(300):
-            found.ask("POST", f"{API}/{'x' * 14_000}", b"", {"Authorization": f"Bearer {number}", "User-Agent": "x" * 4000})
+            found.ask(
+                "POST", f"{API}/{'x' * 14_000}", b"", {"Authorization": f"Bearer {number}", "User-Agent": "x" * 4000}
+            )
         size, lines = found.audit.stat().st_size, found.lines()
         text = ask(f"http://127.0.0.1:{port}", "GET", "/metrics").body.decode()
 

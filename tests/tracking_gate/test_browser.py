@@ -12,7 +12,8 @@ from tests.tracking_gate.conftest import Wine, wine_behind
 MOVE = "/ajax-api/2.0/mlflow/model-versions/transition-stage"
 SECONDS = 60_000.0  # that a page may take on a machine that is busy
 FETCH = """async ([path, body]) => {
-    const answer = await fetch(path, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
+    const headers = {"Content-Type": "application/json"};
+    const answer = await fetch(path, {method: "POST", headers, body: JSON.stringify(body)});
     return [answer.status, (await answer.json()).message];
 }"""
 
@@ -57,7 +58,9 @@ def test_person_sees_models_versions_and_runs(page: Page, staged: tuple[Wine, st
 
     def look(answer: Response) -> None:
         # A version without a model's files has no schema; who is told so by MLflow is told so by the gate.
-        if answer.status >= 400 and not any(part in answer.url for part in ("get-artifact", "/assistant/", "/users/current")):
+        if answer.status >= 400 and not any(
+            part in answer.url for part in ("get-artifact", "/assistant/", "/users/current")
+        ):
             faults.append(f"{answer.status} {answer.url}")
 
     page.on("response", look)
@@ -81,5 +84,8 @@ def test_person_does_not_reach_production_in_the_browser(page: Page, staged: tup
     expect(page.get_by_text("Staging", exact=True).first).to_be_visible(timeout=SECONDS)
     body = {"name": wine.name, "version": version, "stage": "Production", "archive_existing_versions": True}
 
-    assert page.evaluate(FETCH, [MOVE, body]) == [403, "moving a version into or out of Production needs the promote token of the project"]
+    assert page.evaluate(FETCH, [MOVE, body]) == [
+        403,
+        "moving a version into or out of Production needs the promote token of the project",
+    ]
     assert wine.stage(version) == "Staging"

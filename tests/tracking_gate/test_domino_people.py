@@ -36,7 +36,9 @@ def domino() -> Iterator[DominoUsers]:
         "chief": User(),
         "olga": User(owned=(OTHER,)),
     }
-    state = DominoUsers(users=users, keys={KEY: "jane", "chief-key": "chief"}, tokens={TOKEN: "jane", "olga-token": "olga"})
+    state = DominoUsers(
+        users=users, keys={KEY: "jane", "chief-key": "chief"}, tokens={TOKEN: "jane", "olga-token": "olga"}
+    )
     with domino_users(state) as running:
         yield running
 
@@ -65,7 +67,9 @@ def find(domino: DominoUsers, headers: dict[str, str]) -> Actor | None:
 
 
 @pytest.mark.parametrize("headers", [JANE, {"Authorization": f"Bearer {TOKEN}"}], ids=["API key", "access token"])
-def test_person_has_the_projects_that_they_own_or_work_on_in_domino(domino: DominoUsers, headers: dict[str, str]) -> None:
+def test_person_has_the_projects_that_they_own_or_work_on_in_domino(
+    domino: DominoUsers, headers: dict[str, str]
+) -> None:
     found = find(domino, headers)
 
     assert found == Actor(kind=Kind.PERSON, name="jane", projects=frozenset({PROJECT, OTHER}))
@@ -158,7 +162,9 @@ def test_unclear_answer_is_not_kept(domino: DominoUsers) -> None:
     asyncio.run(story())
 
 
-def test_answers_that_are_kept_are_few_and_hold_no_credential(domino: DominoUsers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_that_are_kept_are_few_and_hold_no_credential(
+    domino: DominoUsers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tracking_gate.domino_people.MOST_KEPT", 2)
 
     async def story() -> DominoPeople:
@@ -211,13 +217,17 @@ def test_nobody_gets_in_while_domino_is_away_but_who_needs_it_not(gate_of_domino
 
     assert (away.status, away.json["error_code"], away.headers["Retry-After"]) == (503, "TEMPORARILY_UNAVAILABLE", "5")
     assert gate_of_domino.ask("GET", read, headers=gate_of_domino.basic("jane")).status == 200
-    logged = gate_of_domino.ask("POST", f"{API}/logged-models/search", {"experiment_ids": ["0"]}, gate_of_domino.bearer(Purpose.PULL))
+    logged = gate_of_domino.ask(
+        "POST", f"{API}/logged-models/search", {"experiment_ids": ["0"]}, gate_of_domino.bearer(Purpose.PULL)
+    )
     assert logged.status == 403  # it was known, and the experiment is nobody's
 
 
 def test_guessing_keys_is_slowed_down(gate_of_domino: Gate) -> None:
     path = f"{API}/experiments/search?max_results=1"
-    guesses = [gate_of_domino.ask("GET", path, headers={"X-Domino-Api-Key": f"guess-{number}"}).status for number in range(12)]
+    guesses = [
+        gate_of_domino.ask("GET", path, headers={"X-Domino-Api-Key": f"guess-{number}"}).status for number in range(12)
+    ]
 
     assert guesses == [401] * 10 + [429] * 2
 
@@ -269,7 +279,12 @@ def test_admins_come_in_a_variable_separated_by_spaces() -> None:
     """As the ConfigMap of the manifests has them."""
     variables = {"ADMINS": "root jane", "DOMINO_URL": "http://x", "UPSTREAM": "http://x", "SECRET_DIR": "."}
     environment = os.environ | {f"MODEL_API_GATE_SERVE_{name}": value for name, value in variables.items()}
-    script = "from tracking_gate import cli; cli.serve.callback = lambda **given: print(given['admins']); cli.main(['serve'])"
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=30)
+    script = (
+        "from tracking_gate import cli; cli.serve.callback = lambda **given: print(given['admins']);"
+        " cli.main(['serve'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=30
+    )
 
     assert done.stdout == "('root', 'jane')\n", done.stderr

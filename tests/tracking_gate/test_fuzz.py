@@ -38,7 +38,9 @@ def protected(wine: Wine) -> Json:
     experiment = ask(server.uri, "GET", f"{API}/experiments/get?experiment_id={wine.experiment}").json["experiment"]
     files = (server.artifacts / wine.directory / "model").rglob("*")
     return {
-        "production": sorted((found["name"], found["version"]) for found in versions if found["current_stage"] == "Production"),
+        "production": sorted(
+            (found["name"], found["version"]) for found in versions if found["current_stage"] == "Production"
+        ),
         "alias": [alias for alias in model.get("aliases", []) if alias["alias"].lower() == "production"],
         "projects": [tag for found in (model, experiment) for tag in found.get("tags", []) if "domino" in tag["key"]],
         "files": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()},
@@ -118,7 +120,12 @@ class Request:
     def body(self, wine: Wine) -> Json:
         if not self.named:
             return self.fields
-        body = {"name": wine.name, "version": PROMOTED, "experiment_id": wine.experiment, "run_id": wine.run} | self.fields
+        body = {
+            "name": wine.name,
+            "version": PROMOTED,
+            "experiment_id": wine.experiment,
+            "run_id": wine.run,
+        } | self.fields
         return {key: value for key, value in body.items() if key in FIELDS.get(self.path.rpartition("/")[2], body)}
 
     def headers(self, gate: Gate) -> dict[str, str]:
@@ -148,7 +155,9 @@ REQUESTS = st.builds(
 @given(REQUESTS)
 def test_nothing_that_is_promoted_moves(target: Wine, request_: Request) -> None:
     before = protected(target)
-    answer = target.gate.ask(request_.method, request_.target(target), request_.body(target), request_.headers(target.gate))
+    answer = target.gate.ask(
+        request_.method, request_.target(target), request_.body(target), request_.headers(target.gate)
+    )
 
     assert b"the gate failed" not in answer.body
     assert protected(target) == before

@@ -1,4 +1,6 @@
-"""Clients that hang up, and an MLflow that does: neither is a fault of the gate's, and no change is half done or unrecorded."""
+"""Clients that hang up, and an MLflow that does: neither is a fault of the gate's, and no change is half done or
+unrecorded.
+"""
 
 import json
 import signal
@@ -72,12 +74,17 @@ def lines_of(found: Gate, version: str, name: str) -> list[Json]:
 
 def sent(method: str, path: str, headers: dict[str, str], body: Json) -> bytes:
     content = json.dumps(body).encode()
-    return head_of(method, path, headers | {"Content-Type": "application/json", "Content-Length": str(len(content))}) + content
+    return (
+        head_of(method, path, headers | {"Content-Type": "application/json", "Content-Length": str(len(content))})
+        + content
+    )
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 @pytest.mark.parametrize("phase", ["head", "upload", "guarded body", "upstream", "answer"])
-def test_client_that_hangs_up_is_no_fault(behind: Gate, wine_here: Wine, between: Relay, phase: str, reset: bool) -> None:
+def test_client_that_hangs_up_is_no_fault(
+    behind: Gate, wine_here: Wine, between: Relay, phase: str, reset: bool
+) -> None:
     jane, large = behind.basic("jane"), f"{ARTIFACTS}/{wine_here.directory}/large.bin"
     length = {"Content-Length": "100000"}
     if phase == "answer":
@@ -87,7 +94,10 @@ def test_client_that_hangs_up_is_no_fault(behind: Gate, wine_here: Wine, between
     begun = {
         "head": head_of("GET", "/version")[:-4],
         "upload": head_of("PUT", large, jane | length) + b"x",
-        "guarded body": head_of("POST", f"{API}/registered-models/create", jane | length | {"Content-Type": "application/json"}) + b"{",
+        "guarded body": (
+            head_of("POST", f"{API}/registered-models/create", jane | length | {"Content-Type": "application/json"})
+            + b"{"
+        ),
         "upstream": head_of("GET", f"{API}/experiments/search?max_results=1", jane),
         "answer": head_of("GET", large, jane),
     }[phase]
@@ -107,7 +117,9 @@ def test_client_that_hangs_up_is_no_fault(behind: Gate, wine_here: Wine, between
         now, name = metrics(), f'client_hang_ups_total{{phase="{series}"}}'
         return phase == "head" or now[name] - before[name] == len(clients)
 
-    assert eventually(counted), {name: value - before.get(name, 0) for name, value in metrics().items() if "hang" in name}
+    assert eventually(counted), {
+        name: value - before.get(name, 0) for name, value in metrics().items() if "hang" in name
+    }
     assert eventually(lambda: metrics()["in_flight_requests"] == 0)
     after = metrics()
     for name in ("errors_total", 'refusals_total{reason="unavailable"}', 'refusals_total{reason="invalid_request"}'):
@@ -119,7 +131,9 @@ def test_client_that_hangs_up_is_no_fault(behind: Gate, wine_here: Wine, between
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
-def test_answer_that_mlflow_breaks_off_is_not_whole_for_the_client(behind: Gate, between: Relay, framing: str, version: str) -> None:
+def test_answer_that_mlflow_breaks_off_is_not_whole_for_the_client(
+    behind: Gate, between: Relay, framing: str, version: str
+) -> None:
     between.half, before = framing, metrics()
     request = head_of("GET", "/static-files/half", behind.basic("jane")).replace(b"HTTP/1.1", version.encode())
     with connected(behind.uri, request) as client:
@@ -129,7 +143,9 @@ def test_answer_that_mlflow_breaks_off_is_not_whole_for_the_client(behind: Gate,
         except ConnectionResetError:
             found, was_reset = b"", True
 
-    assert was_reset or (b"Content-Length: 200000" in found) or (b"chunked" in found and not found.endswith(b"0\r\n\r\n"))
+    assert (
+        was_reset or (b"Content-Length: 200000" in found) or (b"chunked" in found and not found.endswith(b"0\r\n\r\n"))
+    )
     assert not found.count(b"HTTP/1.1 ") > 1
     after = metrics()
     assert after["upstream_cuts_total"] - before["upstream_cuts_total"] == 1
@@ -151,12 +167,16 @@ def test_table_of_halves_has_every_case() -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_move_whose_client_hangs_up_is_finished_and_recorded(behind: Gate, wine_here: Wine, between: Relay, reset: bool) -> None:
+def test_move_whose_client_hangs_up_is_finished_and_recorded(
+    behind: Gate, wine_here: Wine, between: Relay, reset: bool
+) -> None:
     version = wine_here.version()
     assert wine_here.move(version, "Staging", behind.basic("jane")).status == 200
     between.held = "transition-stage"
     move = {"name": wine_here.name, "version": version, "stage": "Production"}
-    client = connected(behind.uri, sent("POST", f"{API}/model-versions/transition-stage", behind.bearer(Purpose.PROMOTE), move))
+    client = connected(
+        behind.uri, sent("POST", f"{API}/model-versions/transition-stage", behind.bearer(Purpose.PROMOTE), move)
+    )
     assert between.arrived.wait(10)
     hang_up(client, reset=reset)
     time.sleep(0.3)
@@ -169,7 +189,9 @@ def test_move_whose_client_hangs_up_is_finished_and_recorded(behind: Gate, wine_
     assert "Traceback" not in behind.process.log.read_text()
 
 
-def test_move_whose_client_hangs_up_before_it_is_decided_does_not_happen(behind: Gate, wine_here: Wine, between: Relay) -> None:
+def test_move_whose_client_hangs_up_before_it_is_decided_does_not_happen(
+    behind: Gate, wine_here: Wine, between: Relay
+) -> None:
     version = wine_here.version()
     between.held = "model-versions/search"
     move = {"name": wine_here.name, "version": version, "stage": "Staging"}
@@ -185,7 +207,9 @@ def test_move_whose_client_hangs_up_before_it_is_decided_does_not_happen(behind:
     assert not [line for line in lines_of(behind, version, wine_here.name) if line["op"] == "transition_stage"]
 
 
-def test_move_whose_answer_is_lost_is_recorded_as_unknown_and_its_files_are_kept(behind: Gate, wine_here: Wine, between: Relay) -> None:
+def test_move_whose_answer_is_lost_is_recorded_as_unknown_and_its_files_are_kept(
+    behind: Gate, wine_here: Wine, between: Relay
+) -> None:
     version = wine_here.version()
     jane, file = behind.basic("jane"), f"{wine_here.directory}/model/MLmodel"
     assert wine_here.put(file, b"flavors: {}\n", jane).status == 200  # now it is known what is promoted

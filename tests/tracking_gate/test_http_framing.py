@@ -16,7 +16,9 @@ SEARCH = f"{API}/experiments/search?max_results=1"
 SMUGGLED = b"GET /no/such HTTP/1.1\r\nHost: gate\r\n\r\n"
 
 
-def raw(found: Gate, *lines: str, body: bytes = b"", target: str = SEARCH, method: str = "GET", end: str = "\r\n") -> bytes:
+def raw(
+    found: Gate, *lines: str, body: bytes = b"", target: str = SEARCH, method: str = "GET", end: str = "\r\n"
+) -> bytes:
     """Answer bytes of a request of Jane's that is written as it stands here."""
     jane = found.basic("jane")["Authorization"]
     head = [f"{method} {target} HTTP/1.1", "Host: gate", f"Authorization: {jane}", "Connection: close", *lines]
@@ -65,7 +67,15 @@ def test_lines_that_end_without_a_carriage_return_are_refused(gate_3: Gate) -> N
 
 @pytest.mark.parametrize(
     "target",
-    ["http://gate" + SEARCH, "//gate" + SEARCH, "*", "gate:80", SEARCH + "#x", API + "/../experiments/search", SEARCH.replace("?", "%3f")],
+    [
+        "http://gate" + SEARCH,
+        "//gate" + SEARCH,
+        "*",
+        "gate:80",
+        SEARCH + "#x",
+        API + "/../experiments/search",
+        SEARCH.replace("?", "%3f"),
+    ],
 )
 def test_target_of_another_form_is_refused(gate_3: Gate, target: str) -> None:
     assert status_of(raw(gate_3, target=target)) in {400, 403}
@@ -95,7 +105,9 @@ def test_connection_does_not_become_another_protocol(gate_3: Gate, lines: list[s
 def test_trailers_say_nothing(gate_3: Gate) -> None:
     """What stands after a body in chunks is not taken for a header."""
     head = head_of("GET", SEARCH, {"Transfer-Encoding": "chunked", "Connection": "close"})
-    with connected(gate_3.uri, head + f"0\r\nAuthorization: {gate_3.basic('jane')['Authorization']}\r\n\r\n".encode()) as client:
+    with connected(
+        gate_3.uri, head + f"0\r\nAuthorization: {gate_3.basic('jane')['Authorization']}\r\n\r\n".encode()
+    ) as client:
         assert status_of(rest_of(client)) == 401
 
 

@@ -29,12 +29,16 @@ class Objects:
 def made_by(gate: Gate, person: str) -> Objects:
     who, name = gate.basic(person), f"owned-{next(NUMBERS)}"
     experiment = gate.ask("POST", f"{API}/experiments/create", {"name": name}, who).json["experiment_id"]
-    run = gate.ask("POST", f"{API}/runs/create", {"experiment_id": experiment, "start_time": 1}, who).json["run"]["info"]["run_id"]
+    run = gate.ask("POST", f"{API}/runs/create", {"experiment_id": experiment, "start_time": 1}, who).json["run"][
+        "info"
+    ]["run_id"]
     body = {"experiment_id": experiment, "timestamp_ms": 1, "request_metadata": [], "tags": []}
     trace = gate.ask("POST", f"{API}/traces", body, who).json["trace_info"]["request_id"]
     logged = dataset = ""
     if gate.server.version != "2.22":
-        found = gate.ask("POST", f"{API}/logged-models", {"experiment_id": experiment, "name": "m", "source_run_id": run}, who)
+        found = gate.ask(
+            "POST", f"{API}/logged-models", {"experiment_id": experiment, "name": "m", "source_run_id": run}, who
+        )
         logged = found.json["model"]["info"]["model_id"]
         found = gate.ask("POST", f"{LATER}/datasets/create", {"name": name, "experiment_ids": [experiment]}, who)
         dataset = found.json["dataset"]["dataset_id"]
@@ -88,7 +92,10 @@ def placed(body: Json, at: tuple[str, ...], value: str) -> None:
 
 def request_on(change: Any, mine: Objects, theirs: Objects, index: int) -> tuple[str, Json]:
     """A request that names one object of theirs, and else the caller's own."""
-    path, body = change.path.replace("API", "api"), dict(next((more for end, more in MORE.items() if change.path.endswith(end)), {}))
+    path, body = (
+        change.path.replace("API", "api"),
+        dict(next((more for end, more in MORE.items() if change.path.endswith(end)), {})),
+    )
     for number, named in enumerate(change.named):
         value = getattr(theirs if number == index else mine, IDS[named.kind])
         if named.path_variable:
@@ -118,9 +125,13 @@ CASES = [(change, index) for change in CHANGES for index in range(len(change.nam
 
 
 @pytest.mark.parametrize(
-    ("change", "index"), CASES, ids=[f"{change.method} {change.path} {change.named[index].kind}" for change, index in CASES]
+    ("change", "index"),
+    CASES,
+    ids=[f"{change.method} {change.path} {change.named[index].kind}" for change, index in CASES],
 )
-def test_change_of_another_projects_object_is_refused(any_gate: Gate, olgas: Objects, janes: Objects, change: Any, index: int) -> None:
+def test_change_of_another_projects_object_is_refused(
+    any_gate: Gate, olgas: Objects, janes: Objects, change: Any, index: int
+) -> None:
     if not all(getattr(olgas, IDS[named.kind]) for named in change.named):
         assert any_gate.server.version == "2.22"
         return
@@ -165,10 +176,14 @@ def test_run_that_is_named_twice_is_not_changed(any_gate: Gate, olgas: Objects, 
     body = {"run_id": janes.run, "key": "x", "value": "1"} | {other_key: olgas.run}
     answer = any_gate.ask("POST", f"{API}/runs/set-tag", body, any_gate.basic("jane"))
     double = f'{{"run_id": "{olgas.run}", "run_id": "{janes.run}", "key": "x", "value": "1"}}'.encode()
-    twice = any_gate.ask("POST", f"{API}/runs/set-tag", double, any_gate.basic("jane") | {"Content-Type": "application/json"})
+    twice = any_gate.ask(
+        "POST", f"{API}/runs/set-tag", double, any_gate.basic("jane") | {"Content-Type": "application/json"}
+    )
 
     spelled = (400, f"write {'run_uuid' if 'u' in other_key[3:].lower() else 'run_id'}, not {other_key!r}")
-    assert (answer.status, answer.message) == (spelled if other_key != "run_uuid" else (403, "not an object of a project of yours"))
+    assert (answer.status, answer.message) == (
+        spelled if other_key != "run_uuid" else (403, "not an object of a project of yours")
+    )
     assert twice.status == 400
     assert state(any_gate, olgas) == before
 
@@ -180,9 +195,9 @@ def test_logged_model_of_the_body_is_that_of_the_path(gate_3: Gate) -> None:
     refused = gate_3.ask("PATCH", f"{API}/logged-models/{mine.logged_model}", body, gate_3.basic("jane"))
 
     assert (refused.status, refused.message) == (400, "model_id of the body is not that of the path")
-    assert ask(gate_3.server.uri, "GET", f"{API}/logged-models/{theirs.logged_model}").json["model"]["info"]["status"] != (
-        "LOGGED_MODEL_UPLOAD_FAILED"
-    )
+    assert ask(gate_3.server.uri, "GET", f"{API}/logged-models/{theirs.logged_model}").json["model"]["info"][
+        "status"
+    ] != ("LOGGED_MODEL_UPLOAD_FAILED")
 
 
 def run_past_the_gate(gate: Gate, experiment: str, project: str) -> str:
@@ -197,7 +212,10 @@ def test_project_of_a_run_wins_over_that_of_its_experiment(any_gate: Gate, janes
 
     def tried(person: str) -> list[int]:
         who = any_gate.basic(person)
-        return [any_gate.ask("POST", f"{API}/runs/set-tag", tag, who).status, any_gate.ask("PUT", file, b"1", who).status]
+        return [
+            any_gate.ask("POST", f"{API}/runs/set-tag", tag, who).status,
+            any_gate.ask("PUT", file, b"1", who).status,
+        ]
 
     assert tried("jane") == [403, 403]
     assert tried("olga") == [200, 200]

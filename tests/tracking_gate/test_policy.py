@@ -16,7 +16,12 @@ PULL, PROMOTE = Purpose.PULL, Purpose.PROMOTE
 
 def who(gate: Gate, name: str) -> dict[str, str]:
     """The headers of an actor of these tests."""
-    tokens = {"pull": (PULL, PROJECT), "promote": (PROMOTE, PROJECT), "other pull": (PULL, OTHER), "other promote": (PROMOTE, OTHER)}
+    tokens = {
+        "pull": (PULL, PROJECT),
+        "promote": (PROMOTE, PROJECT),
+        "other pull": (PULL, OTHER),
+        "other promote": (PROMOTE, OTHER),
+    }
     if name == "nobody":
         return {}
     return gate.bearer(*tokens[name]) if name in tokens else gate.basic(name)
@@ -54,7 +59,12 @@ def test_promotion_archives_what_was_in_production(wine: Wine) -> None:
 
     assert (wine.stage(first), wine.stage(second)) == ("Archived", "Production")
     last = wine.gate.lines()[-1]
-    assert (last["decision"], last["from_stage"], last["to_stage"], last["archived"]) == ("allow", "Staging", "Production", [first])
+    assert (last["decision"], last["from_stage"], last["to_stage"], last["archived"]) == (
+        "allow",
+        "Staging",
+        "Production",
+        [first],
+    )
 
 
 def test_owner_moves_to_staging_and_back(wine: Wine) -> None:
@@ -101,7 +111,9 @@ def test_second_of_two_promotions_sees_what_the_first_one_did(wine: Wine) -> Non
     wine.move(version, "Staging", promote)
 
     refused = wine.move(version, "Production", promote | {"X-Gate-Expect-Production": "none"})
-    done = wine.move(version, "Production", promote | {"X-Gate-Expect-Production": current}, archive_existing_versions=True)
+    done = wine.move(
+        version, "Production", promote | {"X-Gate-Expect-Production": current}, archive_existing_versions=True
+    )
 
     assert (refused.status, done.status) == (409, 200)
     assert f"Production is version {current} now" in refused.message
@@ -128,7 +140,12 @@ def test_production_alias_is_for_the_promote_token(wine: Wine, alias: str) -> No
     del body["version"]
     assert gate.ask("DELETE", f"{API}/registered-models/alias", body, gate.basic("jane")).status == 403
     assert (
-        gate.ask("POST", f"{API}/registered-models/alias", {**body, "alias": "staging", "version": version}, gate.basic("jane")).status
+        gate.ask(
+            "POST",
+            f"{API}/registered-models/alias",
+            {**body, "alias": "staging", "version": version},
+            gate.basic("jane"),
+        ).status
         == 200
     )
 
@@ -174,7 +191,9 @@ def test_promote_token_sets_where_a_version_is_deployed_and_no_other_tag(wine: W
     body = {"name": wine.name, "version": version, "key": TAG_MODEL_ID, "value": "1"}
 
     assert gate.ask("POST", f"{API}/model-versions/set-tag", body, gate.bearer(PROMOTE)).status == 200
-    assert gate.ask("POST", f"{API}/model-versions/set-tag", {**body, "key": "note"}, gate.bearer(PROMOTE)).status == 403
+    assert (
+        gate.ask("POST", f"{API}/model-versions/set-tag", {**body, "key": "note"}, gate.bearer(PROMOTE)).status == 403
+    )
     assert gate.ask("POST", f"{API}/model-versions/set-tag", {**body, "key": "note"}, gate.basic("jane")).status == 200
     assert gate.ask("POST", f"{API}/model-versions/set-tag", {**body, "key": "note"}, gate.basic("olga")).status == 403
 
@@ -200,7 +219,12 @@ def test_version_is_made_of_what_its_maker_owns(wine: Wine) -> None:
     assert gate.ask("POST", f"{API}/model-versions/create", jane, gate.basic("olga")).status == 403
     assert gate.ask("POST", f"{API}/model-versions/create", {**jane, "name": model}, gate.basic("olga")).status == 403
     for source in ("s3://bucket/x", "file:///etc", "/etc/passwd", "http://x/", "dbfs:/x"):
-        assert gate.ask("POST", f"{API}/model-versions/create", {"name": wine.name, "source": source}, gate.basic("jane")).status == 400
+        assert (
+            gate.ask(
+                "POST", f"{API}/model-versions/create", {"name": wine.name, "source": source}, gate.basic("jane")
+            ).status
+            == 400
+        )
 
 
 @pytest.mark.parametrize("stage", ["Staging", "Production"])
@@ -239,7 +263,9 @@ def test_files_behind_an_alias_do_not_change(wine: Wine) -> None:
     assert gate.ask("POST", f"{API}/registered-models/alias", alias, gate.bearer(PROMOTE)).status == 200
 
     assert wine.put(f"{wine.directory}/model/MLmodel", b"changed", gate.basic("jane")).status == 409
-    deleted = gate.ask("DELETE", f"{API}/model-versions/delete", {"name": wine.name, "version": version}, gate.basic("jane"))
+    deleted = gate.ask(
+        "DELETE", f"{API}/model-versions/delete", {"name": wine.name, "version": version}, gate.basic("jane")
+    )
     assert deleted.status == 409
 
 
@@ -261,9 +287,21 @@ def test_what_is_promoted_is_not_deleted_or_renamed(wine: Wine) -> None:
 def test_model_without_promoted_versions_is_its_owners(wine: Wine) -> None:
     version, gate, jane = wine.version(), wine.gate, wine.gate.basic("jane")
 
-    assert gate.ask("DELETE", f"{API}/model-versions/delete", {"name": wine.name, "version": version}, gate.basic("olga")).status == 403
-    assert gate.ask("DELETE", f"{API}/model-versions/delete", {"name": wine.name, "version": version}, jane).status == 200
-    assert gate.ask("POST", f"{API}/registered-models/rename", {"name": wine.name, "new_name": f"{wine.name}-2"}, jane).status == 200
+    assert (
+        gate.ask(
+            "DELETE", f"{API}/model-versions/delete", {"name": wine.name, "version": version}, gate.basic("olga")
+        ).status
+        == 403
+    )
+    assert (
+        gate.ask("DELETE", f"{API}/model-versions/delete", {"name": wine.name, "version": version}, jane).status == 200
+    )
+    assert (
+        gate.ask(
+            "POST", f"{API}/registered-models/rename", {"name": wine.name, "new_name": f"{wine.name}-2"}, jane
+        ).status
+        == 200
+    )
 
 
 def test_tokens_read_their_project_and_learn_nothing_of_others(wine: Wine) -> None:
@@ -281,7 +319,9 @@ def test_tokens_read_their_project_and_learn_nothing_of_others(wine: Wine) -> No
     for path in reads:
         assert gate.ask("GET", path, headers=gate.bearer(PULL)).status == 200, path
         refused = gate.ask("GET", path, headers=gate.bearer(PULL, OTHER))
-        missing = gate.ask("GET", path.replace(wine.name, "no-such").replace(wine.run, "0" * 32), headers=gate.bearer(PULL, OTHER))
+        missing = gate.ask(
+            "GET", path.replace(wine.name, "no-such").replace(wine.run, "0" * 32), headers=gate.bearer(PULL, OTHER)
+        )
         assert refused.status == missing.status == 403
         assert refused.message == missing.message == f"not an object of project {OTHER}"
     for path in (
@@ -292,8 +332,16 @@ def test_tokens_read_their_project_and_learn_nothing_of_others(wine: Wine) -> No
         "/",
     ):
         assert gate.ask("GET", path, headers=gate.bearer(PROMOTE)).status in {400, 403}
-    for filter_ in (f"name ILIKE '{wine.name}'", f"name='{wine.name}' OR name!=''", f"name='{wine.name}' ", f'name="{wine.name}"'):
-        assert gate.ask("GET", f"{API}/model-versions/search?filter={quote(filter_)}", headers=gate.bearer(PROMOTE)).status == 400
+    for filter_ in (
+        f"name ILIKE '{wine.name}'",
+        f"name='{wine.name}' OR name!=''",
+        f"name='{wine.name}' ",
+        f'name="{wine.name}"',
+    ):
+        assert (
+            gate.ask("GET", f"{API}/model-versions/search?filter={quote(filter_)}", headers=gate.bearer(PROMOTE)).status
+            == 400
+        )
     for path in (
         "/api/2.0/mlflow-artifacts/artifacts?path=",
         "/api/2.0/mlflow-artifacts/artifacts",
@@ -333,7 +381,9 @@ def test_token_finds_no_model_of_others_however_it_searches(any_gate: Gate, sear
     mine = wine_behind(any_gate)
     mine.version()
     promote, own, other = any_gate.bearer(PROMOTE), mine.name, f"{mine.name}-of-others"
-    assert any_gate.ask("POST", f"{API}/registered-models/create", {"name": other}, any_gate.basic("olga")).status == 200
+    assert (
+        any_gate.ask("POST", f"{API}/registered-models/create", {"name": other}, any_gate.basic("olga")).status == 200
+    )
     later = quote(base64.b64encode(b'{"offset": 1, "search_key": null}').decode())
     tag = "tags.`mlflow.domino.project_id`"
     for filter_ in (
@@ -368,10 +418,21 @@ def test_token_finds_no_model_of_others_however_it_searches(any_gate: Gate, sear
 
             assert answer.status in {400, 403}, filter_
             assert other not in answer.body.decode()
-    assert any_gate.ask("GET", f"{API}/{search}?filter=name%3D%27{own}%27&filter=name%3D%27{other}%27", headers=promote).status == 400
+    assert (
+        any_gate.ask(
+            "GET", f"{API}/{search}?filter=name%3D%27{own}%27&filter=name%3D%27{other}%27", headers=promote
+        ).status
+        == 400
+    )
     for query in ("", "?filter=", "?max_results=5", f"?page_token={later}"):
         assert any_gate.ask("GET", f"{API}/{search}{query}", headers=promote).status == 403
-    for more in ("", "&order_by=name%20DESC", f"&page_token={later}", f"&name={other}", f"&Filter=name%3D%27{other}%27"):
+    for more in (
+        "",
+        "&order_by=name%20DESC",
+        f"&page_token={later}",
+        f"&name={other}",
+        f"&Filter=name%3D%27{other}%27",
+    ):
         answer = any_gate.ask("GET", f"{API}/{search}?filter=name%3D%27{own}%27{more}", headers=promote)
         assert other not in answer.body.decode()
 
@@ -393,7 +454,12 @@ def test_query_that_is_read_in_two_ways_is_refused(wine: Wine) -> None:
 
     assert gate.ask("GET", double, headers=gate.bearer(PULL)).status == 400
     assert gate.ask("GET", f"{API}/registered-models/get", {"name": wine.name}, headers=gate.bearer(PULL)).status == 400
-    both = gate.ask("DELETE", f"{API}/registered-models/alias?name=x&alias=y", {"name": wine.name, "alias": "z"}, gate.bearer(PROMOTE))
+    both = gate.ask(
+        "DELETE",
+        f"{API}/registered-models/alias?name=x&alias=y",
+        {"name": wine.name, "alias": "z"},
+        gate.bearer(PROMOTE),
+    )
     assert both.status == 400
 
 
@@ -420,9 +486,18 @@ def test_audit_log_has_every_decision_and_no_secret(wine: Wine) -> None:
     lines = wine.gate.lines()
 
     assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
-    assert {"request_id", "decision", "rule", "status", "actor", "method", "path", "body_sha256", "from_stage", "to_stage"} <= lines[
-        -1
-    ].keys()
+    assert {
+        "request_id",
+        "decision",
+        "rule",
+        "status",
+        "actor",
+        "method",
+        "path",
+        "body_sha256",
+        "from_stage",
+        "to_stage",
+    } <= lines[-1].keys()
     for project in (PROJECT, OTHER):
         for purpose in Purpose:
             assert wine.gate.token(purpose, project) not in text + wine.gate.process.log.read_text()

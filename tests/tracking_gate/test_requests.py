@@ -1,4 +1,6 @@
-"""Requests as bytes: whatever MLflow and the gate could read differently does not reach MLflow: the registry shows it."""
+"""Requests as bytes: whatever MLflow and the gate could read differently does not reach MLflow: the
+registry shows it.
+"""
 
 import json
 import socket
@@ -182,9 +184,19 @@ def test_smuggled_request_is_not_forwarded(staged: tuple[Wine, str]) -> None:
     wine, version = staged
     inner = request(MOVE, json.dumps(body(wine, version)).encode(), "Content-Type: application/json")
     authorization = f"Authorization: Bearer {wine.gate.token(Purpose.PULL)}"
-    for framing in (["Content-Length: 0", "Transfer-Encoding: chunked"], ["Transfer-Encoding: xchunked"], ["Transfer-Encoding : chunked"]):
+    for framing in (
+        ["Content-Length: 0", "Transfer-Encoding: chunked"],
+        ["Transfer-Encoding: xchunked"],
+        ["Transfer-Encoding : chunked"],
+    ):
         head = "\r\n".join(
-            ["POST /api/2.0/mlflow/logged-models/search HTTP/1.1", "Host: gate", "Connection: close", authorization, *framing]
+            [
+                "POST /api/2.0/mlflow/logged-models/search HTTP/1.1",
+                "Host: gate",
+                "Connection: close",
+                authorization,
+                *framing,
+            ]
         ).encode()
         status, _ = sent(wine.gate, head + b"\r\n\r\n0\r\n\r\n" + inner)
         assert status in {400, 401, 403}
@@ -203,7 +215,11 @@ def test_body_above_the_limit_is_not_read(staged: tuple[Wine, str]) -> None:
         ]
     ).encode()
     status, _ = sent(
-        wine.gate, chunked + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"10000\r\n" + b"x" * 0x10000 + b"\r\n") * 17 + b"0\r\n\r\n"
+        wine.gate,
+        chunked
+        + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + (b"10000\r\n" + b"x" * 0x10000 + b"\r\n") * 17
+        + b"0\r\n\r\n",
     )
 
     assert (refused.status, refused.json["error_code"]) == (413, "INVALID_PARAMETER_VALUE")
@@ -228,17 +244,26 @@ def test_whoever_is_not_known_hears_one_text(gate_3: Gate, authorization: str) -
 
     assert (refused.status, refused.json["error_code"]) == (401, "UNAUTHENTICATED")
     assert refused.message in {"token not accepted", "send the token of your project as MLFLOW_TRACKING_TOKEN"}
-    assert 'Bearer realm="mlflow-gate"' in refused.headers["WWW-Authenticate"] or "Basic" in refused.headers["WWW-Authenticate"]
+    assert (
+        'Bearer realm="mlflow-gate"' in refused.headers["WWW-Authenticate"]
+        or "Basic" in refused.headers["WWW-Authenticate"]
+    )
 
 
 def test_two_authorizations_or_a_long_one_are_refused(gate_3: Gate) -> None:
     token = gate_3.token(Purpose.PROMOTE)
     two = request(
-        "/api/2.0/mlflow/experiments/search", b"", f"Authorization: Bearer {token}", f"Authorization: Bearer {token}", method="GET"
+        "/api/2.0/mlflow/experiments/search",
+        b"",
+        f"Authorization: Bearer {token}",
+        f"Authorization: Bearer {token}",
+        method="GET",
     )
 
     assert sent(gate_3, two)[0] == 400
-    assert gate_3.ask("GET", f"{API}/experiments/search", headers={"Authorization": "Bearer " + "x" * 5000}).status == 400
+    assert (
+        gate_3.ask("GET", f"{API}/experiments/search", headers={"Authorization": "Bearer " + "x" * 5000}).status == 400
+    )
 
 
 PROBES = [
@@ -269,7 +294,9 @@ def test_nothing_is_open_to_nobody(any_gate: Gate, method: str, path: str) -> No
 
 
 @pytest.mark.parametrize(
-    "path", [path for _, path in PROBES if "3.0" in path or path.startswith(("/v1", "/gateway"))] + ["/api/2.0/mlflow/webhooks", "/no/such"]
+    "path",
+    [path for _, path in PROBES if "3.0" in path or path.startswith(("/v1", "/gateway"))]
+    + ["/api/2.0/mlflow/webhooks", "/no/such"],
 )
 def test_what_runs_code_is_open_to_nobody_at_all(any_gate: Gate, path: str) -> None:
     for who in (any_gate.basic("jane"), any_gate.basic("root"), any_gate.bearer(Purpose.PROMOTE)):
@@ -296,7 +323,17 @@ def test_page_of_another_site_does_not_use_a_persons_password(gate_3: Gate) -> N
 def test_headers_that_claim_rights_do_not_reach_mlflow(gate_3: Gate) -> None:
     """MLflow's assistant takes whoever comes without them for local; a workspace is chosen by one."""
     jane = gate_3.basic("jane")
-    claimed = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "evil", "X-MLFLOW-WORKSPACE": "other", "Forwarded": "for=127.0.0.1"}
+    claimed = {
+        "X-Forwarded-For": "127.0.0.1",
+        "X-Forwarded-Host": "evil",
+        "X-MLFLOW-WORKSPACE": "other",
+        "Forwarded": "for=127.0.0.1",
+    }
 
     assert gate_3.ask("GET", f"{API}/experiments/search?max_results=1", headers=jane | claimed).status == 200
-    assert ask(gate_3.server.uri, "GET", f"{API}/experiments/search?max_results=1", headers={"X-MLFLOW-WORKSPACE": "other"}).status != 200
+    assert (
+        ask(
+            gate_3.server.uri, "GET", f"{API}/experiments/search?max_results=1", headers={"X-MLFLOW-WORKSPACE": "other"}
+        ).status
+        != 200
+    )

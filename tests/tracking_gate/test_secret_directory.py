@@ -101,7 +101,10 @@ def test_changed_secret_is_read_again(tmp_path: Path) -> None:
     clock = Clock()
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-    old, new = put(tmp_path / "first", new_token(PROJECT, Purpose.PULL)), put(tmp_path / "second", new_token(PROJECT, Purpose.PULL))
+    old, new = (
+        put(tmp_path / "first", new_token(PROJECT, Purpose.PULL)),
+        put(tmp_path / "second", new_token(PROJECT, Purpose.PULL)),
+    )
     mounted = tmp_path / "secret"
     mounted.mkdir()
     (mounted / "..data").symlink_to(tmp_path / "first")

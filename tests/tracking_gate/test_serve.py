@@ -46,17 +46,25 @@ def test_people_use_mlflow_as_before(any_gate: Gate, tmp_path: Path) -> None:
     script = tmp_path / "log_model.py"
     script.write_text(LOG_MODEL)
     name = f"client-{any_gate.server.version}"
-    person = {"MLFLOW_TRACKING_URI": any_gate.uri, "MLFLOW_TRACKING_USERNAME": "jane", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+    person = {
+        "MLFLOW_TRACKING_URI": any_gate.uri,
+        "MLFLOW_TRACKING_USERNAME": "jane",
+        "MLFLOW_TRACKING_PASSWORD": PASSWORD,
+    }
     made = json.loads(any_gate.server.run(script, name, env=person).splitlines()[-1])
 
-    raw = ask(any_gate.server.uri, "GET", f"{API}/model-versions/get?name={name}&version={made['version']}").json["model_version"]
+    raw = ask(any_gate.server.uri, "GET", f"{API}/model-versions/get?name={name}&version={made['version']}").json[
+        "model_version"
+    ]
     assert raw["current_stage"] == "Staging"
     assert {"key": "mlflow.domino.project_id", "value": PROJECT} in raw["tags"]
     assert len(made["predicted"]) == 1
 
 
 def test_person_with_several_projects_logs_one_more_version(any_gate: Gate) -> None:
-    """MLflow's clients make the model before each version, without tags: the answer is that it is there, not which project it is of."""
+    """MLflow's clients make the model before each version, without tags: the answer is that it is there, not which
+    project it is of.
+    """
     name, both = f"of-two-{any_gate.server.version}", any_gate.basic("both")
     path, tags = f"{API}/registered-models/create", [{"key": "mlflow.domino.project_id", "value": PROJECT}]
     made = any_gate.ask("POST", path, {"name": name, "tags": tags}, both)
@@ -79,7 +87,11 @@ def test_pull_token_is_all_that_a_pod_needs(any_gate: Gate, tmp_path: Path) -> N
     (tmp_path / "log_model.py").write_text(LOG_MODEL)
     (tmp_path / "pull_model.py").write_text(PULL_MODEL)
     name = f"pulled-{any_gate.server.version}"
-    person = {"MLFLOW_TRACKING_URI": any_gate.uri, "MLFLOW_TRACKING_USERNAME": "jane", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+    person = {
+        "MLFLOW_TRACKING_URI": any_gate.uri,
+        "MLFLOW_TRACKING_USERNAME": "jane",
+        "MLFLOW_TRACKING_PASSWORD": PASSWORD,
+    }
     made = json.loads(any_gate.server.run(tmp_path / "log_model.py", name, env=person).splitlines()[-1])
     token = {"MLFLOW_TRACKING_URI": any_gate.uri, "MLFLOW_TRACKING_TOKEN": any_gate.token(Purpose.PULL)}
 
@@ -140,7 +152,11 @@ def test_without_mlflow_nothing_is_allowed(tmp_path: Path) -> None:
         denied = found.ask("POST", f"{API}/model-versions/transition-stage", move, found.bearer(Purpose.PROMOTE))
 
     for answer in (refused, denied):
-        assert (answer.status, answer.json["error_code"], answer.headers["Retry-After"]) == (503, "TEMPORARILY_UNAVAILABLE", "5")
+        assert (answer.status, answer.json["error_code"], answer.headers["Retry-After"]) == (
+            503,
+            "TEMPORARILY_UNAVAILABLE",
+            "5",
+        )
 
 
 def test_rotated_token_is_accepted_within_seconds(gate_3: Gate, wine_3: Wine) -> None:
@@ -150,7 +166,10 @@ def test_rotated_token_is_accepted_within_seconds(gate_3: Gate, wine_3: Wine) ->
     (gate_3.secret_dir / f"{PROJECT}.pull.prev").write_text(old)
     file.write_text(fresh)
     deadline = time.monotonic() + 10
-    while gate_3.ask("GET", read, headers={"Authorization": f"Bearer {fresh}"}).status != 200 and time.monotonic() < deadline:
+    while (
+        gate_3.ask("GET", read, headers={"Authorization": f"Bearer {fresh}"}).status != 200
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.1)
 
     statuses = [gate_3.ask("GET", read, headers={"Authorization": f"Bearer {token}"}).status for token in (fresh, old)]
@@ -184,7 +203,9 @@ def test_two_promotions_at_once_leave_one_in_production(gate_3: Gate, wine_3: Wi
 def test_whoever_guesses_is_slowed_down_and_nobody_else(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     with gate(mlflow_3_18, tmp_path / "gate") as found:
         path = f"{API}/experiments/search?max_results=1"
-        guesses = [found.ask("GET", path, headers={"Authorization": f"Bearer guess-{number}"}).status for number in range(12)]
+        guesses = [
+            found.ask("GET", path, headers={"Authorization": f"Bearer guess-{number}"}).status for number in range(12)
+        ]
         slowed = found.ask("GET", path, headers={"Authorization": "Bearer guess"})
 
         assert guesses == [401] * 10 + [429] * 2
@@ -233,7 +254,10 @@ def test_metrics_count_decisions(mlflow_3_18: MlflowServer, tmp_path: Path) -> N
     for line in (
         'model_api_gate_requests_total{decision="deny",rule="unknown"} 1.0',
         'model_api_gate_requests_total{decision="allow",rule="people:/API/2.0/mlflow/experiments/search"} 1.0',
-        'model_api_gate_requests_total{decision="allow",rule="write:/API/2.0/mlflow-artifacts/artifacts/<path:path>"} 1.0',
+        (
+            'model_api_gate_requests_total{decision="allow",'
+            'rule="write:/API/2.0/mlflow-artifacts/artifacts/<path:path>"} 1.0'
+        ),
         'model_api_gate_requests_total{decision="allow",rule="transition_stage"} 1.0',
         'model_api_gate_requests_total{decision="noop",rule="transition_stage"} 1.0',
         'model_api_gate_requests_total{decision="deny",rule="transition_stage"} 1.0',
@@ -264,7 +288,11 @@ def test_end_waits_for_what_is_under_way(gate_3: Gate, tmp_path: Path, mlflow_3_
 )
 def test_setting_that_is_wrong_is_one_sentence(options: list[str], sentence: str) -> None:
     done = subprocess.run(
-        [installed("model-api-gate"), "serve", "--port=0", *options], capture_output=True, text=True, check=False, timeout=30
+        [installed("model-api-gate"), "serve", "--port=0", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
     )
 
     assert done.returncode == 3
@@ -274,10 +302,14 @@ def test_setting_that_is_wrong_is_one_sentence(options: list[str], sentence: str
 
 def test_table_and_decisions_can_be_asked_for() -> None:
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([installed("model-api-gate"), *arguments], capture_output=True, text=True, check=False, timeout=30)
+        return subprocess.run(
+            [installed("model-api-gate"), *arguments], capture_output=True, text=True, check=False, timeout=30
+        )
 
     assert "transition_stage" in run("routes").stdout
-    assert run("explain", "POST", "/api/2.0/mlflow/model-versions/transition-stage").stdout.endswith("(transition_stage)\n")
+    assert run("explain", "POST", "/api/2.0/mlflow/model-versions/transition-stage").stdout.endswith(
+        "(transition_stage)\n"
+    )
     assert run("explain", "POST", "/gateway/x").returncode == 6
     assert run("explain", "POST", "/no/such").returncode == 6
     assert run("explain", "GET", "/a//b").returncode == 3

@@ -35,7 +35,10 @@ def impatient(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def wine_here(impatient: Gate) -> Wine:
     wine = wine_behind(impatient)
-    assert wine.put(f"{wine.directory}/large.bin", os.urandom(1024) * (LARGE // 1024), impatient.basic("jane")).status == 200
+    assert (
+        wine.put(f"{wine.directory}/large.bin", os.urandom(1024) * (LARGE // 1024), impatient.basic("jane")).status
+        == 200
+    )
     return wine
 
 
@@ -57,7 +60,9 @@ def begun(impatient: Gate, wine: Wine) -> dict[str, bytes]:
         "nothing after a request": head_of("GET", "/version"),
         "half a body on a public route": head_of("GET", "/version", upload) + b"x",
         "half an upload": head_of("PUT", file_of(wine, "slow.bin"), both | upload) + b"x",
-        "half a guarded body": head_of("POST", f"{API}/registered-models/create", olga | upload | {"Content-Type": "application/json"})
+        "half a guarded body": head_of(
+            "POST", f"{API}/registered-models/create", olga | upload | {"Content-Type": "application/json"}
+        )
         + b"{",
         "an unread download": head_of("GET", file_of(wine), both),
     }
@@ -80,7 +85,9 @@ def test_others_are_answered_beside_100_slow_clients(impatient: Gate, wine_here:
         answers = [
             impatient.ask("GET", "/version"),
             impatient.ask("GET", "/readyz"),
-            impatient.ask("GET", f"{API}/registered-models/get?name={wine_here.name}", headers=impatient.bearer(Purpose.PULL)),
+            impatient.ask(
+                "GET", f"{API}/registered-models/get?name={wine_here.name}", headers=impatient.bearer(Purpose.PULL)
+            ),
             impatient.ask("GET", file_of(wine_here, "model/MLmodel"), headers=impatient.bearer(Purpose.PULL)),
             impatient.ask("GET", f"{API}/experiments/search?max_results=1", headers=impatient.basic("jane")),
             wine_here.move(version, "Staging", impatient.basic("jane")),
@@ -90,10 +97,14 @@ def test_others_are_answered_beside_100_slow_clients(impatient: Gate, wine_here:
     assert [answer.status for answer in answers] == [200] * 7
 
 
-def test_caller_who_reads_nothing_has_their_own_requests_wait_for_each_other(impatient: Gate, wine_here: Wine, metrics_port: int) -> None:
+def test_caller_who_reads_nothing_has_their_own_requests_wait_for_each_other(
+    impatient: Gate, wine_here: Wine, metrics_port: int
+) -> None:
     """The ninth is answered once the first ones are cut off."""
     cut = metric(metrics_port, 'connections_closed_total{cause="answer"}')
-    with slow_clients(impatient.uri, 8, [head_of("GET", file_of(wine_here), impatient.bearer(Purpose.PULL))], receives=4096):
+    with slow_clients(
+        impatient.uri, 8, [head_of("GET", file_of(wine_here), impatient.bearer(Purpose.PULL))], receives=4096
+    ):
         time.sleep(0.5)
         began = time.monotonic()
         answer = impatient.ask("GET", file_of(wine_here, "model/MLmodel"), headers=impatient.bearer(Purpose.PULL))
@@ -105,7 +116,9 @@ def test_caller_who_reads_nothing_has_their_own_requests_wait_for_each_other(imp
 
 def test_slow_reader_that_goes_on_is_not_cut_off(impatient: Gate, wine_here: Wine) -> None:
     """It takes three times as long as a client may take nothing."""
-    with connected(impatient.uri, head_of("GET", file_of(wine_here), impatient.basic("jane") | {"Connection": "close"})) as reader:
+    with connected(
+        impatient.uri, head_of("GET", file_of(wine_here), impatient.basic("jane") | {"Connection": "close"})
+    ) as reader:
         received, ends = 0, time.monotonic() + 6
         while time.monotonic() < ends:
             received += len(reader.recv(65536))

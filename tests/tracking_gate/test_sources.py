@@ -193,7 +193,9 @@ def test_run_source_of_a_logged_model_is_stored_as_that_model(wine_3: Wine) -> N
     assert wine_3.put(f"{wine_3.directory}/named/MLmodel", b"other", jane).status == 200
     environment = client_environment() | {"MLFLOW_TRACKING_URI": wine_3.gate.uri}
     with json_lines([python_of(f"mlflow-{GATED[0]}"), READER], environment) as client:
-        found = client.ask({"uri": f"models:/{wine_3.name}/{made['version']}", "token": wine_3.gate.token(Purpose.PULL)})
+        found = client.ask(
+            {"uri": f"models:/{wine_3.name}/{made['version']}", "token": wine_3.gate.token(Purpose.PULL)}
+        )
     read = wine_3.gate.ask("GET", f"{FILES}/{model.place}/MLmodel", headers=wine_3.gate.bearer(Purpose.PULL))
     assert (list(found["files"]), read.body) == (["MLmodel"], b"logged")
 
@@ -217,7 +219,9 @@ def test_part_of_a_logged_model_is_stored_by_its_place(wine_3: Wine) -> None:
 
 def test_version_is_of_the_run_of_its_source(wine: Wine) -> None:
     jane = wine.gate.basic("jane")
-    second = wine.gate.ask("POST", f"{API}/runs/create", {"experiment_id": wine.experiment}, jane).json["run"]["info"]["run_id"]
+    second = wine.gate.ask("POST", f"{API}/runs/create", {"experiment_id": wine.experiment}, jane).json["run"]["info"][
+        "run_id"
+    ]
 
     assert registered(wine, "runs:/{run}/model").json["model_version"]["run_id"] == wine.run
     refused = registered(wine, "runs:/{run}/model", run_id=second)
@@ -272,14 +276,18 @@ def test_place_of_another_project_is_not_written(untouched: Wine, method: str, r
     refused = untouched.gate.ask(method, path, b"x" if method == "PUT" else None, untouched.gate.basic("olga"))
 
     assert (refused.status, refused.message) == (403, "not an object of a project of yours")
-    assert (untouched.gate.server.artifacts / untouched.directory / "model" / "MLmodel").read_bytes() == b"flavors: {}\n"
+    assert (
+        untouched.gate.server.artifacts / untouched.directory / "model" / "MLmodel"
+    ).read_bytes() == b"flavors: {}\n"
 
 
 @pytest.mark.parametrize("step", ["create", "complete", "abort"])
 def test_place_of_another_project_is_not_uploaded_to_in_parts(untouched: Wine, step: str) -> None:
     for place in PLACES:
         path = f"/api/2.0/mlflow-artifacts/mpu/{step}/{place.format(**names(untouched))}"
-        assert untouched.gate.ask("POST", path, {"path": "x", "num_parts": 1}, untouched.gate.basic("olga")).status == 403
+        assert (
+            untouched.gate.ask("POST", path, {"path": "x", "num_parts": 1}, untouched.gate.basic("olga")).status == 403
+        )
 
 
 @pytest.mark.parametrize("place", PLACES[:5])
@@ -293,7 +301,9 @@ def test_place_that_contains_what_is_promoted_is_not_deleted(wine: Wine, place: 
 @pytest.mark.parametrize("place", ["nowhere", "nowhere/x", "999999/x", "workspaces/other/1/x", "%20", "0"])
 def test_place_of_no_experiment_is_not_written(untouched: Wine, place: str) -> None:
     for method in ("PUT", "DELETE"):
-        answer = untouched.gate.ask(method, f"{FILES}/{place}", b"x" if method == "PUT" else None, untouched.gate.basic("jane"))
+        answer = untouched.gate.ask(
+            method, f"{FILES}/{place}", b"x" if method == "PUT" else None, untouched.gate.basic("jane")
+        )
         assert answer.status == 403 or place == "0"
     assert untouched.gate.ask("DELETE", f"{FILES}/", headers=untouched.gate.basic("jane")).status == 403
     assert untouched.gate.ask("DELETE", f"{FILES}", headers=untouched.gate.basic("jane")).status == 403
@@ -310,9 +320,11 @@ def test_experiment_with_a_location_of_its_own_is_judged_by_it(wine: Wine) -> No
         return wine.gate.ask(method, f"{FILES}/{place}", b"x" if method == "PUT" else None, wine.gate.basic(who)).status
 
     assert tried("PUT", f"shared/{name}/x/artifacts/y", "olga") == 200
-    assert [tried("PUT", f"shared/{name}/x", "jane"), tried("DELETE", f"shared/{name}", "jane"), tried("DELETE", "shared", "jane")] == [
-        403
-    ] * 3
+    assert [
+        tried("PUT", f"shared/{name}/x", "jane"),
+        tried("DELETE", f"shared/{name}", "jane"),
+        tried("DELETE", "shared", "jane"),
+    ] == [403] * 3
     read = f"{FILES}/shared/{name}/x/artifacts/y"
     assert wine.gate.ask("GET", read, headers=wine.gate.bearer(Purpose.PULL, OTHER)).status == 200
     assert wine.gate.ask("GET", read, headers=wine.gate.bearer(Purpose.PULL)).status == 403
@@ -326,7 +338,9 @@ def test_path_in_anothers_run_that_looks_like_ones_own_is_not_written_or_read(wi
 
 
 @pytest.mark.parametrize("kind", ["version", "model"])
-@pytest.mark.parametrize("key", ["mlflow.prompt.is_prompt", "Mlflow.Prompt.IS_PROMPT", "mlflow.prompt.text", "_mlflow_prompt_type"])
+@pytest.mark.parametrize(
+    "key", ["mlflow.prompt.is_prompt", "Mlflow.Prompt.IS_PROMPT", "mlflow.prompt.text", "_mlflow_prompt_type"]
+)
 def test_tag_that_turns_a_model_into_a_prompt_is_refused(wine: Wine, kind: str, key: str) -> None:
     version, gate = wine.version(), wine.gate
     tag = {"key": key, "value": "true"}
@@ -339,14 +353,24 @@ def test_tag_that_turns_a_model_into_a_prompt_is_refused(wine: Wine, kind: str, 
     assert registered(wine, "runs:/{run}/model").status == 200
     tagged = {"name": wine.name, "source": f"runs:/{wine.run}/model", "tags": [tag]}
     assert gate.ask("POST", f"{API}/model-versions/create", tagged, gate.basic("jane")).status == 403
-    assert gate.ask("POST", f"{API}/registered-models/create", {"name": f"{wine.name}-p", "tags": [tag]}, gate.basic("jane")).status == 403
+    assert (
+        gate.ask(
+            "POST", f"{API}/registered-models/create", {"name": f"{wine.name}-p", "tags": [tag]}, gate.basic("jane")
+        ).status
+        == 403
+    )
 
 
 @pytest.mark.parametrize("hidden", ["the version", "another version", "the model"])
 def test_what_a_tag_hides_from_searches_stays_protected_and_can_be_rolled_back(wine: Wine, hidden: str) -> None:
     """The tag was set past the gate."""
     first, second = wine.promoted(), wine.version()
-    uri, gate, jane, promote = wine.gate.server.uri, wine.gate, wine.gate.basic("jane"), wine.gate.bearer(Purpose.PROMOTE)
+    uri, gate, jane, promote = (
+        wine.gate.server.uri,
+        wine.gate,
+        wine.gate.basic("jane"),
+        wine.gate.bearer(Purpose.PROMOTE),
+    )
     tag = {"name": wine.name, "key": "mlflow.prompt.is_prompt", "value": "true"}
     if hidden == "the model":
         assert ask(uri, "POST", f"{API}/registered-models/set-tag", tag).status == 200

@@ -1,6 +1,7 @@
 """People, tokens and an attacker of two projects against the gate and a real MLflow, in any order.
 
-GATE_EXAMPLES and GATE_STEPS make it longer: `GATE_EXAMPLES=2000 GATE_STEPS=40 pytest --timeout=0 tests/tracking_gate/test_stateful.py`.
+GATE_EXAMPLES and GATE_STEPS make it longer: `GATE_EXAMPLES=2000 GATE_STEPS=40 pytest --timeout=0
+tests/tracking_gate/test_stateful.py`.
 """
 
 import hashlib
@@ -103,16 +104,32 @@ WRITES: list[tuple[str, str, Json]] = [
     ("POST", "runs/set-tag", {"run_id": "{run}", "runId": "{other_run}", "key": "x", "value": "1"}),
     ("POST", "runs/delete-tag", {"run_id": "{run}", "key": "{tag}"}),
     ("POST", "runs/log-metric", {"run_id": "{run}", "key": "m", "value": 1.0, "timestamp": 1, "step": 0}),
-    ("POST", "runs/log-metric", {"run_id": "{run}", "key": "m", "value": 1.0, "timestamp": 1, "model_id": "{logged_model}"}),
+    (
+        "POST",
+        "runs/log-metric",
+        {"run_id": "{run}", "key": "m", "value": 1.0, "timestamp": 1, "model_id": "{logged_model}"},
+    ),
     ("POST", "runs/log-parameter", {"run_id": "{run}", "key": "{fresh}", "value": "1"}),
     ("POST", "runs/log-batch", {"run_id": "{run}", "metrics": [{"key": "m", "value": 1.0, "timestamp": 1, "step": 0}]}),
     ("POST", "runs/log-batch", {"run_id": "{run}", "tags": [{"key": "{tag}", "value": "{value}"}]}),
-    ("POST", "runs/log-model", {"run_id": "{run}", "model_json": '{"run_id": "{run}", "artifact_path": "model", "flavors": {}}'}),
+    (
+        "POST",
+        "runs/log-model",
+        {"run_id": "{run}", "model_json": '{"run_id": "{run}", "artifact_path": "model", "flavors": {}}'},
+    ),
     ("POST", "runs/log-inputs", {"run_id": "{run}", "datasets": []}),
     ("POST", "runs/outputs", {"run_id": "{run}", "models": [{"model_id": "{logged_model}", "step": 0}]}),
     ("PATCH", "logged-models/{logged_model}", {"model_id": "{logged_model}", "status": "LOGGED_MODEL_READY"}),
-    ("PATCH", "logged-models/{logged_model}", {"model_id": "{other_logged_model}", "status": "LOGGED_MODEL_UPLOAD_FAILED"}),
-    ("POST", "logged-models/{logged_model}/params", {"model_id": "{logged_model}", "params": [{"key": "{fresh}", "value": "1"}]}),
+    (
+        "PATCH",
+        "logged-models/{logged_model}",
+        {"model_id": "{other_logged_model}", "status": "LOGGED_MODEL_UPLOAD_FAILED"},
+    ),
+    (
+        "POST",
+        "logged-models/{logged_model}/params",
+        {"model_id": "{logged_model}", "params": [{"key": "{fresh}", "value": "1"}]},
+    ),
     ("PATCH", "logged-models/{logged_model}/tags", {"tags": [{"key": "{tag}", "value": "{value}"}]}),
     ("DELETE", "logged-models/{logged_model}", {}),
     ("PATCH", "registered-models/update", {"name": "{model}", "description": "{fresh}"}),
@@ -155,7 +172,9 @@ class Drawn:
     root: str
 
 
-DRAWN = st.builds(Drawn, first=INDEX, second=INDEX, tag=TAGS, value=VALUES, twist=TWISTS, root=st.sampled_from(["api", "ajax-api"]))
+DRAWN = st.builds(
+    Drawn, first=INDEX, second=INDEX, tag=TAGS, value=VALUES, twist=TWISTS, root=st.sampled_from(["api", "ajax-api"])
+)
 
 
 class Machine(RuleBasedStateMachine):
@@ -174,7 +193,9 @@ class Machine(RuleBasedStateMachine):
     def make(self) -> None:
         for person, project in (("jane", PROJECT), ("olga", OTHER)):
             name = f"state-{next(NUMBERS)}"
-            experiment = str(self.ask(person, "POST", f"{API}/experiments/create", {"name": name}).json["experiment_id"])
+            experiment = str(
+                self.ask(person, "POST", f"{API}/experiments/create", {"name": name}).json["experiment_id"]
+            )
             self.keep("experiments", experiment, project)
             self.new_run(person, experiment)
             self.ask(person, "POST", f"{API}/registered-models/create", {"name": name})
@@ -207,7 +228,11 @@ class Machine(RuleBasedStateMachine):
         if who in PEOPLE:
             return self.gate.basic(who) | ({"X-Gate-Project": PROJECT} if who == "both" else {})
         project = OTHER if who.startswith("other") else PROJECT
-        return {} if who == "nobody" else self.gate.bearer(Purpose.PROMOTE if who.endswith("promote") else Purpose.PULL, project)
+        return (
+            {}
+            if who == "nobody"
+            else self.gate.bearer(Purpose.PROMOTE if who.endswith("promote") else Purpose.PULL, project)
+        )
 
     def ask(self, who: str, method: str, path: str, body: Json | bytes | None = None) -> Answer:
         answer = self.gate.ask(method, path, body, self.headers(who))
@@ -221,7 +246,9 @@ class Machine(RuleBasedStateMachine):
             found = getattr(self.world, kind)
             return str(found[index % len(found)]) if found else none
 
-        model, version = self.world.versions[first % len(self.world.versions)] if self.world.versions else ("no-such", "1")
+        model, version = (
+            self.world.versions[first % len(self.world.versions)] if self.world.versions else ("no-such", "1")
+        )
         return {
             "experiment": of("experiments", first, "1"),
             "run": of("runs", first, "0" * 32),
@@ -266,7 +293,11 @@ class Machine(RuleBasedStateMachine):
         versions = [version for version in self.world.versions if self.world.projects[version] == project]
         raws = {version: snapshot[version] for version in versions if isinstance(snapshot.get(version), dict)}
         promoted = {version for version, raw in raws.items() if raw.get("current_stage") == "Production"}
-        promoted |= {version for version, raw in raws.items() if "production" in [alias.lower() for alias in raw.get("aliases", [])]}
+        promoted |= {
+            version
+            for version, raw in raws.items()
+            if "production" in [alias.lower() for alias in raw.get("aliases", [])]
+        }
         return {version: self.bytes_of(snapshot, version) for version in promoted}
 
     def bytes_of(self, snapshot: dict[Any, Any], version: tuple[str, str]) -> dict[str, str]:
@@ -275,7 +306,9 @@ class Machine(RuleBasedStateMachine):
         return {path: digest for path, digest in files.items() if path == place or path.startswith(f"{place}/")}
 
     def place(self, raw: Json) -> str:
-        """Where the stored source says that the files are; the gate stores only these two forms, and copies of versions."""
+        """Where the stored source says that the files are; the gate stores only these two forms, and copies of
+        versions.
+        """
         source = str(raw["source"])
         if source.startswith("models:/m-"):
             model_id = source.removeprefix("models:/")
@@ -303,13 +336,17 @@ class Machine(RuleBasedStateMachine):
         self.actor = who
         names = self.names(drawn.first, drawn.second)
         model = self.world.models[drawn.second % len(self.world.models)]
-        body = {"name": model, "source": source.format(**names) + drawn.twist} | ({"run_id": names["run"]} if named else {})
+        body = {"name": model, "source": source.format(**names) + drawn.twist} | (
+            {"run_id": names["run"]} if named else {}
+        )
         self.create(who, body)
 
     def create(self, who: str, body: Json) -> None:
         made = self.ask(who, "POST", f"{API}/model-versions/create", body)
         if made.status == 200:
-            self.keep("versions", (body["name"], made.json["model_version"]["version"]), self.world.projects[body["name"]])
+            self.keep(
+                "versions", (body["name"], made.json["model_version"]["version"]), self.world.projects[body["name"]]
+            )
             self.read_alike(self.world.versions[-1])
 
     @rule(first=INDEX, source=st.sampled_from(["runs:/{run}/model", "runs:/{run}/named", "models:/{logged_model}"]))
@@ -336,7 +373,12 @@ class Machine(RuleBasedStateMachine):
         self.actor = who
         names = self.names(first, first)
         body = {"name": names["model"], "version": names["version"], "stage": stage}
-        self.ask(who, "POST", f"{API}/model-versions/transition-stage", body | ({"archive_existing_versions": True} if archive else {}))
+        self.ask(
+            who,
+            "POST",
+            f"{API}/model-versions/transition-stage",
+            body | ({"archive_existing_versions": True} if archive else {}),
+        )
 
     @rule(first=INDEX)
     def promote(self, first: int) -> None:
@@ -348,7 +390,12 @@ class Machine(RuleBasedStateMachine):
                 body = {"name": name, "version": version, "stage": stage}
                 self.ask(self.actor, "POST", f"{API}/model-versions/transition-stage", body)
 
-    @rule(who=WHO, first=INDEX, alias=st.sampled_from(["production", "Production", "champion"]), method=st.sampled_from(["POST", "DELETE"]))
+    @rule(
+        who=WHO,
+        first=INDEX,
+        alias=st.sampled_from(["production", "Production", "champion"]),
+        method=st.sampled_from(["POST", "DELETE"]),
+    )
     def alias(self, who: str, first: int, alias: str, method: str) -> None:
         self.actor = who
         names = self.names(first, first)
@@ -394,7 +441,9 @@ class Machine(RuleBasedStateMachine):
                 assert after.get(key) == value, f"{self.actor} changed {key}"
         for project, promoter in PROMOTERS.items():
             if before and self.actor != promoter:
-                assert self.production(after, project) == self.production(before, project), f"{self.actor} changed Production"
+                assert self.production(after, project) == self.production(before, project), (
+                    f"{self.actor} changed Production"
+                )
         self.before = after
 
 

@@ -103,7 +103,11 @@ MOVES: list[tuple[str, str, Json]] = [
     ("POST", "registered-models/alias", {"name": "{name}", "version": "{version}", "alias": "production"}),
     ("DELETE", "registered-models/alias", {"name": "{name}", "alias": "production"}),
     ("POST", "model-versions/set-tag", {"name": "{name}", "version": "{version}", "key": "promotion.id", "value": "1"}),
-    ("POST", "model-versions/set-tag", {"name": "{name}", "version": "{version}", "key": "model-api.digest", "value": "1"}),
+    (
+        "POST",
+        "model-versions/set-tag",
+        {"name": "{name}", "version": "{version}", "key": "model-api.digest", "value": "1"},
+    ),
     ("DELETE", "model-versions/delete-tag", {"name": "{name}", "version": "{version}", "key": "promotion.id"}),
     ("POST", "registered-models/set-tag", {"name": "{name}", "key": "promotion.id", "value": "1"}),
     ("POST", "registered-models/get-latest-versions", {"name": "{name}"}),
@@ -119,7 +123,13 @@ def test_what_is_anothers_costs_as_many_questions_as_what_is_not_there(seen: See
         assert seen.gate.ask("POST", f"{API}/runs/set-tag", tag, seen.gate.basic("jane")).status == 200
     there = {"name": wine.name, "version": wine.version(), "run": wine.run, "experiment": wine.experiment}
     there["logged_model"] = logged_model_of(wine)
-    missing = {"name": "no-such", "version": "1", "run": "0" * 32, "experiment": "77777", "logged_model": "m-" + "0" * 32}
+    missing = {
+        "name": "no-such",
+        "version": "1",
+        "run": "0" * 32,
+        "experiment": "77777",
+        "logged_model": "m-" + "0" * 32,
+    }
     own, other = seen.gate.bearer(Purpose.PROMOTE), seen.gate.bearer(Purpose.PROMOTE, OTHER)
 
     for read in READS:
@@ -194,7 +204,9 @@ def test_files_are_protected_after_a_promotion_whose_client_hung_up(seen: Seen, 
     connection = http.client.HTTPConnection(urlsplit(seen.gate.uri).netloc, timeout=10)
     body = json.dumps({"name": wine.name, "version": version, "stage": "Staging"})
     before, deadline = len(seen.proxy.paths()), time.monotonic() + 10
-    connection.request("POST", f"{API}/model-versions/transition-stage", body, jane | {"Content-Type": "application/json"})
+    connection.request(
+        "POST", f"{API}/model-versions/transition-stage", body, jane | {"Content-Type": "application/json"}
+    )
     while not any("transition-stage" in path for path in seen.proxy.paths()[before:]) and time.monotonic() < deadline:
         time.sleep(0.001)  # a client that leaves before the gate has decided moves nothing
     connection.close()
@@ -204,7 +216,19 @@ def test_files_are_protected_after_a_promotion_whose_client_hung_up(seen: Seen, 
     assert wine.put(f"{wine.directory}/model/MLmodel", b"changed", jane).status == 409
 
 
-NAMES = ["it's", "''", 'a"b', 'it\'s "x"', "100%", "a_b", "a\\b", "`x`", "a;b--", "na\u00efve \U0001f377", "x' OR name != '"]
+NAMES = [
+    "it's",
+    "''",
+    'a"b',
+    'it\'s "x"',
+    "100%",
+    "a_b",
+    "a\\b",
+    "`x`",
+    "a;b--",
+    "na\u00efve \U0001f377",
+    "x' OR name != '",
+]
 
 
 @pytest.mark.parametrize("odd", NAMES)

@@ -1,4 +1,6 @@
-"""A fault of ours is HTTP 500, so that the API server does what the registration says about a webhook that is away (B29)."""
+"""A fault of ours is HTTP 500, so that the API server does what the registration says about a webhook that is away
+(B29).
+"""
 
 import json
 import logging
@@ -12,7 +14,9 @@ from webhook.server.metrics import Metrics
 from webhook.settings import Settings
 
 
-def test_a_fault_of_ours_is_a_500_that_is_counted_and_logged_without_the_pod(pod: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_of_ours_is_a_500_that_is_counted_and_logged_without_the_pod(
+    pod: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     pod["spec"]["containers"][0]["env"].append({"name": "PASSWORD", "value": "s3cret"})
     metrics = Metrics()
     broken = cast("Settings", object())  # whatever asks it for a setting fails
@@ -22,14 +26,21 @@ def test_a_fault_of_ours_is_a_500_that_is_counted_and_logged_without_the_pod(pod
 
     assert (answer.status_code, answer.text) == (500, "the webhook failed; its log says why\n")
     assert metrics.registry.get_sample_value("model_api_webhook_errors_total", {"stage": "decide"}) == 1
-    assert metrics.registry.get_sample_value("model_api_webhook_admission_requests_total", {"outcome": "error", "dry_run": "false"}) == 1
+    assert (
+        metrics.registry.get_sample_value(
+            "model_api_webhook_admission_requests_total", {"outcome": "error", "dry_run": "false"}
+        )
+        == 1
+    )
     assert "Traceback" in caplog.text
     assert "AttributeError" in caplog.text
     assert "s3cret" not in caplog.text
 
 
 def test_a_server_that_nobody_would_trust_says_that_it_is_not_ready() -> None:
-    client = create_app(Settings(), Metrics(), max_body=1 << 20, fault=lambda: "the certificate was valid until yesterday").test_client()
+    client = create_app(
+        Settings(), Metrics(), max_body=1 << 20, fault=lambda: "the certificate was valid until yesterday"
+    ).test_client()
     answer = client.get("/readyz")
 
     assert (answer.status_code, answer.text) == (503, "the certificate was valid until yesterday\n")

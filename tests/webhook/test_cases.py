@@ -1,8 +1,10 @@
 """Each file in cases/ is one claim, in up to three documents.
 
-1. What is expected: the rule, the reason, the warnings or the message; also the settings and the request, where they matter.
+1. What is expected: the rule, the reason, the warnings or the message; also the settings and the request, where they
+   matter.
 2. The pod as it comes in.
-3. The pod as it is admitted, where it is changed. An object may say only what matters; a list says all its items, in order.
+3. The pod as it is admitted, where it is changed. An object may say only what matters; a list says all its items, in
+   order.
 """
 
 from dataclasses import dataclass, field
@@ -44,7 +46,9 @@ class Case:
     def read(cls, path: Path) -> "Case":
         expected, incoming, *admitted = yaml.safe_load_all(path.read_text())
         reason = Reason(expected.pop("reason"))
-        return cls(name=path.stem, incoming=incoming, admitted=admitted[0] if admitted else None, reason=reason, **expected)
+        return cls(
+            name=path.stem, incoming=incoming, admitted=admitted[0] if admitted else None, reason=reason, **expected
+        )
 
     def review(self, pod: dict[str, Any]) -> dict[str, Any]:
         settings = Settings.from_mapping({PREFIX + key: value for key, value in self.settings.items()})
@@ -101,16 +105,26 @@ def test_every_reason_has_a_case_of_its_rule() -> None:
 
     outcomes = {Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.DENIED}
     by_api_server = {Reason.NAMESPACE_NOT_ENABLED}
-    assert {reason for reason in Reason if reason.outcome in outcomes} - {reason for reason, _ in shown} == by_api_server
-    assert [reason for reason, rule in shown if reason.outcome in {Outcome.SKIPPED, Outcome.DENIED} and reason.rule != rule] == []
+    assert {reason for reason in Reason if reason.outcome in outcomes} - {
+        reason for reason, _ in shown
+    } == by_api_server
+    assert [
+        reason for reason, rule in shown if reason.outcome in {Outcome.SKIPPED, Outcome.DENIED} and reason.rule != rule
+    ] == []
 
 
 def differences(actual: Any, expected: Any, where: str = "pod") -> list[str]:
     """Where `actual` is not as `expected` says."""
     if isinstance(expected, dict) and isinstance(actual, dict):
-        return [line for key, value in expected.items() for line in differences(actual.get(key), value, f"{where}.{key}")]
+        return [
+            line for key, value in expected.items() for line in differences(actual.get(key), value, f"{where}.{key}")
+        ]
     if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
-        return [line for index, pair in enumerate(zip(actual, expected, strict=True)) for line in differences(*pair, f"{where}[{index}]")]
+        return [
+            line
+            for index, pair in enumerate(zip(actual, expected, strict=True))
+            for line in differences(*pair, f"{where}[{index}]")
+        ]
     return [] if actual == expected else [f"{where} is {actual!r}, not {expected!r}"]
 
 
@@ -120,8 +134,15 @@ def lost(actual: Any, written: Any, where: str = "pod") -> list[str]:
     The list of volumes in an annotation is longer afterwards; its cases show that it begins as before.
     """
     if isinstance(written, dict) and isinstance(actual, dict):
-        return [line for key, value in written.items() if key != LOCAL_VOLUMES for line in lost(actual.get(key), value, f"{where}.{key}")]
+        return [
+            line
+            for key, value in written.items()
+            if key != LOCAL_VOLUMES
+            for line in lost(actual.get(key), value, f"{where}.{key}")
+        ]
     if isinstance(written, list) and isinstance(actual, list):
         remaining = iter(actual)
-        return [f"{where}[{index}]" for index, item in enumerate(written) if all(lost(there, item) for there in remaining)]
+        return [
+            f"{where}[{index}]" for index, item in enumerate(written) if all(lost(there, item) for there in remaining)
+        ]
     return [] if actual == written or written is None else [where]

@@ -172,10 +172,16 @@ def test_secret_holds_the_state_and_nothing_else() -> None:
     assert read({}) == State()
 
 
-@pytest.mark.parametrize("damage", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
-@pytest.mark.parametrize("key", ["ca.crt", "ca.key", "tls.crt", "tls.key", "next-ca.crt", "former-ca.crt", "next-ca-trusted-since"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
+@pytest.mark.parametrize(
+    "key", ["ca.crt", "ca.key", "tls.crt", "tls.key", "next-ca.crt", "former-ca.crt", "next-ca-trusted-since"]
+)
 def test_damaged_secret_is_made_good(key: str, damage: bytes) -> None:
-    state = replace(begin_rotation(settled(), NOW), trusted_since=NOW, former=new_authority(NOW).certificate, former_until=NOW)
+    state = replace(
+        begin_rotation(settled(), NOW), trusted_since=NOW, former=new_authority(NOW).certificate, former_until=NOW
+    )
     data = {name: value for name, value in write(state).items() if value is not None} | {key: damage}
 
     repaired = read(data)
@@ -198,7 +204,9 @@ def test_pair_does_not_show_its_key() -> None:
 
 @dataclass
 class Cluster:
-    """The two objects, with the API server's rules: a write names the version that it was made from, and a TLS Secret keeps its pair."""
+    """The two objects, with the API server's rules: a write names the version that it was made from, and a TLS Secret
+    keeps its pair.
+    """
 
     data: Mapping[str, bytes] = field(default_factory=dict)
     bundles: tuple[bytes, ...] = (b"", b"")
@@ -371,8 +379,12 @@ EVENTS = st.one_of(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(EVENTS, max_size=60))
-def test_no_pod_ever_shows_what_is_not_trusted(tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, object]]) -> None:
-    """Three pods, any order of rounds, restarts, rotations and waits. A pod looks twice a minute, so no wait passes without a round."""
+def test_no_pod_ever_shows_what_is_not_trusted(
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, object]]
+) -> None:
+    """Three pods, any order of rounds, restarts, rotations and waits. A pod looks twice a minute, so no wait passes
+    without a round.
+    """
     cluster, clock = Cluster(), Clock()
     folders = [tmp_path_factory.mktemp("pod") for _ in range(3)]
     pods = [keeper(cluster, folder, clock, early=number / 3) for number, folder in enumerate(folders)]

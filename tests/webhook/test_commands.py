@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "model-api-pod.yaml"
 
 
-def run(*arguments: str | Path, stdin: str = "", variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str | Path, stdin: str = "", variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE")}
     return subprocess.run(
         [installed("model-api-webhook"), *arguments],
@@ -93,7 +95,9 @@ def test_inject_changes_the_pod_of_a_cron_job(pod: dict[str, Any], tmp_path: Pat
     file = tmp_path / "job.yaml"
     template = deployment_of(pod)["spec"]["template"]
     file.write_text(
-        yaml.safe_dump({"kind": "CronJob", "metadata": {"name": "x"}, "spec": {"jobTemplate": {"spec": {"template": template}}}})
+        yaml.safe_dump(
+            {"kind": "CronJob", "metadata": {"name": "x"}, "spec": {"jobTemplate": {"spec": {"template": template}}}}
+        )
     )
     job = yaml.safe_load(run("inject", "-f", file).stdout)
 
@@ -210,7 +214,12 @@ def test_explain_needs_no_settings_for_the_example() -> None:
     done = run("explain", "-f", EXAMPLE)
 
     assert done.returncode == 0
-    for part in ("✓  pod is a model API", "MLFLOW_MODEL_OWNER    jane.doe", "decision    injected", "+ /spec/initContainers"):
+    for part in (
+        "✓  pod is a model API",
+        "MLFLOW_MODEL_OWNER    jane.doe",
+        "decision    injected",
+        "+ /spec/initContainers",
+    ):
         assert part in done.stdout
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 120
@@ -281,9 +290,15 @@ def with_variables_in_a_source(container: dict[str, Any]) -> None:
     ("change", "decision"),
     [
         pytest.param(without_run_id, ("skipped", "incomplete_env", "B8"), id="a variable too few"),
-        pytest.param(with_an_owner_that_leads_elsewhere, ("denied", "invalid_owner", "B10"), id="an owner that leads elsewhere"),
-        pytest.param(with_another_volume_in_the_place, ("denied", "mount_path_conflict", "B14"), id="another volume in the place"),
-        pytest.param(with_variables_in_a_source, ("skipped", "envfrom_not_inspected", "B19"), id="variables in a source"),
+        pytest.param(
+            with_an_owner_that_leads_elsewhere, ("denied", "invalid_owner", "B10"), id="an owner that leads elsewhere"
+        ),
+        pytest.param(
+            with_another_volume_in_the_place, ("denied", "mount_path_conflict", "B14"), id="another volume in the place"
+        ),
+        pytest.param(
+            with_variables_in_a_source, ("skipped", "envfrom_not_inspected", "B19"), id="variables in a source"
+        ),
     ],
 )
 def test_explain_gives_programs_the_code_and_its_rule(
@@ -304,7 +319,9 @@ def test_settings_come_from_a_file(form: str, tmp_path: Path) -> None:
     file = tmp_path / "settings"
     values = {"MODEL_API_WEBHOOK_TOKEN": "none", "MODEL_API_WEBHOOK_STORE_SIZE": "7Gi"}
     lines = "# for one cluster\n\n" + "".join(f"{key} = {value}\n" for key, value in values.items())
-    file.write_text(lines if form == "lines" else yaml.safe_dump({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": values}))
+    file.write_text(
+        lines if form == "lines" else yaml.safe_dump({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": values})
+    )
     done = run("inject", "-f", EXAMPLE, "--settings", file)
 
     assert "sizeLimit: 7Gi" in done.stdout

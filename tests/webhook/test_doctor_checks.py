@@ -57,7 +57,11 @@ def one(found: Iterator[Finding]) -> Finding:
 
 
 def test_environment_that_overrides_the_config_map_is_named_with_its_end() -> None:
-    found = one(webhook_checks.settings(installation(env={"MODEL_API_WEBHOOK_TRACKING_URI": "http://other:5000", "HOME": "/home/a"})))
+    found = one(
+        webhook_checks.settings(
+            installation(env={"MODEL_API_WEBHOOK_TRACKING_URI": "http://other:5000", "HOME": "/home/a"})
+        )
+    )
 
     assert found.health is Health.ODD
     assert "overrides its ConfigMap in MODEL_API_WEBHOOK_TRACKING_URI:" in found.found
@@ -75,14 +79,22 @@ def test_namespace_without_a_pull_token_is_named_before_its_first_pod() -> None:
 
 
 def test_pull_token_of_a_pod_that_is_missing_is_bad() -> None:
-    pod = {"metadata": {"name": "a", "namespace": COMPUTE, "labels": {WORKLOAD_TYPE_LABEL: MODEL_API_WORKLOAD, PROJECT_ID_LABEL: "0" * 24}}}
+    pod = {
+        "metadata": {
+            "name": "a",
+            "namespace": COMPUTE,
+            "labels": {WORKLOAD_TYPE_LABEL: MODEL_API_WORKLOAD, PROJECT_ID_LABEL: "0" * 24},
+        }
+    }
 
     assert one(model_checks.secrets(installation((PODS, pod)))).health is Health.BAD
 
 
 def test_secret_that_pulls_the_image_must_be_where_the_pods_are() -> None:
     missing = one(model_checks.image_secrets(installation(IMAGE_PULL_SECRETS="acme-registry")))
-    there = one(model_checks.image_secrets(installation((SECRETS, named("acme-registry")), IMAGE_PULL_SECRETS="acme-registry")))
+    there = one(
+        model_checks.image_secrets(installation((SECRETS, named("acme-registry")), IMAGE_PULL_SECRETS="acme-registry"))
+    )
 
     assert (missing.health, there.health) == (Health.BAD, Health.GOOD)
     assert f"{COMPUTE}/acme-registry" in missing.found
@@ -92,7 +104,11 @@ def test_secret_that_pulls_the_image_must_be_where_the_pods_are() -> None:
 PENDING = {"phase": "Pending"}
 STANDINGS = {
     "bound": ((CLAIMS, named("mlflow-models", status={"phase": "Bound"})), Health.GOOD, "is bound"),
-    "no class and no default": ((CLAIMS, named("mlflow-models", status=PENDING, spec={})), Health.BAD, "the cluster has no default"),
+    "no class and no default": (
+        (CLAIMS, named("mlflow-models", status=PENDING, spec={})),
+        Health.BAD,
+        "the cluster has no default",
+    ),
     "a class that is not there": (
         (CLAIMS, named("mlflow-models", status=PENDING, spec={"storageClassName": "fast"})),
         Health.BAD,

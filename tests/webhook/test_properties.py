@@ -1,4 +1,6 @@
-"""What holds for every pod, however odd: parts of several injectors, doubled names, nulls, and things of the wrong type."""
+"""What holds for every pod, however odd: parts of several injectors, doubled names, nulls, and things of the wrong
+type.
+"""
 
 import os
 import re
@@ -69,11 +71,17 @@ def owned(operation: dict[str, Any], pod: dict[str, Any]) -> bool:
     if re.fullmatch(r"/spec/initContainers/\d+/env/-", path) and value["name"] == "MODEL_API_PROJECT_ID":
         return set(value) == {"name", "valueFrom"}
     if re.fullmatch(r"/spec/(containers|initContainers)/\d+/volumeMounts(/-)?", path):
-        return len(values) == 1 and values[0]["readOnly"] is True and values[0]["mountPath"].startswith("/artifacts/mlflow")
+        return (
+            len(values) == 1
+            and values[0]["readOnly"] is True
+            and values[0]["mountPath"].startswith("/artifacts/mlflow")
+        )
     if re.fullmatch(r"/spec/(containers|initContainers)/\d+/env(/-)?", path):
         value = values[0]
         return value["name"] == "MLFLOW_ARTIFACTS_PATH" and re.fullmatch(MODEL_PATHS, value["value"]) is not None
-    return re.fullmatch(r"/spec/imagePullSecrets(/-)?", path) is not None and {"acme", "mirror"} >= {entry["name"] for entry in values}
+    return re.fullmatch(r"/spec/imagePullSecrets(/-)?", path) is not None and {"acme", "mirror"} >= {
+        entry["name"] for entry in values
+    }
 
 
 @hypothesis_settings(max_examples=EXAMPLES, deadline=None, database=None)
@@ -99,7 +107,9 @@ def test_any_pod_gets_an_answer_that_only_adds_what_is_ours_and_once(
 
 @hypothesis_settings(max_examples=EXAMPLES, deadline=None, database=None)
 @given(generated_pods, st.sampled_from(SETTINGS))
-def test_pod_that_is_said_to_be_injected_holds_our_parts_as_we_write_them(pod: dict[str, Any], settings: Settings) -> None:
+def test_pod_that_is_said_to_be_injected_holds_our_parts_as_we_write_them(
+    pod: dict[str, Any], settings: Settings
+) -> None:
     decision = decide(review_of(pod), settings)
     event(decision.reason.value)
     if decision.reason not in {Reason.INJECTED, Reason.ALREADY_INJECTED}:
@@ -141,7 +151,10 @@ def bare_targets(pod: dict[str, Any]) -> list[str]:
         return []
     chosen = [name.strip() for name in annotations.get(f"{DOMAIN}/containers", "").split(",") if name.strip()]
     spec = pod["spec"]
-    candidates = [*spec["containers"], *(one for one in spec.get("initContainers") or [] if one["name"] not in NO_TARGETS)]
+    candidates = [
+        *spec["containers"],
+        *(one for one in spec.get("initContainers") or [] if one["name"] not in NO_TARGETS),
+    ]
     targets = [one for one in candidates if (not chosen or one["name"] in chosen) and names_a_model(one)]
     return [one["name"] for one in targets if not sees_the_model(one)]
 
@@ -154,7 +167,9 @@ def names_a_model(container: dict[str, Any]) -> bool:
 
 
 def sees_the_model(container: dict[str, Any]) -> bool:
-    return any(f"{mount['mountPath']}/".startswith("/artifacts/mlflow/") for mount in container.get("volumeMounts") or [])
+    return any(
+        f"{mount['mountPath']}/".startswith("/artifacts/mlflow/") for mount in container.get("volumeMounts") or []
+    )
 
 
 def all_containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -181,8 +196,12 @@ def faults_of(ours: dict[str, Any], settings: Settings) -> list[str]:
 
 def assert_fits(spec: dict[str, Any], ours: dict[str, Any], warnings: str) -> None:
     """The volume and `--max-bytes` agree, and are not above what the pod may use; or a warning says both numbers."""
-    sizes = [one["emptyDir"]["sizeLimit"] for one in spec["volumes"] if one["name"] == "mlflow-model" and "emptyDir" in one]
-    size = next(argument.removeprefix("--max-bytes=") for argument in ours["args"] if argument.startswith("--max-bytes="))
+    sizes = [
+        one["emptyDir"]["sizeLimit"] for one in spec["volumes"] if one["name"] == "mlflow-model" and "emptyDir" in one
+    ]
+    size = next(
+        argument.removeprefix("--max-bytes=") for argument in ours["args"] if argument.startswith("--max-bytes=")
+    )
     assert size in sizes
     limit = 0
     for one in [*spec["containers"], *(one for one in spec["initContainers"] if one.get("restartPolicy") == "Always")]:
@@ -200,7 +219,11 @@ def says_windows(spec: dict[str, Any]) -> bool:
     selector, affinity = spec.get("nodeSelector") or {}, str(spec.get("affinity"))
     linux = selector.get("kubernetes.io/os") == "linux" or ("linux" in affinity and "windows" not in affinity)
     windows = "windows" in selector.values() or ("windows" in affinity and "linux" not in affinity)
-    return windows or "hostProcess" in str(spec) or (not linux and (spec.get("runtimeClassName") or "").startswith("windows"))
+    return (
+        windows
+        or "hostProcess" in str(spec)
+        or (not linux and (spec.get("runtimeClassName") or "").startswith("windows"))
+    )
 
 
 def with_istio_cni(pod: dict[str, Any]) -> None:
@@ -266,9 +289,18 @@ LATER_WEBHOOKS = [
 
 
 @hypothesis_settings(max_examples=EXAMPLES // 10, deadline=None, database=None)
-@given(st.lists(st.sampled_from(LATER_WEBHOOKS), min_size=1, max_size=5), st.sampled_from(RESOURCES[:2]), st.sampled_from(SETTINGS[:3]))
-def test_what_later_webhooks_change_is_completed_and_never_denied(changes: list[Any], resources: Any, settings: Settings) -> None:
-    pod = {"metadata": {"labels": LABELS}, "spec": {"containers": [{"name": "model", "env": deepcopy(GIVEN), "resources": resources}]}}
+@given(
+    st.lists(st.sampled_from(LATER_WEBHOOKS), min_size=1, max_size=5),
+    st.sampled_from(RESOURCES[:2]),
+    st.sampled_from(SETTINGS[:3]),
+)
+def test_what_later_webhooks_change_is_completed_and_never_denied(
+    changes: list[Any], resources: Any, settings: Settings
+) -> None:
+    pod = {
+        "metadata": {"labels": LABELS},
+        "spec": {"containers": [{"name": "model", "env": deepcopy(GIVEN), "resources": resources}]},
+    }
     admitted = apply_answer(pod, admit(review_of(pod), settings))
     for change in changes:
         change(admitted)

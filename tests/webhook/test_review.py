@@ -1,4 +1,6 @@
-"""The envelope: what is no review is refused with a sentence that repeats nothing of it (B2 to B4); what is answered, is answered whole."""
+"""The envelope: what is no review is refused with a sentence that repeats nothing of it (B2 to B4); what is answered,
+is answered whole.
+"""
 
 import base64
 from typing import Any
@@ -37,12 +39,20 @@ def nested(levels: int) -> bytes:
         pytest.param(b"{}", "kind is not AdmissionReview", id="no-kind"),
         pytest.param(orjson.dumps(GOOD | {"kind": "Pod"}), "kind is not AdmissionReview", id="other-kind"),
         pytest.param(
-            orjson.dumps(GOOD | {"apiVersion": "admission.k8s.io/v1beta1"}), "apiVersion is not admission.k8s.io/v1", id="v1beta1"
+            orjson.dumps(GOOD | {"apiVersion": "admission.k8s.io/v1beta1"}),
+            "apiVersion is not admission.k8s.io/v1",
+            id="v1beta1",
         ),
-        pytest.param(orjson.dumps({key: GOOD[key] for key in ("kind", "apiVersion")}), "request is not an object", id="no-request"),
+        pytest.param(
+            orjson.dumps({key: GOOD[key] for key in ("kind", "apiVersion")}),
+            "request is not an object",
+            id="no-request",
+        ),
         pytest.param(orjson.dumps(GOOD | {"request": {}}), "request.uid is not a string", id="no-uid"),
         pytest.param(orjson.dumps(GOOD | {"request": {"uid": ""}}), "request.uid is not a string", id="empty-uid"),
-        pytest.param(orjson.dumps(GOOD | {"request": {"uid": 7}}), "request.uid is not a string", id="uid-that-is-a-number"),
+        pytest.param(
+            orjson.dumps(GOOD | {"request": {"uid": 7}}), "request.uid is not a string", id="uid-that-is-a-number"
+        ),
         pytest.param(nested(65), "the body is nested deeper than 64 levels", id="65-levels"),
     ],
 )
@@ -75,7 +85,11 @@ def test_answer_to_an_injection_holds_the_patch(pod: dict[str, Any], settings: S
 
 
 def test_answer_without_changes_has_no_patch_and_no_patch_type(settings: Settings) -> None:
-    assert admit(GOOD, settings)["response"] == {"uid": UID, "allowed": True, "auditAnnotations": {"reason": "not_model_api"}}
+    assert admit(GOOD, settings)["response"] == {
+        "uid": UID,
+        "allowed": True,
+        "auditAnnotations": {"reason": "not_model_api"},
+    }
 
 
 def test_answer_to_a_denial_says_code_reason_and_message() -> None:

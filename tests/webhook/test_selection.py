@@ -23,8 +23,12 @@ def test_namespace_whose_labels_nobody_knows_does_not_decide(pod: dict[str, Any]
     assert refusal(results) is None
 
 
-@pytest.mark.parametrize("labels", [{}, {"model-api.dominodatalab.com/enabled": "false"}], ids=["unlabelled", "disabled"])
-def test_namespace_that_is_not_enabled_gets_no_models(pod: dict[str, Any], settings: Settings, labels: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "labels", [{}, {"model-api.dominodatalab.com/enabled": "false"}], ids=["unlabelled", "disabled"]
+)
+def test_namespace_that_is_not_enabled_gets_no_models(
+    pod: dict[str, Any], settings: Settings, labels: dict[str, str]
+) -> None:
     assert refusal(evaluate(pod, "domino-compute", labels, settings)) is Reason.NAMESPACE_NOT_ENABLED
 
 

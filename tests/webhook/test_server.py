@@ -74,7 +74,11 @@ def test_a_dry_run_gets_the_same_answer(server: WebhookServer, pod: dict[str, An
         pytest.param(("POST", "/mutate/", JSON, b"{}"), 404, id="B1 a path with a slash too many"),
         pytest.param(("POST", "/mutate", {"Content-Type": "text/plain"}, b"{}"), 415, id="B1 another type"),
         pytest.param(("POST", "/mutate", {}, b"{}"), 415, id="B1 no type"),
-        pytest.param(("POST", "/mutate", {"Content-Type": "application/json; charset=utf-8"}, b"{}"), 400, id="B1 a charset is fine"),
+        pytest.param(
+            ("POST", "/mutate", {"Content-Type": "application/json; charset=utf-8"}, b"{}"),
+            400,
+            id="B1 a charset is fine",
+        ),
         pytest.param(("POST", "/mutate", JSON, b""), 400, id="B2 nothing"),
         pytest.param(("POST", "/mutate", JSON, b"{"), 400, id="B2 no JSON"),
         pytest.param(("POST", "/mutate", JSON, b"[]"), 400, id="B2 no object"),
@@ -87,7 +91,9 @@ def test_a_dry_run_gets_the_same_answer(server: WebhookServer, pod: dict[str, An
         pytest.param(("POST", "/readyz", {}, b""), 405, id="ready, asked with POST"),
     ],
 )
-def test_a_request_gets_its_status(server: WebhookServer, asked: tuple[str, str, dict[str, str], bytes | None], status: int) -> None:
+def test_a_request_gets_its_status(
+    server: WebhookServer, asked: tuple[str, str, dict[str, str], bytes | None], status: int
+) -> None:
     answered, text = server.ask(*asked[:2], asked[3], asked[2])
 
     assert answered == status
@@ -218,7 +224,12 @@ def test_a_review_is_one_line_of_log_without_what_the_pod_holds(serve: Serve, po
         "domino-compute",
         "model-",
     )
-    assert (line["uid"], line["operations"], line["dry_run"], len(line["model"])) == (review_of(pod)["request"]["uid"], 4, False, 12)
+    assert (line["uid"], line["operations"], line["dry_run"], len(line["model"])) == (
+        review_of(pod)["request"]["uid"],
+        4,
+        False,
+        12,
+    )
     assert line["ms"] > 0
 
 
@@ -264,16 +275,26 @@ def test_a_stop_answers_every_review_that_was_sent(serve: Serve, pod: dict[str, 
     ("variables", "sentence"),
     [
         pytest.param(
-            {"MODEL_API_WEBHOOK_SERVER_PORT": "http"}, 'MODEL_API_WEBHOOK_SERVER_PORT="http": it must be a port from 1 to 65535', id="port"
+            {"MODEL_API_WEBHOOK_SERVER_PORT": "http"},
+            'MODEL_API_WEBHOOK_SERVER_PORT="http": it must be a port from 1 to 65535',
+            id="port",
         ),
         pytest.param(
             {"MODEL_API_WEBHOOK_SERVER_THREADS": "0"},
             'MODEL_API_WEBHOOK_SERVER_THREADS="0": it must be a whole number from 1',
             id="threads",
         ),
-        pytest.param({"MODEL_API_WEBHOOK_SERVER_KEY": "x"}, "the nearest is MODEL_API_WEBHOOK_SERVER_KEY_FILE", id="an unknown name"),
-        pytest.param({"MODEL_API_WEBHOOK_DELIVERY": "copy"}, "it must be one of fetch, volume", id="a setting of the decision"),
-        pytest.param({"MODEL_API_WEBHOOK_SERVER_KEY_FILE": "tls.key"}, "it must be an absolute path", id="a relative path"),
+        pytest.param(
+            {"MODEL_API_WEBHOOK_SERVER_KEY": "x"},
+            "the nearest is MODEL_API_WEBHOOK_SERVER_KEY_FILE",
+            id="an unknown name",
+        ),
+        pytest.param(
+            {"MODEL_API_WEBHOOK_DELIVERY": "copy"}, "it must be one of fetch, volume", id="a setting of the decision"
+        ),
+        pytest.param(
+            {"MODEL_API_WEBHOOK_SERVER_KEY_FILE": "tls.key"}, "it must be an absolute path", id="a relative path"
+        ),
         pytest.param(
             {"MODEL_API_WEBHOOK_SERVER_CERTIFICATE_FILE": "/no/such/tls.crt"},
             "/no/such/tls.crt: No such file or directory",
@@ -281,7 +302,9 @@ def test_a_stop_answers_every_review_that_was_sent(serve: Serve, pod: dict[str, 
         ),
     ],
 )
-def test_a_setting_that_cannot_be_right_ends_the_start_with_a_sentence(variables: dict[str, str], sentence: str) -> None:
+def test_a_setting_that_cannot_be_right_ends_the_start_with_a_sentence(
+    variables: dict[str, str], sentence: str
+) -> None:
     done = subprocess.run(
         [installed("model-api-webhook"), "serve"],
         env={"PATH": os.environ["PATH"]} | variables,

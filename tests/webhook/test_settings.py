@@ -15,7 +15,9 @@ def test_settings_without_variables_are_the_defaults() -> None:
 
 
 def test_settings_are_read_from_their_variables() -> None:
-    settings = read(DELIVERY="volume", CLAIM="models", CPU_LIMIT="1500m", SET_ARTIFACTS_PATH_ENV="true", IMAGE_PULL_SECRETS="a, b")
+    settings = read(
+        DELIVERY="volume", CLAIM="models", CPU_LIMIT="1500m", SET_ARTIFACTS_PATH_ENV="true", IMAGE_PULL_SECRETS="a, b"
+    )
 
     assert (settings.delivery, settings.claim) == ("volume", "models")
     assert settings.cpu_limit.text == "1500m"
@@ -43,8 +45,16 @@ def test_defaults_mean_the_same_when_they_are_written_out() -> None:
         ("RUN_AS_USER", "4294967296", "it must be a user id from 1 to 2147483647"),
         ("RUN_AS_USER", "root", "it must be a user id from 1 to 2147483647"),
         ("PROJECT_ID_PATTERN", "[", "it must be a regular expression: unterminated character set at position 0"),
-        ("TRACKING_URI", "mlflow:5000", 'it must be an http or https address, such as "http://mlflow.mlflow-efs.svc:5000"'),
-        ("TRACKING_URI", "file:///mlruns", 'it must be an http or https address, such as "http://mlflow.mlflow-efs.svc:5000"'),
+        (
+            "TRACKING_URI",
+            "mlflow:5000",
+            'it must be an http or https address, such as "http://mlflow.mlflow-efs.svc:5000"',
+        ),
+        (
+            "TRACKING_URI",
+            "file:///mlruns",
+            'it must be an http or https address, such as "http://mlflow.mlflow-efs.svc:5000"',
+        ),
         ("TRACKING_URI", "http://mlflow:50000000", "it must be an http or https address, such as"),
         ("TRACKING_URI", "http://[::1", "it must be an http or https address, such as"),
         ("TRACKING_URI", "http://mlflow?a=b", "it must end with its path"),

@@ -126,7 +126,9 @@ def server_connection(server: WebhookServer, trust: ssl.SSLContext) -> http.clie
     return http.client.HTTPSConnection("127.0.0.1", server.port, timeout=30, context=trust)
 
 
-def test_a_pair_that_does_not_fit_is_never_served(serve: Serve, pod: dict[str, Any], tmp_path: Path, authority: trustme.CA) -> None:
+def test_a_pair_that_does_not_fit_is_never_served(
+    serve: Serve, pod: dict[str, Any], tmp_path: Path, authority: trustme.CA
+) -> None:
     files = issue(tmp_path / "tls", "127.0.0.1", authority=authority)
     trust = ssl.create_default_context(cafile=str(files.authority))
     with serve(variables_for(tmp_path / "tls")) as server:
@@ -157,7 +159,9 @@ def test_a_file_that_is_away_for_a_moment_changes_nothing(serve: Serve, tmp_path
         assert shown_certificate(server, trust) == before
 
 
-def test_certificate_and_key_may_be_one_file(serve: Serve, pod: dict[str, Any], tmp_path: Path, authority: trustme.CA) -> None:
+def test_certificate_and_key_may_be_one_file(
+    serve: Serve, pod: dict[str, Any], tmp_path: Path, authority: trustme.CA
+) -> None:
     files = issue(tmp_path / "tls", "127.0.0.1", authority=authority)
     both = tmp_path / "both.pem"
     both.write_bytes(files.certificate.read_bytes() + files.key.read_bytes())
@@ -186,5 +190,8 @@ def test_an_older_tls_than_the_setting_is_refused(version: ssl.TLSVersion, spoke
 def test_http_2_is_not_offered(server: WebhookServer) -> None:
     trust = server.trust()
     trust.set_alpn_protocols(["h2", "http/1.1"])
-    with socket.create_connection(("127.0.0.1", server.port)) as plain, trust.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+    with (
+        socket.create_connection(("127.0.0.1", server.port)) as plain,
+        trust.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
+    ):
         assert wrapped.selected_alpn_protocol() == "http/1.1"

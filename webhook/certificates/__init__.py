@@ -1,1 +1,3 @@
-"""Certificates that the webhook keeps by itself: issued, renewed and registered without cert-manager and without an outage."""
+"""Certificates that the webhook keeps by itself: issued, renewed and registered without cert-manager and without an
+outage.
+"""

@@ -1,4 +1,6 @@
-"""The two objects of the cluster: the Secret with the keys, and the registration that says whom the API server trusts."""
+"""The two objects of the cluster: the Secret with the keys, and the registration that says whom the API
+server trusts.
+"""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -47,7 +49,9 @@ class Registration:
     def trusted(self) -> list[x509.Certificate]:
         """The authorities that every entry has."""
         every = [certificates(bundle) for bundle in self.bundles]
-        return [certificate for certificate in every[0] if all(certificate in other for other in every)] if every else []
+        return (
+            [certificate for certificate in every[0] if all(certificate in other for other in every)] if every else []
+        )
 
 
 class Objects:
@@ -70,7 +74,9 @@ class Objects:
         return Stored(data=data, version=_version(secret))
 
     def write_secret(self, data: Mapping[str, bytes | None], version: str) -> None:
-        """Writes nothing where the Secret is not the one that was read: ConflictError. Raises httpx2.HTTPError where it may not be so."""
+        """Writes nothing where the Secret is not the one that was read: ConflictError. Raises httpx2.HTTPError where it
+        may not be so.
+        """
         encoded = {key: None if value is None else base64.b64encode(value).decode() for key, value in data.items()}
         body = {"metadata": {"resourceVersion": version}, "data": encoded}
         try:
@@ -91,7 +97,10 @@ class Objects:
         """Writes the bundle into every entry. Raises ConflictError where the registration was changed meanwhile."""
         value = base64.b64encode(bundle).decode()
         same = {"op": "test", "path": "/metadata/resourceVersion", "value": registration.version}
-        changes = [{"op": "add", "path": f"/webhooks/{i}/clientConfig/caBundle", "value": value} for i in range(len(registration.bundles))]
+        changes = [
+            {"op": "add", "path": f"/webhooks/{i}/clientConfig/caBundle", "value": value}
+            for i in range(len(registration.bundles))
+        ]
         try:
             self._client.patch(MutatingWebhookConfiguration, REGISTRATION, [same, *changes], patch_type=PatchType.JSON)
         except ApiError as error:
@@ -100,7 +109,9 @@ class Objects:
             raise _known(error, f"MutatingWebhookConfiguration {REGISTRATION}") from error
 
     def changes_of_secret(self) -> Iterator[object]:
-        """One item for each change, until the API server ends the watch. A watch by name is all that the Role allows."""
+        """One item for each change, until the API server ends the watch. A watch by name is all that
+        the Role allows.
+        """
         return self._client.watch(Secret, namespace=self._namespace, fields={"metadata.name": TLS_SECRET})
 
     def changes_of_registration(self) -> Iterator[object]:

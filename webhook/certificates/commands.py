@@ -1,4 +1,6 @@
-"""`certs`: how it is with the certificates, and the beginning of a rotation, which the webhook's pods then carry through."""
+"""`certs`: how it is with the certificates, and the beginning of a rotation, which the webhook's pods then carry
+through.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +23,11 @@ def status(objects: Objects) -> Iterator[tuple[str, str]]:
     """Rows of what is there. Raises MissingError, httpx2.HTTPError."""
     state, trusted = read(objects.secret().data), objects.registration().trusted
     now = datetime.now(UTC)
-    for title, pair in (("authority", state.authority), ("next authority", state.following), ("certificate", state.leaf)):
+    for title, pair in (
+        ("authority", state.authority),
+        ("next authority", state.following),
+        ("certificate", state.leaf),
+    ):
         if pair:
             until = pair.certificate.not_valid_after_utc
             yield title, f"{pair.certificate.serial_number:x}, until {until:%Y-%m-%d} ({(until - now).days} days)"
@@ -34,7 +40,9 @@ def status(objects: Objects) -> Iterator[tuple[str, str]]:
 
 
 def rotate(objects: Objects, *, authority: bool, said: Callable[[str], None]) -> None:
-    """Returns when the new certificate is in the Secret, of a new authority where that is asked for. Raises RotationError as well."""
+    """Returns when the new certificate is in the Secret, of a new authority where that is asked for. Raises
+    RotationError as well.
+    """
     before = begin(objects, authority=authority)
     said(
         "the new authority is made known; it signs when the API server has trusted it for a minute"

@@ -22,7 +22,9 @@ class Pair:
     """A certificate and its key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey = field(compare=False)  # two objects of one key are not equal; two of one certificate are
+    key: ec.EllipticCurvePrivateKey = field(
+        compare=False
+    )  # two objects of one key are not equal; two of one certificate are
 
     @property
     def certificate_pem(self) -> bytes:

@@ -1,4 +1,6 @@
-"""Keeps Secret, registration and files together: one thread in each pod of the webhook, woken by changes and twice a minute."""
+"""Keeps Secret, registration and files together: one thread in each pod of the webhook, woken by changes and twice a
+minute.
+"""
 
 import logging
 import socket
@@ -43,7 +45,9 @@ class Files:
             return None
 
     def write(self, pair: Pair) -> None:
-        """Each is replaced whole. The server waits for the second one: a pair that does not fit is somebody in the middle of this."""
+        """Each is replaced whole. The server waits for the second one: a pair that does not fit is somebody in the
+        middle of this.
+        """
         for path, content in ((self.key, pair.key_pem), (self.certificate, pair.certificate_pem)):
             path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_suffix(".new")
@@ -54,7 +58,9 @@ class Files:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """The names that its certificate has, and how early it renews: a share of the time that `advance` gives, from 0 to 1."""
+    """The names that its certificate has, and how early it renews: a share of the time that `advance` gives, from 0 to
+    1.
+    """
 
     host_names: Sequence[str]
     early: float
@@ -63,7 +69,9 @@ class Pod:
 def keeper_of(namespace: str, certificate: Path, key: Path, observe: Callable[[bool, datetime], None]) -> "Keeper":
     """For a pod of the webhook, with the rights of its ServiceAccount."""
     files = Files(certificate=certificate, key=key)
-    early = zlib.crc32(socket.gethostname().encode()) / 2**32  # another one for each pod, and the same one after a restart
+    early = (
+        zlib.crc32(socket.gethostname().encode()) / 2**32
+    )  # another one for each pod, and the same one after a restart
     return Keeper(Objects(Client(), namespace), files, Pod(host_names=host_names(namespace), early=early), observe)
 
 
@@ -74,7 +82,9 @@ def host_names(namespace: str) -> list[str]:
 
 
 class Keeper:
-    """One round reads both objects, makes every step that is due, and shows the API server no certificate that it does not trust."""
+    """One round reads both objects, makes every step that is due, and shows the API server no certificate that it does
+    not trust.
+    """
 
     def __init__(
         self,
@@ -85,7 +95,9 @@ class Keeper:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`observe` hears after each round whether the registration is as it should be, and until when the authority is valid."""
+        """`observe` hears after each round whether the registration is as it should be, and until when the authority is
+        valid.
+        """
         self._objects = objects
         self._files = files
         self._pod = pod
@@ -98,7 +110,11 @@ class Keeper:
 
     def fault(self) -> str | None:
         """Why the API server would not trust this pod."""
-        return None if self._trusted else f"{FAULT}: the registration does not have the authority of this webhook's certificate"
+        return (
+            None
+            if self._trusted
+            else f"{FAULT}: the registration does not have the authority of this webhook's certificate"
+        )
 
     def start(self) -> None:
         """Keeps on in the background."""
@@ -134,10 +150,15 @@ class Keeper:
             self._known = state
             self._serve(state, live)
             return
-        _log.warning("the certificate could not be looked after: somebody else writes the Secret or the registration all the time")
+        _log.warning(
+            "the certificate could not be looked after: somebody else writes the Secret or the registration all the"
+            " time"
+        )
 
     def _remembered(self, state: State) -> State:
-        """What this process knows, where the Secret was emptied or made anew: its authority is the one that is trusted."""
+        """What this process knows, where the Secret was emptied or made anew: its authority is the one
+        that is trusted.
+        """
         return state if state.authority or not self._known.authority else self._known
 
     def _registration(self) -> Registration | None:
@@ -152,7 +173,9 @@ class Keeper:
         if leaf is None:  # advance gives one to every authority
             return
         served = self._served
-        if served is None or (leaf.certificate != served.certificate and (is_trusted(leaf, live) or not is_trusted(served, live))):
+        if served is None or (
+            leaf.certificate != served.certificate and (is_trusted(leaf, live) or not is_trusted(served, live))
+        ):
             self._files.write(leaf)
             self._served = served = leaf
         self._trusted = is_trusted(served, live)
@@ -170,7 +193,10 @@ class Keeper:
         try:
             self.round()
         except (MissingError, httpx2.HTTPError) as error:
-            _log.warning("the certificate could not be looked after; what is served stays", extra={"fields": {"error": str(error)}})
+            _log.warning(
+                "the certificate could not be looked after; what is served stays",
+                extra={"fields": {"error": str(error)}},
+            )
         except Exception:  # noqa: BLE001  a thread that ended would be noticed when the certificate does, in two months
             _log.exception("the upkeep of the certificate failed; it is tried again")
 

@@ -1,7 +1,7 @@
 """What the Secret holds, and the one step that brings it nearer to what it should be.
 
-`advance` is pure: every pod of the webhook makes the same step from the same Secret, the first one to write it wins, and whoever is
-interrupted leaves a Secret from which the next one goes on. That is why nobody needs to be a leader.
+`advance` is pure: every pod of the webhook makes the same step from the same Secret, the first one to write it wins,
+and whoever is interrupted leaves a Secret from which the next one goes on. That is why nobody needs to be a leader.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from webhook.certificates.issuance import Pair, is_issued_by, names_of, new_authority, new_leaf, read_pair
 
-# An API server that has its own copy of the registration learns of a change within a second; a minute is for one that is late.
+# An API server that has its own copy of the registration learns of a change within a second; a minute is for one that
+# is late.
 SETTLING: Final = timedelta(seconds=60)
 # Renewed when this much of its life is left: a webhook that is away for a month comes back with a valid certificate.
 LEFT_AT_RENEWAL: Final = 1 / 3
@@ -29,7 +30,9 @@ FORMER_UNTIL: Final = "former-ca-until"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """`following` is an authority that takes over as soon as it is trusted; `former` is one whose last leaf may still be shown."""
+    """`following` is an authority that takes over as soon as it is trusted; `former` is one whose last leaf may still
+    be shown.
+    """
 
     authority: Pair | None = None
     leaf: Pair | None = None
@@ -73,11 +76,13 @@ def write(state: State) -> dict[str, bytes | None]:
     return data | {FORMER: state.former.public_bytes(Encoding.PEM) if state.former else None}
 
 
-def advance(state: State, *, host_names: Sequence[str], live: Sequence[x509.Certificate], now: datetime, early: float = 0) -> State:
+def advance(
+    state: State, *, host_names: Sequence[str], live: Sequence[x509.Certificate], now: datetime, early: float = 0
+) -> State:
     """The next state, or the same one where nothing is to be done. Called again until it is the same.
 
-    `live` are the authorities that every entry of the registration has; `early`, from 0 to 1, moves the renewal of a leaf by up to a
-    tenth of its life, so that pods do not all try at the same moment.
+    `live` are the authorities that every entry of the registration has; `early`, from 0 to 1, moves the renewal of a
+    leaf by up to a tenth of its life, so that pods do not all try at the same moment.
     """
     authority, following, leaf = state.authority, state.following, state.leaf
     if authority is None or authority.certificate.not_valid_after_utc <= now:

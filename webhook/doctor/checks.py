@@ -1,4 +1,6 @@
-"""The checks, in the order in which an installation depends on them. Each looks at one thing and says what to do about it."""
+"""The checks, in the order in which an installation depends on them. Each looks at one thing and says what to do about
+it.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -16,12 +18,16 @@ def examine(installation: Installation) -> Iterator[Finding]:
         try:
             yield from check(installation)
         except ApiError as error:
-            yield Finding(check=title, health=Health.UNKNOWN, found=str(error), remedy="run it with the rights of an admin")
+            yield Finding(
+                check=title, health=Health.UNKNOWN, found=str(error), remedy="run it with the rights of an admin"
+            )
 
 
 def worst(findings: Sequence[Finding]) -> Health:
     order = (Health.BAD, Health.UNKNOWN, Health.ODD, Health.GOOD)
-    return next(health for health in order if health is Health.GOOD or any(finding.health is health for finding in findings))
+    return next(
+        health for health in order if health is Health.GOOD or any(finding.health is health for finding in findings)
+    )
 
 
 CHECKS: Final[dict[str, Callable[[Installation], Iterator[Finding]]]] = {

@@ -51,7 +51,9 @@ class Installation:
 
     @property
     def _container(self) -> Json:
-        containers: list[Json] = (self.deployment or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers", [{}])
+        containers: list[Json] = (
+            (self.deployment or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers", [{}])
+        )
         return containers[0]
 
     @cached_property
@@ -64,7 +66,11 @@ class Installation:
     @cached_property
     def enabled(self) -> list[str]:
         """The namespaces of model APIs."""
-        return [found["metadata"]["name"] for found in self.view.list(NAMESPACES) if labels_of(found).get(names.ENABLED_LABEL) == "true"]
+        return [
+            found["metadata"]["name"]
+            for found in self.view.list(NAMESPACES)
+            if labels_of(found).get(names.ENABLED_LABEL) == "true"
+        ]
 
     @cached_property
     def model_pods(self) -> list[Json]:

@@ -1,4 +1,6 @@
-"""Checks of what model APIs need: their namespaces, a pod that is admitted, tokens, claims; and those that wait for their model."""
+"""Checks of what model APIs need: their namespaces, a pod that is admitted, tokens, claims; and those that wait for
+their model.
+"""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -13,18 +15,28 @@ from webhook.doctor.view import CLAIMS, SECRETS, STORAGE_CLASSES
 NO_IMAGE: Final = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 AUDIT_CLAIM: Final = "model-api-gate-audit"  # manifests/components/gate/audit-claim.yaml
-PROBE: Final = {names.MODEL_NAME: "doctor", names.MODEL_OWNER: "doctor", names.MODEL_VERSION: "1", names.RUN_ID: "0" * 32}
+PROBE: Final = {
+    names.MODEL_NAME: "doctor",
+    names.MODEL_OWNER: "doctor",
+    names.MODEL_VERSION: "1",
+    names.RUN_ID: "0" * 32,
+}
 
 
 def namespaces(installation: Installation) -> Iterator[Finding]:
-    unlabelled = sorted({pod["metadata"]["namespace"] for pod in installation.model_pods} - {*installation.enabled, installation.namespace})
+    unlabelled = sorted(
+        {pod["metadata"]["namespace"] for pod in installation.model_pods}
+        - {*installation.enabled, installation.namespace}
+    )
     for namespace in unlabelled:
         label = f"kubectl label namespace {namespace} {names.ENABLED_LABEL}=true"
         yield odd("namespaces", f"{namespace} has pods of model APIs and is not enabled", label)
     if installation.enabled:
         yield good("namespaces", f"enabled: {', '.join(installation.enabled)}")
     elif not unlabelled:
-        yield bad("namespaces", "no namespace is enabled", f"kubectl label namespace <namespace> {names.ENABLED_LABEL}=true")
+        yield bad(
+            "namespaces", "no namespace is enabled", f"kubectl label namespace <namespace> {names.ENABLED_LABEL}=true"
+        )
 
 
 def admission(installation: Installation) -> Iterator[Finding]:
@@ -41,12 +53,16 @@ def admission(installation: Installation) -> Iterator[Finding]:
             yield good(check, "a model API gets its init container")
         else:
             yield bad(
-                check, "a model API starts without its model", "the API server does not reach the webhook: network policies, port 9443"
+                check,
+                "a model API starts without its model",
+                "the API server does not reach the webhook: network policies, port 9443",
             )
 
 
 def secrets(installation: Installation) -> Iterator[Finding]:
-    """The pull token of each project that has pods; only its presence is looked at. Before there are pods, that there is any."""
+    """The pull token of each project that has pods; only its presence is looked at. Before there are pods, that there
+    is any.
+    """
     if not installation.settings or installation.settings.token == "none" or installation.settings.delivery == "volume":
         return
     with_pods = {pod["metadata"]["namespace"] for pod in installation.model_pods}
@@ -58,16 +74,25 @@ def secrets(installation: Installation) -> Iterator[Finding]:
                 f"{namespace} has no Secret {names.pull_secret('<project id>')}: its first model API would wait for it",
                 "model-api token create, then model-api token sync",
             )
-    wanted = {(pod["metadata"]["namespace"], labels_of(pod).get(names.PROJECT_ID_LABEL, "")) for pod in installation.model_pods}
+    wanted = {
+        (pod["metadata"]["namespace"], labels_of(pod).get(names.PROJECT_ID_LABEL, ""))
+        for pod in installation.model_pods
+    }
     for namespace, project in sorted(place for place in wanted if place[1] and place[0] in installation.enabled):
         name = names.pull_secret(project)
         secret = installation.view.get(SECRETS, name, namespace)
         if secret is None:
             yield bad(
-                "pull token", f"Secret {namespace}/{name} is missing", f"create it with the project's pull token in key {names.TOKEN_KEY}"
+                "pull token",
+                f"Secret {namespace}/{name} is missing",
+                f"create it with the project's pull token in key {names.TOKEN_KEY}",
             )
         elif names.TOKEN_KEY not in secret.get("data", {}):
-            yield bad("pull token", f"Secret {namespace}/{name} has no key {names.TOKEN_KEY}", "put the project's pull token there")
+            yield bad(
+                "pull token",
+                f"Secret {namespace}/{name} has no key {names.TOKEN_KEY}",
+                "put the project's pull token there",
+            )
         else:
             yield good("pull token", f"{namespace}/{name}")
 
@@ -78,14 +103,18 @@ def image_secrets(installation: Installation) -> Iterator[Finding]:
         for name in installation.settings.image_pull_secrets if installation.settings else ():
             if installation.view.get(SECRETS, name, namespace) is None:
                 yield bad(
-                    "image secret", f"Secret {namespace}/{name} is missing", "create it there: it pulls the image of the init container"
+                    "image secret",
+                    f"Secret {namespace}/{name} is missing",
+                    "create it there: it pulls the image of the init container",
                 )
             else:
                 yield good("image secret", f"{namespace}/{name}")
 
 
 def claims(installation: Installation) -> Iterator[Finding]:
-    """The shared claim of each namespace, that of the gate's audit log if there is one, and what a claim for each pod would find."""
+    """The shared claim of each namespace, that of the gate's audit log if there is one, and what a claim for each pod
+    would find.
+    """
     if not installation.settings:
         return
     if shared := installation.settings.claim:
@@ -97,7 +126,11 @@ def claims(installation: Installation) -> Iterator[Finding]:
                 yield _standing(installation, claim)
     if audit := installation.view.get(CLAIMS, AUDIT_CLAIM, names.MLFLOW_NAMESPACE):
         yield _standing(installation, audit)
-    if installation.settings.store == "ephemeral-claim" and not installation.settings.store_class and not _has_default_class(installation):
+    if (
+        installation.settings.store == "ephemeral-claim"
+        and not installation.settings.store_class
+        and not _has_default_class(installation)
+    ):
         yield bad(
             "claim",
             "a pod's claim for its model names no StorageClass, and the cluster has no default",
@@ -112,9 +145,17 @@ def _standing(installation: Installation, claim: Json) -> Finding:
         return good("claim", f"{name} is bound")
     wanted = claim.get("spec", {}).get("storageClassName")
     if wanted is None and not _has_default_class(installation):
-        return bad("claim", f"{name} is {phase}: it names no StorageClass, and the cluster has no default", "name one, or a volume")
+        return bad(
+            "claim",
+            f"{name} is {phase}: it names no StorageClass, and the cluster has no default",
+            "name one, or a volume",
+        )
     if wanted and installation.view.get(STORAGE_CLASSES, wanted) is None:
-        return bad("claim", f"{name} is {phase}: there is no StorageClass {wanted}", "name one that is there (kubectl get storageclass)")
+        return bad(
+            "claim",
+            f"{name} is {phase}: there is no StorageClass {wanted}",
+            "name one that is there (kubectl get storageclass)",
+        )
     look = f"kubectl -n {claim['metadata']['namespace']} describe pvc {claim['metadata']['name']}"
     return bad("claim", f"{name} is {phase}", look)
 

@@ -9,7 +9,12 @@ from rich.text import Text
 
 from webhook.doctor.findings import Finding, Health
 
-MARKS: Final = {Health.GOOD: ("✓", "green"), Health.ODD: ("!", "yellow"), Health.BAD: ("✗", "red"), Health.UNKNOWN: ("?", "yellow")}
+MARKS: Final = {
+    Health.GOOD: ("✓", "green"),
+    Health.ODD: ("!", "yellow"),
+    Health.BAD: ("✗", "red"),
+    Health.UNKNOWN: ("?", "yellow"),
+}
 
 
 def show(findings: Sequence[Finding], console: Console) -> None:

@@ -13,9 +13,13 @@ NOT_FOUND: Final = 404
 ADMISSION: Final = "admissionregistration.k8s.io"
 
 NAMESPACES: Final = create_global_resource("", "v1", "Namespace", "namespaces")
-REGISTRATIONS: Final = create_global_resource(ADMISSION, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations")
+REGISTRATIONS: Final = create_global_resource(
+    ADMISSION, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations"
+)
 POLICIES: Final = create_global_resource(ADMISSION, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies")
-BINDINGS: Final = create_global_resource(ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings")
+BINDINGS: Final = create_global_resource(
+    ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"
+)
 SELF: Final = create_global_resource("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews")
 DEPLOYMENTS: Final = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
 PODS: Final = create_namespaced_resource("", "v1", "Pod", "pods")
@@ -35,7 +39,9 @@ class View:
     def get(self, kind: Any, name: str, namespace: str | None = None) -> Json | None:
         """None where there is no such object."""
         try:
-            return dict(self._client.get(kind, name, namespace=namespace) if namespace else self._client.get(kind, name))
+            return dict(
+                self._client.get(kind, name, namespace=namespace) if namespace else self._client.get(kind, name)
+            )
         except ApiError as error:
             if error.status.code == NOT_FOUND:
                 return None
@@ -44,7 +50,11 @@ class View:
     def list(self, kind: Any, namespace: str | None = None, labels: dict[str, Any] | None = None) -> Iterator[Json]:
         """Of one namespace, or of all."""
         of_cluster = kind in {NAMESPACES, STORAGE_CLASSES}
-        found = self._client.list(kind) if of_cluster else self._client.list(kind, namespace=namespace or "*", labels=labels)
+        found = (
+            self._client.list(kind)
+            if of_cluster
+            else self._client.list(kind, namespace=namespace or "*", labels=labels)
+        )
         return map(dict, found)
 
     def dry_run(self, pod: Json) -> Json:

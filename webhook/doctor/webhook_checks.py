@@ -18,7 +18,14 @@ from webhook.settings import PREFIX, Settings, SettingsError
 
 SKEW: Final = timedelta(minutes=5)  # certificates are valid from ten minutes before they are issued
 SOON: Final = timedelta(days=14)
-COMPARED: Final = ("namespaceSelector", "objectSelector", "matchConditions", "rules", "reinvocationPolicy", "admissionReviewVersions")
+COMPARED: Final = (
+    "namespaceSelector",
+    "objectSelector",
+    "matchConditions",
+    "rules",
+    "reinvocationPolicy",
+    "admissionReviewVersions",
+)
 APPLY: Final = "apply the manifests again"
 
 
@@ -26,7 +33,11 @@ def clock(installation: Installation) -> Iterator[Finding]:
     there = datetime.fromisoformat(installation.view.review_of_self()["metadata"]["creationTimestamp"])
     skew = abs(datetime.now(UTC) - there)
     if skew > SKEW:
-        yield odd("clock", f"this machine and the API server differ by {skew.seconds} s", "set the clocks: certificates depend on them")
+        yield odd(
+            "clock",
+            f"this machine and the API server differ by {skew.seconds} s",
+            "set the clocks: certificates depend on them",
+        )
     else:
         yield good("clock", "that of the API server is right")
 
@@ -49,14 +60,18 @@ def webhook_pods(installation: Installation) -> Iterator[Finding]:
 
 
 def service(installation: Installation) -> Iterator[Finding]:
-    slices = installation.view.list(ENDPOINTS, installation.namespace, {"kubernetes.io/service-name": names.WEBHOOK_SERVICE})
+    slices = installation.view.list(
+        ENDPOINTS, installation.namespace, {"kubernetes.io/service-name": names.WEBHOOK_SERVICE}
+    )
     endpoints = [endpoint for found in slices for endpoint in found.get("endpoints") or []]
     ready = [endpoint for endpoint in endpoints if endpoint.get("conditions", {}).get("ready")]
     if ready:
         yield good("service", f"{len(ready)} addresses")
     else:
         yield bad(
-            "service", f"Service {names.WEBHOOK_SERVICE} has no ready address", "make a pod of the webhook ready; its selector must fit"
+            "service",
+            f"Service {names.WEBHOOK_SERVICE} has no ready address",
+            "make a pod of the webhook ready; its selector must fit",
         )
 
 
@@ -67,12 +82,17 @@ def settings(installation: Installation) -> Iterator[Finding]:
         yield bad("settings", str(error), "correct the ConfigMap and roll out the webhook")
         return
     if found.namespace != installation.namespace:
-        yield bad("settings", f"{PREFIX}NAMESPACE is {found.namespace}", f"set it to {installation.namespace}, where the webhook is")
+        yield bad(
+            "settings",
+            f"{PREFIX}NAMESPACE is {found.namespace}",
+            f"set it to {installation.namespace}, where the webhook is",
+        )
     elif overridden := installation.overridden:
         yield odd(
             "settings",
             f"the Deployment overrides its ConfigMap in {', '.join(overridden)}: what is applied there has no effect",
-            f"kubectl -n {installation.namespace} set env deployment/{names.WEBHOOK_IMAGE} {' '.join(f'{name}-' for name in overridden)}",
+            f"kubectl -n {installation.namespace} set env deployment/{names.WEBHOOK_IMAGE}"
+            f" {' '.join(f'{name}-' for name in overridden)}",
         )
     elif found.delivery_image.endswith(":latest"):
         yield odd("settings", f"the init container's image is {found.delivery_image}", "name a version, or a digest")
@@ -111,17 +131,29 @@ def trust(installation: Installation) -> Iterator[Finding]:
     secret = installation.view.get(SECRETS, names.TLS_SECRET, installation.namespace)
     leaf = _leaf(secret)
     if not bundles or not all(bundles):
-        yield bad(check, "the registration has no caBundle: the API server trusts nobody", "see the webhook's log, or cert-manager's")
+        yield bad(
+            check,
+            "the registration has no caBundle: the API server trusts nobody",
+            "see the webhook's log, or cert-manager's",
+        )
     elif leaf is None:
         yield bad(
-            check, f"Secret {installation.namespace}/{names.TLS_SECRET} holds no certificate", "see the webhook's log, or cert-manager's"
+            check,
+            f"Secret {installation.namespace}/{names.TLS_SECRET} holds no certificate",
+            "see the webhook's log, or cert-manager's",
         )
     elif not all(any(is_issued_by(leaf, authority) for authority in bundle) for bundle in bundles):
         yield bad(
-            check, "the API server does not trust the authority of the webhook's certificate", "model-api-webhook certs rotate --leaf"
+            check,
+            "the API server does not trust the authority of the webhook's certificate",
+            "model-api-webhook certs rotate --leaf",
         )
     elif (left := leaf.not_valid_after_utc - datetime.now(UTC)) < SOON:
-        yield bad(check, f"it ends in {max(0, left.days)} days", "see the webhook's log, or cert-manager's, for why nobody renews it")
+        yield bad(
+            check,
+            f"it ends in {max(0, left.days)} days",
+            "see the webhook's log, or cert-manager's, for why nobody renews it",
+        )
     else:
         yield good(check, f"trusted, valid for {left.days} days")
 
@@ -131,7 +163,11 @@ def policy_bound(installation: Installation) -> Iterator[Finding]:
     found, binding = installation.view.get(POLICIES, names.POLICY), installation.view.get(BINDINGS, names.POLICY)
     expected = policy(installation.namespace)[0]["spec"]
     if not found or not binding:
-        yield odd(check, "there is no policy: without the webhook, pods start without their model", "apply the component policy")
+        yield odd(
+            check,
+            "there is no policy: without the webhook, pods start without their model",
+            "apply the component policy",
+        )
     elif warnings := found.get("status", {}).get("typeChecking", {}).get("expressionWarnings"):
         yield bad(check, f"the API server finds faults in it: {warnings[0]['warning']}", APPLY)
     elif "Deny" not in binding["spec"].get("validationActions", []):

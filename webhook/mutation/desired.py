@@ -1,7 +1,7 @@
 """Whether a part that is there is the part that is wanted.
 
-Others add to what we added: the API server its defaults, a ServiceAccount's token, a mesh its variables. So a part is the wanted one when
-everything that we set has our value.
+Others add to what we added: the API server its defaults, a ServiceAccount's token, a mesh its variables. So a part is
+the wanted one when everything that we set has our value.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,9 @@ Json = Mapping[str, Any]
 def covers(present: object, wanted: object) -> bool:
     """Whether `present` holds all of `wanted`; lists must agree item by item."""
     if isinstance(wanted, Mapping):
-        return isinstance(present, Mapping) and all(key in present and covers(present[key], value) for key, value in wanted.items())
+        return isinstance(present, Mapping) and all(
+            key in present and covers(present[key], value) for key, value in wanted.items()
+        )
     if isinstance(wanted, list):
         return isinstance(present, list) and len(present) == len(wanted) and all(map(covers, present, wanted))
     return (type(present) is type(wanted) and present == wanted) or same_quantity(present, wanted)
@@ -27,7 +29,11 @@ def first_difference(present: object, wanted: object, path: str = "") -> str:
         return ""
     if not isinstance(wanted, Mapping) or not isinstance(present, Mapping):
         return path
-    return next(found for key in wanted if (found := first_difference(present.get(key), wanted[key], f"{path}.{key}".lstrip("."))))
+    return next(
+        found
+        for key in wanted
+        if (found := first_difference(present.get(key), wanted[key], f"{path}.{key}".lstrip(".")))
+    )
 
 
 def same_quantity(one: object, other: object) -> bool:

@@ -21,8 +21,8 @@ class Image:
 def same_image(present: object, wanted: str) -> bool:
     """Whether `present` is the image `wanted` under the registry and path of a mirror.
 
-    Equal digests are equal images. Without a digest the names are compared: a mirror may put its path before the name, add something
-    to the tag, and write the digest that the tag stands for.
+    Equal digests are equal images. Without a digest the names are compared: a mirror may put its path before the name,
+    add something to the tag, and write the digest that the tag stands for.
     """
     if not isinstance(present, str) or present == wanted:
         return present == wanted
@@ -31,5 +31,9 @@ def same_image(present: object, wanted: str) -> bool:
         return there.digest == asked.digest
     same_name = there.name == asked.name or there.name.endswith((f"-{asked.name}", f"_{asked.name}"))
     tag = asked.tag or "latest"
-    same_tag = there.tag == tag or there.tag.startswith(f"{tag}-") or (not there.tag and (bool(there.digest) or tag == "latest"))
+    same_tag = (
+        there.tag == tag
+        or there.tag.startswith(f"{tag}-")
+        or (not there.tag and (bool(there.digest) or tag == "latest"))
+    )
     return same_name and same_tag

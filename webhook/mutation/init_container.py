@@ -55,7 +55,12 @@ def _arguments(injection: Injection) -> list[str]:
     settings = injection.settings
     arguments = ["fetch" if settings.delivery == "fetch" else "verify", f"--store={STORE_MOUNT}"]
     if model := injection.targets.demand.model:
-        arguments += [f"--run-id={model.run_id}", f"--owner={model.owner}", f"--model={model.name}", f"--version={model.version}"]
+        arguments += [
+            f"--run-id={model.run_id}",
+            f"--owner={model.owner}",
+            f"--model={model.name}",
+            f"--version={model.version}",
+        ]
     if settings.delivery == "fetch":
         arguments.append(f"--max-bytes={injection.store_size.text}")
         if deadline := _deadline(injection):
@@ -80,10 +85,17 @@ def _environment(injection: Injection) -> list[Json]:
 
 
 def _project(injection: Injection) -> list[Json]:
-    """The project of the pod, by the label that the platform sets: a store that many projects share holds whose each model is."""
+    """The project of the pod, by the label that the platform sets: a store that many projects share holds whose each
+    model is.
+    """
     if not text(injection.pod.labels, PROJECT_ID_LABEL):
         return []
-    return [{"name": PROJECT_ID_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{PROJECT_ID_LABEL}']"}}}]
+    return [
+        {
+            "name": PROJECT_ID_VARIABLE,
+            "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{PROJECT_ID_LABEL}']"}},
+        }
+    ]
 
 
 def _token_file(injection: Injection) -> dict[str, str]:
@@ -101,7 +113,9 @@ def _network(settings: Settings) -> dict[str, str]:
 
 
 def _security_context(injection: Injection, placement: Placement) -> Json:
-    """What Pod Security `restricted` asks for. The uid is the image's, unless the mesh, the admin or a pod that says root needs one."""
+    """What Pod Security `restricted` asks for. The uid is the image's, unless the mesh, the admin or a pod that says
+    root needs one.
+    """
     user = placement.run_as_user or injection.settings.run_as_user
     if not user and injection.pod.security_context.get("runAsUser") == 0:
         user = IMAGE_USER
@@ -129,6 +143,7 @@ def _mounts(injection: Injection) -> list[Json]:
     return [
         *mounts,
         {"name": SCRATCH_VOLUME, "mountPath": SCRATCH_MOUNT},
-        # An empty folder where a ServiceAccount's token would be: the API server leaves alone what is mounted there already.
+        # An empty folder where a ServiceAccount's token would be: the API server leaves alone what is mounted there
+        # already.
         {"name": SCRATCH_VOLUME, "mountPath": API_TOKEN_MOUNT, "subPath": "none", "readOnly": True},
     ]

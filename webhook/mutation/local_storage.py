@@ -1,7 +1,8 @@
 """The room for a model in a pod whose containers limit `ephemeral-storage`.
 
-The kubelet adds up the containers' limits, and evicts a pod that uses more than their sum. An `emptyDir` counts as use of the pod,
-although no container's own limit speaks of it; so a store that is larger than the sum lets a large model end in an eviction.
+The kubelet adds up the containers' limits, and evicts a pod that uses more than their sum. An `emptyDir` counts as use
+of the pod, although no container's own limit speaks of it; so a store that is larger than the sum lets a large model
+end in an eviction.
 """
 
 from dataclasses import dataclass
@@ -41,8 +42,14 @@ def store_of(pod: Pod, settings: Settings) -> Store:
 
 
 def storage_limit(pod: Pod) -> Quantity | None:
-    """The limit by which the kubelet evicts the pod, without what our init container adds; None if no container has one."""
-    limits = {container.pointer: limit for container in (*pod.containers, *pod.init_containers) if (limit := _limit(container))}
+    """The limit by which the kubelet evicts the pod, without what our init container adds; None if no container has
+    one.
+    """
+    limits = {
+        container.pointer: limit
+        for container in (*pod.containers, *pod.init_containers)
+        if (limit := _limit(container))
+    }
     if not limits:
         return None
     beside = sum((limits.get(container.pointer, Fraction(0)) for container in pod.containers), start=Fraction(0))
@@ -55,7 +62,9 @@ def storage_limit(pod: Pod) -> Quantity | None:
 
 
 def room_within(limit: Quantity) -> Quantity:
-    """The part of the pod's limit that a model may take; the rest is for scratch files, logs and what containers write."""
+    """The part of the pod's limit that a model may take; the rest is for scratch files, logs and what
+    containers write.
+    """
     return Quantity.of(Fraction(int(max(limit.amount - SCRATCH_SIZE.amount, limit.amount / 2))))
 
 
@@ -67,7 +76,10 @@ def storage_warnings(store: Store, settings: Settings) -> tuple[str, ...]:
     if size.amount > store.room.amount:
         sentence = f"the pod's {RESOURCE} limit is {limit.text}, and its model may take {size.text}: it may be evicted"
     else:
-        sentence = f"the pod's {RESOURCE} limit is {limit.text}: its model may take {size.text} instead of {settings.store_size.text}"
+        sentence = (
+            f"the pod's {RESOURCE} limit is {limit.text}: its model may take {size.text} instead of"
+            f" {settings.store_size.text}"
+        )
     return (remark(Reason.STORAGE_LIMITED, sentence),)
 
 

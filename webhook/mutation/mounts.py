@@ -17,11 +17,15 @@ Json = Mapping[str, Any]
 
 
 def wanted_mount(injection: Injection) -> Json:
-    """The model at its path where owner and run id are known, else the store at the root below which the path will lie."""
+    """The model at its path where owner and run id are known, else the store at the root below which
+    the path will lie.
+    """
     store = store_name(injection.pod, injection.settings)
     if not (place := injection.targets.demand.place):
         return {"name": store, "mountPath": ARTIFACTS_ROOT, "readOnly": True}
-    sub_path = posixpath.join(injection.settings.claim_prefix if injection.settings.delivery == "volume" else "", model_directory(*place))
+    sub_path = posixpath.join(
+        injection.settings.claim_prefix if injection.settings.delivery == "volume" else "", model_directory(*place)
+    )
     return {"name": store, "mountPath": model_path(*place), "subPath": sub_path, "readOnly": True}
 
 
@@ -45,8 +49,8 @@ def _check_unchanged(wanted: Json, target: Container) -> None:
             field = first_difference({**mount, "mountPath": wanted["mountPath"]}, wanted)
             raise RefusalError(
                 Reason.CHANGED_PART,
-                f"the mount of volume {wanted['name'][:63]} in container {target.title} is not as the webhook writes it: "
-                f"{field} differs; remove it from the pod, or find out who changes it",
+                f"the mount of volume {wanted['name'][:63]} in container {target.title} is not as the webhook writes"
+                f" it: {field} differs; remove it from the pod, or find out who changes it",
             )
 
 
@@ -64,16 +68,27 @@ def clean(path: str) -> str:
 
 
 def volumes_of_other_injectors(pod: Pod) -> frozenset[str]:
-    return frozenset(mount["name"] for container in pod.init_containers if container.name in OTHER_INJECTORS for mount in container.mounts)
+    return frozenset(
+        mount["name"]
+        for container in pod.init_containers
+        if container.name in OTHER_INJECTORS
+        for mount in container.mounts
+    )
 
 
 def _judge(obstacle: Reason, mount: Json, target: Container, path: str, *, provided: bool) -> None:
     where = f"container {target.title} mounts volume {mount['name'][:63]} at {mount['mountPath'][:255]}"
     if provided:
-        raise RefusalError(Reason.ALREADY_PROVIDED, f"another injector brings a model to container {target.title}; this one stands back")
+        raise RefusalError(
+            Reason.ALREADY_PROVIDED,
+            f"another injector brings a model to container {target.title}; this one stands back",
+        )
     if obstacle is Reason.MOUNT_PATH_CONFLICT:
         raise RefusalError(obstacle, f"{where}, where its model belongs; mount it at another path")
     if obstacle is Reason.NESTED_MOUNT:
         raise RefusalError(obstacle, f"{where}, inside of its model at {path}, which is read-only; mount it outside")
     if mount.get("readOnly") is True:
-        raise RefusalError(obstacle, f"{where} read-only, so that its model cannot be mounted at {path}; mount it elsewhere, or writable")
+        raise RefusalError(
+            obstacle,
+            f"{where} read-only, so that its model cannot be mounted at {path}; mount it elsewhere, or writable",
+        )

@@ -1,4 +1,6 @@
-"""The JSON Patch that turns a pod into the wanted one: it only adds, in a fixed order, and only what is not there yet."""
+"""The JSON Patch that turns a pod into the wanted one: it only adds, in a fixed order, and only what is
+not there yet.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,11 +35,16 @@ def operations(injection: Injection, placement: Placement, status: str) -> list[
 
 
 def annotate(pod: Pod, annotations: Mapping[str, str]) -> list[Json]:
-    """Adds annotations to the pod. The status is among them: the only thing that somebody sees who did not create the pod by hand."""
+    """Adds annotations to the pod. The status is among them: the only thing that somebody sees who did not create the
+    pod by hand.
+    """
     lacking = {key: value for key, value in annotations.items() if pod.annotations.get(key) != value}
     if lacking and pod.metadata.get("annotations") is None:
         return [add("/metadata/annotations", lacking)]
-    return [add(f"/metadata/annotations/{key.replace('~', '~0').replace('/', '~1')}", value) for key, value in lacking.items()]
+    return [
+        add(f"/metadata/annotations/{key.replace('~', '~0').replace('/', '~1')}", value)
+        for key, value in lacking.items()
+    ]
 
 
 def append(parent: Json, key: str, path: str, items: Sequence[Json]) -> list[Json]:
@@ -70,7 +77,9 @@ def _late_user(ours: Container, placement: Placement) -> list[Json]:
 
 
 def _late_project(ours: Container, wanted: Json) -> list[Json]:
-    """A webhook of an earlier version, which answered the first call while this one was installed, does not name the project."""
+    """A webhook of an earlier version, which answered the first call while this one was installed, does not name the
+    project.
+    """
     if any(entry["name"] == PROJECT_ID_VARIABLE for entry in ours.env):
         return []
     return [add(f"{ours.pointer}/env/-", entry) for entry in wanted["env"] if entry["name"] == PROJECT_ID_VARIABLE]
@@ -82,7 +91,11 @@ def _mount(injection: Injection, target: Container) -> list[Json]:
 
 def _path_variable(injection: Injection, target: Container) -> list[Json]:
     place = injection.targets.demand.place
-    if not injection.settings.set_artifacts_path_env or not place or any(entry["name"] == ARTIFACTS_PATH for entry in target.env):
+    if (
+        not injection.settings.set_artifacts_path_env
+        or not place
+        or any(entry["name"] == ARTIFACTS_PATH for entry in target.env)
+    ):
         return []
     return append(target.raw, "env", f"{target.pointer}/env", [{"name": ARTIFACTS_PATH, "value": model_path(*place)}])
 

@@ -1,11 +1,13 @@
-"""Where our init container stands among the others, and as whom it runs, so that it has a network beside a service mesh.
+"""Where our init container stands among the others, and as whom it runs, so that it has a network beside a service
+mesh.
 
 A mesh captures the pod's traffic early and lets it through late. In order:
 1. behind a proxy that runs as a native sidecar: it is up by then, and the fetch goes through the mesh;
 2. before the container that sets up the capture: the network is still open;
 3. where the node has set up the capture (CNI), anywhere, as the user whose traffic is exempt: the proxy's own;
 4. else at the end.
-An init container that needs the model ends the search: ours comes before it, and the rules hold for those that come before it, too.
+An init container that needs the model ends the search: ours comes before it, and the rules hold for those that come
+before it, too.
 """
 
 from collections.abc import Sequence
@@ -24,7 +26,9 @@ ISTIO_INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """`index` in `spec.initContainers`; `run_as_user` where the mesh demands one; `captured`: no network yet at that place."""
+    """`index` in `spec.initContainers`; `run_as_user` where the mesh demands one; `captured`: no network yet at that
+    place.
+    """
 
     index: int
     run_as_user: int | None = None
@@ -36,7 +40,8 @@ def find_ours(pod: Pod) -> Container | None:
 
 
 def place(pod: Pod, *, needs_network: bool, first_target: Container | None = None) -> Placement:
-    """Where it stands, if it is there already; else where it is to stand. `first_target` is the first init container that needs the model.
+    """Where it stands, if it is there already; else where it is to stand. `first_target` is the first init container
+    that needs the model.
 
     Raises RefusalError if ours is there already, and too late for that one (B35): nothing is moved.
     """
@@ -72,7 +77,9 @@ def _exempt_user(pod: Pod) -> int | None:
 
 
 def _proxy_behind_cni(pod: Pod) -> str | None:
-    """The proxy of a mesh whose capture the node has set up. Istio can leave its validator out; then its annotations tell."""
+    """The proxy of a mesh whose capture the node has set up. Istio can leave its validator out; then its annotations
+    tell.
+    """
     names = {container.name for container in pod.init_containers}
     if validator := next((name for name in CNI_VALIDATORS if name in names), None):
         return CNI_VALIDATORS[validator]

@@ -1,8 +1,8 @@
 """Whether the init container of our name, if a pod has one, is the one that the webhook writes (B16).
 
-Others have good reasons to change a part of it: mirrors rewrite images, the API server may force the pull policy, a LimitRange and the
-autoscaler give resources, OpenShift gives a user, and many add variables and mounts of their own. What would make it do something else,
-or give it rights that it has not, is not accepted.
+Others have good reasons to change a part of it: mirrors rewrite images, the API server may force the pull policy, a
+LimitRange and the autoscaler give resources, OpenShift gives a user, and many add variables and mounts of their own.
+What would make it do something else, or give it rights that it has not, is not accepted.
 """
 
 import re
@@ -22,9 +22,21 @@ Json = Mapping[str, Any]
 
 # Variables that load other code into our program, or that it takes its orders from.
 COMMANDING: Final = re.compile(r"LD_.*|PYTHON.*|GCONV_PATH|PATH|MLFLOW_TRACKING_.*|MODEL_API_.*")
-# What no other mount may hide: the store and the token, our program (Dockerfile.runtime), Python, and the system's libraries.
+# What no other mount may hide: the store and the token, our program (Dockerfile.runtime), Python, and the system's
+# libraries.
 NOT_HIDDEN: Final = (
-    *(STORE_MOUNT, TOKEN_MOUNT, "/app", "/usr/local/bin", "/usr/local/lib", "/usr/bin", "/usr/lib", "/bin", "/lib", "/lib64"),
+    *(
+        STORE_MOUNT,
+        TOKEN_MOUNT,
+        "/app",
+        "/usr/local/bin",
+        "/usr/local/lib",
+        "/usr/bin",
+        "/usr/lib",
+        "/bin",
+        "/lib",
+        "/lib64",
+    ),
     "/etc/ld.so.preload",
 )
 MAX_BYTES: Final = "--max-bytes="
@@ -35,18 +47,22 @@ def check_names(pod: Pod) -> None:
     """Raises RefusalError if another container has the name of ours: a name is given once in a pod."""
     named = [container.field for container in pod.all_containers if container.name == INIT_CONTAINER]
     if named not in ([], [Field.INIT_CONTAINERS]):
-        raise RefusalError(Reason.NAME_CONFLICT, f"the pod has a container {INIT_CONTAINER} of its own; give it another name")
+        raise RefusalError(
+            Reason.NAME_CONFLICT, f"the pod has a container {INIT_CONTAINER} of its own; give it another name"
+        )
 
 
 def check_present(present: Container, wanted: Json) -> None:
     """Raises RefusalError if the init container is another one, or is ours with something else in it."""
     if present.raw.get("command") != wanted["command"]:
-        raise RefusalError(Reason.NAME_CONFLICT, f"the pod has an init container {INIT_CONTAINER} of its own; give it another name")
+        raise RefusalError(
+            Reason.NAME_CONFLICT, f"the pod has an init container {INIT_CONTAINER} of its own; give it another name"
+        )
     if found := list(differences(present, wanted)):
         raise RefusalError(
             Reason.CHANGED_PART,
-            f"init container {INIT_CONTAINER} is not as the webhook writes it: {', '.join(found)} differ{'s' if len(found) == 1 else ''}; "
-            "remove it from the pod, or find out who changes it",
+            f"init container {INIT_CONTAINER} is not as the webhook writes it: {', '.join(found)}"
+            f" differ{'s' if len(found) == 1 else ''}; remove it from the pod, or find out who changes it",
         )
 
 

@@ -1,8 +1,8 @@
 """What our init container asks for and may take, so that the pod keeps its quality of service class.
 
-The class counts init containers, unless `spec.resources` speaks for the whole pod. BestEffort stays without any; Guaranteed stays with
-requests that equal limits, none above what the containers take anyway; `spec.resources` is never exceeded. An annotation is an explicit
-wish: it goes before the settings, up to the admin's maximum.
+The class counts init containers, unless `spec.resources` speaks for the whole pod. BestEffort stays without any;
+Guaranteed stays with requests that equal limits, none above what the containers take anyway; `spec.resources` is never
+exceeded. An annotation is an explicit wish: it goes before the settings, up to the admin's maximum.
 """
 
 from collections.abc import Iterable, Mapping
@@ -65,7 +65,11 @@ def container_resources(pod: Pod, wishes: Wishes, settings: Settings) -> Json | 
 
 
 def qos_class(pod: Pod) -> QosClass:
-    bounds = [_bounds_of(container) for container in (*pod.containers, *pod.init_containers) if container.name != INIT_CONTAINER]
+    bounds = [
+        _bounds_of(container)
+        for container in (*pod.containers, *pod.init_containers)
+        if container.name != INIT_CONTAINER
+    ]
     if not any(bound.requests for bound in bounds):
         return QosClass.BEST_EFFORT
     return QosClass.GUARANTEED if all(bound.guaranteed for bound in bounds) else QosClass.BURSTABLE
@@ -73,8 +77,13 @@ def qos_class(pod: Pod) -> QosClass:
 
 def _within(most: Bounds, wanted: Amounts, settings: Settings) -> Bounds:
     """The wishes or else the settings, nowhere above `most`."""
-    limits = {name: smallest(wanted.get(name) or _setting(settings, name, "limit"), most.limits.get(name)) for name in RESOURCES}
-    requests = {name: smallest(_setting(settings, name, "request"), limits[name], most.requests.get(name)) for name in RESOURCES}
+    limits = {
+        name: smallest(wanted.get(name) or _setting(settings, name, "limit"), most.limits.get(name))
+        for name in RESOURCES
+    }
+    requests = {
+        name: smallest(_setting(settings, name, "request"), limits[name], most.requests.get(name)) for name in RESOURCES
+    }
     return Bounds(requests=requests, limits=limits)
 
 

@@ -1,7 +1,8 @@
-"""The project's token is for our init container alone (B37): no other part of the pod takes it from the volume or from the Secret.
+"""The project's token is for our init container alone (B37): no other part of the pod takes it from the volume or from
+the Secret.
 
-It guards against mistakes, and against a pod that takes another project's token. Who may create pods of another kind in the namespace
-can read its Secrets all the same.
+It guards against mistakes, and against a pod that takes another project's token. Who may create pods of another kind in
+the namespace can read its Secrets all the same.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,14 +21,18 @@ ALL_TOKENS: Final = pull_secret("")  # how the Secrets of all projects begin
 
 
 def check_token(injection: Injection) -> None:
-    """Raises RefusalError if another container would see the token, or if the pod takes one from its Secret by another way."""
+    """Raises RefusalError if another container would see the token, or if the pod takes one from its Secret by another
+    way.
+    """
     if not injection.project_id:
         return
     pod = injection.pod
     ours = find_ours(pod)
     for container in pod.all_containers:
         if container is not ours and any(mount["name"] == TOKEN_VOLUME for mount in container.mounts):
-            raise _exposed(f"container {container.title} mounts volume {TOKEN_VOLUME}, which is for {INIT_CONTAINER} alone")
+            raise _exposed(
+                f"container {container.title} mounts volume {TOKEN_VOLUME}, which is for {INIT_CONTAINER} alone"
+            )
         if secret := next(_tokens_in_environment(container), None):
             raise _exposed(f"container {container.title} takes a variable from {_named(secret)}")
     for volume in pod.volumes:

@@ -23,7 +23,8 @@ READABLE_BY_ALL: Final = 0o444  # without fsGroup a Secret's file belongs to roo
 def store_name(pod: Pod, settings: Settings) -> str:
     """The name of the volume that holds the model.
 
-    A pod that mounts the shared claim already keeps its volume: the same claim twice in one pod may hang its start for ever.
+    A pod that mounts the shared claim already keeps its volume: the same claim twice in one pod may hang its start for
+    ever.
     """
     return MODEL_VOLUME if settings.delivery == "fetch" else _volume_of_claim(pod, settings.claim) or MODEL_VOLUME
 
@@ -55,7 +56,8 @@ def _store(pod: Pod, settings: Settings, size: Quantity) -> Json:
     if pod.security_context.get("fsGroup") is None:
         raise RefusalError(
             Reason.CLAIM_NEEDS_FS_GROUP,
-            "the model is fetched into a fresh claim, which only root can write: set fsGroup in the pod's securityContext",
+            "the model is fetched into a fresh claim, which only root can write: set fsGroup in the pod's"
+            " securityContext",
         )
     claim: dict[str, Any] = {
         "accessModes": [settings.store_access_mode],
@@ -77,7 +79,9 @@ def _token(project_id: str) -> Json:
 
 def _volume_of_claim(pod: Pod, claim: str | None) -> str | None:
     """The pod's volume of that claim; ours before others, so that a second call finds what the first one added."""
-    found = [volume["name"] for volume in pod.volumes if mapping(volume, "persistentVolumeClaim").get("claimName") == claim]
+    found = [
+        volume["name"] for volume in pod.volumes if mapping(volume, "persistentVolumeClaim").get("claimName") == claim
+    ]
     return MODEL_VOLUME if MODEL_VOLUME in found else next(iter(found), None)
 
 
@@ -95,6 +99,6 @@ def _conflict(present: Json, wanted: Json) -> RefusalError:
         return RefusalError(Reason.NAME_CONFLICT, f"the pod has a volume {name} of its own; give it another name")
     return RefusalError(
         Reason.CHANGED_PART,
-        f"volume {name} is not as the webhook writes it: {first_difference(present, wanted)} differs; remove it from the pod, "
-        "or find out who changes it",
+        f"volume {name} is not as the webhook writes it: {first_difference(present, wanted)} differs; remove it from"
+        " the pod, or find out who changes it",
     )

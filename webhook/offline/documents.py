@@ -60,7 +60,9 @@ def read_documents(filename: str) -> list[Document]:
     try:
         text = sys.stdin.read() if filename == STANDARD_INPUT else Path(filename).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise DocumentError(f"{title} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}") from None
+        raise DocumentError(
+            f"{title} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}"
+        ) from None
     try:
         documents = list(_documents(text, title))
     except yaml.MarkedYAMLError as error:

@@ -40,7 +40,8 @@ class RuleResult:
 class ContainerFinding:
     """What a container says of the four variables: a value, `from <reference>`, `perhaps in envFrom`, or nothing.
 
-    `kind` is a container, an init container, a native sidecar or an ephemeral container; `model` says whether it gets a model, or why not.
+    `kind` is a container, an init container, a native sidecar or an ephemeral container; `model` says whether it gets a
+    model, or why not.
     """
 
     name: str
@@ -62,7 +63,14 @@ class Explanation:
         return {
             "object": self.workload.title,
             "rules": [
-                {"name": rule.name, "where": rule.where, "must": rule.text, "passed": rule.passed, "code": rule.code, "rule": rule.rule}
+                {
+                    "name": rule.name,
+                    "where": rule.where,
+                    "must": rule.text,
+                    "passed": rule.passed,
+                    "code": rule.code,
+                    "rule": rule.rule,
+                }
                 for rule in self.rules
             ],
             "containers": [
@@ -108,8 +116,12 @@ def _findings(raw: Mapping[str, Any], settings: Settings, decision: Decision) ->
     """The pod's containers, and whatever runs before or beside them and may say something of the variables."""
     try:
         pod = Pod.read(raw)
-        served = _served(pod, settings) if decision.reason in {Reason.INJECTED, Reason.ALREADY_INJECTED} else frozenset()
-        candidates = [Candidate.of(container) for container in (*pod.containers, *pod.init_containers, *pod.ephemeral_containers)]
+        served = (
+            _served(pod, settings) if decision.reason in {Reason.INJECTED, Reason.ALREADY_INJECTED} else frozenset()
+        )
+        candidates = [
+            Candidate.of(container) for container in (*pod.containers, *pod.init_containers, *pod.ephemeral_containers)
+        ]
     except MalformedPodError:
         return []  # the decision says what is wrong
     return [_finding(candidate, served) for candidate in candidates if _is_shown(candidate, served)]
@@ -122,7 +134,12 @@ def _served(pod: Pod, settings: Settings) -> frozenset[str]:
 
 def _is_shown(candidate: Candidate, served: frozenset[str]) -> bool:
     container = candidate.container
-    return container.field is Field.CONTAINERS or candidate.mentions or bool(candidate.demand.sources) or container.pointer in served
+    return (
+        container.field is Field.CONTAINERS
+        or candidate.mentions
+        or bool(candidate.demand.sources)
+        or container.pointer in served
+    )
 
 
 def _finding(candidate: Candidate, served: frozenset[str]) -> ContainerFinding:

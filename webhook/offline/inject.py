@@ -36,7 +36,10 @@ class Injected:
         if not self.workload or not self.decision:
             return None
         said = self.decision.message or "; ".join(self.decision.warnings) or self.decision.reason.remedy
-        return f"{self.workload.title}: {self.decision.outcome} ({self.decision.reason}, {self.decision.reason.rule}): {said}"
+        return (
+            f"{self.workload.title}: {self.decision.outcome} ({self.decision.reason}, {self.decision.reason.rule}):"
+            f" {said}"
+        )
 
 
 class Dumper(yaml.SafeDumper):
@@ -52,7 +55,11 @@ def inject(documents: Iterable[Document], settings: Settings, *, namespace: str)
     Without pull secrets: a pod that comes with one does not get those of its ServiceAccount.
     """
     settings = replace(settings, image_pull_secrets=())
-    return [injected(content, settings, namespace=namespace) for document in documents for _, content in members(document.content)]
+    return [
+        injected(content, settings, namespace=namespace)
+        for document in documents
+        for _, content in members(document.content)
+    ]
 
 
 def injected(content: dict[str, Any], settings: Settings, *, namespace: str) -> Injected:
@@ -61,7 +68,9 @@ def injected(content: dict[str, Any], settings: Settings, *, namespace: str) -> 
         return Injected(original=content, content=content)
     decision = decision_about(workload, settings)
     patch = [operation | {"path": workload.pointer + operation["path"]} for operation in map(dict, decision.operations)]
-    return Injected(original=content, content=jsonpatch.apply_patch(content, patch), workload=workload, decision=decision)
+    return Injected(
+        original=content, content=jsonpatch.apply_patch(content, patch), workload=workload, decision=decision
+    )
 
 
 def decision_about(workload: Workload, settings: Settings) -> Decision:
@@ -84,4 +93,6 @@ def _difference(item: Injected, workload: Workload) -> Iterator[str]:
 
 def written(contents: Iterable[Mapping[str, Any]]) -> str:
     """A YAML stream."""
-    return "---\n".join(yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000) for content in contents)
+    return "---\n".join(
+        yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000) for content in contents
+    )

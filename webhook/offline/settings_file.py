@@ -11,7 +11,9 @@ def read(path: Path) -> dict[str, str]:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise DocumentError(f"{path} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}") from None
+        raise DocumentError(
+            f"{path} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}"
+        ) from None
     return _config_map(path) if any(line.startswith("kind:") for line in text.splitlines()) else _lines(text, path)
 
 
@@ -28,7 +30,9 @@ def _lines(text: str, path: Path) -> dict[str, str]:
 
 
 def _config_map(path: Path) -> dict[str, str]:
-    found: list[dict[str, Any]] = [document.content for document in read_documents(str(path)) if document.content["kind"] == "ConfigMap"]
+    found: list[dict[str, Any]] = [
+        document.content for document in read_documents(str(path)) if document.content["kind"] == "ConfigMap"
+    ]
     if len(found) != 1:
         raise DocumentError(f"{path} holds {len(found)} ConfigMaps; it must hold the one with the webhook's settings")
     data = found[0].get("data") or {}

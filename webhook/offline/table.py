@@ -15,7 +15,12 @@ from webhook.offline.explanation import ContainerFinding, Explanation, RuleResul
 from webhook.reasons import Outcome
 
 MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
-COLOURS: Final = {Outcome.INJECTED: "green", Outcome.UNCHANGED: "blue", Outcome.SKIPPED: "yellow", Outcome.DENIED: "red"}
+COLOURS: Final = {
+    Outcome.INJECTED: "green",
+    Outcome.UNCHANGED: "blue",
+    Outcome.SKIPPED: "yellow",
+    Outcome.DENIED: "red",
+}
 
 
 def show(explanation: Explanation, console: Console) -> None:
@@ -53,7 +58,9 @@ def _question(rule: RuleResult) -> str:
 
 def _container(finding: ContainerFinding) -> Table:
     """What one container says, and what it gets."""
-    table = Table(f"{finding.kind} {finding.name}", "", box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(
+        f"{finding.kind} {finding.name}", "", box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim"
+    )
     for variable in MODEL_VARIABLES:
         table.add_row(variable, _value(finding.variables[variable]))
     table.add_row("model", Text(finding.model, overflow="fold"))
@@ -82,6 +89,10 @@ def _show_operation(operation: Mapping[str, Any], console: Console) -> None:
     """One thing that is added: its path, and its value as YAML, unbroken so that it can be copied."""
     console.print()
     console.print(Text(f"  + {operation['path'].replace('~1', '/')}", style="green"), soft_wrap=True)
-    text = yaml.safe_dump(operation["value"], sort_keys=False, width=1000, default_flow_style=False).removesuffix("...\n").rstrip()
+    text = (
+        yaml.safe_dump(operation["value"], sort_keys=False, width=1000, default_flow_style=False)
+        .removesuffix("...\n")
+        .rstrip()
+    )
     indented = "\n".join(f"    {line}" for line in text.splitlines())
     console.print(Syntax("", "yaml", background_color="default").highlight(indented), soft_wrap=True, end="")

@@ -50,7 +50,11 @@ def create_app(settings: Settings, metrics: Metrics, *, max_body: int, fault: Ca
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
         allowed = getattr(error, "valid_methods", None)
-        return text(str(error.description), status=error.code, headers={"Allow": ", ".join(sorted(allowed))} if allowed else None)
+        return text(
+            str(error.description),
+            status=error.code,
+            headers={"Allow": ", ".join(sorted(allowed))} if allowed else None,
+        )
 
     @app.errorhandler(Exception)
     def failed(_: Exception) -> Response:

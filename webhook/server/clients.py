@@ -1,7 +1,7 @@
 """Clients that are slow, or say nothing: none may keep a thread that others wait for.
 
-gunicorn gives each new connection a thread, puts no bound on how long that thread reads, and takes leave of a client for up to two
-seconds in the one thread that accepts all others.
+gunicorn gives each new connection a thread, puts no bound on how long that thread reads, and takes leave of a client
+for up to two seconds in the one thread that accepts all others.
 """
 
 import selectors
@@ -35,7 +35,9 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
 
 
 def patient(seconds: float) -> type[ssl.SSLSocket]:
-    """Sockets on which a request has so many seconds to arrive; a client that takes longer has left, as far as the server is concerned."""
+    """Sockets on which a request has so many seconds to arrive; a client that takes longer has left, as far as the
+    server is concerned.
+    """
 
     class PatientSocket(ssl.SSLSocket):
         deadline = float("inf")

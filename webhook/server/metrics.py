@@ -33,11 +33,19 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self._bytes = Histogram(f"{WEBHOOK_METRICS}review_bytes", "Size of reviews.", buckets=BYTES, registry=self.registry)
+        self._bytes = Histogram(
+            f"{WEBHOOK_METRICS}review_bytes", "Size of reviews.", buckets=BYTES, registry=self.registry
+        )
         self._in_flight = self._of(Gauge, "in_flight_requests", "Reviews under way.")
-        self._not_after = self._of(Gauge, "tls_certificate_not_after_timestamp_seconds", "Until when the certificate is valid.", "role")
-        self._in_sync = self._of(Gauge, "ca_bundle_in_sync", "1 where the API server trusts the self-managed certificate.", "registration")
-        self._reloads = self._of(Counter, "tls_reloads", "Times that the certificate's files were read again.", "result")
+        self._not_after = self._of(
+            Gauge, "tls_certificate_not_after_timestamp_seconds", "Until when the certificate is valid.", "role"
+        )
+        self._in_sync = self._of(
+            Gauge, "ca_bundle_in_sync", "1 where the API server trusts the self-managed certificate.", "registration"
+        )
+        self._reloads = self._of(
+            Counter, "tls_reloads", "Times that the certificate's files were read again.", "result"
+        )
         self._of(Gauge, "build_info", "The version that runs.", "version").labels(version("mlflow-model-api")).set(1)
         for outcome in Outcome:
             self._requests.labels(outcome, "false")  # a counter that is there from the start has a rate from the start

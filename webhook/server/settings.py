@@ -1,4 +1,6 @@
-"""What an admin decides about the server itself: where it listens, what it shows to the API server, how long it waits."""
+"""What an admin decides about the server itself: where it listens, what it shows to the API server, how
+long it waits.
+"""
 
 import ssl
 from collections.abc import Callable, Mapping
@@ -44,22 +46,34 @@ class ServerSettings:
     port: int = setting("The port for reviews, over TLS.", read=_port, default="9443")
     metrics_port: int = setting("The port for metrics, without TLS.", read=_port, default="8080")
     certificates: str = setting(
-        "`files` reads the pair that somebody else renews; `self-managed` issues, renews and registers it, and writes it there.",
+        "`files` reads the pair that somebody else renews; `self-managed` issues, renews and registers it, and writes"
+        " it there.",
         read=read.one_of("files", "self-managed"),
         default="files",
     )
     certificate_file: Path = setting(
-        "The certificate with its chain, PEM; it is read again when it changes.", read=_path, default="/run/model-api-webhook/tls/tls.crt"
+        "The certificate with its chain, PEM; it is read again when it changes.",
+        read=_path,
+        default="/run/model-api-webhook/tls/tls.crt",
     )
-    key_file: Path = setting("Its private key, PEM; it may be the same file.", read=_path, default="/run/model-api-webhook/tls/tls.key")
-    tls_minimum: str = setting("The oldest version of TLS that is spoken.", read=read.one_of(*TLS_VERSIONS), default="1.2")
+    key_file: Path = setting(
+        "Its private key, PEM; it may be the same file.", read=_path, default="/run/model-api-webhook/tls/tls.key"
+    )
+    tls_minimum: str = setting(
+        "The oldest version of TLS that is spoken.", read=read.one_of(*TLS_VERSIONS), default="1.2"
+    )
     threads: int = setting("Reviews at a time.", read=_whole(1, 256), default="16")
-    # The API server keeps idle connections for 90 s: the side that closes first must not be the one that is being asked.
+    # The API server keeps idle connections for 90 s: the side that closes first must not be the one that is being
+    # asked.
     keepalive: int = setting("How long an idle connection is kept.", read=_whole(1, 3600), default="95")
-    graceful_timeout: int = setting("How long a stop waits for reviews that are under way.", read=_whole(1, 600), default="20")
+    graceful_timeout: int = setting(
+        "How long a stop waits for reviews that are under way.", read=_whole(1, 600), default="20"
+    )
     read_timeout: int = setting("How long a request may take to arrive.", read=_whole(1, 600), default="10")
     max_body: Quantity = setting("The largest review, in bytes.", read=read.quantity, default="8Mi")
-    log_level: str = setting("`debug` adds owner and run of each model.", read=read.one_of("debug", "info", "warning"), default="info")
+    log_level: str = setting(
+        "`debug` adds owner and run of each model.", read=read.one_of("debug", "info", "warning"), default="info"
+    )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, str]) -> "ServerSettings":

@@ -1,4 +1,6 @@
-"""gunicorn around the app: one process of threads, TLS with a certificate that may change, metrics on a port of their own."""
+"""gunicorn around the app: one process of threads, TLS with a certificate that may change, metrics on a port of their
+own.
+"""
 
 import logging
 from pathlib import Path
@@ -73,9 +75,13 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
     def _new_keeper(self) -> "Keeper | None":
         if self._server.certificates == "files":
             return None
-        from webhook.certificates.keeper import keeper_of  # noqa: PLC0415  a Kubernetes client is large, and only this mode needs one
+        from webhook.certificates.keeper import (  # noqa: PLC0415  a Kubernetes client is large, and only this mode needs one
+            keeper_of,
+        )
 
-        return keeper_of(self._settings.namespace, self._server.certificate_file, self._server.key_file, self._metrics.kept)
+        return keeper_of(
+            self._settings.namespace, self._server.certificate_file, self._server.key_file, self._metrics.kept
+        )
 
     def _fault(self) -> str | None:
         return self._certificate.fault() or (self._keeper.fault() if self._keeper else None)

@@ -1,7 +1,7 @@
 """The certificate that is shown to the API server: read again when its files change, and only as a whole pair.
 
-Certificate and key are two files that cannot be replaced at once. A pair that does not fit is somebody in the middle of replacing it: the
-last good one is served until both are there.
+Certificate and key are two files that cannot be replaced at once. A pair that does not fit is somebody in the middle of
+replacing it: the last good one is served until both are there.
 """
 
 import logging
@@ -31,7 +31,9 @@ class CertificateError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A context that shows one certificate, until when that is valid, and the state of the files that it was read from."""
+    """A context that shows one certificate, until when that is valid, and the state of the files that
+    it was read from.
+    """
 
     context: ssl.SSLContext
     not_after: datetime
@@ -85,7 +87,11 @@ class Certificate:
 
     def fault(self) -> str | None:
         """Why nobody would trust the server, where that is known here."""
-        return None if datetime.now(UTC) < self.not_after else f"the certificate was valid until {self.not_after.isoformat()}"
+        return (
+            None
+            if datetime.now(UTC) < self.not_after
+            else f"the certificate was valid until {self.not_after.isoformat()}"
+        )
 
     def context(self) -> ssl.SSLContext:
         """For a new connection."""
@@ -108,7 +114,8 @@ class Certificate:
             self._served = load(self._settings)
         except CertificateError as error:
             _log.warning(
-                "the certificate's files changed and do not fit; the last one is served on", extra={"fields": {"error": str(error)}}
+                "the certificate's files changed and do not fit; the last one is served on",
+                extra={"fields": {"error": str(error)}},
             )
             self._on_reload(False, self._served)
         else:

@@ -1,4 +1,6 @@
-"""Deploys what was trained: says in a ConfigMap which run and version it is, and restarts the model API that reads it from there."""
+"""Deploys what was trained: says in a ConfigMap which run and version it is, and restarts the model API that reads it
+from there.
+"""
 
 import json
 import os
@@ -18,7 +20,10 @@ def patch(path: str, change: dict[str, object]) -> None:
     answer = requests.patch(
         address + path.format(namespace=namespace),
         json=change,
-        headers={"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}", "Content-Type": "application/merge-patch+json"},
+        headers={
+            "Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}",
+            "Content-Type": "application/merge-patch+json",
+        },
         verify=str(ACCOUNT / "ca.crt"),
         timeout=30,
     )
@@ -27,7 +32,10 @@ def patch(path: str, change: dict[str, object]) -> None:
 
 def main(config_map: str, deployment: str) -> None:
     made = json.loads(sys.stdin.read().splitlines()[-1])
-    patch(f"/api/v1/namespaces/{{namespace}}/configmaps/{config_map}", {"data": {"run_id": made["run_id"], "version": made["version"]}})
+    patch(
+        f"/api/v1/namespaces/{{namespace}}/configmaps/{config_map}",
+        {"data": {"run_id": made["run_id"], "version": made["version"]}},
+    )
     template = {"metadata": {"annotations": {RESTARTED: datetime.now(UTC).isoformat()}}}
     patch(f"/apis/apps/v1/namespaces/{{namespace}}/deployments/{deployment}", {"spec": {"template": template}})
     sys.stdout.write(f"version {made['version']}, run {made['run_id']}\n")

@@ -1,7 +1,8 @@
-"""What the data scientist's notebook does: trains the wine-quality ElasticNet, logs it, registers it, with Domino's tags.
+"""What the data scientist's notebook does: trains the wine-quality ElasticNet, logs it, registers it, with Domino's
+tags.
 
-Runs in an environment with the full MLflow; prints the registered version as JSON. The data is made here: eleven measures of a wine and
-a quality that depends on some of them, so that the demo needs no download.
+Runs in an environment with the full MLflow; prints the registered version as JSON. The data is made here: eleven
+measures of a wine and a quality that depends on some of them, so that the demo needs no download.
 """
 
 import json
@@ -33,8 +34,12 @@ COLUMNS = {  # mean and standard deviation, as a laboratory would find them
 
 def wines(count: int) -> pd.DataFrame:
     random = np.random.default_rng(40)
-    frame = pd.DataFrame({name: random.normal(mean, deviation, count).clip(0).round(4) for name, (mean, deviation) in COLUMNS.items()})
-    taste = 0.3 * (frame["alcohol"] - 10.4) - 1.1 * (frame["volatile acidity"] - 0.53) + 0.9 * (frame["sulphates"] - 0.66)
+    frame = pd.DataFrame(
+        {name: random.normal(mean, deviation, count).clip(0).round(4) for name, (mean, deviation) in COLUMNS.items()}
+    )
+    taste = (
+        0.3 * (frame["alcohol"] - 10.4) - 1.1 * (frame["volatile acidity"] - 0.53) + 0.9 * (frame["sulphates"] - 0.66)
+    )
     frame["quality"] = (5.6 + taste + random.normal(0, 0.6, count)).clip(3, 8).round()
     return frame
 
@@ -44,13 +49,19 @@ def main(name: str, user: str, project_id: str, project_name: str) -> None:
     data = wines(1600)
     features, quality = data.drop(columns="quality"), data["quality"]
     train_x, test_x, train_y, test_y = train_test_split(features, quality, random_state=40)
-    tags = {"mlflow.domino.user": user, "mlflow.domino.project_id": project_id, "mlflow.domino.project_name": project_name}
+    tags = {
+        "mlflow.domino.user": user,
+        "mlflow.domino.project_id": project_id,
+        "mlflow.domino.project_name": project_name,
+    }
     mlflow.set_experiment("wine-quality")
     with mlflow.start_run(tags=tags) as run:
         model = ElasticNet(alpha=0.05, l1_ratio=0.5, random_state=42).fit(train_x, train_y)
         predicted = model.predict(test_x)
         mlflow.log_params({"alpha": 0.05, "l1_ratio": 0.5})
-        mlflow.log_metrics({"rmse": float(np.sqrt(mean_squared_error(test_y, predicted))), "r2": float(r2_score(test_y, predicted))})
+        mlflow.log_metrics(
+            {"rmse": float(np.sqrt(mean_squared_error(test_y, predicted))), "r2": float(r2_score(test_y, predicted))}
+        )
         signature = infer_signature(train_x, model.predict(train_x))
         logged = mlflow.sklearn.log_model(
             model, name="model", signature=signature, input_example=test_x.head(2), registered_model_name=name

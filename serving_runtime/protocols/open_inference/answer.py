@@ -17,8 +17,8 @@ from serving_runtime.protocols.open_inference.raw import write_elements, write_n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """How the client wants its answer. `outputs` has the names it asked for, each with whether its data should be behind the JSON, or with
-    None where the request as a whole says so; without any, all outputs are wanted.
+    """How the client wants its answer. `outputs` has the names it asked for, each with whether its data should be
+    behind the JSON, or with None where the request as a whole says so; without any, all outputs are wanted.
     """
 
     id: str | None
@@ -31,9 +31,13 @@ def read_wish(document: Mapping[str, Any]) -> Wish:
     given, outputs = document.get("id"), document.get("outputs") or []
     if not isinstance(given, str | None):
         raise InvalidInputError([Fault.mismatch("id", got=sent(given), expected="a string")])
-    if not isinstance(outputs, list) or not all(isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in outputs):
+    if not isinstance(outputs, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in outputs
+    ):
         raise InvalidInputError([Fault(path="outputs", problem="it must be an array of objects with a name")])
-    wanted = {entry["name"]: parameters(entry, f"outputs[{index}]").get("binary_data") for index, entry in enumerate(outputs)}
+    wanted = {
+        entry["name"]: parameters(entry, f"outputs[{index}]").get("binary_data") for index, entry in enumerate(outputs)
+    }
     return Wish(
         id=given,
         outputs={name: binary if isinstance(binary, bool) else None for name, binary in wanted.items()},
@@ -61,7 +65,11 @@ def write(prediction: Any, wish: Wish, served: Served) -> Answer:
     if all(tail is None for tail in tails):
         return Answer(body=body)
     header = (b"inference-header-content-length", b"%d" % len(body))
-    return Answer(body=b"".join([body, *(tail or b"" for tail in tails)]), media_type=b"application/octet-stream", headers=(header,))
+    return Answer(
+        body=b"".join([body, *(tail or b"" for tail in tails)]),
+        media_type=b"application/octet-stream",
+        headers=(header,),
+    )
 
 
 def _wanted(outputs: list[Output], wish: Wish) -> list[Output]:
@@ -70,16 +78,26 @@ def _wanted(outputs: list[Output], wish: Wish) -> list[Output]:
     if unknown:
         there = ", ".join(by_name)
         raise InvalidInputError(
-            [Fault(path=f"outputs[{index}].name", problem=f"the model has no such output; it has {there}") for index, _ in unknown]
+            [
+                Fault(path=f"outputs[{index}].name", problem=f"the model has no such output; it has {there}")
+                for index, _ in unknown
+            ]
         )
     return [by_name[name] for name in wish.outputs] if wish.outputs else outputs
 
 
 def _entry(output: Output, *, binary: bool) -> tuple[dict[str, Any], bytes | None]:
     """The output in the JSON, and what of it is behind the JSON."""
-    entry = {"name": output.name, "shape": output.shape, "datatype": output.datatype, "parameters": {"content_type": output.content_type}}
+    entry = {
+        "name": output.name,
+        "shape": output.shape,
+        "datatype": output.datatype,
+        "parameters": {"content_type": output.content_type},
+    }
     if binary:
-        tail = write_elements(output.values) if output.datatype == BYTES else write_numbers(output.values, output.datatype)
+        tail = (
+            write_elements(output.values) if output.datatype == BYTES else write_numbers(output.values, output.datatype)
+        )
         return entry | {"parameters": {"content_type": output.content_type, SIZE: len(tail)}}, tail
     if output.datatype == FP16:  # JSON has no such numbers in this protocol
         return entry | {"datatype": "FP32", "data": output.values.astype(NUMPY["FP32"]).tolist()}, None

@@ -58,7 +58,9 @@ def wire_names(specs: Sequence[Column | Tensor], prefix: str) -> list[str]:
 
 
 def takes(signature: Signature) -> Callable[[str, int], np.dtype[Any] | None]:
-    """Tells the type of numpy in which the model takes the input of a name or, where its inputs have none, at a position."""
+    """Tells the type of numpy in which the model takes the input of a name or, where its inputs have none, at a
+    position.
+    """
     inputs: tuple[Column | Tensor, ...] = signature.columns or signature.tensors
     dtypes = [each.dtype if isinstance(each, Tensor) else dtype_of(each.type) for each in inputs]
     by_name = dict(zip(wire_names(inputs, "input"), dtypes, strict=True))

@@ -24,8 +24,8 @@ MOST_VALUES: Final = 1 << 50  # beyond, numpy refuses to have even an empty arra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """`values` are flat and in C order: an array of the datatype, or a list that the model's type judges. Elements of BYTES are texts
-    from JSON, bytes from behind it. `path` is the tensor's place in the request.
+    """`values` are flat and in C order: an array of the datatype, or a list that the model's type judges. Elements of
+    BYTES are texts from JSON, bytes from behind it. `path` is the tensor's place in the request.
     """
 
     name: str
@@ -46,7 +46,9 @@ def read_heads(document: Mapping[str, Any], tail: memoryview | None, signature: 
         raise MalformedRequestError("inputs must be an array of tensors, at least one, each an object")
     raws = _raws(entries, tail)
     taken = takes(signature)
-    steps = [partial(_head, entry, index, raw, taken) for index, (entry, raw) in enumerate(zip(entries, raws, strict=True))]
+    steps = [
+        partial(_head, entry, index, raw, taken) for index, (entry, raw) in enumerate(zip(entries, raws, strict=True))
+    ]
     heads: list[Head] = at_once(*steps)
     names = [head.name for head in heads]
     if len(set(names)) < len(names):
@@ -60,7 +62,9 @@ def parameters(entry: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     """Raises InvalidInputError."""
     given = entry.get("parameters")
     if not isinstance(given, dict | None):
-        raise InvalidInputError([Fault.mismatch(f"{path}.parameters".lstrip("."), got=sent(given), expected="an object")])
+        raise InvalidInputError(
+            [Fault.mismatch(f"{path}.parameters".lstrip("."), got=sent(given), expected="an object")]
+        )
     return given or {}
 
 
@@ -78,7 +82,12 @@ def _raws(entries: Sequence[Any], tail: memoryview | None) -> list[memoryview | 
             raise InvalidInputError([Fault(path=path, problem="it must be a number of bytes, none of them negative")])
         if tail is None:
             raise InvalidInputError(
-                [Fault(path=path, problem="there is no header Inference-Header-Content-Length that says where they begin")]
+                [
+                    Fault(
+                        path=path,
+                        problem="there is no header Inference-Header-Content-Length that says where they begin",
+                    )
+                ]
             )
         if size > len(rest):
             raise InvalidInputError([Fault(path=path, problem=f"{size} bytes, of which the body has only {len(rest)}")])
@@ -110,7 +119,9 @@ def _head(entry: Mapping[str, Any], index: int, raw: memoryview | None, taken: T
         raise InvalidInputError(faults)
     assert isinstance(name, str) and isinstance(datatype, str) and shape is not None  # noqa: S101  for the types
     lengths = tuple(shape)
-    values = _behind(raw, datatype, lengths, path) if raw is not None else _in_json(entry["data"], datatype, lengths, path)
+    values = (
+        _behind(raw, datatype, lengths, path) if raw is not None else _in_json(entry["data"], datatype, lengths, path)
+    )
     if isinstance(values, list) and datatype in NUMPY and taken(name, index) != NUMPY[datatype]:
         values = _typed(values, datatype, path)
     content_type = parameters(entry, path).get("content_type")
@@ -128,11 +139,15 @@ def _behind(raw: memoryview, datatype: str, shape: tuple[int, ...], path: str) -
 def _in_json(data: Any, datatype: str, shape: tuple[int, ...], path: str) -> list[Any]:
     """Nested as the shape is, or flat."""
     if datatype == FP16:
-        raise InvalidInputError([Fault(path=f"{path}.datatype", problem="FP16 is sent behind the JSON only, as JSON has no such numbers")])
+        raise InvalidInputError(
+            [Fault(path=f"{path}.datatype", problem="FP16 is sent behind the JSON only, as JSON has no such numbers")]
+        )
     found, flat = flatten(data, f"{path}.data")
     if not isinstance(data, list) or len(flat) != prod(shape):
         count = f"{len(flat)} values" if isinstance(data, list) else sent(data)
-        raise InvalidInputError([Fault(path=f"{path}.data", problem=f"{count}, where the shape {list(shape)} has {prod(shape)}")])
+        raise InvalidInputError(
+            [Fault(path=f"{path}.data", problem=f"{count}, where the shape {list(shape)} has {prod(shape)}")]
+        )
     if len(found) > 1 and found != shape:
         problem = f"an array of shape {list(found)}, where the shape says {list(shape)}"
         raise InvalidInputError([Fault(path=f"{path}.data", problem=problem)])

@@ -3,7 +3,15 @@
 from typing import Any
 
 from serving_runtime.protocols.exchange import Served
-from serving_runtime.protocols.open_inference.datatypes import BYTES, NP, TEXT, content_type_of, datatype_of, dtype_of, wire_names
+from serving_runtime.protocols.open_inference.datatypes import (
+    BYTES,
+    NP,
+    TEXT,
+    content_type_of,
+    datatype_of,
+    dtype_of,
+    wire_names,
+)
 from serving_runtime.signature import Column, Tensor
 
 
@@ -26,5 +34,9 @@ def _tensor(spec: Column | Tensor, name: str) -> dict[str, Any]:
         shape, content_type = list(spec.shape), TEXT if datatype == BYTES else NP
     else:
         dtype = dtype_of(spec.type)
-        datatype, shape, content_type = BYTES if dtype is None else datatype_of(dtype), [-1, 1], content_type_of(spec.type)
+        datatype, shape, content_type = (
+            BYTES if dtype is None else datatype_of(dtype),
+            [-1, 1],
+            content_type_of(spec.type),
+        )
     return {"name": name, "datatype": datatype, "shape": shape, "parameters": {"content_type": content_type}}

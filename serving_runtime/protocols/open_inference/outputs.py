@@ -37,7 +37,9 @@ from serving_runtime.signature import Signature
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """`values` are flat: an array of numbers, or a list of texts or bytes. `content_type` is MLServer's name for what they are."""
+    """`values` are flat: an array of numbers, or a list of texts or bytes. `content_type` is MLServer's name for what
+    they are.
+    """
 
     name: str
     datatype: str
@@ -52,9 +54,15 @@ def outputs_of(prediction: Any, signature: Signature, nan: Nan = Nan.NULL) -> tu
     match prediction:
         case pd.DataFrame():
             columns = [column_array(prediction.iloc[:, at]) for at in range(prediction.shape[1])]
-            return [_column(name, column, nan) for name, column in zip(column_names(prediction), columns, strict=True)], FRAME
+            return [
+                _column(name, column, nan) for name, column in zip(column_names(prediction), columns, strict=True)
+            ], FRAME
         case pd.Series():
-            name = output_names(signature, 1)[0] if prediction.name is None else key_text(prediction.name, "a Series with a name")
+            name = (
+                output_names(signature, 1)[0]
+                if prediction.name is None
+                else key_text(prediction.name, "a Series with a name")
+            )
             return [_column(name, column_array(prediction), nan)], FRAME
         case dict() if prediction and all(isinstance(value, np.ndarray | list) for value in prediction.values()):
             names = [key_text(name) for name in prediction]

@@ -7,7 +7,17 @@ from typing import Any, Final
 import orjson
 
 from serving_runtime.errors import NotLoadedError, UnsupportedMediaTypeError
-from serving_runtime.protocols.exchange import Answer, Inputs, Message, Page, Prediction, Protocol, Refusal, Served, Status
+from serving_runtime.protocols.exchange import (
+    Answer,
+    Inputs,
+    Message,
+    Page,
+    Prediction,
+    Protocol,
+    Refusal,
+    Served,
+    Status,
+)
 from serving_runtime.protocols.names import asked, expect
 
 MODELS: Final = "/v2/models"
@@ -40,7 +50,9 @@ def read(message: Message, served: Served) -> Inputs:
 def refuse(refusal: Refusal) -> Answer:
     """`error` is a sentence, as the protocol has it; beside it is what every protocol here says."""
     content = {"error": refusal.message, "error_code": refusal.error_code}
-    return Answer(status=refusal.status, body=orjson.dumps(content | ({"details": refusal.details} if refusal.details else {})))
+    return Answer(
+        status=refusal.status, body=orjson.dumps(content | ({"details": refusal.details} if refusal.details else {}))
+    )
 
 
 OPEN_INFERENCE: Final = Protocol(name="v2", read=read, refuse=refuse)
@@ -51,7 +63,9 @@ def _page(content: Mapping[str, Any], *, status: int = 200) -> Answer:
 
 
 def server(_: Status, __: Mapping[str, str]) -> Answer:
-    return _page({"name": "model-api-runtime", "version": version("mlflow-model-api"), "extensions": ["binary_tensor_data"]})
+    return _page(
+        {"name": "model-api-runtime", "version": version("mlflow-model-api"), "extensions": ["binary_tensor_data"]}
+    )
 
 
 def live(_: Status, __: Mapping[str, str]) -> Answer:
@@ -82,7 +96,9 @@ def model_ready(status: Status, path: Mapping[str, str]) -> Answer:
 def index(status: Status, _: Mapping[str, str]) -> Answer:
     served = _served(status)
     state = "READY" if status.ready else "UNAVAILABLE"
-    return Answer(body=orjson.dumps([{"name": served.name, "version": served.version or "", "state": state, "reason": ""}]))
+    return Answer(
+        body=orjson.dumps([{"name": served.name, "version": served.version or "", "state": state, "reason": ""}])
+    )
 
 
 def _served(status: Status) -> Served:

@@ -1,4 +1,6 @@
-"""Tensors as bytes behind the JSON of a body: little-endian, in C order; a text or bytes with its length before it, in four bytes."""
+"""Tensors as bytes behind the JSON of a body: little-endian, in C order; a text or bytes with its length before it, in
+four bytes.
+"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -18,14 +20,20 @@ class RawError(ValueError):
 
 
 def split(body: bytes, length: str | None) -> tuple[bytes, memoryview | None]:
-    """The JSON of a body, and what follows it; None where the header says nothing of that. Raises MalformedRequestError."""
+    """The JSON of a body, and what follows it; None where the header says nothing of that. Raises
+    MalformedRequestError.
+    """
     if length is None:
         return body, None
     if not (length.isascii() and length.isdecimal()) or len(length) > 12:  # noqa: PLR2004  digits: more than any body has bytes
-        raise MalformedRequestError("Inference-Header-Content-Length must be the number of bytes of the JSON in the body")
+        raise MalformedRequestError(
+            "Inference-Header-Content-Length must be the number of bytes of the JSON in the body"
+        )
     end = int(length)
     if end > len(body):
-        raise MalformedRequestError(f"Inference-Header-Content-Length is {end}, and the body has only {len(body)} bytes")
+        raise MalformedRequestError(
+            f"Inference-Header-Content-Length is {end}, and the body has only {len(body)} bytes"
+        )
     return body[:end], memoryview(body)[end:]
 
 

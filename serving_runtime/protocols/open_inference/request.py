@@ -13,7 +13,16 @@ from serving_runtime.signature import Array, Scalar, Signature, Type
 
 # Parameters of the protocol and of its clients, which are none of the model's unless its signature has them.
 RESERVED: Final = frozenset(
-    ("content_type", "headers", "binary_data_output", "sequence_id", "sequence_start", "sequence_end", "priority", "timeout")
+    (
+        "content_type",
+        "headers",
+        "binary_data_output",
+        "sequence_id",
+        "sequence_start",
+        "sequence_end",
+        "priority",
+        "timeout",
+    )
 )
 INPUTS: Final = "inputs"
 
@@ -24,7 +33,9 @@ def read_request(document: Mapping[str, Any], tail: memoryview | None, signature
     own = {param.name for param in signature.params or ()}
     params = {name: value for name, value in given.items() if name in own or name not in RESERVED}
     heads = read_heads(document, tail, signature)
-    return Request(input=_input(heads, signature, given.get("content_type")), params=params or None, params_path="parameters")
+    return Request(
+        input=_input(heads, signature, given.get("content_type")), params=params or None, params_path="parameters"
+    )
 
 
 def _input(heads: Sequence[Head], signature: Signature, content_type: Any) -> Table | Given:
@@ -45,7 +56,9 @@ def _input(heads: Sequence[Head], signature: Signature, content_type: Any) -> Ta
 def _typed_in_code(heads: Sequence[Head], signature: Signature) -> Given:
     """The values of the only tensor, as a list: the model's own code reads them."""
     if len(heads) > 1:
-        raise InvalidInputError([Fault(path=INPUTS, problem=f"{len(heads)} tensors, where the model's code takes one list")])
+        raise InvalidInputError(
+            [Fault(path=INPUTS, problem=f"{len(heads)} tensors, where the model's code takes one list")]
+        )
     kind = signature.columns[0].type if signature.columns else Scalar(name="string")
     cells = _cells(heads[0], kind)
     return Given(value=cells if isinstance(cells, list) else cells.tolist(), path=f"{heads[0].path}.data")
@@ -57,7 +70,9 @@ def _shaped(head: Head) -> Shaped:
 
 
 def _is_matrix(heads: Sequence[Head], signature: Signature) -> bool:
-    """One tensor of rows whose values are the columns by their position, as KServe's clients of tabular models send it."""
+    """One tensor of rows whose values are the columns by their position, as KServe's clients of tabular
+    models send it.
+    """
     columns = signature.columns
     return (
         len(heads) == 1
@@ -70,7 +85,9 @@ def _is_matrix(heads: Sequence[Head], signature: Signature) -> bool:
 def _matrix(head: Head, signature: Signature) -> Table:
     rows, width = head.shape
     values = _texts(head) if head.datatype == BYTES else head.values
-    keys: list[Key] = [position if column.name is None else column.name for position, column in enumerate(signature.columns)]
+    keys: list[Key] = [
+        position if column.name is None else column.name for position, column in enumerate(signature.columns)
+    ]
     positions = {key: position for position, key in enumerate(keys)}
     return Table(
         columns={key: values[position::width] for key, position in positions.items()},
@@ -93,7 +110,9 @@ def _columns(heads: Sequence[Head], signature: Signature) -> Table:
     lengths = {head.name: head.shape[0] for head in heads}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise InvalidInputError([Fault(path=INPUTS, problem=f"the columns must have the same number of values: {told}")])
+        raise InvalidInputError(
+            [Fault(path=INPUTS, problem=f"the columns must have the same number of values: {told}")]
+        )
     by_name: dict[Key, Head] = {own[head.name].name if head.name in own else head.name: head for head in heads}
     return Table(
         columns={key: _cells(head, kinds.get(head.name)) for key, head in by_name.items()},
@@ -115,7 +134,9 @@ def _cells(head: Head, kind: Type | None) -> Any:
     if kind == Scalar(name="binary") and head.content_type != BASE64:
         return list(head.values)
     texts = _texts(head)
-    is_json = head.content_type == JSON or (head.content_type != TEXT and kind is not None and not isinstance(kind, Scalar))
+    is_json = head.content_type == JSON or (
+        head.content_type != TEXT and kind is not None and not isinstance(kind, Scalar)
+    )
     return _values(texts, head) if is_json else texts
 
 

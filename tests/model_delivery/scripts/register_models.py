@@ -73,7 +73,9 @@ register("marked with another digest", f"runs:/{logged}/model", logged)
 client.set_model_version_tag("delivery marked with another digest", "1", "model-api.digest", "sha256:" + "0" * 64)
 
 mlmodel = b"flavors: {}\n"
-plain = log_files({"model/MLmodel": mlmodel, "model/data.bin": bytes(range(256)) * 400, "notes/read.me": b"not of the model"})
+plain = log_files(
+    {"model/MLmodel": mlmodel, "model/data.bin": bytes(range(256)) * 400, "notes/read.me": b"not of the model"}
+)
 register("plain", f"runs:/{plain}/model", plain)
 register("plain again", f"runs:/{plain}/model", plain)
 register("parent of the model", f"runs:/{plain}", plain)

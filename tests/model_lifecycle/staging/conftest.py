@@ -1,4 +1,6 @@
-"""A whole installation: MLflow behind the gate, the webhook, Domino, and a model of several versions. Each test has versions of its own."""
+"""A whole installation: MLflow behind the gate, the webhook, Domino, and a model of several versions. Each test has
+versions of its own.
+"""
 
 import json
 import os
@@ -27,7 +29,9 @@ VERSIONS = ("serving", "staged", "troubled", "killed", "lost", "older", "mlflow"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """Jane's workspace in Domino. `first` is what version 1 says of the model's example; each says one more than the one before."""
+    """Jane's workspace in Domino. `first` is what version 1 says of the model's example; each says one more than the
+    one before.
+    """
 
     name: str
     gate: Gate
@@ -41,7 +45,11 @@ class Workspace:
         return str(VERSIONS.index(role) + 1)
 
     def environ(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"} or name.startswith("COVERAGE")}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name in {"PATH", "HOME", "LANG"} or name.startswith("COVERAGE")
+        }
         jane = {"MLFLOW_TRACKING_USERNAME": "jane", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
         return kept | {"MLFLOW_TRACKING_URI": self.gate.uri} | jane | self.domino.environ() | dict(self.more)
 
@@ -51,7 +59,13 @@ class Workspace:
     def run(self, command: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         program = [installed(command), *arguments]
         return subprocess.run(
-            program, env=self.environ() | variables, capture_output=True, text=True, check=False, cwd=self.directory, timeout=240
+            program,
+            env=self.environ() | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.directory,
+            timeout=240,
         )
 
     def start(self, version: str, *options: str, log: Path, **variables: str) -> Process:
@@ -60,14 +74,18 @@ class Workspace:
 
     def version(self, version: str) -> Json:
         """Asked of MLflow itself."""
-        found: Json = ask(self.gate.server.uri, "GET", f"{API}/model-versions/get?name={self.name}&version={version}").json["model_version"]
+        found: Json = ask(
+            self.gate.server.uri, "GET", f"{API}/model-versions/get?name={self.name}&version={version}"
+        ).json["model_version"]
         return found
 
     def tags(self, version: str) -> dict[str, str]:
         return {tag["key"]: tag["value"] for tag in self.version(version).get("tags", [])}
 
     def aliases(self) -> dict[str, str]:
-        model = ask(self.gate.server.uri, "GET", f"{API}/registered-models/get?name={self.name}").json["registered_model"]
+        model = ask(self.gate.server.uri, "GET", f"{API}/registered-models/get?name={self.name}").json[
+            "registered_model"
+        ]
         return {one["alias"]: one["version"] for one in model.get("aliases", [])}
 
     def model_apis(self, version: str) -> list[Any]:
@@ -79,7 +97,9 @@ class Workspace:
 
     def promote(self, version: str) -> None:
         body = {"name": self.name, "version": version, "stage": "Production", "archive_existing_versions": True}
-        answer = self.gate.ask("POST", f"{API}/model-versions/transition-stage", body, self.gate.bearer(Purpose.PROMOTE))
+        answer = self.gate.ask(
+            "POST", f"{API}/model-versions/transition-stage", body, self.gate.bearer(Purpose.PROMOTE)
+        )
         assert answer.status == 200, answer.body
 
 
@@ -90,10 +110,19 @@ def installed_around(server: MlflowServer, directory: Path, versions: int) -> It
         settings = {"MODEL_API_WEBHOOK_TRACKING_URI": found_gate.uri}
         webhook = parts.enter_context(webhook_server(directory / "webhook", settings))
         found_domino = parts.enter_context(domino(directory / "domino", gate=found_gate, webhook=webhook))
-        jane = {"MLFLOW_TRACKING_URI": found_gate.uri, "MLFLOW_TRACKING_USERNAME": "jane", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+        jane = {
+            "MLFLOW_TRACKING_URI": found_gate.uri,
+            "MLFLOW_TRACKING_USERNAME": "jane",
+            "MLFLOW_TRACKING_PASSWORD": PASSWORD,
+        }
         made = json.loads(server.run(SCRIPT, "staged-wine", str(versions), env=jane).splitlines()[-1])
         yield Workspace(
-            name="staged-wine", gate=found_gate, webhook=webhook, domino=found_domino, directory=directory, first=made["predictions"]
+            name="staged-wine",
+            gate=found_gate,
+            webhook=webhook,
+            domino=found_domino,
+            directory=directory,
+            first=made["predictions"],
         )
 
 
@@ -139,7 +168,9 @@ def serving(installation: Workspace) -> str:
 
 @dataclass(slots=True)
 class Killer:
-    """Kills the `victim` at the request whose path and body hold all of `marks`, before or after it has reached the server."""
+    """Kills the `victim` at the request whose path and body hold all of `marks`, before or after it has reached the
+    server.
+    """
 
     marks: tuple[str, ...] = ()
     after: bool = False
@@ -162,6 +193,9 @@ class Killer:
 def killer(workspace: Workspace) -> Iterator[Killer]:
     """Between a command, the gate and Domino: `variables` lead past it."""
     found = Killer()
-    with reverse_proxy(workspace.gate.uri, found) as registry, reverse_proxy(workspace.domino.uri, found) as installed_domino:
+    with (
+        reverse_proxy(workspace.gate.uri, found) as registry,
+        reverse_proxy(workspace.domino.uri, found) as installed_domino,
+    ):
         found.variables = {"MLFLOW_TRACKING_URI": registry.uri, "DOMINO_API_HOST": installed_domino.uri}
         yield found

@@ -33,7 +33,9 @@ def deployments(workspace: Any, command: str, *arguments: str) -> Any:
 def test_mlflow_deploys_to_domino_and_takes_it_back(in_workspace: Any) -> None:
     workspace, client = in_workspace, get_deploy_client("domino")
     name, number = workspace.name, workspace.number("mlflow")
-    (workspace.directory / "rows.json").write_text(json.dumps([dict(zip(ROWS["columns"], row, strict=True)) for row in ROWS["data"]]))
+    (workspace.directory / "rows.json").write_text(
+        json.dumps([dict(zip(ROWS["columns"], row, strict=True)) for row in ROWS["data"]])
+    )
 
     created = deployments(workspace, "create", "--name", name, "-m", f"models:/{name}/{number}")
 
@@ -45,7 +47,12 @@ def test_mlflow_deploys_to_domino_and_takes_it_back(in_workspace: Any) -> None:
     shown, listed = client.get_deployment(name), client.list_deployments()
     predicted = deployments(workspace, "predict", "--name", f"{name}/{number}", "-I", "rows.json")
 
-    assert (shown["model_id"], shown["version"], shown["status"], shown["aliases"]) == (model.id, number, "Running", ["staging"])
+    assert (shown["model_id"], shown["version"], shown["status"], shown["aliases"]) == (
+        model.id,
+        number,
+        "Running",
+        ["staging"],
+    )
     assert json.loads(predicted.stdout)["predictions"] == workspace.predictions(number)
     assert {"name": f"{name}/{number}", "stage": "Staging", "model_id": model.id} in listed
 
@@ -65,7 +72,10 @@ def test_what_serves_production_is_not_deleted(in_workspace: Any, serving: str) 
     client = get_deploy_client("domino")
     [before], other = in_workspace.model_apis(serving), in_workspace.number("lost")
     body = {"name": in_workspace.name, "version": other, "key": TAG_MODEL_ID, "value": before.id}
-    assert in_workspace.gate.ask("POST", f"{API}/model-versions/set-tag", body, in_workspace.gate.basic("jane")).status == 200
+    assert (
+        in_workspace.gate.ask("POST", f"{API}/model-versions/set-tag", body, in_workspace.gate.basic("jane")).status
+        == 200
+    )
 
     with pytest.raises(MlflowException, match="is in Production"):
         client.delete_deployment(f"{in_workspace.name}/{serving}")
@@ -87,11 +97,23 @@ def test_notebook_stages_and_predicts(in_workspace: Any, staged: str) -> None:
 
 
 WRONG = {
-    "another name": (["create", "--name=other", "--model-uri=models:/wine/2"], "has the name of its model: --name wine"),
+    "another name": (
+        ["create", "--name=other", "--model-uri=models:/wine/2"],
+        "has the name of its model: --name wine",
+    ),
     "a run": (["create", "--name=wine", "--model-uri=runs:/0/model"], "names no registered version"),
-    "an unknown setting": (["create", "--name=wine", "--model-uri=models:/wine/2", "--config=speed=1"], "-C speed is not known"),
-    "a setting of another kind": (["create", "--name=wine", "--model-uri=models:/wine/2", "--config=wait=long"], "-C wait='long'"),
-    "another flavor": (["create", "--name=wine", "--model-uri=models:/wine/2", "--flavor=sklearn"], "leave --flavor out"),
+    "an unknown setting": (
+        ["create", "--name=wine", "--model-uri=models:/wine/2", "--config=speed=1"],
+        "-C speed is not known",
+    ),
+    "a setting of another kind": (
+        ["create", "--name=wine", "--model-uri=models:/wine/2", "--config=wait=long"],
+        "-C wait='long'",
+    ),
+    "another flavor": (
+        ["create", "--name=wine", "--model-uri=models:/wine/2", "--flavor=sklearn"],
+        "leave --flavor out",
+    ),
     "an endpoint": (["create", "--name=wine", "--model-uri=models:/wine/2", "--endpoint=all"], "leave --endpoint out"),
     "no version": (["update", "--name=wine"], "-m models:/wine/3"),
     "a local run": (["run-local", "--name=wine", "--model-uri=models:/wine/2"], "model-api-runtime serve"),

@@ -13,7 +13,14 @@ from model_lifecycle.domino.model_apis import Publication, Published, State
 from model_lifecycle.domino.older_api import OlderModelApis
 from model_lifecycle.domino.public_api import PublicModelApis
 from model_lifecycle.domino.rest import DominoRest
-from model_lifecycle.errors import InvalidError, NotAuthorisedError, NotFoundError, PreconditionError, UnavailableError, UnclearError
+from model_lifecycle.errors import (
+    InvalidError,
+    NotAuthorisedError,
+    NotFoundError,
+    PreconditionError,
+    UnavailableError,
+    UnclearError,
+)
 from model_lifecycle.staging.deploy import deployed
 from model_lifecycle.staging.progress import Silent
 from model_lifecycle.staging.sequence import Ways
@@ -40,7 +47,11 @@ def rest(held: Domino) -> Iterator[DominoRest]:
 
 
 def publication(held: Domino, name: str, **changed: Any) -> Publication:
-    fields = {"project_id": PROJECT, "environment_id": held.environment_id, "variables": {"MLFLOW_MODEL_NAME": name}} | changed
+    fields = {
+        "project_id": PROJECT,
+        "environment_id": held.environment_id,
+        "variables": {"MLFLOW_MODEL_NAME": name},
+    } | changed
     return Publication(name=name, description=f"{name}, of a test", **fields)
 
 
@@ -70,7 +81,9 @@ def test_published_model_api_is_found_by_name_and_description(held: Domino, rest
         apis.look(made.model_id, made.version_id)
 
 
-def test_model_api_is_found_among_more_than_one_page(held: Domino, rest: DominoRest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_api_is_found_among_more_than_one_page(
+    held: Domino, rest: DominoRest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("model_lifecycle.domino.public_api.PAGE", 1)
     apis = PublicModelApis(rest)
     made = [apis.publish(publication(held, name)) for name in ("page-a", "page-b", "page-c")]
@@ -97,7 +110,10 @@ def test_older_api_goes_on_from_a_publication_that_broke_off(held: Domino, rest:
 
 def test_variables_are_named_as_this_domino_names_them(workspace: Any, tmp_path: Path) -> None:
     around = {"gate": workspace.gate, "webhook": workspace.webhook}
-    with domino(tmp_path, variable_key="key", **around) as other, DominoRest(Access.from_environ(other.environ())) as rest:
+    with (
+        domino(tmp_path, variable_key="key", **around) as other,
+        DominoRest(Access.from_environ(other.environ())) as rest,
+    ):
         other.hold()
         made = PublicModelApis(rest).publish(publication(other, "keyed"))
 
@@ -166,7 +182,12 @@ def test_reading_is_tried_again_and_making_is_not(held: Domino, rest: DominoRest
 
 @pytest.mark.parametrize(
     ("status", "body", "error"),
-    [(200, "<html>Log in</html>", NotAuthorisedError), (302, "", NotAuthorisedError), (400, "no", InvalidError), (410, "", NotFoundError)],
+    [
+        (200, "<html>Log in</html>", NotAuthorisedError),
+        (302, "", NotAuthorisedError),
+        (400, "no", InvalidError),
+        (410, "", NotFoundError),
+    ],
     ids=["a page for people", "a redirection", "a text", "gone"],
 )
 def test_answer_that_is_none_of_the_api_is_an_error_with_a_sentence(
@@ -246,13 +267,21 @@ def test_setting_that_cannot_be_used_is_named_without_its_value(environ: dict[st
 def test_key_goes_to_domino_and_nowhere_else() -> None:
     access = Access.from_environ({"DOMINO_API_HOST": "https://domino.example.com", "DOMINO_USER_API_KEY": KEY})
 
-    assert access.authorization_of_call("https://domino.example.com/models/1/latest/model").values == {"X-Domino-Api-Key": KEY}
+    assert access.authorization_of_call("https://domino.example.com/models/1/latest/model").values == {
+        "X-Domino-Api-Key": KEY
+    }
     assert access.authorization_of_call("https://elsewhere.example.com/models/1/latest/model").values == {}
 
 
 @pytest.mark.parametrize(
     ("said", "state"),
-    [("Running", "running"), ("Build failed", "failed"), ("Stopped", "stopped"), ("Preparing to build", "pending"), ("", "pending")],
+    [
+        ("Running", "running"),
+        ("Build failed", "failed"),
+        ("Stopped", "stopped"),
+        ("Preparing to build", "pending"),
+        ("", "pending"),
+    ],
 )
 def test_dominos_word_is_a_state_to_act_on(said: str, state: str) -> None:
     assert State.of(said) == state

@@ -22,7 +22,11 @@ def registry(workspace: Any) -> Iterator[Registry]:
 def file(workspace: Any) -> Iterator[Path]:
     """That of a version that nobody deploys, on the server's disk; as it was afterwards."""
     run = workspace.version(workspace.number("pending"))["run_id"]
-    [found] = [path for path in workspace.gate.server.artifacts.rglob(EXAMPLE) if f"run_id: {run}" in (path.parent / "MLmodel").read_text()]
+    [found] = [
+        path
+        for path in workspace.gate.server.artifacts.rglob(EXAMPLE)
+        if f"run_id: {run}" in (path.parent / "MLmodel").read_text()
+    ]
     content = found.read_bytes()
     yield found
     found.write_bytes(content)
@@ -34,8 +38,12 @@ def test_example_is_a_body_of_mlflows_protocol(workspace: Any, registry: Registr
     assert example == {"dataframe_split": {"columns": ["alcohol", "pH"], "data": [[9.4, 3.51], [10.1, 3.2]]}}
 
 
-@pytest.mark.parametrize("content", [None, b"[]", b"{", b" " * (MOST_BYTES + 1)], ids=["not there", "a list", "cut", "too large"])
-def test_model_without_an_example_that_can_be_sent_has_none(workspace: Any, registry: Registry, file: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize(
+    "content", [None, b"[]", b"{", b" " * (MOST_BYTES + 1)], ids=["not there", "a list", "cut", "too large"]
+)
+def test_model_without_an_example_that_can_be_sent_has_none(
+    workspace: Any, registry: Registry, file: Path, content: bytes | None
+) -> None:
     file.unlink()
     if content is not None:
         file.write_bytes(content)

@@ -43,7 +43,9 @@ def asked(url: str) -> list[float]:
 
 
 @pytest.mark.timeout(600)  # fourteen runs, and the first test that needs the whole installation
-def test_staging_that_is_killed_at_every_step_ends_right_when_it_is_run_again(workspace: Any, tmp_path: Path, killer: Any) -> None:
+def test_staging_that_is_killed_at_every_step_ends_right_when_it_is_run_again(
+    workspace: Any, tmp_path: Path, killer: Any
+) -> None:
     number, ends = workspace.number("killed"), {}
     for point, marks in POINTS.items():
         for after in (False, True):
@@ -69,7 +71,9 @@ def test_staging_that_is_killed_at_every_step_ends_right_when_it_is_run_again(wo
 
 @dataclass(slots=True)
 class Restart:
-    """Ends MLflow at the first change whose path and body hold all of `marks`, before it is made, and starts it anew on the same port."""
+    """Ends MLflow at the first change whose path and body hold all of `marks`, before it is made, and starts it anew on
+    the same port.
+    """
 
     server: MlflowServer
     process: Process
@@ -81,12 +85,16 @@ class Restart:
             self.marks = ()
             self.process.stop()
             command: Any = self.process.popen.args
-            self.process = Process.start(command, log=self.process.log, env=client_environment(), cwd=self.server.directory)
+            self.process = Process.start(
+                command, log=self.process.log, env=client_environment(), cwd=self.server.directory
+            )
         return False
 
 
 @pytest.mark.timeout(900)  # an installation of its own, in which MLflow starts four times
-def test_staging_in_whose_middle_mlflow_is_restarted_ends_right_at_the_latest_when_it_is_run_again(tmp_path: Path) -> None:
+def test_staging_in_whose_middle_mlflow_is_restarted_ends_right_at_the_latest_when_it_is_run_again(
+    tmp_path: Path,
+) -> None:
     points = {point: POINTS[point] for point in ("the digest", "the model API's tag", "the stage")}
     with mlflow_server("3.17", tmp_path / "mlflow") as server, installed_around(server, tmp_path, len(points)) as there:
         restart = Restart(server, server.process)
@@ -240,8 +248,12 @@ def test_url_is_formed_from_the_tags(workspace: Any, staged: str) -> None:
     variables = {"DOMINO_USER_HOST": "https://domino.example.com/"}
 
     basic = workspace.run("model-api", "url", f"--name={workspace.name}", f"--version={staged}", **variables)
-    advanced = workspace.run("model-api", "url", f"--name={workspace.name}", "--alias=staging", "--routing=advanced", **variables)
-    unstaged = workspace.run("model-api", "url", f"--name={workspace.name}", f"--version={workspace.number('without a run')}", **variables)
+    advanced = workspace.run(
+        "model-api", "url", f"--name={workspace.name}", "--alias=staging", "--routing=advanced", **variables
+    )
+    unstaged = workspace.run(
+        "model-api", "url", f"--name={workspace.name}", f"--version={workspace.number('without a run')}", **variables
+    )
 
     assert basic.stdout == f"https://domino.example.com/models/{model_id}/latest/model\n"
     assert advanced.stdout == f"https://domino.example.com/models/{model_id}/labels/prod/model\n"
@@ -286,7 +298,12 @@ def wait_for(condition: Any) -> None:
 
 def secrets_of(workspace: Any) -> list[str]:
     tokens = [workspace.gate.token(purpose) for purpose in Purpose]
-    return [workspace.domino.api_key, PASSWORD, workspace.gate.basic("jane")["Authorization"].removeprefix("Basic "), *tokens]
+    return [
+        workspace.domino.api_key,
+        PASSWORD,
+        workspace.gate.basic("jane")["Authorization"].removeprefix("Basic "),
+        *tokens,
+    ]
 
 
 def secrets_in_command_lines(workspace: Any) -> list[str]:
@@ -303,7 +320,10 @@ def secrets_in_command_lines(workspace: Any) -> list[str]:
 def secrets_in_files(workspace: Any, *folders: Path) -> list[str]:
     """Logs, audit lines and what Domino has written down; not the files that hold the secrets themselves."""
     logs = [
-        file for folder in (workspace.directory, *folders) for suffix in ("log", "jsonl", "json") for file in folder.rglob(f"*.{suffix}")
+        file
+        for folder in (workspace.directory, *folders)
+        for suffix in ("log", "jsonl", "json")
+        for file in folder.rglob(f"*.{suffix}")
     ]
     return [
         str(log)

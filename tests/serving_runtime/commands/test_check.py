@@ -50,7 +50,10 @@ def test_good_model_passes_every_check(run: Run, models: Path) -> None:
 def test_report_for_people_has_a_line_for_each_check(run: Run, models: Path) -> None:
     ended = run("check", "--model-path", models / "wine")
 
-    assert [line.split()[:2] for line in ended.out.splitlines() if not line.startswith(" ")][:2] == [["ok", "path"], ["ok", "signature"]]
+    assert [line.split()[:2] for line in ended.out.splitlines() if not line.startswith(" ")][:2] == [
+        ["ok", "path"],
+        ["ok", "signature"],
+    ]
 
 
 def test_library_of_another_version_is_named_with_the_line_that_mends_it(run: Run, copied: Path) -> None:
@@ -78,7 +81,9 @@ def test_missing_library_fails_the_check(run: Run, copied: Path) -> None:
     ("name", "code", "check"),
     [("nowhere", 5, "path"), ("broken", 1, "load")],
 )
-def test_model_that_cannot_be_served_ends_with_the_code_of_the_server(name: str, code: int, check: str, run: Run, models: Path) -> None:
+def test_model_that_cannot_be_served_ends_with_the_code_of_the_server(
+    name: str, code: int, check: str, run: Run, models: Path
+) -> None:
     ended = run("check", "--model-path", models / name, "--format", "json")
 
     assert (ended.code, checks(ended)[check][0]) == (code, "failed")
@@ -120,7 +125,10 @@ def test_requirements_of_every_form_are_read(tmp_path: Path) -> None:
 
     found = differences(tmp_path)
 
-    assert [(one.name, one.wanted, one.installed is None) for one in found] == [("pandas", "0.1", False), ("absent", "<3,>=2", True)]
+    assert [(one.name, one.wanted, one.installed is None) for one in found] == [
+        ("pandas", "0.1", False),
+        ("absent", "<3,>=2", True),
+    ]
     assert pip_line(found) == 'pip install pandas==0.1 "absent<3,>=2"'
 
 

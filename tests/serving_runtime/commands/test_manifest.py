@@ -65,7 +65,9 @@ def test_uri_that_is_none_is_refused(uri: str, run: Run) -> None:
     assert ended.err.startswith("error: --storage-uri is ")
 
 
-@pytest.mark.parametrize("uri", ["pvc://models/wine", "https://acme.blob.core.windows.net/models/wine", "models:/wine/3", "hf://a/b:main"])
+@pytest.mark.parametrize(
+    "uri", ["pvc://models/wine", "https://acme.blob.core.windows.net/models/wine", "models:/wine/3", "hf://a/b:main"]
+)
 def test_uri_stays_as_it_is(uri: str, run: Run) -> None:
     ended = run("manifest", "kserve", "--name", "w", "--storage-uri", uri)
 

@@ -14,7 +14,21 @@ from testbed.processes import installed, running
 from testbed.runtime_server import RuntimeServer, serving
 
 Run = Callable[..., Any]
-NAMES = ("wine", "scalars", "optional", "unnamed", "nested", "map", "tensor", "tensors", "texts", "free", "hinted", "params", "array")
+NAMES = (
+    "wine",
+    "scalars",
+    "optional",
+    "unnamed",
+    "nested",
+    "map",
+    "tensor",
+    "tensors",
+    "texts",
+    "free",
+    "hinted",
+    "params",
+    "array",
+)
 
 
 def document(run: Run, model: Path, *flags: str) -> dict[str, Any]:
@@ -34,14 +48,18 @@ def test_document_has_the_models_name_version_and_example(run: Run, models: Path
 
     assert (found["info"]["title"], found["info"]["version"]) == ("wine-quality", "3")
     body = found["paths"]["/invocations"]["post"]["requestBody"]["content"]["application/json"]
-    assert body["examples"]["logged"]["value"] == json.loads((models / "wine" / "serving_input_example.json").read_text())
+    assert body["examples"]["logged"]["value"] == json.loads(
+        (models / "wine" / "serving_input_example.json").read_text()
+    )
 
 
 def test_document_has_the_columns_with_their_types(run: Run, models: Path) -> None:
     found = document(run, models / "optional")
 
     forms = found["paths"]["/invocations"]["post"]["requestBody"]["content"]["application/json"]["schema"]["anyOf"]
-    row = next(form for form in forms if "dataframe_records" in form["properties"])["properties"]["dataframe_records"]["items"]
+    row = next(form for form in forms if "dataframe_records" in form["properties"])["properties"]["dataframe_records"][
+        "items"
+    ]
     assert row["required"] == ["id"]
     assert row["properties"]["id"]["type"] == "integer"
     assert row["properties"]["boolean"]["type"] == ["boolean", "null"]
@@ -51,7 +69,9 @@ def test_document_has_every_route_of_the_server(run: Run, models: Path) -> None:
     found = document(run, models / "wine")
 
     assert [
-        f"{route.method} {route.pattern}" for route in ROUTES if route.method.lower() not in found["paths"].get(route.pattern, {})
+        f"{route.method} {route.pattern}"
+        for route in ROUTES
+        if route.method.lower() not in found["paths"].get(route.pattern, {})
     ] == []
 
 
@@ -64,10 +84,31 @@ def fuzzed(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_requests_made_from_the_document_bring_no_fault_of_ours(fuzzed: RuntimeServer, tmp_path: Path) -> None:
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-    flags = ["--max-examples", "15", "--seed", "7", "--phases", "examples,fuzzing", "--checks", checks, "--suppress-health-check", "all"]
-    command = [installed("schemathesis"), "run", f"{fuzzed.url}/openapi.json", *flags, "--no-color", "--generation-database", "none"]
+    flags = [
+        "--max-examples",
+        "15",
+        "--seed",
+        "7",
+        "--phases",
+        "examples,fuzzing",
+        "--checks",
+        checks,
+        "--suppress-health-check",
+        "all",
+    ]
+    command = [
+        installed("schemathesis"),
+        "run",
+        f"{fuzzed.url}/openapi.json",
+        *flags,
+        "--no-color",
+        "--generation-database",
+        "none",
+    ]
 
-    with running(command, log=tmp_path / "schemathesis", env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, cwd=tmp_path) as process:
+    with running(
+        command, log=tmp_path / "schemathesis", env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, cwd=tmp_path
+    ) as process:
         code = process.popen.wait(200)
 
     assert code == 0, process.tail(60)

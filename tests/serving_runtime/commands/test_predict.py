@@ -61,10 +61,14 @@ def test_file_of_every_form_is_scored(name: str, run: Run, models: Path, wanted:
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "jsonl", "parquet"])
-def test_predictions_are_written_in_every_form(form: str, run: Run, models: Path, wanted: list[float], tmp_path: Path) -> None:
+def test_predictions_are_written_in_every_form(
+    form: str, run: Run, models: Path, wanted: list[float], tmp_path: Path
+) -> None:
     output = tmp_path / f"out.{form}"
 
-    ended = run("predict", "--model-path", models / "wine", "-o", output, "--chunk-rows", "2", stdin=csv_text(ROWS).encode())
+    ended = run(
+        "predict", "--model-path", models / "wine", "-o", output, "--chunk-rows", "2", stdin=csv_text(ROWS).encode()
+    )
 
     read: dict[str, Callable[[], Any]] = {
         "csv": lambda: [float(row["prediction"]) for row in csv.DictReader(output.read_text().splitlines())],
@@ -95,11 +99,22 @@ def test_line_counts_those_that_a_quoted_value_spans(run: Run, models: Path, tmp
     assert (ended.code, ended.err.startswith('error: line 5: "pH": ')) == (3, True)
 
 
-def test_wrong_rows_go_to_a_file_and_the_others_are_scored(run: Run, models: Path, wanted: list[float], tmp_path: Path) -> None:
+def test_wrong_rows_go_to_a_file_and_the_others_are_scored(
+    run: Run, models: Path, wanted: list[float], tmp_path: Path
+) -> None:
     errors = tmp_path / "errors.jsonl"
     rows = [["x", 1, 1], *ROWS[:2], ["y", 1, "z"], *ROWS[2:]]
 
-    ended = run("predict", "--model-path", models / "wine", "--errors", errors, "--chunk-rows", "4", stdin=csv_text(rows).encode())
+    ended = run(
+        "predict",
+        "--model-path",
+        models / "wine",
+        "--errors",
+        errors,
+        "--chunk-rows",
+        "4",
+        stdin=csv_text(rows).encode(),
+    )
 
     assert ended.code == 7
     cells = [row["prediction"] for row in csv.DictReader(ended.out.splitlines())]
@@ -144,7 +159,9 @@ def test_file_that_is_not_there_is_not_found(run: Run, models: Path, tmp_path: P
 def test_chat_bodies_are_answered_line_by_line(run: Run, models: Path) -> None:
     lines = b'{"messages": [{"role": "user"}]}\n{"prompt": "hi"}\n'
 
-    ended = run("predict", "--model-path", models / "free", "--input-format", "jsonl", "--output-format", "jsonl", stdin=lines)
+    ended = run(
+        "predict", "--model-path", models / "free", "--input-format", "jsonl", "--output-format", "jsonl", stdin=lines
+    )
 
     assert ended.code == 0
     assert [sorted(json.loads(line)["input"]) for line in ended.out.splitlines()] == [["messages"], ["prompt"]]
@@ -152,7 +169,9 @@ def test_chat_bodies_are_answered_line_by_line(run: Run, models: Path) -> None:
 
 def test_predictions_come_while_the_input_is_still_being_written(models: Path) -> None:
     command = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", models / "wine", "--chunk-rows", "1"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(csv_text(ROWS[:2]).encode())
@@ -175,11 +194,15 @@ ELEMENTS = {
 
 
 # Without a type hint an array, or a line, is a record.
-LISTS = [("texts", name) for name in ELEMENTS] + [("unnamed", name) for name in ELEMENTS if name not in {"array.json", "lines.jsonl"}]
+LISTS = [("texts", name) for name in ELEMENTS] + [
+    ("unnamed", name) for name in ELEMENTS if name not in {"array.json", "lines.jsonl"}
+]
 
 
 @pytest.mark.parametrize(("kind", "name"), LISTS)
-def test_each_element_of_a_list_has_a_prediction(kind: str, name: str, run: Run, example_models: Path, tmp_path: Path) -> None:
+def test_each_element_of_a_list_has_a_prediction(
+    kind: str, name: str, run: Run, example_models: Path, tmp_path: Path
+) -> None:
     (tmp_path / name).write_text(ELEMENTS[name])
     for chunk in ("1", "10"):
         ended = run("predict", "--model-path", example_models / kind, tmp_path / name, "--chunk-rows", chunk)
@@ -197,7 +220,9 @@ def test_each_line_with_an_object_has_a_prediction_of_a_model_with_a_type_hint(r
 
 
 @pytest.mark.parametrize("key", ["prompt", "messages", "dataframe_split", "inputs"])
-def test_line_whose_key_is_one_of_a_protocol_is_an_element_if_the_type_hint_takes_it(key: str, run: Run, example_models: Path) -> None:
+def test_line_whose_key_is_one_of_a_protocol_is_an_element_if_the_type_hint_takes_it(
+    key: str, run: Run, example_models: Path
+) -> None:
     line = json.dumps({key: "a", "more": "b"}).encode()
 
     ended = run("predict", "--model-path", example_models / "dicts", "--input-format", "jsonl", stdin=line)
@@ -209,7 +234,14 @@ def test_element_that_the_type_hint_refuses_is_named(run: Run, example_models: P
     errors = tmp_path / "errors"
 
     ended = run(
-        "predict", "--model-path", example_models / "texts", "--errors", errors, "--input-format", "json", stdin=b'["a", 1, "bc", null]'
+        "predict",
+        "--model-path",
+        example_models / "texts",
+        "--errors",
+        errors,
+        "--input-format",
+        "json",
+        stdin=b'["a", 1, "bc", null]',
     )
 
     assert (ended.code, ended.out.splitlines()) == (7, ["prediction", "1", '""', "2", '""'])
@@ -234,15 +266,28 @@ def test_table_for_a_type_hint_is_refused_with_the_form_to_use(form: str, run: R
     ],
     ids=["tensor", "tensors", "columns", "records"],
 )
-def test_each_row_of_a_body_has_a_prediction(kind: str, body: Any, predictions: list[str], run: Run, example_models: Path) -> None:
-    ended = run("predict", "--model-path", example_models / kind, "--input-format", "json", stdin=json.dumps(body).encode())
+def test_each_row_of_a_body_has_a_prediction(
+    kind: str, body: Any, predictions: list[str], run: Run, example_models: Path
+) -> None:
+    ended = run(
+        "predict", "--model-path", example_models / kind, "--input-format", "json", stdin=json.dumps(body).encode()
+    )
 
     assert (ended.code, ended.out.splitlines()) == (0, ["prediction", *predictions])
     assert ended.err.startswith("2 rows in ")
 
 
 def test_time_of_a_prediction_includes_the_load_of_the_model(models: Path) -> None:
-    command = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", str(models / "hinted"), "--input-format", "json"]
+    command = [
+        sys.executable,
+        "-m",
+        "serving_runtime",
+        "predict",
+        "--model-path",
+        str(models / "hinted"),
+        "--input-format",
+        "json",
+    ]
     done = subprocess.run(command, input="[1, 2]", capture_output=True, text=True, check=True)
 
     found = re.fullmatch(r"2 rows in ([0-9.]+) s, ([0-9.]+) s of it to load the model\n", done.stderr)

@@ -27,13 +27,17 @@ def recording(path: Path, *entries: dict[str, Any]) -> Path:
 @pytest.fixture
 def predicted(run: Run, models: Path) -> float:
     body = json.dumps(ROWS["dataframe_records"]).encode()
-    ended = run("predict", "--model-path", models / "wine", "--input-format", "json", "--output-format", "jsonl", stdin=body)
+    ended = run(
+        "predict", "--model-path", models / "wine", "--input-format", "json", "--output-format", "jsonl", stdin=body
+    )
     value: float = json.loads(ended.out)
     return value
 
 
 def test_same_answers_end_with_zero(run: Run, models: Path, predicted: float, tmp_path: Path) -> None:
-    file = recording(tmp_path / "r.jsonl", recorded(ROWS, {"predictions": [predicted]}), recorded({"inputs": {}}, None, status=400))
+    file = recording(
+        tmp_path / "r.jsonl", recorded(ROWS, {"predictions": [predicted]}), recorded({"inputs": {}}, None, status=400)
+    )
 
     ended = run("replay", "--model-path", models / "wine", file)
 

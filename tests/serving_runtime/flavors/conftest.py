@@ -25,7 +25,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     directories = {version: tmp_path_factory.mktemp(f"flavors-{version}") for version in FLAVORS}
     started = [
         subprocess.Popen(
-            [python_of(f"mlflow-{version}"), SCRIPT, directory], cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            [python_of(f"mlflow-{version}"), SCRIPT, directory],
+            cwd=directory,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
         for version, directory in directories.items()
     ]
@@ -41,7 +44,9 @@ def served(saved: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     logs = tmp_path_factory.mktemp("flavors")
     with ExitStack() as stack:
         servers = {
-            (version, name): stack.enter_context(starting(saved[version] / name, "--workers", "1", log=logs / f"{version}-{name}"))
+            (version, name): stack.enter_context(
+                starting(saved[version] / name, "--workers", "1", log=logs / f"{version}-{name}")
+            )
             for version, name in EVERY
         }
         for server in servers.values():

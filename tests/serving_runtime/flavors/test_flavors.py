@@ -14,10 +14,14 @@ from testbed.runtime_server import RuntimeServer
 Served = Callable[[str, str], tuple[Path, RuntimeServer]]
 
 EVERY = [
-    *(("3.17", name) for name in ("scikit-learn-skops", "scikit-learn-cloudpickle", "xgboost", "lightgbm", "code", "onnx")),
+    *(
+        ("3.17", name)
+        for name in ("scikit-learn-skops", "scikit-learn-cloudpickle", "xgboost", "lightgbm", "code", "onnx")
+    ),
     *(("2.22", name) for name in ("forest", "code")),
 ]
-# Ten models are saved and ten servers started before the first test: seconds each, on a machine that has nothing else to do.
+# Ten models are saved and ten servers started before the first test: seconds each, on a machine that has nothing else
+# to do.
 pytestmark = pytest.mark.timeout(900)
 # Another version of a library may add in another order.
 CLOSE = 1e-6
@@ -52,9 +56,16 @@ def test_chat_model_answers_in_its_own_form(version: str, served: Served) -> Non
 
 @pytest.mark.parametrize(
     ("version", "name", "flavor"),
-    [("3.17", "xgboost", "xgboost"), ("3.17", "onnx", "onnx"), ("3.17", "code", "python_function"), ("2.22", "forest", "sklearn")],
+    [
+        ("3.17", "xgboost", "xgboost"),
+        ("3.17", "onnx", "onnx"),
+        ("3.17", "code", "python_function"),
+        ("2.22", "forest", "sklearn"),
+    ],
 )
-def test_info_names_the_flavor_and_the_mlflow_that_saved_it(version: str, name: str, flavor: str, served: Served) -> None:
+def test_info_names_the_flavor_and_the_mlflow_that_saved_it(
+    version: str, name: str, flavor: str, served: Served
+) -> None:
     _, server = served(version, name)
 
     model = server.get("/info").document["model"]
@@ -65,12 +76,18 @@ def test_info_names_the_flavor_and_the_mlflow_that_saved_it(version: str, name: 
 @pytest.mark.parametrize(
     ("name", "request_body", "place"),
     [
-        ("xgboost", {"dataframe_records": [{"fixed acidity": "high", "pH": 1.0, "alcohol": 1.0, "sulphates": 1.0}]}, "fixed acidity"),
+        (
+            "xgboost",
+            {"dataframe_records": [{"fixed acidity": "high", "pH": 1.0, "alcohol": 1.0, "sulphates": 1.0}]},
+            "fixed acidity",
+        ),
         ("onnx", {"inputs": {"pixels": [[[[0.5] * 3] * 4] * 5]}}, "inputs.pixels"),
         ("code", {"dataframe_records": [{}]}, "fahrenheit"),
     ],
 )
-def test_wrong_input_is_refused_whatever_the_flavor(name: str, request_body: dict[str, Any], place: str, served: Served) -> None:
+def test_wrong_input_is_refused_whatever_the_flavor(
+    name: str, request_body: dict[str, Any], place: str, served: Served
+) -> None:
     _, server = served("3.17", name)
 
     answer = server.predict(request_body)

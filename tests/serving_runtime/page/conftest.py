@@ -64,7 +64,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page that must not complain: an error of a script, or of the policy, fails the test; that a request was refused does not."""
+    """A page that must not complain: an error of a script, or of the policy, fails the test; that a request was refused
+    does not.
+    """
     context = browser.new_context(viewport={"width": 1240, "height": 800})
     page = context.new_page()
     complaints: list[str] = []

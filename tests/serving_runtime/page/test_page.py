@@ -47,7 +47,9 @@ def test_command_that_the_page_shows_predicts_the_same(page: Page, servers: Serv
     page.keyboard.press("Control+Enter")
     shown = page.locator("#result .one").inner_text()
 
-    done = subprocess.run(["/bin/bash", "-c", page.locator("#curl").inner_text()], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["/bin/bash", "-c", page.locator("#curl").inner_text()], capture_output=True, text=True, check=True
+    )
 
     assert str(json.loads(done.stdout)["predictions"][0]) == shown
 
@@ -140,7 +142,9 @@ def test_command_of_a_guarded_server_has_a_variable_and_not_the_token(page: Page
     shown = page.locator("#result .one").inner_text()
     command = page.locator("#curl").inner_text()
 
-    done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=True, env=os.environ | {"TOKEN": TOKEN})
+    done = subprocess.run(
+        ["/bin/bash", "-c", command], capture_output=True, text=True, check=True, env=os.environ | {"TOKEN": TOKEN}
+    )
 
     assert str(json.loads(done.stdout)["predictions"][0]) == shown
     assert "$TOKEN" in command
@@ -150,7 +154,9 @@ def test_command_of_a_guarded_server_has_a_variable_and_not_the_token(page: Page
 def test_token_is_kept_in_the_page_only(page: Page, servers: Servers) -> None:
     unlocked(page, servers["guarded"])
 
-    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href, history.state])")
+    kept = page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href, history.state])"
+    )
     assert TOKEN not in kept
     page.reload()
     expect(page.get_by_label("Token")).to_have_value("")
@@ -189,8 +195,15 @@ def test_page_loads_nothing_from_anywhere_else(page: Page, servers: Servers) -> 
     page.get_by_role("button", name="Predict").click()
     expect(page.locator("#result .one")).to_be_visible()
 
-    assert {urlsplit(url).path for url in asked if not url.startswith("data:")} == {"/docs", "/info", "/readyz", "/invocations"}
-    assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {urlsplit(servers["wine"].url).netloc}
+    assert {urlsplit(url).path for url in asked if not url.startswith("data:")} == {
+        "/docs",
+        "/info",
+        "/readyz",
+        "/invocations",
+    }
+    assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {
+        urlsplit(servers["wine"].url).netloc
+    }
 
 
 def test_policy_of_the_page_lets_nothing_else_in(servers: Servers) -> None:
@@ -211,7 +224,9 @@ def test_page_fits_the_screen_in_both_themes(theme: str, width: int, browser: Br
     expect(page.locator("#result .one")).to_be_visible()
 
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    ground, text = page.evaluate("(({backgroundColor, color}) => [backgroundColor, color])(getComputedStyle(document.body))")
+    ground, text = page.evaluate(
+        "(({backgroundColor, color}) => [backgroundColor, color])(getComputedStyle(document.body))"
+    )
     assert (brightness(ground) > brightness(text)) is (theme == "light")
     context.close()
 

@@ -23,7 +23,11 @@ KINDS: dict[str, tuple[Any, bool, list[str]]] = {
         False,
         ["Ann is 3", "Bo is 4"],
     ),
-    "dicts": ({"inputs": [{"a": 1.0, "b": 9007199254740993}, {"c": None}]}, False, ["a=1.0 b=9007199254740993", "c=None"]),
+    "dicts": (
+        {"inputs": [{"a": 1.0, "b": 9007199254740993}, {"c": None}]},
+        False,
+        ["a=1.0 b=9007199254740993", "c=None"],
+    ),
     "tensor": ({"inputs": [[1.0, 2.0], [3.0, 4.5]]}, True, ["3.0", "7.5"]),
     "tensors": ({"inputs": {"ids": [[1, 2], [3, 4]], "mask": [True, False]}}, True, ["3", "0"]),
     "params": (
@@ -70,7 +74,9 @@ def written_as_json(page: Page, server: RuntimeServer, *, has_fields: bool) -> s
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_page_sends_the_example_of_each_kind_of_signature(kind: str, page: Page, example_models: Path, tmp_path: Path) -> None:
+def test_page_sends_the_example_of_each_kind_of_signature(
+    kind: str, page: Page, example_models: Path, tmp_path: Path
+) -> None:
     body, has_fields, shown = KINDS[kind]
     with serving(example_models / kind, "--workers", "1", log=tmp_path / "log") as server:
         page.goto(f"{server.url}/docs")
@@ -87,7 +93,9 @@ def test_page_sends_the_example_of_each_kind_of_signature(kind: str, page: Page,
         assert all(text in done.stdout for text in shown)
         without = "No example" in page.locator("#hint").inner_text()
         assert without is kind.endswith("-without-example")
-        assert server.get("/info").document["signature"]["typed_in_code"] is kind.startswith(("texts", "people", "dicts"))
+        assert server.get("/info").document["signature"]["typed_in_code"] is kind.startswith(
+            ("texts", "people", "dicts")
+        )
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +118,8 @@ def test_long_number_stays_on_one_line(width: int, page: Page, registered: Runti
     expect(number).to_contain_text("-1.2345678901234567e-301")
 
     height, line, hidden = number.evaluate(
-        "node => [node.getBoundingClientRect().height, parseFloat(getComputedStyle(node).lineHeight), node.scrollWidth - node.clientWidth]"
+        "node => [node.getBoundingClientRect().height, parseFloat(getComputedStyle(node).lineHeight), node.scrollWidth"
+        " - node.clientWidth]"
     )
     assert height < 1.5 * line
     assert hidden <= 0

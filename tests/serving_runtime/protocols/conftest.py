@@ -16,7 +16,9 @@ from serving_runtime.protocols.invocations import INVOCATIONS
 from serving_runtime.protocols.kserve_v1 import KSERVE_V1
 from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
 
-PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in (INVOCATIONS, OPEN_INFERENCE, KSERVE_V1, DOMINO)}
+PROTOCOLS: Mapping[str, Protocol] = {
+    protocol.name: protocol for protocol in (INVOCATIONS, OPEN_INFERENCE, KSERVE_V1, DOMINO)
+}
 LENGTH = b"inference-header-content-length"
 
 
@@ -28,7 +30,11 @@ class Asked:
     nan: Nan = Nan.NULL
 
     def __call__(
-        self, protocol: str, body: Any, headers: Mapping[bytes, bytes] | None = None, path: Mapping[str, str] | None = None
+        self,
+        protocol: str,
+        body: Any,
+        headers: Mapping[bytes, bytes] | None = None,
+        path: Mapping[str, str] | None = None,
     ) -> Answer:
         spoken = PROTOCOLS[protocol]
         metadata = self.model.metadata

@@ -37,14 +37,38 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "ragged data": (one(shape=[3], data=[[1, 2], [3]]), "inputs[0].data[1]", "of another length than its neighbours"),
     "no data": (one(data=None), "inputs[0]", "neither data nor parameters.binary_data_size"),
     "data that is no list": (one(data="12"), "inputs[0].data", "a string"),
-    "data of another datatype": (one(datatype="INT32", data=[1, 2**31]), "inputs[0].data[1]", "a number out of range, where INT32 takes"),
-    "data with a fraction": (one(data=[1, 2.5]), "inputs[0].data[1]", "a number that has a fraction, where the model takes"),
+    "data of another datatype": (
+        one(datatype="INT32", data=[1, 2**31]),
+        "inputs[0].data[1]",
+        "a number out of range, where INT32 takes",
+    ),
+    "data with a fraction": (
+        one(data=[1, 2.5]),
+        "inputs[0].data[1]",
+        "a number that has a fraction, where the model takes",
+    ),
     "texts among numbers": (one(data=[1, "2"]), "inputs[0].data[1]", "a string, where the model takes a whole number"),
-    "texts for numbers": (one(datatype="BYTES", data=["1", "2"]), "inputs[0].data[0]", "a string, where the model takes a whole number"),
-    "null among whole numbers": (one(data=[1, None]), "inputs[0].data[1]", "null, where the model takes a whole number"),
+    "texts for numbers": (
+        one(datatype="BYTES", data=["1", "2"]),
+        "inputs[0].data[0]",
+        "a string, where the model takes a whole number",
+    ),
+    "null among whole numbers": (
+        one(data=[1, None]),
+        "inputs[0].data[1]",
+        "null, where the model takes a whole number",
+    ),
     "FP16 in the JSON": (one(datatype="FP16"), "inputs[0].datatype", "FP16 is sent behind the JSON only"),
-    "a size without a header": (one(data=None, parameters={"binary_data_size": 16}), "inputs[0].parameters.binary_data_size", "no header"),
-    "parameters that are none": (one(parameters=[]), "inputs[0].parameters", "an array, where the model takes an object"),
+    "a size without a header": (
+        one(data=None, parameters={"binary_data_size": 16}),
+        "inputs[0].parameters.binary_data_size",
+        "no header",
+    ),
+    "parameters that are none": (
+        one(parameters=[]),
+        "inputs[0].parameters",
+        "an array, where the model takes an object",
+    ),
     "a matrix for a column": (one(shape=[1, 2]), "inputs[0].shape", "a column has a shape of one length"),
     "another column": (one(name="y"), "inputs", 'the column "x" is missing'),
     "a name twice": ({"inputs": one()["inputs"] * 2}, "inputs[1].name", "a name that comes twice"),
@@ -79,7 +103,12 @@ def test_every_fault_of_every_tensor_is_told_at_once(ask: Ask) -> None:
             {"name": "b", "datatype": "INT8", "shape": [2], "data": [300, 1.5]},
         ]
     }
-    by_datatype = {"inputs": [{"name": "a", "datatype": "INT8", "shape": [-1], "data": []}, {"name": "b", "shape": [1], "data": [1]}]}
+    by_datatype = {
+        "inputs": [
+            {"name": "a", "datatype": "INT8", "shape": [-1], "data": []},
+            {"name": "b", "shape": [1], "data": [1]},
+        ]
+    }
 
     told = json.loads(ask("two-doubles")("v2", body | {"inputs": body["inputs"][:1]}).body)["details"]
     here = json.loads(ask("two-doubles")("v2", by_datatype).body)["details"]
@@ -102,7 +131,12 @@ MALFORMED: dict[str, tuple[bytes, dict[bytes, bytes], int, str]] = {
     "a header that is negative": (b"{}", {LENGTH: b"-1"}, 400, "must be the number of bytes"),
     "a header that is no number": (b"{}", {LENGTH: "٢".encode()}, 400, "must be the number of bytes"),
     "a header of nothing": (b"{}", {LENGTH: b"0"}, 400, "the body is not JSON"),
-    "bytes that nobody wants": (json.dumps(one()).encode() + b"!", {LENGTH: b"%d" % len(json.dumps(one()))}, 400, "1 bytes more"),
+    "bytes that nobody wants": (
+        json.dumps(one()).encode() + b"!",
+        {LENGTH: b"%d" % len(json.dumps(one()))},
+        400,
+        "1 bytes more",
+    ),
     "CSV": (b"x\n1\n", {b"content-type": b"text/csv"}, 415, "this Content-Type is not read here"),
 }
 
@@ -134,9 +168,13 @@ def test_a_malformed_body_is_refused_in_the_protocols_shape(sentence: str, ask: 
         (("BYTES", [1], 5), struct.pack("<I", 1) + b"\xff", "bytes that are no UTF-8"),
     ],
 )
-def test_bytes_behind_the_json_that_lie_are_refused(tensor: tuple[str, Any, Any], raw: bytes, problem: str, ask: Ask) -> None:
+def test_bytes_behind_the_json_that_lie_are_refused(
+    tensor: tuple[str, Any, Any], raw: bytes, problem: str, ask: Ask
+) -> None:
     datatype, shape, size = tensor
-    document = {"inputs": [{"name": "x", "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": size}}]}
+    document = {
+        "inputs": [{"name": "x", "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": size}}]
+    }
     answer = ask("one-long").behind(document, raw)
 
     assert answer.status == 400

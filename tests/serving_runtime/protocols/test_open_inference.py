@@ -76,7 +76,11 @@ SAME: dict[str, tuple[str, Any, Any]] = {
         inputs(tensor("input-0", "FP64", [1], [0.5]), tensor("input-1", "INT64", [1], [1])),
         {"dataframe_split": {"columns": ["input-0", "input-1"], "data": [[0.5, 1]]}},
     ),
-    "one tensor of columns without names": ("unnamed", inputs(tensor("x", "FP64", [1, 2], [0.5, 1])), {"inputs": [[0.5, 1]]}),
+    "one tensor of columns without names": (
+        "unnamed",
+        inputs(tensor("x", "FP64", [1, 2], [0.5, 1])),
+        {"inputs": [[0.5, 1]]},
+    ),
     "JSON in a column of objects": (
         "nested",
         inputs(
@@ -96,15 +100,27 @@ SAME: dict[str, tuple[str, Any, Any]] = {
         inputs(tensor("values", "FP32", [2, 2], [1, 2, 3, 4])),
         {"dataframe_records": [{"values": [1, 2]}, {"values": [3, 4]}]},
     ),
-    "a tensor": ("tensor", inputs(tensor("any name", "FP64", [2, 3], [1, 2, 3, 4, 5, 6])), {"inputs": [[1, 2, 3], [4, 5, 6]]}),
-    "a tensor of another type": ("image", inputs(tensor("x", "UINT8", [1, 2, 2], [0, 1, 2, 255])), {"inputs": [[[0, 1], [2, 255]]]}),
+    "a tensor": (
+        "tensor",
+        inputs(tensor("any name", "FP64", [2, 3], [1, 2, 3, 4, 5, 6])),
+        {"inputs": [[1, 2, 3], [4, 5, 6]]},
+    ),
+    "a tensor of another type": (
+        "image",
+        inputs(tensor("x", "UINT8", [1, 2, 2], [0, 1, 2, 255])),
+        {"inputs": [[[0, 1], [2, 255]]]},
+    ),
     "tensors by name": (
         "tensors",
         inputs(tensor("mask", "BOOL", [1], [True]), tensor("ids", "INT64", [1, 2], [[1, 2]])),
         {"inputs": {"ids": [[1, 2]], "mask": [True]}},
     ),
     "a tensor of texts": ("texts", inputs(tensor("x", "BYTES", [2], ["a", "bc"])), {"inputs": ["a", "bc"]}),
-    "no signature, one tensor": ("free", inputs(tensor("x", "INT64", [2, 2], [1, 2, 3, 4])), {"inputs": [[1, 2], [3, 4]]}),
+    "no signature, one tensor": (
+        "free",
+        inputs(tensor("x", "INT64", [2, 2], [1, 2, 3, 4])),
+        {"inputs": [[1, 2], [3, 4]]},
+    ),
     "no signature, several": (
         "free",
         inputs(tensor("a", "INT64", [2], [1, 2]), tensor("b", "FP64", [2, 1], [1.5, 2.5])),
@@ -112,12 +128,17 @@ SAME: dict[str, tuple[str, Any, Any]] = {
     ),
     "no signature, columns of a frame": (
         "free",
-        inputs(tensor("a", "INT64", [2], [1, 2]), tensor("b", "BYTES", [2], ["x", "y"]), parameters={"content_type": "pd"}),
+        inputs(
+            tensor("a", "INT64", [2], [1, 2]), tensor("b", "BYTES", [2], ["x", "y"]), parameters={"content_type": "pd"}
+        ),
         {"dataframe_split": {"columns": ["a", "b"], "data": [[1, "x"], [2, "y"]]}},
     ),
     "parameters": (
         "params",
-        inputs(tensor("x", "INT64", [1], [1]), parameters={"k": 5, "stop": ["a", "b"], "binary_data_output": False, "priority": 1}),
+        inputs(
+            tensor("x", "INT64", [1], [1]),
+            parameters={"k": 5, "stop": ["a", "b"], "binary_data_output": False, "priority": 1},
+        ),
         {"inputs": {"x": [1]}, "params": {"k": 5, "stop": ["a", "b"]}},
     ),
 }
@@ -156,7 +177,9 @@ NUMBERS = {
 @pytest.mark.parametrize("datatype", NUMBERS)
 def test_numbers_behind_the_json_are_seen_as_they_are(datatype: str, ask: Ask) -> None:
     values = NUMBERS[datatype]
-    document = {"inputs": [{"name": "x", "datatype": datatype, "shape": [2], "parameters": {"binary_data_size": values.nbytes}}]}
+    document = {
+        "inputs": [{"name": "x", "datatype": datatype, "shape": [2], "parameters": {"binary_data_size": values.nbytes}}]
+    }
 
     seen = echoed(ask("free").behind(document, values.tobytes()))["input"]
 
@@ -177,12 +200,19 @@ def test_bytes_behind_the_json_are_texts_or_bytes_as_the_column_takes(ask: Ask) 
     }
     document = {
         "inputs": [
-            {"name": name, "datatype": "INT64" if name == "id" else "BYTES", "shape": [1], "parameters": {"binary_data_size": len(value)}}
+            {
+                "name": name,
+                "datatype": "INT64" if name == "id" else "BYTES",
+                "shape": [1],
+                "parameters": {"binary_data_size": len(value)},
+            }
             for name, value in raw.items()
         ]
     }
 
-    frame = {name: values for name, _, values in echoed(ask("optional").behind(document, *raw.values()))["input"]["frame"]}
+    frame = {
+        name: values for name, _, values in echoed(ask("optional").behind(document, *raw.values()))["input"]["frame"]
+    }
 
     assert frame["string"] == ["str 'ä'"]
     assert frame["binary"] == [r"bytes b'\x00\xff'"]
@@ -192,7 +222,8 @@ def test_bytes_behind_the_json_are_texts_or_bytes_as_the_column_takes(ask: Ask) 
 def test_tensors_in_the_json_and_behind_it_go_together(ask: Ask) -> None:
     mask = np.array([True])
     document = inputs(
-        {"name": "mask", "datatype": "BOOL", "shape": [1], "parameters": {"binary_data_size": 1}}, tensor("ids", "INT64", [1, 2], [1, 2])
+        {"name": "mask", "datatype": "BOOL", "shape": [1], "parameters": {"binary_data_size": 1}},
+        tensor("ids", "INT64", [1, 2], [1, 2]),
     )
 
     assert echoed(ask("tensors").behind(document, mask.tobytes()))["input"]["ids"]["values"] == ["int 1", "int 2"]
@@ -205,7 +236,9 @@ def test_an_answer_repeats_the_id_and_names_model_and_version(ask: Ask) -> None:
     answer = json.loads(ask("wine")("v2", WINE | {"id": "order-66"}).body)
 
     assert (answer["id"], answer["model_name"], answer["model_version"]) == ("order-66", "m", "3")
-    assert [(output["name"], output["datatype"], output["shape"]) for output in answer["outputs"]] == [("output-0", "FP64", [2])]
+    assert [(output["name"], output["datatype"], output["shape"]) for output in answer["outputs"]] == [
+        ("output-0", "FP64", [2])
+    ]
 
 
 @pytest.mark.parametrize(
@@ -236,9 +269,15 @@ def test_an_output_is_where_the_client_wants_it(outputs: Any, parameters: Any, b
 @pytest.mark.parametrize(
     ("expression", "outputs"),
     [
-        ("pd.DataFrame({'a': [1, 2], 'b': ['x', None]})", [("a", "INT64", [2, 1], [1, 2]), ("b", "BYTES", [2, 1], ['"x"', "null"])]),
+        (
+            "pd.DataFrame({'a': [1, 2], 'b': ['x', None]})",
+            [("a", "INT64", [2, 1], [1, 2]), ("b", "BYTES", [2, 1], ['"x"', "null"])],
+        ),
         ("pd.Series([0.5, float('nan')], name='p')", [("p", "FP64", [2, 1], [0.5, None])]),
-        ("{'p': np.array([[1, 2]], dtype='int8'), 'q': [True]}", [("p", "INT8", [1, 2], [1, 2]), ("q", "BOOL", [1], [True])]),
+        (
+            "{'p': np.array([[1, 2]], dtype='int8'), 'q': [True]}",
+            [("p", "INT8", [1, 2], [1, 2]), ("q", "BOOL", [1], [True])],
+        ),
         ("['a', 'b']", [("output-0", "BYTES", [2], ["a", "b"])]),
         ("[1, 2.5, None]", [("output-0", "FP64", [3], [1.0, 2.5, None])]),
         ("[[1, 2], [3]]", [("output-0", "BYTES", [2], ["[1,2]", "[3]"])]),
@@ -263,5 +302,7 @@ def test_whatever_a_model_predicts_is_tensors(expression: str, outputs: Any, ask
     if outputs is None:
         assert (answer.status, document["error_code"]) == (500, "INTERNAL_ERROR")
     else:
-        found = [(output["name"], output["datatype"], output["shape"], output["data"]) for output in document["outputs"]]
+        found = [
+            (output["name"], output["datatype"], output["shape"], output["data"]) for output in document["outputs"]
+        ]
         assert found == outputs

@@ -1,4 +1,6 @@
-"""Every kind of value that a model may return is the same by every protocol, or is refused by all with a sentence that says its kind."""
+"""Every kind of value that a model may return is the same by every protocol, or is refused by all with a sentence that
+says its kind.
+"""
 
 import datetime
 import decimal
@@ -35,7 +37,11 @@ from serving_runtime.signature import Signature
 
 SERVED = Served(name="m", version=None, metadata=SimpleNamespace(signature=Signature()), conform=conformer(Signature()))  # type: ignore[arg-type]
 TENSOR = {"name": "x", "datatype": "INT64", "shape": [1], "data": [1]}
-BY_MLFLOW, BY_KSERVE, BY_DOMINO = (INVOCATIONS, {"inputs": [1]}), (KSERVE_V1, {"instances": [1]}), (DOMINO, {"data": {"x": 1}})
+BY_MLFLOW, BY_KSERVE, BY_DOMINO = (
+    (INVOCATIONS, {"inputs": [1]}),
+    (KSERVE_V1, {"instances": [1]}),
+    (DOMINO, {"data": {"x": 1}}),
+)
 IN_JSON = (OPEN_INFERENCE, {"inputs": [TENSOR]})
 BEHIND = (OPEN_INFERENCE, {"inputs": [TENSOR], "parameters": {"binary_data_output": True}})
 LENGTH = b"inference-header-content-length"
@@ -82,7 +88,10 @@ def decoded(output: dict[str, Any], values: np.ndarray[Any, Any]) -> list[Any]:
     """The values as the JSON of other protocols has them, in nested lists of the shape."""
     match output["parameters"]["content_type"]:
         case "np":
-            flat = [None if isinstance(value, float) and not math.isfinite(value) else value for value in values.ravel().tolist()]
+            flat = [
+                None if isinstance(value, float) and not math.isfinite(value) else value
+                for value in values.ravel().tolist()
+            ]
         case "pd_json":
             flat = [json.loads(value) for value in values.ravel()]
         case _:
@@ -96,12 +105,18 @@ def decoded(output: dict[str, Any], values: np.ndarray[Any, Any]) -> list[Any]:
 def meaning(answer: Answer, expected: Any) -> Any:
     """What the outputs say, in the form that `expected` has."""
     outputs = [(output, decoded(output, values)) for output, values in read_by_triton(answer)]
-    kind = json.loads(answer.body[: int(dict(answer.headers).get(LENGTH, len(answer.body)))])["parameters"]["content_type"]
+    kind = json.loads(answer.body[: int(dict(answer.headers).get(LENGTH, len(answer.body)))])["parameters"][
+        "content_type"
+    ]
     by_name = {output["name"]: values for output, values in outputs}
     shapes = {output["name"]: output["shape"] for output, _ in outputs}
     if kind == "dict":
         return by_name
-    if isinstance(expected, list) and expected and all(isinstance(row, dict) and set(row) == set(by_name) for row in expected):
+    if (
+        isinstance(expected, list)
+        and expected
+        and all(isinstance(row, dict) and set(row) == set(by_name) for row in expected)
+    ):
         columns = {name: [row[0] if shapes[name][1:] == [1] else row for row in rows] for name, rows in by_name.items()}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     (values,) = by_name.values()
@@ -168,7 +183,9 @@ WRITTEN: dict[str, Callable[[], Any]] = {
     "a scalar of Arrow": lambda: pa.scalar(5),
     "a frame with arrays as cells": lambda: pd.DataFrame({"a": [np.array([1.0, 2]), np.array([3.0, 4])]}),
     "a frame with lists of different length": lambda: pd.DataFrame({"a": [[1], [2, 3]]}),
-    "a frame with rows of two levels": lambda: pd.DataFrame({"a": [1, 2]}, index=pd.MultiIndex.from_tuples([("x", 1), ("y", 2)])),
+    "a frame with rows of two levels": lambda: pd.DataFrame(
+        {"a": [1, 2]}, index=pd.MultiIndex.from_tuples([("x", 1), ("y", 2)])
+    ),
     "a frame with names that are no texts": lambda: pd.DataFrame([[1, 2, 3]], columns=[0, True, None]),
     "a frame of pandas' own types": lambda: pd.DataFrame(
         {
@@ -199,7 +216,8 @@ def test_a_returned_value_is_the_same_by_every_protocol(sentence: str) -> None:
     assert meaning(written(IN_JSON, value), expected) == expected
 
 
-# Ours are in one line and with the time of a time; MLflow fails on what is beyond JSON, or writes a number without its unit.
+# Ours are in one line and with the time of a time; MLflow fails on what is beyond JSON, or writes a number without its
+# unit.
 OTHERWISE = {
     "times of which one is missing",
     "a structured array",
@@ -236,8 +254,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("x", "a")])),
         "a DataFrame whose columns have 2 levels",
     ),
-    "columns of one name": (lambda: pd.DataFrame([[1, 2]], columns=["a", "a"]), "a DataFrame with two columns of the same name"),
-    "columns of one text": (lambda: pd.DataFrame([[1, 2]], columns=[0, "0"]), "a DataFrame with two columns of the same name"),
+    "columns of one name": (
+        lambda: pd.DataFrame([[1, 2]], columns=["a", "a"]),
+        "a DataFrame with two columns of the same name",
+    ),
+    "columns of one text": (
+        lambda: pd.DataFrame([[1, 2]], columns=[0, "0"]),
+        "a DataFrame with two columns of the same name",
+    ),
     "keys of one text": (lambda: {1: "a", "1": "b"}, "a dict with two keys of the same text"),
     "outputs of one text": (lambda: {1: [1], "1": [2]}, "a dict with two keys of the same text"),
     "a key that has no text": (lambda: {"a": {(1, 2): 3}}, "a dict with a key of type tuple"),
@@ -251,13 +275,20 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "an object": (lambda: [object()], "a value of type object"),
     "half of a letter": (lambda: ["\ud800"], "a text that is no Unicode"),
     "a list in itself": (itself, "values that are nested too deep, or that contain themselves"),
-    "two columns of Arrow": (lambda: pa.Table.from_arrays([pa.array([1])] * 2, names=["a", "a"]), "a table with two columns"),
+    "two columns of Arrow": (
+        lambda: pa.Table.from_arrays([pa.array([1])] * 2, names=["a", "a"]),
+        "a table with two columns",
+    ),
 }
 
 
 @pytest.mark.parametrize("sentence", REFUSED)
-@pytest.mark.parametrize("way", [BY_MLFLOW, BY_KSERVE, BY_DOMINO, IN_JSON, BEHIND], ids=["invocations", "v1", "domino", "v2", "behind"])
-def test_a_returned_value_that_no_answer_can_hold_is_refused_by_its_kind(sentence: str, way: tuple[Protocol, Any]) -> None:
+@pytest.mark.parametrize(
+    "way", [BY_MLFLOW, BY_KSERVE, BY_DOMINO, IN_JSON, BEHIND], ids=["invocations", "v1", "domino", "v2", "behind"]
+)
+def test_a_returned_value_that_no_answer_can_hold_is_refused_by_its_kind(
+    sentence: str, way: tuple[Protocol, Any]
+) -> None:
     make, kind = REFUSED[sentence]
     answer = written(way, make())
     document = json.loads(answer.body)
@@ -266,9 +297,13 @@ def test_a_returned_value_that_no_answer_can_hold_is_refused_by_its_kind(sentenc
     assert f"the model returned {kind}" in document.get("message", document.get("error"))
 
 
-leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=2)
+leaves = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=2)
+)
 returned = st.recursive(
-    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2), max_leaves=8
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=8,
 )
 
 

@@ -31,7 +31,10 @@ def page(path: str, status: Status) -> tuple[int, Any]:
 def status(model: Callable[[str], Model]) -> Callable[..., Status]:
     def of(name: str, *, ready: bool = True, version: str | None = "3") -> Status:
         metadata = model(name).metadata
-        return Status(ready=ready, served=Served(name="m", version=version, metadata=metadata, conform=conformer(metadata.signature)))
+        return Status(
+            ready=ready,
+            served=Served(name="m", version=version, metadata=metadata, conform=conformer(metadata.signature)),
+        )
 
     return of
 
@@ -86,7 +89,10 @@ TENSORS = {
 @pytest.mark.parametrize("name", TENSORS)
 def test_metadata_tells_the_tensors_of_the_signature(name: str, status: Callable[..., Status]) -> None:
     code, metadata = page("/v2/models/m", status(name))
-    told = [(each["name"], each["datatype"], each["shape"], each["parameters"]["content_type"]) for each in metadata["inputs"]]
+    told = [
+        (each["name"], each["datatype"], each["shape"], each["parameters"]["content_type"])
+        for each in metadata["inputs"]
+    ]
 
     assert (code, told) == (200, TENSORS[name])
     assert metadata["outputs"] == []  # MLServer does not load a model that says nothing about them
@@ -123,7 +129,12 @@ def test_a_path_leads_to_its_protocol(path: str, protocol: str, values: dict[str
 
 @pytest.mark.parametrize(
     ("path", "protocol"),
-    [("/v2/models/a/b/infer", "v2"), ("/v2/models//infer", "v2"), ("/v1/models/m:explain/x", "v1"), ("/models/x/model", "invocations")],
+    [
+        ("/v2/models/a/b/infer", "v2"),
+        ("/v2/models//infer", "v2"),
+        ("/v1/models/m:explain/x", "v1"),
+        ("/models/x/model", "invocations"),
+    ],
 )
 def test_a_path_that_leads_nowhere_is_refused_in_the_shape_of_its_neighbours(path: str, protocol: str) -> None:
     assert find(path) is None
@@ -135,6 +146,10 @@ def test_every_route_has_a_pattern_of_its_own() -> None:
 
 
 def test_routes_need_nothing_that_a_model_needs() -> None:
-    code = "import sys, serving_runtime.server.asgi; print([m for m in ('mlflow', 'numpy', 'pandas') if m in sys.modules])"
+    code = (
+        "import sys, serving_runtime.server.asgi; print([m for m in ('mlflow', 'numpy', 'pandas') if m in sys.modules])"
+    )
 
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

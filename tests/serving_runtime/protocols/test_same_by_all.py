@@ -1,4 +1,6 @@
-"""The same input by any protocol is the same to the model and, when wrong, wrong for the same reason; and any bytes are read or refused."""
+"""The same input by any protocol is the same to the model and, when wrong, wrong for the same reason; and any bytes are
+read or refused.
+"""
 
 import json
 from collections.abc import Callable
@@ -69,7 +71,9 @@ def tables(draw: st.DrawFn) -> tuple[Signature, dict[str, list[Any]]]:
     optional = draw(st.booleans())
     columns = tuple(Column(name=name, type=Scalar(name=kind), required=not optional) for name, kind in kinds.items())
     cells = {
-        name: draw(st.lists(right[kind] if draw(st.integers(0, 3)) else right[kind] | wrong, min_size=rows, max_size=rows))
+        name: draw(
+            st.lists(right[kind] if draw(st.integers(0, 3)) else right[kind] | wrong, min_size=rows, max_size=rows)
+        )
         for name, kind in kinds.items()
     }
     return Signature(columns=columns), cells
@@ -105,7 +109,9 @@ def test_named_columns_are_the_same_by_every_protocol(table: tuple[Signature, di
 @given(tables())
 def test_columns_without_names_are_the_same_by_every_protocol(table: tuple[Signature, dict[str, list[Any]]]) -> None:
     named, cells = table
-    signature = Signature(columns=tuple(Column(name=None, type=column.type, required=column.required) for column in named.columns))
+    signature = Signature(
+        columns=tuple(Column(name=None, type=column.type, required=column.required) for column in named.columns)
+    )
     rows = [list(row) for row in zip(*cells.values(), strict=True)]
     datatypes = [dtype_of(column.type) for column in signature.columns]
     heads = [
@@ -184,9 +190,14 @@ takes = st.sampled_from(
         Signature(),
         Signature(typed_in_code=True),
         Signature(
-            columns=tuple(Column(name=name, type=Scalar(name=kind), required=True) for name, kind in zip("ab", DTYPES, strict=False))
+            columns=tuple(
+                Column(name=name, type=Scalar(name=kind), required=True)
+                for name, kind in zip("ab", DTYPES, strict=False)
+            )
         ),
-        Signature(columns=tuple(Column(name=None, type=Scalar(name=kind), required=True) for kind in ("binary", "double"))),
+        Signature(
+            columns=tuple(Column(name=None, type=Scalar(name=kind), required=True) for kind in ("binary", "double"))
+        ),
         Signature(tensors=(Tensor(name=None, dtype=np.dtype("float32"), shape=(-1, 2)),)),
         Signature(tensors=tuple(Tensor(name=name, dtype=np.dtype("int64"), shape=(-1,)) for name in "ab")),
     ]
@@ -212,7 +223,9 @@ def almost_right(draw: st.DrawFn) -> tuple[bytes, bytes]:
     """A right body with a few bytes of it changed, cut out or put in, and a header that is right or not."""
     datatype = draw(st.sampled_from(DATATYPES))
     raw = b"\3\0\0\0abc\0\0\0\0" if datatype == "BYTES" else bytes(2 * NUMPY[datatype].itemsize)
-    document = json.dumps({"inputs": [{"name": "a", "datatype": datatype, "shape": [2], "parameters": {"binary_data_size": len(raw)}}]})
+    document = json.dumps(
+        {"inputs": [{"name": "a", "datatype": datatype, "shape": [2], "parameters": {"binary_data_size": len(raw)}}]}
+    )
     body = bytearray(document.encode() + raw)
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(body) - 1))
@@ -245,7 +258,10 @@ document_values = st.recursive(
 
 
 @unhurried
-@given(signature=takes, body=st.dictionaries(st.sampled_from(["data", "parameters", "instances", "inputs", "params"]), document_values))
+@given(
+    signature=takes,
+    body=st.dictionaries(st.sampled_from(["data", "parameters", "instances", "inputs", "params"]), document_values),
+)
 def test_any_envelope_is_read_or_refused(signature: Signature, body: dict[str, Any]) -> None:
     for protocol in (KSERVE_V1, DOMINO, OPEN_INFERENCE):
         seen(protocol, signature, body)

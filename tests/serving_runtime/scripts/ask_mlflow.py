@@ -1,7 +1,7 @@
 """Answers requests as MLflow's own scoring server does. Runs in an environment with the full MLflow.
 
-`python ask_mlflow.py <directory of models>` reads a JSON list of `[model, content type, body]` from standard input and prints a list
-of `{"status", "body"}`, in the same order, of an error also with its `error_code`.
+`python ask_mlflow.py <directory of models>` reads a JSON list of `[model, content type, body]` from standard input and
+prints a list of `{"status", "body"}`, in the same order, of an error also with its `error_code`.
 """
 
 import json
@@ -33,7 +33,10 @@ def ask(name: str, content_type: str, body: str) -> dict[str, Any]:
         return {"status": error.get_http_status_code(), "body": error.message, "error_code": error.error_code}
     except Exception as error:  # noqa: BLE001  what its server answers with 500
         return {"status": 500, "body": repr(error), "error_code": "INTERNAL_ERROR"}
-    return {"status": answer.status, "body": json.loads(answer.response) if answer.mimetype == "application/json" else answer.response}
+    return {
+        "status": answer.status,
+        "body": json.loads(answer.response) if answer.mimetype == "application/json" else answer.response,
+    }
 
 
 print(json.dumps([ask(*request) for request in json.load(sys.stdin)]))  # noqa: T201  its answer

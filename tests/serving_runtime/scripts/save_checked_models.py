@@ -51,7 +51,9 @@ class Numbers(mlflow.pyfunc.PythonModel):
 
 class Chat(ChatModel):
     def predict(self, context, messages, params):
-        return ChatCompletionResponse(choices=[ChatChoice(message=ChatMessage(role="assistant", content=messages[-1].content))])
+        return ChatCompletionResponse(
+            choices=[ChatChoice(message=ChatMessage(role="assistant", content=messages[-1].content))]
+        )
 
 
 class Agent(ChatAgent):

@@ -1,4 +1,6 @@
-"""Saves a model of each kind of signature with its example: `python save_example_models.py <directory>`, with the full MLflow 3."""
+"""Saves a model of each kind of signature with its example: `python save_example_models.py <directory>`, with the full
+MLflow 3.
+"""
 
 import sys
 import warnings
@@ -48,7 +50,10 @@ class Sums(mlflow.pyfunc.PythonModel):
 
 class Named(mlflow.pyfunc.PythonModel):
     def predict(self, context, model_input, params=None):
-        return [sum(row) if keep else 0 for row, keep in zip(model_input["ids"].tolist(), model_input["mask"].tolist(), strict=True)]
+        return [
+            sum(row) if keep else 0
+            for row, keep in zip(model_input["ids"].tolist(), model_input["mask"].tolist(), strict=True)
+        ]
 
 
 class Lengths(mlflow.pyfunc.PythonModel):
@@ -78,7 +83,12 @@ save("texts-without-example", Texts())
 save("people", People(), input_example=[Person(name="Ann", age=3), Person(name="Bo", age=4, tags=["new"])])
 save("dicts", Dicts(), input_example=[{"a": 1.0, "b": 9007199254740993}, {"c": None}])
 save("tensor", Sums(), signature=signature(TENSOR), input_example=np.array([[1.0, 2.0], [3.0, 4.5]]))
-save("tensors", Named(), signature=signature(*TENSORS), input_example={"ids": np.array([[1, 2], [3, 4]]), "mask": np.array([True, False])})
+save(
+    "tensors",
+    Named(),
+    signature=signature(*TENSORS),
+    input_example={"ids": np.array([[1, 2], [3, 4]]), "mask": np.array([True, False])},
+)
 rows = pd.DataFrame({"a": [9007199254740993, 2], "b": [2, 3]})
 columns = (ColSpec("long", "a"), ColSpec("long", "b"))
 save("params", Sums(), signature=signature(*columns, params=TIMES), input_example=(rows, {"times": 2}))

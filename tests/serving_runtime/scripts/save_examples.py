@@ -1,4 +1,6 @@
-"""Save one model for each kind of input example that MLflow stores; the model answers with the kind of what it is given."""
+"""Save one model for each kind of input example that MLflow stores; the model answers with the kind of what it is
+given.
+"""
 
 import datetime
 import decimal
@@ -116,7 +118,11 @@ EXAMPLES: dict[str, Any] = {
 def told(value: Any) -> Any:
     """The types and values of it, in a form that two processes can compare."""
     if isinstance(value, pd.DataFrame):
-        return ["frame", [repr(name) for name in value.columns], [told(value.iloc[:, at].tolist()) for at in range(value.shape[1])]]
+        return [
+            "frame",
+            [repr(name) for name in value.columns],
+            [told(value.iloc[:, at].tolist()) for at in range(value.shape[1])],
+        ]
     if isinstance(value, np.ndarray):
         return ["array", str(value.dtype), list(value.shape), told(value.ravel().tolist())]
     if isinstance(value, np.generic) and value.dtype.kind in "USiufb":  # MLflow 2 has numpy's scalars in some cells

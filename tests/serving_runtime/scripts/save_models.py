@@ -1,4 +1,6 @@
-"""Saves one model of each kind into a directory. Runs in an environment with the full MLflow: `python save_models.py <directory>`."""
+"""Saves one model of each kind into a directory. Runs in an environment with the full MLflow: `python save_models.py
+<directory>`.
+"""
 
 import datetime
 import decimal
@@ -14,7 +16,18 @@ import scipy.sparse
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature, infer_signature
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
-from mlflow.types.schema import AnyType, Array, ColSpec, Map, Object, ParamSchema, ParamSpec, Property, Schema, TensorSpec
+from mlflow.types.schema import (
+    AnyType,
+    Array,
+    ColSpec,
+    Map,
+    Object,
+    ParamSchema,
+    ParamSpec,
+    Property,
+    Schema,
+    TensorSpec,
+)
 from sklearn.linear_model import ElasticNet
 
 warnings.simplefilter("ignore")
@@ -28,7 +41,10 @@ class Echo(mlflow.pyfunc.PythonModel):
     def predict(self, context, model_input, params=None):
         def described(value: Any) -> Any:
             if isinstance(value, pd.DataFrame):
-                columns = [[str(name), str(value[name].dtype), [described(cell) for cell in value[name]]] for name in value.columns]
+                columns = [
+                    [str(name), str(value[name].dtype), [described(cell) for cell in value[name]]]
+                    for name in value.columns
+                ]
                 return {"frame": columns, "index": [str(entry) for entry in value.index]}
             if isinstance(value, np.ndarray):
                 return {
@@ -96,7 +112,9 @@ save("unnamed", Echo(), columns(ColSpec("double"), ColSpec("long")))
 save("one-unnamed", Echo(), columns(ColSpec("string")))
 PERSON = Object([Property("name", "string"), Property("age", "long"), Property("mail", "string", required=False)])
 save("array", Echo(), columns(ColSpec(Array("double"), "values")))
-save("nested", Echo(), columns(ColSpec("long", "id"), ColSpec(Array(Array("long")), "matrix"), ColSpec(PERSON, "person")))
+save(
+    "nested", Echo(), columns(ColSpec("long", "id"), ColSpec(Array(Array("long")), "matrix"), ColSpec(PERSON, "person"))
+)
 save("tensor", Echo(), ModelSignature(inputs=Schema([TensorSpec(np.dtype("float64"), (-1, 3))])))
 save("image", Echo(), ModelSignature(inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 2, 2))])))
 save("texts", Echo(), ModelSignature(inputs=Schema([TensorSpec(np.dtype("str"), (-1,))])))

@@ -18,7 +18,12 @@ Start = Callable[..., RuntimeServer]
 def hard_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models that a server has trouble with."""
     directory = tmp_path_factory.mktemp("hard-models")
-    subprocess.run([python_of("mlflow-3.17"), SCRIPTS / "save_models.py", directory], check=True, capture_output=True, cwd=directory)
+    subprocess.run(
+        [python_of("mlflow-3.17"), SCRIPTS / "save_models.py", directory],
+        check=True,
+        capture_output=True,
+        cwd=directory,
+    )
     return directory
 
 

@@ -24,7 +24,9 @@ def together(server: RuntimeServer, values: list[float]) -> list[Answer]:
 
 
 def merged(server: RuntimeServer, requests: int = 0) -> list[int]:
-    """How many requests were in the call of each request so far. A line is written after its answer: it waits for so many."""
+    """How many requests were in the call of each request so far. A line is written after its answer: it waits for so
+    many.
+    """
     found: list[int] = []
 
     def are_there() -> bool:
@@ -68,7 +70,10 @@ def test_requests_go_alone_where_that_is_wanted(start: Start, hard_models: Path)
     server = start(hard_models / "patient", "--workers", "1", "--batch", "off")
     server.wait_until_ready()
 
-    assert [answer.document for answer in together(server, [1.0, 2.0])] == [{"predictions": [2.0]}, {"predictions": [4.0]}]
+    assert [answer.document for answer in together(server, [1.0, 2.0])] == [
+        {"predictions": [2.0]},
+        {"predictions": [4.0]},
+    ]
     assert merged(server, 3) == [1, 1, 1]
 
 
@@ -76,7 +81,9 @@ def test_request_whose_time_ends_while_it_waits_is_not_predicted(patient: Runtim
     with ThreadPoolExecutor(1) as clients:
         first = clients.submit(patient.predict, {"inputs": {"x": [BUSY]}})
         patient.wait_until(lambda: "model_api_runtime_inflight 1" in patient.get("/metrics").body.decode())
-        late = patient.ask("POST", "/invocations", json.dumps({"inputs": {"x": [-1.0]}}), {"X-Request-Timeout-Ms": "100"})
+        late = patient.ask(
+            "POST", "/invocations", json.dumps({"inputs": {"x": [-1.0]}}), {"X-Request-Timeout-Ms": "100"}
+        )
 
         assert (late.status, late.document["error_code"]) == (504, "DEADLINE_EXCEEDED")
         failed = patient.process.log.read_text().count("the model failed")
@@ -93,7 +100,9 @@ def test_request_whose_time_ends_while_it_waits_is_not_predicted(patient: Runtim
         ("sleeper", "the model has no input example to try it with"),
     ],
 )
-def test_model_whose_requests_cannot_be_merged_says_why(start: Start, hard_models: Path, model: str, reason: str) -> None:
+def test_model_whose_requests_cannot_be_merged_says_why(
+    start: Start, hard_models: Path, model: str, reason: str
+) -> None:
     server = start(hard_models / model, "--workers", "1")
     server.wait_until_ready()
 

@@ -54,8 +54,12 @@ def matrix(*, binary: bool) -> list[Any]:
 
 
 @pytest.mark.parametrize("binary", [False, True], ids=["in the JSON", "behind it"])
-@pytest.mark.parametrize("answered", [None, False, True], ids=["answer as it likes", "answer in the JSON", "answer behind it"])
-def test_tritonclient_gets_what_the_model_predicts(client: Any, binary: bool, answered: bool | None, expected: list[float]) -> None:
+@pytest.mark.parametrize(
+    "answered", [None, False, True], ids=["answer as it likes", "answer in the JSON", "answer behind it"]
+)
+def test_tritonclient_gets_what_the_model_predicts(
+    client: Any, binary: bool, answered: bool | None, expected: list[float]
+) -> None:
     outputs = None if answered is None else [triton.InferRequestedOutput("output-0", binary_data=answered)]
 
     result = client.infer("wine", matrix(binary=binary), outputs=outputs, request_id="order-66")
@@ -95,7 +99,9 @@ def test_tritonclient_finds_server_and_model(client: Any) -> None:
     assert [(tensor["name"], tensor["datatype"], tensor["shape"]) for tensor in metadata["inputs"]] == [
         (name, "FP64", [-1, 1]) for name in NAMES
     ]
-    assert [(tensor["name"], tensor["datatype"], tensor["shape"]) for tensor in metadata["outputs"]] == [("output-0", "FP64", [-1])]
+    assert [(tensor["name"], tensor["datatype"], tensor["shape"]) for tensor in metadata["outputs"]] == [
+        ("output-0", "FP64", [-1])
+    ]
 
 
 def test_tritonclient_reads_why_it_is_refused(client: Any) -> None:
@@ -172,14 +178,20 @@ def test_a_client_of_domino_gets_its_envelope(server: RuntimeServer, path: str, 
     ],
     ids=str,
 )
-def test_whatever_is_refused_has_the_shape_of_its_protocol(server: RuntimeServer, method: str, path: str, status: int) -> None:
-    answer = server.ask(method, path, "{" if method == "POST" and "infer" in path else '{"instances": 1, "inputs": 1}', JSON)
+def test_whatever_is_refused_has_the_shape_of_its_protocol(
+    server: RuntimeServer, method: str, path: str, status: int
+) -> None:
+    answer = server.ask(
+        method, path, "{" if method == "POST" and "infer" in path else '{"instances": 1, "inputs": 1}', JSON
+    )
 
     assert answer.status == (404 if "other" in path else status)
     assert isinstance(answer.document["error"], str)
 
 
-@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/health/ready", "/v2/models", "/v2/models/wine", "/v1/models/wine"])
+@pytest.mark.parametrize(
+    "path", ["/v2", "/v2/health/live", "/v2/health/ready", "/v2/models", "/v2/models/wine", "/v1/models/wine"]
+)
 def test_pages_of_the_protocols_answer_to_head_too(server: RuntimeServer, path: str) -> None:
     head, get = server.ask("HEAD", path), server.get(path)
 

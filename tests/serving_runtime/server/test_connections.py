@@ -13,7 +13,12 @@ PING = b"GET /ping HTTP/1.1\r\nHost: model\r\n\r\n"
 
 
 def head(*lines: str, length: int = len(RECORD)) -> bytes:
-    standing = ["POST /invocations HTTP/1.1", "Host: model", "Content-Type: application/json", f"Content-Length: {length}"]
+    standing = [
+        "POST /invocations HTTP/1.1",
+        "Host: model",
+        "Content-Type: application/json",
+        f"Content-Length: {length}",
+    ]
     return "\r\n".join([*standing, *lines, "", ""]).encode()
 
 
@@ -114,7 +119,11 @@ def test_connection_serves_one_request_after_another(wine: RuntimeServer) -> Non
 
 def test_offer_of_another_protocol_is_ignored(wine: RuntimeServer) -> None:
     """Java's client makes it with its first request, and means the request all the same."""
-    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA")
+    offer = (
+        "Connection: Upgrade, HTTP2-Settings",
+        "Upgrade: h2c",
+        "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+    )
     whole = head(*offer) + RECORD
     with wine.connect() as connection:
         connection.sendall(whole[:90])  # the offer may be cut in two

@@ -55,7 +55,9 @@ def test_model_that_cannot_be_warmed_ends_the_server(start: Start, hard_models: 
     assert reason in why(server)
 
 
-def test_model_of_other_libraries_is_not_served_where_they_must_match(start: Start, models: Path, tmp_path: Path) -> None:
+def test_model_of_other_libraries_is_not_served_where_they_must_match(
+    start: Start, models: Path, tmp_path: Path
+) -> None:
     copied = shutil.copytree(models / "wine", tmp_path / "wine")
     (copied / "requirements.txt").write_text("scikit-learn==0.1\n")
     (copied / "python_env.yaml").write_text("python: 3.8.1\n")
@@ -104,6 +106,8 @@ def test_unknown_flag_is_a_usage_error() -> None:
 
 
 def test_help_names_every_flag_and_its_variable() -> None:
-    text = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True, env={"COLUMNS": "400"}).stdout
+    text = subprocess.run(
+        [*COMMAND, "--help"], capture_output=True, text=True, check=True, env={"COLUMNS": "400"}
+    ).stdout
 
     assert [option.flag for option in OPTIONS if option.flag not in text or option.variable not in text] == []

@@ -80,7 +80,9 @@ def test_server_is_alive_and_not_ready_while_the_model_loads(start: Start, hard_
     assert refused.headers["retry-after"] == "1"
 
 
-def test_server_is_alive_at_every_moment_until_it_is_ready_and_then_stays_ready(start: Start, hard_models: Path) -> None:
+def test_server_is_alive_at_every_moment_until_it_is_ready_and_then_stays_ready(
+    start: Start, hard_models: Path
+) -> None:
     server = start(hard_models / "slow-to-load", "--workers", "2")
     server.process.wait_for_http(f"{server.url}/livez")
     seen = []
@@ -96,7 +98,9 @@ def test_server_is_alive_at_every_moment_until_it_is_ready_and_then_stays_ready(
 def test_workers_load_for_themselves_what_a_fork_would_break(start: Start, hard_models: Path) -> None:
     server = start(hard_models / "not-to-be-copied", "--workers", "2")
     server.wait_until_ready()
-    server.wait_until(lambda: len({server.predict({"inputs": {"x": [0]}}).document["predictions"][0] for _ in range(20)}) == 2)
+    server.wait_until(
+        lambda: len({server.predict({"inputs": {"x": [0]}}).document["predictions"][0] for _ in range(20)}) == 2
+    )
 
     assert server.get("/livez").status == 200
 
@@ -160,7 +164,9 @@ def test_end_waits_no_longer_than_it_may(start: Start, hard_models: Path) -> Non
     server = start(hard_models / "sleeper", "--workers", "1", "--stop-timeout", "1")
     server.wait_until_ready()
     with server.connect() as connection:
-        connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n" + b'{"inputs": {"x": [600]}}')
+        connection.sendall(
+            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n" + b'{"inputs": {"x": [600]}}'
+        )
         time.sleep(0.3)
         server.ask_to_end()
 
@@ -187,7 +193,9 @@ def test_workers_do_not_outlive_their_supervisor(start: Start, models: Path) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["asked to end", "killed"])
-def test_nothing_outlives_the_supervisor_or_keeps_its_port_while_a_model_is_compared(number: int, start: Start, models: Path) -> None:
+def test_nothing_outlives_the_supervisor_or_keeps_its_port_while_a_model_is_compared(
+    number: int, start: Start, models: Path
+) -> None:
     server = start(models / "wine", "--workers", "2")
     server.wait_until_ready()
     pid = server.process.popen.pid
@@ -203,7 +211,9 @@ def test_nothing_outlives_the_supervisor_or_keeps_its_port_while_a_model_is_comp
     (comparing,), children = others, _children(pid)
     os.kill(comparing, signal.SIGSTOP)  # it is still comparing when the server ends
     port = f":{server.port:04X} "
-    listening = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines() if port in line and " 0A " in line}
+    listening = {
+        line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines() if port in line and " 0A " in line
+    }
     held = {str(entry.readlink()) for entry in Path(f"/proc/{comparing}/fd").iterdir()}
     server.process.popen.send_signal(number)
     server.process.popen.wait(30)
@@ -226,12 +236,20 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def test_model_that_mlflow_loads_to_something_else_is_served_as_mlflow_loads_it(start: Start, hard_models: Path) -> None:
+def test_model_that_mlflow_loads_to_something_else_is_served_as_mlflow_loads_it(
+    start: Start, hard_models: Path
+) -> None:
     server = start(hard_models / "suspicious", "--workers", "2")
     server.wait_until_ready()
     before = server.predict({"inputs": {"x": [1.0]}}).document["predictions"]
-    server.wait_until(lambda: any(line["message"].startswith("the model predicts something else") for line in server.lines()), seconds=90)
-    server.wait_until(lambda: {server.predict({"inputs": {"x": [1.0]}}).document["predictions"][0] for _ in range(10)} == {1.0}, seconds=90)
+    server.wait_until(
+        lambda: any(line["message"].startswith("the model predicts something else") for line in server.lines()),
+        seconds=90,
+    )
+    server.wait_until(
+        lambda: {server.predict({"inputs": {"x": [1.0]}}).document["predictions"][0] for _ in range(10)} == {1.0},
+        seconds=90,
+    )
 
     assert before == [0.0]
     assert {server.predict({"inputs": {"x": [1.0]}}).status for _ in range(20)} == {200}
@@ -242,7 +260,8 @@ def test_model_that_mlflow_loads_to_the_same_stays_as_it_is(start: Start, models
     server.wait_until_ready()
     worker = server.workers()
     server.wait_until(
-        lambda: any(line["message"] == "the model predicts the same as loaded by MLflow" for line in server.lines()), seconds=60
+        lambda: any(line["message"] == "the model predicts the same as loaded by MLflow" for line in server.lines()),
+        seconds=60,
     )
 
     assert server.workers() == worker

@@ -72,7 +72,9 @@ def test_packed_body_is_unpacked(limited: RuntimeServer, body: bytes, encoding: 
         "twice",
     ],
 )
-def test_body_that_cannot_be_unpacked_is_refused(limited: RuntimeServer, body: bytes, encoding: str, status: int) -> None:
+def test_body_that_cannot_be_unpacked_is_refused(
+    limited: RuntimeServer, body: bytes, encoding: str, status: int
+) -> None:
     answer = limited.ask("POST", "/invocations", body, JSON | {"Content-Encoding": encoding})
 
     assert answer.status == status
@@ -96,11 +98,16 @@ def test_body_of_empty_parts_is_refused_after_a_few_of_them(monkeypatch: pytest.
     assert len(begun) == FEW_PARTS
 
 
-def test_client_that_takes_nothing_of_a_long_answer_is_hung_up_on(start: Callable[..., RuntimeServer], models: Path) -> None:
+def test_client_that_takes_nothing_of_a_long_answer_is_hung_up_on(
+    start: Callable[..., RuntimeServer], models: Path
+) -> None:
     server = start(models / "chosen", "--workers", "1", "--read-timeout", "0.5")
     server.wait_until_ready()
     body = json.dumps({"inputs": ["'x' * 50_000_000"]}).encode()
-    head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        "POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length:"
+        f" {len(body)}\r\n\r\n"
+    )
     with server.connect() as connection:
         connection.sendall(head.encode() + body)
         time.sleep(3)
@@ -126,7 +133,9 @@ def test_nested_body_is_refused(limited: RuntimeServer) -> None:
     assert answer.status == 400
 
 
-@pytest.mark.parametrize("given", ["0", "-1", "1.5", "soon", ""], ids=["zero", "negative", "a fraction", "a word", "nothing"])
+@pytest.mark.parametrize(
+    "given", ["0", "-1", "1.5", "soon", ""], ids=["zero", "negative", "a fraction", "a word", "nothing"]
+)
 def test_time_that_is_none_is_refused(limited: RuntimeServer, given: str) -> None:
     answer = limited.ask("POST", "/invocations", RECORD, JSON | {"X-Request-Timeout-Ms": given})
 

@@ -1,4 +1,6 @@
-"""What the server says about its work: metrics over all workers, the log, the headers; and what it records where it is told to."""
+"""What the server says about its work: metrics over all workers, the log, the headers; and what it records where it is
+told to.
+"""
 
 import json
 from collections.abc import Callable
@@ -11,7 +13,12 @@ from model_contract.exit_codes import ExitCode
 from testbed.runtime_server import JSON, RuntimeServer
 
 Start = Callable[..., RuntimeServer]
-RECORDS = {"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}, {"fixed acidity": 0.0, "pH": 0.0, "alcohol": 0.0}]}
+RECORDS = {
+    "dataframe_records": [
+        {"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0},
+        {"fixed acidity": 0.0, "pH": 0.0, "alcohol": 0.0},
+    ]
+}
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
@@ -50,7 +57,9 @@ def test_metrics_are_those_of_all_workers_whichever_is_asked(start: Start, model
 
 
 def test_metrics_tell_which_model_is_served(start: Start, models: Path) -> None:
-    server = start(models / "wine", "--workers", "1", environ={"MLFLOW_MODEL_NAME": "wine", "MLFLOW_MODEL_VERSION": "7"})
+    server = start(
+        models / "wine", "--workers", "1", environ={"MLFLOW_MODEL_NAME": "wine", "MLFLOW_MODEL_VERSION": "7"}
+    )
     server.wait_until_ready()
 
     assert ("flavor", "sklearn") in next(
@@ -67,18 +76,26 @@ def test_log_and_headers_say_where_the_time_went(wine: RuntimeServer) -> None:
     answer = wine.ask("POST", "/invocations", json.dumps(RECORDS), headers)
 
     assert answer.headers["x-request-id"] == TRACE
-    assert [part.partition(";")[0] for part in answer.headers["server-timing"].split(", ")] == ["read", "wait", "predict"]
+    assert [part.partition(";")[0] for part in answer.headers["server-timing"].split(", ")] == [
+        "read",
+        "wait",
+        "predict",
+    ]
     (line,) = wine.awaited(lambda line: line.get("trace_id") == TRACE)
     assert (line["protocol"], line["rows"], line["merged"]) == ("invocations", 2, 1)
     assert line["predict_ms"] > 0
 
 
-@pytest.mark.parametrize("given", ["00-short-b7ad6b7169203331-01", f"00-{'0' * 32}-b7ad6b7169203331-01", f"ff-{TRACE}-b7ad6b7169203331-01"])
+@pytest.mark.parametrize(
+    "given", ["00-short-b7ad6b7169203331-01", f"00-{'0' * 32}-b7ad6b7169203331-01", f"ff-{TRACE}-b7ad6b7169203331-01"]
+)
 def test_trace_that_is_none_is_ignored(wine: RuntimeServer, given: str) -> None:
     assert wine.ask("GET", "/ping", headers={"traceparent": given}).headers["x-request-id"] not in {TRACE, "0" * 32}
 
 
-def test_recorded_requests_predict_the_same_again_without_what_is_redacted(start: Start, models: Path, tmp_path: Path) -> None:
+def test_recorded_requests_predict_the_same_again_without_what_is_redacted(
+    start: Start, models: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "recorded.jsonl"
     server = start(models / "wine", "--workers", "1", "--capture", f"jsonl:{path}", "--capture-redact", "pH")
     server.wait_until_ready()
@@ -88,7 +105,11 @@ def test_recorded_requests_predict_the_same_again_without_what_is_redacted(start
 
     assert server.exit_code() == 0
     (record,) = map(json.loads, path.read_text().splitlines())
-    assert (record["request_id"], record["protocol"], record["predictions"]) == ("first", "invocations", answer.document["predictions"])
+    assert (record["request_id"], record["protocol"], record["predictions"]) == (
+        "first",
+        "invocations",
+        answer.document["predictions"],
+    )
     assert record["request"] == {
         "dataframe_split": {"columns": ["fixed acidity", "pH", "alcohol"], "data": [[1.0, None, 3.0], [0.0, None, 0.0]]}
     }
@@ -104,7 +125,9 @@ def test_predictions_are_recorded_as_domino_reads_them(start: Start, models: Pat
 
     records = [json.loads(line) for line in log.read_text().splitlines()]
     assert [record["features"] for record in records] == RECORDS["dataframe_records"]
-    assert [record["predictions"] for record in records] == [{"prediction": value} for value in answer.document["predictions"]]
+    assert [record["predictions"] for record in records] == [
+        {"prediction": value} for value in answer.document["predictions"]
+    ]
     assert [record["event_id"] for record in records] == ["first-0", "first-1"]
     assert {record["instance_id"] for record in records} == {"65a1b2"}
     assert set(records[0]) == {

@@ -8,7 +8,11 @@ from testbed.runtime_server import RuntimeServer
 def test_info_describes_the_model(wine: RuntimeServer) -> None:
     info = wine.get("/info").document
 
-    assert (info["model"]["name"], info["model"]["flavor"], info["model"]["mlflow_version"]) == ("model", "sklearn", "3.17.2")
+    assert (info["model"]["name"], info["model"]["flavor"], info["model"]["mlflow_version"]) == (
+        "model",
+        "sklearn",
+        "3.17.2",
+    )
     assert [column["name"] for column in info["signature"]["inputs"]] == ["fixed acidity", "pH", "alcohol"]
     assert set(info["example"]) == {"dataframe_split"}
     assert info["serving"]["loader"] in {"native", "mlflow"}

@@ -58,7 +58,9 @@ def test_index_names_the_routes(wine: RuntimeServer) -> None:
     routes = wine.get("/").document["routes"]
 
     assert routes[0] == "POST /invocations"
-    assert all(wine.get(path).status == 200 for method, path in map(str.split, routes) if method == "GET" and "{" not in path)
+    assert all(
+        wine.get(path).status == 200 for method, path in map(str.split, routes) if method == "GET" and "{" not in path
+    )
 
 
 @pytest.mark.parametrize("path", ["/", "/ping", "/version", "/livez", "/readyz", "/nowhere", "/invocations"])
@@ -161,4 +163,6 @@ def test_access_log_leaves_out_probes(wine: RuntimeServer) -> None:
     wine.ask("GET", "/livez", headers={"X-Request-ID": "probe"})
     wine.ask("GET", "/nowhere", headers={"X-Request-ID": "no-probe"})
 
-    assert [line["request_id"] for line in wine.awaited(lambda line: line.get("request_id") in {"probe", "no-probe"})] == ["no-probe"]
+    assert [
+        line["request_id"] for line in wine.awaited(lambda line: line.get("request_id") in {"probe", "no-probe"})
+    ] == ["no-probe"]

@@ -7,7 +7,9 @@ import pytest
 from serving_runtime.server.settings import OPTIONS, InvalidSettingError, ServeSettings, read_settings
 
 
-def read(flags: dict[str, str | None] | None = None, environ: dict[str, str] | None = None, *, cpus: float = 2) -> ServeSettings:
+def read(
+    flags: dict[str, str | None] | None = None, environ: dict[str, str] | None = None, *, cpus: float = 2
+) -> ServeSettings:
     return read_settings(flags or {}, environ or {}, cpus=cpus)
 
 

@@ -14,7 +14,9 @@ from serving_runtime.server.share import NOT_TO_BE_COPIED, load_shared
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As in a process of its own: what other tests have loaded is not there, and what a test freezes would stay for the rest of the run."""
+    """As in a process of its own: what other tests have loaded is not there, and what a test freezes would stay for the
+    rest of the run.
+    """
     for name in NOT_TO_BE_COPIED:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield
@@ -32,7 +34,9 @@ def test_model_whose_requirements_must_not_be_copied_is_not_even_loaded(hard_mod
     assert load_shared(hard_models / "not-to-be-copied", Loader.AUTO) is None
 
 
-def test_model_that_brings_such_a_package_unannounced_is_not_shared(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_that_brings_such_a_package_unannounced_is_not_shared(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "torch", object())
 
     assert load_shared(models / "wine", Loader.AUTO) is None

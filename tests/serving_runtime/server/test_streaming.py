@@ -32,7 +32,9 @@ def events(answer: Answer) -> list[Any]:
     [(wish("count", stream=True), JSON), (wish("count"), JSON | {"Accept": "text/event-stream"})],
     ids=["asked in the body", "asked by a header"],
 )
-def test_answer_comes_in_pieces_where_that_is_asked_for(streamer: RuntimeServer, body: str, headers: dict[str, str]) -> None:
+def test_answer_comes_in_pieces_where_that_is_asked_for(
+    streamer: RuntimeServer, body: str, headers: dict[str, str]
+) -> None:
     answer = streamer.ask("POST", "/invocations", body, headers)
 
     assert (answer.status, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")

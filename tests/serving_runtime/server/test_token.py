@@ -1,4 +1,6 @@
-"""A server that was given a file of tokens: what is open without one, what is not, and what becomes of it when the file changes."""
+"""A server that was given a file of tokens: what is open without one, what is not, and what becomes of it when the file
+changes.
+"""
 
 import json
 import os
@@ -21,7 +23,17 @@ from tests.serving_runtime.server.conftest import Start
 DOCS = Path(__file__).parents[3] / "docs"
 OLD, NEW = "correct-horse/battery+staple==", "a-fresh.one~2"
 ROW = json.dumps({"dataframe_split": {"columns": ["fixed acidity", "pH", "alcohol"], "data": [[1.0, 2.0, 3.0]]}})
-PAGES = ("/", "/info", "/openapi.json", "/version", "/v2", "/v2/models", "/v2/models/model/ready", "/v1/models/model", "/nowhere")
+PAGES = (
+    "/",
+    "/info",
+    "/openapi.json",
+    "/version",
+    "/v2",
+    "/v2/models",
+    "/v2/models/model/ready",
+    "/v1/models/model",
+    "/nowhere",
+)
 
 
 def mounted(directory: Path, *tokens: str) -> Path:
@@ -67,7 +79,9 @@ def test_everything_else_needs_a_token(path: str, guarded: RuntimeServer) -> Non
     assert guarded.ask("GET", path, headers={"Authorization": f"Bearer {OLD}"}).status != 401
 
 
-@pytest.mark.parametrize("route", [route for route in ROUTES if route.pattern not in OPEN], ids=lambda route: route.pattern)
+@pytest.mark.parametrize(
+    "route", [route for route in ROUTES if route.pattern not in OPEN], ids=lambda route: route.pattern
+)
 def test_refusal_has_the_shape_of_its_protocol(route: Route, guarded: RuntimeServer) -> None:
     path = route.pattern.format_map({"model": "model", "version": "1", "id": "1"})
 
@@ -108,7 +122,11 @@ def test_token_is_in_no_log_no_page_and_no_list_of_processes(guarded: RuntimeSer
     processes = [guarded.process.popen.pid, *guarded.workers()]
     shown = b"".join(Path(f"/proc/{pid}/{part}").read_bytes() for pid in processes for part in ("cmdline", "environ"))
 
-    seen = guarded.process.log.read_bytes() + shown + b"".join(answer.body + str(answer.headers).encode() for answer in answers)
+    seen = (
+        guarded.process.log.read_bytes()
+        + shown
+        + b"".join(answer.body + str(answer.headers).encode() for answer in answers)
+    )
     assert [token for token in (OLD, NEW) if token.encode() in seen] == []
 
 
@@ -137,7 +155,9 @@ def test_token_is_needed_while_the_model_loads(start: Start, hard_models: Path, 
     assert (server.get("/readyz").status, predict(server, None).status, predict(server, NEW).status) == (503, 401, 503)
 
 
-def test_new_token_of_a_swapped_secret_is_good_and_the_old_one_is_not(start: Start, models: Path, tmp_path: Path) -> None:
+def test_new_token_of_a_swapped_secret_is_good_and_the_old_one_is_not(
+    start: Start, models: Path, tmp_path: Path
+) -> None:
     secret = tmp_path / "secret"
     secret.mkdir()
     server = start(models / "wine", "--workers", "2", "--token-file", str(mounted(secret, OLD)))
@@ -223,7 +243,9 @@ def test_last_tokens_stay_good_while_the_file_is_not_usable_which_is_said_once(
 
     for clock.now in (1.0, 2.0, 3.0):
         assert (accepts(tokens, OLD), accepts(tokens, NEW), accepts(tokens, "")) == (True, False, False)
-    assert [record.getMessage() for record in caplog.records] == ["the token file is not usable: the last tokens stay good"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the token file is not usable: the last tokens stay good"
+    ]
 
     file.write_text(NEW)
     clock.now = 4.0

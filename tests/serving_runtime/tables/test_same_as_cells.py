@@ -21,8 +21,34 @@ from serving_runtime.tables.request import table_request
 KINDS = ("boolean", "integer", "long", "float", "double", "string", "datetime", "binary")
 CELLS = {
     "boolean": ["true", "True", "TRUE", "false", "False", "FALSE", "1", "0", " true", "true ", "yes", "tRUE", "t"],
-    "integer": ["0", "7", "-1", "007", "+5", " 5", "5 ", "1.0", "1e3", "2147483647", "2147483648", "0x1F", "0X1f", "1_000", "٣", "--1"],
-    "long": ["9223372036854775807", "9223372036854775808", "-9223372036854775808", "1.5", "1.0", "0x10", " 12", "9007199254740993.0"],
+    "integer": [
+        "0",
+        "7",
+        "-1",
+        "007",
+        "+5",
+        " 5",
+        "5 ",
+        "1.0",
+        "1e3",
+        "2147483647",
+        "2147483648",
+        "0x1F",
+        "0X1f",
+        "1_000",
+        "٣",
+        "--1",
+    ],
+    "long": [
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808",
+        "1.5",
+        "1.0",
+        "0x10",
+        " 12",
+        "9007199254740993.0",
+    ],
     "float": ["1.5", "3.4e38", "3.5e38", "1e39", "1e-46", "16777217", "0.1", "nan(1)"],
     "double": [
         "1.5",
@@ -53,7 +79,23 @@ CELLS = {
         "\t2",
         "-0.0",
     ],
-    "string": ["00123", "NA", "null", "a b", " a ", "ä", "😀", "'", "true", "1e5", "-", "x,y", 'say "hi"', "two\nlines", "\ttab"],
+    "string": [
+        "00123",
+        "NA",
+        "null",
+        "a b",
+        " a ",
+        "ä",
+        "😀",
+        "'",
+        "true",
+        "1e5",
+        "-",
+        "x,y",
+        'say "hi"',
+        "two\nlines",
+        "\ttab",
+    ],
     "datetime": [
         "2024-01-31",
         "2024-01-31T12:00:00",
@@ -84,7 +126,9 @@ NULLS = ["", "NA", "null", "NaN", "None", "N/A", "nan", "-nan", "<NA>"]
 
 
 def signature_of(*kinds: str, required: bool = True) -> Signature:
-    columns = (Column(name=f"{kind} {place}", type=Scalar(name=kind), required=required) for place, kind in enumerate(kinds))
+    columns = (
+        Column(name=f"{kind} {place}", type=Scalar(name=kind), required=required) for place, kind in enumerate(kinds)
+    )
     return Signature(columns=tuple(columns))
 
 
@@ -130,7 +174,9 @@ def tables(draw: st.DrawFn) -> tuple[bytes, Signature]:
     kinds = draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=4))
     signature = signature_of(*kinds, required=draw(st.booleans()))
     cells = [
-        st.one_of(st.sampled_from(CELLS[kind][:3]), st.sampled_from(CELLS[kind]), st.sampled_from(NULLS), st.text(max_size=4))
+        st.one_of(
+            st.sampled_from(CELLS[kind][:3]), st.sampled_from(CELLS[kind]), st.sampled_from(NULLS), st.text(max_size=4)
+        )
         for kind in kinds
     ]
     rows = draw(st.lists(st.tuples(*cells), min_size=1, max_size=6))
@@ -158,7 +204,16 @@ def test_plain_cells_of_every_kind_go_by_columns() -> None:
     frame = by_columns(text_of(signature, [tuple(CELLS[kind][0] for kind in KINDS)] * 3), signature)
 
     assert frame is not None
-    assert [frame[name].dtype.kind for name in frame] == ["b", "i", "i", "f", "f", frame["string 5"].dtype.kind, "M", "O"]
+    assert [frame[name].dtype.kind for name in frame] == [
+        "b",
+        "i",
+        "i",
+        "f",
+        "f",
+        frame["string 5"].dtype.kind,
+        "M",
+        "O",
+    ]
 
 
 @given(st.binary(max_size=60), st.integers(min_value=1, max_value=7))
@@ -177,7 +232,9 @@ def test_blocks_are_the_file_whatever_arrives_at_a_time(text: bytes, size: int) 
         return
 
     assert b"".join(block.text for block in blocks) == text.removeprefix(b"\xef\xbb\xbf")
-    assert [block.line for block in blocks] == [1 + b"".join(b.text for b in blocks[:i]).count(b"\n") for i in range(len(blocks))]
+    assert [block.line for block in blocks] == [
+        1 + b"".join(b.text for b in blocks[:i]).count(b"\n") for i in range(len(blocks))
+    ]
 
 
 @pytest.mark.parametrize("size", [1, 5, BLOCK])
@@ -196,7 +253,9 @@ def test_a_block_ends_where_a_record_does(size: int) -> None:
 
 def test_numbers_are_not_copied_into_python_objects() -> None:
     signature = signature_of("double", "double")
-    batch = read_block(CsvBlock(text=b"double 0,double 1\n", line=1), CsvBlock(text=b"1.5,2.5\n3.5,\n", line=2), signature)
+    batch = read_block(
+        CsvBlock(text=b"double 0,double 1\n", line=1), CsvBlock(text=b"1.5,2.5\n3.5,\n", line=2), signature
+    )
 
     table = table_request(batch, signature).input
 

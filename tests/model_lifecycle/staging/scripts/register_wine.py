@@ -1,4 +1,5 @@
-"""Trains a small model and registers versions of it, as a person does through the gate; prints what the first one predicts as JSON.
+"""Trains a small model and registers versions of it, as a person does through the gate; prints what the first one
+predicts as JSON.
 
 Runs with the full MLflow: `register_wine.py NAME COUNT [no-example]`.
 """
@@ -27,7 +28,12 @@ def main(name: str, count: str, *options: str) -> None:
             signature = infer_signature(wines, model.predict(wines))
             # Named requirements: MLflow would look for them in a process of its own, which takes long.
             logged = mlflow.sklearn.log_model(
-                model, "model", signature=signature, pip_requirements=["scikit-learn"], registered_model_name=name, **example
+                model,
+                "model",
+                signature=signature,
+                pip_requirements=["scikit-learn"],
+                registered_model_name=name,
+                **example,
             )
         predictions.append(model.predict(wines.head(2)).tolist())
         versions.append({"version": str(logged.registered_model_version), "run_id": run.info.run_id})

@@ -14,7 +14,14 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.models import infer_signature
-from mlflow.types.llm import ChatChoice, ChatChoiceDelta, ChatChunkChoice, ChatCompletionChunk, ChatCompletionResponse, ChatMessage
+from mlflow.types.llm import (
+    ChatChoice,
+    ChatChoiceDelta,
+    ChatChunkChoice,
+    ChatCompletionChunk,
+    ChatCompletionResponse,
+    ChatMessage,
+)
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import ElasticNet
 
@@ -62,7 +69,9 @@ def expect(name: str, request: dict[str, Any], given: Any) -> None:
         predicted = predicted.to_dict(orient="records")
     predicted = predicted.tolist() if isinstance(predicted, np.ndarray) else predicted
     if isinstance(predicted, dict):
-        predicted = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in predicted.items()}
+        predicted = {
+            key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in predicted.items()
+        }
     (TARGET / name / "expected.json").write_text(json.dumps({"request": request, "predictions": predicted}))
 
 
@@ -71,7 +80,11 @@ def rows(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def of_tables() -> None:
-    more = {"signature": infer_signature(FRAME, TARGETS.to_numpy()), "input_example": ROWS, "pip_requirements": REQUIREMENTS}
+    more = {
+        "signature": infer_signature(FRAME, TARGETS.to_numpy()),
+        "input_example": ROWS,
+        "pip_requirements": REQUIREMENTS,
+    }
     linear = ElasticNet(alpha=0.05).fit(FRAME, TARGETS)
     for form in ["cloudpickle", "skops"] if MODERN else []:
         mlflow.sklearn.save_model(linear, str(TARGET / f"scikit-learn-{form}"), serialization_format=form, **more)
@@ -79,7 +92,11 @@ def of_tables() -> None:
 
 
 def of_forest() -> None:
-    more = {"signature": infer_signature(FRAME, TARGETS.to_numpy()), "input_example": ROWS, "pip_requirements": REQUIREMENTS}
+    more = {
+        "signature": infer_signature(FRAME, TARGETS.to_numpy()),
+        "input_example": ROWS,
+        "pip_requirements": REQUIREMENTS,
+    }
     forest = RandomForestRegressor(n_estimators=20, random_state=7).fit(FRAME, TARGETS)
     mlflow.sklearn.save_model(forest, str(TARGET / "forest"), **more)
     expect("forest", rows(ROWS), ROWS)
@@ -110,8 +127,14 @@ def of_boosters() -> None:
     import lightgbm  # noqa: PLC0415  the older MLflow is tested without it
     import xgboost  # noqa: PLC0415  as above
 
-    more = {"signature": infer_signature(FRAME, TARGETS.to_numpy()), "input_example": ROWS, "pip_requirements": REQUIREMENTS}
-    mlflow.xgboost.save_model(xgboost.XGBRegressor(n_estimators=20, n_jobs=1).fit(FRAME, TARGETS), str(TARGET / "xgboost"), **more)
+    more = {
+        "signature": infer_signature(FRAME, TARGETS.to_numpy()),
+        "input_example": ROWS,
+        "pip_requirements": REQUIREMENTS,
+    }
+    mlflow.xgboost.save_model(
+        xgboost.XGBRegressor(n_estimators=20, n_jobs=1).fit(FRAME, TARGETS), str(TARGET / "xgboost"), **more
+    )
     expect("xgboost", rows(ROWS), ROWS)
     booster = lightgbm.LGBMRegressor(n_estimators=20, n_jobs=1, verbose=-1).fit(FRAME, TARGETS)
     mlflow.lightgbm.save_model(booster, str(TARGET / "lightgbm"), **more)
@@ -136,7 +159,11 @@ def of_tensors() -> None:
     pixels = RANDOM.normal(size=(2, 4, 4, 3)).astype(np.float32)
     signature = infer_signature({"pixels": pixels}, {"brightness": np.zeros(2, dtype=np.float32)})
     mlflow.onnx.save_model(
-        model, str(TARGET / "onnx"), signature=signature, input_example={"pixels": pixels}, pip_requirements=["onnxruntime"]
+        model,
+        str(TARGET / "onnx"),
+        signature=signature,
+        input_example={"pixels": pixels},
+        pip_requirements=["onnxruntime"],
     )
     expect("onnx", {"inputs": {"pixels": pixels.tolist()}}, {"pixels": pixels})
 

@@ -1,4 +1,6 @@
-"""Asks a server as MLflow's own client does, and the model itself: `python ask_server.py <port> <model>`, answers as JSON."""
+"""Asks a server as MLflow's own client does, and the model itself: `python ask_server.py <port> <model>`, answers as
+JSON.
+"""
 
 import json
 import sys

@@ -1,4 +1,6 @@
-"""Saves models that a server has trouble with. Runs in an environment with the full MLflow: `python save_models.py <directory>`."""
+"""Saves models that a server has trouble with. Runs in an environment with the full MLflow: `python save_models.py
+<directory>`.
+"""
 
 import os
 import random
@@ -110,7 +112,9 @@ class Suspicious(BaseEstimator):
 
 
 def save(name: str, model: Any, **more: Any) -> None:
-    mlflow.pyfunc.save_model(str(TARGET / name), python_model=model, signature=SIGNATURE, **{"pip_requirements": [], **more})
+    mlflow.pyfunc.save_model(
+        str(TARGET / name), python_model=model, signature=SIGNATURE, **{"pip_requirements": [], **more}
+    )
 
 
 save("sleeper", Sleeper())

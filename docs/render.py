@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import click
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from model_contract.names import PLATFORM_NAMESPACE
+from model_contract.setting_types import boolean
+from model_contract.settings import Setting, settings_of
 from serving_runtime.server.settings import OPTIONS
-from tracking_gate.cli import serve as gate_serve
 from tracking_gate.metrics import Metrics as GateMetrics
 from tracking_gate.secret_directory import SecretDirectory
+from tracking_gate.settings import SETTINGS as GATE_SETTINGS
 from webhook.reasons import Reason
 from webhook.registration import mutating_webhook, policy
 from webhook.selection import rules
 from webhook.server.settings import ServerSettings
-from webhook.setting_fields import entries
 from webhook.settings import PREFIX, SERVER_PREFIX, Settings
 
 DOCS: Final = Path(__file__).parent
@@ -94,28 +94,24 @@ def selection() -> str:
 def settings_table(kind: type, prefix: str) -> str:
     lines = (
         [code(entry.variable), entry.meaning, code(entry.default or entry.example)]
-        for entry in entries(kind, prefix=prefix)
+        for entry in settings_of(kind, prefix=prefix)
     )
     return table(["variable", "meaning", "default, or an example"], lines)
 
 
 def runtime_settings() -> str:
-    lines = ([code(option.flag), code(option.variable), option.meaning, option.default] for option in OPTIONS)
+    lines = ([code(option.option), code(option.variable), option.meaning, option.default_text] for option in OPTIONS)
     return table(["flag", "variable", "meaning", "default"], lines)
 
 
 def gate_options() -> str:
-    lines = (
-        [code(option.opts[-1]), code(f"{GATE_PREFIX}{(option.name or '').upper()}"), *meaning(option)]
-        for option in gate_serve.params
-    )
+    lines = ([code(one.option), code(one.variable), *gate_meaning(one)] for one in GATE_SETTINGS)
     return table(["option", "variable", "meaning", "default"], lines)
 
 
-def meaning(option: click.Parameter) -> tuple[str, str]:
-    assert isinstance(option, click.Option)  # noqa: S101  `serve` has no arguments
-    default = "required" if option.required else code(str(option.default)) if option.show_default else ""
-    return (option.help or "") + (" More than one: separated by spaces." if option.multiple else ""), default
+def gate_meaning(declared: Setting) -> tuple[str, str]:
+    default = "required" if declared.default is None else "" if declared.read is boolean else code(declared.default)
+    return declared.meaning + (" More than one: separated by spaces." if declared.several else ""), default
 
 
 def gate_metrics() -> str:
@@ -135,7 +131,6 @@ def gate_metrics() -> str:
     return table(["metric", "type", "labels", "meaning"], lines)
 
 
-GATE_PREFIX: Final = "MODEL_API_GATE_SERVE_"
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "gate-metrics": gate_metrics,
     "gate-options": gate_options,

@@ -1,11 +1,12 @@
 """`model-api-gate`: the proxy, its table, and its decisions without it."""
 
 import asyncio
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from model_contract.exit_codes import ExitCode
 from model_contract.extras import extra_of_program
+from model_contract.setting_types import boolean
+from model_contract.settings import Setting, SettingError
 
 EXTRA: Final = "gate"
 
@@ -15,6 +16,7 @@ with extra_of_program(EXTRA):
     from tracking_gate.errors import InvalidRequest
     from tracking_gate.people import PeopleError, hashed
     from tracking_gate.routes import ROUTES, Treatment, match
+    from tracking_gate.settings import SETTINGS, ServeSettings
     from tracking_gate.strict import path_of
 
 
@@ -40,161 +42,49 @@ def main() -> None:
     """Stands in front of MLflow, and lets through what the caller may do."""
 
 
-@main.command()
-@click.option("--upstream", required=True, metavar="URL", help="MLflow, which nobody but the gate can reach.")
-@click.option(
-    "--secret-dir",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The mounted Secret with every project's tokens, ID.apikey and the like.",
-)
-@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104  it is in a pod
-@click.option("--port", type=int, default=5000, show_default=True, help="Port to listen on.")
-@click.option(
-    "--people-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="People, their projects, and their passwords; JSON.",
-)
-@click.option(
-    "--people-header", metavar="NAME", help="Header in which an authenticating proxy in front names the person."
-)
-@click.option(
-    "--domino-url",
-    metavar="URL",
-    help="Domino, which is asked who sends an X-Domino-Api-Key or an access token of Domino's.",
-)
-@click.option(
-    "--admin",
-    "admins",
-    multiple=True,
-    metavar="NAME",
-    help="A user of Domino's who is an admin of the gate; Domino's own are not.",
-)
-@click.option(
-    "--audit-log",
-    default="-",
-    show_default=True,
-    metavar="FILE",
-    help='Where each decision is recorded; "-" is standard output.',
-)
-@click.option(
-    "--allowed-host", "hosts", multiple=True, metavar="HOST[:PORT]", help="What Host may be; any where none is given."
-)
-@click.option("--metrics-port", type=int, help="Port for Prometheus; none where none is given.")
-@click.option(
-    "--accept-legacy", is_flag=True, help="Accept tokens of another format, as domino-mlflow-client made them."
-)
-@click.option(
-    "--attempts",
-    type=click.IntRange(min=1),
-    default=10,
-    show_default=True,
-    help="How often an address may fail to authenticate in a minute.",
-)
-@click.option(
-    "--proxy",
-    "proxies",
-    multiple=True,
-    metavar="ADDRESS",
-    help="Address or network of a proxy in front, whose X-Forwarded-For names the client's address for limits.",
-)
-@click.option(
-    "--connections",
-    type=click.IntRange(min=1),
-    default=4000,
-    show_default=True,
-    help="How many connections of clients there may be; fewer if the limit on open files is lower.",
-)
-@click.option(
-    "--connections-per-address",
-    type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    help="How many of them from one address.",
-)
-@click.option(
-    "--requests-per-caller",
-    type=click.IntRange(min=1),
-    default=32,
-    show_default=True,
-    help="How many requests a token or a person may have under way; eight times as many wait, others get a 429.",
-)
-@click.option(
-    "--client-pause",
-    type=click.FloatRange(min=1),
-    default=30,
-    show_default=True,
-    help="Seconds in which a client may send nothing of its request's body, or take nothing of its answer.",
-)
-def serve(  # noqa: PLR0913, PLR0917  click hands over each option
-    upstream: str,
-    secret_dir: Path,
-    host: str,
-    port: int,
-    people_file: Path | None,
-    people_header: str | None,
-    domino_url: str | None,
-    admins: tuple[str, ...],
-    audit_log: str,
-    hosts: tuple[str, ...],
-    metrics_port: int | None,
-    accept_legacy: bool,
-    attempts: int,
-    proxies: tuple[str, ...],
-    connections: int,
-    connections_per_address: int,
-    requests_per_caller: int,
-    client_pause: float,
-) -> None:
-    """Answer requests until SIGTERM. Each option can be a variable: MODEL_API_GATE_SERVE_UPSTREAM, and so on."""
-    from tracking_gate.addresses import networks_of  # noqa: PLC0415  as below
-    from tracking_gate.logs import configure  # noqa: PLC0415  as below
-    from tracking_gate.server import (  # noqa: PLC0415  the other commands start faster without the server
-        ServeSettings,
-        serve,
+class SettingValue(click.ParamType[Any]):
+    """The type of an option that sets a declared setting. A wrong value is a usage error, with exit code 2."""
+
+    name = "value"
+
+    def __init__(self, declared: Setting) -> None:
+        self._read = declared.read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def option_of(declared: Setting) -> click.Option:
+    """Return the option of a setting. Click reads the variable of the same name (`auto_envvar_prefix`)."""
+    names = [declared.option, declared.name]
+    if declared.read is boolean:
+        return click.Option(names, is_flag=True, help=declared.meaning)
+    default: dict[str, Any] = {"default": declared.default, "show_default": True} if declared.default else {}
+    return click.Option(
+        names,
+        type=SettingValue(declared),
+        required=declared.default is None,
+        multiple=declared.several,
+        metavar=declared.metavar,
+        help=declared.meaning,
+        **default,
     )
 
-    for option, url in (("--upstream", upstream), ("--domino-url", domino_url)):
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise InvalidInputError(f"{option} {url!r} is no URL; such as {EXAMPLES[option]}")
-    if people_header and not people_file:
-        raise InvalidInputError("--people-header needs --people-file, which says whose the projects are")
-    if admins and not domino_url:
-        raise InvalidInputError(
-            "--admin names users of Domino's and needs --domino-url; in --people-file an admin is who has admin: true"
-        )
-    try:
-        networks = networks_of(proxies)
-    except ValueError as error:
-        raise InvalidInputError(f"--proxy is no address or network: {error}; such as 10.0.0.0/8") from error
-    settings = ServeSettings(
-        host=host,
-        port=port,
-        upstream=upstream,
-        secret_dir=secret_dir,
-        people_file=people_file,
-        people_header=people_header,
-        domino_url=domino_url,
-        domino_admins=frozenset(admins),
-        audit_log=audit_log,
-        hosts=frozenset(name.lower() for name in hosts),
-        metrics_port=metrics_port,
-        accept_legacy=accept_legacy,
-        attempts=attempts,
-        proxies=networks,
-        connections=connections,
-        connections_per_address=connections_per_address,
-        requests_per_caller=requests_per_caller,
-        client_pause=client_pause,
-    )
+
+@main.command(params=[option_of(declared) for declared in SETTINGS])
+def serve(**values: Any) -> None:
+    """Answer requests until SIGTERM. Each option can be a variable: MODEL_API_GATE_SERVE_UPSTREAM, and so on."""
+    from tracking_gate.logs import configure  # noqa: PLC0415  the other commands start faster without the server
+    from tracking_gate.server import serve  # noqa: PLC0415  as above
+
     configure()
     try:
-        asyncio.run(serve(settings))
-    except (PeopleError, OSError) as error:
+        asyncio.run(serve(ServeSettings(**values)))
+    except (SettingError, PeopleError, OSError) as error:
         raise InvalidInputError(str(error)) from error
-
-
-EXAMPLES = {"--upstream": "http://mlflow.mlflow-efs.svc:5000", "--domino-url": "https://domino.example.com"}
 
 
 @main.command()

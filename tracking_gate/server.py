@@ -8,14 +8,12 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from tracking_gate.addresses import ClientAddresses, Network
+from tracking_gate.addresses import ClientAddresses
 from tracking_gate.audit import AuditLog
 from tracking_gate.callers import Callers
 from tracking_gate.connections import ClientConnection, Connections, ConnectionServer
@@ -24,6 +22,7 @@ from tracking_gate.gate import Gate, GateSettings
 from tracking_gate.metrics import Metrics
 from tracking_gate.people import Nobody, People, PeopleFile, Several, TrustedHeader
 from tracking_gate.secret_directory import SecretDirectory
+from tracking_gate.settings import ServeSettings
 from tracking_gate.upstream import Upstream
 
 GRACE: Final = 20.0  # seconds for requests under way
@@ -37,30 +36,6 @@ OWN_FILES: Final = (
 LINGERING: Final = 10.0  # seconds for the rest of a body that was refused, so that its client reads the answer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeSettings:
-    """What `model-api-gate serve` is told."""
-
-    host: str
-    port: int
-    upstream: str
-    secret_dir: Path
-    people_file: Path | None
-    people_header: str | None
-    domino_url: str | None
-    domino_admins: frozenset[str]
-    audit_log: str
-    hosts: frozenset[str]
-    metrics_port: int | None
-    accept_legacy: bool
-    attempts: int
-    proxies: tuple[Network, ...]
-    connections: int
-    connections_per_address: int
-    requests_per_caller: int
-    client_pause: float
-
-
 async def serve(settings: ServeSettings) -> None:
     """Until SIGTERM or SIGINT. Raises OSError, PeopleError."""
     directory = SecretDirectory(settings.secret_dir, legacy=settings.accept_legacy)
@@ -71,14 +46,14 @@ async def serve(settings: ServeSettings) -> None:
         people_of(settings, metrics) as people,
         Upstream(settings.upstream, metrics, withheld=withheld) as upstream,
     ):
-        addresses, audit = ClientAddresses(settings.proxies), AuditLog(settings.audit_log)
+        addresses, audit = ClientAddresses(settings.proxy_networks), AuditLog(settings.audit_log)
         gate = Gate(
             callers=Callers(directory, people, time.monotonic, attempts=settings.attempts),
             upstream=upstream,
             audit=audit,
             metrics=metrics,
             settings=GateSettings(
-                hosts=settings.hosts,
+                hosts=frozenset(settings.hosts),
                 addresses=addresses,
                 requests_per_caller=settings.requests_per_caller,
                 client_pause=settings.client_pause,
@@ -151,7 +126,7 @@ async def people_of(settings: ServeSettings, metrics: Metrics) -> AsyncIterator[
     if settings.domino_url is None:
         yield ways[0] if ways else Nobody()
         return
-    async with DominoPeople(settings.domino_url, metrics, admins=settings.domino_admins) as domino:
+    async with DominoPeople(settings.domino_url, metrics, admins=frozenset(settings.admins)) as domino:
         yield Several(*ways, domino)
 
 

@@ -15,7 +15,7 @@ from model_contract.quantity import Quantity, QuantityError
 from webhook.decision import RefusalError
 from webhook.pod import Pod, text
 from webhook.reasons import Reason
-from webhook.setting_values import duration
+from webhook.setting_types import duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

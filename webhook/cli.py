@@ -17,9 +17,10 @@ EXTRA: Final = "webhook"
 with extra_of_program(EXTRA):
     import click
 
+    from model_contract.settings import SettingError
     from webhook.ends import InvalidInputError, NotFoundError, RefusedError, UnavailableError
     from webhook.review import InvalidReview
-    from webhook.settings import Settings, SettingsError
+    from webhook.settings import Settings
 
 if TYPE_CHECKING:
     from lightkube import Client
@@ -62,7 +63,7 @@ class Commands(click.Group):
 
         try:
             return super().invoke(ctx)
-        except (SettingsError, InvalidReview, DocumentError) as error:
+        except (SettingError, InvalidReview, DocumentError) as error:
             raise InvalidInputError(str(error)) from error
 
 
@@ -311,7 +312,7 @@ def cluster_objects(context: str | None, namespace: str) -> Iterator["Objects"]:
 
 
 def read_settings(file: Path | None) -> Settings:
-    """From the file, or from the environment. Raises SettingsError, DocumentError."""
+    """From the file, or from the environment. Raises SettingError, DocumentError."""
     from webhook.offline.settings_file import read  # noqa: PLC0415  as above
 
     return Settings.from_mapping(os.environ if file is None else read(file))

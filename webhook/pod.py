@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from model_contract.model_ref import shown
-from webhook.setting_values import DNS_LABEL
+from webhook.setting_types import DNS_LABEL
 
 Json = Mapping[str, Any]
 

@@ -1,136 +1,138 @@
-"""What an admin decides about the webhook: how models come to pods, from where, and with how much."""
+"""Settings of the webhook: how a model comes to a pod, from which server, and with which resources."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final
 
 from model_contract.names import DELIVERY_IMAGE, MLFLOW_NAMESPACE, PLATFORM_NAMESPACE, PROJECT_ID_PATTERN
 from model_contract.quantity import Quantity
-from webhook import setting_values as read
-from webhook.setting_fields import SettingsError, read_settings, setting
-
-__all__ = ["PREFIX", "Settings", "SettingsError"]
+from model_contract.setting_types import boolean, one_of, optional
+from model_contract.settings import SettingError, read_settings, setting, settings_of
+from webhook import setting_types as types
 
 PREFIX: Final = "MODEL_API_WEBHOOK_"
 SERVER_PREFIX: Final = "MODEL_API_WEBHOOK_SERVER_"
+# Kubernetes describes every Service of the namespace to a container; one named like our prefix looks like settings.
+SERVICE_LINK: Final = re.compile(r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Every field is a variable: `MODEL_API_WEBHOOK_` and its name in capitals."""
+    """Each field is set by a variable: `MODEL_API_WEBHOOK_` and its name in capitals."""
 
     namespace: str = setting(
-        "The webhook's own namespace; its pods are let through.", read=read.label, default=PLATFORM_NAMESPACE
+        "The webhook's own namespace; its pods are let through.", read=types.label, default=PLATFORM_NAMESPACE
     )
 
     delivery: str = setting(
         "How a model comes to a pod: `fetch` downloads it into a volume of the pod, `volume` mounts it from a shared"
         " claim that holds it.",
-        read=read.one_of("fetch", "volume"),
+        read=one_of(("fetch", "volume")),
         default="fetch",
     )
     delivery_image: str = setting(
         "The image of the init container, by digest in production.",
-        read=read.image,
+        read=types.image,
         default=f"{DELIVERY_IMAGE}:latest",
         example=f"quay.io/acme/{DELIVERY_IMAGE}@sha256:<digest>",
     )
     image_pull_policy: str = setting(
-        "When the node pulls that image.", read=read.one_of("IfNotPresent", "Always", "Never"), default="IfNotPresent"
+        "When the node pulls that image.", read=one_of(("IfNotPresent", "Always", "Never")), default="IfNotPresent"
     )
     image_pull_secrets: tuple[str, ...] = setting(
         "Secrets for that image, by comma; they must be in the pod's namespace.",
-        read=read.names,
+        read=types.names,
         example="acme-registry",
     )
 
     tracking_uri: str = setting(
-        "Where the init container finds MLflow, or the gate in front of it.",
-        read=read.url,
+        "The address at which the init container finds MLflow, or the gate in front of it.",
+        read=types.url,
         default=f"http://mlflow.{MLFLOW_NAMESPACE}.svc:5000",
     )
     token: str = setting(
         "`pull` mounts the project's pull token into the init container, `none` is for an MLflow without"
         " authentication.",
-        read=read.one_of("pull", "none"),
+        read=one_of(("pull", "none")),
         default="pull",
     )
     project_id_pattern: re.Pattern[str] = setting(
-        "The form of a project id: the whole label must match.", read=read.pattern, default=PROJECT_ID_PATTERN
+        "The form of a project id: the whole label must match.", read=types.pattern, default=PROJECT_ID_PATTERN
     )
     env_from: str = setting(
         "Pods whose `envFrom` may hold the variables: `inject` always counts on it, `annotated` if the pod says so,"
         " `ignore` never.",
-        read=read.one_of("annotated", "inject", "ignore"),
+        read=one_of(("annotated", "inject", "ignore")),
         default="annotated",
     )
 
     store: str = setting(
         "The volume that a model is fetched into: `empty-dir`, or `ephemeral-claim`, a claim that lives as long as the"
         " pod.",
-        read=read.one_of("empty-dir", "ephemeral-claim"),
+        read=one_of(("empty-dir", "ephemeral-claim")),
         default="empty-dir",
     )
     store_size: Quantity = setting(
-        "Its size; a larger model is refused before it is fetched.", read=read.quantity, default="20Gi"
+        "Its size; a larger model is refused before it is fetched.", read=types.quantity, default="20Gi"
     )
-    store_class: str | None = setting("The storage class of that claim.", read=read.optional(read.name), example="gp3")
+    store_class: str | None = setting("The storage class of that claim.", read=optional(types.name), example="gp3")
     store_access_mode: str = setting(
         "The access mode of that claim.",
-        read=read.one_of("ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"),
+        read=one_of(("ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany")),
         default="ReadWriteOnce",
     )
     claim: str | None = setting(
-        "The shared claim of `volume`, in the pod's namespace.", read=read.optional(read.name), example="mlflow-models"
+        "The shared claim of `volume`, in the pod's namespace.", read=optional(types.name), example="mlflow-models"
     )
     claim_prefix: str = setting(
-        "The folder of that claim that holds the owners' folders.", read=read.relative_path, example="mlflow"
+        "The folder of that claim that holds the owners' folders.", read=types.relative_path, example="mlflow"
     )
 
     fetch_deadline: int | None = setting(
         "The time in which a model must be there, in seconds or such as `30m`; by default the delivery's own bounds"
         " decide.",
-        read=read.optional(read.duration),
+        read=optional(types.duration),
         example="30m",
     )
     fetch_deadline_maximum: int = setting(
-        "The longest that a pod's annotation gets.", read=read.duration, default="24h"
+        "The longest that a pod's annotation gets.", read=types.duration, default="24h"
     )
 
     ca_config_map: str | None = setting(
         "A ConfigMap in the pod's namespace with the authorities that the fetch trusts, and no others.",
-        read=read.optional(read.name),
+        read=optional(types.name),
         example="mlflow-ca",
     )
-    ca_key: str = setting("Its key that holds them, as PEM.", read=read.config_key, default="ca.crt")
+    ca_key: str = setting("Its key that holds them, as PEM.", read=types.config_key, default="ca.crt")
     http_proxy: str | None = setting(
-        "The proxy for http.", read=read.optional(read.url), example="http://proxy.example:3128"
+        "The proxy for http.", read=optional(types.url), example="http://proxy.example:3128"
     )
     https_proxy: str | None = setting(
-        "The proxy for https.", read=read.optional(read.url), example="http://proxy.example:3128"
+        "The proxy for https.", read=optional(types.url), example="http://proxy.example:3128"
     )
     no_proxy: str | None = setting(
-        "Hosts without a proxy.", read=read.optional(read.no_proxy), example="localhost,.svc,10.0.0.0/8"
+        "Hosts without a proxy.", read=optional(types.no_proxy), example="localhost,.svc,10.0.0.0/8"
     )
 
-    cpu_request: Quantity = setting("CPU that the init container asks for.", read=read.quantity, default="100m")
-    cpu_limit: Quantity = setting("CPU that it may take.", read=read.quantity, default="1")
-    cpu_limit_maximum: Quantity = setting("The most that a pod's annotation gets.", read=read.quantity, default="4")
-    memory_request: Quantity = setting("Memory that it asks for.", read=read.quantity, default="128Mi")
-    memory_limit: Quantity = setting("Memory that it may take.", read=read.quantity, default="512Mi")
+    cpu_request: Quantity = setting("CPU that the init container asks for.", read=types.quantity, default="100m")
+    cpu_limit: Quantity = setting("CPU that it may take.", read=types.quantity, default="1")
+    cpu_limit_maximum: Quantity = setting("The most that a pod's annotation gets.", read=types.quantity, default="4")
+    memory_request: Quantity = setting("Memory that it asks for.", read=types.quantity, default="128Mi")
+    memory_limit: Quantity = setting("Memory that it may take.", read=types.quantity, default="512Mi")
     memory_limit_maximum: Quantity = setting(
-        "The most that a pod's annotation gets.", read=read.quantity, default="4Gi"
+        "The most that a pod's annotation gets.", read=types.quantity, default="4Gi"
     )
     run_as_user: int | None = setting(
-        "The uid of the init container, where the image's own (65532) does not do.",
-        read=read.optional(read.user_id),
+        "The uid of the init container, if the image's own (65532) is not allowed.",
+        read=optional(types.user_id),
         example="12574",
     )
 
     set_artifacts_path_env: bool = setting(
-        "Whether containers with a model also get `MLFLOW_ARTIFACTS_PATH`, unless they have it.",
-        read=read.boolean,
+        "`true`: containers with a model also get `MLFLOW_ARTIFACTS_PATH`, unless they have it.",
+        read=boolean,
         default="false",
     )
 
@@ -141,18 +143,32 @@ class Settings:
             )
             if not request.amount <= limit.amount <= maximum.amount:
                 key = f"{PREFIX}{resource.upper()}_LIMIT"
-                raise SettingsError(
+                raise SettingError(
                     key,
                     limit.text,
                     f"it must lie between the request ({request.text}) and the maximum ({maximum.text})",
                 )
         if self.fetch_deadline and self.fetch_deadline > self.fetch_deadline_maximum:
             verdict = f"it must not be more than the maximum ({self.fetch_deadline_maximum}s)"
-            raise SettingsError(f"{PREFIX}FETCH_DEADLINE", f"{self.fetch_deadline}s", verdict)
+            raise SettingError(f"{PREFIX}FETCH_DEADLINE", f"{self.fetch_deadline}s", verdict)
         if self.delivery == "volume" and not self.claim:
-            raise SettingsError(f"{PREFIX}CLAIM", "", f"{PREFIX}DELIVERY=volume needs the name of the shared claim")
+            raise SettingError(f"{PREFIX}CLAIM", "", f"{PREFIX}DELIVERY=volume needs the name of the shared claim")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, str]) -> "Settings":
-        """Reads the variables that are ours; raises SettingsError for a value or a name that does not do."""
-        return read_settings(cls, values, prefix=PREFIX, not_ours=SERVER_PREFIX)
+        """Return the settings of these variables. Raises SettingError for a wrong value or a misspelt variable."""
+        refuse_unknown(cls, values, prefix=PREFIX, except_prefix=SERVER_PREFIX)
+        return read_settings(cls, values, prefix=PREFIX)
+
+
+def refuse_unknown(kind: type, values: Mapping[str, str], *, prefix: str, except_prefix: str | None = None) -> None:
+    """Raise SettingError if a variable has the prefix and is no setting of `kind`: it is a misspelt one.
+
+    Variables that begin with `except_prefix` belong to another dataclass.
+    """
+    known = [declared.variable for declared in settings_of(kind, prefix=prefix)]
+    for key in sorted(values):
+        foreign = not key.startswith(prefix) or (except_prefix and key.startswith(except_prefix))
+        if not foreign and key not in known and not SERVICE_LINK.fullmatch(key.removeprefix(prefix)):
+            nearest = get_close_matches(key, known, n=1, cutoff=0)[0]
+            raise SettingError(key, values[key], f"there is no such setting; the nearest is {nearest}")

@@ -7,7 +7,7 @@ from typing import Any, Final
 import yaml
 
 from model_contract.exit_codes import ExitCode
-from serving_runtime.server.settings import InvalidSettingError
+from model_contract.settings import SettingError
 
 RUNTIME: Final = "model-api-runtime"  # manifests/components/kserve
 PROTOCOLS: Final = ("v1", "v2")
@@ -41,22 +41,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> ExitCode:
-    """Raises InvalidSettingError."""
+    """Raises SettingError."""
     service = inference_service(options.name, options.storage_uri, options.protocol_version)
     print(yaml.safe_dump(service, sort_keys=False), end="")
     return ExitCode.DONE
 
 
 def inference_service(name: str, storage_uri: str, protocol_version: str = "v2") -> dict[str, Any]:
-    """Raises InvalidSettingError."""
+    """Raises SettingError."""
     if not NAME.fullmatch(name):
-        raise InvalidSettingError(
+        raise SettingError(
             "--name",
             name,
-            "a small letter, then at most 52 small letters, digits and hyphens, not ending with a hyphen",
+            "it must be a small letter, then at most 52 small letters, digits and hyphens, not ending with a hyphen",
         )
     if not URI.fullmatch(storage_uri):
-        raise InvalidSettingError("--storage-uri", storage_uri, 'a URI without spaces, such as "s3://models/wine"')
+        raise SettingError("--storage-uri", storage_uri, 'it must be a URI without spaces, such as "s3://models/wine"')
     model = {
         "modelFormat": {"name": "mlflow"},
         "runtime": RUNTIME,

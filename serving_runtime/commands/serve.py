@@ -13,7 +13,9 @@ THREADS: Final = "OMP_NUM_THREADS"
 def arguments(parser: argparse.ArgumentParser) -> None:
     for option in OPTIONS:
         parser.add_argument(
-            option.flag, metavar="VALUE", help=f"{option.meaning} (default: {option.variable}, or {option.default})"
+            option.option,
+            metavar=option.metavar,
+            help=f"{option.meaning} (default: {option.variable}, or {option.default_text})",
         )
 
 

@@ -1,14 +1,12 @@
-"""Kinds of values that a setting of the server may have: how each is read from text, and how a right
-one is described.
-"""
+"""Types of the server's settings: functions from text to value, which raise ValueError with the verdict."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from model_contract.setting_types import described, matching, whole_number
 from serving_runtime.server.capture import Capture
 
 ROWS_OF_A_BATCH: Final = 256
@@ -16,44 +14,27 @@ UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """`read` raises ValueError; `expected` goes into the sentence that then says what is wrong."""
-
-    read: Callable[[str], Any]
-    expected: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """How many rows of several requests go together; None where that is for the model to show."""
+    """Rows of several requests that are predicted in one call; None if the model decides."""
 
     rows: int | None
 
     def most_rows(self, *, allowed: bool) -> int:
+        """Return the limit; `allowed` says that the model's example showed merged rows to be right."""
         if self.rows is not None:
             return self.rows
         return ROWS_OF_A_BATCH if allowed else 0
 
 
-def _whole(text: str, *, least: int, most: int) -> int:
-    if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
-        raise ValueError(text)
-    return int(text)
+def seconds(least: float, most: float) -> Callable[[str], float]:
+    """Return the type of a time in seconds, in decimal digits, between both bounds or equal to one."""
 
-
-def whole_number(least: int, most: int) -> Kind:
-    return Kind(
-        read=lambda text: _whole(text, least=least, most=most), expected=f"a whole number from {least} to {most}"
-    )
-
-
-def seconds(least: float, most: float) -> Kind:
     def read(text: str) -> float:
         if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text) or not least <= float(text) <= most:
-            raise ValueError(text)
+            raise ValueError(f"it must be a number of seconds from {least:g} to {most:g}")
         return float(text)
 
-    return Kind(read=read, expected=f"a number of seconds from {least:g} to {most:g}")
+    return read
 
 
 def _read_batch(text: str) -> Batch:
@@ -63,64 +44,43 @@ def _read_batch(text: str) -> Batch:
         case "off":
             return Batch(rows=0)
         case _:
-            return Batch(rows=_whole(text, least=2, most=1_000_000))
+            return Batch(rows=whole_number(2, 1_000_000)(text))
 
 
-def _read_share(text: str) -> float:
+def share(text: str) -> float:
+    """Return a share of 1, more than 0."""
     if not re.fullmatch(r"0?\.[0-9]{1,9}|1(?:\.0*)?", text) or float(text) == 0:
-        raise ValueError(text)
+        raise ValueError("it must be a share of 1, such as 0.1")
     return float(text)
 
 
-def _read_switch(text: str) -> bool:
-    if text not in {"true", "false"}:
-        raise ValueError(text)
-    return text == "true"
-
-
-def _read_names(text: str) -> frozenset[str]:
+def names(text: str) -> frozenset[str]:
+    """Return names that have commas between them."""
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
-def _read_bytes(text: str) -> int:
+def size(text: str) -> int:
+    """Return a number of bytes, such as 100M."""
     parts = re.fullmatch(r"([1-9][0-9]{0,11})([KMG]?)", text)
     if parts is None:
-        raise ValueError(text)
+        raise ValueError('it must be a number of bytes, of which K, M and G are the powers of 1024, such as "100M"')
     return int(parts[1]) * UNITS[parts[2]]
 
 
-def _read_host(text: str) -> str:
-    if not re.fullmatch(r"[0-9A-Za-z.:-]+", text):
-        raise ValueError(text)
-    return text
-
-
-def _read_name(text: str) -> str:
+def name(text: str) -> str:
+    """Return a name that can stand in a path."""
     if not text.isprintable() or "/" in text:
-        raise ValueError(text)
+        raise ValueError("it must be a name without a slash")
     return text
 
 
-def _read_file(text: str) -> Path | None:
-    """An empty one is refused: it comes from a variable that somebody meant to set."""
+def file(text: str) -> Path | None:
+    """Return a path, or None for "none". An empty text is refused: it comes from a variable that should be set."""
     if not text or not text.isprintable():
-        raise ValueError(text)
+        raise ValueError("it must be none, or the path of a file")
     return None if text == "none" else Path(text)
 
 
-def one_of(choices: type[StrEnum]) -> Kind:
-    return Kind(read=choices, expected=f"one of {', '.join(choices)}")
-
-
-HOST: Final = Kind(read=_read_host, expected='an address or a name of this machine, such as "127.0.0.1"')
-FILE: Final = Kind(read=_read_file, expected="none, or the path of a file")
-NAME: Final = Kind(read=_read_name, expected="a name without a slash")
-BYTES: Final = Kind(
-    read=_read_bytes, expected='a number of bytes, of which K, M and G are the powers of 1024, such as "100M"'
-)
-
-BATCH: Final = Kind(read=_read_batch, expected="auto, off, or a number of rows from 2")
-CAPTURE: Final = Kind(read=Capture.read, expected="off, domino, or jsonl: and the path of a file")
-SHARE: Final = Kind(read=_read_share, expected="a share of 1, such as 0.1")
-SWITCH: Final = Kind(read=_read_switch, expected="true or false")
-NAMES: Final = Kind(read=_read_names, expected="names with commas between them")
+host: Final = matching(re.compile(r"[0-9A-Za-z.:-]+"), 'an address or a name of this machine, such as "127.0.0.1"')
+batch: Final = described(_read_batch, "auto, off, or a number of rows from 2")
+capture: Final = described(Capture.read, "off, domino, or jsonl: and the path of a file")

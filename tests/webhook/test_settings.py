@@ -2,8 +2,8 @@
 
 import pytest
 
-from webhook.setting_fields import entries
-from webhook.settings import PREFIX, Settings, SettingsError
+from model_contract.settings import SettingError, settings_of
+from webhook.settings import PREFIX, Settings
 
 
 def read(**values: str) -> Settings:
@@ -26,7 +26,7 @@ def test_settings_are_read_from_their_variables() -> None:
 
 
 def test_defaults_mean_the_same_when_they_are_written_out() -> None:
-    written = {entry.variable: entry.default for entry in entries(Settings, prefix=PREFIX)}
+    written = {entry.variable: entry.default for entry in settings_of(Settings, prefix=PREFIX)}
 
     assert Settings.from_mapping(written) == Settings()
 
@@ -72,7 +72,7 @@ def test_defaults_mean_the_same_when_they_are_written_out() -> None:
     ],
 )
 def test_value_that_does_not_do_is_refused_with_its_verdict(key: str, value: str, verdict: str) -> None:
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(SettingError) as refused:
         read(**{key: value})
 
     assert str(refused.value).startswith(f'{PREFIX}{key}="{value}": {verdict}')
@@ -85,22 +85,22 @@ def test_deadline_is_read_in_seconds_and_with_units() -> None:
 
 
 def test_deadline_above_its_maximum_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"FETCH_DEADLINE=.7200s.: it must not be more than the maximum \(3600s\)"):
+    with pytest.raises(SettingError, match=r"FETCH_DEADLINE=.7200s.: it must not be more than the maximum \(3600s\)"):
         read(FETCH_DEADLINE="2h", FETCH_DEADLINE_MAXIMUM="1h")
 
 
 def test_volume_without_its_claim_is_refused() -> None:
-    with pytest.raises(SettingsError, match="MODEL_API_WEBHOOK_DELIVERY=volume needs the name of the shared claim"):
+    with pytest.raises(SettingError, match="MODEL_API_WEBHOOK_DELIVERY=volume needs the name of the shared claim"):
         read(DELIVERY="volume")
 
 
 def test_misspelt_setting_is_refused_and_the_nearest_is_named() -> None:
-    with pytest.raises(SettingsError, match="there is no such setting; the nearest is MODEL_API_WEBHOOK_STORE_SIZE"):
+    with pytest.raises(SettingError, match="there is no such setting; the nearest is MODEL_API_WEBHOOK_STORE_SIZE"):
         read(STORESIZE="20Gi")
 
 
 def test_password_in_an_address_is_refused_and_not_repeated() -> None:
-    with pytest.raises(SettingsError, match="it must hold no user or password") as refused:
+    with pytest.raises(SettingError, match="it must hold no user or password") as refused:
         read(TRACKING_URI="http://admin:hunter2@mlflow:5000")
 
     assert "hunter2" not in str(refused.value)

@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import Any
 
 from model_contract import names
+from model_contract.settings import SettingError
 from webhook.doctor.view import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, REGISTRATIONS, View
-from webhook.settings import Settings, SettingsError
+from webhook.settings import Settings
 
 Json = Mapping[str, Any]
 
@@ -60,7 +61,7 @@ class Installation:
     def settings(self) -> Settings | None:
         try:
             return Settings.from_mapping(self.variables)
-        except SettingsError:
+        except SettingError:
             return None
 
     @cached_property

@@ -27,7 +27,7 @@ class NoWorkloadError(Exception):
 
 
 def read(view: View, named: str, namespace: str) -> tuple[list[dict[str, Any]], Settings]:
-    """`named` is such as "pod/x" or "deployment/x". Raises NoWorkloadError, SettingsError, ApiError."""
+    """`named` is such as "pod/x" or "deployment/x". Raises NoWorkloadError, SettingError, ApiError."""
     word, _, name = named.partition("/")
     kind = KINDS.get(word.lower().removesuffix("s"))
     if not kind or not name:

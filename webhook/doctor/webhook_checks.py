@@ -8,13 +8,14 @@ from typing import Final
 from cryptography import x509
 
 from model_contract import names
+from model_contract.settings import SettingError
 from webhook.certificates.cluster import certificates
 from webhook.certificates.issuance import is_issued_by
 from webhook.doctor.findings import Finding, bad, good, odd
 from webhook.doctor.installation import Installation, Json
 from webhook.doctor.view import BINDINGS, ENDPOINTS, POLICIES, SECRETS
 from webhook.registration import mutating_webhook, policy
-from webhook.settings import PREFIX, Settings, SettingsError
+from webhook.settings import PREFIX, Settings
 
 SKEW: Final = timedelta(minutes=5)  # certificates are valid from ten minutes before they are issued
 SOON: Final = timedelta(days=14)
@@ -78,7 +79,7 @@ def service(installation: Installation) -> Iterator[Finding]:
 def settings(installation: Installation) -> Iterator[Finding]:
     try:
         found = Settings.from_mapping(installation.variables)
-    except SettingsError as error:
+    except SettingError as error:
         yield bad("settings", str(error), "correct the ConfigMap and roll out the webhook")
         return
     if found.namespace != installation.namespace:

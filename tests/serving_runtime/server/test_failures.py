@@ -110,4 +110,4 @@ def test_help_names_every_flag_and_its_variable() -> None:
         [*COMMAND, "--help"], capture_output=True, text=True, check=True, env={"COLUMNS": "400"}
     ).stdout
 
-    assert [option.flag for option in OPTIONS if option.flag not in text or option.variable not in text] == []
+    assert [option.option for option in OPTIONS if option.option not in text or option.variable not in text] == []

@@ -4,7 +4,9 @@ from dataclasses import asdict
 
 import pytest
 
-from serving_runtime.server.settings import OPTIONS, InvalidSettingError, ServeSettings, read_settings
+from model_contract.model_ref import shown
+from model_contract.settings import SettingError
+from serving_runtime.server.settings import ServeSettings, read_settings
 
 
 def read(
@@ -62,39 +64,38 @@ def test_size_is_in_bytes_or_powers_of_1024(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "expected"),
     [
-        ("host", "a b"),
-        ("host", ""),
-        ("port", "0"),
-        ("port", "65536"),
-        ("port", "8080.0"),
-        ("port", "٨٠"),
-        ("workers", "65"),
-        ("workers", "-1"),
-        ("max_body", "100MB"),
-        ("max_body", "0"),
-        ("timeout", "nan"),
-        ("timeout", "1e3"),
-        ("timeout", "0"),
-        ("drain_delay", "-1"),
-        ("token_file", ""),
-        ("model_name", "a/b"),
-        ("coerce", "Safe"),
-        ("nan", "NaN"),
+        ("host", "a b", "an address or a name of this machine"),
+        ("host", "", "an address or a name of this machine"),
+        ("port", "0", "a port from 1 to 65535"),
+        ("port", "65536", "a port from 1 to 65535"),
+        ("port", "8080.0", "a port from 1 to 65535"),
+        ("port", "٨٠", "a port from 1 to 65535"),
+        ("workers", "65", "a whole number from 1 to 64"),
+        ("workers", "-1", "a whole number from 1 to 64"),
+        ("max_body", "100MB", "a number of bytes"),
+        ("max_body", "0", "a number of bytes"),
+        ("timeout", "nan", "a number of seconds from 0.1 to 86400"),
+        ("timeout", "1e3", "a number of seconds from 0.1 to 86400"),
+        ("timeout", "0", "a number of seconds from 0.1 to 86400"),
+        ("drain_delay", "-1", "a number of seconds from 0 to 3600"),
+        ("token_file", "", "none, or the path of a file"),
+        ("model_name", "a/b", "a name without a slash"),
+        ("coerce", "Safe", "one of safe, mlflow"),
+        ("nan", "NaN", "one of null, string, error"),
     ],
     ids=lambda value: repr(value) if value in {"", "a b"} else None,
 )
-def test_value_that_a_setting_cannot_have_is_refused_and_named(name: str, value: str) -> None:
-    option = next(option for option in OPTIONS if option.name == name)
-
-    with pytest.raises(InvalidSettingError, match=rf"^{option.flag} is .*: it must be ") as refusal:
+def test_value_that_a_setting_cannot_have_is_refused_and_named(name: str, value: str, expected: str) -> None:
+    with pytest.raises(SettingError) as refusal:
         read({name: value})
-    assert option.kind.expected in str(refusal.value)
+
+    assert str(refusal.value).startswith(f"--{name.replace('_', '-')}={shown(value)}: it must be {expected}")
 
 
 def test_refused_variable_is_named() -> None:
-    with pytest.raises(InvalidSettingError, match=r'^PORT is "http": it must be a whole number'):
+    with pytest.raises(SettingError, match=r'^PORT="http": it must be a port from 1 to 65535'):
         read(environ={"PORT": "http"})
 
 
@@ -122,5 +123,5 @@ def test_names_that_are_not_recorded_are_a_list() -> None:
     ],
 )
 def test_value_that_is_none_of_its_setting_is_refused(name: str, value: str) -> None:
-    with pytest.raises(InvalidSettingError, match=f"--{name.replace('_', '-')}"):
+    with pytest.raises(SettingError, match=f"--{name.replace('_', '-')}"):
         read({name: value})

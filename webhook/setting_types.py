@@ -1,11 +1,11 @@
-"""Readers of single settings: text to value, ValueError with the verdict where it does not do."""
+"""Types of the webhook's settings: functions from text to value, which raise ValueError with the verdict."""
 
 import re
-from collections.abc import Callable
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from model_contract.quantity import Quantity
+from model_contract.setting_types import described, matching, whole_number
 
 DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 DNS_SUBDOMAIN: Final = re.compile(
@@ -17,46 +17,12 @@ LARGEST_UID: Final = 2**31 - 1
 DURATION: Final = re.compile(r"(?:([0-9]{1,5})h)?(?:([0-9]{1,7})m)?(?:([0-9]{1,9})s)?|([0-9]{1,9})", re.ASCII)
 
 
-def optional(read: Callable[[str], object]) -> Callable[[str], object]:
-    """Empty means not set, which is None."""
-    return lambda text: read(text) if text else None
-
-
-def one_of(*choices: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"it must be one of {', '.join(choices)}")
-        return text
-
-    return read
-
-
-def matching(pattern: re.Pattern[str], expected: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if not pattern.fullmatch(text):
-            raise ValueError(f"it must be {expected}")
-        return text
-
-    return read
-
-
 label = matching(DNS_LABEL, 'the name of a namespace, such as "domino-platform"')
 name = matching(DNS_SUBDOMAIN, 'the name of a Kubernetes object, such as "mlflow-ca"')
 config_key = matching(CONFIG_KEY, 'a key of a ConfigMap, such as "ca.crt"')
+# Not 0: the init container does not run as root.
+user_id = described(whole_number(1, LARGEST_UID), f"a user id from 1 to {LARGEST_UID}")
 image = matching(IMAGE, 'an image, such as "registry.example/model-api-delivery@sha256:..."')
-
-
-def boolean(text: str) -> bool:
-    if text not in {"true", "false"}:
-        raise ValueError('it must be "true" or "false"')
-    return text == "true"
-
-
-def user_id(text: str) -> int:
-    """A uid that is not root's: the init container runs as no other."""
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:11]) <= LARGEST_UID):
-        raise ValueError(f"it must be a user id from 1 to {LARGEST_UID}")
-    return int(text)
 
 
 def quantity(text: str) -> Quantity:
@@ -67,7 +33,7 @@ def quantity(text: str) -> Quantity:
 
 
 def duration(text: str) -> int:
-    """A time in whole seconds, as a number or with units."""
+    """Return the seconds of a time such as "900", "30m" or "1h30m"."""
     match = DURATION.fullmatch(text)
     hours, minutes, seconds, plain = (int(part or 0) for part in match.groups()) if match else (0, 0, 0, 0)
     total = plain or hours * 3600 + minutes * 60 + seconds
@@ -88,7 +54,7 @@ def pattern(text: str) -> re.Pattern[str]:
 
 
 def url(text: str) -> str:
-    """An http or https address without user and password, which would be readable in every pod."""
+    """Return an http or https address; one with a user or password is refused, since every pod would show them."""
     parts = _split(text)
     if (
         not parts
@@ -106,7 +72,7 @@ def url(text: str) -> str:
 
 
 def _split(text: str) -> SplitResult | None:
-    """None where the brackets or the port are wrong, the only faults that the splitting itself finds."""
+    """Return the parts of an address; None if its brackets or its port are wrong, all that `urlsplit` checks."""
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018  it is read when it is asked for
@@ -122,7 +88,7 @@ def no_proxy(text: str) -> str:
 
 
 def relative_path(text: str) -> str:
-    """A path below a volume's root, without empty or dotted parts; empty for the root itself."""
+    """Return a path below a volume's root, without empty or dotted parts; it is empty for the root itself."""
     dotted = text and any(part in {"", ".", ".."} for part in text.split("/"))
     if dotted or not text.isprintable():
         raise ValueError('it must be a path below the root of the volume, such as "mlflow/models"')

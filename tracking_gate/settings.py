@@ -1,0 +1,153 @@
+"""Settings of `model-api-gate serve`: each is an option, and a variable that begins with MODEL_API_GATE_SERVE_."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from model_contract.setting_types import HIGHEST_PORT, boolean, described, optional, whole_number
+from model_contract.settings import SettingError, setting, settings_of
+from tracking_gate.addresses import Network, networks_of
+
+PREFIX: Final = "MODEL_API_GATE_SERVE_"
+
+port_number: Final = whole_number(0, HIGHEST_PORT)  # 0 is any free port
+
+
+def existing(kind: str, fits: Callable[[Path], bool]) -> Callable[[str], Path]:
+    """Return the type of a path that, if it exists, can be read and is of this kind."""
+
+    def read(text: str) -> Path:
+        path = Path(text)
+        if path.exists() and not (fits(path) and os.access(path, os.R_OK)):
+            raise ValueError(f"it must be a {kind} that can be read")
+        return path
+
+    return read
+
+
+def _pause(text: str) -> float:
+    if not float(text) >= 1:
+        raise ValueError(text)
+    return float(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """Each field is an option and a variable. Times are in seconds. Raises SettingError."""
+
+    upstream: str = setting(
+        "MLflow's address, which nothing but the gate can reach.", read=str, default=None, metavar="URL"
+    )
+    secret_dir: Path = setting(
+        "The mounted Secret with every project's tokens, ID.apikey and the like.",
+        read=existing("directory", Path.is_dir),
+        default=None,
+        metavar="DIRECTORY",
+    )
+    host: str = setting("Address to listen on.", read=str, default="0.0.0.0", metavar="TEXT")  # noqa: S104  a pod's
+    port: int = setting("Port to listen on.", read=port_number, default="5000", metavar="INTEGER")
+    people_file: Path | None = setting(
+        "People, their projects, and their passwords; JSON.",
+        read=optional(existing("file", lambda path: not path.is_dir())),
+        metavar="FILE",
+    )
+    people_header: str | None = setting(
+        "Header in which an authenticating proxy in front names the person.", read=optional(str), metavar="NAME"
+    )
+    domino_url: str | None = setting(
+        "Address of Domino, which names the person of an X-Domino-Api-Key or of an access token of Domino.",
+        read=optional(str),
+        metavar="URL",
+    )
+    admins: tuple[str, ...] = setting(
+        "A user of Domino who is an admin of the gate; an admin of Domino is not one by that.",
+        read=str,
+        option="--admin",
+        metavar="NAME",
+        several=True,
+    )
+    audit_log: str = setting(
+        'File in which each decision is recorded; "-" is standard output.', read=str, default="-", metavar="FILE"
+    )
+    hosts: tuple[str, ...] = setting(
+        "Allowed value of the header Host; any if none is given.",
+        read=str.lower,
+        option="--allowed-host",
+        metavar="HOST[:PORT]",
+        several=True,
+    )
+    metrics_port: int | None = setting(
+        "Port for the metrics of Prometheus; closed if none is given.", read=optional(port_number), metavar="INTEGER"
+    )
+    accept_legacy: bool = setting(
+        "Accept tokens of the format that domino-mlflow-client made.", read=boolean, default="false"
+    )
+    attempts: int = setting(
+        "Failed authentications that an address may have in a minute.",
+        read=whole_number(1),
+        default="10",
+        metavar="INTEGER",
+    )
+    proxies: tuple[str, ...] = setting(
+        "Address or network of a proxy in front, whose X-Forwarded-For names the client's address for limits.",
+        read=str,
+        option="--proxy",
+        metavar="ADDRESS",
+        several=True,
+    )
+    connections: int = setting(
+        "Largest number of connections of clients; fewer if the limit on open files is lower.",
+        read=whole_number(1),
+        default="4000",
+        metavar="INTEGER",
+    )
+    connections_per_address: int = setting(
+        "Largest number of them from one address.", read=whole_number(1), default="1000", metavar="INTEGER"
+    )
+    requests_per_caller: int = setting(
+        "Requests that a token or a person may have under way; eight times as many wait, others get a 429.",
+        read=whole_number(1),
+        default="32",
+        metavar="INTEGER",
+    )
+    client_pause: float = setting(
+        "Seconds in which a client may send nothing of its request's body, or take nothing of its answer.",
+        read=described(_pause, "a number of at least 1"),
+        default="30",
+        metavar="NUMBER",
+    )
+
+    def __post_init__(self) -> None:
+        for option, url, example in (
+            ("--upstream", self.upstream, "http://mlflow.mlflow-efs.svc:5000"),
+            ("--domino-url", self.domino_url, "https://domino.example.com"),
+        ):
+            if url is not None and not url.startswith(("http://", "https://")):
+                raise SettingError(option, url, f"it must be a URL, such as {example}")
+        if self.people_header and not self.people_file:
+            raise SettingError(
+                "--people-header", self.people_header, "it needs --people-file, which lists the projects of each person"
+            )
+        if self.admins and not self.domino_url:
+            raise SettingError(
+                "--admin",
+                self.admins[0],
+                "it names a user of Domino and needs --domino-url; an admin in --people-file has admin: true there",
+            )
+        for proxy in self.proxies:
+            try:
+                networks_of([proxy])
+            except ValueError as error:
+                raise SettingError(
+                    "--proxy", proxy, "it must be an address or a network, such as 10.0.0.0/8"
+                ) from error
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """Networks of the proxies in front."""
+        return networks_of(self.proxies)
+
+
+SETTINGS: Final = settings_of(ServeSettings, prefix=PREFIX)

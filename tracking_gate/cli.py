@@ -1,8 +1,10 @@
 """`model-api-gate`: the proxy, its table, and its decisions without it."""
 
 import asyncio
+import sys
 from typing import Any, Final
 
+from model_contract import json_log
 from model_contract.exit_codes import ExitCode
 from model_contract.extras import extra_of_program
 from model_contract.setting_types import boolean
@@ -77,10 +79,10 @@ def option_of(declared: Setting) -> click.Option:
 @main.command(params=[option_of(declared) for declared in SETTINGS])
 def serve(**values: Any) -> None:
     """Answer requests until SIGTERM. Each option can be a variable: MODEL_API_GATE_SERVE_UPSTREAM, and so on."""
-    from tracking_gate.logs import configure  # noqa: PLC0415  the other commands start faster without the server
-    from tracking_gate.server import serve  # noqa: PLC0415  as above
+    from tracking_gate.server import serve  # noqa: PLC0415  the other commands start faster without the server
 
-    configure()
+    # On standard error: standard output may be the audit log.
+    json_log.configure(sys.stderr, json_log.JsonFormatter(json_log.dumps))
     try:
         asyncio.run(serve(ServeSettings(**values)))
     except (SettingError, PeopleError, OSError) as error:

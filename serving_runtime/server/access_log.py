@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import orjson
 
+from model_contract.json_log import timestamp
 from serving_runtime.server.course import Course
-from serving_runtime.server.logs import timestamp
 from serving_runtime.server.request import Request
 
 LONGEST_PATH: Final = 200  # characters; a longer one is nothing that is served here

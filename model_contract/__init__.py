@@ -1,3 +1,5 @@
-"""What the pieces agree on: names, the reference to a model, where its files lie, digests, exit codes. Standard library
-only.
+"""The contract between the applications: names, the reference to a model, paths, digests, tokens and exit codes.
+
+It also holds mechanisms that several applications share: settings, log lines, and causes of failed requests. It imports
+the standard library only. A decision of one application does not belong here.
 """

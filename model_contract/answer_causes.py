@@ -1,4 +1,4 @@
-"""Causes for which an HTTP answer is not what was asked for: who gave it, one sentence and one exit code for each."""
+"""Causes of an HTTP answer without success: its sender, one sentence and one exit code for each."""
 
 import json
 import re
@@ -11,12 +11,9 @@ from urllib.parse import urlsplit
 from model_contract.exit_codes import ExitCode
 from model_contract.network_causes import Cause, Peer, proxy_refusal
 
-SHOWN: Final = (
-    200  # characters of MLflow's message; the rest of a body is never shown: it may be a page with anything in it
-)
+SHOWN: Final = 200  # characters of MLflow's message; nothing else of a body is shown: it may hold anything
 SHOWN_HEADER: Final = 60
-# What `mlflow server` answers since 3.5 to a name that is not in its --allowed-hosts; it means the server, not the
-# caller.
+# The answer of `mlflow server` since 3.5 to a host that is not in its --allowed-hosts.
 INVALID_HOST: Final = b"Invalid Host header"
 # Servers of MLflow and of the gate, and the page with which Flask answers for MLflow.
 OWN_SERVERS: Final = re.compile(r"(?i)gunicorn|uvicorn|waitress|werkzeug|hypercorn|python/.* aiohttp")
@@ -27,18 +24,18 @@ PLAIN_TO_TLS: Final = re.compile(
     rb"(?i)plain HTTP (?:request )?(?:was sent )?to (?:HTTPS|an? (?:SSL|TLS))|HTTP request to an HTTPS server"
 )
 MISSING: Final = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
-PASSING: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+TEMPORARY: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 class Headers(Protocol):
-    """Headers of any HTTP library, looked up without regard to case."""
+    """Headers of any HTTP library. The case of a name does not matter."""
 
     def get(self, name: str, /) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer without success. `body` may be the beginning of a longer one. `redacted` hides what was sent."""
+    """An answer without success. `body` may be cut. `redacted` hides the credential that was sent."""
 
     status: int
     headers: Headers
@@ -80,9 +77,9 @@ def answer_cause(answer: Answer, peer: Peer, *, credential: str | None, hint: st
 
 
 def intermediary(answer: Answer) -> str | None:
-    """Return the mark of a proxy, an ingress or a portal that answered by itself; None if MLflow or the gate may have.
+    """Return the mark of a proxy, an ingress or a portal that answered itself; None if MLflow or the gate may have.
 
-    MLflow's own JSON is its own answer, whoever passed it on; so is a page of its web framework.
+    A body with MLflow's JSON, or a page of its web framework, is MLflow's answer.
     """
     if (answer.document is not None and (answer.error_code or "message" in answer.document)) or OWN_PAGE.match(
         answer.body
@@ -101,20 +98,20 @@ def intermediary(answer: Answer) -> str | None:
     return None
 
 
-def page_instead(headers: Headers, body: bytes) -> bool:
-    """Return if what came with success is a page for people: of a login, or of a captive portal."""
+def is_html_page(headers: Headers, body: bytes) -> bool:
+    """Return True for a page in HTML, as a login or a captive portal sends it."""
     kind = (headers.get("Content-Type") or "").partition(";")[0].strip().lower()
     return kind in {"text/html", "application/xhtml+xml"} or bool(PAGE.match(body))
 
 
-def no_json(headers: Headers, body: bytes, peer: Peer) -> str:
-    """Return the sentence for an answer of success that is not MLflow's."""
-    page = "a page for people came, as a login or a captive portal sends it: " if page_instead(headers, body) else ""
-    return f"{page}the answer is no JSON object; is MLflow itself at {peer.uri}?"
+def not_json_message(headers: Headers, body: bytes, peer: Peer) -> str:
+    """Return the message for an answer of success that is not MLflow's."""
+    page = "an HTML page came, as a login or a captive portal sends it: " if is_html_page(headers, body) else ""
+    return f"{page}the answer is not a JSON object; check that MLflow itself is at {peer.uri}"
 
 
-def said_by(answer: Answer) -> str:
-    """Return MLflow's error code and the beginning of its message, on one line; nothing if the body is not MLflow's."""
+def mlflow_message(answer: Answer) -> str:
+    """Return MLflow's error code and the start of its message, on one line; empty if the body is not MLflow's."""
     document = answer.document or {}
     found = [document.get(key) for key in ("error_code", "message")]
     text = ": ".join(str(part) for part in found if isinstance(part, str | int) and part != "")
@@ -122,7 +119,7 @@ def said_by(answer: Answer) -> str:
 
 
 def _of_mlflow(answer: Answer, peer: Peer, *, credential: str | None, hint: str) -> Cause:
-    reason = said_by(answer)
+    reason = mlflow_message(answer)
     said = f"MLflow answers {answer.status}" + (f" {reason}" if reason else "")
     if answer.status == HTTPStatus.FORBIDDEN and answer.body.startswith(INVALID_HOST):
         name_it = f"it does not serve the host of {peer.setting}; name it in `mlflow server --allowed-hosts`"
@@ -136,9 +133,11 @@ def _of_mlflow(answer: Answer, peer: Peer, *, credential: str | None, hint: str)
     if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return Cause(sentence=f"{said}: the request is larger than the server takes", exit_code=ExitCode.INVALID_INPUT)
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Cause(sentence=f"{said}: too many requests for the moment", exit_code=ExitCode.UNAVAILABLE, passes=True)
-    if answer.status in PASSING or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Cause(sentence=said, exit_code=ExitCode.UNAVAILABLE, passes=True)
+        return Cause(
+            sentence=f"{said}: too many requests at the moment", exit_code=ExitCode.UNAVAILABLE, temporary=True
+        )
+    if answer.status in TEMPORARY or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Cause(sentence=said, exit_code=ExitCode.UNAVAILABLE, temporary=True)
     return Cause(sentence=said, exit_code=ExitCode.INVALID_INPUT)
 
 
@@ -148,7 +147,7 @@ def _denial(answer: Answer, credential: str | None, hint: str) -> str:
     if answer.status == HTTPStatus.UNAUTHORIZED:
         return f"{credential} is not accepted"
     return (
-        f"{credential} is known, and may not do this: the model, its run and its experiment must all be of its project "
+        f"{credential} is known, but may not do this: the model, its run and its experiment must all be of its project "
         "(tag mlflow.domino.project_id; an admin sets missing ones with `model-api backfill`)"
     )
 
@@ -157,25 +156,28 @@ def _of_intermediary(answer: Answer, peer: Peer, sender: str) -> Cause:
     said = f"not MLflow but a proxy, an ingress or a portal before it answers {answer.status} ({sender})"
     match answer.status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            way = (
+            remedy = (
                 f"it does not let this request through to {peer.uri}; ask who runs it, or name {peer.host} in NO_PROXY"
             )
-            return Cause(sentence=f"{said}: {way}", exit_code=ExitCode.NOT_AUTHORISED)
+            return Cause(sentence=f"{said}: {remedy}", exit_code=ExitCode.NOT_AUTHORISED)
         case HTTPStatus.NETWORK_AUTHENTICATION_REQUIRED:
-            return Cause(sentence=f"{said}: this network wants a login first", exit_code=ExitCode.NOT_AUTHORISED)
+            return Cause(sentence=f"{said}: this network requires a login first", exit_code=ExitCode.NOT_AUTHORISED)
         case HTTPStatus.NOT_FOUND:
-            return Cause(sentence=f"{said}; is MLflow itself at {peer.uri}?", exit_code=ExitCode.NOT_FOUND)
+            return Cause(sentence=f"{said}; check that MLflow itself is at {peer.uri}", exit_code=ExitCode.NOT_FOUND)
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return Cause(sentence=f"{said}: the request is larger than it takes", exit_code=ExitCode.INVALID_INPUT)
-        case status if status in PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Cause(sentence=f"{said}: it does not reach MLflow", exit_code=ExitCode.UNAVAILABLE, passes=True)
+        case status if status in TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Cause(sentence=f"{said}: it does not reach MLflow", exit_code=ExitCode.UNAVAILABLE, temporary=True)
         case _:
-            return Cause(sentence=f"{said}; is MLflow itself at {peer.uri}?", exit_code=ExitCode.INVALID_INPUT)
+            return Cause(
+                sentence=f"{said}; check that MLflow itself is at {peer.uri}", exit_code=ExitCode.INVALID_INPUT
+            )
 
 
 def _redirect(answer: Answer, peer: Peer) -> Cause:
-    """A redirect is not followed: the token would go along. Of its address only the host is shown: the rest may hold
-    secrets.
+    """Return the cause of a redirect, which is not followed: the token would be sent to its target.
+
+    Only the host of the target is shown: the rest may hold secrets.
     """
     try:
         host = urlsplit(answer.headers.get("Location") or "").hostname or ""
@@ -185,7 +187,7 @@ def _redirect(answer: Answer, peer: Peer) -> Cause:
     portal = ", as a login page or a captive portal sends it" if to else ""
     sentence = (
         f"MLflow answers {answer.status}, a redirect{to}, which is not followed with a token{portal}; "
-        f"set {peer.setting} to where MLflow itself answers"
+        f"set {peer.setting} to the address of MLflow itself"
     )
     return Cause(sentence=sentence, exit_code=ExitCode.INVALID_INPUT)
 

@@ -1,4 +1,4 @@
-"""One digest for a whole model, equal for equal files wherever they lie."""
+"""The digest of a whole model: models with the same files have the same digest."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ class FileEntry:
 
 
 def model_digest(files: Iterable[FileEntry]) -> str:
-    r"""`sha256:<hex>` over the lines `path NUL size NUL sha256 LF`, sorted by the bytes of the path."""
+    r"""Return `sha256:<hex>` over the lines `path NUL size NUL sha256 LF`, sorted by the bytes of the path."""
     total = hashlib.sha256()
     for file in sorted(files, key=lambda entry: entry.path.encode()):
         total.update(f"{file.path}\0{file.size}\0{file.sha256}\n".encode())

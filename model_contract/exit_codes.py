@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a command's exit code says to a shell, an init container or a CI job."""
+    """Exit codes of commands, for a shell, an init container or a CI job."""
 
     DONE = 0  # or nothing to do
     UNEXPECTED = 1
@@ -13,9 +13,9 @@ class ExitCode(IntEnum):
     NOT_AUTHORISED = 4
     NOT_FOUND = 5  # model, version, run, artifacts, MLmodel
     PRECONDITION = 6  # version of another run, not READY, denied, digest differs, drift
-    PARTIAL = 7  # done in part, said what
-    UNAVAILABLE = 8  # upstream unavailable, or deadline
-    PUT_BACK = 9  # failed, and what was changed is as before
+    PARTIAL = 7  # done in part; the message names the rest
+    UNAVAILABLE = 8  # MLflow, Domino or the cluster does not answer, or the deadline has passed
+    PUT_BACK = 9  # failed, and every change was undone
     CHANGES = 10  # a plan has changes (--detailed-exitcode)
     NO_SPACE = 11  # --max-bytes, or the disk
-    DAMAGED = 12  # size or digest, after retries
+    DAMAGED = 12  # wrong size or digest, after all tries

@@ -1,10 +1,10 @@
-"""Where a model's files lie: in the store that is filled, and in the container that serves.
+"""Paths of a model's files: in the store that the delivery fills, and in the container that serves.
 
-A store has the same shape everywhere, an emptyDir or a shared claim:
+A store, an emptyDir or a shared claim, always has these directories:
 
     <store>/<owner>/<run_id>/artifacts/model/   the model, MLmodel at its root
     <store>/<owner>/<run_id>/manifest.json      its files, with sizes and digests
-    <store>/.partial-<id>/                      the same shape while it is written, renamed whole
+    <store>/.partial-<id>/                      the same while they are written, then renamed
 """
 
 from collections.abc import Mapping
@@ -22,24 +22,24 @@ MLMODEL: Final = "MLmodel"
 
 
 def run_directory(owner: str, run_id: str) -> str:
-    """The directory of one run below the root of a store."""
+    """Return the directory of a run below the root of a store."""
     return f"{owner}/{run_id}"
 
 
 def model_directory(owner: str, run_id: str) -> str:
-    """The directory of one run's model below the root of a store; also the subPath that a container mounts."""
+    """Return the directory of a run's model below the root of a store, which is also the subPath of a mount."""
     return f"{run_directory(owner, run_id)}/{MODEL_DIRECTORY}"
 
 
 def model_path(owner: str, run_id: str) -> str:
-    """The absolute path at which a model API container finds its model."""
+    """Return the absolute path at which a model API container finds its model."""
     return f"{ARTIFACTS_ROOT}/{model_directory(owner, run_id)}"
 
 
 def model_path_from(environ: Mapping[str, str]) -> PurePosixPath:
-    """The path of the model as the environment says: MLFLOW_ARTIFACTS_PATH > the path built from owner and run id.
+    """Return the path of the model: MLFLOW_ARTIFACTS_PATH > the path built from owner and run id.
 
-    Raises IncompleteVariablesError where owner or run id is missing, InvalidVariableError where one is malformed.
+    Raises IncompleteVariablesError if owner or run id is missing, InvalidVariableError if one is malformed.
     """
     if explicit := environ.get(ARTIFACTS_PATH):
         return PurePosixPath(explicit)

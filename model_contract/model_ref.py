@@ -1,23 +1,26 @@
-"""Which model a pod asks for: four variables, validated once and the same way by every piece."""
+"""The reference to the model of a pod: four variables, which every application validates in the same way."""
 
 import json
 import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
+from model_contract.exit_codes import ExitCode
 from model_contract.names import MODEL_NAME, MODEL_OWNER, MODEL_VARIABLES, MODEL_VERSION, RUN_ID
 
 SHOWN_CHARACTERS: Final = 40  # of a refused value: enough to recognise it, too little to fill a log with
 
 
 class ContractError(ValueError):
-    """What a pod or a command was given does not fit the contract; the message says what to set."""
+    """A variable, an option or a file does not fit the contract. The message says what to set."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INVALID_INPUT
 
 
 class InvalidVariableError(ContractError):
-    """A variable is set to a value that no model can have. `code` names the rule, `variable` the place."""
+    """A variable has a value that no model can have. `code` is the rule's, `variable` the variable's name."""
 
     def __init__(self, rule: "Rule", value: str) -> None:
         self.variable = rule.variable
@@ -26,18 +29,18 @@ class InvalidVariableError(ContractError):
 
 
 class IncompleteVariablesError(ContractError):
-    """Some of the variables are missing, or empty, which is the same."""
+    """Some of the variables are missing or empty, which is the same."""
 
     def __init__(self, missing: tuple[str, ...], *, alternative: str | None = None) -> None:
         self.missing = missing
         verb = "is" if len(missing) == 1 else "are"
-        way_out = f"set {'it' if len(missing) == 1 else 'them'}" + (f", or set {alternative}" if alternative else "")
-        super().__init__(f"{', '.join(missing)} {verb} not set; {way_out}")
+        remedy = f"set {'it' if len(missing) == 1 else 'them'}" + (f", or set {alternative}" if alternative else "")
+        super().__init__(f"{', '.join(missing)} {verb} not set; {remedy}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What the value of one variable must look like."""
+    """The form of one variable's value."""
 
     variable: str
     code: str
@@ -50,7 +53,7 @@ class Rule:
         return self.pattern.fullmatch(value) is not None and not self._forbidden_in(value)
 
     def fault(self, value: str) -> str:
-        """Why a value that is not accepted is not, in a few words that hold nothing of it but single characters."""
+        """Return the reason for a refusal in a few words, which hold nothing of the value but single characters."""
         if not value:
             return "it is empty"
         if len(value) > self.longest:
@@ -118,12 +121,12 @@ MLFLOW_RUN_ID_PATTERN: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def shown(value: str) -> str:
-    """A refused value as an error shows it: quoted, escaped to ASCII, cut."""
+    """Return a refused value as an error shows it: quoted, escaped to ASCII, cut."""
     return json.dumps(value[:SHOWN_CHARACTERS] + ("..." if len(value) > SHOWN_CHARACTERS else ""))
 
 
 def validate(variable: str, value: str) -> str:
-    """Returns the value of one of the four variables; raises InvalidVariableError where it is malformed."""
+    """Return the value of one of the four variables. Raises InvalidVariableError if it is malformed."""
     rule = RULES[variable]
     if not rule.accepts(value):
         raise InvalidVariableError(rule, value)
@@ -132,7 +135,7 @@ def validate(variable: str, value: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRef:
-    """One version of one registered model, and the run that made it. Every field is valid once it exists."""
+    """One version of one registered model, and the run that made it. Every field has been validated."""
 
     name: str
     version: str
@@ -147,9 +150,9 @@ class ModelRef:
 
     @classmethod
     def from_variables(cls, values: Mapping[str, str]) -> "ModelRef | None":
-        """None where none of the four variables is set, the reference where all are.
+        """Return the reference if all four variables are set, None if none is.
 
-        Raises IncompleteVariablesError where only some are set, InvalidVariableError where one is malformed.
+        Raises IncompleteVariablesError if only some are set, InvalidVariableError if one is malformed.
         """
         missing = tuple(name for name in MODEL_VARIABLES if not values.get(name))
         if len(missing) == len(MODEL_VARIABLES):
@@ -161,5 +164,5 @@ class ModelRef:
         )
 
     def variables(self) -> dict[str, str]:
-        """The four variables that say the same."""
+        """Return the four variables with their values."""
         return {MODEL_NAME: self.name, MODEL_OWNER: self.owner, MODEL_VERSION: self.version, RUN_ID: self.run_id}

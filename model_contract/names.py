@@ -1,6 +1,4 @@
-"""Names that every piece uses: variables, labels, annotations, tags, Secrets, images. They are written here and nowhere
-else.
-"""
+"""Names that several applications use: variables, labels, annotations, tags, Secrets, images. Each is defined once."""
 
 from typing import Final
 
@@ -12,7 +10,7 @@ RUN_ID: Final = "MLFLOW_RUN_ID"
 MODEL_VARIABLES: Final = (MODEL_NAME, MODEL_OWNER, MODEL_VERSION, RUN_ID)
 ARTIFACTS_PATH: Final = "MLFLOW_ARTIFACTS_PATH"
 
-# What a client of MLflow or of the gate reads.
+# Variables of a client of MLflow or of the gate.
 TRACKING_URI: Final = "MLFLOW_TRACKING_URI"
 TRACKING_TOKEN: Final = "MLFLOW_TRACKING_TOKEN"
 TRACKING_USERNAME: Final = "MLFLOW_TRACKING_USERNAME"
@@ -21,13 +19,13 @@ SERVER_CERT_PATH: Final = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 CLIENT_CERT_PATH: Final = "MLFLOW_TRACKING_CLIENT_CERT_PATH"
 CA_FILE: Final = "SSL_CERT_FILE"
 CA_DIRECTORY: Final = "SSL_CERT_DIR"
-PROJECT_HEADER: Final = "X-Gate-Project"  # which of their projects a person makes something for
+PROJECT_HEADER: Final = "X-Gate-Project"  # the project for which a person creates something
 TOKEN_FILE: Final = "MODEL_API_TOKEN_FILE"
 PROJECT_ID_VARIABLE: Final = "MODEL_API_PROJECT_ID"
 # One per envFrom source and variable: MODEL_API_SOURCE_<n>_<VARIABLE>; the highest <n> that is present wins.
 SOURCE_PREFIX: Final = "MODEL_API_SOURCE_"
 
-# Labels and annotations of ours.
+# Labels and annotations of this project.
 DOMAIN: Final = "model-api.dominodatalab.com"
 ENABLED_LABEL: Final = f"{DOMAIN}/enabled"
 INJECT: Final = f"{DOMAIN}/inject"  # a label ("false": opt out) and an annotation ("true": variables may be in envFrom)
@@ -43,7 +41,7 @@ MODEL_API_WORKLOAD: Final = "ModelAPI"
 PROJECT_ID_LABEL: Final = "dominodatalab.com/project-id"
 PROJECT_ID_PATTERN: Final = r"[0-9a-f]{24}"
 
-# What the webhook adds to a pod.
+# Parts that the webhook adds to a pod.
 INIT_CONTAINER: Final = "mlflow-model-init"
 MODEL_VOLUME: Final = "mlflow-model"
 TOKEN_VOLUME: Final = "mlflow-token"
@@ -61,8 +59,7 @@ MLFLOW_NAMESPACE: Final = "mlflow-efs"
 PROJECT_TOKENS_SECRETS: Final = ("mlflow-proxy-secret", "mlflow-model-secret")
 TLS_SECRET: Final = "model-api-webhook-tls"
 
-# What an installation has in the cluster. The registration sorts behind those of meshes, so that ours is called after
-# them.
+# Objects of an installation. The API server calls webhooks in the order of their names: this one after those of meshes.
 REGISTRATION: Final = "model-api-webhook"
 WEBHOOK_SERVICE: Final = "model-api-webhook"
 POLICY: Final = "model-api-injected"
@@ -74,9 +71,7 @@ TAG_USER: Final = "mlflow.domino.user"
 TAG_PROJECT_ID: Final = "mlflow.domino.project_id"
 TAG_PROJECT_NAME: Final = "mlflow.domino.project_name"
 TAG_DIGEST: Final = "model-api.digest"  # of the files
-TAG_LISTING: Final = (
-    "model-api.listing"  # of their names, sizes and times, so that unchanged files need not be read again
-)
+TAG_LISTING: Final = "model-api.listing"  # digest of names, sizes and times: unchanged files are not read again
 PROMOTION_TAG_PREFIX: Final = "promotion."
 PROMOTION_ID: Final = f"{PROMOTION_TAG_PREFIX}id"  # the version was in Production, or is on its way there
 
@@ -91,5 +86,5 @@ RUNTIME_METRICS: Final = "model_api_runtime_"
 
 
 def pull_secret(project_id: str) -> str:
-    """The Secret that holds a project's pull token (key `token`) in the namespace of its pods."""
+    """Return the name of the Secret with a project's pull token (key `token`), in the namespace of its pods."""
     return f"mlflow-pull-{project_id}"

@@ -1,6 +1,6 @@
-"""Causes for which a server cannot be reached: one sentence, one exit code for each, the same for every HTTP library.
+"""Causes of a failed connection: one sentence and one exit code for each, the same for every HTTP library.
 
-Libraries wrap what sockets, TLS and DNS raise; the cause is the innermost error that says anything.
+Libraries wrap the errors of sockets, TLS and DNS; the cause is the innermost error that is known here.
 """
 
 import errno
@@ -16,7 +16,7 @@ from model_contract.exit_codes import ExitCode
 from model_contract.names import CA_FILE, CLIENT_CERT_PATH
 from model_contract.protocol_probe import speaks_http, speaks_tls
 
-DEEPEST: Final = 12  # errors in each other
+DEEPEST: Final = 12  # errors, each the cause of the one before
 NO_ROUTE: Final = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
 NAME_UNKNOWN: Final = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
@@ -45,8 +45,9 @@ TUNNEL_REFUSED: Final = re.compile(r"(?:Tunnel connection failed: )?([1-5][0-9]{
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A server as a person knows it. `uri` has no user, password or query; `setting` is what names it, `proxy_setting`
-    the proxy.
+    """A server, as messages name it. `uri` has no user, password or query.
+
+    `setting` is the variable or option with the server's address, `proxy_setting` that of the proxy.
     """
 
     name: str
@@ -67,35 +68,32 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """`sentence` follows the name of what was asked for. `passes`: another try may succeed. `unclear`: a probe can tell
-    more.
+    """A cause. `sentence` follows the name of the request.
+
+    `temporary`: another try may succeed. `unclear`: `probed` may find a better cause.
     """
 
     sentence: str
     exit_code: ExitCode
-    passes: bool = False
+    temporary: bool = False
     unclear: bool = False
 
 
 def cause_of(error: BaseException, peer: Peer, *, connecting: bool = False) -> Cause:
-    """Return the cause of an error of the network. `connecting`: no connection existed yet, as far as
-    the caller knows.
-    """
+    """Return the cause of an error of the network. `connecting`: the caller knows that no connection existed yet."""
     chain = list(_chain(error))
-    connecting = connecting or any(_is(found, "ConnectError", "ConnectTimeout") for found in chain)
+    connecting = connecting or any(_is_named(found, "ConnectError", "ConnectTimeout") for found in chain)
     for found in reversed(chain):
         if cause := _certificate(found, peer) or _tls(found, peer) or _proxy(found, peer) or _name(found, peer):
             return cause
     for found in reversed(chain):
         if cause := _connection(found, peer, connecting=connecting):
             return cause
-    return Cause(sentence=f"{peer}: {_said(error)}", exit_code=ExitCode.UNAVAILABLE, passes=True)
+    return Cause(sentence=f"{peer}: {_text_of(error)}", exit_code=ExitCode.UNAVAILABLE, temporary=True)
 
 
 def probed(cause: Cause, peer: Peer) -> Cause:
-    """Return `cause`, or the better one that a connection without a request shows: the other protocol
-    is spoken there.
-    """
+    """Return `cause`, or a better one if a test connection shows that the server speaks the other protocol."""
     if not cause.unclear or peer.proxy:
         return cause
     if peer.encrypted:
@@ -104,17 +102,16 @@ def probed(cause: Cause, peer: Peer) -> Cause:
 
 
 def proxy_refusal(status: int, peer: Peer) -> Cause:
-    """Return the cause for an answer of the proxy itself, instead of a connection through it."""
+    """Return the cause if the proxy itself answers, instead of connecting."""
     proxy = f"the proxy {peer.proxy} of {peer.proxy_setting}" if peer.proxy else f"the proxy of {peer.proxy_setting}"
     if status == http.client.PROXY_AUTHENTICATION_REQUIRED:
         wanted = f"write them into {peer.proxy_setting} before the host, as in user:password@proxy.example:3128"
         return Cause(
-            sentence=f"{proxy} answers 407: it wants a user and a password; {wanted}", exit_code=ExitCode.NOT_AUTHORISED
+            sentence=f"{proxy} answers 407: it requires a user and a password; {wanted}",
+            exit_code=ExitCode.NOT_AUTHORISED,
         )
     if status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
-        allowed = (
-            f"have {peer.host}:{peer.port} allowed there, or name {peer.host} in NO_PROXY if it is reached directly"
-        )
+        allowed = f"ask its operator to allow {peer.host}:{peer.port}, or name {peer.host} in NO_PROXY to avoid it"
         return Cause(
             sentence=f"{proxy} answers {status}: it does not connect to {peer.host}; {allowed}",
             exit_code=ExitCode.NOT_AUTHORISED,
@@ -126,10 +123,11 @@ def proxy_refusal(status: int, peer: Peer) -> Cause:
                 f" cluster, name {peer.host} in NO_PROXY"
             ),
             exit_code=ExitCode.UNAVAILABLE,
-            passes=True,
+            temporary=True,
         )
     return Cause(
-        sentence=f"{proxy} answers {status} to CONNECT; is it an HTTP proxy?", exit_code=ExitCode.INVALID_INPUT
+        sentence=f"{proxy} answers {status} to CONNECT; check that it is an HTTP proxy",
+        exit_code=ExitCode.INVALID_INPUT,
     )
 
 
@@ -169,7 +167,7 @@ def _certificate_fault(code: int, said: str, peer: Peer) -> str:
             )
         case 2 | 19 | 20 | 21:
             return (
-                f"the server's certificate is not trusted: its authority is not known here ({said}); name the CA's file"
+                f"the server's certificate is not trusted: its authority is unknown ({said}); name the CA's file"
                 f" in {CA_FILE}. A proxy that reads TLS has an authority of its own"
             )
         case _:
@@ -183,90 +181,96 @@ def _tls(error: BaseException, peer: Peer) -> Cause | None:
     if reason in NO_TLS:
         return _without_tls(peer)
     if reason in OTHER_VERSION:
-        fault = "no version of TLS is spoken by both sides; the server must offer TLS 1.2 or later"
+        fault = "both sides have no version of TLS in common; the server must offer TLS 1.2 or later"
         return Cause(sentence=f"{peer}: {fault} ({reason})", exit_code=ExitCode.INVALID_INPUT)
     if reason in CERTIFICATE_WANTED:
-        fault = f"the server wants a client's certificate that it knows; name its file in {CLIENT_CERT_PATH}"
+        fault = f"the server requires a client certificate that it knows; name its file in {CLIENT_CERT_PATH}"
         return Cause(sentence=f"{peer}: {fault} ({reason})", exit_code=ExitCode.NOT_AUTHORISED)
     if reason in NAME_NOT_SERVED:
         fault = f"the server does not serve {peer.host} over TLS; set {peer.setting} to a name that it serves"
         return Cause(sentence=f"{peer}: {fault} ({reason})", exit_code=ExitCode.INVALID_INPUT)
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         fault = (
-            "the connection was closed in the middle of TLS; if the server wants a client's certificate, name it in"
+            "the connection was closed in the middle of TLS; if the server requires a client certificate, name it in"
             f" {CLIENT_CERT_PATH}"
         )
-        return Cause(sentence=f"{peer}: {fault}", exit_code=ExitCode.UNAVAILABLE, passes=True, unclear=True)
+        return Cause(sentence=f"{peer}: {fault}", exit_code=ExitCode.UNAVAILABLE, temporary=True, unclear=True)
     fault = "the two sides do not agree on TLS" if "HANDSHAKE" in reason or "CIPHER" in reason else "TLS failed"
     code = ExitCode.INVALID_INPUT if "HANDSHAKE" in reason or "CIPHER" in reason else ExitCode.UNAVAILABLE
-    passes = code == ExitCode.UNAVAILABLE
-    return Cause(sentence=f"{peer}: {fault} ({reason or _said(error)})", exit_code=code, passes=passes)
+    temporary = code == ExitCode.UNAVAILABLE
+    return Cause(sentence=f"{peer}: {fault} ({reason or _text_of(error)})", exit_code=code, temporary=temporary)
 
 
 def _proxy(error: BaseException, peer: Peer) -> Cause | None:
-    """Libraries say only in the text of an error that a tunnel was refused, and with which status."""
-    tunnel = _is(error, "ProxyError") or (isinstance(error, OSError) and "Tunnel connection failed" in str(error))
+    """Return the cause of a refused tunnel, which libraries report, with its status, only in an error's text."""
+    tunnel = _is_named(error, "ProxyError") or (isinstance(error, OSError) and "Tunnel connection failed" in str(error))
     found = TUNNEL_REFUSED.match(str(error)) if tunnel else None
     return proxy_refusal(int(found[1]), peer) if found else None
 
 
 def _name(error: BaseException, peer: Peer) -> Cause | None:
     if isinstance(error, UnicodeError):
-        return Cause(sentence=f"{peer.setting}: {_looked_up(peer)} is no host's name", exit_code=ExitCode.INVALID_INPUT)
+        return Cause(
+            sentence=f"{peer.setting}: {_resolved_host(peer)} is not a host name", exit_code=ExitCode.INVALID_INPUT
+        )
     if not isinstance(error, socket.gaierror):
         return None
     setting = peer.proxy_setting if peer.proxy else peer.setting
     if error.errno in NAME_UNKNOWN:
-        fault = f"DNS knows no host {_looked_up(peer)}; check the name in {setting}"
-        return Cause(sentence=f"{peer}: {fault} ({error.strerror})", exit_code=ExitCode.INVALID_INPUT, passes=True)
-    fault = f"DNS gives no answer about {_looked_up(peer)} for the moment; if that stays, look at the cluster's DNS"
-    return Cause(sentence=f"{peer}: {fault} ({error.strerror})", exit_code=ExitCode.UNAVAILABLE, passes=True)
+        fault = f"DNS knows no host {_resolved_host(peer)}; check the name in {setting}"
+        return Cause(sentence=f"{peer}: {fault} ({error.strerror})", exit_code=ExitCode.INVALID_INPUT, temporary=True)
+    fault = f"DNS does not answer for {_resolved_host(peer)} at the moment; if that lasts, check the cluster's DNS"
+    return Cause(sentence=f"{peer}: {fault} ({error.strerror})", exit_code=ExitCode.UNAVAILABLE, temporary=True)
 
 
-def _looked_up(peer: Peer) -> str:
+def _resolved_host(peer: Peer) -> str:
     return peer.proxy.rpartition(":")[0] if peer.proxy else peer.host
 
 
 def _connection(error: BaseException, peer: Peer, *, connecting: bool) -> Cause | None:
-    passing = Cause(sentence="", exit_code=ExitCode.UNAVAILABLE, passes=True)
+    temporary = Cause(sentence="", exit_code=ExitCode.UNAVAILABLE, temporary=True)
     if isinstance(error, ConnectionRefusedError):
         return replace(
-            passing,
+            temporary,
             sentence=(
-                f"{peer} does not answer: Connection refused: nothing listens there; does it run, and is the port"
-                " right?"
+                f"{peer} does not answer: Connection refused: nothing listens there; check that it runs, and that"
+                " the port is right"
             ),
         )
-    if isinstance(error, TimeoutError) or _is(error, "ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout"):
+    if isinstance(error, TimeoutError) or _is_named(
+        error, "ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout"
+    ):
         if connecting:
             blocked = "a firewall or a NetworkPolicy may drop the packets"
             return replace(
-                passing, sentence=f"{peer} does not answer: no connection in time; {blocked}", unclear=peer.encrypted
+                temporary, sentence=f"{peer} does not answer: no connection in time; {blocked}", unclear=peer.encrypted
             )
-        return replace(passing, sentence=f"{peer} does not answer: the server sent nothing in time")
+        return replace(temporary, sentence=f"{peer} does not answer: the server sent nothing in time")
     if isinstance(error, http.client.IncompleteRead):
-        return replace(passing, sentence=f"{peer} does not answer: the connection was cut in the middle of the answer")
+        return replace(
+            temporary, sentence=f"{peer} does not answer: the connection was cut in the middle of the answer"
+        )
     if isinstance(error, http.client.RemoteDisconnected) or "disconnected without sending" in str(error):
         return replace(
-            passing, sentence=f"{peer} does not answer: the connection was closed without an answer", unclear=True
+            temporary, sentence=f"{peer} does not answer: the connection was closed without an answer", unclear=True
         )
     if isinstance(error, ConnectionError):
         return replace(
-            passing,
+            temporary,
             sentence=f"{peer} does not answer: the connection was reset by the server, or on the way to it",
             unclear=True,
         )
     if isinstance(error, OSError) and error.errno in NO_ROUTE:
         return replace(
-            passing,
+            temporary,
             sentence=(
-                f"{peer} does not answer: there is no route to {_looked_up(peer)} ({error.strerror}); is the network"
-                " there?"
+                f"{peer} does not answer: there is no route to {_resolved_host(peer)} ({error.strerror}); check the"
+                " network"
             ),
         )
-    if isinstance(error, http.client.HTTPException) or _is(error, "RemoteProtocolError"):
+    if isinstance(error, http.client.HTTPException) or _is_named(error, "RemoteProtocolError"):
         return replace(
-            passing, sentence=f"{peer} does not answer: what came is no answer of HTTP ({_said(error)})", unclear=True
+            temporary, sentence=f"{peer} does not answer: the answer is not HTTP ({_text_of(error)})", unclear=True
         )
     return None
 
@@ -284,11 +288,11 @@ def _with_tls(peer: Peer) -> Cause:
     return Cause(sentence=f"{peer}: {fault}", exit_code=ExitCode.INVALID_INPUT)
 
 
-def _is(error: BaseException, *names: str) -> bool:
+def _is_named(error: BaseException, *names: str) -> bool:
     return type(error).__name__ in names
 
 
-def _said(error: BaseException) -> str:
-    """Return the error's text in one short line, without what a server may have put in it beyond ASCII."""
+def _text_of(error: BaseException) -> str:
+    """Return the error's text in one short line of ASCII: a part of it may come from a server."""
     text = " ".join(str(error).encode("ascii", "backslashreplace").decode().split())[:100]
     return text or type(error).__name__

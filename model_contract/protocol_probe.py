@@ -1,4 +1,4 @@
-"""Ask a port which protocol it speaks, to explain a failure: without certificates, credentials or a path."""
+"""Test which protocol a port speaks, to explain a failure. No certificate, credential or path is sent."""
 
 import socket
 import ssl
@@ -11,7 +11,7 @@ HTTP_BEGINNING: Final = b"HTTP/"
 
 
 def speaks_tls(host: str, port: int) -> bool:
-    """Return if a TLS handshake gets anywhere. Nothing is sent over it, so it does not matter who answers."""
+    """Return True if the port answers a TLS handshake. Nothing is sent over it, so its certificate is not checked."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -25,7 +25,7 @@ def speaks_tls(host: str, port: int) -> bool:
 
 
 def speaks_http(host: str, port: int) -> bool:
-    """Return if a request without TLS is answered as HTTP does."""
+    """Return True if the port answers a request without TLS in HTTP."""
     with suppress(OSError, ValueError), socket.create_connection((host, port), TIMEOUT) as plain:
         plain.sendall(HTTP_QUESTION)
         return plain.recv(len(HTTP_BEGINNING), socket.MSG_WAITALL) == HTTP_BEGINNING

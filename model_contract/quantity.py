@@ -1,4 +1,4 @@
-"""Kubernetes quantities: `250m`, `512Mi`, `1e9`. The webhook writes one into a pod, and the delivery reads it there."""
+"""Kubernetes quantities: `250m`, `512Mi`, `1e9`. The webhook writes them into pods, and the delivery reads one."""
 
 import math
 import re
@@ -16,12 +16,12 @@ PATTERN: Final = re.compile(
 
 
 class QuantityError(ValueError):
-    """What stands where a quantity should stand is none."""
+    """A text is not a quantity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """An amount, and how it was written. Two are compared by `amount`."""
+    """An amount and its text. Quantities are compared by `amount`."""
 
     text: str
     amount: Fraction
@@ -29,7 +29,7 @@ class Quantity:
     @classmethod
     @lru_cache(maxsize=1024)
     def parse(cls, text: str) -> "Quantity":
-        """Raises QuantityError where `text` is no quantity, or a negative one."""
+        """Return the quantity. Raises QuantityError if `text` is not one, or a negative one."""
         if not (match := PATTERN.fullmatch(text)):
             raise QuantityError('it must be a quantity, such as "500m", "512Mi" or "2Gi"')
         number, binary, decimal, exponent = match.groups()
@@ -42,12 +42,12 @@ class Quantity:
 
     @property
     def bytes(self) -> int:
-        """Rounded up, as Kubernetes does with an amount that must be whole."""
+        """The amount as a whole number, rounded up as Kubernetes does."""
         return math.ceil(self.amount)
 
     @classmethod
     def of(cls, amount: Fraction) -> "Quantity":
-        """An amount, written shortly: with a binary unit where one divides it, in thousandths where it is not whole."""
+        """Return the amount with a short text: a binary unit if one divides it, thousandths if it is not whole."""
         if amount.denominator != 1:
             return cls(text=f"{math.ceil(amount * 1000)}m", amount=amount)
         unit = next((unit for unit, factor in reversed(BINARY.items()) if amount and not amount % factor), "")
@@ -55,5 +55,5 @@ class Quantity:
 
 
 def smallest(*quantities: Quantity | None) -> Quantity:
-    """The least of those that are there; of equal ones the first, as its author wrote it."""
+    """Return the least quantity, without regard to None; of equal ones the first."""
     return min((quantity for quantity in quantities if quantity), key=lambda quantity: quantity.amount)

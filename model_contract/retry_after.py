@@ -1,4 +1,4 @@
-"""`Retry-After` as RFC 9110, 10.2.3 has it: seconds, or a date in one of the three forms of 5.6.7."""
+"""The header `Retry-After` (RFC 9110, 10.2.3): seconds, or a date in one of the three forms of 5.6.7."""
 
 import math
 import re

@@ -7,7 +7,7 @@ LARGEST_FILE: Final = 1 << 16  # bytes: a file of another kind is not read whole
 
 
 class Secret:
-    """Holds a token; `str`, `repr` and formatting show that there is one, never which."""
+    """A token or password. `str`, `repr` and formatting never show its value."""
 
     __slots__ = ("_value",)
 
@@ -15,7 +15,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself, to be put in a header and nowhere else."""
+        """Return the value, for a header and nothing else."""
         return self._value
 
     def __repr__(self) -> str:
@@ -28,10 +28,9 @@ class Secret:
 
     @classmethod
     def from_file(cls, path: Path) -> "Secret":
-        """Reads a mounted token. White space at its ends goes: a header with a newline is refused, and printed, by HTTP
-        clients.
+        """Return a mounted token without white space at its ends: HTTP clients print a header with a line break.
 
-        Raises OSError when the file cannot be read, ValueError when it is empty or is no header value.
+        Raises OSError if the file cannot be read, ValueError if it is empty or cannot be a header's value.
         """
         with path.open("rb") as content:
             read = content.read(LARGEST_FILE + 1)
@@ -41,5 +40,5 @@ class Secret:
         if not value:
             raise ValueError(f"{path} is empty; it must hold the token")
         if not value.isascii() or not value.isprintable() or " " in value:
-            raise ValueError(f"{path} holds characters that no token has")
+            raise ValueError(f"{path} holds characters that a token cannot have")
         return cls(value)

@@ -1,4 +1,4 @@
-"""TLS of a client: which authorities it trusts, and the certificate that it shows.
+"""TLS settings of a client: its trusted authorities and its own certificate.
 
 MLFLOW_TRACKING_SERVER_CERT_PATH > SSL_CERT_FILE and SSL_CERT_DIR > the system's authorities
 """
@@ -16,13 +16,11 @@ OFF: Final = {"", "0", "false"}
 
 
 class TlsSettingError(ValueError):
-    """A variable names something that cannot be used; the message says which, and what it names."""
+    """A variable names a file or directory that cannot be used. The message has the variable and its value."""
 
 
 def tls_context(environ: Mapping[str, str], *, tracking: bool = True) -> ssl.SSLContext:
-    """Return the context that the environment asks for. `tracking`: MLflow's own variables count. Raises
-    TlsSettingError.
-    """
+    """Return the context for these variables, with `tracking` also for MLflow's own. Raises TlsSettingError."""
     check_authorities(environ)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     named = environ.get(SERVER_CERT_PATH, "") if tracking else ""
@@ -41,27 +39,27 @@ def tls_context(environ: Mapping[str, str], *, tracking: bool = True) -> ssl.SSL
 
 
 def names_tls(environ: Mapping[str, str], *, tracking: bool = True) -> bool:
-    """Return if the environment says anything about TLS, so that a library's own default does not do."""
+    """Return True if a variable sets TLS, so that a library's own default must not be used."""
     own = (SERVER_CERT_PATH, CLIENT_CERT_PATH, INSECURE) if tracking else ()
     return any(environ.get(name) for name in (CA_FILE, CA_DIRECTORY, *own))
 
 
 def check_authorities(environ: Mapping[str, str]) -> None:
-    """Raise TlsSettingError if a variable names nothing: OpenSSL ignores that, and then trusts nobody."""
+    """Raise TlsSettingError if a variable names a missing path: OpenSSL ignores it, and then trusts no server."""
     if (path := environ.get(CA_FILE)) and not _exists(path, directory=False):
-        raise TlsSettingError(f"{CA_FILE} names {_shown(path)}, which is no file")
+        raise TlsSettingError(f"{CA_FILE} names {_shown(path)}, which is not a file")
     # OpenSSL takes several, of which some may be missing: distributions set such lists.
     if (path := environ.get(CA_DIRECTORY)) and not any(
         _exists(one, directory=True) for one in path.split(os.pathsep) if one
     ):
-        raise TlsSettingError(f"{CA_DIRECTORY} names {_shown(path)}, which is no directory")
+        raise TlsSettingError(f"{CA_DIRECTORY} names {_shown(path)}, which is not a directory")
 
 
 def _check_insecure(value: str) -> None:
     if value.strip().lower() not in OFF:
         raise TlsSettingError(
-            f"{INSECURE} is set, and is refused: the token would go to whoever answers; name the server's authority in"
-            f" {SERVER_CERT_PATH}"
+            f"{INSECURE} is set, and is refused: the token would be sent to any server that answers; name the server's"
+            f" authority in {SERVER_CERT_PATH}"
         )
 
 
@@ -76,7 +74,7 @@ def _load_authorities(context: ssl.SSLContext, name: str, path: str) -> None:
             context.load_verify_locations(cafile=path)
     except (OSError, ValueError) as error:
         raise TlsSettingError(
-            f"{name} names {_shown(path)}, which holds no certificates in PEM form: {_why(error)}"
+            f"{name} names {_shown(path)}, which holds no certificates in PEM form: {_reason(error)}"
         ) from None
 
 
@@ -88,12 +86,12 @@ def _load_own_certificate(context: ssl.SSLContext, path: str) -> None:
     except (OSError, ValueError) as error:
         raise TlsSettingError(
             f"{CLIENT_CERT_PATH} names {_shown(path)}, which must hold a certificate and its key without a password:"
-            f" {_why(error)}"
+            f" {_reason(error)}"
         ) from None
 
 
 def _no_password() -> str:
-    """OpenSSL would ask the terminal."""
+    """Return an empty password: without this function, OpenSSL asks at the terminal."""
     return ""
 
 
@@ -108,5 +106,5 @@ def _shown(path: str) -> str:
     return path if path.isprintable() and path.isascii() else ascii(path)
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__

@@ -1,4 +1,4 @@
-"""The keys of the Secret that holds every project's tokens: `<project id>.<suffix>`."""
+"""Keys of the Secret that holds the tokens of every project: `<project id>.<suffix>`."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ KEY: Final = re.compile(rf"({PROJECT_ID_PATTERN})\.(apikey|pull)(\.prev)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenKey:
-    """What a key of the Secret says of the token below it."""
+    """A key of the Secret: the project and the purpose of its token."""
 
     project_id: str
     purpose: Purpose
@@ -29,7 +29,7 @@ class TokenKey:
 
 
 def parse_key(text: str) -> TokenKey | None:
-    """None for a key that holds no token. The project's id in any case, as the original wrote it."""
+    """Return the parsed key; None if it holds no token. The project's id may have capital letters."""
     found = KEY.fullmatch(text.lower())
     if not found:
         return None
@@ -39,5 +39,5 @@ def parse_key(text: str) -> TokenKey | None:
 
 
 def meta_key(project_id: str) -> str:
-    """Of the JSON that says whose the project is, and of each token when it was made and until when it is good."""
+    """Return the key of the JSON about a project: its owner, and the times of each of its tokens."""
     return f"{project_id}.{META}"

@@ -1,7 +1,7 @@
 """Service tokens: opaque, of one project and one purpose. `dmg1_p_<project id>_<43 characters>_<6 of a check sum>`.
 
-The prefix is for scanners that look for leaked secrets, the check sum tells a mistyped token from one that is not
-known. Nothing of it is proof: a token is worth what the Secret says, and is compared whole.
+The prefix is for scanners that look for leaked secrets; the check sum tells a mistyped token from an unknown one.
+Neither proves anything: a token is valid if the Secret holds it, and is compared as a whole.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ FORMAT: Final = re.compile(
 
 
 class TokenError(ValueError):
-    """Not a token of this format; the message holds nothing of it."""
+    """A text is not a token of this format. The message holds nothing of it."""
 
 
 class Purpose(StrEnum):
-    """What a token is for. A pod's token reads its project's models; CI's also promotes them."""
+    """The purpose of a token: a pod's token reads the models of its project, the token of CI also promotes them."""
 
     PULL = "pull"
     PROMOTE = "promote"
@@ -43,7 +43,7 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A token and what it says of itself."""
+    """A token and its parts."""
 
     project_id: str
     purpose: Purpose
@@ -51,33 +51,33 @@ class Token:
 
     @property
     def fingerprint(self) -> str:
-        """Names the token in lists and logs, and leads nobody to it."""
+        """The name of the token in lists and logs, from which the token cannot be computed."""
         return fingerprint(self.value.reveal())
 
 
 def new_token(project_id: str, purpose: Purpose) -> Token:
-    """A fresh one. Raises TokenError where the project's id is none."""
+    """Return a new random token. Raises TokenError if the project's id is malformed."""
     if not re.fullmatch(PROJECT_ID_PATTERN, project_id):
-        raise TokenError(f"{project_id!r:.40} is no project id; it must be 24 hexadecimal digits in lower case")
+        raise TokenError(f"{project_id!r:.40} is not a project id; it must be 24 hexadecimal digits in lower case")
     random = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARACTERS))
     body = f"{TOKEN_PREFIX}{purpose.letter}_{project_id}_{random}"
     return Token(project_id=project_id, purpose=purpose, value=Secret(f"{body}_{check_sum(body)}"))
 
 
 def parse_token(text: str) -> Token:
-    """Raises TokenError; whether anybody accepts the token is another question."""
+    """Return the token of a text. Raises TokenError for another format; the token may still be unknown."""
     found = FORMAT.fullmatch(text)
     if not found:
-        raise TokenError("this is no service token: it does not begin with dmg1_, or is not whole")
+        raise TokenError("this is not a service token: it does not begin with dmg1_, or is incomplete")
     body, letter, project_id, summed = found.groups()
     if not hmac.compare_digest(check_sum(body), summed):
-        raise TokenError("this service token has a wrong check sum: it was mistyped, or is not whole")
+        raise TokenError("this service token has a wrong check sum: it was mistyped, or is incomplete")
     purpose = next(purpose for purpose in Purpose if purpose.letter == letter)
     return Token(project_id=project_id, purpose=purpose, value=Secret(text))
 
 
 def check_sum(body: str) -> str:
-    """CRC-32 as six characters."""
+    """Return the CRC-32 of the text as six characters."""
     number, characters = zlib.crc32(body.encode()), []
     for _ in range(SUM_CHARACTERS):
         number, digit = divmod(number, len(ALPHABET))
@@ -86,10 +86,10 @@ def check_sum(body: str) -> str:
 
 
 def fingerprint(value: str) -> str:
-    """Twelve hexadecimal digits of the value's SHA-256."""
+    """Return twelve hexadecimal digits of the value's SHA-256."""
     return hashlib.sha256(value.encode()).hexdigest()[:12]
 
 
 def same(given: str, known: str) -> bool:
-    """Compared in a time that tells nothing, of digests so that lengths tell nothing either."""
+    """Return True for equal tokens, in a time that depends neither on their characters nor on their lengths."""
     return hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(known.encode()).digest())

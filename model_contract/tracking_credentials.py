@@ -1,4 +1,4 @@
-"""Credentials for MLflow, as its own client takes them from the tracking URI and the environment.
+"""Credentials for MLflow, read as MLflow's client reads them, from the tracking URI and the environment.
 
 user and password of the URI > MLFLOW_TRACKING_USERNAME and _PASSWORD, each else from ~/.mlflow/credentials >
 MLFLOW_TRACKING_TOKEN
@@ -18,27 +18,25 @@ from model_contract.secret import Secret
 CREDENTIALS_FILE: Final = ".mlflow/credentials"
 SECTION: Final = "mlflow"
 LARGEST_FILE: Final = 1 << 16
-# Ways of MLflow's client to show who asks that are refused, since a request without them would be somebody else's.
+# Settings of MLflow's client that are refused: a request without them would have another identity.
 UNSUPPORTED: Final = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
 OFF: Final = {"", "0", "false"}
 
 
 class CredentialError(ValueError):
-    """A credential cannot be sent; the message names its place and never shows it."""
+    """A credential cannot be sent. The message names its variable or file, and never its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """The whole value of the Authorization header. `title` says in a message what it is; `secrets` is what must not be
-    printed.
-    """
+    """The value of the Authorization header. `title` names it in messages; `secrets` must not be printed."""
 
     authorization: Secret
     title: str
     secrets: tuple[Secret, ...]
 
     def redacted(self, text: str) -> str:
-        """Return `text` with asterisks in the place of what must not be printed."""
+        """Return `text` with asterisks in place of the secrets."""
         for secret in self.secrets:
             text = text.replace(secret.reveal(), "***")
         return text
@@ -57,7 +55,7 @@ def basic(user: str, password: str, title: str) -> Credential:
 
 
 def environment_credential(environ: Mapping[str, str], uri: str | None = None) -> Credential | None:
-    """Return what MLflow's client would send to the tracking URI; None if nothing is set. Raises CredentialError."""
+    """Return the credential that MLflow's client would send; None if nothing is set. Raises CredentialError."""
     for name in UNSUPPORTED:
         if environ.get(name, "").strip().lower() not in OFF:
             raise CredentialError(f"{name} is set, which is not supported; set a token, or a user and a password")
@@ -72,14 +70,15 @@ def without_user_info(uri: str) -> str:
 
 
 def token_of(name: str, text: str) -> Secret | None:
-    """Return the token without the line break that often comes along: HTTP libraries refuse it, and
-    print the header.
+    """Return the token without white space at its ends; None if it is empty. Raises CredentialError.
+
+    Tokens often end with a line break, for which HTTP libraries refuse the header, and print it.
     """
     text = text.strip()
     if not text:
         return None
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise CredentialError(f"{name} holds characters that no token has")
+        raise CredentialError(f"{name} holds characters that a token cannot have")
     return Secret(text)
 
 
@@ -113,7 +112,7 @@ def _of_token(environ: Mapping[str, str]) -> Credential | None:
 
 
 def _stored(home: str) -> Mapping[str, str]:
-    """Return what ~/.mlflow/credentials holds, which a person's machine has, and a container has not."""
+    """Return the content of ~/.mlflow/credentials, a file that only people's machines have."""
     path = Path(home) / CREDENTIALS_FILE
     try:
         if not home or not path.is_file():

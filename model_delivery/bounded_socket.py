@@ -1,6 +1,6 @@
-"""Sockets whose reads end at a time, however many bytes drip in before it.
+"""Sockets whose reads end at a given time.
 
-The timeout of a socket is for one read, and an HTTP head or a chunk's header takes any number of them.
+The timeout of a socket is for one read, and an HTTP head or a chunk's header takes any number of reads.
 """
 
 import socket
@@ -14,40 +14,41 @@ if TYPE_CHECKING:
 
 
 class BoundedSocket(socket.socket):
-    """A TCP socket; `ends` is a time of `time.monotonic`."""
+    """A TCP socket; `read_deadline` is a time of `time.monotonic`."""
 
-    ends: float = inf
+    read_deadline: float = inf
 
     def recv_into(self, buffer: "WriteableBuffer", nbytes: int = 0, flags: int = 0) -> int:
-        _bound(self, self.ends)
+        _bound(self, self.read_deadline)
         return super().recv_into(buffer, nbytes, flags)
 
 
 class BoundedTlsSocket(ssl.SSLSocket):
-    """The same with TLS, made by a context whose `sslsocket_class` it is."""
+    """The same with TLS; the `sslsocket_class` of a context makes it."""
 
-    ends: float = inf
+    read_deadline: float = inf
 
     def recv_into(self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0) -> int:
-        _bound(self, self.ends)
+        _bound(self, self.read_deadline)
         return super().recv_into(buffer, nbytes, flags)
 
 
 def connected(address: tuple[str, int], timeout: float) -> BoundedSocket:
-    """Return a connection to `address`; `timeout` seconds are for each address of the host, and for what is read before
-    `ends` is set.
+    """Return a connection to `address`.
+
+    `timeout` is in seconds, for each address of the host, and for reads before `read_deadline` is set.
     """
     plain = socket.create_connection(address, timeout)
     bounded = BoundedSocket(fileno=plain.detach())
     bounded.settimeout(timeout)
-    bounded.ends = time.monotonic() + timeout
+    bounded.read_deadline = time.monotonic() + timeout
     return bounded
 
 
-def _bound(sock: socket.socket, ends: float) -> None:
-    if ends == inf:
+def _bound(sock: socket.socket, read_deadline: float) -> None:
+    if read_deadline == inf:
         return
-    left = ends - time.monotonic()
+    left = read_deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError("timed out")
     sock.settimeout(left)

@@ -1,4 +1,4 @@
-"""`model-api-delivery`: brings a model to a store, or says whether it is there."""
+"""`model-api-delivery`: fetches a model into a store, or verifies that it is there."""
 
 import argparse
 import os
@@ -13,12 +13,12 @@ from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ContractError, IncompleteVariablesError, shown, validate
 from model_contract.names import MODEL_NAME, MODEL_OWNER, MODEL_VARIABLES, MODEL_VERSION, RUN_ID
 from model_contract.quantity import Quantity, QuantityError
+from model_delivery.deadline import Limits
 from model_delivery.errors import DeliveryError, InvalidInputError
-from model_delivery.fetch import Order, fetch
+from model_delivery.fetch import FetchRequest, fetch
 from model_delivery.log import line, log
-from model_delivery.patience import Limits
 from model_delivery.settings import Upstream, model_ref, model_variables, project_id
-from model_delivery.verify import Expectation, verify
+from model_delivery.verify import VerifyRequest, verify
 
 TERMINATION_LOG: Final = "/dev/termination-log"
 ENDED_BY_SIGTERM: Final = 128 + signal.SIGTERM
@@ -27,20 +27,15 @@ Number = TypeVar("Number", int, float)
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    # As the first process of a container this one gets no default action for SIGTERM: a deleted pod would wait for its
-    # grace period.
+    # The first process of a container has no default action for SIGTERM: a deleted pod would wait for its grace period.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(ENDED_BY_SIGTERM))
-    os.umask(0o022)  # the model is read by another user than this one
+    os.umask(0o022)  # the model's container may have another user
     try:
         print(_run(options, os.environ if environ is None else environ))
     except (DeliveryError, ContractError) as error:
-        return _end(
-            options.termination_log,
-            error.exit_code if isinstance(error, DeliveryError) else ExitCode.INVALID_INPUT,
-            str(error),
-        )
-    except Exception as error:  # noqa: BLE001  the edge: a fault of ours ends with its name, not with a page of code
-        return _end(options.termination_log, ExitCode.UNEXPECTED, f"unexpected {type(error).__name__}: {error}")
+        return _report(error.exit_code, str(error), options.termination_log)
+    except Exception as error:  # noqa: BLE001  the edge: a bug is reported in one line, without a traceback
+        return _report(ExitCode.UNEXPECTED, f"unexpected {type(error).__name__}: {error}", options.termination_log)
     return ExitCode.DONE
 
 
@@ -65,19 +60,19 @@ def _fetch(options: argparse.Namespace, given: Mapping[str, str | None], environ
     )
     max_bytes = None if options.max_bytes is None else _bytes(options.max_bytes)
     project = project_id(environ)
-    order = Order(
+    request = FetchRequest(
         model=model, store=options.store, project=project, max_bytes=max_bytes, parallel=options.parallel, limits=limits
     )
-    outcome = fetch(order, Upstream.from_environment(environ))
+    result = fetch(request, Upstream.from_environment(environ))
     return line(
-        "fetched" if outcome.fetched else "there already",
+        "fetched" if result.fetched else "there already",
         model=model.name,
         version=model.version,
         run=model.run_id,
-        files=len(outcome.manifest.files),
-        bytes=outcome.manifest.total_bytes,
+        files=len(result.manifest.files),
+        bytes=result.manifest.total_bytes,
         seconds=f"{time.monotonic() - began:.2f}",
-        digest=outcome.manifest.digest,
+        digest=result.manifest.digest,
     )
 
 
@@ -87,7 +82,7 @@ def _bytes(text: str) -> int:
     except QuantityError as error:
         raise InvalidInputError(f"--max-bytes is {shown(text)}: {error}") from None
     if not size:
-        raise InvalidInputError("--max-bytes is 0: it must be more")
+        raise InvalidInputError("--max-bytes is 0: it must be more than 0")
     return size
 
 
@@ -96,7 +91,7 @@ def _verify(options: argparse.Namespace, given: Mapping[str, str | None], enviro
     if missing := tuple(name for name in (MODEL_OWNER, RUN_ID) if name not in variables):
         raise IncompleteVariablesError(missing)
     valid = {name: validate(name, value) for name, value in variables.items()}
-    expected = Expectation(
+    expected = VerifyRequest(
         store=options.store,
         owner=valid[MODEL_OWNER],
         run_id=valid[RUN_ID],
@@ -118,14 +113,13 @@ def _verify(options: argparse.Namespace, given: Mapping[str, str | None], enviro
     )
 
 
-def _end(termination_log: Path, code: ExitCode, reason: str) -> ExitCode:
-    """Says why, where a person looks: in the log, and in the message that `kubectl describe pod` shows."""
+def _report(code: ExitCode, reason: str, termination_log: Path) -> ExitCode:
+    """Write the reason to the log and to the file that `kubectl describe pod` shows, and return the code."""
     text = " ".join(reason.split())
     log(f"error: {text}", exit=int(code))
     try:
-        descriptor = os.open(
-            termination_log, os.O_WRONLY | os.O_TRUNC
-        )  # the kubelet has made it; elsewhere there is none
+        # The kubelet creates the file; outside a pod there is none.
+        descriptor = os.open(termination_log, os.O_WRONLY | os.O_TRUNC)
     except OSError:
         return code
     with os.fdopen(descriptor, "w") as message:
@@ -136,7 +130,7 @@ def _end(termination_log: Path, code: ExitCode, reason: str) -> ExitCode:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="model-api-delivery", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | verify")
-    fetching = _command(commands, "fetch", "bring the model to the store, unless it is there")
+    fetching = _command(commands, "fetch", "fetch the model into the store, unless it is there")
     fetching.add_argument(
         "--max-bytes", metavar="SIZE", help="refuse a larger model before the first byte: 20Gi, 500M, 1048576"
     )
@@ -145,13 +139,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     defaults = Limits()
     fetching.add_argument(
-        "--deadline", type=_positive(float), metavar="S", help="seconds for everything (default: no end)"
+        "--deadline", type=_positive(float), metavar="S", help="seconds for everything (default: no limit)"
     )
     for name, default, text in (
-        ("stall", defaults.stall, "that a server may send nothing, or take for the head of an answer"),
+        ("stall", defaults.stall, "in which a server may send nothing, or that it takes for the head of an answer"),
         ("first-wait", defaults.first_wait, "before the second try, at least"),
         ("longest-wait", defaults.longest_wait, "between tries, at most"),
-        ("longest-retry-after", defaults.longest_retry_after, "that a server may ask to wait"),
+        ("longest-retry-after", defaults.longest_retry_after, "of wait that a server may ask for, at most"),
     ):
         fetching.add_argument(
             f"--{name}",
@@ -172,10 +166,10 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive(int),
         default=defaults.tries,
         metavar="N",
-        help="of one request that bring nothing new (default: %(default)s)",
+        help="tries of one request without new bytes (default: %(default)s)",
     )
-    verifying = _command(commands, "verify", "say whether the model is in the store, and whole; writes nothing")
-    verifying.add_argument("--digests", action="store_true", help="read every file, and compare digests too")
+    verifying = _command(commands, "verify", "verify that the model is in the store, and complete; writes nothing")
+    verifying.add_argument("--digests", action="store_true", help="read every file, and compare the digests too")
     return parser
 
 
@@ -188,7 +182,7 @@ def _command(
         type=Path,
         required=True,
         metavar="DIRECTORY",
-        help="where models lie as <owner>/<run id>/artifacts/model",
+        help="directory of models, each at <owner>/<run id>/artifacts/model",
     )
     for option, variable in (
         ("run-id", RUN_ID),
@@ -202,7 +196,7 @@ def _command(
         type=Path,
         default=TERMINATION_LOG,
         metavar="FILE",
-        help="gets the reason (default: %(default)s)",
+        help="file that gets the reason of a failure (default: %(default)s)",
     )
     return command
 

@@ -1,4 +1,4 @@
-"""HTTP to one origin: the token goes there and nowhere else, and connections are kept."""
+"""HTTP client of one origin: connections are kept, and the token is sent to no other server."""
 
 import http.client
 import json
@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, TypeVar, cast
 
-from model_contract.answer_causes import no_json, page_instead
+from model_contract.answer_causes import is_html_page, not_json_message
 from model_contract.names import TRACKING_URI
 from model_contract.network_causes import Peer
 from model_contract.tracking_credentials import Credential
-from model_delivery.answer import Answer, network_errors
+from model_delivery.answer import Answer
 from model_delivery.bounded_socket import BoundedSocket, BoundedTlsSocket, connected
+from model_delivery.deadline import Deadline
 from model_delivery.errors import DeliveryError, InvalidInputError
-from model_delivery.patience import Patience
+from model_delivery.http_errors import answer_error, network_errors
 from model_delivery.proxy import Proxy
-from model_delivery.refusal import refusal
 from model_delivery.tracking_uri import TrackingUri
 
 Parsed = TypeVar("Parsed")
@@ -29,12 +29,12 @@ Parsed = TypeVar("Parsed")
 CONNECT_TIMEOUT: Final = 10.0
 USABLE: Final = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
 LONGEST_JSON: Final = 8 << 20  # a run with 1,000 parameters of 6,000 characters; parsed, at most 25 times as much
-LONGEST_REFUSAL: Final = 1 << 16  # of an answer without success: more is no reason that anybody reads
+LONGEST_ERROR_BODY: Final = 1 << 16  # of an answer without success
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`what` says in an error what was asked for; `target` is path and query below the tracking URI."""
+    """`what` names the wanted thing in an error; `target` is path and query below the tracking URI."""
 
     what: str
     target: str
@@ -44,9 +44,7 @@ class Request:
 
 
 class Client:
-    """Speaks to the origin of the tracking URI; safe to share between threads, each of which gets a connection of its
-    own.
-    """
+    """Sends requests to the origin of the tracking URI. Threads may share it: each gets a connection of its own."""
 
     def __init__(
         self,
@@ -54,14 +52,14 @@ class Client:
         *,
         credential: Credential | None,
         proxy: Proxy | None,
-        patience: Patience,
+        deadline: Deadline,
         tls: ssl.SSLContext | None,
     ) -> None:
         """`tls` is None for http."""
         self._uri = uri
         self._credential = credential
         self._proxy = proxy
-        self._patience = patience
+        self._deadline = deadline
         self._tls = tls
         self._peer = Peer(
             name="MLflow",
@@ -87,69 +85,71 @@ class Client:
         )
 
     def get_parsed(self, what: str, target: str, parse: Callable[[Iterable[bytes]], Parsed]) -> Parsed:
-        """What `parse` makes of the body, which it gets in pieces; it raises ValueError if the body is not MLflow's."""
-        return self._patience.retrying(lambda: self._parsed_once(Request(what=what, target=target), parse))
+        """Return the body as `parse` reads it, piece by piece; `parse` raises ValueError if it is not MLflow's."""
+        return self._deadline.retrying(lambda: self._parsed_once(Request(what=what, target=target), parse))
 
     @contextmanager
     def get(self, what: str, target: str, headers: Mapping[str, str]) -> Iterator[Answer]:
-        """An answer of success, or that the range asked for does not exist; raises the error that any other answer
-        means.
-        """
+        """Yield an answer of success, or one that the wanted range does not exist. Raises DeliveryError for others."""
         with self._answer(Request(what=what, target=target, headers=headers)) as answer:
             if answer.status not in USABLE:
-                raise self._refusal(what, answer)
-            if "Content-Disposition" not in answer.headers and page_instead(answer.headers, b""):
+                raise self._error(what, answer)
+            if "Content-Disposition" not in answer.headers and is_html_page(answer.headers, b""):
                 raise InvalidInputError(
-                    f"{what}: a page for people came instead of the file, as a login or a captive portal sends it; "
-                    f"is MLflow itself at {self._uri}?"
+                    f"{what}: an HTML page came instead of the file, as a login or a captive portal sends it; "
+                    f"check that MLflow itself is at {self._uri}"
                 )
             if answer.headers.get("Content-Encoding", "identity") != "identity":
                 raise InvalidInputError(
-                    f"{what}: the answer is encoded, which was not asked for; is there a proxy that compresses?"
+                    f"{what}: the answer is compressed, which was not requested; check the proxies before MLflow"
                 )
             yield answer
 
     def close(self) -> None:
-        """Closes the kept connections."""
+        """Close the kept connections."""
         while self._idle:
             self._drop(self._idle.pop())
 
     def abort(self) -> None:
-        """Ends every transfer at once; the reads that wait in other threads return."""
+        """End every transfer at once; reads that wait in other threads return."""
         for sock in list(self._sockets.values()):
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
     def _json(self, request: Request) -> dict[str, Any]:
-        return self._patience.retrying(lambda: self._json_once(request))
+        return self._deadline.retrying(lambda: self._json_once(request))
 
     def _json_once(self, request: Request) -> dict[str, Any]:
         with self._answer(request) as answer:
             if answer.status != HTTPStatus.OK:
-                raise self._refusal(request.what, answer)
+                raise self._error(request.what, answer)
             content = answer.body(LONGEST_JSON)
         with suppress(ValueError, RecursionError):
             if isinstance(document := json.loads(content), dict):
                 return document
-        raise InvalidInputError(f"{request.what}: {no_json(answer.headers, content[:LONGEST_REFUSAL], self._peer)}")
+        raise InvalidInputError(
+            f"{request.what}: {not_json_message(answer.headers, content[:LONGEST_ERROR_BODY], self._peer)}"
+        )
 
     def _parsed_once(self, request: Request, parse: Callable[[Iterable[bytes]], Parsed]) -> Parsed:
         with self._answer(request) as answer:
             if answer.status != HTTPStatus.OK:
-                raise self._refusal(request.what, answer)
+                raise self._error(request.what, answer)
             try:
                 return parse(answer.chunks())
             except ValueError as error:
-                raise InvalidInputError(f"{request.what}: {no_json(answer.headers, b'', self._peer)}") from error
+                raise InvalidInputError(
+                    f"{request.what}: {not_json_message(answer.headers, b'', self._peer)}"
+                ) from error
 
-    def _refusal(self, what: str, answer: Answer) -> DeliveryError:
-        content = answer.beginning(LONGEST_REFUSAL)
-        return refusal(what, answer.status, answer.headers, content, peer=self._peer, credential=self._credential)
+    def _error(self, what: str, answer: Answer) -> DeliveryError:
+        content = answer.beginning(LONGEST_ERROR_BODY)
+        return answer_error(what, answer.status, answer.headers, content, peer=self._peer, credential=self._credential)
 
     @contextmanager
     def _answer(self, request: Request) -> Iterator[Answer]:
         connection, response = self._send(request)
-        answer = Answer(request.what, response, self._sockets[connection], self._patience, self._peer)
+        answer = Answer(request.what, response, self._sockets[connection], self._deadline, self._peer)
         try:
             yield answer
         finally:
@@ -160,7 +160,7 @@ class Client:
                 self._drop(connection)
 
     def _send(self, request: Request) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """Sends the request over a kept connection, or a new one where the server has closed those meanwhile."""
+        """Send the request over a kept connection, or over a new one if the server has closed the kept ones."""
         while True:
             connection, kept = self._take()
             try:
@@ -176,13 +176,13 @@ class Client:
 
     def _exchange(self, connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
         if connection not in self._sockets:
-            connection.timeout = min(CONNECT_TIMEOUT, self._patience.remaining())
+            connection.timeout = min(CONNECT_TIMEOUT, self._deadline.remaining())
             with network_errors(request.what, self._peer, connecting=True, unanswered=True):
                 connection.connect()
             self._sockets[connection] = cast("BoundedSocket | BoundedTlsSocket", connection.sock)
-        sock, seconds = self._sockets[connection], self._patience.read_timeout()
+        sock, seconds = self._sockets[connection], self._deadline.read_timeout()
         sock.settimeout(seconds)
-        sock.ends = time.monotonic() + seconds
+        sock.read_deadline = time.monotonic() + seconds
         url = self._url_prefix() + self._uri.path + request.target
         connection.request(request.method, url, body=request.body, headers=self._headers() | dict(request.headers))
         return connection.getresponse()
@@ -206,9 +206,7 @@ class Client:
         connection.close()
 
     def _url_prefix(self) -> str:
-        """A plain request through a proxy names the whole address; one over TLS goes through a tunnel, which the proxy
-        cannot read.
-        """
+        """Return the origin for a plain request through a proxy; with TLS it goes through a tunnel instead."""
         return f"http://{self._uri.authority}" if self._proxy and self._tls is None else ""
 
     def _headers(self) -> dict[str, str]:
@@ -221,11 +219,11 @@ class Client:
 
 
 class _Connection(http.client.HTTPConnection):
-    """One whose reads are bounded, those of a proxy's answer to CONNECT too."""
+    """A connection whose reads are bounded, also those of a proxy's answer to CONNECT."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._create_connection = _connect  # the library's own seam, which its tests use
+        self._create_connection = _connect  # a private attribute, which the tests of the standard library replace too
 
 
 class _TlsConnection(_Connection, http.client.HTTPSConnection):

@@ -1,4 +1,4 @@
-"""Why a model could not be delivered: one class per exit code, and one for what is worth another try."""
+"""Errors of the delivery: one class for each exit code, and one for errors that another try may get over."""
 
 from typing import Final
 
@@ -7,49 +7,55 @@ from model_contract.network_causes import Cause
 
 
 class DeliveryError(Exception):
-    """A model was not delivered; the message is one sentence that says why, and what to do where
-    something can be done.
-    """
+    """A model was not delivered. The message is one sentence with the reason, and what to do about it."""
 
     exit_code: ExitCode = ExitCode.UNEXPECTED
 
 
 class InvalidInputError(DeliveryError):
-    """A setting, a file or an answer is not what it must be, and asking again would not change it."""
+    """A setting, a file or an answer is not as it must be; another try would not change it."""
 
     exit_code = ExitCode.INVALID_INPUT
 
 
 class NotAuthorisedError(DeliveryError):
+    """MLflow or a proxy does not accept the caller."""
+
     exit_code = ExitCode.NOT_AUTHORISED
 
 
 class NotFoundError(DeliveryError):
+    """The model, the version or one of its files does not exist."""
+
     exit_code = ExitCode.NOT_FOUND
 
 
 class PreconditionError(DeliveryError):
-    """The model exists, but is not the one that was asked for, or not ready."""
+    """The model exists, but is another one than wanted, or is not ready."""
 
     exit_code = ExitCode.PRECONDITION
 
 
 class UnavailableError(DeliveryError):
+    """MLflow does not answer, or the deadline has passed."""
+
     exit_code = ExitCode.UNAVAILABLE
 
 
 class NoSpaceError(DeliveryError):
+    """The model is larger than allowed, or the disk is full."""
+
     exit_code = ExitCode.NO_SPACE
 
 
 class DamagedError(DeliveryError):
+    """A file differs from its listing or from the manifest, after all tries."""
+
     exit_code = ExitCode.DAMAGED
 
 
 class TransientError(UnavailableError):
-    """Worth another try. `retry_after` is what the server asked for, in seconds; `exit_code` is for when no try has
-    helped.
-    """
+    """Another try may help. `retry_after` is the server's wish, in seconds; `exit_code` is for the last try."""
 
     def __init__(self, message: str, *, retry_after: float | None = None, exit_code: ExitCode | None = None) -> None:
         super().__init__(message)
@@ -59,24 +65,24 @@ class TransientError(UnavailableError):
 
 
 class InternalServerError(TransientError):
-    """Status 500. MLflow 2.22 also means by it that a file is not there."""
+    """Status 500, which MLflow 2.22 also answers for a file that does not exist."""
 
 
 class WrongSizeError(TransientError):
-    """A file came whole, and has not the size that the listing gave. It may have been written at that moment."""
+    """A complete file has another size than listed. It may have been written at that moment."""
 
     exit_code = ExitCode.DAMAGED
 
 
-FINAL: Final[dict[ExitCode, type[DeliveryError]]] = {
+BY_EXIT_CODE: Final[dict[ExitCode, type[DeliveryError]]] = {
     kind.exit_code: kind
     for kind in (InvalidInputError, NotAuthorisedError, NotFoundError, PreconditionError, UnavailableError)
 }
 
 
 def error_of(what: str, cause: Cause, *, retry_after: float | None = None) -> DeliveryError:
-    """Return the error for a cause; `what` is what was asked for."""
+    """Return the error for a cause; `what` names what was requested."""
     message = f"{what}: {cause.sentence}"
-    if cause.passes:
+    if cause.temporary:
         return TransientError(message, retry_after=retry_after, exit_code=cause.exit_code)
-    return FINAL[cause.exit_code](message)
+    return BY_EXIT_CODE[cause.exit_code](message)

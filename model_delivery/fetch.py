@@ -1,4 +1,4 @@
-"""Brings one model version to its place in the store, whole or not at all."""
+"""Fetch one model version into the store: all of its files, or nothing."""
 
 import os
 from contextlib import closing
@@ -10,24 +10,24 @@ from model_contract.layout import run_directory
 from model_contract.model_ref import ModelRef, shown
 from model_contract.names import RUN_ID, TAG_DIGEST
 from model_delivery.client import Client
+from model_delivery.deadline import Deadline, Limits
 from model_delivery.errors import DamagedError, NoSpaceError, PreconditionError
-from model_delivery.inspection import read_manifest, size_faults
+from model_delivery.file_checks import read_manifest, size_faults
+from model_delivery.listed_model import ListedModel, check_space, find_model
 from model_delivery.log import log
 from model_delivery.manifest import Manifest
 from model_delivery.mlflow_api import MlflowApi, Version
-from model_delivery.patience import Limits, Patience
-from model_delivery.plan import Plan, check_space, make_plan
-from model_delivery.progress import Progress, identity
+from model_delivery.progress import Progress, fingerprint
 from model_delivery.settings import Upstream
 from model_delivery.source import artifacts_of
-from model_delivery.store import Workplace, publish, store_error, workplace, write_manifest
+from model_delivery.store import PartialModel, partial_model, publish, store_error, write_manifest
 from model_delivery.transfer import Transfer
 from model_delivery.verify import check_project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What to fetch, to where, within which bounds."""
+class FetchRequest:
+    """A model to fetch, the store that gets it, and the limits."""
 
     model: ModelRef
     store: Path
@@ -38,40 +38,43 @@ class Order:
 
     @property
     def destination(self) -> Path:
+        """The directory of the model's run in the store."""
         return self.store / run_directory(self.model.owner, self.model.run_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """The model that is in place now, and whether this run brought it."""
+class FetchResult:
+    """The model that is in the store now; `fetched` is False if it was there before."""
 
     manifest: Manifest
     fetched: bool
 
 
-def fetch(order: Order, upstream: Upstream) -> Outcome:
-    """Raises a DeliveryError that says why the model is not in place. One that is there already costs no request."""
-    patience = Patience(order.limits)
+def fetch(request: FetchRequest, upstream: Upstream) -> FetchResult:
+    """Fetch the model unless it is in the store, which is found without a request. Raises DeliveryError."""
+    deadline = Deadline(request.limits)
     try:
-        if there := _there(order):
-            return there
-        with workplace(order.store, order.model.owner, order.model.run_id, patience) as place:
-            return _there(order) or _deliver(order, upstream, place, patience)
+        if present := _present(request):
+            return present
+        with partial_model(request.store, request.model.owner, request.model.run_id, deadline) as partial:
+            return _present(request) or _download(request, upstream, partial, deadline)
     except OSError as error:
         raise store_error(error) from error
 
 
-def _there(order: Order) -> Outcome | None:
-    manifest = _intact(order.destination)
-    if manifest is None or order.model not in manifest.models:
+def _present(request: FetchRequest) -> FetchResult | None:
+    manifest = _complete(request.destination)
+    if manifest is None or request.model not in manifest.models:
         return None
-    check_project(manifest, order.project)
-    return Outcome(manifest=manifest, fetched=False)
+    check_project(manifest, request.project)
+    return FetchResult(manifest=manifest, fetched=False)
 
 
-def _intact(destination: Path) -> Manifest | None:
-    """The manifest of a model whose files have their sizes. Their digests were right before the rename, and reading
-    them again at each start of a pod would take as long as the fetch; `verify --digests` does it on demand.
+def _complete(destination: Path) -> Manifest | None:
+    """Return the manifest of a model whose files have their sizes; None if there is no such model.
+
+    Their digests were right before the rename. To read them again at each start of a pod would take as long as the
+    fetch; `verify --digests` does it on demand.
     """
     manifest = _readable(destination)
     return manifest if manifest and not any(size_faults(destination, manifest)) else None
@@ -84,27 +87,27 @@ def _readable(destination: Path) -> Manifest | None:
         return None
 
 
-def _deliver(order: Order, upstream: Upstream, place: Workplace, patience: Patience) -> Outcome:
+def _download(request: FetchRequest, upstream: Upstream, partial: PartialModel, deadline: Deadline) -> FetchResult:
     client = Client(
-        upstream.uri, credential=upstream.credential, proxy=upstream.proxy, patience=patience, tls=upstream.tls
+        upstream.uri, credential=upstream.credential, proxy=upstream.proxy, deadline=deadline, tls=upstream.tls
     )
     with closing(client):
         api = MlflowApi(client)
-        version = _checked_version(api, order.model)
-        plan = make_plan(*artifacts_of(api, order.model.name, order.model.version))
-        if there := _intact(order.destination):
-            return _registered_twice(order, there, plan, version)
-        if order.destination.exists():
-            log("what lies in the store is not whole, and is replaced", place=order.destination)
-        check_space(plan, order.max_bytes)
-        manifest = _transfer(order, plan, api, place, patience)
+        version = _checked_version(api, request.model)
+        listed = find_model(*artifacts_of(api, request.model.name, request.model.version))
+        if stored := _complete(request.destination):
+            return _add_version(request, stored, listed, version)
+        if request.destination.exists():
+            log("the model in the store is incomplete, and is replaced", place=request.destination)
+        check_space(listed, request.max_bytes)
+        manifest = _transfer(request, listed, api, partial, deadline)
     try:
-        _check_digest(manifest, version, _readable(order.destination))
+        _check_digest(manifest, version, _readable(request.destination))
     except PreconditionError:
-        place.clear()
+        partial.clear()
         raise
-    publish(place, order.destination, manifest)
-    return Outcome(manifest=manifest, fetched=True)
+    publish(partial, request.destination, manifest)
+    return FetchResult(manifest=manifest, fetched=True)
 
 
 def _checked_version(api: MlflowApi, model: ModelRef) -> Version:
@@ -121,70 +124,77 @@ def _checked_version(api: MlflowApi, model: ModelRef) -> Version:
     return version
 
 
-def _registered_twice(order: Order, there: Manifest, plan: Plan, version: Version) -> Outcome:
-    """The same files may be several versions. Others of the same run have no room beside them: the place is named by
-    the run.
+def _add_version(request: FetchRequest, stored: Manifest, listed: ListedModel, version: Version) -> FetchResult:
+    """Add the version to the manifest of the same files, which may be registered as several versions.
+
+    Raises PreconditionError for other files of the same run: a store has one directory for each run.
     """
-    if there.source != plan.source:
-        held = f"version {there.models[0].version} of model {there.models[0].name!r}"
+    if stored.source != listed.source:
+        held = f"version {stored.models[0].version} of model {stored.models[0].name!r}"
         raise PreconditionError(
             f"the store holds another model of the same run, {held}; give this one a volume of its own"
         )
-    check_project(there, order.project)
-    _check_digest(there, version, None)
-    manifest = replace(there, models=(*there.models, order.model))
-    write_manifest(order.destination, manifest)
-    return Outcome(manifest=manifest, fetched=False)
+    check_project(stored, request.project)
+    _check_digest(stored, version, None)
+    manifest = replace(stored, models=(*stored.models, request.model))
+    write_manifest(request.destination, manifest)
+    return FetchResult(manifest=manifest, fetched=False)
 
 
-def _transfer(order: Order, plan: Plan, api: MlflowApi, place: Workplace, patience: Patience) -> Manifest:
-    log("fetching", source=plan.source, files=len(plan.files), bytes=plan.known_bytes)
-    patience.expected = plan.known_bytes
-    progress = _begin(place, plan)
+def _transfer(
+    request: FetchRequest, listed: ListedModel, api: MlflowApi, partial: PartialModel, deadline: Deadline
+) -> Manifest:
+    log("fetching", source=listed.source, files=len(listed.files), bytes=listed.known_bytes)
+    deadline.expected = listed.known_bytes
     transfer = Transfer(
-        api=api, plan=plan, place=place, progress=progress, patience=patience, max_bytes=order.max_bytes
+        api=api,
+        listed=listed,
+        partial=partial,
+        progress=_begin(partial, listed),
+        deadline=deadline,
+        max_bytes=request.max_bytes,
     )
     try:
-        for directory in plan.directories:
-            (place.model / directory).mkdir(parents=True, exist_ok=True)
-        files = transfer.run(parallel=order.parallel)
+        for directory in listed.directories:
+            (partial.model / directory).mkdir(parents=True, exist_ok=True)
+        files = transfer.run(parallel=request.parallel)
     except (OSError, NoSpaceError) as error:
         if isinstance(error, NoSpaceError) or isinstance(store_error(error), NoSpaceError):
-            place.clear()
+            partial.clear()
         raise
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return Manifest(
-        models=(order.model,),
-        source=plan.source,
+        models=(request.model,),
+        source=listed.source,
         created=created,
         files=files,
-        directories=plan.directories,
-        project=order.project,
+        directories=listed.directories,
+        project=request.project,
     )
 
 
-def _begin(place: Workplace, plan: Plan) -> Progress:
-    whole = identity(plan)
-    progress = Progress.resume(place.progress, whole)
-    if progress and place.model.is_dir():
+def _begin(partial: PartialModel, listed: ListedModel) -> Progress:
+    """Return the progress of an earlier run of the same files, or an empty one in an empty directory."""
+    files = fingerprint(listed)
+    progress = Progress.resume(partial.progress, files)
+    if progress and partial.model.is_dir():
         log("going on where an earlier run ended")
-        os.utime(place.directory)
+        os.utime(partial.directory)
         return progress
-    place.clear()
-    place.model.mkdir(parents=True)
-    return Progress.start(place.progress, whole)
+    partial.clear()
+    partial.model.mkdir(parents=True)
+    return Progress.start(partial.progress, files)
 
 
 def _check_digest(manifest: Manifest, version: Version, previous: Manifest | None) -> None:
-    """Raises PreconditionError where the files are not those that the version, or an earlier delivery of them, was
-    marked with.
-    """
+    """Raise PreconditionError if the version's tag, or an earlier delivery of these files, has another digest."""
     if version.digest and version.digest != manifest.digest:
         raise PreconditionError(
             f"the files have the digest {manifest.digest}, and the version's tag {TAG_DIGEST} says"
-            f" {shown(version.digest)}"
+            f" {shown(version.digest)}: they changed after the version was staged; register them as a new version"
         )
     if previous and previous.source == manifest.source and previous.digest != manifest.digest:
         raise PreconditionError(
-            f"the files have the digest {manifest.digest}, and had {previous.digest} when they were delivered before"
+            f"the files have the digest {manifest.digest}, and had {previous.digest} when they were delivered before;"
+            " register the changed files as a new version"
         )

@@ -1,4 +1,4 @@
-"""One directory of MLflow's listing, read entry by entry: its size is the server's choice, and memory is not."""
+"""Parse MLflow's listing of one directory entry by entry: a server may send one that does not fit into memory."""
 
 import codecs
 import json
@@ -6,27 +6,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from model_contract.model_ref import shown
+from model_delivery.artifact_paths import checked_name
 from model_delivery.errors import InvalidInputError
-from model_delivery.plan import MOST_FILES, ListedFile, Listing, checked_name
+from model_delivery.listed_model import MOST_FILES, ListedFile, Listing
 
 LONGEST_VALUE: Final = 1 << 16  # characters of one entry, or of another field of the answer
 AT_LEAST: Final = 1 << 16  # characters to read before a value that was not whole is tried again
 FILES: Final = "files"
 
 
-class NoListingError(ValueError):
-    """The answer is no JSON object."""
+class NotAListingError(ValueError):
+    """The answer is not a JSON object."""
 
 
 def parse_listing(content: Iterable[bytes]) -> Listing:
     """Return one directory from MLflow's answer, which comes in pieces.
 
-    Raises InvalidInputError for a name that must not become a path or comes twice, and for too many; NoListingError.
+    Raises InvalidInputError for a name that is unsafe in a path or comes twice, and for too many names, and
+    NotAListingError.
     """
     files: list[ListedFile] = []
     directories: list[str] = []
     names: set[str] = set()
-    for entry in _entries(_Reader(content)):
+    for entry in _entries(_JsonReader(content)):
         name = checked_name(entry.get("path"))
         if name in names:
             raise InvalidInputError(f"MLflow lists {shown(name)} twice in one directory")
@@ -41,8 +43,8 @@ def parse_listing(content: Iterable[bytes]) -> Listing:
     return Listing(files=tuple(files), directories=tuple(directories))
 
 
-class _Reader:
-    """JSON values from a text of which only a window is in memory."""
+class _JsonReader:
+    """Reads JSON values from a text of which only a window is in memory."""
 
     def __init__(self, content: Iterable[bytes]) -> None:
         self._content = iter(content)
@@ -52,21 +54,21 @@ class _Reader:
         self._ended = False
 
     def peek(self) -> str:
-        """The next character that is no white space; empty at the end."""
+        """Return the next character that is not white space; an empty text at the end."""
         while True:
             self._text = self._text.lstrip(" \t\r\n")
             if self._text or not self._more():
                 return self._text[:1]
 
     def take(self, expected: str) -> bool:
-        """Passes over the next character if it is `expected`."""
+        """Skip the next character if it is `expected`, and return True if it was."""
         if self.peek() != expected:
             return False
         self._text = self._text[1:]
         return True
 
     def value(self) -> Any:
-        """The next value. Raises NoListingError, InvalidInputError if it is too long."""
+        """Return the next value. Raises NotAListingError, or InvalidInputError if it is too long."""
         self.peek()
         while True:
             try:
@@ -75,7 +77,7 @@ class _Reader:
                 end = len(self._text)
                 value = None
                 if self._ended:
-                    raise NoListingError from None
+                    raise NotAListingError from None
             if end < len(self._text) or self._ended:
                 self._text = self._text[end:]
                 return value
@@ -84,7 +86,7 @@ class _Reader:
             self._more()
 
     def _more(self) -> bool:
-        """Reads on; False at the end."""
+        """Read more of the content; False at its end."""
         parts: list[str] = []
         length = 0
         while length < AT_LEAST and not self._ended:
@@ -93,33 +95,33 @@ class _Reader:
             try:
                 parts.append(self._utf8.decode(piece or b"", final=self._ended))
             except UnicodeDecodeError:
-                raise NoListingError from None
+                raise NotAListingError from None
             length += len(parts[-1])
         self._text += "".join(parts)
         return length > 0
 
 
-def _entries(reader: _Reader) -> Iterator[Mapping[str, Any]]:
-    """The elements of `files`; other fields of the answer are passed over."""
+def _entries(reader: _JsonReader) -> Iterator[Mapping[str, Any]]:
+    """Yield the elements of `files`; other fields of the answer are skipped."""
     if not reader.take("{"):
-        raise NoListingError
+        raise NotAListingError
     if reader.take("}"):
         return
     while True:
         key = reader.value()
         if not isinstance(key, str) or not reader.take(":"):
-            raise NoListingError
+            raise NotAListingError
         if key == FILES:
-            yield from _elements(reader)
+            yield from _array_elements(reader)
         else:
             reader.value()
         if reader.take("}"):
             return
         if not reader.take(","):
-            raise NoListingError
+            raise NotAListingError
 
 
-def _elements(reader: _Reader) -> Iterator[Mapping[str, Any]]:
+def _array_elements(reader: _JsonReader) -> Iterator[Mapping[str, Any]]:
     if not reader.take("["):
         raise InvalidInputError("MLflow's listing has another form than expected")
     if reader.take("]"):
@@ -132,7 +134,7 @@ def _elements(reader: _Reader) -> Iterator[Mapping[str, Any]]:
         if reader.take("]"):
             return
         if not reader.take(","):
-            raise NoListingError
+            raise NotAListingError
 
 
 def _size(entry: Mapping[str, object]) -> int | None:
@@ -142,4 +144,4 @@ def _size(entry: Mapping[str, object]) -> int | None:
         return int(value)
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
-    raise InvalidInputError("MLflow lists an artifact with a size that is no number of bytes")
+    raise InvalidInputError("MLflow lists an artifact with a size that is not a number of bytes")

@@ -9,12 +9,13 @@ PLAIN: Final = re.compile(r"[\w./:+@%-]+", re.ASCII)
 
 
 def log(message: str, /, **fields: object) -> None:
+    """Write a line to the standard error."""
     sys.stderr.write(f"{line(message, **fields)}\n")
     sys.stderr.flush()
 
 
 def line(message: str, /, **fields: object) -> str:
-    """One line whatever the values hold: those that are not plain words are quoted and escaped."""
+    """Return one line: values that are not plain words are quoted and escaped."""
     return " ".join([message, *(f"{name}={_value(str(value))}" for name, value in fields.items())])
 
 

@@ -1,4 +1,4 @@
-"""manifest.json, beside a delivered model: what it is, where it came from, its files with sizes and digests."""
+"""The file manifest.json of a delivered model: its versions, its source, its files with sizes and digests."""
 
 import json
 import re
@@ -9,8 +9,8 @@ from typing import Any, Final
 from model_contract.digest import FileEntry, model_digest
 from model_contract.model_ref import ContractError, ModelRef
 from model_contract.names import PROJECT_ID_PATTERN
+from model_delivery.artifact_paths import checked_path
 from model_delivery.errors import DamagedError, InvalidInputError
-from model_delivery.plan import checked_path
 
 FORMAT: Final = 1
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -18,9 +18,11 @@ SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """`models` are the registered versions known to be these files, all of one owner and run; `source` is the path of
-    the artifacts in MLflow's store; `created` is an ISO 8601 time in UTC; `directories` are those without a file, which
-    no file's path names; `project` is the id of the project whose pod brought the model, None if it was not known.
+    """A delivered model.
+
+    `models` are the registered versions that have these files, all of one owner and run; `source` is the path of the
+    artifacts in MLflow's store; `created` is an ISO 8601 time in UTC; `directories` are those without a file; `project`
+    is the id of the project whose pod fetched the model, None if it was not known.
     """
 
     models: tuple[ModelRef, ...]
@@ -55,7 +57,7 @@ class Manifest:
 
 
 def parse_manifest(text: str | bytes) -> Manifest:
-    """Raises DamagedError where the text is not a manifest of ours that agrees with itself."""
+    """Return the manifest. Raises DamagedError if the text is not one, or its digest is not that of its files."""
     try:
         document = json.loads(text)
         if document["format"] != FORMAT:

@@ -1,4 +1,4 @@
-"""The few calls of MLflow's REST API that a delivery needs; the same on 2.22 and 3.17."""
+"""Calls of MLflow's REST API that a delivery needs; they are the same in 2.22 and 3.17."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from model_contract.names import TAG_DIGEST
 from model_delivery.answer import Answer
 from model_delivery.client import Client
 from model_delivery.errors import InvalidInputError, NotFoundError
+from model_delivery.listed_model import Listing
 from model_delivery.listing import parse_listing
-from model_delivery.plan import Listing
 
 API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -19,9 +19,7 @@ ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A registered model version. `run_id` is empty where it came from no run; `digest` is what its tag says, where it
-    has one.
-    """
+    """A registered model version. `run_id` is empty if it comes from no run; `digest` is that of its tag, if any."""
 
     status: str
     run_id: str
@@ -30,11 +28,15 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
+    """An MLflow run."""
+
     experiment_id: str
     artifact_uri: str
 
 
 class MlflowApi:
+    """Each method raises DeliveryError."""
+
     def __init__(self, client: Client) -> None:
         self._client = client
 
@@ -66,8 +68,9 @@ class MlflowApi:
         return Run(experiment_id=_text(what, info, "experiment_id"), artifact_uri=_text(what, info, "artifact_uri"))
 
     def logged_model_of_run(self, run_id: str, experiment_id: str, name: str) -> str | None:
-        """The artifacts of the model that a run logged under `name`; None where there is none, or the server knows no
-        such models.
+        """Return the artifacts of the model that a run logged as `name`; None if there is none.
+
+        A server without logged models, such as MLflow 2, has none.
         """
         what = f"model {name!r} logged by run {run_id!r}"
         query = {"experiment_ids": [experiment_id], "filter": f"name='{name}' AND source_run_id='{run_id}'"}
@@ -84,12 +87,12 @@ class MlflowApi:
 
     @contextmanager
     def file(self, path: str, headers: Mapping[str, str]) -> Iterator[Answer]:
-        """One try to get one file."""
+        """Request one file, once."""
         with self._client.get(f"artifact {path!r}", f"{ARTIFACTS}/{quote(path)}", headers) as answer:
             yield answer
 
     def abort(self) -> None:
-        """Ends every transfer at once."""
+        """End every transfer at once."""
         self._client.abort()
 
     def _get(self, what: str, endpoint: str, **query: str) -> dict[str, Any]:

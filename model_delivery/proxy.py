@@ -1,6 +1,6 @@
-"""Which HTTP proxy a request goes through: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, as curl and Go read them.
+"""The HTTP proxy of a request: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, as curl and Go read them.
 
-The standard library's reader knows no networks (10.0.0.0/8) in NO_PROXY, and clusters write them.
+The standard library does not support networks (10.0.0.0/8) in NO_PROXY, which are usual in clusters.
 """
 
 import base64
@@ -16,6 +16,8 @@ from model_delivery.tracking_uri import HOST, TrackingUri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
+    """An HTTP proxy, with the value of its header `Proxy-Authorization`."""
+
     host: str
     port: int
     authorization: Secret | None = None
@@ -25,8 +27,9 @@ class Proxy:
 
 
 def proxy_for(uri: TrackingUri, environ: Mapping[str, str]) -> Proxy | None:
-    """Lower case > upper case, for both variables. Raises InvalidInputError, without the value, for one that cannot be
-    used.
+    """Return the proxy for the URI, None for none: lower case > upper case, for both variables.
+
+    Raises InvalidInputError, without the value, for one that cannot be used.
     """
     name = f"{uri.scheme}_proxy"
     value = environ.get(name) or environ.get(name.upper())
@@ -40,7 +43,7 @@ def _parse(value: str, *, name: str) -> Proxy:
         parts = urlsplit(value)
         port = parts.port or 80
     except ValueError:
-        raise InvalidInputError(f"{name} is no URI; it must look like http://proxy.example:3128") from None
+        raise InvalidInputError(f"{name} is not a URI; it must look like http://proxy.example:3128") from None
     if parts.scheme != "http" or not HOST.fullmatch(parts.hostname or ""):
         raise InvalidInputError(
             f"{name} is not the address of an HTTP proxy; it must look like http://proxy.example:3128"

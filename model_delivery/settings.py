@@ -1,4 +1,7 @@
-"""What a run is told: options of the command, and variables of its environment, which is passed in."""
+"""Settings of a run: the model, MLflow and the project, from options and variables.
+
+The variables are those of MLflow's client and of the contract (`model_contract.settings` says why none is declared).
+"""
 
 import re
 import ssl
@@ -25,7 +28,7 @@ from model_delivery.tracking_uri import TrackingUri, parse_tracking_uri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """The address of MLflow, the way to it, and the credentials that it is shown. `tls` is None for http."""
+    """The address of MLflow, with the credential and the proxy for it. `tls` is None for http."""
 
     uri: TrackingUri
     credential: Credential | None
@@ -34,7 +37,7 @@ class Upstream:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Upstream":
-        """Raises InvalidInputError for a setting that cannot be right, without its value where that may be a secret."""
+        """Read the variables. Raises InvalidInputError, without the value if it may be a secret."""
         uri = parse_tracking_uri(environ.get(TRACKING_URI))
         try:
             check_authorities(environ)
@@ -46,7 +49,7 @@ class Upstream:
 
 
 def project_id(environ: Mapping[str, str]) -> str | None:
-    """The project that the pod belongs to; None if nothing says so. Raises InvalidInputError."""
+    """Return the id of the pod's project; None if it is not set. Raises InvalidInputError."""
     value = environ.get(PROJECT_ID_VARIABLE)  # empty for a pod without the label
     if not value:
         return None
@@ -58,15 +61,13 @@ def project_id(environ: Mapping[str, str]) -> str | None:
 
 
 def model_variables(options: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[str, str]:
-    """Those of the four variables that are given: option > variable under its own name >
-    MODEL_API_SOURCE_<n>_<variable>, highest n.
-    """
+    """Return the given ones of the four variables: option > variable > MODEL_API_SOURCE_<n>_<variable>, highest n."""
     found = {variable: _variable(variable, options.get(variable), environ) for variable in MODEL_VARIABLES}
     return {variable: value for variable, value in found.items() if value is not None}
 
 
 def model_ref(options: Mapping[str, str | None], environ: Mapping[str, str]) -> ModelRef | None:
-    """None where nothing names a model; raises ContractError where something does, but not fully, or not rightly."""
+    """Return the model; None if no variable is set. Raises ContractError if some are missing or one is malformed."""
     return ModelRef.from_variables(model_variables(options, environ))
 
 

@@ -1,6 +1,4 @@
-"""From a model version to the path of its artifacts: MLflow is asked, and what it answers is followed until it is a
-path.
-"""
+"""The path of a version's artifacts: MLflow's answers are followed until they name a path of its artifact store."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,10 +6,10 @@ from functools import cache
 from typing import Final, Protocol
 
 from model_contract.model_ref import shown
+from model_delivery.artifact_paths import checked_for_server, checked_path
 from model_delivery.errors import InvalidInputError, NotFoundError
+from model_delivery.listed_model import DEEPEST, MOST_FILES, MOST_NAME_BYTES, EmptyDirectory, ListedFile, Listing
 from model_delivery.mlflow_api import Run
-from model_delivery.plan import DEEPEST, MOST_FILES, MOST_NAME_BYTES, EmptyDirectory, ListedFile, Listing, checked_path
-from model_delivery.server_paths import checked_for_server
 
 MOST_HOPS: Final = 4  # a copy of a copy of a logged model is three
 ARTIFACTS_ROUTE: Final = "api/2.0/mlflow-artifacts/artifacts/"
@@ -24,7 +22,7 @@ List = Callable[[str], Listing]
 
 
 class Registry(Protocol):
-    """What is asked of MLflow on the way."""
+    """The requests to MLflow that lead to the path."""
 
     def download_uri(self, name: str, version: str) -> str: ...
     def logged_model_uri(self, model_id: str) -> str: ...
@@ -34,9 +32,9 @@ class Registry(Protocol):
 
 
 def artifact_path(registry: Registry, name: str, version: str) -> str:
-    """The path of a version's artifacts below the root of MLflow's artifact store.
+    """Return the path of a version's artifacts below the root of MLflow's artifact store.
 
-    Raises InvalidInputError where the artifacts do not lie behind MLflow, or where its answers lead in a circle.
+    Raises InvalidInputError if MLflow does not serve the artifacts, or if its answers lead in a circle.
     """
     return _followed(registry, name, version, registry.list, "")
 
@@ -44,11 +42,11 @@ def artifact_path(registry: Registry, name: str, version: str) -> str:
 def artifacts_of(
     registry: Registry, name: str, version: str, source: str = ""
 ) -> tuple[str, Iterator[ListedFile | EmptyDirectory]]:
-    """That path, and every file and empty directory below it.
+    """Return that path, and every file and empty directory below it.
 
     `source` is the version's if it is known: MLflow keeps another address beside it only for a version that is made
-    from a model. Raises as above, and InvalidInputError if there are too many files, they lie too deep, or the server
-    reads a name as another one.
+    from a model. Raises as above, and InvalidInputError if there are too many files or directories in each other, or if
+    the server reads a name as another one.
     """
     listed = cache(registry.list)  # a run's directory is looked into on the way
     path = _followed(registry, name, version, listed, "" if source.startswith("models:") else source)
@@ -68,10 +66,9 @@ def _followed(registry: Registry, name: str, version: str, listed: List, uri: st
 
 
 def proxied_path(uri: str) -> str | None:
-    """The path in `mlflow-artifacts:/path`, `mlflow-artifacts://host/path` or the http form of either; None for other
-    URIs.
+    """Return the path of `mlflow-artifacts:/path`, of `mlflow-artifacts://host/path` or of the http form of either.
 
-    The host is left out: another name of the same server, or a server that must not get the token.
+    None for other URIs. The host is ignored: it is another name of the same server, or must not get the token.
     """
     scheme, _, rest = uri.partition(":")
     if scheme not in {"mlflow-artifacts", "http", "https"}:
@@ -123,15 +120,13 @@ def _next(registry: Registry, listed: List, uri: str) -> str:
             f"the source {shown(uri)} names no version, logged model or run; register the version from one of these"
         )
     raise InvalidInputError(
-        f"the artifacts lie at a {shown(scheme)} address, which is not supported yet; "
-        "start MLflow with --serve-artifacts, so that they come through it"
+        f"the artifacts lie at a {shown(scheme)} address, which is not supported; "
+        "start MLflow with --serve-artifacts, so that it serves them"
     )
 
 
 def _artifact_of_run(registry: Registry, listed: List, run_id: str, path: str) -> str:
-    """MLflow 2 keeps a model among the artifacts of its run; MLflow 3 keeps it apart, under the name it was logged
-    with.
-    """
+    """Return the URI of a run's artifact: MLflow 2 keeps models among them, MLflow 3 apart, by their name."""
     run = registry.run(run_id)
     own = f"{run.artifact_uri.rstrip('/')}/{path}".rstrip("/")
     proxied = proxied_path(own)

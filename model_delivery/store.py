@@ -1,4 +1,4 @@
-"""The store on disk: who may write a model, where it is written, and the one rename that puts it in place."""
+"""The store on disk: locks, the directory of a partial model, and the rename that publishes it."""
 
 import errno
 import fcntl
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from model_contract.layout import MANIFEST, MODEL_DIRECTORY, PARTIAL_PREFIX, run_directory
+from model_delivery.deadline import Deadline
 from model_delivery.errors import DeliveryError, InvalidInputError, NoSpaceError
 from model_delivery.log import log
 from model_delivery.manifest import Manifest
-from model_delivery.patience import Patience
 
-# A run that is alive writes to a file at least once in a while; what has not changed for a day belongs to nobody.
+# A living run writes to a file more often than that; a directory that has not changed for a day is left over.
 LEFTOVER_SECONDS: Final = 24 * 3600
 NO_LOCKS: Final = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -31,10 +31,8 @@ LOCK_POLL: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workplace:
-    """Where one run writes one model: `<store>/.partial-<id>`, of the shape of what it becomes, and its progress beside
-    it.
-    """
+class PartialModel:
+    """The directory in which a run writes a model, `<store>/.partial-<id>`; its progress is a file beside it."""
 
     directory: Path
 
@@ -47,38 +45,38 @@ class Workplace:
         return self.directory.with_name(f"{self.directory.name}.progress")
 
     def clear(self) -> None:
+        """Remove the directory and the progress."""
         remove(self.directory)
         self.progress.unlink(missing_ok=True)
 
 
 @contextmanager
-def workplace(store: Path, owner: str, run_id: str, patience: Patience) -> Iterator[Workplace]:
-    """A place to write a model that no other run writes to.
+def partial_model(store: Path, owner: str, run_id: str, deadline: Deadline) -> Iterator[PartialModel]:
+    """Yield a directory for the model that no other run writes to.
 
-    Where the store has locks, runs of one model share a place and take turns, so that a later one goes on where a
-    killed one ended, or finds the model there. Where it has none, each has a place of its own, and the last to end
-    wins.
+    If the store has locks, the runs of one model use one directory in turn, so that a later run continues after a
+    killed one, or finds the model. If it has none, each run has a directory of its own, and the last one to end wins.
     """
     name = PARTIAL_PREFIX + hashlib.sha256(run_directory(owner, run_id).encode()).hexdigest()[:16]
-    with _locked(store / f"{name}.lock", patience) as alone:
+    with _locked(store / f"{name}.lock", deadline) as alone:
         _remove_leftovers(store, keep=name)
-        yield Workplace(directory=store / (name if alone else f"{name}-{secrets.token_hex(4)}"))
+        yield PartialModel(directory=store / (name if alone else f"{name}-{secrets.token_hex(4)}"))
 
 
-def publish(place: Workplace, destination: Path, manifest: Manifest) -> None:
-    """Puts a whole model in place: everything is on the disk before the rename that shows it."""
-    write_manifest(place.directory, manifest)
-    for directory, _, _ in os.walk(place.directory):
+def publish(partial: PartialModel, destination: Path, manifest: Manifest) -> None:
+    """Move a complete model to its destination. All of it is on the disk before the rename."""
+    write_manifest(partial.directory, manifest)
+    for directory, _, _ in os.walk(partial.directory):
         _sync_directory(Path(directory))
     destination.parent.mkdir(exist_ok=True)
-    _move(place.directory, destination)
-    place.progress.unlink(missing_ok=True)
+    _move(partial.directory, destination)
+    partial.progress.unlink(missing_ok=True)
     _sync_directory(destination.parent)
     _sync_directory(destination.parent.parent)
 
 
 def write_manifest(run: Path, manifest: Manifest) -> None:
-    """Writes or replaces the manifest of a run's directory, in one step for who reads it."""
+    """Write or replace the manifest of a run's directory; a reader sees the old one or the new one."""
     new = run / f"{MANIFEST}.new"
     with new.open("w", encoding="utf-8") as output:
         output.write(manifest.to_json())
@@ -88,7 +86,7 @@ def write_manifest(run: Path, manifest: Manifest) -> None:
 
 
 def remove(path: Path) -> None:
-    """Whatever lies there, or nothing."""
+    """Remove the file or the directory, if there is one."""
     with suppress(FileNotFoundError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -97,7 +95,7 @@ def remove(path: Path) -> None:
 
 
 def store_error(error: OSError) -> DeliveryError:
-    """What an error of the file system means for the run."""
+    """Return the error of the run for an error of the file system."""
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in NO_SPACE:
         return NoSpaceError(
@@ -105,14 +103,16 @@ def store_error(error: OSError) -> DeliveryError:
         )
     if error.errno in NOT_USABLE:
         return InvalidInputError(
-            f"the store cannot be used: {error.strerror}{where}; is the volume mounted, and writable for this user?"
+            f"the store cannot be used: {error.strerror}{where}; check that the volume is mounted, and writable for"
+            " this user"
         )
     return DeliveryError(f"the store failed: {error.strerror or error}{where}")
 
 
 def _move(source: Path, destination: Path) -> None:
-    """Renames a directory. One that is in the way goes aside first: for a moment there is no model, but never a part of
-    one.
+    """Rename a directory. A destination that exists is moved away first.
+
+    For a moment there is then no model, but never a part of one.
     """
     for _ in range(MOVES):
         try:
@@ -126,12 +126,12 @@ def _move(source: Path, destination: Path) -> None:
         with suppress(FileNotFoundError):
             destination.rename(aside)
         remove(aside)
-    raise DeliveryError(f"{destination} was put in place by another run again and again")
+    raise DeliveryError(f"{destination} was replaced by another run {MOVES} times; run the fetch again")
 
 
 @contextmanager
-def _locked(path: Path, patience: Patience) -> Iterator[bool]:
-    """True while this run has the lock, False where the store has none. The file goes with the lock."""
+def _locked(path: Path, deadline: Deadline) -> Iterator[bool]:
+    """Yield True with the lock, or False if the store has no locks. The file is removed at the end."""
     waited = False
     while True:
         state = None
@@ -148,11 +148,14 @@ def _locked(path: Path, patience: Patience) -> Iterator[bool]:
         if not waited:
             log("waiting for another run that fetches the same model")
             waited = True
-        patience.pause(LOCK_POLL)
+        deadline.pause(LOCK_POLL)
 
 
 def _try_lock(descriptor: int, path: Path) -> bool | None:
-    """None where another run has it. A lock on a file that its last holder has removed is none."""
+    """Return True with the lock, False if the store has no locks, None if another run has the lock.
+
+    A lock on a file that the last holder has removed does not count.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -177,7 +180,7 @@ def _remove_leftovers(store: Path, *, keep: str) -> None:
 
 
 def _changed(path: Path) -> float:
-    """When something was last written there: a run without a deadline may take longer than a day."""
+    """Return the time of the last change below the path: a run without a deadline may take longer than a day."""
     with suppress(FileNotFoundError):
         return max(float(found.lstat().st_mtime) for found in (path, *(path.rglob("*") if path.is_dir() else ())))
     return time.time()

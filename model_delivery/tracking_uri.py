@@ -1,4 +1,4 @@
-"""Where MLflow answers: MLFLOW_TRACKING_URI, read strictly, because the token goes there."""
+"""The address of MLflow: MLFLOW_TRACKING_URI, read strictly, because the token is sent there."""
 
 import re
 from dataclasses import dataclass
@@ -32,16 +32,14 @@ class TrackingUri:
 
 
 def parse_tracking_uri(value: str | None) -> TrackingUri:
-    """Raises InvalidInputError, which never shows the value: it may hold a password. User and password are no part of
-    the result.
-    """
+    """Return the address without user and password. Raises InvalidInputError, which never shows the value."""
     if not value:
         raise InvalidInputError(f"{TRACKING_URI} is not set; set it to the address of MLflow, such as {EXAMPLE}")
     try:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
-        raise InvalidInputError(f"{TRACKING_URI} is no URI; it must look like {EXAMPLE}") from None
+        raise InvalidInputError(f"{TRACKING_URI} is not a URI; it must look like {EXAMPLE}") from None
     if fault := _fault(value, parts):
         raise InvalidInputError(f"{TRACKING_URI} {fault}; it must look like {EXAMPLE}")
     host = parts.hostname or ""
@@ -58,5 +56,5 @@ def _fault(value: str, parts: SplitResult) -> str | None:
     if not HOST.fullmatch(parts.hostname or ""):
         return "names no host"
     if not value.isascii() or not PATH.fullmatch(parts.path):
-        return "holds characters that no such address has"
+        return "holds characters that an address cannot have"
     return None

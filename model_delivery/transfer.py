@@ -1,5 +1,6 @@
-"""Brings the files of a plan to the workplace: several at a time, each checked against the listing, and continued where
-it was cut.
+"""Download the files of a model into its partial directory.
+
+Several files come at a time; each is checked against the listing, and continued if its transfer was cut.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from typing import BinaryIO
 
 from model_contract.digest import FileEntry
 from model_delivery.answer import Answer
+from model_delivery.deadline import Deadline
 from model_delivery.errors import (
     DamagedError,
     InternalServerError,
@@ -20,49 +22,46 @@ from model_delivery.errors import (
     TransientError,
     WrongSizeError,
 )
-from model_delivery.inspection import CHUNK, file_entry, regular_size
+from model_delivery.file_checks import CHUNK, file_entry, regular_size
+from model_delivery.listed_model import ListedFile, ListedModel, byte_limit
 from model_delivery.mlflow_api import MlflowApi
-from model_delivery.patience import Patience
-from model_delivery.plan import ListedFile, Plan, largest
 from model_delivery.progress import Progress
-from model_delivery.store import Workplace
+from model_delivery.store import PartialModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """One run's transfer of one plan."""
+    """The transfer of the listed files of one model."""
 
     api: MlflowApi
-    plan: Plan
-    place: Workplace
+    listed: ListedModel
+    partial: PartialModel
     progress: Progress
-    patience: Patience
+    deadline: Deadline
     max_bytes: int | None
 
     def run(self, *, parallel: int) -> tuple[FileEntry, ...]:
-        """Every file of the plan, sorted by path. The first error that is final ends the other transfers, and is
-        raised.
-        """
-        largest_first = sorted(self.plan.files, key=lambda file: -(file.size or 0))
+        """Return every file, sorted by path. The first final error ends the other transfers, and is raised."""
+        largest_first = sorted(self.listed.files, key=lambda file: -(file.size or 0))
         with ThreadPoolExecutor(parallel) as pool:
             futures = [pool.submit(self._fetch, file) for file in largest_first]
             try:
                 return tuple(sorted(future.result() for future in as_completed(futures)))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
-                self.patience.stop()
+                self.deadline.stop()
                 self.api.abort()
                 raise
 
     def _fetch(self, file: ListedFile) -> FileEntry:
-        target = self.place.model / file.path
-        return self.patience.retrying(lambda: self._try(file), reached=lambda: regular_size(target) or 0)
+        target = self.partial.model / file.path
+        return self.deadline.retrying(lambda: self._try(file), reached=lambda: regular_size(target) or 0)
 
     def _try(self, file: ListedFile) -> FileEntry:
-        target = self.place.model / file.path
+        target = self.partial.model / file.path
         present = regular_size(target)
         if present is not None and present == file.size:
-            return file_entry(self.place.model, file.path)
+            return file_entry(self.partial.model, file.path)
         try:
             return self._request(file, target, present or 0)
         except InternalServerError as error:
@@ -76,7 +75,7 @@ class Transfer:
     def _request(self, file: ListedFile, target: Path, present: int) -> FileEntry:
         etag = self.progress.etag(file.path) if present else None
         wanted = {"Range": f"bytes={present}-", "If-Range": etag} if etag else {}
-        with self.api.file(f"{self.plan.source}/{file.path}", wanted) as answer:
+        with self.api.file(f"{self.listed.source}/{file.path}", wanted) as answer:
             offset = _offset(answer, present, target)
             self.progress.begin(file.path, answer.headers.get("ETag"))
             return self._receive(file, answer, target, offset)
@@ -100,10 +99,10 @@ class Transfer:
         while output.tell() < offset and (chunk := output.read(min(CHUNK, offset - output.tell()))):
             digest.update(chunk)
         size = offset
-        limit = largest(self.plan, file, self.max_bytes)
+        limit = byte_limit(self.listed, file, self.max_bytes)
         for chunk in answer.chunks():
             size += len(chunk)
-            self.patience.receive(len(chunk))
+            self.deadline.count(len(chunk))
             if limit is not None and size > limit:
                 raise _too_large(file, limit)
             digest.update(chunk)
@@ -111,13 +110,14 @@ class Transfer:
         return FileEntry(path=file.path, size=size, sha256=digest.hexdigest())
 
     def _still_listed(self, file: ListedFile) -> bool:
-        directory, _, name = f"{self.plan.source}/{file.path}".rpartition("/")
+        directory, _, name = f"{self.listed.source}/{file.path}".rpartition("/")
         return any(listed.path == name for listed in self.api.list(directory).files)
 
 
 def _offset(answer: Answer, present: int, target: Path) -> int:
-    """Where the body of the answer begins in the file. Raises TransientError, without what is there of it, where it
-    fits nowhere.
+    """Return the position in the file at which the answer's body begins.
+
+    Raises TransientError, and removes the file, if the answer continues it elsewhere.
     """
     if answer.status == HTTPStatus.OK:
         return 0

@@ -1,11 +1,11 @@
-"""Says whether a model is in the store, and whole. Writes nothing."""
+"""Check that a model is in the store, and complete. Nothing is written."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_contract.layout import MANIFEST, MLMODEL, MODEL_DIRECTORY, run_directory
 from model_delivery.errors import DamagedError, NotFoundError, PreconditionError
-from model_delivery.inspection import digest_faults, read_manifest, regular_size, size_faults
+from model_delivery.file_checks import digest_faults, read_manifest, regular_size, size_faults
 from model_delivery.log import log
 from model_delivery.manifest import Manifest
 
@@ -13,8 +13,8 @@ SHOWN_FAULTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
-    """The model that must be there; `name` and `version` where they matter."""
+class VerifyRequest:
+    """The model that must be in the store; `name` and `version` are None if any will do."""
 
     store: Path
     owner: str
@@ -25,27 +25,27 @@ class Expectation:
     project: str | None = None
 
     @property
-    def place(self) -> Path:
+    def directory(self) -> Path:
+        """The directory of the model's run in the store."""
         return self.store / run_directory(self.owner, self.run_id)
 
 
-def verify(expected: Expectation) -> Manifest | None:
-    """The manifest of the model; None where there is none to compare with. Raises the DeliveryError that says what is
-    wrong.
-    """
-    mlmodel = expected.place / MODEL_DIRECTORY / MLMODEL
-    manifest = read_manifest(expected.place)
+def verify(expected: VerifyRequest) -> Manifest | None:
+    """Return the manifest of the model; None if it has none to compare with. Raises DeliveryError."""
+    mlmodel = expected.directory / MODEL_DIRECTORY / MLMODEL
+    manifest = read_manifest(expected.directory)
     if manifest is None:
         if regular_size(mlmodel) is None:
             raise NotFoundError(
-                f"there is no {MLMODEL} at {mlmodel.parent}; is the volume filled, and its prefix right?"
+                f"there is no {MLMODEL} at {mlmodel.parent}; check that the volume is filled, and that its prefix is"
+                " right"
             )
         return None
     _check_reference(expected, manifest)
     check_project(manifest, expected.project)
-    faults = list(size_faults(expected.place, manifest))
+    faults = list(size_faults(expected.directory, manifest))
     if not faults and expected.digests:
-        faults = list(digest_faults(expected.place, manifest))
+        faults = list(digest_faults(expected.directory, manifest))
     if faults:
         raise DamagedError(
             f"the model at {mlmodel.parent} is not what its {MANIFEST} says: {_some(faults)}; fetch it again"
@@ -56,16 +56,15 @@ def verify(expected: Expectation) -> Manifest | None:
 
 
 def check_project(manifest: Manifest, project: str | None) -> None:
-    """Raise PreconditionError if a store holds a model of another project; one that was brought without a project is
-    taken.
+    """Raise PreconditionError if the model in the store is of another project; one without a project is accepted.
 
-    It guards against mistakes: whoever may mount the volume can read it.
+    This guards against mistakes only: a user who may mount the volume can read the model.
     """
     if project is None:
         return
     if manifest.project is None:
         log(
-            "the manifest names no project: the model was delivered before stores knew projects, and is taken",
+            "the manifest names no project: an older version delivered the model, which is accepted",
             project=project,
         )
     elif manifest.project != project:
@@ -75,7 +74,7 @@ def check_project(manifest: Manifest, project: str | None) -> None:
         )
 
 
-def _check_reference(expected: Expectation, manifest: Manifest) -> None:
+def _check_reference(expected: VerifyRequest, manifest: Manifest) -> None:
     if not any(
         expected.name in {None, model.name} and expected.version in {None, model.version} for model in manifest.models
     ):

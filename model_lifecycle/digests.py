@@ -14,7 +14,7 @@ from typing import Final
 from model_contract.digest import FileEntry, model_digest
 from model_contract.names import TAG_DIGEST, TAG_LISTING
 from model_delivery.errors import DeliveryError
-from model_delivery.plan import Plan, make_plan
+from model_delivery.listed_model import ListedModel, find_model
 from model_delivery.source import artifacts_of
 from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError, PreconditionError, UnavailableError
 from model_lifecycle.registry import Registry, Version, file_path
@@ -41,7 +41,7 @@ def digest_of(registry: Registry, version: Version) -> Digest:
     LifecycleError.
     """
     try:
-        plan = make_plan(*artifacts_of(registry, version.name, version.version, version.source))
+        plan = find_model(*artifacts_of(registry, version.name, version.version, version.source))
         listing = _listing(registry, plan)
         known = version.tags.get(TAG_DIGEST)
         if known and listing and listing == version.tags.get(TAG_LISTING):
@@ -75,7 +75,7 @@ def _has(registry: Registry, version: Version, key: str, value: str) -> bool:
     return registry.version(version.name, version.version).tags.get(key) == value
 
 
-def _listing(registry: Registry, plan: Plan) -> str | None:
+def _listing(registry: Registry, plan: ListedModel) -> str | None:
     total = hashlib.sha256(f"{plan.source}\n".encode())
     for file in sorted(plan.files, key=lambda file: file.path.encode()):
         headers = registry.files.head(file_path(f"{plan.source}/{file.path}"))
@@ -86,7 +86,7 @@ def _listing(registry: Registry, plan: Plan) -> str | None:
     return f"sha256:{total.hexdigest()}"
 
 
-def _entries(registry: Registry, plan: Plan) -> Iterable[FileEntry]:
+def _entries(registry: Registry, plan: ListedModel) -> Iterable[FileEntry]:
     for file in plan.files:
         total, size = hashlib.sha256(), 0
         with registry.files.stream(file_path(f"{plan.source}/{file.path}")) as chunks:

@@ -11,9 +11,9 @@ from typing import Any, Final, Self
 from urllib.parse import quote
 
 from model_contract.names import TAG_PROJECT_ID
+from model_delivery.listed_model import Listing
 from model_delivery.listing import parse_listing
 from model_delivery.mlflow_api import Run
-from model_delivery.plan import Listing
 from model_lifecycle.errors import InvalidError, NotAuthorisedError, NotFoundError
 from model_lifecycle.rest import Rest
 from model_lifecycle.tracking import Tracking

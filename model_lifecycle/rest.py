@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 import httpx2
 
-from model_contract.answer_causes import Answer, answer_cause, no_json
+from model_contract.answer_causes import Answer, answer_cause, not_json_message
 from model_contract.names import TRACKING_TOKEN, TRACKING_URI
 from model_contract.network_causes import Cause
 from model_contract.retry_after import retry_after
@@ -77,7 +77,7 @@ class Rest:
             raise self._unreachable(error) from error
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             cause = cause_of_failure(error, self._peer)
-            raise (UnclearError(cause.sentence) if cause.passes else error_of(cause)) from error
+            raise (UnclearError(cause.sentence) if cause.temporary else error_of(cause)) from error
         if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise UnclearError(self._cause(answer).sentence)
         return self._checked(answer)
@@ -109,7 +109,7 @@ class Rest:
 
     def not_mlflow(self) -> InvalidError:
         """The error for an answer of success that is not MLflow's."""
-        return InvalidError(no_json({}, b"", self._peer))
+        return InvalidError(not_json_message({}, b"", self._peer))
 
     def _request(self, method: str, path: str, **content: Any) -> Reply:
         with self._client.stream(method, self._tracking.uri + path, **content) as answer:
@@ -134,12 +134,12 @@ class Rest:
             asked: float | None = None
             try:
                 answer = self._request(method, path, **content)
-                if last or answer.status_code not in TRANSIENT or not self._cause(answer).passes:
+                if last or answer.status_code not in TRANSIENT or not self._cause(answer).temporary:
                     return answer
                 asked = retry_after(answer.headers.get("Retry-After"))
             except (httpx2.TransportError, httpx2.DecodingError) as error:
                 cause = cause_of_failure(error, self._peer)
-                if last or not cause.passes:
+                if last or not cause.temporary:
                     raise error_of(cause) from error
             time.sleep(min(LONGEST_WAIT, max(asked or 0, random.uniform(0.1, 0.3) * 2**attempt)))  # noqa: S311  so that jobs do not come back together
         raise AssertionError("the last try returns or raises")
@@ -152,7 +152,7 @@ class Rest:
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            raise InvalidError(no_json(answer.headers, answer.content, self._peer))
+            raise InvalidError(not_json_message(answer.headers, answer.content, self._peer))
         return document
 
     def _cause(self, answer: Reply) -> Cause:

@@ -50,7 +50,7 @@ def test_mistyped_token_is_told_from_an_unknown_one() -> None:
     ids=["empty", "prefix only", "a JWT", "another purpose", "upper case"],
 )
 def test_what_is_no_token_is_refused(text: str) -> None:
-    with pytest.raises(TokenError, match="no service token"):
+    with pytest.raises(TokenError, match="not a service token"):
         parse_token(text)
 
 

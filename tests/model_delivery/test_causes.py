@@ -175,8 +175,8 @@ CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
         ExitCode.INVALID_INPUT,
         "the server's certificate is not valid yet",
     ),
-    "an unknown authority": (certified(trusted=False), ExitCode.INVALID_INPUT, "its authority is not known here"),
-    "an old version of TLS": (old_tls, ExitCode.INVALID_INPUT, "no version of TLS is spoken by both sides"),
+    "an unknown authority": (certified(trusted=False), ExitCode.INVALID_INPUT, "its authority is unknown"),
+    "an old version of TLS": (old_tls, ExitCode.INVALID_INPUT, "both sides have no version of TLS in common"),
     "https to a server of http": (
         https_to_http,
         ExitCode.INVALID_INPUT,
@@ -208,7 +208,7 @@ CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
     "a proxy that wants a password": (
         refusing_tunnels(407),
         ExitCode.NOT_AUTHORISED,
-        "answers 407: it wants a user and a password",
+        "answers 407: it requires a user and a password",
     ),
     "a proxy that does not let through": (
         refusing_tunnels(403),
@@ -223,7 +223,7 @@ CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
     "a proxy's 407": (
         answering(407, PAGE, Via="1.1 squid"),
         ExitCode.NOT_AUTHORISED,
-        "answers 407: it wants a user and a password",
+        "answers 407: it requires a user and a password",
     ),
     "a proxy's 403": (
         answering(403, PAGE, Via="1.1 squid"),
@@ -231,15 +231,15 @@ CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
         "a portal before it answers 403 (Via: 1.1 squid)",
     ),
     "an ingress without MLflow": (answering(502, PAGE), ExitCode.UNAVAILABLE, "answers 502 (Server: BaseHTTP"),
-    "a network's login": (answering(511, PAGE), ExitCode.NOT_AUTHORISED, "this network wants a login first"),
+    "a network's login": (answering(511, PAGE), ExitCode.NOT_AUTHORISED, "this network requires a login first"),
     "a redirect to a login": (
         answering(302, Location="https://login.example/?next=secret"),
         ExitCode.INVALID_INPUT,
         "a redirect to login.example, which is not followed",
     ),
-    "a login page": (answering(200, PAGE, Content_Type="text/html"), ExitCode.INVALID_INPUT, "a page for people came"),
+    "a login page": (answering(200, PAGE, Content_Type="text/html"), ExitCode.INVALID_INPUT, "an HTML page came"),
     "too large": (answering(413, PAGE), ExitCode.INVALID_INPUT, "the request is larger than it takes"),
-    "too many requests": (answering(429, b"{}"), ExitCode.UNAVAILABLE, "too many requests for the moment"),
+    "too many requests": (answering(429, b"{}"), ExitCode.UNAVAILABLE, "too many requests at the moment"),
     "a token that is not known": (answering(401, UNKNOWN), ExitCode.NOT_AUTHORISED, "is not accepted"),
     "an object of another project": (
         answering(403, GATE),

@@ -175,7 +175,7 @@ FINAL: dict[str, tuple[Callable[[], list[Rule]], ExitCode, str]] = {
     "a page instead of JSON": (
         lambda: [answer(200, b"<html>Sign in</html>")],
         ExitCode.INVALID_INPUT,
-        "is no JSON object; is MLflow itself at",
+        "is not a JSON object; check that MLflow itself is at",
     ),
     "JSON of another kind": (lambda: [answer(200, b"[]")], ExitCode.INVALID_INPUT, "is no JSON object"),
     "JSON without what it must have": (
@@ -187,7 +187,7 @@ FINAL: dict[str, tuple[Callable[[], list[Rule]], ExitCode, str]] = {
     "a body that a proxy compressed": (
         lambda: [only(DATA, answer(200, b"x", {"Content-Encoding": "gzip"}))],
         ExitCode.INVALID_INPUT,
-        "is there a proxy that compresses?",
+        "is there a check the proxies before MLflow",
     ),
     "a redirect": (
         lambda: [answer(302, headers={"Location": "http://127.0.0.1:9/"})],
@@ -203,7 +203,7 @@ FINAL: dict[str, tuple[Callable[[], list[Rule]], ExitCode, str]] = {
     "a page instead of a file": (
         lambda: [only(DATA, answer(200, b"<html>Sign in</html>", {"Content-Type": "text/html"}))],
         ExitCode.INVALID_INPUT,
-        "a page for people came instead of the file",
+        "an HTML page came instead of the file",
     ),
 }
 
@@ -325,7 +325,8 @@ def test_a_server_that_sends_too_slowly_is_given_up_at_the_deadline(tmp_path: Pa
     assert ended.code == ExitCode.UNAVAILABLE
     assert re.fullmatch(
         r"the model did not arrive within 1 s: \d+ of 62914572 bytes came, \d+ bytes/s; "
-        r"raise --deadline, in a pod the annotation model-api.dominodatalab.com/deadline, if that is only slow\n",
+        r"if the connection is only slow, raise --deadline, or the annotation model-api.dominodatalab.com/deadline of "
+        r"the pod\n",
         ended.reason,
     )
     assert time.monotonic() - began < 30  # the file would take 48 s

@@ -3,8 +3,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from model_delivery.errors import InvalidInputError, NotFoundError
+from model_delivery.listed_model import ListedFile, Listing
 from model_delivery.mlflow_api import Run
-from model_delivery.plan import ListedFile, Listing
 from model_delivery.source import artifact_path, artifacts_of, proxied_path
 
 

@@ -13,10 +13,10 @@ import pytest
 from model_contract.exit_codes import ExitCode
 from model_contract.layout import PARTIAL_PREFIX
 from model_contract.model_ref import ModelRef
-from model_delivery.inspection import digest_faults, file_entry, read_manifest
+from model_delivery.deadline import Deadline, Limits
+from model_delivery.file_checks import digest_faults, file_entry, read_manifest
 from model_delivery.manifest import Manifest
-from model_delivery.patience import Limits, Patience
-from model_delivery.store import publish, workplace
+from model_delivery.store import partial_model, publish
 from testbed.delivery import Delivery, Ended
 from testbed.faults import only, slowly
 from testbed.registered import Registered, files_below
@@ -136,8 +136,8 @@ def test_two_runs_in_a_store_without_locks_write_apart_and_the_last_wins(
     destination = tmp_path / "jane" / "r"
     for _ in range(2):
         with (
-            workplace(tmp_path, "jane", "r", Patience(Limits())) as first,
-            workplace(tmp_path, "jane", "r", Patience(Limits())) as second,
+            partial_model(tmp_path, "jane", "r", Deadline(Limits())) as first,
+            partial_model(tmp_path, "jane", "r", Deadline(Limits())) as second,
         ):
             for place, content in ((first, b"first"), (second, b"the second")):
                 place.model.mkdir(parents=True)

@@ -220,9 +220,9 @@ def test_github_gets_a_table_and_annotations(model_3: Model, tmp_path: Path) -> 
             3,
             "is no http(s) address of a host, without a query",
         ),
-        ({"SSL_CERT_FILE": "/nowhere"}, 3, "SSL_CERT_FILE names /nowhere, which is no file"),
+        ({"SSL_CERT_FILE": "/nowhere"}, 3, "SSL_CERT_FILE names /nowhere, which is not a file"),
         ({"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, 8, "MLflow at http://127.0.0.1:9 does not answer"),
-        ({"MLFLOW_TRACKING_TOKEN": "two words"}, 3, "MLFLOW_TRACKING_TOKEN holds characters that no token has"),
+        ({"MLFLOW_TRACKING_TOKEN": "two words"}, 3, "MLFLOW_TRACKING_TOKEN holds characters that a token cannot have"),
         ({"PROJECT_TOKENS": "null"}, 3, "PROJECT_TOKENS is no JSON object"),
     ],
     ids=[

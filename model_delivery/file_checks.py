@@ -1,4 +1,4 @@
-"""Is the model that lies in a store the one its manifest describes? Reads only."""
+"""Compare the files of a model in a store with its manifest. Nothing is written."""
 
 import hashlib
 import stat
@@ -15,7 +15,7 @@ CHUNK: Final = 1 << 18
 
 
 def read_manifest(run_directory: Path) -> Manifest | None:
-    """None where there is none. Raises DamagedError where it cannot be read."""
+    """Return the manifest of a run's directory; None if there is none. Raises DamagedError if it is not readable."""
     try:
         return parse_manifest((run_directory / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -23,7 +23,7 @@ def read_manifest(run_directory: Path) -> Manifest | None:
 
 
 def size_faults(run_directory: Path, manifest: Manifest) -> Iterator[str]:
-    """What is wrong with what the manifest names, as far as sizes show it: microseconds per file, whatever its size."""
+    """Yield what is missing or has another size than in the manifest: microseconds for each file of any size."""
     for directory in manifest.directories:
         path = run_directory / MODEL_DIRECTORY / directory
         if path.is_symlink() or not path.is_dir():
@@ -37,7 +37,7 @@ def size_faults(run_directory: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def digest_faults(run_directory: Path, manifest: Manifest) -> Iterator[str]:
-    """The same by reading every file; and what lies among them that the manifest does not name."""
+    """Yield the files with another digest, which reads each of them, and those that the manifest does not name."""
     model = run_directory / MODEL_DIRECTORY
     for file in manifest.files:
         if file_entry(model, file.path) != file:
@@ -49,7 +49,7 @@ def digest_faults(run_directory: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def regular_size(path: Path) -> int | None:
-    """The size of a regular file; None for anything else, a symbolic link too."""
+    """Return the size of a regular file; None for anything else, a symbolic link too."""
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -58,7 +58,7 @@ def regular_size(path: Path) -> int | None:
 
 
 def file_entry(root: Path, path: str) -> FileEntry:
-    """Size and digest of a file, read from the disk in pieces."""
+    """Return path, size and digest of a file, which is read in pieces."""
     digest = hashlib.sha256()
     size = 0
     with (root / path).open("rb", buffering=0) as content:

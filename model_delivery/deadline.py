@@ -1,6 +1,4 @@
-"""Limits of a run: bounds on silence and slowness, tries for each request, a total if one is set, and an end to all
-after one failure.
-"""
+"""Limits of a running fetch: on silence, slowness and the whole time; tries of a request, and an end to all of them."""
 
 import random
 import threading
@@ -18,15 +16,15 @@ Result = TypeVar("Result")
 
 
 class StoppedError(UnavailableError):
-    """This transfer ends because another one failed; that one's error is what the user sees."""
+    """A transfer ends because another one failed; the user sees the error of that one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of one run, in seconds unless said otherwise.
+    """Limits of one fetch, in seconds unless said otherwise.
 
-    `deadline` is for everything, None without an end; `stall` is how long a server may send nothing, and may take for
-    the head of an answer; `min_rate` is in bytes per second, averaged over `stall`; `tries` counts the first.
+    `deadline` is for everything, None without an end; `stall` is the longest silence of a server, and the longest time
+    for the head of an answer; `min_rate` is in bytes per second, averaged over `stall`; `tries` counts the first one.
     """
 
     deadline: float | None = None
@@ -38,15 +36,16 @@ class Limits:
     longest_retry_after: float = 300
 
     def wait_after(self, attempt: int, *, asked: float | None, chance: float) -> float:
-        """Doubles with each attempt and is spread evenly by `chance` (0 to 1), so that replicas do not come back
-        together.
+        """Return the seconds to wait; `asked` is what the server wants, `chance` a number from 0 to 1.
+
+        The wait doubles with each attempt and is spread evenly, so that replicas do not come back together.
         """
         ceiling = min(self.longest_wait, self.first_wait * 2.0 ** min(attempt, 64))
         return max(self.first_wait + (ceiling - self.first_wait) * chance, asked or 0)
 
 
-class Patience:
-    """The limits of a run that has begun; shared by its threads."""
+class Deadline:
+    """The limits of a fetch that has begun; its threads share it."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -58,47 +57,50 @@ class Patience:
         self._lock = threading.Lock()
 
     def stop(self) -> None:
-        """Every wait and every read of this run ends now."""
+        """End every wait and every further read of this fetch."""
         self._stopped.set()
 
-    def receive(self, count: int) -> None:
+    def count(self, received: int) -> None:
         """Count bytes of files, for the message of a deadline that has passed."""
         with self._lock:
-            self._received += count
+            self._received += received
 
     def remaining(self) -> float:
-        """Seconds left. Raises UnavailableError when there are none, StoppedError when the run was stopped."""
+        """Return the seconds left. Raises UnavailableError if there are none, StoppedError after `stop`."""
         if self._stopped.is_set():
             raise StoppedError("another transfer failed")
         left = self._ends - time.monotonic()
         if left <= 0:
             raise UnavailableError(
-                f"the model did not arrive within {self.limits.deadline:g} s: {self._progress()}; {self._way_out()}"
+                f"the model did not arrive within {self.limits.deadline:g} s: {self._progress()}; if the connection is"
+                f" only slow, raise --deadline, or the annotation {DEADLINE_ANNOTATION} of the pod"
             )
         return left
 
     def read_timeout(self) -> float:
+        """Return the seconds that the next read may take. Raises as `remaining` does."""
         return min(self.limits.stall, self.remaining())
 
     def pause(self, seconds: float) -> None:
+        """Wait. Raises as `remaining` does, when the time is up."""
         self._stopped.wait(min(seconds, self.remaining()))
         self.remaining()
 
     def retrying(self, call: Callable[[], Result], *, reached: Callable[[], int] = int) -> Result:
         """Return the result of `call`, which is tried again after a TransientError.
 
-        `reached` says how many bytes are there. A try that brought more of them than any before, and fast enough, does
-        not count: a large file may come in many pieces. The last error is raised when all tries are lost.
+        `reached` returns how many bytes have arrived. A try that brought more of them than any before, and fast enough,
+        does not count: a large file may come in many pieces. The last error is raised when all tries are lost.
         """
         lost, furthest, since = 0, reached(), time.monotonic()
         while True:
             try:
                 return call()
             except TransientError as error:
-                now, there = time.monotonic(), reached()
+                now, arrived = time.monotonic(), reached()
                 lost += 1
-                if there - furthest > self.limits.min_rate * (now - since):
-                    lost, furthest, since = 0, there, now
+                if arrived - furthest > self.limits.min_rate * (now - since):
+                    lost, furthest, since = 0, arrived, now
                 if lost >= self.limits.tries or self.limits.tries == 1:
                     raise
                 self._wait_for_next(max(lost, 1), error)
@@ -120,6 +122,3 @@ class Patience:
         seconds = max(time.monotonic() - self._began, 0.001)
         of = f" of {self.expected}" if self.expected else ""
         return f"{self._received}{of} bytes came, {self._received / seconds:.0f} bytes/s"
-
-    def _way_out(self) -> str:
-        return f"raise --deadline, in a pod the annotation {DEADLINE_ANNOTATION}, if that is only slow"

@@ -1,7 +1,7 @@
 import pytest
 
+from model_delivery.deadline import Deadline, Limits, StoppedError
 from model_delivery.errors import TransientError, UnavailableError
-from model_delivery.patience import Limits, Patience, StoppedError
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_a_call_is_tried_as_often_as_the_limits_say() -> None:
         raise TransientError("not yet")
 
     with pytest.raises(TransientError, match="not yet"):
-        Patience(Limits(tries=4, first_wait=0.001, longest_wait=0.001)).retrying(fail)
+        Deadline(Limits(tries=4, first_wait=0.001, longest_wait=0.001)).retrying(fail)
 
     assert len(tried) == 4
 
@@ -39,14 +39,14 @@ def test_an_error_that_is_final_is_not_tried_again() -> None:
         raise UnavailableError("no")
 
     with pytest.raises(UnavailableError, match="no"):
-        Patience(Limits()).retrying(fail)
+        Deadline(Limits()).retrying(fail)
 
     assert len(tried) == 1
 
 
 def test_a_run_that_was_stopped_waits_no_more() -> None:
-    patience = Patience(Limits())
-    patience.stop()
+    deadline = Deadline(Limits())
+    deadline.stop()
 
     with pytest.raises(StoppedError):
-        patience.pause(600)
+        deadline.pause(600)

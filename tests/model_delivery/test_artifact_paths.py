@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model_contract.exit_codes import ExitCode
+from model_delivery.artifact_paths import checked_for_server
 from model_delivery.errors import InvalidInputError
 from model_delivery.mlflow_api import ARTIFACTS
-from model_delivery.server_paths import checked_for_server
 from testbed.delivery import Delivery
 from testbed.registered import Registered
 

@@ -1,29 +1,29 @@
 import pytest
 
 from model_delivery.errors import NotFoundError
-from model_delivery.plan import ListedFile, Plan, make_plan
+from model_delivery.listed_model import ListedFile, ListedModel, find_model
 
 
-def planned(*paths: str) -> Plan:
-    return make_plan("1/r/artifacts", [ListedFile(path=path, size=1) for path in paths])
+def planned(*paths: str) -> ListedModel:
+    return find_model("1/r/artifacts", [ListedFile(path=path, size=1) for path in paths])
 
 
-def paths(plan: Plan) -> list[str]:
-    return [file.path for file in plan.files]
+def paths(model: ListedModel) -> list[str]:
+    return [file.path for file in model.files]
 
 
 def test_the_root_is_where_mlmodel_lies() -> None:
-    plan = planned("MLmodel", "data/weights.bin", "data/MLmodel")
+    model = planned("MLmodel", "data/weights.bin", "data/MLmodel")
 
-    assert plan.source == "1/r/artifacts"
-    assert paths(plan) == ["MLmodel", "data/weights.bin", "data/MLmodel"]
+    assert model.source == "1/r/artifacts"
+    assert paths(model) == ["MLmodel", "data/weights.bin", "data/MLmodel"]
 
 
 def test_the_only_directory_with_mlmodel_is_the_root_and_what_lies_beside_it_stays() -> None:
-    plan = planned("model/MLmodel", "model/data/weights.bin", "plots/roc.png", "model.txt")
+    model = planned("model/MLmodel", "model/data/weights.bin", "plots/roc.png", "model.txt")
 
-    assert plan.source == "1/r/artifacts/model"
-    assert paths(plan) == ["MLmodel", "data/weights.bin"]
+    assert model.source == "1/r/artifacts/model"
+    assert paths(model) == ["MLmodel", "data/weights.bin"]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,6 @@ def test_a_listing_without_one_model_is_not_found(files: list[str], reason: str)
 
 
 def test_sizes_that_are_not_known_count_as_nothing() -> None:
-    plan = make_plan("s", [ListedFile(path="MLmodel", size=3), ListedFile(path="x", size=None)])
+    model = find_model("s", [ListedFile(path="MLmodel", size=3), ListedFile(path="x", size=None)])
 
-    assert plan.known_bytes == 3
+    assert model.known_bytes == 3

@@ -50,13 +50,13 @@ class SettingValue(click.ParamType[Any]):
     name = "value"
 
     def __init__(self, declared: Setting) -> None:
-        self._read = declared.read
+        self._declared = declared
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return self._read(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+            return self._declared.value_of(value, self._declared.option)
+        except SettingError as error:
+            raise click.UsageError(str(error), ctx) from error
 
 
 def option_of(declared: Setting) -> click.Option:

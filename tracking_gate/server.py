@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from tracking_gate.addresses import ClientAddresses
+from tracking_gate.addresses import ClientAddresses, networks_of
 from tracking_gate.audit import AuditLog
 from tracking_gate.callers import Callers
 from tracking_gate.connections import ClientConnection, Connections, ConnectionServer
@@ -46,7 +46,7 @@ async def serve(settings: ServeSettings) -> None:
         people_of(settings, metrics) as people,
         Upstream(settings.upstream, metrics, withheld=withheld) as upstream,
     ):
-        addresses, audit = ClientAddresses(settings.proxy_networks), AuditLog(settings.audit_log)
+        addresses, audit = ClientAddresses(networks_of(settings.proxies)), AuditLog(settings.audit_log)
         gate = Gate(
             callers=Callers(directory, people, time.monotonic, attempts=settings.attempts),
             upstream=upstream,

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
 from model_contract.setting_types import HIGHEST_PORT, boolean, described, optional, whole_number
 from model_contract.settings import SettingError, setting, settings_of
-from tracking_gate.addresses import Network, networks_of
 
 PREFIX: Final = "MODEL_API_GATE_SERVE_"
 
@@ -138,16 +138,11 @@ class ServeSettings:
             )
         for proxy in self.proxies:
             try:
-                networks_of([proxy])
+                ip_network(proxy, strict=False)
             except ValueError as error:
                 raise SettingError(
                     "--proxy", proxy, "it must be an address or a network, such as 10.0.0.0/8"
                 ) from error
-
-    @property
-    def proxy_networks(self) -> tuple[Network, ...]:
-        """Networks of the proxies in front."""
-        return networks_of(self.proxies)
 
 
 SETTINGS: Final = settings_of(ServeSettings, prefix=PREFIX)

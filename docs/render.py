@@ -16,7 +16,7 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from model_contract.names import PLATFORM_NAMESPACE
-from serving_runtime.server.settings import OPTIONS
+from serving_runtime.settings import OPTIONS
 from tracking_gate.cli import serve as gate_serve
 from tracking_gate.metrics import Metrics as GateMetrics
 from tracking_gate.secret_directory import SecretDirectory

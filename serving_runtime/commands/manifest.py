@@ -7,7 +7,7 @@ from typing import Any, Final
 import yaml
 
 from model_contract.exit_codes import ExitCode
-from serving_runtime.server.settings import InvalidSettingError
+from serving_runtime.settings import InvalidSettingError
 
 RUNTIME: Final = "model-api-runtime"  # manifests/components/kserve
 PROTOCOLS: Final = ("v1", "v2")

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from serving_runtime.server.settings import OPTIONS, InvalidSettingError, ServeSettings, read_settings
+from serving_runtime.settings import OPTIONS, InvalidSettingError, ServeSettings, read_settings
 
 
 def read(

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from serving_runtime.server.listen import Listener
-from serving_runtime.server.serve import open_socket
-from serving_runtime.server.settings import read_settings
+from serving_runtime.http.listener import Listener
+from serving_runtime.process.serve import open_socket
+from serving_runtime.settings import read_settings
 
 WORKERS: Final = 2
 

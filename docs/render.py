@@ -17,7 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from model_contract.names import PLATFORM_NAMESPACE
 from model_contract.setting_types import boolean
 from model_contract.settings import Setting, settings_of
-from serving_runtime.server.settings import OPTIONS
+from serving_runtime.settings import OPTIONS
 from tracking_gate.metrics import Metrics as GateMetrics
 from tracking_gate.secret_directory import SecretDirectory
 from tracking_gate.settings import SETTINGS as GATE_SETTINGS

@@ -16,7 +16,7 @@ EXTRA: Final = "runtime"
 
 with extra_of_program(EXTRA):
     from serving_runtime.commands import check, manifest, openapi, predict, replay, serve
-    from serving_runtime.commands.ends import CommandError
+    from serving_runtime.commands.cli_errors import CommandError
     from serving_runtime.errors import ModelNotFoundError, ServingError
 
 

@@ -16,8 +16,8 @@ from serving_runtime.input.conform import given_table
 from serving_runtime.input.forms import Given, Request, Shaped
 from serving_runtime.input.table import Table
 from serving_runtime.input.tensor import flatten
-from serving_runtime.invocations import from_document
 from serving_runtime.mlmodel import Metadata
+from serving_runtime.protocols.mlflow.request import from_document
 from serving_runtime.signature import Array, Map, Object, Scalar, Signature, Tensor, Type
 
 NAT = np.iinfo(np.int64).min  # the number by which numpy writes NaT

@@ -19,9 +19,9 @@ from serving_runtime.codec.encode import encode
 from serving_runtime.codec.strict_json import read_value
 from serving_runtime.errors import Fault, InvalidInputError, ServingError
 from serving_runtime.input.forms import Frame, Given, Request
-from serving_runtime.invocations import FORMATS, PARAMS, from_document
 from serving_runtime.location import resolve_model_path
 from serving_runtime.model import Model, load
+from serving_runtime.protocols.mlflow.request import FORMATS, PARAMS, from_document
 from serving_runtime.signature import Signature
 
 VARS: Final = "vars"

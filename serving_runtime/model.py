@@ -10,15 +10,15 @@ from typing import Any, Final, cast
 from serving_runtime.errors import InvalidInputError, ModelLoadError, ServingError
 from serving_runtime.example import UnusableExampleError, read_example
 from serving_runtime.input.conform import Conformed, conformer
+from serving_runtime.input.conform_plan import Conform, ConformPlan, Matrix, merged
 from serving_runtime.input.forms import Frame, Request
 from serving_runtime.loaders.boosters import of_raw_model
 from serving_runtime.loaders.categories import Categories
-from serving_runtime.loaders.choice import Loader
 from serving_runtime.loaders.frames import as_table
 from serving_runtime.loaders.native import LOADERS, load_native
 from serving_runtime.loaders.native_model import NativeModel
 from serving_runtime.mlmodel import Metadata, read_metadata
-from serving_runtime.plan import Conform, Matrix, Plan, merged
+from serving_runtime.options import Loader
 from serving_runtime.pyfunc import PyfuncModel, RawModel, StreamingModel, call, load_pyfunc, stream
 
 BOOSTERS: Final = frozenset({"mlflow.lightgbm", "mlflow.xgboost"})
@@ -40,7 +40,7 @@ class Model:
         self.load_seconds = 0.0
         self._pyfunc = pyfunc
         self._by_position = isinstance(pyfunc, NativeModel) and pyfunc.by_position
-        self.plan = Plan(metadata.signature, partial(self._general, conformer(metadata.signature)))
+        self.plan = ConformPlan(metadata.signature, partial(self._general, conformer(metadata.signature)))
 
     @property
     def native(self) -> bool:
@@ -60,15 +60,15 @@ class Model:
     def predict(self, request: Request) -> Any:
         """What the model returns: an array, a frame, a list or what its author chose. Raises ServingError."""
         conformed = self.plan.conform(request)
-        return self.ask(conformed.data, conformed.params)
+        return self.predict_conformed(conformed.data, conformed.params)
 
-    def ask(self, data: Any, params: Mapping[str, Any] | None) -> Any:
+    def predict_conformed(self, data: Any, params: Mapping[str, Any] | None) -> Any:
         """The same for what is conformed to the signature already. Raises ServingError; what the model raised goes to
         the log.
         """
         return call(self._pyfunc, self._given([data]), None if params is None else dict(params))
 
-    def attempt(self, inputs: Sequence[Any], params: Mapping[str, Any] | None) -> Any:
+    def predict_merged(self, inputs: Sequence[Any], params: Mapping[str, Any] | None) -> Any:
         """One prediction for inputs that may become one. Raises whatever the model does: the caller goes on in another
         way.
         """
@@ -114,7 +114,7 @@ class Model:
             _log.info("the model has no input example, so it is not warmed")
             return
         try:
-            encode(self.ask(example.data, example.params), wrapped=True)
+            encode(self.predict_conformed(example.data, example.params), wrapped=True)
         except InvalidInputError as error:  # MLflow refuses it before the model sees it
             _log.warning(UNUSABLE.format(reason=error))
         except ServingError as error:

@@ -17,7 +17,7 @@ REQUIREMENTS: Final = "requirements.txt"
 PYTHON_ENV: Final = "python_env.yaml"
 # The same library under another name: the small MLflow has all that loading a model needs, the others are built without
 # a GPU.
-STAND_INS: Final = {"mlflow": "mlflow-skinny", "xgboost": "xgboost-cpu", "tensorflow": "tensorflow-cpu"}
+EQUIVALENT_PACKAGES: Final = {"mlflow": "mlflow-skinny", "xgboost": "xgboost-cpu", "tensorflow": "tensorflow-cpu"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def _requirements(directory: Path) -> Iterator[Requirement]:
 
 
 def _installed(name: str) -> str | None:
-    for candidate in (name, STAND_INS.get(canonicalize_name(name))):
+    for candidate in (name, EQUIVALENT_PACKAGES.get(canonicalize_name(name))):
         try:
             if candidate:
                 return metadata.version(candidate)

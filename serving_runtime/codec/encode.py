@@ -30,8 +30,7 @@ from serving_runtime.codec.returned import (
     with_none,
 )
 from serving_runtime.errors import OutputError
-from serving_runtime.input.coerce import Coerce
-from serving_runtime.protocols.exchange import Nan
+from serving_runtime.options import Coerce, Nan
 
 # orjson leaves out the fields of a dataclass whose names begin with an underscore.
 OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS

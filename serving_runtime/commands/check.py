@@ -110,8 +110,8 @@ def _libraries(path: Path, *, require_match: bool) -> Iterator[Finding]:
 
 
 def _predictions(path: Path) -> Iterator[Finding]:
-    from serving_runtime.loaders.choice import Loader  # noqa: PLC0415  pandas comes with it
     from serving_runtime.model import load  # noqa: PLC0415  as above
+    from serving_runtime.options import Loader  # noqa: PLC0415  pandas comes with it
 
     began = time.perf_counter()
     try:
@@ -163,9 +163,9 @@ def _as_mlflow(path: Path, model: "Model") -> Finding:
 
 def _natively(path: Path, model: "Model") -> Finding:
     """The model as the server loads it by default against the same model as MLflow loads it."""
-    from serving_runtime.batching import compare  # noqa: PLC0415  pandas comes with the model
-    from serving_runtime.loaders.choice import Loader  # noqa: PLC0415  as above
     from serving_runtime.model import load  # noqa: PLC0415  as above
+    from serving_runtime.options import Loader  # noqa: PLC0415  as above
+    from serving_runtime.prediction.warm_up import compare  # noqa: PLC0415  pandas comes with the model
 
     if not model.native:
         return Finding(check="loader", verdict=Verdict.SKIPPED, text="it is loaded by MLflow")
@@ -180,9 +180,9 @@ def _natively(path: Path, model: "Model") -> Finding:
 
 def _batches(model: "Model") -> Finding:
     """Requests share a call only where rows together are predicted as they are alone."""
-    from serving_runtime.batching import rehearse  # noqa: PLC0415  pandas comes with the model
+    from serving_runtime.prediction.warm_up import warm_up_and_measure  # noqa: PLC0415  pandas comes with the model
 
-    against = rehearse(model).against
+    against = warm_up_and_measure(model).against
     if against is None:
         return _ok("batches", "rows together are what they are alone: requests may share a call")
     return Finding(check="batches", verdict=Verdict.SKIPPED, text=f"requests are predicted one by one: {against}")
@@ -201,7 +201,7 @@ def _compared(name: str, one: Any, other: Any, text: str) -> Finding:
 
 def _example(model: "Model") -> Any:
     example = model.example()
-    return None if example is None else _plain(model.ask(example.data, example.params))
+    return None if example is None else _plain(model.predict_conformed(example.data, example.params))
 
 
 def _plain(value: Any) -> Any:

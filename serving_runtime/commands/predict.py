@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from model_contract.exit_codes import ExitCode
-from serving_runtime.commands.ends import InputFileError, MissingFileError
+from serving_runtime.commands.cli_errors import InputFileError, MissingFileError
 from serving_runtime.commands.progress import progress
 
 STDIN: Final = "-"
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     from serving_runtime.commands.writers import WRITERS  # noqa: PLC0415  as above
     from serving_runtime.location import resolve_model_path  # noqa: PLC0415
     from serving_runtime.model import load  # noqa: PLC0415  as above
-    from serving_runtime.tables.ahead import read_ahead  # noqa: PLC0415  as above
+    from serving_runtime.tables.read_ahead import read_ahead  # noqa: PLC0415  as above
 
     model = load(resolve_model_path(os.environ))
     form = options.input_format or _format(source, "csv")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from model_contract.exit_codes import ExitCode
-from serving_runtime.commands.ends import InputFileError, MissingFileError, UnavailableError
+from serving_runtime.commands.cli_errors import InputFileError, MissingFileError, UnavailableError
 
 INVOCATIONS: Final = "/invocations"
 PREDICTIONS: Final = "predictions"
@@ -144,9 +144,9 @@ def _server(url: str) -> Ask:
 def _core() -> Ask:
     from serving_runtime.codec.encode import encode  # noqa: PLC0415  pandas comes with it
     from serving_runtime.errors import ServingError  # noqa: PLC0415  as above
-    from serving_runtime.invocations import read_request  # noqa: PLC0415  as above
     from serving_runtime.location import resolve_model_path  # noqa: PLC0415  as above
     from serving_runtime.model import load  # noqa: PLC0415  as above
+    from serving_runtime.protocols.mlflow.request import read_request  # noqa: PLC0415  as above
 
     model = load(resolve_model_path(os.environ))
 

@@ -10,10 +10,10 @@ from typing import IO, Any, Final
 
 from serving_runtime.codec.delimited import read_csv
 from serving_runtime.codec.strict_json import read_object, read_value
-from serving_runtime.commands.ends import InputFileError
+from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.forms import Frame, Request
-from serving_runtime.invocations import CHAT_KEYS, FORMATS, PARAMS, STREAM, from_document
+from serving_runtime.protocols.mlflow.request import CHAT_KEYS, FORMATS, PARAMS, STREAM, from_document
 from serving_runtime.signature import Object, Signature
 from serving_runtime.tables.csv_blocks import CsvBlock, read_csv_blocks
 

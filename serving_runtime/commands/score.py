@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from serving_runtime.codec.encode import encode
-from serving_runtime.commands.ends import InputFileError
+from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.rows import Chunk
 from serving_runtime.errors import InvalidInputError, OutputError, ServingError
 from serving_runtime.model import Model
@@ -68,7 +68,7 @@ def score_columns(model: Model, chunk: Chunk) -> "Predictions | None":
 
 def _rows(model: Model, chunk: Chunk, first: int, end: int) -> list[Scored]:
     conformed = model.plan.conform(chunk.request(first, end))
-    value = orjson.loads(encode(model.ask(conformed.data, conformed.params), wrapped=False))
+    value = orjson.loads(encode(model.predict_conformed(conformed.data, conformed.params), wrapped=False))
     count = conformed.rows or 1 if chunk.whole else end - first
     if (
         isinstance(value, dict)

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
-from serving_runtime.commands.ends import CommandError, InputFileError
+from serving_runtime.commands.cli_errors import CommandError, InputFileError
 
 try:  # the extra `tables`
     import pyarrow as arrow

@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError, at_once
+from serving_runtime.frozen_record import frozen_record
 from serving_runtime.input.columns import plain_frame, to_frame, widened
 from serving_runtime.input.forms import Frame, Given, Request, Whole
 from serving_runtime.input.nested import member, noted
 from serving_runtime.input.params import conform_params
 from serving_runtime.input.table import Key, Table, from_columns, from_records, from_rows, one_row
 from serving_runtime.input.tensor import given_tensors, plain_array, table_tensors
-from serving_runtime.record import record
 from serving_runtime.signature import Array, Column, Map, Object, Scalar, Signature, Type
 
 
-@record
+@frozen_record
 class Conformed:
     """What `predict` is called with. `rows` is None where the data has none."""
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from serving_runtime.frozen_record import frozen_record
 from serving_runtime.input.table import Table
-from serving_runtime.record import record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Whole:
     value: Any
 
 
-@record
+@frozen_record
 class Request:
     """`params` are None where the request has none; `params_path` is their place in it. `wrapped`: whether the answer
     is an object with the key `predictions`. `stream`: whether it should come in pieces.

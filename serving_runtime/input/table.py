@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import Any, Final
 
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
+from serving_runtime.frozen_record import frozen_record
 from serving_runtime.input.cells import sent
 from serving_runtime.input.nested import member
-from serving_runtime.record import record
 
 Key = Any  # texts and, as pandas allows, numbers, null and tuples
 Place = Callable[[Key, int], str]
@@ -55,7 +55,7 @@ class Columns(Mapping[Key, list[Any]]):
         return len(self._keys)
 
 
-@record
+@frozen_record
 class Table:
     """`columns` hold JSON values, `rows` of them each, and have names or only positions. `path` is the table's place in
     the request, `place` that of a cell. `index` names the rows. `document` is what the table was read from, and

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import pandas as pd
 
+from serving_runtime.input.conform_plan import Uniform
 from serving_runtime.loaders.categories import of_lightgbm, of_xgboost
 from serving_runtime.loaders.files import inside
 from serving_runtime.loaders.native_model import NativeModel
 from serving_runtime.loaders.scikit_learn import read_estimator
 from serving_runtime.mlmodel import Metadata
-from serving_runtime.plan import Uniform
 
 PREDICT: Final = "predict"
 CATEGORIES: Final = "c"  # XGBoost's type of a column

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from serving_runtime.input.conform_plan import Uniform
 from serving_runtime.loaders.files import inside
 from serving_runtime.loaders.native_model import NativeModel
 from serving_runtime.loaders.positions import forget_names
 from serving_runtime.mlmodel import Metadata
-from serving_runtime.plan import Uniform
 
 # What MLflow lets a model be saved with as its prediction; `score` wants the truth beside the input.
 FUNCTIONS: Final = frozenset({"predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba"})

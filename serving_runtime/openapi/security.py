@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from serving_runtime.server.token import OPEN
+from serving_runtime.http.tokens import OPEN
 
 SCHEME: Final = "token"
 UNAUTHORIZED: Final = {

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from serving_runtime.errors import MalformedRequestError
-from serving_runtime.protocols.exchange import Answer, Inputs, Message, Prediction, Protocol, Served
-from serving_runtime.protocols.invocations import refuse
+from serving_runtime.protocols.interface import Answer, Inputs, Message, Prediction, Protocol, ServedModel
+from serving_runtime.protocols.mlflow.protocol import refuse
 
 PREDICTIONS: Final = ("/model", "/models/{id}/latest/model", "/models/{id}/labels/prod/model")
 DATA, PARAMETERS = "data", "parameters"
@@ -20,7 +20,7 @@ ID_LENGTH: Final = 16
 ID_LETTERS: Final = string.ascii_uppercase + string.digits
 
 
-def read(message: Message, served: Served) -> Inputs:
+def read(message: Message, served: ServedModel) -> Inputs:
     """Raises ServingError."""
     from serving_runtime.codec.encode import encode  # noqa: PLC0415  pandas is loaded with the model, not before it
     from serving_runtime.codec.media_type import expect_json  # noqa: PLC0415  as above
@@ -61,7 +61,7 @@ def _call(document: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
 HARNESS: Final = version("mlflow-model-api")
 
 
-def _release(served: Served) -> dict[str, str]:
+def _release(served: ServedModel) -> dict[str, str]:
     known = {"registered_model_name": served.name, "registered_model_version": served.version}
     return {"harness_version": HARNESS, **{key: value for key, value in known.items() if value}}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from serving_runtime.errors import MalformedRequestError, NotLoadedError
-from serving_runtime.protocols.exchange import (
+from serving_runtime.protocols.interface import (
     Answer,
     Inputs,
     Message,
@@ -17,7 +17,7 @@ from serving_runtime.protocols.exchange import (
     Prediction,
     Protocol,
     Refusal,
-    Served,
+    ServedModel,
     Status,
 )
 from serving_runtime.protocols.names import asked, expect
@@ -30,7 +30,7 @@ MODELS: Final = "/v1/models"
 INSTANCES, INPUTS, PARAMETERS, PARAMS = "instances", "inputs", "parameters", "params"
 
 
-def read(message: Message, served: Served) -> Inputs:
+def read(message: Message, served: ServedModel) -> Inputs:
     """Raises ServingError."""
     from serving_runtime.codec.encode import encode  # noqa: PLC0415  pandas is loaded with the model, not before it
     from serving_runtime.codec.media_type import expect_json  # noqa: PLC0415  as above
@@ -49,7 +49,7 @@ def read(message: Message, served: Served) -> Inputs:
 def _request(document: Mapping[str, Any], signature: "Signature") -> "Request":
     from serving_runtime.input.forms import Request  # noqa: PLC0415  as above
     from serving_runtime.input.table import from_rows, renamed  # noqa: PLC0415  as above
-    from serving_runtime.invocations import from_document  # noqa: PLC0415  as above
+    from serving_runtime.protocols.mlflow.request import from_document  # noqa: PLC0415  as above
 
     if (INSTANCES in document) == (INPUTS in document):
         raise MalformedRequestError('the body must have one of the keys "instances" and "inputs"')

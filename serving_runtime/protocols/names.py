@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from serving_runtime.errors import UnknownModelError
-from serving_runtime.protocols.exchange import Served, Status
+from serving_runtime.protocols.interface import ServedModel, Status
 
 
-def expect(served: Served, path: Mapping[str, str], *, listed: str) -> None:
+def expect(served: ServedModel, path: Mapping[str, str], *, listed: str) -> None:
     """Raises UnknownModelError, which says where the model's name is `listed`."""
     if path.get("model") != served.name:
         raise UnknownModelError(f"there is no model of this name; GET {listed} has the name of the one that is served")

@@ -10,10 +10,10 @@ import pytest
 import xgboost
 
 from serving_runtime.errors import InvalidInputError
-from serving_runtime.invocations import answer
 from serving_runtime.loaders.categories import Categories, of_xgboost
-from serving_runtime.loaders.choice import Loader
 from serving_runtime.model import load
+from serving_runtime.options import Loader
+from serving_runtime.protocols.mlflow.request import answer
 from testbed.environments import python_of
 
 SAVE = Path(__file__).parent / "scripts" / "save_categories.py"

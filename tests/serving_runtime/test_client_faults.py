@@ -14,9 +14,9 @@ from serving_runtime.errors import ServingError
 from serving_runtime.input.conform import conformer
 from serving_runtime.model import Model, load
 from serving_runtime.protocols.domino import DOMINO
-from serving_runtime.protocols.exchange import Message, Protocol, Served
-from serving_runtime.protocols.invocations import INVOCATIONS
+from serving_runtime.protocols.interface import Message, Protocol, ServedModel
 from serving_runtime.protocols.kserve_v1 import KSERVE_V1
+from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
 from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
 from testbed.environments import python_of
 
@@ -34,10 +34,10 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Get:
 
 def refused(model: Model, body: Any, protocol: Protocol = INVOCATIONS) -> ServingError:
     signature = model.metadata.signature
-    served = Served(name="m", version=None, metadata=model.metadata, conform=conformer(signature))
+    served = ServedModel(name="m", version=None, metadata=model.metadata, conform=conformer(signature))
     with pytest.raises(ServingError) as caught:
         inputs = protocol.read(Message(body=json.dumps(body).encode(), headers={}, path={"model": "m"}), served)
-        model.ask(inputs.data, inputs.params)
+        model.predict_conformed(inputs.data, inputs.params)
     return caught.value
 
 
@@ -104,10 +104,10 @@ def test_bytes_of_a_type_hint_are_strict_base64(protocol: Protocol, body: Any, p
 
 def test_bytes_in_the_lines_that_mlflow_writes_are_read(checked: Get) -> None:
     model = checked("bytes")
-    served = Served(name="m", version=None, metadata=model.metadata, conform=conformer(model.metadata.signature))
+    served = ServedModel(name="m", version=None, metadata=model.metadata, conform=conformer(model.metadata.signature))
     inputs = INVOCATIONS.read(Message(body=b'{"inputs": ["aGk=\\n"]}', headers={}, path={}), served)
 
-    assert model.ask(inputs.data, inputs.params) == [2]
+    assert model.predict_conformed(inputs.data, inputs.params) == [2]
 
 
 @pytest.mark.parametrize("name", ["chat", "agent"])

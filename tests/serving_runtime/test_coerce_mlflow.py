@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from serving_runtime.errors import ServingError
-from serving_runtime.input.coerce import Coerce
 from serving_runtime.input.mlflow_casts import mlflow_conformer
 from serving_runtime.model import Model
-from serving_runtime.protocols.exchange import Message, Prediction, Served
-from serving_runtime.protocols.invocations import INVOCATIONS
+from serving_runtime.options import Coerce
+from serving_runtime.protocols.interface import Message, Prediction, ServedModel
+from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -109,12 +109,12 @@ def theirs(ask_mlflow: Callable[[list[tuple[str, str, str]]], list[dict[str, Any
 
 def ours(model: Model, content_type: str, body: str) -> dict[str, Any]:
     conform = mlflow_conformer(model.path, model.metadata.signature)
-    served = Served(name="m", version=None, metadata=model.metadata, conform=conform, coerce=Coerce.MLFLOW)
+    served = ServedModel(name="m", version=None, metadata=model.metadata, conform=conform, coerce=Coerce.MLFLOW)
     try:
         inputs = INVOCATIONS.read(
             Message(body=body.encode(), headers={b"content-type": content_type.encode()}, path={}), served
         )
-        answer = inputs.write(Prediction(value=model.ask(inputs.data, inputs.params), seconds=0))
+        answer = inputs.write(Prediction(value=model.predict_conformed(inputs.data, inputs.params), seconds=0))
     except ServingError as error:
         return {"status": error.status, "error": error}
     return {"status": answer.status, "body": json.loads(answer.body)}

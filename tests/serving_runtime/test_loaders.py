@@ -18,11 +18,11 @@ import xgboost
 from mlflow.models import infer_signature
 from sklearn.linear_model import LogisticRegression
 
-from serving_runtime.batching import compare
 from serving_runtime.errors import InvalidInputError, ModelLoadError
 from serving_runtime.input.forms import Frame, Request
-from serving_runtime.loaders.choice import Loader
 from serving_runtime.model import load
+from serving_runtime.options import Loader
+from serving_runtime.prediction.warm_up import compare
 
 RANDOM = np.random.default_rng(7)
 FRAME = pd.DataFrame({"a": RANDOM.normal(size=60), "b": RANDOM.normal(size=60), "c": RANDOM.normal(size=60)})
@@ -92,7 +92,7 @@ def test_model_predicts_the_same_with_and_without_mlflow(saved_models: dict[str,
 def test_nothing_of_mlflow_is_imported_for_native_models(saved_models: dict[str, Path]) -> None:
     program = (
         "import sys; from pathlib import Path; from serving_runtime.model import load; from"
-        " serving_runtime.loaders.choice import Loader\nfor path in sys.argv[1:]: load(Path(path),"
+        " serving_runtime.options import Loader\nfor path in sys.argv[1:]: load(Path(path),"
         " Loader.AUTO).warm_up()\nprint('mlflow' in sys.modules)"
     )
     done = subprocess.run(

@@ -10,10 +10,9 @@ import pytest
 
 from serving_runtime.codec.encode import encode
 from serving_runtime.errors import ModelLoadError, OutputError, ServingError
-from serving_runtime.invocations import answer, read_request
-from serving_runtime.loaders.choice import Loader
 from serving_runtime.model import Model, load
-from serving_runtime.protocols.exchange import Nan
+from serving_runtime.options import Loader, Nan
+from serving_runtime.protocols.mlflow.request import answer, read_request
 
 JSON = "application/json"
 

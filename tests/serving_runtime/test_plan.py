@@ -10,23 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_runtime.batching import same, split
-from serving_runtime.cost import CHEAP, Cost, Stopwatch
 from serving_runtime.errors import InvalidInputError
 from serving_runtime.input.conform import conformer
+from serving_runtime.input.conform_plan import ConformPlan, Matrix, key, merged
 from serving_runtime.input.forms import Request
 from serving_runtime.input.table import Table, from_records, from_split
-from serving_runtime.plan import Matrix, Plan, key, merged
+from serving_runtime.prediction.call_cost import CHEAP, CallCost, Stopwatch
+from serving_runtime.prediction.warm_up import same, split
 from serving_runtime.signature import read_signature
 
 KINDS = ("boolean", "integer", "long", "float", "double")
 CELLS = st.one_of(st.none(), st.booleans(), st.integers(-(2**65), 2**65), st.floats(allow_nan=False), st.just("text"))
 
 
-def plan_of(*kinds: str, required: bool = True) -> tuple[Plan, Any]:
+def plan_of(*kinds: str, required: bool = True) -> tuple[ConformPlan, Any]:
     inputs = [{"name": f"c{number}", "type": kind, "required": required} for number, kind in enumerate(kinds)]
     signature = read_signature({"inputs": json.dumps(inputs)})
-    return Plan(signature, conformer(signature)), conformer(signature)
+    return ConformPlan(signature, conformer(signature)), conformer(signature)
 
 
 def framed(data: Any) -> pd.DataFrame:
@@ -139,7 +139,7 @@ def test_predictions_are_the_same_but_for_rounding(one: Any, other: Any, alike: 
 
 
 def test_cost_is_a_line_and_follows() -> None:
-    cost = Cost()
+    cost = CallCost()
     assert not cost.cheap(1)
     for rows in (1, 16, 64):
         cost.observe(rows, 0.0002 + 0.00001 * rows)
@@ -153,7 +153,7 @@ def test_cost_is_a_line_and_follows() -> None:
 
 
 def test_cost_of_rows_that_were_never_seen_is_no_less_than_in_proportion() -> None:
-    cost = Cost()
+    cost = CallCost()
     cost.observe(2, 0.001)
 
     assert cost.of(20) == pytest.approx(0.01)

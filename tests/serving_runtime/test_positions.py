@@ -23,12 +23,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from serving_runtime.errors import ServingError
-from serving_runtime.invocations import read_request
-from serving_runtime.loaders.choice import Loader
 from serving_runtime.loaders.native import load_native
 from serving_runtime.loaders.positions import forget_names
 from serving_runtime.mlmodel import read_metadata
 from serving_runtime.model import Model, load
+from serving_runtime.options import Loader
+from serving_runtime.protocols.mlflow.request import read_request
 
 RANDOM = np.random.default_rng(11)
 FRAME = pd.DataFrame(RANDOM.normal(size=(40, 3)), columns=["a", "b", "c"])

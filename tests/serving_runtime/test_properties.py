@@ -16,7 +16,7 @@ from serving_runtime.input.cells import CellError, convert, convert_base64
 from serving_runtime.input.conform import conform
 from serving_runtime.input.nested import DTYPES
 from serving_runtime.input.params import conform_params
-from serving_runtime.invocations import read_request
+from serving_runtime.protocols.mlflow.request import read_request
 from serving_runtime.signature import Anything, Array, Column, Map, Object, Param, Property, Scalar, Signature, Tensor
 
 scalars = st.sampled_from([Scalar(name=name) for name in (*DTYPES, "binary")])

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from serving_runtime.errors import ServingError
-from serving_runtime.invocations import answer
 from serving_runtime.model import Model
+from serving_runtime.protocols.mlflow.request import answer
 
 JSON = "application/json"
 CSV = "text/csv"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from serving_runtime.errors import InvalidInputError
 from serving_runtime.function import read_call
 from serving_runtime.input.conform import conformer
-from serving_runtime.invocations import from_document
-from serving_runtime.plan import Matrix, Plan
+from serving_runtime.input.conform_plan import ConformPlan, Matrix
+from serving_runtime.protocols.mlflow.request import from_document
 from serving_runtime.protocols.open_inference.request import read_request
 from serving_runtime.signature import Array, Column, Map, Scalar, Signature, Type
 
@@ -78,7 +78,7 @@ def test_a_row_is_the_same_alone_and_among_others_in_every_protocol(data: st.Dat
     # A whole number has no null: such a column is left out or the request is refused.
     strategies = [KINDS[kind][1] if kind in WHOLE else st.none() | KINDS[kind][1] for kind in kinds]
     rows = data.draw(st.lists(st.tuples(*strategies).map(list), min_size=1, max_size=4))
-    plan = Plan(signature, conformer(signature))
+    plan = ConformPlan(signature, conformer(signature))
 
     for form, together in enumerate(requests(rows, names, kinds, signature)):
         try:
@@ -93,7 +93,7 @@ def test_a_row_is_the_same_alone_and_among_others_in_every_protocol(data: st.Dat
                 assert cells(batch, row) == cells(plan.conform(alone).data, 0)
 
 
-def refused(plan: Plan, request: Any) -> bool:
+def refused(plan: ConformPlan, request: Any) -> bool:
     try:
         plan.conform(request)
     except InvalidInputError:

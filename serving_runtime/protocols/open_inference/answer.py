@@ -8,7 +8,7 @@ from typing import Any
 from serving_runtime.codec.encode import encode
 from serving_runtime.errors import Fault, InvalidInputError
 from serving_runtime.input.cells import sent
-from serving_runtime.protocols.exchange import Answer, Served
+from serving_runtime.protocols.interface import Answer, ServedModel
 from serving_runtime.protocols.open_inference.datatypes import BASE64, BYTES, FP16, NUMPY
 from serving_runtime.protocols.open_inference.heads import SIZE, parameters
 from serving_runtime.protocols.open_inference.outputs import Output, outputs_of
@@ -16,7 +16,7 @@ from serving_runtime.protocols.open_inference.raw import write_elements, write_n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class RequestedOutput:
     """How the client wants its answer. `outputs` has the names it asked for, each with whether its data should be
     behind the JSON, or with None where the request as a whole says so; without any, all outputs are wanted.
     """
@@ -26,7 +26,7 @@ class Wish:
     binary: bool
 
 
-def read_wish(document: Mapping[str, Any]) -> Wish:
+def read_requested_output(document: Mapping[str, Any]) -> RequestedOutput:
     """Raises InvalidInputError."""
     given, outputs = document.get("id"), document.get("outputs") or []
     if not isinstance(given, str | None):
@@ -38,26 +38,26 @@ def read_wish(document: Mapping[str, Any]) -> Wish:
     wanted = {
         entry["name"]: parameters(entry, f"outputs[{index}]").get("binary_data") for index, entry in enumerate(outputs)
     }
-    return Wish(
+    return RequestedOutput(
         id=given,
         outputs={name: binary if isinstance(binary, bool) else None for name, binary in wanted.items()},
         binary=parameters(document, "").get("binary_data_output") is True,
     )
 
 
-def write(prediction: Any, wish: Wish, served: Served) -> Answer:
+def write(prediction: Any, requested: RequestedOutput, served: ServedModel) -> Answer:
     """Raises OutputError, InvalidInputError where an output is wanted that the model does not have."""
     outputs, content_type = outputs_of(prediction, served.metadata.signature, served.nan)
     entries, tails = [], []
-    for output in _wanted(outputs, wish):
-        binary = wish.outputs.get(output.name)
-        entry, tail = _entry(output, binary=wish.binary if binary is None else binary)
+    for output in _wanted(outputs, requested):
+        binary = requested.outputs.get(output.name)
+        entry, tail = _entry(output, binary=requested.binary if binary is None else binary)
         entries.append(entry)
         tails.append(tail)
     document = {
         "model_name": served.name,
         **({"model_version": served.version} if served.version else {}),
-        **({"id": wish.id} if wish.id is not None else {}),
+        **({"id": requested.id} if requested.id is not None else {}),
         "parameters": {"content_type": content_type},
         "outputs": entries,
     }
@@ -72,9 +72,9 @@ def write(prediction: Any, wish: Wish, served: Served) -> Answer:
     )
 
 
-def _wanted(outputs: list[Output], wish: Wish) -> list[Output]:
+def _wanted(outputs: list[Output], requested: RequestedOutput) -> list[Output]:
     by_name = {output.name: output for output in outputs}
-    unknown = [(index, name) for index, name in enumerate(wish.outputs) if name not in by_name]
+    unknown = [(index, name) for index, name in enumerate(requested.outputs) if name not in by_name]
     if unknown:
         there = ", ".join(by_name)
         raise InvalidInputError(
@@ -83,7 +83,7 @@ def _wanted(outputs: list[Output], wish: Wish) -> list[Output]:
                 for index, _ in unknown
             ]
         )
-    return [by_name[name] for name in wish.outputs] if wish.outputs else outputs
+    return [by_name[name] for name in requested.outputs] if requested.outputs else outputs
 
 
 def _entry(output: Output, *, binary: bool) -> tuple[dict[str, Any], bytes | None]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from serving_runtime.protocols.exchange import Served
+from serving_runtime.protocols.interface import ServedModel
 from serving_runtime.protocols.open_inference.datatypes import (
     BYTES,
     NP,
@@ -15,7 +15,7 @@ from serving_runtime.protocols.open_inference.datatypes import (
 from serving_runtime.signature import Column, Tensor
 
 
-def metadata_of(served: Served) -> dict[str, Any]:
+def metadata_of(served: ServedModel) -> dict[str, Any]:
     """A column is a tensor of shape [-1, 1], its content type that by which MLServer's clients encode it."""
     signature = served.metadata.signature
     inputs: tuple[Column | Tensor, ...] = signature.columns or signature.tensors

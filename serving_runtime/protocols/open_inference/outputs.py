@@ -20,7 +20,7 @@ from serving_runtime.codec.returned import (
     moment_text,
     refused,
 )
-from serving_runtime.protocols.exchange import Nan
+from serving_runtime.options import Nan
 from serving_runtime.protocols.open_inference.datatypes import (
     BASE64,
     BYTES,

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from serving_runtime.errors import NotLoadedError, UnsupportedMediaTypeError
-from serving_runtime.protocols.exchange import (
+from serving_runtime.protocols.interface import (
     Answer,
     Inputs,
     Message,
@@ -15,7 +15,7 @@ from serving_runtime.protocols.exchange import (
     Prediction,
     Protocol,
     Refusal,
-    Served,
+    ServedModel,
     Status,
 )
 from serving_runtime.protocols.names import asked, expect
@@ -24,10 +24,10 @@ MODELS: Final = "/v2/models"
 MEDIA_TYPES: Final = ("", "application/json", "application/octet-stream")
 
 
-def read(message: Message, served: Served) -> Inputs:
+def read(message: Message, served: ServedModel) -> Inputs:
     """Raises ServingError."""
     from serving_runtime.codec.strict_json import read_object  # noqa: PLC0415  numpy and pandas are loaded with the model
-    from serving_runtime.protocols.open_inference.answer import read_wish, write  # noqa: PLC0415  as above
+    from serving_runtime.protocols.open_inference.answer import read_requested_output, write  # noqa: PLC0415  as above
     from serving_runtime.protocols.open_inference.raw import HEADER, split  # noqa: PLC0415  as above
     from serving_runtime.protocols.open_inference.request import read_request  # noqa: PLC0415  as above
 
@@ -38,11 +38,11 @@ def read(message: Message, served: Served) -> Inputs:
         )
     text, tail = split(message.body, message.header(HEADER))
     document = read_object(text)
-    wish = read_wish(document)
+    requested = read_requested_output(document)
     conformed = served.conform(read_request(document, tail, served.metadata.signature))
 
     def written(prediction: Prediction) -> Answer:
-        return write(prediction.value, wish, served)
+        return write(prediction.value, requested, served)
 
     return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=written)
 
@@ -101,7 +101,7 @@ def index(status: Status, _: Mapping[str, str]) -> Answer:
     )
 
 
-def _served(status: Status) -> Served:
+def _served(status: Status) -> ServedModel:
     if status.served is None:
         raise NotLoadedError
     return status.served

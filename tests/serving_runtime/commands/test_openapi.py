@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from serving_runtime.server.routes import ROUTES
+from serving_runtime.http.routes import ROUTES
 from testbed.processes import installed, running
 from testbed.runtime_server import RuntimeServer, serving
 

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from serving_runtime.codec.encode import encode
-from serving_runtime.invocations import from_document
 from serving_runtime.model import Model
+from serving_runtime.protocols.mlflow.request import from_document
 
 COLUMNS = ["fixed acidity", "pH", "alcohol"]
 ROWS = [[7.4, 3.5, 9.4], [6.3, 3.2, 10.1], [8.0, 3.0, 11.0], [5.5, 3.9, 12.5], [7.0, 3.3, 9.9]]

@@ -16,7 +16,7 @@ FLAVORS = {
     "2.22": ("forest", "code", "chat"),
 }
 EVERY = [(version, name) for version, names in FLAVORS.items() for name in names]
-Served = Callable[[str, str], tuple[Path, RuntimeServer]]
+ServedModel = Callable[[str, str], tuple[Path, RuntimeServer]]
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def served(saved: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(saved: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
     """The directory of a model, and its server: they load side by side, and are asked one after the other."""
     logs = tmp_path_factory.mktemp("flavors")
     with ExitStack() as stack:

@@ -11,7 +11,7 @@ import pytest
 from serving_runtime.commands.compare import differences
 from testbed.runtime_server import RuntimeServer
 
-Served = Callable[[str, str], tuple[Path, RuntimeServer]]
+ServedModel = Callable[[str, str], tuple[Path, RuntimeServer]]
 
 EVERY = [
     *(
@@ -32,7 +32,7 @@ def expected(directory: Path) -> Any:
 
 
 @pytest.mark.parametrize(("version", "name"), EVERY, ids=lambda value: value)
-def test_flavor_predicts_what_mlflow_predicted(version: str, name: str, served: Served) -> None:
+def test_flavor_predicts_what_mlflow_predicted(version: str, name: str, served: ServedModel) -> None:
     directory, server = served(version, name)
     told = expected(directory)
 
@@ -43,7 +43,7 @@ def test_flavor_predicts_what_mlflow_predicted(version: str, name: str, served: 
 
 
 @pytest.mark.parametrize("version", ["3.17", "2.22"])
-def test_chat_model_answers_in_its_own_form(version: str, served: Served) -> None:
+def test_chat_model_answers_in_its_own_form(version: str, served: ServedModel) -> None:
     directory, server = served(version, "chat")
     told = expected(directory)
 
@@ -64,7 +64,7 @@ def test_chat_model_answers_in_its_own_form(version: str, served: Served) -> Non
     ],
 )
 def test_info_names_the_flavor_and_the_mlflow_that_saved_it(
-    version: str, name: str, flavor: str, served: Served
+    version: str, name: str, flavor: str, served: ServedModel
 ) -> None:
     _, server = served(version, name)
 
@@ -86,7 +86,7 @@ def test_info_names_the_flavor_and_the_mlflow_that_saved_it(
     ],
 )
 def test_wrong_input_is_refused_whatever_the_flavor(
-    name: str, request_body: dict[str, Any], place: str, served: Served
+    name: str, request_body: dict[str, Any], place: str, served: ServedModel
 ) -> None:
     _, server = served("3.17", name)
 

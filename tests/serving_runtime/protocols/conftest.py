@@ -10,10 +10,11 @@ import pytest
 from serving_runtime.errors import ServingError
 from serving_runtime.input.conform import conformer
 from serving_runtime.model import Model
+from serving_runtime.options import Nan
 from serving_runtime.protocols.domino import DOMINO
-from serving_runtime.protocols.exchange import Answer, Message, Nan, Prediction, Protocol, Refusal, Served
-from serving_runtime.protocols.invocations import INVOCATIONS
+from serving_runtime.protocols.interface import Answer, Message, Prediction, Protocol, Refusal, ServedModel
 from serving_runtime.protocols.kserve_v1 import KSERVE_V1
+from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
 from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
 
 PROTOCOLS: Mapping[str, Protocol] = {
@@ -38,11 +39,13 @@ class Asked:
     ) -> Answer:
         spoken = PROTOCOLS[protocol]
         metadata = self.model.metadata
-        served = Served(name="m", version="3", metadata=metadata, conform=conformer(metadata.signature), nan=self.nan)
+        served = ServedModel(
+            name="m", version="3", metadata=metadata, conform=conformer(metadata.signature), nan=self.nan
+        )
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         try:
             inputs = spoken.read(Message(body=sent, headers=headers or {}, path=path or {"model": "m"}), served)
-            value = self.model.ask(inputs.data, inputs.params)
+            value = self.model.predict_conformed(inputs.data, inputs.params)
             return inputs.write(Prediction(value=value, seconds=0.0015))
         except ServingError as error:
             return spoken.refuse(Refusal.of(error))

@@ -25,17 +25,20 @@ from pydantic import BaseModel
 from scipy import sparse
 from tritonclient.http import InferResult
 
-from serving_runtime.batching import same, split
 from serving_runtime.errors import ServingError
 from serving_runtime.input.conform import conformer
+from serving_runtime.options import Nan
+from serving_runtime.prediction.warm_up import same, split
 from serving_runtime.protocols.domino import DOMINO
-from serving_runtime.protocols.exchange import Answer, Message, Nan, Prediction, Protocol, Refusal, Served
-from serving_runtime.protocols.invocations import INVOCATIONS
+from serving_runtime.protocols.interface import Answer, Message, Prediction, Protocol, Refusal, ServedModel
 from serving_runtime.protocols.kserve_v1 import KSERVE_V1
+from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
 from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
 from serving_runtime.signature import Signature
 
-SERVED = Served(name="m", version=None, metadata=SimpleNamespace(signature=Signature()), conform=conformer(Signature()))  # type: ignore[arg-type]
+SERVED = ServedModel(
+    name="m", version=None, metadata=SimpleNamespace(signature=Signature()), conform=conformer(Signature())
+)  # type: ignore[arg-type]
 TENSOR = {"name": "x", "datatype": "INT64", "shape": [1], "data": [1]}
 BY_MLFLOW, BY_KSERVE, BY_DOMINO = (
     (INVOCATIONS, {"inputs": [1]}),
@@ -329,7 +332,7 @@ def test_lists_of_different_length_are_compared_and_split_row_by_row() -> None:
 
 
 def test_nan_in_an_element_of_json_is_refused_where_the_server_is_told_so() -> None:
-    strict = Served(name="m", version=None, metadata=SERVED.metadata, conform=SERVED.conform, nan=Nan.ERROR)
+    strict = ServedModel(name="m", version=None, metadata=SERVED.metadata, conform=SERVED.conform, nan=Nan.ERROR)
     inputs = OPEN_INFERENCE.read(Message(body=json.dumps(IN_JSON[1]).encode(), headers={}, path={"model": "m"}), strict)
 
     with pytest.raises(ServingError, match="NaN or infinity"):

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from serving_runtime.errors import ServingError
+from serving_runtime.http.routes import ROUTES, find, shape_of
 from serving_runtime.input.conform import conformer
 from serving_runtime.model import Model
-from serving_runtime.protocols.exchange import Refusal, Served, Status
-from serving_runtime.server.routes import ROUTES, find, shape_of
+from serving_runtime.protocols.interface import Refusal, ServedModel, Status
 
 LOADING = Status(ready=False, served=None)
 
@@ -33,7 +33,7 @@ def status(model: Callable[[str], Model]) -> Callable[..., Status]:
         metadata = model(name).metadata
         return Status(
             ready=ready,
-            served=Served(name="m", version=version, metadata=metadata, conform=conformer(metadata.signature)),
+            served=ServedModel(name="m", version=version, metadata=metadata, conform=conformer(metadata.signature)),
         )
 
     return of
@@ -147,7 +147,7 @@ def test_every_route_has_a_pattern_of_its_own() -> None:
 
 def test_routes_need_nothing_that_a_model_needs() -> None:
     code = (
-        "import sys, serving_runtime.server.asgi; print([m for m in ('mlflow', 'numpy', 'pandas') if m in sys.modules])"
+        "import sys, serving_runtime.application; print([m for m in ('mlflow', 'numpy', 'pandas') if m in sys.modules])"
     )
 
     assert (

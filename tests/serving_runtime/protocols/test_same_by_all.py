@@ -16,9 +16,9 @@ from serving_runtime.errors import ServingError
 from serving_runtime.input.conform import conformer
 from serving_runtime.input.nested import DTYPES
 from serving_runtime.protocols.domino import DOMINO
-from serving_runtime.protocols.exchange import Message, Protocol, Served
-from serving_runtime.protocols.invocations import INVOCATIONS
+from serving_runtime.protocols.interface import Message, Protocol, ServedModel
 from serving_runtime.protocols.kserve_v1 import KSERVE_V1
+from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
 from serving_runtime.protocols.open_inference.datatypes import DATATYPES, NUMPY, datatype_of, dtype_of
 from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
 from serving_runtime.signature import Column, Scalar, Signature, Tensor
@@ -42,7 +42,9 @@ dtypes = st.sampled_from([np.dtype(name) for name in ("bool", "int8", "uint64", 
 
 def seen(protocol: Protocol, signature: Signature, body: Any, headers: dict[bytes, bytes] | None = None) -> Any:
     """What the model would be called with, or what is told to be wrong."""
-    served = Served(name="m", version=None, metadata=SimpleNamespace(signature=signature), conform=conformer(signature))  # type: ignore[arg-type]
+    served = ServedModel(
+        name="m", version=None, metadata=SimpleNamespace(signature=signature), conform=conformer(signature)
+    )  # type: ignore[arg-type]
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     try:
         return described(protocol.read(Message(body=sent, headers=headers or {}, path={"model": "m"}), served).data)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serving_runtime.server.cpus import threads_for_each, usable_cpus
+from serving_runtime.process.cpus import threads_for_each, usable_cpus
 
 CORES = float(len(os.sched_getaffinity(0)))
 

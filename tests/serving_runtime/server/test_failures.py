@@ -10,7 +10,7 @@ import pytest
 
 from model_contract.exit_codes import ExitCode
 from model_contract.names import MODEL_OWNER, RUN_ID
-from serving_runtime.server.settings import OPTIONS
+from serving_runtime.settings import OPTIONS
 from testbed.runtime_server import COMMAND, RuntimeServer
 
 Start = Callable[..., RuntimeServer]

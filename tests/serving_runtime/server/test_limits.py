@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from serving_runtime.server.body import FEW_PARTS, unpacked
-from serving_runtime.server.errors import TooManyPartsError
+from serving_runtime.http.body import FEW_PARTS, unpacked
+from serving_runtime.http.errors import TooManyPartsError
 from testbed.runtime_server import JSON, RuntimeServer, serving
 
 RECORD = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}]}).encode()

@@ -6,7 +6,7 @@ import pytest
 
 from model_contract.model_ref import shown
 from model_contract.settings import SettingError
-from serving_runtime.server.settings import ServeSettings, read_settings
+from serving_runtime.settings import ServeSettings, read_settings
 
 
 def read(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from serving_runtime.errors import ModelLoadError
-from serving_runtime.loaders.choice import Loader
-from serving_runtime.server.share import NOT_TO_BE_COPIED, load_shared
+from serving_runtime.options import Loader
+from serving_runtime.process.share import NOT_TO_BE_COPIED, load_shared
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ import yaml
 from openapi_spec_validator import validate
 
 from model_contract.exit_codes import ExitCode
-from serving_runtime.server.errors import UnauthorizedError
-from serving_runtime.server.routes import ROUTES, Route
-from serving_runtime.server.settings import OPTIONS
-from serving_runtime.server.token import OPEN, TokenFileError, Tokens
+from serving_runtime.http.errors import UnauthorizedError
+from serving_runtime.http.routes import ROUTES, Route
+from serving_runtime.http.tokens import OPEN, TokenFileError, Tokens
+from serving_runtime.settings import OPTIONS
 from testbed.runtime_server import JSON, Answer, RuntimeServer, serving
 from tests.serving_runtime.server.conftest import Start
 

@@ -1,0 +1,132 @@
+"""Reads the body of a request: not more than a limit, packed or not, nor for longer than a client with something to say
+needs.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any, Final
+
+from serving_runtime.http.errors import (
+    BodyTooLargeError,
+    BrokenBodyError,
+    ClientGoneError,
+    DeadlineError,
+    EncodedBodyError,
+    SlowBodyError,
+    TooManyPartsError,
+    UnpackedBodyTooLargeError,
+)
+from serving_runtime.http.request import Request
+from serving_runtime.http.uvicorn_fast_path import body_of
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+# A client that is still sending does not read the answer that says "too large"; so much more is taken from it first.
+DISCARDED: Final = 64 << 20
+# What zlib is told to expect: a gzip or zlib header, or, as some clients send "deflate", none.
+ANY_HEADER: Final = 32 + zlib.MAX_WBITS
+NO_HEADER: Final = -zlib.MAX_WBITS
+FIRST_PIECE: Final = 512  # bytes
+# Parts that a packed body may have, beside one for each so many bytes that are in them: to begin a part costs as much
+# as to unpack those.
+FEW_PARTS: Final = 1000
+LEAST_PART: Final = 1024  # bytes
+
+
+async def read_body(request: Request, receive: Receive, *, limit: int, silence: float, deadline: float) -> bytes:
+    """The whole body. `silence` is the longest pause in seconds; by `deadline`, of the loop's clock, the answer must be
+    there.
+
+    Raises BodyTooLargeError, SlowBodyError, DeadlineError, ClientGoneError.
+    """
+    if (whole := body_of(receive)) is not None:
+        if len(whole) > limit:
+            raise BodyTooLargeError(limit)
+        return whole
+    announced = request.announced or 0
+    if announced > limit and request.expects_permission:
+        raise BodyTooLargeError(limit)
+    chunks, size, more = [], 0, True
+    while more:
+        chunk, more = await _next_chunk(receive, silence, deadline)
+        size += len(chunk)
+        if max(size, announced) > limit:
+            await _discard(receive, size, more, silence, deadline)
+            raise BodyTooLargeError(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def _next_chunk(receive: Receive, silence: float, deadline: float) -> tuple[bytes, bool]:
+    now = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout_at(min(now + silence, deadline)):
+            message = await receive()
+    except TimeoutError:
+        raise (SlowBodyError if now + silence < deadline else DeadlineError) from None
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def _discard(receive: Receive, size: int, more: bool, silence: float, deadline: float) -> None:
+    end = size + DISCARDED
+    while more and size < end:
+        chunk, more = await _next_chunk(receive, silence, deadline)
+        size += len(chunk)
+
+
+def unpacked(body: bytes, encoding: str, *, limit: int) -> bytes:
+    """The body without its Content-Encoding; never more than `limit` bytes of it are made.
+
+    Raises EncodedBodyError, BrokenBodyError, UnpackedBodyTooLargeError.
+    """
+    match encoding:
+        case "identity":
+            return body
+        case "gzip" | "x-gzip":
+            return _inflated(body, ANY_HEADER, encoding, limit)
+        case "deflate":
+            header = body[:2]
+            has_header = len(header) == 2 and header[0] & 0x0F == 8 and int.from_bytes(header) % 31 == 0  # noqa: PLR2004  RFC 1950, 2.2
+            return _inflated(body, ANY_HEADER if has_header else NO_HEADER, encoding, limit)
+        case _:
+            raise EncodedBodyError
+
+
+def _inflated(body: bytes, header: int, encoding: str, limit: int) -> bytes:
+    """A gzip file may be several, one after the other: each costs what it holds, and a little more."""
+    chunks: list[bytes] = []
+    size = at = parts = 0
+    while at < len(body):
+        parts += 1
+        if parts > FEW_PARTS + size // LEAST_PART:
+            raise TooManyPartsError
+        inflater = zlib.decompressobj(header)
+        for piece in _growing(memoryview(body)[at:]):
+            try:
+                chunk = inflater.decompress(piece, limit - size + 1)
+            except zlib.error:
+                raise BrokenBodyError(encoding) from None
+            size += len(chunk)
+            if size > limit:
+                raise UnpackedBodyTooLargeError(limit)
+            chunks.append(chunk)
+            at += len(piece) - len(inflater.unused_data)
+            if inflater.eof:
+                break
+        else:
+            raise BrokenBodyError(encoding)
+    return b"".join(chunks)
+
+
+def _growing(body: memoryview) -> Iterator[memoryview]:
+    """The body in pieces, each as long as all before it: zlib copies what follows the end of a part, which may be in
+    the first piece.
+    """
+    start, end = 0, FIRST_PIECE
+    while start < len(body):
+        yield body[start:end]
+        start, end = end, 2 * end

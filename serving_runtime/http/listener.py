@@ -1,0 +1,62 @@
+"""Runs the ASGI callable on a socket that several processes share."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final
+
+import uvicorn
+import uvloop
+
+from serving_runtime.application import Application
+from serving_runtime.http.uvicorn_protocol import GuardedProtocol
+from serving_runtime.settings import ServeSettings
+
+# Longer than proxies keep an idle connection (60 s is usual): whoever closes first must be the one who would use it
+# next.
+KEEP_ALIVE: Final = 75
+
+
+class Listener(uvicorn.Server):
+    """`stop` ends it: accepted requests are finished, idle connections closed."""
+
+    def __init__(
+        self, application: Application, settings: ServeSettings, *, notify: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http=partial(GuardedProtocol, patience=settings.read_timeout),  # type: ignore[arg-type]  # it is only called
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE,
+                timeout_graceful_shutdown=max(1, int(settings.stop_timeout)),
+                callback_notify=notify,
+                timeout_notify=1,
+            )
+        )
+
+    def stop(self, *_: Any) -> None:
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the business of the process, which has others to think of."""
+        yield
+
+    def listen(self, sockets: Sequence[socket.socket], *, started: Callable[[asyncio.AbstractEventLoop], None]) -> None:
+        """Returns once it was stopped. `started` gets the loop before the first request."""
+
+        async def run() -> None:
+            started(asyncio.get_running_loop())
+            await self.serve(sockets=list(sockets))
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run())

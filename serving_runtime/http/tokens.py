@@ -1,0 +1,107 @@
+"""The tokens that requests must bring where the server was given a file of them: read again when it changes."""
+
+import hashlib
+import hmac
+import logging
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from model_contract.model_ref import ContractError
+from serving_runtime.http.errors import UnauthorizedError
+
+# The kubelet's probes bring no token, as Prometheus does not that finds pods by their annotations; /docs is the same
+# for every model.
+OPEN: Final = frozenset(
+    {"/livez", "/readyz", "/startupz", "/ping", "/health", "/v2/health/live", "/v2/health/ready", "/metrics", "/docs"},
+)
+LOOKED_AT: Final = 1.0  # seconds between two looks at the file
+TOKEN: Final = re.compile(rb"[!-~]+")
+
+_log = logging.getLogger(__name__)
+
+
+class TokenFileError(ContractError):
+    """The file of --token-file has no tokens that a server could start with."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"the token file {path} {reason}; --token-file, or its variable, must name a file with a token on each line"
+        )
+
+
+class Tokens:
+    """Known by their SHA-256 only: the digests have one length, and there is nothing here to print.
+
+    While the file cannot be read, the last good tokens stay good, and nothing else is.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Raises TokenFileError."""
+        self._path = path
+        self._clock = clock
+        self._looked = clock()
+        self._fault = ""
+        try:
+            self._state = _state_of(path)
+            self._digests = _digests(path)
+        except (OSError, ValueError) as error:
+            raise TokenFileError(path, _reason(error)) from error
+
+    def expect(self, path: str, authorization: bytes) -> None:
+        """Raises UnauthorizedError where a request for `path` needs a token and has no good one."""
+        if path in OPEN:
+            return
+        scheme, _, token = authorization.partition(b" ")
+        given = hashlib.sha256(token.strip()).digest()
+        if scheme.lower() != b"bearer" or not any(hmac.compare_digest(given, known) for known in self._current()):
+            raise UnauthorizedError
+
+    def _current(self) -> tuple[bytes, ...]:
+        now = self._clock()
+        if now - self._looked >= LOOKED_AT:
+            self._looked = now
+            self._look()
+        return self._digests
+
+    def _look(self) -> None:
+        fault = ""
+        try:
+            state = _state_of(self._path)
+            if state != self._state:
+                self._digests, self._state = _digests(self._path), state
+                _log.info("the token file has changed and was read", extra={"fields": {"tokens": len(self._digests)}})
+        except (OSError, ValueError) as error:
+            fault = _reason(error)
+            if fault != self._fault:
+                _log.error(
+                    "the token file is not usable: the last tokens stay good", extra={"fields": {"reason": fault}}
+                )
+        self._fault = fault
+
+
+def tokens_in(path: Path | None) -> Tokens | None:
+    """None where requests need no token. Raises TokenFileError."""
+    return Tokens(path) if path else None
+
+
+def _state_of(path: Path) -> object:
+    """Another value after each change: the kubelet moves a link, people write files. Raises OSError."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _digests(path: Path) -> tuple[bytes, ...]:
+    """Raises OSError; ValueError that says what the file is instead."""
+    tokens = [line.strip() for line in path.read_bytes().splitlines() if line.strip()]
+    if not tokens:
+        raise ValueError("is empty")
+    if not all(TOKEN.fullmatch(token) for token in tokens):
+        raise ValueError("has a line with a space in it, or with characters that no token has")
+    return tuple(hashlib.sha256(token).digest() for token in tokens)
+
+
+def _reason(error: Exception) -> str:
+    return f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)

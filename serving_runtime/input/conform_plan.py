@@ -1,0 +1,195 @@
+"""What is known of a model's input before any request comes: the short way from a request to it, and which inputs may
+become one.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from serving_runtime.frozen_record import frozen_record
+from serving_runtime.input.cells import CellError, convert
+from serving_runtime.input.conform import Conformed
+from serving_runtime.input.forms import Request
+from serving_runtime.input.params import conform_params
+from serving_runtime.input.table import Columns, Table
+from serving_runtime.signature import Scalar, Signature
+
+Values = np.ndarray[Any, np.dtype[Any]]
+Conform = Callable[[Request], Conformed]
+
+REALS: Final = {float, type(None)}
+DTYPES: Final = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
+
+
+@frozen_record
+class Matrix:
+    """A table that is no frame yet: many of them become one frame, which costs more than all that was done to them
+    before.
+
+    `values` have a row for each column, as pandas keeps them, so that the frame needs no copy.
+    """
+
+    values: Values
+    columns: "pd.Index[Any]"
+
+    @property
+    def rows(self) -> Values:
+        """For a model that goes by the columns' positions."""
+        return self.values.T
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        return pd.DataFrame(self.rows, columns=self.columns, copy=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uniform:
+    """Named columns of one numeric type, which most models of tables have."""
+
+    names: tuple[str, ...]
+    optional: tuple[str, ...]
+    columns: "pd.Index[Any]"
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, signature: Signature) -> "Uniform | None":
+        kinds = {column.type.name if isinstance(column.type, Scalar) else "" for column in signature.columns}
+        if len(kinds) != 1 or not signature.named or signature.typed_in_code or (kind := kinds.pop()) not in DTYPES:
+            return None
+        optional = tuple(str(column.name) for column in signature.columns if not column.required)
+        if optional and kind == "boolean":  # with a null it is a column of objects
+            return None
+        keys = [column.name for column in signature.columns]
+        names = tuple(map(str, keys))
+        if len(set(names)) < len(names):  # 1 and "1", of which the general way knows more
+            return None
+        return cls(
+            names=names, optional=optional, columns=pd.Index(keys, tupleize_cols=False), dtype=np.dtype(DTYPES[kind])
+        )
+
+    def matrix(self, table: Table) -> Matrix | None:
+        """None where the table is not exactly that, or has a value that does not do: then the general way says what and
+        where.
+        """
+        if not table.named or table.index is not None or len(table.columns) != len(self.names):
+            return None
+        if isinstance(table.columns, Columns) and not self.optional and tuple(table.columns) == self.names:
+            return self._of_rows(table.columns.by_row)
+        try:
+            cells = [table.columns[name] for name in self.names]
+            if all(isinstance(column, np.ndarray) and column.dtype == self.dtype for column in cells):
+                return Matrix(values=np.stack(cells), columns=self.columns)
+            flat = _converted(list(chain.from_iterable(cells)), self.dtype)
+        except (KeyError, CellError):
+            return None
+        return Matrix(values=flat.reshape(len(self.names), table.rows), columns=self.columns)
+
+    def _of_rows(self, rows: Sequence[Sequence[Any]]) -> Matrix | None:
+        """Their cells are in the signature's order already."""
+        try:
+            flat = _converted(list(chain.from_iterable(rows)), self.dtype)
+        except CellError:
+            return None
+        return Matrix(values=np.ascontiguousarray(flat.reshape(len(rows), len(self.names)).T), columns=self.columns)
+
+
+class ConformPlan:
+    """Compiled once from the signature. What it does not know is left to `general`, errors included."""
+
+    def __init__(self, signature: Signature, general: Conform) -> None:
+        self._signature = signature
+        self._general = general
+        self._uniform = Uniform.of(signature)
+
+    def conform(self, request: Request) -> Conformed:
+        """Raises InvalidInputError, MalformedRequestError. `data` is what `merged` takes."""
+        if self._uniform is None or not isinstance(request.input, Table):
+            return self._general(request)
+        matrix = self._uniform.matrix(request.input)
+        if matrix is None:
+            return self._general(request)
+        params = (
+            conform_params(request.params, self._signature.params, request.params_path)
+            if request.params is not None
+            else None
+        )
+        return Conformed(data=matrix, params=params, rows=request.input.rows)
+
+
+def merged(inputs: Sequence[Any]) -> Any:
+    """All of them, which have one key, as one."""
+    first = inputs[0]
+    if len(inputs) == 1:
+        return first
+    if isinstance(first, Matrix):
+        return Matrix(values=np.concatenate([matrix.values for matrix in inputs], axis=1), columns=first.columns)
+    if isinstance(first, pd.DataFrame):
+        return pd.concat(inputs, ignore_index=True)
+    if isinstance(first, dict):
+        return {name: np.concatenate([data[name] for data in inputs]) for name in first}
+    return np.concatenate(inputs)
+
+
+def key(data: Any, params: Mapping[str, Any] | None) -> Hashable:
+    """Inputs with an equal key may become one; those without a key go alone. Rows with an index have
+    names, which stay.
+    """
+    told = repr(sorted(params.items())) if params else ""
+    match data:
+        case Matrix():
+            return told
+        case pd.DataFrame() if isinstance(data.index, pd.RangeIndex):
+            return told, tuple(data.columns), tuple(map(str, data.dtypes))
+        case np.ndarray() if data.ndim:
+            return told, data.shape[1:], data.dtype.str
+        case dict() if data and all(isinstance(item, np.ndarray) and item.ndim for item in data.values()):
+            return told, tuple((name, item.shape[1:], item.dtype.str) for name, item in data.items())
+        case _:
+            return None
+
+
+def varied(data: Any) -> Any:
+    """The same with other numbers: a model that mixes the rows of a batch shows it where they differ."""
+    match data:
+        case Matrix(values=values, columns=columns):
+            return Matrix(values=_varied(values), columns=columns)
+        case pd.DataFrame():
+            numbers = {
+                name: _varied(data[name].to_numpy()) for name in data if getattr(data[name].dtype, "kind", "O") in "if"
+            }
+            other = data.copy(deep=False)
+            for name, values in numbers.items():
+                other[name] = values
+            return other
+        case dict():
+            return {name: _varied(values) for name, values in data.items()}
+        case _:
+            return _varied(data)
+
+
+def _converted(cells: list[Any], dtype: np.dtype[Any]) -> Values:
+    """As `convert` does it, in half the time where all are numbers that the type is made of. Raises CellError."""
+    kinds = set(map(type, cells))
+    if dtype == np.float64 and kinds <= REALS:
+        floats = np.array(cells, dtype)
+        if not np.count_nonzero(np.isinf(floats)):
+            return floats
+    elif dtype == np.int64 and kinds == {int}:
+        with suppress(OverflowError):
+            return np.array(cells, dtype)
+    return convert(cells, dtype)
+
+
+def _varied(values: Values) -> Values:
+    match values.dtype.kind:
+        case "f":
+            return (values * 1.25 + 1).astype(values.dtype)
+        case "i" | "u":
+            return np.add(values, 1, dtype=values.dtype)
+        case _:
+            return values

@@ -1,0 +1,69 @@
+"""One line per request: who asked for what, and how it went. Nothing of what was sent or predicted, nor the query."""
+
+import asyncio
+import logging
+import sys
+import time
+from typing import Any, Final
+
+import orjson
+
+from model_contract.json_log import timestamp
+from serving_runtime.http.request import Request
+from serving_runtime.observability.request_stats import RequestStats
+
+LONGEST_PATH: Final = 200  # characters; a longer one is nothing that is served here
+LOGGER: Final = "serving_runtime.access"
+
+_log = logging.getLogger(LOGGER)
+
+
+class AccessLog:
+    """Lines in the form of all others. Those of one turn of the loop, which are as many as there are in a batch, are
+    one write.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+
+    def write(self, request: Request, stats: RequestStats, *, quiet: bool) -> None:
+        """Probes come every few seconds: they are `quiet`, and logged where the log's level asks for it."""
+        if not _log.isEnabledFor(logging.DEBUG if quiet else logging.INFO):
+            return
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._lines.append(orjson.dumps(_line(request, stats, quiet=quiet), option=orjson.OPT_APPEND_NEWLINE))
+
+    def _flush(self) -> None:
+        lines = b"".join(self._lines)
+        self._lines.clear()
+        sys.stdout.buffer.write(lines)
+        sys.stdout.buffer.flush()
+
+
+def _line(request: Request, stats: RequestStats, *, quiet: bool) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "time": timestamp(time.time()),
+        "level": "debug" if quiet else "info",
+        "logger": LOGGER,
+        "message": "request",
+        "request_id": request.id,
+        "method": request.method,
+        "path": request.path[:LONGEST_PATH],
+        "status": stats.status,
+        "ms": round(stats.seconds * 1000, 3),
+        "bytes_in": request.announced,
+        "bytes_out": stats.sent,
+    }
+    if request.trace:
+        line["trace_id"] = request.trace
+    if not quiet:
+        line["protocol"] = stats.protocol
+        line["rows"] = stats.rows
+    if stats.read is not None:
+        line["read_ms"] = round(stats.read * 1000, 3)
+    if stats.waited is not None and stats.predicted is not None:
+        line["wait_ms"] = round(stats.waited * 1000, 3)
+        line["predict_ms"] = round(stats.predicted * 1000, 3)
+        line["merged"] = stats.merged
+    return line

@@ -1,0 +1,112 @@
+"""Predictions as they are recorded: one JSON line for a request, or Domino's form, one for each row."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from serving_runtime.codec.encode import encode
+from serving_runtime.input.conform_plan import Matrix
+from serving_runtime.observability.capture import CapturedPrediction
+
+
+def jsonl_record(captured: CapturedPrediction, redacted: frozenset[str]) -> bytes:
+    """`request` is a body for `POST /invocations` that predicts the same; what is redacted is null in it."""
+    return _line(
+        {
+            "time": _time(captured).isoformat(),
+            "request_id": captured.request_id,
+            "protocol": captured.protocol,
+            "request": _body(captured, redacted),
+            "predictions": _without(captured.value, redacted),
+        }
+    )
+
+
+def domino_records(captured: CapturedPrediction, redacted: frozenset[str], instance: str | None) -> Iterator[bytes]:
+    """As `domino_data_capture` writes them; an input that is no table is one record."""
+    rows = _table(captured.inputs.data)
+    features = [{}] if rows is None else rows.to_dict(orient="records")
+    predictions = list(_predictions(captured.value, len(features)))
+    moment = _time(captured).isoformat()
+    for number, (row, prediction) in enumerate(zip(features, predictions, strict=True)):
+        yield _line(
+            {
+                "predictions": _without(prediction, redacted),
+                "features": _without({str(name): value for name, value in row.items()}, redacted),
+                "metadata": None,
+                "timestamp": moment,
+                "__domino_timestamp": moment,
+                "event_id": captured.request_id if len(features) == 1 else f"{captured.request_id}-{number}",
+                "prediction_probability": None,
+                "sample_weight": None,
+                "instance_id": instance,
+            }
+        )
+
+
+def _line(document: Mapping[str, Any]) -> bytes:
+    return encode(document, wrapped=False) + b"\n"
+
+
+def _time(captured: CapturedPrediction) -> datetime:
+    return datetime.fromtimestamp(captured.at, UTC)
+
+
+def _table(data: Any) -> pd.DataFrame | None:
+    match data:
+        case Matrix():
+            return data.frame
+        case pd.DataFrame():
+            return data
+        case np.ndarray() if data.ndim == 2:  # noqa: PLR2004  rows and columns
+            return pd.DataFrame(data)
+        case _:
+            return None
+
+
+def _body(captured: CapturedPrediction, redacted: frozenset[str]) -> dict[str, Any]:
+    data, params = captured.inputs.data, captured.inputs.params
+    more = {"params": dict(params)} if params else {}
+    frame = _table(data) if not isinstance(data, np.ndarray) else None
+    if frame is not None:
+        cells = [
+            [None if str(name) in redacted else value for name, value in row.items()]
+            for row in frame.to_dict(orient="records")
+        ]
+        return {"dataframe_split": {"columns": list(frame.columns), "data": cells}, **more}
+    if isinstance(data, dict) and not any(isinstance(value, np.ndarray) for value in data.values()):
+        chat: dict[str, Any] = _without({**data, **(params or {})}, redacted)
+        return chat
+    return {"inputs": _without(data, redacted), **more}
+
+
+def _predictions(value: Any, rows: int) -> Iterator[Any]:
+    """One object for each row, by the names that the prediction has, if it has any."""
+    if isinstance(value, pd.DataFrame) and len(value) == rows:
+        yield from value.to_dict(orient="records")
+    elif isinstance(value, np.ndarray | pd.Series | list) and len(value) == rows:
+        for item in value:
+            several = isinstance(item, np.ndarray | list)
+            yield (
+                {f"prediction_{position}": one for position, one in enumerate(item)}
+                if several
+                else {"prediction": item}
+            )
+    else:
+        yield from ({"prediction": value} for _ in range(rows))
+
+
+def _without(value: Any, redacted: frozenset[str]) -> Any:
+    """Null in place of what has one of these names, wherever it is."""
+    match value:
+        case dict():
+            return {name: None if str(name) in redacted else _without(item, redacted) for name, item in value.items()}
+        case pd.DataFrame():
+            return _without(value.to_dict(orient="records"), redacted)
+        case list():
+            return [_without(item, redacted) for item in value]
+        case _:
+            return value

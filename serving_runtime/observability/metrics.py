@@ -1,0 +1,159 @@
+"""What the server counts, over all of its workers."""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from serving_runtime.errors import InvalidInputError, MalformedRequestError, UnsupportedMediaTypeError
+from serving_runtime.http.errors import (
+    BodyTooLargeError,
+    BrokenBodyError,
+    ClientGoneError,
+    DeadlineError,
+    EncodedBodyError,
+    QueueFullError,
+    TooManyRowsError,
+    UnpackedBodyTooLargeError,
+)
+from serving_runtime.http.routes import ROUTES
+from serving_runtime.observability.shared_metrics import Metric, SharedMetrics, again, exposition, single, text
+
+if TYPE_CHECKING:
+    from serving_runtime.model import Model
+
+PREFIX: Final = "model_api_runtime_"
+PAGES: Final = "none"  # the protocol of a probe, a page, and of what is none of ours
+PROTOCOLS: Final = (*dict.fromkeys(route.protocol.name for route in ROUTES), PAGES)
+CLIENT_LEFT: Final = 499  # as nginx has it: there was nobody to answer
+CODES: Final = (*(int(status) for status in HTTPStatus if status >= HTTPStatus.OK), CLIENT_LEFT)
+OTHER: Final = "other"
+SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ROWS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1000.0, 10_000.0)
+SHED: Final[Mapping[str, tuple[type[Exception], ...]]] = {
+    "queue_full": (QueueFullError,),
+    "deadline": (DeadlineError,),
+    "client_left": (ClientGoneError,),
+}
+FAULTS: Final[Mapping[str, tuple[type[Exception], ...]]] = {
+    "malformed": (MalformedRequestError, BrokenBodyError),
+    "input": (InvalidInputError,),
+    "media_type": (UnsupportedMediaTypeError, EncodedBodyError),
+    "too_large": (BodyTooLargeError, UnpackedBodyTooLargeError, TooManyRowsError),
+}
+
+METRICS: Final = (
+    Metric(
+        name=f"{PREFIX}requests_total",
+        kind="counter",
+        meaning="Answered requests.",
+        labels=("protocol", "code"),
+        series=[(protocol, str(code)) for protocol in PROTOCOLS for code in (*CODES, OTHER)],
+    ),
+    Metric(
+        name=f"{PREFIX}request_seconds",
+        kind="histogram",
+        meaning="From the head of a request to its answer.",
+        labels=("protocol",),
+        series=[(protocol,) for protocol in PROTOCOLS],
+        bounds=SECONDS,
+    ),
+    Metric(name=f"{PREFIX}predict_seconds", kind="histogram", meaning="One call of the model.", bounds=SECONDS),
+    Metric(name=f"{PREFIX}batch_rows", kind="histogram", meaning="Rows of one call of the model.", bounds=ROWS),
+    Metric(
+        name=f"{PREFIX}batch_requests", kind="histogram", meaning="Requests of one call of the model.", bounds=ROWS[:7]
+    ),
+    Metric(name=f"{PREFIX}inflight", kind="gauge", meaning="Requests that have no answer yet."),
+    Metric(name=f"{PREFIX}queue_depth", kind="gauge", meaning="Requests that wait for the model."),
+    Metric(
+        name=f"{PREFIX}shed_total",
+        kind="counter",
+        meaning="Requests that the model did not get to see, or whose prediction nobody waited for.",
+        labels=("reason",),
+        series=[(reason,) for reason in SHED],
+    ),
+    Metric(
+        name=f"{PREFIX}validation_errors_total",
+        kind="counter",
+        meaning="Requests that were refused for what was in them.",
+        labels=("kind",),
+        series=[(kind,) for kind in FAULTS],
+    ),
+    Metric(name=f"{PREFIX}capture_records_total", kind="counter", meaning="Predictions that were recorded."),
+    Metric(
+        name=f"{PREFIX}capture_dropped_total",
+        kind="counter",
+        meaning="Predictions that were not recorded: the recorder was behind.",
+    ),
+)
+
+
+class Metrics:
+    """Of one worker, in a row of what all count together."""
+
+    def __init__(self, numbers: SharedMetrics, row: int) -> None:
+        self._numbers = numbers
+        self._cells = numbers.row(row)
+        self._starts = {name.removeprefix(PREFIX): start for name, start in numbers.starts.items()}
+        requests = self._starts["requests_total"]
+        self._codes = {code: position for position, code in enumerate(CODES)}
+        self._requests = {
+            protocol: requests + position * (len(CODES) + 1) for position, protocol in enumerate(PROTOCOLS)
+        }
+        width = len(SECONDS) + 2
+        self._times = {
+            protocol: self._starts["request_seconds"] + position * width for position, protocol in enumerate(PROTOCOLS)
+        }
+
+    def answered(self, protocol: str, status: int, seconds: float) -> None:
+        self._cells[self._requests[protocol] + self._codes.get(status, len(CODES))] += 1.0
+        self._observe(self._times[protocol], SECONDS, seconds)
+
+    def predicted(self, requests: int, rows: int, seconds: float) -> None:
+        self._observe(self._starts["predict_seconds"], SECONDS, seconds)
+        self._observe(self._starts["batch_rows"], ROWS, rows)
+        self._observe(self._starts["batch_requests"], ROWS[:7], requests)
+
+    def inflight(self, change: int) -> None:
+        self._cells[self._starts["inflight"]] += change
+
+    def queue_depth(self, depth: int) -> None:
+        self._cells[self._starts["queue_depth"]] = depth
+
+    def refused_by(self, error: Exception) -> None:
+        """An error that is neither of the request's content nor of its time is counted by its status alone."""
+        for name, labels in (("shed_total", SHED), ("validation_errors_total", FAULTS)):
+            for position, errors in enumerate(labels.values()):
+                if isinstance(error, errors):
+                    self._cells[self._starts[name] + position] += 1.0
+
+    def captured(self) -> None:
+        self._cells[self._starts["capture_records_total"]] += 1.0
+
+    def capture_dropped(self) -> None:
+        self._cells[self._starts["capture_dropped_total"]] += 1.0
+
+    def exposition(self, model: "Model | None", name: str, version: str) -> bytes:
+        """With the time of its predictions as KServe calls it, once there is a model."""
+        if model is None:
+            return exposition(self._numbers)
+        metadata = model.metadata
+        flavor = next((flavor for flavor in metadata.flavors if flavor != "python_function"), "python_function")
+        info = {"run_id": metadata.run_id or "", "version": version, "flavor": flavor, "name": name}
+        lines = [
+            *single(f"{PREFIX}model_info", "The model that is served.", info, 1.0),
+            *single(f"{PREFIX}load_seconds", "What it took to load the model.", {}, model.load_seconds),
+            *again(self._numbers, f"{PREFIX}predict_seconds", "request_predict_seconds", {"model_name": name}),
+        ]
+        return exposition(self._numbers) + text(lines)
+
+    def _observe(self, start: int, bounds: Sequence[float], value: float) -> None:
+        self._cells[start + bisect_left(bounds, value)] += 1.0
+        self._cells[start + len(bounds) + 1] += value
+
+
+def shared_numbers(workers: int) -> SharedMetrics:
+    """One row for the process that stands in while the model loads; while workers are replaced there
+    are twice as many.
+    """
+    return SharedMetrics(METRICS, 2 * workers + 2)

@@ -1,0 +1,40 @@
+"""What is known of one request on its way, for the log, the metrics and the client: numbers only."""
+
+import time
+from dataclasses import dataclass, field
+
+from serving_runtime.observability.metrics import CLIENT_LEFT, PAGES
+
+
+@dataclass(slots=True)
+class RequestStats:
+    """Times in seconds. `waited` is from the end of reading to the prediction less the call itself; `merged` requests
+    were in that call.
+
+    `status` is that of a client who left, until there is an answer.
+    """
+
+    began: float = field(default_factory=time.perf_counter)
+    protocol: str = PAGES
+    rows: int | None = None
+    read: float | None = None
+    waited: float | None = None
+    predicted: float | None = None
+    merged: int | None = None
+    status: int = CLIENT_LEFT
+    sent: int = 0
+    seconds: float = 0.0
+
+    def end(self) -> None:
+        self.seconds = time.perf_counter() - self.began
+
+    @property
+    def server_timing(self) -> bytes | None:
+        """https://www.w3.org/TR/server-timing/, in milliseconds."""
+        if self.read is None or self.waited is None or self.predicted is None:
+            return None
+        return b"read;dur=%.3f, wait;dur=%.3f, predict;dur=%.3f" % (
+            self.read * 1000,
+            self.waited * 1000,
+            self.predicted * 1000,
+        )

@@ -1,0 +1,132 @@
+"""One request for a prediction, from its body to its answer."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from serving_runtime.http.body import Receive, read_body, unpacked
+from serving_runtime.http.errors import DeadlineError, QueueFullError, TooManyRowsError
+from serving_runtime.http.request import Request
+from serving_runtime.http.routes import Match
+from serving_runtime.observability.capture import CapturedPrediction
+from serving_runtime.observability.request_stats import RequestStats
+from serving_runtime.prediction.batches import Batches, BatchLimits, ModelCall
+from serving_runtime.prediction.call_cost import CallCost
+from serving_runtime.prediction.streaming import OpenStreams, StreamedAnswer
+from serving_runtime.prediction.worker_context import WorkerContext
+from serving_runtime.protocols.interface import Answer, Inputs, Message, Prediction, ServedModel
+from serving_runtime.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from serving_runtime.model import Model
+
+# So much is read, and so much is written, in less time than a thread takes to begin.
+SMALL_BODY: Final = 32 << 10  # bytes
+LARGE_BODY: Final = 1 << 20
+FEW_ROWS: Final = 500
+
+
+class PredictionHandler:
+    """For one model in one event loop."""
+
+    def __init__(self, model: "Model", served: ServedModel, settings: ServeSettings, context: WorkerContext) -> None:
+        from serving_runtime.codec.encode import encode  # noqa: PLC0415  pandas is loaded with the model, not before it
+
+        self._served = served
+        self._settings = settings
+        self._metrics = context.metrics
+        self._recorder = context.recorder
+        cost = CallCost()
+        for timing in context.timings:
+            cost.observe(timing.rows, timing.cost)
+        rows = settings.batch.most_rows(allowed=context.may_merge)
+        # What a library of numbers does takes its time from the processor; the code of a model's author may wait for
+        # anything.
+        limits = BatchLimits(rows=rows, threads=settings.threads, queue=settings.max_queue, in_loop=model.of_numbers)
+        self._batches = Batches(model, limits, cost, self._observe)
+        write = partial(encode, wrapped=False, nan=served.nan, coerce=served.coerce)
+        self._streams = OpenStreams(
+            model, threads=settings.threads, most=settings.threads + settings.max_queue, write=write
+        )
+        # A body of many megabytes takes seconds, for which the others must not wait.
+        self._readers = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self._readers_of_large = ThreadPoolExecutor(1, thread_name_prefix="reader-of-large")
+        self._beside_now = 0
+        self._streamable = model.metadata.streamable
+
+    async def answer(
+        self, match: Match, request: Request, receive: Receive, stats: RequestStats
+    ) -> Answer | StreamedAnswer:
+        """Raises HttpError, ServingError, ClientGoneError."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + request.seconds(self._settings.timeout)
+        message = await self._message(match, request, receive, deadline)
+        read = partial(match.route.protocol.read, message, self._served)
+        began = time.perf_counter()
+        inputs: Inputs = (
+            read() if len(message.body) <= SMALL_BODY else await self._beside(read, deadline, len(message.body))
+        )
+        stats.rows = inputs.rows
+        self._expect_few(inputs.rows)
+        done = time.perf_counter()
+        stats.read = done - began
+        if inputs.stream and self._streamable:
+            return await self._streams.start(inputs, deadline, self._settings.timeout, receive)
+        work = await self._batches.predict(inputs, deadline, receive)
+        call = work.call or ModelCall(1, 1, 0.0, 0.0)
+        stats.predicted, stats.merged = call.seconds, call.requests
+        stats.waited = max(0.0, time.perf_counter() - done - call.seconds)
+        value = work.future.result()
+        write = partial(inputs.write, Prediction(value=value, seconds=call.seconds))
+        answer: Answer = (
+            write() if (inputs.rows or 0) <= FEW_ROWS else await self._beside(write, deadline, len(message.body))
+        )
+        if self._recorder.wanted():
+            self._record(match, request, inputs, value)
+        return answer
+
+    @property
+    def waiting(self) -> int:
+        return self._batches.waiting
+
+    async def _message(self, match: Match, request: Request, receive: Receive, deadline: float) -> Message:
+        limits = self._settings
+        body = await read_body(request, receive, limit=limits.max_body, silence=limits.read_timeout, deadline=deadline)
+        if request.encoding != "identity":
+            body = await self._beside(
+                partial(unpacked, body, request.encoding, limit=limits.max_body), deadline, len(body)
+            )
+        return Message(body=body, headers=request.headers, path=match.path)
+
+    async def _beside(self, do: Any, deadline: float, size: int) -> Any:
+        """In a thread, so that the loop goes on. `size` is that of the body. Raises DeadlineError, QueueFullError."""
+        loop = asyncio.get_running_loop()
+        if self._beside_now > self._settings.max_queue:
+            raise QueueFullError
+        self._beside_now += 1
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await loop.run_in_executor(self._readers if size <= LARGE_BODY else self._readers_of_large, do)
+        except TimeoutError:
+            raise DeadlineError from None
+        finally:
+            self._beside_now -= 1
+
+    def _expect_few(self, rows: int | None) -> None:
+        if rows is not None and rows > self._settings.max_rows:
+            raise TooManyRowsError(self._settings.max_rows)
+
+    def _observe(self, call: ModelCall) -> None:
+        self._metrics.predicted(call.requests, call.rows, call.seconds)
+        self._metrics.queue_depth(self._batches.waiting)
+
+    def _record(self, match: Match, request: Request, inputs: Inputs, value: Any) -> None:
+        captured = CapturedPrediction(
+            request_id=request.id, protocol=match.route.protocol.name, at=time.time(), inputs=inputs, value=value
+        )
+        if self._recorder.put(captured):
+            self._metrics.captured()
+        else:
+            self._metrics.capture_dropped()

@@ -1,0 +1,156 @@
+"""Answers in pieces, as server-sent events as MLflow's own server of agents sends them: `data: <JSON>`, at the end
+`data: [DONE]`.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from serving_runtime.errors import ServingError
+from serving_runtime.http.answer import Send
+from serving_runtime.http.body import Receive
+from serving_runtime.http.errors import ClientGoneError, DeadlineError, QueueFullError
+from serving_runtime.protocols.interface import Headers, Inputs
+
+if TYPE_CHECKING:
+    from serving_runtime.model import Model
+
+END: Final = object()
+DONE: Final = b"data: [DONE]\n\n"
+HEADERS: Final[Headers] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx would keep the pieces back
+)
+
+
+class ModelStream:
+    """A model's generator, which waits for something else: each step is made in a thread, all of them in one context.
+
+    MLflow's generators set a context variable at their first step and reset it at the last, which must be the same
+    context.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, pieces: Generator[Any]) -> None:
+        self._pool = pool
+        self._pieces = pieces
+        self._context = contextvars.copy_context()
+        self._step: asyncio.Future[Any] | None = None
+
+    async def next(self) -> Any:
+        """END after the last. Raises ServingError."""
+        self._step = asyncio.get_running_loop().run_in_executor(self._pool, self._context.run, self._made)
+        return await asyncio.shield(self._step)
+
+    def _made(self) -> Any:
+        return next(self._pieces, END)
+
+    async def close(self) -> None:
+        """Ends the generator, once the step that it is in is over."""
+        if self._step is not None:
+            with suppress(ServingError):
+                await self._step
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._context.run, self._pieces.close)
+
+
+class StreamedAnswer:
+    """An answer whose first piece is there: what fails before it has a status of its own, what fails later is told in
+    the stream.
+    """
+
+    status = 200
+
+    def __init__(
+        self, streams: "OpenStreams", pieces: ModelStream, first: Any, seconds: float, departure: "asyncio.Task[None]"
+    ) -> None:
+        self._streams = streams
+        self._pieces = pieces
+        self._first = first
+        self._seconds = seconds
+        self._departure = departure
+
+    async def send(self, send: Send, *, headers: Headers) -> int:
+        """The bytes that were sent. Raises ClientGoneError."""
+        sent = 0
+        try:
+            await send({"type": "http.response.start", "status": self.status, "headers": [*HEADERS, *headers]})
+            async for frame in self._frames():
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
+                sent += len(frame)
+            await send({"type": "http.response.body", "body": DONE})
+        finally:
+            self._streams.end(self._pieces, self._departure)
+        return sent + len(DONE)
+
+    async def _frames(self) -> AsyncIterator[bytes]:
+        piece = self._first
+        try:
+            while piece is not END:
+                yield self._streams.frame(piece)
+                piece = await _next(self._pieces, self._departure, asyncio.get_running_loop().time() + self._seconds)
+        except (ServingError, DeadlineError) as error:
+            yield b"data: %b\n\n" % orjson.dumps({"error": error.message})
+
+
+class OpenStreams:
+    """`threads` steps are made at a time, `most` streams are open. `write` makes JSON of a piece; it raises
+    OutputError.
+    """
+
+    def __init__(self, model: "Model", *, threads: int, most: int, write: Callable[[Any], bytes]) -> None:
+        self._write = write
+        self._model = model
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="stream")
+        self._most = most
+        self._open: set[ModelStream] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def start(self, inputs: Inputs, deadline: float, seconds: float, receive: Receive) -> StreamedAnswer:
+        """With its first piece; each of the others may take `seconds`.
+
+        Raises QueueFullError, DeadlineError, ClientGoneError, ServingError.
+        """
+        if len(self._open) >= self._most:
+            raise QueueFullError
+        pieces = ModelStream(self._pool, self._model.stream(inputs.data, inputs.params))
+        self._open.add(pieces)
+        departure = asyncio.ensure_future(_departure(receive))
+        try:
+            first = await _next(pieces, departure, deadline)
+        except BaseException:
+            self.end(pieces, departure)
+            raise
+        return StreamedAnswer(self, pieces, first, seconds, departure)
+
+    def frame(self, piece: Any) -> bytes:
+        """Raises OutputError."""
+        return b"data: %b\n\n" % self._write(piece)
+
+    def end(self, pieces: ModelStream, departure: "asyncio.Task[None]") -> None:
+        """Nobody waits for the generator to end, which it does when its step is over."""
+        departure.cancel()
+        closing = asyncio.ensure_future(pieces.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        closing.add_done_callback(lambda _: self._open.discard(pieces))
+
+
+async def _next(pieces: ModelStream, departure: "asyncio.Task[None]", deadline: float) -> Any:
+    """END after the last. Raises ClientGoneError, DeadlineError, ServingError."""
+    step = asyncio.ensure_future(pieces.next())
+    timeout = deadline - asyncio.get_running_loop().time()
+    done, _ = await asyncio.wait((step, departure), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    if step in done:
+        return step.result()
+    step.cancel()
+    raise ClientGoneError if departure in done else DeadlineError
+
+
+async def _departure(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue

@@ -1,0 +1,87 @@
+"""One worker of the supervisor: gets the model, warms it, then accepts requests."""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
+
+from serving_runtime.errors import ServingError
+from serving_runtime.http.listener import Listener
+from serving_runtime.prediction.worker_context import WorkerContext
+from serving_runtime.process.parent_death import end_with
+
+HEARTBEAT: Final = 1.0  # seconds
+# Objects until the collector looks at the young ones: nearly all are of requests under way, some hundred of each, and
+# end with them.
+YOUNG: Final = 20_000
+
+
+class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
+    """The supervisor's `app` is a `Supervisor`."""
+
+    row: int  # in the numbers that all workers count
+    _listener: Listener
+    _context: WorkerContext
+
+    def init_signals(self) -> None:
+        """The defaults end a worker that has accepted nothing yet; the loop takes over those that must
+        end it gently.
+        """
+        end_with(self.ppid)
+        for number in self.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # a terminal sends it to all processes; the supervisor passes on what it means
+
+    def load_wsgi(self) -> None:
+        """What is loaded here is the model."""
+        try:
+            with self._beating():
+                self._listener, self._context = self.app.listener(self.row, self._beat)
+        except ServingError as error:
+            self.app.startup_error.say(str(error))
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        # A full collection walks everything that was loaded, for tens of milliseconds; it is all there to stay.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(YOUNG)
+
+    def run(self) -> None:
+        self.app.placeholder.relieve()
+        self._listener.listen([listener.sock for listener in self.sockets], started=self._take_signals)
+        self._context.recorder.finish()
+
+    def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.add_signal_handler(signal.SIGTERM, self._listener.stop)
+        loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
+
+    async def _beat(self) -> None:
+        self.notify()
+        if os.getppid() != self.ppid:  # nobody would ever end it
+            self._listener.stop()
+
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Tells the supervisor that a model that takes long to load is no worker that hangs."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(HEARTBEAT):
+                self.notify()
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()

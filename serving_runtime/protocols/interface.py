@@ -1,0 +1,136 @@
+"""What a protocol is: it reads a message into what the model is called with, writes the answer, and has a shape for
+errors.
+
+Light to import: a process that has no model yet refuses in the protocol's own shape too.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from serving_runtime.errors import ServingError
+from serving_runtime.frozen_record import frozen_record
+from serving_runtime.options import Coerce, Nan
+
+if TYPE_CHECKING:
+    from serving_runtime.input.conform import Conformed
+    from serving_runtime.input.forms import Request
+    from serving_runtime.mlmodel import Metadata
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+JSON: Final = b"application/json"
+CLOSE: Final = (b"connection", b"close")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """The model as its clients see it. `conform` makes of a request what the model is called with; it raises
+    ServingError.
+
+    A faster `conform` may take the place of the default one (`input.conform.conformer`), as long as it gives the same,
+    and leaves to the default one what it does not know, errors included. `serving` is what the server found out about
+    its model, for people to read. `guarded`: requests need a token.
+    """
+
+    name: str
+    version: str | None
+    metadata: "Metadata"
+    conform: "Callable[[Request], Conformed]"
+    nan: Nan = Nan.NULL
+    coerce: Coerce = Coerce.SAFE
+    serving: Mapping[str, Any] | None = None
+    guarded: bool = False
+
+
+@frozen_record
+class Message:
+    """A request as it came. `headers` have lower-case names; `path` has the values of the route's variables, such as
+    `model`.
+    """
+
+    body: bytes
+    headers: Mapping[bytes, bytes]
+    path: Mapping[str, str]
+
+    def header(self, name: bytes) -> str | None:
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+
+@frozen_record
+class Answer:
+    """A whole answer, without what the server adds to every one. `close` ends the connection after it."""
+
+    status: int = 200
+    body: bytes = b""
+    media_type: bytes = JSON
+    headers: Headers = ()
+    close: bool = False
+
+
+@frozen_record
+class Prediction:
+    """What the model returned, and how many seconds it took."""
+
+    value: Any
+    seconds: float
+
+
+@frozen_record
+class Inputs:
+    """What a message asks of the model: `data` and `params` are conformed to its signature, ready for the call.
+
+    `rows` is the length of `data`, also of the prediction where the model predicts one for each row; None where data
+    has no rows and so cannot be joined with those of others. `stream`: the client wants the answer in pieces. `write`
+    raises ServingError.
+    """
+
+    data: Any
+    params: Mapping[str, Any] | None
+    rows: int | None
+    write: Callable[[Prediction], Answer]
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why there is no prediction, before a protocol gives it a shape. `details` has `path` and `problem` of each fault
+    of the input.
+    """
+
+    status: int
+    error_code: str
+    message: str
+    details: tuple[Mapping[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, error: ServingError) -> "Refusal":
+        return cls(
+            status=error.status, error_code=error.error_code, message=error.message, details=tuple(error.details)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """`name` is its label in logs and metrics. `read` raises ServingError, which `refuse` renders, as anything else
+    that is refused.
+    """
+
+    name: str
+    read: Callable[[Message, ServedModel], Inputs]
+    refuse: Callable[[Refusal], Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What a protocol's pages may say about the server: `ready` is what its readiness probe says, `served` None while
+    the model loads.
+    """
+
+    ready: bool
+    served: ServedModel | None
+
+
+# A page of a protocol, by the values of its route's variables. Raises ServingError.
+Page = Callable[[Status, Mapping[str, str]], Answer]

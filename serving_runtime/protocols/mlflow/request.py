@@ -1,0 +1,86 @@
+"""MLflow's scoring protocol, the body of `POST /invocations`:
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from serving_runtime.codec.delimited import read_csv, read_csv_as_pandas, read_parquet
+from serving_runtime.codec.encode import encode
+from serving_runtime.codec.media_type import MediaType, media_type
+from serving_runtime.codec.strict_json import read_object
+from serving_runtime.errors import MalformedRequestError
+from serving_runtime.input.forms import Given, Request, Whole
+from serving_runtime.input.table import from_records, from_split
+from serving_runtime.options import Coerce
+from serving_runtime.signature import Signature
+
+if TYPE_CHECKING:
+    from serving_runtime.model import Model
+
+FORMATS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
+PARAMS: Final = "params"
+STREAM: Final = "stream"  # true where the answer should come in pieces, as MLflow's server of agents has it
+# Keys by which a whole body is the input of a model that chats; beside one of FORMATS they are nothing special.
+CHAT_KEYS: Final = ("messages", "prompt", "input")
+
+_log = logging.getLogger(__name__)
+
+
+def answer(model: "Model", body: bytes, content_type: str | None) -> bytes:
+    """The JSON that answers `body`. Raises ServingError."""
+    request = read_request(body, content_type, model.metadata.signature)
+    return encode(model.predict(request), wrapped=request.wrapped)
+
+
+def read_request(body: bytes, content_type: str | None, signature: Signature, coerce: Coerce = Coerce.SAFE) -> Request:
+    """Raises ServingError."""
+    match media_type(content_type):
+        case MediaType.CSV:
+            return Request(
+                input=read_csv(body, signature) if coerce is Coerce.SAFE else read_csv_as_pandas(body, signature)
+            )
+        case MediaType.PARQUET:
+            return Request(input=read_parquet(body))
+        case MediaType.JSON:
+            return from_document(read_object(body), signature)
+
+
+def from_document(document: Mapping[str, Any], signature: Signature, *, params_path: str = PARAMS) -> Request:
+    """The request that a JSON object of the protocol is. Raises MalformedRequestError, InvalidInputError."""
+    formats = [key for key in FORMATS if key in document]
+    if not formats and any(key in document for key in CHAT_KEYS):
+        return _chat(document, signature)
+    if len(formats) != 1:
+        found = f"it has {' and '.join(formats)}" if formats else "it has none of them"
+        raise MalformedRequestError(f"the body must have exactly one of the keys {', '.join(FORMATS)}; {found}")
+    if unknown := sorted(document.keys() - {*formats, PARAMS, STREAM}):
+        _log.info("ignored keys that the protocol does not have", extra={"fields": {"keys": unknown[:10]}})
+    source = _input(formats[0], document[formats[0]])
+    params = _params(document.get(PARAMS), params_path)
+    return Request(input=source, params=params, params_path=params_path, stream=document.get(STREAM) is True)
+
+
+def _input(key: str, value: Any) -> Any:
+    match key:
+        case "dataframe_split":
+            return from_split(value, key)
+        case "dataframe_records":
+            return from_records(value, key)
+        case _:
+            return Given(value=value, path=key, by_row=key == "instances")
+
+
+def _chat(document: Mapping[str, Any], signature: Signature) -> Request:
+    """The parameters that the signature has stand beside the messages; everything else is the model's."""
+    names = {param.name for param in signature.params or ()}
+    params = {key: value for key, value in document.items() if key in names}
+    whole = Whole(value={key: value for key, value in document.items() if key not in names})
+    return Request(input=whole, params=params, params_path="", wrapped=False, stream=document.get(STREAM) is True)
+
+
+def _params(value: Any, path: str) -> dict[str, Any] | None:
+    if not isinstance(value, dict | None):
+        raise MalformedRequestError(f"{path} must be an object")
+    return value

@@ -15,7 +15,7 @@ from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose, new_token
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import Process, free_port, installed, running
-from tracking_gate.people import hashed
+from tracking_gate.authentication.people import hashed
 
 PROJECT: Final = "66c0a1b2c3d4e5f601234567"
 OTHER: Final = "77d1b2c3d4e5f6a701234567"

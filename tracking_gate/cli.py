@@ -12,10 +12,10 @@ EXTRA: Final = "gate"
 with extra_of_program(EXTRA):
     import click
 
+    from tracking_gate.authentication.people import PeopleError, hashed
     from tracking_gate.errors import InvalidRequest
-    from tracking_gate.people import PeopleError, hashed
-    from tracking_gate.routes import ROUTES, Treatment, match
-    from tracking_gate.strict import path_of
+    from tracking_gate.http.parsing import path_of
+    from tracking_gate.policy.routes import ROUTES, Treatment, match
 
 
 class InvalidInputError(click.ClickException):
@@ -147,7 +147,7 @@ def serve(  # noqa: PLR0913, PLR0917  click hands over each option
     client_pause: float,
 ) -> None:
     """Answer requests until SIGTERM. Each option can be a variable: MODEL_API_GATE_SERVE_UPSTREAM, and so on."""
-    from tracking_gate.addresses import networks_of  # noqa: PLC0415  as below
+    from tracking_gate.http.client_addresses import networks_of  # noqa: PLC0415  as below
     from tracking_gate.logs import configure  # noqa: PLC0415  as below
     from tracking_gate.server import (  # noqa: PLC0415  the other commands start faster without the server
         ServeSettings,

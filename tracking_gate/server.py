@@ -15,16 +15,16 @@ from typing import Final
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from tracking_gate.addresses import ClientAddresses, Network
 from tracking_gate.audit import AuditLog
-from tracking_gate.callers import Callers
-from tracking_gate.connections import ClientConnection, Connections, ConnectionServer
-from tracking_gate.domino_people import DominoPeople
-from tracking_gate.gate import Gate, GateSettings
+from tracking_gate.authentication.authenticator import Callers
+from tracking_gate.authentication.domino_people import DominoPeople
+from tracking_gate.authentication.people import Nobody, People, PeopleFile, Several, TrustedHeader
+from tracking_gate.gate.handler import Gate, GateSettings
+from tracking_gate.http.client_addresses import ClientAddresses, Network
+from tracking_gate.http.connections import ClientConnection, Connections, ConnectionServer
 from tracking_gate.metrics import Metrics
-from tracking_gate.people import Nobody, People, PeopleFile, Several, TrustedHeader
+from tracking_gate.mlflow_api.upstream import Upstream
 from tracking_gate.secret_directory import SecretDirectory
-from tracking_gate.upstream import Upstream
 
 GRACE: Final = 20.0  # seconds for requests under way
 KEEP_ALIVE: Final = 75.0  # seconds

@@ -15,10 +15,10 @@ from testbed.domino_people import DominoUsers, User, domino_users
 from testbed.gate import API, PASSWORD, PROJECT, Gate, gate
 from testbed.mlflow_server import MlflowServer
 from tracking_gate.actors import Actor
-from tracking_gate.addresses import ClientAddresses, group_of, networks_of
-from tracking_gate.callers import Callers
+from tracking_gate.authentication.authenticator import Callers
+from tracking_gate.authentication.people import MOST_HASHES, PeopleFile, hashed
 from tracking_gate.errors import Busy, TooManyAttempts, Unauthenticated
-from tracking_gate.people import MOST_HASHES, PeopleFile, hashed
+from tracking_gate.http.client_addresses import ClientAddresses, group_of, networks_of
 from tracking_gate.secret_directory import SecretDirectory
 
 READ = f"{API}/experiments/search?max_results=1"

@@ -20,7 +20,7 @@ from testbed.gate import API, OTHER, PROJECT, Gate, ask, gate
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import free_port, installed, running
 from tracking_gate.actors import Actor, Kind
-from tracking_gate.domino_people import DominoPeople
+from tracking_gate.authentication.domino_people import DominoPeople
 from tracking_gate.errors import Unavailable
 from tracking_gate.metrics import Metrics
 
@@ -165,7 +165,7 @@ def test_unclear_answer_is_not_kept(domino: DominoUsers) -> None:
 def test_answers_that_are_kept_are_few_and_hold_no_credential(
     domino: DominoUsers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracking_gate.domino_people.MOST_KEPT", 2)
+    monkeypatch.setattr("tracking_gate.authentication.domino_people.MOST_KEPT", 2)
 
     async def story() -> DominoPeople:
         async with people(domino) as found:
@@ -179,7 +179,7 @@ def test_answers_that_are_kept_are_few_and_hold_no_credential(
 
 
 def test_domino_that_takes_too_long_lets_nobody_in(domino: DominoUsers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracking_gate.domino_people.TIMEOUT", aiohttp.ClientTimeout(total=0.05))
+    monkeypatch.setattr("tracking_gate.authentication.domino_people.TIMEOUT", aiohttp.ClientTimeout(total=0.05))
     domino.delay = 0.5
 
     with pytest.raises(Unavailable):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model_contract.tokens import Purpose
 from testbed.gate import API, OTHER, Gate, Json, ask
 from tests.tracking_gate.conftest import Wine, wine_behind
-from tracking_gate.routes import ROUTES
+from tracking_gate.policy.routes import ROUTES
 
 EXAMPLES = 300 if os.environ.get("CI") == "true" else 200
 PROMOTED, STAGED = "1", "2"

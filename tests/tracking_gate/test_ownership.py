@@ -8,8 +8,8 @@ import pytest
 
 from model_contract.names import TAG_PROJECT_ID
 from testbed.gate import API, OTHER, PROJECT, Answer, Gate, Json, ask
-from tracking_gate.changes import CHANGES, Changed
-from tracking_gate.routes import Treatment, match
+from tracking_gate.policy.people_changes import CHANGES, Changed
+from tracking_gate.policy.routes import Treatment, match
 
 NUMBERS = itertools.count(1)
 LATER = "/api/3.0/mlflow"

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.tracking_gate.conftest import example
-from tracking_gate.operations import OPERATIONS
-from tracking_gate.routes import ROUTES, Treatment, match
+from tracking_gate.policy.guarded_operations import OPERATIONS
+from tracking_gate.policy.routes import ROUTES, Treatment, match
 
 
 def test_every_route_of_mlflow_is_known(mlflow_routes: list[tuple[str, str]]) -> None:

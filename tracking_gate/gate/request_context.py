@@ -7,8 +7,8 @@ from typing import Any
 from aiohttp import web
 
 from tracking_gate.actors import Actor
-from tracking_gate.routes import Match, Route
-from tracking_gate.strict import forwarded_path, query_of
+from tracking_gate.http.parsing import forwarded_path, query_of
+from tracking_gate.policy.routes import Match, Route
 
 
 @dataclass(slots=True, kw_only=True)

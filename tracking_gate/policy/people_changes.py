@@ -13,12 +13,12 @@ from typing import Any, Final
 from model_contract.names import TAG_PROJECT_ID
 from tracking_gate.actors import Actor, Kind
 from tracking_gate.errors import Conflict, Forbidden, InvalidRequest
-from tracking_gate.owners import Owners
-from tracking_gate.registry import Json, Registry
+from tracking_gate.http.parsing import object_of, values_at
+from tracking_gate.mlflow_api.registry import Json, Registry
+from tracking_gate.mlflow_api.registry_cache import Owners
+from tracking_gate.mlflow_api.version_sources import promoted_places
+from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS, RESERVED_TAGS, SERVER_TAGS
 from tracking_gate.rights import check_changeable, missing
-from tracking_gate.sources import promoted_places
-from tracking_gate.strict import object_of, values_at
-from tracking_gate.tags import OWNERSHIP_TAGS, RESERVED_TAGS, SERVER_TAGS
 
 LARGE: Final = 256 * 1024  # bytes of a body that is read in a thread: the other requests do not wait for it
 NEW_LOGGED_MODEL: Final = ("POST", "/API/2.0/mlflow/logged-models")

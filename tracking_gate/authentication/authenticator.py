@@ -8,9 +8,9 @@ from typing import Final
 from multidict import CIMultiDictProxy
 
 from tracking_gate.actors import Actor, kind_of
-from tracking_gate.attempts import Attempts
+from tracking_gate.authentication.attempt_limits import Attempts
+from tracking_gate.authentication.people import Claim, People
 from tracking_gate.errors import InvalidRequest, Unauthenticated, Unavailable
-from tracking_gate.people import Claim, People
 from tracking_gate.secret_directory import SecretDirectory
 
 LONGEST_HEADER: Final = 4096  # bytes of an Authorization header

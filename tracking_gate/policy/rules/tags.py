@@ -8,8 +8,15 @@ from typing import Final
 
 from model_contract.names import PROMOTION_TAG_PREFIX, TAG_DIGEST, TAG_LISTING, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
 from tracking_gate.actors import Actor, Kind
-from tracking_gate.asks import Ask, Verdict, changeable_experiment, check_owns_version, own_model, own_version
 from tracking_gate.errors import Conflict, Forbidden
+from tracking_gate.policy.guarded_request import (
+    Ask,
+    Verdict,
+    changeable_experiment,
+    check_owns_version,
+    own_model,
+    own_version,
+)
 from tracking_gate.rights import needs_promotion, only_people
 
 OWNERSHIP_TAGS: Final = re.compile(r"mlflow\.domino\..*|domino\.project", re.IGNORECASE)

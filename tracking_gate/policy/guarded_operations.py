@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from tracking_gate import making, rules, tags
-from tracking_gate.asks import Rule
-from tracking_gate.strict import Field, alias, flag, listed, name, number, stage, text, texts, version
-from tracking_gate.strict import tags as list_of_tags
+from tracking_gate.http.parsing import Field, alias, flag, listed, name, number, stage, text, texts, version
+from tracking_gate.http.parsing import tags as list_of_tags
+from tracking_gate.policy.guarded_request import Rule
+from tracking_gate.policy.rules import creation as making
+from tracking_gate.policy.rules import existing_objects as rules
+from tracking_gate.policy.rules import tags
 
 REGISTRY: Final = "/API/2.0/mlflow"
 NAME: Final = Field(read=name)

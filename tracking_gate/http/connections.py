@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from tracking_gate.addresses import ClientAddresses, group_of
+from tracking_gate.http.client_addresses import ClientAddresses, group_of
 from tracking_gate.metrics import Metrics
 
 HEAD_SECONDS: Final = 10.0  # from the first byte of a request's head to its last

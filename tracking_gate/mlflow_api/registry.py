@@ -15,9 +15,9 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from model_contract.names import TAG_PROJECT_ID
-from tracking_gate import filters
 from tracking_gate.errors import Unavailable
-from tracking_gate.places import proxied
+from tracking_gate.mlflow_api import search_filters as filters
+from tracking_gate.mlflow_api.artifact_locations import proxied
 
 Json = dict[str, Any]
 # Method, path with query, body; the answer's status and body.

@@ -11,17 +11,17 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from tracking_gate import places
 from tracking_gate.actors import Actor, Kind
 from tracking_gate.errors import Conflict, Forbidden, InvalidRequest
-from tracking_gate.operations import OPERATIONS, Effect
-from tracking_gate.owners import KEPT, Owners
-from tracking_gate.registry import QUESTIONS, Experiment, Json, Registry, Version, experiment_of, own_project
+from tracking_gate.http.parsing import forwarded_path, path_of
+from tracking_gate.mlflow_api import artifact_locations as places
+from tracking_gate.mlflow_api.registry import QUESTIONS, Experiment, Json, Registry, Version, experiment_of, own_project
+from tracking_gate.mlflow_api.registry_cache import KEPT, Owners
+from tracking_gate.mlflow_api.version_sources import promoted_places
+from tracking_gate.policy.guarded_operations import OPERATIONS, Effect
+from tracking_gate.policy.routes import Subject
+from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS
 from tracking_gate.rights import check_changeable, check_own, missing, not_own
-from tracking_gate.routes import Subject
-from tracking_gate.sources import promoted_places
-from tracking_gate.strict import forwarded_path, path_of
-from tracking_gate.tags import OWNERSHIP_TAGS
 
 # Names that MLflow's parser of filters cannot read otherwise, and the filters that name models and nothing else.
 MODEL_NAME: Final = r"'[^'\"\\`%\x00-\x1f\x7f]+'"

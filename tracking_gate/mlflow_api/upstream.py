@@ -8,8 +8,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from tracking_gate.bodies import ClientBody
 from tracking_gate.errors import AnswerCut, ClientHungUp, Unavailable
+from tracking_gate.http.bodies import ClientBody
 from tracking_gate.metrics import Metrics
 
 # RFC 9110, 7.6.1: of one connection, not of the request.

@@ -5,11 +5,11 @@ maker's.
 from typing import Any, Final
 
 from model_contract.names import PROJECT_HEADER, TAG_PROJECT_ID
-from tracking_gate.asks import Ask, Verdict, own_model
 from tracking_gate.errors import AlreadyExists, Forbidden, InvalidRequest
+from tracking_gate.mlflow_api.version_sources import NOT_YOURS, Source, resolved
+from tracking_gate.policy.guarded_request import Ask, Verdict, own_model
+from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS, check_tag
 from tracking_gate.rights import only_people
-from tracking_gate.sources import NOT_YOURS, Source, resolved
-from tracking_gate.tags import OWNERSHIP_TAGS, check_tag
 
 Json = dict[str, Any]
 LONGEST_FACT: Final = 1000  # characters of a source in the audit log

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from model_contract.names import TAG_PROJECT_ID
 from tracking_gate.actors import Actor
-from tracking_gate.owners import Owners
-from tracking_gate.registry import Experiment, Registry, Version
+from tracking_gate.mlflow_api.registry import Experiment, Registry, Version
+from tracking_gate.mlflow_api.registry_cache import Owners
 from tracking_gate.rights import check_changeable, check_own, missing
 
 Json = dict[str, Any]

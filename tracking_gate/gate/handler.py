@@ -15,13 +15,8 @@ from aiohttp import web
 
 from model_contract.names import PROJECT_HEADER
 from tracking_gate.actors import Actor
-from tracking_gate.addresses import ClientAddresses
-from tracking_gate.asks import Ask, Verdict
 from tracking_gate.audit import AuditError, AuditLog, Sample
-from tracking_gate.bodies import ClientBody, check_empty
-from tracking_gate.callers import Callers
-from tracking_gate.changes import Changes
-from tracking_gate.connections import ClientConnection
+from tracking_gate.authentication.authenticator import Callers
 from tracking_gate.errors import (
     AnswerCut,
     ClientHungUp,
@@ -34,17 +29,22 @@ from tracking_gate.errors import (
     TooManyAttempts,
     Unavailable,
 )
+from tracking_gate.gate.request_context import Passage
+from tracking_gate.http.bodies import ClientBody, check_empty
+from tracking_gate.http.client_addresses import ClientAddresses
+from tracking_gate.http.connections import ClientConnection
+from tracking_gate.http.parsing import body_of, path_of
+from tracking_gate.http.request_limits import BodyMemory, CallerSlots
 from tracking_gate.metrics import Metrics
-from tracking_gate.objects import Objects, even_questions
-from tracking_gate.operations import OPERATIONS
-from tracking_gate.owners import Owners
-from tracking_gate.passage import Passage
-from tracking_gate.registry import Registry
-from tracking_gate.request_limits import BodyMemory, CallerSlots
+from tracking_gate.mlflow_api.registry import Registry
+from tracking_gate.mlflow_api.registry_cache import Owners
+from tracking_gate.mlflow_api.upstream import Upstream
+from tracking_gate.policy.guarded_operations import OPERATIONS
+from tracking_gate.policy.guarded_request import Ask, Verdict
+from tracking_gate.policy.people_changes import Changes
+from tracking_gate.policy.read_access import Objects, even_questions
+from tracking_gate.policy.routes import Route, Treatment, match
 from tracking_gate.rights import only_people
-from tracking_gate.routes import Route, Treatment, match
-from tracking_gate.strict import body_of, path_of
-from tracking_gate.upstream import Upstream
 
 MOST_JSON: Final = 1024 * 1024  # bytes of a guarded operation's body
 MOST_CHANGE: Final = 32 * 1024 * 1024  # bytes of a change by a person: MLflow's clients log inputs of 16 MB

@@ -10,8 +10,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Final
 
-from tracking_gate.changes import CHANGES, Change
-from tracking_gate.operations import ALL_OPERATIONS, REGISTRY, Operation
+from tracking_gate.policy.guarded_operations import ALL_OPERATIONS, REGISTRY, Operation
+from tracking_gate.policy.people_changes import CHANGES, Change
 
 
 class Treatment(StrEnum):

@@ -9,8 +9,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from tracking_gate.errors import Forbidden, InvalidRequest
-from tracking_gate.places import MODEL_ID, contains, joined, logged_model_in, proxied, readings, run_in
-from tracking_gate.registry import ACTIVE, Json, Registry, Version
+from tracking_gate.mlflow_api.artifact_locations import (
+    MODEL_ID,
+    contains,
+    joined,
+    logged_model_in,
+    proxied,
+    readings,
+    run_in,
+)
+from tracking_gate.mlflow_api.registry import ACTIVE, Json, Registry, Version
 
 MODEL_URI: Final = re.compile(r"models:/+([^/]+)(?:/+([0-9]+))?/*", re.IGNORECASE)
 RUN_URI: Final = re.compile(r"runs:/+([^/]+)(?:/+(.*))?", re.IGNORECASE | re.DOTALL)

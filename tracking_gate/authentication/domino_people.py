@@ -21,9 +21,9 @@ from model_contract.names import PROJECT_ID_PATTERN
 from model_contract.secret import Secret
 from model_contract.tokens import TOKEN_PREFIX
 from tracking_gate.actors import Actor, Kind
+from tracking_gate.authentication.people import Claim
 from tracking_gate.errors import Unavailable
 from tracking_gate.metrics import Metrics
-from tracking_gate.people import Claim
 
 API_KEY: Final = "X-Domino-Api-Key"
 KEPT: Final = 60.0  # seconds, also of a "no"

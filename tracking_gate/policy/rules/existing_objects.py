@@ -9,7 +9,11 @@ from typing import Final
 
 from model_contract.names import PROMOTION_ID
 from tracking_gate.actors import Kind
-from tracking_gate.asks import (
+from tracking_gate.errors import Conflict, InvalidRequest
+from tracking_gate.mlflow_api.artifact_locations import overlap, proxied
+from tracking_gate.mlflow_api.registry import ACTIVE, Version, experiment_of
+from tracking_gate.mlflow_api.version_sources import promoted_places
+from tracking_gate.policy.guarded_request import (
     Ask,
     Verdict,
     changeable_experiment,
@@ -18,11 +22,7 @@ from tracking_gate.asks import (
     own_version,
     own_version_and_others,
 )
-from tracking_gate.errors import Conflict, InvalidRequest
-from tracking_gate.places import overlap, proxied
-from tracking_gate.registry import ACTIVE, Version, experiment_of
 from tracking_gate.rights import check_changeable, missing, needs_promotion, not_own, only_people
-from tracking_gate.sources import promoted_places
 
 PRODUCTION: Final = "Production"
 READY: Final = "READY"

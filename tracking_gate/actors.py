@@ -6,7 +6,7 @@ from enum import StrEnum
 from model_contract.tokens import Purpose
 
 
-class Kind(StrEnum):
+class ActorKind(StrEnum):
     """The columns of the policy's table."""
 
     PULL = "pull"
@@ -19,14 +19,14 @@ class Kind(StrEnum):
 class Actor:
     """`projects` are those whose objects the actor may touch: one for a token, all of their own for a person."""
 
-    kind: Kind
+    kind: ActorKind
     name: str
     projects: frozenset[str]
     fingerprint: str | None = None
 
     @property
     def is_token(self) -> bool:
-        return self.kind in {Kind.PULL, Kind.PROMOTE}
+        return self.kind in {ActorKind.PULL, ActorKind.PROMOTE}
 
     @property
     def project(self) -> str:
@@ -34,8 +34,8 @@ class Actor:
         return next(iter(self.projects))
 
     def owns(self, project: str | None) -> bool:
-        return self.kind is Kind.ADMIN or (project is not None and project in self.projects)
+        return self.kind is ActorKind.ADMIN or (project is not None and project in self.projects)
 
 
-def kind_of(purpose: Purpose) -> Kind:
-    return {Purpose.PULL: Kind.PULL, Purpose.PROMOTE: Kind.PROMOTE}[purpose]
+def actor_kind_of(purpose: Purpose) -> ActorKind:
+    return {Purpose.PULL: ActorKind.PULL, Purpose.PROMOTE: ActorKind.PROMOTE}[purpose]

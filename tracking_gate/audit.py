@@ -130,7 +130,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-class Sample:
+class RefusalSampler:
     """Which refusals get a line, so that nobody fills the disk with them: some at once, then one every few seconds, for
     each caller.
     """

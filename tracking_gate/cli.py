@@ -14,8 +14,8 @@ with extra_of_program(EXTRA):
 
     from tracking_gate.authentication.people import PeopleError, hashed
     from tracking_gate.errors import InvalidRequest
-    from tracking_gate.http.parsing import path_of
-    from tracking_gate.policy.routes import ROUTES, Treatment, match
+    from tracking_gate.http.parsing import decoded_path
+    from tracking_gate.policy.routes import ROUTES, RouteAccess, match
 
 
 class InvalidInputError(click.ClickException):
@@ -147,7 +147,7 @@ def serve(  # noqa: PLR0913, PLR0917  click hands over each option
     client_pause: float,
 ) -> None:
     """Answer requests until SIGTERM. Each option can be a variable: MODEL_API_GATE_SERVE_UPSTREAM, and so on."""
-    from tracking_gate.http.client_addresses import networks_of  # noqa: PLC0415  as below
+    from tracking_gate.http.client_addresses import parsed_networks  # noqa: PLC0415  as below
     from tracking_gate.logs import configure  # noqa: PLC0415  as below
     from tracking_gate.server import (  # noqa: PLC0415  the other commands start faster without the server
         ServeSettings,
@@ -164,7 +164,7 @@ def serve(  # noqa: PLR0913, PLR0917  click hands over each option
             "--admin names users of Domino's and needs --domino-url; in --people-file an admin is who has admin: true"
         )
     try:
-        networks = networks_of(proxies)
+        networks = parsed_networks(proxies)
     except ValueError as error:
         raise InvalidInputError(f"--proxy is no address or network: {error}; such as 10.0.0.0/8") from error
     settings = ServeSettings(
@@ -208,21 +208,21 @@ def routes() -> None:
         table.add_row(
             " ".join(route.methods),
             route.path,
-            WHO[route.treatment] + (f" ({route.operation})" if route.operation else ""),
+            WHO[route.access] + (f" ({route.operation})" if route.operation else ""),
         )
     Console(highlight=False).print(table)
 
 
 WHO = {
-    Treatment.PUBLIC: "anybody",
-    Treatment.OBJECT: "people; tokens for their project's",
-    Treatment.RUN: "people; tokens for their project's",
-    Treatment.PEOPLE: "people",
-    Treatment.GUARDED: "decided by its rule",
-    Treatment.WRITE: "people, where nothing promoted lies",
-    Treatment.CHANGE: "people, what is of their project or of none",
-    Treatment.EMPTY: "people; answered by the gate, empty",
-    Treatment.DENIED: "nobody",
+    RouteAccess.PUBLIC: "anybody",
+    RouteAccess.OBJECT: "people; tokens for their project's",
+    RouteAccess.RUN: "people; tokens for their project's",
+    RouteAccess.PEOPLE: "people",
+    RouteAccess.GUARDED: "decided by its rule",
+    RouteAccess.WRITE: "people, where nothing promoted lies",
+    RouteAccess.CHANGE: "people, what is of their project or of none",
+    RouteAccess.EMPTY: "people; answered by the gate, empty",
+    RouteAccess.DENIED: "nobody",
 }
 
 
@@ -232,14 +232,14 @@ WHO = {
 def explain(method: str, path: str) -> None:
     """Say which row of the table decides about METHOD PATH. Exits with 6 where nobody may."""
     try:
-        found = match(method.upper(), path_of(path.partition("?")[0]))
+        found = match(method.upper(), decoded_path(path.partition("?")[0]))
     except InvalidRequest as error:
         raise InvalidInputError(str(error)) from error
     if found is None:
         click.echo("denied: the table does not have this route")
         raise SystemExit(ExitCode.PRECONDITION)
-    click.echo(f"{found.route.path}: {WHO[found.route.treatment]} ({found.route.rule})")
-    if found.route.treatment is Treatment.DENIED:
+    click.echo(f"{found.route.path}: {WHO[found.route.access]} ({found.route.rule})")
+    if found.route.access is RouteAccess.DENIED:
         raise SystemExit(ExitCode.PRECONDITION)
 
 

@@ -19,7 +19,7 @@ UNREADABLE: Final = 300.0  # seconds without the Secret, after which the gate sa
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownToken:
     """A token that is accepted until `expires`."""
 
     key: TokenKey
@@ -35,9 +35,9 @@ class Tokens:
     value only.
     """
 
-    by_fingerprint: Mapping[str, Known] = field(default_factory=dict)
+    by_fingerprint: Mapping[str, KnownToken] = field(default_factory=dict)
 
-    def find(self, text: str, now: datetime) -> Known | None:
+    def find(self, text: str, now: datetime) -> KnownToken | None:
         """The token with that value, as long as it is good."""
         known = self.by_fingerprint.get(fingerprint(text))
         if known is None or not same(text, known.value.reveal()):
@@ -100,7 +100,7 @@ def read_tokens(path: Path, *, legacy: bool = False) -> Tokens:
     return Tokens(by_fingerprint={token.fingerprint: token for token in known})
 
 
-def _read(path: Path, name: str, file: Path, *, legacy: bool) -> Known | None:
+def _read(path: Path, name: str, file: Path, *, legacy: bool) -> KnownToken | None:
     key = parse_key(name)
     try:
         value = Secret.from_file(file)
@@ -110,7 +110,7 @@ def _read(path: Path, name: str, file: Path, *, legacy: bool) -> Known | None:
         return None
     print_ = fingerprint(value.reveal())
     entry = _entry(path / meta_key(key.project_id), print_)
-    return Known(
+    return KnownToken(
         key=key, value=value, fingerprint=print_, created=_moment(entry, "created"), expires=_moment(entry, "expires")
     )
 

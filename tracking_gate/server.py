@@ -16,9 +16,9 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from tracking_gate.audit import AuditLog
-from tracking_gate.authentication.authenticator import Callers
+from tracking_gate.authentication.authenticator import Authenticator
 from tracking_gate.authentication.domino_people import DominoPeople
-from tracking_gate.authentication.people import Nobody, People, PeopleFile, Several, TrustedHeader
+from tracking_gate.authentication.people import NoPeople, PeopleFile, PeopleSource, PeopleSources, TrustedHeader
 from tracking_gate.gate.handler import Gate, GateSettings
 from tracking_gate.http.client_addresses import ClientAddresses, Network
 from tracking_gate.http.connections import ClientConnection, Connections, ConnectionServer
@@ -68,12 +68,12 @@ async def serve(settings: ServeSettings) -> None:
     metrics.watch(directory)
     withheld = (settings.people_header,) if settings.people_header else ()
     async with (
-        people_of(settings, metrics) as people,
+        people_source(settings, metrics) as people,
         Upstream(settings.upstream, metrics, withheld=withheld) as upstream,
     ):
         addresses, audit = ClientAddresses(settings.proxies), AuditLog(settings.audit_log)
         gate = Gate(
-            callers=Callers(directory, people, time.monotonic, attempts=settings.attempts),
+            callers=Authenticator(directory, people, time.monotonic, attempts=settings.attempts),
             upstream=upstream,
             audit=audit,
             metrics=metrics,
@@ -85,7 +85,7 @@ async def serve(settings: ServeSettings) -> None:
             ),
         )
         connections = Connections(
-            most=min(settings.connections, possible_connections()),
+            most=min(settings.connections, max_possible_connections()),
             most_of_address=settings.connections_per_address,
             seconds=settings.client_pause,
             addresses=addresses,
@@ -131,7 +131,7 @@ async def run(settings: ServeSettings, server: ConnectionServer, connections: Co
         task.cancel()
 
 
-def possible_connections() -> int:
+def max_possible_connections() -> int:
     """Return how many connections the limit on open files has room for: each may have one to MLflow beside it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
@@ -141,18 +141,18 @@ def possible_connections() -> int:
 
 
 @asynccontextmanager
-async def people_of(settings: ServeSettings, metrics: Metrics) -> AsyncIterator[People]:
+async def people_source(settings: ServeSettings, metrics: Metrics) -> AsyncIterator[PeopleSource]:
     """The file before Domino: who is in it can work while Domino is away. Raises OSError, PeopleError."""
-    ways: list[People] = []
+    ways: list[PeopleSource] = []
     if settings.people_file and settings.people_header:
         ways.append(TrustedHeader(settings.people_header, settings.people_file))
     elif settings.people_file:
         ways.append(PeopleFile(settings.people_file))
     if settings.domino_url is None:
-        yield ways[0] if ways else Nobody()
+        yield ways[0] if ways else NoPeople()
         return
     async with DominoPeople(settings.domino_url, metrics, admins=settings.domino_admins) as domino:
-        yield Several(*ways, domino)
+        yield PeopleSources(*ways, domino)
 
 
 class MetricsPage:

@@ -15,10 +15,10 @@ from testbed.domino_people import DominoUsers, User, domino_users
 from testbed.gate import API, PASSWORD, PROJECT, Gate, gate
 from testbed.mlflow_server import MlflowServer
 from tracking_gate.actors import Actor
-from tracking_gate.authentication.authenticator import Callers
+from tracking_gate.authentication.authenticator import Authenticator
 from tracking_gate.authentication.people import MOST_HASHES, PeopleFile, hashed
 from tracking_gate.errors import Busy, TooManyAttempts, Unauthenticated
-from tracking_gate.http.client_addresses import ClientAddresses, group_of, networks_of
+from tracking_gate.http.client_addresses import ClientAddresses, address_group, parsed_networks
 from tracking_gate.secret_directory import SecretDirectory
 
 READ = f"{API}/experiments/search?max_results=1"
@@ -62,18 +62,18 @@ def people(tmp_path: Path, entry: str) -> CountingPeople:
 
 
 @pytest.fixture
-def callers(people: CountingPeople, tmp_path: Path) -> Callers:
+def callers(people: CountingPeople, tmp_path: Path) -> Authenticator:
     (tmp_path / "secret").mkdir()
-    return Callers(SecretDirectory(tmp_path / "secret"), people, Clock(), attempts=10)
+    return Authenticator(SecretDirectory(tmp_path / "secret"), people, Clock(), attempts=10)
 
 
-async def guesses(callers: Callers, name: str, count: int, peer: str = "192.0.2.1") -> list[object]:
+async def guesses(callers: Authenticator, name: str, count: int, peer: str = "192.0.2.1") -> list[object]:
     """All at once."""
     asked = (callers.find(headers(name, f"guess-{number}"), peer) for number in range(count))
     return [type(answer) for answer in await asyncio.gather(*asked, return_exceptions=True)]
 
 
-def test_guess_that_is_refused_costs_no_hash(callers: Callers, people: CountingPeople) -> None:
+def test_guess_that_is_refused_costs_no_hash(callers: Authenticator, people: CountingPeople) -> None:
     found = asyncio.run(guesses(callers, "jane", 140))
 
     assert (found.count(Unauthenticated), found.count(TooManyAttempts)) == (10, 130)
@@ -81,7 +81,7 @@ def test_guess_that_is_refused_costs_no_hash(callers: Callers, people: CountingP
 
 
 def test_names_that_are_not_there_are_counted_together_and_cost_as_much(
-    callers: Callers, people: CountingPeople
+    callers: Authenticator, people: CountingPeople
 ) -> None:
     """A try takes as long for each name; a new name is no new allowance."""
 
@@ -93,7 +93,7 @@ def test_names_that_are_not_there_are_counted_together_and_cost_as_much(
     assert (found.count(Unauthenticated), people.hashed) == (10, 10)
 
 
-def test_person_is_let_in_beside_guesses_of_other_names(callers: Callers) -> None:
+def test_person_is_let_in_beside_guesses_of_other_names(callers: Authenticator) -> None:
     async def story() -> Actor:
         for name in ("olga", "nobody"):
             await guesses(callers, name, 140)
@@ -102,7 +102,7 @@ def test_person_is_let_in_beside_guesses_of_other_names(callers: Callers) -> Non
     assert asyncio.run(story()).name == "jane"
 
 
-def test_person_who_was_let_in_before_is_not_locked_out_by_guesses_of_their_name(callers: Callers) -> None:
+def test_person_who_was_let_in_before_is_not_locked_out_by_guesses_of_their_name(callers: Authenticator) -> None:
     async def story() -> list[Actor]:
         await callers.find(headers("jane", PASSWORD), "192.0.2.1")
         await guesses(callers, "jane", 140)
@@ -111,7 +111,7 @@ def test_person_who_was_let_in_before_is_not_locked_out_by_guesses_of_their_name
     assert {actor.name for actor in asyncio.run(story())} == {"jane"}
 
 
-def test_person_is_let_in_from_another_address_than_the_one_that_guesses(callers: Callers) -> None:
+def test_person_is_let_in_from_another_address_than_the_one_that_guesses(callers: Authenticator) -> None:
     async def story() -> Actor:
         await guesses(callers, "jane", 140)
         return await callers.find(headers("jane", PASSWORD), "192.0.2.9")
@@ -120,7 +120,7 @@ def test_person_is_let_in_from_another_address_than_the_one_that_guesses(callers
 
 
 def test_one_name_is_guessed_at_from_many_addresses_a_hundred_times_at_most(
-    callers: Callers, people: CountingPeople
+    callers: Authenticator, people: CountingPeople
 ) -> None:
     async def story() -> None:
         for number in range(15):
@@ -134,7 +134,7 @@ def test_one_name_is_guessed_at_from_many_addresses_a_hundred_times_at_most(
 def test_guesses_are_taken_again_after_a_minute(people: CountingPeople, tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     clock = Clock()
-    callers = Callers(SecretDirectory(tmp_path / "secret"), people, clock, attempts=10)
+    callers = Authenticator(SecretDirectory(tmp_path / "secret"), people, clock, attempts=10)
 
     async def story() -> list[object]:
         await guesses(callers, "jane", 11)
@@ -144,7 +144,7 @@ def test_guesses_are_taken_again_after_a_minute(people: CountingPeople, tmp_path
     assert asyncio.run(story()).count(Unauthenticated) == 10
 
 
-def test_page_that_asks_twenty_times_at_once_costs_one_hash(callers: Callers, people: CountingPeople) -> None:
+def test_page_that_asks_twenty_times_at_once_costs_one_hash(callers: Authenticator, people: CountingPeople) -> None:
     async def story() -> list[Actor]:
         return await asyncio.gather(*(callers.find(headers("jane", PASSWORD), "192.0.2.1") for _ in range(20)))
 
@@ -218,11 +218,11 @@ def test_proxy_in_front_does_not_make_all_clients_one(mlflow_3_17: MlflowServer,
     ],
 )
 def test_address_is_counted_as_what_one_client_has(address: str, group: str) -> None:
-    assert group_of(address) == group
+    assert address_group(address) == group
 
 
 def test_network_of_proxies_is_known() -> None:
-    addresses = ClientAddresses(networks_of(["10.0.0.0/8", "2001:db8::1"]))
+    addresses = ClientAddresses(parsed_networks(["10.0.0.0/8", "2001:db8::1"]))
 
     assert [addresses.is_proxy(one) for one in ("10.1.2.3", "2001:db8::1", "192.0.2.1", "unknown")] == [
         True,

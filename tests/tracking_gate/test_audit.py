@@ -17,7 +17,7 @@ from testbed.gate import API, ask, gate
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import free_port
 from tests.tracking_gate.conftest import wine_behind
-from tracking_gate.audit import AuditError, AuditLog, Sample, line_of
+from tracking_gate.audit import AuditError, AuditLog, RefusalSampler, line_of
 
 WRITE_UNTIL_FULL = """
 import asyncio, resource, sys
@@ -139,7 +139,7 @@ def test_line_is_one_line_for_every_reader(text: str) -> None:
 
 def test_sample_has_some_at_once_then_one_in_a_while_and_says_how_many_are_missing() -> None:
     now = [0.0]
-    sample = Sample(lambda: now[0], burst=2, seconds=10)
+    sample = RefusalSampler(lambda: now[0], burst=2, seconds=10)
     taken = [sample.take("jane") for _ in range(5)]
     other = sample.take("olga")
     now[0] = 10.0

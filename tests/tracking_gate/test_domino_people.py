@@ -19,7 +19,7 @@ from testbed.domino_people import DominoUsers, User, domino_users
 from testbed.gate import API, OTHER, PROJECT, Gate, ask, gate
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import free_port, installed, running
-from tracking_gate.actors import Actor, Kind
+from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.authentication.domino_people import DominoPeople
 from tracking_gate.errors import Unavailable
 from tracking_gate.metrics import Metrics
@@ -72,14 +72,14 @@ def test_person_has_the_projects_that_they_own_or_work_on_in_domino(
 ) -> None:
     found = find(domino, headers)
 
-    assert found == Actor(kind=Kind.PERSON, name="jane", projects=frozenset({PROJECT, OTHER}))
+    assert found == Actor(kind=ActorKind.PERSON, name="jane", projects=frozenset({PROJECT, OTHER}))
 
 
 def test_admin_is_who_the_gate_was_told_and_nobody_else(domino: DominoUsers) -> None:
     found = find(domino, {"X-Domino-Api-Key": "chief-key"})
 
     assert found is not None
-    assert found.kind is Kind.ADMIN
+    assert found.kind is ActorKind.ADMIN
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from model_contract.names import TAG_PROJECT_ID
 from testbed.gate import API, OTHER, PROJECT, Answer, Gate, Json, ask
-from tracking_gate.policy.people_changes import CHANGES, Changed
-from tracking_gate.policy.routes import Treatment, match
+from tracking_gate.policy.people_changes import PEOPLE_CHANGES, ChangedKind
+from tracking_gate.policy.routes import RouteAccess, match
 
 NUMBERS = itertools.count(1)
 LATER = "/api/3.0/mlflow"
@@ -56,12 +56,12 @@ def janes(any_gate: Gate) -> Objects:
 
 
 IDS = {
-    Changed.RUN: "run",
-    Changed.EXPERIMENT: "experiment",
-    Changed.LOGGED_MODEL: "logged_model",
-    Changed.TRACE: "trace",
-    Changed.NEW_TRACE: "trace",
-    Changed.DATASET: "dataset",
+    ChangedKind.RUN: "run",
+    ChangedKind.EXPERIMENT: "experiment",
+    ChangedKind.LOGGED_MODEL: "logged_model",
+    ChangedKind.TRACE: "trace",
+    ChangedKind.NEW_TRACE: "trace",
+    ChangedKind.DATASET: "dataset",
 }
 MORE: dict[str, Json] = {
     "experiments/update": {"new_name": "taken"},
@@ -121,7 +121,7 @@ def state(gate: Gate, objects: Objects) -> list[Json | int]:
     return [answer.json if answer.status == 200 else answer.status for answer in answers]
 
 
-CASES = [(change, index) for change in CHANGES for index in range(len(change.named))]
+CASES = [(change, index) for change in PEOPLE_CHANGES for index in range(len(change.named))]
 
 
 @pytest.mark.parametrize(
@@ -145,12 +145,12 @@ def test_change_of_another_projects_object_is_refused(
 
 
 def test_every_way_to_write_in_mlflow_is_denied_or_judged_by_an_owner(mlflow_routes: list[tuple[str, str]]) -> None:
-    judged = {Treatment.GUARDED, Treatment.WRITE, Treatment.CHANGE, Treatment.DENIED}
+    judged = {RouteAccess.GUARDED, RouteAccess.WRITE, RouteAccess.CHANGE, RouteAccess.DENIED}
     unjudged = set()
     for method, path in mlflow_routes:
         if method in {"POST", "PUT", "PATCH", "DELETE"}:
             found = match(method, path)
-            if found is None or found.route.treatment not in judged:
+            if found is None or found.route.access not in judged:
                 unjudged.add(path.removeprefix("/ajax-api").removeprefix("/api"))
 
     # These only read: each is known by name.

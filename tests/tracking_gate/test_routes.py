@@ -4,7 +4,7 @@ import pytest
 
 from tests.tracking_gate.conftest import example
 from tracking_gate.policy.guarded_operations import OPERATIONS
-from tracking_gate.policy.routes import ROUTES, Treatment, match
+from tracking_gate.policy.routes import ROUTES, RouteAccess, match
 
 
 def test_every_route_of_mlflow_is_known(mlflow_routes: list[tuple[str, str]]) -> None:
@@ -22,7 +22,7 @@ def test_twins_are_treated_alike() -> None:
 
 
 def test_every_guarded_route_has_one_operation() -> None:
-    guarded = [route.operation for route in ROUTES if route.treatment is Treatment.GUARDED]
+    guarded = [route.operation for route in ROUTES if route.access is RouteAccess.GUARDED]
     assert sorted(str(name) for name in guarded) == sorted(OPERATIONS)
 
 
@@ -47,4 +47,4 @@ def test_what_is_not_in_the_table_is_unknown(method: str, path: str) -> None:
 def test_head_is_served_as_get() -> None:
     found = match("HEAD", "/api/2.0/mlflow-artifacts/artifacts/1/x")
     assert found
-    assert found.route.treatment is Treatment.OBJECT
+    assert found.route.access is RouteAccess.OBJECT

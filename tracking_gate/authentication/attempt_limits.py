@@ -25,7 +25,7 @@ class State:
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
 
-class Attempts:
+class AttemptLimits:
     """Counts failures by key. An attempt that could become one failure too many waits for those that are under way."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

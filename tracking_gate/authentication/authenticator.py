@@ -7,9 +7,9 @@ from typing import Final
 
 from multidict import CIMultiDictProxy
 
-from tracking_gate.actors import Actor, kind_of
-from tracking_gate.authentication.attempt_limits import Attempts
-from tracking_gate.authentication.people import Claim, People
+from tracking_gate.actors import Actor, actor_kind_of
+from tracking_gate.authentication.attempt_limits import AttemptLimits
+from tracking_gate.authentication.people import PeopleSource, PresentedCredential
 from tracking_gate.errors import InvalidRequest, Unauthenticated, Unavailable
 from tracking_gate.secret_directory import SecretDirectory
 
@@ -20,7 +20,7 @@ NOT_ACCEPTED: Final = "token not accepted"  # for every reason: which one it was
 MISSING: Final = "send the token of your project as MLFLOW_TRACKING_TOKEN"
 
 
-class Callers:
+class Authenticator:
     """Finds them, and slows down who guesses.
 
     A service token is compared in memory and never slowed down; nor is a person whose password or credential was
@@ -29,12 +29,12 @@ class Callers:
     """
 
     def __init__(
-        self, directory: SecretDirectory, people: People, clock: Callable[[], float], *, attempts: int = ATTEMPTS
+        self, directory: SecretDirectory, people: PeopleSource, clock: Callable[[], float], *, attempts: int = ATTEMPTS
     ) -> None:
         self._most = attempts
         self._directory = directory
         self._people = people
-        self._attempts = Attempts(clock)
+        self._attempts = AttemptLimits(clock)
         self._checks: dict[tuple[str, bytes], asyncio.Task[Actor]] = {}
 
     async def find(self, headers: CIMultiDictProxy[str], peer: str) -> Actor:
@@ -45,12 +45,12 @@ class Callers:
         scheme, _, value = (given[0] if given else "").partition(" ")
         if scheme.lower() == "bearer" and (actor := self._token(value.strip())):
             return actor
-        claim = self._people.claim(headers)
-        if claim and claim.accepted and (person := await self._people.find(headers)):
+        presented = self._people.presented(headers)
+        if presented and presented.accepted and (person := await self._people.find(headers)):
             return person
         if not value.strip() and self._people.header not in headers:
             raise Unauthenticated(MISSING)
-        return await self._checked(headers, peer, claim)
+        return await self._checked(headers, peer, presented)
 
     @property
     def challenges(self) -> list[str]:
@@ -66,19 +66,19 @@ class Callers:
             return None
         project = known.key.project_id
         return Actor(
-            kind=kind_of(known.key.purpose),
+            kind=actor_kind_of(known.key.purpose),
             name=known.fingerprint,
             projects=frozenset({project}),
             fingerprint=known.fingerprint,
         )
 
-    async def _checked(self, headers: CIMultiDictProxy[str], peer: str, claim: Claim | None) -> Actor:
+    async def _checked(self, headers: CIMultiDictProxy[str], peer: str, presented: PresentedCredential | None) -> Actor:
         """Check a claim once, however many requests make it at the same time: a page sends twenty."""
-        if claim is None:
+        if presented is None:
             return await self._attempt(headers, peer, None)
-        key = (peer, claim.digest)
+        key = (peer, presented.digest)
         if (check := self._checks.get(key)) is None:
-            check = self._checks[key] = asyncio.create_task(self._attempt(headers, peer, claim))
+            check = self._checks[key] = asyncio.create_task(self._attempt(headers, peer, presented))
             check.add_done_callback(lambda done: self._end_check(key, done))
         return await asyncio.shield(check)
 
@@ -87,12 +87,12 @@ class Callers:
         if not done.cancelled():
             done.exception()  # its client may have hung up, and the loop would complain
 
-    async def _attempt(self, headers: CIMultiDictProxy[str], peer: str, claim: Claim | None) -> Actor:
-        limits = limits_of(peer, claim.name if claim else None, self._most)
+    async def _attempt(self, headers: CIMultiDictProxy[str], peer: str, presented: PresentedCredential | None) -> Actor:
+        limits = limits_of(peer, presented.name if presented else None, self._most)
         await self._attempts.begin(limits)
         failed = False
         try:
-            person = await self._people.find(headers) if claim else None
+            person = await self._people.find(headers) if presented else None
             failed = person is None
         finally:
             self._attempts.end(limits, failed=failed)

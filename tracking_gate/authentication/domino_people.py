@@ -20,8 +20,8 @@ import aiohttp
 from model_contract.names import PROJECT_ID_PATTERN
 from model_contract.secret import Secret
 from model_contract.tokens import TOKEN_PREFIX
-from tracking_gate.actors import Actor, Kind
-from tracking_gate.authentication.people import Claim
+from tracking_gate.actors import Actor, ActorKind
+from tracking_gate.authentication.people import PresentedCredential
 from tracking_gate.errors import Unavailable
 from tracking_gate.metrics import Metrics
 
@@ -82,12 +82,12 @@ class DominoPeople:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+    def presented(self, headers: Mapping[str, str]) -> PresentedCredential | None:
         credential = credential_of(headers)
         if credential is None:
             return None
         key = credential.digest
-        return Claim(digest=key, accepted=self._accepted.get(key, 0.0) > self._clock())
+        return PresentedCredential(digest=key, accepted=self._accepted.get(key, 0.0) > self._clock())
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
         credential = credential_of(headers)
@@ -143,7 +143,7 @@ class DominoPeople:
             raise unclear("/v4/users/self")
         owned = await self._projects("Owned", credential)
         collaborating = await self._projects("Collaborating", credential)
-        kind = Kind.ADMIN if name in self._admins else Kind.PERSON
+        kind = ActorKind.ADMIN if name in self._admins else ActorKind.PERSON
         return Actor(kind=kind, name=name, projects=owned | collaborating)
 
     async def _projects(self, relationship: str, credential: Credential) -> frozenset[str]:

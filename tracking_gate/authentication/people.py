@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from model_contract.names import PROJECT_ID_PATTERN
-from tracking_gate.actors import Actor, Kind
+from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.errors import Busy, Unavailable
 
 COST: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # scrypt: 16 MiB and 30 ms a try
@@ -40,7 +40,7 @@ class PeopleError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class PresentedCredential:
     """What a request shows to be a person's, before it is checked.
 
     `digest` tells claims apart and is no credential; `name` is of a person who exists; `accepted` says that this one
@@ -52,13 +52,13 @@ class Claim:
     accepted: bool = False
 
 
-class People(Protocol):
+class PeopleSource(Protocol):
     """Finds the person behind a request. `header` is where a person may show what they have, beside Authorization."""
 
     challenge: str
     header: str
 
-    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+    def presented(self, headers: Mapping[str, str]) -> PresentedCredential | None:
         """Return what the headers show, at no cost. None if they show nothing. Raises Unavailable."""
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
@@ -74,39 +74,39 @@ class Person:
     admin: bool
 
     def actor(self, name: str) -> Actor:
-        return Actor(kind=Kind.ADMIN if self.admin else Kind.PERSON, name=name, projects=self.projects)
+        return Actor(kind=ActorKind.ADMIN if self.admin else ActorKind.PERSON, name=name, projects=self.projects)
 
 
-class Nobody:
+class NoPeople:
     """An installation that only tokens use."""
 
     challenge = ""
     header = ""
 
-    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+    def presented(self, headers: Mapping[str, str]) -> PresentedCredential | None:
         return None
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
         return None
 
 
-class Several:
+class PeopleSources:
     """One way after the other, until one of them knows the person."""
 
-    def __init__(self, *ways: People) -> None:
+    def __init__(self, *ways: PeopleSource) -> None:
         self._ways = ways
         self.challenge = next((way.challenge for way in ways if way.challenge), "")
         self.header = next((way.header for way in ways if way.header), "")
 
-    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+    def presented(self, headers: Mapping[str, str]) -> PresentedCredential | None:
         """Return the claims of all ways as one."""
-        claims = [claim for way in self._ways if (claim := way.claim(headers))]
-        if len(claims) < 2:  # noqa: PLR2004  there is nothing to put together
-            return claims[0] if claims else None
-        return Claim(
-            digest=b"".join(claim.digest for claim in claims),
-            name=next((claim.name for claim in claims if claim.name), None),
-            accepted=any(claim.accepted for claim in claims),
+        presented = [presented for way in self._ways if (presented := way.presented(headers))]
+        if len(presented) < 2:  # noqa: PLR2004  there is nothing to put together
+            return presented[0] if presented else None
+        return PresentedCredential(
+            digest=b"".join(presented.digest for presented in presented),
+            name=next((presented.name for presented in presented if presented.name), None),
+            accepted=any(presented.accepted for presented in presented),
         )
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
@@ -142,14 +142,14 @@ class PeopleFile:
             self._state = state
         return self._people
 
-    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+    def presented(self, headers: Mapping[str, str]) -> PresentedCredential | None:
         name, password = _basic(headers.get("Authorization", ""))
         if not name:
             return None
         digest = _digest(name, password)
         person = self._now().get(name)
         accepted = person is not None and person.password is not None and self._right.get(digest) == person.password
-        return Claim(digest=digest, name=name if person else None, accepted=accepted)
+        return PresentedCredential(digest=digest, name=name if person else None, accepted=accepted)
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
         people = self._now()
@@ -204,10 +204,10 @@ class TrustedHeader:
         self.header = header
         self._file = PeopleFile(path)
 
-    def claim(self, headers: Mapping[str, str]) -> Claim | None:
+    def presented(self, headers: Mapping[str, str]) -> PresentedCredential | None:
         """The proxy has checked it."""
         name = headers.get(self.header, "")
-        return Claim(digest=_digest(name, ""), accepted=True) if name else None
+        return PresentedCredential(digest=_digest(name, ""), accepted=True) if name else None
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
         try:

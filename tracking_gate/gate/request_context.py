@@ -7,12 +7,12 @@ from typing import Any
 from aiohttp import web
 
 from tracking_gate.actors import Actor
-from tracking_gate.http.parsing import forwarded_path, query_of
+from tracking_gate.http.parsing import encoded_path, parsed_query
 from tracking_gate.policy.routes import Match, Route
 
 
 @dataclass(slots=True, kw_only=True)
-class Passage:
+class RequestContext:
     """One request, and what has become known of it."""
 
     request: web.BaseRequest
@@ -36,9 +36,9 @@ class Passage:
     @property
     def named(self) -> dict[str, str]:
         """What the query and the path name. Each key comes once, so MLflow reads the same. Raises InvalidRequest."""
-        return query_of(self.query) | (self.found.variables if self.found else {})
+        return parsed_query(self.query) | (self.found.variables if self.found else {})
 
     @property
     def target(self) -> str:
         """The path and query as they are forwarded."""
-        return forwarded_path(self.path) + (f"?{self.query}" if self.query else "")
+        return encoded_path(self.path) + (f"?{self.query}" if self.query else "")

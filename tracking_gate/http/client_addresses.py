@@ -20,9 +20,9 @@ class ClientAddresses:
         """
         peer = request.remote or "unknown"
         if not self.is_proxy(peer):
-            return group_of(peer)
+            return address_group(peer)
         named = [part.strip() for value in request.headers.getall("X-Forwarded-For", []) for part in value.split(",")]
-        return group_of(next((name for name in reversed(named) if not self.is_proxy(name)), peer))
+        return address_group(next((name for name in reversed(named) if not self.is_proxy(name)), peer))
 
     def is_proxy(self, address: str) -> bool:
         if not self._proxies:
@@ -34,7 +34,7 @@ class ClientAddresses:
         return any(parsed in network for network in self._proxies)
 
 
-def group_of(address: str) -> str:
+def address_group(address: str) -> str:
     """Return an IPv4 address as it is, and of an IPv6 address its /64: one client has all of it."""
     if ":" not in address:
         return address[:64]
@@ -46,6 +46,6 @@ def group_of(address: str) -> str:
     return str(mapped or ip_network((parsed, 64), strict=False))
 
 
-def networks_of(texts: Sequence[str]) -> tuple[Network, ...]:
+def parsed_networks(texts: Sequence[str]) -> tuple[Network, ...]:
     """Raises ValueError, which names the text."""
     return tuple(ip_network(text, strict=False) for text in texts)

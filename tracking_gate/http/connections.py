@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from tracking_gate.http.client_addresses import ClientAddresses, group_of
+from tracking_gate.http.client_addresses import ClientAddresses, address_group
 from tracking_gate.metrics import Metrics
 
 HEAD_SECONDS: Final = 10.0  # from the first byte of a request's head to its last
@@ -153,7 +153,7 @@ class Connections:
 
     def add(self, connection: ClientConnection) -> None:
         is_proxy = self._addresses.is_proxy(connection.address)
-        connection.address = group_of(connection.address)
+        connection.address = address_group(connection.address)
         others = self._by_address.setdefault(connection.address, {})
         if len(others) >= self._most_of_address and not is_proxy:
             connection.crowded = not self._make_room(others)

@@ -30,7 +30,7 @@ class Field:
     required: bool = True
 
 
-def path_of(raw: str) -> str:
+def decoded_path(raw: str) -> str:
     """The decoded path of a request. Raises InvalidRequest where others could read another one."""
     if re.search(r"[^\x21-\x7e]", raw):
         raise InvalidRequest("the path holds characters that belong written as %XX")
@@ -49,12 +49,12 @@ def path_of(raw: str) -> str:
     return path
 
 
-def forwarded_path(path: str) -> str:
+def encoded_path(path: str) -> str:
     """The one way to write a path."""
     return quote(path, safe=PATH_CHARACTERS)
 
 
-def query_of(raw: str) -> dict[str, str]:
+def parsed_query(raw: str) -> dict[str, str]:
     """The query's keys, each of which comes once. Raises InvalidRequest."""
     try:
         pairs = parse_qsl(raw, keep_blank_values=True, strict_parsing=bool(raw), errors="strict")
@@ -66,7 +66,7 @@ def query_of(raw: str) -> dict[str, str]:
     return query
 
 
-def body_of(body: bytes, headers: Mapping[str, str], fields: Mapping[str, Field]) -> Json:
+def parsed_body(body: bytes, headers: Mapping[str, str], fields: Mapping[str, Field]) -> Json:
     """The body's fields, checked. Raises InvalidRequest, which names the field."""
     if not CONTENT_TYPE.fullmatch(headers.get("Content-Type", "")):
         raise InvalidRequest("Content-Type must be application/json")
@@ -82,7 +82,7 @@ def body_of(body: bytes, headers: Mapping[str, str], fields: Mapping[str, Field]
     return {key: fields[key].read(key, value) for key, value in given.items()}
 
 
-def object_of(body: bytes, headers: Mapping[str, str]) -> Json:
+def parsed_object(body: bytes, headers: Mapping[str, str]) -> Json:
     """Return a JSON object whose fields are not all known: those of a newer MLflow are let through. Raise
     InvalidRequest.
     """

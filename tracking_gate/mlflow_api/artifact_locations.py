@@ -15,7 +15,7 @@ RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 MODEL_ID: Final = re.compile(r"m-[0-9a-f]{1,64}")
 
 
-def proxied(uri: str) -> str | None:
+def proxied_location(uri: str) -> str | None:
     """Return `1/models/m-x/artifacts` for `mlflow-artifacts:/1/models/m-x/artifacts`; None for files that do not go
     through MLflow.
     """
@@ -28,14 +28,14 @@ def joined(*parts: str) -> str:
     return "/".join(segment for part in parts for segment in part.split("/") if segment)
 
 
-def contains(place: str, other: str) -> bool:
+def contains(location: str, other: str) -> bool:
     """Return True if the other place is this one or lies below it. The empty place is the root, which contains all."""
-    return not place or f"{other}/".startswith(f"{place}/")
+    return not location or f"{other}/".startswith(f"{location}/")
 
 
-def overlap(place: str, other: str) -> bool:
+def overlap(location: str, other: str) -> bool:
     """Return True if one of the places contains the other."""
-    return contains(place, other) or contains(other, place)
+    return contains(location, other) or contains(other, location)
 
 
 def readings(uri: str) -> set[str]:
@@ -46,12 +46,12 @@ def readings(uri: str) -> set[str]:
     return {uri, cut, unquote(uri), unquote(cut)}
 
 
-def run_in(place: str) -> str | None:
+def run_id_in(location: str) -> str | None:
     """Return the id of the run that MLflow would keep the files of a place for, by the form of the path."""
-    return next((segment for segment in place.split("/") if RUN_ID.fullmatch(segment)), None)
+    return next((segment for segment in location.split("/") if RUN_ID.fullmatch(segment)), None)
 
 
-def logged_model_in(place: str) -> str | None:
+def model_id_in(location: str) -> str | None:
     """Return the id of the logged model that MLflow 3 would keep the files of a place for, by the form of the path."""
-    pairs = pairwise(place.split("/"))
+    pairs = pairwise(location.split("/"))
     return next((segment for before, segment in pairs if before == "models" and MODEL_ID.fullmatch(segment)), None)

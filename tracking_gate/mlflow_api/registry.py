@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 from model_contract.names import TAG_PROJECT_ID
 from tracking_gate.errors import Unavailable
 from tracking_gate.mlflow_api import search_filters as filters
-from tracking_gate.mlflow_api.artifact_locations import proxied
+from tracking_gate.mlflow_api.artifact_locations import proxied_location
 
 Json = dict[str, Any]
 # Method, path with query, body; the answer's status and body.
@@ -61,7 +61,7 @@ class Experiment:
 
     id: str
     project: str | None
-    place: str | None
+    location: str | None
 
 
 class Registry:
@@ -166,7 +166,7 @@ class Registry:
     async def artifacts_of_run(self, run_id: str) -> str | None:
         """Return the place of a run's files."""
         found = await self.raw_run(run_id)
-        return proxied(found["run"]["info"].get("artifact_uri", "")) if found else None
+        return proxied_location(found["run"]["info"].get("artifact_uri", "")) if found else None
 
     async def project_of_run(self, run_id: str) -> str | None:
         """Return the project of the run's own tag, else that of its experiment."""
@@ -228,7 +228,7 @@ class Registry:
 
     async def artifacts_of_logged_model(self, model_id: str) -> str | None:
         info = await self.logged_model(model_id)
-        return proxied(info["artifact_uri"]) if info else None
+        return proxied_location(info["artifact_uri"]) if info else None
 
     async def experiment_of_trace(self, trace_id: str) -> str | None:
         found = await self._get(f"{API}/traces/{quote(trace_id, safe='')}/info")
@@ -239,15 +239,15 @@ class Registry:
         found = await self._get(f"/api/3.0/mlflow/datasets/{quote(dataset_id, safe='')}/experiment-ids")
         return None if found is None else [str(experiment) for experiment in found.get("experiment_ids", [])]
 
-    async def has_files(self, place: str) -> bool:
-        found = await self._get("/api/2.0/mlflow-artifacts/artifacts", path=place)
+    async def has_files(self, location: str) -> bool:
+        found = await self._get("/api/2.0/mlflow-artifacts/artifacts", path=location)
         return bool((found or {}).get("files"))
 
     async def download_uri(self, name: str, version: str) -> str | None:
         found = await self._get(f"{API}/model-versions/get-download-uri", name=name, version=version)
         return str(found["artifact_uri"]) if found and found.get("artifact_uri") else None
 
-    async def ask_for_nothing(self) -> None:
+    async def look_up_nothing(self) -> None:
         """Ask for what is not there, so that the number of questions is the same."""
         await self._get(f"{API}/experiments/get", experiment_id=NO_EXPERIMENT)
 
@@ -290,7 +290,9 @@ def own_project(run: Json) -> str | None:
 
 def _experiment(found: Json) -> Experiment:
     location = found.get("artifact_location", "")
-    return Experiment(id=str(found["experiment_id"]), project=_tags(found).get(TAG_PROJECT_ID), place=proxied(location))
+    return Experiment(
+        id=str(found["experiment_id"]), project=_tags(found).get(TAG_PROJECT_ID), location=proxied_location(location)
+    )
 
 
 def _version(found: Json) -> Version:

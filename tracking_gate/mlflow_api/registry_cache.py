@@ -12,7 +12,7 @@ MOST: Final = 10_000  # objects
 Key = tuple[str, ...]
 
 
-class Owners:
+class OwnerCache:
     """The project of each object; None where it is not known, or has none."""
 
     def __init__(self) -> None:

@@ -13,10 +13,10 @@ from tracking_gate.mlflow_api.artifact_locations import (
     MODEL_ID,
     contains,
     joined,
-    logged_model_in,
-    proxied,
+    model_id_in,
+    proxied_location,
     readings,
-    run_in,
+    run_id_in,
 )
 from tracking_gate.mlflow_api.registry import ACTIVE, Json, Registry, Version
 
@@ -27,7 +27,7 @@ MOST_STEPS: Final = 4  # from a version that is a copy of a copy
 SOURCE: Final = re.compile(r"(runs|models|mlflow-artifacts):(?://([^/]*))?(/.*)", re.IGNORECASE)
 ODD: Final = re.compile(r"[?#%;\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^\s|\s$")
 FORMS: Final = "source must be runs:/..., models:/... or mlflow-artifacts:/..."
-NOT_YOURS: Final = "the source is not an object of a project of yours"
+NOT_OWNED: Final = "the source is not an object of a project of yours"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Source:
     model_id: str | None = None
 
 
-async def resolved(registry: Registry, uri: str, steps: int = MOST_STEPS) -> Source:
+async def resolve_source(registry: Registry, uri: str, steps: int = MOST_STEPS) -> Source:
     """Return the source that MLflow's client means by a URI.
 
     Raise InvalidRequest if clients could read it in two ways, Forbidden if it is not there.
@@ -83,14 +83,14 @@ def parts_of(uri: str) -> tuple[str, str, list[str]]:
 async def _of_run(registry: Registry, run_id: str, path: list[str]) -> Source:
     run = await registry.raw_run(run_id)
     if not run or run["run"]["info"]["run_id"] != run_id:
-        raise Forbidden(NOT_YOURS)
+        raise Forbidden(NOT_OWNED)
     project = await registry.project_of_raw_run(run)
     root = str(run["run"]["info"]["artifact_uri"])
     models = await registry.logged_models_of_run(run, path[0]) if path else []
     if not models:
         return Source(uri="/".join([root.rstrip("/"), *path]), project=project, run_id=run_id)
     info = models[0]
-    if await registry.has_files(joined(proxied(root) or "", *path)):
+    if await registry.has_files(joined(proxied_location(root) or "", *path)):
         raise InvalidRequest(
             "source means files of the run and of its logged model, which MLflow's client puts into one directory: "
             f"name the logged model, models:/{info['model_id']}"
@@ -103,19 +103,19 @@ async def _of_run(registry: Registry, run_id: str, path: list[str]) -> Source:
 async def _of_logged_model(registry: Registry, model_id: str) -> Source:
     info = await registry.logged_model(model_id)
     if not info or info["model_id"] != model_id:
-        raise Forbidden(NOT_YOURS)
+        raise Forbidden(NOT_OWNED)
     return Source(uri=f"models:/{model_id}", project=await registry.project_of_info(info), model_id=model_id)
 
 
 async def _of_version(registry: Registry, name: str, number: str, steps: int) -> Source:
     version = await registry.version(name, number)
     if not version or version.name != name or not steps:
-        raise Forbidden(NOT_YOURS)
+        raise Forbidden(NOT_OWNED)
     project = await registry.project_of_version(version)
     stored = await registry.download_uri(name, number) or version.source
-    inner = await resolved(registry, stored, steps - 1)
+    inner = await resolve_source(registry, stored, steps - 1)
     if inner.project != project:
-        raise Forbidden(NOT_YOURS)
+        raise Forbidden(NOT_OWNED)
     if inner.uri != stored:  # a version from before the gate
         return inner
     return Source(
@@ -126,9 +126,9 @@ async def _of_version(registry: Registry, name: str, number: str, steps: int) ->
     )
 
 
-async def _of_place(registry: Registry, place: str, host: str) -> Source:
+async def _of_place(registry: Registry, location: str, host: str) -> Source:
     """Files that are named by their place are of the run or the logged model whose directory the place is in."""
-    run_id, model_id, project = run_in(place), logged_model_in(place), None
+    run_id, model_id, project = run_id_in(location), model_id_in(location), None
     root: str | None = None
     if model_id:
         info = await registry.logged_model(model_id)
@@ -138,12 +138,12 @@ async def _of_place(registry: Registry, place: str, host: str) -> Source:
         run = await registry.raw_run(run_id)
         if run:
             root, project = str(run["run"]["info"]["artifact_uri"]), await registry.project_of_raw_run(run)
-    below = proxied(root) if root else None
-    if root is None or below is None or not contains(below, place):
+    below = proxied_location(root) if root else None
+    if root is None or below is None or not contains(below, location):
         raise Forbidden("the source is not a directory of a run or a logged model of a project of yours")
     if host and not root.startswith(f"mlflow-artifacts://{host}/"):
         raise InvalidRequest("source names a host: MLflow's client would look for the files there")
-    rest = place.removeprefix(below).strip("/")
+    rest = location.removeprefix(below).strip("/")
     return Source(
         uri="/".join(part for part in (root.rstrip("/"), rest) if part),
         project=project,
@@ -152,30 +152,30 @@ async def _of_place(registry: Registry, place: str, host: str) -> Source:
     )
 
 
-async def promoted_places(registry: Registry) -> dict[str, Version]:
+async def promoted_locations(registry: Registry) -> dict[str, Version]:
     """Return the places of every version in Staging or Production, or behind an alias."""
     found: dict[str, Version] = {}
     aliased = await registry.aliased()
     for version in await registry.all_versions():
         if version.stage in ACTIVE or (version.name, version.version) in aliased:
-            found |= dict.fromkeys(await places_of(registry, version), version)
+            found |= dict.fromkeys(await locations_of_version(registry, version), version)
     return found
 
 
-async def places_of(registry: Registry, version: Version) -> set[str]:
+async def locations_of_version(registry: Registry, version: Version) -> set[str]:
     """Return each place that some client of MLflow reads as the files of a version."""
     uri = await registry.download_uri(version.name, version.version)
     found = await _places(registry, uri or version.source, MOST_STEPS)
-    if version.model_id and (place := await registry.artifacts_of_logged_model(version.model_id)):
-        found.add(place)
+    if version.model_id and (location := await registry.artifacts_of_logged_model(version.model_id)):
+        found.add(location)
     return found
 
 
 async def _places(registry: Registry, uri: str, steps: int) -> set[str]:
     found: set[str] = set()
     for reading in readings(uri) if steps else ():
-        if (place := proxied(reading)) is not None:
-            found.add(place)
+        if (location := proxied_location(reading)) is not None:
+            found.add(location)
         elif run := RUN_URI.fullmatch(reading):
             found |= await _places_of_run(registry, run[1], joined(run[2] or ""))
         elif model := MODEL_URI.fullmatch(reading):
@@ -201,4 +201,4 @@ async def _places_of_run(registry: Registry, run_id: str, path: str) -> set[str]
     name, _, rest = path.partition("/")
     models: list[Json] = await registry.logged_models_of_run(run, name) if name else []
     roots = [(run["run"]["info"].get("artifact_uri", ""), path), *((info["artifact_uri"], rest) for info in models)]
-    return {joined(place, below) for uri, below in roots if (place := proxied(uri)) is not None}
+    return {joined(location, below) for uri, below in roots if (location := proxied_location(uri)) is not None}

@@ -25,7 +25,7 @@ OF_VERSION: Final = {"name": NAME, "version": Field(read=version)}
 TAG: Final = {"key": TEXT, "value": OPTIONAL}
 
 
-class Effect(Enum):
+class Invalidates(Enum):
     """What an operation changes of what the gate remembers."""
 
     NOTHING = auto()
@@ -43,7 +43,7 @@ class Operation:
     path: str
     fields: Mapping[str, Field]
     rule: Rule
-    effect: Effect = Effect.ALL
+    invalidates: Invalidates = Invalidates.ALL
 
     @property
     def questions(self) -> int:
@@ -58,11 +58,11 @@ class Operation:
 
 
 def _operation(
-    name: str, request: str, fields: Mapping[str, Field], rule: Rule, effect: Effect = Effect.ALL
+    name: str, request: str, fields: Mapping[str, Field], rule: Rule, invalidates: Invalidates = Invalidates.ALL
 ) -> Operation:
     """`request` is the method and the path."""
     method, path = request.split(" ")
-    return Operation(name=name, method=method, path=path, fields=fields, rule=rule, effect=effect)
+    return Operation(name=name, method=method, path=path, fields=fields, rule=rule, invalidates=invalidates)
 
 
 MOVE: Final = {**OF_VERSION, "stage": Field(read=stage), "archive_existing_versions": Field(read=flag, required=False)}
@@ -88,29 +88,35 @@ EXPERIMENT: Final = {"experiment_id": TEXT}
 ALIAS: Final = {"alias": Field(read=alias)}
 ALL_OPERATIONS: Final = (
     _operation(
-        "transition_stage", "POST model-versions/transition-stage", MOVE, rules.transition_stage, Effect.PROMOTED
+        "transition_stage", "POST model-versions/transition-stage", MOVE, rules.transition_stage, Invalidates.PROMOTED
     ),
-    _operation("set_alias", "POST registered-models/alias", OF_VERSION | ALIAS, rules.set_alias, Effect.PROMOTED),
+    _operation("set_alias", "POST registered-models/alias", OF_VERSION | ALIAS, rules.set_alias, Invalidates.PROMOTED),
     _operation(
-        "delete_alias", "DELETE registered-models/alias", {"name": NAME} | ALIAS, rules.delete_alias, Effect.PROMOTED
+        "delete_alias",
+        "DELETE registered-models/alias",
+        {"name": NAME} | ALIAS,
+        rules.delete_alias,
+        Invalidates.PROMOTED,
     ),
-    _operation("set_version_tag", "POST model-versions/set-tag", OF_VERSION | TAG, tags.set_version_tag, Effect.TAG),
+    _operation(
+        "set_version_tag", "POST model-versions/set-tag", OF_VERSION | TAG, tags.set_version_tag, Invalidates.TAG
+    ),
     _operation(
         "delete_version_tag",
         "DELETE model-versions/delete-tag",
         {**OF_VERSION, "key": TEXT},
         tags.delete_version_tag,
-        Effect.TAG,
+        Invalidates.TAG,
     ),
     _operation(
-        "set_model_tag", "POST registered-models/set-tag", {"name": NAME} | TAG, tags.change_model_tag, Effect.ALL
+        "set_model_tag", "POST registered-models/set-tag", {"name": NAME} | TAG, tags.change_model_tag, Invalidates.ALL
     ),
     _operation(
         "delete_model_tag",
         "DELETE registered-models/delete-tag",
         {"name": NAME, "key": TEXT},
         tags.delete_model_tag,
-        Effect.ALL,
+        Invalidates.ALL,
     ),
     _operation(
         "create_model", "POST registered-models/create", {"name": NAME, "tags": TAGS} | DESCRIPTION, making.create_model
@@ -123,7 +129,7 @@ ALL_OPERATIONS: Final = (
         "POST registered-models/get-latest-versions",
         {"name": NAME, "stages": Field(read=texts, required=False)},
         rules.latest_versions,
-        Effect.NOTHING,
+        Invalidates.NOTHING,
     ),
     _operation("create_version", "POST model-versions/create", NEW_VERSION, making.create_version),
     _operation(
@@ -148,7 +154,11 @@ ALL_OPERATIONS: Final = (
     _operation("delete_experiment", "POST experiments/delete", EXPERIMENT, rules.delete_experiment),
     _operation("delete_run", "POST runs/delete", {"run_id": TEXT}, rules.delete_run),
     _operation(
-        "search_logged_models", "POST logged-models/search", LOGGED_MODELS, rules.search_logged_models, Effect.NOTHING
+        "search_logged_models",
+        "POST logged-models/search",
+        LOGGED_MODELS,
+        rules.search_logged_models,
+        Invalidates.NOTHING,
     ),
 )
 OPERATIONS: Final[Mapping[str, Operation]] = {operation.name: operation for operation in ALL_OPERATIONS}

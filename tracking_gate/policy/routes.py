@@ -11,10 +11,10 @@ from functools import cache
 from typing import Final
 
 from tracking_gate.policy.guarded_operations import ALL_OPERATIONS, REGISTRY, Operation
-from tracking_gate.policy.people_changes import CHANGES, Change
+from tracking_gate.policy.people_changes import PEOPLE_CHANGES, PeopleChange
 
 
-class Treatment(StrEnum):
+class RouteAccess(StrEnum):
     """What happens with a request."""
 
     PUBLIC = "public"  # anybody; streamed
@@ -28,7 +28,7 @@ class Treatment(StrEnum):
     DENIED = "denied"  # nobody
 
 
-class Subject(StrEnum):
+class ObjectKey(StrEnum):
     """Which object an OBJECT or WRITE route is about, and so where its project is found."""
 
     MODEL = "name"
@@ -49,16 +49,16 @@ class Route:
 
     methods: tuple[str, ...]
     path: str
-    treatment: Treatment
-    subject: Subject | None = None
+    access: RouteAccess
+    object_key: ObjectKey | None = None
     operation: str | None = None
-    change: Change | None = None
+    change: PeopleChange | None = None
     answer: str = "{}"
 
     @property
     def rule(self) -> str:
         """For the audit log and `explain`."""
-        return self.operation or f"{self.treatment}:{self.path}"
+        return self.operation or f"{self.access}:{self.path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,33 +74,33 @@ ARTIFACTS: Final = "/API/2.0/mlflow-artifacts"
 
 
 def _public(path: str) -> Route:
-    return Route(methods=("GET",), path=path, treatment=Treatment.PUBLIC)
+    return Route(methods=("GET",), path=path, access=RouteAccess.PUBLIC)
 
 
-def _object(path: str, subject: Subject, *methods: str) -> Route:
-    return Route(methods=methods or ("GET",), path=path, treatment=Treatment.OBJECT, subject=subject)
+def _object(path: str, object_key: ObjectKey, *methods: str) -> Route:
+    return Route(methods=methods or ("GET",), path=path, access=RouteAccess.OBJECT, object_key=object_key)
 
 
 def _people(path: str, *methods: str) -> Route:
-    return Route(methods=methods or ("GET",), path=path, treatment=Treatment.PEOPLE)
+    return Route(methods=methods or ("GET",), path=path, access=RouteAccess.PEOPLE)
 
 
 def _guarded(operation: Operation) -> Route:
     return Route(
-        methods=(operation.method,), path=operation.route, treatment=Treatment.GUARDED, operation=operation.name
+        methods=(operation.method,), path=operation.route, access=RouteAccess.GUARDED, operation=operation.name
     )
 
 
-def _changing(change: Change) -> Route:
-    return Route(methods=(change.method,), path=change.path, treatment=Treatment.CHANGE, change=change)
+def _changing(change: PeopleChange) -> Route:
+    return Route(methods=(change.method,), path=change.path, access=RouteAccess.CHANGE, change=change)
 
 
-def _write(path: str, subject: Subject, *methods: str) -> Route:
-    return Route(methods=methods, path=path, treatment=Treatment.WRITE, subject=subject)
+def _write(path: str, object_key: ObjectKey, *methods: str) -> Route:
+    return Route(methods=methods, path=path, access=RouteAccess.WRITE, object_key=object_key)
 
 
 def _denied(path: str) -> Route:
-    return Route(methods=EVERY, path=path, treatment=Treatment.DENIED)
+    return Route(methods=EVERY, path=path, access=RouteAccess.DENIED)
 
 
 EVERY: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -109,32 +109,32 @@ ROUTES: Final = (
     _public("/version"),
     _public(f"{LATER}/server-info"),
     # What a pod and CI read of their project.
-    _object(f"{REGISTRY}/registered-models/get", Subject.MODEL),
-    _object(f"{REGISTRY}/registered-models/alias", Subject.MODEL),
-    _object(f"{REGISTRY}/registered-models/get-latest-versions", Subject.MODEL),
-    _object(f"{REGISTRY}/model-versions/get", Subject.MODEL),
-    _object(f"{REGISTRY}/model-versions/get-download-uri", Subject.MODEL),
-    _object(f"{REGISTRY}/registered-models/search", Subject.FILTER),
-    _object(f"{REGISTRY}/model-versions/search", Subject.FILTER),
-    Route(methods=("GET",), path=f"{REGISTRY}/runs/get", treatment=Treatment.RUN),
-    _object(f"{REGISTRY}/experiments/get", Subject.EXPERIMENT),
-    _object(f"{REGISTRY}/logged-models/<model_id>", Subject.LOGGED_MODEL),
-    _object(f"{REGISTRY}/artifacts/list", Subject.RUN),
-    _object(f"{ARTIFACTS}/artifacts", Subject.ARTIFACT),
-    _object(f"{ARTIFACTS}/artifacts/<path:path>", Subject.ARTIFACT),
-    _object(f"{ARTIFACTS}/presigned/<path:path>", Subject.ARTIFACT),
+    _object(f"{REGISTRY}/registered-models/get", ObjectKey.MODEL),
+    _object(f"{REGISTRY}/registered-models/alias", ObjectKey.MODEL),
+    _object(f"{REGISTRY}/registered-models/get-latest-versions", ObjectKey.MODEL),
+    _object(f"{REGISTRY}/model-versions/get", ObjectKey.MODEL),
+    _object(f"{REGISTRY}/model-versions/get-download-uri", ObjectKey.MODEL),
+    _object(f"{REGISTRY}/registered-models/search", ObjectKey.FILTER),
+    _object(f"{REGISTRY}/model-versions/search", ObjectKey.FILTER),
+    Route(methods=("GET",), path=f"{REGISTRY}/runs/get", access=RouteAccess.RUN),
+    _object(f"{REGISTRY}/experiments/get", ObjectKey.EXPERIMENT),
+    _object(f"{REGISTRY}/logged-models/<model_id>", ObjectKey.LOGGED_MODEL),
+    _object(f"{REGISTRY}/artifacts/list", ObjectKey.RUN),
+    _object(f"{ARTIFACTS}/artifacts", ObjectKey.ARTIFACT),
+    _object(f"{ARTIFACTS}/artifacts/<path:path>", ObjectKey.ARTIFACT),
+    _object(f"{ARTIFACTS}/presigned/<path:path>", ObjectKey.ARTIFACT),
     # What moves a model, or says whose it is.
     *(_guarded(operation) for operation in ALL_OPERATIONS),
     # What brings and takes files.
-    _write(f"{ARTIFACTS}/artifacts/<path:path>", Subject.ARTIFACT, "PUT", "DELETE"),
-    _write(f"{ARTIFACTS}/mpu/create/<path:path>", Subject.ARTIFACT, "POST"),
-    _write(f"{ARTIFACTS}/mpu/complete/<path:path>", Subject.ARTIFACT, "POST"),
-    _write(f"{ARTIFACTS}/mpu/abort/<path:path>", Subject.ARTIFACT, "POST"),
-    _write(f"{REGISTRY}/upload-artifact", Subject.UPLOAD, "POST"),
-    _write(f"{REGISTRY}/logged-models/<model_id>", Subject.LOGGED_MODEL, "DELETE"),
+    _write(f"{ARTIFACTS}/artifacts/<path:path>", ObjectKey.ARTIFACT, "PUT", "DELETE"),
+    _write(f"{ARTIFACTS}/mpu/create/<path:path>", ObjectKey.ARTIFACT, "POST"),
+    _write(f"{ARTIFACTS}/mpu/complete/<path:path>", ObjectKey.ARTIFACT, "POST"),
+    _write(f"{ARTIFACTS}/mpu/abort/<path:path>", ObjectKey.ARTIFACT, "POST"),
+    _write(f"{REGISTRY}/upload-artifact", ObjectKey.UPLOAD, "POST"),
+    _write(f"{REGISTRY}/logged-models/<model_id>", ObjectKey.LOGGED_MODEL, "DELETE"),
     # What people change beside that.
     _denied(f"{REGISTRY}/runs/create-promptlab-run"),  # it calls the AI gateway
-    *(_changing(change) for change in CHANGES),
+    *(_changing(change) for change in PEOPLE_CHANGES),
     # What people and the tracking UI read.
     _people("/"),
     _people("/static-files/<path:path>"),
@@ -169,7 +169,7 @@ ROUTES: Final = (
     # What runs code on the server, reaches out of it, or goes round the rules above.
     _denied(f"{REGISTRY}/artifacts/presigned-upload-url"),
     # The UI asks on each page of runs, and shows a refusal in red.
-    Route(methods=("GET",), path=f"{REGISTRY}/gateway-proxy", treatment=Treatment.EMPTY, answer='{"endpoints": []}'),
+    Route(methods=("GET",), path=f"{REGISTRY}/gateway-proxy", access=RouteAccess.EMPTY, answer='{"endpoints": []}'),
     _denied(f"{REGISTRY}/gateway-proxy"),
     _denied(f"{REGISTRY}/webhooks"),
     _denied(f"{REGISTRY}/webhooks/<path:rest>"),

@@ -6,40 +6,40 @@ from typing import Any, Final
 
 from model_contract.names import PROJECT_HEADER, TAG_PROJECT_ID
 from tracking_gate.errors import AlreadyExists, Forbidden, InvalidRequest
-from tracking_gate.mlflow_api.version_sources import NOT_YOURS, Source, resolved
-from tracking_gate.policy.guarded_request import Ask, Verdict, own_model
+from tracking_gate.mlflow_api.version_sources import NOT_OWNED, Source, resolve_source
+from tracking_gate.policy.guarded_request import Approval, GuardedRequest, own_model
 from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS, check_tag
-from tracking_gate.rights import only_people
+from tracking_gate.rights import check_is_person
 
 Json = dict[str, Any]
 LONGEST_FACT: Final = 1000  # characters of a source in the audit log
 
 
-async def create_model(ask: Ask) -> Verdict:
-    only_people(ask.actor)
+async def create_model(ask: GuardedRequest) -> Approval:
+    check_is_person(ask.actor)
     name = ask.fields["name"]
     if await ask.registry.model(name):
         # MLflow's clients make the model before each version, without tags, and go on with this answer.
         raise AlreadyExists(f"Registered Model (name={name}) already exists.")
-    tags, project = stamped(ask)
-    return Verdict(body=ask.fields | {"tags": tags}, facts={"project": project})
+    tags, project = tags_with_project(ask)
+    return Approval(body=ask.fields | {"tags": tags}, facts={"project": project})
 
 
-async def create_experiment(ask: Ask) -> Verdict:
-    only_people(ask.actor)
+async def create_experiment(ask: GuardedRequest) -> Approval:
+    check_is_person(ask.actor)
     if ask.fields.get("artifact_location"):
         raise Forbidden("artifact_location lets an experiment write where others do; the server chooses it")
-    tags, project = stamped(ask)
-    return Verdict(body=ask.fields | {"tags": tags}, facts={"project": project})
+    tags, project = tags_with_project(ask)
+    return Approval(body=ask.fields | {"tags": tags}, facts={"project": project})
 
 
-async def create_version(ask: Ask) -> Verdict:
+async def create_version(ask: GuardedRequest) -> Approval:
     """The source is stored as it was resolved, so that every client reads the directory that the gate protects."""
-    only_people(ask.actor)
+    check_is_person(ask.actor)
     project = await own_model(ask)
-    source = await resolved(ask.registry, ask.fields["source"])
+    source = await resolve_source(ask.registry, ask.fields["source"])
     if not ask.actor.owns(source.project):
-        raise Forbidden(NOT_YOURS)
+        raise Forbidden(NOT_OWNED)
     if source.project is not None and source.project != project:
         raise Forbidden(
             "the source is of another project than the model: log the model again in a run of the model's project"
@@ -48,13 +48,13 @@ async def create_version(ask: Ask) -> Verdict:
     owner = [{"key": TAG_PROJECT_ID, "value": project}] if project else []
     body = (
         ask.fields
-        | {"source": source.uri, "tags": [*own_tags(ask), *owner]}
+        | {"source": source.uri, "tags": [*tags_without_owner(ask), *owner]}
         | {key: value for key, value in lineage.items() if value}
     )
-    return Verdict(body=body, facts={"project": project, "source": source.uri[:LONGEST_FACT]})
+    return Approval(body=body, facts={"project": project, "source": source.uri[:LONGEST_FACT]})
 
 
-async def lineage_of(ask: Ask, source: Source, key: str) -> str | None:
+async def lineage_of(ask: GuardedRequest, source: Source, key: str) -> str | None:
     """Return the run or the logged model that the version says it is of: the one that the source is of, or else one of
     the project.
     """
@@ -65,11 +65,11 @@ async def lineage_of(ask: Ask, source: Source, key: str) -> str | None:
         raise InvalidRequest(f"{key} is not that of the source")
     project = await ask.registry.project_of_run(given)
     if not ask.actor.owns(project) or (project is not None and project != source.project):
-        raise Forbidden(NOT_YOURS)
+        raise Forbidden(NOT_OWNED)
     return str(given)
 
 
-def stamped(ask: Ask) -> tuple[list[Json], str]:
+def tags_with_project(ask: GuardedRequest) -> tuple[list[Json], str]:
     """The tags of a new object with its project: tag > header > the only project of the person."""
     tags: list[Json] = ask.fields.get("tags", [])
     named = next((tag["value"] for tag in tags if tag["key"] == TAG_PROJECT_ID), ask.project)
@@ -81,10 +81,10 @@ def stamped(ask: Ask) -> tuple[list[Json], str]:
                 f"which project is it of? Name one of yours in the tag {TAG_PROJECT_ID} or the header {PROJECT_HEADER}"
             )
         named = ask.actor.project
-    return [*own_tags(ask), {"key": TAG_PROJECT_ID, "value": named}], named
+    return [*tags_without_owner(ask), {"key": TAG_PROJECT_ID, "value": named}], named
 
 
-def own_tags(ask: Ask) -> list[Json]:
+def tags_without_owner(ask: GuardedRequest) -> list[Json]:
     """Of a new object, without the one that the gate writes. What else Domino's clients say of themselves decides
     nothing.
     """

@@ -208,7 +208,7 @@ def routes() -> None:
         table.add_row(
             " ".join(route.methods),
             route.path,
-            WHO[route.access] + (f" ({route.operation})" if route.operation else ""),
+            WHO[route.access] + (f" ({route.rule})" if route.operation else ""),
         )
     Console(highlight=False).print(table)
 

@@ -73,7 +73,7 @@ async def serve(settings: ServeSettings) -> None:
     ):
         addresses, audit = ClientAddresses(settings.proxies), AuditLog(settings.audit_log)
         gate = Gate(
-            callers=Authenticator(directory, people, time.monotonic, attempts=settings.attempts),
+            authenticator=Authenticator(directory, people, time.monotonic, attempts=settings.attempts),
             upstream=upstream,
             audit=audit,
             metrics=metrics,

@@ -62,69 +62,71 @@ def people(tmp_path: Path, entry: str) -> CountingPeople:
 
 
 @pytest.fixture
-def callers(people: CountingPeople, tmp_path: Path) -> Authenticator:
+def authenticator(people: CountingPeople, tmp_path: Path) -> Authenticator:
     (tmp_path / "secret").mkdir()
     return Authenticator(SecretDirectory(tmp_path / "secret"), people, Clock(), attempts=10)
 
 
-async def guesses(callers: Authenticator, name: str, count: int, peer: str = "192.0.2.1") -> list[object]:
+async def guesses(authenticator: Authenticator, name: str, count: int, peer: str = "192.0.2.1") -> list[object]:
     """All at once."""
-    asked = (callers.find(headers(name, f"guess-{number}"), peer) for number in range(count))
+    asked = (authenticator.authenticate(headers(name, f"guess-{number}"), peer) for number in range(count))
     return [type(answer) for answer in await asyncio.gather(*asked, return_exceptions=True)]
 
 
-def test_guess_that_is_refused_costs_no_hash(callers: Authenticator, people: CountingPeople) -> None:
-    found = asyncio.run(guesses(callers, "jane", 140))
+def test_guess_that_is_refused_costs_no_hash(authenticator: Authenticator, people: CountingPeople) -> None:
+    found = asyncio.run(guesses(authenticator, "jane", 140))
 
     assert (found.count(Unauthenticated), found.count(TooManyAttempts)) == (10, 130)
     assert people.hashed == 10
 
 
 def test_names_that_are_not_there_are_counted_together_and_cost_as_much(
-    callers: Authenticator, people: CountingPeople
+    authenticator: Authenticator, people: CountingPeople
 ) -> None:
     """A try takes as long for each name; a new name is no new allowance."""
 
     async def story() -> list[object]:
-        return [kind for number in range(20) for kind in await guesses(callers, f"nobody-{number}", 1)]
+        return [kind for number in range(20) for kind in await guesses(authenticator, f"nobody-{number}", 1)]
 
     found = asyncio.run(story())
 
     assert (found.count(Unauthenticated), people.hashed) == (10, 10)
 
 
-def test_person_is_let_in_beside_guesses_of_other_names(callers: Authenticator) -> None:
+def test_person_is_let_in_beside_guesses_of_other_names(authenticator: Authenticator) -> None:
     async def story() -> Actor:
         for name in ("olga", "nobody"):
-            await guesses(callers, name, 140)
-        return await callers.find(headers("jane", PASSWORD), "192.0.2.1")
+            await guesses(authenticator, name, 140)
+        return await authenticator.authenticate(headers("jane", PASSWORD), "192.0.2.1")
 
     assert asyncio.run(story()).name == "jane"
 
 
-def test_person_who_was_let_in_before_is_not_locked_out_by_guesses_of_their_name(callers: Authenticator) -> None:
+def test_person_who_was_let_in_before_is_not_locked_out_by_guesses_of_their_name(authenticator: Authenticator) -> None:
     async def story() -> list[Actor]:
-        await callers.find(headers("jane", PASSWORD), "192.0.2.1")
-        await guesses(callers, "jane", 140)
-        return [await callers.find(headers("jane", PASSWORD), peer) for peer in ("192.0.2.1", "192.0.2.9")]
+        await authenticator.authenticate(headers("jane", PASSWORD), "192.0.2.1")
+        await guesses(authenticator, "jane", 140)
+        return [
+            await authenticator.authenticate(headers("jane", PASSWORD), peer) for peer in ("192.0.2.1", "192.0.2.9")
+        ]
 
     assert {actor.name for actor in asyncio.run(story())} == {"jane"}
 
 
-def test_person_is_let_in_from_another_address_than_the_one_that_guesses(callers: Authenticator) -> None:
+def test_person_is_let_in_from_another_address_than_the_one_that_guesses(authenticator: Authenticator) -> None:
     async def story() -> Actor:
-        await guesses(callers, "jane", 140)
-        return await callers.find(headers("jane", PASSWORD), "192.0.2.9")
+        await guesses(authenticator, "jane", 140)
+        return await authenticator.authenticate(headers("jane", PASSWORD), "192.0.2.9")
 
     assert asyncio.run(story()).name == "jane"
 
 
 def test_one_name_is_guessed_at_from_many_addresses_a_hundred_times_at_most(
-    callers: Authenticator, people: CountingPeople
+    authenticator: Authenticator, people: CountingPeople
 ) -> None:
     async def story() -> None:
         for number in range(15):
-            await guesses(callers, "jane", 10, peer=f"192.0.2.{number}")
+            await guesses(authenticator, "jane", 10, peer=f"192.0.2.{number}")
 
     asyncio.run(story())
 
@@ -134,19 +136,23 @@ def test_one_name_is_guessed_at_from_many_addresses_a_hundred_times_at_most(
 def test_guesses_are_taken_again_after_a_minute(people: CountingPeople, tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     clock = Clock()
-    callers = Authenticator(SecretDirectory(tmp_path / "secret"), people, clock, attempts=10)
+    authenticator = Authenticator(SecretDirectory(tmp_path / "secret"), people, clock, attempts=10)
 
     async def story() -> list[object]:
-        await guesses(callers, "jane", 11)
+        await guesses(authenticator, "jane", 11)
         clock.now = 61
-        return await guesses(callers, "jane", 11)
+        return await guesses(authenticator, "jane", 11)
 
     assert asyncio.run(story()).count(Unauthenticated) == 10
 
 
-def test_page_that_asks_twenty_times_at_once_costs_one_hash(callers: Authenticator, people: CountingPeople) -> None:
+def test_page_that_asks_twenty_times_at_once_costs_one_hash(
+    authenticator: Authenticator, people: CountingPeople
+) -> None:
     async def story() -> list[Actor]:
-        return await asyncio.gather(*(callers.find(headers("jane", PASSWORD), "192.0.2.1") for _ in range(20)))
+        return await asyncio.gather(
+            *(authenticator.authenticate(headers("jane", PASSWORD), "192.0.2.1") for _ in range(20))
+        )
 
     assert {actor.name for actor in asyncio.run(story())} == {"jane"}
     assert people.hashed == 1

@@ -14,7 +14,7 @@ from testbed.mlflow_server import client_environment
 from tests.tracking_gate.conftest import GATED
 from tracking_gate.errors import Refusal
 from tracking_gate.mlflow_api import search_filters as filters
-from tracking_gate.policy.read_access import models_of_filter
+from tracking_gate.mlflow_api.search_filters import models_of_filter
 
 SCRIPT = Path(__file__).parents[2] / "testbed" / "mlflow_filters.py"
 EXAMPLES = 300

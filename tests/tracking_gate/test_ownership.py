@@ -8,7 +8,7 @@ import pytest
 
 from model_contract.names import TAG_PROJECT_ID
 from testbed.gate import API, OTHER, PROJECT, Answer, Gate, Json, ask
-from tracking_gate.policy.people_changes import PEOPLE_CHANGES, ChangedKind
+from tracking_gate.policy.people_changes import PEOPLE_CHANGES, ChangedObject
 from tracking_gate.policy.routes import RouteAccess, match
 
 NUMBERS = itertools.count(1)
@@ -56,12 +56,12 @@ def janes(any_gate: Gate) -> Objects:
 
 
 IDS = {
-    ChangedKind.RUN: "run",
-    ChangedKind.EXPERIMENT: "experiment",
-    ChangedKind.LOGGED_MODEL: "logged_model",
-    ChangedKind.TRACE: "trace",
-    ChangedKind.NEW_TRACE: "trace",
-    ChangedKind.DATASET: "dataset",
+    ChangedObject.RUN: "run",
+    ChangedObject.EXPERIMENT: "experiment",
+    ChangedObject.LOGGED_MODEL: "logged_model",
+    ChangedObject.TRACE: "trace",
+    ChangedObject.NEW_TRACE: "trace",
+    ChangedObject.DATASET: "dataset",
 }
 MORE: dict[str, Json] = {
     "experiments/update": {"new_name": "taken"},
@@ -96,14 +96,14 @@ def request_on(change: Any, mine: Objects, theirs: Objects, index: int) -> tuple
         change.path.replace("API", "api"),
         dict(next((more for end, more in MORE.items() if change.path.endswith(end)), {})),
     )
-    for number, named in enumerate(change.named):
+    for number, named in enumerate(change.objects):
         value = getattr(theirs if number == index else mine, IDS[named.kind])
         if named.path_variable:
-            path = path.replace(f"<{named.at[0]}>", value)
-            if named.at[0] == "model_id":
+            path = path.replace(f"<{named.keys[0]}>", value)
+            if named.keys[0] == "model_id":
                 body["model_id"] = value
         else:
-            placed(body, named.at, value)
+            placed(body, named.keys, value)
     return path.replace("<key>", "x").replace("<assessment_id>", "a-1"), body
 
 
@@ -121,18 +121,18 @@ def state(gate: Gate, objects: Objects) -> list[Json | int]:
     return [answer.json if answer.status == 200 else answer.status for answer in answers]
 
 
-CASES = [(change, index) for change in PEOPLE_CHANGES for index in range(len(change.named))]
+CASES = [(change, index) for change in PEOPLE_CHANGES for index in range(len(change.objects))]
 
 
 @pytest.mark.parametrize(
     ("change", "index"),
     CASES,
-    ids=[f"{change.method} {change.path} {change.named[index].kind}" for change, index in CASES],
+    ids=[f"{change.method} {change.path} {change.objects[index].kind}" for change, index in CASES],
 )
 def test_change_of_another_projects_object_is_refused(
     any_gate: Gate, olgas: Objects, janes: Objects, change: Any, index: int
 ) -> None:
-    if not all(getattr(olgas, IDS[named.kind]) for named in change.named):
+    if not all(getattr(olgas, IDS[named.kind]) for named in change.objects):
         assert any_gate.server.version == "2.22"
         return
     before = state(any_gate, olgas)

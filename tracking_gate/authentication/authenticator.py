@@ -1,4 +1,4 @@
-"""Who is behind a request: a service token, or a person."""
+"""The authenticator: finds the actor of a request by its service token, or by a person's credentials."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -16,16 +16,15 @@ from tracking_gate.secret_directory import SecretDirectory
 LONGEST_HEADER: Final = 4096  # bytes of an Authorization header
 ATTEMPTS: Final = 10  # that fail, of one address, in a period
 NAME_FACTOR: Final = 10  # times as many for one name, from all addresses
-NOT_ACCEPTED: Final = "token not accepted"  # for every reason: which one it was would help only who guesses
+NOT_ACCEPTED: Final = "token not accepted"  # for every reason, so that an attacker does not learn which
 MISSING: Final = "send the token of your project as MLFLOW_TRACKING_TOKEN"
 
 
 class Authenticator:
-    """Finds them, and slows down who guesses.
+    """Authenticates callers, and limits attempts that fail.
 
-    A service token is compared in memory and never slowed down; nor is a person whose password or credential was
-    accepted before. Every other attempt counts for its address, apart from those for each person's name, and for that
-    name from all addresses.
+    There is no limit on a service token, which is compared in memory, nor on credentials that were accepted before.
+    Every other attempt counts for its address, separately for each person's name, and for that name from all addresses.
     """
 
     def __init__(
@@ -37,11 +36,11 @@ class Authenticator:
         self._attempts = AttemptLimits(clock)
         self._checks: dict[tuple[str, bytes], asyncio.Task[Actor]] = {}
 
-    async def find(self, headers: CIMultiDictProxy[str], peer: str) -> Actor:
-        """Raises InvalidRequest, Unauthenticated, TooManyAttempts, Busy, Unavailable."""
+    async def authenticate(self, headers: CIMultiDictProxy[str], peer: str) -> Actor:
+        """Return the actor. Raise InvalidRequest, Unauthenticated, TooManyAttempts, Busy, Unavailable."""
         given = headers.getall("Authorization", [])
         if len(given) > 1 or any(len(value.encode()) > LONGEST_HEADER for value in given):
-            raise InvalidRequest("one Authorization header of at most 4 KiB, please")
+            raise InvalidRequest("send one Authorization header of at most 4 KiB")
         scheme, _, value = (given[0] if given else "").partition(" ")
         if scheme.lower() == "bearer" and (actor := self._token(value.strip())):
             return actor
@@ -54,7 +53,7 @@ class Authenticator:
 
     @property
     def challenges(self) -> list[str]:
-        """What a client may authenticate with, for WWW-Authenticate."""
+        """The values of WWW-Authenticate."""
         return [challenge for challenge in ('Bearer realm="mlflow-gate"', self._people.challenge) if challenge]
 
     def _token(self, value: str) -> Actor | None:
@@ -69,11 +68,10 @@ class Authenticator:
             kind=actor_kind_of(known.key.purpose),
             name=known.fingerprint,
             projects=frozenset({project}),
-            fingerprint=known.fingerprint,
         )
 
     async def _checked(self, headers: CIMultiDictProxy[str], peer: str, presented: PresentedCredential | None) -> Actor:
-        """Check a claim once, however many requests make it at the same time: a page sends twenty."""
+        """Check credentials once for all requests that send them at the same time: a page sends twenty."""
         if presented is None:
             return await self._attempt(headers, peer, None)
         key = (peer, presented.digest)
@@ -102,7 +100,7 @@ class Authenticator:
 
 
 def limits_of(peer: str, name: str | None, most: int) -> dict[Hashable, int]:
-    """Return how often each may fail: the address with that name, and the name from anywhere."""
+    """Return the most failures for the address with that name, and for the name from all addresses."""
     if name is None:
         return {("address", peer): most}
     return {("address", peer, name): most, ("name", name): most * NAME_FACTOR}

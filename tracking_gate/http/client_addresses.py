@@ -1,4 +1,4 @@
-"""The addresses that requests come from, as limits count them."""
+"""Addresses of clients, as the limits count them."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -9,15 +9,13 @@ Network = IPv4Network | IPv6Network
 
 
 class ClientAddresses:
-    """Knows the proxies in front, behind which an address stands for many clients."""
+    """Finds the address of a client, also behind proxies."""
 
     def __init__(self, proxies: Sequence[Network] = ()) -> None:
         self._proxies = proxies
 
     def of(self, request: web.BaseRequest) -> str:
-        """Return the client's address: of a connection from a proxy, the last one in X-Forwarded-For that is not a
-        proxy's.
-        """
+        """Return the client's address; from a proxy, the last address in X-Forwarded-For that is not a proxy's."""
         peer = request.remote or "unknown"
         if not self.is_proxy(peer):
             return address_group(peer)
@@ -35,7 +33,7 @@ class ClientAddresses:
 
 
 def address_group(address: str) -> str:
-    """Return an IPv4 address as it is, and of an IPv6 address its /64: one client has all of it."""
+    """Return an IPv4 address as it is, and the /64 of an IPv6 address, all of which one client has."""
     if ":" not in address:
         return address[:64]
     try:
@@ -47,5 +45,5 @@ def address_group(address: str) -> str:
 
 
 def parsed_networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Raises ValueError, which names the text."""
+    """Return the networks. Raise ValueError, which names the text."""
     return tuple(ip_network(text, strict=False) for text in texts)

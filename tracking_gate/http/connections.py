@@ -1,8 +1,8 @@
-"""Connections of clients, bounded in number and in silence.
+"""Connections of clients, with limits on their number and on their pauses.
 
-A connection that waits for a request, or for the rest of its head, makes room for a new one when its address, or the
-gate, has as many as it may have: the oldest goes first. So clients that open connections and say nothing keep nobody
-out. One that has a request under way is left alone, and bounded by the limits on requests.
+If an address, or the gate, has as many connections as the limit, a new connection replaces the oldest one that has no
+request under way. So clients that open connections and send nothing do not lock other clients out. A connection with a
+request under way stays open; the limits on requests bound it.
 """
 
 import asyncio
@@ -29,21 +29,21 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class ClientConnection(web.RequestHandler):
-    """One connection, and since when it waits for what."""
+    """One connection of a client, with the times since when it waits."""
 
     def __init__(self, connections: "Connections", server: "ConnectionServer", **options: Any) -> None:
         super().__init__(server, **options)
         self._connections = connections
-        self.wire: asyncio.Transport | None = None  # also after aiohttp has let go of it
+        self.wire: asyncio.Transport | None = None  # kept after aiohttp has released it
         self.address = "unknown"
-        self.crowded = False  # one more than its address may have: answered with 503, but for probes
+        self.crowded = False  # above the limit of its address: answered with 503, except for probes
         self.in_request = False
         self.idle_since = 0.0
         self.head_since: float | None = None
         self.stalled_since: float | None = None
         self.closing_since: float | None = None
         self.unsent = 0
-        self.cut: str | None = None  # why it was closed, if the gate did so
+        self.cut: str | None = None  # the reason, if the gate closed it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -72,28 +72,26 @@ class ClientConnection(web.RequestHandler):
         self.stalled_since = None
 
     def begin(self) -> None:
-        """A request is under way."""
+        """Note that a request is under way."""
         self.in_request, self.head_since = True, None
 
     def end(self) -> None:
         self.in_request, self.idle_since = False, self._connections.now()
 
     def abort(self) -> None:
-        """Close at once; what was not sent is not sent."""
+        """Close at once, without sending the rest."""
         self.force_close()
         if self.wire is not None:
             self.wire.abort()
 
     def reset(self) -> None:
-        """Close so that the client sees a broken connection, also where the end of a connection is the end of an
-        answer.
-        """
+        """Close with a TCP reset, so that the client does not take the end of the connection for the answer's end."""
         if self.wire is not None and (socket := self.wire.get_extra_info("socket")) is not None:
             socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
         self.abort()
 
     def overdue(self, now: float, seconds: float) -> str | None:
-        """Return what the client is too slow with; `seconds` is how long it may pause."""
+        """Return the phase in which the client paused for more than `seconds`, None if there is none."""
         if self.head_since is not None and now - self.head_since > min(HEAD_SECONDS, seconds):
             return "head"
         if self.stalled_since is not None:
@@ -109,7 +107,7 @@ class ClientConnection(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Answer what is no HTTP. Anybody can send it, so it is counted, not logged."""
+        """Answer bytes that are not HTTP. Every client can send them, so they are counted and not logged."""
         if exc is None or status != HTTPStatus.BAD_REQUEST:
             return super().handle_error(request, status, exc, message)
         self._connections.count_malformed()
@@ -122,7 +120,7 @@ class ClientConnection(web.RequestHandler):
         return response
 
     def _left(self) -> int:
-        """Bytes that the client has not taken: those in the gate, and those in the kernel."""
+        """Return the number of bytes that the client has not taken, in the gate and in the kernel."""
         if self.wire is None or (socket := self.wire.get_extra_info("socket")) is None or socket.fileno() < 0:
             return 0
         (queued,) = struct.unpack("i", fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))
@@ -130,7 +128,7 @@ class ClientConnection(web.RequestHandler):
 
 
 class Connections:
-    """All connections, by address."""
+    """All connections by address, within their limits."""
 
     def __init__(
         self,
@@ -141,7 +139,7 @@ class Connections:
         addresses: ClientAddresses | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        """`seconds` is how long a client may take nothing of an answer. Without `metrics` nothing is counted."""
+        """`seconds` is how long a client may take nothing of an answer; without `metrics` nothing is counted."""
         self._most = most
         self._most_of_address = most_of_address
         self._seconds = seconds
@@ -164,7 +162,7 @@ class Connections:
             if connection.wire is not None:
                 connection.wire.write(FULL)
             connection.force_close()
-        self._tell_count()
+        self._report_count()
 
     def remove(self, connection: ClientConnection) -> None:
         of_address = self._by_address.get(connection.address, {})
@@ -174,10 +172,10 @@ class Connections:
         if not of_address:
             del self._by_address[connection.address]
         self._count -= 1
-        self._tell_count()
+        self._report_count()
 
     async def watch(self) -> None:
-        """Close those of clients that are too slow, until cancelled."""
+        """Close the connections of clients that are too slow, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = self.now()
@@ -207,13 +205,13 @@ class Connections:
         if self._metrics:
             self._metrics.closed(reason)
 
-    def _tell_count(self) -> None:
+    def _report_count(self) -> None:
         if self._metrics:
             self._metrics.connections(self._count)
 
 
 class ConnectionServer(web.Server):
-    """Makes a connection of ours for each that is accepted."""
+    """Creates a ClientConnection for each connection that is accepted."""
 
     def __init__(self, handler: Handler, connections: Connections, **options: Any) -> None:
         super().__init__(self._handle, handler_cancellation=True)

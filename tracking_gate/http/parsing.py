@@ -1,6 +1,7 @@
-"""Requests that change something, read in exactly one way. MLflow reads many of them in several (a version `"01"`, a
-stage in any case,
-keys that come twice, JSON within JSON): what is not plain is refused, and what is forwarded is written by us."""
+"""Strict parsing of paths, queries and JSON bodies: a request that MLflow could read in two ways is refused.
+
+MLflow accepts keys that come twice, paths that are encoded twice, and fields under two names.
+"""
 
 import json
 import re
@@ -13,10 +14,6 @@ from urllib.parse import parse_qsl, quote, unquote_to_bytes
 from tracking_gate.errors import InvalidRequest
 
 Json = dict[str, Any]
-STAGES: Final = {stage.lower(): stage for stage in ("None", "Staging", "Production", "Archived")}
-VERSION: Final = re.compile(r"[1-9][0-9]{0,9}")
-ALIAS: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
-LONGEST_NAME: Final = 256
 CONTENT_TYPE: Final = re.compile(r'application/json(?:\s*;\s*charset="?utf-8"?)?', re.IGNORECASE)
 # RFC 3986: characters that a path may hold as they are; MLflow's names and artifacts may hold any other, as %XX.
 PATH_CHARACTERS: Final = "/!$&'()*+,:=@~-._"
@@ -24,14 +21,14 @@ PATH_CHARACTERS: Final = "/!$&'()*+,:=@~-._"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One key of a body: what it must be, and how it is forwarded."""
+    """A key of a body; `read` takes key and value, and returns the value to forward or raises InvalidRequest."""
 
     read: Callable[[str, Any], Any]
     required: bool = True
 
 
 def decoded_path(raw: str) -> str:
-    """The decoded path of a request. Raises InvalidRequest where others could read another one."""
+    """Return the decoded path of a request. Raise InvalidRequest if MLflow could read another path."""
     if re.search(r"[^\x21-\x7e]", raw):
         raise InvalidRequest("the path holds characters that belong written as %XX")
     if re.search(r"%(?:2[fF]|5[cC]|00)|;|\\", raw) or "//" in raw:
@@ -50,12 +47,12 @@ def decoded_path(raw: str) -> str:
 
 
 def encoded_path(path: str) -> str:
-    """The one way to write a path."""
+    """Return the path as the gate forwards it."""
     return quote(path, safe=PATH_CHARACTERS)
 
 
 def parsed_query(raw: str) -> dict[str, str]:
-    """The query's keys, each of which comes once. Raises InvalidRequest."""
+    """Return the query's keys and values. Raise InvalidRequest if a key comes twice."""
     try:
         pairs = parse_qsl(raw, keep_blank_values=True, strict_parsing=bool(raw), errors="strict")
     except ValueError as error:
@@ -67,11 +64,8 @@ def parsed_query(raw: str) -> dict[str, str]:
 
 
 def parsed_body(body: bytes, headers: Mapping[str, str], fields: Mapping[str, Field]) -> Json:
-    """The body's fields, checked. Raises InvalidRequest, which names the field."""
-    if not CONTENT_TYPE.fullmatch(headers.get("Content-Type", "")):
-        raise InvalidRequest("Content-Type must be application/json")
-    if "Content-Encoding" in headers:
-        raise InvalidRequest("Content-Encoding is not supported here")
+    """Return the body's fields, each as its Field reads it. Raise InvalidRequest, which names the field."""
+    check_is_json(headers)
     given = _parsed(body)
     for key in given:
         if key not in fields:
@@ -83,20 +77,22 @@ def parsed_body(body: bytes, headers: Mapping[str, str], fields: Mapping[str, Fi
 
 
 def parsed_object(body: bytes, headers: Mapping[str, str]) -> Json:
-    """Return a JSON object whose fields are not all known: those of a newer MLflow are let through. Raise
-    InvalidRequest.
-    """
+    """Return the body's JSON object, also with fields that only a newer MLflow knows. Raise InvalidRequest."""
     if not body:
         return {}
+    check_is_json(headers)
+    return _parsed(body, constants=True)
+
+
+def check_is_json(headers: Mapping[str, str]) -> None:
     if not CONTENT_TYPE.fullmatch(headers.get("Content-Type", "")):
         raise InvalidRequest("Content-Type must be application/json")
     if "Content-Encoding" in headers:
         raise InvalidRequest("Content-Encoding is not supported here")
-    return _parsed(body, constants=True)
 
 
 def values_at(found: Any, path: Sequence[str]) -> list[Any]:
-    """Return what stands at a path of keys, `*` for each item of a list.
+    """Return the values at a path of keys, of which `*` is each item of a list.
 
     Raise InvalidRequest for another spelling of a key: MLflow reads `runId` as it reads `run_id`.
     """
@@ -114,7 +110,7 @@ def values_at(found: Any, path: Sequence[str]) -> list[Any]:
 
 
 def _parsed(body: bytes, *, constants: bool = False) -> Json:
-    """`constants` lets NaN and Infinity through, which metrics may be."""
+    """Return the JSON object of a body; `constants` allows NaN and Infinity, which metrics may be."""
     try:
         parsed = json.loads(
             body.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=None if constants else _no_constant
@@ -139,78 +135,3 @@ def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> Json:
 
 def _no_constant(name: str) -> None:
     raise InvalidRequest(f"{name} is not JSON")
-
-
-def text(key: str, value: Any) -> str:
-    """Any text that can be written as UTF-8."""
-    if not isinstance(value, str):
-        raise InvalidRequest(f"{key} must be a string")
-    if re.search(r"[\ud800-\udfff]", value):
-        raise InvalidRequest(f"{key} holds half of a surrogate pair")
-    return value
-
-
-def name(key: str, value: Any) -> str:
-    found = text(key, value)
-    if not found or len(found) > LONGEST_NAME or re.search(r"[/:\x00-\x1f\x7f]", found):
-        raise InvalidRequest(f"{key} must have 1 to {LONGEST_NAME} characters, and no / : or control character")
-    return found
-
-
-def version(key: str, value: Any) -> str:
-    if not VERSION.fullmatch(found := text(key, value)):
-        raise InvalidRequest(f'{key} must be a positive number as a string, such as "3"')
-    return found
-
-
-def alias(key: str, value: Any) -> str:
-    if not ALIAS.fullmatch(found := text(key, value)):
-        raise InvalidRequest(f"{key} must have 1 to 255 letters, digits, _ and -")
-    return found
-
-
-def stage(key: str, value: Any) -> str:
-    """In any case, as MLflow takes it; forwarded as MLflow writes it."""
-    found = STAGES.get(text(key, value).lower())
-    if found is None:
-        raise InvalidRequest(f"{key} must be one of {', '.join(STAGES.values())}")
-    return found
-
-
-def flag(key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidRequest(f"{key} must be true or false")
-    return value
-
-
-def number(key: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidRequest(f"{key} must be a whole number")
-    return value
-
-
-def texts(key: str, value: Any) -> list[str]:
-    if not isinstance(value, list):
-        raise InvalidRequest(f"{key} must be a list of strings")
-    return [text(key, item) for item in value]
-
-
-def tags(key: str, value: Any) -> list[Json]:
-    """`[{"key": ..., "value": ...}]`, each key once."""
-    if not isinstance(value, list) or not all(
-        isinstance(tag, dict) and tag.keys() <= {"key", "value"} and "key" in tag for tag in value
-    ):
-        raise InvalidRequest(f'{key} must be a list of {{"key": ..., "value": ...}}')
-    found = [
-        {"key": text(f"{key}.key", tag["key"]), "value": text(f"{key}.value", tag.get("value", ""))} for tag in value
-    ]
-    if len({tag["key"] for tag in found}) != len(found):
-        raise InvalidRequest(f"a key of {key} comes twice")
-    return found
-
-
-def listed(key: str, value: Any) -> list[Json]:
-    """Objects that MLflow reads itself and that decide nothing here."""
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise InvalidRequest(f"{key} must be a list of objects")
-    return value

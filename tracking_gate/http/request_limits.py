@@ -1,4 +1,4 @@
-"""Limits on requests: how many one caller has under way, and how much of bodies is held in memory."""
+"""Limits on requests: their number for each caller, and the memory for bodies."""
 
 import asyncio
 from collections import deque
@@ -10,13 +10,12 @@ from tracking_gate.errors import Busy, TooManyRequests
 
 WAITING: Final = 8  # times as many as one caller may have under way: eight pods that start at once wait for each other
 WAIT_SECONDS: Final = 60.0  # a client of MLflow waits 120 s
-MOST_OF_BODIES: Final = (
-    128 * 1024 * 1024
-)  # bytes; the container has 512 MiB, and a parsed body is some two times as large
+# Bytes; the container has 512 MiB, and a parsed body is about two times as large.
+MAX_BODY_MEMORY: Final = 128 * 1024 * 1024
 
 
 class CallerSlots:
-    """Requests of one caller: `most` under way, the others wait in order, and what is too many is refused."""
+    """Slots of each caller: `most` requests are under way, others wait in order, and still others are refused."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -24,9 +23,9 @@ class CallerSlots:
         self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
 
     async def take(self, caller: Hashable, *, is_known: bool = True) -> None:
-        """Raises TooManyRequests. What was taken is given back.
+        """Wait for a slot, which `give_back` returns. Raise TooManyRequests.
 
-        All requests of a caller who is not known may wait: they are as many as the connections of one address.
+        Every request of an unknown caller may wait: the limit on connections of one address bounds their number.
         """
         under_way = self._under_way.get(caller, 0)
         if under_way < self._most:
@@ -46,11 +45,11 @@ class CallerSlots:
             elif turn in waiting:
                 waiting.remove(turn)
             if isinstance(error, TimeoutError):
-                raise TooManyRequests("the requests of yours that are under way do not end") from None
+                raise TooManyRequests("your requests that are under way do not end") from None
             raise
 
     def give_back(self, caller: Hashable) -> None:
-        """Hand the slot to the one that waits longest."""
+        """Give the slot to the request that waits longest."""
         waiting = self._waiting.get(caller)
         while waiting:
             turn = waiting.popleft()
@@ -66,17 +65,15 @@ class CallerSlots:
 
 
 class BodyMemory:
-    """Bytes of the bodies that are read whole, of all requests that are under way."""
+    """Memory for the bodies that are read whole, of all requests under way."""
 
-    def __init__(self, most: int = MOST_OF_BODIES) -> None:
+    def __init__(self, most: int = MAX_BODY_MEMORY) -> None:
         self._most = most
         self._held = 0
 
     @contextmanager
     def held(self, length: int | None, most: int) -> Iterator[None]:
-        """Hold the bytes of a body of `length`, at most `most`, which is also taken if the length is not known. Raises
-        Busy.
-        """
+        """Hold the bytes of a body of `length`, or `most` bytes if the length is unknown or more. Raise Busy."""
         size = most if length is None else min(length, most)
         if self._held + size > self._most:
             raise Busy("the gate holds as many large bodies as it can; try again")

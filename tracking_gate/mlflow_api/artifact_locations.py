@@ -1,6 +1,4 @@
-"""Directories of artifacts: paths below the root of the artifacts that go through MLflow, such as
-`1/models/m-x/artifacts`.
-"""
+"""Locations of artifacts: paths below the root of the artifacts in MLflow, such as `1/models/m-x/artifacts`."""
 
 import re
 from itertools import pairwise
@@ -16,9 +14,7 @@ MODEL_ID: Final = re.compile(r"m-[0-9a-f]{1,64}")
 
 
 def proxied_location(uri: str) -> str | None:
-    """Return `1/models/m-x/artifacts` for `mlflow-artifacts:/1/models/m-x/artifacts`; None for files that do not go
-    through MLflow.
-    """
+    """Return the location in a URI such as `mlflow-artifacts:/1/models/m-x`, None if MLflow does not serve the URI."""
     found = PROXIED.fullmatch(uri)
     return joined(found[1]) if found else None
 
@@ -29,29 +25,27 @@ def joined(*parts: str) -> str:
 
 
 def contains(location: str, other: str) -> bool:
-    """Return True if the other place is this one or lies below it. The empty place is the root, which contains all."""
+    """Return True if `other` is `location` or lies below it; the empty location is the root, which contains all."""
     return not location or f"{other}/".startswith(f"{location}/")
 
 
 def overlap(location: str, other: str) -> bool:
-    """Return True if one of the places contains the other."""
+    """Return True if one of the two locations contains the other."""
     return contains(location, other) or contains(other, location)
 
 
 def readings(uri: str) -> set[str]:
-    """Return the URIs that some client of MLflow reads where this one is stored: as it is, cut as a URL is cut, and
-    decoded.
-    """
+    """Return each URI that some client of MLflow reads for this one: as it is, cut as a URL is cut, and decoded."""
     cut = re.split(r"[?#]", uri.strip().translate({ord(character): None for character in "\t\r\n"}), maxsplit=1)[0]
     return {uri, cut, unquote(uri), unquote(cut)}
 
 
 def run_id_in(location: str) -> str | None:
-    """Return the id of the run that MLflow would keep the files of a place for, by the form of the path."""
+    """Return the first segment of a location that has the form of a run's id."""
     return next((segment for segment in location.split("/") if RUN_ID.fullmatch(segment)), None)
 
 
 def model_id_in(location: str) -> str | None:
-    """Return the id of the logged model that MLflow 3 would keep the files of a place for, by the form of the path."""
+    """Return the id of MLflow 3's logged model in a location, which follows the segment `models`."""
     pairs = pairwise(location.split("/"))
     return next((segment for before, segment in pairs if before == "models" and MODEL_ID.fullmatch(segment)), None)

@@ -1,4 +1,4 @@
-"""The connection to MLflow: the gate's own questions, and requests that pass through it, streamed both ways."""
+"""The connection to MLflow, for the gate's own lookups and for requests that are streamed through the gate."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -26,8 +26,7 @@ HOP_BY_HOP: Final = frozenset(
         "upgrade",
     }
 )
-# What MLflow must not hear from a client: who it says that it is, where it says that it comes from, and which rights it
-# claims.
+# Headers that the gate does not forward: a client's identity, origin and rights as the client states them.
 WITHHELD: Final = frozenset(
     {
         "host",
@@ -41,36 +40,41 @@ WITHHELD: Final = frozenset(
         "x-mlflow-assistant-delegation",
     }
 )
-ADDED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")  # by the library, where the client has none
+ADDED: Final = (
+    "Accept",
+    "Accept-Encoding",
+    "Content-Type",
+    "User-Agent",
+)  # aiohttp adds these if the client sends none
 TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=300)
-QUESTIONS: Final = 100  # connections for the gate's own questions and moves
-STREAMS: Final = 256  # connections for what passes through; one caller has --requests-per-caller of them
-AT_ONCE: Final = 64 * 1024  # bytes of an answer that is sent in one piece
+LOOKUPS: Final = 100  # connections for the gate's own lookups and guarded operations
+STREAMS: Final = 256  # connections for streamed requests; one caller has --requests-per-caller of them
+MAX_UNSTREAMED: Final = 64 * 1024  # bytes of an answer that is sent in one piece
 
 
 class Upstream:
-    """MLflow, by its URL. Used within `async with`."""
+    """MLflow, by its URL; an asynchronous context manager."""
 
     def __init__(self, url: str, metrics: Metrics, *, withheld: Iterable[str] = ()) -> None:
-        """`withheld` are more names of headers that are the gate's alone."""
+        """`withheld` are names of more headers that are not forwarded."""
         self._url = url.rstrip("/")
         self._metrics = metrics
         self._withheld = WITHHELD | HOP_BY_HOP | {name.lower() for name in withheld}
 
     async def __aenter__(self) -> "Upstream":
-        self._questions, self._streams = session_of(QUESTIONS), session_of(STREAMS)
+        self._lookups, self._streams = new_session(LOOKUPS), new_session(STREAMS)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._questions.close()
+        await self._lookups.close()
         await self._streams.close()
 
     async def ask(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        """Status and body of a request of our own. Raises Unavailable."""
+        """Send a request of the gate's own, and return status and body of the answer. Raise Unavailable."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
             with self._metrics.upstream("ask"):
-                answer = await self._questions.request(
+                answer = await self._lookups.request(
                     method,
                     URL(self._url + path, encoded=True),
                     data=body,
@@ -86,10 +90,10 @@ class Upstream:
     async def stream(
         self, request: web.BaseRequest, path: str, body: bytes | None = None, *, pause: float
     ) -> web.StreamResponse:
-        """Passes a request on as it is, and its answer back; `body` is the request's, if it was read already.
+        """Forward a request as it is, and return MLflow's answer; `body` is the request's, if it was read already.
 
-        `pause` is how many seconds may pass without a byte of the client's body. Raises Unavailable and what ClientBody
-        raises if nothing of an answer was sent yet, AnswerCut if something was, and ClientHungUp.
+        `pause` is how many seconds may pass without a byte of the client's body. Raise Unavailable or an error of
+        ClientBody if no part of an answer was sent, AnswerCut if a part was sent, ClientHungUp in both cases.
         """
         sent = ClientBody(request, pause)
         data = body or None if body is not None else sent.chunks() if request.can_read_body else None
@@ -117,13 +121,13 @@ class Upstream:
             and name.lower() not in named
             and not name.lower().startswith("x-forwarded-")
         ]
-        # Its assistant runs tools for whoever seems to come from this host.
+        # MLflow's assistant runs tools for a client that seems to come from the same host.
         return CIMultiDict([*kept, ("X-Forwarded-For", request.remote or "unknown"), ("Via", "1.1 mlflow-gate")])
 
     async def _answer(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         headers = self._answer_headers(answer.headers)
         length = answer.content_length
-        if request.method == "HEAD" or (length is not None and length <= AT_ONCE):
+        if request.method == "HEAD" or (length is not None and length <= MAX_UNSTREAMED):
             headers.popall("Content-Length", None) if request.method != "HEAD" else None
             return web.Response(
                 status=answer.status, headers=headers, body=await answer.read() if request.method != "HEAD" else None
@@ -152,7 +156,7 @@ class Upstream:
         return kept
 
 
-def session_of(connections: int) -> aiohttp.ClientSession:
+def new_session(connections: int) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
         timeout=TIMEOUT,

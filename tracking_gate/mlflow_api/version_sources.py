@@ -1,7 +1,7 @@
-"""Sources of model versions: which files a client of MLflow reads for them.
+"""Sources of model versions, and the files that a client of MLflow reads for a source.
 
-A source of a new version is resolved as MLflow's client would, and stored in a form that no client reads in another
-way. Versions from before the gate may have a source with several readings: each of them is protected.
+The source of a new version is resolved as MLflow's client does it, and stored in a form that every client reads alike.
+A version from before the gate may have a source that clients read differently: the files of each reading are protected.
 """
 
 import re
@@ -18,7 +18,8 @@ from tracking_gate.mlflow_api.artifact_locations import (
     readings,
     run_id_in,
 )
-from tracking_gate.mlflow_api.registry import ACTIVE, Json, Registry, Version
+from tracking_gate.mlflow_api.registry import Registry
+from tracking_gate.mlflow_api.registry_objects import ACTIVE_STAGES, Json, Version
 
 MODEL_URI: Final = re.compile(r"models:/+([^/]+)(?:/+([0-9]+))?/*", re.IGNORECASE)
 RUN_URI: Final = re.compile(r"runs:/+([^/]+)(?:/+(.*))?", re.IGNORECASE | re.DOTALL)
@@ -32,9 +33,7 @@ NOT_OWNED: Final = "the source is not an object of a project of yours"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Files that a version is made of: the URI to store, the run or logged model that they belong to,
-    and the project.
-    """
+    """Files that a version is made of: the URI to store, and the project, run and logged model that own them."""
 
     uri: str
     project: str | None
@@ -45,11 +44,11 @@ class Source:
 async def resolve_source(registry: Registry, uri: str, steps: int = MOST_STEPS) -> Source:
     """Return the source that MLflow's client means by a URI.
 
-    Raise InvalidRequest if clients could read it in two ways, Forbidden if it is not there.
+    Raise InvalidRequest if clients could read the URI in two ways, Forbidden if its files do not exist.
     """
     scheme, host, segments = parts_of(uri)
     if scheme == "mlflow-artifacts":
-        return await _of_place(registry, "/".join(segments), host)
+        return await _of_location(registry, "/".join(segments), host)
     if host:
         raise InvalidRequest("source names a host: MLflow's client would look for the files there")
     if scheme == "runs":
@@ -64,9 +63,7 @@ async def resolve_source(registry: Registry, uri: str, steps: int = MOST_STEPS) 
 
 
 def parts_of(uri: str) -> tuple[str, str, list[str]]:
-    """Return scheme, host and the path's segments. Raise InvalidRequest for a URI that clients cut or decode in
-    different ways.
-    """
+    """Return scheme, host and the path's segments. Raise InvalidRequest if clients read the URI in different ways."""
     if ODD.search(uri):
         raise InvalidRequest("source holds ?, #, %, ;, a backslash, a control character, or a space at an end")
     found = SOURCE.fullmatch(uri)
@@ -84,7 +81,7 @@ async def _of_run(registry: Registry, run_id: str, path: list[str]) -> Source:
     run = await registry.raw_run(run_id)
     if not run or run["run"]["info"]["run_id"] != run_id:
         raise Forbidden(NOT_OWNED)
-    project = await registry.project_of_raw_run(run)
+    project = await registry.project_of_run(run)
     root = str(run["run"]["info"]["artifact_uri"])
     models = await registry.logged_models_of_run(run, path[0]) if path else []
     if not models:
@@ -104,7 +101,7 @@ async def _of_logged_model(registry: Registry, model_id: str) -> Source:
     info = await registry.logged_model(model_id)
     if not info or info["model_id"] != model_id:
         raise Forbidden(NOT_OWNED)
-    return Source(uri=f"models:/{model_id}", project=await registry.project_of_info(info), model_id=model_id)
+    return Source(uri=f"models:/{model_id}", project=await registry.project_of_logged_model(info), model_id=model_id)
 
 
 async def _of_version(registry: Registry, name: str, number: str, steps: int) -> Source:
@@ -126,18 +123,18 @@ async def _of_version(registry: Registry, name: str, number: str, steps: int) ->
     )
 
 
-async def _of_place(registry: Registry, location: str, host: str) -> Source:
-    """Files that are named by their place are of the run or the logged model whose directory the place is in."""
+async def _of_location(registry: Registry, location: str, host: str) -> Source:
+    """Return the source at a location, which belongs to the run or logged model whose directory contains it."""
     run_id, model_id, project = run_id_in(location), model_id_in(location), None
     root: str | None = None
     if model_id:
         info = await registry.logged_model(model_id)
         if info:
-            root, project, run_id = str(info["artifact_uri"]), await registry.project_of_info(info), None
+            root, project, run_id = str(info["artifact_uri"]), await registry.project_of_logged_model(info), None
     elif run_id:
         run = await registry.raw_run(run_id)
         if run:
-            root, project = str(run["run"]["info"]["artifact_uri"]), await registry.project_of_raw_run(run)
+            root, project = str(run["run"]["info"]["artifact_uri"]), await registry.project_of_run(run)
     below = proxied_location(root) if root else None
     if root is None or below is None or not contains(below, location):
         raise Forbidden("the source is not a directory of a run or a logged model of a project of yours")
@@ -153,38 +150,38 @@ async def _of_place(registry: Registry, location: str, host: str) -> Source:
 
 
 async def promoted_locations(registry: Registry) -> dict[str, Version]:
-    """Return the places of every version in Staging or Production, or behind an alias."""
+    """Return the locations of every version that is in Staging or Production or has an alias."""
     found: dict[str, Version] = {}
-    aliased = await registry.aliased()
+    aliased = await registry.aliased_versions()
     for version in await registry.all_versions():
-        if version.stage in ACTIVE or (version.name, version.version) in aliased:
+        if version.stage in ACTIVE_STAGES or (version.name, version.version) in aliased:
             found |= dict.fromkeys(await locations_of_version(registry, version), version)
     return found
 
 
 async def locations_of_version(registry: Registry, version: Version) -> set[str]:
-    """Return each place that some client of MLflow reads as the files of a version."""
+    """Return each location that some client of MLflow reads as the files of a version."""
     uri = await registry.download_uri(version.name, version.version)
-    found = await _places(registry, uri or version.source, MOST_STEPS)
-    if version.model_id and (location := await registry.artifacts_of_logged_model(version.model_id)):
+    found = await _locations(registry, uri or version.source, MOST_STEPS)
+    if version.model_id and (location := await registry.location_of_logged_model(version.model_id)):
         found.add(location)
     return found
 
 
-async def _places(registry: Registry, uri: str, steps: int) -> set[str]:
+async def _locations(registry: Registry, uri: str, steps: int) -> set[str]:
     found: set[str] = set()
     for reading in readings(uri) if steps else ():
         if (location := proxied_location(reading)) is not None:
             found.add(location)
         elif run := RUN_URI.fullmatch(reading):
-            found |= await _places_of_run(registry, run[1], joined(run[2] or ""))
+            found |= await _locations_of_run(registry, run[1], joined(run[2] or ""))
         elif model := MODEL_URI.fullmatch(reading):
             source = await (
                 registry.download_uri(model[1], str(int(model[2])))
                 if model[2]
                 else _uri_of_logged_model(registry, model[1])
             )
-            found |= await _places(registry, source, steps - 1) if source else set()
+            found |= await _locations(registry, source, steps - 1) if source else set()
     return found
 
 
@@ -193,8 +190,8 @@ async def _uri_of_logged_model(registry: Registry, model_id: str) -> str | None:
     return str(info["artifact_uri"]) if info else None
 
 
-async def _places_of_run(registry: Registry, run_id: str, path: str) -> set[str]:
-    """MLflow 3 reads the run's directory and the logged models of that name, and puts them into one."""
+async def _locations_of_run(registry: Registry, run_id: str, path: str) -> set[str]:
+    """Return the locations for `runs:/<id>/<path>`: MLflow 3 merges the run's directory and its logged models."""
     run = await registry.raw_run(run_id)
     if not run:
         return set()

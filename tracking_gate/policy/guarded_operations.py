@@ -1,73 +1,36 @@
-"""Guarded operations of MLflow, one entry each: how it is asked for, its fields, the rule that decides, and what it may
-change.
+"""The guarded operations of MLflow, one entry each.
 
-Routes, parsing, rules and what the gate forgets afterwards derive from this table.
+Routes, parsing of bodies, rules, the audit log's promises and what the cache forgets derive from this table.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Final
 
-from tracking_gate.http.parsing import Field, alias, flag, listed, name, number, stage, text, texts, version
-from tracking_gate.http.parsing import tags as list_of_tags
-from tracking_gate.policy.guarded_request import Rule
-from tracking_gate.policy.rules import creation as making
-from tracking_gate.policy.rules import existing_objects as rules
-from tracking_gate.policy.rules import tags
+from tracking_gate.http.parsing import Field
+from tracking_gate.mlflow_api.registry_cache import Invalidates
+from tracking_gate.policy import fields
+from tracking_gate.policy.guarded_request import Json, Rule
+from tracking_gate.policy.route_patterns import V2
+from tracking_gate.policy.rules import creation, existing_objects, promotion, tags
+from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS
 
-REGISTRY: Final = "/API/2.0/mlflow"
-NAME: Final = Field(read=name)
-TEXT: Final = Field(read=text)
-OPTIONAL: Final = Field(read=text, required=False)
-TAGS: Final = Field(read=list_of_tags, required=False)
-OF_VERSION: Final = {"name": NAME, "version": Field(read=version)}
+NAME: Final = Field(read=fields.name)
+TEXT: Final = Field(read=fields.text)
+OPTIONAL: Final = Field(read=fields.text, required=False)
+TAGS: Final = Field(read=fields.tags, required=False)
+MODEL: Final = {"name": NAME}
+VERSION: Final = {"name": NAME, "version": Field(read=fields.version)}
+EXPERIMENT: Final = {"experiment_id": TEXT}
 TAG: Final = {"key": TEXT, "value": OPTIONAL}
-
-
-class Invalidates(Enum):
-    """What an operation changes of what the gate remembers."""
-
-    NOTHING = auto()
-    TAG = auto()  # the owners of objects, if it is a tag of ownership
-    PROMOTED = auto()  # which files are promoted
-    ALL = auto()  # that, and the owners of objects
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """An entry. `path` is below MLflow's API."""
-
-    name: str
-    method: str
-    path: str
-    fields: Mapping[str, Field]
-    rule: Rule
-    invalidates: Invalidates = Invalidates.ALL
-
-    @property
-    def questions(self) -> int:
-        """The most questions that tell a token's own object from another's: a version, its model, its run, the run's
-        experiment.
-        """
-        return 4 if "version" in self.fields else 1
-
-    @property
-    def route(self) -> str:
-        return f"{REGISTRY}/{self.path}"
-
-
-def _operation(
-    name: str, request: str, fields: Mapping[str, Field], rule: Rule, invalidates: Invalidates = Invalidates.ALL
-) -> Operation:
-    """`request` is the method and the path."""
-    method, path = request.split(" ")
-    return Operation(name=name, method=method, path=path, fields=fields, rule=rule, invalidates=invalidates)
-
-
-MOVE: Final = {**OF_VERSION, "stage": Field(read=stage), "archive_existing_versions": Field(read=flag, required=False)}
+TAG_KEY: Final = {"key": TEXT}
+ALIAS: Final = {"alias": Field(read=fields.alias)}
+DESCRIPTION: Final = {"description": OPTIONAL, "deployment_job_id": OPTIONAL}
+MOVE: Final = {
+    "stage": Field(read=fields.stage),
+    "archive_existing_versions": Field(read=fields.flag, required=False),
+}
 NEW_VERSION: Final = {
-    "name": NAME,
     "source": TEXT,
     "run_id": OPTIONAL,
     "model_id": OPTIONAL,
@@ -76,89 +39,201 @@ NEW_VERSION: Final = {
     "description": OPTIONAL,
 }
 LOGGED_MODELS: Final = {
-    "experiment_ids": Field(read=texts, required=False),
+    "experiment_ids": Field(read=fields.texts, required=False),
     "filter": OPTIONAL,
-    "datasets": Field(read=listed, required=False),
-    "max_results": Field(read=number, required=False),
-    "order_by": Field(read=listed, required=False),
+    "datasets": Field(read=fields.objects, required=False),
+    "max_results": Field(read=fields.number, required=False),
+    "order_by": Field(read=fields.objects, required=False),
     "page_token": OPTIONAL,
 }
-DESCRIPTION: Final = {"description": OPTIONAL, "deployment_job_id": OPTIONAL}
-EXPERIMENT: Final = {"experiment_id": TEXT}
-ALIAS: Final = {"alias": Field(read=alias)}
-ALL_OPERATIONS: Final = (
-    _operation(
-        "transition_stage", "POST model-versions/transition-stage", MOVE, rules.transition_stage, Invalidates.PROMOTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """An entry: `path` is a pattern of routes, `name` is also the label `rule` of metrics and audit lines.
+
+    `durable` writes the audit line to the disk before the request is forwarded. `moves_stage` marks the operation whose
+    answer is the version: the gate reads the version's stage after an unclear answer, and the version for a noop.
+    """
+
+    name: str
+    method: str
+    path: str
+    fields: Mapping[str, Field]
+    rule: Rule
+    invalidates: Invalidates = Invalidates.ALL
+    durable: bool = False
+    moves_stage: bool = False
+
+    @property
+    def max_lookups(self) -> int:
+        """The most lookups that find the owner: of a version, its model, its run, the run's experiment; or one."""
+        return 4 if "version" in self.fields else 1
+
+    def invalidated_by(self, body: Json) -> Invalidates:
+        """Return what a request with this body invalidates."""
+        if self.invalidates is Invalidates.ALL_IF_OWNERSHIP_TAG:
+            return Invalidates.ALL if OWNERSHIP_TAGS.fullmatch(body.get("key", "")) else Invalidates.NOTHING
+        return self.invalidates
+
+
+OPERATIONS: Final = (
+    Operation(
+        name="transition_stage",
+        method="POST",
+        path=f"{V2}/model-versions/transition-stage",
+        fields=VERSION | MOVE,
+        rule=promotion.transition_stage,
+        invalidates=Invalidates.PROMOTED,
+        durable=True,
+        moves_stage=True,
     ),
-    _operation("set_alias", "POST registered-models/alias", OF_VERSION | ALIAS, rules.set_alias, Invalidates.PROMOTED),
-    _operation(
-        "delete_alias",
-        "DELETE registered-models/alias",
-        {"name": NAME} | ALIAS,
-        rules.delete_alias,
-        Invalidates.PROMOTED,
+    Operation(
+        name="set_alias",
+        method="POST",
+        path=f"{V2}/registered-models/alias",
+        fields=VERSION | ALIAS,
+        rule=promotion.set_alias,
+        invalidates=Invalidates.PROMOTED,
+        durable=True,
     ),
-    _operation(
-        "set_version_tag", "POST model-versions/set-tag", OF_VERSION | TAG, tags.set_version_tag, Invalidates.TAG
+    Operation(
+        name="delete_alias",
+        method="DELETE",
+        path=f"{V2}/registered-models/alias",
+        fields=MODEL | ALIAS,
+        rule=promotion.delete_alias,
+        invalidates=Invalidates.PROMOTED,
+        durable=True,
     ),
-    _operation(
-        "delete_version_tag",
-        "DELETE model-versions/delete-tag",
-        {**OF_VERSION, "key": TEXT},
-        tags.delete_version_tag,
-        Invalidates.TAG,
+    Operation(
+        name="set_version_tag",
+        method="POST",
+        path=f"{V2}/model-versions/set-tag",
+        fields=VERSION | TAG,
+        rule=tags.set_version_tag,
+        invalidates=Invalidates.ALL_IF_OWNERSHIP_TAG,
     ),
-    _operation(
-        "set_model_tag", "POST registered-models/set-tag", {"name": NAME} | TAG, tags.change_model_tag, Invalidates.ALL
+    Operation(
+        name="delete_version_tag",
+        method="DELETE",
+        path=f"{V2}/model-versions/delete-tag",
+        fields=VERSION | TAG_KEY,
+        rule=tags.delete_version_tag,
+        invalidates=Invalidates.ALL_IF_OWNERSHIP_TAG,
     ),
-    _operation(
-        "delete_model_tag",
-        "DELETE registered-models/delete-tag",
-        {"name": NAME, "key": TEXT},
-        tags.delete_model_tag,
-        Invalidates.ALL,
+    Operation(
+        name="set_model_tag",
+        method="POST",
+        path=f"{V2}/registered-models/set-tag",
+        fields=MODEL | TAG,
+        rule=tags.set_model_tag,
     ),
-    _operation(
-        "create_model", "POST registered-models/create", {"name": NAME, "tags": TAGS} | DESCRIPTION, making.create_model
+    Operation(
+        name="delete_model_tag",
+        method="DELETE",
+        path=f"{V2}/registered-models/delete-tag",
+        fields=MODEL | TAG_KEY,
+        rule=tags.delete_model_tag,
     ),
-    _operation("update_model", "PATCH registered-models/update", {"name": NAME} | DESCRIPTION, rules.update_object),
-    _operation("rename_model", "POST registered-models/rename", {"name": NAME, "new_name": NAME}, rules.rename_model),
-    _operation("delete_model", "DELETE registered-models/delete", {"name": NAME}, rules.delete_model),
-    _operation(
-        "latest_versions",
-        "POST registered-models/get-latest-versions",
-        {"name": NAME, "stages": Field(read=texts, required=False)},
-        rules.latest_versions,
-        Invalidates.NOTHING,
+    Operation(
+        name="create_model",
+        method="POST",
+        path=f"{V2}/registered-models/create",
+        fields=MODEL | {"tags": TAGS} | DESCRIPTION,
+        rule=creation.create_model,
     ),
-    _operation("create_version", "POST model-versions/create", NEW_VERSION, making.create_version),
-    _operation(
-        "update_version", "PATCH model-versions/update", {**OF_VERSION, "description": OPTIONAL}, rules.update_object
+    Operation(
+        name="update_model",
+        method="PATCH",
+        path=f"{V2}/registered-models/update",
+        fields=MODEL | DESCRIPTION,
+        rule=existing_objects.update_object,
     ),
-    _operation("delete_version", "DELETE model-versions/delete", OF_VERSION, rules.delete_version),
-    _operation(
-        "create_experiment",
-        "POST experiments/create",
-        {"name": TEXT, "artifact_location": OPTIONAL, "tags": TAGS},
-        making.create_experiment,
+    Operation(
+        name="rename_model",
+        method="POST",
+        path=f"{V2}/registered-models/rename",
+        fields=MODEL | {"new_name": NAME},
+        rule=existing_objects.rename_model,
     ),
-    _operation(
-        "set_experiment_tag", "POST experiments/set-experiment-tag", EXPERIMENT | TAG, tags.change_experiment_tag
+    Operation(
+        name="delete_model",
+        method="DELETE",
+        path=f"{V2}/registered-models/delete",
+        fields=MODEL,
+        rule=existing_objects.delete_model,
     ),
-    _operation(
-        "delete_experiment_tag",
-        "POST experiments/delete-experiment-tag",
-        {**EXPERIMENT, "key": TEXT},
-        tags.change_experiment_tag,
+    Operation(
+        name="latest_versions",
+        method="POST",
+        path=f"{V2}/registered-models/get-latest-versions",
+        fields=MODEL | {"stages": Field(read=fields.texts, required=False)},
+        rule=existing_objects.latest_versions,
+        invalidates=Invalidates.NOTHING,
     ),
-    _operation("delete_experiment", "POST experiments/delete", EXPERIMENT, rules.delete_experiment),
-    _operation("delete_run", "POST runs/delete", {"run_id": TEXT}, rules.delete_run),
-    _operation(
-        "search_logged_models",
-        "POST logged-models/search",
-        LOGGED_MODELS,
-        rules.search_logged_models,
-        Invalidates.NOTHING,
+    Operation(
+        name="create_version",
+        method="POST",
+        path=f"{V2}/model-versions/create",
+        fields=MODEL | NEW_VERSION,
+        rule=creation.create_version,
+    ),
+    Operation(
+        name="update_version",
+        method="PATCH",
+        path=f"{V2}/model-versions/update",
+        fields=VERSION | {"description": OPTIONAL},
+        rule=existing_objects.update_object,
+    ),
+    Operation(
+        name="delete_version",
+        method="DELETE",
+        path=f"{V2}/model-versions/delete",
+        fields=VERSION,
+        rule=existing_objects.delete_version,
+    ),
+    Operation(
+        name="create_experiment",
+        method="POST",
+        path=f"{V2}/experiments/create",
+        fields={"name": TEXT, "artifact_location": OPTIONAL, "tags": TAGS},
+        rule=creation.create_experiment,
+    ),
+    Operation(
+        name="set_experiment_tag",
+        method="POST",
+        path=f"{V2}/experiments/set-experiment-tag",
+        fields=EXPERIMENT | TAG,
+        rule=tags.change_experiment_tag,
+    ),
+    Operation(
+        name="delete_experiment_tag",
+        method="POST",
+        path=f"{V2}/experiments/delete-experiment-tag",
+        fields=EXPERIMENT | TAG_KEY,
+        rule=tags.change_experiment_tag,
+    ),
+    Operation(
+        name="delete_experiment",
+        method="POST",
+        path=f"{V2}/experiments/delete",
+        fields=EXPERIMENT,
+        rule=existing_objects.delete_experiment,
+    ),
+    Operation(
+        name="delete_run",
+        method="POST",
+        path=f"{V2}/runs/delete",
+        fields={"run_id": TEXT},
+        rule=existing_objects.delete_run,
+    ),
+    Operation(
+        name="search_logged_models",
+        method="POST",
+        path=f"{V2}/logged-models/search",
+        fields=LOGGED_MODELS,
+        rule=existing_objects.search_logged_models,
+        invalidates=Invalidates.NOTHING,
     ),
 )
-OPERATIONS: Final[Mapping[str, Operation]] = {operation.name: operation for operation in ALL_OPERATIONS}

@@ -1,35 +1,33 @@
-"""The policy's table: every route of MLflow that the gate knows, and what it does with it. What is not here is denied.
+"""The policy's table: every route of MLflow that the gate knows, and its access. The gate denies any other route.
 
-`API` stands for `api` and `ajax-api`, which are twins in MLflow; `<x>` is one segment of a path, `<path:x>` the rest of
-it. Read off MLflow 2.22, 3.17 and 3.18; a test walks their own route tables and fails on one that is missing here.
+The routes are those of MLflow 2.22, 3.17 and 3.18; a test compares them with MLflow's own tables.
 """
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Final
 
-from tracking_gate.policy.guarded_operations import ALL_OPERATIONS, REGISTRY, Operation
+from tracking_gate.policy.guarded_operations import OPERATIONS, Operation
 from tracking_gate.policy.people_changes import PEOPLE_CHANGES, PeopleChange
+from tracking_gate.policy.route_patterns import ARTIFACTS, V2, V3, compiled
 
 
 class RouteAccess(StrEnum):
-    """What happens with a request."""
+    """The callers that a route lets through, and the checks before that."""
 
-    PUBLIC = "public"  # anybody; streamed
-    OBJECT = "object"  # tokens: an object of their project; people: streamed
-    RUN = "run"  # tokens: a run of their project, as the gate has read it to know whose it is; people: streamed
-    PEOPLE = "people"  # people only; streamed
-    GUARDED = "guarded"  # parsed, decided, and forwarded as our own body
-    WRITE = "write"  # people, where nothing promoted lies; streamed
-    CHANGE = "change"  # people, what is of a project of theirs or of none; forwarded as it came
-    EMPTY = "empty"  # people; the gate answers, as an MLflow does that has nothing of the kind
-    DENIED = "denied"  # nobody
+    PUBLIC = "public"  # everyone, without authentication; streamed
+    OBJECT = "object"  # people; tokens for an object of their project; streamed
+    RUN = "run"  # people; tokens for a run of their project, answered from the lookup of its owner
+    PEOPLE = "people"  # people; streamed
+    GUARDED = "guarded"  # decided by the rule of a guarded operation; forwarded as the gate writes it
+    WRITE = "write"  # people, unless a promoted version has files there; streamed
+    CHANGE = "change"  # people, for objects of their projects or of none; forwarded as it came
+    EMPTY = "empty"  # people; answered by the gate, as an MLflow without such objects
+    DENIED = "denied"  # no one
 
 
 class ObjectKey(StrEnum):
-    """Which object an OBJECT or WRITE route is about, and so where its project is found."""
+    """The parameter that names the object of an OBJECT or WRITE route."""
 
     MODEL = "name"
     RUN = "run_id"
@@ -42,35 +40,28 @@ class ObjectKey(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A row: `operation` names the rule of a GUARDED route, `answer` is the JSON of an EMPTY one.
-
-    `change` says what a CHANGE route changes.
-    """
+    """A row. A GUARDED route has an `operation`, a CHANGE route a `change`, an EMPTY one the JSON of its `answer`."""
 
     methods: tuple[str, ...]
     path: str
     access: RouteAccess
     object_key: ObjectKey | None = None
-    operation: str | None = None
+    operation: Operation | None = None
     change: PeopleChange | None = None
     answer: str = "{}"
 
     @property
     def rule(self) -> str:
-        """For the audit log and `explain`."""
-        return self.operation or f"{self.access}:{self.path}"
+        """The label of metrics and of the audit log."""
+        return self.operation.name if self.operation else f"{self.access}:{self.path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A route, and what the variables of its path are in a request."""
+    """A route, and the values of the variables in its path."""
 
     route: Route
     variables: dict[str, str]
-
-
-LATER: Final = "/API/3.0/mlflow"
-ARTIFACTS: Final = "/API/2.0/mlflow-artifacts"
 
 
 def _public(path: str) -> Route:
@@ -86,9 +77,7 @@ def _people(path: str, *methods: str) -> Route:
 
 
 def _guarded(operation: Operation) -> Route:
-    return Route(
-        methods=(operation.method,), path=operation.route, access=RouteAccess.GUARDED, operation=operation.name
-    )
+    return Route(methods=(operation.method,), path=operation.path, access=RouteAccess.GUARDED, operation=operation)
 
 
 def _changing(change: PeopleChange) -> Route:
@@ -107,76 +96,76 @@ EVERY: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ROUTES: Final = (
     _public("/health"),
     _public("/version"),
-    _public(f"{LATER}/server-info"),
-    # What a pod and CI read of their project.
-    _object(f"{REGISTRY}/registered-models/get", ObjectKey.MODEL),
-    _object(f"{REGISTRY}/registered-models/alias", ObjectKey.MODEL),
-    _object(f"{REGISTRY}/registered-models/get-latest-versions", ObjectKey.MODEL),
-    _object(f"{REGISTRY}/model-versions/get", ObjectKey.MODEL),
-    _object(f"{REGISTRY}/model-versions/get-download-uri", ObjectKey.MODEL),
-    _object(f"{REGISTRY}/registered-models/search", ObjectKey.FILTER),
-    _object(f"{REGISTRY}/model-versions/search", ObjectKey.FILTER),
-    Route(methods=("GET",), path=f"{REGISTRY}/runs/get", access=RouteAccess.RUN),
-    _object(f"{REGISTRY}/experiments/get", ObjectKey.EXPERIMENT),
-    _object(f"{REGISTRY}/logged-models/<model_id>", ObjectKey.LOGGED_MODEL),
-    _object(f"{REGISTRY}/artifacts/list", ObjectKey.RUN),
+    _public(f"{V3}/server-info"),
+    # Reads of a pod and of CI, in their project.
+    _object(f"{V2}/registered-models/get", ObjectKey.MODEL),
+    _object(f"{V2}/registered-models/alias", ObjectKey.MODEL),
+    _object(f"{V2}/registered-models/get-latest-versions", ObjectKey.MODEL),
+    _object(f"{V2}/model-versions/get", ObjectKey.MODEL),
+    _object(f"{V2}/model-versions/get-download-uri", ObjectKey.MODEL),
+    _object(f"{V2}/registered-models/search", ObjectKey.FILTER),
+    _object(f"{V2}/model-versions/search", ObjectKey.FILTER),
+    Route(methods=("GET",), path=f"{V2}/runs/get", access=RouteAccess.RUN),
+    _object(f"{V2}/experiments/get", ObjectKey.EXPERIMENT),
+    _object(f"{V2}/logged-models/<model_id>", ObjectKey.LOGGED_MODEL),
+    _object(f"{V2}/artifacts/list", ObjectKey.RUN),
     _object(f"{ARTIFACTS}/artifacts", ObjectKey.ARTIFACT),
     _object(f"{ARTIFACTS}/artifacts/<path:path>", ObjectKey.ARTIFACT),
     _object(f"{ARTIFACTS}/presigned/<path:path>", ObjectKey.ARTIFACT),
-    # What moves a model, or says whose it is.
-    *(_guarded(operation) for operation in ALL_OPERATIONS),
-    # What brings and takes files.
+    # Operations that move a model, or change its owner.
+    *(_guarded(operation) for operation in OPERATIONS),
+    # Writes and deletions of files.
     _write(f"{ARTIFACTS}/artifacts/<path:path>", ObjectKey.ARTIFACT, "PUT", "DELETE"),
     _write(f"{ARTIFACTS}/mpu/create/<path:path>", ObjectKey.ARTIFACT, "POST"),
     _write(f"{ARTIFACTS}/mpu/complete/<path:path>", ObjectKey.ARTIFACT, "POST"),
     _write(f"{ARTIFACTS}/mpu/abort/<path:path>", ObjectKey.ARTIFACT, "POST"),
-    _write(f"{REGISTRY}/upload-artifact", ObjectKey.UPLOAD, "POST"),
-    _write(f"{REGISTRY}/logged-models/<model_id>", ObjectKey.LOGGED_MODEL, "DELETE"),
-    # What people change beside that.
-    _denied(f"{REGISTRY}/runs/create-promptlab-run"),  # it calls the AI gateway
+    _write(f"{V2}/upload-artifact", ObjectKey.UPLOAD, "POST"),
+    _write(f"{V2}/logged-models/<model_id>", ObjectKey.LOGGED_MODEL, "DELETE"),
+    # Other changes by people.
+    _denied(f"{V2}/runs/create-promptlab-run"),  # it calls the AI gateway
     *(_changing(change) for change in PEOPLE_CHANGES),
-    # What people and the tracking UI read.
+    # Reads of people and the tracking UI.
     _people("/"),
     _people("/static-files/<path:path>"),
     _people("/build/<path:path>"),
     _people("/graphql", "GET", "POST"),  # it has no mutation that changes anything
     _people("/get-artifact"),
     _people("/model-versions/get-artifact"),
-    _people(f"{REGISTRY}/model-versions/get-artifact"),
-    _people(f"{REGISTRY}/experiments/get-by-name"),
-    _people(f"{REGISTRY}/experiments/search", "GET", "POST"),
-    _people(f"{REGISTRY}/experiments/search-datasets", "POST"),
-    _people("/API/2.0mlflow/experiments/search-datasets", "POST"),  # MLflow's own slip of the pen
-    _people(f"{REGISTRY}/runs/search", "POST"),
-    _people(f"{REGISTRY}/metrics/<operation>"),
-    _people(f"{REGISTRY}/logged-models/<model_id>/artifacts/directories"),
-    _people(f"{REGISTRY}/logged-models/<model_id>/artifacts/files"),
-    _people(f"{REGISTRY}/artifacts/presigned-download-url", "POST"),
-    _people(f"{REGISTRY}/get-trace-artifact"),
-    _people(f"{REGISTRY}/get-online-trace-details"),
-    _people(f"{REGISTRY}/unified-traces"),
-    _people(f"{REGISTRY}/traces"),
-    _people(f"{REGISTRY}/traces/<path:rest>"),
-    _people(f"{LATER}/traces/<path:rest>"),
+    _people(f"{V2}/model-versions/get-artifact"),
+    _people(f"{V2}/experiments/get-by-name"),
+    _people(f"{V2}/experiments/search", "GET", "POST"),
+    _people(f"{V2}/experiments/search-datasets", "POST"),
+    _people("/API/2.0mlflow/experiments/search-datasets", "POST"),  # as MLflow misspells it
+    _people(f"{V2}/runs/search", "POST"),
+    _people(f"{V2}/metrics/<operation>"),
+    _people(f"{V2}/logged-models/<model_id>/artifacts/directories"),
+    _people(f"{V2}/logged-models/<model_id>/artifacts/files"),
+    _people(f"{V2}/artifacts/presigned-download-url", "POST"),
+    _people(f"{V2}/get-trace-artifact"),
+    _people(f"{V2}/get-online-trace-details"),
+    _people(f"{V2}/unified-traces"),
+    _people(f"{V2}/traces"),
+    _people(f"{V2}/traces/<path:rest>"),
+    _people(f"{V3}/traces/<path:rest>"),
     *(
-        _people(f"{LATER}/traces/{name}", "POST")
+        _people(f"{V3}/traces/{name}", "POST")
         for name in ("search", "batchGetInfos", "metrics", "calculate-filter-correlation")
     ),
-    _people(f"{LATER}/get-trace-artifact"),
-    _people(f"{LATER}/ui-telemetry"),
-    _people(f"{LATER}/datasets/search", "POST"),
-    _people(f"{LATER}/datasets/<path:rest>"),
-    # What runs code on the server, reaches out of it, or goes round the rules above.
-    _denied(f"{REGISTRY}/artifacts/presigned-upload-url"),
-    # The UI asks on each page of runs, and shows a refusal in red.
-    Route(methods=("GET",), path=f"{REGISTRY}/gateway-proxy", access=RouteAccess.EMPTY, answer='{"endpoints": []}'),
-    _denied(f"{REGISTRY}/gateway-proxy"),
-    _denied(f"{REGISTRY}/webhooks"),
-    _denied(f"{REGISTRY}/webhooks/<path:rest>"),
-    _denied(f"{REGISTRY}/users/<path:rest>"),
-    *(_denied(f"{LATER}/{name}") for name in ("ui-telemetry", "workspaces", "issues", "mcp-servers", "skills")),
+    _people(f"{V3}/get-trace-artifact"),
+    _people(f"{V3}/ui-telemetry"),
+    _people(f"{V3}/datasets/search", "POST"),
+    _people(f"{V3}/datasets/<path:rest>"),
+    # Routes that run code on the server, open connections from it, or circumvent the rules above.
+    _denied(f"{V2}/artifacts/presigned-upload-url"),
+    # The UI sends this on each page of runs, and would show a refusal as an error.
+    Route(methods=("GET",), path=f"{V2}/gateway-proxy", access=RouteAccess.EMPTY, answer='{"endpoints": []}'),
+    _denied(f"{V2}/gateway-proxy"),
+    _denied(f"{V2}/webhooks"),
+    _denied(f"{V2}/webhooks/<path:rest>"),
+    _denied(f"{V2}/users/<path:rest>"),
+    *(_denied(f"{V3}/{name}") for name in ("ui-telemetry", "workspaces", "issues", "mcp-servers", "skills")),
     *(
-        _denied(f"{LATER}/{name}/<path:rest>")
+        _denied(f"{V3}/{name}/<path:rest>")
         for name in (
             "assistant",
             "demo",
@@ -203,16 +192,9 @@ ROUTES: Final = (
 
 
 def match(method: str, path: str) -> Match | None:
-    """The first row that fits; None for what the policy does not know. `HEAD` is served as `GET` is."""
+    """Return the first row that matches, None for an unknown route. `HEAD` has the row of `GET`."""
     method = "GET" if method == "HEAD" else method
     for route in ROUTES:
-        if method in route.methods and (found := _pattern(route.path).fullmatch(path)):
+        if method in route.methods and (found := compiled(route.path).fullmatch(path)):
             return Match(route=route, variables=found.groupdict())
     return None
-
-
-@cache
-def _pattern(path: str) -> re.Pattern[str]:
-    escaped = re.sub(r"<path:(\w+)>", r"(?P<\1>.+)", path)
-    escaped = re.sub(r"(?<!\?P)<(\w+)>", r"(?P<\1>[^/]+)", escaped)
-    return re.compile(escaped.replace("/API/", "/(?:ajax-)?api/").replace(".0", r"\.0"))

@@ -1,13 +1,13 @@
-"""Rules of tags: those of ownership are the gate's, those of a promotion are the promote token's.
+"""Rules of tags: only the gate writes tags of ownership, and only a promote token writes tags of a promotion.
 
-What says which files a version has is written once.
+The tags with the digest and the list of a version's files are written once.
 """
 
 import re
 from typing import Final
 
 from model_contract.names import PROMOTION_TAG_PREFIX, TAG_DIGEST, TAG_LISTING, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
-from tracking_gate.actors import Actor, ActorKind
+from tracking_gate.actors import Actor, ActorKind, check_is_person, check_may_promote
 from tracking_gate.errors import Conflict, Forbidden
 from tracking_gate.policy.guarded_request import (
     Approval,
@@ -17,64 +17,62 @@ from tracking_gate.policy.guarded_request import (
     own_model,
     own_version,
 )
-from tracking_gate.rights import check_is_person, check_may_promote
 
 OWNERSHIP_TAGS: Final = re.compile(r"mlflow\.domino\..*|domino\.project", re.IGNORECASE)
 DEPLOYMENT_TAGS: Final = frozenset({TAG_MODEL_ID, TAG_MODEL_VERSION_ID})
-# Tags with which MLflow takes a model or a version for something else: a prompt is left out of searches, and clients do
-# not find it.
+# Tags with which MLflow takes a model or a version for another kind of object: searches leave a prompt out.
 RESERVED_TAGS: Final = re.compile(r"mlflow\.prompt\..*|_mlflow_.*|mlflow\.model\.isExternal", re.IGNORECASE)
-# Tags of runs, traces and experiments that say where MLflow's server reads files, or what only it may write.
+# Tags of runs, traces and experiments by which MLflow's server finds files, or which only the server may write.
 SERVER_TAGS: Final = re.compile(
     r"mlflow\.artifactLocation|mlflow\.trace\.(?:spansLocation|archiveLocation|archivalFailure)|mlflow\.experiment\.isGateway"
     r"|mlflow\.latestOnlineScoring\..*|mlflow\.issueDetection\.(?:scheduleState|checkpoint)",
     re.IGNORECASE,
 )
-ONCE: Final = frozenset({TAG_DIGEST, TAG_LISTING})  # also for an admin: files that changed are another version's
+ONCE: Final = frozenset({TAG_DIGEST, TAG_LISTING})  # also by an admin: changed files need a new version
 
 
-async def set_version_tag(ask: GuardedRequest) -> Approval:
-    key, value = ask.fields["key"], ask.fields.get("value", "")
+async def set_version_tag(request: GuardedRequest) -> Approval:
+    key, value = request.fields["key"], request.fields.get("value", "")
     if key not in ONCE:
-        await check_owns_version(ask)
-        check_tag(ask.actor, key)
-        return Approval(body=ask.fields, facts={"key": key})
-    version = await own_version(ask)
-    check_tag(ask.actor, key)
+        await check_owns_version(request)
+        check_tag(request.actor, key)
+        return Approval(body=request.fields, facts={"key": key})
+    version = await own_version(request)
+    check_tag(request.actor, key)
     if version.tags.get(key, value) != value:
         raise Conflict(f"{key} is written once, and is another one")
-    return Approval(body=ask.fields, noop=version.tags.get(key) == value, facts={"key": key})
+    return Approval(body=request.fields, noop=version.tags.get(key) == value, facts={"key": key})
 
 
-async def delete_version_tag(ask: GuardedRequest) -> Approval:
-    await own_version(ask)
-    if ask.fields["key"] in ONCE:
-        raise Forbidden(f"{ask.fields['key']} stays")
-    check_deleted_tag(ask.actor, ask.fields["key"])
-    return Approval(body=ask.fields, facts={"key": ask.fields["key"]})
+async def delete_version_tag(request: GuardedRequest) -> Approval:
+    await own_version(request)
+    if request.fields["key"] in ONCE:
+        raise Forbidden(f"{request.fields['key']} stays")
+    check_deleted_tag(request.actor, request.fields["key"])
+    return Approval(body=request.fields, facts={"key": request.fields["key"]})
 
 
-async def delete_model_tag(ask: GuardedRequest) -> Approval:
-    await own_model(ask)
-    check_deleted_tag(ask.actor, ask.fields["key"])
-    return Approval(body=ask.fields, facts={"key": ask.fields["key"]})
+async def delete_model_tag(request: GuardedRequest) -> Approval:
+    await own_model(request)
+    check_deleted_tag(request.actor, request.fields["key"])
+    return Approval(body=request.fields, facts={"key": request.fields["key"]})
 
 
-async def change_model_tag(ask: GuardedRequest) -> Approval:
-    await own_model(ask)
-    check_tag(ask.actor, ask.fields["key"])
-    return Approval(body=ask.fields, facts={"key": ask.fields["key"]})
+async def set_model_tag(request: GuardedRequest) -> Approval:
+    await own_model(request)
+    check_tag(request.actor, request.fields["key"])
+    return Approval(body=request.fields, facts={"key": request.fields["key"]})
 
 
-async def change_experiment_tag(ask: GuardedRequest) -> Approval:
-    check_is_person(ask.actor)
-    await changeable_experiment(ask)
-    check_tag(ask.actor, ask.fields["key"])
-    return Approval(body=ask.fields, facts={"key": ask.fields["key"]})
+async def change_experiment_tag(request: GuardedRequest) -> Approval:
+    check_is_person(request.actor)
+    await changeable_experiment(request)
+    check_tag(request.actor, request.fields["key"])
+    return Approval(body=request.fields, facts={"key": request.fields["key"]})
 
 
 def check_deleted_tag(actor: Actor, key: str) -> None:
-    """An admin takes away what was set before the gate and hides a model."""
+    """Check a deletion: an admin may delete any tag, such as one that hides a model since before the gate."""
     if actor.kind is not ActorKind.ADMIN:
         check_tag(actor, key)
 

@@ -1,4 +1,4 @@
-"""`model-api-gate`: the proxy, its table, and its decisions without it."""
+"""`model-api-gate`: run the gate, print its table, and explain decisions without a running gate."""
 
 import asyncio
 from pathlib import Path
@@ -19,13 +19,13 @@ with extra_of_program(EXTRA):
 
 
 class InvalidInputError(click.ClickException):
-    """Ends the command with one sentence."""
+    """An error of the user's input; the command prints one sentence."""
 
     exit_code = ExitCode.INVALID_INPUT
 
 
 class Commands(click.Group):
-    """Names the extra if a command needs a package that is not installed."""
+    """A group of commands that names the extra if a package is not installed."""
 
     def invoke(self, ctx: click.Context) -> object:
         with extra_of_program(EXTRA):
@@ -37,7 +37,7 @@ class Commands(click.Group):
 )
 @click.version_option(package_name="mlflow-model-api")
 def main() -> None:
-    """Stands in front of MLflow, and lets through what the caller may do."""
+    """Forward to MLflow the requests that the caller may make."""
 
 
 @main.command()
@@ -199,7 +199,7 @@ EXAMPLES = {"--upstream": "http://mlflow.mlflow-efs.svc:5000", "--domino-url": "
 
 @main.command()
 def routes() -> None:
-    """Print the policy's table, in the order in which it is read. What is not in it is denied."""
+    """Print the policy's table in the order in which the gate reads it; any other route is denied."""
     from rich.console import Console  # noqa: PLC0415  as above
     from rich.table import Table  # noqa: PLC0415  as above
 
@@ -230,7 +230,7 @@ WHO = {
 @click.argument("method")
 @click.argument("path")
 def explain(method: str, path: str) -> None:
-    """Say which row of the table decides about METHOD PATH. Exits with 6 where nobody may."""
+    """Print the row of the table that decides about METHOD PATH. Exits with 6 if the route is denied."""
     try:
         found = match(method.upper(), decoded_path(path.partition("?")[0]))
     except InvalidRequest as error:
@@ -244,7 +244,9 @@ def explain(method: str, path: str) -> None:
 
 
 @main.command()
-@click.password_option(help="Asked for where it is not given, which keeps it out of the list of processes.")
+@click.password_option(
+    help="The password; without the option the command asks for it, so that no list of processes shows it."
+)
 def password(password: str) -> None:
-    """Print what a file of people has instead of a password."""
+    """Print the hash that a file of people holds for a password."""
     click.echo(hashed(password))

@@ -1,4 +1,4 @@
-"""The gate as a process: its port, its metrics, its end."""
+"""The gate as a process: its ports, its probes, its metrics, and its shutdown."""
 
 import asyncio
 import json
@@ -31,15 +31,14 @@ KEEP_ALIVE: Final = 75.0  # seconds
 LONGEST_LINE: Final = 16 * 1024  # bytes of a target or a header: MLflow's UI has long queries
 BACKLOG: Final = 128  # connections that wait to be accepted, and that the event loop accepts at once
 METRICS_CONNECTIONS: Final = 32
-OWN_FILES: Final = (
-    64 + 2 * BACKLOG
-)  # open files beside the connections: logs, tokens, metrics; those that come and go in one turn of the loop
+# Open files beside the connections: logs, tokens, metrics, and those that open and close in one turn of the loop.
+OWN_FILES: Final = 64 + 2 * BACKLOG
 LINGERING: Final = 10.0  # seconds for the rest of a body that was refused, so that its client reads the answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeSettings:
-    """What `model-api-gate serve` is told."""
+    """Settings of `model-api-gate serve`."""
 
     host: str
     port: int
@@ -62,7 +61,7 @@ class ServeSettings:
 
 
 async def serve(settings: ServeSettings) -> None:
-    """Until SIGTERM or SIGINT. Raises OSError, PeopleError."""
+    """Serve until SIGTERM or SIGINT. Raise OSError, PeopleError."""
     directory = SecretDirectory(settings.secret_dir, legacy=settings.accept_legacy)
     metrics = Metrics()
     metrics.watch(directory)
@@ -107,7 +106,7 @@ async def serve(settings: ServeSettings) -> None:
 
 
 async def run(settings: ServeSettings, server: ConnectionServer, connections: Connections, metrics: Metrics) -> None:
-    """Serve until a signal, then until what is under way has ended. Raises OSError."""
+    """Serve until a signal, then finish the requests under way. Raise OSError."""
     runner = web.ServerRunner(server, shutdown_timeout=GRACE)
     await runner.setup()
     await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
@@ -132,7 +131,7 @@ async def run(settings: ServeSettings, server: ConnectionServer, connections: Co
 
 
 def max_possible_connections() -> int:
-    """Return how many connections the limit on open files has room for: each may have one to MLflow beside it."""
+    """Return the number of connections that the limit on open files allows, each with one to MLflow."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -142,21 +141,21 @@ def max_possible_connections() -> int:
 
 @asynccontextmanager
 async def people_source(settings: ServeSettings, metrics: Metrics) -> AsyncIterator[PeopleSource]:
-    """The file before Domino: who is in it can work while Domino is away. Raises OSError, PeopleError."""
-    ways: list[PeopleSource] = []
+    """Yield the file before Domino, so that people in it can work while Domino is down. Raise OSError, PeopleError."""
+    sources: list[PeopleSource] = []
     if settings.people_file and settings.people_header:
-        ways.append(TrustedHeader(settings.people_header, settings.people_file))
+        sources.append(TrustedHeader(settings.people_header, settings.people_file))
     elif settings.people_file:
-        ways.append(PeopleFile(settings.people_file))
+        sources.append(PeopleFile(settings.people_file))
     if settings.domino_url is None:
-        yield ways[0] if ways else NoPeople()
+        yield sources[0] if sources else NoPeople()
         return
     async with DominoPeople(settings.domino_url, metrics, admins=settings.domino_admins) as domino:
-        yield PeopleSources(*ways, domino)
+        yield PeopleSources(*sources, domino)
 
 
 class MetricsPage:
-    """What Prometheus reads, on a port of its own."""
+    """Metrics for Prometheus, on a port of their own."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._registry = metrics.registry
@@ -169,7 +168,7 @@ class MetricsPage:
 
 
 class Probes:
-    """The gate's own two paths, which MLflow does not have; all else is the gate's."""
+    """Answers the two probes, which MLflow does not have, and gives all other requests to the gate."""
 
     def __init__(self, gate: Gate, directory: SecretDirectory) -> None:
         self._gate = gate
@@ -183,12 +182,12 @@ class Probes:
             body = json.dumps({"ready": fault is None, "reason": fault}).encode()
             return web.Response(status=503 if fault else 200, body=body, content_type="application/json")
         if isinstance(request.protocol, ClientConnection) and request.protocol.crowded:
-            return crowded()
+            return too_many_connections()
         return await self._gate.handle(request)
 
 
-def crowded() -> web.Response:
-    """Answer a connection that its address has too many of; probes of the kubelet may come from the same address."""
+def too_many_connections() -> web.Response:
+    """Return the answer on a connection above the limit of its address, from which probes may come as well."""
     body = {
         "error_code": "TEMPORARILY_UNAVAILABLE",
         "message": "your address has too many connections with requests under way",

@@ -1,6 +1,4 @@
-"""Limits on attempts to authenticate, which hold before the work of an attempt is done: a password's hash, a question
-to Domino.
-"""
+"""Limits on attempts to authenticate, checked before the work of an attempt: a password's hash, a request to Domino."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -12,13 +10,13 @@ from tracking_gate.errors import TooManyAttempts
 
 PERIOD: Final = 60.0  # seconds
 REMEMBERED: Final = 10_000  # keys
-MOST_WAITING: Final = 64  # for attempts of one key that are under way
+MOST_WAITING: Final = 64  # attempts that wait for others of the same key
 MESSAGE: Final = "too many tokens or passwords that are not accepted; wait a minute"
 
 
 @dataclass(slots=True)
 class State:
-    """The attempts of one key: when some failed, how many are under way, and who waits for them."""
+    """The attempts of one key: the times of failures, the number under way, and the attempts that wait for them."""
 
     failed: deque[float] = field(default_factory=deque)
     under_way: int = 0
@@ -26,14 +24,14 @@ class State:
 
 
 class AttemptLimits:
-    """Counts failures by key. An attempt that could become one failure too many waits for those that are under way."""
+    """Counts failures by key. An attempt that could exceed the limit waits for the attempts under way."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._states: OrderedDict[Hashable, State] = OrderedDict()
 
     async def begin(self, limits: Mapping[Hashable, int]) -> None:
-        """Raise TooManyAttempts if one of the keys has failed as often as it may. Each begin has its end."""
+        """Begin an attempt, which `end` must end. Raise TooManyAttempts if a key has failed as often as its limit."""
         begun = []
         try:
             for key, most in limits.items():
@@ -82,7 +80,7 @@ class AttemptLimits:
                 waiter.set_result(None)
 
     def _drop_old(self) -> None:
-        """Forget the keys that were not seen for longest, up to one with attempts under way."""
+        """Forget the keys that were not used for longest, up to the first with attempts under way."""
         while len(self._states) > REMEMBERED:
             key, state = next(iter(self._states.items()))
             if state.under_way:

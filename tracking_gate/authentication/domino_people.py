@@ -1,4 +1,4 @@
-"""Who a person is, by Domino: what they send to Domino is asked about at Domino, and the answer is kept for a minute.
+"""People of Domino: Domino tells whose a credential is, and the answer is kept for a minute.
 
 Routes are those of python-domino 2.2: `GET /v4/users/self`, and `GET /v4/gateway/projects` for `Owned` and
 `Collaborating`, the only two relationships that every Domino 6 knows.
@@ -28,33 +28,35 @@ from tracking_gate.metrics import Metrics
 API_KEY: Final = "X-Domino-Api-Key"
 KEPT: Final = 60.0  # seconds, also of a "no"
 MOST_KEPT: Final = 4096  # answers; the one that was not asked for longest goes first
-ACCEPTED: Final = (
-    24 * 3600.0
-)  # seconds, in which a credential that Domino has accepted is asked about whoever guesses at its address
+# Seconds in which no limit on attempts applies to a credential that Domino has accepted.
+ACCEPTED: Final = 24 * 3600.0
 LONGEST: Final = 4096  # bytes of a credential
-TIMEOUT: Final = aiohttp.ClientTimeout(total=5, connect=2)  # for each question; a client of MLflow waits 120 s
-THEIRS: Final = frozenset({"Owned", "Collaborating", "OwnedAndCollaborating"})
-# Domino knows nobody by it: it says so, or sends a browser to its login.
-NO: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.FOUND, HTTPStatus.SEE_OTHER})
+TIMEOUT: Final = aiohttp.ClientTimeout(total=5, connect=2)  # for each request; a client of MLflow waits 120 s
+MEMBER: Final = frozenset({"Owned", "Collaborating", "OwnedAndCollaborating"})
+# Domino does not know the credential: it refuses, or redirects to its login.
+UNKNOWN: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.FOUND, HTTPStatus.SEE_OTHER})
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Credential:
-    """What a client would send to Domino itself."""
+class DominoCredential:
+    """A header that a client would send to Domino itself."""
 
     header: str
     value: Secret
 
     @property
     def digest(self) -> bytes:
-        """By which an answer is remembered: what is kept is no credential."""
+        """The key of the remembered answer, from which the credential cannot be read."""
         return hashlib.sha256(f"{self.header}\0{self.value.reveal()}".encode()).digest()
 
 
 class DominoPeople:
-    """Asks Domino. Used within `async with`. Domino's own admins are none here; `admins` are names."""
+    """Identifies people by requests to Domino; an asynchronous context manager.
+
+    `admins` are the names of the gate's admins; admins of Domino have no rights here.
+    """
 
     challenge = ""
     header = API_KEY
@@ -98,20 +100,19 @@ class DominoPeople:
         if kept and kept[0] > self._clock():
             self._answers.move_to_end(key)
             return kept[1]
-        # A page sends twenty requests at once: Domino is asked once, and where it does not answer, nobody waits for it
-        # twice.
+        # A page sends twenty requests at once: they share one request to Domino, and one wait if it does not answer.
         if (asking := self._asking.get(key)) is None:
             asking = self._asking[key] = asyncio.create_task(self._kept(key, credential))
-            asking.add_done_callback(lambda done: self._asked_for(key, done))
+            asking.add_done_callback(lambda done: self._end_request(key, done))
         return await asyncio.shield(asking)
 
-    def _asked_for(self, key: bytes, done: "asyncio.Task[Actor | None]") -> None:
+    def _end_request(self, key: bytes, done: "asyncio.Task[Actor | None]") -> None:
         del self._asking[key]
         if not done.cancelled():
-            done.exception()  # whoever asked may have hung up, and the loop would complain
+            done.exception()  # its client may have hung up, and the loop would complain
 
-    async def _kept(self, key: bytes, credential: Credential) -> Actor | None:
-        """Raises Unavailable, of which nothing is kept."""
+    async def _kept(self, key: bytes, credential: DominoCredential) -> Actor | None:
+        """Return Domino's answer, and keep it. Raise Unavailable, which is not kept."""
         actor = await self._checked(credential)
         self._answers[key] = (self._clock() + KEPT, actor)
         self._answers.move_to_end(key)
@@ -124,18 +125,18 @@ class DominoPeople:
             self._accepted.popitem(last=False)
         return actor
 
-    async def _checked(self, credential: Credential) -> Actor | None:
-        """Raises Unavailable."""
+    async def _checked(self, credential: DominoCredential) -> Actor | None:
+        """Return Domino's answer, and count it. Raise Unavailable."""
         try:
-            actor = await self._asked(credential)
+            actor = await self._identified(credential)
         except Unavailable:
             self._metrics.checked("unclear")
             raise
         self._metrics.checked("known" if actor else "nobody")
         return actor
 
-    async def _asked(self, credential: Credential) -> Actor | None:
-        """Raises Unavailable."""
+    async def _identified(self, credential: DominoCredential) -> Actor | None:
+        """Return the person with the projects of Domino, None if Domino does not know them. Raise Unavailable."""
         user = await self._get("/v4/users/self", credential)
         if user is None:
             return None
@@ -146,7 +147,7 @@ class DominoPeople:
         kind = ActorKind.ADMIN if name in self._admins else ActorKind.PERSON
         return Actor(kind=kind, name=name, projects=owned | collaborating)
 
-    async def _projects(self, relationship: str, credential: Credential) -> frozenset[str]:
+    async def _projects(self, relationship: str, credential: DominoCredential) -> frozenset[str]:
         path = f"/v4/gateway/projects?relationship={relationship}&showCompleted=false"
         found = await self._get(path, credential)
         if not isinstance(found, list) or not all(isinstance(project, dict) for project in found):
@@ -154,29 +155,27 @@ class DominoPeople:
         ids = {
             str(project.get("id", "")).lower()
             for project in found
-            if project.get("relationship", relationship) in THEIRS
+            if project.get("relationship", relationship) in MEMBER
         }
         return frozenset(one for one in ids if re.fullmatch(PROJECT_ID_PATTERN, one))
 
-    async def _get(self, path: str, credential: Credential) -> Any:
-        """None where Domino knows nobody by that credential. Raises Unavailable."""
+    async def _get(self, path: str, credential: DominoCredential) -> Any:
+        """Return Domino's answer, None if Domino does not know the credential. Raise Unavailable."""
         headers = {credential.header: credential.value.reveal(), "Accept": "application/json"}
         try:
             async with self._session.get(self._url + path, headers=headers, allow_redirects=False) as answer:
-                if answer.status in NO:
+                if answer.status in UNKNOWN:
                     return None
                 if answer.status != HTTPStatus.OK:
                     raise unclear(path, f"status {answer.status}")
                 return await answer.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            # The library's own words may hold the request.
+            # The text of the library's error may contain the request.
             raise unclear(path, type(error).__name__) from None
 
 
-def credential_of(headers: Mapping[str, str]) -> Credential | None:
-    """The key before the token, as Domino takes them. A service token that the gate does not accept is nothing that
-    Domino should see.
-    """
+def credential_of(headers: Mapping[str, str]) -> DominoCredential | None:
+    """Return the API key, else the access token, in Domino's order; a service token is never sent to Domino."""
     for header, value in ((API_KEY, headers.get(API_KEY, "")), ("Authorization", headers.get("Authorization", ""))):
         scheme, _, token = value.partition(" ")
         bare = value if header == API_KEY else token if scheme.lower() == "bearer" else ""
@@ -187,12 +186,12 @@ def credential_of(headers: Mapping[str, str]) -> Credential | None:
             and value.isprintable()
             and not bare.strip().startswith(TOKEN_PREFIX)
         ):
-            return Credential(header=header, value=Secret(value.strip()))
+            return DominoCredential(header=header, value=Secret(value.strip()))
     return None
 
 
 def unclear(path: str, what: str = "another answer than Domino 6 gives") -> Unavailable:
-    """Said in the log, where the admin looks; a client learns that it is to come again."""
+    """Log the reason for the admin, and return the error that asks the client to retry."""
     _log.warning(
         "Domino cannot say who a person is", extra={"fields": {"path": path.partition("?")[0], "reason": what}}
     )

@@ -1,10 +1,7 @@
-"""Who a person is: a file of people with passwords, for demos, tests and browsers; or a header that an authenticating
-proxy sets.
+"""Sources of people: a file with passwords, for demos, tests and browsers, or the header of an authenticating proxy.
 
-Domino's own way is in `domino_people`; several ways stand one after the other.
-
-The file is JSON: `{"jane": {"password": "scrypt$...", "projects": ["66c0..."], "admin": false}}`; `model-api-gate
-password` makes the second part. It is read again when it changes.
+The file is JSON: `{"jane": {"password": "scrypt$...", "projects": ["66c0..."], "admin": false}}`. `model-api-gate
+password` prints the password's part. The file is read again when it changes. `domino_people` is a third source.
 """
 
 import asyncio
@@ -26,25 +23,24 @@ from model_contract.names import PROJECT_ID_PATTERN
 from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.errors import Busy, Unavailable
 
-COST: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # scrypt: 16 MiB and 30 ms a try
-REMEMBERED: Final = 4096  # passwords that were right, so that not each request of a page costs a try
+COST: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # scrypt: 16 MiB and 30 ms for each hash
+REMEMBERED: Final = 4096  # passwords that were accepted, so that a page with twenty requests costs one hash
 HASHERS: Final = 2  # threads
-MOST_HASHES: Final = 32  # that wait or are under way: a second's work
-OF_NOBODY: Final = (
-    "scrypt$" + 32 * "0" + "$" + 64 * "0"
-)  # compared with for a name that is not there: that takes as long
+MOST_HASHES: Final = 32  # that wait or are under source: a second's work
+# Compared with for an unknown name, so that the answer takes as long as for a known one.
+UNKNOWN_PERSON: Final = "scrypt$" + 32 * "0" + "$" + 64 * "0"
 
 
 class PeopleError(ValueError):
-    """The file of people cannot be used; the message says where it is wrong."""
+    """The file of people cannot be used; the message names the wrong entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresentedCredential:
-    """What a request shows to be a person's, before it is checked.
+    """A credential of a request before it is checked.
 
-    `digest` tells claims apart and is no credential; `name` is of a person who exists; `accepted` says that this one
-    was accepted before.
+    `digest` identifies the credential without containing it; `name` is that of a known person; `accepted` is true if
+    the credential was accepted before.
     """
 
     digest: bytes
@@ -53,16 +49,16 @@ class PresentedCredential:
 
 
 class PeopleSource(Protocol):
-    """Finds the person behind a request. `header` is where a person may show what they have, beside Authorization."""
+    """Finds the person behind a request; `header` is a second header for credentials, beside Authorization."""
 
     challenge: str
     header: str
 
     def presented(self, headers: Mapping[str, str]) -> PresentedCredential | None:
-        """Return what the headers show, at no cost. None if they show nothing. Raises Unavailable."""
+        """Return the credential in the headers, without a check; None if there is none. Raise Unavailable."""
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
-        """None where the headers name nobody. Raises Unavailable where that cannot be told now."""
+        """Return the person, None if the credential is wrong or missing. Raise Unavailable if it cannot be checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +74,7 @@ class Person:
 
 
 class NoPeople:
-    """An installation that only tokens use."""
+    """No people: only tokens are accepted."""
 
     challenge = ""
     header = ""
@@ -91,16 +87,16 @@ class NoPeople:
 
 
 class PeopleSources:
-    """One way after the other, until one of them knows the person."""
+    """Several sources in order; the first that knows the person answers."""
 
-    def __init__(self, *ways: PeopleSource) -> None:
-        self._ways = ways
-        self.challenge = next((way.challenge for way in ways if way.challenge), "")
-        self.header = next((way.header for way in ways if way.header), "")
+    def __init__(self, *sources: PeopleSource) -> None:
+        self._sources = sources
+        self.challenge = next((source.challenge for source in sources if source.challenge), "")
+        self.header = next((source.header for source in sources if source.header), "")
 
     def presented(self, headers: Mapping[str, str]) -> PresentedCredential | None:
-        """Return the claims of all ways as one."""
-        presented = [presented for way in self._ways if (presented := way.presented(headers))]
+        """Return the credentials of all sources as one."""
+        presented = [presented for source in self._sources if (presented := source.presented(headers))]
         if len(presented) < 2:  # noqa: PLR2004  there is nothing to put together
             return presented[0] if presented else None
         return PresentedCredential(
@@ -110,8 +106,8 @@ class PeopleSources:
         )
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
-        for way in self._ways:
-            if person := await way.find(headers):
+        for source in self._sources:
+            if person := await source.find(headers):
                 return person
         return None
 
@@ -123,22 +119,22 @@ class PeopleFile:
     header = ""
 
     def __init__(self, path: Path) -> None:
-        """Raises PeopleError, OSError."""
+        """Read the file. Raise PeopleError, OSError."""
         self._path = path
         self._state: object = None
         self._people: Mapping[str, Person] = {}
-        self._right: OrderedDict[bytes, str] = OrderedDict()
+        self._accepted: OrderedDict[bytes, str] = OrderedDict()
         self._hashers = ThreadPoolExecutor(HASHERS, thread_name_prefix="passwords")
         self._hashes = 0
         self.read()
 
     def read(self) -> Mapping[str, Person]:
-        """The people of the file as it is now. Raises PeopleError, OSError."""
+        """Return the people of the file as it is now. Raise PeopleError, OSError."""
         found = self._path.stat()
         state = (found.st_mtime_ns, found.st_ino, found.st_size)
         if state != self._state:
             self._people = read_people(self._path)
-            self._right.clear()
+            self._accepted.clear()
             self._state = state
         return self._people
 
@@ -148,7 +144,7 @@ class PeopleFile:
             return None
         digest = _digest(name, password)
         person = self._now().get(name)
-        accepted = person is not None and person.password is not None and self._right.get(digest) == person.password
+        accepted = person is not None and person.password is not None and self._accepted.get(digest) == person.password
         return PresentedCredential(digest=digest, name=name if person else None, accepted=accepted)
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
@@ -158,31 +154,31 @@ class PeopleFile:
             return None
         person = people.get(name)
         kept = person.password if person else None
-        matches = await self._matches(name, password, kept or OF_NOBODY)
+        matches = await self._matches(name, password, kept or UNKNOWN_PERSON)
         return person.actor(name) if person and kept and matches else None
 
     def _now(self) -> Mapping[str, Person]:
-        """Raises Unavailable."""
+        """Return the people of the file as it is now. Raise Unavailable."""
         try:
             return self.read()
         except (OSError, PeopleError) as error:
             raise Unavailable("the file of people cannot be read") from error
 
     async def _matches(self, name: str, password: str, kept: str) -> bool:
-        """Raises Busy."""
+        """Return True if the password fits the hash in the file. Raise Busy."""
         digest = _digest(name, password)
-        if self._right.get(digest) == kept:
-            self._right.move_to_end(digest)
+        if self._accepted.get(digest) == kept:
+            self._accepted.move_to_end(digest)
             return True
         if not await self._hashed_matches(password, kept):
             return False
-        self._right[digest] = kept
-        while len(self._right) > REMEMBERED:
-            self._right.popitem(last=False)
+        self._accepted[digest] = kept
+        while len(self._accepted) > REMEMBERED:
+            self._accepted.popitem(last=False)
         return True
 
     async def _hashed_matches(self, password: str, kept: str) -> bool:
-        """In a thread, as one of a bounded number. Raises Busy."""
+        """Hash and compare in a thread. Raise Busy for more hashes than MOST_HASHES."""
         if self._hashes >= MOST_HASHES:
             raise Busy("the gate checks as many passwords as it can; try again")
         self._hashes += 1
@@ -193,19 +189,17 @@ class PeopleFile:
 
 
 class TrustedHeader:
-    """A proxy in front has asked who it is, and says so in a header that nobody else can set; the file says whose
-    projects they have.
-    """
+    """A proxy in front has authenticated the person and names them in a header; the file holds their projects."""
 
     challenge = ""
 
     def __init__(self, header: str, path: Path) -> None:
-        """Raises PeopleError, OSError."""
+        """Read the file. Raise PeopleError, OSError."""
         self.header = header
         self._file = PeopleFile(path)
 
     def presented(self, headers: Mapping[str, str]) -> PresentedCredential | None:
-        """The proxy has checked it."""
+        """Return the name as accepted: the proxy has checked it."""
         name = headers.get(self.header, "")
         return PresentedCredential(digest=_digest(name, ""), accepted=True) if name else None
 
@@ -218,7 +212,7 @@ class TrustedHeader:
 
 
 def read_people(path: Path) -> Mapping[str, Person]:
-    """Raises PeopleError, OSError."""
+    """Read the file. Raise PeopleError, OSError."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -245,7 +239,7 @@ def _person(path: Path, name: str, entry: Any) -> Person:
 
 
 def hashed(password: str) -> str:
-    """What the file has instead of a password."""
+    """Return the hash that the file holds for a password."""
     salt = secrets.token_bytes(16)
     return f"scrypt${salt.hex()}${_scrypt(password, salt).hex()}"
 
@@ -264,7 +258,7 @@ def _digest(name: str, password: str) -> bytes:
 
 
 def _basic(header: str) -> tuple[str, str]:
-    """User and password; two empty texts where there are none."""
+    """Return user and password, or two empty strings without Basic authentication."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return "", ""

@@ -208,22 +208,9 @@ def routes() -> None:
         table.add_row(
             " ".join(route.methods),
             route.path,
-            WHO[route.access] + (f" ({route.rule})" if route.operation else ""),
+            route.access.callers + (f" ({route.rule})" if route.operation else ""),
         )
     Console(highlight=False).print(table)
-
-
-WHO = {
-    RouteAccess.PUBLIC: "anybody",
-    RouteAccess.OBJECT: "people; tokens for their project's",
-    RouteAccess.RUN: "people; tokens for their project's",
-    RouteAccess.PEOPLE: "people",
-    RouteAccess.GUARDED: "decided by its rule",
-    RouteAccess.WRITE: "people, where nothing promoted lies",
-    RouteAccess.CHANGE: "people, what is of their project or of none",
-    RouteAccess.EMPTY: "people; answered by the gate, empty",
-    RouteAccess.DENIED: "nobody",
-}
 
 
 @main.command()
@@ -238,7 +225,7 @@ def explain(method: str, path: str) -> None:
     if found is None:
         click.echo("denied: the table does not have this route")
         raise SystemExit(ExitCode.PRECONDITION)
-    click.echo(f"{found.route.path}: {WHO[found.route.access]} ({found.route.rule})")
+    click.echo(f"{found.route.path}: {found.route.access.callers} ({found.route.rule})")
     if found.route.access is RouteAccess.DENIED:
         raise SystemExit(ExitCode.PRECONDITION)
 

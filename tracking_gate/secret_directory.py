@@ -1,4 +1,4 @@
-"""Tokens of all projects, from the mounted Secret: read again after each change, kept while the Secret is unreadable."""
+"""Tokens of all projects, from the mounted Secret: read after each change, kept while it is unreadable."""
 
 import json
 import time

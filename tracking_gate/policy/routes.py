@@ -13,17 +13,24 @@ from tracking_gate.policy.route_patterns import ARTIFACTS, V2, V3, compiled
 
 
 class RouteAccess(StrEnum):
-    """The callers that a route lets through, and the checks before that."""
+    """The callers that a route lets through, with the words that `model-api-gate routes` prints for them."""
 
-    PUBLIC = "public"  # everyone, without authentication; streamed
-    OBJECT = "object"  # people; tokens for an object of their project; streamed
-    RUN = "run"  # people; tokens for a run of their project, answered from the lookup of its owner
-    PEOPLE = "people"  # people; streamed
-    GUARDED = "guarded"  # decided by the rule of a guarded operation; forwarded as the gate writes it
-    WRITE = "write"  # people, unless a promoted version has files there; streamed
-    CHANGE = "change"  # people, for objects of their projects or of none; forwarded as it came
-    EMPTY = "empty"  # people; answered by the gate, as an MLflow without such objects
-    DENIED = "denied"  # no one
+    callers: str
+
+    def __new__(cls, value: str, callers: str) -> "RouteAccess":
+        member = str.__new__(cls, value)
+        member._value_, member.callers = value, callers
+        return member
+
+    PUBLIC = "public", "everyone"  # without authentication
+    OBJECT = "object", "people; tokens of the project"
+    RUN = "run", "people; tokens of the project"  # which get the answer of the lookup of its owner
+    PEOPLE = "people", "people"
+    GUARDED = "guarded", "decided by its rule"  # forwarded as the gate writes it
+    WRITE = "write", "people, unless files are promoted"
+    CHANGE = "change", "people of the project, if there is one"  # forwarded as it came
+    EMPTY = "empty", "people; answered by the gate, empty"
+    DENIED = "denied", "no one"
 
 
 class ObjectKey(StrEnum):

@@ -1,4 +1,4 @@
-"""Guesses are limited before they cost something, and keep no real person or token out."""
+"""Limits on guesses: they cost no hash and no request, and lock out no real person or token."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ NAMES = ("jane", "olga")
 
 
 class Clock:
-    """Goes when it is told to."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -35,7 +35,7 @@ class Clock:
 
 
 class CountingPeople(PeopleFile):
-    """Counts the passwords that were hashed."""
+    """A file of people that counts the hashed passwords."""
 
     hashed = 0
 
@@ -68,7 +68,7 @@ def authenticator(people: CountingPeople, tmp_path: Path) -> Authenticator:
 
 
 async def guesses(authenticator: Authenticator, name: str, count: int, peer: str = "192.0.2.1") -> list[object]:
-    """All at once."""
+    """Guess at once, and return the kinds of the answers."""
     asked = (authenticator.authenticate(headers(name, f"guess-{number}"), peer) for number in range(count))
     return [type(answer) for answer in await asyncio.gather(*asked, return_exceptions=True)]
 
@@ -83,7 +83,7 @@ def test_guess_that_is_refused_costs_no_hash(authenticator: Authenticator, peopl
 def test_names_that_are_not_there_are_counted_together_and_cost_as_much(
     authenticator: Authenticator, people: CountingPeople
 ) -> None:
-    """A try takes as long for each name; a new name is no new allowance."""
+    """A guess takes as long for each name, and a new name gets no new allowance."""
 
     async def story() -> list[object]:
         return [kind for number in range(20) for kind in await guesses(authenticator, f"nobody-{number}", 1)]
@@ -184,7 +184,7 @@ def at_once(count: int, one: Callable[[int], int]) -> list[int]:
 
 
 def test_guess_that_is_refused_is_not_asked_of_domino(gate_of_domino: Gate, domino: DominoUsers) -> None:
-    """A real person's key and the tokens are taken meanwhile."""
+    """A real person's key and the tokens are accepted meanwhile."""
     jane = {"X-Domino-Api-Key": "key-of-jane"}
     before = gate_of_domino.ask("GET", READ, headers=jane).status
     asked = len(domino.asked)
@@ -239,7 +239,7 @@ def test_network_of_proxies_is_known() -> None:
 
 
 def test_event_loop_goes_on_while_passwords_are_hashed(people: CountingPeople) -> None:
-    """Its turns are counted: in the loop, four hashes would be a handful of turns."""
+    """The turns of the loop are counted: with hashes in the loop there would be a handful."""
 
     async def story() -> int:
         hashing = asyncio.gather(*(people.find(headers("jane", f"guess-{number}")) for number in range(4)))

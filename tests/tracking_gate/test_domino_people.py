@@ -1,4 +1,4 @@
-"""People that Domino knows: asked about there, kept for a minute, and let in by nothing else."""
+"""People of Domino: looked up there, remembered for a minute, and accepted by nothing else."""
 
 import asyncio
 import hashlib
@@ -44,7 +44,7 @@ def domino() -> Iterator[DominoUsers]:
 
 
 class Clock:
-    """Goes when it is told to."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -109,7 +109,7 @@ def test_who_domino_does_not_know_is_nobody(domino: DominoUsers, status: int) ->
 
 @pytest.mark.parametrize("status", [200, 301, 404, 429, 500, 503])
 def test_unclear_answer_lets_nobody_in(domino: DominoUsers, status: int) -> None:
-    """Also a 200 of something that is no user."""
+    """A 200 that holds no user is unclear as well."""
     domino.status = status
 
     with pytest.raises(Unavailable, match="Domino cannot say now who you are"):
@@ -193,7 +193,7 @@ def gate_of_domino(mlflow_3_18: MlflowServer, domino: DominoUsers, tmp_path: Pat
 
 
 def test_people_of_domino_use_the_gate(gate_of_domino: Gate, domino: DominoUsers) -> None:
-    """Beside the people of the file. What one makes is of the project that the request names."""
+    """They work beside the people of the file. A new object is of the project that the request names."""
     found, name = gate_of_domino, f"domino-{free_port()}"
     create = f"{API}/registered-models/create"
     unnamed = found.ask("POST", create, {"name": name}, JANE)
@@ -245,7 +245,7 @@ def test_credential_is_in_no_log(gate_of_domino: Gate, domino: DominoUsers) -> N
 
 
 def test_key_does_not_reach_mlflow(domino: DominoUsers, tmp_path: Path) -> None:
-    """In front of a server that would know whose it is."""
+    """The server behind the gate would accept the key."""
     (tmp_path / "secret").mkdir()
     with domino_users(DominoUsers(users=domino.users, keys=domino.keys)) as upstream:
         port = free_port()
@@ -276,7 +276,7 @@ def test_setting_of_domino_that_is_wrong_is_one_sentence(options: list[str], sen
 
 
 def test_admins_come_in_a_variable_separated_by_spaces() -> None:
-    """As the ConfigMap of the manifests has them."""
+    """The ConfigMap of the manifests has them in this form."""
     variables = {"ADMINS": "root jane", "DOMINO_URL": "http://x", "UPSTREAM": "http://x", "SECRET_DIR": "."}
     environment = os.environ | {f"MODEL_API_GATE_SERVE_{name}": value for name, value in variables.items()}
     script = (

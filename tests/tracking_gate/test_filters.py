@@ -1,4 +1,4 @@
-"""Filters against MLflow's own parsers: a name is found under its name, whatever characters it has."""
+"""Filters against MLflow's own parsers: a model is found by its name, with any characters."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ EXAMPLES = 300
 
 @pytest.fixture(scope="module", params=GATED, ids=lambda version: f"mlflow-{version}")
 def parser(request: pytest.FixtureRequest) -> Iterator[JsonLines]:
-    """MLflow's parser of filters, of each version."""
+    """Return MLflow's parser of filters, of each version."""
     with json_lines([python_of(f"mlflow-{request.param}"), SCRIPT], client_environment()) as found:
         yield found
 

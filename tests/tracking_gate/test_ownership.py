@@ -1,4 +1,4 @@
-"""Changes of runs, experiments, logged models, traces and datasets are judged by the owner of what they change."""
+"""Changes of runs, experiments, logged models, traces and datasets are allowed by the owner of the object."""
 
 import itertools
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ LATER = "/api/3.0/mlflow"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objects:
-    """What a person made: ids, and "" for what this MLflow does not have."""
+    """The ids of a person's objects, empty for a kind that this MLflow does not have."""
 
     experiment: str
     run: str
@@ -77,7 +77,7 @@ MORE: dict[str, Json] = {
 
 
 def placed(body: Json, at: tuple[str, ...], value: str) -> None:
-    """Put the value where an entry of the table says that a request names an object."""
+    """Put the value at the keys by which a request names an object."""
     here: Any = body
     for key, below in itertools.pairwise((*at, "")):
         if below == "*":
@@ -91,7 +91,7 @@ def placed(body: Json, at: tuple[str, ...], value: str) -> None:
 
 
 def request_on(change: Any, mine: Objects, theirs: Objects, index: int) -> tuple[str, Json]:
-    """A request that names one object of theirs, and else the caller's own."""
+    """Return a request that names one object of another person, and otherwise the caller's own objects."""
     path, body = (
         change.path.replace("API", "api"),
         dict(next((more for end, more in MORE.items() if change.path.endswith(end)), {})),
@@ -108,7 +108,7 @@ def request_on(change: Any, mine: Objects, theirs: Objects, index: int) -> tuple
 
 
 def state(gate: Gate, objects: Objects) -> list[Json | int]:
-    """Read past the gate."""
+    """Return the state of the objects, read from MLflow directly."""
     paths = [
         f"{API}/experiments/get?experiment_id={objects.experiment}",
         f"{API}/runs/get?run_id={objects.run}",
@@ -189,7 +189,7 @@ def test_run_that_is_named_twice_is_not_changed(any_gate: Gate, olgas: Objects, 
 
 
 def test_logged_model_of_the_body_is_that_of_the_path(gate_3: Gate) -> None:
-    """MLflow takes the status of the one that the body names."""
+    """MLflow changes the status of the model that the body names."""
     mine, theirs = made_by(gate_3, "jane"), made_by(gate_3, "olga")
     body = {"model_id": theirs.logged_model, "status": "LOGGED_MODEL_UPLOAD_FAILED"}
     refused = gate_3.ask("PATCH", f"{API}/logged-models/{mine.logged_model}", body, gate_3.basic("jane"))

@@ -1,4 +1,4 @@
-"""The gate's questions to MLflow, seen by a proxy between the two."""
+"""The gate's lookups in MLflow, seen by a proxy between the two."""
 
 import dataclasses
 import http.client
@@ -22,7 +22,7 @@ NUMBERS = itertools.count(1)
 
 
 class Faults:
-    """What happens to a request with `part` in its path, once."""
+    """The fault of the next request with `part` in its path."""
 
     def __init__(self) -> None:
         self.part: str | None = None
@@ -46,31 +46,31 @@ class Faults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """A gate, the proxy behind it, and what the proxy does wrong."""
+class ObservedGate:
+    """A gate, the proxy behind it, and the proxy's faults."""
 
     gate: Gate
     proxy: ReverseProxy
     faults: Faults
 
-    def questions(self, method: str, path: str, body: Json | None, who: dict[str, str]) -> int:
-        """How many MLflow is asked for one refused request."""
+    def lookups(self, method: str, path: str, body: Json | None, who: dict[str, str]) -> int:
+        """Return the number of lookups for one refused request."""
         before = len(self.proxy.paths())
         assert self.gate.ask(method, path, body, who).status == 403, path
         return len(self.proxy.paths()) - before
 
 
 @pytest.fixture(scope="module")
-def seen(any_gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+def seen(any_gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObservedGate]:
     faults = Faults()
     with reverse_proxy(any_gate.server.uri, faults.rule) as proxy:
         server = dataclasses.replace(any_gate.server, uri=proxy.uri)
         with gate(server, tmp_path_factory.mktemp("seen"), "--attempts=100000") as found:
-            yield Seen(gate=found, proxy=proxy, faults=faults)
+            yield ObservedGate(gate=found, proxy=proxy, faults=faults)
 
 
 @pytest.fixture
-def wine(seen: Seen) -> Wine:
+def wine(seen: ObservedGate) -> Wine:
     return wine_behind(seen.gate)
 
 
@@ -116,8 +116,10 @@ MOVES: list[tuple[str, str, Json]] = [
 
 
 @pytest.mark.parametrize("tagged", [False, True], ids=["by its experiment", "by its own tag"])
-def test_what_is_anothers_costs_as_many_questions_as_what_is_not_there(seen: Seen, wine: Wine, *, tagged: bool) -> None:
-    """Also when the gate knows whose it is, since its own project has just read it."""
+def test_what_is_anothers_costs_as_many_lookups_as_what_is_not_there(
+    seen: ObservedGate, wine: Wine, *, tagged: bool
+) -> None:
+    """The number is the same if the gate remembers the owner from a read of its own project."""
     if tagged:
         tag = {"run_id": wine.run, "key": TAG_PROJECT_ID, "value": "66c0a1b2c3d4e5f601234567"}
         assert seen.gate.ask("POST", f"{API}/runs/set-tag", tag, seen.gate.basic("jane")).status == 200
@@ -134,25 +136,25 @@ def test_what_is_anothers_costs_as_many_questions_as_what_is_not_there(seen: See
 
     for read in READS:
         seen.gate.ask("GET", read.format(**there), headers=own)
-        counted = [seen.questions("GET", read.format(**ids), None, other) for ids in (there, missing, there, missing)]
+        counted = [seen.lookups("GET", read.format(**ids), None, other) for ids in (there, missing, there, missing)]
         assert len(set(counted)) == 1, (read, counted)
     for method, path, body in MOVES:
         counted = []
         for ids in (there, missing, there, missing):
             sent = {key: filled(value, ids) for key, value in body.items()}
-            counted.append(seen.questions(method, f"{API}/{path}", sent, other))
+            counted.append(seen.lookups(method, f"{API}/{path}", sent, other))
         assert len(set(counted)) == 1, (path, body, counted)
     # A version that is not there, of a model that is.
     body = {"name": wine.name, "version": "99", "stage": "Production"}
     move = f"{API}/model-versions/transition-stage"
-    assert seen.questions("POST", move, body, other) == seen.questions("POST", move, body | {"name": "no-such"}, other)
+    assert seen.lookups("POST", move, body, other) == seen.lookups("POST", move, body | {"name": "no-such"}, other)
 
 
 def filled(value: object, ids: dict[str, str]) -> object:
     return [filled(item, ids) for item in value] if isinstance(value, list) else str(value).format(**ids)
 
 
-def test_pod_reads_its_model_with_no_more_questions_than_before(seen: Seen, wine: Wine) -> None:
+def test_pod_reads_its_model_with_no_more_questions_than_before(seen: ObservedGate, wine: Wine) -> None:
     version, pull = wine.version(), seen.gate.bearer(Purpose.PULL)
     reads = [
         f"{API}/model-versions/get?name={wine.name}&version={version}",
@@ -172,7 +174,9 @@ def test_pod_reads_its_model_with_no_more_questions_than_before(seen: Seen, wine
 
 
 @pytest.mark.parametrize("late", [0.0, 1.0], ids=["already made", "made later"])
-def test_files_are_protected_after_a_promotion_whose_answer_was_lost(seen: Seen, wine: Wine, late: float) -> None:
+def test_files_are_protected_after_a_promotion_whose_answer_was_lost(
+    seen: ObservedGate, wine: Wine, late: float
+) -> None:
     version, jane, gate = wine.version(), seen.gate.basic("jane"), seen.gate
     assert wine.put(f"{wine.directory}/model/MLmodel", b"before", jane).status == 200  # the gate knows what is promoted
     seen.faults.part, seen.faults.late = "transition-stage", late
@@ -186,7 +190,7 @@ def test_files_are_protected_after_a_promotion_whose_answer_was_lost(seen: Seen,
     assert gate.ask("POST", f"{API}/runs/delete", {"run_id": wine.run}, jane).status == 409
 
 
-def test_owner_is_forgotten_after_a_change_whose_answer_was_lost(seen: Seen, wine: Wine) -> None:
+def test_owner_is_forgotten_after_a_change_whose_answer_was_lost(seen: ObservedGate, wine: Wine) -> None:
     pull, read = seen.gate.bearer(Purpose.PULL), f"{API}/registered-models/get?name={wine.name}"
     assert seen.gate.ask("GET", read, headers=pull).status == 200
     seen.faults.part, seen.faults.late = "registered-models/set-tag", 1.0
@@ -198,7 +202,7 @@ def test_owner_is_forgotten_after_a_change_whose_answer_was_lost(seen: Seen, win
     assert seen.gate.ask("GET", read, headers=pull).status == 403
 
 
-def test_files_are_protected_after_a_promotion_whose_client_hung_up(seen: Seen, wine: Wine) -> None:
+def test_files_are_protected_after_a_promotion_whose_client_hung_up(seen: ObservedGate, wine: Wine) -> None:
     version, jane = wine.version(), seen.gate.basic("jane")
     assert wine.put(f"{wine.directory}/model/MLmodel", b"before", jane).status == 200
     connection = http.client.HTTPConnection(urlsplit(seen.gate.uri).netloc, timeout=10)

@@ -15,7 +15,7 @@ from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose, new_token
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import Process, free_port, installed, running
-from tracking_gate.people import hashed
+from tracking_gate.authentication.people import hashed
 
 PROJECT: Final = "66c0a1b2c3d4e5f601234567"
 OTHER: Final = "77d1b2c3d4e5f6a701234567"
@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a client sees."""
+    """An answer as a client sees it."""
 
     status: int
     headers: Mapping[str, str]
@@ -51,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """A running gate. `secret_dir` is what the mounted Secret is; `audit` its log."""
+    """A running gate; `secret_dir` is its mounted Secret, `audit` its log."""
 
     uri: str
     server: MlflowServer
@@ -74,14 +74,14 @@ class Gate:
         return ask(self.uri, method, path, body, headers)
 
     def lines(self) -> list[Json]:
-        """The audit log."""
+        """Return the lines of the audit log."""
         return [json.loads(line) for line in self.audit.read_text().splitlines()]
 
 
 def ask(
     uri: str, method: str, path: str, body: Json | bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """One request on a connection of its own; a body that is an object goes as JSON."""
+    """Send a request on a new connection; a body that is an object goes as JSON."""
     sent = dict(headers or {})
     if isinstance(body, dict):
         body = json.dumps(body).encode()
@@ -97,9 +97,9 @@ def ask(
 
 @contextmanager
 def gate(server: MlflowServer, directory: Path, *options: str, prefix: Sequence[str] = ()) -> Iterator[Gate]:
-    """A gate with tokens of two projects and four people, for the length of a `with` block.
+    """Run a gate with tokens of two projects and four people, for the length of a `with` block.
 
-    `prefix` is a command that runs the gate's.
+    `prefix` is a command that runs the gate's command.
     """
     secret_dir, people, audit = directory / "secret", directory / "people.json", directory / "audit.jsonl"
     secret_dir.mkdir(parents=True)

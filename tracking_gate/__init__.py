@@ -1,1 +1,6 @@
-"""The gate in front of MLflow: who may do what, decided before MLflow hears of it."""
+"""A proxy in front of MLflow that decides about each request before MLflow sees the request.
+
+`server` runs the process, `gate` handles one request, `policy` holds the tables and the rules, `mlflow_api` talks to
+MLflow, `authentication` finds the caller, and `http` holds what concerns HTTP alone. The package imports
+`model_contract` and no other app, neither MLflow's library nor a Kubernetes client.
+"""

@@ -1,4 +1,4 @@
-"""The record of what was decided: whole lines of JSON that are only ever added, without tokens, bodies or headers."""
+"""The audit log: lines of JSON that are only appended, without tokens, bodies or headers."""
 
 import asyncio
 import json
@@ -14,28 +14,26 @@ from pathlib import Path
 from typing import Any, Final
 
 STANDARD_OUTPUT: Final = "-"
-FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT  # it is read once, for a last line that is not whole
+FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT  # it is read once, to find a last line that is not whole
 LONGEST_TEXT: Final = 512  # characters of one value: a path of an artifact with its run and experiment has some 150
 LONGEST_LIST: Final = 100  # items
 LONGEST_LINE: Final = 64 * 1024  # bytes that are read back to find where the last line begins
-SEPARATORS: Final = {
-    ord(separator): f"\\u{ord(separator):04x}" for separator in "\x85\u2028\u2029"
-}  # some readers end a line there
+# Characters at which some readers end a line.
+SEPARATORS: Final = {ord(separator): f"\\u{ord(separator):04x}" for separator in "\x85\u2028\u2029"}
 
 
 class AuditError(OSError):
-    """A line could not be written; the change that it is about must not happen."""
+    """A line could not be written, so its change must not happen."""
 
 
 class AuditLog:
-    """A file, or standard output. Lines carry a number, so that a missing one is seen.
+    """A file, or standard output. Lines are numbered, so that a missing line is noticed.
 
-    One thread writes, so that a slow disk does not stop the event loop. A line that cannot be written whole, or not
-    brought to the disk, is taken back.
+    One thread writes, so that a slow disk does not stop the event loop. A line that cannot be written whole is removed.
     """
 
     def __init__(self, target: str) -> None:
-        """Raises OSError if the file cannot be opened."""
+        """Open the file. Raise OSError."""
         self._file = sys.stdout.fileno() if target == STANDARD_OUTPUT else os.open(Path(target), FLAGS, 0o640)
         self._regular = target != STANDARD_OUTPUT and stat.S_ISREG(os.fstat(self._file).st_mode)
         self._number = 0
@@ -45,12 +43,12 @@ class AuditLog:
             self._mend()
 
     async def write(self, *, durable: bool = False, **fields: Any) -> None:
-        """Raises AuditError. `durable` waits until the line is on the disk. A line that was begun is finished."""
+        """Write a line, and finish it even if cancelled; `durable` waits until it is on the disk. Raise AuditError."""
         writing = asyncio.get_running_loop().run_in_executor(self._writer, self._append, fields, durable)
         await asyncio.shield(writing)
 
     def close(self) -> None:
-        """Wait for the lines that are on their way."""
+        """Wait until all lines are written."""
         self._writer.shutdown()
 
     def _append(self, fields: Mapping[str, Any], durable: bool) -> None:
@@ -68,7 +66,7 @@ class AuditLog:
             raise AuditError("the audit log cannot be written") from error
 
     def _take_back(self, size: int) -> None:
-        """Shorten the file to what it was; if that fails, begin the next line on a line of its own."""
+        """Truncate the file to its size before the line; if that fails, begin the next line with a line break."""
         self._torn = True
         if self._regular:
             with suppress(OSError):
@@ -76,10 +74,7 @@ class AuditLog:
                 self._torn = False
 
     def _mend(self) -> None:
-        """Replace a last line that is not whole, as a crash leaves one, by a whole line that has its text.
-
-        Raises OSError.
-        """
+        """Replace an incomplete last line, as a crash leaves it, by a whole line that holds its text. Raise OSError."""
         size = os.fstat(self._file).st_size
         begin = max(0, size - LONGEST_LINE)
         tail = os.pread(self._file, size - begin, begin)
@@ -87,14 +82,14 @@ class AuditLog:
         if not torn:
             return
         if len(torn) == LONGEST_LINE:
-            self._torn = True  # no line of the gate's is that long: leave it, and begin a new one
+            self._torn = True  # no line of the gate is that long: leave it, and begin a new line
             return
         line = line_of({"ts": _now(), "decision": "torn", "bytes": len(torn), "text": torn.decode("utf-8", "replace")})
         os.ftruncate(self._file, size - len(torn))
         try:
             write_whole(self._file, line)
         except OSError:
-            # Without room, the part of a line stays as it was.
+            # Without space on the disk, the incomplete line stays as it was.
             with suppress(OSError):
                 os.ftruncate(self._file, size - len(torn))
                 write_whole(self._file, torn)
@@ -102,20 +97,20 @@ class AuditLog:
 
 
 def write_whole(file: int, line: bytes) -> None:
-    """Write all of it: a disk that becomes full, or a pipe, takes a part. Raises OSError."""
+    """Write all bytes: a pipe, or a disk that becomes full, takes only a part at once. Raise OSError."""
     rest = memoryview(line)
     while rest:
         rest = rest[os.write(file, rest) :]
 
 
 def line_of(entry: Mapping[str, Any]) -> bytes:
-    """Return a line of JSON with its end, of bounded length. None is left out."""
+    """Return a line of JSON with its line break, of bounded length, without fields that are None."""
     kept = {key: bounded(value) for key, value in entry.items() if value is not None}
     return (json.dumps(kept, ensure_ascii=False).translate(SEPARATORS) + "\n").encode("utf-8", "replace")
 
 
 def bounded(value: Any) -> Any:
-    """Return a value without what is beyond the bounds, and how much that was."""
+    """Return a value cut to the bounds, with its full length."""
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
         return f"{value[:LONGEST_TEXT]}... ({len(value)} characters)"
     if isinstance(value, list):
@@ -130,23 +125,20 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-class Sample:
-    """Which refusals get a line, so that nobody fills the disk with them: some at once, then one every few seconds, for
-    each caller.
-    """
+class RefusalSampler:
+    """Selects the refusals that get a line: of each caller some at once, then one every few seconds."""
 
     def __init__(self, clock: Callable[[], float], *, burst: int, seconds: float, callers: int = 1000) -> None:
-        """`burst` lines at once, then one every `seconds`. At most `callers` are remembered."""
+        """Allow `burst` lines at once, then one every `seconds`. At most `callers` are remembered."""
         self._clock = clock
         self._burst = burst
         self._seconds = seconds
         self._callers = callers
-        self._states: OrderedDict[Hashable, tuple[float, float, int]] = (
-            OrderedDict()
-        )  # lines left, when, and how many were left out
+        # Of each caller: lines left, the time of that number, and refusals without a line since the last one.
+        self._states: OrderedDict[Hashable, tuple[float, float, int]] = OrderedDict()
 
     def take(self, caller: Hashable) -> int | None:
-        """Return how many were left out since the last line, or None if this one is left out."""
+        """Return the number of refusals without a line since the last line, None if this one gets no line."""
         now = self._clock()
         left, then, missed = self._states.get(caller, (float(self._burst), now, 0))
         left = min(float(self._burst), left + (now - then) / self._seconds)

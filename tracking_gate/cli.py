@@ -1,4 +1,4 @@
-"""`model-api-gate`: the proxy, its table, and its decisions without it."""
+"""`model-api-gate`: run the gate, print its table, and explain decisions without a running gate."""
 
 import asyncio
 import sys
@@ -15,21 +15,21 @@ EXTRA: Final = "gate"
 with extra_of_program(EXTRA):
     import click
 
+    from tracking_gate.authentication.people import PeopleError, hashed
     from tracking_gate.errors import InvalidRequest
-    from tracking_gate.people import PeopleError, hashed
-    from tracking_gate.routes import ROUTES, Treatment, match
+    from tracking_gate.http.parsing import decoded_path
+    from tracking_gate.policy.routes import ROUTES, RouteAccess, match
     from tracking_gate.settings import SETTINGS, ServeSettings
-    from tracking_gate.strict import path_of
 
 
 class InvalidInputError(click.ClickException):
-    """Ends the command with one sentence."""
+    """An error of the user's input; the command prints one sentence."""
 
     exit_code = ExitCode.INVALID_INPUT
 
 
 class Commands(click.Group):
-    """Names the extra if a command needs a package that is not installed."""
+    """A group of commands that names the extra if a package is not installed."""
 
     def invoke(self, ctx: click.Context) -> object:
         with extra_of_program(EXTRA):
@@ -41,7 +41,7 @@ class Commands(click.Group):
 )
 @click.version_option(package_name="mlflow-model-api")
 def main() -> None:
-    """Stands in front of MLflow, and lets through what the caller may do."""
+    """Forward to MLflow the requests that the caller may make."""
 
 
 class SettingValue(click.ParamType[Any]):
@@ -91,7 +91,7 @@ def serve(**values: Any) -> None:
 
 @main.command()
 def routes() -> None:
-    """Print the policy's table, in the order in which it is read. What is not in it is denied."""
+    """Print the policy's table in the order in which the gate reads it; any other route is denied."""
     from rich.console import Console  # noqa: PLC0415  as above
     from rich.table import Table  # noqa: PLC0415  as above
 
@@ -100,43 +100,32 @@ def routes() -> None:
         table.add_row(
             " ".join(route.methods),
             route.path,
-            WHO[route.treatment] + (f" ({route.operation})" if route.operation else ""),
+            route.access.callers + (f" ({route.rule})" if route.operation else ""),
         )
     Console(highlight=False).print(table)
-
-
-WHO = {
-    Treatment.PUBLIC: "anybody",
-    Treatment.OBJECT: "people; tokens for their project's",
-    Treatment.RUN: "people; tokens for their project's",
-    Treatment.PEOPLE: "people",
-    Treatment.GUARDED: "decided by its rule",
-    Treatment.WRITE: "people, where nothing promoted lies",
-    Treatment.CHANGE: "people, what is of their project or of none",
-    Treatment.EMPTY: "people; answered by the gate, empty",
-    Treatment.DENIED: "nobody",
-}
 
 
 @main.command()
 @click.argument("method")
 @click.argument("path")
 def explain(method: str, path: str) -> None:
-    """Say which row of the table decides about METHOD PATH. Exits with 6 where nobody may."""
+    """Print the row of the table that decides about METHOD PATH. Exits with 6 if the route is denied."""
     try:
-        found = match(method.upper(), path_of(path.partition("?")[0]))
+        found = match(method.upper(), decoded_path(path.partition("?")[0]))
     except InvalidRequest as error:
         raise InvalidInputError(str(error)) from error
     if found is None:
         click.echo("denied: the table does not have this route")
         raise SystemExit(ExitCode.PRECONDITION)
-    click.echo(f"{found.route.path}: {WHO[found.route.treatment]} ({found.route.rule})")
-    if found.route.treatment is Treatment.DENIED:
+    click.echo(f"{found.route.path}: {found.route.access.callers} ({found.route.rule})")
+    if found.route.access is RouteAccess.DENIED:
         raise SystemExit(ExitCode.PRECONDITION)
 
 
 @main.command()
-@click.password_option(help="Asked for where it is not given, which keeps it out of the list of processes.")
+@click.password_option(
+    help="The password; without the option the command asks for it, so that no list of processes shows it."
+)
 def password(password: str) -> None:
-    """Print what a file of people has instead of a password."""
+    """Print the hash that a file of people holds for a password."""
     click.echo(hashed(password))

@@ -1,106 +1,82 @@
-"""The gate's own answers: an error's code, as MLflow's clients know it, and one sentence."""
+"""Errors that the gate answers itself, each with its HTTP status, MLflow's error code and what the client may do next.
+
+The name of a class is the label `reason` of the metric `refusals`: `too_large` for TooLarge.
+"""
 
 from http import HTTPStatus
+from typing import Any
 
 
 class Refusal(Exception):  # noqa: N818  an answer, not a fault
-    """Ends a request; nothing of it is forwarded."""
+    """An answer of the gate's own; nothing of the request is forwarded.
+
+    `code` is the error code that MLflow's clients know, `retry_after` is in seconds, and `closes` ends the connection.
+    """
 
     status = HTTPStatus.FORBIDDEN
     code = "PERMISSION_DENIED"
     retry_after: int | None = None
+    closes = False
+
+    def __init_subclass__(
+        cls, *, status: HTTPStatus, code: str, retry_after: int | None = None, closes: bool = False, **options: Any
+    ) -> None:
+        super().__init_subclass__(**options)
+        cls.status, cls.code, cls.retry_after, cls.closes = status, code, retry_after, closes
 
 
-class InvalidRequest(Refusal):
-    """The request is not one that MLflow and the gate read in the same way."""
-
-    status = HTTPStatus.BAD_REQUEST
-    code = "INVALID_PARAMETER_VALUE"
+class InvalidRequest(Refusal, status=HTTPStatus.BAD_REQUEST, code="INVALID_PARAMETER_VALUE", closes=True):
+    """MLflow and the gate could read the request in two ways."""
 
 
-class TooLarge(Refusal):
-    """A body above the limit; the connection is closed."""
-
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    code = "INVALID_PARAMETER_VALUE"
+class TooLarge(Refusal, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE, code="INVALID_PARAMETER_VALUE", closes=True):
+    """The body is above the limit."""
 
 
-class Unauthenticated(Refusal):
-    """Nobody knows the caller. One text for every reason."""
-
-    status = HTTPStatus.UNAUTHORIZED
-    code = "UNAUTHENTICATED"
+class Unauthenticated(Refusal, status=HTTPStatus.UNAUTHORIZED, code="UNAUTHENTICATED"):
+    """The caller is unknown; the text is the same for every reason."""
 
 
-class Forbidden(Refusal):
-    """The caller is known, and may not."""
+class Forbidden(Refusal, status=HTTPStatus.FORBIDDEN, code="PERMISSION_DENIED"):
+    """The caller is known and may not make this request."""
 
 
-class NotFound(Refusal):
-    """A person asks for what is not there."""
-
-    status = HTTPStatus.NOT_FOUND
-    code = "RESOURCE_DOES_NOT_EXIST"
+class NotFound(Refusal, status=HTTPStatus.NOT_FOUND, code="RESOURCE_DOES_NOT_EXIST"):
+    """A person's request names an object that does not exist."""
 
 
-class AlreadyExists(Refusal):
-    """With MLflow's own code and status, which its clients wait for."""
-
-    status = HTTPStatus.BAD_REQUEST
-    code = "RESOURCE_ALREADY_EXISTS"
+class AlreadyExists(Refusal, status=HTTPStatus.BAD_REQUEST, code="RESOURCE_ALREADY_EXISTS"):
+    """The new object exists; status and code are MLflow's own, which MLflow's clients expect."""
 
 
-class Conflict(Refusal):
+class Conflict(Refusal, status=HTTPStatus.CONFLICT, code="RESOURCE_CONFLICT"):
     """The registry is in another state than the request needs."""
 
-    status = HTTPStatus.CONFLICT
-    code = "RESOURCE_CONFLICT"
+
+class RequestTimeout(Refusal, status=HTTPStatus.REQUEST_TIMEOUT, code="TEMPORARILY_UNAVAILABLE", closes=True):
+    """The client has begun a request and does not go on."""
 
 
-class RequestTimeout(Refusal):
-    """The client has begun a request and does not go on; the connection is closed."""
-
-    status = HTTPStatus.REQUEST_TIMEOUT
-    code = "TEMPORARILY_UNAVAILABLE"
+class TooManyRequests(Refusal, status=HTTPStatus.TOO_MANY_REQUESTS, code="REQUEST_LIMIT_EXCEEDED", retry_after=5):
+    """A caller has more requests under way than the limit."""
 
 
-class TooManyRequests(Refusal):
-    """A caller has more requests under way than one may have."""
-
-    status = HTTPStatus.TOO_MANY_REQUESTS
-    code = "REQUEST_LIMIT_EXCEEDED"
-    retry_after = 5
+class Busy(Refusal, status=HTTPStatus.SERVICE_UNAVAILABLE, code="TEMPORARILY_UNAVAILABLE", retry_after=5):
+    """The gate is at a limit of its own."""
 
 
-class Busy(Refusal):
-    """The gate has as much to do as it can hold."""
-
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    code = "TEMPORARILY_UNAVAILABLE"
-    retry_after = 5
+class TooManyAttempts(
+    Refusal, status=HTTPStatus.TOO_MANY_REQUESTS, code="REQUEST_LIMIT_EXCEEDED", retry_after=60, closes=True
+):
+    """An address or a name has failed to authenticate too often."""
 
 
-class TooManyAttempts(Refusal):
-    """An address that guesses."""
-
-    status = HTTPStatus.TOO_MANY_REQUESTS
-    code = "REQUEST_LIMIT_EXCEEDED"
-    retry_after = 60
+class Unavailable(Refusal, status=HTTPStatus.SERVICE_UNAVAILABLE, code="TEMPORARILY_UNAVAILABLE", retry_after=5):
+    """The gate cannot decide, so it does not forward."""
 
 
-class Unavailable(Refusal):
-    """The gate cannot decide, so it does not let through."""
-
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    code = "TEMPORARILY_UNAVAILABLE"
-    retry_after = 5
-
-
-class Misdirected(Refusal):
+class Misdirected(Refusal, status=HTTPStatus.MISDIRECTED_REQUEST, code="INVALID_PARAMETER_VALUE"):
     """The request names another host."""
-
-    status = HTTPStatus.MISDIRECTED_REQUEST
-    code = "INVALID_PARAMETER_VALUE"
 
 
 class ClientHungUp(Exception):  # noqa: N818  no fault of the gate's, and not answered
@@ -108,4 +84,4 @@ class ClientHungUp(Exception):  # noqa: N818  no fault of the gate's, and not an
 
 
 class AnswerCut(Exception):  # noqa: N818  as above
-    """MLflow ended an answer in the middle, of which the client has a part."""
+    """MLflow ended an answer in the middle, after the client had a part of it."""

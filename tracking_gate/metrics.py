@@ -1,6 +1,4 @@
-"""What Prometheus is told. Labels are closed sets: rules, decisions, kinds of refusals; nothing of a project, a model
-or a person.
-"""
+"""Metrics for Prometheus. Labels are closed sets, such as rules and decisions, never projects, models or people."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -33,10 +31,10 @@ CHECKS: Final = ("known", "nobody", "unclear")
 
 
 class Metrics:
-    """One registry, for the one process that decides."""
+    """The metrics of the one process of a gate."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # one series more for each, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each metric, which is not needed
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -77,7 +75,7 @@ class Metrics:
             registry=self.registry,
         )
         self._of(Gauge, "build_info", "The version that runs.", "version").labels(version("mlflow-model-api")).set(1)
-        # A counter that is there from the start has a rate from the start.
+        # A counter that exists from the start has a rate from the start.
         for reason in reasons():
             self._refusals.labels(reason)
         for result in CHECKS:
@@ -92,7 +90,7 @@ class Metrics:
         return kind(f"{GATE_METRICS}{name}", meaning, labels, registry=self.registry)
 
     def watch(self, directory: SecretDirectory) -> None:
-        """The tokens, looked at when Prometheus asks."""
+        """Add metrics of the tokens, which are read when Prometheus asks."""
         tokens = self._of(Gauge, "tokens", "Tokens that were read, also those that have ended.", "purpose")
         created = self._of(
             Gauge, "oldest_token_created_timestamp_seconds", "When the oldest token was made; 0 without one.", "purpose"
@@ -108,12 +106,12 @@ class Metrics:
         )
         read.set_function(lambda: directory.read_at)
         for purpose in Purpose:
-            tokens.labels(purpose.value).set_function(_of(directory, purpose, len))
+            tokens.labels(purpose.value).set_function(_gauge_of(directory, purpose, len))
             created.labels(purpose.value).set_function(
-                _of(directory, purpose, lambda known: earliest(one.created for one in known))
+                _gauge_of(directory, purpose, lambda known: earliest(one.created for one in known))
             )
             expires.labels(purpose.value).set_function(
-                _of(directory, purpose, lambda known: earliest(one.expires for one in known))
+                _gauge_of(directory, purpose, lambda known: earliest(one.expires for one in known))
             )
 
     def decided(self, rule: str, decision: str) -> None:
@@ -150,12 +148,12 @@ class Metrics:
         self._people.labels(result).inc()
 
     def under_way(self) -> Any:
-        """For the time of one request."""
+        """Return a context manager for the time of one request."""
         return self._in_flight.track_inprogress()
 
     @contextmanager
     def upstream(self, kind: str) -> Iterator[None]:
-        """For the time until MLflow begins to answer, or does not."""
+        """Measure the time until MLflow begins to answer, or fails to."""
         began = perf_counter()
         try:
             yield
@@ -168,7 +166,7 @@ def reasons() -> list[str]:
 
 
 def reason_of(kind: type[Refusal]) -> str:
-    """`too_large` of `TooLarge`."""
+    """Return the label of a kind of refusal: `too_large` for TooLarge."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
@@ -177,7 +175,9 @@ def earliest(moments: Any) -> float:
     return min(there).timestamp() if there else 0.0
 
 
-def _of(directory: SecretDirectory, purpose: Purpose, measured: Callable[[list[Any]], float]) -> Callable[[], float]:
+def _gauge_of(
+    directory: SecretDirectory, purpose: Purpose, measured: Callable[[list[Any]], float]
+) -> Callable[[], float]:
     def now() -> float:
         tokens = directory.last or Tokens()
         return measured([known for known in tokens.by_fingerprint.values() if known.key.purpose is purpose])

@@ -1,6 +1,4 @@
-"""Every project's tokens, from the mounted Secret: read again when it changes, the last good set kept while it cannot
-be read.
-"""
+"""Tokens of all projects, from the mounted Secret: read after each change, kept while it is unreadable."""
 
 import json
 import time
@@ -15,11 +13,11 @@ from model_contract.token_keys import TokenKey, meta_key, parse_key
 from model_contract.tokens import TokenError, fingerprint, parse_token, same
 
 LOOKED_AT: Final = 1.0  # seconds between two looks at the directory
-UNREADABLE: Final = 300.0  # seconds without the Secret, after which the gate says that it is not well
+UNREADABLE: Final = 300.0  # seconds without the Secret, after which the gate is not ready
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownToken:
     """A token that is accepted until `expires`."""
 
     key: TokenKey
@@ -31,14 +29,12 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """What one state of the directory holds. A legacy token is one of the original, without our format: known by its
-    value only.
-    """
+    """The tokens of one state of the directory. A legacy token has another format, and is known by its value alone."""
 
-    by_fingerprint: Mapping[str, Known] = field(default_factory=dict)
+    by_fingerprint: Mapping[str, KnownToken] = field(default_factory=dict)
 
-    def find(self, text: str, now: datetime) -> Known | None:
-        """The token with that value, as long as it is good."""
+    def find(self, text: str, now: datetime) -> KnownToken | None:
+        """Return the token with that value, None if there is none or it has expired."""
         known = self.by_fingerprint.get(fingerprint(text))
         if known is None or not same(text, known.value.reveal()):
             return None
@@ -46,10 +42,10 @@ class Tokens:
 
 
 class SecretDirectory:
-    """A folder with a file for each key, as the kubelet mounts a Secret."""
+    """A directory with a file for each key, as the kubelet mounts a Secret."""
 
     def __init__(self, path: Path, *, legacy: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
-        """`legacy` accepts values of another format than ours, too."""
+        """`legacy` also accepts values of another format."""
         self._path = path
         self._legacy = legacy
         self._clock = clock
@@ -57,11 +53,11 @@ class SecretDirectory:
         self._state: object = None
         self._looked = float("-inf")
         self._good = clock()
-        self.read_at = 0.0  # seconds of the epoch, for people to look at
+        self.read_at = 0.0  # seconds of the epoch
 
     @property
     def fault(self) -> str | None:
-        """Why the gate is not ready."""
+        """The reason that the gate is not ready, None if it is."""
         self.tokens()
         if self._tokens is None:
             return f"the tokens in {self._path} were never read"
@@ -69,11 +65,11 @@ class SecretDirectory:
 
     @property
     def last(self) -> Tokens | None:
-        """The last good set, without a look at the directory."""
+        """The tokens that were read last, without a look at the directory."""
         return self._tokens
 
     def tokens(self) -> Tokens | None:
-        """The last good set; None before there was one."""
+        """Return the tokens that were read last, None if there were none so far."""
         now = self._clock()
         if now - self._looked >= LOOKED_AT:
             self._looked = now
@@ -83,24 +79,24 @@ class SecretDirectory:
                     self._tokens, self._state = read_tokens(self._path, legacy=self._legacy), state
                 self._good, self.read_at = now, time.time()
             except OSError:
-                pass  # readiness says so after five minutes
+                pass  # after five minutes `fault` tells
         return self._tokens
 
 
 def _state_of(path: Path) -> object:
-    """Another value after each change: the kubelet moves a link, people write files."""
+    """Return a value that differs after each change: the kubelet moves a link, people write files."""
     files = sorted(file for file in path.iterdir() if not file.name.startswith(".."))
     return tuple((file.name, (found := file.stat()).st_mtime_ns, found.st_ino, found.st_size) for file in files)
 
 
 def read_tokens(path: Path, *, legacy: bool = False) -> Tokens:
-    """Raises OSError. A key or value that is none of ours is left out: one project's slip is not everybody's."""
+    """Return the tokens of a directory without invalid ones, which do not affect other projects. Raise OSError."""
     files = {file.name: file for file in path.iterdir() if parse_key(file.name)}
     known = [found for name, file in files.items() if (found := _read(path, name, file, legacy=legacy))]
     return Tokens(by_fingerprint={token.fingerprint: token for token in known})
 
 
-def _read(path: Path, name: str, file: Path, *, legacy: bool) -> Known | None:
+def _read(path: Path, name: str, file: Path, *, legacy: bool) -> KnownToken | None:
     key = parse_key(name)
     try:
         value = Secret.from_file(file)
@@ -108,15 +104,19 @@ def _read(path: Path, name: str, file: Path, *, legacy: bool) -> Known | None:
         return None
     if key is None or not (legacy or _is_of(key, value)):
         return None
-    print_ = fingerprint(value.reveal())
-    entry = _entry(path / meta_key(key.project_id), print_)
-    return Known(
-        key=key, value=value, fingerprint=print_, created=_moment(entry, "created"), expires=_moment(entry, "expires")
+    token_fingerprint = fingerprint(value.reveal())
+    entry = _entry(path / meta_key(key.project_id), token_fingerprint)
+    return KnownToken(
+        key=key,
+        value=value,
+        fingerprint=token_fingerprint,
+        created=_moment(entry, "created"),
+        expires=_moment(entry, "expires"),
     )
 
 
 def _is_of(key: TokenKey, value: Secret) -> bool:
-    """Whether a token says the same of itself as the key that it is under."""
+    """Return True if a token has the project and purpose of its key."""
     try:
         token = parse_token(value.reveal())
     except TokenError:
@@ -127,12 +127,13 @@ def _is_of(key: TokenKey, value: Secret) -> bool:
 DAMAGED: Final[Mapping[str, Any]] = {"expires": datetime.min.replace(tzinfo=UTC).isoformat()}
 
 
-def _entry(meta: Path, print_: str) -> Mapping[str, Any]:
-    """From `{"tokens": {"<fingerprint>": {"created": "<time>", "expires": "<time>"}}}`; a token with a damaged one has
-    ended.
+def _entry(meta: Path, token_fingerprint: str) -> Mapping[str, Any]:
+    """Return the token's entry of `{"tokens": {"<fingerprint>": {"created": "<time>", "expires": "<time>"}}}`.
+
+    A token with a damaged entry has expired.
     """
     try:
-        entry = json.loads(meta.read_text(encoding="utf-8")).get("tokens", {}).get(print_) or {}
+        entry = json.loads(meta.read_text(encoding="utf-8")).get("tokens", {}).get(token_fingerprint) or {}
         for key in ("created", "expires"):
             _moment(entry, key)
     except FileNotFoundError:
@@ -144,7 +145,7 @@ def _entry(meta: Path, print_: str) -> Mapping[str, Any]:
 
 
 def _moment(entry: Mapping[str, Any], key: str) -> datetime | None:
-    """A token without an end does not end. Raises ValueError, TypeError."""
+    """Return a time of the entry, None if it has none. Raise ValueError, TypeError."""
     if key not in entry:
         return None
     moment = datetime.fromisoformat(entry[key])

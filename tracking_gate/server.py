@@ -1,4 +1,4 @@
-"""The gate as a process: its port, its metrics, its end."""
+"""The gate as a process: its ports, its probes, its metrics, and its shutdown."""
 
 import asyncio
 import json
@@ -13,42 +13,41 @@ from typing import Final
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from tracking_gate.addresses import ClientAddresses, networks_of
 from tracking_gate.audit import AuditLog
-from tracking_gate.callers import Callers
-from tracking_gate.connections import ClientConnection, Connections, ConnectionServer
-from tracking_gate.domino_people import DominoPeople
-from tracking_gate.gate import Gate, GateSettings
+from tracking_gate.authentication.authenticator import Authenticator
+from tracking_gate.authentication.domino_people import DominoPeople
+from tracking_gate.authentication.people import NoPeople, PeopleFile, PeopleSource, PeopleSources, TrustedHeader
+from tracking_gate.gate.handler import Gate, GateSettings
+from tracking_gate.http.client_addresses import ClientAddresses, parsed_networks
+from tracking_gate.http.connections import ClientConnection, Connections, ConnectionServer
 from tracking_gate.metrics import Metrics
-from tracking_gate.people import Nobody, People, PeopleFile, Several, TrustedHeader
+from tracking_gate.mlflow_api.upstream import Upstream
 from tracking_gate.secret_directory import SecretDirectory
 from tracking_gate.settings import ServeSettings
-from tracking_gate.upstream import Upstream
 
 GRACE: Final = 20.0  # seconds for requests under way
 KEEP_ALIVE: Final = 75.0  # seconds
 LONGEST_LINE: Final = 16 * 1024  # bytes of a target or a header: MLflow's UI has long queries
 BACKLOG: Final = 128  # connections that wait to be accepted, and that the event loop accepts at once
 METRICS_CONNECTIONS: Final = 32
-OWN_FILES: Final = (
-    64 + 2 * BACKLOG
-)  # open files beside the connections: logs, tokens, metrics; those that come and go in one turn of the loop
+# Open files beside the connections: logs, tokens, metrics, and those that open and close in one turn of the loop.
+OWN_FILES: Final = 64 + 2 * BACKLOG
 LINGERING: Final = 10.0  # seconds for the rest of a body that was refused, so that its client reads the answer
 
 
 async def serve(settings: ServeSettings) -> None:
-    """Until SIGTERM or SIGINT. Raises OSError, PeopleError."""
+    """Serve until SIGTERM or SIGINT. Raise OSError, PeopleError."""
     directory = SecretDirectory(settings.secret_dir, legacy=settings.accept_legacy)
     metrics = Metrics()
     metrics.watch(directory)
     withheld = (settings.people_header,) if settings.people_header else ()
     async with (
-        people_of(settings, metrics) as people,
+        people_source(settings, metrics) as people,
         Upstream(settings.upstream, metrics, withheld=withheld) as upstream,
     ):
-        addresses, audit = ClientAddresses(networks_of(settings.proxies)), AuditLog(settings.audit_log)
+        addresses, audit = ClientAddresses(parsed_networks(settings.proxies)), AuditLog(settings.audit_log)
         gate = Gate(
-            callers=Callers(directory, people, time.monotonic, attempts=settings.attempts),
+            authenticator=Authenticator(directory, people, time.monotonic, attempts=settings.attempts),
             upstream=upstream,
             audit=audit,
             metrics=metrics,
@@ -60,7 +59,7 @@ async def serve(settings: ServeSettings) -> None:
             ),
         )
         connections = Connections(
-            most=min(settings.connections, possible_connections()),
+            most=min(settings.connections, max_possible_connections()),
             most_of_address=settings.connections_per_address,
             seconds=settings.client_pause,
             addresses=addresses,
@@ -82,7 +81,7 @@ async def serve(settings: ServeSettings) -> None:
 
 
 async def run(settings: ServeSettings, server: ConnectionServer, connections: Connections, metrics: Metrics) -> None:
-    """Serve until a signal, then until what is under way has ended. Raises OSError."""
+    """Serve until a signal, then finish the requests under way. Raise OSError."""
     runner = web.ServerRunner(server, shutdown_timeout=GRACE)
     await runner.setup()
     await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
@@ -106,8 +105,8 @@ async def run(settings: ServeSettings, server: ConnectionServer, connections: Co
         task.cancel()
 
 
-def possible_connections() -> int:
-    """Return how many connections the limit on open files has room for: each may have one to MLflow beside it."""
+def max_possible_connections() -> int:
+    """Return the number of connections that the limit on open files allows, each with one to MLflow."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -116,22 +115,22 @@ def possible_connections() -> int:
 
 
 @asynccontextmanager
-async def people_of(settings: ServeSettings, metrics: Metrics) -> AsyncIterator[People]:
-    """The file before Domino: who is in it can work while Domino is away. Raises OSError, PeopleError."""
-    ways: list[People] = []
+async def people_source(settings: ServeSettings, metrics: Metrics) -> AsyncIterator[PeopleSource]:
+    """Yield the file before Domino, so that people in it can work while Domino is down. Raise OSError, PeopleError."""
+    sources: list[PeopleSource] = []
     if settings.people_file and settings.people_header:
-        ways.append(TrustedHeader(settings.people_header, settings.people_file))
+        sources.append(TrustedHeader(settings.people_header, settings.people_file))
     elif settings.people_file:
-        ways.append(PeopleFile(settings.people_file))
+        sources.append(PeopleFile(settings.people_file))
     if settings.domino_url is None:
-        yield ways[0] if ways else Nobody()
+        yield sources[0] if sources else NoPeople()
         return
     async with DominoPeople(settings.domino_url, metrics, admins=frozenset(settings.admins)) as domino:
-        yield Several(*ways, domino)
+        yield PeopleSources(*sources, domino)
 
 
 class MetricsPage:
-    """What Prometheus reads, on a port of its own."""
+    """Metrics for Prometheus, on a port of their own."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._registry = metrics.registry
@@ -144,7 +143,7 @@ class MetricsPage:
 
 
 class Probes:
-    """The gate's own two paths, which MLflow does not have; all else is the gate's."""
+    """Answers the two probes, which MLflow does not have, and gives all other requests to the gate."""
 
     def __init__(self, gate: Gate, directory: SecretDirectory) -> None:
         self._gate = gate
@@ -158,12 +157,12 @@ class Probes:
             body = json.dumps({"ready": fault is None, "reason": fault}).encode()
             return web.Response(status=503 if fault else 200, body=body, content_type="application/json")
         if isinstance(request.protocol, ClientConnection) and request.protocol.crowded:
-            return crowded()
+            return too_many_connections()
         return await self._gate.handle(request)
 
 
-def crowded() -> web.Response:
-    """Answer a connection that its address has too many of; probes of the kubelet may come from the same address."""
+def too_many_connections() -> web.Response:
+    """Return the answer on a connection above the limit of its address, from which probes may come as well."""
     body = {
         "error_code": "TEMPORARILY_UNAVAILABLE",
         "message": "your address has too many connections with requests under way",

@@ -22,7 +22,7 @@ from testbed.cluster.kube import Kube, decoded
 from testbed.cluster.workloads import COMPUTE, MLFLOW, PROJECT_ID, literals, model_pod, settings
 from testbed.gate import API, PASSWORD, Answer, ask
 from testbed.processes import installed as command_of
-from tracking_gate.people import hashed
+from tracking_gate.authentication.people import hashed
 
 OVERLAY = Path(__file__).parents[2] / "manifests" / "overlays" / "gate"
 GATE, UID = "model-api-gate", 65532

@@ -1,4 +1,4 @@
-"""A gate in front of each supported MLflow, for all of these tests: each test makes its own models."""
+"""Gates in front of each supported MLflow; each test makes its own models."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ ROUTES_SCRIPT = Path(__file__).parents[2] / "testbed" / "mlflow_routes.py"
 
 @pytest.fixture(scope="session", params=GATED, ids=lambda version: f"mlflow-{version}")
 def any_gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
-    """In front of each version in turn. Nobody is slowed down who guesses: these tests do."""
+    """Return a gate in front of each version in turn, with a limit on attempts that no test reaches."""
     server: MlflowServer = request.getfixturevalue(f"mlflow_{request.param.replace('.', '_')}")
     with gate(server, tmp_path_factory.mktemp(f"gate-{request.param}"), "--attempts=100000") as found:
         yield found
@@ -32,14 +32,14 @@ def any_gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def gate_3(mlflow_3_18: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
-    """In front of MLflow 3, where the version makes no difference."""
+    """Return a gate in front of MLflow 3, for tests in which the version makes no difference."""
     with gate(mlflow_3_18, tmp_path_factory.mktemp("gate"), "--attempts=100000") as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def clients(any_gate: Gate) -> Iterator[list[JsonLines]]:
-    """MLflow's client of each version, which reads through the gate."""
+    """Return MLflow's client of each version, which reads through the gate."""
     environment = client_environment() | {"MLFLOW_TRACKING_URI": any_gate.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     environment["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with ExitStack() as stack:
@@ -50,7 +50,7 @@ def clients(any_gate: Gate) -> Iterator[list[JsonLines]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wine:
-    """A registered model of Jane's project, with the run that it is of."""
+    """A registered model of Jane's project, with its run."""
 
     gate: Gate
     name: str
@@ -58,7 +58,7 @@ class Wine:
     run: str
 
     def version(self) -> str:
-        """One more."""
+        """Register one more version."""
         body = {"name": self.name, "source": f"runs:/{self.run}/model", "run_id": self.run}
         made = self.gate.ask("POST", f"{API}/model-versions/create", body, self.gate.basic("jane"))
         return str(made.json["model_version"]["version"])
@@ -68,7 +68,7 @@ class Wine:
         return self.gate.ask("POST", f"{API}/model-versions/transition-stage", body, who)
 
     def promoted(self) -> str:
-        """A version that is in Production."""
+        """Register a version and move it to Production."""
         version = self.version()
         assert self.move(version, "Staging", self.gate.basic("jane")).status == 200
         assert (
@@ -78,7 +78,7 @@ class Wine:
         return version
 
     def stage(self, version: str) -> str:
-        """Asked of MLflow itself."""
+        """Return the stage, read from MLflow directly."""
         return str(self.raw(version)["current_stage"])
 
     def raw(self, version: str) -> Json:
@@ -96,7 +96,7 @@ class Wine:
 
 
 def wine_behind(found: Gate) -> Wine:
-    """A model of its own, with files."""
+    """Make a new model with files."""
     jane, name = found.basic("jane"), f"wine-{next(NUMBERS)}"
     experiment = str(found.ask("POST", f"{API}/experiments/create", {"name": name}, jane).json["experiment_id"])
     run = str(
@@ -122,7 +122,7 @@ def wine_3(gate_3: Gate) -> Wine:
 
 @pytest.fixture(scope="session")
 def mlflow_routes(any_gate: Gate) -> list[tuple[str, str]]:
-    """Each method and path of MLflow's own table of routes, with an example for each variable."""
+    """Return each method and path of MLflow's own table of routes, with an example for each variable."""
     found = [
         (method, example(path))
         for method, path in json.loads(any_gate.server.run(ROUTES_SCRIPT))
@@ -133,5 +133,5 @@ def mlflow_routes(any_gate: Gate) -> list[tuple[str, str]]:
 
 
 def example(path: str) -> str:
-    """A path that a route's pattern takes."""
+    """Return a path that matches a route's pattern."""
     return re.sub(r"<(?:\w+:)?[\w.]+>|\{[\w.]+\}", "m-1", re.sub(r"<path:\w+>|\{\w+:path\}", "1/x", path))

@@ -1,4 +1,4 @@
-"""A server between the gate and MLflow that waits, hangs up or breaks off when it is told to."""
+"""A proxy between the gate and MLflow that waits, hangs up or cuts an answer if a test says so."""
 
 import http.client
 import socket
@@ -20,9 +20,9 @@ HALF = {
 
 @dataclass(slots=True)
 class Relay:
-    """`held` is a part of a path whose requests wait for `go`; `lost` hangs up after MLflow has answered such a one.
+    """Requests with `held` in their path wait for `go`; with `lost`, the relay hangs up after MLflow has answered.
 
-    `half` is what is answered instead to a request for the path that `half_path` is in.
+    `half` is the answer to requests with `half_path` in their path.
     """
 
     upstream: str
@@ -38,7 +38,7 @@ class Relay:
 
 @contextmanager
 def relay(upstream: str) -> Iterator[Relay]:
-    """Runs for the length of a `with` block."""
+    """Run a relay for the length of a `with` block."""
     state = Relay(upstream=upstream)
 
     class Handler(BaseHTTPRequestHandler):
@@ -75,11 +75,11 @@ def relay(upstream: str) -> Iterator[Relay]:
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = pass_on  # noqa: N815  the library's names
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            """Say nothing: the gate hangs up when its client does."""
+            """Print nothing: the gate hangs up when its client does."""
 
     server = Server(("127.0.0.1", 0), Handler)
     state.uri = f"http://127.0.0.1:{server.server_address[1]}"

@@ -1,4 +1,4 @@
-"""Guesses are limited before they cost something, and keep no real person or token out."""
+"""Limits on guesses: they cost no hash and no request, and lock out no real person or token."""
 
 import asyncio
 import base64
@@ -15,10 +15,10 @@ from testbed.domino_people import DominoUsers, User, domino_users
 from testbed.gate import API, PASSWORD, PROJECT, Gate, gate
 from testbed.mlflow_server import MlflowServer
 from tracking_gate.actors import Actor
-from tracking_gate.addresses import ClientAddresses, group_of, networks_of
-from tracking_gate.callers import Callers
+from tracking_gate.authentication.authenticator import Authenticator
+from tracking_gate.authentication.people import MOST_HASHES, PeopleFile, hashed
 from tracking_gate.errors import Busy, TooManyAttempts, Unauthenticated
-from tracking_gate.people import MOST_HASHES, PeopleFile, hashed
+from tracking_gate.http.client_addresses import ClientAddresses, address_group, parsed_networks
 from tracking_gate.secret_directory import SecretDirectory
 
 READ = f"{API}/experiments/search?max_results=1"
@@ -26,7 +26,7 @@ NAMES = ("jane", "olga")
 
 
 class Clock:
-    """Goes when it is told to."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -35,7 +35,7 @@ class Clock:
 
 
 class CountingPeople(PeopleFile):
-    """Counts the passwords that were hashed."""
+    """A file of people that counts the hashed passwords."""
 
     hashed = 0
 
@@ -62,69 +62,71 @@ def people(tmp_path: Path, entry: str) -> CountingPeople:
 
 
 @pytest.fixture
-def callers(people: CountingPeople, tmp_path: Path) -> Callers:
+def authenticator(people: CountingPeople, tmp_path: Path) -> Authenticator:
     (tmp_path / "secret").mkdir()
-    return Callers(SecretDirectory(tmp_path / "secret"), people, Clock(), attempts=10)
+    return Authenticator(SecretDirectory(tmp_path / "secret"), people, Clock(), attempts=10)
 
 
-async def guesses(callers: Callers, name: str, count: int, peer: str = "192.0.2.1") -> list[object]:
-    """All at once."""
-    asked = (callers.find(headers(name, f"guess-{number}"), peer) for number in range(count))
+async def guesses(authenticator: Authenticator, name: str, count: int, peer: str = "192.0.2.1") -> list[object]:
+    """Guess at once, and return the kinds of the answers."""
+    asked = (authenticator.authenticate(headers(name, f"guess-{number}"), peer) for number in range(count))
     return [type(answer) for answer in await asyncio.gather(*asked, return_exceptions=True)]
 
 
-def test_guess_that_is_refused_costs_no_hash(callers: Callers, people: CountingPeople) -> None:
-    found = asyncio.run(guesses(callers, "jane", 140))
+def test_guess_that_is_refused_costs_no_hash(authenticator: Authenticator, people: CountingPeople) -> None:
+    found = asyncio.run(guesses(authenticator, "jane", 140))
 
     assert (found.count(Unauthenticated), found.count(TooManyAttempts)) == (10, 130)
     assert people.hashed == 10
 
 
 def test_names_that_are_not_there_are_counted_together_and_cost_as_much(
-    callers: Callers, people: CountingPeople
+    authenticator: Authenticator, people: CountingPeople
 ) -> None:
-    """A try takes as long for each name; a new name is no new allowance."""
+    """A guess takes as long for each name, and a new name gets no new allowance."""
 
     async def story() -> list[object]:
-        return [kind for number in range(20) for kind in await guesses(callers, f"nobody-{number}", 1)]
+        return [kind for number in range(20) for kind in await guesses(authenticator, f"nobody-{number}", 1)]
 
     found = asyncio.run(story())
 
     assert (found.count(Unauthenticated), people.hashed) == (10, 10)
 
 
-def test_person_is_let_in_beside_guesses_of_other_names(callers: Callers) -> None:
+def test_person_is_let_in_beside_guesses_of_other_names(authenticator: Authenticator) -> None:
     async def story() -> Actor:
         for name in ("olga", "nobody"):
-            await guesses(callers, name, 140)
-        return await callers.find(headers("jane", PASSWORD), "192.0.2.1")
+            await guesses(authenticator, name, 140)
+        return await authenticator.authenticate(headers("jane", PASSWORD), "192.0.2.1")
 
     assert asyncio.run(story()).name == "jane"
 
 
-def test_person_who_was_let_in_before_is_not_locked_out_by_guesses_of_their_name(callers: Callers) -> None:
+def test_person_who_was_let_in_before_is_not_locked_out_by_guesses_of_their_name(authenticator: Authenticator) -> None:
     async def story() -> list[Actor]:
-        await callers.find(headers("jane", PASSWORD), "192.0.2.1")
-        await guesses(callers, "jane", 140)
-        return [await callers.find(headers("jane", PASSWORD), peer) for peer in ("192.0.2.1", "192.0.2.9")]
+        await authenticator.authenticate(headers("jane", PASSWORD), "192.0.2.1")
+        await guesses(authenticator, "jane", 140)
+        return [
+            await authenticator.authenticate(headers("jane", PASSWORD), peer) for peer in ("192.0.2.1", "192.0.2.9")
+        ]
 
     assert {actor.name for actor in asyncio.run(story())} == {"jane"}
 
 
-def test_person_is_let_in_from_another_address_than_the_one_that_guesses(callers: Callers) -> None:
+def test_person_is_let_in_from_another_address_than_the_one_that_guesses(authenticator: Authenticator) -> None:
     async def story() -> Actor:
-        await guesses(callers, "jane", 140)
-        return await callers.find(headers("jane", PASSWORD), "192.0.2.9")
+        await guesses(authenticator, "jane", 140)
+        return await authenticator.authenticate(headers("jane", PASSWORD), "192.0.2.9")
 
     assert asyncio.run(story()).name == "jane"
 
 
 def test_one_name_is_guessed_at_from_many_addresses_a_hundred_times_at_most(
-    callers: Callers, people: CountingPeople
+    authenticator: Authenticator, people: CountingPeople
 ) -> None:
     async def story() -> None:
         for number in range(15):
-            await guesses(callers, "jane", 10, peer=f"192.0.2.{number}")
+            await guesses(authenticator, "jane", 10, peer=f"192.0.2.{number}")
 
     asyncio.run(story())
 
@@ -134,19 +136,23 @@ def test_one_name_is_guessed_at_from_many_addresses_a_hundred_times_at_most(
 def test_guesses_are_taken_again_after_a_minute(people: CountingPeople, tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     clock = Clock()
-    callers = Callers(SecretDirectory(tmp_path / "secret"), people, clock, attempts=10)
+    authenticator = Authenticator(SecretDirectory(tmp_path / "secret"), people, clock, attempts=10)
 
     async def story() -> list[object]:
-        await guesses(callers, "jane", 11)
+        await guesses(authenticator, "jane", 11)
         clock.now = 61
-        return await guesses(callers, "jane", 11)
+        return await guesses(authenticator, "jane", 11)
 
     assert asyncio.run(story()).count(Unauthenticated) == 10
 
 
-def test_page_that_asks_twenty_times_at_once_costs_one_hash(callers: Callers, people: CountingPeople) -> None:
+def test_page_that_asks_twenty_times_at_once_costs_one_hash(
+    authenticator: Authenticator, people: CountingPeople
+) -> None:
     async def story() -> list[Actor]:
-        return await asyncio.gather(*(callers.find(headers("jane", PASSWORD), "192.0.2.1") for _ in range(20)))
+        return await asyncio.gather(
+            *(authenticator.authenticate(headers("jane", PASSWORD), "192.0.2.1") for _ in range(20))
+        )
 
     assert {actor.name for actor in asyncio.run(story())} == {"jane"}
     assert people.hashed == 1
@@ -178,7 +184,7 @@ def at_once(count: int, one: Callable[[int], int]) -> list[int]:
 
 
 def test_guess_that_is_refused_is_not_asked_of_domino(gate_of_domino: Gate, domino: DominoUsers) -> None:
-    """A real person's key and the tokens are taken meanwhile."""
+    """A real person's key and the tokens are accepted meanwhile."""
     jane = {"X-Domino-Api-Key": "key-of-jane"}
     before = gate_of_domino.ask("GET", READ, headers=jane).status
     asked = len(domino.asked)
@@ -218,11 +224,11 @@ def test_proxy_in_front_does_not_make_all_clients_one(mlflow_3_17: MlflowServer,
     ],
 )
 def test_address_is_counted_as_what_one_client_has(address: str, group: str) -> None:
-    assert group_of(address) == group
+    assert address_group(address) == group
 
 
 def test_network_of_proxies_is_known() -> None:
-    addresses = ClientAddresses(networks_of(["10.0.0.0/8", "2001:db8::1"]))
+    addresses = ClientAddresses(parsed_networks(["10.0.0.0/8", "2001:db8::1"]))
 
     assert [addresses.is_proxy(one) for one in ("10.1.2.3", "2001:db8::1", "192.0.2.1", "unknown")] == [
         True,
@@ -233,7 +239,7 @@ def test_network_of_proxies_is_known() -> None:
 
 
 def test_event_loop_goes_on_while_passwords_are_hashed(people: CountingPeople) -> None:
-    """Its turns are counted: in the loop, four hashes would be a handful of turns."""
+    """The turns of the loop are counted: with hashes in the loop there would be a handful."""
 
     async def story() -> int:
         hashing = asyncio.gather(*(people.find(headers("jane", f"guess-{number}")) for number in range(4)))

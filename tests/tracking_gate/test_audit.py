@@ -1,4 +1,4 @@
-"""Lines of the audit log: whole and on the disk, or not there; and never so many or so long that they fill it."""
+"""Lines of the audit log: whole and on the disk, or absent; limited in number and length."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from testbed.gate import API, ask, gate
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import free_port
 from tests.tracking_gate.conftest import wine_behind
-from tracking_gate.audit import AuditError, AuditLog, Sample, line_of
+from tracking_gate.audit import AuditError, AuditLog, RefusalSampler, line_of
 
 WRITE_UNTIL_FULL = """
 import asyncio, resource, sys
@@ -42,7 +42,7 @@ def write(audit: AuditLog, **fields: object) -> None:
 
 
 def test_line_that_has_no_room_is_not_there_in_part(tmp_path: Path) -> None:
-    """The file may have 1,000 bytes, which is in the middle of a line: the system writes a part of it."""
+    """The limit of 1,000 bytes is in the middle of a line, of which the system writes a part."""
     log = tmp_path / "audit.jsonl"
     done = subprocess.run([sys.executable, "-c", WRITE_UNTIL_FULL, log], capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -73,7 +73,7 @@ def test_move_does_not_happen_when_its_line_has_no_room(mlflow_3_17: MlflowServe
 
 
 def test_line_that_is_not_on_the_disk_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that fails cannot be had here, so the call that would say so does."""
+    """No disk fails here, so the call that would report it raises the error."""
     audit = AuditLog(str(tmp_path / "audit.jsonl"))
     write(audit, decision="begin")
 
@@ -110,7 +110,7 @@ def test_file_that_ends_with_a_whole_line_is_left_as_it_is(tmp_path: Path) -> No
 
 
 def test_pipe_that_takes_parts_gets_whole_lines(tmp_path: Path) -> None:
-    """A pipe holds 64 KiB; a line that is longer is written in parts."""
+    """A pipe holds 64 KiB, so a longer line is written in parts."""
     script = (
         "import asyncio; from tracking_gate.audit import AuditLog; "
         "asyncio.run(AuditLog('-').write(items=['x' * 500] * 100, more=['y' * 500] * 100))"
@@ -139,7 +139,7 @@ def test_line_is_one_line_for_every_reader(text: str) -> None:
 
 def test_sample_has_some_at_once_then_one_in_a_while_and_says_how_many_are_missing() -> None:
     now = [0.0]
-    sample = Sample(lambda: now[0], burst=2, seconds=10)
+    sample = RefusalSampler(lambda: now[0], burst=2, seconds=10)
     taken = [sample.take("jane") for _ in range(5)]
     other = sample.take("olga")
     now[0] = 10.0
@@ -176,7 +176,7 @@ def test_refusals_of_one_token_do_not_hide_those_of_another(mlflow_3_17: MlflowS
 
 
 def test_slow_disk_does_not_stop_reading(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
-    """A pipe that is full stands for the disk."""
+    """A full pipe takes the place of a slow disk."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)

@@ -34,7 +34,7 @@ def staged(any_gate: Gate) -> tuple[Wine, str]:
 
 @pytest.fixture
 def page(chromium: Browser, any_gate: Gate) -> Iterator[Page]:
-    """Of Jane, who types her password where the browser asks for it."""
+    """Return a page of Jane's browser, which sends her password when MLflow's UI asks."""
     context = chromium.new_context(base_url=any_gate.uri, http_credentials={"username": "jane", "password": PASSWORD})
     found = context.new_page()
     found.set_default_timeout(SECONDS)
@@ -52,7 +52,7 @@ def test_stranger_is_asked_for_a_password(chromium: Browser, any_gate: Gate) -> 
 
 
 def test_person_sees_models_versions_and_runs(page: Page, staged: tuple[Wine, str]) -> None:
-    """And nothing in red."""
+    """The pages show no error."""
     wine, version = staged
     faults: list[str] = []
 
@@ -78,7 +78,7 @@ def test_person_sees_models_versions_and_runs(page: Page, staged: tuple[Wine, st
 
 
 def test_person_does_not_reach_production_in_the_browser(page: Page, staged: tuple[Wine, str]) -> None:
-    """By what the page of a version itself would send."""
+    """The request is the one that the page of a version sends."""
     wine, version = staged
     page.goto(f"/#/models/{wine.name}/versions/{version}")
     expect(page.get_by_text("Staging", exact=True).first).to_be_visible(timeout=SECONDS)

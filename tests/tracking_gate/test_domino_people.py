@@ -1,4 +1,4 @@
-"""People that Domino knows: asked about there, kept for a minute, and let in by nothing else."""
+"""People of Domino: looked up there, remembered for a minute, and accepted by nothing else."""
 
 import asyncio
 import hashlib
@@ -19,8 +19,8 @@ from testbed.domino_people import DominoUsers, User, domino_users
 from testbed.gate import API, OTHER, PROJECT, Gate, ask, gate
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import free_port, installed, running
-from tracking_gate.actors import Actor, Kind
-from tracking_gate.domino_people import DominoPeople
+from tracking_gate.actors import Actor, ActorKind
+from tracking_gate.authentication.domino_people import DominoPeople
 from tracking_gate.errors import Unavailable
 from tracking_gate.metrics import Metrics
 
@@ -44,7 +44,7 @@ def domino() -> Iterator[DominoUsers]:
 
 
 class Clock:
-    """Goes when it is told to."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -72,14 +72,14 @@ def test_person_has_the_projects_that_they_own_or_work_on_in_domino(
 ) -> None:
     found = find(domino, headers)
 
-    assert found == Actor(kind=Kind.PERSON, name="jane", projects=frozenset({PROJECT, OTHER}))
+    assert found == Actor(kind=ActorKind.PERSON, name="jane", projects=frozenset({PROJECT, OTHER}))
 
 
 def test_admin_is_who_the_gate_was_told_and_nobody_else(domino: DominoUsers) -> None:
     found = find(domino, {"X-Domino-Api-Key": "chief-key"})
 
     assert found is not None
-    assert found.kind is Kind.ADMIN
+    assert found.kind is ActorKind.ADMIN
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_who_domino_does_not_know_is_nobody(domino: DominoUsers, status: int) ->
 
 @pytest.mark.parametrize("status", [200, 301, 404, 429, 500, 503])
 def test_unclear_answer_lets_nobody_in(domino: DominoUsers, status: int) -> None:
-    """Also a 200 of something that is no user."""
+    """A 200 that holds no user is unclear as well."""
     domino.status = status
 
     with pytest.raises(Unavailable, match="Domino cannot say now who you are"):
@@ -165,7 +165,7 @@ def test_unclear_answer_is_not_kept(domino: DominoUsers) -> None:
 def test_answers_that_are_kept_are_few_and_hold_no_credential(
     domino: DominoUsers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracking_gate.domino_people.MOST_KEPT", 2)
+    monkeypatch.setattr("tracking_gate.authentication.domino_people.MOST_KEPT", 2)
 
     async def story() -> DominoPeople:
         async with people(domino) as found:
@@ -179,7 +179,7 @@ def test_answers_that_are_kept_are_few_and_hold_no_credential(
 
 
 def test_domino_that_takes_too_long_lets_nobody_in(domino: DominoUsers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracking_gate.domino_people.TIMEOUT", aiohttp.ClientTimeout(total=0.05))
+    monkeypatch.setattr("tracking_gate.authentication.domino_people.TIMEOUT", aiohttp.ClientTimeout(total=0.05))
     domino.delay = 0.5
 
     with pytest.raises(Unavailable):
@@ -193,7 +193,7 @@ def gate_of_domino(mlflow_3_18: MlflowServer, domino: DominoUsers, tmp_path: Pat
 
 
 def test_people_of_domino_use_the_gate(gate_of_domino: Gate, domino: DominoUsers) -> None:
-    """Beside the people of the file. What one makes is of the project that the request names."""
+    """They work beside the people of the file. A new object is of the project that the request names."""
     found, name = gate_of_domino, f"domino-{free_port()}"
     create = f"{API}/registered-models/create"
     unnamed = found.ask("POST", create, {"name": name}, JANE)
@@ -245,7 +245,7 @@ def test_credential_is_in_no_log(gate_of_domino: Gate, domino: DominoUsers) -> N
 
 
 def test_key_does_not_reach_mlflow(domino: DominoUsers, tmp_path: Path) -> None:
-    """In front of a server that would know whose it is."""
+    """The server behind the gate would accept the key."""
     (tmp_path / "secret").mkdir()
     with domino_users(DominoUsers(users=domino.users, keys=domino.keys)) as upstream:
         port = free_port()
@@ -276,7 +276,7 @@ def test_setting_of_domino_that_is_wrong_is_one_sentence(options: list[str], sen
 
 
 def test_admins_come_in_a_variable_separated_by_spaces() -> None:
-    """As the ConfigMap of the manifests has them."""
+    """The ConfigMap of the manifests has them in this form."""
     variables = {"ADMINS": "root jane", "DOMINO_URL": "http://x", "UPSTREAM": "http://x", "SECRET_DIR": "."}
     environment = os.environ | {f"MODEL_API_GATE_SERVE_{name}": value for name, value in variables.items()}
     script = (

@@ -1,4 +1,4 @@
-"""Filters against MLflow's own parsers: a name is found under its name, whatever characters it has."""
+"""Filters against MLflow's own parsers: a model is found by its name, with any characters."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +12,9 @@ from testbed.gate import Json
 from testbed.json_lines import JsonLines, json_lines
 from testbed.mlflow_server import client_environment
 from tests.tracking_gate.conftest import GATED
-from tracking_gate import filters
 from tracking_gate.errors import Refusal
-from tracking_gate.objects import models_of_filter
+from tracking_gate.mlflow_api import search_filters as filters
+from tracking_gate.mlflow_api.search_filters import models_of_filter
 
 SCRIPT = Path(__file__).parents[2] / "testbed" / "mlflow_filters.py"
 EXAMPLES = 300
@@ -22,7 +22,7 @@ EXAMPLES = 300
 
 @pytest.fixture(scope="module", params=GATED, ids=lambda version: f"mlflow-{version}")
 def parser(request: pytest.FixtureRequest) -> Iterator[JsonLines]:
-    """MLflow's parser of filters, of each version."""
+    """Return MLflow's parser of filters, of each version."""
     with json_lines([python_of(f"mlflow-{request.param}"), SCRIPT], client_environment()) as found:
         yield found
 

@@ -1,4 +1,4 @@
-"""Any request without the promote token: what is promoted, and whose things are, stays as it is."""
+"""Random requests without the promote token change neither promoted versions nor owners."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model_contract.tokens import Purpose
 from testbed.gate import API, OTHER, Gate, Json, ask
 from tests.tracking_gate.conftest import Wine, wine_behind
-from tracking_gate.routes import ROUTES
+from tracking_gate.policy.routes import ROUTES
 
 EXAMPLES = 300 if os.environ.get("CI") == "true" else 200
 PROMOTED, STAGED = "1", "2"
@@ -20,7 +20,7 @@ PROMOTED, STAGED = "1", "2"
 
 @pytest.fixture(scope="module")
 def target(any_gate: Gate) -> Wine:
-    """Version 1 in Production with its alias, version 2 in Staging."""
+    """Return a model with version 1 in Production and version 2 in Staging."""
     wine = wine_behind(any_gate)
     assert wine.promoted() == PROMOTED
     assert wine.version() == STAGED
@@ -31,7 +31,7 @@ def target(any_gate: Gate) -> Wine:
 
 
 def protected(wine: Wine) -> Json:
-    """What nobody but the promote token may change, read past the gate."""
+    """Return all that only the promote token may change, read from MLflow directly."""
     server = wine.gate.server
     versions = ask(server.uri, "GET", f"{API}/model-versions/search").json.get("model_versions", [])
     model = ask(server.uri, "GET", f"{API}/registered-models/get?name={wine.name}").json["registered_model"]
@@ -103,7 +103,7 @@ FIELDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Made of parts that are right and parts that are not; `named` has the promoted version's names in its body."""
+    """A request of valid and invalid parts; `named` puts the promoted version's names into the body."""
 
     who: str
     path: str

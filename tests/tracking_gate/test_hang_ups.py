@@ -1,6 +1,4 @@
-"""Clients that hang up, and an MLflow that does: neither is a fault of the gate's, and no change is half done or
-unrecorded.
-"""
+"""Clients that hang up, and an MLflow that does: no fault of the gate, and each change is whole and recorded."""
 
 import json
 import signal
@@ -224,7 +222,7 @@ def test_move_whose_answer_is_lost_is_recorded_as_unknown_and_its_files_are_kept
 
 
 def test_gate_that_ends_in_the_middle_of_a_move_records_it(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
-    """The client has hung up already, so nothing else is under way."""
+    """The client has hung up before, so no other request is under way."""
     with relay(mlflow_3_17.uri) as between, gate(replace(mlflow_3_17, uri=between.uri), tmp_path / "gate") as found:
         wine = wine_behind(found)
         version = wine.version()

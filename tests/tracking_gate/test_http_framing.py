@@ -19,7 +19,7 @@ SMUGGLED = b"GET /no/such HTTP/1.1\r\nHost: gate\r\n\r\n"
 def raw(
     found: Gate, *lines: str, body: bytes = b"", target: str = SEARCH, method: str = "GET", end: str = "\r\n"
 ) -> bytes:
-    """Answer bytes of a request of Jane's that is written as it stands here."""
+    """Return the answer's bytes to a request of Jane's that is sent byte by byte as given."""
     jane = found.basic("jane")["Authorization"]
     head = [f"{method} {target} HTTP/1.1", "Host: gate", f"Authorization: {jane}", "Connection: close", *lines]
     with connected(found.uri, (end.join(head) + end + end).encode("latin-1") + body) as client:
@@ -103,7 +103,7 @@ def test_connection_does_not_become_another_protocol(gate_3: Gate, lines: list[s
 
 
 def test_trailers_say_nothing(gate_3: Gate) -> None:
-    """What stands after a body in chunks is not taken for a header."""
+    """A trailer after a chunked body is not read as a header."""
     head = head_of("GET", SEARCH, {"Transfer-Encoding": "chunked", "Connection": "close"})
     with connected(
         gate_3.uri, head + f"0\r\nAuthorization: {gate_3.basic('jane')['Authorization']}\r\n\r\n".encode()
@@ -119,7 +119,7 @@ def test_head_is_answered_without_a_body(gate_3: Gate) -> None:
 
 
 def test_body_of_a_guarded_operation_is_not_unpacked(gate_3: Gate) -> None:
-    """10 MB of text in 10 KB."""
+    """The body has 10 MB of text in 10 KB."""
     packed = gzip.compress(b'{"name": "' + b"x" * 10_000_000 + b'"}')
     headers = gate_3.basic("jane") | {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     refused = gate_3.ask("POST", f"{API}/registered-models/create", packed, headers)
@@ -128,7 +128,7 @@ def test_body_of_a_guarded_operation_is_not_unpacked(gate_3: Gate) -> None:
 
 
 def test_many_fields_with_a_double_are_read_in_a_moment(gate_3: Gate) -> None:
-    """Not in minutes, for which a client of these tests would not wait, and everybody else would have to."""
+    """Reading does not take minutes, in which all other requests would wait."""
     fields = ", ".join(f'"{number}": 0' for number in range(70_000))
     headers = gate_3.basic("jane") | {"Content-Type": "application/json"}
     refused = gate_3.ask("POST", f"{API}/registered-models/create", f'{{{fields}, "69999": 1}}'.encode(), headers)
@@ -137,7 +137,7 @@ def test_many_fields_with_a_double_are_read_in_a_moment(gate_3: Gate) -> None:
 
 
 def test_many_large_bodies_at_once_take_little_memory(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
-    """Each of 1 MiB, to a guarded operation of a model of another project: held while MLflow is asked whose it is."""
+    """Each body has 1 MiB and is held while the gate looks up the owner of a model of another project."""
     with gate(mlflow_3_17, tmp_path / "gate") as found:
         content = json.dumps({"name": wine_behind(found).name, "description": "x" * 1_000_000}).encode()
         headers = found.basic("olga") | {"Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""Changes of runs, experiments, logged models, traces and datasets are judged by the owner of what they change."""
+"""Changes of runs, experiments, logged models, traces and datasets are allowed by the owner of the object."""
 
 import itertools
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import pytest
 
 from model_contract.names import TAG_PROJECT_ID
 from testbed.gate import API, OTHER, PROJECT, Answer, Gate, Json, ask
-from tracking_gate.changes import CHANGES, Changed
-from tracking_gate.routes import Treatment, match
+from tracking_gate.policy.people_changes import PEOPLE_CHANGES, ChangedObject
+from tracking_gate.policy.routes import RouteAccess, match
 
 NUMBERS = itertools.count(1)
 LATER = "/api/3.0/mlflow"
@@ -17,7 +17,7 @@ LATER = "/api/3.0/mlflow"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objects:
-    """What a person made: ids, and "" for what this MLflow does not have."""
+    """The ids of a person's objects, empty for a kind that this MLflow does not have."""
 
     experiment: str
     run: str
@@ -56,12 +56,12 @@ def janes(any_gate: Gate) -> Objects:
 
 
 IDS = {
-    Changed.RUN: "run",
-    Changed.EXPERIMENT: "experiment",
-    Changed.LOGGED_MODEL: "logged_model",
-    Changed.TRACE: "trace",
-    Changed.NEW_TRACE: "trace",
-    Changed.DATASET: "dataset",
+    ChangedObject.RUN: "run",
+    ChangedObject.EXPERIMENT: "experiment",
+    ChangedObject.LOGGED_MODEL: "logged_model",
+    ChangedObject.TRACE: "trace",
+    ChangedObject.NEW_TRACE: "trace",
+    ChangedObject.DATASET: "dataset",
 }
 MORE: dict[str, Json] = {
     "experiments/update": {"new_name": "taken"},
@@ -77,7 +77,7 @@ MORE: dict[str, Json] = {
 
 
 def placed(body: Json, at: tuple[str, ...], value: str) -> None:
-    """Put the value where an entry of the table says that a request names an object."""
+    """Put the value at the keys by which a request names an object."""
     here: Any = body
     for key, below in itertools.pairwise((*at, "")):
         if below == "*":
@@ -91,24 +91,24 @@ def placed(body: Json, at: tuple[str, ...], value: str) -> None:
 
 
 def request_on(change: Any, mine: Objects, theirs: Objects, index: int) -> tuple[str, Json]:
-    """A request that names one object of theirs, and else the caller's own."""
+    """Return a request that names one object of another person, and otherwise the caller's own objects."""
     path, body = (
         change.path.replace("API", "api"),
         dict(next((more for end, more in MORE.items() if change.path.endswith(end)), {})),
     )
-    for number, named in enumerate(change.named):
+    for number, named in enumerate(change.objects):
         value = getattr(theirs if number == index else mine, IDS[named.kind])
         if named.path_variable:
-            path = path.replace(f"<{named.at[0]}>", value)
-            if named.at[0] == "model_id":
+            path = path.replace(f"<{named.keys[0]}>", value)
+            if named.keys[0] == "model_id":
                 body["model_id"] = value
         else:
-            placed(body, named.at, value)
+            placed(body, named.keys, value)
     return path.replace("<key>", "x").replace("<assessment_id>", "a-1"), body
 
 
 def state(gate: Gate, objects: Objects) -> list[Json | int]:
-    """Read past the gate."""
+    """Return the state of the objects, read from MLflow directly."""
     paths = [
         f"{API}/experiments/get?experiment_id={objects.experiment}",
         f"{API}/runs/get?run_id={objects.run}",
@@ -121,18 +121,18 @@ def state(gate: Gate, objects: Objects) -> list[Json | int]:
     return [answer.json if answer.status == 200 else answer.status for answer in answers]
 
 
-CASES = [(change, index) for change in CHANGES for index in range(len(change.named))]
+CASES = [(change, index) for change in PEOPLE_CHANGES for index in range(len(change.objects))]
 
 
 @pytest.mark.parametrize(
     ("change", "index"),
     CASES,
-    ids=[f"{change.method} {change.path} {change.named[index].kind}" for change, index in CASES],
+    ids=[f"{change.method} {change.path} {change.objects[index].kind}" for change, index in CASES],
 )
 def test_change_of_another_projects_object_is_refused(
     any_gate: Gate, olgas: Objects, janes: Objects, change: Any, index: int
 ) -> None:
-    if not all(getattr(olgas, IDS[named.kind]) for named in change.named):
+    if not all(getattr(olgas, IDS[named.kind]) for named in change.objects):
         assert any_gate.server.version == "2.22"
         return
     before = state(any_gate, olgas)
@@ -145,12 +145,12 @@ def test_change_of_another_projects_object_is_refused(
 
 
 def test_every_way_to_write_in_mlflow_is_denied_or_judged_by_an_owner(mlflow_routes: list[tuple[str, str]]) -> None:
-    judged = {Treatment.GUARDED, Treatment.WRITE, Treatment.CHANGE, Treatment.DENIED}
+    judged = {RouteAccess.GUARDED, RouteAccess.WRITE, RouteAccess.CHANGE, RouteAccess.DENIED}
     unjudged = set()
     for method, path in mlflow_routes:
         if method in {"POST", "PUT", "PATCH", "DELETE"}:
             found = match(method, path)
-            if found is None or found.route.treatment not in judged:
+            if found is None or found.route.access not in judged:
                 unjudged.add(path.removeprefix("/ajax-api").removeprefix("/api"))
 
     # These only read: each is known by name.
@@ -189,7 +189,7 @@ def test_run_that_is_named_twice_is_not_changed(any_gate: Gate, olgas: Objects, 
 
 
 def test_logged_model_of_the_body_is_that_of_the_path(gate_3: Gate) -> None:
-    """MLflow takes the status of the one that the body names."""
+    """MLflow changes the status of the model that the body names."""
     mine, theirs = made_by(gate_3, "jane"), made_by(gate_3, "olga")
     body = {"model_id": theirs.logged_model, "status": "LOGGED_MODEL_UPLOAD_FAILED"}
     refused = gate_3.ask("PATCH", f"{API}/logged-models/{mine.logged_model}", body, gate_3.basic("jane"))

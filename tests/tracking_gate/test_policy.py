@@ -1,4 +1,4 @@
-"""Who may do what, against real registries."""
+"""The policy with real registries: each actor's allowed and refused requests."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ PULL, PROMOTE = Purpose.PULL, Purpose.PROMOTE
 
 
 def who(gate: Gate, name: str) -> dict[str, str]:
-    """The headers of an actor of these tests."""
+    """Return the headers of an actor."""
     tokens = {
         "pull": (PULL, PROJECT),
         "promote": (PROMOTE, PROJECT),
@@ -28,7 +28,7 @@ def who(gate: Gate, name: str) -> dict[str, str]:
 
 
 def of_models(*names: str) -> str:
-    """The filter with which a token searches for several models."""
+    """Return the filter with which a token searches for several models."""
     listed = ",".join(f"'{name}'" for name in names)
     return f"name IN ({listed})"
 
@@ -257,7 +257,7 @@ def test_files_of_a_promoted_version_do_not_change(wine: Wine, stage: str) -> No
 
 
 def test_files_behind_an_alias_do_not_change(wine: Wine) -> None:
-    """Registries without stages have nothing else."""
+    """In a registry without stages, only aliases promote."""
     version, gate = wine.version(), wine.gate
     alias = {"name": wine.name, "alias": "production", "version": version}
     assert gate.ask("POST", f"{API}/registered-models/alias", alias, gate.bearer(PROMOTE)).status == 200
@@ -352,7 +352,7 @@ def test_tokens_read_their_project_and_learn_nothing_of_others(wine: Wine) -> No
 
 @pytest.mark.parametrize("key", ["run_id", "run_uuid"])
 def test_token_is_told_of_its_run_what_mlflow_tells(wine: Wine, key: str) -> None:
-    """The gate asks once: whose the run is stands in the answer."""
+    """The gate's one lookup tells the owner, and is the answer as well."""
     query = f"{API}/runs/get?{key}={wine.run}"
     told = wine.gate.ask("GET", query, headers=wine.gate.bearer(PULL))
     head = wine.gate.ask("HEAD", query, headers=wine.gate.bearer(PULL))
@@ -363,7 +363,7 @@ def test_token_is_told_of_its_run_what_mlflow_tells(wine: Wine, key: str) -> Non
 
 
 def test_token_searches_models_of_its_project_by_name(gate_3: Gate) -> None:
-    """Which MLflow 3 can: their versions, tags and aliases in two requests."""
+    """MLflow 3 answers versions, tags and aliases of several models in two requests."""
     names = sorted([wine_behind(gate_3).name, wine_behind(gate_3).name])
     filter_ = quote(of_models(*names))
     for token in (gate_3.bearer(PULL), gate_3.bearer(PROMOTE)):
@@ -438,7 +438,7 @@ def test_token_finds_no_model_of_others_however_it_searches(any_gate: Gate, sear
 
 
 def test_model_that_changes_hands_is_not_found_by_its_former_project(gate_3: Gate) -> None:
-    """What is known of the owners of a list of models ends with a change of one of them."""
+    """The remembered owners of a list of models are forgotten when one of them changes."""
     names = [wine_behind(gate_3).name, wine_behind(gate_3).name]
     path = f"{API}/model-versions/search?filter={quote(of_models(*names))}"
     assert gate_3.ask("GET", path, headers=gate_3.bearer(PROMOTE)).status == 200
@@ -464,7 +464,7 @@ def test_query_that_is_read_in_two_ways_is_refused(wine: Wine) -> None:
 
 
 def test_object_of_nobody_is_for_people_to_read_and_an_admin_to_give(any_gate: Gate) -> None:
-    """Made before there was a gate."""
+    """The object was made without the gate."""
     name = f"old-{any_gate.server.version}"
     ask(any_gate.server.uri, "POST", f"{API}/registered-models/create", {"name": name})
     read = f"{API}/registered-models/get?name={name}"

@@ -1,6 +1,4 @@
-"""Requests as bytes: whatever MLflow and the gate could read differently does not reach MLflow: the
-registry shows it.
-"""
+"""Requests as bytes: a request that MLflow and the gate could read differently does not reach MLflow."""
 
 import json
 import socket
@@ -17,7 +15,7 @@ MOVE = f"{API}/model-versions/transition-stage"
 
 
 def sent(gate: Gate, raw: bytes) -> tuple[int, bytes]:
-    """Status and rest of the answer to these bytes."""
+    """Send the bytes, and return status and rest of the answer."""
     address = urlsplit(gate.uri)
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(raw)
@@ -42,7 +40,7 @@ def in_staging(any_gate: Gate) -> tuple[Wine, str]:
 
 @pytest.fixture
 def staged(in_staging: tuple[Wine, str]) -> Iterator[tuple[Wine, str]]:
-    """A version in Staging; after each test it is as it was."""
+    """A version in Staging that no test changes."""
     wine, version = in_staging
     before = wine.raw(version)
     yield wine, version
@@ -321,7 +319,7 @@ def test_page_of_another_site_does_not_use_a_persons_password(gate_3: Gate) -> N
 
 
 def test_headers_that_claim_rights_do_not_reach_mlflow(gate_3: Gate) -> None:
-    """MLflow's assistant takes whoever comes without them for local; a workspace is chosen by one."""
+    """MLflow's assistant takes a client without such headers for local; another header chooses a workspace."""
     jane = gate_3.basic("jane")
     claimed = {
         "X-Forwarded-For": "127.0.0.1",

@@ -3,27 +3,28 @@
 import pytest
 
 from tests.tracking_gate.conftest import example
-from tracking_gate.operations import OPERATIONS
-from tracking_gate.routes import ROUTES, Treatment, match
+from tracking_gate.policy.guarded_operations import OPERATIONS
+from tracking_gate.policy.routes import ROUTES, RouteAccess, match
 
 
 def test_every_route_of_mlflow_is_known(mlflow_routes: list[tuple[str, str]]) -> None:
     assert [f"{method} {path}" for method, path in mlflow_routes if match(method, path) is None] == []
 
 
-def test_twins_are_treated_alike() -> None:
+def test_api_and_ajax_api_are_treated_alike() -> None:
     for route in ROUTES:
         if "/API/" in route.path:
             path = example(route.path)
             for method in route.methods:
-                twins = [match(method, path.replace("/API/", f"/{root}/")) for root in ("api", "ajax-api")]
-                assert twins[0] and twins[1]
-                assert twins[0].route is twins[1].route
+                both = [match(method, path.replace("/API/", f"/{root}/")) for root in ("api", "ajax-api")]
+                assert both[0] and both[1]
+                assert both[0].route is both[1].route
 
 
 def test_every_guarded_route_has_one_operation() -> None:
-    guarded = [route.operation for route in ROUTES if route.treatment is Treatment.GUARDED]
-    assert sorted(str(name) for name in guarded) == sorted(OPERATIONS)
+    guarded = [route for route in ROUTES if route.access is RouteAccess.GUARDED]
+    assert [route.operation for route in guarded] == list(OPERATIONS)
+    assert len({route.rule for route in guarded}) == len(OPERATIONS)
 
 
 @pytest.mark.parametrize(
@@ -47,4 +48,4 @@ def test_what_is_not_in_the_table_is_unknown(method: str, path: str) -> None:
 def test_head_is_served_as_get() -> None:
     found = match("HEAD", "/api/2.0/mlflow-artifacts/artifacts/1/x")
     assert found
-    assert found.route.treatment is Treatment.OBJECT
+    assert found.route.access is RouteAccess.OBJECT

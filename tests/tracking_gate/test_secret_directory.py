@@ -1,4 +1,4 @@
-"""The mounted Secret: read, changed, rotated, ended, damaged, taken away."""
+"""The mounted Secret: read, changed, rotated, expired, damaged, removed."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -43,7 +43,7 @@ def test_tokens_are_found_by_their_value(tmp_path: Path) -> None:
 
 
 def test_token_under_the_key_of_another_is_not_accepted(tmp_path: Path) -> None:
-    """Whoever may write one project's key gets no rights in another project, and no other purpose."""
+    """Write access to one project's key gives no rights in another project, and no other purpose."""
     for wrong in (new_token(OTHER, Purpose.PROMOTE), new_token(PROJECT, Purpose.PULL)):
         (tmp_path / f"{PROJECT}.apikey").write_text(wrong.value.reveal())
         assert read_tokens(tmp_path).find(wrong.value.reveal(), NOW) is None
@@ -97,7 +97,7 @@ def test_one_projects_slip_is_not_everybodys(tmp_path: Path, content: bytes) -> 
 
 
 def test_changed_secret_is_read_again(tmp_path: Path) -> None:
-    """As the kubelet changes it: a link to another folder."""
+    """The kubelet changes a link to another directory."""
     clock = Clock()
     for name in ("first", "second"):
         (tmp_path / name).mkdir()

@@ -1,4 +1,4 @@
-"""The gate as a process: what it streams, what it does when others fail, and how clients use it."""
+"""The gate as a process: its streams, its answers when other parts fail, and its use by clients."""
 
 import hashlib
 import json
@@ -62,9 +62,7 @@ def test_people_use_mlflow_as_before(any_gate: Gate, tmp_path: Path) -> None:
 
 
 def test_person_with_several_projects_logs_one_more_version(any_gate: Gate) -> None:
-    """MLflow's clients make the model before each version, without tags: the answer is that it is there, not which
-    project it is of.
-    """
+    """MLflow's clients create the model before each version, without tags; the answer is that it exists."""
     name, both = f"of-two-{any_gate.server.version}", any_gate.basic("both")
     path, tags = f"{API}/registered-models/create", [{"key": "mlflow.domino.project_id", "value": PROJECT}]
     made = any_gate.ask("POST", path, {"name": name, "tags": tags}, both)
@@ -83,7 +81,7 @@ print(mlflow.pyfunc.load_model(f"models:/{sys.argv[1]}/{sys.argv[2]}").metadata.
 
 
 def test_pull_token_is_all_that_a_pod_needs(any_gate: Gate, tmp_path: Path) -> None:
-    """For MLflow's own client, and for the init container."""
+    """MLflow's own client and the init container read with it."""
     (tmp_path / "log_model.py").write_text(LOG_MODEL)
     (tmp_path / "pull_model.py").write_text(PULL_MODEL)
     name = f"pulled-{any_gate.server.version}"
@@ -214,7 +212,7 @@ def test_whoever_guesses_is_slowed_down_and_nobody_else(mlflow_3_18: MlflowServe
 
 
 def test_production_does_not_move_without_its_record(mlflow_3_18: MlflowServer, wine_3: Wine, tmp_path: Path) -> None:
-    """The audit log on a disk that is full."""
+    """The audit log is on a full disk."""
     version = wine_3.version()
     wine_3.move(version, "Staging", wine_3.gate.basic("jane"))
     port = free_port()
@@ -235,7 +233,7 @@ def test_other_hosts_are_not_served(mlflow_3_18: MlflowServer, tmp_path: Path) -
 
 
 def test_metrics_count_decisions(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
-    """Each request once, whatever became of it."""
+    """Each request is counted once, with any outcome."""
     port = free_port()
     with gate(mlflow_3_18, tmp_path / "gate", f"--metrics-port={port}") as found:
         wine = wine_behind(found)

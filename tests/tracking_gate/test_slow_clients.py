@@ -1,4 +1,4 @@
-"""Clients that begin something and do not go on: they are cut off, and others are answered meanwhile."""
+"""Clients that begin a request and do not go on: the gate cuts them off, and answers others meanwhile."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def metrics_port() -> int:
 
 @pytest.fixture(scope="module")
 def impatient(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFactory, metrics_port: int) -> Iterator[Gate]:
-    """A gate that waits 2 s for a client."""
+    """Return a gate that waits 2 s for a client."""
     options = ("--client-pause=2", "--requests-per-caller=8", "--attempts=100000", f"--metrics-port={metrics_port}")
     with gate(mlflow_3_17, tmp_path_factory.mktemp("impatient"), *options) as found:
         yield found
@@ -52,7 +52,7 @@ def file_of(wine: Wine, name: str = "large.bin") -> str:
 
 
 def begun(impatient: Gate, wine: Wine) -> dict[str, bytes]:
-    """What a slow client has sent: a person's and a token's are of others than those who are answered meanwhile."""
+    """Return the beginning of a slow client's request, of another person or token than those that are answered."""
     olga, both = impatient.basic("olga"), impatient.basic("both")
     upload = {"Content-Length": "1000000"}
     return {
@@ -100,7 +100,7 @@ def test_others_are_answered_beside_100_slow_clients(impatient: Gate, wine_here:
 def test_caller_who_reads_nothing_has_their_own_requests_wait_for_each_other(
     impatient: Gate, wine_here: Wine, metrics_port: int
 ) -> None:
-    """The ninth is answered once the first ones are cut off."""
+    """The ninth request is answered when the gate has cut off the first ones."""
     cut = metric(metrics_port, 'connections_closed_total{cause="answer"}')
     with slow_clients(
         impatient.uri, 8, [head_of("GET", file_of(wine_here), impatient.bearer(Purpose.PULL))], receives=4096
@@ -115,7 +115,7 @@ def test_caller_who_reads_nothing_has_their_own_requests_wait_for_each_other(
 
 
 def test_slow_reader_that_goes_on_is_not_cut_off(impatient: Gate, wine_here: Wine) -> None:
-    """It takes three times as long as a client may take nothing."""
+    """The download takes three times the pause that a client may make."""
     with connected(
         impatient.uri, head_of("GET", file_of(wine_here), impatient.basic("jane") | {"Connection": "close"})
     ) as reader:
@@ -136,7 +136,7 @@ def test_half_a_body_is_answered_with_what_is_wrong(impatient: Gate, wine_here: 
         head, _, body = rest_of(slow).partition(b"\r\n\r\n")
 
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
-    assert json.loads(body)["message"] in {"the body of the request does not come", "a GET has no body here"}
+    assert json.loads(body)["message"] in {"the body of the request does not arrive", "a GET has no body here"}
 
 
 def test_half_a_head_is_cut_off(impatient: Gate) -> None:

@@ -18,7 +18,7 @@ FILES = "/api/2.0/mlflow-artifacts/artifacts"
 
 @pytest.fixture(scope="module")
 def untouched(any_gate: Gate) -> Wine:
-    """For requests that are refused."""
+    """Return a model for requests that are refused."""
     return wine_behind(any_gate)
 
 
@@ -248,7 +248,7 @@ def test_files_of_a_source_from_before_the_gate_are_protected_in_each_reading(wi
 
 
 def test_logged_model_is_not_laid_over_a_promoted_source_from_before_the_gate(wine_3: Wine) -> None:
-    """MLflow's client would put its files over those of the run."""
+    """MLflow's client would put the logged model's files over those of the run."""
     body: Json = {"name": wine_3.name, "source": f"runs:/{wine_3.run}/model", "run_id": wine_3.run}
     made = ask(wine_3.gate.server.uri, "POST", f"{API}/model-versions/create", body).json["model_version"]
     wine_3.move(made["version"], "Staging", wine_3.gate.basic("jane"))
@@ -310,7 +310,7 @@ def test_place_of_no_experiment_is_not_written(untouched: Wine, place: str) -> N
 
 
 def test_experiment_with_a_location_of_its_own_is_judged_by_it(wine: Wine) -> None:
-    """Made past the gate, which lets nobody choose one."""
+    """The experiment was made without the gate, which allows no location of its own."""
     name = f"elsewhere-{next(NUMBERS)}"
     tags = [{"key": "mlflow.domino.project_id", "value": OTHER}]
     body: Json = {"name": name, "artifact_location": f"mlflow-artifacts:/shared/{name}", "tags": tags}
@@ -363,7 +363,7 @@ def test_tag_that_turns_a_model_into_a_prompt_is_refused(wine: Wine, kind: str, 
 
 @pytest.mark.parametrize("hidden", ["the version", "another version", "the model"])
 def test_what_a_tag_hides_from_searches_stays_protected_and_can_be_rolled_back(wine: Wine, hidden: str) -> None:
-    """The tag was set past the gate."""
+    """The tag was set without the gate."""
     first, second = wine.promoted(), wine.version()
     uri, gate, jane, promote = (
         wine.gate.server.uri,

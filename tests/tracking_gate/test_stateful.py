@@ -39,7 +39,7 @@ PROMOTERS = {PROJECT: "promote", OTHER: "other promote"}
 
 @dataclass(kw_only=True)
 class World:
-    """What was made in one example: ids by kind, and the project of each."""
+    """The objects of one example: ids by kind, and the project of each."""
 
     experiments: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
@@ -162,7 +162,7 @@ PATHS = st.sampled_from(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """What a step is about: two objects by their numbers, and values for a request."""
+    """The drawn values of a step: the numbers of two objects, and values for a request."""
 
     first: int
     second: int
@@ -178,7 +178,7 @@ DRAWN = st.builds(
 
 
 class Machine(RuleBasedStateMachine):
-    """One example: two projects with a run, files and a model each; any of the actors may try anything."""
+    """One example: two projects with a run, files and a model each, and steps of any actor."""
 
     gate: Gate
     readers: list[JsonLines]
@@ -240,7 +240,7 @@ class Machine(RuleBasedStateMachine):
         return answer
 
     def names(self, first: int, second: int) -> dict[str, str]:
-        """Objects of the example for the `{...}` of a request."""
+        """Return the objects of the example for the `{...}` of a request."""
 
         def of(kind: str, index: int, none: str) -> str:
             found = getattr(self.world, kind)
@@ -264,7 +264,7 @@ class Machine(RuleBasedStateMachine):
         }
 
     def snapshot(self) -> dict[Any, Any]:
-        """Read past the gate: each object by itself, since a tag can hide it from a search."""
+        """Return each object, read from MLflow directly and one by one, since a tag can hide it from a search."""
         uri = self.gate.server.uri
         found: dict[Any, Any] = {}
 
@@ -289,7 +289,7 @@ class Machine(RuleBasedStateMachine):
         return found
 
     def production(self, snapshot: dict[Any, Any], project: str) -> dict[Any, Any]:
-        """Versions of a project in Production, or behind its alias, and their bytes."""
+        """Return the versions of a project in Production or with its alias, and their bytes."""
         versions = [version for version in self.world.versions if self.world.projects[version] == project]
         raws = {version: snapshot[version] for version in versions if isinstance(snapshot.get(version), dict)}
         promoted = {version for version, raw in raws.items() if raw.get("current_stage") == "Production"}
@@ -306,9 +306,7 @@ class Machine(RuleBasedStateMachine):
         return {path: digest for path, digest in files.items() if path == place or path.startswith(f"{place}/")}
 
     def place(self, raw: Json) -> str:
-        """Where the stored source says that the files are; the gate stores only these two forms, and copies of
-        versions.
-        """
+        """Return the directory of the stored source; the gate stores only these two forms, and copies of versions."""
         source = str(raw["source"])
         if source.startswith("models:/m-"):
             model_id = source.removeprefix("models:/")
@@ -351,14 +349,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule(first=INDEX, source=st.sampled_from(["runs:/{run}/model", "runs:/{run}/named", "models:/{logged_model}"]))
     def register_own(self, first: int, source: str) -> None:
-        """As people do it."""
+        """Register a version of an own run, as people do."""
         index = first % 2
         self.actor = ("jane", "olga")[index]
         names = {"run": self.world.runs[index], "logged_model": (self.world.logged_models or ["m-0", "m-0"])[index]}
         self.create(self.actor, {"name": self.world.models[index], "source": source.format(**names)})
 
     def read_alike(self, version: tuple[str, str]) -> None:
-        """Each client of MLflow reads, through the gate, the files that the gate protects, and no others."""
+        """Check that each client of MLflow reads, through the gate, exactly the files that the gate protects."""
         raw = self.snapshot()[version]
         place = self.gate.server.artifacts / self.place(raw)
         if not place.is_dir():
@@ -382,7 +380,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(first=INDEX)
     def promote(self, first: int) -> None:
-        """As CI does it."""
+        """Promote as CI does."""
         if self.world.versions:
             name, version = self.world.versions[first % len(self.world.versions)]
             self.actor = PROMOTERS[self.world.projects[name, version]]

@@ -1,0 +1,106 @@
+"""The authenticator: finds the actor of a request by its service token, or by a person's credentials."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from datetime import UTC, datetime
+from typing import Final
+
+from multidict import CIMultiDictProxy
+
+from tracking_gate.actors import Actor, actor_kind_of
+from tracking_gate.authentication.attempt_limits import AttemptLimits
+from tracking_gate.authentication.people import PeopleSource, PresentedCredential
+from tracking_gate.errors import InvalidRequest, Unauthenticated, Unavailable
+from tracking_gate.secret_directory import SecretDirectory
+
+LONGEST_HEADER: Final = 4096  # bytes of an Authorization header
+ATTEMPTS: Final = 10  # that fail, of one address, in a period
+NAME_FACTOR: Final = 10  # times as many for one name, from all addresses
+NOT_ACCEPTED: Final = "token not accepted"  # for every reason, so that an attacker does not learn which
+MISSING: Final = "send the token of your project as MLFLOW_TRACKING_TOKEN"
+
+
+class Authenticator:
+    """Authenticates callers, and limits attempts that fail.
+
+    There is no limit on a service token, which is compared in memory, nor on credentials that were accepted before.
+    Every other attempt counts for its address, separately for each person's name, and for that name from all addresses.
+    """
+
+    def __init__(
+        self, directory: SecretDirectory, people: PeopleSource, clock: Callable[[], float], *, attempts: int = ATTEMPTS
+    ) -> None:
+        self._most = attempts
+        self._directory = directory
+        self._people = people
+        self._attempts = AttemptLimits(clock)
+        self._checks: dict[tuple[str, bytes], asyncio.Task[Actor]] = {}
+
+    async def authenticate(self, headers: CIMultiDictProxy[str], peer: str) -> Actor:
+        """Return the actor. Raise InvalidRequest, Unauthenticated, TooManyAttempts, Busy, Unavailable."""
+        given = headers.getall("Authorization", [])
+        if len(given) > 1 or any(len(value.encode()) > LONGEST_HEADER for value in given):
+            raise InvalidRequest("send one Authorization header of at most 4 KiB")
+        scheme, _, value = (given[0] if given else "").partition(" ")
+        if scheme.lower() == "bearer" and (actor := self._token(value.strip())):
+            return actor
+        presented = self._people.presented(headers)
+        if presented and presented.accepted and (person := await self._people.find(headers)):
+            return person
+        if not value.strip() and self._people.header not in headers:
+            raise Unauthenticated(MISSING)
+        return await self._checked(headers, peer, presented)
+
+    @property
+    def challenges(self) -> list[str]:
+        """The values of WWW-Authenticate."""
+        return [challenge for challenge in ('Bearer realm="mlflow-gate"', self._people.challenge) if challenge]
+
+    def _token(self, value: str) -> Actor | None:
+        tokens = self._directory.tokens()
+        if tokens is None:
+            raise Unavailable("the gate has no tokens yet")
+        known = tokens.find(value, datetime.now(UTC))
+        if known is None:
+            return None
+        project = known.key.project_id
+        return Actor(
+            kind=actor_kind_of(known.key.purpose),
+            name=known.fingerprint,
+            projects=frozenset({project}),
+        )
+
+    async def _checked(self, headers: CIMultiDictProxy[str], peer: str, presented: PresentedCredential | None) -> Actor:
+        """Check credentials once for all requests that send them at the same time: a page sends twenty."""
+        if presented is None:
+            return await self._attempt(headers, peer, None)
+        key = (peer, presented.digest)
+        if (check := self._checks.get(key)) is None:
+            check = self._checks[key] = asyncio.create_task(self._attempt(headers, peer, presented))
+            check.add_done_callback(lambda done: self._end_check(key, done))
+        return await asyncio.shield(check)
+
+    def _end_check(self, key: tuple[str, bytes], done: "asyncio.Task[Actor]") -> None:
+        del self._checks[key]
+        if not done.cancelled():
+            done.exception()  # its client may have hung up, and the loop would complain
+
+    async def _attempt(self, headers: CIMultiDictProxy[str], peer: str, presented: PresentedCredential | None) -> Actor:
+        limits = limits_of(peer, presented.name if presented else None, self._most)
+        await self._attempts.begin(limits)
+        failed = False
+        try:
+            person = await self._people.find(headers) if presented else None
+            failed = person is None
+        finally:
+            self._attempts.end(limits, failed=failed)
+        if person is None:
+            raise Unauthenticated(NOT_ACCEPTED)
+        return person
+
+
+def limits_of(peer: str, name: str | None, most: int) -> dict[Hashable, int]:
+    """Return the most failures for the address with that name, and for the name from all addresses."""
+    if name is None:
+        return {("address", peer): most}
+    return {("address", peer, name): most, ("name", name): most * NAME_FACTOR}

@@ -1,0 +1,81 @@
+"""Bodies of requests: read whole up to a limit, or streamed, with a limit on pauses."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from tracking_gate.errors import ClientHungUp, InvalidRequest, Refusal, RequestTimeout, TooLarge
+
+MIN_RATE: Final = 64 * 1024  # bytes per second of a body that is read whole, after the time that it may pause
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+TOO_SLOW: Final = "the body of the request does not arrive"
+
+
+class ClientBody:
+    """The body of one request; `fault` is the error that ended it early, which aiohttp's client hides."""
+
+    def __init__(self, request: web.BaseRequest, pause: float) -> None:
+        """`pause` is the number of seconds that may pass without a byte."""
+        self._request = request
+        self._pause = pause
+        self.fault: Refusal | ClientHungUp | None = None
+
+    async def whole(self, most: int) -> bytes:
+        """Return the body. Raise TooLarge for more than `most` bytes, RequestTimeout, InvalidRequest, ClientHungUp."""
+        check_length(self._request, most)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._pause + most / MIN_RATE):
+                async for chunk in self.chunks():
+                    body += chunk
+                    if len(body) > most:
+                        raise TooLarge(f"the body has more than {most} bytes")
+        except TimeoutError:
+            raise RequestTimeout(TOO_SLOW) from None
+        return bytes(body)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the pieces of the body. Raise RequestTimeout, InvalidRequest, ClientHungUp."""
+        try:
+            await self._send_continue()
+            while chunk := await self._next():
+                yield chunk
+        except (Refusal, ClientHungUp) as fault:
+            self.fault = fault
+            raise
+
+    async def _next(self) -> bytes:
+        try:
+            async with asyncio.timeout(self._pause):
+                return await self._request.content.readany()
+        except TimeoutError:
+            raise RequestTimeout(TOO_SLOW) from None
+        except (web.RequestPayloadError, HttpProcessingError):
+            raise InvalidRequest("the body of the request is not framed as HTTP requires") from None
+        except ConnectionError as error:
+            raise ClientHungUp from error
+
+    async def _send_continue(self) -> None:
+        """Answer `100 Continue` to a client that waits for it before it sends its body."""
+        request = self._request
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
+            try:
+                await request.writer.write(CONTINUE)
+            except ConnectionError as error:
+                raise ClientHungUp from error
+            request.writer.output_size = 0  # nothing of the answer was sent
+
+
+def check_length(request: web.BaseRequest, most: int) -> None:
+    """Raise TooLarge if the request announces more than `most` bytes."""
+    if (request.content_length or 0) > most:
+        raise TooLarge(f"the body has more than {most} bytes")
+
+
+def check_empty(request: web.BaseRequest) -> None:
+    """Raise InvalidRequest if a GET has a body, from which MLflow would read fields."""
+    if request.can_read_body:
+        raise InvalidRequest("a GET has no body here")

@@ -1,0 +1,84 @@
+"""Limits on requests: their number for each caller, and the memory for bodies."""
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from tracking_gate.errors import Busy, TooManyRequests
+
+WAITING: Final = 8  # times as many as one caller may have under way: eight pods that start at once wait for each other
+WAIT_SECONDS: Final = 60.0  # a client of MLflow waits 120 s
+# Bytes; the container has 512 MiB, and a parsed body is about two times as large.
+MAX_BODY_MEMORY: Final = 128 * 1024 * 1024
+
+
+class CallerSlots:
+    """Slots of each caller: `most` requests are under way, others wait in order, and still others are refused."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._under_way: dict[Hashable, int] = {}
+        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
+
+    async def take(self, caller: Hashable, *, is_known: bool = True) -> None:
+        """Wait for a slot, which `give_back` returns. Raise TooManyRequests.
+
+        Every request of an unknown caller may wait: the limit on connections of one address bounds their number.
+        """
+        under_way = self._under_way.get(caller, 0)
+        if under_way < self._most:
+            self._under_way[caller] = under_way + 1
+            return
+        waiting = self._waiting.setdefault(caller, deque())
+        if is_known and len(waiting) >= self._most * WAITING:
+            raise TooManyRequests("too many requests of yours are under way")
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(turn)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self.give_back(caller)
+            elif turn in waiting:
+                waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise TooManyRequests("your requests that are under way do not end") from None
+            raise
+
+    def give_back(self, caller: Hashable) -> None:
+        """Give the slot to the request that waits longest."""
+        waiting = self._waiting.get(caller)
+        while waiting:
+            turn = waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._waiting.pop(caller, None)
+        left = self._under_way[caller] - 1
+        if left:
+            self._under_way[caller] = left
+        else:
+            del self._under_way[caller]
+
+
+class BodyMemory:
+    """Memory for the bodies that are read whole, of all requests under way."""
+
+    def __init__(self, most: int = MAX_BODY_MEMORY) -> None:
+        self._most = most
+        self._held = 0
+
+    @contextmanager
+    def held(self, length: int | None, most: int) -> Iterator[None]:
+        """Hold the bytes of a body of `length`, or `most` bytes if the length is unknown or more. Raise Busy."""
+        size = most if length is None else min(length, most)
+        if self._held + size > self._most:
+            raise Busy("the gate holds as many large bodies as it can; try again")
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size

@@ -1,0 +1,109 @@
+"""Answers of MLflow that the gate remembers: owners of objects, promoted files, and experiments.
+
+An answer is kept until a request through the gate may change it, and for at most a minute, since MLflow can also be
+changed without the gate.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
+from typing import Final
+
+from tracking_gate.mlflow_api.registry import Registry
+from tracking_gate.mlflow_api.registry_objects import Experiment, Version
+from tracking_gate.mlflow_api.version_sources import promoted_locations
+
+KEPT: Final = 60.0  # seconds
+MOST: Final = 10_000  # objects
+Key = tuple[str, ...]
+
+
+class Invalidates(Enum):
+    """The remembered answers that an operation may change."""
+
+    NOTHING = auto()
+    ALL_IF_OWNERSHIP_TAG = auto()  # NOTHING for any other tag
+    PROMOTED = auto()  # which files are promoted
+    ALL = auto()  # promoted files, owners of objects, and experiments
+
+
+class OwnerCache:
+    """The project of each object that has one."""
+
+    def __init__(self) -> None:
+        self._generation = 0
+        self._unclear_until = 0.0
+        self._known: dict[Key, tuple[float, str]] = {}
+
+    @property
+    def generation(self) -> int:
+        """The number of changes so far: read it before a lookup, and give it to `keep` with the answer."""
+        return self._generation
+
+    def get(self, *key: str) -> str | None:
+        until, project = self._known.get(key, (0.0, ""))
+        return project if until > time.monotonic() else None
+
+    def keep(self, generation: int, project: str | None, *key: str) -> None:
+        """Keep an answer, unless owners may have changed since the lookup began."""
+        if project is None or generation != self._generation or self._unclear_until > time.monotonic():
+            return
+        if len(self._known) >= MOST:
+            del self._known[next(iter(self._known))]
+        self._known[key] = (time.monotonic() + KEPT, project)
+
+    def forget(self, *, unclear: bool = False) -> None:
+        """Forget all. `unclear` follows a change that MLflow may still make: nothing is kept for a while."""
+        self._generation += 1
+        self._known.clear()
+        if unclear:
+            self._unclear_until = time.monotonic() + KEPT
+
+
+class RegistryCache:
+    """Remembers promoted files and experiments; `owners` remembers the rest, `registry` looks up what is not known."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.owners = OwnerCache()
+        self._generation = 0
+        self._unclear_until = 0.0
+        self._promoted: tuple[float, Mapping[str, Version]] | None = None
+        self._experiments: tuple[float, list[Experiment]] | None = None
+
+    def forget(self, invalidates: Invalidates, *, unclear: bool = False) -> None:
+        """Forget what an operation may have changed; lookups that are under way are not kept either.
+
+        `unclear` follows an operation without an answer, which MLflow may still make: nothing is kept for a while.
+        """
+        if invalidates is Invalidates.NOTHING:
+            return
+        self._generation += 1
+        self._promoted = None
+        if unclear:
+            self._unclear_until = time.monotonic() + KEPT
+        if invalidates is Invalidates.ALL:
+            self._experiments = None
+            self.owners.forget(unclear=unclear)
+
+    def forget_experiments(self) -> None:
+        self._experiments = None
+
+    async def promoted(self) -> Mapping[str, Version]:
+        """Return each location of a promoted version, with the version."""
+        now, generation = time.monotonic(), self._generation
+        if self._promoted and self._promoted[0] > now:
+            return self._promoted[1]
+        promoted = await promoted_locations(self.registry)
+        if generation == self._generation and self._unclear_until <= now:
+            self._promoted = (now + KEPT, promoted)
+        return promoted
+
+    async def experiments(self) -> Iterable[Experiment]:
+        now, generation = time.monotonic(), self._generation
+        if self._experiments and self._experiments[0] > now:
+            return self._experiments[1]
+        experiments = await self.registry.experiments()
+        if generation == self._generation:
+            self._experiments = (now + KEPT, experiments)
+        return experiments

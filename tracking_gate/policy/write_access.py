@@ -1,0 +1,91 @@
+"""Writes of files by people: allowed for own runs and logged models, unless a promoted version has files there.
+
+Owners are looked up in MLflow for each write. The locations of promoted versions and of experiments are remembered.
+"""
+
+from collections.abc import Mapping
+
+from tracking_gate.actors import Actor, ActorKind, check_may_change, not_found, not_owned
+from tracking_gate.errors import Conflict, Forbidden, InvalidRequest
+from tracking_gate.http.parsing import decoded_path, encoded_path
+from tracking_gate.mlflow_api.artifact_locations import contains, joined, overlap, proxied_location
+from tracking_gate.mlflow_api.registry_cache import RegistryCache
+from tracking_gate.mlflow_api.registry_objects import Experiment, location_of_run
+from tracking_gate.policy.read_access import checked_artifact_path
+from tracking_gate.policy.routes import ObjectKey
+
+
+class WriteAccess:
+    """Checks writes by the owners of the location, and by the promoted versions."""
+
+    def __init__(self, cache: RegistryCache) -> None:
+        self._registry = cache.registry
+        self._cache = cache
+
+    async def check(self, actor: Actor, object_key: ObjectKey | None, parameters: Mapping[str, str]) -> None:
+        """Raise Forbidden or NotFound if the person may not write there, Conflict if a promoted version has files
+        there, InvalidRequest, Unavailable.
+        """
+        value = parameters.get(object_key or "", "")
+        if not value:
+            raise InvalidRequest(f"{object_key} is missing")
+        location = await self._checked_location(actor, object_key, value, parameters)
+        for promoted, version in (await self._cache.promoted()).items():
+            if overlap(promoted, location):
+                raise Conflict(f"version {version.version} of {version.name} is promoted; its files do not change")
+
+    async def _checked_location(
+        self, actor: Actor, object_key: ObjectKey | None, value: str, parameters: Mapping[str, str]
+    ) -> str:
+        """Return the location that is written. Raise Forbidden or NotFound if the person may not write there."""
+        location: str | None
+        if object_key is ObjectKey.UPLOAD:
+            run = await self._registry.raw_run(value)
+            if run is None:
+                raise not_found(actor, "run")
+            check_may_change(actor, await self._registry.project_of_run(run))
+            location = location_of_run(run)
+            below = decoded_path("/" + encoded_path(parameters.get("path", "").strip("/")))
+            location = None if location is None else joined(location, below)
+        elif object_key is ObjectKey.LOGGED_MODEL:
+            info = await self._registry.logged_model(value)
+            if info is None:
+                raise not_found(actor, "logged model")
+            check_may_change(actor, await self._registry.project_of_logged_model(info))
+            location = proxied_location(info["artifact_uri"])
+        else:
+            location = joined(checked_artifact_path(value))
+            await self._check_location(actor, location)
+        if location is None:
+            raise not_found(actor, "place for artifacts")
+        return location
+
+    async def _check_location(self, actor: Actor, location: str) -> None:
+        """Check the owners of the experiments that contain the location, and of all that the location contains.
+
+        Raise Forbidden if the location is of no experiment.
+        """
+        around = await self._experiments_around(location)
+        if not around:
+            self._cache.forget_experiments()  # one may have been created without the gate a moment ago
+            around = await self._experiments_around(location)
+        if not around:
+            raise Forbidden("the path is not of an experiment: artifacts are written below a run or a logged model")
+        for experiment in around:
+            below = (
+                location.removeprefix(experiment.location or "").strip("/")
+                if contains(experiment.location or "", location)
+                else ""
+            )
+            own = await self._registry.own_project_at(location) if below else None
+            check_may_change(actor, own or await self._registry.project_of_experiment(experiment.id))
+            whole = below in {"", "models"} and actor.kind is not ActorKind.ADMIN
+            if whole and await self._registry.has_runs_of_others(experiment.id, actor.projects):
+                raise not_owned(actor)
+
+    async def _experiments_around(self, location: str) -> list[Experiment]:
+        return [
+            found
+            for found in await self._cache.experiments()
+            if found.location is not None and overlap(found.location, location)
+        ]

@@ -1,4 +1,4 @@
-"""What a killed, a second, a failed run finds and leaves in the store."""
+"""The store before and after a killed, a second and a failed run."""
 
 import errno
 import fcntl

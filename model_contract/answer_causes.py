@@ -53,6 +53,7 @@ class Answer:
 
     @property
     def error_code(self) -> str:
+        """MLflow's error code; empty for other bodies."""
         return str((self.document or {}).get("error_code", ""))
 
 

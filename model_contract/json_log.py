@@ -35,6 +35,7 @@ class JsonFormatter(logging.Formatter):
         self._write, self._names_logger, self._traceback_field = write, names_logger, traceback_field
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line of JSON."""
         line: dict[str, Any] = {"time": timestamp(record.created), "level": record.levelname.lower()}
         if self._names_logger:
             line["logger"] = record.name

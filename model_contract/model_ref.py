@@ -50,6 +50,7 @@ class Rule:
     expected: str
 
     def accepts(self, value: str) -> bool:
+        """Return True if the value has the form."""
         return self.pattern.fullmatch(value) is not None and not self._forbidden_in(value)
 
     def fault(self, value: str) -> str:

@@ -60,6 +60,7 @@ class Peer:
 
     @property
     def encrypted(self) -> bool:
+        """True if the server is reached over TLS."""
         return self.uri.startswith("https:")
 
     def __str__(self) -> str:

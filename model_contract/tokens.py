@@ -38,6 +38,7 @@ class Purpose(StrEnum):
 
     @property
     def letter(self) -> str:
+        """The letter of the purpose in a token."""
         return {Purpose.PULL: "r", Purpose.PROMOTE: "p"}[self]
 
 

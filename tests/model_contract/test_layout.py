@@ -1,4 +1,4 @@
-"""Where a model's files lie."""
+"""Paths of a model's files."""
 
 from pathlib import PurePosixPath
 

@@ -33,7 +33,7 @@ DAY = datetime.timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """What fails, and the environment of who meets it."""
+    """A failure, and the environment of the run that meets it."""
 
     uri: str
     environment: Mapping[str, str] = field(default_factory=dict)

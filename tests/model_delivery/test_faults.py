@@ -177,17 +177,17 @@ FINAL: dict[str, tuple[Callable[[], list[Rule]], ExitCode, str]] = {
         ExitCode.INVALID_INPUT,
         "is not a JSON object; check that MLflow itself is at",
     ),
-    "JSON of another kind": (lambda: [answer(200, b"[]")], ExitCode.INVALID_INPUT, "is no JSON object"),
+    "JSON of another kind": (lambda: [answer(200, b"[]")], ExitCode.INVALID_INPUT, "is not a JSON object"),
     "JSON without what it must have": (
         lambda: [answer(200, b"{}")],
         ExitCode.INVALID_INPUT,
         "MLflow's answer has no model_version",
     ),
-    "JSON nested too deep": (lambda: [answer(200, b"[" * 200_000)], ExitCode.INVALID_INPUT, "is no JSON object"),
+    "JSON nested too deep": (lambda: [answer(200, b"[" * 200_000)], ExitCode.INVALID_INPUT, "is not a JSON object"),
     "a body that a proxy compressed": (
         lambda: [only(DATA, answer(200, b"x", {"Content-Encoding": "gzip"}))],
         ExitCode.INVALID_INPUT,
-        "is there a check the proxies before MLflow",
+        "the answer is compressed, which was not requested; check the proxies before MLflow",
     ),
     "a redirect": (
         lambda: [answer(302, headers={"Location": "http://127.0.0.1:9/"})],

@@ -136,7 +136,7 @@ def test_only_a_version_of_a_model_is_asked_where_its_files_are(source: str, ask
 
 @pytest.mark.parametrize("uri", ["s3://bucket/key", "dbfs:/x", "file:///etc", "x"])
 def test_artifacts_that_do_not_come_through_mlflow_are_refused(uri: str) -> None:
-    with pytest.raises(InvalidInputError, match="which is not supported yet"):
+    with pytest.raises(InvalidInputError, match="which is not supported;"):
         artifact_path(Registry({("a", "1"): uri}), "a", "1")
 
 

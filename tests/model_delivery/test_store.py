@@ -1,4 +1,4 @@
-"""What a killed, a second, a failed run finds and leaves in the store."""
+"""The store before and after a killed, a second and a failed run."""
 
 import errno
 import fcntl
@@ -262,7 +262,7 @@ def test_a_store_that_is_not_mounted_is_named(delivery: Delivery, mlflow_3: Regi
     ended = delivery.fetch(mlflow_3.ref("plain"), f"--store={delivery.directory}/nowhere")
 
     assert ended.code == ExitCode.INVALID_INPUT
-    assert "is the volume mounted" in ended.reason
+    assert "check that the volume is mounted" in ended.reason
 
 
 def test_sigterm_ends_a_fetch_at_once(delivery: Delivery, mlflow_3: Registered) -> None:

@@ -1,4 +1,4 @@
-"""How MLflow is reached: with a token, over TLS, through proxies; and that the token goes nowhere else."""
+"""Requests to MLflow with a token, over TLS and through proxies; the token is sent to no other server."""
 
 import http.client
 import ssl

@@ -36,7 +36,7 @@ def note(key: str, name: str, run_id: str | None) -> None:
 
 
 def directory_of(name: str) -> str:
-    """Where the files of the only version of a model lie below the artifact store."""
+    """Return the path of the files of a model's only version below the artifact store."""
     uri = str(client.get_model_version_download_uri(name, "1"))
     if uri.startswith("runs:/"):
         run_id, _, path = uri.removeprefix("runs:/").partition("/")
@@ -56,7 +56,7 @@ def log_files(files: dict[str, bytes]) -> str:
 
 
 def log_sklearn() -> str:
-    """What a notebook does."""
+    """Log and register a model, as a notebook does."""
     with mlflow.start_run(experiment_id=experiment) as run:
         model = ElasticNet().fit(np.array([[0.0], [1.0], [2.0]]), np.array([0.0, 1.0, 2.0]))
         place = {"name": "model"} if MLFLOW_3 else {"artifact_path": "model"}

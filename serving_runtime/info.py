@@ -11,8 +11,8 @@ from typing import Any, Final
 import yaml
 
 from model_contract.layout import MLMODEL
+from serving_runtime.example import example_problem
 from serving_runtime.mlmodel import read_metadata
-from serving_runtime.model import example_problem
 from serving_runtime.requirements import Difference, differences, python_difference
 from serving_runtime.signature import HINTED
 

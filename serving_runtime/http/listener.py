@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 import uvicorn
 import uvloop
 
-from serving_runtime.application import Application
-from serving_runtime.http.uvicorn_protocol import GuardedProtocol
+from serving_runtime.http.answer import Send
+from serving_runtime.http.body import Receive
+from serving_runtime.http.uvicorn_fast_path import GuardedProtocol
 from serving_runtime.settings import ServeSettings
 
 # Longer than proxies keep an idle connection (60 s is usual): whoever closes first must be the one who would use it
@@ -19,16 +20,19 @@ from serving_runtime.settings import ServeSettings
 KEEP_ALIVE: Final = 75
 
 
+Asgi = Callable[[Mapping[str, Any], Receive, Send], Awaitable[None]]
+
+
 class Listener(uvicorn.Server):
     """`stop` ends it: accepted requests are finished, idle connections closed."""
 
     def __init__(
-        self, application: Application, settings: ServeSettings, *, notify: Callable[[], Awaitable[None]] | None = None
+        self, application: Asgi, settings: ServeSettings, *, notify: Callable[[], Awaitable[None]] | None = None
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                http=partial(GuardedProtocol, patience=settings.read_timeout),  # type: ignore[arg-type]  # it is only called
+                http=partial(GuardedProtocol, read_timeout=settings.read_timeout),  # type: ignore[arg-type]  # it is only called
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

@@ -11,13 +11,9 @@ from typing import Final
 
 from model_contract.model_ref import ContractError
 from serving_runtime.http.errors import UnauthorizedError
+from serving_runtime.http.pages import OPEN_PATHS
 
-# The kubelet's probes bring no token, as Prometheus does not that finds pods by their annotations; /docs is the same
-# for every model.
-OPEN: Final = frozenset(
-    {"/livez", "/readyz", "/startupz", "/ping", "/health", "/v2/health/live", "/v2/health/ready", "/metrics", "/docs"},
-)
-LOOKED_AT: Final = 1.0  # seconds between two looks at the file
+CHECK_INTERVAL: Final = 1.0  # seconds between two looks at the file
 TOKEN: Final = re.compile(rb"[!-~]+")
 
 _log = logging.getLogger(__name__)
@@ -42,7 +38,7 @@ class Tokens:
         """Raises TokenFileError."""
         self._path = path
         self._clock = clock
-        self._looked = clock()
+        self._checked_at = clock()
         self._fault = ""
         try:
             self._state = _state_of(path)
@@ -52,7 +48,7 @@ class Tokens:
 
     def expect(self, path: str, authorization: bytes) -> None:
         """Raises UnauthorizedError where a request for `path` needs a token and has no good one."""
-        if path in OPEN:
+        if path in OPEN_PATHS:
             return
         scheme, _, token = authorization.partition(b" ")
         given = hashlib.sha256(token.strip()).digest()
@@ -61,12 +57,12 @@ class Tokens:
 
     def _current(self) -> tuple[bytes, ...]:
         now = self._clock()
-        if now - self._looked >= LOOKED_AT:
-            self._looked = now
-            self._look()
+        if now - self._checked_at >= CHECK_INTERVAL:
+            self._checked_at = now
+            self._reload_if_changed()
         return self._digests
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
         fault = ""
         try:
             state = _state_of(self._path)

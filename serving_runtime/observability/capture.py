@@ -15,7 +15,6 @@ from serving_runtime.options import Capture, CaptureKind
 
 if TYPE_CHECKING:
     from serving_runtime.protocols.interface import Inputs
-    from serving_runtime.settings import ServeSettings
 
 MOST_WAITING: Final = 1000  # records; each holds its input and its prediction
 DIRECTORY: Final = "PREDICTION_DATA_DIRECTORY"  # of Domino, which names the pod by HOSTNAME
@@ -103,31 +102,6 @@ def destination(capture: Capture, environ: Mapping[str, str]) -> Path | None:
     except OSError as error:
         raise UnwritableCaptureError(path, error) from error
     return path
-
-
-def recorder(settings: "ServeSettings", environ: Mapping[str, str]) -> Recorder:
-    """For one worker. All append to one file, each request in one write. Raises ContractError."""
-    capture, redacted = settings.capture, settings.capture_redact
-    path = destination(capture, environ)
-    if path is None:
-        return Recorder()
-    from serving_runtime.observability.capture_records import (  # noqa: PLC0415  pandas is loaded with the model, not before it
-        domino_records,
-        jsonl_record,
-    )
-
-    instance = instance_id(environ.get("HOSTNAME", ""))
-    file = path.open("ab", buffering=0)
-
-    def write(captured: CapturedPrediction) -> None:
-        lines = (
-            domino_records(captured, redacted, instance)
-            if capture.kind is CaptureKind.DOMINO
-            else [jsonl_record(captured, redacted)]
-        )
-        file.write(b"".join(lines))
-
-    return Recorder(write, settings.capture_sample)
 
 
 def instance_id(hostname: str) -> str | None:

@@ -9,7 +9,29 @@ import pandas as pd
 
 from serving_runtime.codec.encode import encode
 from serving_runtime.input.conform_plan import Matrix
-from serving_runtime.observability.capture import CapturedPrediction
+from serving_runtime.observability.capture import CapturedPrediction, Recorder, destination, instance_id
+from serving_runtime.options import CaptureKind
+from serving_runtime.settings import ServeSettings
+
+
+def recorder(settings: ServeSettings, environ: Mapping[str, str]) -> Recorder:
+    """Return the recorder of one worker. All append to one file, each request in one write. Raises ContractError."""
+    capture, redacted = settings.capture, settings.capture_redact
+    path = destination(capture, environ)
+    if path is None:
+        return Recorder()
+    instance = instance_id(environ.get("HOSTNAME", ""))
+    file = path.open("ab", buffering=0)
+
+    def write(captured: CapturedPrediction) -> None:
+        lines = (
+            domino_records(captured, redacted, instance)
+            if capture.kind is CaptureKind.DOMINO
+            else [jsonl_record(captured, redacted)]
+        )
+        file.write(b"".join(lines))
+
+    return Recorder(write, settings.capture_sample)
 
 
 def jsonl_record(captured: CapturedPrediction, redacted: frozenset[str]) -> bytes:

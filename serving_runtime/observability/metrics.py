@@ -16,15 +16,15 @@ from serving_runtime.http.errors import (
     TooManyRowsError,
     UnpackedBodyTooLargeError,
 )
-from serving_runtime.http.routes import ROUTES
 from serving_runtime.observability.shared_metrics import Metric, SharedMetrics, again, exposition, single, text
+from serving_runtime.protocols.table import PROTOCOLS
 
 if TYPE_CHECKING:
     from serving_runtime.model import Model
 
 PREFIX: Final = "model_api_runtime_"
 PAGES: Final = "none"  # the protocol of a probe, a page, and of what is none of ours
-PROTOCOLS: Final = (*dict.fromkeys(route.protocol.name for route in ROUTES), PAGES)
+PROTOCOL_NAMES: Final = (*(protocol.name for protocol in PROTOCOLS), PAGES)
 CLIENT_LEFT: Final = 499  # as nginx has it: there was nobody to answer
 CODES: Final = (*(int(status) for status in HTTPStatus if status >= HTTPStatus.OK), CLIENT_LEFT)
 OTHER: Final = "other"
@@ -48,14 +48,14 @@ METRICS: Final = (
         kind="counter",
         meaning="Answered requests.",
         labels=("protocol", "code"),
-        series=[(protocol, str(code)) for protocol in PROTOCOLS for code in (*CODES, OTHER)],
+        series=[(protocol, str(code)) for protocol in PROTOCOL_NAMES for code in (*CODES, OTHER)],
     ),
     Metric(
         name=f"{PREFIX}request_seconds",
         kind="histogram",
         meaning="From the head of a request to its answer.",
         labels=("protocol",),
-        series=[(protocol,) for protocol in PROTOCOLS],
+        series=[(protocol,) for protocol in PROTOCOL_NAMES],
         bounds=SECONDS,
     ),
     Metric(name=f"{PREFIX}predict_seconds", kind="histogram", meaning="One call of the model.", bounds=SECONDS),
@@ -98,11 +98,12 @@ class Metrics:
         requests = self._starts["requests_total"]
         self._codes = {code: position for position, code in enumerate(CODES)}
         self._requests = {
-            protocol: requests + position * (len(CODES) + 1) for position, protocol in enumerate(PROTOCOLS)
+            protocol: requests + position * (len(CODES) + 1) for position, protocol in enumerate(PROTOCOL_NAMES)
         }
         width = len(SECONDS) + 2
         self._times = {
-            protocol: self._starts["request_seconds"] + position * width for position, protocol in enumerate(PROTOCOLS)
+            protocol: self._starts["request_seconds"] + position * width
+            for position, protocol in enumerate(PROTOCOL_NAMES)
         }
 
     def answered(self, protocol: str, status: int, seconds: float) -> None:
@@ -152,7 +153,7 @@ class Metrics:
         self._cells[start + len(bounds) + 1] += value
 
 
-def shared_numbers(workers: int) -> SharedMetrics:
+def new_shared_metrics(workers: int) -> SharedMetrics:
     """One row for the process that stands in while the model loads; while workers are replaced there
     are twice as many.
     """

@@ -1,9 +1,7 @@
 """What the document says where requests need a token."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
-
-from serving_runtime.http.tokens import OPEN
 
 SCHEME: Final = "token"
 UNAUTHORIZED: Final = {
@@ -13,19 +11,19 @@ UNAUTHORIZED: Final = {
 }
 
 
-def with_token(document: Mapping[str, Any]) -> dict[str, Any]:
+def with_token(document: Mapping[str, Any], open_paths: Collection[str]) -> dict[str, Any]:
     """The same document, with the scheme, the paths that are open without it, and the answer of the others to a request
     without one.
     """
     paths = {
-        path: {method: _operation(path, one) for method, one in methods.items()}
+        path: {method: _operation(one, is_open=path in open_paths) for method, one in methods.items()}
         for path, methods in document["paths"].items()
     }
     components = document["components"] | {"securitySchemes": {SCHEME: {"type": "http", "scheme": "bearer"}}}
     return {**document, "paths": paths, "components": components, "security": [{SCHEME: []}]}
 
 
-def _operation(path: str, operation: Mapping[str, Any]) -> dict[str, Any]:
-    if path in OPEN:
+def _operation(operation: Mapping[str, Any], *, is_open: bool) -> dict[str, Any]:
+    if is_open:
         return {**operation, "security": []}
     return {**operation, "responses": {**operation["responses"], "401": UNAUTHORIZED}}

@@ -5,7 +5,7 @@ Light to import: a process that has no model yet refuses in the protocol's own s
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.errors import ServingError
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from serving_runtime.input.conform import Conformed
     from serving_runtime.input.forms import Request
     from serving_runtime.mlmodel import Metadata
+    from serving_runtime.signature import Signature
 
 Headers = tuple[tuple[bytes, bytes], ...]
+Schema = dict[str, Any]  # a JSON Schema (2020-12)
 
 JSON: Final = b"application/json"
 CLOSE: Final = (b"connection", b"close")
@@ -112,25 +114,55 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Protocol:
-    """`name` is its label in logs and metrics. `read` raises ServingError, which `refuse` renders, as anything else
-    that is refused.
-    """
-
-    name: str
-    read: Callable[[Message, ServedModel], Inputs]
-    refuse: Callable[[Refusal], Answer]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What a protocol's pages may say about the server: `ready` is what its readiness probe says, `served` None while
-    the model loads.
+    """The server's state as a protocol's pages show it: `ready` is the answer of its readiness probe.
+
+    `served` is None while the model loads.
     """
 
     ready: bool
     served: ServedModel | None
 
 
-# A page of a protocol, by the values of its route's variables. Raises ServingError.
-Page = Callable[[Status, Mapping[str, str]], Answer]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A route of a protocol that is no prediction. `pattern` is a path with variables in braces.
+
+    `answer` gets the values of those variables. It raises ServingError.
+    """
+
+    method: str
+    pattern: str
+    answer: Callable[[Status, Mapping[str, str]], Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionSchemas:
+    """JSON Schemas of one signature's predictions, for OpenAPI: the body of a request, and that of its answer.
+
+    `csv` describes a body of text/csv, if the protocol reads one. `error` names the component that describes a refusal;
+    `components` are those that the others refer to.
+    """
+
+    request: Schema
+    answer: Schema
+    csv: Schema | None = None
+    error: str = "Error"
+    components: Mapping[str, Schema] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """`name` is its label in logs and metrics. `predictions` are the patterns of the paths that predict, by POST.
+
+    `read` raises ServingError; `refuse` renders it, and any other refusal, also of unknown paths below `prefix`.
+    `schemas` describes the predictions for a signature.
+    """
+
+    name: str
+    predictions: tuple[str, ...]
+    read: Callable[[Message, ServedModel], Inputs]
+    refuse: Callable[[Refusal], Answer]
+    schemas: "Callable[[Signature], PredictionSchemas]"
+    pages: tuple[Page, ...] = ()
+    prefix: str | None = None

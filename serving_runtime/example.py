@@ -1,6 +1,6 @@
 """The input example of a model, read as MLflow wrote it.
 
-MLflow writes what a request may not hold: NaN, infinity, NaT as a text, and base64 in lines of 76 letters.
+MLflow writes values that a request may not hold: NaN, infinity, NaT as a text, and base64 in lines of 76 letters.
 """
 
 import json
@@ -73,7 +73,7 @@ def _as_written(value: Any, signature: Signature) -> Any:
 
 
 def _table(table: Table, signature: Signature) -> Table:
-    """Columns by name or by position, whichever the signature goes by."""
+    """Return the table with its columns by name or by position, as the signature has them."""
     by_name: Mapping[str, Type] = {str(column.name): column.type for column in signature.columns}
     by_position = [column.type for column in signature.columns]
     columns = {}

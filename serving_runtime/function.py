@@ -1,7 +1,7 @@
-"""The function of a Domino model API: `from serving_runtime import predict` in its `model.py` is all of it.
+"""The function of a Domino model API: `from serving_runtime import predict` is a whole `model.py`.
 
-Domino calls it with the members of `data` as keywords, or those of `parameters` as positions, and sends back what it
-returns.
+Domino calls it with the members of `data` as keywords, or those of `parameters` as positions, and sends back its
+return value.
 """
 
 import os
@@ -26,10 +26,10 @@ WARM_UP: Final = "MODEL_API_RUNTIME_WARM_UP"
 class ModelFunction:
     """Callable as Domino calls: by columns, by records, by position, or with a body of MLflow's protocol.
 
-    Raises ServingError if the input or the model is at fault, ContractError if the variables do not say where the model
-    is. The text of a ServingError begins with the status and the code that the server answers, such as `400
-    INVALID_PARAMETER_VALUE`: Domino's harness may answer any exception with the status 500, and its text is what tells
-    the caller whose fault it is.
+    Raises ServingError if the input or the model is at fault, ContractError if the variables do not name a model. The
+    text of a ServingError begins with the status and the code of the server's answer, such as `400
+    INVALID_PARAMETER_VALUE`: Domino's harness may answer any exception with the status 500, and the text tells the
+    caller whose fault it is.
     """
 
     __name__ = "predict"
@@ -40,9 +40,7 @@ class ModelFunction:
         self._model: Model | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Predictions in Python's own types, as JSON has them: a list for an array, one dict for each
-        row of a frame.
-        """
+        """Return predictions in Python's own types: a list for an array, one dict for each row of a frame."""
         model = self.model()
         try:
             request = read_call(args, kwargs, model.metadata.signature)
@@ -54,7 +52,7 @@ class ModelFunction:
             raise error from None  # what the model raised may hold the input: it is in the log only
 
     def model(self) -> Model:
-        """Loads and warms it the first time."""
+        """Return the model, which is loaded and warmed up the first time."""
         with self._lock:
             if self._model is None:
                 model = load(resolve_model_path(self._environ))
@@ -65,10 +63,9 @@ class ModelFunction:
 
 
 def make_predict(path: str | Path | None = None) -> ModelFunction:
-    """The function for the model at `path`, or at the place that the variables name. The model is loaded now.
+    """Return the function for the model at `path`, or at the place that the variables name. It loads the model now.
 
-    Where the variables name no place it is loaded by the first call, which then says what is missing: a build imports
-    the file too.
+    If the variables name no place, the first call loads it and says what is missing: a build imports the file too.
     """
     function = ModelFunction(os.environ if path is None else {**os.environ, ARTIFACTS_PATH: str(path)})
     try:

@@ -1,4 +1,4 @@
-"""Runs the ASGI callable on a socket that several processes share."""
+"""uvicorn's server for the ASGI callable, on a socket that several processes share."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ Asgi = Callable[[Mapping[str, Any], Receive, Send], Awaitable[None]]
 
 
 class Listener(uvicorn.Server):
-    """`stop` ends it: accepted requests are finished, idle connections closed."""
+    """A server that `stop` ends: accepted requests are finished, idle connections closed."""
 
     def __init__(
         self, application: Asgi, settings: ServeSettings, *, notify: Callable[[], Awaitable[None]] | None = None
@@ -52,11 +52,11 @@ class Listener(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the business of the process, which has others to think of."""
+        """Leave the signals to the process."""
         yield
 
     def listen(self, sockets: Sequence[socket.socket], *, started: Callable[[asyncio.AbstractEventLoop], None]) -> None:
-        """Returns once it was stopped. `started` gets the loop before the first request."""
+        """Serve until it is stopped. `started` gets the event loop before the first request."""
 
         async def run() -> None:
             started(asyncio.get_running_loop())

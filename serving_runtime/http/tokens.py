@@ -1,4 +1,4 @@
-"""The tokens that requests must bring where the server was given a file of them: read again when it changes."""
+"""The tokens of `--token-file`, of which a request must bring one. The file is read again when it changes."""
 
 import hashlib
 import hmac
@@ -29,7 +29,7 @@ class TokenFileError(ContractError):
 
 
 class Tokens:
-    """Known by their SHA-256 only: the digests have one length, and there is nothing here to print.
+    """Tokens, known by their SHA-256 only: the digests have one length, and there is nothing here to print.
 
     While the file cannot be read, the last good tokens stay good, and nothing else is.
     """
@@ -47,7 +47,7 @@ class Tokens:
             raise TokenFileError(path, _reason(error)) from error
 
     def expect(self, path: str, authorization: bytes) -> None:
-        """Raises UnauthorizedError where a request for `path` needs a token and has no good one."""
+        """Raise UnauthorizedError if a request for `path` needs a token and has no good one."""
         if path in OPEN_PATHS:
             return
         scheme, _, token = authorization.partition(b" ")
@@ -79,18 +79,18 @@ class Tokens:
 
 
 def tokens_in(path: Path | None) -> Tokens | None:
-    """None where requests need no token. Raises TokenFileError."""
+    """Return the tokens in the file, or None if requests need no token. Raises TokenFileError."""
     return Tokens(path) if path else None
 
 
 def _state_of(path: Path) -> object:
-    """Another value after each change: the kubelet moves a link, people write files. Raises OSError."""
+    """Return a value that changes with the file: the kubelet moves a link, people write files. Raises OSError."""
     found = path.stat()
     return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 def _digests(path: Path) -> tuple[bytes, ...]:
-    """Raises OSError; ValueError that says what the file is instead."""
+    """Raises OSError, or ValueError with the reason if the file has no good tokens."""
     tokens = [line.strip() for line in path.read_bytes().splitlines() if line.strip()]
     if not tokens:
         raise ValueError("is empty")

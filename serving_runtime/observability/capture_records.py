@@ -1,4 +1,4 @@
-"""Predictions as they are recorded: one JSON line for a request, or Domino's form, one for each row."""
+"""Records of predictions: one JSON line for a request, or Domino's form, one line for each row."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ def recorder(settings: ServeSettings, environ: Mapping[str, str]) -> Recorder:
 
 
 def jsonl_record(captured: CapturedPrediction, redacted: frozenset[str]) -> bytes:
-    """`request` is a body for `POST /invocations` that predicts the same; what is redacted is null in it."""
+    """Return a record whose `request` is a body for `POST /invocations` that predicts the same, redacted to null."""
     return _line(
         {
             "time": _time(captured).isoformat(),
@@ -48,7 +48,7 @@ def jsonl_record(captured: CapturedPrediction, redacted: frozenset[str]) -> byte
 
 
 def domino_records(captured: CapturedPrediction, redacted: frozenset[str], instance: str | None) -> Iterator[bytes]:
-    """As `domino_data_capture` writes them; an input that is no table is one record."""
+    """Return the records that `domino_data_capture` writes; an input that is no table is one record."""
     rows = _table(captured.inputs.data)
     features = [{}] if rows is None else rows.to_dict(orient="records")
     predictions = list(_predictions(captured.value, len(features)))
@@ -106,7 +106,7 @@ def _body(captured: CapturedPrediction, redacted: frozenset[str]) -> dict[str, A
 
 
 def _predictions(value: Any, rows: int) -> Iterator[Any]:
-    """One object for each row, by the names that the prediction has, if it has any."""
+    """Return one object for each row, by the names that the prediction has, if it has any."""
     if isinstance(value, pd.DataFrame) and len(value) == rows:
         yield from value.to_dict(orient="records")
     elif isinstance(value, np.ndarray | pd.Series | list) and len(value) == rows:
@@ -122,7 +122,7 @@ def _predictions(value: Any, rows: int) -> Iterator[Any]:
 
 
 def _without(value: Any, redacted: frozenset[str]) -> Any:
-    """Null in place of what has one of these names, wherever it is."""
+    """Return the value with null in place of each member that has one of these names, at any depth."""
     match value:
         case dict():
             return {name: None if str(name) in redacted else _without(item, redacted) for name, item in value.items()}

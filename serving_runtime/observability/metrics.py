@@ -1,4 +1,4 @@
-"""What the server counts, over all of its workers."""
+"""The metrics of the server, counted over all of its workers."""
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ METRICS: Final = (
 
 
 class Metrics:
-    """Of one worker, in a row of what all count together."""
+    """The metrics of one worker, in its own row of the memory that all workers share."""
 
     def __init__(self, numbers: SharedMetrics, row: int) -> None:
         self._numbers = numbers
@@ -122,7 +122,7 @@ class Metrics:
         self._cells[self._starts["queue_depth"]] = depth
 
     def refused_by(self, error: Exception) -> None:
-        """An error that is neither of the request's content nor of its time is counted by its status alone."""
+        """Count an error of the request's content or of its time; any other is counted by its status alone."""
         for name, labels in (("shed_total", SHED), ("validation_errors_total", FAULTS)):
             for position, errors in enumerate(labels.values()):
                 if isinstance(error, errors):
@@ -135,7 +135,7 @@ class Metrics:
         self._cells[self._starts["capture_dropped_total"]] += 1.0
 
     def exposition(self, model: "Model | None", name: str, version: str) -> bytes:
-        """With the time of its predictions as KServe calls it, once there is a model."""
+        """Return all metrics as text; once there is a model, also its prediction times under KServe's name."""
         if model is None:
             return exposition(self._numbers)
         metadata = model.metadata
@@ -154,7 +154,8 @@ class Metrics:
 
 
 def new_shared_metrics(workers: int) -> SharedMetrics:
-    """One row for the process that stands in while the model loads; while workers are replaced there
-    are twice as many.
+    """Return the memory for so many workers: while they are replaced there are twice as many.
+
+    One row more is that of the placeholder server.
     """
     return SharedMetrics(METRICS, 2 * workers + 2)

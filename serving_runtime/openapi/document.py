@@ -1,4 +1,4 @@
-"""The whole document, from what `describe` says of a model."""
+"""The OpenAPI document of a model, from its description and from the declarations of the protocols."""
 
 import re
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ STATUS: Final[Schema] = {"type": "object", "properties": {"status": {"type": "st
 
 
 def openapi(described: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
-    """An OpenAPI 3.1 document. `described` is what `info.describe` returns."""
+    """Return the OpenAPI 3.1 document. `described` is the result of `info.describe`."""
     model = described["model"]
     return {
         "openapi": "3.1.0",

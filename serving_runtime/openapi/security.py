@@ -1,4 +1,4 @@
-"""What the document says where requests need a token."""
+"""The part of the OpenAPI document that depends on tokens."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -12,9 +12,7 @@ UNAUTHORIZED: Final = {
 
 
 def with_token(document: Mapping[str, Any], open_paths: Collection[str]) -> dict[str, Any]:
-    """The same document, with the scheme, the paths that are open without it, and the answer of the others to a request
-    without one.
-    """
+    """Return the document with the security scheme, its open paths, and the answer to a request without a token."""
     paths = {
         path: {method: _operation(one, is_open=path in open_paths) for method, one in methods.items()}
         for path, methods in document["paths"].items()

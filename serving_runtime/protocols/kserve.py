@@ -17,7 +17,7 @@ FAULT: Final[Schema] = {
 
 
 def expect(served: ServedModel, path: Mapping[str, str], *, listed: str) -> None:
-    """Raises UnknownModelError, which says where the model's name is `listed`."""
+    """Raise UnknownModelError if the path names another model; its message names the page that has the name."""
     if path.get("model") != served.name:
         raise UnknownModelError(f"there is no model of this name; GET {listed} has the name of the one that is served")
     if "version" in path and path["version"] != served.version:
@@ -26,8 +26,9 @@ def expect(served: ServedModel, path: Mapping[str, str], *, listed: str) -> None
 
 
 def is_ready(status: Status, path: Mapping[str, str], *, listed: str) -> bool:
-    """Whether the model that a page is asked about is ready; while it loads, every name may be its name. Raises
-    UnknownModelError.
+    """Return True if the model that a page is asked for is ready. While the model loads, any name may be its name.
+
+    Raises UnknownModelError.
     """
     if status.served is not None:
         expect(status.served, path, listed=listed)

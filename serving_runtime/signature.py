@@ -57,7 +57,7 @@ Type = Scalar | Array | Object | Map | Anything
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """`name` is the signature's key, which need not be text. It is None for every column of a signature, or for none."""
+    """`name` is the signature's key, which may be no text. It is None for every column of a signature, or for none."""
 
     name: Any
     type: Type

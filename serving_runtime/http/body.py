@@ -42,14 +42,14 @@ async def read_body(request: Request, receive: Receive, *, limit: int, silence: 
         if len(whole) > limit:
             raise BodyTooLargeError(limit)
         return whole
-    announced = request.announced or 0
-    if announced > limit and request.expects_permission:
+    content_length = request.content_length or 0
+    if content_length > limit and request.expects_continue:
         raise BodyTooLargeError(limit)
     chunks, size, more = [], 0, True
     while more:
         chunk, more = await _next_chunk(receive, silence, deadline)
         size += len(chunk)
-        if max(size, announced) > limit:
+        if max(size, content_length) > limit:
             await _discard(receive, size, more, silence, deadline)
             raise BodyTooLargeError(limit)
         chunks.append(chunk)

@@ -47,7 +47,7 @@ class Request:
         """The Content-Encoding of the body, in lower case."""
         return self.headers.get(b"content-encoding", b"identity").strip().lower().decode("latin-1")
 
-    def seconds(self, most: float) -> float:
+    def timeout(self, most: float) -> float:
         """Return the time that the answer may take; the client may ask for less. Raises InvalidTimeoutError."""
         given = self.headers.get(TIMEOUT)
         if given is None:
@@ -57,13 +57,13 @@ class Request:
         return min(most, int(given) / 1000)
 
     @property
-    def announced(self) -> int | None:
+    def content_length(self) -> int | None:
         """The length of the body; None if it comes in chunks, or if there is none."""
         length = self.headers.get(b"content-length")
         return None if length is None else int(length)  # the parser has refused all but digits
 
     @property
-    def expects_permission(self) -> bool:
+    def expects_continue(self) -> bool:
         """True if the client sends the body once it is told to continue."""
         return b"expect" in self.headers
 

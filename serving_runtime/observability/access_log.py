@@ -50,7 +50,7 @@ def _line(request: Request, stats: RequestStats, *, quiet: bool) -> dict[str, An
         "path": request.path[:LONGEST_PATH],
         "status": stats.status,
         "ms": round(stats.seconds * 1000, 3),
-        "bytes_in": request.announced,
+        "bytes_in": request.content_length,
         "bytes_out": stats.sent,
     }
     if request.trace:

@@ -16,7 +16,7 @@ from serving_runtime.http.errors import (
     TooManyRowsError,
     UnpackedBodyTooLargeError,
 )
-from serving_runtime.observability.shared_metrics import Metric, SharedMetrics, again, exposition, single, text
+from serving_runtime.observability.shared_metrics import Metric, SharedMetrics, exposition, gauge, joined, renamed
 from serving_runtime.protocols.table import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ METRICS: Final = (
 class Metrics:
     """The metrics of one worker, in its own row of the memory that all workers share."""
 
-    def __init__(self, numbers: SharedMetrics, row: int) -> None:
-        self._numbers = numbers
-        self._cells = numbers.row(row)
-        self._starts = {name.removeprefix(PREFIX): start for name, start in numbers.starts.items()}
+    def __init__(self, shared: SharedMetrics, row: int) -> None:
+        self._shared = shared
+        self._cells = shared.row(row)
+        self._starts = {name.removeprefix(PREFIX): start for name, start in shared.starts.items()}
         requests = self._starts["requests_total"]
         self._codes = {code: position for position, code in enumerate(CODES)}
         self._requests = {
@@ -137,16 +137,16 @@ class Metrics:
     def exposition(self, model: "Model | None", name: str, version: str) -> bytes:
         """Return all metrics as text; once there is a model, also its prediction times under KServe's name."""
         if model is None:
-            return exposition(self._numbers)
+            return exposition(self._shared)
         metadata = model.metadata
         flavor = next((flavor for flavor in metadata.flavors if flavor != "python_function"), "python_function")
         info = {"run_id": metadata.run_id or "", "version": version, "flavor": flavor, "name": name}
         lines = [
-            *single(f"{PREFIX}model_info", "The model that is served.", info, 1.0),
-            *single(f"{PREFIX}load_seconds", "What it took to load the model.", {}, model.load_seconds),
-            *again(self._numbers, f"{PREFIX}predict_seconds", "request_predict_seconds", {"model_name": name}),
+            *gauge(f"{PREFIX}model_info", "The model that is served.", info, 1.0),
+            *gauge(f"{PREFIX}load_seconds", "What it took to load the model.", {}, model.load_seconds),
+            *renamed(self._shared, f"{PREFIX}predict_seconds", "request_predict_seconds", {"model_name": name}),
         ]
-        return exposition(self._numbers) + text(lines)
+        return exposition(self._shared) + joined(lines)
 
     def _observe(self, start: int, bounds: Sequence[float], value: float) -> None:
         self._cells[start + bisect_left(bounds, value)] += 1.0

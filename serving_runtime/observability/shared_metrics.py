@@ -74,39 +74,39 @@ def _starts(metrics: Sequence[Metric]) -> list[int]:
     return [0, *accumulate(metric.width * len(metric.series) for metric in metrics)][:-1]
 
 
-def exposition(numbers: SharedMetrics) -> bytes:
+def exposition(shared: SharedMetrics) -> bytes:
     """Return all metrics in Prometheus' text format, version 0.0.4.
 
     A series of zero is left out if there are others beside it.
     """
-    sums = numbers.sums()
+    sums = shared.sums()
     lines: list[str] = []
-    for metric in numbers.metrics:
+    for metric in shared.metrics:
         lines += [f"# HELP {metric.name} {metric.meaning}", f"# TYPE {metric.name} {metric.kind}"]
-        start = numbers.starts[metric.name]
+        start = shared.starts[metric.name]
         for position, values in enumerate(metric.series):
             cells = sums[start + position * metric.width : start + (position + 1) * metric.width]
             if any(cells) or len(metric.series) == 1:
                 lines += _series(metric, dict(zip(metric.labels, values, strict=True)), cells)
-    return text(lines)
+    return joined(lines)
 
 
-def again(numbers: SharedMetrics, known: str, name: str, labels: Mapping[str, str]) -> list[str]:
+def renamed(shared: SharedMetrics, known: str, name: str, labels: Mapping[str, str]) -> list[str]:
     """Return the metric `known`, which has no labels, under another name and with labels."""
-    metric = next(metric for metric in numbers.metrics if metric.name == known)
-    start = numbers.starts[known]
+    metric = next(metric for metric in shared.metrics if metric.name == known)
+    start = shared.starts[known]
     return [
         f"# TYPE {name} {metric.kind}",
-        *_series(replace(metric, name=name), labels, numbers.sums()[start : start + metric.width]),
+        *_series(replace(metric, name=name), labels, shared.sums()[start : start + metric.width]),
     ]
 
 
-def single(name: str, meaning: str, labels: Mapping[str, str], value: float) -> list[str]:
+def gauge(name: str, meaning: str, labels: Mapping[str, str], value: float) -> list[str]:
     """Return a gauge that has its value here, and no cell."""
     return [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", _line(name, labels, value)]
 
 
-def text(lines: Sequence[str]) -> bytes:
+def joined(lines: Sequence[str]) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 

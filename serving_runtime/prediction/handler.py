@@ -60,7 +60,7 @@ class PredictionHandler:
     ) -> Answer | StreamedAnswer:
         """Raises HttpError, ServingError, ClientGoneError."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + request.seconds(self._settings.timeout)
+        deadline = loop.time() + request.timeout(self._settings.timeout)
         message = await self._message(match, request, receive, deadline)
         read = partial(match.route.protocol.read, message, self._served)
         began = time.perf_counter()

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from serving_runtime.info import describe as describe
     from serving_runtime.mlmodel import read_metadata as read_metadata
     from serving_runtime.openapi.document import openapi as openapi
+    from serving_runtime.openapi.document import with_token as with_token
 
 __getattr__ = lazy_attributes(
     __name__,
@@ -15,5 +16,6 @@ __getattr__ = lazy_attributes(
         "describe": "serving_runtime.info:describe",
         "read_metadata": "serving_runtime.mlmodel:read_metadata",
         "openapi": "serving_runtime.openapi.document:openapi",
+        "with_token": "serving_runtime.openapi.document:with_token",
     },
 )

@@ -9,7 +9,6 @@ import orjson
 
 from serving_runtime.errors import NotLoadedError
 from serving_runtime.http import lazy
-from serving_runtime.openapi.security import with_token
 from serving_runtime.page.render import CONTENT_TYPE, page
 from serving_runtime.protocols.interface import Answer, Page, Status
 
@@ -53,7 +52,7 @@ def _described(directory: Path, name: str, version: str | None) -> dict[str, Any
 @lru_cache(1)
 def _openapi(directory: Path, name: str, version: str | None, *, guarded: bool) -> bytes:
     document = lazy.openapi(_described(directory, name, version), lazy.read_metadata(directory).signature)
-    return orjson.dumps(with_token(document, OPEN_PATHS) if guarded else document)
+    return orjson.dumps(lazy.with_token(document, OPEN_PATHS) if guarded else document)
 
 
 PAGES: Final = tuple(

@@ -1,7 +1,7 @@
 """The OpenAPI document of a model, from its description and from the declarations of the protocols."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from serving_runtime.protocols.interface import Protocol, Schema
@@ -38,6 +38,12 @@ ERROR: Final[Schema] = {
     "required": ["error_code", "message"],
 }
 STATUS: Final[Schema] = {"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}
+TOKEN_SCHEME: Final = "token"
+UNAUTHORIZED: Final = {
+    "description": "no token of this server",
+    "headers": {"WWW-Authenticate": {"schema": {"const": "Bearer"}}},
+    "content": {"application/json": {}},
+}
 
 
 def openapi(described: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
@@ -56,6 +62,22 @@ def openapi(described: Mapping[str, Any], signature: Signature) -> dict[str, Any
             "responses": {status: _error(text) for status, text in TEXT.items()},
         },
     }
+
+
+def with_token(document: Mapping[str, Any], open_paths: Collection[str]) -> dict[str, Any]:
+    """Return the document with the security scheme, its open paths, and the answer to a request without a token."""
+    paths = {
+        path: {method: _secured(one, is_open=path in open_paths) for method, one in methods.items()}
+        for path, methods in document["paths"].items()
+    }
+    components = document["components"] | {"securitySchemes": {TOKEN_SCHEME: {"type": "http", "scheme": "bearer"}}}
+    return {**document, "paths": paths, "components": components, "security": [{TOKEN_SCHEME: []}]}
+
+
+def _secured(operation: Mapping[str, Any], *, is_open: bool) -> dict[str, Any]:
+    if is_open:
+        return {**operation, "security": []}
+    return {**operation, "responses": {**operation["responses"], "401": UNAUTHORIZED}}
 
 
 def _description(model: Mapping[str, Any]) -> str:

@@ -7,10 +7,10 @@ Importing this package has no effect. The model is loaded when `predict` is firs
 `make_predict(path)` makes such a function for a model elsewhere; `load(path)` gives the model itself.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from model_contract.extras import extra_of_import
+from serving_runtime.lazy_imports import lazy_attributes
 
 if TYPE_CHECKING:
     from serving_runtime.errors import ServingError as ServingError
@@ -23,14 +23,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Model", "ServingError", "load", "make_predict", "predict"]
 
-_HOMES: Final = {"Model": "model", "ServingError": "errors", "load": "model", "make_predict": "function"}
+_read = lazy_attributes(
+    __name__,
+    {
+        "Model": "serving_runtime.model:Model",
+        "ServingError": "serving_runtime.errors:ServingError",
+        "load": "serving_runtime.model:load",
+        "make_predict": "serving_runtime.function:make_predict",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name != "predict" and name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with extra_of_import("function"):
-        home = import_module(f"serving_runtime.{_HOMES.get(name, 'function')}")
-    value: Any = home.make_predict() if name == "predict" else getattr(home, name)
-    globals()[name] = value  # taken once: from now on it is an attribute like any other
+        value: Any = _read("make_predict")() if name == "predict" else _read(name)
+    globals()[name] = value  # set once: from now on it is an attribute like any other
     return value

@@ -6,7 +6,13 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.errors import ServingError
-from serving_runtime.http.answer import Send, document, fault, refusal, send_answer, unexpected
+from serving_runtime.http.answer import (
+    Send,
+    http_error_answer,
+    json_answer,
+    serving_error_answer,
+    unexpected_error_answer,
+)
 from serving_runtime.http.body import Receive
 from serving_runtime.http.errors import (
     ClientGoneError,
@@ -17,20 +23,17 @@ from serving_runtime.http.errors import (
     UnknownPathError,
 )
 from serving_runtime.http.request import Request
-from serving_runtime.http.routes import ROUTES, Match, find, shape_of
+from serving_runtime.http.routes import ROUTES, Match, find, protocol_of_unknown_path
+from serving_runtime.http.uvicorn_fast_path import send_answer
 from serving_runtime.observability.access_log import AccessLog
 from serving_runtime.observability.request_stats import RequestStats
-from serving_runtime.options import Coerce, Loader
-from serving_runtime.prediction.handler import PredictionHandler
-from serving_runtime.prediction.lifecycle import Lifecycle, Phase
 from serving_runtime.prediction.streaming import StreamedAnswer
-from serving_runtime.prediction.worker_context import WorkerContext
-from serving_runtime.protocols.interface import CLOSE, Answer, Headers, ServedModel, Status
+from serving_runtime.prediction.worker_context import LoadedModel, Phase, WorkerContext
+from serving_runtime.protocols.interface import CLOSE, Answer, Headers, Status
 from serving_runtime.settings import ServeSettings
 
 if TYPE_CHECKING:
-    from serving_runtime.input.conform_plan import Conform
-    from serving_runtime.model import Model
+    from serving_runtime.prediction.handler import PredictionHandler
 
 LINE: Final = Answer(body=b"\n")  # MLflow's answer to a ping
 METRICS: Final = b"text/plain; version=0.0.4; charset=utf-8"
@@ -39,26 +42,31 @@ _log = logging.getLogger(__name__)
 
 
 class Application:
-    """Answers for one process."""
+    """Answers for one process. `new_handler` is called in the event loop, at the first request for a prediction."""
 
-    def __init__(self, lifecycle: Lifecycle, settings: ServeSettings, context: WorkerContext) -> None:
-        self._lifecycle = lifecycle
+    def __init__(
+        self,
+        settings: ServeSettings,
+        context: WorkerContext,
+        new_handler: "Callable[[], PredictionHandler] | None" = None,
+    ) -> None:
         self._settings = settings
         self._context = context
+        self._new_handler = new_handler
+        self._handler: PredictionHandler | None = None
         self._metrics = context.metrics
         self._tokens = context.tokens
         self._log = AccessLog()
-        self._known: ServedModel | None = None
-        self._predicting: PredictionHandler | None = None
+        self._served = context.loaded.served if context.loaded else None
         self._pages: Mapping[str, Callable[[], Answer]] = {
             "/": self._index,
             "/ping": self._ping,
             "/health": self._ping,
             "/version": self._version,
-            "/livez": lambda: document({"status": "alive"}),
-            "/readyz": self._ready,
-            "/startupz": self._started,
-            "/metrics": self._counted,
+            "/livez": lambda: json_answer({"status": "alive"}),
+            "/readyz": self._readiness,
+            "/startupz": self._startup,
+            "/metrics": self._exposition,
         }
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -84,7 +92,7 @@ class Application:
             self._log.write(request, stats, quiet=quiet)
 
     async def _send(self, request: Request, answer: Answer | StreamedAnswer, stats: RequestStats, send: Send) -> int:
-        """The bytes of the body. Raises ClientGoneError."""
+        """Return the number of bytes of the body. Raises ClientGoneError."""
         if isinstance(answer, StreamedAnswer):
             return await answer.send(send, headers=self._headers(request, stats, closed=False))
         await send_answer(
@@ -99,79 +107,55 @@ class Application:
         self, match: Match | None, request: Request, receive: Receive, stats: RequestStats
     ) -> Answer | StreamedAnswer:
         """Raises ClientGoneError."""
-        protocol = match.route.protocol if match else shape_of(request.path)
+        protocol = match.route.protocol if match else protocol_of_unknown_path(request.path)
         try:
             if self._tokens is not None:
                 self._tokens.expect(request.path, request.headers.get(b"authorization", b""))
-            return await self._of_protocol(match, request, receive, stats) if match else self._page(request)
+            return await self._by_route(match, request, receive, stats) if match else self._page(request)
         except HttpError as error:
             self._metrics.refused_by(error)
-            return refusal(error, protocol)
+            return http_error_answer(error, protocol)
         except ServingError as error:
             self._metrics.refused_by(error)
-            return fault(error, protocol)
+            return serving_error_answer(error, protocol)
         except ClientGoneError:
             raise
         except Exception:  # noqa: BLE001  the edge
             _log.exception("the server failed", extra={"fields": {"request_id": request.id}})
-            return unexpected(protocol)
+            return unexpected_error_answer(protocol)
 
-    async def _of_protocol(
+    async def _by_route(
         self, match: Match, request: Request, receive: Receive, stats: RequestStats
     ) -> Answer | StreamedAnswer:
         if request.method not in match.route.methods:
             raise MethodError(", ".join(match.route.methods))
         if match.route.page is not None:
-            status = Status(ready=self._lifecycle.phase is Phase.READY, served=self._served())
-            return match.route.page(status, match.path)
-        return await self._prediction().answer(match, request, receive, stats)
+            status = Status(ready=self._context.phase is Phase.READY, served=self._served)
+            return match.route.page.answer(status, match.path)
+        return await self._prediction_handler().answer(match, request, receive, stats)
 
     def _headers(self, request: Request, stats: RequestStats, *, closed: bool) -> Headers:
-        """Once the server is about to end, so are its connections: one that ends with an answer cannot lose the next
-        request.
+        """Return the headers of every answer. A server that is about to end closes each connection with an answer.
+
+        A connection that ends with an answer cannot lose the next request.
         """
-        end = (CLOSE,) if self._lifecycle.phase is Phase.STOPPING and not closed else ()
+        end = (CLOSE,) if self._context.phase is Phase.STOPPING and not closed else ()
         timing = stats.server_timing
         return ((b"x-request-id", request.id.encode()), *(((b"server-timing", timing),) if timing else ()), *end)
 
-    def _prediction(self) -> PredictionHandler:
-        """Made with the first request, in the loop that it belongs to. Raises LoadingError."""
-        if self._predicting is None:
-            model, served = self._model(), self._served()
-            assert served is not None  # noqa: S101  for the types
-            self._predicting = PredictionHandler(model, served, self._settings, self._context)
-        return self._predicting
+    def _prediction_handler(self) -> "PredictionHandler":
+        """Raises LoadingError."""
+        if self._handler is None:
+            if self._new_handler is None:
+                raise LoadingError
+            self._handler = self._new_handler()
+        return self._handler
 
-    def _model(self) -> "Model":
-        if self._lifecycle.model is None:
+    def _loaded(self) -> LoadedModel:
+        """Raises LoadingError."""
+        if self._context.loaded is None:
             raise LoadingError
-        return self._lifecycle.model
-
-    def _served(self) -> ServedModel | None:
-        """Made when it is first needed: pandas is loaded with the model, not before it."""
-        if self._lifecycle.model is not None and self._known is None:
-            settings, model = self._settings, self._lifecycle.model
-            self._known = ServedModel(
-                name=settings.model_name,
-                version=settings.model_version or None,
-                metadata=model.metadata,
-                conform=self._casting(model) if settings.coerce is Coerce.MLFLOW else model.plan.conform,
-                nan=settings.nan,
-                coerce=settings.coerce,
-                guarded=self._tokens is not None,
-                serving={
-                    "loader": Loader.NATIVE if model.native else Loader.MLFLOW,
-                    "batches": {"merged": self._context.may_merge, "reason": self._context.against},
-                },
-            )
-        return self._known
-
-    def _casting(self, model: "Model") -> "Conform":
-        from serving_runtime.input.mlflow_casts import (  # noqa: PLC0415  pandas is loaded with the model, not before it
-            mlflow_conformer,
-        )
-
-        return mlflow_conformer(model.path, model.metadata.signature)
+        return self._context.loaded
 
     def _page(self, request: Request) -> Answer:
         if request.path not in self._pages:
@@ -183,7 +167,7 @@ class Application:
     def _index(self) -> Answer:
         routes = [f"{route.method} {route.pattern}" for route in ROUTES] + [f"GET {path}" for path in self._pages]
         # KServe's client of V1 takes the status for the server's liveness.
-        return document(
+        return json_answer(
             {
                 "status": "alive",
                 "name": "model-api-runtime",
@@ -193,23 +177,24 @@ class Application:
         )
 
     def _ping(self) -> Answer:
-        if self._lifecycle.phase is Phase.STOPPING:
+        if self._context.phase is Phase.STOPPING:
             raise StoppingError
-        self._model()
+        self._loaded()
         return LINE
 
     def _version(self) -> Answer:
-        """MLflow's clients compare it with their own."""
-        return Answer(body=self._model().metadata.mlflow_version.encode())
+        """Return the version of MLflow that saved the model; MLflow's clients compare it with their own."""
+        return Answer(body=self._loaded().model.metadata.mlflow_version.encode())
 
-    def _counted(self) -> Answer:
+    def _exposition(self) -> Answer:
         name, version = self._settings.model_name, self._settings.model_version
-        return Answer(body=self._metrics.exposition(self._lifecycle.model, name, version), media_type=METRICS)
+        model = self._context.loaded.model if self._context.loaded else None
+        return Answer(body=self._metrics.exposition(model, name, version), media_type=METRICS)
 
-    def _ready(self) -> Answer:
-        phase = self._lifecycle.phase
-        return document({"status": phase}, status=200 if phase is Phase.READY else 503)
+    def _readiness(self) -> Answer:
+        phase = self._context.phase
+        return json_answer({"status": phase}, status=200 if phase is Phase.READY else 503)
 
-    def _started(self) -> Answer:
-        started = self._lifecycle.model is not None
-        return document({"status": "started" if started else Phase.LOADING}, status=200 if started else 503)
+    def _startup(self) -> Answer:
+        started = self._context.loaded is not None
+        return json_answer({"status": "started" if started else Phase.LOADING}, status=200 if started else 503)

@@ -1,4 +1,4 @@
-"""`model-api-runtime`: serves the model of the pod, and what there is to do around that."""
+"""`model-api-runtime`: serves the model of the pod, scores files, and checks a model before deployment."""
 
 import argparse
 import os
@@ -22,7 +22,7 @@ with extra_of_program(EXTRA):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """`arguments` declares its flags, `run` does it: raises ServingError, ContractError, CommandError."""
+    """`arguments` declares its flags. `run` raises ServingError, ContractError, CommandError."""
 
     name: str
     text: str

@@ -1,6 +1,4 @@
-"""What can be wrong with a request, with a model, or inside it. Every message is for the caller: none holds a value
-that was sent.
-"""
+"""Errors of a request, or of a model. Every message is for the caller: none holds a value that was sent."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,35 +19,36 @@ class ServingError(Exception):
 
     @property
     def details(self) -> list[dict[str, str]]:
-        """One entry for each fault: `path`, its place in the request, `problem`, and, of a value, what was `expected`
-        and the kind of what was `got`.
+        """One entry for each fault: `path`, its place in the request, and `problem`.
+
+        A fault of a value also has the kind that was `expected` and the kind that it `got`.
         """
         return []
 
 
 class MalformedRequestError(ServingError):
-    """The request is not what the protocol says, whatever the model is."""
+    """The request breaks the rules of its protocol, for any model."""
 
     status = 400
     error_code = "BAD_REQUEST"
 
 
 class UnsupportedMediaTypeError(ServingError):
-    """The body is of a kind that is not read here."""
+    """The Content-Type of the body is not read here."""
 
     status = 415
     error_code = "BAD_REQUEST"
 
 
 class UnknownModelError(ServingError):
-    """The path names a model, or a version of it, that is not the one that is served."""
+    """The path names a model, or a version of it, that is not served."""
 
     status = 404
     error_code = "RESOURCE_DOES_NOT_EXIST"
 
 
 class NotLoadedError(ServingError):
-    """There is nothing to say about the model yet."""
+    """The model is not loaded yet."""
 
     status = 503
     error_code = "TEMPORARILY_UNAVAILABLE"
@@ -60,7 +59,7 @@ class NotLoadedError(ServingError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What is wrong at one place of a request, such as `dataframe_split.data[2][0]`."""
+    """A fault at one place of a request, such as `dataframe_split.data[2][0]`."""
 
     path: str
     problem: str
@@ -69,7 +68,7 @@ class Fault:
 
     @classmethod
     def mismatch(cls, path: str, *, got: str, expected: str) -> Self:
-        """A value of another kind than the model takes."""
+        """Return the fault of a value of another kind than the model takes."""
         return cls(path=path, problem=f"{got}, where the model takes {expected}", expected=expected, got=got)
 
     @property
@@ -99,7 +98,7 @@ class InvalidInputError(ServingError):
 
 
 def at_once(*steps: Callable[[], Any]) -> list[Any]:
-    """What each step returns; where some of them find faults of the input, those of all. Raises InvalidInputError."""
+    """Return the result of each step; if some find faults of the input, raise InvalidInputError with those of all."""
     results, faults = [], list[Fault]()
     for step in steps:
         try:
@@ -116,13 +115,11 @@ class PredictionError(ServingError):
 
 
 class OutputError(ServingError):
-    """The model predicted what JSON cannot express."""
+    """The prediction cannot be expressed in JSON."""
 
 
 class RefusedByModelError(ServingError):
-    """The model's own code refused the input, by an MlflowException: its author wrote the code and the message for the
-    caller.
-    """
+    """The model's own code refused the input by an MlflowException, whose message its author wrote for the caller."""
 
     def __init__(self, message: str, *, status: int, error_code: str) -> None:
         super().__init__(message)
@@ -139,7 +136,7 @@ class RefusedByModelError(ServingError):
 
 
 class ModelNotFoundError(ServingError):
-    """There is no model where it should be."""
+    """There is no model in the place that the settings name."""
 
 
 class ModelLoadError(ServingError):

@@ -1,18 +1,18 @@
 """The input example of a model, read as MLflow wrote it.
 
-MLflow writes what a request may not hold: NaN, infinity, NaT as a text, and base64 in lines of 76 letters.
+MLflow writes values that a request may not hold: NaN, infinity, NaT as a text, and base64 in lines of 76 letters.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from serving_runtime.errors import ServingError
-from serving_runtime.input.conform import given_table
+from serving_runtime.input.conform import conformer, given_table
 from serving_runtime.input.forms import Given, Request, Shaped
 from serving_runtime.input.table import Table
 from serving_runtime.input.tensor import flatten
@@ -21,6 +21,7 @@ from serving_runtime.protocols.mlflow.request import from_document
 from serving_runtime.signature import Array, Map, Object, Scalar, Signature, Tensor, Type
 
 NAT = np.iinfo(np.int64).min  # the number by which numpy writes NaT
+UNUSABLE: Final = "the model is not warmed: its input example cannot be used: {reason}"
 FLOATS = frozenset({"float", "double"})
 
 
@@ -40,6 +41,16 @@ def read_example(metadata: Metadata) -> Request | None:
     except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise UnusableExampleError(f"its file cannot be read ({type(error).__name__})") from error
     return request
+
+
+def example_problem(metadata: Metadata) -> str | None:
+    """Return the sentence that says why the model's example cannot be used; None if it can, or if there is none."""
+    try:
+        if request := read_example(metadata):
+            conformer(metadata.signature)(request)
+    except ServingError as error:
+        return UNUSABLE.format(reason=error)
+    return None
 
 
 def _request(document: Any, signature: Signature) -> Request:
@@ -62,7 +73,7 @@ def _as_written(value: Any, signature: Signature) -> Any:
 
 
 def _table(table: Table, signature: Signature) -> Table:
-    """Columns by name or by position, whichever the signature goes by."""
+    """Return the table with its columns by name or by position, as the signature has them."""
     by_name: Mapping[str, Type] = {str(column.name): column.type for column in signature.columns}
     by_position = [column.type for column in signature.columns]
     columns = {}

@@ -1,6 +1,7 @@
-"""Frozen data that every request makes anew, a dozen of it: mypy sees to it that nobody assigns to a field.
+"""Frozen data classes for the dozen records that every request makes anew.
 
-Where Python sees to it too, each of them takes twice as long to make.
+mypy sees to it that no field is assigned to. With `frozen=True` Python does so too, and each takes twice as long to
+make.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,4 @@
-"""What people and programs want to know of the model that is served: `GET /info`, and the page and the commands that
-are made of it.
-"""
+"""The description of a model for people and programs: `GET /info`, the page, and the commands that print it."""
 
 import json
 from collections.abc import Mapping
@@ -11,8 +9,8 @@ from typing import Any, Final
 import yaml
 
 from model_contract.layout import MLMODEL
+from serving_runtime.example import example_problem
 from serving_runtime.mlmodel import read_metadata
-from serving_runtime.model import example_problem
 from serving_runtime.requirements import Difference, differences, python_difference
 from serving_runtime.signature import HINTED
 
@@ -21,8 +19,9 @@ LARGEST_EXAMPLE: Final = 64 << 10  # bytes; a picture as an example belongs into
 
 
 def describe(directory: Path, *, name: str, version: str | None) -> dict[str, Any]:
-    """The model's name and version, run, flavor, signature and example, and the libraries that differ. `directory`
-    holds `MLmodel`.
+    """Return the model's name, version, run, flavor, signature and example, and the libraries that differ.
+
+    `directory` holds `MLmodel`.
     """
     document = _document(directory)
     flavors = document.get("flavors", {})
@@ -46,13 +45,14 @@ def describe(directory: Path, *, name: str, version: str | None) -> dict[str, An
 
 
 def _flavor(flavors: Mapping[str, Any]) -> str:
-    """The library's, where the model was saved by one; a model that is code of its own has only MLflow's common one."""
+    """Return the flavor of the library that saved the model; code of its author's has only MLflow's common one."""
     return next((name for name in flavors if name != PYFUNC), PYFUNC)
 
 
 def _signature(document: Mapping[str, Any], *, hinted: bool) -> dict[str, Any]:
-    """The signature as MLflow writes it, but as JSON and not as texts of JSON. `hinted`: it stands for a type hint in
-    the model's code.
+    """Return the signature as MLflow writes it, but as JSON and not as texts of JSON.
+
+    `hinted`: it stands for a type hint in the model's code.
     """
     parts = {
         part: json.loads(document[part]) if document.get(part) else None for part in ("inputs", "outputs", "params")
@@ -61,7 +61,7 @@ def _signature(document: Mapping[str, Any], *, hinted: bool) -> dict[str, Any]:
 
 
 def _example(directory: Path, document: Mapping[str, Any]) -> Any:
-    """The body of a request that the model was logged with; None where it has none, or a large one."""
+    """Return the body of a request that the model was logged with; None if it has none, or a large one."""
     name = (document.get("saved_input_example_info") or {}).get("serving_input_path")
     try:
         if name and (directory / name).stat().st_size <= LARGEST_EXAMPLE:
@@ -72,7 +72,7 @@ def _example(directory: Path, document: Mapping[str, Any]) -> Any:
 
 
 def _whole_number(digits: str) -> int | float:
-    """A number of more than 64 bits as a double: the answer of `/info` cannot hold it otherwise."""
+    """Return a number of more than 64 bits as a double: the answer of `/info` cannot hold it otherwise."""
     number = int(digits)
     return number if -(2**63) <= number < 2**64 else float(number)
 

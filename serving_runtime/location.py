@@ -1,4 +1,4 @@
-"""Where the model of this process lies."""
+"""The directory of this process's model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,17 +11,17 @@ MOST_NAMES: Final = 10
 
 
 def resolve_model_path(environ: Mapping[str, str]) -> Path:
-    """The directory that holds `MLmodel`: MLFLOW_ARTIFACTS_PATH > the path built from MLFLOW_MODEL_OWNER and
-    MLFLOW_RUN_ID.
+    """Return the directory that holds `MLmodel`.
 
-    A directory whose only model is in one of its own directories will do as well. Raises ContractError where the
-    variables do not name a place, ModelNotFoundError where there is no model.
+    MLFLOW_ARTIFACTS_PATH > the path built from MLFLOW_MODEL_OWNER and MLFLOW_RUN_ID. A directory whose only model is in
+    one of its own directories will do as well. Raises ContractError if the variables do not name a place,
+    ModelNotFoundError if there is no model.
     """
     return find_model(Path(model_path_from(environ)))
 
 
 def find_model(directory: Path) -> Path:
-    """`directory`, or the one directory below it that holds a model. Raises ModelNotFoundError."""
+    """Return `directory`, or the one directory below it that holds a model. Raises ModelNotFoundError."""
     if (directory / MLMODEL).is_file():
         return directory
     if not directory.is_dir():
@@ -35,7 +35,7 @@ def find_model(directory: Path) -> Path:
 
 
 def _neighbours(directory: Path) -> str:
-    """What there is where the path still exists: a wrong owner and a missing volume look different there."""
+    """Describe the last directory of the path that exists: it shows a wrong owner, or a volume that is missing."""
     parent = next(parent for parent in directory.parents if parent.is_dir())
     return f"{parent} holds {_names(sorted(parent.iterdir()))}"
 

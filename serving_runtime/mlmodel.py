@@ -1,4 +1,4 @@
-"""The `MLmodel` file: what the runtime wants to know about a model before it loads it."""
+"""The `MLmodel` file: the facts about a model that are read before it is loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +17,9 @@ UNNAMED: Final = "model"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """`serving_example` is the file that holds the body of an example request, where the model was logged with an input
-    example.
+    """`serving_example` is the file with the body of an example request, if the model was logged with an input example.
 
-    `flavors` are as the file has them: what each needs to be loaded.
+    `flavors` are as in the file: each with its needs for a load.
     """
 
     directory: Path
@@ -36,7 +35,7 @@ class Metadata:
 
 
 def read_metadata(directory: Path) -> Metadata:
-    """Raises ModelLoadError where the file says nothing that can be served."""
+    """Raises ModelLoadError if the file describes nothing that can be served."""
     document = _document(directory / MLMODEL)
     if "python_function" not in document.get("flavors", {}):
         raise ModelLoadError(

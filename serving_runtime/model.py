@@ -1,14 +1,13 @@
-"""One model of this process: loaded once, warmed, and asked."""
+"""One model of this process: loaded once, and called with the input of requests."""
 
-import logging
 import time
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
-from serving_runtime.errors import InvalidInputError, ModelLoadError, ServingError
-from serving_runtime.example import UnusableExampleError, read_example
+from serving_runtime.errors import ModelLoadError, ServingError
+from serving_runtime.example import example_problem, read_example
 from serving_runtime.input.conform import Conformed, conformer
 from serving_runtime.input.conform_plan import Conform, ConformPlan, Matrix, merged
 from serving_runtime.input.forms import Frame, Request
@@ -22,17 +21,10 @@ from serving_runtime.options import Loader
 from serving_runtime.pyfunc import PyfuncModel, RawModel, StreamingModel, call, load_pyfunc, stream
 
 BOOSTERS: Final = frozenset({"mlflow.lightgbm", "mlflow.xgboost"})
-UNUSABLE: Final = "the model is not warmed: its input example cannot be used: {reason}"
-FAILED: Final = (
-    "the model does not predict its own input example: {reason}; "
-    "to serve it all the same, start with --warm-up false (MODEL_API_RUNTIME_WARM_UP=false)"
-)
-
-_log = logging.getLogger(__name__)
 
 
 class Model:
-    """Predicts from any thread, as far as the model's own code can."""
+    """A loaded model. It predicts from any thread, as far as the model's own code can."""
 
     def __init__(self, path: Path, metadata: Metadata, pyfunc: PyfuncModel) -> None:
         self.path = path
@@ -44,47 +36,47 @@ class Model:
 
     @property
     def native(self) -> bool:
-        """It is called without MLflow."""
+        """True if the model is called without MLflow."""
         return isinstance(self._pyfunc, NativeModel)
 
     @property
     def categories(self) -> Categories | None:
-        """Those that the model was trained on, if it is one of LightGBM or XGBoost that was."""
+        """The categories that a model of LightGBM or XGBoost was trained on, if it was."""
         return self._pyfunc.categories if isinstance(self._pyfunc, NativeModel) else None
 
     @property
     def of_numbers(self) -> bool:
-        """A library computes its predictions; no code of its author's does, which may do anything, and wait for it."""
+        """True if a library computes the predictions; the code of a model's author may do anything, and wait for it."""
         return self.metadata.flavors["python_function"].get("loader_module") in LOADERS
 
     def predict(self, request: Request) -> Any:
-        """What the model returns: an array, a frame, a list or what its author chose. Raises ServingError."""
+        """Return what the model returns: an array, a frame, a list, or what its author chose. Raises ServingError."""
         conformed = self.plan.conform(request)
         return self.predict_conformed(conformed.data, conformed.params)
 
     def predict_conformed(self, data: Any, params: Mapping[str, Any] | None) -> Any:
-        """The same for what is conformed to the signature already. Raises ServingError; what the model raised goes to
-        the log.
+        """Predict for input that is conformed to the signature already.
+
+        Raises ServingError; an exception that the model raised goes to the log.
         """
-        return call(self._pyfunc, self._given([data]), None if params is None else dict(params))
+        return call(self._pyfunc, self._model_input([data]), None if params is None else dict(params))
 
     def predict_merged(self, inputs: Sequence[Any], params: Mapping[str, Any] | None) -> Any:
-        """One prediction for inputs that may become one. Raises whatever the model does: the caller goes on in another
-        way.
-        """
-        return self._pyfunc.predict(self._given(inputs), params=None if params is None else dict(params))
+        """Predict for several inputs in one call. Raises the model's own exceptions."""
+        return self._pyfunc.predict(self._model_input(inputs), params=None if params is None else dict(params))
 
     def stream(self, data: Any, params: Mapping[str, Any] | None) -> Generator[Any]:
-        """The parts of an answer, as the model makes them. Raises ServingError, at any of them."""
+        """Return the parts of an answer, as the model makes them. Raises ServingError, at any of them."""
         return stream(
-            cast("StreamingModel", self._pyfunc), self._given([data]), None if params is None else dict(params)
+            cast("StreamingModel", self._pyfunc), self._model_input([data]), None if params is None else dict(params)
         )
 
     def example(self) -> Conformed | None:
         """Return the input that was logged with the model, or None if there is none or it cannot be used."""
         try:
-            return self._example()
-        except UnusableExampleError:
+            request = read_example(self.metadata)
+            return None if request is None else self.plan.conform(request)
+        except ServingError:
             return None
 
     @property
@@ -92,46 +84,18 @@ class Model:
         """The sentence that says why the model's example cannot be used."""
         return example_problem(self.metadata)
 
-    def _example(self) -> Conformed | None:
-        request = read_example(self.metadata)
-        try:
-            return None if request is None else self.plan.conform(request)
-        except ServingError as error:
-            raise UnusableExampleError(error.message) from error
-
-    def warm_up(self) -> None:
-        """Predict the example, so that the first caller does not wait for what a first call loads.
-
-        A model without an example that can be used is not called. Raises ModelLoadError if the model fails on it.
-        """
-        from serving_runtime.codec.encode import encode  # noqa: PLC0415  what a first call of it loads is loaded too
-
-        if problem := self.example_problem:
-            _log.warning(problem)
-            return
-        example = self.example()
-        if example is None:
-            _log.info("the model has no input example, so it is not warmed")
-            return
-        try:
-            encode(self.predict_conformed(example.data, example.params), wrapped=True)
-        except InvalidInputError as error:  # MLflow refuses it before the model sees it
-            _log.warning(UNUSABLE.format(reason=error))
-        except ServingError as error:
-            raise ModelLoadError(FAILED.format(reason=error)) from error
-
-    def _given(self, inputs: Sequence[Any]) -> Any:
-        """What the model itself takes for them."""
+    def _model_input(self, inputs: Sequence[Any]) -> Any:
+        """Return the form of the inputs that the model itself takes."""
         data = merged(inputs)
         match data:
             case Matrix():
-                # No rows at all are an error to LightGBM, where they come as a frame.
+                # No rows at all are an error to LightGBM if they come as a frame.
                 return data.rows if self._by_position and data.values.size else data.frame
             case _:
                 return data
 
     def _general(self, conform: Conform, request: Request) -> Conformed:
-        """MLflow's own check judges frames that came with types; without it they are checked as all others are."""
+        """Conform a frame that came with types as all other input if MLflow's own check is not there to judge it."""
         if self.native and isinstance(request.input, Frame):
             request = Request(
                 input=as_table(request.input.frame), params=request.params, params_path=request.params_path
@@ -139,18 +103,8 @@ class Model:
         return conform(request)
 
 
-def example_problem(metadata: Metadata) -> str | None:
-    """Return the sentence that says why the model's example cannot be used; None if it can, or if there is none."""
-    try:
-        if request := read_example(metadata):
-            conformer(metadata.signature)(request)
-    except ServingError as error:
-        return UNUSABLE.format(reason=error)
-    return None
-
-
 def load(path: Path, loader: Loader = Loader.MLFLOW) -> Model:
-    """Loads the model in the directory `path`. Raises ModelLoadError."""
+    """Load the model in the directory `path`. Raises ModelLoadError."""
     began = time.perf_counter()
     metadata = read_metadata(path)
     native = _native(path, metadata, loader)
@@ -162,8 +116,9 @@ def load(path: Path, loader: Loader = Loader.MLFLOW) -> Model:
 
 
 def _by_mlflow(path: Path, metadata: Metadata) -> PyfuncModel:
-    """The model as MLflow loads it; one that was trained on categories is called without MLflow's check, which has no
-    such type.
+    """Load the model with MLflow.
+
+    A model that was trained on categories is called without MLflow's check, which has no such type.
     """
     loaded = load_pyfunc(path)
     if (
@@ -175,7 +130,10 @@ def _by_mlflow(path: Path, metadata: Metadata) -> PyfuncModel:
 
 
 def _native(path: Path, metadata: Metadata, loader: Loader) -> NativeModel | None:
-    """`auto` takes it only where an example can show that it predicts as MLflow does."""
+    """Load the model without MLflow; `auto` does so only if an example can show that it predicts the same.
+
+    Raises ModelLoadError.
+    """
     if loader is Loader.MLFLOW or (loader is Loader.AUTO and metadata.serving_example is None):
         return None
     native = load_native(path, metadata)

@@ -1,5 +1,6 @@
-"""The one place that imports MLflow: loading a model in its python_function flavor; and calling a model, loaded by it
-or not.
+"""Models in MLflow's python_function flavor: loaded here, the one place that imports MLflow, and called.
+
+`call` and `stream` take models that were loaded without MLflow too.
 """
 
 import logging
@@ -42,7 +43,7 @@ class RawModel(PyfuncModel, Protocol):
 
 
 def load_pyfunc(directory: Path) -> PyfuncModel:
-    """Raises ModelLoadError: what a model needs to load is its own, so anything may be missing."""
+    """Load the model. Raises ModelLoadError: a model's needs are its own, so anything may be missing."""
     # MLflow's own server sets it, and models read it to know that they serve.
     os.environ.setdefault("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
     try:
@@ -60,7 +61,7 @@ def load_pyfunc(directory: Path) -> PyfuncModel:
 
 
 def call(model: PyfuncModel, data: Any, params: dict[str, Any] | None) -> Any:
-    """The model's predictions. Raises ServingError; what the model raised goes to the log."""
+    """Return the model's predictions. Raises ServingError; an exception that the model raised goes to the log."""
     try:
         return model.predict(data, params=params)
     except ServingError:
@@ -70,8 +71,9 @@ def call(model: PyfuncModel, data: Any, params: dict[str, Any] | None) -> Any:
 
 
 def stream(model: StreamingModel, data: Any, params: dict[str, Any] | None) -> Generator[Any]:
-    """The parts of a prediction as they come. Raises ServingError, at any of them; to close it ends the model's
-    generator.
+    """Return the parts of a prediction as they come; closing it ends the model's generator.
+
+    Raises ServingError, at any part.
     """
     try:
         yield from model.predict_stream(data, params=params)
@@ -80,7 +82,7 @@ def stream(model: StreamingModel, data: Any, params: dict[str, Any] | None) -> G
 
 
 def _without_rows(data: Any) -> ServingError | None:
-    """Many models fail on no rows at all, which is what the client sent."""
+    """Return the error for an input that has no rows, on which many models fail."""
     if isinstance(data, dict):  # of a model that chats
         data = data.get("messages", data.get("input"))
     empty = isinstance(data, pd.DataFrame | list) and len(data) == 0

@@ -1,5 +1,6 @@
-"""The places of what MLflow's own checks and wrappers refuse, found again from the exception: their messages hold the
-input.
+"""The faults of an input that MLflow's own checks and wrappers refuse, found again from the exception.
+
+Their messages hold the input, so they are not passed on.
 """
 
 import sys
@@ -18,7 +19,7 @@ ANSWER_CHECK: Final = "_response_to_dict"
 
 
 def frames_of(error: BaseException) -> Iterator[FrameType]:
-    """From the outermost to the one that raised."""
+    """Return the frames of the traceback, from the outermost to the one that raised."""
     trace = error.__traceback__
     while trace is not None:
         yield trace.tb_frame
@@ -26,7 +27,7 @@ def frames_of(error: BaseException) -> Iterator[FrameType]:
 
 
 def hint_faults(error: BaseException) -> list[Fault]:
-    """The faults of an input that does not fit the type hint of the model's code; empty if they cannot be found."""
+    """Return the faults of an input that does not fit the type hint of the model's code, as far as they are found."""
     for frame in frames_of(error):
         if frame.f_code.co_name == HINT_CHECK:
             faults: list[Fault] = []
@@ -42,8 +43,9 @@ def hint_faults(error: BaseException) -> list[Fault]:
 
 
 def wrapper_faults(error: BaseException) -> list[Fault]:
-    """The faults of an input that a wrapper of MLflow does not take, before it calls the code of the model's author;
-    else empty.
+    """Return the faults of an input that a wrapper of MLflow refuses before it calls the code of the model's author.
+
+    They are none for any other exception.
     """
     frames = list(frames_of(error))
     names = [str(frame.f_globals.get("__name__", "")) for frame in frames]
@@ -65,7 +67,7 @@ def wrapper_faults(error: BaseException) -> list[Fault]:
 
 
 def _check(data: Any, hint: Any, path: str, faults: list[Fault], check: Any) -> None:
-    """Go down lists, dicts and optional values to what `check` refuses."""
+    """Add the faults of `data`: go down lists, dicts and optional values to the one that `check` refuses."""
     if len(faults) >= MOST_FAULTS:
         return
     origin, args = get_origin(hint), get_args(hint)
@@ -92,7 +94,7 @@ def _optional(origin: Any, args: Sequence[Any]) -> Any:
 
 
 def _pydantic_faults(error: BaseException | None, path: str) -> list[Fault] | None:
-    """None if pydantic has not raised it."""
+    """Return the faults of a ValidationError; None if it is not pydantic's."""
     kind = getattr(sys.modules.get("pydantic"), "ValidationError", None)
     if kind is None or not isinstance(error, kind):
         return None

@@ -1,4 +1,4 @@
-"""What a model was saved with, beside what is installed here."""
+"""The libraries and the Python that a model was saved with, compared with those installed here."""
 
 import platform
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ EQUIVALENT_PACKAGES: Final = {"mlflow": "mlflow-skinny", "xgboost": "xgboost-cpu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """`wanted` is what the model's file says; `installed` is None where the library is missing."""
+    """`wanted` is the version in the model's file; `installed` is None if the library is missing."""
 
     name: str
     wanted: str
@@ -33,7 +33,7 @@ class Difference:
 
 
 def differences(directory: Path) -> list[Difference]:
-    """Libraries of the model's requirements.txt that are missing here, or of another version."""
+    """Return the libraries of the model's requirements.txt that are missing here, or of another version."""
     found = ((requirement, _installed(requirement.name)) for requirement in _requirements(directory))
     return [
         Difference(name=requirement.name, wanted=str(requirement.specifier).removeprefix("=="), installed=version)
@@ -43,7 +43,7 @@ def differences(directory: Path) -> list[Difference]:
 
 
 def python_difference(directory: Path) -> Difference | None:
-    """Python's own version, where the first two of its numbers are others: a pickle of code is bound to them."""
+    """Return the difference of Python's own major and minor version: a pickle of code is bound to them."""
     wanted = str(_document(directory / PYTHON_ENV).get("python", ""))
     here = platform.python_version()
     if not wanted or wanted.split(".")[:2] == here.split(".")[:2]:
@@ -52,7 +52,7 @@ def python_difference(directory: Path) -> Difference | None:
 
 
 def check_match(directory: Path) -> None:
-    """Raises ModelLoadError where Python or a library is another one than the model was saved with."""
+    """Raise ModelLoadError if Python or a library is another one than the model was saved with."""
     found, python = differences(directory), python_difference(directory)
     if not found and python is None:
         return
@@ -64,13 +64,13 @@ def check_match(directory: Path) -> None:
 
 
 def pip_line(found: list[Difference]) -> str:
-    """The command that installs what the model wants."""
+    """Return the command that installs the model's libraries."""
     names = (f"{one.name}{'==' if one.wanted[:1].isdigit() else ''}{one.wanted}" for one in found)
     return " ".join(["pip install", *(f'"{name}"' if set(name) & set("<>!~,") else name for name in names)])
 
 
 def _requirements(directory: Path) -> Iterator[Requirement]:
-    """Lines that name a package; options and files of pip's are left to pip."""
+    """Return the lines that name a package; options and files of pip's are left to pip."""
     try:
         lines = (directory / REQUIREMENTS).read_text().splitlines()
     except (OSError, ValueError):

@@ -57,9 +57,7 @@ Type = Scalar | Array | Object | Map | Anything
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """`name` is the signature's own key, which pandas allows to be no text. It is None for every column of a signature,
-    or for none.
-    """
+    """`name` is the signature's key, which may be no text. It is None for every column of a signature, or for none."""
 
     name: Any
     type: Type
@@ -86,10 +84,10 @@ class Param:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """`columns` or `tensors` are empty; both are where the model says nothing about its input.
+    """`columns` or `tensors` are empty; both are if the model says nothing about its input.
 
-    `typed_in_code`: the input's type is a hint in the model's own code, which checks it itself. `outputs` are what it
-    says that it predicts; nothing holds it to them.
+    `typed_in_code`: the input's type is a hint in the model's own code, which checks it itself. `outputs` describe the
+    prediction; the model is not held to them.
     """
 
     columns: tuple[Column, ...] = ()
@@ -106,7 +104,7 @@ class Signature:
 
 
 def read_signature(document: Mapping[str, Any] | None) -> Signature:
-    """The `signature` of an MLmodel document, whose parts are JSON texts. Raises InvalidSignatureError."""
+    """Read the `signature` of an MLmodel document, whose parts are JSON texts. Raises InvalidSignatureError."""
     document = document or {}
     try:
         inputs = json.loads(document.get("inputs") or "[]")
@@ -126,7 +124,7 @@ def read_signature(document: Mapping[str, Any] | None) -> Signature:
 
 
 def _outputs(text: str | None) -> tuple[Column | Tensor, ...]:
-    """None where they cannot be read: no prediction depends on them."""
+    """Return the outputs; none if they cannot be read: no prediction depends on them."""
     try:
         return tuple(
             _tensor(entry) if entry["type"] == "tensor" else _column(entry) for entry in json.loads(text or "[]")
@@ -140,7 +138,7 @@ def _column(entry: Mapping[str, Any]) -> Column:
 
 
 def _key(name: Any) -> Any:
-    """JSON has no tuples, which are the names of columns of several levels."""
+    """Return a list as a tuple, which JSON does not have: the name of a column of several levels."""
     return tuple(map(_key, name)) if isinstance(name, list) else name
 
 

@@ -8,10 +8,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ContractError
+from serving_runtime.commands import lazy
+from serving_runtime.commands.compare import MOST, differences
 from serving_runtime.commands.findings import Finding, Verdict, as_json, end, show
 from serving_runtime.errors import ModelNotFoundError, ServingError
+from serving_runtime.location import resolve_model_path
+from serving_runtime.options import Loader
 
 if TYPE_CHECKING:
     from serving_runtime.model import Model
@@ -43,9 +49,6 @@ def run(options: argparse.Namespace) -> ExitCode:
 
 def check(*, require_match: bool) -> Iterator[Finding]:
     """Stops where what follows cannot be known."""
-    from serving_runtime.location import resolve_model_path  # noqa: PLC0415  --help needs none of it
-    from serving_runtime.mlmodel import read_metadata  # noqa: PLC0415  as above
-
     try:
         path = resolve_model_path(os.environ)
     except ModelNotFoundError as error:
@@ -56,7 +59,7 @@ def check(*, require_match: bool) -> Iterator[Finding]:
         return
     yield _ok("path", str(path))
     try:
-        signature = read_metadata(path).signature
+        signature = lazy.read_metadata(path).signature
     except ServingError as error:
         yield _failed("signature", str(error), code=ExitCode.INVALID_INPUT)
         return
@@ -86,43 +89,34 @@ def _signature(signature: "Signature") -> Finding:
 
 
 def _libraries(path: Path, *, require_match: bool) -> Iterator[Finding]:
-    from serving_runtime.requirements import (  # noqa: PLC0415  --help needs none of it
-        differences,
-        pip_line,
-        python_difference,
-    )
-
-    if python := python_difference(path):
+    if python := lazy.python_difference(path):
         text = f"Python {python.installed}, the model was saved with {python.wanted}"
         yield (
             _failed("python", text)
             if require_match
             else _warning("python", text, f"use an image with Python {python.wanted}")
         )
-    found = differences(path)
+    found = lazy.differences(path)
     text = "; ".join(map(str, found))
     if not found:
         yield _ok("libraries", "as the model was saved with")
     elif require_match or any(one.installed is None for one in found):
-        yield _failed("libraries", text, remedy=pip_line(found))
+        yield _failed("libraries", text, remedy=lazy.pip_line(found))
     else:
-        yield _warning("libraries", text, pip_line(found))
+        yield _warning("libraries", text, lazy.pip_line(found))
 
 
 def _predictions(path: Path) -> Iterator[Finding]:
-    from serving_runtime.model import load  # noqa: PLC0415  as above
-    from serving_runtime.options import Loader  # noqa: PLC0415  pandas comes with it
-
     began = time.perf_counter()
     try:
-        model = load(path, Loader.AUTO)
+        model = lazy.load(path, Loader.AUTO)
         yield _ok("load", f"{time.perf_counter() - began:.2f} s")
         yield from _categories(model)
         if model.example_problem:
             yield _warning("example", model.example_problem, "log it with an input_example= that MLflow can serve")
             return
         began = time.perf_counter()
-        model.warm_up()
+        lazy.warm_up(model)
     except ServingError as error:
         yield _failed("example" if "example" in str(error) else "load", str(error), code=ExitCode.UNEXPECTED)
         return
@@ -152,10 +146,8 @@ def _categories(model: "Model") -> Iterator[Finding]:
 
 def _as_mlflow(path: Path, model: "Model") -> Finding:
     """The server's way to the model against `PyFuncModel.predict` with MLflow's own reading of the example."""
-    from serving_runtime.commands.reference import reference  # noqa: PLC0415  MLflow comes with it
-
     try:
-        wanted = _plain(reference(path, str(model.metadata.serving_example)))
+        wanted = _plain(lazy.reference(path, str(model.metadata.serving_example)))
     except Exception as error:  # noqa: BLE001  MLflow and the model's code may raise anything
         return _warning("mlflow", f"MLflow itself cannot predict the example ({type(error).__name__})", "")
     return _compared("mlflow", _example(model), wanted, "as PyFuncModel.predict has it")
@@ -163,13 +155,9 @@ def _as_mlflow(path: Path, model: "Model") -> Finding:
 
 def _natively(path: Path, model: "Model") -> Finding:
     """The model as the server loads it by default against the same model as MLflow loads it."""
-    from serving_runtime.model import load  # noqa: PLC0415  as above
-    from serving_runtime.options import Loader  # noqa: PLC0415  as above
-    from serving_runtime.prediction.warm_up import compare  # noqa: PLC0415  pandas comes with the model
-
     if not model.native:
         return Finding(check="loader", verdict=Verdict.SKIPPED, text="it is loaded by MLflow")
-    if compare(model, load(path, Loader.MLFLOW)):
+    if lazy.predict_same(model, lazy.load(path, Loader.MLFLOW)):
         return _ok("loader", "loaded without MLflow it predicts the same")
     return _warning(
         "loader",
@@ -180,17 +168,13 @@ def _natively(path: Path, model: "Model") -> Finding:
 
 def _batches(model: "Model") -> Finding:
     """Requests share a call only where rows together are predicted as they are alone."""
-    from serving_runtime.prediction.warm_up import warm_up_and_measure  # noqa: PLC0415  pandas comes with the model
-
-    against = warm_up_and_measure(model).against
+    against = lazy.warm_up_and_measure(model).against_merging
     if against is None:
         return _ok("batches", "rows together are what they are alone: requests may share a call")
     return Finding(check="batches", verdict=Verdict.SKIPPED, text=f"requests are predicted one by one: {against}")
 
 
 def _compared(name: str, one: Any, other: Any, text: str) -> Finding:
-    from serving_runtime.commands.compare import MOST, differences  # noqa: PLC0415  beside the others
-
     if not any(differences(one, other)):
         return _ok(name, text)
     if not any(differences(one, other, CLOSE)):
@@ -205,11 +189,7 @@ def _example(model: "Model") -> Any:
 
 
 def _plain(value: Any) -> Any:
-    import orjson  # noqa: PLC0415  as above
-
-    from serving_runtime.codec.encode import encode  # noqa: PLC0415  as above
-
-    return orjson.loads(encode(value, wrapped=False))
+    return orjson.loads(lazy.encode(value, wrapped=False))
 
 
 def _ok(name: str, text: str) -> Finding:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from model_contract.exit_codes import ExitCode
+from serving_runtime.commands import lazy
 
 
 class Verdict(StrEnum):
@@ -56,14 +57,12 @@ def show(findings: Sequence[Finding], model: str) -> None:
 
 
 def _table(findings: Sequence[Finding], model: str) -> None:
-    from rich.console import Console  # noqa: PLC0415  a pipe needs none of it
-    from rich.table import Table  # noqa: PLC0415  as above
-    from rich.text import Text  # noqa: PLC0415  as above
-
-    table = Table(title=model, title_justify="left", box=None, pad_edge=False, show_header=False)
+    table = lazy.table.Table(title=model, title_justify="left", box=None, pad_edge=False, show_header=False)
     for finding in findings:
-        text = Text(finding.text)
+        text = lazy.text.Text(finding.text)
         if finding.remedy:
             text.append(f"\n{finding.remedy}", style="cyan")
-        table.add_row(Text(finding.verdict, style=LOOKS[finding.verdict]), Text(finding.check), text)
-    Console().print(table)
+        table.add_row(
+            lazy.text.Text(finding.verdict, style=LOOKS[finding.verdict]), lazy.text.Text(finding.check), text
+        )
+    lazy.console.Console().print(table)

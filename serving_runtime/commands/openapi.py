@@ -6,6 +6,8 @@ import os
 
 from model_contract.exit_codes import ExitCode
 from model_contract.names import MODEL_NAME, MODEL_VERSION
+from serving_runtime.commands import lazy
+from serving_runtime.location import resolve_model_path
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,14 +28,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Reads the model's files, and does not load it. Raises ServingError, ContractError."""
-    from serving_runtime.info import describe  # noqa: PLC0415  --help needs none of it
-    from serving_runtime.location import resolve_model_path  # noqa: PLC0415  as above
-    from serving_runtime.mlmodel import identity, read_metadata  # noqa: PLC0415  as above
-    from serving_runtime.openapi.document import openapi  # noqa: PLC0415  as above
-
     path = resolve_model_path(os.environ)
-    signature = read_metadata(path).signature
-    name, version = identity(path, options.model_name, options.model_version)
-    described = describe(path, name=name, version=version)
-    print(json.dumps(openapi(described, signature), indent=options.indent))
+    signature = lazy.read_metadata(path).signature
+    name, version = lazy.identity(path, options.model_name, options.model_version)
+    described = lazy.describe(path, name=name, version=version)
+    print(json.dumps(lazy.openapi(described, signature), indent=options.indent))
     return ExitCode.DONE

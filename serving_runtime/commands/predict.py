@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import IO, Final
 
 from model_contract.exit_codes import ExitCode
+from serving_runtime.commands import lazy
 from serving_runtime.commands.cli_errors import InputFileError, MissingFileError
 from serving_runtime.commands.progress import progress
+from serving_runtime.location import resolve_model_path
 
 STDIN: Final = "-"
 INPUTS: Final = ("csv", "parquet", "json", "jsonl")
@@ -54,18 +56,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     source = None if options.file == STDIN else Path(options.file)
     if source is not None and not source.is_file():
         raise MissingFileError(f"there is no file {source}")
-    from serving_runtime.commands.rows import chunks  # noqa: PLC0415  as above
-    from serving_runtime.commands.score import (  # noqa: PLC0415  pandas comes with it, which --help does not need
-        Scored,
-        score,
-        score_columns,
-    )
-    from serving_runtime.commands.writers import WRITERS  # noqa: PLC0415  as above
-    from serving_runtime.location import resolve_model_path  # noqa: PLC0415
-    from serving_runtime.model import load  # noqa: PLC0415  as above
-    from serving_runtime.tables.read_ahead import read_ahead  # noqa: PLC0415  as above
 
-    model = load(resolve_model_path(os.environ))
+    model = lazy.load(resolve_model_path(os.environ))
     form = options.input_format or _format(source, "csv")
     loaded, rows, failed = time.monotonic(), 0, 0
     with ExitStack() as stack:
@@ -73,16 +65,16 @@ def run(options: argparse.Namespace) -> ExitCode:
         output = stack.enter_context(replacing(Path(options.output)) if options.output else _standard_output())
         bar = stack.enter_context(progress(source.stat().st_size if source else None))
         stream = stack.enter_context(_opened(source))
-        writer = WRITERS[options.output_format or _format(options.output and Path(options.output), "csv")](output)
-        for chunk in read_ahead(chunks(stream, form, model.metadata.signature, options.chunk_rows)):
-            if (predictions := score_columns(model, chunk)) is not None:
+        writer = lazy.WRITERS[options.output_format or _format(options.output and Path(options.output), "csv")](output)
+        for chunk in lazy.read_ahead(lazy.chunks(stream, form, model.metadata.signature, options.chunk_rows)):
+            if (predictions := lazy.score_columns(model, chunk)) is not None:
                 writer.write_columns(predictions)
                 rows += chunk.count
                 bar.at(stream.tell() if source else 0, rows)
                 continue
             results = []
-            for result in score(model, chunk):
-                if isinstance(result, Scored):
+            for result in lazy.score(model, chunk):
+                if isinstance(result, lazy.Scored):
                     results.append(result.prediction)
                     continue
                 if errors is None:

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from serving_runtime.commands import lazy
+
 
 class Progress:
     """Draws nothing."""
@@ -18,18 +20,15 @@ def progress(size: int | None) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield Progress()
         return
-    from rich.console import Console  # noqa: PLC0415  a pipe needs none of it
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415  as above
-    from rich.progress import Progress as RichProgress  # noqa: PLC0415  as above
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
-        TimeElapsedColumn(),
+        lazy.progress.TextColumn("{task.description}"),
+        lazy.progress.BarColumn(),
+        lazy.progress.TaskProgressColumn(),
+        lazy.progress.TextColumn("{task.fields[rows]:,} rows"),
+        lazy.progress.TimeElapsedColumn(),
     )
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with lazy.progress.Progress(*columns, console=lazy.console.Console(stderr=True), transient=True) as bar:
         task = bar.add_task("scoring", total=size, rows=0)
 
         class Drawn(Progress):

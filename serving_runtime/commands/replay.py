@@ -17,7 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from model_contract.exit_codes import ExitCode
+from serving_runtime.commands import lazy
 from serving_runtime.commands.cli_errors import InputFileError, MissingFileError, UnavailableError
+from serving_runtime.commands.compare import MOST, differences
+from serving_runtime.errors import ServingError
+from serving_runtime.location import resolve_model_path
 
 INVOCATIONS: Final = "/invocations"
 PREDICTIONS: Final = "predictions"
@@ -100,8 +104,6 @@ def _recorded(line: int, entry: dict[str, Any]) -> Recorded:
 
 
 def _compared(recorded: Recorded, ask: Ask, tolerance: float) -> tuple[str, str]:
-    from serving_runtime.commands.compare import MOST, differences  # noqa: PLC0415  beside the others
-
     if not isinstance(recorded.request, dict):
         return "skipped", ""  # left out by the recorder: too large, redacted, or no JSON
     status, response = ask(recorded)
@@ -120,20 +122,17 @@ def _value(response: Any) -> Any:
 
 def _server(url: str) -> Ask:
     """Raises UnavailableError where it does not answer."""
-    from urllib.error import HTTPError  # noqa: PLC0415  only this way needs it
-    from urllib.request import Request, urlopen  # noqa: PLC0415  as above
-
     if not url.startswith(("http://", "https://")):
         raise InputFileError("--url must begin with http:// or https://")
 
     def ask(recorded: Recorded) -> Answer:
-        request = Request(  # noqa: S310  as above
+        request = lazy.urllib_request.Request(
             url.rstrip("/") + recorded.path, json.dumps(recorded.request).encode(), {"Content-Type": "application/json"}
         )
         try:
-            with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310  as above
+            with lazy.urllib_request.urlopen(request, timeout=PATIENCE) as answer:
                 return answer.status, json.loads(answer.read())
-        except HTTPError as error:
+        except lazy.urllib_error.HTTPError as error:
             return error.code, None
         except (OSError, ValueError) as error:
             raise UnavailableError(f"{url} does not answer line {recorded.line}: {error}") from None
@@ -142,13 +141,7 @@ def _server(url: str) -> Ask:
 
 
 def _core() -> Ask:
-    from serving_runtime.codec.encode import encode  # noqa: PLC0415  pandas comes with it
-    from serving_runtime.errors import ServingError  # noqa: PLC0415  as above
-    from serving_runtime.location import resolve_model_path  # noqa: PLC0415  as above
-    from serving_runtime.model import load  # noqa: PLC0415  as above
-    from serving_runtime.protocols.mlflow.request import read_request  # noqa: PLC0415  as above
-
-    model = load(resolve_model_path(os.environ))
+    model = lazy.load(resolve_model_path(os.environ))
 
     def ask(recorded: Recorded) -> Answer:
         if recorded.path != INVOCATIONS:
@@ -156,8 +149,8 @@ def _core() -> Ask:
                 f"line {recorded.line} was asked of {recorded.path}, which only a server answers: give its --url"
             )
         try:
-            request = read_request(json.dumps(recorded.request).encode(), None, model.metadata.signature)
-            return 200, json.loads(encode(model.predict(request), wrapped=request.wrapped))
+            request = lazy.read_request(json.dumps(recorded.request).encode(), None, model.metadata.signature)
+            return 200, json.loads(lazy.encode(model.predict(request), wrapped=request.wrapped))
         except ServingError as error:
             return error.status, None
 

@@ -4,6 +4,7 @@ import argparse
 import os
 from typing import Final, NoReturn
 
+from serving_runtime.commands import lazy
 from serving_runtime.process.cpus import threads_for_each, usable_cpus
 from serving_runtime.settings import OPTIONS, read_settings
 
@@ -25,6 +26,5 @@ def run(options: argparse.Namespace) -> NoReturn:
     settings = read_settings(vars(options), os.environ, cpus=cpus)
     # Read once, by the libraries that the model is loaded with.
     os.environ.setdefault(THREADS, str(threads_for_each(cpus, settings.workers)))
-    from serving_runtime.process.serve import serve  # noqa: PLC0415  --help and a wrong setting need none of it
 
-    serve(settings, os.environ)
+    lazy.serve(settings, os.environ)

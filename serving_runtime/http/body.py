@@ -1,6 +1,4 @@
-"""Reads the body of a request: not more than a limit, packed or not, nor for longer than a client with something to say
-needs.
-"""
+"""The body of a request, read and unpacked within limits of size and time."""
 
 import asyncio
 import zlib
@@ -18,14 +16,14 @@ from serving_runtime.http.errors import (
     UnpackedBodyTooLargeError,
 )
 from serving_runtime.http.request import Request
-from serving_runtime.http.uvicorn_fast_path import body_of
+from serving_runtime.http.uvicorn_fast_path import received_body
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 # A client that is still sending does not read the answer that says "too large"; so much more is taken from it first.
 DISCARDED: Final = 64 << 20
-# What zlib is told to expect: a gzip or zlib header, or, as some clients send "deflate", none.
+# zlib expects a gzip or zlib header, or, as some clients send "deflate", none.
 ANY_HEADER: Final = 32 + zlib.MAX_WBITS
 NO_HEADER: Final = -zlib.MAX_WBITS
 FIRST_PIECE: Final = 512  # bytes
@@ -36,27 +34,32 @@ LEAST_PART: Final = 1024  # bytes
 
 
 async def read_body(request: Request, receive: Receive, *, limit: int, silence: float, deadline: float) -> bytes:
-    """The whole body. `silence` is the longest pause in seconds; by `deadline`, of the loop's clock, the answer must be
-    there.
+    """Return the whole body. `silence` is the longest pause in seconds; `deadline` is of the loop's clock.
 
     Raises BodyTooLargeError, SlowBodyError, DeadlineError, ClientGoneError.
     """
-    if (whole := body_of(receive)) is not None:
+    if (whole := received_body(receive)) is not None:
         if len(whole) > limit:
             raise BodyTooLargeError(limit)
         return whole
-    announced = request.announced or 0
-    if announced > limit and request.expects_permission:
+    content_length = request.content_length or 0
+    if content_length > limit and request.expects_continue:
         raise BodyTooLargeError(limit)
     chunks, size, more = [], 0, True
     while more:
         chunk, more = await _next_chunk(receive, silence, deadline)
         size += len(chunk)
-        if max(size, announced) > limit:
+        if max(size, content_length) > limit:
             await _discard(receive, size, more, silence, deadline)
             raise BodyTooLargeError(limit)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+async def disconnected(receive: Receive) -> None:
+    """Return once the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        continue
 
 
 async def _next_chunk(receive: Receive, silence: float, deadline: float) -> tuple[bytes, bool]:
@@ -79,7 +82,7 @@ async def _discard(receive: Receive, size: int, more: bool, silence: float, dead
 
 
 def unpacked(body: bytes, encoding: str, *, limit: int) -> bytes:
-    """The body without its Content-Encoding; never more than `limit` bytes of it are made.
+    """Return the body without its Content-Encoding; never more than `limit` bytes of it are made.
 
     Raises EncodedBodyError, BrokenBodyError, UnpackedBodyTooLargeError.
     """
@@ -97,7 +100,7 @@ def unpacked(body: bytes, encoding: str, *, limit: int) -> bytes:
 
 
 def _inflated(body: bytes, header: int, encoding: str, limit: int) -> bytes:
-    """A gzip file may be several, one after the other: each costs what it holds, and a little more."""
+    """Return the inflated body. A gzip file may be several, one after the other: to begin each costs a little."""
     chunks: list[bytes] = []
     size = at = parts = 0
     while at < len(body):
@@ -123,9 +126,7 @@ def _inflated(body: bytes, header: int, encoding: str, limit: int) -> bytes:
 
 
 def _growing(body: memoryview) -> Iterator[memoryview]:
-    """The body in pieces, each as long as all before it: zlib copies what follows the end of a part, which may be in
-    the first piece.
-    """
+    """Return the body in pieces, each as long as all before it: zlib copies the bytes after the end of a part."""
     start, end = 0, FIRST_PIECE
     while start < len(body):
         yield body[start:end]

@@ -1,11 +1,12 @@
-"""What a request can do wrong before it reaches the model, and what can keep it from there."""
+"""Errors of a request before it reaches the model, and those that keep it from there."""
 
 from typing import ClassVar
 
 
 class HttpError(Exception):
-    """An error with the status and the error code of its answer. `retry` asks the client to come again, `close` ends
-    the connection.
+    """An error with the status and the error code of its answer.
+
+    `retry` asks the client to come again, `close` ends the connection.
     """
 
     status: ClassVar[int] = 400
@@ -19,7 +20,7 @@ class HttpError(Exception):
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """What the answer has besides."""
+        """Headers that the answer has besides."""
         return ()
 
 

@@ -1,17 +1,18 @@
-"""Runs the ASGI callable on a socket that several processes share."""
+"""uvicorn's server for the ASGI callable, on a socket that several processes share."""
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 import uvicorn
 import uvloop
 
-from serving_runtime.application import Application
-from serving_runtime.http.uvicorn_protocol import GuardedProtocol
+from serving_runtime.http.answer import Send
+from serving_runtime.http.body import Receive
+from serving_runtime.http.uvicorn_fast_path import GuardedProtocol
 from serving_runtime.settings import ServeSettings
 
 # Longer than proxies keep an idle connection (60 s is usual): whoever closes first must be the one who would use it
@@ -19,16 +20,19 @@ from serving_runtime.settings import ServeSettings
 KEEP_ALIVE: Final = 75
 
 
+Asgi = Callable[[Mapping[str, Any], Receive, Send], Awaitable[None]]
+
+
 class Listener(uvicorn.Server):
-    """`stop` ends it: accepted requests are finished, idle connections closed."""
+    """A server that `stop` ends: accepted requests are finished, idle connections closed."""
 
     def __init__(
-        self, application: Application, settings: ServeSettings, *, notify: Callable[[], Awaitable[None]] | None = None
+        self, application: Asgi, settings: ServeSettings, *, notify: Callable[[], Awaitable[None]] | None = None
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                http=partial(GuardedProtocol, patience=settings.read_timeout),  # type: ignore[arg-type]  # it is only called
+                http=partial(GuardedProtocol, read_timeout=settings.read_timeout),  # type: ignore[arg-type]  # it is only called
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
@@ -48,11 +52,11 @@ class Listener(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the business of the process, which has others to think of."""
+        """Leave the signals to the process."""
         yield
 
     def listen(self, sockets: Sequence[socket.socket], *, started: Callable[[asyncio.AbstractEventLoop], None]) -> None:
-        """Returns once it was stopped. `started` gets the loop before the first request."""
+        """Serve until it is stopped. `started` gets the event loop before the first request."""
 
         async def run() -> None:
             started(asyncio.get_running_loop())

@@ -1,4 +1,4 @@
-"""`/info`, `/openapi.json` and `/docs`: what people and programs read about the model before they ask it."""
+"""`/info`, `/openapi.json` and `/docs`: the pages by which people and programs learn about the model."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -8,8 +8,15 @@ from typing import Any, Final
 import orjson
 
 from serving_runtime.errors import NotLoadedError
+from serving_runtime.http import lazy
+from serving_runtime.page.render import CONTENT_TYPE, page
 from serving_runtime.protocols.interface import Answer, Page, Status
 
+# Paths that need no token: the kubelet's probes bring none, as Prometheus does not that finds pods by their
+# annotations; /docs is the same for every model.
+OPEN_PATHS: Final = frozenset(
+    {"/livez", "/readyz", "/startupz", "/ping", "/health", "/v2/health/live", "/v2/health/ready", "/metrics", "/docs"},
+)
 Variables = Mapping[str, str]
 
 
@@ -25,9 +32,7 @@ def openapi(status: Status, _: Variables) -> Answer:
 
 
 def docs(_: Status, __: Variables) -> Answer:
-    """The same for every model, loaded or not: what it shows, it asks the server for."""
-    from serving_runtime.page.render import CONTENT_TYPE, page  # noqa: PLC0415  few ask for it
-
+    """Return the page for a browser, which is the same for every model: it asks the server for the rest."""
     body, headers = page()
     return Answer(body=body, media_type=CONTENT_TYPE, headers=headers)
 
@@ -41,19 +46,16 @@ def _identity(status: Status) -> tuple[Path, str, str | None]:
 
 @lru_cache(1)
 def _described(directory: Path, name: str, version: str | None) -> dict[str, Any]:
-    from serving_runtime.info import describe  # noqa: PLC0415  as above
-
-    return describe(directory, name=name, version=version)
+    return lazy.describe(directory, name=name, version=version)
 
 
 @lru_cache(1)
 def _openapi(directory: Path, name: str, version: str | None, *, guarded: bool) -> bytes:
-    from serving_runtime.mlmodel import read_metadata  # noqa: PLC0415  as above
-    from serving_runtime.openapi.document import openapi as document  # noqa: PLC0415  as above
-    from serving_runtime.openapi.security import with_token  # noqa: PLC0415  as above
-
-    found = document(_described(directory, name, version), read_metadata(directory).signature)
-    return orjson.dumps(with_token(found) if guarded else found)
+    document = lazy.openapi(_described(directory, name, version), lazy.read_metadata(directory).signature)
+    return orjson.dumps(lazy.with_token(document, OPEN_PATHS) if guarded else document)
 
 
-PAGES: Final[tuple[tuple[str, Page], ...]] = (("/docs", docs), ("/info", info), ("/openapi.json", openapi))
+PAGES: Final = tuple(
+    Page(method="GET", pattern=pattern, answer=answer)
+    for pattern, answer in (("/docs", docs), ("/info", info), ("/openapi.json", openapi))
+)

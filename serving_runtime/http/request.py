@@ -1,4 +1,4 @@
-"""The head of a request, as far as the server looks at it."""
+"""The head of a request, as far as the server reads it."""
 
 import random
 import re
@@ -20,7 +20,7 @@ MILLISECONDS: Final = re.compile(rb"[1-9][0-9]{0,9}")
 
 @frozen_record
 class Request:
-    """`headers` have lower-case names. `id` is the client's X-Request-ID, else its trace, else one of ours."""
+    """`headers` have lower-case names. `id` is the client's X-Request-ID, else its trace, else a new one."""
 
     method: str
     path: str
@@ -44,11 +44,11 @@ class Request:
 
     @property
     def encoding(self) -> str:
-        """How the body is compressed on its way here."""
+        """The Content-Encoding of the body, in lower case."""
         return self.headers.get(b"content-encoding", b"identity").strip().lower().decode("latin-1")
 
-    def seconds(self, most: float) -> float:
-        """The time that the answer may take: the client may ask for less than is given. Raises InvalidTimeoutError."""
+    def timeout(self, most: float) -> float:
+        """Return the time that the answer may take; the client may ask for less. Raises InvalidTimeoutError."""
         given = self.headers.get(TIMEOUT)
         if given is None:
             return most
@@ -57,17 +57,17 @@ class Request:
         return min(most, int(given) / 1000)
 
     @property
-    def announced(self) -> int | None:
-        """The length of the body; None where it comes in chunks, or where there is none."""
+    def content_length(self) -> int | None:
+        """The length of the body; None if it comes in chunks, or if there is none."""
         length = self.headers.get(b"content-length")
         return None if length is None else int(length)  # the parser has refused all but digits
 
     @property
-    def expects_permission(self) -> bool:
-        """The client sends the body once it is told to continue."""
+    def expects_continue(self) -> bool:
+        """True if the client sends the body once it is told to continue."""
         return b"expect" in self.headers
 
 
 def _new_id() -> str:
-    """No secret, so it needs no system call; Python seeds its generator anew in each process that is forked."""
+    """Return a random id. It is no secret, so it needs no system call; Python seeds each forked process anew."""
     return f"{random.getrandbits(128):032x}"

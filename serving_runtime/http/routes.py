@@ -1,28 +1,22 @@
-"""The paths of the protocols: one table, from method and path to the protocol, or to a page of one."""
+"""The table of routes: from method and path to a protocol's prediction, or to one of its pages."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from serving_runtime.http import pages
-from serving_runtime.protocols import domino, kserve_v1
-from serving_runtime.protocols.domino import DOMINO
 from serving_runtime.protocols.interface import Page, Protocol
-from serving_runtime.protocols.kserve_v1 import KSERVE_V1
 from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
-from serving_runtime.protocols.open_inference import protocol as open_inference
-from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
+from serving_runtime.protocols.table import PROTOCOLS
 
-REMEMBERED: Final = 256  # paths that were asked for last
+CACHED_PATHS: Final = 256  # the paths that were asked for last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """`pattern` is a path with variables in braces. Without a `page`, a request is a prediction. `protocol` has the
-    shape of errors.
-    """
+    """`pattern` is a path with variables in braces. A route without a `page` predicts. `protocol` shapes its errors."""
 
     method: str
     pattern: str
@@ -42,37 +36,33 @@ class Match:
     path: Mapping[str, str]
 
 
+def _routes(protocol: Protocol) -> Iterator[Route]:
+    yield from (Route(method="POST", pattern=pattern, protocol=protocol) for pattern in protocol.predictions)
+    yield from (
+        Route(method=page.method, pattern=page.pattern, protocol=protocol, page=page) for page in protocol.pages
+    )
+
+
 ROUTES: Final = (
-    Route(method="POST", pattern="/invocations", protocol=INVOCATIONS),
-    *(Route(method="POST", pattern=pattern, protocol=OPEN_INFERENCE) for pattern in open_inference.PREDICTIONS),
-    *(
-        Route(method=method, pattern=pattern, protocol=OPEN_INFERENCE, page=page)
-        for method, pattern, page in open_inference.PAGES
-    ),
-    *(Route(method="POST", pattern=pattern, protocol=KSERVE_V1) for pattern in kserve_v1.PREDICTIONS),
-    *(
-        Route(method=method, pattern=pattern, protocol=KSERVE_V1, page=page)
-        for method, pattern, page in kserve_v1.PAGES
-    ),
-    *(Route(method="POST", pattern=pattern, protocol=DOMINO) for pattern in domino.PREDICTIONS),
-    *(Route(method="GET", pattern=pattern, protocol=INVOCATIONS, page=page) for pattern, page in pages.PAGES),
+    *(route for protocol in PROTOCOLS for route in _routes(protocol)),
+    *(Route(method=page.method, pattern=page.pattern, protocol=INVOCATIONS, page=page) for page in pages.PAGES),
 )
 PATTERNS: Final = tuple(
     (route, re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+?)", re.escape(route.pattern)), re.DOTALL))
     for route in ROUTES
 )
+PREFIXES: Final = {protocol.prefix: protocol for protocol in PROTOCOLS if protocol.prefix}
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_PATHS)
 def find(path: str) -> Match | None:
-    """The route whose pattern `path` is, whatever the method."""
+    """Return the route whose pattern `path` fits, for any method; None if there is none."""
     for route, pattern in PATTERNS:
         if found := pattern.fullmatch(path):
             return Match(route=route, path=found.groupdict())
     return None
 
 
-def shape_of(path: str) -> Protocol:
-    """The protocol in whose shape a request of an unknown path is refused."""
-    prefixes = {"/v2": OPEN_INFERENCE, "/v1": KSERVE_V1}
-    return prefixes.get(path[:3], INVOCATIONS)
+def protocol_of_unknown_path(path: str) -> Protocol:
+    """Return the protocol in whose shape a request of an unknown path is refused."""
+    return next((protocol for prefix, protocol in PREFIXES.items() if path.startswith(prefix)), INVOCATIONS)

@@ -1,4 +1,4 @@
-"""The tokens that requests must bring where the server was given a file of them: read again when it changes."""
+"""The tokens of `--token-file`, of which a request must bring one. The file is read again when it changes."""
 
 import hashlib
 import hmac
@@ -11,13 +11,9 @@ from typing import Final
 
 from model_contract.model_ref import ContractError
 from serving_runtime.http.errors import UnauthorizedError
+from serving_runtime.http.pages import OPEN_PATHS
 
-# The kubelet's probes bring no token, as Prometheus does not that finds pods by their annotations; /docs is the same
-# for every model.
-OPEN: Final = frozenset(
-    {"/livez", "/readyz", "/startupz", "/ping", "/health", "/v2/health/live", "/v2/health/ready", "/metrics", "/docs"},
-)
-LOOKED_AT: Final = 1.0  # seconds between two looks at the file
+CHECK_INTERVAL: Final = 1.0  # seconds between two looks at the file
 TOKEN: Final = re.compile(rb"[!-~]+")
 
 _log = logging.getLogger(__name__)
@@ -33,7 +29,7 @@ class TokenFileError(ContractError):
 
 
 class Tokens:
-    """Known by their SHA-256 only: the digests have one length, and there is nothing here to print.
+    """Tokens, known by their SHA-256 only: the digests have one length, and there is nothing here to print.
 
     While the file cannot be read, the last good tokens stay good, and nothing else is.
     """
@@ -42,7 +38,7 @@ class Tokens:
         """Raises TokenFileError."""
         self._path = path
         self._clock = clock
-        self._looked = clock()
+        self._checked_at = clock()
         self._fault = ""
         try:
             self._state = _state_of(path)
@@ -51,8 +47,8 @@ class Tokens:
             raise TokenFileError(path, _reason(error)) from error
 
     def expect(self, path: str, authorization: bytes) -> None:
-        """Raises UnauthorizedError where a request for `path` needs a token and has no good one."""
-        if path in OPEN:
+        """Raise UnauthorizedError if a request for `path` needs a token and has no good one."""
+        if path in OPEN_PATHS:
             return
         scheme, _, token = authorization.partition(b" ")
         given = hashlib.sha256(token.strip()).digest()
@@ -61,12 +57,12 @@ class Tokens:
 
     def _current(self) -> tuple[bytes, ...]:
         now = self._clock()
-        if now - self._looked >= LOOKED_AT:
-            self._looked = now
-            self._look()
+        if now - self._checked_at >= CHECK_INTERVAL:
+            self._checked_at = now
+            self._reload_if_changed()
         return self._digests
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
         fault = ""
         try:
             state = _state_of(self._path)
@@ -83,18 +79,18 @@ class Tokens:
 
 
 def tokens_in(path: Path | None) -> Tokens | None:
-    """None where requests need no token. Raises TokenFileError."""
+    """Return the tokens in the file, or None if requests need no token. Raises TokenFileError."""
     return Tokens(path) if path else None
 
 
 def _state_of(path: Path) -> object:
-    """Another value after each change: the kubelet moves a link, people write files. Raises OSError."""
+    """Return a value that changes with the file: the kubelet moves a link, people write files. Raises OSError."""
     found = path.stat()
     return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 def _digests(path: Path) -> tuple[bytes, ...]:
-    """Raises OSError; ValueError that says what the file is instead."""
+    """Raises OSError, or ValueError with the reason if the file has no good tokens."""
     tokens = [line.strip() for line in path.read_bytes().splitlines() if line.strip()]
     if not tokens:
         raise ValueError("is empty")

@@ -1,17 +1,33 @@
-"""Short ways past ASGI's messages, for a body that is there and an answer that is whole, as nearly all are.
+"""The only module that reaches into uvicorn: its protocol class with limits, and a short way past ASGI's messages.
 
-What is called is a method of uvicorn's RequestResponseCycle. Any other server has its messages.
+Everything here rests on attributes that uvicorn does not promise to keep; USED names them for the test that fails when
+uvicorn changes one (decision 12). A server that is not uvicorn gets plain ASGI messages.
 """
 
-from typing import Any
+import asyncio
+import logging
+import re
+from http import HTTPStatus
+from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from serving_runtime.protocols.interface import CLOSE, Headers
+from serving_runtime.http.answer import Send, http_error_answer
+from serving_runtime.http.errors import HeadTooLargeError, HttpError, NotHttpError, SlowHeadError
+from serving_runtime.protocols.interface import CLOSE, Answer, Headers
+
+LARGEST_HEAD: Final = 64 << 10  # bytes; proxies send at most 32 KiB
+NEW_CONNECTION_GRACE: Final = 0.5  # seconds
+END_OF_HEAD: Final = b"\r\n\r\n"
+# The parser drops the body of a request that offers to go on in another protocol; Java's client offers HTTP/2 with its
+# first request. A server may ignore the offer (RFC 9110, 7.8), so the parser gets it under a name that means nothing.
+UPGRADE_HEADER: Final = re.compile(rb"(\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
+
+_log = logging.getLogger(__name__)
 
 
-def body_of(receive: Any) -> bytes | None:
-    """All of it; None where it is still to come."""
+def received_body(receive: Any) -> bytes | None:
+    """Return the whole body of the request if uvicorn has it already, else None."""
     cycle = getattr(receive, "__self__", None)
     if not isinstance(cycle, RequestResponseCycle) or cycle.more_body or cycle.disconnected:
         return None
@@ -20,11 +36,23 @@ def body_of(receive: Any) -> bytes | None:
     return body
 
 
-def send_whole(send: Any, status: int, headers: Headers, body: bytes) -> bool:
-    """Head and body in one system call, and one packet. False where the client is too slow for that, or the server
-    another.
+async def send_answer(answer: Answer, send: Send, *, headers: Headers, with_body: bool) -> None:
+    """Send a whole answer. Its length is that of the body, sent or not: HEAD is answered with the headers of GET."""
+    own = (
+        (b"content-type", answer.media_type),
+        (b"content-length", b"%d" % len(answer.body)),
+        *((CLOSE,) if answer.close else ()),
+    )
+    every, body = (*own, *answer.headers, *headers), answer.body if with_body else b""
+    if not _send_whole(send, answer.status, every, body):
+        await send({"type": "http.response.start", "status": answer.status, "headers": every})
+        await send({"type": "http.response.body", "body": body})
 
-    The head is written as it is: uvicorn looks for what no header may hold, which those of our answers do not.
+
+def _send_whole(send: Any, status: int, headers: Headers, body: bytes) -> bool:
+    """Send head and body in one system call, and one packet; False if the client is too slow, or it is not uvicorn.
+
+    The head is written as it is: uvicorn checks for bytes that no header may hold, and the runtime's headers have none.
     """
     cycle = getattr(send, "__self__", None)
     if not isinstance(cycle, RequestResponseCycle) or cycle.flow.write_paused:
@@ -35,7 +63,7 @@ def send_whole(send: Any, status: int, headers: Headers, body: bytes) -> bool:
 
 
 def _send(cycle: RequestResponseCycle, status: int, headers: Headers, body: bytes) -> None:
-    """As uvicorn's `send` does it, and leaves the cycle."""
+    """Do what uvicorn's `send` does for both messages, and leave the cycle in the same state."""
     if CLOSE in headers:
         cycle.keep_alive = False
     elif not cycle.keep_alive:
@@ -48,3 +76,125 @@ def _send(cycle: RequestResponseCycle, status: int, headers: Headers, body: byte
     if not cycle.keep_alive:
         cycle.transport.close()
     cycle.on_response()
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with limits on the head of a request, and deaf to offers of another protocol.
+
+    A client that has bytes to send, and gets no answer yet, has `read_timeout` seconds for them.
+    """
+
+    def __init__(self, *args: Any, read_timeout: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_timeout = read_timeout
+        self._read_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._head = b""
+        self._in_message = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._update_read_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_read_timer()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._in_message:
+            data = self._complete_head(data)
+        if data:
+            super().data_received(data)
+        self._update_read_timer()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(
+                self._read_timeout, self._abort_stalled_write, self.transport.get_write_buffer_size()
+            )
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _abort_stalled_write(self, before: int) -> None:
+        """Abort if the client has taken nothing of its answer for so long: it holds memory, and a place in a stream."""
+        now = self.transport.get_write_buffer_size()
+        if now >= before:
+            self.transport.abort()
+        else:
+            self._write_timer = self.loop.call_later(self._read_timeout, self._abort_stalled_write, now)
+
+    def on_message_begin(self) -> None:
+        self._in_message = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._update_read_timer()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(NotHttpError())
+
+    def shutdown(self) -> None:
+        """Close the connection, a new one a moment later: its request may be on the way, and gets the last answer."""
+        if self.cycle is None:
+            self.loop.call_later(NEW_CONNECTION_GRACE, self._close_unused)
+        else:
+            super().shutdown()
+
+    def _close_unused(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
+
+    def _complete_head(self, data: bytes) -> bytes:
+        """Return the head with what follows it once it is complete; nothing before."""
+        before = len(self._head)
+        data = self._head + data
+        if data.find(END_OF_HEAD, max(0, before - len(END_OF_HEAD))) < 0:
+            self._head = data
+            if len(data) > LARGEST_HEAD:
+                self._refuse(HeadTooLargeError(LARGEST_HEAD))
+            return b""
+        self._head = b""
+        head, end, rest = data.partition(END_OF_HEAD)
+        return UPGRADE_HEADER.sub(rb"\1ignored-upgrade", head) + end + rest
+
+    def _update_read_timer(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_read_timer()
+        elif self._read_timer is None and (self._head or self._in_message or self.timeout_keep_alive_task is None):
+            self._read_timer = self.loop.call_later(self._read_timeout, self._read_timed_out)
+
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
+
+    def _read_timed_out(self) -> None:
+        if self._head:
+            self._refuse(SlowHeadError())
+        else:
+            self.transport.close()
+
+    def _refuse(self, error: HttpError) -> None:
+        """Answer without the application, which has not seen a request."""
+        _log.info("refused what is no request", extra={"fields": {"status": error.status, "reason": error.message}})
+        answer = http_error_answer(error)
+        lines = [
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
+            "content-type: application/json",
+            "connection: close",
+        ]
+        head = "\r\n".join([*lines, f"content-length: {len(answer.body)}"]).encode()
+        self.transport.write(head + END_OF_HEAD + answer.body)
+        self.transport.close()

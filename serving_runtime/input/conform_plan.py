@@ -1,6 +1,4 @@
-"""What is known of a model's input before any request comes: the short way from a request to it, and which inputs may
-become one.
-"""
+"""A short way from a request to the model's input, compiled from its signature, and the merging of such inputs."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
@@ -28,8 +26,7 @@ DTYPES: Final = {"boolean": "bool", "integer": "int32", "long": "int64", "float"
 
 @frozen_record
 class Matrix:
-    """A table that is no frame yet: many of them become one frame, which costs more than all that was done to them
-    before.
+    """A table that is no frame yet: many become one frame, which costs more than all that was done to them before.
 
     `values` have a row for each column, as pandas keeps them, so that the frame needs no copy.
     """
@@ -39,7 +36,7 @@ class Matrix:
 
     @property
     def rows(self) -> Values:
-        """For a model that goes by the columns' positions."""
+        """The rows as an array, for a model that goes by the columns' positions."""
         return self.values.T
 
     @property
@@ -73,9 +70,7 @@ class Uniform:
         )
 
     def matrix(self, table: Table) -> Matrix | None:
-        """None where the table is not exactly that, or has a value that does not do: then the general way says what and
-        where.
-        """
+        """Return the table as a Matrix; None if it is not exactly that: the general way then finds the faults."""
         if not table.named or table.index is not None or len(table.columns) != len(self.names):
             return None
         if isinstance(table.columns, Columns) and not self.optional and tuple(table.columns) == self.names:
@@ -90,7 +85,7 @@ class Uniform:
         return Matrix(values=flat.reshape(len(self.names), table.rows), columns=self.columns)
 
     def _of_rows(self, rows: Sequence[Sequence[Any]]) -> Matrix | None:
-        """Their cells are in the signature's order already."""
+        """Return rows whose cells are in the signature's order already."""
         try:
             flat = _converted(list(chain.from_iterable(rows)), self.dtype)
         except CellError:
@@ -99,7 +94,7 @@ class Uniform:
 
 
 class ConformPlan:
-    """Compiled once from the signature. What it does not know is left to `general`, errors included."""
+    """Compiled once from the signature. A request that it does not know is left to `general`, errors included."""
 
     def __init__(self, signature: Signature, general: Conform) -> None:
         self._signature = signature
@@ -107,7 +102,7 @@ class ConformPlan:
         self._uniform = Uniform.of(signature)
 
     def conform(self, request: Request) -> Conformed:
-        """Raises InvalidInputError, MalformedRequestError. `data` is what `merged` takes."""
+        """Return input that `merged` takes. Raises InvalidInputError, MalformedRequestError."""
         if self._uniform is None or not isinstance(request.input, Table):
             return self._general(request)
         matrix = self._uniform.matrix(request.input)
@@ -122,7 +117,7 @@ class ConformPlan:
 
 
 def merged(inputs: Sequence[Any]) -> Any:
-    """All of them, which have one key, as one."""
+    """Return inputs of one key as one input."""
     first = inputs[0]
     if len(inputs) == 1:
         return first
@@ -136,8 +131,9 @@ def merged(inputs: Sequence[Any]) -> Any:
 
 
 def key(data: Any, params: Mapping[str, Any] | None) -> Hashable:
-    """Inputs with an equal key may become one; those without a key go alone. Rows with an index have
-    names, which stay.
+    """Return the key of an input: inputs of an equal key may be merged, one without a key is predicted alone.
+
+    Rows with an index have names, which stay.
     """
     told = repr(sorted(params.items())) if params else ""
     match data:
@@ -154,7 +150,7 @@ def key(data: Any, params: Mapping[str, Any] | None) -> Hashable:
 
 
 def varied(data: Any) -> Any:
-    """The same with other numbers: a model that mixes the rows of a batch shows it where they differ."""
+    """Return the input with other numbers: a model that mixes the rows of a batch shows it if they differ."""
     match data:
         case Matrix(values=values, columns=columns):
             return Matrix(values=_varied(values), columns=columns)
@@ -173,7 +169,7 @@ def varied(data: Any) -> Any:
 
 
 def _converted(cells: list[Any], dtype: np.dtype[Any]) -> Values:
-    """As `convert` does it, in half the time where all are numbers that the type is made of. Raises CellError."""
+    """Do as `convert` does, in half the time if all are numbers that the type is made of. Raises CellError."""
     kinds = set(map(type, cells))
     if dtype == np.float64 and kinds <= REALS:
         floats = np.array(cells, dtype)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from mlflow.models import Model
+from mlflow.utils import proto_json_utils as casts
 
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.conform import Conformed, conform, rows_of
@@ -25,8 +27,6 @@ def mlflow_conformer(directory: Path, signature: Signature) -> Callable[[Request
 
     Parameters are left as they are: MLflow's check of them is in the call of the model.
     """
-    from mlflow.models import Model  # noqa: PLC0415  a second, which only this mode costs
-
     schema = Model.load(str(directory)).get_input_schema()  # type: ignore[no-untyped-call]  # MLflow's annotations are partial
 
     def conformed(request: Request) -> Conformed:
@@ -50,8 +50,6 @@ def _cast(source: Table | Given | Frame | Whole, signature: Signature, schema: A
 
 
 def _table(table: Table, schema: Any) -> Any:
-    from mlflow.utils import proto_json_utils as casts  # noqa: PLC0415  loaded with the model
-
     try:
         if table.document is not None:
             return casts.dataframe_from_parsed_json(table.document, table.orient, schema)  # type: ignore[no-untyped-call]  # MLflow's
@@ -74,8 +72,6 @@ def _table(table: Table, schema: Any) -> Any:
 
 
 def _given(value: Any, key: str, path: str, schema: Any) -> Any:
-    from mlflow.utils import proto_json_utils as casts  # noqa: PLC0415  as above
-
     try:
         return casts.parse_tf_serving_input({key: value}, schema)  # type: ignore[no-untyped-call]  # as above
     except Exception as error:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from serving_runtime.input.conform_plan import Uniform
+from serving_runtime.loaders import lazy
 from serving_runtime.loaders.categories import of_lightgbm, of_xgboost
 from serving_runtime.loaders.files import inside
 from serving_runtime.loaders.native_model import NativeModel
@@ -28,29 +29,28 @@ def xgboost_model(directory: Path, metadata: Metadata) -> NativeModel | None:
         or not flavor.get("data")
     ):
         return None
-    import xgboost  # noqa: PLC0415  only some models need it
 
     model = getattr(import_module(module), name)()
     model.load_model(str(inside(directory, flavor["data"])))
     booster = (
         model
-        if isinstance(model, xgboost.Booster)
+        if isinstance(model, lazy.xgboost.Booster)
         else model.get_booster()
-        if isinstance(model, xgboost.XGBModel)
+        if isinstance(model, lazy.xgboost.XGBModel)
         else None
     )
     if booster is not None and (categories := of_xgboost(booster)):
-        predict = model.predict if booster is not model else _of_categories(model, xgboost)
+        predict = model.predict if booster is not model else _of_categories(model)
         return NativeModel(predict, categories=categories)
-    if isinstance(model, xgboost.Booster):
-        return _by_names(model, lambda data, **checks: model.predict(xgboost.DMatrix(data), **checks), metadata)
-    if isinstance(model, xgboost.XGBModel):
+    if isinstance(model, lazy.xgboost.Booster):
+        return _by_names(model, lambda data, **checks: model.predict(lazy.xgboost.DMatrix(data), **checks), metadata)
+    if isinstance(model, lazy.xgboost.XGBModel):
         return _by_names(model.get_booster(), model.predict, metadata)
     return None
 
 
-def _of_categories(booster: Any, xgboost: Any) -> Callable[[Any], Any]:
-    return lambda data: booster.predict(xgboost.DMatrix(data, enable_categorical=True))
+def _of_categories(booster: Any) -> Callable[[Any], Any]:
+    return lambda data: booster.predict(lazy.xgboost.DMatrix(data, enable_categorical=True))
 
 
 def _by_names(booster: Any, predict: Callable[..., Any], metadata: Metadata) -> NativeModel:
@@ -69,9 +69,7 @@ def lightgbm_model(directory: Path, metadata: Metadata) -> NativeModel | None:
         return None
     path = inside(directory, flavor["data"])
     if flavor.get("model_class", "lightgbm.basic.Booster") == "lightgbm.basic.Booster":
-        import lightgbm  # noqa: PLC0415  only some models need it
-
-        booster, uniform = lightgbm.Booster(model_file=str(path)), Uniform.of(metadata.signature)
+        booster, uniform = lazy.lightgbm.Booster(model_file=str(path)), Uniform.of(metadata.signature)
         # It makes single floats of whole numbers in an array, but double ones of those in a frame. Of names it looks at
         # none.
         by_position = uniform is not None and uniform.dtype.kind == "f" and not booster.pandas_categorical
@@ -91,6 +89,4 @@ def of_raw_model(raw: Any) -> NativeModel | None:
     found = of_xgboost(booster)
     if found is None:
         return None
-    return NativeModel(
-        raw.predict if booster is not raw else _of_categories(raw, import_module("xgboost")), categories=found
-    )
+    return NativeModel(raw.predict if booster is not raw else _of_categories(raw), categories=found)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from serving_runtime.input.conform_plan import Uniform
+from serving_runtime.loaders import lazy
 from serving_runtime.loaders.files import inside
 from serving_runtime.loaders.native_model import NativeModel
 from serving_runtime.loaders.positions import forget_names
@@ -42,14 +43,10 @@ def read_estimator(path: Path, flavor: Mapping[str, Any], assumed: str = "pickle
     """
     match flavor.get("serialization_format", assumed):
         case "skops":
-            from skops.io import load  # noqa: PLC0415  only some models need it
-
-            return load(path, trusted=flavor.get("skops_trusted_types"))
+            return lazy.skops_io.load(path, trusted=flavor.get("skops_trusted_types"))
         case "cloudpickle":
-            import cloudpickle  # noqa: PLC0415  as above
-
             with path.open("rb") as file:
-                return cloudpickle.load(file)
+                return lazy.cloudpickle.load(file)
         case "pickle":
             with path.open("rb") as file:
                 return pickle.load(file)  # noqa: S301  a model is code; who may write it is for the tracking server to say

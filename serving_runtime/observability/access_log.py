@@ -1,4 +1,4 @@
-"""One line per request: who asked for what, and how it went. Nothing of what was sent or predicted, nor the query."""
+"""The access log: one line per request, with nothing of the query, of the request's body or of the prediction."""
 
 import asyncio
 import logging
@@ -19,15 +19,13 @@ _log = logging.getLogger(LOGGER)
 
 
 class AccessLog:
-    """Lines in the form of all others. Those of one turn of the loop, which are as many as there are in a batch, are
-    one write.
-    """
+    """Lines in the form of all other log lines. Those of one turn of the event loop are one write."""
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []
 
     def write(self, request: Request, stats: RequestStats, *, quiet: bool) -> None:
-        """Probes come every few seconds: they are `quiet`, and logged where the log's level asks for it."""
+        """Log a request. A `quiet` one is logged at level debug: probes come every few seconds."""
         if not _log.isEnabledFor(logging.DEBUG if quiet else logging.INFO):
             return
         if not self._lines:
@@ -52,7 +50,7 @@ def _line(request: Request, stats: RequestStats, *, quiet: bool) -> dict[str, An
         "path": request.path[:LONGEST_PATH],
         "status": stats.status,
         "ms": round(stats.seconds * 1000, 3),
-        "bytes_in": request.announced,
+        "bytes_in": request.content_length,
         "bytes_out": stats.sent,
     }
     if request.trace:

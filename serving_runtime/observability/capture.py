@@ -1,4 +1,4 @@
-"""Records predictions, beside the server: what it cannot write in time it drops, and counts."""
+"""The recorder of predictions: a thread that drops and counts the records that it cannot write in time."""
 
 import logging
 import os
@@ -15,7 +15,6 @@ from serving_runtime.options import Capture, CaptureKind
 
 if TYPE_CHECKING:
     from serving_runtime.protocols.interface import Inputs
-    from serving_runtime.settings import ServeSettings
 
 MOST_WAITING: Final = 1000  # records; each holds its input and its prediction
 DIRECTORY: Final = "PREDICTION_DATA_DIRECTORY"  # of Domino, which names the pod by HOSTNAME
@@ -40,7 +39,7 @@ class NoCaptureDirectoryError(ContractError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapturedPrediction:
-    """A prediction and what it was made from. `at` is in seconds since the epoch."""
+    """A prediction and the input that it was made from. `at` is in seconds since the epoch."""
 
     request_id: str
     protocol: str
@@ -50,7 +49,7 @@ class CapturedPrediction:
 
 
 class Recorder:
-    """Asked about every request; `wanted` says whether it is one of the sample."""
+    """Writes a sample of the predictions; `wanted` is True for a request that is one of the sample."""
 
     def __init__(self, write: Callable[[CapturedPrediction], None] | None = None, sample: float = 1.0) -> None:
         self._write = write
@@ -63,7 +62,7 @@ class Recorder:
         return self._write is not None and (self._sample >= 1.0 or random.random() < self._sample)  # noqa: S311  a sample, no secret
 
     def put(self, captured: CapturedPrediction) -> bool:
-        """False where the recorder is so far behind that this one is dropped."""
+        """Return False if the recorder is so far behind that this record is dropped."""
         try:
             self._waiting.put_nowait(captured)
         except queue.Full:
@@ -71,7 +70,7 @@ class Recorder:
         return True
 
     def finish(self) -> None:
-        """Returns when all that was put is written."""
+        """Return when all that was put is written."""
         self._waiting.join()
 
     def _run(self, write: Callable[[CapturedPrediction], None]) -> None:
@@ -88,7 +87,7 @@ class Recorder:
 
 
 def destination(capture: Capture, environ: Mapping[str, str]) -> Path | None:
-    """The file that is written, which must be one that can be. Raises ContractError."""
+    """Return the file to record in, which must be writable. Raises ContractError."""
     match capture.kind:
         case CaptureKind.OFF:
             return None
@@ -105,32 +104,7 @@ def destination(capture: Capture, environ: Mapping[str, str]) -> Path | None:
     return path
 
 
-def recorder(settings: "ServeSettings", environ: Mapping[str, str]) -> Recorder:
-    """For one worker. All append to one file, each request in one write. Raises ContractError."""
-    capture, redacted = settings.capture, settings.capture_redact
-    path = destination(capture, environ)
-    if path is None:
-        return Recorder()
-    from serving_runtime.observability.capture_records import (  # noqa: PLC0415  pandas is loaded with the model, not before it
-        domino_records,
-        jsonl_record,
-    )
-
-    instance = instance_id(environ.get("HOSTNAME", ""))
-    file = path.open("ab", buffering=0)
-
-    def write(captured: CapturedPrediction) -> None:
-        lines = (
-            domino_records(captured, redacted, instance)
-            if capture.kind is CaptureKind.DOMINO
-            else [jsonl_record(captured, redacted)]
-        )
-        file.write(b"".join(lines))
-
-    return Recorder(write, settings.capture_sample)
-
-
 def instance_id(hostname: str) -> str | None:
-    """As Domino's client finds it: the second part of the name of a model's pod."""
+    """Return the second part of the name of a model's pod, as Domino's client does."""
     parts = hostname.split("-")
     return parts[1] if parts[0].startswith("model") and len(parts) > 1 else None

@@ -1,4 +1,4 @@
-"""Predictions as they are recorded: one JSON line for a request, or Domino's form, one for each row."""
+"""Records of predictions: one JSON line for a request, or Domino's form, one line for each row."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -9,11 +9,33 @@ import pandas as pd
 
 from serving_runtime.codec.encode import encode
 from serving_runtime.input.conform_plan import Matrix
-from serving_runtime.observability.capture import CapturedPrediction
+from serving_runtime.observability.capture import CapturedPrediction, Recorder, destination, instance_id
+from serving_runtime.options import CaptureKind
+from serving_runtime.settings import ServeSettings
+
+
+def recorder(settings: ServeSettings, environ: Mapping[str, str]) -> Recorder:
+    """Return the recorder of one worker. All append to one file, each request in one write. Raises ContractError."""
+    capture, redacted = settings.capture, settings.capture_redact
+    path = destination(capture, environ)
+    if path is None:
+        return Recorder()
+    instance = instance_id(environ.get("HOSTNAME", ""))
+    file = path.open("ab", buffering=0)
+
+    def write(captured: CapturedPrediction) -> None:
+        lines = (
+            domino_records(captured, redacted, instance)
+            if capture.kind is CaptureKind.DOMINO
+            else [jsonl_record(captured, redacted)]
+        )
+        file.write(b"".join(lines))
+
+    return Recorder(write, settings.capture_sample)
 
 
 def jsonl_record(captured: CapturedPrediction, redacted: frozenset[str]) -> bytes:
-    """`request` is a body for `POST /invocations` that predicts the same; what is redacted is null in it."""
+    """Return a record whose `request` is a body for `POST /invocations` that predicts the same, redacted to null."""
     return _line(
         {
             "time": _time(captured).isoformat(),
@@ -26,7 +48,7 @@ def jsonl_record(captured: CapturedPrediction, redacted: frozenset[str]) -> byte
 
 
 def domino_records(captured: CapturedPrediction, redacted: frozenset[str], instance: str | None) -> Iterator[bytes]:
-    """As `domino_data_capture` writes them; an input that is no table is one record."""
+    """Return the records that `domino_data_capture` writes; an input that is no table is one record."""
     rows = _table(captured.inputs.data)
     features = [{}] if rows is None else rows.to_dict(orient="records")
     predictions = list(_predictions(captured.value, len(features)))
@@ -84,7 +106,7 @@ def _body(captured: CapturedPrediction, redacted: frozenset[str]) -> dict[str, A
 
 
 def _predictions(value: Any, rows: int) -> Iterator[Any]:
-    """One object for each row, by the names that the prediction has, if it has any."""
+    """Return one object for each row, by the names that the prediction has, if it has any."""
     if isinstance(value, pd.DataFrame) and len(value) == rows:
         yield from value.to_dict(orient="records")
     elif isinstance(value, np.ndarray | pd.Series | list) and len(value) == rows:
@@ -100,7 +122,7 @@ def _predictions(value: Any, rows: int) -> Iterator[Any]:
 
 
 def _without(value: Any, redacted: frozenset[str]) -> Any:
-    """Null in place of what has one of these names, wherever it is."""
+    """Return the value with null in place of each member that has one of these names, at any depth."""
     match value:
         case dict():
             return {name: None if str(name) in redacted else _without(item, redacted) for name, item in value.items()}

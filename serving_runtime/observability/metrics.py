@@ -1,4 +1,4 @@
-"""What the server counts, over all of its workers."""
+"""The metrics of the server, counted over all of its workers."""
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ from serving_runtime.http.errors import (
     TooManyRowsError,
     UnpackedBodyTooLargeError,
 )
-from serving_runtime.http.routes import ROUTES
-from serving_runtime.observability.shared_metrics import Metric, SharedMetrics, again, exposition, single, text
+from serving_runtime.observability.shared_metrics import Metric, SharedMetrics, exposition, gauge, joined, renamed
+from serving_runtime.protocols.table import PROTOCOLS
 
 if TYPE_CHECKING:
     from serving_runtime.model import Model
 
 PREFIX: Final = "model_api_runtime_"
 PAGES: Final = "none"  # the protocol of a probe, a page, and of what is none of ours
-PROTOCOLS: Final = (*dict.fromkeys(route.protocol.name for route in ROUTES), PAGES)
+PROTOCOL_NAMES: Final = (*(protocol.name for protocol in PROTOCOLS), PAGES)
 CLIENT_LEFT: Final = 499  # as nginx has it: there was nobody to answer
 CODES: Final = (*(int(status) for status in HTTPStatus if status >= HTTPStatus.OK), CLIENT_LEFT)
 OTHER: Final = "other"
@@ -48,14 +48,14 @@ METRICS: Final = (
         kind="counter",
         meaning="Answered requests.",
         labels=("protocol", "code"),
-        series=[(protocol, str(code)) for protocol in PROTOCOLS for code in (*CODES, OTHER)],
+        series=[(protocol, str(code)) for protocol in PROTOCOL_NAMES for code in (*CODES, OTHER)],
     ),
     Metric(
         name=f"{PREFIX}request_seconds",
         kind="histogram",
         meaning="From the head of a request to its answer.",
         labels=("protocol",),
-        series=[(protocol,) for protocol in PROTOCOLS],
+        series=[(protocol,) for protocol in PROTOCOL_NAMES],
         bounds=SECONDS,
     ),
     Metric(name=f"{PREFIX}predict_seconds", kind="histogram", meaning="One call of the model.", bounds=SECONDS),
@@ -89,20 +89,21 @@ METRICS: Final = (
 
 
 class Metrics:
-    """Of one worker, in a row of what all count together."""
+    """The metrics of one worker, in its own row of the memory that all workers share."""
 
-    def __init__(self, numbers: SharedMetrics, row: int) -> None:
-        self._numbers = numbers
-        self._cells = numbers.row(row)
-        self._starts = {name.removeprefix(PREFIX): start for name, start in numbers.starts.items()}
+    def __init__(self, shared: SharedMetrics, row: int) -> None:
+        self._shared = shared
+        self._cells = shared.row(row)
+        self._starts = {name.removeprefix(PREFIX): start for name, start in shared.starts.items()}
         requests = self._starts["requests_total"]
         self._codes = {code: position for position, code in enumerate(CODES)}
         self._requests = {
-            protocol: requests + position * (len(CODES) + 1) for position, protocol in enumerate(PROTOCOLS)
+            protocol: requests + position * (len(CODES) + 1) for position, protocol in enumerate(PROTOCOL_NAMES)
         }
         width = len(SECONDS) + 2
         self._times = {
-            protocol: self._starts["request_seconds"] + position * width for position, protocol in enumerate(PROTOCOLS)
+            protocol: self._starts["request_seconds"] + position * width
+            for position, protocol in enumerate(PROTOCOL_NAMES)
         }
 
     def answered(self, protocol: str, status: int, seconds: float) -> None:
@@ -121,7 +122,7 @@ class Metrics:
         self._cells[self._starts["queue_depth"]] = depth
 
     def refused_by(self, error: Exception) -> None:
-        """An error that is neither of the request's content nor of its time is counted by its status alone."""
+        """Count an error of the request's content or of its time; any other is counted by its status alone."""
         for name, labels in (("shed_total", SHED), ("validation_errors_total", FAULTS)):
             for position, errors in enumerate(labels.values()):
                 if isinstance(error, errors):
@@ -134,26 +135,27 @@ class Metrics:
         self._cells[self._starts["capture_dropped_total"]] += 1.0
 
     def exposition(self, model: "Model | None", name: str, version: str) -> bytes:
-        """With the time of its predictions as KServe calls it, once there is a model."""
+        """Return all metrics as text; once there is a model, also its prediction times under KServe's name."""
         if model is None:
-            return exposition(self._numbers)
+            return exposition(self._shared)
         metadata = model.metadata
         flavor = next((flavor for flavor in metadata.flavors if flavor != "python_function"), "python_function")
         info = {"run_id": metadata.run_id or "", "version": version, "flavor": flavor, "name": name}
         lines = [
-            *single(f"{PREFIX}model_info", "The model that is served.", info, 1.0),
-            *single(f"{PREFIX}load_seconds", "What it took to load the model.", {}, model.load_seconds),
-            *again(self._numbers, f"{PREFIX}predict_seconds", "request_predict_seconds", {"model_name": name}),
+            *gauge(f"{PREFIX}model_info", "The model that is served.", info, 1.0),
+            *gauge(f"{PREFIX}load_seconds", "What it took to load the model.", {}, model.load_seconds),
+            *renamed(self._shared, f"{PREFIX}predict_seconds", "request_predict_seconds", {"model_name": name}),
         ]
-        return exposition(self._numbers) + text(lines)
+        return exposition(self._shared) + joined(lines)
 
     def _observe(self, start: int, bounds: Sequence[float], value: float) -> None:
         self._cells[start + bisect_left(bounds, value)] += 1.0
         self._cells[start + len(bounds) + 1] += value
 
 
-def shared_numbers(workers: int) -> SharedMetrics:
-    """One row for the process that stands in while the model loads; while workers are replaced there
-    are twice as many.
+def new_shared_metrics(workers: int) -> SharedMetrics:
+    """Return the memory for so many workers: while they are replaced there are twice as many.
+
+    One row more is that of the placeholder server.
     """
     return SharedMetrics(METRICS, 2 * workers + 2)

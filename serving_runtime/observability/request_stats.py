@@ -1,4 +1,4 @@
-"""What is known of one request on its way, for the log, the metrics and the client: numbers only."""
+"""Times and counts of one request, for the log, the metrics and the client."""
 
 import time
 from dataclasses import dataclass, field
@@ -8,10 +8,9 @@ from serving_runtime.observability.metrics import CLIENT_LEFT, PAGES
 
 @dataclass(slots=True)
 class RequestStats:
-    """Times in seconds. `waited` is from the end of reading to the prediction less the call itself; `merged` requests
-    were in that call.
+    """Times in seconds. `waited` is from the end of reading to the prediction, less the call of the model itself.
 
-    `status` is that of a client who left, until there is an answer.
+    `merged` requests were in that call. `status` is that of a client who left, until there is an answer.
     """
 
     began: float = field(default_factory=time.perf_counter)
@@ -30,7 +29,7 @@ class RequestStats:
 
     @property
     def server_timing(self) -> bytes | None:
-        """https://www.w3.org/TR/server-timing/, in milliseconds."""
+        """The value of the header Server-Timing, in milliseconds (https://www.w3.org/TR/server-timing/)."""
         if self.read is None or self.waited is None or self.predicted is None:
             return None
         return b"read;dur=%.3f, wait;dur=%.3f, predict;dur=%.3f" % (

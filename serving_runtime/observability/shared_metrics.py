@@ -1,5 +1,4 @@
-"""Numbers that all workers count and any of them can tell: one piece of memory, made before the fork, with a row for
-each worker.
+"""Metrics of all workers in one piece of memory, made before the fork, with a row for each worker.
 
 Adding to a cell costs a tenth of a microsecond; prometheus_client's files for several processes cost five to ten,
 several times a request.
@@ -17,8 +16,9 @@ NO_LABELS: Final[tuple[str, ...]] = ()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """`kind` is counter, gauge or histogram. `series` are the values that its labels may have, known before the first
-    is counted. `bounds` are a histogram's.
+    """`kind` is counter, gauge or histogram. `series` are the values that its labels may have, known in advance.
+
+    `bounds` are a histogram's.
     """
 
     name: str
@@ -30,13 +30,14 @@ class Metric:
 
     @property
     def width(self) -> int:
-        """Cells of one series: those of a histogram are its buckets, the one without a bound, and the sum."""
+        """The cells of one series: those of a histogram are its buckets, the one without a bound, and the sum."""
         return len(self.bounds) + 2 if self.bounds else 1
 
 
 class SharedMetrics:
-    """A worker has a row of its own, so that no two write one cell; the sum of a column is what all have counted, also
-    the dead.
+    """A worker has a row of its own, so that no two write one cell.
+
+    The sum of a column is the count of all workers, those that have ended included.
     """
 
     def __init__(self, metrics: Sequence[Metric], rows: int) -> None:
@@ -48,9 +49,7 @@ class SharedMetrics:
         self._taken: dict[int, int] = {}
 
     def take(self, worker: int) -> int:
-        """The row of a new worker, whose number it is given; a gauge of the dead one that had it before is no longer
-        true.
-        """
+        """Return the row of a new worker. The gauges of an ended worker that had the row before are set to zero."""
         row = next(row for row in range(self._rows) if row not in self._taken.values())
         self._taken[worker] = row
         for metric in self.metrics:
@@ -75,38 +74,39 @@ def _starts(metrics: Sequence[Metric]) -> list[int]:
     return [0, *accumulate(metric.width * len(metric.series) for metric in metrics)][:-1]
 
 
-def exposition(numbers: SharedMetrics) -> bytes:
-    """All of them in Prometheus' text format, version 0.0.4. A series of zero is left out where there are others beside
-    it.
+def exposition(shared: SharedMetrics) -> bytes:
+    """Return all metrics in Prometheus' text format, version 0.0.4.
+
+    A series of zero is left out if there are others beside it.
     """
-    sums = numbers.sums()
+    sums = shared.sums()
     lines: list[str] = []
-    for metric in numbers.metrics:
+    for metric in shared.metrics:
         lines += [f"# HELP {metric.name} {metric.meaning}", f"# TYPE {metric.name} {metric.kind}"]
-        start = numbers.starts[metric.name]
+        start = shared.starts[metric.name]
         for position, values in enumerate(metric.series):
             cells = sums[start + position * metric.width : start + (position + 1) * metric.width]
             if any(cells) or len(metric.series) == 1:
                 lines += _series(metric, dict(zip(metric.labels, values, strict=True)), cells)
-    return text(lines)
+    return joined(lines)
 
 
-def again(numbers: SharedMetrics, known: str, name: str, labels: Mapping[str, str]) -> list[str]:
-    """The metric `known`, which has no labels, under another name and with some."""
-    metric = next(metric for metric in numbers.metrics if metric.name == known)
-    start = numbers.starts[known]
+def renamed(shared: SharedMetrics, known: str, name: str, labels: Mapping[str, str]) -> list[str]:
+    """Return the metric `known`, which has no labels, under another name and with labels."""
+    metric = next(metric for metric in shared.metrics if metric.name == known)
+    start = shared.starts[known]
     return [
         f"# TYPE {name} {metric.kind}",
-        *_series(replace(metric, name=name), labels, numbers.sums()[start : start + metric.width]),
+        *_series(replace(metric, name=name), labels, shared.sums()[start : start + metric.width]),
     ]
 
 
-def single(name: str, meaning: str, labels: Mapping[str, str], value: float) -> list[str]:
-    """A gauge that nobody counts."""
+def gauge(name: str, meaning: str, labels: Mapping[str, str], value: float) -> list[str]:
+    """Return a gauge that has its value here, and no cell."""
     return [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", _line(name, labels, value)]
 
 
-def text(lines: Sequence[str]) -> bytes:
+def joined(lines: Sequence[str]) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 

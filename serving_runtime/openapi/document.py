@@ -1,11 +1,12 @@
-"""The whole document, from what `describe` says of a model."""
+"""The OpenAPI document of a model, from its description and from the declarations of the protocols."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from serving_runtime.openapi import bodies
-from serving_runtime.openapi.protocols import SCHEMAS, paths
-from serving_runtime.openapi.schemas import Schema
+from serving_runtime.protocols.interface import Protocol, Schema
+from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
+from serving_runtime.protocols.table import PROTOCOLS
 from serving_runtime.signature import Signature
 
 TEXT: Final[Mapping[str, str]] = {
@@ -18,6 +19,8 @@ TEXT: Final[Mapping[str, str]] = {
     "503": "the model loads, or the server stops; come again after `Retry-After`",
     "504": "no prediction in time",
 }
+VARIABLE: Final = re.compile(r"\{(\w+)\}")
+FAULTS: Final = ("400", "404", "408", "413", "415", "429", "500", "503", "504")
 ERROR: Final[Schema] = {
     "type": "object",
     "properties": {
@@ -35,25 +38,46 @@ ERROR: Final[Schema] = {
     "required": ["error_code", "message"],
 }
 STATUS: Final[Schema] = {"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}
+TOKEN_SCHEME: Final = "token"
+UNAUTHORIZED: Final = {
+    "description": "no token of this server",
+    "headers": {"WWW-Authenticate": {"schema": {"const": "Bearer"}}},
+    "content": {"application/json": {}},
+}
 
 
 def openapi(described: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
-    """An OpenAPI 3.1 document. `described` is what `info.describe` returns."""
+    """Return the OpenAPI 3.1 document. `described` is the result of `info.describe`."""
     model = described["model"]
     return {
         "openapi": "3.1.0",
         "info": {"title": model["name"], "version": model["version"] or "0", "description": _description(model)},
         "paths": {
-            "/invocations": {"post": _invocations(described, signature)},
-            **paths(signature, model),
+            **_paths(described, signature),
             **_probes(),
-            **_pages(),
+            **_server_pages(),
         },
         "components": {
-            "schemas": {"Error": ERROR, "Status": STATUS, **SCHEMAS},
+            "schemas": {"Error": ERROR, "Status": STATUS, **_components(signature)},
             "responses": {status: _error(text) for status, text in TEXT.items()},
         },
     }
+
+
+def with_token(document: Mapping[str, Any], open_paths: Collection[str]) -> dict[str, Any]:
+    """Return the document with the security scheme, its open paths, and the answer to a request without a token."""
+    paths = {
+        path: {method: _secured(one, is_open=path in open_paths) for method, one in methods.items()}
+        for path, methods in document["paths"].items()
+    }
+    components = document["components"] | {"securitySchemes": {TOKEN_SCHEME: {"type": "http", "scheme": "bearer"}}}
+    return {**document, "paths": paths, "components": components, "security": [{TOKEN_SCHEME: []}]}
+
+
+def _secured(operation: Mapping[str, Any], *, is_open: bool) -> dict[str, Any]:
+    if is_open:
+        return {**operation, "security": []}
+    return {**operation, "responses": {**operation["responses"], "401": UNAUTHORIZED}}
 
 
 def _description(model: Mapping[str, Any]) -> str:
@@ -61,26 +85,82 @@ def _description(model: Mapping[str, Any]) -> str:
     return f"An MLflow model of flavor {model['flavor']}{run}. A person can try it at /docs."
 
 
+def _paths(described: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
+    """Return the paths of every protocol: those that predict, and its pages."""
+    model = described["model"]
+    return {
+        INVOCATIONS.predictions[0]: {"post": _invocations(described, signature)},
+        **{
+            path: {"post": _prediction(protocol, path, model, signature)}
+            for protocol in PROTOCOLS
+            if protocol is not INVOCATIONS
+            for path in protocol.predictions
+        },
+        **{
+            page.pattern: {page.method.lower(): _page(protocol.name, page.pattern, model)}
+            for protocol in PROTOCOLS
+            for page in protocol.pages
+        },
+    }
+
+
 def _invocations(described: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
-    json_body: Schema = {"schema": bodies.request(signature)}
+    """Return the operation of MLflow's protocol, the only one that an input example is logged in."""
+    schemas = INVOCATIONS.schemas(signature)
+    json_body: Schema = {"schema": schemas.request}
     if described["example"] is not None:
         json_body["examples"] = {
             "logged": {"summary": "the example that was logged with the model", "value": described["example"]}
         }
     content = {"application/json": json_body}
-    if signature.columns and signature.named:
-        content["text/csv"] = {"schema": bodies.csv(signature)}
-    answer = bodies.answer(described["signature"]["outputs"], signature)
+    if schemas.csv is not None:
+        content["text/csv"] = {"schema": schemas.csv}
     return {
         "operationId": "predict",
         "summary": "Predict",
         "tags": ["predictions"],
         "requestBody": {"required": True, "content": content},
         "responses": {
-            "200": {"description": "the predictions", "content": {"application/json": {"schema": answer}}},
+            "200": {"description": "the predictions", "content": _json(schemas.answer)},
             **{status: {"$ref": f"#/components/responses/{status}"} for status in TEXT},
         },
     }
+
+
+def _prediction(protocol: Protocol, path: str, model: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
+    schemas = protocol.schemas(signature)
+    error = _json({"$ref": f"#/components/schemas/{schemas.error}"})
+    faults = {status: {"description": "refused", "content": error} for status in FAULTS}
+    return {
+        "summary": f"Predict, by {protocol.name}",
+        "tags": [protocol.name],
+        "parameters": _variables(path, model),
+        "requestBody": {"required": True, "content": _json(schemas.request)},
+        "responses": {"200": {"description": "the predictions", "content": _json(schemas.answer)}, **faults},
+    }
+
+
+def _page(protocol: str, path: str, model: Mapping[str, Any]) -> dict[str, Any]:
+    answers = {"200": "as the protocol has it", "404": "no such model, or no such version", "503": "not ready"}
+    return {
+        "summary": path,
+        "tags": [protocol],
+        "parameters": _variables(path, model),
+        "responses": {status: {"description": text, "content": _json({})} for status, text in answers.items()},
+    }
+
+
+def _variables(path: str, model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    known = {"model": model["name"], "version": model["version"]}
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "minLength": 1} | ({"example": known[name]} if known.get(name) else {}),
+        }
+        for name in VARIABLE.findall(path)
+    ]
 
 
 def _probes() -> dict[str, Any]:
@@ -102,7 +182,7 @@ def _probes() -> dict[str, Any]:
     }
 
 
-def _pages() -> dict[str, Any]:
+def _server_pages() -> dict[str, Any]:
     unavailable = {"503": {"$ref": "#/components/responses/503"}}
     version = {"description": "the version of MLflow that saved the model", "content": {"application/json": {}}}
     ping = {"description": "a line break where the model can be asked", "content": {"application/json": {}}}
@@ -128,6 +208,14 @@ def _pages() -> dict[str, Any]:
         path: {"get": {"summary": path.strip("/"), "tags": ["model"], "responses": {"200": answer, **unavailable}}}
         for path, answer in pages.items()
     }
+
+
+def _components(signature: Signature) -> dict[str, Schema]:
+    return {name: schema for protocol in PROTOCOLS for name, schema in protocol.schemas(signature).components.items()}
+
+
+def _json(schema: Schema) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
 
 
 def _error(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Requests that came while the model was busy become its next batch, without a timer."""
+"""Batches of requests: those that came while the model was busy become its next call, without a timer."""
 
 import asyncio
 import logging
@@ -7,16 +7,16 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from serving_runtime.errors import ServingError
-from serving_runtime.http.body import Receive
+from serving_runtime.http.body import Receive, disconnected
 from serving_runtime.http.errors import ClientGoneError, DeadlineError, QueueFullError
+from serving_runtime.input.conform_plan import key
+from serving_runtime.model import Model
 from serving_runtime.prediction.call_cost import CallCost, Stopwatch
-
-if TYPE_CHECKING:
-    from serving_runtime.model import Model
-    from serving_runtime.protocols.interface import Inputs
+from serving_runtime.prediction.warm_up import split
+from serving_runtime.protocols.interface import Inputs
 
 MOST_REQUESTS: Final = 64  # of one batch
 
@@ -25,9 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One call of the model: how many requests and rows it was for, its seconds, and what of them it took from the
-    processor.
-    """
+    """One call of the model for so many requests and rows. `cost` is the part of `seconds` that is the model's own."""
 
     requests: int
     rows: int
@@ -37,19 +35,19 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """For each request of a batch a prediction or an exception, and the calls that it took."""
+    """A prediction or an exception for each request of a batch, and the calls of the model that they took."""
 
     results: Sequence[Any]
     calls: Sequence[ModelCall]
 
 
 class QueuedRequest:
-    """One request on its way through the model. `call` is the one that it was predicted by."""
+    """One request that waits for the model, or is in a call of it. `call` is set once it is predicted."""
 
     __slots__ = ("call", "deadline", "future", "inputs", "key", "receive", "rows", "timer", "watcher")
 
     def __init__(
-        self, inputs: "Inputs", key: Hashable, deadline: float, receive: Receive, future: "asyncio.Future[Any]"
+        self, inputs: Inputs, key: Hashable, deadline: float, receive: Receive, future: "asyncio.Future[Any]"
     ) -> None:
         self.inputs = inputs
         self.rows = inputs.rows or 1
@@ -70,11 +68,10 @@ class QueuedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchLimits:
-    """`rows` go together at most; 0 lets every request go alone. `threads` calls run at a time, `queue` requests wait
-    for one of them.
+    """At most `rows` are merged in a call; 0 merges none. `threads` calls run at a time, `queue` requests wait.
 
-    `in_loop`: a call that is known to be cheap needs no thread. A model whose own code may wait for something must have
-    one.
+    `in_loop`: a call that is known to be cheap runs in the event loop, without a thread. A model whose own code may
+    wait for something must have a thread.
     """
 
     rows: int
@@ -84,15 +81,9 @@ class BatchLimits:
 
 
 class Batches:
-    """`cost` is what is known of the model's calls so far. `observe` hears of each of them."""
+    """`cost` estimates the seconds of a call, and learns from each. `observe` is called with each call."""
 
-    def __init__(
-        self, model: "Model", limits: BatchLimits, cost: CallCost, observe: Callable[[ModelCall], None]
-    ) -> None:
-        from serving_runtime.input.conform_plan import key  # noqa: PLC0415  as above
-        from serving_runtime.prediction.warm_up import split  # noqa: PLC0415  pandas is loaded with the model, not before it
-
-        self._key_of, self._split = key, split
+    def __init__(self, model: Model, limits: BatchLimits, cost: CallCost, observe: Callable[[ModelCall], None]) -> None:
         self._model = model
         self._threads = limits.threads
         self._queue = limits.queue
@@ -110,58 +101,58 @@ class Batches:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    async def predict(self, inputs: "Inputs", deadline: float, receive: Receive) -> QueuedRequest:
-        """Its `future` is done, with the prediction. Where the client leaves or the time is over, work that waits is
-        dropped, and a call that runs goes on. Raises QueueFullError, DeadlineError, ClientGoneError, ServingError.
+    async def predict(self, inputs: Inputs, deadline: float, receive: Receive) -> QueuedRequest:
+        """Return the request with its prediction in `future`.
+
+        If the client leaves or the deadline passes, a request that waits is dropped, and a call that runs goes on.
+        Raises QueueFullError, DeadlineError, ClientGoneError, ServingError.
         """
         if len(self._waiting) >= self._queue:
-            self._make_room()
-        work = QueuedRequest(inputs, self._key(inputs), deadline, receive, self._loop.create_future())
-        self._waiting.append(work)
+            self._check_queue()
+        queued = QueuedRequest(inputs, self._merge_key(inputs), deadline, receive, self._loop.create_future())
+        self._waiting.append(queued)
         if self._running >= self._threads:
-            self._watch(work)
+            self._watch(queued)
         elif not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
         try:
-            await work.future
+            await queued.future
         finally:
-            work.unwatch()
-        return work
+            queued.unwatch()
+        return queued
 
-    def _key(self, inputs: "Inputs") -> Hashable:
+    def _merge_key(self, inputs: Inputs) -> Hashable:
         if not self._most_rows or not inputs.rows or inputs.stream:
             return None
-        return self._key_of(inputs.data, inputs.params)
+        return key(inputs.data, inputs.params)
 
-    def _make_room(self) -> None:
-        """Raises QueueFullError where the model is busy; where it is idle, all these came in one moment, and it takes
-        them now.
-        """
+    def _check_queue(self) -> None:
+        """Raise QueueFullError if the model is busy; an idle model takes those now that came in one moment."""
         self._flush()
         if self._running >= self._threads:
-            self._waiting = deque(work for work in self._waiting if not work.future.done())
+            self._waiting = deque(queued for queued in self._waiting if not queued.future.done())
             if len(self._waiting) >= self._queue:
                 raise QueueFullError
 
     def _flush(self) -> None:
         self._scheduled = False
         while self._running < self._threads and (batch := self._take()):
-            rows = sum(work.rows for work in batch)
-            if self._in_loop and self._cost.cheap(rows):
+            rows = sum(queued.rows for queued in batch)
+            if self._in_loop and self._cost.is_cheap(rows):
                 self._deliver(batch, self._predict_batch(batch))
                 if self._waiting and not self._scheduled:  # what has come by now goes first
                     self._scheduled = True
                     self._loop.call_soon(self._flush)
                 return
-            for work in batch:
-                self._watch(work)
+            for queued in batch:
+                self._watch(queued)
             self._running += 1
             self._pool.submit(self._predict_batch, batch).add_done_callback(
                 lambda done, batch=batch: self._loop.call_soon_threadsafe(self._returned, batch, done.result())  # type: ignore[misc]
             )
-        for work in self._waiting:
-            self._watch(work)
+        for queued in self._waiting:
+            self._watch(queued)
 
     def _returned(self, batch: Sequence[QueuedRequest], result: BatchResult) -> None:
         self._running -= 1
@@ -169,37 +160,37 @@ class Batches:
         self._flush()
 
     def _take(self) -> list[QueuedRequest]:
-        """The next that still wants an answer, and those behind it that can go with it."""
+        """Return the next request that still wants an answer, and those behind it that can be merged with it."""
         batch: list[QueuedRequest] = []
         others: list[QueuedRequest] = []
         rows = 0
         now = self._loop.time()
         while self._waiting and len(batch) < MOST_REQUESTS:
-            work = self._waiting.popleft()
-            if work.future.done():
+            queued = self._waiting.popleft()
+            if queued.future.done():
                 continue
-            if work.deadline <= now:
-                work.future.set_exception(DeadlineError())
+            if queued.deadline <= now:
+                queued.future.set_exception(DeadlineError())
             elif not batch:
-                batch.append(work)
-                rows = work.rows
-                if work.key is None:
+                batch.append(queued)
+                rows = queued.rows
+                if queued.key is None:
                     break
-            elif work.key == batch[0].key and rows + work.rows <= self._most_rows:
-                batch.append(work)
-                rows += work.rows
+            elif queued.key == batch[0].key and rows + queued.rows <= self._most_rows:
+                batch.append(queued)
+                rows += queued.rows
             else:
-                others.append(work)
+                others.append(queued)
         self._waiting.extendleft(reversed(others))
         return batch
 
     def _predict_batch(self, batch: Sequence[QueuedRequest]) -> BatchResult:
-        """In any thread."""
+        """Call the model, in any thread."""
         if len(batch) > 1:
-            rows = sum(work.rows for work in batch)
-            watch = Stopwatch(exact=self._cost.doubtful(rows))
+            rows = sum(queued.rows for queued in batch)
+            watch = Stopwatch(exact=self._cost.is_doubtful(rows))
             try:
-                pieces = self._together(batch)
+                pieces = self._merged(batch)
             except Exception:  # noqa: BLE001  one of them is at fault, and is found below
                 pieces = None
             if pieces is not None:
@@ -207,9 +198,9 @@ class Batches:
                 return BatchResult(pieces, [ModelCall(len(batch), rows, watch.seconds, watch.cost)])
         return self._one_by_one(batch)
 
-    def _together(self, batch: Sequence[QueuedRequest]) -> list[Any] | None:
-        predictions = self._model.predict_merged([work.inputs.data for work in batch], batch[0].inputs.params)
-        pieces = self._split(predictions, [work.rows for work in batch])
+    def _merged(self, batch: Sequence[QueuedRequest]) -> list[Any] | None:
+        predictions = self._model.predict_merged([queued.inputs.data for queued in batch], batch[0].inputs.params)
+        pieces = split(predictions, [queued.rows for queued in batch])
         if pieces is None:
             self._most_rows = 0
             _log.warning("the model does not predict one value for each row: its requests are no longer merged")
@@ -218,14 +209,14 @@ class Batches:
     def _one_by_one(self, batch: Sequence[QueuedRequest]) -> BatchResult:
         results: list[Any] = []
         calls: list[ModelCall] = []
-        for work in batch:
-            watch = Stopwatch(exact=self._cost.doubtful(work.rows))
+        for queued in batch:
+            watch = Stopwatch(exact=self._cost.is_doubtful(queued.rows))
             try:
-                results.append(self._model.predict_conformed(work.inputs.data, work.inputs.params))
+                results.append(self._model.predict_conformed(queued.inputs.data, queued.inputs.params))
             except ServingError as error:
                 results.append(error)
             watch.stop()
-            calls.append(ModelCall(1, work.rows, watch.seconds, watch.cost))
+            calls.append(ModelCall(1, queued.rows, watch.seconds, watch.cost))
         return BatchResult(results, calls)
 
     def _deliver(self, batch: Sequence[QueuedRequest], done: BatchResult) -> None:
@@ -233,21 +224,23 @@ class Batches:
             self._cost.observe(call.rows, call.cost)
             self._observe(call)
         together = done.calls[0] if len(done.calls) == 1 else None
-        for work, result, own in zip(batch, done.results, cycle((together,)) if together else done.calls, strict=False):
-            work.call = own
-            if work.future.done():  # nobody waits for it any more
+        for queued, result, own in zip(
+            batch, done.results, cycle((together,)) if together else done.calls, strict=False
+        ):
+            queued.call = own
+            if queued.future.done():  # its client has left, or its deadline has passed
                 continue
             if isinstance(result, Exception):
-                work.future.set_exception(result)
+                queued.future.set_exception(result)
             else:
-                work.future.set_result(result)
+                queued.future.set_result(result)
 
-    def _watch(self, work: QueuedRequest) -> None:
-        """What waits for a thread may wait long: its time can end, and its client can leave."""
-        if work.timer or work.future.done():
+    def _watch(self, queued: QueuedRequest) -> None:
+        """Watch the deadline and the client of a request, which may wait long for a thread."""
+        if queued.timer or queued.future.done():
             return
-        work.timer = self._loop.call_at(work.deadline, _fail, work.future, DeadlineError())
-        work.watcher = self._loop.create_task(_departure(work))
+        queued.timer = self._loop.call_at(queued.deadline, _fail, queued.future, DeadlineError())
+        queued.watcher = self._loop.create_task(_fail_when_disconnected(queued))
 
 
 def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
@@ -255,7 +248,6 @@ def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
         future.set_exception(error)
 
 
-async def _departure(work: QueuedRequest) -> None:
-    while (await work.receive())["type"] != "http.disconnect":
-        continue
-    _fail(work.future, ClientGoneError())
+async def _fail_when_disconnected(request: QueuedRequest) -> None:
+    await disconnected(request.receive)
+    _fail(request.future, ClientGoneError())

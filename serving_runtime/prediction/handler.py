@@ -1,49 +1,48 @@
-"""One request for a prediction, from its body to its answer."""
+"""The handler of one request for a prediction, from its body to its answer."""
 
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from serving_runtime.codec.encode import encode
 from serving_runtime.http.body import Receive, read_body, unpacked
 from serving_runtime.http.errors import DeadlineError, QueueFullError, TooManyRowsError
 from serving_runtime.http.request import Request
 from serving_runtime.http.routes import Match
+from serving_runtime.model import Model
 from serving_runtime.observability.capture import CapturedPrediction
 from serving_runtime.observability.request_stats import RequestStats
+from serving_runtime.options import Coerce, Loader
 from serving_runtime.prediction.batches import Batches, BatchLimits, ModelCall
 from serving_runtime.prediction.call_cost import CallCost
 from serving_runtime.prediction.streaming import OpenStreams, StreamedAnswer
-from serving_runtime.prediction.worker_context import WorkerContext
+from serving_runtime.prediction.warm_up import WarmUpResult
+from serving_runtime.prediction.worker_context import LoadedModel, WorkerContext
 from serving_runtime.protocols.interface import Answer, Inputs, Message, Prediction, ServedModel
 from serving_runtime.settings import ServeSettings
 
-if TYPE_CHECKING:
-    from serving_runtime.model import Model
-
-# So much is read, and so much is written, in less time than a thread takes to begin.
+# Reading or writing so much takes less time than a thread takes to begin.
 SMALL_BODY: Final = 32 << 10  # bytes
 LARGE_BODY: Final = 1 << 20
 FEW_ROWS: Final = 500
 
 
 class PredictionHandler:
-    """For one model in one event loop."""
+    """For one model in one event loop, in which it must be made."""
 
-    def __init__(self, model: "Model", served: ServedModel, settings: ServeSettings, context: WorkerContext) -> None:
-        from serving_runtime.codec.encode import encode  # noqa: PLC0415  pandas is loaded with the model, not before it
-
+    def __init__(self, loaded: LoadedModel, settings: ServeSettings, context: WorkerContext) -> None:
+        model, served, warm_up = loaded.model, loaded.served, loaded.warm_up
         self._served = served
         self._settings = settings
         self._metrics = context.metrics
         self._recorder = context.recorder
         cost = CallCost()
-        for timing in context.timings:
+        for timing in warm_up.timings:
             cost.observe(timing.rows, timing.cost)
-        rows = settings.batch.most_rows(allowed=context.may_merge)
-        # What a library of numbers does takes its time from the processor; the code of a model's author may wait for
-        # anything.
+        rows = settings.batch.most_rows(allowed=warm_up.may_merge)
+        # A library of numbers takes its time from the processor; the code of a model's author may wait for anything.
         limits = BatchLimits(rows=rows, threads=settings.threads, queue=settings.max_queue, in_loop=model.of_numbers)
         self._batches = Batches(model, limits, cost, self._observe)
         write = partial(encode, wrapped=False, nan=served.nan, coerce=served.coerce)
@@ -51,9 +50,9 @@ class PredictionHandler:
             model, threads=settings.threads, most=settings.threads + settings.max_queue, write=write
         )
         # A body of many megabytes takes seconds, for which the others must not wait.
-        self._readers = ThreadPoolExecutor(1, thread_name_prefix="reader")
-        self._readers_of_large = ThreadPoolExecutor(1, thread_name_prefix="reader-of-large")
-        self._beside_now = 0
+        self._small_body_thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self._large_body_thread = ThreadPoolExecutor(1, thread_name_prefix="reader-of-large")
+        self._in_threads = 0
         self._streamable = model.metadata.streamable
 
     async def answer(
@@ -61,60 +60,60 @@ class PredictionHandler:
     ) -> Answer | StreamedAnswer:
         """Raises HttpError, ServingError, ClientGoneError."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + request.seconds(self._settings.timeout)
+        deadline = loop.time() + request.timeout(self._settings.timeout)
         message = await self._message(match, request, receive, deadline)
         read = partial(match.route.protocol.read, message, self._served)
         began = time.perf_counter()
         inputs: Inputs = (
-            read() if len(message.body) <= SMALL_BODY else await self._beside(read, deadline, len(message.body))
+            read() if len(message.body) <= SMALL_BODY else await self._in_thread(read, deadline, len(message.body))
         )
         stats.rows = inputs.rows
-        self._expect_few(inputs.rows)
+        self._check_rows(inputs.rows)
         done = time.perf_counter()
         stats.read = done - began
         if inputs.stream and self._streamable:
             return await self._streams.start(inputs, deadline, self._settings.timeout, receive)
-        work = await self._batches.predict(inputs, deadline, receive)
-        call = work.call or ModelCall(1, 1, 0.0, 0.0)
+        queued = await self._batches.predict(inputs, deadline, receive)
+        call = queued.call or ModelCall(1, 1, 0.0, 0.0)
         stats.predicted, stats.merged = call.seconds, call.requests
         stats.waited = max(0.0, time.perf_counter() - done - call.seconds)
-        value = work.future.result()
+        value = queued.future.result()
         write = partial(inputs.write, Prediction(value=value, seconds=call.seconds))
         answer: Answer = (
-            write() if (inputs.rows or 0) <= FEW_ROWS else await self._beside(write, deadline, len(message.body))
+            write() if (inputs.rows or 0) <= FEW_ROWS else await self._in_thread(write, deadline, len(message.body))
         )
         if self._recorder.wanted():
             self._record(match, request, inputs, value)
         return answer
 
-    @property
-    def waiting(self) -> int:
-        return self._batches.waiting
-
     async def _message(self, match: Match, request: Request, receive: Receive, deadline: float) -> Message:
         limits = self._settings
         body = await read_body(request, receive, limit=limits.max_body, silence=limits.read_timeout, deadline=deadline)
         if request.encoding != "identity":
-            body = await self._beside(
+            body = await self._in_thread(
                 partial(unpacked, body, request.encoding, limit=limits.max_body), deadline, len(body)
             )
         return Message(body=body, headers=request.headers, path=match.path)
 
-    async def _beside(self, do: Any, deadline: float, size: int) -> Any:
-        """In a thread, so that the loop goes on. `size` is that of the body. Raises DeadlineError, QueueFullError."""
+    async def _in_thread(self, call: Any, deadline: float, size: int) -> Any:
+        """Call it in a thread, so that the loop goes on. `size` is that of the body in bytes.
+
+        Raises DeadlineError, QueueFullError.
+        """
         loop = asyncio.get_running_loop()
-        if self._beside_now > self._settings.max_queue:
+        if self._in_threads > self._settings.max_queue:
             raise QueueFullError
-        self._beside_now += 1
+        self._in_threads += 1
+        pool = self._small_body_thread if size <= LARGE_BODY else self._large_body_thread
         try:
             async with asyncio.timeout_at(deadline):
-                return await loop.run_in_executor(self._readers if size <= LARGE_BODY else self._readers_of_large, do)
+                return await loop.run_in_executor(pool, call)
         except TimeoutError:
             raise DeadlineError from None
         finally:
-            self._beside_now -= 1
+            self._in_threads -= 1
 
-    def _expect_few(self, rows: int | None) -> None:
+    def _check_rows(self, rows: int | None) -> None:
         if rows is not None and rows > self._settings.max_rows:
             raise TooManyRowsError(self._settings.max_rows)
 
@@ -130,3 +129,26 @@ class PredictionHandler:
             self._metrics.captured()
         else:
             self._metrics.capture_dropped()
+
+
+def describe_for_clients(model: Model, settings: ServeSettings, warm_up: WarmUpResult, *, guarded: bool) -> ServedModel:
+    """Return the model as the protocols see it. `guarded`: requests need a token."""
+    return ServedModel(
+        name=settings.model_name,
+        version=settings.model_version or None,
+        metadata=model.metadata,
+        conform=_mlflow_casts(model) if settings.coerce is Coerce.MLFLOW else model.plan.conform,
+        nan=settings.nan,
+        coerce=settings.coerce,
+        guarded=guarded,
+        serving={
+            "loader": Loader.NATIVE if model.native else Loader.MLFLOW,
+            "batches": {"merged": warm_up.may_merge, "reason": warm_up.against_merging},
+        },
+    )
+
+
+def _mlflow_casts(model: Model) -> Any:
+    from serving_runtime.input.mlflow_casts import mlflow_conformer  # noqa: PLC0415  MLflow takes a second, for this mode
+
+    return mlflow_conformer(model.path, model.metadata.signature)

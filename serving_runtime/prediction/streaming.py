@@ -1,6 +1,4 @@
-"""Answers in pieces, as server-sent events as MLflow's own server of agents sends them: `data: <JSON>`, at the end
-`data: [DONE]`.
-"""
+"""Answers in pieces: server-sent events as MLflow's agent server sends them, each `data: <JSON>`, at last `[DONE]`."""
 
 import asyncio
 import contextvars
@@ -13,7 +11,7 @@ import orjson
 
 from serving_runtime.errors import ServingError
 from serving_runtime.http.answer import Send
-from serving_runtime.http.body import Receive
+from serving_runtime.http.body import Receive, disconnected
 from serving_runtime.http.errors import ClientGoneError, DeadlineError, QueueFullError
 from serving_runtime.protocols.interface import Headers, Inputs
 
@@ -30,10 +28,9 @@ HEADERS: Final[Headers] = (
 
 
 class ModelStream:
-    """A model's generator, which waits for something else: each step is made in a thread, all of them in one context.
+    """A model's generator, which may wait for something: each step runs in a thread, all of them in one context.
 
-    MLflow's generators set a context variable at their first step and reset it at the last, which must be the same
-    context.
+    MLflow's generators set a context variable at the first step and reset it at the last, which must have the same one.
     """
 
     def __init__(self, pool: ThreadPoolExecutor, pieces: Generator[Any]) -> None:
@@ -43,15 +40,15 @@ class ModelStream:
         self._step: asyncio.Future[Any] | None = None
 
     async def next(self) -> Any:
-        """END after the last. Raises ServingError."""
-        self._step = asyncio.get_running_loop().run_in_executor(self._pool, self._context.run, self._made)
+        """Return the next piece, END after the last. Raises ServingError."""
+        self._step = asyncio.get_running_loop().run_in_executor(self._pool, self._context.run, self._next_piece)
         return await asyncio.shield(self._step)
 
-    def _made(self) -> Any:
+    def _next_piece(self) -> Any:
         return next(self._pieces, END)
 
     async def close(self) -> None:
-        """Ends the generator, once the step that it is in is over."""
+        """End the generator, once the step that it is in is over."""
         if self._step is not None:
             with suppress(ServingError):
                 await self._step
@@ -59,23 +56,21 @@ class ModelStream:
 
 
 class StreamedAnswer:
-    """An answer whose first piece is there: what fails before it has a status of its own, what fails later is told in
-    the stream.
-    """
+    """An answer whose first piece is there. A failure before it has a status of its own, a later one is an event."""
 
     status = 200
 
     def __init__(
-        self, streams: "OpenStreams", pieces: ModelStream, first: Any, seconds: float, departure: "asyncio.Task[None]"
+        self, streams: "OpenStreams", pieces: ModelStream, first: Any, seconds: float, disconnect: "asyncio.Task[None]"
     ) -> None:
         self._streams = streams
         self._pieces = pieces
         self._first = first
         self._seconds = seconds
-        self._departure = departure
+        self._disconnect = disconnect
 
     async def send(self, send: Send, *, headers: Headers) -> int:
-        """The bytes that were sent. Raises ClientGoneError."""
+        """Return the number of bytes that were sent. Raises ClientGoneError."""
         sent = 0
         try:
             await send({"type": "http.response.start", "status": self.status, "headers": [*HEADERS, *headers]})
@@ -84,7 +79,7 @@ class StreamedAnswer:
                 sent += len(frame)
             await send({"type": "http.response.body", "body": DONE})
         finally:
-            self._streams.end(self._pieces, self._departure)
+            self._streams.end(self._pieces, self._disconnect)
         return sent + len(DONE)
 
     async def _frames(self) -> AsyncIterator[bytes]:
@@ -92,14 +87,15 @@ class StreamedAnswer:
         try:
             while piece is not END:
                 yield self._streams.frame(piece)
-                piece = await _next(self._pieces, self._departure, asyncio.get_running_loop().time() + self._seconds)
+                piece = await _next(self._pieces, self._disconnect, asyncio.get_running_loop().time() + self._seconds)
         except (ServingError, DeadlineError) as error:
             yield b"data: %b\n\n" % orjson.dumps({"error": error.message})
 
 
 class OpenStreams:
-    """`threads` steps are made at a time, `most` streams are open. `write` makes JSON of a piece; it raises
-    OutputError.
+    """At most `most` streams, of which `threads` make a step at a time. `write` makes JSON of a piece.
+
+    `write` raises OutputError.
     """
 
     def __init__(self, model: "Model", *, threads: int, most: int, write: Callable[[Any], bytes]) -> None:
@@ -111,7 +107,7 @@ class OpenStreams:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def start(self, inputs: Inputs, deadline: float, seconds: float, receive: Receive) -> StreamedAnswer:
-        """With its first piece; each of the others may take `seconds`.
+        """Return the answer with its first piece; each of the others may take `seconds`.
 
         Raises QueueFullError, DeadlineError, ClientGoneError, ServingError.
         """
@@ -119,38 +115,33 @@ class OpenStreams:
             raise QueueFullError
         pieces = ModelStream(self._pool, self._model.stream(inputs.data, inputs.params))
         self._open.add(pieces)
-        departure = asyncio.ensure_future(_departure(receive))
+        disconnect = asyncio.ensure_future(disconnected(receive))
         try:
-            first = await _next(pieces, departure, deadline)
+            first = await _next(pieces, disconnect, deadline)
         except BaseException:
-            self.end(pieces, departure)
+            self.end(pieces, disconnect)
             raise
-        return StreamedAnswer(self, pieces, first, seconds, departure)
+        return StreamedAnswer(self, pieces, first, seconds, disconnect)
 
     def frame(self, piece: Any) -> bytes:
         """Raises OutputError."""
         return b"data: %b\n\n" % self._write(piece)
 
-    def end(self, pieces: ModelStream, departure: "asyncio.Task[None]") -> None:
-        """Nobody waits for the generator to end, which it does when its step is over."""
-        departure.cancel()
+    def end(self, pieces: ModelStream, disconnect: "asyncio.Task[None]") -> None:
+        """Have the generator end when its step is over, without waiting for that."""
+        disconnect.cancel()
         closing = asyncio.ensure_future(pieces.close())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         closing.add_done_callback(lambda _: self._open.discard(pieces))
 
 
-async def _next(pieces: ModelStream, departure: "asyncio.Task[None]", deadline: float) -> Any:
-    """END after the last. Raises ClientGoneError, DeadlineError, ServingError."""
+async def _next(pieces: ModelStream, disconnect: "asyncio.Task[None]", deadline: float) -> Any:
+    """Return the next piece, END after the last. Raises ClientGoneError, DeadlineError, ServingError."""
     step = asyncio.ensure_future(pieces.next())
     timeout = deadline - asyncio.get_running_loop().time()
-    done, _ = await asyncio.wait((step, departure), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait((step, disconnect), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     if step in done:
         return step.result()
     step.cancel()
-    raise ClientGoneError if departure in done else DeadlineError
-
-
-async def _departure(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        continue
+    raise ClientGoneError if disconnect in done else DeadlineError

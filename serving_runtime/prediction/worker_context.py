@@ -1,9 +1,8 @@
-"""What one process has besides the model: where it counts, where it records, and what the model's first calls have
-shown.
-"""
+"""The state of one process of the server: its model, metrics, recorder and tokens, and the phase that it is in."""
 
-from collections.abc import Sequence
+import mmap
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from serving_runtime.http.tokens import Tokens
@@ -11,20 +10,51 @@ from serving_runtime.observability.capture import Recorder
 from serving_runtime.observability.metrics import Metrics
 
 if TYPE_CHECKING:
-    from serving_runtime.prediction.warm_up import Timing
+    from serving_runtime.model import Model
+    from serving_runtime.prediction.warm_up import WarmUpResult
+    from serving_runtime.protocols.interface import ServedModel
+
+
+class Phase(StrEnum):
+    LOADING = "loading"
+    READY = "ready"
+    STOPPING = "stopping"
+
+
+class Draining:
+    """True once the server is about to end: one byte, written by the supervisor and read by the workers it forks."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 1)
+
+    def begin(self) -> None:
+        self._memory[0] = 1
+
+    def __bool__(self) -> bool:
+        return self._memory[0] == 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model that was warmed up, its description for clients, and the result of the warm-up."""
+
+    model: "Model"
+    served: "ServedModel"
+    warm_up: "WarmUpResult"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerContext:
-    """`tokens` is None where requests need none.
-
-    `may_merge`: several requests in one call of the model get what each would have got alone; `against` says why they
-    do not.
-    """
+    """`tokens` is None if requests need none. `loaded` is None in the placeholder server, which has no model."""
 
     metrics: Metrics
     recorder: Recorder
+    draining: Draining
     tokens: Tokens | None = None
-    may_merge: bool = False
-    against: str | None = None
-    timings: Sequence["Timing"] = ()
+    loaded: LoadedModel | None = None
+
+    @property
+    def phase(self) -> Phase:
+        if self.draining:
+            return Phase.STOPPING
+        return Phase.READY if self.loaded else Phase.LOADING

@@ -1,5 +1,6 @@
-"""How many processors this process may use. In a container that is the quota of its cgroup, which the number of cores
-hides.
+"""The number of processors that this process may use.
+
+In a container that is the quota of its cgroup, which the number of cores hides.
 """
 
 import os
@@ -8,8 +9,9 @@ from pathlib import Path, PurePosixPath
 
 
 def usable_cpus(root: Path = Path("/")) -> float:
-    """The smallest of the cores that this process may run on and of the cgroup quotas that bind it. `root` holds `proc`
-    and `sys`.
+    """Return the smallest of the cores that this process may run on and the cgroup quotas that bind it.
+
+    `root` holds `proc` and `sys`.
     """
     return min(
         [float(len(os.sched_getaffinity(0))), *(quota for directory in _cgroups(root) for quota in _quotas(directory))]
@@ -17,7 +19,7 @@ def usable_cpus(root: Path = Path("/")) -> float:
 
 
 def _cgroups(root: Path) -> Iterator[Path]:
-    """The directories of this process's CPU cgroup and of all above it: the tightest quota wins, wherever it is."""
+    """Return the directories of this process's CPU cgroup and of all above it: the tightest quota wins."""
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers or "cpu" in controllers.split(","):
@@ -27,8 +29,9 @@ def _cgroups(root: Path) -> Iterator[Path]:
 
 
 def _quotas(directory: Path) -> Iterator[float]:
-    """The quota that one directory sets, in processors: version 2 has quota and period in one file,
-    version 1 in two.
+    """Return the quota that one directory sets, in processors.
+
+    Version 2 has quota and period in one file, version 1 in two.
     """
     numbers = _read(directory / "cpu.max").split() or [
         _read(directory / "cpu.cfs_quota_us").strip(),
@@ -46,7 +49,5 @@ def _read(path: Path) -> str:
 
 
 def threads_for_each(cpus: float, workers: int) -> int:
-    """How many threads the libraries of each worker may use, so that all together have as many as there
-    are processors.
-    """
+    """Return the threads for the libraries of each worker, so that all have as many as there are processors."""
     return max(1, int(cpus) // workers)

@@ -1,6 +1,4 @@
-"""Ends a child process together with the process that forked it, so that none keeps the port of a
-server that is gone.
-"""
+"""The end of a child process together with its parent, so that no child keeps the port of a server that is gone."""
 
 import ctypes
 import os
@@ -13,7 +11,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def end_with(parent: int) -> None:
-    """Let the kernel kill this process when `parent`, which has forked it, ends in any way. Call it in the child."""
+    """Have the kernel kill this process when `parent`, which has forked it, ends in any way.
+
+    Call it in the child.
+    """
     prctl = getattr(_libc, "prctl", None)
     if prctl is not None:  # Linux has it
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Answers while the model loads, so that the kubelet sees a live process that is not ready.
+"""The process that answers while the model loads, so that the kubelet sees a live server that is not ready.
 
 It is a process of its own: a load may hold the interpreter for seconds, and workers are forked from a process without
 other threads.
@@ -18,22 +18,24 @@ _log = logging.getLogger(__name__)
 
 
 class PlaceholderServer:
-    """One end of a pair of sockets, whose other end only the stand-in has: to end the sending is to ask it to go, to
-    read the end is to know that it went. Where all the others die, it reads the end too.
+    """The supervisor's end of a pair of sockets; only the placeholder process has the other end.
+
+    Shutting the supervisor's end down for writing asks the process to end; reading the end of the stream means that it
+    has ended. If all other processes die, the placeholder process reads the end of the stream too.
     """
 
-    def __init__(self, wire: socket.socket) -> None:
-        self._wire = wire
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
 
     @classmethod
     def start(cls, serve: Callable[[socket.socket], None]) -> Self:
-        """Forks a process that runs `serve`, which must end the process once its argument is readable."""
+        """Fork a process that runs `serve`, which must end the process once its argument is readable."""
         ours, theirs = socket.socketpair()
         parent = os.getpid()
         if os.fork() == 0:
             end_with(parent)
             ours.close()
-            _run_placeholder(serve, theirs)
+            _run(serve, theirs)
         theirs.close()
         return cls(ours)
 
@@ -41,27 +43,27 @@ class PlaceholderServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.relieve()
+        self.stop()
 
-    def relieve(self) -> None:
-        """Returns when it has closed its last connection: from now on whoever accepts a request has a model."""
+    def stop(self) -> None:
+        """Return when it has closed its last connection: from now on every process that accepts one has a model."""
         with suppress(OSError):  # another process has done it
-            self._wire.shutdown(socket.SHUT_WR)
-        self._wire.recv(1)
+            self._control.shutdown(socket.SHUT_WR)
+        self._control.recv(1)
 
     @property
     def gone(self) -> bool:
         try:
-            return self._wire.recv(1, socket.MSG_DONTWAIT) == b""
+            return self._control.recv(1, socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
             return False
 
 
-def _run_placeholder(serve: Callable[[socket.socket], None], wire: socket.socket) -> NoReturn:
+def _run(serve: Callable[[socket.socket], None], control: socket.socket) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):  # a terminal sends them to all processes
         signal.signal(number, signal.SIG_IGN)
     try:
-        serve(wire)
+        serve(control)
     except Exception:  # noqa: BLE001  the edge of a process
         _log.exception("nobody answers while the model loads")
     finally:

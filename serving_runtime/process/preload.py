@@ -1,53 +1,58 @@
-"""Where workers get their model: one that was loaded for all, or, where that cannot be copied, one that each loads."""
+"""The model that workers get: loaded once and shared through the fork, or loaded by each worker if that is not safe."""
 
 import gc
 import logging
+import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
 from serving_runtime.errors import ServingError
+from serving_runtime.example import example_problem
 from serving_runtime.mlmodel import read_metadata
+from serving_runtime.model import Model, load
 from serving_runtime.options import Loader
-from serving_runtime.process.share import load_shared
 from serving_runtime.requirements import check_match
 
-if TYPE_CHECKING:
-    from serving_runtime.model import Model
+# Loaded, they hold threads, locks or a GPU that a forked process does not get:
+# https://pytorch.org/docs/stable/notes/multiprocessing.html XGBoost reads a model with OpenMP's threads; with more than
+# one of them, a forked process waits for the others in its first prediction, for ever.
+NOT_FORKABLE: Final = frozenset({"jax", "keras", "onnxruntime", "tensorflow", "torch", "xgboost", "xgboost-cpu"})
+# The flavors that load them: a list of requirements that somebody has written may be too short.
+NOT_FORKABLE_FLAVORS: Final = frozenset({"keras", "onnx", "pytorch", "tensorflow", "xgboost"})
+NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 _log = logging.getLogger(__name__)
 
 
-class ModelSource:
-    """Raises ModelLoadError where the model that all would share does not load, or where it must not be served here."""
+class PreloadedModel:
+    """The model of all workers. Raises ModelLoadError if it does not load, or must not be served here.
+
+    `shared` is None if each worker must load its own.
+    """
 
     def __init__(self, path: Path, loader: Loader, *, require_match: bool = False) -> None:
         if require_match:
             check_match(path)
-        from serving_runtime.model import example_problem  # noqa: PLC0415  pandas comes with it
-
         self.path = path
         self.loader = loader
         self.shared = load_shared(path, loader)
         if problem := example_problem(read_metadata(path)):
             _log.warning(problem)  # here, since each worker would repeat it
 
-    def model_for_worker(self) -> "Model":
+    def for_worker(self) -> Model:
         """Raises ModelLoadError."""
-        from serving_runtime.model import load  # noqa: PLC0415  pandas comes with it
-
-        # What MLflow would predict is compared with a copy only: a process that loads for itself has MLflow in any
-        # case.
+        # What MLflow would predict is compared with a shared model only: a worker that loads its own has MLflow anyway.
         return self.shared or load(self.path, Loader.NATIVE if self.loader is Loader.NATIVE else Loader.MLFLOW)
 
     @property
     def needs_comparison(self) -> bool:
-        """The model was loaded natively, and nobody has said that this is right."""
+        """The model was loaded natively, and `--loader native` has not said that this is right."""
         return self.loader is Loader.AUTO and self.shared is not None and self.shared.native
 
-    def fall_back(self) -> bool:
-        """From now on the model is the one that MLflow loads. False where MLflow cannot load it."""
-        from serving_runtime.model import load  # noqa: PLC0415  as above
-
+    def fall_back_to_mlflow(self) -> bool:
+        """Replace the shared model by the one that MLflow loads. Return False if MLflow cannot load it."""
         try:
             self.shared = load(self.path, Loader.MLFLOW)
         except ServingError as error:
@@ -56,3 +61,25 @@ class ModelSource:
         gc.collect()
         gc.freeze()
         return True
+
+
+def load_shared(path: Path, loader: Loader) -> Model | None:
+    """Return the model, ready for a fork; None if every worker must load its own. Raises ModelLoadError."""
+    if NOT_FORKABLE.intersection(_requirements(path)) or NOT_FORKABLE_FLAVORS & read_metadata(path).flavors.keys():
+        return None
+    model = load(path, loader)
+    if NOT_FORKABLE & sys.modules.keys():
+        return None
+    # What a collection never touches is never written to, and stays one copy for all.
+    gc.collect()
+    gc.freeze()
+    return model
+
+
+def _requirements(path: Path) -> Iterator[str]:
+    """Read the names of the packages that MLflow found the model to need."""
+    try:
+        lines = (path / "requirements.txt").read_text().splitlines()
+    except OSError:
+        return
+    yield from (name[0].lower() for line in lines if (name := NAME.match(line)))

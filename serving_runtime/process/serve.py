@@ -13,21 +13,17 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from serving_runtime.application import Application
-from serving_runtime.errors import ServingError
 from serving_runtime.http.listener import Listener
 from serving_runtime.http.tokens import Tokens, tokens_in
 from serving_runtime.location import resolve_model_path
 from serving_runtime.mlmodel import identity
 from serving_runtime.observability import logs
 from serving_runtime.observability.capture import Recorder, destination
-from serving_runtime.observability.metrics import Metrics, shared_numbers
+from serving_runtime.observability.metrics import Metrics, new_shared_metrics
 from serving_runtime.observability.shared_metrics import SharedMetrics
 from serving_runtime.options import Coerce, Loader
-from serving_runtime.prediction.lifecycle import Draining, Lifecycle
-from serving_runtime.prediction.worker_context import WorkerContext
+from serving_runtime.prediction.worker_context import Draining, WorkerContext
 from serving_runtime.process.placeholder_server import PlaceholderServer
-from serving_runtime.process.preload import ModelSource
-from serving_runtime.process.supervisor import Supervisor
 from serving_runtime.settings import ServeSettings, UnavailableAddressError
 
 BACKLOG: Final = 2048  # connections that wait while all workers are busy; the kernel may allow fewer
@@ -42,32 +38,32 @@ EVERY_ADDRESS: Final = {
 _log = logging.getLogger(__name__)
 
 
-class ServerFailedError(ServingError):
-    """No worker could start."""
-
-
 def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
-    """Serves until it is asked to end.
+    """Serve until the process is asked to end.
 
-    Raises SystemExit, in the supervisor and in its workers; ServingError where the model cannot be served;
-    ContractError where it is not said which, or where the address or the tokens cannot be had.
+    Raises SystemExit, in the supervisor and in its workers; ServingError if the model cannot be served; ContractError
+    if the model is not named, or if the address or the tokens cannot be had.
     """
     logs.configure()
     for number in (signal.SIGTERM, signal.SIGINT):  # the first process of a container has no default action
         signal.signal(number, lambda *_: sys.exit(0))
     path = resolve_model_path(environ)
-    settings = _identified(settings, path)
+    settings = _with_identity(settings, path)
     destination(settings.capture, environ)
     tokens = tokens_in(settings.token_file)
     sock = open_socket(settings)
     _log.info("the model loads; its page is at the address of docs", extra={"fields": _addresses(settings)})
-    numbers = shared_numbers(settings.workers)
-    with PlaceholderServer.start(partial(_answer_without_model, settings, sock, numbers, tokens)) as placeholder:
-        model_source = ModelSource(path, loader_for(settings), require_match=settings.require_match)
-        _supervise(Supervisor(settings, sock.detach(), placeholder, model_source, numbers))
+    metrics = new_shared_metrics(settings.workers)
+    with PlaceholderServer.start(partial(_answer_without_model, settings, sock, metrics, tokens)) as placeholder:
+        # gunicorn, pandas and all that a prediction needs: a second, in which the placeholder server answers.
+        from serving_runtime.process.preload import PreloadedModel  # noqa: PLC0415  as above
+        from serving_runtime.process.supervisor import supervise  # noqa: PLC0415  as above
+
+        preloaded = PreloadedModel(path, loader_for(settings), require_match=settings.require_match)
+        supervise(settings, sock.detach(), placeholder, preloaded, metrics)
 
 
-def _identified(settings: ServeSettings, path: Path) -> ServeSettings:
+def _with_identity(settings: ServeSettings, path: Path) -> ServeSettings:
     name, version = identity(path, settings.model_name, settings.model_version)
     return replace(settings, model_name=name, model_version=version or "")
 
@@ -84,15 +80,20 @@ def _addresses(settings: ServeSettings) -> dict[str, str]:
 
 
 def loader_for(settings: ServeSettings) -> Loader:
-    """To cast as MLflow does takes MLflow's own check of what was cast. Without a call nothing shows that native
-    predictions are right.
+    """Return MLflow's loader instead of `auto` if MLflow casts the input, or if no warm-up compares predictions.
+
+    MLflow's casts rest on its own check of what was cast. Without a call nothing shows that native predictions are
+    right.
     """
     mlflow = settings.coerce is Coerce.MLFLOW or not settings.warm_up
     return Loader.MLFLOW if mlflow and settings.loader is Loader.AUTO else settings.loader
 
 
 def open_socket(settings: ServeSettings) -> socket.socket:
-    """Listens already: what comes before a process accepts is not refused but waits. Raises UnavailableAddressError."""
+    """Return a listening socket: a connection that comes before a process accepts it waits, and is not refused.
+
+    Raises UnavailableAddressError.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=settings.host == "::")
@@ -101,33 +102,22 @@ def open_socket(settings: ServeSettings) -> socket.socket:
 
 
 def _answer_without_model(
-    settings: ServeSettings, sock: socket.socket, numbers: SharedMetrics, tokens: Tokens | None, wire: socket.socket
+    settings: ServeSettings, sock: socket.socket, metrics: SharedMetrics, tokens: Tokens | None, control: socket.socket
 ) -> None:
     context = WorkerContext(
-        metrics=Metrics(numbers, numbers.take(PLACEHOLDER_WORKER)), recorder=Recorder(), tokens=tokens
+        metrics=Metrics(metrics, metrics.take(PLACEHOLDER_WORKER)),
+        recorder=Recorder(),
+        draining=Draining(),
+        tokens=tokens,
     )
-    listener = Listener(Application(Lifecycle(None, Draining()), settings, context), settings)
-    listener.listen([sock], started=lambda loop: loop.add_reader(wire, _leave, listener, wire, loop))
+    listener = Listener(Application(settings, context), settings)
+    listener.listen([sock], started=lambda loop: loop.add_reader(control, _leave, listener, control, loop))
 
 
-def _leave(listener: Listener, wire: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-    """More quickly than a listener stops that may have to wait for answers; what has just been sent
-    still gets its own.
-    """
+def _leave(listener: Listener, control: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    """End sooner than a listener that waits for answers does; a request that has just come still gets its own."""
     if listener.started:  # else it is called again at once
-        loop.remove_reader(wire)
+        loop.remove_reader(control)
         for server in listener.servers:
             server.close()
         loop.call_later(LAST_ANSWERS, os._exit, 0)
-
-
-def _supervise(supervisor: Supervisor) -> NoReturn:
-    process = os.getpid()
-    try:
-        supervisor.run()
-    except SystemExit as end:
-        if end.code and os.getpid() == process:  # workers come here too
-            raise ServerFailedError(
-                supervisor.startup_error.heard() or "no worker could start; the log says why"
-            ) from None
-        raise

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -13,16 +14,18 @@ from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
 from serving_runtime.application import Application
+from serving_runtime.errors import ServingError
 from serving_runtime.http.listener import Listener
 from serving_runtime.http.tokens import tokens_in
-from serving_runtime.observability.capture import recorder
+from serving_runtime.observability.capture_records import recorder
 from serving_runtime.observability.metrics import Metrics
 from serving_runtime.observability.shared_metrics import SharedMetrics
-from serving_runtime.prediction.lifecycle import Draining, Lifecycle
-from serving_runtime.prediction.worker_context import WorkerContext
+from serving_runtime.prediction.handler import PredictionHandler, describe_for_clients
+from serving_runtime.prediction.warm_up import WarmUpResult, warm_up_and_measure
+from serving_runtime.prediction.worker_context import Draining, LoadedModel, WorkerContext
 from serving_runtime.process.mlflow_comparison import MlflowComparison
 from serving_runtime.process.placeholder_server import PlaceholderServer
-from serving_runtime.process.preload import ModelSource
+from serving_runtime.process.preload import PreloadedModel
 from serving_runtime.process.startup_error import StartupErrorPipe
 from serving_runtime.process.worker import RuntimeWorker
 from serving_runtime.settings import ServeSettings
@@ -36,27 +39,50 @@ NOT_WARMED: Final = "the server was started with --warm-up false"
 _log = logging.getLogger(__name__)
 
 
-class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    """What the workers share: `listening` is a socket's descriptor, `model_source` gives each of them the model, by a fork or
-    by a load.
+class ServerFailedError(ServingError):
+    """No worker could start."""
 
-    Raises TokenFileError.
+
+def supervise(
+    settings: ServeSettings,
+    listening: int,
+    placeholder: PlaceholderServer,
+    preloaded: PreloadedModel,
+    metrics: SharedMetrics,
+) -> NoReturn:
+    """Keep the workers until the server is asked to end.
+
+    Raises SystemExit, in the supervisor and in every worker; ServerFailedError; TokenFileError.
     """
+    supervisor = Supervisor(settings, listening, placeholder, preloaded, metrics)
+    process = os.getpid()
+    try:
+        supervisor.run()
+    except SystemExit as end:
+        if end.code and os.getpid() == process:  # workers come here too
+            raise ServerFailedError(
+                supervisor.startup_error.first() or "no worker could start; the log says why"
+            ) from None
+        raise
+
+
+class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
+    """The state that the workers share. `listening` is the descriptor of the server's socket. Raises TokenFileError."""
 
     def __init__(
         self,
         settings: ServeSettings,
         listening: int,
         placeholder: PlaceholderServer,
-        model_source: ModelSource,
-        numbers: SharedMetrics,
+        preloaded: PreloadedModel,
+        metrics: SharedMetrics,
     ) -> None:
         self.settings = settings
         self.placeholder = placeholder
-        self.model_source = model_source
-        self.numbers = numbers
+        self.preloaded = preloaded
+        self.metrics = metrics
         self.tokens = tokens_in(settings.token_file)
-        self.comparison = MlflowComparison.start(model_source, placeholder, listening)
+        self.comparison = MlflowComparison.start(preloaded, placeholder, listening)
         self.startup_error = StartupErrorPipe()
         self.draining = Draining()
         self._listening = listening
@@ -68,25 +94,21 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         raise SystemExit
 
     def listener(self, row: int, beat: Callable[[], Awaitable[None]]) -> tuple[Listener, WorkerContext]:
-        """A worker's listener, with a model that has made predictions. Raises ServingError."""
-        from serving_runtime.prediction.warm_up import (  # noqa: PLC0415  pandas is loaded with the model, not before it
-            WarmUpResult,
-            warm_up_and_measure,
-        )
-
-        model = self.model_source.model_for_worker()
-        warmed = warm_up_and_measure(model) if self.settings.warm_up else WarmUpResult(against=NOT_WARMED)
-        if warmed.against and self.settings.batch.rows is None:
-            _log.info("requests are not merged", extra={"fields": {"reason": warmed.against}})
+        """Return a worker's listener, with a model that has made predictions. Raises ServingError."""
+        model = self.preloaded.for_worker()
+        warm_up = warm_up_and_measure(model) if self.settings.warm_up else WarmUpResult(against_merging=NOT_WARMED)
+        if warm_up.against_merging and self.settings.batch.rows is None:
+            _log.info("requests are not merged", extra={"fields": {"reason": warm_up.against_merging}})
+        served = describe_for_clients(model, self.settings, warm_up, guarded=self.tokens is not None)
+        loaded = LoadedModel(model=model, served=served, warm_up=warm_up)
         context = WorkerContext(
-            metrics=Metrics(self.numbers, row),
+            metrics=Metrics(self.metrics, row),
             recorder=recorder(self.settings, os.environ),
+            draining=self.draining,
             tokens=self.tokens,
-            may_merge=warmed.against is None,
-            against=warmed.against,
-            timings=warmed.timings,
+            loaded=loaded,
         )
-        application = Application(Lifecycle(model, self.draining), self.settings, context)
+        application = Application(self.settings, context, partial(PredictionHandler, loaded, self.settings, context))
         return Listener(application, self.settings, notify=beat), context
 
     def load_config(self) -> None:
@@ -110,22 +132,20 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         }
 
     def _worker_begins(self, _: Arbiter, worker: RuntimeWorker) -> None:
-        worker.row = self.numbers.take(worker.age)
+        worker.row = self.metrics.take(worker.age)
 
     def _worker_ended(self, arbiter: Arbiter, worker: RuntimeWorker) -> None:
-        """The next worker would end as this one did, and so on, while the stand-in tells everybody to wait."""
-        self.numbers.leave(worker.age)
+        """End the server if no worker is ready yet: the next one would end as this one did, and so on, unseen."""
+        self.metrics.leave(worker.age)
         if arbiter.LISTENERS and not self.placeholder.gone:
-            self.startup_error.say(
+            self.startup_error.report(
                 "a worker ended before its model had made a prediction: killed, out of memory, or crashed"
             )
             raise HaltServer("a worker ended before it was ready", Arbiter.WORKER_BOOT_ERROR)
 
 
 class _Arbiter(Arbiter):  # type: ignore[misc]  # as above
-    """gunicorn's, which would close its sockets at SIGTERM, when Services still send requests: first it says that it
-    will.
-    """
+    """gunicorn's arbiter, which delays the end: Services still send requests for a while after SIGTERM."""
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGALRM)
 
@@ -136,14 +156,15 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # as above
             signal.setitimer(signal.ITIMER_REAL, self.app.settings.drain_delay or 0.001)
 
     def handle_alrm(self) -> None:
-        """The delay is over."""
+        """End: the delay is over."""
         raise StopIteration
 
     def reap_workers(self) -> None:
-        """One of the children that have ended may be the comparison. A server that ends has no sockets any more, and needs no
-        other workers.
+        """Reap ended children. If the ended comparison process found a difference, replace the workers.
+
+        A server that ends has no sockets any more, and needs no other workers.
         """
-        if self.LISTENERS and self.app.comparison.differs() and self.app.model_source.fall_back():
+        if self.LISTENERS and self.app.comparison.found_difference() and self.app.preloaded.fall_back_to_mlflow():
             for _ in range(self.num_workers):
                 self.spawn_worker()
             self.manage_workers()  # ends the oldest

@@ -1,4 +1,4 @@
-"""One worker of the supervisor: gets the model, warms it, then accepts requests."""
+"""One worker of the supervisor: gets the model, warms it up, then accepts requests."""
 
 import asyncio
 import gc
@@ -19,44 +19,44 @@ from serving_runtime.prediction.worker_context import WorkerContext
 from serving_runtime.process.parent_death import end_with
 
 HEARTBEAT: Final = 1.0  # seconds
-# Objects until the collector looks at the young ones: nearly all are of requests under way, some hundred of each, and
-# end with them.
-YOUNG: Final = 20_000
+# New objects before the collector looks at the young ones: nearly all are of requests under way, some hundred of each,
+# and end with them.
+YOUNG_OBJECTS: Final = 20_000
 
 
 class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     """The supervisor's `app` is a `Supervisor`."""
 
-    row: int  # in the numbers that all workers count
+    row: int  # of the metrics that all workers share
     _listener: Listener
     _context: WorkerContext
 
     def init_signals(self) -> None:
-        """The defaults end a worker that has accepted nothing yet; the loop takes over those that must
-        end it gently.
+        """Take the default actions, which end a worker that has accepted nothing yet.
+
+        The event loop takes over the signals that must end a worker gently.
         """
         end_with(self.ppid)
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # a terminal sends it to all processes; the supervisor passes on what it means
+        # A terminal sends SIGINT to all processes; the supervisor passes on what it means.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def load_wsgi(self) -> None:
-        """What is loaded here is the model."""
+        """Load the model."""
         try:
             with self._beating():
                 self._listener, self._context = self.app.listener(self.row, self._beat)
         except ServingError as error:
-            self.app.startup_error.say(str(error))
+            self.app.startup_error.report(str(error))
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
         # A full collection walks everything that was loaded, for tens of milliseconds; it is all there to stay.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(YOUNG)
+        gc.set_threshold(YOUNG_OBJECTS)
 
     def run(self) -> None:
-        self.app.placeholder.relieve()
+        self.app.placeholder.stop()
         self._listener.listen([listener.sock for listener in self.sockets], started=self._take_signals)
         self._context.recorder.finish()
 
@@ -66,12 +66,12 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
 
     async def _beat(self) -> None:
         self.notify()
-        if os.getppid() != self.ppid:  # nobody would ever end it
+        if os.getppid() != self.ppid:  # the supervisor is gone, and would never end this worker
             self._listener.stop()
 
     @contextmanager
     def _beating(self) -> Iterator[None]:
-        """Tells the supervisor that a model that takes long to load is no worker that hangs."""
+        """Notify the supervisor while a model loads that takes long: such a worker does not hang."""
         done = threading.Event()
 
         def beat() -> None:

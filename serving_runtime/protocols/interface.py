@@ -1,11 +1,10 @@
-"""What a protocol is: it reads a message into what the model is called with, writes the answer, and has a shape for
-errors.
+"""The interface of a protocol: it reads a message as the model's input, and writes predictions and errors as answers.
 
 Light to import: a process that has no model yet refuses in the protocol's own shape too.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.errors import ServingError
@@ -16,8 +15,10 @@ if TYPE_CHECKING:
     from serving_runtime.input.conform import Conformed
     from serving_runtime.input.forms import Request
     from serving_runtime.mlmodel import Metadata
+    from serving_runtime.signature import Signature
 
 Headers = tuple[tuple[bytes, bytes], ...]
+Schema = dict[str, Any]  # a JSON Schema (2020-12)
 
 JSON: Final = b"application/json"
 CLOSE: Final = (b"connection", b"close")
@@ -25,12 +26,11 @@ CLOSE: Final = (b"connection", b"close")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """The model as its clients see it. `conform` makes of a request what the model is called with; it raises
-    ServingError.
+    """The model as its clients see it. `conform` turns a request into the model's input; it raises ServingError.
 
-    A faster `conform` may take the place of the default one (`input.conform.conformer`), as long as it gives the same,
-    and leaves to the default one what it does not know, errors included. `serving` is what the server found out about
-    its model, for people to read. `guarded`: requests need a token.
+    A faster `conform` may take the place of the default one (`input.conform.conformer`) if it gives the same, and
+    leaves the rest to it, errors included. `serving` is for people to read: how the server loads and batches.
+    `guarded`: requests need a token.
     """
 
     name: str
@@ -45,8 +45,9 @@ class ServedModel:
 
 @frozen_record
 class Message:
-    """A request as it came. `headers` have lower-case names; `path` has the values of the route's variables, such as
-    `model`.
+    """A request as it came. `headers` have lower-case names.
+
+    `path` has the values of the route's variables, such as `model`.
     """
 
     body: bytes
@@ -60,7 +61,7 @@ class Message:
 
 @frozen_record
 class Answer:
-    """A whole answer, without what the server adds to every one. `close` ends the connection after it."""
+    """A whole answer, without the headers that every answer gets. `close` ends the connection after it."""
 
     status: int = 200
     body: bytes = b""
@@ -71,7 +72,7 @@ class Answer:
 
 @frozen_record
 class Prediction:
-    """What the model returned, and how many seconds it took."""
+    """The model's return value, and the seconds that its call took."""
 
     value: Any
     seconds: float
@@ -79,10 +80,10 @@ class Prediction:
 
 @frozen_record
 class Inputs:
-    """What a message asks of the model: `data` and `params` are conformed to its signature, ready for the call.
+    """The model's input: `data` and `params` are conformed to its signature, ready for the call.
 
-    `rows` is the length of `data`, also of the prediction where the model predicts one for each row; None where data
-    has no rows and so cannot be joined with those of others. `stream`: the client wants the answer in pieces. `write`
+    `rows` is the length of `data`, also of the prediction if the model predicts one for each row; None if data has no
+    rows and so cannot be merged with that of other requests. `stream`: the client wants the answer in pieces. `write`
     raises ServingError.
     """
 
@@ -95,8 +96,9 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why there is no prediction, before a protocol gives it a shape. `details` has `path` and `problem` of each fault
-    of the input.
+    """The reason for an answer without a prediction, before a protocol gives it a shape.
+
+    `details` has `path` and `problem` of each fault of the input.
     """
 
     status: int
@@ -112,25 +114,55 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Protocol:
-    """`name` is its label in logs and metrics. `read` raises ServingError, which `refuse` renders, as anything else
-    that is refused.
-    """
-
-    name: str
-    read: Callable[[Message, ServedModel], Inputs]
-    refuse: Callable[[Refusal], Answer]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What a protocol's pages may say about the server: `ready` is what its readiness probe says, `served` None while
-    the model loads.
+    """The server's state as a protocol's pages show it: `ready` is the answer of its readiness probe.
+
+    `served` is None while the model loads.
     """
 
     ready: bool
     served: ServedModel | None
 
 
-# A page of a protocol, by the values of its route's variables. Raises ServingError.
-Page = Callable[[Status, Mapping[str, str]], Answer]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A route of a protocol that is no prediction. `pattern` is a path with variables in braces.
+
+    `answer` gets the values of those variables. It raises ServingError.
+    """
+
+    method: str
+    pattern: str
+    answer: Callable[[Status, Mapping[str, str]], Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionSchemas:
+    """JSON Schemas of one signature's predictions, for OpenAPI: the body of a request, and that of its answer.
+
+    `csv` describes a body of text/csv, if the protocol reads one. `error` names the component that describes a refusal;
+    `components` are those that the others refer to.
+    """
+
+    request: Schema
+    answer: Schema
+    csv: Schema | None = None
+    error: str = "Error"
+    components: Mapping[str, Schema] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """`name` is its label in logs and metrics. `predictions` are the patterns of the paths that predict, by POST.
+
+    `read` raises ServingError; `refuse` renders it, and any other refusal, also of unknown paths below `prefix`.
+    `schemas` describes the predictions for a signature.
+    """
+
+    name: str
+    predictions: tuple[str, ...]
+    read: Callable[[Message, ServedModel], Inputs]
+    refuse: Callable[[Refusal], Answer]
+    schemas: "Callable[[Signature], PredictionSchemas]"
+    pages: tuple[Page, ...] = ()
+    prefix: str | None = None

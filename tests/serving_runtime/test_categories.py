@@ -13,8 +13,8 @@ from serving_runtime.errors import InvalidInputError
 from serving_runtime.loaders.categories import Categories, of_xgboost
 from serving_runtime.model import load
 from serving_runtime.options import Loader
-from serving_runtime.protocols.mlflow.request import answer
 from testbed.environments import python_of
+from testbed.runtime_core import answer
 
 SAVE = Path(__file__).parent / "scripts" / "save_categories.py"
 ROWS = [[0.0, "x", 3], [1.0, "y", 5], [2.0, "z", 9], [3.0, "x", 3]]

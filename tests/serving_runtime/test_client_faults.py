@@ -13,7 +13,7 @@ import pytest
 from serving_runtime.errors import ServingError
 from serving_runtime.input.conform import conformer
 from serving_runtime.model import Model, load
-from serving_runtime.protocols.domino import DOMINO
+from serving_runtime.protocols.domino.protocol import DOMINO
 from serving_runtime.protocols.interface import Message, Protocol, ServedModel
 from serving_runtime.protocols.kserve_v1 import KSERVE_V1
 from serving_runtime.protocols.mlflow.protocol import INVOCATIONS

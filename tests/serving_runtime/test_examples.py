@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from serving_runtime.example import example_problem
 from serving_runtime.mlmodel import read_metadata
-from serving_runtime.model import example_problem, load
+from serving_runtime.model import load
+from serving_runtime.prediction.warm_up import warm_up
 from testbed.environments import python_of
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -72,7 +74,7 @@ def test_no_example_keeps_a_model_from_being_warmed_or_served(saved: tuple[Path,
     directory, answers = saved
     unusable = {name for name in answers if example_problem(read_metadata(directory / name))}
     for name in answers:
-        load(directory / name).warm_up()
+        warm_up(load(directory / name))
 
     assert unusable <= UNUSABLE
 
@@ -80,7 +82,7 @@ def test_no_example_keeps_a_model_from_being_warmed_or_served(saved: tuple[Path,
 def test_an_example_that_cannot_be_used_is_one_warning(
     saved: tuple[Path, Answers], caplog: pytest.LogCaptureFixture
 ) -> None:
-    load(saved[0] / "tensor-empty").warm_up()
+    warm_up(load(saved[0] / "tensor-empty"))
 
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "the model is not warmed: its input example cannot be used: inputs: an array of shape [0]" in caplog.text

@@ -22,7 +22,7 @@ from serving_runtime.errors import InvalidInputError, ModelLoadError
 from serving_runtime.input.forms import Frame, Request
 from serving_runtime.model import load
 from serving_runtime.options import Loader
-from serving_runtime.prediction.warm_up import compare
+from serving_runtime.prediction.comparison import predict_same
 
 RANDOM = np.random.default_rng(7)
 FRAME = pd.DataFrame({"a": RANDOM.normal(size=60), "b": RANDOM.normal(size=60), "c": RANDOM.normal(size=60)})
@@ -84,7 +84,7 @@ def test_model_predicts_the_same_with_and_without_mlflow(saved_models: dict[str,
     native, usual = load(saved_models[name], Loader.AUTO), load(saved_models[name], Loader.MLFLOW)
 
     assert (native.native, usual.native) == (True, False)
-    assert compare(native, usual)
+    assert predict_same(native, usual)
     request = Request(input=Frame(frame=FRAME))
     np.testing.assert_array_equal(native.predict(request), usual.predict(request))
 
@@ -92,8 +92,8 @@ def test_model_predicts_the_same_with_and_without_mlflow(saved_models: dict[str,
 def test_nothing_of_mlflow_is_imported_for_native_models(saved_models: dict[str, Path]) -> None:
     program = (
         "import sys; from pathlib import Path; from serving_runtime.model import load; from"
-        " serving_runtime.options import Loader\nfor path in sys.argv[1:]: load(Path(path),"
-        " Loader.AUTO).warm_up()\nprint('mlflow' in sys.modules)"
+        " serving_runtime.options import Loader; from serving_runtime.prediction.warm_up import warm_up\n"
+        "for path in sys.argv[1:]: warm_up(load(Path(path), Loader.AUTO))\nprint('mlflow' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *saved_models.values()], capture_output=True, text=True, check=True

@@ -8,7 +8,7 @@ import pytest
 
 from serving_runtime.errors import ServingError
 from serving_runtime.model import Model
-from serving_runtime.protocols.mlflow.request import answer
+from testbed.runtime_core import answer
 
 JSON = "application/json"
 CSV = "text/csv"

@@ -12,7 +12,9 @@ from serving_runtime.codec.encode import encode
 from serving_runtime.errors import ModelLoadError, OutputError, ServingError
 from serving_runtime.model import Model, load
 from serving_runtime.options import Loader, Nan
-from serving_runtime.protocols.mlflow.request import answer, read_request
+from serving_runtime.prediction.warm_up import warm_up
+from serving_runtime.protocols.mlflow.request import read_request
+from testbed.runtime_core import answer
 
 JSON = "application/json"
 
@@ -23,7 +25,7 @@ def chosen(model: Model, expression: str) -> bytes:
 
 def test_a_model_of_mlflow_2_predicts(older_models: Path) -> None:
     model = load(older_models / "wine")
-    model.warm_up()
+    warm_up(model)
     body = json.dumps(
         {"dataframe_split": {"columns": ["fixed acidity", "pH", "alcohol"], "data": [[7.4, 3.51, 9.4]]}}
     ).encode()
@@ -48,7 +50,7 @@ def test_an_example_that_does_not_fit_leaves_the_model_unwarmed(
 ) -> None:
     broken = Path(shutil.copytree(models / "wine", tmp_path / "wine"))
     (broken / "serving_input_example.json").write_text('{"inputs": {"pH": 1}}')
-    load(broken).warm_up()
+    warm_up(load(broken))
 
     assert [record.levelname for record in caplog.records if "input example" in record.message] == ["WARNING"]
     assert "the model is not warmed: its input example cannot be used: inputs: the column" in caplog.text
@@ -59,7 +61,7 @@ def test_an_example_that_cannot_be_read_leaves_the_model_unwarmed(text: str, mod
     broken = Path(shutil.copytree(models / "wine", tmp_path / "wine"))
     (broken / "serving_input_example.json").write_text(text)
     model = load(broken, Loader.AUTO)
-    model.warm_up()
+    warm_up(model)
 
     assert not model.native  # nothing can show that it predicts as MLflow does
     assert "its input example cannot be used" in str(model.example_problem)
@@ -75,14 +77,14 @@ def test_an_example_that_the_model_raises_on_ends_the_start_and_names_the_flag(m
         )
 
     with pytest.raises(ModelLoadError, match=r"does not predict its own input example: .* --warm-up false"):
-        load(broken).warm_up()
+        warm_up(load(broken))
 
 
 def test_a_model_without_an_example_is_ready_without_being_called(
     model: Callable[[str], Model], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    model("one-long").warm_up()
+    warm_up(model("one-long"))
 
     assert "the model has no input example" in caplog.text
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_runtime.errors import InvalidInputError
-from serving_runtime.function import read_call
 from serving_runtime.input.conform import conformer
 from serving_runtime.input.conform_plan import ConformPlan, Matrix
+from serving_runtime.protocols.domino.call import read_call
 from serving_runtime.protocols.mlflow.request import from_document
-from serving_runtime.protocols.open_inference.request import read_request
+from serving_runtime.protocols.open_inference.request import read_tensors
 from serving_runtime.signature import Array, Column, Map, Scalar, Signature, Type
 
 KINDS: dict[str, tuple[Type, st.SearchStrategy[Any]]] = {
@@ -50,7 +50,7 @@ def requests(rows: list[list[Any]], names: list[str], kinds: list[str], signatur
         heads.append(
             {"name": name, "datatype": DATATYPES.get(kind, "BYTES"), "shape": [len(rows)], "data": texts, **content}
         )
-    yield read_request({"inputs": heads}, None, signature)
+    yield read_tensors({"inputs": heads}, None, signature)
 
 
 def cells(frame: Any, row: int) -> list[Any]:

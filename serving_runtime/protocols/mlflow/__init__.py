@@ -1,1 +1,4 @@
-"""x"""
+"""MLflow's scoring protocol: `POST /invocations`.
+
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/
+"""

@@ -1,13 +1,10 @@
-"""MLflow's scoring protocol, the body of `POST /invocations`:
-https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/
-"""
+"""The body of `POST /invocations` as a request."""
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from serving_runtime.codec.delimited import read_csv, read_csv_as_pandas, read_parquet
-from serving_runtime.codec.encode import encode
 from serving_runtime.codec.media_type import MediaType, media_type
 from serving_runtime.codec.strict_json import read_object
 from serving_runtime.errors import MalformedRequestError
@@ -16,9 +13,6 @@ from serving_runtime.input.table import from_records, from_split
 from serving_runtime.options import Coerce
 from serving_runtime.signature import Signature
 
-if TYPE_CHECKING:
-    from serving_runtime.model import Model
-
 FORMATS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
 PARAMS: Final = "params"
 STREAM: Final = "stream"  # true where the answer should come in pieces, as MLflow's server of agents has it
@@ -26,12 +20,6 @@ STREAM: Final = "stream"  # true where the answer should come in pieces, as MLfl
 CHAT_KEYS: Final = ("messages", "prompt", "input")
 
 _log = logging.getLogger(__name__)
-
-
-def answer(model: "Model", body: bytes, content_type: str | None) -> bytes:
-    """The JSON that answers `body`. Raises ServingError."""
-    request = read_request(body, content_type, model.metadata.signature)
-    return encode(model.predict(request), wrapped=request.wrapped)
 
 
 def read_request(body: bytes, content_type: str | None, signature: Signature, coerce: Coerce = Coerce.SAFE) -> Request:

@@ -45,7 +45,7 @@ def read_requested_output(document: Mapping[str, Any]) -> RequestedOutput:
     )
 
 
-def write(prediction: Any, requested: RequestedOutput, served: ServedModel) -> Answer:
+def write_tensors(prediction: Any, requested: RequestedOutput, served: ServedModel) -> Answer:
     """Raises OutputError, InvalidInputError where an output is wanted that the model does not have."""
     outputs, content_type = outputs_of(prediction, served.metadata.signature, served.nan)
     entries, tails = [], []

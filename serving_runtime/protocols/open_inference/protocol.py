@@ -2,60 +2,50 @@
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from serving_runtime.errors import NotLoadedError, UnsupportedMediaTypeError
+from serving_runtime.protocols import lazy
 from serving_runtime.protocols.interface import (
     Answer,
     Inputs,
     Message,
     Page,
     Prediction,
+    PredictionSchemas,
     Protocol,
-    Refusal,
     ServedModel,
     Status,
 )
-from serving_runtime.protocols.names import asked, expect
+from serving_runtime.protocols.kserve import expect, is_ready, refuse
+from serving_runtime.protocols.open_inference.schemas import PREDICTION_SCHEMAS
+
+if TYPE_CHECKING:
+    from serving_runtime.signature import Signature
 
 MODELS: Final = "/v2/models"
+JSON_LENGTH: Final = b"inference-header-content-length"
 MEDIA_TYPES: Final = ("", "application/json", "application/octet-stream")
 
 
 def read(message: Message, served: ServedModel) -> Inputs:
     """Raises ServingError."""
-    from serving_runtime.codec.strict_json import read_object  # noqa: PLC0415  numpy and pandas are loaded with the model
-    from serving_runtime.protocols.open_inference.answer import read_requested_output, write  # noqa: PLC0415  as above
-    from serving_runtime.protocols.open_inference.raw import HEADER, split  # noqa: PLC0415  as above
-    from serving_runtime.protocols.open_inference.request import read_request  # noqa: PLC0415  as above
-
     expect(served, message.path, listed=MODELS)
     if (message.header(b"content-type") or "").partition(";")[0].strip().lower() not in MEDIA_TYPES:
         raise UnsupportedMediaTypeError(
             "this Content-Type is not read here; send application/json, or application/octet-stream with tensors"
         )
-    text, tail = split(message.body, message.header(HEADER))
-    document = read_object(text)
-    requested = read_requested_output(document)
-    conformed = served.conform(read_request(document, tail, served.metadata.signature))
+    text, tail = lazy.split_tensors(message.body, message.header(JSON_LENGTH))
+    document = lazy.read_object(text)
+    requested = lazy.read_requested_output(document)
+    conformed = served.conform(lazy.read_tensors(document, tail, served.metadata.signature))
 
     def written(prediction: Prediction) -> Answer:
-        return write(prediction.value, requested, served)
+        return lazy.write_tensors(prediction.value, requested, served)
 
     return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=written)
-
-
-def refuse(refusal: Refusal) -> Answer:
-    """`error` is a sentence, as the protocol has it; beside it is what every protocol here says."""
-    content = {"error": refusal.message, "error_code": refusal.error_code}
-    return Answer(
-        status=refusal.status, body=orjson.dumps(content | ({"details": refusal.details} if refusal.details else {}))
-    )
-
-
-OPEN_INFERENCE: Final = Protocol(name="v2", read=read, refuse=refuse)
 
 
 def _page(content: Mapping[str, Any], *, status: int = 200) -> Answer:
@@ -82,15 +72,13 @@ def models(status: Status, _: Mapping[str, str]) -> Answer:
 
 
 def model(status: Status, path: Mapping[str, str]) -> Answer:
-    from serving_runtime.protocols.open_inference.metadata import metadata_of  # noqa: PLC0415  as above
-
-    asked(status, path, listed=MODELS)
-    return _page(metadata_of(_served(status)))
+    is_ready(status, path, listed=MODELS)
+    return _page(lazy.metadata_of(_served(status)))
 
 
 def model_ready(status: Status, path: Mapping[str, str]) -> Answer:
-    is_ready = asked(status, path, listed=MODELS)
-    return _page({"name": path["model"], "ready": is_ready}, status=200 if is_ready else 503)
+    now = is_ready(status, path, listed=MODELS)
+    return _page({"name": path["model"], "ready": now}, status=200 if now else 503)
 
 
 def index(status: Status, _: Mapping[str, str]) -> Answer:
@@ -107,15 +95,26 @@ def _served(status: Status) -> ServedModel:
     return status.served
 
 
+def schemas(_: "Signature") -> PredictionSchemas:
+    return PREDICTION_SCHEMAS
+
+
 _ONE: Final = f"{MODELS}/{{model}}"
 _VERSION: Final = f"{_ONE}/versions/{{version}}"
-PAGES: Final[tuple[tuple[str, str, Page], ...]] = (
-    ("GET", "/v2", server),
-    ("GET", "/v2/health/live", live),
-    ("GET", "/v2/health/ready", ready),
-    ("GET", MODELS, models),
-    *(("GET", one, model) for one in (_ONE, _VERSION)),
-    *(("GET", f"{one}/ready", model_ready) for one in (_ONE, _VERSION)),
-    ("POST", "/v2/repository/index", index),
+OPEN_INFERENCE: Final = Protocol(
+    name="v2",
+    prefix="/v2",
+    predictions=tuple(f"{one}/infer" for one in (_ONE, _VERSION)),
+    read=read,
+    refuse=refuse,
+    schemas=schemas,
+    pages=(
+        Page(method="GET", pattern="/v2", answer=server),
+        Page(method="GET", pattern="/v2/health/live", answer=live),
+        Page(method="GET", pattern="/v2/health/ready", answer=ready),
+        Page(method="GET", pattern=MODELS, answer=models),
+        *(Page(method="GET", pattern=one, answer=model) for one in (_ONE, _VERSION)),
+        *(Page(method="GET", pattern=f"{one}/ready", answer=model_ready) for one in (_ONE, _VERSION)),
+        Page(method="POST", pattern="/v2/repository/index", answer=index),
+    ),
 )
-PREDICTIONS: Final = tuple(f"{one}/infer" for one in (_ONE, _VERSION))

@@ -11,7 +11,6 @@ from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.cells import Values
 from serving_runtime.protocols.open_inference.datatypes import NUMPY
 
-HEADER: Final = b"inference-header-content-length"
 PREFIX: Final = 4  # bytes of the length before each element of BYTES
 
 
@@ -19,7 +18,7 @@ class RawError(ValueError):
     """The bytes of a tensor are not what its datatype says."""
 
 
-def split(body: bytes, length: str | None) -> tuple[bytes, memoryview | None]:
+def split_tensors(body: bytes, length: str | None) -> tuple[bytes, memoryview | None]:
     """The JSON of a body, and what follows it; None where the header says nothing of that. Raises
     MalformedRequestError.
     """

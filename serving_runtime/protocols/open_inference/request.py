@@ -27,7 +27,7 @@ RESERVED: Final = frozenset(
 INPUTS: Final = "inputs"
 
 
-def read_request(document: Mapping[str, Any], tail: memoryview | None, signature: Signature) -> Request:
+def read_tensors(document: Mapping[str, Any], tail: memoryview | None, signature: Signature) -> Request:
     """Raises MalformedRequestError, InvalidInputError."""
     given = parameters(document, "")
     own = {param.name for param in signature.params or ()}

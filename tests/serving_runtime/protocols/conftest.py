@@ -11,7 +11,7 @@ from serving_runtime.errors import ServingError
 from serving_runtime.input.conform import conformer
 from serving_runtime.model import Model
 from serving_runtime.options import Nan
-from serving_runtime.protocols.domino import DOMINO
+from serving_runtime.protocols.domino.protocol import DOMINO
 from serving_runtime.protocols.interface import Answer, Message, Prediction, Protocol, Refusal, ServedModel
 from serving_runtime.protocols.kserve_v1 import KSERVE_V1
 from serving_runtime.protocols.mlflow.protocol import INVOCATIONS

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from serving_runtime.errors import ServingError
-from serving_runtime.http.routes import ROUTES, find, shape_of
+from serving_runtime.http.routes import ROUTES, find, protocol_of_unknown_path
 from serving_runtime.input.conform import conformer
 from serving_runtime.model import Model
 from serving_runtime.protocols.interface import Refusal, ServedModel, Status
@@ -21,7 +21,7 @@ def page(path: str, status: Status) -> tuple[int, Any]:
     match = find(path)
     assert match is not None and match.route.page is not None
     try:
-        answer = match.route.page(status, match.path)
+        answer = match.route.page.answer(status, match.path)
     except ServingError as error:
         answer = match.route.protocol.refuse(Refusal.of(error))
     return answer.status, json.loads(answer.body)
@@ -138,7 +138,7 @@ def test_a_path_leads_to_its_protocol(path: str, protocol: str, values: dict[str
 )
 def test_a_path_that_leads_nowhere_is_refused_in_the_shape_of_its_neighbours(path: str, protocol: str) -> None:
     assert find(path) is None
-    assert shape_of(path).name == protocol
+    assert protocol_of_unknown_path(path).name == protocol
 
 
 def test_every_route_has_a_pattern_of_its_own() -> None:

@@ -16,7 +16,7 @@ Start = Callable[..., RuntimeServer]
 
 @pytest.fixture(scope="session")
 def hard_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ModelSource that a server has trouble with."""
+    """Models that a server has trouble with."""
     directory = tmp_path_factory.mktemp("hard-models")
     subprocess.run(
         [python_of("mlflow-3.17"), SCRIPTS / "save_models.py", directory],

@@ -14,8 +14,9 @@ from openapi_spec_validator import validate
 
 from model_contract.exit_codes import ExitCode
 from serving_runtime.http.errors import UnauthorizedError
+from serving_runtime.http.pages import OPEN_PATHS
 from serving_runtime.http.routes import ROUTES, Route
-from serving_runtime.http.tokens import OPEN, TokenFileError, Tokens
+from serving_runtime.http.tokens import TokenFileError, Tokens
 from serving_runtime.settings import OPTIONS
 from testbed.runtime_server import JSON, Answer, RuntimeServer, serving
 from tests.serving_runtime.server.conftest import Start
@@ -66,7 +67,7 @@ def guarded(models: Path, file: Path, tmp_path_factory: pytest.TempPathFactory) 
         yield server
 
 
-@pytest.mark.parametrize("path", sorted(OPEN))
+@pytest.mark.parametrize("path", sorted(OPEN_PATHS))
 def test_probes_figures_and_page_are_open(path: str, guarded: RuntimeServer) -> None:
     assert guarded.get(path).status == 200
 
@@ -80,7 +81,7 @@ def test_everything_else_needs_a_token(path: str, guarded: RuntimeServer) -> Non
 
 
 @pytest.mark.parametrize(
-    "route", [route for route in ROUTES if route.pattern not in OPEN], ids=lambda route: route.pattern
+    "route", [route for route in ROUTES if route.pattern not in OPEN_PATHS], ids=lambda route: route.pattern
 )
 def test_refusal_has_the_shape_of_its_protocol(route: Route, guarded: RuntimeServer) -> None:
     path = route.pattern.format_map({"model": "model", "version": "1", "id": "1"})
@@ -117,7 +118,7 @@ def test_other_tokens_are_not(scheme: str, token: str, guarded: RuntimeServer) -
 
 def test_token_is_in_no_log_no_page_and_no_list_of_processes(guarded: RuntimeServer) -> None:
     answers = [predict(guarded, OLD), predict(guarded, OLD + "wrong"), predict(guarded, OLD, path="/nowhere")]
-    answers += [guarded.ask("GET", path, headers={"Authorization": f"Bearer {OLD}"}) for path in [*PAGES, *OPEN]]
+    answers += [guarded.ask("GET", path, headers={"Authorization": f"Bearer {OLD}"}) for path in [*PAGES, *OPEN_PATHS]]
     guarded.awaited(lambda line: line.get("status") == 401)
     processes = [guarded.process.popen.pid, *guarded.workers()]
     shown = b"".join(Path(f"/proc/{pid}/{part}").read_bytes() for pid in processes for part in ("cmdline", "environ"))
@@ -137,8 +138,8 @@ def test_document_states_the_scheme_and_what_is_open(guarded: RuntimeServer) -> 
     assert document["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
     assert document["security"] == [{"token": []}]
     operations = {path: operation for path, methods in document["paths"].items() for operation in methods.values()}
-    assert {path for path, operation in operations.items() if operation.get("security") == []} == OPEN
-    assert {path for path, operation in operations.items() if "401" not in operation["responses"]} == OPEN
+    assert {path for path, operation in operations.items() if operation.get("security") == []} == OPEN_PATHS
+    assert {path for path, operation in operations.items() if "401" not in operation["responses"]} == OPEN_PATHS
 
 
 def test_document_of_an_open_server_has_no_scheme(wine: RuntimeServer) -> None:

@@ -1,4 +1,4 @@
-"""Which models are loaded once for all workers."""
+"""Models that are loaded once for all workers, and those that are not."""
 
 import gc
 import sys
@@ -9,7 +9,7 @@ import pytest
 
 from serving_runtime.errors import ModelLoadError
 from serving_runtime.options import Loader
-from serving_runtime.process.share import NOT_TO_BE_COPIED, load_shared
+from serving_runtime.process.preload import NOT_FORKABLE, load_shared
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As in a process of its own: what other tests have loaded is not there, and what a test freezes would stay for the
     rest of the run.
     """
-    for name in NOT_TO_BE_COPIED:
+    for name in NOT_FORKABLE:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield
     gc.unfreeze()

@@ -16,7 +16,8 @@ from serving_runtime.input.conform_plan import ConformPlan, Matrix, key, merged
 from serving_runtime.input.forms import Request
 from serving_runtime.input.table import Table, from_records, from_split
 from serving_runtime.prediction.call_cost import CHEAP, CallCost, Stopwatch
-from serving_runtime.prediction.warm_up import same, split
+from serving_runtime.prediction.comparison import same
+from serving_runtime.prediction.warm_up import split
 from serving_runtime.signature import read_signature
 
 KINDS = ("boolean", "integer", "long", "float", "double")
@@ -140,16 +141,16 @@ def test_predictions_are_the_same_but_for_rounding(one: Any, other: Any, alike: 
 
 def test_cost_is_a_line_and_follows() -> None:
     cost = CallCost()
-    assert not cost.cheap(1)
+    assert not cost.is_cheap(1)
     for rows in (1, 16, 64):
         cost.observe(rows, 0.0002 + 0.00001 * rows)
     assert cost.of(32) == pytest.approx(0.00052)
-    assert cost.cheap(64)
-    assert not cost.cheap(10_000)
+    assert cost.is_cheap(64)
+    assert not cost.is_cheap(10_000)
 
     for _ in range(300):
         cost.observe(1, 2 * CHEAP)
-    assert not cost.cheap(1)
+    assert not cost.is_cheap(1)
 
 
 def test_cost_of_rows_that_were_never_seen_is_no_less_than_in_proportion() -> None:

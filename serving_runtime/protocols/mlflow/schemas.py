@@ -1,15 +1,24 @@
 """The bodies of `POST /invocations` for one signature, and their answer."""
 
-from typing import Any, Final
+from typing import Final
 
-from serving_runtime.openapi.schemas import Schema, cells, of_params, of_tensor, row
-from serving_runtime.signature import Signature
+from serving_runtime.protocols.interface import PredictionSchemas
+from serving_runtime.signature import Column, Signature
+from serving_runtime.signature_schemas import Schema, cells, of_params, of_tensor, row
 
 CHAT_COLUMNS: Final = {"messages", "prompt", "input"}
 
 
-def request(signature: Signature) -> Schema:
-    """Every form that the model can be asked in, the one to prefer first."""
+def mlflow_schemas(signature: Signature) -> PredictionSchemas:
+    """Return the schemas of `POST /invocations`."""
+    named = signature.columns and signature.named
+    return PredictionSchemas(
+        request=_request(signature), answer=_answer(signature), csv=_csv(signature) if named else None
+    )
+
+
+def _request(signature: Signature) -> Schema:
+    """Return every form of a request that the model takes, the one to prefer first."""
     forms = _forms(signature)
     if signature.params:
         params = of_params(signature.params)
@@ -20,17 +29,14 @@ def request(signature: Signature) -> Schema:
     return {"anyOf": forms} if len(forms) > 1 else forms[0]
 
 
-def answer(outputs: list[dict[str, Any]] | None, signature: Signature) -> Schema:
-    """A model that chats answers in a form of its own. What others predict is what they say, or null for what is no
-    number.
-    """
+def _answer(signature: Signature) -> Schema:
+    """Return the schema of an answer; a model that chats has a form of its own. A value that is no number is null."""
     if _chats(signature):
         return {"description": "what the model answers"}
-    kinds = [output.get("type") for output in outputs or []]
-    names = [output.get("name") for output in outputs or []]
+    outputs = signature.outputs
     rows: Schema = {"type": "array"}
-    if outputs and None not in names and "tensor" not in kinds:
-        rows = {"type": "array", "items": {"type": "object", "properties": {str(name): {} for name in names}}}
+    if outputs and all(isinstance(output, Column) and output.name is not None for output in outputs):
+        rows = {"type": "array", "items": {"type": "object", "properties": {str(one.name): {} for one in outputs}}}
     schema = rows if outputs else {}
     return {"type": "object", "properties": {"predictions": schema}, "required": ["predictions"]}
 
@@ -92,6 +98,6 @@ def _chats(signature: Signature) -> bool:
     return any(column.name in CHAT_COLUMNS for column in signature.columns)
 
 
-def csv(signature: Signature) -> Schema:
+def _csv(signature: Signature) -> Schema:
     names = ", ".join(str(column.name) for column in signature.columns)
     return {"type": "string", "description": f"a header with {names}, then a line for each row"}

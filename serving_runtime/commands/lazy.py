@@ -1,0 +1,69 @@
+"""The attributes of the commands that need numpy, pandas, gunicorn or rich, imported when they are first read.
+
+`--help`, and an option or a file that is wrong, need none of them.
+"""
+
+from typing import TYPE_CHECKING
+
+from serving_runtime.lazy_imports import lazy_attributes
+
+if TYPE_CHECKING:
+    from rich import console as console
+    from rich import progress as progress
+    from rich import table as table
+    from rich import text as text
+
+    from serving_runtime.codec.encode import encode as encode
+    from serving_runtime.commands.reference import reference as reference
+    from serving_runtime.commands.rows import chunks as chunks
+    from serving_runtime.commands.score import Scored as Scored
+    from serving_runtime.commands.score import score as score
+    from serving_runtime.commands.score import score_columns as score_columns
+    from serving_runtime.commands.writers import WRITERS as WRITERS
+    from serving_runtime.info import describe as describe
+    from serving_runtime.mlmodel import identity as identity
+    from serving_runtime.mlmodel import read_metadata as read_metadata
+    from serving_runtime.model import load as load
+    from serving_runtime.openapi.document import openapi as openapi
+    from serving_runtime.prediction.comparison import predict_same as predict_same
+    from serving_runtime.prediction.warm_up import warm_up as warm_up
+    from serving_runtime.prediction.warm_up import warm_up_and_measure as warm_up_and_measure
+    from serving_runtime.process.serve import serve as serve
+    from serving_runtime.protocols.mlflow.request import read_request as read_request
+    from serving_runtime.requirements import differences as differences
+    from serving_runtime.requirements import pip_line as pip_line
+    from serving_runtime.requirements import python_difference as python_difference
+    from serving_runtime.tables.read_ahead import read_ahead as read_ahead
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "console": "rich.console",
+        "progress": "rich.progress",
+        "table": "rich.table",
+        "text": "rich.text",
+        "urllib_error": "urllib.error",
+        "urllib_request": "urllib.request",
+        "encode": "serving_runtime.codec.encode:encode",
+        "reference": "serving_runtime.commands.reference:reference",
+        "chunks": "serving_runtime.commands.rows:chunks",
+        "Scored": "serving_runtime.commands.score:Scored",
+        "score": "serving_runtime.commands.score:score",
+        "score_columns": "serving_runtime.commands.score:score_columns",
+        "WRITERS": "serving_runtime.commands.writers:WRITERS",
+        "describe": "serving_runtime.info:describe",
+        "identity": "serving_runtime.mlmodel:identity",
+        "read_metadata": "serving_runtime.mlmodel:read_metadata",
+        "load": "serving_runtime.model:load",
+        "openapi": "serving_runtime.openapi.document:openapi",
+        "predict_same": "serving_runtime.prediction.comparison:predict_same",
+        "warm_up": "serving_runtime.prediction.warm_up:warm_up",
+        "warm_up_and_measure": "serving_runtime.prediction.warm_up:warm_up_and_measure",
+        "serve": "serving_runtime.process.serve:serve",
+        "read_request": "serving_runtime.protocols.mlflow.request:read_request",
+        "differences": "serving_runtime.requirements:differences",
+        "pip_line": "serving_runtime.requirements:pip_line",
+        "python_difference": "serving_runtime.requirements:python_difference",
+        "read_ahead": "serving_runtime.tables.read_ahead:read_ahead",
+    },
+)

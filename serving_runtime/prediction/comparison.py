@@ -1,0 +1,81 @@
+"""The comparison of two models by what they predict, and of two predictions of one model."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from serving_runtime.codec.encode import encode
+from serving_runtime.codec.returned import as_array, column_array, column_names, known, objects
+from serving_runtime.input.conform import Conformed
+from serving_runtime.input.conform_plan import varied
+from serving_runtime.model import Model
+
+# The order of additions differs between one row and many: predictions that differ by that alone are equal.
+TOLERANCE: Final = {"float32": 1e-5, "float16": 1e-2}
+TOLERANCE_OF_DOUBLES: Final = 1e-9
+
+
+def predict_same(one: Model, other: Model) -> bool:
+    """Return True if both models predict the same. Raises ServingError if one of them fails."""
+    return all_same(example_predictions(one), example_predictions(other))
+
+
+def example_predictions(model: Model) -> list[Any]:
+    """Return the predictions for the model's example, and for other numbers in its place. Raises ServingError.
+
+    They are none if the model has no example.
+    """
+    example = model.example()
+    if example is None:
+        return []
+    return [model.predict_conformed(data, example.params) for data in (example.data, varied_example(model, example))]
+
+
+def varied_example(model: Model, example: Conformed) -> Any:
+    """Return the example with other numbers, or as it is if the model fails on those."""
+    other = varied(example.data)
+    try:
+        model.predict_merged([other], example.params)
+    except Exception:  # noqa: BLE001  the model's own, of any kind
+        return example.data
+    return other
+
+
+def all_same(ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
+    """Compare the predictions of two models one by one; without any the answer is False."""
+    return bool(ours) and all(same(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return True if both are equal, but for the order in which floating point numbers were added."""
+    left, right = _values(one), _values(other)
+    if set(left) != set(right):
+        return False
+    return all(_arrays_same(left[name], right[name]) for name in left)
+
+
+def _values(predictions: Any) -> dict[Any, np.ndarray[Any, Any]]:
+    predictions = known(predictions)
+    match predictions:
+        case pd.DataFrame():
+            names = column_names(predictions)
+            return {name: column_array(predictions.iloc[:, at]) for at, name in enumerate(names)}
+        case pd.Series():
+            return {"": column_array(predictions)}
+        case np.ndarray():
+            return {"": predictions}
+        case list() | tuple():
+            return {"": as_array(predictions)}
+        case _:
+            return {"": objects([predictions])}
+
+
+def _arrays_same(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> bool:
+    if left.shape != right.shape or left.dtype.kind != right.dtype.kind:
+        return False
+    if left.dtype.kind in "fc":
+        tolerance = TOLERANCE.get(str(left.dtype), TOLERANCE_OF_DOUBLES)
+        return bool(np.allclose(left, right, rtol=tolerance, atol=tolerance, equal_nan=True))
+    return encode(left, wrapped=False) == encode(right, wrapped=False)

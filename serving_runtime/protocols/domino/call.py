@@ -1,0 +1,71 @@
+"""The call of a Domino function, by keywords or by positions, as a request."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from serving_runtime.errors import Fault, InvalidInputError
+from serving_runtime.input.forms import Frame, Given, Request
+from serving_runtime.protocols.mlflow.request import FORMATS, PARAMS, from_document
+from serving_runtime.signature import Signature
+
+VARS: Final = "vars"
+
+
+def read_call(args: Sequence[Any], kwargs: Mapping[str, Any], signature: Signature) -> Request:
+    """The request that a call is. Raises InvalidInputError, MalformedRequestError."""
+    named = dict(kwargs)
+    params = named.pop(PARAMS, None) if signature.params is not None else None
+    value, path = _input(args, named, signature)
+    if not isinstance(params, dict | None):
+        raise InvalidInputError([Fault(path=PARAMS, problem="it must be a dict")])
+    if isinstance(value, pd.DataFrame):
+        return Request(input=Frame(frame=value), params=params)
+    if isinstance(value, dict) and len(set(FORMATS) & value.keys()) == 1 and set(value) <= {*FORMATS, PARAMS}:
+        return from_document({**value, **({PARAMS: params} if params else {})}, signature)
+    if signature.typed_in_code and not isinstance(value, list):
+        value = [value]  # a type hint is always that of a list
+    return Request(input=Given(value=value, path=path, by_row=True), params=params)
+
+
+def _input(args: Sequence[Any], named: dict[str, Any], signature: Signature) -> tuple[Any, str]:
+    """The input as one value, and its place in the body that Domino was sent."""
+    names = [str(column.name) for column in signature.columns] if signature.named else []
+    if args and named:
+        raise InvalidInputError(
+            [Fault(path="parameters", problem="values by position and by name; send all of them by name")]
+        )
+    if set(named) == {VARS} and VARS not in names:
+        return native(named[VARS]), VARS
+    if named:
+        return native(named), "data"
+    if len(args) == 1:
+        return native(args[0]), "parameters[0]"
+    if args and len(args) == len(names):
+        return dict(zip(names, map(native, args), strict=True)), "parameters"
+    if args and signature.typed_in_code:
+        return native(list(args)), "parameters"
+    if args and not signature.named:
+        return [native(list(args))], "parameters"
+    problem = f"{len(args)} values, where the model takes {', '.join(names) or 'one'}" if args else "there is no input"
+    raise InvalidInputError([Fault(path="parameters", problem=problem)])
+
+
+def native(value: Any) -> Any:
+    """Values of numpy, pandas and datetime as JSON would have brought them; a DataFrame stays one."""
+    match value:
+        case np.generic():
+            return native(value.item())
+        case np.ndarray() | pd.Series() | pd.Index():
+            return native(value.tolist())
+        case dict():
+            return {key: native(item) for key, item in value.items()}
+        case list() | tuple():
+            return [native(item) for item in value]
+        case datetime() | date():
+            return value.isoformat()
+        case _:
+            return value

@@ -1,0 +1,51 @@
+"""The attributes of the protocols that need numpy or pandas, imported when they are first read."""
+
+from typing import TYPE_CHECKING
+
+from serving_runtime.lazy_imports import lazy_attributes
+
+if TYPE_CHECKING:
+    from serving_runtime.codec.encode import encode as encode
+    from serving_runtime.codec.media_type import expect_json as expect_json
+    from serving_runtime.codec.strict_json import read_object as read_object
+    from serving_runtime.input.forms import Request as Request
+    from serving_runtime.input.table import from_rows as from_rows
+    from serving_runtime.input.table import renamed as renamed
+    from serving_runtime.protocols.domino.call import read_call as read_call
+    from serving_runtime.protocols.mlflow.request import from_document as from_document
+    from serving_runtime.protocols.mlflow.request import read_request as read_request
+    from serving_runtime.protocols.mlflow.schemas import mlflow_schemas as mlflow_schemas
+    from serving_runtime.protocols.open_inference.answer import read_requested_output as read_requested_output
+    from serving_runtime.protocols.open_inference.answer import write_tensors as write_tensors
+    from serving_runtime.protocols.open_inference.metadata import metadata_of as metadata_of
+    from serving_runtime.protocols.open_inference.raw import split_tensors as split_tensors
+    from serving_runtime.protocols.open_inference.request import read_tensors as read_tensors
+    from serving_runtime.signature_schemas import cells as cells
+    from serving_runtime.signature_schemas import of_column as of_column
+    from serving_runtime.signature_schemas import of_tensor as of_tensor
+    from serving_runtime.signature_schemas import row as row
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "encode": "serving_runtime.codec.encode:encode",
+        "expect_json": "serving_runtime.codec.media_type:expect_json",
+        "read_object": "serving_runtime.codec.strict_json:read_object",
+        "Request": "serving_runtime.input.forms:Request",
+        "from_rows": "serving_runtime.input.table:from_rows",
+        "renamed": "serving_runtime.input.table:renamed",
+        "read_call": "serving_runtime.protocols.domino.call:read_call",
+        "from_document": "serving_runtime.protocols.mlflow.request:from_document",
+        "read_request": "serving_runtime.protocols.mlflow.request:read_request",
+        "mlflow_schemas": "serving_runtime.protocols.mlflow.schemas:mlflow_schemas",
+        "read_requested_output": "serving_runtime.protocols.open_inference.answer:read_requested_output",
+        "write_tensors": "serving_runtime.protocols.open_inference.answer:write_tensors",
+        "metadata_of": "serving_runtime.protocols.open_inference.metadata:metadata_of",
+        "split_tensors": "serving_runtime.protocols.open_inference.raw:split_tensors",
+        "read_tensors": "serving_runtime.protocols.open_inference.request:read_tensors",
+        "cells": "serving_runtime.signature_schemas:cells",
+        "of_column": "serving_runtime.signature_schemas:of_column",
+        "of_tensor": "serving_runtime.signature_schemas:of_tensor",
+        "row": "serving_runtime.signature_schemas:row",
+    },
+)

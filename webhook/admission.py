@@ -7,22 +7,22 @@ from typing import Any, Final
 from model_contract.model_ref import shown
 from model_contract.names import INIT_CONTAINER, MODEL_OWNER, PROJECT_ID_LABEL, RUN_ID, STATUS_ANNOTATION
 from webhook import review as envelope
-from webhook.annotations import read_wishes
+from webhook.annotations import read_annotations
 from webhook.cluster_dns import dns_warnings
-from webhook.decision import Decision, RefusalError, remark
+from webhook.decision import Decision, RefusalError, warning
+from webhook.mutation.ephemeral_storage import size_store, storage_warnings
+from webhook.mutation.existing_init_container import check_name_is_free
 from webhook.mutation.injection import Injection
-from webhook.mutation.local_storage import storage_warnings, store_of
-from webhook.mutation.patch import annotate, operations
-from webhook.mutation.placement import Placement, place
-from webhook.mutation.present import check_names
-from webhook.mutation.token_guard import check_token
+from webhook.mutation.patch import annotate, patch_operations
+from webhook.mutation.placement import Placement, place_init_container
+from webhook.mutation.token_guard import check_token_exposure
 from webhook.operating_system import runs_on_windows
-from webhook.own_keys import key_warnings
 from webhook.pod import MalformedPodError, Pod, text
 from webhook.reasons import Outcome, Reason
 from webhook.selection import evaluate, refusal
 from webhook.settings import Settings
-from webhook.targets import Targets, choose
+from webhook.targets import Targets, choose_targets
+from webhook.unknown_keys import unknown_key_warnings
 
 Json = Mapping[str, Any]
 
@@ -37,7 +37,7 @@ def admit(review: Json, settings: Settings) -> dict[str, Any]:
 def decide(review: Json, settings: Settings) -> Decision:
     """What is to happen to the pod in `review`; raises InvalidReview where that is none (B2, B4)."""
     request = envelope.request_of(review)
-    if not is_creation_of_a_pod(request):
+    if not is_pod_creation(request):
         return Decision(reason=Reason.NOT_POD_CREATE)
     try:
         return decide_pod(request["object"], namespace_of(request), settings)
@@ -45,7 +45,7 @@ def decide(review: Json, settings: Settings) -> Decision:
         return Decision(reason=Reason.MALFORMED_POD, message=str(error))
 
 
-def is_creation_of_a_pod(request: Json) -> bool:
+def is_pod_creation(request: Json) -> bool:
     """B5. Whatever else comes here was sent by a registration that is not ours."""
     return (
         request.get("kind") == POD
@@ -69,7 +69,7 @@ def decide_pod(raw: Json, namespace: str, settings: Settings) -> Decision:
         decision = inject(pod, settings)
     except RefusalError as error:
         decision = refused(pod, error)
-    return replace(decision, warnings=(*decision.warnings, *key_warnings(pod)))
+    return replace(decision, warnings=(*decision.warnings, *unknown_key_warnings(pod)))
 
 
 def refused(pod: Pod, error: RefusalError) -> Decision:
@@ -85,22 +85,24 @@ def inject(pod: Pod, settings: Settings) -> Decision:
     """Raises RefusalError with the rule that ends it."""
     if runs_on_windows(pod):
         raise RefusalError(Reason.WINDOWS_UNSUPPORTED, "the pod runs on Windows; the model will not be downloaded")
-    wishes = read_wishes(pod)
-    targets = choose(pod, wishes, settings)
-    check_place(targets, settings)
-    store = store_of(pod, settings)
+    annotations = read_annotations(pod)
+    targets = choose_targets(pod, annotations, settings)
+    check_location(targets, settings)
+    store = size_store(pod, settings)
     injection = Injection(
         pod=pod,
         targets=targets,
-        wishes=wishes,
+        annotations=annotations,
         settings=settings,
         project_id=project_of_token(pod, settings),
         store_size=store.size,
     )
-    check_names(pod)
-    check_token(injection)
-    placement = place(pod, needs_network=settings.delivery == "fetch", first_target=targets.first_init_container)
-    changes = tuple(operations(injection, placement, Outcome.INJECTED.value))
+    check_name_is_free(pod)
+    check_token_exposure(injection)
+    placement = place_init_container(
+        pod, needs_network=settings.delivery == "fetch", first_target=targets.first_init_container
+    )
+    changes = tuple(patch_operations(injection, placement, Outcome.INJECTED.value))
     return Decision(
         reason=Reason.INJECTED if changes else Reason.ALREADY_INJECTED,
         operations=changes,
@@ -110,13 +112,13 @@ def inject(pod: Pod, settings: Settings) -> Decision:
             *storage_warnings(store, settings),
             *dns_warnings(pod, settings),
         ),
-        model=targets.demand.model,
+        model=targets.model_variables.model,
     )
 
 
-def check_place(targets: Targets, settings: Settings) -> None:
+def check_location(targets: Targets, settings: Settings) -> None:
     """B17: a folder of the shared claim is mounted by its name, so the name must be known."""
-    if settings.delivery == "volume" and not targets.demand.place:
+    if settings.delivery == "volume" and not targets.model_variables.owner_and_run_id:
         raise RefusalError(
             Reason.DEFERRED_WITH_VOLUME,
             f"models are mounted from a shared volume: give {MODEL_OWNER} and {RUN_ID} of container"
@@ -143,12 +145,12 @@ def mesh_warnings(placement: Placement) -> tuple[str, ...]:
     """B33 and B34: what a service mesh does to the fetch."""
     if placement.captured:
         return (
-            remark(
+            warning(
                 Reason.BEHIND_MESH_INIT,
                 f"{INIT_CONTAINER} stands behind the mesh's init container: it may have no network",
             ),
         )
     if placement.run_as_user:
         bypass = f"the model download bypasses the mesh: {INIT_CONTAINER} runs as uid {placement.run_as_user}"
-        return (remark(Reason.MESH_BYPASSED, bypass),)
+        return (warning(Reason.MESH_BYPASSED, bypass),)
     return ()

@@ -19,7 +19,7 @@ from webhook.setting_types import duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class PodAnnotations:
     """The annotations, read. `containers` is None where the author leaves the choice to the variables; `deadline` is in
     seconds.
     """
@@ -31,9 +31,9 @@ class Wishes:
     deadline: int | None
 
 
-def read_wishes(pod: Pod) -> Wishes:
+def read_annotations(pod: Pod) -> PodAnnotations:
     """Raises RefusalError for an annotation of ours whose value does not do."""
-    return Wishes(
+    return PodAnnotations(
         inspect_env_from=_inject(pod),
         containers=_containers(pod),
         cpu_limit=_limit(pod, CPU_LIMIT_ANNOTATION),

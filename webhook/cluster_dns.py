@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from webhook.decision import remark
+from webhook.decision import warning
 from webhook.pod import MalformedPodError, Pod, mapping, objects, text
 from webhook.reasons import Reason
 from webhook.settings import Settings
@@ -24,7 +24,7 @@ def dns_warnings(pod: Pod, settings: Settings) -> tuple[str, ...]:
         return ()
     known = {name for alias in objects(pod.spec, "hostAliases") for name in _texts(alias.get("hostnames"))}
     unknown = [host for host in _hosts(settings) if _is_service(host) and host not in known]
-    return tuple(remark(Reason.NO_CLUSTER_DNS, f"{why}: {host} will not be found") for host in unknown[:1])
+    return tuple(warning(Reason.NO_CLUSTER_DNS, f"{why}: {host} will not be found") for host in unknown[:1])
 
 
 def _without_cluster_dns(pod: Pod) -> str | None:

@@ -41,6 +41,6 @@ class RefusalError(Exception):
         super().__init__(message)
 
 
-def remark(reason: Reason, sentence: str) -> str:
+def warning(reason: Reason, sentence: str) -> str:
     """A warning beside an injection. It carries its code, which stands nowhere else."""
     return f"{sentence} ({reason})"

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 from model_contract import names
-from webhook.infrastructure import NO_TARGETS
+from webhook.injectors import NEVER_TARGETS
 from webhook.reasons import Reason
 from webhook.settings import Settings
 
@@ -23,12 +23,12 @@ SYSTEM_NAMESPACES: Final = ("kube-node-lease", "kube-public", "kube-system")
 APP_LABEL: Final = "app.kubernetes.io/name"
 MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 VARIABLES_IN_CEL: Final = ", ".join(f'"{name}"' for name in names.MODEL_VARIABLES)
-NO_TARGETS_IN_CEL: Final = ", ".join(f'"{name}"' for name in NO_TARGETS)
+NEVER_TARGETS_IN_CEL: Final = ", ".join(f'"{name}"' for name in NEVER_TARGETS)
 # The containers that may get a model: all but the init containers of meshes and injectors. Ephemeral ones come after
 # the admission.
 CONTAINERS_IN_CEL: Final = (
     "(object.spec.containers + (has(object.spec.initContainers) "
-    f"? object.spec.initContainers.filter(c, !(c.name in [{NO_TARGETS_IN_CEL}])) : []))"
+    f"? object.spec.initContainers.filter(c, !(c.name in [{NEVER_TARGETS_IN_CEL}])) : []))"
 )
 
 
@@ -164,7 +164,7 @@ def rules(own_namespace: str) -> tuple[Rule, ...]:
 def possible_targets(spec: Json) -> list[Json]:
     """What `CONTAINERS_IN_CEL` says."""
     init_containers = [
-        container for container in entries(spec, "initContainers") if container.get("name") not in NO_TARGETS
+        container for container in entries(spec, "initContainers") if container.get("name") not in NEVER_TARGETS
     ]
     return entries(spec, "containers") + init_containers
 

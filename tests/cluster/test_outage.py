@@ -13,9 +13,9 @@ from model_contract.names import REGISTRATION, TLS_SECRET
 from testbed.cluster.kube import Kube
 from testbed.cluster.load import pods_at
 from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_deployment, model_pod, plain_pod
-from webhook.certificates.cluster import Objects
+from webhook.certificates.cluster import ClusterObjects
 from webhook.certificates.issuance import is_issued_by
-from webhook.certificates.state import begin_rotation, read, write
+from webhook.certificates.state import begin_rotation, read_state, write_state
 
 
 def scale(kube: Kube, replicas: int) -> None:
@@ -36,9 +36,9 @@ def scale(kube: Kube, replicas: int) -> None:
 
 
 @pytest.fixture
-def api(installed: Kube) -> Iterator[Objects]:
+def api(installed: Kube) -> Iterator[ClusterObjects]:
     with Client(KubeConfig.from_file(installed.kubeconfig)) as client:
-        yield Objects(client, PLATFORM)
+        yield ClusterObjects(client, PLATFORM)
 
 
 def test_without_webhook_other_pods_start_and_model_pods_wait_for_it(quiet: Kube, wine: ModelRef) -> None:
@@ -72,7 +72,7 @@ def test_policy_is_sound_to_the_api_server(installed: Kube) -> None:
     assert status["typeChecking"].get("expressionWarnings") is None
 
 
-def test_rollout_and_rotations_drop_nothing(quiet: Kube, wine: ModelRef, api: Objects) -> None:
+def test_rollout_and_rotations_drop_nothing(quiet: Kube, wine: ModelRef, api: ClusterObjects) -> None:
     """Fifty pods a second, through a new set of webhook pods, a new leaf and a new authority."""
     with pods_at(50, model_pod("many", literals(wine)), quiet.kubeconfig) as outcome:
         quiet("-n", PLATFORM, "rollout", "restart", "deployment/model-api-webhook")
@@ -84,24 +84,26 @@ def test_rollout_and_rotations_drop_nothing(quiet: Kube, wine: ModelRef, api: Ob
     assert outcome.count > 50 * 60
 
 
-def change_leaf(kube: Kube, api: Objects) -> None:
+def change_leaf(kube: Kube, api: ClusterObjects) -> None:
     stored = api.secret()
-    before = read(stored.data).leaf
+    before = read_state(stored.data).leaf
     api.write_secret({"tls.crt": None, "tls.key": None}, stored.version)
-    kube.until(lambda: read(api.secret().data).leaf not in {None, before}, what="a new leaf")
+    kube.until(lambda: read_state(api.secret().data).leaf not in {None, before}, what="a new leaf")
 
 
-def change_authority(kube: Kube, api: Objects) -> None:
+def change_authority(kube: Kube, api: ClusterObjects) -> None:
     stored = api.secret()
-    rotating = begin_rotation(read(stored.data), datetime.now(UTC))
-    api.write_secret(write(rotating), stored.version)
+    rotating = begin_rotation(read_state(stored.data), datetime.now(UTC))
+    api.write_secret(write_state(rotating), stored.version)
     kube.until(
-        lambda: read(api.secret().data).authority == rotating.following, seconds=120, what="the new authority signs"
+        lambda: read_state(api.secret().data).authority == rotating.next_authority,
+        seconds=120,
+        what="the new authority signs",
     )
     time.sleep(5)
 
 
-def test_cleared_bundle_is_repaired_at_once(installed: Kube, api: Objects) -> None:
+def test_cleared_bundle_is_repaired_at_once(installed: Kube, api: ClusterObjects) -> None:
     before = api.registration().bundles
     installed("patch", "mutatingwebhookconfiguration", REGISTRATION, "--type=json", "-p", CLEAR)
     started = time.monotonic()
@@ -114,7 +116,7 @@ CLEAR = '[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]'
 
 
 def test_deleted_secret_stops_nothing_and_is_filled_again_with_what_was_there(
-    quiet: Kube, wine: ModelRef, api: Objects
+    quiet: Kube, wine: ModelRef, api: ClusterObjects
 ) -> None:
     before = dict(api.secret().data)
     quiet("-n", PLATFORM, "delete", "secret", TLS_SECRET)
@@ -136,8 +138,8 @@ def test_deleted_secret_stops_nothing_and_is_filled_again_with_what_was_there(
     quiet.until(lambda: dict(api.secret().data) == before, seconds=40, what="the Secret is as it was")
 
 
-def test_served_leaf_is_of_a_trusted_authority(api: Objects) -> None:
-    leaf = read(api.secret().data).leaf
+def test_served_leaf_is_of_a_trusted_authority(api: ClusterObjects) -> None:
+    leaf = read_state(api.secret().data).leaf
 
     assert leaf is not None
     assert any(is_issued_by(leaf.certificate, authority) for authority in api.registration().trusted)

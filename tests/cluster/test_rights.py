@@ -13,15 +13,15 @@ from lightkube.config.models import Cluster, User
 from model_contract.names import REGISTRATION, TLS_SECRET
 from testbed.cluster.kube import Kube
 from testbed.cluster.workloads import COMPUTE, PLATFORM
-from webhook.certificates.cluster import Objects
-from webhook.certificates.keeper import Files, Keeper, Pod, host_names
+from webhook.certificates.cluster import ClusterObjects
+from webhook.certificates.reconciler import CertificateFiles, CertificateReconciler, PodCertificate, host_names
 
 ROLE = "model-api-webhook-certificates"
 RULES = [(kind, verb) for kind in ("role", "clusterrole") for verb in ("get", "watch", "patch")]
 
 
 @pytest.fixture
-def as_webhook(installed: Kube) -> Iterator[Objects]:
+def as_webhook(installed: Kube) -> Iterator[ClusterObjects]:
     """With the rights of the webhook's pods."""
     token = installed("-n", PLATFORM, "create", "token", "model-api-webhook").strip()
     config = KubeConfig.from_file(installed.kubeconfig)
@@ -29,10 +29,10 @@ def as_webhook(installed: Kube) -> Iterator[Objects]:
     cluster = Cluster(server=found.server, certificate_auth=found.certificate_auth)
     single = KubeConfig.from_one(cluster=cluster, user=User(token=token), context_name="webhook")
     with Client(single) as client:
-        yield Objects(client, PLATFORM)
+        yield ClusterObjects(client, PLATFORM)
 
 
-def everything(kube: Kube, objects: Objects, directory: Path) -> None:
+def everything(kube: Kube, objects: ClusterObjects, directory: Path) -> None:
     """Whatever the webhook does with its rights: it mends both objects, and hears of changes. Raises HTTPStatusError
     where it must not.
     """
@@ -54,10 +54,10 @@ def everything(kube: Kube, objects: Objects, directory: Path) -> None:
         "-p",
         json.dumps([{"op": "add", "path": BUNDLE, "value": ""}]),
     )
-    files = Files(certificate=directory / "tls.crt", key=directory / "tls.key")
-    keeper = Keeper(objects, files, Pod(host_names=host_names(PLATFORM), early=0))
-    keeper.round()
-    assert keeper.fault() is None
+    files = CertificateFiles(certificate=directory / "tls.crt", key=directory / "tls.key")
+    reconciler = CertificateReconciler(objects, files, PodCertificate(host_names=host_names(PLATFORM), early=0))
+    reconciler.reconcile()
+    assert reconciler.fault() is None
     for changes in (objects.changes_of_secret, objects.changes_of_registration):
         next(iter(changes()))
 
@@ -65,7 +65,7 @@ def everything(kube: Kube, objects: Objects, directory: Path) -> None:
 BUNDLE = "/webhooks/0/clientConfig/caBundle"
 
 
-def test_rights_are_enough(installed: Kube, as_webhook: Objects, tmp_path: Path) -> None:
+def test_rights_are_enough(installed: Kube, as_webhook: ClusterObjects, tmp_path: Path) -> None:
     everything(installed, as_webhook, tmp_path)
 
 
@@ -152,7 +152,9 @@ def unattended(installed: Kube) -> Iterator[Kube]:
 
 
 @pytest.mark.parametrize(("kind", "verb"), RULES)
-def test_each_right_is_needed(unattended: Kube, as_webhook: Objects, tmp_path: Path, kind: str, verb: str) -> None:
+def test_each_right_is_needed(
+    unattended: Kube, as_webhook: ClusterObjects, tmp_path: Path, kind: str, verb: str
+) -> None:
     scope = ("-n", PLATFORM, kind, ROLE) if kind == "role" else (kind, ROLE)
     role = unattended.get(*scope)
     verbs = role["rules"][0]["verbs"]

@@ -13,22 +13,30 @@ from cryptography import x509
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from webhook.certificates.cluster import ConflictError, MissingError, Registration, Stored
-from webhook.certificates.issuance import LEAF_LIFE, Pair, is_issued_by, names_of, new_authority, new_leaf, read_pair
-from webhook.certificates.keeper import Files, Keeper, Pod, host_names
-from webhook.certificates.state import SETTLING, State, advance, begin_rotation, read, serves, write
+from webhook.certificates.cluster import ConflictError, MissingError, Registration, StoredSecret
+from webhook.certificates.issuance import LEAF_LIFE, KeyPair, is_issued_by, names_of, new_authority, new_leaf, read_pair
+from webhook.certificates.reconciler import CertificateFiles, CertificateReconciler, PodCertificate, host_names
+from webhook.certificates.state import (
+    TRUST_DELAY,
+    SecretState,
+    advance,
+    begin_rotation,
+    read_state,
+    serves,
+    write_state,
+)
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NAMES = host_names("domino-platform")
 
 
-def settled(now: datetime = NOW) -> State:
+def settled(now: datetime = NOW) -> SecretState:
     """An authority that is trusted, and a leaf of it."""
-    state = advance(State(), host_names=NAMES, live=[], now=now)
+    state = advance(SecretState(), host_names=NAMES, live=[], now=now)
     return advance(state, host_names=NAMES, live=state.trusted, now=now)
 
 
-def step(state: State, now: datetime = NOW, *, trusted: bool = True, early: float = 0) -> State:
+def step(state: SecretState, now: datetime = NOW, *, trusted: bool = True, early: float = 0) -> SecretState:
     return advance(state, host_names=NAMES, live=state.trusted if trusted else [], now=now, early=early)
 
 
@@ -114,30 +122,30 @@ def test_leaf_of_another_authority_is_replaced() -> None:
 
 def test_new_authority_signs_only_a_minute_after_it_is_trusted() -> None:
     rotating = begin_rotation(settled(), NOW)
-    assert rotating.following and rotating.authority
-    assert rotating.trusted == [rotating.authority.certificate, rotating.following.certificate]
+    assert rotating.next_authority and rotating.authority
+    assert rotating.trusted == [rotating.authority.certificate, rotating.next_authority.certificate]
 
     assert step(rotating, NOW + timedelta(days=1), trusted=False) is rotating
     seen = step(rotating)
     assert seen.trusted_since == NOW
-    assert step(seen, NOW + SETTLING - timedelta(seconds=1)) is seen
-    signed = step(seen, NOW + SETTLING)
-    assert signed.authority == rotating.following
-    assert signed.leaf and is_issued_by(signed.leaf.certificate, rotating.following.certificate)
-    assert signed.trusted == [rotating.following.certificate, rotating.authority.certificate]
+    assert step(seen, NOW + TRUST_DELAY - timedelta(seconds=1)) is seen
+    signed = step(seen, NOW + TRUST_DELAY)
+    assert signed.authority == rotating.next_authority
+    assert signed.leaf and is_issued_by(signed.leaf.certificate, rotating.next_authority.certificate)
+    assert signed.trusted == [rotating.next_authority.certificate, rotating.authority.certificate]
 
 
 def test_former_authority_is_trusted_until_its_last_leaf_has_ended() -> None:
     before = settled()
     assert before.leaf
     end = before.leaf.certificate.not_valid_after_utc
-    state = replace(begin_rotation(before, NOW), trusted_since=NOW - SETTLING)
+    state = replace(begin_rotation(before, NOW), trusted_since=NOW - TRUST_DELAY)
     state = step(state)
 
-    assert state.former is not None
-    assert step(state, end - timedelta(days=40)).former is not None
+    assert state.former_authority is not None
+    assert step(state, end - timedelta(days=40)).former_authority is not None
     last = step(state, end)
-    assert last.former is None
+    assert last.former_authority is None
 
 
 def test_rotation_that_has_begun_is_not_begun_again() -> None:
@@ -150,7 +158,7 @@ def test_authority_is_replaced_long_before_it_ends() -> None:
     state = settled()
 
     later = step(state, NOW + timedelta(days=2500))
-    assert later.following is not None
+    assert later.next_authority is not None
     assert later.authority == state.authority
 
 
@@ -158,18 +166,18 @@ def test_authority_that_has_ended_gives_way_to_one_that_waits() -> None:
     rotating = begin_rotation(settled(), NOW + timedelta(days=3000))
 
     after = step(rotating, NOW + timedelta(days=3651), trusted=False)
-    assert after.authority == rotating.following
-    assert after.following is None
+    assert after.authority == rotating.next_authority
+    assert after.next_authority is None
 
 
 def test_secret_holds_the_state_and_nothing_else() -> None:
     state = begin_rotation(settled(), NOW)
-    state = replace(state, trusted_since=NOW, former=new_authority(NOW).certificate, former_until=NOW)
-    data = {key: value for key, value in write(state).items() if value is not None}
+    state = replace(state, trusted_since=NOW, former_authority=new_authority(NOW).certificate, former_until=NOW)
+    data = {key: value for key, value in write_state(state).items() if value is not None}
 
-    assert write(read(data)) == write(state)
-    assert set(write(State()).values()) == {None}
-    assert read({}) == State()
+    assert write_state(read_state(data)) == write_state(state)
+    assert set(write_state(SecretState()).values()) == {None}
+    assert read_state({}) == SecretState()
 
 
 @pytest.mark.parametrize(
@@ -180,11 +188,14 @@ def test_secret_holds_the_state_and_nothing_else() -> None:
 )
 def test_damaged_secret_is_made_good(key: str, damage: bytes) -> None:
     state = replace(
-        begin_rotation(settled(), NOW), trusted_since=NOW, former=new_authority(NOW).certificate, former_until=NOW
+        begin_rotation(settled(), NOW),
+        trusted_since=NOW,
+        former_authority=new_authority(NOW).certificate,
+        former_until=NOW,
     )
-    data = {name: value for name, value in write(state).items() if value is not None} | {key: damage}
+    data = {name: value for name, value in write_state(state).items() if value is not None} | {key: damage}
 
-    repaired = read(data)
+    repaired = read_state(data)
     for _ in range(10):
         repaired = step(repaired, NOW + timedelta(seconds=1))
     assert repaired.authority and repaired.leaf
@@ -217,10 +228,10 @@ class Cluster:
     registration_version: str = "b"
     writes: int = 0
 
-    def secret(self) -> Stored:
+    def secret(self) -> StoredSecret:
         if not self.there:
             raise MissingError("no Secret")
-        return Stored(data=dict(self.data), version=self.secret_version)
+        return StoredSecret(data=dict(self.data), version=self.secret_version)
 
     def write_secret(self, data: Mapping[str, bytes | None], version: str) -> None:
         if version != self.secret_version:
@@ -257,13 +268,15 @@ class Clock:
         return self.now
 
 
-def keeper(cluster: Cluster, directory: Path, clock: Clock, early: float = 0) -> tuple[Keeper, Files]:
-    files = Files(certificate=directory / "tls.crt", key=directory / "tls.key")
-    pod = Pod(host_names=NAMES, early=early)
-    return Keeper(cluster, files, pod, clock=clock), files  # type: ignore[arg-type]  # the same methods, without an API server
+def reconciler(
+    cluster: Cluster, directory: Path, clock: Clock, early: float = 0
+) -> tuple[CertificateReconciler, CertificateFiles]:
+    files = CertificateFiles(certificate=directory / "tls.crt", key=directory / "tls.key")
+    pod = PodCertificate(host_names=NAMES, early=early)
+    return CertificateReconciler(cluster, files, pod, clock=clock), files  # type: ignore[arg-type]  # the same methods, without an API server
 
 
-def shown(files: Files) -> Pair:
+def shown(files: CertificateFiles) -> KeyPair:
     pair = files.read()
     assert pair
     return pair
@@ -271,9 +284,9 @@ def shown(files: Files) -> Pair:
 
 def test_first_round_makes_registers_and_shows_a_certificate(tmp_path: Path) -> None:
     cluster, clock = Cluster(), Clock()
-    own, files = keeper(cluster, tmp_path, clock)
+    own, files = reconciler(cluster, tmp_path, clock)
     assert own.fault()
-    own.round()
+    own.reconcile()
 
     assert own.fault() is None
     assert any(is_issued_by(shown(files).certificate, authority) for authority in cluster.trusted)
@@ -283,21 +296,21 @@ def test_first_round_makes_registers_and_shows_a_certificate(tmp_path: Path) -> 
 
 def test_round_with_nothing_to_do_writes_nothing(tmp_path: Path) -> None:
     cluster, clock = Cluster(), Clock()
-    own, _ = keeper(cluster, tmp_path, clock)
-    own.round()
+    own, _ = reconciler(cluster, tmp_path, clock)
+    own.reconcile()
     before = cluster.writes
-    own.round()
+    own.reconcile()
 
     assert cluster.writes == before
 
 
 def test_cleared_bundle_of_one_entry_is_repaired(tmp_path: Path) -> None:
     cluster, clock = Cluster(), Clock()
-    own, _ = keeper(cluster, tmp_path, clock)
-    own.round()
+    own, _ = reconciler(cluster, tmp_path, clock)
+    own.reconcile()
     whole = cluster.bundles
     cluster.bundles = (whole[0], b"")
-    own.round()
+    own.reconcile()
 
     assert cluster.bundles == whole
     assert own.fault() is None
@@ -305,23 +318,23 @@ def test_cleared_bundle_of_one_entry_is_repaired(tmp_path: Path) -> None:
 
 def test_webhook_that_is_not_registered_has_a_certificate_and_says_why_it_is_not_ready(tmp_path: Path) -> None:
     cluster, clock = Cluster(registered=False), Clock()
-    own, files = keeper(cluster, tmp_path, clock)
-    own.round()
+    own, files = reconciler(cluster, tmp_path, clock)
+    own.reconcile()
 
     assert shown(files)
     assert (own.fault() or "").startswith("ca_not_trusted")
     cluster.registered = True
-    own.round()
+    own.reconcile()
     assert own.fault() is None
 
 
 def test_emptied_secret_gets_back_what_the_pods_know(tmp_path: Path) -> None:
     cluster, clock = Cluster(), Clock()
-    own, files = keeper(cluster, tmp_path, clock)
-    own.round()
+    own, files = reconciler(cluster, tmp_path, clock)
+    own.reconcile()
     before, data = shown(files).certificate, dict(cluster.data)
     cluster.data = {}
-    own.round()
+    own.reconcile()
 
     assert cluster.data == data
     assert shown(files).certificate == before
@@ -330,11 +343,11 @@ def test_emptied_secret_gets_back_what_the_pods_know(tmp_path: Path) -> None:
 def test_secret_that_another_issuer_has_left_is_taken_over(tmp_path: Path) -> None:
     """cert-manager's `ca.crt` has no key beside it, or one of an earlier authority of ours."""
     cluster, clock = Cluster(), Clock()
-    ours, theirs = write(settled()), write(settled())
+    ours, theirs = write_state(settled()), write_state(settled())
     kept = theirs | {"ca.key": ours["ca.key"]}
     cluster.data = {key: value for key, value in kept.items() if value is not None}
-    own, files = keeper(cluster, tmp_path, clock)
-    own.round()
+    own, files = reconciler(cluster, tmp_path, clock)
+    own.reconcile()
 
     assert own.fault() is None
     assert shown(files).certificate_pem == cluster.data["tls.crt"]
@@ -343,26 +356,26 @@ def test_secret_that_another_issuer_has_left_is_taken_over(tmp_path: Path) -> No
 
 def test_secret_that_is_gone_changes_nothing_that_is_served(tmp_path: Path) -> None:
     cluster, clock = Cluster(), Clock()
-    own, files = keeper(cluster, tmp_path, clock)
-    own.round()
+    own, files = reconciler(cluster, tmp_path, clock)
+    own.reconcile()
     before = shown(files).certificate
     cluster.there = False
 
     with pytest.raises(MissingError):
-        own.round()
+        own.reconcile()
     assert own.fault() is None
     assert shown(files).certificate == before
 
 
 def test_restarted_pod_shows_what_it_had_and_then_what_is_due(tmp_path: Path) -> None:
     cluster, clock = Cluster(), Clock()
-    first, files = keeper(cluster, tmp_path, clock)
-    first.round()
+    first, files = reconciler(cluster, tmp_path, clock)
+    first.reconcile()
     before = shown(files).certificate
     clock.now += timedelta(days=80)
-    second, _ = keeper(cluster, tmp_path, clock)
+    second, _ = reconciler(cluster, tmp_path, clock)
     assert shown(files).certificate == before
-    second.round()
+    second.reconcile()
 
     assert shown(files).certificate != before
     assert second.fault() is None
@@ -387,23 +400,23 @@ def test_no_pod_ever_shows_what_is_not_trusted(
     """
     cluster, clock = Cluster(), Clock()
     folders = [tmp_path_factory.mktemp("pod") for _ in range(3)]
-    pods = [keeper(cluster, folder, clock, early=number / 3) for number, folder in enumerate(folders)]
+    pods = [reconciler(cluster, folder, clock, early=number / 3) for number, folder in enumerate(folders)]
     for own, _ in pods:
-        own.round()
+        own.reconcile()
     for kind, value in events:
         if kind == "pod":
-            pods[int(str(value))][0].round()
+            pods[int(str(value))][0].reconcile()
         elif kind == "restart":
             number = int(str(value))
-            pods[number] = keeper(cluster, folders[number], clock, early=number / 3)
-            pods[number][0].round()
+            pods[number] = reconciler(cluster, folders[number], clock, early=number / 3)
+            pods[number][0].reconcile()
         elif kind == "rotate":
-            state = begin_rotation(read(cluster.data), clock.now)
-            cluster.write_secret(write(state), cluster.secret_version)
+            state = begin_rotation(read_state(cluster.data), clock.now)
+            cluster.write_secret(write_state(state), cluster.secret_version)
         elif isinstance(value, timedelta):
             clock.now += value
             for own, _ in pods:
-                own.round()
+                own.reconcile()
         for own, files in pods:
             certificate = shown(files).certificate
             assert any(is_issued_by(certificate, authority) for authority in cluster.trusted)

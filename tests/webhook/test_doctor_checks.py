@@ -7,9 +7,18 @@ import pytest
 
 from model_contract.names import ENABLED_LABEL, MODEL_API_WORKLOAD, PROJECT_ID_LABEL, WORKLOAD_TYPE_LABEL
 from webhook.doctor import model_checks, webhook_checks
+from webhook.doctor.cluster_reader import (
+    CLAIMS,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    PODS,
+    SECRETS,
+    STORAGE_CLASSES,
+    ClusterReader,
+)
 from webhook.doctor.findings import Finding, Health
 from webhook.doctor.installation import Installation
-from webhook.doctor.view import CLAIMS, CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, SECRETS, STORAGE_CLASSES, View
 
 Json = dict[str, Any]
 PLATFORM, COMPUTE = "domino-platform", "domino-compute"
@@ -21,7 +30,7 @@ SETTINGS = {
 DEFAULT = {"metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}}
 
 
-class Objects(View):
+class Objects(ClusterReader):
     """A cluster of a few objects."""
 
     def __init__(self, *objects: tuple[Any, Json]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from webhook.mutation.image import same_image
+from webhook.mutation.comparison import same_image
 
 TAGGED = "quay.io/acme/model-api-delivery:7"
 PINNED = "quay.io/acme/model-api-delivery@sha256:aaaa"

@@ -31,7 +31,7 @@ class MissingError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class StoredSecret:
     """The Secret as it was read; `version` is what a write must still find."""
 
     data: Mapping[str, bytes]
@@ -54,7 +54,7 @@ class Registration:
         )
 
 
-class Objects:
+class ClusterObjects:
     """Reads and writes them with the rights of a ServiceAccount or of a kubeconfig."""
 
     def __init__(self, client: Client, namespace: str) -> None:
@@ -64,14 +64,14 @@ class Objects:
         self._client = client
         self._namespace = namespace
 
-    def secret(self) -> Stored:
+    def secret(self) -> StoredSecret:
         """Raises MissingError, httpx2.HTTPError."""
         try:
             secret = self._client.get(Secret, TLS_SECRET, namespace=self._namespace)
         except ApiError as error:
             raise _known(error, f"Secret {self._namespace}/{TLS_SECRET}") from error
         data = {key: base64.b64decode(value) for key, value in (secret.data or {}).items()}
-        return Stored(data=data, version=_version(secret))
+        return StoredSecret(data=data, version=_version(secret))
 
     def write_secret(self, data: Mapping[str, bytes | None], version: str) -> None:
         """Writes nothing where the Secret is not the one that was read: ConflictError. Raises httpx2.HTTPError where it

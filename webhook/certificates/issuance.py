@@ -18,7 +18,7 @@ SKEW: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class KeyPair:
     """A certificate and its key."""
 
     certificate: x509.Certificate
@@ -36,13 +36,13 @@ class Pair:
 
     def __repr__(self) -> str:
         """Without the key."""
-        return f"Pair({self.certificate.serial_number:x})"
+        return f"KeyPair({self.certificate.serial_number:x})"
 
 
-def read_pair(certificate: bytes, key: bytes) -> Pair:
+def read_pair(certificate: bytes, key: bytes) -> KeyPair:
     """Raises ValueError where they are no certificate and its EC key."""
     try:
-        read = Pair(certificate=x509.load_pem_x509_certificate(certificate), key=_ec_key(key))
+        read = KeyPair(certificate=x509.load_pem_x509_certificate(certificate), key=_ec_key(key))
     except TypeError as error:  # a key with a password
         raise ValueError("the key has a password") from error
     if read.certificate.public_key() != read.key.public_key():
@@ -50,7 +50,7 @@ def read_pair(certificate: bytes, key: bytes) -> Pair:
     return read
 
 
-def new_authority(now: datetime) -> Pair:
+def new_authority(now: datetime) -> KeyPair:
     key = ec.generate_private_key(ec.SECP256R1())
     # The serial number in the name tells two authorities apart that a bundle holds at the same time.
     serial = x509.random_serial_number()
@@ -62,10 +62,10 @@ def new_authority(now: datetime) -> Pair:
         .add_extension(_usage(certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
-    return Pair(certificate=builder.sign(key, hashes.SHA256()), key=key)
+    return KeyPair(certificate=builder.sign(key, hashes.SHA256()), key=key)
 
 
-def new_leaf(authority: Pair, host_names: Sequence[str], now: datetime) -> Pair:
+def new_leaf(authority: KeyPair, host_names: Sequence[str], now: datetime) -> KeyPair:
     """A server's certificate; the first name is its common name."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
@@ -77,7 +77,7 @@ def new_leaf(authority: Pair, host_names: Sequence[str], now: datetime) -> Pair:
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
     )
-    return Pair(certificate=builder.sign(authority.key, hashes.SHA256()), key=key)
+    return KeyPair(certificate=builder.sign(authority.key, hashes.SHA256()), key=key)
 
 
 def is_issued_by(leaf: x509.Certificate, authority: x509.Certificate) -> bool:

@@ -12,11 +12,11 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from webhook.certificates.issuance import Pair, is_issued_by, names_of, new_authority, new_leaf, read_pair
+from webhook.certificates.issuance import KeyPair, is_issued_by, names_of, new_authority, new_leaf, read_pair
 
 # An API server that has its own copy of the registration learns of a change within a second; a minute is for one that
 # is late.
-SETTLING: Final = timedelta(seconds=60)
+TRUST_DELAY: Final = timedelta(seconds=60)
 # Renewed when this much of its life is left: a webhook that is away for a month comes back with a valid certificate.
 LEFT_AT_RENEWAL: Final = 1 / 3
 
@@ -29,88 +29,92 @@ FORMER_UNTIL: Final = "former-ca-until"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """`following` is an authority that takes over as soon as it is trusted; `former` is one whose last leaf may still
-    be shown.
+class SecretState:
+    """The content of the Secret.
+
+    `next_authority` takes over as soon as it is trusted. `former_authority` stays trusted until the last leaf that it
+    signed ends.
     """
 
-    authority: Pair | None = None
-    leaf: Pair | None = None
-    following: Pair | None = None
+    authority: KeyPair | None = None
+    leaf: KeyPair | None = None
+    next_authority: KeyPair | None = None
     trusted_since: datetime | None = None
-    former: x509.Certificate | None = None
+    former_authority: x509.Certificate | None = None
     former_until: datetime | None = None
 
     @property
     def trusted(self) -> list[x509.Certificate]:
         """Every authority that the API server must trust, the one that signs first."""
-        pairs = [pair.certificate for pair in (self.authority, self.following) if pair]
-        return [*pairs, *([self.former] if self.former else [])]
+        pairs = [pair.certificate for pair in (self.authority, self.next_authority) if pair]
+        return [*pairs, *([self.former_authority] if self.former_authority else [])]
 
     @property
     def bundle(self) -> bytes:
         return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.trusted)
 
 
-def read(data: Mapping[str, bytes]) -> State:
+def read_state(data: Mapping[str, bytes]) -> SecretState:
     """What of the Secret can be used; the rest is as if it was not there, and made anew."""
-    authority, following = _pair(data, AUTHORITY), _pair(data, NEXT)
-    former = _certificate(data.get(FORMER, b""))
-    return State(
+    authority, next_authority = _pair(data, AUTHORITY), _pair(data, NEXT)
+    former_authority = _certificate(data.get(FORMER, b""))
+    return SecretState(
         authority=authority,
         leaf=_pair(data, LEAF),
-        following=following,
-        trusted_since=_time(data.get(TRUSTED_SINCE, b"")) if following else None,
-        former=former,
-        former_until=_time(data.get(FORMER_UNTIL, b"")) if former else None,
+        next_authority=next_authority,
+        trusted_since=_time(data.get(TRUSTED_SINCE, b"")) if next_authority else None,
+        former_authority=former_authority,
+        former_until=_time(data.get(FORMER_UNTIL, b"")) if former_authority else None,
     )
 
 
-def write(state: State) -> dict[str, bytes | None]:
+def write_state(state: SecretState) -> dict[str, bytes | None]:
     """The keys of the Secret; None is a key to be removed."""
     data: dict[str, bytes | None] = {}
-    for names, pair in ((AUTHORITY, state.authority), (LEAF, state.leaf), (NEXT, state.following)):
+    for names, pair in ((AUTHORITY, state.authority), (LEAF, state.leaf), (NEXT, state.next_authority)):
         data |= dict(zip(names, (pair.certificate_pem, pair.key_pem) if pair else (None, None), strict=True))
     for name, moment in ((TRUSTED_SINCE, state.trusted_since), (FORMER_UNTIL, state.former_until)):
         data[name] = moment.isoformat().encode() if moment else None
-    return data | {FORMER: state.former.public_bytes(Encoding.PEM) if state.former else None}
+    return data | {FORMER: state.former_authority.public_bytes(Encoding.PEM) if state.former_authority else None}
 
 
 def advance(
-    state: State, *, host_names: Sequence[str], live: Sequence[x509.Certificate], now: datetime, early: float = 0
-) -> State:
+    state: SecretState, *, host_names: Sequence[str], live: Sequence[x509.Certificate], now: datetime, early: float = 0
+) -> SecretState:
     """The next state, or the same one where nothing is to be done. Called again until it is the same.
 
     `live` are the authorities that every entry of the registration has; `early`, from 0 to 1, moves the renewal of a
     leaf by up to a tenth of its life, so that pods do not all try at the same moment.
     """
-    authority, following, leaf = state.authority, state.following, state.leaf
+    authority, next_authority, leaf = state.authority, state.next_authority, state.leaf
     if authority is None or authority.certificate.not_valid_after_utc <= now:
-        if following:  # it never got its turn, and is better than one that nobody has seen
-            return replace(state, authority=following, following=None, trusted_since=None)
+        if next_authority:  # it never got its turn, and is better than one that nobody has seen
+            return replace(state, authority=next_authority, next_authority=None, trusted_since=None)
         founded = new_authority(now)  # with a leaf at once: a Secret of type kubernetes.io/tls may not be without one
-        return State(authority=founded, leaf=new_leaf(founded, host_names, now))
-    if following is None and _is_old(authority.certificate, now):
-        return replace(state, following=new_authority(now))
-    if following and state.trusted_since is None and following.certificate in live:
+        return SecretState(authority=founded, leaf=new_leaf(founded, host_names, now))
+    if next_authority is None and _is_old(authority.certificate, now):
+        return replace(state, next_authority=new_authority(now))
+    if next_authority and state.trusted_since is None and next_authority.certificate in live:
         return replace(state, trusted_since=now)
-    if following and state.trusted_since and now - state.trusted_since >= SETTLING:
+    if next_authority and state.trusted_since and now - state.trusted_since >= TRUST_DELAY:
         until = leaf.certificate.not_valid_after_utc if leaf else now
-        renewed = new_leaf(following, host_names, now)
-        return State(authority=following, leaf=renewed, former=authority.certificate, former_until=until)
-    if state.former and (state.former_until is None or state.former_until <= now):
-        return replace(state, former=None, former_until=None)
+        renewed = new_leaf(next_authority, host_names, now)
+        return SecretState(
+            authority=next_authority, leaf=renewed, former_authority=authority.certificate, former_until=until
+        )
+    if state.former_authority and (state.former_until is None or state.former_until <= now):
+        return replace(state, former_authority=None, former_until=None)
     if not leaf or not serves(leaf, authority, host_names) or _is_old(leaf.certificate, now, early=early / 10):
         return replace(state, leaf=new_leaf(authority, host_names, now))
     return state
 
 
-def begin_rotation(state: State, now: datetime) -> State:
+def begin_rotation(state: SecretState, now: datetime) -> SecretState:
     """With an authority that takes over; the same state where one is about to."""
-    return state if state.following else replace(state, following=new_authority(now), trusted_since=None)
+    return state if state.next_authority else replace(state, next_authority=new_authority(now), trusted_since=None)
 
 
-def serves(leaf: Pair, authority: Pair, host_names: Sequence[str]) -> bool:
+def serves(leaf: KeyPair, authority: KeyPair, host_names: Sequence[str]) -> bool:
     return is_issued_by(leaf.certificate, authority.certificate) and names_of(leaf.certificate) == frozenset(host_names)
 
 
@@ -119,7 +123,7 @@ def _is_old(certificate: x509.Certificate, now: datetime, *, early: float = 0) -
     return certificate.not_valid_after_utc - now <= life * (LEFT_AT_RENEWAL + early)
 
 
-def _pair(data: Mapping[str, bytes], names: tuple[str, str]) -> Pair | None:
+def _pair(data: Mapping[str, bytes], names: tuple[str, str]) -> KeyPair | None:
     certificate, key = (data.get(name, b"") for name in names)
     try:
         return read_pair(certificate, key) if certificate and key else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from model_contract import names
 from model_contract.settings import SettingError
-from webhook.doctor.view import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, REGISTRATIONS, View
+from webhook.doctor.cluster_reader import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, REGISTRATIONS, ClusterReader
 from webhook.settings import Settings
 
 Json = Mapping[str, Any]
@@ -17,16 +17,16 @@ Json = Mapping[str, Any]
 class Installation:
     """Each part is read once, when the first check asks."""
 
-    view: View
+    cluster: ClusterReader
     namespace: str
 
     @cached_property
     def registration(self) -> Json | None:
-        return self.view.get(REGISTRATIONS, names.REGISTRATION)
+        return self.cluster.get(REGISTRATIONS, names.REGISTRATION)
 
     @cached_property
     def deployment(self) -> Json | None:
-        return self.view.get(DEPLOYMENTS, names.WEBHOOK_IMAGE, self.namespace)
+        return self.cluster.get(DEPLOYMENTS, names.WEBHOOK_IMAGE, self.namespace)
 
     @cached_property
     def variables(self) -> dict[str, str]:
@@ -43,7 +43,7 @@ class Installation:
         values: dict[str, str] = {}
         for source in self._container.get("envFrom", []):
             name = source.get("configMapRef", {}).get("name")
-            values |= (self.view.get(CONFIG_MAPS, name, self.namespace) or {}).get("data", {}) if name else {}
+            values |= (self.cluster.get(CONFIG_MAPS, name, self.namespace) or {}).get("data", {}) if name else {}
         return values
 
     @property
@@ -69,13 +69,13 @@ class Installation:
         """The namespaces of model APIs."""
         return [
             found["metadata"]["name"]
-            for found in self.view.list(NAMESPACES)
+            for found in self.cluster.list(NAMESPACES)
             if labels_of(found).get(names.ENABLED_LABEL) == "true"
         ]
 
     @cached_property
     def model_pods(self) -> list[Json]:
-        return list(self.view.list(PODS, labels={names.WORKLOAD_TYPE_LABEL: names.MODEL_API_WORKLOAD}))
+        return list(self.cluster.list(PODS, labels={names.WORKLOAD_TYPE_LABEL: names.MODEL_API_WORKLOAD}))
 
 
 def labels_of(found: Json) -> Json:

@@ -8,9 +8,9 @@ from typing import Any, Final
 from lightkube.core.exceptions import ApiError
 
 from model_contract import names
+from webhook.doctor.cluster_reader import CLAIMS, SECRETS, STORAGE_CLASSES
 from webhook.doctor.findings import Finding, bad, good, odd
 from webhook.doctor.installation import Installation, Json, labels_of
-from webhook.doctor.view import CLAIMS, SECRETS, STORAGE_CLASSES
 
 NO_IMAGE: Final = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
@@ -44,7 +44,7 @@ def admission(installation: Installation) -> Iterator[Finding]:
     for namespace in installation.enabled:
         check = f"admission in {namespace}"
         try:
-            pod = installation.view.dry_run(_probe(namespace))
+            pod = installation.cluster.dry_run(_probe(namespace))
         except ApiError as error:
             yield bad(check, str(error), "the rows above say why the webhook is not reached; if none does, see its log")
             continue
@@ -67,7 +67,7 @@ def secrets(installation: Installation) -> Iterator[Finding]:
         return
     with_pods = {pod["metadata"]["namespace"] for pod in installation.model_pods}
     for namespace in sorted(set(installation.enabled) - with_pods):
-        found = installation.view.list(SECRETS, namespace)
+        found = installation.cluster.list(SECRETS, namespace)
         if not any(secret["metadata"]["name"].startswith(names.pull_secret("")) for secret in found):
             yield odd(
                 "pull token",
@@ -80,7 +80,7 @@ def secrets(installation: Installation) -> Iterator[Finding]:
     }
     for namespace, project in sorted(place for place in wanted if place[1] and place[0] in installation.enabled):
         name = names.pull_secret(project)
-        secret = installation.view.get(SECRETS, name, namespace)
+        secret = installation.cluster.get(SECRETS, name, namespace)
         if secret is None:
             yield bad(
                 "pull token",
@@ -101,7 +101,7 @@ def image_secrets(installation: Installation) -> Iterator[Finding]:
     """The Secrets by which a node pulls the init container's image: each must be in the namespace of the pods."""
     for namespace in installation.enabled if installation.settings else ():
         for name in installation.settings.image_pull_secrets if installation.settings else ():
-            if installation.view.get(SECRETS, name, namespace) is None:
+            if installation.cluster.get(SECRETS, name, namespace) is None:
                 yield bad(
                     "image secret",
                     f"Secret {namespace}/{name} is missing",
@@ -119,13 +119,13 @@ def claims(installation: Installation) -> Iterator[Finding]:
         return
     if shared := installation.settings.claim:
         for namespace in installation.enabled:
-            claim = installation.view.get(CLAIMS, shared, namespace)
+            claim = installation.cluster.get(CLAIMS, shared, namespace)
             if claim is None:
                 yield bad("claim", f"{namespace}/{shared} is missing", "create it, with the models in it")
             else:
-                yield _standing(installation, claim)
-    if audit := installation.view.get(CLAIMS, AUDIT_CLAIM, names.MLFLOW_NAMESPACE):
-        yield _standing(installation, audit)
+                yield _claim_finding(installation, claim)
+    if audit := installation.cluster.get(CLAIMS, AUDIT_CLAIM, names.MLFLOW_NAMESPACE):
+        yield _claim_finding(installation, audit)
     if (
         installation.settings.store == "ephemeral-claim"
         and not installation.settings.store_class
@@ -138,7 +138,7 @@ def claims(installation: Installation) -> Iterator[Finding]:
         )
 
 
-def _standing(installation: Installation, claim: Json) -> Finding:
+def _claim_finding(installation: Installation, claim: Json) -> Finding:
     name = f"{claim['metadata']['namespace']}/{claim['metadata']['name']}"
     phase = claim.get("status", {}).get("phase", "Pending")
     if phase == "Bound":
@@ -150,7 +150,7 @@ def _standing(installation: Installation, claim: Json) -> Finding:
             f"{name} is {phase}: it names no StorageClass, and the cluster has no default",
             "name one, or a volume",
         )
-    if wanted and installation.view.get(STORAGE_CLASSES, wanted) is None:
+    if wanted and installation.cluster.get(STORAGE_CLASSES, wanted) is None:
         return bad(
             "claim",
             f"{name} is {phase}: there is no StorageClass {wanted}",
@@ -161,7 +161,7 @@ def _standing(installation: Installation, claim: Json) -> Finding:
 
 
 def _has_default_class(installation: Installation) -> bool:
-    found = installation.view.list(STORAGE_CLASSES)
+    found = installation.cluster.list(STORAGE_CLASSES)
     return any((one["metadata"].get("annotations") or {}).get(DEFAULT_CLASS) == "true" for one in found)
 
 

@@ -11,9 +11,9 @@ from model_contract import names
 from model_contract.settings import SettingError
 from webhook.certificates.cluster import certificates
 from webhook.certificates.issuance import is_issued_by
+from webhook.doctor.cluster_reader import BINDINGS, ENDPOINTS, POLICIES, SECRETS
 from webhook.doctor.findings import Finding, bad, good, odd
 from webhook.doctor.installation import Installation, Json
-from webhook.doctor.view import BINDINGS, ENDPOINTS, POLICIES, SECRETS
 from webhook.registration import mutating_webhook, policy
 from webhook.settings import PREFIX, Settings
 
@@ -31,7 +31,7 @@ APPLY: Final = "apply the manifests again"
 
 
 def clock(installation: Installation) -> Iterator[Finding]:
-    there = datetime.fromisoformat(installation.view.review_of_self()["metadata"]["creationTimestamp"])
+    there = datetime.fromisoformat(installation.cluster.review_of_self()["metadata"]["creationTimestamp"])
     skew = abs(datetime.now(UTC) - there)
     if skew > SKEW:
         yield odd(
@@ -61,7 +61,7 @@ def webhook_pods(installation: Installation) -> Iterator[Finding]:
 
 
 def service(installation: Installation) -> Iterator[Finding]:
-    slices = installation.view.list(
+    slices = installation.cluster.list(
         ENDPOINTS, installation.namespace, {"kubernetes.io/service-name": names.WEBHOOK_SERVICE}
     )
     endpoints = [endpoint for found in slices for endpoint in found.get("endpoints") or []]
@@ -129,7 +129,7 @@ def trust(installation: Installation) -> Iterator[Finding]:
     check = "certificate"
     entries = (installation.registration or {}).get("webhooks", [])
     bundles = [certificates(base64.b64decode(entry["clientConfig"].get("caBundle", ""))) for entry in entries]
-    secret = installation.view.get(SECRETS, names.TLS_SECRET, installation.namespace)
+    secret = installation.cluster.get(SECRETS, names.TLS_SECRET, installation.namespace)
     leaf = _leaf(secret)
     if not bundles or not all(bundles):
         yield bad(
@@ -161,7 +161,7 @@ def trust(installation: Installation) -> Iterator[Finding]:
 
 def policy_bound(installation: Installation) -> Iterator[Finding]:
     check = "policy"
-    found, binding = installation.view.get(POLICIES, names.POLICY), installation.view.get(BINDINGS, names.POLICY)
+    found, binding = installation.cluster.get(POLICIES, names.POLICY), installation.cluster.get(BINDINGS, names.POLICY)
     expected = policy(installation.namespace)[0]["spec"]
     if not found or not binding:
         yield odd(

@@ -14,13 +14,13 @@ from model_contract.names import (
     TOKEN_VOLUME,
     TRACKING_URI,
 )
+from webhook.environment import escaped
 from webhook.mutation.injection import Injection
 from webhook.mutation.placement import Placement
 from webhook.mutation.resources import container_resources
 from webhook.mutation.volumes import AUTHORITIES_FILE, AUTHORITIES_VOLUME, store_name
 from webhook.pod import text
 from webhook.settings import Settings
-from webhook.variables import escaped
 
 Json = Mapping[str, Any]
 
@@ -45,7 +45,7 @@ def init_container(injection: Injection, placement: Placement) -> Json:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _mounts(injection),
     }
-    if resources := container_resources(injection.pod, injection.wishes, settings):
+    if resources := container_resources(injection.pod, injection.annotations, settings):
         container["resources"] = resources
     return container
 
@@ -54,7 +54,7 @@ def _arguments(injection: Injection) -> list[str]:
     """Values follow a `=`, because the name of a model may begin with `-`."""
     settings = injection.settings
     arguments = ["fetch" if settings.delivery == "fetch" else "verify", f"--store={STORE_MOUNT}"]
-    if model := injection.targets.demand.model:
+    if model := injection.targets.model_variables.model:
         arguments += [
             f"--run-id={model.run_id}",
             f"--owner={model.owner}",
@@ -70,18 +70,18 @@ def _arguments(injection: Injection) -> list[str]:
 
 def _deadline(injection: Injection) -> int | None:
     """In seconds: the annotation, up to the admin's maximum > the setting."""
-    if injection.wishes.deadline:
-        return min(injection.wishes.deadline, injection.settings.fetch_deadline_maximum)
+    if injection.annotations.deadline:
+        return min(injection.annotations.deadline, injection.settings.fetch_deadline_maximum)
     return injection.settings.fetch_deadline
 
 
 def _environment(injection: Injection) -> list[Json]:
-    settings, demand = injection.settings, injection.targets.demand
+    settings, model_variables = injection.settings, injection.targets.model_variables
     literals = {"TMPDIR": SCRATCH_MOUNT, "HOME": SCRATCH_MOUNT}
     if settings.delivery == "fetch":
         literals = {TRACKING_URI: settings.tracking_uri, **_token_file(injection), **literals, **_network(settings)}
     entries: list[Json] = [{"name": name, "value": escaped(value)} for name, value in literals.items()]
-    return [*entries, *_project(injection), *(() if demand.model else demand.entries())]
+    return [*entries, *_project(injection), *(() if model_variables.model else model_variables.entries())]
 
 
 def _project(injection: Injection) -> list[Json]:

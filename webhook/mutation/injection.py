@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from model_contract.quantity import Quantity
-from webhook.annotations import Wishes
+from webhook.annotations import PodAnnotations
 from webhook.pod import Pod
 from webhook.settings import Settings
 from webhook.targets import Targets
@@ -15,7 +15,7 @@ class Injection:
 
     pod: Pod
     targets: Targets
-    wishes: Wishes
+    annotations: PodAnnotations
     settings: Settings
     project_id: str | None
     store_size: Quantity

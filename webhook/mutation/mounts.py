@@ -6,8 +6,8 @@ from typing import Any
 
 from model_contract.layout import ARTIFACTS_ROOT, model_directory, model_path
 from webhook.decision import RefusalError
-from webhook.infrastructure import OTHER_INJECTORS
-from webhook.mutation.desired import covers, first_difference
+from webhook.injectors import OTHER_INJECTORS
+from webhook.mutation.comparison import covers, first_difference
 from webhook.mutation.injection import Injection
 from webhook.mutation.volumes import store_name
 from webhook.pod import Container, Pod
@@ -21,15 +21,15 @@ def wanted_mount(injection: Injection) -> Json:
     the path will lie.
     """
     store = store_name(injection.pod, injection.settings)
-    if not (place := injection.targets.demand.place):
+    if not (location := injection.targets.model_variables.owner_and_run_id):
         return {"name": store, "mountPath": ARTIFACTS_ROOT, "readOnly": True}
     sub_path = posixpath.join(
-        injection.settings.claim_prefix if injection.settings.delivery == "volume" else "", model_directory(*place)
+        injection.settings.claim_prefix if injection.settings.delivery == "volume" else "", model_directory(*location)
     )
-    return {"name": store, "mountPath": model_path(*place), "subPath": sub_path, "readOnly": True}
+    return {"name": store, "mountPath": model_path(*location), "subPath": sub_path, "readOnly": True}
 
 
-def lacks_mount(injection: Injection, target: Container) -> bool:
+def needs_mount(injection: Injection, target: Container) -> bool:
     """Whether the mount is still to be added. Raises RefusalError where another one is in its way."""
     wanted = wanted_mount(injection)
     if not any(covers(mount, wanted) for mount in target.mounts):
@@ -37,15 +37,15 @@ def lacks_mount(injection: Injection, target: Container) -> bool:
     others = [mount for mount in target.mounts if not covers(mount, wanted)]
     foreign = volumes_of_other_injectors(injection.pod)
     for mount in others:
-        if obstacle := relation(clean(mount["mountPath"]), wanted["mountPath"]):
-            _judge(obstacle, mount, target, wanted["mountPath"], provided=mount["name"] in foreign)
+        if obstacle := path_conflict(normalized(mount["mountPath"]), wanted["mountPath"]):
+            _refuse_overlap(obstacle, mount, target, wanted["mountPath"], provided=mount["name"] in foreign)
     return len(others) == len(target.mounts)
 
 
 def _check_unchanged(wanted: Json, target: Container) -> None:
     """Raises RefusalError if the mount is there, and somebody has made another one of it."""
     for mount in target.mounts:
-        if mount["name"] == wanted["name"] and clean(mount["mountPath"]) == wanted["mountPath"]:
+        if mount["name"] == wanted["name"] and normalized(mount["mountPath"]) == wanted["mountPath"]:
             field = first_difference({**mount, "mountPath": wanted["mountPath"]}, wanted)
             raise RefusalError(
                 Reason.CHANGED_PART,
@@ -54,7 +54,7 @@ def _check_unchanged(wanted: Json, target: Container) -> None:
             )
 
 
-def relation(other: str, ours: str) -> Reason | None:
+def path_conflict(other: str, ours: str) -> Reason | None:
     """How a mount path lies to ours, named by the rule that it may break."""
     if other == ours:
         return Reason.MOUNT_PATH_CONFLICT
@@ -63,7 +63,7 @@ def relation(other: str, ours: str) -> Reason | None:
     return Reason.NESTED_MOUNT if other.startswith(ours + "/") else None
 
 
-def clean(path: str) -> str:
+def normalized(path: str) -> str:
     return "/" + posixpath.normpath(path).lstrip("/")
 
 
@@ -76,7 +76,7 @@ def volumes_of_other_injectors(pod: Pod) -> frozenset[str]:
     )
 
 
-def _judge(obstacle: Reason, mount: Json, target: Container, path: str, *, provided: bool) -> None:
+def _refuse_overlap(obstacle: Reason, mount: Json, target: Container, path: str, *, provided: bool) -> None:
     where = f"container {target.title} mounts volume {mount['name'][:63]} at {mount['mountPath'][:255]}"
     if provided:
         raise RefusalError(

@@ -7,24 +7,23 @@ from typing import Any
 
 from model_contract.layout import model_path
 from model_contract.names import ARTIFACTS_PATH, PROJECT_ID_VARIABLE, STATUS_ANNOTATION
-from webhook.mutation.eviction import evictable_volumes
+from webhook.mutation.existing_init_container import check_existing
 from webhook.mutation.init_container import init_container
 from webhook.mutation.injection import Injection
-from webhook.mutation.mounts import lacks_mount, wanted_mount
-from webhook.mutation.placement import Placement, find_ours
-from webhook.mutation.present import check_present
-from webhook.mutation.volumes import missing_volumes
+from webhook.mutation.mounts import needs_mount, wanted_mount
+from webhook.mutation.placement import Placement, find_init_container
+from webhook.mutation.volumes import eviction_annotation, missing_volumes
 from webhook.pod import Container, Pod
 
 Json = Mapping[str, Any]
 
 
-def operations(injection: Injection, placement: Placement, status: str) -> list[Json]:
+def patch_operations(injection: Injection, placement: Placement, status: str) -> list[Json]:
     """Raises RefusalError where the pod has parts in the place of ours."""
-    lacking = [target for target in injection.targets.containers if lacks_mount(injection, target)]
+    lacking = [target for target in injection.targets.containers if needs_mount(injection, target)]
     pod = injection.pod
     return [
-        *annotate(pod, {STATUS_ANNOTATION: status, **evictable_volumes(injection)}),
+        *annotate(pod, {STATUS_ANNOTATION: status, **eviction_annotation(injection)}),
         *append(pod.spec, "volumes", "/spec/volumes", missing_volumes(injection)),
         # Before our init container is added, which moves those behind it.
         *(operation for target in lacking for operation in _mount(injection, target)),
@@ -60,8 +59,8 @@ def add(path: str, value: object) -> Json:
 
 def _init_container(injection: Injection, placement: Placement) -> list[Json]:
     wanted = init_container(injection, placement)
-    if ours := find_ours(injection.pod):
-        check_present(ours, wanted)
+    if ours := find_init_container(injection.pod):
+        check_existing(ours, wanted)
         return [*_late_user(ours, placement), *_late_project(ours, wanted)]
     if injection.pod.spec.get("initContainers") is None:
         return [add("/spec/initContainers", [wanted])]
@@ -90,14 +89,16 @@ def _mount(injection: Injection, target: Container) -> list[Json]:
 
 
 def _path_variable(injection: Injection, target: Container) -> list[Json]:
-    place = injection.targets.demand.place
+    location = injection.targets.model_variables.owner_and_run_id
     if (
         not injection.settings.set_artifacts_path_env
-        or not place
+        or not location
         or any(entry["name"] == ARTIFACTS_PATH for entry in target.env)
     ):
         return []
-    return append(target.raw, "env", f"{target.pointer}/env", [{"name": ARTIFACTS_PATH, "value": model_path(*place)}])
+    return append(
+        target.raw, "env", f"{target.pointer}/env", [{"name": ARTIFACTS_PATH, "value": model_path(*location)}]
+    )
 
 
 def _missing_pull_secrets(injection: Injection) -> list[Json]:

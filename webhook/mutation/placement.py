@@ -16,7 +16,7 @@ from typing import Final
 
 from model_contract.names import INIT_CONTAINER
 from webhook.decision import RefusalError
-from webhook.infrastructure import CAPTURES, CNI_VALIDATORS, PROXIES
+from webhook.injectors import CNI_VALIDATORS, MESH_PROXIES, TRAFFIC_CAPTURES
 from webhook.pod import Container, Pod
 from webhook.reasons import Reason
 
@@ -35,17 +35,17 @@ class Placement:
     captured: bool = False
 
 
-def find_ours(pod: Pod) -> Container | None:
+def find_init_container(pod: Pod) -> Container | None:
     return next((container for container in pod.init_containers if container.name == INIT_CONTAINER), None)
 
 
-def place(pod: Pod, *, needs_network: bool, first_target: Container | None = None) -> Placement:
+def place_init_container(pod: Pod, *, needs_network: bool, first_target: Container | None = None) -> Placement:
     """Where it stands, if it is there already; else where it is to stand. `first_target` is the first init container
     that needs the model.
 
     Raises RefusalError if ours is there already, and too late for that one (B35): nothing is moved.
     """
-    ours = find_ours(pod)
+    ours = find_init_container(pod)
     if ours and first_target and first_target.index < ours.index:
         raise RefusalError(
             Reason.INIT_CONTAINER_TOO_LATE,
@@ -60,14 +60,14 @@ def place(pod: Pod, *, needs_network: bool, first_target: Container | None = Non
 def _best_index(others: Sequence[Container]) -> int:
     if proxies := [container.index for container in others if _is_native_proxy(container)]:
         return proxies[-1] + 1
-    return next((container.index for container in others if container.name in CAPTURES), len(others))
+    return next((container.index for container in others if container.name in TRAFFIC_CAPTURES), len(others))
 
 
 def _at(index: int, pod: Pod) -> Placement:
     before = pod.init_containers[:index]
     if any(_is_native_proxy(container) for container in before):
         return Placement(index=index)
-    captured = any(container.name in CAPTURES for container in before)
+    captured = any(container.name in TRAFFIC_CAPTURES for container in before)
     return Placement(index=index, captured=captured, run_as_user=None if captured else _exempt_user(pod))
 
 
@@ -84,13 +84,13 @@ def _proxy_behind_cni(pod: Pod) -> str | None:
     if validator := next((name for name in CNI_VALIDATORS if name in names), None):
         return CNI_VALIDATORS[validator]
     redirected = ISTIO_STATUS in pod.annotations and pod.annotations.get(ISTIO_INTERCEPTION) == "REDIRECT"
-    return "istio-proxy" if redirected and not names & CAPTURES else None
+    return "istio-proxy" if redirected and not names & TRAFFIC_CAPTURES else None
 
 
 def _user_of(proxy: str, pod: Pod) -> int:
     named = (container.run_as_user for container in (*pod.containers, *pod.init_containers) if container.name == proxy)
-    return next((user for user in named if type(user) is int and user > 0), PROXIES[proxy])
+    return next((user for user in named if type(user) is int and user > 0), MESH_PROXIES[proxy])
 
 
 def _is_native_proxy(container: Container) -> bool:
-    return container.name in PROXIES and container.native_sidecar
+    return container.name in MESH_PROXIES and container.native_sidecar

@@ -2,7 +2,7 @@
 
 The class counts init containers, unless `spec.resources` speaks for the whole pod. BestEffort stays without any;
 Guaranteed stays with requests that equal limits, none above what the containers take anyway; `spec.resources` is never
-exceeded. An annotation is an explicit wish: it goes before the settings, up to the admin's maximum.
+exceeded. An annotation is an explicit limit: it goes before the settings, up to the admin's maximum.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from model_contract.names import INIT_CONTAINER
 from model_contract.quantity import Quantity, QuantityError, smallest
-from webhook.annotations import Wishes
+from webhook.annotations import PodAnnotations
 from webhook.pod import Container, MalformedPodError, Pod, mapping
 from webhook.settings import Settings
 
@@ -49,9 +49,9 @@ class Bounds:
         return all(name in self.limits and self.limits[name].amount == self.requests[name].amount for name in RESOURCES)
 
 
-def container_resources(pod: Pod, wishes: Wishes, settings: Settings) -> Json | None:
+def container_resources(pod: Pod, annotations: PodAnnotations, settings: Settings) -> Json | None:
     """`resources` of the init container; None where it is to have none."""
-    wanted = {name: wish for name in RESOURCES if (wish := _wish(name, wishes, settings))}
+    wanted = {name: limit for name in RESOURCES if (limit := _annotated_limit(name, annotations, settings))}
     if pod.resources:
         return _written(_within(Bounds.of(pod.resources), wanted, settings))
     match qos_class(pod):
@@ -76,7 +76,7 @@ def qos_class(pod: Pod) -> QosClass:
 
 
 def _within(most: Bounds, wanted: Amounts, settings: Settings) -> Bounds:
-    """The wishes or else the settings, nowhere above `most`."""
+    """The annotations or else the settings, nowhere above `most`."""
     limits = {
         name: smallest(wanted.get(name) or _setting(settings, name, "limit"), most.limits.get(name))
         for name in RESOURCES
@@ -87,9 +87,9 @@ def _within(most: Bounds, wanted: Amounts, settings: Settings) -> Bounds:
     return Bounds(requests=requests, limits=limits)
 
 
-def _wish(name: str, wishes: Wishes, settings: Settings) -> Quantity | None:
-    wish = getattr(wishes, f"{name}_limit")
-    return smallest(wish, _setting(settings, name, "limit_maximum")) if wish else None
+def _annotated_limit(name: str, annotations: PodAnnotations, settings: Settings) -> Quantity | None:
+    limit = getattr(annotations, f"{name}_limit")
+    return smallest(limit, _setting(settings, name, "limit_maximum")) if limit else None
 
 
 def _setting(settings: Settings, name: str, bound: str) -> Quantity:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from model_contract.names import INIT_CONTAINER, TOKEN_VOLUME, pull_secret
 from webhook.decision import RefusalError
 from webhook.mutation.injection import Injection
-from webhook.mutation.placement import find_ours
+from webhook.mutation.placement import find_init_container
 from webhook.pod import Container, mapping, objects
 from webhook.reasons import Reason
 
@@ -20,14 +20,14 @@ Json = Mapping[str, Any]
 ALL_TOKENS: Final = pull_secret("")  # how the Secrets of all projects begin
 
 
-def check_token(injection: Injection) -> None:
+def check_token_exposure(injection: Injection) -> None:
     """Raises RefusalError if another container would see the token, or if the pod takes one from its Secret by another
     way.
     """
     if not injection.project_id:
         return
     pod = injection.pod
-    ours = find_ours(pod)
+    ours = find_init_container(pod)
     for container in pod.all_containers:
         if container is not ours and any(mount["name"] == TOKEN_VOLUME for mount in container.mounts):
             raise _exposed(

@@ -6,10 +6,10 @@ from typing import Any, Final
 from model_contract.names import MODEL_VOLUME, SCRATCH_VOLUME, TOKEN_KEY, TOKEN_VOLUME, pull_secret
 from model_contract.quantity import Quantity
 from webhook.decision import RefusalError
-from webhook.mutation.desired import covers, first_difference
+from webhook.mutation.comparison import covers, first_difference
+from webhook.mutation.ephemeral_storage import SCRATCH_SIZE
 from webhook.mutation.injection import Injection
-from webhook.mutation.local_storage import SCRATCH_SIZE
-from webhook.pod import Pod, mapping
+from webhook.pod import Pod, mapping, text
 from webhook.reasons import Reason
 from webhook.settings import Settings
 
@@ -17,6 +17,7 @@ Json = Mapping[str, Any]
 
 AUTHORITIES_VOLUME: Final = "mlflow-ca"
 AUTHORITIES_FILE: Final = "ca.crt"
+LOCAL_VOLUMES: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 READABLE_BY_ALL: Final = 0o444  # without fsGroup a Secret's file belongs to root, and the init container is not root
 
 
@@ -48,6 +49,18 @@ def wanted_volumes(injection: Injection) -> list[Json]:
         volumes.append({"name": AUTHORITIES_VOLUME, "configMap": {"name": settings.ca_config_map, "items": items}})
     volumes.append({"name": SCRATCH_VOLUME, "emptyDir": {"sizeLimit": SCRATCH_SIZE.text}})
     return volumes
+
+
+def eviction_annotation(injection: Injection) -> Mapping[str, str]:
+    """The annotation with our volumes behind those of the author. The autoscaler splits it at commas, and keeps white
+    space.
+    """
+    written = text(injection.pod.annotations, LOCAL_VOLUMES)
+    named = written.split(",")
+    ours = [
+        volume["name"] for volume in wanted_volumes(injection) if "emptyDir" in volume and volume["name"] not in named
+    ]
+    return {LOCAL_VOLUMES: ",".join([written, *ours] if written else ours)} if ours else {}
 
 
 def _store(pod: Pod, settings: Settings, size: Quantity) -> Json:

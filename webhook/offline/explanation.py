@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from model_contract.names import ARTIFACTS_PATH, INIT_CONTAINER, MODEL_VARIABLES
-from webhook.annotations import read_wishes
+from webhook.annotations import read_annotations
 from webhook.decision import Decision
-from webhook.demand import Candidate
-from webhook.infrastructure import NO_TARGETS
-from webhook.offline.inject import decision_about
+from webhook.injectors import NEVER_TARGETS
+from webhook.model_variables import Candidate
+from webhook.offline.injection import decision_about
 from webhook.offline.workloads import Workload
 from webhook.pod import Field, MalformedPodError, Pod
 from webhook.reasons import Reason
 from webhook.selection import evaluate
 from webhook.settings import Settings
-from webhook.targets import choose
+from webhook.targets import choose_targets
 
 KINDS: Final = {
     Field.CONTAINERS: "container",
@@ -129,15 +129,15 @@ def _findings(raw: Mapping[str, Any], settings: Settings, decision: Decision) ->
 
 def _served(pod: Pod, settings: Settings) -> frozenset[str]:
     """The pointers of the containers that get the model of a pod that is injected."""
-    return frozenset(container.pointer for container in choose(pod, read_wishes(pod), settings).containers)
+    return frozenset(container.pointer for container in choose_targets(pod, read_annotations(pod), settings).containers)
 
 
 def _is_shown(candidate: Candidate, served: frozenset[str]) -> bool:
     container = candidate.container
     return (
         container.field is Field.CONTAINERS
-        or candidate.mentions
-        or bool(candidate.demand.sources)
+        or candidate.names_variables
+        or bool(candidate.model_variables.sources)
         or container.pointer in served
     )
 
@@ -154,26 +154,30 @@ def _finding(candidate: Candidate, served: frozenset[str]) -> ContainerFinding:
 
 def _why_not(candidate: Candidate) -> str:
     """Why the container gets no model, as far as that depends on the container."""
-    container, demand = candidate.container, candidate.demand
+    container, model_variables = candidate.container, candidate.model_variables
     if container.field is Field.EPHEMERAL_CONTAINERS:
         return "none: it is added after the pod's admission"
     if container.name == INIT_CONTAINER:
         return "brings it"
-    if container.field is Field.INIT_CONTAINERS and container.name in NO_TARGETS:
+    if container.field is Field.INIT_CONTAINERS and container.name in NEVER_TARGETS:
         return "none: it belongs to a mesh or another injector"
-    if demand.complete and candidate.brings_its_own(demand):
+    if model_variables.complete and candidate.sets_other_path(model_variables):
         return f"none: it sets {ARTIFACTS_PATH} itself"
-    if demand.complete:
+    if model_variables.complete:
         return "none: see the decision, or the annotation containers"
-    if not candidate.mentions:
-        return "none: envFrom was not looked at" if demand.completed_by_sources else "none: it does not ask for one"
-    return f"none: {', '.join(demand.missing)} not set"
+    if not candidate.names_variables:
+        return (
+            "none: envFrom was not looked at"
+            if model_variables.completed_by_env_from
+            else "none: it does not ask for one"
+        )
+    return f"none: {', '.join(model_variables.missing)} not set"
 
 
 def _found(candidate: Candidate, variable: str) -> str:
-    demand = candidate.demand
-    if variable in demand.values:
-        return demand.values[variable]
-    if variable in demand.references:
-        return "from " + ", ".join(demand.references[variable])
-    return "perhaps in envFrom" if variable in demand.sources else ""
+    model_variables = candidate.model_variables
+    if variable in model_variables.values:
+        return model_variables.values[variable]
+    if variable in model_variables.references:
+        return "from " + ", ".join(model_variables.references[variable])
+    return "perhaps in envFrom" if variable in model_variables.sources else ""

@@ -12,14 +12,14 @@ from gunicorn.glogging import Logger
 from prometheus_client import start_http_server
 
 from webhook.server.app import create_app
-from webhook.server.clients import WaitingWorker
 from webhook.server.metrics import Metrics
 from webhook.server.settings import ServerSettings
-from webhook.server.tls import Certificate, Loaded
+from webhook.server.slow_clients import SlowClientWorker
+from webhook.server.tls import LoadedCertificate, ServerCertificate
 from webhook.settings import Settings
 
 if TYPE_CHECKING:
-    from webhook.certificates.keeper import Keeper
+    from webhook.certificates.reconciler import CertificateReconciler
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  writable in a container whose root is not
 
@@ -31,10 +31,10 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         self._settings = settings
         self._server = server
         self._metrics = Metrics()
-        self._keeper = self._new_keeper()
-        if self._keeper:
-            self._keeper.wait_for_pair()
-        self._certificate = Certificate(server, self._reloaded)
+        self._reconciler = self._new_reconciler()
+        if self._reconciler:
+            self._reconciler.wait_for_pair()
+        self._certificate = ServerCertificate(server, self._reloaded)
         self._metrics.valid_until(self._certificate.not_after)
         super().__init__()
 
@@ -51,7 +51,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         return {
             "bind": [f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}"],
             "workers": 1,  # replicas do the rest, and one process has one set of metrics
-            "worker_class": WaitingWorker,
+            "worker_class": SlowClientWorker,
             "threads": server.threads,
             "keepalive": server.keepalive,
             "graceful_timeout": server.graceful_timeout,
@@ -68,25 +68,25 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
     def _in_worker(self, _: Any) -> None:
         """Threads and connections do not survive the fork: they begin here."""
         start_http_server(self._server.metrics_port, self._server.host, self._metrics.registry)
-        self._keeper = self._new_keeper()
-        if self._keeper:
-            self._keeper.start()
+        self._reconciler = self._new_reconciler()
+        if self._reconciler:
+            self._reconciler.start()
 
-    def _new_keeper(self) -> "Keeper | None":
+    def _new_reconciler(self) -> "CertificateReconciler | None":
         if self._server.certificates == "files":
             return None
-        from webhook.certificates.keeper import (  # noqa: PLC0415  a Kubernetes client is large, and only this mode needs one
-            keeper_of,
+        from webhook.certificates.reconciler import (  # noqa: PLC0415  a Kubernetes client is large, and only this mode needs one
+            reconciler_of_pod,
         )
 
-        return keeper_of(
+        return reconciler_of_pod(
             self._settings.namespace, self._server.certificate_file, self._server.key_file, self._metrics.kept
         )
 
     def _fault(self) -> str | None:
-        return self._certificate.fault() or (self._keeper.fault() if self._keeper else None)
+        return self._certificate.fault() or (self._reconciler.fault() if self._reconciler else None)
 
-    def _reloaded(self, good: bool, served: Loaded) -> None:
+    def _reloaded(self, good: bool, served: LoadedCertificate) -> None:
         self._metrics.reloaded(good=good, not_after=served.not_after)
 
 

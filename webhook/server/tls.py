@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from cryptography.x509 import load_pem_x509_certificate
 
-from webhook.server.clients import patient
 from webhook.server.settings import TLS_VERSIONS, ServerSettings
+from webhook.server.slow_clients import socket_with_deadline
 
 ALPN: Final = ["http/1.1"]
 
@@ -30,7 +30,7 @@ class CertificateError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class LoadedCertificate:
     """A context that shows one certificate, until when that is valid, and the state of the files that
     it was read from.
     """
@@ -40,7 +40,7 @@ class Loaded:
     stamps: tuple[Stamp, ...]
 
 
-def load(settings: ServerSettings) -> Loaded:
+def load_certificate(settings: ServerSettings) -> LoadedCertificate:
     """Raises CertificateError, which names the file and says nothing of what it holds."""
     files = (settings.certificate_file, settings.key_file)
     try:
@@ -49,7 +49,7 @@ def load(settings: ServerSettings) -> Loaded:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = TLS_VERSIONS[settings.tls_minimum]
         context.set_alpn_protocols(ALPN)
-        context.sslsocket_class = patient(settings.read_timeout)
+        context.sslsocket_class = socket_with_deadline(settings.read_timeout)
         context.load_cert_chain(*files, password=_no_password)
         not_after = load_pem_x509_certificate(settings.certificate_file.read_bytes()).not_valid_after_utc
     except OSError as error:  # ssl.SSLError is one too
@@ -57,7 +57,7 @@ def load(settings: ServerSettings) -> Loaded:
         raise CertificateError(f"{files[0]} and {files[1]} are no certificate and its key ({reason})") from error
     except ValueError as error:
         raise CertificateError(f"{files[0]} holds no certificate in PEM") from error
-    return Loaded(context=context, not_after=not_after, stamps=stamps)
+    return LoadedCertificate(context=context, not_after=not_after, stamps=stamps)
 
 
 def stamp(path: Path) -> Stamp:
@@ -70,15 +70,15 @@ def _no_password() -> str:
     raise ValueError("the key has a password")
 
 
-class Certificate:
+class ServerCertificate:
     """The pair as it is now. `on_reload` hears of each attempt: whether it went well, and what is served after it."""
 
-    def __init__(self, settings: ServerSettings, on_reload: Callable[[bool, Loaded], None]) -> None:
+    def __init__(self, settings: ServerSettings, on_reload: Callable[[bool, LoadedCertificate], None]) -> None:
         """Raises CertificateError: a server without a certificate is of no use."""
         self._settings = settings
         self._on_reload = on_reload
         self._lock = threading.Lock()
-        self._served = load(settings)
+        self._served = load_certificate(settings)
         self._tried = self._served.stamps
 
     @property
@@ -111,7 +111,7 @@ class Certificate:
 
     def _reload(self) -> None:
         try:
-            self._served = load(self._settings)
+            self._served = load_certificate(self._settings)
         except CertificateError as error:
             _log.warning(
                 "the certificate's files changed and do not fit; the last one is served on",

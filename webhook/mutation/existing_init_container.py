@@ -11,17 +11,16 @@ from typing import Any, Final
 
 from model_contract.names import INIT_CONTAINER, PROJECT_ID_VARIABLE, TOKEN_MOUNT
 from webhook.decision import RefusalError
-from webhook.mutation.desired import covers, same_quantity
-from webhook.mutation.image import same_image
+from webhook.mutation.comparison import covers, same_image, same_quantity
 from webhook.mutation.init_container import STORE_MOUNT
-from webhook.mutation.mounts import clean, relation
+from webhook.mutation.mounts import normalized, path_conflict
 from webhook.pod import Container, Field, Pod, mapping
 from webhook.reasons import Reason
 
 Json = Mapping[str, Any]
 
 # Variables that load other code into our program, or that it takes its orders from.
-COMMANDING: Final = re.compile(r"LD_.*|PYTHON.*|GCONV_PATH|PATH|MLFLOW_TRACKING_.*|MODEL_API_.*")
+CONTROLLING_VARIABLES: Final = re.compile(r"LD_.*|PYTHON.*|GCONV_PATH|PATH|MLFLOW_TRACKING_.*|MODEL_API_.*")
 # What no other mount may hide: the store and the token, our program (Dockerfile.runtime), Python, and the system's
 # libraries.
 NOT_HIDDEN: Final = (
@@ -43,7 +42,7 @@ MAX_BYTES: Final = "--max-bytes="
 SAFE_PROC_MOUNT: Final = (None, "Default")
 
 
-def check_names(pod: Pod) -> None:
+def check_name_is_free(pod: Pod) -> None:
     """Raises RefusalError if another container has the name of ours: a name is given once in a pod."""
     named = [container.field for container in pod.all_containers if container.name == INIT_CONTAINER]
     if named not in ([], [Field.INIT_CONTAINERS]):
@@ -52,7 +51,7 @@ def check_names(pod: Pod) -> None:
         )
 
 
-def check_present(present: Container, wanted: Json) -> None:
+def check_existing(present: Container, wanted: Json) -> None:
     """Raises RefusalError if the init container is another one, or is ours with something else in it."""
     if present.raw.get("command") != wanted["command"]:
         raise RefusalError(
@@ -101,7 +100,7 @@ def _environment(present: Container, wanted: Json) -> Iterator[str]:
     if PROJECT_ID_VARIABLE not in there:
         ours.pop(PROJECT_ID_VARIABLE, None)  # it is added
     changed = [name for name, entry in ours.items() if name not in there or not covers(there[name], entry)]
-    added = [name for name in there if name not in ours and COMMANDING.fullmatch(name)]
+    added = [name for name in there if name not in ours and CONTROLLING_VARIABLES.fullmatch(name)]
     if changed or added:
         yield f"env {(changed + added)[0][:63]}"
 
@@ -110,7 +109,7 @@ def _mounts(present: Container, wanted: Sequence[Json]) -> Iterator[str]:
     """Ours must be there, and no other may lie over them or over the program."""
     lost = [mount["mountPath"] for mount in wanted if not any(covers(there, mount) for there in present.mounts)]
     others = [there["mountPath"] for there in present.mounts if not any(covers(there, mount) for mount in wanted)]
-    hiding = [path for path in others if any(relation(clean(path), kept) for kept in NOT_HIDDEN)]
+    hiding = [path for path in others if any(path_conflict(normalized(path), kept) for kept in NOT_HIDDEN)]
     if lost or hiding:
         yield f"volumeMounts of {(lost + hiding)[0][:255]}"
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from model_contract import names
 from model_contract.model_ref import shown
-from webhook.decision import remark
+from webhook.decision import warning
 from webhook.pod import Pod, text
 from webhook.reasons import Reason
 
@@ -38,10 +38,10 @@ LONGEST_NAME: Final = 30
 MOST: Final = 5  # warnings; the API server drops those above 4,096 characters in all
 
 
-def key_warnings(pod: Pod) -> tuple[str, ...]:
+def unknown_key_warnings(pod: Pod) -> tuple[str, ...]:
     """Raises MalformedPodError if the value of such a label is no text."""
     found = [*_faults(pod.labels, LABEL), *_faults(pod.annotations, ANNOTATION)]
-    return tuple(remark(Reason.UNKNOWN_KEY, sentence) for sentence in found[:MOST])
+    return tuple(warning(Reason.UNKNOWN_KEY, sentence) for sentence in found[:MOST])
 
 
 def _faults(values: Json, place: str) -> Iterator[str]:

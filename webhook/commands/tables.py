@@ -1,6 +1,6 @@
-"""An explanation as a person likes to read it, on a terminal or in a pipe."""
+"""Explanations and findings as tables, for a terminal or a pipe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import yaml
@@ -11,10 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from model_contract.names import MODEL_VARIABLES
+from webhook.doctor.findings import Finding, Health
 from webhook.offline.explanation import ContainerFinding, Explanation, RuleResult
 from webhook.reasons import Outcome
 
-MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
+RULE_MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
+HEALTH_MARKS: Final = {
+    Health.GOOD: ("✓", "green"),
+    Health.ODD: ("!", "yellow"),
+    Health.BAD: ("✗", "red"),
+    Health.UNKNOWN: ("?", "yellow"),
+}
 COLOURS: Final = {
     Outcome.INJECTED: "green",
     Outcome.UNCHANGED: "blue",
@@ -23,8 +30,20 @@ COLOURS: Final = {
 }
 
 
-def show(explanation: Explanation, console: Console) -> None:
-    """The object, every rule, every container, the decision, and what it adds."""
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print a row per finding, and below it what to do."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for finding in findings:
+        mark, colour = HEALTH_MARKS[finding.health]
+        table.add_row(Text(mark, style=colour), Text(finding.check), Text(finding.found, overflow="fold"))
+        if finding.remedy:
+            table.add_row("", "", Text(f"→ {finding.remedy}", style="bold", overflow="fold"))
+    Console(highlight=False).print(table)
+
+
+def show_explanation(explanation: Explanation) -> None:
+    """Print the object, every rule, every container, the decision, and what it adds to the pod."""
+    console = Console(highlight=False)
     console.print(Text(explanation.workload.title, style="bold"))
     sections = [_rules(explanation), *map(_container, explanation.containers), _decision(explanation)]
     for section in sections:
@@ -39,19 +58,19 @@ def show(explanation: Explanation, console: Console) -> None:
 def _rules(explanation: Explanation) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     for rule in explanation.rules:
-        mark, colour = MARKS[rule.passed]
-        table.add_row(Text(mark, style=colour), _title(rule))
-        table.add_row("", Text(_question(rule), style="dim", overflow="fold"))
+        mark, colour = RULE_MARKS[rule.passed]
+        table.add_row(Text(mark, style=colour), _rule_title(rule))
+        table.add_row("", Text(_condition(rule), style="dim", overflow="fold"))
     return table
 
 
-def _title(rule: RuleResult) -> Text:
+def _rule_title(rule: RuleResult) -> Text:
     if rule.passed is None:
         return Text(rule.name) + Text("  (the file does not hold the labels of the namespace)", style="yellow")
     return Text(rule.name) + Text("" if rule.passed else f"  {rule.code} ({rule.rule})", style="red")
 
 
-def _question(rule: RuleResult) -> str:
+def _condition(rule: RuleResult) -> str:
     """A selector as the API server has it; of a condition the field alone, since its CEL is for machines."""
     return rule.where if rule.where == "matchConditions" else f"{rule.where}: {rule.text}"
 

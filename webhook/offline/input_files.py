@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import yaml
 
+from webhook.cli_errors import DocumentError
+
 STANDARD_INPUT: Final = "-"
 # YAML 1.1 as kubectl reads it: dates and times of day (22:22) stay texts, yes and no are booleans, 1e3 is a number.
 RESOLVED: Final = (
@@ -18,10 +20,6 @@ RESOLVED: Final = (
     ("null", r"~|null|Null|NULL|", ("~", "n", "N", "")),
     ("merge", r"<<", "<"),
 )
-
-
-class DocumentError(Exception):
-    """A file cannot be read as Kubernetes objects; the message says where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,3 +90,38 @@ def _documents(text: str, title: str) -> Iterator[Document]:
             yield Document(content=content, line=line)
     finally:
         loader.dispose()
+
+
+def read_settings_file(path: Path) -> dict[str, str]:
+    """Raises DocumentError."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DocumentError(
+            f"{path} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}"
+        ) from None
+    return _config_map(path) if any(line.startswith("kind:") for line in text.splitlines()) else _lines(text, path)
+
+
+def _lines(text: str, path: Path) -> dict[str, str]:
+    values = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        key, equals, value = line.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise DocumentError(f"{path}:{number}: this is no line of KEY=VALUE")
+        values[key.strip()] = value.strip()
+    return values
+
+
+def _config_map(path: Path) -> dict[str, str]:
+    found: list[dict[str, Any]] = [
+        document.content for document in read_documents(str(path)) if document.content["kind"] == "ConfigMap"
+    ]
+    if len(found) != 1:
+        raise DocumentError(f"{path} holds {len(found)} ConfigMaps; it must hold the one with the webhook's settings")
+    data = found[0].get("data") or {}
+    if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
+        raise DocumentError(f"{path}: a value of the ConfigMap is no string")
+    return data

@@ -14,7 +14,7 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 
-class WaitingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
+class SlowClientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     """A connection gets a thread when its first bytes are there, not before, and is closed by one of them."""
 
     def enqueue_req(self, conn: TConn) -> None:
@@ -34,12 +34,12 @@ class WaitingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         self.tpool.submit(conn.close, graceful=True)
 
 
-def patient(seconds: float) -> type[ssl.SSLSocket]:
+def socket_with_deadline(seconds: float) -> type[ssl.SSLSocket]:
     """Sockets on which a request has so many seconds to arrive; a client that takes longer has left, as far as the
     server is concerned.
     """
 
-    class PatientSocket(ssl.SSLSocket):
+    class DeadlineSocket(ssl.SSLSocket):
         deadline = float("inf")
         given_up = False
 
@@ -66,4 +66,4 @@ def patient(seconds: float) -> type[ssl.SSLSocket]:
                 raise TimeoutError
             super().shutdown(how)
 
-    return PatientSocket
+    return DeadlineSocket

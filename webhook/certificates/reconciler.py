@@ -18,9 +18,9 @@ from cryptography import x509
 from lightkube import Client
 
 from model_contract.names import WEBHOOK_SERVICE
-from webhook.certificates.cluster import ConflictError, MissingError, Objects, Registration, Stored
-from webhook.certificates.issuance import Pair, is_issued_by, read_pair
-from webhook.certificates.state import State, advance, read, write
+from webhook.certificates.cluster import ClusterObjects, ConflictError, MissingError, Registration, StoredSecret
+from webhook.certificates.issuance import KeyPair, is_issued_by, read_pair
+from webhook.certificates.state import SecretState, advance, read_state, write_state
 
 INTERVAL: Final = 30.0  # seconds
 PAUSE: Final = 5.0  # seconds after a watch that broke off
@@ -31,20 +31,20 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
+class CertificateFiles:
     """Where the server reads the pair."""
 
     certificate: Path
     key: Path
 
-    def read(self) -> Pair | None:
+    def read(self) -> KeyPair | None:
         """What an earlier process of this pod has left."""
         try:
             return read_pair(self.certificate.read_bytes(), self.key.read_bytes())
         except (OSError, ValueError):
             return None
 
-    def write(self, pair: Pair) -> None:
+    def write(self, pair: KeyPair) -> None:
         """Each is replaced whole. The server waits for the second one: a pair that does not fit is somebody in the
         middle of this.
         """
@@ -57,7 +57,7 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pod:
+class PodCertificate:
     """The names that its certificate has, and how early it renews: a share of the time that `advance` gives, from 0 to
     1.
     """
@@ -66,13 +66,20 @@ class Pod:
     early: float
 
 
-def keeper_of(namespace: str, certificate: Path, key: Path, observe: Callable[[bool, datetime], None]) -> "Keeper":
+def reconciler_of_pod(
+    namespace: str, certificate: Path, key: Path, observe: Callable[[bool, datetime], None]
+) -> "CertificateReconciler":
     """For a pod of the webhook, with the rights of its ServiceAccount."""
-    files = Files(certificate=certificate, key=key)
+    files = CertificateFiles(certificate=certificate, key=key)
     early = (
         zlib.crc32(socket.gethostname().encode()) / 2**32
     )  # another one for each pod, and the same one after a restart
-    return Keeper(Objects(Client(), namespace), files, Pod(host_names=host_names(namespace), early=early), observe)
+    return CertificateReconciler(
+        ClusterObjects(Client(), namespace),
+        files,
+        PodCertificate(host_names=host_names(namespace), early=early),
+        observe,
+    )
 
 
 def host_names(namespace: str) -> list[str]:
@@ -81,16 +88,16 @@ def host_names(namespace: str) -> list[str]:
     return [service, f"{service}.cluster.local", f"{WEBHOOK_SERVICE}.{namespace}", WEBHOOK_SERVICE]
 
 
-class Keeper:
+class CertificateReconciler:
     """One round reads both objects, makes every step that is due, and shows the API server no certificate that it does
     not trust.
     """
 
     def __init__(
         self,
-        objects: Objects,
-        files: Files,
-        pod: Pod,
+        objects: ClusterObjects,
+        files: CertificateFiles,
+        pod: PodCertificate,
         observe: Callable[[bool, datetime], None] = lambda _in_sync, _until: None,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -104,7 +111,7 @@ class Keeper:
         self._clock = clock
         self._observe = observe
         self._wake = threading.Event()
-        self._known = State()
+        self._known = SecretState()
         self._served = files.read()
         self._trusted = False
 
@@ -129,17 +136,17 @@ class Keeper:
             if self._served is None:
                 time.sleep(1)
 
-    def round(self) -> None:
+    def reconcile(self) -> None:
         """Raises MissingError, httpx2.HTTPError; what is served then stays as it is."""
         for _ in range(MOST_STEPS):
             registration = self._registration()
             stored = self._objects.secret()
-            state = self._remembered(read(stored.data))
+            state = self._remembered(read_state(stored.data))
             live = registration.trusted if registration else []
             step = advance(state, host_names=self._pod.host_names, live=live, now=self._clock(), early=self._pod.early)
             try:
-                if step is not state or write(state) != _present(stored):
-                    self._objects.write_secret(write(step), stored.version)
+                if step is not state or write_state(state) != _present(stored):
+                    self._objects.write_secret(write_state(step), stored.version)
                     continue
                 if registration and not all(bundle == state.bundle for bundle in registration.bundles):
                     self._objects.trust(state.bundle, registration)
@@ -155,7 +162,7 @@ class Keeper:
             " time"
         )
 
-    def _remembered(self, state: State) -> State:
+    def _remembered(self, state: SecretState) -> SecretState:
         """What this process knows, where the Secret was emptied or made anew: its authority is the one
         that is trusted.
         """
@@ -168,7 +175,7 @@ class Keeper:
         except MissingError:
             return None
 
-    def _serve(self, state: State, live: Sequence[x509.Certificate]) -> None:
+    def _serve(self, state: SecretState, live: Sequence[x509.Certificate]) -> None:
         leaf = state.leaf
         if leaf is None:  # advance gives one to every authority
             return
@@ -191,7 +198,7 @@ class Keeper:
 
     def _attempt(self) -> None:
         try:
-            self.round()
+            self.reconcile()
         except (MissingError, httpx2.HTTPError) as error:
             _log.warning(
                 "the certificate could not be looked after; what is served stays",
@@ -211,9 +218,9 @@ class Keeper:
                 time.sleep(PAUSE)
 
 
-def is_trusted(leaf: Pair, live: Sequence[x509.Certificate]) -> bool:
+def is_trusted(leaf: KeyPair, live: Sequence[x509.Certificate]) -> bool:
     return any(is_issued_by(leaf.certificate, authority) for authority in live)
 
 
-def _present(stored: Stored) -> dict[str, bytes | None]:
-    return {key: stored.data.get(key) for key in write(State())}
+def _present(stored: StoredSecret) -> dict[str, bytes | None]:
+    return {key: stored.data.get(key) for key in write_state(SecretState())}

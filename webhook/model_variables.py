@@ -8,9 +8,9 @@ from model_contract.layout import model_path
 from model_contract.model_ref import MLFLOW_RUN_ID_PATTERN, InvalidVariableError, ModelRef, shown, validate
 from model_contract.names import ARTIFACTS_PATH, MODEL_OWNER, MODEL_VARIABLES, RUN_ID
 from webhook.decision import RefusalError
+from webhook.environment import escaped, read_environment, source_entries
 from webhook.pod import Container, MalformedPodError
 from webhook.reasons import Reason
-from webhook.variables import escaped, read_environment, source_entries
 
 Json = Mapping[str, Any]
 
@@ -18,7 +18,7 @@ SUPPORTED_REFERENCES: Final = ("secretKeyRef", "configMapKeyRef", "fieldRef")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class ModelVariables:
     """The four variables of a container: by value, by reference, or perhaps in a source of `envFrom`. Equal demands are
     one model.
     """
@@ -39,7 +39,7 @@ class Demand:
         return not self.missing
 
     @property
-    def completed_by_sources(self) -> bool:
+    def completed_by_env_from(self) -> bool:
         """Whether `envFrom` may hold whatever `env` does not give."""
         return all(variable in self.sources for variable in self.missing)
 
@@ -49,7 +49,7 @@ class Demand:
         return ModelRef.from_variables(self.values) if len(self.values) == len(MODEL_VARIABLES) else None
 
     @property
-    def place(self) -> tuple[str, str] | None:
+    def owner_and_run_id(self) -> tuple[str, str] | None:
         """Owner and run id, where both are known."""
         owner, run_id = self.values.get(MODEL_OWNER), self.values.get(RUN_ID)
         return (owner, run_id) if owner and run_id else None
@@ -73,21 +73,21 @@ class Demand:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Candidate:
-    """A container and its demand; equal to itself alone.
+    """A container and its model variables; equal to itself alone.
 
-    `mentions`: its `env` names one of the four, be it empty. `artifacts_path`: the path that it sets itself, empty if
-    that comes by reference; None if it sets none.
+    `names_variables` is true if `env` names one of the four variables, even an empty one. `artifacts_path` is the path
+    that the container sets itself: empty if it comes by reference, None if it sets none.
     """
 
     container: Container
-    demand: Demand
-    mentions: bool
+    model_variables: ModelVariables
+    names_variables: bool
     artifacts_path: str | None
 
     @classmethod
     def of(cls, container: Container) -> "Candidate":
         environment = read_environment(container, (*MODEL_VARIABLES, ARTIFACTS_PATH))
-        demand = Demand(
+        model_variables = ModelVariables(
             values={name: value for name, value in environment.values.items() if name != ARTIFACTS_PATH},
             references={
                 name: reference for name, reference in environment.references.items() if name != ARTIFACTS_PATH
@@ -96,23 +96,23 @@ class Candidate:
         )
         return cls(
             container=container,
-            demand=demand,
-            mentions=any(variable not in environment.unnamed for variable in MODEL_VARIABLES),
+            model_variables=model_variables,
+            names_variables=any(variable not in environment.unnamed for variable in MODEL_VARIABLES),
             artifacts_path="" if ARTIFACTS_PATH in environment.references else environment.values.get(ARTIFACTS_PATH),
         )
 
-    def brings_its_own(self, demand: Demand) -> bool:
-        """Whether the container sets another path than the one at which it would see the model of `demand`."""
-        return self.artifacts_path is not None and self.artifacts_path != _mounted_at(demand)
+    def sets_other_path(self, model_variables: ModelVariables) -> bool:
+        """Whether the container sets another path than the one at which it would see the model of `model_variables`."""
+        return self.artifacts_path is not None and self.artifacts_path != _mounted_at(model_variables)
 
     def check(self) -> None:
         """Raises RefusalError for a value that no model has, and for a reference that cannot be passed on."""
-        for variable, value in self.demand.values.items():
+        for variable, value in self.model_variables.values.items():
             try:
                 validate(variable, value)
             except InvalidVariableError as error:
                 raise RefusalError(Reason[error.code.upper()], f"container {self.container.title}: {error}") from None
-        for variable, reference in self.demand.references.items():
+        for variable, reference in self.model_variables.references.items():
             self._check_reference(variable, reference)
 
     def _check_reference(self, variable: str, reference: Json) -> None:
@@ -132,5 +132,5 @@ def _sources(container: Container, unnamed: frozenset[str]) -> dict[str, Sequenc
     return {variable: entries for variable, entries in found.items() if entries}
 
 
-def _mounted_at(demand: Demand) -> str | None:
-    return model_path(*demand.place) if demand.place else None
+def _mounted_at(model_variables: ModelVariables) -> str | None:
+    return model_path(*model_variables.owner_and_run_id) if model_variables.owner_and_run_id else None

@@ -30,7 +30,7 @@ STORAGE_CLASSES: Final = create_global_resource("storage.k8s.io", "v1", "Storage
 ENDPOINTS: Final = create_namespaced_resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 
 
-class View:
+class ClusterReader:
     """Reads with the rights of whoever runs the command. Raises ApiError where they do not do."""
 
     def __init__(self, client: Client) -> None:

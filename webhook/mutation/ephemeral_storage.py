@@ -1,4 +1,4 @@
-"""The room for a model in a pod whose containers limit `ephemeral-storage`.
+"""The available for a model in a pod whose containers limit `ephemeral-storage`.
 
 The kubelet adds up the containers' limits, and evicts a pod that uses more than their sum. An `emptyDir` counts as use
 of the pod, although no container's own limit speaks of it; so a store that is larger than the sum lets a large model
@@ -11,7 +11,7 @@ from typing import Final
 
 from model_contract.names import INIT_CONTAINER, MODEL_VOLUME
 from model_contract.quantity import Quantity, smallest
-from webhook.decision import remark
+from webhook.decision import warning
 from webhook.mutation.resources import quantity_of
 from webhook.pod import Container, Pod, mapping
 from webhook.reasons import Reason
@@ -22,23 +22,23 @@ SCRATCH_SIZE: Final = Quantity.parse("64Mi")  # the fetch streams to the store; 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
+class StoreSize:
     """The most that a model may take; and the limit of the pod, if that leaves a model less than the setting does."""
 
     size: Quantity
     pod_limit: Quantity | None = None
-    room: Quantity | None = None
+    available: Quantity | None = None
 
 
-def store_of(pod: Pod, settings: Settings) -> Store:
+def size_store(pod: Pod, settings: Settings) -> StoreSize:
     """The size of the store: as our volume in the pod has it, else as much of the setting as the pod may use."""
     if settings.delivery != "fetch" or settings.store != "empty-dir":
-        return Store(size=settings.store_size)
-    present, limit = _size_there(pod, settings), storage_limit(pod)
-    room = room_within(limit) if limit else None
-    if not room or room.amount >= settings.store_size.amount:
-        return Store(size=present or settings.store_size)
-    return Store(size=present or smallest(settings.store_size, room), pod_limit=limit, room=room)
+        return StoreSize(size=settings.store_size)
+    present, limit = _existing_size(pod, settings), storage_limit(pod)
+    available = model_share(limit) if limit else None
+    if not available or available.amount >= settings.store_size.amount:
+        return StoreSize(size=present or settings.store_size)
+    return StoreSize(size=present or smallest(settings.store_size, available), pod_limit=limit, available=available)
 
 
 def storage_limit(pod: Pod) -> Quantity | None:
@@ -61,29 +61,29 @@ def storage_limit(pod: Pod) -> Quantity | None:
     return Quantity.of(max(beside + sidecars, highest))
 
 
-def room_within(limit: Quantity) -> Quantity:
+def model_share(limit: Quantity) -> Quantity:
     """The part of the pod's limit that a model may take; the rest is for scratch files, logs and what
     containers write.
     """
     return Quantity.of(Fraction(int(max(limit.amount - SCRATCH_SIZE.amount, limit.amount / 2))))
 
 
-def storage_warnings(store: Store, settings: Settings) -> tuple[str, ...]:
+def storage_warnings(store: StoreSize, settings: Settings) -> tuple[str, ...]:
     """B36: both numbers, if the pod may use less than a model may take."""
     size, limit = store.size, store.pod_limit
-    if not limit or not store.room:
+    if not limit or not store.available:
         return ()
-    if size.amount > store.room.amount:
+    if size.amount > store.available.amount:
         sentence = f"the pod's {RESOURCE} limit is {limit.text}, and its model may take {size.text}: it may be evicted"
     else:
         sentence = (
             f"the pod's {RESOURCE} limit is {limit.text}: its model may take {size.text} instead of"
             f" {settings.store_size.text}"
         )
-    return (remark(Reason.STORAGE_LIMITED, sentence),)
+    return (warning(Reason.STORAGE_LIMITED, sentence),)
 
 
-def _size_there(pod: Pod, settings: Settings) -> Quantity | None:
+def _existing_size(pod: Pod, settings: Settings) -> Quantity | None:
     """The size of our volume, if the pod has it; None if it is larger than the setting."""
     for volume in pod.volumes:
         if volume["name"] == MODEL_VOLUME and isinstance(written := mapping(volume, "emptyDir").get("sizeLimit"), str):

@@ -2,8 +2,8 @@
 
 import pytest
 
+from webhook.environment import LONGEST, escaped, expand, read_environment
 from webhook.pod import Pod
-from webhook.variables import LONGEST, escaped, expand, read_environment
 
 
 def environment_of(*entries: dict[str, object]) -> dict[str, str]:

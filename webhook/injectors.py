@@ -5,10 +5,12 @@ from typing import Final
 from model_contract.names import INIT_CONTAINER
 
 # The proxies of meshes, with the uid that each mesh exempts from its capture if the proxy names none.
-PROXIES: Final = {"istio-proxy": 1337, "linkerd-proxy": 2102}
-CAPTURES: Final = frozenset({"istio-init", "linkerd-init", "kuma-init"})
+MESH_PROXIES: Final = {"istio-proxy": 1337, "linkerd-proxy": 2102}
+TRAFFIC_CAPTURES: Final = frozenset({"istio-init", "linkerd-init", "kuma-init"})
 CNI_VALIDATORS: Final = {"istio-validation": "istio-proxy", "linkerd-network-validator": "linkerd-proxy"}
 OTHER_INJECTORS: Final = frozenset({"mlflow-init"})  # the init container of domsed's rule mlflowModelVolume
 
 # Init containers of these names are no targets. In order, because they stand in the manifests.
-NO_TARGETS: Final = tuple(sorted({INIT_CONTAINER, *OTHER_INJECTORS, *PROXIES, *CAPTURES, *CNI_VALIDATORS}))
+NEVER_TARGETS: Final = tuple(
+    sorted({INIT_CONTAINER, *OTHER_INJECTORS, *MESH_PROXIES, *TRAFFIC_CAPTURES, *CNI_VALIDATORS})
+)

@@ -10,7 +10,7 @@ import yaml
 
 from webhook.admission import decide_pod
 from webhook.decision import Decision
-from webhook.offline.documents import Document
+from webhook.offline.input_files import Document
 from webhook.offline.workloads import Workload, members, workload_of
 from webhook.pod import MalformedPodError
 from webhook.reasons import Reason
@@ -18,7 +18,7 @@ from webhook.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Injected:
+class InjectedObject:
     """An object after the decision about its pod; `workload` and `decision` are None where it has no pod."""
 
     original: dict[str, Any]
@@ -49,26 +49,26 @@ class Dumper(yaml.SafeDumper):
         return True
 
 
-def inject(documents: Iterable[Document], settings: Settings, *, namespace: str) -> list[Injected]:
+def inject(documents: Iterable[Document], settings: Settings, *, namespace: str) -> list[InjectedObject]:
     """Every object of the documents, in order.
 
     Without pull secrets: a pod that comes with one does not get those of its ServiceAccount.
     """
     settings = replace(settings, image_pull_secrets=())
     return [
-        injected(content, settings, namespace=namespace)
+        inject_object(content, settings, namespace=namespace)
         for document in documents
         for _, content in members(document.content)
     ]
 
 
-def injected(content: dict[str, Any], settings: Settings, *, namespace: str) -> Injected:
+def inject_object(content: dict[str, Any], settings: Settings, *, namespace: str) -> InjectedObject:
     workload = workload_of(content, namespace=namespace)
     if workload is None:
-        return Injected(original=content, content=content)
+        return InjectedObject(original=content, content=content)
     decision = decision_about(workload, settings)
     patch = [operation | {"path": workload.pointer + operation["path"]} for operation in map(dict, decision.operations)]
-    return Injected(
+    return InjectedObject(
         original=content, content=jsonpatch.apply_patch(content, patch), workload=workload, decision=decision
     )
 
@@ -81,17 +81,17 @@ def decision_about(workload: Workload, settings: Settings) -> Decision:
         return Decision(reason=Reason.MALFORMED_POD, message=str(error))
 
 
-def difference(objects: Iterable[Injected]) -> str:
+def difference(objects: Iterable[InjectedObject]) -> str:
     """A unified diff for each object that has changed, in the order of its fields."""
     return "".join(line for item in objects if item.workload for line in _difference(item, item.workload))
 
 
-def _difference(item: Injected, workload: Workload) -> Iterator[str]:
-    before, after = (written([content]).splitlines(keepends=True) for content in (item.original, item.content))
+def _difference(item: InjectedObject, workload: Workload) -> Iterator[str]:
+    before, after = (as_yaml([content]).splitlines(keepends=True) for content in (item.original, item.content))
     return unified_diff(before, after, f"{workload.title} as it is", f"{workload.title} as admitted")
 
 
-def written(contents: Iterable[Mapping[str, Any]]) -> str:
+def as_yaml(contents: Iterable[Mapping[str, Any]]) -> str:
     """A YAML stream."""
     return "---\n".join(
         yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000) for content in contents

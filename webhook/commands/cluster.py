@@ -1,0 +1,77 @@
+"""The cluster that a command talks to: a client of the kubeconfig, and the object that `explain` is to explain."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import httpx2
+from lightkube import Client, KubeConfig
+from lightkube.core.exceptions import ConfigError
+from lightkube.generic_resource import create_namespaced_resource
+
+from model_contract.names import PLATFORM_NAMESPACE
+from webhook.certificates.cluster import MissingError
+from webhook.cli_errors import InvalidInputError, NotAuthorisedError, NotFoundError, UnavailableError
+from webhook.doctor.cluster_reader import NAMESPACES, ClusterReader
+from webhook.doctor.installation import Installation
+from webhook.settings import Settings
+
+GROUPS: Final = {
+    "Pod": "",
+    "ReplicationController": "",
+    "Deployment": "apps",
+    "ReplicaSet": "apps",
+    "StatefulSet": "apps",
+    "DaemonSet": "apps",
+    "Job": "batch",
+    "CronJob": "batch",
+}
+KINDS: Final = {kind.lower(): kind for kind in GROUPS}
+
+
+@contextmanager
+def cluster_client(context: str | None) -> Iterator[Client]:
+    """Yield a client with the rights of the kubeconfig or of the pod's ServiceAccount.
+
+    A fault of the cluster in the block ends the command with one sentence and an exit code.
+    """
+    try:
+        try:
+            configuration = KubeConfig.from_env().get(context)
+        except (AttributeError, LookupError, TypeError, ValueError, OSError) as error:
+            kind = type(error).__name__
+            raise InvalidInputError(f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({kind})") from error
+        with Client(configuration) as client:
+            yield client
+    except ConfigError as error:
+        raise InvalidInputError(f"no cluster: {error}") from error
+    except MissingError as error:
+        raise NotFoundError(str(error)) from error
+    except httpx2.HTTPStatusError as error:
+        raise NotAuthorisedError(str(error)) from error
+    except httpx2.TransportError as error:
+        raise UnavailableError(f"the cluster does not answer: {error}") from error
+
+
+def read_workload(title: str, namespace: str, context: str | None) -> tuple[list[dict[str, Any]], Settings]:
+    """Return the namespace and the object that `title` names, such as "pod/x", and the settings of the webhook there.
+
+    Raises NotFoundError, SettingError.
+    """
+    with cluster_client(context) as client:
+        return find_workload(ClusterReader(client), title, namespace)
+
+
+def find_workload(cluster: ClusterReader, title: str, namespace: str) -> tuple[list[dict[str, Any]], Settings]:
+    """As `read_workload`. Raises ApiError as well."""
+    word, _, name = title.partition("/")
+    kind = KINDS.get(word.lower().removesuffix("s"))
+    if not kind or not name:
+        raise NotFoundError(f"{title} is not one of {', '.join(f'{known}/NAME' for known in KINDS)}")
+    resource = create_namespaced_resource(GROUPS[kind], "v1", kind, f"{kind.lower()}s")
+    found, found_namespace = cluster.get(resource, name, namespace), cluster.get(NAMESPACES, namespace)
+    if found is None or found_namespace is None:
+        raise NotFoundError(f"there is no {title} in namespace {namespace}")
+    settings = Settings.from_mapping(Installation(cluster=cluster, namespace=PLATFORM_NAMESPACE).variables)
+    # An object that is read alone says its kind, but not in every version of the API.
+    return [{"apiVersion": "v1", "kind": "Namespace", **found_namespace}, {**found, "kind": kind}], settings

@@ -1,0 +1,61 @@
+"""`explain`: the rules, the containers and the decision of each pod in a file, or of one object of the cluster."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from webhook.cli_errors import DocumentError
+from webhook.commands.options import CONTEXT, NAMESPACE, OUTPUT, SETTINGS, read_settings
+from webhook.offline.explanation import explain as explain_workload
+from webhook.offline.input_files import read_documents
+from webhook.offline.workloads import members, namespace_labels, workload_of
+
+
+@click.command()
+@click.argument("workload", required=False, metavar="[KIND/NAME]")
+@click.option("-f", "--filename", metavar="FILE", help='Kubernetes objects in YAML or JSON; "-" is standard input.')
+@NAMESPACE
+@SETTINGS
+@CONTEXT
+@OUTPUT
+def explain(  # noqa: PLR0913, PLR0917  click hands over each option
+    workload: str | None,
+    filename: str | None,
+    namespace: str,
+    settings_file: Path | None,
+    context: str | None,
+    output: str,
+) -> None:
+    """Explain why each pod in FILE, or one object of the cluster, gets a model or not.
+
+    An object of the cluster is explained with the settings of the webhook there, unless --settings names others.
+    """
+    if (workload is None) == (filename is None):
+        raise click.UsageError("name an object of the cluster, such as pod/x, or a file with -f")
+    if workload:
+        from webhook.commands.cluster import read_workload  # noqa: PLC0415  a file needs no Kubernetes client
+
+        contents, settings = read_workload(workload, namespace, context)
+    else:
+        contents, settings = read_file(filename or ""), None
+    workloads = [found for content in contents if (found := workload_of(content, namespace=namespace))]
+    if not workloads:
+        raise DocumentError(f"{filename} holds no pod, and nothing that makes pods")
+    labels = namespace_labels(contents)
+    if settings is None or settings_file:
+        settings = read_settings(settings_file)
+    explanations = [explain_workload(found, settings, labels=labels.get(found.namespace)) for found in workloads]
+    if output == "json":
+        click.echo(json.dumps([explanation.as_json() for explanation in explanations], indent=2))
+        return
+    from webhook.commands.tables import show_explanation  # noqa: PLC0415  JSON needs no tables
+
+    for explanation in explanations:
+        show_explanation(explanation)
+
+
+def read_file(filename: str) -> list[dict[str, Any]]:
+    """Return every object of the file, with lists taken apart."""
+    return [content for document in read_documents(filename) for _, content in members(document.content)]

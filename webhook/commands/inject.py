@@ -1,0 +1,48 @@
+"""`inject` and `diff`: the objects of a file after the webhook's decision."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from model_contract.exit_codes import ExitCode
+from webhook.commands.options import FILE, NAMESPACE, SETTINGS, read_settings
+from webhook.offline import injection
+from webhook.offline.injection import InjectedObject
+from webhook.offline.input_files import read_documents
+
+
+@click.command()
+@FILE
+@NAMESPACE
+@SETTINGS
+def inject(filename: str, namespace: str, settings_file: Path | None) -> None:
+    """Print the objects of FILE as the webhook would admit them.
+
+    Standard error says what was done. Prints nothing and exits with 6 if one of them is denied.
+    """
+    objects = injected_objects(filename, namespace, settings_file)
+    click.echo(injection.as_yaml(item.content for item in objects), nl=False)
+
+
+@click.command()
+@FILE
+@NAMESPACE
+@SETTINGS
+def diff(filename: str, namespace: str, settings_file: Path | None) -> None:
+    """Print what the webhook would change in the objects of FILE, as a unified diff.
+
+    Prints nothing and exits with 6 if one of them is denied.
+    """
+    click.echo(injection.difference(injected_objects(filename, namespace, settings_file)), nl=False)
+
+
+def injected_objects(filename: str, namespace: str, settings_file: Path | None) -> list[InjectedObject]:
+    """Return the objects after the decision, and report each pod on standard error. Exits if one is denied."""
+    objects = injection.inject(read_documents(filename), read_settings(settings_file), namespace=namespace)
+    for item in objects:
+        if item.report:
+            click.echo(item.report, err=True)
+    if any(item.denied for item in objects):
+        sys.exit(ExitCode.PRECONDITION)
+    return objects

@@ -1,0 +1,14 @@
+"""`render`: the objects by which the API server knows the webhook."""
+
+import click
+
+from webhook.commands.options import INSTALLED
+from webhook.offline.injection import as_yaml
+from webhook.registration import mutating_webhook, policy
+
+
+@click.command()
+@INSTALLED
+def render(namespace: str) -> None:
+    """Print the webhook's registration and the policy behind it."""
+    click.echo(as_yaml([mutating_webhook(namespace), *policy(namespace)]), nl=False)

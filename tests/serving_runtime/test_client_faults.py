@@ -1,6 +1,4 @@
-"""What a client got wrong, and MLflow's wrappers, type hints or the model's code find, is a 4xx with its place, by
-every protocol.
-"""
+"""A fault of the client that MLflow's wrappers, type hints or the model's code find is a 4xx with its place, everywhere."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A fault of the client that MLflow's wrappers, type hints or the model's code find is a 4xx with its place, everywhere."""
+"""Faults that MLflow's wrappers, type hints or the model's code find: by every protocol a 4xx with the place."""
 
 import json
 import subprocess

@@ -15,7 +15,7 @@ from serving_runtime.http.body import Receive
 from serving_runtime.http.uvicorn_fast_path import GuardedProtocol
 from serving_runtime.settings import ServeSettings
 
-# Longer than proxies keep an idle connection (60 s is usual): the side that would send the next request must close first.
+# Longer than proxies keep an idle connection (60 s is usual): the side that sends the next request must close first.
 KEEP_ALIVE: Final = 75  # seconds
 
 Asgi = Callable[[Mapping[str, Any], Receive, Send], Awaitable[None]]

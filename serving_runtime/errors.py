@@ -88,7 +88,7 @@ class InvalidInputError(ServingError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults[:MOST_FAULTS])
-        least = "at least " if len(faults) >= MOST_FAULTS else ""  # nobody looked further
+        least = "at least " if len(faults) >= MOST_FAULTS else ""  # there may be more
         more = f" (and {least}{len(faults) - 1} more)" if len(faults) > 1 else ""
         super().__init__(f"{faults[0]}{more}")
 

@@ -94,7 +94,7 @@ def _without_rows(data: Any) -> ServingError | None:
 def _explained(error: Exception) -> ServingError:
     if faults := wrapper_faults(error) or hint_faults(error):
         return InvalidInputError(faults)
-    # Without MLflow in the process nobody raises its exceptions, and importing it would take a second.
+    # Without MLflow in the process its exceptions are not raised, and importing it would take a second.
     mlflow_error = getattr(sys.modules.get("mlflow.exceptions"), "MlflowException", None)
     if mlflow_error is None or not isinstance(error, mlflow_error):
         _log.error("the model failed", exc_info=error)

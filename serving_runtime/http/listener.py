@@ -15,10 +15,8 @@ from serving_runtime.http.body import Receive
 from serving_runtime.http.uvicorn_fast_path import GuardedProtocol
 from serving_runtime.settings import ServeSettings
 
-# Longer than proxies keep an idle connection (60 s is usual): whoever closes first must be the one who would use it
-# next.
-KEEP_ALIVE: Final = 75
-
+# Longer than proxies keep an idle connection (60 s is usual): the side that sends the next request must close first.
+KEEP_ALIVE: Final = 75  # seconds
 
 Asgi = Callable[[Mapping[str, Any], Receive, Send], Awaitable[None]]
 

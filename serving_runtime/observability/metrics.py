@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "model_api_runtime_"
 PAGES: Final = "none"  # the protocol of a probe, a page, and of what is none of ours
 PROTOCOL_NAMES: Final = (*(protocol.name for protocol in PROTOCOLS), PAGES)
-CLIENT_LEFT: Final = 499  # as nginx has it: there was nobody to answer
+CLIENT_LEFT: Final = 499  # nginx's code for a client that closed the connection
 CODES: Final = (*(int(status) for status in HTTPStatus if status >= HTTPStatus.OK), CLIENT_LEFT)
 OTHER: Final = "other"
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

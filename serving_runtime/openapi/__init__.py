@@ -1,1 +1,4 @@
-"""The API of one model as an OpenAPI 3.1 document: its columns, its parameters, its own example."""
+"""The API of one model as an OpenAPI 3.1 document: its columns, its parameters, its own example.
+
+This package imports the protocols, which declare their paths and schemas. It knows no server.
+"""

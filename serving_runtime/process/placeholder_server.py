@@ -65,6 +65,6 @@ def _run(serve: Callable[[socket.socket], None], control: socket.socket) -> NoRe
     try:
         serve(control)
     except Exception:  # noqa: BLE001  the edge of a process
-        _log.exception("nobody answers while the model loads")
+        _log.exception("the placeholder server failed: there is no answer while the model loads")
     finally:
         os._exit(0)  # nothing of the process that it is a copy of may run again here

@@ -53,7 +53,7 @@ def model(models: Path) -> Callable[[str], Model]:
 
 @pytest.fixture(scope="session")
 def ask_mlflow(models: Path) -> Callable[[list[tuple[str, str, str]]], list[dict[str, Any]]]:
-    """What MLflow 3.17 answers to requests of model, content type and body."""
+    """Return the answers of MLflow 3.17 to requests of model, content type and body."""
 
     def ask(requests: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
         command = [python_of("mlflow-3.17"), SCRIPTS / "ask_mlflow.py", models]

@@ -1,6 +1,4 @@
-"""What a client got wrong, and MLflow's wrappers, type hints or the model's code find, is a 4xx with its place, by
-every protocol.
-"""
+"""Faults that MLflow's wrappers, type hints or the model's code find: by every protocol a 4xx with the place."""
 
 import json
 import subprocess

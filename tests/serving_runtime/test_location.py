@@ -1,4 +1,4 @@
-"""Where the runtime looks for its model."""
+"""The places in which the runtime looks for its model."""
 
 from pathlib import Path
 

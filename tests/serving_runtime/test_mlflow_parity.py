@@ -197,7 +197,7 @@ DIFFERENT: dict[str, tuple[str, Any, Any, Any]] = {
 
 
 def seen(answer: Any, name: str) -> Any:
-    """What the model saw of the column or tensor that a case is about: its status where there was no answer."""
+    """Return the column or tensor of a case as the model saw it: the status if there was no answer."""
     if not isinstance(answer, dict):
         return answer
     given = answer["predictions"]["input"]

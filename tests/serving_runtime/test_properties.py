@@ -1,4 +1,4 @@
-"""Whatever is sent, the core answers or refuses; what it accepts, it has not changed."""
+"""The core answers or refuses every input; an input that it accepts is not changed."""
 
 import base64
 import json

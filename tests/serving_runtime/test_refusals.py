@@ -1,4 +1,4 @@
-"""What is refused, and that the answer says where and why without repeating what was sent."""
+"""Refused input: the answer says where and why, without repeating the input."""
 
 import json
 from collections.abc import Callable

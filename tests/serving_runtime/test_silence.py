@@ -1,4 +1,4 @@
-"""What goes through a Domino function stays out of its log: it is somebody's data."""
+"""The data that goes through a Domino function stays out of its log."""
 
 import logging
 from pathlib import Path

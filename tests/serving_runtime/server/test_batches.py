@@ -1,4 +1,4 @@
-"""What comes while the model is busy goes together, and nobody notices but by the time."""
+"""Requests that come while the model is busy share its next call, and get the answers that they would get alone."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,9 +24,7 @@ def together(server: RuntimeServer, values: list[float]) -> list[Answer]:
 
 
 def merged(server: RuntimeServer, requests: int = 0) -> list[int]:
-    """How many requests were in the call of each request so far. A line is written after its answer: it waits for so
-    many.
-    """
+    """Return the number of requests in the call of each request so far; wait for so many lines of the log."""
     found: list[int] = []
 
     def are_there() -> bool:

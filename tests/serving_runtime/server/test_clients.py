@@ -1,4 +1,4 @@
-"""Clients of other servers find nothing missing: tritonclient, KServe's own, and whoever uses MLServer's codecs."""
+"""Clients of other servers find nothing missing: tritonclient, KServe's own, and users of MLServer's codecs."""
 
 import json
 import subprocess

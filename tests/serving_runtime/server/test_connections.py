@@ -23,12 +23,12 @@ def head(*lines: str, length: int = len(RECORD)) -> bytes:
 
 
 def everything(connection: socket.socket) -> bytes:
-    """What comes until the server closes."""
+    """Return the bytes that come until the server closes."""
     return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 def until(connection: socket.socket, ending: bytes) -> bytes:
-    """What comes until it ends so, on a connection that stays open. Head and body may come one after the other."""
+    """Return the bytes that come until they end so, on a connection that stays open. Head and body may come apart."""
     received = b""
     while not received.endswith(ending) and (more := connection.recv(65_536)):
         received += more

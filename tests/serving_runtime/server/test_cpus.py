@@ -1,4 +1,4 @@
-"""How many processors a container has, from the files that its kernel shows."""
+"""The number of processors that a container has, from the files that its kernel shows."""
 
 import os
 from pathlib import Path

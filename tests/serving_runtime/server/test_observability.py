@@ -1,6 +1,4 @@
-"""What the server says about its work: metrics over all workers, the log, the headers; and what it records where it is
-told to.
-"""
+"""Metrics over all workers, the log, the headers, and the recorded predictions of a server."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is said about the model before anybody asks it."""
+"""Pages about the model."""
 
 from openapi_spec_validator import validate
 

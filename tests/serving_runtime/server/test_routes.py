@@ -1,4 +1,4 @@
-"""What each path answers, over a socket."""
+"""The answers of each path, over a socket."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the server can be told, and by whom."""
+"""The settings of the server, from flags, variables and defaults."""
 
 from dataclasses import asdict
 

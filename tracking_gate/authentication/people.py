@@ -24,9 +24,9 @@ from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.errors import Busy, Unavailable
 
 COST: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # scrypt: 16 MiB and 30 ms for each hash
-REMEMBERED: Final = 4096  # passwords that were accepted, so that a page with twenty requests costs one hash
-HASHERS: Final = 2  # threads
-MOST_HASHES: Final = 32  # that wait or are under source: a second's work
+MAX_ACCEPTED: Final = 4096  # passwords that were accepted, so that a page with twenty requests costs one hash
+HASH_THREADS: Final = 2  # threads
+MAX_HASHES: Final = 32  # that wait or are under source: a second's work
 # Compared with for an unknown name, so that the answer takes as long as for a known one.
 UNKNOWN_PERSON: Final = "scrypt$" + 32 * "0" + "$" + 64 * "0"
 
@@ -124,7 +124,7 @@ class PeopleFile:
         self._state: object = None
         self._people: Mapping[str, Person] = {}
         self._accepted: OrderedDict[bytes, str] = OrderedDict()
-        self._hashers = ThreadPoolExecutor(HASHERS, thread_name_prefix="passwords")
+        self._hashers = ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="passwords")
         self._hashes = 0
         self.read()
 
@@ -173,13 +173,13 @@ class PeopleFile:
         if not await self._hashed_matches(password, kept):
             return False
         self._accepted[digest] = kept
-        while len(self._accepted) > REMEMBERED:
+        while len(self._accepted) > MAX_ACCEPTED:
             self._accepted.popitem(last=False)
         return True
 
     async def _hashed_matches(self, password: str, kept: str) -> bool:
-        """Hash and compare in a thread. Raise Busy for more hashes than MOST_HASHES."""
-        if self._hashes >= MOST_HASHES:
+        """Hash and compare in a thread. Raise Busy for more hashes than MAX_HASHES."""
+        if self._hashes >= MAX_HASHES:
             raise Busy("the gate checks as many passwords as it can; try again")
         self._hashes += 1
         try:

@@ -10,7 +10,7 @@ from tracking_gate.policy.guarded_request import Approval, GuardedRequest, own_m
 from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS, check_tag
 
 Json = dict[str, Any]
-LONGEST_FACT: Final = 1000  # characters of a source in the audit log
+MAX_FACT: Final = 1000  # characters of a source in the audit log
 
 
 async def create_model(request: GuardedRequest) -> Approval:
@@ -49,7 +49,7 @@ async def create_version(request: GuardedRequest) -> Approval:
         | {"source": source.uri, "tags": [*tags_without_owner(request), *owner]}
         | {key: value for key, value in lineage.items() if value}
     )
-    return Approval(body=body, facts={"project": project, "source": source.uri[:LONGEST_FACT]})
+    return Approval(body=body, facts={"project": project, "source": source.uri[:MAX_FACT]})
 
 
 async def lineage_of(request: GuardedRequest, source: Source, key: str) -> str | None:

@@ -26,8 +26,8 @@ from tracking_gate.errors import Unavailable
 from tracking_gate.metrics import Metrics
 
 API_KEY: Final = "X-Domino-Api-Key"
-KEEP_SECONDS: Final = 60.0  # seconds, also of a "no"
-MAX_KEPT: Final = 4096  # answers; the one that was not asked for longest goes first
+KEEP_SECONDS: Final = 60.0  # also a refusal
+MAX_KEPT: Final = 4096  # answers; the least recently used one goes first
 # Seconds in which no limit on attempts applies to a credential that Domino has accepted.
 ACCEPTED_SECONDS: Final = 24 * 3600.0
 MAX_CREDENTIAL: Final = 4096  # bytes of a credential

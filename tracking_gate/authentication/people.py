@@ -25,8 +25,8 @@ from tracking_gate.errors import Busy, Unavailable
 
 COST: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # scrypt: 16 MiB and 30 ms for each hash
 MAX_ACCEPTED: Final = 4096  # passwords that were accepted, so that a page with twenty requests costs one hash
-HASH_THREADS: Final = 2  # threads
-MAX_HASHES: Final = 32  # that wait or are under source: a second's work
+HASH_THREADS: Final = 2
+MAX_HASHES: Final = 32  # hashes that wait or are under way: a second's work
 # Compared with for an unknown name, so that the answer takes as long as for a known one.
 UNKNOWN_PERSON: Final = "scrypt$" + 32 * "0" + "$" + 64 * "0"
 
@@ -96,13 +96,13 @@ class PeopleSources:
 
     def presented(self, headers: Mapping[str, str]) -> PresentedCredential | None:
         """Return the credentials of all sources as one."""
-        presented = [presented for source in self._sources if (presented := source.presented(headers))]
-        if len(presented) < 2:  # noqa: PLR2004  there is nothing to put together
-            return presented[0] if presented else None
+        found = [presented for source in self._sources if (presented := source.presented(headers))]
+        if len(found) < 2:  # noqa: PLR2004  one needs no merging
+            return found[0] if found else None
         return PresentedCredential(
-            digest=b"".join(presented.digest for presented in presented),
-            name=next((presented.name for presented in presented if presented.name), None),
-            accepted=any(presented.accepted for presented in presented),
+            digest=b"".join(one.digest for one in found),
+            name=next((one.name for one in found if one.name), None),
+            accepted=any(one.accepted for one in found),
         )
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 STANDARD_OUTPUT: Final = "-"
 FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT  # it is read once, to find a last line that is not whole
-LONGEST_TEXT: Final = 512  # characters of one value: a path of an artifact with its run and experiment has some 150
-LONGEST_LIST: Final = 100  # items
-LONGEST_LINE: Final = 64 * 1024  # bytes that are read back to find where the last line begins
+MAX_TEXT: Final = 512  # characters of one value: a path of an artifact with its run and experiment has some 150
+MAX_LIST: Final = 100  # items
+MAX_LINE: Final = 64 * 1024  # bytes that are read back to find where the last line begins
 # Characters at which some readers end a line.
 SEPARATORS: Final = {ord(separator): f"\\u{ord(separator):04x}" for separator in "\x85\u2028\u2029"}
 
@@ -76,12 +76,12 @@ class AuditLog:
     def _mend(self) -> None:
         """Replace an incomplete last line, as a crash leaves it, by a whole line that holds its text. Raise OSError."""
         size = os.fstat(self._file).st_size
-        begin = max(0, size - LONGEST_LINE)
+        begin = max(0, size - MAX_LINE)
         tail = os.pread(self._file, size - begin, begin)
         torn = tail[tail.rfind(b"\n") + 1 :]
         if not torn:
             return
-        if len(torn) == LONGEST_LINE:
+        if len(torn) == MAX_LINE:
             self._torn = True  # no line of the gate is that long: leave it, and begin a new line
             return
         line = line_of({"ts": _now(), "decision": "torn", "bytes": len(torn), "text": torn.decode("utf-8", "replace")})
@@ -111,11 +111,11 @@ def line_of(entry: Mapping[str, Any]) -> bytes:
 
 def bounded(value: Any) -> Any:
     """Return a value cut to the bounds, with its full length."""
-    if isinstance(value, str) and len(value) > LONGEST_TEXT:
-        return f"{value[:LONGEST_TEXT]}... ({len(value)} characters)"
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        return f"{value[:MAX_TEXT]}... ({len(value)} characters)"
     if isinstance(value, list):
-        more = [f"... ({len(value)} items)"] if len(value) > LONGEST_LIST else []
-        return [*map(bounded, value[:LONGEST_LIST]), *more]
+        more = [f"... ({len(value)} items)"] if len(value) > MAX_LIST else []
+        return [*map(bounded, value[:MAX_LIST]), *more]
     if isinstance(value, dict):
         return {key: bounded(item) for key, item in value.items()}
     return value

@@ -12,8 +12,8 @@ from model_contract.secret import Secret
 from model_contract.token_keys import TokenKey, meta_key, parse_key
 from model_contract.tokens import TokenError, fingerprint, parse_token, same
 
-LOOKED_AT: Final = 1.0  # seconds between two looks at the directory
-UNREADABLE: Final = 300.0  # seconds without the Secret, after which the gate is not ready
+CHECK_SECONDS: Final = 1.0  # seconds between two looks at the directory
+UNREADABLE_SECONDS: Final = 300.0  # seconds without the Secret, after which the gate is not ready
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class SecretDirectory:
         self.tokens()
         if self._tokens is None:
             return f"the tokens in {self._path} were never read"
-        return f"the tokens in {self._path} cannot be read" if self._clock() - self._good > UNREADABLE else None
+        return f"the tokens in {self._path} cannot be read" if self._clock() - self._good > UNREADABLE_SECONDS else None
 
     @property
     def last(self) -> Tokens | None:
@@ -71,7 +71,7 @@ class SecretDirectory:
     def tokens(self) -> Tokens | None:
         """Return the tokens that were read last, None if there were none so far."""
         now = self._clock()
-        if now - self._looked >= LOOKED_AT:
+        if now - self._looked >= CHECK_SECONDS:
             self._looked = now
             try:
                 state = _state_of(self._path)

@@ -25,14 +25,14 @@ from tracking_gate.mlflow_api.upstream import Upstream
 from tracking_gate.secret_directory import SecretDirectory
 from tracking_gate.settings import ServeSettings
 
-GRACE: Final = 20.0  # seconds for requests under way
-KEEP_ALIVE: Final = 75.0  # seconds
-LONGEST_LINE: Final = 16 * 1024  # bytes of a target or a header: MLflow's UI has long queries
+GRACE_SECONDS: Final = 20.0  # seconds for requests under way
+KEEP_ALIVE_SECONDS: Final = 75.0  # seconds
+MAX_LINE: Final = 16 * 1024  # bytes of a target or a header: MLflow's UI has long queries
 BACKLOG: Final = 128  # connections that wait to be accepted, and that the event loop accepts at once
 METRICS_CONNECTIONS: Final = 32
 # Open files beside the connections: logs, tokens, metrics, and those that open and close in one turn of the loop.
 OWN_FILES: Final = 64 + 2 * BACKLOG
-LINGERING: Final = 10.0  # seconds for the rest of a body that was refused, so that its client reads the answer
+LINGERING_SECONDS: Final = 10.0  # seconds for the rest of a body that was refused, so that its client reads the answer
 
 
 async def serve(settings: ServeSettings) -> None:
@@ -59,8 +59,8 @@ async def serve(settings: ServeSettings) -> None:
             ),
         )
         connections = Connections(
-            most=min(settings.connections, max_possible_connections()),
-            most_of_address=settings.connections_per_address,
+            limit=min(settings.connections, max_possible_connections()),
+            limit_of_address=settings.connections_per_address,
             seconds=settings.client_pause,
             addresses=addresses,
             metrics=metrics,
@@ -69,10 +69,10 @@ async def serve(settings: ServeSettings) -> None:
             Probes(gate, directory).handle,
             connections,
             access_log=None,
-            keepalive_timeout=KEEP_ALIVE,
-            lingering_time=min(LINGERING, settings.client_pause),
-            max_line_size=LONGEST_LINE,
-            max_field_size=LONGEST_LINE,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            lingering_time=min(LINGERING_SECONDS, settings.client_pause),
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
             auto_decompress=False,
         )
         await run(settings, server, connections, metrics)
@@ -82,13 +82,15 @@ async def serve(settings: ServeSettings) -> None:
 
 async def run(settings: ServeSettings, server: ConnectionServer, connections: Connections, metrics: Metrics) -> None:
     """Serve until a signal, then finish the requests under way. Raise OSError."""
-    runner = web.ServerRunner(server, shutdown_timeout=GRACE)
+    runner = web.ServerRunner(server, shutdown_timeout=GRACE_SECONDS)
     await runner.setup()
     await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
     watching = [asyncio.create_task(connections.watch())]
     runners = [runner]
     if settings.metrics_port is not None:
-        few = Connections(most=METRICS_CONNECTIONS, most_of_address=METRICS_CONNECTIONS, seconds=settings.client_pause)
+        few = Connections(
+            limit=METRICS_CONNECTIONS, limit_of_address=METRICS_CONNECTIONS, seconds=settings.client_pause
+        )
         watching.append(asyncio.create_task(few.watch()))
         runners.append(
             web.ServerRunner(ConnectionServer(MetricsPage(metrics).handle, few, access_log=None), shutdown_timeout=1)

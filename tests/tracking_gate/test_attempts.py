@@ -16,7 +16,7 @@ from testbed.gate import API, PASSWORD, PROJECT, Gate, gate
 from testbed.mlflow_server import MlflowServer
 from tracking_gate.actors import Actor
 from tracking_gate.authentication.authenticator import Authenticator
-from tracking_gate.authentication.people import MOST_HASHES, PeopleFile, hashed
+from tracking_gate.authentication.people import MAX_HASHES, PeopleFile, hashed
 from tracking_gate.errors import Busy, TooManyAttempts, Unauthenticated
 from tracking_gate.http.client_addresses import ClientAddresses, address_group, parsed_networks
 from tracking_gate.secret_directory import SecretDirectory
@@ -160,7 +160,7 @@ def test_page_that_asks_twenty_times_at_once_costs_one_hash(
 
 def test_hashes_that_wait_are_bounded(people: CountingPeople) -> None:
     async def story() -> list[object]:
-        asked = (people.find(headers("jane", f"guess-{number}")) for number in range(MOST_HASHES + 5))
+        asked = (people.find(headers("jane", f"guess-{number}")) for number in range(MAX_HASHES + 5))
         return await asyncio.gather(*asked, return_exceptions=True)
 
     assert [type(one) for one in asyncio.run(story())].count(Busy) == 5

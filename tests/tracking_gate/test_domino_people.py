@@ -165,7 +165,7 @@ def test_unclear_answer_is_not_kept(domino: DominoUsers) -> None:
 def test_answers_that_are_kept_are_few_and_hold_no_credential(
     domino: DominoUsers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracking_gate.authentication.domino_people.MOST_KEPT", 2)
+    monkeypatch.setattr("tracking_gate.authentication.domino_people.MAX_KEPT", 2)
 
     async def story() -> DominoPeople:
         async with people(domino) as found:

@@ -8,7 +8,7 @@ import pytest
 
 from model_contract.token_keys import TokenKey, meta_key
 from model_contract.tokens import Purpose, Token, new_token
-from tracking_gate.secret_directory import LOOKED_AT, UNREADABLE, SecretDirectory, read_tokens
+from tracking_gate.secret_directory import CHECK_SECONDS, UNREADABLE_SECONDS, SecretDirectory, read_tokens
 
 PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "77d1b2c3d4e5f6a701234567"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -116,7 +116,7 @@ def test_changed_secret_is_read_again(tmp_path: Path) -> None:
 
     (mounted / "..new").symlink_to(tmp_path / "second")
     (mounted / "..new").rename(mounted / "..data")
-    clock.now += LOOKED_AT
+    clock.now += CHECK_SECONDS
     tokens = directory.tokens()
 
     assert tokens
@@ -131,12 +131,12 @@ def test_secret_that_is_gone_leaves_the_last_good_set(tmp_path: Path) -> None:
     assert directory.fault is None
     mounted.rename(tmp_path / "away")
 
-    clock.now += UNREADABLE
+    clock.now += UNREADABLE_SECONDS
     tokens = directory.tokens()
     assert tokens
     assert tokens.find(text, NOW)
     assert directory.fault is None
-    clock.now += LOOKED_AT
+    clock.now += CHECK_SECONDS
     assert "cannot be read" in (directory.fault or "")
 
 

@@ -8,9 +8,9 @@ from typing import Final
 
 from tracking_gate.errors import TooManyAttempts
 
-PERIOD: Final = 60.0  # seconds
-REMEMBERED: Final = 10_000  # keys
-MOST_WAITING: Final = 64  # attempts that wait for others of the same key
+PERIOD_SECONDS: Final = 60.0  # seconds
+MAX_KEYS: Final = 10_000  # keys
+MAX_WAITING: Final = 64  # attempts that wait for others of the same key
 MESSAGE: Final = "too many tokens or passwords that are not accepted; wait a minute"
 
 
@@ -34,8 +34,8 @@ class AttemptLimits:
         """Begin an attempt, which `end` must end. Raise TooManyAttempts if a key has failed as often as its limit."""
         begun = []
         try:
-            for key, most in limits.items():
-                await self._begin_one(key, most)
+            for key, limit in limits.items():
+                await self._begin_one(key, limit)
                 begun.append(key)
         except BaseException:
             for key in begun:
@@ -46,17 +46,17 @@ class AttemptLimits:
         for key in limits:
             self._end_one(key, failed=failed)
 
-    async def _begin_one(self, key: Hashable, most: int) -> None:
+    async def _begin_one(self, key: Hashable, limit: int) -> None:
         state = self._states.setdefault(key, State())
         self._states.move_to_end(key)
         self._drop_old()
         while True:
             now = self._clock()
-            while state.failed and state.failed[0] <= now - PERIOD:
+            while state.failed and state.failed[0] <= now - PERIOD_SECONDS:
                 state.failed.popleft()
-            if len(state.failed) >= most or len(state.waiting) >= MOST_WAITING:
+            if len(state.failed) >= limit or len(state.waiting) >= MAX_WAITING:
                 raise TooManyAttempts(MESSAGE)
-            if len(state.failed) + state.under_way < most:
+            if len(state.failed) + state.under_way < limit:
                 state.under_way += 1
                 return
             waiter = asyncio.get_running_loop().create_future()
@@ -81,7 +81,7 @@ class AttemptLimits:
 
     def _drop_old(self) -> None:
         """Forget the keys that were not used for longest, up to the first with attempts under way."""
-        while len(self._states) > REMEMBERED:
+        while len(self._states) > MAX_KEYS:
             key, state = next(iter(self._states.items()))
             if state.under_way:
                 return

@@ -13,8 +13,8 @@ from tracking_gate.authentication.people import PeopleSource, PresentedCredentia
 from tracking_gate.errors import InvalidRequest, Unauthenticated, Unavailable
 from tracking_gate.secret_directory import SecretDirectory
 
-LONGEST_HEADER: Final = 4096  # bytes of an Authorization header
-ATTEMPTS: Final = 10  # that fail, of one address, in a period
+MAX_HEADER: Final = 4096  # bytes of an Authorization header
+MAX_ATTEMPTS: Final = 10  # that fail, of one address, in a period
 NAME_FACTOR: Final = 10  # times as many for one name, from all addresses
 NOT_ACCEPTED: Final = "token not accepted"  # for every reason, so that an attacker does not learn which
 MISSING: Final = "send the token of your project as MLFLOW_TRACKING_TOKEN"
@@ -28,9 +28,14 @@ class Authenticator:
     """
 
     def __init__(
-        self, directory: SecretDirectory, people: PeopleSource, clock: Callable[[], float], *, attempts: int = ATTEMPTS
+        self,
+        directory: SecretDirectory,
+        people: PeopleSource,
+        clock: Callable[[], float],
+        *,
+        attempts: int = MAX_ATTEMPTS,
     ) -> None:
-        self._most = attempts
+        self._limit = attempts
         self._directory = directory
         self._people = people
         self._attempts = AttemptLimits(clock)
@@ -39,7 +44,7 @@ class Authenticator:
     async def authenticate(self, headers: CIMultiDictProxy[str], peer: str) -> Actor:
         """Return the actor. Raise InvalidRequest, Unauthenticated, TooManyAttempts, Busy, Unavailable."""
         given = headers.getall("Authorization", [])
-        if len(given) > 1 or any(len(value.encode()) > LONGEST_HEADER for value in given):
+        if len(given) > 1 or any(len(value.encode()) > MAX_HEADER for value in given):
             raise InvalidRequest("send one Authorization header of at most 4 KiB")
         scheme, _, value = (given[0] if given else "").partition(" ")
         if scheme.lower() == "bearer" and (actor := self._token(value.strip())):
@@ -86,7 +91,7 @@ class Authenticator:
             done.exception()  # its client may have hung up, and the loop would complain
 
     async def _attempt(self, headers: CIMultiDictProxy[str], peer: str, presented: PresentedCredential | None) -> Actor:
-        limits = limits_of(peer, presented.name if presented else None, self._most)
+        limits = limits_of(peer, presented.name if presented else None, self._limit)
         await self._attempts.begin(limits)
         failed = False
         try:
@@ -99,8 +104,8 @@ class Authenticator:
         return person
 
 
-def limits_of(peer: str, name: str | None, most: int) -> dict[Hashable, int]:
+def limits_of(peer: str, name: str | None, limit: int) -> dict[Hashable, int]:
     """Return the most failures for the address with that name, and for the name from all addresses."""
     if name is None:
-        return {("address", peer): most}
-    return {("address", peer, name): most, ("name", name): most * NAME_FACTOR}
+        return {("address", peer): limit}
+    return {("address", peer, name): limit, ("name", name): limit * NAME_FACTOR}

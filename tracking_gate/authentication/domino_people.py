@@ -26,11 +26,11 @@ from tracking_gate.errors import Unavailable
 from tracking_gate.metrics import Metrics
 
 API_KEY: Final = "X-Domino-Api-Key"
-KEPT: Final = 60.0  # seconds, also of a "no"
-MOST_KEPT: Final = 4096  # answers; the one that was not asked for longest goes first
+KEEP_SECONDS: Final = 60.0  # also a refusal
+MAX_KEPT: Final = 4096  # answers; the least recently used one goes first
 # Seconds in which no limit on attempts applies to a credential that Domino has accepted.
-ACCEPTED: Final = 24 * 3600.0
-LONGEST: Final = 4096  # bytes of a credential
+ACCEPTED_SECONDS: Final = 24 * 3600.0
+MAX_CREDENTIAL: Final = 4096  # bytes of a credential
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5, connect=2)  # for each request; a client of MLflow waits 120 s
 MEMBER: Final = frozenset({"Owned", "Collaborating", "OwnedAndCollaborating"})
 # Domino does not know the credential: it refuses, or redirects to its login.
@@ -114,14 +114,14 @@ class DominoPeople:
     async def _kept(self, key: bytes, credential: DominoCredential) -> Actor | None:
         """Return Domino's answer, and keep it. Raise Unavailable, which is not kept."""
         actor = await self._checked(credential)
-        self._answers[key] = (self._clock() + KEPT, actor)
+        self._answers[key] = (self._clock() + KEEP_SECONDS, actor)
         self._answers.move_to_end(key)
-        while len(self._answers) > MOST_KEPT:
+        while len(self._answers) > MAX_KEPT:
             self._answers.popitem(last=False)
         self._accepted.pop(key, None)
         if actor:
-            self._accepted[key] = self._clock() + ACCEPTED
-        while len(self._accepted) > MOST_KEPT:
+            self._accepted[key] = self._clock() + ACCEPTED_SECONDS
+        while len(self._accepted) > MAX_KEPT:
             self._accepted.popitem(last=False)
         return actor
 
@@ -181,7 +181,7 @@ def credential_of(headers: Mapping[str, str]) -> DominoCredential | None:
         bare = value if header == API_KEY else token if scheme.lower() == "bearer" else ""
         if (
             bare.strip()
-            and len(value) <= LONGEST
+            and len(value) <= MAX_CREDENTIAL
             and value.isascii()
             and value.isprintable()
             and not bare.strip().startswith(TOKEN_PREFIX)

@@ -24,9 +24,9 @@ from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.errors import Busy, Unavailable
 
 COST: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # scrypt: 16 MiB and 30 ms for each hash
-REMEMBERED: Final = 4096  # passwords that were accepted, so that a page with twenty requests costs one hash
-HASHERS: Final = 2  # threads
-MOST_HASHES: Final = 32  # that wait or are under source: a second's work
+MAX_ACCEPTED: Final = 4096  # passwords that were accepted, so that a page with twenty requests costs one hash
+HASH_THREADS: Final = 2
+MAX_HASHES: Final = 32  # hashes that wait or are under way: a second's work
 # Compared with for an unknown name, so that the answer takes as long as for a known one.
 UNKNOWN_PERSON: Final = "scrypt$" + 32 * "0" + "$" + 64 * "0"
 
@@ -96,13 +96,13 @@ class PeopleSources:
 
     def presented(self, headers: Mapping[str, str]) -> PresentedCredential | None:
         """Return the credentials of all sources as one."""
-        presented = [presented for source in self._sources if (presented := source.presented(headers))]
-        if len(presented) < 2:  # noqa: PLR2004  there is nothing to put together
-            return presented[0] if presented else None
+        found = [presented for source in self._sources if (presented := source.presented(headers))]
+        if len(found) < 2:  # noqa: PLR2004  one needs no merging
+            return found[0] if found else None
         return PresentedCredential(
-            digest=b"".join(presented.digest for presented in presented),
-            name=next((presented.name for presented in presented if presented.name), None),
-            accepted=any(presented.accepted for presented in presented),
+            digest=b"".join(one.digest for one in found),
+            name=next((one.name for one in found if one.name), None),
+            accepted=any(one.accepted for one in found),
         )
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
@@ -124,7 +124,7 @@ class PeopleFile:
         self._state: object = None
         self._people: Mapping[str, Person] = {}
         self._accepted: OrderedDict[bytes, str] = OrderedDict()
-        self._hashers = ThreadPoolExecutor(HASHERS, thread_name_prefix="passwords")
+        self._hashers = ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="passwords")
         self._hashes = 0
         self.read()
 
@@ -173,13 +173,13 @@ class PeopleFile:
         if not await self._hashed_matches(password, kept):
             return False
         self._accepted[digest] = kept
-        while len(self._accepted) > REMEMBERED:
+        while len(self._accepted) > MAX_ACCEPTED:
             self._accepted.popitem(last=False)
         return True
 
     async def _hashed_matches(self, password: str, kept: str) -> bool:
-        """Hash and compare in a thread. Raise Busy for more hashes than MOST_HASHES."""
-        if self._hashes >= MOST_HASHES:
+        """Hash and compare in a thread. Raise Busy for more hashes than MAX_HASHES."""
+        if self._hashes >= MAX_HASHES:
             raise Busy("the gate checks as many passwords as it can; try again")
         self._hashes += 1
         try:

@@ -36,7 +36,7 @@ class RequestContext:
             raise InvalidRequest("the request's target is not a path")
         self.path = decoded_path(raw)
         if separator and any(not "!" <= character <= "~" for character in self.query):
-            raise InvalidRequest("the query holds characters that belong written as %XX")
+            raise InvalidRequest("the query holds characters that must be written as %XX")
         self.found = match(self.request.method, self.path)
 
     @property

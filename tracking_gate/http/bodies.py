@@ -23,16 +23,16 @@ class ClientBody:
         self._pause = pause
         self.fault: Refusal | ClientHungUp | None = None
 
-    async def whole(self, most: int) -> bytes:
-        """Return the body. Raise TooLarge for more than `most` bytes, RequestTimeout, InvalidRequest, ClientHungUp."""
-        check_length(self._request, most)
+    async def whole(self, limit: int) -> bytes:
+        """Return the body. Raise TooLarge for more than `limit` bytes, RequestTimeout, InvalidRequest, ClientHungUp."""
+        check_length(self._request, limit)
         body = bytearray()
         try:
-            async with asyncio.timeout(self._pause + most / MIN_RATE):
+            async with asyncio.timeout(self._pause + limit / MIN_RATE):
                 async for chunk in self.chunks():
                     body += chunk
-                    if len(body) > most:
-                        raise TooLarge(f"the body has more than {most} bytes")
+                    if len(body) > limit:
+                        raise TooLarge(f"the body has more than {limit} bytes")
         except TimeoutError:
             raise RequestTimeout(TOO_SLOW) from None
         return bytes(body)
@@ -69,10 +69,10 @@ class ClientBody:
             request.writer.output_size = 0  # nothing of the answer was sent
 
 
-def check_length(request: web.BaseRequest, most: int) -> None:
-    """Raise TooLarge if the request announces more than `most` bytes."""
-    if (request.content_length or 0) > most:
-        raise TooLarge(f"the body has more than {most} bytes")
+def check_length(request: web.BaseRequest, limit: int) -> None:
+    """Raise TooLarge if the request announces more than `limit` bytes."""
+    if (request.content_length or 0) > limit:
+        raise TooLarge(f"the body has more than {limit} bytes")
 
 
 def check_empty(request: web.BaseRequest) -> None:

@@ -133,15 +133,15 @@ class Connections:
     def __init__(
         self,
         *,
-        most: int,
-        most_of_address: int,
+        limit: int,
+        limit_of_address: int,
         seconds: float,
         addresses: ClientAddresses | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         """`seconds` is how long a client may take nothing of an answer; without `metrics` nothing is counted."""
-        self._most = most
-        self._most_of_address = most_of_address
+        self._limit = limit
+        self._limit_of_address = limit_of_address
         self._seconds = seconds
         self._addresses = addresses or ClientAddresses()
         self._metrics = metrics
@@ -153,11 +153,11 @@ class Connections:
         is_proxy = self._addresses.is_proxy(connection.address)
         connection.address = address_group(connection.address)
         others = self._by_address.setdefault(connection.address, {})
-        if len(others) >= self._most_of_address and not is_proxy:
+        if len(others) >= self._limit_of_address and not is_proxy:
             connection.crowded = not self._make_room(others)
         others[connection] = None
         self._count += 1
-        if self._count > self._most and not self._make_room(max(self._by_address.values(), key=len), connection):
+        if self._count > self._limit and not self._make_room(max(self._by_address.values(), key=len), connection):
             self._count_closed(connection, "full")
             if connection.wire is not None:
                 connection.wire.write(FULL)

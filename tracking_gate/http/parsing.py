@@ -30,7 +30,7 @@ class Field:
 def decoded_path(raw: str) -> str:
     """Return the decoded path of a request. Raise InvalidRequest if MLflow could read another path."""
     if re.search(r"[^\x21-\x7e]", raw):
-        raise InvalidRequest("the path holds characters that belong written as %XX")
+        raise InvalidRequest("the path holds characters that must be written as %XX")
     if re.search(r"%(?:2[fF]|5[cC]|00)|;|\\", raw) or "//" in raw:
         raise InvalidRequest("the path holds //, ; or an encoded separator")
     try:
@@ -102,7 +102,7 @@ def values_at(found: Any, path: Sequence[str]) -> list[Any]:
         items = found if isinstance(found, list) else [found]
         return [value for item in items for value in values_at(item, path[1:])]
     if not isinstance(found, dict):
-        raise InvalidRequest(f"{path[0]} is missing: its place holds no object")
+        raise InvalidRequest(f"{path[0]} is missing: the value that should contain it is no object")
     for key in found:
         if key != path[0] and key.replace("_", "").casefold() == path[0].replace("_", "").casefold():
             raise InvalidRequest(f"write {path[0]}, not {key!r:.60}")

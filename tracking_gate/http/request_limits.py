@@ -8,17 +8,19 @@ from typing import Final
 
 from tracking_gate.errors import Busy, TooManyRequests
 
-WAITING: Final = 8  # times as many as one caller may have under way: eight pods that start at once wait for each other
+WAITING_FACTOR: Final = (
+    8  # times as many as one caller may have under way: eight pods that start at once wait for each other
+)
 WAIT_SECONDS: Final = 60.0  # a client of MLflow waits 120 s
 # Bytes; the container has 512 MiB, and a parsed body is about two times as large.
 MAX_BODY_MEMORY: Final = 128 * 1024 * 1024
 
 
 class CallerSlots:
-    """Slots of each caller: `most` requests are under way, others wait in order, and still others are refused."""
+    """Slots of each caller: `limit` requests are under way, others wait in order, and still others are refused."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._under_way: dict[Hashable, int] = {}
         self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
 
@@ -28,11 +30,11 @@ class CallerSlots:
         Every request of an unknown caller may wait: the limit on connections of one address bounds their number.
         """
         under_way = self._under_way.get(caller, 0)
-        if under_way < self._most:
+        if under_way < self._limit:
             self._under_way[caller] = under_way + 1
             return
         waiting = self._waiting.setdefault(caller, deque())
-        if is_known and len(waiting) >= self._most * WAITING:
+        if is_known and len(waiting) >= self._limit * WAITING_FACTOR:
             raise TooManyRequests("too many requests of yours are under way")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting.append(turn)
@@ -67,15 +69,15 @@ class CallerSlots:
 class BodyMemory:
     """Memory for the bodies that are read whole, of all requests under way."""
 
-    def __init__(self, most: int = MAX_BODY_MEMORY) -> None:
-        self._most = most
+    def __init__(self, limit: int = MAX_BODY_MEMORY) -> None:
+        self._limit = limit
         self._held = 0
 
     @contextmanager
-    def held(self, length: int | None, most: int) -> Iterator[None]:
-        """Hold the bytes of a body of `length`, or `most` bytes if the length is unknown or more. Raise Busy."""
-        size = most if length is None else min(length, most)
-        if self._held + size > self._most:
+    def held(self, length: int | None, limit: int) -> Iterator[None]:
+        """Hold the bytes of a body of `length`, or `limit` bytes if the length is unknown or more. Raise Busy."""
+        size = limit if length is None else min(length, limit)
+        if self._held + size > self._limit:
             raise Busy("the gate holds as many large bodies as it can; try again")
         self._held += size
         try:

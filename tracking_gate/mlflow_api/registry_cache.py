@@ -13,8 +13,8 @@ from tracking_gate.mlflow_api.registry import Registry
 from tracking_gate.mlflow_api.registry_objects import Experiment, Version
 from tracking_gate.mlflow_api.version_sources import promoted_locations
 
-KEPT: Final = 60.0  # seconds
-MOST: Final = 10_000  # objects
+KEEP_SECONDS: Final = 60.0  # seconds
+MAX_OWNERS: Final = 10_000  # objects
 Key = tuple[str, ...]
 
 
@@ -48,16 +48,16 @@ class OwnerCache:
         """Keep an answer, unless owners may have changed since the lookup began."""
         if project is None or generation != self._generation or self._unclear_until > time.monotonic():
             return
-        if len(self._known) >= MOST:
+        if len(self._known) >= MAX_OWNERS:
             del self._known[next(iter(self._known))]
-        self._known[key] = (time.monotonic() + KEPT, project)
+        self._known[key] = (time.monotonic() + KEEP_SECONDS, project)
 
     def forget(self, *, unclear: bool = False) -> None:
         """Forget all. `unclear` follows a change that MLflow may still make: nothing is kept for a while."""
         self._generation += 1
         self._known.clear()
         if unclear:
-            self._unclear_until = time.monotonic() + KEPT
+            self._unclear_until = time.monotonic() + KEEP_SECONDS
 
 
 class RegistryCache:
@@ -81,7 +81,7 @@ class RegistryCache:
         self._generation += 1
         self._promoted = None
         if unclear:
-            self._unclear_until = time.monotonic() + KEPT
+            self._unclear_until = time.monotonic() + KEEP_SECONDS
         if invalidates is Invalidates.ALL:
             self._experiments = None
             self.owners.forget(unclear=unclear)
@@ -96,7 +96,7 @@ class RegistryCache:
             return self._promoted[1]
         promoted = await promoted_locations(self.registry)
         if generation == self._generation and self._unclear_until <= now:
-            self._promoted = (now + KEPT, promoted)
+            self._promoted = (now + KEEP_SECONDS, promoted)
         return promoted
 
     async def experiments(self) -> Iterable[Experiment]:
@@ -105,5 +105,5 @@ class RegistryCache:
             return self._experiments[1]
         experiments = await self.registry.experiments()
         if generation == self._generation:
-            self._experiments = (now + KEPT, experiments)
+            self._experiments = (now + KEEP_SECONDS, experiments)
         return experiments

@@ -23,7 +23,7 @@ from tracking_gate.mlflow_api.registry_objects import ACTIVE_STAGES, Json, Versi
 
 MODEL_URI: Final = re.compile(r"models:/+([^/]+)(?:/+([0-9]+))?/*", re.IGNORECASE)
 RUN_URI: Final = re.compile(r"runs:/+([^/]+)(?:/+(.*))?", re.IGNORECASE | re.DOTALL)
-MOST_STEPS: Final = 4  # from a version that is a copy of a copy
+MAX_STEPS: Final = 4  # from a version that is a copy of a copy
 # `//host` is of artifacts only; the rest begins with one slash.
 SOURCE: Final = re.compile(r"(runs|models|mlflow-artifacts):(?://([^/]*))?(/.*)", re.IGNORECASE)
 ODD: Final = re.compile(r"[?#%;\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^\s|\s$")
@@ -41,7 +41,7 @@ class Source:
     model_id: str | None = None
 
 
-async def resolve_source(registry: Registry, uri: str, steps: int = MOST_STEPS) -> Source:
+async def resolve_source(registry: Registry, uri: str, steps: int = MAX_STEPS) -> Source:
     """Return the source that MLflow's client means by a URI.
 
     Raise InvalidRequest if clients could read the URI in two ways, Forbidden if its files do not exist.
@@ -162,7 +162,7 @@ async def promoted_locations(registry: Registry) -> dict[str, Version]:
 async def locations_of_version(registry: Registry, version: Version) -> set[str]:
     """Return each location that some client of MLflow reads as the files of a version."""
     uri = await registry.download_uri(version.name, version.version)
-    found = await _locations(registry, uri or version.source, MOST_STEPS)
+    found = await _locations(registry, uri or version.source, MAX_STEPS)
     if version.model_id and (location := await registry.location_of_logged_model(version.model_id)):
         found.add(location)
     return found

@@ -9,7 +9,7 @@ Json = dict[str, Any]
 STAGES: Final = {stage.lower(): stage for stage in ("None", "Staging", "Production", "Archived")}
 VERSION: Final = re.compile(r"[1-9][0-9]{0,9}")
 ALIAS: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
-LONGEST_NAME: Final = 256
+MAX_NAME: Final = 256
 
 
 def text(key: str, value: Any) -> str:
@@ -23,8 +23,8 @@ def text(key: str, value: Any) -> str:
 
 def name(key: str, value: Any) -> str:
     found = text(key, value)
-    if not found or len(found) > LONGEST_NAME or re.search(r"[/:\x00-\x1f\x7f]", found):
-        raise InvalidRequest(f"{key} must have 1 to {LONGEST_NAME} characters, and no / : or control character")
+    if not found or len(found) > MAX_NAME or re.search(r"[/:\x00-\x1f\x7f]", found):
+        raise InvalidRequest(f"{key} must have 1 to {MAX_NAME} characters, and no / : or control character")
     return found
 
 

@@ -101,10 +101,10 @@ async def changeable_experiment(request: GuardedRequest) -> Experiment:
 
 
 @asynccontextmanager
-async def equal_lookups(registry: Registry, actor: Actor, most: int) -> AsyncIterator[None]:
-    """Make `most` lookups before each refusal of a token.
+async def equal_lookups(registry: Registry, actor: Actor, max_lookups: int) -> AsyncIterator[None]:
+    """Make `max_lookups` lookups before each refusal of a token.
 
-    So the time of a refusal does not tell if an object is another project's or does not exist.
+    So their number does not tell if an object is another project's or does not exist.
     """
     if not actor.is_token:
         yield
@@ -114,7 +114,7 @@ async def equal_lookups(registry: Registry, actor: Actor, most: int) -> AsyncIte
     try:
         yield
     except Forbidden:
-        while 0 < len(lookups) < most:
+        while 0 < len(lookups) < max_lookups:
             await registry.look_up_nothing()
         raise
     finally:

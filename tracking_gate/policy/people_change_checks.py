@@ -147,7 +147,7 @@ def check_tags(actor: Actor, change: PeopleChange, fields: Json) -> bool:
 
 def check_person_tag(actor: Actor, change: PeopleChange, key: str, fields: Json) -> bool:
     if SERVER_TAGS.fullmatch(key) or (RESERVED_TAGS.fullmatch(key) and change.objects == (LOGGED_MODEL,)):
-        raise Forbidden(f"the tag {key} is MLflow's own: its server or its clients go by it")
+        raise Forbidden(f"the tag {key} is MLflow's own: its server or its clients rely on it")
     if not OWNERSHIP_TAGS.fullmatch(key):
         return False
     if key != TAG_PROJECT_ID:

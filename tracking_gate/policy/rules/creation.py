@@ -10,7 +10,7 @@ from tracking_gate.policy.guarded_request import Approval, GuardedRequest, own_m
 from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS, check_tag
 
 Json = dict[str, Any]
-LONGEST_FACT: Final = 1000  # characters of a source in the audit log
+MAX_FACT: Final = 1000  # characters of a source in the audit log
 
 
 async def create_model(request: GuardedRequest) -> Approval:
@@ -26,7 +26,7 @@ async def create_model(request: GuardedRequest) -> Approval:
 async def create_experiment(request: GuardedRequest) -> Approval:
     check_is_person(request.actor)
     if request.fields.get("artifact_location"):
-        raise Forbidden("artifact_location lets an experiment write where others do; the server chooses it")
+        raise Forbidden("leave artifact_location out: the server chooses it, so that experiments do not share files")
     tags, project = tags_with_project(request)
     return Approval(body=request.fields | {"tags": tags}, facts={"project": project})
 
@@ -49,7 +49,7 @@ async def create_version(request: GuardedRequest) -> Approval:
         | {"source": source.uri, "tags": [*tags_without_owner(request), *owner]}
         | {key: value for key, value in lineage.items() if value}
     )
-    return Approval(body=body, facts={"project": project, "source": source.uri[:LONGEST_FACT]})
+    return Approval(body=body, facts={"project": project, "source": source.uri[:MAX_FACT]})
 
 
 async def lineage_of(request: GuardedRequest, source: Source, key: str) -> str | None:
@@ -61,7 +61,7 @@ async def lineage_of(request: GuardedRequest, source: Source, key: str) -> str |
     if given is None or given == own:
         return own
     if own is not None or key == "model_id":
-        raise InvalidRequest(f"{key} is not that of the source")
+        raise InvalidRequest(f"{key} is another one than that of the source; leave it out")
     run = await request.registry.raw_run(given)
     project = await request.registry.project_of_run(run) if run else None
     if not request.actor.owns(project) or (project is not None and project != source.project):

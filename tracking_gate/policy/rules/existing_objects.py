@@ -25,7 +25,7 @@ async def rename_model(request: GuardedRequest) -> Approval:
     await own_model(request)
     await check_none_promoted(request)
     if await request.registry.model(request.fields["new_name"]):
-        raise Conflict("the new name is taken")
+        raise Conflict("a model with the new name exists already")
     return Approval(body=request.fields)
 
 
@@ -42,9 +42,11 @@ async def check_none_promoted(request: GuardedRequest) -> None:
     if promoted := [
         version.version for version in await request.registry.versions_of(name) if version.stage in ACTIVE_STAGES
     ]:
-        raise Conflict(f"version {promoted[0]} is in Staging or Production")
+        raise Conflict(f"version {promoted[0]} is in Staging or Production; archive it first")
     if model and model.aliases:
-        raise Conflict(f"the alias {next(iter(model.aliases))} means a version of this model")
+        raise Conflict(
+            f"the alias {next(iter(model.aliases))} points to a version of this model; delete the alias first"
+        )
 
 
 async def delete_version(request: GuardedRequest) -> Approval:
@@ -81,7 +83,7 @@ async def delete_run(request: GuardedRequest) -> Approval:
     root, run_id = location_of_run(run), run["run"]["info"]["run_id"]
     for location, version in (await promoted_locations(request.registry)).items():
         if version.run_id == run_id or (root is not None and overlap(root, location)):
-            raise Conflict(f"version {version.version} of {version.name} is promoted, and is of this run")
+            raise Conflict(f"version {version.version} of {version.name} is promoted, and its files are of this run")
     return Approval(body=request.fields)
 
 

@@ -30,7 +30,7 @@ async def transition_stage(request: GuardedRequest) -> Approval:
     if PRODUCTION in {stage, version.stage}:
         check_may_promote(request.actor, "moving a version into or out of Production")
     if archives and stage not in ACTIVE_STAGES:
-        raise InvalidRequest("archive_existing_versions goes with Staging and Production only")
+        raise InvalidRequest("archive_existing_versions is for the stages Staging and Production only")
     check_expected(request.expected_production, [one for one in (version, *others) if one.stage == PRODUCTION])
     if stage == version.stage and not archived:
         return Approval(body=request.fields, noop=True, facts=facts)

@@ -40,14 +40,14 @@ async def set_version_tag(request: GuardedRequest) -> Approval:
     version = await own_version(request)
     check_tag(request.actor, key)
     if version.tags.get(key, value) != value:
-        raise Conflict(f"{key} is written once, and is another one")
+        raise Conflict(f"the tag {key} is written once, and has another value")
     return Approval(body=request.fields, noop=version.tags.get(key) == value, facts={"key": key})
 
 
 async def delete_version_tag(request: GuardedRequest) -> Approval:
     await own_version(request)
     if request.fields["key"] in ONCE:
-        raise Forbidden(f"{request.fields['key']} stays")
+        raise Forbidden(f"the tag {request.fields['key']} cannot be deleted")
     check_deleted_tag(request.actor, request.fields["key"])
     return Approval(body=request.fields, facts={"key": request.fields["key"]})
 
@@ -85,7 +85,9 @@ def check_tag(actor: Actor, key: str) -> None:
     if actor.kind is ActorKind.ADMIN:
         return
     if OWNERSHIP_TAGS.fullmatch(key):
-        raise Forbidden(f"{key} says whose a model is; the gate writes it when the model is created")
+        raise Forbidden(
+            f"the tag {key} names the project that owns a model; the gate writes it when the model is created"
+        )
     if actor.kind is ActorKind.PULL or key.startswith(PROMOTION_TAG_PREFIX):
         check_may_promote(actor, f"the tag {key}")
     if (
@@ -93,4 +95,4 @@ def check_tag(actor: Actor, key: str) -> None:
         and key not in DEPLOYMENT_TAGS | ONCE
         and not key.startswith(PROMOTION_TAG_PREFIX)
     ):
-        raise Forbidden(f"the tag {key} is for people of the project to set")
+        raise Forbidden(f"only people of the project set the tag {key}")

@@ -1,4 +1,4 @@
-"""Kubernetes objects from files: YAML as kubectl reads it, strict where a mistake would be guessed away."""
+"""Files that the commands read: Kubernetes objects in YAML as kubectl reads it, and the webhook's settings."""
 
 import re
 import sys
@@ -24,14 +24,14 @@ RESOLVED: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One object of a file: its content, and the line on which it begins."""
+    """One object of a file, and the line on which it begins."""
 
     content: dict[str, Any]
     line: int
 
 
 class ManifestLoader(yaml.SafeLoader):
-    """Safe, and without guesses: a key that comes twice is an error."""
+    """A safe loader that refuses a key which comes twice."""
 
     yaml_implicit_resolvers: Any = {}  # noqa: RUF012  yaml's own way to say what a plain word is
 
@@ -53,7 +53,7 @@ ManifestLoader.add_constructor("tag:yaml.org,2002:float", ManifestLoader.constru
 
 
 def read_documents(filename: str) -> list[Document]:
-    """Every object of a file with one or many; lists are taken apart. Raises DocumentError."""
+    """Return every object of a file. Raises DocumentError."""
     title = "standard input" if filename == STANDARD_INPUT else filename
     try:
         text = sys.stdin.read() if filename == STANDARD_INPUT else Path(filename).read_text()
@@ -93,7 +93,7 @@ def _documents(text: str, title: str) -> Iterator[Document]:
 
 
 def read_settings_file(path: Path) -> dict[str, str]:
-    """Raises DocumentError."""
+    """Return the variables in lines of KEY=VALUE, or in the ConfigMap. Raises DocumentError."""
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:

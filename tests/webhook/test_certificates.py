@@ -1,4 +1,4 @@
-"""The webhook's own certificates: every step, and no moment at which a pod shows what the API server does not trust."""
+"""Self-managed certificates: every step, and a pod never serves a certificate that the API server does not trust."""
 
 import itertools
 import ssl
@@ -215,9 +215,7 @@ def test_pair_does_not_show_its_key() -> None:
 
 @dataclass
 class Cluster:
-    """The two objects, with the API server's rules: a write names the version that it was made from, and a TLS Secret
-    keeps its pair.
-    """
+    """Secret and registration with the API server's rules: a write needs the current version, a TLS Secret its pair."""
 
     data: Mapping[str, bytes] = field(default_factory=dict)
     bundles: tuple[bytes, ...] = (b"", b"")
@@ -341,7 +339,7 @@ def test_emptied_secret_gets_back_what_the_pods_know(tmp_path: Path) -> None:
 
 
 def test_secret_that_another_issuer_has_left_is_taken_over(tmp_path: Path) -> None:
-    """cert-manager's `ca.crt` has no key beside it, or one of an earlier authority of ours."""
+    """cert-manager's `ca.crt` has no key beside it, or the key of an earlier authority of the webhook."""
     cluster, clock = Cluster(), Clock()
     ours, theirs = write_state(settled()), write_state(settled())
     kept = theirs | {"ca.key": ours["ca.key"]}
@@ -395,9 +393,7 @@ EVENTS = st.one_of(
 def test_no_pod_ever_shows_what_is_not_trusted(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, object]]
 ) -> None:
-    """Three pods, any order of rounds, restarts, rotations and waits. A pod looks twice a minute, so no wait passes
-    without a round.
-    """
+    """Three pods: any order of rounds, restarts, rotations and waits, each with a round, as a pod runs two a minute."""
     cluster, clock = Cluster(), Clock()
     folders = [tmp_path_factory.mktemp("pod") for _ in range(3)]
     pods = [reconciler(cluster, folder, clock, early=number / 3) for number, folder in enumerate(folders)]

@@ -1,22 +1,26 @@
-"""`review`, `inject` and `explain`: the same decision, on files."""
+"""The commands on files: `review`, `inject`, `diff`, `render` and `explain`; and the list of `--help`."""
 
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from testbed.api_server import apply_answer, review_of
 from testbed.processes import installed
 from webhook.admission import admit
+from webhook.cli import COMMANDS, main
 from webhook.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "model-api-pod.yaml"
+HEAVY = {"gunicorn", "flask", "lightkube", "cryptography", "rich"}
 
 
 def run(
@@ -361,6 +365,23 @@ def test_inject_adds_no_pull_secret_since_that_would_keep_those_of_the_service_a
 def test_every_command_says_what_it_does() -> None:
     text = run("--help").stdout
 
-    for command in ("serve", "review", "inject", "explain"):
-        assert f"\n  {command} " in text
-        assert run(command, "--help").returncode == 0
+    for command in COMMANDS:
+        assert f"\n  {command.name} " in text
+        shown = CliRunner().invoke(main, [command.name, "--help"])
+        assert shown.exit_code == 0
+        assert command.summary in " ".join(shown.output.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        pytest.param(["--help"], {*HEAVY, "yaml", "jsonpatch"}, id="help"),
+        pytest.param(["explain", "-f", EXAMPLE, "-o", "json"], HEAVY, id="explain"),
+        pytest.param(["inject", "-f", EXAMPLE], HEAVY, id="inject"),
+    ],
+)
+def test_command_loads_no_package_that_it_does_not_need(arguments: list[str | Path], unneeded: set[str]) -> None:
+    program = "import sys; from webhook.cli import main; main(standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+
+    assert set(done.stdout.splitlines()[-1].split()) & unneeded == set()

@@ -1,6 +1,4 @@
-"""The envelope: what is no review is refused with a sentence that repeats nothing of it (B2 to B4); what is answered,
-is answered whole.
-"""
+"""A body that is no AdmissionReview is refused without quoting it; an answer has every field that it needs."""
 
 import base64
 from typing import Any

@@ -1,4 +1,4 @@
-"""One predicate, as data: what the API server is told, and what the webhook checks itself, agree."""
+"""The rules for the API server and the checks of the webhook agree."""
 
 from typing import Any
 

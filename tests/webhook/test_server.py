@@ -41,7 +41,7 @@ def request_bytes(body: bytes, *headers: str) -> bytes:
 
 
 def received(connection: ssl.SSLSocket, answers: int = 1) -> bytes:
-    """So many answers, or what came before the connection was closed."""
+    """Return so many answers, or those that came before the connection was closed."""
     content = b""
     while content.count(b"HTTP/1.1 ") < answers or not complete(content):
         chunk = connection.recv(65536)

@@ -1,4 +1,4 @@
-"""Settings are read strictly: an error names the variable, its value and the verdict (B30)."""
+"""Settings are read strictly: an error names the variable, its value and the verdict."""
 
 import pytest
 

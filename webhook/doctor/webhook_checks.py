@@ -146,7 +146,7 @@ def trust(installation: Installation) -> Iterator[Finding]:
         yield bad(
             check,
             "the API server does not trust the authority of the webhook's certificate",
-            "model-api-webhook certs rotate --leaf",
+            "model-api-webhook certs rotate",
         )
     elif (left := leaf.not_valid_after_utc - datetime.now(UTC)) < RENEWAL_OVERDUE:
         yield bad(

@@ -68,11 +68,11 @@ def decide_pod(raw: Json, namespace: str, settings: Settings) -> Decision:
     try:
         decision = inject(pod, settings)
     except RefusalError as error:
-        decision = refused(pod, error)
+        decision = decision_of_refusal(pod, error)
     return replace(decision, warnings=(*decision.warnings, *unknown_key_warnings(pod)))
 
 
-def refused(pod: Pod, error: RefusalError) -> Decision:
+def decision_of_refusal(pod: Pod, error: RefusalError) -> Decision:
     """Return the decision of a rule that refuses the pod. A skipped pod also gets the status annotation."""
     reason, message = error.reason, str(error)
     if reason.outcome is Outcome.SKIPPED:
@@ -87,14 +87,14 @@ def inject(pod: Pod, settings: Settings) -> Decision:
         raise RefusalError(Reason.WINDOWS_UNSUPPORTED, "the pod runs on Windows; the model will not be downloaded")
     annotations = read_annotations(pod)
     targets = choose_targets(pod, annotations, settings)
-    check_location(targets, settings)
+    check_folder_is_known(targets, settings)
     store = size_store(pod, settings)
     injection = Injection(
         pod=pod,
         targets=targets,
         annotations=annotations,
         settings=settings,
-        project_id=project_of_token(pod, settings),
+        project_id=token_project(pod, settings),
         store_size=store.size,
     )
     check_name_is_free(pod)
@@ -116,7 +116,7 @@ def inject(pod: Pod, settings: Settings) -> Decision:
     )
 
 
-def check_location(targets: Targets, settings: Settings) -> None:
+def check_folder_is_known(targets: Targets, settings: Settings) -> None:
     """Raise RefusalError if the model is on a shared claim and its folder is unknown, since it is mounted by name."""
     if settings.delivery == "volume" and not targets.model_variables.owner_and_run_id:
         raise RefusalError(
@@ -126,7 +126,7 @@ def check_location(targets: Targets, settings: Settings) -> None:
         )
 
 
-def project_of_token(pod: Pod, settings: Settings) -> str | None:
+def token_project(pod: Pod, settings: Settings) -> str | None:
     """Return the id of the project whose pull token fetches the model; None if no token is needed.
 
     The id comes from a label that the platform sets, not the user. Raises RefusalError if it is missing or invalid.

@@ -18,7 +18,7 @@ Json = Mapping[str, Any]
 EXPANSION: Final = re.compile(r"\$(?:(\$)|\(([^)]*)\))")
 # References to references grow without bound. No value that is as long as this is a valid one, so what is behind it
 # does not matter.
-LONGEST: Final = 4096
+LONGEST_VALUE: Final = 4096
 KEY_REFERENCES: Final = {"configMapRef": "configMapKeyRef", "secretRef": "secretKeyRef"}
 
 
@@ -61,7 +61,7 @@ def expand(value: str, known: Mapping[str, str]) -> str:
     expanded = ""
     for piece in pieces(value, known):
         expanded += piece
-        if len(expanded) > LONGEST:
+        if len(expanded) > LONGEST_VALUE:
             break
     return expanded
 

@@ -107,7 +107,7 @@ class Candidate:
         """Return True if the container sets another path than that of the model of `model_variables`."""
         return self.artifacts_path is not None and self.artifacts_path != _mount_path(model_variables)
 
-    def check(self) -> None:
+    def check_variables(self) -> None:
         """Raise RefusalError if a value is invalid, or if a reference cannot be copied to the init container."""
         for variable, value in self.model_variables.values.items():
             try:

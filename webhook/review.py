@@ -11,7 +11,7 @@ from webhook.decision import Decision
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
 CONTAINERS: Final = {dict, list}
-DEEPEST: Final = 64  # levels of JSON; a pod has about 12, and every level costs the reader a stack frame
+MAX_DEPTH: Final = 64  # levels of JSON; a pod has about 12, and every level costs the reader a stack frame
 LONGEST_WARNING: Final = 120  # characters; the API server cuts at 256 and drops what is above 4096 in sum
 LONGEST_MESSAGE: Final = 1024
 
@@ -30,8 +30,8 @@ def parse(body: bytes) -> dict[str, Any]:
         raise InvalidReview("the body is not JSON") from None
     if not isinstance(review, dict):
         raise InvalidReview("the body is not a JSON object")
-    if deeper_than(DEEPEST, review):
-        raise InvalidReview(f"the body is nested deeper than {DEEPEST} levels")
+    if deeper_than(MAX_DEPTH, review):
+        raise InvalidReview(f"the body is nested deeper than {MAX_DEPTH} levels")
     request_of(review)
     return review
 

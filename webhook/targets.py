@@ -42,7 +42,7 @@ def choose_targets(pod: Pod, annotations: PodAnnotations, settings: Settings) ->
     if not targets:
         raise RefusalError(Reason.OWN_ARTIFACTS_PATH, own_path_message(complete[0]))
     for target in targets:
-        target.check()
+        target.check_variables()
     model_variables = single_model(targets)
     without_variables = chosen_without_variables(complete, candidates, annotations)
     served = [

@@ -1,4 +1,4 @@
-"""Self-managed certificates: every step, and a pod never serves a certificate that the API server does not trust."""
+"""Self-managed certificates: every step, and a pod never serves a certificate that is not trusted."""
 
 import itertools
 import ssl
@@ -14,15 +14,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from webhook.certificates.cluster import ConflictError, MissingError, Registration, StoredSecret
-from webhook.certificates.issuance import LEAF_LIFE, KeyPair, is_issued_by, names_of, new_authority, new_leaf, read_pair
+from webhook.certificates.issuance import (
+    LEAF_LIFE,
+    KeyPair,
+    host_names_of,
+    is_issued_by,
+    new_authority,
+    new_leaf,
+    read_pair,
+)
 from webhook.certificates.reconciler import CertificateFiles, CertificateReconciler, PodCertificate, host_names
 from webhook.certificates.state import (
     TRUST_DELAY,
     SecretState,
     advance,
     begin_rotation,
+    is_valid_leaf,
     read_state,
-    serves,
     write_state,
 )
 
@@ -44,8 +52,8 @@ def test_nothing_becomes_an_authority_and_a_leaf_with_the_names_of_the_service()
     state = settled()
 
     assert state.authority and state.leaf
-    assert serves(state.leaf, state.authority, NAMES)
-    assert names_of(state.leaf.certificate) == {
+    assert is_valid_leaf(state.leaf, state.authority, NAMES)
+    assert host_names_of(state.leaf.certificate) == {
         "model-api-webhook",
         "model-api-webhook.domino-platform",
         "model-api-webhook.domino-platform.svc",
@@ -108,7 +116,7 @@ def test_leaf_for_other_names_is_replaced(names: list[str]) -> None:
     odd = replace(state, leaf=new_leaf(state.authority, names, NOW))
 
     leaf = step(odd).leaf
-    assert leaf and names_of(leaf.certificate) == frozenset(NAMES)
+    assert leaf and host_names_of(leaf.certificate) == frozenset(NAMES)
 
 
 def test_leaf_of_another_authority_is_replaced() -> None:
@@ -199,7 +207,7 @@ def test_damaged_secret_is_made_good(key: str, damage: bytes) -> None:
     for _ in range(10):
         repaired = step(repaired, NOW + timedelta(seconds=1))
     assert repaired.authority and repaired.leaf
-    assert serves(repaired.leaf, repaired.authority, NAMES)
+    assert is_valid_leaf(repaired.leaf, repaired.authority, NAMES)
 
 
 def test_key_of_another_certificate_is_no_pair() -> None:
@@ -246,7 +254,7 @@ class Cluster:
             raise MissingError("no registration")
         return Registration(bundles=self.bundles, version=self.registration_version)
 
-    def trust(self, bundle: bytes, registration: Registration) -> None:
+    def write_bundle(self, bundle: bytes, registration: Registration) -> None:
         if registration.version != self.registration_version:
             raise ConflictError("changed")
         self.bundles = tuple(bundle for _ in self.bundles)

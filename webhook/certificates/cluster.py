@@ -67,7 +67,7 @@ class ClusterObjects:
         try:
             secret = self._client.get(Secret, TLS_SECRET, namespace=self._namespace)
         except ApiError as error:
-            raise _known(error, f"Secret {self._namespace}/{TLS_SECRET}") from error
+            raise _named_error(error, f"Secret {self._namespace}/{TLS_SECRET}") from error
         data = {key: base64.b64decode(value) for key, value in (secret.data or {}).items()}
         return StoredSecret(data=data, version=_version(secret))
 
@@ -81,18 +81,18 @@ class ClusterObjects:
         try:
             self._client.patch(Secret, TLS_SECRET, body, namespace=self._namespace, patch_type=PatchType.MERGE)
         except ApiError as error:
-            raise _known(error, f"Secret {self._namespace}/{TLS_SECRET}") from error
+            raise _named_error(error, f"Secret {self._namespace}/{TLS_SECRET}") from error
 
     def registration(self) -> Registration:
         """Return the registration. Raises MissingError, httpx2.HTTPError."""
         try:
             found = self._client.get(MutatingWebhookConfiguration, REGISTRATION)
         except ApiError as error:
-            raise _known(error, f"MutatingWebhookConfiguration {REGISTRATION}") from error
+            raise _named_error(error, f"MutatingWebhookConfiguration {REGISTRATION}") from error
         bundles = tuple(base64.b64decode(webhook.clientConfig.caBundle or "") for webhook in found.webhooks or [])
         return Registration(bundles=bundles, version=_version(found))
 
-    def trust(self, bundle: bytes, registration: Registration) -> None:
+    def write_bundle(self, bundle: bytes, registration: Registration) -> None:
         """Write the bundle into every entry. Raises ConflictError if the registration was changed meanwhile."""
         value = base64.b64encode(bundle).decode()
         same = {"op": "test", "path": "/metadata/resourceVersion", "value": registration.version}
@@ -105,13 +105,13 @@ class ClusterObjects:
         except ApiError as error:
             if error.status.code == UNPROCESSABLE:  # the version that the patch tests is old
                 raise ConflictError(f"MutatingWebhookConfiguration {REGISTRATION} was changed meanwhile") from error
-            raise _known(error, f"MutatingWebhookConfiguration {REGISTRATION}") from error
+            raise _named_error(error, f"MutatingWebhookConfiguration {REGISTRATION}") from error
 
-    def changes_of_secret(self) -> Iterator[object]:
+    def watch_secret(self) -> Iterator[object]:
         """Yield an item for each change until the API server ends the watch. The Role allows a watch by name only."""
         return self._client.watch(Secret, namespace=self._namespace, fields={"metadata.name": TLS_SECRET})
 
-    def changes_of_registration(self) -> Iterator[object]:
+    def watch_registration(self) -> Iterator[object]:
         return self._client.watch(MutatingWebhookConfiguration, fields={"metadata.name": REGISTRATION})
 
 
@@ -123,7 +123,7 @@ def certificates(bundle: bytes) -> list[x509.Certificate]:
         return []
 
 
-def _known(error: ApiError, what: str) -> Exception:
+def _named_error(error: ApiError, what: str) -> Exception:
     code = error.status.code
     if code == NOT_FOUND:
         return MissingError(f"{what} is not there; apply the manifests")

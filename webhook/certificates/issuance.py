@@ -86,7 +86,7 @@ def is_issued_by(leaf: x509.Certificate, authority: x509.Certificate) -> bool:
     return True
 
 
-def names_of(leaf: x509.Certificate) -> frozenset[str]:
+def host_names_of(leaf: x509.Certificate) -> frozenset[str]:
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

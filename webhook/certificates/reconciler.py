@@ -116,7 +116,7 @@ class CertificateReconciler:
 
     def start(self) -> None:
         """Start the rounds and the watches in threads."""
-        for changes in (self._objects.changes_of_secret, self._objects.changes_of_registration):
+        for changes in (self._objects.watch_secret, self._objects.watch_registration):
             threading.Thread(target=self._watch, args=(changes,), daemon=True).start()
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -132,7 +132,7 @@ class CertificateReconciler:
         for _ in range(MAX_STEPS):
             registration = self._registration()
             stored = self._objects.secret()
-            state = self._remembered(read_state(stored.data))
+            state = self._last_known(read_state(stored.data))
             live = registration.trusted if registration else []
             step = advance(state, host_names=self._pod.host_names, live=live, now=self._clock(), early=self._pod.early)
             try:
@@ -140,7 +140,7 @@ class CertificateReconciler:
                     self._objects.write_secret(write_state(step), stored.version)
                     continue
                 if registration and not all(bundle == state.bundle for bundle in registration.bundles):
-                    self._objects.trust(state.bundle, registration)
+                    self._objects.write_bundle(state.bundle, registration)
                     _log.info("the registration has the authorities of this webhook again")
                     continue
             except ConflictError:
@@ -152,7 +152,7 @@ class CertificateReconciler:
             "the certificate could not be looked after: another client keeps changing the Secret or the registration"
         )
 
-    def _remembered(self, state: SecretState) -> SecretState:
+    def _last_known(self, state: SecretState) -> SecretState:
         """Return the last known state if the Secret was emptied: the API server trusts its authority."""
         return state if state.authority or not self._known.authority else self._known
 

@@ -45,7 +45,7 @@ def rotate(objects: ClusterObjects, *, authority: bool, report: Callable[[str], 
 
     With `authority`, a new authority signs it. Raises RotationError, MissingError, httpx2.HTTPError.
     """
-    before = begin(objects, authority=authority)
+    before = start_rotation(objects, authority=authority)
     report(
         "the new authority is made known; it signs when the API server has trusted it for a minute"
         if authority
@@ -65,7 +65,7 @@ def rotate(objects: ClusterObjects, *, authority: bool, report: Callable[[str], 
     )
 
 
-def begin(objects: ClusterObjects, *, authority: bool) -> SecretState:
+def start_rotation(objects: ClusterObjects, *, authority: bool) -> SecretState:
     """Write the start of a rotation to the Secret; return the state before it. Raises RotationError."""
     for _ in range(ATTEMPTS):
         stored = objects.secret()

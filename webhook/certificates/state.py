@@ -12,7 +12,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from webhook.certificates.issuance import KeyPair, is_issued_by, names_of, new_authority, new_leaf, read_pair
+from webhook.certificates.issuance import KeyPair, host_names_of, is_issued_by, new_authority, new_leaf, read_pair
 
 # An API server sees a change of the registration within a second; a minute leaves time for a late one.
 TRUST_DELAY: Final = timedelta(seconds=60)
@@ -103,7 +103,7 @@ def advance(
         )
     if state.former_authority and (state.former_until is None or state.former_until <= now):
         return replace(state, former_authority=None, former_until=None)
-    if not leaf or not serves(leaf, authority, host_names) or _is_old(leaf.certificate, now, early=early / 10):
+    if not leaf or not is_valid_leaf(leaf, authority, host_names) or _is_old(leaf.certificate, now, early=early / 10):
         return replace(state, leaf=new_leaf(authority, host_names, now))
     return state
 
@@ -113,8 +113,10 @@ def begin_rotation(state: SecretState, now: datetime) -> SecretState:
     return state if state.next_authority else replace(state, next_authority=new_authority(now), trusted_since=None)
 
 
-def serves(leaf: KeyPair, authority: KeyPair, host_names: Sequence[str]) -> bool:
-    return is_issued_by(leaf.certificate, authority.certificate) and names_of(leaf.certificate) == frozenset(host_names)
+def is_valid_leaf(leaf: KeyPair, authority: KeyPair, host_names: Sequence[str]) -> bool:
+    return is_issued_by(leaf.certificate, authority.certificate) and host_names_of(leaf.certificate) == frozenset(
+        host_names
+    )
 
 
 def _is_old(certificate: x509.Certificate, now: datetime, *, early: float = 0) -> bool:

@@ -23,7 +23,7 @@ Json = Mapping[str, Any]
 CONTROLLING_VARIABLES: Final = re.compile(r"LD_.*|PYTHON.*|GCONV_PATH|PATH|MLFLOW_TRACKING_.*|MODEL_API_.*")
 # Paths that no other mount may hide: the store and the token, the delivery's program (Dockerfile.runtime), Python, and
 # the system's libraries.
-NOT_HIDDEN: Final = (
+PROTECTED_PATHS: Final = (
     *(
         STORE_MOUNT,
         TOKEN_MOUNT,
@@ -109,7 +109,7 @@ def _mounts(present: Container, wanted: Sequence[Json]) -> Iterator[str]:
     """Yield the first mount that is missing, or that hides the program or a mount of the webhook."""
     lost = [mount["mountPath"] for mount in wanted if not any(covers(there, mount) for there in present.mounts)]
     others = [there["mountPath"] for there in present.mounts if not any(covers(there, mount) for mount in wanted)]
-    hiding = [path for path in others if any(path_conflict(normalized(path), kept) for kept in NOT_HIDDEN)]
+    hiding = [path for path in others if any(path_conflict(normalized(path), kept) for kept in PROTECTED_PATHS)]
     if lost or hiding:
         yield f"volumeMounts of {(lost + hiding)[0][:255]}"
 

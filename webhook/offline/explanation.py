@@ -9,7 +9,7 @@ from webhook.annotations import read_annotations
 from webhook.decision import Decision
 from webhook.injectors import NEVER_TARGETS
 from webhook.model_variables import Candidate
-from webhook.offline.injection import decision_about
+from webhook.offline.injected_objects import decision_about
 from webhook.offline.workloads import Workload
 from webhook.pod import Field, MalformedPodError, Pod
 from webhook.reasons import Reason
@@ -147,12 +147,12 @@ def _finding(candidate: Candidate, served: frozenset[str]) -> ContainerFinding:
     return ContainerFinding(
         name=container.title,
         kind="native sidecar" if container.native_sidecar else KINDS[container.field],
-        variables={name: _found(candidate, name) for name in MODEL_VARIABLES},
-        model="mounted" if container.pointer in served else _why_not(candidate),
+        variables={name: _variable_text(candidate, name) for name in MODEL_VARIABLES},
+        model="mounted" if container.pointer in served else _reason_without_model(candidate),
     )
 
 
-def _why_not(candidate: Candidate) -> str:
+def _reason_without_model(candidate: Candidate) -> str:
     """Return the reason why the container gets no model, if the container itself is the cause."""
     container, model_variables = candidate.container, candidate.model_variables
     if container.field is Field.EPHEMERAL_CONTAINERS:
@@ -174,7 +174,7 @@ def _why_not(candidate: Candidate) -> str:
     return f"none: {', '.join(model_variables.missing)} not set"
 
 
-def _found(candidate: Candidate, variable: str) -> str:
+def _variable_text(candidate: Candidate, variable: str) -> str:
     model_variables = candidate.model_variables
     if variable in model_variables.values:
         return model_variables.values[variable]

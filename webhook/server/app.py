@@ -31,26 +31,26 @@ def create_app(settings: Settings, metrics: Metrics, *, max_body: int, fault: Ca
         if request.mimetype != JSON:
             raise UnsupportedMediaType("the Content-Type must be application/json")
         body = read_body(max_body)
-        with metrics.under_way(len(body)):
+        with metrics.in_flight(len(body)):
             return Response(review(body, settings, metrics), mimetype=JSON)
 
     @app.get("/livez")
     def alive() -> Response:
-        return text("ok")
+        return plain_text("ok")
 
     @app.get("/readyz")
     def ready() -> Response:
         reason = fault()
-        return text(reason, status=503) if reason else text("ok")
+        return plain_text(reason, status=503) if reason else plain_text("ok")
 
     @app.errorhandler(InvalidReview)
     def invalid(error: InvalidReview) -> Response:
-        return text(str(error), status=error.status)
+        return plain_text(str(error), status=error.status)
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
         allowed = getattr(error, "valid_methods", None)
-        return text(
+        return plain_text(
             str(error.description),
             status=error.code,
             headers={"Allow": ", ".join(sorted(allowed))} if allowed else None,
@@ -59,7 +59,7 @@ def create_app(settings: Settings, metrics: Metrics, *, max_body: int, fault: Ca
     @app.errorhandler(Exception)
     def failed(_: Exception) -> Response:
         """Answer 500, not `allowed: false`, so that the registration's `failurePolicy` decides."""
-        return text("the webhook failed; its log says why", status=500)
+        return plain_text("the webhook failed; its log says why", status=500)
 
     return app
 
@@ -73,7 +73,7 @@ def read_body(longest: int) -> bytes:
     return body
 
 
-def text(sentence: str, *, status: int | None = None, headers: dict[str, str] | None = None) -> Response:
+def plain_text(sentence: str, *, status: int | None = None, headers: dict[str, str] | None = None) -> Response:
     return Response(f"{sentence}\n", status=status, headers=headers, mimetype="text/plain")
 
 

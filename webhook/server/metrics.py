@@ -53,11 +53,11 @@ class Metrics:
     def _of(self, kind: Any, name: str, meaning: str, *labels: str) -> Any:
         return kind(f"{WEBHOOK_METRICS}{name}", meaning, labels, registry=self.registry)
 
-    def under_way(self, size: int) -> AbstractContextManager[Any]:
+    def in_flight(self, size: int) -> AbstractContextManager[Any]:
         """Count a review of `size` bytes as under way while the context is open."""
         self._bytes.observe(size)
-        under_way: AbstractContextManager[Any] = self._in_flight.track_inprogress()
-        return under_way
+        tracker: AbstractContextManager[Any] = self._in_flight.track_inprogress()
+        return tracker
 
     def answered(self, decision: Decision, seconds: float, *, dry_run: bool) -> None:
         outcome = decision.outcome
@@ -77,7 +77,7 @@ class Metrics:
         self._reloads.labels("success" if good else "failure").inc()
         self.valid_until(not_after)
 
-    def kept(self, in_sync: bool, authority_until: datetime) -> None:
+    def reconciled(self, in_sync: bool, authority_until: datetime) -> None:
         """Record a round of the reconciler of the self-managed certificates."""
         self._in_sync.labels(REGISTRATION).set(
             in_sync

@@ -78,7 +78,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         )
 
         return reconciler_of_pod(
-            self._settings.namespace, self._server.certificate_file, self._server.key_file, self._metrics.kept
+            self._settings.namespace, self._server.certificate_file, self._server.key_file, self._metrics.reconciled
         )
 
     def _fault(self) -> str | None:

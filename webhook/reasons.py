@@ -153,7 +153,12 @@ class Reason(StrEnum):
         Outcome.SKIPPED,
         f"annotate the pod {names.CONTAINERS_ANNOTATION}: <container>",
     )
-    MALFORMED_POD = "malformed_pod", "B21", Outcome.UNCHANGED, "mend the pod: the API server refuses it and says where"
+    MALFORMED_POD = (
+        "malformed_pod",
+        "B21",
+        Outcome.UNCHANGED,
+        "correct the pod: the API server refuses it and says where",
+    )
     INVALID_ANNOTATION = "invalid_annotation", "B25", Outcome.DENIED, "correct the annotation, or remove it", INVALID
     OWN_ARTIFACTS_PATH = (
         "own_artifacts_path",

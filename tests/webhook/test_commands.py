@@ -136,7 +136,7 @@ def test_diff_shows_what_is_added_and_nothing_else() -> None:
     assert run("diff", "-f", "-", stdin=run("inject", "-f", EXAMPLE).stdout).stdout == ""
 
 
-def test_diff_prints_nothing_where_one_object_is_denied(pod: dict[str, Any], tmp_path: Path) -> None:
+def test_diff_prints_nothing_if_one_object_is_denied(pod: dict[str, Any], tmp_path: Path) -> None:
     pod["spec"]["containers"][0]["env"][1]["value"] = "../x"
     file = tmp_path / "pod.yaml"
     file.write_text(yaml.safe_dump(pod))
@@ -158,7 +158,7 @@ def test_render_prints_what_the_manifests_have_for_another_namespace() -> None:
     assert "domino-platform" not in str(rendered)
 
 
-def test_inject_prints_nothing_where_one_object_is_denied(pod: dict[str, Any], tmp_path: Path) -> None:
+def test_inject_prints_nothing_if_one_object_is_denied(pod: dict[str, Any], tmp_path: Path) -> None:
     denied = json.loads(json.dumps(pod))
     denied["spec"]["containers"][0]["env"][1]["value"] = "../x"
     file = tmp_path / "two.yaml"
@@ -341,7 +341,7 @@ def test_settings_come_from_a_file(form: str, tmp_path: Path) -> None:
         ("kind: ConfigMap\ndata: {MODEL_API_WEBHOOK_RUN_AS_USER: 5}\n", "a value of the ConfigMap is no string"),
     ],
 )
-def test_a_settings_file_that_does_not_do_says_why(text: str, sentence: str, tmp_path: Path) -> None:
+def test_a_settings_file_that_cannot_be_used_says_why(text: str, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "settings"
     file.write_text(text)
     done = run("inject", "-f", EXAMPLE, "--settings", file)

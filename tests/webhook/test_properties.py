@@ -84,7 +84,7 @@ def owned(operation: dict[str, Any], pod: dict[str, Any]) -> bool:
 
 @hypothesis_settings(max_examples=EXAMPLES, deadline=None, database=None)
 @given(generated_pods, damages, st.sampled_from(SETTINGS))
-def test_any_pod_gets_an_answer_that_only_adds_what_is_ours_and_once(
+def test_any_pod_gets_an_answer_that_only_adds_parts_of_the_webhook_and_once(
     pod: dict[str, Any], replacements: list[tuple[int, Any]], settings: Settings
 ) -> None:
     pod = damaged(pod, replacements)

@@ -16,7 +16,7 @@ def test_pod_of_the_example_passes_every_rule(pod: dict[str, Any], settings: Set
     assert [result.rule.name for result in results if not result.passed] == []
 
 
-def test_namespace_whose_labels_nobody_knows_does_not_decide(pod: dict[str, Any], settings: Settings) -> None:
+def test_namespace_with_unknown_labels_does_not_decide(pod: dict[str, Any], settings: Settings) -> None:
     results = evaluate(pod, "domino-compute", None, settings)
 
     assert results[0].passed is None

@@ -79,7 +79,7 @@ def _refuse_overlap(conflict: Reason, mount: Json, target: Container, path: str,
     if provided:
         raise RefusalError(
             Reason.ALREADY_PROVIDED,
-            f"another injector brings a model to container {target.title}; this one stands back",
+            f"another injector brings a model to container {target.title}; the webhook adds nothing",
         )
     if conflict is Reason.MOUNT_PATH_CONFLICT:
         raise RefusalError(conflict, f"{where}, where its model belongs; mount it at another path")

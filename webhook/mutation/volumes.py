@@ -71,7 +71,7 @@ def _store(pod: Pod, settings: Settings, size: Quantity) -> Json:
     if pod.security_context.get("fsGroup") is None:
         raise RefusalError(
             Reason.CLAIM_NEEDS_FS_GROUP,
-            "the model is fetched into a fresh claim, which only root can write: set fsGroup in the pod's"
+            "the model is fetched into a new claim, which only root can write: set fsGroup in the pod's"
             " securityContext",
         )
     claim: dict[str, Any] = {

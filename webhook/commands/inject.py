@@ -9,7 +9,7 @@ from model_contract.exit_codes import ExitCode
 from webhook.commands.options import FILE, NAMESPACE, SETTINGS, read_settings
 from webhook.offline import injected_objects
 from webhook.offline.injected_objects import InjectedObject
-from webhook.offline.input_files import read_documents
+from webhook.offline.input_files import read_objects
 
 
 @click.command()
@@ -39,7 +39,7 @@ def diff(filename: str, namespace: str, settings_file: Path | None) -> None:
 
 def read_injected_objects(filename: str, namespace: str, settings_file: Path | None) -> list[InjectedObject]:
     """Return the objects after the decision, and report each pod on standard error. Exits if one is denied."""
-    objects = injected_objects.inject(read_documents(filename), read_settings(settings_file), namespace=namespace)
+    objects = injected_objects.inject(read_objects(filename), read_settings(settings_file), namespace=namespace)
     for item in objects:
         if item.report:
             click.echo(item.report, err=True)

@@ -24,18 +24,16 @@ CONTROLLING_VARIABLES: Final = re.compile(r"LD_.*|PYTHON.*|GCONV_PATH|PATH|MLFLO
 # Paths that no other mount may hide: the store and the token, the delivery's program (Dockerfile.runtime), Python, and
 # the system's libraries.
 PROTECTED_PATHS: Final = (
-    *(
-        STORE_MOUNT,
-        TOKEN_MOUNT,
-        "/app",
-        "/usr/local/bin",
-        "/usr/local/lib",
-        "/usr/bin",
-        "/usr/lib",
-        "/bin",
-        "/lib",
-        "/lib64",
-    ),
+    STORE_MOUNT,
+    TOKEN_MOUNT,
+    "/app",
+    "/usr/local/bin",
+    "/usr/local/lib",
+    "/usr/bin",
+    "/usr/lib",
+    "/bin",
+    "/lib",
+    "/lib64",
     "/etc/ld.so.preload",
 )
 MAX_BYTES: Final = "--max-bytes="

@@ -10,7 +10,6 @@ import yaml
 
 from webhook.admission import decide_pod
 from webhook.decision import Decision
-from webhook.offline.input_files import Document
 from webhook.offline.workloads import Workload, members, workload_of
 from webhook.pod import MalformedPodError
 from webhook.reasons import Reason
@@ -49,17 +48,13 @@ class Dumper(yaml.SafeDumper):
         return True
 
 
-def inject(documents: Iterable[Document], settings: Settings, *, namespace: str) -> list[InjectedObject]:
-    """Return every object of the documents, in order, after the decision about its pod.
+def inject(contents: Iterable[dict[str, Any]], settings: Settings, *, namespace: str) -> list[InjectedObject]:
+    """Return every object in order, lists taken apart, after the decision about its pod.
 
     No image pull secret is added: a pod that has one does not get those of its ServiceAccount.
     """
     settings = replace(settings, image_pull_secrets=())
-    return [
-        inject_object(content, settings, namespace=namespace)
-        for document in documents
-        for _, content in members(document.content)
-    ]
+    return [inject_object(content, settings, namespace=namespace) for item in contents for _, content in members(item)]
 
 
 def inject_object(content: dict[str, Any], settings: Settings, *, namespace: str) -> InjectedObject:

@@ -149,7 +149,7 @@ class CertificateReconciler:
             self._serve(state, live)
             return
         _log.warning(
-            "the certificate could not be looked after: another client keeps changing the Secret or the registration"
+            "the certificate could not be reconciled: another client keeps changing the Secret or the registration"
         )
 
     def _last_known(self, state: SecretState) -> SecretState:
@@ -189,11 +189,11 @@ class CertificateReconciler:
             self.reconcile()
         except (MissingError, httpx2.HTTPError) as error:
             _log.warning(
-                "the certificate could not be looked after; what is served stays",
+                "the certificate could not be reconciled; the server keeps the one that it has",
                 extra={"fields": {"error": str(error)}},
             )
         except Exception:  # noqa: BLE001  without this thread the certificate would expire in two months
-            _log.exception("the upkeep of the certificate failed; it is tried again")
+            _log.exception("the reconciliation of the certificate failed; it is tried again")
 
     def _watch(self, changes: Callable[[], Iterator[object]]) -> None:
         """Wake the thread at each change. A change that the watch misses is found by the next round."""
@@ -202,7 +202,9 @@ class CertificateReconciler:
                 for _ in changes():
                     self._wake.set()
             except (httpx2.HTTPError, ValueError) as error:  # ValueError: a line that was cut in the middle
-                _log.info("a watch broke off; the next round comes by time", extra={"fields": {"error": str(error)}})
+                _log.info(
+                    "a watch ended; the next round starts on its schedule", extra={"fields": {"error": str(error)}}
+                )
                 time.sleep(WATCH_RETRY)
 
 

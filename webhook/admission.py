@@ -1,4 +1,4 @@
-"""The decision about one pod: a pure function of the review and the settings. No clock, no network, no cluster."""
+"""The decision about one pod: a pure function of the review and the settings, without clock, network or cluster."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +19,7 @@ from webhook.mutation.token_guard import check_token_exposure
 from webhook.operating_system import runs_on_windows
 from webhook.pod import MalformedPodError, Pod, text
 from webhook.reasons import Outcome, Reason
-from webhook.selection import evaluate, refusal
+from webhook.selection import evaluate, first_failure
 from webhook.settings import Settings
 from webhook.targets import Targets, choose_targets
 from webhook.unknown_keys import unknown_key_warnings
@@ -30,12 +30,12 @@ POD: Final = {"group": "", "version": "v1", "kind": "Pod"}
 
 
 def admit(review: Json, settings: Settings) -> dict[str, Any]:
-    """The AdmissionReview that answers `review`; raises InvalidReview where that is none."""
+    """Return the AdmissionReview that answers `review`. Raises InvalidReview."""
     return envelope.answer(review, decide(review, settings))
 
 
 def decide(review: Json, settings: Settings) -> Decision:
-    """What is to happen to the pod in `review`; raises InvalidReview where that is none (B2, B4)."""
+    """Return the decision about the pod in `review`. Raises InvalidReview."""
     request = envelope.request_of(review)
     if not is_pod_creation(request):
         return Decision(reason=Reason.NOT_POD_CREATE)
@@ -46,7 +46,7 @@ def decide(review: Json, settings: Settings) -> Decision:
 
 
 def is_pod_creation(request: Json) -> bool:
-    """B5. Whatever else comes here was sent by a registration that is not ours."""
+    """Return True for the creation of a pod, the only request that the webhook's own registration sends."""
     return (
         request.get("kind") == POD
         and not request.get("subResource")
@@ -61,19 +61,19 @@ def namespace_of(request: Json) -> str:
 
 
 def decide_pod(raw: Json, namespace: str, settings: Settings) -> Decision:
-    """Raises MalformedPodError where `raw` has not the shape of a pod (B21)."""
+    """Return the decision about the pod in `raw`. Raises MalformedPodError if a field has the wrong type."""
     pod = Pod.read(raw)
-    if reason := refusal(evaluate(raw, namespace, None, settings)):
+    if reason := first_failure(evaluate(raw, namespace, None, settings)):
         return Decision(reason=reason)
     try:
         decision = inject(pod, settings)
     except RefusalError as error:
-        decision = refused(pod, error)
+        decision = decision_of_refusal(pod, error)
     return replace(decision, warnings=(*decision.warnings, *unknown_key_warnings(pod)))
 
 
-def refused(pod: Pod, error: RefusalError) -> Decision:
-    """A denial says why to whoever creates the pod; a skip also says it on the pod."""
+def decision_of_refusal(pod: Pod, error: RefusalError) -> Decision:
+    """Return the decision of a rule that refuses the pod. A skipped pod also gets the status annotation."""
     reason, message = error.reason, str(error)
     if reason.outcome is Outcome.SKIPPED:
         status = {STATUS_ANNOTATION: f"{Outcome.SKIPPED}:{reason}"}
@@ -82,19 +82,19 @@ def refused(pod: Pod, error: RefusalError) -> Decision:
 
 
 def inject(pod: Pod, settings: Settings) -> Decision:
-    """Raises RefusalError with the rule that ends it."""
+    """Return the decision to inject the model. Raises RefusalError if a rule refuses the pod."""
     if runs_on_windows(pod):
         raise RefusalError(Reason.WINDOWS_UNSUPPORTED, "the pod runs on Windows; the model will not be downloaded")
     annotations = read_annotations(pod)
     targets = choose_targets(pod, annotations, settings)
-    check_location(targets, settings)
+    check_folder_is_known(targets, settings)
     store = size_store(pod, settings)
     injection = Injection(
         pod=pod,
         targets=targets,
         annotations=annotations,
         settings=settings,
-        project_id=project_of_token(pod, settings),
+        project_id=token_project(pod, settings),
         store_size=store.size,
     )
     check_name_is_free(pod)
@@ -116,8 +116,8 @@ def inject(pod: Pod, settings: Settings) -> Decision:
     )
 
 
-def check_location(targets: Targets, settings: Settings) -> None:
-    """B17: a folder of the shared claim is mounted by its name, so the name must be known."""
+def check_folder_is_known(targets: Targets, settings: Settings) -> None:
+    """Raise RefusalError if the model is on a shared claim and its folder is unknown, since it is mounted by name."""
     if settings.delivery == "volume" and not targets.model_variables.owner_and_run_id:
         raise RefusalError(
             Reason.DEFERRED_WITH_VOLUME,
@@ -126,9 +126,10 @@ def check_location(targets: Targets, settings: Settings) -> None:
         )
 
 
-def project_of_token(pod: Pod, settings: Settings) -> str | None:
-    """B13: the project whose pull token fetches the model; None where no token is needed. The platform sets the label,
-    not the user.
+def token_project(pod: Pod, settings: Settings) -> str | None:
+    """Return the id of the project whose pull token fetches the model; None if no token is needed.
+
+    The id comes from a label that the platform sets, not the user. Raises RefusalError if it is missing or invalid.
     """
     if settings.token == "none" or settings.delivery == "volume":
         return None
@@ -142,7 +143,7 @@ def project_of_token(pod: Pod, settings: Settings) -> str | None:
 
 
 def mesh_warnings(placement: Placement) -> tuple[str, ...]:
-    """B33 and B34: what a service mesh does to the fetch."""
+    """Return the warnings about a service mesh that blocks the fetch, or that the fetch bypasses."""
     if placement.captured:
         return (
             warning(

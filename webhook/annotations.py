@@ -1,4 +1,4 @@
-"""What a pod's author asks for by annotation (B25). Whoever asks explicitly is told explicitly when it cannot be."""
+"""The annotations of a pod that change how the webhook treats it. A value that cannot be used denies the pod."""
 
 from dataclasses import dataclass
 
@@ -20,8 +20,9 @@ from webhook.setting_types import duration
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodAnnotations:
-    """The annotations, read. `containers` is None where the author leaves the choice to the variables; `deadline` is in
-    seconds.
+    """The values of the webhook's annotations on a pod; `deadline` is in seconds.
+
+    `containers` is None if the annotation is absent, so that the variables choose the containers.
     """
 
     inspect_env_from: bool
@@ -32,7 +33,7 @@ class PodAnnotations:
 
 
 def read_annotations(pod: Pod) -> PodAnnotations:
-    """Raises RefusalError for an annotation of ours whose value does not do."""
+    """Return the annotations of `pod`. Raises RefusalError if a value cannot be used."""
     return PodAnnotations(
         inspect_env_from=_inject(pod),
         containers=_containers(pod),
@@ -53,12 +54,14 @@ def _containers(pod: Pod) -> frozenset[str] | None:
     value = text(pod.annotations, CONTAINERS_ANNOTATION)
     if not value:
         return None
-    wanted = frozenset(part.strip() for part in value.split(","))
-    there_are = [container for container in (*pod.containers, *pod.init_containers) if container.name != INIT_CONTAINER]
-    if unknown := sorted(wanted - {container.name for container in there_are}):
-        there = ", ".join(container.title for container in there_are)
-        raise _invalid(CONTAINERS_ANNOTATION, value, f"there is no container {shown(unknown[0])}; there are {there}")
-    return wanted
+    chosen = frozenset(part.strip() for part in value.split(","))
+    candidates = [
+        container for container in (*pod.containers, *pod.init_containers) if container.name != INIT_CONTAINER
+    ]
+    if unknown := sorted(chosen - {container.name for container in candidates}):
+        existing = ", ".join(container.title for container in candidates)
+        raise _invalid(CONTAINERS_ANNOTATION, value, f"there is no container {shown(unknown[0])}; there are {existing}")
+    return chosen
 
 
 def _limit(pod: Pod, annotation: str) -> Quantity | None:

@@ -1,4 +1,4 @@
-"""Whether the pod can resolve the names of Services, if the fetch needs one (B38).
+"""A warning for a pod that cannot resolve the name of a Service that the fetch needs.
 
 A pod on the host's network, and one with `dnsPolicy: Default`, asks the node's name servers, which do not know
 Services. With `dnsPolicy: None` the pod names its own: they are taken to know Services if the search list says so.
@@ -19,16 +19,16 @@ SERVICE_LABELS: Final = 3  # <service>.<namespace>.svc, and behind it the cluste
 
 
 def dns_warnings(pod: Pod, settings: Settings) -> tuple[str, ...]:
-    """Raises MalformedPodError if the pod's fields for DNS have not the shape that they have in a pod."""
-    if settings.delivery != "fetch" or not (why := _without_cluster_dns(pod)):
+    """Return the warning, if there is one. Raises MalformedPodError if a DNS field of the pod has the wrong type."""
+    if settings.delivery != "fetch" or not (cause := _without_cluster_dns(pod)):
         return ()
     known = {name for alias in objects(pod.spec, "hostAliases") for name in _texts(alias.get("hostnames"))}
     unknown = [host for host in _hosts(settings) if _is_service(host) and host not in known]
-    return tuple(warning(Reason.NO_CLUSTER_DNS, f"{why}: {host} will not be found") for host in unknown[:1])
+    return tuple(warning(Reason.NO_CLUSTER_DNS, f"{cause}: {host} will not be found") for host in unknown[:1])
 
 
 def _without_cluster_dns(pod: Pod) -> str | None:
-    """Why the pod does not ask the cluster's DNS, in a few words; None if it does."""
+    """Return the reason why the pod does not use the cluster's DNS; None if it does."""
     policy = text(pod.spec, "dnsPolicy") or CLUSTER_FIRST
     if policy == CLUSTER_FIRST:
         return "hostNetwork without ClusterFirstWithHostNet" if pod.spec.get("hostNetwork") is True else None
@@ -43,7 +43,7 @@ def _without_cluster_dns(pod: Pod) -> str | None:
 
 
 def _hosts(settings: Settings) -> Iterator[str]:
-    """The names that the init container resolves itself: the proxies, and MLflow's where no proxy does it."""
+    """Yield the host names that the init container resolves: the proxy's, or MLflow's if there is no proxy."""
     address = urlsplit(settings.tracking_uri)
     proxy = settings.https_proxy if address.scheme == "https" else settings.http_proxy
     host = address.hostname or ""
@@ -59,9 +59,7 @@ def _without_proxy(host: str, no_proxy: str) -> bool:
 
 
 def _is_service(host: str) -> bool:
-    """Whether only the cluster's DNS knows the name: that of a Service, or one without a dot, which needs the cluster's
-    search list.
-    """
+    """Return True if only the cluster's DNS knows the name: a Service's, or one without a dot."""
     labels = host.split(".")
     if labels == ["localhost"]:
         return False

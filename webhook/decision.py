@@ -1,4 +1,4 @@
-"""What the webhook decides about a pod: why, and what is to change."""
+"""The decision about a pod: its reason, its message, and the changes to the pod."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +14,9 @@ Operation = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The answer to one review, before it is written as an AdmissionReview. `operations` is a JSON Patch that only
-    adds; `model` is the one that they bring, where the pod names it by value.
+    """The decision about one pod, before it is written as an AdmissionReview.
+
+    `operations` is a JSON Patch that only adds. `model` is the model that they bring, if the pod names it by value.
     """
 
     reason: Reason
@@ -34,7 +35,7 @@ class Decision:
 
 
 class RefusalError(Exception):
-    """A rule ends the review before the patch. The message is for whoever created the pod."""
+    """A rule refuses the pod, so that it gets no model. `kubectl` prints the message to the pod's creator."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         self.reason = reason
@@ -42,5 +43,5 @@ class RefusalError(Exception):
 
 
 def warning(reason: Reason, sentence: str) -> str:
-    """A warning beside an injection. It carries its code, which stands nowhere else."""
+    """Return a warning for a pod that gets its model, with its code, which the answer names nowhere else."""
     return f"{sentence} ({reason})"

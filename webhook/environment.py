@@ -1,7 +1,8 @@
-"""What a container's environment says of a few variables, as the kubelet would resolve it.
+"""Some variables of a container's environment, resolved as the kubelet does it.
 
 The last entry of a name wins; `env` wins over `envFrom`; `$(X)` takes the value of an earlier entry, `$$` is a dollar
-sign; an empty value counts as absent. A reference is never read here: the webhook sees no Secret and no ConfigMap.
+sign; an empty value counts as absent. The webhook sees no Secret and no ConfigMap, so references stay
+references.
 """
 
 import re
@@ -17,15 +18,13 @@ Json = Mapping[str, Any]
 EXPANSION: Final = re.compile(r"\$(?:(\$)|\(([^)]*)\))")
 # References to references grow without bound. No value that is as long as this is a valid one, so what is behind it
 # does not matter.
-LONGEST: Final = 4096
+LONGEST_VALUE: Final = 4096
 KEY_REFERENCES: Final = {"configMapRef": "configMapKeyRef", "secretRef": "secretKeyRef"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Some variables of a container: those given by value, those given by reference, and those that `env` does not
-    name.
-    """
+    """Some variables of a container: given by value, given by reference, and not named in `env`."""
 
     values: Mapping[str, str]
     references: Mapping[str, Json]
@@ -33,7 +32,7 @@ class Environment:
 
 
 def read_environment(container: Container, wanted: Collection[str]) -> Environment:
-    """What `env` says of the `wanted` variables. One that is named and empty is in none of the three groups."""
+    """Return the `wanted` variables of `env`. A variable with an empty value is in none of the three groups."""
     known: dict[str, str] = {}
     references: dict[str, Json] = {}
     for entry in container.env:
@@ -56,13 +55,13 @@ def read_environment(container: Container, wanted: Collection[str]) -> Environme
 
 
 def expand(value: str, known: Mapping[str, str]) -> str:
-    """A value with its references resolved; one that nothing resolves stays as it is written."""
+    """Return `value` with `$(X)` and `$$` expanded; a reference to an unknown variable stays as it is written."""
     if "$" not in value:
         return value
     expanded = ""
     for piece in pieces(value, known):
         expanded += piece
-        if len(expanded) > LONGEST:
+        if len(expanded) > LONGEST_VALUE:
             break
     return expanded
 
@@ -77,13 +76,14 @@ def pieces(value: str, known: Mapping[str, str]) -> Iterator[str]:
 
 
 def escaped(value: str) -> str:
-    """The text that the kubelet expands to `value`."""
+    """Return the text that the kubelet expands to `value`."""
     return value.replace("$", "$$")
 
 
 def source_entries(container: Container, variable: str) -> tuple[Json, ...]:
-    """One `env` entry for each `envFrom` source that may hold the variable, numbered: the kubelet lets the last one
-    win.
+    """Return one `env` entry for each `envFrom` source that may hold the variable.
+
+    The entries are numbered in the order of the sources: the last one that exists wins, as with the kubelet.
     """
     found = []
     for index, source in enumerate(container.env_from):
@@ -95,7 +95,7 @@ def source_entries(container: Container, variable: str) -> tuple[Json, ...]:
 
 
 def key_reference(source: Json, key: str) -> Json:
-    """A reference to one key of an `envFrom` source; optional, because the source may not have it."""
+    """Return a reference to one key of an `envFrom` source; optional, because the source may lack the key."""
     for kind, reference in KEY_REFERENCES.items():
         if source.get(kind) is not None:
             return {reference: {"name": text(mapping(source, kind), "name"), "key": key, "optional": True}}

@@ -1,4 +1,4 @@
-"""Init containers that meshes and other injectors add. They never load a model, whatever variables they carry."""
+"""Names of init containers that service meshes and other injectors add: they never load a model."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ TRAFFIC_CAPTURES: Final = frozenset({"istio-init", "linkerd-init", "kuma-init"})
 CNI_VALIDATORS: Final = {"istio-validation": "istio-proxy", "linkerd-network-validator": "linkerd-proxy"}
 OTHER_INJECTORS: Final = frozenset({"mlflow-init"})  # the init container of domsed's rule mlflowModelVolume
 
-# Init containers of these names are no targets. In order, because they stand in the manifests.
+# Init containers of these names never get a model. Sorted, because `make render` writes them into the manifests.
 NEVER_TARGETS: Final = tuple(
     sorted({INIT_CONTAINER, *OTHER_INJECTORS, *MESH_PROXIES, *TRAFFIC_CAPTURES, *CNI_VALIDATORS})
 )

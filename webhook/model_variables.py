@@ -1,4 +1,4 @@
-"""Which model one container asks for: B10 to B12, B18."""
+"""The model that one container asks for, by its four `MLFLOW_*` variables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,10 @@ SUPPORTED_REFERENCES: Final = ("secretKeyRef", "configMapKeyRef", "fieldRef")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVariables:
-    """The four variables of a container: by value, by reference, or perhaps in a source of `envFrom`. Equal demands are
-    one model.
+    """The four variables of a container. Two containers with equal variables ask for the same model.
+
+    `values` are given by value, `references` by `valueFrom`; `sources` holds, for a variable that `env` does not name,
+    the entries that read it from a source of `envFrom`.
     """
 
     values: Mapping[str, str]
@@ -29,7 +31,7 @@ class ModelVariables:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The variables that `env` does not give."""
+        """The variables for which `env` has no value and no reference."""
         return tuple(
             variable for variable in MODEL_VARIABLES if variable not in self.values and variable not in self.references
         )
@@ -40,27 +42,27 @@ class ModelVariables:
 
     @property
     def completed_by_env_from(self) -> bool:
-        """Whether `envFrom` may hold whatever `env` does not give."""
+        """True if `envFrom` may hold every variable that `env` does not give."""
         return all(variable in self.sources for variable in self.missing)
 
     @property
     def model(self) -> ModelRef | None:
-        """None where one of the variables is not known here."""
+        """The model; None unless all four variables are given by value."""
         return ModelRef.from_variables(self.values) if len(self.values) == len(MODEL_VARIABLES) else None
 
     @property
     def owner_and_run_id(self) -> tuple[str, str] | None:
-        """Owner and run id, where both are known."""
+        """Owner and run id; None unless both are given by value."""
         owner, run_id = self.values.get(MODEL_OWNER), self.values.get(RUN_ID)
         return (owner, run_id) if owner and run_id else None
 
     @property
     def unusual_run_id(self) -> bool:
-        """Whether the run id is valid but none that MLflow gives."""
+        """True if the run id is valid, but not one that MLflow generates."""
         return RUN_ID in self.values and not MLFLOW_RUN_ID_PATTERN.fullmatch(self.values[RUN_ID])
 
     def entries(self) -> list[Json]:
-        """The `env` entries that bring the variables to the init container."""
+        """Return the `env` entries that give the variables to the init container."""
         return [entry for variable in MODEL_VARIABLES for entry in self._entries(variable)]
 
     def _entries(self, variable: str) -> Sequence[Json]:
@@ -73,7 +75,7 @@ class ModelVariables:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Candidate:
-    """A container and its model variables; equal to itself alone.
+    """A container that may get a model, and its model variables; equal to itself alone.
 
     `names_variables` is true if `env` names one of the four variables, even an empty one. `artifacts_path` is the path
     that the container sets itself: empty if it comes by reference, None if it sets none.
@@ -102,11 +104,11 @@ class Candidate:
         )
 
     def sets_other_path(self, model_variables: ModelVariables) -> bool:
-        """Whether the container sets another path than the one at which it would see the model of `model_variables`."""
-        return self.artifacts_path is not None and self.artifacts_path != _mounted_at(model_variables)
+        """Return True if the container sets another path than that of the model of `model_variables`."""
+        return self.artifacts_path is not None and self.artifacts_path != _mount_path(model_variables)
 
-    def check(self) -> None:
-        """Raises RefusalError for a value that no model has, and for a reference that cannot be passed on."""
+    def check_variables(self) -> None:
+        """Raise RefusalError if a value is invalid, or if a reference cannot be copied to the init container."""
         for variable, value in self.model_variables.values.items():
             try:
                 validate(variable, value)
@@ -132,5 +134,5 @@ def _sources(container: Container, unnamed: frozenset[str]) -> dict[str, Sequenc
     return {variable: entries for variable, entries in found.items() if entries}
 
 
-def _mounted_at(model_variables: ModelVariables) -> str | None:
+def _mount_path(model_variables: ModelVariables) -> str | None:
     return model_path(*model_variables.owner_and_run_id) if model_variables.owner_and_run_id else None

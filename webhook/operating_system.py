@@ -1,4 +1,4 @@
-"""Whether a pod runs on Windows, by every field of the pod that decides it (B6).
+"""Detection of pods that run on Windows, by every field of the pod that decides it.
 
 `spec.os.name` decides alone. Then what a node must have: `nodeSelector` and required node affinity. Then a host
 process, which only Windows has, and the name of a RuntimeClass. What a RuntimeClass says about nodes is in
@@ -23,7 +23,7 @@ WINDOWS_WORD: Final = re.compile(r"(?:windows|wcow)[0-9]*")
 
 
 def runs_on_windows(pod: Pod) -> bool:
-    """Raises MalformedPodError if one of the fields has not the shape that it has in a pod."""
+    """Return True if the pod runs on Windows. Raises MalformedPodError if one of the fields has the wrong type."""
     if name := text(mapping(pod.spec, "os"), "name"):
         return name == WINDOWS
     systems = {_selected(pod), _required(pod)}
@@ -33,7 +33,7 @@ def runs_on_windows(pod: Pod) -> bool:
 
 
 def _selected(pod: Pod) -> object:
-    """The operating system that `nodeSelector` demands; None if it demands none."""
+    """Return the operating system that `nodeSelector` demands; None if it demands none."""
     selector = mapping(pod.spec, "nodeSelector")
     if WINDOWS_BUILD_LABEL in selector:
         return WINDOWS
@@ -42,7 +42,7 @@ def _selected(pod: Pod) -> object:
 
 
 def _required(pod: Pod) -> str | None:
-    """The operating system that every term of the required node affinity demands: the node must match one of them."""
+    """Return the operating system that every required node affinity term demands; None if they differ."""
     required = mapping(
         mapping(mapping(pod.spec, "affinity"), "nodeAffinity"), "requiredDuringSchedulingIgnoredDuringExecution"
     )

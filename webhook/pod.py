@@ -1,6 +1,6 @@
-"""A pod as it was sent: raw JSON, read with names, its shape checked once (B21).
+"""A pod as the API server sent it: raw JSON behind named fields, its types checked once.
 
-Nothing is copied or dropped. `null` stands for absent, as everywhere in Kubernetes (B22).
+No field is copied or dropped. `null` counts as absent, as everywhere in Kubernetes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,9 +15,7 @@ Json = Mapping[str, Any]
 
 
 class MalformedPodError(ValueError):
-    """Something is no list, object or string where a pod has one. The API server refuses the pod, and
-    says it better.
-    """
+    """A field of the pod has the wrong type. The API server refuses such a pod with a better message."""
 
 
 class Field(StrEnum):
@@ -30,9 +28,7 @@ class Field(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A container, and its place in one of the lists of the pod's spec. `env_references` are the entries of `env` with
-    `valueFrom`.
-    """
+    """A container and its position in the pod's spec. `env_references` are the entries of `env` with `valueFrom`."""
 
     field: Field
     index: int
@@ -45,7 +41,7 @@ class Container:
 
     @property
     def title(self) -> str:
-        """Its name for a sentence; one that cannot be a name is quoted and cut."""
+        """The name for a message; an invalid name is quoted and cut."""
         return self.name if DNS_LABEL.fullmatch(self.name) else shown(self.name)
 
     @property
@@ -55,7 +51,7 @@ class Container:
 
     @property
     def native_sidecar(self) -> bool:
-        """Whether it is an init container that keeps running beside the others."""
+        """True for an init container with `restartPolicy: Always`, which keeps running beside the containers."""
         return self.field is Field.INIT_CONTAINERS and self.raw.get("restartPolicy") == "Always"
 
     @property
@@ -81,7 +77,7 @@ class Pod:
 
     @classmethod
     def read(cls, raw: Json) -> "Pod":
-        """Raises MalformedPodError where `raw` has not the shape of a pod."""
+        """Return the pod in `raw`. Raises MalformedPodError if a field has the wrong type."""
         metadata, spec = required(raw, "metadata"), required(raw, "spec")
         return cls(
             metadata=metadata,
@@ -118,13 +114,10 @@ def containers(spec: Json, field: Field) -> Iterator[Container]:
 
 
 def references(env: tuple[Json, ...]) -> tuple[Json, ...]:
-    """The entries of `env` whose value comes from somewhere else.
-
-    Raises MalformedPodError if a value is no text, or a reference no object.
-    """
+    """Return the entries of `env` with `valueFrom`. Raises MalformedPodError if an entry has the wrong type."""
     found = []
     for entry in env:
-        if type(entry.get("value")) is not str:  # most are: the rest is asked properly
+        if type(entry.get("value")) is not str:  # most are strings: a call saved
             text(entry, "value")
         if "valueFrom" in entry and mapping(entry, "valueFrom"):
             found.append(entry)
@@ -140,7 +133,7 @@ def mounts(container: Json) -> tuple[Json, ...]:
 
 
 def named(parent: Json, key: str) -> tuple[Json, ...]:
-    """The objects of a list in which each has a name."""
+    """Return the objects of a list. Raises MalformedPodError if one has no name."""
     entries = objects(parent, key)
     for entry in entries:
         if type(name := entry.get("name")) is not str or not name:

@@ -1,7 +1,7 @@
-"""Every reason for which a review ends as it does: its code, its rule, its outcome, and what to do about it.
+"""Every reason of a decision: its code, its rule, its outcome, and what to do about it.
 
-A code stands in the module that implements its rule, and in docs/reference/admission.md; the rule's id leads from one
-to the other.
+To find the code that implements a rule, search for the reason's name. `rule` is an id such as "B8" that `explain`
+prints; docs/reference/admission.md lists every id with its codes.
 """
 
 from enum import StrEnum
@@ -17,16 +17,16 @@ VARIABLES: Final = ", ".join(names.MODEL_VARIABLES)
 
 
 class Outcome(StrEnum):
-    """The four ways a review ends; the value is the metric's label."""
+    """The four outcomes of a review; the value is the metric's label."""
 
     INJECTED = "injected"  # the pod gets its model
-    UNCHANGED = "unchanged"  # none of our business, or complete already
-    SKIPPED = "skipped"  # it looks as if a model was wanted; the pod starts without one and is told why
-    DENIED = "denied"  # what the pod asks for cannot be right
+    UNCHANGED = "unchanged"  # the pod wants no model, or has everything already
+    SKIPPED = "skipped"  # the pod seems to want a model and starts without one; a warning says why
+    DENIED = "denied"  # what the pod asks for is wrong
 
 
 class Reason(StrEnum):
-    """A code, with the rule that it comes from. `status` is the HTTP code of a denial, 200 for whatever is allowed."""
+    """A code and its rule. `status` is the HTTP code of a denial, and 200 if the pod is allowed."""
 
     rule: str
     outcome: Outcome
@@ -153,7 +153,12 @@ class Reason(StrEnum):
         Outcome.SKIPPED,
         f"annotate the pod {names.CONTAINERS_ANNOTATION}: <container>",
     )
-    MALFORMED_POD = "malformed_pod", "B21", Outcome.UNCHANGED, "mend the pod: the API server refuses it and says where"
+    MALFORMED_POD = (
+        "malformed_pod",
+        "B21",
+        Outcome.UNCHANGED,
+        "correct the pod: the API server refuses it and says where",
+    )
     INVALID_ANNOTATION = "invalid_annotation", "B25", Outcome.DENIED, "correct the annotation, or remove it", INVALID
     OWN_ARTIFACTS_PATH = (
         "own_artifacts_path",

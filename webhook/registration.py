@@ -1,7 +1,6 @@
-"""The objects of the cluster that repeat the predicate of `selection`: the webhook's registration, and the policy
-behind it.
+"""The webhook's registration and its policy, which repeat the rules of `selection` for the API server.
 
-`make render` writes them into `manifests/`. They are data for the API server; nothing here talks to one.
+`make render` writes them into `manifests/`. This module makes data; it never calls the API server.
 """
 
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ TIMEOUT: Final = 5  # seconds; a decision takes one thousandth of it
 
 
 def mutating_webhook(namespace: str) -> dict[str, Any]:
-    """Without `caBundle`: whoever keeps the certificate writes it."""
+    """Return the MutatingWebhookConfiguration, without `caBundle`: the certificate's controller writes it."""
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
@@ -42,10 +41,9 @@ def mutating_webhook(namespace: str) -> dict[str, Any]:
 
 
 def policy(namespace: str) -> list[dict[str, Any]]:
-    """A ValidatingAdmissionPolicy and its binding: what the webhook would have injected is denied where it was not.
+    """Return a ValidatingAdmissionPolicy and its binding: they deny a pod that should have its model and has not.
 
-    It also looks at ephemeral containers, which come after the webhook has seen the pod: they do not get the project's
-    token.
+    The policy also denies ephemeral containers that take the project's token, as the webhook does not see them.
     """
     return [
         {
@@ -79,10 +77,10 @@ def policy(namespace: str) -> list[dict[str, Any]]:
 
 
 TOKEN: Final = f"startsWith('{names.pull_secret('')}')"
-# What `envFrom` holds is visible to nobody here: only variables that a container names make it a target.
+# The content of `envFrom` is unknown here: only variables that a container names make it a target.
 POLICY_VARIABLES: Final = {
     "annotations": "has(object.metadata.annotations) ? object.metadata.annotations : {}",
-    # The webhook saw the pod, and said on it why it gets no model.
+    # The webhook saw the pod, and its annotation says why the pod gets no model.
     "skipped": (
         f'"{names.STATUS_ANNOTATION}" in variables.annotations '
         f'&& variables.annotations["{names.STATUS_ANNOTATION}"].startsWith("skipped:")'

@@ -1,4 +1,4 @@
-"""The envelope: an AdmissionReview that came in, checked (B2 to B4), and the one that goes back."""
+"""The AdmissionReview around a pod: the request is checked, the response is written."""
 
 import base64
 from collections.abc import Mapping
@@ -11,33 +11,33 @@ from webhook.decision import Decision
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
 CONTAINERS: Final = {dict, list}
-DEEPEST: Final = 64  # levels of JSON; a pod has about 12, and every level costs the reader a stack frame
+MAX_DEPTH: Final = 64  # levels of JSON; a pod has about 12, and every level costs the reader a stack frame
 LONGEST_WARNING: Final = 120  # characters; the API server cuts at 256 and drops what is above 4096 in sum
 LONGEST_MESSAGE: Final = 1024
 
 
-class InvalidReview(ValueError):  # noqa: N818  a verdict about a document, not a fault of ours
-    """What was sent is no AdmissionReview that can be answered. The message holds nothing of the body."""
+class InvalidReview(ValueError):  # noqa: N818  a verdict about a document, not a bug
+    """The body is no AdmissionReview that can be answered. The message quotes nothing of the body."""
 
     status: Final = 400
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The review as JSON; raises InvalidReview where it is none, or none of the version that is spoken here."""
+    """Return the review in `body`. Raises InvalidReview if it is none, or if its version is not admission.k8s.io/v1."""
     try:
         review = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise InvalidReview("the body is not JSON") from None
     if not isinstance(review, dict):
         raise InvalidReview("the body is not a JSON object")
-    if deeper_than(DEEPEST, review):
-        raise InvalidReview(f"the body is nested deeper than {DEEPEST} levels")
+    if deeper_than(MAX_DEPTH, review):
+        raise InvalidReview(f"the body is nested deeper than {MAX_DEPTH} levels")
     request_of(review)
     return review
 
 
 def request_of(review: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The request inside; raises InvalidReview where the envelope is not as it must be."""
+    """Return the request of the review. Raises InvalidReview if kind, version, request or uid is wrong."""
     if review.get("kind") != KIND:
         raise InvalidReview(f"kind is not {KIND}")
     if review.get("apiVersion") != API_VERSION:
@@ -51,7 +51,7 @@ def request_of(review: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def answer(review: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
-    """The AdmissionReview that says what was decided. A patch is there only when something is to change."""
+    """Return the AdmissionReview that holds the decision. It has a patch only if something changes."""
     response: dict[str, Any] = {"uid": request_of(review)["uid"], "allowed": decision.allowed}
     if not decision.allowed:
         response["status"] = {
@@ -68,11 +68,11 @@ def answer(review: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
 
 
 def deeper_than(limit: int, value: dict[str, Any]) -> bool:
-    """Whether objects and lists lie in each other more than `limit` deep; `value` itself is the first level."""
+    """Return True if objects and lists are nested more than `limit` deep; `value` itself is the first level."""
     level: list[Any] = [value]
     for _ in range(limit):
-        # Every value of a large review comes by here: calls, and checks for subclasses that JSON does not have, are
-        # half of its time.
+        # Runs for every value of a review: function calls, and checks for subclasses that JSON does not have, would
+        # double its time.
         level = [
             inner
             for outer in level

@@ -1,8 +1,8 @@
-"""Which pods must get their model: one predicate, as data.
+"""The rules that select the pods that get a model, as data.
 
-The API server applies it before it calls (selectors and matchConditions), the webhook repeats what it can see,
-`explain` prints a row per rule. All three take it from here. Rules are in the order in which the API server applies
-them; the first that fails decides.
+The API server applies them before it calls the webhook (selectors and matchConditions), the webhook repeats those that
+it can see, `explain` prints a row per rule. All three take them from here. The rules are in the order in which the API
+server applies them; the first that fails decides.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +42,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """A label selector's requirement; `operator` is In or NotIn."""
+    """A requirement of a label selector; `operator` is In or NotIn."""
 
     key: str
     operator: str
@@ -57,7 +57,7 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One condition: as a selector's requirement, or as CEL with a function that says the same of raw JSON."""
+    """One condition: a selector's requirement, or a CEL expression with a function that decides the same."""
 
     name: str
     part: Part
@@ -73,28 +73,27 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What a rule says of one pod. `passed` is None where nobody knows: a review does not hold the labels of its
-    namespace.
-    """
+class RuleResult:
+    """The result of a rule for one pod. `passed` is None if it is unknown: a review lacks the namespace's labels."""
 
     rule: Rule
     passed: bool | None
 
 
-def evaluate(pod: Json, namespace: str, namespace_labels: Json | None, settings: Settings) -> list[Result]:
-    """Every rule in order, also those behind one that fails."""
+def evaluate(pod: Json, namespace: str, namespace_labels: Json | None, settings: Settings) -> list[RuleResult]:
+    """Return the result of every rule in order, also of those after one that fails."""
     return [
-        Result(rule=rule, passed=passes(rule, pod, namespace, namespace_labels)) for rule in rules(settings.namespace)
+        RuleResult(rule=rule, passed=_passes(rule, pod, namespace, namespace_labels))
+        for rule in rules(settings.namespace)
     ]
 
 
-def refusal(results: Sequence[Result]) -> Reason | None:
-    """Why the pod is let through as it is; None when every rule holds, as far as it is known."""
+def first_failure(results: Sequence[RuleResult]) -> Reason | None:
+    """Return the reason of the first rule that fails; None if every known rule holds."""
     return next((result.rule.reason for result in results if result.passed is False), None)
 
 
-def passes(rule: Rule, pod: Json, namespace: str, namespace_labels: Json | None) -> bool | None:
+def _passes(rule: Rule, pod: Json, namespace: str, namespace_labels: Json | None) -> bool | None:
     if rule.check:
         return rule.check(pod)
     if not (requirement := rule.requirement):
@@ -162,7 +161,7 @@ def rules(own_namespace: str) -> tuple[Rule, ...]:
 
 
 def possible_targets(spec: Json) -> list[Json]:
-    """What `CONTAINERS_IN_CEL` says."""
+    """Return the same containers as `CONTAINERS_IN_CEL`."""
     init_containers = [
         container for container in entries(spec, "initContainers") if container.get("name") not in NEVER_TARGETS
     ]
@@ -170,9 +169,7 @@ def possible_targets(spec: Json) -> list[Json]:
 
 
 def carries_model_env(container: Json) -> bool:
-    """Whether the container names one of the four variables, or takes variables from a source that
-    nobody here can see.
-    """
+    """Return True if the container names one of the four variables, or has `envFrom`, whose content is unknown."""
     return bool(entries(container, "envFrom")) or any(
         entry.get("name") in names.MODEL_VARIABLES for entry in entries(container, "env")
     )
@@ -183,7 +180,7 @@ def labels_of(pod: Json) -> Json:
 
 
 def part_of(parent: Json, key: str) -> Json:
-    """An object below another; empty where it is none, which the shape check of the pod says later."""
+    """Return the object below `key`; empty if it is no object, which `Pod.read` reports later."""
     value = parent.get(key)
     return value if isinstance(value, dict) else {}
 

@@ -1,4 +1,4 @@
-"""Which containers of a pod get the model: B7 to B9, B19, B20 and B31."""
+"""The choice of the containers of a pod that get its model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ NO_DOWNLOAD = "the model will not be downloaded"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """The containers and init containers that get the model, and the model that they ask for."""
+    """The containers and init containers that get the model, and the variables that name it."""
 
     containers: tuple[Container, ...]
     model_variables: ModelVariables
@@ -25,13 +25,13 @@ class Targets:
 
     @property
     def first_init_container(self) -> Container | None:
-        """The first of them that runs before the containers of the pod; native sidecars are among them."""
+        """The first init container that gets the model, native sidecars included; None if there is none."""
         found = [container for container in self.containers if container.field is Field.INIT_CONTAINERS]
         return min(found, key=lambda container: container.index, default=None)
 
 
 def choose_targets(pod: Pod, annotations: PodAnnotations, settings: Settings) -> Targets:
-    """Raises RefusalError with the rule by which no container gets a model."""
+    """Return the containers that get the model. Raises RefusalError with the reason if there is none."""
     candidates = find_candidates(pod, annotations)
     complete = [candidate for candidate in candidates if candidate.model_variables.complete]
     if not complete and inspects_env_from(annotations, settings):
@@ -42,7 +42,7 @@ def choose_targets(pod: Pod, annotations: PodAnnotations, settings: Settings) ->
     if not targets:
         raise RefusalError(Reason.OWN_ARTIFACTS_PATH, own_path_message(complete[0]))
     for target in targets:
-        target.check()
+        target.check_variables()
     model_variables = single_model(targets)
     without_variables = chosen_without_variables(complete, candidates, annotations)
     served = [
@@ -59,9 +59,7 @@ def choose_targets(pod: Pod, annotations: PodAnnotations, settings: Settings) ->
 
 
 def find_candidates(pod: Pod, annotations: PodAnnotations) -> list[Candidate]:
-    """The containers among which is chosen, and what each asks for: those that run with the pod first, then those
-    before it.
-    """
+    """Return the containers that may get the model: regular containers first, then init containers."""
     return [
         Candidate.of(container)
         for container in (*pod.containers, *pod.init_containers)
@@ -70,9 +68,7 @@ def find_candidates(pod: Pod, annotations: PodAnnotations) -> list[Candidate]:
 
 
 def is_candidate(container: Container, annotations: PodAnnotations) -> bool:
-    """Whether the container may get the model: one that the annotation names, or any that is no mesh's and no
-    injector's.
-    """
+    """Return True if the annotation names the container, or, without that annotation, if it is no injector's."""
     if annotations.containers is not None:
         return container.name in annotations.containers
     return container.field is Field.CONTAINERS or container.name not in NEVER_TARGETS
@@ -81,9 +77,7 @@ def is_candidate(container: Container, annotations: PodAnnotations) -> bool:
 def chosen_without_variables(
     complete: Sequence[Candidate], candidates: Sequence[Candidate], annotations: PodAnnotations
 ) -> list[Candidate]:
-    """Those that the annotation names and that name none of the variables themselves: they get the
-    model of the others.
-    """
+    """Return the containers that the annotation names and that set no variable: they get the model of the others."""
     if annotations.containers is None:
         return []
     return [candidate for candidate in candidates if candidate not in complete and not candidate.names_variables]
@@ -94,11 +88,10 @@ def inspects_env_from(annotations: PodAnnotations, settings: Settings) -> bool:
 
 
 def completed_by_env_from(candidates: Sequence[Candidate], annotations: PodAnnotations) -> list[Candidate]:
-    """Those whose `envFrom` may hold what `env` does not give; those that name a variable themselves come before all
-    others.
+    """Return the containers whose `envFrom` may hold the variables that `env` does not give.
 
-    Init containers follow the containers of the pod: they get the model if they have the same sources, or if nothing
-    else may have it.
+    Containers that name a variable in `env` come before all others. Init containers get the model if they have the same
+    sources as the chosen containers, or if no regular container may have it.
     """
     possible = [candidate for candidate in candidates if candidate.model_variables.completed_by_env_from]
     regular = [candidate for candidate in possible if candidate.container.field is Field.CONTAINERS]
@@ -143,14 +136,14 @@ def no_target_error(candidates: Sequence[Candidate], annotations: PodAnnotations
         return RefusalError(Reason.NO_MODEL_VARIABLES, "")
     if not set.intersection(*(set(candidate.model_variables.missing) for candidate in asking)):
         return RefusalError(
-            Reason.SPLIT_ENV, f"the variables are spread over {titles(asking)}; {NO_DOWNLOAD}; set all on one"
+            Reason.SPLIT_ENV, f"the variables are spread over {names_of(asking)}; {NO_DOWNLOAD}; set all on one"
         )
     closest = min(asking, key=lambda candidate: len(candidate.model_variables.missing))
     return RefusalError(Reason.INCOMPLETE_ENV, incomplete_message(closest))
 
 
 def env_from_may_name_model(candidate: Candidate, annotations: PodAnnotations) -> bool:
-    """Whether `envFrom` may complete the variables, and the container is one of which that is likely."""
+    """Return True if `envFrom` may complete the variables, and the container is likely to need a model."""
     likely = (
         candidate.container.field is Field.CONTAINERS or candidate.names_variables or annotations.containers is not None
     )
@@ -168,11 +161,11 @@ def own_path_message(candidate: Candidate) -> str:
 
 
 def target_warnings(left_out: Sequence[Candidate], model_variables: ModelVariables) -> tuple[str, ...]:
-    """What is odd about a pod that gets its model all the same."""
+    """Return the warnings for a pod that gets its model although something about it is unusual."""
     own = [warning(Reason.OWN_ARTIFACTS_PATH, own_path_message(candidate)) for candidate in left_out]
     odd = warning(Reason.UNUSUAL_RUN_ID, f"{RUN_ID} is not 32 hexadecimal digits, as the ids of MLflow are")
     return (*own, odd) if model_variables.unusual_run_id else tuple(own)
 
 
-def titles(candidates: Sequence[Candidate]) -> str:
+def names_of(candidates: Sequence[Candidate]) -> str:
     return ", ".join(candidate.container.title for candidate in candidates)

@@ -1,6 +1,4 @@
-"""Labels and annotations with our prefix that do nothing as they are written (B39): a warning names the nearest that
-does something.
-"""
+"""Warnings about labels and annotations that look like the webhook's own and have no effect; each names the nearest."""
 
 from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher, get_close_matches
@@ -17,7 +15,7 @@ Json = Mapping[str, Any]
 LABEL: Final = "label"
 ANNOTATION: Final = "annotation"
 NAMESPACE_LABEL: Final = "label of the namespace"
-# Every key of ours by the part behind the prefix, with the places in which it means something.
+# Every key of the webhook without its prefix, with the places in which it has an effect.
 KEYS: Final = {
     key.removeprefix(f"{names.DOMAIN}/"): places
     for key, places in {
@@ -31,39 +29,41 @@ KEYS: Final = {
     }.items()
 }
 FIRST_WORD: Final = names.DOMAIN.partition(".")[0].replace("-", "")
-NEARLY_OURS: Final = 0.8  # of the characters of a prefix: model-api.dominodatalabs.com, but not model-api.example.com
-# Of a key that is not known, so that the warning holds the nearest one whole.
+SIMILAR_PREFIX: Final = (
+    0.8  # of the characters of a prefix: model-api.dominodatalabs.com, but not model-api.example.com
+)
+# Longest part of an unknown key that a warning quotes, so that there is space for the nearest key.
 LONGEST_KEY: Final = 38
 LONGEST_NAME: Final = 30
-MOST: Final = 5  # warnings; the API server drops those above 4,096 characters in all
+MAX_WARNINGS: Final = 5  # warnings; the API server drops those above 4,096 characters in all
 
 
 def unknown_key_warnings(pod: Pod) -> tuple[str, ...]:
-    """Raises MalformedPodError if the value of such a label is no text."""
+    """Return the warnings about labels and annotations of `pod`. Raises MalformedPodError if a label is no string."""
     found = [*_faults(pod.labels, LABEL), *_faults(pod.annotations, ANNOTATION)]
-    return tuple(warning(Reason.UNKNOWN_KEY, sentence) for sentence in found[:MOST])
+    return tuple(warning(Reason.UNKNOWN_KEY, sentence) for sentence in found[:MAX_WARNINGS])
 
 
 def _faults(values: Json, place: str) -> Iterator[str]:
     for key in values:
         prefix, slash, name = key.strip().partition("/")
-        if slash and _is_ours(prefix):
+        if slash and _is_webhook_prefix(prefix):
             yield from _fault(values, place, key, name if prefix == names.DOMAIN and key == key.strip() else None)
 
 
-def _is_ours(prefix: str) -> bool:
+def _is_webhook_prefix(prefix: str) -> bool:
     if prefix == names.DOMAIN:
         return True
     written = prefix.lower()
-    if not written.replace("-", "").replace("_", "").startswith(FIRST_WORD):  # most are others': the rest is slower
+    if (
+        not written.replace("-", "").replace("_", "").startswith(FIRST_WORD)
+    ):  # most keys end here: what follows is slower
         return False
-    return SequenceMatcher(None, written[:100], names.DOMAIN).ratio() >= NEARLY_OURS
+    return SequenceMatcher(None, written[:100], names.DOMAIN).ratio() >= SIMILAR_PREFIX
 
 
 def _fault(values: Json, place: str, key: str, name: str | None) -> Iterator[str]:
-    """The sentence about one key. `name` is what stands behind the prefix; None if the prefix itself is
-    not quite ours.
-    """
+    """Yield the sentence about one key. `name` is the part behind the prefix; None if the prefix is misspelt."""
     if name is None:
         nearest = _nearest(key.strip().partition("/")[2])
         yield f"{shown(key[:LONGEST_KEY])} is unknown; the nearest is {names.DOMAIN}/{nearest}"
@@ -76,7 +76,7 @@ def _fault(values: Json, place: str, key: str, name: str | None) -> Iterator[str
 
 
 def _label_value(name: str, value: str) -> Iterator[str]:
-    """The one label of ours, `inject`, has one value; others leave the pod as it is."""
+    """Yield the sentence about the label `inject` if its value is not "false", the only one with an effect."""
     if value == "true":
         yield f'{names.DOMAIN}/{name} "true" does nothing as label; set it as annotation'
     else:

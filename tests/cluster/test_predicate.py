@@ -11,7 +11,7 @@ from model_contract.model_ref import ModelRef
 from model_contract.names import ENABLED_LABEL, INIT_CONTAINER, REGISTRATION, STATUS_ANNOTATION
 from testbed.cluster.kube import Kube
 from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_pod
-from webhook.selection import evaluate, refusal
+from webhook.selection import evaluate, first_failure
 from webhook.settings import Settings
 
 Json = dict[str, Any]
@@ -81,7 +81,7 @@ def test_api_server_calls_for_the_pods_that_explain_says(installed: Kube, wine: 
     selected = {
         name
         for name, pod in wanted.items()
-        if refusal(evaluate(pod, (space := pod["metadata"]["namespace"]), NAMESPACES[space], SETTINGS)) is None
+        if first_failure(evaluate(pod, (space := pod["metadata"]["namespace"]), NAMESPACES[space], SETTINGS)) is None
     }
     called = {name for name, pod in admitted.items() if STATUS_ANNOTATION in pod["metadata"].get("annotations", {})}
     assert refused == {}

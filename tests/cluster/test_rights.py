@@ -58,7 +58,7 @@ def everything(kube: Kube, objects: ClusterObjects, directory: Path) -> None:
     reconciler = CertificateReconciler(objects, files, PodCertificate(host_names=host_names(PLATFORM), early=0))
     reconciler.reconcile()
     assert reconciler.fault() is None
-    for changes in (objects.changes_of_secret, objects.changes_of_registration):
+    for changes in (objects.watch_secret, objects.watch_registration):
         next(iter(changes()))
 
 

@@ -1,4 +1,4 @@
-"""Settings and a pod that the tests start from, and the real server."""
+"""Settings, a pod that the tests change, and the real server."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -28,7 +28,7 @@ def pod() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[WebhookServer]]:
-    """Starts a server with the settings that it is given."""
+    """Start a server with the given settings."""
 
     def start(variables: Mapping[str, str] | None = None) -> AbstractContextManager[WebhookServer]:
         return webhook_server(tmp_path_factory.mktemp("webhook"), variables)

@@ -1,6 +1,4 @@
-"""A fault of ours is HTTP 500, so that the API server does what the registration says about a webhook that is away
-(B29).
-"""
+"""A bug of the webhook is HTTP 500, so that the registration's `failurePolicy` decides."""
 
 import json
 import logging
@@ -14,12 +12,12 @@ from webhook.server.metrics import Metrics
 from webhook.settings import Settings
 
 
-def test_a_fault_of_ours_is_a_500_that_is_counted_and_logged_without_the_pod(
+def test_a_bug_is_a_500_that_is_counted_and_logged_without_the_pod(
     pod: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     pod["spec"]["containers"][0]["env"].append({"name": "PASSWORD", "value": "s3cret"})
     metrics = Metrics()
-    broken = cast("Settings", object())  # whatever asks it for a setting fails
+    broken = cast("Settings", object())  # it has no setting: reading one fails
     client = create_app(broken, metrics, max_body=1 << 20, fault=lambda: None).test_client()
     with caplog.at_level(logging.INFO):
         answer = client.post("/mutate", data=json.dumps(review_of(pod)), content_type="application/json")
@@ -37,7 +35,7 @@ def test_a_fault_of_ours_is_a_500_that_is_counted_and_logged_without_the_pod(
     assert "s3cret" not in caplog.text
 
 
-def test_a_server_that_nobody_would_trust_says_that_it_is_not_ready() -> None:
+def test_a_server_with_an_expired_certificate_says_that_it_is_not_ready() -> None:
     client = create_app(
         Settings(), Metrics(), max_body=1 << 20, fault=lambda: "the certificate was valid until yesterday"
     ).test_client()

@@ -1,4 +1,4 @@
-"""The webhook's own certificates: every step, and no moment at which a pod shows what the API server does not trust."""
+"""Self-managed certificates: every step, and a pod never serves a certificate that is not trusted."""
 
 import itertools
 import ssl
@@ -14,15 +14,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from webhook.certificates.cluster import ConflictError, MissingError, Registration, StoredSecret
-from webhook.certificates.issuance import LEAF_LIFE, KeyPair, is_issued_by, names_of, new_authority, new_leaf, read_pair
+from webhook.certificates.issuance import (
+    LEAF_LIFE,
+    KeyPair,
+    host_names_of,
+    is_issued_by,
+    new_authority,
+    new_leaf,
+    read_pair,
+)
 from webhook.certificates.reconciler import CertificateFiles, CertificateReconciler, PodCertificate, host_names
 from webhook.certificates.state import (
     TRUST_DELAY,
     SecretState,
     advance,
     begin_rotation,
+    is_valid_leaf,
     read_state,
-    serves,
     write_state,
 )
 
@@ -44,8 +52,8 @@ def test_nothing_becomes_an_authority_and_a_leaf_with_the_names_of_the_service()
     state = settled()
 
     assert state.authority and state.leaf
-    assert serves(state.leaf, state.authority, NAMES)
-    assert names_of(state.leaf.certificate) == {
+    assert is_valid_leaf(state.leaf, state.authority, NAMES)
+    assert host_names_of(state.leaf.certificate) == {
         "model-api-webhook",
         "model-api-webhook.domino-platform",
         "model-api-webhook.domino-platform.svc",
@@ -108,7 +116,7 @@ def test_leaf_for_other_names_is_replaced(names: list[str]) -> None:
     odd = replace(state, leaf=new_leaf(state.authority, names, NOW))
 
     leaf = step(odd).leaf
-    assert leaf and names_of(leaf.certificate) == frozenset(NAMES)
+    assert leaf and host_names_of(leaf.certificate) == frozenset(NAMES)
 
 
 def test_leaf_of_another_authority_is_replaced() -> None:
@@ -199,7 +207,7 @@ def test_damaged_secret_is_made_good(key: str, damage: bytes) -> None:
     for _ in range(10):
         repaired = step(repaired, NOW + timedelta(seconds=1))
     assert repaired.authority and repaired.leaf
-    assert serves(repaired.leaf, repaired.authority, NAMES)
+    assert is_valid_leaf(repaired.leaf, repaired.authority, NAMES)
 
 
 def test_key_of_another_certificate_is_no_pair() -> None:
@@ -215,9 +223,7 @@ def test_pair_does_not_show_its_key() -> None:
 
 @dataclass
 class Cluster:
-    """The two objects, with the API server's rules: a write names the version that it was made from, and a TLS Secret
-    keeps its pair.
-    """
+    """Secret and registration with the API server's rules: a write needs the current version, a TLS Secret its pair."""
 
     data: Mapping[str, bytes] = field(default_factory=dict)
     bundles: tuple[bytes, ...] = (b"", b"")
@@ -248,7 +254,7 @@ class Cluster:
             raise MissingError("no registration")
         return Registration(bundles=self.bundles, version=self.registration_version)
 
-    def trust(self, bundle: bytes, registration: Registration) -> None:
+    def write_bundle(self, bundle: bytes, registration: Registration) -> None:
         if registration.version != self.registration_version:
             raise ConflictError("changed")
         self.bundles = tuple(bundle for _ in self.bundles)
@@ -341,7 +347,7 @@ def test_emptied_secret_gets_back_what_the_pods_know(tmp_path: Path) -> None:
 
 
 def test_secret_that_another_issuer_has_left_is_taken_over(tmp_path: Path) -> None:
-    """cert-manager's `ca.crt` has no key beside it, or one of an earlier authority of ours."""
+    """cert-manager's `ca.crt` has no key beside it, or the key of an earlier authority of the webhook."""
     cluster, clock = Cluster(), Clock()
     ours, theirs = write_state(settled()), write_state(settled())
     kept = theirs | {"ca.key": ours["ca.key"]}
@@ -395,9 +401,7 @@ EVENTS = st.one_of(
 def test_no_pod_ever_shows_what_is_not_trusted(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, object]]
 ) -> None:
-    """Three pods, any order of rounds, restarts, rotations and waits. A pod looks twice a minute, so no wait passes
-    without a round.
-    """
+    """Three pods: any order of rounds, restarts, rotations and waits, each with a round, as a pod runs two a minute."""
     cluster, clock = Cluster(), Clock()
     folders = [tmp_path_factory.mktemp("pod") for _ in range(3)]
     pods = [reconciler(cluster, folder, clock, early=number / 3) for number, folder in enumerate(folders)]

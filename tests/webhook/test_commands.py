@@ -1,22 +1,26 @@
-"""`review`, `inject` and `explain`: the same decision, on files."""
+"""The commands on files: `review`, `inject`, `diff`, `render` and `explain`; and the list of `--help`."""
 
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from testbed.api_server import apply_answer, review_of
 from testbed.processes import installed
 from webhook.admission import admit
+from webhook.cli import COMMANDS, main
 from webhook.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "model-api-pod.yaml"
+HEAVY = {"gunicorn", "flask", "lightkube", "cryptography", "rich"}
 
 
 def run(
@@ -132,7 +136,7 @@ def test_diff_shows_what_is_added_and_nothing_else() -> None:
     assert run("diff", "-f", "-", stdin=run("inject", "-f", EXAMPLE).stdout).stdout == ""
 
 
-def test_diff_prints_nothing_where_one_object_is_denied(pod: dict[str, Any], tmp_path: Path) -> None:
+def test_diff_prints_nothing_if_one_object_is_denied(pod: dict[str, Any], tmp_path: Path) -> None:
     pod["spec"]["containers"][0]["env"][1]["value"] = "../x"
     file = tmp_path / "pod.yaml"
     file.write_text(yaml.safe_dump(pod))
@@ -154,7 +158,7 @@ def test_render_prints_what_the_manifests_have_for_another_namespace() -> None:
     assert "domino-platform" not in str(rendered)
 
 
-def test_inject_prints_nothing_where_one_object_is_denied(pod: dict[str, Any], tmp_path: Path) -> None:
+def test_inject_prints_nothing_if_one_object_is_denied(pod: dict[str, Any], tmp_path: Path) -> None:
     denied = json.loads(json.dumps(pod))
     denied["spec"]["containers"][0]["env"][1]["value"] = "../x"
     file = tmp_path / "two.yaml"
@@ -337,7 +341,7 @@ def test_settings_come_from_a_file(form: str, tmp_path: Path) -> None:
         ("kind: ConfigMap\ndata: {MODEL_API_WEBHOOK_RUN_AS_USER: 5}\n", "a value of the ConfigMap is no string"),
     ],
 )
-def test_a_settings_file_that_does_not_do_says_why(text: str, sentence: str, tmp_path: Path) -> None:
+def test_a_settings_file_that_cannot_be_used_says_why(text: str, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "settings"
     file.write_text(text)
     done = run("inject", "-f", EXAMPLE, "--settings", file)
@@ -361,6 +365,23 @@ def test_inject_adds_no_pull_secret_since_that_would_keep_those_of_the_service_a
 def test_every_command_says_what_it_does() -> None:
     text = run("--help").stdout
 
-    for command in ("serve", "review", "inject", "explain"):
-        assert f"\n  {command} " in text
-        assert run(command, "--help").returncode == 0
+    for command in COMMANDS:
+        assert f"\n  {command.name} " in text
+        shown = CliRunner().invoke(main, [command.name, "--help"])
+        assert shown.exit_code == 0
+        assert command.summary in " ".join(shown.output.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        pytest.param(["--help"], {*HEAVY, "yaml", "jsonpatch"}, id="help"),
+        pytest.param(["explain", "-f", EXAMPLE, "-o", "json"], HEAVY, id="explain"),
+        pytest.param(["inject", "-f", EXAMPLE], HEAVY, id="inject"),
+    ],
+)
+def test_command_loads_no_package_that_it_does_not_need(arguments: list[str | Path], unneeded: set[str]) -> None:
+    program = "import sys; from webhook.cli import main; main(standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+
+    assert set(done.stdout.splitlines()[-1].split()) & unneeded == set()

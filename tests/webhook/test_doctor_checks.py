@@ -1,11 +1,15 @@
 """The checks of `doctor` that a healthy cluster does not reach, on objects as the API server gives them."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from model_contract.names import ENABLED_LABEL, MODEL_API_WORKLOAD, PROJECT_ID_LABEL, WORKLOAD_TYPE_LABEL
+from webhook.cli import main
 from webhook.doctor import model_checks, webhook_checks
 from webhook.doctor.cluster_reader import (
     CLAIMS,
@@ -21,6 +25,7 @@ from webhook.doctor.findings import Finding, Health
 from webhook.doctor.installation import Installation
 
 Json = dict[str, Any]
+COMMAND = r'"model-api-webhook ([a-z -]+)"'
 PLATFORM, COMPUTE = "domino-platform", "domino-compute"
 SETTINGS = {
     "MODEL_API_WEBHOOK_NAMESPACE": PLATFORM,
@@ -143,3 +148,12 @@ def test_claim_of_each_pod_wants_a_storage_class() -> None:
     assert one(model_checks.claims(installation(STORE="ephemeral-claim"))).health is Health.BAD
     assert list(model_checks.claims(installation(STORE="ephemeral-claim", STORE_CLASS="gp3"))) == []
     assert list(model_checks.claims(installation((STORAGE_CLASSES, DEFAULT), STORE="ephemeral-claim"))) == []
+
+
+def test_commands_that_a_remedy_names_exist() -> None:
+    sources = Path(webhook_checks.__file__).parent.glob("*.py")
+    named_commands = {command for source in sources for command in re.findall(COMMAND, source.read_text())}
+
+    assert named_commands == {"certs rotate"}
+    for command in named_commands:
+        assert CliRunner().invoke(main, [*command.split(), "--help"]).exit_code == 0

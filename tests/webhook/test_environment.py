@@ -2,7 +2,7 @@
 
 import pytest
 
-from webhook.environment import LONGEST, escaped, expand, read_environment
+from webhook.environment import LONGEST_VALUE, escaped, expand, read_environment
 from webhook.pod import Pod
 
 
@@ -53,4 +53,4 @@ def test_value_behind_a_reference_wins_and_the_other_way_round() -> None:
 def test_references_that_grow_without_bound_are_cut() -> None:
     doubling = [{"name": "X", "value": "x"}, *({"name": "X", "value": "$(X)$(X)"} for _ in range(200))]
 
-    assert len(environment_of(*doubling)["X"]) <= 2 * LONGEST
+    assert len(environment_of(*doubling)["X"]) <= 2 * LONGEST_VALUE

@@ -1,6 +1,4 @@
-"""What holds for every pod, however odd: parts of several injectors, doubled names, nulls, and things of the wrong
-type.
-"""
+"""Properties of every pod, also odd ones: parts of several injectors, doubled names, nulls, values of wrong types."""
 
 import os
 import re
@@ -52,7 +50,7 @@ SETTINGS = [
 
 
 def owned(operation: dict[str, Any], pod: dict[str, Any]) -> bool:
-    """Whether an operation adds something of ours, and nothing else."""
+    """Return True if the operation adds a part of the webhook, and nothing else."""
     path, value = operation["path"], operation["value"]
     values = value if isinstance(value, list) else [value]
     if path == "/metadata/annotations":
@@ -86,7 +84,7 @@ def owned(operation: dict[str, Any], pod: dict[str, Any]) -> bool:
 
 @hypothesis_settings(max_examples=EXAMPLES, deadline=None, database=None)
 @given(generated_pods, damages, st.sampled_from(SETTINGS))
-def test_any_pod_gets_an_answer_that_only_adds_what_is_ours_and_once(
+def test_any_pod_gets_an_answer_that_only_adds_parts_of_the_webhook_and_once(
     pod: dict[str, Any], replacements: list[tuple[int, Any]], settings: Settings
 ) -> None:
     pod = damaged(pod, replacements)
@@ -177,7 +175,7 @@ def all_containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def faults_of(ours: dict[str, Any], settings: Settings) -> list[str]:
-    """What makes our init container do something else, or gives it rights."""
+    """Return each change that makes the init container do something else, or gives it more rights."""
     security, env = ours["securityContext"], {entry["name"]: entry.get("value") for entry in ours["env"]}
     right = {
         "image": ours["image"].rpartition("/")[2] == "model-api-delivery:latest",
@@ -195,7 +193,7 @@ def faults_of(ours: dict[str, Any], settings: Settings) -> list[str]:
 
 
 def assert_fits(spec: dict[str, Any], ours: dict[str, Any], warnings: str) -> None:
-    """The volume and `--max-bytes` agree, and are not above what the pod may use; or a warning says both numbers."""
+    """Check that the volume and `--max-bytes` agree and fit into the pod's limit, or that a warning has both sizes."""
     sizes = [
         one["emptyDir"]["sizeLimit"] for one in spec["volumes"] if one["name"] == "mlflow-model" and "emptyDir" in one
     ]
@@ -213,7 +211,7 @@ def assert_fits(spec: dict[str, Any], ours: dict[str, Any], warnings: str) -> No
 
 
 def says_windows(spec: dict[str, Any]) -> bool:
-    """Whether one of the fields that decide it says so, and none says Linux."""
+    """Return True if a field that decides the operating system says Windows, and none says Linux."""
     if name := (spec.get("os") or {}).get("name"):
         return name == "windows"
     selector, affinity = spec.get("nodeSelector") or {}, str(spec.get("affinity"))

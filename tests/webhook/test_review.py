@@ -1,6 +1,4 @@
-"""The envelope: what is no review is refused with a sentence that repeats nothing of it (B2 to B4); what is answered,
-is answered whole.
-"""
+"""A body that is no AdmissionReview is refused without quoting it; an answer has every field that it needs."""
 
 import base64
 from typing import Any
@@ -68,7 +66,7 @@ def test_body_with_64_levels_is_read() -> None:
 
 
 @pytest.mark.parametrize("review", [{}, GOOD | {"apiVersion": "v1"}, GOOD | {"request": []}])
-def test_review_that_was_not_parsed_is_checked_all_the_same(review: dict[str, Any], settings: Settings) -> None:
+def test_review_that_was_not_parsed_is_checked_too(review: dict[str, Any], settings: Settings) -> None:
     with pytest.raises(InvalidReview):
         decide(review, settings)
 

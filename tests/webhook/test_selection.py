@@ -1,4 +1,4 @@
-"""One predicate, as data: what the API server is told, and what the webhook checks itself, agree."""
+"""The rules for the API server and the checks of the webhook agree."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from model_contract.names import MODEL_VARIABLES
 from webhook.reasons import Reason
-from webhook.selection import Part, evaluate, refusal, rules
+from webhook.selection import Part, evaluate, first_failure, rules
 from webhook.settings import Settings
 
 
@@ -16,11 +16,11 @@ def test_pod_of_the_example_passes_every_rule(pod: dict[str, Any], settings: Set
     assert [result.rule.name for result in results if not result.passed] == []
 
 
-def test_namespace_whose_labels_nobody_knows_does_not_decide(pod: dict[str, Any], settings: Settings) -> None:
+def test_namespace_with_unknown_labels_does_not_decide(pod: dict[str, Any], settings: Settings) -> None:
     results = evaluate(pod, "domino-compute", None, settings)
 
     assert results[0].passed is None
-    assert refusal(results) is None
+    assert first_failure(results) is None
 
 
 @pytest.mark.parametrize(
@@ -29,14 +29,14 @@ def test_namespace_whose_labels_nobody_knows_does_not_decide(pod: dict[str, Any]
 def test_namespace_that_is_not_enabled_gets_no_models(
     pod: dict[str, Any], settings: Settings, labels: dict[str, str]
 ) -> None:
-    assert refusal(evaluate(pod, "domino-compute", labels, settings)) is Reason.NAMESPACE_NOT_ENABLED
+    assert first_failure(evaluate(pod, "domino-compute", labels, settings)) is Reason.NAMESPACE_NOT_ENABLED
 
 
 def test_first_rule_that_fails_decides(settings: Settings) -> None:
     results = evaluate({}, "kube-system", {}, settings)
 
     assert [result.passed for result in results] == [False, False, False, True, True, True, False]
-    assert refusal(results) is Reason.NAMESPACE_NOT_ENABLED
+    assert first_failure(results) is Reason.NAMESPACE_NOT_ENABLED
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_first_rule_that_fails_decides(settings: Settings) -> None:
     ids=["empty", "wrong-types", "wrong-types-below"],
 )
 def test_rules_never_fail_on_what_is_no_pod(pod: dict[str, Any], settings: Settings) -> None:
-    assert refusal(evaluate(pod, "domino-compute", None, settings)) is Reason.NOT_MODEL_API
+    assert first_failure(evaluate(pod, "domino-compute", None, settings)) is Reason.NOT_MODEL_API
 
 
 def test_rules_are_written_for_the_api_server() -> None:

@@ -41,7 +41,7 @@ def request_bytes(body: bytes, *headers: str) -> bytes:
 
 
 def received(connection: ssl.SSLSocket, answers: int = 1) -> bytes:
-    """So many answers, or what came before the connection was closed."""
+    """Return so many answers, or those that came before the connection was closed."""
     content = b""
     while content.count(b"HTTP/1.1 ") < answers or not complete(content):
         chunk = connection.recv(65536)
@@ -233,7 +233,7 @@ def test_a_review_is_one_line_of_log_without_what_the_pod_holds(serve: Serve, po
     assert line["ms"] > 0
 
 
-def test_owner_and_run_are_logged_where_an_admin_asks_for_it(serve: Serve, pod: dict[str, Any]) -> None:
+def test_owner_and_run_are_logged_if_an_admin_asks_for_it(serve: Serve, pod: dict[str, Any]) -> None:
     with serve({"MODEL_API_WEBHOOK_SERVER_LOG_LEVEL": "debug"}) as server:
         server.review(pod)
         (line,) = [line for line in server.log() if line["message"] == "review"]

@@ -1,4 +1,4 @@
-"""Settings are read strictly: an error names the variable, its value and the verdict (B30)."""
+"""Settings are read strictly: an error names the variable, its value and the verdict."""
 
 import pytest
 
@@ -71,7 +71,7 @@ def test_defaults_mean_the_same_when_they_are_written_out() -> None:
         ("MEMORY_LIMIT", "64Mi", "it must lie between the request (128Mi) and the maximum (4Gi)"),
     ],
 )
-def test_value_that_does_not_do_is_refused_with_its_verdict(key: str, value: str, verdict: str) -> None:
+def test_value_that_cannot_be_used_is_refused_with_its_verdict(key: str, value: str, verdict: str) -> None:
     with pytest.raises(SettingError) as refused:
         read(**{key: value})
 

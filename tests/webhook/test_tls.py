@@ -1,4 +1,4 @@
-"""The certificate changes under load, as the kubelet and as cert-manager's users change it, and nobody notices."""
+"""The certificate changes under load, as the kubelet and cert-manager's users change it, without a failed review."""
 
 import http.client
 import json
@@ -90,7 +90,7 @@ def test_certificates_change_under_load_without_a_failed_review(
     with serve(variables_for(directory)) as server, ThreadPoolExecutor(4) as pool:
 
         def ask(*, keep_alive: bool) -> None:
-            """Anything but an answer is an exception, which the test hears of."""
+            """Send a review. Raises an exception, which the test collects, if there is no answer."""
             connection = server_connection(server, trust)
             while not done.is_set():
                 connection.request("POST", "/mutate", body, JSON)

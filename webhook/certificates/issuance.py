@@ -22,9 +22,7 @@ class KeyPair:
     """A certificate and its key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey = field(
-        compare=False
-    )  # two objects of one key are not equal; two of one certificate are
+    key: ec.EllipticCurvePrivateKey = field(compare=False)  # two objects of one key are not equal
 
     @property
     def certificate_pem(self) -> bytes:
@@ -35,12 +33,12 @@ class KeyPair:
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def __repr__(self) -> str:
-        """Without the key."""
+        """Return a text without the key."""
         return f"KeyPair({self.certificate.serial_number:x})"
 
 
 def read_pair(certificate: bytes, key: bytes) -> KeyPair:
-    """Raises ValueError where they are no certificate and its EC key."""
+    """Return the pair in PEM. Raises ValueError if it is no certificate with its EC key."""
     try:
         read = KeyPair(certificate=x509.load_pem_x509_certificate(certificate), key=_ec_key(key))
     except TypeError as error:  # a key with a password
@@ -66,7 +64,7 @@ def new_authority(now: datetime) -> KeyPair:
 
 
 def new_leaf(authority: KeyPair, host_names: Sequence[str], now: datetime) -> KeyPair:
-    """A server's certificate; the first name is its common name."""
+    """Return a server certificate that `authority` signs; the first host name is its common name."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
         _certificate(_name(host_names[0][:64]), authority.certificate.subject, key, now, LEAF_LIFE)
@@ -88,7 +86,7 @@ def is_issued_by(leaf: x509.Certificate, authority: x509.Certificate) -> bool:
     return True
 
 
-def names_of(leaf: x509.Certificate) -> frozenset[str]:
+def host_names_of(leaf: x509.Certificate) -> frozenset[str]:
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

@@ -1,5 +1,6 @@
-"""Keeps Secret, registration and files together: one thread in each pod of the webhook, woken by changes and twice a
-minute.
+"""Reconciles the Secret, the registration and the certificate files, in one thread of each pod of the webhook.
+
+The thread runs after each change of the objects and twice a minute.
 """
 
 import logging
@@ -23,8 +24,8 @@ from webhook.certificates.issuance import KeyPair, is_issued_by, read_pair
 from webhook.certificates.state import SecretState, advance, read_state, write_state
 
 INTERVAL: Final = 30.0  # seconds
-PAUSE: Final = 5.0  # seconds after a watch that broke off
-MOST_STEPS: Final = 20  # of one round; advance needs four at most, and each may lose to another pod
+WATCH_RETRY: Final = 5.0  # seconds after a watch that broke off
+MAX_STEPS: Final = 20  # of one round; `advance` needs at most four, and each may lose against another pod
 FAULT: Final = "ca_not_trusted"
 
 _log = logging.getLogger(__name__)
@@ -32,22 +33,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateFiles:
-    """Where the server reads the pair."""
+    """The files from which the server reads the certificate and its key."""
 
     certificate: Path
     key: Path
 
     def read(self) -> KeyPair | None:
-        """What an earlier process of this pod has left."""
+        """Return the pair that an earlier process of this pod wrote; None if there is none."""
         try:
             return read_pair(self.certificate.read_bytes(), self.key.read_bytes())
         except (OSError, ValueError):
             return None
 
     def write(self, pair: KeyPair) -> None:
-        """Each is replaced whole. The server waits for the second one: a pair that does not fit is somebody in the
-        middle of this.
-        """
+        """Write both files, each by one rename. The server keeps its old pair until both files fit together."""
         for path, content in ((self.key, pair.key_pem), (self.certificate, pair.certificate_pem)):
             path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_suffix(".new")
@@ -58,9 +57,7 @@ class CertificateFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodCertificate:
-    """The names that its certificate has, and how early it renews: a share of the time that `advance` gives, from 0 to
-    1.
-    """
+    """The host names of the certificate, and how early this pod renews it: the argument `early` of `advance`."""
 
     host_names: Sequence[str]
     early: float
@@ -69,11 +66,9 @@ class PodCertificate:
 def reconciler_of_pod(
     namespace: str, certificate: Path, key: Path, observe: Callable[[bool, datetime], None]
 ) -> "CertificateReconciler":
-    """For a pod of the webhook, with the rights of its ServiceAccount."""
+    """Return the reconciler of this pod, with the rights of its ServiceAccount."""
     files = CertificateFiles(certificate=certificate, key=key)
-    early = (
-        zlib.crc32(socket.gethostname().encode()) / 2**32
-    )  # another one for each pod, and the same one after a restart
+    early = zlib.crc32(socket.gethostname().encode()) / 2**32  # differs between pods, stays after a restart
     return CertificateReconciler(
         ClusterObjects(Client(), namespace),
         files,
@@ -83,15 +78,13 @@ def reconciler_of_pod(
 
 
 def host_names(namespace: str) -> list[str]:
-    """By which a Service is called; the API server uses the first one."""
+    """Return the host names of the webhook's Service; the API server uses the first one."""
     service = f"{WEBHOOK_SERVICE}.{namespace}.svc"
     return [service, f"{service}.cluster.local", f"{WEBHOOK_SERVICE}.{namespace}", WEBHOOK_SERVICE]
 
 
 class CertificateReconciler:
-    """One round reads both objects, makes every step that is due, and shows the API server no certificate that it does
-    not trust.
-    """
+    """Keeps Secret and registration as they must be, and serves only a certificate that the API server trusts."""
 
     def __init__(
         self,
@@ -102,9 +95,7 @@ class CertificateReconciler:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`observe` hears after each round whether the registration is as it should be, and until when the authority is
-        valid.
-        """
+        """`observe` is called after each round: True if the certificate is trusted, and the authority's last moment."""
         self._objects = objects
         self._files = files
         self._pod = pod
@@ -116,7 +107,7 @@ class CertificateReconciler:
         self._trusted = False
 
     def fault(self) -> str | None:
-        """Why the API server would not trust this pod."""
+        """Return the reason why the API server does not trust this pod's certificate; None if it does."""
         return (
             None
             if self._trusted
@@ -124,24 +115,24 @@ class CertificateReconciler:
         )
 
     def start(self) -> None:
-        """Keeps on in the background."""
-        for changes in (self._objects.changes_of_secret, self._objects.changes_of_registration):
+        """Start the rounds and the watches in threads."""
+        for changes in (self._objects.watch_secret, self._objects.watch_registration):
             threading.Thread(target=self._watch, args=(changes,), daemon=True).start()
         threading.Thread(target=self._run, daemon=True).start()
 
     def wait_for_pair(self) -> None:
-        """Until there is a pair to serve: nobody can connect before, so it does not end by itself."""
+        """Return when there is a pair to serve. It waits without limit, as no client can connect before."""
         while self._served is None:
             self._attempt()
             if self._served is None:
                 time.sleep(1)
 
     def reconcile(self) -> None:
-        """Raises MissingError, httpx2.HTTPError; what is served then stays as it is."""
-        for _ in range(MOST_STEPS):
+        """Make every step that is due. Raises MissingError, httpx2.HTTPError; the served pair then stays."""
+        for _ in range(MAX_STEPS):
             registration = self._registration()
             stored = self._objects.secret()
-            state = self._remembered(read_state(stored.data))
+            state = self._last_known(read_state(stored.data))
             live = registration.trusted if registration else []
             step = advance(state, host_names=self._pod.host_names, live=live, now=self._clock(), early=self._pod.early)
             try:
@@ -149,7 +140,7 @@ class CertificateReconciler:
                     self._objects.write_secret(write_state(step), stored.version)
                     continue
                 if registration and not all(bundle == state.bundle for bundle in registration.bundles):
-                    self._objects.trust(state.bundle, registration)
+                    self._objects.write_bundle(state.bundle, registration)
                     _log.info("the registration has the authorities of this webhook again")
                     continue
             except ConflictError:
@@ -158,18 +149,15 @@ class CertificateReconciler:
             self._serve(state, live)
             return
         _log.warning(
-            "the certificate could not be looked after: somebody else writes the Secret or the registration all the"
-            " time"
+            "the certificate could not be reconciled: another client keeps changing the Secret or the registration"
         )
 
-    def _remembered(self, state: SecretState) -> SecretState:
-        """What this process knows, where the Secret was emptied or made anew: its authority is the one
-        that is trusted.
-        """
+    def _last_known(self, state: SecretState) -> SecretState:
+        """Return the last known state if the Secret was emptied: the API server trusts its authority."""
         return state if state.authority or not self._known.authority else self._known
 
     def _registration(self) -> Registration | None:
-        """None where nobody has registered the webhook yet, which is no reason not to have a certificate."""
+        """Return the registration; None if the webhook is not registered yet, which must not block a certificate."""
         try:
             return self._objects.registration()
         except MissingError:
@@ -201,21 +189,23 @@ class CertificateReconciler:
             self.reconcile()
         except (MissingError, httpx2.HTTPError) as error:
             _log.warning(
-                "the certificate could not be looked after; what is served stays",
+                "the certificate could not be reconciled; the server keeps the one that it has",
                 extra={"fields": {"error": str(error)}},
             )
-        except Exception:  # noqa: BLE001  a thread that ended would be noticed when the certificate does, in two months
-            _log.exception("the upkeep of the certificate failed; it is tried again")
+        except Exception:  # noqa: BLE001  without this thread the certificate would expire in two months
+            _log.exception("the reconciliation of the certificate failed; it is tried again")
 
     def _watch(self, changes: Callable[[], Iterator[object]]) -> None:
-        """A watch only wakes: whatever it misses, the next round finds."""
+        """Wake the thread at each change. A change that the watch misses is found by the next round."""
         while True:
             try:
                 for _ in changes():
                     self._wake.set()
             except (httpx2.HTTPError, ValueError) as error:  # ValueError: a line that was cut in the middle
-                _log.info("a watch broke off; the next round comes by time", extra={"fields": {"error": str(error)}})
-                time.sleep(PAUSE)
+                _log.info(
+                    "a watch ended; the next round starts on its schedule", extra={"fields": {"error": str(error)}}
+                )
+                time.sleep(WATCH_RETRY)
 
 
 def is_trusted(leaf: KeyPair, live: Sequence[x509.Certificate]) -> bool:

@@ -1,6 +1,4 @@
-"""`certs`: how it is with the certificates, and the beginning of a rotation, which the webhook's pods then carry
-through.
-"""
+"""The status of the certificates, and the start of a rotation, which the webhook's pods then carry out."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,16 +9,16 @@ from webhook.certificates.cluster import ClusterObjects, ConflictError
 from webhook.certificates.issuance import is_issued_by
 from webhook.certificates.state import TRUST_DELAY, SecretState, begin_rotation, read_state, write_state
 
-TRIES: Final = 5
+ATTEMPTS: Final = 5
 ROTATION_TIMEOUT: Final = 300.0  # seconds; a rotation of the authority takes little more than a minute
 
 
 class RotationError(Exception):
-    """It could not be begun, or did not come to its end in time."""
+    """The rotation could not start, or did not finish in time."""
 
 
 def status(objects: ClusterObjects) -> Iterator[tuple[str, str]]:
-    """Rows of what is there. Raises MissingError, httpx2.HTTPError."""
+    """Yield a title and a text for each certificate. Raises MissingError, httpx2.HTTPError."""
     state, trusted = read_state(objects.secret().data), objects.registration().trusted
     now = datetime.now(UTC)
     for title, pair in (
@@ -43,10 +41,11 @@ def status(objects: ClusterObjects) -> Iterator[tuple[str, str]]:
 
 
 def rotate(objects: ClusterObjects, *, authority: bool, report: Callable[[str], None]) -> None:
-    """Returns when the new certificate is in the Secret, of a new authority where that is asked for. Raises
-    RotationError as well.
+    """Start a rotation, and return when the new certificate is in the Secret.
+
+    With `authority`, a new authority signs it. Raises RotationError, MissingError, httpx2.HTTPError.
     """
-    before = begin(objects, authority=authority)
+    before = start_rotation(objects, authority=authority)
     report(
         "the new authority is made known; it signs when the API server has trusted it for a minute"
         if authority
@@ -56,7 +55,7 @@ def rotate(objects: ClusterObjects, *, authority: bool, report: Callable[[str], 
     while not _done(read_state(objects.secret().data), before, authority=authority):
         if time.monotonic() > deadline:
             raise RotationError(
-                f"not done within {ROTATION_TIMEOUT:.0f} s; see the log of the webhook's pods, who do it"
+                f"not done within {ROTATION_TIMEOUT:.0f} s; see the log of the webhook's pods, which do it"
             )
         time.sleep(1)
     report(
@@ -66,13 +65,15 @@ def rotate(objects: ClusterObjects, *, authority: bool, report: Callable[[str], 
     )
 
 
-def begin(objects: ClusterObjects, *, authority: bool) -> SecretState:
-    """The state before."""
-    for _ in range(TRIES):
+def start_rotation(objects: ClusterObjects, *, authority: bool) -> SecretState:
+    """Write the start of a rotation to the Secret; return the state before it. Raises RotationError."""
+    for _ in range(ATTEMPTS):
         stored = objects.secret()
         before = read_state(stored.data)
         if before.authority is None:
-            raise RotationError("the Secret holds no authority of ours; is the certificate kept by cert-manager?")
+            raise RotationError(
+                "the Secret holds no authority of this webhook; is the certificate kept by cert-manager?"
+            )
         data = (
             write_state(begin_rotation(before, datetime.now(UTC))) if authority else {"tls.crt": None, "tls.key": None}
         )
@@ -81,7 +82,7 @@ def begin(objects: ClusterObjects, *, authority: bool) -> SecretState:
         except ConflictError:
             continue
         return before
-    raise RotationError("the Secret changes all the time; try again")
+    raise RotationError("the Secret keeps changing; try again")
 
 
 def _done(state: SecretState, before: SecretState, *, authority: bool) -> bool:

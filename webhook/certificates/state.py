@@ -1,7 +1,7 @@
-"""What the Secret holds, and the one step that brings it nearer to what it should be.
+"""The state of the certificates in the Secret, and the next step towards the wanted state.
 
-`advance` is pure: every pod of the webhook makes the same step from the same Secret, the first one to write it wins,
-and whoever is interrupted leaves a Secret from which the next one goes on. That is why nobody needs to be a leader.
+`advance` is pure: every pod of the webhook computes the same step from the same Secret, the first one to write it wins,
+and a pod that is interrupted leaves a Secret from which the next pod goes on. So the pods need no leader.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,9 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from webhook.certificates.issuance import KeyPair, is_issued_by, names_of, new_authority, new_leaf, read_pair
+from webhook.certificates.issuance import KeyPair, host_names_of, is_issued_by, new_authority, new_leaf, read_pair
 
-# An API server that has its own copy of the registration learns of a change within a second; a minute is for one that
-# is late.
+# An API server sees a change of the registration within a second; a minute leaves time for a late one.
 TRUST_DELAY: Final = timedelta(seconds=60)
 # Renewed when this much of its life is left: a webhook that is away for a month comes back with a valid certificate.
 LEFT_AT_RENEWAL: Final = 1 / 3
@@ -45,7 +44,7 @@ class SecretState:
 
     @property
     def trusted(self) -> list[x509.Certificate]:
-        """Every authority that the API server must trust, the one that signs first."""
+        """Every authority that the API server must trust; the one that signs comes first."""
         pairs = [pair.certificate for pair in (self.authority, self.next_authority) if pair]
         return [*pairs, *([self.former_authority] if self.former_authority else [])]
 
@@ -55,7 +54,7 @@ class SecretState:
 
 
 def read_state(data: Mapping[str, bytes]) -> SecretState:
-    """What of the Secret can be used; the rest is as if it was not there, and made anew."""
+    """Return the usable parts of the Secret; an unusable part counts as absent and is made again."""
     authority, next_authority = _pair(data, AUTHORITY), _pair(data, NEXT)
     former_authority = _certificate(data.get(FORMER, b""))
     return SecretState(
@@ -69,7 +68,7 @@ def read_state(data: Mapping[str, bytes]) -> SecretState:
 
 
 def write_state(state: SecretState) -> dict[str, bytes | None]:
-    """The keys of the Secret; None is a key to be removed."""
+    """Return the keys of the Secret; None stands for a key to remove."""
     data: dict[str, bytes | None] = {}
     for names, pair in ((AUTHORITY, state.authority), (LEAF, state.leaf), (NEXT, state.next_authority)):
         data |= dict(zip(names, (pair.certificate_pem, pair.key_pem) if pair else (None, None), strict=True))
@@ -81,14 +80,14 @@ def write_state(state: SecretState) -> dict[str, bytes | None]:
 def advance(
     state: SecretState, *, host_names: Sequence[str], live: Sequence[x509.Certificate], now: datetime, early: float = 0
 ) -> SecretState:
-    """The next state, or the same one where nothing is to be done. Called again until it is the same.
+    """Return the next state, or `state` itself if nothing is to be done. Call it until it returns the same state.
 
-    `live` are the authorities that every entry of the registration has; `early`, from 0 to 1, moves the renewal of a
+    `live` are the authorities that every entry of the registration trusts; `early`, from 0 to 1, moves the renewal of a
     leaf by up to a tenth of its life, so that pods do not all try at the same moment.
     """
     authority, next_authority, leaf = state.authority, state.next_authority, state.leaf
     if authority is None or authority.certificate.not_valid_after_utc <= now:
-        if next_authority:  # it never got its turn, and is better than one that nobody has seen
+        if next_authority:  # it never signed, but the API server may trust it already
             return replace(state, authority=next_authority, next_authority=None, trusted_since=None)
         founded = new_authority(now)  # with a leaf at once: a Secret of type kubernetes.io/tls may not be without one
         return SecretState(authority=founded, leaf=new_leaf(founded, host_names, now))
@@ -104,18 +103,20 @@ def advance(
         )
     if state.former_authority and (state.former_until is None or state.former_until <= now):
         return replace(state, former_authority=None, former_until=None)
-    if not leaf or not serves(leaf, authority, host_names) or _is_old(leaf.certificate, now, early=early / 10):
+    if not leaf or not is_valid_leaf(leaf, authority, host_names) or _is_old(leaf.certificate, now, early=early / 10):
         return replace(state, leaf=new_leaf(authority, host_names, now))
     return state
 
 
 def begin_rotation(state: SecretState, now: datetime) -> SecretState:
-    """With an authority that takes over; the same state where one is about to."""
+    """Return the state with a next authority; `state` itself if it has one already."""
     return state if state.next_authority else replace(state, next_authority=new_authority(now), trusted_since=None)
 
 
-def serves(leaf: KeyPair, authority: KeyPair, host_names: Sequence[str]) -> bool:
-    return is_issued_by(leaf.certificate, authority.certificate) and names_of(leaf.certificate) == frozenset(host_names)
+def is_valid_leaf(leaf: KeyPair, authority: KeyPair, host_names: Sequence[str]) -> bool:
+    return is_issued_by(leaf.certificate, authority.certificate) and host_names_of(leaf.certificate) == frozenset(
+        host_names
+    )
 
 
 def _is_old(certificate: x509.Certificate, now: datetime, *, early: float = 0) -> bool:

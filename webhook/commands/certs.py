@@ -9,7 +9,7 @@ from webhook.certificates import rotation
 from webhook.certificates.cluster import ClusterObjects
 from webhook.cli_errors import UnavailableError
 from webhook.commands.cluster import cluster_client
-from webhook.commands.options import CONTEXT, INSTALLED
+from webhook.commands.options import CONTEXT, INSTALLED_NAMESPACE
 
 
 @click.group()
@@ -18,7 +18,7 @@ def certs() -> None:
 
 
 @certs.command()
-@INSTALLED
+@INSTALLED_NAMESPACE
 @CONTEXT
 def status(namespace: str, context: str | None) -> None:
     """Show the certificates, how long each is valid, and if the API server trusts them."""
@@ -28,7 +28,7 @@ def status(namespace: str, context: str | None) -> None:
 
 
 @certs.command()
-@INSTALLED
+@INSTALLED_NAMESPACE
 @CONTEXT
 @click.option(
     "--ca", "authority", is_flag=True, help="Replace the authority as well: a minute, in which nothing is refused."

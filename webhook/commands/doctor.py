@@ -7,7 +7,7 @@ import click
 
 from model_contract.exit_codes import ExitCode
 from webhook.commands.cluster import cluster_client
-from webhook.commands.options import CONTEXT, INSTALLED, OUTPUT
+from webhook.commands.options import CONTEXT, INSTALLED_NAMESPACE, OUTPUT
 from webhook.doctor.checks import examine, worst
 from webhook.doctor.cluster_reader import ClusterReader
 from webhook.doctor.findings import Health
@@ -15,7 +15,7 @@ from webhook.doctor.installation import Installation
 
 
 @click.command()
-@INSTALLED
+@INSTALLED_NAMESPACE
 @CONTEXT
 @OUTPUT
 def doctor(namespace: str, context: str | None, output: str) -> None:

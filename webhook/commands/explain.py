@@ -9,7 +9,7 @@ import click
 from webhook.cli_errors import DocumentError
 from webhook.commands.options import CONTEXT, NAMESPACE, OUTPUT, SETTINGS, read_settings
 from webhook.offline.explanation import explain as explain_workload
-from webhook.offline.input_files import read_documents
+from webhook.offline.input_files import read_objects
 from webhook.offline.workloads import members, namespace_labels, workload_of
 
 
@@ -58,4 +58,4 @@ def explain(  # noqa: PLR0913, PLR0917  click hands over each option
 
 def read_file(filename: str) -> list[dict[str, Any]]:
     """Return every object of the file, with lists taken apart."""
-    return [content for document in read_documents(filename) for _, content in members(document.content)]
+    return [content for item in read_objects(filename) for _, content in members(item)]

@@ -7,9 +7,9 @@ import click
 
 from model_contract.exit_codes import ExitCode
 from webhook.commands.options import FILE, NAMESPACE, SETTINGS, read_settings
-from webhook.offline import injection
-from webhook.offline.injection import InjectedObject
-from webhook.offline.input_files import read_documents
+from webhook.offline import injected_objects
+from webhook.offline.injected_objects import InjectedObject
+from webhook.offline.input_files import read_objects
 
 
 @click.command()
@@ -21,8 +21,8 @@ def inject(filename: str, namespace: str, settings_file: Path | None) -> None:
 
     Standard error says what was done. Prints nothing and exits with 6 if one of them is denied.
     """
-    objects = injected_objects(filename, namespace, settings_file)
-    click.echo(injection.as_yaml(item.content for item in objects), nl=False)
+    objects = read_injected_objects(filename, namespace, settings_file)
+    click.echo(injected_objects.as_yaml(item.content for item in objects), nl=False)
 
 
 @click.command()
@@ -34,12 +34,12 @@ def diff(filename: str, namespace: str, settings_file: Path | None) -> None:
 
     Prints nothing and exits with 6 if one of them is denied.
     """
-    click.echo(injection.difference(injected_objects(filename, namespace, settings_file)), nl=False)
+    click.echo(injected_objects.difference(read_injected_objects(filename, namespace, settings_file)), nl=False)
 
 
-def injected_objects(filename: str, namespace: str, settings_file: Path | None) -> list[InjectedObject]:
+def read_injected_objects(filename: str, namespace: str, settings_file: Path | None) -> list[InjectedObject]:
     """Return the objects after the decision, and report each pod on standard error. Exits if one is denied."""
-    objects = injection.inject(read_documents(filename), read_settings(settings_file), namespace=namespace)
+    objects = injected_objects.inject(read_objects(filename), read_settings(settings_file), namespace=namespace)
     for item in objects:
         if item.report:
             click.echo(item.report, err=True)

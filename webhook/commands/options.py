@@ -22,7 +22,7 @@ SETTINGS: Final = click.option(
 NAMESPACE: Final = click.option(
     "-n", "--namespace", default="default", show_default=True, help="Namespace of objects that name none."
 )
-INSTALLED: Final = click.option(
+INSTALLED_NAMESPACE: Final = click.option(
     "-n",
     "--namespace",
     default=PLATFORM_NAMESPACE,

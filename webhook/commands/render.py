@@ -2,13 +2,13 @@
 
 import click
 
-from webhook.commands.options import INSTALLED
-from webhook.offline.injection import as_yaml
+from webhook.commands.options import INSTALLED_NAMESPACE
+from webhook.offline.injected_objects import as_yaml
 from webhook.registration import mutating_webhook, policy
 
 
 @click.command()
-@INSTALLED
+@INSTALLED_NAMESPACE
 def render(namespace: str) -> None:
     """Print the webhook's registration and the policy behind it."""
     click.echo(as_yaml([mutating_webhook(namespace), *policy(namespace)]), nl=False)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from model_contract.names import MODEL_VARIABLES
 from webhook.doctor.findings import Finding, Health
-from webhook.offline.explanation import ContainerFinding, Explanation, RuleResult
+from webhook.offline.explanation import ContainerFinding, ExplainedRule, Explanation
 from webhook.reasons import Outcome
 
 RULE_MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
@@ -64,19 +64,19 @@ def _rules(explanation: Explanation) -> Table:
     return table
 
 
-def _rule_title(rule: RuleResult) -> Text:
+def _rule_title(rule: ExplainedRule) -> Text:
     if rule.passed is None:
         return Text(rule.name) + Text("  (the file does not hold the labels of the namespace)", style="yellow")
     return Text(rule.name) + Text("" if rule.passed else f"  {rule.code} ({rule.rule})", style="red")
 
 
-def _condition(rule: RuleResult) -> str:
-    """A selector as the API server has it; of a condition the field alone, since its CEL is for machines."""
+def _condition(rule: ExplainedRule) -> str:
+    """Return the selector as the API server has it; for a match condition only the field, as CEL is hard to read."""
     return rule.where if rule.where == "matchConditions" else f"{rule.where}: {rule.text}"
 
 
 def _container(finding: ContainerFinding) -> Table:
-    """What one container says, and what it gets."""
+    """Return a table of the variables of one container, and its model."""
     table = Table(
         f"{finding.kind} {finding.name}", "", box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim"
     )
@@ -105,7 +105,7 @@ def _decision(explanation: Explanation) -> Table:
 
 
 def _show_operation(operation: Mapping[str, Any], console: Console) -> None:
-    """One thing that is added: its path, and its value as YAML, unbroken so that it can be copied."""
+    """Print one addition: its path, and its value as YAML without line breaks, so that it can be copied."""
     console.print()
     console.print(Text(f"  + {operation['path'].replace('~1', '/')}", style="green"), soft_wrap=True)
     text = (

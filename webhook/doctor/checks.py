@@ -1,6 +1,4 @@
-"""The checks, in the order in which an installation depends on them. Each looks at one thing and says what to do about
-it.
-"""
+"""The list of checks, in the order in which an installation depends on them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -13,7 +11,7 @@ from webhook.doctor.installation import Installation
 
 
 def examine(installation: Installation) -> Iterator[Finding]:
-    """Every finding. What the caller may not read is `unknown`, and the next check goes on."""
+    """Yield every finding. A check that the caller's rights do not allow yields `unknown`, and the next one runs."""
     for title, check in CHECKS.items():
         try:
             yield from check(installation)
@@ -24,6 +22,7 @@ def examine(installation: Installation) -> Iterator[Finding]:
 
 
 def worst(findings: Sequence[Finding]) -> Health:
+    """Return the worst result: bad, unknown, odd, good."""
     order = (Health.BAD, Health.UNKNOWN, Health.ODD, Health.GOOD)
     return next(
         health for health in order if health is Health.GOOD or any(finding.health is health for finding in findings)

@@ -1,4 +1,4 @@
-"""The cluster as JSON: what the checks read, and the two things that they ask it to answer."""
+"""Objects of the cluster as JSON, and the two requests by which the checks test it: a dry run and a self review."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -31,13 +31,13 @@ ENDPOINTS: Final = create_namespaced_resource("discovery.k8s.io", "v1", "Endpoin
 
 
 class ClusterReader:
-    """Reads with the rights of whoever runs the command. Raises ApiError where they do not do."""
+    """Reads with the rights of the person who runs the command. Raises ApiError if they do not allow it."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     def get(self, kind: Any, name: str, namespace: str | None = None) -> Json | None:
-        """None where there is no such object."""
+        """Return the object; None if it does not exist."""
         try:
             return dict(
                 self._client.get(kind, name, namespace=namespace) if namespace else self._client.get(kind, name)
@@ -48,7 +48,7 @@ class ClusterReader:
             raise
 
     def list(self, kind: Any, namespace: str | None = None, labels: dict[str, Any] | None = None) -> Iterator[Json]:
-        """Of one namespace, or of all."""
+        """Return the objects of one namespace, or of all if it is None."""
         of_cluster = kind in {NAMESPACES, STORAGE_CLASSES}
         found = (
             self._client.list(kind)
@@ -58,9 +58,9 @@ class ClusterReader:
         return map(dict, found)
 
     def dry_run(self, pod: Json) -> Json:
-        """The pod as it would be created, after every webhook and policy. Raises ApiError where it is denied."""
+        """Return the pod as every webhook and policy would admit it. Raises ApiError if it is denied."""
         return dict(self._client.create(PODS.from_dict(pod), dry_run=True))
 
     def review_of_self(self) -> Json:
-        """Who is asking; the API server's clock stands on it."""
+        """Return a SelfSubjectReview, which carries the time of the API server."""
         return dict(self._client.create(SELF.from_dict({"metadata": {}})))

@@ -1,11 +1,11 @@
-"""What the doctor says of one thing."""
+"""The result of one check: a finding and its remedy."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Health(StrEnum):
-    """How it is with it. `unknown` is what could not be looked at."""
+    """The result of a check. `odd` works but should be changed; `unknown` could not be read."""
 
     GOOD = "good"
     ODD = "odd"
@@ -15,7 +15,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One row of the table; `remedy` is empty where there is nothing to do."""
+    """One row of the table; `remedy` is empty if there is nothing to do."""
 
     check: str
     health: Health

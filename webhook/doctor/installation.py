@@ -1,4 +1,4 @@
-"""What the doctor looks at."""
+"""The objects of an installation that several checks read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Installation:
-    """Each part is read once, when the first check asks."""
+    """An installation of the webhook; each object is read once, when a check first needs it."""
 
     cluster: ClusterReader
     namespace: str
@@ -30,12 +30,12 @@ class Installation:
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """What the webhook's container reads, from its ConfigMap and its own entries."""
+        """The variables of the webhook's container, from its ConfigMap and its own entries."""
         return self._of_config_map | self._own_entries
 
     @property
     def overridden(self) -> list[str]:
-        """Return the settings of the ConfigMap that an entry of the Deployment replaces, whatever is applied."""
+        """The settings of the ConfigMap that an entry of the Deployment overrides."""
         return sorted(self._of_config_map.keys() & self._own_entries.keys())
 
     @cached_property
@@ -66,7 +66,7 @@ class Installation:
 
     @cached_property
     def enabled(self) -> list[str]:
-        """The namespaces of model APIs."""
+        """The namespaces that are enabled for model APIs."""
         return [
             found["metadata"]["name"]
             for found in self.cluster.list(NAMESPACES)

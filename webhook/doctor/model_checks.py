@@ -1,6 +1,4 @@
-"""Checks of what model APIs need: their namespaces, a pod that is admitted, tokens, claims; and those that wait for
-their model.
-"""
+"""Checks of what model APIs need: namespaces, tokens, claims, a test pod; and of pods that wait for their model."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -40,7 +38,7 @@ def namespaces(installation: Installation) -> Iterator[Finding]:
 
 
 def admission(installation: Installation) -> Iterator[Finding]:
-    """The whole way, by a pod that is not kept: registration, network, TLS, the webhook itself, the policy."""
+    """Check registration, network, TLS, webhook and policy together, by a dry run of a pod in each namespace."""
     for namespace in installation.enabled:
         check = f"admission in {namespace}"
         try:
@@ -60,9 +58,7 @@ def admission(installation: Installation) -> Iterator[Finding]:
 
 
 def secrets(installation: Installation) -> Iterator[Finding]:
-    """The pull token of each project that has pods; only its presence is looked at. Before there are pods, that there
-    is any.
-    """
+    """Check that each project with pods has its pull token; in a namespace without pods, that it has any token."""
     if not installation.settings or installation.settings.token == "none" or installation.settings.delivery == "volume":
         return
     with_pods = {pod["metadata"]["namespace"] for pod in installation.model_pods}
@@ -98,7 +94,7 @@ def secrets(installation: Installation) -> Iterator[Finding]:
 
 
 def image_secrets(installation: Installation) -> Iterator[Finding]:
-    """The Secrets by which a node pulls the init container's image: each must be in the namespace of the pods."""
+    """Check that the Secrets for the init container's image are in each namespace of the pods."""
     for namespace in installation.enabled if installation.settings else ():
         for name in installation.settings.image_pull_secrets if installation.settings else ():
             if installation.cluster.get(SECRETS, name, namespace) is None:
@@ -112,9 +108,7 @@ def image_secrets(installation: Installation) -> Iterator[Finding]:
 
 
 def claims(installation: Installation) -> Iterator[Finding]:
-    """The shared claim of each namespace, that of the gate's audit log if there is one, and what a claim for each pod
-    would find.
-    """
+    """Check each namespace's shared claim, the claim of the gate's audit log, and the StorageClass for new claims."""
     if not installation.settings:
         return
     if shared := installation.settings.claim:
@@ -166,15 +160,15 @@ def _has_default_class(installation: Installation) -> bool:
 
 
 def waiting_pods(installation: Installation) -> Iterator[Finding]:
-    """Model APIs whose init container has not ended well: their reason, once each."""
+    """Check for model APIs whose init container failed, and give the reason."""
     for pod in installation.model_pods:
         for status in pod.get("status", {}).get("initContainerStatuses", []):
-            if status["name"] == names.INIT_CONTAINER and (reason := _trouble(status)):
+            if status["name"] == names.INIT_CONTAINER and (reason := _failure(status)):
                 name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
                 yield bad("model pods", f"{name}: {reason}", "docs/operations.md has each of these")
 
 
-def _trouble(status: Json) -> str | None:
+def _failure(status: Json) -> str | None:
     waiting = status.get("state", {}).get("waiting", {})
     if waiting.get("reason") in NO_IMAGE:
         return f"the image {status['image']} cannot be pulled"

@@ -1,4 +1,4 @@
-"""Checks of the webhook itself: its pods, how the API server reaches and trusts it, and the policy behind it."""
+"""Checks of the webhook: its settings and pods, the API server's connection to it and trust in it, and its policy."""
 
 import base64
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from webhook.registration import mutating_webhook, policy
 from webhook.settings import PREFIX, Settings
 
 SKEW: Final = timedelta(minutes=5)  # certificates are valid from ten minutes before they are issued
-SOON: Final = timedelta(days=14)
+RENEWAL_OVERDUE: Final = timedelta(days=14)
 COMPARED: Final = (
     "namespaceSelector",
     "objectSelector",
@@ -125,7 +125,7 @@ def registration(installation: Installation) -> Iterator[Finding]:
 
 
 def trust(installation: Installation) -> Iterator[Finding]:
-    """Whether the authority that the API server has is that of the certificate in the Secret."""
+    """Check that the API server trusts the authority of the certificate in the Secret."""
     check = "certificate"
     entries = (installation.registration or {}).get("webhooks", [])
     bundles = [certificates(base64.b64decode(entry["clientConfig"].get("caBundle", ""))) for entry in entries]
@@ -147,9 +147,9 @@ def trust(installation: Installation) -> Iterator[Finding]:
         yield bad(
             check,
             "the API server does not trust the authority of the webhook's certificate",
-            "model-api-webhook certs rotate --leaf",
+            "model-api-webhook certs rotate",
         )
-    elif (left := leaf.not_valid_after_utc - datetime.now(UTC)) < SOON:
+    elif (left := leaf.not_valid_after_utc - datetime.now(UTC)) < RENEWAL_OVERDUE:
         yield bad(
             check,
             f"it ends in {max(0, left.days)} days",

@@ -1,7 +1,7 @@
-"""Whether a part that is there is the part that is wanted.
+"""Comparison of a part that the pod has with the part that the webhook wants.
 
-Others add to what we added: the API server its defaults, a ServiceAccount's token, a mesh its variables. So a part is
-the wanted one when everything that we set has our value.
+Other controllers add to a part: the API server its defaults, a mesh its variables. So a part is the wanted one if every
+field that the webhook sets has the webhook's value.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ Json = Mapping[str, Any]
 
 
 def covers(present: object, wanted: object) -> bool:
-    """Whether `present` holds all of `wanted`; lists must agree item by item."""
+    """Return True if `present` holds all of `wanted`; lists must agree item by item."""
     if isinstance(wanted, Mapping):
         return isinstance(present, Mapping) and all(
             key in present and covers(present[key], value) for key, value in wanted.items()
@@ -25,7 +25,7 @@ def covers(present: object, wanted: object) -> bool:
 
 
 def first_difference(present: object, wanted: object, path: str = "") -> str:
-    """The path of the first field of `wanted` that `present` does not hold; empty if it holds all."""
+    """Return the path of the first field of `wanted` that `present` does not hold; empty if it holds all."""
     if covers(present, wanted):
         return ""
     if not isinstance(wanted, Mapping) or not isinstance(present, Mapping):
@@ -38,7 +38,7 @@ def first_difference(present: object, wanted: object, path: str = "") -> str:
 
 
 def same_quantity(one: object, other: object) -> bool:
-    """The API server writes quantities anew: 1024Mi comes back as 1Gi."""
+    """Return True for two quantities of one amount: the API server rewrites 1024Mi as 1Gi."""
     if not isinstance(one, str) or not isinstance(other, str):
         return False
     try:
@@ -63,7 +63,7 @@ class Image:
 
 
 def same_image(present: object, wanted: str) -> bool:
-    """Whether `present` is the image `wanted` under the registry and path of a mirror.
+    """Return True if `present` is the image `wanted`, perhaps under the registry and path of a mirror.
 
     Equal digests are equal images. Without a digest the names are compared: a mirror may put its path before the name,
     add something to the tag, and write the digest that the tag stands for.

@@ -1,7 +1,7 @@
-"""The available for a model in a pod whose containers limit `ephemeral-storage`.
+"""The size of the volume for a model in a pod whose containers limit `ephemeral-storage`.
 
 The kubelet adds up the containers' limits, and evicts a pod that uses more than their sum. An `emptyDir` counts as use
-of the pod, although no container's own limit speaks of it; so a store that is larger than the sum lets a large model
+of the pod, although no container's own limit names it; so a volume that is larger than the sum lets a large model
 end in an eviction.
 """
 
@@ -23,7 +23,10 @@ SCRATCH_SIZE: Final = Quantity.parse("64Mi")  # the fetch streams to the store; 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSize:
-    """The most that a model may take; and the limit of the pod, if that leaves a model less than the setting does."""
+    """The largest size of a model.
+
+    `pod_limit`, and the part of it that is `available` for a model, are None unless they are below the setting.
+    """
 
     size: Quantity
     pod_limit: Quantity | None = None
@@ -31,7 +34,7 @@ class StoreSize:
 
 
 def size_store(pod: Pod, settings: Settings) -> StoreSize:
-    """The size of the store: as our volume in the pod has it, else as much of the setting as the pod may use."""
+    """Return the size of the volume that the pod has already, else as much of the setting as the pod may use."""
     if settings.delivery != "fetch" or settings.store != "empty-dir":
         return StoreSize(size=settings.store_size)
     present, limit = _existing_size(pod, settings), storage_limit(pod)
@@ -42,9 +45,7 @@ def size_store(pod: Pod, settings: Settings) -> StoreSize:
 
 
 def storage_limit(pod: Pod) -> Quantity | None:
-    """The limit by which the kubelet evicts the pod, without what our init container adds; None if no container has
-    one.
-    """
+    """Return the limit at which the kubelet evicts the pod, without the webhook's init container; None if unset."""
     limits = {
         container.pointer: limit
         for container in (*pod.containers, *pod.init_containers)
@@ -62,14 +63,12 @@ def storage_limit(pod: Pod) -> Quantity | None:
 
 
 def model_share(limit: Quantity) -> Quantity:
-    """The part of the pod's limit that a model may take; the rest is for scratch files, logs and what
-    containers write.
-    """
+    """Return the part of the pod's limit that a model may take; the rest is for scratch files, logs and writes."""
     return Quantity.of(Fraction(int(max(limit.amount - SCRATCH_SIZE.amount, limit.amount / 2))))
 
 
 def storage_warnings(store: StoreSize, settings: Settings) -> tuple[str, ...]:
-    """B36: both numbers, if the pod may use less than a model may take."""
+    """Return a warning with both sizes if the pod's limit leaves a model less than the setting."""
     size, limit = store.size, store.pod_limit
     if not limit or not store.available:
         return ()
@@ -84,7 +83,7 @@ def storage_warnings(store: StoreSize, settings: Settings) -> tuple[str, ...]:
 
 
 def _existing_size(pod: Pod, settings: Settings) -> Quantity | None:
-    """The size of our volume, if the pod has it; None if it is larger than the setting."""
+    """Return the size of the volume if the pod has it already; None if it is larger than the setting."""
     for volume in pod.volumes:
         if volume["name"] == MODEL_VOLUME and isinstance(written := mapping(volume, "emptyDir").get("sizeLimit"), str):
             size = quantity_of(RESOURCE, written)
@@ -94,7 +93,7 @@ def _existing_size(pod: Pod, settings: Settings) -> Quantity | None:
 
 
 def _limit(container: Container) -> Fraction | None:
-    """None if the container has no limit, or one of nothing, or is ours."""
+    """Return the limit of the container; None if it is absent or 0, or if the container is the webhook's."""
     resources = container.raw.get("resources")
     if not resources or container.name == INIT_CONTAINER:  # most have none: the rest is slower
         return None

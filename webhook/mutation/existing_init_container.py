@@ -1,8 +1,8 @@
-"""Whether the init container of our name, if a pod has one, is the one that the webhook writes (B16).
+"""The check of an init container `mlflow-model-init` that the pod has already.
 
-Others have good reasons to change a part of it: mirrors rewrite images, the API server may force the pull policy, a
-LimitRange and the autoscaler give resources, OpenShift gives a user, and many add variables and mounts of their own.
-What would make it do something else, or give it rights that it has not, is not accepted.
+Other controllers may change it: mirrors rewrite images, the API server may force the pull policy, a LimitRange and the
+autoscaler set resources, OpenShift sets a user, and many add variables and mounts. A change that makes the container do
+something else, or gives it more rights, is refused.
 """
 
 import re
@@ -19,23 +19,21 @@ from webhook.reasons import Reason
 
 Json = Mapping[str, Any]
 
-# Variables that load other code into our program, or that it takes its orders from.
+# Variables that load other code into the delivery, or that configure it.
 CONTROLLING_VARIABLES: Final = re.compile(r"LD_.*|PYTHON.*|GCONV_PATH|PATH|MLFLOW_TRACKING_.*|MODEL_API_.*")
-# What no other mount may hide: the store and the token, our program (Dockerfile.runtime), Python, and the system's
-# libraries.
-NOT_HIDDEN: Final = (
-    *(
-        STORE_MOUNT,
-        TOKEN_MOUNT,
-        "/app",
-        "/usr/local/bin",
-        "/usr/local/lib",
-        "/usr/bin",
-        "/usr/lib",
-        "/bin",
-        "/lib",
-        "/lib64",
-    ),
+# Paths that no other mount may hide: the store and the token, the delivery's program (Dockerfile.runtime), Python, and
+# the system's libraries.
+PROTECTED_PATHS: Final = (
+    STORE_MOUNT,
+    TOKEN_MOUNT,
+    "/app",
+    "/usr/local/bin",
+    "/usr/local/lib",
+    "/usr/bin",
+    "/usr/lib",
+    "/bin",
+    "/lib",
+    "/lib64",
     "/etc/ld.so.preload",
 )
 MAX_BYTES: Final = "--max-bytes="
@@ -43,7 +41,7 @@ SAFE_PROC_MOUNT: Final = (None, "Default")
 
 
 def check_name_is_free(pod: Pod) -> None:
-    """Raises RefusalError if another container has the name of ours: a name is given once in a pod."""
+    """Raise RefusalError if a container other than one init container has the name `mlflow-model-init`."""
     named = [container.field for container in pod.all_containers if container.name == INIT_CONTAINER]
     if named not in ([], [Field.INIT_CONTAINERS]):
         raise RefusalError(
@@ -52,7 +50,7 @@ def check_name_is_free(pod: Pod) -> None:
 
 
 def check_existing(present: Container, wanted: Json) -> None:
-    """Raises RefusalError if the init container is another one, or is ours with something else in it."""
+    """Raise RefusalError if the init container is not the webhook's, or if a part of it was changed."""
     if present.raw.get("command") != wanted["command"]:
         raise RefusalError(
             Reason.NAME_CONFLICT, f"the pod has an init container {INIT_CONTAINER} of its own; give it another name"
@@ -66,7 +64,7 @@ def check_existing(present: Container, wanted: Json) -> None:
 
 
 def differences(present: Container, wanted: Json) -> Iterator[str]:
-    """The fields in which it differs, each by its name."""
+    """Yield the name of each field that differs."""
     if not _same_arguments(present.raw.get("args"), wanted["args"]):
         yield "args"
     if not same_image(present.raw.get("image"), wanted["image"]):
@@ -79,7 +77,7 @@ def differences(present: Container, wanted: Json) -> Iterator[str]:
 
 
 def _same_arguments(present: object, wanted: Sequence[str]) -> bool:
-    """Whether they are equal; a size may be written in another unit, as the API server does it with the volume's."""
+    """Return True if the arguments are equal; `--max-bytes` may be written in another unit."""
     if not isinstance(present, list) or len(present) != len(wanted):
         return False
     return all(there == ours or _same_size(there, ours) for there, ours in zip(present, wanted, strict=True))
@@ -92,7 +90,7 @@ def _same_size(there: object, ours: str) -> bool:
 
 
 def _environment(present: Container, wanted: Json) -> Iterator[str]:
-    """The last entry of a name wins, so that one behind ours would replace it."""
+    """Yield the first variable that was changed, or added and dangerous. The last entry of a name wins."""
     if present.env_from:
         yield "envFrom"
     there = {entry["name"]: entry for entry in present.env}
@@ -106,16 +104,16 @@ def _environment(present: Container, wanted: Json) -> Iterator[str]:
 
 
 def _mounts(present: Container, wanted: Sequence[Json]) -> Iterator[str]:
-    """Ours must be there, and no other may lie over them or over the program."""
+    """Yield the first mount that is missing, or that hides the program or a mount of the webhook."""
     lost = [mount["mountPath"] for mount in wanted if not any(covers(there, mount) for there in present.mounts)]
     others = [there["mountPath"] for there in present.mounts if not any(covers(there, mount) for mount in wanted)]
-    hiding = [path for path in others if any(path_conflict(normalized(path), kept) for kept in NOT_HIDDEN)]
+    hiding = [path for path in others if any(path_conflict(normalized(path), kept) for kept in PROTECTED_PATHS)]
     if lost or hiding:
         yield f"volumeMounts of {(lost + hiding)[0][:255]}"
 
 
 def _security_context(there: Json, wanted: Json) -> Iterator[str]:
-    """The user may be another one, but not root."""
+    """Yield the fields that grant more rights. The user may be another one, but not root."""
     lost = [field for field, value in wanted.items() if field != "runAsUser" and not covers(there.get(field), value)]
     added = [
         *(["capabilities"] if mapping(there, "capabilities").get("add") else []),

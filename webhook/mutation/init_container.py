@@ -51,7 +51,7 @@ def init_container(injection: Injection, placement: Placement) -> Json:
 
 
 def _arguments(injection: Injection) -> list[str]:
-    """Values follow a `=`, because the name of a model may begin with `-`."""
+    """Return the arguments. Values follow a `=`, because the name of a model may begin with `-`."""
     settings = injection.settings
     arguments = ["fetch" if settings.delivery == "fetch" else "verify", f"--store={STORE_MOUNT}"]
     if model := injection.targets.model_variables.model:
@@ -69,7 +69,7 @@ def _arguments(injection: Injection) -> list[str]:
 
 
 def _deadline(injection: Injection) -> int | None:
-    """In seconds: the annotation, up to the admin's maximum > the setting."""
+    """Return the deadline in seconds: the annotation, up to the admin's maximum > the setting."""
     if injection.annotations.deadline:
         return min(injection.annotations.deadline, injection.settings.fetch_deadline_maximum)
     return injection.settings.fetch_deadline
@@ -85,9 +85,7 @@ def _environment(injection: Injection) -> list[Json]:
 
 
 def _project(injection: Injection) -> list[Json]:
-    """The project of the pod, by the label that the platform sets: a store that many projects share holds whose each
-    model is.
-    """
+    """Return the variable with the pod's project, which a store that projects share records for each model."""
     if not text(injection.pod.labels, PROJECT_ID_LABEL):
         return []
     return [
@@ -113,9 +111,7 @@ def _network(settings: Settings) -> dict[str, str]:
 
 
 def _security_context(injection: Injection, placement: Placement) -> Json:
-    """What Pod Security `restricted` asks for. The uid is the image's, unless the mesh, the admin or a pod that says
-    root needs one.
-    """
+    """Return what Pod Security `restricted` demands, and a uid if mesh, admin or a pod that runs as root need one."""
     user = placement.run_as_user or injection.settings.run_as_user
     if not user and injection.pod.security_context.get("runAsUser") == 0:
         user = IMAGE_USER
@@ -143,7 +139,6 @@ def _mounts(injection: Injection) -> list[Json]:
     return [
         *mounts,
         {"name": SCRATCH_VOLUME, "mountPath": SCRATCH_MOUNT},
-        # An empty folder where a ServiceAccount's token would be: the API server leaves alone what is mounted there
-        # already.
+        # An empty folder at the path of a ServiceAccount's token: the API server does not mount the token over it.
         {"name": SCRATCH_VOLUME, "mountPath": API_TOKEN_MOUNT, "subPath": "none", "readOnly": True},
     ]

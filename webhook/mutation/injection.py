@@ -1,4 +1,4 @@
-"""What every part of the mutation is made from."""
+"""The data from which every part of the mutation is made."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from webhook.targets import Targets
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Injection:
-    """A pod that gets a model, and the most that the model may take. `project_id` is None where no token is needed."""
+    """A pod that gets a model, and the largest size of the model. `project_id` is None if no token is needed."""
 
     pod: Pod
     targets: Targets

@@ -1,4 +1,4 @@
-"""Where a target container sees its model, and what else is mounted around it (B14, B15)."""
+"""The mount of the model in a target container, and its conflicts with other mounts."""
 
 import posixpath
 from collections.abc import Mapping
@@ -17,9 +17,7 @@ Json = Mapping[str, Any]
 
 
 def wanted_mount(injection: Injection) -> Json:
-    """The model at its path where owner and run id are known, else the store at the root below which
-    the path will lie.
-    """
+    """Return the mount of the model at its path, or of the whole store if owner or run id is unknown."""
     store = store_name(injection.pod, injection.settings)
     if not (location := injection.targets.model_variables.owner_and_run_id):
         return {"name": store, "mountPath": ARTIFACTS_ROOT, "readOnly": True}
@@ -30,20 +28,20 @@ def wanted_mount(injection: Injection) -> Json:
 
 
 def needs_mount(injection: Injection, target: Container) -> bool:
-    """Whether the mount is still to be added. Raises RefusalError where another one is in its way."""
+    """Return True if the mount is still to be added. Raises RefusalError if another mount conflicts with it."""
     wanted = wanted_mount(injection)
     if not any(covers(mount, wanted) for mount in target.mounts):
         _check_unchanged(wanted, target)
     others = [mount for mount in target.mounts if not covers(mount, wanted)]
     foreign = volumes_of_other_injectors(injection.pod)
     for mount in others:
-        if obstacle := path_conflict(normalized(mount["mountPath"]), wanted["mountPath"]):
-            _refuse_overlap(obstacle, mount, target, wanted["mountPath"], provided=mount["name"] in foreign)
+        if conflict := path_conflict(normalized(mount["mountPath"]), wanted["mountPath"]):
+            _refuse_overlap(conflict, mount, target, wanted["mountPath"], provided=mount["name"] in foreign)
     return len(others) == len(target.mounts)
 
 
 def _check_unchanged(wanted: Json, target: Container) -> None:
-    """Raises RefusalError if the mount is there, and somebody has made another one of it."""
+    """Raise RefusalError if the container has the mount and another controller changed it."""
     for mount in target.mounts:
         if mount["name"] == wanted["name"] and normalized(mount["mountPath"]) == wanted["mountPath"]:
             field = first_difference({**mount, "mountPath": wanted["mountPath"]}, wanted)
@@ -55,7 +53,7 @@ def _check_unchanged(wanted: Json, target: Container) -> None:
 
 
 def path_conflict(other: str, ours: str) -> Reason | None:
-    """How a mount path lies to ours, named by the rule that it may break."""
+    """Return the reason why the mount path `other` conflicts with `ours`; None if they are apart."""
     if other == ours:
         return Reason.MOUNT_PATH_CONFLICT
     if ours.startswith(other.rstrip("/") + "/"):
@@ -76,19 +74,19 @@ def volumes_of_other_injectors(pod: Pod) -> frozenset[str]:
     )
 
 
-def _refuse_overlap(obstacle: Reason, mount: Json, target: Container, path: str, *, provided: bool) -> None:
+def _refuse_overlap(conflict: Reason, mount: Json, target: Container, path: str, *, provided: bool) -> None:
     where = f"container {target.title} mounts volume {mount['name'][:63]} at {mount['mountPath'][:255]}"
     if provided:
         raise RefusalError(
             Reason.ALREADY_PROVIDED,
-            f"another injector brings a model to container {target.title}; this one stands back",
+            f"another injector brings a model to container {target.title}; the webhook adds nothing",
         )
-    if obstacle is Reason.MOUNT_PATH_CONFLICT:
-        raise RefusalError(obstacle, f"{where}, where its model belongs; mount it at another path")
-    if obstacle is Reason.NESTED_MOUNT:
-        raise RefusalError(obstacle, f"{where}, inside of its model at {path}, which is read-only; mount it outside")
+    if conflict is Reason.MOUNT_PATH_CONFLICT:
+        raise RefusalError(conflict, f"{where}, where its model belongs; mount it at another path")
+    if conflict is Reason.NESTED_MOUNT:
+        raise RefusalError(conflict, f"{where}, inside of its model at {path}, which is read-only; mount it outside")
     if mount.get("readOnly") is True:
         raise RefusalError(
-            obstacle,
+            conflict,
             f"{where} read-only, so that its model cannot be mounted at {path}; mount it elsewhere, or writable",
         )

@@ -1,6 +1,4 @@
-"""The JSON Patch that turns a pod into the wanted one: it only adds, in a fixed order, and only what is
-not there yet.
-"""
+"""The JSON Patch that gives a pod its model: it only adds parts that are missing, in a fixed order."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,14 +17,14 @@ Json = Mapping[str, Any]
 
 
 def patch_operations(injection: Injection, placement: Placement, status: str) -> list[Json]:
-    """Raises RefusalError where the pod has parts in the place of ours."""
-    lacking = [target for target in injection.targets.containers if needs_mount(injection, target)]
+    """Return the patch. Raises RefusalError if a part of the pod conflicts with a part of the webhook."""
+    unmounted = [target for target in injection.targets.containers if needs_mount(injection, target)]
     pod = injection.pod
     return [
         *annotate(pod, {STATUS_ANNOTATION: status, **eviction_annotation(injection)}),
         *append(pod.spec, "volumes", "/spec/volumes", missing_volumes(injection)),
-        # Before our init container is added, which moves those behind it.
-        *(operation for target in lacking for operation in _mount(injection, target)),
+        # Before the init container is added, which moves those behind it.
+        *(operation for target in unmounted for operation in _mount(injection, target)),
         *(operation for target in injection.targets.containers for operation in _path_variable(injection, target)),
         *_init_container(injection, placement),
         *append(pod.spec, "imagePullSecrets", "/spec/imagePullSecrets", _missing_pull_secrets(injection)),
@@ -34,20 +32,18 @@ def patch_operations(injection: Injection, placement: Placement, status: str) ->
 
 
 def annotate(pod: Pod, annotations: Mapping[str, str]) -> list[Json]:
-    """Adds annotations to the pod. The status is among them: the only thing that somebody sees who did not create the
-    pod by hand.
-    """
-    lacking = {key: value for key, value in annotations.items() if pod.annotations.get(key) != value}
-    if lacking and pod.metadata.get("annotations") is None:
-        return [add("/metadata/annotations", lacking)]
+    """Add annotations to the pod. The status is the only trace for a person who did not create the pod by hand."""
+    missing = {key: value for key, value in annotations.items() if pod.annotations.get(key) != value}
+    if missing and pod.metadata.get("annotations") is None:
+        return [add("/metadata/annotations", missing)]
     return [
         add(f"/metadata/annotations/{key.replace('~', '~0').replace('/', '~1')}", value)
-        for key, value in lacking.items()
+        for key, value in missing.items()
     ]
 
 
 def append(parent: Json, key: str, path: str, items: Sequence[Json]) -> list[Json]:
-    """Adds items at the end of a list that may not be there."""
+    """Add items at the end of a list that may be absent."""
     if parent.get(key) is None:
         return [add(path, list(items))] if items else []
     return [add(f"{path}/-", item) for item in items]
@@ -61,24 +57,22 @@ def _init_container(injection: Injection, placement: Placement) -> list[Json]:
     wanted = init_container(injection, placement)
     if ours := find_init_container(injection.pod):
         check_existing(ours, wanted)
-        return [*_late_user(ours, placement), *_late_project(ours, wanted)]
+        return [*_missing_user(ours, placement), *_missing_project(ours, wanted)]
     if injection.pod.spec.get("initContainers") is None:
         return [add("/spec/initContainers", [wanted])]
     return [add(f"/spec/initContainers/{placement.index}", wanted)]
 
 
-def _late_user(ours: Container, placement: Placement) -> list[Json]:
-    """A mesh that came after the first call captures the traffic of every user but its own."""
+def _missing_user(ours: Container, placement: Placement) -> list[Json]:
+    """Add the user if a mesh came after the first call: it captures the traffic of every user but its own."""
     context = ours.raw.get("securityContext")
     if not placement.run_as_user or not isinstance(context, dict) or context.get("runAsUser") is not None:
         return []
     return [add(f"{ours.pointer}/securityContext/runAsUser", placement.run_as_user)]
 
 
-def _late_project(ours: Container, wanted: Json) -> list[Json]:
-    """A webhook of an earlier version, which answered the first call while this one was installed, does not name the
-    project.
-    """
+def _missing_project(ours: Container, wanted: Json) -> list[Json]:
+    """Add the project if a webhook of an earlier version, which does not set it, answered the first call."""
     if any(entry["name"] == PROJECT_ID_VARIABLE for entry in ours.env):
         return []
     return [add(f"{ours.pointer}/env/-", entry) for entry in wanted["env"] if entry["name"] == PROJECT_ID_VARIABLE]

@@ -1,13 +1,11 @@
-"""Where our init container stands among the others, and as whom it runs, so that it has a network beside a service
-mesh.
+"""The position of `mlflow-model-init` among the init containers, and its user, so that it has a network beside a mesh.
 
-A mesh captures the pod's traffic early and lets it through late. In order:
-1. behind a proxy that runs as a native sidecar: it is up by then, and the fetch goes through the mesh;
+A mesh captures the pod's traffic early and lets it through late. The first rule that applies decides:
+1. after a proxy that is a native sidecar: the proxy runs by then, and the fetch goes through the mesh;
 2. before the container that sets up the capture: the network is still open;
-3. where the node has set up the capture (CNI), anywhere, as the user whose traffic is exempt: the proxy's own;
-4. else at the end.
-An init container that needs the model ends the search: ours comes before it, and the rules hold for those that come
-before it, too.
+3. if the node has set up the capture (CNI), at the end, as the user whose traffic is exempt: the proxy's own;
+4. at the end.
+The position is always before the first init container that needs the model; only the containers before that one count.
 """
 
 from collections.abc import Sequence
@@ -26,8 +24,9 @@ ISTIO_INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """`index` in `spec.initContainers`; `run_as_user` where the mesh demands one; `captured`: no network yet at that
-    place.
+    """The position in `spec.initContainers`.
+
+    `run_as_user` is None unless the mesh demands a user; `captured` is true if there is no network yet at the position.
     """
 
     index: int
@@ -40,10 +39,10 @@ def find_init_container(pod: Pod) -> Container | None:
 
 
 def place_init_container(pod: Pod, *, needs_network: bool, first_target: Container | None = None) -> Placement:
-    """Where it stands, if it is there already; else where it is to stand. `first_target` is the first init container
-    that needs the model.
+    """Return the position that the init container has, or else the best one.
 
-    Raises RefusalError if ours is there already, and too late for that one (B35): nothing is moved.
+    `first_target` is the first init container that needs the model. Raises RefusalError if `mlflow-model-init` is in
+    the pod already and runs after it: nothing is moved.
     """
     ours = find_init_container(pod)
     if ours and first_target and first_target.index < ours.index:
@@ -54,7 +53,7 @@ def place_init_container(pod: Pod, *, needs_network: bool, first_target: Contain
         )
     others = pod.init_containers[: first_target.index] if first_target else pod.init_containers
     index = ours.index if ours else _best_index(others)
-    return _at(index, pod) if needs_network else Placement(index=index)
+    return _placement_at(index, pod) if needs_network else Placement(index=index)
 
 
 def _best_index(others: Sequence[Container]) -> int:
@@ -63,7 +62,7 @@ def _best_index(others: Sequence[Container]) -> int:
     return next((container.index for container in others if container.name in TRAFFIC_CAPTURES), len(others))
 
 
-def _at(index: int, pod: Pod) -> Placement:
+def _placement_at(index: int, pod: Pod) -> Placement:
     before = pod.init_containers[:index]
     if any(_is_native_proxy(container) for container in before):
         return Placement(index=index)
@@ -77,8 +76,9 @@ def _exempt_user(pod: Pod) -> int | None:
 
 
 def _proxy_behind_cni(pod: Pod) -> str | None:
-    """The proxy of a mesh whose capture the node has set up. Istio can leave its validator out; then its annotations
-    tell.
+    """Return the proxy of a mesh whose capture the node has set up; None if there is none.
+
+    Istio may leave out its validator container; then its annotations show the capture.
     """
     names = {container.name for container in pod.init_containers}
     if validator := next((name for name in CNI_VALIDATORS if name in names), None):

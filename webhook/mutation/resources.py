@@ -1,8 +1,8 @@
-"""What our init container asks for and may take, so that the pod keeps its quality of service class.
+"""Requests and limits of the init container, chosen so that the pod keeps its quality of service class.
 
-The class counts init containers, unless `spec.resources` speaks for the whole pod. BestEffort stays without any;
-Guaranteed stays with requests that equal limits, none above what the containers take anyway; `spec.resources` is never
-exceeded. An annotation is an explicit limit: it goes before the settings, up to the admin's maximum.
+The class counts init containers, unless `spec.resources` sets resources for the whole pod. A BestEffort pod gets none;
+a Guaranteed pod gets requests that equal limits, none above the sum of its containers; `spec.resources` is never
+exceeded. An annotation goes before the settings, up to the admin's maximum.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,11 +20,11 @@ from webhook.settings import Settings
 Json = Mapping[str, Any]
 Amounts = Mapping[str, Quantity]
 
-RESOURCES: Final = ("cpu", "memory")  # those that make the class
+RESOURCES: Final = ("cpu", "memory")  # the resources that decide the class
 
 
 class QosClass(Enum):
-    """The class that Kubernetes would give the pod without our init container."""
+    """The class that Kubernetes gives the pod without the webhook's init container."""
 
     BEST_EFFORT = "BestEffort"
     BURSTABLE = "Burstable"
@@ -33,14 +33,14 @@ class QosClass(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Requests and limits of cpu and memory; an amount of nothing is not there, as in Kubernetes."""
+    """Requests and limits of cpu and memory. An amount of 0 counts as absent, as in Kubernetes."""
 
     requests: Amounts
     limits: Amounts
 
     @classmethod
     def of(cls, resources: Json) -> "Bounds":
-        """A limit without a request is both, as the API server has it."""
+        """Return the bounds in `resources`. A limit without a request is both, as in the API server."""
         limits = _amounts(mapping(resources, "limits"))
         return cls(requests={**limits, **_amounts(mapping(resources, "requests"))}, limits=limits)
 
@@ -50,18 +50,18 @@ class Bounds:
 
 
 def container_resources(pod: Pod, annotations: PodAnnotations, settings: Settings) -> Json | None:
-    """`resources` of the init container; None where it is to have none."""
+    """Return `resources` of the init container; None if it gets none."""
     wanted = {name: limit for name in RESOURCES if (limit := _annotated_limit(name, annotations, settings))}
     if pod.resources:
-        return _written(_within(Bounds.of(pod.resources), wanted, settings))
+        return _as_json(_within(Bounds.of(pod.resources), wanted, settings))
     match qos_class(pod):
         case QosClass.BEST_EFFORT:
-            return _written(Bounds(requests=wanted, limits=wanted)) if wanted else None
+            return _as_json(Bounds(requests=wanted, limits=wanted)) if wanted else None
         case QosClass.GUARANTEED:
             limits = _within(Bounds(requests={}, limits=_sum_of_limits(pod.containers)), {}, settings).limits
-            return _written(Bounds(requests={**limits, **wanted}, limits={**limits, **wanted}))
+            return _as_json(Bounds(requests={**limits, **wanted}, limits={**limits, **wanted}))
         case QosClass.BURSTABLE:
-            return _written(_within(Bounds(requests={}, limits={}), wanted, settings))
+            return _as_json(_within(Bounds(requests={}, limits={}), wanted, settings))
 
 
 def qos_class(pod: Pod) -> QosClass:
@@ -76,7 +76,7 @@ def qos_class(pod: Pod) -> QosClass:
 
 
 def _within(most: Bounds, wanted: Amounts, settings: Settings) -> Bounds:
-    """The annotations or else the settings, nowhere above `most`."""
+    """Return the limits of the annotations or else of the settings, none above `most`."""
     limits = {
         name: smallest(wanted.get(name) or _setting(settings, name, "limit"), most.limits.get(name))
         for name in RESOURCES
@@ -112,7 +112,7 @@ def _amounts(quantities: Json) -> Amounts:
 
 
 def quantity_of(name: str, value: object) -> Quantity:
-    """A quantity as YAML has it: a person may write a number, the API server always sends a string."""
+    """Return a quantity. In a file it may be a number; the API server always sends a string."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise MalformedPodError(f"{name} is no quantity")
     try:
@@ -121,7 +121,7 @@ def quantity_of(name: str, value: object) -> Quantity:
         raise MalformedPodError(f"{name} is no quantity") from None
 
 
-def _written(bounds: Bounds) -> Json:
+def _as_json(bounds: Bounds) -> Json:
     return {
         "requests": {name: quantity.text for name, quantity in bounds.requests.items()},
         "limits": {name: quantity.text for name, quantity in bounds.limits.items()},

@@ -1,8 +1,7 @@
-"""The project's token is for our init container alone (B37): no other part of the pod takes it from the volume or from
-the Secret.
+"""The check that only the webhook's init container gets a project's token, from the volume or from the Secret.
 
-It guards against mistakes, and against a pod that takes another project's token. Who may create pods of another kind in
-the namespace can read its Secrets all the same.
+It guards against mistakes, and against a pod that takes another project's token. A person who may create pods that are
+no model APIs can still read the Secrets of the namespace.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,13 +16,11 @@ from webhook.reasons import Reason
 
 Json = Mapping[str, Any]
 
-ALL_TOKENS: Final = pull_secret("")  # how the Secrets of all projects begin
+ALL_TOKENS: Final = pull_secret("")  # the prefix of every project's Secret
 
 
 def check_token_exposure(injection: Injection) -> None:
-    """Raises RefusalError if another container would see the token, or if the pod takes one from its Secret by another
-    way.
-    """
+    """Raise RefusalError if another container mounts the token, or if a variable or a volume takes it."""
     if not injection.project_id:
         return
     pod = injection.pod

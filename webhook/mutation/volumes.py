@@ -1,4 +1,4 @@
-"""The volumes: the store that holds the model, the token, the authorities, scratch space."""
+"""The volumes: the model's store, the token, the certificate authorities, scratch space."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -22,16 +22,15 @@ READABLE_BY_ALL: Final = 0o444  # without fsGroup a Secret's file belongs to roo
 
 
 def store_name(pod: Pod, settings: Settings) -> str:
-    """The name of the volume that holds the model.
+    """Return the name of the volume that holds the model.
 
-    A pod that mounts the shared claim already keeps its volume: the same claim twice in one pod may hang its start for
-    ever.
+    A pod that mounts the shared claim already keeps its volume: one claim in two volumes can hang the start of the pod.
     """
     return MODEL_VOLUME if settings.delivery == "fetch" else _volume_of_claim(pod, settings.claim) or MODEL_VOLUME
 
 
 def missing_volumes(injection: Injection) -> list[Json]:
-    """The volumes to add. Raises RefusalError where the pod has another one of that name (B16)."""
+    """Return the volumes to add. Raises RefusalError if the pod has another volume of that name."""
     return [volume for volume in wanted_volumes(injection) if not _present(injection.pod, volume)]
 
 
@@ -52,8 +51,11 @@ def wanted_volumes(injection: Injection) -> list[Json]:
 
 
 def eviction_annotation(injection: Injection) -> Mapping[str, str]:
-    """The annotation with our volumes behind those of the author. The autoscaler splits it at commas, and keeps white
-    space.
+    """Return the annotation that lets the cluster autoscaler drain the pod's node although the pod has local volumes.
+
+    The autoscaler keeps a node on which a pod has an `emptyDir`, unless the pod names that volume in this annotation.
+    The webhook's volumes can be fetched again; they come after those that the author names. The autoscaler splits the
+    value at commas and keeps white space.
     """
     written = text(injection.pod.annotations, LOCAL_VOLUMES)
     named = written.split(",")
@@ -69,7 +71,7 @@ def _store(pod: Pod, settings: Settings, size: Quantity) -> Json:
     if pod.security_context.get("fsGroup") is None:
         raise RefusalError(
             Reason.CLAIM_NEEDS_FS_GROUP,
-            "the model is fetched into a fresh claim, which only root can write: set fsGroup in the pod's"
+            "the model is fetched into a new claim, which only root can write: set fsGroup in the pod's"
             " securityContext",
         )
     claim: dict[str, Any] = {
@@ -91,7 +93,7 @@ def _token(project_id: str) -> Json:
 
 
 def _volume_of_claim(pod: Pod, claim: str | None) -> str | None:
-    """The pod's volume of that claim; ours before others, so that a second call finds what the first one added."""
+    """Return the pod's volume of that claim, the webhook's own first, so that a second call finds it."""
     found = [
         volume["name"] for volume in pod.volumes if mapping(volume, "persistentVolumeClaim").get("claimName") == claim
     ]
@@ -106,7 +108,7 @@ def _present(pod: Pod, wanted: Json) -> bool:
 
 
 def _conflict(present: Json, wanted: Json) -> RefusalError:
-    """A volume of another kind is the author's; one of the same kind is ours, and somebody changed it."""
+    """Return the error: another kind of volume is the author's own, the same kind is the webhook's and was changed."""
     name = wanted["name"]
     if not all(isinstance(present.get(kind), dict) for kind in wanted if kind != "name"):
         return RefusalError(Reason.NAME_CONFLICT, f"the pod has a volume {name} of its own; give it another name")

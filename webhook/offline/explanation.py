@@ -1,4 +1,4 @@
-"""Why a pod is injected or not: every rule, every container, the decision. Data only; `table` draws it."""
+"""The explanation of a decision as data: every rule, every container, the decision. `commands.tables` prints it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from webhook.annotations import read_annotations
 from webhook.decision import Decision
 from webhook.injectors import NEVER_TARGETS
 from webhook.model_variables import Candidate
-from webhook.offline.injection import decision_about
+from webhook.offline.injected_objects import decision_about
 from webhook.offline.workloads import Workload
 from webhook.pod import Field, MalformedPodError, Pod
 from webhook.reasons import Reason
@@ -25,8 +25,8 @@ KINDS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RuleResult:
-    """One rule of the selection. `passed` is None where a file cannot tell."""
+class ExplainedRule:
+    """One rule of the selection, with its result for the pod. `passed` is None if the file does not tell."""
 
     name: str
     where: str
@@ -38,10 +38,10 @@ class RuleResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerFinding:
-    """What a container says of the four variables: a value, `from <reference>`, `perhaps in envFrom`, or nothing.
+    """The four variables of a container: each a value, `from <reference>`, `perhaps in envFrom`, or empty.
 
-    `kind` is a container, an init container, a native sidecar or an ephemeral container; `model` says whether it gets a
-    model, or why not.
+    `kind` is a container, an init container, a native sidecar or an ephemeral container; `model` is `mounted`, or the
+    reason why the container gets none.
     """
 
     name: str
@@ -53,12 +53,12 @@ class ContainerFinding:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     workload: Workload
-    rules: Sequence[RuleResult]
+    rules: Sequence[ExplainedRule]
     containers: Sequence[ContainerFinding]
     decision: Decision
 
     def as_json(self) -> dict[str, Any]:
-        """For programs; the names of the keys stay."""
+        """Return the explanation for `--output json`; scripts rely on the names of the keys."""
         reason = self.decision.reason
         return {
             "object": self.workload.title,
@@ -90,14 +90,14 @@ class Explanation:
 
 
 def explain(workload: Workload, settings: Settings, *, labels: Mapping[str, Any] | None) -> Explanation:
-    """`labels` are those of the object's namespace, where they are known."""
+    """Explain the decision about the pod of `workload`. `labels` are those of its namespace, None if unknown."""
     results = evaluate(workload.pod, workload.namespace, labels, settings)
     stopped = next((Decision(reason=result.rule.reason) for result in results if result.passed is False), None)
     decision = stopped or decision_about(workload, settings)
     return Explanation(
         workload=workload,
         rules=[
-            RuleResult(
+            ExplainedRule(
                 name=result.rule.name,
                 where=result.rule.part.value,
                 text=result.rule.text,
@@ -113,7 +113,7 @@ def explain(workload: Workload, settings: Settings, *, labels: Mapping[str, Any]
 
 
 def _findings(raw: Mapping[str, Any], settings: Settings, decision: Decision) -> list[ContainerFinding]:
-    """The pod's containers, and whatever runs before or beside them and may say something of the variables."""
+    """Return the pod's containers, and the other containers that name a variable or get the model."""
     try:
         pod = Pod.read(raw)
         served = (
@@ -128,7 +128,7 @@ def _findings(raw: Mapping[str, Any], settings: Settings, decision: Decision) ->
 
 
 def _served(pod: Pod, settings: Settings) -> frozenset[str]:
-    """The pointers of the containers that get the model of a pod that is injected."""
+    """Return the JSON pointers of the containers that get the model."""
     return frozenset(container.pointer for container in choose_targets(pod, read_annotations(pod), settings).containers)
 
 
@@ -147,13 +147,13 @@ def _finding(candidate: Candidate, served: frozenset[str]) -> ContainerFinding:
     return ContainerFinding(
         name=container.title,
         kind="native sidecar" if container.native_sidecar else KINDS[container.field],
-        variables={name: _found(candidate, name) for name in MODEL_VARIABLES},
-        model="mounted" if container.pointer in served else _why_not(candidate),
+        variables={name: _variable_text(candidate, name) for name in MODEL_VARIABLES},
+        model="mounted" if container.pointer in served else _reason_without_model(candidate),
     )
 
 
-def _why_not(candidate: Candidate) -> str:
-    """Why the container gets no model, as far as that depends on the container."""
+def _reason_without_model(candidate: Candidate) -> str:
+    """Return the reason why the container gets no model, if the container itself is the cause."""
     container, model_variables = candidate.container, candidate.model_variables
     if container.field is Field.EPHEMERAL_CONTAINERS:
         return "none: it is added after the pod's admission"
@@ -174,7 +174,7 @@ def _why_not(candidate: Candidate) -> str:
     return f"none: {', '.join(model_variables.missing)} not set"
 
 
-def _found(candidate: Candidate, variable: str) -> str:
+def _variable_text(candidate: Candidate, variable: str) -> str:
     model_variables = candidate.model_variables
     if variable in model_variables.values:
         return model_variables.values[variable]

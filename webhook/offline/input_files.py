@@ -1,9 +1,8 @@
-"""Kubernetes objects from files: YAML as kubectl reads it, strict where a mistake would be guessed away."""
+"""Files that the commands read: Kubernetes objects in YAML as kubectl reads it, and the webhook's settings."""
 
 import re
 import sys
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,16 +21,8 @@ RESOLVED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """One object of a file: its content, and the line on which it begins."""
-
-    content: dict[str, Any]
-    line: int
-
-
 class ManifestLoader(yaml.SafeLoader):
-    """Safe, and without guesses: a key that comes twice is an error."""
+    """A safe loader that refuses a key which comes twice."""
 
     yaml_implicit_resolvers: Any = {}  # noqa: RUF012  yaml's own way to say what a plain word is
 
@@ -52,8 +43,8 @@ for tag, pattern, first in RESOLVED:
 ManifestLoader.add_constructor("tag:yaml.org,2002:float", ManifestLoader.construct_yaml_float)
 
 
-def read_documents(filename: str) -> list[Document]:
-    """Every object of a file with one or many; lists are taken apart. Raises DocumentError."""
+def read_objects(filename: str) -> list[dict[str, Any]]:
+    """Return every object of a file. Raises DocumentError."""
     title = "standard input" if filename == STANDARD_INPUT else filename
     try:
         text = sys.stdin.read() if filename == STANDARD_INPUT else Path(filename).read_text()
@@ -62,19 +53,19 @@ def read_documents(filename: str) -> list[Document]:
             f"{title} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}"
         ) from None
     try:
-        documents = list(_documents(text, title))
+        objects = list(_objects(text, title))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{title}:{mark.line + 1}:{mark.column + 1}" if mark else title
         raise DocumentError(f"{where}: {error.problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DocumentError(f"{title}: {' '.join(str(error).split()) or 'nested too deep'}") from None
-    if not documents:
+    if not objects:
         raise DocumentError(f"{title} holds no object")
-    return documents
+    return objects
 
 
-def _documents(text: str, title: str) -> Iterator[Document]:
+def _objects(text: str, title: str) -> Iterator[dict[str, Any]]:
     loader = ManifestLoader(text)
     try:
         while loader.check_node():
@@ -87,13 +78,13 @@ def _documents(text: str, title: str) -> Iterator[Document]:
                 continue
             if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
                 raise DocumentError(f"{title}:{line}: this is no Kubernetes object: it has no kind")
-            yield Document(content=content, line=line)
+            yield content
     finally:
         loader.dispose()
 
 
 def read_settings_file(path: Path) -> dict[str, str]:
-    """Raises DocumentError."""
+    """Return the variables in lines of KEY=VALUE, or in the ConfigMap. Raises DocumentError."""
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -116,9 +107,7 @@ def _lines(text: str, path: Path) -> dict[str, str]:
 
 
 def _config_map(path: Path) -> dict[str, str]:
-    found: list[dict[str, Any]] = [
-        document.content for document in read_documents(str(path)) if document.content["kind"] == "ConfigMap"
-    ]
+    found: list[dict[str, Any]] = [content for content in read_objects(str(path)) if content["kind"] == "ConfigMap"]
     if len(found) != 1:
         raise DocumentError(f"{path} holds {len(found)} ConfigMaps; it must hold the one with the webhook's settings")
     data = found[0].get("data") or {}

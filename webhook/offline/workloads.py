@@ -1,4 +1,4 @@
-"""Where objects hold the pods that they make."""
+"""Kubernetes objects that make pods, and the pod template in each of them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ TEMPLATES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """An object and the pod that it is, or makes. `pointer` is the JSON pointer of that pod in the object."""
+    """An object and the pod that it is or makes. `pointer` is the JSON pointer of that pod in the object."""
 
     kind: str
     name: str
@@ -33,7 +33,7 @@ class Workload:
 
 
 def members(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each object of a List with its JSON pointer, or the object itself."""
+    """Yield each object of a List with its JSON pointer, or the object itself."""
     items = content.get("items")
     if str(content.get("kind")).endswith("List") and isinstance(items, list):
         for index, item in enumerate(items):
@@ -45,7 +45,7 @@ def members(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def workload_of(content: Mapping[str, Any], *, namespace: str) -> Workload | None:
-    """None where the object makes no pods, or has none where its kind has one."""
+    """Return the object with its pod; None if its kind makes no pods, or if its pod template is missing."""
     kind = content.get("kind")
     if kind not in TEMPLATES:
         return None
@@ -66,7 +66,7 @@ def workload_of(content: Mapping[str, Any], *, namespace: str) -> Workload | Non
 
 
 def namespace_labels(contents: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The labels of the namespaces among the objects: a review does not hold them, a file may."""
+    """Return the labels of each Namespace among the objects, by its name."""
     found = {}
     for content in contents:
         metadata = content.get("metadata")

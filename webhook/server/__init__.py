@@ -1,1 +1,5 @@
-"""The webhook as a server: HTTPS for the API server, metrics beside it, one line of log per review."""
+"""The HTTPS server that answers the API server: routes, TLS, metrics, and gunicorn around them.
+
+The package imports `admission` and `review` for the decision, and `certificates` if the webhook manages its own. Rules
+about pods do not belong here.
+"""

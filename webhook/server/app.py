@@ -1,4 +1,4 @@
-"""The HTTP side: one route for reviews, two for the kubelet. What is decided, `webhook.admission` decides."""
+"""The HTTP routes: one for reviews, which `webhook.admission` decides, and two for the kubelet's probes."""
 
 import hashlib
 import logging
@@ -23,7 +23,7 @@ _log = logging.getLogger("webhook.review")
 
 
 def create_app(settings: Settings, metrics: Metrics, *, max_body: int, fault: Callable[[], str | None]) -> Flask:
-    """`fault` says why the server should not be asked just now."""
+    """Return the Flask app. `fault` returns the reason why the server is not ready, or None."""
     app = Flask("webhook", static_folder=None)
 
     @app.post("/mutate")
@@ -31,26 +31,26 @@ def create_app(settings: Settings, metrics: Metrics, *, max_body: int, fault: Ca
         if request.mimetype != JSON:
             raise UnsupportedMediaType("the Content-Type must be application/json")
         body = read_body(max_body)
-        with metrics.under_way(len(body)):
+        with metrics.in_flight(len(body)):
             return Response(review(body, settings, metrics), mimetype=JSON)
 
     @app.get("/livez")
     def alive() -> Response:
-        return text("ok")
+        return plain_text("ok")
 
     @app.get("/readyz")
     def ready() -> Response:
         reason = fault()
-        return text(reason, status=503) if reason else text("ok")
+        return plain_text(reason, status=503) if reason else plain_text("ok")
 
     @app.errorhandler(InvalidReview)
     def invalid(error: InvalidReview) -> Response:
-        return text(str(error), status=error.status)
+        return plain_text(str(error), status=error.status)
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
         allowed = getattr(error, "valid_methods", None)
-        return text(
+        return plain_text(
             str(error.description),
             status=error.code,
             headers={"Allow": ", ".join(sorted(allowed))} if allowed else None,
@@ -58,14 +58,14 @@ def create_app(settings: Settings, metrics: Metrics, *, max_body: int, fault: Ca
 
     @app.errorhandler(Exception)
     def failed(_: Exception) -> Response:
-        """Not `allowed: false`: the API server then does what the registration says about a webhook that is away."""
-        return text("the webhook failed; its log says why", status=500)
+        """Answer 500, not `allowed: false`, so that the registration's `failurePolicy` decides."""
+        return plain_text("the webhook failed; its log says why", status=500)
 
     return app
 
 
 def read_body(longest: int) -> bytes:
-    """The body of the request, of a chunked one too, whose length nobody announces. Raises RequestEntityTooLarge."""
+    """Return the body, also of a chunked request, which has no Content-Length. Raises RequestEntityTooLarge."""
     announced = request.content_length or 0
     body: bytes = request.environ["wsgi.input"].read(longest + 1) if announced <= longest else b""
     if max(announced, len(body)) > longest:
@@ -73,12 +73,12 @@ def read_body(longest: int) -> bytes:
     return body
 
 
-def text(sentence: str, *, status: int | None = None, headers: dict[str, str] | None = None) -> Response:
+def plain_text(sentence: str, *, status: int | None = None, headers: dict[str, str] | None = None) -> Response:
     return Response(f"{sentence}\n", status=status, headers=headers, mimetype="text/plain")
 
 
 def review(body: bytes, settings: Settings, metrics: Metrics) -> bytes:
-    """The answer to one review, counted and logged. Raises InvalidReview, and whatever a fault of ours raises."""
+    """Return the answer to one review, counted and logged. Raises InvalidReview; other exceptions are bugs."""
     started, stage = time.perf_counter(), "parse"
     try:
         document = parse(body)
@@ -96,12 +96,12 @@ def review(body: bytes, settings: Settings, metrics: Metrics) -> bytes:
         raise
     seconds = time.perf_counter() - started
     metrics.answered(decision, seconds, dry_run=bool(document["request"].get("dryRun")))
-    _log.info("review", extra={"fields": line(document["request"], decision, seconds)})
+    _log.info("review", extra={"fields": log_fields(document["request"], decision, seconds)})
     return answered
 
 
-def line(admission: Mapping[str, Any], decision: Decision, seconds: float) -> dict[str, Any]:
-    """What the log says of a review: whose, and how it ended."""
+def log_fields(admission: Mapping[str, Any], decision: Decision, seconds: float) -> dict[str, Any]:
+    """Return the fields of the log line about a review: the pod, and the decision."""
     pod = admission.get("object")
     metadata = pod.get("metadata") if isinstance(pod, dict) else None
     metadata = metadata if isinstance(metadata, dict) else {}
@@ -120,7 +120,7 @@ def line(admission: Mapping[str, Any], decision: Decision, seconds: float) -> di
 
 
 def model_fields(decision: Decision) -> dict[str, str]:
-    """A hash of the model; the model itself where the log's level asks for it."""
+    """Return a hash of the model, and the model itself if the log level is debug."""
     if decision.model is None:
         return {}
     values = decision.model.variables()

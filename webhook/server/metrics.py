@@ -1,4 +1,4 @@
-"""What Prometheus is told. Labels are the closed sets of outcomes, reasons and stages; nothing of a pod or a user."""
+"""Metrics for Prometheus. Labels are closed sets of outcomes, reasons and stages; none names a pod or a user."""
 
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -13,14 +13,14 @@ from webhook.reasons import Outcome
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 BYTES = (1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 8 << 20)
-ERROR = "error"  # an outcome that is no decision
+ERROR = "error"  # the outcome of a review that could not be answered
 
 
 class Metrics:
-    """One registry, for the one process that answers."""
+    """The registry of the one process that answers reviews."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # one series more for each, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # saves one series for each counter
         self.registry = CollectorRegistry()
         self._requests = self._of(Counter, "admission_requests", "Reviews by how they ended.", "outcome", "dry_run")
         self._skips = self._of(Counter, "skips", "Pods that started without the model they seem to want.", "reason")
@@ -53,11 +53,11 @@ class Metrics:
     def _of(self, kind: Any, name: str, meaning: str, *labels: str) -> Any:
         return kind(f"{WEBHOOK_METRICS}{name}", meaning, labels, registry=self.registry)
 
-    def under_way(self, size: int) -> AbstractContextManager[Any]:
-        """For the time of one review of `size` bytes."""
+    def in_flight(self, size: int) -> AbstractContextManager[Any]:
+        """Count a review of `size` bytes as under way while the context is open."""
         self._bytes.observe(size)
-        under_way: AbstractContextManager[Any] = self._in_flight.track_inprogress()
-        return under_way
+        tracker: AbstractContextManager[Any] = self._in_flight.track_inprogress()
+        return tracker
 
     def answered(self, decision: Decision, seconds: float, *, dry_run: bool) -> None:
         outcome = decision.outcome
@@ -77,9 +77,11 @@ class Metrics:
         self._reloads.labels("success" if good else "failure").inc()
         self.valid_until(not_after)
 
-    def kept(self, in_sync: bool, authority_until: datetime) -> None:
-        """A round of the self-managed certificates."""
-        self._in_sync.labels(REGISTRATION).set(in_sync)  # a label, so that there is no series where nobody keeps it
+    def reconciled(self, in_sync: bool, authority_until: datetime) -> None:
+        """Record a round of the reconciler of the self-managed certificates."""
+        self._in_sync.labels(REGISTRATION).set(
+            in_sync
+        )  # a label, so that there is no series without self-managed certificates
         self._not_after.labels("ca").set(authority_until.timestamp())
 
     def valid_until(self, not_after: datetime) -> None:

@@ -1,7 +1,8 @@
-"""Clients that are slow, or say nothing: none may keep a thread that others wait for.
+"""A gunicorn worker and a TLS socket that keep slow or silent clients from blocking the threads of others.
 
-gunicorn gives each new connection a thread, puts no bound on how long that thread reads, and takes leave of a client
-for up to two seconds in the one thread that accepts all others.
+gunicorn gives each new connection a thread, sets no limit on the time that the thread reads, and closes a connection in
+the thread that accepts all others, which takes up to two seconds. Only this file depends on the inside of
+gunicorn's thread worker.
 """
 
 import selectors
@@ -15,7 +16,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 
 class SlowClientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
-    """A connection gets a thread when its first bytes are there, not before, and is closed by one of them."""
+    """Gives a connection a thread when its first bytes arrive, not before, and closes it in such a thread."""
 
     def enqueue_req(self, conn: TConn) -> None:
         if conn.initialized or conn.data_ready:
@@ -35,16 +36,14 @@ class SlowClientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no
 
 
 def socket_with_deadline(seconds: float) -> type[ssl.SSLSocket]:
-    """Sockets on which a request has so many seconds to arrive; a client that takes longer has left, as far as the
-    server is concerned.
-    """
+    """Return a socket class on which a request has `seconds` to arrive; a slower client counts as disconnected."""
 
     class DeadlineSocket(ssl.SSLSocket):
         deadline = float("inf")
         given_up = False
 
         def setblocking(self, flag: bool) -> None:
-            """gunicorn calls it at the beginning of each request."""
+            """Start the deadline: gunicorn calls this method at the beginning of each request."""
             self.deadline = time.monotonic() + seconds
             self.settimeout(seconds if flag else 0)
 
@@ -61,7 +60,7 @@ def socket_with_deadline(seconds: float) -> type[ssl.SSLSocket]:
                 return b""
 
         def shutdown(self, how: int) -> None:
-            """The polite end, at which one waits for the other side to close as well."""
+            """Close both directions. Raises TimeoutError if the client was too slow, instead of waiting for it."""
             if self.given_up:
                 raise TimeoutError
             super().shutdown(how)

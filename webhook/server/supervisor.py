@@ -1,6 +1,4 @@
-"""gunicorn around the app: one process of threads, TLS with a certificate that may change, metrics on a port of their
-own.
-"""
+"""gunicorn with the app: one process with threads, TLS with a changing certificate, metrics on their own port."""
 
 import logging
 from pathlib import Path
@@ -50,7 +48,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         server = self._server
         return {
             "bind": [f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}"],
-            "workers": 1,  # replicas do the rest, and one process has one set of metrics
+            "workers": 1,  # replicas give more capacity, and one process has one set of metrics
             "worker_class": SlowClientWorker,
             "threads": server.threads,
             "keepalive": server.keepalive,
@@ -66,7 +64,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         }
 
     def _in_worker(self, _: Any) -> None:
-        """Threads and connections do not survive the fork: they begin here."""
+        """Start threads and connections, which do not survive the fork."""
         start_http_server(self._server.metrics_port, self._server.host, self._metrics.registry)
         self._reconciler = self._new_reconciler()
         if self._reconciler:
@@ -80,7 +78,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         )
 
         return reconciler_of_pod(
-            self._settings.namespace, self._server.certificate_file, self._server.key_file, self._metrics.kept
+            self._settings.namespace, self._server.certificate_file, self._server.key_file, self._metrics.reconciled
         )
 
     def _fault(self) -> str | None:
@@ -91,7 +89,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
 
 
 class RootLogger(Logger):  # type: ignore[misc]  # as above
-    """gunicorn's own messages in the form of all others."""
+    """Writes gunicorn's own messages as the JSON of all other messages."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)

@@ -1,7 +1,7 @@
-"""The certificate that is shown to the API server: read again when its files change, and only as a whole pair.
+"""The TLS certificate of the server: it is read again when its files change, and only as a whole pair.
 
-Certificate and key are two files that cannot be replaced at once. A pair that does not fit is somebody in the middle of
-replacing it: the last good one is served until both are there.
+Certificate and key are two files that cannot be replaced at once. While they do not fit together, the last good pair is
+served.
 """
 
 import logging
@@ -31,9 +31,7 @@ class CertificateError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedCertificate:
-    """A context that shows one certificate, until when that is valid, and the state of the files that
-    it was read from.
-    """
+    """A TLS context with one certificate, the end of its validity, and the stamps of the files it was read from."""
 
     context: ssl.SSLContext
     not_after: datetime
@@ -41,7 +39,7 @@ class LoadedCertificate:
 
 
 def load_certificate(settings: ServerSettings) -> LoadedCertificate:
-    """Raises CertificateError, which names the file and says nothing of what it holds."""
+    """Return the certificate in the files. Raises CertificateError, which names the file and not its content."""
     files = (settings.certificate_file, settings.key_file)
     try:
         # Taken first: a change while the files are read makes these stamps old, and the next connection reads again.
@@ -66,15 +64,15 @@ def stamp(path: Path) -> Stamp:
 
 
 def _no_password() -> str:
-    """Without this, OpenSSL asks at a terminal."""
+    """Raise ValueError; without this function, OpenSSL asks for the password at a terminal."""
     raise ValueError("the key has a password")
 
 
 class ServerCertificate:
-    """The pair as it is now. `on_reload` hears of each attempt: whether it went well, and what is served after it."""
+    """The current pair. `on_reload` is called after each reload: True if it succeeded, and the served certificate."""
 
     def __init__(self, settings: ServerSettings, on_reload: Callable[[bool, LoadedCertificate], None]) -> None:
-        """Raises CertificateError: a server without a certificate is of no use."""
+        """Read the files. Raises CertificateError."""
         self._settings = settings
         self._on_reload = on_reload
         self._lock = threading.Lock()
@@ -86,7 +84,7 @@ class ServerCertificate:
         return self._served.not_after
 
     def fault(self) -> str | None:
-        """Why nobody would trust the server, where that is known here."""
+        """Return the reason if the certificate has expired; None otherwise."""
         return (
             None
             if datetime.now(UTC) < self.not_after
@@ -94,7 +92,7 @@ class ServerCertificate:
         )
 
     def context(self) -> ssl.SSLContext:
-        """For a new connection."""
+        """Return the context for a new connection, read again if the files changed."""
         with self._lock:
             stamps = self._stamps()
             if stamps not in {self._tried, None}:
@@ -103,7 +101,7 @@ class ServerCertificate:
             return self._served.context
 
     def _stamps(self) -> Any:
-        """None while a file is missing, as it is for a moment where somebody moves a new one into its place."""
+        """Return the stamps of both files; None while one is missing, as it is for a moment during a replacement."""
         try:
             return stamp(self._settings.certificate_file), stamp(self._settings.key_file)
         except OSError:

@@ -1,4 +1,4 @@
-"""`inject`: objects as they would be if the webhook had seen their pods."""
+"""Objects as they are after the webhook has changed their pods."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +10,6 @@ import yaml
 
 from webhook.admission import decide_pod
 from webhook.decision import Decision
-from webhook.offline.input_files import Document
 from webhook.offline.workloads import Workload, members, workload_of
 from webhook.pod import MalformedPodError
 from webhook.reasons import Reason
@@ -19,7 +18,7 @@ from webhook.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InjectedObject:
-    """An object after the decision about its pod; `workload` and `decision` are None where it has no pod."""
+    """An object after the decision about its pod; `workload` and `decision` are None if it makes no pod."""
 
     original: dict[str, Any]
     content: dict[str, Any]
@@ -32,7 +31,7 @@ class InjectedObject:
 
     @property
     def report(self) -> str | None:
-        """One line for whoever reads the terminal."""
+        """One line about the decision, for the terminal; None if the object makes no pod."""
         if not self.workload or not self.decision:
             return None
         said = self.decision.message or "; ".join(self.decision.warnings) or self.decision.reason.remedy
@@ -43,23 +42,19 @@ class InjectedObject:
 
 
 class Dumper(yaml.SafeDumper):
-    """Block style, as kubectl writes it, without YAML's abbreviations of what comes twice."""
+    """Writes block style, as kubectl does, without YAML aliases."""
 
     def ignore_aliases(self, _: Any) -> bool:
         return True
 
 
-def inject(documents: Iterable[Document], settings: Settings, *, namespace: str) -> list[InjectedObject]:
-    """Every object of the documents, in order.
+def inject(contents: Iterable[dict[str, Any]], settings: Settings, *, namespace: str) -> list[InjectedObject]:
+    """Return every object in order, lists taken apart, after the decision about its pod.
 
-    Without pull secrets: a pod that comes with one does not get those of its ServiceAccount.
+    No image pull secret is added: a pod that has one does not get those of its ServiceAccount.
     """
     settings = replace(settings, image_pull_secrets=())
-    return [
-        inject_object(content, settings, namespace=namespace)
-        for document in documents
-        for _, content in members(document.content)
-    ]
+    return [inject_object(content, settings, namespace=namespace) for item in contents for _, content in members(item)]
 
 
 def inject_object(content: dict[str, Any], settings: Settings, *, namespace: str) -> InjectedObject:
@@ -74,7 +69,7 @@ def inject_object(content: dict[str, Any], settings: Settings, *, namespace: str
 
 
 def decision_about(workload: Workload, settings: Settings) -> Decision:
-    """What the webhook would decide about the pod of this object, if the API server asked it."""
+    """Return the decision that the webhook would make about the pod of this object."""
     try:
         return decide_pod(workload.pod, workload.namespace, settings)
     except MalformedPodError as error:
@@ -82,7 +77,7 @@ def decision_about(workload: Workload, settings: Settings) -> Decision:
 
 
 def difference(objects: Iterable[InjectedObject]) -> str:
-    """A unified diff for each object that has changed, in the order of its fields."""
+    """Return a unified diff of each object that makes pods, before and after the decision."""
     return "".join(line for item in objects if item.workload for line in _difference(item, item.workload))
 
 
@@ -92,7 +87,7 @@ def _difference(item: InjectedObject, workload: Workload) -> Iterator[str]:
 
 
 def as_yaml(contents: Iterable[Mapping[str, Any]]) -> str:
-    """A YAML stream."""
+    """Return the objects as a YAML stream."""
     return "---\n".join(
         yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000) for content in contents
     )

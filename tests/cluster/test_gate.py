@@ -1,4 +1,4 @@
-"""The gate on a cluster, in front of the quickstart's MLflow: set up, used, and done without, as docs/admin.md says."""
+"""The gate on a cluster, in front of the quickstart's MLflow: set up, used, and done without, as docs/how-to/install-gate.md says."""
 
 import base64
 import json

@@ -13,7 +13,11 @@ from model_lifecycle.cli import main
 from testbed.notebooks import PROJECT_FOLDER
 
 NOTEBOOKS = sorted(PROJECT_FOLDER.glob("*.ipynb"))
-GUIDES = [PROJECT_FOLDER.parents[1] / "docs" / "data-scientist.md", PROJECT_FOLDER / "README.md", *NOTEBOOKS]
+GUIDES = [
+    PROJECT_FOLDER.parents[1] / "docs" / "tutorials" / "notebook-to-production.md",
+    PROJECT_FOLDER / "README.md",
+    *NOTEBOOKS,
+]
 QUICKSTART = PROJECT_FOLDER.parents[1] / "manifests" / "overlays" / "quickstart"
 
 

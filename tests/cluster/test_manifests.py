@@ -95,7 +95,7 @@ def test_plain_cluster_needs_no_checkout_and_nothing_that_is_not_there(tmp_path:
 
 @pytest.mark.parametrize(("overlay", "pod"), [("production", "webhook"), ("gate", "gate")])
 def test_ports_and_sizes_of_the_page_are_those_of_the_manifests(overlay: str, pod: str) -> None:
-    page = (MANIFESTS.parent / "docs" / "how-to" / "install-webhook.md").read_text()
+    page = (MANIFESTS.parent / "docs" / "reference" / "requirements.md").read_text()
     ((_, template),) = templates(build(overlay))
     (container,) = template["spec"]["containers"]
     resources = container["resources"]

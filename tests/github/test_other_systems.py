@@ -29,7 +29,7 @@ PROMOTE = {"GitLab": "\n".join(GITLAB["promote"]["script"]), "Jenkins": JENKINS[
 def run(script: str, project: Project, variables: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        ["bash", "-e", "-c", script],
+        ["/bin/bash", "-e", "-c", script],
         cwd=project.repository,
         env={"PATH": path, "HOME": os.environ.get("HOME", "/"), **variables},
         capture_output=True,

@@ -44,12 +44,13 @@ test: setup ## All tests, on real parts (ARGS='tests/webhook -x' for some of the
 	@$(RUN) python -m testbed.run_tests $(ARGS)
 
 .PHONY: check
-check: setup ## Format, lint, types, imports, Dockerfiles, workflows, generated files
+check: setup ## Format, lint, types, imports, Dockerfiles, workflows, generated files, links
 	@$(RUN) ruff format --check --quiet $(SOURCES)
 	@$(RUN) ruff check --quiet $(SOURCES)
 	@$(RUN) mypy
 	@$(RUN) lint-imports --no-logo
 	@$(RUN) python docs/render.py --check
+	@$(RUN) pytest -qq -p no:cacheprovider tests/test_docs.py -k links
 	@$(RUN) hadolint Dockerfile.webhook Dockerfile.runtime Dockerfile.gate testbed/cluster/mlflow.Dockerfile
 	@$(RUN) python -m testbed.actionlint action.yml examples/domino-project/.github/workflows/*.yml
 

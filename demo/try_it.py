@@ -21,7 +21,7 @@ def commands(scene: Scene, gate: Gate, installation: Installation, staged: Stage
     pod.write_text(yaml.safe_dump(staged.created, sort_keys=False))
     return {
         "be Jane, in this terminal": f". {workspace(scene, gate, installation)}",
-        "one more version; docs/data-scientist.md goes on from here": (
+        "one more version; docs/tutorials/notebook-to-production.md goes on from here": (
             "cd examples/domino-project && jupyter execute --inplace mlflow-model.ipynb"
         ),
         "what is where": "model-api status --project $DOMINO_PROJECT_ID",

@@ -12,6 +12,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
+CODE_SPAN = re.compile(r"`([^`\n]+)`")
+# Pages that lead a reader to files of this repository.
+GUIDES = ["README.md", "CONTRIBUTING.md", "docs/glossary.md", "docs/explanation/architecture.md"]
+DECISIONS = sorted(ROOT.glob("docs/decisions/*.md"))
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -51,6 +55,32 @@ def test_page_names_only_make_targets_that_exist(page: Path) -> None:
     assert {first or second for first, second in named} <= targets
 
 
+@pytest.mark.parametrize("guide", GUIDES)
+def test_files_that_a_guide_names_exist(guide: str) -> None:
+    spans = CODE_SPAN.findall(CODE_BLOCK.sub("", (ROOT / guide).read_text()))
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
+    paths = {span for span in spans if re.fullmatch(r"[\w.-]+/[\w./-]*", span) and span.split("/")[0] in folders}
+
+    assert len(paths) > 8
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+
+
+def test_index_lists_every_page() -> None:
+    docs = ROOT / "docs"
+    listed = {(docs / link).resolve() for link, _ in LINK.findall((docs / "README.md").read_text()) if link}
+    pages = {page for page in docs.glob("**/*.md") if page.parent != docs / "decisions"} - {docs / "README.md"}
+
+    assert sorted(str(page.relative_to(docs)) for page in pages - listed) == []
+
+
+@pytest.mark.parametrize("decision", DECISIONS, ids=page_ids)
+def test_decision_has_its_number_and_the_headings_of_all(decision: Path) -> None:
+    title, *headings = HEADING.findall(decision.read_text())
+
+    assert title.startswith(f"{decision.name.partition('-')[0]} ")
+    assert headings == ["Decision", "Reason", "What was given up"]
+
+
 def test_every_variable_of_the_contract_is_documented() -> None:
     text = "".join(page.read_text() for page in PAGES)
     variables = [
@@ -86,7 +116,7 @@ def test_every_exit_code_is_documented() -> None:
 
 
 def test_every_bug_of_the_original_has_its_line_and_its_tests() -> None:
-    page = (ROOT / "docs" / "migrating.md").read_text()
+    page = (ROOT / "docs" / "explanation" / "compared-with-domino-mlflow-client.md").read_text()
     lines = re.findall(r"^\| (\d+) \|.*\| (.*) \|$", page, re.MULTILINE)
     tests = set(
         re.findall(

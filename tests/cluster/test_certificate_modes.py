@@ -43,7 +43,7 @@ def overlay(folder: Path, *components: str) -> Path:
 
 @pytest.fixture
 def without_certificates(quiet: Kube) -> Iterator[Kube]:
-    """The installation between two ways to have certificates, as docs/operations.md says."""
+    """The installation between two ways to have certificates, as docs/how-to/operate-webhook.md says."""
     take_away(quiet)
     try:
         yield quiet

@@ -91,7 +91,7 @@ def shared_claim() -> Json:
 
 
 def filler(ref: ModelRef) -> Json:
-    """As docs/operations.md fills a shared claim."""
+    """As docs/how-to/operate-webhook.md fills a shared claim."""
     container = {
         "name": "fetch",
         "image": "model-api-delivery:0.1.0",

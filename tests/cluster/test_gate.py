@@ -1,8 +1,11 @@
-"""The gate on a cluster, in front of the quickstart's MLflow: set up, used, and done without, as docs/admin.md says."""
+"""The gate on a cluster, in front of the quickstart's MLflow: installed, used, bypassed and uninstalled as the pages
+docs/how-to/install-gate.md and docs/how-to/operate-gate.md say.
+"""
 
 import base64
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -19,12 +22,15 @@ from model_contract.tokens import Purpose
 from testbed.cluster.cluster import RUN
 from testbed.cluster.forward import forwarded
 from testbed.cluster.kube import Kube, decoded
-from testbed.cluster.workloads import COMPUTE, MLFLOW, PROJECT_ID, literals, model_pod, settings
+from testbed.cluster.workloads import COMPUTE, MLFLOW, PLATFORM, PROJECT_ID, literals, model_pod, settings
 from testbed.gate import API, PASSWORD, Answer, ask
 from testbed.processes import installed as command_of
 from tracking_gate.authentication.people import hashed
 
-OVERLAY = Path(__file__).parents[2] / "manifests" / "overlays" / "gate"
+ROOT = Path(__file__).parents[2]
+OVERLAY = ROOT / "manifests" / "overlays" / "gate"
+QUICKSTART = ROOT / "manifests" / "overlays" / "quickstart"
+PAGE = ROOT / "docs" / "how-to" / "install-gate.md"
 GATE, UID = "model-api-gate", 65532
 ADDRESS = f"http://{GATE}.{MLFLOW}.svc:5000"
 MOVE = f"{API}/model-versions/transition-stage"
@@ -52,9 +58,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gated:
-    """The cluster with a gate, and the folder of this node that is its volume."""
+    """The cluster with a gate, its overlay, and the folder of this node that is its volume."""
 
     kube: Kube
+    overlay: Path
     audit: Path
 
     def token(self, *arguments: str | Path) -> str:
@@ -98,7 +105,7 @@ def gated(installed: Kube, wine: ModelRef, tmp_path_factory: pytest.TempPathFact
     shutil.rmtree(audit, ignore_errors=True)  # of an earlier run: a volume outlives its claim
     audit.mkdir(parents=True)
     os.chown(audit, UID, UID)
-    found = Gated(kube=installed, audit=audit)
+    found = Gated(kube=installed, overlay=folder, audit=audit)
     stamped(installed, wine)
     found.token("create", "-i", PROJECT_ID, "-n", "wine", "-o", "jane.doe", "--out", folder / "promote")
     installed.apply(volume(audit))
@@ -106,7 +113,7 @@ def gated(installed: Kube, wine: ModelRef, tmp_path_factory: pytest.TempPathFact
     installed("apply", "-k", overlay)
     installed.rolled_out(MLFLOW, GATE)
     yield found
-    installed("delete", "-k", overlay, "--wait=true")
+    installed("delete", "-k", overlay, "--wait=true", "--ignore-not-found")
     installed("delete", "persistentvolume", "gate-audit")
     installed("-n", MLFLOW, "delete", "secret", PROJECT_TOKENS_SECRETS[0])
     installed("-n", COMPUTE, "delete", "secret", pull_secret(PROJECT_ID), "--ignore-not-found")
@@ -236,3 +243,28 @@ def test_way_past_a_gate_that_is_down(gated: Gated, quiet: Kube, wine: ModelRef)
     quiet("-n", MLFLOW, "scale", f"deployment/{GATE}", "--replicas=1")
     quiet.rolled_out(MLFLOW, GATE)
     assert quiet.get("-n", MLFLOW, "networkpolicy", "mlflow-from-gate-only")
+
+
+def test_uninstalled_gate_leaves_pods_that_fetch_from_mlflow(gated: Gated, quiet: Kube, wine: ModelRef) -> None:
+    """The lines of the page, after an outage whose override of the address is still on the Deployment."""
+    quiet("-n", PLATFORM, "set", "env", "deployment/model-api-webhook", f"MODEL_API_WEBHOOK_TRACKING_URI={ADDRESS}")
+    quiet.rolled_out(PLATFORM, "model-api-webhook")
+    overlays = {"<the gate's overlay>": str(gated.overlay), "<the webhook's overlay>": str(QUICKSTART)}
+    page = PAGE.read_text().partition("## Uninstall")[2].partition("```")[2].partition("```")[0]
+    for name, overlay in overlays.items():
+        assert name in page
+        page = page.replace(name, shlex.quote(overlay))
+
+    for line in page.strip().splitlines():
+        kubectl, *arguments = shlex.split(line)
+        assert kubectl == "kubectl"
+        quiet(*arguments)
+    quiet.rolled_out(PLATFORM, "model-api-webhook")
+    quiet.apply(model_pod("without-a-gate", literals(wine)))
+    pod = ready(quiet, "without-a-gate")
+
+    init = next(container for container in pod["spec"]["initContainers"] if container["name"] == INIT_CONTAINER)
+    assert {"name": TRACKING_URI, "value": f"http://mlflow.{MLFLOW}.svc:5000"} in init["env"]
+    assert quiet.items("-n", MLFLOW, "deployment", "-l", f"app.kubernetes.io/name={GATE}") == []
+    policies = quiet.items("-n", MLFLOW, "networkpolicy")
+    assert "mlflow-from-gate-only" not in {policy["metadata"]["name"] for policy in policies}

@@ -60,7 +60,7 @@ def test_there_are_overlays() -> None:
 
 
 def test_plain_cluster_needs_no_checkout_and_nothing_that_is_not_there(tmp_path: Path) -> None:
-    """The overlay of docs/install.md, as an admin writes it beside no checkout."""
+    """The overlay of docs/how-to/install-webhook.md, as an admin writes it beside no checkout."""
     origin, own = tmp_path / "origin", tmp_path / "own"
     shutil.copytree(MANIFESTS, origin / "manifests")
     for command in (
@@ -70,7 +70,7 @@ def test_plain_cluster_needs_no_checkout_and_nothing_that_is_not_there(tmp_path:
     ):
         run("git", "-C", origin, *command)
     own.mkdir()
-    page = (MANIFESTS.parent / "docs" / "install.md").read_text().partition("## A plain cluster")[2]
+    page = (MANIFESTS.parent / "docs" / "how-to" / "install-webhook.md").read_text().partition("## A plain cluster")[2]
     text = textwrap.dedent(page.partition("```yaml\n")[2].partition("```")[0])
     address = re.search(r"https://\S+//manifests/overlays/standalone\?ref=\S+", text)
     assert address
@@ -95,7 +95,7 @@ def test_plain_cluster_needs_no_checkout_and_nothing_that_is_not_there(tmp_path:
 
 @pytest.mark.parametrize(("overlay", "pod"), [("production", "webhook"), ("gate", "gate")])
 def test_ports_and_sizes_of_the_page_are_those_of_the_manifests(overlay: str, pod: str) -> None:
-    page = (MANIFESTS.parent / "docs" / "install.md").read_text()
+    page = (MANIFESTS.parent / "docs" / "reference" / "requirements.md").read_text()
     ((_, template),) = templates(build(overlay))
     (container,) = template["spec"]["containers"]
     resources = container["resources"]

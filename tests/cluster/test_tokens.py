@@ -77,7 +77,7 @@ def test_tokens_are_made_delivered_replaced_copied_and_ended(tokens: Kube, tmp_p
     done("rotate", "-i", PROJECT, "--out", tmp_path / "rotated")
     assert all(
         "  until " in line for line in done("list").splitlines()
-    )  # rotated as admin.md writes it: as long as before
+    )  # rotated as install-gate.md writes it: as long as before
     assert "without an end" in done("create", "-i", f"{7:024x}", "--scope", "pull", "--ttl", "never")
     second = secret(tokens)
     assert second[f"{PROJECT}.apikey.prev"] == first[f"{PROJECT}.apikey"] != second[f"{PROJECT}.apikey"]

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from click import Context
+from click import Command, Context, Group
 
 from model_lifecycle.cli import main
 from testbed.notebooks import PROJECT_FOLDER
 
 NOTEBOOKS = sorted(PROJECT_FOLDER.glob("*.ipynb"))
-GUIDES = [PROJECT_FOLDER.parents[1] / "docs" / "data-scientist.md", PROJECT_FOLDER / "README.md", *NOTEBOOKS]
+DOCS = PROJECT_FOLDER.parents[1] / "docs"
+GUIDES = [*sorted(DOCS.glob("*/*.md")), PROJECT_FOLDER / "README.md", *NOTEBOOKS]
 QUICKSTART = PROJECT_FOLDER.parents[1] / "manifests" / "overlays" / "quickstart"
 
 
@@ -55,11 +56,7 @@ def test_data_is_what_the_quickstart_trains_on() -> None:
 def test_guide_names_only_commands_and_options_that_exist(guide: Path) -> None:
     named = re.findall(r"\bmodel-api ([a-z]+)([^`\n\")]*)", guide.read_text())
     commands = {name: main.get_command(Context(main), name) for name, _ in named}
-    options = {
-        name: {option for parameter in found.params for option in parameter.opts}
-        for name, found in commands.items()
-        if found
-    }
+    options = {name: options_of(found) for name, found in commands.items() if found}
 
     wrong = [
         (name, option)
@@ -70,6 +67,12 @@ def test_guide_names_only_commands_and_options_that_exist(guide: Path) -> None:
 
     assert [name for name, found in commands.items() if found is None] == []
     assert wrong == []
+
+
+def options_of(command: Command) -> set[str]:
+    """Return the options of a command, or of all commands of a group."""
+    own = {option for parameter in command.params for option in parameter.opts}
+    return own.union(*(options_of(found) for found in command.commands.values())) if isinstance(command, Group) else own
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)

@@ -165,7 +165,7 @@ def waiting_pods(installation: Installation) -> Iterator[Finding]:
         for status in pod.get("status", {}).get("initContainerStatuses", []):
             if status["name"] == names.INIT_CONTAINER and (reason := _failure(status)):
                 name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-                yield bad("model pods", f"{name}: {reason}", "docs/operations.md has each of these")
+                yield bad("model pods", f"{name}: {reason}", "docs/how-to/operate-webhook.md has each of these")
 
 
 def _failure(status: Json) -> str | None:

@@ -75,7 +75,7 @@ def test_uri_stays_as_it_is(uri: str, run: Run) -> None:
 
 
 def test_page_shows_what_the_command_prints(run: Run) -> None:
-    page = (ROOT / "docs" / "kserve.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "serve-with-kserve.md").read_text()
 
     assert "model-api-runtime " + " ".join(WINE) in page
     assert run(*WINE).out in page

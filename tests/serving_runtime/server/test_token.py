@@ -200,7 +200,7 @@ def test_file_without_good_tokens_ends_the_server_and_is_named(
     assert "abc" not in line
 
 
-@pytest.mark.parametrize("page", ["kserve.md", "reference/runtime-commands.md"])
+@pytest.mark.parametrize("page", ["how-to/serve-with-kserve.md", "reference/runtime-commands.md"])
 def test_documented_pod_mounts_the_file_that_its_variable_names(page: str) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
     (found,) = [yaml.safe_load(block) for block in blocks if "TOKEN_FILE" in block]

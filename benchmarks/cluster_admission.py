@@ -15,7 +15,7 @@ from benchmarks.machine import describe
 from model_contract.model_ref import ModelRef
 from model_contract.names import DOMAIN, INJECT
 from testbed.cluster.images import BASE, IMAGES, podman
-from testbed.cluster.kube import Kube, cluster, unavailable
+from testbed.cluster.kube import Kube, cluster, unavailable_reason
 from testbed.cluster.load import pods_at
 from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_pod
 
@@ -31,7 +31,7 @@ DURATION: Final = re.compile(
 
 def main() -> int:
     print(describe())
-    if reason := unavailable():
+    if reason := unavailable_reason():
         print(f"left out: {reason}")
         return 0
     with cluster() as kube:

@@ -16,7 +16,7 @@ from typing import Final
 from benchmarks.machine import describe
 from model_contract.model_ref import ModelRef
 from model_contract.names import INIT_CONTAINER
-from testbed.cluster.kube import Kube, KubectlError, cluster, unavailable
+from testbed.cluster.kube import Kube, KubectlError, cluster, unavailable_reason
 from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_pod, plain_pod
 
 QUICKSTART: Final = Path(__file__).parent.parent / "manifests" / "overlays" / "quickstart"
@@ -40,7 +40,7 @@ ROWS: Final = {"inputs": [[0.0] * 11]}
 
 def main() -> int:
     print(describe())
-    if reason := unavailable():
+    if reason := unavailable_reason():
         print(f"left out: {reason}")
         return 0
     with cluster() as kube:

@@ -1,5 +1,6 @@
 """Real processes that end: each in a session of its own, with its output in a file, killed as a group."""
 
+import json
 import os
 import signal
 import socket
@@ -12,7 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+Json = dict[str, Any]
 
 
 class ProcessError(RuntimeError):
@@ -94,6 +97,31 @@ def running(
         yield process
     finally:
         process.stop()
+
+
+class JsonLines:
+    """The process's two pipes."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def ask(self, question: Json) -> Json:
+        """Return the answer. Raise ValueError if the process has ended."""
+        if self._process.stdin is None or self._process.stdout is None:
+            raise ValueError("the process has no pipes")
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        found: Json = json.loads(self._process.stdout.readline())
+        return found
+
+
+@contextmanager
+def json_lines(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Iterator[JsonLines]:
+    """A process for the length of a `with` block."""
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
+    ) as process:
+        yield JsonLines(process)
 
 
 def _status(url: str) -> int | None:

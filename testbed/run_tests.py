@@ -1,4 +1,4 @@
-"""`make test`: one pytest for each large folder of tests, several side by side, since most tests wait half of their time.
+"""`make test`: one pytest for each large folder of tests, side by side, since most tests wait half of their time.
 
 With ARGS, one pytest for what they name. With `--full`, one for `tests/full`, in which a skipped test is a failure.
 With COVERAGE=1, coverage is measured too, for a fifth of the time more.

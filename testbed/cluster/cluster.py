@@ -13,31 +13,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from testbed.cluster import binaries, parts, pki
+from testbed.cluster import binaries, components, pki
+from testbed.cluster.components import Layout
 from testbed.cluster.machine import (
     Network,
     delete_namespaces_but,
     kill_shims,
-    lacking,
     network_namespaces,
     remove_cgroups,
     run,
+    unmet_requirement,
     unmount_below,
 )
-from testbed.cluster.parts import Layout
 
 NAME: Final = "model-api"
 RUN: Final = Path(os.environ.get("XDG_RUNTIME_DIR") or "/run") / "mlflow-model-api-cluster"
 # Those that others need come first; they end the other way round.
 PROCESSES: Final[dict[str, Callable[[Layout], list[str]]]] = {
-    "etcd": parts.etcd,
-    "apiserver": parts.api_server,
-    "containerd": parts.containerd,
-    "controller-manager": parts.controller_manager,
-    "scheduler": parts.scheduler,
-    "kubelet": parts.kubelet,
-    "proxy": parts.proxy,
-    "dns": parts.dns,
+    "etcd": components.etcd,
+    "apiserver": components.api_server,
+    "containerd": components.containerd,
+    "controller-manager": components.controller_manager,
+    "scheduler": components.scheduler,
+    "kubelet": components.kubelet,
+    "proxy": components.proxy,
+    "dns": components.dns,
 }
 
 # Kept, since a child that is forgotten while it runs is a warning; the ids in the folder are what ends them.
@@ -52,7 +52,7 @@ def up() -> Path:
     """The kubeconfig of a cluster whose node is ready. Whatever an earlier one left behind is taken away first. Raises
     ClusterError.
     """
-    if reason := lacking():
+    if reason := unmet_requirement():
         raise ClusterError(reason)
     layout = Layout(run=RUN, programs=binaries.build(), network=Network(name=NAME))
     down()

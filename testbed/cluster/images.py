@@ -14,8 +14,8 @@ from typing import Final
 
 from testbed.cluster.binaries import CACHE
 from testbed.cluster.cluster import RUN
+from testbed.cluster.components import PAUSE
 from testbed.cluster.machine import missing_packages, run
-from testbed.cluster.parts import PAUSE
 
 ROOT: Final = Path(__file__).parents[2]
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -68,7 +68,7 @@ MOST_PROCESSES: Final = 32768
 LEFT_OUT: Final = ("test", "idlelib", "site-packages")
 
 
-def lacking() -> str | None:
+def unmet_requirement() -> str | None:
     """Why images cannot be built here, in one line; None where they can."""
     missing = missing_packages(NEEDED)
     return f"building images needs the packages {' '.join(missing)}: `make packages` installs them" if missing else None

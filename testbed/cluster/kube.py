@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ import yaml
 
 from testbed.cluster import binaries, images
 from testbed.cluster.cluster import RUN, down, running, up
-from testbed.cluster.machine import lacking, run
+from testbed.cluster.machine import run, unmet_requirement
 
 LOAD: Final = "MODEL_API_TEST_LOAD"  # a command for another cluster, such as "kind load image-archive"
 KUBECONFIG: Final = RUN / "pki" / "admin.kubeconfig"
@@ -87,13 +88,13 @@ def decoded(data: Mapping[str, str]) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
-def unavailable() -> str | None:
+def unavailable_reason() -> str | None:
     """Why there is no cluster to be had here, in one line; None where there is."""
     if os.environ.get("KUBECONFIG"):
-        return images.lacking() or (
+        return images.unmet_requirement() or (
             None if os.environ.get(LOAD) or _is_ours() else f"{LOAD} must name a command that loads an image archive"
         )
-    return lacking() or images.lacking()
+    return unmet_requirement() or images.unmet_requirement()
 
 
 @contextmanager
@@ -112,6 +113,31 @@ def cluster() -> Iterator[Kube]:
     finally:
         if not kept:
             down()
+
+
+@contextmanager
+def forwarded(kube: Kube, namespace: str, service: str, port: int) -> Iterator[str]:
+    """Its address, for the length of a `with` block. It leads to the pod that is there at this moment. Raises
+    KubectlError.
+    """
+    command = [
+        kube.program,
+        f"--kubeconfig={kube.kubeconfig}",
+        "-n",
+        namespace,
+        "port-forward",
+        f"service/{service}",
+        f":{port}",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            said = process.stdout.readline() if process.stdout else ""
+            if not (found := re.search(r"127\.0\.0\.1:(\d+)", said)):
+                process.kill()
+                raise KubectlError(process.stderr.read() if process.stderr else said)
+            yield f"http://localhost:{found[1]}"  # MLflow serves that host by default, and no other of this machine
+        finally:
+            process.terminate()
 
 
 def _is_ours() -> bool:

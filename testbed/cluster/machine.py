@@ -24,7 +24,7 @@ NEEDED: Final = {
 }
 
 
-def lacking() -> str | None:
+def unmet_requirement() -> str | None:
     """Why this host cannot run the cluster, in one line; None where it can."""
     if os.uname().sysname != "Linux" or os.geteuid() != 0:
         return "the cluster needs Linux and root"

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from testbed.domino import calls, older_api, public_api
+from testbed.domino import older_api, public_api
 from testbed.domino.faults import Fault, Faults
 from testbed.domino.platform import Platform, Project
-from testbed.domino.pods import Pods, RunningPod, Surroundings
+from testbed.domino.pods import PodDependencies, Pods, RunningPod
 from testbed.domino.records import ModelApi, Records
-from testbed.domino.server import Seen, Server, Service
+from testbed.domino.server import CALL_ROUTES, Seen, Server, Service
 from testbed.gate import OTHER, PROJECT, Gate
 from testbed.webhook_server import WebhookServer
 
@@ -143,14 +143,14 @@ def domino(  # noqa: PLR0913  a stand-in with everything that it needs
     """
     directory.mkdir(parents=True, exist_ok=True)
     faults, records = Faults(), Records(directory / "records.json")
-    pods = Pods(directory / "versions", records, faults, Surroundings(gate=gate, webhook=webhook, files=files))
+    pods = Pods(directory / "versions", records, faults, PodDependencies(gate=gate, webhook=webhook, files=files))
     environments = frozenset({ENVIRONMENT})
     platform = Platform(
         records=records, pods=pods, projects=PROJECTS, environments=environments, variable_key=variable_key
     )
     routes = [route for api in apis for route in APIS[api]]
     key = secrets.token_hex(32)
-    service = Service(platform=platform, routes=routes, open_routes=calls.ROUTES, api_key=key, faults=faults, seen=[])
+    service = Service(platform=platform, routes=routes, open_routes=CALL_ROUTES, api_key=key, faults=faults, seen=[])
     with ExitStack() as ending:
         ending.callback(pods.close)
         sidecar = Server(service, trusted=True)

@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from testbed.domino.exchange import Answer, RefusedError, Request, Route, required
 from testbed.domino.platform import Platform
 from testbed.domino.records import RUNNING, ModelApi, Version
+from testbed.domino.routing import Answer, RefusedError, Request, Route, required
 
 Json = dict[str, Any]
 PUBLISHED: Final = ("projectId", "file", "function", "environmentId")

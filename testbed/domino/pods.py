@@ -50,7 +50,7 @@ class RunningPod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class PodDependencies:
     """What a pod needs: the gate that it fetches through, the webhook that admits it, the files of its project."""
 
     gate: Gate
@@ -61,11 +61,11 @@ class Surroundings:
 class Pods:
     """The pods of all versions, each in a folder of its own."""
 
-    def __init__(self, directory: Path, records: Records, faults: Faults, around: Surroundings) -> None:
+    def __init__(self, directory: Path, records: Records, faults: Faults, dependencies: PodDependencies) -> None:
         self._directory = directory
         self._records = records
         self._faults = faults
-        self._around = around
+        self._dependencies = dependencies
         self._running: dict[str, RunningPod] = {}
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -78,7 +78,7 @@ class Pods:
 
     def publish(self, model_id: str, version: Version) -> None:
         """Takes the project's files as they are, and deploys the version while the caller goes on."""
-        shutil.copytree(self._around.files, self._home(version) / "files", ignore=LEFT_OUT)
+        shutil.copytree(self._dependencies.files, self._home(version) / "files", ignore=LEFT_OUT)
         self._begin(model_id, version.id, build=True)
 
     def restart(self, model_id: str, version_id: str) -> None:
@@ -131,7 +131,7 @@ class Pods:
 
     def _start(self, model: ModelApi, version: Version) -> None:
         local = LocalPod(
-            pod=self._admitted(model, version), directory=self._room(version), secrets=self._secrets(model)
+            pod=self._admitted(model, version), directory=self._new_directory(version), secrets=self._secrets(model)
         )
         local.create_volumes()
         for name, output in local.run_init_containers(environ=environ()).items():
@@ -163,13 +163,15 @@ class Pods:
 
     def _admitted(self, model: ModelApi, version: Version) -> Json:
         pod = pod_of(model, version)
-        answer = self._around.webhook.review(pod)
+        answer = self._dependencies.webhook.review(pod)
         if not answer["response"]["allowed"]:
             raise DeniedError(f"the pod was denied: {answer['response']['status']['message']}")
         return apply_answer(pod, answer)
 
     def _secrets(self, model: ModelApi) -> dict[str, dict[str, str]]:
-        return {pull_secret(model.project_id): {TOKEN_KEY: self._around.gate.token(Purpose.PULL, model.project_id)}}
+        return {
+            pull_secret(model.project_id): {TOKEN_KEY: self._dependencies.gate.token(Purpose.PULL, model.project_id)}
+        }
 
     def _command(self, model: ModelApi, version: Version, port: int) -> list[str]:
         program = [
@@ -190,12 +192,12 @@ class Pods:
     def _home(self, version: Version) -> Path:
         return self._directory / version.id
 
-    def _room(self, version: Version) -> Path:
+    def _new_directory(self, version: Version) -> Path:
         """A new one for each pod: none of them finds another one's volumes."""
         home = self._home(version)
-        room = home / f"pod-{len(list(home.glob('pod-*'))) + 1}"
-        room.mkdir(parents=True)
-        return room
+        directory = home / f"pod-{len(list(home.glob('pod-*'))) + 1}"
+        directory.mkdir(parents=True)
+        return directory
 
 
 def pod_of(model: ModelApi, version: Version) -> Json:

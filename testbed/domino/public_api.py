@@ -4,9 +4,9 @@ published description.
 
 from typing import Any, Final
 
-from testbed.domino.exchange import Answer, RefusedError, Request, Route, known, required
 from testbed.domino.platform import Platform
 from testbed.domino.records import ModelApi, Version
+from testbed.domino.routing import Answer, RefusedError, Request, Route, known, required
 
 Json = dict[str, Any]
 PAGE: Final = 10  # what comes without a limit

@@ -1,17 +1,22 @@
 """The installation's HTTP: who may ask, what goes wrong on purpose, and the route that answers."""
 
+import base64
 import hmac
+import http.client
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from testbed.domino.exchange import Answer, RefusedError, Request, Route
 from testbed.domino.faults import Faults
 from testbed.domino.platform import Platform
-from testbed.domino.records import UnknownError
+from testbed.domino.records import RUNNING, ModelApi, UnknownError
+from testbed.domino.routing import Answer, RefusedError, Request, Route
+
+JSON: Final = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +71,34 @@ def refusal(status: int, message: str) -> Answer:
     return Answer.of({"requestId": "local", "errors": [message], "message": message}, status)
 
 
+def call(platform: Platform, request: Request) -> Answer:
+    model = platform.live(request.variables["id"])
+    check_token(model, request)
+    pod = platform.pods.running().get(model.active.id)
+    if pod is None or model.active.status != RUNNING:
+        raise RefusedError(503, "the model API has no running version")
+    with closing(http.client.HTTPConnection("127.0.0.1", pod.port, timeout=60)) as connection:
+        connection.request("POST", "/model", request.body, JSON)
+        answer = connection.getresponse()
+        return Answer(status=answer.status, body=answer.read())
+
+
+def check_token(model: ModelApi, request: Request) -> None:
+    """A restricted model API wants its access token as user and as password."""
+    shown = base64.b64encode(f"{model.access_token}:{model.access_token}".encode()).decode()
+    if model.access_token and request.headers.get("authorization") != f"Basic {shown}":
+        raise RefusedError(401, "Unauthorized")
+
+
+CALL_ROUTES: Final = (
+    Route("POST", "/models/<id>/latest/model", call),
+    Route("POST", "/models/<id>/labels/prod/model", call),
+)
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or an answer of two writes waits 40 ms in between
     server: "Server"
 
     def handle_any(self) -> None:

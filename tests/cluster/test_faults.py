@@ -15,9 +15,9 @@ from model_contract.names import ENABLED_LABEL, MEMORY_LIMIT_ANNOTATION, pull_se
 from testbed import reverse_proxy, token_proxy
 from testbed.cluster import binaries
 from testbed.cluster.cluster import NAME, RUN, kill_containers, start, stop
+from testbed.cluster.components import Layout
 from testbed.cluster.kube import Kube
 from testbed.cluster.machine import Network
-from testbed.cluster.parts import Layout
 from testbed.cluster.workloads import (
     COMPUTE,
     LOCKED,

@@ -17,8 +17,7 @@ from model_contract.names import INIT_CONTAINER, PROJECT_TOKENS_SECRETS, TAG_PRO
 from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose
 from testbed.cluster.cluster import RUN
-from testbed.cluster.forward import forwarded
-from testbed.cluster.kube import Kube, decoded
+from testbed.cluster.kube import Kube, decoded, forwarded
 from testbed.cluster.workloads import COMPUTE, MLFLOW, PROJECT_ID, literals, model_pod, settings
 from testbed.gate import API, PASSWORD, Answer, ask
 from testbed.processes import installed as command_of

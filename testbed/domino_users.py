@@ -83,6 +83,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers from the state of the server that it is of."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or an answer of two writes waits 40 ms in between
     server: "Server"
 
     def do_GET(self) -> None:

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks import footprint, wrk
-from benchmarks.machine import describe
+from benchmarks import wrk
+from benchmarks.machine import describe, memory, processor_seconds
 from benchmarks.peers.targets import EMPTY, TARGETS, Place, Target, environ, ours
 from testbed.environments import python_of
 from testbed.processes import ProcessError, free_port, running
@@ -77,13 +77,13 @@ def main() -> None:
 
 
 def one_row(directory: Path, options: argparse.Namespace) -> None:
-    model = saved("elastic_net.py", directory / "elastic-net")
+    model = saved("elastic-net", directory / "elastic-net")
     print(f"\none row of {len(COLUMNS)} columns, ElasticNet", flush=True)
     _table(model, directory, options, (*TARGETS, EMPTY))
 
 
 def forest(directory: Path, options: argparse.Namespace) -> None:
-    model = saved("forest.py", directory / "forest")
+    model = saved("forest", directory / "forest")
     print(f"\none row of {len(COLUMNS)} columns, forest of 300 trees", flush=True)
     _table(model, directory, options, TARGETS)
 
@@ -103,7 +103,7 @@ def _table(model: Path, directory: Path, options: argparse.Namespace, targets: S
 
 def thousand_rows(directory: Path, options: argparse.Namespace) -> None:
     """LitServe takes one row a request."""
-    model = saved("elastic_net.py", directory / "elastic-net")
+    model = saved("elastic-net", directory / "elastic-net")
     print(f"\n1,000 rows of {len(COLUMNS)} columns in one request, ElasticNet, one connection", flush=True)
     targets = [target for target in TARGETS if not target.name.startswith("LitServe")]
     case = Case(model=model, directory=directory, rows=[ROW] * 1000, connections=[1])
@@ -115,7 +115,7 @@ def thousand_rows(directory: Path, options: argparse.Namespace) -> None:
 
 def tensor(directory: Path, options: argparse.Namespace) -> None:
     """The Open Inference Protocol with the tensor as JSON, and as it lies in memory."""
-    model = saved("picture.py", directory / "picture")
+    model = saved("picture", directory / "picture")
     place = Place(model=model, port=free_port(), directory=directory)
     shape, count = [1, 224, 224, 3], 224 * 224 * 3
     head = {"name": "pixels", "shape": shape, "datatype": "FP32"}
@@ -166,16 +166,17 @@ def _ask(target: Target, case: Case, seconds: int, figures: Figures) -> None:
         wrk.load(url + target.path, body, connections=max(case.connections), seconds=WARM)
         time.sleep(SETTLE)
         for count in case.connections:
-            before = footprint.seconds(process.popen.pid)
+            before = processor_seconds(process.popen.pid)
             load = wrk.load(url + target.path, body, connections=count, seconds=seconds)
-            used = footprint.seconds(process.popen.pid) - before
+            used = processor_seconds(process.popen.pid) - before
             figures.add(count, load, used / max(1.0, load.rate * seconds) * 1000)
-        figures.memory.append(footprint.memory(process.popen.pid))
+        figures.memory.append(memory(process.popen.pid))
 
 
-def saved(script: str, target: Path) -> Path:
+def saved(model: str, target: Path) -> Path:
+    """Return the directory `target`, in which benchmarks/save_model.py has saved the model."""
     if not target.exists():
-        command: list[str | Path] = [python_of("mlflow-3.17"), Path(__file__).with_name(script), target]
+        command: list[str | Path] = [python_of("mlflow-3.17"), Path(__file__).with_name("save_model.py"), model, target]
         subprocess.run(command, check=True, capture_output=True, cwd=target.parent)
     return target
 

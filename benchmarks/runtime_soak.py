@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import footprint
-from benchmarks.machine import describe
+from benchmarks.machine import describe, memory
 from benchmarks.runtime_predictions import COLUMNS, saved
 from testbed.runtime_server import RuntimeServer, serving
 
@@ -219,7 +218,7 @@ def soak(
 
 
 def _memory(server: RuntimeServer) -> float:
-    return min(footprint.memory(server.process.popen.pid) for _ in range(SAMPLES))
+    return min(memory(server.process.popen.pid) for _ in range(SAMPLES))
 
 
 def weights(model: Path) -> tuple[list[float], float]:
@@ -237,7 +236,7 @@ def main() -> int:
     options = parser.parse_args()
     print(describe())
     with tempfile.TemporaryDirectory() as name:
-        model = saved("elastic_net.py", Path(name) / "elastic-net")
+        model = saved("elastic-net", Path(name) / "elastic-net")
         with serving(model, "--workers", "2", log=Path(name) / "log") as server:
             tally, first, last = soak(server, *weights(model), seconds=options.minutes * 60, clients=options.clients)
     total = sum(tally.answers.values())

@@ -35,7 +35,10 @@ def main() -> None:
         model = directory / "model"
         mlflow = python_of("mlflow-3.17")
         subprocess.run(
-            [mlflow, Path(__file__).with_name("elastic_net.py"), model], check=True, capture_output=True, cwd=directory
+            [mlflow, Path(__file__).with_name("save_model.py"), "elastic-net", model],
+            check=True,
+            capture_output=True,
+            cwd=directory,
         )
         ours: list[str | Path] = [
             sys.executable,

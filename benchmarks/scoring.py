@@ -21,7 +21,7 @@ import pandas as pd
 from benchmarks.machine import describe
 from testbed.environments import python_of
 
-COLUMNS: Final = [f"measure {number}" for number in range(11)]  # as benchmarks/elastic_net.py has them
+COLUMNS: Final = [f"measure {number}" for number in range(11)]  # as benchmarks/save_model.py has them
 SEED: Final = 7
 Command = Sequence[str | Path]
 
@@ -41,8 +41,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         mlflow = python_of("mlflow-3.17")
-        script = Path(__file__).with_name("elastic_net.py")
-        subprocess.run([mlflow, script, directory / "model"], check=True, capture_output=True, cwd=directory)
+        script = Path(__file__).with_name("save_model.py")
+        subprocess.run(
+            [mlflow, script, "elastic-net", directory / "model"], check=True, capture_output=True, cwd=directory
+        )
         for form in ("csv", "parquet"):
             write(directory / f"one.{form}", 1)
             write(directory / f"rows.{form}", options.rows)

@@ -14,18 +14,8 @@ from hypothesis import strategies as st
 
 from model_contract.quantity import Quantity
 from testbed.api_server import apply_answer, patch_of, review_of
-from testbed.generated_pods import (
-    DOMAIN,
-    GIVEN,
-    LABELS,
-    LOCAL_VOLUMES,
-    MODEL,
-    OUR_MOUNT,
-    RESOURCES,
-    damaged,
-    damages,
-    generated_pods,
-)
+from testbed.generated_pods import damaged, damages, generated_pods
+from testbed.pod_parts import DOMAIN, GIVEN, LABELS, LOCAL_VOLUMES, MODEL, OUR_MOUNT, RESOURCES
 from webhook.admission import admit, decide
 from webhook.reasons import Outcome, Reason
 from webhook.settings import PREFIX, Settings

@@ -1,7 +1,6 @@
-"""What the webhook costs on a cluster: a client's time to create a pod with and without it, and the API server's own
-figure.
+"""Cost of the webhook on a cluster: a client's time to create a pod with and without it, and the API server's figure.
 
-Needs a cluster, as the tests in `tests/cluster` do; one that was not there is gone afterwards.
+It needs a cluster, as the tests in `tests/cluster` do; one that was not there before is gone afterwards.
 """
 
 import re
@@ -56,7 +55,7 @@ def size(tag: str) -> float:
 
 
 def installation(kube: Kube) -> None:
-    """On a cluster that has none of it, with the images there."""
+    """Install the webhook on a cluster that has the images and nothing else of it."""
     if kube.attempt("get", "namespace", PLATFORM).returncode == 0:
         kube("delete", "-k", QUICKSTART, "--wait=true")
     began = time.perf_counter()

@@ -10,13 +10,13 @@ TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 def describe() -> str:
-    """One line: cores, processor, kernel, Python; to stand above every table of figures."""
+    """Return cores, processor, kernel and Python as one line, to stand above every table of figures."""
     cores = len(os.sched_getaffinity(0))
     return f"{cores} cores, {_processor()}, Linux {platform.release()}, Python {platform.python_version()}"
 
 
 def tree(pid: int) -> Iterator[int]:
-    """The process, its children, theirs, and so on."""
+    """Yield the process and all processes below it."""
     yield pid
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in _read(thread).split():
@@ -24,14 +24,15 @@ def tree(pid: int) -> Iterator[int]:
 
 
 def memory(pid: int) -> float:
-    """Proportional set size, in MiB: what several share is counted once."""
+    """Return the proportional set size of a process and those below it, in MiB: shared memory is counted once."""
     lines = (line for process in tree(pid) for line in _read(Path(f"/proc/{process}/smaps_rollup")).splitlines())
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def processor_seconds(pid: int) -> float:
-    """Processor time so far, of those that live, and of those that they have seen end: a worker may be replaced
-    meanwhile.
+    """Return the processor time of a process and those below it, of ended ones too.
+
+    A worker may be replaced meanwhile.
     """
     fields = (_read(Path(f"/proc/{process}/stat")).rpartition(")")[2].split() for process in tree(pid))
     return sum(int(value) for values in fields for value in values[11:15]) / TICKS

@@ -1,6 +1,4 @@
-"""From the start of a server to its first prediction: ours, MLflow's own, and as a floor what loads the same file and
-serves nothing.
-"""
+"""Time from the start of a server to its first prediction: ours, MLflow's, and a script that only loads the file."""
 
 import json
 import os

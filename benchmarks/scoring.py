@@ -1,6 +1,6 @@
-"""Score a million rows of a file: ours, the script that a person would write, and MLflow's own command.
+"""Cost of scoring a million rows of a file: our command, a short script of a person, and MLflow's own command.
 
-Each is a process of its own. What it takes for one row, start and loading, is measured first, and taken off.
+Each is a process of its own. The cost for one row, start and loading, is measured first, and subtracted.
 """
 
 import argparse
@@ -28,7 +28,7 @@ Command = Sequence[str | Path]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Of a process: seconds of processor, seconds by the clock, MiB of memory at its largest."""
+    """Cost of a process: seconds of processor, seconds by the clock, MiB of memory at its largest."""
 
     processor: float
     clock: float
@@ -106,7 +106,7 @@ def commands(directory: Path, source: Path, mlflow: Path) -> Mapping[str, Comman
 
 
 def measured(directory: Path, form: str, mlflow: Path, rounds: int) -> Mapping[str, tuple[list[Cost], list[Cost]]]:
-    """Return the costs for one row and for all, in turn, so that what the machine does besides meets all of them."""
+    """Return the costs for one row and for all rows, measured in turn, so that other load meets all programs."""
     starts = commands(directory, directory / f"one.{form}", mlflow)
     whole = commands(directory, directory / f"rows.{form}", mlflow)
     costs: dict[str, tuple[list[Cost], list[Cost]]] = {name: ([], []) for name in starts}

@@ -70,7 +70,7 @@ def empty_view(directory: Path, processes: ExitStack) -> dict[str, str]:
 
 
 def paced(server: WebhookServer, body: bytes) -> None:
-    """So many reviews per second, each sent when its time has come, whatever became of the one before."""
+    """Send so many reviews per second, each at its time, without waiting for the one before."""
     times: list[float] = []
     clients = [threading.Thread(target=client, args=(server, body, number, times)) for number in range(CLIENTS)]
     for started in clients:

@@ -35,7 +35,7 @@ def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 def rarely(values: list[Any]) -> st.SearchStrategy[Any]:
-    """One of the values in one pod of eight; else null, which is as good as absent."""
+    """Draw one of the values in one pod of eight; else null, which counts as absent."""
     return st.integers(0, 7).flatmap(lambda number: st.sampled_from(values) if not number else st.none())
 
 
@@ -101,8 +101,9 @@ def damaged(pod: dict[str, Any], replacements: list[tuple[int, Any]]) -> dict[st
 
 
 def well_formed(pod: dict[str, Any]) -> dict[str, Any]:
-    """The pod without what no API server would take: names that come twice, mounts without a volume, containers of a
-    later time.
+    """Return the pod without parts that every API server refuses, or adds to running pods only.
+
+    These are names that come twice, mounts without a volume, and ephemeral containers.
     """
     pod = deepcopy(pod)
     spec = pod["spec"]

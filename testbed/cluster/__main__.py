@@ -9,7 +9,7 @@ from testbed.cluster import binaries, images, machine
 from testbed.cluster.cluster import ClusterError, down, up
 from testbed.cluster.kube import unavailable_reason
 
-HELP: Final = "build: programs and images, where they can be had; packages: which of Debian's the machine still needs"
+HELP: Final = "build: programs and images, if they can be had; packages: those of Debian that the machine lacks"
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
-"""Up and down. Everything of a cluster lies in one folder, also the ids of its processes: whoever comes next can end
-it.
+"""Start and stop of the cluster.
+
+Everything of a cluster lies in one folder, also the ids of its processes, so that a later run can end it.
 """
 
 import json
@@ -45,12 +46,13 @@ STARTED: Final[list["subprocess.Popen[bytes]"]] = []
 
 
 class ClusterError(RuntimeError):
-    """The cluster cannot be had; the message says why."""
+    """The cluster cannot be started; the message says why."""
 
 
 def up() -> Path:
-    """The kubeconfig of a cluster whose node is ready. Whatever an earlier one left behind is taken away first. Raises
-    ClusterError.
+    """Return the kubeconfig of a cluster whose node is ready. Raise ClusterError.
+
+    The rest of an earlier cluster is removed first.
     """
     if reason := unmet_requirement():
         raise ClusterError(reason)
@@ -71,13 +73,13 @@ def up() -> Path:
 
 
 def running() -> bool:
-    """Whether a whole cluster runs here: what a killed run left behind is none."""
+    """Return True if a whole cluster runs here; what a killed run left behind does not count."""
     layout = Layout(run=RUN, programs=RUN, network=Network(name=NAME))
     return all(pid_of(name, layout) for name in PROCESSES)
 
 
 def down() -> None:
-    """Takes away what `up` made, whole or in part, and only that."""
+    """Remove what `up` made, whole or in part, and only that."""
     if not RUN.exists():
         return
     layout = Layout(run=RUN, programs=RUN, network=Network(name=NAME))
@@ -94,7 +96,7 @@ def down() -> None:
 
 
 def start(name: str, layout: Layout) -> None:
-    """Starts one process, or starts it again after `stop`."""
+    """Start one process, or start it again after `stop`."""
     with (layout.run / "log" / name).open("ab") as log:
         command = [*layout.network.enter, *PROCESSES[name](layout)]
         process = subprocess.Popen(
@@ -105,7 +107,7 @@ def start(name: str, layout: Layout) -> None:
 
 
 def stop(names: Iterable[str], layout: Layout) -> None:
-    """Asks, waits ten seconds, and kills. The API server takes seconds to end."""
+    """Ask the processes to end, wait ten seconds, and kill them. The API server takes seconds to end."""
     pids = [pid for name in names if (pid := pid_of(name, layout))]
     for pid in pids:
         os.kill(pid, signal.SIGTERM)
@@ -120,7 +122,10 @@ def stop(names: Iterable[str], layout: Layout) -> None:
 
 
 def pid_of(name: str, layout: Layout) -> int | None:
-    """None where it has ended. An id that another process has by now is not ours: it does not work in our folder."""
+    """Return the id of a process, or None if it has ended.
+
+    A process that has the same id by now does not work in the cluster's folder, and is not taken for it.
+    """
     with suppress(FileNotFoundError, ValueError, PermissionError):
         pid = int((layout.run / f"{name}.pid").read_text())
         if Path(f"/proc/{pid}/cwd").resolve() == layout.run and alive(pid):
@@ -149,7 +154,7 @@ def kill_containers(layout: Layout) -> None:
 
 
 def wait_for(layout: Layout, *arguments: str, seconds: float = 60) -> None:
-    """Until a kubectl command succeeds. Raises ClusterError."""
+    """Wait until a kubectl command succeeds. Raise ClusterError."""
     command = [f"{layout.programs}/kubectl", f"--kubeconfig={layout.kubeconfig}", *arguments]
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

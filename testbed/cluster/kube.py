@@ -1,4 +1,4 @@
-"""kubectl of one cluster, for tests: ours of `testbed.cluster`, or whichever `KUBECONFIG` names."""
+"""kubectl of one cluster, for tests: that of `testbed.cluster`, or the one that `KUBECONFIG` names."""
 
 import base64
 import json
@@ -27,19 +27,19 @@ Json = dict[str, Any]
 
 
 class KubectlError(RuntimeError):
-    """kubectl failed; the message is what it said."""
+    """kubectl failed; the message is its output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kube:
-    """`ours` tells whether processes of the node may be stopped and host addresses be reached from its pods."""
+    """A kubectl. `ours`: processes of the node may be stopped, and its pods reach addresses of this host."""
 
     program: str
     kubeconfig: Path
     ours: bool
 
     def __call__(self, *arguments: str | Path, given: str | None = None) -> str:
-        """What kubectl prints. Raises KubectlError."""
+        """Return kubectl's output. Raise KubectlError."""
         done = self.attempt(*arguments, given=given)
         if done.returncode:
             raise KubectlError(f"kubectl {' '.join(map(str, arguments))}: {done.stderr.strip()}")
@@ -64,12 +64,12 @@ class Kube:
         self("-n", namespace, "rollout", "status", f"deployment/{deployment}", f"--timeout={seconds}s")
 
     def post(self, path: str, body: Json) -> Json:
-        """Through the API server, to whatever `path` names."""
+        """Send `body` to a path of the API server."""
         answer: Json = json.loads(self("create", "--raw", path, "-f", "-", given=json.dumps(body)))
         return answer
 
     def until(self, condition: Callable[[], Any], *, seconds: float = 60, what: str = "") -> Any:
-        """What `condition` returns as soon as that is true. Raises TimeoutError with the last answer."""
+        """Return the first true result of `condition`. Raise TimeoutError with the last result."""
         deadline = time.monotonic() + seconds
         while not (answer := condition()):
             if time.monotonic() > deadline:
@@ -79,17 +79,17 @@ class Kube:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """For a command that reads the kubeconfig."""
+        """Environment of a command that reads the kubeconfig."""
         return os.environ | {"KUBECONFIG": str(self.kubeconfig)}
 
 
 def decoded(data: Mapping[str, str]) -> dict[str, str]:
-    """What a Secret holds."""
+    """Return the data of a Secret as text."""
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
 def unavailable_reason() -> str | None:
-    """Why there is no cluster to be had here, in one line; None where there is."""
+    """Return the reason why no cluster can be had here, in one line; None if one can."""
     if os.environ.get("KUBECONFIG"):
         return images.unmet_requirement() or (
             None if os.environ.get(LOAD) or _is_ours() else f"{LOAD} must name a command that loads an image archive"
@@ -99,7 +99,7 @@ def unavailable_reason() -> str | None:
 
 @contextmanager
 def cluster() -> Iterator[Kube]:
-    """A cluster with the project's images; one that was not there before is gone afterwards."""
+    """Yield a cluster with the project's images; one that was not there before is gone afterwards."""
     if os.environ.get("KUBECONFIG") and not _is_ours():
         _load_elsewhere(shlex.split(os.environ[LOAD]))
         yield Kube(program=shutil.which("kubectl") or "kubectl", kubeconfig=Path(os.environ["KUBECONFIG"]), ours=False)
@@ -117,8 +117,9 @@ def cluster() -> Iterator[Kube]:
 
 @contextmanager
 def forwarded(kube: Kube, namespace: str, service: str, port: int) -> Iterator[str]:
-    """Its address, for the length of a `with` block. It leads to the pod that is there at this moment. Raises
-    KubectlError.
+    """Yield a local address of a Service's port, as `kubectl port-forward` does. Raise KubectlError.
+
+    It leads to the pod that the Service has at this moment.
     """
     command = [
         kube.program,

@@ -1,6 +1,4 @@
-"""Domino 6's public API of model APIs: `/api/modelServing/v1/modelApis`. Shapes are those of its
-published description.
-"""
+"""Domino 6's public API of model APIs, `/api/modelServing/v1/modelApis`, with the shapes of its description."""
 
 from typing import Any, Final
 
@@ -97,7 +95,7 @@ def get(platform: Platform, request: Request) -> Answer:
 
 
 def update(platform: Platform, request: Request) -> Answer:
-    """Variables are not among what can be changed."""
+    """Change a model API; its variables cannot be changed."""
     body = request.document
     known(body, UPDATE_FIELDS)
     changes = {

@@ -1,4 +1,4 @@
-"""Real MLflow servers for whoever needs one: started once per run, when the first test asks."""
+"""Real MLflow servers, each started once per run, when the first test needs it."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""`make test` starts several runs at once, and its end tells of all of them."""
+"""`make test` starts several runs at once, and its last line counts all of them."""
 
 import subprocess
 import sys

@@ -36,7 +36,7 @@ def installed(kube: Kube) -> Kube:
 
 @pytest.fixture
 def quiet(installed: Kube) -> Iterator[Kube]:
-    """The installation, with a test's own workloads on their way out afterwards; no test waits for another's."""
+    """The installation; workloads of a test are deleted after it, and no test waits for that."""
     yield installed
     installed("-n", COMPUTE, "delete", "deployment,service,pod", "-l", "test=yes", "--wait=false", "--grace-period=1")
 

@@ -1,4 +1,4 @@
-"""The gate on a cluster, in front of the quickstart's MLflow: set up, used, and done without, as docs/admin.md says."""
+"""The gate in front of the quickstart's MLflow: installed, used, and bypassed, as docs/admin.md describes it."""
 
 import base64
 import json
@@ -57,7 +57,7 @@ class Gated:
     audit: Path
 
     def token(self, *arguments: str | Path) -> str:
-        """`model-api token`, which must succeed."""
+        """Run `model-api token`, which must succeed."""
         command = [command_of("model-api"), "token", *arguments]
         done = subprocess.run(
             command, env=self.kube.environment, capture_output=True, text=True, check=False, timeout=60
@@ -66,14 +66,14 @@ class Gated:
         return done.stdout
 
     def value(self) -> str:
-        """The pull token, as the Secret of all projects has it."""
+        """Return the pull token in the Secret of all projects."""
         return decoded(self.kube.get("-n", MLFLOW, "secret", PROJECT_TOKENS_SECRETS[0])["data"])[str(PULL)]
 
     def pods(self) -> Sequence[Json]:
         return self.kube.items("-n", MLFLOW, "pod", "-l", f"app.kubernetes.io/name={GATE}")
 
     def hurry(self) -> None:
-        """The kubelet looks at a pod's Secrets when the pod changes, and else once a minute."""
+        """Change a pod, so that the kubelet looks at its Secrets at once and not after a minute."""
         self.kube(
             "-n",
             MLFLOW,
@@ -112,7 +112,7 @@ def gated(installed: Kube, wine: ModelRef, tmp_path_factory: pytest.TempPathFact
 
 
 def stamped(kube: Kube, wine: ModelRef) -> None:
-    """The quickstart registers past any gate, so that nobody has said whose the model and its files are."""
+    """Set the project of the model and of its files, since the quickstart registers past any gate."""
     with forwarded(kube, MLFLOW, "mlflow", 5000) as uri:
         tag = {"key": TAG_PROJECT_ID, "value": PROJECT_ID}
         assert ask(uri, "POST", f"{API}/registered-models/set-tag", {"name": wine.name, **tag}).status == 200
@@ -158,7 +158,7 @@ def ready(kube: Kube, name: str) -> Json:
 def test_model_pod_fetches_through_the_gate_also_after_a_rotation(
     gated: Gated, quiet: Kube, wine: ModelRef, tmp_path: Path
 ) -> None:
-    """With the pull token that `model-api token sync` has copied, and nothing else."""
+    """Use only the pull token that `model-api token sync` has copied."""
     first = gated.value()
     gated.token("sync")
     with settings(quiet, {"TRACKING_URI": ADDRESS, "TOKEN": "pull"}):
@@ -221,7 +221,7 @@ def test_gate_passes_what_the_cluster_and_prometheus_look_at(gated: Gated) -> No
 
 
 def test_way_past_a_gate_that_is_down(gated: Gated, quiet: Kube, wine: ModelRef) -> None:
-    """As the admin's page says: through kubectl to MLflow itself, and pods without a token, until the gate is back."""
+    """Follow the admin's page: kubectl to MLflow itself, and pods without a token, until the gate is back."""
     quiet("-n", MLFLOW, "scale", f"deployment/{GATE}", "--replicas=0")
     quiet.until(lambda: not gated.pods(), what="the gate is gone")
     with forwarded(quiet, MLFLOW, "mlflow", 5000) as uri:

@@ -1,6 +1,4 @@
-"""Generated pods before a real API server: what the webhook adds never makes a pod invalid, and the policy agrees with
-the webhook.
-"""
+"""Generated pods before a real API server: a patched pod is valid, and the policy agrees with the webhook."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The manifests as kustomize builds them: names that meet, pods that are locked down, images named once."""
+"""The manifests as kustomize builds them: names that match, pods that are locked down, images named once."""
 
 import re
 import shutil
@@ -38,7 +38,7 @@ def build(overlay: str) -> list[Json]:
 
 
 def templates(objects: list[Json]) -> list[tuple[str, Json]]:
-    """Namespace and template of whatever makes pods."""
+    """Return namespace and template of every object that makes pods."""
     return [
         (found["metadata"]["namespace"], found["spec"]["template"])
         for found in objects
@@ -60,7 +60,7 @@ def test_there_are_overlays() -> None:
 
 
 def test_plain_cluster_needs_no_checkout_and_nothing_that_is_not_there(tmp_path: Path) -> None:
-    """The overlay of docs/install.md, as an admin writes it beside no checkout."""
+    """Build the overlay of docs/install.md without a checkout, as an admin does."""
     origin, own = tmp_path / "origin", tmp_path / "own"
     shutil.copytree(MANIFESTS, origin / "manifests")
     for command in (

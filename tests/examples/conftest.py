@@ -1,5 +1,6 @@
-"""The example project in front of each supported MLflow, behind the gate: its notebooks, executed once by somebody of
-the project.
+"""The example project in front of each supported MLflow, behind the gate.
+
+A member of the project executes its notebooks once.
 """
 
 import sys
@@ -25,7 +26,7 @@ PEOPLE = {"3.17": "jane", "2.22": "both"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executed:
-    """An executed notebook, and the gate that it spoke to."""
+    """An executed notebook, and the gate that it used."""
 
     notebook: Any
     gate: Gate
@@ -35,7 +36,7 @@ class Executed:
         return PEOPLE[self.gate.server.version]
 
     def get(self, path: str) -> Json:
-        """As Jane sees it."""
+        """Read as Jane."""
         return self.gate.ask("GET", f"{API}/{path}", headers=self.gate.basic("jane")).json
 
     def version(self) -> Json:
@@ -48,7 +49,7 @@ class Executed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged(Executed):
-    """And the Domino that it had a model API made by."""
+    """An executed staging notebook, and the Domino that made its model API."""
 
     domino: Domino
 
@@ -82,6 +83,6 @@ def staged(trained: Executed, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def person(found: Gate) -> dict[str, str]:
-    """The environment of a notebook."""
+    """Return the environment of a notebook."""
     own = {"MLFLOW_TRACKING_USERNAME": PEOPLE[found.server.version], "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     return client_environment() | {"MLFLOW_TRACKING_URI": found.uri} | own

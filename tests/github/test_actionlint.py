@@ -1,4 +1,4 @@
-"""What `make check` says of workflows and actions that are wrong."""
+"""Output of `make check` for wrong workflows and actions."""
 
 from pathlib import Path
 

@@ -28,7 +28,7 @@ def pod() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[WebhookServer]]:
-    """Starts a server with the settings that it is given."""
+    """Start a server with the given settings."""
 
     def start(variables: Mapping[str, str] | None = None) -> AbstractContextManager[WebhookServer]:
         return webhook_server(tmp_path_factory.mktemp("webhook"), variables)

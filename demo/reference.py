@@ -1,6 +1,4 @@
-"""What MLflow itself predicts: `mlflow.pyfunc.load_model(uri).predict` on the rows given as JSON. Runs with the full
-MLflow.
-"""
+"""Predictions of MLflow itself: `mlflow.pyfunc.load_model(uri).predict` on rows given as JSON, with full MLflow."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The demo's story, in the order in which a model goes its way."""
+"""The steps of the demo, in a model's order."""
 
 import signal
 import tempfile
@@ -15,8 +15,9 @@ from demo.try_it import commands
 
 
 def tell(*, keep: bool) -> bool:
-    """Plays the story; True when everything that it checked was right. Every process has ended when it returns or
-    raises.
+    """Run all steps, and return True if every check passed.
+
+    Every process has ended when it returns or raises.
     """
     started = time.monotonic()
     with ExitStack() as processes:

@@ -1,4 +1,4 @@
-"""Models of every flavor, saved once by full MLflow of both versions, and served all at once."""
+"""Models of every flavor, saved once by the full MLflow of both versions, and served all at once."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def served(saved: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The directory of a model, and its server: all load side by side, and are asked in turn."""
+    """The directory of a model, and its server: they load side by side, and are asked one after the other."""
     logs = tmp_path_factory.mktemp("flavors")
     with ExitStack() as stack:
         servers = {

@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Status, headers and body, as the client gets them."""
+    """What a client sees."""
 
     status: int
     headers: Mapping[str, str]
@@ -51,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """A running gate. `secret_dir` stands for the mounted Secret; `audit` is the audit log."""
+    """A running gate. `secret_dir` is what the mounted Secret is; `audit` its log."""
 
     uri: str
     server: MlflowServer
@@ -74,14 +74,14 @@ class Gate:
         return ask(self.uri, method, path, body, headers)
 
     def lines(self) -> list[Json]:
-        """Return the lines of the audit log."""
+        """The audit log."""
         return [json.loads(line) for line in self.audit.read_text().splitlines()]
 
 
 def ask(
     uri: str, method: str, path: str, body: Json | bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """Send one request on a connection of its own; a body that is an object goes as JSON."""
+    """One request on a connection of its own; a body that is an object goes as JSON."""
     sent = dict(headers or {})
     if isinstance(body, dict):
         body = json.dumps(body).encode()
@@ -97,9 +97,9 @@ def ask(
 
 @contextmanager
 def gate(server: MlflowServer, directory: Path, *options: str, prefix: Sequence[str] = ()) -> Iterator[Gate]:
-    """Run a gate with tokens of two projects and four people, for the length of a `with` block.
+    """A gate with tokens of two projects and four people, for the length of a `with` block.
 
-    `prefix` is a command that runs the gate's command.
+    `prefix` is a command that runs the gate's.
     """
     secret_dir, people, audit = directory / "secret", directory / "people.json", directory / "audit.jsonl"
     secret_dir.mkdir(parents=True)

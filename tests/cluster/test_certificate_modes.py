@@ -41,7 +41,7 @@ def overlay(folder: Path, *components: str) -> Path:
 
 @pytest.fixture
 def without_certificates(quiet: Kube) -> Iterator[Kube]:
-    """The installation between two kinds of certificates, as docs/operations.md describes it."""
+    """The installation between two ways to have certificates, as docs/operations.md says."""
     take_away(quiet)
     try:
         yield quiet

@@ -91,7 +91,7 @@ def shared_claim() -> Json:
 
 
 def filler(ref: ModelRef) -> Json:
-    """Return the pod that fills a shared claim, as in docs/operations.md."""
+    """As docs/operations.md fills a shared claim."""
     container = {
         "name": "fetch",
         "image": "model-api-delivery:0.1.0",

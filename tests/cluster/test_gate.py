@@ -1,4 +1,4 @@
-"""The gate in front of the quickstart's MLflow: installed, used, and bypassed, as docs/admin.md describes it."""
+"""The gate on a cluster, in front of the quickstart's MLflow: set up, used, and done without, as docs/admin.md says."""
 
 import base64
 import json

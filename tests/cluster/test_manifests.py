@@ -60,7 +60,7 @@ def test_there_are_overlays() -> None:
 
 
 def test_plain_cluster_needs_no_checkout_and_nothing_that_is_not_there(tmp_path: Path) -> None:
-    """Build the overlay of docs/install.md without a checkout, as an admin does."""
+    """The overlay of docs/install.md, as an admin writes it beside no checkout."""
     origin, own = tmp_path / "origin", tmp_path / "own"
     shutil.copytree(MANIFESTS, origin / "manifests")
     for command in (

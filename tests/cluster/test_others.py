@@ -225,7 +225,7 @@ def test_warning_of_a_controllers_pod_is_on_the_pod(quiet: Kube, wine: ModelRef)
 
 
 def test_uninstalled_cluster_starts_pods_as_before(quiet: Kube, wine: ModelRef) -> None:
-    """Uninstall in the order of docs/operations.md."""
+    """In the order of docs/operations.md."""
     quiet("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", POLICY)
     quiet("delete", "mutatingwebhookconfiguration", REGISTRATION)
     try:

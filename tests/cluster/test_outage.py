@@ -73,7 +73,7 @@ def test_policy_is_sound_to_the_api_server(installed: Kube) -> None:
 
 
 def test_rollout_and_rotations_drop_nothing(quiet: Kube, wine: ModelRef, api: Objects) -> None:
-    """Create fifty pods a second through new webhook pods, a new leaf and a new authority."""
+    """Fifty pods a second, through a new set of webhook pods, a new leaf and a new authority."""
     with pods_at(50, model_pod("many", literals(wine)), quiet.kubeconfig) as outcome:
         quiet("-n", PLATFORM, "rollout", "restart", "deployment/model-api-webhook")
         quiet.rolled_out(PLATFORM, "model-api-webhook")

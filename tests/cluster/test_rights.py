@@ -1,4 +1,4 @@
-"""Rights of the webhook's ServiceAccount: all that it needs, and no more."""
+"""What the webhook's ServiceAccount may do: what it needs, and nothing else."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ RULES = [(kind, verb) for kind in ("role", "clusterrole") for verb in ("get", "w
 
 @pytest.fixture
 def as_webhook(installed: Kube) -> Iterator[Objects]:
-    """A client with the rights of the webhook's pods."""
+    """With the rights of the webhook's pods."""
     token = installed("-n", PLATFORM, "create", "token", "model-api-webhook").strip()
     config = KubeConfig.from_file(installed.kubeconfig)
     found = config.get().cluster
@@ -33,7 +33,9 @@ def as_webhook(installed: Kube) -> Iterator[Objects]:
 
 
 def everything(kube: Kube, objects: Objects, directory: Path) -> None:
-    """Use all rights of the webhook: repair both objects, and watch them. Raise HTTPStatusError if one is denied."""
+    """Whatever the webhook does with its rights: it mends both objects, and hears of changes. Raises HTTPStatusError
+    where it must not.
+    """
     kube(
         "-n",
         PLATFORM,
@@ -68,7 +70,7 @@ def test_rights_are_enough(installed: Kube, as_webhook: Objects, tmp_path: Path)
 
 
 def may(kube: Kube, account: str, namespace: str) -> set[tuple[str, str, str]]:
-    """Return resource, name and verb of each right that other ServiceAccounts do not have."""
+    """Resource, name and verb of each right that not every ServiceAccount has."""
     every = rights(kube, "system:serviceaccount:default:nobody", namespace)
     return rights(kube, account, namespace) - every
 
@@ -138,7 +140,7 @@ def test_secret_of_the_keys_is_readable_to_nobody_else(installed: Kube) -> None:
 
 @pytest.fixture(scope="module")
 def unattended(installed: Kube) -> Iterator[Kube]:
-    """The installation without the webhook's pods, which would repair objects before the test could."""
+    """Without the pods of the webhook, which would mend what is broken here before the test could."""
     scale = ("-n", PLATFORM, "scale", "deployment/model-api-webhook")
     installed(*scale, "--replicas=0")
     installed(

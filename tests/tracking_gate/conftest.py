@@ -24,7 +24,7 @@ ROUTES_SCRIPT = Path(__file__).parents[2] / "testbed" / "mlflow_scripts" / "list
 
 @pytest.fixture(scope="session", params=GATED, ids=lambda version: f"mlflow-{version}")
 def any_gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
-    """A gate in front of each version in turn, without a limit on failed attempts, which these tests exceed."""
+    """In front of each version in turn. Nobody is slowed down who guesses: these tests do."""
     server: MlflowServer = request.getfixturevalue(f"mlflow_{request.param.replace('.', '_')}")
     with gate(server, tmp_path_factory.mktemp(f"gate-{request.param}"), "--attempts=100000") as found:
         yield found
@@ -32,7 +32,7 @@ def any_gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def gate_3(mlflow_3_18: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
-    """A gate in front of MLflow 3, if the version makes no difference."""
+    """In front of MLflow 3, where the version makes no difference."""
     with gate(mlflow_3_18, tmp_path_factory.mktemp("gate"), "--attempts=100000") as found:
         yield found
 
@@ -58,7 +58,7 @@ class Wine:
     run: str
 
     def version(self) -> str:
-        """Register one more version."""
+        """One more."""
         body = {"name": self.name, "source": f"runs:/{self.run}/model", "run_id": self.run}
         made = self.gate.ask("POST", f"{API}/model-versions/create", body, self.gate.basic("jane"))
         return str(made.json["model_version"]["version"])
@@ -68,7 +68,7 @@ class Wine:
         return self.gate.ask("POST", f"{API}/model-versions/transition-stage", body, who)
 
     def promoted(self) -> str:
-        """Return a version that is in Production."""
+        """A version that is in Production."""
         version = self.version()
         assert self.move(version, "Staging", self.gate.basic("jane")).status == 200
         assert (
@@ -78,7 +78,7 @@ class Wine:
         return version
 
     def stage(self, version: str) -> str:
-        """Return the stage as MLflow itself has it."""
+        """Asked of MLflow itself."""
         return str(self.raw(version)["current_stage"])
 
     def raw(self, version: str) -> Json:
@@ -96,7 +96,7 @@ class Wine:
 
 
 def wine_behind(found: Gate) -> Wine:
-    """Return a model of its own, with files."""
+    """A model of its own, with files."""
     jane, name = found.basic("jane"), f"wine-{next(NUMBERS)}"
     experiment = str(found.ask("POST", f"{API}/experiments/create", {"name": name}, jane).json["experiment_id"])
     run = str(

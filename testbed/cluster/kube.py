@@ -77,6 +77,31 @@ class Kube:
             time.sleep(0.2)
         return answer
 
+    @contextmanager
+    def forwarded(self, namespace: str, service: str, port: int) -> Iterator[str]:
+        """Yield a local address of a Service's port, as `kubectl port-forward` does. Raise KubectlError.
+
+        It leads to the pod that the Service has at this moment.
+        """
+        command = [
+            self.program,
+            f"--kubeconfig={self.kubeconfig}",
+            "-n",
+            namespace,
+            "port-forward",
+            f"service/{service}",
+            f":{port}",
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                said = process.stdout.readline() if process.stdout else ""
+                if not (found := re.search(r"127\.0\.0\.1:(\d+)", said)):
+                    process.kill()
+                    raise KubectlError(process.stderr.read() if process.stderr else said)
+                yield f"http://localhost:{found[1]}"  # MLflow serves that host by default, and no other of this machine
+            finally:
+                process.terminate()
+
     @property
     def environment(self) -> Mapping[str, str]:
         """Environment of a command that reads the kubeconfig."""
@@ -113,32 +138,6 @@ def cluster() -> Iterator[Kube]:
     finally:
         if not kept:
             down()
-
-
-@contextmanager
-def forwarded(kube: Kube, namespace: str, service: str, port: int) -> Iterator[str]:
-    """Yield a local address of a Service's port, as `kubectl port-forward` does. Raise KubectlError.
-
-    It leads to the pod that the Service has at this moment.
-    """
-    command = [
-        kube.program,
-        f"--kubeconfig={kube.kubeconfig}",
-        "-n",
-        namespace,
-        "port-forward",
-        f"service/{service}",
-        f":{port}",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            said = process.stdout.readline() if process.stdout else ""
-            if not (found := re.search(r"127\.0\.0\.1:(\d+)", said)):
-                process.kill()
-                raise KubectlError(process.stderr.read() if process.stderr else said)
-            yield f"http://localhost:{found[1]}"  # MLflow serves that host by default, and no other of this machine
-        finally:
-            process.terminate()
 
 
 def _is_ours() -> bool:

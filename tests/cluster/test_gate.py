@@ -17,7 +17,7 @@ from model_contract.names import INIT_CONTAINER, PROJECT_TOKENS_SECRETS, TAG_PRO
 from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose
 from testbed.cluster.cluster import RUN
-from testbed.cluster.kube import Kube, decoded, forwarded
+from testbed.cluster.kube import Kube, decoded
 from testbed.cluster.workloads import COMPUTE, MLFLOW, PROJECT_ID, literals, model_pod, settings
 from testbed.gate import API, PASSWORD, Answer, ask
 from testbed.processes import installed as command_of
@@ -113,7 +113,7 @@ def gated(installed: Kube, wine: ModelRef, tmp_path_factory: pytest.TempPathFact
 
 def stamped(kube: Kube, wine: ModelRef) -> None:
     """Set the project of the model and of its files, since the quickstart registers past any gate."""
-    with forwarded(kube, MLFLOW, "mlflow", 5000) as uri:
+    with kube.forwarded(MLFLOW, "mlflow", 5000) as uri:
         tag = {"key": TAG_PROJECT_ID, "value": PROJECT_ID}
         assert ask(uri, "POST", f"{API}/registered-models/set-tag", {"name": wine.name, **tag}).status == 200
         run = ask(uri, "GET", f"{API}/runs/get?run_id={wine.run_id}").json["run"]
@@ -175,7 +175,7 @@ def test_model_pod_fetches_through_the_gate_also_after_a_rotation(
     assert pull_secret(PROJECT_ID) in {volume.get("secret", {}).get("secretName") for volume in pod["spec"]["volumes"]}
     assert gated.value() != first
     read = f"{API}/registered-models/get?name={wine.name}"
-    with forwarded(quiet, MLFLOW, GATE, 5000) as uri:
+    with quiet.forwarded(MLFLOW, GATE, 5000) as uri:
         for token in (first, gated.value()):
             assert ask(uri, "GET", read, headers={"Authorization": f"Bearer {token}"}).status == 200
         gated.token("revoke", "-i", PROJECT_ID, "--scope", "pull")
@@ -188,7 +188,7 @@ def test_model_pod_fetches_through_the_gate_also_after_a_rotation(
 
 
 def test_person_and_admin_use_the_gate_and_the_log_outlives_its_pod(gated: Gated, wine: ModelRef) -> None:
-    with forwarded(gated.kube, MLFLOW, GATE, 5000) as uri:
+    with gated.kube.forwarded(MLFLOW, GATE, 5000) as uri:
         assert moved(uri, wine, "Staging", basic("jane")).status == 200
         assert moved(uri, wine, "Production", basic("jane")).status == 403
         assert moved(uri, wine, "Production", basic("root")).status == 200
@@ -196,7 +196,7 @@ def test_person_and_admin_use_the_gate_and_the_log_outlives_its_pod(gated: Gated
     before = gated.lines()
     gated.kube("-n", MLFLOW, "delete", "pod", "-l", f"app.kubernetes.io/name={GATE}", "--wait=true")
     gated.kube.rolled_out(MLFLOW, GATE)
-    with forwarded(gated.kube, MLFLOW, GATE, 5000) as uri:
+    with gated.kube.forwarded(MLFLOW, GATE, 5000) as uri:
         assert moved(uri, wine, "None", basic("jane")).status == 200
 
     after = gated.lines()
@@ -224,7 +224,7 @@ def test_way_past_a_gate_that_is_down(gated: Gated, quiet: Kube, wine: ModelRef)
     """Follow the admin's page: kubectl to MLflow itself, and pods without a token, until the gate is back."""
     quiet("-n", MLFLOW, "scale", f"deployment/{GATE}", "--replicas=0")
     quiet.until(lambda: not gated.pods(), what="the gate is gone")
-    with forwarded(quiet, MLFLOW, "mlflow", 5000) as uri:
+    with quiet.forwarded(MLFLOW, "mlflow", 5000) as uri:
         assert moved(uri, wine, "Staging", {}).status == 200
         assert moved(uri, wine, "None", {}).status == 200
     quiet("-n", MLFLOW, "delete", "networkpolicy", "mlflow-from-gate-only")

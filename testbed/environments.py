@@ -26,7 +26,7 @@ def python_of(name: str) -> Path:
     fingerprint = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     directory = CACHE / "environments" / f"{name}-{fingerprint}"
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with directory.with_suffix(".lock").open("w") as lock:
+    with directory.with_name(f"{directory.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs may want it at once
         if not (directory / ".complete").exists():
             shutil.rmtree(directory, ignore_errors=True)

@@ -85,7 +85,8 @@ def down() -> None:
     layout = Layout(run=RUN, programs=RUN, network=Network(name=NAME))
     stop(["kubelet"], layout)
     kill_containers(layout)
-    stop([name for name in reversed(PROCESSES) if name != "kubelet"], layout)
+    # One second: the API server takes ten to end its watches, and nothing of what it holds is kept.
+    stop([name for name in reversed(PROCESSES) if name != "kubelet"], layout, seconds=1)
     kill_shims(layout.containerd_socket)
     unmount_below(layout.run)
     with suppress(FileNotFoundError, ValueError):
@@ -106,12 +107,12 @@ def start(name: str, layout: Layout) -> None:
     (layout.run / f"{name}.pid").write_text(str(process.pid))
 
 
-def stop(names: Iterable[str], layout: Layout) -> None:
-    """Ask the processes to end, wait ten seconds, and kill them. The API server takes seconds to end."""
+def stop(names: Iterable[str], layout: Layout, *, seconds: float = 10) -> None:
+    """Ask the processes to end, wait, and kill them. The API server takes seconds to end."""
     pids = [pid for name in names if (pid := pid_of(name, layout))]
     for pid in pids:
         os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + seconds
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid in filter(alive, pids):

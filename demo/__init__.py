@@ -1,1 +1,1 @@
-"""One model from a notebook to Production, on this machine: `make demo`."""
+"""One model the whole way, on this machine: `make demo`."""

@@ -1,4 +1,6 @@
-"""`python -m demo [--keep]`: one model from a notebook to Production and back, on real parts, then the checks."""
+"""`python -m demo [--keep]`: one model from a notebook to Production and back, on real parts; ends with what was
+checked.
+"""
 
 import argparse
 import signal

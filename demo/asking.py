@@ -22,7 +22,7 @@ Rows = dict[str, list[Any]]  # pandas' "split" form, without an index
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """Predictions for the same three rows, asked in three ways."""
+    """The same three rows, asked three ways."""
 
     function: list[float]
     server: list[float]
@@ -38,7 +38,7 @@ def three_wines() -> Rows:
 
 
 def serve(scene: Scene, staged: Staged) -> str:
-    """Yield the address of the runtime's own server, with the same pod's model."""
+    """The address of the runtime's own server, with the same pod's model."""
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     command = ["model-api-runtime", "serve", "--host", "127.0.0.1", "--port", str(port)]
@@ -65,7 +65,7 @@ def ask(scene: Scene, gate: Gate, staged: Staged, endpoint: str) -> Answers:
 
 
 def ask_function(url: str, rows: Rows) -> list[float]:
-    """Call the function `predict` of model.py as Domino does."""
+    """The function `predict` of model.py, as Domino calls it."""
     columns = dict(zip(rows["columns"], map(list, zip(*rows["data"], strict=True)), strict=True))
     predictions: list[float] = post(url, {"data": {"vars": columns}})["result"]
     return predictions

@@ -1,4 +1,6 @@
-"""Production: a merge to main in a scratch repository, and the jobs of the example's workflows that it starts."""
+"""Production: a merge to main in a scratch repository, and what the example's workflows do then, their `run:` blocks as
+they stand.
+"""
 
 import json
 
@@ -57,7 +59,7 @@ def show_status(scene: Scene, gate: Gate) -> None:
 
 
 def tell(scene: Scene, jobs: tuple[Job, ...]) -> None:
-    """Print the summaries of jobs, as GitHub's page shows them. Raise WorkflowFailedError."""
+    """What GitHub's page shows of jobs: their summaries. Raises WorkflowFailedError."""
     for job in jobs:
         if job.code:
             raise WorkflowFailedError(f"{job.name}: {job.log}")

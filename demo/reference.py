@@ -1,4 +1,6 @@
-"""Predictions of MLflow itself: `mlflow.pyfunc.load_model(uri).predict` on rows given as JSON, with full MLflow."""
+"""What MLflow itself predicts: `mlflow.pyfunc.load_model(uri).predict` on the rows given as JSON. Runs with the full
+MLflow.
+"""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Attempts that the gate refuses, and its answers."""
+"""What the gate does not let through, and what it says."""
 
 import json
 import re
@@ -19,7 +19,7 @@ FILES: Final = "/api/2.0/mlflow-artifacts/artifacts"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusals:
-    """Results of the attempts, and the registry before and after all of them."""
+    """Whether each attempt was refused, and the registry before and after all of them."""
 
     refused: Mapping[str, bool]
     before: object
@@ -42,7 +42,7 @@ def try_what_is_refused(scene: Scene, gate: Gate) -> Refusals:
 
 
 def try_to_promote(scene: Scene, gate: Gate, who: str, token: str) -> bool:
-    """Try to promote version 2, which the project's own promote token could bring back."""
+    """Version 2, which the project's own promote token could bring back."""
     file = scene.directory / "model_version.json"
     file.write_text(json.dumps({PROJECT: [{"name": NAME, "version": 2}]}))
     ended = model_api("promote", str(file), environ={"MLFLOW_TRACKING_URI": gate.uri, "MLFLOW_TRACKING_TOKEN": token})
@@ -70,7 +70,7 @@ def directory_of_production(gate: Gate) -> str:
 
 
 def registry(gate: Gate) -> object:
-    """Return MLflow's data of the model's versions, and the bytes of their files."""
+    """Everything that MLflow says of the model's versions, and the bytes of their files."""
     versions = gate.ask("GET", f"{API}/model-versions/search", headers=gate.basic("jane")).json["model_versions"]
     files = {path: path.read_bytes() for path in sorted(gate.server.artifacts.rglob("*")) if path.is_file()}
     return versions, files

@@ -1,4 +1,4 @@
-"""Directory, processes and people of the demo."""
+"""Where the story plays, and who plays in it."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ JANE: Final = "jane"  # a data scientist, one of the people that the gate knows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A directory that is deleted at the end, processes that end with it, and the narrator."""
+    """A directory that goes away, processes that end with it, somebody who tells."""
 
     directory: Path
     processes: ExitStack
@@ -27,12 +27,12 @@ class Scene:
 
 
 def janes(gate: Gate) -> dict[str, str]:
-    """Return the variables with which a client of MLflow is Jane."""
+    """All that a client of MLflow needs to be Jane."""
     return {"MLFLOW_TRACKING_URI": gate.uri, "MLFLOW_TRACKING_USERNAME": JANE, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
 
 
 def model_api(*arguments: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run the command `model-api` to its end, whatever its exit code."""
+    """The command `model-api`, run to its end, whatever that is."""
     command = [str(installed("model-api")), *arguments]
     environment = client_environment() | {"COLUMNS": os.environ.get("COLUMNS", "120")} | dict(environ)
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

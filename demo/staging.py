@@ -1,6 +1,5 @@
-"""Staging: Domino has a model API made of a version.
-
-The webhook admits its pod, which fetches the model through the gate.
+"""Staging: Domino has a model API made of a version. The webhook admits its pod, which fetches the model through the
+gate.
 """
 
 import json
@@ -30,7 +29,9 @@ class Installation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A version's model API: its address, its pod as created and as it runs, and the init container's output."""
+    """A version's model API: where it is called, its pod as Domino has created it, and as it runs; what the init
+    container has said.
+    """
 
     version: int
     url: str

@@ -1,4 +1,4 @@
-"""The steps of the demo, in a model's order."""
+"""The demo's story, in the order in which a model goes its way."""
 
 import signal
 import tempfile
@@ -15,9 +15,8 @@ from demo.try_it import commands
 
 
 def tell(*, keep: bool) -> bool:
-    """Run all steps, and return True if every check passed.
-
-    Every process has ended when it returns or raises.
+    """Plays the story; True when everything that it checked was right. Every process has ended when it returns or
+    raises.
     """
     started = time.monotonic()
     with ExitStack() as processes:

@@ -14,7 +14,7 @@ SECOND_BEST: Final = 'best = found.iloc[1]\nmodel = models[best["run_id"]]'
 
 
 def train(scene: Scene, gate: Gate) -> Notebook:
-    """Make versions 1 and 2: run Jane's notebook, then its cell that logs a model again, with the second best."""
+    """Versions 1 and 2: Jane runs the notebook, then its cell that logs a model once more, with the second best."""
     with scene.say.step("Execute examples/domino-project/mlflow-model.ipynb as Jane: train, compare, register"):
         notebook = read(NOTEBOOK)
         logs = next(cell.source for cell in notebook.cells if "log_model(" in cell.source)

@@ -1,4 +1,4 @@
-"""Commands to try while the demo is left running, each with its purpose."""
+"""What a person can type while the demo is left running: a purpose, and a command for it."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def commands(scene: Scene, gate: Gate, installation: Installation, staged: Stage
 
 
 def workspace(scene: Scene, gate: Gate, installation: Installation) -> Path:
-    """Write a file that turns a shell into Jane's workspace."""
+    """A file that makes a shell one in Jane's workspace."""
     file = scene.directory / "jane.env"
     promote_token = gate.secret_dir / str(TokenKey(project_id=PROJECT, purpose=Purpose.PROMOTE))
     variables = (

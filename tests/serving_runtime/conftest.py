@@ -40,7 +40,7 @@ def example_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(models: Path) -> Callable[[str], Model]:
-    """Load one of the models, once."""
+    """Loads one of them, once."""
     loaded: dict[str, Model] = {}
 
     def get(name: str) -> Model:
@@ -53,7 +53,7 @@ def model(models: Path) -> Callable[[str], Model]:
 
 @pytest.fixture(scope="session")
 def ask_mlflow(models: Path) -> Callable[[list[tuple[str, str, str]]], list[dict[str, Any]]]:
-    """Return MLflow 3.17's answers to requests of model, content type and body."""
+    """What MLflow 3.17 answers to requests of model, content type and body."""
 
     def ask(requests: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
         command = [python_of("mlflow-3.17"), SCRIPTS / "ask_mlflow.py", models]

@@ -1,6 +1,5 @@
-"""The example project in front of each supported MLflow, behind the gate.
-
-A member of the project executes its notebooks once.
+"""The example project in front of each supported MLflow, behind the gate: its notebooks, executed once by somebody of
+the project.
 """
 
 import sys
@@ -26,7 +25,7 @@ PEOPLE = {"3.17": "jane", "2.22": "both"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executed:
-    """An executed notebook, and the gate that it used."""
+    """An executed notebook, and the gate that it spoke to."""
 
     notebook: Any
     gate: Gate
@@ -36,7 +35,7 @@ class Executed:
         return PEOPLE[self.gate.server.version]
 
     def get(self, path: str) -> Json:
-        """Read as Jane."""
+        """As Jane sees it."""
         return self.gate.ask("GET", f"{API}/{path}", headers=self.gate.basic("jane")).json
 
     def version(self) -> Json:
@@ -49,7 +48,7 @@ class Executed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged(Executed):
-    """An executed staging notebook, and the Domino that made its model API."""
+    """And the Domino that it had a model API made by."""
 
     domino: Domino
 
@@ -83,6 +82,6 @@ def staged(trained: Executed, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def person(found: Gate) -> dict[str, str]:
-    """Return the environment of a notebook."""
+    """The environment of a notebook."""
     own = {"MLFLOW_TRACKING_USERNAME": PEOPLE[found.server.version], "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     return client_environment() | {"MLFLOW_TRACKING_URI": found.uri} | own

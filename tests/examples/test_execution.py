@@ -1,4 +1,4 @@
-"""Execution of notebooks by the testbed: its effects on its own process, and its leftovers."""
+"""How the testbed executes notebooks: what it does to its own process, and what it leaves."""
 
 import os
 import signal

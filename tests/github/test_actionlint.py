@@ -1,4 +1,4 @@
-"""Output of `make check` for wrong workflows and actions."""
+"""What `make check` says of workflows and actions that are wrong."""
 
 from pathlib import Path
 

@@ -1,4 +1,6 @@
-"""Effects of a push to main and of a person's rollback: the example's workflows, run against MLflow behind the gate."""
+"""What a push to main and a person's rollback do in a registry: the blocks of the example's files, against MLflow
+behind the gate.
+"""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ def gate_of_project(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def wine(gate_of_project: Gate) -> Wine:
-    """A model with versions 1 and 2 in Staging."""
+    """With versions 1 and 2 in Staging."""
     found = wine_behind(gate_of_project)
     for _ in range(2):
         assert found.move(found.version(), "Staging", gate_of_project.basic("jane")).status == 200
@@ -36,7 +38,7 @@ def secrets_of(found: Gate, project: str = PROJECT, purpose: Purpose = Purpose.P
 
 @pytest.fixture
 def wired(project: Project, gate_of_project: Gate) -> Project:
-    """Return the repository with its secret and its variable."""
+    """The repository with its secret and its variable."""
     return project.having(secrets=secrets_of(gate_of_project), variables={"MLFLOW_TRACKING_URI": gate_of_project.uri})
 
 

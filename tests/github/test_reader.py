@@ -1,4 +1,4 @@
-"""The reader of workflows refuses what it does not know; else a test that passes by it would show nothing."""
+"""What the reader of workflows does not know it refuses: a test that passes by it would say nothing."""
 
 import pytest
 

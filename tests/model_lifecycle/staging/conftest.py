@@ -1,4 +1,6 @@
-"""A whole installation: MLflow behind the gate, the webhook, Domino, and a model with a version for each test."""
+"""A whole installation: MLflow behind the gate, the webhook, Domino, and a model of several versions. Each test has
+versions of its own.
+"""
 
 import json
 import os
@@ -27,7 +29,9 @@ VERSIONS = ("serving", "staged", "troubled", "killed", "lost", "older", "mlflow"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """Jane's workspace in Domino. `first` are version 1's predictions; each version predicts one more than the last."""
+    """Jane's workspace in Domino. `first` is what version 1 says of the model's example; each says one more than the
+    one before.
+    """
 
     name: str
     gate: Gate
@@ -69,7 +73,7 @@ class Workspace:
         return Process.start(program, log=log, env=self.environ() | variables)
 
     def version(self, version: str) -> Json:
-        """Return the version as MLflow itself has it."""
+        """Asked of MLflow itself."""
         found: Json = ask(
             self.gate.server.uri, "GET", f"{API}/model-versions/get?name={self.name}&version={version}"
         ).json["model_version"]
@@ -88,7 +92,7 @@ class Workspace:
         return [model for model in self.domino.model_apis() if model.name == f"{self.name}-v{version}"]
 
     def predictions(self, version: str) -> list[float]:
-        """Return the version's expected predictions for the same rows."""
+        """What it has to say of the same rows."""
         return pytest.approx([value + int(version) - 1 for value in self.first])  # type: ignore[no-any-return]
 
     def promote(self, version: str) -> None:
@@ -130,14 +134,14 @@ def installation(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def workspace_of_mlflow_2(mlflow_2_22: MlflowServer, tmp_path: Path) -> Iterator[Workspace]:
-    """A workspace in front of MLflow 2, with one version."""
+    """With one version."""
     with installed_around(mlflow_2_22, tmp_path, 1) as found:
         yield found
 
 
 @pytest.fixture
 def workspace(installation: Workspace) -> Iterator[Workspace]:
-    """The installation; faults of a test end with it."""
+    """Nothing of what a test makes go wrong stays."""
     yield installation
     installation.domino.release()
     installation.domino.slow(0)
@@ -164,7 +168,9 @@ def serving(installation: Workspace) -> str:
 
 @dataclass(slots=True)
 class Killer:
-    """Kills the `victim` at the request that holds all of `marks`, before or after the server has it."""
+    """Kills the `victim` at the request whose path and body hold all of `marks`, before or after it has reached the
+    server.
+    """
 
     marks: tuple[str, ...] = ()
     after: bool = False
@@ -185,7 +191,7 @@ class Killer:
 
 @pytest.fixture
 def killer(workspace: Workspace) -> Iterator[Killer]:
-    """A proxy between a command, the gate and Domino; `variables` lead the command through it."""
+    """Between a command, the gate and Domino: `variables` lead past it."""
     found = Killer()
     with (
         reverse_proxy(workspace.gate.uri, found) as registry,

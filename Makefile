@@ -39,9 +39,13 @@ demo: setup ## The main job, end to end, on this machine (KEEP=1 leaves it runni
 	@$(RUN) python -m demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: setup ## All tests, on real parts (ARGS='tests/webhook -x' for some of them)
-	@$(RUN) coverage erase
+test: setup ## All tests, on real parts (ARGS='tests/webhook -x' for some of them; COVERAGE=1 measures coverage too)
+	@$(if $(COVERAGE),$(RUN) coverage erase)
 	@$(RUN) python -m testbed.run_tests $(ARGS)
+
+.PHONY: test-full
+test-full: setup ## Tests in tests/full: a foreign controller, Spark, Ray, a second container runtime or more than 2 GB
+	@$(RUN) CI=true python -m testbed.run_tests --full
 
 .PHONY: check
 check: setup ## Format, lint, types, imports, Dockerfiles, workflows, generated files, links

@@ -1,4 +1,4 @@
-"""How long one decision takes without a network: bytes of a review in, bytes of the answer out."""
+"""Time of one decision without a network: bytes of a review in, bytes of the answer out."""
 
 import time
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ SECONDS: Final = 3.0
 
 
 def pod_of(size: int, containers: int) -> dict[str, Any]:
-    """The example pod with more containers, and with variables until its review has `size` bytes."""
+    """Return the example pod with more containers, and with variables until its review has `size` bytes."""
     pod: dict[str, Any] = deepcopy(EXAMPLE)
     for index in range(1, containers):
         pod["spec"]["containers"].append({"name": f"sidecar-{index}", "image": "quay.io/acme/sidecar:1", "env": []})

@@ -1,7 +1,6 @@
-"""What the webhook costs on a cluster: a client's time to create a pod with and without it, and the API server's own
-figure.
+"""Cost of the webhook on a cluster: a client's time to create a pod with and without it, and the API server's figure.
 
-Needs a cluster, as the tests in `tests/cluster` do; one that was not there is gone afterwards.
+It needs a cluster, as the tests in `tests/cluster` do; one that was not there before is gone afterwards.
 """
 
 import re
@@ -15,7 +14,7 @@ from benchmarks.machine import describe
 from model_contract.model_ref import ModelRef
 from model_contract.names import DOMAIN, INJECT
 from testbed.cluster.images import BASE, IMAGES, podman
-from testbed.cluster.kube import Kube, cluster, unavailable
+from testbed.cluster.kube import Kube, cluster, unavailable_reason
 from testbed.cluster.load import pods_at
 from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_pod
 
@@ -31,7 +30,7 @@ DURATION: Final = re.compile(
 
 def main() -> int:
     print(describe())
-    if reason := unavailable():
+    if reason := unavailable_reason():
         print(f"left out: {reason}")
         return 0
     with cluster() as kube:
@@ -56,7 +55,7 @@ def size(tag: str) -> float:
 
 
 def installation(kube: Kube) -> None:
-    """On a cluster that has none of it, with the images there."""
+    """Install the webhook on a cluster that has the images and nothing else of it."""
     if kube.attempt("get", "namespace", PLATFORM).returncode == 0:
         kube("delete", "-k", QUICKSTART, "--wait=true")
     began = time.perf_counter()

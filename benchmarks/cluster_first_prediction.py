@@ -1,8 +1,7 @@
-"""How long a model pod takes on a cluster, from its creation to its first prediction, and how much of that its init
-container takes.
+"""Time of a model pod on a cluster from its creation to its first prediction, and its init container's share.
 
-Needs a cluster, as the tests in `tests/cluster` do, with the quickstart in it or nothing; one that was not there is
-gone afterwards.
+It needs a cluster, as the tests in `tests/cluster` do, with the quickstart in it or nothing; one that was not there
+before is gone afterwards.
 """
 
 import json
@@ -16,7 +15,7 @@ from typing import Final
 from benchmarks.machine import describe
 from model_contract.model_ref import ModelRef
 from model_contract.names import INIT_CONTAINER
-from testbed.cluster.kube import Kube, KubectlError, cluster, unavailable
+from testbed.cluster.kube import Kube, KubectlError, cluster, unavailable_reason
 from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_pod, plain_pod
 
 QUICKSTART: Final = Path(__file__).parent.parent / "manifests" / "overlays" / "quickstart"
@@ -40,7 +39,7 @@ ROWS: Final = {"inputs": [[0.0] * 11]}
 
 def main() -> int:
     print(describe())
-    if reason := unavailable():
+    if reason := unavailable_reason():
         print(f"left out: {reason}")
         return 0
     with cluster() as kube:
@@ -61,7 +60,7 @@ def main() -> int:
 
 
 def trained(kube: Kube) -> ModelRef:
-    """A model of 10 MB, registered in the cluster's MLflow by a pod."""
+    """Register a model of 10 MB in the cluster's MLflow, by a pod."""
     pod = plain_pod("train-ten-megabytes", COMPUTE)
     container = pod["spec"]["containers"][0]
     container |= {
@@ -83,7 +82,7 @@ def trained(kube: Kube) -> ModelRef:
 
 
 def first_prediction(kube: Kube, ref: ModelRef) -> tuple[float, float]:
-    """Seconds of one pod: until it has answered, and those of its fetch."""
+    """Return the seconds until a pod has answered, and those of its fetch."""
     began = time.perf_counter()
     kube.apply(model_pod("first-prediction", literals(ref)))
     kube.until(lambda: predicts(kube), seconds=60)

@@ -1,4 +1,4 @@
-"""The floor: a Flask view that does nothing, in the same server, behind the same TLS.
+"""Lower bound of the webhook's times: a Flask view that does nothing, in the same server, behind the same TLS.
 
 `python -m benchmarks.empty_view <port> <metrics port> <certificate> <key>`
 """

@@ -1,6 +1,4 @@
-"""What the gate costs: registry reads and a large artifact, past it, through it, and through nginx as a plain proxy, in
-one run.
-"""
+"""Cost of the gate: reads and a large artifact, past it, through it, and through nginx as a plain proxy, in one run."""
 
 import argparse
 import statistics
@@ -26,7 +24,7 @@ MEBIBYTE: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """To MLflow."""
+    """A way to MLflow."""
 
     title: str
     uri: str

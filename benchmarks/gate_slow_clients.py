@@ -23,7 +23,7 @@ SETTLING: Final = 1.0  # seconds, in which the gate has seen what slow clients s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """The objects that are read and moved; `large` is the path of a large file, `small` of a small one."""
+    """Objects that are read and moved; `large` is the path of a large file, `small` of a small one."""
 
     name: str
     large: str
@@ -90,7 +90,7 @@ def made(found: Gate) -> Model:
 
 
 def kinds(found: Gate, model: Model) -> Mapping[str, bytes]:
-    """The requests of slow clients; those that are known are one person, who is not among those that are measured."""
+    """Return the requests of slow clients; the one person among them is not among those that are measured."""
     both, length = found.basic("both"), {"Content-Length": "1000000"}
     return {
         "half a head": head_of("GET", "/version")[:-4],
@@ -108,7 +108,7 @@ def beside(found: Gate, model: Model, options: argparse.Namespace, *sent: bytes)
 
 
 def measured(found: Gate, model: Model, rounds: int) -> tuple[list[list[float]], int]:
-    """Seconds of each read, download and promotion, and how many failed."""
+    """Return the seconds of each read, download and promotion, and the number of failures."""
     pull, promote = found.bearer(Purpose.PULL), found.bearer(Purpose.PROMOTE)
     move = {"name": model.name, "stage": "Production", "archive_existing_versions": True}
     times: list[list[float]] = [[], [], []]

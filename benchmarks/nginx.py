@@ -1,4 +1,4 @@
-"""nginx as a plain proxy: what any proxy in front of MLflow costs, beside what the gate costs."""
+"""nginx as a plain proxy, to compare the gate's cost with that of any proxy in front of MLflow."""
 
 import os
 import shutil
@@ -43,12 +43,12 @@ http {{
 
 
 class NginxError(RuntimeError):
-    """nginx is not there."""
+    """nginx is not installed."""
 
 
 @contextmanager
 def nginx(uri: str, folder: Path) -> Iterator[str]:
-    """Its address, in front of `uri`, for the length of a `with` block. Raises NginxError."""
+    """Yield the address of an nginx in front of `uri`, for the length of a `with` block. Raise NginxError."""
     if not (program := shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")):
         raise NginxError("nginx is not installed; it is the package nginx-light of Debian")
     folder.mkdir()

@@ -1,5 +1,4 @@
-"""How long a promotion takes: 50 models whose digests were recorded at Staging, through the gate; and the check of a
-file of 1 MiB.
+"""Time of a promotion of 50 models, with digests recorded at Staging, through the gate; and of a check of 1 MiB.
 
 `python -m benchmarks.promotion [--times 3] [--mlflow 3.17 ...]`
 """
@@ -60,7 +59,7 @@ def validation(folder: Path, times: int) -> None:
 
 
 def promotion(found: Gate, folder: Path, times: int) -> None:
-    """Each time over a version that is in Production already, as usual."""
+    """Promote versions over others that are in Production already, as usual."""
     models = [new_model(found) for _ in range(MODELS)]
     seconds, again = [], []
     for number in range(times + 1):
@@ -68,7 +67,7 @@ def promotion(found: Gate, folder: Path, times: int) -> None:
         for (
             model,
             version,
-        ) in staged:  # after the files of all: where files are written, the gate looks up what is promoted since a move
+        ) in staged:  # after all files: for a write, the gate looks up the versions promoted since a move
             model.stage(version)
         record_digests(found, staged)
         file = write_file(folder / "model_version.json", *staged)

@@ -1,4 +1,4 @@
-"""The floor of our server: two processes with its listener, and an answer that nobody had to think of.
+"""Lower bound of the runtime's times: two processes with its listener and a constant answer.
 
 `python -m benchmarks.runtime_empty <port>`
 """

@@ -1,4 +1,4 @@
-"""What `import serving_runtime` costs a process that may never predict."""
+"""Time and memory of `import serving_runtime` in a process that may never predict."""
 
 import subprocess
 import sys

@@ -1,10 +1,9 @@
 """Predictions per second of this runtime beside MLflow's server, MLServer, KServe, LitServe and BentoML, in one run.
 
 `python -m benchmarks.runtime_predictions [case ...] [--rounds 3] [--seconds 5] [--only NAME ...]`
-The cases are one-row, forest, thousand-rows and tensor.
-Each server has its own environment, and two workers where it says nothing else. It is up only while it is asked, since
-some of them take the processor when they have nothing to do; each round asks all of them in turn, so that what the
-machine does besides meets all.
+The cases are one-row, forest, thousand-rows and tensor. Each server has its own environment, and two workers unless it
+has a limit of its own. It runs only while it is measured, since some of them use the processor when idle; each round
+measures all of them in turn, so that other load on the machine meets all.
 """
 
 import argparse
@@ -19,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks import footprint, wrk
-from benchmarks.machine import describe
+from benchmarks import wrk
+from benchmarks.machine import describe, memory, processor_seconds
 from benchmarks.peers.targets import EMPTY, TARGETS, Place, Target, environ, ours
 from testbed.environments import python_of
 from testbed.processes import ProcessError, free_port, running
@@ -35,7 +34,7 @@ SETTLE: Final = 3  # seconds: what a server does beside its first answers, as ou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What all servers are asked: for the prediction of `rows`, over each number of connections in turn."""
+    """Requests for all servers: the prediction of `rows`, over each number of connections in turn."""
 
     model: Path
     directory: Path
@@ -45,8 +44,9 @@ class Case:
 
 @dataclass(slots=True)
 class Figures:
-    """Of one server in all rounds: its loads and the processor's milliseconds for a request, by connections; and its
-    memory in MiB.
+    """Figures of one server in all rounds.
+
+    They are its loads and the processor's milliseconds for a request, by connections, and its memory in MiB.
     """
 
     loads: dict[int, list[wrk.Load]] = field(default_factory=dict)
@@ -77,13 +77,13 @@ def main() -> None:
 
 
 def one_row(directory: Path, options: argparse.Namespace) -> None:
-    model = saved("elastic_net.py", directory / "elastic-net")
+    model = saved("elastic-net", directory / "elastic-net")
     print(f"\none row of {len(COLUMNS)} columns, ElasticNet", flush=True)
     _table(model, directory, options, (*TARGETS, EMPTY))
 
 
 def forest(directory: Path, options: argparse.Namespace) -> None:
-    model = saved("forest.py", directory / "forest")
+    model = saved("forest", directory / "forest")
     print(f"\none row of {len(COLUMNS)} columns, forest of 300 trees", flush=True)
     _table(model, directory, options, TARGETS)
 
@@ -102,8 +102,8 @@ def _table(model: Path, directory: Path, options: argparse.Namespace, targets: S
 
 
 def thousand_rows(directory: Path, options: argparse.Namespace) -> None:
-    """LitServe takes one row a request."""
-    model = saved("elastic_net.py", directory / "elastic-net")
+    """Measure requests of 1,000 rows; LitServe takes one row a request, and is left out."""
+    model = saved("elastic-net", directory / "elastic-net")
     print(f"\n1,000 rows of {len(COLUMNS)} columns in one request, ElasticNet, one connection", flush=True)
     targets = [target for target in TARGETS if not target.name.startswith("LitServe")]
     case = Case(model=model, directory=directory, rows=[ROW] * 1000, connections=[1])
@@ -114,8 +114,8 @@ def thousand_rows(directory: Path, options: argparse.Namespace) -> None:
 
 
 def tensor(directory: Path, options: argparse.Namespace) -> None:
-    """The Open Inference Protocol with the tensor as JSON, and as it lies in memory."""
-    model = saved("picture.py", directory / "picture")
+    """Measure the Open Inference Protocol with a tensor as JSON, and in binary form."""
+    model = saved("picture", directory / "picture")
     place = Place(model=model, port=free_port(), directory=directory)
     shape, count = [1, 224, 224, 3], 224 * 224 * 3
     head = {"name": "pixels", "shape": shape, "datatype": "FP32"}
@@ -140,7 +140,7 @@ def tensor(directory: Path, options: argparse.Namespace) -> None:
 
 
 def measured(case: Case, targets: Sequence[Target], options: argparse.Namespace) -> Mapping[str, Figures]:
-    """By the servers' names. One that does not serve is told, and left out."""
+    """Return the figures by the servers' names. A server that does not start is printed and left out."""
     wanted = tuple(name.lower() for name in options.only)
     left = [target for target in targets if not wanted or target.name.lower().startswith(wanted)]
     figures = {target.name: Figures() for target in left}
@@ -166,16 +166,17 @@ def _ask(target: Target, case: Case, seconds: int, figures: Figures) -> None:
         wrk.load(url + target.path, body, connections=max(case.connections), seconds=WARM)
         time.sleep(SETTLE)
         for count in case.connections:
-            before = footprint.seconds(process.popen.pid)
+            before = processor_seconds(process.popen.pid)
             load = wrk.load(url + target.path, body, connections=count, seconds=seconds)
-            used = footprint.seconds(process.popen.pid) - before
+            used = processor_seconds(process.popen.pid) - before
             figures.add(count, load, used / max(1.0, load.rate * seconds) * 1000)
-        figures.memory.append(footprint.memory(process.popen.pid))
+        figures.memory.append(memory(process.popen.pid))
 
 
-def saved(script: str, target: Path) -> Path:
+def saved(model: str, target: Path) -> Path:
+    """Return the directory `target`, in which benchmarks/save_model.py has saved the model."""
     if not target.exists():
-        command: list[str | Path] = [python_of("mlflow-3.17"), Path(__file__).with_name(script), target]
+        command: list[str | Path] = [python_of("mlflow-3.17"), Path(__file__).with_name("save_model.py"), model, target]
         subprocess.run(command, check=True, capture_output=True, cwd=target.parent)
     return target
 

@@ -1,6 +1,6 @@
-"""Mixed traffic, good and bad, for as long as one likes: every answer is checked, and the memory is watched.
+"""Mixed traffic, good and bad, for any time: every answer is checked, and the memory is watched.
 
-`python -m benchmarks.runtime_soak [--minutes 60] [--clients 8]`; ends with 1 where an answer was wrong or the memory
+`python -m benchmarks.runtime_soak [--minutes 60] [--clients 8]`; it ends with 1 if an answer was wrong or the memory
 grew.
 """
 
@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import footprint
-from benchmarks.machine import describe
+from benchmarks.machine import describe, memory
 from benchmarks.runtime_predictions import COLUMNS, saved
 from testbed.runtime_server import RuntimeServer, serving
 
@@ -37,7 +36,7 @@ PATIENCE: Final = 30  # seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request, and whether an answer of status and body is the right one."""
+    """A request, and the check of its answer's status and body."""
 
     kind: str
     path: str
@@ -48,14 +47,14 @@ class Asked:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the requests."""
+    """Counts of the answers, and the wrong ones."""
 
     answers: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
 
 class Traffic:
-    """Requests whose answers are known. The model is linear, so what it predicts is computed here."""
+    """Requests whose answers are known: the model is linear, so that predictions are computed here."""
 
     def __init__(self, coefficients: Sequence[float], intercept: float, seed: int) -> None:
         self._coefficients = coefficients
@@ -174,7 +173,7 @@ def _status(wanted: int) -> Callable[[int, bytes], bool]:
 
 
 def client(server: RuntimeServer, traffic: Traffic, until: float, tally: Tally) -> None:
-    """One connection after the other, each kept for a while; now and then one that says half a request and leaves."""
+    """Use one connection after the other, each for a while; now and then one sends half a request and leaves."""
     connection = server.client()
     for number in range(sys.maxsize):
         if time.monotonic() > until and number >= LEAST:
@@ -203,7 +202,7 @@ def _leave_early(server: RuntimeServer) -> None:
 def soak(
     server: RuntimeServer, coefficients: Sequence[float], intercept: float, *, seconds: float, clients: int
 ) -> tuple[Tally, float, float]:
-    """What became of the requests, and the memory in MiB after the first tenth and at the end."""
+    """Return the tally, and the memory in MiB after the first tenth and at the end."""
     tally, began = Tally(), time.monotonic()
     threads = [
         threading.Thread(target=client, args=(server, Traffic(coefficients, intercept, number), began + seconds, tally))
@@ -219,11 +218,11 @@ def soak(
 
 
 def _memory(server: RuntimeServer) -> float:
-    return min(footprint.memory(server.process.popen.pid) for _ in range(SAMPLES))
+    return min(memory(server.process.popen.pid) for _ in range(SAMPLES))
 
 
 def weights(model: Path) -> tuple[list[float], float]:
-    """Of the linear model in a directory that was saved with cloudpickle."""
+    """Return coefficients and intercept of the linear model in a directory, saved with cloudpickle."""
     import cloudpickle  # noqa: PLC0415  and scikit-learn with it
 
     found = cloudpickle.loads((model / "model.pkl").read_bytes())
@@ -237,7 +236,7 @@ def main() -> int:
     options = parser.parse_args()
     print(describe())
     with tempfile.TemporaryDirectory() as name:
-        model = saved("elastic_net.py", Path(name) / "elastic-net")
+        model = saved("elastic-net", Path(name) / "elastic-net")
         with serving(model, "--workers", "2", log=Path(name) / "log") as server:
             tally, first, last = soak(server, *weights(model), seconds=options.minutes * 60, clients=options.clients)
     total = sum(tally.answers.values())

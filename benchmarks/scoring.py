@@ -1,6 +1,6 @@
-"""Score a million rows of a file: ours, the script that a person would write, and MLflow's own command.
+"""Cost of scoring a million rows of a file: our command, a short script of a person, and MLflow's own command.
 
-Each is a process of its own. What it takes for one row, start and loading, is measured first, and taken off.
+Each is a process of its own. The cost for one row, start and loading, is measured first, and subtracted.
 """
 
 import argparse
@@ -21,14 +21,14 @@ import pandas as pd
 from benchmarks.machine import describe
 from testbed.environments import python_of
 
-COLUMNS: Final = [f"measure {number}" for number in range(11)]  # as benchmarks/elastic_net.py has them
+COLUMNS: Final = [f"measure {number}" for number in range(11)]  # as benchmarks/save_model.py has them
 SEED: Final = 7
 Command = Sequence[str | Path]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Of a process: seconds of processor, seconds by the clock, MiB of memory at its largest."""
+    """Cost of a process: seconds of processor, seconds by the clock, MiB of memory at its largest."""
 
     processor: float
     clock: float
@@ -41,8 +41,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         mlflow = python_of("mlflow-3.17")
-        script = Path(__file__).with_name("elastic_net.py")
-        subprocess.run([mlflow, script, directory / "model"], check=True, capture_output=True, cwd=directory)
+        script = Path(__file__).with_name("save_model.py")
+        subprocess.run(
+            [mlflow, script, "elastic-net", directory / "model"], check=True, capture_output=True, cwd=directory
+        )
         for form in ("csv", "parquet"):
             write(directory / f"one.{form}", 1)
             write(directory / f"rows.{form}", options.rows)
@@ -104,7 +106,7 @@ def commands(directory: Path, source: Path, mlflow: Path) -> Mapping[str, Comman
 
 
 def measured(directory: Path, form: str, mlflow: Path, rounds: int) -> Mapping[str, tuple[list[Cost], list[Cost]]]:
-    """Return the costs for one row and for all, in turn, so that what the machine does besides meets all of them."""
+    """Return the costs for one row and for all rows, measured in turn, so that other load meets all programs."""
     starts = commands(directory, directory / f"one.{form}", mlflow)
     whole = commands(directory, directory / f"rows.{form}", mlflow)
     costs: dict[str, tuple[list[Cost], list[Cost]]] = {name: ([], []) for name in starts}

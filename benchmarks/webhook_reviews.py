@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.admission_in_process import EXAMPLE, KIB, pod_of
-from benchmarks.machine import describe
+from benchmarks.machine import describe, memory
 from benchmarks.wrk import load
 from testbed.api_server import review_of
 from testbed.certificates import issue
@@ -48,9 +48,7 @@ def main() -> None:
             for target, url in targets.items():
                 print(f"  {target:<24}", *(row(url, body, connections) for connections in CONNECTIONS), flush=True)
         paced(server, json.dumps(review_of(EXAMPLE)).encode())
-        print(
-            f"memory of the webhook's two processes after that: {memory(server.process.popen.pid) / KIB:.0f} MiB (PSS)"
-        )
+        print(f"memory of the webhook's two processes after that: {memory(server.process.popen.pid):.0f} MiB (PSS)")
 
 
 def row(url: str, body: Path, connections: int) -> str:
@@ -72,7 +70,7 @@ def empty_view(directory: Path, processes: ExitStack) -> dict[str, str]:
 
 
 def paced(server: WebhookServer, body: bytes) -> None:
-    """So many reviews per second, each sent when its time has come, whatever became of the one before."""
+    """Send so many reviews per second, each at its time, without waiting for the one before."""
     times: list[float] = []
     clients = [threading.Thread(target=client, args=(server, body, number, times)) for number in range(CLIENTS)]
     for started in clients:
@@ -99,17 +97,6 @@ def moments(number: int) -> Iterator[float]:
     first = time.monotonic() + 0.1 + number / PACE
     for index in range(int(PACED_SECONDS / interval)):
         yield first + index * interval
-
-
-def memory(pid: int) -> float:
-    """Proportional set size of a process and its children, in KiB."""
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return sum(pss(process) for process in [pid, *children])
-
-
-def pss(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From the start of `model-api-webhook serve` to its first answer over TLS."""
+"""Time from the start of `model-api-webhook serve` to its first answer over TLS."""
 
 import socket
 import ssl

@@ -1,4 +1,4 @@
-"""Load by `wrk`, one thread, and what it printed as numbers."""
+"""Load by `wrk` with one thread, and its output as numbers."""
 
 import re
 import shutil
@@ -21,7 +21,7 @@ MILLISECONDS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
 class WrkError(RuntimeError):
-    """The load could not be made, or not every answer was a good one."""
+    """The load could not be made, or not every answer was good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Load:
 
 
 def load(url: str, body: Path, *, connections: int, seconds: int = 5, headers: Mapping[str, str] = JSON) -> Load:
-    """POSTs the file `body` over kept connections. Raises WrkError."""
+    """POST the file `body` over kept connections. Raise WrkError."""
     script = body.with_suffix(".lua")
     lines = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in headers.items())
     script.write_text(SCRIPT.format(headers=lines, body=body))
@@ -42,7 +42,7 @@ def load(url: str, body: Path, *, connections: int, seconds: int = 5, headers: M
 
 
 def reads(url: str, headers: Mapping[str, str], *, connections: int, seconds: int = 5) -> Load:
-    """GETs over kept connections. Raises WrkError."""
+    """GET over kept connections. Raise WrkError."""
     return _run(url, connections, seconds, *(f"--header={name}: {value}" for name, value in headers.items()))
 
 

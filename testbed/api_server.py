@@ -1,4 +1,4 @@
-"""The API server's part of an admission: the review that it sends, and what it does with the answer."""
+"""The API server's part of an admission: the review that it sends, and its use of the answer."""
 
 import base64
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ UID: Final = "705ab4f5-6393-11e8-b7cc-42010a800002"
 
 
 def review_of(pod: Mapping[str, Any], **request: Any) -> dict[str, Any]:
-    """The AdmissionReview for the creation of `pod`; `request` replaces fields of the request."""
+    """Return the AdmissionReview for the creation of `pod`; `request` replaces fields of the request."""
     metadata = pod.get("metadata")
     resource = {"group": "", "version": "v1"}
     filled = {
@@ -35,12 +35,12 @@ def review_of(pod: Mapping[str, Any], **request: Any) -> dict[str, Any]:
 
 
 def patch_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The operations of an answer; none where it has no patch."""
+    """Return the operations of an answer; none if it has no patch."""
     operations: list[dict[str, Any]] = orjson.loads(base64.b64decode(answer["response"].get("patch", "W10=")))
     return operations
 
 
 def apply_answer(pod: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The pod as it is stored."""
+    """Return the pod as the API server stores it."""
     admitted: dict[str, Any] = jsonpatch.apply_patch(pod, patch_of(answer))
     return admitted

@@ -1,4 +1,4 @@
-"""A real browser: Debian's Chromium, steered by Playwright, which brings none of its own here."""
+"""A real browser: Debian's Chromium, driven by Playwright, which brings no browser of its own here."""
 
 import shutil
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ QUIET: Final = (
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """For the length of a `with` block."""
+    """Run a browser for the length of a `with` block."""
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
         try:

@@ -1,4 +1,4 @@
-"""Certificates of an authority that is made for the occasion."""
+"""Certificates of an authority made for a test."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ class Certificates:
 
 
 def issue(directory: Path, host: str, *, authority: trustme.CA | None = None) -> Certificates:
-    """Writes them into `directory`, which is made; each call makes an authority of its own unless it is given one."""
+    """Write a certificate for `host` into `directory`, which is made; without `authority`, of a new authority."""
     directory.mkdir(parents=True, exist_ok=True)
     authority = authority or trustme.CA()
     leaf = authority.issue_cert(host)

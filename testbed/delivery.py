@@ -1,6 +1,4 @@
-"""`model-api-delivery` as a process, as a pod runs it: with a store, a termination log, and an environment that holds
-nothing else.
-"""
+"""`model-api-delivery` as a process, run as in a pod: with a store, a termination log and a minimal environment."""
 
 import os
 import subprocess
@@ -19,7 +17,7 @@ QUICKLY: Final = ("--tries=3", "--first-wait=0.02", "--longest-wait=0.05")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What a run left: exit code, both outputs, and the message in the termination log."""
+    """Results of a run: exit code, both outputs, and the message in the termination log."""
 
     code: int
     output: str
@@ -52,18 +50,18 @@ class Delivery:
         return self.run_directory(ref) / MANIFEST
 
     def partial(self) -> list[str]:
-        """What lies in the store beside models."""
+        """Return the names of the store's entries that are not models."""
         return sorted(path.name for path in self.store.glob(".*"))
 
     def fetch(self, ref: ModelRef | None, *options: str, before: Sequence[str] = ()) -> Ended:
-        """Runs to the end. `before` is a command that runs this one."""
+        """Run a fetch to its end. `before` is a command that runs it."""
         return self.wait(self.start(ref, *options, before=before))
 
     def verify(self, ref: ModelRef, *options: str) -> Ended:
         return self.wait(self._start([*COMMAND, "verify", *self._arguments(ref), *options]))
 
     def verify_place(self, ref: ModelRef) -> Ended:
-        """Verifies what lies there, whatever its name and version."""
+        """Verify the files at a model's path, of any name and version."""
         return self.wait(
             self._start([*COMMAND, "verify", *self._arguments(None), f"--run-id={ref.run_id}", f"--owner={ref.owner}"])
         )

@@ -1,4 +1,4 @@
-"""Python environments beside the project's own: full MLflow of two versions, which pin what the project must not.
+"""Python environments beside the project's own: full MLflow of several versions, whose pins the project must not have.
 
 Each is made once from a committed list of versions and hashes, and kept in a cache folder named by the hash of that
 list.
@@ -17,16 +17,16 @@ CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") 
 
 
 def python_of(name: str) -> Path:
-    """The interpreter of the environment `name`, which is made first where it is missing (a minute; seconds with a warm
-    cache).
+    """Return the interpreter of the environment `name`, which is made if it is missing.
 
-    Raises FileNotFoundError where there is no such list, CalledProcessError where the installation fails.
+    That takes a minute; seconds with a warm cache. Raise FileNotFoundError if there is no such list, CalledProcessError
+    if the installation fails.
     """
     requirements = REQUIREMENTS / f"{name}.txt"
     fingerprint = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     directory = CACHE / "environments" / f"{name}-{fingerprint}"
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with directory.with_suffix(".lock").open("w") as lock:
+    with directory.with_name(f"{directory.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs may want it at once
         if not (directory / ".complete").exists():
             shutil.rmtree(directory, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Ways in which a server, or the network before it, fails: rules for a reverse proxy."""
+"""Rules for a reverse proxy: ways in which a server, or the network before it, fails."""
 
 import json
 import threading
@@ -13,18 +13,18 @@ Files = list[dict[str, Any]]
 
 
 def only(part: str, rule: Rule) -> Rule:
-    """The rule, for paths that hold `part`."""
+    """Apply the rule to paths that hold `part`."""
     return lambda exchange: part in exchange.path and rule(exchange)
 
 
 def first(times: int, rule: Rule) -> Rule:
-    """The rule, for the first requests that come to it."""
+    """Apply the rule to the first `times` requests that reach it."""
     left = threading.Semaphore(times)
     return lambda exchange: left.acquire(blocking=False) and rule(exchange)
 
 
 def answer(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Rule:
-    """An answer of its own."""
+    """Send this answer instead of the server's."""
 
     def rule(exchange: Exchange) -> bool:
         exchange.send(status, body, headers)
@@ -34,7 +34,7 @@ def answer(status: int, body: bytes = b"", headers: Mapping[str, str] | None = N
 
 
 def cut(after: int) -> Rule:
-    """The body ends with the connection after so many bytes; its length, or its chunks, promise more."""
+    """End the connection after so many bytes of the body, though its length, or its chunks, promise more."""
 
     def rule(exchange: Exchange) -> bool:
         with exchange.upstream() as real:
@@ -49,7 +49,7 @@ def cut(after: int) -> Rule:
 
 
 def end_early(after: int) -> Rule:
-    """A body in chunks that ends as it should, only too soon."""
+    """End a body in chunks properly, after so many bytes."""
 
     def rule(exchange: Exchange) -> bool:
         with exchange.upstream() as real:
@@ -61,7 +61,7 @@ def end_early(after: int) -> Rule:
 
 
 def without_length(exchange: Exchange) -> bool:
-    """A body that ends when the connection does, as HTTP/1.0 has it."""
+    """Send a body that ends with the connection, as in HTTP/1.0."""
     with exchange.upstream() as real:
         exchange.send_response(real.status)
         exchange.send_header("Connection", "close")
@@ -72,7 +72,7 @@ def without_length(exchange: Exchange) -> bool:
 
 
 def stall(after: int) -> Rule:
-    """So many bytes, and then nothing, until the client goes away."""
+    """Send so many bytes, and then nothing until the client goes away."""
 
     def rule(exchange: Exchange) -> bool:
         with exchange.upstream() as real:
@@ -87,7 +87,7 @@ def stall(after: int) -> Rule:
 
 
 def slowly(pause: float) -> Rule:
-    """The real answer, with a pause in seconds after every 64 KiB."""
+    """Pass on the real answer with a pause in seconds after every piece of at most 64 KiB."""
 
     def paused(real: HTTPResponse) -> Iterator[bytes]:
         while chunk := real.read1(CHUNK):
@@ -105,13 +105,13 @@ def slowly(pause: float) -> Rule:
 
 
 def without_ranges(exchange: Exchange) -> bool:
-    """The server answers with the whole, whatever part is asked for."""
+    """Let the server answer with the whole file, even if a part was asked for."""
     del exchange.headers["Range"]
     return False
 
 
 def listing(change: Callable[[Files], object]) -> Rule:
-    """Listings, with their entries changed in place."""
+    """Change the entries of listings in place."""
 
     def rule(exchange: Exchange) -> bool:
         if "mlflow-artifacts/artifacts?" not in exchange.path:
@@ -126,7 +126,7 @@ def listing(change: Callable[[Files], object]) -> Rule:
 
 
 def drip_head(pause: float) -> Rule:
-    """A head without an end: one more line after each pause in seconds."""
+    """Send a head without an end: one more line after each pause in seconds."""
 
     def rule(exchange: Exchange) -> bool:
         exchange.wfile.write(b"HTTP/1.1 200 OK\r\n")
@@ -137,7 +137,7 @@ def drip_head(pause: float) -> Rule:
 
 
 def continue_forever(pause: float) -> Rule:
-    """Interim answers, and never a final one."""
+    """Send interim answers and never a final one."""
 
     def rule(exchange: Exchange) -> bool:
         _forever(exchange, b"HTTP/1.1 100 Continue\r\n\r\n", pause)
@@ -147,7 +147,7 @@ def continue_forever(pause: float) -> Rule:
 
 
 def drip_body(pause: float) -> Rule:
-    """The right length, and one byte of it after each pause in seconds."""
+    """Send the right length, and one byte of the body after each pause in seconds."""
 
     def rule(exchange: Exchange) -> bool:
         with exchange.upstream() as real:
@@ -159,7 +159,7 @@ def drip_body(pause: float) -> Rule:
 
 
 def _forever(exchange: Exchange, piece: bytes, pause: float) -> None:
-    """Until the client goes away."""
+    """Repeat the piece until the client goes away."""
     try:
         while True:
             exchange.wfile.write(piece)

@@ -1,6 +1,4 @@
-"""An HTTP proxy, as one stands between a cluster and the rest: it relays plain requests, tunnels TLS, and remembers
-what it read.
-"""
+"""An HTTP forward proxy: relays plain requests, tunnels TLS, and records what it could read."""
 
 import http.client
 import socket
@@ -14,6 +12,7 @@ from urllib.parse import urlsplit
 
 class Relay(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or an answer of two writes waits 40 ms in between
     server: "ForwardProxy"
 
     def do_CONNECT(self) -> None:
@@ -44,7 +43,7 @@ class Relay(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name of the base class
-        """Says nothing."""
+        """Log nothing."""
 
 
 class ForwardProxy(ThreadingHTTPServer):
@@ -53,7 +52,7 @@ class ForwardProxy(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, refuse: int | None = None) -> None:
-        """`refuse` is the status with which every tunnel is refused."""
+        """Set up the proxy; it refuses every tunnel with the status `refuse`, if that is set."""
         super().__init__(("127.0.0.1", 0), Relay)
         self.refuse = refuse
         self.read: list[tuple[str, str]] = []

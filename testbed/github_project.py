@@ -1,6 +1,4 @@
-"""A project's repository, and what happens to it on GitHub: pull requests, pushes to main, workflows that a person
-starts.
-"""
+"""A project's repository and its events on GitHub: pull requests, pushes to main, workflows that a person starts."""
 
 import shutil
 from collections.abc import Mapping
@@ -19,14 +17,15 @@ ACTION: Final = "acme/mlflow-model-api"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """The repository is a work tree too; what is written there is in the next commit."""
+    """A repository with its work tree; files written there are in the next commit."""
 
     github: GitHub
 
     @classmethod
     def of_example(cls, repository: Path, runner: Path) -> "Project":
-        """A copy of the example's project, with its first commit on main. Jobs work below `runner`, where the action
-        stays installed.
+        """Copy the example's project, with a first commit on main.
+
+        Jobs work below `runner`, where the action stays installed.
         """
         shutil.copytree(EXAMPLE, repository)
         git(repository, "init", "--quiet", "--initial-branch=main")
@@ -55,9 +54,7 @@ class Project:
         return git(self.repository, "rev-parse", "HEAD").strip()
 
     def pull_request(self, file: str, content: str, workflow: str = "model-validate.yml") -> tuple[Job, ...]:
-        """What a branch that changes a file sets off, at its merge with main, which GitHub makes before anybody merges
-        it.
-        """
+        """Run the jobs of a branch that changes a file, at the trial merge with main that GitHub makes."""
         git(self.repository, "checkout", "--quiet", "-b", "change", "main")
         self.write(file, content)
         self.commit()
@@ -66,10 +63,10 @@ class Project:
         return self.github.run(workflow, Event(name="pull_request", ref="refs/pull/1/merge"), self.head())
 
     def push(self, file: str, content: str) -> tuple[Job, ...]:
-        """What a commit on main that changes a file sets off."""
+        """Run the jobs of a commit on main that changes a file."""
         self.write(file, content)
         return self.github.run("model-promote.yml", Event(name="push", changed=(file,)), self.commit())
 
     def roll_back(self, **inputs: str) -> tuple[Job, ...]:
-        """What a person sets off who fills in the form."""
+        """Run the jobs of the form that a person fills in."""
         return self.github.run("model-rollback.yml", Event(name="workflow_dispatch", inputs=inputs), self.head())

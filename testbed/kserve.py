@@ -1,7 +1,7 @@
 """The pod that KServe makes of an InferenceService and a serving runtime.
 
-As its controller has it (pkg/controller/v1beta1/inferenceservice/utils/utils.go, and its webhook's
-storage_initializer_injector.go), for one container and one storage URI.
+It follows KServe's controller (pkg/controller/v1beta1/inferenceservice/utils/utils.go) and the webhook of its storage
+initializer (storage_initializer_injector.go), for one container and one storage URI.
 """
 
 import copy
@@ -21,7 +21,7 @@ OVERRIDES: Final = ("image", "resources", "securityContext", "startupProbe", "re
 
 
 def pod_of(runtime: Json, service: Json) -> Json:
-    """A pod of the predictor."""
+    """Return a pod of the predictor."""
     model, spec = service["spec"]["predictor"]["model"], runtime["spec"]
     container = _named(
         _merged(next(one for one in spec["containers"] if one["name"] == CONTAINER), model), service["metadata"]["name"]
@@ -49,8 +49,9 @@ def pod_of(runtime: Json, service: Json) -> Json:
 
 
 def _merged(container: Json, model: Json) -> Json:
-    """What the InferenceService says wins; its arguments come after those of the runtime, its variables replace those
-    of the same name.
+    """Return the runtime's container with the InferenceService's changes, which win.
+
+    Arguments of the InferenceService come after the runtime's, and its variables replace those of the same name.
     """
     merged = copy.deepcopy(container) | {key: model[key] for key in OVERRIDES if key in model}
     merged["args"] = [*container.get("args", []), *model.get("args", [])]

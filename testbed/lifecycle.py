@@ -1,4 +1,4 @@
-"""A project behind a gate: its models, and the commands that move them, run as their users run them."""
+"""A project behind a gate: its models, and `model-api` run as its users run it."""
 
 import itertools
 import json
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A registered model of a project; its versions are of runs of their own, with files."""
+    """A registered model of a project; each version has a run of its own, with files."""
 
     gate: Gate
     name: str
@@ -29,7 +29,7 @@ class Model:
     project: str = PROJECT
 
     def version(self, content: bytes = b"flavors: {}\n") -> str:
-        """One more, as somebody of the project registers it."""
+        """Register one more version, as a member of the project."""
         who = self.gate.basic(MEMBER)
         run = self.post("runs/create", {"experiment_id": self.experiment, "start_time": 1}, who)["run"]["info"]
         path = f"/api/2.0/mlflow-artifacts/artifacts/{self.experiment}/{run['run_id']}/artifacts/model/MLmodel"
@@ -53,11 +53,11 @@ class Model:
         return granted(self.gate.ask("POST", f"{API}/{path}", body, who)).json
 
     def state(self) -> Json:
-        """Asked of MLflow itself: the stage of each version, the aliases, and the promotion's tags."""
+        """Return MLflow's own state: the stage of each version, the aliases, and the promotion's tags."""
         return state_of(self.gate.server.uri, self.name)
 
     def files(self, number: str) -> Path:
-        """Of a version, on the server's disk."""
+        """Return the directory of a version's files on the server's disk."""
         raw = ask(self.gate.server.uri, "GET", f"{API}/model-versions/get?name={self.name}&version={number}").json[
             "model_version"
         ]
@@ -88,14 +88,14 @@ def new_model(found: Gate, project: str = PROJECT) -> Model:
 
 
 def granted(answer: Answer) -> Answer:
-    """Raises RuntimeError where the gate has refused what a test stands on."""
+    """Return the answer. Raise RuntimeError if the gate has refused what a test needs."""
     if answer.status != HTTPStatus.OK:
         raise RuntimeError(f"{answer.status}: {answer.body[:500]!r}")
     return answer
 
 
 def write_file(path: Path, *entries: tuple[Model, str], **more: str) -> Path:
-    """A promotion file with these versions of these models."""
+    """Write a promotion file with these versions of these models."""
     document: dict[str, list[Json]] = {}
     for model, number in entries:
         document.setdefault(model.project, []).append({"name": model.name, "version": int(number), **more})
@@ -105,7 +105,7 @@ def write_file(path: Path, *entries: tuple[Model, str], **more: str) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A command that has ended."""
+    """Exit code and outputs of a command that has ended."""
 
     code: int
     out: str
@@ -119,7 +119,7 @@ class Done:
 def environment(
     found: Gate, project: str = PROJECT, purpose: Purpose = Purpose.PROMOTE, uri: str | None = None
 ) -> dict[str, str]:
-    """What CI sets."""
+    """Return the variables that CI sets."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "GITHUB_"))}
     return kept | {
         "MLFLOW_TRACKING_URI": uri or found.uri,
@@ -129,7 +129,7 @@ def environment(
 
 
 def run(env: Mapping[str, str], *arguments: str | Path) -> Done:
-    """`model-api` with these arguments."""
+    """Run `model-api` with these arguments."""
     done = subprocess.run(
         [installed("model-api"), *arguments], env=dict(env), capture_output=True, text=True, check=False
     )

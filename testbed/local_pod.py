@@ -1,7 +1,6 @@
-"""Runs the containers of a pod as local processes: what a kubelet does, as far as it goes without root, images and
-namespaces.
+"""Run the containers of a pod as local processes: a kubelet's work, without root, images and namespaces.
 
-Volumes are directories. A process sees no mounts, so every mount path in its command, arguments and environment is
+Volumes are directories. A process sees no mounts, so that every mount path in its command, arguments and environment is
 replaced by the directory that stands for it. Security contexts, resources and probes have no effect here.
 """
 
@@ -21,12 +20,12 @@ LABEL_PATH: Final = re.compile(r"metadata\.labels\['([^']+)'\]")
 
 
 class PodError(RuntimeError):
-    """A pod that could not be run: a volume of a kind that has no stand-in here, or a container that failed."""
+    """A pod that could not be run: an unsupported kind of volume, or a container that failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalPod:
-    """A pod, the directory that holds its volumes, and the Secrets of its namespace (name to key to value)."""
+    """A pod, the directory of its volumes, and the Secrets of its namespace (name to key to value)."""
 
     pod: Mapping[str, Any]
     directory: Path
@@ -38,7 +37,7 @@ class LocalPod:
         return name
 
     def create_volumes(self) -> None:
-        """Makes a directory for each volume and fills those that come from Secrets."""
+        """Make a directory for each volume and fill those of Secrets."""
         for volume in self.pod["spec"].get("volumes") or []:
             directory = self._volume(volume["name"])
             directory.mkdir(parents=True, exist_ok=True)
@@ -48,7 +47,7 @@ class LocalPod:
                 raise PodError(f"volume {volume['name']} is neither an emptyDir nor a Secret: {sorted(volume)}")
 
     def run_init_containers(self, *, environ: Mapping[str, str]) -> dict[str, str]:
-        """Runs the init containers in order; returns what each printed. Raises PodError where one fails."""
+        """Run the init containers in order, and return the output of each. Raise PodError if one fails."""
         return {
             container["name"]: self._run_to_end(container, environ)
             for container in self.pod["spec"].get("initContainers") or []
@@ -56,9 +55,7 @@ class LocalPod:
 
     @contextmanager
     def running_container(self, name: str, command: Sequence[str], *, environ: Mapping[str, str]) -> Iterator[Process]:
-        """A regular container of the pod, with `command` in the place of its image's, for the length of
-        a `with` block.
-        """
+        """Run a regular container, with `command` instead of its image's, for the length of a `with` block."""
         with running(
             command, log=self.directory / f"{name}.log", env=self.environment(self.container(name), environ)
         ) as process:
@@ -69,16 +66,12 @@ class LocalPod:
         return next(container for container in containers if container["name"] == name)
 
     def environment(self, container: Container, environ: Mapping[str, str]) -> dict[str, str]:
-        """What the container's process gets: `environ` (PATH and the like), then the container's own variables, with
-        local paths.
-        """
+        """Return the process's environment: `environ`, then the container's variables with local paths."""
         own = {entry["name"]: self._value(entry) for entry in container.get("env") or []}
         return dict(environ) | {name: self.local(container, value) for name, value in own.items() if value is not None}
 
     def local(self, container: Container, text: str) -> str:
-        """`text` with the mount paths of the container replaced by the directories that stand for them, the longest
-        first.
-        """
+        """Return `text` with the container's mount paths replaced by their directories, the longest first."""
         directories = {
             mount["mountPath"]: str(self.directory_of(mount)) for mount in container.get("volumeMounts") or []
         }
@@ -89,7 +82,7 @@ class LocalPod:
         return re.sub(rf"(?<![\w/.-])(?:{paths})(?=/|$)", lambda found: directories[found[0]], text)
 
     def directory_of(self, mount: Mapping[str, Any]) -> Path:
-        """The local directory behind one volumeMount."""
+        """Return the local directory of a volumeMount."""
         return self._volume(mount["name"]) / str(mount.get("subPath", ""))
 
     def _run_to_end(self, container: Container, environ: Mapping[str, str]) -> str:
@@ -119,7 +112,7 @@ class LocalPod:
         return value
 
     def _label(self, path: str) -> str:
-        """A label of the pod, the only field that is known here; empty if the pod has it not."""
+        """Return a label of the pod, the only field that is supported here; empty if the pod does not have it."""
         if not (named := LABEL_PATH.fullmatch(path)):
             raise PodError(f"field {path} is not known here")
         return str((self.pod["metadata"].get("labels") or {}).get(named[1], ""))

@@ -1,4 +1,4 @@
-"""A real MLflow tracking server, of either version, with its registry in SQLite and its artifacts on disk."""
+"""A real MLflow tracking server of any supported version, with its registry in SQLite and its artifacts on disk."""
 
 import os
 import subprocess
@@ -17,9 +17,7 @@ NEWEST: Final = "3.18"  # in front of which the gate stands too
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlflowServer:
-    """A server that answers at `uri`. `python` has the full MLflow of the same version, to train and
-    log models with.
-    """
+    """A server that answers at `uri`; `python` has full MLflow of the same version, to train and log models."""
 
     uri: str
     version: str
@@ -32,9 +30,9 @@ class MlflowServer:
         return self.directory / "artifacts"
 
     def run(self, script: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-        """Runs a script with the full MLflow against this server; returns what it printed.
+        """Run a script with full MLflow against this server, and return its output.
 
-        Raises CalledProcessError, with the output in it, where the script fails.
+        Raise CalledProcessError, with the output in it, if the script fails.
         """
         environment = client_environment() | {"MLFLOW_TRACKING_URI": self.uri} | dict(env or {})
         done = subprocess.run(
@@ -46,7 +44,7 @@ class MlflowServer:
 
 
 def client_environment() -> dict[str, str]:
-    """The environment for a process with MLflow: this one's, without what would send it elsewhere."""
+    """Return this process's environment without settings of MLflow, Python and coverage."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "COVERAGE_", "PYTHON"))
     }
@@ -59,9 +57,9 @@ def client_environment() -> dict[str, str]:
 
 @contextmanager
 def mlflow_server(version: str, directory: Path, *, workers: int = 1) -> Iterator[MlflowServer]:
-    """A server of `version` ("3.18", "3.17" or "2.22") for the length of a `with` block, with its files in `directory`.
+    """Run a server of `version` ("3.18", "3.17" or "2.22") for the length of a `with` block.
 
-    Of its processes, of which MLflow itself would start four, one is enough for tests, and there sooner.
+    `directory` takes its files. One worker process is enough for tests, and starts sooner than MLflow's four.
     """
     directory.mkdir(parents=True, exist_ok=True)
     python = python_of(f"mlflow-{version}")

@@ -1,4 +1,4 @@
-"""Executes a notebook as a person does: in its folder, from top to bottom, in a kernel of its own."""
+"""Execute a notebook as a person does: in its folder, from top to bottom, in a kernel of its own."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ def read(notebook: Path) -> Notebook:
 
 
 def executed(notebook: Path, environ: Mapping[str, str], *, python: Path = Path(sys.executable)) -> Notebook:
-    """The notebook of a file with its outputs; the file stays as it is. `python` needs ipykernel."""
+    """Return the notebook of a file with its outputs; the file does not change. `python` needs ipykernel."""
     return execute(read(notebook), notebook.parent, environ, python=python)
 
 
@@ -37,9 +37,9 @@ def execute(
     python: Path = Path(sys.executable),
     **hooks: Callable[..., Any],
 ) -> Notebook:
-    """In `folder`; `hooks` are nbclient's, such as `on_cell_start`.
+    """Execute a notebook in `folder`; `hooks` are nbclient's, such as `on_cell_start`.
 
-    Raises nbclient.exceptions.CellExecutionError, with the cell and its traceback, where a cell fails.
+    Raise nbclient.exceptions.CellExecutionError, with the cell and its traceback, if a cell fails.
     """
     with tempfile.TemporaryDirectory(prefix="kernel-") as directory:
         own = {"IPYTHONDIR": directory, "MPLCONFIGDIR": str(Path(directory) / "matplotlib")}
@@ -53,9 +53,7 @@ def execute(
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """Leaves signals to the process, which ends the kernel then: nbclient would take them, and give back others than it
-    found.
-    """
+    """An event loop that leaves signals to the process: nbclient would replace the handlers and restore others."""
 
     def add_signal_handler(self, *_: Any) -> None:  # type: ignore[override]  # it takes nothing, whatever it is
         raise RuntimeError("as outside of the main thread, which nbclient knows")
@@ -65,7 +63,10 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 def manager(python: Path, directory: Path) -> AsyncKernelManager:
-    """Of a kernel in the environment of `python`. They talk through sockets in `directory`: no port is open."""
+    """Return the manager of a kernel in the environment of `python`.
+
+    They talk through sockets in `directory`: no port is open.
+    """
     kernel = directory / "kernels" / "here"
     kernel.mkdir(parents=True)
     command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -81,7 +82,7 @@ def manager(python: Path, directory: Path) -> AsyncKernelManager:
 
 
 def pictures(notebook: Notebook) -> list[str]:
-    """The plots that the cells have shown, as base64."""
+    """Return the plots of the cells, as base64."""
     return [output["data"][PICTURE] for output in outputs(notebook) if PICTURE in output.get("data", {})]
 
 

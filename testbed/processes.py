@@ -1,5 +1,6 @@
-"""Real processes that end: each in a session of its own, with its output in a file, killed as a group."""
+"""Processes for tests: each in a session of its own, with its output in a file, killed as a group."""
 
+import json
 import os
 import signal
 import socket
@@ -12,7 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+Json = dict[str, Any]
 
 
 class ProcessError(RuntimeError):
@@ -20,12 +23,12 @@ class ProcessError(RuntimeError):
 
 
 def installed(command: str) -> Path:
-    """A command of this environment, also where nobody has put it on the PATH."""
+    """Return the path of a command of this environment, even if its folder is not on the PATH."""
     return Path(sys.executable).with_name(command)
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on at this moment."""
+    """Return a TCP port of the loopback interface that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -58,9 +61,7 @@ class Process:
             )
 
     def wait_for_http(self, url: str, *, seconds: float = 60, status: int = 200) -> None:
-        """Returns when a GET of `url` (http, loopback) answers with `status`; raises ProcessError when that does not
-        come.
-        """
+        """Return when a GET of `url` (http, loopback) answers with `status`. Raise ProcessError if it does not."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.popen.poll() is not None:
@@ -74,7 +75,7 @@ class Process:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def stop(self, *, seconds: float = 15) -> int:
-        """Asks the process to end and kills what is left of its group after `seconds`; returns its exit code."""
+        """Ask the process to end, kill the rest of its group after `seconds`, and return its exit code."""
         if self.popen.poll() is None:
             self.popen.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
@@ -88,12 +89,37 @@ class Process:
 def running(
     arguments: Sequence[str | Path], *, log: Path, env: Mapping[str, str], cwd: Path | None = None
 ) -> Iterator[Process]:
-    """A process for the length of a `with` block."""
+    """Run a process for the length of a `with` block."""
     process = Process.start(arguments, log=log, env=env, cwd=cwd)
     try:
         yield process
     finally:
         process.stop()
+
+
+class JsonLines:
+    """A process that answers each line of JSON with one, since an import of MLflow takes seconds."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def ask(self, question: Json) -> Json:
+        """Return the answer. Raise ValueError if the process has ended."""
+        if self._process.stdin is None or self._process.stdout is None:
+            raise ValueError("the process has no pipes")
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        found: Json = json.loads(self._process.stdout.readline())
+        return found
+
+
+@contextmanager
+def json_lines(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Iterator[JsonLines]:
+    """Run such a process for the length of a `with` block."""
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
+    ) as process:
+        yield JsonLines(process)
 
 
 def _status(url: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Models that are registered in a server, by what they are an example of."""
+"""Models that are registered in a server, by the example that each stands for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +14,9 @@ NO_RUN: Final = "0" * 32  # what a pod may name for a version that came from no 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """A server, and for each example its `name`, `version`, `run_id` and the `directory` of its files below the
-    server's artifacts.
+    """A server, and the `name`, `version`, `run_id` and `directory` of each example.
+
+    `directory` is that of its files below the server's artifacts.
     """
 
     server: MlflowServer
@@ -32,11 +33,11 @@ class Registered:
         )
 
     def files(self, example: str) -> dict[str, bytes]:
-        """The files of a model as they lie on the server's disk."""
+        """Return the files of a model on the server's disk."""
         root = self.server.artifacts / self.versions[example]["directory"]
         return files_below(root)
 
 
 def files_below(root: Path) -> dict[str, bytes]:
-    """Path and content of every file below a directory."""
+    """Return path and content of every file below a directory."""
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}

@@ -1,6 +1,4 @@
-"""A reverse proxy between a client and a real server: it streams; rules see a request first, and may answer it
-otherwise.
-"""
+"""A streaming reverse proxy in front of a real server, whose rules see a request first and may answer it."""
 
 import http.client
 import ssl
@@ -26,9 +24,10 @@ class Seen:
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request, and what can be done about it."""
+    """One request, and the ways to answer it."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or an answer of two writes waits 40 ms in between
     server: "ReverseProxy"
     body: bytes = b""  # all of the request's
 
@@ -42,7 +41,7 @@ class Exchange(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815  names of the base class
 
     def relay(self, body: bytes = b"") -> None:
-        """Asks the server behind, and passes its answer on as it comes."""
+        """Ask the server behind the proxy, and pass its answer on as it comes."""
         with self.upstream(body) as answer:
             length = answer.getheader("Content-Length")
             self.begin(answer.status, forwarded(answer.getheaders()), length=None if length is None else int(length))
@@ -51,21 +50,21 @@ class Exchange(BaseHTTPRequestHandler):
 
     @contextmanager
     def upstream(self, body: bytes = b"") -> Iterator[http.client.HTTPResponse]:
-        """The answer of the server behind."""
+        """Yield the answer of the server behind the proxy."""
         target = urlsplit(self.server.upstream)
         with closing(http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)) as connection:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in NOT_FORWARDED}
             connection.request(self.command, target.path + self.path, body=body or None, headers=headers)
-            with connection.getresponse() as answer:  # it holds the socket on its own where the server closes it
+            with connection.getresponse() as answer:  # the answer holds the socket if the server closes it
                 yield answer
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-        """A whole answer that does not come from the server behind."""
+        """Send a whole answer that does not come from the server behind the proxy."""
         self.begin(status, dict(headers or {}), length=len(body))
         self.wfile.write(body)
 
     def begin(self, status: int, headers: Mapping[str, str], *, length: int | None) -> None:
-        """Status line and headers; a body without a length is sent in chunks."""
+        """Send status line and headers; a body without a length is sent in chunks."""
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -79,12 +78,12 @@ class Exchange(BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
 
     def hang_up(self) -> None:
-        """Ends the connection without another byte."""
+        """End the connection without another byte."""
         self.wfile.flush()
         self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name of the base class
-        """Says nothing: `seen` holds what came."""
+        """Log nothing: `seen` holds the requests."""
 
 
 Rule = Callable[[Exchange], bool]  # True: it has answered
@@ -111,19 +110,19 @@ class ReverseProxy(ThreadingHTTPServer):
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.server_port}"
 
     def paths(self, part: str = "") -> list[str]:
-        """The paths asked for so far that hold `part`."""
+        """Return the paths of the requests so far that hold `part`."""
         with self.lock:
             return [request.path for request in self.seen if part in request.path]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is what some tests are about."""
+        """Ignore a client that goes away in the middle, as some tests do."""
 
 
 @contextmanager
 def reverse_proxy(
     upstream: str, *rules: Rule, port: int = 0, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
 ) -> Iterator[ReverseProxy]:
-    """A proxy in front of `upstream` for the length of a `with` block; port 0 takes a free one."""
+    """Run a proxy in front of `upstream` for the length of a `with` block; port 0 takes a free one."""
     with ReverseProxy(upstream, rules, (host, port), tls) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()

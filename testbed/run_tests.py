@@ -1,31 +1,33 @@
-"""`make test`: the tests in three processes beside each other, since most of them wait half of their time.
+"""`make test`: one pytest for each large folder of tests, side by side, since most tests wait half of their time.
 
-With ARGS, one run of what they name.
+With ARGS, one pytest for what they name. With `--full`, one for `tests/full`, in which a skipped test is a failure.
+With COVERAGE=1, coverage is measured too, for a fifth of the time more.
 
-The first run is shown as it goes, the output of the others when all have ended; after the coverage of all comes one
-closing line.
+The first pytest is shown as it goes, the output of the others when all have ended, then one closing line for all.
 """
 
 import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Final
 
-BUILD: Final = (
-    sys.executable,
-    "-m",
-    "testbed.cluster",
-    "build",
-)  # a quarter of an hour the first time, longer than a test may take
-# Folders with a run of their own, and the command that comes before it.
-BESIDE: Final[Mapping[str, Sequence[str]]] = {"tests/cluster": BUILD, "tests/serving_runtime": ()}
+BUILD: Final = (sys.executable, "-m", "testbed.cluster", "build")  # a quarter of an hour the first time
+# Folders with a pytest of their own, the slowest first, and the command that each needs before it.
+FOLDERS: Final[Mapping[str, Sequence[str]]] = {
+    "tests/cluster": BUILD,
+    "tests/serving_runtime": (),
+    "tests/tracking_gate": (),
+    "tests/model_lifecycle": (),
+}
+# Tests that need a foreign controller, Spark, Ray, a second container runtime or more than 2 GB: `make test-full`.
+FULL: Final = "tests/full"
+AT_ONCE: Final = 2 * (os.cpu_count() or 1)  # a pytest waits for its servers half of its time
 # pytest's own: https://docs.pytest.org/en/stable/reference/exit-codes.html
 NO_TESTS: Final = 5
 CLOSING: Final = re.compile(rb"^(?:=+ )?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s", re.MULTILINE)
@@ -34,33 +36,32 @@ COLOURS: Final = re.compile(rb"\x1b\[[0-9;]*m")
 
 @dataclass(slots=True)
 class Run:
-    """One pytest, after a command that takes its time. `shown` is its output, which is passed on as it comes where it
-    is `live`.
-    """
+    """One pytest, after the command `first`. `output` is passed on as it comes if the run is `live`."""
 
     arguments: Sequence[str]
-    live: bool
+    live: bool = False
     first: Sequence[str] = ()
-    shown: bytearray = field(default_factory=bytearray)
+    output: bytearray = field(default_factory=bytearray)
     code: int = 1  # until it has ended
 
     def __call__(self) -> None:
         if self.first and (done := subprocess.run(self.first, capture_output=True, check=False)).returncode:
-            self.shown += done.stdout + done.stderr
+            self.output += done.stdout + done.stderr
             return
+        measured = ["-m", "coverage", "run"] if coverage() else []
         colour = ["--color=yes"] if sys.stdout.isatty() else []
-        command = [sys.executable, "-m", "coverage", "run", "-m", "pytest", *colour, *self.arguments]
+        command = [sys.executable, *measured, "-m", "pytest", *colour, *self.arguments]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             while chunk := os.read(process.stdout.fileno(), 65536) if process.stdout else b"":
-                self.shown += chunk
+                self.output += chunk
                 if self.live:
                     say(chunk)
         self.code = process.returncode
 
     @property
     def counts(self) -> Counter[str]:
-        """Of pytest's closing line: `{"passed": 812, "failed": 1}`."""
-        closing = CLOSING.findall(COLOURS.sub(b"", bytes(self.shown)))
+        """Numbers of pytest's closing line: `{"passed": 812, "failed": 1}`."""
+        closing = CLOSING.findall(COLOURS.sub(b"", bytes(self.output)))
         return Counter(
             {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", closing[-1].decode())}
             if closing
@@ -68,24 +69,27 @@ class Run:
         )
 
 
-def main(arguments: Sequence[str], beside: Mapping[str, Sequence[str]] = BESIDE) -> int:
+def main(arguments: Sequence[str], folders: Mapping[str, Sequence[str]] = FOLDERS) -> int:
     """Return the exit code of the first run that failed."""
     begun = time.monotonic()
-    runs = [Run(arguments, live=True)]
-    if not arguments:
-        rest = Run([f"--ignore={folder}" for folder in beside], live=True)
-        runs = [
-            rest,
-            *(
-                Run([folder, "-o", f"cache_dir=.pytest_cache/{folder}"], live=False, first=beside[folder])
-                for folder in beside
-            ),
-        ]
-    at_once(runs)
-    for folder, run in zip(beside, runs[1:], strict=False):
-        say(f"\n{folder}, beside them:\n".encode() + run.shown)
-    codes = [run.code for run in runs[:1]] + [run.code for run in runs[1:] if run.code != NO_TESTS]
-    for command in (["combine", "--quiet"], ["report"]) if not any(codes) else ():
+    full = list(arguments) == ["--full"]
+    if full:
+        runs = [Run([FULL], live=True)]
+    elif arguments:
+        runs = [Run(arguments, live=True)]
+    else:
+        rest = Run([f"--ignore={folder}" for folder in (*folders, FULL)], live=True)
+        own = [Run([folder, "-o", f"cache_dir=.pytest_cache/{folder}"], first=folders[folder]) for folder in folders]
+        runs = [rest, *own]
+    run_all(runs)
+    for folder, run in zip(folders, runs[1:], strict=False):
+        say(f"\n{folder}, beside them:\n".encode() + run.output)
+    # A folder may hold no tests on this machine; a path or a name that ARGS names may not.
+    codes = [run.code for run in runs if run.code != NO_TESTS or (run.live and not full)]
+    if full and runs[0].counts["skipped"]:
+        say(b"tests/full skips nothing: a test that lacks what it needs fails, and names it\n")
+        codes.append(1)
+    for command in (["combine", "--quiet"], ["report"]) if coverage() and not any(codes) else ():
         codes.append(subprocess.run([sys.executable, "-m", "coverage", *command], check=False).returncode)
     counts = sum((run.counts for run in runs), Counter[str]())
     told = ", ".join(f"{number} {word}" for word, number in counts.items()) or "no tests ran"
@@ -93,15 +97,20 @@ def main(arguments: Sequence[str], beside: Mapping[str, Sequence[str]] = BESIDE)
     return next((code for code in codes if code), 0)
 
 
-def at_once(runs: Sequence[Run]) -> None:
-    """Returns when all have ended; they hear an interrupt themselves, and say what they have until then."""
-    threads = [threading.Thread(target=run) for run in runs]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        with suppress(KeyboardInterrupt):
-            for thread in threads:
-                thread.join()
+def run_all(runs: Sequence[Run]) -> None:
+    """Return when all have ended. An interrupt reaches each pytest too, which says what it has until then."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        ends = [pool.submit(run) for run in runs]
+        while not all(end.done() for end in ends):
+            try:
+                wait(ends)
+            except KeyboardInterrupt:
+                for end in ends:
+                    end.cancel()
+
+
+def coverage() -> bool:
+    return os.environ.get("COVERAGE", "0") not in {"", "0"}
 
 
 def say(text: bytes | bytearray) -> None:

@@ -1,4 +1,4 @@
-"""`model-api-runtime serve` as a process, as a pod runs it, and what a client sees of it."""
+"""`model-api-runtime serve` as a process, run as in a pod, and a client of it."""
 
 import http.client
 import json
@@ -33,7 +33,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeServer:
-    """A process, or several, that listen on `port`."""
+    """The processes of a server that listens on `port`."""
 
     port: int
     process: Process
@@ -43,14 +43,14 @@ class RuntimeServer:
         return f"http://127.0.0.1:{self.port}"
 
     def connect(self) -> socket.socket:
-        """A connection that gives up on an answer after ten seconds."""
+        """Return a connection that gives up on an answer after ten seconds."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
 
     def client(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
 
     def ask(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """One request on a connection of its own."""
+        """Send one request on a connection of its own."""
         client = self.client()
         try:
             client.request(method, path, body, dict(headers or {}))
@@ -70,7 +70,7 @@ class RuntimeServer:
         return self.ask("POST", "/invocations", json.dumps(document), JSON)
 
     def wait_until(self, condition: Callable[[], bool], *, seconds: float = 30) -> None:
-        """Raises TimeoutError with the log's end."""
+        """Wait for the condition. Raise TimeoutError with the log's end."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
@@ -81,8 +81,9 @@ class RuntimeServer:
         self.process.wait_for_http(f"{self.url}/readyz")
 
     def workers(self) -> list[int]:
-        """The processes that the supervisor has made, and that are not dead; the one that compares the model is gentler
-        than they are.
+        """Return the ids of the supervisor's living workers.
+
+        The process that compares the model has a higher niceness, and is left out.
         """
         children = Path(f"/proc/{self.process.popen.pid}/task/{self.process.popen.pid}/children").read_text().split()
         return [int(pid) for pid in children if not _dead_or_gentle(pid)]
@@ -94,11 +95,11 @@ class RuntimeServer:
         return self.process.popen.wait(seconds)
 
     def lines(self) -> list[dict[str, Any]]:
-        """The lines of the log, all of which are JSON; what a process wrote in other forms is left out."""
+        """Return the lines of the log that are JSON."""
         return [json.loads(line) for line in self.process.log.read_text().splitlines() if line.startswith("{")]
 
     def awaited(self, fits: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-        """The lines that fit, as soon as there is one: it is written after its answer."""
+        """Return the lines that fit, as soon as there is one: a line is written after its answer."""
         self.wait_until(lambda: any(map(fits, self.lines())))
         return list(filter(fits, self.lines()))
 
@@ -107,7 +108,7 @@ class RuntimeServer:
 def starting(
     model: Path | None, *flags: str, log: Path, environ: Mapping[str, str] | None = None
 ) -> Iterator[RuntimeServer]:
-    """A server that has just been started."""
+    """Start a server, without waiting until it is ready."""
     port = free_port()
     given = {ARTIFACTS_PATH: str(model)} if model else {}
     env = (
@@ -121,7 +122,7 @@ def starting(
 
 @contextmanager
 def serving(model: Path, *flags: str, log: Path, environ: Mapping[str, str] | None = None) -> Iterator[RuntimeServer]:
-    """A server that is ready."""
+    """Start a server, and wait until it is ready."""
     with starting(model, *flags, log=log, environ=environ) as server:
         server.wait_until_ready()
         yield server

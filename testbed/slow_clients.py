@@ -1,4 +1,4 @@
-"""Clients of HTTP that begin something and do not go on."""
+"""HTTP clients that begin a request, or the reading of an answer, and do not go on."""
 
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 def head_of(method: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
-    """Return a request's head with its end."""
+    """Return the head of a request, with its empty line."""
     lines = [
         f"{method} {path} HTTP/1.1",
         "Host: gate",
@@ -17,7 +17,7 @@ def head_of(method: str, path: str, headers: Mapping[str, str] | None = None) ->
 
 
 def connected(uri: str, sent: bytes, *, receives: int | None = None) -> socket.socket:
-    """Return a connection on which that was sent; `receives` are the bytes of its buffer for what comes."""
+    """Return a connection on which `sent` was sent; `receives` is the size in bytes of its receive buffer."""
     address = urlsplit(uri)
     found = socket.socket()
     if receives is not None:
@@ -32,7 +32,7 @@ def connected(uri: str, sent: bytes, *, receives: int | None = None) -> socket.s
 def slow_clients(
     uri: str, count: int, kinds: Sequence[bytes], *, receives: int | None = None
 ) -> Iterator[list[socket.socket]]:
-    """Clients that have sent one of `kinds` each, in turn, and do nothing more for the length of a `with` block."""
+    """Run clients that have sent one of `kinds` each, in turn, and do nothing more until the `with` block ends."""
     with ExitStack() as stack:
         yield [
             stack.enter_context(connected(uri, kinds[number % len(kinds)], receives=receives))
@@ -41,7 +41,7 @@ def slow_clients(
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """Return what comes until the other side closes. Raises ConnectionResetError, TimeoutError."""
+    """Return all bytes until the other side closes. Raise ConnectionResetError, TimeoutError."""
     found = bytearray()
     while chunk := connection.recv(65536):
         found += chunk

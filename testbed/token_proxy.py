@@ -1,4 +1,4 @@
-"""A reverse proxy that lets through who shows the right token: what stands in front of MLflow in a Domino installation.
+"""A reverse proxy that requires a token, as one stands in front of MLflow in a Domino installation.
 
 As a process: `python -m testbed.token_proxy --upstream http://127.0.0.1:5000 --token-file FILE [--host ADDRESS] [--port
 N]` prints its address.
@@ -17,7 +17,7 @@ from testbed.reverse_proxy import Exchange, Rule, reverse_proxy
 
 
 def require_token(token: str) -> Rule:
-    """Answers 401 to a request without `Authorization: Bearer <token>`."""
+    """Answer 401 to a request without `Authorization: Bearer <token>`."""
 
     def check(exchange: Exchange) -> bool:
         shown = exchange.headers.get("Authorization", "")
@@ -33,7 +33,7 @@ def require_token(token: str) -> Rule:
 
 @contextmanager
 def token_proxy(upstream: str, token: str, *, port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """The address of a proxy in front of `upstream` that wants `token`, for the length of a `with` block."""
+    """Yield the address of a proxy in front of `upstream` that requires `token`."""
     with reverse_proxy(upstream, require_token(token), port=port, tls=tls) as proxy:
         yield proxy.uri
 

@@ -1,4 +1,4 @@
-"""`model-api-webhook serve` as a process, with a certificate of its own, and what a client of it needs."""
+"""`model-api-webhook serve` as a process with a certificate of its own, and a client of it."""
 
 import http.client
 import json
@@ -40,14 +40,14 @@ class WebhookServer:
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
-        """Status and body of one request, on a connection of its own."""
+        """Return status and body of one request, on a connection of its own."""
         with closing(self.connection()) as connection:
             connection.request(method, path, body, dict(headers or {}))
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
 
     def review(self, pod: Mapping[str, Any], **request: Any) -> dict[str, Any]:
-        """The AdmissionReview that answers one for the creation of `pod`."""
+        """Return the AdmissionReview that answers the one for the creation of `pod`."""
         status, answer = self.ask("POST", "/mutate", json.dumps(review_of(pod, **request)).encode(), JSON)
         if status != http.client.OK:
             raise AssertionError(f"{status}: {answer}")
@@ -55,7 +55,7 @@ class WebhookServer:
         return reviewed
 
     def metrics(self) -> dict[str, float]:
-        """Every series by its name and labels, as Prometheus would read it."""
+        """Return every series by its name and labels, as Prometheus reads it."""
         with closing(http.client.HTTPConnection(HOST, self.metrics_port, timeout=30)) as connection:
             connection.request("GET", "/metrics")
             lines = connection.getresponse().read().decode().splitlines()
@@ -70,8 +70,9 @@ class WebhookServer:
 
 @contextmanager
 def webhook_server(directory: Path, variables: Mapping[str, str] | None = None) -> Iterator[WebhookServer]:
-    """The server for the length of a `with` block, once it answers; `variables` are settings, `directory` holds its
-    files.
+    """Run the webhook for the length of a `with` block.
+
+    `variables` are settings; `directory` takes its files.
     """
     certificates = issue(directory / "tls", HOST)
     port, metrics_port = free_port(), free_port()

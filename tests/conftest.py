@@ -1,10 +1,10 @@
-"""Real MLflow servers for whoever needs one: started once per run, when the first test asks."""
+"""Real MLflow servers, each started once per run, when the first test needs it."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from testbed.cluster.kube import unavailable
+from testbed.cluster.kube import unavailable_reason
 from testbed.mlflow_server import VERSIONS, MlflowServer, mlflow_server
 
 
@@ -34,5 +34,5 @@ def any_mlflow(request: pytest.FixtureRequest) -> MlflowServer:
 
 
 def pytest_report_header() -> str:
-    reason = unavailable()
+    reason = unavailable_reason()
     return f"the cluster's tests are left out: {reason}" if reason else "the cluster's tests run"

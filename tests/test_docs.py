@@ -1,4 +1,4 @@
-"""The docs are held to the code: links lead somewhere, commands and names exist."""
+"""The docs match the code: links lead somewhere, commands and names exist."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A Python that has this project and none of its extras: each command and import says which one to install."""
+"""Commands and imports without the project's extras name the one to install."""
 
 import subprocess
 import sysconfig

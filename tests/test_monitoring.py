@@ -1,4 +1,4 @@
-"""Alerts and dashboards are held to the metrics that the processes have: names, labels, and values of closed labels."""
+"""Alerts and dashboards match the metrics of the processes: names, labels, and values of closed labels."""
 
 import json
 import re
@@ -30,7 +30,7 @@ VALUES = {"decision": set(DECISIONS), "reason": set(reasons()), "result": set(CH
 
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Every series that a process may have, and its labels."""
+    """Return every series that a process may have, and its labels."""
     gate = GateMetrics()
     gate.watch(SecretDirectory(tmp_path_factory.mktemp("tokens")))
     return series(gate.registry) | series(WebhookMetrics().registry) | OTHERS

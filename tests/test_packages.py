@@ -1,4 +1,4 @@
-"""What holds for all packages at once."""
+"""Rules for all packages."""
 
 import ast
 import re

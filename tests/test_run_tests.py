@@ -1,4 +1,4 @@
-"""`make test` starts several runs at once, and its end tells of all of them."""
+"""`make test` starts several runs at once, and its last line counts all of them."""
 
 import subprocess
 import sys
@@ -14,16 +14,18 @@ CODE = (
 PASSES, FAILS = "def test_it() -> None:\n    assert True\n", "def test_it() -> None:\n    assert False\n"
 
 
-def run(directory: Path, files: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+def run(
+    directory: Path, files: dict[str, str], *arguments: str, coverage: str = "0"
+) -> "subprocess.CompletedProcess[str]":
     for name, text in files.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (directory / ".coveragerc").write_text("[run]\nparallel = true\nsource = tests\n")
     command = [sys.executable, "-c", CODE, *arguments]
-    return subprocess.run(
-        command, cwd=directory, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=120
-    )
+    # A pytest without plugins starts in a third of the time.
+    env = {"PYTHONPATH": str(ROOT), "COVERAGE": coverage, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=False, timeout=120)
 
 
 FILES = {
@@ -44,8 +46,15 @@ def test_all_runs_are_counted_in_the_last_line(tmp_path: Path) -> None:
         < done.stdout.index("tests/apart, beside them:")
         < done.stdout.index("1 passed in")
     )
+    assert "TOTAL" not in done.stdout
+
+
+def test_coverage_of_all_runs_is_one_table_when_it_is_asked_for(tmp_path: Path) -> None:
+    done = run(tmp_path, FILES, coverage="1")
+
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "TOTAL" in done.stdout
-    assert "test_c.py" in done.stdout.partition("Cover")[2]
+    assert all(f"{Path(name).name}" in done.stdout.partition("Cover")[2] for name in FILES)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -71,3 +80,27 @@ def test_arguments_name_what_is_run(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 1 passed in " in done.stdout.splitlines()[-1]
+
+
+def test_full_tests_are_run_only_when_they_are_asked_for(tmp_path: Path) -> None:
+    files = FILES | {"tests/full/test_e.py": FAILS}
+
+    assert run(tmp_path, files).returncode == 0
+    assert run(tmp_path, files, "--full").returncode == 1
+
+
+def test_full_tests_that_skip_fail(tmp_path: Path) -> None:
+    skips = "import pytest\n\ndef test_it() -> None:\n    pytest.skip('no Spark')\n"
+
+    done = run(tmp_path, FILES | {"tests/full/test_e.py": skips}, "--full")
+
+    assert done.returncode == 1
+    assert "tests/full skips nothing" in done.stdout
+    assert " 1 skipped in " in done.stdout.splitlines()[-1]
+
+
+def test_folder_of_full_tests_may_be_empty(tmp_path: Path) -> None:
+    done = run(tmp_path, FILES | {"tests/full/README.md": ""}, "--full")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no tests ran" in done.stdout.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""The servers that are measured: how each is started, and the request that asks it for the same prediction."""
+"""The servers that are measured: the start of each, and its request for the same prediction."""
 
 import json
 import os
@@ -18,7 +18,7 @@ Command = list[str | Path]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a server is started: its model's directory, its port, a directory of its own."""
+    """Settings of a server's start: its model's directory, its port, a directory of its own."""
 
     model: Path
     port: int
@@ -27,7 +27,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """`body` makes the request for rows of numbers; `ready` is a path that answers 200 once the server does."""
+    """A server. `body` makes the request for rows of numbers; `ready` is a path that answers 200 once it is ready."""
 
     name: str
     command: Callable[[Place], Command]
@@ -113,7 +113,7 @@ def _quiet(place: Place) -> Mapping[str, str]:
 
 
 def environ(target: Target, place: Place) -> dict[str, str]:
-    """A peer calls programs of its own environment by their names."""
+    """Return the environment of a peer, which calls programs of its own environment by their names."""
     path = f"{Path(target.command(place)[0]).parent}:{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", **target.environ(place)}
 

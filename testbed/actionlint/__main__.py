@@ -1,5 +1,6 @@
-"""`python -m testbed.actionlint FILE...`: actionlint for workflows, with shellcheck for their blocks; shellcheck for
-those of actions.
+"""Lint workflows with actionlint and shell blocks with shellcheck: `python -m testbed.actionlint FILE...`.
+
+actionlint reads workflows only, so that shellcheck gets the blocks of composite actions directly.
 """
 
 import subprocess
@@ -29,7 +30,7 @@ def actionlint(workflows: list[Path]) -> int:
 
 
 def blocks(document: dict[str, Any]) -> Iterator[str]:
-    """Of a composite action."""
+    """Return the shell blocks of a composite action."""
     steps = document.get("runs", {}).get("steps", [])
     return (step["run"] for step in steps if "run" in step)
 

@@ -1,6 +1,5 @@
-"""A whole one-node Kubernetes on this machine, without Docker: API server, controllers, scheduler, kubelet, containerd,
-kube-proxy, DNS.
+"""A whole one-node Kubernetes on this machine, without Docker.
 
-`python -m testbed.cluster up` starts it in a network namespace of its own, `down` takes away what it made, and nothing
-else.
+It has API server, controllers, scheduler, kubelet, containerd, kube-proxy and DNS. `python -m testbed.cluster up`
+starts it in a network namespace of its own; `down` removes what it made, and nothing else.
 """

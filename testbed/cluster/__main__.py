@@ -7,9 +7,9 @@ from typing import Final
 from testbed.browser import NEEDED as BROWSER
 from testbed.cluster import binaries, images, machine
 from testbed.cluster.cluster import ClusterError, down, up
-from testbed.cluster.kube import unavailable
+from testbed.cluster.kube import unavailable_reason
 
-HELP: Final = "build: programs and images, where they can be had; packages: which of Debian's the machine still needs"
+HELP: Final = "build: programs and images, if they can be had; packages: those of Debian that the machine lacks"
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
         print(*machine.missing_packages(machine.NEEDED | images.NEEDED | BROWSER))  # noqa: T201  its answer
         return 0
     if command == "build":
-        if unavailable() is None:
+        if unavailable_reason() is None:
             binaries.build()
             images.build_all()
         return 0

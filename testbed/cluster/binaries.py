@@ -1,6 +1,4 @@
-"""Kubernetes with kubectl, etcd, CoreDNS and cert-manager, compiled from pinned Go modules: minutes once, nothing
-after.
-"""
+"""Kubernetes, kubectl, etcd, CoreDNS and cert-manager, compiled once from pinned Go modules, which takes minutes."""
 
 import hashlib
 import json
@@ -21,7 +19,7 @@ VERSION: Final = re.compile(r"k8s\.io/kubernetes v(\S+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What is compiled: a package of the Go module in a folder beside this file."""
+    """A program to compile: a package of the Go module in a folder beside this file."""
 
     name: str
     module: str
@@ -30,7 +28,7 @@ class Program:
 
 
 def build() -> Path:
-    """The folder of the programs, made where it is missing. Raises CalledProcessError."""
+    """Return the folder of the programs, made if it is missing. Raise CalledProcessError."""
     folder = CACHE / f"bin-{fingerprint()}"
     folder.mkdir(parents=True, exist_ok=True)
     for program in programs():
@@ -40,7 +38,7 @@ def build() -> Path:
 
 
 def fingerprint() -> str:
-    """Of the exact versions: another go.sum is another folder."""
+    """Return a digest of the exact versions: another go.sum is another folder."""
     files = sorted([*HERE.glob("*/go.*"), *HERE.glob("*/*.go")])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
@@ -62,8 +60,9 @@ def programs() -> list[Program]:
 
 
 def folder_of(module: str, dependency: str) -> Path:
-    """Where the source of a module lies that the Go module in the folder `module` needs, fetched where
-    it is missing.
+    """Return the source folder of `dependency`, needed by the Go module in the folder `module`.
+
+    It is fetched if it is missing.
     """
     command = [go(), "mod", "download", "-json", dependency]
     return Path(json.loads(subprocess.run(command, cwd=HERE / module, capture_output=True, check=True).stdout)["Dir"])

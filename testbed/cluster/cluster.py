@@ -1,5 +1,6 @@
-"""Up and down. Everything of a cluster lies in one folder, also the ids of its processes: whoever comes next can end
-it.
+"""Start and stop of the cluster.
+
+Everything of a cluster lies in one folder, also the ids of its processes, so that a later run can end it.
 """
 
 import json
@@ -13,31 +14,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from testbed.cluster import binaries, parts, pki
+from testbed.cluster import binaries, components, pki
+from testbed.cluster.components import Layout
 from testbed.cluster.machine import (
     Network,
     delete_namespaces_but,
     kill_shims,
-    lacking,
     network_namespaces,
     remove_cgroups,
     run,
+    unmet_requirement,
     unmount_below,
 )
-from testbed.cluster.parts import Layout
 
 NAME: Final = "model-api"
 RUN: Final = Path(os.environ.get("XDG_RUNTIME_DIR") or "/run") / "mlflow-model-api-cluster"
 # Those that others need come first; they end the other way round.
 PROCESSES: Final[dict[str, Callable[[Layout], list[str]]]] = {
-    "etcd": parts.etcd,
-    "apiserver": parts.api_server,
-    "containerd": parts.containerd,
-    "controller-manager": parts.controller_manager,
-    "scheduler": parts.scheduler,
-    "kubelet": parts.kubelet,
-    "proxy": parts.proxy,
-    "dns": parts.dns,
+    "etcd": components.etcd,
+    "apiserver": components.api_server,
+    "containerd": components.containerd,
+    "controller-manager": components.controller_manager,
+    "scheduler": components.scheduler,
+    "kubelet": components.kubelet,
+    "proxy": components.proxy,
+    "dns": components.dns,
 }
 
 # Kept, since a child that is forgotten while it runs is a warning; the ids in the folder are what ends them.
@@ -45,14 +46,15 @@ STARTED: Final[list["subprocess.Popen[bytes]"]] = []
 
 
 class ClusterError(RuntimeError):
-    """The cluster cannot be had; the message says why."""
+    """The cluster cannot be started; the message says why."""
 
 
 def up() -> Path:
-    """The kubeconfig of a cluster whose node is ready. Whatever an earlier one left behind is taken away first. Raises
-    ClusterError.
+    """Return the kubeconfig of a cluster whose node is ready. Raise ClusterError.
+
+    The rest of an earlier cluster is removed first.
     """
-    if reason := lacking():
+    if reason := unmet_requirement():
         raise ClusterError(reason)
     layout = Layout(run=RUN, programs=binaries.build(), network=Network(name=NAME))
     down()
@@ -71,19 +73,20 @@ def up() -> Path:
 
 
 def running() -> bool:
-    """Whether a whole cluster runs here: what a killed run left behind is none."""
+    """Return True if a whole cluster runs here; what a killed run left behind does not count."""
     layout = Layout(run=RUN, programs=RUN, network=Network(name=NAME))
     return all(pid_of(name, layout) for name in PROCESSES)
 
 
 def down() -> None:
-    """Takes away what `up` made, whole or in part, and only that."""
+    """Remove what `up` made, whole or in part, and only that."""
     if not RUN.exists():
         return
     layout = Layout(run=RUN, programs=RUN, network=Network(name=NAME))
     stop(["kubelet"], layout)
     kill_containers(layout)
-    stop([name for name in reversed(PROCESSES) if name != "kubelet"], layout)
+    # One second: the API server takes ten to end its watches, and nothing of what it holds is kept.
+    stop([name for name in reversed(PROCESSES) if name != "kubelet"], layout, seconds=1)
     kill_shims(layout.containerd_socket)
     unmount_below(layout.run)
     with suppress(FileNotFoundError, ValueError):
@@ -94,7 +97,7 @@ def down() -> None:
 
 
 def start(name: str, layout: Layout) -> None:
-    """Starts one process, or starts it again after `stop`."""
+    """Start one process, or start it again after `stop`."""
     with (layout.run / "log" / name).open("ab") as log:
         command = [*layout.network.enter, *PROCESSES[name](layout)]
         process = subprocess.Popen(
@@ -104,12 +107,12 @@ def start(name: str, layout: Layout) -> None:
     (layout.run / f"{name}.pid").write_text(str(process.pid))
 
 
-def stop(names: Iterable[str], layout: Layout) -> None:
-    """Asks, waits ten seconds, and kills. The API server takes seconds to end."""
+def stop(names: Iterable[str], layout: Layout, *, seconds: float = 10) -> None:
+    """Ask the processes to end, wait, and kill them. The API server takes seconds to end."""
     pids = [pid for name in names if (pid := pid_of(name, layout))]
     for pid in pids:
         os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + seconds
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid in filter(alive, pids):
@@ -120,7 +123,10 @@ def stop(names: Iterable[str], layout: Layout) -> None:
 
 
 def pid_of(name: str, layout: Layout) -> int | None:
-    """None where it has ended. An id that another process has by now is not ours: it does not work in our folder."""
+    """Return the id of a process, or None if it has ended.
+
+    A process that has the same id by now does not work in the cluster's folder, and is not taken for it.
+    """
     with suppress(FileNotFoundError, ValueError, PermissionError):
         pid = int((layout.run / f"{name}.pid").read_text())
         if Path(f"/proc/{pid}/cwd").resolve() == layout.run and alive(pid):
@@ -149,7 +155,7 @@ def kill_containers(layout: Layout) -> None:
 
 
 def wait_for(layout: Layout, *arguments: str, seconds: float = 60) -> None:
-    """Until a kubectl command succeeds. Raises ClusterError."""
+    """Wait until a kubectl command succeeds. Raise ClusterError."""
     command = [f"{layout.programs}/kubectl", f"--kubeconfig={layout.kubeconfig}", *arguments]
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -1,6 +1,4 @@
-"""An API server with its store and without a node, on the loopback interface: it admits pods as a dry run, thousands in
-a minute.
-"""
+"""An API server with etcd and without a node, which admits thousands of pods a minute as a dry run."""
 
 import ssl
 import time
@@ -23,24 +21,24 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlPlane:
-    """The API of a cluster, as its admin sees it."""
+    """The API of a cluster, with the rights of its admin."""
 
     client: httpx.Client
 
     def create(self, path: str, content: Mapping[str, Any]) -> Json:
-        """What the API server stores. Raises HTTPStatusError."""
+        """Return the object as the API server stores it. Raise HTTPStatusError."""
         answer = self.client.post(path, json=content)
         answer.raise_for_status()
         created: Json = answer.json()
         return created
 
     def refusal(self, pod: Mapping[str, Any], namespace: str) -> str | None:
-        """Why the API server does not admit the pod; None if it would. Nothing is stored."""
+        """Return the API server's reason against the pod, or None if it would admit it. Nothing is stored."""
         answer = self.client.post(f"/api/v1/namespaces/{namespace}/pods", params={"dryRun": "All"}, json=pod)
         return None if answer.is_success else str(answer.json().get("message"))
 
     def wait_for_refusal(self, pod: Mapping[str, Any], namespace: str) -> None:
-        """Until a policy is in force, which takes seconds. Raises TimeoutError."""
+        """Wait until a policy is in force, which takes seconds. Raise TimeoutError."""
         deadline = time.monotonic() + READY_SECONDS
         while not self.refusal(pod, namespace):
             if time.monotonic() > deadline:
@@ -48,7 +46,7 @@ class ControlPlane:
             time.sleep(0.2)
 
     def admitted(self, pod: Mapping[str, Any], namespace: str) -> Json:
-        """The pod as it would be stored, with the defaults of the API server. Raises HTTPStatusError."""
+        """Return the pod as it would be stored, with the API server's defaults. Raise HTTPStatusError."""
         answer = self.client.post(f"/api/v1/namespaces/{namespace}/pods", params={"dryRun": "All"}, json=pod)
         answer.raise_for_status()
         stored: Json = answer.json()
@@ -57,7 +55,10 @@ class ControlPlane:
 
 @contextmanager
 def control_plane(folder: Path) -> Iterator[ControlPlane]:
-    """Compiles the programs if they are not there. `folder` takes their files; both end with the block."""
+    """Run etcd and an API server for the length of a block; `folder` takes their files.
+
+    Missing programs are compiled first.
+    """
     programs = binaries.build()
     store, peers, port = free_port(), free_port(), free_port()
     pki.write(folder, HERE)
@@ -103,7 +104,7 @@ def kube_apiserver(programs: Path, folder: Path, store: int, port: int) -> Itera
 
 
 def wait_until_ready(plane: ControlPlane) -> None:
-    """Raises TimeoutError."""
+    """Wait for the API server. Raise TimeoutError."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         try:

@@ -1,5 +1,6 @@
-"""Images without a registry: a stand-in for the base, our own, built by podman with runc, and loaded into the cluster's
-containerd.
+"""Images without a registry: podman with runc builds them, and they are loaded into the cluster's containerd.
+
+The base image is made of Debian's smallest system and this machine's Python, under the name of the real one.
 """
 
 import os
@@ -14,8 +15,8 @@ from typing import Final
 
 from testbed.cluster.binaries import CACHE
 from testbed.cluster.cluster import RUN
+from testbed.cluster.components import PAUSE
 from testbed.cluster.machine import missing_packages, run
-from testbed.cluster.parts import PAUSE
 
 ROOT: Final = Path(__file__).parents[2]
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -37,7 +38,7 @@ LIBRARIES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """How an image of the manifests is built."""
+    """Build instructions of an image that the manifests name."""
 
     tag: str
     dockerfile: str
@@ -68,14 +69,14 @@ MOST_PROCESSES: Final = 32768
 LEFT_OUT: Final = ("test", "idlelib", "site-packages")
 
 
-def lacking() -> str | None:
-    """Why images cannot be built here, in one line; None where they can."""
+def unmet_requirement() -> str | None:
+    """Return the reason why images cannot be built here, in one line; None if they can."""
     missing = missing_packages(NEEDED)
     return f"building images needs the packages {' '.join(missing)}: `make packages` installs them" if missing else None
 
 
 def environment() -> dict[str, str]:
-    """For podman: runc, because crun refuses hybrid cgroups, and limits that nobody has to raise."""
+    """Return podman's environment: runc, because crun refuses hybrid cgroups, and limits that need no raise."""
     folder = CACHE / "images"
     folder.mkdir(parents=True, exist_ok=True)
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -104,9 +105,7 @@ def exists(tag: str) -> bool:
 
 
 def base() -> None:
-    """The base image under its own name, and the pause image. On a machine with a registry, `podman pull` does the
-    same.
-    """
+    """Make the base image under its own name, and the pause image, which a machine with a registry would pull."""
     if not exists(BASE):
         archive = CACHE / "images" / f"base-{PYTHON}.tar"
         if not archive.exists():
@@ -127,21 +126,21 @@ def base() -> None:
 
 
 def build_all() -> None:
-    """Everything that the manifests name."""
+    """Build every image that the manifests name."""
     base()
     for image in IMAGES:
         build(image)
 
 
 def prepare() -> None:
-    """Builds it, and gives it to the running cluster of `testbed.cluster`."""
+    """Build every image, and load it into the running cluster of `testbed.cluster`."""
     build_all()
     for tag in (PAUSE, *(image.tag for image in IMAGES)):
         load(tag)
 
 
 def build(image: Image) -> None:
-    """What installs packages in it gets this machine's authorities and settings for the build only."""
+    """Build one image; steps that install packages get this machine's authorities and settings for the build only."""
     options = [f"--target={image.target}"] if image.target else []
     options += [f"--build-arg={name}={value}" for name, value in image.arguments.items()]
     place = [f"--file={ROOT / image.dockerfile}", f"--tag={image.tag}", str(ROOT / image.context)]
@@ -149,7 +148,7 @@ def build(image: Image) -> None:
 
 
 def load(tag: str) -> None:
-    """Gives the cluster an image under the name that it has; nothing is done where it has that very one."""
+    """Load an image into the cluster under its name, unless the cluster has that very image."""
     identity = podman("image", "inspect", "--format={{.Id}}", tag).strip()
     loaded = RUN / "images" / identity
     if loaded.exists():
@@ -162,7 +161,7 @@ def load(tag: str) -> None:
 
 
 def save(tag: str) -> Path:
-    """The image as an archive, for whoever loads it."""
+    """Return an archive of the image, to be loaded."""
     archive = CACHE / "images" / "load.tar"
     archive.unlink(missing_ok=True)
     podman("save", "--quiet", "--output", archive, tag)
@@ -170,7 +169,7 @@ def save(tag: str) -> Path:
 
 
 def _make_base(archive: Path) -> None:
-    """Debian's smallest system and this host's Python, in a minute."""
+    """Write Debian's smallest system with this machine's Python, in a minute."""
     home = sys.base_prefix
     excluded = " ".join(f"--exclude=lib/python{PYTHON}/{name}" for name in LEFT_OUT)
     files = f"bin/python{PYTHON} lib/libpython{PYTHON}.so.1.0 lib/python{PYTHON} include/python{PYTHON}"

@@ -1,8 +1,9 @@
-"""kubectl of one cluster, for tests: ours of `testbed.cluster`, or whichever `KUBECONFIG` names."""
+"""kubectl of one cluster, for tests: that of `testbed.cluster`, or the one that `KUBECONFIG` names."""
 
 import base64
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ import yaml
 
 from testbed.cluster import binaries, images
 from testbed.cluster.cluster import RUN, down, running, up
-from testbed.cluster.machine import lacking, run
+from testbed.cluster.machine import run, unmet_requirement
 
 LOAD: Final = "MODEL_API_TEST_LOAD"  # a command for another cluster, such as "kind load image-archive"
 KUBECONFIG: Final = RUN / "pki" / "admin.kubeconfig"
@@ -26,19 +27,19 @@ Json = dict[str, Any]
 
 
 class KubectlError(RuntimeError):
-    """kubectl failed; the message is what it said."""
+    """kubectl failed; the message is its output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kube:
-    """`ours` tells whether processes of the node may be stopped and host addresses be reached from its pods."""
+    """A kubectl. `ours`: processes of the node may be stopped, and its pods reach addresses of this host."""
 
     program: str
     kubeconfig: Path
     ours: bool
 
     def __call__(self, *arguments: str | Path, given: str | None = None) -> str:
-        """What kubectl prints. Raises KubectlError."""
+        """Return kubectl's output. Raise KubectlError."""
         done = self.attempt(*arguments, given=given)
         if done.returncode:
             raise KubectlError(f"kubectl {' '.join(map(str, arguments))}: {done.stderr.strip()}")
@@ -63,12 +64,12 @@ class Kube:
         self("-n", namespace, "rollout", "status", f"deployment/{deployment}", f"--timeout={seconds}s")
 
     def post(self, path: str, body: Json) -> Json:
-        """Through the API server, to whatever `path` names."""
+        """Send `body` to a path of the API server."""
         answer: Json = json.loads(self("create", "--raw", path, "-f", "-", given=json.dumps(body)))
         return answer
 
     def until(self, condition: Callable[[], Any], *, seconds: float = 60, what: str = "") -> Any:
-        """What `condition` returns as soon as that is true. Raises TimeoutError with the last answer."""
+        """Return the first true result of `condition`. Raise TimeoutError with the last result."""
         deadline = time.monotonic() + seconds
         while not (answer := condition()):
             if time.monotonic() > deadline:
@@ -76,29 +77,54 @@ class Kube:
             time.sleep(0.2)
         return answer
 
+    @contextmanager
+    def forwarded(self, namespace: str, service: str, port: int) -> Iterator[str]:
+        """Yield a local address of a Service's port, as `kubectl port-forward` does. Raise KubectlError.
+
+        It leads to the pod that the Service has at this moment.
+        """
+        command = [
+            self.program,
+            f"--kubeconfig={self.kubeconfig}",
+            "-n",
+            namespace,
+            "port-forward",
+            f"service/{service}",
+            f":{port}",
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                said = process.stdout.readline() if process.stdout else ""
+                if not (found := re.search(r"127\.0\.0\.1:(\d+)", said)):
+                    process.kill()
+                    raise KubectlError(process.stderr.read() if process.stderr else said)
+                yield f"http://localhost:{found[1]}"  # MLflow serves that host by default, and no other of this machine
+            finally:
+                process.terminate()
+
     @property
     def environment(self) -> Mapping[str, str]:
-        """For a command that reads the kubeconfig."""
+        """Environment of a command that reads the kubeconfig."""
         return os.environ | {"KUBECONFIG": str(self.kubeconfig)}
 
 
 def decoded(data: Mapping[str, str]) -> dict[str, str]:
-    """What a Secret holds."""
+    """Return the data of a Secret as text."""
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
-def unavailable() -> str | None:
-    """Why there is no cluster to be had here, in one line; None where there is."""
+def unavailable_reason() -> str | None:
+    """Return the reason why no cluster can be had here, in one line; None if one can."""
     if os.environ.get("KUBECONFIG"):
-        return images.lacking() or (
+        return images.unmet_requirement() or (
             None if os.environ.get(LOAD) or _is_ours() else f"{LOAD} must name a command that loads an image archive"
         )
-    return lacking() or images.lacking()
+    return unmet_requirement() or images.unmet_requirement()
 
 
 @contextmanager
 def cluster() -> Iterator[Kube]:
-    """A cluster with the project's images; one that was not there before is gone afterwards."""
+    """Yield a cluster with the project's images; one that was not there before is gone afterwards."""
     if os.environ.get("KUBECONFIG") and not _is_ours():
         _load_elsewhere(shlex.split(os.environ[LOAD]))
         yield Kube(program=shutil.which("kubectl") or "kubectl", kubeconfig=Path(os.environ["KUBECONFIG"]), ours=False)

@@ -1,4 +1,4 @@
-"""Pods that are created at a steady rate, as a dry run: admitted like any other, and kept nowhere."""
+"""Pods created at a steady rate as a dry run: admitted like any other, and not stored."""
 
 import threading
 import time
@@ -20,9 +20,7 @@ SENDERS: Final = 8
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the pods: seconds of those that have their model, of those that started without, and why others
-    were refused.
-    """
+    """Results of the pods: seconds of those with their model, of those without, and reasons of refusals."""
 
     seconds: list[float] = field(default_factory=list)
     bare_seconds: list[float] = field(default_factory=list)
@@ -35,11 +33,11 @@ class Outcome:
 
 @contextmanager
 def pods_at(rate: float, pod: dict[str, Any], kubeconfig: Path) -> Iterator[Outcome]:
-    """`rate` pods a second while the block runs, from clients that keep their connections."""
+    """Create `rate` pods a second while the block runs, from clients that keep their connections."""
     outcome, stop = Outcome(), threading.Event()
     wanted: Any = Pod.from_dict(
         pod
-    )  # here, and not in the threads, since msgspec 0.22 crashes where two are the first to need a class
+    )  # here, and not in the threads, since msgspec 0.22 crashes if two threads are the first to need a class
     Status.from_dict({})
     senders = min(SENDERS, max(1, round(rate)))
     started = time.monotonic()

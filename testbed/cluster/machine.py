@@ -1,4 +1,4 @@
-"""What the host must have, and what of it a cluster takes: packages, a network namespace, mounts."""
+"""The host's part of a cluster: packages, a network namespace, mounts, cgroups."""
 
 import os
 import shutil
@@ -24,8 +24,8 @@ NEEDED: Final = {
 }
 
 
-def lacking() -> str | None:
-    """Why this host cannot run the cluster, in one line; None where it can."""
+def unmet_requirement() -> str | None:
+    """Return the reason why this host cannot run the cluster, in one line; None if it can."""
     if os.uname().sysname != "Linux" or os.geteuid() != 0:
         return "the cluster needs Linux and root"
     missing = missing_packages(NEEDED)
@@ -33,7 +33,7 @@ def lacking() -> str | None:
 
 
 def missing_packages(needed: Mapping[str, str]) -> list[str]:
-    """Debian's packages for those programs that are not here."""
+    """Return Debian's packages for the missing ones of these programs."""
     return sorted({package for program, package in needed.items() if shutil.which(program) is None})
 
 
@@ -46,9 +46,7 @@ def run(*command: str | Path, check: bool = True) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A namespace of its own and a pair of links into it. Not loopback: the kubelet wants an address that others could
-    reach.
-    """
+    """A network namespace and a pair of links into it, since the kubelet needs an address other than loopback."""
 
     name: str
     outside: str = "10.90.0.1"
@@ -56,7 +54,7 @@ class Network:
 
     @property
     def enter(self) -> tuple[str, ...]:
-        """Not `ip netns exec`, which mounts a fresh /sys and so hides the cgroups from the kubelet."""
+        """Command that enters the namespace; `ip netns exec` would mount a fresh /sys and hide the cgroups."""
         return ("nsenter", f"--net=/run/netns/{self.name}")
 
     def create(self) -> None:
@@ -85,14 +83,14 @@ def network_namespaces() -> list[str]:
 
 
 def delete_namespaces_but(kept: Sequence[str]) -> None:
-    """Those of pods, which the CNI plugin names so, that were not there before."""
+    """Delete the pods' namespaces, which the CNI plugin names `cni-...`, except those that were there before."""
     for name in network_namespaces():
         if name.startswith("cni-") and name not in kept:
             run("ip", "netns", "del", name, check=False)
 
 
 def kill_shims(socket: Path) -> None:
-    """Containers outlive a containerd that was killed: each hangs on a shim that names the containerd's socket."""
+    """Kill the shims of a containerd that was killed, and their containers; a shim names the containerd's socket."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             command = (process / "cmdline").read_bytes().split(b"\0")
@@ -115,7 +113,7 @@ def unmount_below(folder: Path) -> None:
 
 
 def remove_cgroups() -> None:
-    """Empty ones only: `rmdir` refuses what a container still uses."""
+    """Remove empty cgroups only: `rmdir` refuses one that a container still uses."""
     roots = [
         *Path("/sys/fs/cgroup").glob("*/kubepods"),
         *Path("/sys/fs/cgroup").glob("*/k8s.io"),

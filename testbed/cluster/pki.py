@@ -1,4 +1,4 @@
-"""Who is who in the cluster: one authority, a certificate for each part, a kubeconfig with it."""
+"""Identities in the cluster: one authority, and for each component a certificate and a kubeconfig with it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ USERS: Final = (
 
 
 def write(folder: Path, address: str) -> None:
-    """Certificates, keys and kubeconfigs into `folder`."""
+    """Write certificates, keys and kubeconfigs into `folder`."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.crt")
     names = (
@@ -56,7 +56,7 @@ def _write_pair(leaf: trustme.LeafCert, folder: Path, name: str) -> None:
 
 
 def _write_signing_key(folder: Path) -> None:
-    """By which the API server signs the tokens of ServiceAccounts."""
+    """Write the key with which the API server signs the tokens of ServiceAccounts."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     (folder / "service-accounts.key").write_bytes(private)

@@ -1,6 +1,4 @@
-"""Workloads of the cluster's tests: model APIs as Domino creates them, pods that are none, and other settings of the
-webhook.
-"""
+"""Workloads of the cluster's tests: model APIs as Domino creates them, other pods, and settings of the webhook."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +23,7 @@ def literals(ref: ModelRef) -> list[Json]:
 
 
 def model_pod(name: str, env: Sequence[Json], *, namespace: str = COMPUTE, **changes: Any) -> Json:
-    """As a pod of its own; `changes` are fields of the container."""
+    """Return a model API as a pod of its own; `changes` are fields of the container."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -57,7 +55,7 @@ def service(name: str) -> Json:
 
 
 def plain_pod(name: str, namespace: str = "default") -> Json:
-    """A pod that asks for no model."""
+    """Return a pod that asks for no model."""
     container = {"name": "main", "image": RUNTIME_IMAGE, "command": ["sleep", "3600"], "securityContext": LOCKED}
     metadata = {"name": name, "namespace": namespace, "labels": TEST_LABEL}
     return {
@@ -108,7 +106,7 @@ LOCKED: Final[Json] = {
 
 @contextmanager
 def settings(kube: Kube, values: Mapping[str, str]) -> Iterator[None]:
-    """Other settings of the webhook, for as long as the block runs."""
+    """Give the webhook other settings for the length of the block."""
     deployment = ("-n", PLATFORM, "set", "env", "deployment/model-api-webhook")
     kube(*deployment, *(f"MODEL_API_WEBHOOK_{key}={value}" for key, value in values.items()))
     try:

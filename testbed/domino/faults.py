@@ -1,4 +1,4 @@
-"""What goes wrong when somebody says so: builds that take long, wait or fail, answers that break off or are others."""
+"""Faults that a test asks for: builds that take long, wait or fail, answers that break off or are replaced."""
 
 import re
 import threading
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """For the next request of `method` whose path matches; `status` None: do it, and hang up without an answer."""
+    """A fault of the next request that matches. With `status` None, the request is done and the connection ends."""
 
     method: str
     path: re.Pattern[str]
@@ -20,7 +20,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Faults:
-    """Everything that was asked for and has not happened yet."""
+    """The faults that were asked for and have not happened yet."""
 
     build_seconds: float = 0
     failing: list[str] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Faults:
         self.released.set()
 
     def take(self, method: str, path: str) -> Fault | None:
-        """The first that concerns the request; it does not happen again."""
+        """Remove and return the first fault of the request."""
         with self.lock:
             found = next((fault for fault in self.pending if fault.concerns(method, path)), None)
             if found:
@@ -40,6 +40,6 @@ class Faults:
             return found
 
     def next_failure(self) -> str | None:
-        """Why the build that begins now fails; None where it does not."""
+        """Return the reason why the build that begins now fails; None if it does not."""
         with self.lock:
             return self.failing.pop(0) if self.failing else None

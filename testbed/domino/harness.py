@@ -1,4 +1,4 @@
-"""What Domino runs in the container of a model API: imports its file once, then calls its function for each request.
+"""Domino's server in the container of a model API: imports the file once, then calls its function for each request.
 
 As a process: `python -m testbed.domino.harness --file model.py --function predict --port N --model-id ID --number N`,
 in the folder of the files. It listens when the file is imported, and answers with Domino's envelope.
@@ -22,14 +22,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harness:
-    """The function, and which version of which model API it is."""
+    """The function, and the model API and version that it belongs to."""
 
     function: Callable[..., Any]
     model_id: str
     number: int
 
     def answer(self, body: bytes) -> tuple[int, Json]:
-        """Status and document."""
+        """Return status and document."""
         try:
             document = json.loads(body)
             args, kwargs = call_of(document)
@@ -46,7 +46,7 @@ class Harness:
 
 
 def call_of(document: Any) -> tuple[list[Any], Json]:
-    """`data` by keyword, `parameters` by position. Raises ValueError."""
+    """Return the call's arguments: `data` by keyword, `parameters` by position. Raise ValueError."""
     if isinstance(document, dict) and isinstance(document.get("data"), dict):
         return [], document["data"]
     if isinstance(document, dict) and isinstance(document.get("parameters"), list):
@@ -72,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name of the base class
-        """Says nothing: the data of a request is nobody's business."""
+        """Log nothing: a request's data does not belong in a log."""
 
 
 class Server(ThreadingHTTPServer):
@@ -84,7 +84,7 @@ class Server(ThreadingHTTPServer):
 
 
 def function_of(file: Path, name: str) -> Callable[..., Any]:
-    """Imports the file as a module, with its folder on the path."""
+    """Import the file as a module, with its folder on the path, and return the function."""
     sys.path.insert(0, str(file.parent))
     specification = importlib.util.spec_from_file_location(file.stem, file)
     if specification is None or specification.loader is None:

@@ -1,4 +1,4 @@
-"""The installation as a whole, for the length of a `with` block."""
+"""The whole installation, for the length of a `with` block."""
 
 import re
 import secrets
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from testbed.domino import calls, older_api, public_api
+from testbed.domino import older_api, public_api
 from testbed.domino.faults import Fault, Faults
 from testbed.domino.platform import Platform, Project
-from testbed.domino.pods import Pods, RunningPod, Surroundings
+from testbed.domino.pods import PodDependencies, Pods, RunningPod
 from testbed.domino.records import ModelApi, Records
-from testbed.domino.server import Seen, Server, Service
+from testbed.domino.server import CALL_ROUTES, Seen, Server, Service
 from testbed.gate import OTHER, PROJECT, Gate
 from testbed.webhook_server import WebhookServer
 
@@ -44,7 +44,7 @@ class Domino:
         return self._server.uri
 
     def environ(self) -> dict[str, str]:
-        """What Domino puts into the environment of a workspace."""
+        """Return the variables that Domino sets in a workspace."""
         return {
             "DOMINO_API_HOST": self.uri,
             "DOMINO_USER_API_KEY": self.api_key,
@@ -57,36 +57,36 @@ class Domino:
 
     @property
     def requests(self) -> list[Seen]:
-        """Everything that was asked, in its order."""
+        """Every request so far, in order."""
         return self._service.seen
 
     def asked(self, method: str, path: str) -> list[Seen]:
-        """Those of a method, whose path has a part."""
+        """Return the requests of a method whose path has a part."""
         return [one for one in self.requests if one.method == method and path in one.path]
 
     def model_apis(self) -> list[ModelApi]:
-        """Those that are not archived."""
+        """Return the model APIs that are not archived."""
         return [model for model in self._platform.records.all() if not model.archived]
 
     def model_api(self, model_id: str) -> ModelApi:
         return self._platform.records.get(model_id)
 
     def pods(self) -> dict[str, RunningPod]:
-        """The running ones, by the id of the version."""
+        """Return the running pods by the id of their version."""
         return self._platform.pods.running()
 
     def restrict(self, model_id: str) -> str:
-        """From now on callers of the model API need this access token."""
+        """Restrict a model API, and return the access token that its callers need from now on."""
         token = secrets.token_urlsafe(24)
         self._platform.records.change(model_id, access_token=token)
         return token
 
     def slow(self, seconds: float) -> None:
-        """Builds take so long."""
+        """Make builds take so long."""
         self._faults.build_seconds = seconds
 
     def hold(self) -> None:
-        """Builds do not end until `release`."""
+        """Keep builds from ending until `release`."""
         self._faults.released.clear()
 
     def release(self) -> None:
@@ -96,18 +96,16 @@ class Domino:
         self._faults.failing.append(reason)
 
     def break_off_next(self, method: str, path: str) -> None:
-        """The next request whose path matches is done, and gets no answer."""
+        """Do the next request whose path matches, without an answer."""
         self._faults.pending.append(Fault(method=method, path=re.compile(path)))
 
     def answer_next(self, method: str, path: str, status: int, body: str = "") -> None:
-        """The next request whose path matches is not done, and gets this answer."""
+        """Give the next request whose path matches this answer, without doing it."""
         self._faults.pending.append(Fault(method=method, path=re.compile(path), status=status, body=body))
 
     @contextmanager
     def down(self) -> Iterator[None]:
-        """Nothing answers for the length of a `with` block. Pods go on; what was written down is read
-        again afterwards.
-        """
+        """Stop the servers for the length of a `with` block. Pods go on; the records are read again afterwards."""
         port = self._server.server_port
         self._server.end()
         try:
@@ -135,22 +133,21 @@ def domino(  # noqa: PLR0913  a stand-in with everything that it needs
     files: Path = FILES,
     variable_key: str = "name",
 ) -> Iterator[Domino]:
-    """An installation whose pods fetch through `gate` and are admitted by `webhook`; `files` is what the project has in
-    its folder.
+    """Run an installation whose pods fetch through `gate` and are admitted by `webhook`.
 
-    Domino's examples of its public API call the name of a variable `name` or `key`: `variable_key` is what this one
-    takes.
+    `files` is the folder of the project's files. Domino's examples of its public API call the name of a variable `name`
+    or `key`: `variable_key` is the one that this installation takes.
     """
     directory.mkdir(parents=True, exist_ok=True)
     faults, records = Faults(), Records(directory / "records.json")
-    pods = Pods(directory / "versions", records, faults, Surroundings(gate=gate, webhook=webhook, files=files))
+    pods = Pods(directory / "versions", records, faults, PodDependencies(gate=gate, webhook=webhook, files=files))
     environments = frozenset({ENVIRONMENT})
     platform = Platform(
         records=records, pods=pods, projects=PROJECTS, environments=environments, variable_key=variable_key
     )
     routes = [route for api in apis for route in APIS[api]]
     key = secrets.token_hex(32)
-    service = Service(platform=platform, routes=routes, open_routes=calls.ROUTES, api_key=key, faults=faults, seen=[])
+    service = Service(platform=platform, routes=routes, open_routes=CALL_ROUTES, api_key=key, faults=faults, seen=[])
     with ExitStack() as ending:
         ending.callback(pods.close)
         sidecar = Server(service, trusted=True)

@@ -1,10 +1,10 @@
-"""What python-domino 2.2 and the private routes beside it speak. Shapes are recorded answers."""
+"""The API of python-domino 2.2 and private routes beside it, whose answers have the shapes of recorded ones."""
 
 from typing import Any, Final
 
-from testbed.domino.exchange import Answer, RefusedError, Request, Route, required
 from testbed.domino.platform import Platform
 from testbed.domino.records import RUNNING, ModelApi, Version
+from testbed.domino.routing import Answer, RefusedError, Request, Route, required
 
 Json = dict[str, Any]
 PUBLISHED: Final = ("projectId", "file", "function", "environmentId")
@@ -17,7 +17,7 @@ def version(platform: Platform, request: Request) -> Answer:
 
 
 def models(platform: Platform, request: Request) -> Answer:
-    """Of a project: id, name and state."""
+    """Return id, name and state of a project's model APIs."""
     return Answer.of(
         [
             summary(platform, model)
@@ -81,7 +81,7 @@ FIELDS: Final = {
 
 
 def versions(platform: Platform, request: Request) -> Answer:
-    """The newest first."""
+    """Return the versions, newest first."""
     model = platform.live(request.variables["id"])
     return Answer.of({"data": [version_document(model, one) for one in reversed(model.versions)]})
 
@@ -143,7 +143,7 @@ def add_variables(platform: Platform, request: Request) -> Answer:
 
 
 def stop(platform: Platform, request: Request) -> Answer:
-    """Not idempotent: a version that does not run cannot be stopped."""
+    """Stop a version; one that does not run cannot be stopped, so that this is not idempotent."""
     model_id, version_id = request.variables["id"], request.variables["version"]
     if platform.live(model_id).version(version_id).status != RUNNING:
         raise RefusedError(400, "The model version is not running")

@@ -1,4 +1,4 @@
-"""What both APIs act on: the records, the pods, and who and what the installation has."""
+"""State that both APIs act on: the records, the pods, the projects and the environments."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +21,9 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """`environments` are the ids that a model API may name; `variable_key` is what the public API calls the name of a
-    variable.
+    """State of an installation.
+
+    `environments` are the ids that a model API may name; `variable_key` is the public API's key for a variable's name.
     """
 
     records: Records
@@ -32,20 +33,20 @@ class Platform:
     variable_key: str = "name"
 
     def create(self, *, restricted_token: str = "", version: Json, **fields: Any) -> ModelApi:
-        """A model API with its first version, which is being built when this returns."""
+        """Return a model API with its first version, which is still being built."""
         model = self.records.add(ModelApi(id=object_id(), created=now(), access_token=restricted_token, **fields))
         self.publish(model.id, **version)
         return self.records.get(model.id)
 
     def publish(self, model_id: str, *, deploy: bool = True, **fields: Any) -> Version:
-        """One more version. Raises UnknownError."""
+        """Add a version. Raise UnknownError."""
         version = self.records.add_version(model_id, status="Building" if deploy else STOPPED, **fields)
         if deploy:
             self.pods.publish(model_id, version)
         return version
 
     def set_variables(self, model_id: str, variables: Mapping[str, str]) -> None:
-        """They reach every running version of the model API: Domino 5.11 and later. Raises UnknownError."""
+        """Set variables and restart the running versions, as Domino 5.11 and later do. Raise UnknownError."""
         model = self.records.get(model_id)
         self.records.change(model_id, variables={**model.variables, **variables})
         for version in model.versions:
@@ -53,19 +54,19 @@ class Platform:
                 self.pods.restart(model_id, version.id)
 
     def stop(self, model_id: str, version_id: str) -> None:
-        """Raises UnknownError."""
+        """Stop a version. Raise UnknownError."""
         self.records.get(model_id).version(version_id)
         self.records.change_version(model_id, version_id, status=STOPPED)
         self.pods.stop(version_id)
 
     def archive(self, model_id: str) -> None:
-        """Raises UnknownError."""
+        """Archive a model API. Raise UnknownError."""
         for version in self.live(model_id).versions:
             self.stop(model_id, version.id)
         self.records.change(model_id, archived=True)
 
     def live(self, model_id: str) -> ModelApi:
-        """Raises UnknownError, where it is archived too."""
+        """Return a model API. Raise UnknownError, also if it is archived."""
         model = self.records.get(model_id)
         if model.archived:
             raise UnknownError(model_id)

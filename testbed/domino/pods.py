@@ -1,6 +1,4 @@
-"""Deployment: a version of a model API becomes a pod, which the webhook admits, and whose containers run here as
-processes.
-"""
+"""Deployment: a version becomes a pod, which the webhook admits, and whose containers run as processes here."""
 
 import os
 import shutil
@@ -37,12 +35,12 @@ LEFT_OUT: Final = shutil.ignore_patterns(".*", "__pycache__")
 
 
 class DeniedError(RuntimeError):
-    """The webhook did not let the pod in."""
+    """The webhook denied the pod."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningPod:
-    """A pod that answers at `port`; `processes` ends it."""
+    """A pod that answers at `port`; closing `processes` ends it."""
 
     pod: LocalPod
     port: int
@@ -50,8 +48,8 @@ class RunningPod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What a pod needs: the gate that it fetches through, the webhook that admits it, the files of its project."""
+class PodDependencies:
+    """Needs of a pod: the gate that it fetches through, the webhook that admits it, the files of its project."""
 
     gate: Gate
     webhook: WebhookServer
@@ -61,28 +59,28 @@ class Surroundings:
 class Pods:
     """The pods of all versions, each in a folder of its own."""
 
-    def __init__(self, directory: Path, records: Records, faults: Faults, around: Surroundings) -> None:
+    def __init__(self, directory: Path, records: Records, faults: Faults, dependencies: PodDependencies) -> None:
         self._directory = directory
         self._records = records
         self._faults = faults
-        self._around = around
+        self._dependencies = dependencies
         self._running: dict[str, RunningPod] = {}
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._ending = threading.Event()
 
     def running(self) -> dict[str, RunningPod]:
-        """By the id of the version."""
+        """Return the running pods by the id of their version."""
         with self._lock:
             return dict(self._running)
 
     def publish(self, model_id: str, version: Version) -> None:
-        """Takes the project's files as they are, and deploys the version while the caller goes on."""
-        shutil.copytree(self._around.files, self._home(version) / "files", ignore=LEFT_OUT)
+        """Copy the project's files as they are now, and deploy the version in a thread."""
+        shutil.copytree(self._dependencies.files, self._home(version) / "files", ignore=LEFT_OUT)
         self._begin(model_id, version.id, build=True)
 
     def restart(self, model_id: str, version_id: str) -> None:
-        """A new pod for a version that was built before, with the variables of now."""
+        """Start a new pod for a version that is built already, with the current variables."""
         self._begin(model_id, version_id, build=False)
 
     def stop(self, version_id: str) -> None:
@@ -92,7 +90,7 @@ class Pods:
             found.processes.close()
 
     def close(self) -> None:
-        """Ends every pod; builds that go on come to nothing."""
+        """End every pod; builds that go on come to nothing."""
         self._ending.set()
         self._faults.released.set()
         for thread in self._threads:
@@ -118,7 +116,7 @@ class Pods:
             pass  # archived meanwhile
 
     def _build(self, model_id: str, version_id: str) -> bool:
-        """False where there is nothing to start."""
+        """Return False if there is nothing to start."""
         reason = self._faults.next_failure()
         self._records.change_version(model_id, version_id, say="Building the image")
         self._ending.wait(self._faults.build_seconds)
@@ -131,7 +129,7 @@ class Pods:
 
     def _start(self, model: ModelApi, version: Version) -> None:
         local = LocalPod(
-            pod=self._admitted(model, version), directory=self._room(version), secrets=self._secrets(model)
+            pod=self._admitted(model, version), directory=self._new_directory(version), secrets=self._secrets(model)
         )
         local.create_volumes()
         for name, output in local.run_init_containers(environ=environ()).items():
@@ -142,14 +140,14 @@ class Pods:
             process = processes.enter_context(
                 local.running_container(CONTAINER, command, environ=environ() | mounts(local))
             )
-            process.wait_for_http(f"http://127.0.0.1:{port}/", seconds=240)  # where other things run on the machine
+            process.wait_for_http(f"http://127.0.0.1:{port}/", seconds=240)  # a loaded machine is slow
         except BaseException:
             processes.close()
             raise
         self._take_over(model.id, version.id, RunningPod(pod=local, port=port, processes=processes))
 
     def _take_over(self, model_id: str, version_id: str, pod: RunningPod) -> None:
-        """The new pod answers before those of the version before it are stopped."""
+        """Stop the pods of the version before, once the new pod answers."""
         with self._lock:
             before = self._running.pop(version_id, None)
             self._running[version_id] = pod
@@ -163,13 +161,15 @@ class Pods:
 
     def _admitted(self, model: ModelApi, version: Version) -> Json:
         pod = pod_of(model, version)
-        answer = self._around.webhook.review(pod)
+        answer = self._dependencies.webhook.review(pod)
         if not answer["response"]["allowed"]:
             raise DeniedError(f"the pod was denied: {answer['response']['status']['message']}")
         return apply_answer(pod, answer)
 
     def _secrets(self, model: ModelApi) -> dict[str, dict[str, str]]:
-        return {pull_secret(model.project_id): {TOKEN_KEY: self._around.gate.token(Purpose.PULL, model.project_id)}}
+        return {
+            pull_secret(model.project_id): {TOKEN_KEY: self._dependencies.gate.token(Purpose.PULL, model.project_id)}
+        }
 
     def _command(self, model: ModelApi, version: Version, port: int) -> list[str]:
         program = [
@@ -190,16 +190,16 @@ class Pods:
     def _home(self, version: Version) -> Path:
         return self._directory / version.id
 
-    def _room(self, version: Version) -> Path:
-        """A new one for each pod: none of them finds another one's volumes."""
+    def _new_directory(self, version: Version) -> Path:
+        """Return a new directory for a pod, so that no pod finds the volumes of another."""
         home = self._home(version)
-        room = home / f"pod-{len(list(home.glob('pod-*'))) + 1}"
-        room.mkdir(parents=True)
-        return room
+        directory = home / f"pod-{len(list(home.glob('pod-*'))) + 1}"
+        directory.mkdir(parents=True)
+        return directory
 
 
 def pod_of(model: ModelApi, version: Version) -> Json:
-    """As Domino creates it; the variables are those of the model API."""
+    """Return the pod as Domino creates it; the variables are those of the model API."""
     labels = {WORKLOAD_TYPE_LABEL: MODEL_API_WORKLOAD, PROJECT_ID_LABEL: model.project_id}
     container = {
         "name": CONTAINER,
@@ -221,7 +221,7 @@ def pod_of(model: ModelApi, version: Version) -> Json:
 
 
 def mounts(local: LocalPod) -> dict[str, str]:
-    """The directory that the model's mount stands for; nothing where the webhook has added none."""
+    """Return the directory of the model's mount as a variable; nothing if the webhook has added no mount."""
     for mount in local.container(CONTAINER).get("volumeMounts") or []:
         if mount["name"] == MODEL_VOLUME:
             return {ARTIFACTS_PATH: str(local.directory_of(mount))}
@@ -229,7 +229,7 @@ def mounts(local: LocalPod) -> dict[str, str]:
 
 
 def environ() -> dict[str, str]:
-    """What a container has from its image."""
+    """Return the variables that a container has from its image."""
     root = Path(__file__).parents[2]
     return {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -1,12 +1,10 @@
-"""Domino 6's public API of model APIs: `/api/modelServing/v1/modelApis`. Shapes are those of its
-published description.
-"""
+"""Domino 6's public API of model APIs, `/api/modelServing/v1/modelApis`, with the shapes of its description."""
 
 from typing import Any, Final
 
-from testbed.domino.exchange import Answer, RefusedError, Request, Route, known, required
 from testbed.domino.platform import Platform
 from testbed.domino.records import ModelApi, Version
+from testbed.domino.routing import Answer, RefusedError, Request, Route, known, required
 
 Json = dict[str, Any]
 PAGE: Final = 10  # what comes without a limit
@@ -97,7 +95,7 @@ def get(platform: Platform, request: Request) -> Answer:
 
 
 def update(platform: Platform, request: Request) -> Answer:
-    """Variables are not among what can be changed."""
+    """Change a model API; its variables cannot be changed."""
     body = request.document
     known(body, UPDATE_FIELDS)
     changes = {

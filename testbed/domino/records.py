@@ -1,6 +1,4 @@
-"""What Domino remembers: model APIs, their versions, and the variables, which are a model API's and reach each of its
-versions.
-"""
+"""Domino's records: model APIs, their versions, and the variables, which belong to a model API."""
 
 import itertools
 import json
@@ -23,12 +21,12 @@ COUNTER: Final = itertools.count(1)
 
 
 class UnknownError(LookupError):
-    """There is no such model API or version."""
+    """No such model API or version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A version of a model API. `log` is what its build and its pod said."""
+    """A version of a model API. `log` holds the lines of its build and its pod."""
 
     id: str
     number: int
@@ -47,7 +45,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelApi:
-    """A model API. `access_token` is what a caller shows twice where it is restricted."""
+    """A model API. A caller of a restricted one sends `access_token` as user and as password."""
 
     id: str
     name: str
@@ -66,11 +64,11 @@ class ModelApi:
 
     @property
     def active(self) -> Version:
-        """The one that answers; where none does, the newest."""
+        """The version that answers; if none does, the newest."""
         return next((version for version in reversed(self.versions) if version.status == RUNNING), self.newest)
 
     def version(self, version_id: str) -> Version:
-        """Raises UnknownError."""
+        """Return a version. Raise UnknownError."""
         for version in self.versions:
             if version.id == version_id:
                 return version
@@ -78,7 +76,7 @@ class ModelApi:
 
 
 class Records:
-    """All model APIs, in a file that a restart finds again. Each method is one step: nobody sees half of it."""
+    """All model APIs, in a file that a restart finds again. Each method is one atomic step."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -86,7 +84,7 @@ class Records:
         self._models = read(file) if file.exists() else {}
 
     def read_again(self) -> None:
-        """What was written down, and nothing else."""
+        """Forget everything but the contents of the file."""
         with self._lock:
             self._models = read(self._file) if self._file.exists() else {}
 
@@ -95,7 +93,7 @@ class Records:
             return list(self._models.values())
 
     def get(self, model_id: str) -> ModelApi:
-        """Raises UnknownError."""
+        """Return a model API. Raise UnknownError."""
         with self._lock:
             if model_id not in self._models:
                 raise UnknownError(model_id)
@@ -108,12 +106,12 @@ class Records:
             return model
 
     def change(self, model_id: str, **fields: Any) -> ModelApi:
-        """Raises UnknownError."""
+        """Change fields of a model API. Raise UnknownError."""
         with self._lock:
             return self.add(replace(self.get(model_id), **fields))
 
     def add_version(self, model_id: str, **fields: Any) -> Version:
-        """Raises UnknownError."""
+        """Add a version. Raise UnknownError."""
         with self._lock:
             model = self.get(model_id)
             version = Version(id=object_id(), number=len(model.versions) + 1, created=now(), **fields)
@@ -121,7 +119,7 @@ class Records:
             return version
 
     def change_version(self, model_id: str, version_id: str, *, say: str | None = None, **fields: Any) -> None:
-        """`say` is one more line of its log. Raises UnknownError."""
+        """Change fields of a version; `say` is one more line of its log. Raise UnknownError."""
         with self._lock:
             model = self.get(model_id)
             found = model.version(version_id)
@@ -143,10 +141,10 @@ def read(file: Path) -> dict[str, ModelApi]:
 
 
 def object_id() -> str:
-    """24 hexadecimal digits, later ones greater: how Domino's database names things."""
+    """Return 24 hexadecimal digits, later ones greater, as Domino's database names things."""
     return f"{int(time.time()):08x}{PROCESS}{next(COUNTER):06x}"
 
 
 def now() -> int:
-    """Milliseconds, as Domino has them."""
+    """Return milliseconds, as Domino has them."""
     return int(time.time() * 1000)

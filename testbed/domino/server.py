@@ -1,17 +1,22 @@
-"""The installation's HTTP: who may ask, what goes wrong on purpose, and the route that answers."""
+"""The installation's HTTP server: checks the caller, applies faults, and calls the handler of the route."""
 
+import base64
 import hmac
+import http.client
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from testbed.domino.exchange import Answer, RefusedError, Request, Route
 from testbed.domino.faults import Faults
 from testbed.domino.platform import Platform
-from testbed.domino.records import UnknownError
+from testbed.domino.records import RUNNING, ModelApi, UnknownError
+from testbed.domino.routing import Answer, RefusedError, Request, Route
+
+JSON: Final = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +30,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What the installation and its sidecar answer with."""
+    """The service of the installation and of its sidecar."""
 
     platform: Platform
     routes: Sequence[Route]
@@ -35,7 +40,7 @@ class Service:
     seen: list[Seen]
 
     def answer(self, request: Request, *, trusted: bool) -> Answer | None:
-        """None: it was done, and the connection ends without an answer."""
+        """Return the answer, or None if the request was done and the connection ends without one."""
         self.seen.append(Seen(method=request.method, path=request.path, headers=request.headers))
         fault = self.faults.take(request.method, request.path)
         if fault and fault.status is not None:
@@ -66,8 +71,34 @@ def refusal(status: int, message: str) -> Answer:
     return Answer.of({"requestId": "local", "errors": [message], "message": message}, status)
 
 
+def call(platform: Platform, request: Request) -> Answer:
+    model = platform.live(request.variables["id"])
+    check_token(model, request)
+    pod = platform.pods.running().get(model.active.id)
+    if pod is None or model.active.status != RUNNING:
+        raise RefusedError(503, "the model API has no running version")
+    with closing(http.client.HTTPConnection("127.0.0.1", pod.port, timeout=60)) as connection:
+        connection.request("POST", "/model", request.body, JSON)
+        answer = connection.getresponse()
+        return Answer(status=answer.status, body=answer.read())
+
+
+def check_token(model: ModelApi, request: Request) -> None:
+    """Raise RefusedError if a caller of a restricted model API does not send its token as user and as password."""
+    shown = base64.b64encode(f"{model.access_token}:{model.access_token}".encode()).decode()
+    if model.access_token and request.headers.get("authorization") != f"Basic {shown}":
+        raise RefusedError(401, "Unauthorized")
+
+
+CALL_ROUTES: Final = (
+    Route("POST", "/models/<id>/latest/model", call),
+    Route("POST", "/models/<id>/labels/prod/model", call),
+)
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or an answer of two writes waits 40 ms in between
     server: "Server"
 
     def handle_any(self) -> None:
@@ -92,12 +123,13 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815  names of the base class
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name of the base class
-        """Says nothing: `seen` holds what came."""
+        """Log nothing: `seen` holds the requests."""
 
 
 class Server(ThreadingHTTPServer):
-    """`trusted`: it is the sidecar of a workspace, which adds who asks by itself, and gives tokens at
-    `/access-token`.
+    """Server of the installation, or with `trusted` the sidecar of a workspace.
+
+    The sidecar adds the user by itself, and gives tokens at `/access-token`.
     """
 
     daemon_threads = True
@@ -125,4 +157,4 @@ class Server(ThreadingHTTPServer):
         self._thread.join()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is what some tests are about."""
+        """Ignore a client that goes away in the middle, as some tests do."""

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from model_contract.model_ref import ModelRef
-from testbed.cluster.kube import Kube, cluster, unavailable
+from testbed.cluster.kube import Kube, cluster, unavailable_reason
 from testbed.cluster.workloads import COMPUTE, PLATFORM
 
 QUICKSTART = Path(__file__).parents[2] / "manifests" / "overlays" / "quickstart"
-REASON = unavailable()
+REASON = unavailable_reason()
 
 if REASON and os.environ.get("CI") == "true":
     raise pytest.UsageError(f"the cluster's tests cannot run: {REASON}")
@@ -36,7 +36,7 @@ def installed(kube: Kube) -> Kube:
 
 @pytest.fixture
 def quiet(installed: Kube) -> Iterator[Kube]:
-    """The installation, with a test's own workloads on their way out afterwards; no test waits for another's."""
+    """The installation; workloads of a test are deleted after it, and no test waits for that."""
     yield installed
     installed("-n", COMPUTE, "delete", "deployment,service,pod", "-l", "test=yes", "--wait=false", "--grace-period=1")
 

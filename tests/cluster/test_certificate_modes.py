@@ -1,6 +1,4 @@
-"""The webhook on certificates of others: files that an admin brings, and cert-manager's. That it keeps its own is in
-test_outage.
-"""
+"""The webhook with certificates of others: files of an admin, and cert-manager's. test_outage covers its own."""
 
 import base64
 import json
@@ -70,14 +68,14 @@ def take_away(kube: Kube) -> None:
 
 
 def served(kube: Kube) -> bytes:
-    """The leaf of one pod's volume: what that pod serves on its next connection."""
+    """Return the leaf in one pod's volume, which that pod serves on its next connection."""
     return kube(
         "-n", PLATFORM, "exec", "deployment/model-api-webhook", "--", "cat", "/run/model-api-webhook/tls/tls.crt"
     ).encode()  # fmt: skip
 
 
 def sync_volumes(kube: Kube) -> None:
-    """The kubelet looks at a pod's Secrets about once a minute, and at once when the pod changes."""
+    """Change a pod, so that the kubelet looks at its Secrets at once and not after a minute."""
     kube(
         "-n",
         PLATFORM,
@@ -123,8 +121,9 @@ def tls_secret(authority: trustme.CA) -> dict[str, object]:
 
 @pytest.fixture
 def cert_manager(without_certificates: Kube) -> Iterator[Kube]:
-    """Its controllers and its injector as one process beside the cluster. Its own webhook, which only checks, is left
-    out.
+    """cert-manager's controllers and its injector as one process beside the cluster.
+
+    Its own webhook only checks, and is left out.
     """
     kube = without_certificates
     crds = binaries.folder_of("certmanager", "github.com/cert-manager/cert-manager") / "deploy" / "crds"
@@ -172,7 +171,7 @@ def authority(kube: Kube) -> str:
 
 
 def renew(kube: Kube) -> None:
-    """What `cmctl renew` does."""
+    """Renew the certificate as `cmctl renew` does."""
     version = kube.get("-n", PLATFORM, "secret", TLS_SECRET)["metadata"]["resourceVersion"]
     certificate = kube.get("-n", PLATFORM, "certificate", "model-api-webhook")
     certificate["status"]["conditions"].append(

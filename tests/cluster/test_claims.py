@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 @pytest.fixture
 def volume(quiet: Kube) -> Iterator[str]:
-    """The name of a volume of this node, which whoever asks for a claim gets; nothing provisions one here."""
+    """Name of a volume of this node, to which any claim is bound; nothing provisions volumes here."""
     if not quiet.ours:
         pytest.skip("only on the cluster of testbed.cluster is there a folder of the node to make a volume of")
     folder = RUN / "volumes" / "models"

@@ -1,4 +1,4 @@
-"""`doctor` and `certs` on a live cluster: what they say when all is well, and when it is not."""
+"""`doctor` and `certs` on a live cluster: their output when all is well, and when it is not."""
 
 import json
 import subprocess

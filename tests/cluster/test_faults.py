@@ -1,4 +1,4 @@
-"""What goes wrong around a model pod, and what `kubectl describe pod` says of it."""
+"""Faults around a model pod, and the output of `kubectl describe pod` for each."""
 
 import json
 import re
@@ -15,9 +15,9 @@ from model_contract.names import ENABLED_LABEL, MEMORY_LIMIT_ANNOTATION, pull_se
 from testbed import reverse_proxy, token_proxy
 from testbed.cluster import binaries
 from testbed.cluster.cluster import NAME, RUN, kill_containers, start, stop
+from testbed.cluster.components import Layout
 from testbed.cluster.kube import Kube
 from testbed.cluster.machine import Network
-from testbed.cluster.parts import Layout
 from testbed.cluster.workloads import (
     COMPUTE,
     LOCKED,
@@ -36,7 +36,7 @@ TOKEN = "the-projects-pull-token"
 
 
 def described(kube: Kube, name: str, pattern: str, seconds: float = 60) -> str:
-    """What `kubectl describe pod` says, as soon as that holds `pattern`. Its lines may be broken anywhere."""
+    """Return the output of `kubectl describe pod` as soon as it holds `pattern`, across line breaks."""
     return str(
         kube.until(lambda: _found(kube("-n", COMPUTE, "describe", "pod", name), pattern), seconds=seconds, what=pattern)
     )
@@ -51,7 +51,7 @@ def ready(kube: Kube, name: str, namespace: str = COMPUTE) -> None:
 
 
 def test_mlflow_that_is_down_is_named_and_waited_for(quiet: Kube, wine: ModelRef) -> None:
-    """Without endpoints for its Service, since this MLflow keeps nothing when it stops."""
+    """Take the endpoints from its Service, since this MLflow keeps nothing when it stops."""
     selector = '{"spec": {"selector": {"app.kubernetes.io/name": "%s"}}}'
     quiet("-n", MLFLOW, "patch", "service", "mlflow", "-p", selector % "nobody")
     try:
@@ -89,7 +89,7 @@ def test_model_that_does_not_fit_is_refused_before_it_is_fetched(quiet: Kube, wi
 
 @pytest.fixture
 def guarded(quiet: Kube) -> Iterator[Kube]:
-    """MLflow behind a proxy that wants the project's token, and a webhook that mounts it."""
+    """MLflow behind a proxy that requires the project's token, and a webhook that mounts the token."""
     code = {
         "reverse_proxy.py": Path(reverse_proxy.__file__).read_text(),
         "token_proxy.py": Path(token_proxy.__file__).read_text(),
@@ -252,7 +252,7 @@ def test_after_a_reboot_of_the_node_pods_are_filled_again(quiet: Kube, wine: Mod
 
 
 def fetches(kube: Kube, name: str) -> tuple[str, ...]:
-    """When the init containers of its pods have ended."""
+    """Return the ends of the init containers of its pods."""
     statuses = [
         pod["status"].get("initContainerStatuses", [{}])[0]
         for pod in kube.items("-n", COMPUTE, "pod", "-l", f"app={name}")

@@ -20,7 +20,6 @@ from model_contract.names import INIT_CONTAINER, PROJECT_TOKENS_SECRETS, TAG_PRO
 from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose
 from testbed.cluster.cluster import RUN
-from testbed.cluster.forward import forwarded
 from testbed.cluster.kube import Kube, decoded
 from testbed.cluster.workloads import COMPUTE, MLFLOW, PLATFORM, PROJECT_ID, literals, model_pod, settings
 from testbed.gate import API, PASSWORD, Answer, ask
@@ -65,7 +64,7 @@ class Gated:
     audit: Path
 
     def token(self, *arguments: str | Path) -> str:
-        """`model-api token`, which must succeed."""
+        """Run `model-api token`, which must succeed."""
         command = [command_of("model-api"), "token", *arguments]
         done = subprocess.run(
             command, env=self.kube.environment, capture_output=True, text=True, check=False, timeout=60
@@ -74,14 +73,14 @@ class Gated:
         return done.stdout
 
     def value(self) -> str:
-        """The pull token, as the Secret of all projects has it."""
+        """Return the pull token in the Secret of all projects."""
         return decoded(self.kube.get("-n", MLFLOW, "secret", PROJECT_TOKENS_SECRETS[0])["data"])[str(PULL)]
 
     def pods(self) -> Sequence[Json]:
         return self.kube.items("-n", MLFLOW, "pod", "-l", f"app.kubernetes.io/name={GATE}")
 
     def hurry(self) -> None:
-        """The kubelet looks at a pod's Secrets when the pod changes, and else once a minute."""
+        """Change a pod, so that the kubelet looks at its Secrets at once and not after a minute."""
         self.kube(
             "-n",
             MLFLOW,
@@ -120,8 +119,8 @@ def gated(installed: Kube, wine: ModelRef, tmp_path_factory: pytest.TempPathFact
 
 
 def stamped(kube: Kube, wine: ModelRef) -> None:
-    """The quickstart registers past any gate, so that nobody has said whose the model and its files are."""
-    with forwarded(kube, MLFLOW, "mlflow", 5000) as uri:
+    """Set the project of the model and of its files, since the quickstart registers past any gate."""
+    with kube.forwarded(MLFLOW, "mlflow", 5000) as uri:
         tag = {"key": TAG_PROJECT_ID, "value": PROJECT_ID}
         assert ask(uri, "POST", f"{API}/registered-models/set-tag", {"name": wine.name, **tag}).status == 200
         run = ask(uri, "GET", f"{API}/runs/get?run_id={wine.run_id}").json["run"]
@@ -166,7 +165,7 @@ def ready(kube: Kube, name: str) -> Json:
 def test_model_pod_fetches_through_the_gate_also_after_a_rotation(
     gated: Gated, quiet: Kube, wine: ModelRef, tmp_path: Path
 ) -> None:
-    """With the pull token that `model-api token sync` has copied, and nothing else."""
+    """Use only the pull token that `model-api token sync` has copied."""
     first = gated.value()
     gated.token("sync")
     with settings(quiet, {"TRACKING_URI": ADDRESS, "TOKEN": "pull"}):
@@ -183,7 +182,7 @@ def test_model_pod_fetches_through_the_gate_also_after_a_rotation(
     assert pull_secret(PROJECT_ID) in {volume.get("secret", {}).get("secretName") for volume in pod["spec"]["volumes"]}
     assert gated.value() != first
     read = f"{API}/registered-models/get?name={wine.name}"
-    with forwarded(quiet, MLFLOW, GATE, 5000) as uri:
+    with quiet.forwarded(MLFLOW, GATE, 5000) as uri:
         for token in (first, gated.value()):
             assert ask(uri, "GET", read, headers={"Authorization": f"Bearer {token}"}).status == 200
         gated.token("revoke", "-i", PROJECT_ID, "--scope", "pull")
@@ -196,7 +195,7 @@ def test_model_pod_fetches_through_the_gate_also_after_a_rotation(
 
 
 def test_person_and_admin_use_the_gate_and_the_log_outlives_its_pod(gated: Gated, wine: ModelRef) -> None:
-    with forwarded(gated.kube, MLFLOW, GATE, 5000) as uri:
+    with gated.kube.forwarded(MLFLOW, GATE, 5000) as uri:
         assert moved(uri, wine, "Staging", basic("jane")).status == 200
         assert moved(uri, wine, "Production", basic("jane")).status == 403
         assert moved(uri, wine, "Production", basic("root")).status == 200
@@ -204,7 +203,7 @@ def test_person_and_admin_use_the_gate_and_the_log_outlives_its_pod(gated: Gated
     before = gated.lines()
     gated.kube("-n", MLFLOW, "delete", "pod", "-l", f"app.kubernetes.io/name={GATE}", "--wait=true")
     gated.kube.rolled_out(MLFLOW, GATE)
-    with forwarded(gated.kube, MLFLOW, GATE, 5000) as uri:
+    with gated.kube.forwarded(MLFLOW, GATE, 5000) as uri:
         assert moved(uri, wine, "None", basic("jane")).status == 200
 
     after = gated.lines()
@@ -229,10 +228,10 @@ def test_gate_passes_what_the_cluster_and_prometheus_look_at(gated: Gated) -> No
 
 
 def test_way_past_a_gate_that_is_down(gated: Gated, quiet: Kube, wine: ModelRef) -> None:
-    """As the admin's page says: through kubectl to MLflow itself, and pods without a token, until the gate is back."""
+    """Follow the admin's page: kubectl to MLflow itself, and pods without a token, until the gate is back."""
     quiet("-n", MLFLOW, "scale", f"deployment/{GATE}", "--replicas=0")
     quiet.until(lambda: not gated.pods(), what="the gate is gone")
-    with forwarded(quiet, MLFLOW, "mlflow", 5000) as uri:
+    with quiet.forwarded(MLFLOW, "mlflow", 5000) as uri:
         assert moved(uri, wine, "Staging", {}).status == 200
         assert moved(uri, wine, "None", {}).status == 200
     quiet("-n", MLFLOW, "delete", "networkpolicy", "mlflow-from-gate-only")

@@ -1,6 +1,4 @@
-"""Generated pods before a real API server: what the webhook adds never makes a pod invalid, and the policy agrees with
-the webhook.
-"""
+"""Generated pods before a real API server: a patched pod is valid, and the policy agrees with the webhook."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +12,8 @@ from hypothesis import strategies as st
 from model_contract.names import ENABLED_LABEL
 from testbed.api_server import apply_answer, review_of
 from testbed.cluster.control_plane import ControlPlane, control_plane
-from testbed.generated_pods import GIVEN, LABELS, PROJECT_ID, generated_pods, well_formed
+from testbed.generated_pods import generated_pods, well_formed
+from testbed.pod_parts import GIVEN, LABELS, PROJECT_ID
 from webhook.admission import admit, decide
 from webhook.reasons import Outcome
 from webhook.registration import policy

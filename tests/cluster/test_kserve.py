@@ -1,6 +1,4 @@
-"""The pod that KServe makes of an InferenceService and our serving runtime, for real: its root is read-only, its one
-volume the model's.
-"""
+"""The pod that KServe makes of an InferenceService and our serving runtime, with its read-only root and one volume."""
 
 from pathlib import Path
 from typing import Any

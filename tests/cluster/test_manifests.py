@@ -1,4 +1,4 @@
-"""The manifests as kustomize builds them: names that meet, pods that are locked down, images named once."""
+"""The manifests as kustomize builds them: names that match, pods that are locked down, images named once."""
 
 import re
 import shutil
@@ -38,7 +38,7 @@ def build(overlay: str) -> list[Json]:
 
 
 def templates(objects: list[Json]) -> list[tuple[str, Json]]:
-    """Namespace and template of whatever makes pods."""
+    """Return namespace and template of every object that makes pods."""
     return [
         (found["metadata"]["namespace"], found["spec"]["template"])
         for found in objects

@@ -1,6 +1,4 @@
-"""A model API pod for real: admitted, filled, serving, asked through its Service, in each of the ways that its
-variables may come.
-"""
+"""A model API pod: admitted, filled, serving, called through its Service, for each source of its variables."""
 
 import json
 from typing import Any
@@ -20,7 +18,7 @@ WINE = {
 
 
 def predict(kube: Kube, name: str) -> float:
-    """Asks through the Service."""
+    """Call the Service."""
     answer = kube.until(lambda: _asked(kube, name), seconds=30, what=f"an answer of {name}")
     prediction: float = answer["predictions"][0]
     return prediction
@@ -119,7 +117,7 @@ def test_impossible_variables_are_denied_with_a_reason(quiet: Kube, wine: ModelR
 
 
 def test_container_that_looks_for_a_kubernetes_token_finds_none(quiet: Kube, wine: ModelRef) -> None:
-    """The pod wants one for itself; the API server would mount it into every container."""
+    """Let the pod ask for a token, which the API server would mount into every container."""
     pod = model_pod("curious", literals(wine))
     pod["spec"]["automountServiceAccountToken"] = True
     quiet.apply(pod)

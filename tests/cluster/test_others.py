@@ -1,6 +1,4 @@
-"""Beside others: a webhook that comes after ours, the order of native sidecars, and a cluster from which ours is gone
-again.
-"""
+"""The webhook beside others: a later webhook, native sidecars, meshes, and a cluster after its removal."""
 
 import base64
 import json
@@ -56,12 +54,12 @@ class Adds(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name of the base class
-        """Says nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def another_webhook(quiet: Kube, wine: ModelRef) -> Iterator[Kube]:
-    """Its name comes after ours, so it sees what ours has done; its container asks for the same model."""
+    """A webhook whose name comes after ours, so that it sees our patch; its container asks for the same model."""
     if not quiet.ours:
         pytest.skip("the API server of another cluster does not reach a webhook on this host")
     authority = trustme.CA()
@@ -119,7 +117,7 @@ def test_container_that_a_later_webhook_adds_gets_the_model_too(another_webhook:
 
 
 def test_native_sidecar_runs_before_the_fetch_and_goes_on(quiet: Kube, wine: ModelRef) -> None:
-    """As Istio's: an init container that restarts always, started before whatever comes behind it."""
+    """Use an init container that restarts always, as Istio does; it starts before all later ones."""
     proxy = {
         "name": "istio-proxy",
         "image": RUNTIME_IMAGE,
@@ -187,7 +185,7 @@ def meshed(name: str, namespace: str, wine: ModelRef, user: int, validator: str)
 def test_fetch_gets_past_a_mesh_that_the_node_sets_up(
     quiet: Kube, wine: ModelRef, unrestricted: str, mesh: str, user: int
 ) -> None:
-    """As the user of the mesh's proxy; as anybody else the fetch has no network, which is what the other pod shows."""
+    """Run one fetch as the user of the mesh's proxy, and one as another user, which has no network."""
     quiet.apply(
         meshed("known", unrestricted, wine, user, mesh), meshed("unknown", unrestricted, wine, user, "some-validator")
     )
@@ -204,7 +202,7 @@ def test_fetch_gets_past_a_mesh_that_the_node_sets_up(
 
 
 def exit_code(kube: Kube, namespace: str, pod: str) -> int | None:
-    """Of the last fetch that ended."""
+    """Return the exit code of the last fetch that ended."""
     statuses = kube.get("-n", namespace, "pod", pod)["status"].get("initContainerStatuses", [])
     ended = [
         status[key]["terminated"]
@@ -217,7 +215,7 @@ def exit_code(kube: Kube, namespace: str, pod: str) -> int | None:
 
 
 def test_warning_of_a_controllers_pod_is_on_the_pod(quiet: Kube, wine: ModelRef) -> None:
-    """Nobody sees the warning itself: the one who creates the pod is a controller, which keeps warnings to itself."""
+    """Create the pod by a controller, which shows warnings to no person."""
     quiet.apply(model_deployment("silent", literals(wine)[:3]))
     pods = quiet.until(lambda: quiet.items("-n", COMPUTE, "pod", "-l", "app=silent"))
     events = quiet("-n", COMPUTE, "get", "events", "-o", "json")

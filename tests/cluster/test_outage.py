@@ -1,4 +1,4 @@
-"""The webhook is away, restarts, or changes its certificate: what pods and people see of it."""
+"""The webhook is away, restarts, or changes its certificate, while pods are created."""
 
 import json
 import time

@@ -1,6 +1,4 @@
-"""One predicate, three readers: the API server's selectors and conditions, the webhook's own rules, and the policy
-behind them.
-"""
+"""One predicate in three forms: the API server's selectors and conditions, the webhook's rules, and the policy."""
 
 import itertools
 import json
@@ -31,7 +29,7 @@ SETTINGS: Final = Settings.from_mapping({"MODEL_API_WEBHOOK_TOKEN": "none"})
 
 
 def environments(wine: ModelRef) -> list[Json]:
-    """Fields of the model's container."""
+    """Return variants of the variables in the model's container."""
     whole = literals(wine)
     by_field = [
         {"name": entry["name"], "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{i}']"}}}
@@ -50,7 +48,7 @@ def environments(wine: ModelRef) -> list[Json]:
 
 
 def pods(wine: ModelRef) -> dict[str, Json]:
-    """By their names."""
+    """Return the pods by name."""
     found = {}
     for namespace, labels, environment in itertools.product(NAMESPACES, LABELS, environments(wine)):
         pod = model_pod(f"p{len(found)}", [], namespace=namespace)
@@ -62,7 +60,7 @@ def pods(wine: ModelRef) -> dict[str, Json]:
 
 
 def created(kube: Kube, wanted: dict[str, Json]) -> tuple[dict[str, Json], dict[str, str]]:
-    """What the API server makes of them as a dry run, and why it refuses the others."""
+    """Return the pods as the API server stores them in a dry run, and its reasons against the others."""
     document = {"apiVersion": "v1", "kind": "List", "items": [*wanted.values()]}
     done = kube.attempt("create", "--dry-run=server", "-o", "json", "-f", "-", given=json.dumps(document))
     refused = {found[1]: line for line in done.stderr.splitlines() if (found := re.search(r'pods "(p\d+)"', line))}

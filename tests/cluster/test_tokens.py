@@ -27,7 +27,7 @@ exit "${GH_EXIT:-0}"
 
 @pytest.fixture(scope="module")
 def namespaces(kube: Kube) -> Iterator[Kube]:
-    """Of their own: the quickstart's MLflow has no tokens."""
+    """Namespaces of their own, since the quickstart's MLflow has no tokens."""
     names = (NAMESPACE, COMPUTE)
     kube.apply(*({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names))
     yield kube
@@ -96,7 +96,7 @@ def test_tokens_are_made_delivered_replaced_copied_and_ended(tokens: Kube, tmp_p
 
 
 def test_older_name_of_the_secret_is_kept(tokens: Kube, tmp_path: Path) -> None:
-    """With what the original wrote into it."""
+    """Start from a Secret with the contents that the original wrote."""
     older = PROJECT_TOKENS_SECRETS[1]
     tokens("-n", NAMESPACE, "create", "secret", "generic", older, f"--from-literal={OTHER}.apikey=eyJ.e30.x")
     assert run(tokens, "create", "-i", PROJECT, "--out", tmp_path / "token").returncode == 0

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(660)
 
 
 def processes_that_name(text: str) -> list[str]:
-    """The command lines of running processes in which `text` stands."""
+    """Return the command lines of running processes that hold `text`."""
     lines = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -1,6 +1,4 @@
-"""Real MLflow servers of both versions with a model for each way in which one can lie there, and a store to bring them
-to.
-"""
+"""Real MLflow servers of both versions with a model for each layout of files, and a store to fetch them into."""
 
 import json
 from pathlib import Path

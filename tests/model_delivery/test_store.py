@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from model_delivery.store import partial_model, publish
 from testbed.delivery import Delivery, Ended
 from testbed.faults import only, slowly
 from testbed.registered import Registered, files_below
-from testbed.reverse_proxy import ReverseProxy, reverse_proxy
+from testbed.reverse_proxy import Exchange, ReverseProxy, reverse_proxy
 
 WEIGHTS = "weights.bin"  # a file of 60 MiB
 MIB = 1 << 20
@@ -30,16 +31,18 @@ SLOWLY = only(WEIGHTS, slowly(0.002))
 def kill_in_the_middle(delivery: Delivery, ref: ModelRef) -> int:
     """Kills a fetch when the small file, and a part of the large one, are on the disk; returns how much."""
     with delivery.start(ref) as process:
-        deadline = time.monotonic() + 30
-        while (
-            not (partial_size(delivery.store, "MLmodel") and partial_size(delivery.store))
-            and time.monotonic() < deadline
-        ):
-            time.sleep(0.005)
+        wait_until(lambda: partial_size(delivery.store, "MLmodel") > 0 and partial_size(delivery.store) > 0)
         process.kill()
     assert not delivery.run_directory(ref).exists()
     assert 0 < partial_size(delivery.store) < 60 * MIB
     return partial_size(delivery.store)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds, or after 30 s."""
+    deadline = time.monotonic() + 30
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def partial_size(store: Path, file: str = WEIGHTS) -> int:
@@ -79,7 +82,13 @@ def test_a_killed_fetch_is_continued_where_it_ended(delivery: Delivery, mlflow_3
 
 def test_a_killed_fetch_from_a_server_without_ranges_starts_again(delivery: Delivery, mlflow_2: Registered) -> None:
     ref = mlflow_2.ref("big")
-    with reverse_proxy(mlflow_2.uri, SLOWLY) as slow:
+
+    def small_file_first(exchange: Exchange) -> bool:
+        """Wait with the large file, since MLflow 2 serves one request at a time."""
+        wait_until(lambda: partial_size(delivery.store, "MLmodel") > 0)
+        return SLOWLY(exchange)
+
+    with reverse_proxy(mlflow_2.uri, only(WEIGHTS, small_file_first)) as slow:
         kill_in_the_middle(Delivery(directory=delivery.directory, uri=slow.uri), ref)
     again = Delivery(directory=delivery.directory, uri=mlflow_2.uri)
     ended = watch(again, ref, again.start(ref))

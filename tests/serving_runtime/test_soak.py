@@ -7,13 +7,16 @@ from benchmarks.runtime_soak import soak, weights
 from testbed.environments import python_of
 from testbed.runtime_server import serving
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "elastic_net.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "save_model.py"
 SECONDS = 6
 
 
 def test_every_answer_is_right_under_mixed_traffic(tmp_path: Path) -> None:
     subprocess.run(
-        [python_of("mlflow-3.17"), SCRIPT, tmp_path / "model"], check=True, capture_output=True, cwd=tmp_path
+        [python_of("mlflow-3.17"), SCRIPT, "elastic-net", tmp_path / "model"],
+        check=True,
+        capture_output=True,
+        cwd=tmp_path,
     )
     with serving(tmp_path / "model", "--workers", "2", log=tmp_path / "log") as server:
         tally, _, _ = soak(server, *weights(tmp_path / "model"), seconds=SECONDS, clients=4)

@@ -13,13 +13,13 @@ import pytest
 from model_contract.tokens import Purpose
 from testbed.environments import python_of
 from testbed.gate import API, Answer, Gate, Json, ask, gate
-from testbed.json_lines import JsonLines, json_lines
 from testbed.mlflow_server import NEWEST, MlflowServer, client_environment
+from testbed.processes import JsonLines, json_lines
 
 GATED = (NEWEST, "2.22")
 NUMBERS = itertools.count(1)
-READER = Path(__file__).parents[2] / "testbed" / "mlflow_reader.py"
-ROUTES_SCRIPT = Path(__file__).parents[2] / "testbed" / "mlflow_routes.py"
+READER = Path(__file__).parents[2] / "testbed" / "mlflow_scripts" / "download_artifacts.py"
+ROUTES_SCRIPT = Path(__file__).parents[2] / "testbed" / "mlflow_scripts" / "list_routes.py"
 
 
 @pytest.fixture(scope="session", params=GATED, ids=lambda version: f"mlflow-{version}")

@@ -11,7 +11,7 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from model_contract.tokens import Purpose
-from testbed.domino_people import DominoUsers, User, domino_users
+from testbed.domino_users import DominoUsers, User, domino_users
 from testbed.gate import API, PASSWORD, PROJECT, Gate, gate
 from testbed.mlflow_server import MlflowServer
 from tracking_gate.actors import Actor

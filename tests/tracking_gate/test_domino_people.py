@@ -15,7 +15,7 @@ import pytest
 
 from model_contract.names import PROJECT_HEADER
 from model_contract.tokens import Purpose, new_token
-from testbed.domino_people import DominoUsers, User, domino_users
+from testbed.domino_users import DominoUsers, User, domino_users
 from testbed.gate import API, OTHER, PROJECT, Gate, ask, gate
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import free_port, installed, running

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from testbed.environments import python_of
 from testbed.gate import Json
-from testbed.json_lines import JsonLines, json_lines
 from testbed.mlflow_server import client_environment
+from testbed.processes import JsonLines, json_lines
 from tests.tracking_gate.conftest import GATED
 from tracking_gate.errors import Refusal
 from tracking_gate.mlflow_api import search_filters as filters
 from tracking_gate.mlflow_api.search_filters import models_of_filter
 
-SCRIPT = Path(__file__).parents[2] / "testbed" / "mlflow_filters.py"
+SCRIPT = Path(__file__).parents[2] / "testbed" / "mlflow_scripts" / "read_filters.py"
 EXAMPLES = 300
 
 

@@ -8,8 +8,8 @@ import pytest
 from model_contract.tokens import Purpose
 from testbed.environments import python_of
 from testbed.gate import API, OTHER, Answer, Gate, Json, ask
-from testbed.json_lines import JsonLines, json_lines
 from testbed.mlflow_server import client_environment
+from testbed.processes import JsonLines, json_lines
 from tests.tracking_gate.conftest import GATED, READER, Wine, wine_behind
 
 NUMBERS = itertools.count(1)

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from model_contract.names import TAG_PROJECT_ID
 from model_contract.tokens import Purpose
 from testbed.gate import API, OTHER, PROJECT, Answer, Gate, Json, ask
-from testbed.json_lines import JsonLines
+from testbed.processes import JsonLines
 
 EXAMPLES = int(os.environ.get("GATE_EXAMPLES", "6"))
 STEPS = int(os.environ.get("GATE_STEPS", "14"))

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from testbed.api_server import apply_answer, patch_of, review_of
-from testbed.generated_pods import LOCAL_VOLUMES
+from testbed.pod_parts import LOCAL_VOLUMES
 from webhook.admission import admit
 from webhook.reasons import Outcome, Reason
 from webhook.review import parse

@@ -23,7 +23,7 @@ Run = Callable[..., Ended]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Runs a command with `stdin`, and without a variable of this machine's."""
+    """Run a command with `stdin`, without variables of this machine."""
 
     def ran(*arguments: str | Path, stdin: bytes = b"") -> Ended:
         monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(stdin)))

@@ -27,7 +27,7 @@ TOKEN = "a-token/of+this.server=="
 
 
 def widened(model: Path, target: Path) -> Path:
-    """The same model, which says that it takes a thousand columns."""
+    """Copy the model with a signature of a thousand columns."""
     shutil.copytree(model, target)
     document = yaml.safe_load((target / "MLmodel").read_text())
     inputs = [{"type": "double", "name": f"measure {number}", "required": True} for number in range(COLUMNS)]
@@ -64,9 +64,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page that must not complain: an error of a script, or of the policy, fails the test; that a request was refused
-    does not.
-    """
+    """A page on which an error of a script, or of the policy, fails the test; a refused request does not."""
     context = browser.new_context(viewport={"width": 1240, "height": 800})
     page = context.new_page()
     complaints: list[str] = []

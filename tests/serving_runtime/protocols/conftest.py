@@ -1,4 +1,4 @@
-"""Asks the core by each protocol, without a server between."""
+"""Calls of the core by each protocol, without a server."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ LENGTH = b"inference-header-content-length"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Asks one model."""
+    """Calls of one model."""
 
     model: Model
     nan: Nan = Nan.NULL
@@ -51,7 +51,7 @@ class Asked:
             return spoken.refuse(Refusal.of(error))
 
     def behind(self, document: Any, *tensors: bytes) -> Answer:
-        """By V2, with tensors behind the JSON."""
+        """Ask by V2, with tensors behind the JSON."""
         text = json.dumps(document).encode()
         return self("v2", text + b"".join(tensors), {LENGTH: b"%d" % len(text)})
 

@@ -16,7 +16,7 @@ Start = Callable[..., RuntimeServer]
 
 @pytest.fixture(scope="session")
 def hard_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models that a server has trouble with."""
+    """Models that make trouble for a server."""
     directory = tmp_path_factory.mktemp("hard-models")
     subprocess.run(
         [python_of("mlflow-3.17"), SCRIPTS / "save_models.py", directory],
@@ -29,7 +29,7 @@ def hard_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
-    """A scikit-learn model, served by one process that loses its patience quickly and takes small bodies."""
+    """A scikit-learn model, served by one process with a short read timeout and a small body limit."""
     flags = ("--workers", "1", "--read-timeout", "1", "--max-body", "10K")
     with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("wine") / "log") as server:
         yield server
@@ -37,7 +37,7 @@ def wine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
 
 @pytest.fixture(scope="session")
 def sleeper(hard_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
-    """A model that takes as long as it is asked to, served by one process."""
+    """A model that takes as long as a request says, served by one process."""
     flags = ("--workers", "1", "--max-queue", "1", "--timeout", "2")
     with serving(hard_models / "sleeper", *flags, log=tmp_path_factory.mktemp("sleeper") / "log") as server:
         yield server
@@ -45,6 +45,6 @@ def sleeper(hard_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts servers for one test."""
+    """Start servers for one test."""
     with ExitStack() as stack:
         yield lambda model, *flags, **more: stack.enter_context(starting(model, *flags, log=tmp_path / "log", **more))

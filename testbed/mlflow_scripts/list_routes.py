@@ -1,5 +1,6 @@
-"""Run with an MLflow's own Python: prints every method and path that its server answers, as JSON, also those of the
-routers of MLflow 3.
+"""Print every method and path of MLflow's server as JSON, routers of MLflow 3 included.
+
+Run with an MLflow's own Python.
 """
 
 import json

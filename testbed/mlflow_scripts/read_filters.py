@@ -1,6 +1,6 @@
-"""Run with an MLflow's own Python: reads each line's `filter` as MLflow does.
+"""Read each line's `filter` as MLflow does. Run with an MLflow's own Python.
 
-The answer is if it finds a model and a version of that `name`, and what was read.
+The answer tells if the filter finds a model and a version of that `name`, and how it was parsed.
 """
 
 import json

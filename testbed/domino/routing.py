@@ -1,4 +1,4 @@
-"""A request as a handler sees it, its answer, and the rows of a table of routes."""
+"""Requests and answers of the handlers, and the rows of a table of routes."""
 
 import json
 import re
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`query` has the first value of each key, `variables` those of the path."""
+    """A request: `query` has the first value of each key, `variables` those of the path."""
 
     method: str
     path: str
@@ -24,7 +24,7 @@ class Request:
 
     @property
     def document(self) -> Json:
-        """Raises RefusedError."""
+        """JSON object of the body. Raise RefusedError."""
         try:
             found = json.loads(self.body or b"{}")
         except ValueError as error:
@@ -46,7 +46,7 @@ class Answer:
 
 
 class RefusedError(Exception):
-    """Domino says no; the answer has the reason."""
+    """Domino refuses the request; its answer has the reason."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ Handler = Callable[[Platform, Request], Answer]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`<name>` stands for one segment of a path."""
+    """A row of the table of routes; `<name>` stands for one segment of a path."""
 
     method: str
     path: str
@@ -70,12 +70,12 @@ class Route:
 
 
 def required(document: Json, names: Sequence[str], place: str = "") -> None:
-    """Raises RefusedError, which names all that is missing, as Domino's own parser does."""
+    """Raise RefusedError with all missing names, as Domino's own parser does."""
     if missing := [f"{place}{name}" for name in names if document.get(name) is None]:
         raise RefusedError(400, f"Invalid request: missing required fields: {', '.join(missing)}")
 
 
 def known(document: Json, names: Sequence[str], place: str = "") -> None:
-    """Raises RefusedError for a field that the request has none of."""
+    """Raise RefusedError for a field that the request does not have."""
     if unknown := [f"{place}{name}" for name in document if name not in names]:
         raise RefusedError(400, f"Invalid request: unknown fields: {', '.join(unknown)}")

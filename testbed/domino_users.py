@@ -1,4 +1,4 @@
-"""A stand-in for Domino's users and projects: the two routes of python-domino 2.2 that say who somebody is."""
+"""Fake users and projects of Domino: the two routes of python-domino 2.2 that the gate asks."""
 
 import json
 import threading
@@ -26,8 +26,9 @@ class User:
 
 @dataclass(slots=True, kw_only=True)
 class DominoUsers:
-    """`keys` are API keys and `tokens` access tokens, with the names of whom they are. Everything can change while it
-    runs.
+    """Users with their API keys (`keys`) and access tokens (`tokens`), each to a user's name.
+
+    Everything may change while the server runs.
     """
 
     users: Mapping[str, User]
@@ -80,9 +81,10 @@ def _project(identity: str, relationship: str) -> Json:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers from the state of the server that it is of."""
+    """Answers from the state of its server."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or an answer of two writes waits 40 ms in between
     server: "Server"
 
     def do_GET(self) -> None:
@@ -98,11 +100,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name of the base class
-        """Says nothing."""
+        """Log nothing."""
 
 
 class Server(ThreadingHTTPServer):
-    """One thread for each connection, none of which outlives the process."""
+    """One thread for each connection; none outlives the process."""
 
     daemon_threads = True
     block_on_close = False
@@ -114,7 +116,7 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def domino_users(state: DominoUsers) -> Iterator[DominoUsers]:
-    """Answers at `state.url` for the length of a `with` block."""
+    """Answer at `state.url` for the length of a `with` block."""
     server = Server(state)
     state.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))

@@ -1,4 +1,4 @@
-"""The processes of the cluster: their command lines, and the files of configuration that they read."""
+"""Components of the cluster: their command lines and the configuration files that they read."""
 
 import json
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ PAUSE: Final = "localhost/pause:1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where everything lies: programs in the cache, all else below `run`, which is removed at the end."""
+    """Paths of the cluster: programs in the cache, all else below `run`, which is removed at the end."""
 
     run: Path
     programs: Path

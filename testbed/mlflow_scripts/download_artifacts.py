@@ -1,5 +1,4 @@
-"""Run with an MLflow's own Python: downloads what each line of the input names, and prints the files with their
-digests, as a line of JSON.
+"""Download the artifacts that each line names, and print the files' digests. Run with an MLflow's own Python.
 
 A line is `{"uri": ..., "token": ...}`; the answer `{"files": {path: digest}}`, or `{"error": ...}`.
 """

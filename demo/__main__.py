@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from demo.story import tell
+from demo.run import run
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return 0 if tell(keep=arguments.keep) else 1
+        return 0 if run(keep=arguments.keep) else 1
     except KeyboardInterrupt:
         print("\nStopped; every process of the demo has ended.")
         return 130

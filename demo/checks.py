@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 
-from demo.asking import Answers
+from demo.context import NAME, DemoContext
+from demo.predictions import Answers
 from demo.refusals import Refusals
-from demo.scene import NAME, Scene
 from demo.staging import Installation, Staged
 from model_contract.tokens import Purpose
 from testbed.api_server import patch_of
@@ -33,13 +33,13 @@ def of_production(gate: Gate, refusals: Refusals) -> dict[str, bool]:
 
 
 def of_secrets(
-    scene: Scene, gate: Gate, installation: Installation, notebook: Notebook, pods: Sequence[Staged]
+    context: DemoContext, gate: Gate, installation: Installation, notebook: Notebook, pods: Sequence[Staged]
 ) -> dict[str, bool]:
     """In the notebook, the pods, every log, the audit log, and whatever GitHub's jobs have left."""
     files = [
         path
         for pattern in ("*.log", "*.jsonl", "runner/job-*/**/*")
-        for path in scene.directory.glob(f"**/{pattern}")
+        for path in context.directory.glob(f"**/{pattern}")
         if path.is_file()
     ]
     written = [path.read_text(errors="replace") for path in files]

@@ -15,17 +15,19 @@ EXTRA: Final = "lifecycle"
 with extra_of_program(EXTRA):
     import click
 
+    from model_lifecycle.commands.cli_errors import cli_errors
+
 COMMANDS: Final[Mapping[str, str]] = {
-    "backfill": "backfill_command",
-    "plan": "promotion_commands",
-    "promote": "promotion_commands",
-    "rollback": "promotion_commands",
-    "stage": "stage_command",
-    "status": "status_command",
-    "token": "token_commands",
-    "url": "stage_command",
-    "validate": "validate_command",
-    "workflow": "workflow_command",
+    "backfill": "backfill",
+    "plan": "promotion",
+    "promote": "promotion",
+    "rollback": "promotion",
+    "stage": "stage",
+    "status": "status",
+    "token": "tokens",
+    "url": "stage",
+    "validate": "validate",
+    "workflow": "workflow",
 }
 
 
@@ -35,7 +37,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """The edge: a fault of ours ends with its name, not with a page of code, in which a value could be a secret."""
         try:
-            with extra_of_program(EXTRA):
+            with extra_of_program(EXTRA), cli_errors():
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
@@ -54,7 +56,7 @@ class Commands(click.Group):
         if name not in COMMANDS:
             return None
         with extra_of_program(EXTRA):
-            found: Any = getattr(import_module(f"model_lifecycle.{COMMANDS[name]}"), name)
+            found: Any = getattr(import_module(f"model_lifecycle.commands.{COMMANDS[name]}"), name)
         return found if isinstance(found, click.Command) else None
 
 

@@ -20,7 +20,10 @@ from lightkube.types import PatchType
 
 from model_contract.names import PROJECT_ID_LABEL, PROJECT_TOKENS_SECRETS, TOKEN_KEY, pull_secret
 from model_contract.tls import TlsSettingError, check_authorities
-from model_lifecycle.token_store import Data, Patch
+from model_lifecycle.errors import InvalidError, NotAuthorisedError, UnavailableError
+
+SecretData = Mapping[str, bytes]
+SecretPatch = Mapping[str, bytes | None]  # None removes a key
 
 CONFLICT: Final = 409
 NOT_FOUND: Final = 404
@@ -28,45 +31,33 @@ TRIES: Final = 5
 LABELS: Final = {"app.kubernetes.io/managed-by": "model-api", "app.kubernetes.io/part-of": "mlflow-model-api"}
 
 
-class ClusterError(Exception):
-    """The cluster does not answer, or does not let the caller; the message says which."""
-
-
-class NotAuthorisedError(ClusterError):
-    """As above, for the second."""
-
-
-class ConfigurationError(ClusterError):
-    """The environment names no cluster that can be used."""
-
-
 @contextmanager
 def client_of(context: str | None) -> Iterator[Client]:
-    """Of the kubeconfig, or of the pod's ServiceAccount. Raises ClusterError, NotAuthorisedError."""
+    """Of the kubeconfig, or of the pod's ServiceAccount. Raises UnavailableError, NotAuthorisedError."""
     try:
         with Client(_configuration(context), field_manager="model-api") as client:
             yield client
     except ConfigError as error:
-        raise ClusterError(f"no cluster: {error}") from error
+        raise UnavailableError(f"no cluster: {error}") from error
     except httpx2.HTTPStatusError as error:
         raise NotAuthorisedError(str(error)) from error
     except httpx2.TransportError as error:
-        raise ClusterError(f"the cluster does not answer: {error}") from error
+        raise UnavailableError(f"the cluster does not answer: {error}") from error
 
 
 def _configuration(context: str | None) -> Any:
-    """Raises ConfigError, and ConfigurationError for a file of another kind too, with which lightkube fails in many
+    """Raises ConfigError, and InvalidError for a file of another kind too, with which lightkube fails in many
     ways.
     """
     try:
         check_authorities(os.environ)  # lightkube's client reads them as well
         return KubeConfig.from_env().get(context)
     except TlsSettingError as error:
-        raise ConfigurationError(str(error)) from error
+        raise InvalidError(str(error)) from error
     except ConfigError:
         raise
     except (AttributeError, LookupError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
-        raise ConfigurationError(
+        raise InvalidError(
             f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({type(error).__name__})"
         ) from error
 
@@ -85,12 +76,12 @@ class TokenSecret:
         """For messages."""
         return f"Secret {self._namespace}/{(self._found() or self._blank()).metadata.name}"
 
-    def read(self) -> Data:
+    def read(self) -> SecretData:
         """Nothing, where it is not there."""
         found = self._found()
         return _decoded(found) if found else {}
 
-    def change(self, make: Callable[[Data], Patch]) -> None:
+    def change(self, make: Callable[[SecretData], SecretPatch]) -> None:
         """Writes what `make` gives for what is there, again where somebody else wrote meanwhile. Raises what `make`
         raises.
         """
@@ -101,9 +92,9 @@ class TokenSecret:
                 if error.status.code != CONFLICT:
                     raise
                 time.sleep(random.uniform(0.05, 0.3))  # noqa: S311  so that two do not meet again
-        raise ClusterError(f"{self.title} was changed by somebody else {TRIES} times in a row; try again")
+        raise UnavailableError(f"{self.title} was changed by somebody else {TRIES} times in a row; try again")
 
-    def _write(self, make: Callable[[Data], Patch]) -> None:
+    def _write(self, make: Callable[[SecretData], SecretPatch]) -> None:
         found = self._found()
         if found is None:
             data = {key: _encoded(value) for key, value in make({}).items() if value is not None}
@@ -164,7 +155,7 @@ def _is_ours(secret: Any) -> bool:
     return (secret.metadata.labels or {}).get("app.kubernetes.io/managed-by") == LABELS["app.kubernetes.io/managed-by"]
 
 
-def _decoded(secret: Any) -> Data:
+def _decoded(secret: Any) -> SecretData:
     return {key: base64.b64decode(value) for key, value in (secret.data or {}).items()}
 
 

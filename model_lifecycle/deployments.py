@@ -21,17 +21,17 @@ from mlflow.protos.databricks_pb2 import (
 from model_contract.exit_codes import ExitCode
 from model_contract.names import TAG_PROJECT_ID
 from model_lifecycle.domino.choice import model_apis
-from model_lifecycle.domino.model_url import model_url
+from model_lifecycle.domino.model_apis import model_url
 from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError
 from model_lifecycle.notebook import domino_of, registry_of, stage
 from model_lifecycle.registry import Model, Registry
 from model_lifecycle.stages import STAGING_ALIAS
-from model_lifecycle.staging.call import call
-from model_lifecycle.staging.progress import Lines
+from model_lifecycle.staging.example_call import call
+from model_lifecycle.staging.marks import ModelApiIds, deployed_version, model_api_ids
+from model_lifecycle.staging.progress import ProgressLines
 from model_lifecycle.staging.removal import remove
-from model_lifecycle.staging.standing import Standing, deployed_version, standing_of
-from model_lifecycle.workspace import PROJECT
+from model_lifecycle.staging.request import PROJECT
 
 Json = dict[str, Any]
 FLAVOR: Final = "python_function"
@@ -121,7 +121,7 @@ class DominoDeploymentClient(BaseDeploymentClient):
         with mlflow_errors():
             check_unsupported(flavor, endpoint)
             model, version = version_of(name, model_uri)
-            staged = stage(model, version, progress=Lines(), **options_of(config or {}))
+            staged = stage(model, version, progress=ProgressLines(), **options_of(config or {}))
             return {
                 "name": staged.name,
                 "flavor": FLAVOR,
@@ -150,8 +150,8 @@ class DominoDeploymentClient(BaseDeploymentClient):
         """Never what is in Production."""
         with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
             check_unsupported(None, endpoint)
-            model, standing = found(registry, name)
-            remove(registry, model_apis(rest), model, standing)
+            model, ids = found(registry, name)
+            remove(registry, model_apis(rest), model, ids)
 
     def list_deployments(self, endpoint: str | None = None) -> list[Json]:
         """Every version that has a model API, of the workspace's project, or of all that the caller may see."""
@@ -165,29 +165,29 @@ class DominoDeploymentClient(BaseDeploymentClient):
                 {
                     "name": f"{model.name}/{version.version}",
                     "stage": version.stage,
-                    "model_id": standing_of(version).model_id,
+                    "model_id": model_api_ids(version).model_id,
                 }
                 for model in models
                 for version in model.versions
-                if standing_of(version).model_id
+                if model_api_ids(version).model_id
             ]
 
     def get_deployment(self, name: str, endpoint: str | None = None) -> Json:
         with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
             check_unsupported(None, endpoint)
-            model, standing = found(registry, name)
-            published = model_apis(rest).look(standing.model_id or "", standing.model_version_id or "")
-            aliases = [alias for alias, number in model.aliases.items() if number == standing.version.version]
+            model, ids = found(registry, name)
+            published = model_apis(rest).look(ids.model_id or "", ids.model_version_id or "")
+            aliases = [alias for alias, number in model.aliases.items() if number == ids.version.version]
             return {
                 "name": model.name,
-                "version": standing.version.version,
-                "stage": standing.version.stage,
+                "version": ids.version.version,
+                "stage": ids.version.stage,
                 "aliases": aliases,
                 "flavor": FLAVOR,
                 "model_id": published.model_id,
                 "model_version_id": published.version_id,
                 "status": published.said,
-                "url": url_of(rest, standing),
+                "url": url_of(rest, ids),
             }
 
     def predict(
@@ -196,9 +196,9 @@ class DominoDeploymentClient(BaseDeploymentClient):
         """`inputs` is a DataFrame, or whatever MLflow's protocol has under `inputs`."""
         with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
             check_unsupported(None, endpoint)
-            _, standing = found(registry, deployment_name or "")
-            answered = call(rest, url_of(rest, standing), body_of(inputs))
-            return PredictionsResponse({"predictions": answered.result})
+            _, ids = found(registry, deployment_name or "")
+            model_answer = call(rest, url_of(rest, ids), body_of(inputs))
+            return PredictionsResponse({"predictions": model_answer.result})
 
 
 def run_local(name: str, model_uri: str, flavor: str | None = None, config: Mapping[str, str] | None = None) -> None:
@@ -251,21 +251,21 @@ def options_of(config: Mapping[str, str]) -> Json:
     return options
 
 
-def found(registry: Registry, name: str) -> tuple[Model, Standing]:
+def found(registry: Registry, name: str) -> tuple[Model, ModelApiIds]:
     """Raises InvalidError, NotFoundError."""
     matched = NAME.fullmatch(name)
     if not matched:
         raise InvalidError(f"{name!r:.80} names no deployment; it must be such as wine, wine/2 or wine@production")
     model = registry.model(matched["model"])
     alias = None if matched["number"] else matched["alias"] or STAGING_ALIAS
-    standing = deployed_version(model, number=matched["number"], alias=alias)
-    if standing.model_id is None:
-        raise NotFoundError(f"{model.name!r} version {standing.version.version} has no model API: create makes one")
-    return model, standing
+    ids = deployed_version(model, number=matched["number"], alias=alias)
+    if ids.model_id is None:
+        raise NotFoundError(f"{model.name!r} version {ids.version.version} has no model API: create makes one")
+    return model, ids
 
 
-def url_of(rest: DominoRest, standing: Standing) -> str:
-    return model_url(rest.access.public_uri, standing.model_id or "")
+def url_of(rest: DominoRest, ids: ModelApiIds) -> str:
+    return model_url(rest.access.public_uri, ids.model_id or "")
 
 
 def body_of(inputs: Any) -> Json:

@@ -8,7 +8,6 @@ it was when the digest was taken, so are the files.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from model_contract.digest import FileEntry, model_digest
@@ -18,7 +17,7 @@ from model_delivery.plan import Plan, make_plan
 from model_delivery.source import artifacts_of
 from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError, PreconditionError, UnavailableError
 from model_lifecycle.registry import Registry, Version, file_path
-from model_lifecycle.settling import Change, settle
+from model_lifecycle.registry_changes import confirmed_write, tag_change
 
 # Two requests in one second that write a file of the same size are told apart by the first; S3 and MLflow 2 give
 # neither.
@@ -63,16 +62,7 @@ def record(registry: Registry, version: Version, found: Digest) -> None:
     """
     for key, value in ((TAG_DIGEST, found.digest), (TAG_LISTING, found.listing)):
         if value and key not in version.tags:
-            settle(
-                Change(
-                    make=partial(registry.set_tag, version, key, value),
-                    holds=partial(_has, registry, version, key, value),
-                )
-            )
-
-
-def _has(registry: Registry, version: Version, key: str, value: str) -> bool:
-    return registry.version(version.name, version.version).tags.get(key) == value
+            confirmed_write(tag_change(registry, version, key, value))
 
 
 def _listing(registry: Registry, plan: Plan) -> str | None:

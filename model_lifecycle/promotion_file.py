@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from model_contract.names import PROJECT_ID_PATTERN
+from model_lifecycle.errors import InvalidError
 from model_lifecycle.stages import PRODUCTION, STAGING
 
 MOST_BYTES: Final = 1024 * 1024
@@ -42,7 +43,7 @@ class Problem:
         return f"{self.place}: {self.text}"
 
 
-class PromotionFileError(ValueError):
+class PromotionFileError(InvalidError):
     """The file cannot be used; `problems` has every reason."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

@@ -15,7 +15,7 @@ from model_delivery.listing import parse_listing
 from model_delivery.mlflow_api import Run
 from model_delivery.plan import Listing
 from model_lifecycle.errors import InvalidError, NotAuthorisedError, NotFoundError
-from model_lifecycle.rest import Rest
+from model_lifecycle.mlflow_rest import MlflowRest
 from model_lifecycle.tracking import Tracking
 
 Json = dict[str, Any]
@@ -68,7 +68,7 @@ class Registry:
     """Of one caller; used within `with`. Every method raises a LifecycleError. Safe to share between threads."""
 
     def __init__(self, tracking: Tracking, headers: Mapping[str, str] | None = None) -> None:
-        self._rest = Rest(tracking, headers)
+        self._rest = MlflowRest(tracking, headers)
 
     def __enter__(self) -> Self:
         self._rest.__enter__()
@@ -171,7 +171,7 @@ class Registry:
         return _text(found[0]["info"], "artifact_uri") if found else None
 
     @property
-    def files(self) -> Rest:
+    def files(self) -> MlflowRest:
         """For the bytes themselves, below `file_path`."""
         return self._rest
 

@@ -62,9 +62,9 @@ class Credentials:
         if token := self._of_file() or self._of_variables(project_id):
             check_project(token, project_id)
             return bearer(token, f"the token of project {project_id}")
-        return self.of_anybody(project_id)
+        return self.for_any_project(project_id)
 
-    def of_anybody(self, project_id: str | None = None) -> Credential | None:
+    def for_any_project(self, project_id: str | None = None) -> Credential | None:
         """As above, if no project is known yet; None if there is nothing to send."""
         if token := self._of_file():
             return bearer(token, "the token of --token-file")

@@ -36,7 +36,7 @@ SECRET: Final = re.compile(r"\$\{\{ *secrets\.(PROJECT_ID_[0-9A-F]{24}) *\}\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
+class WorkflowOptions:
     """What the promotion file does not say. `action` is OWNER/REPO@COMMIT, the place of this project's `action.yml`."""
 
     file: str
@@ -57,14 +57,14 @@ class Choices:
         return shlex.join(words)
 
 
-def remembered(text: str) -> Mapping[str, str]:
+def options_in(text: str) -> Mapping[str, str]:
     """The options of the command that wrote a file, by name; none where it was written by hand."""
     found = COMMAND.search(text)
     words = shlex.split(found[1]) if found else []
     return {name[2:]: value for name, value in pairwise(words) if name.startswith("--") and name != "--write"}
 
 
-def written(choices: Choices, projects: Collection[str]) -> dict[str, str]:
+def written(choices: WorkflowOptions, projects: Collection[str]) -> dict[str, str]:
     """Each file's text by its name."""
     parts = {
         VALIDATE: VALIDATE_TEXT,
@@ -86,7 +86,7 @@ def written(choices: Choices, projects: Collection[str]) -> dict[str, str]:
     return {name: _filled(text, values) for name, text in parts.items()}
 
 
-def _runners(choices: Choices) -> str:
+def _runners(choices: WorkflowOptions) -> str:
     """Return what stands behind `runs-on:`: one label, a list of labels that a runner must all have, or a group of
     runners.
     """

@@ -33,7 +33,7 @@ class Credential(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Proxied:
+class ProxyCredential:
     """The proxy of a run adds who asks by itself."""
 
     def headers(self) -> Mapping[str, str]:
@@ -101,7 +101,7 @@ class AccessToken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class DominoAccess:
     """`uri` is where the API is, `public_uri` where people and callers of models find Domino. `model_token` is a model
     API's own.
     """
@@ -112,7 +112,7 @@ class Access:
     model_token: Secret | None = None
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str], *, uri: str | None = None) -> "Access":
+    def from_environ(cls, environ: Mapping[str, str], *, uri: str | None = None) -> "DominoAccess":
         """The address: option > proxy > host. The caller: proxy > file > key > the run's token. Raises InvalidError."""
         proxy = None if uri else environ.get(PROXY)
         host = uri or environ.get(HOST) or environ.get(USER_HOST)
@@ -122,7 +122,7 @@ class Access:
         return cls(
             uri=checked_uri(address),
             public_uri=checked_uri(public or address),
-            credential=Proxied() if proxy else _credential(environ),
+            credential=ProxyCredential() if proxy else _credential(environ),
             model_token=_secret(MODEL_TOKEN, environ),
         )
 

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
+from urllib.parse import quote
 
 FILE: Final = "model.py"
 FUNCTION: Final = "predict"
+# Basic routing knows the newest version only; advanced routing also the one that Domino's own page has promoted.
+ROUTES: Final = {"basic": "latest", "advanced": "labels/prod"}
 
 
 class State(StrEnum):
@@ -29,7 +32,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class ModelApiSpec:
     """A model API that is to be: of one version of a registered model, whose variables it has from the beginning.
 
     Name and description together are how it is found again.
@@ -45,7 +48,7 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class ModelApiVersion:
     """A version of a model API. `said` is Domino's own word for its state, `url` where Domino says that
     it is called.
     """
@@ -62,16 +65,16 @@ class ModelApis(Protocol):
 
     title: str
 
-    def find(self, publication: Publication) -> Published | None:
+    def find(self, spec: ModelApiSpec) -> ModelApiVersion | None:
         """The newest version of the model API that an earlier call has made for it, whatever became of it."""
 
-    def publish(self, publication: Publication) -> Published:
+    def publish(self, spec: ModelApiSpec) -> ModelApiVersion:
         """Makes the model API, with its variables. Raises UnclearError, too: `find` says then what there is."""
 
-    def publish_again(self, model_id: str, publication: Publication) -> Published:
+    def publish_again(self, model_id: str, spec: ModelApiSpec) -> ModelApiVersion:
         """One more version of a model API that is there. Raises UnclearError, too."""
 
-    def look(self, model_id: str, version_id: str) -> Published:
+    def look(self, model_id: str, version_id: str) -> ModelApiVersion:
         """As it is now. Raises NotFoundError, where it is archived too."""
 
     def log(self, model_id: str, version_id: str) -> str:
@@ -79,3 +82,8 @@ class ModelApis(Protocol):
 
     def archive(self, model_id: str) -> None:
         """Takes the model API away."""
+
+
+def model_url(domino_uri: str, model_id: str, routing: str = "basic") -> str:
+    """Return the URL of a model API. `routing` is one of ROUTES, as in the settings of the model API."""
+    return f"{domino_uri.rstrip('/')}/models/{quote(model_id, safe='')}/{ROUTES[routing]}/model"

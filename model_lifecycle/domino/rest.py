@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 import httpx2
 
 from model_contract.network_causes import cause_of
-from model_lifecycle.domino.access import HOST, Access, Header
+from model_lifecycle.domino.access import HOST, DominoAccess, Header
 from model_lifecycle.errors import (
     InvalidError,
     LifecycleError,
@@ -35,7 +35,7 @@ TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 class DominoRest:
     """One installation, one caller; used within `with`."""
 
-    def __init__(self, access: Access, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, access: DominoAccess, *, timeout: float = TIMEOUT) -> None:
         self.access = access
         limits = httpx2.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout))
         headers = {"User-Agent": "model-api", "Accept": "application/json"}

@@ -8,9 +8,9 @@ from enum import StrEnum
 from model_contract.exit_codes import ExitCode
 from model_lifecycle.errors import LifecycleError, NotAuthorisedError, PreconditionError, UnavailableError
 from model_lifecycle.promotion import changes
-from model_lifecycle.promotion.changes import Stamp, Undo
-from model_lifecycle.promotion.preflight import AT_ONCE, Plan, look, models_of
-from model_lifecycle.promotion.steps import Step, Terms
+from model_lifecycle.promotion.changes import PromotionRecord, Undo
+from model_lifecycle.promotion.preflight import PARALLEL, Plan, inspect_entry, models_of
+from model_lifecycle.promotion.steps import PromotionOptions, Step
 from model_lifecycle.promotion_file import Entry
 from model_lifecycle.registry import Registry
 
@@ -48,7 +48,7 @@ class Outcome:
         return EXIT_CODES[self.result]
 
 
-def apply(plan: Plan, registry_of: Callable[[Entry], Registry], stamp: Stamp) -> Outcome:
+def apply(plan: Plan, registry_of: Callable[[Entry], Registry], promotion: PromotionRecord) -> Outcome:
     """Models move side by side: most of the time is MLflow's. Where one fails, no other is begun, and what was begun is
     put back. So it is where one does not hold afterwards, and where the run is interrupted or the fault is ours, which
     is raised then.
@@ -58,9 +58,9 @@ def apply(plan: Plan, registry_of: Callable[[Entry], Registry], stamp: Stamp) ->
     def begin(step: Step) -> None:
         undo: Undo = []
         begun.append((step, undo))
-        _apply(registry_of(step.entry), step, stamp, undo)
+        _apply(registry_of(step.entry), step, promotion, undo)
 
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
         try:
             ends = _started(pool, begin, plan.changes)
             for end in as_completed(ends):
@@ -91,15 +91,15 @@ def _read_back(plan: Plan, registry_of: Callable[[Entry], Registry]) -> Callable
     return lambda step: changes.check(registry_of(step.entry), step, models.get(step.entry.name))
 
 
-def _apply(registry: Registry, step: Step, stamp: Stamp, undo: Undo) -> None:
+def _apply(registry: Registry, step: Step, promotion: PromotionRecord, undo: Undo) -> None:
     """Where somebody else was faster with the same version, what is left of the step is done."""
     try:
-        changes.apply(registry, step, stamp, undo)
+        changes.apply(registry, step, promotion, undo)
     except PreconditionError:
-        again = look(step.entry, registry, Terms(alias_only=step.alias_only))
+        again = inspect_entry(step.entry, registry, PromotionOptions(alias_only=step.alias_only))
         if not isinstance(again, Step) or again.moves:
             raise
-        changes.apply(registry, again, stamp, undo)
+        changes.apply(registry, again, promotion, undo)
 
 
 def _put_back(begun: list[tuple[Step, Undo]], failed: Step, fault: str) -> Outcome:

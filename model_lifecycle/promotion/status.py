@@ -11,7 +11,7 @@ from model_lifecycle.stages import PRODUCTION, STAGING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ModelStatus:
     """Of one model. `drift` has a sentence for each thing that is not as it should be."""
 
     project_id: str
@@ -23,17 +23,17 @@ class Standing:
     drift: tuple[str, ...] = ()
 
 
-def standing_of(
+def model_status(
     registry: Registry, project_id: str, name: str, entry: Entry | None, *, alias_only: bool = False
-) -> Standing:
+) -> ModelStatus:
     """`entry` is what a promotion file says of it. Raises LifecycleError where MLflow cannot be asked."""
     try:
         model = registry.model(name)
     except NotFoundError:
-        return Standing(project_id=project_id, name=name, drift=("there is no such model",))
+        return ModelStatus(project_id=project_id, name=name, drift=("there is no such model",))
     serving = model.aliases.get("production") if alias_only else next(iter(model.in_stage(PRODUCTION)), None)
     found = model.version(serving) if serving else None
-    return Standing(
+    return ModelStatus(
         project_id=project_id,
         name=name,
         production=model.in_stage(PRODUCTION),

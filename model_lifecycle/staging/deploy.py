@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from model_lifecycle.domino.model_apis import ModelApis, Publication, Published, State
+from model_lifecycle.domino.model_apis import ModelApis, ModelApiSpec, ModelApiVersion, State
 from model_lifecycle.errors import NotFoundError, PreconditionError, UnavailableError, UnclearError
 from model_lifecycle.staging.progress import Progress
 
@@ -13,24 +13,22 @@ LONGEST_PAUSE: Final = 10.0
 LOOKS: Final = 4  # for what an unclear answer may have made
 
 
-def deployed(apis: ModelApis, publication: Publication, progress: Progress) -> Published:
+def deployed(apis: ModelApis, spec: ModelApiSpec, progress: Progress) -> ModelApiVersion:
     """A version that runs or is on its way, made where there is none. Raises LifecycleError."""
-    found = apis.find(publication)
+    found = apis.find(spec)
     if found and found.state in {State.RUNNING, State.PENDING}:
-        progress.done("model API", f"{publication.name} is there ({found.model_id})")
+        progress.done("model API", f"{spec.name} is there ({found.model_id})")
         return found
     if found:
-        made = _made(lambda: apis.publish_again(found.model_id, publication), apis, publication, before=found)
-        progress.done(
-            "model API", f"{publication.name}: version published again, the last one is {found.said or found.state}"
-        )
+        made = _made(lambda: apis.publish_again(found.model_id, spec), apis, spec, before=found)
+        progress.done("model API", f"{spec.name}: version published again, the last one is {found.said or found.state}")
         return made
-    made = _made(lambda: apis.publish(publication), apis, publication, before=None)
-    progress.done("model API", f"{publication.name} is published ({made.model_id})")
+    made = _made(lambda: apis.publish(spec), apis, spec, before=None)
+    progress.done("model API", f"{spec.name} is published ({made.model_id})")
     return made
 
 
-def running(apis: ModelApis, published: Published, progress: Progress, *, seconds: float) -> Published:
+def running(apis: ModelApis, published: ModelApiVersion, progress: Progress, *, seconds: float) -> ModelApiVersion:
     """The version when it runs. Raises PreconditionError where it will not, UnavailableError where the time is up."""
     begun, pause, now = time.monotonic(), FIRST_PAUSE, published
     while now.state is not State.RUNNING:
@@ -49,7 +47,7 @@ def running(apis: ModelApis, published: Published, progress: Progress, *, second
     return now
 
 
-def _look(apis: ModelApis, last: Published) -> Published:
+def _look(apis: ModelApis, last: ModelApiVersion) -> ModelApiVersion:
     """Domino may be away for a while: the deadline ends that too."""
     try:
         return apis.look(last.model_id, last.version_id)
@@ -59,7 +57,7 @@ def _look(apis: ModelApis, last: Published) -> Published:
         raise PreconditionError(f"the model API {last.model_id} was taken away meanwhile: stage it again") from error
 
 
-def _check(apis: ModelApis, now: Published) -> None:
+def _check(apis: ModelApis, now: ModelApiVersion) -> None:
     if now.state is State.FAILED:
         log = apis.log(now.model_id, now.version_id)
         raise PreconditionError(
@@ -71,26 +69,26 @@ def _check(apis: ModelApis, now: Published) -> None:
 
 
 def _made(
-    make: Callable[[], Published], apis: ModelApis, publication: Publication, *, before: Published | None
-) -> Published:
+    make: Callable[[], ModelApiVersion], apis: ModelApis, spec: ModelApiSpec, *, before: ModelApiVersion | None
+) -> ModelApiVersion:
     """Sent once; where no answer says what came of it, or somebody else was faster, what Domino has does."""
     try:
         return make()
     except PreconditionError:
-        if found := _other(apis, publication, before):
+        if found := _other(apis, spec, before):
             return found
         raise
     except UnclearError as error:
         for look in range(1, LOOKS + 1):
             time.sleep(FIRST_PAUSE * look)
-            if found := _other(apis, publication, before):
+            if found := _other(apis, spec, before):
                 return found
         raise UnavailableError(
             f"{error}. Whether it has published anything is not known: the same command looks for it again"
         ) from error
 
 
-def _other(apis: ModelApis, publication: Publication, before: Published | None) -> Published | None:
+def _other(apis: ModelApis, spec: ModelApiSpec, before: ModelApiVersion | None) -> ModelApiVersion | None:
     """What is there now and was not before."""
-    found = apis.find(publication)
+    found = apis.find(spec)
     return found if found and (before is None or found.version_id != before.version_id) else None

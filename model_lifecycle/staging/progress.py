@@ -17,7 +17,7 @@ class Progress(Protocol):
 
 
 @dataclass(slots=True)
-class Silent:
+class NoProgress:
     """For who only wants the result."""
 
     def done(self, step: str, text: str) -> None: ...
@@ -25,7 +25,7 @@ class Silent:
 
 
 @dataclass(slots=True)
-class Lines:
+class ProgressLines:
     """On a terminal the line of a wait is overwritten; in a log there is one for each change, and one now and then."""
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)

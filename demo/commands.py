@@ -8,19 +8,21 @@ from pathlib import Path
 
 import yaml
 
-from demo.asking import three_wines
-from demo.scene import JANE, NAME, Scene, janes
+from demo.context import JANE, NAME, DemoContext, jane_environment
+from demo.predictions import three_wines
 from demo.staging import Installation, Staged
 from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose
 from testbed.gate import PASSWORD, PROJECT, Gate
 
 
-def commands(scene: Scene, gate: Gate, installation: Installation, staged: Staged, endpoint: str) -> dict[str, str]:
-    pod = scene.directory / "pod.yaml"
+def commands(
+    context: DemoContext, gate: Gate, installation: Installation, staged: Staged, endpoint: str
+) -> dict[str, str]:
+    pod = context.directory / "pod.yaml"
     pod.write_text(yaml.safe_dump(staged.created, sort_keys=False))
     return {
-        "be Jane, in this terminal": f". {workspace(scene, gate, installation)}",
+        "be Jane, in this terminal": f". {workspace(context, gate, installation)}",
         "one more version; docs/data-scientist.md goes on from here": (
             "cd examples/domino-project && jupyter execute --inplace mlflow-model.ipynb"
         ),
@@ -39,13 +41,13 @@ def commands(scene: Scene, gate: Gate, installation: Installation, staged: Stage
     }
 
 
-def workspace(scene: Scene, gate: Gate, installation: Installation) -> Path:
+def workspace(context: DemoContext, gate: Gate, installation: Installation) -> Path:
     """A file that makes a shell one in Jane's workspace."""
-    file = scene.directory / "jane.env"
+    file = context.directory / "jane.env"
     promote_token = gate.secret_dir / str(TokenKey(project_id=PROJECT, purpose=Purpose.PROMOTE))
     variables = (
         {"DEMO_PROMOTE_TOKEN": str(promote_token)}
-        | janes(gate)
+        | jane_environment(gate)
         | installation.domino.environ()
         | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     )

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import click
 
 from model_contract.tracking_credentials import Credential
-from model_lifecycle.ends import ends
+from model_lifecycle.commands.cli_errors import cli_errors
 from model_lifecycle.registry import Registry
 from model_lifecycle.tracking import Credentials, Tracking, tls_of, tracking_uri
 
@@ -46,8 +46,8 @@ class Connections:
     def of_project(self, project_id: str) -> Registry:
         return self._registry(project_id, self.credentials.of_project(project_id))
 
-    def of_anybody(self) -> Registry:
-        return self._registry(None, self.credentials.of_anybody())
+    def for_any_project(self) -> Registry:
+        return self._registry(None, self.credentials.for_any_project())
 
     def tracking(self, credential: Credential | None) -> Tracking:
         return Tracking(uri=self.uri, authorization=credential, tls=self.tls, timeout=self.timeout, tries=self.tries)
@@ -77,7 +77,7 @@ def tracking_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_connections(
         *, uri: str | None, token_file: Path | None, timeout: float, retries: int, **options: Any
     ) -> None:
-        with ends(options.get("form", "text")):
+        with cli_errors(options.get("form", "text")):
             credentials = Credentials(environ=os.environ, uri=uri, token_file=token_file)
             address = tracking_uri(uri, os.environ)
             tls = tls_of(address, os.environ)

@@ -36,7 +36,7 @@ class Reply:
     content: bytes
 
 
-class Rest:
+class MlflowRest:
     """One origin, one caller. Safe to share between threads."""
 
     def __init__(self, tracking: Tracking, headers: Mapping[str, str] | None = None) -> None:

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.tree import Tree
 
 
-class Narrator:
+class Terminal:
     """Prints as the story goes; knows nothing of what it tells."""
 
     def __init__(self) -> None:

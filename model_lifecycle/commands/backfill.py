@@ -10,10 +10,10 @@ import click
 
 from model_contract.exit_codes import ExitCode
 from model_contract.names import TAG_PROJECT_ID
+from model_lifecycle.commands.options import project_id
+from model_lifecycle.commands.tracking_options import Connections, tracking_options
 from model_lifecycle.errors import NotFoundError
-from model_lifecycle.options import project_id
 from model_lifecycle.registry import Model, Registry
-from model_lifecycle.tracking_options import Connections, tracking_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def backfill(*, connections: Connections, project: str | None, models: Sequence[
     """
     if project and not models:
         raise click.UsageError("say with --model which models --project gets")
-    registry = connections.of_anybody()
+    registry = connections.for_any_project()
     tagged = dict(registry.models())
     if unknown := [name for name in models if name not in tagged or (project and TAG_PROJECT_ID in tagged[name])]:
         raise NotFoundError(f"{', '.join(unknown)}: no such model, or it has a project")

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import click
 
-from model_lifecycle import report
+from model_lifecycle.commands import report
 from model_lifecycle.promotion.apply import Outcome
 from model_lifecycle.promotion.preflight import Plan
-from model_lifecycle.promotion.status import Standing
+from model_lifecycle.promotion.status import ModelStatus
 from model_lifecycle.promotion.steps import Step
 
 HEADINGS: Final = ("MODEL", "VERSION", "NOW", "THEN", "REPLACES", "ALIAS")
-STANDING_HEADINGS: Final = ("MODEL", "PRODUCTION", "STAGING", "ALIASES", "STATE")
+STATUS_HEADINGS: Final = ("MODEL", "PRODUCTION", "STAGING", "ALIASES", "STATE")
 
 
 def planned(file: str, plan: Plan, form: str) -> None:
@@ -22,12 +22,12 @@ def planned(file: str, plan: Plan, form: str) -> None:
     changes = len(plan.changes)
     title = (
         "cannot be promoted"
-        if plan.obstacles
+        if plan.blockers
         else f"{changes} of {len(plan.steps)} models would change"
         if changes
         else "nothing would change"
     )
-    _print(file, plan, form, title, {"result": "planned" if not plan.obstacles else "refused"})
+    _print(file, plan, form, title, {"result": "planned" if not plan.blockers else "refused"})
 
 
 def applied(file: str, plan: Plan, outcome: Outcome, form: str) -> None:
@@ -47,7 +47,7 @@ def applied(file: str, plan: Plan, outcome: Outcome, form: str) -> None:
         say(file, f"{step.entry.name} could not be put back: {fault}; repair it with: {repair(step)}")
 
 
-def standing(found: Sequence[Standing], form: str) -> None:
+def statuses(found: Sequence[ModelStatus], form: str) -> None:
     """A line for each model, and below it what is not as it should be."""
     if form == "json":
         click.echo(json.dumps([asdict(one) | {"aliases": dict(one.aliases)} for one in found], indent=2))
@@ -62,13 +62,13 @@ def standing(found: Sequence[Standing], form: str) -> None:
         )
         for one in found
     ]
-    for line in _table([STANDING_HEADINGS, *rows]):
+    for line in _table([STATUS_HEADINGS, *rows]):
         click.echo(line)
     drifts = [f"{one.name}: {text}" for one in found for text in one.drift]
     for text in drifts:
         click.echo(text, err=True)
     if form == "github":
-        report.summary(_markdown(STANDING_HEADINGS, rows) + "\n" + "".join(f"- {text}\n" for text in drifts))
+        report.summary(_markdown(STATUS_HEADINGS, rows) + "\n" + "".join(f"- {text}\n" for text in drifts))
 
 
 def repair(step: Step) -> str:
@@ -81,7 +81,7 @@ def repair(step: Step) -> str:
 
 def _print(file: str, plan: Plan, form: str, title: str, facts: dict[str, Any]) -> None:
     if form == "json":
-        obstacles = [
+        blockers = [
             {
                 "project": one.entry.project_id,
                 "model": one.entry.name,
@@ -89,25 +89,21 @@ def _print(file: str, plan: Plan, form: str, title: str, facts: dict[str, Any]) 
                 "text": one.text,
                 "exit_code": int(one.exit_code),
             }
-            for one in plan.obstacles
+            for one in plan.blockers
         ]
-        click.echo(
-            json.dumps({**facts, "steps": [_row(step) for step in plan.steps], "obstacles": obstacles}, indent=2)
-        )
+        click.echo(json.dumps({**facts, "steps": [_row(step) for step in plan.steps], "obstacles": blockers}, indent=2))
         return
     rows = [_cells(step) for step in plan.steps]
     click.echo(f"{file}: {title}")
     for line in _table([HEADINGS, *rows]) if rows else []:
         click.echo(f"  {line}")
-    for obstacle in plan.obstacles:
+    for blocker in plan.blockers:
         if form == "github":
-            report.error(file, str(obstacle))
+            report.error(file, str(blocker))
         else:
-            click.echo(f"{file}: {obstacle}", err=True)
+            click.echo(f"{file}: {blocker}", err=True)
     if form == "github":
-        problems = "".join(
-            f"- **{one.entry.name}** version {one.entry.version}: {one.text}\n" for one in plan.obstacles
-        )
+        problems = "".join(f"- **{one.entry.name}** version {one.entry.version}: {one.text}\n" for one in plan.blockers)
         report.summary(f"### `{file}`: {title}\n\n{_markdown(HEADINGS, rows)}\n{problems}")
 
 

@@ -6,11 +6,8 @@ import subprocess
 from pathlib import Path
 
 from model_contract.tokens import Token
+from model_lifecycle.errors import PartialError
 from model_lifecycle.tracking import project_variable
-
-
-class DeliveryError(Exception):
-    """The token is in the Secret and did not arrive; the message says what to do."""
 
 
 def reserve(path: Path) -> int:
@@ -28,7 +25,7 @@ def write(descriptor: int, token: Token) -> None:
 def require_gh() -> str:
     """GitHub's own command. Raises DeliveryError."""
     if not (gh := shutil.which("gh")):
-        raise DeliveryError("gh is not installed; it is GitHub's command, https://cli.github.com")
+        raise PartialError("gh is not installed; it is GitHub's command, https://cli.github.com")
     return gh
 
 
@@ -41,7 +38,7 @@ def to_github(gh: str, token: Token, repository: str, environment: str | None) -
     )
     if done.returncode:
         said = done.stderr.replace(token.value.reveal(), "***").strip()
-        raise DeliveryError(
+        raise PartialError(
             f"gh ended with {done.returncode}: {said}; the token is in the Secret: `model-api token rotate` makes"
             " another one"
         )

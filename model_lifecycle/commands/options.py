@@ -1,12 +1,16 @@
-"""Options that several commands have."""
+"""Options of several commands, and the promotion file that several commands take."""
 
 import re
+from pathlib import Path
 from typing import Final
 
 import click
 
 from model_contract.names import PROJECT_ID_PATTERN
-from model_lifecycle import report
+from model_lifecycle.commands import report
+from model_lifecycle.commands.cli_errors import cli_errors
+from model_lifecycle.errors import InvalidError
+from model_lifecycle.promotion_file import PromotionFile, PromotionFileError, parse
 
 LONGEST_LINE: Final = 500  # characters
 
@@ -26,3 +30,17 @@ def line(_: click.Context, __: click.Parameter, value: str | None) -> str | None
 
 
 FORMAT = click.option("--format", "form", type=click.Choice(report.FORMATS), default="text", show_default=True)
+
+
+def read_promotion_file(file: Path, form: str) -> PromotionFile:
+    """Return the promotion file, or print each mistake in it and exit with 3."""
+    with cli_errors():  # as text in each form: there is no file to annotate
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise InvalidError(f"{file} cannot be read: {error.strerror}") from error
+    try:
+        return parse(content)
+    except PromotionFileError as error:
+        report.problems(str(file), error.problems, form)
+        raise SystemExit(error.exit_code) from error

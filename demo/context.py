@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from demo.narrator import Narrator
-from testbed.gate import PASSWORD, Gate
-from testbed.mlflow_server import client_environment
+from demo.terminal import Terminal
+from testbed.gate import PASSWORD, PROJECT, Gate, gate
+from testbed.mlflow_server import client_environment, mlflow_server
 from testbed.processes import installed
 
 NAME: Final = "wine-quality"
@@ -18,15 +18,15 @@ JANE: Final = "jane"  # a data scientist, one of the people that the gate knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class DemoContext:
     """A directory that goes away, processes that end with it, somebody who tells."""
 
     directory: Path
     processes: ExitStack
-    say: Narrator
+    terminal: Terminal
 
 
-def janes(gate: Gate) -> dict[str, str]:
+def jane_environment(gate: Gate) -> dict[str, str]:
     """All that a client of MLflow needs to be Jane."""
     return {"MLFLOW_TRACKING_URI": gate.uri, "MLFLOW_TRACKING_USERNAME": JANE, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
 
@@ -36,3 +36,15 @@ def model_api(*arguments: str, environ: Mapping[str, str]) -> subprocess.Complet
     command = [str(installed("model-api")), *arguments]
     environment = client_environment() | {"COLUMNS": os.environ.get("COLUMNS", "120")} | dict(environ)
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def start_mlflow(context: DemoContext) -> Gate:
+    with context.terminal.step("Start a real MLflow, and the gate in front of it"):
+        server = context.processes.enter_context(mlflow_server("3.17", context.directory / "mlflow"))
+        started = context.processes.enter_context(gate(server, context.directory / "gate"))
+        context.terminal.note("MLflow 3.17: registry in SQLite, artifacts on disk; nobody talks to it but the gate")
+        context.terminal.note(
+            f"the gate at {started.uri} knows {JANE} by her password, and project {PROJECT} by two tokens:"
+        )
+        context.terminal.note("one with which its pods may read, one with which its CI may promote")
+    return started

@@ -1,6 +1,4 @@
-"""`python -m demo [--keep]`: one model from a notebook to Production and back, on real parts; ends with what was
-checked.
-"""
+"""`python -m demo [--keep]`: take one model from a notebook to Production and back, with checks at the end."""
 
 import argparse
 import signal

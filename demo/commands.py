@@ -1,4 +1,4 @@
-"""What a person can type while the demo is left running: a purpose, and a command for it."""
+"""Commands that a person can type while the demo is left running, each with its purpose."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def commands(
 
 
 def workspace(context: DemoContext, gate: Gate, installation: Installation) -> Path:
-    """A file that makes a shell one in Jane's workspace."""
+    """Write a file that gives a shell the variables of Jane's workspace, and return its path."""
     file = context.directory / "jane.env"
     promote_token = gate.secret_dir / str(TokenKey(project_id=PROJECT, purpose=Purpose.PROMOTE))
     variables = (

@@ -1,4 +1,4 @@
-"""Where the story plays, and who plays in it."""
+"""The parts that every step of the demo needs: directory, processes, terminal and MLflow."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ JANE: Final = "jane"  # a data scientist, one of the people that the gate knows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoContext:
-    """A directory that goes away, processes that end with it, somebody who tells."""
+    """A temporary directory, the processes that end with it, and the terminal."""
 
     directory: Path
     processes: ExitStack
@@ -27,12 +27,12 @@ class DemoContext:
 
 
 def jane_environment(gate: Gate) -> dict[str, str]:
-    """All that a client of MLflow needs to be Jane."""
+    """Return the variables that make a client of MLflow Jane."""
     return {"MLFLOW_TRACKING_URI": gate.uri, "MLFLOW_TRACKING_USERNAME": JANE, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
 
 
 def model_api(*arguments: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """The command `model-api`, run to its end, whatever that is."""
+    """Run the command `model-api` to its end, with any exit code."""
     command = [str(installed("model-api")), *arguments]
     environment = client_environment() | {"COLUMNS": os.environ.get("COLUMNS", "120")} | dict(environ)
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Predictions for three wines, asked in three ways."""
+"""Predictions for three wines, from the model API, the runtime's server and MLflow."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ Rows = dict[str, list[Any]]  # pandas' "split" form, without an index
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """The same three rows, asked three ways."""
+    """The predictions for the same three rows, by the part that made them."""
 
     function: list[float]
     server: list[float]
@@ -38,7 +38,7 @@ def three_wines() -> Rows:
 
 
 def serve(context: DemoContext, staged: Staged) -> str:
-    """The address of the runtime's own server, with the same pod's model."""
+    """Start the runtime's own server with the same pod's model, and return its address."""
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     command = ["model-api-runtime", "serve", "--host", "127.0.0.1", "--port", str(port)]
@@ -65,7 +65,7 @@ def ask(context: DemoContext, gate: Gate, staged: Staged, endpoint: str) -> Answ
 
 
 def ask_function(url: str, rows: Rows) -> list[float]:
-    """The function `predict` of model.py, as Domino calls it."""
+    """Call the function `predict` of model.py, as Domino calls it."""
     columns = dict(zip(rows["columns"], map(list, zip(*rows["data"], strict=True)), strict=True))
     predictions: list[float] = post(url, {"data": {"vars": columns}})["result"]
     return predictions

@@ -1,6 +1,4 @@
-"""Production: a merge to main in a scratch repository, and what the example's workflows do then, their `run:` blocks as
-they stand.
-"""
+"""Production: a merge to main in a scratch repository runs the `run:` blocks of the example's workflows."""
 
 import json
 
@@ -13,7 +11,7 @@ from testbed.github_workflow import Event
 
 
 class WorkflowFailedError(RuntimeError):
-    """A job of GitHub's has failed; the message is its log."""
+    """A job of GitHub has failed; the message is its log."""
 
 
 def open_repository(context: DemoContext, gate: Gate) -> Project:
@@ -61,7 +59,7 @@ def show_status(context: DemoContext, gate: Gate) -> None:
 
 
 def show_summaries(context: DemoContext, jobs: tuple[Job, ...]) -> None:
-    """What GitHub's page shows of jobs: their summaries. Raises WorkflowFailedError."""
+    """Print the summaries of jobs, as GitHub's page shows them. Raises WorkflowFailedError."""
     for job in jobs:
         if job.code:
             raise WorkflowFailedError(f"{job.name}: {job.log}")

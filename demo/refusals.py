@@ -1,4 +1,4 @@
-"""What the gate does not let through, and what it says."""
+"""Attempts that the gate refuses, and its answers."""
 
 import json
 import re
@@ -19,7 +19,7 @@ FILES: Final = "/api/2.0/mlflow-artifacts/artifacts"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusals:
-    """Whether each attempt was refused, and the registry before and after all of them."""
+    """True for each attempt that was refused, and the registry before and after all of them."""
 
     refused: Mapping[str, bool]
     before: object
@@ -42,7 +42,7 @@ def try_what_is_refused(context: DemoContext, gate: Gate) -> Refusals:
 
 
 def try_to_promote(context: DemoContext, gate: Gate, who: str, token: str) -> bool:
-    """Version 2, which the project's own promote token could bring back."""
+    """Try to promote version 2, which the project's own promote token could bring back."""
     file = context.directory / "model_version.json"
     file.write_text(json.dumps({PROJECT: [{"name": NAME, "version": 2}]}))
     ended = model_api("promote", str(file), environ={"MLFLOW_TRACKING_URI": gate.uri, "MLFLOW_TRACKING_TOKEN": token})
@@ -72,7 +72,7 @@ def directory_of_production(gate: Gate) -> str:
 
 
 def registry(gate: Gate) -> object:
-    """Everything that MLflow says of the model's versions, and the bytes of their files."""
+    """Return MLflow's data of the model's versions, and the bytes of their files."""
     versions = gate.ask("GET", f"{API}/model-versions/search", headers=gate.basic("jane")).json["model_versions"]
     files = {path: path.read_bytes() for path in sorted(gate.server.artifacts.rglob("*")) if path.is_file()}
     return versions, files

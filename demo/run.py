@@ -1,4 +1,4 @@
-"""The demo's story, in the order in which a model goes its way."""
+"""The steps of the demo, in their order."""
 
 import signal
 import tempfile
@@ -14,9 +14,7 @@ from demo.terminal import Terminal
 
 
 def run(*, keep: bool) -> bool:
-    """Plays the story; True when everything that it checked was right. Every process has ended when it returns or
-    raises.
-    """
+    """Run the demo; return True if every check held. Every process has ended when it returns or raises."""
     started = time.monotonic()
     with ExitStack() as processes:
         directory = Path(processes.enter_context(tempfile.TemporaryDirectory(prefix="model-api-demo-")))

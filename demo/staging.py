@@ -1,5 +1,6 @@
-"""Staging: Domino has a model API made of a version. The webhook admits its pod, which fetches the model through the
-gate.
+"""Staging: Domino makes a model API of a version.
+
+The webhook admits its pod, which fetches the model through the gate.
 """
 
 import json
@@ -29,9 +30,7 @@ class Installation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A version's model API: where it is called, its pod as Domino has created it, and as it runs; what the init
-    container has said.
-    """
+    """A version's model API: its URL, its pod as created and as running, and the log of the init container."""
 
     version: int
     url: str

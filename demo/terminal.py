@@ -1,4 +1,4 @@
-"""Tells the story on a terminal: a numbered line per step, how long it took, a few facts below it."""
+"""The output of the demo: a numbered line per step, a few facts below it, and the time it took."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from rich.tree import Tree
 
 
 class Terminal:
-    """Prints as the story goes; knows nothing of what it tells."""
+    """Prints steps, notes and results; it does not know their meaning."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=False)
@@ -23,7 +23,7 @@ class Terminal:
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """One step: its title, then the notes of the block, then how long it took."""
+        """Print a step: its title, the notes of the block, and the time it took."""
         started = time.monotonic()
         self.console.print(f"\n[bold blue]{next(self._numbers)}[/] [bold]{title}[/]", soft_wrap=True)
         yield
@@ -33,7 +33,7 @@ class Terminal:
         self.console.print(f"  {text}", markup=False, soft_wrap=True)
 
     def line(self, line: str) -> str:
-        """A line of a command that runs, as it comes; returns it."""
+        """Print a line of a running command, and return it."""
         self.note(line.rstrip())
         return line
 
@@ -41,11 +41,11 @@ class Terminal:
         self.console.print(f"    {line}", style="dim", markup=False, soft_wrap=True)
 
     def refusal(self, attempt: str, answer: str) -> None:
-        """What was tried, and the answer that refused it."""
+        """Print an attempt, and the answer that refused it, one sentence to a line."""
         self.console.print(f"  {attempt}\n    [yellow]refused[/] {answer}", soft_wrap=True)
 
     def patch(self, operations: Sequence[Mapping[str, Any]]) -> None:
-        """Each operation in a line; of the init container, the heart of the patch, what it runs."""
+        """Print each operation in a line, and the command of the init container."""
         for operation in operations:
             self.console.print(
                 f"  [green]+[/] {operation['path']}  [dim]{summary(operation['value'])}[/]", soft_wrap=True
@@ -68,13 +68,13 @@ class Terminal:
         )
 
     def files(self, directory: Path, *, label: str) -> None:
-        """The files below `directory`, with their sizes."""
+        """Print the files below `directory`, with their sizes."""
         tree = Tree(label)
         add_files(tree, directory)
         self.console.print(Padding(tree, (0, 0, 0, 2), expand=False))
 
     def checks(self, checks: Mapping[str, bool], *, seconds: float) -> None:
-        """The end of the story: what was checked, and how it went."""
+        """Print each check and its result."""
         self.console.print("\n[bold]What was checked[/]")
         for claim, holds in checks.items():
             self.console.print(f"  {'[green]✓[/]' if holds else '[bold red]✗[/]'} {claim}")
@@ -82,7 +82,7 @@ class Terminal:
         self.console.print(f"\n{verdict}, in {seconds:.0f} s.")
 
     def commands(self, commands: Mapping[str, str]) -> None:
-        """What a person can try while everything is left running."""
+        """Print commands to try while everything is left running."""
         self.console.print("\n[bold]Left running. To try, in another terminal:[/]")
         for purpose, command in commands.items():
             self.console.print(f"\n  [dim]# {purpose}[/]")
@@ -91,7 +91,7 @@ class Terminal:
 
 
 def summary(value: Any) -> str:
-    """What an operation adds, in one short line: the names of what it holds."""
+    """Return the names of the objects that an operation adds, in one short line."""
     if isinstance(value, dict) and "name" not in value:
         return ", ".join(f"{key}: {item}" for key, item in value.items())
     return ", ".join(item["name"] for item in (value if isinstance(value, list) else [value]))

@@ -14,7 +14,7 @@ SECOND_BEST: Final = 'best = found.iloc[1]\nmodel = models[best["run_id"]]'
 
 
 def train(context: DemoContext, gate: Gate) -> Notebook:
-    """Versions 1 and 2: Jane runs the notebook, then its cell that logs a model once more, with the second best."""
+    """Register versions 1 and 2: run the notebook, then log a second model with its last cells."""
     with context.terminal.step("Execute examples/domino-project/mlflow-model.ipynb as Jane: train, compare, register"):
         notebook = read(NOTEBOOK)
         logs = next(cell.source for cell in notebook.cells if "log_model(" in cell.source)

@@ -1,6 +1,4 @@
-"""The Secrets of the cluster: the one of all projects' tokens, and each project's copy of its pull
-token for its pods.
-"""
+"""The Secrets of the cluster: the tokens of all projects, and a copy of each project's pull token for its pods."""
 
 import base64
 import os
@@ -33,7 +31,10 @@ LABELS: Final = {"app.kubernetes.io/managed-by": "model-api", "app.kubernetes.io
 
 @contextmanager
 def client_of(context: str | None) -> Iterator[Client]:
-    """Of the kubeconfig, or of the pod's ServiceAccount. Raises UnavailableError, NotAuthorisedError."""
+    """Yield a client for a context of the kubeconfig, or for the pod's ServiceAccount.
+
+    Raises InvalidError, UnavailableError, NotAuthorisedError.
+    """
     try:
         with Client(_configuration(context), field_manager="model-api") as client:
             yield client
@@ -46,9 +47,7 @@ def client_of(context: str | None) -> Iterator[Client]:
 
 
 def _configuration(context: str | None) -> Any:
-    """Raises ConfigError, and InvalidError for a file of another kind too, with which lightkube fails in many
-    ways.
-    """
+    """Return the configuration. Raises ConfigError, and InvalidError for a file that is no kubeconfig."""
     try:
         check_authorities(os.environ)  # lightkube's client reads them as well
         return KubeConfig.from_env().get(context)
@@ -63,7 +62,7 @@ def _configuration(context: str | None) -> Any:
 
 
 class TokenSecret:
-    """The Secret of all projects, under its name or the older one, whichever is there."""
+    """The Secret of all projects, under its name or, if only that is there, under the older one."""
 
     def __init__(self, client: Client, namespace: str, name: str | None = None) -> None:
         Status.from_dict({})
@@ -73,18 +72,16 @@ class TokenSecret:
 
     @property
     def title(self) -> str:
-        """For messages."""
+        """Name of the Secret, for messages."""
         return f"Secret {self._namespace}/{(self._found() or self._blank()).metadata.name}"
 
     def read(self) -> SecretData:
-        """Nothing, where it is not there."""
+        """Return the data of the Secret; no data if there is no Secret."""
         found = self._found()
         return _decoded(found) if found else {}
 
     def change(self, make: Callable[[SecretData], SecretPatch]) -> None:
-        """Writes what `make` gives for what is there, again where somebody else wrote meanwhile. Raises what `make`
-        raises.
-        """
+        """Write the patch that `make` computes, and try again after a conflict. Raises what `make` raises."""
         for _ in range(TRIES):
             try:
                 return self._write(make)
@@ -114,7 +111,10 @@ class TokenSecret:
 
 
 def copy_pull_tokens(client: Client, namespace: str, tokens: Mapping[str, str], *, prune: bool) -> dict[str, str]:
-    """Brings each project's Secret in line; what was done, by the Secret's name. Only our own are ever removed."""
+    """Create or correct the Secret of each project, and return what was done, by the Secret's name.
+
+    With `prune`, Secrets with the label of this command are removed if their project has no pull token.
+    """
     done = {}
     for project, token in tokens.items():
         name, data = pull_secret(project), {TOKEN_KEY: _encoded(token.encode())}
@@ -142,7 +142,7 @@ def copy_pull_tokens(client: Client, namespace: str, tokens: Mapping[str, str], 
 
 
 def get(client: Client, name: str, namespace: str) -> Any:
-    """None where it is not there."""
+    """Return the Secret, or None if there is none."""
     try:
         return client.get(Secret, name, namespace=namespace)
     except ApiError as error:

@@ -1,8 +1,7 @@
-"""The digest of a version's files, as the init container of its pods will find it, and whether they are still those
-that had it.
+"""The digest of a version's files, as the init container of its pods computes it, and a check that they are the same.
 
-The digest takes every byte. The listing takes names, sizes and what the server says of each file's time: where it is as
-it was when the digest was taken, so are the files.
+The digest takes every byte. The listing takes names, sizes and the server's time of each file: if the listing is
+unchanged since the digest was taken, the files are unchanged.
 """
 
 import hashlib
@@ -26,8 +25,9 @@ VALIDATORS: Final = ("ETag", "Last-Modified")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """`listing` is None where the server says nothing of a file's time: then only reading tells. `recorded`: the tags
-    have both.
+    """A digest, and the listing of its files.
+
+    `listing` is None if the server tells no times: only reading can show a change then. `recorded`: the tags have both.
     """
 
     digest: str
@@ -36,8 +36,9 @@ class Digest:
 
 
 def digest_of(registry: Registry, version: Version) -> Digest:
-    """Reads the files, unless they are those whose digest the version has. Raises PreconditionError where they are not,
-    LifecycleError.
+    """Return the digest of the files; read them only if the recorded listing differs.
+
+    Raises PreconditionError if the digest differs from the recorded one, LifecycleError if the files cannot be read.
     """
     try:
         plan = make_plan(*artifacts_of(registry, version.name, version.version, version.source))
@@ -57,9 +58,7 @@ def digest_of(registry: Registry, version: Version) -> Digest:
 
 
 def record(registry: Registry, version: Version, found: Digest) -> None:
-    """Writes the tags that are missing: each is written once, and only by who may move the version. Raises
-    LifecycleError.
-    """
+    """Write the digest tags that are missing; a tag that is there stays. Raises LifecycleError."""
     for key, value in ((TAG_DIGEST, found.digest), (TAG_LISTING, found.listing)):
         if value and key not in version.tags:
             confirmed_write(tag_change(registry, version, key, value))

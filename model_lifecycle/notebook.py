@@ -1,4 +1,4 @@
-"""Staging as a function, for notebooks and for MLflow's own commands."""
+"""Staging as a function, for notebooks and for MLflow's deployments plugin."""
 
 import os
 import sys
@@ -31,10 +31,10 @@ def stage(  # noqa: PLR0913  each has a default that fits in a workspace
     domino_api: str | None = None,
     progress: Progress | None = None,
 ) -> Staged:
-    """Deploys a version of a registered model to Staging, and says where it is called. As `model-api stage` does.
+    """Deploy a version of a registered model to Staging, and return its URL, as `model-api stage` does.
 
-    In a workspace of Domino `name` and `version` are enough. `wait` is in seconds. It can be called again at will: it
-    goes on from what is there. Raises LifecycleError, whose sentence says what to do.
+    In a workspace of Domino `name` and `version` are enough. `wait` is in seconds. A repeated call goes on from the
+    present state. Raises LifecycleError, whose message says what to do.
     """
     name, version = checked(name, str(version))
     request = request_of(
@@ -48,7 +48,7 @@ def stage(  # noqa: PLR0913  each has a default that fits in a workspace
 
 
 def registry_of(uri: str | None, token_file: str | Path | None = None) -> Registry:
-    """As whoever the environment says. Raises LifecycleError."""
+    """Return the registry with the credentials of the environment. Raises LifecycleError."""
     credentials = Credentials(environ=os.environ, uri=uri, token_file=Path(token_file) if token_file else None)
     project = os.environ.get(PROJECT, "").lower()
     authorization = credentials.of_project(project) if project else credentials.for_any_project()
@@ -57,12 +57,12 @@ def registry_of(uri: str | None, token_file: str | Path | None = None) -> Regist
 
 
 def domino_of(url: str | None = None) -> DominoRest:
-    """Raises LifecycleError."""
+    """Return the client of Domino for this address, or for that of the environment. Raises LifecycleError."""
     return DominoRest(DominoAccess.from_environ(os.environ, uri=url))
 
 
 def checked(name: str, version: str) -> tuple[str, str]:
-    """Raises InvalidError for what no model or version can be."""
+    """Return name and version in their normal form. Raises InvalidError if one is not valid."""
     try:
         return validate(MODEL_NAME, name), str(int(validate(MODEL_VERSION, version)))
     except ContractError as error:

@@ -1,4 +1,4 @@
-"""The workflows of a project on GitHub, as text, and what can be read from it again.
+"""The GitHub workflows of a project as text, and the options that a written file holds.
 
 GitHub gives a job only secrets that its file names, so each project of the promotion file has a job that names its own.
 """
@@ -37,7 +37,10 @@ SECRET: Final = re.compile(r"\$\{\{ *secrets\.(PROJECT_ID_[0-9A-F]{24}) *\}\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowOptions:
-    """What the promotion file does not say. `action` is OWNER/REPO@COMMIT, the place of this project's `action.yml`."""
+    """Options that the promotion file does not hold.
+
+    `action` is OWNER/REPO@COMMIT of the repository with `action.yml`.
+    """
 
     file: str
     action: str
@@ -48,7 +51,7 @@ class WorkflowOptions:
 
     @property
     def command(self) -> str:
-        """What writes the same again. It stands in the files, which remember the choices by it."""
+        """The command that writes the same files again. It stands in the files, which keep the options by it."""
         words = ["model-api", "workflow", self.file, "--write", "--action", self.action]
         words += ["--runs-on", self.runs_on] if self.runs_on != RUNS_ON else []
         words += ["--runner-group", self.runner_group] if self.runner_group else []
@@ -58,14 +61,14 @@ class WorkflowOptions:
 
 
 def options_in(text: str) -> Mapping[str, str]:
-    """The options of the command that wrote a file, by name; none where it was written by hand."""
+    """Return the options of the command that wrote a file, by name; none if it was written by hand."""
     found = COMMAND.search(text)
     words = shlex.split(found[1]) if found else []
     return {name[2:]: value for name, value in pairwise(words) if name.startswith("--") and name != "--write"}
 
 
 def written(choices: WorkflowOptions, projects: Collection[str]) -> dict[str, str]:
-    """Each file's text by its name."""
+    """Return the text of each file by its name."""
     parts = {
         VALIDATE: VALIDATE_TEXT,
         PROMOTE: PROMOTE_TEXT + "\n".join(_job(PROMOTE_JOB, project, choices.environment) for project in projects),
@@ -87,9 +90,7 @@ def written(choices: WorkflowOptions, projects: Collection[str]) -> dict[str, st
 
 
 def _runners(choices: WorkflowOptions) -> str:
-    """Return what stands behind `runs-on:`: one label, a list of labels that a runner must all have, or a group of
-    runners.
-    """
+    """Return the value of `runs-on:`: one label, several labels that a runner must all have, or a runner group."""
     labels = [_text(label) for label in choices.runs_on.split(",")]
     text = labels[0] if len(labels) == 1 else f"[{', '.join(labels)}]"
     if not choices.runner_group:
@@ -104,7 +105,7 @@ def _text(word: str) -> str:
 
 
 def secrets_of_jobs(text: str) -> frozenset[str]:
-    """The secrets PROJECT_ID_... that jobs of a workflow name. Raises yaml.YAMLError."""
+    """Return the secrets PROJECT_ID_... that jobs of a workflow name. Raises yaml.YAMLError."""
     document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  it makes nothing but strings, lists and mappings
     jobs = document.get("jobs") if isinstance(document, dict) else None
     return frozenset(name for value in _strings(jobs) for name in SECRET.findall(value))

@@ -1,6 +1,4 @@
-"""`model-api backfill`: gives models, and the experiments of their files, a project, where there was no gate yet to do
-it.
-"""
+"""`model-api backfill`: give a project to models and experiments that are older than the gate."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,9 +16,7 @@ from model_lifecycle.registry import Model, Registry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Something without a project, and whose it seems to be: None where nothing says so, or several things say
-    different.
-    """
+    """A model or experiment without a project, and its likely project: None if no or several projects are named."""
 
     kind: str
     name: str
@@ -30,7 +26,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A model, its project where it has one, and the projects of its runs' experiments, by their ids."""
+    """A model, its project if it has one, and the projects of its runs' experiments, by their ids."""
 
     model: Model
     project_id: str | None
@@ -77,8 +73,9 @@ def claim_of(registry: Registry, name: str, project: str | None) -> Claim:
 
 
 def model_of(claim: Claim, project: str | None) -> Found:
-    """The tags of its versions, which clients may have written, count only where the experiments of their runs do not
-    say otherwise.
+    """Return the project of a model: by --project, by the experiments of its runs, or by the tags of its versions.
+
+    Tags of versions count only if the experiments do not contradict them: any client may have written the tags.
     """
     name = claim.model.name
     if project:
@@ -94,7 +91,7 @@ def model_of(claim: Claim, project: str | None) -> Found:
 
 
 def experiments_of(claims: Iterable[Claim], known: Mapping[str, str | None]) -> list[Found]:
-    """Those without a project: files lie in experiments, and a token reads only its own project's."""
+    """Return the experiments without a project: files lie in experiments, and a token reads only its own project's."""
     claimed: dict[str, set[str]] = {}
     for claim in claims:
         if owner := known[claim.model.name]:

@@ -16,14 +16,17 @@ LONGEST_LINE: Final = 500  # characters
 
 
 def project_id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """In any case, as Domino shows it and as GitHub's secrets have it."""
+    """Return a project id in lower case.
+
+    Domino shows ids in lower case, and GitHub's secrets have them in upper case.
+    """
     if value is not None and not re.fullmatch(PROJECT_ID_PATTERN, value.lower()):
         raise click.BadParameter("must be 24 hexadecimal digits, as Domino has it in the project's settings")
     return value.lower() if value else None
 
 
 def line(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """A text that becomes a tag or a header."""
+    """Return a text that becomes a tag or a header. Raises BadParameter if it is not one short line."""
     if value is not None and (not value.isprintable() or len(value) > LONGEST_LINE):
         raise click.BadParameter(f"must be one line of at most {LONGEST_LINE} characters")
     return value.strip() or None if value else None

@@ -1,4 +1,4 @@
-"""`model-api plan | promote | rollback`: what a promotion file says, in the registry."""
+"""`model-api plan | promote | rollback`: bring the registry to the content of a promotion file."""
 
 import os
 import re
@@ -29,7 +29,7 @@ REASON = click.option("--reason", callback=line, help="Goes into the version's t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionRequest:
-    """What `plan` and `promote` are told alike."""
+    """The entries to promote, and the options that `plan` and `promote` share."""
 
     file: Path
     entries: tuple[Entry, ...]
@@ -37,7 +37,7 @@ class PromotionRequest:
 
 
 def of_a_file(command: Callable[..., None]) -> Callable[..., None]:
-    """Hands the command an `request` instead of these options."""
+    """Add the options of a promotion file. The command gets a `request` instead of them."""
 
     @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
     @click.option("--only", "project", callback=project_id, metavar="ID", help="Only this project of the file.")
@@ -114,7 +114,7 @@ def rollback(  # noqa: PLR0913  click hands over each option
 
 
 def carry_out(connections: Connections, title: str, found: Plan, by: PromotionRecord, form: str) -> None:
-    """Exits with a code that is not 0 where it was not done."""
+    """Apply a plan and print the result. Raises SystemExit with a code that is not 0 if the plan was not applied."""
     if found.blockers:
         report.planned(title, found, form)
         raise SystemExit(found.exit_code)
@@ -129,7 +129,7 @@ def registry_of(connections: Connections) -> Callable[[Entry], Registry]:
 
 
 def record_of(*, commit: str | None = None, reason: str | None = None, rolls_back: bool = False) -> PromotionRecord:
-    """GitHub says who has started its job; elsewhere it is the user of the shell."""
+    """Return the record of a promotion by the user that GitHub names, or by the user of the workspace or shell."""
     environ = os.environ
     by = environ.get("GITHUB_ACTOR") or environ.get("DOMINO_STARTING_USERNAME") or environ.get("USER") or "unknown"
     at = datetime.now(UTC).isoformat(timespec="seconds")

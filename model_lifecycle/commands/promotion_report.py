@@ -1,4 +1,4 @@
-"""What became of a plan: a table for people, an object for machines, a page and annotations for GitHub."""
+"""The result of a plan: a table for people, an object for machines, a page and annotations for GitHub."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ STATUS_HEADINGS: Final = ("MODEL", "PRODUCTION", "STAGING", "ALIASES", "STATE")
 
 
 def planned(file: str, plan: Plan, form: str) -> None:
-    """What would be done, or why it cannot."""
+    """Print what would change, or why a promotion is not possible."""
     changes = len(plan.changes)
     title = (
         "cannot be promoted"
@@ -31,7 +31,7 @@ def planned(file: str, plan: Plan, form: str) -> None:
 
 
 def applied(file: str, plan: Plan, outcome: Outcome, form: str) -> None:
-    """How it ended. What is left to be repaired comes with the command that does it."""
+    """Print the result of a promotion. A model that could not be put back comes with the command that repairs it."""
     facts: dict[str, Any] = {"result": outcome.result.name.lower(), "fault": outcome.fault or None}
     if outcome.failed:
         facts["failed"] = {"model": outcome.failed.entry.name, "version": outcome.failed.entry.version}
@@ -48,7 +48,7 @@ def applied(file: str, plan: Plan, outcome: Outcome, form: str) -> None:
 
 
 def statuses(found: Sequence[ModelStatus], form: str) -> None:
-    """A line for each model, and below it what is not as it should be."""
+    """Print a line for each model, and below the lines each difference from the expected state."""
     if form == "json":
         click.echo(json.dumps([asdict(one) | {"aliases": dict(one.aliases)} for one in found], indent=2))
         return
@@ -72,7 +72,7 @@ def statuses(found: Sequence[ModelStatus], form: str) -> None:
 
 
 def repair(step: Step) -> str:
-    """The command that brings a model back to what it was."""
+    """Return the command that brings a model back to its former version."""
     model = f"--project {step.entry.project_id} --model {step.entry.name}"
     if step.previous is None:
         return f"model-api status {model}, and move version {step.entry.version} to {step.version.stage}"

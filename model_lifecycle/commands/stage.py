@@ -1,4 +1,4 @@
-"""`model-api stage | url`: a registered version as a model API in Domino, and where that is called."""
+"""`model-api stage | url`: deploy a registered version as a model API in Domino, and print its URL."""
 
 import json
 import os
@@ -35,7 +35,7 @@ DOMINO_API = click.option(
 
 
 def domino_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Hands the command `access` instead of this option."""
+    """Add the option --domino-url. The command gets `access` instead of it."""
 
     @click.option("--domino-url", "url", metavar="URL", help="Domino; without it, DOMINO_API_PROXY or DOMINO_API_HOST.")
     @wraps(command)
@@ -110,7 +110,7 @@ def stage(  # noqa: PLR0913  click hands over each option
 def url(  # noqa: PLR0913  as above
     *, connections: Connections, access: DominoAccess, name: str, version: str | None, alias: str | None, routing: str
 ) -> None:
-    """Print where the model API of a version is called, from the version's tags. Exits with 5 where it has none."""
+    """Print the URL of the model API of a version, from the version's tags. Exits with 5 if it has none."""
     if (version is None) == (alias is None):
         raise click.UsageError("name the --version, or an --alias")
     found = deployed_version(registry_of(connections).model(name), number=version, alias=alias)
@@ -120,6 +120,6 @@ def url(  # noqa: PLR0913  as above
 
 
 def registry_of(connections: Connections) -> Registry:
-    """With the token of the workspace's project, where the caller has one."""
+    """Return the registry with the token of the workspace's project, if the workspace names a project."""
     project = os.environ.get(PROJECT, "").lower()
     return connections.of_project(project) if project else connections.for_any_project()

@@ -1,4 +1,4 @@
-"""`model-api status`: what serves, and whether it is what it should be."""
+"""`model-api status`: print the versions in Staging and Production, and the differences from the file."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -27,7 +27,7 @@ def lifetime(context: click.Context, parameter: click.Parameter, value: str | No
 
 
 def duration(_: click.Context, parameter: click.Parameter, value: str | None) -> timedelta | None:
-    """`90d`, `24h`, `30m`."""
+    """Return the duration of a text such as `90d`, `24h` or `30m`."""
     if value is None:
         return None
     found = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", value)
@@ -81,7 +81,7 @@ GITHUB = click.option(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenDestination:
-    """Where the promote token goes."""
+    """The file or the GitHub secret that gets the promote token."""
 
     out: Path | None
     github: str | None

@@ -1,4 +1,4 @@
-"""`model-api token`: makes, replaces, ends, lists and checks the service tokens of projects."""
+"""`model-api token`: create, replace, revoke, list and check the service tokens of projects."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def create(  # noqa: PLR0913, PLR0917  click hands over each option
     secret_name: str | None,
     context: str | None,
 ) -> None:
-    """Make a project's tokens. Exits with 6 where it has them."""
+    """Make a project's tokens. Exits with 6 if it has them."""
     request = TokenRequest(project_id=project, purposes=purposes_of(scopes), ttl=ttl, name=name, owner=owner)
     with token_secret(context, namespace, secret_name) as secret:
         make(
@@ -100,7 +100,7 @@ def rotate(  # noqa: PLR0913, PLR0917  as above
     secret_name: str | None,
     context: str | None,
 ) -> None:
-    """Replace a project's tokens; the former ones stay good for a while. Exits with 6 where there are none."""
+    """Replace a project's tokens; the former ones stay good for a while. Exits with 6 if there are none."""
     request = TokenRequest(project_id=project, purposes=purposes_of(scopes), ttl=ttl, name=name, owner=owner)
     with token_secret(context, namespace, secret_name) as secret:
         make(
@@ -150,7 +150,7 @@ def list_(namespace: str, secret_name: str | None, context: str | None, form: st
 @SECRET
 @CONTEXT
 def verify(token_file: Path | None, namespace: str, secret_name: str | None, context: str | None) -> None:
-    """Say which token of the Secret this is. Exits with 4 where it is none, or has ended."""
+    """Say which token of the Secret this is. Exits with 4 if it is none, or has ended."""
     value = given_token(token_file)
     with token_secret(context, namespace, secret_name) as secret:
         found = token_store.find(secret.read(), value.reveal())
@@ -181,7 +181,10 @@ def make(
     request: TokenRequest,
     plan: Callable[[token_store.Data], NewTokens],
 ) -> None:
-    """Reserves the place before there is a token, so that none is made that cannot be delivered."""
+    """Write new tokens and deliver them.
+
+    The file is opened first, so that no token is made that cannot be delivered.
+    """
     destination.check(request.purposes)
     gh = delivery.require_gh() if destination.github else ""
     plan(secret.read())

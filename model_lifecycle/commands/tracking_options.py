@@ -1,4 +1,4 @@
-"""The options with which commands are told where MLflow is, and as whom they ask."""
+"""The options for the address of MLflow and for the caller's credentials."""
 
 import os
 import ssl
@@ -31,7 +31,7 @@ class Connections:
     headers: dict[str, str] = field(default_factory=dict)
 
     def name_commit(self, commit: str | None) -> None:
-        """For the gate's audit log; before a registry is asked for."""
+        """Send the commit with each request, for the gate's audit log. Call it before a registry is made."""
         if commit:
             self.headers[COMMIT_HEADER] = commit
 
@@ -59,7 +59,7 @@ class Connections:
 
 
 def tracking_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Hands the command `connections` instead of these options."""
+    """Add these options. The command gets `connections` instead of them."""
 
     @click.option("--tracking-uri", "uri", metavar="URL", help="The gate, or MLflow; without it, MLFLOW_TRACKING_URI.")
     @click.option(

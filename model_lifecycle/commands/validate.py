@@ -1,4 +1,4 @@
-"""`model-api validate`: the promotion file, without MLflow and without a token."""
+"""`model-api validate`: check the promotion file, without MLflow and without a token."""
 
 import json
 import subprocess
@@ -23,8 +23,9 @@ from model_lifecycle.promotion_file import PromotionFile, PromotionFileError
 @click.option("--schema", is_flag=True, help="Print the file's JSON Schema instead.")
 @FORMAT
 def validate(file: Path | None, base: str | None, schema: bool, form: str) -> None:
-    """Check the promotion FILE, without MLflow and without a token: every mistake at once. Exits with 3 where there is
-    one.
+    """Check the promotion FILE, without MLflow and without a token: every mistake at once.
+
+    Exits with 3 if it has one.
     """
     if schema:
         click.echo(json.dumps(promotion_file.schema(), indent=2))
@@ -40,7 +41,7 @@ def validate(file: Path | None, base: str | None, schema: bool, form: str) -> No
 
 
 def at(ref: str, file: Path) -> PromotionFile:
-    """The file as it was at a commit; without entries where it was not there, or could not be used."""
+    """Return the file as it was at a commit; without entries if it was not there, or was not valid."""
     commit = [
         "git",
         "-C",

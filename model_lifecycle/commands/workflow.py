@@ -1,6 +1,4 @@
-"""`model-api workflow`: writes the workflows of a project on GitHub, and says when they do not fit its
-promotion file.
-"""
+"""`model-api workflow`: write the GitHub workflows of a project, and check them against its promotion file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,9 +74,7 @@ def workflow(file: str, write: bool, check: bool, directory: Path, **options: st
 
 
 def problems_of_jobs(file: Path, parsed: PromotionFile) -> list[Problem]:
-    """The projects of a promotion file that have no job in the workflow of its repository; none where there is no
-    workflow.
-    """
+    """Return the projects of the file that have no job in the repository's workflow; none if there is no workflow."""
     if not (path := workflow_of(file)):
         return []
     try:
@@ -97,7 +93,7 @@ def problems_of_jobs(file: Path, parsed: PromotionFile) -> list[Problem]:
 
 
 def workflow_of(file: Path) -> Path | None:
-    """The promotion workflow of the repository that a file is in."""
+    """Return the promotion workflow of the repository that holds a file."""
     for folder in file.absolute().parents:
         if (path := folder / FOLDER / PROMOTE).exists():
             return path
@@ -124,7 +120,7 @@ def former_options(directory: Path) -> Mapping[str, str]:
 
 
 def workflow_options(file: str, options: Mapping[str, str | None], former: Mapping[str, str]) -> WorkflowOptions:
-    """An option > what the files have > the default."""
+    """Return the options: those of the command > those of the written files > the defaults."""
     action = options["action"] or former.get("action")
     runs_on = options["runs_on"] or former.get("runs-on") or RUNS_ON
     runner_group = former.get("runner-group") if options["runner_group"] is None else options["runner_group"]

@@ -1,4 +1,4 @@
-"""What a staging needs of Domino, whichever of its APIs answers, and the two things that go to and fro."""
+"""The interface of Domino's APIs for a staging, with the data that both APIs take and return."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ ROUTES: Final = {"basic": "latest", "advanced": "labels/prod"}
 
 
 class State(StrEnum):
-    """Of a version of a model API, as far as anybody has to act on it."""
+    """The state of a version of a model API, as far as staging acts on it."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -22,7 +22,7 @@ class State(StrEnum):
 
     @classmethod
     def of(cls, said: str) -> "State":
-        """Domino's words are more, and no list of them is published: what is not known is under way."""
+        """Return the state for Domino's word. Domino publishes no list of its words: an unknown word means PENDING."""
         word = said.strip().casefold()
         if word == "running":
             return cls.RUNNING
@@ -33,9 +33,9 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelApiSpec:
-    """A model API that is to be: of one version of a registered model, whose variables it has from the beginning.
+    """A model API to publish, for one version of a registered model, with its environment variables.
 
-    Name and description together are how it is found again.
+    Name and description together identify it later.
     """
 
     name: str
@@ -49,9 +49,7 @@ class ModelApiSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelApiVersion:
-    """A version of a model API. `said` is Domino's own word for its state, `url` where Domino says that
-    it is called.
-    """
+    """A version of a model API. `said` is Domino's own word for its state, `url` its address if Domino tells it."""
 
     model_id: str
     version_id: str
@@ -61,27 +59,27 @@ class ModelApiVersion:
 
 
 class ModelApis(Protocol):
-    """Every method raises a LifecycleError."""
+    """One of Domino's APIs. Every method raises a LifecycleError."""
 
     title: str
 
     def find(self, spec: ModelApiSpec) -> ModelApiVersion | None:
-        """The newest version of the model API that an earlier call has made for it, whatever became of it."""
+        """Return the newest version of the model API that an earlier call has made for this spec, in any state."""
 
     def publish(self, spec: ModelApiSpec) -> ModelApiVersion:
-        """Makes the model API, with its variables. Raises UnclearError, too: `find` says then what there is."""
+        """Make the model API, with its variables. Raises UnclearError, too: `find` tells then if it was made."""
 
     def publish_again(self, model_id: str, spec: ModelApiSpec) -> ModelApiVersion:
-        """One more version of a model API that is there. Raises UnclearError, too."""
+        """Make one more version of a model API. Raises UnclearError, too."""
 
     def look(self, model_id: str, version_id: str) -> ModelApiVersion:
-        """As it is now. Raises NotFoundError, where it is archived too."""
+        """Return the version as it is now. Raises NotFoundError, also if it is archived."""
 
     def log(self, model_id: str, version_id: str) -> str:
-        """The last lines of what its build said; empty where Domino does not tell."""
+        """Return the last lines of the build's log; no text if Domino does not tell."""
 
     def archive(self, model_id: str) -> None:
-        """Takes the model API away."""
+        """Archive the model API."""
 
 
 def model_url(domino_uri: str, model_id: str, routing: str = "basic") -> str:

@@ -1,7 +1,7 @@
-"""What Domino has had before its public API: the routes of python-domino 2.2, and the private ones beside them.
+"""Domino's API before the public one: the routes of python-domino 2.2, and private routes beside them.
 
-Here a model API is made without variables, so its first version starts without a model. They are added next, and a
-second version starts with them. It is the one whose description says what it serves.
+A model API is made without variables here, so its first version starts without a model. They are added next, and a
+second version starts with them. The description tells the second version from the first.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 class OlderModelApis:
-    """Every step of a publication is looked for before it is done: one that broke off goes on."""
+    """The older API. Each step of a publication is first looked for, so that an interrupted publication goes on."""
 
     title = "the model API of python-domino 2.2"
 
@@ -27,7 +27,7 @@ class OlderModelApis:
         return rest.has("/version")
 
     def find(self, spec: ModelApiSpec) -> ModelApiVersion | None:
-        """None where no version has its variables yet, too: `publish` goes on with what is there."""
+        """Return None also if no version has its variables yet: `publish` goes on with the model API that is there."""
         model_id = self._model(spec)
         version_id = self._version(model_id, spec) if model_id else None
         return self.look(model_id, version_id) if model_id and version_id else None
@@ -51,11 +51,11 @@ class OlderModelApis:
         raise NotFoundError(f"the model API {model_id} has no version {version_id}")
 
     def log(self, model_id: str, version_id: str) -> str:
-        """There is no route for it."""
+        """Return no text: there is no route for the log."""
         return ""
 
     def archive(self, model_id: str) -> None:
-        """Its running versions are stopped: there is no route that archives a model API."""
+        """Stop the running versions: there is no route that archives a model API."""
         for one in self._rest.get(f"/v4/modelManager/{_segment(model_id)}/getModelReproductionDetails"):
             if State.of(str(one.get("status") or "")) is State.RUNNING:
                 self._rest.change(
@@ -63,7 +63,7 @@ class OlderModelApis:
                 )
 
     def _model(self, spec: ModelApiSpec) -> str | None:
-        """The answer holds all models of the project; where two have the name, everybody takes the older one."""
+        """Return the id of the project's model API; of two with the same name, each caller takes the older one."""
         wanted = (spec.name, spec.description)
         models = self._rest.get("/v4/modelManager/getModels", projectId=spec.project_id)
         return min(
@@ -76,7 +76,7 @@ class OlderModelApis:
         return str(made["data"]["_id"])
 
     def _version(self, model_id: str, spec: ModelApiSpec) -> str | None:
-        """The newest that was published with the variables."""
+        """Return the newest version that was published with the variables."""
         versions = self._rest.get(f"/v1/models/{_segment(model_id)}/versions").get("data") or []
         ours = [one for one in versions if one.get("metadata", {}).get("summary") == spec.description]
         newest = max(ours, key=lambda one: int(one["metadata"].get("number") or 0), default=None)

@@ -18,7 +18,7 @@ VARIABLE_KEYS: Final = ("name", "key")
 
 
 class PublicModelApis:
-    """Variables are given when a model API is made, and cannot be changed afterwards."""
+    """The public API. Variables are given when a model API is made, and cannot be changed afterwards."""
 
     title = "the public model API"
 
@@ -27,7 +27,7 @@ class PublicModelApis:
 
     @staticmethod
     def answers(rest: DominoRest) -> bool:
-        """Whether this Domino has it."""
+        """Return True if this Domino has the API."""
         return rest.has(BASE, limit=1)
 
     def find(self, spec: ModelApiSpec) -> ModelApiVersion | None:

@@ -1,4 +1,4 @@
-"""Reads everything that a file names, before anything moves, and finds every reason why it cannot."""
+"""Read everything that a file names before anything moves, and find each reason against a promotion."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ CODE_ORDER: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Every entry is a step or an obstacle; only one without obstacles is applied."""
+    """The steps and the blockers of all entries; a plan with a blocker is not applied."""
 
     steps: tuple[Step, ...]
     blockers: tuple[Blocker, ...] = ()
@@ -44,7 +44,7 @@ class Plan:
 
 
 def plan(entries: Sequence[Entry], registry_of: Callable[[Entry], Registry], options: PromotionOptions) -> Plan:
-    """Raises LifecycleError only where a registry cannot be had at all."""
+    """Return the plan for the entries. Raises LifecycleError only if a registry cannot be had at all."""
     registries = [registry_of(entry) for entry in entries]
     models = models_of(entries, registry_of)
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
@@ -60,8 +60,9 @@ def plan(entries: Sequence[Entry], registry_of: Callable[[Entry], Registry], opt
 
 
 def models_of(entries: Iterable[Entry], registry_of: Callable[[Entry], Registry]) -> dict[str, Model]:
-    """Those of the entries' models that can be read together; each of the others is asked for alone. Raises
-    LifecycleError.
+    """Return the models of the entries that MLflow can list in one request; the others are read one by one.
+
+    Raises LifecycleError.
     """
     found: dict[str, Model] = {}
     for _, group in groupby(sorted(entries, key=project_of_entry), project_of_entry):
@@ -74,8 +75,9 @@ def models_of(entries: Iterable[Entry], registry_of: Callable[[Entry], Registry]
 def inspect_entry(
     entry: Entry, registry: Registry, options: PromotionOptions, known: Model | None = None
 ) -> Step | list[Blocker]:
-    """A model's state and its version's digest, with the fewest requests that tell them. `known` is the model as it was
-    just read.
+    """Return the step of an entry, or its blockers, with the fewest requests.
+
+    `known` is the model as it was just read.
     """
     try:
         model = known or registry.model(entry.name)

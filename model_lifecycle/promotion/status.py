@@ -1,4 +1,4 @@
-"""What of a model is in Staging and Production, and whether that is as it should be."""
+"""The versions of a model in Staging and Production, and their differences from the expected state."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from model_lifecycle.stages import PRODUCTION, STAGING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
-    """Of one model. `drift` has a sentence for each thing that is not as it should be."""
+    """The status of one model. `drift` has a sentence for each difference from the expected state."""
 
     project_id: str
     name: str
@@ -26,7 +26,7 @@ class ModelStatus:
 def model_status(
     registry: Registry, project_id: str, name: str, entry: Entry | None, *, alias_only: bool = False
 ) -> ModelStatus:
-    """`entry` is what a promotion file says of it. Raises LifecycleError where MLflow cannot be asked."""
+    """Return the status. `entry` is the model's entry in a promotion file. Raises LifecycleError if MLflow fails."""
     try:
         model = registry.model(name)
     except NotFoundError:

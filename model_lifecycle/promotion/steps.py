@@ -1,4 +1,7 @@
-"""What one entry of a promotion file needs, from what MLflow has now. Pure: it reads nothing and changes nothing."""
+"""The changes that an entry of a promotion file needs, and the blockers against them.
+
+Pure: nothing is read or changed.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +21,10 @@ ROLLED_BACK_FROM: Final = f"{PROMOTION_TAG_PREFIX}rolled_back_from"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionOptions:
-    """How entries are read. `any_source` also takes versions that were never in Staging, where no gate forbids it;
-    `alias_only` is for registries without stages.
+    """Options of a promotion.
+
+    `any_source` also takes versions that were never in Staging, if no gate forbids it; `alias_only` is for registries
+    without stages.
     """
 
     any_source: bool = False
@@ -28,7 +33,7 @@ class PromotionOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocker:
-    """Why an entry cannot be promoted."""
+    """A reason against the promotion of an entry."""
 
     entry: Entry
     text: str
@@ -40,8 +45,9 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """An entry, and what is there before it: its version, the others that its stage holds, the newest first, and what
-    its alias means.
+    """An entry and the state before it.
+
+    `others` are the other versions in the entry's stage, the newest first; `aliased` is the version behind its alias.
     """
 
     entry: Entry
@@ -53,7 +59,7 @@ class Step:
 
     @property
     def archives(self) -> tuple[str, ...]:
-        """One version at a time is in Production; Staging holds as many as are tried."""
+        """Versions that the step archives: Production holds one version, Staging any number."""
         return (
             tuple(other.version for other in self.others)
             if self.entry.stage == PRODUCTION and not self.alias_only
@@ -66,7 +72,7 @@ class Step:
 
     @property
     def renames(self) -> bool:
-        """Whether the alias has to be set."""
+        """True if the alias has to be set."""
         return self.aliased != self.entry.version
 
     @property
@@ -75,7 +81,7 @@ class Step:
 
     @property
     def previous(self) -> str | None:
-        """The version that served until now: what a rollback goes back to."""
+        """The version that served until now, to which a rollback goes back."""
         if self.alias_only:
             return self.aliased if self.aliased != self.entry.version else None
         return self.others[0].version if self.others else None
@@ -90,7 +96,7 @@ def step_of(entry: Entry, model: Model, version: Version, digest: Digest, option
 
 
 def blockers(entry: Entry, model: Model, version: Version, options: PromotionOptions) -> Iterator[Blocker]:
-    """Every reason that the registry alone gives."""
+    """Yield each reason that the registry alone gives."""
     project = model.project_of(version)
     if project is None:
         yield Blocker(
@@ -115,7 +121,7 @@ def blockers(entry: Entry, model: Model, version: Version, options: PromotionOpt
 
 
 def digest_blocker(entry: Entry, digest: Digest) -> Blocker | None:
-    """Where the file says which files are meant."""
+    """Return a blocker if the file names another digest."""
     if entry.digest is None or entry.digest == digest.digest:
         return None
     text = f"its files have the digest {digest.digest}, and the file says {entry.digest}"
@@ -129,7 +135,7 @@ def _may_move(entry: Entry, version: Version, options: PromotionOptions) -> bool
 
 
 def rollback_entry(model: Model, project_id: str, to: str | None, options: PromotionOptions) -> Entry:
-    """The entry that a promotion file would have for it. Raises NotFoundError, PreconditionError."""
+    """Return the entry that a promotion file would have for a rollback. Raises NotFoundError, PreconditionError."""
     serving = (
         model.aliases.get(PRODUCTION_ALIAS) if options.alias_only else next(iter(model.in_stage(PRODUCTION)), None)
     )

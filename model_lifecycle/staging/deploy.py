@@ -1,4 +1,4 @@
-"""A model API that runs: the one that an earlier run has made, or a new one; then patience, with an end."""
+"""Publish a model API, or find the one of an earlier run, and wait until it runs."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ LOOKS: Final = 4  # for what an unclear answer may have made
 
 
 def deployed(apis: ModelApis, spec: ModelApiSpec, progress: Progress) -> ModelApiVersion:
-    """A version that runs or is on its way, made where there is none. Raises LifecycleError."""
+    """Return a version that runs or starts; publish one if there is none. Raises LifecycleError."""
     found = apis.find(spec)
     if found and found.state in {State.RUNNING, State.PENDING}:
         progress.done("model API", f"{spec.name} is there ({found.model_id})")
@@ -29,7 +29,10 @@ def deployed(apis: ModelApis, spec: ModelApiSpec, progress: Progress) -> ModelAp
 
 
 def running(apis: ModelApis, published: ModelApiVersion, progress: Progress, *, seconds: float) -> ModelApiVersion:
-    """The version when it runs. Raises PreconditionError where it will not, UnavailableError where the time is up."""
+    """Return the version once it runs.
+
+    Raises PreconditionError if it failed or stopped, UnavailableError after `seconds`.
+    """
     begun, pause, now = time.monotonic(), FIRST_PAUSE, published
     while now.state is not State.RUNNING:
         _check(apis, now)
@@ -48,7 +51,7 @@ def running(apis: ModelApis, published: ModelApiVersion, progress: Progress, *, 
 
 
 def _look(apis: ModelApis, last: ModelApiVersion) -> ModelApiVersion:
-    """Domino may be away for a while: the deadline ends that too."""
+    """Return the present state; the last known one if Domino does not answer, since the deadline ends that too."""
     try:
         return apis.look(last.model_id, last.version_id)
     except UnavailableError:
@@ -71,7 +74,7 @@ def _check(apis: ModelApis, now: ModelApiVersion) -> None:
 def _made(
     make: Callable[[], ModelApiVersion], apis: ModelApis, spec: ModelApiSpec, *, before: ModelApiVersion | None
 ) -> ModelApiVersion:
-    """Sent once; where no answer says what came of it, or somebody else was faster, what Domino has does."""
+    """Publish once. If no answer tells the result, or another caller was first, return the version that Domino has."""
     try:
         return make()
     except PreconditionError:
@@ -89,6 +92,6 @@ def _made(
 
 
 def _other(apis: ModelApis, spec: ModelApiSpec, before: ModelApiVersion | None) -> ModelApiVersion | None:
-    """What is there now and was not before."""
+    """Return the version that Domino has now, if it differs from the one before."""
     found = apis.find(spec)
     return found if found and (before is None or found.version_id != before.version_id) else None

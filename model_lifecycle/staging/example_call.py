@@ -1,4 +1,4 @@
-"""One call of the model API with the model's own example: it runs, and it answers."""
+"""One call of the model API, with the example that the model was logged with."""
 
 import json
 import time
@@ -27,16 +27,14 @@ NOT_YET: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAnswer:
-    """What the model API has answered."""
+    """The answer of a model API."""
 
     result: Any
     model_time_in_ms: float | None
 
 
 def example_of(registry: Registry, version: Version) -> dict[str, Any] | None:
-    """A body of MLflow's protocol; None where the model was logged without an example, or with one that is too large to
-    send.
-    """
+    """Return the example as a body of MLflow's protocol; None if there is none, or if it is larger than MOST_BYTES."""
     try:
         path = f"{artifact_path(registry, version.name, version.version)}/{EXAMPLE}"
         content = b""
@@ -52,7 +50,10 @@ def example_of(registry: Registry, version: Version) -> dict[str, Any] | None:
 
 
 def call(rest: DominoRest, url: str, data: dict[str, Any]) -> ModelAnswer:
-    """Raises NotAuthorisedError, PreconditionError, UnavailableError."""
+    """Call the model API, again while its route is new.
+
+    Raises NotAuthorisedError, PreconditionError, UnavailableError.
+    """
     begun = time.monotonic()
     while True:
         answer = _answer(rest, url, data)

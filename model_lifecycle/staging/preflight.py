@@ -1,4 +1,4 @@
-"""Whether a version can be staged at all, before anything is made of it; and which model API it is going to be."""
+"""Checks of a version before anything is made of it, and the spec of its model API."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from model_lifecycle.staging.request import StageRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageableVersion:
-    """A version that can be staged."""
+    """A version that can be staged, with its model and project."""
 
     ref: ModelRef
     version: Version
@@ -22,7 +22,7 @@ class StageableVersion:
 
 
 def stageable_version(request: StageRequest, registry: Registry) -> StageableVersion:
-    """Raises LifecycleError: what is not there, not ready, or another project's."""
+    """Return the version. Raises LifecycleError if it is not there, not ready, or another project's."""
     model = registry.model(request.name)
     version = model.version(request.version)
     if version is None:
@@ -40,7 +40,10 @@ def stageable_version(request: StageRequest, registry: Registry) -> StageableVer
 
 
 def spec_of(stageable: StageableVersion, environment_id: str) -> ModelApiSpec:
-    """A model API of its own for each version: variables are a model API's, and reach all of its versions."""
+    """Return the spec of the version's own model API.
+
+    Variables belong to a model API, and reach all of its versions.
+    """
     ref = stageable.ref
     if not environment_id:
         raise InvalidError(
@@ -60,7 +63,7 @@ def title_of(version: Version) -> str:
 
 
 def _project(request: StageRequest, model: Model, version: Version) -> str:
-    """What the registry says > what the caller says. Raises PreconditionError where they differ."""
+    """Return the project: the registry's > the caller's. Raises PreconditionError if the two differ."""
     tagged = model.project_of(version)
     if tagged and request.project_id and tagged != request.project_id:
         raise PreconditionError(
@@ -74,7 +77,7 @@ def _project(request: StageRequest, model: Model, version: Version) -> str:
 
 
 def _ref(request: StageRequest, model: Model, version: Version) -> ModelRef:
-    """The owner: what the caller says > the tags of version and model > who has started the workspace."""
+    """Return the reference. Its owner: the caller's > the tags of version and model > the workspace's user."""
     owner = request.owner or version.tags.get(TAG_USER) or model.tags.get(TAG_USER) or request.user
     if not owner:
         raise InvalidError(f"the owner of {title_of(version)} is not known: name it with --owner")

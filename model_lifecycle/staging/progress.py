@@ -1,4 +1,4 @@
-"""What a person sees while it takes its time: a line for each step, and one that changes while Domino builds."""
+"""The progress of a staging for a person: a line for each step, and one that changes while Domino builds."""
 
 import sys
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ WIDTH: Final = 79
 
 class Progress(Protocol):
     def done(self, step: str, text: str) -> None:
-        """A step is done."""
+        """Report that a step is done."""
 
     def waiting(self, text: str, seconds: float) -> None:
-        """Still: `text` is Domino's word for it, `seconds` how long it has been."""
+        """Report a wait: `text` is Domino's word for the state, `seconds` the time since the start."""
 
 
 @dataclass(slots=True)
 class NoProgress:
-    """For who only wants the result."""
+    """No output, for callers that need only the result."""
 
     def done(self, step: str, text: str) -> None: ...
     def waiting(self, text: str, seconds: float) -> None: ...
@@ -26,7 +26,10 @@ class NoProgress:
 
 @dataclass(slots=True)
 class ProgressLines:
-    """On a terminal the line of a wait is overwritten; in a log there is one for each change, and one now and then."""
+    """Lines of text.
+
+    A terminal's line is overwritten during a wait; a log gets a line per change and per EVERY seconds.
+    """
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     _open: bool = False

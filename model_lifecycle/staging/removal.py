@@ -1,4 +1,4 @@
-"""A staged version is taken back: nothing points at it any more, then its model API goes."""
+"""Removal of a staged version: first its alias and stage, then its model API and tags."""
 
 import contextlib
 
@@ -13,7 +13,10 @@ from model_lifecycle.staging.preflight import title_of
 
 
 def remove(registry: Registry, apis: ModelApis, model: Model, ids: ModelApiIds) -> None:
-    """It can be repeated. Raises PreconditionError where the model API serves something else too, LifecycleError."""
+    """Remove the model API; it can be repeated.
+
+    Raises PreconditionError if another version has it too, LifecycleError.
+    """
     version, model_id = ids.version, ids.model_id
     if model_id is None:
         raise NotFoundError(f"{title_of(version)} has no model API")
@@ -30,7 +33,7 @@ def remove(registry: Registry, apis: ModelApis, model: Model, ids: ModelApiIds) 
 
 
 def check_unused(model: Model, ids: ModelApiIds) -> None:
-    """`domino-mlflow-client` made one model API for all versions of a model."""
+    """Raise PreconditionError if the model API is used. `domino-mlflow-client` made one for all versions of a model."""
     version = ids.version
     if version.stage == PRODUCTION or model.aliases.get(PRODUCTION_ALIAS) == version.version:
         raise PreconditionError(f"{title_of(version)} is in Production: its model API stays")

@@ -14,9 +14,7 @@ USER: Final = "DOMINO_STARTING_USERNAME"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRequest:
-    """What is to be staged. Empty texts where the caller does not say: `owner` and `project_id` come from the version's
-    tags then.
-    """
+    """A version to stage. Texts are empty if the caller names none: tags give `owner` and `project_id` then."""
 
     name: str
     version: str
@@ -29,7 +27,8 @@ class StageRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageOptions:
-    """How it is done. `wait` is in seconds; `api` is one of Domino's two, by name, None for the one that answers.
+    """Options of a staging. `wait` is in seconds; `api` is Domino's API by name, None for the first that answers.
+
     Raises InvalidError.
     """
 
@@ -51,7 +50,7 @@ def request_of(  # noqa: PLR0913  what a caller may say
     owner: str | None,
     alias_only: bool,
 ) -> StageRequest:
-    """What the caller says > what the workspace says."""
+    """Return the request: the caller's values > those of the workspace."""
     return StageRequest(
         name=name,
         version=version,

@@ -1,6 +1,4 @@
-"""The steps of a staging, in their order. Whatever it breaks off at, the same call goes on from what MLflow and Domino
-have.
-"""
+"""The steps of a staging, in their order. After an interrupt, the same call goes on from the present state."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +17,7 @@ from model_lifecycle.staging.request import StageOptions, StageRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A version in Staging, and where it is called. `result` is its answer to the model's own example; None where it
-    was not called.
-    """
+    """A version in Staging, and its URL. `result` is its answer to the model's example; None if it was not called."""
 
     name: str
     version: str
@@ -35,7 +31,7 @@ class Staged:
 def stage_version(
     request: StageRequest, registry: Registry, rest: DominoRest, options: StageOptions, progress: Progress
 ) -> Staged:
-    """Raises LifecycleError."""
+    """Stage a version. Raises LifecycleError."""
     stageable = stageable_version(request, registry)
     spec = spec_of(stageable, request.environment_id)
     progress.done(

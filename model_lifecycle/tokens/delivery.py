@@ -1,4 +1,4 @@
-"""Where a new token goes: a file that only its owner reads, or a secret of a GitHub repository. Never to a terminal."""
+"""Delivery of a new token to a private file or to a secret of a GitHub repository, never to a terminal."""
 
 import os
 import shutil
@@ -11,9 +11,7 @@ from model_lifecycle.tracking import project_variable
 
 
 def reserve(path: Path) -> int:
-    """A new file, open for writing, before there is anything to write. Raises OSError, where there is
-    one already too.
-    """
+    """Open a new file for writing, before there is a token. Raises OSError, also if the file exists."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
@@ -23,14 +21,17 @@ def write(descriptor: int, token: Token) -> None:
 
 
 def require_gh() -> str:
-    """GitHub's own command. Raises DeliveryError."""
+    """Return the path of GitHub's command `gh`. Raises PartialError if it is not installed."""
     if not (gh := shutil.which("gh")):
         raise PartialError("gh is not installed; it is GitHub's command, https://cli.github.com")
     return gh
 
 
 def to_github(gh: str, token: Token, repository: str, environment: str | None) -> str:
-    """The name of the secret that has it now; `gh` reads the value from standard input. Raises DeliveryError."""
+    """Set the secret of a repository and return its name; `gh` reads the value from standard input.
+
+    Raises PartialError.
+    """
     name = project_variable(token.project_id)
     where = ["--repo", repository, *(["--env", environment] if environment else [])]
     done = subprocess.run(

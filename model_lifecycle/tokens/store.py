@@ -1,9 +1,7 @@
-"""What the Secret of all projects' tokens should hold after a command, as a merge patch: nobody else's keys are
-touched.
+"""The content of the Secret of all projects' tokens after a command, as a merge patch: foreign keys stay.
 
-`<project id>.meta` says of each token, by its fingerprint, what it is for, since when, and until when: `{"name": ...,
-"owner": ..., "tokens": {"<fingerprint>": {"purpose": "pull", "created": "<time>", "expires": "<time>"}}}`. The gate
-goes by `expires`.
+`<project id>.meta` describes each token by its fingerprint: `{"name": ..., "owner": ..., "tokens": {"<fingerprint>":
+{"purpose": "pull", "created": "<time>", "expires": "<time>"}}}`. The gate ends a token at `expires`.
 """
 
 import json
@@ -23,9 +21,9 @@ ENDLESS: Final = timedelta.max  # a lifetime that somebody has asked for by name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRequest:
-    """Which tokens are to be made, how long they are good, and whose the project is, for whoever reads the list.
+    """Tokens to make, their lifetime, and the project's name and owner for the list.
 
-    Without a `ttl` a new token lives as long as the one that it replaces; one that replaces none has no end.
+    Without a `ttl` a new token lives as long as the one that it replaces; a token that replaces none has no end.
     """
 
     project_id: str
@@ -37,7 +35,7 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTokens:
-    """What a command has made: tokens that are to be delivered, and how the Secret becomes."""
+    """New tokens to deliver, and the patch of the Secret."""
 
     tokens: tuple[Token, ...]
     patch: Patch = field(repr=False)
@@ -57,7 +55,7 @@ class TokenEntry:
 
 
 def create(data: Data, request: TokenRequest, now: datetime) -> NewTokens:
-    """Raises TokenStoreError where there is one already, TokenError for an id that is none."""
+    """Make tokens. Raises PreconditionError if the project has one, TokenError for an invalid id."""
     for purpose in request.purposes:
         if str(key := TokenKey(project_id=request.project_id, purpose=purpose)) in data:
             raise PreconditionError(f"{key} is there already; `model-api token rotate` replaces it")
@@ -65,8 +63,9 @@ def create(data: Data, request: TokenRequest, now: datetime) -> NewTokens:
 
 
 def rotate(data: Data, request: TokenRequest, now: datetime, grace: timedelta) -> NewTokens:
-    """The former token stays good for `grace`. Raises TokenStoreError if there is none, or if nobody wrote down how
-    long it lives.
+    """Replace tokens; a former one stays good for `grace`.
+
+    Raises PreconditionError if there is none, or if its lifetime is not known.
     """
     for purpose in request.purposes:
         if str(key := TokenKey(project_id=request.project_id, purpose=purpose)) not in data:
@@ -85,7 +84,7 @@ def rotate(data: Data, request: TokenRequest, now: datetime, grace: timedelta) -
 
 
 def revoke(data: Data, project_id: str, purposes: Sequence[Purpose]) -> Patch:
-    """Also the former ones. Raises TokenStoreError where there are none."""
+    """Remove tokens, the former ones too. Raises PreconditionError if there are none."""
     keys = [
         TokenKey(project_id=project_id, purpose=purpose, previous=previous)
         for purpose in purposes
@@ -102,7 +101,7 @@ def revoke(data: Data, project_id: str, purposes: Sequence[Purpose]) -> Patch:
 
 
 def listed(data: Data) -> list[TokenEntry]:
-    """Every token, by project."""
+    """Return each token, by project."""
     found = []
     for name in sorted(data):
         if key := parse_key(name):
@@ -124,7 +123,7 @@ def listed(data: Data) -> list[TokenEntry]:
 
 
 def pull_tokens(data: Data) -> dict[str, str]:
-    """What pods of each project are to have."""
+    """Return the pull token of each project, for its pods."""
     keys = {name: key for name in data if (key := parse_key(name))}
     return {
         key.project_id: data[name].decode().strip()
@@ -138,7 +137,7 @@ def key_of(token: Token) -> TokenKey:
 
 
 def find(data: Data, value: str) -> TokenEntry | None:
-    """The entry of the token with that value."""
+    """Return the entry of the token with that value."""
     return next((one for one in listed(data) if one.fingerprint == fingerprint(value)), None)
 
 
@@ -155,7 +154,7 @@ def _made(data: Data, request: TokenRequest, now: datetime) -> NewTokens:
 
 
 def _former_lifetime(data: Data, meta: Mapping[str, Any], key: TokenKey) -> timedelta:
-    """Return how long the token that is there now lives in all: the new one is to live as long."""
+    """Return the lifetime of the present token, which a new one without `ttl` gets."""
     if (former := data.get(str(key))) is None:
         return ENDLESS
     entry = meta["tokens"].get(fingerprint(former.decode().strip()), {})

@@ -42,7 +42,7 @@ def start_mlflow(context: DemoContext) -> Gate:
     with context.terminal.step("Start a real MLflow, and the gate in front of it"):
         server = context.processes.enter_context(mlflow_server("3.17", context.directory / "mlflow"))
         started = context.processes.enter_context(gate(server, context.directory / "gate"))
-        context.terminal.note("MLflow 3.17: registry in SQLite, artifacts on disk; nobody talks to it but the gate")
+        context.terminal.note("MLflow 3.17: registry in SQLite, artifacts on disk; only the gate talks to it")
         context.terminal.note(
             f"the gate at {started.uri} knows {JANE} by her password, and project {PROJECT} by two tokens:"
         )

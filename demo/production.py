@@ -46,7 +46,7 @@ def merge(context: DemoContext, gate: Gate, project: Project, version: int) -> N
 
 
 def roll_back(context: DemoContext, gate: Gate, project: Project) -> None:
-    with context.terminal.step("Roll back: somebody fills in the form of model-rollback.yml"):
+    with context.terminal.step("Roll back: a person fills in the form of model-rollback.yml"):
         show_summaries(
             context, project.roll_back(project=PROJECT, model=NAME, version="previous", reason="worse on old wines")
         )

@@ -36,7 +36,7 @@ def try_what_is_refused(context: DemoContext, gate: Gate) -> Refusals:
             "another project's token cannot promote": try_to_promote(
                 context, gate, "another project's promote token", gate.token(Purpose.PROMOTE, OTHER)
             ),
-            "nobody overwrites what is in Production": try_to_overwrite(context, gate),
+            "files of the version in Production cannot be overwritten": try_to_overwrite(context, gate),
         }
     return Refusals(refused=refused, before=before, after=registry(gate))
 

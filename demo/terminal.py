@@ -1,5 +1,6 @@
 """The output of the demo: a numbered line per step, a few facts below it, and the time it took."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.tree import Tree
 
@@ -42,7 +44,10 @@ class Terminal:
 
     def refusal(self, attempt: str, answer: str) -> None:
         """Print an attempt, and the answer that refused it, one sentence to a line."""
-        self.console.print(f"  {attempt}\n    [yellow]refused[/] {answer}", soft_wrap=True)
+        first, *others = re.split(r"(?<=[.;:]) (?=\D)", answer)
+        self.console.print(f"  {attempt}\n    [yellow]refused[/] {escape(first)}", soft_wrap=True)
+        for sentence in others:
+            self.console.print(f"            {sentence}", markup=False, soft_wrap=True)
 
     def patch(self, operations: Sequence[Mapping[str, Any]]) -> None:
         """Print each operation in a line, and the command of the init container."""

@@ -69,4 +69,4 @@ def _last_frame(trace: TracebackType | None) -> str:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mlflow-model-api")
 def main() -> None:
-    """Bring a registered model version to where it serves."""
+    """Bring a registered model version to Staging and Production."""

@@ -89,7 +89,7 @@ class TokenSecret:
                 if error.status.code != CONFLICT:
                     raise
                 time.sleep(random.uniform(0.05, 0.3))  # noqa: S311  so that two do not meet again
-        raise UnavailableError(f"{self.title} was changed by somebody else {TRIES} times in a row; try again")
+        raise UnavailableError(f"{self.title} was changed by another caller {TRIES} times in a row; try again")
 
     def _write(self, make: Callable[[SecretData], SecretPatch]) -> None:
         found = self._found()

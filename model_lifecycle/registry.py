@@ -22,10 +22,10 @@ ARTIFACTS: Final = "/api/2.0/mlflow-artifacts/artifacts"
 PAGE: Final = 1000  # versions or models in one answer
 SINCE_MLFLOW_3: Final = "/api/3.0/mlflow/server-info"
 LONGEST_FILTER: Final = 3000  # characters; gunicorn takes a line of 4094
-STABLE: Final = "creation_timestamp ASC"  # pages do not overlap where a version changes meanwhile
+STABLE: Final = "creation_timestamp ASC"  # pages do not overlap if a version changes meanwhile
 UNLISTED: Final = re.compile(r"['\"\\`%\x00-\x1f\x7f]")
 NO_VERSION: Final = "none"
-EXPECTS: Final = "X-Gate-Expect-Production"  # the gate refuses the move where another version is in Production by now
+EXPECTS: Final = "X-Gate-Expect-Production"  # the gate refuses the move if another version is in Production by now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ def of_a_file(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@click.option("--detailed-exitcode", is_flag=True, help="Exit with 10 where something would change.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 10 if something would change.")
 @tracking_options
 @of_a_file
 def plan(*, connections: Connections, request: PromotionRequest, detailed_exitcode: bool, form: str) -> None:

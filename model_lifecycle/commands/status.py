@@ -26,7 +26,7 @@ CheckedModel = tuple[str, str, Entry | None]
     "project",
     callback=project_id,
     metavar="ID",
-    help="Only this project of the file; its id, where there is no file.",
+    help="Only this project of the file; its id, if there is no file.",
 )
 @click.option(
     "--model",
@@ -35,7 +35,7 @@ CheckedModel = tuple[str, str, Entry | None]
     help="Only this model. Without a file, a token has to name them; a person sees all.",
 )
 @click.option("--alias-only", is_flag=True, help="Leave stages out: for registries without them.")
-@click.option("--check", is_flag=True, help="Exit with 6 where something is not as it should be.")
+@click.option("--check", is_flag=True, help="Exit with 6 if something is not as it should be.")
 @FORMAT
 @tracking_options
 def status(  # noqa: PLR0913  click hands over each option
@@ -51,12 +51,12 @@ def status(  # noqa: PLR0913  click hands over each option
     """Say what is in Staging and Production, and whether that is what FILE, the aliases and the digests say."""
     if file is None and project is None:
         raise click.UsageError("name the promotion file, or a --project")
-    subjects = of_file(file, project, models, form) if file else of_project(connections, project or "", models)
+    checked = of_file(file, project, models, form) if file else of_project(connections, project or "", models)
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-        ask = pool.map(lambda one: model_status(connections.of_project(one[0]), *one, alias_only=alias_only), subjects)
-        standings = list(ask)
-    report.statuses(standings, form)
-    if check and any(statuses.drift for statuses in standings):
+        found = pool.map(lambda one: model_status(connections.of_project(one[0]), *one, alias_only=alias_only), checked)
+        statuses = list(found)
+    report.statuses(statuses, form)
+    if check and any(one.drift for one in statuses):
         raise SystemExit(ExitCode.PRECONDITION)
 
 

@@ -45,7 +45,7 @@ NAMESPACE = click.option(
     "--namespace", default=MLFLOW_NAMESPACE, show_default=True, help="Where the Secret of all projects is."
 )
 SECRET = click.option(
-    "--secret-name", help="Its name; without it, mlflow-proxy-secret, or mlflow-model-secret where only that is there."
+    "--secret-name", help="Its name; without it, mlflow-proxy-secret, or mlflow-model-secret if only that is there."
 )
 CONTEXT = click.option("--context", help="Context of the kubeconfig; without it, the current one.")
 SCOPE = click.option(

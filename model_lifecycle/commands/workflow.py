@@ -28,7 +28,7 @@ SHARED: Final = (
 @click.command()
 @click.argument("file")
 @click.option("--write", is_flag=True, help="Write the files; without it, print them.")
-@click.option("--check", is_flag=True, help="Change nothing; exit with 6 where a file is not as it would be written.")
+@click.option("--check", is_flag=True, help="Change nothing; exit with 6 if a file is not as it would be written.")
 @click.option(
     "--directory", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where the files are."
 )

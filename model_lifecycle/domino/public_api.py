@@ -39,9 +39,8 @@ class PublicModelApis:
         ]
         if not found:
             return None
-        model = min(
-            found, key=lambda one: str(one["id"])
-        )  # ids grow: where there are two, everybody takes the same one
+        # Ids grow: of two model APIs with the same name, each caller takes the older one.
+        model = min(found, key=lambda one: str(one["id"]))
         versions = self._rest.get(f"{BASE}/{_segment(model['id'])}/versions").get("items") or []
         newest = max(versions, key=lambda one: int(one.get("number") or 0), default=None)
         return _version_of_answer(model["id"], newest or model["activeVersion"], model.get("url"))
@@ -57,7 +56,7 @@ class PublicModelApis:
             if version := made.get("activeVersion"):
                 return _version_of_answer(made["id"], version, made.get("url"))
             break
-        found = self.find(spec)  # where the answer does not say which version it has made
+        found = self.find(spec)  # the answer does not name the version
         if found is None:
             raise NotFoundError(f"Domino has made the model API {spec.name!r}, and does not list it; try again")
         return found

@@ -76,7 +76,7 @@ def _digest_drift(registry: Registry, model: Model, serving: str) -> list[str]:
     if version is None:
         return [f"the alias production means version {serving}, which is not there"]
     if TAG_DIGEST not in version.tags:
-        return [f"version {serving} has no digest: nobody can tell whether its files have changed"]
+        return [f"version {serving} has no digest: a change of its files cannot be seen"]
     try:
         digest_of(registry, version)
     except LifecycleError as error:

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TextIO
 
-EVERY: Final = 30.0  # seconds between two lines that say that nothing has changed, where lines cannot be overwritten
+EVERY: Final = 30.0  # seconds between two lines of a log while nothing changes
 WIDTH: Final = 79
 
 

@@ -33,9 +33,13 @@ def to_github(gh: str, token: Token, repository: str, environment: str | None) -
     Raises PartialError.
     """
     name = project_variable(token.project_id)
-    where = ["--repo", repository, *(["--env", environment] if environment else [])]
+    destination = ["--repo", repository, *(["--env", environment] if environment else [])]
     done = subprocess.run(
-        [gh, "secret", "set", name, *where], input=token.value.reveal(), capture_output=True, text=True, check=False
+        [gh, "secret", "set", name, *destination],
+        input=token.value.reveal(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         said = done.stderr.replace(token.value.reveal(), "***").strip()

@@ -16,7 +16,7 @@ from model_lifecycle.errors import PreconditionError
 
 Data = Mapping[str, bytes]
 Patch = Mapping[str, bytes | None]  # None is a key to be removed
-ENDLESS: Final = timedelta.max  # a lifetime that somebody has asked for by name
+ENDLESS: Final = timedelta.max  # the lifetime of `--ttl never`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError
 from model_lifecycle.notebook import domino_of, registry_of, stage
 from model_lifecycle.registry import Model, Registry
 from model_lifecycle.stages import STAGING_ALIAS
-from model_lifecycle.staging.example_call import call
+from model_lifecycle.staging.example_call import call_model_api
 from model_lifecycle.staging.marks import ModelApiIds, deployed_version, model_api_ids
 from model_lifecycle.staging.progress import ProgressLines
 from model_lifecycle.staging.removal import remove
@@ -198,7 +198,7 @@ class DominoDeploymentClient(BaseDeploymentClient):
         with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
             check_unsupported(None, endpoint)
             _, ids = found(registry, deployment_name or "")
-            model_answer = call(rest, url_of(rest, ids), body_of(inputs))
+            model_answer = call_model_api(rest, url_of(rest, ids), body_of(inputs))
             return PredictionsResponse({"predictions": model_answer.result})
 
 

@@ -67,36 +67,36 @@ def options_in(text: str) -> Mapping[str, str]:
     return {name[2:]: value for name, value in pairwise(words) if name.startswith("--") and name != "--write"}
 
 
-def written(choices: WorkflowOptions, projects: Collection[str]) -> dict[str, str]:
+def rendered_workflows(options: WorkflowOptions, projects: Collection[str]) -> dict[str, str]:
     """Return the text of each file by its name."""
     parts = {
         VALIDATE: VALIDATE_TEXT,
-        PROMOTE: PROMOTE_TEXT + "\n".join(_job(PROMOTE_JOB, project, choices.environment) for project in projects),
+        PROMOTE: PROMOTE_TEXT + "\n".join(_job(PROMOTE_JOB, project, options.environment) for project in projects),
         ROLLBACK: (
             ROLLBACK_TEXT.replace("<projects>", "".join(f"\n          - {project}" for project in projects))
-            + "\n".join(_job(ROLLBACK_JOB, project, choices.environment) for project in projects)
+            + "\n".join(_job(ROLLBACK_JOB, project, options.environment) for project in projects)
         ),
     }
     values = {
-        "<header>": HEADER.replace("<command>", choices.command),
+        "<header>": HEADER.replace("<command>", options.command),
         "<checkout>": CHECKOUT,
-        "<file>": choices.file,
-        "<action>": choices.action,
-        "<runs-on>": _runners(choices),
-        "<branch>": choices.branch,
-        "<branch-text>": _text(choices.branch),
+        "<file>": options.file,
+        "<action>": options.action,
+        "<runs-on>": _runners(options),
+        "<branch>": options.branch,
+        "<branch-text>": _text(options.branch),
     }
     return {name: _filled(text, values) for name, text in parts.items()}
 
 
-def _runners(choices: WorkflowOptions) -> str:
+def _runners(options: WorkflowOptions) -> str:
     """Return the value of `runs-on:`: one label, several labels that a runner must all have, or a runner group."""
-    labels = [_text(label) for label in choices.runs_on.split(",")]
+    labels = [_text(label) for label in options.runs_on.split(",")]
     text = labels[0] if len(labels) == 1 else f"[{', '.join(labels)}]"
-    if not choices.runner_group:
+    if not options.runner_group:
         return f" {text}"
-    of_group = "" if choices.runs_on == RUNS_ON else f"\n      labels: {text}"
-    return f"\n      group: {_text(choices.runner_group)}{of_group}"
+    of_group = "" if options.runs_on == RUNS_ON else f"\n      labels: {text}"
+    return f"\n      group: {_text(options.runner_group)}{of_group}"
 
 
 def _text(word: str) -> str:

@@ -60,15 +60,15 @@ def workflow(file: str, write: bool, check: bool, directory: Path, **options: st
     """
     if write and check:
         raise click.UsageError("either --write or --check")
-    projects = tuple(read(file).projects)
-    choices = workflow_options(file, options, former_options(directory))
-    if len(projects) > 1 and choices.environment and EACH_PROJECT not in choices.environment:
-        click.echo(SHARED.format(environment=choices.environment), err=True)
-    files = {directory / name: text for name, text in workflow_files.written(choices, projects).items()}
+    projects = tuple(read_projects(file).projects)
+    chosen = workflow_options(file, options, former_options(directory))
+    if len(projects) > 1 and chosen.environment and EACH_PROJECT not in chosen.environment:
+        click.echo(SHARED.format(environment=chosen.environment), err=True)
+    files = {directory / name: text for name, text in workflow_files.rendered_workflows(chosen, projects).items()}
     if check:
-        require_current(files, choices)
+        require_current(files, chosen)
     elif write:
-        put(files)
+        write_files(files)
     else:
         click.echo("\n".join(f"# {path}\n{text}" for path, text in files.items()), nl=False)
 
@@ -102,7 +102,7 @@ def workflow_of(file: Path) -> Path | None:
     return None
 
 
-def read(file: str) -> PromotionFile:
+def read_projects(file: str) -> PromotionFile:
     if not workflow_files.FILE.fullmatch(file):
         raise InvalidError(
             f"{file} cannot stand in a workflow: run this in the repository's top directory, and name a file below it, "
@@ -146,14 +146,14 @@ def workflow_options(file: str, options: Mapping[str, str | None], former: Mappi
     )
 
 
-def require_current(files: Mapping[Path, str], choices: WorkflowOptions) -> None:
+def require_current(files: Mapping[Path, str], chosen: WorkflowOptions) -> None:
     stale = [str(path) for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if stale:
-        raise PreconditionError(f"not as they would be written: {', '.join(stale)}; run `{choices.command}`")
-    click.echo(f"{len(files)} workflows fit {choices.file}")
+        raise PreconditionError(f"not as they would be written: {', '.join(stale)}; run `{chosen.command}`")
+    click.echo(f"{len(files)} workflows fit {chosen.file}")
 
 
-def put(files: Mapping[Path, str]) -> None:
+def write_files(files: Mapping[Path, str]) -> None:
     for path, text in files.items():
         if path.exists() and path.read_text(encoding="utf-8") == text:
             click.echo(f"{path} is as it was")

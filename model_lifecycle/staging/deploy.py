@@ -13,22 +13,24 @@ LONGEST_PAUSE: Final = 10.0
 LOOKS: Final = 4  # for what an unclear answer may have made
 
 
-def deployed(apis: ModelApis, spec: ModelApiSpec, progress: Progress) -> ModelApiVersion:
+def ensure_published(apis: ModelApis, spec: ModelApiSpec, progress: Progress) -> ModelApiVersion:
     """Return a version that runs or starts; publish one if there is none. Raises LifecycleError."""
     found = apis.find(spec)
     if found and found.state in {State.RUNNING, State.PENDING}:
         progress.done("model API", f"{spec.name} is there ({found.model_id})")
         return found
     if found:
-        made = _made(lambda: apis.publish_again(found.model_id, spec), apis, spec, before=found)
+        made = _publish_once(lambda: apis.publish_again(found.model_id, spec), apis, spec, before=found)
         progress.done("model API", f"{spec.name}: version published again, the last one is {found.said or found.state}")
         return made
-    made = _made(lambda: apis.publish(spec), apis, spec, before=None)
+    made = _publish_once(lambda: apis.publish(spec), apis, spec, before=None)
     progress.done("model API", f"{spec.name} is published ({made.model_id})")
     return made
 
 
-def running(apis: ModelApis, published: ModelApiVersion, progress: Progress, *, seconds: float) -> ModelApiVersion:
+def wait_until_running(
+    apis: ModelApis, published: ModelApiVersion, progress: Progress, *, seconds: float
+) -> ModelApiVersion:
     """Return the version once it runs.
 
     Raises PreconditionError if it failed or stopped, UnavailableError after `seconds`.
@@ -45,12 +47,12 @@ def running(apis: ModelApis, published: ModelApiVersion, progress: Progress, *, 
         progress.waiting(now.said or str(now.state), spent)
         time.sleep(min(pause, seconds - spent))
         pause = min(LONGEST_PAUSE, pause * 1.5)
-        now = _look(apis, now)
+        now = _latest(apis, now)
     progress.done("running", f"after {time.monotonic() - begun:.0f} s")
     return now
 
 
-def _look(apis: ModelApis, last: ModelApiVersion) -> ModelApiVersion:
+def _latest(apis: ModelApis, last: ModelApiVersion) -> ModelApiVersion:
     """Return the present state; the last known one if Domino does not answer, since the deadline ends that too."""
     try:
         return apis.look(last.model_id, last.version_id)
@@ -71,27 +73,27 @@ def _check(apis: ModelApis, now: ModelApiVersion) -> None:
         raise PreconditionError(f"the model API {now.model_id} was stopped meanwhile: stage it again")
 
 
-def _made(
+def _publish_once(
     make: Callable[[], ModelApiVersion], apis: ModelApis, spec: ModelApiSpec, *, before: ModelApiVersion | None
 ) -> ModelApiVersion:
     """Publish once. If no answer tells the result, or another caller was first, return the version that Domino has."""
     try:
         return make()
     except PreconditionError:
-        if found := _other(apis, spec, before):
+        if found := _newer_version(apis, spec, before):
             return found
         raise
     except UnclearError as error:
         for look in range(1, LOOKS + 1):
             time.sleep(FIRST_PAUSE * look)
-            if found := _other(apis, spec, before):
+            if found := _newer_version(apis, spec, before):
                 return found
         raise UnavailableError(
             f"{error}. Whether it has published anything is not known: the same command looks for it again"
         ) from error
 
 
-def _other(apis: ModelApis, spec: ModelApiSpec, before: ModelApiVersion | None) -> ModelApiVersion | None:
+def _newer_version(apis: ModelApis, spec: ModelApiSpec, before: ModelApiVersion | None) -> ModelApiVersion | None:
     """Return the version that Domino has now, if it differs from the one before."""
     found = apis.find(spec)
     return found if found and (before is None or found.version_id != before.version_id) else None

@@ -49,7 +49,7 @@ def example_of(registry: Registry, version: Version) -> dict[str, Any] | None:
     return example if isinstance(example, dict) else None
 
 
-def call(rest: DominoRest, url: str, data: dict[str, Any]) -> ModelAnswer:
+def call_model_api(rest: DominoRest, url: str, data: dict[str, Any]) -> ModelAnswer:
     """Call the model API, again while its route is new.
 
     Raises NotAuthorisedError, PreconditionError, UnavailableError.

@@ -57,7 +57,7 @@ def record_digest(registry: Registry, version: Version) -> str:
     return found.digest
 
 
-def mark(registry: Registry, version: Version, published: ModelApiVersion, *, alias_only: bool) -> list[str]:
+def write_marks(registry: Registry, version: Version, published: ModelApiVersion, *, alias_only: bool) -> list[str]:
     """Write the marks that are missing, and return their names. Raises LifecycleError."""
     changes = list(_missing(registry, version, published, alias_only=alias_only))
     for _, change in changes:

@@ -7,9 +7,9 @@ from model_lifecycle.domino.choice import model_apis
 from model_lifecycle.domino.model_apis import ModelApiVersion, model_url
 from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.registry import Registry
-from model_lifecycle.staging.deploy import deployed, running
-from model_lifecycle.staging.example_call import ModelAnswer, call, example_of
-from model_lifecycle.staging.marks import mark, record_digest
+from model_lifecycle.staging.deploy import ensure_published, wait_until_running
+from model_lifecycle.staging.example_call import ModelAnswer, call_model_api, example_of
+from model_lifecycle.staging.marks import record_digest, write_marks
 from model_lifecycle.staging.preflight import StageableVersion, spec_of, stageable_version
 from model_lifecycle.staging.progress import Progress
 from model_lifecycle.staging.request import StageOptions, StageRequest
@@ -41,10 +41,10 @@ def stage_version(
     digest = record_digest(registry, stageable.version)
     progress.done("digest", digest)
     apis = model_apis(rest, options.api)
-    published = running(apis, deployed(apis, spec, progress), progress, seconds=options.wait)
+    published = wait_until_running(apis, ensure_published(apis, spec, progress), progress, seconds=options.wait)
     url = published.url or model_url(rest.access.public_uri, published.model_id)
     model_answer = _called(registry, rest, stageable, url, progress) if options.calls else None
-    changed = mark(registry, stageable.version, published, alias_only=request.alias_only)
+    changed = write_marks(registry, stageable.version, published, alias_only=request.alias_only)
     progress.done("registry", f"set: {', '.join(changed)}" if changed else "is as it should be")
     progress.done("url", url)
     return _staged(request, published, url=url, digest=digest, model_answer=model_answer)
@@ -57,7 +57,7 @@ def _called(
     if example is None:
         progress.done("call", "left out: the model was logged without input_example, or with one above 1 MiB")
         return None
-    model_answer = call(rest, url, example)
+    model_answer = call_model_api(rest, url, example)
     spent = "" if model_answer.model_time_in_ms is None else f" in {model_answer.model_time_in_ms} ms"
     progress.done("call", f"the model's own example is answered{spent}")
     return model_answer

@@ -21,7 +21,7 @@ from model_lifecycle.errors import (
     UnavailableError,
     UnclearError,
 )
-from model_lifecycle.staging.deploy import deployed
+from model_lifecycle.staging.deploy import ensure_published
 from model_lifecycle.staging.progress import NoProgress
 from model_lifecycle.staging.request import StageOptions
 from testbed.domino import Domino, domino
@@ -155,7 +155,7 @@ class LookedTooEarly(PublicModelApis):
 def test_two_that_stage_at_once_take_the_same_model_api(held: Domino, rest: DominoRest) -> None:
     faster = PublicModelApis(rest).publish(spec(held, "both"))
 
-    assert deployed(LookedTooEarly(rest), spec(held, "both"), NoProgress()) == faster
+    assert ensure_published(LookedTooEarly(rest), spec(held, "both"), NoProgress()) == faster
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])

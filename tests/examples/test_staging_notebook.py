@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def texts(staged: Staged) -> list[str]:
-    """What each cell has printed."""
+    """Return the printed text of each cell."""
     cells = [cell for cell in staged.notebook.cells if cell.cell_type == "code"]
     return ["".join(output["text"] for output in cell.outputs if output["output_type"] == "stream") for cell in cells]
 

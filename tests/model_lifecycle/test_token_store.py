@@ -1,4 +1,4 @@
-"""What the Secret of all projects' tokens becomes, and that the gate reads it so."""
+"""The content of the Secret of all projects' tokens after each command, as the gate reads it."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -34,12 +34,12 @@ def request(project: str = PROJECT, purposes: tuple[Purpose, ...] = BOTH, **more
 
 
 def patched(data: Data, patch: Patch) -> dict[str, bytes]:
-    """As the API server merges."""
+    """Merge a patch as the API server does."""
     return {key: value for key, value in (dict(data) | dict(patch)).items() if value is not None}
 
 
 def as_mounted(data: Data, folder: Path) -> Tokens:
-    """As the gate sees it."""
+    """Return the data as the gate sees it."""
     folder.mkdir(exist_ok=True)
     for file in folder.iterdir():
         file.unlink()
@@ -179,7 +179,7 @@ def test_revoked_tokens_are_gone_with_the_former_ones(tmp_path: Path) -> None:
 
 
 def test_legacy_tokens_are_listed_and_replaced() -> None:
-    """As domino-mlflow-client made them: never decoded."""
+    """Legacy tokens are as domino-mlflow-client made them: never decoded."""
     data = {f"{PROJECT}.apikey": b"eyJhbGciOiJIUzI1NiJ9.e30.x"}
 
     assert [(str(one.key), one.legacy) for one in listed(data)] == [(f"{PROJECT}.apikey", True)]

@@ -1,4 +1,4 @@
-"""`model-api workflow`, and what `validate` says of a repository whose workflow does not fit its file."""
+"""`model-api workflow`, and `validate` in a repository whose workflow does not fit its file."""
 
 import json
 import re

@@ -19,7 +19,7 @@ ROWS = {"columns": ["alcohol", "pH"], "data": [[9.4, 3.51], [10.1, 3.2]]}
 
 @pytest.fixture
 def in_workspace(workspace: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The variables of the workspace are those of this process."""
+    """Give this process the variables of the workspace."""
     for name, value in workspace.environ().items():
         monkeypatch.setenv(name, value)
     return workspace

@@ -34,7 +34,7 @@ KEY = "not-the-key-of-anybody"
 
 @pytest.fixture
 def held(workspace: Any) -> Domino:
-    """Nothing that is published here is ever built."""
+    """A Domino in which nothing that is published is ever built."""
     workspace.domino.hold()
     installation: Domino = workspace.domino
     return installation
@@ -144,7 +144,7 @@ def test_name_that_is_taken_is_a_conflict(held: Domino, rest: DominoRest) -> Non
 
 
 class LookedTooEarly(PublicModelApis):
-    """Somebody else publishes between its first look and its publication."""
+    """An API in which another caller publishes between the first look and the publication."""
 
     def find(self, spec: ModelApiSpec) -> ModelApiVersion | None:
         found = super().find(spec)

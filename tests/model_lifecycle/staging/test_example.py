@@ -20,7 +20,7 @@ def registry(workspace: Any) -> Iterator[Registry]:
 
 @pytest.fixture
 def file(workspace: Any) -> Iterator[Path]:
-    """That of a version that nobody deploys, on the server's disk; as it was afterwards."""
+    """Yield the example's file of a version that no test deploys, and restore the file afterwards."""
     run = workspace.version(workspace.number("pending"))["run_id"]
     [found] = [
         path

@@ -1,4 +1,4 @@
-"""What a person sees."""
+"""The progress that a person sees."""
 
 import io
 

@@ -44,7 +44,7 @@ class Terminal:
 
     def refusal(self, attempt: str, answer: str) -> None:
         """Print an attempt, and the answer that refused it, one sentence to a line."""
-        first, *others = re.split(r"(?<=[.;:]) (?=\D)", answer)
+        first, *others = re.split(r"(?<=[.:]) (?=\D)", answer)
         self.console.print(f"  {attempt}\n    [yellow]refused[/] {escape(first)}", soft_wrap=True)
         for sentence in others:
             self.console.print(f"            {sentence}", markup=False, soft_wrap=True)

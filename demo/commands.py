@@ -26,7 +26,7 @@ def commands(
         "one more version; docs/data-scientist.md goes on from here": (
             "cd examples/domino-project && jupyter execute --inplace mlflow-model.ipynb"
         ),
-        "what is where": "model-api status --project $DOMINO_PROJECT_ID",
+        "the versions in Staging and Production": "model-api status --project $DOMINO_PROJECT_ID",
         **predictions(staged, endpoint),
         "what a merge to main does: there is no GitHub here": (
             "model-api promote scripts/model_version.json --token-file $DEMO_PROMOTE_TOKEN"

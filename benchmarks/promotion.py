@@ -84,7 +84,7 @@ def promotion(found: Gate, folder: Path, times: int) -> None:
 
 def record_digests(found: Gate, staged: list[tuple[Model, str]]) -> None:
     person = Credentials(environ={"MLFLOW_TRACKING_USERNAME": MEMBER, "MLFLOW_TRACKING_PASSWORD": PASSWORD})
-    with Registry(Tracking(uri=found.uri, authorization=person.of_anybody())) as registry:
+    with Registry(Tracking(uri=found.uri, authorization=person.for_any_project())) as registry:
         for model, number in staged:
             version = registry.version(model.name, number)
             record(registry, version, digest_of(registry, version))

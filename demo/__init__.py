@@ -1,1 +1,1 @@
-"""One model the whole way, on this machine: `make demo`."""
+"""The demo: one model from a notebook to Production and back, on this machine; `make demo` runs it."""

@@ -1,12 +1,10 @@
-"""`python -m demo [--keep]`: one model from a notebook to Production and back, on real parts; ends with what was
-checked.
-"""
+"""`python -m demo [--keep]`: take one model from a notebook to Production and back, with checks at the end."""
 
 import argparse
 import signal
 import sys
 
-from demo.story import tell
+from demo.run import run
 
 
 def main() -> int:
@@ -19,7 +17,7 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return 0 if tell(keep=arguments.keep) else 1
+        return 0 if run(keep=arguments.keep) else 1
     except KeyboardInterrupt:
         print("\nStopped; every process of the demo has ended.")
         return 130

@@ -1,11 +1,11 @@
-"""What the demo checks at its end."""
+"""The checks at the end of the demo."""
 
 import json
 from collections.abc import Sequence
 
-from demo.asking import Answers
+from demo.context import NAME, DemoContext
+from demo.predictions import Answers
 from demo.refusals import Refusals
-from demo.scene import NAME, Scene
 from demo.staging import Installation, Staged
 from model_contract.tokens import Purpose
 from testbed.api_server import patch_of
@@ -14,7 +14,7 @@ from testbed.notebooks import Notebook
 
 
 def of_the_pod(installation: Installation, staged: Staged, answers: Answers) -> dict[str, bool]:
-    """Each claim, and whether it holds."""
+    """Return each claim, and True if it holds."""
     admitted = staged.running.pod
     return {
         "the staged model API predicts what MLflow itself does": answers.function == answers.mlflow,
@@ -33,13 +33,13 @@ def of_production(gate: Gate, refusals: Refusals) -> dict[str, bool]:
 
 
 def of_secrets(
-    scene: Scene, gate: Gate, installation: Installation, notebook: Notebook, pods: Sequence[Staged]
+    context: DemoContext, gate: Gate, installation: Installation, notebook: Notebook, pods: Sequence[Staged]
 ) -> dict[str, bool]:
-    """In the notebook, the pods, every log, the audit log, and whatever GitHub's jobs have left."""
+    """Search the notebook, the pods, every log, the audit log and the files of GitHub's jobs for secrets."""
     files = [
         path
         for pattern in ("*.log", "*.jsonl", "runner/job-*/**/*")
-        for path in scene.directory.glob(f"**/{pattern}")
+        for path in context.directory.glob(f"**/{pattern}")
         if path.is_file()
     ]
     written = [path.read_text(errors="replace") for path in files]
@@ -53,13 +53,13 @@ def of_secrets(
 
 
 def moves_to_production(gate: Gate) -> list[str]:
-    """The versions, in their order, by the gate's audit log. What was there before was archived in the same move."""
+    """Return the versions in their order, by the gate's audit log. The same move archives the version before."""
     moves = [line for line in gate.lines() if line.get("model") == NAME and line.get("to_stage") == "Production"]
     return [line["version"] for line in moves if line["decision"] == "allow"]
 
 
 def holds_all_of(whole: object, part: object) -> bool:
-    """Whether everything in `part` stands unchanged in `whole`; in lists, in the same order."""
+    """Return True if everything in `part` stands unchanged in `whole`; in lists, in the same order."""
     if isinstance(part, dict) and isinstance(whole, dict):
         return all(key in whole and holds_all_of(whole[key], value) for key, value in part.items())
     if isinstance(part, list) and isinstance(whole, list):

@@ -1,10 +1,8 @@
-"""Production: a merge to main in a scratch repository, and what the example's workflows do then, their `run:` blocks as
-they stand.
-"""
+"""Production: a merge to main in a scratch repository runs the `run:` blocks of the example's workflows."""
 
 import json
 
-from demo.scene import NAME, Scene, janes, model_api
+from demo.context import NAME, DemoContext, jane_environment, model_api
 from model_contract.tokens import Purpose
 from testbed.gate import PROJECT, Gate
 from testbed.github_project import FILE, Project
@@ -13,28 +11,28 @@ from testbed.github_workflow import Event
 
 
 class WorkflowFailedError(RuntimeError):
-    """A job of GitHub's has failed; the message is its log."""
+    """A job of GitHub has failed; the message is its log."""
 
 
-def open_repository(scene: Scene, gate: Gate) -> Project:
-    with scene.say.step(
+def open_repository(context: DemoContext, gate: Gate) -> Project:
+    with context.terminal.step(
         "Put examples/domino-project into a git repository, with what GitHub would have in its settings"
     ):
-        runner = scene.directory / "runner"
+        runner = context.directory / "runner"
         runner.mkdir()
         secret = f"PROJECT_ID_{PROJECT.upper()}"
-        project = Project.of_example(scene.directory / "repository", runner)
+        project = Project.of_example(context.directory / "repository", runner)
         project.write(FILE, json.dumps({PROJECT: []}) + "\n")  # nothing is in Production yet: the first merge says so
         project.commit()
-        scene.say.note(f"secret {secret}: the project's promote token; variable MLFLOW_TRACKING_URI: the gate")
+        context.terminal.note(f"secret {secret}: the project's promote token; variable MLFLOW_TRACKING_URI: the gate")
     return project.having(secrets={secret: gate.token(Purpose.PROMOTE)}, variables={"MLFLOW_TRACKING_URI": gate.uri})
 
 
-def merge(scene: Scene, gate: Gate, project: Project, version: int) -> None:
-    with scene.say.step(f"Merge to main: version {version} in {FILE}"):
+def merge(context: DemoContext, gate: Gate, project: Project, version: int) -> None:
+    with context.terminal.step(f"Merge to main: version {version} in {FILE}"):
         content = json.dumps({PROJECT: [{"name": NAME, "version": version}]}, indent=2) + "\n"
-        scene.say.note("the pull request runs model-validate.yml, which sees no secret")
-        tell(scene, project.pull_request(FILE, content))
+        context.terminal.note("the pull request runs model-validate.yml, which sees no secret")
+        show_summaries(context, project.pull_request(FILE, content))
         merged = project.head()
         for command in (
             ["checkout", "--quiet", "main"],
@@ -42,27 +40,29 @@ def merge(scene: Scene, gate: Gate, project: Project, version: int) -> None:
             ["branch", "--quiet", "-D", "change"],
         ):
             git(project.repository, *command)
-        scene.say.note("the merge runs model-promote.yml, with the promote token")
-        tell(scene, project.github.run("model-promote.yml", Event(name="push", changed=(FILE,)), merged))
-        show_status(scene, gate)
+        context.terminal.note("the merge runs model-promote.yml, with the promote token")
+        show_summaries(context, project.github.run("model-promote.yml", Event(name="push", changed=(FILE,)), merged))
+        show_status(context, gate)
 
 
-def roll_back(scene: Scene, gate: Gate, project: Project) -> None:
-    with scene.say.step("Roll back: somebody fills in the form of model-rollback.yml"):
-        tell(scene, project.roll_back(project=PROJECT, model=NAME, version="previous", reason="worse on old wines"))
-        show_status(scene, gate)
+def roll_back(context: DemoContext, gate: Gate, project: Project) -> None:
+    with context.terminal.step("Roll back: a person fills in the form of model-rollback.yml"):
+        show_summaries(
+            context, project.roll_back(project=PROJECT, model=NAME, version="previous", reason="worse on old wines")
+        )
+        show_status(context, gate)
 
 
-def show_status(scene: Scene, gate: Gate) -> None:
-    for line in model_api("status", f"--project={PROJECT}", environ=janes(gate)).stdout.splitlines():
-        scene.say.note(line)
+def show_status(context: DemoContext, gate: Gate) -> None:
+    for line in model_api("status", f"--project={PROJECT}", environ=jane_environment(gate)).stdout.splitlines():
+        context.terminal.note(line)
 
 
-def tell(scene: Scene, jobs: tuple[Job, ...]) -> None:
-    """What GitHub's page shows of jobs: their summaries. Raises WorkflowFailedError."""
+def show_summaries(context: DemoContext, jobs: tuple[Job, ...]) -> None:
+    """Print the summaries of jobs, as GitHub's page shows them. Raises WorkflowFailedError."""
     for job in jobs:
         if job.code:
             raise WorkflowFailedError(f"{job.name}: {job.log}")
         for line in job.summary.splitlines():
             if line.strip(" |-"):  # what is not only there for Markdown
-                scene.say.quote(line)
+                context.terminal.quote(line)

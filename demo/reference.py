@@ -1,6 +1,4 @@
-"""What MLflow itself predicts: `mlflow.pyfunc.load_model(uri).predict` on the rows given as JSON. Runs with the full
-MLflow.
-"""
+"""Print the prediction of `mlflow.pyfunc` for rows in JSON. It runs in the environment with the full MLflow."""
 
 import json
 import sys

@@ -1,5 +1,6 @@
-"""Staging: Domino has a model API made of a version. The webhook admits its pod, which fetches the model through the
-gate.
+"""Staging: Domino makes a model API of a version.
+
+The webhook admits its pod, which fetches the model through the gate.
 """
 
 import json
@@ -7,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from demo.scene import NAME, Scene, janes
+from demo.context import NAME, DemoContext, jane_environment
 from model_contract.names import INIT_CONTAINER, MODEL_VOLUME
 from testbed.api_server import patch_of
 from testbed.domino import Domino, domino
@@ -29,9 +30,7 @@ class Installation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A version's model API: where it is called, its pod as Domino has created it, and as it runs; what the init
-    container has said.
-    """
+    """A version's model API: its URL, its pod as created and as running, and the log of the init container."""
 
     version: int
     url: str
@@ -40,24 +39,26 @@ class Staged:
     log: list[str]
 
 
-def start_domino(scene: Scene, gate: Gate) -> Installation:
-    with scene.say.step("Start the webhook, and a stand-in of Domino that deploys for real"):
+def start_domino(context: DemoContext, gate: Gate) -> Installation:
+    with context.terminal.step("Start the webhook, and a stand-in of Domino that deploys for real"):
         settings = {"MODEL_API_WEBHOOK_TRACKING_URI": gate.uri}
-        webhook = scene.processes.enter_context(webhook_server(scene.directory / "webhook", settings))
-        found = scene.processes.enter_context(domino(scene.directory / "domino", gate=gate, webhook=webhook))
-        scene.say.note(f"{webhook.url}/mutate: gunicorn with TLS, and a certificate of its own authority")
-        scene.say.note(f"{found.uri}: Domino's API; what is published there becomes a pod, run here as processes")
+        webhook = context.processes.enter_context(webhook_server(context.directory / "webhook", settings))
+        found = context.processes.enter_context(domino(context.directory / "domino", gate=gate, webhook=webhook))
+        context.terminal.note(f"{webhook.url}/mutate: gunicorn with TLS, and a certificate of its own authority")
+        context.terminal.note(
+            f"{found.uri}: Domino's API; what is published there becomes a pod, run here as processes"
+        )
     return Installation(domino=found, webhook=webhook)
 
 
-def stage(scene: Scene, gate: Gate, installation: Installation, version: int) -> Staged:
+def stage(context: DemoContext, gate: Gate, installation: Installation, version: int) -> Staged:
     command = [str(installed("model-api")), "stage", f"--name={NAME}", f"--version={version}", "--format=json"]
-    environ = client_environment() | janes(gate) | installation.domino.environ()
-    with scene.say.step(f"Jane, in a workspace: model-api stage --name {NAME} --version {version}"):
+    environ = client_environment() | jane_environment(gate) | installation.domino.environ()
+    with context.terminal.step(f"Jane, in a workspace: model-api stage --name {NAME} --version {version}"):
         with subprocess.Popen(
             command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
-            said = [scene.say.line(line) for line in process.stderr or []]
+            said = [context.terminal.line(line) for line in process.stderr or []]
             output = process.stdout.read() if process.stdout else ""
         if process.returncode:
             raise RuntimeError(f"model-api stage ended with {process.returncode}: {''.join(said)}")
@@ -71,12 +72,12 @@ def stage(scene: Scene, gate: Gate, installation: Installation, version: int) ->
     return Staged(version=version, url=made["url"], created=pod_of(model, model.newest), running=running, log=log)
 
 
-def show_pod(scene: Scene, installation: Installation, staged: Staged) -> None:
-    with scene.say.step(
+def show_pod(context: DemoContext, installation: Installation, staged: Staged) -> None:
+    with context.terminal.step(
         "Look at the pod behind it: Domino has named the model in four variables, the webhook has added"
     ):
-        scene.say.patch(patch_of(installation.webhook.review(staged.created)))
-        scene.say.note(f"{INIT_CONTAINER} ran first, with the token that may only read:")
+        context.terminal.patch(patch_of(installation.webhook.review(staged.created)))
+        context.terminal.note(f"{INIT_CONTAINER} ran first, with the token that may only read:")
         for line in staged.log:
-            scene.say.quote(line)
-        scene.say.files(staged.running.directory / "volumes" / MODEL_VOLUME, label=f"volume {MODEL_VOLUME}")
+            context.terminal.quote(line)
+        context.terminal.files(staged.running.directory / "volumes" / MODEL_VOLUME, label=f"volume {MODEL_VOLUME}")

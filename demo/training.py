@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import nbformat
 
-from demo.scene import NAME, Scene, janes
+from demo.context import NAME, DemoContext, jane_environment
 from testbed.gate import Gate
 from testbed.mlflow_server import client_environment
 from testbed.notebooks import PROJECT_FOLDER, Notebook, execute, pictures, read
@@ -13,18 +13,22 @@ NOTEBOOK: Final = PROJECT_FOLDER / "mlflow-model.ipynb"
 SECOND_BEST: Final = 'best = found.iloc[1]\nmodel = models[best["run_id"]]'
 
 
-def train(scene: Scene, gate: Gate) -> Notebook:
-    """Versions 1 and 2: Jane runs the notebook, then its cell that logs a model once more, with the second best."""
-    with scene.say.step("Execute examples/domino-project/mlflow-model.ipynb as Jane: train, compare, register"):
+def train(context: DemoContext, gate: Gate) -> Notebook:
+    """Register versions 1 and 2: run the notebook, then log a second model with its last cells."""
+    with context.terminal.step("Execute examples/domino-project/mlflow-model.ipynb as Jane: train, compare, register"):
         notebook = read(NOTEBOOK)
         logs = next(cell.source for cell in notebook.cells if "log_model(" in cell.source)
         notebook.cells += [nbformat.v4.new_code_cell(source) for source in (SECOND_BEST, logs)]  # type: ignore[no-untyped-call]  # it types little
 
         def heading(cell: Any, cell_index: int) -> None:
             if cell.source.startswith("## ") and "goes wrong" not in cell.source:
-                scene.say.note(cell.source.splitlines()[0].removeprefix("## "))
+                context.terminal.note(cell.source.splitlines()[0].removeprefix("## "))
 
-        executed = execute(notebook, PROJECT_FOLDER, client_environment() | janes(gate), on_cell_start=heading)
+        executed = execute(
+            notebook, PROJECT_FOLDER, client_environment() | jane_environment(gate), on_cell_start=heading
+        )
         cells = sum(cell.cell_type == "code" for cell in executed.cells)
-        scene.say.note(f"{cells} cells, {len(pictures(executed))} plots, 6 runs; {NAME} has versions 1 and 2 now")
+        context.terminal.note(
+            f"{cells} cells, {len(pictures(executed))} plots, 6 runs; {NAME} has versions 1 and 2 now"
+        )
     return executed

@@ -1,4 +1,4 @@
-"""`model-api`: what data scientists and CI do with a registered version."""
+"""The entry of `model-api`: the list of its commands."""
 
 import sys
 from collections.abc import Mapping
@@ -15,27 +15,29 @@ EXTRA: Final = "lifecycle"
 with extra_of_program(EXTRA):
     import click
 
+    from model_lifecycle.commands.cli_errors import cli_errors
+
 COMMANDS: Final[Mapping[str, str]] = {
-    "backfill": "backfill_command",
-    "plan": "promotion_commands",
-    "promote": "promotion_commands",
-    "rollback": "promotion_commands",
-    "stage": "stage_command",
-    "status": "status_command",
-    "token": "token_commands",
-    "url": "stage_command",
-    "validate": "validate_command",
-    "workflow": "workflow_command",
+    "backfill": "backfill",
+    "plan": "promotion",
+    "promote": "promotion",
+    "rollback": "promotion",
+    "stage": "stage",
+    "status": "status",
+    "token": "tokens",
+    "url": "stage",
+    "validate": "validate",
+    "workflow": "workflow",
 }
 
 
 class Commands(click.Group):
-    """Loads the one that is run: who checks a file does not wait for clients of MLflow, Domino and Kubernetes."""
+    """A group that loads only the command that runs: `validate` does not wait for the clients of MLflow and Domino."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """The edge: a fault of ours ends with its name, not with a page of code, in which a value could be a secret."""
+        """Run the command. Print an unexpected error by its name, without a trace: a value in it could be a secret."""
         try:
-            with extra_of_program(EXTRA):
+            with extra_of_program(EXTRA), cli_errors():
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
@@ -54,7 +56,7 @@ class Commands(click.Group):
         if name not in COMMANDS:
             return None
         with extra_of_program(EXTRA):
-            found: Any = getattr(import_module(f"model_lifecycle.{COMMANDS[name]}"), name)
+            found: Any = getattr(import_module(f"model_lifecycle.commands.{COMMANDS[name]}"), name)
         return found if isinstance(found, click.Command) else None
 
 
@@ -67,4 +69,4 @@ def _last_frame(trace: TracebackType | None) -> str:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mlflow-model-api")
 def main() -> None:
-    """Takes a registered model version to where it serves."""
+    """Bring a registered model version to Staging and Production."""

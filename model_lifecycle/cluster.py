@@ -1,6 +1,4 @@
-"""The Secrets of the cluster: the one of all projects' tokens, and each project's copy of its pull
-token for its pods.
-"""
+"""The Secrets of the cluster: the tokens of all projects, and a copy of each project's pull token for its pods."""
 
 import base64
 import os
@@ -20,7 +18,10 @@ from lightkube.types import PatchType
 
 from model_contract.names import PROJECT_ID_LABEL, PROJECT_TOKENS_SECRETS, TOKEN_KEY, pull_secret
 from model_contract.tls import TlsSettingError, check_authorities
-from model_lifecycle.token_store import Data, Patch
+from model_lifecycle.errors import InvalidError, NotAuthorisedError, UnavailableError
+
+SecretData = Mapping[str, bytes]
+SecretPatch = Mapping[str, bytes | None]  # None removes a key
 
 CONFLICT: Final = 409
 NOT_FOUND: Final = 404
@@ -28,51 +29,40 @@ TRIES: Final = 5
 LABELS: Final = {"app.kubernetes.io/managed-by": "model-api", "app.kubernetes.io/part-of": "mlflow-model-api"}
 
 
-class ClusterError(Exception):
-    """The cluster does not answer, or does not let the caller; the message says which."""
-
-
-class NotAuthorisedError(ClusterError):
-    """As above, for the second."""
-
-
-class ConfigurationError(ClusterError):
-    """The environment names no cluster that can be used."""
-
-
 @contextmanager
 def client_of(context: str | None) -> Iterator[Client]:
-    """Of the kubeconfig, or of the pod's ServiceAccount. Raises ClusterError, NotAuthorisedError."""
+    """Yield a client for a context of the kubeconfig, or for the pod's ServiceAccount.
+
+    Raises InvalidError, UnavailableError, NotAuthorisedError.
+    """
     try:
         with Client(_configuration(context), field_manager="model-api") as client:
             yield client
     except ConfigError as error:
-        raise ClusterError(f"no cluster: {error}") from error
+        raise UnavailableError(f"no cluster: {error}") from error
     except httpx2.HTTPStatusError as error:
         raise NotAuthorisedError(str(error)) from error
     except httpx2.TransportError as error:
-        raise ClusterError(f"the cluster does not answer: {error}") from error
+        raise UnavailableError(f"the cluster does not answer: {error}") from error
 
 
 def _configuration(context: str | None) -> Any:
-    """Raises ConfigError, and ConfigurationError for a file of another kind too, with which lightkube fails in many
-    ways.
-    """
+    """Return the configuration. Raises ConfigError, and InvalidError for a file that is no kubeconfig."""
     try:
         check_authorities(os.environ)  # lightkube's client reads them as well
         return KubeConfig.from_env().get(context)
     except TlsSettingError as error:
-        raise ConfigurationError(str(error)) from error
+        raise InvalidError(str(error)) from error
     except ConfigError:
         raise
     except (AttributeError, LookupError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
-        raise ConfigurationError(
+        raise InvalidError(
             f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({type(error).__name__})"
         ) from error
 
 
 class TokenSecret:
-    """The Secret of all projects, under its name or the older one, whichever is there."""
+    """The Secret of all projects, under its name or, if only that is there, under the older one."""
 
     def __init__(self, client: Client, namespace: str, name: str | None = None) -> None:
         Status.from_dict({})
@@ -82,18 +72,16 @@ class TokenSecret:
 
     @property
     def title(self) -> str:
-        """For messages."""
+        """Name of the Secret, for messages."""
         return f"Secret {self._namespace}/{(self._found() or self._blank()).metadata.name}"
 
-    def read(self) -> Data:
-        """Nothing, where it is not there."""
+    def read(self) -> SecretData:
+        """Return the data of the Secret; no data if there is no Secret."""
         found = self._found()
         return _decoded(found) if found else {}
 
-    def change(self, make: Callable[[Data], Patch]) -> None:
-        """Writes what `make` gives for what is there, again where somebody else wrote meanwhile. Raises what `make`
-        raises.
-        """
+    def change(self, make: Callable[[SecretData], SecretPatch]) -> None:
+        """Write the patch that `make` computes, and try again after a conflict. Raises what `make` raises."""
         for _ in range(TRIES):
             try:
                 return self._write(make)
@@ -101,9 +89,9 @@ class TokenSecret:
                 if error.status.code != CONFLICT:
                     raise
                 time.sleep(random.uniform(0.05, 0.3))  # noqa: S311  so that two do not meet again
-        raise ClusterError(f"{self.title} was changed by somebody else {TRIES} times in a row; try again")
+        raise UnavailableError(f"{self.title} was changed by another caller {TRIES} times in a row; try again")
 
-    def _write(self, make: Callable[[Data], Patch]) -> None:
+    def _write(self, make: Callable[[SecretData], SecretPatch]) -> None:
         found = self._found()
         if found is None:
             data = {key: _encoded(value) for key, value in make({}).items() if value is not None}
@@ -123,7 +111,10 @@ class TokenSecret:
 
 
 def copy_pull_tokens(client: Client, namespace: str, tokens: Mapping[str, str], *, prune: bool) -> dict[str, str]:
-    """Brings each project's Secret in line; what was done, by the Secret's name. Only our own are ever removed."""
+    """Create or correct the Secret of each project, and return what was done, by the Secret's name.
+
+    With `prune`, Secrets with the label of this command are removed if their project has no pull token.
+    """
     done = {}
     for project, token in tokens.items():
         name, data = pull_secret(project), {TOKEN_KEY: _encoded(token.encode())}
@@ -151,7 +142,7 @@ def copy_pull_tokens(client: Client, namespace: str, tokens: Mapping[str, str], 
 
 
 def get(client: Client, name: str, namespace: str) -> Any:
-    """None where it is not there."""
+    """Return the Secret, or None if there is none."""
     try:
         return client.get(Secret, name, namespace=namespace)
     except ApiError as error:
@@ -164,7 +155,7 @@ def _is_ours(secret: Any) -> bool:
     return (secret.metadata.labels or {}).get("app.kubernetes.io/managed-by") == LABELS["app.kubernetes.io/managed-by"]
 
 
-def _decoded(secret: Any) -> Data:
+def _decoded(secret: Any) -> SecretData:
     return {key: base64.b64decode(value) for key, value in (secret.data or {}).items()}
 
 

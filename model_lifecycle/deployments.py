@@ -1,4 +1,4 @@
-"""The plugin of MLflow's own deployments API: `mlflow deployments create -t domino --name wine -m models:/wine/2`."""
+"""The plugin for MLflow's deployments API: `mlflow deployments create -t domino --name wine -m models:/wine/2`."""
 
 import json
 import os
@@ -21,17 +21,17 @@ from mlflow.protos.databricks_pb2 import (
 from model_contract.exit_codes import ExitCode
 from model_contract.names import TAG_PROJECT_ID
 from model_lifecycle.domino.choice import model_apis
-from model_lifecycle.domino.model_url import model_url
+from model_lifecycle.domino.model_apis import model_url
 from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError
 from model_lifecycle.notebook import domino_of, registry_of, stage
 from model_lifecycle.registry import Model, Registry
 from model_lifecycle.stages import STAGING_ALIAS
-from model_lifecycle.staging.call import call
-from model_lifecycle.staging.progress import Lines
+from model_lifecycle.staging.example_call import call_model_api
+from model_lifecycle.staging.marks import ModelApiIds, deployed_version, model_api_ids
+from model_lifecycle.staging.progress import ProgressLines
 from model_lifecycle.staging.removal import remove
-from model_lifecycle.staging.standing import Standing, deployed_version, standing_of
-from model_lifecycle.workspace import PROJECT
+from model_lifecycle.staging.request import PROJECT
 
 Json = dict[str, Any]
 FLAVOR: Final = "python_function"
@@ -89,7 +89,7 @@ it is set.
 
 
 class DominoDeploymentError(MlflowException, click.ClickException):  # type: ignore[misc]  # both have a message, and it is the same
-    """For Python an error of MLflow, on the command line one sentence and an exit code of `model-api`."""
+    """An error of MLflow for Python, and a message with an exit code of `model-api` on the command line."""
 
     def __init__(self, error: LifecycleError) -> None:
         click.ClickException.__init__(self, str(error))
@@ -106,8 +106,9 @@ def mlflow_errors() -> Iterator[None]:
 
 
 class DominoDeploymentClient(BaseDeploymentClient):
-    """Deployments are named by their model: `wine` is what its alias staging means, `wine/2` and `wine@production` are
-    others.
+    """A client for deployments, which have the names of their models.
+
+    `wine` is the version with the alias staging; `wine/2` and `wine@production` are others.
     """
 
     def create_deployment(
@@ -121,7 +122,7 @@ class DominoDeploymentClient(BaseDeploymentClient):
         with mlflow_errors():
             check_unsupported(flavor, endpoint)
             model, version = version_of(name, model_uri)
-            staged = stage(model, version, progress=Lines(), **options_of(config or {}))
+            staged = stage(model, version, progress=ProgressLines(), **options_of(config or {}))
             return {
                 "name": staged.name,
                 "flavor": FLAVOR,
@@ -138,7 +139,7 @@ class DominoDeploymentClient(BaseDeploymentClient):
         config: Mapping[str, str] | None = None,
         endpoint: str | None = None,
     ) -> Json:
-        """Another version: it has its own model API, and the alias staging moves to it."""
+        """Stage another version: it gets its own model API, and the alias staging moves to it."""
         if model_uri is None:
             with mlflow_errors():
                 raise InvalidError("name the version that it is updated to, such as -m models:/wine/3")
@@ -147,14 +148,14 @@ class DominoDeploymentClient(BaseDeploymentClient):
     def delete_deployment(
         self, name: str, config: Mapping[str, str] | None = None, endpoint: str | None = None
     ) -> None:
-        """Never what is in Production."""
+        """Remove the model API. Raises PreconditionError for a version in Production."""
         with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
             check_unsupported(None, endpoint)
-            model, standing = found(registry, name)
-            remove(registry, model_apis(rest), model, standing)
+            model, ids = found(registry, name)
+            remove(registry, model_apis(rest), model, ids)
 
     def list_deployments(self, endpoint: str | None = None) -> list[Json]:
-        """Every version that has a model API, of the workspace's project, or of all that the caller may see."""
+        """Return each version with a model API: of the workspace's project, or of all visible models."""
         project = os.environ.get(PROJECT, "").lower()
         with mlflow_errors(), registry_of(tracking_uri()) as registry:
             check_unsupported(None, endpoint)
@@ -165,44 +166,44 @@ class DominoDeploymentClient(BaseDeploymentClient):
                 {
                     "name": f"{model.name}/{version.version}",
                     "stage": version.stage,
-                    "model_id": standing_of(version).model_id,
+                    "model_id": model_api_ids(version).model_id,
                 }
                 for model in models
                 for version in model.versions
-                if standing_of(version).model_id
+                if model_api_ids(version).model_id
             ]
 
     def get_deployment(self, name: str, endpoint: str | None = None) -> Json:
         with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
             check_unsupported(None, endpoint)
-            model, standing = found(registry, name)
-            published = model_apis(rest).look(standing.model_id or "", standing.model_version_id or "")
-            aliases = [alias for alias, number in model.aliases.items() if number == standing.version.version]
+            model, ids = found(registry, name)
+            published = model_apis(rest).look(ids.model_id or "", ids.model_version_id or "")
+            aliases = [alias for alias, number in model.aliases.items() if number == ids.version.version]
             return {
                 "name": model.name,
-                "version": standing.version.version,
-                "stage": standing.version.stage,
+                "version": ids.version.version,
+                "stage": ids.version.stage,
                 "aliases": aliases,
                 "flavor": FLAVOR,
                 "model_id": published.model_id,
                 "model_version_id": published.version_id,
                 "status": published.said,
-                "url": url_of(rest, standing),
+                "url": url_of(rest, ids),
             }
 
     def predict(
         self, deployment_name: str | None = None, inputs: Any = None, endpoint: str | None = None
     ) -> PredictionsResponse:
-        """`inputs` is a DataFrame, or whatever MLflow's protocol has under `inputs`."""
+        """Call a model API. `inputs` is a DataFrame, or a value that MLflow's protocol has under `inputs`."""
         with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
             check_unsupported(None, endpoint)
-            _, standing = found(registry, deployment_name or "")
-            answered = call(rest, url_of(rest, standing), body_of(inputs))
-            return PredictionsResponse({"predictions": answered.result})
+            _, ids = found(registry, deployment_name or "")
+            model_answer = call_model_api(rest, url_of(rest, ids), body_of(inputs))
+            return PredictionsResponse({"predictions": model_answer.result})
 
 
 def run_local(name: str, model_uri: str, flavor: str | None = None, config: Mapping[str, str] | None = None) -> None:
-    """Domino has no local form; the runtime that a model API imports has one."""
+    """Raise InvalidError: Domino has no local form. The runtime that a model API imports has one."""
     with mlflow_errors():
         raise InvalidError(
             "Domino does not run here: `model-api-runtime serve --model-path <folder>` serves the files of a model as"
@@ -222,7 +223,7 @@ def check_unsupported(flavor: str | None, endpoint: str | None) -> None:
 
 
 def version_of(name: str, model_uri: str) -> tuple[str, str]:
-    """Raises InvalidError, NotFoundError."""
+    """Return name and version that a model URI means. Raises InvalidError, NotFoundError."""
     matched = MODEL_URI.fullmatch(model_uri)
     if not matched:
         raise InvalidError(
@@ -238,7 +239,7 @@ def version_of(name: str, model_uri: str) -> tuple[str, str]:
 
 
 def options_of(config: Mapping[str, str]) -> Json:
-    """Raises InvalidError."""
+    """Return the options of `stage` for a config of MLflow. Raises InvalidError."""
     options: Json = {"tracking": tracking_uri()}
     for key, value in config.items():
         if key not in CONFIG:
@@ -251,32 +252,32 @@ def options_of(config: Mapping[str, str]) -> Json:
     return options
 
 
-def found(registry: Registry, name: str) -> tuple[Model, Standing]:
-    """Raises InvalidError, NotFoundError."""
+def found(registry: Registry, name: str) -> tuple[Model, ModelApiIds]:
+    """Return the model and the model API that a deployment's name means. Raises InvalidError, NotFoundError."""
     matched = NAME.fullmatch(name)
     if not matched:
         raise InvalidError(f"{name!r:.80} names no deployment; it must be such as wine, wine/2 or wine@production")
     model = registry.model(matched["model"])
     alias = None if matched["number"] else matched["alias"] or STAGING_ALIAS
-    standing = deployed_version(model, number=matched["number"], alias=alias)
-    if standing.model_id is None:
-        raise NotFoundError(f"{model.name!r} version {standing.version.version} has no model API: create makes one")
-    return model, standing
+    ids = deployed_version(model, number=matched["number"], alias=alias)
+    if ids.model_id is None:
+        raise NotFoundError(f"{model.name!r} version {ids.version.version} has no model API: create makes one")
+    return model, ids
 
 
-def url_of(rest: DominoRest, standing: Standing) -> str:
-    return model_url(rest.access.public_uri, standing.model_id or "")
+def url_of(rest: DominoRest, ids: ModelApiIds) -> str:
+    return model_url(rest.access.public_uri, ids.model_id or "")
 
 
 def body_of(inputs: Any) -> Json:
-    """As MLflow's protocol has it."""
+    """Return the inputs as a body of MLflow's protocol."""
     if hasattr(inputs, "to_json"):
         return {"dataframe_split": json.loads(inputs.to_json(orient="split", index=False))}
     return {"inputs": inputs.tolist() if hasattr(inputs, "tolist") else inputs}
 
 
 def tracking_uri() -> str | None:
-    """What the session has set by `mlflow.set_tracking_uri`, where it is a server."""
+    """Return the URI that the session has set by `mlflow.set_tracking_uri`, if it is a server's."""
     import mlflow  # noqa: PLC0415  not while MLflow itself is being imported
 
     uri = mlflow.get_tracking_uri()

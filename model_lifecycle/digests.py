@@ -1,14 +1,12 @@
-"""The digest of a version's files, as the init container of its pods will find it, and whether they are still those
-that had it.
+"""The digest of a version's files, as the init container of its pods computes it, and a check that they are the same.
 
-The digest takes every byte. The listing takes names, sizes and what the server says of each file's time: where it is as
-it was when the digest was taken, so are the files.
+The digest takes every byte. The listing takes names, sizes and the server's time of each file: if the listing is
+unchanged since the digest was taken, the files are unchanged.
 """
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from model_contract.digest import FileEntry, model_digest
@@ -18,7 +16,7 @@ from model_delivery.listed_model import ListedModel, find_model
 from model_delivery.source import artifacts_of
 from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError, PreconditionError, UnavailableError
 from model_lifecycle.registry import Registry, Version, file_path
-from model_lifecycle.settling import Change, settle
+from model_lifecycle.registry_changes import confirmed_write, tag_change
 
 # Two requests in one second that write a file of the same size are told apart by the first; S3 and MLflow 2 give
 # neither.
@@ -27,8 +25,9 @@ VALIDATORS: Final = ("ETag", "Last-Modified")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """`listing` is None where the server says nothing of a file's time: then only reading tells. `recorded`: the tags
-    have both.
+    """A digest, and the listing of its files.
+
+    `listing` is None if the server tells no times: only reading can show a change then. `recorded`: the tags have both.
     """
 
     digest: str
@@ -37,8 +36,9 @@ class Digest:
 
 
 def digest_of(registry: Registry, version: Version) -> Digest:
-    """Reads the files, unless they are those whose digest the version has. Raises PreconditionError where they are not,
-    LifecycleError.
+    """Return the digest of the files; read them only if the recorded listing differs.
+
+    Raises PreconditionError if the digest differs from the recorded one, LifecycleError if the files cannot be read.
     """
     try:
         plan = find_model(*artifacts_of(registry, version.name, version.version, version.source))
@@ -58,21 +58,10 @@ def digest_of(registry: Registry, version: Version) -> Digest:
 
 
 def record(registry: Registry, version: Version, found: Digest) -> None:
-    """Writes the tags that are missing: each is written once, and only by who may move the version. Raises
-    LifecycleError.
-    """
+    """Write the digest tags that are missing; a tag that is there stays. Raises LifecycleError."""
     for key, value in ((TAG_DIGEST, found.digest), (TAG_LISTING, found.listing)):
         if value and key not in version.tags:
-            settle(
-                Change(
-                    make=partial(registry.set_tag, version, key, value),
-                    holds=partial(_has, registry, version, key, value),
-                )
-            )
-
-
-def _has(registry: Registry, version: Version, key: str, value: str) -> bool:
-    return registry.version(version.name, version.version).tags.get(key) == value
+            confirmed_write(tag_change(registry, version, key, value))
 
 
 def _listing(registry: Registry, plan: ListedModel) -> str | None:

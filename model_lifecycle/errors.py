@@ -1,4 +1,7 @@
-"""Why a version was not moved: one class per exit code. Each message is one sentence that says what to do."""
+"""The errors of the lifecycle: one family, and each class carries the exit code of a command that ends with it.
+
+Each message says what is wrong and what to do. `commands/cli_errors.py` prints it.
+"""
 
 from typing import ClassVar
 
@@ -6,19 +9,19 @@ from model_contract.exit_codes import ExitCode
 
 
 class LifecycleError(Exception):
-    """What was asked for was not done."""
+    """A request was not carried out."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.UNEXPECTED
 
 
 class InvalidError(LifecycleError):
-    """A setting, a file or an answer is not what it must be."""
+    """A setting, a file or an answer is not valid."""
 
     exit_code = ExitCode.INVALID_INPUT
 
 
 class NotAuthorisedError(LifecycleError):
-    """The caller is not known, or may not do this."""
+    """The caller is not known, or does not have the right."""
 
     exit_code = ExitCode.NOT_AUTHORISED
 
@@ -30,16 +33,22 @@ class NotFoundError(LifecycleError):
 
 
 class PreconditionError(LifecycleError):
-    """Things are in another state than the step needs."""
+    """A model, a Secret or a file is in another state than the step needs."""
 
     exit_code = ExitCode.PRECONDITION
 
 
+class PartialError(LifecycleError):
+    """A part was done; the message says what is left."""
+
+    exit_code = ExitCode.PARTIAL
+
+
 class UnavailableError(LifecycleError):
-    """Somebody who is asked does not answer."""
+    """A server does not answer."""
 
     exit_code = ExitCode.UNAVAILABLE
 
 
 class UnclearError(UnavailableError):
-    """A change was sent, and whether it was made is not known: whoever sent it has to look."""
+    """A change was sent, and no answer says if it was made: the caller reads the state."""

@@ -1,4 +1,4 @@
-"""Clients of HTTP that are told by the environment how to reach a server, and what their errors mean."""
+"""HTTP clients with the proxies of the environment, and the errors of the lifecycle for failed requests."""
 
 import urllib.request
 from collections.abc import Mapping
@@ -27,9 +27,7 @@ KINDS: Final[Mapping[ExitCode, type[LifecycleError]]] = {
 
 
 def new_client(**options: Any) -> httpx2.Client:
-    """Return a client. Raises InvalidError for a proxy that cannot be one; its value is not shown, since it may hold a
-    password.
-    """
+    """Return a client. Raises InvalidError for an invalid proxy, without its value: it may hold a password."""
     try:
         _check_proxies()
         return httpx2.Client(**options)
@@ -41,9 +39,7 @@ def new_client(**options: Any) -> httpx2.Client:
 
 
 def _check_proxies() -> None:
-    """Raise ValueError for an address without a host, with which httpx2 would fail at the first request, and name
-    another one.
-    """
+    """Raise ValueError for a proxy without a host: httpx2 would fail at the first request, with another error."""
     found = urllib.request.getproxies()
     for value in filter(None, map(found.get, ("http", "https", "all"))):
         parts = urlsplit(value if "://" in value else f"http://{value}")

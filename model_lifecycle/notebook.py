@@ -1,4 +1,4 @@
-"""Staging as a function, for notebooks and for MLflow's own commands."""
+"""Staging as a function, for notebooks and for MLflow's deployments plugin."""
 
 import os
 import sys
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from model_contract.model_ref import ContractError, validate
 from model_contract.names import MODEL_NAME, MODEL_VERSION
-from model_lifecycle.domino.access import Access
+from model_lifecycle.domino.access import DominoAccess
 from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.errors import InvalidError
 from model_lifecycle.registry import Registry
-from model_lifecycle.staging.progress import Lines, Progress
-from model_lifecycle.staging.sequence import Staged, Ways, stage_version
+from model_lifecycle.staging.progress import Progress, ProgressLines
+from model_lifecycle.staging.request import PROJECT, StageOptions, request_of
+from model_lifecycle.staging.sequence import Staged, stage_version
 from model_lifecycle.tracking import Credentials, Tracking, tls_of, tracking_uri
-from model_lifecycle.workspace import PROJECT, order_of
 
 
 def stage(  # noqa: PLR0913  each has a default that fits in a workspace
@@ -31,36 +31,38 @@ def stage(  # noqa: PLR0913  each has a default that fits in a workspace
     domino_api: str | None = None,
     progress: Progress | None = None,
 ) -> Staged:
-    """Deploys a version of a registered model to Staging, and says where it is called. As `model-api stage` does.
+    """Deploy a version of a registered model to Staging, and return its URL, as `model-api stage` does.
 
-    In a workspace of Domino `name` and `version` are enough. `wait` is in seconds. It can be called again at will: it
-    goes on from what is there. Raises LifecycleError, whose sentence says what to do.
+    In a workspace of Domino `name` and `version` are enough. `wait` is in seconds. A repeated call goes on from the
+    present state. Raises LifecycleError, whose message says what to do.
     """
     name, version = checked(name, str(version))
-    order = order_of(os.environ, name=name, version=version, environment_id=env_id, owner=owner, alias_only=alias_only)
-    ways = Ways(wait=wait, calls=call, api=domino_api)
+    request = request_of(
+        os.environ, name=name, version=version, environment_id=env_id, owner=owner, alias_only=alias_only
+    )
+    options = StageOptions(wait=wait, calls=call, api=domino_api)
     with registry_of(tracking, token_file) as registry, domino_of(domino_url) as rest:
         return stage_version(
-            order, registry, rest, ways, progress or Lines(sys.stdout)
+            request, registry, rest, options, progress or ProgressLines(sys.stdout)
         )  # what goes to stderr is red in a notebook
 
 
 def registry_of(uri: str | None, token_file: str | Path | None = None) -> Registry:
-    """As whoever the environment says. Raises LifecycleError."""
+    """Return the registry with the credentials of the environment. Raises LifecycleError."""
     credentials = Credentials(environ=os.environ, uri=uri, token_file=Path(token_file) if token_file else None)
     project = os.environ.get(PROJECT, "").lower()
-    authorization = credentials.of_project(project) if project else credentials.of_anybody()
+    authorization = credentials.of_project(project) if project else credentials.for_any_project()
     address = tracking_uri(uri, os.environ)
     return Registry(Tracking(uri=address, authorization=authorization, tls=tls_of(address, os.environ)))
 
 
 def domino_of(url: str | None = None) -> DominoRest:
-    """Raises LifecycleError."""
-    return DominoRest(Access.from_environ(os.environ, uri=url))
+    """Return the client of Domino for this address, or for that of the environment. Raises LifecycleError."""
+    return DominoRest(DominoAccess.from_environ(os.environ, uri=url))
 
 
 def checked(name: str, version: str) -> tuple[str, str]:
-    """Raises InvalidError for what no model or version can be."""
+    """Return name and version in their normal form. Raises InvalidError if one is not valid."""
     try:
         return validate(MODEL_NAME, name), str(int(validate(MODEL_VERSION, version)))
     except ContractError as error:

@@ -1,7 +1,7 @@
-"""The promotion file: which version of which model is to be in Production, by project. `{"<project id>": [{"name": ...,
-"version": 2}]}`.
+"""The promotion file, which names the version in Production of each model, by project.
 
-The whole file is right or it is not used; every mistake in it is found at once, each with its place.
+For example `{"<project id>": [{"name": "wine", "version": 2}]}`. A file with a mistake is not used; all mistakes are
+found at once, each with its place.
 """
 
 import json
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from model_contract.names import PROJECT_ID_PATTERN
+from model_lifecycle.errors import InvalidError
 from model_lifecycle.stages import PRODUCTION, STAGING
 
 MOST_BYTES: Final = 1024 * 1024
@@ -21,7 +22,7 @@ BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A version that is to be in `stage`, and behind `alias`: the stage's name where the file names none."""
+    """A version that is to be in `stage`, and behind `alias`: the stage's name if the file names no alias."""
 
     project_id: str
     name: str
@@ -33,7 +34,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What is wrong at a place of the file, as a JSON path."""
+    """A mistake in the file, and its place as a JSON path."""
 
     place: str
     text: str
@@ -42,8 +43,8 @@ class Problem:
         return f"{self.place}: {self.text}"
 
 
-class PromotionFileError(ValueError):
-    """The file cannot be used; `problems` has every reason."""
+class PromotionFileError(InvalidError):
+    """The file is not valid; `problems` has each mistake."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -52,7 +53,7 @@ class PromotionFileError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionFile:
-    """Every project of the file, also one without entries, in the file's order."""
+    """The entries of each project of the file, in its order; a project may have none."""
 
     projects: Mapping[str, tuple[Entry, ...]]
 
@@ -63,7 +64,7 @@ class PromotionFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What a file has for a model that another one has not; None where one of them does not have the model."""
+    """A model's version in two files; None if a file does not have the model."""
 
     project_id: str
     name: str
@@ -72,7 +73,7 @@ class Change:
 
 
 def parse(content: bytes) -> PromotionFile:
-    """Raises PromotionFileError."""
+    """Return the promotion file. Raises PromotionFileError."""
     document = _document(content)
     problems = list(_problems(document))
     if problems:
@@ -86,7 +87,7 @@ def parse(content: bytes) -> PromotionFile:
 
 
 def changes(before: PromotionFile, after: PromotionFile) -> list[Change]:
-    """Which models get another version, in the order of the new file; those that it no longer has come last."""
+    """Return the models that get another version, in the order of the new file; models that it lacks come last."""
     old = {(entry.project_id, entry.name): entry for entry in before.entries}
     new = {(entry.project_id, entry.name): entry for entry in after.entries}
     return [
@@ -239,7 +240,10 @@ def _entry(project_id: str, raw: Mapping[str, Any]) -> Entry:
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema of the file, for editors. What it cannot say, that a model has one entry, is checked all the same."""
+    """Return the JSON Schema of the file, for editors.
+
+    It cannot say that a model has one entry only; `parse` checks that.
+    """
     entry = {
         "type": "object",
         "properties": {name: dict(field.schema) for name, field in FIELDS.items()},

@@ -1,6 +1,4 @@
-"""What MLflow knows of models and versions, and the few changes that a lifecycle makes there. The same on 2.22 and
-3.17.
-"""
+"""Models and versions in MLflow, and the few changes of them. The same for MLflow 2.22 and 3.17."""
 
 import re
 from collections import defaultdict
@@ -15,7 +13,7 @@ from model_delivery.listed_model import Listing
 from model_delivery.listing import parse_listing
 from model_delivery.mlflow_api import Run
 from model_lifecycle.errors import InvalidError, NotAuthorisedError, NotFoundError
-from model_lifecycle.rest import Rest
+from model_lifecycle.mlflow_rest import MlflowRest
 from model_lifecycle.tracking import Tracking
 
 Json = dict[str, Any]
@@ -24,15 +22,15 @@ ARTIFACTS: Final = "/api/2.0/mlflow-artifacts/artifacts"
 PAGE: Final = 1000  # versions or models in one answer
 SINCE_MLFLOW_3: Final = "/api/3.0/mlflow/server-info"
 LONGEST_FILTER: Final = 3000  # characters; gunicorn takes a line of 4094
-STABLE: Final = "creation_timestamp ASC"  # pages do not overlap where a version changes meanwhile
+STABLE: Final = "creation_timestamp ASC"  # pages do not overlap if a version changes meanwhile
 UNLISTED: Final = re.compile(r"['\"\\`%\x00-\x1f\x7f]")
 NO_VERSION: Final = "none"
-EXPECTS: Final = "X-Gate-Expect-Production"  # the gate refuses the move where another version is in Production by now
+EXPECTS: Final = "X-Gate-Expect-Production"  # the gate refuses the move if another version is in Production by now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A version of a registered model. Empty texts where MLflow has nothing."""
+    """A version of a registered model. A text is empty if MLflow has none."""
 
     name: str
     version: str
@@ -46,7 +44,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A registered model: its tags, which version each alias means, and its versions, the newest first."""
+    """A registered model: its tags, the version of each alias, and its versions, the newest first."""
 
     name: str
     tags: Mapping[str, str]
@@ -57,7 +55,7 @@ class Model:
         return next((found for found in self.versions if found.version == number), None)
 
     def in_stage(self, stage: str) -> tuple[str, ...]:
-        """Numbers of its versions, the newest first: MLflow takes the newest for the stage."""
+        """Numbers of the versions in a stage, the newest first: MLflow takes the newest for the stage."""
         return tuple(found.version for found in self.versions if found.stage == stage)
 
     def project_of(self, version: Version) -> str | None:
@@ -65,10 +63,13 @@ class Model:
 
 
 class Registry:
-    """Of one caller; used within `with`. Every method raises a LifecycleError. Safe to share between threads."""
+    """MLflow's registry for one caller; used within `with`.
+
+    Methods raise LifecycleError. Safe to share between threads.
+    """
 
     def __init__(self, tracking: Tracking, headers: Mapping[str, str] | None = None) -> None:
-        self._rest = Rest(tracking, headers)
+        self._rest = MlflowRest(tracking, headers)
 
     def __enter__(self) -> Self:
         self._rest.__enter__()
@@ -78,13 +79,14 @@ class Registry:
         self._rest.__exit__(*error)
 
     def model(self, name: str) -> Model:
-        """With all of its versions: two requests. Raises NotFoundError."""
+        """Return the model with all of its versions: two requests. Raises NotFoundError."""
         found = self._rest.get(f"{API}/registered-models/get", name=name)["registered_model"]
         return _model(found, self._versions(name))
 
     def models_named(self, names: Iterable[str]) -> dict[str, Model]:
-        """Those of them that can be told in two requests for all. MLflow 2 cannot, and the gate does not where one is
-        not the caller's.
+        """Return those of the models that two requests can read for all names.
+
+        MLflow 2 has no such filter, and the gate refuses it if one model is another project's.
         """
         found: dict[str, Model] = {}
         try:
@@ -100,16 +102,16 @@ class Registry:
         return found
 
     def version(self, name: str, version: str) -> Version:
-        """Raises NotFoundError."""
+        """Return the version. Raises NotFoundError."""
         return _version(self._rest.get(f"{API}/model-versions/get", name=name, version=version)["model_version"])
 
     def models(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Name and tags of every registered model. People may ask that, tokens may not."""
+        """Yield name and tags of every registered model. The gate allows it to people, not to tokens."""
         for found in self._pages("registered-models/search", "registered_models"):
             yield found["name"], _tags(found)
 
     def experiment_of_run(self, run_id: str) -> tuple[str, str | None] | None:
-        """Its id, and the project that it is of; None where the run is gone."""
+        """Return the experiment's id and its project; None if the run is gone."""
         try:
             experiment_id = self.run(run_id).experiment_id
             found = self._rest.get(f"{API}/experiments/get", experiment_id=experiment_id)["experiment"]
@@ -118,8 +120,9 @@ class Registry:
         return experiment_id, _tags(found).get(TAG_PROJECT_ID)
 
     def transition(self, version: Version, stage: str, *, archive: bool = False, expected: str | None = None) -> None:
-        """Raises UnclearError, too: read the version then. `expected` is the version in Production that the caller has
-        planned with.
+        """Move a version to a stage. Raises UnclearError, too: read the version then.
+
+        `expected` is the version in Production that the caller has planned with.
         """
         body = {"name": version.name, "version": version.version, "stage": stage, "archive_existing_versions": archive}
         self._rest.change(
@@ -171,8 +174,8 @@ class Registry:
         return _text(found[0]["info"], "artifact_uri") if found else None
 
     @property
-    def files(self) -> Rest:
-        """For the bytes themselves, below `file_path`."""
+    def files(self) -> MlflowRest:
+        """The client for the bytes of files, below `file_path`."""
         return self._rest
 
     def _versions(self, name: str) -> list[Version]:
@@ -200,9 +203,7 @@ class Registry:
 
 
 def _filters(names: Iterable[str]) -> Iterator[str]:
-    """Of no more names than a line of HTTP takes everywhere. A name that MLflow or the gate could read otherwise is in
-    none.
-    """
+    """Yield filters of as many names as a line of HTTP takes. Names with characters that need quoting are left out."""
     quoted = sorted(f"'{name}'" for name in set(names) if not UNLISTED.search(name))
     while quoted:
         sizes = accumulate(len(quote(name)) + len("%2C") for name in quoted)
@@ -218,7 +219,7 @@ def _model(found: Json, versions: Iterable[Version]) -> Model:
 
 
 def file_path(path: str) -> str:
-    """Of the request for an artifact."""
+    """Return the path of the request for an artifact."""
     return f"{ARTIFACTS}/{quote(path)}"
 
 

@@ -1,4 +1,4 @@
-"""MLflow's words for where a version stands, and the aliases that say the same."""
+"""MLflow's stages of a version, and the aliases with the same meaning."""
 
 from typing import Final
 

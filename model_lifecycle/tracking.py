@@ -1,4 +1,4 @@
-"""Which MLflow, shown what: the tracking URI and the caller's credentials, from options and the environment."""
+"""The address of MLflow and the caller's credentials, from options and the environment."""
 
 import json
 import re
@@ -31,10 +31,9 @@ PROJECT_TOKENS: Final = "PROJECT_TOKENS"  # what the original's workflow set: an
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
-    """An MLflow, or the gate in front of it.
+    """The address of an MLflow, or of the gate in front of it, and the caller.
 
-    `tls` is what httpx2 takes as `verify`; `timeout` is in seconds, of one request; `tries` is how often one that only
-    reads is sent.
+    `tls` is httpx2's `verify`; `timeout` is in seconds for one request; `tries` is the number of times a read is sent.
     """
 
     uri: str
@@ -46,9 +45,10 @@ class Tracking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What a caller has. For a project: option > PROJECT_ID_<ID> > PROJECT_TOKENS > what MLflow's own client takes.
+    """The caller's credentials.
 
-    `uri` is the tracking URI as it was given, with its user and password.
+    For a project: option > PROJECT_ID_<ID> > PROJECT_TOKENS > those of MLflow's own client. `uri` is the
+    tracking URI as it was given, with its user and password.
     """
 
     environ: Mapping[str, str]
@@ -56,16 +56,17 @@ class Credentials:
     token_file: Path | None = None
 
     def of_project(self, project_id: str) -> Credential | None:
-        """What is sent for a project's objects. Raises InvalidError, and NotAuthorisedError for a token of another
-        project.
+        """Return the credential for a project's objects.
+
+        Raises InvalidError; NotAuthorisedError for another project's token.
         """
         if token := self._of_file() or self._of_variables(project_id):
             check_project(token, project_id)
             return bearer(token, f"the token of project {project_id}")
-        return self.of_anybody(project_id)
+        return self.for_any_project(project_id)
 
-    def of_anybody(self, project_id: str | None = None) -> Credential | None:
-        """As above, if no project is known yet; None if there is nothing to send."""
+    def for_any_project(self, project_id: str | None = None) -> Credential | None:
+        """Return the credential for a caller who names no project yet; None if there is nothing to send."""
         if token := self._of_file():
             return bearer(token, "the token of --token-file")
         try:
@@ -101,12 +102,12 @@ class Credentials:
 
 
 def project_variable(project_id: str) -> str:
-    """The variable, and the secret of a GitHub repository, that holds a project's promote token."""
+    """Return the name of the variable, and of the GitHub secret, that holds a project's promote token."""
     return f"PROJECT_ID_{project_id.upper()}"
 
 
 def check_project(token: Secret, project_id: str) -> None:
-    """Raises NotAuthorisedError where a token says that it is another project's; one of another format says nothing."""
+    """Raise NotAuthorisedError if a token names another project; a token of another format names none."""
     try:
         said = parse_token(token.reveal()).project_id
     except TokenError:
@@ -119,7 +120,7 @@ def check_project(token: Secret, project_id: str) -> None:
 
 
 def tracking_uri(option: str | None, environ: Mapping[str, str]) -> str:
-    """Option > MLFLOW_TRACKING_URI, without user and password. Raises InvalidError."""
+    """Return the URI without user and password: option > MLFLOW_TRACKING_URI. Raises InvalidError."""
     given = (option or environ.get(TRACKING_URI) or "").strip().rstrip("/")
     uri = without_user_info(given)
     if not URI.fullmatch(uri) or not _has_port(uri):

@@ -1,4 +1,4 @@
-"""The workflows of a project on GitHub, as text, and what can be read from it again.
+"""The GitHub workflows of a project as text, and the options that a written file holds.
 
 GitHub gives a job only secrets that its file names, so each project of the promotion file has a job that names its own.
 """
@@ -36,8 +36,11 @@ SECRET: Final = re.compile(r"\$\{\{ *secrets\.(PROJECT_ID_[0-9A-F]{24}) *\}\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """What the promotion file does not say. `action` is OWNER/REPO@COMMIT, the place of this project's `action.yml`."""
+class WorkflowOptions:
+    """Options that the promotion file does not hold.
+
+    `action` is OWNER/REPO@COMMIT of the repository with `action.yml`.
+    """
 
     file: str
     action: str
@@ -48,7 +51,7 @@ class Choices:
 
     @property
     def command(self) -> str:
-        """What writes the same again. It stands in the files, which remember the choices by it."""
+        """The command that writes the same files again. It stands in the files, which keep the options by it."""
         words = ["model-api", "workflow", self.file, "--write", "--action", self.action]
         words += ["--runs-on", self.runs_on] if self.runs_on != RUNS_ON else []
         words += ["--runner-group", self.runner_group] if self.runner_group else []
@@ -57,45 +60,43 @@ class Choices:
         return shlex.join(words)
 
 
-def remembered(text: str) -> Mapping[str, str]:
-    """The options of the command that wrote a file, by name; none where it was written by hand."""
+def options_in(text: str) -> Mapping[str, str]:
+    """Return the options of the command that wrote a file, by name; none if it was written by hand."""
     found = COMMAND.search(text)
     words = shlex.split(found[1]) if found else []
     return {name[2:]: value for name, value in pairwise(words) if name.startswith("--") and name != "--write"}
 
 
-def written(choices: Choices, projects: Collection[str]) -> dict[str, str]:
-    """Each file's text by its name."""
+def rendered_workflows(options: WorkflowOptions, projects: Collection[str]) -> dict[str, str]:
+    """Return the text of each file by its name."""
     parts = {
         VALIDATE: VALIDATE_TEXT,
-        PROMOTE: PROMOTE_TEXT + "\n".join(_job(PROMOTE_JOB, project, choices.environment) for project in projects),
+        PROMOTE: PROMOTE_TEXT + "\n".join(_job(PROMOTE_JOB, project, options.environment) for project in projects),
         ROLLBACK: (
             ROLLBACK_TEXT.replace("<projects>", "".join(f"\n          - {project}" for project in projects))
-            + "\n".join(_job(ROLLBACK_JOB, project, choices.environment) for project in projects)
+            + "\n".join(_job(ROLLBACK_JOB, project, options.environment) for project in projects)
         ),
     }
     values = {
-        "<header>": HEADER.replace("<command>", choices.command),
+        "<header>": HEADER.replace("<command>", options.command),
         "<checkout>": CHECKOUT,
-        "<file>": choices.file,
-        "<action>": choices.action,
-        "<runs-on>": _runners(choices),
-        "<branch>": choices.branch,
-        "<branch-text>": _text(choices.branch),
+        "<file>": options.file,
+        "<action>": options.action,
+        "<runs-on>": _runners(options),
+        "<branch>": options.branch,
+        "<branch-text>": _text(options.branch),
     }
     return {name: _filled(text, values) for name, text in parts.items()}
 
 
-def _runners(choices: Choices) -> str:
-    """Return what stands behind `runs-on:`: one label, a list of labels that a runner must all have, or a group of
-    runners.
-    """
-    labels = [_text(label) for label in choices.runs_on.split(",")]
+def _runners(options: WorkflowOptions) -> str:
+    """Return the value of `runs-on:`: one label, several labels that a runner must all have, or a runner group."""
+    labels = [_text(label) for label in options.runs_on.split(",")]
     text = labels[0] if len(labels) == 1 else f"[{', '.join(labels)}]"
-    if not choices.runner_group:
+    if not options.runner_group:
         return f" {text}"
-    of_group = "" if choices.runs_on == RUNS_ON else f"\n      labels: {text}"
-    return f"\n      group: {_text(choices.runner_group)}{of_group}"
+    of_group = "" if options.runs_on == RUNS_ON else f"\n      labels: {text}"
+    return f"\n      group: {_text(options.runner_group)}{of_group}"
 
 
 def _text(word: str) -> str:
@@ -104,7 +105,7 @@ def _text(word: str) -> str:
 
 
 def secrets_of_jobs(text: str) -> frozenset[str]:
-    """The secrets PROJECT_ID_... that jobs of a workflow name. Raises yaml.YAMLError."""
+    """Return the secrets PROJECT_ID_... that jobs of a workflow name. Raises yaml.YAMLError."""
     document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  it makes nothing but strings, lists and mappings
     jobs = document.get("jobs") if isinstance(document, dict) else None
     return frozenset(name for value in _strings(jobs) for name in SECRET.findall(value))

@@ -1,4 +1,4 @@
-"""Which Domino, and how it knows the caller: from options and the variables of a workspace."""
+"""The address of Domino and the caller's credential, from options and the variables of a workspace."""
 
 import base64
 import re
@@ -24,17 +24,17 @@ TOKEN_TIMEOUT: Final = 10.0  # seconds
 
 
 class Credential(Protocol):
-    """What goes with each request, and everything of it that must not be printed."""
+    """The headers of each request, and the secrets in them, which must not be printed."""
 
     def headers(self) -> Mapping[str, str]:
-        """Raises a LifecycleError where it cannot be had."""
+        """Return the headers. Raises LifecycleError if there is no credential."""
 
     def secrets(self) -> tuple[Secret, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Proxied:
-    """The proxy of a run adds who asks by itself."""
+class ProxyCredential:
+    """No headers: the proxy of a run adds the caller itself."""
 
     def headers(self) -> Mapping[str, str]:
         return {}
@@ -45,7 +45,7 @@ class Proxied:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What Domino calls legacy, and every version takes."""
+    """The API key, which Domino calls legacy and every version takes."""
 
     key: Secret
 
@@ -57,7 +57,7 @@ class ApiKey:
 
 
 class TokenFile:
-    """Read for each request: whoever writes it replaces it before the token ends."""
+    """A token in a file, read for each request: Domino replaces the file before the token ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -76,7 +76,7 @@ class TokenFile:
 
 
 class AccessToken:
-    """Of the run's sidecar; it ends after five minutes, so each request has a new one."""
+    """A token of the run's sidecar, new for each request: it ends after five minutes."""
 
     def __init__(self, url: str = ACCESS_TOKEN_URL) -> None:
         self._url = url
@@ -101,9 +101,10 @@ class AccessToken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """`uri` is where the API is, `public_uri` where people and callers of models find Domino. `model_token` is a model
-    API's own.
+class DominoAccess:
+    """Addresses of Domino, and the caller.
+
+    `uri` is the API's, `public_uri` the one for people and callers of models. `model_token` is a model API's own.
     """
 
     uri: str
@@ -112,8 +113,11 @@ class Access:
     model_token: Secret | None = None
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str], *, uri: str | None = None) -> "Access":
-        """The address: option > proxy > host. The caller: proxy > file > key > the run's token. Raises InvalidError."""
+    def from_environ(cls, environ: Mapping[str, str], *, uri: str | None = None) -> "DominoAccess":
+        """Return the address (option > proxy > host) and the caller (proxy > file > key > the run's token).
+
+        Raises InvalidError.
+        """
         proxy = None if uri else environ.get(PROXY)
         host = uri or environ.get(HOST) or environ.get(USER_HOST)
         public = uri or environ.get(USER_HOST) or environ.get(HOST) or proxy
@@ -122,13 +126,14 @@ class Access:
         return cls(
             uri=checked_uri(address),
             public_uri=checked_uri(public or address),
-            credential=Proxied() if proxy else _credential(environ),
+            credential=ProxyCredential() if proxy else _credential(environ),
             model_token=_secret(MODEL_TOKEN, environ),
         )
 
     def authorization_of_call(self, url: str) -> "Header":
-        """For the call of a model API: its token twice, as Domino wants it; without one what Domino itself gets, at its
-        address only.
+        """Return the headers for a call of a model API: its token twice, as Domino wants it.
+
+        Without a token Domino's own credential is sent, only to Domino's address.
         """
         if self.model_token:
             token = self.model_token.reveal()
@@ -140,7 +145,7 @@ class Access:
         )
 
     def redacted(self, text: str) -> str:
-        """Without what must not be printed."""
+        """Return the text without the secrets."""
         for secret in (*self.credential.secrets(), *([self.model_token] if self.model_token else [])):
             text = text.replace(secret.reveal(), "***")
         return text
@@ -148,7 +153,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Header(httpx2.Auth):
-    """Adds headers, and keeps httpx from looking for a password in ~/.netrc."""
+    """Headers of a request; they keep httpx from looking for a password in ~/.netrc."""
 
     values: Mapping[str, str]
 
@@ -158,7 +163,7 @@ class Header(httpx2.Auth):
 
 
 def checked_uri(uri: str) -> str:
-    """Without the slash at its end. Raises InvalidError."""
+    """Return the address without the slash at its end. Raises InvalidError."""
     uri = uri.strip().rstrip("/")
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", uri) or not _is_address(uri):
         raise InvalidError(
@@ -168,7 +173,7 @@ def checked_uri(uri: str) -> str:
 
 
 def _is_address(uri: str) -> bool:
-    """Return False for a host or a port that is none."""
+    """Return False if the host or the port is not valid."""
     try:
         return bool(httpx2.URL(uri).host) and urlsplit(uri).port != 0
     except (httpx2.InvalidURL, ValueError, UnicodeError):
@@ -184,7 +189,7 @@ def _credential(environ: Mapping[str, str]) -> Credential:
 
 
 def _secret(name: str, environ: Mapping[str, str]) -> Secret | None:
-    """Without the line break that often comes along: HTTP libraries refuse it, and print the header."""
+    """Return the secret without a line break at its end: HTTP libraries refuse the break, and print the header."""
     value = environ.get(name, "").strip()
     if not value:
         return None

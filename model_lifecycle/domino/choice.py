@@ -1,4 +1,4 @@
-"""Which of Domino's two APIs there is."""
+"""The choice between Domino's two APIs."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -13,7 +13,7 @@ APIS: Final[Mapping[str, Callable[[DominoRest], ModelApis]]] = {"public": Public
 
 
 def model_apis(rest: DominoRest, name: str | None = None) -> ModelApis:
-    """The one that is named, or the first that this Domino has. Raises NotFoundError, LifecycleError."""
+    """Return the API with this name, or the first that this Domino has. Raises NotFoundError, LifecycleError."""
     if name:
         return APIS[name](rest)
     if PublicModelApis.answers(rest):

@@ -1,16 +1,19 @@
-"""What a staging needs of Domino, whichever of its APIs answers, and the two things that go to and fro."""
+"""The interface of Domino's APIs for a staging, with the data that both APIs take and return."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
+from urllib.parse import quote
 
 FILE: Final = "model.py"
 FUNCTION: Final = "predict"
+# Basic routing knows the newest version only; advanced routing also the one that Domino's own page has promoted.
+ROUTES: Final = {"basic": "latest", "advanced": "labels/prod"}
 
 
 class State(StrEnum):
-    """Of a version of a model API, as far as anybody has to act on it."""
+    """The state of a version of a model API, as far as staging acts on it."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -19,7 +22,7 @@ class State(StrEnum):
 
     @classmethod
     def of(cls, said: str) -> "State":
-        """Domino's words are more, and no list of them is published: what is not known is under way."""
+        """Return the state for Domino's word. Domino publishes no list of its words: an unknown word means PENDING."""
         word = said.strip().casefold()
         if word == "running":
             return cls.RUNNING
@@ -29,10 +32,10 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
-    """A model API that is to be: of one version of a registered model, whose variables it has from the beginning.
+class ModelApiSpec:
+    """A model API to publish, for one version of a registered model, with its environment variables.
 
-    Name and description together are how it is found again.
+    Name and description together identify it later.
     """
 
     name: str
@@ -45,10 +48,8 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """A version of a model API. `said` is Domino's own word for its state, `url` where Domino says that
-    it is called.
-    """
+class ModelApiVersion:
+    """A version of a model API. `said` is Domino's own word for its state, `url` its address if Domino tells it."""
 
     model_id: str
     version_id: str
@@ -58,24 +59,29 @@ class Published:
 
 
 class ModelApis(Protocol):
-    """Every method raises a LifecycleError."""
+    """One of Domino's APIs. Every method raises a LifecycleError."""
 
     title: str
 
-    def find(self, publication: Publication) -> Published | None:
-        """The newest version of the model API that an earlier call has made for it, whatever became of it."""
+    def find(self, spec: ModelApiSpec) -> ModelApiVersion | None:
+        """Return the newest version of the model API that an earlier call has made for this spec, in any state."""
 
-    def publish(self, publication: Publication) -> Published:
-        """Makes the model API, with its variables. Raises UnclearError, too: `find` says then what there is."""
+    def publish(self, spec: ModelApiSpec) -> ModelApiVersion:
+        """Make the model API, with its variables. Raises UnclearError, too: `find` tells then if it was made."""
 
-    def publish_again(self, model_id: str, publication: Publication) -> Published:
-        """One more version of a model API that is there. Raises UnclearError, too."""
+    def publish_again(self, model_id: str, spec: ModelApiSpec) -> ModelApiVersion:
+        """Make one more version of a model API. Raises UnclearError, too."""
 
-    def look(self, model_id: str, version_id: str) -> Published:
-        """As it is now. Raises NotFoundError, where it is archived too."""
+    def look(self, model_id: str, version_id: str) -> ModelApiVersion:
+        """Return the version as it is now. Raises NotFoundError, also if it is archived."""
 
     def log(self, model_id: str, version_id: str) -> str:
-        """The last lines of what its build said; empty where Domino does not tell."""
+        """Return the last lines of the build's log; no text if Domino does not tell."""
 
     def archive(self, model_id: str) -> None:
-        """Takes the model API away."""
+        """Archive the model API."""
+
+
+def model_url(domino_uri: str, model_id: str, routing: str = "basic") -> str:
+    """Return the URL of a model API. `routing` is one of ROUTES, as in the settings of the model API."""
+    return f"{domino_uri.rstrip('/')}/models/{quote(model_id, safe='')}/{ROUTES[routing]}/model"

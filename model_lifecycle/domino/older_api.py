@@ -1,13 +1,13 @@
-"""What Domino has had before its public API: the routes of python-domino 2.2, and the private ones beside them.
+"""Domino's API before the public one: the routes of python-domino 2.2, and private routes beside them.
 
-Here a model API is made without variables, so its first version starts without a model. They are added next, and a
-second version starts with them. It is the one whose description says what it serves.
+A model API is made without variables here, so its first version starts without a model. They are added next, and a
+second version starts with them. The description tells the second version from the first.
 """
 
 from typing import Any
 from urllib.parse import quote
 
-from model_lifecycle.domino.model_apis import Publication, Published, State
+from model_lifecycle.domino.model_apis import ModelApiSpec, ModelApiVersion, State
 from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.errors import NotFoundError
 
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 class OlderModelApis:
-    """Every step of a publication is looked for before it is done: one that broke off goes on."""
+    """The older API. Each step of a publication is first looked for, so that an interrupted publication goes on."""
 
     title = "the model API of python-domino 2.2"
 
@@ -26,70 +26,70 @@ class OlderModelApis:
     def answers(rest: DominoRest) -> bool:
         return rest.has("/version")
 
-    def find(self, publication: Publication) -> Published | None:
-        """None where no version has its variables yet, too: `publish` goes on with what is there."""
-        model_id = self._model(publication)
-        version_id = self._version(model_id, publication) if model_id else None
+    def find(self, spec: ModelApiSpec) -> ModelApiVersion | None:
+        """Return None also if no version has its variables yet: `publish` goes on with the model API that is there."""
+        model_id = self._model(spec)
+        version_id = self._version(model_id, spec) if model_id else None
         return self.look(model_id, version_id) if model_id and version_id else None
 
-    def publish(self, publication: Publication) -> Published:
-        model_id = self._model(publication) or self._make(publication)
-        variables = [{"name": name, "value": value} for name, value in publication.variables.items()]
+    def publish(self, spec: ModelApiSpec) -> ModelApiVersion:
+        model_id = self._model(spec) or self._make(spec)
+        variables = [{"name": name, "value": value} for name, value in spec.variables.items()]
         self._rest.change("POST", f"/models/{_segment(model_id)}/environmentVariables/add", {"vars": variables})
-        return self.publish_again(model_id, publication)
+        return self.publish_again(model_id, spec)
 
-    def publish_again(self, model_id: str, publication: Publication) -> Published:
-        body = _body(publication) | {"description": publication.description}
+    def publish_again(self, model_id: str, spec: ModelApiSpec) -> ModelApiVersion:
+        body = _body(spec) | {"description": spec.description}
         made = self._rest.change("POST", f"/v1/models/{_segment(model_id)}/versions", body)
-        return Published(model_id=model_id, version_id=str(made["id"]), state=State.PENDING)
+        return ModelApiVersion(model_id=model_id, version_id=str(made["id"]), state=State.PENDING)
 
-    def look(self, model_id: str, version_id: str) -> Published:
+    def look(self, model_id: str, version_id: str) -> ModelApiVersion:
         for one in self._rest.get(f"/v4/modelManager/{_segment(model_id)}/getModelReproductionDetails"):
             if one.get("modelVersionId") == version_id:
                 said = str(one.get("status") or "")
-                return Published(model_id=model_id, version_id=version_id, state=State.of(said), said=said)
+                return ModelApiVersion(model_id=model_id, version_id=version_id, state=State.of(said), said=said)
         raise NotFoundError(f"the model API {model_id} has no version {version_id}")
 
     def log(self, model_id: str, version_id: str) -> str:
-        """There is no route for it."""
+        """Return no text: there is no route for the log."""
         return ""
 
     def archive(self, model_id: str) -> None:
-        """Its running versions are stopped: there is no route that archives a model API."""
+        """Stop the running versions: there is no route that archives a model API."""
         for one in self._rest.get(f"/v4/modelManager/{_segment(model_id)}/getModelReproductionDetails"):
             if State.of(str(one.get("status") or "")) is State.RUNNING:
                 self._rest.change(
                     "POST", f"/v4/models/{_segment(model_id)}/{_segment(one['modelVersionId'])}/stopModelDeployment"
                 )
 
-    def _model(self, publication: Publication) -> str | None:
-        """The answer holds all models of the project; where two have the name, everybody takes the older one."""
-        wanted = (publication.name, publication.description)
-        models = self._rest.get("/v4/modelManager/getModels", projectId=publication.project_id)
+    def _model(self, spec: ModelApiSpec) -> str | None:
+        """Return the id of the project's model API; of two with the same name, each caller takes the older one."""
+        wanted = (spec.name, spec.description)
+        models = self._rest.get("/v4/modelManager/getModels", projectId=spec.project_id)
         return min(
             (str(model["id"]) for model in models if (model.get("name"), model.get("description")) == wanted),
             default=None,
         )
 
-    def _make(self, publication: Publication) -> str:
-        made = self._rest.change("POST", "/v1/models", _body(publication) | {"name": publication.name})
+    def _make(self, spec: ModelApiSpec) -> str:
+        made = self._rest.change("POST", "/v1/models", _body(spec) | {"name": spec.name})
         return str(made["data"]["_id"])
 
-    def _version(self, model_id: str, publication: Publication) -> str | None:
-        """The newest that was published with the variables."""
+    def _version(self, model_id: str, spec: ModelApiSpec) -> str | None:
+        """Return the newest version that was published with the variables."""
         versions = self._rest.get(f"/v1/models/{_segment(model_id)}/versions").get("data") or []
-        ours = [one for one in versions if one.get("metadata", {}).get("summary") == publication.description]
+        ours = [one for one in versions if one.get("metadata", {}).get("summary") == spec.description]
         newest = max(ours, key=lambda one: int(one["metadata"].get("number") or 0), default=None)
         return str(newest["_id"]) if newest else None
 
 
-def _body(publication: Publication) -> Json:
+def _body(spec: ModelApiSpec) -> Json:
     return {
-        "projectId": publication.project_id,
-        "environmentId": publication.environment_id,
-        "description": publication.description,
-        "file": publication.file,
-        "function": publication.function,
+        "projectId": spec.project_id,
+        "environmentId": spec.environment_id,
+        "description": spec.description,
+        "file": spec.file,
+        "function": spec.function,
         "excludeFiles": [],
     }
 

@@ -4,7 +4,7 @@ import contextlib
 from typing import Any, Final
 from urllib.parse import quote
 
-from model_lifecycle.domino.model_apis import Publication, Published, State
+from model_lifecycle.domino.model_apis import ModelApiSpec, ModelApiVersion, State
 from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError
 
@@ -18,7 +18,7 @@ VARIABLE_KEYS: Final = ("name", "key")
 
 
 class PublicModelApis:
-    """Variables are given when a model API is made, and cannot be changed afterwards."""
+    """The public API. Variables are given when a model API is made, and cannot be changed afterwards."""
 
     title = "the public model API"
 
@@ -27,51 +27,50 @@ class PublicModelApis:
 
     @staticmethod
     def answers(rest: DominoRest) -> bool:
-        """Whether this Domino has it."""
+        """Return True if this Domino has the API."""
         return rest.has(BASE, limit=1)
 
-    def find(self, publication: Publication) -> Published | None:
-        wanted = (publication.name, publication.description, False)
+    def find(self, spec: ModelApiSpec) -> ModelApiVersion | None:
+        wanted = (spec.name, spec.description, False)
         found = [
             model
-            for model in self._all(publication.project_id)
+            for model in self._all(spec.project_id)
             if (model["name"], model["description"], model["isArchived"]) == wanted
         ]
         if not found:
             return None
-        model = min(
-            found, key=lambda one: str(one["id"])
-        )  # ids grow: where there are two, everybody takes the same one
+        # Ids grow: of two model APIs with the same name, each caller takes the older one.
+        model = min(found, key=lambda one: str(one["id"]))
         versions = self._rest.get(f"{BASE}/{_segment(model['id'])}/versions").get("items") or []
         newest = max(versions, key=lambda one: int(one.get("number") or 0), default=None)
-        return _published(model["id"], newest or model["activeVersion"], model.get("url"))
+        return _version_of_answer(model["id"], newest or model["activeVersion"], model.get("url"))
 
-    def publish(self, publication: Publication) -> Published:
+    def publish(self, spec: ModelApiSpec) -> ModelApiVersion:
         for key in VARIABLE_KEYS:
             try:
-                made = self._rest.change("POST", BASE, _creation(publication, key))
+                made = self._rest.change("POST", BASE, _creation(spec, key))
             except InvalidError:
                 if key == VARIABLE_KEYS[-1]:
                     raise
                 continue
             if version := made.get("activeVersion"):
-                return _published(made["id"], version, made.get("url"))
+                return _version_of_answer(made["id"], version, made.get("url"))
             break
-        found = self.find(publication)  # where the answer does not say which version it has made
+        found = self.find(spec)  # the answer does not name the version
         if found is None:
-            raise NotFoundError(f"Domino has made the model API {publication.name!r}, and does not list it; try again")
+            raise NotFoundError(f"Domino has made the model API {spec.name!r}, and does not list it; try again")
         return found
 
-    def publish_again(self, model_id: str, publication: Publication) -> Published:
-        made = self._rest.change("POST", f"{BASE}/{_segment(model_id)}/versions", _version(publication))
-        return _published(model_id, made, None)
+    def publish_again(self, model_id: str, spec: ModelApiSpec) -> ModelApiVersion:
+        made = self._rest.change("POST", f"{BASE}/{_segment(model_id)}/versions", _version(spec))
+        return _version_of_answer(model_id, made, None)
 
-    def look(self, model_id: str, version_id: str) -> Published:
+    def look(self, model_id: str, version_id: str) -> ModelApiVersion:
         model = self._rest.get(f"{BASE}/{_segment(model_id)}")
         if model.get("isArchived"):
             raise NotFoundError(f"the model API {model_id} is archived")
         version = self._rest.get(f"{BASE}/{_segment(model_id)}/versions/{_segment(version_id)}")
-        return _published(model_id, version, model.get("url"))
+        return _version_of_answer(model_id, version, model.get("url"))
 
     def log(self, model_id: str, version_id: str) -> str:
         with contextlib.suppress(LifecycleError):
@@ -93,33 +92,35 @@ class PublicModelApis:
         return found
 
 
-def _creation(publication: Publication, variable_key: str) -> Json:
+def _creation(spec: ModelApiSpec, variable_key: str) -> Json:
     return {
-        "name": publication.name,
-        "description": publication.description,
-        "environmentId": publication.environment_id,
-        "environmentVariables": [{variable_key: name, "value": value} for name, value in publication.variables.items()],
+        "name": spec.name,
+        "description": spec.description,
+        "environmentId": spec.environment_id,
+        "environmentVariables": [{variable_key: name, "value": value} for name, value in spec.variables.items()],
         "isAsync": False,
         "strictNodeAntiAffinity": False,
-        "version": _version(publication),
+        "version": _version(spec),
     }
 
 
-def _version(publication: Publication) -> Json:
+def _version(spec: ModelApiSpec) -> Json:
     return {
-        "projectId": publication.project_id,
-        "environmentId": publication.environment_id,
-        "description": publication.description,
+        "projectId": spec.project_id,
+        "environmentId": spec.environment_id,
+        "description": spec.description,
         "monitoringEnabled": False,
         "logHttpRequestResponse": False,
         "shouldDeploy": True,
-        "source": {"type": "File", "file": publication.file, "function": publication.function},
+        "source": {"type": "File", "file": spec.file, "function": spec.function},
     }
 
 
-def _published(model_id: str, version: Json, url: str | None) -> Published:
+def _version_of_answer(model_id: str, version: Json, url: str | None) -> ModelApiVersion:
     said = str((version.get("deployment") or {}).get("status") or "")
-    return Published(model_id=str(model_id), version_id=str(version["id"]), state=State.of(said), said=said, url=url)
+    return ModelApiVersion(
+        model_id=str(model_id), version_id=str(version["id"]), state=State.of(said), said=said, url=url
+    )
 
 
 def _segment(text: str) -> str:

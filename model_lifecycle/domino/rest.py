@@ -1,4 +1,4 @@
-"""HTTP to Domino: what only reads is tried again, what makes something is sent once."""
+"""HTTP requests to Domino: a read is sent again after a failure, a change is sent once."""
 
 import os
 import random
@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 import httpx2
 
 from model_contract.network_causes import cause_of
-from model_lifecycle.domino.access import HOST, Access, Header
+from model_lifecycle.domino.access import HOST, DominoAccess, Header
 from model_lifecycle.errors import (
     InvalidError,
     LifecycleError,
@@ -33,9 +33,9 @@ TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class DominoRest:
-    """One installation, one caller; used within `with`."""
+    """A client for one installation and one caller; used within `with`."""
 
-    def __init__(self, access: Access, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, access: DominoAccess, *, timeout: float = TIMEOUT) -> None:
         self.access = access
         limits = httpx2.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout))
         headers = {"User-Agent": "model-api", "Accept": "application/json"}
@@ -49,7 +49,7 @@ class DominoRest:
         self._client.close()
 
     def get(self, path: str, /, **query: str | int) -> Any:
-        """Tried again. Raises a LifecycleError; NotFoundError where Domino has no such thing."""
+        """Read, with retries. Raises LifecycleError; NotFoundError if Domino has no such object."""
         for attempt in range(1, TRIES):
             try:
                 answer = self._send("GET", path, params=query)
@@ -62,7 +62,7 @@ class DominoRest:
         return self._checked(self._send("GET", path, params=query))
 
     def has(self, path: str, /, **query: str | int) -> bool:
-        """Whether this Domino has the route at all."""
+        """Return True if this Domino has the route."""
         try:
             self.get(path, **query)
         except NotFoundError:
@@ -70,14 +70,14 @@ class DominoRest:
         return True
 
     def change(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Any:
-        """Sent once. Raises UnclearError where no answer came, or one that does not say whether it was done."""
+        """Send a change once. Raises UnclearError if no answer tells whether it was made."""
         answer = self._send(method, path, json=None if document is None else dict(document))
         if answer.status_code in TRANSIENT - {HTTPStatus.TOO_MANY_REQUESTS}:
             raise UnclearError(self._said(answer))
         return self._checked(answer)
 
     def call(self, url: str, document: Mapping[str, Any], *, timeout: float) -> httpx2.Response:
-        """A request to a model API. Raises UnavailableError where no answer comes."""
+        """Call a model API. Raises UnavailableError if no answer comes."""
         try:
             return self._client.post(
                 url, json=dict(document), auth=self.access.authorization_of_call(url), timeout=timeout
@@ -135,7 +135,7 @@ class DominoRest:
 
 
 def message_of(answer: httpx2.Response) -> str:
-    """The reason that an answer gives, in one line; a page of HTML says less than its status."""
+    """Return the reason that an answer gives, in one line; no text for a page of HTML."""
     try:
         document = answer.json()
     except ValueError:

@@ -1,1 +1,5 @@
-"""Plan, apply, read back, put back: versions on their way into Production, all of a file or none."""
+"""Promotion: make MLflow's stages and aliases what the promotion file says, all of it or nothing.
+
+`preflight` reads, `steps` decides, `apply` changes. This package may import the registry and the modules below
+it, never staging, tokens or a command.
+"""

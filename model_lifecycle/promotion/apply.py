@@ -1,4 +1,4 @@
-"""Applies a plan: every step, or as it was before."""
+"""Apply a plan: every step, or none."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
@@ -8,15 +8,15 @@ from enum import StrEnum
 from model_contract.exit_codes import ExitCode
 from model_lifecycle.errors import LifecycleError, NotAuthorisedError, PreconditionError, UnavailableError
 from model_lifecycle.promotion import changes
-from model_lifecycle.promotion.changes import Stamp, Undo
-from model_lifecycle.promotion.preflight import AT_ONCE, Plan, look, models_of
-from model_lifecycle.promotion.steps import Step, Terms
+from model_lifecycle.promotion.changes import PromotionRecord, Undo
+from model_lifecycle.promotion.preflight import PARALLEL, Plan, inspect_entry, models_of
+from model_lifecycle.promotion.steps import PromotionOptions, Step
 from model_lifecycle.promotion_file import Entry
 from model_lifecycle.registry import Registry
 
 
 class Result(StrEnum):
-    """How it ended."""
+    """The end of a promotion."""
 
     DONE = "done"
     NOTHING = "nothing to do"
@@ -36,7 +36,7 @@ EXIT_CODES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """`fault` is why a step failed; `left` are the steps that could not be put back, with the reason."""
+    """`fault` is the reason of a failed step; `left` are the steps that could not be put back, with the reason."""
 
     result: Result
     failed: Step | None = None
@@ -48,19 +48,20 @@ class Outcome:
         return EXIT_CODES[self.result]
 
 
-def apply(plan: Plan, registry_of: Callable[[Entry], Registry], stamp: Stamp) -> Outcome:
-    """Models move side by side: most of the time is MLflow's. Where one fails, no other is begun, and what was begun is
-    put back. So it is where one does not hold afterwards, and where the run is interrupted or the fault is ours, which
-    is raised then.
+def apply(plan: Plan, registry_of: Callable[[Entry], Registry], promotion: PromotionRecord) -> Outcome:
+    """Apply the steps in parallel, then read them back; most of the time is MLflow's.
+
+    If a step fails, or does not hold when it is read back, no other step begins, and those that began are put back. An
+    interrupt or an unexpected error puts them back too, and is raised.
     """
     begun: list[tuple[Step, Undo]] = []
 
     def begin(step: Step) -> None:
         undo: Undo = []
         begun.append((step, undo))
-        _apply(registry_of(step.entry), step, stamp, undo)
+        _apply(registry_of(step.entry), step, promotion, undo)
 
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
         try:
             ends = _started(pool, begin, plan.changes)
             for end in as_completed(ends):
@@ -86,20 +87,20 @@ def _started(pool: Executor, work: Callable[[Step], None], steps: Iterable[Step]
 
 
 def _read_back(plan: Plan, registry_of: Callable[[Entry], Registry]) -> Callable[[Step], None]:
-    """What says of each step whether it holds. Raises LifecycleError."""
+    """Return a function that raises LifecycleError if a step does not hold."""
     models = models_of((step.entry for step in plan.changes), registry_of)
     return lambda step: changes.check(registry_of(step.entry), step, models.get(step.entry.name))
 
 
-def _apply(registry: Registry, step: Step, stamp: Stamp, undo: Undo) -> None:
-    """Where somebody else was faster with the same version, what is left of the step is done."""
+def _apply(registry: Registry, step: Step, promotion: PromotionRecord, undo: Undo) -> None:
+    """Apply a step. If another caller has moved the same version meanwhile, do the rest of the step."""
     try:
-        changes.apply(registry, step, stamp, undo)
+        changes.apply(registry, step, promotion, undo)
     except PreconditionError:
-        again = look(step.entry, registry, Terms(alias_only=step.alias_only))
+        again = inspect_entry(step.entry, registry, PromotionOptions(alias_only=step.alias_only))
         if not isinstance(again, Step) or again.moves:
             raise
-        changes.apply(registry, again, stamp, undo)
+        changes.apply(registry, again, promotion, undo)
 
 
 def _put_back(begun: list[tuple[Step, Undo]], failed: Step, fault: str) -> Outcome:

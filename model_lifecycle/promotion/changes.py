@@ -1,27 +1,30 @@
-"""The changes of one step in MLflow, and the same ones taken back. Each is read where its answer does not say whether
-it was made.
-"""
+"""The changes of one step in MLflow, and their reversal."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from model_contract.names import PROMOTION_ID, PROMOTION_TAG_PREFIX
 from model_lifecycle.digests import record
 from model_lifecycle.errors import LifecycleError, PreconditionError, UnavailableError
-from model_lifecycle.promotion.steps import Step
-from model_lifecycle.registry import NO_VERSION, Model, Registry, Version
-from model_lifecycle.settling import Change, settle
+from model_lifecycle.promotion.steps import PREVIOUS, ROLLED_BACK_FROM, Step
+from model_lifecycle.registry import NO_VERSION, Model, Registry
+from model_lifecycle.registry_changes import (
+    RegistryChange,
+    alias_change,
+    alias_removal,
+    confirmed_write,
+    current,
+    stage_change,
+    tag_change,
+    tag_removal,
+)
 from model_lifecycle.stages import PRODUCTION
-
-PREVIOUS: Final = f"{PROMOTION_TAG_PREFIX}prev"
-ROLLED_BACK_FROM: Final = f"{PROMOTION_TAG_PREFIX}rolled_back_from"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
-    """Who promotes, when and why: tags of the version. `at` is an ISO 8601 time in UTC."""
+class PromotionRecord:
+    """The author, time and reason of a promotion: tags of the version. `at` is an ISO 8601 time in UTC."""
 
     id: str
     by: str
@@ -31,7 +34,7 @@ class Stamp:
     rolls_back: bool = False
 
     def tags(self, step: Step) -> Mapping[str, str]:
-        """A version that is rolled back to keeps what was before it, so that one can go back further."""
+        """Return the tags of a promoted version. A rollback keeps the tag of the version before, to go further back."""
         came_from = ROLLED_BACK_FROM if self.rolls_back else PREVIOUS
         texts = {"id": self.id, "by": self.by, "at": self.at, "commit": self.commit, "reason": self.reason}
         return {f"{PROMOTION_TAG_PREFIX}{name}": text for name, text in texts.items() if text} | (
@@ -42,117 +45,80 @@ class Stamp:
 Undo = list[Callable[[], None]]
 
 
-def apply(registry: Registry, step: Step, stamp: Stamp, undo: Undo) -> None:
-    """Raises LifecycleError. `undo` gets what takes each change back that was made, or may have been; call them from
-    the end.
+def apply(registry: Registry, step: Step, promotion: PromotionRecord, undo: Undo) -> None:
+    """Make the changes of a step, and add to `undo` one function for each change that was made, or may have been.
 
-    After it, or after any part of it, the same entry planned anew is right again. `check` says whether it holds.
+    Call the functions of `undo` from the last to the first. A step that broke off can be planned and applied again.
+    Raises LifecycleError.
     """
     record(registry, step.version, step.digest)
     for other in step.others:
         if step.archives and PROMOTION_ID not in other.tags:
-            _set_tag(registry, other, PROMOTION_ID, f"before {stamp.id}")  # it was in Production: the gate lets it back
+            # It was in Production: the gate lets it back by this tag.
+            confirmed_write(tag_change(registry, other, PROMOTION_ID, f"before {promotion.id}"))
     if step.moves or (step.alias_only and step.renames):
-        for key, value in stamp.tags(step).items():
+        for key, value in promotion.tags(step).items():
             if step.version.tags.get(key) != value:
-                _make(undo, _tagging(registry, step.version, key, value), partial(_tag_back, registry, step, key))
+                change = tag_change(registry, step.version, key, value)
+                _make(undo, change, partial(_restore_tag, registry, step, key))
     if step.moves:
-        _make(undo, _moving(registry, step), partial(_stages_back, registry, step))
+        _make(undo, _promotion(registry, step), partial(_restore_stages, registry, step))
     if step.renames:
-        _make(undo, _naming(registry, step, step.entry.version), partial(_alias_back, registry, step))
+        change = alias_change(registry, step.entry.name, step.entry.alias, step.entry.version)
+        _make(undo, change, partial(_restore_alias, registry, step))
 
 
-def _make(undo: Undo, change: Change, back: Callable[[], None]) -> None:
+def _make(undo: Undo, change: RegistryChange, back: Callable[[], None]) -> None:
     undo.append(back)
     try:
-        settle(change)
+        confirmed_write(change)
     except UnavailableError:
-        raise  # nobody knows whether it was made
+        raise  # it is not known if the change was made, so `back` stays in `undo`
     except LifecycleError:
         undo.pop()
         raise
 
 
-def _moving(registry: Registry, step: Step) -> Change:
+def _promotion(registry: Registry, step: Step) -> RegistryChange:
     serving = (step.version.version, *step.archives) if step.version.stage == PRODUCTION else step.archives
     expected = max(serving, key=int, default=NO_VERSION) if step.entry.stage == PRODUCTION else None
-    return _move(registry, step.version, step.entry.stage, archive=bool(step.archives), expected=expected)
+    return stage_change(registry, step.version, step.entry.stage, archive=bool(step.archives), expected=expected)
 
 
-def _move(
-    registry: Registry, version: Version, stage: str, *, archive: bool = False, expected: str | None = None
-) -> Change:
-    return Change(
-        make=lambda: registry.transition(version, stage, archive=archive, expected=expected),
-        holds=lambda: _now(registry, version).stage == stage,
-    )
-
-
-def _stages_back(registry: Registry, step: Step) -> None:
-    """The version that served comes first, in one move with the archiving of the other: Production is never empty."""
-    if _now(registry, step.version).stage != step.entry.stage:
-        return  # it was not moved, or somebody has moved it on
+def _restore_stages(registry: Registry, step: Step) -> None:
+    """Move back the version that served, and archive the other in the same request: Production is never empty."""
+    if current(registry, step.version).stage != step.entry.stage:
+        return  # it was not moved, or another caller has moved it on
     for position, number in enumerate(step.archives):
         other = next(other for other in step.others if other.version == number)
-        settle(_move(registry, other, step.entry.stage, archive=position == 0))
-    if _now(registry, step.version).stage != step.version.stage:
-        settle(_move(registry, step.version, step.version.stage))
+        confirmed_write(stage_change(registry, other, step.entry.stage, archive=position == 0))
+    if current(registry, step.version).stage != step.version.stage:
+        confirmed_write(stage_change(registry, step.version, step.version.stage))
 
 
-def _naming(registry: Registry, step: Step, version: str) -> Change:
-    name, alias = step.entry.name, step.entry.alias
-    return Change(
-        make=lambda: registry.set_alias(name, alias, version),
-        holds=lambda: registry.model(name).aliases.get(alias) == version,
-    )
-
-
-def _alias_back(registry: Registry, step: Step) -> None:
+def _restore_alias(registry: Registry, step: Step) -> None:
     name, alias = step.entry.name, step.entry.alias
     if registry.model(name).aliases.get(alias) != step.entry.version:
         return
-    if step.aliased:
-        return settle(_naming(registry, step, step.aliased))
-    settle(
-        Change(make=lambda: registry.delete_alias(name, alias), holds=lambda: alias not in registry.model(name).aliases)
-    )
+    before = step.aliased
+    confirmed_write(alias_change(registry, name, alias, before) if before else alias_removal(registry, name, alias))
 
 
-def _tagging(registry: Registry, version: Version, key: str, value: str) -> Change:
-    return Change(
-        make=lambda: registry.set_tag(version, key, value),
-        holds=lambda: _now(registry, version).tags.get(key) == value,
-    )
-
-
-def _set_tag(registry: Registry, version: Version, key: str, value: str) -> None:
-    settle(_tagging(registry, version, key, value))
-
-
-def _tag_back(registry: Registry, step: Step, key: str) -> None:
+def _restore_tag(registry: Registry, step: Step, key: str) -> None:
     before = step.version.tags.get(key)
     if before is not None:
-        return _set_tag(registry, step.version, key, before)
-    if key in _now(registry, step.version).tags:
-        settle(
-            Change(
-                make=lambda: registry.delete_tag(step.version, key),
-                holds=lambda: key not in _now(registry, step.version).tags,
-            )
-        )
-
-
-def _now(registry: Registry, version: Version) -> Version:
-    return registry.version(version.name, version.version)
+        confirmed_write(tag_change(registry, step.version, key, before))
+    elif key in current(registry, step.version).tags:
+        confirmed_write(tag_removal(registry, step.version, key))
 
 
 def check(registry: Registry, step: Step, known: Model | None = None) -> None:
-    """What MLflow says of it afterwards; `known` is the model as it was just read. Raises LifecycleError."""
+    """Raise PreconditionError if MLflow does not have the step's changes. `known` is the model as it was just read."""
     number, alias = step.entry.version, step.entry.alias
     version = known.version(number) if known else None
     aliased = known.aliases.get(alias) == number if known else False
     if version is None:
-        version = _now(registry, step.version)
+        version = current(registry, step.version)
         aliased = alias in version.aliases
     if step.moves and version.stage != step.entry.stage:
         raise PreconditionError(

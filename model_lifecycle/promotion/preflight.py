@@ -1,4 +1,4 @@
-"""Reads everything that a file names, before anything moves, and finds every reason why it cannot."""
+"""Read everything that a file names before anything moves, and find each reason against a promotion."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +10,14 @@ from typing import Final
 from model_contract.exit_codes import ExitCode
 from model_lifecycle.digests import digest_of
 from model_lifecycle.errors import LifecycleError, NotFoundError
-from model_lifecycle.promotion.steps import Obstacle, Step, Terms, digest_obstacle, obstacles, step_of
+from model_lifecycle.promotion.steps import Blocker, PromotionOptions, Step, blockers, digest_blocker, step_of
 from model_lifecycle.promotion_file import Entry
 from model_lifecycle.registry import Model, Registry
 
-AT_ONCE: Final = 8  # entries
-by_project = attrgetter("project_id")
-# Of several obstacles, the one that says most of what to do.
-GRAVEST: Final = (
+PARALLEL: Final = 8  # entries
+project_of_entry = attrgetter("project_id")
+# The first of these codes that a blocker has is the plan's: it tells most of what to do.
+CODE_ORDER: Final = (
     ExitCode.UNAVAILABLE,
     ExitCode.NOT_AUTHORISED,
     ExitCode.NOT_FOUND,
@@ -28,10 +28,10 @@ GRAVEST: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Every entry is a step or an obstacle; only one without obstacles is applied."""
+    """The steps and the blockers of all entries; a plan with a blocker is not applied."""
 
     steps: tuple[Step, ...]
-    obstacles: tuple[Obstacle, ...] = ()
+    blockers: tuple[Blocker, ...] = ()
 
     @property
     def changes(self) -> tuple[Step, ...]:
@@ -39,39 +39,45 @@ class Plan:
 
     @property
     def exit_code(self) -> ExitCode:
-        codes = {obstacle.exit_code for obstacle in self.obstacles}
-        return next((code for code in GRAVEST if code in codes), ExitCode.UNEXPECTED if codes else ExitCode.DONE)
+        codes = {blocker.exit_code for blocker in self.blockers}
+        return next((code for code in CODE_ORDER if code in codes), ExitCode.UNEXPECTED if codes else ExitCode.DONE)
 
 
-def plan(entries: Sequence[Entry], registry_of: Callable[[Entry], Registry], terms: Terms) -> Plan:
-    """Raises LifecycleError only where a registry cannot be had at all."""
+def plan(entries: Sequence[Entry], registry_of: Callable[[Entry], Registry], options: PromotionOptions) -> Plan:
+    """Return the plan for the entries. Raises LifecycleError only if a registry cannot be had at all."""
     registries = [registry_of(entry) for entry in entries]
     models = models_of(entries, registry_of)
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
         found = list(
-            pool.map(lambda entry, registry: look(entry, registry, terms, models.get(entry.name)), entries, registries)
+            pool.map(
+                lambda entry, registry: inspect_entry(entry, registry, options, models.get(entry.name)),
+                entries,
+                registries,
+            )
         )
     steps = tuple(one for one in found if isinstance(one, Step))
-    return Plan(
-        steps=steps, obstacles=tuple(obstacle for one in found if not isinstance(one, Step) for obstacle in one)
-    )
+    return Plan(steps=steps, blockers=tuple(blocker for one in found if not isinstance(one, Step) for blocker in one))
 
 
 def models_of(entries: Iterable[Entry], registry_of: Callable[[Entry], Registry]) -> dict[str, Model]:
-    """Those of the entries' models that can be read together; each of the others is asked for alone. Raises
-    LifecycleError.
+    """Return the models of the entries that MLflow can list in one request; the others are read one by one.
+
+    Raises LifecycleError.
     """
     found: dict[str, Model] = {}
-    for _, group in groupby(sorted(entries, key=by_project), by_project):
+    for _, group in groupby(sorted(entries, key=project_of_entry), project_of_entry):
         some = list(group)
         if len(some) > 1:
             found |= registry_of(some[0]).models_named(entry.name for entry in some)
     return found
 
 
-def look(entry: Entry, registry: Registry, terms: Terms, known: Model | None = None) -> Step | list[Obstacle]:
-    """A model's state and its version's digest, with the fewest requests that tell them. `known` is the model as it was
-    just read.
+def inspect_entry(
+    entry: Entry, registry: Registry, options: PromotionOptions, known: Model | None = None
+) -> Step | list[Blocker]:
+    """Return the step of an entry, or its blockers, with the fewest requests.
+
+    `known` is the model as it was just read.
     """
     try:
         model = known or registry.model(entry.name)
@@ -79,10 +85,10 @@ def look(entry: Entry, registry: Registry, terms: Terms, known: Model | None = N
         if version is None:
             newest = model.versions[0].version if model.versions else "none"
             raise NotFoundError(f"there is no such version; the newest is {newest}")
-        if found := list(obstacles(entry, model, version, terms)):
+        if found := list(blockers(entry, model, version, options)):
             return found
         digest = digest_of(registry, version)
     except LifecycleError as error:
-        return [Obstacle(entry=entry, text=str(error), exit_code=error.exit_code)]
-    obstacle = digest_obstacle(entry, digest)
-    return [obstacle] if obstacle else step_of(entry, model, version, digest, terms)
+        return [Blocker(entry=entry, text=str(error), exit_code=error.exit_code)]
+    blocker = digest_blocker(entry, digest)
+    return [blocker] if blocker else step_of(entry, model, version, digest, options)

@@ -1,4 +1,4 @@
-"""What of a model is in Staging and Production, and whether that is as it should be."""
+"""The versions of a model in Staging and Production, and their differences from the expected state."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from model_lifecycle.stages import PRODUCTION, STAGING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """Of one model. `drift` has a sentence for each thing that is not as it should be."""
+class ModelStatus:
+    """The status of one model. `drift` has a sentence for each difference from the expected state."""
 
     project_id: str
     name: str
@@ -23,17 +23,17 @@ class Standing:
     drift: tuple[str, ...] = ()
 
 
-def standing_of(
+def model_status(
     registry: Registry, project_id: str, name: str, entry: Entry | None, *, alias_only: bool = False
-) -> Standing:
-    """`entry` is what a promotion file says of it. Raises LifecycleError where MLflow cannot be asked."""
+) -> ModelStatus:
+    """Return the status. `entry` is the model's entry in a promotion file. Raises LifecycleError if MLflow fails."""
     try:
         model = registry.model(name)
     except NotFoundError:
-        return Standing(project_id=project_id, name=name, drift=("there is no such model",))
+        return ModelStatus(project_id=project_id, name=name, drift=("there is no such model",))
     serving = model.aliases.get("production") if alias_only else next(iter(model.in_stage(PRODUCTION)), None)
     found = model.version(serving) if serving else None
-    return Standing(
+    return ModelStatus(
         project_id=project_id,
         name=name,
         production=model.in_stage(PRODUCTION),
@@ -76,7 +76,7 @@ def _digest_drift(registry: Registry, model: Model, serving: str) -> list[str]:
     if version is None:
         return [f"the alias production means version {serving}, which is not there"]
     if TAG_DIGEST not in version.tags:
-        return [f"version {serving} has no digest: nobody can tell whether its files have changed"]
+        return [f"version {serving} has no digest: a change of its files cannot be seen"]
     try:
         digest_of(registry, version)
     except LifecycleError as error:

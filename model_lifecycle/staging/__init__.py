@@ -1,3 +1,4 @@
-"""From a registered version to Staging: deployed in Domino, called once, marked in the registry. Each step can be
-repeated.
+"""Staging: deploy a registered version in Domino, call it once, and mark it in MLflow. Each step can be repeated.
+
+This package may import the registry, Domino and the modules below them, never promotion, tokens or a command.
 """

@@ -1,10 +1,10 @@
-"""A model API that runs: the one that an earlier run has made, or a new one; then patience, with an end."""
+"""Publish a model API, or find the one of an earlier run, and wait until it runs."""
 
 import time
 from collections.abc import Callable
 from typing import Final
 
-from model_lifecycle.domino.model_apis import ModelApis, Publication, Published, State
+from model_lifecycle.domino.model_apis import ModelApis, ModelApiSpec, ModelApiVersion, State
 from model_lifecycle.errors import NotFoundError, PreconditionError, UnavailableError, UnclearError
 from model_lifecycle.staging.progress import Progress
 
@@ -13,25 +13,28 @@ LONGEST_PAUSE: Final = 10.0
 LOOKS: Final = 4  # for what an unclear answer may have made
 
 
-def deployed(apis: ModelApis, publication: Publication, progress: Progress) -> Published:
-    """A version that runs or is on its way, made where there is none. Raises LifecycleError."""
-    found = apis.find(publication)
+def ensure_published(apis: ModelApis, spec: ModelApiSpec, progress: Progress) -> ModelApiVersion:
+    """Return a version that runs or starts; publish one if there is none. Raises LifecycleError."""
+    found = apis.find(spec)
     if found and found.state in {State.RUNNING, State.PENDING}:
-        progress.done("model API", f"{publication.name} is there ({found.model_id})")
+        progress.done("model API", f"{spec.name} is there ({found.model_id})")
         return found
     if found:
-        made = _made(lambda: apis.publish_again(found.model_id, publication), apis, publication, before=found)
-        progress.done(
-            "model API", f"{publication.name}: version published again, the last one is {found.said or found.state}"
-        )
+        made = _publish_once(lambda: apis.publish_again(found.model_id, spec), apis, spec, before=found)
+        progress.done("model API", f"{spec.name}: version published again, the last one is {found.said or found.state}")
         return made
-    made = _made(lambda: apis.publish(publication), apis, publication, before=None)
-    progress.done("model API", f"{publication.name} is published ({made.model_id})")
+    made = _publish_once(lambda: apis.publish(spec), apis, spec, before=None)
+    progress.done("model API", f"{spec.name} is published ({made.model_id})")
     return made
 
 
-def running(apis: ModelApis, published: Published, progress: Progress, *, seconds: float) -> Published:
-    """The version when it runs. Raises PreconditionError where it will not, UnavailableError where the time is up."""
+def wait_until_running(
+    apis: ModelApis, published: ModelApiVersion, progress: Progress, *, seconds: float
+) -> ModelApiVersion:
+    """Return the version once it runs.
+
+    Raises PreconditionError if it failed or stopped, UnavailableError after `seconds`.
+    """
     begun, pause, now = time.monotonic(), FIRST_PAUSE, published
     while now.state is not State.RUNNING:
         _check(apis, now)
@@ -44,13 +47,13 @@ def running(apis: ModelApis, published: Published, progress: Progress, *, second
         progress.waiting(now.said or str(now.state), spent)
         time.sleep(min(pause, seconds - spent))
         pause = min(LONGEST_PAUSE, pause * 1.5)
-        now = _look(apis, now)
+        now = _latest(apis, now)
     progress.done("running", f"after {time.monotonic() - begun:.0f} s")
     return now
 
 
-def _look(apis: ModelApis, last: Published) -> Published:
-    """Domino may be away for a while: the deadline ends that too."""
+def _latest(apis: ModelApis, last: ModelApiVersion) -> ModelApiVersion:
+    """Return the present state; the last known one if Domino does not answer, since the deadline ends that too."""
     try:
         return apis.look(last.model_id, last.version_id)
     except UnavailableError:
@@ -59,7 +62,7 @@ def _look(apis: ModelApis, last: Published) -> Published:
         raise PreconditionError(f"the model API {last.model_id} was taken away meanwhile: stage it again") from error
 
 
-def _check(apis: ModelApis, now: Published) -> None:
+def _check(apis: ModelApis, now: ModelApiVersion) -> None:
     if now.state is State.FAILED:
         log = apis.log(now.model_id, now.version_id)
         raise PreconditionError(
@@ -70,27 +73,27 @@ def _check(apis: ModelApis, now: Published) -> None:
         raise PreconditionError(f"the model API {now.model_id} was stopped meanwhile: stage it again")
 
 
-def _made(
-    make: Callable[[], Published], apis: ModelApis, publication: Publication, *, before: Published | None
-) -> Published:
-    """Sent once; where no answer says what came of it, or somebody else was faster, what Domino has does."""
+def _publish_once(
+    make: Callable[[], ModelApiVersion], apis: ModelApis, spec: ModelApiSpec, *, before: ModelApiVersion | None
+) -> ModelApiVersion:
+    """Publish once. If no answer tells the result, or another caller was first, return the version that Domino has."""
     try:
         return make()
     except PreconditionError:
-        if found := _other(apis, publication, before):
+        if found := _newer_version(apis, spec, before):
             return found
         raise
     except UnclearError as error:
         for look in range(1, LOOKS + 1):
             time.sleep(FIRST_PAUSE * look)
-            if found := _other(apis, publication, before):
+            if found := _newer_version(apis, spec, before):
                 return found
         raise UnavailableError(
             f"{error}. Whether it has published anything is not known: the same command looks for it again"
         ) from error
 
 
-def _other(apis: ModelApis, publication: Publication, before: Published | None) -> Published | None:
-    """What is there now and was not before."""
-    found = apis.find(publication)
+def _newer_version(apis: ModelApis, spec: ModelApiSpec, before: ModelApiVersion | None) -> ModelApiVersion | None:
+    """Return the version that Domino has now, if it differs from the one before."""
+    found = apis.find(spec)
     return found if found and (before is None or found.version_id != before.version_id) else None

@@ -1,33 +1,19 @@
-"""Whether a version can be staged at all, before anything is made of it; and which model API it is going to be."""
+"""Checks of a version before anything is made of it, and the spec of its model API."""
 
 from dataclasses import dataclass
 
 from model_contract.model_ref import ContractError, ModelRef
 from model_contract.names import TAG_USER
-from model_lifecycle.domino.model_apis import Publication
+from model_lifecycle.domino.model_apis import ModelApiSpec
 from model_lifecycle.errors import InvalidError, NotFoundError, PreconditionError
 from model_lifecycle.registry import Model, Registry, Version
 from model_lifecycle.stages import PRODUCTION, PRODUCTION_ALIAS, READY
+from model_lifecycle.staging.request import StageRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is to be staged. Empty texts where the caller does not say: `owner` and `project_id` come from the version's
-    tags then.
-    """
-
-    name: str
-    version: str
-    environment_id: str
-    project_id: str = ""
-    owner: str = ""
-    user: str = ""
-    alias_only: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A version that can be staged."""
+class StageableVersion:
+    """A version that can be staged, with its model and project."""
 
     ref: ModelRef
     version: Version
@@ -35,12 +21,12 @@ class Subject:
     project_id: str
 
 
-def subject_of(order: Order, registry: Registry) -> Subject:
-    """Raises LifecycleError: what is not there, not ready, or another project's."""
-    model = registry.model(order.name)
-    version = model.version(order.version)
+def stageable_version(request: StageRequest, registry: Registry) -> StageableVersion:
+    """Return the version. Raises LifecycleError if it is not there, not ready, or another project's."""
+    model = registry.model(request.name)
+    version = model.version(request.version)
     if version is None:
-        raise NotFoundError(f"{order.name!r} has no version {order.version}")
+        raise NotFoundError(f"{request.name!r} has no version {request.version}")
     title = title_of(version)
     if version.status != READY:
         raise PreconditionError(f"{title} is {version.status}, not {READY}: register it again")
@@ -48,22 +34,25 @@ def subject_of(order: Order, registry: Registry) -> Subject:
         raise PreconditionError(f"{title} is in Production: it was staged before, and stays as it is")
     if not version.run_id:
         raise PreconditionError(f"{title} was registered without a run: register what a run has logged")
-    return Subject(
-        ref=_ref(order, model, version), version=version, model=model, project_id=_project(order, model, version)
+    return StageableVersion(
+        ref=_ref(request, model, version), version=version, model=model, project_id=_project(request, model, version)
     )
 
 
-def publication_of(subject: Subject, environment_id: str) -> Publication:
-    """A model API of its own for each version: variables are a model API's, and reach all of its versions."""
-    ref = subject.ref
+def spec_of(stageable: StageableVersion, environment_id: str) -> ModelApiSpec:
+    """Return the spec of the version's own model API.
+
+    Variables belong to a model API, and reach all of its versions.
+    """
+    ref = stageable.ref
     if not environment_id:
         raise InvalidError(
             "the environment of the model API is not known: set DOMINO_ENVIRONMENT_ID, or name it with --env-id"
         )
-    return Publication(
+    return ModelApiSpec(
         name=f"{ref.name}-v{ref.version}",
         description=f"{ref.name} version {ref.version}, run {ref.run_id}",
-        project_id=subject.project_id,
+        project_id=stageable.project_id,
         environment_id=environment_id,
         variables=ref.variables(),
     )
@@ -73,23 +62,23 @@ def title_of(version: Version) -> str:
     return f"{version.name!r} version {version.version}"
 
 
-def _project(order: Order, model: Model, version: Version) -> str:
-    """What the registry says > what the caller says. Raises PreconditionError where they differ."""
+def _project(request: StageRequest, model: Model, version: Version) -> str:
+    """Return the project: the registry's > the caller's. Raises PreconditionError if the two differ."""
     tagged = model.project_of(version)
-    if tagged and order.project_id and tagged != order.project_id:
+    if tagged and request.project_id and tagged != request.project_id:
         raise PreconditionError(
-            f"{title_of(version)} is of project {tagged}, and not of {order.project_id} (DOMINO_PROJECT_ID)"
+            f"{title_of(version)} is of project {tagged}, and not of {request.project_id} (DOMINO_PROJECT_ID)"
         )
-    if not (project := tagged or order.project_id):
+    if not (project := tagged or request.project_id):
         raise PreconditionError(
             f"{title_of(version)} has no project: set DOMINO_PROJECT_ID, or an admin runs `model-api backfill`"
         )
     return project
 
 
-def _ref(order: Order, model: Model, version: Version) -> ModelRef:
-    """The owner: what the caller says > the tags of version and model > who has started the workspace."""
-    owner = order.owner or version.tags.get(TAG_USER) or model.tags.get(TAG_USER) or order.user
+def _ref(request: StageRequest, model: Model, version: Version) -> ModelRef:
+    """Return the reference. Its owner: the caller's > the tags of version and model > the workspace's user."""
+    owner = request.owner or version.tags.get(TAG_USER) or model.tags.get(TAG_USER) or request.user
     if not owner:
         raise InvalidError(f"the owner of {title_of(version)} is not known: name it with --owner")
     try:

@@ -1,32 +1,35 @@
-"""What a person sees while it takes its time: a line for each step, and one that changes while Domino builds."""
+"""The progress of a staging for a person: a line for each step, and one that changes while Domino builds."""
 
 import sys
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TextIO
 
-EVERY: Final = 30.0  # seconds between two lines that say that nothing has changed, where lines cannot be overwritten
+EVERY: Final = 30.0  # seconds between two lines of a log while nothing changes
 WIDTH: Final = 79
 
 
 class Progress(Protocol):
     def done(self, step: str, text: str) -> None:
-        """A step is done."""
+        """Report that a step is done."""
 
     def waiting(self, text: str, seconds: float) -> None:
-        """Still: `text` is Domino's word for it, `seconds` how long it has been."""
+        """Report a wait: `text` is Domino's word for the state, `seconds` the time since the start."""
 
 
 @dataclass(slots=True)
-class Silent:
-    """For who only wants the result."""
+class NoProgress:
+    """No output, for callers that need only the result."""
 
     def done(self, step: str, text: str) -> None: ...
     def waiting(self, text: str, seconds: float) -> None: ...
 
 
 @dataclass(slots=True)
-class Lines:
-    """On a terminal the line of a wait is overwritten; in a log there is one for each change, and one now and then."""
+class ProgressLines:
+    """Lines of text.
+
+    A terminal's line is overwritten during a wait; a log gets a line per change and per EVERY seconds.
+    """
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     _open: bool = False

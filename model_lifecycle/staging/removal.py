@@ -1,4 +1,4 @@
-"""A staged version is taken back: nothing points at it any more, then its model API goes."""
+"""Removal of a staged version: first its alias and stage, then its model API and tags."""
 
 import contextlib
 
@@ -6,32 +6,25 @@ from model_contract.names import TAG_MODEL_ID, TAG_MODEL_VERSION_ID
 from model_lifecycle.domino.model_apis import ModelApis
 from model_lifecycle.errors import NotFoundError, PreconditionError
 from model_lifecycle.registry import Model, Registry
-from model_lifecycle.settling import Change, settle
+from model_lifecycle.registry_changes import alias_removal, confirmed_write, stage_change
 from model_lifecycle.stages import ARCHIVED, PRODUCTION, PRODUCTION_ALIAS, STAGING, STAGING_ALIAS
+from model_lifecycle.staging.marks import ModelApiIds
 from model_lifecycle.staging.preflight import title_of
-from model_lifecycle.staging.standing import Standing
 
 
-def remove(registry: Registry, apis: ModelApis, model: Model, standing: Standing) -> None:
-    """It can be repeated. Raises PreconditionError where the model API serves something else too, LifecycleError."""
-    version, model_id = standing.version, standing.model_id
+def remove(registry: Registry, apis: ModelApis, model: Model, ids: ModelApiIds) -> None:
+    """Remove the model API; it can be repeated.
+
+    Raises PreconditionError if another version has it too, LifecycleError.
+    """
+    version, model_id = ids.version, ids.model_id
     if model_id is None:
         raise NotFoundError(f"{title_of(version)} has no model API")
-    check_unused(model, standing)
+    check_unused(model, ids)
     if model.aliases.get(STAGING_ALIAS) == version.version:
-        settle(
-            Change(
-                make=lambda: registry.delete_alias(model.name, STAGING_ALIAS),
-                holds=lambda: STAGING_ALIAS not in registry.model(model.name).aliases,
-            )
-        )
+        confirmed_write(alias_removal(registry, model.name, STAGING_ALIAS))
     if version.stage == STAGING:
-        settle(
-            Change(
-                make=lambda: registry.transition(version, ARCHIVED),
-                holds=lambda: registry.version(version.name, version.version).stage == ARCHIVED,
-            )
-        )
+        confirmed_write(stage_change(registry, version, ARCHIVED))
     with contextlib.suppress(NotFoundError):  # it has gone before
         apis.archive(model_id)
     for key in (TAG_MODEL_VERSION_ID, TAG_MODEL_ID):
@@ -39,13 +32,13 @@ def remove(registry: Registry, apis: ModelApis, model: Model, standing: Standing
             registry.delete_tag(version, key)
 
 
-def check_unused(model: Model, standing: Standing) -> None:
-    """`domino-mlflow-client` made one model API for all versions of a model."""
-    version = standing.version
+def check_unused(model: Model, ids: ModelApiIds) -> None:
+    """Raise PreconditionError if the model API is used. `domino-mlflow-client` made one for all versions of a model."""
+    version = ids.version
     if version.stage == PRODUCTION or model.aliases.get(PRODUCTION_ALIAS) == version.version:
         raise PreconditionError(f"{title_of(version)} is in Production: its model API stays")
     for other in model.versions:
-        if other.version != version.version and other.tags.get(TAG_MODEL_ID) == standing.model_id:
+        if other.version != version.version and other.tags.get(TAG_MODEL_ID) == ids.model_id:
             raise PreconditionError(
                 f"the model API of {title_of(version)} is that of version {other.version}, too: it stays"
             )

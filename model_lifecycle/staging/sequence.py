@@ -1,45 +1,23 @@
-"""The steps of a staging, in their order. Whatever it breaks off at, the same call goes on from what MLflow and Domino
-have.
-"""
+"""The steps of a staging, in their order. After an interrupt, the same call goes on from the present state."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from model_lifecycle.domino.choice import model_apis
-from model_lifecycle.domino.model_apis import Published
-from model_lifecycle.domino.model_url import model_url
+from model_lifecycle.domino.model_apis import ModelApiVersion, model_url
 from model_lifecycle.domino.rest import DominoRest
-from model_lifecycle.errors import InvalidError
 from model_lifecycle.registry import Registry
-from model_lifecycle.staging.call import Answered, call
-from model_lifecycle.staging.deploy import deployed, running
-from model_lifecycle.staging.example import example_of
-from model_lifecycle.staging.mark import mark, record_digest
-from model_lifecycle.staging.preflight import Order, Subject, publication_of, subject_of
+from model_lifecycle.staging.deploy import ensure_published, wait_until_running
+from model_lifecycle.staging.example_call import ModelAnswer, call_model_api, example_of
+from model_lifecycle.staging.marks import record_digest, write_marks
+from model_lifecycle.staging.preflight import StageableVersion, spec_of, stageable_version
 from model_lifecycle.staging.progress import Progress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ways:
-    """How it is done. `wait` is in seconds; `api` is one of Domino's two, by name, None for the one that answers.
-    Raises InvalidError.
-    """
-
-    wait: float = 900
-    calls: bool = True
-    api: str | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.wait < math.inf:
-            raise InvalidError(f"the wait of {self.wait} is no number of seconds from 0 on")
+from model_lifecycle.staging.request import StageOptions, StageRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A version in Staging, and where it is called. `result` is its answer to the model's own example; None where it
-    was not called.
-    """
+    """A version in Staging, and its URL. `result` is its answer to the model's example; None if it was not called."""
 
     name: str
     version: str
@@ -50,43 +28,50 @@ class Staged:
     result: Any = None
 
 
-def stage_version(order: Order, registry: Registry, rest: DominoRest, ways: Ways, progress: Progress) -> Staged:
-    """Raises LifecycleError."""
-    subject = subject_of(order, registry)
-    publication = publication_of(subject, order.environment_id)
+def stage_version(
+    request: StageRequest, registry: Registry, rest: DominoRest, options: StageOptions, progress: Progress
+) -> Staged:
+    """Stage a version. Raises LifecycleError."""
+    stageable = stageable_version(request, registry)
+    spec = spec_of(stageable, request.environment_id)
     progress.done(
-        "version", f"{order.name} version {order.version}, run {subject.ref.run_id}, project {subject.project_id}"
+        "version",
+        f"{request.name} version {request.version}, run {stageable.ref.run_id}, project {stageable.project_id}",
     )
-    digest = record_digest(registry, subject.version)
+    digest = record_digest(registry, stageable.version)
     progress.done("digest", digest)
-    apis = model_apis(rest, ways.api)
-    published = running(apis, deployed(apis, publication, progress), progress, seconds=ways.wait)
+    apis = model_apis(rest, options.api)
+    published = wait_until_running(apis, ensure_published(apis, spec, progress), progress, seconds=options.wait)
     url = published.url or model_url(rest.access.public_uri, published.model_id)
-    answered = _called(registry, rest, subject, url, progress) if ways.calls else None
-    changed = mark(registry, subject.version, published, alias_only=order.alias_only)
+    model_answer = _called(registry, rest, stageable, url, progress) if options.calls else None
+    changed = write_marks(registry, stageable.version, published, alias_only=request.alias_only)
     progress.done("registry", f"set: {', '.join(changed)}" if changed else "is as it should be")
     progress.done("url", url)
-    return _staged(order, published, url=url, digest=digest, answered=answered)
+    return _staged(request, published, url=url, digest=digest, model_answer=model_answer)
 
 
-def _called(registry: Registry, rest: DominoRest, subject: Subject, url: str, progress: Progress) -> Answered | None:
-    example = example_of(registry, subject.version)
+def _called(
+    registry: Registry, rest: DominoRest, stageable: StageableVersion, url: str, progress: Progress
+) -> ModelAnswer | None:
+    example = example_of(registry, stageable.version)
     if example is None:
         progress.done("call", "left out: the model was logged without input_example, or with one above 1 MiB")
         return None
-    answered = call(rest, url, example)
-    spent = "" if answered.model_time_in_ms is None else f" in {answered.model_time_in_ms} ms"
+    model_answer = call_model_api(rest, url, example)
+    spent = "" if model_answer.model_time_in_ms is None else f" in {model_answer.model_time_in_ms} ms"
     progress.done("call", f"the model's own example is answered{spent}")
-    return answered
+    return model_answer
 
 
-def _staged(order: Order, published: Published, *, url: str, digest: str, answered: Answered | None) -> Staged:
+def _staged(
+    request: StageRequest, published: ModelApiVersion, *, url: str, digest: str, model_answer: ModelAnswer | None
+) -> Staged:
     return Staged(
-        name=order.name,
-        version=order.version,
+        name=request.name,
+        version=request.version,
         model_id=published.model_id,
         model_version_id=published.version_id,
         url=url,
         digest=digest,
-        result=answered.result if answered else None,
+        result=model_answer.result if model_answer else None,
     )

@@ -1,6 +1,4 @@
-"""The example project in front of each supported MLflow, behind the gate: its notebooks, executed once by somebody of
-the project.
-"""
+"""The example project in front of each supported MLflow: its notebooks, executed once by a person of the project."""
 
 import sys
 from collections.abc import Iterator
@@ -35,7 +33,7 @@ class Executed:
         return PEOPLE[self.gate.server.version]
 
     def get(self, path: str) -> Json:
-        """As Jane sees it."""
+        """Read from MLflow as Jane."""
         return self.gate.ask("GET", f"{API}/{path}", headers=self.gate.basic("jane")).json
 
     def version(self) -> Json:
@@ -48,7 +46,7 @@ class Executed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged(Executed):
-    """And the Domino that it had a model API made by."""
+    """A staging notebook that was executed, and the Domino that made its model API."""
 
     domino: Domino
 

@@ -1,4 +1,4 @@
-"""How the testbed executes notebooks: what it does to its own process, and what it leaves."""
+"""The testbed's execution of notebooks: its effects on its own process, and the processes that it leaves."""
 
 import os
 import signal

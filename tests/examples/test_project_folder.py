@@ -29,7 +29,7 @@ def test_notebook_is_committed_without_outputs(notebook: Path) -> None:
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 def test_notebook_explains_each_cell_of_code(notebook: Path) -> None:
-    """One idea per cell, and a sentence before it. What is shown right after it was made needs none."""
+    """Each cell has one idea, and a sentence before it. A cell that shows the result just made needs none."""
     kinds = [cell.cell_type for cell in nbformat.read(notebook, as_version=4).cells]
 
     assert kinds[0] == "markdown"

@@ -10,12 +10,12 @@ from testbed.gate import PASSWORD, PROJECT
 from testbed.notebooks import pictures
 from tests.examples.conftest import NAME, Staged
 
-# Executed once, for the first test: half a minute, and more where other things run on the machine.
+# Executed once, for the first test: half a minute, and more if the machine is busy.
 pytestmark = pytest.mark.timeout(600)
 
 
 def texts(staged: Staged) -> list[str]:
-    """What each cell has printed."""
+    """Return the printed text of each cell."""
     cells = [cell for cell in staged.notebook.cells if cell.cell_type == "code"]
     return ["".join(output["text"] for output in cell.outputs if output["output_type"] == "stream") for cell in cells]
 

@@ -10,7 +10,7 @@ from testbed.gate import API, PASSWORD, PROJECT, Json
 from testbed.notebooks import outputs, pictures
 from tests.examples.conftest import NAME, Executed
 
-# Executed once, for the first test: half a minute, and more where other things run on the machine.
+# Executed once, for the first test: half a minute, and more if the machine is busy.
 pytestmark = pytest.mark.timeout(600)
 
 

@@ -9,7 +9,7 @@ from testbed.github_project import Project
 
 @pytest.fixture(scope="session")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all of these tests: the first job that uses the action installs it."""
+    """A runner for all of these tests: the first job that uses the action installs it."""
     return tmp_path_factory.mktemp("runner")
 
 

@@ -1,4 +1,4 @@
-"""What `make check` says of workflows and actions that are wrong."""
+"""`make check` on workflows and actions that are wrong."""
 
 from pathlib import Path
 

@@ -1,6 +1,4 @@
-"""What a push to main and a person's rollback do in a registry: the blocks of the example's files, against MLflow
-behind the gate.
-"""
+"""A push to main and a rollback by a person: the blocks of the example's files, against MLflow behind the gate."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +23,7 @@ def gate_of_project(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def wine(gate_of_project: Gate) -> Wine:
-    """With versions 1 and 2 in Staging."""
+    """A model with versions 1 and 2 in Staging."""
     found = wine_behind(gate_of_project)
     for _ in range(2):
         assert found.move(found.version(), "Staging", gate_of_project.basic("jane")).status == 200

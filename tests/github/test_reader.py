@@ -1,4 +1,4 @@
-"""What the reader of workflows does not know it refuses: a test that passes by it would say nothing."""
+"""The reader of workflows refuses what it does not know: a test that ignored it would prove nothing."""
 
 import pytest
 

@@ -11,7 +11,7 @@ from testbed.mlflow_server import VERSIONS, MlflowServer
 
 @pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"mlflow-{version}")
 def any_gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
-    """In front of each version in turn."""
+    """The gate in front of each version in turn."""
     server: MlflowServer = request.getfixturevalue(f"mlflow_{request.param.replace('.', '_')}")
     with gate(server, tmp_path_factory.mktemp(f"lifecycle-{request.param}"), "--attempts=100000") as found:
         yield found
@@ -19,7 +19,7 @@ def any_gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def gate_3(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
-    """In front of MLflow 3, where the version makes no difference."""
+    """The gate in front of MLflow 3, for tests in which the version makes no difference."""
     with gate(mlflow_3_17, tmp_path_factory.mktemp("lifecycle"), "--attempts=100000") as found:
         yield found
 

@@ -1,4 +1,4 @@
-"""Where there is no cluster, a command says so; it does not look for another one."""
+"""Without a cluster, a command says so; it does not look for another one."""
 
 from pathlib import Path
 

@@ -141,7 +141,7 @@ def test_files_whose_digest_is_recorded_are_not_read_again(model_3: Model, tmp_p
 
 
 def test_models_of_a_file_are_read_together_where_mlflow_tells_them_so(any_gate: Gate, tmp_path: Path) -> None:
-    """Two searches before, and two afterwards; of MLflow 2 nothing is asked that the gate would refuse."""
+    """Two searches before, and two afterwards; MLflow 2 gets no request that the gate would refuse."""
     models = [new_model(any_gate) for _ in range(3)]
     file = write_file(tmp_path / "file.json", *[(model, model.staged()) for model in models])
     refused = [line for line in any_gate.lines() if line["decision"] == "deny"]
@@ -159,7 +159,7 @@ def test_models_of_a_file_are_read_together_where_mlflow_tells_them_so(any_gate:
 
 @pytest.mark.parametrize("status", [400, 403, 404])
 def test_models_that_are_not_told_together_are_read_alone(gate_3: Gate, tmp_path: Path, status: int) -> None:
-    """As behind a gate that does not let tokens search."""
+    """The gate refuses searches of tokens here."""
     models = [new_model(gate_3) for _ in range(2)]
     file = write_file(tmp_path / "file.json", *[(model, model.staged()) for model in models])
     with reverse_proxy(gate_3.uri, only("registered-models/search", answer(status))) as proxy:
@@ -170,7 +170,7 @@ def test_models_that_are_not_told_together_are_read_alone(gate_3: Gate, tmp_path
 
 
 def test_two_versions_in_production_become_one(model: Model, tmp_path: Path) -> None:
-    """As the original's promotion left them behind."""
+    """The original's promotion left two versions in Production."""
     numbers = [model.staged(), model.staged(), model.staged()]
     for number in numbers[:2]:
         model.post(

@@ -1,6 +1,4 @@
-"""Promotions that break off, fail, meet each other or get no answer: nothing is lost, and what is half done a second
-run finishes.
-"""
+"""Promotions that are interrupted, fail, collide or get no answer: nothing is lost, and a second run finishes them."""
 
 import json
 import shlex
@@ -31,7 +29,7 @@ def writes(exchange: Exchange) -> bool:
 
 @dataclass
 class Nth:
-    """Does something at the nth write, once."""
+    """Calls a function at the nth write, once."""
 
     number: int
     act: Callable[[Exchange], bool]
@@ -121,7 +119,7 @@ def dropped(exchange: Exchange) -> bool:
 
 @dataclass
 class FirstTime:
-    """Every write fails once."""
+    """Fails each write once."""
 
     fault: Callable[[Exchange], bool]
     seen: set[bytes] = field(default_factory=set)
@@ -157,7 +155,7 @@ def refuse(exchange: Exchange) -> bool:
 
 
 def on(name: str, part: str, then: Callable[[Exchange], bool]) -> Callable[[Exchange], bool]:
-    """Of one model's requests, those whose path and body hold `part`."""
+    """Select one model's requests whose path and body hold `part`."""
 
     def rule(exchange: Exchange) -> bool:
         return (
@@ -244,7 +242,7 @@ def test_what_cannot_be_put_back_is_named_with_the_command_that_repairs_it(serve
         return True
 
     def refuse_all(exchange: Exchange) -> bool:
-        """Once the first model is where it should be."""
+        """Refuse writes once the first model has moved."""
         if f'"{second.name}"'.encode() in exchange.body:
             moved.wait(60)
         return writes(exchange) and moved.is_set() and refuse(exchange)

@@ -1,4 +1,4 @@
-"""What the Secret of all projects' tokens becomes, and that the gate reads it so."""
+"""The content of the Secret of all projects' tokens after each command, as the gate reads it."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from model_contract.tokens import Purpose, TokenError, parse_token
-from model_lifecycle.token_store import (
+from model_lifecycle.tokens.store import (
     ENDLESS,
     Data,
-    Order,
     Patch,
-    TokenStoreError,
+    PreconditionError,
+    TokenRequest,
     create,
     find,
     listed,
@@ -29,17 +29,17 @@ DAY = timedelta(days=1)
 BOTH = (Purpose.PULL, Purpose.PROMOTE)
 
 
-def order(project: str = PROJECT, purposes: tuple[Purpose, ...] = BOTH, **more: Any) -> Order:
-    return Order(project_id=project, purposes=purposes, **more)
+def request(project: str = PROJECT, purposes: tuple[Purpose, ...] = BOTH, **more: Any) -> TokenRequest:
+    return TokenRequest(project_id=project, purposes=purposes, **more)
 
 
 def patched(data: Data, patch: Patch) -> dict[str, bytes]:
-    """As the API server merges."""
+    """Merge a patch as the API server does."""
     return {key: value for key, value in (dict(data) | dict(patch)).items() if value is not None}
 
 
 def as_mounted(data: Data, folder: Path) -> Tokens:
-    """As the gate sees it."""
+    """Return the data as the gate sees it."""
     folder.mkdir(exist_ok=True)
     for file in folder.iterdir():
         file.unlink()
@@ -49,7 +49,7 @@ def as_mounted(data: Data, folder: Path) -> Tokens:
 
 
 def test_created_tokens_are_the_ones_that_the_gate_accepts(tmp_path: Path) -> None:
-    made = create({}, order(name="wine", owner="jane", ttl=90 * DAY), NOW)
+    made = create({}, request(name="wine", owner="jane", ttl=90 * DAY), NOW)
     data = patched({}, made.patch)
     tokens = as_mounted(data, tmp_path / "secret")
 
@@ -64,24 +64,24 @@ def test_created_tokens_are_the_ones_that_the_gate_accepts(tmp_path: Path) -> No
 
 
 def test_created_once(tmp_path: Path) -> None:
-    data = patched({}, create({}, order(purposes=(Purpose.PULL,)), NOW).patch)
+    data = patched({}, create({}, request(purposes=(Purpose.PULL,)), NOW).patch)
 
-    with pytest.raises(TokenStoreError, match=r"\.pull is there already; `model-api token rotate`"):
-        create(data, order(), NOW)
-    assert create(data, order(purposes=(Purpose.PROMOTE,)), NOW).patch.keys() == {
+    with pytest.raises(PreconditionError, match=r"\.pull is there already; `model-api token rotate`"):
+        create(data, request(), NOW)
+    assert create(data, request(purposes=(Purpose.PROMOTE,)), NOW).patch.keys() == {
         f"{PROJECT}.apikey",
         f"{PROJECT}.meta",
     }
     with pytest.raises(TokenError):
-        create({}, order(project="../x"), NOW)
+        create({}, request(project="../x"), NOW)
 
 
 def test_other_projects_keys_are_not_touched() -> None:
-    data = patched({}, create({}, order(project=OTHER), NOW).patch) | {"note": b"x"}
+    data = patched({}, create({}, request(project=OTHER), NOW).patch) | {"note": b"x"}
 
     for patch in (
-        create(data, order(), NOW).patch,
-        rotate(data, order(project=OTHER), NOW, DAY).patch,
+        create(data, request(), NOW).patch,
+        rotate(data, request(project=OTHER), NOW, DAY).patch,
         revoke(data, OTHER, BOTH),
     ):
         assert "note" not in patch
@@ -89,9 +89,9 @@ def test_other_projects_keys_are_not_touched() -> None:
 
 
 def test_rotated_token_is_good_for_its_grace(tmp_path: Path) -> None:
-    made = create({}, order(), NOW)
+    made = create({}, request(), NOW)
     data = patched({}, made.patch)
-    fresh = rotate(data, order(), NOW, DAY)
+    fresh = rotate(data, request(), NOW, DAY)
     data = patched(data, fresh.patch)
     tokens = as_mounted(data, tmp_path / "secret")
 
@@ -103,20 +103,20 @@ def test_rotated_token_is_good_for_its_grace(tmp_path: Path) -> None:
 
 
 def test_grace_does_not_lengthen_a_life(tmp_path: Path) -> None:
-    made = create({}, order(ttl=timedelta(hours=1)), NOW)
+    made = create({}, request(ttl=timedelta(hours=1)), NOW)
     data = patched({}, made.patch)
-    tokens = as_mounted(patched(data, rotate(data, order(), NOW, DAY).patch), tmp_path / "secret")
+    tokens = as_mounted(patched(data, rotate(data, request(), NOW, DAY).patch), tmp_path / "secret")
 
     assert tokens.find(made.tokens[0].value.reveal(), NOW + timedelta(hours=1)) is None
 
 
 @pytest.mark.parametrize("ttl", [timedelta(minutes=1), 90 * DAY])
 def test_rotated_token_lives_as_long_as_the_former_one(ttl: timedelta, tmp_path: Path) -> None:
-    data = patched({}, create({}, order(ttl=ttl), NOW).patch)
+    data = patched({}, create({}, request(ttl=ttl), NOW).patch)
     now = NOW
     for _ in range(3):
         now += ttl / 2
-        fresh = rotate(data, order(), now, DAY)
+        fresh = rotate(data, request(), now, DAY)
         data = patched(data, fresh.patch)
         tokens = as_mounted(data, tmp_path / "secret")
 
@@ -126,7 +126,7 @@ def test_rotated_token_lives_as_long_as_the_former_one(ttl: timedelta, tmp_path:
 
 
 def test_endless_token_is_made_where_it_is_asked_for() -> None:
-    data = patched({}, create({}, order(ttl=ENDLESS), NOW).patch)
+    data = patched({}, create({}, request(ttl=ENDLESS), NOW).patch)
 
     assert [one.expires for one in listed(data)] == [None, None]
     assert {one.expires for one in listed(rotated(data, ttl=90 * DAY)) if not one.key.previous} == {
@@ -136,7 +136,7 @@ def test_endless_token_is_made_where_it_is_asked_for() -> None:
 
 
 def rotated(data: Data, **more: Any) -> dict[str, bytes]:
-    return patched(data, rotate(data, order(**more), NOW, DAY).patch)
+    return patched(data, rotate(data, request(**more), NOW, DAY).patch)
 
 
 @pytest.mark.parametrize(
@@ -150,26 +150,26 @@ def rotated(data: Data, **more: Any) -> dict[str, bytes]:
     ids=["nothing", "no beginning", "no time", "without a zone"],
 )
 def test_lifetime_that_nobody_wrote_down_is_asked_for(entry: dict[str, str]) -> None:
-    made = create({}, order(purposes=(Purpose.PULL,)), NOW)
+    made = create({}, request(purposes=(Purpose.PULL,)), NOW)
     data = patched({}, made.patch) | {
         f"{PROJECT}.meta": json.dumps({"tokens": {made.tokens[0].fingerprint: {"purpose": "pull"} | entry}}).encode()
     }
 
-    with pytest.raises(TokenStoreError, match="--ttl never"):
-        rotate(data, order(purposes=(Purpose.PULL,)), NOW, DAY)
+    with pytest.raises(PreconditionError, match="--ttl never"):
+        rotate(data, request(purposes=(Purpose.PULL,)), NOW, DAY)
 
 
 def test_what_is_not_there_is_not_rotated_or_revoked() -> None:
-    with pytest.raises(TokenStoreError, match=r"there is no .*\.pull; `model-api token create`"):
-        rotate({}, order(), NOW, DAY)
-    with pytest.raises(TokenStoreError, match="no token of project"):
+    with pytest.raises(PreconditionError, match=r"there is no .*\.pull; `model-api token create`"):
+        rotate({}, request(), NOW, DAY)
+    with pytest.raises(PreconditionError, match="no token of project"):
         revoke({}, PROJECT, BOTH)
 
 
 def test_revoked_tokens_are_gone_with_the_former_ones(tmp_path: Path) -> None:
-    made = create({}, order(), NOW)
+    made = create({}, request(), NOW)
     data = patched({}, made.patch)
-    data = patched(data, rotate(data, order(), NOW, DAY).patch)
+    data = patched(data, rotate(data, request(), NOW, DAY).patch)
     without_promote = patched(data, revoke(data, PROJECT, (Purpose.PROMOTE,)))
 
     assert without_promote.keys() == {f"{PROJECT}.pull", f"{PROJECT}.pull.prev", f"{PROJECT}.meta"}
@@ -179,24 +179,24 @@ def test_revoked_tokens_are_gone_with_the_former_ones(tmp_path: Path) -> None:
 
 
 def test_legacy_tokens_are_listed_and_replaced() -> None:
-    """As domino-mlflow-client made them: never decoded."""
+    """Legacy tokens are as domino-mlflow-client made them: never decoded."""
     data = {f"{PROJECT}.apikey": b"eyJhbGciOiJIUzI1NiJ9.e30.x"}
 
     assert [(str(one.key), one.legacy) for one in listed(data)] == [(f"{PROJECT}.apikey", True)]
-    after = patched(data, rotate(data, order(purposes=(Purpose.PROMOTE,), ttl=90 * DAY), NOW, DAY).patch)
+    after = patched(data, rotate(data, request(purposes=(Purpose.PROMOTE,), ttl=90 * DAY), NOW, DAY).patch)
     assert parse_token(after[f"{PROJECT}.apikey"].decode()).project_id == PROJECT
     assert after[f"{PROJECT}.apikey.prev"] == data[f"{PROJECT}.apikey"]
 
 
 def test_pods_get_pull_tokens_only() -> None:
-    made = create({}, order(), NOW)
+    made = create({}, request(), NOW)
     pull = next(token for token in made.tokens if token.purpose is Purpose.PULL)
 
     assert pull_tokens(patched({}, made.patch)) == {PROJECT: pull.value.reveal()}
 
 
 def test_token_is_found_by_its_value() -> None:
-    made = create({}, order(), NOW)
+    made = create({}, request(), NOW)
     data = patched({}, made.patch)
 
     assert [str(found.key) for token in made.tokens if (found := find(data, token.value.reveal()))] == [
@@ -208,5 +208,5 @@ def test_token_is_found_by_its_value() -> None:
 
 @pytest.mark.parametrize("meta", [b"{", b"[]", b'{"tokens": []}'])
 def test_damaged_meta_is_said(meta: bytes) -> None:
-    with pytest.raises(TokenStoreError, match=r"\.meta"):
-        create({f"{PROJECT}.meta": meta}, order(), NOW)
+    with pytest.raises(PreconditionError, match=r"\.meta"):
+        create({f"{PROJECT}.meta": meta}, request(), NOW)

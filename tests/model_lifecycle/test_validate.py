@@ -148,7 +148,7 @@ def run(
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """With a promotion file on main, and another one in the work tree."""
+    """A repository with a promotion file on main, and another one in the work tree."""
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
     file = tmp_path / "scripts" / "model_version.json"
     file.parent.mkdir()

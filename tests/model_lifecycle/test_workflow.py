@@ -1,4 +1,4 @@
-"""`model-api workflow`, and what `validate` says of a repository whose workflow does not fit its file."""
+"""`model-api workflow`, and `validate` in a repository whose workflow does not fit its file."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from model_lifecycle.cli import main
-from model_lifecycle.workflow_files import NAMES, Choices, remembered, secrets_of_jobs, written
+from model_lifecycle.workflow_files import NAMES, WorkflowOptions, options_in, rendered_workflows, secrets_of_jobs
 from testbed.github_workflow import parse
 from testbed.processes import installed
 
@@ -48,7 +48,7 @@ def jobs_of(text: str) -> dict[str, Any]:
 
 
 def test_each_project_has_a_job_that_names_its_own_secret() -> None:
-    files = written(Choices(file=FILE, action=ACTION), [PROJECT, OTHER])
+    files = rendered_workflows(WorkflowOptions(file=FILE, action=ACTION), [PROJECT, OTHER])
 
     for name in ("model-promote.yml", "model-rollback.yml"):
         jobs = jobs_of(files[name])
@@ -60,7 +60,9 @@ def test_each_project_has_a_job_that_names_its_own_secret() -> None:
 
 
 def test_pull_request_is_checked_without_a_secret_and_away_from_own_runners() -> None:
-    text = written(Choices(file=FILE, action=ACTION, runs_on="inside"), [PROJECT])["model-validate.yml"]
+    text = rendered_workflows(WorkflowOptions(file=FILE, action=ACTION, runs_on="inside"), [PROJECT])[
+        "model-validate.yml"
+    ]
 
     assert "runs-on: ubuntu-24.04" in text
     assert "secrets" not in text
@@ -70,7 +72,7 @@ def test_pull_request_is_checked_without_a_secret_and_away_from_own_runners() ->
 
 @pytest.mark.parametrize("name", NAMES)
 def test_workflow_takes_no_more_than_it_needs(name: str) -> None:
-    text = written(Choices(file=FILE, action=ACTION), [PROJECT, OTHER])[name]
+    text = rendered_workflows(WorkflowOptions(file=FILE, action=ACTION), [PROJECT, OTHER])[name]
     document = parse(text)
     steps = [step for job in document["jobs"].values() for step in job["steps"]]
 
@@ -93,7 +95,7 @@ def test_written_once_it_remembers_its_choices(run: Run, repository: Path) -> No
 
     text = (repository / ".github/workflows/model-promote.yml").read_text()
     assert (first.exit_code, again.exit_code) == (0, 0), first.stderr + again.stderr
-    assert remembered(text) == {"action": ACTION, "environment": "production", "runs-on": "inside"}
+    assert options_in(text) == {"action": ACTION, "environment": "production", "runs-on": "inside"}
     assert [(job["runs-on"], job["environment"]) for job in jobs_of(text).values()] == [("inside", "production")] * 2
 
 
@@ -160,7 +162,7 @@ def test_branch_is_the_only_one_whose_file_is_promoted(run: Run, repository: Pat
 
 
 def test_promotion_and_rollback_wait_for_each_other() -> None:
-    files = written(Choices(file=FILE, action=ACTION), [PROJECT, OTHER])
+    files = rendered_workflows(WorkflowOptions(file=FILE, action=ACTION), [PROJECT, OTHER])
     groups = [parse(files[name])["concurrency"]["group"] for name in ("model-promote.yml", "model-rollback.yml")]
 
     assert groups == ["model-versions"] * 2

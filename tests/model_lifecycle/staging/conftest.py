@@ -1,6 +1,4 @@
-"""A whole installation: MLflow behind the gate, the webhook, Domino, and a model of several versions. Each test has
-versions of its own.
-"""
+"""A whole installation: MLflow behind the gate, the webhook, Domino and a model. Each test has versions of its own."""
 
 import json
 import os
@@ -29,8 +27,9 @@ VERSIONS = ("serving", "staged", "troubled", "killed", "lost", "older", "mlflow"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """Jane's workspace in Domino. `first` is what version 1 says of the model's example; each says one more than the
-    one before.
+    """Jane's workspace in Domino.
+
+    `first` is the prediction of version 1 for the model's example; each further version predicts one more.
     """
 
     name: str
@@ -73,7 +72,7 @@ class Workspace:
         return Process.start(program, log=log, env=self.environ() | variables)
 
     def version(self, version: str) -> Json:
-        """Asked of MLflow itself."""
+        """Ask MLflow itself."""
         found: Json = ask(
             self.gate.server.uri, "GET", f"{API}/model-versions/get?name={self.name}&version={version}"
         ).json["model_version"]
@@ -92,7 +91,7 @@ class Workspace:
         return [model for model in self.domino.model_apis() if model.name == f"{self.name}-v{version}"]
 
     def predictions(self, version: str) -> list[float]:
-        """What it has to say of the same rows."""
+        """Return the predictions for the same rows."""
         return pytest.approx([value + int(version) - 1 for value in self.first])  # type: ignore[no-any-return]
 
     def promote(self, version: str) -> None:
@@ -134,14 +133,14 @@ def installation(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def workspace_of_mlflow_2(mlflow_2_22: MlflowServer, tmp_path: Path) -> Iterator[Workspace]:
-    """With one version."""
+    """A workspace with one version."""
     with installed_around(mlflow_2_22, tmp_path, 1) as found:
         yield found
 
 
 @pytest.fixture
 def workspace(installation: Workspace) -> Iterator[Workspace]:
-    """Nothing of what a test makes go wrong stays."""
+    """The workspace, in which no fault of an earlier test is left."""
     yield installation
     installation.domino.release()
     installation.domino.slow(0)
@@ -168,9 +167,7 @@ def serving(installation: Workspace) -> str:
 
 @dataclass(slots=True)
 class Killer:
-    """Kills the `victim` at the request whose path and body hold all of `marks`, before or after it has reached the
-    server.
-    """
+    """Kills the `victim` at the request whose path and body hold all of `marks`, before or after the server has it."""
 
     marks: tuple[str, ...] = ()
     after: bool = False
@@ -191,7 +188,7 @@ class Killer:
 
 @pytest.fixture
 def killer(workspace: Workspace) -> Iterator[Killer]:
-    """Between a command, the gate and Domino: `variables` lead past it."""
+    """A proxy between a command, the gate and Domino: `variables` lead past it."""
     found = Killer()
     with (
         reverse_proxy(workspace.gate.uri, found) as registry,

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from model_contract.exit_codes import ExitCode
 from model_contract.names import TAG_MODEL_ID
 from model_lifecycle import stage
-from model_lifecycle.staging.progress import Silent
+from model_lifecycle.staging.progress import NoProgress
 from testbed.gate import API
 
 ROWS = {"columns": ["alcohol", "pH"], "data": [[9.4, 3.51], [10.1, 3.2]]}
@@ -19,7 +19,7 @@ ROWS = {"columns": ["alcohol", "pH"], "data": [[9.4, 3.51], [10.1, 3.2]]}
 
 @pytest.fixture
 def in_workspace(workspace: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The variables of the workspace are those of this process."""
+    """Give this process the variables of the workspace."""
     for name, value in workspace.environ().items():
         monkeypatch.setenv(name, value)
     return workspace
@@ -86,7 +86,7 @@ def test_what_serves_production_is_not_deleted(in_workspace: Any, serving: str) 
 
 
 def test_notebook_stages_and_predicts(in_workspace: Any, staged: str) -> None:
-    done = stage(in_workspace.name, int(staged), progress=Silent())
+    done = stage(in_workspace.name, int(staged), progress=NoProgress())
     client = get_deploy_client("domino")
 
     predicted = client.predict(f"{in_workspace.name}/{staged}", pd.DataFrame(**ROWS))

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from model_contract.secret import Secret
-from model_lifecycle.domino.access import Access, AccessToken, ApiKey
+from model_lifecycle.domino.access import AccessToken, ApiKey, DominoAccess
 from model_lifecycle.domino.choice import model_apis
-from model_lifecycle.domino.model_apis import Publication, Published, State
+from model_lifecycle.domino.model_apis import ModelApiSpec, ModelApiVersion, State
 from model_lifecycle.domino.older_api import OlderModelApis
 from model_lifecycle.domino.public_api import PublicModelApis
 from model_lifecycle.domino.rest import DominoRest
@@ -21,9 +21,9 @@ from model_lifecycle.errors import (
     UnavailableError,
     UnclearError,
 )
-from model_lifecycle.staging.deploy import deployed
-from model_lifecycle.staging.progress import Silent
-from model_lifecycle.staging.sequence import Ways
+from model_lifecycle.staging.deploy import ensure_published
+from model_lifecycle.staging.progress import NoProgress
+from model_lifecycle.staging.request import StageOptions
 from testbed.domino import Domino, domino
 from testbed.gate import PROJECT
 from testbed.processes import free_port
@@ -34,7 +34,7 @@ KEY = "not-the-key-of-anybody"
 
 @pytest.fixture
 def held(workspace: Any) -> Domino:
-    """Nothing that is published here is ever built."""
+    """A Domino in which nothing that is published is ever built."""
     workspace.domino.hold()
     installation: Domino = workspace.domino
     return installation
@@ -42,17 +42,17 @@ def held(workspace: Any) -> Domino:
 
 @pytest.fixture
 def rest(held: Domino) -> Iterator[DominoRest]:
-    with DominoRest(Access.from_environ(held.environ())) as found:
+    with DominoRest(DominoAccess.from_environ(held.environ())) as found:
         yield found
 
 
-def publication(held: Domino, name: str, **changed: Any) -> Publication:
+def spec(held: Domino, name: str, **changed: Any) -> ModelApiSpec:
     fields = {
         "project_id": PROJECT,
         "environment_id": held.environment_id,
         "variables": {"MLFLOW_MODEL_NAME": name},
     } | changed
-    return Publication(name=name, description=f"{name}, of a test", **fields)
+    return ModelApiSpec(name=name, description=f"{name}, of a test", **fields)
 
 
 def test_public_api_is_taken_where_domino_has_it(rest: DominoRest) -> None:
@@ -62,21 +62,21 @@ def test_public_api_is_taken_where_domino_has_it(rest: DominoRest) -> None:
 
 def test_published_model_api_is_found_by_name_and_description(held: Domino, rest: DominoRest) -> None:
     apis = PublicModelApis(rest)
-    made = apis.publish(publication(held, "found"))
+    made = apis.publish(spec(held, "found"))
 
     assert made.state is State.PENDING
-    assert apis.find(publication(held, "found")) == made
-    assert apis.find(publication(held, "found-not")) is None
+    assert apis.find(spec(held, "found")) == made
+    assert apis.find(spec(held, "found-not")) is None
 
-    again = apis.publish_again(made.model_id, publication(held, "found"))
-    found = apis.find(publication(held, "found"))
+    again = apis.publish_again(made.model_id, spec(held, "found"))
+    found = apis.find(spec(held, "found"))
 
     assert found is not None
     assert found.version_id == again.version_id
 
     apis.archive(made.model_id)
 
-    assert apis.find(publication(held, "found")) is None
+    assert apis.find(spec(held, "found")) is None
     with pytest.raises(NotFoundError):
         apis.look(made.model_id, made.version_id)
 
@@ -86,13 +86,13 @@ def test_model_api_is_found_among_more_than_one_page(
 ) -> None:
     monkeypatch.setattr("model_lifecycle.domino.public_api.PAGE", 1)
     apis = PublicModelApis(rest)
-    made = [apis.publish(publication(held, name)) for name in ("page-a", "page-b", "page-c")]
+    made = [apis.publish(spec(held, name)) for name in ("page-a", "page-b", "page-c")]
 
-    assert [apis.find(publication(held, name)) for name in ("page-a", "page-b", "page-c")] == made
+    assert [apis.find(spec(held, name)) for name in ("page-a", "page-b", "page-c")] == made
 
 
 def test_older_api_goes_on_from_a_publication_that_broke_off(held: Domino, rest: DominoRest) -> None:
-    apis, wanted = OlderModelApis(rest), publication(held, "broken-off")
+    apis, wanted = OlderModelApis(rest), spec(held, "broken-off")
     held.break_off_next("POST", "/environmentVariables/add$")
 
     with pytest.raises(UnclearError):
@@ -112,10 +112,10 @@ def test_variables_are_named_as_this_domino_names_them(workspace: Any, tmp_path:
     around = {"gate": workspace.gate, "webhook": workspace.webhook}
     with (
         domino(tmp_path, variable_key="key", **around) as other,
-        DominoRest(Access.from_environ(other.environ())) as rest,
+        DominoRest(DominoAccess.from_environ(other.environ())) as rest,
     ):
         other.hold()
-        made = PublicModelApis(rest).publish(publication(other, "keyed"))
+        made = PublicModelApis(rest).publish(spec(other, "keyed"))
 
         assert other.model_api(made.model_id).variables == {"MLFLOW_MODEL_NAME": "keyed"}
 
@@ -132,36 +132,36 @@ def test_what_domino_refuses_is_said_in_its_words(
     held: Domino, rest: DominoRest, changed: dict[str, str], error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said):
-        PublicModelApis(rest).publish(publication(held, "refused", **changed))
+        PublicModelApis(rest).publish(spec(held, "refused", **changed))
 
 
 def test_name_that_is_taken_is_a_conflict(held: Domino, rest: DominoRest) -> None:
     apis = PublicModelApis(rest)
-    apis.publish(publication(held, "taken"))
+    apis.publish(spec(held, "taken"))
 
     with pytest.raises(PreconditionError, match="already exists"):
-        apis.publish(publication(held, "taken"))
+        apis.publish(spec(held, "taken"))
 
 
 class LookedTooEarly(PublicModelApis):
-    """Somebody else publishes between its first look and its publication."""
+    """An API in which another caller publishes between the first look and the publication."""
 
-    def find(self, publication: Publication) -> Published | None:
-        found = super().find(publication)
+    def find(self, spec: ModelApiSpec) -> ModelApiVersion | None:
+        found = super().find(spec)
         self.looks = getattr(self, "looks", 0) + 1
         return found if self.looks > 1 else None
 
 
 def test_two_that_stage_at_once_take_the_same_model_api(held: Domino, rest: DominoRest) -> None:
-    faster = PublicModelApis(rest).publish(publication(held, "both"))
+    faster = PublicModelApis(rest).publish(spec(held, "both"))
 
-    assert deployed(LookedTooEarly(rest), publication(held, "both"), Silent()) == faster
+    assert ensure_published(LookedTooEarly(rest), spec(held, "both"), NoProgress()) == faster
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
 def test_wait_without_an_end_is_refused(seconds: float) -> None:
     with pytest.raises(InvalidError, match="no number of seconds"):
-        Ways(wait=seconds)
+        StageOptions(wait=seconds)
 
 
 def test_reading_is_tried_again_and_making_is_not(held: Domino, rest: DominoRest) -> None:
@@ -169,15 +169,15 @@ def test_reading_is_tried_again_and_making_is_not(held: Domino, rest: DominoRest
     held.answer_next("GET", BASE, 503)
     held.break_off_next("GET", BASE)
 
-    assert apis.find(publication(held, "patience")) is None
+    assert apis.find(spec(held, "patience")) is None
 
     posts = len(held.asked("POST", BASE))
     held.answer_next("POST", BASE, 502, "<html>Bad Gateway</html>")
     with pytest.raises(UnclearError, match=r"answered 502$"):
-        apis.publish(publication(held, "patience"))
+        apis.publish(spec(held, "patience"))
 
     assert len(held.asked("POST", BASE)) == posts + 1
-    assert apis.find(publication(held, "patience")) is None
+    assert apis.find(spec(held, "patience")) is None
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,9 @@ def test_answer_that_is_none_of_the_api_is_an_error_with_a_sentence(
 
 
 def test_domino_that_is_not_there_is_unavailable() -> None:
-    access = Access.from_environ({"DOMINO_API_HOST": f"http://127.0.0.1:{free_port()}", "DOMINO_USER_API_KEY": KEY})
+    access = DominoAccess.from_environ(
+        {"DOMINO_API_HOST": f"http://127.0.0.1:{free_port()}", "DOMINO_USER_API_KEY": KEY}
+    )
 
     with DominoRest(access) as rest, pytest.raises(UnavailableError, match="does not answer") as raised:
         rest.get(BASE)
@@ -214,21 +216,23 @@ def test_every_way_to_show_who_one_is_works(held: Domino, tmp_path: Path) -> Non
     file = tmp_path / "token"
     file.write_text(held.api_key + "\n")
     host = {"DOMINO_API_HOST": held.uri}
-    ways = {
-        "key": Access.from_environ(host | {"DOMINO_USER_API_KEY": held.api_key}),
-        "file": Access.from_environ(host | {"DOMINO_TOKEN_FILE": str(file), "DOMINO_USER_API_KEY": KEY}),
-        "proxy": Access.from_environ(host | {"DOMINO_API_PROXY": held.sidecar_uri, "DOMINO_USER_API_KEY": KEY}),
-        "run": Access(uri=held.uri, public_uri=held.uri, credential=AccessToken(f"{held.sidecar_uri}/access-token")),
+    options = {
+        "key": DominoAccess.from_environ(host | {"DOMINO_USER_API_KEY": held.api_key}),
+        "file": DominoAccess.from_environ(host | {"DOMINO_TOKEN_FILE": str(file), "DOMINO_USER_API_KEY": KEY}),
+        "proxy": DominoAccess.from_environ(host | {"DOMINO_API_PROXY": held.sidecar_uri, "DOMINO_USER_API_KEY": KEY}),
+        "run": DominoAccess(
+            uri=held.uri, public_uri=held.uri, credential=AccessToken(f"{held.sidecar_uri}/access-token")
+        ),
     }
 
-    for access in ways.values():
+    for access in options.values():
         with DominoRest(access) as rest:
             assert "items" in rest.get(BASE)
     assert held.requests[-2].headers.get("x-domino-api-key") is None
 
 
 def test_wrong_key_is_refused_and_not_repeated(held: Domino) -> None:
-    access = Access(uri=held.uri, public_uri=held.uri, credential=ApiKey(Secret(KEY)))
+    access = DominoAccess(uri=held.uri, public_uri=held.uri, credential=ApiKey(Secret(KEY)))
 
     with DominoRest(access) as rest, pytest.raises(NotAuthorisedError) as raised:
         rest.get(BASE)
@@ -259,13 +263,13 @@ def test_wrong_key_is_refused_and_not_repeated(held: Domino) -> None:
 )
 def test_setting_that_cannot_be_used_is_named_without_its_value(environ: dict[str, str]) -> None:
     with pytest.raises(InvalidError, match="DOMINO_") as raised:
-        Access.from_environ(environ)
+        DominoAccess.from_environ(environ)
 
     assert KEY not in str(raised.value)
 
 
 def test_key_goes_to_domino_and_nowhere_else() -> None:
-    access = Access.from_environ({"DOMINO_API_HOST": "https://domino.example.com", "DOMINO_USER_API_KEY": KEY})
+    access = DominoAccess.from_environ({"DOMINO_API_HOST": "https://domino.example.com", "DOMINO_USER_API_KEY": KEY})
 
     assert access.authorization_of_call("https://domino.example.com/models/1/latest/model").values == {
         "X-Domino-Api-Key": KEY

@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 
 from model_lifecycle.registry import Registry
-from model_lifecycle.staging.example import EXAMPLE, MOST_BYTES, example_of
+from model_lifecycle.staging.example_call import EXAMPLE, MOST_BYTES, example_of
 from model_lifecycle.tracking import Credentials, Tracking
 
 
 @pytest.fixture
 def registry(workspace: Any) -> Iterator[Registry]:
-    authorization = Credentials(environ=workspace.environ()).of_anybody()
+    authorization = Credentials(environ=workspace.environ()).for_any_project()
     with Registry(Tracking(uri=workspace.gate.uri, authorization=authorization)) as found:
         yield found
 
 
 @pytest.fixture
 def file(workspace: Any) -> Iterator[Path]:
-    """That of a version that nobody deploys, on the server's disk; as it was afterwards."""
+    """Yield the example's file of a version that no test deploys, and restore the file afterwards."""
     run = workspace.version(workspace.number("pending"))["run_id"]
     [found] = [
         path

@@ -1,8 +1,8 @@
-"""What a person sees."""
+"""The progress that a person sees."""
 
 import io
 
-from model_lifecycle.staging.progress import WIDTH, Lines
+from model_lifecycle.staging.progress import WIDTH, ProgressLines
 
 
 class Terminal(io.StringIO):
@@ -11,7 +11,7 @@ class Terminal(io.StringIO):
 
 
 def story(stream: io.StringIO) -> str:
-    lines = Lines(stream)
+    lines = ProgressLines(stream)
     lines.waiting("Building", 0)
     lines.waiting("Building", 1)
     lines.waiting("Building", 31)

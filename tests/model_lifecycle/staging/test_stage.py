@@ -71,9 +71,7 @@ def test_staging_that_is_killed_at_every_step_ends_right_when_it_is_run_again(
 
 @dataclass(slots=True)
 class Restart:
-    """Ends MLflow at the first change whose path and body hold all of `marks`, before it is made, and starts it anew on
-    the same port.
-    """
+    """Ends MLflow before the first change whose path and body hold all of `marks`, and starts it on the same port."""
 
     server: MlflowServer
     process: Process
@@ -319,7 +317,7 @@ def secrets_in_command_lines(workspace: Any) -> list[str]:
 
 
 def secrets_in_files(workspace: Any, *folders: Path) -> list[str]:
-    """Logs, audit lines and what Domino has written down; not the files that hold the secrets themselves."""
+    """Search logs, audit lines and Domino's records for secrets; not the files that hold the secrets themselves."""
     logs = [
         file
         for folder in (workspace.directory, *folders)

@@ -1,5 +1,4 @@
-"""Trains a small model and registers versions of it, as a person does through the gate; prints what the first one
-predicts as JSON.
+"""Train a small model, register versions of it through the gate, and print the first one's predictions as JSON.
 
 Runs with the full MLflow: `register_wine.py NAME COUNT [no-example]`.
 """

@@ -1,6 +1,4 @@
-"""`model-api workflow`: writes the workflows of a project on GitHub, and says when they do not fit its
-promotion file.
-"""
+"""`model-api workflow`: write the GitHub workflows of a project, and check them against its promotion file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +7,12 @@ from typing import Final
 import click
 import yaml
 
-from model_lifecycle import reading, workflow_files
-from model_lifecycle.ends import InvalidInputError, StateError
+from model_lifecycle import workflow_files
+from model_lifecycle.commands.options import read_promotion_file
+from model_lifecycle.errors import InvalidError, PreconditionError
 from model_lifecycle.promotion_file import Problem, PromotionFile
 from model_lifecycle.tracking import project_variable
-from model_lifecycle.workflow_files import EACH_PROJECT, FOLDER, MAIN, PROMOTE, RUNS_ON, Choices
+from model_lifecycle.workflow_files import EACH_PROJECT, FOLDER, MAIN, PROMOTE, RUNS_ON, WorkflowOptions
 
 FOR_THE_FIRST: Final = (
     "say where the action is: --action OWNER/REPO@COMMIT, the repository that has this project's action.yml, by a full"
@@ -29,7 +28,7 @@ SHARED: Final = (
 @click.command()
 @click.argument("file")
 @click.option("--write", is_flag=True, help="Write the files; without it, print them.")
-@click.option("--check", is_flag=True, help="Change nothing; exit with 6 where a file is not as it would be written.")
+@click.option("--check", is_flag=True, help="Change nothing; exit with 6 if a file is not as it would be written.")
 @click.option(
     "--directory", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Where the files are."
 )
@@ -61,29 +60,27 @@ def workflow(file: str, write: bool, check: bool, directory: Path, **options: st
     """
     if write and check:
         raise click.UsageError("either --write or --check")
-    projects = tuple(read(file).projects)
-    choices = choices_for(file, options, former_choices(directory))
-    if len(projects) > 1 and choices.environment and EACH_PROJECT not in choices.environment:
-        click.echo(SHARED.format(environment=choices.environment), err=True)
-    files = {directory / name: text for name, text in workflow_files.written(choices, projects).items()}
+    projects = tuple(read_projects(file).projects)
+    chosen = workflow_options(file, options, former_options(directory))
+    if len(projects) > 1 and chosen.environment and EACH_PROJECT not in chosen.environment:
+        click.echo(SHARED.format(environment=chosen.environment), err=True)
+    files = {directory / name: text for name, text in workflow_files.rendered_workflows(chosen, projects).items()}
     if check:
-        require_current(files, choices)
+        require_current(files, chosen)
     elif write:
-        put(files)
+        write_files(files)
     else:
         click.echo("\n".join(f"# {path}\n{text}" for path, text in files.items()), nl=False)
 
 
 def problems_of_jobs(file: Path, parsed: PromotionFile) -> list[Problem]:
-    """The projects of a promotion file that have no job in the workflow of its repository; none where there is no
-    workflow.
-    """
+    """Return the projects of the file that have no job in the repository's workflow; none if there is no workflow."""
     if not (path := workflow_of(file)):
         return []
     try:
         known = workflow_files.secrets_of_jobs(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidInputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise InvalidError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     text = (
         f"has no job in {FOLDER / PROMOTE}; `model-api workflow {file.as_posix()} --write`, in the repository's top"
         " directory, writes it"
@@ -96,7 +93,7 @@ def problems_of_jobs(file: Path, parsed: PromotionFile) -> list[Problem]:
 
 
 def workflow_of(file: Path) -> Path | None:
-    """The promotion workflow of the repository that a file is in."""
+    """Return the promotion workflow of the repository that holds a file."""
     for folder in file.absolute().parents:
         if (path := folder / FOLDER / PROMOTE).exists():
             return path
@@ -105,25 +102,25 @@ def workflow_of(file: Path) -> Path | None:
     return None
 
 
-def read(file: str) -> PromotionFile:
+def read_projects(file: str) -> PromotionFile:
     if not workflow_files.FILE.fullmatch(file):
-        raise InvalidInputError(
+        raise InvalidError(
             f"{file} cannot stand in a workflow: run this in the repository's top directory, and name a file below it, "
             "by letters, digits, _ . - and /"
         )
-    parsed = reading.read(Path(file), "text")
+    parsed = read_promotion_file(Path(file), "text")
     if not parsed.projects:
-        raise InvalidInputError(f"{file} names no project, so there is no job to write")
+        raise InvalidError(f"{file} names no project, so there is no job to write")
     return parsed
 
 
-def former_choices(directory: Path) -> Mapping[str, str]:
+def former_options(directory: Path) -> Mapping[str, str]:
     path = directory / PROMOTE
-    return workflow_files.remembered(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return workflow_files.options_in(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def choices_for(file: str, options: Mapping[str, str | None], former: Mapping[str, str]) -> Choices:
-    """An option > what the files have > the default."""
+def workflow_options(file: str, options: Mapping[str, str | None], former: Mapping[str, str]) -> WorkflowOptions:
+    """Return the options: those of the command > those of the written files > the defaults."""
     action = options["action"] or former.get("action")
     runs_on = options["runs_on"] or former.get("runs-on") or RUNS_ON
     runner_group = former.get("runner-group") if options["runner_group"] is None else options["runner_group"]
@@ -132,7 +129,7 @@ def choices_for(file: str, options: Mapping[str, str | None], former: Mapping[st
     if not action:
         raise click.UsageError(FOR_THE_FIRST)
     if not workflow_files.ACTION.fullmatch(action):
-        raise InvalidInputError(
+        raise InvalidError(
             f"{action!r:.100} does not name an action by its commit, OWNER/REPO@<40 hexadecimal digits>; a tag can be"
             " moved"
         )
@@ -143,20 +140,20 @@ def choices_for(file: str, options: Mapping[str, str | None], former: Mapping[st
         "--branch": (branch, workflow_files.BRANCH, "letters, digits, _ . - and /"),
     }.items():
         if value and not form.fullmatch(value):
-            raise InvalidInputError(f"{option} {value!r:.60} cannot stand in a workflow: {says}")
-    return Choices(
+            raise InvalidError(f"{option} {value!r:.60} cannot stand in a workflow: {says}")
+    return WorkflowOptions(
         file=file, action=action, runs_on=runs_on, runner_group=runner_group, environment=environment, branch=branch
     )
 
 
-def require_current(files: Mapping[Path, str], choices: Choices) -> None:
+def require_current(files: Mapping[Path, str], chosen: WorkflowOptions) -> None:
     stale = [str(path) for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if stale:
-        raise StateError(f"not as they would be written: {', '.join(stale)}; run `{choices.command}`")
-    click.echo(f"{len(files)} workflows fit {choices.file}")
+        raise PreconditionError(f"not as they would be written: {', '.join(stale)}; run `{chosen.command}`")
+    click.echo(f"{len(files)} workflows fit {chosen.file}")
 
 
-def put(files: Mapping[Path, str]) -> None:
+def write_files(files: Mapping[Path, str]) -> None:
     for path, text in files.items():
         if path.exists() and path.read_text(encoding="utf-8") == text:
             click.echo(f"{path} is as it was")
@@ -165,5 +162,5 @@ def put(files: Mapping[Path, str]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise InvalidInputError(f"{path} cannot be written: {error.strerror}") from error
+            raise InvalidError(f"{path} cannot be written: {error.strerror}") from error
         click.echo(f"{path} is written")

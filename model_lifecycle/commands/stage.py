@@ -1,26 +1,49 @@
-"""`model-api stage | url`: a registered version as a model API in Domino, and where that is called."""
+"""`model-api stage | url`: deploy a registered version as a model API in Domino, and print its URL."""
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import wraps
+from typing import Any
 
 import click
 
-from model_lifecycle.domino.access import Access
-from model_lifecycle.domino.model_url import ROUTES, model_url
+from model_lifecycle.commands.cli_errors import cli_errors
+from model_lifecycle.commands.tracking_options import Connections, tracking_options
+from model_lifecycle.domino.access import DominoAccess
+from model_lifecycle.domino.choice import APIS
+from model_lifecycle.domino.model_apis import ROUTES, model_url
 from model_lifecycle.domino.rest import DominoRest
-from model_lifecycle.domino_options import DOMINO_API, domino_options
 from model_lifecycle.errors import NotFoundError
 from model_lifecycle.notebook import checked
 from model_lifecycle.registry import Registry
-from model_lifecycle.staging.progress import Lines
-from model_lifecycle.staging.sequence import Ways, stage_version
-from model_lifecycle.staging.standing import deployed_version
-from model_lifecycle.tracking_options import Connections, tracking_options
-from model_lifecycle.workspace import PROJECT, order_of
+from model_lifecycle.staging.marks import deployed_version
+from model_lifecycle.staging.progress import ProgressLines
+from model_lifecycle.staging.request import PROJECT, StageOptions, request_of
+from model_lifecycle.staging.sequence import stage_version
 
 NAME = click.option("--name", required=True, help="The registered model.")
 FORM = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+
+DOMINO_API = click.option(
+    "--domino-api",
+    "api",
+    type=click.Choice([*APIS]),
+    help="Which of Domino's APIs; without it, the first that answers.",
+)
+
+
+def domino_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the option --domino-url. The command gets `access` instead of it."""
+
+    @click.option("--domino-url", "url", metavar="URL", help="Domino; without it, DOMINO_API_PROXY or DOMINO_API_HOST.")
+    @wraps(command)
+    def with_access(*, url: str | None, **options: Any) -> None:
+        with cli_errors():
+            command(access=DominoAccess.from_environ(os.environ, uri=url), **options)
+
+    return with_access
 
 
 @click.command()
@@ -46,7 +69,7 @@ FORM = click.option("--format", "form", type=click.Choice(["text", "json"]), def
 def stage(  # noqa: PLR0913  click hands over each option
     *,
     connections: Connections,
-    access: Access,
+    access: DominoAccess,
     api: str | None,
     name: str,
     version: str,
@@ -61,9 +84,13 @@ def stage(  # noqa: PLR0913  click hands over each option
     and goes on.
     """
     name, version = checked(name, version)
-    order = order_of(os.environ, name=name, version=version, environment_id=env_id, owner=owner, alias_only=alias_only)
+    request = request_of(
+        os.environ, name=name, version=version, environment_id=env_id, owner=owner, alias_only=alias_only
+    )
     with DominoRest(access) as rest:
-        staged = stage_version(order, registry_of(connections), rest, Ways(wait=wait, calls=calls, api=api), Lines())
+        staged = stage_version(
+            request, registry_of(connections), rest, StageOptions(wait=wait, calls=calls, api=api), ProgressLines()
+        )
     click.echo(json.dumps(asdict(staged), indent=2) if form == "json" else staged.url)
 
 
@@ -81,9 +108,9 @@ def stage(  # noqa: PLR0913  click hands over each option
 @domino_options
 @tracking_options
 def url(  # noqa: PLR0913  as above
-    *, connections: Connections, access: Access, name: str, version: str | None, alias: str | None, routing: str
+    *, connections: Connections, access: DominoAccess, name: str, version: str | None, alias: str | None, routing: str
 ) -> None:
-    """Print where the model API of a version is called, from the version's tags. Exits with 5 where it has none."""
+    """Print the URL of the model API of a version, from the version's tags. Exits with 5 if it has none."""
     if (version is None) == (alias is None):
         raise click.UsageError("name the --version, or an --alias")
     found = deployed_version(registry_of(connections).model(name), number=version, alias=alias)
@@ -93,6 +120,6 @@ def url(  # noqa: PLR0913  as above
 
 
 def registry_of(connections: Connections) -> Registry:
-    """With the token of the workspace's project, where the caller has one."""
+    """Return the registry with the token of the workspace's project, if the workspace names a project."""
     project = os.environ.get(PROJECT, "").lower()
-    return connections.of_project(project) if project else connections.of_anybody()
+    return connections.of_project(project) if project else connections.for_any_project()

@@ -1,4 +1,4 @@
-"""`model-api validate`: the promotion file, without MLflow and without a token."""
+"""`model-api validate`: check the promotion file, without MLflow and without a token."""
 
 import json
 import subprocess
@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from model_contract.exit_codes import ExitCode
-from model_lifecycle import promotion_file, report
-from model_lifecycle.ends import InvalidInputError
-from model_lifecycle.options import FORMAT
+from model_lifecycle import promotion_file
+from model_lifecycle.commands import report
+from model_lifecycle.commands.options import FORMAT, read_promotion_file
+from model_lifecycle.commands.workflow import problems_of_jobs
+from model_lifecycle.errors import InvalidError
 from model_lifecycle.promotion_file import PromotionFile, PromotionFileError
-from model_lifecycle.reading import read
-from model_lifecycle.workflow_command import problems_of_jobs
 
 
 @click.command()
@@ -23,15 +23,16 @@ from model_lifecycle.workflow_command import problems_of_jobs
 @click.option("--schema", is_flag=True, help="Print the file's JSON Schema instead.")
 @FORMAT
 def validate(file: Path | None, base: str | None, schema: bool, form: str) -> None:
-    """Check the promotion FILE, without MLflow and without a token: every mistake at once. Exits with 3 where there is
-    one.
+    """Check the promotion FILE, without MLflow and without a token: every mistake at once.
+
+    Exits with 3 if it has one.
     """
     if schema:
         click.echo(json.dumps(promotion_file.schema(), indent=2))
         return
     if file is None:
         raise click.UsageError("name the promotion file, such as scripts/model_version.json")
-    parsed = read(file, form)
+    parsed = read_promotion_file(file, form)
     if missing := problems_of_jobs(file, parsed):
         report.problems(str(file), missing, form)
         raise SystemExit(ExitCode.INVALID_INPUT)
@@ -40,7 +41,7 @@ def validate(file: Path | None, base: str | None, schema: bool, form: str) -> No
 
 
 def at(ref: str, file: Path) -> PromotionFile:
-    """The file as it was at a commit; without entries where it was not there, or could not be used."""
+    """Return the file as it was at a commit; without entries if it was not there, or was not valid."""
     commit = [
         "git",
         "-C",
@@ -53,9 +54,7 @@ def at(ref: str, file: Path) -> PromotionFile:
     ]
     found = subprocess.run(commit, capture_output=True, text=True, check=False)
     if found.returncode:
-        raise InvalidInputError(
-            f"{ref} is no commit of the repository of {file}; in a CI job, check out with its history"
-        )
+        raise InvalidError(f"{ref} is no commit of the repository of {file}; in a CI job, check out with its history")
     show = ["git", "-C", str(file.parent), "show", f"{found.stdout.strip()}:./{file.name}"]
     content = subprocess.run(show, capture_output=True, check=False)
     try:

@@ -1,4 +1,4 @@
-"""The options with which commands are told where MLflow is, and as whom they ask."""
+"""The options for the address of MLflow and for the caller's credentials."""
 
 import os
 import ssl
@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import click
 
 from model_contract.tracking_credentials import Credential
-from model_lifecycle.ends import ends
+from model_lifecycle.commands.cli_errors import cli_errors
 from model_lifecycle.registry import Registry
 from model_lifecycle.tracking import Credentials, Tracking, tls_of, tracking_uri
 
@@ -31,7 +31,7 @@ class Connections:
     headers: dict[str, str] = field(default_factory=dict)
 
     def name_commit(self, commit: str | None) -> None:
-        """For the gate's audit log; before a registry is asked for."""
+        """Send the commit with each request, for the gate's audit log. Call it before a registry is made."""
         if commit:
             self.headers[COMMIT_HEADER] = commit
 
@@ -46,8 +46,8 @@ class Connections:
     def of_project(self, project_id: str) -> Registry:
         return self._registry(project_id, self.credentials.of_project(project_id))
 
-    def of_anybody(self) -> Registry:
-        return self._registry(None, self.credentials.of_anybody())
+    def for_any_project(self) -> Registry:
+        return self._registry(None, self.credentials.for_any_project())
 
     def tracking(self, credential: Credential | None) -> Tracking:
         return Tracking(uri=self.uri, authorization=credential, tls=self.tls, timeout=self.timeout, tries=self.tries)
@@ -59,7 +59,7 @@ class Connections:
 
 
 def tracking_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Hands the command `connections` instead of these options."""
+    """Add these options. The command gets `connections` instead of them."""
 
     @click.option("--tracking-uri", "uri", metavar="URL", help="The gate, or MLflow; without it, MLFLOW_TRACKING_URI.")
     @click.option(
@@ -77,7 +77,7 @@ def tracking_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_connections(
         *, uri: str | None, token_file: Path | None, timeout: float, retries: int, **options: Any
     ) -> None:
-        with ends(options.get("form", "text")):
+        with cli_errors(options.get("form", "text")):
             credentials = Credentials(environ=os.environ, uri=uri, token_file=token_file)
             address = tracking_uri(uri, os.environ)
             tls = tls_of(address, os.environ)

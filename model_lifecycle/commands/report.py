@@ -1,4 +1,4 @@
-"""What a command has to say, for people, for machines and for GitHub."""
+"""The output of commands: text for people, JSON for machines, annotations and a page for GitHub."""
 
 import json
 import os
@@ -13,7 +13,7 @@ FORMATS = ("text", "json", "github")
 
 
 def problems(file: str, found: Sequence[Problem], form: str) -> None:
-    """Every mistake of a file."""
+    """Print each mistake of a file."""
     if form == "json":
         click.echo(
             json.dumps(
@@ -30,7 +30,7 @@ def problems(file: str, found: Sequence[Problem], form: str) -> None:
 
 
 def valid(file: str, parsed: PromotionFile, changed: Sequence[Change] | None, form: str) -> None:
-    """A file without mistakes, and what it changes where that is known."""
+    """Print that a file has no mistakes, and what it changes if that is known."""
     if form == "json":
         rows = None if changed is None else [_row(change) for change in changed]
         click.echo(
@@ -68,23 +68,23 @@ def _sentence(change: Change) -> str:
 
 
 def error(file: str, text: str) -> None:
-    """An annotation of the job, at a file."""
+    """Print an annotation of the job, at a file."""
     click.echo(f"::error file={_escaped(file)},title=Promotion::{_escaped(text)}")
 
 
 def failed(text: str) -> None:
-    """An annotation of the job, and its page: nothing was done, and why."""
+    """Print an annotation, and write the job's page: nothing was changed, and the reason."""
     click.echo(f"::error title=Promotion::{_escaped(text)}")
     summary(f"### Nothing was changed\n\n{text}")
 
 
 def summary(markdown: str) -> None:
-    """The page of the job, where GitHub asks for one."""
+    """Add to the page of the job, if GitHub names one."""
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(path).open("a", encoding="utf-8") as page:
             page.write(markdown + "\n")
 
 
 def _escaped(text: str) -> str:
-    """GitHub reads a line up to its end, and a percent sign as the beginning of a code."""
+    """Return the text with line ends and percent signs as GitHub's codes."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,4 +1,4 @@
-"""`model-api plan | promote | rollback`: what a promotion file says, in the registry."""
+"""`model-api plan | promote | rollback`: bring the registry to the content of a promotion file."""
 
 import os
 import re
@@ -12,33 +12,32 @@ from typing import Any
 import click
 
 from model_contract.exit_codes import ExitCode
-from model_lifecycle.options import FORMAT, line, project_id
-from model_lifecycle.promotion import preflight, report
+from model_lifecycle.commands import promotion_report as report
+from model_lifecycle.commands.options import FORMAT, line, project_id, read_promotion_file
+from model_lifecycle.commands.tracking_options import Connections, tracking_options
+from model_lifecycle.promotion import preflight
 from model_lifecycle.promotion.apply import apply
-from model_lifecycle.promotion.changes import Stamp
+from model_lifecycle.promotion.changes import PromotionRecord
 from model_lifecycle.promotion.preflight import Plan
-from model_lifecycle.promotion.rollback import target_of
-from model_lifecycle.promotion.steps import Terms
+from model_lifecycle.promotion.steps import PromotionOptions, rollback_entry
 from model_lifecycle.promotion_file import Entry
-from model_lifecycle.reading import read
 from model_lifecycle.registry import Registry
-from model_lifecycle.tracking_options import Connections, tracking_options
 
 ALIAS_ONLY = click.option("--alias-only", is_flag=True, help="Leave stages alone: for registries without them.")
 REASON = click.option("--reason", callback=line, help="Goes into the version's tags.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What `plan` and `promote` are told alike."""
+class PromotionRequest:
+    """The entries to promote, and the options that `plan` and `promote` share."""
 
     file: Path
     entries: tuple[Entry, ...]
-    terms: Terms
+    options: PromotionOptions
 
 
 def of_a_file(command: Callable[..., None]) -> Callable[..., None]:
-    """Hands the command an `order` instead of these options."""
+    """Add the options of a promotion file. The command gets a `request` instead of them."""
 
     @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
     @click.option("--only", "project", callback=project_id, metavar="ID", help="Only this project of the file.")
@@ -52,30 +51,30 @@ def of_a_file(command: Callable[..., None]) -> Callable[..., None]:
     )
     @ALIAS_ONLY
     @FORMAT
-    def with_order(
-        *, file: Path, project: str | None, source: str, alias_only: bool, form: str, **options: Any
+    def with_request(
+        *, file: Path, project: str | None, source: str, alias_only: bool, form: str, **others: Any
     ) -> None:
-        found = read(file, form)
+        found = read_promotion_file(file, form)
         if project is not None and project not in found.projects:
             raise click.BadParameter(f"{file} has no project {project}", param_hint="--only")
         entries = found.projects[project] if project else found.entries
-        terms = Terms(any_source=source == "any", alias_only=alias_only)
-        command(order=Order(file=file, entries=entries, terms=terms), form=form, **options)
+        options = PromotionOptions(any_source=source == "any", alias_only=alias_only)
+        command(request=PromotionRequest(file=file, entries=entries, options=options), form=form, **others)
 
-    with_order.__name__, with_order.__doc__ = command.__name__, command.__doc__
-    return with_order
+    with_request.__name__, with_request.__doc__ = command.__name__, command.__doc__
+    return with_request
 
 
 @click.command()
-@click.option("--detailed-exitcode", is_flag=True, help="Exit with 10 where something would change.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 10 if something would change.")
 @tracking_options
 @of_a_file
-def plan(*, connections: Connections, order: Order, detailed_exitcode: bool, form: str) -> None:
+def plan(*, connections: Connections, request: PromotionRequest, detailed_exitcode: bool, form: str) -> None:
     """Say what promote would do with FILE. Changes nothing."""
-    found = preflight.plan(order.entries, registry_of(connections), order.terms)
-    report.planned(str(order.file), found, form)
-    if found.obstacles or (detailed_exitcode and found.changes):
-        raise SystemExit(found.exit_code if found.obstacles else ExitCode.CHANGES)
+    found = preflight.plan(request.entries, registry_of(connections), request.options)
+    report.planned(str(request.file), found, form)
+    if found.blockers or (detailed_exitcode and found.changes):
+        raise SystemExit(found.exit_code if found.blockers else ExitCode.CHANGES)
 
 
 @click.command()
@@ -83,11 +82,13 @@ def plan(*, connections: Connections, order: Order, detailed_exitcode: bool, for
 @REASON
 @tracking_options
 @of_a_file
-def promote(*, connections: Connections, order: Order, commit: str | None, reason: str | None, form: str) -> None:
+def promote(
+    *, connections: Connections, request: PromotionRequest, commit: str | None, reason: str | None, form: str
+) -> None:
     """Bring the versions that FILE names into Production: all of them, or none. It can be repeated at will."""
     connections.name_commit(commit)
-    found = preflight.plan(order.entries, registry_of(connections), order.terms)
-    carry_out(connections, str(order.file), found, stamp(commit=commit, reason=reason), form)
+    found = preflight.plan(request.entries, registry_of(connections), request.options)
+    carry_out(connections, str(request.file), found, record_of(commit=commit, reason=reason), form)
 
 
 @click.command()
@@ -104,15 +105,17 @@ def rollback(  # noqa: PLR0913  click hands over each option
     """Bring the version back into Production that was there before."""
     if to != "previous" and not re.fullmatch(r"[1-9][0-9]{0,9}", to):
         raise click.BadParameter("must be the number of a version, or previous", param_hint="--to")
-    terms = Terms(alias_only=alias_only)
-    entry = target_of(connections.of_project(project).model(model), project, None if to == "previous" else to, terms)
-    found = preflight.plan([entry], registry_of(connections), terms)
-    carry_out(connections, model, found, stamp(reason=reason, rolls_back=True), form)
+    options = PromotionOptions(alias_only=alias_only)
+    entry = rollback_entry(
+        connections.of_project(project).model(model), project, None if to == "previous" else to, options
+    )
+    found = preflight.plan([entry], registry_of(connections), options)
+    carry_out(connections, model, found, record_of(reason=reason, rolls_back=True), form)
 
 
-def carry_out(connections: Connections, title: str, found: Plan, by: Stamp, form: str) -> None:
-    """Exits with a code that is not 0 where it was not done."""
-    if found.obstacles:
+def carry_out(connections: Connections, title: str, found: Plan, by: PromotionRecord, form: str) -> None:
+    """Apply a plan and print the result. Raises SystemExit with a code that is not 0 if the plan was not applied."""
+    if found.blockers:
         report.planned(title, found, form)
         raise SystemExit(found.exit_code)
     outcome = apply(found, registry_of(connections), by)
@@ -125,9 +128,9 @@ def registry_of(connections: Connections) -> Callable[[Entry], Registry]:
     return lambda entry: connections.of_project(entry.project_id)
 
 
-def stamp(*, commit: str | None = None, reason: str | None = None, rolls_back: bool = False) -> Stamp:
-    """GitHub says who has started its job; elsewhere it is the user of the shell."""
+def record_of(*, commit: str | None = None, reason: str | None = None, rolls_back: bool = False) -> PromotionRecord:
+    """Return the record of a promotion by the user that GitHub names, or by the user of the workspace or shell."""
     environ = os.environ
     by = environ.get("GITHUB_ACTOR") or environ.get("DOMINO_STARTING_USERNAME") or environ.get("USER") or "unknown"
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Stamp(id=uuid.uuid4().hex[:12], by=by, at=at, commit=commit, reason=reason, rolls_back=rolls_back)
+    return PromotionRecord(id=uuid.uuid4().hex[:12], by=by, at=at, commit=commit, reason=reason, rolls_back=rolls_back)

@@ -1,4 +1,4 @@
-"""Predictions for three wines, asked in three ways."""
+"""Predictions for three wines, from the model API, the runtime's server and MLflow."""
 
 import csv
 import json
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from demo.scene import NAME, Scene, janes
+from demo.context import NAME, DemoContext, jane_environment
 from demo.staging import Staged
 from testbed.domino.pods import CONTAINER, environ, mounts
 from testbed.gate import Gate
@@ -22,7 +22,7 @@ Rows = dict[str, list[Any]]  # pandas' "split" form, without an index
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """The same three rows, asked three ways."""
+    """The predictions for the same three rows, by the part that made them."""
 
     function: list[float]
     server: list[float]
@@ -37,42 +37,42 @@ def three_wines() -> Rows:
     return {"columns": head, "data": [[float(value) for value in row] for row in rows]}
 
 
-def serve(scene: Scene, staged: Staged) -> str:
-    """The address of the runtime's own server, with the same pod's model."""
+def serve(context: DemoContext, staged: Staged) -> str:
+    """Start the runtime's own server with the same pod's model, and return its address."""
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     command = ["model-api-runtime", "serve", "--host", "127.0.0.1", "--port", str(port)]
-    with scene.say.step("Serve the same pod's model outside of Domino: model-api-runtime serve"):
+    with context.terminal.step("Serve the same pod's model outside of Domino: model-api-runtime serve"):
         container = staged.running.running_container(CONTAINER, command, environ=environ() | mounts(staged.running))
-        process = scene.processes.enter_context(container)
+        process = context.processes.enter_context(container)
         process.wait_for_http(f"{endpoint}/readyz")
-        scene.say.note(f"{endpoint} is ready: model loaded, its example predicted")
+        context.terminal.note(f"{endpoint} is ready: model loaded, its example predicted")
     return endpoint
 
 
-def ask(scene: Scene, gate: Gate, staged: Staged, endpoint: str) -> Answers:
-    with scene.say.step("Ask for the quality of three wines, in three ways"):
+def ask(context: DemoContext, gate: Gate, staged: Staged, endpoint: str) -> Answers:
+    with context.terminal.step("Ask for the quality of three wines, in three ways"):
         rows = three_wines()
         answers = Answers(
             function=ask_function(staged.url, rows),
             server=post(f"{endpoint}/invocations", {"dataframe_split": rows})["predictions"],
             mlflow=ask_mlflow(gate, staged.version, rows),
         )
-        scene.say.note(f"the model API in Domino: model.py        {shown(answers.function)}")
-        scene.say.note(f"the runtime's server: POST /invocations  {shown(answers.server)}")
-        scene.say.note(f"mlflow.pyfunc, full MLflow 3.17          {shown(answers.mlflow)}")
+        context.terminal.note(f"the model API in Domino: model.py        {shown(answers.function)}")
+        context.terminal.note(f"the runtime's server: POST /invocations  {shown(answers.server)}")
+        context.terminal.note(f"mlflow.pyfunc, full MLflow 3.17          {shown(answers.mlflow)}")
     return answers
 
 
 def ask_function(url: str, rows: Rows) -> list[float]:
-    """The function `predict` of model.py, as Domino calls it."""
+    """Call the function `predict` of model.py, as Domino calls it."""
     columns = dict(zip(rows["columns"], map(list, zip(*rows["data"], strict=True)), strict=True))
     predictions: list[float] = post(url, {"data": {"vars": columns}})["result"]
     return predictions
 
 
 def ask_mlflow(gate: Gate, version: int, rows: Rows) -> list[float]:
-    output = gate.server.run(REFERENCE, f"models:/{NAME}/{version}", json.dumps(rows), env=janes(gate))
+    output = gate.server.run(REFERENCE, f"models:/{NAME}/{version}", json.dumps(rows), env=jane_environment(gate))
     predictions: list[float] = json.loads(output.splitlines()[-1])
     return predictions
 

@@ -1,4 +1,4 @@
-"""`model-api status`: what serves, and whether it is what it should be."""
+"""`model-api status`: print the versions in Staging and Production, and the differences from the file."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,16 +8,15 @@ import click
 
 from model_contract.exit_codes import ExitCode
 from model_contract.names import TAG_PROJECT_ID
-from model_lifecycle.options import FORMAT, project_id
-from model_lifecycle.promotion import report
-from model_lifecycle.promotion.preflight import AT_ONCE
-from model_lifecycle.promotion.status import standing_of
+from model_lifecycle.commands import promotion_report as report
+from model_lifecycle.commands.options import FORMAT, project_id, read_promotion_file
+from model_lifecycle.commands.tracking_options import Connections, tracking_options
+from model_lifecycle.promotion.preflight import PARALLEL
+from model_lifecycle.promotion.status import model_status
 from model_lifecycle.promotion_file import Entry
-from model_lifecycle.reading import read
-from model_lifecycle.tracking_options import Connections, tracking_options
 
 # A project, a model of it, and what the file says of that.
-Subject = tuple[str, str, Entry | None]
+CheckedModel = tuple[str, str, Entry | None]
 
 
 @click.command()
@@ -27,7 +26,7 @@ Subject = tuple[str, str, Entry | None]
     "project",
     callback=project_id,
     metavar="ID",
-    help="Only this project of the file; its id, where there is no file.",
+    help="Only this project of the file; its id, if there is no file.",
 )
 @click.option(
     "--model",
@@ -36,7 +35,7 @@ Subject = tuple[str, str, Entry | None]
     help="Only this model. Without a file, a token has to name them; a person sees all.",
 )
 @click.option("--alias-only", is_flag=True, help="Leave stages out: for registries without them.")
-@click.option("--check", is_flag=True, help="Exit with 6 where something is not as it should be.")
+@click.option("--check", is_flag=True, help="Exit with 6 if something is not as it should be.")
 @FORMAT
 @tracking_options
 def status(  # noqa: PLR0913  click hands over each option
@@ -52,17 +51,17 @@ def status(  # noqa: PLR0913  click hands over each option
     """Say what is in Staging and Production, and whether that is what FILE, the aliases and the digests say."""
     if file is None and project is None:
         raise click.UsageError("name the promotion file, or a --project")
-    subjects = of_file(file, project, models, form) if file else of_project(connections, project or "", models)
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        ask = pool.map(lambda one: standing_of(connections.of_project(one[0]), *one, alias_only=alias_only), subjects)
-        standings = list(ask)
-    report.standing(standings, form)
-    if check and any(standing.drift for standing in standings):
+    checked = of_file(file, project, models, form) if file else of_project(connections, project or "", models)
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+        found = pool.map(lambda one: model_status(connections.of_project(one[0]), *one, alias_only=alias_only), checked)
+        statuses = list(found)
+    report.statuses(statuses, form)
+    if check and any(one.drift for one in statuses):
         raise SystemExit(ExitCode.PRECONDITION)
 
 
-def of_file(file: Path, project: str | None, models: Sequence[str], form: str) -> list[Subject]:
-    entries = read(file, form).entries
+def of_file(file: Path, project: str | None, models: Sequence[str], form: str) -> list[CheckedModel]:
+    entries = read_promotion_file(file, form).entries
     return [
         (one.project_id, one.name, one)
         for one in entries
@@ -70,7 +69,7 @@ def of_file(file: Path, project: str | None, models: Sequence[str], form: str) -
     ]
 
 
-def of_project(connections: Connections, project: str, models: Sequence[str]) -> list[Subject]:
+def of_project(connections: Connections, project: str, models: Sequence[str]) -> list[CheckedModel]:
     registry = connections.of_project(project)
     names = models or [name for name, tags in registry.models() if tags.get(TAG_PROJECT_ID) == project]
     return [(project, name, None) for name in names]

@@ -1,5 +1,6 @@
-"""One call of the model API with the model's own example: it runs, and it answers."""
+"""One call of the model API, with the example that the model was logged with."""
 
+import json
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -7,10 +8,15 @@ from typing import Any, Final
 
 import httpx2
 
+from model_delivery.errors import DeliveryError
+from model_delivery.source import artifact_path
 from model_lifecycle.domino.access import MODEL_TOKEN
 from model_lifecycle.domino.rest import DominoRest, message_of
-from model_lifecycle.errors import NotAuthorisedError, PreconditionError, UnavailableError
+from model_lifecycle.errors import NotAuthorisedError, NotFoundError, PreconditionError, UnavailableError
+from model_lifecycle.registry import Registry, Version, file_path
 
+EXAMPLE: Final = "serving_input_example.json"  # MLflow writes it beside a model that is logged with an example
+MOST_BYTES: Final = 1 << 20
 TIMEOUT: Final = 60.0  # seconds for one answer: the first one loads the model
 PATIENCE: Final = 60.0  # seconds in which a route that is new may not be known everywhere
 PAUSE: Final = 1.0
@@ -20,15 +26,34 @@ NOT_YET: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
-    """What the model API has answered."""
+class ModelAnswer:
+    """The answer of a model API."""
 
     result: Any
     model_time_in_ms: float | None
 
 
-def call(rest: DominoRest, url: str, data: dict[str, Any]) -> Answered:
-    """Raises NotAuthorisedError, PreconditionError, UnavailableError."""
+def example_of(registry: Registry, version: Version) -> dict[str, Any] | None:
+    """Return the example as a body of MLflow's protocol; None if there is none, or if it is larger than MOST_BYTES."""
+    try:
+        path = f"{artifact_path(registry, version.name, version.version)}/{EXAMPLE}"
+        content = b""
+        with registry.files.stream(file_path(path)) as chunks:
+            for chunk in chunks:
+                content += chunk
+                if len(content) > MOST_BYTES:
+                    return None
+        example = json.loads(content)
+    except (NotFoundError, DeliveryError, ValueError):
+        return None
+    return example if isinstance(example, dict) else None
+
+
+def call_model_api(rest: DominoRest, url: str, data: dict[str, Any]) -> ModelAnswer:
+    """Call the model API, again while its route is new.
+
+    Raises NotAuthorisedError, PreconditionError, UnavailableError.
+    """
     begun = time.monotonic()
     while True:
         answer = _answer(rest, url, data)
@@ -47,7 +72,7 @@ def _answer(rest: DominoRest, url: str, data: dict[str, Any]) -> httpx2.Response
         return None
 
 
-def _read(rest: DominoRest, url: str, answer: httpx2.Response) -> Answered:
+def _read(rest: DominoRest, url: str, answer: httpx2.Response) -> ModelAnswer:
     if answer.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise NotAuthorisedError(
             f"the model API runs, and {url} answers {answer.status_code}: it wants its access token. Make one in its"
@@ -60,6 +85,6 @@ def _read(rest: DominoRest, url: str, answer: httpx2.Response) -> Answered:
         )
     try:
         document = answer.json()
-        return Answered(result=document["result"], model_time_in_ms=document.get("model_time_in_ms"))
+        return ModelAnswer(result=document["result"], model_time_in_ms=document.get("model_time_in_ms"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PreconditionError(f"{url} answers without a result: is it a model API?") from error

@@ -1,5 +1,6 @@
-"""Tells the story on a terminal: a numbered line per step, how long it took, a few facts below it."""
+"""The output of the demo: a numbered line per step, a few facts below it, and the time it took."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,12 +11,13 @@ from typing import Any
 
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.tree import Tree
 
 
-class Narrator:
-    """Prints as the story goes; knows nothing of what it tells."""
+class Terminal:
+    """Prints steps, notes and results; it does not know their meaning."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=False)
@@ -23,7 +25,7 @@ class Narrator:
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """One step: its title, then the notes of the block, then how long it took."""
+        """Print a step: its title, the notes of the block, and the time it took."""
         started = time.monotonic()
         self.console.print(f"\n[bold blue]{next(self._numbers)}[/] [bold]{title}[/]", soft_wrap=True)
         yield
@@ -33,7 +35,7 @@ class Narrator:
         self.console.print(f"  {text}", markup=False, soft_wrap=True)
 
     def line(self, line: str) -> str:
-        """A line of a command that runs, as it comes; returns it."""
+        """Print a line of a running command, and return it."""
         self.note(line.rstrip())
         return line
 
@@ -41,11 +43,14 @@ class Narrator:
         self.console.print(f"    {line}", style="dim", markup=False, soft_wrap=True)
 
     def refusal(self, attempt: str, answer: str) -> None:
-        """What was tried, and the answer that refused it."""
-        self.console.print(f"  {attempt}\n    [yellow]refused[/] {answer}", soft_wrap=True)
+        """Print an attempt, and the answer that refused it, one sentence to a line."""
+        first, *others = re.split(r"(?<=[.:]) (?=\D)", answer)
+        self.console.print(f"  {attempt}\n    [yellow]refused[/] {escape(first)}", soft_wrap=True)
+        for sentence in others:
+            self.console.print(f"            {sentence}", markup=False, soft_wrap=True)
 
     def patch(self, operations: Sequence[Mapping[str, Any]]) -> None:
-        """Each operation in a line; of the init container, the heart of the patch, what it runs."""
+        """Print each operation in a line, and the command of the init container."""
         for operation in operations:
             self.console.print(
                 f"  [green]+[/] {operation['path']}  [dim]{summary(operation['value'])}[/]", soft_wrap=True
@@ -68,13 +73,13 @@ class Narrator:
         )
 
     def files(self, directory: Path, *, label: str) -> None:
-        """The files below `directory`, with their sizes."""
+        """Print the files below `directory`, with their sizes."""
         tree = Tree(label)
         add_files(tree, directory)
         self.console.print(Padding(tree, (0, 0, 0, 2), expand=False))
 
     def checks(self, checks: Mapping[str, bool], *, seconds: float) -> None:
-        """The end of the story: what was checked, and how it went."""
+        """Print each check and its result."""
         self.console.print("\n[bold]What was checked[/]")
         for claim, holds in checks.items():
             self.console.print(f"  {'[green]✓[/]' if holds else '[bold red]✗[/]'} {claim}")
@@ -82,7 +87,7 @@ class Narrator:
         self.console.print(f"\n{verdict}, in {seconds:.0f} s.")
 
     def commands(self, commands: Mapping[str, str]) -> None:
-        """What a person can try while everything is left running."""
+        """Print commands to try while everything is left running."""
         self.console.print("\n[bold]Left running. To try, in another terminal:[/]")
         for purpose, command in commands.items():
             self.console.print(f"\n  [dim]# {purpose}[/]")
@@ -91,7 +96,7 @@ class Narrator:
 
 
 def summary(value: Any) -> str:
-    """What an operation adds, in one short line: the names of what it holds."""
+    """Return the names of the objects that an operation adds, in one short line."""
     if isinstance(value, dict) and "name" not in value:
         return ", ".join(f"{key}: {item}" for key, item in value.items())
     return ", ".join(item["name"] for item in (value if isinstance(value, list) else [value]))

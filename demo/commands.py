@@ -1,4 +1,4 @@
-"""What a person can type while the demo is left running: a purpose, and a command for it."""
+"""Commands that a person can type while the demo is left running, each with its purpose."""
 
 import json
 import os
@@ -8,23 +8,25 @@ from pathlib import Path
 
 import yaml
 
-from demo.asking import three_wines
-from demo.scene import JANE, NAME, Scene, janes
+from demo.context import JANE, NAME, DemoContext, jane_environment
+from demo.predictions import three_wines
 from demo.staging import Installation, Staged
 from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose
 from testbed.gate import PASSWORD, PROJECT, Gate
 
 
-def commands(scene: Scene, gate: Gate, installation: Installation, staged: Staged, endpoint: str) -> dict[str, str]:
-    pod = scene.directory / "pod.yaml"
+def commands(
+    context: DemoContext, gate: Gate, installation: Installation, staged: Staged, endpoint: str
+) -> dict[str, str]:
+    pod = context.directory / "pod.yaml"
     pod.write_text(yaml.safe_dump(staged.created, sort_keys=False))
     return {
-        "be Jane, in this terminal": f". {workspace(scene, gate, installation)}",
+        "be Jane, in this terminal": f". {workspace(context, gate, installation)}",
         "one more version; docs/tutorials/notebook-to-production.md goes on from here": (
             "cd examples/domino-project && jupyter execute --inplace mlflow-model.ipynb"
         ),
-        "what is where": "model-api status --project $DOMINO_PROJECT_ID",
+        "the versions in Staging and Production": "model-api status --project $DOMINO_PROJECT_ID",
         **predictions(staged, endpoint),
         "what a merge to main does: there is no GitHub here": (
             "model-api promote scripts/model_version.json --token-file $DEMO_PROMOTE_TOKEN"
@@ -39,13 +41,13 @@ def commands(scene: Scene, gate: Gate, installation: Installation, staged: Stage
     }
 
 
-def workspace(scene: Scene, gate: Gate, installation: Installation) -> Path:
-    """A file that makes a shell one in Jane's workspace."""
-    file = scene.directory / "jane.env"
+def workspace(context: DemoContext, gate: Gate, installation: Installation) -> Path:
+    """Write a file that gives a shell the variables of Jane's workspace, and return its path."""
+    file = context.directory / "jane.env"
     promote_token = gate.secret_dir / str(TokenKey(project_id=PROJECT, purpose=Purpose.PROMOTE))
     variables = (
         {"DEMO_PROMOTE_TOKEN": str(promote_token)}
-        | janes(gate)
+        | jane_environment(gate)
         | installation.domino.environ()
         | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     )

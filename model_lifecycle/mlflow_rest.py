@@ -1,4 +1,7 @@
-"""HTTP to MLflow, or to the gate in front of it: what only reads is tried again, what changes is sent once."""
+"""HTTP requests to MLflow, or to the gate in front of it.
+
+A read is sent again after a failure, a change is sent once.
+"""
 
 import json
 import random
@@ -29,15 +32,15 @@ TRANSIENT: Final = {408, 425, 429, 500, 502, 503, 504}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An answer that has come whole."""
+    """An answer that was read to its end."""
 
     status_code: int
     headers: httpx2.Headers
     content: bytes
 
 
-class Rest:
-    """One origin, one caller. Safe to share between threads."""
+class MlflowRest:
+    """A client for one address and one caller. Safe to share between threads."""
 
     def __init__(self, tracking: Tracking, headers: Mapping[str, str] | None = None) -> None:
         """`headers` go with each request."""
@@ -60,17 +63,17 @@ class Rest:
         self._client.close()
 
     def get(self, path: str, /, **query: str) -> Json:
-        """Raises a LifecycleError; NotFoundError where MLflow has no such thing."""
+        """Read, with retries. Raises LifecycleError; NotFoundError if MLflow has no such object."""
         return self._read("GET", path, params=query)
 
     def ask(self, path: str, document: Mapping[str, Any]) -> Json:
-        """A POST that changes nothing. Raises as `get` does."""
+        """Read by a POST that changes nothing. Raises as `get` does."""
         return self._read("POST", path, json=dict(document))
 
     def change(
         self, method: str, path: str, document: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> Json:
-        """Sent once. Raises UnclearError where no answer came, or one that does not say whether it was done."""
+        """Send a change once. Raises UnclearError if no answer tells whether it was made."""
         try:
             answer = self._request(method, path, json=dict(document), headers=dict(headers or {}))
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError) as error:
@@ -84,7 +87,7 @@ class Rest:
 
     @contextmanager
     def stream(self, path: str) -> Iterator[Iterator[bytes]]:
-        """The bytes of a file, as they come. Raises UnavailableError where they end early, too."""
+        """Yield the bytes of a file as they come. Raises UnavailableError also if they end early."""
         try:
             with self._client.stream(
                 "GET", self._tracking.uri + path, headers={"Accept-Encoding": "identity"}
@@ -96,19 +99,19 @@ class Rest:
             raise self._unreachable(error) from error
 
     def head(self, path: str) -> Mapping[str, str]:
-        """The headers of a file; none where the server does not answer that question."""
+        """Return the headers of a file; none if the server does not answer HEAD."""
         answer = self._retried("HEAD", path)
         return answer.headers if answer.status_code == HTTPStatus.OK else {}
 
     def listing(self, path: str, /, **query: str) -> bytes:
-        """The body of an answer that is too long to be one object in memory. Raises as `get` does."""
+        """Return the body of an answer that is too long to be one object in memory. Raises as `get` does."""
         answer = self._retried("GET", path, params=query)
         if answer.status_code != HTTPStatus.OK:
             raise error_of(self._cause(answer))
         return answer.content
 
     def not_mlflow(self) -> InvalidError:
-        """The error for an answer of success that is not MLflow's."""
+        """Return the error for an answer of success that is not MLflow's."""
         return InvalidError(not_json_message({}, b"", self._peer))
 
     def _request(self, method: str, path: str, **content: Any) -> Reply:

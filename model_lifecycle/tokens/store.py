@@ -1,9 +1,7 @@
-"""What the Secret of all projects' tokens should hold after a command, as a merge patch: nobody else's keys are
-touched.
+"""The content of the Secret of all projects' tokens after a command, as a merge patch: foreign keys stay.
 
-`<project id>.meta` says of each token, by its fingerprint, what it is for, since when, and until when: `{"name": ...,
-"owner": ..., "tokens": {"<fingerprint>": {"purpose": "pull", "created": "<time>", "expires": "<time>"}}}`. The gate
-goes by `expires`.
+`<project id>.meta` describes each token by its fingerprint: `{"name": ..., "owner": ..., "tokens": {"<fingerprint>":
+{"purpose": "pull", "created": "<time>", "expires": "<time>"}}}`. The gate ends a token at `expires`.
 """
 
 import json
@@ -14,21 +12,18 @@ from typing import Any, Final
 
 from model_contract.token_keys import TokenKey, meta_key, parse_key
 from model_contract.tokens import Purpose, Token, TokenError, fingerprint, new_token, parse_token
+from model_lifecycle.errors import PreconditionError
 
 Data = Mapping[str, bytes]
 Patch = Mapping[str, bytes | None]  # None is a key to be removed
-ENDLESS: Final = timedelta.max  # a lifetime that somebody has asked for by name
-
-
-class TokenStoreError(Exception):
-    """The Secret is not in the state that the command needs; the message says what to do."""
+ENDLESS: Final = timedelta.max  # the lifetime of `--ttl never`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """Which tokens are to be made, how long they are good, and whose the project is, for whoever reads the list.
+class TokenRequest:
+    """Tokens to make, their lifetime, and the project's name and owner for the list.
 
-    Without a `ttl` a new token lives as long as the one that it replaces; one that replaces none has no end.
+    Without a `ttl` a new token lives as long as the one that it replaces; a token that replaces none has no end.
     """
 
     project_id: str
@@ -39,15 +34,15 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """What a command has made: tokens that are to be delivered, and how the Secret becomes."""
+class NewTokens:
+    """New tokens to deliver, and the patch of the Secret."""
 
     tokens: tuple[Token, ...]
     patch: Patch = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class TokenEntry:
     """A token of the Secret, without its value."""
 
     key: TokenKey
@@ -59,36 +54,37 @@ class Listed:
     expires: str | None
 
 
-def create(data: Data, order: Order, now: datetime) -> Made:
-    """Raises TokenStoreError where there is one already, TokenError for an id that is none."""
-    for purpose in order.purposes:
-        if str(key := TokenKey(project_id=order.project_id, purpose=purpose)) in data:
-            raise TokenStoreError(f"{key} is there already; `model-api token rotate` replaces it")
-    return _made(data, order, now)
+def create(data: Data, request: TokenRequest, now: datetime) -> NewTokens:
+    """Make tokens. Raises PreconditionError if the project has one, TokenError for an invalid id."""
+    for purpose in request.purposes:
+        if str(key := TokenKey(project_id=request.project_id, purpose=purpose)) in data:
+            raise PreconditionError(f"{key} is there already; `model-api token rotate` replaces it")
+    return _made(data, request, now)
 
 
-def rotate(data: Data, order: Order, now: datetime, grace: timedelta) -> Made:
-    """The former token stays good for `grace`. Raises TokenStoreError if there is none, or if nobody wrote down how
-    long it lives.
+def rotate(data: Data, request: TokenRequest, now: datetime, grace: timedelta) -> NewTokens:
+    """Replace tokens; a former one stays good for `grace`.
+
+    Raises PreconditionError if there is none, or if its lifetime is not known.
     """
-    for purpose in order.purposes:
-        if str(key := TokenKey(project_id=order.project_id, purpose=purpose)) not in data:
-            raise TokenStoreError(f"there is no {key}; `model-api token create` makes it")
-    made = _made(data, order, now)
-    meta = _meta(made.patch, order.project_id)
+    for purpose in request.purposes:
+        if str(key := TokenKey(project_id=request.project_id, purpose=purpose)) not in data:
+            raise PreconditionError(f"there is no {key}; `model-api token create` makes it")
+    made = _made(data, request, now)
+    meta = _meta(made.patch, request.project_id)
     patch = dict(made.patch)
-    for purpose in order.purposes:
-        key = TokenKey(project_id=order.project_id, purpose=purpose)
+    for purpose in request.purposes:
+        key = TokenKey(project_id=request.project_id, purpose=purpose)
         former = data[str(key)]
         entry = meta["tokens"].setdefault(fingerprint(former.decode().strip()), {"purpose": purpose.value})
         until = now + grace
         entry["expires"] = min(until, _time(entry.get("expires")) or until).isoformat()
-        patch[str(TokenKey(project_id=order.project_id, purpose=purpose, previous=True))] = former
-    return Made(tokens=made.tokens, patch=patch | {meta_key(order.project_id): _written(meta)})
+        patch[str(TokenKey(project_id=request.project_id, purpose=purpose, previous=True))] = former
+    return NewTokens(tokens=made.tokens, patch=patch | {meta_key(request.project_id): _written(meta)})
 
 
 def revoke(data: Data, project_id: str, purposes: Sequence[Purpose]) -> Patch:
-    """Also the former ones. Raises TokenStoreError where there are none."""
+    """Remove tokens, the former ones too. Raises PreconditionError if there are none."""
     keys = [
         TokenKey(project_id=project_id, purpose=purpose, previous=previous)
         for purpose in purposes
@@ -96,7 +92,7 @@ def revoke(data: Data, project_id: str, purposes: Sequence[Purpose]) -> Patch:
     ]
     gone = [str(key) for key in keys if str(key) in data]
     if not gone:
-        raise TokenStoreError(f"there is no token of project {project_id} to revoke")
+        raise PreconditionError(f"there is no token of project {project_id} to revoke")
     left = [name for name in data if (key := parse_key(name)) and key.project_id == project_id and name not in gone]
     meta = _meta(data, project_id)
     kept = {fingerprint(data[name].decode().strip()) for name in left}
@@ -104,8 +100,8 @@ def revoke(data: Data, project_id: str, purposes: Sequence[Purpose]) -> Patch:
     return dict.fromkeys(gone) | {meta_key(project_id): _written(meta) if left else None}
 
 
-def listed(data: Data) -> list[Listed]:
-    """Every token, by project."""
+def listed(data: Data) -> list[TokenEntry]:
+    """Return each token, by project."""
     found = []
     for name in sorted(data):
         if key := parse_key(name):
@@ -113,7 +109,7 @@ def listed(data: Data) -> list[Listed]:
             meta = _meta(data, key.project_id)
             entry = meta["tokens"].get(fingerprint(value), {})
             found.append(
-                Listed(
+                TokenEntry(
                     key=key,
                     fingerprint=fingerprint(value),
                     legacy=not _is_ours(value),
@@ -127,7 +123,7 @@ def listed(data: Data) -> list[Listed]:
 
 
 def pull_tokens(data: Data) -> dict[str, str]:
-    """What pods of each project are to have."""
+    """Return the pull token of each project, for its pods."""
     keys = {name: key for name in data if (key := parse_key(name))}
     return {
         key.project_id: data[name].decode().strip()
@@ -140,25 +136,25 @@ def key_of(token: Token) -> TokenKey:
     return TokenKey(project_id=token.project_id, purpose=token.purpose)
 
 
-def find(data: Data, value: str) -> Listed | None:
-    """The entry of the token with that value."""
+def find(data: Data, value: str) -> TokenEntry | None:
+    """Return the entry of the token with that value."""
     return next((one for one in listed(data) if one.fingerprint == fingerprint(value)), None)
 
 
-def _made(data: Data, order: Order, now: datetime) -> Made:
-    tokens = tuple(new_token(order.project_id, purpose) for purpose in order.purposes)
-    meta = _meta(data, order.project_id)
-    meta |= {key: value for key, value in (("name", order.name), ("owner", order.owner)) if value is not None}
+def _made(data: Data, request: TokenRequest, now: datetime) -> NewTokens:
+    tokens = tuple(new_token(request.project_id, purpose) for purpose in request.purposes)
+    meta = _meta(data, request.project_id)
+    meta |= {key: value for key, value in (("name", request.name), ("owner", request.owner)) if value is not None}
     for token in tokens:
         entry = {"purpose": token.purpose.value, "created": now.isoformat()}
-        ttl = order.ttl or _former_lifetime(data, meta, key_of(token))
+        ttl = request.ttl or _former_lifetime(data, meta, key_of(token))
         meta["tokens"][token.fingerprint] = entry | ({} if ttl == ENDLESS else {"expires": (now + ttl).isoformat()})
     values = {str(key_of(token)): token.value.reveal().encode() for token in tokens}
-    return Made(tokens=tokens, patch=values | {meta_key(order.project_id): _written(meta)})
+    return NewTokens(tokens=tokens, patch=values | {meta_key(request.project_id): _written(meta)})
 
 
 def _former_lifetime(data: Data, meta: Mapping[str, Any], key: TokenKey) -> timedelta:
-    """Return how long the token that is there now lives in all: the new one is to live as long."""
+    """Return the lifetime of the present token, which a new one without `ttl` gets."""
     if (former := data.get(str(key))) is None:
         return ENDLESS
     entry = meta["tokens"].get(fingerprint(former.decode().strip()), {})
@@ -168,7 +164,7 @@ def _former_lifetime(data: Data, meta: Mapping[str, Any], key: TokenKey) -> time
     except (TypeError, ValueError):
         created = lifetime = None
     if created is None or lifetime is None or lifetime <= timedelta(0):
-        raise TokenStoreError(
+        raise PreconditionError(
             f"the Secret does not say how long {key} was made for: name it, such as --ttl 90d, or --ttl never"
         )
     return lifetime
@@ -178,9 +174,11 @@ def _meta(data: Patch, project_id: str) -> dict[str, Any]:
     try:
         meta = json.loads(data.get(meta_key(project_id)) or b"{}")
     except ValueError as error:
-        raise TokenStoreError(f"{meta_key(project_id)} is not JSON; correct it, or remove it to start anew") from error
+        raise PreconditionError(
+            f"{meta_key(project_id)} is not JSON; correct it, or remove it to start anew"
+        ) from error
     if not isinstance(meta, dict) or not isinstance(meta.get("tokens", {}), dict):
-        raise TokenStoreError(f'{meta_key(project_id)} must be an object with "tokens"')
+        raise PreconditionError(f'{meta_key(project_id)} must be an object with "tokens"')
     return {**meta, "tokens": {print_: dict(entry) for print_, entry in meta.get("tokens", {}).items()}}
 
 

@@ -1,6 +1,4 @@
-"""`model-api backfill`: gives models, and the experiments of their files, a project, where there was no gate yet to do
-it.
-"""
+"""`model-api backfill`: give a project to models and experiments that are older than the gate."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,17 +8,15 @@ import click
 
 from model_contract.exit_codes import ExitCode
 from model_contract.names import TAG_PROJECT_ID
+from model_lifecycle.commands.options import project_id
+from model_lifecycle.commands.tracking_options import Connections, tracking_options
 from model_lifecycle.errors import NotFoundError
-from model_lifecycle.options import project_id
 from model_lifecycle.registry import Model, Registry
-from model_lifecycle.tracking_options import Connections, tracking_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """Something without a project, and whose it seems to be: None where nothing says so, or several things say
-    different.
-    """
+class ProjectAssignment:
+    """A model or experiment without a project, and its likely project: None if no or several projects are named."""
 
     kind: str
     name: str
@@ -29,8 +25,8 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A model, its project where it has one, and the projects of its runs' experiments, by their ids."""
+class ModelExperiments:
+    """A model, its project if it has one, and the projects of its runs' experiments, by their ids."""
 
     model: Model
     project_id: str | None
@@ -49,63 +45,68 @@ def backfill(*, connections: Connections, project: str | None, models: Sequence[
     """
     if project and not models:
         raise click.UsageError("say with --model which models --project gets")
-    registry = connections.of_anybody()
+    registry = connections.for_any_project()
     tagged = dict(registry.models())
     if unknown := [name for name in models if name not in tagged or (project and TAG_PROJECT_ID in tagged[name])]:
         raise NotFoundError(f"{', '.join(unknown)}: no such model, or it has a project")
-    claims = [claim_of(registry, name, tagged[name].get(TAG_PROJECT_ID)) for name in models or tagged]
-    owners = [model_of(claim, project) for claim in claims if claim.project_id is None]
+    models_found = [experiments_of_model(registry, name, tagged[name].get(TAG_PROJECT_ID)) for name in models or tagged]
+    owners = [assignment_of_model(one_model, project) for one_model in models_found if one_model.project_id is None]
     known = {found.name: found.project_id for found in owners} | {
-        claim.model.name: claim.project_id for claim in claims if claim.project_id
+        one_model.model.name: one_model.project_id for one_model in models_found if one_model.project_id
     }
-    found = [*owners, *experiments_of(claims, known)]
+    found = [*owners, *assignments_of_experiments(models_found, known)]
     for one in found if writes else ():
-        write(registry, one)
-    show(found, form, writes=writes)
+        write_tag(registry, one)
+    print_assignments(found, form, writes=writes)
     if writes and any(one.project_id is None for one in found):
         raise SystemExit(ExitCode.PARTIAL)
 
 
-def claim_of(registry: Registry, name: str, project: str | None) -> Claim:
+def experiments_of_model(registry: Registry, name: str, project: str | None) -> ModelExperiments:
     model = registry.model(name)
     runs = {version.run_id for version in model.versions if version.run_id}
-    return Claim(
+    return ModelExperiments(
         model=model,
         project_id=project,
         experiments=dict(experiment for run in runs if (experiment := registry.experiment_of_run(run))),
     )
 
 
-def model_of(claim: Claim, project: str | None) -> Found:
-    """The tags of its versions, which clients may have written, count only where the experiments of their runs do not
-    say otherwise.
+def assignment_of_model(one_model: ModelExperiments, project: str | None) -> ProjectAssignment:
+    """Return the project of a model: by --project, by the experiments of its runs, or by the tags of its versions.
+
+    Tags of versions count only if the experiments do not contradict them: any client may have written the tags.
     """
-    name = claim.model.name
+    name = one_model.model.name
     if project:
-        return Found(kind="model", name=name, project_id=project, because="--project")
-    said = {tag for version in claim.model.versions if (tag := version.tags.get(TAG_PROJECT_ID))}
-    known = {project for project in claim.experiments.values() if project}
+        return ProjectAssignment(kind="model", name=name, project_id=project, because="--project")
+    said = {tag for version in one_model.model.versions if (tag := version.tags.get(TAG_PROJECT_ID))}
+    known = {project for project in one_model.experiments.values() if project}
     projects = known or said
     if len(projects) == 1 and (not said or said == projects):
         because = "the experiments of its runs" if known else "the tags of its versions"
-        return Found(kind="model", name=name, project_id=next(iter(projects)), because=because)
+        return ProjectAssignment(kind="model", name=name, project_id=next(iter(projects)), because=because)
     because = f"{len(said | known)} projects lay claim to it" if projects else "nothing says whose it is"
-    return Found(kind="model", name=name, project_id=None, because=because)
+    return ProjectAssignment(kind="model", name=name, project_id=None, because=because)
 
 
-def experiments_of(claims: Iterable[Claim], known: Mapping[str, str | None]) -> list[Found]:
-    """Those without a project: files lie in experiments, and a token reads only its own project's."""
+def assignments_of_experiments(
+    models_found: Iterable[ModelExperiments], known: Mapping[str, str | None]
+) -> list[ProjectAssignment]:
+    """Return the experiments without a project: files lie in experiments, and a token reads only its own project's."""
     claimed: dict[str, set[str]] = {}
-    for claim in claims:
-        if owner := known[claim.model.name]:
-            for experiment, project in claim.experiments.items():
+    for one_model in models_found:
+        if owner := known[one_model.model.name]:
+            for experiment, project in one_model.experiments.items():
                 if project is None:
                     claimed.setdefault(experiment, set()).add(owner)
     return [
         (
-            Found(kind="experiment", name=experiment, project_id=next(iter(owners)), because="the models of its runs")
+            ProjectAssignment(
+                kind="experiment", name=experiment, project_id=next(iter(owners)), because="the models of its runs"
+            )
             if len(owners) == 1
-            else Found(
+            else ProjectAssignment(
                 kind="experiment",
                 name=experiment,
                 project_id=None,
@@ -116,14 +117,14 @@ def experiments_of(claims: Iterable[Claim], known: Mapping[str, str | None]) -> 
     ]
 
 
-def write(registry: Registry, found: Found) -> None:
+def write_tag(registry: Registry, found: ProjectAssignment) -> None:
     if found.project_id and found.kind == "model":
         registry.set_model_tag(found.name, TAG_PROJECT_ID, found.project_id)
     elif found.project_id:
         registry.set_experiment_tag(found.name, TAG_PROJECT_ID, found.project_id)
 
 
-def show(found: Sequence[Found], form: str, *, writes: bool) -> None:
+def print_assignments(found: Sequence[ProjectAssignment], form: str, *, writes: bool) -> None:
     if form == "json":
         rows = [
             {"kind": one.kind, "name": one.name, "project": one.project_id, "because": one.because} for one in found

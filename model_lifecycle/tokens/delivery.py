@@ -1,4 +1,4 @@
-"""Where a new token goes: a file that only its owner reads, or a secret of a GitHub repository. Never to a terminal."""
+"""Delivery of a new token to a private file or to a secret of a GitHub repository, never to a terminal."""
 
 import os
 import shutil
@@ -6,17 +6,12 @@ import subprocess
 from pathlib import Path
 
 from model_contract.tokens import Token
+from model_lifecycle.errors import PartialError
 from model_lifecycle.tracking import project_variable
 
 
-class DeliveryError(Exception):
-    """The token is in the Secret and did not arrive; the message says what to do."""
-
-
 def reserve(path: Path) -> int:
-    """A new file, open for writing, before there is anything to write. Raises OSError, where there is
-    one already too.
-    """
+    """Open a new file for writing, before there is a token. Raises OSError, also if the file exists."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
@@ -26,22 +21,29 @@ def write(descriptor: int, token: Token) -> None:
 
 
 def require_gh() -> str:
-    """GitHub's own command. Raises DeliveryError."""
+    """Return the path of GitHub's command `gh`. Raises PartialError if it is not installed."""
     if not (gh := shutil.which("gh")):
-        raise DeliveryError("gh is not installed; it is GitHub's command, https://cli.github.com")
+        raise PartialError("gh is not installed; it is GitHub's command, https://cli.github.com")
     return gh
 
 
 def to_github(gh: str, token: Token, repository: str, environment: str | None) -> str:
-    """The name of the secret that has it now; `gh` reads the value from standard input. Raises DeliveryError."""
+    """Set the secret of a repository and return its name; `gh` reads the value from standard input.
+
+    Raises PartialError.
+    """
     name = project_variable(token.project_id)
-    where = ["--repo", repository, *(["--env", environment] if environment else [])]
+    destination = ["--repo", repository, *(["--env", environment] if environment else [])]
     done = subprocess.run(
-        [gh, "secret", "set", name, *where], input=token.value.reveal(), capture_output=True, text=True, check=False
+        [gh, "secret", "set", name, *destination],
+        input=token.value.reveal(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         said = done.stderr.replace(token.value.reveal(), "***").strip()
-        raise DeliveryError(
+        raise PartialError(
             f"gh ended with {done.returncode}: {said}; the token is in the Secret: `model-api token rotate` makes"
             " another one"
         )

@@ -1,4 +1,4 @@
-"""What became of a plan: a table for people, an object for machines, a page and annotations for GitHub."""
+"""The result of a plan: a table for people, an object for machines, a page and annotations for GitHub."""
 
 import json
 from collections.abc import Sequence
@@ -7,31 +7,31 @@ from typing import Any, Final
 
 import click
 
-from model_lifecycle import report
+from model_lifecycle.commands import report
 from model_lifecycle.promotion.apply import Outcome
 from model_lifecycle.promotion.preflight import Plan
-from model_lifecycle.promotion.status import Standing
+from model_lifecycle.promotion.status import ModelStatus
 from model_lifecycle.promotion.steps import Step
 
 HEADINGS: Final = ("MODEL", "VERSION", "NOW", "THEN", "REPLACES", "ALIAS")
-STANDING_HEADINGS: Final = ("MODEL", "PRODUCTION", "STAGING", "ALIASES", "STATE")
+STATUS_HEADINGS: Final = ("MODEL", "PRODUCTION", "STAGING", "ALIASES", "STATE")
 
 
 def planned(file: str, plan: Plan, form: str) -> None:
-    """What would be done, or why it cannot."""
+    """Print what would change, or why a promotion is not possible."""
     changes = len(plan.changes)
     title = (
         "cannot be promoted"
-        if plan.obstacles
+        if plan.blockers
         else f"{changes} of {len(plan.steps)} models would change"
         if changes
         else "nothing would change"
     )
-    _print(file, plan, form, title, {"result": "planned" if not plan.obstacles else "refused"})
+    _print(file, plan, form, title, {"result": "planned" if not plan.blockers else "refused"})
 
 
 def applied(file: str, plan: Plan, outcome: Outcome, form: str) -> None:
-    """How it ended. What is left to be repaired comes with the command that does it."""
+    """Print the result of a promotion. A model that could not be put back comes with the command that repairs it."""
     facts: dict[str, Any] = {"result": outcome.result.name.lower(), "fault": outcome.fault or None}
     if outcome.failed:
         facts["failed"] = {"model": outcome.failed.entry.name, "version": outcome.failed.entry.version}
@@ -47,8 +47,8 @@ def applied(file: str, plan: Plan, outcome: Outcome, form: str) -> None:
         say(file, f"{step.entry.name} could not be put back: {fault}; repair it with: {repair(step)}")
 
 
-def standing(found: Sequence[Standing], form: str) -> None:
-    """A line for each model, and below it what is not as it should be."""
+def statuses(found: Sequence[ModelStatus], form: str) -> None:
+    """Print a line for each model, and below the lines each difference from the expected state."""
     if form == "json":
         click.echo(json.dumps([asdict(one) | {"aliases": dict(one.aliases)} for one in found], indent=2))
         return
@@ -62,17 +62,17 @@ def standing(found: Sequence[Standing], form: str) -> None:
         )
         for one in found
     ]
-    for line in _table([STANDING_HEADINGS, *rows]):
+    for line in _table([STATUS_HEADINGS, *rows]):
         click.echo(line)
     drifts = [f"{one.name}: {text}" for one in found for text in one.drift]
     for text in drifts:
         click.echo(text, err=True)
     if form == "github":
-        report.summary(_markdown(STANDING_HEADINGS, rows) + "\n" + "".join(f"- {text}\n" for text in drifts))
+        report.summary(_markdown(STATUS_HEADINGS, rows) + "\n" + "".join(f"- {text}\n" for text in drifts))
 
 
 def repair(step: Step) -> str:
-    """The command that brings a model back to what it was."""
+    """Return the command that brings a model back to its former version."""
     model = f"--project {step.entry.project_id} --model {step.entry.name}"
     if step.previous is None:
         return f"model-api status {model}, and move version {step.entry.version} to {step.version.stage}"
@@ -81,7 +81,7 @@ def repair(step: Step) -> str:
 
 def _print(file: str, plan: Plan, form: str, title: str, facts: dict[str, Any]) -> None:
     if form == "json":
-        obstacles = [
+        blockers = [
             {
                 "project": one.entry.project_id,
                 "model": one.entry.name,
@@ -89,25 +89,21 @@ def _print(file: str, plan: Plan, form: str, title: str, facts: dict[str, Any]) 
                 "text": one.text,
                 "exit_code": int(one.exit_code),
             }
-            for one in plan.obstacles
+            for one in plan.blockers
         ]
-        click.echo(
-            json.dumps({**facts, "steps": [_row(step) for step in plan.steps], "obstacles": obstacles}, indent=2)
-        )
+        click.echo(json.dumps({**facts, "steps": [_row(step) for step in plan.steps], "obstacles": blockers}, indent=2))
         return
     rows = [_cells(step) for step in plan.steps]
     click.echo(f"{file}: {title}")
     for line in _table([HEADINGS, *rows]) if rows else []:
         click.echo(f"  {line}")
-    for obstacle in plan.obstacles:
+    for blocker in plan.blockers:
         if form == "github":
-            report.error(file, str(obstacle))
+            report.error(file, str(blocker))
         else:
-            click.echo(f"{file}: {obstacle}", err=True)
+            click.echo(f"{file}: {blocker}", err=True)
     if form == "github":
-        problems = "".join(
-            f"- **{one.entry.name}** version {one.entry.version}: {one.text}\n" for one in plan.obstacles
-        )
+        problems = "".join(f"- **{one.entry.name}** version {one.entry.version}: {one.text}\n" for one in plan.blockers)
         report.summary(f"### `{file}`: {title}\n\n{_markdown(HEADINGS, rows)}\n{problems}")
 
 

@@ -1,0 +1,49 @@
+"""Options of several commands, and the promotion file that several commands take."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import click
+
+from model_contract.names import PROJECT_ID_PATTERN
+from model_lifecycle.commands import report
+from model_lifecycle.commands.cli_errors import cli_errors
+from model_lifecycle.errors import InvalidError
+from model_lifecycle.promotion_file import PromotionFile, PromotionFileError, parse
+
+LONGEST_LINE: Final = 500  # characters
+
+
+def project_id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Return a project id in lower case.
+
+    Domino shows ids in lower case, and GitHub's secrets have them in upper case.
+    """
+    if value is not None and not re.fullmatch(PROJECT_ID_PATTERN, value.lower()):
+        raise click.BadParameter("must be 24 hexadecimal digits, as Domino has it in the project's settings")
+    return value.lower() if value else None
+
+
+def line(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Return a text that becomes a tag or a header. Raises BadParameter if it is not one short line."""
+    if value is not None and (not value.isprintable() or len(value) > LONGEST_LINE):
+        raise click.BadParameter(f"must be one line of at most {LONGEST_LINE} characters")
+    return value.strip() or None if value else None
+
+
+FORMAT = click.option("--format", "form", type=click.Choice(report.FORMATS), default="text", show_default=True)
+
+
+def read_promotion_file(file: Path, form: str) -> PromotionFile:
+    """Return the promotion file, or print each mistake in it and exit with 3."""
+    with cli_errors():  # as text in each form: there is no file to annotate
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise InvalidError(f"{file} cannot be read: {error.strerror}") from error
+    try:
+        return parse(content)
+    except PromotionFileError as error:
+        report.problems(str(file), error.problems, form)
+        raise SystemExit(error.exit_code) from error

@@ -34,6 +34,8 @@ from serving_runtime.options import Coerce, Nan
 
 # orjson leaves out the fields of a dataclass whose names begin with an underscore.
 OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS
+# Type codes of numpy's booleans, integers and floats of at most eight bytes: Python has each of their values.
+PYTHON_NUMBERS: Final = frozenset("?bhilqBHILQefd")
 
 
 def encode(predictions: Any, *, wrapped: bool, nan: Nan = Nan.NULL, coerce: Coerce = Coerce.SAFE) -> bytes:
@@ -180,6 +182,8 @@ def _(value: pd.Series) -> Any:
 
 @_plain.register
 def _(value: np.ndarray) -> Any:
+    if type(value) is np.ndarray and value.dtype.char in PYTHON_NUMBERS:  # the usual prediction takes the short way
+        return value.tolist()
     if (
         isinstance(value, np.ma.MaskedArray) and value.dtype.names is None and np.ma.is_masked(value)
     ):  # null, also if NaN has a name of its own

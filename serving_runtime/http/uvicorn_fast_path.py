@@ -158,16 +158,20 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _complete_head(self, data: bytes) -> bytes:
         """Return the head with what follows it once it is complete; nothing before."""
-        before = len(self._head)
-        data = self._head + data
-        if data.find(END_OF_HEAD, max(0, before - len(END_OF_HEAD))) < 0:
+        start = 0
+        if self._head:
+            start = max(0, len(self._head) - len(END_OF_HEAD))
+            data = self._head + data
+        end = data.find(END_OF_HEAD, start)
+        if end < 0:
             self._head = data
             if len(data) > LARGEST_HEAD:
                 self._refuse(HeadTooLargeError(LARGEST_HEAD))
             return b""
         self._head = b""
-        head, end, rest = data.partition(END_OF_HEAD)
-        return UPGRADE_HEADER.sub(rb"\1ignored-upgrade", head) + end + rest
+        if UPGRADE_HEADER.search(data, 0, end) is None:
+            return data
+        return UPGRADE_HEADER.sub(rb"\1ignored-upgrade", data[:end]) + data[end:]
 
     def _update_read_timer(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:

@@ -148,8 +148,8 @@ def _denial(answer: Answer, credential: str | None, hint: str) -> str:
     if answer.status == HTTPStatus.UNAUTHORIZED:
         return f"{credential} is not accepted"
     return (
-        f"{credential} is known, but may not do this: the model, its run and its experiment must all be of its project "
-        "(tag mlflow.domino.project_id; an admin sets missing ones with `model-api backfill`)"
+        f"{credential} is known, but may not do this. The model, its run and its experiment must all have the tag "
+        "mlflow.domino.project_id with its project. An admin sets missing tags with `model-api backfill`"
     )
 
 

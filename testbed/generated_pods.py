@@ -85,7 +85,7 @@ generated_pods: Final = st.fixed_dictionaries(
         ),
     }
 )
-# Where, counted over all places of the pod, something is replaced by junk; most pods stay whole, or nothing but B21
+# Places of the pod, counted over all of them, that get a junk value. Most pods stay whole, or nothing but rule B21
 # would be tried.
 damages: Final = st.lists(st.tuples(st.integers(0, 600), st.sampled_from(JUNK)), max_size=2)
 

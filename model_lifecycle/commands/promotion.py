@@ -47,7 +47,7 @@ def of_a_file(command: Callable[..., None]) -> Callable[..., None]:
         type=click.Choice(["Staging", "any"]),
         default="Staging",
         show_default=True,
-        help="Where versions come from.",
+        help="Origin of the versions.",
     )
     @ALIAS_ONLY
     @FORMAT

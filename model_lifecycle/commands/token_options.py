@@ -42,7 +42,7 @@ PROJECT = click.option(
 NAME = click.option("-n", "--domino-project-name", "name", help="Its name, for the list.")
 OWNER = click.option("-o", "--domino-project-owner", "owner", help="Its owner, for the list.")
 NAMESPACE = click.option(
-    "--namespace", default=MLFLOW_NAMESPACE, show_default=True, help="Where the Secret of all projects is."
+    "--namespace", default=MLFLOW_NAMESPACE, show_default=True, help="Namespace of the Secret of all projects."
 )
 SECRET = click.option(
     "--secret-name", help="Its name; without it, mlflow-proxy-secret, or mlflow-model-secret if only that is there."

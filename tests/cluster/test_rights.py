@@ -1,4 +1,4 @@
-"""What the webhook's ServiceAccount may do: what it needs, and nothing else."""
+"""Rights of the webhook's ServiceAccount: those that it needs, and no others."""
 
 import base64
 import json
@@ -33,9 +33,7 @@ def as_webhook(installed: Kube) -> Iterator[ClusterObjects]:
 
 
 def everything(kube: Kube, objects: ClusterObjects, directory: Path) -> None:
-    """Whatever the webhook does with its rights: it mends both objects, and hears of changes. Raises HTTPStatusError
-    where it must not.
-    """
+    """Use each right of the webhook: mend both objects and watch them. Raises HTTPStatusError if one is missing."""
     kube(
         "-n",
         PLATFORM,

@@ -134,7 +134,7 @@ def trust(installation: Installation) -> Iterator[Finding]:
     if not bundles or not all(bundles):
         yield bad(
             check,
-            "the registration has no caBundle: the API server trusts nobody",
+            "the registration has no caBundle: the API server trusts no certificate",
             "see the webhook's log, or cert-manager's",
         )
     elif leaf is None:
@@ -153,7 +153,7 @@ def trust(installation: Installation) -> Iterator[Finding]:
         yield bad(
             check,
             f"it ends in {max(0, left.days)} days",
-            "see the webhook's log, or cert-manager's, for why nobody renews it",
+            "see the log of the webhook or of cert-manager for why it is not renewed",
         )
     else:
         yield good(check, f"trusted, valid for {left.days} days")

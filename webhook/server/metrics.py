@@ -41,7 +41,7 @@ class Metrics:
             Gauge, "tls_certificate_not_after_timestamp_seconds", "Until when the certificate is valid.", "role"
         )
         self._in_sync = self._of(
-            Gauge, "ca_bundle_in_sync", "1 where the API server trusts the self-managed certificate.", "registration"
+            Gauge, "ca_bundle_in_sync", "1 if the API server trusts the self-managed certificate.", "registration"
         )
         self._reloads = self._of(
             Counter, "tls_reloads", "Times that the certificate's files were read again.", "result"

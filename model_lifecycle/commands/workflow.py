@@ -30,7 +30,11 @@ SHARED: Final = (
 @click.option("--write", is_flag=True, help="Write the files; without it, print them.")
 @click.option("--check", is_flag=True, help="Change nothing; exit with 6 if a file is not as it would be written.")
 @click.option(
-    "--directory", type=click.Path(path_type=Path), default=FOLDER, show_default=True, help="Directory of the workflow files."
+    "--directory",
+    type=click.Path(path_type=Path),
+    default=FOLDER,
+    show_default=True,
+    help="Directory of the workflow files.",
 )
 @click.option(
     "--action",

@@ -244,7 +244,7 @@ CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
     "an object of another project": (
         answering(403, GATE),
         ExitCode.NOT_AUTHORISED,
-        "the model, its run and its experiment must all be of its project",
+        "The model, its run and its experiment must all have the tag mlflow.domino.project_id with its project",
     ),
 }
 

@@ -112,11 +112,10 @@ def _predictions(path: Path) -> Iterator[Finding]:
         model = lazy.load(path, Loader.AUTO)
         yield _ok("load", f"{time.perf_counter() - began:.2f} s")
         yield from _categories(model)
-        if model.example_problem:
-            yield _warning("example", model.example_problem, "log it with an input_example= that MLflow can serve")
-            return
         began = time.perf_counter()
-        lazy.warm_up(model)
+        if problem := lazy.predict_example(model):
+            yield _warning("example", problem, "log it with an input_example= that MLflow can serve")
+            return
     except ServingError as error:
         yield _failed("example" if "example" in str(error) else "load", str(error), code=ExitCode.UNEXPECTED)
         return

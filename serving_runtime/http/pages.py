@@ -10,7 +10,7 @@ import orjson
 from serving_runtime.errors import NotLoadedError
 from serving_runtime.http import lazy
 from serving_runtime.page.render import CONTENT_TYPE, page
-from serving_runtime.protocols.interface import Answer, Page, Status
+from serving_runtime.protocols.interface import Answer, Page, ServedModel, Status
 
 # Paths that need no token: the kubelet's probes bring none, as Prometheus does not that finds pods by their
 # annotations; /docs is the same for every model.
@@ -22,13 +22,16 @@ Variables = Mapping[str, str]
 
 def info(status: Status, _: Variables) -> Answer:
     """Raises NotLoadedError."""
-    described = _described(*_identity(status))
-    return Answer(body=orjson.dumps({**described, "serving": status.served and status.served.serving}))
+    served = _served(status)
+    described = _described(*_identity(served))
+    problem = served.example_problem or described["example_problem"]  # the second without a warm-up
+    return Answer(body=orjson.dumps({**described, "example_problem": problem, "serving": served.serving}))
 
 
 def openapi(status: Status, _: Variables) -> Answer:
     """Raises NotLoadedError."""
-    return Answer(body=_openapi(*_identity(status), guarded=status.served is not None and status.served.guarded))
+    served = _served(status)
+    return Answer(body=_openapi(*_identity(served), guarded=served.guarded))
 
 
 def docs(_: Status, __: Variables) -> Answer:
@@ -37,10 +40,14 @@ def docs(_: Status, __: Variables) -> Answer:
     return Answer(body=body, media_type=CONTENT_TYPE, headers=headers)
 
 
-def _identity(status: Status) -> tuple[Path, str, str | None]:
-    served = status.served
-    if served is None:
+def _served(status: Status) -> ServedModel:
+    """Raises NotLoadedError."""
+    if status.served is None:
         raise NotLoadedError
+    return status.served
+
+
+def _identity(served: ServedModel) -> tuple[Path, str, str | None]:
     return served.metadata.directory, served.name, served.version
 
 

@@ -141,6 +141,7 @@ def describe_for_clients(model: Model, settings: ServeSettings, warm_up: WarmUpR
         nan=settings.nan,
         coerce=settings.coerce,
         guarded=guarded,
+        example_problem=warm_up.example_problem,
         serving={
             "loader": Loader.NATIVE if model.native else Loader.MLFLOW,
             "batches": {"merged": warm_up.may_merge, "reason": warm_up.against_merging},

@@ -22,6 +22,7 @@ FAILED: Final = (
     "the model does not predict its own input example: {reason}; "
     "to serve it all the same, start with --warm-up false (MODEL_API_RUNTIME_WARM_UP=false)"
 )
+NO_EXAMPLE: Final = "the model has no input example {}"
 # A call that takes longer is not repeated only to learn something: the server would be late.
 LONGEST_REPEATED_CALL: Final = 2.0  # seconds
 SHORT_CALL: Final = 0.1  # seconds
@@ -39,9 +40,13 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmUpResult:
-    """`against_merging` is the reason why requests are predicted one by one, or None if they may be merged."""
+    """`against_merging` is the reason why requests are predicted one by one, or None if they may be merged.
+
+    `example_problem` is the sentence that says why the model's example cannot be used, or None.
+    """
 
     against_merging: str | None
+    example_problem: str | None = None
     timings: tuple[Timing, ...] = ()
 
     @property
@@ -54,26 +59,33 @@ def warm_up(model: Model) -> None:
 
     A model without an example that can be used is not called. Raises ModelLoadError if the model fails on it.
     """
-    if problem := model.example_problem:
+    if problem := predict_example(model):
         _log.warning(problem)
-        return
-    example = model.example()
-    if example is None:
+    elif model.metadata.serving_example is None:
         _log.info("the model has no input example, so it is not warmed")
-        return
-    if reason := _predict_example(model, example):
-        _log.warning(reason)
+
+
+def predict_example(model: Model) -> str | None:
+    """Predict the example, if there is one. Return the sentence that says why it cannot be used, or None.
+
+    Raises ModelLoadError if the model fails on it.
+    """
+    if problem := model.example_problem:
+        return problem
+    example = model.example()
+    return None if example is None else _refusal(model, example)
 
 
 def warm_up_and_measure(model: Model) -> WarmUpResult:
     """Predict the example as the first caller would, then the same merged and alone. Raises ModelLoadError."""
+    if problem := model.example_problem:
+        return WarmUpResult(against_merging=NO_EXAMPLE.format("that can be used"), example_problem=problem)
     example = model.example()
     if example is None:
-        kind = "that can be used" if model.example_problem else "to try it with"
-        return WarmUpResult(against_merging=f"the model has no input example {kind}")
+        return WarmUpResult(against_merging=NO_EXAMPLE.format("to try it with"))
     began = time.perf_counter()
-    if reason := _predict_example(model, example):
-        return WarmUpResult(against_merging=reason)
+    if problem := _refusal(model, example):
+        return WarmUpResult(against_merging=NO_EXAMPLE.format("that can be used"), example_problem=problem)
     seconds = time.perf_counter() - began
     if key(example.data, example.params) is None or not example.rows:
         return WarmUpResult(against_merging="its input is no table or tensor")
@@ -98,11 +110,14 @@ def split(predictions: Any, rows: Sequence[int]) -> list[Any] | None:
     return pieces
 
 
-def _predict_example(model: Model, example: Conformed) -> str | None:
-    """Return the reason if the example cannot be used. Raises ModelLoadError if the model fails on it."""
+def _refusal(model: Model, example: Conformed) -> str | None:
+    """Predict the example. Return the sentence of its refusal by MLflow or by the model's type hint, or None.
+
+    Raises ModelLoadError if the model fails on it.
+    """
     try:
         encode(model.predict_conformed(example.data, example.params), wrapped=True)
-    except InvalidInputError as error:  # MLflow refuses it before the model sees it
+    except InvalidInputError as error:
         return UNUSABLE.format(reason=error)
     except ServingError as error:
         raise ModelLoadError(FAILED.format(reason=error)) from error

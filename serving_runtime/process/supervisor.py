@@ -97,6 +97,8 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         """Return a worker's listener, with a model that has made predictions. Raises ServingError."""
         model = self.preloaded.for_worker()
         warm_up = warm_up_and_measure(model) if self.settings.warm_up else WarmUpResult(against_merging=NOT_WARMED)
+        if warm_up.example_problem and not model.example_problem:  # else it was logged when the model was preloaded
+            _log.warning(warm_up.example_problem)
         if warm_up.against_merging and self.settings.batch.rows is None:
             _log.info("requests are not merged", extra={"fields": {"reason": warm_up.against_merging}})
         served = describe_for_clients(model, self.settings, warm_up, guarded=self.tokens is not None)

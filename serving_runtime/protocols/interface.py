@@ -30,7 +30,7 @@ class ServedModel:
 
     A faster `conform` may take the place of the default one (`input.conform.conformer`) if it gives the same, and
     leaves the rest to it, errors included. `serving` is for people to read: how the server loads and batches.
-    `guarded`: requests need a token.
+    `guarded`: requests need a token. `example_problem` is what the warm-up found wrong with the model's input example.
     """
 
     name: str
@@ -41,6 +41,7 @@ class ServedModel:
     coerce: Coerce = Coerce.SAFE
     serving: Mapping[str, Any] | None = None
     guarded: bool = False
+    example_problem: str | None = None
 
 
 @frozen_record

@@ -1,6 +1,7 @@
 """Models of every kind, saved by full MLflow of both versions, and the answers of MLflow's own scoring server."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -64,3 +65,16 @@ def ask_mlflow(models: Path) -> Callable[[list[tuple[str, str, str]]], list[dict
         return answers
 
     return ask
+
+
+@pytest.fixture
+def with_refused_example(models: Path, tmp_path: Path) -> Path:
+    """A model with the type hint list[int], whose example is read and sent to it, and then refused by the hint."""
+    directory = Path(shutil.copytree(models / "hinted", tmp_path / "hinted"))
+    (directory / "serving_input_example.json").write_text('{"inputs": ["secret"]}')
+    document = (directory / "MLmodel").read_text()
+    if "saved_input_example_info" not in document:
+        (directory / "MLmodel").write_text(
+            document + "saved_input_example_info: {serving_input_path: serving_input_example.json}\n"
+        )
+    return directory

@@ -12,7 +12,7 @@ from serving_runtime.codec.encode import encode
 from serving_runtime.errors import ModelLoadError, OutputError, ServingError
 from serving_runtime.model import Model, load
 from serving_runtime.options import Loader, Nan
-from serving_runtime.prediction.warm_up import warm_up
+from serving_runtime.prediction.warm_up import warm_up, warm_up_and_measure
 from serving_runtime.protocols.mlflow.request import read_request
 from testbed.runtime_core import answer
 
@@ -205,3 +205,17 @@ def test_nan_is_an_error_where_the_server_is_told_so() -> None:
     assert encode([1.0, None], wrapped=False, nan=Nan.ERROR) == b"[1.0,null]"
     with pytest.raises(OutputError, match="the model predicted NaN or infinity"):
         encode([1.0, float("nan")], wrapped=False, nan=Nan.ERROR)
+
+
+def test_an_example_that_the_type_hint_refuses_leaves_the_model_unwarmed(
+    with_refused_example: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = load(with_refused_example)
+    warm_up(refused)
+    found = warm_up_and_measure(refused)
+
+    assert refused.example_problem is None  # it can be read, and MLflow's signature has no types to compare it with
+    assert found.example_problem is not None
+    assert found.example_problem.startswith("the model is not warmed: its input example cannot be used: ")
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [found.example_problem]
+    assert found.against_merging == "the model has no input example that can be used"

@@ -139,3 +139,13 @@ def test_other_python_is_a_difference(tmp_path: Path) -> None:
 
     assert found is not None
     assert found.wanted == "3.8.1"
+
+
+def test_example_that_the_type_hint_refuses_is_one_warning_of_the_check(run: Run, with_refused_example: Path) -> None:
+    ended = run("check", "--model-path", with_refused_example, "--format", "json")
+
+    found = checks(ended)
+    assert (ended.code, found["example"][0]) == (0, "warning")
+    assert found["example"][1].startswith("the model is not warmed: its input example cannot be used: ")
+    assert "secret" not in found["example"][1]
+    assert "batches" not in found  # nothing can be compared without an example

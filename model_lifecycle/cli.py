@@ -3,8 +3,6 @@
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 from model_contract.exit_codes import ExitCode
@@ -16,6 +14,7 @@ with extra_of_program(EXTRA):
     import click
 
     from model_lifecycle.commands.cli_errors import cli_errors
+    from model_lifecycle.errors import unexpected
 
 COMMANDS: Final[Mapping[str, str]] = {
     "backfill": "backfill",
@@ -42,11 +41,7 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:  # noqa: BLE001  see above
-            frame = _last_frame(error.__traceback__)
-            click.echo(
-                f"Error: unexpected {type(error).__name__} at {frame}; it is a fault of this program: report it",
-                err=True,
-            )
+            click.echo(f"Error: {unexpected(error)}", err=True)
             sys.exit(ExitCode.UNEXPECTED)
 
     def list_commands(self, _: click.Context) -> list[str]:
@@ -58,12 +53,6 @@ class Commands(click.Group):
         with extra_of_program(EXTRA):
             found: Any = getattr(import_module(f"model_lifecycle.commands.{COMMANDS[name]}"), name)
         return found if isinstance(found, click.Command) else None
-
-
-def _last_frame(trace: TracebackType | None) -> str:
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "an unknown place"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

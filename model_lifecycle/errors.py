@@ -3,6 +3,8 @@
 Each message says what is wrong and what to do. `commands/cli_errors.py` prints it.
 """
 
+from pathlib import Path
+from types import TracebackType
 from typing import ClassVar
 
 from model_contract.exit_codes import ExitCode
@@ -52,3 +54,17 @@ class UnavailableError(LifecycleError):
 
 class UnclearError(UnavailableError):
     """A change was sent, and no answer says if it was made: the caller reads the state."""
+
+
+def unexpected(error: Exception) -> str:
+    """Return the sentence for an error that is no LifecycleError: its name and place, for a value could be a secret."""
+    return (
+        f"unexpected {type(error).__name__} at {_last_frame(error.__traceback__)}; it is a fault of this program: "
+        "report it"
+    )
+
+
+def _last_frame(trace: TracebackType | None) -> str:
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "an unknown place"

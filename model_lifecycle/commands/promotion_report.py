@@ -33,16 +33,17 @@ def planned(file: str, plan: Plan, form: str) -> None:
 def applied(file: str, plan: Plan, outcome: Outcome, form: str) -> None:
     """Print the result of a promotion. A model that could not be put back comes with the command that repairs it."""
     facts: dict[str, Any] = {"result": outcome.result.name.lower(), "fault": outcome.fault or None}
-    if outcome.failed:
-        facts["failed"] = {"model": outcome.failed.entry.name, "version": outcome.failed.entry.version}
+    failed = outcome.failed and outcome.failed.entry
+    if outcome.fault:
+        facts["failed"] = failed and {"model": failed.name, "version": failed.version}
         facts["left"] = [
             {"model": step.entry.name, "before": step.previous, "fault": fault} for step, fault in outcome.left
         ]
     _print(file, plan, form, outcome.result, facts)
-    if not outcome.failed or form == "json":
+    if not outcome.fault or form == "json":
         return
     say = report.error if form == "github" else lambda _, text: click.echo(text, err=True)
-    say(file, f"{outcome.failed.entry.name} version {outcome.failed.entry.version}: {outcome.fault}")
+    say(file, f"{failed.name} version {failed.version}: {outcome.fault}" if failed else outcome.fault)
     for step, fault in outcome.left:
         say(file, f"{step.entry.name} could not be put back: {fault}; repair it with: {repair(step)}")
 

@@ -6,9 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from model_contract.exit_codes import ExitCode
-from model_lifecycle.errors import LifecycleError, NotAuthorisedError, PreconditionError, UnavailableError
+from model_lifecycle.errors import (
+    LifecycleError,
+    NotAuthorisedError,
+    PreconditionError,
+    UnavailableError,
+    unexpected,
+)
 from model_lifecycle.promotion import changes
 from model_lifecycle.promotion.changes import PromotionRecord, Undo
+from model_lifecycle.promotion.interrupts import signals_raise
 from model_lifecycle.promotion.preflight import PARALLEL, Plan, inspect_entry, models_of
 from model_lifecycle.promotion.steps import PromotionOptions, Step
 from model_lifecycle.promotion_file import Entry
@@ -36,7 +43,10 @@ EXIT_CODES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """`fault` is the reason of a failed step; `left` are the steps that could not be put back, with the reason."""
+    """`fault` is the reason of a failure; `left` are the steps that could not be put back, each with the reason.
+
+    `failed` is the step that failed; None if the promotion was interrupted or met an unexpected error.
+    """
 
     result: Result
     failed: Step | None = None
@@ -51,8 +61,8 @@ class Outcome:
 def apply(plan: Plan, registry_of: Callable[[Entry], Registry], promotion: PromotionRecord) -> Outcome:
     """Apply the steps in parallel, then read them back; most of the time is MLflow's.
 
-    If a step fails, or does not hold when it is read back, no other step begins, and those that began are put back. An
-    interrupt or an unexpected error puts them back too, and is raised.
+    If a step fails, or does not hold when it is read back, no other step begins, and those that began are put back. So
+    it is after SIGINT, SIGTERM or an unexpected error.
     """
     begun: list[tuple[Step, Undo]] = []
 
@@ -61,7 +71,7 @@ def apply(plan: Plan, registry_of: Callable[[Entry], Registry], promotion: Promo
         begun.append((step, undo))
         _apply(registry_of(step.entry), step, promotion, undo)
 
-    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+    with signals_raise() as ignore_signals, ThreadPoolExecutor(max_workers=PARALLEL) as pool:
         try:
             ends = _started(pool, begin, plan.changes)
             for end in as_completed(ends):
@@ -70,15 +80,17 @@ def apply(plan: Plan, registry_of: Callable[[Entry], Registry], promotion: Promo
             for end in as_completed(ends):
                 end.result()
         except LifecycleError as error:
+            ignore_signals()
             pool.shutdown(cancel_futures=True)
             if isinstance(error, NotAuthorisedError) and not any(undo for _, undo in begun):
                 # A token that only reads is refused by the first write.
                 return Outcome(result=Result.REFUSED, failed=ends[end], fault=str(error))
             return _put_back(begun, ends[end], str(error))
-        except BaseException:
+        except BaseException as error:  # noqa: BLE001  the outcome has it
+            ignore_signals()
             pool.shutdown(cancel_futures=True)
-            _put_back(begun, plan.changes[0], "interrupted")
-            raise
+            fault = unexpected(error) if isinstance(error, Exception) else str(error) or "interrupted"
+            return _put_back(begun, None, fault)
     return Outcome(result=Result.DONE if begun else Result.NOTHING)
 
 
@@ -103,7 +115,7 @@ def _apply(registry: Registry, step: Step, promotion: PromotionRecord, undo: Und
         changes.apply(registry, again, promotion, undo)
 
 
-def _put_back(begun: list[tuple[Step, Undo]], failed: Step, fault: str) -> Outcome:
+def _put_back(begun: list[tuple[Step, Undo]], failed: Step | None, fault: str) -> Outcome:
     left: list[tuple[Step, str]] = []
     gone = ""
     for step, undo in reversed(begun):
@@ -115,4 +127,6 @@ def _put_back(begun: list[tuple[Step, Undo]], failed: Step, fault: str) -> Outco
         except LifecycleError as error:
             left.append((step, str(error)))
             gone = str(error) if isinstance(error, UnavailableError) else gone
+        except Exception as error:  # noqa: BLE001  the other steps are put back all the same
+            left.append((step, unexpected(error)))
     return Outcome(result=Result.PARTIAL if left else Result.PUT_BACK, failed=failed, fault=fault, left=tuple(left))

@@ -5,14 +5,18 @@ import shlex
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose, new_token
+from model_lifecycle.cli import main
+from model_lifecycle.promotion import changes
 from testbed.gate import API, PROJECT, Gate, ask, gate
 from testbed.lifecycle import Model, environment, new_model, run, write_file
 from testbed.mlflow_server import client_environment, mlflow_server
@@ -252,6 +256,93 @@ def test_what_cannot_be_put_back_is_named_with_the_command_that_repairs_it(serve
     assert failed.code == 7
     assert served.state()["stages"] == {"1": "Archived", "2": "Production"}
     (repair,) = [line.partition("repair it with: ")[2] for line in failed.err.splitlines() if "repair it with" in line]
+    assert run(environment(served.gate), *shlex.split(repair)[1:]).code == 0
+    assert served.state()["stages"] == {"1": "Production", "2": "Archived"}
+
+
+def promote_with_signal(served: Model, file: Path, number: int, then: Callable[[Exchange], bool]) -> tuple[int, str]:
+    """Promote, and send the signal before the alias is set. `then` sees every later request. Return code and stderr."""
+    victims: list[subprocess.Popen[str]] = []
+    sent = threading.Event()
+
+    def interrupt(exchange: Exchange) -> bool:
+        if sent.is_set():
+            return False
+        victims[0].send_signal(number)
+        time.sleep(0.5)  # the process has it before the answer
+        exchange.relay(exchange.body)
+        sent.set()
+        return True
+
+    def later(exchange: Exchange) -> bool:
+        return sent.is_set() and then(exchange)
+
+    with (
+        reverse_proxy(served.gate.uri, later, on(served.name, "registered-models/alias", interrupt)) as proxy,
+        subprocess.Popen(
+            [installed("model-api"), "promote", file],
+            env=environment(served.gate, uri=proxy.uri),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as victim,
+    ):
+        victims.append(victim)
+        _, err = victim.communicate(timeout=120)
+    assert sent.is_set()
+    return victim.returncode, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_interrupted_promotion_is_put_back_and_says_so(served: Model, tmp_path: Path, number: signal.Signals) -> None:
+    before = served.state()
+    code, err = promote_with_signal(
+        served, write_file(tmp_path / "file.json", (served, served.staged())), number, lambda _: False
+    )
+
+    after = served.state()
+    assert (code, after["aliases"], after["stages"]) == (9, before["aliases"], {**before["stages"], "2": "Staging"})
+    assert f"interrupted by {number.name}" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_interrupted_promotion_that_cannot_be_put_back_names_the_model_and_the_repair(
+    served: Model, tmp_path: Path, number: signal.Signals
+) -> None:
+    file = write_file(tmp_path / "file.json", (served, served.staged()))
+    code, err = promote_with_signal(served, file, number, lambda exchange: writes(exchange) and refuse(exchange))
+
+    assert code == 7
+    assert f"interrupted by {number.name}" in err
+    assert f"{served.name} could not be put back" in err
+    (repair,) = [line.partition("repair it with: ")[2] for line in err.splitlines() if "repair it with" in line]
+    assert run(environment(served.gate), *shlex.split(repair)[1:]).code == 0
+    assert served.state()["stages"] == {"1": "Production", "2": "Archived"}
+
+
+@pytest.mark.parametrize("undone", [True, False], ids=["can be put back", "cannot be put back"])
+def test_fault_of_the_program_is_put_back_or_names_the_model_and_the_repair(
+    served: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undone: bool
+) -> None:
+    def fault(*_: object) -> None:
+        raise RuntimeError("a secret")
+
+    file = write_file(tmp_path / "file.json", (served, served.staged()))
+    before = served.state()
+    with monkeypatch.context() as patched:
+        patched.setattr(changes, "alias_change", fault)
+        if not undone:
+            patched.setattr(changes, "_restore_stages", fault)
+        ended = CliRunner().invoke(main, ["promote", str(file)], env=environment(served.gate))
+
+    assert "unexpected RuntimeError at test_promote_interrupted.py:" in ended.stderr
+    assert "a secret" not in ended.output
+    if undone:
+        assert (ended.exit_code, served.state()) == (9, before)
+        return
+    assert ended.exit_code == 7
+    assert f"{served.name} could not be put back: unexpected RuntimeError" in ended.stderr
+    (repair,) = [line.partition("repair it with: ")[2] for line in ended.stderr.splitlines() if "repair it" in line]
     assert run(environment(served.gate), *shlex.split(repair)[1:]).code == 0
     assert served.state()["stages"] == {"1": "Production", "2": "Archived"}
 

@@ -119,10 +119,11 @@ def _put_back(begun: list[tuple[Step, Undo]], failed: Step | None, fault: str) -
     left: list[tuple[Step, str]] = []
     gone = ""
     for step, undo in reversed(begun):
+        if gone and undo:  # each try would take as long as the first
+            left.append((step, gone))
+            continue
         try:
             for back in reversed(undo):
-                if gone:
-                    raise UnavailableError(gone)  # each try would take as long as the first
                 back()
         except LifecycleError as error:
             left.append((step, str(error)))

@@ -11,12 +11,11 @@ from serving_runtime.errors import NotLoadedError
 from serving_runtime.http import lazy
 from serving_runtime.page.render import CONTENT_TYPE, page
 from serving_runtime.protocols.interface import Answer, Page, ServedModel, Status
+from serving_runtime.protocols.table import PROTOCOLS
 
-# Paths that need no token: the kubelet's probes bring none, as Prometheus does not that finds pods by their
-# annotations; /docs is the same for every model.
-OPEN_PATHS: Final = frozenset(
-    {"/livez", "/readyz", "/startupz", "/ping", "/health", "/v2/health/live", "/v2/health/ready", "/metrics", "/docs"},
-)
+# Paths of the server itself that need no token: the kubelet's probes bring none, as Prometheus does not that finds pods
+# by their annotations.
+SERVER_OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/startupz", "/ping", "/health", "/metrics"})
 Variables = Mapping[str, str]
 
 
@@ -63,6 +62,8 @@ def _openapi(directory: Path, name: str, version: str | None, *, guarded: bool) 
 
 
 PAGES: Final = tuple(
-    Page(method="GET", pattern=pattern, answer=answer)
+    Page(method="GET", pattern=pattern, answer=answer, is_open=answer is docs)  # docs is the same for every model
     for pattern, answer in (("/docs", docs), ("/info", info), ("/openapi.json", openapi))
 )
+PROTOCOL_PAGES: Final = tuple(page for protocol in PROTOCOLS for page in protocol.pages)
+OPEN_PATHS: Final = SERVER_OPEN_PATHS | {page.pattern for page in (*PAGES, *PROTOCOL_PAGES) if page.is_open}

@@ -129,12 +129,14 @@ class Status:
 class Page:
     """A route of a protocol that is no prediction. `pattern` is a path with variables in braces.
 
-    `answer` gets the values of those variables. It raises ServingError.
+    `answer` gets the values of those variables. It raises ServingError. `is_open`: it answers without a token, as a
+    probe must; its pattern has no variables.
     """
 
     method: str
     pattern: str
     answer: Callable[[Status, Mapping[str, str]], Answer]
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,8 +110,8 @@ OPEN_INFERENCE: Final = Protocol(
     schemas=schemas,
     pages=(
         Page(method="GET", pattern="/v2", answer=server),
-        Page(method="GET", pattern="/v2/health/live", answer=live),
-        Page(method="GET", pattern="/v2/health/ready", answer=ready),
+        Page(method="GET", pattern="/v2/health/live", answer=live, is_open=True),
+        Page(method="GET", pattern="/v2/health/ready", answer=ready, is_open=True),
         Page(method="GET", pattern=MODELS, answer=models),
         *(Page(method="GET", pattern=one, answer=model) for one in (_ONE, _VERSION)),
         *(Page(method="GET", pattern=f"{one}/ready", answer=model_ready) for one in (_ONE, _VERSION)),

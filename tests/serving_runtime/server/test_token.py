@@ -17,6 +17,8 @@ from serving_runtime.http.errors import UnauthorizedError
 from serving_runtime.http.pages import OPEN_PATHS
 from serving_runtime.http.routes import ROUTES, Route
 from serving_runtime.http.tokens import TokenFileError, Tokens
+from serving_runtime.protocols.interface import Page
+from serving_runtime.protocols.table import PROTOCOLS
 from serving_runtime.settings import OPTIONS
 from testbed.runtime_server import JSON, Answer, RuntimeServer, serving
 from tests.serving_runtime.server.conftest import Start
@@ -70,6 +72,29 @@ def guarded(models: Path, file: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.mark.parametrize("path", sorted(OPEN_PATHS))
 def test_probes_figures_and_page_are_open(path: str, guarded: RuntimeServer) -> None:
     assert guarded.get(path).status == 200
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for protocol in PROTOCOLS for page in protocol.pages if "/health/" in page.pattern],
+    ids=lambda page: page.pattern,
+)
+def test_health_page_of_each_protocol_is_open(page: Page, guarded: RuntimeServer) -> None:
+    assert guarded.ask(page.method, page.pattern).status == 200
+
+
+def test_open_paths_are_these_and_no_others() -> None:
+    assert {
+        "/livez",
+        "/readyz",
+        "/startupz",
+        "/ping",
+        "/health",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/metrics",
+        "/docs",
+    } == OPEN_PATHS
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -22,7 +22,7 @@ from serving_runtime.protocols.interface import (
     ServedModel,
     Status,
 )
-from serving_runtime.protocols.kserve import FAULT, expect, is_ready, refuse
+from serving_runtime.protocols.kserve_endpoints import FAULT, expect, is_ready, refuse
 
 if TYPE_CHECKING:
     from serving_runtime.input.forms import Request

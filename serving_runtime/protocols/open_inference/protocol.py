@@ -19,7 +19,7 @@ from serving_runtime.protocols.interface import (
     ServedModel,
     Status,
 )
-from serving_runtime.protocols.kserve import expect, is_ready, refuse
+from serving_runtime.protocols.kserve_endpoints import expect, is_ready, refuse
 from serving_runtime.protocols.open_inference.schemas import PREDICTION_SCHEMAS
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from serving_runtime.protocols.interface import PredictionSchemas, Schema
-from serving_runtime.protocols.kserve import FAULT
+from serving_runtime.protocols.kserve_endpoints import FAULT
 
 DATATYPES: Final = (
     "BOOL",

@@ -40,7 +40,7 @@ def test_example_that_the_type_hint_refuses_is_said_in_info_and_in_the_log(
         "reason": "the model has no input example that can be used",
     }
     warnings = [line for line in server.lines() if line["message"].startswith(UNUSABLE)]
-    assert [(line["level"], line["message"]) for line in warnings] == [("WARNING", info["example_problem"])]
+    assert [(line["level"], line["message"]) for line in warnings] == [("warning", info["example_problem"])]
 
 
 @pytest.mark.parametrize("flags", [(), ("--batch", "16"), ("--warm-up", "false")], ids=" ".join)
@@ -54,7 +54,7 @@ def test_example_that_cannot_be_read_is_said_in_info_and_in_the_log(
     problem = f"{UNUSABLE}its file holds no JSON object"
     assert server.get("/info").document["example_problem"] == problem
     warnings = [line for line in server.lines() if line["message"].startswith(UNUSABLE)]
-    assert [(line["level"], line["message"]) for line in warnings] == [("WARNING", problem)]
+    assert [(line["level"], line["message"]) for line in warnings] == [("warning", problem)]
 
 
 def test_openapi_is_a_valid_document(wine: RuntimeServer) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from serving_runtime.model import Model
 
 PREFIX: Final = "model_api_runtime_"
-PAGES: Final = "none"  # the protocol of a probe, a page, and of what is none of ours
-PROTOCOL_NAMES: Final = (*(protocol.name for protocol in PROTOCOLS), PAGES)
+UNKNOWN_PATH: Final = "none"  # the protocol of a request of an unknown path; probes and pages are not counted
+PROTOCOL_NAMES: Final = (*(protocol.name for protocol in PROTOCOLS), UNKNOWN_PATH)
 CLIENT_LEFT: Final = 499  # nginx's code for a client that closed the connection
 CODES: Final = (*(int(status) for status in HTTPStatus if status >= HTTPStatus.OK), CLIENT_LEFT)
 OTHER: Final = "other"
@@ -64,7 +64,9 @@ METRICS: Final = (
         name=f"{PREFIX}batch_requests", kind="histogram", meaning="Requests of one call of the model.", bounds=ROWS[:7]
     ),
     Metric(name=f"{PREFIX}inflight", kind="gauge", meaning="Requests that have no answer yet."),
-    Metric(name=f"{PREFIX}queue_depth", kind="gauge", meaning="Requests that wait for the model."),
+    Metric(
+        name=f"{PREFIX}queue_depth", kind="gauge", meaning="Requests that waited when the last call of the model ended."
+    ),
     Metric(
         name=f"{PREFIX}shed_total",
         kind="counter",

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from serving_runtime.observability.metrics import CLIENT_LEFT, PAGES
+from serving_runtime.observability.metrics import CLIENT_LEFT, UNKNOWN_PATH
 
 
 @dataclass(slots=True)
@@ -14,7 +14,7 @@ class RequestStats:
     """
 
     began: float = field(default_factory=time.perf_counter)
-    protocol: str = PAGES
+    protocol: str = UNKNOWN_PATH
     rows: int | None = None
     read: float | None = None
     waited: float | None = None

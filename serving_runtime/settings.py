@@ -85,7 +85,8 @@ class ServeSettings:
         default="10",
     )
     timeout: float = setting(
-        "seconds from the head of a request to its answer; then it is answered 504",
+        "seconds from the head of a request to its answer; then it is answered 504. A worker whose model lets nothing"
+        " else run is ended after 30 s more",
         read=types.seconds(0.1, 86_400),
         default="60",
     )

@@ -32,6 +32,7 @@ from serving_runtime.settings import ServeSettings
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  writable in a container whose root is not
 # Beyond the deadline of a request: a worker that is silent so long has a model that keeps the interpreter to itself.
+# The meaning of `--timeout` in settings.py names this number.
 HANGS_AFTER: Final = 30  # seconds
 
 NOT_WARMED: Final = "the server was started with --warm-up false"

@@ -23,7 +23,7 @@ def missing_extra(name: str | None, extra: str) -> str | None:
         return None
     return (
         f"the package {package} is not installed; install the extra {extra}: "
-        f"pip install '{DISTRIBUTION}[{extra}]', or pip install '.[{extra}]' in a checkout"
+        f"pip install '.[{extra}]' in a checkout, or pip install '{DISTRIBUTION}[{extra}]' from your package index"
     )
 
 

@@ -55,8 +55,8 @@ def program(name: str) -> str:
 
 def sentence(extra: str) -> str:
     return (
-        f"install the extra {extra}: pip install 'mlflow-model-api[{extra}]', or pip install '.[{extra}]' in a"
-        " checkout\n"
+        f"install the extra {extra}: pip install '.[{extra}]' in a checkout, or"
+        f" pip install 'mlflow-model-api[{extra}]' from your package index\n"
     )
 
 

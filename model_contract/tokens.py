@@ -1,4 +1,6 @@
-"""Service tokens: opaque, of one project and one purpose. `dmg1_p_<project id>_<43 characters>_<6 of a check sum>`.
+"""Service tokens: opaque, of one project and one purpose.
+
+The format is `dmg1_<p or r>_<project id>_<43 characters>_<6 of a check sum>`: p is promote, r is pull.
 
 The prefix is for scanners that look for leaked secrets; the check sum tells a mistyped token from an unknown one.
 Neither proves anything: a token is valid if the Secret holds it, and is compared as a whole.

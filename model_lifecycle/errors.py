@@ -1,4 +1,5 @@
-"""The errors of the lifecycle: one family, and each class carries the exit code of a command that ends with it.
+"""The errors of the lifecycle. Each class has the exit code of a command that ends with it; its numbers are in
+`model_contract/exit_codes.py`.
 
 Each message says what is wrong and what to do. `commands/cli_errors.py` prints it.
 """

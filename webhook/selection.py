@@ -1,4 +1,4 @@
-"""The rules that select the pods that get a model, as data.
+"""The rules that select the pods that the webhook looks at, as data. `targets.py` decides which containers get a model.
 
 The API server applies them before it calls the webhook (selectors and matchConditions), the webhook repeats those that
 it can see, `explain` prints a row per rule. All three take them from here. The rules are in the order in which the API

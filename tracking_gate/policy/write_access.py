@@ -1,4 +1,5 @@
-"""Writes of files by people: allowed for own runs and logged models, unless a promoted version has files there.
+"""Writes of files by people: allowed for runs and logged models of
+their projects, unless a promoted version has files there.
 
 Owners are looked up in MLflow for each write. The locations of promoted versions and of experiments are remembered.
 """

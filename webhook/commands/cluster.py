@@ -26,6 +26,7 @@ GROUPS: Final = {
     "Job": "batch",
     "CronJob": "batch",
 }
+REMEDY: Final = "set KUBECONFIG to the file of your cluster"
 KINDS: Final = {kind.lower(): kind for kind in GROUPS}
 
 
@@ -40,11 +41,13 @@ def cluster_client(context: str | None) -> Iterator[Client]:
             configuration = KubeConfig.from_env().get(context)
         except (AttributeError, LookupError, TypeError, ValueError, OSError) as error:
             kind = type(error).__name__
-            raise InvalidInputError(f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({kind})") from error
+            raise InvalidInputError(
+                f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({kind}); {REMEDY}"
+            ) from error
         with Client(configuration) as client:
             yield client
     except ConfigError as error:
-        raise InvalidInputError(f"no cluster: {error}") from error
+        raise InvalidInputError(f"no cluster: {error}; {REMEDY}") from error
     except MissingError as error:
         raise NotFoundError(str(error)) from error
     except httpx2.HTTPStatusError as error:

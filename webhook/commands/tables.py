@@ -42,10 +42,10 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
 
 def show_explanation(explanation: Explanation) -> None:
-    """Print the object, every rule, every container, the decision, and what it adds to the pod."""
+    """Print the object, the decision, every rule, every container, and what the decision adds to the pod."""
     console = Console(highlight=False)
     console.print(Text(explanation.workload.title, style="bold"))
-    sections = [_rules(explanation), *map(_container, explanation.containers), _decision(explanation)]
+    sections = [_decision(explanation), _rules(explanation), *map(_container, explanation.containers)]
     for section in sections:
         if section.row_count:
             console.print()

@@ -236,7 +236,20 @@ def test_explain_shows_the_rule_that_decides(pod: dict[str, Any], tmp_path: Path
     done = run("explain", "-f", file)
 
     assert "✗  pod is a model API  not_model_api (B7)" in done.stdout
+    assert done.stdout.index("because") < done.stdout.index("pod is a model API")  # the decision comes first
     assert "what to do  label the pod dominodatalab.com/workload-type=ModelAPI" in done.stdout
+
+
+@pytest.mark.parametrize("content", [None, "[]"], ids=["no file", "no kubeconfig"])
+def test_doctor_without_a_cluster_says_how_to_name_one(content: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    if content:
+        file.write_text(content)
+    done = CliRunner().invoke(main, ["doctor"], env={"KUBECONFIG": str(file), "KUBERNETES_SERVICE_HOST": None})
+
+    assert done.exit_code == 3
+    assert "no cluster: " in done.stderr
+    assert "set KUBECONFIG to the file of your cluster" in done.stderr
 
 
 def test_explain_knows_the_labels_of_a_namespace_in_the_file(pod: dict[str, Any], tmp_path: Path) -> None:

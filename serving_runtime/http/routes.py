@@ -1,4 +1,7 @@
-"""The table of routes: from method and path to a protocol's prediction, or to one of its pages."""
+"""The routes of the protocols and of the pages about the model: from method and path to a prediction or a page.
+
+The probes, `/version`, `/metrics` and the list of routes are in `application.py`.
+"""
 
 import re
 from collections.abc import Iterator, Mapping

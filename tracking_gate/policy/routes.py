@@ -27,7 +27,7 @@ class RouteAccess(StrEnum):
     RUN = "run", "people; tokens of the project"  # which get the answer of the lookup of its owner
     PEOPLE = "people", "people"
     GUARDED = "guarded", "decided by its rule"  # forwarded as the gate writes it
-    WRITE = "write", "people of the project; no one, if a promoted version has files there"
+    WRITE = "write", "people of the project, if there is one; no one if a promoted version has files there"
     CHANGE = "change", "people of the project, if there is one"  # forwarded as it came
     EMPTY = "empty", "people; answered by the gate, empty"
     DENIED = "denied", "no one"

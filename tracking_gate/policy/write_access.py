@@ -1,5 +1,4 @@
-"""Writes of files by people: allowed for runs and logged models of
-their projects, unless a promoted version has files there.
+"""Writes and deletions of files by people of the project: allowed unless a promoted version has files there.
 
 Owners are looked up in MLflow for each write. The locations of promoted versions and of experiments are remembered.
 """

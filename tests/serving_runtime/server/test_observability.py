@@ -42,6 +42,7 @@ def test_metrics_are_those_of_all_workers_whichever_is_asked(start: Start, model
     server.predict({"dataframe_records": [{"pH": 1}]})
     server.ask("POST", "/invocations", "{", JSON)
     server.get("/nowhere")
+    server.wait_until(lambda: of("none", "404") in numbers(server))  # a request is counted after its answer
 
     seen = [numbers(server) for _ in range(10)]
     assert all(found[of("invocations", "200")] == 20 for found in seen)

@@ -1,7 +1,8 @@
 """A server that answers as it likes: every run ends within its bounds, with a code of the table, and leaves no part of
 a model.
 
-HOSTILE_EXAMPLES makes it longer: `HOSTILE_EXAMPLES=1500 pytest --timeout=0 tests/model_delivery/test_hostile_server.py`.
+HOSTILE_EXAMPLES makes it longer: `HOSTILE_EXAMPLES=1500 pytest --timeout=0
+tests/model_delivery/test_hostile_server.py`.
 """
 
 import contextlib

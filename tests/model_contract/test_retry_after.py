@@ -32,6 +32,12 @@ def test_seconds_and_dates_of_all_three_forms_are_read(value: str, seconds: floa
     assert retry_after(value, NOW) == seconds
 
 
+def test_a_part_of_a_second_before_a_date_is_waited_for_as_a_whole_one() -> None:
+    now = NOW + timedelta(milliseconds=600)
+
+    assert retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now) == 30
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -120,6 +120,17 @@ def test_pipe_that_takes_parts_gets_whole_lines(tmp_path: Path) -> None:
     assert len(json.loads(done.stdout)["more"]) == 100
 
 
+def test_line_of_which_the_system_takes_a_part_is_written_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal can end a call that writes to a pipe in its middle; here each call writes ten bytes."""
+    taken = os.write
+    monkeypatch.setattr("os.write", lambda file, rest: taken(file, bytes(rest[:10])))
+    write(AuditLog(str(tmp_path / "audit.jsonl")), decision="begin")
+
+    assert json.loads((tmp_path / "audit.jsonl").read_text())["decision"] == "begin"
+
+
 @pytest.mark.parametrize(
     "value",
     ["x" * 14_000, ["1"] * 14_000, {"name": "x" * 14_000}, ["é" * 14_000] * 3],

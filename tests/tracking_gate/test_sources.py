@@ -8,7 +8,7 @@ import pytest
 from model_contract.tokens import Purpose
 from testbed.environments import python_of
 from testbed.gate import API, OTHER, Answer, Gate, Json, ask
-from testbed.mlflow_server import client_environment
+from testbed.mlflow_server import NEWEST, client_environment
 from testbed.processes import JsonLines, json_lines
 from tests.tracking_gate.conftest import GATED, READER, Wine, wine_behind
 
@@ -158,6 +158,26 @@ def test_copy_of_a_version_keeps_the_files_of_the_first(wine: Wine, clients: lis
     for client in clients:
         found = client.ask({"uri": f"models:/{wine.name}/{of_copy['version']}", "token": wine.gate.token(Purpose.PULL)})
         assert list(found["files"]) == ["MLmodel"]
+
+
+def test_directory_that_its_own_project_has_emptied_is_read_as_beside_the_gate(
+    wine: Wine, clients: list[JsonLines]
+) -> None:
+    """The client of MLflow 2 asks for a directory without files as if it were a file, and fails; that of 3 does not."""
+    jane = wine.gate.basic("jane")
+    removed = wine.gate.ask("DELETE", f"{FILES}/{wine.directory}/model/MLmodel", headers=jane)
+    made = registered(wine, "runs:/{run}/model")
+    asked = {"uri": f"models:/{wine.name}/{made.json['model_version']['version']}", "token": ""}
+    through = [client.ask(asked | {"token": wine.gate.token(Purpose.PULL)}) for client in clients]
+    environment = client_environment() | {"MLFLOW_TRACKING_URI": wine.gate.server.uri}
+    with json_lines([python_of("mlflow-2.22"), READER], environment) as beside:
+        of_mlflow_2 = beside.ask(asked)
+
+    assert removed.status == made.status == 200
+    assert (wine.gate.server.artifacts / wine.directory / "model").is_dir()
+    assert dict(zip(GATED, map(list, through), strict=True)) == {NEWEST: ["files"], "2.22": ["error"]}
+    assert through[0]["files"] == {}
+    assert list(of_mlflow_2) == ["error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from scipy import sparse
 from tritonclient.http import InferResult
 
+from serving_runtime.codec.encode import dumps
 from serving_runtime.errors import ServingError
 from serving_runtime.input.conform import conformer
 from serving_runtime.options import Nan
@@ -33,6 +34,7 @@ from serving_runtime.protocols.domino.protocol import DOMINO
 from serving_runtime.protocols.interface import Answer, Message, Prediction, Protocol, Refusal, ServedModel
 from serving_runtime.protocols.kserve_v1 import KSERVE_V1
 from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
+from serving_runtime.protocols.open_inference.outputs import outputs_of
 from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
 from serving_runtime.signature import Signature
 
@@ -337,3 +339,11 @@ def test_nan_in_an_element_of_json_is_refused_where_the_server_is_told_so() -> N
 
     with pytest.raises(ServingError, match="NaN or infinity"):
         inputs.write(Prediction(value=[{"a": float("nan")}], seconds=0.0))
+
+
+def test_times_in_a_record_are_times() -> None:
+    """The call `tolist` of numpy makes numbers of them."""
+    returned = np.array([(1, "2024-01-31T12:00")], dtype=[("number", "i4"), ("at", "M8[ns]")])
+
+    assert outputs_of(returned, Signature())[0][0].values == ['[1,"2024-01-31T12:00:00"]']
+    assert json.loads(dumps(returned)) == [[1, "2024-01-31T12:00:00"]]

@@ -26,7 +26,9 @@ POLL: Final = 0.005  # seconds
 def main() -> None:
     for package in PACKAGES:
         _import_all(package)
-    programs = {entry.name: entry.load() for entry in entry_points(group="console_scripts") if entry.module[:-4] in PACKAGES}
+    programs = {
+        entry.name: entry.load() for entry in entry_points(group="console_scripts") if entry.module[:-4] in PACKAGES
+    }
     for line in sys.stdin:
         case = json.loads(line)
         began = time.monotonic()
@@ -58,7 +60,9 @@ def _run(program: Any, case: dict[str, Any]) -> NoReturn:
     ):
         os.dup2(os.open(path, flags, 0o600), descriptor)
     sys.argv = [case["program"], *case["arguments"]]
-    sys.stdin, sys.stdout, sys.stderr = (open(number, mode, closefd=False) for number, mode in ((0, "r"), (1, "w"), (2, "w")))  # noqa: SIM115, PTH123  open until the end
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, mode, closefd=False) for number, mode in ((0, "r"), (1, "w"), (2, "w"))
+    )
     code = _code_of(program)
     with suppress(BaseException):
         sys.stdout.flush()

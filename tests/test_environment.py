@@ -10,7 +10,7 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -41,23 +41,20 @@ BOUND: Final = 20.0  # seconds of a command; it takes one or two beside nothing
 SERVING: Final = 3.0  # seconds, after which a server is asked to end
 DEAD: Final = "https://127.0.0.1:9"
 # Variables that the libraries, Python and OpenSSL read.
-OF_LIBRARIES: Final = (
-    "SSL_CERT_FILE SSL_CERT_DIR SSLKEYLOGFILE OPENSSL_CONF REQUESTS_CA_BUNDLE CURL_CA_BUNDLE HTTP_PROXY HTTPS_PROXY"
-    " ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy HOME USER LOGNAME TMPDIR TMP XDG_CONFIG_HOME"
-    " XDG_CACHE_HOME KUBECONFIG KUBERNETES_SERVICE_HOST KUBERNETES_SERVICE_PORT PORT WEB_CONCURRENCY GUNICORN_CMD_ARGS"
-    " FORWARDED_ALLOW_IPS LANG LC_ALL LANGUAGE TZ NO_COLOR FORCE_COLOR COLUMNS LINES TERM NETRC OMP_NUM_THREADS"
-    " PROMETHEUS_MULTIPROC_DIR MLFLOW_HTTP_REQUEST_TIMEOUT MLFLOW_HTTP_REQUEST_MAX_RETRIES MLFLOW_LOGGING_LEVEL"
-    " MLFLOW_ENABLE_ASYNC_LOGGING MLFLOW_EXPERIMENT_ID MLFLOW_REGISTRY_URI MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT"
-    " MLFLOW_DEFAULT_PREDICTION_DEVICE PYDANTIC_DISABLE_PLUGINS GITHUB_OUTPUT GITHUB_ACTIONS CI NOTIFY_SOCKET"
-    " MODEL_API_SOURCE_1_MLFLOW_RUN_ID"
-).split()
+OF_LIBRARIES: Final = ["SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "OPENSSL_CONF", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy", "HOME", "USER", "LOGNAME", "TMPDIR", "TMP", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "PORT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS", "FORWARDED_ALLOW_IPS", "LANG", "LC_ALL", "LANGUAGE", "TZ", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "NETRC", "OMP_NUM_THREADS", "PROMETHEUS_MULTIPROC_DIR", "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_LOGGING_LEVEL", "MLFLOW_ENABLE_ASYNC_LOGGING", "MLFLOW_EXPERIMENT_ID", "MLFLOW_REGISTRY_URI", "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", "MLFLOW_DEFAULT_PREDICTION_DEVICE", "PYDANTIC_DISABLE_PLUGINS", "GITHUB_OUTPUT", "GITHUB_ACTIONS", "CI", "NOTIFY_SOCKET", "MODEL_API_SOURCE_1_MLFLOW_RUN_ID"]
 NAMED: Final = re.compile(r"""["']((?:MLFLOW|DOMINO|MODEL_API|SSL_CERT|KUBE|GITHUB|HTTPS?|NO)_[A-Z_]*[A-Z])["']""")
 HOLDS_A_SECRET: Final = re.compile(r"(TOKEN|PASSWORD|_KEY)$")
 HOLDS_AN_ADDRESS: Final = re.compile(r"(URI|URL|HOST|PROXY|UPSTREAM)$", re.IGNORECASE)
 SERVERS: Final = {("model-api-webhook", "serve"), ("model-api-runtime", "serve"), ("model-api-gate", "serve")}
 CODES: Final = {int(code) for code in ExitCode}
 # The interpreter's own end for these values is no program's: they only change the encoding of the outputs.
-ENCODINGS: Final = ("PYTHONIOENCODING=ascii", "PYTHONIOENCODING=utf-16", "LC_ALL=C", "LC_ALL=xx_YY.nothing", "PYTHONUTF8=0")
+ENCODINGS: Final = (
+    "PYTHONIOENCODING=ascii",
+    "PYTHONIOENCODING=utf-16",
+    "LC_ALL=C",
+    "LC_ALL=xx_YY.nothing",
+    "PYTHONUTF8=0",
+)
 
 Command = tuple[str, ...]
 
@@ -187,7 +184,11 @@ class Place:
             "/dev/null",
         ]
         if HOLDS_AN_ADDRESS.search(variable):
-            values += [f"{scheme}://user:{SECRET}@{rest}" for scheme in ("http", "https", "ftp") for rest in ("127.0.0.1:9", "[", "h:99999")]
+            values += [
+                f"{scheme}://user:{SECRET}@{rest}"
+                for scheme in ("http", "https", "ftp")
+                for rest in ("127.0.0.1:9", "[", "h:99999")
+            ]
         if HOLDS_A_SECRET.search(variable):
             values = [SECRET + value for value in values]
         return values
@@ -235,7 +236,9 @@ class Runner:
         usual = self._usual[command]
         ended = self.run(command, {**self._place.environment, variable: value})
         title = f"{' '.join(command)} with {variable}={value[:60]!r}"
-        return [f"{title}: {fault}\n{ended.output[-1500:]}" for fault in _faults(command, variable, value, usual, ended)]
+        return [
+            f"{title}: {fault}\n{ended.output[-1500:]}" for fault in _faults(command, variable, value, usual, ended)
+        ]
 
 
 def _faults(command: Command, variable: str, value: str, usual: Ended, ended: Ended) -> Iterator[str]:
@@ -254,7 +257,12 @@ def _faults(command: Command, variable: str, value: str, usual: Ended, ended: En
     if ended.seconds > BOUND:
         yield f"it took {ended.seconds:.0f} s"
     new = ended.code != usual.code and ended.code in {ExitCode.INVALID_INPUT, ExitCode.USAGE}
-    if new and variable not in ended.output and _shown(value) not in ended.output and not _by_option(variable, ended.output):
+    if (
+        new
+        and variable.lower() not in ended.output.lower()
+        and _shown(value) not in ended.output
+        and not _by_option(variable, ended.output)
+    ):
         yield f"exit code {ended.code}, and neither the variable nor the file is named"
 
 
@@ -275,7 +283,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     (directory / "models.json").write_text(json.dumps({PROJECT: [{"name": "wine", "version": 1}]}))
     (directory / "no.pem").write_text("no certificate\n")
     (directory / "binary").write_bytes(bytes(range(256)))
-    (directory / "rows.csv").write_text(",".join(f"measure {number}" for number in range(11)) + "\n" + ",".join("1" * 11) + "\n")
+    (directory / "rows.csv").write_text(
+        ",".join(f"measure {number}" for number in range(11)) + "\n" + ",".join("1" * 11) + "\n"
+    )
     (directory / "record.jsonl").write_text("")
     pod = yaml.safe_load((ROOT / "examples" / "model-api-pod.yaml").read_text())
     (directory / "given").write_text(json.dumps(review_of(pod)))
@@ -283,7 +293,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     certificates = issue(directory / "tls", "127.0.0.1")
     model = directory / "model"
     script = ROOT / "benchmarks" / "save_model.py"
-    subprocess.run([python_of("mlflow-3.17"), script, "elastic-net", model], check=True, capture_output=True, cwd=directory)
+    subprocess.run(
+        [python_of("mlflow-3.17"), script, "elastic-net", model], check=True, capture_output=True, cwd=directory
+    )
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(directory / "home"),
@@ -327,7 +339,9 @@ def _kubeconfig() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def runner(place: Place) -> Iterator[Runner]:
     # Native libraries would start threads, which a fork does not have.
-    with json_lines([sys.executable, ROOT / "testbed" / "fork_commands.py"], env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
+    with json_lines(
+        [sys.executable, ROOT / "testbed" / "fork_commands.py"], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    ) as process:
         yield Runner(place, process)
 
 

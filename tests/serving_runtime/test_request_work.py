@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import zlib
 
 import pandas as pd
@@ -14,6 +15,7 @@ from serving_runtime.errors import MOST_FAULTS, InvalidInputError, MalformedRequ
 from serving_runtime.http.body import FREE_GROWTH, MOST_GROWTH, unpacked
 from serving_runtime.http.errors import GrowingBodyError, UnpackedBodyTooLargeError
 from serving_runtime.input.table import from_records, from_split
+from serving_runtime.input.tensor import MOST_DIMENSIONS, flatten, plain_array
 from serving_runtime.signature import Column, Scalar, Signature
 
 LIMIT = 100 << 20
@@ -147,3 +149,15 @@ def test_no_more_faults_are_made_than_are_told(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(InvalidInputError):
             call()
         assert len(made) == MOST_FAULTS
+
+
+@pytest.mark.parametrize("levels", [MOST_DIMENSIONS + 1, 64, 65, 500])
+def test_lists_deeper_than_any_array_are_refused(levels: int) -> None:
+    with pytest.raises(InvalidInputError, match="inputs: lists of more than 32 levels"):
+        flatten(json.loads("[" * levels + "]" * levels), "inputs")
+
+
+def test_lists_as_deep_as_an_array_are_one() -> None:
+    value = json.loads("[" * MOST_DIMENSIONS + "1" + "]" * MOST_DIMENSIONS)
+
+    assert plain_array(value, "inputs").ndim == MOST_DIMENSIONS  # type: ignore[union-attr]  an array

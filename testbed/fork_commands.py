@@ -36,7 +36,7 @@ def main() -> None:
         if not pid:
             _run(programs[case["program"]], case)
         code = _end_of(pid, began + case["seconds"])
-        print(json.dumps({"code": code, "seconds": time.monotonic() - began}), flush=True)
+        print(json.dumps({"code": code, "seconds": time.monotonic() - began}), flush=True)  # noqa: T201  the answer
 
 
 def _import_all(package: str) -> None:
@@ -61,7 +61,8 @@ def _run(program: Any, case: dict[str, Any]) -> NoReturn:
         os.dup2(os.open(path, flags, 0o600), descriptor)
     sys.argv = [case["program"], *case["arguments"]]
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, closefd=False) for number, mode in ((0, "r"), (1, "w"), (2, "w"))
+        open(number, mode, closefd=False)  # noqa: SIM115, PTH123  open until the end
+        for number, mode in ((0, "r"), (1, "w"), (2, "w"))
     )
     code = _code_of(program)
     with suppress(BaseException):

@@ -61,7 +61,7 @@ def _run(program: Any, case: dict[str, Any]) -> NoReturn:
         os.dup2(os.open(path, flags, 0o600), descriptor)
     sys.argv = [case["program"], *case["arguments"]]
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, closefd=False)  # noqa: SIM115, PTH123  open until the end
+        open(number, mode, closefd=False)  # noqa: SIM115  open until the end
         for number, mode in ((0, "r"), (1, "w"), (2, "w"))
     )
     code = _code_of(program)

@@ -53,7 +53,7 @@ OF_LIBRARIES: Final = """
     NOTIFY_SOCKET MODEL_API_SOURCE_1_MLFLOW_RUN_ID
 """.split()  # noqa: SIM905  a list of words
 NAMED: Final = re.compile(r"""["']((?:MLFLOW|DOMINO|MODEL_API|SSL_CERT|KUBE|GITHUB|HTTPS?|NO)_[A-Z_]*[A-Z])["']""")
-HOLDS_A_SECRET: Final = re.compile(r"(TOKEN|PASSWORD|_KEY)$")
+HOLDS_A_SECRET: Final = re.compile(r"(?<!WEBHOOK_)(TOKEN|PASSWORD|_KEY)$")  # MODEL_API_WEBHOOK_TOKEN is a mode
 HOLDS_AN_ADDRESS: Final = re.compile(r"(URI|URL|HOST|PROXY|UPSTREAM)$", re.IGNORECASE)
 SERVERS: Final = {("model-api-webhook", "serve"), ("model-api-runtime", "serve"), ("model-api-gate", "serve")}
 CODES: Final = {int(code) for code in ExitCode}

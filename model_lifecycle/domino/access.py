@@ -169,7 +169,7 @@ def _first(given: Mapping[str, str | None], names: Sequence[str]) -> tuple[str, 
 
 
 def checked_uri(uri: str, name: str = HOST) -> str:
-    """Return the address without the slash at its end; `name` is that of its variable or option. Raises InvalidError."""
+    """Return the address without the slash at its end; `name` is its variable or option. Raises InvalidError."""
     uri = uri.strip().rstrip("/")
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", uri) or not _is_address(uri):
         raise InvalidError(

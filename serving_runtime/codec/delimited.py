@@ -173,7 +173,7 @@ def _guessed(text: str) -> Frame:
         raise MalformedRequestError(f"the body is no CSV that pandas can read ({type(error).__name__})") from error
 
 
-def _by_column(text: str) -> tuple[list[str], list[list[str]], int]:
+def _by_column(text: str) -> tuple[list[str], list[list[str]], int]:  # noqa: C901  one pass over the lines
     """Return the header, the texts of each column and the number of rows. Raises MalformedRequestError,
     InvalidInputError.
     """

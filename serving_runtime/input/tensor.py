@@ -134,7 +134,9 @@ def _expect_shape(shape: tuple[int, ...], spec: Tensor, path: str) -> None:
 
 
 def flatten(value: Any, path: str) -> tuple[tuple[int, ...], Any]:
-    """The shape of nested lists, and their values in one list. Raises InvalidInputError if they are ragged or too deep."""
+    """Return the shape of nested lists, and their values in one list. Raises InvalidInputError if they are ragged
+    or too deep.
+    """
     if isinstance(value, Shaped):
         return value.shape, value.values
     shape: tuple[int, ...] = ()

@@ -109,10 +109,8 @@ def _wanted(attacks: Iterator[Attack], names: Sequence[str]) -> Iterator[Attack]
 
 def table(title: str, pid: int, port: int, beside: bytes, attacks: Iterator[Attack]) -> int:
     """Print the table of these requests, and return how many cost more than the bounds."""
-    print(
-        f"\n{title}\n  {'':46} {'sent':>9} {'processor':>10} {'s/MB':>7} {'memory':>9} {'B/B':>7} {'beside':>9} answer",
-        flush=True,
-    )
+    columns = f"{'sent':>9} {'processor':>10} {'s/MB':>7} {'memory':>9} {'B/B':>7} {'beside':>9} answer"
+    print(f"\n{title}\n  {'':46} {columns}", flush=True)
     dear = 0
     for attack in attacks:
         work, sent = measured(attack, pid, port, beside), len(attack.sent)
@@ -139,7 +137,7 @@ def measured(attack: Attack, pid: int, port: int, beside: bytes) -> Work:
         status = exchange(port, attack.sent)
     return Work(
         seconds=processor_seconds(pid) - seconds,
-        memory=max(0, max(_memory(pid, "VmHWM").get(process, 0) - value for process, value in before.items())),
+        memory=max(0, *(_memory(pid, "VmHWM").get(process, 0) - value for process, value in before.items())),
         beside=max(times, default=0.0),
         status=status,
     )

@@ -1,4 +1,7 @@
-"""Save a model for the benchmarks: `python save_model.py elastic-net|forest|picture|unsigned <directory>`, with full MLflow."""
+"""Save a model for the benchmarks, with full MLflow.
+
+`python save_model.py elastic-net|forest|picture|unsigned <directory>`
+"""
 
 import sys
 from typing import Any

@@ -121,7 +121,8 @@ def table(title: str, pid: int, port: int, beside: bytes, attacks: Iterator[Atta
         dear += is_dear
         print(
             f"  {attack.name:46} {sent / MEGABYTE:6.2f} MB {work.seconds:8.2f} s {rate:7.2f}"
-            f" {work.memory / MEGABYTE:6.0f} MB {share:7.1f} {work.beside * 1000:6.0f} ms {work.status}{'  TOO MUCH' if is_dear else ''}",
+            f" {work.memory / MEGABYTE:6.0f} MB {share:7.1f} {work.beside * 1000:6.0f} ms {work.status}"
+            f"{'  TOO MUCH' if is_dear else ''}",
             flush=True,
         )
     return dear

@@ -29,7 +29,7 @@ from testbed.processes import JsonLines, free_port, installed, json_lines
 from tracking_gate.settings import SETTINGS
 
 ROOT: Final = Path(__file__).parents[1]
-PAIRS: Final = int(os.environ.get("MODEL_API_TEST_ENVIRONMENTS", "400"))
+PAIRS: Final = int(os.environ.get("MODEL_API_TEST_ENVIRONMENTS", "200"))
 PACKAGES: Final = ("model_contract", "model_delivery", "model_lifecycle", "serving_runtime", "tracking_gate", "webhook")
 PROGRAMS: Final = {
     entry.name: entry for entry in entry_points(group="console_scripts") if entry.module.partition(".")[0] in PACKAGES

@@ -15,6 +15,7 @@ BENCHMARKS: Final = (
     "runtime_predictions",
     "gate",
     "gate_slow_clients",
+    "request_work",
     "promotion",
 )
 

@@ -1,4 +1,7 @@
-"""Save a model for the benchmarks: `python save_model.py elastic-net|forest|picture <directory>`, with full MLflow."""
+"""Save a model for the benchmarks, with full MLflow.
+
+`python save_model.py elastic-net|forest|picture|unsigned <directory>`
+"""
 
 import sys
 from typing import Any
@@ -21,6 +24,13 @@ class Brightness(PythonModel):
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads annotations as a signature
         return {"brightness": model_input["pixels"].mean(axis=(1, 2, 3))}
+
+
+class Length(PythonModel):
+    """Model without a signature, which takes anything and does nothing with it."""
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # as above
+        return [len(model_input)]
 
 
 def elastic_net(directory: str) -> None:
@@ -49,6 +59,10 @@ def save_sklearn(model: Any, frame: pd.DataFrame, directory: str) -> None:
     )
 
 
+def unsigned(directory: str) -> None:
+    save_model(directory, python_model=Length(), pip_requirements=["numpy"])
+
+
 def picture(directory: str) -> None:
     inputs = Schema([TensorSpec(np.dtype("float32"), (-1, 224, 224, 3), "pixels")])
     outputs = Schema([TensorSpec(np.dtype("float32"), (-1,), "brightness")])
@@ -60,4 +74,4 @@ def picture(directory: str) -> None:
     )
 
 
-{"elastic-net": elastic_net, "forest": forest, "picture": picture}[sys.argv[1]](sys.argv[2])
+{"elastic-net": elastic_net, "forest": forest, "picture": picture, "unsigned": unsigned}[sys.argv[1]](sys.argv[2])

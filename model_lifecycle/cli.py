@@ -1,5 +1,6 @@
 """The entry of `model-api`: the list of its commands."""
 
+import io
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -59,3 +60,6 @@ class Commands(click.Group):
 @click.version_option(package_name="mlflow-model-api")
 def main() -> None:
     """Bring a registered model version to Staging and Production."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # tables have characters that an output in ASCII does not
+            stream.reconfigure(errors="backslashreplace")

@@ -19,6 +19,7 @@ from lightkube.types import PatchType
 from model_contract.names import PROJECT_ID_LABEL, PROJECT_TOKENS_SECRETS, TOKEN_KEY, pull_secret
 from model_contract.tls import TlsSettingError, check_authorities
 from model_lifecycle.errors import InvalidError, NotAuthorisedError, UnavailableError
+from model_lifecycle.http_client import proxy_errors
 
 SecretData = Mapping[str, bytes]
 SecretPatch = Mapping[str, bytes | None]  # None removes a key
@@ -36,7 +37,10 @@ def client_of(context: str | None) -> Iterator[Client]:
     Raises InvalidError, UnavailableError, NotAuthorisedError.
     """
     try:
-        with Client(_configuration(context), field_manager="model-api") as client:
+        configuration = _configuration(context)
+        with proxy_errors():
+            opened = Client(configuration, field_manager="model-api")
+        with opened as client:
             yield client
     except ConfigError as error:
         raise UnavailableError(f"no cluster: {error}") from error

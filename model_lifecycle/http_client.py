@@ -1,15 +1,15 @@
 """HTTP clients with the proxies of the environment, and the errors of the lifecycle for failed requests."""
 
 import urllib.request
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx2
 
 from model_contract.exit_codes import ExitCode
-from model_contract.network_causes import Cause, Peer, cause_of, probed
+from model_contract.network_causes import PROXY_ADVICE, Cause, Peer, cause_of, check_proxies, probed
 from model_lifecycle.errors import (
     InvalidError,
     LifecycleError,
@@ -28,23 +28,18 @@ KINDS: Final[Mapping[ExitCode, type[LifecycleError]]] = {
 
 def new_client(**options: Any) -> httpx2.Client:
     """Return a client. Raises InvalidError for an invalid proxy, without its value: it may hold a password."""
-    try:
-        _check_proxies()
+    with proxy_errors():
         return httpx2.Client(**options)
+
+
+@contextmanager
+def proxy_errors() -> Iterator[None]:
+    """Raise InvalidError for an invalid proxy, of the environment or as the block makes a client with it."""
+    try:
+        check_proxies()
+        yield
     except (ValueError, TypeError, ImportError, UnicodeError, httpx2.InvalidURL) as error:
-        raise InvalidError(
-            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY is not the address of an HTTP proxy; it must look like"
-            " http://proxy.example:3128"
-        ) from error
-
-
-def _check_proxies() -> None:
-    """Raise ValueError for a proxy without a host: httpx2 would fail at the first request, with another error."""
-    found = urllib.request.getproxies()
-    for value in filter(None, map(found.get, ("http", "https", "all"))):
-        parts = urlsplit(value if "://" in value else f"http://{value}")
-        if not parts.hostname or parts.port == 0:
-            raise ValueError("no host")
+        raise InvalidError(PROXY_ADVICE) from error
 
 
 def peer_of(name: str, uri: str, setting: str) -> Peer:

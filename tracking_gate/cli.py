@@ -1,6 +1,7 @@
 """`model-api-gate`: run the gate, print its table, and explain decisions without a running gate."""
 
 import asyncio
+import io
 import sys
 from typing import Any, Final
 
@@ -42,6 +43,9 @@ class Commands(click.Group):
 @click.version_option(package_name="mlflow-model-api")
 def main() -> None:
     """Forward to MLflow the requests that the caller may make."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # tables have characters that an output in ASCII does not
+            stream.reconfigure(errors="backslashreplace")
 
 
 class SettingValue(click.ParamType[Any]):

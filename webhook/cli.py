@@ -1,5 +1,7 @@
 """`model-api-webhook`: the group of commands, the module that holds each one, and the end of a command that fails."""
 
+import io
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -81,3 +83,6 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="mlflow-model-api")
 def main() -> None:
     """Brings MLflow models to the pods that ask for them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # tables have characters that an output in ASCII does not
+            stream.reconfigure(errors="backslashreplace")

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -119,13 +119,14 @@ class DominoAccess:
         Raises InvalidError.
         """
         proxy = None if uri else environ.get(PROXY)
-        host = uri or environ.get(HOST) or environ.get(USER_HOST)
-        public = uri or environ.get(USER_HOST) or environ.get(HOST) or proxy
-        if not (address := proxy or host):
+        given = {"--domino-url": uri} if uri else {name: environ.get(name) for name in (PROXY, HOST, USER_HOST)}
+        address = _first(given, (PROXY, HOST, USER_HOST, "--domino-url"))
+        public = _first(given, (USER_HOST, HOST, PROXY, "--domino-url"))
+        if not (address and public):
             raise InvalidError(f"Domino's address is not known: set {HOST}, or name it with --domino-url")
         return cls(
-            uri=checked_uri(address),
-            public_uri=checked_uri(public or address),
+            uri=checked_uri(*address),
+            public_uri=checked_uri(*public),
             credential=ProxyCredential() if proxy else _credential(environ),
             model_token=_secret(MODEL_TOKEN, environ),
         )
@@ -162,12 +163,17 @@ class Header(httpx2.Auth):
         yield request
 
 
-def checked_uri(uri: str) -> str:
-    """Return the address without the slash at its end. Raises InvalidError."""
+def _first(given: Mapping[str, str | None], names: Sequence[str]) -> tuple[str, str] | None:
+    """Return the first of these that is set, and its name."""
+    return next(((value, name) for name in names if (value := given.get(name))), None)
+
+
+def checked_uri(uri: str, name: str = HOST) -> str:
+    """Return the address without the slash at its end; `name` is its variable or option. Raises InvalidError."""
     uri = uri.strip().rstrip("/")
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", uri) or not _is_address(uri):
         raise InvalidError(
-            f"Domino's address must be such as https://domino.example.com, without user, password and query ({HOST})"
+            f"Domino's address must be such as https://domino.example.com, without user, password and query ({name})"
         )
     return uri
 

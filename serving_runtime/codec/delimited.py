@@ -5,11 +5,12 @@ import io
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 import pandas as pd
 
-from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
+from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.forms import Frame
 from serving_runtime.input.table import Table
 from serving_runtime.signature import Scalar, Signature
@@ -47,6 +48,17 @@ BLANK = "\ue000"  # of the letters that Unicode gives no meaning
 # and again.
 QUOTED = re.compile(r'(?<![^,\r\n])"(?:[^"]|"")*+"(?![^,\r\n])')
 PANDAS_TYPES = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
+# A packed body may grow by so much, as in serving_runtime/http/body.py.
+MOST_GROWTH = 100
+FREE_GROWTH = 1 << 20  # bytes
+CELL = 8  # bytes of a number
+LARGEST_BATCH = 1 << 16  # rows
+# A column costs pyarrow and pandas some 90 KB, cells or none.
+MOST_COLUMNS = 2000
+# To guess the type of a CSV's column costs pandas 1.4 KB and 15 microseconds: more columns than these need this length.
+FEW_COLUMNS = 20_000
+LEAST_COLUMN = 32  # characters
+BLOCK = 4096  # lines that are read at a time: nothing else runs while the reader of lines does
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 
@@ -58,26 +70,18 @@ def read_csv(body: bytes, signature: Signature) -> Table | Frame:
     if not signature.columns:
         return _guessed(text)
     text, blank = _with_blanks(text)
-    header, *lines = _lines(text)
+    header, cells, rows = _by_column(text)
     header = [name if name != blank else "" for name in header]
     if len(set(header)) < len(header):
         raise MalformedRequestError("the header of the CSV body has a name that comes twice")
-    faults = [
-        Fault(path=f"{PATH}[{row}]", problem=f"{len(line)} values, where the header has {len(header)}")
-        for row, line in enumerate(lines)
-        if len(line) != len(header)
-    ]
-    if faults:
-        raise InvalidInputError(faults)
     kinds = {str(column.name): column.type for column in signature.columns}
     if not signature.named:
         kinds = dict(zip(header, (column.type for column in signature.columns), strict=False))
-    cells = zip(*lines, strict=True) if lines else ([] for _ in header)
     return Table(
         columns={
             name: list(_values(column, kinds.get(name), blank)) for name, column in zip(header, cells, strict=True)
         },
-        rows=len(lines),
+        rows=rows,
         path=PATH,
         place=_place,
     )
@@ -105,15 +109,49 @@ def read_csv_as_pandas(body: bytes, signature: Signature) -> Frame:
 def read_parquet(body: bytes) -> Frame:
     """Raises MalformedRequestError."""
     try:
+        _check_growth(body)
         return Frame(frame=pd.read_parquet(io.BytesIO(body)))
     except ImportError:
         raise MalformedRequestError(
             "this server cannot read Parquet: pyarrow is not installed in it; send CSV or JSON"
         ) from None
+    except MalformedRequestError:
+        raise
     except Exception as error:
         raise MalformedRequestError(
             f"the body is no Parquet file that pandas can read ({type(error).__name__})"
         ) from error
+
+
+def _check_growth(body: bytes) -> None:
+    """Raise MalformedRequestError for a file that is small by its packing: a page of it can hold millions of cells."""
+    import pyarrow as pa  # noqa: PLC0415  it need not be installed
+    import pyarrow.parquet as pq  # noqa: PLC0415  as above
+
+    allowed = FREE_GROWTH + MOST_GROWTH * len(body)
+    file = pq.ParquetFile(io.BytesIO(body))
+    widths, unknown, chunks, cells = file.metadata, False, 0, 0
+    if file.metadata.num_columns > MOST_COLUMNS:
+        raise MalformedRequestError(f"the Parquet file has more than {MOST_COLUMNS} columns; send fewer")
+    for group in range(widths.num_row_groups):
+        for number in range(widths.num_columns):
+            chunk = widths.row_group(group).column(number)
+            unknown = unknown or chunk.physical_type in {"BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"}
+            chunks += max(0, chunk.total_uncompressed_size)
+            cells += max(0, chunk.num_values)
+    size = max(chunks, CELL * cells)
+    if unknown and size <= allowed:
+        # Each cell of a text may be as long as a whole chunk: a batch of so few rows holds no more than is allowed.
+        size = 0
+        for batch in file.iter_batches(batch_size=max(1, min(LARGEST_BATCH, allowed // max(1, chunks)))):
+            size += batch.nbytes
+            if size > allowed:
+                break
+        pa.default_memory_pool().release_unused()
+    if size > allowed:
+        raise MalformedRequestError(
+            f"the Parquet file is more than {MOST_GROWTH} times as large once unpacked; send fewer rows at a time"
+        )
 
 
 def _text(body: bytes) -> str:
@@ -128,25 +166,60 @@ def _guessed(text: str) -> Frame:
         header = next(csv.reader(io.StringIO(text, newline="")), [])
         if len(set(header)) < len(header):
             raise MalformedRequestError("the header of the CSV body has a name that comes twice")
+        if len(header) > FEW_COLUMNS + len(text) // LEAST_COLUMN:
+            raise MalformedRequestError("the CSV body has too many columns for what is in them; send it as JSON")
         return Frame(frame=pd.read_csv(io.StringIO(text)))
     except (ValueError, csv.Error, pd.errors.ParserError) as error:
         raise MalformedRequestError(f"the body is no CSV that pandas can read ({type(error).__name__})") from error
 
 
-def _lines(text: str) -> list[list[str]]:
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error as error:
-        raise MalformedRequestError(f"the body is no CSV: {error}") from None
-    full = [line for line in lines if line]
-    if not full:
+def _by_column(text: str) -> tuple[list[str], list[list[str]], int]:  # noqa: C901  one pass over the lines
+    """Return the header, the texts of each column and the number of rows. Raises MalformedRequestError,
+    InvalidInputError.
+    """
+    header: list[str] = []
+    columns: list[list[str]] = []
+    faults: list[Fault] = []
+    rows = between = empty = 0
+    for block in _blocks(text):
+        lines = []
+        for line in block:
+            if not line:
+                empty += 1
+                continue
+            between, empty = between + empty, 0
+            if not header:
+                header = line
+                columns = [[] for _ in header]
+            elif len(line) == len(header):
+                lines.append(line)
+                rows += 1
+            else:
+                if len(faults) < MOST_FAULTS:
+                    problem = f"{len(line)} values, where the header has {len(header)}"
+                    faults.append(Fault(path=f"{PATH}[{rows}]", problem=problem))
+                rows += 1
+        for column, cells in zip(columns, zip(*lines, strict=True) if lines else (), strict=False):
+            column.extend(cells)
+    if not header:
         raise MalformedRequestError("the CSV body is empty; its first line must name the columns")
-    last = max(number for number, line in enumerate(lines) if line)
-    if len(full[0]) == 1 and len(full) <= last:
+    if len(header) == 1 and between:
         raise MalformedRequestError(
             'the CSV body has an empty line between its lines; a row of one empty cell is written as ""'
         )
-    return full
+    if len(set(header)) == len(header) and faults:
+        raise InvalidInputError(faults)
+    return header, columns, rows
+
+
+def _blocks(text: str) -> Iterator[list[list[str]]]:
+    """Yield the lines, some at a time. Raises MalformedRequestError."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        while block := list(islice(reader, BLOCK)):
+            yield block
+    except csv.Error as error:
+        raise MalformedRequestError(f"the body is no CSV: {error}") from None
 
 
 def _with_blanks(text: str) -> tuple[str, str | None]:

@@ -11,6 +11,7 @@ from serving_runtime.http.errors import (
     ClientGoneError,
     DeadlineError,
     EncodedBodyError,
+    GrowingBodyError,
     SlowBodyError,
     TooManyPartsError,
     UnpackedBodyTooLargeError,
@@ -31,6 +32,9 @@ FIRST_PIECE: Final = 512  # bytes
 # as to unpack those.
 FEW_PARTS: Final = 1000
 LEAST_PART: Final = 1024  # bytes
+# A packed body may grow by so much: zlib packs 1,000 equal bytes into one, and the work is that for what is unpacked.
+MOST_GROWTH: Final = 100
+FREE_GROWTH: Final = 1 << 20  # bytes
 
 
 async def read_body(request: Request, receive: Receive, *, limit: int, silence: float, deadline: float) -> bytes:
@@ -82,10 +86,17 @@ async def _discard(receive: Receive, size: int, more: bool, silence: float, dead
 
 
 def unpacked(body: bytes, encoding: str, *, limit: int) -> bytes:
-    """Return the body without its Content-Encoding; never more than `limit` bytes of it are made.
+    """Return the body without its Content-Encoding.
 
-    Raises EncodedBodyError, BrokenBodyError, UnpackedBodyTooLargeError.
+    Never more than `limit` bytes of it are made, nor more than its own size allows. Raises EncodedBodyError,
+    BrokenBodyError, TooManyPartsError, UnpackedBodyTooLargeError, GrowingBodyError.
     """
+    allowed = FREE_GROWTH + MOST_GROWTH * len(body)
+    if encoding != "identity" and allowed < limit:
+        try:
+            return unpacked(body, encoding, limit=allowed)
+        except UnpackedBodyTooLargeError:
+            raise GrowingBodyError(MOST_GROWTH) from None
     match encoding:
         case "identity":
             return body

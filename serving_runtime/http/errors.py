@@ -103,6 +103,13 @@ class UnpackedBodyTooLargeError(HttpError):
         )
 
 
+class GrowingBodyError(HttpError):
+    status = 413
+
+    def __init__(self, times: int) -> None:
+        super().__init__(f"the body of the request is more than {times} times as large once unpacked; send it unpacked")
+
+
 class EncodedBodyError(HttpError):
     status = 415
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from typing import Any, Final
 
-from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
+from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.frozen_record import frozen_record
 from serving_runtime.input.cells import sent
 from serving_runtime.input.nested import member
@@ -109,10 +110,10 @@ def from_records(document: Any, path: str) -> Table:
     """
     if not isinstance(document, list):
         raise MalformedRequestError(f"{path} must be an array of objects, one for each row")
+    each = ((row, record) for row, record in enumerate(document) if not isinstance(record, dict))
     faults = [
         Fault(path=f"{path}[{row}]", problem=f"{sent(record)}, where a row must be an object")
-        for row, record in enumerate(document)
-        if not isinstance(record, dict)
+        for row, record in islice(each, MOST_FAULTS)
     ]
     if faults:
         raise InvalidInputError(faults)
@@ -178,7 +179,8 @@ def _uneven(rows: Sequence[Any], width: int, path: str) -> list[Fault]:
     """Of each row that is no array of `width` values."""
     if set(map(type, rows)) <= {list} and set(map(len, rows)) <= {width}:
         return []
-    wrong = [number for number, row in enumerate(rows) if not isinstance(row, list) or len(row) != width]
+    each = (number for number, row in enumerate(rows) if not isinstance(row, list) or len(row) != width)
+    wrong = islice(each, MOST_FAULTS)
     return [Fault(path=f"{path}[{number}]", problem=_width(rows[number], width)) for number in wrong]
 
 

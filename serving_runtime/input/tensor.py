@@ -16,6 +16,7 @@ from serving_runtime.input.table import Table
 from serving_runtime.signature import Signature, Tensor
 
 Tensors = Values | dict[str, Values]
+MOST_DIMENSIONS = 32  # of an array of numpy 1
 
 
 def given_tensors(given: Given, signature: Signature) -> Tensors:
@@ -133,7 +134,9 @@ def _expect_shape(shape: tuple[int, ...], spec: Tensor, path: str) -> None:
 
 
 def flatten(value: Any, path: str) -> tuple[tuple[int, ...], Any]:
-    """The shape of nested lists, and their values in one list. Raises InvalidInputError where they are ragged."""
+    """Return the shape of nested lists, and their values in one list. Raises InvalidInputError if they are ragged
+    or too deep.
+    """
     if isinstance(value, Shaped):
         return value.shape, value.values
     shape: tuple[int, ...] = ()
@@ -145,6 +148,10 @@ def flatten(value: Any, path: str) -> tuple[tuple[int, ...], Any]:
             problem = "of another length than its neighbours"
             raise InvalidInputError(
                 [Fault(path=_place(path, shape, index), problem=problem) for index in wrong[:MOST_FAULTS]]
+            )
+        if len(shape) == MOST_DIMENSIONS:
+            raise InvalidInputError(
+                [Fault(path=path, problem=f"lists of more than {MOST_DIMENSIONS} levels, which no array has")]
             )
         shape = (*shape, len(flat[0]))
         flat = list(chain.from_iterable(flat))

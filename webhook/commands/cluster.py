@@ -1,15 +1,19 @@
 """The cluster that a command talks to: a client of the kubeconfig, and the object that `explain` is to explain."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx2
+import yaml
 from lightkube import Client, KubeConfig
 from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_namespaced_resource
 
 from model_contract.names import PLATFORM_NAMESPACE
+from model_contract.network_causes import PROXY_ADVICE, ProxySettingError, check_proxies
+from model_contract.tls import TlsSettingError, check_authorities
 from webhook.certificates.cluster import MissingError
 from webhook.cli_errors import InvalidInputError, NotAuthorisedError, NotFoundError, UnavailableError
 from webhook.doctor.cluster_reader import NAMESPACES, ClusterReader
@@ -37,14 +41,7 @@ def cluster_client(context: str | None) -> Iterator[Client]:
     A fault of the cluster in the block ends the command with one sentence and an exit code.
     """
     try:
-        try:
-            configuration = KubeConfig.from_env().get(context)
-        except (AttributeError, LookupError, TypeError, ValueError, OSError) as error:
-            kind = type(error).__name__
-            raise InvalidInputError(
-                f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({kind}); {REMEDY}"
-            ) from error
-        with Client(configuration) as client:
+        with _client(_configuration(context)) as client:
             yield client
     except ConfigError as error:
         raise InvalidInputError(f"no cluster: {error}; {REMEDY}") from error
@@ -54,6 +51,32 @@ def cluster_client(context: str | None) -> Iterator[Client]:
         raise NotAuthorisedError(str(error)) from error
     except httpx2.TransportError as error:
         raise UnavailableError(f"the cluster does not answer: {error}") from error
+
+
+def _configuration(context: str | None) -> Any:
+    """Return the configuration. Raises ConfigError, and InvalidInputError for a file that is no kubeconfig."""
+    try:
+        return KubeConfig.from_env().get(context)
+    except (AttributeError, LookupError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
+        kind = type(error).__name__
+        raise InvalidInputError(
+            f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({kind}); {REMEDY}"
+        ) from error
+
+
+def _client(configuration: Any) -> Client:
+    """Return a client. Raises InvalidInputError for a proxy or an authority that cannot be used."""
+    try:
+        check_authorities(os.environ)
+        check_proxies()
+        return Client(configuration)
+    except (TlsSettingError, ProxySettingError) as error:
+        raise InvalidInputError(str(error)) from error
+    except (ValueError, TypeError, ImportError, httpx2.InvalidURL) as error:
+        raise InvalidInputError(
+            f"no client of the cluster can be made ({type(error).__name__}): {PROXY_ADVICE}, or the kubeconfig names a"
+            " server or a file that cannot be used"
+        ) from error
 
 
 def read_workload(title: str, namespace: str, context: str | None) -> tuple[list[dict[str, Any]], Settings]:

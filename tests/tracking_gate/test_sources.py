@@ -245,7 +245,7 @@ def test_version_is_of_the_run_of_its_source(wine: Wine) -> None:
 
     assert registered(wine, "runs:/{run}/model").json["model_version"]["run_id"] == wine.run
     refused = registered(wine, "runs:/{run}/model", run_id=second)
-    assert (refused.status, refused.message) == (400, "run_id is not that of the source")
+    assert (refused.status, refused.message) == (400, "run_id is another one than that of the source; leave it out")
 
 
 OLD = [

@@ -281,7 +281,7 @@ def promote_with_signal(served: Model, file: Path, number: int, then: Callable[[
         reverse_proxy(served.gate.uri, later, on(served.name, "registered-models/alias", interrupt)) as proxy,
         subprocess.Popen(
             # A shell that runs the tests in its background has them ignore SIGINT, and so would the command.
-            ["env", "--default-signal=INT", installed("model-api"), "promote", file],
+            ["/usr/bin/env", "--default-signal=INT", installed("model-api"), "promote", file],
             env=environment(served.gate, uri=proxy.uri),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -130,6 +130,17 @@ def test_missing_column_ends_the_command_whatever_becomes_of_errors(run: Run, mo
     assert 'the column "fixed acidity" is missing' in ended.err
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"], ids=["semicolons", "tabs"])
+def test_csv_with_another_delimiter_is_refused_with_the_advice_to_use_commas(
+    delimiter: str, run: Run, models: Path
+) -> None:
+    ended = run("predict", "--model-path", models / "wine", stdin=csv_text(ROWS).replace(",", delimiter).encode())
+
+    assert ended.code == 3
+    assert 'the column "fixed acidity" is missing' in ended.err
+    assert "the fields of a CSV must be separated by commas" in ended.err
+
+
 FILES = {
     "empty.csv": (b"", "the file is empty; its first line must name the columns"),
     "latin.csv": ("fixed acidity,pH\n\xe4,1\n".encode("latin-1"), "the file is not UTF-8"),

@@ -125,6 +125,22 @@ def test_value_that_does_not_fit_is_named_by_its_place(wine: RuntimeServer) -> N
     assert [detail["path"] for detail in answer.document["details"]] == ["dataframe_records[0].pH"]
 
 
+@pytest.mark.parametrize(
+    ("header", "advised"),
+    [("fixed acidity;pH;alcohol", True), ("fixed acidity\tpH\talcohol", True), ("fixed acidity", False)],
+    ids=["semicolons", "tabs", "one column"],
+)
+def test_csv_with_another_delimiter_is_refused_with_the_advice_to_use_commas(
+    wine: RuntimeServer, header: str, advised: bool
+) -> None:
+    answer = wine.ask("POST", "/invocations", f"{header}\n1\n", {"Content-Type": "text/csv"})
+
+    problems = [detail["problem"] for detail in answer.document["details"]]
+    assert answer.status == 400
+    assert any('the column "pH" is missing' in problem for problem in problems)
+    assert any("the fields of a CSV must be separated by commas" in problem for problem in problems) is advised
+
+
 def test_body_in_chunks_is_held_to_the_limit_too(wine: RuntimeServer) -> None:
     assert wine.ask("POST", "/invocations", iter([b"x" * 6000] * 2), JSON).status == 413
 

@@ -24,9 +24,9 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "no name": (one(name=None), "inputs[0].name", "nothing"),
     "a name that is none": (one(name=7), "inputs[0].name", "a number"),
     "no shape": (one(shape=None), "inputs[0].shape", "nothing"),
-    "a negative length": (one(shape=[-1]), "inputs[0].shape", "none of them negative"),
-    "a length with a fraction": (one(shape=[2.0]), "inputs[0].shape", "none of them negative"),
-    "a length that is true": (one(shape=[True]), "inputs[0].shape", "none of them negative"),
+    "a negative length": (one(shape=[-1]), "inputs[0].shape", "whole numbers, 0 or more"),
+    "a length with a fraction": (one(shape=[2.0]), "inputs[0].shape", "whole numbers, 0 or more"),
+    "a length that is true": (one(shape=[True]), "inputs[0].shape", "whole numbers, 0 or more"),
     "a shape that says more": (one(shape=[3]), "inputs[0].data", "2 values, where the shape [3] has 3"),
     "a shape that says less": (one(shape=[1]), "inputs[0].data", "2 values, where the shape [1] has 1"),
     "a shape of astronomic size": (one(shape=[2**62, 2**62, 2**62]), "inputs[0].shape", "no array has"),
@@ -35,7 +35,7 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "a shape that says nothing": (one(shape=[0]), "inputs[0].data", "2 values, where the shape [0] has 0"),
     "another shape than the data has": (one(shape=[1, 4], data=[[1, 2], [3, 4]]), "inputs[0].data", "shape [2, 2]"),
     "ragged data": (one(shape=[3], data=[[1, 2], [3]]), "inputs[0].data[1]", "of another length than its neighbours"),
-    "no data": (one(data=None), "inputs[0]", "neither data nor parameters.binary_data_size"),
+    "no data": (one(data=None), "inputs[0]", "either data or parameters.binary_data_size; this one has neither"),
     "data that is no list": (one(data="12"), "inputs[0].data", "a string"),
     "data of another datatype": (
         one(datatype="INT32", data=[1, 2**31]),
@@ -69,7 +69,11 @@ WRONG: dict[str, tuple[Any, str, str]] = {
         "inputs[0].parameters",
         "an array, where the model takes an object",
     ),
-    "a matrix for a column": (one(shape=[1, 2]), "inputs[0].shape", "a column has a shape of one length"),
+    "a matrix for a column": (
+        one(shape=[1, 2]),
+        "inputs[0].shape",
+        "the shape of a column must be [rows] or [rows, 1]",
+    ),
     "another column": (one(name="y"), "inputs", 'the column "x" is missing'),
     "a name twice": ({"inputs": one()["inputs"] * 2}, "inputs[1].name", "a name that comes twice"),
     "columns of different lengths": (
@@ -155,10 +159,10 @@ def test_a_malformed_body_is_refused_in_the_protocols_shape(sentence: str, ask: 
     [
         (("INT64", [2], 8), b"\0" * 8, "8 bytes, where 2 values of INT64 have 16"),
         (("INT64", [2], 17), b"\0" * 16, "17 bytes, of which the body has only 16"),
-        (("INT64", [2], -16), b"\0" * 16, "none of them negative"),
-        (("INT64", [2], 16.0), b"\0" * 16, "none of them negative"),
-        (("INT64", [2], True), b"\0" * 16, "none of them negative"),
-        (("INT64", [2**40, 2**40], 16), b"\0" * 16, "no array has a shape of so many values"),
+        (("INT64", [2], -16), b"\0" * 16, "a number of bytes, 0 or more"),
+        (("INT64", [2], 16.0), b"\0" * 16, "a number of bytes, 0 or more"),
+        (("INT64", [2], True), b"\0" * 16, "a number of bytes, 0 or more"),
+        (("INT64", [2**40, 2**40], 16), b"\0" * 16, "the shape has too many dimensions or values"),
         (("BOOL", [2], 2), b"\0\2", "a byte other than 0 and 1"),
         (("BYTES", [1], 7), struct.pack("<I", 5) + b"abc", "longer than what is left"),
         (("BYTES", [1], 4), struct.pack("<I", 2**32 - 1), "longer than what is left"),
@@ -187,7 +191,7 @@ def test_bad_base64_is_refused_and_bad_json_in_a_cell_too(ask: Ask) -> None:
     matrix = {"inputs": [ids, {"name": "matrix", "datatype": "BYTES", "shape": [1], "data": ["[1"]}]}
 
     assert "no base64 with padding" in json.loads(ask("optional")("v2", binary).body)["error"]
-    assert "a string that should hold JSON" in json.loads(ask("nested")("v2", matrix).body)["error"]
+    assert "the string must hold JSON" in json.loads(ask("nested")("v2", matrix).body)["error"]
 
 
 @pytest.mark.parametrize(

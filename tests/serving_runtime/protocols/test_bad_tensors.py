@@ -172,7 +172,7 @@ def test_a_malformed_body_is_refused_in_the_protocols_shape(sentence: str, ask: 
         (("BYTES", [1], 5), struct.pack("<I", 1) + b"\xff", "bytes that are no UTF-8"),
     ],
 )
-def test_bytes_behind_the_json_that_lie_are_refused(
+def test_bytes_after_the_json_that_do_not_fit_their_tensor_are_refused(
     tensor: tuple[str, Any, Any], raw: bytes, problem: str, ask: Ask
 ) -> None:
     datatype, shape, size = tensor

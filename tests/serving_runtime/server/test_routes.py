@@ -48,7 +48,7 @@ def test_version_is_that_of_the_models_mlflow(wine: RuntimeServer) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/livez", "alive"), ("/readyz", "ready"), ("/startupz", "started")])
-def test_probe_says_how_far_the_server_is(wine: RuntimeServer, path: str, status: str) -> None:
+def test_probe_reports_the_state_of_the_server(wine: RuntimeServer, path: str, status: str) -> None:
     answer = wine.get(path)
 
     assert (answer.status, answer.document) == (200, {"status": status})
@@ -93,7 +93,7 @@ def test_request_that_fits_no_route_is_refused_in_mlflows_shape(
 
 
 @pytest.mark.parametrize(("path", "allowed"), [("/invocations", "POST"), ("/ping", "GET, HEAD")])
-def test_wrong_method_is_told_the_right_ones(wine: RuntimeServer, path: str, allowed: str) -> None:
+def test_wrong_method_is_answered_with_the_allowed_ones(wine: RuntimeServer, path: str, allowed: str) -> None:
     assert wine.ask("PUT", path).headers["allow"] == allowed
 
 
@@ -156,7 +156,7 @@ def test_request_without_a_good_id_gets_one(wine: RuntimeServer, given: str) -> 
     assert len(ids - {given}) == 2
 
 
-def test_access_log_says_how_a_request_went_and_nothing_of_its_data(wine: RuntimeServer) -> None:
+def test_access_log_has_the_result_of_a_request_and_none_of_its_data(wine: RuntimeServer) -> None:
     body = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": "secret-value", "alcohol": 3.0}]})
 
     answer = wine.ask("POST", "/invocations?token=secret-query", body, JSON | {"X-Request-ID": "logged"})

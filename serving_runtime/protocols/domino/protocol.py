@@ -54,7 +54,7 @@ def read(message: Message, served: ServedModel) -> Inputs:
 def _call(document: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Return the positional and the keyword arguments of the call that Domino would make."""
     if (DATA in document) == (PARAMETERS in document):
-        raise MalformedRequestError('the body must have one of the keys "data", an object, and "parameters", an array')
+        raise MalformedRequestError('the body must have either "data", an object, or "parameters", an array')
     if DATA in document:
         if not isinstance(document[DATA], dict):
             raise MalformedRequestError("data must be an object")

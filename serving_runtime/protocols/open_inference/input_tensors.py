@@ -84,14 +84,8 @@ def _binary_data(entries: Sequence[Any], tail: memoryview | None) -> list[memory
         if type(size) is not int or size < 0:
             raise InvalidInputError([Fault(path=path, problem="it must be a number of bytes, 0 or more")])
         if tail is None:
-            raise InvalidInputError(
-                [
-                    Fault(
-                        path=path,
-                        problem="set the header Inference-Header-Content-Length to the bytes of the JSON",
-                    )
-                ]
-            )
+            problem = "the header Inference-Header-Content-Length is missing; set it to the number of bytes of the JSON"
+            raise InvalidInputError([Fault(path=path, problem=problem)])
         if size > len(rest):
             raise InvalidInputError([Fault(path=path, problem=f"{size} bytes, of which the body has only {len(rest)}")])
         raws.append(rest[:size])
@@ -146,7 +140,7 @@ def _in_json(data: Any, datatype: str, shape: tuple[int, ...], path: str) -> lis
     """Return the values of `data`, which may be nested as the shape is, or flat. Raises InvalidInputError."""
     if datatype == FP16:
         raise InvalidInputError(
-            [Fault(path=f"{path}.datatype", problem="FP16 is sent behind the JSON only, as JSON has no such numbers")]
+            [Fault(path=f"{path}.datatype", problem="FP16 cannot be sent in JSON: send its bytes after the JSON")]
         )
     found, flat = flatten(data, f"{path}.data")
     if not isinstance(data, list) or len(flat) != prod(shape):

@@ -59,8 +59,10 @@ def read_elements(raw: memoryview, count: int) -> list[bytes]:
             raise RawError(f"element {len(elements)} has a length beyond the end of the tensor's bytes")
         elements.append(bytes(raw[at : at + length]))
         at += length
-    if at != len(raw) or len(elements) != count:
-        raise RawError(f"the bytes hold another number of elements than the {count} of the shape")
+    if at != len(raw):
+        raise RawError(f"{len(raw) - at} bytes are left after the {count} elements of the shape")
+    if len(elements) != count:
+        raise RawError(f"the bytes of {len(elements)} elements, but the shape has {count}")
     return elements
 
 

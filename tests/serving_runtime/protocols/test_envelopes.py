@@ -40,12 +40,12 @@ def test_instances_are_read_as_by_mlflows_protocol(name: str, body: Any, same: A
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({}, 'one of the keys "instances" and "inputs"'),
-        ({"instances": [1], "inputs": [1]}, 'one of the keys "instances" and "inputs"'),
+        ({}, 'either "instances" or "inputs"'),
+        ({"instances": [1], "inputs": [1]}, 'either "instances" or "inputs"'),
         ({"instances": [[1, 2], [3]]}, "instances[1]: 1 values, where there are 2 columns"),
         ({"instances": [[1, "x"]]}, "instances[0][1]: a string, where the model takes a number"),
         ({"instances": [1], "parameters": [1]}, "parameters must be an object"),
-        ({"instances": [1], "parameters": {}, "params": {}}, 'one of the keys "parameters" and "params" at most'),
+        ({"instances": [1], "parameters": {}, "params": {}}, 'only one of the keys "parameters" and "params"'),
     ],
     ids=["neither", "both", "ragged rows", "a text", "parameters in a list", "parameters twice"],
 )
@@ -89,8 +89,8 @@ def test_dominos_answer_has_the_members_that_its_clients_read(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({}, 'one of the keys "data", an object, and "parameters", an array'),
-        ({"data": ONE, "parameters": [1]}, 'one of the keys "data", an object, and "parameters", an array'),
+        ({}, 'either "data", an object, or "parameters", an array'),
+        ({"data": ONE, "parameters": [1]}, 'either "data", an object, or "parameters", an array'),
         ({"data": [1]}, "data must be an object"),
         ({"parameters": {"a": 1}}, "parameters must be an array"),
         ({"data": {"a": "x", "b": 1}}, "data.a: a string, where the model takes a number"),

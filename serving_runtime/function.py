@@ -49,7 +49,7 @@ class ModelFunction:
             )  # orjson rounds whole numbers beyond 64 bits
         except ServingError as error:
             error.args = (f"{error.status} {error.error_code}: {error.message}",)
-            raise error from None  # what the model raised may hold the input: it is in the log only
+            raise error from None  # the model's own error may hold the input: it is in the log only
 
     def model(self) -> Model:
         """Return the model, which is loaded and warmed up the first time."""
@@ -77,5 +77,5 @@ def make_predict(path: str | Path | None = None) -> ModelFunction:
 
 
 def warm_up_wanted(environ: Mapping[str, str]) -> bool:
-    """Return False if the variable of the server's flag --warm-up says so."""
+    """Return False if the variable of the server's option --warm-up is set to no."""
     return environ.get(WARM_UP, "").strip().lower() not in {"false", "0", "no", "off"}

@@ -48,14 +48,14 @@ def _read_batch(text: str) -> Batch:
 
 
 def share(text: str) -> float:
-    """Return a share of 1, more than 0."""
+    """Return a share above 0, at most 1."""
     if not re.fullmatch(r"0?\.[0-9]{1,9}|1(?:\.0*)?", text) or float(text) == 0:
         raise ValueError("it must be a share of 1, such as 0.1")
     return float(text)
 
 
 def names(text: str) -> frozenset[str]:
-    """Return names that have commas between them."""
+    """Return names that are separated by commas."""
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 

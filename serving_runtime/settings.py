@@ -17,7 +17,7 @@ PREFIX: Final = "MODEL_API_RUNTIME_"
 MOST_WORKERS: Final = 64
 # The event loop and the model share a core; more than four copies of a model cost memory before they gain speed.
 MOST_WORKERS_BY_DEFAULT: Final = 4
-# Endpoints of a Service are removed while the pod is asked to end; a proxy that has not heard yet still sends requests
+# Kubernetes removes a pod from the Service while it ends the pod; a proxy that does not know it yet sends requests
 # for a moment.
 DRAIN_DELAY_IN_KUBERNETES: Final = "5"
 

@@ -1,1 +1,1 @@
-"""What `model-api-runtime` does besides serving: one module for each command, and what they share."""
+"""The commands of `model-api-runtime`, one module each, and the parts that several of them use."""

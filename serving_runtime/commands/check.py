@@ -1,8 +1,10 @@
-"""`check`: what would fail in deployment, before there is one."""
+"""`check`: finds before a deployment what would fail in it."""
 
 import argparse
+import json
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,7 +15,7 @@ import orjson
 from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ContractError
 from serving_runtime.commands import lazy
-from serving_runtime.commands.compare import MOST, differences
+from serving_runtime.commands.compare import MOST_DIFFERENCES, differences
 from serving_runtime.commands.findings import Finding, Verdict, as_json, end, show
 from serving_runtime.errors import ModelNotFoundError, ServingError
 from serving_runtime.location import resolve_model_path
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from serving_runtime.model import Model
     from serving_runtime.signature import Signature
 
+FRAMES: Final = {"dataframe_split": "split", "dataframe_records": "records"}  # with pandas' names for them
 CLOSE: Final = 1e-6  # beyond it two sums differ by more than the order in which they were added
 
 
@@ -33,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--require-match",
         action="store_true",
-        help="fail where a library is of another version than the model was saved with",
+        help="fail if a library is of another version than the model was saved with",
     )
 
 
@@ -48,7 +51,7 @@ def run(options: argparse.Namespace) -> ExitCode:
 
 
 def check(*, require_match: bool) -> Iterator[Finding]:
-    """Stops where what follows cannot be known."""
+    """Yield the findings in order, and stop after a failure that makes the later checks impossible."""
     try:
         path = resolve_model_path(os.environ)
     except ModelNotFoundError as error:
@@ -82,7 +85,7 @@ def _signature(signature: "Signature") -> Finding:
     if not what:
         return _warning(
             "signature",
-            "the model has none: what comes is not checked",
+            "the model has no signature, so its input is not checked",
             "log it with signature=infer_signature(input, output)",
         )
     return _ok("signature", what + params)
@@ -120,13 +123,13 @@ def _predictions(path: Path) -> Iterator[Finding]:
         yield _failed("example" if "example" in str(error) else "load", str(error), code=ExitCode.UNEXPECTED)
         return
     if model.metadata.serving_example is None:
-        remedy = "log it with input_example=, so that it is warmed and checked before its first request"
-        yield _warning("example", "the model has none: its first request is the first prediction", remedy)
+        remedy = "log it with input_example=, so that it is warmed up and checked before its first request"
+        yield _warning("example", "the model has no input example: its first request is its first prediction", remedy)
         return
     yield _ok("example", f"predicted in {(time.perf_counter() - began) * 1000:.0f} ms")
     try:
-        yield _as_mlflow(path, model)
-        yield _natively(path, model)
+        yield _compared_with_mlflow(path, model)
+        yield _compared_loaders(path, model)
         yield _batches(model)
     except ServingError as error:
         yield _failed("predictions", str(error), code=ExitCode.UNEXPECTED)
@@ -143,33 +146,62 @@ def _categories(model: "Model") -> Iterator[Finding]:
         )
 
 
-def _as_mlflow(path: Path, model: "Model") -> Finding:
-    """The server's way to the model against `PyFuncModel.predict` with MLflow's own reading of the example."""
+def _compared_with_mlflow(path: Path, model: "Model") -> Finding:
+    """Compare the server's prediction of the example with MLflow's, which reads the example itself."""
     try:
-        wanted = _plain(lazy.reference(path, str(model.metadata.serving_example)))
+        wanted = _plain(_mlflow_prediction(path, str(model.metadata.serving_example)))
     except Exception as error:  # noqa: BLE001  MLflow and the model's code may raise anything
         return _warning("mlflow", f"MLflow itself cannot predict the example ({type(error).__name__})", "")
     return _compared("mlflow", _example(model), wanted, "as PyFuncModel.predict has it")
 
 
-def _natively(path: Path, model: "Model") -> Finding:
-    """The model as the server loads it by default against the same model as MLflow loads it."""
+def _mlflow_prediction(directory: Path, serving_example: str) -> Any:
+    """Return the prediction of MLflow itself for the stored example. Raises the errors of MLflow and of the model."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's hints are for those who log models
+        document = json.loads((directory / serving_example).read_text())
+        model = lazy.load_pyfunc(directory)
+        params = document.pop("params", None)
+        return model.predict(_as_mlflow_reads(document, model), params=params)
+
+
+def _as_mlflow_reads(document: Any, model: Any) -> Any:
+    """Return the input as MLflow's scoring server gives it to the model."""
+    from mlflow.pyfunc.utils.serving_data_parser import is_unified_llm_input  # noqa: PLC0415  loaded with the model
+    from mlflow.utils import proto_json_utils as casts  # noqa: PLC0415  as above
+
+    schema = model.metadata.get_input_schema()
+    hinted = getattr(model.metadata.signature, "_is_signature_from_type_hint", False)
+    for key, orient in FRAMES.items():
+        if key in document:
+            return casts.dataframe_from_parsed_json(document[key], orient, schema)  # type: ignore[no-untyped-call]  # MLflow's
+    if hinted:
+        return document["inputs"]
+    if is_unified_llm_input(document):
+        return document
+    return casts.parse_tf_serving_input(document, schema)  # type: ignore[no-untyped-call]  # as above
+
+
+def _compared_loaders(path: Path, model: "Model") -> Finding:
+    """Compare the model as the server loads it by default with the same model as MLflow loads it."""
     if not model.native:
-        return Finding(check="loader", verdict=Verdict.SKIPPED, text="it is loaded by MLflow")
+        return Finding(
+            check="loader", verdict=Verdict.SKIPPED, text="MLflow loads this model: there is nothing to compare"
+        )
     if lazy.predict_same(model, lazy.load(path, Loader.MLFLOW)):
         return _ok("loader", "loaded without MLflow it predicts the same")
     return _warning(
         "loader",
         "loaded without MLflow it predicts something else",
-        "the server finds out, and has MLflow load it: --loader mlflow",
+        "the server notices it and loads the model with MLflow, as --loader mlflow does",
     )
 
 
 def _batches(model: "Model") -> Finding:
-    """Requests share a call only where rows together are predicted as they are alone."""
+    """Report if requests may share a call: rows together must be predicted as each of them is alone."""
     against = lazy.warm_up_and_measure(model).against_merging
     if against is None:
-        return _ok("batches", "rows together are what they are alone: requests may share a call")
+        return _ok("batches", "rows are predicted together as they are alone: requests may share a call")
     return Finding(check="batches", verdict=Verdict.SKIPPED, text=f"requests are predicted one by one: {against}")
 
 
@@ -178,8 +210,8 @@ def _compared(name: str, one: Any, other: Any, text: str) -> Finding:
         return _ok(name, text)
     if not any(differences(one, other, CLOSE)):
         return _ok(name, f"{text}, but for the last digits")
-    told = "; ".join(islice(differences(one, other, CLOSE), MOST))
-    return _failed(name, f"it does not predict what MLflow does: {told}")
+    told = "; ".join(islice(differences(one, other, CLOSE), MOST_DIFFERENCES))
+    return _failed(name, f"the prediction differs from MLflow's: {told}")
 
 
 def _example(model: "Model") -> Any:

@@ -1,4 +1,4 @@
-"""How a command ends that could not do what it was asked: one sentence, and a code of the table."""
+"""Errors that end a command, each with one sentence and an exit code of the table."""
 
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ class CommandError(Exception):
 
 
 class InputFileError(CommandError):
-    """A file, or a row of it, is not what it should be."""
+    """A file, or a row of it, cannot be read as the command needs it."""
 
     code = ExitCode.INVALID_INPUT
 
@@ -22,6 +22,6 @@ class MissingFileError(CommandError):
 
 
 class UnavailableError(CommandError):
-    """A server that does not answer."""
+    """The server does not answer."""
 
     code = ExitCode.UNAVAILABLE

@@ -1,14 +1,14 @@
-"""Whether two predictions, as JSON has them, are the same, and where they are not."""
+"""Comparison of two predictions, as JSON has them, with the places that differ."""
 
 import math
 from collections.abc import Iterator
 from typing import Any, Final
 
-MOST: Final = 3  # differences that a person wants to see
+MOST_DIFFERENCES: Final = 3  # differences that a person wants to see
 
 
 def differences(one: Any, other: Any, tolerance: float = 0.0, path: str = "") -> Iterator[str]:
-    """Places where they differ. Numbers may be apart by `tolerance`, relative to the larger."""
+    """Yield the places that differ. Numbers may be apart by `tolerance`, relative to the larger."""
     match one, other:
         case dict(), dict():
             yield from _of_objects(one, other, tolerance, path)

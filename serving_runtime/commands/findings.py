@@ -1,4 +1,4 @@
-"""What `check` found, for a person and for a program."""
+"""Findings of `check`, for a person and for a program."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """`remedy` is what to do about it; `code` what the command ends with where it failed."""
+    """Result of one check. `remedy` is advice to the user; `code` is the exit code if the check failed."""
 
     check: str
     verdict: Verdict
@@ -33,7 +33,7 @@ LOOKS: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: 
 
 
 def end(findings: Sequence[Finding]) -> ExitCode:
-    """The code of the first failure: what comes after it may only follow from it."""
+    """Return the code of the first failure, because later failures may follow from it."""
     return next((finding.code for finding in findings if finding.verdict is Verdict.FAILED), ExitCode.DONE)
 
 
@@ -46,7 +46,7 @@ def as_json(findings: Sequence[Finding], model: str) -> str:
 
 
 def show(findings: Sequence[Finding], model: str) -> None:
-    """A table at a terminal, a line for each in a pipe."""
+    """Print a table at a terminal, or one line for each finding in a pipe."""
     if sys.stdout.isatty():
         _table(findings, model)
         return

@@ -1,6 +1,6 @@
 """The attributes of the commands that need numpy, pandas, gunicorn or rich, imported when they are first read.
 
-`--help`, and an option or a file that is wrong, need none of them.
+`--help`, and the refusal of a wrong option or a missing file, need none of them.
 """
 
 from typing import TYPE_CHECKING
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich import text as text
 
     from serving_runtime.codec.encode import encode as encode
-    from serving_runtime.commands.reference import reference as reference
     from serving_runtime.commands.rows import chunks as chunks
     from serving_runtime.commands.score import Scored as Scored
     from serving_runtime.commands.score import score as score
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from serving_runtime.prediction.warm_up import warm_up_and_measure as warm_up_and_measure
     from serving_runtime.process.serve import serve as serve
     from serving_runtime.protocols.mlflow.request import read_request as read_request
+    from serving_runtime.pyfunc import load_pyfunc as load_pyfunc
     from serving_runtime.requirements import differences as differences
     from serving_runtime.requirements import pip_line as pip_line
     from serving_runtime.requirements import python_difference as python_difference
@@ -45,7 +45,6 @@ __getattr__ = lazy_attributes(
         "urllib_error": "urllib.error",
         "urllib_request": "urllib.request",
         "encode": "serving_runtime.codec.encode:encode",
-        "reference": "serving_runtime.commands.reference:reference",
         "chunks": "serving_runtime.commands.rows:chunks",
         "Scored": "serving_runtime.commands.score:Scored",
         "score": "serving_runtime.commands.score:score",
@@ -61,6 +60,7 @@ __getattr__ = lazy_attributes(
         "warm_up_and_measure": "serving_runtime.prediction.warm_up:warm_up_and_measure",
         "serve": "serving_runtime.process.serve:serve",
         "read_request": "serving_runtime.protocols.mlflow.request:read_request",
+        "load_pyfunc": "serving_runtime.pyfunc:load_pyfunc",
         "differences": "serving_runtime.requirements:differences",
         "pip_line": "serving_runtime.requirements:pip_line",
         "python_difference": "serving_runtime.requirements:python_difference",

@@ -14,7 +14,7 @@ PROTOCOLS: Final = ("v1", "v2")
 # KServe's own rule (IsvcNameFmt); its Service is called <name>-predictor, and a Service's name has at most 63
 # characters.
 NAME: Final = re.compile(r"[a-z](?:[-a-z0-9]{0,51}[a-z0-9])?")
-URI: Final = re.compile(r"[a-z][a-z0-9+.-]*:/+[!-.0-~][!-~]*")  # after the slashes, something
+URI: Final = re.compile(r"[a-z][a-z0-9+.-]*:/+[!-.0-~][!-~]*")  # the slashes alone are no URI
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol-version",
         choices=PROTOCOLS,
         default="v2",
-        help="what KServe takes its clients to speak (default: v2)",
+        help="protocol that KServe expects from its clients (default: v2)",
     )
 
 

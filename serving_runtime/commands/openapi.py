@@ -1,4 +1,4 @@
-"""`openapi`: prints the document that the server would answer with."""
+"""`openapi`: prints the document that the server has at `/openapi.json`."""
 
 import argparse
 import json
@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> ExitCode:
-    """Reads the model's files, and does not load it. Raises ServingError, ContractError."""
+    """Print the document from the model's files, without loading the model. Raises ServingError, ContractError."""
     path = resolve_model_path(os.environ)
     signature = lazy.read_metadata(path).signature
     name, version = lazy.identity(path, options.model_name, options.model_version)

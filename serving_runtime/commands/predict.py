@@ -1,4 +1,4 @@
-"""`predict`: scores the rows of a file, through the core that serves."""
+"""`predict`: scores the rows of a file with the code that answers requests."""
 
 import argparse
 import json
@@ -13,7 +13,6 @@ from typing import IO, Final
 from model_contract.exit_codes import ExitCode
 from serving_runtime.commands import lazy
 from serving_runtime.commands.cli_errors import InputFileError, MissingFileError
-from serving_runtime.commands.progress import progress
 from serving_runtime.location import resolve_model_path
 
 STDIN: Final = "-"
@@ -63,7 +62,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     with ExitStack() as stack:
         errors = stack.enter_context(replacing(Path(options.errors))) if options.errors else None
         output = stack.enter_context(replacing(Path(options.output)) if options.output else _standard_output())
-        bar = stack.enter_context(progress(source.stat().st_size if source else None))
+        bar = stack.enter_context(_progress(source.stat().st_size if source else None))
         stream = stack.enter_context(_opened(source))
         writer = lazy.WRITERS[options.output_format or _format(options.output and Path(options.output), "csv")](output)
         for chunk in lazy.read_ahead(lazy.chunks(stream, form, model.metadata.signature, options.chunk_rows)):
@@ -93,7 +92,7 @@ def run(options: argparse.Namespace) -> ExitCode:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that is there once it is whole."""
+    """Yield a stream to a hidden file, which is put in place at `path` if nothing failed. Raises InputFileError."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as stream:
@@ -120,6 +119,40 @@ def _opened(source: Path | None) -> Iterator[IO[bytes]]:
         yield stream
 
 
+class _Progress:
+    """Progress that draws nothing."""
+
+    def at(self, position: int, rows: int) -> None:
+        """Show the position in the input, in bytes, and the number of rows that are scored."""
+
+
+@contextmanager
+def _progress(size: int | None) -> Iterator[_Progress]:
+    """Yield a progress bar at a terminal, and one that draws nothing elsewhere.
+
+    `size` is that of the input in bytes; None if it is not known.
+    """
+    if not sys.stderr.isatty():
+        yield _Progress()
+        return
+
+    columns = (
+        lazy.progress.TextColumn("{task.description}"),
+        lazy.progress.BarColumn(),
+        lazy.progress.TaskProgressColumn(),
+        lazy.progress.TextColumn("{task.fields[rows]:,} rows"),
+        lazy.progress.TimeElapsedColumn(),
+    )
+    with lazy.progress.Progress(*columns, console=lazy.console.Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("scoring", total=size, rows=0)
+
+        class Drawn(_Progress):
+            def at(self, position: int, rows: int) -> None:
+                bar.update(task, completed=position, rows=rows)
+
+        yield Drawn()
+
+
 def _format(path: Path | None, default: str) -> str:
     return SUFFIXES.get(path.suffix.lower(), default) if path else default
 
@@ -131,6 +164,6 @@ def _rows(text: str) -> int:
 
 
 def _report(rows: int, failed: int, errors: str | None, *, seconds: float, load: float) -> None:
-    """On standard error: standard output is the predictions'. The load of the model is a part of `seconds`."""
+    """Print the summary on standard error, as predictions may be on standard output. `seconds` include `load`."""
     more = f"; {failed} of them have no prediction, see {errors}" if failed else ""
     print(f"{rows:,} rows in {seconds:.1f} s, {load:.1f} s of it to load the model{more}", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""`replay`: asks again what was asked before, and compares the answers.
+"""`replay`: sends recorded requests again, and compares the answers with the recorded ones.
 
 A recording has a line for each request. The server's recorder writes `{"time", "request_id", "protocol", "request",
-"predictions"}`, where `request` is a body of `POST /invocations` whatever the protocol was; of others, `{"path",
-"request", "response", "status"}` is read too.
+"predictions"}`: `request` is a body of `POST /invocations` for every protocol. Lines of other recorders have `{"path",
+"request", "response", "status"}`.
 """
 
 import argparse
@@ -19,17 +19,17 @@ from typing import Any, Final
 from model_contract.exit_codes import ExitCode
 from serving_runtime.commands import lazy
 from serving_runtime.commands.cli_errors import InputFileError, MissingFileError, UnavailableError
-from serving_runtime.commands.compare import MOST, differences
+from serving_runtime.commands.compare import MOST_DIFFERENCES, differences
 from serving_runtime.errors import ServingError
 from serving_runtime.location import resolve_model_path
 
 INVOCATIONS: Final = "/invocations"
 PREDICTIONS: Final = "predictions"
 MOST_SHOWN: Final = 20  # requests whose answers differ
-PATIENCE: Final = 60  # seconds, for one answer
+TIMEOUT: Final = 60  # seconds, for one answer
 
 Answer = tuple[int, Any]
-Ask = Callable[["Recorded"], Answer]
+Send = Callable[["Recorded"], Answer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +45,17 @@ class Recorded:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a recording: one request on each line")
-    parser.add_argument("--url", metavar="URL", help="a server to ask; without it the model is loaded here")
+    parser.add_argument(
+        "--url", metavar="URL", help="server that gets the requests; without it the model is loaded in this process"
+    )
     parser.add_argument(
         "--tolerance",
         type=float,
         default=0.0,
         metavar="X",
-        help="how far apart numbers may be, relative to the larger (default: 0)",
+        help="largest difference between two numbers, relative to the larger (default: 0)",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="the first so many requests only")
+    parser.add_argument("--limit", type=int, metavar="N", help="replay only the first N requests")
 
 
 def run(options: argparse.Namespace) -> ExitCode:
@@ -61,10 +63,10 @@ def run(options: argparse.Namespace) -> ExitCode:
     path = Path(options.file)
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}")
-    ask = _server(options.url) if options.url else _core()
+    send = _server(options.url) if options.url else _local_model()
     counts: Counter[str] = Counter()
     for recorded in islice(read(path), options.limit):
-        outcome, told = _compared(recorded, ask, options.tolerance)
+        outcome, told = _compared(recorded, send, options.tolerance)
         counts[outcome] += 1
         if told and counts[outcome] <= MOST_SHOWN:
             print(f"{path}:{recorded.line}: {told}")
@@ -87,7 +89,7 @@ def read(path: Path) -> Iterator[Recorded]:
                 yield _recorded(number, entry)
             except (ValueError, KeyError, TypeError) as error:
                 raise InputFileError(
-                    f"line {number} of {path} is no recorded request ({type(error).__name__}: {error})"
+                    f"line {number} of {path} is not a recorded request ({type(error).__name__}: {error})"
                 ) from None
 
 
@@ -103,50 +105,53 @@ def _recorded(line: int, entry: dict[str, Any]) -> Recorded:
     )
 
 
-def _compared(recorded: Recorded, ask: Ask, tolerance: float) -> tuple[str, str]:
+def _compared(recorded: Recorded, send: Send, tolerance: float) -> tuple[str, str]:
     if not isinstance(recorded.request, dict):
         return "skipped", ""  # left out by the recorder: too large, redacted, or no JSON
-    status, response = ask(recorded)
+    status, response = send(recorded)
     if status != recorded.status:
         return "different", f"status {status}, recorded {recorded.status}"
     if status >= 400:  # noqa: PLR2004  the words of a refusal may change
         return "same", ""
-    told = "; ".join(islice(differences(_value(response), _value(recorded.response), tolerance), MOST))
+    told = "; ".join(islice(differences(_value(response), _value(recorded.response), tolerance), MOST_DIFFERENCES))
     return ("different", told) if told else ("same", "")
 
 
 def _value(response: Any) -> Any:
-    """A model that chats answers without the key that others answer with."""
+    """Return the predictions of an answer: the answer of a chat model has no key around them."""
     return response[PREDICTIONS] if isinstance(response, dict) and set(response) == {PREDICTIONS} else response
 
 
-def _server(url: str) -> Ask:
-    """Raises UnavailableError where it does not answer."""
+def _server(url: str) -> Send:
+    """Return a function that sends a request to the server. Raises InputFileError if `url` is no URL of HTTP.
+
+    The function raises UnavailableError if the server does not answer.
+    """
     if not url.startswith(("http://", "https://")):
         raise InputFileError("--url must begin with http:// or https://")
 
-    def ask(recorded: Recorded) -> Answer:
+    def send(recorded: Recorded) -> Answer:
         request = lazy.urllib_request.Request(
             url.rstrip("/") + recorded.path, json.dumps(recorded.request).encode(), {"Content-Type": "application/json"}
         )
         try:
-            with lazy.urllib_request.urlopen(request, timeout=PATIENCE) as answer:
+            with lazy.urllib_request.urlopen(request, timeout=TIMEOUT) as answer:
                 return answer.status, json.loads(answer.read())
         except lazy.urllib_error.HTTPError as error:
             return error.code, None
         except (OSError, ValueError) as error:
             raise UnavailableError(f"{url} does not answer line {recorded.line}: {error}") from None
 
-    return ask
+    return send
 
 
-def _core() -> Ask:
+def _local_model() -> Send:
     model = lazy.load(resolve_model_path(os.environ))
 
-    def ask(recorded: Recorded) -> Answer:
+    def send(recorded: Recorded) -> Answer:
         if recorded.path != INVOCATIONS:
             raise InputFileError(
-                f"line {recorded.line} was asked of {recorded.path}, which only a server answers: give its --url"
+                f"line {recorded.line} is a request to {recorded.path}, which needs a server: set --url to its address"
             )
         try:
             request = lazy.read_request(json.dumps(recorded.request).encode(), None, model.metadata.signature)
@@ -154,4 +159,4 @@ def _core() -> Ask:
         except ServingError as error:
             return error.status, None
 
-    return ask
+    return send

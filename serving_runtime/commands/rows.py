@@ -1,20 +1,18 @@
-"""Rows of a file, in chunks that fit into memory; each row knows its place in the file."""
+"""Rows of a file, in chunks that fit into memory; CSV and Parquet are read here, JSON in `json_rows.py`."""
 
 import csv
 import io
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import cached_property, partial
 from typing import IO, Any, Final
 
 from serving_runtime.codec.delimited import read_csv
-from serving_runtime.codec.strict_json import read_object, read_value
+from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
+from serving_runtime.commands.json_rows import NO_TABLE, json_chunks, json_lines_chunks
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.forms import Frame, Request
-from serving_runtime.protocols.mlflow.request import CHAT_KEYS, FORMATS, PARAMS, STREAM, from_document
-from serving_runtime.signature import Object, Signature
+from serving_runtime.signature import Signature
 from serving_runtime.tables.csv_blocks import CsvBlock, read_csv_blocks
 
 try:  # the extra `tables`
@@ -27,31 +25,9 @@ except ImportError:
     parquet = None
 ARROW: Final = parquet is not None
 
-TABLES: Final = ("dataframe_split", "dataframe_records")
-LISTS: Final = ("inputs", "instances")
-NO_TABLE: Final = (
-    "the model's own code says what it takes, and that is no row of a table: give the values as JSON lines, one on"
-    ' each line (--input-format jsonl), or as JSON, {"inputs": [...]}'
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """`count` rows; `place` says where one of them stands; `request` asks for those from a first one to before another.
-
-    `whole`: a body that is sent as it is; how many rows it has is known when it is read against the signature.
-    `columns` asks for all of them as whole columns; None if they must go cell by cell.
-    """
-
-    count: int
-    place: Callable[[int], str]
-    request: Callable[[int, int], Request]
-    whole: bool = False
-    columns: Callable[[], Request] | None = None
-
 
 def chunks(stream: IO[bytes], form: str, signature: Signature, size: int) -> Iterator[Chunk]:
-    """Of `size` rows each, but the last. Raises InputFileError."""
+    """Yield chunks of `size` rows; the last may be shorter. Raises InputFileError."""
     if signature.typed_in_code and form in {"csv", "parquet"}:
         raise InputFileError(NO_TABLE)
     try:
@@ -61,17 +37,17 @@ def chunks(stream: IO[bytes], form: str, signature: Signature, size: int) -> Ite
             case "parquet":
                 yield from _parquet(stream, signature, size)
             case "jsonl":
-                yield from _jsonl(stream, signature, size)
+                yield from json_lines_chunks(stream, signature, size)
             case _:
-                yield from _json(stream, signature, size)
+                yield from json_chunks(stream, signature, size)
     except UnicodeDecodeError:
         raise InputFileError("the file is not UTF-8") from None
     except MalformedRequestError as error:
         raise InputFileError(str(error).replace("the body", "the file")) from None
 
 
-class _Recorder:
-    """Lines as they are read, kept until somebody takes them: a row may span several."""
+class _LineBuffer:
+    """An iterable of lines that keeps those read since the last `take`, because a row of CSV may span several."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = lines
@@ -89,9 +65,7 @@ class _Recorder:
 
 
 def _csv(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
-    """Whole columns at once if Arrow is installed; cell by cell without it, and in a block that Arrow cannot read
-    exactly.
-    """
+    """Yield chunks of whole columns; without Arrow, or if Arrow cannot read a block exactly, cell by cell."""
     blocks = read_csv_blocks(stream)
     header = next(blocks)
     if not header.sound:
@@ -108,7 +82,7 @@ def _csv(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
 
 
 class _CsvRows:
-    """The rows of a block as texts, cut when one of them is first asked for."""
+    """The rows of a block as texts, split when the first of them is needed."""
 
     def __init__(self, header: bytes, block: CsvBlock, signature: Signature) -> None:
         self._header = header
@@ -118,15 +92,15 @@ class _CsvRows:
 
     @cached_property
     def _rows(self) -> list[tuple[int, str]]:
-        """Of each row its line in the file and its text. Raises InputFileError, UnicodeDecodeError."""
-        recorder = _Recorder(line.decode() for line in io.BytesIO(self._block.text))
-        reader = csv.reader(recorder, strict=True)
+        """Return the line number and the text of each row. Raises InputFileError, UnicodeDecodeError."""
+        buffer = _LineBuffer(line.decode() for line in io.BytesIO(self._block.text))
+        reader = csv.reader(buffer, strict=True)
         rows: list[tuple[int, str]] = []
         empty: list[int] = []
         before = 0
         try:
             for cells in reader:
-                text = recorder.take()
+                text = buffer.take()
                 if cells:
                     rows.append((self._block.line + before, text))
                 elif self._single:
@@ -142,7 +116,7 @@ class _CsvRows:
         return len(self._rows)
 
     def error(self) -> InputFileError:
-        """Return what is wrong with a block that is no CSV."""
+        """Return the error of a block that is no CSV."""
         try:
             return InputFileError(f"the first of {len(self)} lines names no columns")
         except InputFileError as error:
@@ -176,9 +150,7 @@ def _batch_chunks(batch: Any, rows: _CsvRows, signature: Signature, size: int) -
 
 def _parquet(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
     if not ARROW:
-        raise InputFileError(
-            "Parquet is read by pyarrow, which is not installed; install it, or convert the file to CSV"
-        )
+        raise InputFileError("Parquet needs pyarrow, which is not installed; install it, or convert the file to CSV")
     try:
         batches = parquet.ParquetFile(stream if stream.seekable() else io.BytesIO(stream.read())).iter_batches(
             batch_size=size
@@ -192,7 +164,7 @@ def _parquet(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chu
 
 
 def _parquet_chunk(batch: Any, before: int, signature: Signature) -> Chunk:
-    """A model without a signature gets the frame that pandas makes of the file, index and all."""
+    """Return the chunk of a batch; a model without a signature gets the frame of pandas, with its index."""
     if not signature.columns:
         return _frame_chunk(batch.to_pandas(), before)
 
@@ -212,117 +184,3 @@ def _frame_chunk(frame: Any, before: int) -> Chunk:
         return Request(input=Frame(frame=frame.iloc[first:end].reset_index(drop=True)))
 
     return Chunk(count=len(frame), place=lambda row: f"row {before + row + 1}", request=request)
-
-
-def _jsonl(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
-    """A record on each line, or the value that the model's own code takes, or a body of the protocol."""
-    rows: list[tuple[int, bytes]] = []
-    for number, line in enumerate(stream, 1):
-        if line.strip():
-            rows.append((number, line))
-        if len(rows) == (1 if rows and _is_body(rows[0][1], signature) else size):
-            yield _lines_chunk(rows, signature)
-            rows = []
-    if rows:
-        yield _lines_chunk(rows, signature)
-
-
-def _lines_chunk(rows: Sequence[tuple[int, bytes]], signature: Signature) -> Chunk:
-    number, line = rows[0]
-    if _is_body(line, signature):
-        return _body_chunk(line, f"line {number}", signature)
-
-    def request(first: int, end: int) -> Request:
-        lines = [line for _, line in rows[first:end]]
-        if signature.typed_in_code:
-            return from_document({"inputs": [read_value(line) for line in lines]}, signature)
-        return from_document({"dataframe_records": [read_object(line) for line in lines]}, signature)
-
-    return Chunk(count=len(rows), place=lambda row: f"line {rows[row][0]}", request=request)
-
-
-def _body_chunk(line: bytes, place: str, signature: Signature) -> Chunk:
-    document = json.loads(line)
-    key = _list_key(document, signature)
-    if key is None:
-        return Chunk(
-            count=1,
-            place=lambda _: place,
-            request=lambda _, __: from_document(read_object(line), signature),
-            whole=True,
-        )
-
-    def request(first: int, end: int) -> Request:
-        body = read_object(line)
-        return from_document({**body, key: body[key][first:end]}, signature)
-
-    return Chunk(count=len(document[key]), place=lambda row: f"{place}, {key}[{row}]", request=request)
-
-
-def _is_body(line: bytes, signature: Signature) -> bool:
-    try:
-        document = json.loads(line)
-    except ValueError:
-        return False
-    if not isinstance(document, dict):
-        return False
-    names = {str(column.name) for column in signature.columns}
-    if not signature.typed_in_code:
-        return any(key in document and key not in names for key in (*FORMATS, *CHAT_KEYS))
-    properties = {
-        name for column in signature.columns if isinstance(column.type, Object) for name in column.type.properties
-    }
-    return len(document.keys() & {*FORMATS} - properties) == 1 and document.keys() <= {*FORMATS, PARAMS, STREAM}
-
-
-def _list_key(document: dict[str, Any], signature: Signature) -> str | None:
-    """The key of a list of which each element is a row, whatever its type."""
-    for key in LISTS:
-        value = document.get(key)
-        if isinstance(value, list) and (
-            signature.typed_in_code
-            or (signature.columns and not signature.named)
-            or (signature.columns and value and all(isinstance(item, dict) for item in value))
-        ):
-            return key
-    return None
-
-
-def _json(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
-    """An array of records, or of values that the model's own code takes, or a body of the protocol:
-    JSON is read whole.
-    """
-    body = stream.read()
-    array = b'{"inputs":' if signature.typed_in_code else b'{"dataframe_records":'
-    document = read_object(array + body + b"}" if body.lstrip().startswith(b"[") else body)
-    form = next((key for key in TABLES if _rows_in(document, key) is not None), None)
-    if form is not None and signature.typed_in_code:
-        raise InputFileError(NO_TABLE)
-    form = form or _list_key(document, signature)
-    if form is None:
-        yield Chunk(
-            count=1, place=lambda _: "the body", request=lambda _, __: from_document(document, signature), whole=True
-        )
-        return
-    rows = _rows_in(document, form) or []
-    for before in range(0, len(rows), size):
-        yield _part(document, form, before, min(size, len(rows) - before), signature)
-
-
-def _part(document: dict[str, Any], form: str, before: int, count: int, signature: Signature) -> Chunk:
-    rows = _rows_in(document, form) or []
-    names = (
-        {key: value for key, value in document[form].items() if key == "columns"} if form == "dataframe_split" else None
-    )
-
-    def request(first: int, end: int) -> Request:
-        part = rows[before + first : before + end]
-        return from_document({**document, form: part if names is None else {**names, "data": part}}, signature)
-
-    return Chunk(count=count, place=lambda row: f"row {before + row + 1}", request=request)
-
-
-def _rows_in(document: dict[str, Any], form: str) -> list[Any] | None:
-    value = document.get(form)
-    rows = value.get("data") if form == "dataframe_split" and isinstance(value, dict) else value
-    return rows if isinstance(rows, list) and form in document else None

@@ -1,4 +1,4 @@
-"""Predictions for the rows of a chunk, one for each, and the reason where there is none."""
+"""Predictions for the rows of a chunk: for each row its prediction, or the reason why it has none."""
 
 import re
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from typing import Any, Final
 import orjson
 
 from serving_runtime.codec.encode import encode
+from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
-from serving_runtime.commands.rows import Chunk
 from serving_runtime.errors import InvalidInputError, OutputError, ServingError
 from serving_runtime.model import Model
 
 with suppress(ImportError):  # the extra `tables`: without it no chunk has columns
     from serving_runtime.tables.predictions import Predictions, as_predictions
 
-# Where a row begins in the path of a fault, and what is left of the path behind it.
+# The part of a fault's path up to the row; the rest is the place within the row.
 ROW: Final = re.compile(
     r"^(?:(?:csv|table|dataframe_records|dataframe_split\.data)\[\d+\]|(?:inputs|instances)(?:\[\d+\])?)\.?"
 )
@@ -39,8 +39,9 @@ class Failed:
 
 
 def score(model: Model, chunk: Chunk, first: int = 0, end: int | None = None) -> Iterator[Scored | Failed]:
-    """In the order of the rows. A chunk that fails is halved until the row is found that fails alone. Raises
-    InputFileError.
+    """Yield a result for each row, in their order. A chunk that fails is halved until single rows fail.
+
+    Raises InputFileError if the fault is one of all rows, such as a missing column.
     """
     end = chunk.count if end is None else end
     try:
@@ -57,7 +58,7 @@ def score(model: Model, chunk: Chunk, first: int = 0, end: int | None = None) ->
 
 
 def score_columns(model: Model, chunk: Chunk) -> "Predictions | None":
-    """Return the predictions of the whole chunk as columns; None if its rows must be looked at one by one."""
+    """Return the predictions of the whole chunk as columns; None if its rows must be scored by `score`."""
     if chunk.columns is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""`serve`: the server, from its settings to its end."""
+"""`serve`: reads the settings and runs the server until it ends."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""Predictions in a file, written as they come."""
+"""Writers of predictions into a file of each format, chunk by chunk."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ PREDICTION: Final = "prediction"
 
 
 class Writer(Protocol):
-    """None is written for a row without a prediction."""
+    """Writer of one format. A row without a prediction is None."""
 
     def write(self, predictions: Sequence[Any]) -> None: ...
 
@@ -32,7 +32,7 @@ class Writer(Protocol):
 
 
 def record(prediction: Any) -> dict[str, Any]:
-    """The prediction of a row as columns: its own names, or `prediction`, or one for each position of a list."""
+    """Return the prediction of a row as columns: its own names, or `prediction`, or one for each position of a list."""
     match prediction:
         case dict():
             return prediction
@@ -43,7 +43,7 @@ def record(prediction: Any) -> dict[str, Any]:
 
 
 class _Columns:
-    """Holds rows without a prediction until the first one with one says which columns there are."""
+    """Names of the columns, which the first prediction defines; rows without one are counted until then."""
 
     def __init__(self) -> None:
         self.waiting = 0
@@ -59,7 +59,7 @@ class _Columns:
         held, self.waiting = self.waiting, 0
         if odd := next((name for row in records for name in row if name not in self.names), None):
             raise CommandError(
-                f"the model predicted the column {odd}, which it did not for the rows before; write jsonl instead"
+                f"the model predicted the column {odd}, which earlier rows do not have; use --output-format jsonl"
             )
         return [{}] * held + records
 
@@ -120,7 +120,7 @@ class JsonLinesWriter:
 
 
 class JsonWriter:
-    """One object, as the protocol answers."""
+    """Writer of one object, as `POST /invocations` answers."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -142,7 +142,9 @@ class JsonWriter:
 class ParquetWriter:
     def __init__(self, stream: IO[bytes]) -> None:
         if parquet is None:
-            raise InputFileError("Parquet is written by pyarrow, which is not installed; write csv or jsonl")
+            raise InputFileError(
+                "Parquet needs pyarrow, which is not installed; install it, or use --output-format csv or jsonl"
+            )
         self._stream = stream
         self._columns = _Columns()
         self._file: Any = None
@@ -173,7 +175,7 @@ class ParquetWriter:
         except (arrow.ArrowInvalid, arrow.ArrowTypeError) as error:
             reason = str(error).splitlines()[0]
             raise CommandError(
-                f"the predictions are of several types, which a Parquet column cannot hold ({reason}); write jsonl"
+                f"a Parquet column cannot hold predictions of several types ({reason}); use --output-format jsonl"
             ) from None
         if self._file is None:
             self._file = parquet.ParquetWriter(self._stream, table.schema)

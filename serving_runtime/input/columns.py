@@ -16,6 +16,7 @@ from serving_runtime.signature import Column, Scalar, Signature
 WITHOUT_NULL: Final = (Scalar(name="integer"), Scalar(name="long"))
 # The type that this version of pandas gives to texts. Left to pandas, a column of nulls only would get another one.
 TEXTS: Final[Any] = pd.Series(["text"]).dtype
+CSV: Final = "csv"  # the path of a table that was read from CSV
 NUMBERS: Final = tuple(Scalar(name=name) for name in ("integer", "long", "float", "double"))
 
 _log = logging.getLogger(__name__)
@@ -74,11 +75,12 @@ def _by_name(table: Table, columns: Sequence[Column], faults: list[Fault]) -> li
     keys = {str(key): key for key in table.columns} if table.named else {}
     by_key = set(table.columns) if table.named else set()
     missing = [str(column.name) for column in columns if column.required and str(column.name) not in keys]
-    hint = "" if table.named else "; the columns of this request have no names"
-    faults += [
-        Fault(path=table.path, problem=f'the column "{name}" is missing, and the model requires it{hint}')
-        for name in missing
-    ]
+    if missing:
+        hint = _delimiter_hint(table, columns) if table.named else "; the columns of this request have no names"
+        faults += [
+            Fault(path=table.path, problem=f'the column "{name}" is missing, and the model requires it{hint}')
+            for name in missing
+        ]
     if unknown := sorted(keys.keys() - {str(column.name) for column in columns}):
         _log.info(
             "ignored columns that the model's signature does not have", extra={"fields": {"columns": unknown[:10]}}
@@ -88,6 +90,14 @@ def _by_name(table: Table, columns: Sequence[Column], faults: list[Fault]) -> li
     return [Pair(column=column, key=key, cells=table.columns[key]) for column, key in found if key is not None]
 
 
+def _delimiter_hint(table: Table, columns: Sequence[Column]) -> str:
+    """Return advice for a CSV whose header is one field with another delimiter in it; "" for any other table."""
+    if table.path != CSV or len(table.columns) != 1 or len(columns) == 1:
+        return ""
+    header = str(next(iter(table.columns)))
+    return "; the fields of a CSV must be separated by commas" if ";" in header or "\t" in header else ""
+
+
 def _numbered(columns: Sequence[Column]) -> bool:
     """Return True if the names are those that pandas gives to columns without names."""
     return [column.name for column in columns] == list(range(len(columns)))
@@ -95,7 +105,7 @@ def _numbered(columns: Sequence[Column]) -> bool:
 
 def _by_position(table: Table, columns: Sequence[Column]) -> list[Pair]:
     if len(table.columns) != len(columns):
-        problem = f"{len(table.columns)} columns, where the model takes {len(columns)}"
+        problem = f"{len(table.columns)} columns, where the model takes {len(columns)}{_delimiter_hint(table, columns)}"
         raise InvalidInputError([Fault(path=table.path, problem=problem)])
     return [
         Pair(column=column, key=key, cells=cells)

@@ -10,13 +10,13 @@ from serving_runtime.protocols.table import PROTOCOLS
 from serving_runtime.signature import Signature
 
 TEXT: Final[Mapping[str, str]] = {
-    "400": "the body is not the protocol's, or does not fit the model's signature; `details` names each place",
+    "400": "the body is malformed, or does not fit the model's signature; `details` names each place",
     "408": "the body did not come in time",
     "413": "the body is too large",
-    "415": "a Content-Type or a charset that is not read here, or a compressed body",
-    "429": "the queue is full; come again after `Retry-After`",
+    "415": "the Content-Type, its charset or the Content-Encoding is not supported",
+    "429": "the queue is full; try again after `Retry-After`",
     "500": "the model failed on this input",
-    "503": "the model loads, or the server stops; come again after `Retry-After`",
+    "503": "the model loads, or the server stops; try again after `Retry-After`",
     "504": "no prediction in time",
 }
 VARIABLE: Final = re.compile(r"\{(\w+)\}")
@@ -40,7 +40,7 @@ ERROR: Final[Schema] = {
 STATUS: Final[Schema] = {"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}
 TOKEN_SCHEME: Final = "token"
 UNAUTHORIZED: Final = {
-    "description": "no token of this server",
+    "description": "the request has no valid token",
     "headers": {"WWW-Authenticate": {"schema": {"const": "Bearer"}}},
     "content": {"application/json": {}},
 }
@@ -141,7 +141,7 @@ def _prediction(protocol: Protocol, path: str, model: Mapping[str, Any], signatu
 
 
 def _page(protocol: str, path: str, model: Mapping[str, Any]) -> dict[str, Any]:
-    answers = {"200": "as the protocol has it", "404": "no such model, or no such version", "503": "not ready"}
+    answers = {"200": "the page of the protocol", "404": "no such model, or no such version", "503": "not ready"}
     return {
         "summary": path,
         "tags": [protocol],
@@ -168,7 +168,7 @@ def _probes() -> dict[str, Any]:
     answers = {
         "/livez": {"200": "the process answers"},
         "/startupz": {"200": "the model is loaded", "503": "it loads"},
-        "/readyz": {"200": "the model can be asked", "503": "it loads, or the server stops"},
+        "/readyz": {"200": "the model is ready", "503": "it loads, or the server stops"},
     }
     return {
         path: {
@@ -185,15 +185,15 @@ def _probes() -> dict[str, Any]:
 def _server_pages() -> dict[str, Any]:
     unavailable = {"503": {"$ref": "#/components/responses/503"}}
     version = {"description": "the version of MLflow that saved the model", "content": {"application/json": {}}}
-    ping = {"description": "a line break where the model can be asked", "content": {"application/json": {}}}
+    ping = {"description": "a line break if the model is ready", "content": {"application/json": {}}}
     info = {
         "description": "model, run, flavor, signature, and libraries that differ",
         "content": {"application/json": {}},
     }
     document = {"description": "this document", "content": {"application/json": {}}}
     index = {"description": "the list of routes", "content": {"application/json": {}}}
-    page = {"description": "a page to ask the model with", "content": {"text/html": {}}}
-    metrics = {"description": "figures for Prometheus", "content": {"text/plain": {}}}
+    page = {"description": "a page to try the model on", "content": {"text/html": {}}}
+    metrics = {"description": "metrics for Prometheus", "content": {"text/plain": {}}}
     pages = {
         "/": index,
         "/metrics": metrics,

@@ -1,1 +1,1 @@
-"""`GET /docs`: one page by which a person asks the model. It loads nothing from anywhere else."""
+"""`GET /docs`: one page on which a person tries the model. It loads nothing from other servers."""

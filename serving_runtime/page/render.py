@@ -1,4 +1,4 @@
-"""The page as one document, and the policy that keeps anything else out of it."""
+"""The page as one document, with a content security policy that allows only its own parts."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ HEADERS: Final = (
 
 @cache
 def page() -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
-    """The document, and the headers that it is sent with."""
+    """Return the document and its headers."""
     style, script = _part("style.css"), _part("script.js")
     document = _part("index.html").replace("/* style */", style).replace("/* script */", script)
     return document.encode(), (
@@ -27,9 +27,7 @@ def page() -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
 
 
 def _policy(style: str, script: str) -> bytes:
-    """Our own style and script by their digests, requests to this server, nothing else; and nobody may put the page in
-    a frame.
-    """
+    """Return the policy: only the page's style and script, by their digests, and this server; no page may frame it."""
     return (
         "default-src 'none'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors"
         f" 'none'; style-src {_digest(style)}; script-src {_digest(script)}"

@@ -1,6 +1,6 @@
 """The interface of a protocol: it reads a message as the model's input, and writes predictions and errors as answers.
 
-Light to import: a process that has no model yet refuses in the protocol's own shape too.
+Light to import, because a process without a model answers errors in the protocol's shape too.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ class ServedModel:
 
 @frozen_record
 class Message:
-    """A request as it came. `headers` have lower-case names.
+    """A request as it was received. `headers` have lower-case names.
 
     `path` has the values of the route's variables, such as `model`.
     """

@@ -46,9 +46,9 @@ def read(message: Message, served: ServedModel) -> Inputs:
 
 def _request(document: Mapping[str, Any], signature: "Signature") -> "Request":
     if (INSTANCES in document) == (INPUTS in document):
-        raise MalformedRequestError('the body must have one of the keys "instances" and "inputs"')
+        raise MalformedRequestError('the body must have either "instances" or "inputs"')
     if PARAMETERS in document and PARAMS in document:
-        raise MalformedRequestError('the body must have one of the keys "parameters" and "params" at most')
+        raise MalformedRequestError('the body must have only one of the keys "parameters" and "params"')
     key = INSTANCES if INSTANCES in document else INPUTS
     params_path = PARAMETERS if PARAMETERS in document else PARAMS
     request = lazy.from_document(

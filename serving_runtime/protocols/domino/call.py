@@ -16,7 +16,7 @@ VARS: Final = "vars"
 
 
 def read_call(args: Sequence[Any], kwargs: Mapping[str, Any], signature: Signature) -> Request:
-    """The request that a call is. Raises InvalidInputError, MalformedRequestError."""
+    """Return the request of a call. Raises InvalidInputError, MalformedRequestError."""
     named = dict(kwargs)
     params = named.pop(PARAMS, None) if signature.params is not None else None
     value, path = _input(args, named, signature)
@@ -32,11 +32,11 @@ def read_call(args: Sequence[Any], kwargs: Mapping[str, Any], signature: Signatu
 
 
 def _input(args: Sequence[Any], named: dict[str, Any], signature: Signature) -> tuple[Any, str]:
-    """The input as one value, and its place in the body that Domino was sent."""
+    """Return the input as one value, and its place in the body that Domino received. Raises InvalidInputError."""
     names = [str(column.name) for column in signature.columns] if signature.named else []
     if args and named:
         raise InvalidInputError(
-            [Fault(path="parameters", problem="values by position and by name; send all of them by name")]
+            [Fault(path="parameters", problem="some values have names and some do not; send all of them by name")]
         )
     if set(named) == {VARS} and VARS not in names:
         return native(named[VARS]), VARS
@@ -55,7 +55,7 @@ def _input(args: Sequence[Any], named: dict[str, Any], signature: Signature) -> 
 
 
 def native(value: Any) -> Any:
-    """Values of numpy, pandas and datetime as JSON would have brought them; a DataFrame stays one."""
+    """Return values of numpy, pandas and datetime as JSON has them; a DataFrame stays one."""
     match value:
         case np.generic():
             return native(value.item())

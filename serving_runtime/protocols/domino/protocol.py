@@ -1,6 +1,6 @@
-"""The declaration of Domino's protocol: the server answers where Domino's own harness would.
+"""The declaration of Domino's protocol, on the paths of Domino's own harness.
 
-Of the harness's answers only the good ones are known (docs.dominodatalab.com), so errors have the shape of MLflow's.
+The harness documents only its answers to successful requests (docs.dominodatalab.com), so errors have MLflow's shape.
 """
 
 import secrets
@@ -52,9 +52,9 @@ def read(message: Message, served: ServedModel) -> Inputs:
 
 
 def _call(document: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The positions and the keywords of the call that Domino would make."""
+    """Return the positional and the keyword arguments of the call that Domino would make."""
     if (DATA in document) == (PARAMETERS in document):
-        raise MalformedRequestError('the body must have one of the keys "data", an object, and "parameters", an array')
+        raise MalformedRequestError('the body must have either "data", an object, or "parameters", an array')
     if DATA in document:
         if not isinstance(document[DATA], dict):
             raise MalformedRequestError("data must be an object")

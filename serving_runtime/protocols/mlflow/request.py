@@ -15,8 +15,8 @@ from serving_runtime.signature import Signature
 
 FORMATS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
 PARAMS: Final = "params"
-STREAM: Final = "stream"  # true where the answer should come in pieces, as MLflow's server of agents has it
-# Keys by which a whole body is the input of a model that chats; beside one of FORMATS they are nothing special.
+STREAM: Final = "stream"  # true asks for an answer in pieces, as in MLflow's server of agents
+# A body with one of these keys, and none of FORMATS, is as a whole the input of a chat model.
 CHAT_KEYS: Final = ("messages", "prompt", "input")
 
 _log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def read_request(body: bytes, content_type: str | None, signature: Signature, co
 
 
 def from_document(document: Mapping[str, Any], signature: Signature, *, params_path: str = PARAMS) -> Request:
-    """The request that a JSON object of the protocol is. Raises MalformedRequestError, InvalidInputError."""
+    """Return the request of a JSON object of the protocol. Raises MalformedRequestError, InvalidInputError."""
     formats = [key for key in FORMATS if key in document]
     if not formats and any(key in document for key in CHAT_KEYS):
         return _chat(document, signature)
@@ -61,7 +61,7 @@ def _input(key: str, value: Any) -> Any:
 
 
 def _chat(document: Mapping[str, Any], signature: Signature) -> Request:
-    """The parameters that the signature has stand beside the messages; everything else is the model's."""
+    """Return the request of a chat: keys that are parameters of the signature are parameters, all others the input."""
     names = {param.name for param in signature.params or ()}
     params = {key: value for key, value in document.items() if key in names}
     whole = Whole(value={key: value for key, value in document.items() if key not in names})

@@ -18,7 +18,7 @@ def mlflow_schemas(signature: Signature) -> PredictionSchemas:
 
 
 def _request(signature: Signature) -> Schema:
-    """Return every form of a request that the model takes, the one to prefer first."""
+    """Return every form of a request that the model takes, the preferred one first."""
     forms = _forms(signature)
     if signature.params:
         params = of_params(signature.params)
@@ -30,7 +30,7 @@ def _request(signature: Signature) -> Schema:
 
 
 def _answer(signature: Signature) -> Schema:
-    """Return the schema of an answer; a model that chats has a form of its own. A value that is no number is null."""
+    """Return the schema of an answer; that of a chat model is its own. NaN and infinity may be null."""
     if _chats(signature):
         return {"description": "what the model answers"}
     outputs = signature.outputs

@@ -1,4 +1,4 @@
-"""The answer to a request: its outputs in the JSON or behind it, as the client asked."""
+"""The answer to a request: its outputs in the JSON, or as bytes after it if the client asks for that."""
 
 import base64
 from collections.abc import Mapping
@@ -10,15 +10,17 @@ from serving_runtime.errors import Fault, InvalidInputError
 from serving_runtime.input.cells import sent
 from serving_runtime.protocols.interface import Answer, ServedModel
 from serving_runtime.protocols.open_inference.datatypes import BASE64, BYTES, FP16, NUMPY
-from serving_runtime.protocols.open_inference.heads import SIZE, parameters
+from serving_runtime.protocols.open_inference.input_tensors import SIZE, parameters
 from serving_runtime.protocols.open_inference.outputs import Output, outputs_of
 from serving_runtime.protocols.open_inference.raw import write_elements, write_numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedOutput:
-    """How the client wants its answer. `outputs` has the names it asked for, each with whether its data should be
-    behind the JSON, or with None where the request as a whole says so; without any, all outputs are wanted.
+    """The outputs that the client wants; an empty `outputs` means all of them.
+
+    `outputs` has for each name True if its data should be bytes after the JSON, False if not, and None if the request
+    does not say; then `binary` decides.
     """
 
     id: str | None
@@ -46,7 +48,7 @@ def read_requested_output(document: Mapping[str, Any]) -> RequestedOutput:
 
 
 def write_tensors(prediction: Any, requested: RequestedOutput, served: ServedModel) -> Answer:
-    """Raises OutputError, InvalidInputError where an output is wanted that the model does not have."""
+    """Return the answer. Raises OutputError, or InvalidInputError if the client wants an output that is not there."""
     outputs, content_type = outputs_of(prediction, served.metadata.signature, served.nan)
     entries, tails = [], []
     for output in _wanted(outputs, requested):
@@ -87,7 +89,7 @@ def _wanted(outputs: list[Output], requested: RequestedOutput) -> list[Output]:
 
 
 def _entry(output: Output, *, binary: bool) -> tuple[dict[str, Any], bytes | None]:
-    """The output in the JSON, and what of it is behind the JSON."""
+    """Return the output's entry in the JSON, and its bytes after the JSON, or None."""
     entry = {
         "name": output.name,
         "shape": output.shape,

@@ -10,7 +10,7 @@ from serving_runtime.signature import Column, Scalar, Signature, Tensor, Type
 
 BYTES: Final = "BYTES"
 FP16: Final = "FP16"
-# On the wire they are little-endian, whatever the machine is.
+# In a request they are little-endian on every machine.
 NUMPY: Final[dict[str, np.dtype[Any]]] = {
     "BOOL": np.dtype("bool"),
     "UINT8": np.dtype("<u1"),
@@ -33,7 +33,7 @@ NP, TEXT, BASE64, TIME, JSON, FRAME, NAMED = "np", "str", "base64", "datetime", 
 
 
 def datatype_of(dtype: np.dtype[Any]) -> str:
-    """That of values of numpy's type; what is no number is BYTES."""
+    """Return the datatype of numpy's type; BYTES if it holds neither numbers nor booleans."""
     return OF_NUMPY.get(dtype, BYTES)
 
 
@@ -44,12 +44,12 @@ def content_type_of(kind: Type) -> str:
 
 
 def dtype_of(kind: Type) -> np.dtype[Any] | None:
-    """None where the values are no scalars, or bytes."""
+    """Return the type of numpy; None for bytes, and if the values are no scalars."""
     return OF_SCALARS.get(kind.name) if isinstance(kind, Scalar) else None
 
 
 def wire_names(specs: Sequence[Column | Tensor], prefix: str) -> list[str]:
-    """One text for each input or output, no two alike: its own name or, if that is empty or taken, its position."""
+    """Return a unique name for each input or output: its own or, if that is empty or taken, its position."""
     names: list[str] = []
     for index, spec in enumerate(specs):
         own = "" if spec.name is None else str(spec.name)
@@ -57,9 +57,10 @@ def wire_names(specs: Sequence[Column | Tensor], prefix: str) -> list[str]:
     return names
 
 
-def takes(signature: Signature) -> Callable[[str, int], np.dtype[Any] | None]:
-    """Tells the type of numpy in which the model takes the input of a name or, where its inputs have none, at a
-    position.
+def model_dtypes(signature: Signature) -> Callable[[str, int], np.dtype[Any] | None]:
+    """Return a function from an input's name and position to the model's type of numpy; None if it has none.
+
+    The name decides if the signature has names, otherwise the position.
     """
     inputs: tuple[Column | Tensor, ...] = signature.columns or signature.tensors
     dtypes = [each.dtype if isinstance(each, Tensor) else dtype_of(each.type) for each in inputs]

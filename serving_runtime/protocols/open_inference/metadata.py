@@ -1,4 +1,4 @@
-"""What the protocol tells about a model: its inputs and outputs, from the signature."""
+"""Metadata of a model in this protocol: its inputs and outputs, from the signature."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from serving_runtime.signature import Column, Tensor
 
 
 def metadata_of(served: ServedModel) -> dict[str, Any]:
-    """A column is a tensor of shape [-1, 1], its content type that by which MLServer's clients encode it."""
+    """Return the metadata. A column is a tensor of shape [-1, 1], with the content type of MLServer's codec for it."""
     signature = served.metadata.signature
     inputs: tuple[Column | Tensor, ...] = signature.columns or signature.tensors
     return {

@@ -37,8 +37,9 @@ from serving_runtime.signature import Signature
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """`values` are flat: an array of numbers, or a list of texts or bytes. `content_type` is MLServer's name for what
-    they are.
+    """A tensor of an answer. `values` are flat: an array of numbers, or a list of texts or bytes.
+
+    `content_type` is MLServer's name for their kind.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Output:
 
 
 def outputs_of(prediction: Any, signature: Signature, nan: Nan = Nan.NULL) -> tuple[list[Output], str]:
-    """The tensors, and what they are together. Raises OutputError."""
+    """Return the tensors, and the content type of all of them together. Raises OutputError."""
     prediction = known(prediction)
     match prediction:
         case pd.DataFrame():
@@ -76,13 +77,13 @@ def outputs_of(prediction: Any, signature: Signature, nan: Nan = Nan.NULL) -> tu
 
 
 def output_names(signature: Signature, count: int) -> list[str]:
-    """Those of the signature, where it names as many."""
+    """Return the signature's names if it has `count` outputs; `output-<position>` for one without a name."""
     names = [output.name for output in signature.outputs] if len(signature.outputs) == count else [None] * count
     return [name or f"output-{index}" for index, name in enumerate(names)]
 
 
 def _column(name: str, column: Values, nan: Nan) -> Output:
-    """A column has two dimensions; if its cells are arrays of one shape, it has theirs beside the rows."""
+    """Return a column as a tensor of two dimensions, or of more if its cells are arrays of one shape."""
     output = _output(name, column, nan)
     return replace(output, shape=(len(column), 1)) if len(output.shape) == 1 else output
 
@@ -99,7 +100,7 @@ def _output(name: str, value: Any, nan: Nan) -> Output:
 
 
 def _elements(flat: Values, nan: Nan) -> tuple[list[Any], str]:
-    """The elements of a tensor of BYTES, and what they are. Raises OutputError."""
+    """Return the elements of a tensor of BYTES, and their content type. Raises OutputError."""
     if flat.dtype.kind in "mM":
         texts = [moment_text(moment) for moment in flat]
         if None not in texts:

@@ -1,4 +1,4 @@
-"""The protocol as the server's routes have it: predictions, and pages about server and model."""
+"""The declaration of Open Inference Protocol V2: predictions, and pages about server and model."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -63,7 +63,7 @@ def live(_: Status, __: Mapping[str, str]) -> Answer:
 
 
 def ready(status: Status, _: Mapping[str, str]) -> Answer:
-    """`live` is what the text of the specification prints, and what nobody reads."""
+    """Return `ready`, which clients read; the specification's own text has `live` here."""
     return _page({"ready": status.ready}, status=200 if status.ready else 503)
 
 

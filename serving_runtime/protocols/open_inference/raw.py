@@ -1,5 +1,6 @@
-"""Tensors as bytes behind the JSON of a body: little-endian, in C order; a text or bytes with its length before it, in
-four bytes.
+"""Tensors as bytes after the JSON of a body: little-endian, in C order.
+
+An element of BYTES has its length before it, in four bytes.
 """
 
 from collections.abc import Iterable
@@ -19,8 +20,9 @@ class RawError(ValueError):
 
 
 def split_tensors(body: bytes, length: str | None) -> tuple[bytes, memoryview | None]:
-    """The JSON of a body, and what follows it; None where the header says nothing of that. Raises
-    MalformedRequestError.
+    """Return the JSON of a body and the bytes after it, or None without the header. Raises MalformedRequestError.
+
+    `length` is the value of the header Inference-Header-Content-Length.
     """
     if length is None:
         return body, None
@@ -37,12 +39,12 @@ def split_tensors(body: bytes, length: str | None) -> tuple[bytes, memoryview | 
 
 
 def read_numbers(raw: memoryview, datatype: str, count: int) -> Values:
-    """A copy, because models write into what they get. Raises RawError."""
+    """Return a copy of the numbers, because a model may write into its input. Raises RawError."""
     dtype = NUMPY[datatype]
     if len(raw) != count * dtype.itemsize:
-        raise RawError(f"{len(raw)} bytes, where {count} values of {datatype} have {count * dtype.itemsize}")
+        raise RawError(f"{len(raw)} bytes, but {count} values of {datatype} have {count * dtype.itemsize}")
     if datatype == "BOOL" and (np.frombuffer(raw, dtype="u1") > 1).any():
-        raise RawError("a byte other than 0 and 1, where BOOL has no others")
+        raise RawError("a byte other than 0 and 1, which BOOL does not have")
     return np.frombuffer(raw, dtype=dtype).astype(dtype.newbyteorder("="))
 
 
@@ -54,11 +56,13 @@ def read_elements(raw: memoryview, count: int) -> list[bytes]:
         length = int.from_bytes(raw[at : at + PREFIX], "little")
         at += PREFIX
         if at + length > len(raw):
-            raise RawError(f"element {len(elements)} says that it is longer than what is left")
+            raise RawError(f"element {len(elements)} has a length beyond the end of the tensor's bytes")
         elements.append(bytes(raw[at : at + length]))
         at += length
-    if at != len(raw) or len(elements) != count:
-        raise RawError(f"the bytes of {len(elements)} elements, or of more, where the shape has {count}")
+    if at != len(raw):
+        raise RawError(f"{len(raw) - at} bytes are left after the {count} elements of the shape")
+    if len(elements) != count:
+        raise RawError(f"the bytes of {len(elements)} elements, but the shape has {count}")
     return elements
 
 

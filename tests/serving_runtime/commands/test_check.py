@@ -56,7 +56,7 @@ def test_report_for_people_has_a_line_for_each_check(run: Run, models: Path) -> 
     ]
 
 
-def test_library_of_another_version_is_named_with_the_line_that_mends_it(run: Run, copied: Path) -> None:
+def test_library_of_another_version_is_named_with_the_line_that_installs_it(run: Run, copied: Path) -> None:
     (copied / "requirements.txt").write_text(f"mlflow=={version('mlflow-skinny')}\nscikit-learn==0.1\nnumpy>=1\n")
 
     told = json.loads(run("check", "--model-path", copied, "--format", "json").out)

@@ -50,7 +50,7 @@ def test_manifest_asks_for_what_the_serving_runtime_has(protocol: str, run: Run)
 
 
 @pytest.mark.parametrize("name", ["", "Wine", "1wine", "wine-", "wine.red", "wine\n", "w" * 54, "x: y"])
-def test_name_that_kserve_would_refuse_is_refused(name: str, run: Run) -> None:
+def test_name_that_kserve_refuses_is_refused(name: str, run: Run) -> None:
     ended = run("manifest", "kserve", "--name", name, "--storage-uri", "s3://models/wine")
 
     assert (ended.code, ended.out) == (3, "")
@@ -58,7 +58,7 @@ def test_name_that_kserve_would_refuse_is_refused(name: str, run: Run) -> None:
 
 
 @pytest.mark.parametrize("uri", ["", "models/wine", "s3:", "s3://", "s3://models/a b", "s3://models/wine\n"])
-def test_uri_that_is_none_is_refused(uri: str, run: Run) -> None:
+def test_text_that_is_no_uri_is_refused(uri: str, run: Run) -> None:
     ended = run("manifest", "kserve", "--name", "wine", "--storage-uri", uri)
 
     assert (ended.code, ended.out) == (3, "")
@@ -68,7 +68,7 @@ def test_uri_that_is_none_is_refused(uri: str, run: Run) -> None:
 @pytest.mark.parametrize(
     "uri", ["pvc://models/wine", "https://acme.blob.core.windows.net/models/wine", "models:/wine/3", "hf://a/b:main"]
 )
-def test_uri_stays_as_it_is(uri: str, run: Run) -> None:
+def test_uri_is_written_unchanged(uri: str, run: Run) -> None:
     ended = run("manifest", "kserve", "--name", "w", "--storage-uri", uri)
 
     assert yaml.safe_load(ended.out)["spec"]["predictor"]["model"]["storageUri"] == uri

@@ -82,7 +82,7 @@ def fuzzed(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield server
 
 
-def test_requests_made_from_the_document_bring_no_fault_of_ours(fuzzed: RuntimeServer, tmp_path: Path) -> None:
+def test_requests_generated_from_the_document_get_no_server_error(fuzzed: RuntimeServer, tmp_path: Path) -> None:
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
     flags = [
         "--max-examples",

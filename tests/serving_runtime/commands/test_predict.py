@@ -90,7 +90,7 @@ def test_wrong_row_is_named_by_its_line_and_leaves_no_file(run: Run, models: Pat
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_line_counts_those_that_a_quoted_value_spans(run: Run, models: Path, tmp_path: Path) -> None:
+def test_line_number_includes_line_breaks_in_quoted_values(run: Run, models: Path, tmp_path: Path) -> None:
     source = tmp_path / "rows.csv"
     source.write_text('fixed acidity,pH,alcohol,note\n1,2,3,"two\nlines"\n\n1,low,3,\n')
 
@@ -123,11 +123,22 @@ def test_wrong_rows_go_to_a_file_and_the_others_are_scored(
     assert f"2 of them have no prediction, see {errors}" in ended.err
 
 
-def test_missing_column_ends_the_command_whatever_becomes_of_errors(run: Run, models: Path, tmp_path: Path) -> None:
+def test_missing_column_ends_the_command_with_errors_too(run: Run, models: Path, tmp_path: Path) -> None:
     ended = run("predict", "--model-path", models / "wine", "--errors", tmp_path / "errors", stdin=b"pH,alcohol\n1,2\n")
 
     assert ended.code == 3
     assert 'the column "fixed acidity" is missing' in ended.err
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"], ids=["semicolons", "tabs"])
+def test_csv_with_another_delimiter_is_refused_with_the_advice_to_use_commas(
+    delimiter: str, run: Run, models: Path
+) -> None:
+    ended = run("predict", "--model-path", models / "wine", stdin=csv_text(ROWS).replace(",", delimiter).encode())
+
+    assert ended.code == 3
+    assert 'the column "fixed acidity" is missing' in ended.err
+    assert "the fields of a CSV must be separated by commas" in ended.err
 
 
 FILES = {
@@ -152,7 +163,7 @@ def test_file_that_cannot_be_read_is_refused(name: str, run: Run, models: Path, 
     assert (ended.code, message in ended.err) == (3, True), ended.err
 
 
-def test_file_that_is_not_there_is_not_found(run: Run, models: Path, tmp_path: Path) -> None:
+def test_missing_file_ends_with_not_found(run: Run, models: Path, tmp_path: Path) -> None:
     assert run("predict", "--model-path", models / "wine", tmp_path / "rows.csv").code == 5
 
 

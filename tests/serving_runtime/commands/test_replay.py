@@ -72,14 +72,16 @@ def test_recording_of_the_server_is_replayed(run: Run, models: Path, tmp_path: P
     assert (ended.code, ended.err) == (0, "2 requests: 2 same, 0 different, 0 skipped\n")
 
 
-def test_tolerance_forgives_the_last_digits(run: Run, models: Path, predicted: float, tmp_path: Path) -> None:
+def test_difference_within_the_tolerance_is_the_same(run: Run, models: Path, predicted: float, tmp_path: Path) -> None:
     file = recording(tmp_path / "r.jsonl", recorded(ROWS, {"predictions": [predicted * (1 + 1e-9)]}))
 
     assert run("replay", "--model-path", models / "wine", file).code == 6
     assert run("replay", "--model-path", models / "wine", file, "--tolerance", "1e-6").code == 0
 
 
-def test_server_is_asked_by_every_protocol(run: Run, models: Path, predicted: float, tmp_path: Path) -> None:
+def test_recorded_requests_of_every_protocol_are_sent_to_the_server(
+    run: Run, models: Path, predicted: float, tmp_path: Path
+) -> None:
     v1 = recorded({"instances": [[1.0, 2.0, 3.0]]}, {"predictions": [predicted]}, path="/v1/models/model:predict")
     file = recording(tmp_path / "r.jsonl", recorded(ROWS, {"predictions": [predicted]}), v1, recorded(None, None))
 
@@ -89,13 +91,13 @@ def test_server_is_asked_by_every_protocol(run: Run, models: Path, predicted: fl
     assert (ended.code, ended.err) == (0, "3 requests: 2 same, 0 different, 1 skipped\n")
 
 
-def test_server_that_is_away_is_unavailable(run: Run, tmp_path: Path) -> None:
+def test_server_that_does_not_answer_ends_with_unavailable(run: Run, tmp_path: Path) -> None:
     file = recording(tmp_path / "r.jsonl", recorded(ROWS, {}))
 
     assert run("replay", file, "--url", f"http://127.0.0.1:{free_port()}").code == 8
 
 
-def test_line_that_is_no_request_is_named(run: Run, models: Path, tmp_path: Path) -> None:
+def test_line_that_is_no_request_is_refused_with_its_number(run: Run, models: Path, tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text('{"path": "/invocations"}\n')
 
     ended = run("replay", "--model-path", models / "wine", tmp_path / "r.jsonl")

@@ -29,7 +29,7 @@ def test_page_shows_the_model_and_fills_in_its_example(page: Page, servers: Serv
     expect(page.get_by_label("fixed acidity")).to_have_value("0.0012301533574825742")
 
 
-def test_button_shows_the_prediction_and_how_long_it_took(page: Page, servers: Servers) -> None:
+def test_button_shows_the_prediction_and_its_time(page: Page, servers: Servers) -> None:
     visit(page, servers["wine"])
     page.get_by_label("pH").fill("2")
     page.get_by_role("button", name="Predict").click()
@@ -54,7 +54,7 @@ def test_command_that_the_page_shows_predicts_the_same(page: Page, servers: Serv
     assert str(json.loads(done.stdout)["predictions"][0]) == shown
 
 
-def test_wrong_value_is_told_beside_its_field_and_can_be_mended(page: Page, servers: Servers) -> None:
+def test_wrong_value_is_marked_at_its_field_and_can_be_corrected(page: Page, servers: Servers) -> None:
     visit(page, servers["wine"])
     field = page.get_by_label("pH")
     field.fill("acid")
@@ -162,7 +162,7 @@ def test_token_is_kept_in_the_page_only(page: Page, servers: Servers) -> None:
     expect(page.get_by_label("Token")).to_have_value("")
 
 
-def test_token_that_ends_is_asked_for_again(page: Page, servers: Servers) -> None:
+def test_page_asks_again_for_a_token_that_the_server_refuses(page: Page, servers: Servers) -> None:
     unlocked(page, servers["guarded"])
     page.get_by_label("Token").fill("of yesterday")
     page.get_by_role("button", name="Predict").click()
@@ -206,7 +206,7 @@ def test_page_loads_nothing_from_anywhere_else(page: Page, servers: Servers) -> 
     }
 
 
-def test_policy_of_the_page_lets_nothing_else_in(servers: Servers) -> None:
+def test_content_security_policy_of_the_page_blocks_other_parts(servers: Servers) -> None:
     policy = servers["wine"].get("/docs").headers["content-security-policy"]
 
     assert policy.startswith("default-src 'none';")

@@ -24,18 +24,22 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "no name": (one(name=None), "inputs[0].name", "nothing"),
     "a name that is none": (one(name=7), "inputs[0].name", "a number"),
     "no shape": (one(shape=None), "inputs[0].shape", "nothing"),
-    "a negative length": (one(shape=[-1]), "inputs[0].shape", "none of them negative"),
-    "a length with a fraction": (one(shape=[2.0]), "inputs[0].shape", "none of them negative"),
-    "a length that is true": (one(shape=[True]), "inputs[0].shape", "none of them negative"),
+    "a negative length": (one(shape=[-1]), "inputs[0].shape", "whole numbers, 0 or more"),
+    "a length with a fraction": (one(shape=[2.0]), "inputs[0].shape", "whole numbers, 0 or more"),
+    "a length that is true": (one(shape=[True]), "inputs[0].shape", "whole numbers, 0 or more"),
     "a shape that says more": (one(shape=[3]), "inputs[0].data", "2 values, where the shape [3] has 3"),
     "a shape that says less": (one(shape=[1]), "inputs[0].data", "2 values, where the shape [1] has 1"),
-    "a shape of astronomic size": (one(shape=[2**62, 2**62, 2**62]), "inputs[0].shape", "no array has"),
-    "an empty shape of astronomic size": (one(shape=[0, 2**62, 2**62], data=[]), "inputs[0].shape", "no array has"),
-    "a shape of a million dimensions": (one(shape=[2] * 1_000_000), "inputs[0].shape", "no array has"),
+    "a shape of astronomic size": (one(shape=[2**62, 2**62, 2**62]), "inputs[0].shape", "the shape has too many"),
+    "an empty shape of astronomic size": (
+        one(shape=[0, 2**62, 2**62], data=[]),
+        "inputs[0].shape",
+        "the shape has too many",
+    ),
+    "a shape of a million dimensions": (one(shape=[2] * 1_000_000), "inputs[0].shape", "the shape has too many"),
     "a shape that says nothing": (one(shape=[0]), "inputs[0].data", "2 values, where the shape [0] has 0"),
     "another shape than the data has": (one(shape=[1, 4], data=[[1, 2], [3, 4]]), "inputs[0].data", "shape [2, 2]"),
     "ragged data": (one(shape=[3], data=[[1, 2], [3]]), "inputs[0].data[1]", "of another length than its neighbours"),
-    "no data": (one(data=None), "inputs[0]", "neither data nor parameters.binary_data_size"),
+    "no data": (one(data=None), "inputs[0]", "either data or parameters.binary_data_size; this one has neither"),
     "data that is no list": (one(data="12"), "inputs[0].data", "a string"),
     "data of another datatype": (
         one(datatype="INT32", data=[1, 2**31]),
@@ -58,18 +62,22 @@ WRONG: dict[str, tuple[Any, str, str]] = {
         "inputs[0].data[1]",
         "null, where the model takes a whole number",
     ),
-    "FP16 in the JSON": (one(datatype="FP16"), "inputs[0].datatype", "FP16 is sent behind the JSON only"),
+    "FP16 in the JSON": (one(datatype="FP16"), "inputs[0].datatype", "FP16 cannot be sent in JSON"),
     "a size without a header": (
         one(data=None, parameters={"binary_data_size": 16}),
         "inputs[0].parameters.binary_data_size",
-        "no header",
+        "the header Inference-Header-Content-Length is missing",
     ),
     "parameters that are none": (
         one(parameters=[]),
         "inputs[0].parameters",
         "an array, where the model takes an object",
     ),
-    "a matrix for a column": (one(shape=[1, 2]), "inputs[0].shape", "a column has a shape of one length"),
+    "a matrix for a column": (
+        one(shape=[1, 2]),
+        "inputs[0].shape",
+        "the shape of a column must be [rows] or [rows, 1]",
+    ),
     "another column": (one(name="y"), "inputs", 'the column "x" is missing'),
     "a name twice": ({"inputs": one()["inputs"] * 2}, "inputs[1].name", "a name that comes twice"),
     "columns of different lengths": (
@@ -131,7 +139,7 @@ MALFORMED: dict[str, tuple[bytes, dict[bytes, bytes], int, str]] = {
     "a header that is negative": (b"{}", {LENGTH: b"-1"}, 400, "must be the number of bytes"),
     "a header that is no number": (b"{}", {LENGTH: "٢".encode()}, 400, "must be the number of bytes"),
     "a header of nothing": (b"{}", {LENGTH: b"0"}, 400, "the body is not JSON"),
-    "bytes that nobody wants": (
+    "bytes of no tensor": (
         json.dumps(one()).encode() + b"!",
         {LENGTH: b"%d" % len(json.dumps(one()))},
         400,
@@ -153,22 +161,22 @@ def test_a_malformed_body_is_refused_in_the_protocols_shape(sentence: str, ask: 
 @pytest.mark.parametrize(
     ("tensor", "raw", "problem"),
     [
-        (("INT64", [2], 8), b"\0" * 8, "8 bytes, where 2 values of INT64 have 16"),
+        (("INT64", [2], 8), b"\0" * 8, "8 bytes, but 2 values of INT64 have 16"),
         (("INT64", [2], 17), b"\0" * 16, "17 bytes, of which the body has only 16"),
-        (("INT64", [2], -16), b"\0" * 16, "none of them negative"),
-        (("INT64", [2], 16.0), b"\0" * 16, "none of them negative"),
-        (("INT64", [2], True), b"\0" * 16, "none of them negative"),
-        (("INT64", [2**40, 2**40], 16), b"\0" * 16, "no array has a shape of so many values"),
+        (("INT64", [2], -16), b"\0" * 16, "a number of bytes, 0 or more"),
+        (("INT64", [2], 16.0), b"\0" * 16, "a number of bytes, 0 or more"),
+        (("INT64", [2], True), b"\0" * 16, "a number of bytes, 0 or more"),
+        (("INT64", [2**40, 2**40], 16), b"\0" * 16, "the shape has too many dimensions or values"),
         (("BOOL", [2], 2), b"\0\2", "a byte other than 0 and 1"),
-        (("BYTES", [1], 7), struct.pack("<I", 5) + b"abc", "longer than what is left"),
-        (("BYTES", [1], 4), struct.pack("<I", 2**32 - 1), "longer than what is left"),
-        (("BYTES", [2], 5), struct.pack("<I", 1) + b"a", "1 elements"),
-        (("BYTES", [1], 6), struct.pack("<I", 1) + b"ab", "1 elements"),
-        (("BYTES", [1], 2), b"\1\0", "longer than what is left"),
+        (("BYTES", [1], 7), struct.pack("<I", 5) + b"abc", "a length beyond the end"),
+        (("BYTES", [1], 4), struct.pack("<I", 2**32 - 1), "a length beyond the end"),
+        (("BYTES", [2], 5), struct.pack("<I", 1) + b"a", "the bytes of 1 elements, but the shape has 2"),
+        (("BYTES", [1], 6), struct.pack("<I", 1) + b"ab", "1 bytes are left after the 1 elements"),
+        (("BYTES", [1], 2), b"\1\0", "a length beyond the end"),
         (("BYTES", [1], 5), struct.pack("<I", 1) + b"\xff", "bytes that are no UTF-8"),
     ],
 )
-def test_bytes_behind_the_json_that_lie_are_refused(
+def test_bytes_after_the_json_that_do_not_fit_their_tensor_are_refused(
     tensor: tuple[str, Any, Any], raw: bytes, problem: str, ask: Ask
 ) -> None:
     datatype, shape, size = tensor
@@ -187,7 +195,7 @@ def test_bad_base64_is_refused_and_bad_json_in_a_cell_too(ask: Ask) -> None:
     matrix = {"inputs": [ids, {"name": "matrix", "datatype": "BYTES", "shape": [1], "data": ["[1"]}]}
 
     assert "no base64 with padding" in json.loads(ask("optional")("v2", binary).body)["error"]
-    assert "a string that should hold JSON" in json.loads(ask("nested")("v2", matrix).body)["error"]
+    assert "the string must hold JSON" in json.loads(ask("nested")("v2", matrix).body)["error"]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def predicted(ask: Ask, name: str, body: Any) -> Any:
     ],
     ids=["objects", "rows", "columns", "one column", "columns without names", "a tensor", "parameters", "no signature"],
 )
-def test_instances_are_what_mlflows_protocol_has(name: str, body: Any, same: Any, ask: Ask) -> None:
+def test_instances_are_read_as_by_mlflows_protocol(name: str, body: Any, same: Any, ask: Ask) -> None:
     answer = ask(name)("v1", body)
 
     assert json.loads(answer.body) == {"predictions": predicted(ask, name, same)}
@@ -40,16 +40,16 @@ def test_instances_are_what_mlflows_protocol_has(name: str, body: Any, same: Any
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({}, 'one of the keys "instances" and "inputs"'),
-        ({"instances": [1], "inputs": [1]}, 'one of the keys "instances" and "inputs"'),
+        ({}, 'either "instances" or "inputs"'),
+        ({"instances": [1], "inputs": [1]}, 'either "instances" or "inputs"'),
         ({"instances": [[1, 2], [3]]}, "instances[1]: 1 values, where there are 2 columns"),
         ({"instances": [[1, "x"]]}, "instances[0][1]: a string, where the model takes a number"),
         ({"instances": [1], "parameters": [1]}, "parameters must be an object"),
-        ({"instances": [1], "parameters": {}, "params": {}}, 'one of the keys "parameters" and "params" at most'),
+        ({"instances": [1], "parameters": {}, "params": {}}, 'only one of the keys "parameters" and "params"'),
     ],
     ids=["neither", "both", "ragged rows", "a text", "parameters in a list", "parameters twice"],
 )
-def test_what_is_wrong_by_v1_is_told_in_its_shape(body: Any, message: str, ask: Ask) -> None:
+def test_wrong_input_by_v1_is_refused_in_its_shape(body: Any, message: str, ask: Ask) -> None:
     answer = ask("two-doubles")("v1", body)
 
     assert answer.status == 400
@@ -68,7 +68,7 @@ def test_what_is_wrong_by_v1_is_told_in_its_shape(body: Any, message: str, ask: 
     ],
     ids=["one row", "columns", "records", "by position", "one object", "a body of MLflow's protocol"],
 )
-def test_dominos_envelope_is_what_its_function_gets(body: Any, same: Any, ask: Ask) -> None:
+def test_dominos_envelope_predicts_the_same_as_invocations(body: Any, same: Any, ask: Ask) -> None:
     answer = json.loads(ask("two-doubles")("domino", body).body)
 
     assert answer["result"] == predicted(ask, "two-doubles", same)
@@ -89,15 +89,15 @@ def test_dominos_answer_has_the_members_that_its_clients_read(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({}, 'one of the keys "data", an object, and "parameters", an array'),
-        ({"data": ONE, "parameters": [1]}, 'one of the keys "data", an object, and "parameters", an array'),
+        ({}, 'either "data", an object, or "parameters", an array'),
+        ({"data": ONE, "parameters": [1]}, 'either "data", an object, or "parameters", an array'),
         ({"data": [1]}, "data must be an object"),
         ({"parameters": {"a": 1}}, "parameters must be an array"),
         ({"data": {"a": "x", "b": 1}}, "data.a: a string, where the model takes a number"),
         ({"parameters": [1, 2, 3]}, "parameters: 3 values, where the model takes a, b"),
     ],
 )
-def test_an_envelope_that_is_wrong_is_told_why(body: Any, message: str, ask: Ask) -> None:
+def test_a_wrong_envelope_is_refused_with_the_reason(body: Any, message: str, ask: Ask) -> None:
     answer = ask("two-doubles")("domino", body)
 
     assert answer.status == 400

@@ -1,4 +1,4 @@
-"""Open Inference Protocol V2: every kind of signature, in the JSON and behind it."""
+"""Open Inference Protocol V2: every kind of signature, in the JSON and after it."""
 
 import json
 import struct
@@ -32,7 +32,7 @@ def inputs(*tensors: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def echoed(answer: Any) -> Any:
-    """What the model says that it was called with."""
+    """Return the input of the model's call, as the model reports it."""
     (output,) = json.loads(answer.body)["outputs"]
     return json.loads(output["data"][0])
 
@@ -252,7 +252,9 @@ def test_an_answer_repeats_the_id_and_names_model_and_version(ask: Ask) -> None:
     ],
     ids=["not asked", "asked for all", "asked for all, and named", "asked for one", "one excepted"],
 )
-def test_an_output_is_where_the_client_wants_it(outputs: Any, parameters: Any, behind: bool, ask: Ask) -> None:
+def test_an_output_is_in_the_json_or_after_it_as_the_client_asks(
+    outputs: Any, parameters: Any, behind: bool, ask: Ask
+) -> None:
     wish = {"parameters": parameters, **({"outputs": outputs} if outputs else {})}
     answer = ask("wine")("v2", WINE | wish)
     expected = json.loads(ask("wine")("v2", WINE).body)["outputs"][0]["data"]
@@ -295,7 +297,7 @@ def test_an_output_is_where_the_client_wants_it(outputs: Any, parameters: Any, b
     ],
     ids=str,
 )
-def test_whatever_a_model_predicts_is_tensors(expression: str, outputs: Any, ask: Ask) -> None:
+def test_a_prediction_of_every_kind_is_written_as_tensors(expression: str, outputs: Any, ask: Ask) -> None:
     answer = ask("chosen")("v2", inputs(tensor("expression", "BYTES", [1], [expression])))
     document = json.loads(answer.body, parse_constant=pytest.fail)
 

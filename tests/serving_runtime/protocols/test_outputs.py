@@ -108,7 +108,7 @@ def decoded(output: dict[str, Any], values: np.ndarray[Any, Any]) -> list[Any]:
 
 
 def meaning(answer: Answer, expected: Any) -> Any:
-    """What the outputs say, in the form that `expected` has."""
+    """Return the outputs in the form of `expected`."""
     outputs = [(output, decoded(output, values)) for output, values in read_by_triton(answer)]
     kind = json.loads(answer.body[: int(dict(answer.headers).get(LENGTH, len(answer.body)))])["parameters"][
         "content_type"
@@ -333,7 +333,7 @@ def test_lists_of_different_length_are_compared_and_split_row_by_row() -> None:
     assert split(rows, [1, 1]) == [[[1.0, 2.0]], [[3.0]]]
 
 
-def test_nan_in_an_element_of_json_is_refused_where_the_server_is_told_so() -> None:
+def test_nan_in_an_element_of_json_is_refused_if_the_setting_says_so() -> None:
     strict = ServedModel(name="m", version=None, metadata=SERVED.metadata, conform=SERVED.conform, nan=Nan.ERROR)
     inputs = OPEN_INFERENCE.read(Message(body=json.dumps(IN_JSON[1]).encode(), headers={}, path={"model": "m"}), strict)
 

@@ -53,11 +53,11 @@ def status(model: Callable[[str], Model]) -> Callable[..., Status]:
         ("/v1/models/m", 503),
     ],
 )
-def test_a_page_says_that_the_model_is_loading(path: str, code: int) -> None:
+def test_a_page_has_its_own_status_while_the_model_loads(path: str, code: int) -> None:
     assert page(path, LOADING)[0] == code
 
 
-def test_a_model_that_is_not_ready_is_not_said_to_be(status: Callable[..., Status]) -> None:
+def test_a_model_that_is_not_ready_is_reported_as_not_ready(status: Callable[..., Status]) -> None:
     stopping = status("one-long", ready=False)
 
     assert page("/v2/health/ready", stopping) == (503, {"ready": False})

@@ -41,7 +41,7 @@ dtypes = st.sampled_from([np.dtype(name) for name in ("bool", "int8", "uint64", 
 
 
 def seen(protocol: Protocol, signature: Signature, body: Any, headers: dict[bytes, bytes] | None = None) -> Any:
-    """What the model would be called with, or what is told to be wrong."""
+    """Return the input that the model would get, or the faults of the request."""
     served = ServedModel(
         name="m", version=None, metadata=SimpleNamespace(signature=signature), conform=conformer(signature)
     )  # type: ignore[arg-type]
@@ -213,7 +213,7 @@ takes = st.sampled_from(
     tail=st.binary(max_size=40),
     length=st.none() | st.integers(-3, 300) | st.sampled_from(["", "x", "٢", "1e3"]),
 )
-def test_any_tensors_are_read_or_refused(signature: Signature, tensors: list[Any], tail: bytes, length: Any) -> None:
+def test_random_tensors_are_read_or_refused(signature: Signature, tensors: list[Any], tail: bytes, length: Any) -> None:
     document = json.dumps({"inputs": tensors}).encode()
     told = len(document) if length is None else length
 
@@ -246,7 +246,7 @@ def almost_right(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 @settings(unhurried, max_examples=400)
 @given(signature=takes, request=almost_right())
-def test_any_body_that_is_almost_right_is_read_or_refused(signature: Signature, request: tuple[bytes, bytes]) -> None:
+def test_body_with_random_changes_is_read_or_refused(signature: Signature, request: tuple[bytes, bytes]) -> None:
     body, length = request
 
     seen(OPEN_INFERENCE, signature, body, {LENGTH: length})
@@ -264,6 +264,6 @@ document_values = st.recursive(
     signature=takes,
     body=st.dictionaries(st.sampled_from(["data", "parameters", "instances", "inputs", "params"]), document_values),
 )
-def test_any_envelope_is_read_or_refused(signature: Signature, body: dict[str, Any]) -> None:
+def test_random_envelope_is_read_or_refused(signature: Signature, body: dict[str, Any]) -> None:
     for protocol in (KSERVE_V1, DOMINO, OPEN_INFERENCE):
         seen(protocol, signature, body)

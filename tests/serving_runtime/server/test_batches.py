@@ -64,7 +64,7 @@ def test_request_that_finds_the_model_idle_goes_alone_and_at_once(patient: Runti
     assert line["merged"] == 1
 
 
-def test_requests_go_alone_where_that_is_wanted(start: Start, hard_models: Path) -> None:
+def test_requests_are_predicted_alone_if_the_setting_says_so(start: Start, hard_models: Path) -> None:
     server = start(hard_models / "patient", "--workers", "1", "--batch", "off")
     server.wait_until_ready()
 

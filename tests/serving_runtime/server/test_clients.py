@@ -178,7 +178,7 @@ def test_a_client_of_domino_gets_its_envelope(server: RuntimeServer, path: str, 
     ],
     ids=str,
 )
-def test_whatever_is_refused_has_the_shape_of_its_protocol(
+def test_every_refusal_has_the_shape_of_its_protocol(
     server: RuntimeServer, method: str, path: str, status: int
 ) -> None:
     answer = server.ask(

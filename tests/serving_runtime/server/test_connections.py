@@ -44,7 +44,7 @@ def statuses(received: bytes) -> list[int]:
     [b"POST /invocations HTT", head()[:-2], head() + RECORD[:20]],
     ids=["half a request line", "half a head", "half a body"],
 )
-def test_half_a_request_and_silence_is_answered_408_and_closed(wine: RuntimeServer, sent: bytes) -> None:
+def test_incomplete_request_is_answered_408_and_closed(wine: RuntimeServer, sent: bytes) -> None:
     with wine.connect() as connection:
         connection.sendall(sent)
         received = everything(connection)
@@ -53,7 +53,7 @@ def test_half_a_request_and_silence_is_answered_408_and_closed(wine: RuntimeServ
     assert b'"error_code":"BAD_REQUEST"' in received
 
 
-def test_head_that_comes_byte_by_byte_has_no_more_time_than_another(wine: RuntimeServer) -> None:
+def test_head_that_comes_byte_by_byte_gets_no_extra_time(wine: RuntimeServer) -> None:
     with wine.connect() as connection, pytest.raises(ConnectionError):
         for byte in PING * 1000:
             connection.send(bytes([byte]))
@@ -89,7 +89,7 @@ def test_head_larger_than_the_limit_is_refused(wine: RuntimeServer) -> None:
     [b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET\r\n\r\n", head("Transfer-Encoding: chunked") + RECORD],
     ids=["the start of TLS", "no request", "two lengths at once"],
 )
-def test_what_is_not_http_is_refused_in_mlflows_shape(wine: RuntimeServer, sent: bytes) -> None:
+def test_bytes_that_are_no_http_are_refused_in_mlflows_shape(wine: RuntimeServer, sent: bytes) -> None:
     with wine.connect() as connection:
         connection.sendall(sent)
         received = everything(connection)
@@ -135,14 +135,14 @@ def test_offer_of_another_protocol_is_ignored(wine: RuntimeServer) -> None:
     assert b"predictions" in received
 
 
-def test_client_that_asks_first_sends_nothing_for_a_body_that_is_too_large(wine: RuntimeServer) -> None:
+def test_client_that_expects_100_continue_sends_no_body_that_is_too_large(wine: RuntimeServer) -> None:
     with wine.connect() as connection:
         connection.sendall(head("Expect: 100-continue", length=1 << 40))
 
         assert statuses(connection.recv(65_536)) == [413]
 
 
-def test_client_that_asks_first_is_told_to_continue(wine: RuntimeServer) -> None:
+def test_client_that_expects_100_continue_gets_it(wine: RuntimeServer) -> None:
     with wine.connect() as connection:
         connection.sendall(head("Expect: 100-continue"))
         permission = connection.recv(65_536)
@@ -157,7 +157,7 @@ def test_client_that_asks_first_is_told_to_continue(wine: RuntimeServer) -> None
     [(PING + PING[:20], [200]), (head(length=1 << 30).replace(b"/invocations", b"/nowhere") + b"x" * 100, [404])],
     ids=["half a second request", "a body that nobody wants"],
 )
-def test_half_a_request_after_an_answer_is_closed(wine: RuntimeServer, sent: bytes, answered: list[int]) -> None:
+def test_incomplete_request_after_an_answer_is_closed(wine: RuntimeServer, sent: bytes, answered: list[int]) -> None:
     with wine.connect() as connection:
         connection.sendall(sent)
 
@@ -187,7 +187,7 @@ def busy(server: RuntimeServer, seconds: float) -> socket.socket:
     return connection
 
 
-def test_request_that_finds_the_queue_full_is_told_to_come_again(sleeper: RuntimeServer) -> None:
+def test_request_is_answered_429_if_the_queue_is_full(sleeper: RuntimeServer) -> None:
     with busy(sleeper, 1), busy(sleeper, 0):
         answer = sleeper.predict({"inputs": {"x": [0]}})
 

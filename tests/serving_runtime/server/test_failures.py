@@ -17,7 +17,7 @@ Start = Callable[..., RuntimeServer]
 
 
 def why(server: RuntimeServer) -> str:
-    """The one line that is no line of the log."""
+    """Return the only line that is no line of the log."""
     (line,) = [line for line in server.process.log.read_text().splitlines() if not line.startswith("{")]
     return line
 
@@ -55,9 +55,7 @@ def test_model_that_cannot_be_warmed_ends_the_server(start: Start, hard_models: 
     assert reason in why(server)
 
 
-def test_model_of_other_libraries_is_not_served_where_they_must_match(
-    start: Start, models: Path, tmp_path: Path
-) -> None:
+def test_model_of_other_libraries_is_not_served_if_they_must_match(start: Start, models: Path, tmp_path: Path) -> None:
     copied = shutil.copytree(models / "wine", tmp_path / "wine")
     (copied / "requirements.txt").write_text("scikit-learn==0.1\n")
     (copied / "python_env.yaml").write_text("python: 3.8.1\n")

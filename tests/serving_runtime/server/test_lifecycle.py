@@ -160,7 +160,7 @@ def test_end_does_not_wait_for_idle_connections(start: Start, models: Path) -> N
     idle.close()
 
 
-def test_end_waits_no_longer_than_it_may(start: Start, hard_models: Path) -> None:
+def test_end_waits_at_most_for_the_time_of_the_setting(start: Start, hard_models: Path) -> None:
     server = start(hard_models / "sleeper", "--workers", "1", "--stop-timeout", "1")
     server.wait_until_ready()
     with server.connect() as connection:

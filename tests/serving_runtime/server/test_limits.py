@@ -81,7 +81,7 @@ def test_body_that_cannot_be_unpacked_is_refused(
     assert limited.ask("POST", "/invocations", RECORD, JSON).status == 200
 
 
-def test_body_of_many_parts_is_unpacked_where_they_hold_something() -> None:
+def test_body_of_many_parts_with_content_is_unpacked() -> None:
     data = bytes(range(256)) * 4096
     packed = b"".join(gzip.compress(data[at : at + 600], 1) for at in range(0, len(data), 600))
 
@@ -136,7 +136,7 @@ def test_nested_body_is_refused(limited: RuntimeServer) -> None:
 @pytest.mark.parametrize(
     "given", ["0", "-1", "1.5", "soon", ""], ids=["zero", "negative", "a fraction", "a word", "nothing"]
 )
-def test_time_that_is_none_is_refused(limited: RuntimeServer, given: str) -> None:
+def test_malformed_time_limit_is_refused(limited: RuntimeServer, given: str) -> None:
     answer = limited.ask("POST", "/invocations", RECORD, JSON | {"X-Request-Timeout-Ms": given})
 
     assert answer.status == 400

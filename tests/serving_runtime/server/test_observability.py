@@ -70,7 +70,7 @@ def test_metrics_tell_which_model_is_served(start: Start, models: Path) -> None:
     assert numbers(server)["model_api_runtime_load_seconds"] > 0
 
 
-def test_log_and_headers_say_where_the_time_went(wine: RuntimeServer) -> None:
+def test_log_and_headers_have_the_time_of_each_step(wine: RuntimeServer) -> None:
     headers = JSON | {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
     answer = wine.ask("POST", "/invocations", json.dumps(RECORDS), headers)
 
@@ -88,7 +88,7 @@ def test_log_and_headers_say_where_the_time_went(wine: RuntimeServer) -> None:
 @pytest.mark.parametrize(
     "given", ["00-short-b7ad6b7169203331-01", f"00-{'0' * 32}-b7ad6b7169203331-01", f"ff-{TRACE}-b7ad6b7169203331-01"]
 )
-def test_trace_that_is_none_is_ignored(wine: RuntimeServer, given: str) -> None:
+def test_malformed_trace_header_is_ignored(wine: RuntimeServer, given: str) -> None:
     assert wine.ask("GET", "/ping", headers={"traceparent": given}).headers["x-request-id"] not in {TRACE, "0" * 32}
 
 

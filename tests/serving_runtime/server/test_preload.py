@@ -30,11 +30,11 @@ def test_model_is_loaded_once_for_all(models: Path) -> None:
     assert gc.get_freeze_count() > 0
 
 
-def test_model_whose_requirements_must_not_be_copied_is_not_even_loaded(hard_models: Path) -> None:
+def test_model_with_a_package_that_breaks_after_a_fork_is_not_preloaded(hard_models: Path) -> None:
     assert load_shared(hard_models / "not-to-be-copied", Loader.AUTO) is None
 
 
-def test_model_that_brings_such_a_package_unannounced_is_not_shared(
+def test_model_that_imports_such_a_package_without_listing_it_is_not_shared(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", object())

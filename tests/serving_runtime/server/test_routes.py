@@ -48,7 +48,7 @@ def test_version_is_that_of_the_models_mlflow(wine: RuntimeServer) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/livez", "alive"), ("/readyz", "ready"), ("/startupz", "started")])
-def test_probe_says_how_far_the_server_is(wine: RuntimeServer, path: str, status: str) -> None:
+def test_probe_reports_the_state_of_the_server(wine: RuntimeServer, path: str, status: str) -> None:
     answer = wine.get(path)
 
     assert (answer.status, answer.document) == (200, {"status": status})
@@ -93,7 +93,7 @@ def test_request_that_fits_no_route_is_refused_in_mlflows_shape(
 
 
 @pytest.mark.parametrize(("path", "allowed"), [("/invocations", "POST"), ("/ping", "GET, HEAD")])
-def test_wrong_method_is_told_the_right_ones(wine: RuntimeServer, path: str, allowed: str) -> None:
+def test_wrong_method_is_answered_with_the_allowed_ones(wine: RuntimeServer, path: str, allowed: str) -> None:
     assert wine.ask("PUT", path).headers["allow"] == allowed
 
 
@@ -125,6 +125,22 @@ def test_value_that_does_not_fit_is_named_by_its_place(wine: RuntimeServer) -> N
     assert [detail["path"] for detail in answer.document["details"]] == ["dataframe_records[0].pH"]
 
 
+@pytest.mark.parametrize(
+    ("header", "advised"),
+    [("fixed acidity;pH;alcohol", True), ("fixed acidity\tpH\talcohol", True), ("fixed acidity", False)],
+    ids=["semicolons", "tabs", "one column"],
+)
+def test_csv_with_another_delimiter_is_refused_with_the_advice_to_use_commas(
+    wine: RuntimeServer, header: str, advised: bool
+) -> None:
+    answer = wine.ask("POST", "/invocations", f"{header}\n1\n", {"Content-Type": "text/csv"})
+
+    problems = [detail["problem"] for detail in answer.document["details"]]
+    assert answer.status == 400
+    assert any('the column "pH" is missing' in problem for problem in problems)
+    assert any("the fields of a CSV must be separated by commas" in problem for problem in problems) is advised
+
+
 def test_body_in_chunks_is_held_to_the_limit_too(wine: RuntimeServer) -> None:
     assert wine.ask("POST", "/invocations", iter([b"x" * 6000] * 2), JSON).status == 413
 
@@ -140,7 +156,7 @@ def test_request_without_a_good_id_gets_one(wine: RuntimeServer, given: str) -> 
     assert len(ids - {given}) == 2
 
 
-def test_access_log_says_how_a_request_went_and_nothing_of_its_data(wine: RuntimeServer) -> None:
+def test_access_log_has_the_result_of_a_request_and_none_of_its_data(wine: RuntimeServer) -> None:
     body = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": "secret-value", "alcohol": 3.0}]})
 
     answer = wine.ask("POST", "/invocations?token=secret-query", body, JSON | {"X-Request-ID": "logged"})

@@ -105,7 +105,7 @@ def test_batch_is_as_large_as_it_is_told_to_be(given: str, rows: int) -> None:
 
 
 @pytest.mark.parametrize(("given", "rows"), [("auto", 0), ("off", 0), ("32", 32)])
-def test_batch_of_a_model_that_may_not_be_merged_is_for_its_user_to_ask_for(given: str, rows: int) -> None:
+def test_batch_of_a_model_that_may_not_be_merged_needs_the_setting(given: str, rows: int) -> None:
     assert read({"batch": given}).batch.most_rows(allowed=False) == rows
 
 
@@ -122,6 +122,6 @@ def test_names_that_are_not_recorded_are_a_list() -> None:
         *(("loader", "onnx"), ("max_rows", "0")),
     ],
 )
-def test_value_that_is_none_of_its_setting_is_refused(name: str, value: str) -> None:
+def test_value_outside_the_range_of_its_setting_is_refused(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=f"--{name.replace('_', '-')}"):
         read({name: value})

@@ -32,7 +32,7 @@ def events(answer: Answer) -> list[Any]:
     [(wish("count", stream=True), JSON), (wish("count"), JSON | {"Accept": "text/event-stream"})],
     ids=["asked in the body", "asked by a header"],
 )
-def test_answer_comes_in_pieces_where_that_is_asked_for(
+def test_answer_comes_in_pieces_if_the_client_asks_for_it(
     streamer: RuntimeServer, body: str, headers: dict[str, str]
 ) -> None:
     answer = streamer.ask("POST", "/invocations", body, headers)
@@ -41,7 +41,7 @@ def test_answer_comes_in_pieces_where_that_is_asked_for(
     assert events(answer) == [{"content": number} for number in range(4)]
 
 
-def test_answer_is_whole_where_it_is_not(streamer: RuntimeServer) -> None:
+def test_answer_is_whole_if_the_client_does_not_ask_for_pieces(streamer: RuntimeServer) -> None:
     assert streamer.ask("POST", "/invocations", wish("count"), JSON).document == {"content": "whole"}
 
 

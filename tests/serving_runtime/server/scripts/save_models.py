@@ -102,7 +102,7 @@ class Streamer(mlflow.pyfunc.PythonModel):
 
 
 class Suspicious(BaseEstimator):
-    """Predicts otherwise where MLflow looks on."""
+    """Predicts 1 if MLflow is imported, and 0 if not."""
 
     def fit(self, x, y):
         return self

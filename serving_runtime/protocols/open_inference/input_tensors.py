@@ -1,4 +1,4 @@
-"""The `inputs` of a request: tensors with name, shape, datatype, and data in the JSON or behind it."""
+"""The `inputs` of a request: tensors with name, shape, datatype, and data in the JSON or after it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,21 +11,23 @@ import numpy as np
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError, at_once
 from serving_runtime.input.cells import CellError, convert, every, sent
 from serving_runtime.input.tensor import flatten
-from serving_runtime.protocols.open_inference.datatypes import BYTES, DATATYPES, FP16, NUMPY, takes
+from serving_runtime.protocols.open_inference.datatypes import BYTES, DATATYPES, FP16, NUMPY, model_dtypes
 from serving_runtime.protocols.open_inference.raw import RawError, read_elements, read_numbers
 from serving_runtime.signature import Signature
 
-Taken = Callable[[str, int], np.dtype[Any] | None]
+ModelDtypes = Callable[[str, int], np.dtype[Any] | None]
 
 SIZE: Final = "binary_data_size"
-MOST_DIMENSIONS: Final = 32  # of an array of numpy 1; their product would take long where there are thousands
+MOST_DIMENSIONS: Final = 32  # of an array of numpy 1; the product of thousands would take long
 MOST_VALUES: Final = 1 << 50  # beyond, numpy refuses to have even an empty array of the shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """`values` are flat and in C order: an array of the datatype, or a list that the model's type judges. Elements of
-    BYTES are texts from JSON, bytes from behind it. `path` is the tensor's place in the request.
+class InputTensor:
+    """A tensor of a request. `values` are flat and in C order; `path` is the tensor's place in the request.
+
+    `values` are an array of the datatype, or a list that is converted to the model's type later. Elements of BYTES are
+    texts from JSON, and bytes from after it.
     """
 
     name: str
@@ -39,23 +41,24 @@ class Head:
         return f"{self.path}.data[{index}]"
 
 
-def read_heads(document: Mapping[str, Any], tail: memoryview | None, signature: Signature) -> list[Head]:
+def read_input_tensors(document: Mapping[str, Any], tail: memoryview | None, signature: Signature) -> list[InputTensor]:
     """Raises MalformedRequestError, InvalidInputError with the faults of all tensors."""
     entries = document.get("inputs")
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise MalformedRequestError("inputs must be an array of tensors, at least one, each an object")
-    raws = _raws(entries, tail)
-    taken = takes(signature)
+    raws = _binary_data(entries, tail)
+    dtypes = model_dtypes(signature)
     steps = [
-        partial(_head, entry, index, raw, taken) for index, (entry, raw) in enumerate(zip(entries, raws, strict=True))
+        partial(_input_tensor, entry, index, raw, dtypes)
+        for index, (entry, raw) in enumerate(zip(entries, raws, strict=True))
     ]
-    heads: list[Head] = at_once(*steps)
-    names = [head.name for head in heads]
+    tensors: list[InputTensor] = at_once(*steps)
+    names = [tensor.name for tensor in tensors]
     if len(set(names)) < len(names):
         firsts = {name: index for index, name in reversed(list(enumerate(names)))}
-        twice = next(head for index, head in enumerate(heads) if firsts[head.name] < index)
+        twice = next(tensor for index, tensor in enumerate(tensors) if firsts[tensor.name] < index)
         raise InvalidInputError([Fault(path=f"{twice.path}.name", problem="a name that comes twice")])
-    return heads
+    return tensors
 
 
 def parameters(entry: Mapping[str, Any], path: str) -> Mapping[str, Any]:
@@ -68,8 +71,8 @@ def parameters(entry: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     return given or {}
 
 
-def _raws(entries: Sequence[Any], tail: memoryview | None) -> list[memoryview | None]:
-    """What each tensor has behind the JSON. Raises InvalidInputError, MalformedRequestError."""
+def _binary_data(entries: Sequence[Any], tail: memoryview | None) -> list[memoryview | None]:
+    """Return the bytes of each tensor after the JSON, or None. Raises InvalidInputError, MalformedRequestError."""
     raws: list[memoryview | None] = []
     rest = tail if tail is not None else memoryview(b"")
     for index, entry in enumerate(entries):
@@ -79,16 +82,10 @@ def _raws(entries: Sequence[Any], tail: memoryview | None) -> list[memoryview | 
             continue
         path = f"inputs[{index}].parameters.{SIZE}"
         if type(size) is not int or size < 0:
-            raise InvalidInputError([Fault(path=path, problem="it must be a number of bytes, none of them negative")])
+            raise InvalidInputError([Fault(path=path, problem="it must be a number of bytes, 0 or more")])
         if tail is None:
-            raise InvalidInputError(
-                [
-                    Fault(
-                        path=path,
-                        problem="there is no header Inference-Header-Content-Length that says where they begin",
-                    )
-                ]
-            )
+            problem = "the header Inference-Header-Content-Length is missing; set it to the number of bytes of the JSON"
+            raise InvalidInputError([Fault(path=path, problem=problem)])
         if size > len(rest):
             raise InvalidInputError([Fault(path=path, problem=f"{size} bytes, of which the body has only {len(rest)}")])
         raws.append(rest[:size])
@@ -98,7 +95,7 @@ def _raws(entries: Sequence[Any], tail: memoryview | None) -> list[memoryview | 
     return raws
 
 
-def _head(entry: Mapping[str, Any], index: int, raw: memoryview | None, taken: Taken) -> Head:
+def _input_tensor(entry: Mapping[str, Any], index: int, raw: memoryview | None, dtypes: ModelDtypes) -> InputTensor:
     path = f"inputs[{index}]"
     name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
     faults = []
@@ -108,28 +105,31 @@ def _head(entry: Mapping[str, Any], index: int, raw: memoryview | None, taken: T
         got = "an unknown datatype" if isinstance(datatype, str) else _sent(entry, "datatype")
         faults.append(Fault.mismatch(f"{path}.datatype", got=got, expected=f"one of {', '.join(DATATYPES)}"))
     if not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
-        got = "an array of others" if isinstance(shape, list) else _sent(entry, "shape")
-        faults.append(Fault.mismatch(f"{path}.shape", got=got, expected="an array of lengths, none of them negative"))
+        got = "an array of other values" if isinstance(shape, list) else _sent(entry, "shape")
+        faults.append(Fault.mismatch(f"{path}.shape", got=got, expected="an array of whole numbers, 0 or more"))
     elif len(shape) > MOST_DIMENSIONS or prod(max(length, 1) for length in shape) > MOST_VALUES:
-        faults.append(Fault(path=f"{path}.shape", problem="no array has a shape of so many values"))
+        faults.append(Fault(path=f"{path}.shape", problem="the shape has too many dimensions or values"))
     if ("data" in entry) == (raw is not None):
-        both = "both data and binary_data_size" if raw is not None else "neither data nor parameters.binary_data_size"
-        faults.append(Fault(path=path, problem=f"a tensor has one of them, and this has {both}"))
+        found = "both" if raw is not None else "neither"
+        problem = f"a tensor must have either data or parameters.binary_data_size; this one has {found}"
+        faults.append(Fault(path=path, problem=problem))
     if faults:
         raise InvalidInputError(faults)
     assert isinstance(name, str) and isinstance(datatype, str) and shape is not None  # noqa: S101  for the types
     lengths = tuple(shape)
     values = (
-        _behind(raw, datatype, lengths, path) if raw is not None else _in_json(entry["data"], datatype, lengths, path)
+        _in_binary(raw, datatype, lengths, path)
+        if raw is not None
+        else _in_json(entry["data"], datatype, lengths, path)
     )
-    if isinstance(values, list) and datatype in NUMPY and taken(name, index) != NUMPY[datatype]:
+    if isinstance(values, list) and datatype in NUMPY and dtypes(name, index) != NUMPY[datatype]:
         values = _typed(values, datatype, path)
     content_type = parameters(entry, path).get("content_type")
     kept = content_type if isinstance(content_type, str) else None
-    return Head(name=name, datatype=datatype, shape=lengths, values=values, content_type=kept, path=path)
+    return InputTensor(name=name, datatype=datatype, shape=lengths, values=values, content_type=kept, path=path)
 
 
-def _behind(raw: memoryview, datatype: str, shape: tuple[int, ...], path: str) -> Any:
+def _in_binary(raw: memoryview, datatype: str, shape: tuple[int, ...], path: str) -> Any:
     try:
         return read_elements(raw, prod(shape)) if datatype == BYTES else read_numbers(raw, datatype, prod(shape))
     except RawError as error:
@@ -137,10 +137,10 @@ def _behind(raw: memoryview, datatype: str, shape: tuple[int, ...], path: str) -
 
 
 def _in_json(data: Any, datatype: str, shape: tuple[int, ...], path: str) -> list[Any]:
-    """Nested as the shape is, or flat."""
+    """Return the values of `data`, which may be nested as the shape is, or flat. Raises InvalidInputError."""
     if datatype == FP16:
         raise InvalidInputError(
-            [Fault(path=f"{path}.datatype", problem="FP16 is sent behind the JSON only, as JSON has no such numbers")]
+            [Fault(path=f"{path}.datatype", problem="FP16 cannot be sent in JSON: send its bytes after the JSON")]
         )
     found, flat = flatten(data, f"{path}.data")
     if not isinstance(data, list) or len(flat) != prod(shape):
@@ -155,7 +155,7 @@ def _in_json(data: Any, datatype: str, shape: tuple[int, ...], path: str) -> lis
 
 
 def _typed(values: list[Any], datatype: str, path: str) -> Any:
-    """In the type that the request says, before the model's."""
+    """Return the values in the datatype of the request, before the model's type. Raises InvalidInputError."""
     dtype = NUMPY[datatype].newbyteorder("=")
     try:
         return convert(values, dtype)

@@ -1,0 +1,135 @@
+"""Rows of a file of JSON or JSON lines, in chunks."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, Final
+
+from serving_runtime.codec.strict_json import read_object, read_value
+from serving_runtime.commands.chunk import Chunk
+from serving_runtime.commands.cli_errors import InputFileError
+from serving_runtime.input.forms import Request
+from serving_runtime.protocols.mlflow.request import CHAT_KEYS, FORMATS, PARAMS, STREAM, from_document
+from serving_runtime.signature import Object, Signature
+
+TABLES: Final = ("dataframe_split", "dataframe_records")
+LISTS: Final = ("inputs", "instances")
+NO_TABLE: Final = (
+    "the model's own code takes values and not rows of a table: give the values as JSON lines, one on each line"
+    ' (--input-format jsonl), or as JSON, {"inputs": [...]}'
+)
+
+
+def json_lines_chunks(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
+    """Yield chunks of lines: each is a record, a value that the model's own code takes, or a body of the protocol."""
+    rows: list[tuple[int, bytes]] = []
+    for number, line in enumerate(stream, 1):
+        if line.strip():
+            rows.append((number, line))
+        if len(rows) == (1 if rows and _is_body(rows[0][1], signature) else size):
+            yield _lines_chunk(rows, signature)
+            rows = []
+    if rows:
+        yield _lines_chunk(rows, signature)
+
+
+def _lines_chunk(rows: Sequence[tuple[int, bytes]], signature: Signature) -> Chunk:
+    number, line = rows[0]
+    if _is_body(line, signature):
+        return _body_chunk(line, f"line {number}", signature)
+
+    def request(first: int, end: int) -> Request:
+        lines = [line for _, line in rows[first:end]]
+        if signature.typed_in_code:
+            return from_document({"inputs": [read_value(line) for line in lines]}, signature)
+        return from_document({"dataframe_records": [read_object(line) for line in lines]}, signature)
+
+    return Chunk(count=len(rows), place=lambda row: f"line {rows[row][0]}", request=request)
+
+
+def _body_chunk(line: bytes, place: str, signature: Signature) -> Chunk:
+    document = json.loads(line)
+    key = _list_key(document, signature)
+    if key is None:
+        return Chunk(
+            count=1,
+            place=lambda _: place,
+            request=lambda _, __: from_document(read_object(line), signature),
+            whole=True,
+        )
+
+    def request(first: int, end: int) -> Request:
+        body = read_object(line)
+        return from_document({**body, key: body[key][first:end]}, signature)
+
+    return Chunk(count=len(document[key]), place=lambda row: f"{place}, {key}[{row}]", request=request)
+
+
+def _is_body(line: bytes, signature: Signature) -> bool:
+    """Return True if the line is a body of the protocol, and not a record or a value."""
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return False
+    if not isinstance(document, dict):
+        return False
+    names = {str(column.name) for column in signature.columns}
+    if not signature.typed_in_code:
+        return any(key in document and key not in names for key in (*FORMATS, *CHAT_KEYS))
+    properties = {
+        name for column in signature.columns if isinstance(column.type, Object) for name in column.type.properties
+    }
+    return len(document.keys() & {*FORMATS} - properties) == 1 and document.keys() <= {*FORMATS, PARAMS, STREAM}
+
+
+def _list_key(document: dict[str, Any], signature: Signature) -> str | None:
+    """Return the key of a list of which each element is a row, of any type; None if there is no such list."""
+    for key in LISTS:
+        value = document.get(key)
+        if isinstance(value, list) and (
+            signature.typed_in_code
+            or (signature.columns and not signature.named)
+            or (signature.columns and value and all(isinstance(item, dict) for item in value))
+        ):
+            return key
+    return None
+
+
+def json_chunks(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
+    """Yield chunks of an array of records, of an array of values that the model's own code takes, or of a body.
+
+    The file is read whole. Raises InputFileError.
+    """
+    body = stream.read()
+    array = b'{"inputs":' if signature.typed_in_code else b'{"dataframe_records":'
+    document = read_object(array + body + b"}" if body.lstrip().startswith(b"[") else body)
+    form = next((key for key in TABLES if _rows_in(document, key) is not None), None)
+    if form is not None and signature.typed_in_code:
+        raise InputFileError(NO_TABLE)
+    form = form or _list_key(document, signature)
+    if form is None:
+        yield Chunk(
+            count=1, place=lambda _: "the body", request=lambda _, __: from_document(document, signature), whole=True
+        )
+        return
+    rows = _rows_in(document, form) or []
+    for before in range(0, len(rows), size):
+        yield _part(document, form, before, min(size, len(rows) - before), signature)
+
+
+def _part(document: dict[str, Any], form: str, before: int, count: int, signature: Signature) -> Chunk:
+    rows = _rows_in(document, form) or []
+    names = (
+        {key: value for key, value in document[form].items() if key == "columns"} if form == "dataframe_split" else None
+    )
+
+    def request(first: int, end: int) -> Request:
+        part = rows[before + first : before + end]
+        return from_document({**document, form: part if names is None else {**names, "data": part}}, signature)
+
+    return Chunk(count=count, place=lambda row: f"row {before + row + 1}", request=request)
+
+
+def _rows_in(document: dict[str, Any], form: str) -> list[Any] | None:
+    value = document.get(form)
+    rows = value.get("data") if form == "dataframe_split" and isinstance(value, dict) else value
+    return rows if isinstance(rows, list) and form in document else None

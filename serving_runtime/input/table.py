@@ -5,6 +5,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
 
+import pandas as pd
+
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.frozen_record import frozen_record
 from serving_runtime.input.cells import sent
@@ -142,6 +144,24 @@ def from_columns(columns: Mapping[Key, Sequence[Any]], path: str) -> Table:
         path=path,
         place=lambda key, row: f"{member(path, key)}[{row}]",
     )
+
+
+def from_frame(frame: pd.DataFrame) -> Table:
+    """Return the table of a DataFrame that came with its types, with the values that a request would have brought."""
+    return Table(
+        columns={name: _json_values(frame[name]) for name in frame.columns},
+        rows=len(frame),
+        path="frame",
+        place=lambda key, row: f"{member('frame', key)}[{row}]",
+        index=None if isinstance(frame.index, pd.RangeIndex) else frame.index.tolist(),
+        named=True,
+    )
+
+
+def _json_values(column: "pd.Series[Any]") -> list[Any]:
+    if column.dtype.kind == "M":
+        return [None if pd.isna(moment) else moment.isoformat() for moment in column]
+    return [None if cell is pd.NA or cell is pd.NaT else cell for cell in column.tolist()]
 
 
 def one_row(row: Mapping[Key, Any], path: str) -> Table:

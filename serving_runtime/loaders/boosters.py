@@ -11,8 +11,7 @@ import pandas as pd
 from serving_runtime.input.conform_plan import Uniform
 from serving_runtime.loaders import lazy
 from serving_runtime.loaders.categories import of_lightgbm, of_xgboost
-from serving_runtime.loaders.files import inside
-from serving_runtime.loaders.native_model import NativeModel
+from serving_runtime.loaders.native_model import NativeModel, model_file
 from serving_runtime.loaders.scikit_learn import read_estimator
 from serving_runtime.mlmodel import Metadata
 
@@ -31,7 +30,7 @@ def xgboost_model(directory: Path, metadata: Metadata) -> NativeModel | None:
         return None
 
     model = getattr(import_module(module), name)()
-    model.load_model(str(inside(directory, flavor["data"])))
+    model.load_model(str(model_file(directory, flavor["data"])))
     booster = (
         model
         if isinstance(model, lazy.xgboost.Booster)
@@ -67,7 +66,7 @@ def lightgbm_model(directory: Path, metadata: Metadata) -> NativeModel | None:
     python_function, flavor = metadata.flavors["python_function"], metadata.flavors.get("lightgbm", {})
     if python_function.get("predict_fn", PREDICT) != PREDICT or not flavor.get("data"):
         return None
-    path = inside(directory, flavor["data"])
+    path = model_file(directory, flavor["data"])
     if flavor.get("model_class", "lightgbm.basic.Booster") == "lightgbm.basic.Booster":
         booster, uniform = lazy.lightgbm.Booster(model_file=str(path)), Uniform.of(metadata.signature)
         # It makes single floats of whole numbers in an array, but double ones of those in a frame. Of names it looks at

@@ -9,10 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from serving_runtime.input.forms import Request
 from serving_runtime.input.table import Key, Place, Table
 from serving_runtime.signature import Scalar, Signature, Type
 
-NANOSECONDS: Final = pa.timestamp("ns")
+FLOATS: Final = (Scalar(name="float"), Scalar(name="double"))
+PATH: Final = "table"  # of a batch in the messages about its cells
+
+
+def table_request(batch: pa.RecordBatch, signature: Signature) -> Request:
+    """Return the request for a prediction of each row."""
+    return Request(input=as_table(batch, signature, path=PATH, place=lambda name, row: f'{PATH}[{row}]["{name}"]'))
 
 
 def as_table(batch: pa.RecordBatch, signature: Signature, *, path: str, place: Place) -> Table:
@@ -70,6 +77,3 @@ def _times(column: pa.Array) -> Any:
     except pa.ArrowInvalid:
         return [None if moment is None else moment.isoformat() for moment in column.to_pylist()]
     return values.astype("datetime64[ns]")
-
-
-FLOATS: Final = (Scalar(name="float"), Scalar(name="double"))

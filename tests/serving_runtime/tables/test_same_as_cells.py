@@ -14,9 +14,9 @@ from serving_runtime.errors import ServingError
 from serving_runtime.input.conform import conformer
 from serving_runtime.input.forms import Request
 from serving_runtime.signature import Column, Scalar, Signature
+from serving_runtime.tables.arrow_tables import table_request
 from serving_runtime.tables.csv_blocks import BLOCK, CsvBlock, read_csv_blocks
 from serving_runtime.tables.csv_columns import read_block
-from serving_runtime.tables.request import table_request
 
 KINDS = ("boolean", "integer", "long", "float", "double", "string", "datetime", "binary")
 CELLS = {

@@ -32,7 +32,7 @@ from serving_runtime.options import Coerce, Nan
 
 # orjson leaves out the fields of a dataclass whose names begin with an underscore.
 OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS
-# Type codes of numpy's booleans, integers and floats of at most eight bytes: Python's types hold their values unchanged.
+# Type codes of numpy's booleans, integers and floats of at most eight bytes: Python's types hold these unchanged.
 PYTHON_NUMBERS: Final = frozenset("?bhilqBHILQefd")
 
 

@@ -132,5 +132,5 @@ def test_every_value_at_fault_is_found_in_its_order() -> None:
     ]
 
 
-def test_no_more_faults_are_looked_for_than_are_told() -> None:
+def test_the_search_for_faults_ends_at_the_number_that_is_reported() -> None:
     assert len(every_error(["a"] * 1_000_000, lambda part: convert(part, np.dtype("int64")), 20)) == 20

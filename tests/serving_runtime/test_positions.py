@@ -37,7 +37,7 @@ NAMES = ("a", "b", "c")
 
 
 class Own(LinearRegression):
-    """Somebody's own, which may do with its input what it likes."""
+    """Estimator outside scikit-learn, which may use the names of its input."""
 
     __module__ = "somewhere"
 

@@ -11,9 +11,9 @@ from serving_runtime.example import example_problem, read_example
 from serving_runtime.input.conform import Conformed, conformer
 from serving_runtime.input.conform_plan import Conform, ConformPlan, Matrix, merged
 from serving_runtime.input.forms import Frame, Request
+from serving_runtime.input.table import from_frame
 from serving_runtime.loaders.boosters import of_raw_model
 from serving_runtime.loaders.categories import Categories
-from serving_runtime.loaders.frames import as_table
 from serving_runtime.loaders.native import LOADERS, load_native
 from serving_runtime.loaders.native_model import NativeModel
 from serving_runtime.mlmodel import Metadata, read_metadata
@@ -98,7 +98,7 @@ class Model:
         """Conform a frame that came with types as all other input if MLflow's own check is not there to judge it."""
         if self.native and isinstance(request.input, Frame):
             request = Request(
-                input=as_table(request.input.frame), params=request.params, params_path=request.params_path
+                input=from_frame(request.input.frame), params=request.params, params_path=request.params_path
             )
         return conform(request)
 

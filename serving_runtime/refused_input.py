@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any, Final, Union, get_args, get_origin
 
 from serving_runtime.errors import MOST_FAULTS, Fault
-from serving_runtime.input.cells import sent
+from serving_runtime.input.cells import json_type_name
 from serving_runtime.input.nested import member
 
 HINT_CHECK: Final = "_validate_data_against_type_hint"
@@ -84,7 +84,9 @@ def _check(data: Any, hint: Any, path: str, faults: list[Fault], check: Any) -> 
             check(data=data, type_hint=hint)
         except Exception as error:  # noqa: BLE001  of a validator that the model's author wrote
             found = _pydantic_faults(error.__cause__, path)
-            faults += found if found is not None else [Fault.mismatch(path, got=sent(data), expected=_name(hint))]
+            faults += (
+                found if found is not None else [Fault.mismatch(path, got=json_type_name(data), expected=_name(hint))]
+            )
 
 
 def _optional(origin: Any, args: Sequence[Any]) -> Any:
@@ -111,9 +113,9 @@ def _fault(found: Mapping[str, Any], path: str) -> Fault:
     if found["type"] == "missing":
         return Fault(path=place, problem="missing, and the model requires it")
     if found["type"] in {"value_error", "assertion_error"}:  # the text is the author's, and may hold the value
-        return Fault(path=place, problem="the model's own check refuses it", got=sent(found["input"]))
+        return Fault(path=place, problem="the model's own check refuses it", got=json_type_name(found["input"]))
     expected = str(found["msg"]).partition(",")[0].removeprefix("Input should be ")
-    return Fault.mismatch(place, got=sent(found["input"]), expected=expected)
+    return Fault.mismatch(place, got=json_type_name(found["input"]), expected=expected)
 
 
 def _name(hint: Any) -> str:

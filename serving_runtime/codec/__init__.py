@@ -1,1 +1,1 @@
-"""Bytes on the wire: JSON, CSV, Parquet and the media type that says which; predictions as JSON."""
+"""Reading of JSON, CSV and Parquet bodies by their media type, and writing of predictions as JSON."""

@@ -16,7 +16,7 @@ from serving_runtime.input.table import Table
 from serving_runtime.signature import Scalar, Signature
 
 PATH = "csv"
-# The words that pandas reads as no value where it reads a CSV file by default.
+# The words that pandas reads as a missing value in a CSV file by default.
 NULLS = frozenset(
     (
         "",
@@ -41,11 +41,12 @@ NULLS = frozenset(
     )
 )  # fmt: skip  one list
 EMPTY = frozenset(("",))
-WITH_WORDS = frozenset(("boolean", "integer", "long", "float", "double", "datetime"))
-EXACT, LARGE = 2.0**53, 2.0**70
-BLANK = "\ue000"  # of the letters that Unicode gives no meaning
-# A cell in quotes, from its beginning: tried in the middle of one, the pattern would look at the rest of a body again
-# and again.
+TYPES_WITH_NULL_WORDS = frozenset(("boolean", "integer", "long", "float", "double", "datetime"))
+EXACT = 2.0**53  # from here on a double may be another number than the text's
+LARGE = 2.0**70  # beyond every 64-bit type, which refuses the number however it is read
+BLANK = "\ue000"  # a letter of the private use area, to which Unicode gives no meaning
+# A cell in quotes, matched from its beginning only. A pattern that also matched in the middle of a cell would read the
+# rest of the body again and again.
 QUOTED = re.compile(r'(?<![^,\r\n])"(?:[^"]|"")*+"(?![^,\r\n])')
 PANDAS_TYPES = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
 # A packed body may grow by so much, as in serving_runtime/http/body.py.
@@ -63,13 +64,14 @@ BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": F
 
 
 def read_csv(body: bytes, signature: Signature) -> Table | Frame:
-    """A header and a line for each row; texts become what the signature says. Raises MalformedRequestError,
-    InvalidInputError.
+    """Read a header and a line for each row, with the cells in the signature's types.
+
+    Raises MalformedRequestError, InvalidInputError.
     """
     text = _text(body)
     if not signature.columns:
-        return _guessed(text)
-    text, blank = _with_blanks(text)
+        return _read_untyped(text)
+    text, blank = _with_marked_empty_texts(text)
     header, cells, rows = _by_column(text)
     header = [name if name != blank else "" for name in header]
     if len(set(header)) < len(header):
@@ -88,11 +90,9 @@ def read_csv(body: bytes, signature: Signature) -> Table | Frame:
 
 
 def read_csv_as_pandas(body: bytes, signature: Signature) -> Frame:
-    """As MLflow's server has it read, but for times, which pandas reads by another way. Raises
-    MalformedRequestError.
-    """
+    """Read the body as MLflow's server does, but parse times afterwards. Raises MalformedRequestError."""
     if not signature.named:
-        return _guessed(_text(body))
+        return _read_untyped(_text(body))
     kinds = {str(column.name): column.type.name for column in signature.columns if isinstance(column.type, Scalar)}
     types = {name: PANDAS_TYPES.get(kind, "object") for name, kind in kinds.items() if kind != "datetime"}
     try:
@@ -107,7 +107,7 @@ def read_csv_as_pandas(body: bytes, signature: Signature) -> Frame:
 
 
 def read_parquet(body: bytes) -> Frame:
-    """Raises MalformedRequestError."""
+    """Read a Parquet file. Raises MalformedRequestError."""
     try:
         _check_growth(body)
         return Frame(frame=pd.read_parquet(io.BytesIO(body)))
@@ -161,7 +161,7 @@ def _text(body: bytes) -> str:
         raise MalformedRequestError(f"the body is not UTF-8 (at byte {error.start})") from None
 
 
-def _guessed(text: str) -> Frame:
+def _read_untyped(text: str) -> Frame:
     try:
         header = next(csv.reader(io.StringIO(text, newline="")), [])
         if len(set(header)) < len(header):
@@ -222,26 +222,28 @@ def _blocks(text: str) -> Iterator[list[list[str]]]:
         raise MalformedRequestError(f"the body is no CSV: {error}") from None
 
 
-def _with_blanks(text: str) -> tuple[str, str | None]:
-    """The text with a word for each empty text in quotes, and the word: the reader of lines does not tell it from an
-    empty cell.
+def _with_marked_empty_texts(text: str) -> tuple[str, str | None]:
+    """Return the text with a marker in place of each empty text in quotes, and the marker.
+
+    Without the marker, the reader of lines takes an empty text in quotes for an empty cell.
     """
     if '""' not in text:
         return text, None
-    word = BLANK
-    while word in text:
-        word += BLANK
-    return QUOTED.sub(lambda cell: word if cell[0] == '""' else cell[0], text), word
+    marker = BLANK
+    while marker in text:
+        marker += BLANK
+    return QUOTED.sub(lambda cell: marker if cell[0] == '""' else cell[0], text), marker
 
 
 def _values(cells: Any, kind: Any, blank: str | None) -> Iterator[Any]:
-    """A text that is no value of its kind stays a text, which the checks refuse with its place. Words for null are
-    texts in a column of texts, and `null` and `None` are bytes in base64.
+    """Yield the values of the cells. A text that is no value of its type stays a text, which the checks refuse.
+
+    Words for null stay texts in a column of texts, and in a column of base64, where `null` and `None` are bytes.
     """
     name = kind.name if isinstance(kind, Scalar) else ""
-    nulls = NULLS if name in WITH_WORDS else EMPTY
+    nulls = NULLS if name in TYPES_WITH_NULL_WORDS else EMPTY
     for cell in cells:
-        text = "" if cell == blank and name in WITH_WORDS else cell
+        text = "" if cell == blank and name in TYPES_WITH_NULL_WORDS else cell
         try:
             if text == blank and blank is not None:
                 yield ""
@@ -252,22 +254,22 @@ def _values(cells: Any, kind: Any, blank: str | None) -> Iterator[Any]:
 
 
 def _value(text: str, kind: str) -> Any:
-    """The value as JSON would have it, for the checks that JSON goes through as well."""
+    """Return the value as JSON would have it, because the checks are those of a JSON body."""
     match kind:
         case "boolean" if text in BOOLEANS:
             return BOOLEANS[text]
         case "boolean":
             raise ValueError
         case "integer" | "long":
-            return _whole(text)
+            return _whole_number(text)
         case "float" | "double":
             return int(text) if text.isascii() and text.strip().removeprefix("-").isdecimal() else _number(text)
         case _:
             return text
 
 
-def _whole(text: str) -> int | float:
-    """Also one that is written with a fraction or an exponent, which a double might round."""
+def _whole_number(text: str) -> int | float:
+    """Return a whole number unrounded, also if it is written with a fraction or an exponent."""
     if text.isascii() and text.strip().removeprefix("-").isdecimal():
         return int(text)
     number = _number(text)

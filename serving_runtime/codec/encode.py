@@ -1,6 +1,4 @@
-"""Predictions become JSON that every client can read: numpy and pandas as MLflow has them, and nothing that is not
-JSON.
-"""
+"""Writing of predictions as strict JSON, in which numpy and pandas look as MLflow writes them."""
 
 import base64
 import json
@@ -16,17 +14,17 @@ import orjson
 import pandas as pd
 
 from serving_runtime.codec.returned import (
-    HALF,
+    LONE_SURROGATE,
     NAMES_OF_FLOATS,
+    as_known_type,
     column_names,
     is_record,
     key_text,
-    kind_of,
-    known,
     members,
     moment_text,
     record_rows,
     refused,
+    type_in_words,
     with_none,
 )
 from serving_runtime.errors import OutputError
@@ -34,30 +32,30 @@ from serving_runtime.options import Coerce, Nan
 
 # orjson leaves out the fields of a dataclass whose names begin with an underscore.
 OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS
-# Type codes of numpy's booleans, integers and floats of at most eight bytes: Python has each of their values.
+# Type codes of numpy's booleans, integers and floats of at most eight bytes: Python's types hold these unchanged.
 PYTHON_NUMBERS: Final = frozenset("?bhilqBHILQefd")
 
 
 def encode(predictions: Any, *, wrapped: bool, nan: Nan = Nan.NULL, coerce: Coerce = Coerce.SAFE) -> bytes:
-    """`{"predictions": ...}`, or the predictions alone where not `wrapped`. Raises OutputError."""
+    """Return `{"predictions": ...}` as JSON, or the predictions alone if not `wrapped`. Raises OutputError."""
     if coerce is Coerce.MLFLOW:
         predictions = _as_mlflow(predictions)
     return dumps({"predictions": predictions} if wrapped else predictions, nan)
 
 
 def dumps(content: Any, nan: Nan = Nan.NULL) -> bytes:
-    """JSON of any value that a model may return. Raises OutputError."""
+    """Return any value that a model may return as JSON. Raises OutputError."""
     try:
-        body = orjson.dumps(content, default=_plain, option=OPTIONS)
+        body = orjson.dumps(content, default=_jsonable, option=OPTIONS)
     except (TypeError, ValueError):
-        return _dumped_slowly(content, nan)  # it writes more, or says what is wrong
+        return _dumped_slowly(content, nan)  # Python's writer takes more types, and says what is wrong
     if nan is Nan.NULL or b"null" not in body:  # orjson writes NaN and infinity as null
         return body
     return _dumped_slowly(content, nan)
 
 
 def _dumped_slowly(content: Any, nan: Nan) -> bytes:
-    """The same by Python's own writer, which takes whole numbers of any length. Raises OutputError."""
+    """Return the JSON of Python's own writer, which takes whole numbers of any length. Raises OutputError."""
     try:
         text = _written(_rebuilt(content, nan))
     except RecursionError:
@@ -65,7 +63,7 @@ def _dumped_slowly(content: Any, nan: Nan) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise refused(HALF) from None
+        raise refused(LONE_SURROGATE) from None
 
 
 def _written(content: Any) -> str:
@@ -76,7 +74,7 @@ def _written(content: Any) -> str:
 
 
 def _as_mlflow(value: Any) -> Any:
-    """MLflow breaks the lines of base64, and has times of an array as numbers of their own unit."""
+    """Return the value as MLflow writes it: base64 in lines, and times of an array as numbers in the array's unit."""
     match value:
         case bytes():
             return base64.encodebytes(value).decode()
@@ -93,7 +91,7 @@ def _as_mlflow(value: Any) -> Any:
 
 
 def _rebuilt(value: Any, nan: Nan) -> Any:  # noqa: C901  one case for each type of Python
-    """The value in the types that Python's own writer of JSON knows, without NaN and infinity. Raises OutputError."""
+    """Return the value in the types that Python's JSON writer knows, without NaN and infinity. Raises OutputError."""
     match value:
         case Enum():
             return _rebuilt(value.value, nan)
@@ -117,7 +115,7 @@ def _rebuilt(value: Any, nan: Nan) -> Any:  # noqa: C901  one case for each type
         case datetime():
             return _rebuilt(None if pd.isna(value) else value.isoformat(), nan)
         case _:
-            return _rebuilt(_plain(value), nan)
+            return _rebuilt(_jsonable(value), nan)
 
 
 def _not_finite(number: float, nan: Nan) -> str | None:
@@ -127,7 +125,10 @@ def _not_finite(number: float, nan: Nan) -> str | None:
 
 
 def _records_without_missing(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Of floats NaN is a value; of texts and others it is how pandas has what is missing."""
+    """Return one dict for each row, with None for missing values.
+
+    In a column of numpy floats NaN stays, because there it may be a prediction; in all other columns it means missing.
+    """
     names = column_names(frame)
     if not names:
         return [{} for _ in range(len(frame))]
@@ -142,7 +143,7 @@ def _missing_is_none(column: "pd.Series[Any]") -> list[Any]:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
-    """One object for each row. Raises OutputError."""
+    """Return one dict for each row. Raises OutputError."""
     names = column_names(frame)
     if any(name is not key for name, key in zip(names, frame.columns, strict=True)):
         frame = frame.set_axis(names, axis=1)
@@ -151,50 +152,52 @@ def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 @singledispatch
-def _plain(value: Any) -> Any:
-    """Return a value that orjson does not know as one that it does. Raises OutputError."""
+def _jsonable(value: Any) -> Any:
+    """Return a value that orjson does not know as types that orjson knows. Raises OutputError."""
     if isinstance(value, type):
-        raise refused(kind_of(value))
+        raise refused(type_in_words(value))
     if is_record(value):
         return members(value)
-    if hasattr(value, "model_dump"):  # pydantic, which models of chats answer with
+    if hasattr(value, "model_dump"):  # an object of pydantic, as chat models return
         return value.model_dump()
     if isinstance(value, tuple):  # a namedtuple
         return list(value)
     if isinstance(value, float):
         return float(value)
-    if (converted := known(value)) is not value:
+    if (converted := as_known_type(value)) is not value:
         return converted
     if hasattr(value, "as_py"):  # a scalar of Arrow
         return value.as_py()
-    raise refused(kind_of(value))
+    raise refused(type_in_words(value))
 
 
-@_plain.register
+@_jsonable.register
 def _(value: pd.DataFrame) -> Any:
     return _records(value)
 
 
-@_plain.register
+@_jsonable.register
 def _(value: pd.Series) -> Any:
     return _records(pd.DataFrame(value))
 
 
-@_plain.register
+@_jsonable.register
 def _(value: np.ndarray) -> Any:
-    if type(value) is np.ndarray and value.dtype.char in PYTHON_NUMBERS:  # the usual prediction takes the short way
+    if (
+        type(value) is np.ndarray and value.dtype.char in PYTHON_NUMBERS
+    ):  # the usual prediction, without the calls below
         return value.tolist()
     if (
         isinstance(value, np.ma.MaskedArray) and value.dtype.names is None and np.ma.is_masked(value)
-    ):  # null, also if NaN has a name of its own
+    ):  # a masked value is null, also if NaN is written by its name
         value = with_none(value)
-    plain = known(value)
-    if plain.dtype.kind not in "mM":
-        return plain.tolist()
-    return list(plain) if plain.ndim else plain[()]
+    array = as_known_type(value)
+    if array.dtype.kind not in "mM":
+        return array.tolist()
+    return list(array) if array.ndim else array[()]
 
 
-@_plain.register
+@_jsonable.register
 def _(value: np.generic) -> Any:
     if isinstance(value, np.void) and value.dtype.names is not None:
         return record_rows(np.array([value]))[0]
@@ -208,37 +211,37 @@ def _(value: np.generic) -> Any:
     return item
 
 
-@_plain.register
+@_jsonable.register
 def _(value: np.datetime64 | np.timedelta64) -> Any:
     return moment_text(value)
 
 
-@_plain.register
+@_jsonable.register
 def _(value: date | time | pd.Timedelta) -> Any:
-    """ISO 8601, also for durations: a number would need its unit beside it."""
+    """Return ISO 8601, also for durations, because a number would need its unit beside it."""
     return None if pd.isna(value) else value.isoformat()  # type: ignore[arg-type]  # NaT passes for a date
 
 
-@_plain.register
+@_jsonable.register
 def _(value: timedelta) -> Any:
     return pd.Timedelta(value)
 
 
-@_plain.register(type(pd.NA))
+@_jsonable.register(type(pd.NA))
 def _(_: Any) -> None:
     return None
 
 
-@_plain.register
+@_jsonable.register
 def _(value: bytes | bytearray | memoryview) -> Any:
     return base64.b64encode(value).decode()
 
 
-@_plain.register
+@_jsonable.register
 def _(value: Decimal | pd.Period | pd.Interval) -> Any:
     return str(value)
 
 
-@_plain.register
+@_jsonable.register
 def _(value: complex) -> Any:
     raise refused("complex numbers")

@@ -1,4 +1,4 @@
-"""The Content-Type of a request: which of the three kinds of body it is."""
+"""The media types of request bodies, and the reading of the header Content-Type."""
 
 from email.message import Message
 from enum import StrEnum
@@ -13,9 +13,9 @@ class MediaType(StrEnum):
     PARQUET = "application/vnd.apache.parquet"
 
 
-@lru_cache(64)  # clients have few, and always the same
+@lru_cache(64)  # clients send few different ones
 def media_type(content_type: str | None) -> MediaType:
-    """Without a Content-Type the body is JSON. Raises UnsupportedMediaTypeError."""
+    """Return the media type of a body; JSON if there is no Content-Type. Raises UnsupportedMediaTypeError."""
     if not content_type or not content_type.strip():
         return MediaType.JSON
     header = Message()
@@ -29,6 +29,6 @@ def media_type(content_type: str | None) -> MediaType:
 
 
 def expect_json(content_type: str | None) -> None:
-    """Where nothing else is read. Raises UnsupportedMediaTypeError."""
+    """Raise UnsupportedMediaTypeError if the body is not JSON."""
     if media_type(content_type) is not MediaType.JSON:
         raise UnsupportedMediaTypeError(f"this Content-Type is not read here; send {MediaType.JSON}")

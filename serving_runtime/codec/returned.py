@@ -1,4 +1,4 @@
-"""The objects that a model may return, as the types that every protocol writes: of numpy, pandas and Python."""
+"""Conversion of the objects that models return into types of numpy, pandas and Python, which every protocol writes."""
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -21,34 +21,34 @@ Values = np.ndarray[Any, np.dtype[Any]]
 MOST_CELLS: Final = 10_000_000
 EXACT: Final = 2**53  # whole numbers up to here are the same as doubles
 NAMES_OF_FLOATS: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-HALF: Final = "a text that is no Unicode: it has half of a surrogate pair"
+LONE_SURROGATE: Final = "a text that is no Unicode: it has half of a surrogate pair"
 MOST_DIMENSIONS: Final = 32  # of an array of numpy 1; a list may contain itself
 INT64: Final = (-(2**63), 2**63 - 1)
 UINT64: Final = (0, 2**64 - 1)
 
 
 def refused(kind: str) -> OutputError:
-    """The error for a value that no protocol can write. `kind` says what it is, not what it holds."""
+    """Return the error for a value that no protocol can write. `kind` names its type, and never holds the value."""
     return OutputError(
         f"the model returned {kind}, and no answer can hold that; let it return numbers, texts, lists, dicts, arrays or"
         " DataFrames"
     )
 
 
-def kind_of(value: Any) -> str:
+def type_in_words(value: Any) -> str:
     if hasattr(value, "__next__"):
         return "a generator"
     return f"the class {value.__name__}" if isinstance(value, type) else f"a value of type {type(value).__name__}"
 
 
-def known(value: Any) -> Any:  # noqa: C901  one case for each library
-    """The same value as an array, a DataFrame, a Series, a list, or as it is if it is no container of another library.
+def as_known_type(value: Any) -> Any:  # noqa: C901  one case for each library
+    """Return a container of another library as an array, a DataFrame, a Series or a list, and any other value as it is.
 
     Raises OutputError.
     """
     match value:
         case np.ndarray():
-            return _known_array(value)
+            return _plain_array(value)
         case pd.DataFrame() | pd.Series() | list() | tuple() | dict() | str() | bytes() | int() | float() | None:
             return value
         case pd.MultiIndex():
@@ -72,9 +72,7 @@ def known(value: Any) -> Any:  # noqa: C901  one case for each library
 
 
 def column_names(frame: pd.DataFrame) -> list[str]:
-    """The names under which the columns are written. Raises OutputError if two are the same, or one
-    cannot be a text.
-    """
+    """Return the names of the columns in JSON. Raises OutputError if two are the same, or one cannot be a text."""
     if isinstance(frame.columns, pd.MultiIndex):
         raise refused(f"a DataFrame whose columns have {frame.columns.nlevels} levels")
     names = [key_text(name, "a DataFrame with a column name") for name in frame.columns]
@@ -84,7 +82,7 @@ def column_names(frame: pd.DataFrame) -> list[str]:
 
 
 def key_text(key: Any, place: str = "a dict with a key") -> str:
-    """The name of a member in JSON. Raises OutputError if the key has no text of its own."""
+    """Return a key as the name of a member in JSON. Raises OutputError if its type cannot be written as text."""
     match key:
         case Enum():
             return key_text(key.value, place)
@@ -109,7 +107,7 @@ def key_text(key: Any, place: str = "a dict with a key") -> str:
 
 
 def column_array(column: "pd.Series[Any]") -> Values:
-    """The cells of a column, in more dimensions if each cell is an array of the same shape."""
+    """Return the cells of a column, in more dimensions if each cell is an array of the same shape."""
     kind = getattr(column.dtype, "kind", "O")
     if isinstance(column.dtype, np.dtype) and kind in "biufmM":
         return column.to_numpy()
@@ -122,8 +120,9 @@ def column_array(column: "pd.Series[Any]") -> Values:
 
 
 def as_array(values: Sequence[Any]) -> Values:
-    """Numbers of one kind in the shape of the nested lists; anything else as objects in one dimension. No value
-    changes.
+    """Return numbers of one type in the shape of the nested lists, anything else as objects in one dimension.
+
+    No value changes.
     """
     shape, leaves = _leaves(values)
     if isinstance(leaves, np.ndarray):
@@ -141,7 +140,7 @@ def as_array(values: Sequence[Any]) -> Values:
 
 
 def objects(values: Sequence[Any]) -> Values:
-    """One dimension, also if the values are lists of one length, which numpy would take apart."""
+    """Return an array of one dimension, also for lists of one length, of which numpy would make more dimensions."""
     array = np.empty(len(values), dtype=object)
     for index, value in enumerate(values):
         array[index] = value
@@ -149,7 +148,7 @@ def objects(values: Sequence[Any]) -> Values:
 
 
 def members(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass."""
+    """Return the fields of a dataclass by name."""
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
@@ -158,8 +157,9 @@ def is_record(value: Any) -> bool:
 
 
 def record_rows(array: Values) -> list[tuple[Any, ...]]:
-    """The rows of a structured array, whose fields have names: numpy's own `tolist` makes numbers of
-    the times in them.
+    """Return the rows of a structured array, whose fields have names.
+
+    Times stay times, of which numpy's own `tolist` would make numbers.
     """
     columns = []
     for name in array.dtype.names or ():
@@ -172,7 +172,7 @@ def record_rows(array: Values) -> list[tuple[Any, ...]]:
 
 
 def moment_text(value: Any) -> str | None:
-    """A time or a duration of numpy in ISO 8601, also one that pandas has no type for; None for NaT."""
+    """Return a time or a duration of numpy in ISO 8601, also one for which pandas has no type; None for NaT."""
     if np.isnat(value):
         return None
     unit = np.datetime_data(value.dtype)[0]
@@ -185,13 +185,13 @@ def moment_text(value: Any) -> str | None:
 
 
 def as_moments(values: Sequence[Any]) -> list[str] | None:
-    """The texts of times; None if some of the values are none."""
+    """Return times as texts; None if a value is no time, or if there are no values."""
     if not values or not all(isinstance(value, datetime) and not pd.isna(value) for value in values):
         return None
     return [value.isoformat() for value in values]
 
 
-def _known_array(array: Values) -> Any:
+def _plain_array(array: Values) -> Any:
     if isinstance(array, np.ma.MaskedArray):
         return _unmasked(array)
     plain = array if type(array) is np.ndarray else np.asarray(array)
@@ -205,16 +205,16 @@ def _known_array(array: Values) -> Any:
 
 
 def _unmasked(array: "np.ma.MaskedArray[Any, Any]") -> Values:
-    """Return the array with its masked values as missing ones: NaN among floats, else None."""
+    """Return the array without its mask: a masked value becomes NaN in floats, None in other types."""
     if array.dtype.names is not None or not np.ma.is_masked(array):
-        return np.asarray(known(array.filled() if array.dtype.names is None else array.data))
+        return np.asarray(as_known_type(array.filled() if array.dtype.names is None else array.data))
     if array.dtype.kind == "f":
-        return np.asarray(known(array.filled(float("nan"))))
+        return np.asarray(as_known_type(array.filled(float("nan"))))
     return with_none(array)
 
 
 def with_none(array: "np.ma.MaskedArray[Any, Any]") -> Values:
-    """The values as objects, with None for each that is masked."""
+    """Return the values as objects, with None for each masked value."""
     values = np.array(array.data, dtype=object)
     values[np.ma.getmaskarray(array)] = None
     return values
@@ -223,7 +223,7 @@ def with_none(array: "np.ma.MaskedArray[Any, Any]") -> Values:
 def _dense(matrix: Any) -> Any:
     if prod(matrix.shape) > MOST_CELLS:
         raise refused(f"a sparse matrix of {prod(matrix.shape)} cells, of which at most {MOST_CELLS} can be written")
-    return known(matrix.toarray())
+    return as_known_type(matrix.toarray())
 
 
 def _from_arrow(value: Any) -> Any:
@@ -236,18 +236,18 @@ def _from_arrow(value: Any) -> Any:
 
 
 def _through_array(value: Any) -> Any:
-    """xarray, torch, jax and others let numpy read their arrays."""
+    """Return an array of another library that numpy can read, such as xarray, torch or jax. Raises OutputError."""
     try:
         array = np.asarray(value)
     except Exception as error:
-        raise refused(kind_of(value)) from error
+        raise refused(type_in_words(value)) from error
     if array.dtype.kind == "O" and not array.ndim:
-        raise refused(kind_of(value))
-    return known(array)
+        raise refused(type_in_words(value))
+    return as_known_type(array)
 
 
 def _leaves(values: Sequence[Any]) -> tuple[tuple[int, ...], Any]:
-    """The shape of nested lists, and what is in them: a list, or an array if all are arrays of one type and shape."""
+    """Return the shape of nested lists and their values, as one array if all are arrays of one type and shape."""
     shape: tuple[int, ...] = (len(values),)
     flat = list(values)
     while (
@@ -269,7 +269,7 @@ def _leaves(values: Sequence[Any]) -> tuple[tuple[int, ...], Any]:
 
 
 def _common_dtype(leaves: Sequence[Any], kinds: set[type]) -> "np.dtype[Any] | None":
-    """The type that holds each of them as it is; None if there is none."""
+    """Return the type that holds each value unchanged; None if there is none."""
     if kinds == {bool}:
         return np.dtype(bool)
     if kinds == {int}:

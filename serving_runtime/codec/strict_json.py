@@ -1,7 +1,7 @@
-"""Reads JSON without losing anything: what a reader would drop, guess or choke on is refused.
+"""Lossless reading of JSON: a body that a reader could only read by dropping or guessing a value is refused.
 
-orjson reads what is beyond doubt; where a name may come twice, a number may be too long or anything is wrong, Python's
-own reader decides, which is slower and says what it finds.
+orjson reads the usual body. If a name may come twice, a number may be too long or something is wrong, Python's own
+reader decides, which is slower and can say what it finds.
 """
 
 import json
@@ -13,16 +13,16 @@ import orjson
 
 from serving_runtime.errors import MalformedRequestError
 
-DEPTH: Final = 6  # objects in which names are counted
-# orjson reads whole numbers of more than 64 bits as the nearest double: such bodies are left to Python's own reader. To
-# look for that many digits in a row, whichever they are, costs a fifth of the pattern.
-LONG: Final = re.compile(rb"(?<![\d.])\d{19}")
+COUNTED_LEVELS: Final = 6  # levels of objects whose names are counted
+# orjson reads whole numbers of more than 64 bits as the nearest double: Python's own reader takes such bodies. A
+# search for that many equal digits, after all digits have become 0, costs a fifth of the search for the pattern.
+LONG_NUMBER: Final = re.compile(rb"(?<![\d.])\d{19}")
 ANY_DIGIT: Final = bytes.maketrans(b"123456789", b"000000000")
 DIGITS: Final = b"0" * 19
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object that `body` is. Raises MalformedRequestError, without anything of the body."""
+    """Return the JSON object of the body. Raises MalformedRequestError, whose message holds no part of the body."""
     document = read_value(body)
     if not isinstance(document, dict):
         raise MalformedRequestError("the body must be a JSON object")
@@ -30,34 +30,37 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def read_value(body: bytes) -> Any:
-    """Raises MalformedRequestError, without anything of the body."""
+    """Return the JSON value of the body. Raises MalformedRequestError, whose message holds no part of the body."""
     try:
         document = orjson.loads(body)
     except ValueError:
-        return _read(body)  # which knows what is wrong, if anything is
-    # In a string a colon may stand for itself, so there may be more colons than names, but never fewer.
-    if body.count(b":") > _names((document,), DEPTH) or (DIGITS in body.translate(ANY_DIGIT) and LONG.search(body)):
-        return _read(body)
+        return _read_with_python(body)  # raises the error, or reads what only orjson refuses
+    # A string may hold colons too, so a body may have more colons than names, but never fewer.
+    if body.count(b":") > _count_names((document,), COUNTED_LEVELS) or (
+        DIGITS in body.translate(ANY_DIGIT) and LONG_NUMBER.search(body)
+    ):
+        return _read_with_python(body)
     return document
 
 
-def _names(values: Iterable[Any], depth: int) -> int:
-    """The names in the objects near the top, without looking into long lists of values: a lower bound of the number of
-    all.
-    """
+def _count_names(values: Iterable[Any], depth: int) -> int:
+    """Count the names in the objects near the top, without lists of other values: a lower bound for the whole body."""
     names = 0
     for value in values:
         if isinstance(value, dict):
-            names += len(value) + (_names(value.values(), depth - 1) if depth else 0)
+            names += len(value) + (_count_names(value.values(), depth - 1) if depth else 0)
         elif depth and isinstance(value, list) and value and isinstance(value[0], dict):
-            names += _names(value, depth - 1)
+            names += _count_names(value, depth - 1)
     return names
 
 
-def _read(body: bytes) -> Any:
+def _read_with_python(body: bytes) -> Any:
     try:
         return json.loads(
-            body.decode("utf-8-sig"), object_pairs_hook=_without_doubles, parse_constant=_refused, parse_float=_finite
+            body.decode("utf-8-sig"),
+            object_pairs_hook=_with_unique_keys,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
         )
     except UnicodeDecodeError as error:
         raise MalformedRequestError(f"the body is not UTF-8 (at byte {error.start})") from None
@@ -71,18 +74,18 @@ def _read(body: bytes) -> Any:
         raise MalformedRequestError("the body holds a number of too many digits") from None
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
         raise MalformedRequestError("an object in the body has a key that comes twice")
     return document
 
 
-def _refused(constant: str) -> Any:
+def _refuse_constant(constant: str) -> Any:
     raise MalformedRequestError(f"the body holds {constant}, which JSON does not have; send null for a missing number")
 
 
-def _finite(text: str) -> float:
+def _finite_float(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
         raise MalformedRequestError("the body holds a number beyond what a double can hold")

@@ -19,8 +19,8 @@ try:  # the extra `tables`
     import pyarrow as arrow
     from pyarrow import parquet
 
+    from serving_runtime.tables.arrow_tables import table_request
     from serving_runtime.tables.csv_columns import read_block
-    from serving_runtime.tables.request import table_request
 except ImportError:
     parquet = None
 ARROW: Final = parquet is not None

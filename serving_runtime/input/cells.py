@@ -1,8 +1,8 @@
-"""Values as JSON has them become numpy arrays of one type, without loss: what would be cut, wrapped or guessed is
+"""Lossless conversion of JSON values into numpy arrays of one type: a value that would be cut, wrapped or guessed is
 refused.
 
-Whole numbers may be written as floats (1.0) and the other way round; nothing else changes its kind. A null is NaN among
-floats, NaT among times and None among texts and bytes; whole numbers and booleans have no null.
+Whole numbers may be written as floats (1.0) and the other way round; no other type is converted into another. A null
+becomes NaN in floats, NaT in times and None in texts and bytes; whole numbers and booleans have no null.
 """
 
 import base64
@@ -19,12 +19,12 @@ Values = np.ndarray[Any, np.dtype[Any]]
 Converter = Callable[[Sequence[Any]], Values]
 
 NULL: Final = type(None)
-# RFC 3339, and what ISO 8601 allows beyond: a date alone, no seconds, no offset. pandas counts nanoseconds, so ten
-# digits would be cut.
+# RFC 3339, and three more forms of ISO 8601: a date alone, no seconds, no offset. pandas counts nanoseconds, so a tenth
+# digit of a second would be cut.
 TIME: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d{2}:?\d{2})?)?", re.ASCII
 )
-# Names of what JSON can hold, for a message that says what was sent without sending it back.
+# Names of the types of JSON, for messages that must not repeat the value.
 JSON_NAMES: Final = {
     bool: "a boolean",
     int: "a number",
@@ -38,7 +38,7 @@ JSON_NAMES: Final = {
 
 
 class CellError(ValueError):
-    """The value at `index` does not do: the kind of what it is, and what the model takes."""
+    """Error of the value at `index`: `got` and `expected` name types, and hold no value."""
 
     def __init__(self, index: int, got: str, expected: str) -> None:
         self.index = index
@@ -50,9 +50,10 @@ class CellError(ValueError):
         return Fault.mismatch(path, got=self.got, expected=self.expected)
 
 
-def every(values: Sequence[Any], read: Callable[[Sequence[Any]], Any], most: int) -> list[CellError]:
-    """The errors of all values that `read` refuses, at most so many. It reads what is beside each of them again, at
-    most `most` times.
+def every_error(values: Sequence[Any], read: Callable[[Sequence[Any]], Any], most: int) -> list[CellError]:
+    """Return the errors of all values that `read` refuses, at most `most`, in the order of the values.
+
+    After each error the values before and after it are read again, so `read` is called about `2 * most` times at most.
     """
     errors: list[CellError] = []
     parts = [(0, values)]
@@ -68,13 +69,13 @@ def every(values: Sequence[Any], read: Callable[[Sequence[Any]], Any], most: int
     return sorted(errors, key=lambda error: error.index)
 
 
-def sent(value: Any) -> str:
-    """What kind of value this is, in the words of JSON."""
+def json_type_name(value: Any) -> str:
+    """Return the name of a value's type in JSON."""
     return JSON_NAMES.get(type(value), f"a value of type {type(value).__name__}")
 
 
 def convert(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
-    """One value for each, of `dtype`, in one dimension. Raises CellError for one that does not do."""
+    """Return the values as an array of `dtype` in one dimension. Raises CellError for a value that does not fit."""
     if isinstance(values, np.ndarray):
         return _converted(values, dtype)
     match dtype.kind:
@@ -97,7 +98,7 @@ def convert(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
 
 
 def convert_base64(values: Sequence[Any]) -> Values:
-    """Bytes, each sent as base64 with its padding (RFC 4648, section 4)."""
+    """Return bytes that were sent as base64 with padding (RFC 4648, section 4). Raises CellError."""
     expected = "bytes as a string in base64"
     _expect(values, {str, bytes, NULL}, expected)
     return _objects(
@@ -109,7 +110,7 @@ def convert_base64(values: Sequence[Any]) -> Values:
 
 
 def _converted(array: Values, dtype: np.dtype[Any]) -> Values:
-    """An array that came with a type: as it is, or by the rules for single values where those could refuse one."""
+    """Return an array in another type: at once if every value fits, else by the rules for single values."""
     if array.dtype == dtype:
         return array
     if array.dtype.kind == dtype.kind == "f":
@@ -163,7 +164,7 @@ def _floats(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
 
 
 def _expect_exact(values: Sequence[Any], converted: Values) -> None:
-    """A whole number that a float cannot hold is an identifier or a count, and would become another one."""
+    """Raise CellError for a whole number that the float type would round: an identifier would become another one."""
     exact = 2 ** (np.finfo(converted.dtype).nmant + 1)
     for index in np.flatnonzero(np.abs(converted) >= exact).tolist():
         if type(values[index]) is int and np.isfinite(converted[index]) and int(converted[index]) != values[index]:
@@ -202,7 +203,7 @@ def _objects(values: Sequence[Any]) -> Values:
 def _expect(values: Sequence[Any], kinds: set[type], expected: str) -> None:
     if not set(map(type, values)) <= kinds:
         index = _first(values, lambda value: type(value) not in kinds)
-        raise CellError(index, sent(values[index]), expected)
+        raise CellError(index, json_type_name(values[index]), expected)
 
 
 def _first(values: Sequence[Any], wrong: Callable[[Any], bool]) -> int:
@@ -236,7 +237,7 @@ def _bytes(text: str | bytes) -> bytes:
         return text
     coded = text.encode("ascii")
     content = base64.b64decode(coded, validate=True)
-    if base64.b64encode(content) != coded:  # bits or padding that a decoder drops
+    if base64.b64encode(content) != coded:  # the decoder has dropped bits or padding
         raise ValueError
     return content
 

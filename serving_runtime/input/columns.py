@@ -1,4 +1,4 @@
-"""A table becomes a DataFrame of the types that the signature's columns have."""
+"""Conversion of a table into a DataFrame with the types of the signature's columns."""
 
 import logging
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from typing import Any, Final
 import pandas as pd
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
-from serving_runtime.input.nested import nested, noted
+from serving_runtime.input.nested import nested, scalars_or_faults
 from serving_runtime.input.table import Key, Table
 from serving_runtime.signature import Column, Scalar, Signature
 
 WITHOUT_NULL: Final = (Scalar(name="integer"), Scalar(name="long"))
-# The type that this version of pandas gives to texts. Left to pandas, a column of nulls only would get another one.
+# The type that this version of pandas gives to texts. Without it pandas gives another one to a column of nulls only.
 TEXTS: Final[Any] = pd.Series(["text"]).dtype
 CSV: Final = "csv"  # the path of a table that was read from CSV
 NUMBERS: Final = tuple(Scalar(name=name) for name in ("integer", "long", "float", "double"))
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A column of the signature, and the one of the table that is it."""
+    """A column of the signature with its values in the table."""
 
     column: Column
     key: Key
@@ -32,7 +32,7 @@ class Pair:
 
 
 def to_frame(table: Table, signature: Signature) -> pd.DataFrame:
-    """Columns in the signature's order, without those that it does not know. Raises InvalidInputError."""
+    """Return the signature's columns in its order, and no others. Raises InvalidInputError."""
     faults: list[Fault] = []
     by_position = not signature.named or (not table.named and _numbered(signature.columns))
     pairs = _by_position(table, signature.columns) if by_position else _by_name(table, signature.columns, faults)
@@ -48,15 +48,18 @@ def to_frame(table: Table, signature: Signature) -> pd.DataFrame:
 
 
 def widened(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
-    """A frame that came with types, in the signature's where nothing is lost; whether the rest fits is for MLflow's own
-    check.
+    """Return a frame that came with types, its numbers in the signature's types. Raises InvalidInputError.
+
+    MLflow's own check decides about the other columns.
     """
     wider = frame.copy(deep=False)
     faults: list[Fault] = []
     for column in signature.columns:
         if _holds_numbers(frame, column) and isinstance(column.type, Scalar):
             values = frame[column.name].tolist()
-            wider[column.name] = noted(values, column.type, partial("[{!r}][{}]".format, column.name), faults)
+            wider[column.name] = scalars_or_faults(
+                values, column.type, partial("[{!r}][{}]".format, column.name), faults
+            )
     if faults:
         raise InvalidInputError(faults)
     return wider
@@ -67,7 +70,7 @@ def _holds_numbers(frame: pd.DataFrame, column: Column) -> bool:
 
 
 def plain_frame(table: Table) -> pd.DataFrame:
-    """The types that pandas finds in the values: the model has no signature that says others."""
+    """Return a DataFrame with the types that pandas finds in the values, for a model without a signature."""
     return pd.DataFrame(dict(table.columns), index=range(table.rows) if table.index is None else list(table.index))
 
 
@@ -133,9 +136,11 @@ def _converted(pair: Pair, table: Table, faults: list[Fault]) -> Any:
             found.append(nested(cell, kind, table.place(pair.key, row), faults, required=required))
         return found
     if kind.name == "boolean" and not required and isinstance(cells, list) and None in cells:
-        noted([False if cell is None else cell for cell in cells], kind, partial(table.place, pair.key), faults)
+        scalars_or_faults(
+            [False if cell is None else cell for cell in cells], kind, partial(table.place, pair.key), faults
+        )
         return list(cells)
-    converted = noted(cells, kind, partial(table.place, pair.key), faults)
+    converted = scalars_or_faults(cells, kind, partial(table.place, pair.key), faults)
     if converted is None or converted.dtype.kind != "O":
         return converted
     return _texts(converted.tolist()) if kind.name == "string" else converted.tolist()

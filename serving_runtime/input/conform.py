@@ -1,4 +1,4 @@
-"""The input of a request becomes what the model's signature says it takes."""
+"""Conversion of a request's input into the types of the model's signature."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestErr
 from serving_runtime.frozen_record import frozen_record
 from serving_runtime.input.columns import plain_frame, to_frame, widened
 from serving_runtime.input.forms import Frame, Given, Request, Whole
-from serving_runtime.input.nested import member, noted
+from serving_runtime.input.nested import member, scalars_or_faults
 from serving_runtime.input.params import conform_params
 from serving_runtime.input.table import Key, Table, from_columns, from_records, from_rows, one_row
 from serving_runtime.input.tensor import given_tensors, plain_array, table_tensors
@@ -19,7 +19,7 @@ from serving_runtime.signature import Array, Column, Map, Object, Scalar, Signat
 
 @frozen_record
 class Conformed:
-    """What `predict` is called with. `rows` is None where the data has none."""
+    """The arguments of `predict`. `rows` is None if the data has no rows."""
 
     data: Any
     params: Mapping[str, Any] | None
@@ -27,7 +27,10 @@ class Conformed:
 
 
 def conformer(signature: Signature) -> Callable[[Request], Conformed]:
-    """Conforms requests to the signature: raises InvalidInputError, MalformedRequestError."""
+    """Return the function that conforms requests to the signature.
+
+    That function raises InvalidInputError and MalformedRequestError.
+    """
 
     def conformed(request: Request) -> Conformed:
         data, params = at_once(
@@ -40,7 +43,7 @@ def conformer(signature: Signature) -> Callable[[Request], Conformed]:
 
 
 def rows_of(data: Any) -> int | None:
-    """The length that the frame, the array or each of the arrays has."""
+    """Return the number of rows of a frame, an array or a dict of arrays; None if there is no such number."""
     match data:
         case pd.DataFrame():
             return len(data)
@@ -54,7 +57,7 @@ def rows_of(data: Any) -> int | None:
 
 
 def conform(value: Table | Given | Frame | Whole, signature: Signature) -> Any:
-    """What `predict` is called with. Raises InvalidInputError, MalformedRequestError."""
+    """Return the input of `predict`. Raises InvalidInputError, MalformedRequestError."""
     match value:
         case Whole(value=whole):
             return whole
@@ -83,11 +86,11 @@ def _from_given(given: Given, signature: Signature) -> Any:
         return given.value
     if signature.columns:
         return to_frame(given_table(given, signature), signature)
-    return given_tensors(given, signature) if signature.tensors else _plain(given)
+    return given_tensors(given, signature) if signature.tensors else _untyped_arrays(given)
 
 
 def _expect_base64(given: Given, kind: Type) -> None:
-    """MLflow decodes the bytes of a type hint, and drops what is no base64. Raises InvalidInputError."""
+    """Raise InvalidInputError for bytes of a type hint that are no base64: MLflow would drop the wrong letters."""
     faults: list[Fault] = []
     entries = enumerate(given.value) if isinstance(given.value, list) else ()
     for index, entry in entries:
@@ -99,19 +102,19 @@ def _expect_base64(given: Given, kind: Type) -> None:
 def _check_base64(value: Any, kind: Type, path: str, faults: list[Fault]) -> None:
     match kind:
         case Scalar(name="binary") if isinstance(value, str):
-            noted([value.replace("\n", "")], kind, lambda _: path, faults)  # MLflow writes it in lines
+            scalars_or_faults([value.replace("\n", "")], kind, lambda _: path, faults)  # MLflow writes it in lines
         case Array(items=items) if isinstance(value, list):
             for index, item in enumerate(value):
                 _check_base64(item, items, f"{path}[{index}]", faults)
         case Map(values=values) if isinstance(value, dict):
             for key, item in value.items():
                 _check_base64(item, values, member(path, key), faults)
-        case _:  # pydantic reads the fields of its objects in its own way
+        case _:  # pydantic checks the fields of its own objects
             return
 
 
 def given_table(given: Given, signature: Signature) -> Table:
-    """Return the table that a JSON value is to a model of columns. Raises InvalidInputError."""
+    """Return a JSON value as the table that a model with columns takes. Raises InvalidInputError."""
     value, columns, path = given.value, signature.columns, given.path
     if isinstance(value, dict) and (signature.named or not columns):
         return _rows_or_row(value, columns, path)
@@ -133,11 +136,12 @@ def given_table(given: Given, signature: Signature) -> Table:
 
 
 def _rows_or_row(value: dict[Key, Any], columns: Sequence[Column], path: str) -> Table:
-    """One row of a value for each column, or a list of them for each; a list may be both, and is one value where the
-    column takes lists.
+    """Return the table of one row, with a value for each column, or of many, with a list for each column.
+
+    A list is one value if its column takes lists.
     """
     types: dict[Key, Type] = {str(column.name): column.type for column in columns}
-    if all(_is_one(cell, types.get(name)) for name, cell in value.items()):
+    if all(_is_one_value(cell, types.get(name)) for name, cell in value.items()):
         return one_row(value, path)
     odd = next((name for name, cell in value.items() if not isinstance(cell, list)), None)
     if odd is not None:  # it may be empty
@@ -148,19 +152,19 @@ def _rows_or_row(value: dict[Key, Any], columns: Sequence[Column], path: str) ->
     return from_columns(value, path)
 
 
-def _is_one(cell: Any, kind: Type | None) -> bool:
-    """Whether this can be the value of one row, by its shape alone."""
+def _is_one_value(cell: Any, kind: Type | None) -> bool:
+    """Return True if a cell has the shape of one value of the type."""
     match kind:
         case Array(items=items):
-            return isinstance(cell, list) and all(_is_one(item, items) for item in cell)
+            return isinstance(cell, list) and all(_is_one_value(item, items) for item in cell)
         case Object() | Map():
             return isinstance(cell, dict)
         case _:
             return not isinstance(cell, list)
 
 
-def _plain(given: Given) -> Any:
-    """What MLflow makes of it for a model without a signature: arrays."""
+def _untyped_arrays(given: Given) -> Any:
+    """Return the arrays that MLflow makes of a value for a model without a signature."""
     value, path = given.value, given.path
     if isinstance(value, dict):
         return {name: plain_array(item, f"{path}.{name}") for name, item in value.items()}

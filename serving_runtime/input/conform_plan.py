@@ -1,4 +1,4 @@
-"""A short way from a request to the model's input, compiled from its signature, and the merging of such inputs."""
+"""The fast path from a request to the model's input, compiled from the signature, and the merging of such inputs."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
@@ -26,9 +26,10 @@ DTYPES: Final = {"boolean": "bool", "integer": "int32", "long": "int64", "float"
 
 @frozen_record
 class Matrix:
-    """A table that is no frame yet: many become one frame, which costs more than all that was done to them before.
+    """A table of numbers that becomes a frame late, because many tables together need one frame only.
 
-    `values` have a row for each column, as pandas keeps them, so that the frame needs no copy.
+    A frame costs more than all steps before it. `values` have a row for each column, as pandas keeps them, so that the
+    frame needs no copy.
     """
 
     values: Values
@@ -63,14 +64,14 @@ class Uniform:
             return None
         keys = [column.name for column in signature.columns]
         names = tuple(map(str, keys))
-        if len(set(names)) < len(names):  # 1 and "1", of which the general way knows more
+        if len(set(names)) < len(names):  # 1 and "1", which the general case tells apart
             return None
         return cls(
             names=names, optional=optional, columns=pd.Index(keys, tupleize_cols=False), dtype=np.dtype(DTYPES[kind])
         )
 
     def matrix(self, table: Table) -> Matrix | None:
-        """Return the table as a Matrix; None if it is not exactly that: the general way then finds the faults."""
+        """Return the table as a Matrix; None if it is no such table: the general case then finds the faults."""
         if not table.named or table.index is not None or len(table.columns) != len(self.names):
             return None
         if isinstance(table.columns, Columns) and not self.optional and tuple(table.columns) == self.names:
@@ -85,7 +86,7 @@ class Uniform:
         return Matrix(values=flat.reshape(len(self.names), table.rows), columns=self.columns)
 
     def _of_rows(self, rows: Sequence[Sequence[Any]]) -> Matrix | None:
-        """Return rows whose cells are in the signature's order already."""
+        """Return the Matrix of rows whose cells are in the signature's order; None if a cell does not fit."""
         try:
             flat = _converted(list(chain.from_iterable(rows)), self.dtype)
         except CellError:
@@ -94,7 +95,7 @@ class Uniform:
 
 
 class ConformPlan:
-    """Compiled once from the signature. A request that it does not know is left to `general`, errors included."""
+    """Plan compiled once from the signature. It leaves other requests than tables of numbers to `general`."""
 
     def __init__(self, signature: Signature, general: Conform) -> None:
         self._signature = signature
@@ -117,7 +118,7 @@ class ConformPlan:
 
 
 def merged(inputs: Sequence[Any]) -> Any:
-    """Return inputs of one key as one input."""
+    """Return inputs of an equal merge key as one input."""
     first = inputs[0]
     if len(inputs) == 1:
         return first

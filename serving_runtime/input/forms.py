@@ -1,4 +1,4 @@
-"""What a protocol gives the core: the input of a request, in one of four forms, and its parameters."""
+"""The request that a protocol reads from a body: its input, in one of four classes, and its parameters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,8 @@ from serving_runtime.input.table import Table
 class Given:
     """A JSON value whose meaning is the signature's: columns by name, records, rows, a tensor, or one value.
 
-    `by_row`: a list of objects is one object for each row even where the model says nothing about its input. `places`
-    are those of the tensors in the request, by name, where they are not members of `path`. A tensor is nested lists, or
-    Shaped.
+    `by_row`: a list of objects has one object for each row, even if the model has no signature. `places` are the paths
+    of the tensors in the request, by name, if they are not members of `path`. A tensor is nested lists, or Shaped.
     """
 
     value: Any
@@ -35,22 +34,23 @@ class Shaped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """A DataFrame that came with its types (Parquet, or a caller in Python): MLflow's own check is the one for it."""
+    """A DataFrame that came with its types (Parquet, or a caller in Python), which MLflow itself checks."""
 
     frame: pd.DataFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whole:
-    """A JSON value that the model's own code reads: messages of a chat, or a type hint's."""
+    """A JSON value that the model's own code reads, such as messages of a chat or the value of a type hint."""
 
     value: Any
 
 
 @frozen_record
 class Request:
-    """`params` are None where the request has none; `params_path` is their place in it. `wrapped`: whether the answer
-    is an object with the key `predictions`. `stream`: whether it should come in pieces.
+    """A request to the model. `params` are None if it has none; `params_path` is their place in it.
+
+    `wrapped`: the answer is an object with the key `predictions`. `stream`: the answer should come in pieces.
     """
 
     input: Table | Given | Frame | Whole

@@ -1,8 +1,8 @@
 """`--coerce mlflow`: MLflow's own casts, called as its scoring server calls them. The one place beside `pyfunc` that
 imports MLflow.
 
-They cut, wrap and guess in silence; whoever asks for them has clients that rely on it. What is malformed is refused as
-always, and a refusal still holds no value, though MLflow's own message would.
+MLflow's casts cut, wrap and guess without an error, and some clients rely on that. A malformed request is refused as
+always, and a refusal never holds a value, although MLflow's own message would.
 """
 
 from collections.abc import Callable
@@ -22,15 +22,15 @@ from serving_runtime.signature import Signature
 
 
 def mlflow_conformer(directory: Path, signature: Signature) -> Callable[[Request], Conformed]:
-    """Casts as MLflow does to the signature of the model in `directory`. Raises InvalidInputError,
-    MalformedRequestError.
+    """Return the function that casts requests as MLflow does, to the signature of the model in `directory`.
 
-    Parameters are left as they are: MLflow's check of them is in the call of the model.
+    That function raises InvalidInputError and MalformedRequestError. Parameters stay as they are, because MLflow checks
+    them when the model is called.
     """
     schema = Model.load(str(directory)).get_input_schema()  # type: ignore[no-untyped-call]  # MLflow's annotations are partial
 
     def conformed(request: Request) -> Conformed:
-        with np.errstate(all="ignore"):  # infinity is what its casts are asked for
+        with np.errstate(all="ignore"):  # MLflow's casts may give infinity, without a warning
             data = _cast(request.input, signature, schema)
         return Conformed(data=data, params=request.params, rows=rows_of(data))
 
@@ -42,7 +42,7 @@ def _cast(source: Table | Given | Frame | Whole, signature: Signature, schema: A
         case Table() if not signature.typed_in_code:
             return _table(source, schema)
         case Given(value=value, by_row=by_row, path=path) if not signature.typed_in_code:
-            return _given(_plain(value), "instances" if by_row else "inputs", path, schema)
+            return _given(_nested_lists(value), "instances" if by_row else "inputs", path, schema)
         case Frame(frame=frame):
             return frame
         case _:
@@ -56,7 +56,7 @@ def _table(table: Table, schema: Any) -> Any:
         frame = pd.DataFrame(dict(table.columns), index=range(table.rows) if table.index is None else list(table.index))
         return frame if schema is None else casts.cast_df_types_according_to_schema(frame, schema)  # type: ignore[no-untyped-call]  # as above
     except casts.MlflowFailedTypeConversion as error:
-        # Its message ends with that of the cast, which holds the value.
+        # The message ends with the message of the cast, which holds the value.
         column = (
             error.message.partition("Failed to convert column ")[2]
             .rpartition(" to type '")[0]
@@ -80,14 +80,14 @@ def _given(value: Any, key: str, path: str, schema: Any) -> Any:
         ) from error
 
 
-def _plain(value: Any) -> Any:
-    """Tensors of other protocols as the nested lists that MLflow's has."""
+def _nested_lists(value: Any) -> Any:
+    """Return tensors of other protocols as the nested lists of MLflow's protocol."""
     match value:
         case Shaped(shape=shape, values=values):
             return np.reshape(
                 np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object), shape
             ).tolist()
         case dict() if any(isinstance(item, Shaped) for item in value.values()):
-            return {name: _plain(item) for name, item in value.items()}
+            return {name: _nested_lists(item) for name, item in value.items()}
         case _:
             return value

@@ -1,4 +1,4 @@
-"""Values inside a cell: arrays, objects and maps, each in the type that MLflow's own check expects of it."""
+"""Conversion of arrays, objects and maps inside a cell into the types that MLflow's own check expects."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from serving_runtime.errors import MOST_FAULTS, Fault
-from serving_runtime.input.cells import CellError, convert, convert_base64, every, sent
+from serving_runtime.input.cells import CellError, convert, convert_base64, every_error, json_type_name
 from serving_runtime.signature import Anything, Array, Map, Object, Scalar, Type
 
 DTYPES: Final = {
@@ -21,13 +21,14 @@ DTYPES: Final = {
 
 
 def scalars(values: Sequence[Any], kind: Scalar) -> Any:
-    """A numpy array of the values. Raises CellError."""
+    """Return the values as a numpy array. Raises CellError."""
     return convert_base64(values) if kind.name == "binary" else convert(values, DTYPES[kind.name])
 
 
 def nested(value: Any, kind: Type, path: str, faults: list[Fault], *, required: bool = True) -> Any:
-    """`value` as `kind`; `path` is its place in the request. What does not do is added to `faults`, and comes back as
-    it is.
+    """Return `value` in the type `kind`; `path` is its place in the request.
+
+    A value that does not fit is added to `faults`.
     """
     if value is None and not required:
         return None
@@ -49,7 +50,7 @@ def nested(value: Any, kind: Type, path: str, faults: list[Fault], *, required: 
 
 
 def member(path: str, key: object) -> str:
-    """The path of a member of an object: `path.key`, or `path["a key"]` where the key is no plain word."""
+    """Return the path of a member of an object: `path.key`, or `path["a key"]` if the key is no identifier."""
     text = str(key)
     return f"{path}.{text}" if text.isidentifier() else f'{path}["{text}"]'
 
@@ -70,10 +71,8 @@ def _object(value: Any, kind: Object, path: str, faults: list[Fault]) -> dict[st
 
 
 def _list(values: list[Any], kind: Scalar, place: Callable[[int], str], faults: list[Fault]) -> list[Any]:
-    """Numpy's own scalars: in a plain Python number MLflow's check sees 64 bits, and refuses them where the model takes
-    32.
-    """
-    converted = noted(values, kind, place, faults)
+    """Return the values, those of 32 bits as numpy's scalars: MLflow's check reads a Python number as 64 bits."""
+    converted = scalars_or_faults(values, kind, place, faults)
     if converted is None:
         return values
     if kind.name in {"integer", "float"}:
@@ -84,14 +83,12 @@ def _list(values: list[Any], kind: Scalar, place: Callable[[int], str], faults: 
     return native
 
 
-def noted(values: Sequence[Any], kind: Scalar, place: Callable[[int], str], faults: list[Fault]) -> Any:
-    """The values as `scalars` has them; None where some do not do, each of which is added to `faults`, as far as there
-    is room.
-    """
+def scalars_or_faults(values: Sequence[Any], kind: Scalar, place: Callable[[int], str], faults: list[Fault]) -> Any:
+    """Return the values as a numpy array; None if some do not fit, which are added to `faults` up to MOST_FAULTS."""
     try:
         return scalars(values, kind)
     except CellError:
-        errors = every(values, lambda part: scalars(part, kind), MOST_FAULTS - len(faults))
+        errors = every_error(values, lambda part: scalars(part, kind), MOST_FAULTS - len(faults))
         faults += [error.fault(place(error.index)) for error in errors]
         return None
 
@@ -99,5 +96,5 @@ def noted(values: Sequence[Any], kind: Scalar, place: Callable[[int], str], faul
 def _expect(value: Any, kind: type, path: str, faults: list[Fault]) -> Any:
     if type(value) is kind:
         return value
-    faults.append(Fault.mismatch(path, got=sent(value), expected="an array" if kind is list else "an object"))
+    faults.append(Fault.mismatch(path, got=json_type_name(value), expected="an array" if kind is list else "an object"))
     return kind()

@@ -1,4 +1,4 @@
-"""The parameters of a prediction: those that the signature has, in its types."""
+"""Conversion of a request's parameters into the types of the signature."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def conform_params(given: Mapping[str, Any] | None, params: Sequence[Param] | None, path: str) -> dict[str, Any] | None:
-    """Parameters of the model among `given`; MLflow fills in the defaults of the others. Raises InvalidInputError."""
+    """Return the model's parameters among `given`, without defaults, which MLflow adds. Raises InvalidInputError."""
     if given is None:
         return None
     known = {param.name: param for param in params or ()}
@@ -44,7 +44,7 @@ def _converted(value: Any, param: Param, path: str, faults: list[Fault]) -> Any:
 
 
 def _native(value: Any) -> Any:
-    """Python's own types: the model's code gets what MLflow documents."""
+    """Return the value in Python's own types, which MLflow documents for parameters."""
     match value:
         case list():
             return [_native(item) for item in value]

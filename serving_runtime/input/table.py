@@ -1,4 +1,4 @@
-"""Rows and columns as a request gives them, before the model's signature says what they must be."""
+"""Rows and columns as a request gives them, before their conversion into the signature's types."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -6,9 +6,11 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, Final
 
+import pandas as pd
+
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.frozen_record import frozen_record
-from serving_runtime.input.cells import sent
+from serving_runtime.input.cells import json_type_name
 from serving_runtime.input.nested import member
 
 Key = Any  # texts and, as pandas allows, numbers, null and tuples
@@ -16,7 +18,7 @@ Place = Callable[[Key, int], str]
 
 LIST_OR_NONE: Final = (list, type(None))
 SPLIT: Final = frozenset({"columns", "index", "data"})
-# Each record may bring keys of its own, and every key costs a cell in every row: a small body would fill the memory.
+# Each record may have other keys, and every key costs a cell in every row: a small body could fill the memory.
 MOST_EMPTY_CELLS: Final = 10_000_000
 LARGEST_NAME: Final = (
     2**63
@@ -26,7 +28,7 @@ MOST_EMPTY_FOR_EACH: Final = 100  # cell that a record has
 
 
 class Columns(Mapping[Key, list[Any]]):
-    """The columns of `by_row`, made when one of them is first looked at: who takes the rows as they came needs none."""
+    """Columns of the rows `by_row`, made when one is first read, because the fast path needs the rows only."""
 
     def __init__(self, keys: Sequence[Key], by_row: Sequence[Sequence[Any]]) -> None:
         self.by_row = by_row
@@ -58,9 +60,10 @@ class Columns(Mapping[Key, list[Any]]):
 
 @frozen_record
 class Table:
-    """`columns` hold JSON values, `rows` of them each, and have names or only positions. `path` is the table's place in
-    the request, `place` that of a cell. `index` names the rows. `document` is what the table was read from, and
-    `orient` pandas' name for its form.
+    """A table of JSON values: `columns` have `rows` values each, and names, or positions only if not `named`.
+
+    `path` is the table's place in the request, `place` returns that of a cell. `index` has the names of the rows.
+    `document` is the JSON value of the table, and `orient` is pandas' name for the layout of that value.
     """
 
     columns: Mapping[Key, Sequence[Any]]
@@ -74,8 +77,9 @@ class Table:
 
 
 def from_split(document: Any, path: str) -> Table:
-    """`{"columns": [...], "index": [...], "data": [[...], ...]}`, as `DataFrame.to_dict("split")` has it. Raises
-    MalformedRequestError.
+    """Read `{"columns": [...], "index": [...], "data": [[...], ...]}`, as `DataFrame.to_dict("split")` writes it.
+
+    Raises MalformedRequestError, InvalidInputError.
     """
     if not isinstance(document, dict) or "data" not in document or document.keys() - SPLIT:
         raise MalformedRequestError(f"{path} must be an object with the key data, and perhaps columns and index")
@@ -105,14 +109,15 @@ def from_split(document: Any, path: str) -> Table:
 
 
 def from_records(document: Any, path: str) -> Table:
-    """A list of objects, one for each row; a key that a row lacks is null there. Raises MalformedRequestError,
-    InvalidInputError.
+    """Read a list of objects, one for each row, in which a missing key is null.
+
+    Raises MalformedRequestError, InvalidInputError.
     """
     if not isinstance(document, list):
         raise MalformedRequestError(f"{path} must be an array of objects, one for each row")
     each = ((row, record) for row, record in enumerate(document) if not isinstance(record, dict))
     faults = [
-        Fault(path=f"{path}[{row}]", problem=f"{sent(record)}, where a row must be an object")
+        Fault(path=f"{path}[{row}]", problem=f"{json_type_name(record)}, where a row must be an object")
         for row, record in islice(each, MOST_FAULTS)
     ]
     if faults:
@@ -132,7 +137,7 @@ def from_records(document: Any, path: str) -> Table:
 
 
 def from_columns(columns: Mapping[Key, Sequence[Any]], path: str) -> Table:
-    """Each column as a list of its cells. Raises InvalidInputError where they are not of one length."""
+    """Return the table of columns that are lists of cells. Raises InvalidInputError if their lengths differ."""
     lengths = {name: len(cells) for name, cells in columns.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
@@ -145,6 +150,24 @@ def from_columns(columns: Mapping[Key, Sequence[Any]], path: str) -> Table:
     )
 
 
+def from_frame(frame: pd.DataFrame) -> Table:
+    """Return the table of a DataFrame that came with its types, with the values that a request would have brought."""
+    return Table(
+        columns={name: _json_values(frame[name]) for name in frame.columns},
+        rows=len(frame),
+        path="frame",
+        place=lambda key, row: f"{member('frame', key)}[{row}]",
+        index=None if isinstance(frame.index, pd.RangeIndex) else frame.index.tolist(),
+        named=True,
+    )
+
+
+def _json_values(column: "pd.Series[Any]") -> list[Any]:
+    if column.dtype.kind == "M":
+        return [None if pd.isna(moment) else moment.isoformat() for moment in column]
+    return [None if cell is pd.NA or cell is pd.NaT else cell for cell in column.tolist()]
+
+
 def one_row(row: Mapping[Key, Any], path: str) -> Table:
     return Table(
         columns={key: [value] for key, value in row.items()}, rows=1, path=path, place=lambda key, _: member(path, key)
@@ -152,8 +175,9 @@ def one_row(row: Mapping[Key, Any], path: str) -> Table:
 
 
 def from_rows(rows: Sequence[Any], path: str, width: int) -> Table:
-    """Rows without names: each a list of `width` values, or the value itself where there is one column. Raises
-    InvalidInputError.
+    """Read rows without names: lists of `width` values, or single values if there is one column.
+
+    Raises InvalidInputError.
     """
     bare = width == 1 and not any(isinstance(row, list) for row in rows)
     lists = [[row] for row in rows] if bare else rows
@@ -169,14 +193,14 @@ def from_rows(rows: Sequence[Any], path: str, width: int) -> Table:
 
 
 def renamed(table: Table, names: Sequence[Key]) -> Table:
-    """A table of as many columns, with names in the place of positions."""
+    """Return a table of positions with names for its columns."""
     positions: dict[Key, int] = {name: position for position, name in enumerate(names)}
     columns = {name: table.columns[position] for name, position in positions.items()}
     return replace(table, columns=columns, place=lambda key, row: table.place(positions[key], row), named=True)
 
 
 def _uneven(rows: Sequence[Any], width: int, path: str) -> list[Fault]:
-    """Of each row that is no array of `width` values."""
+    """Return the fault of each row that is no array of `width` values."""
     if set(map(type, rows)) <= {list} and set(map(len, rows)) <= {width}:
         return []
     each = (number for number, row in enumerate(rows) if not isinstance(row, list) or len(row) != width)
@@ -188,7 +212,7 @@ def _width(row: Any, width: int) -> str:
     return (
         f"{len(row)} values, where there are {width} columns"
         if isinstance(row, list)
-        else f"{sent(row)}, where a row must be an array"
+        else f"{json_type_name(row)}, where a row must be an array"
     )
 
 
@@ -199,7 +223,7 @@ def _keys(names: list[Any], path: str) -> list[Key]:
     names = [_hashable(name) for name in names]
     for index, name in enumerate(names):
         if type(name) not in {str, int, float, tuple} or (type(name) is int and abs(name) > LARGEST_NAME):
-            problem = f"{sent(name)}, where a name must be a string or a number"
+            problem = f"{json_type_name(name)}, where a name must be a string or a number"
             raise InvalidInputError([Fault(path=f"{path}[{index}]", problem=problem)])
         if name in seen:
             raise InvalidInputError([Fault(path=f"{path}[{index}]", problem="a name that comes twice")])
@@ -208,5 +232,5 @@ def _keys(names: list[Any], path: str) -> list[Key]:
 
 
 def _hashable(name: Any) -> Any:
-    """JSON has an array for a tuple, the name of a column of several levels."""
+    """Return a tuple for an array: the name of a column of several levels, for which JSON has arrays only."""
     return tuple(map(_hashable, name)) if isinstance(name, list) else name

@@ -1,4 +1,4 @@
-"""Nested lists become arrays of the shape and type that the signature says."""
+"""Conversion of nested lists into arrays of the signature's shape and type."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, at_once
-from serving_runtime.input.cells import CellError, Values, convert, every
+from serving_runtime.input.cells import CellError, Values, convert, every_error
 from serving_runtime.input.forms import Given, Shaped
 from serving_runtime.input.nested import member
 from serving_runtime.input.table import Table
@@ -20,8 +20,9 @@ MOST_DIMENSIONS = 32  # of an array of numpy 1
 
 
 def given_tensors(given: Given, signature: Signature) -> Tensors:
-    """A tensor, or one for each name: an object of tensors, a list of objects (one for each row), or the only tensor
-    itself.
+    """Return the tensor, or a dict of tensors by name. Raises InvalidInputError.
+
+    Named tensors come as an object of tensors, a list of objects (one for each row), or the only tensor itself.
     """
     if not signature.named:
         return to_tensor(given.value, signature.tensors[0], given.path)
@@ -40,7 +41,7 @@ def given_tensors(given: Given, signature: Signature) -> Tensors:
 
 
 def table_tensors(table: Table, signature: Signature) -> Tensors:
-    """A table's columns as the tensors of their names, or all of it as the one tensor."""
+    """Return the columns of a table as tensors by name, or the whole table as the only tensor."""
     if signature.named:
         names = {str(key): list(cells) for key, cells in table.columns.items()}
         return _named(names, signature, table.path, lambda name: member(table.path, name), _rows)
@@ -51,7 +52,7 @@ def table_tensors(table: Table, signature: Signature) -> Tensors:
 
 
 def to_tensor(value: Any, spec: Tensor, path: str) -> Values:
-    """`value` (nested lists, or one value) in C order. Raises InvalidInputError."""
+    """Return nested lists, or one value, as an array in C order. Raises InvalidInputError."""
     shape, flat = flatten(value, path)
     if spec.dtype.kind != "O":  # a signature of objects says nothing about shapes either
         _expect_shape(shape, spec, path)
@@ -59,7 +60,7 @@ def to_tensor(value: Any, spec: Tensor, path: str) -> Values:
 
 
 def plain_array(value: Any, path: str) -> Values:
-    """The type that numpy finds in the values, unless it would change some of them to get there."""
+    """Return an array of the type that numpy finds in the values; of objects if that type would change a value."""
     shape, flat = flatten(value, path)
     if isinstance(flat, np.ndarray):
         return flat.reshape(shape)
@@ -78,7 +79,7 @@ def _named(
     place: Callable[[str], str],
     read: Callable[[Any, Tensor, str], Values],
 ) -> dict[str, Values]:
-    """Every tensor of the signature, or the faults of all."""
+    """Return every tensor of the signature by name. Raises InvalidInputError with the faults of all tensors."""
 
     def tensor(spec: Tensor) -> Values:
         if str(spec.name) not in by_name:
@@ -92,7 +93,7 @@ def _named(
 
 
 def _rows(cells: Any, spec: Tensor, path: str) -> Values:
-    """One cell for each row: a value, or a list whose values are the row's in C order."""
+    """Return the tensor of cells, one for each row: a value, or a list of the row's values in C order."""
     shape, flat = flatten(cells, path)
     wanted = (len(cells), *spec.shape[1:])
     fits = spec.shape[:1] == (-1,) and -1 not in spec.shape[1:] and len(shape) <= 2 and prod(wanted) == len(flat)  # noqa: PLR2004  a flat list
@@ -111,13 +112,13 @@ def _filled(flat: Sequence[Any], shape: tuple[int, ...], spec: Tensor, path: str
     try:
         converted = read(flat)
     except CellError as first:
-        errors = every(flat, read, MOST_FAULTS) or [first]
+        errors = every_error(flat, read, MOST_FAULTS) or [first]
         raise InvalidInputError([error.fault(_place(path, shape, error.index)) for error in errors]) from first
     return (converted.astype(str) if spec.dtype.kind == "U" else converted).reshape(shape)
 
 
 def _exact_times(times: Values, dtype: np.dtype[Any]) -> Values:
-    """Times in the unit of the signature. Raises CellError if that would cut one."""
+    """Return times in the unit of the signature. Raises CellError if that unit would cut one."""
     coarser = times.astype(dtype)
     cut = (coarser.astype(times.dtype) != times) & ~np.isnat(times)
     if cut.any():
@@ -134,8 +135,9 @@ def _expect_shape(shape: tuple[int, ...], spec: Tensor, path: str) -> None:
 
 
 def flatten(value: Any, path: str) -> tuple[tuple[int, ...], Any]:
-    """Return the shape of nested lists, and their values in one list. Raises InvalidInputError if they are ragged
-    or too deep.
+    """Return the shape of nested lists, and their values in one list.
+
+    Raises InvalidInputError if the lists are ragged or too deep.
     """
     if isinstance(value, Shaped):
         return value.shape, value.values

@@ -1,1 +1,1 @@
-"""Reads the files of flavors that can be loaded without MLflow, whose import takes a second and 100 MB."""
+"""Loaders for the flavors that need no MLflow, whose import takes a second and 100 MB."""

@@ -1,4 +1,4 @@
-"""XGBoost and LightGBM models, as `mlflow.xgboost` and `mlflow.lightgbm` read and ask them."""
+"""XGBoost and LightGBM models, loaded and called as `mlflow.xgboost` and `mlflow.lightgbm` do."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,8 +11,7 @@ import pandas as pd
 from serving_runtime.input.conform_plan import Uniform
 from serving_runtime.loaders import lazy
 from serving_runtime.loaders.categories import of_lightgbm, of_xgboost
-from serving_runtime.loaders.files import inside
-from serving_runtime.loaders.native_model import NativeModel
+from serving_runtime.loaders.native_model import NativeModel, model_file
 from serving_runtime.loaders.scikit_learn import read_estimator
 from serving_runtime.mlmodel import Metadata
 
@@ -31,7 +30,7 @@ def xgboost_model(directory: Path, metadata: Metadata) -> NativeModel | None:
         return None
 
     model = getattr(import_module(module), name)()
-    model.load_model(str(inside(directory, flavor["data"])))
+    model.load_model(str(model_file(directory, flavor["data"])))
     booster = (
         model
         if isinstance(model, lazy.xgboost.Booster)
@@ -54,8 +53,9 @@ def _of_categories(booster: Any) -> Callable[[Any], Any]:
 
 
 def _by_names(booster: Any, predict: Callable[..., Any], metadata: Metadata) -> NativeModel:
-    """XGBoost looks at the names of a frame's columns. Those of an array are the signature's, which are looked at once,
-    here.
+    """Return a model that checks the names of a frame's columns at each call, and those of an array once, here.
+
+    The columns of an array are those of the signature.
     """
     uniform = Uniform.of(metadata.signature)
     if uniform is None or list(uniform.names) != booster.feature_names or CATEGORIES in (booster.feature_types or ()):
@@ -67,11 +67,11 @@ def lightgbm_model(directory: Path, metadata: Metadata) -> NativeModel | None:
     python_function, flavor = metadata.flavors["python_function"], metadata.flavors.get("lightgbm", {})
     if python_function.get("predict_fn", PREDICT) != PREDICT or not flavor.get("data"):
         return None
-    path = inside(directory, flavor["data"])
+    path = model_file(directory, flavor["data"])
     if flavor.get("model_class", "lightgbm.basic.Booster") == "lightgbm.basic.Booster":
         booster, uniform = lazy.lightgbm.Booster(model_file=str(path)), Uniform.of(metadata.signature)
-        # It makes single floats of whole numbers in an array, but double ones of those in a frame. Of names it looks at
-        # none.
+        # LightGBM reads whole numbers in an array as single floats, in a frame as doubles, so only floats may come as
+        # an array. LightGBM checks no names.
         by_position = uniform is not None and uniform.dtype.kind == "f" and not booster.pandas_categorical
         return NativeModel(booster.predict, by_position=by_position, categories=of_lightgbm(booster))
     estimator = read_estimator(path, flavor, assumed="cloudpickle")
@@ -80,7 +80,7 @@ def lightgbm_model(directory: Path, metadata: Metadata) -> NativeModel | None:
 
 def of_raw_model(raw: Any) -> NativeModel | None:
     """Return the model of LightGBM or XGBoost that MLflow has loaded, if it was trained on categories, which MLflow
-    does not know of.
+    ignores.
     """
     if hasattr(raw, "booster_") or hasattr(raw, "pandas_categorical"):
         found = of_lightgbm(getattr(raw, "booster_", raw))

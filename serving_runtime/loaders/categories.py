@@ -1,7 +1,7 @@
-"""Columns of a model that was trained on pandas' categories, and which categories its file says they have.
+"""Categories of the columns of a model that was trained on pandas' categories, read from the model's file.
 
-A request has texts and numbers. LightGBM and XGBoost read categories by their codes, which only the model's file gives
-a meaning.
+A request has texts and numbers. LightGBM and XGBoost read the codes of categories, whose meaning is in the model's file
+only.
 """
 
 import json
@@ -22,11 +22,9 @@ LIGHTGBM_PARAMETER = "[categorical_feature:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Categories:
-    """`by_position` has the categories of each such column; None if the file does not have them, for the reason
-    `missing`.
+    """Categories by the position of their column; None if the file does not hold them, for the reason `missing`.
 
-    A value that is no category of its column is a missing one, as LightGBM has it, or refused if they are `closed`, as
-    XGBoost does.
+    Another value than a category is refused if they are `closed`, as by XGBoost, and else missing, as in LightGBM.
     """
 
     by_position: Mapping[int, Sequence[Any]] | None
@@ -34,8 +32,9 @@ class Categories:
     closed: bool = False
 
     def cast(self, frame: Any) -> Any:
-        """Return the frame with its columns as categories. Raises InvalidInputError if they are not
-        known, or closed.
+        """Return the frame with its columns as categories. Raises InvalidInputError.
+
+        A frame is refused if the categories are not known, or if they are closed and a value is none of them.
         """
         if self.by_position is None:
             raise InvalidInputError([Fault(path="input", problem=self.missing)])
@@ -65,7 +64,7 @@ def _refuse_unknown(values: "pd.Series[Any]", known: "pd.Series[bool]") -> None:
 
 
 def of_lightgbm(booster: Any) -> Categories | None:
-    """Return None if the booster was not trained on pandas' categories."""
+    """Return the categories of a LightGBM booster; None if it was not trained on pandas' categories."""
     known = getattr(booster, "pandas_categorical", None)
     if not known:
         return None
@@ -82,7 +81,7 @@ def of_lightgbm(booster: Any) -> Categories | None:
 
 
 def of_xgboost(booster: Any) -> Categories | None:
-    """Return None if the booster was not trained on categories."""
+    """Return the categories of an XGBoost booster; None if it was not trained on categories."""
     positions = [index for index, kind in enumerate(booster.feature_types or ()) if kind == XGBOOST_TYPE]
     if not positions:
         return None
@@ -108,7 +107,7 @@ def of_xgboost(booster: Any) -> Categories | None:
 def _decoded(encoding: Mapping[str, Any]) -> list[Any] | None:
     """Return the categories of a column; None for texts that are not ASCII.
 
-    XGBoost 3.2 counts letters where it should count bytes: of `["été", "a"]` it writes the bytes `c3 a9 74 c3` and the
+    XGBoost 3.2 counts letters instead of bytes: of `["été", "a"]` it writes the bytes `c3 a9 74 c3` and the
     offsets 0, 3, 4.
     """
     values = encoding["values"]

@@ -1,4 +1,4 @@
-"""The libraries that only some models need, imported when they are first read."""
+"""Libraries that only some models need, imported when they are first used."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Models that are loaded without MLflow, each as its flavor's own loader does it."""
+"""Loading of models without MLflow, each as its flavor's own loader does it."""
 
 import logging
 import os
@@ -21,14 +21,14 @@ LOADERS: Final[Mapping[str, Read]] = {
     "mlflow.xgboost": xgboost_model,
     "mlflow.lightgbm": lightgbm_model,
 }
-# Settings of MLflow that forbid what is done here; where one of them is set, MLflow itself decides.
+# Settings of MLflow that can forbid loading; if one of them is off, MLflow itself decides.
 SWITCHES: Final = ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "MLFLOW_ALLOW_MODEL_CODE_EXECUTION")
 
 _log = logging.getLogger(__name__)
 
 
 def load_native(directory: Path, metadata: Metadata) -> NativeModel | None:
-    """None where there is no loader for the model here. Raises ModelLoadError."""
+    """Return the model; None if none of these loaders can load it. Raises ModelLoadError."""
     if not eligible(metadata):
         return None
     read = LOADERS[metadata.flavors["python_function"]["loader_module"]]
@@ -46,19 +46,19 @@ def load_native(directory: Path, metadata: Metadata) -> NativeModel | None:
 
 
 def eligible(metadata: Metadata) -> bool:
-    """Whether all that MLflow would do besides is known: code of the model's own, and parameters, are its business."""
+    """Return True if a loader here can replace MLflow: the model has no code or parameters that MLflow would handle."""
     python_function = metadata.flavors["python_function"]
     return (
         python_function.get("loader_module") in LOADERS
         and not python_function.get("code")
         and not python_function.get("config")
-        and _is_plain(metadata.signature)
+        and _needs_no_mlflow_check(metadata.signature)
         and all(os.environ.get(name, "true").lower() in {"true", "1"} for name in SWITCHES)
     )
 
 
-def _is_plain(signature: Signature) -> bool:
-    """Input of these types is the same before and after MLflow's own check."""
+def _needs_no_mlflow_check(signature: Signature) -> bool:
+    """Return True if input of the signature's types is the same before and after MLflow's own check."""
     return (
         signature.params is None
         and not signature.typed_in_code

@@ -1,9 +1,10 @@
-"""scikit-learn models: skops with the types that the model's author trusted, pickle and cloudpickle, as
-`mlflow.sklearn` reads them.
+"""scikit-learn models in the formats skops, pickle and cloudpickle, read as `mlflow.sklearn` reads them.
+
+skops loads the types that the model's author trusted.
 """
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,13 +12,15 @@ import numpy as np
 
 from serving_runtime.input.conform_plan import Uniform
 from serving_runtime.loaders import lazy
-from serving_runtime.loaders.files import inside
-from serving_runtime.loaders.native_model import NativeModel
-from serving_runtime.loaders.positions import forget_names
+from serving_runtime.loaders.native_model import NativeModel, model_file
 from serving_runtime.mlmodel import Metadata
 
-# What MLflow lets a model be saved with as its prediction; `score` wants the truth beside the input.
+# The functions that MLflow can save as a model's prediction, without `score`, which needs the true values too.
 FUNCTIONS: Final = frozenset({"predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba"})
+FEATURE_NAMES: Final = "feature_names_in_"  # scikit-learn's attribute with the column names of the training data
+# Estimators that choose columns by their names, or give their input to code of the model's author.
+NEED_NAMES: Final = frozenset({"ColumnTransformer", "FunctionTransformer"})
+DEEPEST: Final = 8  # estimators inside each other
 
 
 def sklearn_model(directory: Path, metadata: Metadata) -> NativeModel | None:
@@ -25,22 +28,20 @@ def sklearn_model(directory: Path, metadata: Metadata) -> NativeModel | None:
     function = python_function.get("predict_fn", "predict")
     if function not in FUNCTIONS or "sklearn" not in metadata.flavors:
         return None
-    estimator = read_estimator(inside(directory, python_function["model_path"]), metadata.flavors["sklearn"])
+    estimator = read_estimator(model_file(directory, python_function["model_path"]), metadata.flavors["sklearn"])
     if not hasattr(estimator, function):
         return None
     uniform = Uniform.of(metadata.signature)
     by_position = uniform is not None and forget_names(estimator, uniform.names)
     predict = getattr(estimator, function)
-    # A frame that the plan did not make an array of is one now: the names are forgotten.
+    # The estimator has forgotten its names, so a frame that the plan did not make an array becomes one here.
     return (
         NativeModel(lambda data: predict(np.asarray(data)), by_position=True) if by_position else NativeModel(predict)
     )
 
 
 def read_estimator(path: Path, flavor: Mapping[str, Any], assumed: str = "pickle") -> Any:
-    """The estimator in the file `path`; `assumed` is its format where the flavor does not name one.
-    Raises ValueError.
-    """
+    """Return the estimator in the file `path`. `assumed` is its format if the flavor names none. Raises ValueError."""
     match flavor.get("serialization_format", assumed):
         case "skops":
             return lazy.skops_io.load(path, trusted=flavor.get("skops_trusted_types"))
@@ -49,6 +50,52 @@ def read_estimator(path: Path, flavor: Mapping[str, Any], assumed: str = "pickle
                 return lazy.cloudpickle.load(file)
         case "pickle":
             with path.open("rb") as file:
-                return pickle.load(file)  # noqa: S301  a model is code; who may write it is for the tracking server to say
+                return pickle.load(file)  # noqa: S301  a model is code: the tracking server decides who may write it
         case other:
             raise ValueError(f"there is no serialization format {other}")
+
+
+def forget_names(estimator: Any, names: Sequence[str]) -> bool:
+    """Make the estimator take arrays, whose columns have the order of `names`; return False if it must stay as it is.
+
+    scikit-learn's check of a frame's column names takes several times as long as a small prediction. It is not needed
+    if the estimator was fitted with the signature's names in the signature's order, because the plan has checked them.
+    Every estimator inside must be scikit-learn's own, and only the first one may have kept names.
+    """
+    first = _first_estimator(estimator)
+    estimators = list(_estimators(estimator, DEEPEST))
+    if not all(_works_without_names(found) for found in estimators) or [
+        found for found in estimators if FEATURE_NAMES in vars(found)
+    ] != [first]:
+        return False
+    if list(vars(first)[FEATURE_NAMES]) != list(names):
+        return False
+    delattr(first, FEATURE_NAMES)  # with it, scikit-learn would warn about each array
+    return True
+
+
+def _first_estimator(estimator: Any) -> Any:
+    """Return the estimator that gets the input first: in a pipeline, the first step that has `fit`.
+
+    If that step is a pipeline itself, the same holds inside it.
+    """
+    while type(estimator).__name__ == "Pipeline" and estimator.steps:
+        estimator = next((step for _, step in estimator.steps if hasattr(step, "fit")), None)
+    return estimator
+
+
+def _estimators(value: Any, depth: int) -> Iterator[Any]:
+    """Yield an estimator and every estimator inside it, in lists, tuples and dicts too."""
+    match value:
+        case list() | tuple() if depth:
+            for item in value:
+                yield from _estimators(item, depth - 1)
+        case dict() if depth:
+            yield from _estimators(list(value.values()), depth)
+        case _ if hasattr(value, "fit") and hasattr(value, "__dict__"):
+            yield value
+            yield from _estimators(list(vars(value).values()), depth)
+
+
+def _works_without_names(estimator: Any) -> bool:
+    return type(estimator).__module__.partition(".")[0] == "sklearn" and type(estimator).__name__ not in NEED_NAMES

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from serving_runtime.codec.encode import encode
-from serving_runtime.codec.returned import as_array, column_array, column_names, known, objects
+from serving_runtime.codec.returned import as_array, as_known_type, column_array, column_names, objects
 from serving_runtime.input.conform import Conformed
 from serving_runtime.input.conform_plan import varied
 from serving_runtime.model import Model
@@ -57,7 +57,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _values(predictions: Any) -> dict[Any, np.ndarray[Any, Any]]:
-    predictions = known(predictions)
+    predictions = as_known_type(predictions)
     match predictions:
         case pd.DataFrame():
             names = column_names(predictions)

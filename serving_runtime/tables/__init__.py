@@ -1,4 +1,4 @@
-"""Tables of a file as columns: Arrow reads and writes them, and no cell becomes a Python object without need.
+"""Tables of a file as columns that Arrow reads and writes, without a Python object for each cell.
 
 May import pyarrow, which is the extra `tables`; nothing of the server imports this package.
 """

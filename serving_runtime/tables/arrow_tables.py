@@ -1,6 +1,4 @@
-"""A record batch of Arrow as the table of a request: whole columns, in the form that the checks of a request take at
-once.
-"""
+"""Conversion of Arrow's record batches into requests, with whole columns that the checks of a request take at once."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,10 +7,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from serving_runtime.input.forms import Request
 from serving_runtime.input.table import Key, Place, Table
 from serving_runtime.signature import Scalar, Signature, Type
 
-NANOSECONDS: Final = pa.timestamp("ns")
+FLOATS: Final = (Scalar(name="float"), Scalar(name="double"))
+PATH: Final = "table"  # of a batch in the messages about its cells
+
+
+def table_request(batch: pa.RecordBatch, signature: Signature) -> Request:
+    """Return the request for a prediction of each row."""
+    return Request(input=as_table(batch, signature, path=PATH, place=lambda name, row: f'{PATH}[{row}]["{name}"]'))
 
 
 def as_table(batch: pa.RecordBatch, signature: Signature, *, path: str, place: Place) -> Table:
@@ -40,7 +45,7 @@ def types_of(names: list[str], signature: Signature) -> Mapping[Key, Type | None
 
 
 def _cells(column: pa.Array, kind: Type | None) -> Any:
-    """An integer stays one beside a null: pandas would make it a double, and round those beyond 2**53."""
+    """Return a column's cells. Integers beside a null stay integers; pandas' doubles would round those beyond 2**53."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_floating(column.type):
@@ -53,15 +58,16 @@ def _cells(column: pa.Array, kind: Type | None) -> Any:
 
 
 def _floats(column: pa.Array, kind: Type | None) -> Any:
-    """Only a column of floats has a place for a null; in any other the checks must see it."""
+    """Return floats as an array, or as a list if they have nulls that the checks of another type must see."""
     if column.null_count and kind not in FLOATS:
         return column.to_pylist()
     return column.to_numpy(zero_copy_only=False)
 
 
 def _times(column: pa.Array) -> Any:
-    """As UTC without a zone, in nanoseconds, as MLflow gives times to models; a time beyond them stays a text, which is
-    refused.
+    """Return times in UTC without a zone, in nanoseconds, as MLflow gives them to models.
+
+    If one is out of range, all stay texts, and the checks refuse it.
     """
     try:
         values: np.ndarray[Any, Any] = pc.cast(column, pa.timestamp("ns", column.type.tz), safe=True).to_numpy(
@@ -70,6 +76,3 @@ def _times(column: pa.Array) -> Any:
     except pa.ArrowInvalid:
         return [None if moment is None else moment.isoformat() for moment in column.to_pylist()]
     return values.astype("datetime64[ns]")
-
-
-FLOATS: Final = (Scalar(name="float"), Scalar(name="double"))

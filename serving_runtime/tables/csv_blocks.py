@@ -1,4 +1,4 @@
-"""Blocks of whole records of a CSV file, cut without looking at each record."""
+"""Splitting of a CSV file into blocks of whole records, without parsing each record."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from serving_runtime.errors import MalformedRequestError
 BLOCK: Final = 4 * 1024 * 1024  # bytes: some 20,000 rows of a dozen numbers, a few of these at a time
 QUOTE: Final = b'"'
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-UNFINISHED: Final = "unexpected end of data"  # the csv module's own words for a record that goes on
+UNFINISHED: Final = "unexpected end of data"  # the csv module's message for a record that continues
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def read_csv_blocks(stream: IO[bytes]) -> Iterator[CsvBlock]:
 
 
 def _end_of_first(text: bytes, *, final: bool) -> int:
-    """Return where the first record ends, 0 if more of it may come. Empty lines before it belong to it."""
+    """Return the end of the first record, 0 if more of it may come. Empty lines before it belong to it."""
     lines = _whole_lines(text, final=final)
     reader = csv.reader(map(_decoded, lines), strict=True)
     with suppress(csv.Error):
@@ -72,8 +72,9 @@ def _is_csv(text: bytes) -> bool:
 
 
 def _end_of_last(text: bytes, *, final: bool) -> tuple[int, bool]:
-    """Return where the last whole record ends, 0 if there is none; and False if a record is no CSV, or is not whole at
-    the end.
+    """Return the end of the last whole record, 0 if there is none, and False if a record is no CSV.
+
+    At the end of the file, a record that is not whole is no CSV.
     """
     if QUOTE not in text:
         return (len(text) if final else text.rfind(b"\n") + 1), True
@@ -94,5 +95,5 @@ def _whole_lines(text: bytes, *, final: bool) -> list[bytes]:
 
 
 def _decoded(line: bytes) -> str:
-    """As Latin-1: the bytes that make records are ASCII, whatever the letters between them are."""
+    """Return the line as Latin-1, in which every byte is a letter: the bytes that separate records are ASCII."""
     return line.decode("latin-1")

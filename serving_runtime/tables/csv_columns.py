@@ -1,7 +1,7 @@
-"""A block of CSV text as a record batch of the signature's types, read by Arrow.
+"""Reading of a block of CSV text by Arrow into a record batch of the signature's types.
 
-Arrow reads more than the cell-by-cell way takes, such as hexadecimal numbers, so a block with anything doubtful is left
-to that way: it decides what the values are, or says which one is wrong.
+Arrow accepts more than `codec/delimited.py`, such as hexadecimal numbers. A block with anything that the two might read
+differently is left to that module, which reads each cell and names a wrong one.
 """
 
 import csv
@@ -26,14 +26,14 @@ NULL_WORDS: Final = pa.array(sorted(NULLS))
 WHOLE: Final = frozenset({"integer", "long"})
 # From here on a double, or a float, may be another number than the text's.
 EXACT: Final = {"double": 2.0**53, "float": 2.0**24}
-EMPTY_LINE: Final = re.compile(rb"(?:\A|\n)\r?\n")  # in a file of one column: an empty cell, or nothing?
+EMPTY_LINE: Final = re.compile(rb"(?:\A|\n)\r?\n")  # in a file of one column, which may be an empty cell or no row
 PLAIN_TIME: Final = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?)?$"
 # Years whose nanoseconds a 64-bit number holds whole.
 FIRST_YEAR, LAST_YEAR = "1678", "2262"
 
 
 def read_block(header: CsvBlock, block: CsvBlock, signature: Signature) -> pa.RecordBatch | None:
-    """Return the rows of a block, with the signature's columns only; None if the cell-by-cell way must read it."""
+    """Return the rows of a block, with the signature's columns only; None if each cell must be read alone."""
     names = _names(header)
     if names is None or not block.sound:
         return None
@@ -64,7 +64,7 @@ def read_block(header: CsvBlock, block: CsvBlock, signature: Signature) -> pa.Re
 
 
 def _names(header: CsvBlock) -> list[str] | None:
-    """Return the names of the columns; None if a reader would be in doubt about them."""
+    """Return the names of the columns; None if they are no CSV or one comes twice."""
     try:
         names = next(cells for cells in csv.reader(io.StringIO(header.text.decode(), newline=""), strict=True) if cells)
     except (csv.Error, UnicodeDecodeError, StopIteration):
@@ -73,8 +73,10 @@ def _names(header: CsvBlock) -> list[str] | None:
 
 
 def _is_doubtful(text: bytes, *, integers: bool) -> bool:
-    """Arrow takes a NUL byte, a hexadecimal integer, and a carriage return alone as the end of a line; it takes "" for
-    an empty cell.
+    """Return True if Arrow might read the text differently.
+
+    Arrow accepts a NUL byte, a hexadecimal integer, and a lone carriage return as the end of a line, and reads "" as an
+    empty cell.
     """
     hexadecimal = integers and ((b"x" in text and b"0x" in text) or (b"X" in text and b"0X" in text))
     return b"\0" in text or b'""' in text or hexadecimal or (b"\r" in text and text.count(b"\r") != text.count(b"\r\n"))
@@ -85,7 +87,7 @@ def _name(kind: Type | None) -> str:
 
 
 def _checked(column: pa.ChunkedArray, kind: str) -> Any:
-    """Return the column as one array; None if it holds what the cell-by-cell way must judge."""
+    """Return the column as one array; None if each cell must be read alone."""
     values = column.combine_chunks()
     if kind in WHOLE:
         return values
@@ -93,7 +95,7 @@ def _checked(column: pa.ChunkedArray, kind: str) -> Any:
         return values if _is_exact(values, EXACT[kind]) else None
     texts = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
     if kind != "string" and pc.any(pc.is_in(pc.drop_null(texts), value_set=NULL_WORDS)).as_py():
-        return None  # a word for null, which only a text column keeps
+        return None  # a word for null, which stays a text in a column of texts only
     match kind:
         case "boolean":
             return _booleans(texts)
@@ -104,7 +106,7 @@ def _checked(column: pa.ChunkedArray, kind: str) -> Any:
 
 
 def _is_exact(values: pa.Array, limit: float) -> bool:
-    """Finite numbers below the limit. Arrow reads words for infinity and for NaN that are no numbers elsewhere."""
+    """Return True if all numbers are below the limit and none is NaN: Arrow accepts more words for infinity and NaN."""
     largest = pc.max(pc.abs(pc.drop_null(values))).as_py() if len(values) > values.null_count else 0.0
     return largest < limit and not pc.any(pc.is_nan(values)).as_py()
 
@@ -117,7 +119,7 @@ def _booleans(texts: pa.Array) -> Any:
 
 
 def _times(texts: pa.Array) -> Any:
-    """Texts of one plain form by Arrow; others one by one, each different text once."""
+    """Convert texts of one plain form by Arrow, and others one by one, each different text once."""
     words = pc.drop_null(texts)
     zulu = bool(len(words)) and pc.all(pc.ends_with(words, "Z")).as_py()
     plain = pc.utf8_slice_codeunits(texts, 0, -1) if zulu else texts

@@ -1,4 +1,4 @@
-"""Predictions for rows as columns of a table, without looking at each value."""
+"""Predictions as columns of an Arrow table, without a Python object for each value."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,13 +14,13 @@ TYPES: Final = {"b": pa.bool_(), "i": pa.int64(), "f": pa.float64()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """`table` has a row for each. `form` is that of one prediction: `value`, `list` of values, or `object` by name."""
+    """A `table` with a row for each prediction. `form` of one prediction: `value`, `list` of values, or `object`."""
 
     table: pa.Table
     form: str
 
     def rows(self) -> list[Any]:
-        """Return each prediction as JSON has it."""
+        """Return the JSON value of each prediction."""
         match self.form:
             case "value":
                 values: list[Any] = self.table.column(0).to_pylist()
@@ -33,7 +33,7 @@ class Predictions:
 
 
 def as_predictions(predicted: Any, rows: int) -> Predictions | None:
-    """Return them as columns; None for anything but numbers and booleans, a value, a list or named values for each row.
+    """Return predictions as columns; None if they are not a number, a boolean, a list or a dict of them for each row.
 
     NaN and infinity are null, as in JSON.
     """

@@ -1,4 +1,4 @@
-"""The next chunk is read while the one before is predicted."""
+"""Reading of the next chunk while the one before is predicted."""
 
 import queue
 import threading
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 Item = TypeVar("Item")
-WAIT: Final = 0.2  # seconds between looks whether anyone still takes what is read
+WAIT: Final = 0.2  # seconds between checks that the reader is still wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving_runtime.input.cells import CellError, convert, every
+from serving_runtime.input.cells import CellError, convert, every_error
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_an_array_whose_values_would_change_is_refused_like_single_values(
 def test_every_value_at_fault_is_found_in_its_order() -> None:
     values = [1, "a", 2**70, 2, None, 0.5]
 
-    errors = every(values, lambda part: convert(part, np.dtype("int64")), 20)
+    errors = every_error(values, lambda part: convert(part, np.dtype("int64")), 20)
 
     assert [(error.index, error.got) for error in errors] == [
         (1, "a string"),
@@ -132,5 +132,5 @@ def test_every_value_at_fault_is_found_in_its_order() -> None:
     ]
 
 
-def test_no_more_faults_are_looked_for_than_are_told() -> None:
-    assert len(every(["a"] * 1_000_000, lambda part: convert(part, np.dtype("int64")), 20)) == 20
+def test_the_search_for_faults_ends_at_the_number_that_is_reported() -> None:
+    assert len(every_error(["a"] * 1_000_000, lambda part: convert(part, np.dtype("int64")), 20)) == 20

@@ -114,7 +114,7 @@ def test_bytes_in_the_lines_that_mlflow_writes_are_read(checked: Get) -> None:
     [[{"role": "user"}], [{"role": "user", "content": 5}], [5], "secret", None, []],
     ids=["no content", "a number as content", "a number", "a text", "null", "no messages"],
 )
-def test_messages_that_are_none_are_the_clients_fault(name: str, messages: Any, checked: Get) -> None:
+def test_wrong_messages_are_the_clients_fault(name: str, messages: Any, checked: Get) -> None:
     error = refused(checked(name), {"messages": messages})
 
     assert error.status == 400

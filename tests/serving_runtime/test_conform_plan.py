@@ -1,4 +1,4 @@
-"""The short way to a model's input gives what the long one does, and inputs that go together come apart again."""
+"""The fast path to a model's input gives what the general case gives, and merged inputs can be split again."""
 
 import json
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def as_split_in_another_order(rows: list[tuple[Any, Any]]) -> Table:
     rows=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=4),
     form=st.sampled_from([as_records, as_split, as_split_in_another_order]),
 )
-def test_short_way_is_the_long_way(
+def test_plan_gives_what_the_general_case_gives(
     kind: str, required: bool, rows: list[tuple[Any, Any]], form: Callable[[list[tuple[Any, Any]]], Table]
 ) -> None:
     plan, general = plan_of(kind, kind, required=required)
@@ -139,7 +139,7 @@ def test_predictions_are_the_same_but_for_rounding(one: Any, other: Any, alike: 
     assert same(one, other) is alike
 
 
-def test_cost_is_a_line_and_follows() -> None:
+def test_cost_grows_linearly_and_follows_new_times() -> None:
     cost = CallCost()
     assert not cost.is_cheap(1)
     for rows in (1, 16, 64):

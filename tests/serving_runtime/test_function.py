@@ -1,4 +1,4 @@
-"""The function of a Domino model API, in each shape that Domino calls it in."""
+"""The function of a Domino model API, called in each way in which Domino calls it."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ def test_predict_understands_each_shape_of_a_call(shape: str, two_doubles: Model
     assert two_doubles(*args, **kwargs)["input"]["frame"] == expected
 
 
-def test_predict_returns_what_json_has(models: Path) -> None:
+def test_predict_returns_types_of_json_only(models: Path) -> None:
     predicted = make_predict(models / "wine")(
         vars={"fixed acidity": [7.4, 7.8], "pH": [3.5, 3.2], "alcohol": [9.4, 9.8]}
     )

@@ -36,7 +36,7 @@ def test_an_owner_that_leads_elsewhere_is_refused() -> None:
         resolve_model_path(OWNER_AND_RUN | {"MLFLOW_MODEL_OWNER": "../x"})
 
 
-def test_the_only_model_below_will_do(tmp_path: Path) -> None:
+def test_the_only_model_below_the_directory_is_found(tmp_path: Path) -> None:
     model = make_model(tmp_path / "artifacts" / "model")
 
     assert find_model(tmp_path / "artifacts") == model

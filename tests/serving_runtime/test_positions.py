@@ -24,7 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from serving_runtime.errors import ServingError
 from serving_runtime.loaders.native import load_native
-from serving_runtime.loaders.positions import forget_names
+from serving_runtime.loaders.scikit_learn import forget_names
 from serving_runtime.mlmodel import read_metadata
 from serving_runtime.model import Model, load
 from serving_runtime.options import Loader
@@ -37,7 +37,7 @@ NAMES = ("a", "b", "c")
 
 
 class Own(LinearRegression):
-    """Somebody's own, which may do with its input what it likes."""
+    """Estimator outside scikit-learn, which may use the names of its input."""
 
     __module__ = "somewhere"
 

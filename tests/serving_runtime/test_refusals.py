@@ -371,7 +371,7 @@ def test_a_fault_says_what_was_expected_and_what_kind_came(model: Callable[[str]
 @pytest.mark.parametrize(
     "body", [{"dataframe_records": [1] * 1000}, {"inputs": {"x": ["a"] * 1000}}], ids=["rows", "cells"]
 )
-def test_a_thousand_faults_are_told_in_twenty(body: Any, model: Callable[[str], Model]) -> None:
+def test_of_a_thousand_faults_the_answer_has_twenty(body: Any, model: Callable[[str], Model]) -> None:
     with pytest.raises(ServingError) as caught:
         answer(model("one-long"), json.dumps(body).encode(), JSON)
 
@@ -433,7 +433,7 @@ def test_a_content_type_is_read_as_its_standard_says(
         ),
     ],
 )
-def test_a_csv_body_that_does_not_do_is_refused(
+def test_a_wrong_csv_body_is_refused_with_its_fault(
     name: str, body: bytes, message: str, model: Callable[[str], Model]
 ) -> None:
     with pytest.raises(ServingError) as caught:
@@ -443,7 +443,7 @@ def test_a_csv_body_that_does_not_do_is_refused(
     assert message in caught.value.message
 
 
-def test_what_is_no_parquet_is_refused(model: Callable[[str], Model]) -> None:
+def test_a_body_that_is_no_parquet_file_is_refused(model: Callable[[str], Model]) -> None:
     with pytest.raises(ServingError) as caught:
         answer(model("one-long"), b"PAR1 and then nothing", PARQUET)
 

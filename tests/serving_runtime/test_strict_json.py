@@ -1,4 +1,4 @@
-"""The quick reader of JSON gives what the strict one gives, or leaves the body to it."""
+"""Bodies are read as Python's strict reader of JSON reads them, or refused."""
 
 import json
 from typing import Any

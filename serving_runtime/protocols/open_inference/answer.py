@@ -7,7 +7,7 @@ from typing import Any
 
 from serving_runtime.codec.encode import encode
 from serving_runtime.errors import Fault, InvalidInputError
-from serving_runtime.input.cells import sent
+from serving_runtime.input.cells import json_type_name
 from serving_runtime.protocols.interface import Answer, ServedModel
 from serving_runtime.protocols.open_inference.datatypes import BASE64, BYTES, FP16, NUMPY
 from serving_runtime.protocols.open_inference.input_tensors import SIZE, parameters
@@ -32,7 +32,7 @@ def read_requested_output(document: Mapping[str, Any]) -> RequestedOutput:
     """Raises InvalidInputError."""
     given, outputs = document.get("id"), document.get("outputs") or []
     if not isinstance(given, str | None):
-        raise InvalidInputError([Fault.mismatch("id", got=sent(given), expected="a string")])
+        raise InvalidInputError([Fault.mismatch("id", got=json_type_name(given), expected="a string")])
     if not isinstance(outputs, list) or not all(
         isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in outputs
     ):

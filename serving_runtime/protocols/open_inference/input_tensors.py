@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError, at_once
-from serving_runtime.input.cells import CellError, convert, every, sent
+from serving_runtime.input.cells import CellError, convert, every_error, json_type_name
 from serving_runtime.input.tensor import flatten
 from serving_runtime.protocols.open_inference.datatypes import BYTES, DATATYPES, FP16, NUMPY, model_dtypes
 from serving_runtime.protocols.open_inference.raw import RawError, read_elements, read_numbers
@@ -66,7 +66,7 @@ def parameters(entry: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     given = entry.get("parameters")
     if not isinstance(given, dict | None):
         raise InvalidInputError(
-            [Fault.mismatch(f"{path}.parameters".lstrip("."), got=sent(given), expected="an object")]
+            [Fault.mismatch(f"{path}.parameters".lstrip("."), got=json_type_name(given), expected="an object")]
         )
     return given or {}
 
@@ -144,7 +144,7 @@ def _in_json(data: Any, datatype: str, shape: tuple[int, ...], path: str) -> lis
         )
     found, flat = flatten(data, f"{path}.data")
     if not isinstance(data, list) or len(flat) != prod(shape):
-        count = f"{len(flat)} values" if isinstance(data, list) else sent(data)
+        count = f"{len(flat)} values" if isinstance(data, list) else json_type_name(data)
         raise InvalidInputError(
             [Fault(path=f"{path}.data", problem=f"{count}, where the shape {list(shape)} has {prod(shape)}")]
         )
@@ -160,7 +160,7 @@ def _typed(values: list[Any], datatype: str, path: str) -> Any:
     try:
         return convert(values, dtype)
     except CellError:
-        errors = every(values, lambda part: convert(part, dtype), MOST_FAULTS)
+        errors = every_error(values, lambda part: convert(part, dtype), MOST_FAULTS)
         raise InvalidInputError(
             [
                 Fault(
@@ -175,4 +175,4 @@ def _typed(values: list[Any], datatype: str, path: str) -> Any:
 
 
 def _sent(entry: Mapping[str, Any], key: str) -> str:
-    return sent(entry[key]) if key in entry else "nothing"
+    return json_type_name(entry[key]) if key in entry else "nothing"

@@ -9,14 +9,14 @@ import pandas as pd
 
 from serving_runtime.codec.encode import dumps
 from serving_runtime.codec.returned import (
-    HALF,
+    LONE_SURROGATE,
     Values,
     as_array,
+    as_known_type,
     as_moments,
     column_array,
     column_names,
     key_text,
-    known,
     moment_text,
     refused,
 )
@@ -51,7 +51,7 @@ class Output:
 
 def outputs_of(prediction: Any, signature: Signature, nan: Nan = Nan.NULL) -> tuple[list[Output], str]:
     """Return the tensors, and the content type of all of them together. Raises OutputError."""
-    prediction = known(prediction)
+    prediction = as_known_type(prediction)
     match prediction:
         case pd.DataFrame():
             columns = [column_array(prediction.iloc[:, at]) for at in range(prediction.shape[1])]
@@ -90,7 +90,7 @@ def _column(name: str, column: Values, nan: Nan) -> Output:
 
 def _output(name: str, value: Any, nan: Nan) -> Output:
     """Raises OutputError."""
-    array = np.atleast_1d(known(value)) if isinstance(value, np.ndarray) else as_array(value)
+    array = np.atleast_1d(as_known_type(value)) if isinstance(value, np.ndarray) else as_array(value)
     flat, shape = array.ravel(), array.shape
     native = array.dtype.newbyteorder("<") if array.dtype.kind in "biuf" else array.dtype
     if native in OF_NUMPY:
@@ -120,5 +120,5 @@ def _unicode(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise refused(HALF) from None
+        raise refused(LONE_SURROGATE) from None
     return str(text)

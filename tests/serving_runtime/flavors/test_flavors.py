@@ -1,4 +1,4 @@
-"""Every flavor, served for real: what the server predicts is what MLflow itself predicted when the model was saved."""
+"""A real server of every flavor predicts what MLflow predicted when the model was saved."""
 
 import json
 from collections.abc import Callable

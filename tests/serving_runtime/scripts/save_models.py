@@ -71,7 +71,7 @@ class Chosen(mlflow.pyfunc.PythonModel):
 
 
 class TypeOfInput(mlflow.pyfunc.PythonModel):
-    """Predicts what kind of thing it was called with."""
+    """Predicts the type of its input."""
 
     def predict(self, context, model_input, params=None):
         return [type(model_input).__name__] * model_input.shape[0]

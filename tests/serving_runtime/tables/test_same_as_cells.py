@@ -14,9 +14,9 @@ from serving_runtime.errors import ServingError
 from serving_runtime.input.conform import conformer
 from serving_runtime.input.forms import Request
 from serving_runtime.signature import Column, Scalar, Signature
+from serving_runtime.tables.arrow_tables import table_request
 from serving_runtime.tables.csv_blocks import BLOCK, CsvBlock, read_csv_blocks
 from serving_runtime.tables.csv_columns import read_block
-from serving_runtime.tables.request import table_request
 
 KINDS = ("boolean", "integer", "long", "float", "double", "string", "datetime", "binary")
 CELLS = {
@@ -191,14 +191,14 @@ def test_columns_have_the_values_of_the_cells(table: tuple[bytes, Signature]) ->
 
 @pytest.mark.parametrize(("kind", "cell"), [(kind, cell) for kind in KINDS for cell in [*CELLS[kind], *NULLS]])
 @pytest.mark.parametrize("required", [True, False])
-def test_each_odd_cell_is_the_same_by_both_ways(kind: str, cell: str, required: bool) -> None:
+def test_each_odd_cell_is_the_same_as_columns_and_as_cells(kind: str, cell: str, required: bool) -> None:
     signature = signature_of(kind, "long", required=required)
 
     assert_same(text_of(signature, [(cell, "1")]), signature)
     assert_same(text_of(signature, [(CELLS[kind][0], "1"), (cell, "2")]), signature)
 
 
-def test_plain_cells_of_every_kind_go_by_columns() -> None:
+def test_plain_cells_of_every_type_are_read_as_columns() -> None:
     signature = signature_of(*KINDS)
 
     frame = by_columns(text_of(signature, [tuple(CELLS[kind][0] for kind in KINDS)] * 3), signature)
@@ -220,7 +220,7 @@ def test_plain_cells_of_every_kind_go_by_columns() -> None:
 @example(b'a,b\n1,"x\ny"\n2,z\n', 3)
 @example(b'a\n"', 1)
 @settings(max_examples=300, deadline=None)
-def test_blocks_are_the_file_whatever_arrives_at_a_time(text: bytes, size: int) -> None:
+def test_blocks_joined_are_the_file_for_every_read_size(text: bytes, size: int) -> None:
     class Slow(io.BytesIO):
         def read1(self, _: int | None = -1) -> bytes:
             return self.read(size)

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import httpx2
 
 from model_contract.exit_codes import ExitCode
-from model_contract.network_causes import PROXY_ADVICE, Cause, Peer, cause_of, check_proxies, probed
+from model_contract.network_causes import Cause, Peer, cause_of, probed
+from model_contract.proxy_settings import PROXY_ADVICE, check_proxies
 from model_lifecycle.errors import (
     InvalidError,
     LifecycleError,

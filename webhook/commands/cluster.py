@@ -12,7 +12,7 @@ from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_namespaced_resource
 
 from model_contract.names import PLATFORM_NAMESPACE
-from model_contract.network_causes import PROXY_ADVICE, ProxySettingError, check_proxies
+from model_contract.proxy_settings import PROXY_ADVICE, ProxySettingError, check_proxies
 from model_contract.tls import TlsSettingError, check_authorities
 from webhook.certificates.cluster import MissingError
 from webhook.cli_errors import InvalidInputError, NotAuthorisedError, NotFoundError, UnavailableError

@@ -1,4 +1,4 @@
-"""What a request may cost is bounded by its size: packed bodies, Parquet, CSV and lists of faults."""
+"""Bounds on what a request costs, by its size: packed bodies, Parquet, CSV and lists of faults."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""What the data scientist's notebook does: trains the wine-quality ElasticNet, logs it, registers it, with Domino's
+"""The work of the data scientist's notebook: trains the wine-quality ElasticNet, logs it, registers it, with Domino's
 tags.
 
 Runs in an environment with the full MLflow; prints the registered version as JSON. The data is made here: eleven

@@ -17,6 +17,7 @@ from model_lifecycle.stages import PRODUCTION, STAGING
 MOST_BYTES: Final = 1024 * 1024
 LONGEST_NAME: Final = 256
 STAGES: Final = (PRODUCTION, STAGING)
+CONFLICT_MARKER: Final = re.compile(r"^(?:<{7}|={7}|>{7})(?: |\r?$)", re.MULTILINE)
 BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
@@ -116,7 +117,12 @@ def _document(content: bytes) -> dict[str, Any]:
         raise PromotionFileError([Problem(place="$", text=f"the file is not UTF-8 at byte {error.start}")]) from error
     except json.JSONDecodeError as error:
         raise PromotionFileError(
-            [Problem(place=f"line {error.lineno}, column {error.colno}", text=f"not JSON: {error.msg}")]
+            [
+                Problem(
+                    place=f"line {error.lineno}, column {error.colno}",
+                    text=f"not JSON: {error.msg}{_advice(error.doc, error.pos)}",
+                )
+            ]
         ) from error
     except RecursionError as error:
         raise PromotionFileError([Problem(place="$", text="the file is nested too deep")]) from error
@@ -125,6 +131,17 @@ def _document(content: bytes) -> dict[str, Any]:
             [Problem(place="$", text='must be an object, such as {"<project id>": [{"name": "wine", "version": 2}]}')]
         )
     return document
+
+
+def _advice(text: str, position: int) -> str:
+    """Return what to do about text that is no JSON, if its cause is plain."""
+    if CONFLICT_MARKER.search(text):
+        return "; the file has the conflict markers of a git merge: resolve the conflict first"
+    if not text.strip():
+        return "; the file is empty"
+    if not text[position : position + 1].isascii():
+        return f"; the character U+{ord(text[position]):04X} stands there, which JSON takes only within a text"
+    return ""
 
 
 def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

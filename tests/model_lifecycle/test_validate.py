@@ -35,7 +35,17 @@ def test_alias_is_the_stages_name() -> None:
 
 
 BAD = {
-    "an empty file": (b"", "line 1, column 1: not JSON"),
+    "an empty file": (b"", "line 1, column 1: not JSON: Expecting value; the file is empty"),
+    "a merge in conflict": (
+        b'<<<<<<< HEAD\n{"a": []}\n=======\n{"b": []}\n>>>>>>> topic\n',
+        "the file has the conflict markers of a git merge: resolve the conflict first",
+    ),
+    "a merge in conflict below the first line": (
+        b'{\r\n<<<<<<< HEAD\r\n"a": []\r\n=======\r\n"b": []\r\n>>>>>>> topic\r\n}',
+        "line 2, column 1: not JSON: Expecting property name enclosed in double quotes; the file has the conflict",
+    ),
+    "a no-break space": ('{\u00a0"a": []}'.encode(), "line 1, column 2: not JSON: Expecting property name"),
+    "a typographic quote": ("{\u201ca\u201d: []}".encode(), "the character U+201C stands there"),
     "not JSON": (b'{"a": [}', "line 1, column 8: not JSON"),
     "a list": (b"[]", "$: must be an object"),
     "a byte order mark": (b"\xef\xbb\xbf{}", "$: the file begins with a byte order mark"),

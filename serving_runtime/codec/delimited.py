@@ -12,7 +12,7 @@ import pandas as pd
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.forms import Frame
-from serving_runtime.input.table import Table
+from serving_runtime.input.table import Table, delimiter_advice
 from serving_runtime.signature import Scalar, Signature
 
 PATH = "csv"
@@ -196,7 +196,7 @@ def _by_column(text: str) -> tuple[list[str], list[list[str]], int]:  # noqa: C9
                 rows += 1
             else:
                 if len(faults) < MOST_FAULTS:
-                    problem = f"{len(line)} values, where the header has {len(header)}"
+                    problem = f"{len(line)} values, where the header has {len(header)}{delimiter_advice(header)}"
                     faults.append(Fault(path=f"{PATH}[{rows}]", problem=problem))
                 rows += 1
         for column, cells in zip(columns, zip(*lines, strict=True) if lines else (), strict=False):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
 from serving_runtime.input.nested import nested, scalars_or_faults
-from serving_runtime.input.table import Key, Table
+from serving_runtime.input.table import Key, Table, delimiter_advice
 from serving_runtime.signature import Column, Scalar, Signature
 
 WITHOUT_NULL: Final = (Scalar(name="integer"), Scalar(name="long"))
@@ -97,8 +97,7 @@ def _delimiter_hint(table: Table, columns: Sequence[Column]) -> str:
     """Return advice for a CSV whose header is one field with another delimiter in it; "" for any other table."""
     if table.path != CSV or len(table.columns) != 1 or len(columns) == 1:
         return ""
-    header = str(next(iter(table.columns)))
-    return "; the fields of a CSV must be separated by commas" if ";" in header or "\t" in header else ""
+    return delimiter_advice([str(name) for name in table.columns])
 
 
 def _numbered(columns: Sequence[Column]) -> bool:

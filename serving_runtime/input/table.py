@@ -199,6 +199,12 @@ def renamed(table: Table, names: Sequence[Key]) -> Table:
     return replace(table, columns=columns, place=lambda key, row: table.place(positions[key], row), named=True)
 
 
+def delimiter_advice(header: Sequence[str]) -> str:
+    """Return advice for a CSV whose header is one field with another delimiter in it; "" for any other header."""
+    other = len(header) == 1 and (";" in header[0] or "\t" in header[0])
+    return "; the fields of a CSV must be separated by commas" if other else ""
+
+
 def _uneven(rows: Sequence[Any], width: int, path: str) -> list[Fault]:
     """Return the fault of each row that is no array of `width` values."""
     if set(map(type, rows)) <= {list} and set(map(len, rows)) <= {width}:

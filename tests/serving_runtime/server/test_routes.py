@@ -141,6 +141,14 @@ def test_csv_with_another_delimiter_is_refused_with_the_advice_to_use_commas(
     assert any("the fields of a CSV must be separated by commas" in problem for problem in problems) is advised
 
 
+def test_csv_with_semicolons_and_decimal_commas_is_refused_with_the_advice_to_use_commas(wine: RuntimeServer) -> None:
+    """A spreadsheet of a country that writes decimals with commas saves its CSV so."""
+    answer = wine.ask("POST", "/invocations", "fixed acidity;pH\n7,4;3,51\n", {"Content-Type": "text/csv"})
+
+    problem = "3 values, where the header has 1; the fields of a CSV must be separated by commas"
+    assert (answer.status, answer.document["details"]) == (400, [{"path": "csv[0]", "problem": problem}])
+
+
 def test_body_in_chunks_is_held_to_the_limit_too(wine: RuntimeServer) -> None:
     assert wine.ask("POST", "/invocations", iter([b"x" * 6000] * 2), JSON).status == 413
 

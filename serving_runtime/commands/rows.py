@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import IO, Any, Final
 
+from model_contract.extras import missing_extra
 from serving_runtime.codec.delimited import read_csv
 from serving_runtime.codec.strict_json import read_object, read_value
 from serving_runtime.commands.cli_errors import InputFileError
@@ -176,9 +177,7 @@ def _batch_chunks(batch: Any, rows: _CsvRows, signature: Signature, size: int) -
 
 def _parquet(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
     if not ARROW:
-        raise InputFileError(
-            "Parquet is read by pyarrow, which is not installed; install it, or convert the file to CSV"
-        )
+        raise InputFileError(f"Parquet cannot be read: {missing_extra('pyarrow', 'tables')}")
     try:
         batches = parquet.ParquetFile(stream if stream.seekable() else io.BytesIO(stream.read())).iter_batches(
             batch_size=size

@@ -1,6 +1,7 @@
 """How far a command is: a bar for a person at a terminal, nothing for anybody else."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,14 +26,17 @@ def progress(size: int | None) -> Iterator[Progress]:
         lazy.progress.TextColumn("{task.description}"),
         lazy.progress.BarColumn(),
         lazy.progress.TaskProgressColumn(),
-        lazy.progress.TextColumn("{task.fields[rows]:,} rows"),
+        lazy.progress.TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f} a second"),
         lazy.progress.TimeElapsedColumn(),
+        lazy.progress.TimeRemainingColumn(),
     )
     with lazy.progress.Progress(*columns, console=lazy.console.Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("scoring", total=size, rows=0)
+        task = bar.add_task("scoring", total=size, rows=0, rate=0.0)
+        began = time.monotonic()
 
         class Drawn(Progress):
             def at(self, position: int, rows: int) -> None:
-                bar.update(task, completed=position, rows=rows)
+                rate = rows / max(time.monotonic() - began, 0.001)
+                bar.update(task, completed=position, rows=rows, rate=rate)
 
         yield Drawn()

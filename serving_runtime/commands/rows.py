@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import IO, Any, Final
 
@@ -12,6 +12,14 @@ from model_contract.extras import missing_extra
 from serving_runtime.codec.delimited import read_csv
 from serving_runtime.codec.strict_json import read_object, read_value
 from serving_runtime.commands.cli_errors import InputFileError
+from serving_runtime.commands.kept_columns import (
+    Kept,
+    kept_by_cells,
+    kept_by_columns,
+    kept_of_batch,
+    kept_of_lines,
+    kept_of_records,
+)
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.forms import Frame, Request
 from serving_runtime.protocols.mlflow.request import CHAT_KEYS, FORMATS, PARAMS, STREAM, from_document
@@ -49,22 +57,23 @@ class Chunk:
     request: Callable[[int, int], Request]
     whole: bool = False
     columns: Callable[[], Request] | None = None
+    kept: Kept | None = None
 
 
-def chunks(stream: IO[bytes], form: str, signature: Signature, size: int) -> Iterator[Chunk]:
+def chunks(stream: IO[bytes], form: str, signature: Signature, size: int, keep: Sequence[str] = ()) -> Iterator[Chunk]:
     """Of `size` rows each, but the last. Raises InputFileError."""
     if signature.typed_in_code and form in {"csv", "parquet"}:
         raise InputFileError(NO_TABLE)
     try:
         match form:
             case "csv":
-                yield from _csv(stream, signature, size)
+                yield from _csv(stream, signature, size, keep)
             case "parquet":
-                yield from _parquet(stream, signature, size)
+                yield from _parquet(stream, signature, size, keep)
             case "jsonl":
-                yield from _jsonl(stream, signature, size)
+                yield from _jsonl(stream, signature, size, keep)
             case _:
-                yield from _json(stream, signature, size)
+                yield from _json(stream, signature, size, keep)
     except UnicodeDecodeError:
         raise InputFileError("the file is not UTF-8") from None
     except MalformedRequestError as error:
@@ -89,7 +98,7 @@ class _Recorder:
         return text
 
 
-def _csv(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
+def _csv(stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
     """Whole columns at once if Arrow is installed; cell by cell without it, and in a block that Arrow cannot read
     exactly.
     """
@@ -99,11 +108,12 @@ def _csv(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
         raise _CsvRows(b"", header, signature).error()
     if not signature.columns:  # pandas looks at a whole column to say what it is
         text = b"".join(block.text for block in blocks)
-        rows = _CsvRows(header.text, CsvBlock(text=text, line=header.line + header.text.count(b"\n")), signature)
+        rest = CsvBlock(text=text, line=header.line + header.text.count(b"\n"))
+        rows = _CsvRows(header.text, rest, signature, keep)
         yield from rows.chunks(len(rows))
         return
     for block in blocks:
-        rows = _CsvRows(header.text, block, signature)
+        rows = _CsvRows(header.text, block, signature, keep)
         batch = read_block(header, block, signature) if ARROW else None
         yield from rows.chunks(size) if batch is None else _batch_chunks(batch, rows, signature, size)
 
@@ -111,7 +121,8 @@ def _csv(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
 class _CsvRows:
     """The rows of a block as texts, cut when one of them is first asked for."""
 
-    def __init__(self, header: bytes, block: CsvBlock, signature: Signature) -> None:
+    def __init__(self, header: bytes, block: CsvBlock, signature: Signature, keep: Sequence[str] = ()) -> None:
+        self._keep = keep
         self._header = header
         self._single = b"," not in header
         self._block = block
@@ -152,7 +163,22 @@ class _CsvRows:
     def chunks(self, size: int) -> Iterator[Chunk]:
         for before in range(0, len(self._rows), size or 1):
             count = min(size, len(self._rows) - before)
-            yield Chunk(count=count, place=partial(self.place, before), request=partial(self.request, before))
+            yield Chunk(
+                count=count,
+                place=partial(self.place, before),
+                request=partial(self.request, before),
+                kept=self.kept(before, count),
+            )
+
+    def kept(self, before: int, count: int) -> Kept | None:
+        if not self._keep:
+            return None
+        return kept_by_cells(self._header, (text for _, text in self._rows[before : before + count]), self._keep)
+
+    @cached_property
+    def kept_columns(self) -> Kept | None:
+        """The kept columns of the whole block, None if they must be read by cells."""
+        return kept_by_columns(self._header, self._block, self._keep) if self._keep else None
 
     def place(self, before: int, row: int) -> str:
         return f"line {self._rows[before + row][0]}"
@@ -167,15 +193,19 @@ def _batch_chunks(batch: Any, rows: _CsvRows, signature: Signature, size: int) -
     for before in range(0, batch.num_rows, size):
         part = batch.slice(before, size)
         columns = partial(table_request, part, signature)
+        kept = rows.kept_columns
         yield Chunk(
             count=part.num_rows,
             place=partial(rows.place, before),
             request=partial(rows.request, before),
             columns=columns,
+            kept=rows.kept(before, part.num_rows)
+            if kept is None
+            else {name: column[before : before + size] for name, column in kept.items()},
         )
 
 
-def _parquet(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
+def _parquet(stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
     if not ARROW:
         raise InputFileError(f"Parquet cannot be read: {missing_extra('pyarrow', 'tables')}")
     try:
@@ -184,16 +214,16 @@ def _parquet(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chu
         )
         before = 0
         for batch in batches:
-            yield _parquet_chunk(batch, before, signature)
+            yield _parquet_chunk(batch, before, signature, kept_of_batch(batch, keep) if keep else None)
             before += batch.num_rows
     except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError, OSError) as error:
         raise InputFileError(f"the file is no Parquet: {str(error).splitlines()[0]}") from None
 
 
-def _parquet_chunk(batch: Any, before: int, signature: Signature) -> Chunk:
+def _parquet_chunk(batch: Any, before: int, signature: Signature, kept: Kept | None) -> Chunk:
     """A model without a signature gets the frame that pandas makes of the file, index and all."""
     if not signature.columns:
-        return _frame_chunk(batch.to_pandas(), before)
+        return _frame_chunk(batch.to_pandas(), before, kept)
 
     def request(first: int, end: int) -> Request:
         return table_request(batch.slice(first, end - first), signature)
@@ -203,32 +233,34 @@ def _parquet_chunk(batch: Any, before: int, signature: Signature) -> Chunk:
         place=lambda row: f"row {before + row + 1}",
         request=request,
         columns=lambda: request(0, batch.num_rows),
+        kept=kept,
     )
 
 
-def _frame_chunk(frame: Any, before: int) -> Chunk:
+def _frame_chunk(frame: Any, before: int, kept: Kept | None) -> Chunk:
     def request(first: int, end: int) -> Request:
         return Request(input=Frame(frame=frame.iloc[first:end].reset_index(drop=True)))
 
-    return Chunk(count=len(frame), place=lambda row: f"row {before + row + 1}", request=request)
+    return Chunk(count=len(frame), place=lambda row: f"row {before + row + 1}", request=request, kept=kept)
 
 
-def _jsonl(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
+def _jsonl(stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
     """A record on each line, or the value that the model's own code takes, or a body of the protocol."""
     rows: list[tuple[int, bytes]] = []
     for number, line in enumerate(stream, 1):
         if line.strip():
             rows.append((number, line))
         if len(rows) == (1 if rows and _is_body(rows[0][1], signature) else size):
-            yield _lines_chunk(rows, signature)
+            yield _lines_chunk(rows, signature, keep)
             rows = []
     if rows:
-        yield _lines_chunk(rows, signature)
+        yield _lines_chunk(rows, signature, keep)
 
 
-def _lines_chunk(rows: Sequence[tuple[int, bytes]], signature: Signature) -> Chunk:
+def _lines_chunk(rows: Sequence[tuple[int, bytes]], signature: Signature, keep: Sequence[str]) -> Chunk:
     number, line = rows[0]
     if _is_body(line, signature):
+        _expect_no_keep(keep)
         return _body_chunk(line, f"line {number}", signature)
 
     def request(first: int, end: int) -> Request:
@@ -237,7 +269,13 @@ def _lines_chunk(rows: Sequence[tuple[int, bytes]], signature: Signature) -> Chu
             return from_document({"inputs": [read_value(line) for line in lines]}, signature)
         return from_document({"dataframe_records": [read_object(line) for line in lines]}, signature)
 
-    return Chunk(count=len(rows), place=lambda row: f"line {rows[row][0]}", request=request)
+    kept = kept_of_lines((line for _, line in rows), keep) if keep else None
+    return Chunk(count=len(rows), place=lambda row: f"line {rows[row][0]}", request=request, kept=kept)
+
+
+def _expect_no_keep(keep: Sequence[str]) -> None:
+    if keep:
+        raise InputFileError("--keep-columns takes CSV, Parquet, or JSON records; this is a body of the protocol")
 
 
 def _body_chunk(line: bytes, place: str, signature: Signature) -> Chunk:
@@ -287,7 +325,7 @@ def _list_key(document: dict[str, Any], signature: Signature) -> str | None:
     return None
 
 
-def _json(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
+def _json(stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
     """An array of records, or of values that the model's own code takes, or a body of the protocol:
     JSON is read whole.
     """
@@ -298,6 +336,8 @@ def _json(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]
     if form is not None and signature.typed_in_code:
         raise InputFileError(NO_TABLE)
     form = form or _list_key(document, signature)
+    if form != "dataframe_records":
+        _expect_no_keep(keep)
     if form is None:
         yield Chunk(
             count=1, place=lambda _: "the body", request=lambda _, __: from_document(document, signature), whole=True
@@ -305,7 +345,8 @@ def _json(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]
         return
     rows = _rows_in(document, form) or []
     for before in range(0, len(rows), size):
-        yield _part(document, form, before, min(size, len(rows) - before), signature)
+        kept = kept_of_records(rows[before : before + size], keep) if keep else None
+        yield replace(_part(document, form, before, min(size, len(rows) - before), signature), kept=kept)
 
 
 def _part(document: dict[str, Any], form: str, before: int, count: int, signature: Signature) -> Chunk:

@@ -16,6 +16,7 @@ BENCHMARKS: Final = (
     "gate",
     "gate_slow_clients",
     "promotion",
+    "delivery",
 )
 
 

@@ -153,11 +153,12 @@ def _transfer(
         progress=_begin(partial, listed),
         deadline=deadline,
         max_bytes=request.max_bytes,
+        parallel=request.parallel,
     )
     try:
         for directory in listed.directories:
             (partial.model / directory).mkdir(parents=True, exist_ok=True)
-        files = transfer.run(parallel=request.parallel)
+        files = transfer.run()
     except (OSError, NoSpaceError) as error:
         if isinstance(error, NoSpaceError) or isinstance(store_error(error), NoSpaceError):
             partial.clear()

@@ -1,15 +1,19 @@
 """Download the files of a model into its partial directory.
 
-Several files come at a time; each is checked against the listing, and continued if its transfer was cut.
+Several files come at a time, and several ranges of a large file if the server offers them. Each file is checked against
+the listing, and continued if its transfer was cut.
 """
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from model_contract.digest import FileEntry
 from model_delivery.answer import Answer
@@ -24,9 +28,14 @@ from model_delivery.errors import (
 )
 from model_delivery.file_checks import CHUNK, file_entry, regular_size
 from model_delivery.listed_model import ListedFile, ListedModel, byte_limit
+from model_delivery.log import log
 from model_delivery.mlflow_api import MlflowApi
 from model_delivery.progress import Progress
+from model_delivery.ranges import NOTED, SMALLEST, Range, RangedFile, strong
 from model_delivery.store import PartialModel
+from model_delivery.work import Work
+
+FIRST_BYTE: Final = Range(begin=0, end=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,46 +48,150 @@ class Transfer:
     progress: Progress
     deadline: Deadline
     max_bytes: int | None
+    parallel: int
+    _work: Work = field(default_factory=lambda: Work([]), init=False)
+    _entries: list[FileEntry] = field(default_factory=list, init=False)
+    _whole: set[str] = field(default_factory=set, init=False)  # files that the server did not send in ranges
 
-    def run(self, *, parallel: int) -> tuple[FileEntry, ...]:
+    def run(self) -> tuple[FileEntry, ...]:
         """Return every file, sorted by path. The first final error ends the other transfers, and is raised."""
         largest_first = sorted(self.listed.files, key=lambda file: -(file.size or 0))
-        with ThreadPoolExecutor(parallel) as pool:
-            futures = [pool.submit(self._fetch, file) for file in largest_first]
-            try:
-                return tuple(sorted(future.result() for future in as_completed(futures)))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                self.deadline.stop()
-                self.api.abort()
-                raise
+        self._work.add(partial(self._fetch, file) for file in largest_first)
+        self._work.run(threads=self.parallel, stop=self._stop)
+        return tuple(sorted(self._entries))
 
-    def _fetch(self, file: ListedFile) -> FileEntry:
+    def _stop(self) -> None:
+        self.deadline.stop()
+        self.api.abort()
+
+    def _fetch(self, file: ListedFile) -> None:
         target = self.partial.model / file.path
-        return self.deadline.retrying(lambda: self._try(file), reached=lambda: regular_size(target) or 0)
+        entry = self.deadline.retrying(lambda: self._try(file), reached=lambda: regular_size(target) or 0)
+        if entry:
+            self._entries.append(entry)
 
-    def _try(self, file: ListedFile) -> FileEntry:
+    def _try(self, file: ListedFile) -> FileEntry | None:
+        """Return the file when it is there; None if tasks for its ranges were added instead."""
         target = self.partial.model / file.path
         present = regular_size(target)
+        received = self.progress.ranges(file.path)
+        if received is not None and present is not None:
+            return self._continue_ranges(file, target, received)
         if present is not None and present == file.size:
-            return file_entry(self.partial.model, file.path)
+            return self._entry_of_present(file, target)
+        with self._checked_failure(file):
+            try:
+                return self._request(file, target, present or 0)
+            except WrongSizeError:
+                target.unlink(missing_ok=True)
+                raise
+
+    def _request(self, file: ListedFile, target: Path, present: int) -> FileEntry | None:
+        if not present and self.parallel > 1 and file.path not in self._whole and (file.size or 0) >= SMALLEST:
+            with self._answer(file, {"Range": FIRST_BYTE.wanted}) as answer:
+                if answer.status == HTTPStatus.OK:
+                    self.progress.begin(file.path, answer.headers.get("ETag"))
+                    return self._receive(file, answer, target, 0)
+                etag = strong(answer.headers.get("ETag"))
+                if etag and FIRST_BYTE.is_answered(answer, file.size or 0) and len(answer.beginning(2)) == 1:
+                    self._begin_ranges(file, target, etag)
+                    return None
+            self._whole.add(file.path)
+        etag = self.progress.etag(file.path) if present else None
+        wanted = {"Range": f"bytes={present}-", "If-Range": etag} if etag else {}
+        with self._answer(file, wanted) as answer:
+            offset = _offset(answer, present, target)
+            self.progress.begin(file.path, answer.headers.get("ETag"))
+            return self._receive(file, answer, target, offset)
+
+    def _begin_ranges(self, file: ListedFile, target: Path, etag: str) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+        self.progress.begin_ranges(file.path, etag)
+        self._add_ranges(RangedFile(file, target, etag, {}))
+
+    def _continue_ranges(self, file: ListedFile, target: Path, received: dict[int, int]) -> FileEntry | None:
+        ranged = RangedFile(file, target, self.progress.etag(file.path) or "", received)
+        if not ranged.missing:
+            return self._entry_of_present(file, target)
+        self._add_ranges(ranged)
+        return None
+
+    def _entry_of_present(self, file: ListedFile, target: Path) -> FileEntry:
+        """Return a file that an earlier run wrote: it may have been killed before the bytes were on the disk."""
+        _sync(target)
+        return file_entry(self.partial.model, file.path)
+
+    def _add_ranges(self, ranged: RangedFile) -> None:
+        self._work.add(partial(self._fetch_range, ranged, part) for part in ranged.missing)
+
+    def _fetch_range(self, ranged: RangedFile, part: Range) -> None:
+        self.deadline.retrying(lambda: self._request_range(ranged, part), reached=lambda: ranged.received[part.begin])
+        if not ranged.given_up:
+            ranged.arrive(part)
+        if ranged.leave():
+            self._end_ranges(ranged)
+
+    def _request_range(self, ranged: RangedFile, part: Range) -> None:
+        """Request the rest of a range once; give up the file's ranges if the answer is not a part of the same file."""
+        if ranged.given_up:
+            return
+        rest = part.after(ranged.received[part.begin])
+        headers = {"Range": rest.wanted, "If-Range": ranged.etag}
+        with self._checked_failure(ranged.file), self._answer(ranged.file, headers) as answer:
+            if rest.is_answered(answer, ranged.size) and answer.headers.get("ETag") == ranged.etag:
+                self._receive_range(ranged, part, answer)
+            else:
+                ranged.given_up = True
+
+    def _receive_range(self, ranged: RangedFile, part: Range, answer: Answer) -> None:
+        received = noted = ranged.received[part.begin]
+        with ranged.target.open("r+b", buffering=0) as output:
+            output.seek(part.begin + received)
+            for chunk in answer.chunks():
+                if received + len(chunk) > part.size:
+                    ranged.given_up = True
+                    return
+                _write(output, chunk)
+                received += len(chunk)
+                ranged.received[part.begin] = received
+                self.deadline.count(len(chunk))
+                if received - noted >= NOTED or received == part.size:
+                    self.progress.arrive(ranged.file.path, part.begin, received)
+                    noted = received
+            os.fdatasync(output.fileno())
+        if received < part.size:
+            raise WrongSizeError(
+                f"artifact {ranged.file.path!r}: {received} bytes came of a range of {part.size}, and no more"
+            )
+
+    def _end_ranges(self, ranged: RangedFile) -> None:
+        """Take the file whose last range has ended, or fetch it in one piece if its ranges do not fit each other."""
+        file = ranged.file
+        if not ranged.given_up and (entry := ranged.entry()).size == file.size:
+            _sync(ranged.target)
+            self._entries.append(entry)
+            return
+        log(
+            "the server's ranges of a file do not fit each other: it is fetched again, in one piece", artifact=file.path
+        )
+        self._whole.add(file.path)
+        ranged.target.unlink(missing_ok=True)
+        self.progress.begin(file.path, None)
+        self._work.add([partial(self._fetch, file)])
+
+    def _answer(self, file: ListedFile, headers: dict[str, str]) -> AbstractContextManager[Answer]:
+        return self.api.file(f"{self.listed.source}/{file.path}", headers)
+
+    @contextmanager
+    def _checked_failure(self, file: ListedFile) -> Iterator[None]:
+        """Raise NotFoundError for an internal error of the server if the file is no longer listed."""
         try:
-            return self._request(file, target, present or 0)
+            yield
         except InternalServerError as error:
             if not self._still_listed(file):
                 raise NotFoundError(f"artifact {file.path!r} was listed, and is no longer there") from error
             raise
-        except WrongSizeError:
-            target.unlink(missing_ok=True)
-            raise
-
-    def _request(self, file: ListedFile, target: Path, present: int) -> FileEntry:
-        etag = self.progress.etag(file.path) if present else None
-        wanted = {"Range": f"bytes={present}-", "If-Range": etag} if etag else {}
-        with self.api.file(f"{self.listed.source}/{file.path}", wanted) as answer:
-            offset = _offset(answer, present, target)
-            self.progress.begin(file.path, answer.headers.get("ETag"))
-            return self._receive(file, answer, target, offset)
 
     def _receive(self, file: ListedFile, answer: Answer, target: Path, offset: int) -> FileEntry:
         if file.size is None and not answer.delimited:
@@ -127,6 +240,21 @@ def _offset(answer: Answer, present: int, target: Path) -> int:
         return present
     target.unlink(missing_ok=True)
     raise TransientError(f"artifact {target.name!r}: the server did not continue where the last try ended")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(output: FileIO, chunk: bytes) -> None:
+    """Write all of a chunk: a raw file may take a part only, when the disk is nearly full."""
+    left = memoryview(chunk)
+    while left:
+        left = left[output.write(left) or 0 :]
 
 
 def _too_large(file: ListedFile, limit: int) -> Exception:

@@ -14,6 +14,7 @@ from typing import Final
 from model_delivery.listed_model import ListedModel
 from model_delivery.ranges import strong
 
+SMALL: Final = 1 << 20  # bytes of a file that a later run does not continue, but fetches again
 FORMAT: Final = 2  # an older version would take a file of full size, in which ranges are missing, for a whole one
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -37,6 +38,7 @@ class Progress:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._resumed = False
         self._etags: dict[str, str] = {}
         self._ranges: dict[str, dict[int, int]] = {}
 
@@ -47,6 +49,7 @@ class Progress:
             first, *begun = path.read_text(encoding="utf-8", errors="replace").split("\n")
             if first == files:
                 progress = cls(path)
+                progress._resumed = True
                 progress._read(begun)
                 return progress
         return None
@@ -57,6 +60,10 @@ class Progress:
         path.write_text(f"{files}\n", encoding="utf-8")
         return cls(path)
 
+    def may_have_begun(self, file: str) -> bool:
+        """Return False if no run has written to the file."""
+        return self._resumed or file in self._etags
+
     def etag(self, file: str) -> str | None:
         return self._etags.get(file)
 
@@ -64,14 +71,17 @@ class Progress:
         """Return how many bytes of each range are in the file, by its beginning; None if it comes in one piece."""
         return self._ranges.get(file)
 
-    def begin(self, file: str, etag: str | None) -> None:
-        """Record the tag of a file that comes in one piece. Without a strong tag, it is not continued."""
-        tag = strong(etag)
-        if tag == self._etags.get(file) and file not in self._ranges:
-            return
-        self._ranges.pop(file, None)
-        self._etags[file] = tag or ""
-        self._append({"file": file, "etag": self._etags[file]})
+    def begin(self, file: str, etag: str | None, size: int | None) -> None:
+        """Record the tag of a file of `size` bytes that comes in one piece. Without a strong tag, it is not continued.
+
+        A small file is not worth a line.
+        """
+        tag = strong(etag) or ""
+        known = self._etags.get(file)
+        was_in_ranges = self._ranges.pop(file, None) is not None
+        self._etags[file] = tag
+        if was_in_ranges or (tag != known and (size is None or size >= SMALL)):
+            self._append({"file": file, "etag": tag})
 
     def begin_ranges(self, file: str, etag: str) -> None:
         """Record the tag of a file that comes in ranges: its size on the disk does not say what is in it."""

@@ -5,7 +5,6 @@ the listing, and continued if its transfer was cut.
 """
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -13,11 +12,12 @@ from functools import partial
 from http import HTTPStatus
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from model_contract.digest import FileEntry
 from model_delivery.answer import Answer
 from model_delivery.deadline import Deadline
+from model_delivery.disk import Writeback
 from model_delivery.errors import (
     DamagedError,
     InternalServerError,
@@ -35,6 +35,7 @@ from model_delivery.ranges import NOTED, SMALLEST, Range, RangedFile, strong
 from model_delivery.store import PartialModel
 from model_delivery.work import Work
 
+WRITTEN_BACK: Final = 16 << 20  # bytes of a file between two writes to the disk beside its transfer
 FIRST_BYTE: Final = Range(begin=0, end=1)
 
 
@@ -50,14 +51,18 @@ class Transfer:
     max_bytes: int | None
     parallel: int
     _work: Work = field(default_factory=lambda: Work([]), init=False)
+    _writeback: Writeback = field(default_factory=Writeback, init=False)
     _entries: list[FileEntry] = field(default_factory=list, init=False)
     _whole: set[str] = field(default_factory=set, init=False)  # files that the server did not send in ranges
 
     def run(self) -> tuple[FileEntry, ...]:
         """Return every file, sorted by path. The first final error ends the other transfers, and is raised."""
         largest_first = sorted(self.listed.files, key=lambda file: -(file.size or 0))
+        for directory in {(self.partial.model / file.path).parent for file in largest_first}:
+            directory.mkdir(parents=True, exist_ok=True)
         self._work.add(partial(self._fetch, file) for file in largest_first)
         self._work.run(threads=self.parallel, stop=self._stop)
+        self._writeback.finish()
         return tuple(sorted(self._entries))
 
     def _stop(self) -> None:
@@ -66,31 +71,35 @@ class Transfer:
 
     def _fetch(self, file: ListedFile) -> None:
         target = self.partial.model / file.path
-        entry = self.deadline.retrying(lambda: self._try(file), reached=lambda: regular_size(target) or 0)
+        entry = self.deadline.retrying(lambda: self._try(file), reached=lambda: self._present(file, target) or 0)
         if entry:
             self._entries.append(entry)
+
+    def _present(self, file: ListedFile, target: Path) -> int | None:
+        """Return the size of what is there of a file; None for nothing."""
+        return regular_size(target) if self.progress.may_have_begun(file.path) else None
 
     def _try(self, file: ListedFile) -> FileEntry | None:
         """Return the file when it is there; None if tasks for its ranges were added instead."""
         target = self.partial.model / file.path
-        present = regular_size(target)
+        present = self._present(file, target)
         received = self.progress.ranges(file.path)
         if received is not None and present is not None:
             return self._continue_ranges(file, target, received)
         if present is not None and present == file.size:
-            return self._entry_of_present(file, target)
+            return file_entry(self.partial.model, file.path)
         with self._checked_failure(file):
             try:
-                return self._request(file, target, present or 0)
+                return self._request(file, target, present)
             except WrongSizeError:
                 target.unlink(missing_ok=True)
                 raise
 
-    def _request(self, file: ListedFile, target: Path, present: int) -> FileEntry | None:
+    def _request(self, file: ListedFile, target: Path, present: int | None) -> FileEntry | None:
         if not present and self.parallel > 1 and file.path not in self._whole and (file.size or 0) >= SMALLEST:
             with self._answer(file, {"Range": FIRST_BYTE.wanted}) as answer:
                 if answer.status == HTTPStatus.OK:
-                    self.progress.begin(file.path, answer.headers.get("ETag"))
+                    self.progress.begin(file.path, answer.headers.get("ETag"), file.size)
                     return self._receive(file, answer, target, 0)
                 etag = strong(answer.headers.get("ETag"))
                 if etag and FIRST_BYTE.is_answered(answer, file.size or 0) and len(answer.beginning(2)) == 1:
@@ -100,12 +109,13 @@ class Transfer:
         etag = self.progress.etag(file.path) if present else None
         wanted = {"Range": f"bytes={present}-", "If-Range": etag} if etag else {}
         with self._answer(file, wanted) as answer:
-            offset = _offset(answer, present, target)
-            self.progress.begin(file.path, answer.headers.get("ETag"))
+            offset = _offset(answer, present or 0, etag, target)
+            if present and not offset:
+                target.unlink()  # before the tag of other content is recorded: this run may be killed in between
+            self.progress.begin(file.path, answer.headers.get("ETag"), file.size)
             return self._receive(file, answer, target, offset)
 
     def _begin_ranges(self, file: ListedFile, target: Path, etag: str) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
         self.progress.begin_ranges(file.path, etag)
         self._add_ranges(RangedFile(file, target, etag, {}))
@@ -113,14 +123,9 @@ class Transfer:
     def _continue_ranges(self, file: ListedFile, target: Path, received: dict[int, int]) -> FileEntry | None:
         ranged = RangedFile(file, target, self.progress.etag(file.path) or "", received)
         if not ranged.missing:
-            return self._entry_of_present(file, target)
+            return file_entry(self.partial.model, file.path)
         self._add_ranges(ranged)
         return None
-
-    def _entry_of_present(self, file: ListedFile, target: Path) -> FileEntry:
-        """Return a file that an earlier run wrote: it may have been killed before the bytes were on the disk."""
-        _sync(target)
-        return file_entry(self.partial.model, file.path)
 
     def _add_ranges(self, ranged: RangedFile) -> None:
         self._work.add(partial(self._fetch_range, ranged, part) for part in ranged.missing)
@@ -159,7 +164,7 @@ class Transfer:
                 if received - noted >= NOTED or received == part.size:
                     self.progress.arrive(ranged.file.path, part.begin, received)
                     noted = received
-            os.fdatasync(output.fileno())
+        self._writeback.begin(ranged.target)
         if received < part.size:
             raise WrongSizeError(
                 f"artifact {ranged.file.path!r}: {received} bytes came of a range of {part.size}, and no more"
@@ -169,7 +174,6 @@ class Transfer:
         """Take the file whose last range has ended, or fetch it in one piece if its ranges do not fit each other."""
         file = ranged.file
         if not ranged.given_up and (entry := ranged.entry()).size == file.size:
-            _sync(ranged.target)
             self._entries.append(entry)
             return
         log(
@@ -177,7 +181,7 @@ class Transfer:
         )
         self._whole.add(file.path)
         ranged.target.unlink(missing_ok=True)
-        self.progress.begin(file.path, None)
+        self.progress.begin(file.path, None, file.size)
         self._work.add([partial(self._fetch, file)])
 
     def _answer(self, file: ListedFile, headers: dict[str, str]) -> AbstractContextManager[Answer]:
@@ -198,20 +202,18 @@ class Transfer:
             raise DamagedError(
                 f"artifact {file.path!r} is listed without a size and sent without a length: a cut could not be noticed"
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("r+b" if offset else "wb") as output:
+        with target.open("r+b" if offset else "wb", buffering=0) as output:
             entry = self._copy(file, answer, output, offset)
-            output.flush()
-            os.fsync(output.fileno())
         if file.size is not None and entry.size != file.size:
             raise WrongSizeError(f"artifact {file.path!r} has {entry.size} bytes, and is listed with {file.size}")
         return entry
 
-    def _copy(self, file: ListedFile, answer: Answer, output: BinaryIO, offset: int) -> FileEntry:
+    def _copy(self, file: ListedFile, answer: Answer, output: FileIO, offset: int) -> FileEntry:
         digest = hashlib.sha256()
-        while output.tell() < offset and (chunk := output.read(min(CHUNK, offset - output.tell()))):
+        size = written_back = 0
+        while size < offset and (chunk := output.read(min(CHUNK, offset - size))):
             digest.update(chunk)
-        size = offset
+            size += len(chunk)
         limit = byte_limit(self.listed, file, self.max_bytes)
         for chunk in answer.chunks():
             size += len(chunk)
@@ -219,7 +221,10 @@ class Transfer:
             if limit is not None and size > limit:
                 raise _too_large(file, limit)
             digest.update(chunk)
-            output.write(chunk)
+            _write(output, chunk)
+            if size - written_back >= WRITTEN_BACK:
+                self._writeback.begin(self.partial.model / file.path)
+                written_back = size
         return FileEntry(path=file.path, size=size, sha256=digest.hexdigest())
 
     def _still_listed(self, file: ListedFile) -> bool:
@@ -227,27 +232,22 @@ class Transfer:
         return any(listed.path == name for listed in self.api.list(directory).files)
 
 
-def _offset(answer: Answer, present: int, target: Path) -> int:
+def _offset(answer: Answer, present: int, etag: str | None, target: Path) -> int:
     """Return the position in the file at which the answer's body begins.
 
-    Raises TransientError, and removes the file, if the answer continues it elsewhere.
+    Raises TransientError, and removes the file, if the answer continues it elsewhere, or continues another file: a
+    store may not know `If-Range`.
     """
     if answer.status == HTTPStatus.OK:
         return 0
-    if answer.status == HTTPStatus.PARTIAL_CONTENT and answer.headers.get("Content-Range", "").startswith(
-        f"bytes {present}-"
+    if (
+        answer.status == HTTPStatus.PARTIAL_CONTENT
+        and answer.headers.get("Content-Range", "").startswith(f"bytes {present}-")
+        and answer.headers.get("ETag") == etag
     ):
         return present
     target.unlink(missing_ok=True)
     raise TransientError(f"artifact {target.name!r}: the server did not continue where the last try ended")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write(output: FileIO, chunk: bytes) -> None:

@@ -10,7 +10,7 @@ from serving_runtime.errors import ModelLoadError, ServingError
 from serving_runtime.example import example_problem, read_example
 from serving_runtime.input.conform import Conformed, conformer
 from serving_runtime.input.conform_plan import Conform, ConformPlan, Matrix, merged
-from serving_runtime.input.forms import Frame, Request
+from serving_runtime.input.request import Request, TypedFrame
 from serving_runtime.input.table import from_frame
 from serving_runtime.loaders.boosters import of_raw_model
 from serving_runtime.loaders.categories import Categories
@@ -96,7 +96,7 @@ class Model:
 
     def _general(self, conform: Conform, request: Request) -> Conformed:
         """Conform a frame that came with types as all other input if MLflow's own check is not there to judge it."""
-        if self.native and isinstance(request.input, Frame):
+        if self.native and isinstance(request.input, TypedFrame):
             request = Request(
                 input=from_frame(request.input.frame), params=request.params, params_path=request.params_path
             )

@@ -11,7 +11,7 @@ from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.json_rows import NO_TABLE, json_chunks, json_lines_chunks
 from serving_runtime.errors import MalformedRequestError
-from serving_runtime.input.forms import Frame, Request
+from serving_runtime.input.request import Request, TypedFrame
 from serving_runtime.signature import Signature
 from serving_runtime.tables.csv_blocks import CsvBlock, read_csv_blocks
 
@@ -181,6 +181,6 @@ def _parquet_chunk(batch: Any, before: int, signature: Signature) -> Chunk:
 
 def _frame_chunk(frame: Any, before: int) -> Chunk:
     def request(first: int, end: int) -> Request:
-        return Request(input=Frame(frame=frame.iloc[first:end].reset_index(drop=True)))
+        return Request(input=TypedFrame(frame=frame.iloc[first:end].reset_index(drop=True)))
 
     return Chunk(count=len(frame), place=lambda row: f"row {before + row + 1}", request=request)

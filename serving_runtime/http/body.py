@@ -16,7 +16,7 @@ from serving_runtime.http.errors import (
     TooManyPartsError,
     UnpackedBodyTooLargeError,
 )
-from serving_runtime.http.request import Request
+from serving_runtime.http.request_head import RequestHead
 from serving_runtime.http.uvicorn_fast_path import received_body
 
 Message = MutableMapping[str, Any]
@@ -37,7 +37,7 @@ MOST_GROWTH: Final = 100
 FREE_GROWTH: Final = 1 << 20  # bytes
 
 
-async def read_body(request: Request, receive: Receive, *, limit: int, silence: float, deadline: float) -> bytes:
+async def read_body(request: RequestHead, receive: Receive, *, limit: int, silence: float, deadline: float) -> bytes:
     """Return the whole body. `silence` is the longest pause in seconds; `deadline` is of the loop's clock.
 
     Raises BodyTooLargeError, SlowBodyError, DeadlineError, ClientGoneError.

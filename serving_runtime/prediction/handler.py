@@ -9,7 +9,7 @@ from typing import Any, Final
 from serving_runtime.codec.encode import encode
 from serving_runtime.http.body import Receive, read_body, unpacked
 from serving_runtime.http.errors import DeadlineError, QueueFullError, TooManyRowsError
-from serving_runtime.http.request import Request
+from serving_runtime.http.request_head import RequestHead
 from serving_runtime.http.routes import Match
 from serving_runtime.model import Model
 from serving_runtime.observability.capture import CapturedPrediction
@@ -56,7 +56,7 @@ class PredictionHandler:
         self._streamable = model.metadata.streamable
 
     async def answer(
-        self, match: Match, request: Request, receive: Receive, stats: RequestStats
+        self, match: Match, request: RequestHead, receive: Receive, stats: RequestStats
     ) -> Answer | StreamedAnswer:
         """Raises HttpError, ServingError, ClientGoneError."""
         loop = asyncio.get_running_loop()
@@ -86,7 +86,7 @@ class PredictionHandler:
             self._record(match, request, inputs, value)
         return answer
 
-    async def _message(self, match: Match, request: Request, receive: Receive, deadline: float) -> Message:
+    async def _message(self, match: Match, request: RequestHead, receive: Receive, deadline: float) -> Message:
         limits = self._settings
         body = await read_body(request, receive, limit=limits.max_body, silence=limits.read_timeout, deadline=deadline)
         if request.encoding != "identity":
@@ -121,7 +121,7 @@ class PredictionHandler:
         self._metrics.predicted(call.requests, call.rows, call.seconds)
         self._metrics.queue_depth(self._batches.waiting)
 
-    def _record(self, match: Match, request: Request, inputs: Inputs, value: Any) -> None:
+    def _record(self, match: Match, request: RequestHead, inputs: Inputs, value: Any) -> None:
         captured = CapturedPrediction(
             request_id=request.id, protocol=match.route.protocol.name, at=time.time(), inputs=inputs, value=value
         )

@@ -21,7 +21,7 @@ from serving_runtime.observability.capture_records import recorder
 from serving_runtime.observability.metrics import Metrics
 from serving_runtime.observability.shared_metrics import SharedMetrics
 from serving_runtime.prediction.handler import PredictionHandler, describe_for_clients
-from serving_runtime.prediction.warm_up import WarmUpResult, warm_up_and_measure
+from serving_runtime.prediction.warm_up import WarmUpResult, warm_up_for_merging
 from serving_runtime.prediction.worker_context import Draining, LoadedModel, WorkerContext
 from serving_runtime.process.mlflow_comparison import MlflowComparison
 from serving_runtime.process.placeholder_server import PlaceholderServer
@@ -97,7 +97,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
     def listener(self, row: int, beat: Callable[[], Awaitable[None]]) -> tuple[Listener, WorkerContext]:
         """Return a worker's listener, with a model that has made predictions. Raises ServingError."""
         model = self.preloaded.for_worker()
-        warm_up = warm_up_and_measure(model) if self.settings.warm_up else WarmUpResult(against_merging=NOT_WARMED)
+        warm_up = warm_up_for_merging(model) if self.settings.warm_up else WarmUpResult(against_merging=NOT_WARMED)
         if warm_up.example_problem and not model.example_problem:  # else it was logged when the model was preloaded
             _log.warning(warm_up.example_problem)
         if warm_up.against_merging and self.settings.batch.rows is None:

@@ -25,7 +25,7 @@ from serving_runtime.protocols.interface import (
 from serving_runtime.protocols.kserve_endpoints import FAULT, expect, is_ready, refuse
 
 if TYPE_CHECKING:
-    from serving_runtime.input.forms import Request
+    from serving_runtime.input.request import Request
     from serving_runtime.signature import Signature
 
 MODELS: Final = "/v1/models"

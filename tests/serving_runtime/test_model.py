@@ -12,7 +12,7 @@ from serving_runtime.codec.encode import encode
 from serving_runtime.errors import ModelLoadError, OutputError, ServingError
 from serving_runtime.model import Model, load
 from serving_runtime.options import Loader, Nan
-from serving_runtime.prediction.warm_up import warm_up, warm_up_and_measure
+from serving_runtime.prediction.warm_up import warm_up, warm_up_for_merging
 from serving_runtime.protocols.mlflow.request import read_request
 from testbed.runtime_core import answer
 
@@ -212,7 +212,7 @@ def test_an_example_that_the_type_hint_refuses_leaves_the_model_unwarmed(
 ) -> None:
     refused = load(with_refused_example)
     warm_up(refused)
-    found = warm_up_and_measure(refused)
+    found = warm_up_for_merging(refused)
 
     assert refused.example_problem is None  # it can be read, and MLflow's signature has no types to compare it with
     assert found.example_problem is not None

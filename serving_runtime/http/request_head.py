@@ -19,7 +19,7 @@ MILLISECONDS: Final = re.compile(rb"[1-9][0-9]{0,9}")
 
 
 @frozen_record
-class Request:
+class RequestHead:
     """`headers` have lower-case names. `id` is the client's X-Request-ID, else its trace, else a new one."""
 
     method: str

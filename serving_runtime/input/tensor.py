@@ -37,9 +37,7 @@ def json_tensors(source: JsonInput, signature: Signature) -> Tensors:
             [Fault(path=source.path, problem="the model takes several tensors, by name: send an object of them")]
         )
     path, places = source.path, source.places or {}
-    return _named(
-        by_name, signature, source.path, lambda name: places.get(name) or member(source.path, name), to_tensor
-    )
+    return _named(by_name, signature, path, lambda name: places.get(name) or member(path, name), to_tensor)
 
 
 def table_tensors(table: Table, signature: Signature) -> Tensors:

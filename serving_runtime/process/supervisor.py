@@ -26,7 +26,6 @@ from serving_runtime.prediction.worker_context import Draining, LoadedModel, Wor
 from serving_runtime.process.mlflow_comparison import MlflowComparison
 from serving_runtime.process.placeholder_server import PlaceholderServer
 from serving_runtime.process.preload import PreloadedModel
-from serving_runtime.process.startup_error import StartupErrorPipe
 from serving_runtime.process.worker import RuntimeWorker
 from serving_runtime.settings import ServeSettings
 
@@ -34,6 +33,7 @@ SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  writable in a container w
 # Beyond the deadline of a request: a worker that is silent so long has a model that keeps the interpreter to itself.
 # The meaning of `--timeout` in settings.py names this number.
 HANGS_AFTER: Final = 30  # seconds
+LONGEST_STARTUP_ERROR: Final = 4000  # bytes; so many go through a pipe whole
 
 NOT_WARMED: Final = "the server was started with --warm-up false"
 
@@ -65,6 +65,26 @@ def supervise(
                 supervisor.startup_error.first() or "no worker could start; the log says why"
             ) from None
         raise
+
+
+class StartupErrorPipe:
+    """The reason why a worker could not start, sent to the supervisor. The pipe is made before the fork.
+
+    Workers fail for the same reason at the same moment: the first reason is read.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+
+    def report(self, text: str) -> None:
+        os.write(self._write, text.replace("\n", " ").encode()[:LONGEST_STARTUP_ERROR] + b"\n")
+
+    def first(self) -> str | None:
+        try:
+            return os.read(self._read, LONGEST_STARTUP_ERROR + 1).decode(errors="replace").splitlines()[0]
+        except BlockingIOError:
+            return None
 
 
 class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types

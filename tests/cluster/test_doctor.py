@@ -148,7 +148,7 @@ def test_object_of_the_cluster_is_explained_with_the_settings_there(installed: K
 
 
 @pytest.mark.parametrize("named", ["deployment/nothing", "service/wine-quality", "wine-quality"])
-def test_what_makes_no_pods_or_is_not_there_is_said(installed: Kube, named: str) -> None:
+def test_explain_names_an_object_that_makes_no_pods_or_does_not_exist(installed: Kube, named: str) -> None:
     done = webhook_command(installed, "explain", named, "-n", COMPUTE)
 
     assert done.returncode == 5

@@ -165,7 +165,7 @@ def test_github_reads_the_token_from_its_input(tokens: Kube, tmp_path: Path) -> 
         (["list", "--context", "none"], 8, "no cluster"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(tokens: Kube, arguments: list[str], code: int, sentence: str) -> None:
+def test_error_of_a_command_is_one_sentence(tokens: Kube, arguments: list[str], code: int, sentence: str) -> None:
     done = run(tokens, *arguments, MLFLOW_TRACKING_TOKEN="unknown", PATH="/none")
 
     assert (done.returncode, sentence in done.stderr) == (code, True), done.stderr

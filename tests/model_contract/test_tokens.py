@@ -11,7 +11,7 @@ PROJECT = "66c0a1b2c3d4e5f601234567"
 
 
 @pytest.mark.parametrize(("purpose", "letter"), [(Purpose.PROMOTE, "p"), (Purpose.PULL, "r")])
-def test_token_says_whose_it_is_and_what_for(purpose: Purpose, letter: str) -> None:
+def test_token_has_its_project_and_its_purpose(purpose: Purpose, letter: str) -> None:
     token = new_token(PROJECT, purpose)
     text = token.value.reveal()
 
@@ -49,7 +49,7 @@ def test_mistyped_token_is_told_from_an_unknown_one() -> None:
     ],
     ids=["empty", "prefix only", "a JWT", "another purpose", "upper case"],
 )
-def test_what_is_no_token_is_refused(text: str) -> None:
+def test_text_of_another_format_is_no_token(text: str) -> None:
     with pytest.raises(TokenError, match="not a service token"):
         parse_token(text)
 

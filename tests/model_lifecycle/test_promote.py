@@ -140,7 +140,7 @@ def test_files_whose_digest_is_recorded_are_not_read_again(model_3: Model, tmp_p
     assert refused.code == 6
 
 
-def test_models_of_a_file_are_read_together_where_mlflow_tells_them_so(any_gate: Gate, tmp_path: Path) -> None:
+def test_models_of_a_file_are_read_together_if_mlflow_can_search_for_them(any_gate: Gate, tmp_path: Path) -> None:
     """Two searches before, and two afterwards; MLflow 2 gets no request that the gate would refuse."""
     models = [new_model(any_gate) for _ in range(3)]
     file = write_file(tmp_path / "file.json", *[(model, model.staged()) for model in models])

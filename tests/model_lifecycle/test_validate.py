@@ -124,7 +124,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_whatever_it_holds_is_used_or_refused(document: Any) -> None:
+def test_any_promotion_file_is_used_or_refused(document: Any) -> None:
     try:
         parsed = parse(content(document))
     except PromotionFileError as error:

@@ -75,7 +75,7 @@ def test_a_value_in_a_dict_of_a_type_hint_is_told_by_its_key(checked: Get) -> No
     ]
 
 
-def test_one_item_where_a_type_hint_takes_a_list_is_refused_with_its_place(checked: Get) -> None:
+def test_one_item_for_a_type_hint_of_a_list_is_refused_with_its_place(checked: Get) -> None:
     error = refused(checked("typed"), {"inputs": {"name": "a", "size": 1}})
 
     assert (error.status, [detail["path"] for detail in error.details]) == (400, ["inputs"])

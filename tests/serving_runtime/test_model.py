@@ -191,7 +191,7 @@ def test_predictions_that_json_cannot_express_are_an_error(expression: str, mode
         ("[datetime.date(2024, 1, 31), decimal.Decimal('NaN'), None]", ["2024-01-31", "NaN", None]),
     ],
 )
-def test_nan_and_infinity_are_their_names_where_the_server_is_told_so(
+def test_nan_and_infinity_are_their_names_with_nan_string(
     expression: str, as_string: object, model: Callable[[str], Model]
 ) -> None:
     value = model("chosen").predict(
@@ -201,7 +201,7 @@ def test_nan_and_infinity_are_their_names_where_the_server_is_told_so(
     assert json.loads(encode(value, wrapped=False, nan=Nan.STRING), parse_constant=pytest.fail) == as_string
 
 
-def test_nan_is_an_error_where_the_server_is_told_so() -> None:
+def test_nan_is_an_error_with_nan_error() -> None:
     assert encode([1.0, None], wrapped=False, nan=Nan.ERROR) == b"[1.0,null]"
     with pytest.raises(OutputError, match="the model predicted NaN or infinity"):
         encode([1.0, float("nan")], wrapped=False, nan=Nan.ERROR)

@@ -283,7 +283,7 @@ LATER_WEBHOOKS = [
     st.sampled_from(RESOURCES[:2]),
     st.sampled_from(SETTINGS[:3]),
 )
-def test_what_later_webhooks_change_is_completed_and_never_denied(
+def test_changes_of_later_webhooks_are_completed_and_never_denied(
     changes: list[Any], resources: Any, settings: Settings
 ) -> None:
     pod = {

@@ -43,7 +43,7 @@ class RawModel(PyfuncModel, Protocol):
 
 
 def load_pyfunc(directory: Path) -> PyfuncModel:
-    """Load the model. Raises ModelLoadError: a model's needs are its own, so anything may be missing."""
+    """Load the model. Raises ModelLoadError for any failure, such as a library that is missing."""
     # MLflow's own server sets it, and models read it to know that they serve.
     os.environ.setdefault("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
     try:

@@ -1,4 +1,4 @@
-"""Errors of a request before it reaches the model, and those that keep it from there."""
+"""Errors of HTTP requests that never reach the model, or that get no prediction in time."""
 
 from typing import ClassVar
 
@@ -6,11 +6,11 @@ from typing import ClassVar
 class HttpError(Exception):
     """An error with the status and the error code of its answer.
 
-    `retry` asks the client to come again, `close` ends the connection.
+    `retry` asks the client to send the request again, `close` ends the connection.
     """
 
     status: ClassVar[int] = 400
-    error_code: ClassVar[str] = "BAD_REQUEST"  # also where MLflow has no name for it: the status says the rest
+    error_code: ClassVar[str] = "BAD_REQUEST"  # also for errors without a name in MLflow; see status
     retry: ClassVar[bool] = False
     close: ClassVar[bool] = False
 
@@ -20,7 +20,7 @@ class HttpError(Exception):
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Headers that the answer has besides."""
+        """Additional headers of the answer."""
         return ()
 
 

@@ -23,14 +23,14 @@ from serving_runtime.prediction.worker_context import LoadedModel, WorkerContext
 from serving_runtime.protocols.interface import Answer, Inputs, Message, Prediction, ServedModel
 from serving_runtime.settings import ServeSettings
 
-# Reading or writing so much takes less time than a thread takes to begin.
+# Reading or writing at most this much takes less time than starting a thread.
 SMALL_BODY: Final = 32 << 10  # bytes
 LARGE_BODY: Final = 1 << 20
 FEW_ROWS: Final = 500
 
 
 class PredictionHandler:
-    """For one model in one event loop, in which it must be made."""
+    """Answers requests for predictions of one model. It must be created in the event loop that calls it."""
 
     def __init__(self, loaded: LoadedModel, settings: ServeSettings, context: WorkerContext) -> None:
         model, served, warm_up = loaded.model, loaded.served, loaded.warm_up
@@ -42,14 +42,14 @@ class PredictionHandler:
         for timing in warm_up.timings:
             cost.observe(timing.rows, timing.cost)
         rows = settings.batch.most_rows(allowed=warm_up.may_merge)
-        # A library of numbers takes its time from the processor; the code of a model's author may wait for anything.
+        # A numeric library only computes; the code of a model's author may wait for something, such as a request.
         limits = BatchLimits(rows=rows, threads=settings.threads, queue=settings.max_queue, in_loop=model.of_numbers)
         self._batches = Batches(model, limits, cost, self._observe)
         write = partial(encode, wrapped=False, nan=served.nan, coerce=served.coerce)
         self._streams = OpenStreams(
             model, threads=settings.threads, most=settings.threads + settings.max_queue, write=write
         )
-        # A body of many megabytes takes seconds, for which the others must not wait.
+        # Reading a body of many megabytes takes seconds; requests with small bodies must not wait for it.
         self._small_body_thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self._large_body_thread = ThreadPoolExecutor(1, thread_name_prefix="reader-of-large")
         self._in_threads = 0

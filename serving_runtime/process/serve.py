@@ -94,7 +94,7 @@ def _addresses(settings: ServeSettings) -> dict[str, str]:
 def loader_for(settings: ServeSettings) -> Loader:
     """Return MLflow's loader instead of `auto` if MLflow casts the input, or if no warm-up compares predictions.
 
-    MLflow's casts rest on its own check of what was cast. Without a call nothing shows that native predictions are
+    MLflow's casts rely on MLflow's check of the cast input. Without a call nothing shows that native predictions are
     right.
     """
     mlflow = settings.coerce is Coerce.MLFLOW or not settings.warm_up
@@ -127,7 +127,7 @@ def _answer_without_model(
 
 
 def _leave(listener: Listener, control: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-    """End sooner than a listener that waits for answers does; a request that has just come still gets its own."""
+    """Close the sockets, and end the process a moment later: a request that has just come still gets its answer."""
     if listener.started:  # else it is called again at once
         loop.remove_reader(control)
         for server in listener.servers:

@@ -30,7 +30,7 @@ from serving_runtime.process.worker import RuntimeWorker
 from serving_runtime.settings import ServeSettings
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  writable in a container whose root is not
-# Beyond the deadline of a request: a worker that is silent so long has a model that keeps the interpreter to itself.
+# Added to the deadline of a request: a worker that is silent for longer has a model that never releases Python's GIL.
 # The meaning of `--timeout` in settings.py names this number.
 HANGS_AFTER: Final = 30  # seconds
 LONGEST_STARTUP_ERROR: Final = 4000  # bytes; so many go through a pipe whole
@@ -158,7 +158,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         worker.row = self.metrics.take(worker.age)
 
     def _worker_ended(self, arbiter: Arbiter, worker: RuntimeWorker) -> None:
-        """End the server if no worker is ready yet: the next one would end as this one did, and so on, unseen."""
+        """End the server if no worker is ready yet: each replacement would fail in the same way, without an error."""
         self.metrics.leave(worker.age)
         if arbiter.LISTENERS and not self.placeholder.gone:
             self.startup_error.report(
@@ -179,7 +179,7 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # as above
             signal.setitimer(signal.ITIMER_REAL, self.app.settings.drain_delay or 0.001)
 
     def handle_alrm(self) -> None:
-        """End: the delay is over."""
+        """End the server after the delay."""
         raise StopIteration
 
     def reap_workers(self) -> None:

@@ -80,8 +80,8 @@ def stage(  # noqa: PLR0913  click hands over each option
     alias_only: bool,
     form: str,
 ) -> None:
-    """Deploy a version to Staging: a model API in Domino, called once, marked in MLflow. It can be repeated at will,
-    and goes on.
+    """Deploy a version to Staging: a model API in Domino, called once, marked in MLflow. A repeated run
+    continues.
     """
     name, version = checked(name, version)
     request = request_of(

@@ -54,7 +54,7 @@ def apply(registry: Registry, step: Step, promotion: PromotionRecord, undo: Undo
     record(registry, step.version, step.digest)
     for other in step.others:
         if step.archives and PROMOTION_ID not in other.tags:
-            # It was in Production: the gate lets it back by this tag.
+            # It was in Production: by this tag the gate allows it to move back.
             confirmed_write(tag_change(registry, other, PROMOTION_ID, f"before {promotion.id}"))
     if step.moves or (step.alias_only and step.renames):
         for key, value in promotion.tags(step).items():

@@ -83,7 +83,7 @@ def stream(model: StreamingModel, data: Any, params: dict[str, Any] | None) -> G
 
 def _without_rows(data: Any) -> ServingError | None:
     """Return the error for an input that has no rows, on which many models fail."""
-    if isinstance(data, dict):  # of a model that chats
+    if isinstance(data, dict):  # of a chat model
         data = data.get("messages", data.get("input"))
     empty = isinstance(data, pd.DataFrame | list) and len(data) == 0
     if not empty and not (isinstance(data, np.ndarray) and data.ndim and len(data) == 0):

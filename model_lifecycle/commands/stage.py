@@ -97,7 +97,7 @@ def stage(  # noqa: PLR0913  click hands over each option
 @click.command()
 @NAME
 @click.option("--version", help="The version of it.")
-@click.option("--alias", help="Or what this alias means, such as production.")
+@click.option("--alias", help="Or the version behind this alias, such as production.")
 @click.option(
     "--routing",
     type=click.Choice([*ROUTES]),

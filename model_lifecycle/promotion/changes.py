@@ -122,8 +122,10 @@ def check(registry: Registry, step: Step, known: Model | None = None) -> None:
         aliased = alias in version.aliases
     if step.moves and version.stage != step.entry.stage:
         raise PreconditionError(
-            f"MLflow has it in stage {version.stage} after it was moved to {step.entry.stage}: somebody else moves this"
-            " model"
+            f"MLflow has it in stage {version.stage} after it was moved to {step.entry.stage}: another client moves"
+            " this model"
         )
     if step.renames and not aliased:
-        raise PreconditionError(f"the alias {alias} does not mean it after it was set: somebody else moves this model")
+        raise PreconditionError(
+            f"the alias {alias} names another version after it was set: another client moves this model"
+        )

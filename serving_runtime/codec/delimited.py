@@ -167,7 +167,7 @@ def _read_untyped(text: str) -> TypedFrame:
         if len(set(header)) < len(header):
             raise MalformedRequestError("the header of the CSV body has a name that comes twice")
         if len(header) > FEW_COLUMNS + len(text) // LEAST_COLUMN:
-            raise MalformedRequestError("the CSV body has too many columns for what is in them; send it as JSON")
+            raise MalformedRequestError("the CSV body has too many columns for its length; send it as JSON")
         return TypedFrame(frame=pd.read_csv(io.StringIO(text)))
     except (ValueError, csv.Error, pd.errors.ParserError) as error:
         raise MalformedRequestError(f"the body is no CSV that pandas can read ({type(error).__name__})") from error

@@ -132,7 +132,7 @@ class TooManyPartsError(HttpError):
     status = 413
 
     def __init__(self) -> None:
-        super().__init__("the body of the request is packed in too many parts for what is in them; pack it as one")
+        super().__init__("the body of the request is compressed in too many parts for its length; compress it as one")
 
 
 class InvalidTimeoutError(HttpError):
@@ -170,7 +170,7 @@ class LoadingError(UnavailableError):
 
 class StoppingError(UnavailableError):
     def __init__(self) -> None:
-        super().__init__("the server is about to stop; ask another one")
+        super().__init__("the server is about to stop; send the request to another one")
 
 
 class DeadlineError(HttpError):

@@ -1,4 +1,4 @@
-"""The tokens of `--token-file`, of which a request must bring one. The file is read again when it changes."""
+"""The tokens of `--token-file`: a request must send one of them. The file is read again when it changes."""
 
 import hashlib
 import hmac

@@ -192,7 +192,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: HttpError) -> None:
         """Answer without the application, which has not seen a request."""
-        _log.info("refused what is no request", extra={"fields": {"status": error.status, "reason": error.message}})
+        _log.info(
+            "refused bytes that are no request", extra={"fields": {"status": error.status, "reason": error.message}}
+        )
         answer = http_error_answer(error)
         lines = [
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",

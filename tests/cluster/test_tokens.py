@@ -111,7 +111,7 @@ def test_older_name_of_the_secret_is_kept(tokens: Kube, tmp_path: Path) -> None:
     assert tokens.attempt("-n", NAMESPACE, "get", "secret", SECRET).returncode != 0
 
 
-def test_sync_says_that_it_replaces_what_somebody_else_made(tokens: Kube) -> None:
+def test_sync_reports_that_it_replaces_a_token_made_by_hand(tokens: Kube) -> None:
     run(tokens, "create", "-i", PROJECT, "--scope", "pull")
     tokens("-n", COMPUTE, "create", "secret", "generic", pull_secret(PROJECT), "--from-literal=token=by-hand")
 

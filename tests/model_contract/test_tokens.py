@@ -28,7 +28,7 @@ def test_token_does_not_show_itself() -> None:
     assert len(token.fingerprint) == 12
 
 
-def test_mistyped_token_is_told_from_an_unknown_one() -> None:
+def test_mistyped_token_is_distinguished_from_an_unknown_one() -> None:
     text = new_token(PROJECT, Purpose.PULL).value.reveal()
     place = len("dmg1_r_") + 24 + 5
     mistyped = text[:place] + ("a" if text[place] != "a" else "b") + text[place + 1 :]

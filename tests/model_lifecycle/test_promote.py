@@ -158,7 +158,9 @@ def test_models_of_a_file_are_read_together_if_mlflow_can_search_for_them(any_ga
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
-def test_models_that_are_not_told_together_are_read_alone(gate_3: Gate, tmp_path: Path, status: int) -> None:
+def test_models_that_mlflow_does_not_list_together_are_read_one_by_one(
+    gate_3: Gate, tmp_path: Path, status: int
+) -> None:
     """The gate refuses searches of tokens here."""
     models = [new_model(gate_3) for _ in range(2)]
     file = write_file(tmp_path / "file.json", *[(model, model.staged()) for model in models])

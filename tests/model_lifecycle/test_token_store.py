@@ -207,6 +207,6 @@ def test_token_is_found_by_its_value() -> None:
 
 
 @pytest.mark.parametrize("meta", [b"{", b"[]", b'{"tokens": []}'])
-def test_damaged_meta_is_said(meta: bytes) -> None:
+def test_damaged_meta_is_reported(meta: bytes) -> None:
     with pytest.raises(PreconditionError, match=r"\.meta"):
         create({f"{PROJECT}.meta": meta}, request(), NOW)

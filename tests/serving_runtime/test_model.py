@@ -117,7 +117,7 @@ def test_a_model_that_does_not_load_says_why(text: str, message: str, tmp_path: 
         load(tmp_path)
 
 
-def test_an_exception_in_the_model_goes_to_the_log_alone(
+def test_an_exception_in_the_model_is_written_only_to_the_log(
     model: Callable[[str], Model], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(ServingError) as caught:

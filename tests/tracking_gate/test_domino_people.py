@@ -139,7 +139,7 @@ def test_answer_is_kept_for_a_minute_also_a_no(domino: DominoUsers) -> None:
     asyncio.run(story())
 
 
-def test_many_at_once_wait_once_for_a_domino_that_is_away(domino: DominoUsers) -> None:
+def test_requests_at_the_same_time_wait_once_for_a_domino_that_does_not_answer(domino: DominoUsers) -> None:
     domino.status = 500
 
     async def story() -> list[object]:

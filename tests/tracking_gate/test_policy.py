@@ -84,7 +84,7 @@ def test_production_is_not_left_without_the_promote_token(wine: Wine) -> None:
     assert wine.stage(version) == "Production"
 
 
-def test_version_goes_to_production_by_way_of_staging(wine: Wine) -> None:
+def test_version_moves_to_production_through_staging(wine: Wine) -> None:
     version = wine.version()
     refused = wine.move(version, "Production", wine.gate.bearer(PROMOTE))
 
@@ -351,7 +351,7 @@ def test_tokens_read_their_project_and_learn_nothing_of_others(wine: Wine) -> No
 
 
 @pytest.mark.parametrize("key", ["run_id", "run_uuid"])
-def test_token_is_told_of_its_run_what_mlflow_tells(wine: Wine, key: str) -> None:
+def test_token_gets_mlflows_answer_about_a_run_of_its_project(wine: Wine, key: str) -> None:
     """The gate's one lookup tells the owner, and is the answer as well."""
     query = f"{API}/runs/get?{key}={wine.run}"
     told = wine.gate.ask("GET", query, headers=wine.gate.bearer(PULL))

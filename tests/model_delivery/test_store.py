@@ -68,7 +68,7 @@ def ranges(proxy: ReverseProxy) -> list[str | None]:
     return [request.headers.get("Range") for request in proxy.seen if WEIGHTS in request.path]
 
 
-def test_a_killed_fetch_is_continued_where_it_ended(delivery: Delivery, mlflow_3: Registered) -> None:
+def test_a_killed_fetch_is_continued_from_its_last_byte(delivery: Delivery, mlflow_3: Registered) -> None:
     ref = mlflow_3.ref("big")
     with reverse_proxy(mlflow_3.uri, only(WEIGHTS, without_ranges), SLOWLY) as slow:
         size = kill_in_the_middle(Delivery(directory=delivery.directory, uri=slow.uri), ref)
@@ -134,7 +134,7 @@ def test_a_killed_fetch_from_a_server_without_ranges_starts_again(delivery: Deli
 
 
 @pytest.mark.parametrize("torn", ["", "{", '{"source": "other"}\n'], ids=["empty", "half a line", "of another source"])
-def test_what_a_killed_run_noted_wrongly_is_not_continued(delivery: Delivery, mlflow_3: Registered, torn: str) -> None:
+def test_wrong_progress_file_of_a_killed_run_is_not_used(delivery: Delivery, mlflow_3: Registered, torn: str) -> None:
     ref = mlflow_3.ref("big")
     with reverse_proxy(mlflow_3.uri, SLOWLY) as slow:
         kill_in_the_middle(Delivery(directory=delivery.directory, uri=slow.uri), ref)
@@ -147,9 +147,7 @@ def test_what_a_killed_run_noted_wrongly_is_not_continued(delivery: Delivery, ml
     assert whole(delivery, mlflow_3, ref)
 
 
-def test_what_others_left_long_ago_is_removed_and_what_they_left_now_is_not(
-    delivery: Delivery, mlflow_3: Registered
-) -> None:
+def test_only_old_parts_of_other_runs_are_removed(delivery: Delivery, mlflow_3: Registered) -> None:
     for name, age in ((".partial-old", 100_000), (".partial-new", 60)):
         leftover = delivery.store / name
         (leftover / "artifacts").mkdir(parents=True)
@@ -203,7 +201,7 @@ def no_locks(descriptor: int, operation: int) -> None:
     raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
 
-def test_who_waits_for_another_run_gives_up_at_the_deadline(delivery: Delivery, mlflow_3: Registered) -> None:
+def test_run_that_waits_for_another_one_ends_at_the_deadline(delivery: Delivery, mlflow_3: Registered) -> None:
     ref = mlflow_3.ref("big")
     with reverse_proxy(mlflow_3.uri, SLOWLY) as slow:
         through = Delivery(directory=delivery.directory, uri=slow.uri)

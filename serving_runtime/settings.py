@@ -112,6 +112,7 @@ class ServeSettings:
         "file with a token on each line, of which a request must bring one; it is read again when it changes",
         read=types.file,
         default="none",
+        secret=True,
     )
     model_name: str = setting(
         "name of the model in the paths that have one",

@@ -69,7 +69,7 @@ ENCODINGS: Final = (
     "PYTHONUTF8=0",
 )
 
-# The settings that each program declares, and the commands that read them. Names of some seem to hold a secret, and do not.
+# The settings that each program declares, the commands that read them, and names that only seem to hold a secret.
 DECLARED: Final[Mapping[str, Sequence[Setting]]] = {
     "model-api-gate": SETTINGS,
     "model-api-runtime": OPTIONS,

@@ -38,7 +38,7 @@ found = sorted(
     {
         (methods[0], path, tuple(sorted(name for name in fields(kind.DESCRIPTOR) if ID.fullmatch(last_name(name)))))
         for service in (MlflowService, ModelRegistryService)
-        for path, kind, methods in get_service_endpoints(service, lambda kind: kind)
+        for path, kind, methods in get_service_endpoints(service, lambda kind: kind)  # type: ignore[no-untyped-call]
     }
 )
 sys.stdout.write(json.dumps(found))

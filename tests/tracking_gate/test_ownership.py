@@ -337,6 +337,22 @@ def test_project_of_a_run_wins_over_that_of_its_experiment(any_gate: Gate, janes
     assert any_gate.ask("POST", f"{API}/runs/delete", {"run_id": run}, any_gate.basic("jane")).status == 403
 
 
+def test_files_of_another_project_are_not_changed_by_the_id_of_their_run_or_logged_model(gate_3: Gate) -> None:
+    theirs = made_by(gate_3, "olga")
+    requests: list[tuple[str, str, bytes | None]] = [
+        ("POST", f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={theirs.run}&path=x.txt", b"1"),
+        ("DELETE", f"{API}/logged-models/{theirs.logged_model}", None),
+    ]
+    before = state(gate_3, theirs)
+    tokens = [gate_3.bearer(purpose, OTHER) for purpose in Purpose]
+    answers = [gate_3.ask(*request, who) for who in (gate_3.basic("jane"), *tokens) for request in requests]
+
+    assert [answer.status for answer in answers] == [403] * 6
+    assert state(gate_3, theirs) == before
+    assert not (gate_3.server.artifacts / theirs.experiment / theirs.run / "artifacts" / "x.txt").exists()
+    assert [gate_3.ask(*request, gate_3.basic("olga")).status for request in requests] == [200, 200]
+
+
 def test_experiment_with_a_run_of_another_project_is_not_deleted_as_a_folder(any_gate: Gate) -> None:
     jane = made_by(any_gate, "jane")
     folder = f"/api/2.0/mlflow-artifacts/artifacts/{jane.experiment}"

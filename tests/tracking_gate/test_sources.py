@@ -106,6 +106,7 @@ def test_source_that_is_not_plainly_one_directory_is_refused(untouched: Wine, so
     made = registered(untouched, source)
 
     assert (made.status, made.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), made.body
+    assert made.message.startswith("source "), "MLflow has refused what the gate let through"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from model_contract.exit_codes import ExitCode
-from model_contract.network_causes import Cause, Peer, proxy_refusal
+from model_contract.network_causes import CERTIFICATE_NEEDED, Cause, Peer, proxy_refusal
 
 SHOWN: Final = 200  # characters of MLflow's message; nothing else of a body is shown: it may hold anything
 SHOWN_HEADER: Final = 60
@@ -23,6 +23,8 @@ PAGE: Final = re.compile(rb"(?i)\s*(?:<!doctype html|<html|<\?xml|<!--)")
 PLAIN_TO_TLS: Final = re.compile(
     rb"(?i)plain HTTP (?:request )?(?:was sent )?to (?:HTTPS|an? (?:SSL|TLS))|HTTP request to an HTTPS server"
 )
+# The answers of nginx, and of what is built on it, to a request without a client certificate or with an unknown one.
+NO_CERTIFICATE: Final = re.compile(rb"No required SSL certificate was sent|The SSL certificate error")
 MISSING: Final = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
 TEMPORARY: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
@@ -72,6 +74,8 @@ def answer_cause(answer: Answer, peer: Peer, *, credential: str | None, hint: st
             sentence=f"the server at {peer.uri} speaks TLS; set {peer.setting} to {encrypted}",
             exit_code=ExitCode.INVALID_INPUT,
         )
+    if answer.status == HTTPStatus.BAD_REQUEST and NO_CERTIFICATE.search(answer.body):
+        return Cause(sentence=f"{peer}: {CERTIFICATE_NEEDED}", exit_code=ExitCode.NOT_AUTHORISED)
     if (sender := intermediary(answer)) and answer.status != HTTPStatus.TOO_MANY_REQUESTS:
         return _of_intermediary(answer, peer, sender)
     return _of_mlflow(answer, peer, credential=credential, hint=hint)

@@ -39,6 +39,9 @@ CERTIFICATE_WANTED: Final = {
     "SSLV3_ALERT_BAD_CERTIFICATE",
     "TLSV1_ALERT_UNKNOWN_CA",
 }
+NAME_IT: Final = f"name its file in {CLIENT_CERT_PATH}"
+CERTIFICATE_NEEDED: Final = f"the server requires a client certificate that it knows; {NAME_IT}"
+IF_CERTIFICATE_NEEDED: Final = f"if the server requires a client certificate, {NAME_IT}"
 NAME_NOT_SERVED: Final = {"TLSV1_UNRECOGNIZED_NAME", "TLSV1_ALERT_UNRECOGNIZED_NAME"}
 TUNNEL_REFUSED: Final = re.compile(r"(?:Tunnel connection failed: )?([1-5][0-9]{2})\b")
 
@@ -143,8 +146,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _certificate(error: BaseException, peer: Peer) -> Cause | None:
     if not isinstance(error, ssl.SSLCertVerificationError):
         return None
-    code, said = error.verify_code, error.verify_message
-    return Cause(sentence=f"{peer}: {_certificate_fault(code, said, peer)}", exit_code=ExitCode.INVALID_INPUT)
+    fault = _certificate_fault(error.verify_code, error.verify_message, peer)
+    return Cause(sentence=f"{peer}: {fault}", exit_code=ExitCode.INVALID_INPUT)
 
 
 def _certificate_fault(code: int, said: str, peer: Peer) -> str:
@@ -185,21 +188,19 @@ def _tls(error: BaseException, peer: Peer) -> Cause | None:
         fault = "both sides have no version of TLS in common; the server must offer TLS 1.2 or later"
         return Cause(sentence=f"{peer}: {fault} ({reason})", exit_code=ExitCode.INVALID_INPUT)
     if reason in CERTIFICATE_WANTED:
-        fault = f"the server requires a client certificate that it knows; name its file in {CLIENT_CERT_PATH}"
-        return Cause(sentence=f"{peer}: {fault} ({reason})", exit_code=ExitCode.NOT_AUTHORISED)
+        return Cause(sentence=f"{peer}: {CERTIFICATE_NEEDED} ({reason})", exit_code=ExitCode.NOT_AUTHORISED)
     if reason in NAME_NOT_SERVED:
         fault = f"the server does not serve {peer.host} over TLS; set {peer.setting} to a name that it serves"
         return Cause(sentence=f"{peer}: {fault} ({reason})", exit_code=ExitCode.INVALID_INPUT)
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        fault = (
-            "the connection was closed in the middle of TLS; if the server requires a client certificate, name it in"
-            f" {CLIENT_CERT_PATH}"
-        )
-        return Cause(sentence=f"{peer}: {fault}", exit_code=ExitCode.UNAVAILABLE, temporary=True, unclear=True)
-    fault = "the two sides do not agree on TLS" if "HANDSHAKE" in reason or "CIPHER" in reason else "TLS failed"
-    code = ExitCode.INVALID_INPUT if "HANDSHAKE" in reason or "CIPHER" in reason else ExitCode.UNAVAILABLE
-    temporary = code == ExitCode.UNAVAILABLE
-    return Cause(sentence=f"{peer}: {fault} ({reason or _text_of(error)})", exit_code=code, temporary=temporary)
+        fault = f"{peer}: the connection was closed in the middle of TLS; {IF_CERTIFICATE_NEEDED}"
+        return Cause(sentence=fault, exit_code=ExitCode.UNAVAILABLE, temporary=True, unclear=True)
+    if "HANDSHAKE" in reason or "CIPHER" in reason:
+        # TLS 1.2 has one alert for a missing certificate and for ciphers of which none is common.
+        fault = f"the two sides do not agree on TLS; {IF_CERTIFICATE_NEEDED}"
+        return Cause(sentence=f"{peer}: {fault} ({reason})", exit_code=ExitCode.INVALID_INPUT)
+    fault = reason or _text_of(error)
+    return Cause(sentence=f"{peer}: TLS failed ({fault})", exit_code=ExitCode.UNAVAILABLE, temporary=True)
 
 
 def _proxy(error: BaseException, peer: Peer) -> Cause | None:
@@ -295,5 +296,4 @@ def _is_named(error: BaseException, *names: str) -> bool:
 
 def _text_of(error: BaseException) -> str:
     """Return the error's text in one short line of ASCII: a part of it may come from a server."""
-    text = " ".join(str(error).encode("ascii", "backslashreplace").decode().split())[:100]
-    return text or type(error).__name__
+    return " ".join(str(error).encode("ascii", "backslashreplace").decode().split())[:100] or type(error).__name__

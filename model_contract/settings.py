@@ -3,6 +3,8 @@
 The webhook, the runtime and the gate declare theirs with `setting`. The variable, the option of the command line, the
 default, the check of a value and the tables of the documentation all come from that declaration; `setting_types` has
 the types that several applications use. A setting never holds a secret: it names a file, which is read as a `Secret`.
+But a person may write one into a setting of that kind, or into an address, so no error shows the value of a setting
+that is declared `secret`.
 
 The delivery declares none. It is told about MLflow by the variables of MLflow's own client (`tracking_credentials`,
 `tls`), which depend on each other, and about the model by the four variables of the contract (`names`, `model_ref`).
@@ -17,15 +19,19 @@ from model_contract.model_ref import ContractError, shown
 
 Settings = TypeVar("Settings")
 NOTHING: Final[Mapping[str, str]] = {}
-USER_INFO: Final = re.compile(r"//[^/]*@")
+USER_INFO: Final = re.compile(r"//.*@", re.DOTALL)  # a password may hold any character, also a slash
 
 
 class SettingError(ContractError):
-    """A setting has a value that it cannot have. `key` is the variable, or the option of the command line."""
+    """A setting has a value that it cannot have. `key` is the variable, or the option of the command line.
 
-    def __init__(self, key: str, value: str, verdict: str) -> None:
+    `value` is None if it is not shown, because it may be a secret.
+    """
+
+    def __init__(self, key: str, value: str | None, verdict: str) -> None:
         self.key = key
-        super().__init__(f"{key}={shown(USER_INFO.sub('//***@', value))}: {verdict}")
+        given = "" if value is None else f"={shown(USER_INFO.sub('//***@', value))}"
+        super().__init__(f"{key}{given}: {verdict}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +48,14 @@ class Setting:
     example: str
     metavar: str
     several: bool  # the option may be repeated, the variable holds words
+    secret: bool  # no error shows a value, which may be a token, a password, a key, or an address with one
 
     def value_of(self, text: str, key: str) -> Any:
         """Return the value that `text` stands for. Raises SettingError with `key`, from where the text comes."""
         try:
             return self.read(text)
         except ValueError as error:
-            raise SettingError(key, text, str(error)) from error
+            raise SettingError(key, None if self.secret else text, str(error)) from error
 
 
 def setting(  # noqa: PLR0913  each is a part of a declaration
@@ -62,12 +69,13 @@ def setting(  # noqa: PLR0913  each is a part of a declaration
     option: str = "",
     metavar: str = "VALUE",
     several: bool = False,
+    secret: bool = False,
 ) -> Any:
     """Return the field of a dataclass that declares a setting.
 
     `read` turns text into the value; it raises ValueError with the verdict, such as "it must be a whole number". The
     default is read in the same way; None makes the setting required. The variable is the prefix and the field's name in
-    capitals, and the option the field's name with hyphens, unless they are given.
+    capitals, and the option the field's name with hyphens, unless they are given. `secret` keeps values out of errors.
     """
     declaration = {
         "read": read,
@@ -79,6 +87,7 @@ def setting(  # noqa: PLR0913  each is a part of a declaration
         "option": option,
         "metavar": metavar,
         "several": several,
+        "secret": secret,
     }
     if default is None:
         return field(metadata=declaration)

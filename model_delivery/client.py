@@ -175,7 +175,8 @@ class Client:
                 raise
 
     def _exchange(self, connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
-        if connection not in self._sockets:
+        fresh = connection not in self._sockets
+        if fresh:
             connection.timeout = min(CONNECT_TIMEOUT, self._deadline.remaining())
             with network_errors(request.what, self._peer, connecting=True, unanswered=True):
                 connection.connect()
@@ -185,8 +186,14 @@ class Client:
             sock.settimeout(seconds)
         sock.read_deadline = time.monotonic() + seconds
         url = self._url_prefix() + self._uri.path + request.target
-        connection.request(request.method, url, body=request.body, headers=self._headers() | dict(request.headers))
-        return connection.getresponse()
+        refused: OSError | None = None
+        try:
+            connection.request(request.method, url, body=request.body, headers=self._headers() | dict(request.headers))
+        except (ConnectionError, ssl.SSLError) as error:
+            if not fresh:
+                raise
+            refused = error
+        return connection.getresponse() if refused is None else _last_words(connection, refused)
 
     def _take(self) -> tuple[http.client.HTTPConnection, bool]:
         with suppress(IndexError):
@@ -217,6 +224,16 @@ class Client:
         if self._proxy and self._tls is None:
             headers |= self._proxy.headers()
         return headers
+
+
+def _last_words(connection: http.client.HTTPConnection, refused: OSError) -> http.client.HTTPResponse:
+    """Return the answer of a server that has closed the connection before it had the request, or raise its reason.
+
+    With TLS 1.3 a server demands a client certificate after the handshake: its alert comes when the request is sent.
+    """
+    with suppress(ConnectionError, ssl.SSLEOFError, http.client.HTTPException):
+        return connection.getresponse()
+    raise refused
 
 
 class _Connection(http.client.HTTPConnection):

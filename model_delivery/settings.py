@@ -90,6 +90,6 @@ def _token_of_file(path: str | None) -> Credential | None:
     except UnicodeDecodeError:
         raise InvalidInputError(f"{TOKEN_FILE}: {path} does not hold a token") from None
     except OSError as error:
-        raise InvalidInputError(f"{TOKEN_FILE} names {path}, which cannot be read: {error.strerror}") from error
+        raise InvalidInputError(f"{TOKEN_FILE} names a file that cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InvalidInputError(f"{TOKEN_FILE}: {error}") from error

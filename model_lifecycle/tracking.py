@@ -84,7 +84,7 @@ class Credentials:
         try:
             return Secret.from_file(self.token_file)
         except OSError as error:
-            raise InvalidError(f"--token-file {self.token_file} cannot be read: {error.strerror}") from error
+            raise InvalidError(f"--token-file names a file that cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise InvalidError(f"--token-file: {error}") from error
 

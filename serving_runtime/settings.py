@@ -112,6 +112,7 @@ class ServeSettings:
         "file with a token on each line; a request must send one of them; the file is read again when it changes",
         read=types.file,
         default="none",
+        secret=True,
     )
     model_name: str = setting(
         "name of the model in the paths that have one",

@@ -4,7 +4,7 @@ import itertools
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -128,9 +128,9 @@ def environment(
     }
 
 
-def run(env: Mapping[str, str], *arguments: str | Path) -> Done:
-    """Run `model-api` with these arguments."""
+def run(env: Mapping[str, str], *arguments: str | Path, before: Sequence[str] = ()) -> Done:
+    """Run `model-api` with these arguments. `before` is a command that runs it."""
     done = subprocess.run(
-        [installed("model-api"), *arguments], env=dict(env), capture_output=True, text=True, check=False
+        [*before, installed("model-api"), *arguments], env=dict(env), capture_output=True, text=True, check=False
     )
     return Done(code=done.returncode, out=done.stdout, err=done.stderr)

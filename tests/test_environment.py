@@ -21,12 +21,15 @@ import pytest
 import yaml
 
 from model_contract.exit_codes import ExitCode
+from model_contract.settings import Setting, settings_of
 from serving_runtime.settings import OPTIONS
 from testbed.api_server import review_of
 from testbed.certificates import issue
 from testbed.environments import python_of
 from testbed.processes import JsonLines, free_port, installed, json_lines
 from tracking_gate.settings import SETTINGS
+from webhook.server.settings import ServerSettings
+from webhook.settings import PREFIX, SERVER_PREFIX, Settings
 
 ROOT: Final = Path(__file__).parents[1]
 PAIRS: Final = int(os.environ.get("MODEL_API_TEST_ENVIRONMENTS", "200"))
@@ -53,7 +56,7 @@ OF_LIBRARIES: Final = """
     NOTIFY_SOCKET MODEL_API_SOURCE_1_MLFLOW_RUN_ID
 """.split()  # noqa: SIM905  a list of words
 NAMED: Final = re.compile(r"""["']((?:MLFLOW|DOMINO|MODEL_API|SSL_CERT|KUBE|GITHUB|HTTPS?|NO)_[A-Z_]*[A-Z])["']""")
-HOLDS_A_SECRET: Final = re.compile(r"(?<!WEBHOOK_)(TOKEN|PASSWORD|_KEY)$")  # MODEL_API_WEBHOOK_TOKEN is a mode
+HOLDS_A_SECRET: Final = re.compile(r"(TOKEN|PASSWORD|_KEY)$")
 HOLDS_AN_ADDRESS: Final = re.compile(r"(URI|URL|HOST|PROXY|UPSTREAM)$", re.IGNORECASE)
 SERVERS: Final = {("model-api-webhook", "serve"), ("model-api-runtime", "serve"), ("model-api-gate", "serve")}
 CODES: Final = {int(code) for code in ExitCode}
@@ -64,6 +67,38 @@ ENCODINGS: Final = (
     "LC_ALL=C",
     "LC_ALL=xx_YY.nothing",
     "PYTHONUTF8=0",
+)
+
+# The settings that each program declares, the commands that read them, and names that only seem to hold a secret.
+DECLARED: Final[Mapping[str, Sequence[Setting]]] = {
+    "model-api-gate": SETTINGS,
+    "model-api-runtime": OPTIONS,
+    "model-api-webhook": (
+        *settings_of(Settings, prefix=PREFIX),
+        *settings_of(ServerSettings, prefix=SERVER_PREFIX),
+    ),
+}
+READERS: Final = {
+    "model-api-gate": ("serve",),
+    "model-api-runtime": ("serve",),
+    "model-api-webhook": ("inject", "serve"),
+}
+SEEMS_SECRET: Final = re.compile(r"TOKEN|PASSWORD|SECRET|CREDENTIAL|KEY|UR[IL]$|UPSTREAM|PROXY$|PROXIES$")
+NO_SECRETS: Final = {
+    "MODEL_API_WEBHOOK_CA_KEY",  # a key of a ConfigMap
+    "MODEL_API_WEBHOOK_NO_PROXY",  # a list of hosts
+    "MODEL_API_GATE_SERVE_SECRET_DIR",  # a directory
+}
+# A token or a key in the place of another value, and addresses with a password, each malformed in its own way.
+MISPLACED: Final = (
+    f"dmg1_r_{SECRET}",
+    f"{SECRET}/dmg1/r",
+    f"-----BEGIN PRIVATE KEY-----\n{SECRET}",
+    f"http://user:{SECRET}@[",
+    f"http://user:{SECRET}@mlflow:99999",
+    f"http://user:pass/{SECRET}@",
+    f"user:{SECRET}@proxy.example:3128",
+    f"ftp://user:{SECRET}@mlflow",
 )
 
 Command = tuple[str, ...]
@@ -100,19 +135,8 @@ def variables() -> list[str]:
             found |= set(NAMED.findall(path.read_text()))
     found |= {option.variable for option in OPTIONS}
     found |= {f"MODEL_API_GATE_SERVE_{declared.name.upper()}" for declared in SETTINGS}
-    for prefix, settings in _webhook_settings():
-        found |= {f"{prefix}{name.upper()}" for name in settings}
+    found |= {declared.variable for declared in DECLARED["model-api-webhook"]}
     return sorted(found)
-
-
-def _webhook_settings() -> list[tuple[str, Sequence[str]]]:
-    from webhook.server.settings import ServerSettings  # noqa: PLC0415  the settings of one program
-    from webhook.settings import PREFIX, SERVER_PREFIX, Settings  # noqa: PLC0415  as above
-
-    return [
-        (PREFIX, tuple(Settings.__dataclass_fields__)),
-        (SERVER_PREFIX, tuple(ServerSettings.__dataclass_fields__)),
-    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,14 +246,15 @@ class Runner:
         self._arguments = place.arguments()
         self._usual: dict[Command, Ended] = {}
 
-    def run(self, command: Command, environment: Mapping[str, str]) -> Ended:
+    def run(self, command: Command, environment: Mapping[str, str], *more: str) -> Ended:
+        """Run the command; `more` are arguments beside those of the place."""
         output = self._place.directory / "output"
         output.unlink(missing_ok=True)
         given = self._place.directory / "given"
         answer = self._process.ask(
             {
                 "program": command[0],
-                "arguments": [*command[1:], *self._arguments[command]],
+                "arguments": [*command[1:], *self._arguments[command], *more],
                 "environment": dict(environment),
                 "input": str(given),
                 "output": str(output),
@@ -375,6 +400,41 @@ def test_an_odd_variable_ends_in_a_sentence(place: Place, runner: Runner) -> Non
     faults = [fault for pair in pairs(place, PAIRS) for fault in runner.faults(*pair)]
 
     assert not faults, f"{len(faults)} of {PAIRS}\n\n" + "\n\n".join(faults[:40])
+
+
+def test_setting_whose_name_seems_to_hold_a_secret_is_declared_so() -> None:
+    seeming = [
+        declared
+        for settings in DECLARED.values()
+        for declared in settings
+        if SEEMS_SECRET.search(declared.variable) and declared.variable not in NO_SECRETS
+    ]
+
+    assert len(seeming) >= 10
+    assert [declared.variable for declared in seeming if not declared.secret] == []
+
+
+@pytest.mark.parametrize(
+    ("program", "declared"),
+    [(program, declared) for program, settings in DECLARED.items() for declared in settings if declared.secret],
+    ids=lambda value: value.variable if isinstance(value, Setting) else "",
+)
+def test_value_of_a_setting_that_may_be_a_secret_is_in_no_output(
+    place: Place, runner: Runner, program: str, declared: Setting
+) -> None:
+    """The value is given in the variable, and to a server with options in the option too."""
+    shown, codes = [], set()
+    for value in MISPLACED:
+        environment = {**place.environment, declared.variable: value}
+        ended = [runner.run((program, command), environment) for command in READERS[program]]
+        if program != "model-api-webhook":
+            ended.append(runner.run((program, "serve"), place.environment, f"{declared.option}={value}"))
+        shown += [(value, each.output) for each in ended if SECRET in each.output]
+        codes |= {each.code for each in ended}
+
+    assert shown == []
+    # Only the webhook's server reads the settings of the server.
+    assert codes <= {ExitCode.INVALID_INPUT, ExitCode.USAGE} | ({0} if "_SERVER_" in declared.variable else set())
 
 
 @pytest.mark.parametrize("setting", ENCODINGS)

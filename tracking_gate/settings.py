@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from model_contract.setting_types import HIGHEST_PORT, boolean, described, optional, whole_number
 from model_contract.settings import SettingError, setting, settings_of
@@ -27,6 +28,15 @@ def existing(kind: str, fits: Callable[[Path], bool]) -> Callable[[str], Path]:
     return read
 
 
+def _is_address(url: str) -> bool:
+    """Return True for an http or https address with a host, and with a port that can be one if it has any."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def _pause(text: str) -> float:
     if not float(text) >= 1:
         raise ValueError(text)
@@ -38,7 +48,7 @@ class ServeSettings:
     """Each field is an option and a variable. Times are in seconds. Raises SettingError."""
 
     upstream: str = setting(
-        "MLflow's address, which nothing but the gate can reach.", read=str, default=None, metavar="URL"
+        "MLflow's address, which nothing but the gate can reach.", read=str, default=None, metavar="URL", secret=True
     )
     secret_dir: Path = setting(
         "The mounted Secret with every project's tokens, ID.apikey and the like.",
@@ -60,6 +70,7 @@ class ServeSettings:
         "Address of Domino, which names the person of an X-Domino-Api-Key or of an access token of Domino.",
         read=optional(str),
         metavar="URL",
+        secret=True,
     )
     admins: tuple[str, ...] = setting(
         "A user of Domino who is an admin of the gate; an admin of Domino is not one automatically.",
@@ -96,6 +107,7 @@ class ServeSettings:
         option="--proxy",
         metavar="ADDRESS",
         several=True,
+        secret=True,
     )
     connections: int = setting(
         "Largest number of connections of clients; fewer if the limit on open files is lower.",
@@ -124,8 +136,8 @@ class ServeSettings:
             ("--upstream", self.upstream, "http://mlflow.mlflow-efs.svc:5000"),
             ("--domino-url", self.domino_url, "https://domino.example.com"),
         ):
-            if url is not None and not url.startswith(("http://", "https://")):
-                raise SettingError(option, url, f"it must be a URL, such as {example}")
+            if url is not None and not _is_address(url):
+                raise SettingError(option, None, f"it must be a URL, such as {example}")
         if self.people_header and not self.people_file:
             raise SettingError(
                 "--people-header", self.people_header, "it needs --people-file, which lists the projects of each person"
@@ -140,9 +152,7 @@ class ServeSettings:
             try:
                 ip_network(proxy, strict=False)
             except ValueError as error:
-                raise SettingError(
-                    "--proxy", proxy, "it must be an address or a network, such as 10.0.0.0/8"
-                ) from error
+                raise SettingError("--proxy", None, "it must be an address or a network, such as 10.0.0.0/8") from error
 
 
 SETTINGS: Final = settings_of(ServeSettings, prefix=PREFIX)

@@ -45,18 +45,21 @@ class Settings:
         "Secrets for that image, by comma; they must be in the pod's namespace.",
         read=types.names,
         example="acme-registry",
+        secret=True,
     )
 
     tracking_uri: str = setting(
         "The address at which the init container finds MLflow, or the gate in front of it.",
         read=types.url,
         default=f"http://mlflow.{MLFLOW_NAMESPACE}.svc:5000",
+        secret=True,
     )
     token: str = setting(
         "`pull` mounts the project's pull token into the init container, `none` is for an MLflow without"
         " authentication.",
         read=one_of(("pull", "none")),
         default="pull",
+        secret=True,
     )
     project_id_pattern: re.Pattern[str] = setting(
         "The form of a project id: the whole label must match.", read=types.pattern, default=DOMINO_PROJECT_ID_PATTERN
@@ -107,10 +110,10 @@ class Settings:
     )
     ca_key: str = setting("Its key that holds them, as PEM.", read=types.config_key, default="ca.crt")
     http_proxy: str | None = setting(
-        "The proxy for http.", read=optional(types.url), example="http://proxy.example:3128"
+        "The proxy for http.", read=optional(types.url), example="http://proxy.example:3128", secret=True
     )
     https_proxy: str | None = setting(
-        "The proxy for https.", read=optional(types.url), example="http://proxy.example:3128"
+        "The proxy for https.", read=optional(types.url), example="http://proxy.example:3128", secret=True
     )
     no_proxy: str | None = setting(
         "Hosts without a proxy.", read=optional(types.no_proxy), example="localhost,.svc,10.0.0.0/8"
@@ -171,4 +174,4 @@ def refuse_unknown(kind: type, values: Mapping[str, str], *, prefix: str, except
         foreign = not key.startswith(prefix) or (except_prefix and key.startswith(except_prefix))
         if not foreign and key not in known and not SERVICE_LINK.fullmatch(key.removeprefix(prefix)):
             nearest = get_close_matches(key, known, n=1, cutoff=0)[0]
-            raise SettingError(key, values[key], f"there is no such setting; the nearest is {nearest}")
+            raise SettingError(key, None, f"there is no such setting; the nearest is {nearest}")

@@ -231,7 +231,9 @@ def deliver(made: Token, destination: TokenDestination, file: int | None, gh: st
 def given_token(file: Path | None) -> Secret:
     try:
         value = Secret.from_file(file) if file else Secret(os.environ.get(TRACKING_TOKEN, "").strip())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InvalidError(f"--token-file names a file that cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise InvalidError(str(error)) from error
     if not value.reveal():
         raise InvalidError(f"name the token with --token-file, or set {TRACKING_TOKEN}")

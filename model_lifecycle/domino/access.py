@@ -66,7 +66,9 @@ class TokenFile:
     def headers(self) -> Mapping[str, str]:
         try:
             token = Secret.from_file(self._path)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise InvalidError(f"{TOKEN_FILE} names a file that cannot be read: {error.strerror}") from error
+        except ValueError as error:
             raise InvalidError(f"{TOKEN_FILE} cannot be used: {error}") from error
         self._last = (token,)
         return _bearer(token)

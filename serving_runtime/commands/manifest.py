@@ -56,7 +56,7 @@ def inference_service(name: str, storage_uri: str, protocol_version: str = "v2")
             "it must be a small letter, then at most 52 small letters, digits and hyphens, not ending with a hyphen",
         )
     if not URI.fullmatch(storage_uri):
-        raise SettingError("--storage-uri", storage_uri, 'it must be a URI without spaces, such as "s3://models/wine"')
+        raise SettingError("--storage-uri", None, 'it must be a URI without spaces, such as "s3://models/wine"')
     model = {
         "modelFormat": {"name": "mlflow"},
         "runtime": RUNTIME,

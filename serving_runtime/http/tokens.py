@@ -20,11 +20,15 @@ _log = logging.getLogger(__name__)
 
 
 class TokenFileError(ContractError):
-    """The file of --token-file has no tokens that a server could start with."""
+    """The file of --token-file has no tokens that a server could start with. A path of no file is not shown: a person
+    may have given the token itself.
+    """
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: Path, error: OSError | ValueError) -> None:
+        named = "" if isinstance(error, OSError) else f" {path}"
         super().__init__(
-            f"the token file {path} {reason}; --token-file, or its variable, must name a file with a token on each line"
+            f"the token file{named} {_reason(error)}; --token-file, or its variable, must name a file with a token on"
+            " each line"
         )
 
 
@@ -44,7 +48,7 @@ class Tokens:
             self._state = _state_of(path)
             self._digests = _digests(path)
         except (OSError, ValueError) as error:
-            raise TokenFileError(path, _reason(error)) from error
+            raise TokenFileError(path, error) from error
 
     def expect(self, path: str, authorization: bytes) -> None:
         """Raise UnauthorizedError if a request for `path` needs a token and has no good one."""

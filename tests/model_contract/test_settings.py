@@ -18,6 +18,7 @@ class Settings:
     level: str = setting("Level of the log.", read=one_of(("info", "debug")), default="info", default_text="quiet")
     quick: bool = setting("Skips the check.", read=boolean, default="false")
     name: str | None = setting("Name of the model.", read=optional(str), example="wine")
+    mode: str = setting("Kind of the token.", read=one_of(("pull", "none")), default="pull", secret=True)
 
 
 def read(variables: dict[str, str], **options: str | None) -> Settings:
@@ -27,7 +28,7 @@ def read(variables: dict[str, str], **options: str | None) -> Settings:
 def test_names_and_defaults_come_from_the_declaration() -> None:
     found = {declared.name: declared for declared in settings_of(Settings, prefix=PREFIX)}
 
-    assert list(found) == ["address", "most_rows", "port", "level", "quick", "name"]
+    assert list(found) == ["address", "most_rows", "port", "level", "quick", "name", "mode"]
     assert (found["most_rows"].variable, found["most_rows"].option) == ("APP_MOST_ROWS", "--most-rows")
     assert (found["port"].variable, found["port"].option) == ("PORT", "--listen")
     assert (found["level"].default, found["level"].default_text) == ("info", "quiet")
@@ -57,6 +58,8 @@ def test_computed_default_stands_between_variable_and_declared_default() -> None
         ({"PORT": "0"}, {}, 'PORT="0": it must be a whole number from 1'),
         ({"APP_LEVEL": "Info"}, {}, 'APP_LEVEL="Info": it must be one of info, debug'),
         ({"APP_QUICK": "yes"}, {}, 'APP_QUICK="yes": it must be "true" or "false"'),
+        ({"APP_MODE": "dmg1_r_secret"}, {}, "APP_MODE: it must be one of pull, none"),
+        ({}, {"mode": "dmg1_r_secret"}, "--mode: it must be one of pull, none"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -73,3 +76,4 @@ def test_error_hides_a_password_and_cuts_a_long_value() -> None:
     error = SettingError("PROXY", "http://jane:secret@proxy.example" + "/path" * 20, "it must end with its host")
 
     assert str(error) == 'PROXY="http://***@proxy.example/path/path/path/...": it must end with its host'
+    assert "secret" not in str(SettingError("PROXY", "http://jane:s/secret@proxy.example", "it must be shorter"))

@@ -7,8 +7,8 @@ import socket
 import ssl
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,10 +33,15 @@ DAY = datetime.timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A failure, and the environment of the run that meets it."""
+    """A failure, and the environment of the run that meets it.
+
+    `before` is a command that runs the programs, `options` are more of the fetch.
+    """
 
     uri: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    before: Sequence[str] = ()
+    options: Sequence[str] = ()
 
 
 Failing = Callable[[Path], AbstractContextManager[Server]]
@@ -105,6 +110,47 @@ def no_such_name(_: Path) -> Iterator[Server]:
     yield Server(uri="http://no-such-host.invalid:5000")
 
 
+@contextmanager
+def without_a_name_server(_: Path) -> Iterator[Server]:
+    """Run the programs in a network of their own, from which no name server is reached."""
+    user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+    yield Server(uri="http://mlflow.example:5000", before=("unshare", *user, "--net"))
+
+
+@contextmanager
+def full(_: Path) -> Iterator[Server]:
+    """A server whose queue is full: the kernel drops the packets of further connections, as a firewall does."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _attempt in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield Server(uri=f"http://127.0.0.1:{server.getsockname()[1]}", options=("--deadline=3",))
+
+
+def wanting_a_certificate(*, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, other: bool = False) -> Failing:
+    """A server that demands a client's certificate. The client has none, or with `other` one of another authority."""
+
+    @contextmanager
+    def serve(directory: Path) -> Iterator[Server]:
+        authority, stranger = trustme.CA(), trustme.CA()
+        context = tls(authority.issue_cert("127.0.0.1"))
+        authority.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.minimum_version = context.maximum_version = version
+        environment = trusting(directory, authority)
+        if other:
+            stranger.issue_cert("client.example").private_key_and_cert_chain_pem.write_to_path(
+                str(directory / "client.pem")
+            )
+            environment["MLFLOW_TRACKING_CLIENT_CERT_PATH"] = str(directory / "client.pem")
+        with reverse_proxy("http://127.0.0.1:9", answer(404), tls=context) as proxy:
+            yield Server(uri=proxy.uri, environment=environment)
+
+    return serve
+
+
 def listening(serve: Callable[[socket.socket], object]) -> Failing:
     """A server that does this with each connection."""
 
@@ -156,6 +202,7 @@ def refusing_tunnels(status: int) -> Failing:
     return serve
 
 
+NAME_CERTIFICATE = "name its file in MLFLOW_TRACKING_CLIENT_CERT_PATH"
 GATE = b'{"error_code": "PERMISSION_DENIED", "message": "not an object of project 66c0a1b2c3d4e5f601234567"}'
 UNKNOWN = b'{"error_code": "UNAUTHENTICATED", "message": "the token is not accepted"}'
 
@@ -199,6 +246,46 @@ CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
     ),
     "nothing listens": (refused, ExitCode.UNAVAILABLE, "Connection refused: nothing listens there"),
     "a name that DNS does not know": (no_such_name, ExitCode.INVALID_INPUT, "DNS knows no host no-such-host.invalid"),
+    "a name server that does not answer": (
+        without_a_name_server,
+        ExitCode.UNAVAILABLE,
+        "DNS does not answer for mlflow.example at the moment",
+    ),
+    "a connection that is not answered": (
+        full,
+        ExitCode.UNAVAILABLE,
+        "no connection in time; a firewall or a NetworkPolicy may drop the packets",
+    ),
+    "no client certificate, TLS 1.3": (
+        wanting_a_certificate(),
+        ExitCode.NOT_AUTHORISED,
+        f"the server requires a client certificate that it knows; {NAME_CERTIFICATE}",
+    ),
+    "no client certificate, TLS 1.2": (
+        wanting_a_certificate(version=ssl.TLSVersion.TLSv1_2),
+        ExitCode.INVALID_INPUT,
+        f"the two sides do not agree on TLS; if the server requires a client certificate, {NAME_CERTIFICATE}",
+    ),
+    "another client certificate, TLS 1.3": (
+        wanting_a_certificate(other=True),
+        ExitCode.NOT_AUTHORISED,
+        f"the server requires a client certificate that it knows; {NAME_CERTIFICATE}",
+    ),
+    "another client certificate, TLS 1.2": (
+        wanting_a_certificate(version=ssl.TLSVersion.TLSv1_2, other=True),
+        ExitCode.NOT_AUTHORISED,
+        f"the server requires a client certificate that it knows; {NAME_CERTIFICATE}",
+    ),
+    "no client certificate for nginx": (
+        answering(400, b"<html>\r\n<head><title>400 No required SSL certificate was sent</title></head>"),
+        ExitCode.NOT_AUTHORISED,
+        f"the server requires a client certificate that it knows; {NAME_CERTIFICATE}",
+    ),
+    "another client certificate for nginx": (
+        answering(400, b"<html>\r\n<head><title>400 The SSL certificate error</title></head>"),
+        ExitCode.NOT_AUTHORISED,
+        f"the server requires a client certificate that it knows; {NAME_CERTIFICATE}",
+    ),
     "closed without an answer": (
         listening(closed),
         ExitCode.UNAVAILABLE,
@@ -257,12 +344,13 @@ def test_a_cause_has_its_sentence_and_code_in_both_programs(
     with failing(tmp_path) as server:
         environment = {**server.environment, "MODEL_API_TOKEN_FILE": str(tmp_path / "token")}
         fetched = Delivery(directory=tmp_path, uri=server.uri, environment=environment).fetch(
-            REF, "--tries=1", "--stall=2"
+            REF, "--tries=1", "--stall=2", *server.options, before=server.before
         )
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         stated = lifecycle.run(
             kept | {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_TRACKING_TOKEN": TOKEN} | dict(server.environment),
             *("url", "--name=wine", "--version=1", "--domino-url=http://127.0.0.1:9", "--retries=0", "--timeout=2"),
+            before=server.before,
         )
 
     assert (fetched.code, stated.code) == (code, code), fetched.output + stated.err

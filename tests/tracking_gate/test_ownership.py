@@ -1,18 +1,26 @@
 """Changes of runs, experiments, logged models, traces and datasets are allowed by the owner of the object."""
 
 import itertools
+import json
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model_contract.names import TAG_PROJECT_ID
-from testbed.gate import API, OTHER, PROJECT, Answer, Gate, Json, ask
+from model_contract.tokens import Purpose
+from testbed.gate import API, OTHER, PROJECT, Answer, Gate, Json, ask, gate
+from testbed.mlflow_server import MlflowServer
+from tests.tracking_gate.conftest import Wine, example, wine_behind
+from tracking_gate.policy.guarded_operations import OPERATIONS, Operation
 from tracking_gate.policy.people_changes import PEOPLE_CHANGES, ChangedObject
 from tracking_gate.policy.routes import RouteAccess, match
 
 NUMBERS = itertools.count(1)
 LATER = "/api/3.0/mlflow"
+ID_FIELDS_SCRIPT = Path(__file__).parents[2] / "testbed" / "mlflow_scripts" / "list_id_fields.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +152,79 @@ def test_change_of_another_projects_object_is_refused(
     assert state(any_gate, olgas) == before
 
 
+@pytest.fixture(scope="module")
+def janes_wine(any_gate: Gate) -> Wine:
+    found = wine_behind(any_gate)
+    found.version()
+    alias = {"name": found.name, "version": "1", "alias": "champion"}
+    assert any_gate.ask("POST", f"{API}/registered-models/alias", alias, any_gate.basic("jane")).status == 200
+    return found
+
+
+CREATIONS = {"create_model", "create_experiment"}  # they name no object that exists
+LOOKUPS = {"latest_versions", "search_logged_models"}  # which people may make everywhere
+OF_TAGS_AND_MOVES = {
+    "transition_stage",
+    "set_alias",
+    "delete_alias",
+    "set_version_tag",
+    "delete_version_tag",
+    "set_model_tag",
+    "delete_model_tag",
+}
+
+
+def guarded(operation: Operation, wine: Wine, key: str) -> Json:
+    """Return the body of a guarded operation on Jane's objects."""
+    values: Json = {
+        "name": wine.name,
+        "new_name": f"{wine.name}-taken",
+        "version": "1",
+        "stage": "Staging",
+        "alias": "champion",
+        "key": key,
+        "value": "1",
+        "source": f"runs:/{wine.run}/model",
+        "experiment_id": wine.experiment,
+        "experiment_ids": [wine.experiment],
+        "run_id": wine.run,
+    }
+    return {name: values[name] for name in operation.fields if name in values}
+
+
+def untouched(wine: Wine) -> list[Json]:
+    """Return the state of Jane's objects, read from MLflow directly."""
+    paths = [
+        f"registered-models/get?name={wine.name}",
+        f"model-versions/get?name={wine.name}&version=1",
+        f"model-versions/search?filter=name%3D%27{wine.name}%27",
+        f"experiments/get?experiment_id={wine.experiment}",
+        f"runs/get?run_id={wine.run}",
+    ]
+    return [ask(wine.gate.server.uri, "GET", f"{API}/{path}").json for path in paths]
+
+
+@pytest.mark.parametrize("key", ["note", "promotion.id", "model-api.digest"])
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_guarded_operation_on_another_projects_object_is_refused(
+    janes_wine: Wine, operation: Operation, key: str
+) -> None:
+    if operation.name in CREATIONS or (key != "note" and "key" not in operation.fields):
+        return
+    gate, before = janes_wine.gate, untouched(janes_wine)
+    path, body = operation.path.replace("API", "api"), guarded(operation, janes_wine, key)
+    by_person = gate.ask(operation.method, path, body, gate.basic("olga"))
+    by_token = gate.ask(operation.method, path, body, gate.bearer(Purpose.PROMOTE, OTHER))
+
+    if operation.name not in LOOKUPS:
+        assert (by_person.status, by_person.message) == (403, "not an object of a project of yours")
+    if operation.name in OF_TAGS_AND_MOVES | LOOKUPS:
+        assert (by_token.status, by_token.message) == (403, f"not an object of project {OTHER}")
+    else:
+        assert (by_token.status, by_token.message) == (403, "this is for people of the project, not for a token")
+    assert untouched(janes_wine) == before
+
+
 def test_every_way_to_write_in_mlflow_is_denied_or_judged_by_an_owner(mlflow_routes: list[tuple[str, str]]) -> None:
     judged = {RouteAccess.GUARDED, RouteAccess.WRITE, RouteAccess.CHANGE, RouteAccess.DENIED}
     unjudged = set()
@@ -168,6 +249,40 @@ def test_every_way_to_write_in_mlflow_is_denied_or_judged_by_an_owner(mlflow_rou
         "/3.0/mlflow/datasets/search",
         "/2.0/mlflow/gateway-proxy",
     }
+
+
+# Ids in requests that choose no object to change, as a pattern by the end of the route.
+CHANGE_NOTHING = {
+    "runs/create": r"user_id",
+    "runs/log-batch": r"metrics\.\*\.run_id",  # MLflow takes the run of the request
+    "runs/log-inputs": r"models\.\*\.model_id",  # an input is read
+    "traces/delete-traces": r"request_ids\.\*",  # only those of the experiment are deleted
+    "/records": r"dataset_record_ids\.\*",  # only those of the dataset are deleted
+    # MLflow takes the trace of the path, and assessments and spans of that trace.
+    "/assessments": r"assessment\.\w+(?:\.source_id)?",
+    "/<assessment_id>": r"assessment_id|assessment\.\w+(?:\.source_id)?",
+    # MLflow takes the trace of the request, and ignores spans; `assessment_id` is judged by the trace.
+    "3.0/mlflow/traces": r"trace\.spans\..*|trace\.trace_info\.(?:client_request_id|assessments\..*)",
+}
+
+
+def test_every_id_of_a_change_is_judged_by_its_owner_or_changes_nothing(any_gate: Gate) -> None:
+    """The ids are those of MLflow's own messages, so that the table of changes does not vouch for itself."""
+    unjudged = []
+    for method, path, ids in json.loads(any_gate.server.run(ID_FIELDS_SCRIPT)):
+        found = match(method, example(path))
+        if found is None or found.route.change is None:
+            continue
+        change = found.route.change
+        judged = {".".join(reference.keys) for reference in change.objects if not reference.path_variable}
+        names = dict(zip(re.findall(r"<(?:\w+:)?([\w.]+)>", path), re.findall(r"<(\w+)>", change.path), strict=False))
+        by_path = {reference.keys[0] for reference in change.objects if reference.path_variable}
+        judged |= {name for name, own in names.items() if own in by_path}
+        judged |= {"run_uuid"} if "run_id" in judged else set()
+        known = next((ids for end, ids in CHANGE_NOTHING.items() if change.path.endswith(end)), "")
+        unjudged += [f"{method} {path} {name}" for name in set(ids) - judged if not re.fullmatch(known, name)]
+
+    assert unjudged == []
 
 
 @pytest.mark.parametrize("other_key", ["runId", "run_uuid", "runUuid", "RUN_ID", "run_Id"])
@@ -220,6 +335,22 @@ def test_project_of_a_run_wins_over_that_of_its_experiment(any_gate: Gate, janes
     assert tried("jane") == [403, 403]
     assert tried("olga") == [200, 200]
     assert any_gate.ask("POST", f"{API}/runs/delete", {"run_id": run}, any_gate.basic("jane")).status == 403
+
+
+def test_files_of_another_project_are_not_changed_by_the_id_of_their_run_or_logged_model(gate_3: Gate) -> None:
+    theirs = made_by(gate_3, "olga")
+    requests: list[tuple[str, str, bytes | None]] = [
+        ("POST", f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={theirs.run}&path=x.txt", b"1"),
+        ("DELETE", f"{API}/logged-models/{theirs.logged_model}", None),
+    ]
+    before = state(gate_3, theirs)
+    tokens = [gate_3.bearer(purpose, OTHER) for purpose in Purpose]
+    answers = [gate_3.ask(*request, who) for who in (gate_3.basic("jane"), *tokens) for request in requests]
+
+    assert [answer.status for answer in answers] == [403] * 6
+    assert state(gate_3, theirs) == before
+    assert not (gate_3.server.artifacts / theirs.experiment / theirs.run / "artifacts" / "x.txt").exists()
+    assert [gate_3.ask(*request, gate_3.basic("olga")).status for request in requests] == [200, 200]
 
 
 def test_experiment_with_a_run_of_another_project_is_not_deleted_as_a_folder(any_gate: Gate) -> None:
@@ -286,14 +417,52 @@ def test_logged_model_is_not_made_of_another_projects_run(gate_3: Gate) -> None:
     assert tried(mine.experiment, mine.run) == 200
 
 
+def start_trace(gate: Gate, trace: str, experiment: str, **more: Any) -> Answer:
+    """Start a trace as Jane; `more` are further fields."""
+    location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
+    times = {"request_time": "2026-01-01T00:00:00Z", "execution_duration": "1s", "state": "OK"}
+    info = {"trace_id": trace, "trace_location": location, "trace_metadata": {}, "tags": {}} | times | more
+    return gate.ask("POST", f"{LATER}/traces", {"trace": {"trace_info": info}}, gate.basic("jane"))
+
+
+def test_assessment_of_another_projects_trace_is_not_moved_to_an_own_one(
+    mlflow_3_17: MlflowServer, tmp_path: Path
+) -> None:
+    """MLflow before 3.18 merges the assessments of a trace that is sent again by their ids alone."""
+
+    def feedback(name: str, **more: str) -> Json:
+        return {
+            "assessment_name": name,
+            "source": {"source_type": "HUMAN", "source_id": "x"},
+            "feedback": {"value": True},
+            "create_time": "2026-01-01T00:00:00Z",
+            "last_update_time": "2026-01-01T00:00:00Z",
+            **more,
+        }
+
+    with gate(mlflow_3_17, tmp_path / "gate", "--attempts=100000") as found:
+        mine, theirs = made_by(found, "jane"), made_by(found, "olga")
+        path, own = f"{LATER}/traces/{theirs.trace}", "tr-" + "4" * 32
+        body = {"assessment": feedback("theirs")}
+        made = found.ask("POST", f"{path}/assessments", body, found.basic("olga")).json["assessment"]
+        before = ask(mlflow_3_17.uri, "GET", path).json
+        own_one = feedback("own", assessment_id="a-" + "5" * 32)
+        sent = [start_trace(found, own, mine.experiment, assessments=[own_one]).status for _ in range(2)]
+        taken = feedback("taken", assessment_id=made["assessment_id"])
+        refused = start_trace(found, own, mine.experiment, assessments=[own_one, taken])
+        after = ask(mlflow_3_17.uri, "GET", path).json
+
+    assert sent == [200, 200]
+    assert refused.status == 403
+    assert before["trace"]["trace_info"]["assessments"]
+    assert after == before
+
+
 def test_trace_of_another_project_is_not_overwritten_by_one_of_the_same_id(gate_3: Gate) -> None:
     mine, theirs = made_by(gate_3, "jane"), made_by(gate_3, "olga")
 
     def started(trace: str, experiment: str, **tags: str) -> int:
-        location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
-        times = {"request_time": "2026-01-01T00:00:00Z", "execution_duration": "1s", "state": "OK"}
-        info = {"trace_id": trace, "trace_location": location, "trace_metadata": {}, "tags": tags} | times
-        return gate_3.ask("POST", f"{LATER}/traces", {"trace": {"trace_info": info}}, gate_3.basic("jane")).status
+        return start_trace(gate_3, trace, experiment, tags=tags).status
 
     assert started(theirs.trace, mine.experiment) == 403
     assert started("tr-" + "1" * 32, theirs.experiment) == 403

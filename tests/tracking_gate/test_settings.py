@@ -13,11 +13,11 @@ from tracking_gate.settings import SETTINGS, ServeSettings
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"upstream": "mlflow:5000"}, '--upstream="mlflow:5000": it must be a URL, such as http://'),
-        ({"domino_url": "domino"}, '--domino-url="domino": it must be a URL, such as https://'),
+        ({"upstream": "mlflow:5000"}, "--upstream: it must be a URL, such as http://"),
+        ({"domino_url": "domino"}, "--domino-url: it must be a URL, such as https://"),
         ({"people_header": "X-User"}, '--people-header="X-User": it needs --people-file'),
         ({"admins": ("jane",)}, '--admin="jane": it names a user of Domino and needs --domino-url'),
-        ({"proxies": ("10.0.0.0/8", "proxy")}, '--proxy="proxy": it must be an address or a network'),
+        ({"proxies": ("10.0.0.0/8", "proxy")}, "--proxy: it must be an address or a network"),
     ],
     ids=["upstream", "domino", "header", "admin", "proxy"],
 )

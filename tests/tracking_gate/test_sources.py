@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from model_contract.names import TAG_PROJECT_ID
 from model_contract.tokens import Purpose
 from testbed.environments import python_of
 from testbed.gate import API, OTHER, Answer, Gate, Json, ask
@@ -105,6 +106,7 @@ def test_source_that_is_not_plainly_one_directory_is_refused(untouched: Wine, so
     made = registered(untouched, source)
 
     assert (made.status, made.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), made.body
+    assert made.message.startswith("source "), "MLflow has refused what the gate let through"
 
 
 @pytest.mark.parametrize(
@@ -352,6 +354,8 @@ def test_experiment_with_a_location_of_its_own_is_judged_by_it(wine: Wine) -> No
 
 def test_path_in_anothers_run_that_looks_like_ones_own_is_not_written_or_read(wine: Wine) -> None:
     mine = wine_of(wine.gate, "olga")
+    tag = {"run_id": mine["run"], "key": TAG_PROJECT_ID, "value": OTHER}  # the run's own tag is looked up by its id
+    assert wine.gate.ask("POST", f"{API}/runs/set-tag", tag, wine.gate.basic("olga")).status == 200
     for path in (f"{wine.directory}/{mine['run']}/artifacts/x", f"{wine.experiment}/x/{mine['run']}/y"):
         assert wine.put(path, b"x", wine.gate.basic("olga")).status == 403
         assert wine.gate.ask("GET", f"{FILES}/{path}", headers=wine.gate.bearer(Purpose.PULL, OTHER)).status == 403

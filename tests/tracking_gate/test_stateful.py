@@ -25,7 +25,7 @@ from testbed.processes import JsonLines
 from tests.tracking_gate.conftest import GATED
 
 EXAMPLES = int(os.environ.get("GATE_EXAMPLES", "6"))
-STEPS = int(os.environ.get("GATE_STEPS", "14"))
+STEPS = int(os.environ.get("GATE_STEPS", "13"))
 ARTIFACTS = "/api/2.0/mlflow-artifacts"
 NUMBERS = itertools.count(1)
 PEOPLE = {"jane": {PROJECT}, "olga": {OTHER}, "both": {PROJECT, OTHER}}
@@ -92,13 +92,16 @@ SOURCES = st.sampled_from(
         "mlflow-artifacts:/",
     ]
 )
-# Method, path below MLflow's API, body; `{...}` is an object of the example.
-WRITES: list[tuple[str, str, Json]] = [
+# Method, path below MLflow's API or from the root, body; `{...}` is an object of the example.
+Request = tuple[str, str, Json | bytes | None]
+WRITES_OF_EXPERIMENTS: list[Request] = [
     ("POST", "experiments/update", {"experiment_id": "{experiment}", "new_name": "{fresh}"}),
     ("POST", "experiments/delete", {"experiment_id": "{experiment}"}),
     ("POST", "experiments/restore", {"experiment_id": "{experiment}"}),
     ("POST", "experiments/set-experiment-tag", {"experiment_id": "{experiment}", "key": "{tag}", "value": "{value}"}),
     ("POST", "experiments/delete-experiment-tag", {"experiment_id": "{experiment}", "key": "{tag}"}),
+]
+WRITES_OF_RUNS: list[Request] = [
     ("POST", "runs/update", {"run_id": "{run}", "run_name": "{fresh}"}),
     ("POST", "runs/update", {"run_id": "{run}", "run_uuid": "{other_run}", "run_name": "{fresh}"}),
     ("POST", "runs/delete", {"run_id": "{run}"}),
@@ -122,6 +125,8 @@ WRITES: list[tuple[str, str, Json]] = [
     ),
     ("POST", "runs/log-inputs", {"run_id": "{run}", "datasets": []}),
     ("POST", "runs/outputs", {"run_id": "{run}", "models": [{"model_id": "{logged_model}", "step": 0}]}),
+]
+WRITES_OF_LOGGED_MODELS: list[Request] = [
     ("PATCH", "logged-models/{logged_model}", {"model_id": "{logged_model}", "status": "LOGGED_MODEL_READY"}),
     (
         "PATCH",
@@ -135,6 +140,8 @@ WRITES: list[tuple[str, str, Json]] = [
     ),
     ("PATCH", "logged-models/{logged_model}/tags", {"tags": [{"key": "{tag}", "value": "{value}"}]}),
     ("DELETE", "logged-models/{logged_model}", {}),
+]
+WRITES_OF_MODELS: list[Request] = [
     ("PATCH", "registered-models/update", {"name": "{model}", "description": "{fresh}"}),
     ("POST", "registered-models/set-tag", {"name": "{model}", "key": "{tag}", "value": "{value}"}),
     ("DELETE", "registered-models/delete-tag", {"name": "{model}", "key": "{tag}"}),
@@ -175,9 +182,27 @@ class Drawn:
     root: str
 
 
+# Changes that have a rule of their own, for a person who owns none of the objects.
+OTHER_CHANGES: list[Request] = [
+    ("POST", "registered-models/rename", {"name": "{model}", "new_name": "{fresh}"}),
+    ("POST", "registered-models/alias", {"name": "{model}", "version": "{version}", "alias": "champion"}),
+    ("DELETE", "registered-models/alias", {"name": "{model}", "alias": "champion"}),
+    ("POST", "model-versions/transition-stage", {"name": "{model}", "version": "{version}", "stage": "Staging"}),
+    ("POST", "model-versions/create", {"name": "{model}", "source": "runs:/{run}/model"}),
+    ("POST", "runs/create", {"experiment_id": "{experiment}", "start_time": 1}),
+    ("POST", "logged-models", {"experiment_id": "{experiment}", "name": "named", "source_run_id": "{run}"}),
+    ("PUT", f"{ARTIFACTS}/artifacts/{{directory}}/model/MLmodel", b"changed"),
+    ("PUT", f"{ARTIFACTS}/artifacts/{{experiment}}/models/{{logged_model}}/artifacts/MLmodel", b"changed"),
+    ("DELETE", f"{ARTIFACTS}/artifacts/{{directory}}", None),
+    ("DELETE", f"{ARTIFACTS}/artifacts/{{experiment}}", None),
+    ("POST", "/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run}&path=new.txt", b"changed"),
+]
 DRAWN = st.builds(
     Drawn, first=INDEX, second=INDEX, tag=TAGS, value=VALUES, twist=TWISTS, root=st.sampled_from(["api", "ajax-api"])
 )
+
+EVERY_CHANGE = [*WRITES_OF_EXPERIMENTS, *WRITES_OF_RUNS, *WRITES_OF_LOGGED_MODELS, *WRITES_OF_MODELS, *OTHER_CHANGES]
+TRESPASSES = st.lists(st.tuples(st.sampled_from(EVERY_CHANGE), DRAWN), min_size=8, max_size=8)
 
 
 class Machine(RuleBasedStateMachine):
@@ -192,8 +217,9 @@ class Machine(RuleBasedStateMachine):
         self.actor = ""
         self.before: dict[Any, Any] = {}
 
-    @initialize()
-    def make(self) -> None:
+    @initialize(who=st.sampled_from(["jane", "olga"]), requests=TRESPASSES)
+    def make(self, who: str, requests: list[tuple[Request, Drawn]]) -> None:
+        """Make the objects of two projects. A check of an owner that is missing is found most often at once."""
         for person, project in (("jane", PROJECT), ("olga", OTHER)):
             name = f"state-{next(NUMBERS)}"
             experiment = str(
@@ -203,7 +229,8 @@ class Machine(RuleBasedStateMachine):
             self.new_run(person, experiment)
             self.ask(person, "POST", f"{API}/registered-models/create", {"name": name})
             self.keep("models", name, project)
-        self.actor, self.before = "", self.snapshot()
+        self.before = self.snapshot()
+        self.trespass(who, requests)
 
     def new_run(self, person: str, experiment: str) -> None:
         made = self.ask(person, "POST", f"{API}/runs/create", {"experiment_id": experiment, "start_time": 1})
@@ -242,16 +269,18 @@ class Machine(RuleBasedStateMachine):
         assert b"the gate failed" not in answer.body, (who, method, path, body)
         return answer
 
-    def names(self, first: int, second: int) -> dict[str, str]:
-        """Return the objects of the example for the `{...}` of a request."""
+    def names(self, first: int, second: int, project: str | None = None) -> dict[str, str]:
+        """Return the objects of the example, or of one project, for the `{...}` of a request."""
+
+        def owned(kind: str) -> list[Any]:
+            return [found for found in getattr(self.world, kind) if project in {None, self.world.projects[found]}]
 
         def of(kind: str, index: int, none: str) -> str:
-            found = getattr(self.world, kind)
+            found = owned(kind)
             return str(found[index % len(found)]) if found else none
 
-        model, version = (
-            self.world.versions[first % len(self.world.versions)] if self.world.versions else ("no-such", "1")
-        )
+        versions = owned("versions")
+        model, version = versions[first % len(versions)] if versions else ("no-such", "1")
         return {
             "experiment": of("experiments", first, "1"),
             "run": of("runs", first, "0" * 32),
@@ -261,7 +290,7 @@ class Machine(RuleBasedStateMachine):
             "other_logged_model": of("logged_models", second, "m-" + "0" * 32),
             "directory": of("directories", first, "1/x/artifacts"),
             "other_directory": of("directories", second, "1/x/artifacts"),
-            "model": model if self.world.versions else of("models", first, "no-such"),
+            "model": model if versions else of("models", first, "no-such"),
             "version": version,
             "fresh": f"fresh-{next(NUMBERS)}",
         }
@@ -329,16 +358,16 @@ class Machine(RuleBasedStateMachine):
 
     @rule(who=WHO, first=INDEX)
     def run(self, who: str, first: int) -> None:
-        self.actor = who
         experiment = self.world.experiments[first % len(self.world.experiments)]
+        self.actor = who
         if len(self.world.runs) < 5:
             self.new_run(who, experiment)
 
     @rule(who=WHO, drawn=DRAWN, source=SOURCES, named=st.booleans())
     def register(self, who: str, drawn: Drawn, source: str, *, named: bool) -> None:
-        self.actor = who
         names = self.names(drawn.first, drawn.second)
         model = self.world.models[drawn.second % len(self.world.models)]
+        self.actor = who
         body = {"name": model, "source": source.format(**names) + drawn.twist} | (
             {"run_id": names["run"]} if named else {}
         )
@@ -388,8 +417,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(who=WHO, first=INDEX, stage=STAGES, archive=st.booleans())
     def move(self, who: str, first: int, stage: str, *, archive: bool) -> None:
-        self.actor = who
         names = self.names(first, first)
+        self.actor = who
         body = {"name": names["model"], "version": names["version"], "stage": stage}
         self.ask(
             who,
@@ -415,18 +444,18 @@ class Machine(RuleBasedStateMachine):
         method=st.sampled_from(["POST", "DELETE"]),
     )
     def alias(self, who: str, first: int, alias: str, method: str) -> None:
-        self.actor = who
         names = self.names(first, first)
+        self.actor = who
         body = {"name": names["model"], "alias": alias} | ({"version": names["version"]} if method == "POST" else {})
         self.ask(who, method, f"{API}/registered-models/alias", body)
 
     @rule(who=WHO, first=INDEX, taken=st.booleans())
     def rename(self, who: str, first: int, *, taken: bool) -> None:
         """Rename a model to a new name, or to the name of the other model."""
-        self.actor = who
         name = self.world.models[first % len(self.world.models)]
         new = self.world.models[(first + 1) % len(self.world.models)] if taken else f"fresh-{next(NUMBERS)}"
         body = {"name": name, "new_name": new}
+        self.actor = who
         if self.ask(who, "POST", f"{API}/registered-models/rename", body).status == 200:
             self.world.renamed[name] = new
             self.world.models = [new if found == name else found for found in self.world.models]
@@ -434,10 +463,30 @@ class Machine(RuleBasedStateMachine):
             self.world.projects |= {new: self.world.projects[name]}
             self.world.projects |= {found: self.world.projects[new] for found in self.world.versions if found[0] == new}
 
-    @rule(who=WHO, write=st.sampled_from(WRITES), drawn=DRAWN)
-    def write(self, who: str, write: tuple[str, str, Json], drawn: Drawn) -> None:
+    @rule(
+        who=WHO, write=st.sampled_from(WRITES_OF_EXPERIMENTS + WRITES_OF_LOGGED_MODELS + WRITES_OF_MODELS), drawn=DRAWN
+    )
+    def write(self, who: str, write: Request, drawn: Drawn) -> None:
+        self.send(who, write, drawn)
+
+    @rule(who=WHO, write=st.sampled_from(WRITES_OF_RUNS), drawn=DRAWN)
+    def write_run(self, who: str, write: Request, drawn: Drawn) -> None:
+        if who == "both" and drawn.tag == TAG_PROJECT_ID:
+            return  # a person of both projects may give a run of one to the other, and the world would not know
+        self.send(who, write, drawn)
+
+    @rule(who=st.sampled_from(["jane", "olga"]), requests=TRESPASSES)
+    def trespass(self, who: str, requests: list[tuple[Request, Drawn]]) -> None:
+        """Let a person of one project try several changes of the other project's objects: each is refused."""
+        (others,) = set(PROMOTERS) - PEOPLE[who]
+        for request, drawn in requests:
+            answer = self.send(who, request, drawn, others)
+            assert answer.status >= 400, f"{who} may {request}"
+
+    def send(self, who: str, request: Request, drawn: Drawn, project: str | None = None) -> Answer:
+        """Send a request on drawn objects, on those of the project if one is given."""
         self.actor = who
-        names = self.names(drawn.first, drawn.second) | {"tag": drawn.tag, "value": drawn.value}
+        names = self.names(drawn.first, drawn.second, project) | {"tag": drawn.tag, "value": drawn.value}
 
         def filled(part: Any) -> Any:
             if isinstance(part, dict):
@@ -448,22 +497,22 @@ class Machine(RuleBasedStateMachine):
                 part = part.replace("{" + name + "}", text) if isinstance(part, str) else part
             return part
 
-        method, path, body = write
-        if who == "both" and drawn.tag == TAG_PROJECT_ID and path.startswith("runs/"):
-            return  # a person of both projects may give a run of one to the other, and the world would not know
-        self.ask(who, method, f"/{drawn.root}/2.0/mlflow/{filled(path)}", filled(body))
+        method, path, body = request
+        place = path if path.startswith("/") else f"/{drawn.root}/2.0/mlflow/{path}"
+        return self.ask(who, method, filled(place), filled(body))
 
     @rule(who=WHO, method=st.sampled_from(["PUT", "DELETE"]), path=PATHS, drawn=DRAWN)
     def artifact(self, who: str, method: str, path: str, drawn: Drawn) -> None:
-        self.actor = who
         twist = "" if any(character in drawn.twist for character in "\n #") else drawn.twist
-        target = path.format(**self.names(drawn.first, drawn.second)) + twist
+        names = self.names(drawn.first, drawn.second)
+        self.actor = who
+        target = path.format(**names) + twist
         self.ask(who, method, f"{ARTIFACTS}/artifacts/{target}", b"changed" if method == "PUT" else None)
 
     @rule(who=WHO, first=INDEX, name=st.sampled_from(["../x", "model/MLmodel", "model%2FMLmodel", "new.txt"]))
     def upload(self, who: str, first: int, name: str) -> None:
-        self.actor = who
         run = self.names(first, first)["run"]
+        self.actor = who
         self.ask(who, "POST", f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run}&path={name}", b"changed")
 
     @invariant()

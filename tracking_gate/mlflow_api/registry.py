@@ -172,6 +172,13 @@ class Registry:
         found = await self._get(f"{API}/traces/{quote(trace_id, safe='')}/info")
         return str(found["trace_info"]["experiment_id"]) if found else None
 
+    async def assessments_of_trace(self, trace_id: str) -> set[str] | None:
+        """Return the ids of the assessments of a trace of MLflow 3."""
+        found = await self._get(f"/api/3.0/mlflow/traces/{quote(trace_id, safe='')}")
+        if found is None:
+            return None
+        return {str(one["assessment_id"]) for one in found["trace"]["trace_info"].get("assessments", [])}
+
     async def experiments_of_dataset(self, dataset_id: str) -> list[str] | None:
         """Return the experiments of a dataset of MLflow 3."""
         found = await self._get(f"/api/3.0/mlflow/datasets/{quote(dataset_id, safe='')}/experiment-ids")

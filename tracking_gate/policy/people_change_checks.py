@@ -14,6 +14,8 @@ from tracking_gate.mlflow_api.version_sources import promoted_locations
 from tracking_gate.policy.people_changes import (
     LOGGED_MODEL,
     NEW_LOGGED_MODEL,
+    NEW_TRACE,
+    TRACE_INFO,
     ChangedObject,
     ObjectReference,
     PeopleChange,
@@ -48,6 +50,7 @@ class PeopleChangeChecks:
                     check_may_change(actor, project)
                     projects.append(project)
         await self._check_new_model(change, fields, projects)
+        await self._check_assessments(change, fields)
         return check_tags(actor, change, fields)
 
     async def _check_new_model(self, change: PeopleChange, fields: Json, projects: list[str | None]) -> None:
@@ -65,6 +68,20 @@ class PeopleChangeChecks:
             if version.source.lower().startswith("runs:") and run_id in version.source:
                 which = f"version {version.version} of {version.name}"
                 raise Conflict(f"{which} is promoted, and its source names this run; its files do not change")
+
+    async def _check_assessments(self, change: PeopleChange, fields: Json) -> None:
+        """Raise Forbidden if a trace that exists would get an assessment that it does not have.
+
+        MLflow before 3.18 finds it by its id alone, and takes it away from the trace that has it.
+        """
+        if change is not NEW_TRACE:
+            return
+        info = TRACE_INFO.split(".")
+        given = {one for one in values_at(fields, [*info, "assessments", "*", "assessment_id"]) if one}
+        trace_ids = values_at(fields, [*info, "trace_id"])
+        known = await self._registry.assessments_of_trace(str(trace_ids[0])) if given and trace_ids else None
+        if known is not None and not given <= known:
+            raise Forbidden("an assessment_id is not one of this trace: leave it out, and MLflow chooses one")
 
     async def _projects(self, actor: Actor, kind: ChangedObject, value: str) -> list[str | None]:
         if kind is ChangedObject.DATASET:

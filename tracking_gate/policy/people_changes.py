@@ -69,6 +69,13 @@ NEW_LOGGED_MODEL: Final = _change(
     _in_body(ChangedObject.RUN, "source_run_id", required=False),
     tags=["tags.*.key"],
 )
+NEW_TRACE: Final = _change(
+    "POST",
+    f"{V3}/traces",
+    _in_body(ChangedObject.EXPERIMENT, f"{TRACE_INFO}.trace_location.mlflow_experiment.experiment_id"),
+    _in_body(ChangedObject.NEW_TRACE, f"{TRACE_INFO}.trace_id", required=False),
+    tags=[f"{TRACE_INFO}.tags"],
+)
 PEOPLE_CHANGES: Final = (
     _change("POST", f"{V2}/experiments/restore", EXPERIMENT),
     _change("POST", f"{V2}/experiments/update", EXPERIMENT),
@@ -103,13 +110,7 @@ PEOPLE_CHANGES: Final = (
     _change("POST", f"{V2}/traces/delete-traces", EXPERIMENT),
     _change("POST", f"{V2}/traces/link-to-run", RUN, _in_body(ChangedObject.TRACE, "trace_ids.*")),
     _change("POST", f"{V2}/traces/link-prompts", _in_body(ChangedObject.TRACE, "trace_id")),
-    _change(
-        "POST",
-        f"{V3}/traces",
-        _in_body(ChangedObject.EXPERIMENT, f"{TRACE_INFO}.trace_location.mlflow_experiment.experiment_id"),
-        _in_body(ChangedObject.NEW_TRACE, f"{TRACE_INFO}.trace_id", required=False),
-        tags=[f"{TRACE_INFO}.tags"],
-    ),
+    NEW_TRACE,
     _change("PATCH", f"{V3}/traces/<trace_id>/tags", TRACE, tags=["key"]),
     _change("DELETE", f"{V3}/traces/<trace_id>/tags", TRACE, tags=["key"]),
     _change("POST", f"{V3}/traces/delete-traces", EXPERIMENT),

@@ -40,7 +40,10 @@ class ServerSettings:
         default="/run/model-api-webhook/tls/tls.crt",
     )
     key_file: Path = setting(
-        "Its private key, PEM; it may be the same file.", read=_path, default="/run/model-api-webhook/tls/tls.key"
+        "Its private key, PEM; it may be the same file.",
+        read=_path,
+        default="/run/model-api-webhook/tls/tls.key",
+        secret=True,
     )
     tls_minimum: str = setting(
         "The oldest version of TLS that is spoken.", read=one_of(tuple(TLS_VERSIONS)), default="1.2"

@@ -62,7 +62,7 @@ def test_text_that_is_no_uri_is_refused(uri: str, run: Run) -> None:
     ended = run("manifest", "kserve", "--name", "wine", "--storage-uri", uri)
 
     assert (ended.code, ended.out) == (3, "")
-    assert ended.err.startswith('error: --storage-uri="')
+    assert ended.err.startswith("error: --storage-uri: it must be a URI without spaces")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ def nested(value: Any, kind: Type, path: str, faults: list[Fault], *, required: 
     match kind:
         case Scalar():
             return _list([value], kind, lambda _: path, faults)[0]
+        case Array(items=Scalar(name="datetime") as items):
+            return _times(_expect(value, list, path, faults), items, lambda index: f"{path}[{index}]", faults)
         case Array(items=Scalar() as items):
             return _list(_expect(value, list, path, faults), items, lambda index: f"{path}[{index}]", faults)
         case Array(items=items):
@@ -81,6 +83,12 @@ def _list(values: list[Any], kind: Scalar, place: Callable[[int], str], faults: 
         return [None if np.isnat(moment) else moment for moment in converted]
     native: list[Any] = converted.tolist()
     return native
+
+
+def _times(values: list[Any], kind: Scalar, place: Callable[[int], str], faults: list[Fault]) -> Any:
+    """Return the times as an array: of a list MLflow's check makes whole numbers, which count nanoseconds."""
+    converted = scalars_or_faults(values, kind, place, faults)
+    return values if converted is None else converted
 
 
 def scalars_or_faults(values: Sequence[Any], kind: Scalar, place: Callable[[int], str], faults: list[Fault]) -> Any:

@@ -179,7 +179,7 @@ def from_rows(rows: Sequence[Any], path: str, width: int) -> Table:
 
     Raises InvalidInputError.
     """
-    bare = width == 1 and not any(isinstance(row, list) for row in rows)
+    bare = width == 1 and not all(isinstance(row, list) for row in rows)
     lists = [[row] for row in rows] if bare else rows
     if faults := _uneven(lists, width, path):
         raise InvalidInputError(faults)

@@ -107,7 +107,7 @@ def test_mistake_is_named_with_its_place(written: bytes, sentence: str) -> None:
 
 @pytest.mark.parametrize("written", [b'{"a": [1,\n ]}', b'{"a": [],\n}'], ids=["of a list", "of an object"])
 def test_comma_before_the_end_is_named(written: bytes) -> None:
-    with pytest.raises(PromotionFileError, match="remove the comma before it|Illegal trailing comma"):  # Python 3.13
+    with pytest.raises(PromotionFileError, match=r"remove the comma before it|Illegal trailing comma"):  # Python 3.13
         parse(written)
 
 

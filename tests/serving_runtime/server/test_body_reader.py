@@ -6,6 +6,7 @@ import pickle
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,45 @@ MANY = 20_000
 ROW = [7.4, 3.51, 9.4]
 
 
-@pytest.fixture
-def server(models: Path, tmp_path: Path) -> Iterator[RuntimeServer]:
-    with serving(models / "wine", "--workers", "1", "--loader", "mlflow", log=tmp_path / "log") as server:
+@pytest.fixture(scope="module")
+def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
+    flags = ("--workers", "1", "--loader", "mlflow", "--model-name", "wine")
+    with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("readers") / "log") as server:
         yield server
 
 
+def worker_and_reader(server: RuntimeServer) -> tuple[int, int]:
+    """Return the ids of both. The worker may be a new one, in the place of the last test's."""
+
+    def found() -> bool:
+        pairs[:] = [(worker, reader) for worker in server.workers() for reader in children(worker)]
+        return len(pairs) == 1 and server.predict(split([ROW])).status == 200
+
+    pairs: list[tuple[int, int]] = []
+    server.wait_until(found)
+    return pairs[0]
+
+
 def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def sockets(pid: int) -> set[str]:
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            found.add(str(entry.readlink()))
+    return {name for name in found if name.startswith("socket:")}
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def split(rows: list[list[Any]]) -> dict[str, Any]:
@@ -55,18 +87,11 @@ def values(answer: Answer) -> Any:
     return document.get("predictions") or document["result"]
 
 
-@pytest.fixture(scope="module")
-def shared(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
-    log = tmp_path_factory.mktemp("readers") / "log"
-    with serving(models / "wine", "--workers", "1", "--model-name", "wine", log=log) as server:
-        yield server
-
-
 @pytest.mark.parametrize("path", BODIES)
-def test_large_body_gets_the_answer_of_a_small_one(shared: RuntimeServer, path: str) -> None:
+def test_large_body_gets_the_answer_of_a_small_one(server: RuntimeServer, path: str) -> None:
     one, many = (json.dumps(BODIES[path]([ROW] * rows)) for rows in (1, MANY))
-    alone = shared.ask("POST", path, one, JSON)
-    together = shared.ask("POST", path, many, JSON)
+    alone = server.ask("POST", path, one, JSON)
+    together = server.ask("POST", path, many, JSON)
 
     assert len(one) < LARGE_BODY < len(many)
     assert (alone.status, together.status) == (200, 200)
@@ -74,9 +99,9 @@ def test_large_body_gets_the_answer_of_a_small_one(shared: RuntimeServer, path: 
 
 
 @pytest.mark.parametrize("path", BODIES)
-def test_fault_of_a_large_body_is_told_as_that_of_a_small_one(shared: RuntimeServer, path: str) -> None:
+def test_fault_of_a_large_body_is_told_as_that_of_a_small_one(server: RuntimeServer, path: str) -> None:
     def refusal(rows: int) -> Any:
-        answer = shared.ask("POST", path, json.dumps(BODIES[path]([[7.4, 3.51, "x"], *([ROW] * rows)])), JSON)
+        answer = server.ask("POST", path, json.dumps(BODIES[path]([[7.4, 3.51, "x"], *([ROW] * rows)])), JSON)
         return answer.status, answer.document
 
     assert refusal(MANY) == refusal(1)
@@ -84,8 +109,7 @@ def test_fault_of_a_large_body_is_told_as_that_of_a_small_one(shared: RuntimeSer
 
 
 def test_others_are_answered_while_a_large_body_is_read(server: RuntimeServer) -> None:
-    (worker,) = server.workers()
-    (reader,) = children(worker)
+    _, reader = worker_and_reader(server)
     os.kill(reader, signal.SIGSTOP)  # as if it took long
     with ThreadPoolExecutor() as clients:
         large = clients.submit(server.predict, split([ROW] * MANY))
@@ -97,8 +121,7 @@ def test_others_are_answered_while_a_large_body_is_read(server: RuntimeServer) -
 
 
 def test_worker_whose_reader_has_ended_is_replaced(server: RuntimeServer) -> None:
-    (worker,) = server.workers()
-    (reader,) = children(worker)
+    worker, reader = worker_and_reader(server)
     os.kill(reader, signal.SIGKILL)
     server.wait_until(lambda: worker not in server.workers() and len(server.workers()) == 1)
 
@@ -106,8 +129,7 @@ def test_worker_whose_reader_has_ended_is_replaced(server: RuntimeServer) -> Non
 
 
 def test_body_whose_reader_ends_is_answered_500(server: RuntimeServer) -> None:
-    (worker,) = server.workers()
-    (reader,) = children(worker)
+    _, reader = worker_and_reader(server)
     os.kill(reader, signal.SIGSTOP)
     with ThreadPoolExecutor() as clients:
         large = clients.submit(server.predict, split([ROW] * MANY))
@@ -119,15 +141,12 @@ def test_body_whose_reader_ends_is_answered_500(server: RuntimeServer) -> None:
 
 
 def test_reader_has_no_socket_of_its_worker_and_ends_with_it(server: RuntimeServer) -> None:
-    (worker,) = server.workers()
-    (reader,) = children(worker)
-    shared_sockets = {
-        entry.readlink() for entry in Path(f"/proc/{worker}/fd").iterdir() if str(entry.readlink()).startswith("socket")
-    } & {entry.readlink() for entry in Path(f"/proc/{reader}/fd").iterdir()}
+    worker, reader = worker_and_reader(server)
+    both = sockets(worker) & sockets(reader)
     os.kill(worker, signal.SIGKILL)
 
-    assert shared_sockets == set()
-    server.wait_until(lambda: not Path(f"/proc/{reader}").exists(), seconds=5)
+    assert both == set()
+    server.wait_until(lambda: not lives(reader), seconds=5)
 
 
 @pytest.mark.parametrize(

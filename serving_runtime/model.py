@@ -96,7 +96,7 @@ class Model:
 
     def _general(self, conform: Conform, request: Request) -> Conformed:
         """Conform a frame that came with types as all other input if MLflow's own check is not there to judge it."""
-        if self.native and isinstance(request.input, Frame):
+        if self.native and isinstance(request.input, Frame) and not self.metadata.signature.says_nothing:
             request = Request(
                 input=from_frame(request.input.frame), params=request.params, params_path=request.params_path
             )

@@ -31,7 +31,7 @@ def conform_params(given: Mapping[str, Any] | None, params: Sequence[Param] | No
         )
     faults: list[Fault] = []
     converted = {
-        name: _converted(given[name], param, member(path, name), faults)
+        name: _conform_param(given[name], param, member(path, name), faults)
         for name, param in known.items()
         if name in given
     }
@@ -40,7 +40,7 @@ def conform_params(given: Mapping[str, Any] | None, params: Sequence[Param] | No
     return converted
 
 
-def _converted(value: Any, param: Param, path: str, faults: list[Fault]) -> Any:
+def _conform_param(value: Any, param: Param, path: str, faults: list[Fault]) -> Any:
     if value is None:
         return None
     kind = DOUBLE if param.type == FLOAT else param.type  # MLflow gives Python's number, and does not round it

@@ -8,7 +8,7 @@ from serving_runtime.codec.delimited import read_csv, read_csv_as_pandas, read_p
 from serving_runtime.codec.media_type import MediaType, media_type
 from serving_runtime.codec.strict_json import read_object
 from serving_runtime.errors import MalformedRequestError
-from serving_runtime.input.forms import Frame, Given, Request, Whole
+from serving_runtime.input.request import JsonInput, PassThroughInput, Request, TypedFrame
 from serving_runtime.input.table import frame_of_split, from_records, from_split, has_odd_names
 from serving_runtime.options import Coerce
 from serving_runtime.signature import Signature
@@ -53,20 +53,20 @@ def from_document(document: Mapping[str, Any], signature: Signature, *, params_p
 def _input(key: str, value: Any, signature: Signature) -> Any:
     match key:
         case "dataframe_split" if signature.says_nothing and has_odd_names(value):
-            return Frame(frame=frame_of_split(value, key))
+            return TypedFrame(frame=frame_of_split(value, key))
         case "dataframe_split":
             return from_split(value, key)
         case "dataframe_records":
             return from_records(value, key)
         case _:
-            return Given(value=value, path=key, by_row=key == "instances")
+            return JsonInput(value=value, path=key, by_row=key == "instances")
 
 
 def _chat(document: Mapping[str, Any], signature: Signature) -> Request:
     """Return the request of a chat: keys that are parameters of the signature are parameters, all others the input."""
     names = {param.name for param in signature.params or ()}
     params = {key: value for key, value in document.items() if key in names}
-    whole = Whole(value={key: value for key, value in document.items() if key not in names})
+    whole = PassThroughInput(value={key: value for key, value in document.items() if key not in names})
     return Request(input=whole, params=params, params_path="", wrapped=False, stream=document.get(STREAM) is True)
 
 

@@ -19,6 +19,9 @@ LONGEST_NAME: Final = 256
 STAGES: Final = (PRODUCTION, STAGING)
 CONFLICT_MARKER: Final = re.compile(r"^(?:<{7}|={7}|>{7})(?: |\r?$)", re.MULTILINE)
 BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+# Text that JSON does not have, but relatives of JSON do.
+COMMENT: Final = re.compile(r"//|/\*|#")
+TRAILING_COMMA: Final = re.compile(r",\s*$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +142,12 @@ def _advice(text: str, position: int) -> str:
         return "; the file has the conflict markers of a git merge: resolve the conflict first"
     if not text.strip():
         return "; the file is empty"
+    if COMMENT.match(text, position):
+        return "; JSON has no comments: remove the comment"
+    if text[position : position + 1] == "'":
+        return "; put texts and keys in double quotes"
+    if text[position : position + 1] in {"}", "]"} and TRAILING_COMMA.search(text[:position]):
+        return "; remove the comma before it"
     if not text[position : position + 1].isascii():
         return f"; the character U+{ord(text[position]):04X} stands there, which JSON takes only within a text"
     return ""

@@ -13,6 +13,9 @@ class ServingError(Exception):
     status: ClassVar[int] = 500
     error_code: ClassVar[str] = "INTERNAL_ERROR"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
     @property
     def message(self) -> str:
         return str(self)
@@ -24,6 +27,13 @@ class ServingError(Exception):
         A fault of a value also has the kind that was `expected` and the kind that it `got`.
         """
         return []
+
+
+def _restored(kind: type[ServingError], args: tuple[Any, ...], attributes: dict[str, Any]) -> ServingError:
+    """Return the error of another process, without its initialisation, whose arguments were others."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class MalformedRequestError(ServingError):

@@ -57,7 +57,8 @@ def _request(document: Any, signature: Signature) -> Request:
     if not isinstance(document, dict):
         raise UnusableExampleError("its file holds no JSON object")
     request = from_document(document, signature)
-    return replace(request, input=_as_written(request.input, signature))
+    params = request.params and {name: _numbers(value) for name, value in request.params.items()}
+    return replace(request, input=_as_written(request.input, signature), params=params)
 
 
 def _as_written(value: Any, signature: Signature) -> Any:
@@ -86,9 +87,13 @@ def _table(table: Table, signature: Signature) -> Table:
 
 def _column(cells: Sequence[Any], kind: Type | None) -> Any:
     written = [_cell(cell, kind) for cell in cells]
-    if isinstance(kind, Scalar) and kind.name in FLOATS and any(map(_infinite, written)):
-        return np.array(written, dtype=np.float64)  # numbers that come in an array may be infinite
-    return written
+    return _numbers(written) if isinstance(kind, Scalar) and kind.name in FLOATS else written
+
+
+def _numbers(value: Any) -> Any:
+    """Return one number, or a list of numbers, as an array if it has an infinite one, which only arrays may have."""
+    infinite = any(map(_infinite, value)) if isinstance(value, list) else _infinite(value)
+    return np.array(value, dtype=np.float64) if infinite else value
 
 
 def _cell(cell: Any, kind: Type | None) -> Any:
@@ -100,12 +105,12 @@ def _cell(cell: Any, kind: Type | None) -> Any:
         case Scalar(name="binary"), str():
             return cell.replace("\n", "")
         case Array(items=items), list():
-            return [_cell(item, items) for item in cell]
+            return _column(cell, items)
         case Map(values=values), dict():
-            return {key: _cell(item, values) for key, item in cell.items()}
+            return {key: _numbers(_cell(item, values)) for key, item in cell.items()}
         case Object(properties=properties), dict():
             kinds = {name: described.type for name, described in properties.items()}
-            return {key: _cell(item, kinds.get(key)) for key, item in cell.items()}
+            return {key: _numbers(_cell(item, kinds.get(key))) for key, item in cell.items()}
         case _:
             return cell
 

@@ -96,7 +96,7 @@ class Model:
 
     def _general(self, conform: Conform, request: Request) -> Conformed:
         """Conform a typed frame like other input if the model is called without MLflow, which would check it."""
-        if self.native and isinstance(request.input, TypedFrame):
+        if self.native and isinstance(request.input, TypedFrame) and not self.metadata.signature.says_nothing:
             request = Request(
                 input=from_frame(request.input.frame), params=request.params, params_path=request.params_path
             )

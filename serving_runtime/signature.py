@@ -97,6 +97,11 @@ class Signature:
     outputs: tuple[Column | Tensor, ...] = ()
 
     @property
+    def says_nothing(self) -> bool:
+        """True if the model takes what comes."""
+        return not self.columns and not self.tensors and not self.typed_in_code
+
+    @property
     def named(self) -> bool:
         return any(column.name is not None for column in self.columns) or any(
             tensor.name is not None for tensor in self.tensors

@@ -14,7 +14,7 @@ from serving_runtime.input.params import conform_params
 from serving_runtime.input.request import JsonInput, PassThroughInput, Request, TypedFrame
 from serving_runtime.input.table import Key, Table, from_columns, from_records, from_rows, one_row
 from serving_runtime.input.tensor import json_tensors, plain_array, table_tensors
-from serving_runtime.signature import Array, Column, Map, Object, Scalar, Signature, Type
+from serving_runtime.signature import Anything, Array, Column, Map, Object, Scalar, Signature, Type
 
 
 @frozen_record
@@ -159,6 +159,8 @@ def _is_one_value(cell: Any, kind: Type | None) -> bool:
             return isinstance(cell, list) and all(_is_one_value(item, items) for item in cell)
         case Object() | Map():
             return isinstance(cell, dict)
+        case Anything():
+            return not isinstance(cell, list) or not cell
         case _:
             return not isinstance(cell, list)
 

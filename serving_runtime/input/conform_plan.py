@@ -156,12 +156,10 @@ def varied(data: Any) -> Any:
         case Matrix(values=values, columns=columns):
             return Matrix(values=_varied(values), columns=columns)
         case pd.DataFrame():
-            numbers = {
-                name: _varied(data[name].to_numpy()) for name in data if getattr(data[name].dtype, "kind", "O") in "if"
-            }
             other = data.copy(deep=False)
-            for name, values in numbers.items():
-                other[name] = values
+            for position, dtype in enumerate(data.dtypes):  # a name may come twice
+                if getattr(dtype, "kind", "O") in "if":
+                    other.isetitem(position, _varied(data.iloc[:, position].to_numpy()))
             return other
         case dict():
             return {name: _varied(values) for name, values in data.items()}

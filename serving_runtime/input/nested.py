@@ -28,13 +28,16 @@ def scalars(values: Sequence[Any], kind: Scalar) -> Any:
 def nested(value: Any, kind: Type, path: str, faults: list[Fault], *, required: bool = True) -> Any:
     """Return `value` in the type `kind`; `path` is its place in the request.
 
-    A value that does not fit is added to `faults`.
+    A value that does not fit is added to `faults`. Numbers that come in an array may be infinite, as in a column.
     """
     if value is None and not required:
         return None
     match kind:
         case Scalar():
-            return _list([value], kind, lambda _: path, faults)[0]
+            values: Any = value.reshape(1) if isinstance(value, np.ndarray) else [value]
+            return _list(values, kind, lambda _: path, faults)[0]
+        case Array(items=Scalar(name="datetime") as items):
+            return _times(_expect(value, list, path, faults), items, lambda index: f"{path}[{index}]", faults)
         case Array(items=Scalar() as items):
             return _list(_expect(value, list, path, faults), items, lambda index: f"{path}[{index}]", faults)
         case Array(items=items):
@@ -83,6 +86,12 @@ def _list(values: list[Any], kind: Scalar, place: Callable[[int], str], faults: 
     return native
 
 
+def _times(values: list[Any], kind: Scalar, place: Callable[[int], str], faults: list[Fault]) -> Any:
+    """Return the times as an array: of a list MLflow's check makes whole numbers, which count nanoseconds."""
+    converted = scalars_or_faults(values, kind, place, faults)
+    return values if converted is None else converted
+
+
 def scalars_or_faults(values: Sequence[Any], kind: Scalar, place: Callable[[int], str], faults: list[Fault]) -> Any:
     """Return the values as a numpy array; None if some do not fit, which are added to `faults` up to MOST_FAULTS."""
     try:
@@ -94,7 +103,7 @@ def scalars_or_faults(values: Sequence[Any], kind: Scalar, place: Callable[[int]
 
 
 def _expect(value: Any, kind: type, path: str, faults: list[Fault]) -> Any:
-    if type(value) is kind:
+    if type(value) is kind or (kind is list and isinstance(value, np.ndarray)):
         return value
     faults.append(Fault.mismatch(path, got=json_type_name(value), expected="an array" if kind is list else "an object"))
     return kind()

@@ -9,9 +9,12 @@ import pandas as pd
 
 from serving_runtime.errors import Fault, InvalidInputError
 from serving_runtime.input.nested import member, nested
-from serving_runtime.signature import Array, Param
+from serving_runtime.signature import Array, Param, Scalar
 
 MOST_NAMES: Final = 10  # in a log line: their number is the caller's
+
+FLOAT: Final = Scalar(name="float")
+DOUBLE: Final = Scalar(name="double")
 
 _log = logging.getLogger(__name__)
 
@@ -40,13 +43,14 @@ def conform_params(given: Mapping[str, Any] | None, params: Sequence[Param] | No
 def _conform_param(value: Any, param: Param, path: str, faults: list[Fault]) -> Any:
     if value is None:
         return None
-    return _native(nested(value, Array(items=param.type) if param.is_list else param.type, path, faults))
+    kind = DOUBLE if param.type == FLOAT else param.type  # MLflow gives Python's number, and does not round it
+    return _native(nested(value, Array(items=kind) if param.is_list else kind, path, faults))
 
 
 def _native(value: Any) -> Any:
     """Return the value in Python's own types, which MLflow documents for parameters."""
     match value:
-        case list():
+        case list() | np.ndarray():
             return [_native(item) for item in value]
         case dict():
             return {key: _native(item) for key, item in value.items()}

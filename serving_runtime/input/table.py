@@ -108,6 +108,28 @@ def from_split(document: Any, path: str) -> Table:
     )
 
 
+def has_odd_names(document: Any) -> bool:
+    """Return True if a name of the columns comes twice, or is the null or NaN of a column without a name.
+
+    A model without a signature may take such columns, and only pandas' frames have them.
+    """
+    names = document.get("columns") if isinstance(document, dict) else None
+    if not isinstance(names, list) or not set(map(type, names)) <= {str, int, float, type(None)}:
+        return False
+    if any(type(name) is int and abs(name) > LARGEST_NAME for name in names):
+        return False
+    return len(set(names)) < len(names) or any(name is None or name != name for name in names)  # noqa: PLR0124  NaN alone is unequal
+
+
+def frame_of_split(document: dict[str, Any], path: str) -> pd.DataFrame:
+    """Read what `from_split` reads, whatever the names are. Raises MalformedRequestError, InvalidInputError."""
+    table = from_split({**document, "columns": list(range(len(document["columns"])))}, path)
+    frame = pd.DataFrame(dict(table.columns), index=range(table.rows) if table.index is None else list(table.index))
+    names = document["columns"]
+    frame.columns = pd.Index(names, dtype=object) if None in names else pd.Index(names)  # which has NaN for None
+    return frame
+
+
 def from_records(document: Any, path: str) -> Table:
     """Read a list of objects, one for each row, in which a missing key is null.
 
@@ -179,7 +201,7 @@ def from_rows(rows: Sequence[Any], path: str, width: int) -> Table:
 
     Raises InvalidInputError.
     """
-    bare = width == 1 and not any(isinstance(row, list) for row in rows)
+    bare = width == 1 and not all(isinstance(row, list) for row in rows)
     lists = [[row] for row in rows] if bare else rows
     if faults := _uneven(lists, width, path):
         raise InvalidInputError(faults)

@@ -1,5 +1,6 @@
 """Records of predictions: one JSON line for a request, or Domino's form, one line for each row."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -50,14 +51,14 @@ def jsonl_record(captured: CapturedPrediction, redacted: frozenset[str]) -> byte
 def domino_records(captured: CapturedPrediction, redacted: frozenset[str], instance: str | None) -> Iterator[bytes]:
     """Return the records that `domino_data_capture` writes; an input that is no table is one record."""
     rows = _table(captured.inputs.data)
-    features = [{}] if rows is None else rows.to_dict(orient="records")
+    features = [{}] if rows is None else [dict(zip(_distinct(rows), row, strict=True)) for row in _rows(rows)]
     predictions = list(_predictions(captured.value, len(features)))
     moment = _time(captured).isoformat()
     for number, (row, prediction) in enumerate(zip(features, predictions, strict=True)):
         yield _line(
             {
                 "predictions": _without(prediction, redacted),
-                "features": _without({str(name): value for name, value in row.items()}, redacted),
+                "features": _without(row, redacted),
                 "metadata": None,
                 "timestamp": moment,
                 "__domino_timestamp": moment,
@@ -89,14 +90,30 @@ def _table(data: Any) -> pd.DataFrame | None:
             return None
 
 
+def _rows(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """Return the rows, with a value for each column: of two columns with one name, a dict would hold one."""
+    columns = [frame.iloc[:, position].tolist() for position in range(frame.shape[1])]
+    return list(zip(*columns, strict=True)) if columns else [()] * len(frame)
+
+
+def _distinct(frame: pd.DataFrame) -> list[str]:
+    """Return the names of the columns, numbered as pandas does if one comes twice."""
+    counts: Counter[str] = Counter()
+    names = []
+    for name in map(str, frame.columns):
+        names.append(f"{name}.{counts[name]}" if counts[name] else name)
+        counts[name] += 1
+    return names
+
+
 def _body(captured: CapturedPrediction, redacted: frozenset[str]) -> dict[str, Any]:
     data, params = captured.inputs.data, captured.inputs.params
     more = {"params": dict(params)} if params else {}
     frame = _table(data) if not isinstance(data, np.ndarray) else None
     if frame is not None:
         cells = [
-            [None if str(name) in redacted else value for name, value in row.items()]
-            for row in frame.to_dict(orient="records")
+            [None if str(name) in redacted else value for name, value in zip(frame.columns, row, strict=True)]
+            for row in _rows(frame)
         ]
         return {"dataframe_split": {"columns": list(frame.columns), "data": cells}, **more}
     if isinstance(data, dict) and not any(isinstance(value, np.ndarray) for value in data.values()):

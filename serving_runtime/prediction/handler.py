@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
@@ -19,13 +20,14 @@ from serving_runtime.prediction.batches import Batches, BatchLimits, ModelCall
 from serving_runtime.prediction.call_cost import CallCost
 from serving_runtime.prediction.streaming import OpenStreams, StreamedAnswer
 from serving_runtime.prediction.warm_up import WarmUpResult
-from serving_runtime.prediction.worker_context import LoadedModel, WorkerContext
+from serving_runtime.prediction.worker_context import LoadedModel, Read, WorkerContext
 from serving_runtime.protocols.interface import Answer, Inputs, Message, Prediction, ServedModel
 from serving_runtime.settings import ServeSettings
 
 # Reading or writing at most this much takes less time than starting a thread.
 SMALL_BODY: Final = 32 << 10  # bytes
-LARGE_BODY: Final = 1 << 20
+# A larger one is read by another process, which costs a millisecond for each megabyte.
+LARGE_BODY: Final = 256 << 10
 FEW_ROWS: Final = 500
 
 
@@ -38,6 +40,7 @@ class PredictionHandler:
         self._settings = settings
         self._metrics = context.metrics
         self._recorder = context.recorder
+        self._read_large = context.read_large
         cost = CallCost()
         for timing in warm_up.timings:
             cost.observe(timing.rows, timing.cost)
@@ -62,7 +65,7 @@ class PredictionHandler:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + request.timeout(self._settings.timeout)
         message = await self._message(match, request, receive, deadline)
-        read = partial(match.route.protocol.read, message, self._served)
+        read = self._read(match.route.protocol.read, message)
         began = time.perf_counter()
         inputs: Inputs = (
             read() if len(message.body) <= SMALL_BODY else await self._in_thread(read, deadline, len(message.body))
@@ -78,13 +81,19 @@ class PredictionHandler:
         stats.predicted, stats.merged = call.seconds, call.requests
         stats.waited = max(0.0, time.perf_counter() - done - call.seconds)
         value = queued.future.result()
-        write = partial(inputs.write, Prediction(value=value, seconds=call.seconds))
+        write = partial(inputs.write, Prediction(value=value, seconds=call.seconds), self._served)
         answer: Answer = (
             write() if (inputs.rows or 0) <= FEW_ROWS else await self._in_thread(write, deadline, len(message.body))
         )
         if self._recorder.wanted():
             self._record(match, request, inputs, value)
         return answer
+
+    def _read(self, read: Read, message: Message) -> Callable[[], Inputs]:
+        """Return the function that reads the message, in this process or for a large body in another."""
+        if self._read_large is not None and len(message.body) > LARGE_BODY:
+            return partial(self._read_large, read, message)
+        return partial(read, message, self._served)
 
     async def _message(self, match: Match, request: RequestHead, receive: Receive, deadline: float) -> Message:
         limits = self._settings

@@ -1,6 +1,7 @@
 """The state of one process of the server: its model, metrics, recorder and tokens, and the phase that it is in."""
 
 import mmap
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -8,11 +9,13 @@ from typing import TYPE_CHECKING
 from serving_runtime.http.tokens import Tokens
 from serving_runtime.observability.capture import Recorder
 from serving_runtime.observability.metrics import Metrics
+from serving_runtime.protocols.interface import Inputs, Message, ServedModel
 
 if TYPE_CHECKING:
     from serving_runtime.model import Model
     from serving_runtime.prediction.warm_up import WarmUpResult
-    from serving_runtime.protocols.interface import ServedModel
+
+Read = Callable[[Message, ServedModel], Inputs]  # a protocol's
 
 
 class Phase(StrEnum):
@@ -39,19 +42,23 @@ class LoadedModel:
     """A model that was warmed up, its description for clients, and the result of the warm-up."""
 
     model: "Model"
-    served: "ServedModel"
+    served: ServedModel
     warm_up: "WarmUpResult"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerContext:
-    """`tokens` is None if requests need none. `loaded` is None in the placeholder server, which has no model."""
+    """`tokens` is None if requests need none. `loaded` is None in the placeholder server, which has no model.
+
+    `read_large` has another process read a message; None if this process reads all.
+    """
 
     metrics: Metrics
     recorder: Recorder
     draining: Draining
     tokens: Tokens | None = None
     loaded: LoadedModel | None = None
+    read_large: Callable[[Read, Message], Inputs] | None = None
 
     @property
     def phase(self) -> Phase:

@@ -23,6 +23,7 @@ from serving_runtime.observability.shared_metrics import SharedMetrics
 from serving_runtime.prediction.handler import PredictionHandler, describe_for_clients
 from serving_runtime.prediction.warm_up import WarmUpResult, warm_up_for_merging
 from serving_runtime.prediction.worker_context import Draining, LoadedModel, WorkerContext
+from serving_runtime.process.body_reader import BodyReader
 from serving_runtime.process.mlflow_comparison import MlflowComparison
 from serving_runtime.process.placeholder_server import PlaceholderServer
 from serving_runtime.process.preload import PreloadedModel
@@ -114,8 +115,11 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         _Arbiter(self).run()
         raise SystemExit
 
-    def listener(self, row: int, beat: Callable[[], Awaitable[None]]) -> tuple[Listener, WorkerContext]:
-        """Return a worker's listener, with a model that has made predictions. Raises ServingError."""
+    def listener(self, row: int, beat: Callable[[], Awaitable[None]]) -> tuple[Listener, WorkerContext, BodyReader]:
+        """Return a worker's listener, with a model that has made predictions, and its reader of large bodies.
+
+        Raises ServingError.
+        """
         model = self.preloaded.for_worker()
         warm_up = warm_up_for_merging(model) if self.settings.warm_up else WarmUpResult(against_merging=NOT_WARMED)
         if warm_up.example_problem and not model.example_problem:  # else it was logged when the model was preloaded
@@ -123,6 +127,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         if warm_up.against_merging and self.settings.batch.rows is None:
             _log.info("requests are not merged", extra={"fields": {"reason": warm_up.against_merging}})
         served = describe_for_clients(model, self.settings, warm_up, guarded=self.tokens is not None)
+        reader = BodyReader.start(served)
         loaded = LoadedModel(model=model, served=served, warm_up=warm_up)
         context = WorkerContext(
             metrics=Metrics(self.metrics, row),
@@ -130,9 +135,10 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
             draining=self.draining,
             tokens=self.tokens,
             loaded=loaded,
+            read_large=reader.read,
         )
         application = Application(self.settings, context, partial(PredictionHandler, loaded, self.settings, context))
-        return Listener(application, self.settings, notify=beat), context
+        return Listener(application, self.settings, notify=beat), context, reader
 
     def load_config(self) -> None:
         for name, value in self._options().items():

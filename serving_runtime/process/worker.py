@@ -16,6 +16,7 @@ from gunicorn.workers.base import Worker
 from serving_runtime.errors import ServingError
 from serving_runtime.http.listener import Listener
 from serving_runtime.prediction.worker_context import WorkerContext
+from serving_runtime.process.body_reader import BodyReader
 from serving_runtime.process.parent_death import end_with
 
 HEARTBEAT: Final = 1.0  # seconds
@@ -29,6 +30,7 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     row: int  # of the metrics that all workers share
     _listener: Listener
     _context: WorkerContext
+    _body_reader: BodyReader
 
     def init_signals(self) -> None:
         """Take the default actions, which end a worker that has accepted nothing yet.
@@ -45,7 +47,7 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         """Load the model."""
         try:
             with self._beating():
-                self._listener, self._context = self.app.listener(self.row, self._beat)
+                self._listener, self._context, self._body_reader = self.app.listener(self.row, self._beat)
         except ServingError as error:
             self.app.startup_error.report(str(error))
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
@@ -65,7 +67,8 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
 
     async def _beat(self) -> None:
         self.notify()
-        if os.getppid() != self.ppid:  # the supervisor has died, and can no longer end this worker
+        # Without the supervisor nothing can end this worker; without its reader it is replaced.
+        if os.getppid() != self.ppid or self._body_reader.ended:
             self._listener.stop()
 
     @contextmanager

@@ -85,13 +85,13 @@ class Inputs:
 
     `rows` is the length of `data`, also of the prediction if the model predicts one for each row; None if data has no
     rows and so cannot be merged with that of other requests. `stream`: the client wants the answer in pieces. `write`
-    raises ServingError.
+    raises ServingError; it is a function of a module, with arguments at most, so that another process can send it.
     """
 
     data: Any
     params: Mapping[str, Any] | None
     rows: int | None
-    write: Callable[[Prediction], Answer]
+    write: Callable[[Prediction, ServedModel], Answer]
     stream: bool = False
 
 

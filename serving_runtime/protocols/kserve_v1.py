@@ -37,11 +37,11 @@ def read(message: Message, served: ServedModel) -> Inputs:
     expect(served, message.path, listed=MODELS)
     lazy.expect_json(message.header(b"content-type"))
     conformed = served.conform(_request(lazy.read_object(message.body), served.metadata.signature))
+    return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=_write)
 
-    def write(prediction: Prediction) -> Answer:
-        return Answer(body=lazy.encode(prediction.value, wrapped=True, nan=served.nan, coerce=served.coerce))
 
-    return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=write)
+def _write(prediction: Prediction, served: ServedModel) -> Answer:
+    return Answer(body=lazy.encode(prediction.value, wrapped=True, nan=served.nan, coerce=served.coerce))
 
 
 def _request(document: Mapping[str, Any], signature: "Signature") -> "Request":

@@ -46,6 +46,18 @@ BAD = {
     ),
     "a no-break space": ('{\u00a0"a": []}'.encode(), "line 1, column 2: not JSON: Expecting property name"),
     "a typographic quote": ("{\u201ca\u201d: []}".encode(), "the character U+201C stands there"),
+    "a comment on the first line": (
+        b'// models in Production\n{"a": []}',
+        "line 1, column 1: not JSON: Expecting value; JSON has no comments: remove the comment",
+    ),
+    "a comment behind an entry": (
+        b'{"a": [{"name": "wine", "version": 2}, # was 1\n{"name": "beer", "version": 1}]}',
+        "line 1, column 40: not JSON: Expecting value; JSON has no comments",
+    ),
+    "a comment before a key": (b'{\n  /* us */\n  "a": []}', "line 2, column 3: not JSON: Expecting property name"),
+    "a comment before a comma": (b'{"a": [] // us\n, "b": []}', "Expecting ',' delimiter; JSON has no comments"),
+    "a comment at the end": (b'{"a": []}\n# end\n', "line 2, column 1: not JSON: Extra data; JSON has no comments"),
+    "single quotes": (b"{'a': []}", "in double quotes; put texts and keys in double quotes"),
     "not JSON": (b'{"a": [}', "line 1, column 8: not JSON"),
     "a list": (b"[]", "$: must be an object"),
     "a byte order mark": (b"\xef\xbb\xbf{}", "$: the file begins with a byte order mark"),
@@ -91,6 +103,16 @@ def test_mistake_is_named_with_its_place(written: bytes, sentence: str) -> None:
     with pytest.raises(PromotionFileError) as caught:
         parse(written)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("written", [b'{"a": [1,\n ]}', b'{"a": [],\n}'], ids=["of a list", "of an object"])
+def test_comma_before_the_end_is_named(written: bytes) -> None:
+    with pytest.raises(PromotionFileError, match=r"remove the comma before it|Illegal trailing comma"):  # Python 3.13
+        parse(written)
+
+
+def test_marks_of_comments_within_texts_are_part_of_them() -> None:
+    assert parse(one(name="a # b")).entries[0].name == "a # b"
 
 
 def test_every_mistake_is_found_at_once() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from serving_runtime.errors import InvalidInputError
 from serving_runtime.input.conform import conformer
-from serving_runtime.input.conform_plan import ConformPlan, Matrix, key, merged
+from serving_runtime.input.conform_plan import ConformPlan, Matrix, key, merged, varied
 from serving_runtime.input.request import Request
 from serving_runtime.input.table import Table, from_records, from_split
 from serving_runtime.prediction.call_cost import CHEAP, CallCost, Stopwatch
@@ -167,3 +167,11 @@ def test_stopwatch_tells_both_times() -> None:
     watch.stop()
 
     assert 0 < watch.cost <= watch.seconds
+
+
+def test_frame_with_a_name_that_comes_twice_is_varied_in_both_columns() -> None:
+    frame = pd.DataFrame([[1.0, "x", 2]], columns=["a", "b", "a"])
+    other = varied(frame)
+
+    assert [list(other.columns), other.iloc[0].tolist()] == [["a", "b", "a"], [2.25, "x", 3]]
+    assert frame.iloc[0].tolist() == [1.0, "x", 2]

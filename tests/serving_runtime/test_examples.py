@@ -2,15 +2,23 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from serving_runtime.errors import InvalidInputError, MalformedRequestError
 from serving_runtime.example import example_problem
 from serving_runtime.mlmodel import read_metadata
-from serving_runtime.model import load
+from serving_runtime.model import Model, load
+from serving_runtime.observability.capture import CapturedPrediction
+from serving_runtime.observability.capture_records import domino_records, jsonl_record
 from serving_runtime.prediction.warm_up import warm_up
+from serving_runtime.protocols.interface import Inputs
+from serving_runtime.protocols.mlflow.request import read_request
+from serving_runtime.signature import Column, Scalar, Signature
 from testbed.environments import python_of
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -27,15 +35,7 @@ BETTER = {
     "names-of-tuples-free",
     "tensor-empty-free",
 }
-UNUSABLE = {
-    "name-none",
-    "name-none-free",
-    "names-twice",
-    "lists-in-cells-with-nan",
-    "names-twice-free",
-    "tensor-empty",
-    "with-params-not-finite",
-}
+UNUSABLE = {"name-none", "names-twice", "tensor-empty"}  # MLflow's own server refuses these, or stores no such model
 Answers = dict[str, dict[str, Any]]
 
 
@@ -86,3 +86,44 @@ def test_an_example_that_cannot_be_used_is_one_warning(
 
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "the model is not warmed: its input example cannot be used: inputs: an array of shape [0]" in caplog.text
+
+
+TWICE = {"columns": ["a", "b", "a"], "data": [[1, "x", 2.5], [3, "y", 4.5]]}
+
+
+@pytest.mark.parametrize("index", [None, ["r", "s"]], ids=["no index", "an index"])
+def test_request_with_a_name_that_comes_twice_reaches_a_model_without_a_signature(
+    index: list[str] | None, model: Callable[[str], Model]
+) -> None:
+    body = json.dumps({"dataframe_split": TWICE | ({"index": index} if index else {})})
+    ours = model("free").plan.conform(read_request(body.encode(), "application/json", Signature())).data
+
+    assert ours.columns.tolist() == TWICE["columns"]
+    assert [ours.iloc[:, at].tolist() for at in range(3)] == [[1, 3], ["x", "y"], [2.5, 4.5]]
+    assert ours.index.tolist() == (index or [0, 1])
+
+
+def test_names_that_come_twice_are_refused_if_a_signature_or_an_uneven_row_speaks_against_them() -> None:
+    column = Column(name="a", type=Scalar(name="long"), required=True)
+    body = json.dumps({"dataframe_split": TWICE}).encode()
+    with pytest.raises(InvalidInputError, match=r"columns\[2\]: a name that comes twice"):
+        read_request(body, "application/json", Signature(columns=(column,)))
+
+    uneven = json.dumps({"dataframe_split": TWICE | {"data": [[1, 2]]}}).encode()
+    with pytest.raises(InvalidInputError, match=r"data\[0\]: 2 values, where there are 3 columns"):
+        read_request(uneven, "application/json", Signature())
+
+
+def test_recorded_input_keeps_both_columns_of_one_name() -> None:
+    inputs = Inputs(data=pd.DataFrame([[1, 2]], columns=["a", "a"]), params=None, rows=1, write=None)  # type: ignore[arg-type]  not written
+    captured = CapturedPrediction(request_id="1", protocol="invocations", at=0.0, inputs=inputs, value=[3])
+    (domino,) = domino_records(captured, frozenset(), None)
+
+    assert json.loads(jsonl_record(captured, frozenset()))["request"]["dataframe_split"]["data"] == [[1, 2]]
+    assert json.loads(jsonl_record(captured, frozenset({"a"})))["request"]["dataframe_split"]["data"] == [[None, None]]
+    assert json.loads(domino)["features"] == {"a": 1, "a.1": 2}
+
+
+def test_infinity_of_an_example_is_for_examples_only(model: Callable[[str], Model]) -> None:
+    with pytest.raises(MalformedRequestError, match="Infinity"):
+        read_request(b'{"inputs": {"values": [Infinity]}}', "application/json", model("array").metadata.signature)

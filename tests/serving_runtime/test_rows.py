@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -99,3 +100,23 @@ def refused(plan: ConformPlan, request: Any) -> bool:
     except InvalidInputError:
         return True
     return False
+
+
+@pytest.mark.parametrize("form", ["dataframe_split", "dataframe_records", "inputs"])
+def test_null_in_an_optional_boolean_is_none_and_the_others_are_checked_as_ever(form: str) -> None:
+    def request(*values: Any) -> Any:
+        split = {"columns": ["a"], "data": [[value] for value in values]}
+        records = [{"a": value} for value in values]
+        return from_document({form: split if form == "dataframe_split" else records}, signature)
+
+    signature = Signature(columns=(Column(name="a", type=Scalar(name="boolean"), required=False),))
+    plan = ConformPlan(signature, conformer(signature))
+
+    assert plan.conform(request(True, None, False)).data["a"].tolist() == [True, None, False]
+    assert plan.conform(request(None)).data["a"].tolist() == [None]
+    with pytest.raises(InvalidInputError) as refused:
+        plan.conform(request(True, None, "no", 1))
+    assert [(fault.path, fault.got) for fault in refused.value.faults] == [
+        (f"{form}.data[2][0]" if form == "dataframe_split" else f"{form}[2].a", "a string"),
+        (f"{form}.data[3][0]" if form == "dataframe_split" else f"{form}[3].a", "a number"),
+    ]

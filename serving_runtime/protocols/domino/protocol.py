@@ -36,19 +36,19 @@ def read(message: Message, served: ServedModel) -> Inputs:
     lazy.expect_json(message.header(b"content-type"))
     args, kwargs = _call(lazy.read_object(message.body))
     conformed = served.conform(lazy.read_call(args, kwargs, served.metadata.signature))
+    return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=_write)
 
-    def write(prediction: Prediction) -> Answer:
-        milliseconds = prediction.seconds * 1000
-        envelope = {
-            "model_time_in_ms": int(milliseconds),
-            "release": _release(served),
-            "request_id": "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH)),
-            "result": prediction.value,
-            "timing": milliseconds,
-        }
-        return Answer(body=lazy.encode(envelope, wrapped=False, nan=served.nan, coerce=served.coerce))
 
-    return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=write)
+def _write(prediction: Prediction, served: ServedModel) -> Answer:
+    milliseconds = prediction.seconds * 1000
+    envelope = {
+        "model_time_in_ms": int(milliseconds),
+        "release": _release(served),
+        "request_id": "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH)),
+        "result": prediction.value,
+        "timing": milliseconds,
+    }
+    return Answer(body=lazy.encode(envelope, wrapped=False, nan=served.nan, coerce=served.coerce))
 
 
 def _call(document: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The declaration of MLflow's scoring protocol."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -24,12 +25,13 @@ def read(message: Message, served: ServedModel) -> Inputs:
     """Raises ServingError."""
     request = lazy.read_request(message.body, message.header(b"content-type"), served.metadata.signature, served.coerce)
     conformed = served.conform(request)
-
-    def write(prediction: Prediction) -> Answer:
-        return Answer(body=lazy.encode(prediction.value, wrapped=request.wrapped, nan=served.nan, coerce=served.coerce))
-
+    write = partial(_write, wrapped=request.wrapped)
     stream = request.stream or "text/event-stream" in (message.header(b"accept") or "")
     return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=write, stream=stream)
+
+
+def _write(prediction: Prediction, served: ServedModel, *, wrapped: bool) -> Answer:
+    return Answer(body=lazy.encode(prediction.value, wrapped=wrapped, nan=served.nan, coerce=served.coerce))
 
 
 def refuse(refusal: Refusal) -> Answer:

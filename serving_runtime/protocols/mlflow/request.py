@@ -8,8 +8,8 @@ from serving_runtime.codec.delimited import read_csv, read_csv_as_pandas, read_p
 from serving_runtime.codec.media_type import MediaType, media_type
 from serving_runtime.codec.strict_json import read_object
 from serving_runtime.errors import MalformedRequestError
-from serving_runtime.input.request import JsonInput, PassThroughInput, Request
-from serving_runtime.input.table import from_records, from_split
+from serving_runtime.input.request import JsonInput, PassThroughInput, Request, TypedFrame
+from serving_runtime.input.table import frame_of_split, from_records, from_split, has_odd_names
 from serving_runtime.options import Coerce
 from serving_runtime.signature import Signature
 
@@ -45,13 +45,15 @@ def from_document(document: Mapping[str, Any], signature: Signature, *, params_p
         raise MalformedRequestError(f"the body must have exactly one of the keys {', '.join(FORMATS)}; {found}")
     if unknown := sorted(document.keys() - {*formats, PARAMS, STREAM}):
         _log.info("ignored keys that the protocol does not have", extra={"fields": {"keys": unknown[:10]}})
-    source = _input(formats[0], document[formats[0]])
+    source = _input(formats[0], document[formats[0]], signature)
     params = _params(document.get(PARAMS), params_path)
     return Request(input=source, params=params, params_path=params_path, stream=document.get(STREAM) is True)
 
 
-def _input(key: str, value: Any) -> Any:
+def _input(key: str, value: Any, signature: Signature) -> Any:
     match key:
+        case "dataframe_split" if signature.says_nothing and has_odd_names(value):
+            return TypedFrame(frame=frame_of_split(value, key))
         case "dataframe_split":
             return from_split(value, key)
         case "dataframe_records":

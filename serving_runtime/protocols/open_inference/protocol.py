@@ -1,6 +1,7 @@
 """The declaration of Open Inference Protocol V2: predictions, and pages about server and model."""
 
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from serving_runtime.protocols.kserve_endpoints import expect, is_ready, refuse
 from serving_runtime.protocols.open_inference.schemas import PREDICTION_SCHEMAS
 
 if TYPE_CHECKING:
+    from serving_runtime.protocols.open_inference.answer import RequestedOutput
     from serving_runtime.signature import Signature
 
 MODELS: Final = "/v2/models"
@@ -41,11 +43,12 @@ def read(message: Message, served: ServedModel) -> Inputs:
     document = lazy.read_object(text)
     requested = lazy.read_requested_output(document)
     conformed = served.conform(lazy.read_tensors(document, tail, served.metadata.signature))
+    write = partial(_write, requested=requested)
+    return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=write)
 
-    def written(prediction: Prediction) -> Answer:
-        return lazy.write_tensors(prediction.value, requested, served)
 
-    return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=written)
+def _write(prediction: Prediction, served: ServedModel, *, requested: "RequestedOutput") -> Answer:
+    return lazy.write_tensors(prediction.value, requested, served)
 
 
 def _page(content: Mapping[str, Any], *, status: int = 200) -> Answer:

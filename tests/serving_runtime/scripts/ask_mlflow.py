@@ -1,14 +1,15 @@
 """Answers requests as MLflow's own scoring server does. Runs in an environment with the full MLflow.
 
 `python ask_mlflow.py <directory of models>` reads a JSON list of `[model, content type, body]` from standard input and
-prints a list of `{"status", "body"}`, in the same order, of an error also with its `error_code`.
+prints a list of `{"status", "body"}`, in the same order, of an error also with its `error_code`. With `--lines` it
+answers each line, a request, by a line.
 """
 
 import json
 import logging
 import sys
 import warnings
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ warnings.simplefilter("ignore")
 logging.disable(logging.ERROR)
 
 
-@cache
+@lru_cache(maxsize=100)
 def load(name: str) -> Any:
     return mlflow.pyfunc.load_model(str(Path(sys.argv[1]) / name))
 
@@ -39,4 +40,8 @@ def ask(name: str, content_type: str, body: str) -> dict[str, Any]:
     }
 
 
-print(json.dumps([ask(*request) for request in json.load(sys.stdin)]))  # noqa: T201  its answer
+if "--lines" in sys.argv:
+    for line in sys.stdin:
+        print(json.dumps(ask(*json.loads(line))), flush=True)  # noqa: T201  its answer
+else:
+    print(json.dumps([ask(*request) for request in json.load(sys.stdin)]))  # noqa: T201  as above

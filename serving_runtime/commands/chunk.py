@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from serving_runtime.input.forms import Request
+from serving_runtime.commands.kept_columns import Kept
+from serving_runtime.input.request import Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,3 +22,4 @@ class Chunk:
     request: Callable[[int, int], Request]
     whole: bool = False
     columns: Callable[[], Request] | None = None
+    kept: Kept | None = None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model_lifecycle.promotion_file import MOST_BYTES, Change, Entry, PromotionFileError, changes, parse, schema
 from testbed.processes import installed
 
-PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "77d1b2c3d4e5f6a701234567"
+PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "wine-team-2"
 
 
 def content(document: Any) -> bytes:
@@ -56,7 +56,7 @@ BAD = {
     "NaN": (one(version=float("nan")), "NaN is not JSON"),
     "a project twice": (f'{{"{PROJECT}": [], "{PROJECT}": []}}'.encode(), "comes twice in one object"),
     "a project in two cases": (content({PROJECT: [], PROJECT.upper(): []}), "is the same project as"),
-    "a name as project": (content({"wine-project": []}), "is no project id: 24 hexadecimal digits"),
+    "a name as project": (content({"Wine project": []}), "is no project id, which has at most 63 lower-case letters"),
     "no list": (content({PROJECT: {"name": "wine", "version": 2}}), "must be a list"),
     "an entry that is none": (content({PROJECT: ["wine"]}), "[0]: must be an object"),
     "no name": (content({PROJECT: [{"version": 2}]}), "[0]: name is missing"),
@@ -95,7 +95,7 @@ def test_mistake_is_named_with_its_place(written: bytes, sentence: str) -> None:
 
 def test_every_mistake_is_found_at_once() -> None:
     with pytest.raises(PromotionFileError) as caught:
-        parse(content({PROJECT: [{"name": "", "version": 0}, {"nam": "x"}], "x": 1}))
+        parse(content({PROJECT: [{"name": "", "version": 0}, {"nam": "x"}], "x_": 1}))
 
     assert [problem.place.rpartition("]")[2] for problem in caught.value.problems] == [
         ".name",
@@ -124,7 +124,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_whatever_it_holds_is_used_or_refused(document: Any) -> None:
+def test_any_promotion_file_is_used_or_refused(document: Any) -> None:
     try:
         parsed = parse(content(document))
     except PromotionFileError as error:
@@ -133,7 +133,7 @@ def test_whatever_it_holds_is_used_or_refused(document: Any) -> None:
         assert all(entry.version.isdecimal() for entry in parsed.entries)
 
 
-def test_changes_are_told_from_what_stays() -> None:
+def test_only_entries_that_differ_are_changes() -> None:
     before = parse(
         content({PROJECT: [{"name": "a", "version": 1}, {"name": "b", "version": 1}, {"name": "c", "version": 1}]})
     )
@@ -197,14 +197,14 @@ def test_wrong_file_ends_the_job_with_an_annotation(repository: Path, tmp_path: 
     assert "version` must be a positive number" in summary.read_text()
 
 
-def test_reference_that_is_no_commit_is_said(repository: Path) -> None:
+def test_reference_that_is_no_commit_is_reported(repository: Path) -> None:
     done = run("validate", repository, "--base", "--output=x")
 
     assert done.returncode == 3
     assert "is no commit of the repository" in done.stderr
 
 
-def test_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_file_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     done = run("validate", tmp_path / "none.json")
 
     assert done.returncode == 3

@@ -8,7 +8,7 @@ from serving_runtime.codec.delimited import read_csv, read_csv_as_pandas, read_p
 from serving_runtime.codec.media_type import MediaType, media_type
 from serving_runtime.codec.strict_json import read_object
 from serving_runtime.errors import MalformedRequestError
-from serving_runtime.input.forms import Given, Request, Whole
+from serving_runtime.input.request import JsonInput, PassThroughInput, Request
 from serving_runtime.input.table import from_records, from_split
 from serving_runtime.options import Coerce
 from serving_runtime.signature import Signature
@@ -57,14 +57,14 @@ def _input(key: str, value: Any) -> Any:
         case "dataframe_records":
             return from_records(value, key)
         case _:
-            return Given(value=value, path=key, by_row=key == "instances")
+            return JsonInput(value=value, path=key, by_row=key == "instances")
 
 
 def _chat(document: Mapping[str, Any], signature: Signature) -> Request:
     """Return the request of a chat: keys that are parameters of the signature are parameters, all others the input."""
     names = {param.name for param in signature.params or ()}
     params = {key: value for key, value in document.items() if key in names}
-    whole = Whole(value={key: value for key, value in document.items() if key not in names})
+    whole = PassThroughInput(value={key: value for key, value in document.items() if key not in names})
     return Request(input=whole, params=params, params_path="", wrapped=False, stream=document.get(STREAM) is True)
 
 

@@ -77,3 +77,4 @@ def mlflow_server(version: str, directory: Path, *, workers: int = 1) -> Iterato
         yield MlflowServer(
             uri=f"http://127.0.0.1:{port}", version=version, python=python, directory=directory, process=process
         )
+        process.kill()  # nothing of it is kept, and MLflow 3 takes a second of processor to end by itself

@@ -80,6 +80,10 @@ class Process:
             self.popen.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 self.popen.wait(seconds)
+        return self.kill()
+
+    def kill(self) -> int:
+        """Kill the process and its group at once, and return its exit code."""
         with suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         return self.popen.wait()

@@ -1,6 +1,7 @@
 """`make test`: one pytest for each large folder of tests, side by side, since most tests wait half of their time.
 
-With ARGS, one pytest for what they name. With `--full`, one for `tests/full`, in which a skipped test is a failure.
+With ARGS, one pytest for what they name; folders in ARGS have their files shared out to a process for each processor,
+with pytest-xdist. With `--full`, one for `tests/full`, in which a skipped test is a failure.
 With COVERAGE=1, coverage is measured too, for a fifth of the time more.
 
 The first pytest is shown as it goes, the output of the others when all have ended, then one closing line for all.
@@ -15,19 +16,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 BUILD: Final = (sys.executable, "-m", "testbed.cluster", "build")  # a quarter of an hour the first time
 # Folders with a pytest of their own, the slowest first, and the command that each needs before it.
 FOLDERS: Final[Mapping[str, Sequence[str]]] = {
     "tests/cluster": BUILD,
-    "tests/serving_runtime": (),
     "tests/tracking_gate": (),
+    "tests/serving_runtime": (),
     "tests/model_lifecycle": (),
+    "tests/end_to_end": (),
+    "tests/webhook": (),
 }
 # Tests that need a foreign controller, Spark, Ray, a second container runtime or more than 2 GB: `make test-full`.
 FULL: Final = "tests/full"
-AT_ONCE: Final = 2 * (os.cpu_count() or 1)  # a pytest waits for its servers half of its time
+ALONE: Final = "tests/cluster"  # one machine has one cluster
+PROCESSORS: Final = os.cpu_count() or 1
+SHARED_OUT: Final = (f"--numprocesses={PROCESSORS}", "--dist=loadfile")
+AT_ONCE: Final = 2 * PROCESSORS + 1  # a pytest waits for its servers half of its time
+# The first folder takes longest, so its processes go first: a niceness of 5 is a third of their share of a processor.
+GENTLY: Final = ("nice", "-n", "5")
 # pytest's own: https://docs.pytest.org/en/stable/reference/exit-codes.html
 NO_TESTS: Final = 5
 CLOSING: Final = re.compile(rb"^(?:=+ )?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s", re.MULTILINE)
@@ -40,6 +49,7 @@ class Run:
 
     arguments: Sequence[str]
     live: bool = False
+    prefix: Sequence[str] = ()
     first: Sequence[str] = ()
     output: bytearray = field(default_factory=bytearray)
     code: int = 1  # until it has ended
@@ -50,7 +60,7 @@ class Run:
             return
         measured = ["-m", "coverage", "run"] if coverage() else []
         colour = ["--color=yes"] if sys.stdout.isatty() else []
-        command = [sys.executable, *measured, "-m", "pytest", *colour, *self.arguments]
+        command = [*self.prefix, sys.executable, *measured, "-m", "pytest", *colour, *self.arguments]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             while chunk := os.read(process.stdout.fileno(), 65536) if process.stdout else b"":
                 self.output += chunk
@@ -76,10 +86,12 @@ def main(arguments: Sequence[str], folders: Mapping[str, Sequence[str]] = FOLDER
     if full:
         runs = [Run([FULL], live=True)]
     elif arguments:
-        runs = [Run(arguments, live=True)]
+        runs = [Run([*(SHARED_OUT if is_shared_out(arguments) else ()), *arguments], live=True)]
     else:
-        rest = Run([f"--ignore={folder}" for folder in (*folders, FULL)], live=True)
+        rest = Run([f"--ignore={folder}" for folder in (*folders, FULL)], live=True, prefix=GENTLY)
         own = [Run([folder, "-o", f"cache_dir=.pytest_cache/{folder}"], first=folders[folder]) for folder in folders]
+        for run in own[1:]:
+            run.prefix = GENTLY
         runs = [rest, *own]
     run_all(runs)
     for folder, run in zip(folders, runs[1:], strict=False):
@@ -107,6 +119,12 @@ def run_all(runs: Sequence[Run]) -> None:
             except KeyboardInterrupt:
                 for end in ends:
                     end.cancel()
+
+
+def is_shared_out(arguments: Sequence[str]) -> bool:
+    """Return True if a folder is named, and none that has the cluster's tests."""
+    folders = [Path(argument).resolve() for argument in arguments if Path(argument).is_dir()]
+    return bool(folders) and not any(Path(ALONE).resolve().is_relative_to(folder) for folder in folders)
 
 
 def coverage() -> bool:

@@ -23,8 +23,9 @@ def run(
         path.write_text(text)
     (directory / ".coveragerc").write_text("[run]\nparallel = true\nsource = tests\n")
     command = [sys.executable, "-c", CODE, *arguments]
-    # A pytest without plugins starts in a third of the time.
-    env = {"PYTHONPATH": str(ROOT), "COVERAGE": coverage, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    # A pytest without other plugins starts in a third of the time.
+    plugins = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin"}
+    env = {"PYTHONPATH": str(ROOT), "COVERAGE": coverage} | plugins
     return subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -80,6 +81,22 @@ def test_arguments_name_what_is_run(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 1 passed in " in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("argument", "is_shared_out"),
+    [("tests/other", True), ("tests/other/test_d.py", False), ("tests/cluster", False), ("tests", False)],
+)
+def test_files_of_a_folder_are_shared_out_to_processes_but_those_of_the_one_cluster(
+    tmp_path: Path, argument: str, is_shared_out: bool
+) -> None:
+    expects = (
+        f"import os\n\ndef test_it() -> None:\n    assert ('PYTEST_XDIST_WORKER' in os.environ) is {is_shared_out}\n"
+    )
+
+    done = run(tmp_path, {"tests/other/test_d.py": expects, "tests/cluster/test_f.py": expects}, argument)
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_full_tests_are_run_only_when_they_are_asked_for(tmp_path: Path) -> None:

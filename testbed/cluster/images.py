@@ -3,12 +3,13 @@
 The base image is made of Debian's smallest system and this machine's Python, under the name of the real one.
 """
 
+import hashlib
 import os
 import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -135,37 +136,65 @@ def build_all() -> None:
 def prepare() -> None:
     """Build every image, and load it into the running cluster of `testbed.cluster`."""
     build_all()
-    for tag in (PAUSE, *(image.tag for image in IMAGES)):
-        load(tag)
+    load([PAUSE, *(image.tag for image in IMAGES)])
 
 
 def build(image: Image) -> None:
-    """Build one image; steps that install packages get this machine's authorities and settings for the build only."""
+    """Build one image, unless the image with its name was built from the same files.
+
+    Steps that install packages get this machine's authorities and settings for the build only.
+    """
+    content, record = content_of(image), CACHE / "images" / f"built-{image.tag.replace('/', '-')}"
+    if record.exists() and exists(image.tag) and record.read_text() == f"{content} {identity_of(image.tag)}":
+        return
     options = [f"--target={image.target}"] if image.target else []
     options += [f"--build-arg={name}={value}" for name, value in image.arguments.items()]
     place = [f"--file={ROOT / image.dockerfile}", f"--tag={image.tag}", str(ROOT / image.context)]
     podman("build", "--network=host", "--pull=never", *_trust(), *options, *place)
+    record.write_text(f"{content} {identity_of(image.tag)}")
 
 
-def load(tag: str) -> None:
-    """Load an image into the cluster under its name, unless the cluster has that very image."""
-    identity = podman("image", "inspect", "--format={{.Id}}", tag).strip()
-    loaded = RUN / "images" / identity
-    if loaded.exists():
+def content_of(image: Image) -> str:
+    """Return a digest of everything that an image is built from, which podman's cache takes seconds to compare."""
+    found = hashlib.sha256(f"{identity_of(BASE)} {image}".encode())
+    for file in [ROOT / image.dockerfile, *_context(ROOT / image.context)]:
+        found.update(f"{file.relative_to(ROOT)} {file.stat().st_mode}".encode() + file.read_bytes())
+    return found.hexdigest()
+
+
+def identity_of(tag: str) -> str:
+    return podman("image", "inspect", "--format={{.Id}}", tag).strip()
+
+
+def load(tags: Sequence[str]) -> None:
+    """Load images into the cluster under their names, in one archive, except those that the cluster has."""
+    loaded = {tag: RUN / "images" / identity_of(tag) for tag in tags}
+    missing = [tag for tag, marker in loaded.items() if not marker.exists()]
+    if not missing:
         return
-    archive = save(tag)
+    archive = save(*missing)
     run("ctr", "--address", RUN / "containerd" / "socket", "--namespace=k8s.io", "images", "import", archive)
     archive.unlink()
-    loaded.parent.mkdir(exist_ok=True)
-    loaded.touch()
+    for tag in missing:
+        loaded[tag].parent.mkdir(exist_ok=True)
+        loaded[tag].touch()
 
 
-def save(tag: str) -> Path:
-    """Return an archive of the image, to be loaded."""
+def save(*tags: str) -> Path:
+    """Return an archive of the images, to be loaded; it has a layer that several of them share once."""
     archive = CACHE / "images" / "load.tar"
     archive.unlink(missing_ok=True)
-    podman("save", "--quiet", "--output", archive, tag)
+    podman("save", "--quiet", "--multi-image-archive", "--output", archive, *tags)
     return archive
+
+
+def _context(folder: Path) -> Iterator[Path]:
+    """Yield the files that a build may copy: those that .dockerignore lets in, or all if there is none."""
+    ignore = folder / ".dockerignore"
+    lines = ignore.read_text().splitlines() if ignore.exists() else ["!*"]
+    for place in sorted(place for line in lines if line.startswith("!") for place in folder.glob(line[1:])):
+        files = [place] if place.is_file() else sorted(place.rglob("*"))
+        yield from (file for file in files if file.is_file() and file.parent.name != "__pycache__")
 
 
 def _make_base(archive: Path) -> None:

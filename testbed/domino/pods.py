@@ -144,20 +144,23 @@ class Pods:
         except BaseException:
             processes.close()
             raise
-        self._take_over(model.id, version.id, RunningPod(pod=local, port=port, processes=processes))
+        self.take_over(model.id, version.id, RunningPod(pod=local, port=port, processes=processes))
 
-    def _take_over(self, model_id: str, version_id: str, pod: RunningPod) -> None:
-        """Stop the pods of the version before, once the new pod answers."""
+    def take_over(self, model_id: str, version_id: str, pod: RunningPod) -> None:
+        """Let the new pod answer and stop the older versions; if a newer version runs already, stop the new pod."""
         with self._lock:
             before = self._running.pop(version_id, None)
             self._running[version_id] = pod
+            versions = self._records.get(model_id).versions
+            *older, newest = [one.id for one in versions if one.status == RUNNING or one.id == version_id]
+            if newest == version_id:
+                self._records.change_version(model_id, version_id, status=RUNNING, say="Running")
+            for stopped in older:
+                self._records.change_version(model_id, stopped, status=STOPPED)
         if before:
             before.processes.close()
-        for version in self._records.get(model_id).versions:
-            if version.id != version_id and version.status == RUNNING:
-                self._records.change_version(model_id, version.id, status=STOPPED)
-                self.stop(version.id)
-        self._records.change_version(model_id, version_id, status=RUNNING, say="Running")
+        for stopped in older:
+            self.stop(stopped)
 
     def _admitted(self, model: ModelApi, version: Version) -> Json:
         pod = pod_of(model, version)

@@ -95,9 +95,9 @@ class Wine:
         return self.gate.ask("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}", content, who)
 
 
-def wine_behind(found: Gate) -> Wine:
-    """Make a new model with files."""
-    jane, name = found.basic("jane"), f"wine-{next(NUMBERS)}"
+def wine_behind(found: Gate, prefix: str = "wine") -> Wine:
+    """Make a new model with files; its name begins with `prefix`."""
+    jane, name = found.basic("jane"), f"{prefix}-{next(NUMBERS)}"
     experiment = str(found.ask("POST", f"{API}/experiments/create", {"name": name}, jane).json["experiment_id"])
     run = str(
         found.ask("POST", f"{API}/runs/create", {"experiment_id": experiment, "start_time": 1}, jane).json["run"][

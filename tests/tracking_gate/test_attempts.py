@@ -173,8 +173,8 @@ def domino() -> Iterator[DominoUsers]:
 
 
 @pytest.fixture
-def gate_of_domino(mlflow_3_17: MlflowServer, domino: DominoUsers, tmp_path: Path) -> Iterator[Gate]:
-    with gate(mlflow_3_17, tmp_path / "gate", f"--domino-url={domino.url}") as found:
+def gate_of_domino(mlflow_3_18: MlflowServer, domino: DominoUsers, tmp_path: Path) -> Iterator[Gate]:
+    with gate(mlflow_3_18, tmp_path / "gate", f"--domino-url={domino.url}") as found:
         yield found
 
 
@@ -200,8 +200,8 @@ def test_guess_that_is_refused_is_not_asked_of_domino(gate_of_domino: Gate, domi
     )  # known, and may not
 
 
-def test_proxy_in_front_does_not_make_all_clients_one(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
-    with gate(mlflow_3_17, tmp_path / "gate", "--proxy=127.0.0.0/8") as found:
+def test_proxy_in_front_does_not_make_all_clients_one(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
+    with gate(mlflow_3_18, tmp_path / "gate", "--proxy=127.0.0.0/8") as found:
 
         def guess(address: str) -> int:
             return found.ask(

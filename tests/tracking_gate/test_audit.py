@@ -52,8 +52,8 @@ def test_line_that_has_no_room_is_not_there_in_part(tmp_path: Path) -> None:
     assert log.read_bytes().endswith(b"\n")
 
 
-def test_move_does_not_happen_when_its_line_has_no_room(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
-    with gate(mlflow_3_17, tmp_path / "gate") as found:
+def test_move_does_not_happen_when_its_line_has_no_room(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
+    with gate(mlflow_3_18, tmp_path / "gate") as found:
         wine = wine_behind(found)
         version = wine.version()
         full = found.audit.stat().st_size + 100
@@ -160,9 +160,9 @@ def test_sample_has_some_at_once_then_one_in_a_while_and_says_how_many_are_missi
     assert [sample.take("jane"), sample.take("jane")] == [3, None]
 
 
-def test_refused_requests_of_unknown_callers_do_not_fill_the_log(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
+def test_refused_requests_of_unknown_callers_do_not_fill_the_log(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     port = free_port()
-    with gate(mlflow_3_17, tmp_path / "gate", f"--metrics-port={port}") as found:
+    with gate(mlflow_3_18, tmp_path / "gate", f"--metrics-port={port}") as found:
         for number in range(300):
             found.ask(
                 "POST", f"{API}/{'x' * 14_000}", b"", {"Authorization": f"Bearer {number}", "User-Agent": "x" * 4000}
@@ -175,8 +175,8 @@ def test_refused_requests_of_unknown_callers_do_not_fill_the_log(mlflow_3_17: Ml
     assert f"model_api_gate_unlogged_refusals_total {300 - len(lines)}.0" in text
 
 
-def test_refusals_of_one_token_do_not_hide_those_of_another(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
-    with gate(mlflow_3_17, tmp_path / "gate") as found:
+def test_refusals_of_one_token_do_not_hide_those_of_another(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
+    with gate(mlflow_3_18, tmp_path / "gate") as found:
         for _ in range(400):
             found.ask("GET", f"{API}/experiments/search", headers=found.bearer(Purpose.PULL))
         found.ask("GET", f"{API}/experiments/search", headers=found.bearer(Purpose.PROMOTE))
@@ -186,12 +186,12 @@ def test_refusals_of_one_token_do_not_hide_those_of_another(mlflow_3_17: MlflowS
     assert 300 <= by_kind.count("pull") < 400
 
 
-def test_slow_disk_does_not_stop_reading(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
+def test_slow_disk_does_not_stop_reading(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     """A full pipe takes the place of a slow disk."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    with gate(mlflow_3_17, tmp_path / "gate", f"--audit-log={pipe}") as found, ThreadPoolExecutor(1) as pool:
+    with gate(mlflow_3_18, tmp_path / "gate", f"--audit-log={pipe}") as found, ThreadPoolExecutor(1) as pool:
         os.write(filler := os.open(pipe, os.O_WRONLY | os.O_NONBLOCK), b"x" * 65536)
         waiting = pool.submit(found.ask, "POST", f"{API}/registered-models/create", b"", found.basic("jane"))
         time.sleep(0.5)

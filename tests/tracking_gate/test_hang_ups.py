@@ -24,15 +24,15 @@ ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 @pytest.fixture(scope="module")
-def between(mlflow_3_17: MlflowServer) -> Iterator[Relay]:
-    with relay(mlflow_3_17.uri) as found:
+def between(mlflow_3_18: MlflowServer) -> Iterator[Relay]:
+    with relay(mlflow_3_18.uri) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def behind(between: Relay, mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+def behind(between: Relay, mlflow_3_18: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     options = ("--attempts=100000", f"--metrics-port={METRICS_PORT}", "--client-pause=5")
-    with gate(replace(mlflow_3_17, uri=between.uri), tmp_path_factory.mktemp("behind"), *options) as found:
+    with gate(replace(mlflow_3_18, uri=between.uri), tmp_path_factory.mktemp("behind"), *options) as found:
         yield found
 
 
@@ -221,9 +221,9 @@ def test_move_whose_answer_is_lost_is_recorded_as_unknown_and_its_files_are_kept
     assert wine_here.put(file, b"changed", jane).status == 409
 
 
-def test_gate_that_ends_in_the_middle_of_a_move_records_it(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
+def test_gate_that_ends_in_the_middle_of_a_move_records_it(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     """The client has hung up before, so no other request is under way."""
-    with relay(mlflow_3_17.uri) as between, gate(replace(mlflow_3_17, uri=between.uri), tmp_path / "gate") as found:
+    with relay(mlflow_3_18.uri) as between, gate(replace(mlflow_3_18, uri=between.uri), tmp_path / "gate") as found:
         wine = wine_behind(found)
         version = wine.version()
         between.held = "transition-stage"

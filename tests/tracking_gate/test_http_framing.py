@@ -136,9 +136,9 @@ def test_many_fields_with_a_double_are_read_in_a_moment(gate_3: Gate) -> None:
     assert (refused.status, refused.message) == (400, "the field '69999' comes twice")
 
 
-def test_many_large_bodies_at_once_take_little_memory(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
+def test_many_large_bodies_at_once_take_little_memory(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     """Each body has 1 MiB and is held while the gate looks up the owner of a model of another project."""
-    with gate(mlflow_3_17, tmp_path / "gate") as found:
+    with gate(mlflow_3_18, tmp_path / "gate") as found:
         content = json.dumps({"name": wine_behind(found).name, "description": "x" * 1_000_000}).encode()
         headers = found.basic("olga") | {"Content-Type": "application/json"}
 

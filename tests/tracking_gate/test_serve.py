@@ -6,6 +6,7 @@ import os
 import subprocess
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ with mlflow.start_run():
     mlflow.log_text("x" * 100_000, "notes/text.txt")
     model = ElasticNet().fit([[0.0], [1.0]], [0.0, 1.0])
     where = {"artifact_path": "model"} if mlflow.__version__.startswith("2.") else {"name": "model"}
-    logged = mlflow.sklearn.log_model(model, registered_model_name=name, **where)
+    # Named, or MLflow imports the model once more in a process of its own, to see what it needs.
+    logged = mlflow.sklearn.log_model(model, registered_model_name=name, pip_requirements=["scikit-learn"], **where)
 client = mlflow.MlflowClient()
 version = str(logged.registered_model_version)
 client.set_model_version_tag(name, version, "note", "é")
@@ -42,23 +44,35 @@ print(json.dumps({"version": version, "run_id": logged.run_id, "predicted": list
 """
 
 
-def test_people_use_mlflow_as_before(any_gate: Gate, tmp_path: Path) -> None:
-    script = tmp_path / "log_model.py"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """A version that a person has logged and registered with MLflow's client."""
+
+    name: str
+    version: str
+    run_id: str
+    predicted: list[float]
+
+
+@pytest.fixture(scope="module")
+def logged(any_gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> Logged:
+    script, name = tmp_path_factory.mktemp("logged") / "log_model.py", f"client-{any_gate.server.version}"
     script.write_text(LOG_MODEL)
-    name = f"client-{any_gate.server.version}"
     person = {
         "MLFLOW_TRACKING_URI": any_gate.uri,
         "MLFLOW_TRACKING_USERNAME": "jane",
         "MLFLOW_TRACKING_PASSWORD": PASSWORD,
     }
-    made = json.loads(any_gate.server.run(script, name, env=person).splitlines()[-1])
+    return Logged(name=name, **json.loads(any_gate.server.run(script, name, env=person).splitlines()[-1]))
 
-    raw = ask(any_gate.server.uri, "GET", f"{API}/model-versions/get?name={name}&version={made['version']}").json[
+
+def test_people_use_mlflow_as_before(any_gate: Gate, logged: Logged) -> None:
+    raw = ask(any_gate.server.uri, "GET", f"{API}/model-versions/get?name={logged.name}&version={logged.version}").json[
         "model_version"
     ]
     assert raw["current_stage"] == "Staging"
     assert {"key": "mlflow.domino.project_id", "value": PROJECT} in raw["tags"]
-    assert len(made["predicted"]) == 1
+    assert len(logged.predicted) == 1
 
 
 def test_person_with_several_projects_logs_one_more_version(any_gate: Gate) -> None:
@@ -80,25 +94,19 @@ print(mlflow.pyfunc.load_model(f"models:/{sys.argv[1]}/{sys.argv[2]}").metadata.
 """
 
 
-def test_pull_token_is_all_that_a_pod_needs(any_gate: Gate, tmp_path: Path) -> None:
+def test_pull_token_is_all_that_a_pod_needs(any_gate: Gate, logged: Logged, tmp_path: Path) -> None:
     """MLflow's own client and the init container read with it."""
-    (tmp_path / "log_model.py").write_text(LOG_MODEL)
     (tmp_path / "pull_model.py").write_text(PULL_MODEL)
-    name = f"pulled-{any_gate.server.version}"
-    person = {
-        "MLFLOW_TRACKING_URI": any_gate.uri,
-        "MLFLOW_TRACKING_USERNAME": "jane",
-        "MLFLOW_TRACKING_PASSWORD": PASSWORD,
-    }
-    made = json.loads(any_gate.server.run(tmp_path / "log_model.py", name, env=person).splitlines()[-1])
     token = {"MLFLOW_TRACKING_URI": any_gate.uri, "MLFLOW_TRACKING_TOKEN": any_gate.token(Purpose.PULL)}
 
-    assert any_gate.server.run(tmp_path / "pull_model.py", name, made["version"], env=token).strip() == made["run_id"]
+    pulled = any_gate.server.run(tmp_path / "pull_model.py", logged.name, logged.version, env=token)
+
+    assert pulled.strip() == logged.run_id
     pod = {
-        "MLFLOW_MODEL_NAME": name,
+        "MLFLOW_MODEL_NAME": logged.name,
         "MLFLOW_MODEL_OWNER": "jane.doe",
-        "MLFLOW_MODEL_VERSION": made["version"],
-        "MLFLOW_RUN_ID": made["run_id"],
+        "MLFLOW_MODEL_VERSION": logged.version,
+        "MLFLOW_RUN_ID": logged.run_id,
     }
     (tmp_path / "token").write_text(token["MLFLOW_TRACKING_TOKEN"])
     (tmp_path / "store").mkdir()
@@ -110,7 +118,7 @@ def test_pull_token_is_all_that_a_pod_needs(any_gate: Gate, tmp_path: Path) -> N
         check=False,
     )
     assert fetched.returncode == 0, fetched.stderr
-    assert (tmp_path / "store" / "jane.doe" / made["run_id"] / "artifacts" / "model" / "MLmodel").is_file()
+    assert (tmp_path / "store" / "jane.doe" / logged.run_id / "artifacts" / "model" / "MLmodel").is_file()
 
 
 def test_large_artifact_passes_both_ways_in_little_memory(gate_3: Gate, wine_3: Wine, tmp_path: Path) -> None:

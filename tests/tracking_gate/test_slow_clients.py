@@ -25,10 +25,10 @@ def metrics_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def impatient(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFactory, metrics_port: int) -> Iterator[Gate]:
+def impatient(mlflow_3_18: MlflowServer, tmp_path_factory: pytest.TempPathFactory, metrics_port: int) -> Iterator[Gate]:
     """Return a gate that waits 2 s for a client."""
     options = ("--client-pause=2", "--requests-per-caller=8", "--attempts=100000", f"--metrics-port={metrics_port}")
-    with gate(mlflow_3_17, tmp_path_factory.mktemp("impatient"), *options) as found:
+    with gate(mlflow_3_18, tmp_path_factory.mktemp("impatient"), *options) as found:
         yield found
 
 
@@ -159,9 +159,9 @@ def test_client_that_expects_100_continue_is_answered_before_its_body(impatient:
     assert refused.startswith(b"HTTP/1.1 401 ")
 
 
-def test_address_with_too_many_idle_connections_loses_the_oldest(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
+def test_address_with_too_many_idle_connections_loses_the_oldest(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     with (
-        gate(mlflow_3_17, tmp_path / "gate", "--connections-per-address=20") as found,
+        gate(mlflow_3_18, tmp_path / "gate", "--connections-per-address=20") as found,
         slow_clients(found.uri, 60, [head_of("GET", "/version")[:-4], b""]) as clients,
     ):
         assert found.ask("GET", "/version").status == 200
@@ -170,8 +170,8 @@ def test_address_with_too_many_idle_connections_loses_the_oldest(mlflow_3_17: Ml
             assert rest_of(clients[0]) == b""
 
 
-def test_probe_is_answered_when_its_address_has_too_many_requests(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
-    with gate(mlflow_3_17, tmp_path / "gate", "--connections-per-address=5") as found:
+def test_probe_is_answered_when_its_address_has_too_many_requests(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
+    with gate(mlflow_3_18, tmp_path / "gate", "--connections-per-address=5") as found:
         upload = head_of("POST", f"{API}/registered-models/create", found.basic("jane") | {"Content-Length": "9"})
         with slow_clients(found.uri, 5, [upload]):
             time.sleep(0.3)
@@ -182,9 +182,9 @@ def test_probe_is_answered_when_its_address_has_too_many_requests(mlflow_3_17: M
     assert (other.status, other.message) == (503, "your address has too many connections with requests under way")
 
 
-def test_limit_on_open_files_is_not_reached(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
+def test_limit_on_open_files_is_not_reached(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     few = ("sh", "-c", 'ulimit -n 512; exec "$@"', "sh")
-    with gate(mlflow_3_17, tmp_path / "gate", prefix=few) as found:
+    with gate(mlflow_3_18, tmp_path / "gate", prefix=few) as found:
         with slow_clients(found.uri, 500, [b"", head_of("GET", "/version")[:-4]]):
             assert found.ask("GET", "/version").status == 200
             assert found.ask("GET", "/readyz").status == 200

@@ -60,7 +60,9 @@ def log_sklearn() -> str:
     with mlflow.start_run(experiment_id=experiment) as run:
         model = ElasticNet().fit(np.array([[0.0], [1.0], [2.0]]), np.array([0.0, 1.0, 2.0]))
         place = {"name": "model"} if MLFLOW_3 else {"artifact_path": "model"}
-        mlflow.sklearn.log_model(model, **place, registered_model_name="delivery logged")
+        # The requirements are named, or MLflow imports the model once more in a process of its own to find them.
+        needs = ["scikit-learn"]
+        mlflow.sklearn.log_model(model, **place, registered_model_name="delivery logged", pip_requirements=needs)
     note("logged", "delivery logged", run.info.run_id)
     return str(run.info.run_id)
 

@@ -1,6 +1,7 @@
 """The client of Domino's model APIs, against Domino's answers, the good and the bad ones."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,11 @@ from model_lifecycle.staging.deploy import ensure_published
 from model_lifecycle.staging.progress import NoProgress
 from model_lifecycle.staging.request import StageOptions
 from testbed.domino import Domino, domino
+from testbed.domino.faults import Faults
+from testbed.domino.pods import PodDependencies, Pods, RunningPod
+from testbed.domino.records import RUNNING, STOPPED, ModelApi, Records
 from testbed.gate import PROJECT
+from testbed.local_pod import LocalPod
 from testbed.processes import free_port
 
 BASE = "/api/modelServing/v1/modelApis"
@@ -118,6 +123,21 @@ def test_variables_are_named_as_this_domino_names_them(workspace: Any, tmp_path:
         made = PublicModelApis(rest).publish(spec(other, "keyed"))
 
         assert other.model_api(made.model_id).variables == {"MLFLOW_MODEL_NAME": "keyed"}
+
+
+def test_version_that_starts_late_does_not_stop_a_newer_one(workspace: Any, tmp_path: Path) -> None:
+    needs = PodDependencies(gate=workspace.gate, webhook=workspace.webhook, files=tmp_path)
+    records = Records(tmp_path / "records.json")
+    pods = Pods(tmp_path / "versions", records, Faults(), needs)
+    model = records.add(ModelApi(id="1", name="wine", description="", project_id=PROJECT, environment_id="", created=0))
+    older, newer = (records.add_version(model.id, file="model.py", function="predict") for _ in range(2))
+    pod = LocalPod(pod={}, directory=tmp_path)
+
+    for version in (newer, older):
+        pods.take_over(model.id, version.id, RunningPod(pod=pod, port=1, processes=ExitStack()))
+
+    assert [version.status for version in records.get(model.id).versions] == [STOPPED, RUNNING]
+    assert list(pods.running()) == [newer.id]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from threading import Lock
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from model_contract.digest import FileEntry, model_digest
@@ -170,6 +170,8 @@ def answering(script: Sequence[str]) -> Iterator[str]:
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(script=["honest", "another tag"], parallel=2)
+@example(script=["cut", "another tag"], parallel=1)
 @given(script=st.lists(st.sampled_from(list(KINDS)), max_size=12), parallel=st.integers(1, 4))
 def test_any_answers_to_requests_for_ranges_give_the_right_bytes_or_a_reason(
     tmp_path_factory: pytest.TempPathFactory,

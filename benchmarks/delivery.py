@@ -7,6 +7,7 @@ All clients take their turn in each round, so that they meet the same machine.
 
 import argparse
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -96,21 +97,30 @@ def compare(server: MlflowServer, model: Model, title: str, directory: Path, tim
     if len(model.files) > 100:  # noqa: PLR2004  curl would take one after the other
         del clients["curl"]
     seconds: dict[str, list[float]] = {name: [] for name in clients}
+    processor: dict[str, list[float]] = {name: [] for name in clients}
     for _ in range(times):
         for name, client in clients.items():
             target = directory / "target"
             target.mkdir()
-            began = time.perf_counter()
+            began, used = time.perf_counter(), processor_seconds()
             client(server, model, target)
             seconds[name].append(time.perf_counter() - began)
+            processor[name].append(processor_seconds() - used)
             check(model, target)
             shutil.rmtree(target)
     print(f"\n{title}, MLflow {server.version} with {WORKERS} workers", flush=True)
     for name, found in seconds.items():
         print(
-            f"{name:24} median {statistics.median(found):6.2f} s of {times}, {min(found):.2f} to {max(found):.2f}",
+            f"{name:24} median {statistics.median(found):6.2f} s of {times}, {min(found):.2f} to {max(found):.2f};"
+            f" processor {statistics.median(processor[name]):5.2f} s",
             flush=True,
         )
+
+
+def processor_seconds() -> float:
+    """Return what the clients that have ended took of the processors."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def check(model: Model, target: Path) -> None:

@@ -141,9 +141,13 @@ def _of_mlflow(answer: Answer, peer: Peer, *, credential: str | None, hint: str)
         return Cause(
             sentence=f"{said}: too many requests at the moment", exit_code=ExitCode.UNAVAILABLE, temporary=True
         )
-    if answer.status in TEMPORARY or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if _is_temporary(answer.status):
         return Cause(sentence=said, exit_code=ExitCode.UNAVAILABLE, temporary=True)
     return Cause(sentence=said, exit_code=ExitCode.INVALID_INPUT)
+
+
+def _is_temporary(status: int) -> bool:
+    return status in TEMPORARY or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED)
 
 
 def _denial(answer: Answer, credential: str | None, hint: str) -> str:
@@ -171,7 +175,7 @@ def _of_intermediary(answer: Answer, peer: Peer, sender: str) -> Cause:
             return Cause(sentence=f"{said}; check that MLflow itself is at {peer.uri}", exit_code=ExitCode.NOT_FOUND)
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return Cause(sentence=f"{said}: the request is larger than it takes", exit_code=ExitCode.INVALID_INPUT)
-        case status if status in TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        case status if _is_temporary(status):
             return Cause(sentence=f"{said}: it does not reach MLflow", exit_code=ExitCode.UNAVAILABLE, temporary=True)
         case _:
             return Cause(

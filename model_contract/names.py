@@ -21,6 +21,7 @@ CA_FILE: Final = "SSL_CERT_FILE"
 CA_DIRECTORY: Final = "SSL_CERT_DIR"
 PROJECT_HEADER: Final = "X-Gate-Project"  # the project for which a person creates something
 TOKEN_FILE: Final = "MODEL_API_TOKEN_FILE"
+PRESIGNED_HOSTS: Final = "MODEL_API_PRESIGNED_HOSTS"  # hosts of object stores that presigned URLs may name
 PROJECT_ID_VARIABLE: Final = "MODEL_API_PROJECT_ID"
 # One per envFrom source and variable: MODEL_API_SOURCE_<n>_<VARIABLE>; the highest <n> that is present wins.
 SOURCE_PREFIX: Final = "MODEL_API_SOURCE_"

@@ -1,6 +1,7 @@
 """`model-api-delivery`: fetches a model into a store, or verifies that it is there."""
 
 import argparse
+import json
 import os
 import signal
 import time
@@ -64,6 +65,14 @@ def _fetch(options: argparse.Namespace, given: Mapping[str, str | None], environ
         model=model, store=options.store, project=project, max_bytes=max_bytes, parallel=options.parallel, limits=limits
     )
     result = fetch(request, Upstream.from_environment(environ))
+    seconds = time.monotonic() - began
+    summary = {
+        "way": result.way,
+        "files": len(result.manifest.files),
+        "bytes": result.manifest.total_bytes,
+        "seconds": round(seconds, 2),
+    }
+    _write_message(json.dumps(summary), options.termination_log)
     return line(
         "fetched" if result.fetched else "there already",
         model=model.name,
@@ -71,7 +80,8 @@ def _fetch(options: argparse.Namespace, given: Mapping[str, str | None], environ
         run=model.run_id,
         files=len(result.manifest.files),
         bytes=result.manifest.total_bytes,
-        seconds=f"{time.monotonic() - began:.2f}",
+        seconds=f"{seconds:.2f}",
+        way=result.way,
         digest=result.manifest.digest,
     )
 
@@ -114,17 +124,22 @@ def _verify(options: argparse.Namespace, given: Mapping[str, str | None], enviro
 
 
 def _report(code: ExitCode, reason: str, termination_log: Path) -> ExitCode:
-    """Write the reason to the log and to the file that `kubectl describe pod` shows, and return the code."""
+    """Write the reason to the log and to the termination log, and return the code."""
     text = " ".join(reason.split())
     log(f"error: {text}", exit=int(code))
+    _write_message(text, termination_log)
+    return code
+
+
+def _write_message(text: str, termination_log: Path) -> None:
+    """Write the line that `kubectl describe pod` shows."""
     try:
         # The kubelet creates the file; outside a pod there is none.
         descriptor = os.open(termination_log, os.O_WRONLY | os.O_TRUNC)
     except OSError:
-        return code
+        return
     with os.fdopen(descriptor, "w") as message:
         message.write(f"{text}\n")
-    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -200,7 +215,7 @@ def _command(
         type=Path,
         default=TERMINATION_LOG,
         metavar="FILE",
-        help="file that gets the reason of a failure (default: %(default)s)",
+        help="file that gets the reason of a failure, or the summary of a fetch as JSON (default: %(default)s)",
     )
     return command
 

@@ -46,7 +46,7 @@ class Request:
 class Client:
     """Sends requests to the origin of the tracking URI. Threads may share it: each gets a connection of its own."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  a server, the way to it, and its name in messages
         self,
         uri: TrackingUri,
         *,
@@ -54,19 +54,21 @@ class Client:
         proxy: Proxy | None,
         deadline: Deadline,
         tls: ssl.SSLContext | None,
+        name: str = "MLflow",
+        setting: str = TRACKING_URI,
     ) -> None:
-        """`tls` is None for http."""
+        """`tls` is None for http; `name` and `setting` are those of the server, for messages."""
         self._uri = uri
         self._credential = credential
         self._proxy = proxy
         self._deadline = deadline
         self._tls = tls
         self._peer = Peer(
-            name="MLflow",
+            name=name,
             uri=str(uri),
             host=uri.host,
             port=uri.port,
-            setting=TRACKING_URI,
+            setting=setting,
             proxy=f"{proxy.host}:{proxy.port}" if proxy else None,
             proxy_setting=f"{uri.scheme.upper()}_PROXY",
         )
@@ -89,19 +91,29 @@ class Client:
         return self._deadline.retrying(lambda: self._parsed_once(Request(what=what, target=target), parse))
 
     @contextmanager
-    def get(self, what: str, target: str, headers: Mapping[str, str]) -> Iterator[Answer]:
-        """Yield an answer of success, or one that the wanted range does not exist. Raises DeliveryError for others."""
+    def get(
+        self,
+        what: str,
+        target: str,
+        headers: Mapping[str, str],
+        refusal: Callable[[str, Answer], DeliveryError] | None = None,
+    ) -> Iterator[Answer]:
+        """Yield an answer of success, or one that the wanted range does not exist.
+
+        Raises DeliveryError for others: what `refusal` returns, or the error for an answer of MLflow.
+        """
         with self._answer(Request(what=what, target=target, headers=headers)) as answer:
             if answer.status not in USABLE:
-                raise self._error(what, answer)
+                raise (refusal or self._error)(what, answer)
             if "Content-Disposition" not in answer.headers and is_html_page(answer.headers, b""):
                 raise InvalidInputError(
                     f"{what}: an HTML page came instead of the file, as a login or a captive portal sends it; "
-                    f"check that MLflow itself is at {self._uri}"
+                    f"check that {self._peer.name} itself is at {self._uri}"
                 )
             if answer.headers.get("Content-Encoding", "identity") != "identity":
                 raise InvalidInputError(
-                    f"{what}: the answer is compressed, which was not requested; check the proxies before MLflow"
+                    f"{what}: the answer is compressed, which was not requested; check the proxies before"
+                    f" {self._peer.name}"
                 )
             yield answer
 

@@ -15,6 +15,26 @@ from model_delivery.log import log
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Bytes of files that are there, of `expected`, after so many seconds; `found` of them came in an earlier run."""
+
+    bytes: int
+    found: int
+    expected: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Bytes per second of this run."""
+        return (self.bytes - self.found) / max(self.seconds, 0.001)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None if the size or the rate is not known."""
+        return max(self.expected - self.bytes, 0) / self.rate if self.expected and self.rate else None
+
+
 class StoppedError(UnavailableError):
     """A transfer ends because another one failed; the user sees the error of that one."""
 
@@ -54,6 +74,7 @@ class Deadline:
         self._ends = inf if limits.deadline is None else self._began + limits.deadline
         self._stopped = threading.Event()
         self._received = 0
+        self._found = 0
         self._lock = threading.Lock()
 
     def stop(self) -> None:
@@ -64,6 +85,18 @@ class Deadline:
         """Count bytes of files, for the message of a deadline that has passed."""
         with self._lock:
             self._received += received
+
+    def find(self, found: int) -> None:
+        """Count bytes of files that an earlier run has left."""
+        with self._lock:
+            self._found += found
+
+    def look(self) -> Snapshot:
+        """Return the state of the transfer."""
+        with self._lock:
+            received, found = self._received, self._found
+        seconds = time.monotonic() - self._began
+        return Snapshot(bytes=received + found, found=found, expected=self.expected, seconds=seconds)
 
     def remaining(self) -> float:
         """Return the seconds left. Raises UnavailableError if there are none, StoppedError after `stop`."""

@@ -9,8 +9,10 @@ from pathlib import Path
 from model_contract.layout import run_directory
 from model_contract.model_ref import ModelRef, shown
 from model_contract.names import RUN_ID, TAG_DIGEST
+from model_delivery.artifact_files import ArtifactFiles
 from model_delivery.client import Client
 from model_delivery.deadline import Deadline, Limits
+from model_delivery.display import displayed
 from model_delivery.errors import DamagedError, NoSpaceError, PreconditionError
 from model_delivery.file_checks import read_manifest, size_faults
 from model_delivery.listed_model import ListedModel, check_space, find_model
@@ -48,6 +50,7 @@ class FetchResult:
 
     manifest: Manifest
     fetched: bool
+    way: str = "there"
 
 
 def fetch(request: FetchRequest, upstream: Upstream) -> FetchResult:
@@ -91,8 +94,8 @@ def _download(request: FetchRequest, upstream: Upstream, partial: PartialModel, 
     client = Client(
         upstream.uri, credential=upstream.credential, proxy=upstream.proxy, deadline=deadline, tls=upstream.tls
     )
-    with closing(client):
-        api = MlflowApi(client)
+    api = MlflowApi(client)
+    with closing(client), closing(ArtifactFiles(api, upstream.presigned, deadline)) as files:
         version = _checked_version(api, request.model)
         listed = _listed(api, request.model, deadline)
         if stored := _complete(request.destination):
@@ -100,14 +103,14 @@ def _download(request: FetchRequest, upstream: Upstream, partial: PartialModel, 
         if request.destination.exists():
             log("the model in the store is incomplete, and is replaced", place=request.destination)
         check_space(listed, request.max_bytes)
-        manifest = _transfer(request, listed, api, partial, deadline)
+        manifest = _transfer(request, listed, files, partial, deadline)
     try:
         _check_digest(manifest, version, _readable(request.destination))
     except PreconditionError:
         partial.clear()
         raise
     publish(partial, request.destination, manifest)
-    return FetchResult(manifest=manifest, fetched=True)
+    return FetchResult(manifest=manifest, fetched=True, way=files.way)
 
 
 def _checked_version(api: MlflowApi, model: ModelRef) -> Version:
@@ -151,12 +154,12 @@ def _add_version(request: FetchRequest, stored: Manifest, listed: ListedModel, v
 
 
 def _transfer(
-    request: FetchRequest, listed: ListedModel, api: MlflowApi, partial: PartialModel, deadline: Deadline
+    request: FetchRequest, listed: ListedModel, files: ArtifactFiles, partial: PartialModel, deadline: Deadline
 ) -> Manifest:
     log("fetching", source=listed.source, files=len(listed.files), bytes=listed.known_bytes)
     deadline.expected = listed.known_bytes
     transfer = Transfer(
-        api=api,
+        files=files,
         listed=listed,
         partial=partial,
         progress=_begin(partial, listed),
@@ -167,7 +170,8 @@ def _transfer(
     try:
         for directory in listed.directories:
             (partial.model / directory).mkdir(parents=True, exist_ok=True)
-        files = transfer.run()
+        with displayed(deadline.look):
+            entries = transfer.run()
     except (OSError, NoSpaceError) as error:
         if isinstance(error, NoSpaceError) or isinstance(store_error(error), NoSpaceError):
             partial.clear()
@@ -177,7 +181,7 @@ def _transfer(
         models=(request.model,),
         source=listed.source,
         created=created,
-        files=files,
+        files=entries,
         directories=listed.directories,
         project=request.project,
     )

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,6 +41,10 @@ class Manifest:
         return sum(file.size for file in self.files)
 
     def to_json(self) -> str:
+        return "".join(self.pieces())
+
+    def pieces(self) -> Iterator[str]:
+        """Yield the JSON text in small pieces: their list takes more memory than all of a fetch of 10,000 files."""
         document = {
             "format": FORMAT,
             "owner": self.models[0].owner,
@@ -53,7 +57,8 @@ class Manifest:
             "directories": list(self.directories),
             "files": [{"path": file.path, "size": file.size, "sha256": file.sha256} for file in self.files],
         }
-        return json.dumps(document, indent=1) + "\n"
+        yield from json.JSONEncoder(indent=1).iterencode(document)
+        yield "\n"
 
 
 def parse_manifest(text: str | bytes) -> Manifest:

@@ -1,9 +1,10 @@
 """Calls of MLflow's REST API that a delivery needs; they are the same in 2.22 and 3.17."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from model_contract.names import TAG_DIGEST
@@ -15,6 +16,8 @@ from model_delivery.listing import parse_listing
 
 API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+HEADER_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+PRESIGNED = "/api/2.0/mlflow-artifacts/presigned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,14 @@ class Run:
 
     experiment_id: str
     artifact_uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresignedUrl:
+    """An address of a file in the store behind MLflow, which holds a signature, and the headers to send with it."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class MlflowApi:
@@ -90,6 +101,18 @@ class MlflowApi:
         """Request one file, once."""
         with self._client.get(f"artifact {path!r}", f"{ARTIFACTS}/{quote(path)}", headers) as answer:
             yield answer
+
+    def presigned_url(self, path: str) -> PresignedUrl:
+        """Return an address of one file. MLflow has it since 3.10 if its artifacts lie on S3."""
+        what = f"presigned URL of artifact {path!r}"
+        answer = self._client.get_json(what, f"{PRESIGNED}/{quote(path)}")
+        headers = answer.get("headers") or {}
+        if not isinstance(headers, dict) or not all(
+            HEADER_NAME.fullmatch(name) and isinstance(value, str) and value.isprintable() and value.isascii()
+            for name, value in headers.items()
+        ):
+            raise InvalidInputError(f"{what}: MLflow's answer has headers that cannot be sent")
+        return PresignedUrl(url=_text(what, answer, "url"), headers=headers)
 
     def abort(self) -> None:
         """End every transfer at once."""

@@ -6,7 +6,7 @@ The variables are those of MLflow's client and of the contract (`model_contract.
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_contract.model_ref import ModelRef, shown
@@ -23,18 +23,23 @@ from model_contract.secret import Secret
 from model_contract.tls import TlsSettingError, check_authorities, tls_context
 from model_contract.tracking_credentials import Credential, CredentialError, bearer, environment_credential
 from model_delivery.errors import InvalidInputError
+from model_delivery.presigned_hosts import PresignedHosts
 from model_delivery.proxy import Proxy, proxy_for
 from model_delivery.tracking_uri import TrackingUri, parse_tracking_uri
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """The address of MLflow, with the credential and the proxy for it. `tls` is None for http."""
+    """The address of MLflow, with the credential and the proxy for it, and the hosts of presigned URLs.
+
+    `tls` is None for http.
+    """
 
     uri: TrackingUri
     credential: Credential | None
     proxy: Proxy | None
     tls: ssl.SSLContext | None
+    presigned: PresignedHosts = field(default_factory=PresignedHosts)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Upstream":
@@ -46,7 +51,8 @@ class Upstream:
             credential = _token_of_file(environ.get(TOKEN_FILE)) or environment_credential(environ)
         except (TlsSettingError, CredentialError) as error:
             raise InvalidInputError(str(error)) from error
-        return cls(uri=uri, credential=credential, proxy=proxy_for(uri, environ), tls=tls)
+        presigned = PresignedHosts.from_environment(environ)
+        return cls(uri=uri, credential=credential, proxy=proxy_for(uri, environ), tls=tls, presigned=presigned)
 
 
 def project_id(environ: Mapping[str, str]) -> str | None:

@@ -81,7 +81,7 @@ def write_manifest(run: Path, manifest: Manifest) -> None:
     """Write or replace the manifest of a run's directory; a reader sees the old one or the new one."""
     new = run / f"{MANIFEST}.new"
     with new.open("w", encoding="utf-8") as output:
-        output.write(manifest.to_json())
+        output.writelines(manifest.pieces())
         output.flush()
         os.fsync(output.fileno())
     new.rename(run / MANIFEST)

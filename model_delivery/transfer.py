@@ -16,6 +16,7 @@ from typing import Final
 
 from model_contract.digest import FileEntry
 from model_delivery.answer import Answer
+from model_delivery.artifact_files import ArtifactFiles
 from model_delivery.deadline import Deadline
 from model_delivery.disk import Writeback
 from model_delivery.errors import (
@@ -29,7 +30,6 @@ from model_delivery.errors import (
 from model_delivery.file_checks import CHUNK, file_entry, regular_size
 from model_delivery.listed_model import ListedFile, ListedModel, byte_limit
 from model_delivery.log import log
-from model_delivery.mlflow_api import MlflowApi
 from model_delivery.progress import Progress
 from model_delivery.ranges import NOTED, SMALLEST, Range, RangedFile, strong
 from model_delivery.store import PartialModel
@@ -43,7 +43,7 @@ FIRST_BYTE: Final = Range(begin=0, end=1)
 class Transfer:
     """The transfer of the listed files of one model."""
 
-    api: MlflowApi
+    files: ArtifactFiles
     listed: ListedModel
     partial: PartialModel
     progress: Progress
@@ -67,7 +67,7 @@ class Transfer:
 
     def _stop(self) -> None:
         self.deadline.stop()
-        self.api.abort()
+        self.files.abort()
 
     def _fetch(self, file: ListedFile) -> None:
         target = self.partial.model / file.path
@@ -87,6 +87,7 @@ class Transfer:
         if received is not None and present is not None:
             return self._continue_ranges(file, target, received)
         if present is not None and present == file.size:
+            self.deadline.find(present)
             return file_entry(self.partial.model, file.path)
         with self._checked_failure(file):
             try:
@@ -122,6 +123,7 @@ class Transfer:
 
     def _continue_ranges(self, file: ListedFile, target: Path, received: dict[int, int]) -> FileEntry | None:
         ranged = RangedFile(file, target, self.progress.etag(file.path) or "", received)
+        self.deadline.find(sum(ranged.received.values()))
         if not ranged.missing:
             return file_entry(self.partial.model, file.path)
         self._add_ranges(ranged)
@@ -185,7 +187,7 @@ class Transfer:
         self._work.add([partial(self._fetch, file)])
 
     def _answer(self, file: ListedFile, headers: dict[str, str]) -> AbstractContextManager[Answer]:
-        return self.api.file(f"{self.listed.source}/{file.path}", headers)
+        return self.files.open(f"{self.listed.source}/{file.path}", file.size, headers)
 
     @contextmanager
     def _checked_failure(self, file: ListedFile) -> Iterator[None]:
@@ -229,7 +231,7 @@ class Transfer:
 
     def _still_listed(self, file: ListedFile) -> bool:
         directory, _, name = f"{self.listed.source}/{file.path}".rpartition("/")
-        return any(listed.path == name for listed in self.api.list(directory).files)
+        return any(listed.path == name for listed in self.files.list(directory).files)
 
 
 def _offset(answer: Answer, present: int, etag: str | None, target: Path) -> int:

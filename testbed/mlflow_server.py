@@ -56,10 +56,18 @@ def client_environment() -> dict[str, str]:
 
 
 @contextmanager
-def mlflow_server(version: str, directory: Path, *, workers: int = 1) -> Iterator[MlflowServer]:
+def mlflow_server(
+    version: str,
+    directory: Path,
+    *,
+    workers: int = 1,
+    artifacts: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[MlflowServer]:
     """Run a server of `version` ("3.18", "3.17" or "2.22") for the length of a `with` block.
 
-    `directory` takes its files. One worker process is enough for tests, and starts sooner than MLflow's four.
+    `directory` takes its files; `artifacts` is the address of a store for those of models, if it is another. One worker
+    process is enough for tests, and starts sooner than MLflow's four.
     """
     directory.mkdir(parents=True, exist_ok=True)
     python = python_of(f"mlflow-{version}")
@@ -70,9 +78,11 @@ def mlflow_server(version: str, directory: Path, *, workers: int = 1) -> Iterato
         "--backend-store-uri",
         f"sqlite:///{directory / 'mlflow.db'}",
         "--artifacts-destination",
-        str(directory / "artifacts"),
+        artifacts or str(directory / "artifacts"),
     ]
-    with running(arguments, log=directory / "server.log", env=client_environment(), cwd=directory) as process:
+    with running(
+        arguments, log=directory / "server.log", env=client_environment() | dict(env or {}), cwd=directory
+    ) as process:
         process.wait_for_http(f"http://127.0.0.1:{port}/health", seconds=120)
         yield MlflowServer(
             uri=f"http://127.0.0.1:{port}", version=version, python=python, directory=directory, process=process

@@ -55,7 +55,8 @@ class Exchange(BaseHTTPRequestHandler):
         """Yield the answer of the server behind the proxy."""
         target = urlsplit(self.server.upstream)
         with closing(http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)) as connection:
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in NOT_FORWARDED}
+            left_out = NOT_FORWARDED - {"host"} if self.server.keep_host else NOT_FORWARDED
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
             connection.request(self.command, target.path + self.path, body=body or None, headers=headers)
             with connection.getresponse() as answer:  # the answer holds the socket if the server closes it
                 yield answer
@@ -100,6 +101,7 @@ class ReverseProxy(ThreadingHTTPServer):
     ) -> None:
         super().__init__(address, Exchange)
         self.upstream = upstream
+        self.keep_host = False
         self.rules = rules
         self.seen: list[Seen] = []
         self.lock = threading.Lock()
@@ -122,10 +124,19 @@ class ReverseProxy(ThreadingHTTPServer):
 
 @contextmanager
 def reverse_proxy(
-    upstream: str, *rules: Rule, port: int = 0, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    upstream: str,
+    *rules: Rule,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+    keep_host: bool = False,
 ) -> Iterator[ReverseProxy]:
-    """Run a proxy in front of `upstream` for the length of a `with` block; port 0 takes a free one."""
+    """Run a proxy in front of `upstream` for the length of a `with` block; port 0 takes a free one.
+
+    `keep_host` passes on the header Host as it came, which the signature of a request to S3 covers.
+    """
     server = ReverseProxy(upstream, rules, (host, port), tls)
+    server.keep_host = keep_host
     with in_thread(server):
         yield server
 

@@ -4,6 +4,7 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from model_contract.allowed_hosts import parse_allowed_hosts
 from model_contract.quantity import Quantity
 from model_contract.setting_types import described, matching, whole_number
 
@@ -84,6 +85,12 @@ def _split(text: str) -> SplitResult | None:
 def no_proxy(text: str) -> str:
     if not text.isascii() or not text.isprintable():
         raise ValueError('it must be a list of hosts, such as "localhost,.svc,10.0.0.0/8"')
+    return text
+
+
+def allowed_hosts(text: str) -> str:
+    """Return the list as it is. Raises ValueError for one that the delivery would refuse."""
+    parse_allowed_hosts(text)
     return text
 
 

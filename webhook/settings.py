@@ -118,6 +118,12 @@ class Settings:
     no_proxy: str | None = setting(
         "Hosts without a proxy.", read=optional(types.no_proxy), example="localhost,.svc,10.0.0.0/8"
     )
+    presigned_hosts: str | None = setting(
+        "Hosts of object stores that MLflow's presigned URLs may name, by comma; without it, large files come through"
+        " MLflow, too.",
+        read=optional(types.allowed_hosts),
+        example="*.s3.eu-west-1.amazonaws.com,http://minio.storage:9000",
+    )
 
     cpu_request: Quantity = setting("CPU that the init container asks for.", read=types.quantity, default="100m")
     cpu_limit: Quantity = setting("CPU that it may take.", read=types.quantity, default="1")

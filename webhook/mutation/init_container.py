@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from model_contract.names import (
     INIT_CONTAINER,
+    PRESIGNED_HOSTS,
     PROJECT_ID_LABEL,
     PROJECT_ID_VARIABLE,
     SCRATCH_VOLUME,
@@ -106,6 +107,7 @@ def _network(settings: Settings) -> dict[str, str]:
         "HTTP_PROXY": settings.http_proxy,
         "HTTPS_PROXY": settings.https_proxy,
         "NO_PROXY": settings.no_proxy,
+        PRESIGNED_HOSTS: settings.presigned_hosts,
     }
     return {name: value for name, value in wanted.items() if value}
 

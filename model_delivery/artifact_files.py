@@ -1,0 +1,162 @@
+"""Files of a model: from MLflow, and large ones straight from the object store behind it, by presigned URLs."""
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
+from typing import Final
+
+from model_contract.names import PRESIGNED_HOSTS
+from model_contract.retry_after import retry_after
+from model_delivery.answer import Answer
+from model_delivery.client import LONGEST_ERROR_BODY, Client
+from model_delivery.deadline import Deadline
+from model_delivery.errors import (
+    DeliveryError,
+    InvalidInputError,
+    NotAuthorisedError,
+    NotFoundError,
+    TransientError,
+    UnavailableError,
+)
+from model_delivery.listed_model import Listing
+from model_delivery.log import log
+from model_delivery.mlflow_api import MlflowApi, PresignedUrl
+from model_delivery.presigned_hosts import PresignedHosts, split_url
+from model_delivery.tracking_uri import TrackingUri
+
+MOST_URLS: Final = 64  # kept; each serves the ranges of a file that comes at the moment
+DIRECT: Final = 8 << 20  # bytes of the smallest file that is worth a request for its URL
+CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
+# S3 answers 403 for a URL that has expired, and 400 if the credentials that signed it have.
+REFUSED: Final = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+TEMPORARY: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+class RefusedUrlError(NotAuthorisedError):
+    """The store does not accept a presigned URL, which may have expired."""
+
+
+class ArtifactFiles:
+    """Opens files for threads that share it. After a failure of the direct way, all other files come through MLflow."""
+
+    def __init__(self, api: MlflowApi, hosts: PresignedHosts, deadline: Deadline) -> None:
+        self._api = api
+        self._hosts = hosts
+        self._deadline = deadline
+        self._direct = bool(hosts.allowed)
+        self._answered = False  # True once the object store has sent what was wanted
+        self._urls: dict[str, PresignedUrl] = {}
+        self._clients: dict[TrackingUri, Client] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def way(self) -> str:
+        """The way of the large files."""
+        if not self._answered:
+            return "proxy"
+        return "presigned" if self._direct else "presigned, then proxy"
+
+    @contextmanager
+    def open(self, path: str, size: int | None, headers: Mapping[str, str]) -> Iterator[Answer]:
+        """Request one file, or a range of it, once. Raises DeliveryError."""
+        with ExitStack() as stack:
+            answer = self._from_object_store(stack, path, headers) if self._direct and (size or 0) >= DIRECT else None
+            if answer is None:
+                yield stack.enter_context(self._api.file(path, headers))
+                return
+            try:
+                yield answer
+            except TransientError as error:
+                if not self._answered:
+                    self._step_down(error)
+                raise
+            self._answered = True
+
+    def list(self, path: str) -> Listing:
+        """Return the content of a directory."""
+        return self._api.list(path)
+
+    def abort(self) -> None:
+        """End every transfer at once."""
+        self._api.abort()
+        for client in self._object_store_clients():
+            client.abort()
+
+    def close(self) -> None:
+        """Close the kept connections to stores."""
+        for client in self._object_store_clients():
+            client.close()
+
+    def _from_object_store(self, stack: ExitStack, path: str, headers: Mapping[str, str]) -> Answer | None:
+        """Return the store's answer; None, after a log line with the reason, if MLflow must send the files."""
+        try:
+            url = self._url(path, refused=None)
+            try:
+                return self._request(stack, path, url, headers)
+            except RefusedUrlError:
+                return self._request(stack, path, self._url(path, refused=url), headers)
+        except UnavailableError as error:
+            # A store that has answered before is tried again, as MLflow is.
+            if self._answered or not isinstance(error, TransientError):
+                raise
+            self._step_down(error)
+        except DeliveryError as error:
+            self._step_down(error)
+        return None
+
+    def _url(self, path: str, *, refused: PresignedUrl | None) -> PresignedUrl:
+        """Return the URL of a file, a new one if the known one is `refused`; threads share it."""
+        with self._lock:
+            url = self._urls.get(path)
+        if url is None or url is refused:
+            url = self._api.presigned_url(path)
+            with self._lock:
+                if len(self._urls) >= MOST_URLS:
+                    self._urls.clear()
+                self._urls[path] = url
+        return url
+
+    def _request(self, stack: ExitStack, path: str, url: PresignedUrl, headers: Mapping[str, str]) -> Answer:
+        origin, target = split_url(url.url)
+        self._hosts.check(origin)
+        client, what = self._client(origin), f"artifact {path!r} from the object store"
+        return stack.enter_context(client.get(what, target, {**url.headers, **headers}, refusal=_refusal))
+
+    def _client(self, origin: TrackingUri) -> Client:
+        with self._lock:
+            if origin not in self._clients:
+                self._clients[origin] = Client(
+                    origin,
+                    credential=None,
+                    proxy=self._hosts.proxy(origin),
+                    deadline=self._deadline,
+                    tls=self._hosts.tls if origin.scheme == "https" else None,
+                    name="the object store",
+                    setting=PRESIGNED_HOSTS,
+                )
+            return self._clients[origin]
+
+    def _object_store_clients(self) -> tuple[Client, ...]:
+        with self._lock:
+            return tuple(self._clients.values())
+
+    def _step_down(self, reason: DeliveryError) -> None:
+        with self._lock:
+            was_direct, self._direct = self._direct, False
+        if was_direct:
+            log("large files come through MLflow, not straight from the object store", reason=reason)
+
+
+def _refusal(what: str, answer: Answer) -> DeliveryError:
+    """Return the error for a store's answer without success."""
+    code = CODE.search(answer.beginning(LONGEST_ERROR_BODY))
+    said = f"{what}: the object store answers {answer.status}" + (f" {code[1].decode()}" if code else "")
+    if answer.status in REFUSED:
+        return RefusedUrlError(said)
+    if answer.status == HTTPStatus.NOT_FOUND:
+        return NotFoundError(said)
+    if answer.status in TEMPORARY or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return TransientError(said, retry_after=retry_after(answer.headers.get("Retry-After")))
+    return InvalidInputError(said)

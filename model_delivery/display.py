@@ -1,0 +1,66 @@
+"""Progress of a running fetch: a bar on a terminal if rich is installed, else a JSON line every few seconds."""
+
+import importlib
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Final
+
+from model_delivery.deadline import Snapshot
+
+LINE_SECONDS: Final = 5.0
+BAR_SECONDS: Final = 0.1
+
+Look = Callable[[], Snapshot]
+
+
+@contextmanager
+def displayed(look: Look) -> Iterator[None]:
+    """Show what `look` returns until the block ends."""
+    ended = threading.Event()
+    rich = _rich_progress() if sys.stderr.isatty() else None
+    show = (lambda: _show_bar(rich, look, ended)) if rich else (lambda: _write_lines(look, ended))
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def progress_line(found: Snapshot) -> str:
+    """Return one JSON object; what is not known is left out."""
+    values = {
+        "bytes": found.bytes,
+        "of": found.expected or None,
+        "bytes_per_second": round(found.rate),
+        "seconds_left": None if found.seconds_left is None else round(found.seconds_left),
+    }
+    return json.dumps({"fetching": {name: value for name, value in values.items() if value is not None}})
+
+
+def _write_lines(look: Look, ended: threading.Event) -> None:
+    while not ended.wait(LINE_SECONDS):
+        sys.stderr.write(f"{progress_line(look())}\n")
+        sys.stderr.flush()
+
+
+def _show_bar(rich: ModuleType, look: Look, ended: threading.Event) -> None:
+    columns = (rich.BarColumn(), rich.DownloadColumn(), rich.TransferSpeedColumn(), rich.TimeRemainingColumn())
+    with rich.Progress(*columns, console=importlib.import_module("rich.console").Console(stderr=True)) as progress:
+        bar = progress.add_task("fetching", total=look().expected or None)
+        while not ended.wait(BAR_SECONDS):
+            progress.update(bar, completed=look().bytes)
+        progress.update(bar, completed=look().bytes)
+
+
+def _rich_progress() -> ModuleType | None:
+    """Return the module if it is installed, which it is not in the image of the init container."""
+    try:
+        return importlib.import_module("rich.progress")
+    except ImportError:
+        return None

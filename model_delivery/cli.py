@@ -1,4 +1,4 @@
-"""`model-api-delivery`: fetches a model into a store, or verifies that it is there."""
+"""`model-api-delivery`: fetches a model into a store or for KServe, or verifies that it is there."""
 
 import argparse
 import os
@@ -14,10 +14,13 @@ from model_contract.model_ref import ContractError, IncompleteVariablesError, sh
 from model_contract.names import MODEL_NAME, MODEL_OWNER, MODEL_VARIABLES, MODEL_VERSION, RUN_ID
 from model_contract.quantity import Quantity, QuantityError
 from model_delivery.deadline import Limits
+from model_delivery.download import Bounds
 from model_delivery.errors import DeliveryError, InvalidInputError
 from model_delivery.fetch import FetchRequest, fetch
 from model_delivery.log import line, log
 from model_delivery.settings import Upstream, model_ref, model_variables, project_id
+from model_delivery.storage import StorageRequest, fetch_storage
+from model_delivery.storage_uri import FORMS, parse_storage_uri
 from model_delivery.verify import VerifyRequest, verify
 
 TERMINATION_LOG: Final = "/dev/termination-log"
@@ -40,6 +43,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
 
 
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
+    if options.command == "storage":
+        return _storage(options, environ)
     given = {variable: getattr(options, variable) for variable in MODEL_VARIABLES}
     return _fetch(options, given, environ) if options.command == "fetch" else _verify(options, given, environ)
 
@@ -49,20 +54,8 @@ def _fetch(options: argparse.Namespace, given: Mapping[str, str | None], environ
     model = model_ref(given, environ)
     if model is None:
         return f"nothing to fetch: none of {', '.join(MODEL_VARIABLES)} is set"
-    limits = Limits(
-        deadline=options.deadline,
-        stall=options.stall,
-        min_rate=options.min_rate,
-        tries=options.tries,
-        first_wait=options.first_wait,
-        longest_wait=options.longest_wait,
-        longest_retry_after=options.longest_retry_after,
-    )
-    max_bytes = None if options.max_bytes is None else _bytes(options.max_bytes)
     project = project_id(environ)
-    request = FetchRequest(
-        model=model, store=options.store, project=project, max_bytes=max_bytes, parallel=options.parallel, limits=limits
-    )
+    request = FetchRequest(model=model, store=options.store, project=project, bounds=_bounds(options))
     result = fetch(request, Upstream.from_environment(environ))
     return line(
         "fetched" if result.fetched else "there already",
@@ -74,6 +67,35 @@ def _fetch(options: argparse.Namespace, given: Mapping[str, str | None], environ
         seconds=f"{time.monotonic() - began:.2f}",
         digest=result.manifest.digest,
     )
+
+
+def _storage(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
+    began = time.monotonic()
+    uri = parse_storage_uri(options.uri)
+    request = StorageRequest(uri=uri, text=options.uri, directory=options.directory, bounds=_bounds(options))
+    result = fetch_storage(request, Upstream.from_environment(environ))
+    return line(
+        "fetched" if result.fetched else "there already",
+        uri=options.uri,
+        files=len(result.manifest.files),
+        bytes=result.manifest.total_bytes,
+        seconds=f"{time.monotonic() - began:.2f}",
+        digest=result.manifest.digest,
+    )
+
+
+def _bounds(options: argparse.Namespace) -> Bounds:
+    limits = Limits(
+        deadline=options.deadline,
+        stall=options.stall,
+        min_rate=options.min_rate,
+        tries=options.tries,
+        first_wait=options.first_wait,
+        longest_wait=options.longest_wait,
+        longest_retry_after=options.longest_retry_after,
+    )
+    max_bytes = None if options.max_bytes is None else _bytes(options.max_bytes)
+    return Bounds(max_bytes=max_bytes, parallel=options.parallel, limits=limits)
 
 
 def _bytes(text: str) -> int:
@@ -129,8 +151,20 @@ def _report(code: ExitCode, reason: str, termination_log: Path) -> ExitCode:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="model-api-delivery", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | verify")
-    fetching = _command(commands, "fetch", "fetch the model into the store, unless it is there")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | storage | verify")
+    _add_bounds(_command(commands, "fetch", "fetch the model into the store, unless it is there"))
+    text = "fetch the model of a storage URI into a directory, as a storage container of KServe"
+    storage = commands.add_parser("storage", help=text, description=text, allow_abbrev=False)
+    storage.add_argument("uri", metavar="URI", help=FORMS)
+    storage.add_argument("directory", type=Path, metavar="DIRECTORY", help="a mount, such as /mnt/models")
+    _add_termination_log(storage)
+    _add_bounds(storage)
+    verifying = _command(commands, "verify", "verify that the model is in the store, and complete; writes nothing")
+    verifying.add_argument("--digests", action="store_true", help="read every file, and compare the digests too")
+    return parser
+
+
+def _add_bounds(fetching: argparse.ArgumentParser) -> None:
     fetching.add_argument(
         "--max-bytes", metavar="SIZE", help="refuse a larger model before the first byte: 20Gi, 500M, 1048576"
     )
@@ -172,9 +206,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="tries of one request without new bytes (default: %(default)s)",
     )
-    verifying = _command(commands, "verify", "verify that the model is in the store, and complete; writes nothing")
-    verifying.add_argument("--digests", action="store_true", help="read every file, and compare the digests too")
-    return parser
 
 
 def _command(
@@ -195,6 +226,11 @@ def _command(
         ("version", MODEL_VERSION),
     ):
         command.add_argument(f"--{option}", dest=variable, metavar="VALUE", help=f"default: {variable}")
+    _add_termination_log(command)
+    return command
+
+
+def _add_termination_log(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--termination-log",
         type=Path,
@@ -202,7 +238,6 @@ def _command(
         metavar="FILE",
         help="file that gets the reason of a failure (default: %(default)s)",
     )
-    return command
 
 
 def _positive(kind: type[Number]) -> Callable[[str], Number]:

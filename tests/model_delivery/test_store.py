@@ -179,8 +179,8 @@ def test_two_runs_in_a_store_without_locks_write_apart_and_the_last_wins(
     destination = tmp_path / "jane" / "r"
     for _ in range(2):
         with (
-            partial_model(tmp_path, "jane", "r", Deadline(Limits())) as first,
-            partial_model(tmp_path, "jane", "r", Deadline(Limits())) as second,
+            partial_model(tmp_path, "jane/r", Deadline(Limits())) as first,
+            partial_model(tmp_path, "jane/r", Deadline(Limits())) as second,
         ):
             for place, content in ((first, b"first"), (second, b"the second")):
                 place.model.mkdir(parents=True)

@@ -47,7 +47,11 @@ class MlflowApi:
 
     def version_of_alias(self, name: str, alias: str) -> Version:
         what = f"alias {alias!r} of model {name!r}"
-        return _version(what, self._get(what, "registered-models/alias", name=name, alias=alias))
+        try:
+            found = self._get(what, "registered-models/alias", name=name, alias=alias)
+        except InvalidInputError as error:  # MLflow answers 400 for an alias that is not there
+            raise NotFoundError(str(error)) from error
+        return _version(what, found)
 
     def download_uri(self, name: str, version: str) -> str:
         what = f"artifacts of version {version} of model {name!r}"

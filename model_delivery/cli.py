@@ -1,4 +1,4 @@
-"""`model-api-delivery`: fetches a model into a store, or verifies that it is there."""
+"""`model-api-delivery`: fetches a model into a store or for KServe, or verifies that it is there."""
 
 import argparse
 import json
@@ -15,10 +15,13 @@ from model_contract.model_ref import ContractError, IncompleteVariablesError, sh
 from model_contract.names import MODEL_NAME, MODEL_OWNER, MODEL_VARIABLES, MODEL_VERSION, RUN_ID
 from model_contract.quantity import Quantity, QuantityError
 from model_delivery.deadline import Limits
+from model_delivery.download import Bounds, FetchResult
 from model_delivery.errors import DeliveryError, InvalidInputError
 from model_delivery.fetch import FetchRequest, fetch
 from model_delivery.log import line, log
 from model_delivery.settings import Upstream, model_ref, model_variables, project_id
+from model_delivery.storage import StorageRequest, fetch_storage
+from model_delivery.storage_uri import FORMS, parse_storage_uri
 from model_delivery.verify import VerifyRequest, verify
 
 TERMINATION_LOG: Final = "/dev/termination-log"
@@ -41,6 +44,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
 
 
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
+    if options.command == "storage":
+        return _storage(options, environ)
     given = {variable: getattr(options, variable) for variable in MODEL_VARIABLES}
     return _fetch(options, given, environ) if options.command == "fetch" else _verify(options, given, environ)
 
@@ -50,21 +55,22 @@ def _fetch(options: argparse.Namespace, given: Mapping[str, str | None], environ
     model = model_ref(given, environ)
     if model is None:
         return f"nothing to fetch: none of {', '.join(MODEL_VARIABLES)} is set"
-    limits = Limits(
-        deadline=options.deadline,
-        stall=options.stall,
-        min_rate=options.min_rate,
-        tries=options.tries,
-        first_wait=options.first_wait,
-        longest_wait=options.longest_wait,
-        longest_retry_after=options.longest_retry_after,
-    )
-    max_bytes = None if options.max_bytes is None else _bytes(options.max_bytes)
     project = project_id(environ)
-    request = FetchRequest(
-        model=model, store=options.store, project=project, max_bytes=max_bytes, parallel=options.parallel, limits=limits
-    )
+    request = FetchRequest(model=model, store=options.store, project=project, bounds=_bounds(options))
     result = fetch(request, Upstream.from_environment(environ))
+    return _summary(result, began, options, model=model.name, version=model.version, run=model.run_id)
+
+
+def _storage(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
+    began = time.monotonic()
+    uri = parse_storage_uri(options.uri)
+    request = StorageRequest(uri=uri, text=options.uri, directory=options.directory, bounds=_bounds(options))
+    result = fetch_storage(request, Upstream.from_environment(environ))
+    return _summary(result, began, options, uri=options.uri)
+
+
+def _summary(result: FetchResult, began: float, options: argparse.Namespace, **model: str) -> str:
+    """Return the last line of a fetch, whose figures go into the termination log too; `model` names the model."""
     seconds = time.monotonic() - began
     summary = {
         "way": result.way,
@@ -75,15 +81,27 @@ def _fetch(options: argparse.Namespace, given: Mapping[str, str | None], environ
     _write_message(json.dumps(summary), options.termination_log)
     return line(
         "fetched" if result.fetched else "there already",
-        model=model.name,
-        version=model.version,
-        run=model.run_id,
+        **model,
         files=len(result.manifest.files),
         bytes=result.manifest.total_bytes,
         seconds=f"{seconds:.2f}",
         way=result.way,
         digest=result.manifest.digest,
     )
+
+
+def _bounds(options: argparse.Namespace) -> Bounds:
+    limits = Limits(
+        deadline=options.deadline,
+        stall=options.stall,
+        min_rate=options.min_rate,
+        tries=options.tries,
+        first_wait=options.first_wait,
+        longest_wait=options.longest_wait,
+        longest_retry_after=options.longest_retry_after,
+    )
+    max_bytes = None if options.max_bytes is None else _bytes(options.max_bytes)
+    return Bounds(max_bytes=max_bytes, parallel=options.parallel, limits=limits)
 
 
 def _bytes(text: str) -> int:
@@ -144,8 +162,20 @@ def _write_message(text: str, termination_log: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="model-api-delivery", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | verify")
-    fetching = _command(commands, "fetch", "fetch the model into the store, unless it is there")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | storage | verify")
+    _add_bounds(_command(commands, "fetch", "fetch the model into the store, unless it is there"))
+    text = "fetch the model of a storage URI into a directory, as a storage container of KServe"
+    storage = commands.add_parser("storage", help=text, description=text, allow_abbrev=False)
+    storage.add_argument("uri", metavar="URI", help=FORMS)
+    storage.add_argument("directory", type=Path, metavar="DIRECTORY", help="a mount, such as /mnt/models")
+    _add_termination_log(storage)
+    _add_bounds(storage)
+    verifying = _command(commands, "verify", "verify that the model is in the store, and complete; writes nothing")
+    verifying.add_argument("--digests", action="store_true", help="read every file, and compare the digests too")
+    return parser
+
+
+def _add_bounds(fetching: argparse.ArgumentParser) -> None:
     fetching.add_argument(
         "--max-bytes", metavar="SIZE", help="refuse a larger model before the first byte: 20Gi, 500M, 1048576"
     )
@@ -187,9 +217,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="tries of one request without new bytes (default: %(default)s)",
     )
-    verifying = _command(commands, "verify", "verify that the model is in the store, and complete; writes nothing")
-    verifying.add_argument("--digests", action="store_true", help="read every file, and compare the digests too")
-    return parser
 
 
 def _command(
@@ -210,6 +237,11 @@ def _command(
         ("version", MODEL_VERSION),
     ):
         command.add_argument(f"--{option}", dest=variable, metavar="VALUE", help=f"default: {variable}")
+    _add_termination_log(command)
+    return command
+
+
+def _add_termination_log(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--termination-log",
         type=Path,
@@ -217,7 +249,6 @@ def _command(
         metavar="FILE",
         help="file that gets the reason of a failure, or the summary of a fetch as JSON (default: %(default)s)",
     )
-    return command
 
 
 def _positive(kind: type[Number]) -> Callable[[str], Number]:

@@ -9,16 +9,35 @@ from typing import Final
 from model_contract.digest import FileEntry
 from model_contract.layout import MANIFEST, MODEL_DIRECTORY
 from model_contract.model_ref import shown
+from model_delivery.errors import DamagedError
 from model_delivery.manifest import Manifest, parse_manifest
 
 CHUNK: Final = 1 << 18
 
 
-def read_manifest(run_directory: Path) -> Manifest | None:
-    """Return the manifest of a run's directory; None if there is none. Raises DamagedError if it is not readable."""
+def read_manifest(run_directory: Path, *, by_uri: bool = False) -> Manifest | None:
+    """Return the manifest of a model's directory; None if there is none. Raises DamagedError if it is not readable."""
     try:
-        return parse_manifest((run_directory / MANIFEST).read_bytes())
+        return parse_manifest((run_directory / MANIFEST).read_bytes(), by_uri=by_uri)
     except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def complete_manifest(destination: Path, *, by_uri: bool = False) -> Manifest | None:
+    """Return the manifest of a model whose files have their sizes; None if there is no such model.
+
+    Their digests were right before the rename. To read them again at each start of a pod would take as long as the
+    fetch; `verify --digests` does it on demand.
+    """
+    manifest = readable_manifest(destination, by_uri=by_uri)
+    return manifest if manifest and not any(size_faults(destination, manifest)) else None
+
+
+def readable_manifest(destination: Path, *, by_uri: bool = False) -> Manifest | None:
+    """Return the manifest of a model's directory; None if there is none that can be read."""
+    try:
+        return read_manifest(destination, by_uri=by_uri)
+    except DamagedError:
         return None
 
 

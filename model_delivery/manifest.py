@@ -3,7 +3,8 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from model_contract.digest import FileEntry, model_digest
@@ -20,17 +21,19 @@ SHA256: Final = re.compile(r"[0-9a-f]{64}")
 class Manifest:
     """A delivered model.
 
-    `models` are the registered versions that have these files, all of one owner and run; `source` is the path of the
-    artifacts in MLflow's store; `created` is an ISO 8601 time in UTC; `directories` are those without a file; `project`
-    is the id of the project whose pod fetched the model, None if it was not known.
+    `models` are the registered versions that have these files, all of one owner and run: none if the model was fetched
+    by `uri`, a storage URI. `source` is the path of the artifacts in MLflow's store; `created` is an ISO 8601 time in
+    UTC; `directories` are those without a file; `project` is the id of the project whose pod fetched the model, None if
+    it was not known.
     """
 
     models: tuple[ModelRef, ...]
     source: str
-    created: str
     files: tuple[FileEntry, ...]
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     directories: tuple[str, ...] = ()
     project: str | None = None
+    uri: str | None = None
 
     @property
     def digest(self) -> str:
@@ -47,9 +50,7 @@ class Manifest:
         """Yield the JSON text in small pieces: their list takes more memory than all of a fetch of 10,000 files."""
         document = {
             "format": FORMAT,
-            "owner": self.models[0].owner,
-            "run_id": self.models[0].run_id,
-            "versions": [{"name": model.name, "version": model.version} for model in self.models],
+            **({"uri": self.uri} if self.uri else self._versions()),
             "source": self.source,
             "created": self.created,
             "digest": self.digest,
@@ -60,15 +61,26 @@ class Manifest:
         yield from json.JSONEncoder(indent=1).iterencode(document)
         yield "\n"
 
+    def _versions(self) -> dict[str, object]:
+        return {
+            "owner": self.models[0].owner,
+            "run_id": self.models[0].run_id,
+            "versions": [{"name": model.name, "version": model.version} for model in self.models],
+        }
 
-def parse_manifest(text: str | bytes) -> Manifest:
-    """Return the manifest. Raises DamagedError if the text is not one, or its digest is not that of its files."""
+
+def parse_manifest(text: str | bytes, *, by_uri: bool = False) -> Manifest:
+    """Return the manifest of versions, or of a storage URI.
+
+    Raises DamagedError if the text is not one, or its digest is not that of its files.
+    """
     try:
         document = json.loads(text)
         if document["format"] != FORMAT:
             raise DamagedError(f"the manifest has format {document['format']!r}; this version reads format {FORMAT}")
         manifest = Manifest(
-            models=_models(document),
+            models=() if by_uri else _models(document),
+            uri=str(document["uri"]) if by_uri else None,
             source=str(document["source"]),
             created=str(document["created"]),
             files=tuple(_file(entry) for entry in document["files"]),

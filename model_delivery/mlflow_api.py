@@ -24,6 +24,7 @@ PRESIGNED = "/api/2.0/mlflow-artifacts/presigned"
 class Version:
     """A registered model version. `run_id` is empty if it comes from no run; `digest` is that of its tag, if any."""
 
+    number: str
     status: str
     run_id: str
     digest: str | None
@@ -53,14 +54,15 @@ class MlflowApi:
 
     def version(self, name: str, version: str) -> Version:
         what = f"version {version} of model {name!r}"
-        found = _part(what, self._get(what, "model-versions/get", name=name, version=version), "model_version")
-        tags = found.get("tags") or []
-        digests = [tag.get("value") for tag in tags if isinstance(tag, dict) and tag.get("key") == TAG_DIGEST]
-        return Version(
-            status=_text(what, found, "status"),
-            run_id=found.get("run_id") or "",
-            digest=digests[0] if digests else None,
-        )
+        return _version(what, self._get(what, "model-versions/get", name=name, version=version))
+
+    def version_of_alias(self, name: str, alias: str) -> Version:
+        what = f"alias {alias!r} of model {name!r}"
+        try:
+            found = self._get(what, "registered-models/alias", name=name, alias=alias)
+        except InvalidInputError as error:  # MLflow answers 400 for an alias that is not there
+            raise NotFoundError(str(error)) from error
+        return _version(what, found)
 
     def download_uri(self, name: str, version: str) -> str:
         what = f"artifacts of version {version} of model {name!r}"
@@ -120,6 +122,18 @@ class MlflowApi:
 
     def _get(self, what: str, endpoint: str, **query: str) -> dict[str, Any]:
         return self._client.get_json(what, f"{API}/{endpoint}" + (f"?{urlencode(query)}" if query else ""))
+
+
+def _version(what: str, answer: Mapping[str, Any]) -> Version:
+    found = _part(what, answer, "model_version")
+    tags = found.get("tags") or []
+    digests = [tag.get("value") for tag in tags if isinstance(tag, dict) and tag.get("key") == TAG_DIGEST]
+    return Version(
+        number=str(found.get("version") or ""),
+        status=_text(what, found, "status"),
+        run_id=found.get("run_id") or "",
+        digest=digests[0] if digests else None,
+    )
 
 
 def _part(what: str, answer: Mapping[str, Any], key: str) -> dict[str, Any]:

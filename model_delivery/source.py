@@ -38,7 +38,7 @@ def artifact_path(registry: Registry, name: str, version: str) -> str:
 
     Raises InvalidInputError if MLflow does not serve the artifacts, or if its answers lead in a circle.
     """
-    return _followed(registry, name, version, registry.list, "")
+    return _followed(registry, registry.list, registry.download_uri(name, version), _said(name, version))
 
 
 def artifacts_of(
@@ -51,20 +51,28 @@ def artifacts_of(
     the server reads a name as another one.
     """
     listed = cache(registry.list)  # a run's directory is looked into on the way
-    path = _followed(registry, name, version, listed, "" if source.startswith("models:") else source)
+    known = "" if source.startswith("models:") else source
+    path = _followed(registry, listed, known or registry.download_uri(name, version), _said(name, version))
     return path, _files_below(listed, path)
 
 
-def _followed(registry: Registry, name: str, version: str, listed: List, uri: str) -> str:
-    uri = uri or registry.download_uri(name, version)
+def artifacts_of_run(registry: Registry, run_id: str, path: str) -> tuple[str, Iterator[ListedFile | EmptyDirectory]]:
+    """Return the path of a run's artifact or logged model, and its files; raises as `artifacts_of` does."""
+    listed = cache(registry.list)
+    found = _followed(registry, listed, f"runs:/{run_id}/{path}", f"artifact {path!r} of run {run_id}")
+    return found, _files_below(listed, found)
+
+
+def _said(name: str, version: str) -> str:
+    return f"version {version} of model {name!r}"
+
+
+def _followed(registry: Registry, listed: List, uri: str, said: str) -> str:
     for _ in range(MOST_HOPS + 1):
         if (path := proxied_path(uri)) is not None:
             return path
         uri = _next(registry, listed, uri)
-    raise InvalidInputError(
-        f"the source of version {version} of model {name!r} leads from one model to another, more than {MOST_HOPS}"
-        " times"
-    )
+    raise InvalidInputError(f"the source of {said} leads from one model to another, more than {MOST_HOPS} times")
 
 
 def proxied_path(uri: str) -> str | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from model_contract.layout import MANIFEST, MODEL_DIRECTORY, PARTIAL_PREFIX, run_directory
+from model_contract.layout import MANIFEST, MODEL_DIRECTORY, PARTIAL_PREFIX
 from model_delivery.deadline import Deadline
 from model_delivery.disk import sync_files
 from model_delivery.errors import DeliveryError, InvalidInputError, NoSpaceError
@@ -52,13 +52,13 @@ class PartialModel:
 
 
 @contextmanager
-def partial_model(store: Path, owner: str, run_id: str, deadline: Deadline) -> Iterator[PartialModel]:
-    """Yield a directory for the model that no other run writes to.
+def partial_model(store: Path, model: str, deadline: Deadline) -> Iterator[PartialModel]:
+    """Yield a directory for the model that no other run writes to; `model` is a text that identifies the model.
 
     If the store has locks, the runs of one model use one directory in turn, so that a later run continues after a
     killed one, or finds the model. If it has none, each run has a directory of its own, and the last one to end wins.
     """
-    name = PARTIAL_PREFIX + hashlib.sha256(run_directory(owner, run_id).encode()).hexdigest()[:16]
+    name = PARTIAL_PREFIX + hashlib.sha256(model.encode()).hexdigest()[:16]
     with _locked(store / f"{name}.lock", deadline) as alone:
         _remove_leftovers(store, keep=name)
         yield PartialModel(directory=store / (name if alone else f"{name}-{secrets.token_hex(4)}"))
@@ -69,12 +69,12 @@ def publish(partial: PartialModel, destination: Path, manifest: Manifest) -> Non
     sync_files(partial.model / file.path for file in manifest.files)
     write_manifest(partial.directory, manifest)
     for directory, _, _ in os.walk(partial.directory):
-        _sync_directory(Path(directory))
+        sync_directory(Path(directory))
     destination.parent.mkdir(exist_ok=True)
     _move(partial.directory, destination)
     partial.progress.unlink(missing_ok=True)
-    _sync_directory(destination.parent)
-    _sync_directory(destination.parent.parent)
+    sync_directory(destination.parent)
+    sync_directory(destination.parent.parent)
 
 
 def write_manifest(run: Path, manifest: Manifest) -> None:
@@ -188,7 +188,8 @@ def _changed(path: Path) -> float:
     return time.time()
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Bring the names in a directory to the disk, if the file system can."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -66,6 +67,14 @@ class Delivery:
             self._start([*COMMAND, "verify", *self._arguments(None), f"--run-id={ref.run_id}", f"--owner={ref.owner}"])
         )
 
+    def fetch_storage(self, uri: str, *options: str) -> Ended:
+        """Run the fetch of a storage URI into the directory `store`, as KServe calls its storage containers."""
+        return self.wait(self.start_storage(uri, *options))
+
+    def start_storage(self, uri: str, *options: str) -> subprocess.Popen[str]:
+        log = f"--termination-log={self.termination_log}"
+        return self._start([*COMMAND, "storage", uri, str(self.store), log, *QUICKLY, *options])
+
     def start(self, ref: ModelRef | None, *options: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
         return self._start([*before, *COMMAND, "fetch", *self._arguments(ref), *QUICKLY, *options])
 
@@ -87,3 +96,10 @@ class Delivery:
         kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE")}
         environment = kept | {"MLFLOW_TRACKING_URI": self.uri} | dict(self.environment)
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds, or after 30 s."""
+    deadline = time.monotonic() + 30
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)

@@ -20,8 +20,8 @@ TAG: Final = re.compile(r":[\w.\-_]*$")
 OVERRIDES: Final = ("image", "resources", "securityContext", "startupProbe", "readinessProbe", "livenessProbe")
 
 
-def pod_of(runtime: Json, service: Json) -> Json:
-    """Return a pod of the predictor."""
+def pod_of(runtime: Json, service: Json, storage_container: Json | None = None) -> Json:
+    """Return a pod of the predictor; `storage_container` is the one that takes the URI, else KServe's own does."""
     model, spec = service["spec"]["predictor"]["model"], runtime["spec"]
     container = _named(
         _merged(next(one for one in spec["containers"] if one["name"] == CONTAINER), model), service["metadata"]["name"]
@@ -35,7 +35,10 @@ def pod_of(runtime: Json, service: Json) -> Json:
         "image": "kserve/storage-initializer",
         "args": [model["storageUri"], MODELS],
         "volumeMounts": [{"name": VOLUME, "mountPath": MODELS}],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+    # KServe merges the storage container's fields over these (pkg/utils/container_merge.go); ours sets neither list.
+    initializer |= storage_container["spec"]["container"] if storage_container else {}
     return {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -1,4 +1,4 @@
-"""The pod that KServe makes of an InferenceService and our serving runtime, with its read-only root and one volume."""
+"""The pod that KServe makes of an InferenceService and of our serving runtime and storage container."""
 
 from pathlib import Path
 from typing import Any
@@ -8,28 +8,28 @@ import yaml
 from model_contract.model_ref import ModelRef
 from serving_runtime.commands.manifest import inference_service
 from testbed.cluster.kube import Kube
-from testbed.cluster.workloads import COMPUTE, LOCKED, TEST_LABEL, USER, service
+from testbed.cluster.workloads import COMPUTE, TEST_LABEL, service
 from testbed.kserve import pod_of
 from tests.cluster.test_model_pods import COLUMNS, WINE, predict
 
-MANIFEST = Path(__file__).parents[2] / "manifests" / "components" / "kserve" / "cluster-serving-runtime.yaml"
-# KServe's storage initializer is not on this cluster. Its stand-in gets the same arguments, and fills the same volume.
-DOWNLOAD = "import sys, mlflow; mlflow.artifacts.download_artifacts(artifact_uri=sys.argv[1], dst_path=sys.argv[2])"
-STAND_IN = {
-    "command": ["python", "-c", DOWNLOAD],
-    "env": [
-        {"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow.mlflow-efs.svc:5000"},
-        *({"name": name, "value": "/mnt/models"} for name in ("HOME", "TMPDIR")),  # where MLflow writes besides
-    ],
-    "securityContext": LOCKED,
+COMPONENT = Path(__file__).parents[2] / "manifests" / "components" / "kserve"
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "mlflow-credentials", "namespace": COMPUTE, "labels": TEST_LABEL},
+    "stringData": {"MLFLOW_TRACKING_URI": "http://mlflow.mlflow-efs.svc:5000"},
 }
 
 
-def predictor(name: str, model: ModelRef, *, downloader: str) -> dict[str, Any]:
-    pod = pod_of(yaml.safe_load(MANIFEST.read_text()), inference_service(name, f"models:/{model.name}/{model.version}"))
+def document(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((COMPONENT / name).read_text())
+    return found
+
+
+def predictor(name: str, storage_uri: str) -> dict[str, Any]:
+    runtime, storage = document("cluster-serving-runtime.yaml"), document("cluster-storage-container.yaml")
+    pod = pod_of(runtime, inference_service(name, storage_uri), storage)
     pod["metadata"] |= {"namespace": COMPUTE, "labels": TEST_LABEL | {"app": name}}
-    pod["spec"]["securityContext"] = USER
-    pod["spec"]["initContainers"][0] |= STAND_IN | {"image": downloader}
     return pod
 
 
@@ -38,8 +38,7 @@ def asked(kube: Kube, name: str, path: str, body: dict[str, Any]) -> dict[str, A
 
 
 def test_inference_service_is_served_by_both_protocols_of_kserve(quiet: Kube, wine: ModelRef) -> None:
-    trainer = quiet.get("-n", COMPUTE, "job", "train-wine-quality")["spec"]["template"]["spec"]["containers"][0]
-    quiet.apply(predictor("cellar", wine, downloader=trainer["image"]), service("cellar"))
+    quiet.apply(SECRET, predictor("cellar", f"mlflow://{wine.name}/{wine.version}"), service("cellar"))
     quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/cellar-predictor", "--timeout=120s")
     rows = WINE["dataframe_split"]["data"]
     tensor = {"name": "input-0", "shape": [1, len(COLUMNS)], "datatype": "FP64", "data": rows}

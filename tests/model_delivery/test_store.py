@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from model_delivery.deadline import Deadline, Limits
 from model_delivery.file_checks import digest_faults, file_entry, read_manifest
 from model_delivery.manifest import Manifest
 from model_delivery.store import partial_model, publish
-from testbed.delivery import Delivery, Ended
+from testbed.delivery import Delivery, Ended, wait_until
 from testbed.faults import only, slowly, without_ranges
 from testbed.registered import Registered, files_below
 from testbed.reverse_proxy import Exchange, ReverseProxy, reverse_proxy
@@ -38,13 +37,6 @@ def kill_in_the_middle(delivery: Delivery, ref: ModelRef) -> int:
     assert not delivery.run_directory(ref).exists()
     assert 0 < partial_size(delivery.store) < 60 * MIB
     return partial_size(delivery.store)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds, or after 30 s."""
-    deadline = time.monotonic() + 30
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
 
 
 def partial_size(store: Path, file: str = WEIGHTS) -> int:
@@ -179,8 +171,8 @@ def test_two_runs_in_a_store_without_locks_write_apart_and_the_last_wins(
     destination = tmp_path / "jane" / "r"
     for _ in range(2):
         with (
-            partial_model(tmp_path, "jane", "r", Deadline(Limits())) as first,
-            partial_model(tmp_path, "jane", "r", Deadline(Limits())) as second,
+            partial_model(tmp_path, "jane/r", Deadline(Limits())) as first,
+            partial_model(tmp_path, "jane/r", Deadline(Limits())) as second,
         ):
             for place, content in ((first, b"first"), (second, b"the second")):
                 place.model.mkdir(parents=True)

@@ -1,0 +1,129 @@
+"""Download the files of a listed model into a partial directory, or go on where an earlier run ended."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+from model_contract.digest import FileEntry
+from model_contract.model_ref import shown
+from model_contract.names import TAG_DIGEST
+from model_delivery.artifact_files import ArtifactFiles
+from model_delivery.client import Client
+from model_delivery.deadline import Deadline, Limits
+from model_delivery.display import displayed
+from model_delivery.errors import NoSpaceError, PreconditionError
+from model_delivery.listed_model import ListedModel, check_space
+from model_delivery.log import log
+from model_delivery.manifest import Manifest
+from model_delivery.mlflow_api import MlflowApi, Version
+from model_delivery.progress import Progress, fingerprint
+from model_delivery.settings import Upstream
+from model_delivery.store import PartialModel, store_error
+from model_delivery.transfer import Transfer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Bounds of a download: bytes of the model, files at a time, and limits of time and tries."""
+
+    max_bytes: int | None = None
+    parallel: int = 8
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchResult:
+    """The model that is there now; `fetched` is False if it was there before, and `way` names how the bytes came."""
+
+    manifest: Manifest
+    fetched: bool
+    way: str = "there"
+
+
+@contextmanager
+def mlflow_artifacts(upstream: Upstream, deadline: Deadline) -> Iterator[tuple[MlflowApi, ArtifactFiles]]:
+    """Yield MLflow's API and its artifacts; their connections are closed at the end."""
+    client = Client(
+        upstream.uri, credential=upstream.credential, proxy=upstream.proxy, deadline=deadline, tls=upstream.tls
+    )
+    api = MlflowApi(client)
+    with closing(client), closing(ArtifactFiles(api, upstream.presigned, deadline)) as files:
+        yield api, files
+
+
+@contextmanager
+def stopped_by_errors(api: MlflowApi, deadline: Deadline) -> Iterator[None]:
+    """End the listings of other directories, which run beside, when an error leaves the block."""
+    try:
+        yield
+    except BaseException:
+        deadline.stop()
+        api.abort()
+        raise
+
+
+def check_ready(version: Version, said: str) -> None:
+    """Raise PreconditionError if the version is not registered to its end; `said` names it."""
+    if version.status != "READY":
+        raise PreconditionError(
+            f"{said} is {version.status}, not READY; wait for its registration, or register it again"
+        )
+
+
+def download(
+    listed: ListedModel,
+    artifacts: ArtifactFiles,
+    partial: PartialModel,
+    deadline: Deadline,
+    bounds: Bounds,
+) -> tuple[FileEntry, ...]:
+    """Return every file, sorted by path. Raises DeliveryError, and OSError."""
+    check_space(listed, bounds.max_bytes)
+    log("fetching", source=listed.source, files=len(listed.files), bytes=listed.known_bytes)
+    deadline.expected = listed.known_bytes
+    transfer = Transfer(
+        files=artifacts,
+        listed=listed,
+        partial=partial,
+        progress=_begin(partial, listed),
+        deadline=deadline,
+        max_bytes=bounds.max_bytes,
+        parallel=bounds.parallel,
+    )
+    try:
+        for directory in listed.directories:
+            (partial.model / directory).mkdir(parents=True, exist_ok=True)
+        with displayed(deadline.look):
+            return transfer.run()
+    except (OSError, NoSpaceError) as error:
+        if isinstance(error, NoSpaceError) or isinstance(store_error(error), NoSpaceError):
+            partial.clear()
+        raise
+
+
+def check_digest(manifest: Manifest, version: Version, previous: Manifest | None) -> None:
+    """Raise PreconditionError if the version's tag, or an earlier delivery of these files, has another digest."""
+    if version.digest and version.digest != manifest.digest:
+        raise PreconditionError(
+            f"the files have the digest {manifest.digest}, and the version's tag {TAG_DIGEST} says"
+            f" {shown(version.digest)}: they changed after the version was staged; register them as a new version"
+        )
+    if previous and previous.source == manifest.source and previous.digest != manifest.digest:
+        raise PreconditionError(
+            f"the files have the digest {manifest.digest}, and had {previous.digest} when they were delivered before;"
+            " register the changed files as a new version"
+        )
+
+
+def _begin(partial: PartialModel, listed: ListedModel) -> Progress:
+    """Return the progress of an earlier run of the same files, or an empty one in an empty directory."""
+    files = fingerprint(listed)
+    progress = Progress.resume(partial.progress, files)
+    if progress and partial.model.is_dir():
+        log("going on where an earlier run ended")
+        os.utime(partial.directory)
+        return progress
+    partial.clear()
+    partial.model.mkdir(parents=True)
+    return Progress.start(partial.progress, files)

@@ -1,0 +1,125 @@
+"""Fetch the model of a storage URI into a directory that is a mount, as a storage container of KServe.
+
+A mount cannot be renamed into. So the model is fetched into a store within it, and then linked, MLmodel last:
+
+    <directory>/MLmodel           a link, like one for each other file or directory at the model's root
+    <directory>/.model-api/       the store: `model` with the files and their manifest, `.partial-<id>` before
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from model_contract.layout import MLMODEL, MODEL_DIRECTORY
+from model_contract.model_ref import shown
+from model_delivery.deadline import Deadline
+from model_delivery.download import (
+    Bounds,
+    FetchResult,
+    check_digest,
+    check_ready,
+    download,
+    mlflow_artifacts,
+    stopped_by_errors,
+)
+from model_delivery.errors import InvalidInputError, PreconditionError
+from model_delivery.file_checks import complete_manifest, readable_manifest
+from model_delivery.listed_model import ListedModel, find_model
+from model_delivery.log import log
+from model_delivery.manifest import Manifest
+from model_delivery.mlflow_api import MlflowApi, Version
+from model_delivery.settings import Upstream
+from model_delivery.source import artifacts_of, artifacts_of_run
+from model_delivery.storage_uri import AliasUri, RunUri, StorageUri, VersionUri
+from model_delivery.store import PartialModel, partial_model, publish, store_error, sync_directory
+
+STORE: Final = ".model-api"
+MODEL: Final = "model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageRequest:
+    """The model of a storage URI, the directory that gets it, and the limits. `text` is the URI as it was given."""
+
+    uri: StorageUri
+    text: str
+    directory: Path
+    bounds: Bounds = field(default_factory=Bounds)
+
+    @property
+    def model(self) -> Path:
+        """The directory of the files and their manifest."""
+        return self.directory / STORE / MODEL
+
+
+def fetch_storage(request: StorageRequest, upstream: Upstream) -> FetchResult:
+    """Fetch the model unless the directory holds the URI's, which is found without a request. Raises DeliveryError."""
+    deadline = Deadline(request.bounds.limits)
+    try:
+        (request.directory / STORE).mkdir(exist_ok=True)
+        with partial_model(request.directory / STORE, MODEL, deadline) as partial:
+            result = _present(request) or _download(request, upstream, partial, deadline)
+            _link(request)
+            return result
+    except OSError as error:
+        raise store_error(error) from error
+
+
+def _present(request: StorageRequest) -> FetchResult | None:
+    manifest = complete_manifest(request.model, by_uri=True)
+    return FetchResult(manifest=manifest, fetched=False) if manifest and manifest.uri == request.text else None
+
+
+def _download(request: StorageRequest, upstream: Upstream, partial: PartialModel, deadline: Deadline) -> FetchResult:
+    with mlflow_artifacts(upstream, deadline) as (api, artifacts):
+        with stopped_by_errors(api, deadline):
+            version, listed = _located(api, request.uri)
+        files = download(listed, artifacts, partial, deadline, request.bounds)
+    manifest = Manifest(models=(), uri=request.text, source=listed.source, files=files, directories=listed.directories)
+    if version:
+        try:
+            check_digest(manifest, version, readable_manifest(request.model, by_uri=True))
+        except PreconditionError:
+            partial.clear()
+            raise
+    _unlink(request)
+    publish(partial, request.model, manifest)
+    return FetchResult(manifest=manifest, fetched=True, way=artifacts.way)
+
+
+def _located(api: MlflowApi, uri: StorageUri) -> tuple[Version | None, ListedModel]:
+    """Return the version that the URI names, and its files; a model of a run need not be registered."""
+    match uri:
+        case RunUri():
+            return None, find_model(*artifacts_of_run(api, uri.run_id, uri.path))
+        case VersionUri():
+            version = api.version(uri.name, uri.version)
+        case AliasUri():
+            version = api.version_of_alias(uri.name, uri.alias)
+            log("resolved", model=uri.name, alias=uri.alias, version=version.number)
+    check_ready(version, str(uri))
+    return version, find_model(*artifacts_of(api, uri.name, version.number))
+
+
+def _link(request: StorageRequest) -> None:
+    """Link each file and directory at the model's root; a link that is there already is left alone."""
+    root = request.model / MODEL_DIRECTORY
+    for name in sorted((entry.name for entry in root.iterdir()), key=lambda name: name == MLMODEL):
+        link, target = request.directory / name, f"{STORE}/{MODEL}/{MODEL_DIRECTORY}/{name}"
+        if link.is_symlink() and str(link.readlink()) == target:
+            continue
+        if name == STORE or os.path.lexists(link):
+            raise InvalidInputError(
+                f"{request.directory} holds {shown(name)} already, which the model has too; give the model a directory"
+                " of its own"
+            )
+        link.symlink_to(target)
+    sync_directory(request.directory)
+
+
+def _unlink(request: StorageRequest) -> None:
+    """Remove the links to the model of another URI, MLmodel first: a part of a model is never visible."""
+    for link in sorted(request.directory.iterdir(), key=lambda link: link.name != MLMODEL):
+        if link.is_symlink() and str(link.readlink()).startswith(f"{STORE}/"):
+            link.unlink()

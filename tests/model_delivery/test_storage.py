@@ -1,0 +1,233 @@
+"""`model-api-delivery storage`: KServe's storage URIs of models in MLflow, fetched into a mount."""
+
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from model_contract.exit_codes import ExitCode
+from model_delivery.errors import InvalidInputError
+from model_delivery.storage_uri import AliasUri, RunUri, StorageUri, VersionUri, parse_storage_uri
+from testbed.delivery import Delivery, wait_until
+from testbed.faults import only, slowly, stall
+from testbed.gate import API, ask
+from testbed.registered import Registered, files_below
+from testbed.reverse_proxy import Exchange, reverse_proxy
+
+RUN = "5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5"
+STORE = ".model-api"
+URIS = {
+    "mlflow://wine/3": VersionUri(name="wine", version="3"),
+    "mlflow://models/wine/3": VersionUri(name="wine", version="3"),
+    "mlflow://models/3": VersionUri(name="models", version="3"),
+    "mlflow://wine@production": AliasUri(name="wine", alias="production"),
+    "mlflow://models/wine@production": AliasUri(name="wine", alias="production"),
+    "mlflow://red%20wine/3": VersionUri(name="red wine", version="3"),
+    "mlflow://a@b@prod": AliasUri(name="a@b", alias="prod"),
+    f"mlflow://runs/{RUN}/model": RunUri(run_id=RUN, path="model"),
+    f"mlflow://runs/{RUN}/deep/er": RunUri(run_id=RUN, path="deep/er"),
+}
+REFUSED = {
+    "s3://wine/3": "does not begin with mlflow://",
+    "mlflow:/wine/3": "does not begin with mlflow://",
+    "MLFLOW://wine/3": "does not begin with mlflow://",
+    "mlflow://": "names no version, alias or run",
+    "mlflow://wine": "names no version, alias or run",
+    "mlflow://wine/": 'the version in the storage URI is "": it is empty',
+    "mlflow://wine/3/": "names no version, alias or run",
+    "mlflow://wine/Production": 'the version in the storage URI is "Production"',
+    "mlflow://wine/-1": "the version in the storage URI",
+    "mlflow://wine@": "the alias in the storage URI",
+    "mlflow://wine@a%2Fb": "the alias in the storage URI",
+    "mlflow://@production": 'the model\'s name in the storage URI is ""',
+    "mlflow://a%2Fb/3": "the model's name in the storage URI",
+    "mlflow://../3": None,
+    "mlflow://wine%00/3": "the model's name in the storage URI",
+    "mlflow://wine%ff/3": "is not UTF-8",
+    "mlflow://wine/3?x=1": "has a query or a fragment",
+    "mlflow://wine/3#x": "has a query or a fragment",
+    f"mlflow://runs/{RUN}": 'the version in the storage URI is "5f0c',
+    f"mlflow://runs/{RUN}/": "refused as a file name",
+    f"mlflow://runs/{RUN}/../../etc": "refused as a file name",
+    f"mlflow://runs/{RUN}/%2e%2e/x": "refused as a file name",
+    "mlflow://runs/a:b/model": "the run id in the storage URI",
+}
+
+
+@pytest.fixture
+def mount(delivery: Delivery, mlflow_any: Registered) -> Delivery:
+    """An empty directory, to be filled from each server in turn."""
+    return Delivery(directory=delivery.directory, uri=mlflow_any.uri)
+
+
+def uri_of(registered: Registered, example: str) -> str:
+    version = registered.versions[example]
+    return f"mlflow://{quote(version['name'])}/{version['version']}"
+
+
+def visible(directory: Path) -> dict[str, bytes]:
+    """Return the files that a server of the model finds."""
+    found: dict[str, bytes] = {}
+    for entry in directory.iterdir():
+        if entry.name == STORE:
+            continue
+        found |= (
+            {entry.name: entry.read_bytes()}
+            if entry.is_file()
+            else {f"{entry.name}/{path}": content for path, content in files_below(entry.resolve()).items()}
+        )
+    return found
+
+
+@pytest.mark.parametrize(("text", "expected"), URIS.items(), ids=URIS)
+def test_uri_names_a_version_an_alias_or_a_model_of_a_run(text: str, expected: StorageUri) -> None:
+    assert parse_storage_uri(text) == expected
+
+
+@pytest.mark.parametrize(("text", "reason"), REFUSED.items(), ids=REFUSED)
+def test_uri_that_names_no_model_is_refused_with_its_reason(text: str, reason: str | None) -> None:
+    if reason is None:  # the name is MLflow's to know: it becomes no path
+        assert parse_storage_uri(text) == VersionUri(name="..", version="3")
+        return
+    with pytest.raises(InvalidInputError) as caught:
+        parse_storage_uri(text)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("example", ["logged", "plain", "odd names", "empty directories"])
+def test_version_arrives_byte_by_byte(mount: Delivery, mlflow_any: Registered, example: str) -> None:
+    ended = mount.fetch_storage(uri_of(mlflow_any, example))
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert visible(mount.store) == mlflow_any.files(example)
+    assert sorted(path.name for path in (mount.store / STORE).iterdir()) == ["model"]
+
+
+def test_alias_is_resolved_at_the_time_of_the_fetch(mount: Delivery, mlflow_any: Registered) -> None:
+    name = mlflow_any.versions["plain"]["name"]
+    ask(mlflow_any.uri, "POST", f"{API}/registered-models/alias", {"name": name, "alias": "Live_1", "version": "1"})
+    ended = mount.fetch_storage(f"mlflow://models/{quote(name)}@Live_1")
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert "alias=Live_1 version=1" in ended.output
+    assert visible(mount.store) == mlflow_any.files("plain")
+
+
+@pytest.mark.parametrize("example", ["logged", "plain"])
+def test_model_of_a_run_needs_no_registration(mount: Delivery, mlflow_any: Registered, example: str) -> None:
+    ended = mount.fetch_storage(f"mlflow://runs/{mlflow_any.versions[example]['run_id']}/model")
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert visible(mount.store) == mlflow_any.files(example)
+
+
+def test_model_that_is_there_needs_no_network(delivery: Delivery, mlflow_3: Registered) -> None:
+    uri = uri_of(mlflow_3, "plain")
+    delivery.fetch_storage(uri)
+    (delivery.store / "MLmodel").unlink()  # as after a kill between two links
+    ended = Delivery(directory=delivery.directory, uri="http://127.0.0.1:9").fetch_storage(uri)
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert "there already" in ended.output
+    assert visible(delivery.store) == mlflow_3.files("plain")
+
+
+def test_no_part_of_a_model_is_visible_while_it_comes_or_after_a_kill(delivery: Delivery, mlflow_3: Registered) -> None:
+    uri = uri_of(mlflow_3, "big")
+    with reverse_proxy(mlflow_3.uri, only("weights.bin", slowly(0.002))) as slow:
+        process = Delivery(directory=delivery.directory, uri=slow.uri).start_storage(uri)
+        wait_until(lambda: any((delivery.store / STORE).rglob("weights.bin")))
+        process.kill()
+        delivery.wait(process)
+        assert visible(delivery.store) == {}
+    ended = delivery.fetch_storage(uri)
+
+    assert "going on where an earlier run ended" in ended.output
+    assert visible(delivery.store) == mlflow_3.files("big")
+
+
+def test_another_uri_replaces_the_model_and_never_mixes_the_two(delivery: Delivery, mlflow_3: Registered) -> None:
+    delivery.fetch_storage(uri_of(mlflow_3, "odd names"))
+    with reverse_proxy(mlflow_3.uri, only("data.bin", stall(10))) as silent:
+        ended = Delivery(directory=delivery.directory, uri=silent.uri).fetch_storage(
+            uri_of(mlflow_3, "plain"), "--stall=0.2"
+        )
+        assert ended.code == ExitCode.UNAVAILABLE
+        assert visible(delivery.store) == mlflow_3.files("odd names")
+    ended = delivery.fetch_storage(uri_of(mlflow_3, "plain"))
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert visible(delivery.store) == mlflow_3.files("plain")
+
+
+def test_alias_that_moves_in_the_middle_changes_nothing(delivery: Delivery, mlflow_3: Registered) -> None:
+    """The version is taken once: each later request names it by its number."""
+    first, second = (mlflow_3.versions[example]["name"] for example in ("plain", "big"))
+    name = "moving alias"
+    ask(mlflow_3.uri, "POST", f"{API}/registered-models/create", {"name": name})
+    for source in (first, second):
+        version = ask(mlflow_3.uri, "GET", f"{API}/model-versions/get?name={quote(source)}&version=1").json
+        created = {"name": name, "source": version["model_version"]["source"]}
+        ask(
+            mlflow_3.uri,
+            "POST",
+            f"{API}/model-versions/create",
+            created | {"run_id": version["model_version"]["run_id"]},
+        )
+    alias = {"name": name, "alias": "live"}
+    ask(mlflow_3.uri, "POST", f"{API}/registered-models/alias", alias | {"version": "1"})
+
+    def move(exchange: Exchange) -> bool:
+        if "data.bin" in exchange.path:
+            ask(mlflow_3.uri, "POST", f"{API}/registered-models/alias", alias | {"version": "2"})
+        return False
+
+    with reverse_proxy(mlflow_3.uri, move) as moving:
+        ended = Delivery(directory=delivery.directory, uri=moving.uri).fetch_storage("mlflow://moving%20alias@live")
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert visible(delivery.store) == mlflow_3.files("plain")
+
+
+@pytest.mark.parametrize(
+    ("uri", "code", "reason"),
+    [
+        ("mlflow://no%20such/1", ExitCode.NOT_FOUND, "version 1 of model 'no such'"),
+        ("mlflow://delivery%20plain/99", ExitCode.NOT_FOUND, "version 99 of model 'delivery plain'"),
+        ("mlflow://delivery%20plain@nobody", ExitCode.NOT_FOUND, "alias 'nobody' of model 'delivery plain'"),
+        (f"mlflow://runs/{RUN}/model", ExitCode.NOT_FOUND, f"run '{RUN}'"),
+        ("mlflow://delivery%20without%20MLmodel/1", ExitCode.NOT_FOUND, "there is no MLmodel at"),
+        ("mlflow://delivery%20marked%20with%20another%20digest/1", ExitCode.PRECONDITION, "model-api.digest says"),
+        ("mlflow://wine/Production", ExitCode.INVALID_INPUT, "it must be a version number"),
+    ],
+)
+def test_model_that_cannot_be_fetched_is_refused_with_its_reason(
+    mount: Delivery, uri: str, code: ExitCode, reason: str
+) -> None:
+    ended = mount.fetch_storage(uri)
+
+    assert ended.code == code, ended.output
+    assert reason in ended.reason
+    assert ended.reason.count("\n") == 1
+    assert visible(mount.store) == {}
+
+
+def test_file_of_another_program_is_not_replaced(delivery: Delivery, mlflow_3: Registered) -> None:
+    delivery.store.mkdir()
+    (delivery.store / "data.bin").write_text("not ours")
+    ended = delivery.fetch_storage(uri_of(mlflow_3, "plain"))
+
+    assert ended.code == ExitCode.INVALID_INPUT
+    assert 'holds "data.bin" already' in ended.reason
+    assert not (delivery.store / "MLmodel").exists()
+    assert (delivery.store / "data.bin").read_text() == "not ours"
+
+
+def test_manifest_names_the_uri_and_no_version_of_an_owner(delivery: Delivery, mlflow_3: Registered) -> None:
+    uri = uri_of(mlflow_3, "plain")
+    delivery.fetch_storage(uri)
+    manifest = json.loads((delivery.store / STORE / "model" / "manifest.json").read_text())
+
+    assert (manifest["format"], manifest["uri"]) == (1, uri)
+    assert manifest.keys().isdisjoint({"owner", "run_id", "versions"})

@@ -1,6 +1,7 @@
-"""`model-api-delivery`: fetches a model into a store, or verifies that it is there."""
+"""`model-api-delivery`: fetches a model into a store, verifies that it is there, or finds the version of a URI."""
 
 import argparse
+import json
 import os
 import signal
 import time
@@ -17,6 +18,7 @@ from model_delivery.deadline import Limits
 from model_delivery.errors import DeliveryError, InvalidInputError
 from model_delivery.fetch import FetchRequest, fetch
 from model_delivery.log import line, log
+from model_delivery.model_uri import resolve
 from model_delivery.settings import Upstream, model_ref, model_variables, project_id
 from model_delivery.verify import VerifyRequest, verify
 
@@ -40,6 +42,10 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
 
 
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
+    if options.command == "resolve":
+        limits = Limits(tries=options.tries, deadline=options.deadline)
+        found = resolve(options.uri, options.owner, Upstream.from_environment(environ), limits)
+        return json.dumps(found.variables())
     given = {variable: getattr(options, variable) for variable in MODEL_VARIABLES}
     return _fetch(options, given, environ) if options.command == "fetch" else _verify(options, given, environ)
 
@@ -129,7 +135,7 @@ def _report(code: ExitCode, reason: str, termination_log: Path) -> ExitCode:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="model-api-delivery", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | verify")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | verify | resolve")
     fetching = _command(commands, "fetch", "fetch the model into the store, unless it is there")
     fetching.add_argument(
         "--max-bytes", metavar="SIZE", help="refuse a larger model before the first byte: 20Gi, 500M, 1048576"
@@ -170,7 +176,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     verifying = _command(commands, "verify", "verify that the model is in the store, and complete; writes nothing")
     verifying.add_argument("--digests", action="store_true", help="read every file, and compare the digests too")
+    _resolve_command(commands, defaults)
     return parser
+
+
+def _resolve_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", defaults: Limits) -> None:
+    text = "print the four variables of the version that a URI names, as JSON"
+    resolving = commands.add_parser("resolve", help=text, description=text, allow_abbrev=False)
+    resolving.add_argument("uri", help="models:/name@alias, models:/name/3, or runs:/run_id/path")
+    resolving.add_argument("--owner", default="models", help="owner in the variables (default: %(default)s)")
+    resolving.add_argument(
+        "--tries", type=_positive(int), default=defaults.tries, metavar="N", help="tries (default: %(default)s)"
+    )
+    resolving.add_argument(
+        "--deadline", type=_positive(float), metavar="S", help="seconds for everything (default: no limit)"
+    )
+    _termination_log(resolving)
 
 
 def _command(
@@ -191,6 +212,11 @@ def _command(
         ("version", MODEL_VERSION),
     ):
         command.add_argument(f"--{option}", dest=variable, metavar="VALUE", help=f"default: {variable}")
+    _termination_log(command)
+    return command
+
+
+def _termination_log(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--termination-log",
         type=Path,
@@ -198,7 +224,6 @@ def _command(
         metavar="FILE",
         help="file that gets the reason of a failure (default: %(default)s)",
     )
-    return command
 
 
 def _positive(kind: type[Number]) -> Callable[[str], Number]:

@@ -15,6 +15,7 @@ from model_delivery.listing import parse_listing
 
 API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+MOST_VERSIONS = 100  # of one run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,15 @@ class Version:
     status: str
     run_id: str
     digest: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredVersion:
+    """A version as a search finds it; `source` is the URI that it was registered from."""
+
+    name: str
+    version: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +59,23 @@ class MlflowApi:
             status=_text(what, found, "status"),
             run_id=found.get("run_id") or "",
             digest=digests[0] if digests else None,
+        )
+
+    def version_of_alias(self, name: str, alias: str) -> str:
+        what = f"alias {alias!r} of model {name!r}"
+        found = _part(what, self._get(what, "registered-models/alias", name=name, alias=alias), "model_version")
+        return _text(what, found, "version")
+
+    def versions_of_run(self, run_id: str) -> tuple[RegisteredVersion, ...]:
+        """Return the first versions that were registered from a run."""
+        what = f"versions of run {run_id!r}"
+        query = {"filter": f"run_id='{run_id}'", "max_results": str(MOST_VERSIONS)}
+        found = self._get(what, "model-versions/search", **query).get("model_versions") or []
+        return tuple(
+            RegisteredVersion(
+                name=_text(what, one, "name"), version=_text(what, one, "version"), source=one.get("source") or ""
+            )
+            for one in found
         )
 
     def download_uri(self, name: str, version: str) -> str:

@@ -62,9 +62,14 @@ class MlflowApi:
         )
 
     def version_of_alias(self, name: str, alias: str) -> str:
-        what = f"alias {alias!r} of model {name!r}"
-        found = _part(what, self._get(what, "registered-models/alias", name=name, alias=alias), "model_version")
-        return _text(what, found, "version")
+        """Return the version of an alias, from the model: MLflow answers 400 to the question for a missing alias."""
+        what = f"model {name!r}"
+        found = _part(what, self._get(what, "registered-models/get", name=name), "registered_model")
+        aliases = [one for one in found.get("aliases") or [] if isinstance(one, dict)]
+        if version := next((one.get("version") for one in aliases if one.get("alias") == alias), None):
+            return str(version)
+        known = ", ".join(sorted(str(one.get("alias")) for one in aliases)) or "none"
+        raise NotFoundError(f"{what} has no alias {alias!r}; its aliases: {known}")
 
     def versions_of_run(self, run_id: str) -> tuple[RegisteredVersion, ...]:
         """Return the first versions that were registered from a run."""

@@ -38,7 +38,11 @@ def test_run_with_several_versions_lists_them(mlflow_any: Registered) -> None:
 @pytest.mark.parametrize(
     ("uri", "code", "reason"),
     [
-        ("models:/delivery plain@none", ExitCode.NOT_FOUND, "alias 'none' of model 'delivery plain'"),
+        (
+            "models:/delivery plain@none",
+            ExitCode.NOT_FOUND,
+            "model 'delivery plain' has no alias 'none'; its aliases: none",
+        ),
         ("models:/delivery none/1", ExitCode.NOT_FOUND, "version 1 of model 'delivery none'"),
         (f"runs:/{'1' * 32}/model", ExitCode.NOT_FOUND, "register one with mlflow.register_model"),
         ("models:/delivery plain/Production", ExitCode.INVALID_INPUT, "models:/delivery plain@production"),

@@ -1,4 +1,4 @@
-"""`model-api-delivery`: fetches a model into a store or for KServe, or verifies that it is there."""
+"""`model-api-delivery`: fetches a model into a store or for KServe, verifies that it is there, or resolves a URI."""
 
 import argparse
 import json
@@ -19,6 +19,7 @@ from model_delivery.download import Bounds, FetchResult
 from model_delivery.errors import DeliveryError, InvalidInputError
 from model_delivery.fetch import FetchRequest, fetch
 from model_delivery.log import line, log
+from model_delivery.model_uri import resolve
 from model_delivery.settings import Upstream, model_ref, model_variables, project_id
 from model_delivery.storage import StorageRequest, fetch_storage
 from model_delivery.storage_uri import FORMS, parse_storage_uri
@@ -46,6 +47,10 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
     if options.command == "storage":
         return _storage(options, environ)
+    if options.command == "resolve":
+        limits = Limits(tries=options.tries, deadline=options.deadline)
+        found = resolve(options.uri, options.owner, Upstream.from_environment(environ), limits)
+        return json.dumps(found.variables())
     given = {variable: getattr(options, variable) for variable in MODEL_VARIABLES}
     return _fetch(options, given, environ) if options.command == "fetch" else _verify(options, given, environ)
 
@@ -162,7 +167,7 @@ def _write_message(text: str, termination_log: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="model-api-delivery", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | storage | verify")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | storage | verify | resolve")
     _add_bounds(_command(commands, "fetch", "fetch the model into the store, unless it is there"))
     text = "fetch the model of a storage URI into a directory, as a storage container of KServe"
     storage = commands.add_parser("storage", help=text, description=text, allow_abbrev=False)
@@ -172,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bounds(storage)
     verifying = _command(commands, "verify", "verify that the model is in the store, and complete; writes nothing")
     verifying.add_argument("--digests", action="store_true", help="read every file, and compare the digests too")
+    _add_resolve(commands)
     return parser
 
 
@@ -217,6 +223,20 @@ def _add_bounds(fetching: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tries of one request without new bytes (default: %(default)s)",
     )
+
+
+def _add_resolve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "print the four variables of the version that a URI names, as JSON"
+    resolving = commands.add_parser("resolve", help=text, description=text, allow_abbrev=False)
+    resolving.add_argument("uri", help="models:/name@alias, models:/name/3, or runs:/run_id/path")
+    resolving.add_argument("--owner", default="models", help="owner in the variables (default: %(default)s)")
+    resolving.add_argument(
+        "--tries", type=_positive(int), default=Limits().tries, metavar="N", help="tries (default: %(default)s)"
+    )
+    resolving.add_argument(
+        "--deadline", type=_positive(float), metavar="S", help="seconds for everything (default: no limit)"
+    )
+    _add_termination_log(resolving)
 
 
 def _command(

@@ -18,6 +18,7 @@ API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 HEADER_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 PRESIGNED = "/api/2.0/mlflow-artifacts/presigned"
+MOST_VERSIONS = 100  # of one run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,15 @@ class Version:
     status: str
     run_id: str
     digest: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredVersion:
+    """A version as a search finds it; `source` is the URI that it was registered from."""
+
+    name: str
+    version: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +66,27 @@ class MlflowApi:
         what = f"version {version} of model {name!r}"
         return _version(what, self._get(what, "model-versions/get", name=name, version=version))
 
-    def version_of_alias(self, name: str, alias: str) -> Version:
-        what = f"alias {alias!r} of model {name!r}"
-        try:
-            found = self._get(what, "registered-models/alias", name=name, alias=alias)
-        except InvalidInputError as error:  # MLflow answers 400 for an alias that is not there
-            raise NotFoundError(str(error)) from error
-        return _version(what, found)
+    def version_of_alias(self, name: str, alias: str) -> str:
+        """Return the version of an alias, from the model: MLflow answers 400 to the question for a missing alias."""
+        what = f"model {name!r}"
+        found = _part(what, self._get(what, "registered-models/get", name=name), "registered_model")
+        aliases = [one for one in found.get("aliases") or [] if isinstance(one, dict)]
+        if version := next((one.get("version") for one in aliases if one.get("alias") == alias), None):
+            return str(version)
+        known = ", ".join(sorted(str(one.get("alias")) for one in aliases)) or "none"
+        raise NotFoundError(f"{what} has no alias {alias!r}; its aliases: {known}")
+
+    def versions_of_run(self, run_id: str) -> tuple[RegisteredVersion, ...]:
+        """Return the first versions that were registered from a run."""
+        what = f"versions of run {run_id!r}"
+        query = {"filter": f"run_id='{run_id}'", "max_results": str(MOST_VERSIONS)}
+        found = self._get(what, "model-versions/search", **query).get("model_versions") or []
+        return tuple(
+            RegisteredVersion(
+                name=_text(what, one, "name"), version=_text(what, one, "version"), source=one.get("source") or ""
+            )
+            for one in found
+        )
 
     def download_uri(self, name: str, version: str) -> str:
         what = f"artifacts of version {version} of model {name!r}"

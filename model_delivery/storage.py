@@ -96,7 +96,7 @@ def _located(api: MlflowApi, uri: StorageUri) -> tuple[Version | None, ListedMod
         case VersionUri():
             version = api.version(uri.name, uri.version)
         case AliasUri():
-            version = api.version_of_alias(uri.name, uri.alias)
+            version = api.version(uri.name, api.version_of_alias(uri.name, uri.alias))
             log("resolved", model=uri.name, alias=uri.alias, version=version.number)
     check_ready(version, str(uri))
     return version, find_model(*artifacts_of(api, uri.name, version.number))

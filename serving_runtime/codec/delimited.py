@@ -253,6 +253,11 @@ def _values(cells: Any, kind: Any, blank: str | None) -> Iterator[Any]:
             yield text
 
 
+def read_cell(text: str, kind: Any) -> Any:
+    """Return the value of a text as that of a cell of the type."""
+    return next(_values((text,), kind, None))
+
+
 def _value(text: str, kind: str) -> Any:
     """Return the value as JSON would have it, because the checks are those of a JSON body."""
     match kind:

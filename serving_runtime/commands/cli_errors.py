@@ -1,14 +1,12 @@
 """Errors that end a command, each with one sentence and an exit code of the table."""
 
-from typing import ClassVar
-
 from model_contract.exit_codes import ExitCode
 
 
 class CommandError(Exception):
     """Ends the command."""
 
-    code: ClassVar[ExitCode] = ExitCode.UNEXPECTED
+    code: ExitCode = ExitCode.UNEXPECTED
 
 
 class InputFileError(CommandError):
@@ -21,7 +19,13 @@ class MissingFileError(CommandError):
     code = ExitCode.NOT_FOUND
 
 
+class NoSpaceError(CommandError):
+    """A disk is full."""
+
+    code = ExitCode.NO_SPACE
+
+
 class UnavailableError(CommandError):
-    """The server does not answer."""
+    """A server or a store does not answer."""
 
     code = ExitCode.UNAVAILABLE

@@ -26,25 +26,22 @@ Kept = Mapping[str, Any]
 
 
 def kept_by_columns(header: bytes, block: "CsvBlock", names: Sequence[str]) -> Kept | None:
-    """Return the columns of a block that Arrow reads exactly. Raises InputFileError."""
+    """Return those of the columns that the file has, of a block that Arrow reads exactly; None for another block."""
     known = _header(header)
-    _expect(names, known)
-    return read_texts(known, block, names)
+    return read_texts(known, block, [name for name in names if name in known])
 
 
 def kept_by_cells(header: bytes, rows: Iterable[str], names: Sequence[str]) -> Kept:
-    """Return the columns of the rows as texts; a row without such a cell has None. Raises InputFileError."""
+    """Return those of the columns that the file has, as texts; a row without such a cell has None."""
     known = _header(header)
-    _expect(names, known)
     cells = [row for row in csv.reader(io.StringIO("".join(rows), newline="")) if row]
-    places = {name: known.index(name) for name in names}
+    places = {name: known.index(name) for name in names if name in known}
     return {name: [row[at] if at < len(row) else None for row in cells] for name, at in places.items()}
 
 
 def kept_of_batch(batch: Any, names: Sequence[str]) -> Kept:
-    """Return the columns of a record batch. Raises InputFileError."""
-    _expect(names, batch.schema.names)
-    return {name: batch.column(name) for name in names}
+    """Return those of the columns that a record batch has."""
+    return {name: batch.column(name) for name in names if name in batch.schema.names}
 
 
 def kept_of_records(records: Iterable[Any], names: Sequence[str]) -> Kept:
@@ -67,11 +64,6 @@ def _record_of(line: bytes) -> Any:
 
 def _header(header: bytes) -> list[str]:
     return next((cells for cells in csv.reader(io.StringIO(header.decode(), newline="")) if cells), [])
-
-
-def _expect(names: Sequence[str], known: Sequence[str]) -> None:
-    if missing := next((name for name in names if name not in known), None):
-        raise InputFileError(f'the file has no column "{missing}", which --keep-columns names')
 
 
 class KeepingWriter:

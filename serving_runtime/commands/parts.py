@@ -3,7 +3,6 @@
 A command that was killed is repeated, and scores the parts that are not in the record.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -11,35 +10,37 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Final
 
 from model_contract.layout import MLMODEL
 from serving_runtime.commands.cli_errors import CommandError, InputFileError
+from serving_runtime.commands.part_record import Counts, Record, record_of
+from serving_runtime.commands.places import Place, is_in, replacing, state_of, write_error
 from serving_runtime.commands.report import Progress, Summary
 from serving_runtime.commands.rows import chunks
-from serving_runtime.commands.score_file import Counts, Output, replacing, score_rows
-from serving_runtime.commands.sources import Source
+from serving_runtime.commands.score_file import Output, score_rows
+from serving_runtime.commands.sources import Source, identity
 from serving_runtime.errors import ServingError
 from serving_runtime.model import Model, load
 from serving_runtime.tables.read_ahead import read_ahead
 
-RECORD: Final = "_predict.jsonl"  # readers of data sets skip names that begin with _
 SUFFIX_OF: Final = {"csv": ".csv", "json": ".json", "jsonl": ".jsonl", "parquet": ".parquet"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """The predictions for `source` go to `path`, and its refused rows to `errors`."""
+    """The predictions for `source` go to `path`, and its refused rows to `errors`. `name` is the path as a record."""
 
     source: Source
-    path: Path
+    name: str
+    path: Place
     form: str
-    errors: Path | None
+    errors: Place | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +53,14 @@ class Task:
 
     def digest(self, part: Part) -> str:
         """Return a digest of everything that the part is made from: model, file, columns and form."""
-        state = part.source.path.stat()
-        made_from = [str(part.source.path.resolve()), state.st_size, state.st_mtime_ns, self.keep, part.form]
+        made_from = [str(identity(part.source.path)), *part.source.state, self.keep, part.form]
         model = (self.model_path / MLMODEL).read_bytes()
         return hashlib.sha256(json.dumps([*made_from, part.source.form]).encode() + model).hexdigest()
 
 
-def parts_of(sources: Sequence[Source], directory: Path, form: str | None, errors: Path | None) -> list[Part]:
+def parts_of(sources: Sequence[Source], directory: Place, form: str | None, errors: Place | None) -> list[Part]:
     """Return a part for each file, of the file's own name and form. Raises InputFileError if two have one path."""
-    parts: dict[Path, Part] = {}
+    parts: dict[Place, Part] = {}
     for source in sources:
         kind = form or source.form
         name = source.name.with_suffix(SUFFIX_OF[kind])
@@ -70,74 +70,33 @@ def parts_of(sources: Sequence[Source], directory: Path, form: str | None, error
                 f"{parts[path].source.path} and {source.path} would both be written to {path}; "
                 "score them into two directories"
             )
-        if source.path.resolve().is_relative_to(directory.resolve()):
+        if is_in(source.path, directory):
             raise InputFileError(f"{source.path} is in {directory}, the directory of the predictions; name another one")
         part_errors = errors / f"{name}.jsonl" if errors else None
-        parts[path] = Part(source=source, path=path, form=kind, errors=part_errors)
+        parts[path] = Part(source=source, name=name.as_posix(), path=path, form=kind, errors=part_errors)
     return list(parts.values())
-
-
-class Record:
-    """A line for each finished part: its name, the digest of what it was made from, and its counts."""
-
-    def __init__(self, directory: Path, stream: IO[bytes]) -> None:
-        self._directory = directory
-        self._stream = stream
-        self._lines: dict[str, dict[str, Any]] = {}
-        stream.seek(0)
-        text = stream.read()
-        for line in text.splitlines():
-            with suppress(ValueError, KeyError):  # a line that was cut by a kill
-                entry = json.loads(line)
-                self._lines[entry["part"]] = entry
-        if text and not text.endswith(b"\n"):
-            stream.write(b"\n")
-
-    def finished(self, part: Part, digest: str) -> Counts | None:
-        """Return the counts of a part that is there and was made from the same; None if it must be scored."""
-        entry = self._lines.get(self._name(part))
-        if entry is None or entry.get("digest") != digest or not part.path.is_file():
-            return None
-        return Counts(rows=entry["rows"], refused=entry["refused"])
-
-    def add(self, part: Part, digest: str, counts: Counts) -> None:
-        entry = {"part": self._name(part), "digest": digest, "rows": counts.rows, "refused": counts.refused}
-        self._stream.write(json.dumps(entry).encode() + b"\n")
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-
-    def _name(self, part: Part) -> str:
-        return part.path.relative_to(self._directory).as_posix()
-
-
-@contextmanager
-def record_of(directory: Path) -> Iterator[Record]:
-    """Open the record of a directory, for one process at a time. Raises InputFileError."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        stream = (directory / RECORD).open("a+b")
-    except OSError as error:
-        raise InputFileError(f"{directory} cannot be written: {error.strerror or error}") from None
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputFileError(f"another predict writes into {directory}; wait for its end") from None
-        yield Record(directory, stream)
 
 
 def score_part(model: Model, task: Task, part: Part, done: Callable[[int, int], None]) -> Counts:
     """Write one part, and call `done` with bytes read and rows scored. Raises CommandError."""
     with ExitStack() as stack:
-        try:
-            for path in filter(None, (part.path, part.errors)):
-                path.parent.mkdir(parents=True, exist_ok=True)
-            stream = stack.enter_context(part.source.path.open("rb"))
-        except OSError as error:
-            raise InputFileError(f"{error.filename}: {error.strerror}") from None
+        for path in (part.path, part.errors):
+            if isinstance(path, Path):
+                _make_directory(path.parent)
         errors = stack.enter_context(replacing(part.errors)) if part.errors else None
-        output = Output(stack.enter_context(replacing(part.path)), part.form, errors, keep=bool(task.keep))
-        rows = read_ahead(chunks(stream, part.source.form, model.metadata.signature, task.chunk_rows, task.keep))
+        written = stack.enter_context(replacing(part.path))
+        output = stack.enter_context(Output(written, part.form, errors, keep=bool(task.keep)))
+        stream = stack.enter_context(part.source.opened())
+        rows = read_ahead(
+            chunks(
+                stream,
+                part.source.form,
+                model.metadata.signature,
+                task.chunk_rows,
+                task.keep,
+                part.source.partitions,
+            )
+        )
         try:
             counts = score_rows(
                 model, rows, output, file=f"{part.source.path}: ", done=lambda n: done(stream.tell(), n)
@@ -146,14 +105,20 @@ def score_part(model: Model, task: Task, part: Part, done: Callable[[int, int], 
             if str(error).startswith(f"{part.source.path}: "):
                 raise
             raise InputFileError(f"{part.source.path}: {error}") from None
-        output.close()
     return counts
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(directory, error) from None
 
 
 def score_parts(
     task: Task,
     parts: Sequence[Part],
-    directory: Path,
+    directory: Place,
     workers: int,
     progress: Callable[[int], AbstractContextManager[Progress]],
 ) -> Summary:
@@ -161,11 +126,11 @@ def score_parts(
     began = time.monotonic()
     with record_of(directory) as record:
         digests = {part.path: task.digest(part) for part in parts}
-        finished = {part.path: record.finished(part, digests[part.path]) for part in parts}
+        finished = {part.path: _finished(record, part, digests[part.path]) for part in parts}
         waiting = [part for part in parts if finished[part.path] is None]
         before = sum(filter(None, finished.values()), Counts())
         read, counts = 0, before
-        with progress(sum(_size(part) for part in waiting)) as bar:
+        with progress(sum(part.source.state.size for part in waiting)) as bar:
             results: Iterator[tuple[Part, Counts]] = iter(())
             load_seconds: float | None = 0.0
             if waiting and workers > 1:
@@ -174,8 +139,8 @@ def score_parts(
                 model = load(task.model_path)
                 results, load_seconds = _in_this_process(model, task, waiting, bar), time.monotonic() - began
             for part, one in results:
-                record.add(part, digests[part.path], one)
-                counts, read = counts + one, read + _size(part)
+                record.add(part.name, digests[part.path], one)
+                counts, read = counts + one, read + part.source.state.size
                 bar.at(read, counts.rows - before.rows)
     return Summary(
         rows=counts.rows,
@@ -193,7 +158,7 @@ def _in_this_process(model: Model, task: Task, parts: Sequence[Part], bar: Progr
     for part in parts:
         counts = score_part(model, task, part, partial(_advance, bar, read, rows))
         yield part, counts
-        read, rows = read + _size(part), rows + counts.rows
+        read, rows = read + part.source.state.size, rows + counts.rows
 
 
 def _advance(bar: Progress, read_before: int, rows_before: int, read: int, rows: int) -> None:
@@ -218,8 +183,10 @@ def _in_processes(task: Task, parts: Sequence[Part], workers: int) -> Iterator[t
         pool.shutdown(cancel_futures=True)
 
 
-def _size(part: Part) -> int:
-    return part.source.path.stat().st_size
+def _finished(record: Record, part: Part, digest: str) -> Counts | None:
+    """Return the counts of a part that is there and was made from the same; None if it must be scored."""
+    counts = record.finished(part.name, digest)
+    return counts if counts and state_of(part.path) else None
 
 
 _LOADED: list[tuple[Model | CommandError, Task]] = []

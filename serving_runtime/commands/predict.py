@@ -14,9 +14,13 @@ from typing import IO, Final
 from model_contract.exit_codes import ExitCode
 from serving_runtime.commands import lazy
 from serving_runtime.commands.cli_errors import InputFileError
+from serving_runtime.commands.delivered_model import deliver
+from serving_runtime.commands.part_record import Counts
+from serving_runtime.commands.partitions import Condition
+from serving_runtime.commands.places import Place, is_in, place_of, replacing
 from serving_runtime.commands.report import FORMATS, Progress, Summary, print_summary
 from serving_runtime.commands.sources import SUFFIXES, Source, find_sources
-from serving_runtime.location import resolve_model_path
+from serving_runtime.location import find_model, resolve_model_path
 
 STDIN: Final = "-"
 INPUTS: Final = ("csv", "parquet", "json", "jsonl")
@@ -41,6 +45,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             "where the predictions go (default: standard output); a directory, or a name that ends with /, gets a part"
             " for each file"
         ),
+    )
+    parser.add_argument(
+        "--model",
+        metavar="URI",
+        help="a registered model instead of --model-path, fetched by model-api-delivery: models:/name@alias,"
+        " models:/name/3, or runs:/run_id/path",
+    )
+    parser.add_argument(
+        "--model-store", metavar="DIRECTORY", help="directory that keeps models of --model (default: the user's cache)"
+    )
+    parser.add_argument(
+        "--where",
+        metavar="CONDITION",
+        type=_condition,
+        action="append",
+        default=[],
+        help="score only files of such partitions, such as 'day>=2024-01-31' for directories named day=...; with"
+        " several, those that meet all",
     )
     parser.add_argument("--input-format", choices=INPUTS, help="default: by the file's suffix, or csv")
     parser.add_argument(
@@ -84,9 +106,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Raises ServingError, ContractError, CommandError."""
-    sources = None if options.file == [STDIN] else find_sources(options.file, options.input_format)
+    sources = None if options.file == [STDIN] else find_sources(options.file, options.input_format, options.where)
     if options.output and (options.output.endswith("/") or Path(options.output).is_dir()):
-        summary = _to_directory(options, sources, Path(options.output))
+        summary = _to_directory(options, sources, place_of(options.output))
     elif options.workers > 1:
         raise InputFileError("--workers needs a directory as output, such as -o predictions/: give one")
     else:
@@ -98,21 +120,26 @@ def run(options: argparse.Namespace) -> ExitCode:
 def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Summary:
     """Write the predictions for all files in their order."""
     began = time.monotonic()
-    model = lazy.load(resolve_model_path(os.environ))
+    model = lazy.load(_model_path(options))
     loaded = time.monotonic()
     form = options.output_format or SUFFIXES.get(Path(options.output or "").suffix.lower(), "csv")
-    counts, read_before = lazy.score_file.Counts(), 0
+    counts, read_before = Counts(), 0
     with ExitStack() as stack:
-        replacing = lazy.score_file.replacing
-        errors = stack.enter_context(replacing(Path(options.errors))) if options.errors else None
-        stream = stack.enter_context(replacing(Path(options.output)) if options.output else _standard_output())
+        errors = stack.enter_context(replacing(place_of(options.errors))) if options.errors else None
+        stream = stack.enter_context(replacing(place_of(options.output)) if options.output else _standard_output())
         bar = stack.enter_context(_progress(_size(sources) if sources else None))
-        output = lazy.score_file.Output(stream, form, errors, keep=bool(options.keep_columns))
+        output = stack.enter_context(lazy.score_file.Output(stream, form, errors, keep=bool(options.keep_columns)))
         files: list[Source | None] = [None] if sources is None else [*sources]
         for source in files:
-            with _opened(source) as read:
-                kind = source.form if source else options.input_format or "csv"
-                rows = lazy.chunks(read, kind, model.metadata.signature, options.chunk_rows, options.keep_columns)
+            with source.opened() if source else _standard_input() as read:
+                rows = lazy.chunks(
+                    read,
+                    source.form if source else options.input_format or "csv",
+                    model.metadata.signature,
+                    options.chunk_rows,
+                    options.keep_columns,
+                    source.partitions if source else {},
+                )
                 counts += lazy.score_file.score_rows(
                     model,
                     lazy.read_ahead(rows),
@@ -120,8 +147,7 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
                     file=f"{source.path}: " if source and len(files) > 1 else "",
                     done=partial(_advance, bar, read if source else None, read_before, counts.rows),
                 )
-            read_before += source.path.stat().st_size if source else 0
-        output.close()
+            read_before += source.state.size if source else 0
     return Summary(
         rows=counts.rows,
         refused=counts.refused,
@@ -135,19 +161,30 @@ def _advance(bar: Progress, stream: IO[bytes] | None, read_before: int, rows_bef
     bar.at(read_before + (stream.tell() if stream else 0), rows_before + rows)
 
 
-def _to_directory(options: argparse.Namespace, sources: list[Source] | None, directory: Path) -> Summary:
+def _to_directory(options: argparse.Namespace, sources: list[Source] | None, directory: Place) -> Summary:
     """Write a part for each file; parts that are finished stay as they are."""
     if sources is None:
         raise InputFileError("standard input has no files to write parts for: give -o a file, or no -o")
-    if any(directory.resolve().is_relative_to(Path(name).resolve()) for name in options.file if Path(name).is_dir()):
+    if any(_is_below(directory, place_of(name)) for name in options.file):
         raise InputFileError(f"{directory} lies in a directory that is scored; write the predictions elsewhere")
-    task = lazy.parts.Task(
-        model_path=resolve_model_path(os.environ), keep=options.keep_columns, chunk_rows=options.chunk_rows
-    )
-    errors = Path(options.errors) if options.errors else None
+    task = lazy.parts.Task(model_path=_model_path(options), keep=options.keep_columns, chunk_rows=options.chunk_rows)
+    errors = place_of(options.errors) if options.errors else None
     parts = lazy.parts.parts_of(sources, directory, options.output_format, errors)
     summary = lazy.parts.score_parts(task, parts, directory, options.workers, _progress)
     return replace(summary, errors=options.errors)
+
+
+def _model_path(options: argparse.Namespace) -> Path:
+    if options.model is None:
+        return resolve_model_path(os.environ)
+    if options.model_path:
+        raise InputFileError("--model and --model-path name two models: set one of them")
+    return find_model(deliver(options.model, options.model_store, os.environ))
+
+
+def _is_below(directory: Place, named: Place) -> bool:
+    """Return True if an argument names a directory that the predictions are in."""
+    return is_in(directory, named) and (not isinstance(named, Path) or named.is_dir())
 
 
 @contextmanager
@@ -186,16 +223,19 @@ def _standard_output() -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _opened(source: Source | None) -> Iterator[IO[bytes]]:
-    if source is None:
-        yield sys.stdin.buffer
-        return
-    with source.path.open("rb") as stream:
-        yield stream
+def _standard_input() -> Iterator[IO[bytes]]:
+    yield sys.stdin.buffer
 
 
 def _size(sources: list[Source]) -> int:
-    return sum(source.path.stat().st_size for source in sources)
+    return sum(source.state.size for source in sources)
+
+
+def _condition(text: str) -> Condition:
+    try:
+        return Condition.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("it must be a name, one of = != < <= > >=, and a value") from None
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -2,8 +2,11 @@
 
 import csv
 import io
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import IO, Any, Final
 
 from model_contract.extras import missing_extra
@@ -12,6 +15,9 @@ from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.json_rows import NO_TABLE, json_chunks, json_lines_chunks
 from serving_runtime.commands.kept_columns import Kept, kept_by_cells, kept_by_columns, kept_of_batch
+from serving_runtime.commands.partition_columns import with_partitions
+from serving_runtime.commands.partitions import Partitions
+from serving_runtime.commands.places import reason
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import Request, TypedFrame
 from serving_runtime.signature import Signature
@@ -26,10 +32,26 @@ try:  # the extra `tables`
 except ImportError:
     parquet = None
 ARROW: Final = parquet is not None
+ENCRYPTED: Final = re.compile("crypt(?!o)")  # in Arrow's messages about keys
 
 
-def chunks(stream: IO[bytes], form: str, signature: Signature, size: int, keep: Sequence[str] = ()) -> Iterator[Chunk]:
-    """Yield chunks of `size` rows; the last may be shorter. `keep` names the columns to keep. Raises InputFileError."""
+def chunks(  # noqa: PLR0913, PLR0917  the last two are optional
+    stream: IO[bytes],
+    form: str,
+    signature: Signature,
+    size: int,
+    keep: Sequence[str] = (),
+    partitions: Partitions = MappingProxyType({}),
+) -> Iterator[Chunk]:
+    """Yield chunks of `size` rows; the last may be shorter. Raises InputFileError.
+
+    `keep` names the columns to keep. `partitions` are columns of the file's directories.
+    """
+    for chunk in _chunks(stream, form, signature, size, keep):
+        yield with_partitions(chunk, partitions, signature, keep) if keep or partitions else chunk
+
+
+def _chunks(stream: IO[bytes], form: str, signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
     if signature.typed_in_code and form in {"csv", "parquet"}:
         raise InputFileError(NO_TABLE)
     try:
@@ -46,6 +68,8 @@ def chunks(stream: IO[bytes], form: str, signature: Signature, size: int, keep: 
         raise InputFileError("the file is not UTF-8") from None
     except MalformedRequestError as error:
         raise InputFileError(str(error).replace("the body", "the file")) from None
+    except OSError as error:
+        raise InputFileError(f"the file cannot be read: {reason(error)}") from None
 
 
 class _LineBuffer:
@@ -175,15 +199,24 @@ def _parquet(stream: IO[bytes], signature: Signature, size: int, keep: Sequence[
     if not ARROW:
         raise InputFileError(f"Parquet cannot be read: {missing_extra('pyarrow', 'tables')}")
     try:
-        batches = parquet.ParquetFile(stream if stream.seekable() else io.BytesIO(stream.read())).iter_batches(
-            batch_size=size
-        )
+        file = parquet.ParquetFile(stream if stream.seekable() else io.BytesIO(stream.read()))
+        _expect_each_once(file.schema_arrow.names)
         before = 0
-        for batch in batches:
+        for batch in file.iter_batches(batch_size=size):
             yield _parquet_chunk(batch, before, signature, kept_of_batch(batch, keep) if keep else None)
             before += batch.num_rows
     except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError, OSError) as error:
-        raise InputFileError(f"the file is no Parquet: {str(error).splitlines()[0]}") from None
+        problem = str(error).partition("\n")[0]
+        if ENCRYPTED.search(problem):
+            raise InputFileError(
+                "the file is encrypted, and predict has no keys; write it without encryption"
+            ) from None
+        raise InputFileError(f"the file cannot be read as Parquet: {problem}") from None
+
+
+def _expect_each_once(names: Sequence[str]) -> None:
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise InputFileError(f'the file has the column "{twice}" twice; name one of them differently')
 
 
 def _parquet_chunk(batch: Any, before: int, signature: Signature, kept: Kept | None) -> Chunk:

@@ -79,6 +79,8 @@ def _rows(model: Model, chunk: Chunk, first: int, end: int) -> list[Scored]:
         value = [dict(zip(value, items, strict=True)) for items in zip(*value.values(), strict=True)]
     if isinstance(value, list) and len(value) == count:
         return [Scored(prediction=item) for item in value]
+    if value == []:
+        raise OutputError(f"the model returned no prediction for {'this row' if count == 1 else f'{count} rows'}")
     if end - first == 1:
         return [Scored(prediction=value)]
     raise OutputError(f"the model does not predict one value for each of {count} rows")

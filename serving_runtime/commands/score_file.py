@@ -1,35 +1,22 @@
 """The rows of one file through the model into one writer."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import IO, Any
 
 from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.kept_columns import KeepingWriter
+from serving_runtime.commands.part_record import Counts
 from serving_runtime.commands.score import Scored, score, score_columns
 from serving_runtime.commands.writers import WRITERS
 from serving_runtime.model import Model
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """`refused` of the `rows` have no prediction."""
-
-    rows: int = 0
-    refused: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(rows=self.rows + other.rows, refused=self.refused + other.refused)
-
-
 class Output:
     """A writer of predictions, with the columns of the input that stand beside them.
 
-    Rows that cannot be scored go to `errors`, if there is such a file.
+    Rows that cannot be scored go to `errors`, if there is such a file. A `with` block ends the file.
     """
 
     def __init__(self, stream: IO[bytes], form: str, errors: IO[bytes] | None, *, keep: bool) -> None:
@@ -49,8 +36,14 @@ class Output:
         else:
             self._keeping.write_columns(chunk.kept or {}, predictions)
 
-    def close(self) -> None:
-        (self._keeping or self._writer).close()
+    def __enter__(self) -> "Output":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            (self._keeping or self._writer).close()
+        else:
+            self._writer.abandon()
 
 
 def score_rows(
@@ -87,18 +80,3 @@ def _score_one_by_one(model: Model, chunk: Chunk, output: Output, file: str) -> 
         refused += 1
     output.write(chunk, results)
     return Counts(rows=len(results), refused=refused)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that is there once it is whole. Raises InputFileError."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as stream:
-            yield stream
-        partial.replace(path)
-    except OSError as error:
-        raise InputFileError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()

@@ -2,11 +2,18 @@
 
 import glob
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath, PurePosixPath
+from typing import IO, TYPE_CHECKING, Final
 
 from serving_runtime.commands.cli_errors import InputFileError, MissingFileError
+from serving_runtime.commands.partitions import Condition, Partitions, partitions_of
+from serving_runtime.commands.places import Place, State, opened, place_of, read_error, state_of
+
+if TYPE_CHECKING:
+    from serving_runtime.tables.object_store import ObjectPath
 
 SUFFIXES: Final[Mapping[str, str]] = {
     ".csv": "csv",
@@ -21,31 +28,54 @@ HIDDEN: Final = (".", "_")  # beginnings of names that readers of data sets skip
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A file of one `form`. `name` is its path below the directory, or below the fixed part of the glob."""
+    """A file of one `form`. `name` is its path below the directory, or below the fixed part of the glob.
 
-    path: Path
-    name: Path
+    `state` is that of the file when it was found.
+    """
+
+    path: Place
+    name: PurePath
     form: str
+    state: State
+
+    @property
+    def partitions(self) -> Partitions:
+        """The columns in the names of its directories."""
+        return partitions_of(self.path.parts[:-1])
+
+    def opened(self) -> AbstractContextManager[IO[bytes]]:
+        """Return a stream of the file. Raises CommandError, also at the end if the file has been changed."""
+        return opened(self.path, self.state, at_any_place=self.form == "parquet")
 
 
-def find_sources(arguments: Sequence[str], form: str | None) -> list[Source]:
+def find_sources(arguments: Sequence[str], form: str | None, conditions: Sequence[Condition] = ()) -> list[Source]:
     """Return the files in the order of the arguments, those of a directory or glob by name.
 
-    In a directory, files of other suffixes are left out, unless `form` is given. Raises InputFileError,
-    MissingFileError.
+    In a directory, files of other suffixes are left out, unless `form` is given; so are files whose partitions do not
+    meet all conditions. Raises CommandError.
     """
     sources = [source for argument in arguments for source in _found(argument, form)]
-    seen: set[Path] = set()
+    seen: set[Place] = set()
     for source in sources:
-        if source.path.resolve() in seen:
+        if identity(source.path) in seen:
             raise InputFileError(f"{source.path} is named twice; its rows would be scored twice")
-        seen.add(source.path.resolve())
-    return sources
+        seen.add(identity(source.path))
+    wanted = [source for source in sources if all(one.meets(source.partitions, source.path) for one in conditions)]
+    if not wanted:
+        raise InputFileError(f"none of the {len(sources)} files is of a partition that --where selects")
+    return wanted
+
+
+def identity(place: Place) -> Place:
+    """Return the one name of a file that may have several."""
+    return place.resolve() if isinstance(place, Path) else place
 
 
 def _found(argument: str, form: str | None) -> Iterator[Source]:
-    path = Path(argument)
-    if path.is_file():
+    path = place_of(argument)
+    if not isinstance(path, Path):
+        yield from _in_store(path, form)
+    elif path.is_file():
         yield _source(path, Path(path.name), form)
     elif path.is_dir():
         yield from _in_directory(path, path, form)
@@ -56,7 +86,7 @@ def _found(argument: str, form: str | None) -> Iterator[Source]:
 
 
 def _matching(pattern: str, form: str | None) -> Iterator[Source]:
-    root = _fixed_part(Path(pattern))
+    root = Path(_fixed_part(Path(pattern)))
     found = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207  pathlib takes no absolute pattern
     matches = sorted(path for path in found if not _is_hidden(path.relative_to(root)))
     if not matches:
@@ -69,7 +99,7 @@ def _matching(pattern: str, form: str | None) -> Iterator[Source]:
             yield from _in_directory(path, root, form)
 
 
-def _fixed_part(pattern: Path) -> Path:
+def _fixed_part(pattern: PurePath) -> PurePath:
     """Return the part of a pattern before its first component with a wildcard."""
     return next(parent for parent in pattern.parents if not glob.has_magic(str(parent)))
 
@@ -86,9 +116,58 @@ def _in_directory(directory: Path, root: Path, form: str | None) -> Iterator[Sou
         yield _source(path, path.relative_to(root), form)
 
 
-def _is_hidden(name: Path) -> bool:
+def _in_store(place: "ObjectPath", form: str | None) -> Iterator[Source]:
+    """Yield an object, the objects below a key, or those that match a pattern, as among the files of a directory."""
+    if state := state_of(place):
+        yield Source(path=place, name=PurePosixPath(place.name), form=_form(place.name, form), state=state)
+        return
+    has_magic = glob.has_magic(str(place.key))
+    root = place.at(PurePosixPath(_fixed_part(place.key))) if has_magic else place
+    pattern = place.relative_to(root).parts if has_magic else ("**",)
+    found = [
+        Source(path=path, name=name, form=_form(path.name, form), state=state)
+        for path, state in _objects_below(root)
+        if not _is_hidden(name := path.relative_to(root)) and _is_wanted(name, pattern, form)
+    ]
+    if not found:
+        raise MissingFileError(f"there is no object {place}, and none with such a key below it that can be scored")
+    yield from found
+
+
+def _objects_below(root: "ObjectPath") -> Iterator[tuple["ObjectPath", State]]:
+    try:
+        yield from ((path, State(*state)) for path, state in root.objects_below().items())
+    except OSError as error:
+        raise read_error(root, error) from None
+
+
+def _is_wanted(name: PurePath, pattern: Sequence[str], form: str | None) -> bool:
+    """Return True for a file that the pattern names, or for a table in a directory that it names."""
+    if pattern != ("**",) and _fits(name.parts, pattern):
+        return True
+    is_table = form is not None or name.suffix.lower() in SUFFIXES
+    return is_table and any(_fits(parent.parts, pattern) for parent in name.parents)
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**" and _fits(parts, pattern[1:]):
+        return True
+    rest = pattern if pattern[0] == "**" else pattern[1:]
+    return bool(parts) and (pattern[0] == "**" or fnmatchcase(parts[0], pattern[0])) and _fits(parts[1:], rest)
+
+
+def _is_hidden(name: PurePath) -> bool:
     return any(part.startswith(HIDDEN) for part in name.parts)
 
 
 def _source(path: Path, name: Path, form: str | None) -> Source:
-    return Source(path=path, name=name, form=form or SUFFIXES.get(path.suffix.lower(), "csv"))
+    state = state_of(path)
+    if state is None:
+        raise MissingFileError(f"there is no file {path}")
+    return Source(path=path, name=name, form=_form(path.name, form), state=state)
+
+
+def _form(name: str, form: str | None) -> str:
+    return form or SUFFIXES.get(PurePath(name).suffix.lower(), "csv")

@@ -31,6 +31,9 @@ class Writer(Protocol):
 
     def close(self) -> None: ...
 
+    def abandon(self) -> None:
+        """End without the rest of the file, which will be removed."""
+
 
 def record(prediction: Any) -> dict[str, Any]:
     """Return the prediction of a row as columns: its own names, or `prediction`, or one for each position of a list."""
@@ -70,7 +73,7 @@ class _Columns:
         return [{}] * self.waiting
 
 
-class CsvWriter:
+class CsvWriter(Writer):
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._columns = _Columns()
@@ -105,7 +108,7 @@ class CsvWriter:
         self._stream.flush()
 
 
-class JsonLinesWriter:
+class JsonLinesWriter(Writer):
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
@@ -120,7 +123,7 @@ class JsonLinesWriter:
         self._stream.flush()
 
 
-class JsonWriter:
+class JsonWriter(Writer):
     """Writer of one object, as `POST /invocations` answers."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -140,7 +143,7 @@ class JsonWriter:
         self._stream.flush()
 
 
-class ParquetWriter:
+class ParquetWriter(Writer):
     def __init__(self, stream: IO[bytes]) -> None:
         if parquet is None:
             raise InputFileError(f"Parquet cannot be written: {missing_extra('pyarrow', 'tables')}")
@@ -164,6 +167,10 @@ class ParquetWriter:
         self._write(self._columns.left())
         if self._file is not None:
             self._file.close()
+
+    def abandon(self) -> None:
+        if self._file is not None:
+            self._file.is_open = False  # otherwise its end would write to the stream once more
 
     def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         if not self._columns.names:

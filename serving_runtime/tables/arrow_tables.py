@@ -9,9 +9,10 @@ import pyarrow.compute as pc
 
 from serving_runtime.input.request import Request
 from serving_runtime.input.table import Key, Place, Table
-from serving_runtime.signature import Signature, Type
+from serving_runtime.signature import Scalar, Signature, Type
 from serving_runtime.tables.decimals import FLOATS, decimal_cells
 
+DATETIME: Final = Scalar(name="datetime")
 PATH: Final = "table"  # of a batch in the messages about its cells
 
 
@@ -50,6 +51,8 @@ def _cells(column: pa.Array, kind: Type | None) -> Any:
         column = column.dictionary_decode()
     if pa.types.is_floating(column.type):
         return _floats(column, kind)
+    if pa.types.is_date(column.type) and kind == DATETIME:
+        column = column.cast(pa.timestamp("s" if pa.types.is_date32(column.type) else "ms"))
     if pa.types.is_timestamp(column.type):
         return _times(column)
     if pa.types.is_decimal(column.type):

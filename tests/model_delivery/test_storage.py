@@ -195,7 +195,7 @@ def test_alias_that_moves_in_the_middle_changes_nothing(delivery: Delivery, mlfl
     [
         ("mlflow://no%20such/1", ExitCode.NOT_FOUND, "version 1 of model 'no such'"),
         ("mlflow://delivery%20plain/99", ExitCode.NOT_FOUND, "version 99 of model 'delivery plain'"),
-        ("mlflow://delivery%20plain@nobody", ExitCode.NOT_FOUND, "alias 'nobody' of model 'delivery plain'"),
+        ("mlflow://delivery%20plain@nobody", ExitCode.NOT_FOUND, "model 'delivery plain' has no alias 'nobody'"),
         (f"mlflow://runs/{RUN}/model", ExitCode.NOT_FOUND, f"run '{RUN}'"),
         ("mlflow://delivery%20without%20MLmodel/1", ExitCode.NOT_FOUND, "there is no MLmodel at"),
         ("mlflow://delivery%20marked%20with%20another%20digest/1", ExitCode.PRECONDITION, "model-api.digest says"),

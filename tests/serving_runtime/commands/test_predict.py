@@ -149,7 +149,7 @@ FILES = {
     "cut.csv": (b'fixed acidity,pH,alcohol\n1,2,"3', "line 2 is no CSV"),
     "broken.json": (b"[1, ", "the file is not JSON"),
     "short.jsonl": (b'{"pH": 1}\n', 'the column "fixed acidity" is missing'),
-    "text.parquet": (b"no parquet", "the file is no Parquet"),
+    "text.parquet": (b"no parquet", "the file cannot be read as Parquet"),
 }
 
 

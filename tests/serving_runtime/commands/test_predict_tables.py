@@ -1,23 +1,52 @@
-"""`predict` for tables whose columns have types of their own."""
+"""`predict` for tables as other programs write them: other types, names and order, damaged and encrypted files."""
 
+import base64
+import csv
+import json
 from collections.abc import Callable
+from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
+from pyarrow.parquet import encryption
 
 Run = Callable[..., Any]
+NAMES = ["fixed acidity", "pH", "alcohol"]
+WINE = pa.table([pa.array([7.5, 6.25]), pa.array([3.5, 3.25]), pa.array([9.5, 10.0])], NAMES)
+NOON = datetime(2024, 1, 31, 12, 0)  # noqa: DTZ001  what a column without a zone holds
+SCALARS = {
+    "boolean": pa.array([True]),
+    "integer": pa.array([1], pa.int32()),
+    "long": pa.array([1]),
+    "float": pa.array([1.5], pa.float32()),
+    "double": pa.array([1.5]),
+    "string": pa.array(["00123"]),
+    "binary": pa.array([b"ab"]),
+    "datetime": pa.array([NOON], pa.timestamp("ns")),
+}
+
+
+def scored(run: Run, model: Path, table: pa.Table, source: Path, **options: Any) -> Any:
+    parquet.write_table(table, source, **options)
+    return run("predict", "--model-path", model, source, "--output-format", "jsonl")
+
+
+def with_ph(column: pa.Array) -> pa.Table:
+    return WINE.set_column(1, "pH", column)
 
 
 def test_parquet_file_of_decimals_is_scored_and_its_wrong_row_is_named(run: Run, models: Path, tmp_path: Path) -> None:
     source, wrong = tmp_path / "rows.parquet", tmp_path / "wrong.parquet"
-    names, form = ["fixed acidity", "pH", "alcohol"], pa.decimal128(20, 17)
+    form = pa.decimal128(20, 17)
     rows = [[Decimal("7.4"), Decimal("3.5"), Decimal("9.4")], [Decimal("6.3"), Decimal("3.2"), Decimal("9.1")]]
-    parquet.write_table(pa.table([pa.array(column, form) for column in zip(*rows, strict=True)], names), source)
+    parquet.write_table(pa.table([pa.array(column, form) for column in zip(*rows, strict=True)], NAMES), source)
     rows[1][1] = Decimal("3.12345678901234567")
-    parquet.write_table(pa.table([pa.array(column, form) for column in zip(*rows, strict=True)], names), wrong)
+    parquet.write_table(pa.table([pa.array(column, form) for column in zip(*rows, strict=True)], NAMES), wrong)
     doubles = "fixed acidity,pH,alcohol\n7.4,3.5,9.4\n6.3,3.2,9.1\n"
 
     scored = run("predict", "--model-path", models / "wine", source)
@@ -25,3 +54,189 @@ def test_parquet_file_of_decimals_is_scored_and_its_wrong_row_is_named(run: Run,
 
     assert (scored.code, scored.out) == (0, run("predict", "--model-path", models / "wine", stdin=doubles.encode()).out)
     assert (refused.code, refused.err.startswith('error: row 2: "pH": ')) == (3, True)
+
+
+SAME = {
+    "another order": WINE.select(["alcohol", "fixed acidity", "pH"]),
+    "more columns": WINE.append_column("note", pa.array([["a"], None])),
+    "float32": with_ph(WINE["pH"].cast(pa.float32())),
+    "float16": with_ph(pa.array([np.float16(3.5), np.float16(3.25)])),
+    "a dictionary": with_ph(WINE["pH"].dictionary_encode()),
+    "decimals": with_ph(WINE["pH"].cast(pa.decimal128(10, 2))),
+    "many row groups": WINE,
+}
+
+
+@pytest.mark.parametrize("form", SAME)
+def test_same_values_in_another_form_have_the_same_predictions(
+    form: str, run: Run, models: Path, tmp_path: Path
+) -> None:
+    options = {"row_group_size": 1} if form == "many row groups" else {}
+
+    other = scored(run, models / "wine", SAME[form], tmp_path / "other.parquet", **options)
+    plain = scored(run, models / "wine", WINE, tmp_path / "plain.parquet")
+
+    assert (other.code, other.out) == (0, plain.out), other.err
+
+
+SAME_SCALARS = {
+    "seconds": ("datetime", pa.array([NOON], pa.timestamp("s"))),
+    "microseconds": ("datetime", pa.array([NOON], pa.timestamp("us"))),
+    "int96": ("datetime", pa.array([NOON], pa.timestamp("ns"))),
+    "a zone": ("datetime", pa.array([NOON]).cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", "Asia/Tokyo"))),
+    "large_string": ("string", pa.array(["00123"], pa.large_string())),
+    "string_view": ("string", pa.array(["00123"], pa.string_view())),
+    "a dictionary of texts": ("string", pa.array(["00123"]).dictionary_encode()),
+    "large_binary": ("binary", pa.array([b"ab"], pa.large_binary())),
+    "fixed_size_binary": ("binary", pa.array([b"ab"], pa.binary(2))),
+    "doubles that are whole": ("integer", pa.array([1.0])),
+    "int8": ("long", pa.array([1], pa.int8())),
+    "uint64": ("long", pa.array([1], pa.uint64())),
+    "float64 for a float": ("float", pa.array([1.5])),
+}
+
+
+@pytest.mark.parametrize("form", SAME_SCALARS)
+def test_model_gets_the_same_values_from_another_type(form: str, run: Run, models: Path, tmp_path: Path) -> None:
+    name, column = SAME_SCALARS[form]
+    options = {"use_deprecated_int96_timestamps": form == "int96"}
+
+    other = scored(run, models / "scalars", pa.table({**SCALARS, name: column}), tmp_path / "other.parquet", **options)
+    plain = scored(run, models / "scalars", pa.table(SCALARS), tmp_path / "plain.parquet")
+
+    assert (other.code, other.out) == (0, plain.out), other.err
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.date64()])
+def test_date_is_its_midnight_as_in_a_csv_file(kind: pa.DataType, run: Run, models: Path, tmp_path: Path) -> None:
+    dates = pa.table({**SCALARS, "datetime": pa.array([date(2024, 1, 31)], kind)})
+    midnight = pa.table({**SCALARS, "datetime": pa.array([datetime(2024, 1, 31)])})  # noqa: DTZ001  as above
+
+    ended = scored(run, models / "scalars", dates, tmp_path / "dates.parquet")
+
+    assert (ended.code, ended.out) == (0, scored(run, models / "scalars", midnight, tmp_path / "plain.parquet").out)
+
+
+REFUSED = {
+    "texts": ("double", pa.array(["3.5"]), "a string, where the model takes a number"),
+    "large_string": ("double", pa.array(["3.5"], pa.large_string()), "a string, where the model takes a number"),
+    "booleans": ("double", pa.array([True]), "a boolean, where the model takes a number"),
+    "a list": ("double", pa.array([[3.5]]), "an array, where the model takes a number"),
+    "a struct": ("double", pa.array([{"a": 3.5}]), "an object, where the model takes a number"),
+    "a number for a text": ("string", pa.array([1]), "a number, where the model takes a string"),
+    "a fraction": ("integer", pa.array([1.5]), "a number that has a fraction"),
+    "a large integer": ("integer", pa.array([2**31]), "a number out of range"),
+    "a large uint64": ("long", pa.array([2**63], pa.uint64()), "a number out of range"),
+    "a null": ("long", pa.nulls(1), "null"),
+    "a time of day": ("datetime", pa.array([time(1, 2)]), "a value of type time"),
+    "a duration": ("long", pa.array([5], pa.duration("s")), "a value of type timedelta"),
+    "a date out of range": ("datetime", pa.array([date(9999, 1, 1)]), "a date or time"),
+}
+
+
+@pytest.mark.parametrize("form", REFUSED)
+def test_value_that_the_type_cannot_hold_is_named(form: str, run: Run, models: Path, tmp_path: Path) -> None:
+    name, column, problem = REFUSED[form]
+
+    ended = scored(run, models / "scalars", pa.table({**SCALARS, name: column}), tmp_path / "rows.parquet")
+
+    assert (ended.code, ended.out) == (3, ""), ended.err
+    assert ended.err.startswith(f'error: row 1: "{name}": ')
+    assert problem in ended.err
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (["Fixed Acidity", "pH", "alcohol"], 'the column "fixed acidity" is missing'),
+        (["pH", "pH", "alcohol"], 'the file has the column "pH" twice'),
+    ],
+)
+def test_other_names_end_the_command(names: list[str], problem: str, run: Run, models: Path, tmp_path: Path) -> None:
+    ended = scored(run, models / "wine", WINE.rename_columns(names), tmp_path / "rows.parquet")
+
+    assert (ended.code, problem in ended.err) == (3, True), ended.err
+
+
+@pytest.mark.parametrize("length", [0, 3, 8, 500, -1, -9])
+def test_file_that_is_cut_ends_the_command(length: int, run: Run, models: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "rows.parquet", tmp_path / "out.parquet"
+    parquet.write_table(WINE, source)
+    source.write_bytes(source.read_bytes()[:length] if length else b"")
+
+    ended = run("predict", "--model-path", models / "wine", source, "-o", output)
+
+    assert (ended.code, "the file cannot be read as Parquet: " in ended.err, output.exists()) == (3, True, False)
+
+
+def test_file_with_a_damaged_page_ends_the_command(run: Run, models: Path, tmp_path: Path) -> None:
+    source = tmp_path / "rows.parquet"
+    parquet.write_table(WINE, source)
+    content = bytearray(source.read_bytes())
+    content[40:60] = b"\xff" * 20
+    source.write_bytes(content)
+
+    ended = run("predict", "--model-path", models / "wine", source)
+
+    assert (ended.code, "the file cannot be read as Parquet: " in ended.err) == (3, True), ended.err
+
+
+class PlainKeys(encryption.KmsClient):
+    """A service of keys that hides nothing."""
+
+    def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
+        return base64.b64encode(key_bytes)
+
+    def unwrap_key(self, wrapped_key: bytes, master_key_identifier: str) -> bytes:
+        return base64.b64decode(wrapped_key)
+
+
+@pytest.mark.parametrize("plaintext_footer", [False, True])
+def test_encrypted_file_ends_the_command(plaintext_footer: bool, run: Run, models: Path, tmp_path: Path) -> None:
+    configuration = encryption.EncryptionConfiguration(
+        footer_key="footer", column_keys={"column": ["pH"]}, plaintext_footer=plaintext_footer
+    )
+    factory = encryption.CryptoFactory(lambda _: PlainKeys())
+    properties = factory.file_encryption_properties(encryption.KmsConnectionConfig(), configuration)
+
+    ended = scored(run, models / "wine", WINE, tmp_path / "rows.parquet", encryption_properties=properties)
+
+    assert (ended.code, "the file is encrypted, and predict has no keys" in ended.err) == (3, True), ended.err
+
+
+def test_column_that_changes_its_type_in_the_last_file_is_named_with_the_file(
+    run: Run, models: Path, tmp_path: Path
+) -> None:
+    for number, column in enumerate([WINE["pH"], WINE["pH"].cast(pa.float32()), pa.array(["3.5", "3.25"])]):
+        parquet.write_table(with_ph(column), tmp_path / f"{number}.parquet")
+    output = tmp_path / "out"
+    command = ["predict", "--model-path", models / "wine", *(tmp_path / f"{number}.parquet" for number in range(3))]
+
+    joined = run(*command, "-o", tmp_path / "joined.parquet")
+    parts = run(*command, "-o", f"{output}/")
+
+    problem = f'error: {tmp_path}/2.parquet: row 1: "pH": a string, where the model takes a number'
+    assert (joined.code, joined.err.startswith(problem), (tmp_path / "joined.parquet").exists()) == (3, True, False)
+    assert (parts.code, parts.err.startswith(problem)) == (3, True)
+    assert sorted(path.name for path in output.glob("*.parquet")) == ["0.parquet", "1.parquet"]
+
+
+def test_bad_cell_at_the_end_of_a_large_file_is_named_and_leaves_no_output(
+    run: Run, models: Path, tmp_path: Path
+) -> None:
+    source, output = tmp_path / "rows.csv", tmp_path / "out.csv"
+    with source.open("w") as stream:  # several blocks of the reader
+        stream.write("fixed acidity,pH,alcohol\n")
+        stream.writelines(f"{number % 97 / 10},3.5,9.4\n" for number in range(900_000))
+        stream.write("7.4,3.5,9.4%\n")
+    command = ["predict", "--model-path", models / "wine", source, "-o", output]
+
+    refused = run(*command)
+    assert not output.exists()
+    scored = run(*command, "--errors", tmp_path / "errors")
+
+    assert (refused.code, refused.err.startswith('error: line 900002: "alcohol": ')) == (3, True), refused.err
+    assert scored.code == 7
+    assert json.loads((tmp_path / "errors").read_text())["place"] == "line 900002"
+    with output.open() as stream:
+        assert sum(1 for _ in csv.reader(stream)) == 900_002

@@ -41,3 +41,9 @@ def test_parquet_to_write_names_the_extra(name: str, models: Path, tmp_path: Pat
 
     assert (done.returncode, done.stderr) == (3, f"error: Parquet cannot be written: {SENTENCE}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_object_store_names_the_extra(models: Path) -> None:
+    done = predicted("--model-path", models / "wine", "s3://lake/rows.csv")
+
+    assert (done.returncode, done.stderr) == (3, f"error: s3://lake/rows.csv cannot be used: {SENTENCE}")

@@ -1,0 +1,64 @@
+"""Columns of a file's directories, added to the rows that the model gets and to the columns that are kept."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from serving_runtime.codec.delimited import read_cell
+from serving_runtime.commands.chunk import Chunk
+from serving_runtime.commands.cli_errors import InputFileError
+from serving_runtime.commands.kept_columns import Kept
+from serving_runtime.commands.partitions import Partitions
+from serving_runtime.input.request import Request
+from serving_runtime.input.table import Table
+from serving_runtime.signature import Signature
+
+
+def with_partitions(chunk: Chunk, partitions: Partitions, signature: Signature, keep: Sequence[str]) -> Chunk:
+    """Return the chunk with the columns of the directories, if the file itself has none of the name.
+
+    Raises InputFileError if neither has a column to keep.
+    """
+    kept = _kept(chunk, partitions, keep) if keep else None
+    cells = {
+        str(column.name): None if value is None else read_cell(value, column.type)
+        for column in signature.columns
+        if signature.named and (value := partitions.get(str(column.name), "")) != ""
+    }
+    if not cells:
+        return replace(chunk, kept=kept)
+    return replace(
+        chunk,
+        kept=kept,
+        request=lambda first, end: _added(chunk.request(first, end), cells),
+        columns=_with_columns(chunk.columns, cells),
+    )
+
+
+def _with_columns(columns: Callable[[], Request] | None, cells: Mapping[str, Any]) -> Callable[[], Request] | None:
+    return None if columns is None else lambda: _added(columns(), cells)
+
+
+def _added(request: Request, cells: Mapping[str, Any]) -> Request:
+    table = request.input
+    if not isinstance(table, Table):
+        return request
+    missing = {name: [cell] * table.rows for name, cell in cells.items() if name not in table.columns}
+    return replace(request, input=replace(table, columns={**table.columns, **missing})) if missing else request
+
+
+def _kept(chunk: Chunk, partitions: Partitions, keep: Sequence[str]) -> Kept:
+    found = chunk.kept or {}
+    if missing := next((name for name in keep if name not in found and name not in partitions), None):
+        raise InputFileError(f'the file has no column "{missing}", which --keep-columns names')
+    return {
+        name: [partitions[name]] * chunk.count if _is_of_directory(name, found, partitions) else found[name]
+        for name in keep
+    }
+
+
+def _is_of_directory(name: str, found: Kept, partitions: Partitions) -> bool:
+    """Return True if the file has no such column: records of JSON then have a null each."""
+    if name not in partitions or name not in found:
+        return name in partitions
+    return isinstance(found[name], list) and all(value is None for value in found[name])

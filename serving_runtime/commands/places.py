@@ -1,0 +1,168 @@
+"""Files on this machine, or in an object store if the extra `tables` is installed."""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from errno import EDQUOT, EFBIG, ENOSPC
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, TypeAlias, Union
+
+from model_contract.extras import missing_extra
+from serving_runtime.commands.cli_errors import (
+    CommandError,
+    InputFileError,
+    MissingFileError,
+    NoSpaceError,
+    UnavailableError,
+)
+from serving_runtime.tables import lazy
+
+if TYPE_CHECKING:
+    from serving_runtime.tables.object_store import ObjectPath
+
+Place: TypeAlias = Union[Path, "ObjectPath"]
+STORES: Final = ("s3", "gs", "az")
+FULL: Final = frozenset({ENOSPC, EDQUOT, EFBIG})
+
+
+class State(NamedTuple):
+    """Size of a file in bytes, and the time of its last change in nanoseconds."""
+
+    size: int
+    changed: int
+
+
+def place_of(text: str) -> Place:
+    """Return the place that an argument names. Raises InputFileError."""
+    scheme, separator, key = text.partition("://")
+    if not separator:
+        return Path(text)
+    if scheme not in STORES or not key.strip("/"):
+        names = ", ".join(f"{name}://bucket/key" for name in STORES)
+        raise InputFileError(f"{text} is no file of a store; use {names}, or a path of this machine")
+    try:
+        return lazy.ObjectPath(scheme, PurePosixPath(key))
+    except ModuleNotFoundError as error:
+        raise InputFileError(f"{text} cannot be used: {missing_extra(error.name, 'tables')}") from None
+
+
+def is_in(path: Place, directory: Place) -> bool:
+    """Return True if a file or directory is in the directory, or is itself that directory."""
+    if isinstance(path, Path):
+        return isinstance(directory, Path) and path.resolve().is_relative_to(directory.resolve())
+    return not isinstance(directory, Path) and path.is_relative_to(directory)
+
+
+def state_of(place: Place) -> State | None:
+    """Return the state of a file; None if there is none. Raises CommandError."""
+    try:
+        if isinstance(place, Path):
+            found = place.stat()
+            return State(found.st_size, found.st_mtime_ns)
+        sized = place.size_and_time()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise read_error(place, error) from None
+    return State(*sized) if sized else None
+
+
+@contextmanager
+def opened(place: Place, state: State, *, at_any_place: bool) -> Iterator[IO[bytes]]:
+    """Yield a stream of the file.
+
+    Raises InputFileError at the end if its state has become another one, as its rows may be those of two files.
+    """
+    try:
+        stream = place.open("rb") if isinstance(place, Path) else place.open(at_any_place=at_any_place)
+    except OSError as error:
+        raise read_error(place, error) from None
+    with stream:
+        yield stream
+    if state_of(place) != state:
+        raise InputFileError(f"{place} was changed or removed while it was read; repeat the command")
+
+
+def replacing(place: Place) -> AbstractContextManager[IO[bytes]]:
+    """Return a stream to a file that is put in place when it is whole, if nothing failed. Raises CommandError."""
+    return _replacing_file(place) if isinstance(place, Path) else _uploading(place)
+
+
+@contextmanager
+def _replacing_file(path: Path) -> Iterator[IO[bytes]]:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT, 0o666), "wb") as stream:
+            lock(stream, path)
+            if not _is_at(stream, partial):  # the process that had the lock has put the file in place
+                raise in_use(path)
+            stream.truncate(0)
+            try:
+                yield stream
+                stream.flush()
+                partial.replace(path)
+            except BaseException:
+                with suppress(OSError):
+                    partial.unlink()
+                raise
+    except BrokenPipeError:
+        raise  # of another stream
+    except OSError as error:
+        raise write_error(path, error) from None
+
+
+def lock(stream: IO[bytes], place: Place) -> None:
+    """Lock the stream's file until the stream is closed. Raises InputFileError if another process has locked it."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise in_use(place) from None
+
+
+def in_use(place: Place) -> InputFileError:
+    return InputFileError(f"another predict writes to {place}; wait for its end, or name another output")
+
+
+def _is_at(stream: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _uploading(place: "ObjectPath") -> Iterator[IO[bytes]]:
+    """Yield a temporary file, whose content becomes the object at the end: a part of an object is never seen."""
+    with tempfile.TemporaryFile() as stream:
+        try:
+            yield stream
+            stream.seek(0)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise write_error(Path(tempfile.gettempdir()), error) from None
+        try:
+            place.upload(stream)
+        except OSError as error:
+            raise write_error(place, error) from None
+
+
+def read_error(place: Place, error: OSError) -> CommandError:
+    if isinstance(error, FileNotFoundError):
+        return MissingFileError(f"there is no file {place}")
+    kind = InputFileError if isinstance(place, Path) else UnavailableError
+    return kind(f"{place} cannot be read: {reason(error)}")
+
+
+def write_error(place: Place, error: OSError) -> CommandError:
+    if error.errno in FULL:
+        return NoSpaceError(f"{place} cannot be written: {reason(error)}; make space, and repeat the command")
+    kind = InputFileError if isinstance(place, Path) else UnavailableError
+    return kind(f"{place} cannot be written: {reason(error)}")
+
+
+def reason(error: OSError) -> str:
+    """Return the reason in one line: Arrow's errors have more, and no words of their number."""
+    return str(error.strerror or error).partition("\n")[0]

@@ -1,0 +1,137 @@
+"""`predict` when something goes wrong in the middle: a source, a disk, another run, a kill, the model."""
+
+import csv
+import fcntl
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+COLUMNS = ["fixed acidity", "pH", "alcohol"]
+ROW = "7.4,3.5,9.4\n"
+HEADER = ",".join(COLUMNS) + "\n"
+PROGRAM: list[str | Path] = [sys.executable, "-m", "serving_runtime", "predict"]
+
+
+def write_csv(path: Path, rows: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(HEADER + "".join(f"{number / 7},3.5,9.4\n" for number in range(rows)))
+    return path
+
+
+def write_expressions(path: Path, expressions: Sequence[str]) -> Path:
+    """Write rows of the model `chosen`, which predicts the value of the first expression that it gets."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["expression"], *([one] for one in expressions)])
+    return path
+
+
+CHANGES = {
+    "removed": "__import__('pathlib').Path({path!r}).unlink(missing_ok=True) or 1.0",
+    "cut": "__import__('os').truncate({path!r}, 5) or 1.0",
+    "written again": "__import__('os').utime({path!r}, (1, 1)) or 1.0",
+}
+
+
+@pytest.mark.parametrize("output", ["out.csv", "out/"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_source_that_changes_while_it_is_read_leaves_no_output(
+    change: str, output: str, run: Run, models: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "in/a.csv"
+    write_expressions(path, ["1.0", CHANGES[change].format(path=str(path)), "1.0"])
+
+    ended = run("predict", "--model-path", models / "chosen", path, "--chunk-rows", "1", "-o", f"{tmp_path}/{output}")
+
+    assert (ended.code, f"{path} was changed or removed while it was read" in ended.err) == (3, True), ended.err
+    assert [found for found in tmp_path.rglob("*.csv*") if found != path] == []
+
+
+def test_row_for_which_the_model_returns_nothing_is_refused(run: Run, models: Path, tmp_path: Path) -> None:
+    source = write_expressions(tmp_path / "a.csv", ["[1.5]", "[]", "[2.5]"])
+    command = ["predict", "--model-path", models / "chosen", source]
+
+    refused = run(*command)
+    scored = run(*command, "--errors", tmp_path / "errors")
+
+    assert (refused.code, refused.err) == (3, "error: line 3: the model returned no prediction for this row\n")
+    assert (scored.code, scored.out) == (7, 'prediction\n1.5\n""\n2.5\n')
+
+
+def small_disk(directory: Path) -> list[str]:
+    """Return a command that runs another with a disk of 64 KiB as the directory.
+
+    If nobody may mount one here, its files have at most as much.
+    """
+    mount = 'mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@"'
+    disk = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(directory)]
+    may_mount = subprocess.run([*disk, "true"], capture_output=True, check=False).returncode == 0
+    return disk if may_mount else ["sh", "-c", 'ulimit -f 128; exec "$@"', "sh"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_disk_that_fills_ends_the_command_and_leaves_no_part(form: str, models: Path, tmp_path: Path) -> None:
+    source, out = write_csv(tmp_path / "a.csv", 40_000), tmp_path / "out"
+    out.mkdir()
+    command = [*small_disk(out), *PROGRAM, "--model-path", models / "wine", source, "--output-format", form]
+
+    ended = subprocess.run([*command, "-o", f"{out}/"], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 11, ended.stderr
+    assert f"error: {out}/a.{form} cannot be written: " in ended.stderr
+    assert ended.stderr.endswith("; make space, and repeat the command\n")
+    assert list(out.rglob(f"*.{form}")) == []
+
+
+@pytest.mark.parametrize(("output", "locked"), [("out.csv", ".out.csv.partial"), ("out/", "_predict.jsonl")])
+def test_output_of_another_run_is_not_touched(output: str, locked: str, run: Run, models: Path, tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "a.csv", 3)
+    (tmp_path / "out").mkdir()
+    held = (tmp_path / "out" if output == "out/" else tmp_path) / locked
+    with held.open("wb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        stream.write(b"of the other run")
+        stream.flush()
+
+        ended = run("predict", "--model-path", models / "wine", source, "-o", f"{tmp_path}/{output}")
+
+        assert held.read_bytes() == b"of the other run"
+    assert (ended.code, "another predict writes to" in ended.err) == (3, True)
+
+
+def test_what_a_killed_run_left_is_replaced(run: Run, models: Path, tmp_path: Path) -> None:
+    (tmp_path / ".out.csv.partial").write_text("the longer beginning of an output\n" * 100)
+
+    ended = run(
+        "predict", "--model-path", models / "wine", write_csv(tmp_path / "a.csv", 3), "-o", tmp_path / "out.csv"
+    )
+
+    assert (ended.code, len((tmp_path / "out.csv").read_text().splitlines())) == (0, 4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "out.csv"]
+
+
+def test_output_of_a_run_that_was_killed_and_repeated_is_that_of_one_run(models: Path, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_csv(tmp_path / f"in/{name}.csv", 20_000)
+    command = [*PROGRAM, "--model-path", models / "wine", tmp_path / "in", "--summary", "json", "-o"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    with subprocess.Popen([*command, f"{killed}/", "--chunk-rows", "10"]) as process:
+        while not list(killed.glob(".*.partial")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+
+    resumed = subprocess.run([*command, f"{killed}/"], capture_output=True, check=True)
+    subprocess.run([*command, f"{whole}/"], capture_output=True, check=True)
+
+    assert json.loads(resumed.stderr)["rows"] == 60_000
+    names = {path.name for path in killed.iterdir()}
+    assert names == {"a.csv", "b.csv", "c.csv", "_predict.jsonl"}
+    assert all((killed / name).read_bytes() == (whole / name).read_bytes() for name in names - {"_predict.jsonl"})

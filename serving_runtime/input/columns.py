@@ -142,10 +142,11 @@ def _converted(pair: Pair, table: Table, faults: list[Fault]) -> Any:
     converted = scalars_or_faults(cells, kind, partial(table.place, pair.key), faults)
     if converted is None or converted.dtype.kind != "O":
         return converted
-    return _texts(converted.tolist()) if kind.name == "string" else converted.tolist()
+    return texts(converted.tolist()) if kind.name == "string" else converted.tolist()
 
 
-def _texts(cells: list[Any]) -> Any:
+def texts(cells: list[Any]) -> Any:
+    """Return texts as pandas has them; a list if one of them is no Unicode."""
     try:
         return pd.array(cells, dtype=TEXTS)
     except UnicodeError:  # half of a surrogate pair, for which only a list has room

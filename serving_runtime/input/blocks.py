@@ -41,7 +41,8 @@ class Group:
     def frame(self, values: Values, rows: int) -> pd.DataFrame:
         if self.kind != TEXT:
             return pd.DataFrame(values.T, columns=list(self.names), copy=True)
-        return pd.DataFrame(dict(zip(self.names, _text_columns(values, rows), strict=True)), copy=False)
+        columns = dict(zip(self.names, _text_columns(values, rows), strict=True))
+        return pd.DataFrame(columns, index=range(rows), copy=False)
 
 
 @frozen_record
@@ -106,6 +107,8 @@ class Mixed:
 def _text_columns(values: Values, rows: int) -> list[Any]:
     """Return texts as pandas has them, made at once for all columns."""
     whole = texts(values.ravel().tolist())
-    if isinstance(whole, list):  # one of them is no Unicode, and only its own column is a list
+    if isinstance(whole, pd.Series):  # one of them is no Unicode, and only its own column is of objects
         return [texts(column.tolist()) for column in values]
-    return [whole[start : start + rows] for start in range(0, len(values) * rows, rows)] if rows else [whole] * len(values)
+    return (
+        [whole[start : start + rows] for start in range(0, len(values) * rows, rows)] if rows else [whole] * len(values)
+    )

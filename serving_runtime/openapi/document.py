@@ -11,6 +11,7 @@ from serving_runtime.signature import Signature
 
 TEXT: Final[Mapping[str, str]] = {
     "400": "the body is malformed, or does not fit the model's signature; `details` names each place",
+    "406": "the answer cannot have the media type that `Accept` asks for",
     "408": "the body did not come in time",
     "413": "the body is too large",
     "415": "the Content-Type, its charset or the Content-Encoding is not supported",

@@ -51,6 +51,8 @@ def read_block(
     known = [name for name in names if kinds[name] is not None or not signature.named]
     if not known:
         return None
+    if len(known) < len(names) and not _is_utf8(block.text):  # Arrow looks at texts that it converts only
+        return None
     types = {name: READ_AS.get(_name(kinds[name]), pa.string()) for name in known}
     try:
         table = arrow_csv.read_csv(
@@ -90,6 +92,13 @@ def _is_doubtful(block: CsvBlock, *, integers: bool) -> bool:
     hexadecimal = integers and ((b"x" in text and b"0x" in text) or (b"X" in text and b"0X" in text))
     empty = block.quoted and b'""' in text
     return b"\0" in text or empty or hexadecimal or (b"\r" in text and text.count(b"\r") != text.count(b"\r\n"))
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        return text.isascii() or bool(text.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _name(kind: Type | None) -> str:

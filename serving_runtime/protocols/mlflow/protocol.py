@@ -19,16 +19,24 @@ from serving_runtime.protocols.interface import (
 if TYPE_CHECKING:
     from serving_runtime.signature import Signature
 
+ARROW: Final = b"application/vnd.apache.arrow.stream"
+
 
 def read(message: Message, served: ServedModel) -> Inputs:
     """Raises ServingError."""
+    accepted = message.headers.get(b"accept", b"")
+    arrow = ARROW in accepted
+    if arrow:
+        lazy.expect_arrow()
     request = lazy.read_request(message.body, message.header(b"content-type"), served.metadata.signature, served.coerce)
     conformed = served.conform(request)
 
     def write(prediction: Prediction) -> Answer:
+        if arrow:
+            return Answer(body=lazy.arrow_answer(prediction.value, conformed.rows, served.nan), media_type=ARROW)
         return Answer(body=lazy.encode(prediction.value, wrapped=request.wrapped, nan=served.nan, coerce=served.coerce))
 
-    stream = request.stream or "text/event-stream" in (message.header(b"accept") or "")
+    stream = request.stream or b"text/event-stream" in accepted
     return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=write, stream=stream)
 
 

@@ -1,4 +1,4 @@
-"""Save models that keep what they see and then write into it, with full MLflow: `python save_seen_models.py DIRECTORY`"""
+"""Save models that keep what they see and write into it, by full MLflow: `python save_seen_models.py <directory>`."""
 
 import sys
 import warnings

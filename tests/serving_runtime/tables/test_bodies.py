@@ -1,4 +1,4 @@
-"""A body that is read by whole columns gives what reading it cell by cell gives: the same values, or the same faults."""
+"""A body read by whole columns gives what reading it cell by cell gives: the same values, or the same faults."""
 
 import io
 from collections.abc import Mapping

@@ -75,7 +75,9 @@ images: ## Build the container images of the manifests with podman, buildah or d
 	  $$tool build --file Dockerfile.runtime --target delivery --tag model-api-delivery:$(VERSION) . ; \
 	  $$tool build --file Dockerfile.runtime --target runtime --tag model-api-runtime:$(VERSION) . ; \
 	  $$tool build --file Dockerfile.runtime --target runtime --build-arg MODEL_REQUIREMENTS=requirements-sklearn.txt \
-	    --tag model-api-runtime:$(VERSION)-sklearn .
+	    --tag model-api-runtime:$(VERSION)-sklearn . ; \
+	  $$tool build --file Dockerfile.runtime --target runtime --build-arg EXTRA=tables \
+	    --build-arg MODEL_REQUIREMENTS=requirements-sklearn.txt --tag model-api-runtime:$(VERSION)-tables .
 
 .PHONY: packages
 packages: setup ## Install what the cluster, the images and the browser need from Debian's packages (root)

@@ -39,7 +39,10 @@ STATUS_ANNOTATION: Final = f"{DOMAIN}/status"
 WORKLOAD_TYPE_LABEL: Final = "dominodatalab.com/workload-type"
 MODEL_API_WORKLOAD: Final = "ModelAPI"
 PROJECT_ID_LABEL: Final = "dominodatalab.com/project-id"
-PROJECT_ID_PATTERN: Final = r"[0-9a-f]{24}"
+# A DNS label (RFC 1123), which a label's value, the name of a Secret and a token can hold.
+PROJECT_ID_PATTERN: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+PROJECT_ID_FORM: Final = "at most 63 lower-case letters, digits and hyphens, no hyphen at either end"
+DOMINO_PROJECT_ID_PATTERN: Final = r"[0-9a-f]{24}"
 
 # Parts that the webhook adds to a pod.
 INIT_CONTAINER: Final = "mlflow-model-init"

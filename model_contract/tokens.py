@@ -16,7 +16,7 @@ from enum import StrEnum
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Final
 
-from model_contract.names import PROJECT_ID_PATTERN
+from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
 from model_contract.secret import Secret
 
 ALPHABET: Final = digits + ascii_uppercase + ascii_lowercase
@@ -61,7 +61,7 @@ class Token:
 def new_token(project_id: str, purpose: Purpose) -> Token:
     """Return a new random token. Raises TokenError if the project's id is malformed."""
     if not re.fullmatch(PROJECT_ID_PATTERN, project_id):
-        raise TokenError(f"{project_id!r:.40} is not a project id; it must be 24 hexadecimal digits in lower case")
+        raise TokenError(f"{project_id!r:.40} is not a project id, which has {PROJECT_ID_FORM}")
     random = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARACTERS))
     body = f"{TOKEN_PREFIX}{purpose.letter}_{project_id}_{random}"
     return Token(project_id=project_id, purpose=purpose, value=Secret(f"{body}_{check_sum(body)}"))

@@ -12,6 +12,7 @@ from pathlib import Path
 from model_contract.model_ref import ModelRef, shown
 from model_contract.names import (
     MODEL_VARIABLES,
+    PROJECT_ID_FORM,
     PROJECT_ID_PATTERN,
     PROJECT_ID_VARIABLE,
     SOURCE_PREFIX,
@@ -55,7 +56,7 @@ def project_id(environ: Mapping[str, str]) -> str | None:
         return None
     if not re.fullmatch(PROJECT_ID_PATTERN, value):
         raise InvalidInputError(
-            f"{PROJECT_ID_VARIABLE} is {shown(value)}; it must be 24 hexadecimal digits in lower case"
+            f"{PROJECT_ID_VARIABLE} is {shown(value)}, which is no project id: it has {PROJECT_ID_FORM}"
         )
     return value
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from model_contract.names import PROJECT_ID_PATTERN
+from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
 from model_lifecycle.errors import InvalidError
 from model_lifecycle.stages import PRODUCTION, STAGING
 
@@ -165,7 +165,7 @@ def _problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     for project, entries in document.items():
         place = f"$[{json.dumps(project)[:60]}]"
         if not re.fullmatch(PROJECT_ID_PATTERN, project.lower()):
-            yield Problem(place=place, text="is no project id: 24 hexadecimal digits")
+            yield Problem(place=place, text=f"is no project id, which has {PROJECT_ID_FORM}")
         elif project.lower() in projects:
             yield Problem(place=place, text=f"is the same project as {projects[project.lower()]}")
         projects[project.lower()] = place
@@ -271,6 +271,6 @@ def schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Models that are to be in Production, by project",
         "type": "object",
-        "propertyNames": {"pattern": "^[0-9a-fA-F]{24}$"},
+        "propertyNames": {"pattern": f"^{PROJECT_ID_PATTERN.replace('a-z', 'a-zA-Z')}$"},
         "additionalProperties": {"type": "array", "items": entry},
     }

@@ -102,8 +102,11 @@ class Credentials:
 
 
 def project_variable(project_id: str) -> str:
-    """Return the name of the variable, and of the GitHub secret, that holds a project's promote token."""
-    return f"PROJECT_ID_{project_id.upper()}"
+    """Return the name of the variable, and of the GitHub secret, that holds a project's promote token.
+
+    Both may have no hyphens, and an id has no underscores: two ids never have the same name.
+    """
+    return f"PROJECT_ID_{project_id.upper().replace('-', '_')}"
 
 
 def check_project(token: Secret, project_id: str) -> None:

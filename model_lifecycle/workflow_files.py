@@ -32,7 +32,7 @@ EACH_PROJECT: Final = "{project}"  # stands for the project's id in the name of 
 RUNS_ON: Final = "ubuntu-24.04"
 MAIN: Final = "main"
 COMMAND: Final = re.compile(r"^# Written by `(model-api workflow [^`]*)`", re.MULTILINE)
-SECRET: Final = re.compile(r"\$\{\{ *secrets\.(PROJECT_ID_[0-9A-F]{24}) *\}\}")
+SECRET: Final = re.compile(r"\$\{\{ *secrets\.(PROJECT_ID_[0-9A-Z_]+) *\}\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ def rendered_workflows(options: WorkflowOptions, projects: Collection[str]) -> d
         VALIDATE: VALIDATE_TEXT,
         PROMOTE: PROMOTE_TEXT + "\n".join(_job(PROMOTE_JOB, project, options.environment) for project in projects),
         ROLLBACK: (
-            ROLLBACK_TEXT.replace("<projects>", "".join(f"\n          - {project}" for project in projects))
+            ROLLBACK_TEXT.replace("<projects>", "".join(f"\n          - {_text(project)}" for project in projects))
             + "\n".join(_job(ROLLBACK_JOB, project, options.environment) for project in projects)
         ),
     }

@@ -18,7 +18,7 @@ from testbed.processes import Process, free_port, installed, running
 from tracking_gate.authentication.people import hashed
 
 PROJECT: Final = "66c0a1b2c3d4e5f601234567"
-OTHER: Final = "77d1b2c3d4e5f6a701234567"
+OTHER: Final = "wine-team-2"
 PASSWORD: Final = "correct horse"
 PEOPLE: Final = {
     "jane": ([PROJECT], False),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from model_contract.names import DELIVERY_IMAGE, MLFLOW_NAMESPACE, PLATFORM_NAMESPACE, PROJECT_ID_PATTERN
+from model_contract.names import DELIVERY_IMAGE, DOMINO_PROJECT_ID_PATTERN, MLFLOW_NAMESPACE, PLATFORM_NAMESPACE
 from model_contract.quantity import Quantity
 from model_contract.setting_types import boolean, one_of, optional
 from model_contract.settings import SettingError, read_settings, setting, settings_of
@@ -59,7 +59,7 @@ class Settings:
         default="pull",
     )
     project_id_pattern: re.Pattern[str] = setting(
-        "The form of a project id: the whole label must match.", read=types.pattern, default=PROJECT_ID_PATTERN
+        "The form of a project id: the whole label must match.", read=types.pattern, default=DOMINO_PROJECT_ID_PATTERN
     )
     env_from: str = setting(
         "Pods whose `envFrom` may hold the variables: `inject` always counts on it, `annotated` if the pod says so,"

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from model_contract.names import PROJECT_ID_PATTERN
+from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
 from model_lifecycle.commands import report
 from model_lifecycle.commands.cli_errors import cli_errors
 from model_lifecycle.errors import InvalidError
@@ -21,7 +21,7 @@ def project_id(_: click.Context, __: click.Parameter, value: str | None) -> str 
     Domino shows ids in lower case, and GitHub's secrets have them in upper case.
     """
     if value is not None and not re.fullmatch(PROJECT_ID_PATTERN, value.lower()):
-        raise click.BadParameter("must be 24 hexadecimal digits, as Domino has it in the project's settings")
+        raise click.BadParameter(f"a project id has {PROJECT_ID_FORM}; Domino shows it in the project's settings")
     return value.lower() if value else None
 
 

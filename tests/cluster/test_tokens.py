@@ -14,7 +14,7 @@ from testbed.cluster.kube import Kube, decoded
 from testbed.processes import installed
 
 NAMESPACE, COMPUTE = "tokens", "tokens-compute"
-PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "77d1b2c3d4e5f6a701234567"
+PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "wine-team-2"
 SECRET = PROJECT_TOKENS_SECRETS[0]
 # Records how it was called, and what it read; as GitHub's own would, it says nothing of the value.
 GH = """#!/bin/sh

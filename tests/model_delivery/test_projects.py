@@ -8,7 +8,7 @@ from model_contract.exit_codes import ExitCode
 from testbed.delivery import Delivery
 from testbed.registered import Registered
 
-OWN, OTHER = "66c0a1b2c3d4e5f601234567", "77d1b2c3d4e5f6a701234567"
+OWN, OTHER = "66c0a1b2c3d4e5f601234567", "wine-team-2"
 
 
 def of(project: str, delivery: Delivery) -> Delivery:

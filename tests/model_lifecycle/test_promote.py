@@ -7,6 +7,7 @@ import pytest
 
 from model_contract.names import TAG_DIGEST
 from model_contract.tokens import Purpose
+from model_lifecycle.tracking import project_variable
 from testbed.faults import answer, only
 from testbed.gate import API, OTHER, PROJECT, Gate
 from testbed.lifecycle import Model, environment, new_model, run, write_file
@@ -93,8 +94,8 @@ def test_each_project_of_a_file_is_promoted_with_its_own_token(gate_3: Gate, tmp
     mine, theirs = new_model(gate_3), new_model(gate_3, OTHER)
     entries = (mine, mine.staged()), (theirs, theirs.staged())
     file = write_file(tmp_path / "file.json", *entries)
-    both = environment(gate_3) | {f"PROJECT_ID_{OTHER.upper()}": gate_3.token(Purpose.PROMOTE, OTHER) + "\n"}
-    secrets = json.dumps({f"PROJECT_ID_{one.upper()}": gate_3.token(Purpose.PROMOTE, one) for one in (PROJECT, OTHER)})
+    both = environment(gate_3) | {project_variable(OTHER): gate_3.token(Purpose.PROMOTE, OTHER) + "\n"}
+    secrets = json.dumps({project_variable(one): gate_3.token(Purpose.PROMOTE, one) for one in (PROJECT, OTHER)})
 
     only = run(environment(gate_3), "promote", file, "--only", PROJECT.upper())
     assert only.code == 0
@@ -248,9 +249,9 @@ def test_setting_that_cannot_be_right_is_named(
 
 def test_file_that_cannot_be_used_is_reported_as_validate_does(model_3: Model, tmp_path: Path) -> None:
     file = tmp_path / "file.json"
-    file.write_text('{"x": 1}')
+    file.write_text('{"x_": []}')
 
     for command in ("plan", "promote", "status"):
         refused = run(environment(model_3.gate), command, file)
         assert refused.code == 3
-        assert "is no project id: 24 hexadecimal digits" in refused.err
+        assert "is no project id" in refused.err

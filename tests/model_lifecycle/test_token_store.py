@@ -23,7 +23,7 @@ from model_lifecycle.tokens.store import (
 )
 from tracking_gate.secret_directory import Tokens, read_tokens
 
-PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "77d1b2c3d4e5f6a701234567"
+PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "wine-team-2"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 BOTH = (Purpose.PULL, Purpose.PROMOTE)

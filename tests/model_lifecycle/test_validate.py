@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model_lifecycle.promotion_file import MOST_BYTES, Change, Entry, PromotionFileError, changes, parse, schema
 from testbed.processes import installed
 
-PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "77d1b2c3d4e5f6a701234567"
+PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "wine-team-2"
 
 
 def content(document: Any) -> bytes:
@@ -56,7 +56,7 @@ BAD = {
     "NaN": (one(version=float("nan")), "NaN is not JSON"),
     "a project twice": (f'{{"{PROJECT}": [], "{PROJECT}": []}}'.encode(), "comes twice in one object"),
     "a project in two cases": (content({PROJECT: [], PROJECT.upper(): []}), "is the same project as"),
-    "a name as project": (content({"wine-project": []}), "is no project id: 24 hexadecimal digits"),
+    "a name as project": (content({"Wine project": []}), "is no project id, which has at most 63 lower-case letters"),
     "no list": (content({PROJECT: {"name": "wine", "version": 2}}), "must be a list"),
     "an entry that is none": (content({PROJECT: ["wine"]}), "[0]: must be an object"),
     "no name": (content({PROJECT: [{"version": 2}]}), "[0]: name is missing"),
@@ -95,7 +95,7 @@ def test_mistake_is_named_with_its_place(written: bytes, sentence: str) -> None:
 
 def test_every_mistake_is_found_at_once() -> None:
     with pytest.raises(PromotionFileError) as caught:
-        parse(content({PROJECT: [{"name": "", "version": 0}, {"nam": "x"}], "x": 1}))
+        parse(content({PROJECT: [{"name": "", "version": 0}, {"nam": "x"}], "x_": 1}))
 
     assert [problem.place.rpartition("]")[2] for problem in caught.value.problems] == [
         ".name",

@@ -16,7 +16,8 @@ from model_lifecycle.workflow_files import NAMES, WorkflowOptions, options_in, r
 from testbed.github_workflow import parse
 from testbed.processes import installed
 
-PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "77d1b2c3d4e5f6a701234567"
+PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "wine-team-2"
+SECRETS = ("PROJECT_ID_66C0A1B2C3D4E5F601234567", "PROJECT_ID_WINE_TEAM_2")
 FILE = "scripts/model_version.json"
 ACTION = "acme/mlflow-model-api@" + "0123456789" * 4
 EXAMPLE = Path(__file__).parents[2] / "examples" / "domino-project"
@@ -55,8 +56,18 @@ def test_each_project_has_a_job_that_names_its_own_secret() -> None:
         tokens = [
             step["env"]["MLFLOW_TRACKING_TOKEN"] for job in jobs.values() for step in job["steps"] if "run" in step
         ]
-        assert tokens == [f"${{{{ secrets.PROJECT_ID_{project.upper()} }}}}" for project in (PROJECT, OTHER)]
-        assert secrets_of_jobs(files[name]) == {f"PROJECT_ID_{PROJECT.upper()}", f"PROJECT_ID_{OTHER.upper()}"}
+        assert tokens == [f"${{{{ secrets.{secret} }}}}" for secret in SECRETS]
+        assert secrets_of_jobs(files[name]) == set(SECRETS)
+
+
+@pytest.mark.parametrize("project", ["on", "1e3", "0x1f", "123456789012345678901234", "null", "2026-11-29"])
+def test_project_that_looks_like_no_text_to_yaml_stays_its_text(project: str) -> None:
+    text = rendered_workflows(WorkflowOptions(file=FILE, action=ACTION), [project])["model-rollback.yml"]
+
+    document = yaml.safe_load(text)
+    triggers = document.get("on", document.get(True))  # YAML 1.1 reads `on` as true; GitHub does not
+    assert triggers["workflow_dispatch"]["inputs"]["project"]["options"] == [project]
+    assert list(document["jobs"]) == [f"project-{project}"]
 
 
 def test_pull_request_is_checked_without_a_secret_and_away_from_own_runners() -> None:

@@ -10,7 +10,7 @@ from model_contract.token_keys import TokenKey, meta_key
 from model_contract.tokens import Purpose, Token, new_token
 from tracking_gate.secret_directory import CHECK_SECONDS, UNREADABLE_SECONDS, SecretDirectory, read_tokens
 
-PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "77d1b2c3d4e5f6a701234567"
+PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "wine-team-2"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 import aiohttp
 
-from model_contract.names import PROJECT_ID_PATTERN
+from model_contract.names import DOMINO_PROJECT_ID_PATTERN
 from model_contract.secret import Secret
 from model_contract.tokens import TOKEN_PREFIX
 from tracking_gate.actors import Actor, ActorKind
@@ -157,7 +157,7 @@ class DominoPeople:
             for project in found
             if project.get("relationship", relationship) in MEMBER
         }
-        return frozenset(one for one in ids if re.fullmatch(PROJECT_ID_PATTERN, one))
+        return frozenset(one for one in ids if re.fullmatch(DOMINO_PROJECT_ID_PATTERN, one))
 
     async def _get(self, path: str, credential: DominoCredential) -> Any:
         """Return Domino's answer, None if Domino does not know the credential. Raise Unavailable."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from model_contract.names import PROJECT_ID_PATTERN
+from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
 from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.errors import Busy, Unavailable
 
@@ -229,7 +229,7 @@ def _person(path: Path, name: str, entry: Any) -> Person:
     if not isinstance(projects, list) or not all(
         isinstance(one, str) and re.fullmatch(PROJECT_ID_PATTERN, one) for one in projects
     ):
-        raise PeopleError(f"{path}: projects of {name!r} must be a list of ids of 24 hexadecimal digits in lower case")
+        raise PeopleError(f"{path}: projects of {name!r} must be a list of ids, each with {PROJECT_ID_FORM}")
     password = entry.get("password")
     if password is not None and not (
         isinstance(password, str) and re.fullmatch(r"scrypt\$[0-9a-f]{32}\$[0-9a-f]{64}", password)

@@ -1,7 +1,7 @@
 """Conversion of Arrow's record batches into requests, with whole columns that the checks of a request take at once."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -73,6 +73,8 @@ def _json_value(value: Any) -> Any:
             return {name: _json_value(item) for name, item in value.items()}
         case list():
             return [_json_value(item) for item in value]
+        case datetime() if value.tzinfo is not None:  # old offsets have seconds, which ISO 8601 has not
+            return value.astimezone(UTC).isoformat()
         case date():
             return value.isoformat()
         case _:
@@ -88,5 +90,5 @@ def _times(column: pa.Array) -> Any:
         zone = getattr(column.type, "tz", None)
         values: np.ndarray[Any, Any] = pc.cast(column, pa.timestamp("ns", zone)).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
-        return [None if moment is None else moment.isoformat() for moment in column.to_pylist()]
+        return list(map(_json_value, column.to_pylist()))
     return values.astype("datetime64[ns]")

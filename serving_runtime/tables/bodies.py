@@ -44,8 +44,8 @@ def parquet_table(body: bytes, signature: Signature) -> Table | None:
 
     Raises MalformedRequestError.
     """
-    check_growth(body)
     try:
+        check_growth(body)
         file = parquet.ParquetFile(pa.BufferReader(body))
         if _has_index(file.schema_arrow):
             return None

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,8 @@ def as_json(value: Any) -> Any:
             return {name: as_json(item) for name, item in value.items()}
         case list():
             return list(map(as_json, value))
+        case datetime() if value.tzinfo:
+            return value.astimezone(UTC).isoformat()
         case date():
             return value.isoformat()
         case _:

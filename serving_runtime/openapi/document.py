@@ -116,13 +116,15 @@ def _invocations(described: Mapping[str, Any], signature: Signature) -> dict[str
     content = {"application/json": json_body}
     if schemas.csv is not None:
         content["text/csv"] = {"schema": schemas.csv}
+    content |= {media_type: {"schema": schema} for media_type, schema in schemas.tables.items()}
+    answers = _json(schemas.answer) | {name: {"schema": schema} for name, schema in schemas.binary_answers.items()}
     return {
         "operationId": "predict",
         "summary": "Predict",
         "tags": ["predictions"],
         "requestBody": {"required": True, "content": content},
         "responses": {
-            "200": {"description": "the predictions", "content": _json(schemas.answer)},
+            "200": {"description": "the predictions", "content": answers},
             **{status: {"$ref": f"#/components/responses/{status}"} for status in TEXT},
         },
     }

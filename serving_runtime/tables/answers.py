@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
-import orjson
 import pyarrow as pa
 
 from serving_runtime.codec.encode import encode
+from serving_runtime.codec.strict_json import read_value
 from serving_runtime.errors import OutputError
 from serving_runtime.options import Nan
 from serving_runtime.tables.arrow_stream import write_stream
@@ -21,7 +21,7 @@ def arrow_answer(value: Any, rows: int | None, nan: Nan) -> bytes:
     """
     predictions = None if rows is None else as_predictions(value, rows, finite=nan is not Nan.STRING)
     if predictions is None or (nan is Nan.ERROR and any(column.null_count for column in predictions.table.columns)):
-        return write_stream(_of_json(orjson.loads(encode(value, wrapped=False, nan=nan)), rows))
+        return write_stream(_of_json(read_value(encode(value, wrapped=False, nan=nan)), rows))
     return write_stream(predictions.table)
 
 
@@ -42,7 +42,7 @@ def _columns(value: Any, rows: int | None) -> dict[str, Any]:
             return {name: [row[name] for row in value] for name in first}
         case [list(first), *_] if all(isinstance(row, list) and len(row) == len(first) for row in value):
             return {f"{PREDICTION}_{place}": list(cells) for place, cells in enumerate(zip(*value, strict=True))}
-        case list():
+        case list() if not any(isinstance(item, dict | list) for item in value):
             return {PREDICTION: value}
         case _:
             raise ValueError

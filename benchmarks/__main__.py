@@ -17,6 +17,7 @@ BENCHMARKS: Final = (
     "gate_slow_clients",
     "request_work",
     "promotion",
+    "delivery",
 )
 
 

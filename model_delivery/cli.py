@@ -135,7 +135,11 @@ def _parser() -> argparse.ArgumentParser:
         "--max-bytes", metavar="SIZE", help="refuse a larger model before the first byte: 20Gi, 500M, 1048576"
     )
     fetching.add_argument(
-        "--parallel", type=_positive(int), default=8, metavar="N", help="files at a time (default: %(default)s)"
+        "--parallel",
+        type=_positive(int),
+        default=8,
+        metavar="N",
+        help="files, or ranges of a large one, at a time (default: %(default)s)",
     )
     defaults = Limits()
     fetching.add_argument(

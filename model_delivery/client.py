@@ -181,7 +181,8 @@ class Client:
                 connection.connect()
             self._sockets[connection] = cast("BoundedSocket | BoundedTlsSocket", connection.sock)
         sock, seconds = self._sockets[connection], self._deadline.read_timeout()
-        sock.settimeout(seconds)
+        if sock.gettimeout() != seconds:
+            sock.settimeout(seconds)
         sock.read_deadline = time.monotonic() + seconds
         url = self._url_prefix() + self._uri.path + request.target
         connection.request(request.method, url, body=request.body, headers=self._headers() | dict(request.headers))

@@ -94,7 +94,7 @@ def _download(request: FetchRequest, upstream: Upstream, partial: PartialModel, 
     with closing(client):
         api = MlflowApi(client)
         version = _checked_version(api, request.model)
-        listed = find_model(*artifacts_of(api, request.model.name, request.model.version))
+        listed = _listed(api, request.model, deadline)
         if stored := _complete(request.destination):
             return _add_version(request, stored, listed, version)
         if request.destination.exists():
@@ -122,6 +122,15 @@ def _checked_version(api: MlflowApi, model: ModelRef) -> Version:
             f"{said} belongs to run {version.run_id}, not to {model.run_id}; set {RUN_ID} to the version's run"
         )
     return version
+
+
+def _listed(api: MlflowApi, model: ModelRef, deadline: Deadline) -> ListedModel:
+    try:
+        return find_model(*artifacts_of(api, model.name, model.version))
+    except BaseException:
+        deadline.stop()
+        api.abort()  # other directories may be listed at the moment
+        raise
 
 
 def _add_version(request: FetchRequest, stored: Manifest, listed: ListedModel, version: Version) -> FetchResult:
@@ -153,11 +162,12 @@ def _transfer(
         progress=_begin(partial, listed),
         deadline=deadline,
         max_bytes=request.max_bytes,
+        parallel=request.parallel,
     )
     try:
         for directory in listed.directories:
             (partial.model / directory).mkdir(parents=True, exist_ok=True)
-        files = transfer.run(parallel=request.parallel)
+        files = transfer.run()
     except (OSError, NoSpaceError) as error:
         if isinstance(error, NoSpaceError) or isinstance(store_error(error), NoSpaceError):
             partial.clear()

@@ -1,6 +1,7 @@
 """Progress of a fetch, from which a later run continues after a killed one.
 
-A text file: its first line identifies the model's files, then there is a line for each file that was begun.
+A text file: its first line identifies the model's files, then there is a line for each file that was begun, and
+for each part of a range that has arrived.
 """
 
 import hashlib
@@ -11,7 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from model_delivery.listed_model import ListedModel
+from model_delivery.ranges import strong
 
+SMALL: Final = 1 << 20  # bytes of a file that a later run does not continue, but fetches again
+FORMAT: Final = 2  # an older version would take a file of full size, in which ranges are missing, for a whole one
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -23,18 +27,20 @@ def fingerprint(listed: ListedModel) -> str:
     boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
     lines = sorted(f"{file.path}\0{file.size}" for file in listed.files)
     files = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    return json.dumps({"source": listed.source, "files": files, "boot": boot})
+    return json.dumps({"source": listed.source, "files": files, "boot": boot, "format": FORMAT})
 
 
 class Progress:
-    """Entity tags of the files that were begun.
+    """Entity tags of the files that were begun, and what has arrived of the ranges of large ones.
 
     The rest of a file fits its beginning only if both have the same tag (RFC 9110, 13.1.5).
     """
 
-    def __init__(self, path: Path, etags: dict[str, str]) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._etags = etags
+        self._resumed = False
+        self._etags: dict[str, str] = {}
+        self._ranges: dict[str, dict[int, int]] = {}
 
     @classmethod
     def resume(cls, path: Path, files: str) -> "Progress | None":
@@ -42,39 +48,67 @@ class Progress:
         with suppress(FileNotFoundError):
             first, *begun = path.read_text(encoding="utf-8", errors="replace").split("\n")
             if first == files:
-                return cls(path, dict(_entries(begun)))
+                progress = cls(path)
+                progress._resumed = True
+                progress._read(begun)
+                return progress
         return None
 
     @classmethod
     def start(cls, path: Path, files: str) -> "Progress":
         """Write a new file, in which nothing is begun."""
         path.write_text(f"{files}\n", encoding="utf-8")
-        return cls(path, {})
+        return cls(path)
+
+    def may_have_begun(self, file: str) -> bool:
+        """Return False if no run has written to the file."""
+        return self._resumed or file in self._etags
 
     def etag(self, file: str) -> str | None:
         return self._etags.get(file)
 
-    def begin(self, file: str, etag: str | None) -> None:
-        """Record the tag of a file. Without a strong tag, which stands for each byte, a file is not continued."""
-        strong = etag if etag and etag.startswith('"') else None
-        if strong == self._etags.get(file):
-            return
-        self._etags[file] = strong or ""
-        self._append({"file": file, "etag": self._etags[file]})
+    def ranges(self, file: str) -> dict[int, int] | None:
+        """Return how many bytes of each range are in the file, by its beginning; None if it comes in one piece."""
+        return self._ranges.get(file)
 
-    def _append(self, entry: dict[str, str]) -> None:
+    def begin(self, file: str, etag: str | None, size: int | None) -> None:
+        """Record the tag of a file of `size` bytes that comes in one piece. Without a strong tag, it is not continued.
+
+        A small file is not worth a line.
+        """
+        tag = strong(etag) or ""
+        known = self._etags.get(file)
+        was_in_ranges = self._ranges.pop(file, None) is not None
+        self._etags[file] = tag
+        if was_in_ranges or (tag != known and (size is None or size >= SMALL)):
+            self._append({"file": file, "etag": tag})
+
+    def begin_ranges(self, file: str, etag: str) -> None:
+        """Record the tag of a file that comes in ranges: its size on the disk does not say what is in it."""
+        self._etags[file], self._ranges[file] = etag, {}
+        self._append({"file": file, "etag": etag, "ranges": True})
+
+    def arrive(self, file: str, begin: int, received: int) -> None:
+        """Record that so many bytes of the range that begins at `begin` are in the file."""
+        self._append({"file": file, "range": begin, "received": received})
+
+    def _append(self, entry: dict[str, str | int]) -> None:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         try:
             os.write(descriptor, f"{json.dumps(entry)}\n".encode())
         finally:
             os.close(descriptor)
 
-
-def _entries(lines: list[str]) -> list[tuple[str, str]]:
-    """Return the complete lines: a killed run may have ended in the middle of its last."""
-    entries = []
-    for line in lines:
-        with suppress(ValueError, LookupError, TypeError):
-            entry = json.loads(line)
-            entries.append((str(entry["file"]), str(entry["etag"])))
-    return entries
+    def _read(self, lines: list[str]) -> None:
+        """Take the complete lines: a killed run may have ended in the middle of its last."""
+        for line in lines:
+            with suppress(ValueError, LookupError, TypeError):
+                entry = json.loads(line)
+                file = str(entry["file"])
+                if "range" in entry:
+                    self._ranges[file][int(entry["range"])] = int(entry["received"])
+                    continue
+                self._etags[file] = str(entry["etag"])
+                self._ranges.pop(file, None)
+                if entry.get("ranges") is True:
+                    self._ranges[file] = {}

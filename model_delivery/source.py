@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cache
 from typing import Final, Protocol
 
@@ -11,6 +12,7 @@ from model_delivery.errors import InvalidInputError, NotFoundError
 from model_delivery.listed_model import DEEPEST, MOST_FILES, MOST_NAME_BYTES, EmptyDirectory, ListedFile, Listing
 from model_delivery.mlflow_api import Run
 
+LISTED_AT_A_TIME: Final = 4  # directories; a listing of 100,000 files takes 40 MB
 MOST_HOPS: Final = 4  # a copy of a copy of a logged model is three
 ARTIFACTS_ROUTE: Final = "api/2.0/mlflow-artifacts/artifacts/"
 LOGGED_MODEL: Final = re.compile(r"models:/+(m-[A-Za-z0-9]{1,64})")
@@ -83,11 +85,8 @@ def proxied_path(uri: str) -> str | None:
 
 
 def _files_below(listed: List, path: str) -> Iterator[ListedFile | EmptyDirectory]:
-    waiting = [("", 0)]
     count = named = 0
-    while waiting:
-        prefix, depth = waiting.pop()
-        listing = listed(checked_for_server(f"{path}/{prefix}".rstrip("/")))
+    for prefix, depth, listing in _listings_below(listed, path):
         files = [ListedFile(path=f"{prefix}{file.path}", size=file.size) for file in listing.files]
         count += len(files) + len(listing.directories)
         named += sum(len(file.path) for file in files) + sum(len(prefix) + len(name) for name in listing.directories)
@@ -104,7 +103,26 @@ def _files_below(listed: List, path: str) -> Iterator[ListedFile | EmptyDirector
         yield from files
         if prefix and not files and not listing.directories:
             yield EmptyDirectory(path=prefix.rstrip("/"))
-        waiting += [(f"{prefix}{name}/", depth + 1) for name in listing.directories]
+
+
+def _listings_below(listed: List, path: str) -> Iterator[tuple[str, int, Listing]]:
+    """Yield each directory below the path: its prefix, its depth and its listing. Several are listed at a time."""
+    waiting = [("", 0)]
+    running: dict[Future[Listing], tuple[str, int]] = {}
+    pool = ThreadPoolExecutor(LISTED_AT_A_TIME)
+    try:
+        while waiting or running:
+            while waiting and len(running) < LISTED_AT_A_TIME:
+                prefix, depth = waiting.pop()
+                directory = checked_for_server(f"{path}/{prefix}".rstrip("/"))
+                running[pool.submit(listed, directory)] = (prefix, depth)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                prefix, depth = running.pop(future)
+                listing = future.result()
+                yield prefix, depth, listing
+                waiting += [(f"{prefix}{name}/", depth + 1) for name in listing.directories]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # after an error, the caller ends what still runs
 
 
 def _next(registry: Registry, listed: List, uri: str) -> str:

@@ -15,6 +15,7 @@ from typing import Final
 
 from model_contract.layout import MANIFEST, MODEL_DIRECTORY, PARTIAL_PREFIX, run_directory
 from model_delivery.deadline import Deadline
+from model_delivery.disk import sync_files
 from model_delivery.errors import DeliveryError, InvalidInputError, NoSpaceError
 from model_delivery.log import log
 from model_delivery.manifest import Manifest
@@ -65,6 +66,7 @@ def partial_model(store: Path, owner: str, run_id: str, deadline: Deadline) -> I
 
 def publish(partial: PartialModel, destination: Path, manifest: Manifest) -> None:
     """Move a complete model to its destination. All of it is on the disk before the rename."""
+    sync_files(partial.model / file.path for file in manifest.files)
     write_manifest(partial.directory, manifest)
     for directory, _, _ in os.walk(partial.directory):
         _sync_directory(Path(directory))

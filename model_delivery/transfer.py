@@ -1,19 +1,23 @@
 """Download the files of a model into its partial directory.
 
-Several files come at a time; each is checked against the listing, and continued if its transfer was cut.
+Several files come at a time, and several ranges of a large file if the server offers them. Each file is checked against
+the listing, and continued if its transfer was cut.
 """
 
 import hashlib
-import os
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Final
 
 from model_contract.digest import FileEntry
 from model_delivery.answer import Answer
 from model_delivery.deadline import Deadline
+from model_delivery.disk import Writeback
 from model_delivery.errors import (
     DamagedError,
     InternalServerError,
@@ -24,9 +28,15 @@ from model_delivery.errors import (
 )
 from model_delivery.file_checks import CHUNK, file_entry, regular_size
 from model_delivery.listed_model import ListedFile, ListedModel, byte_limit
+from model_delivery.log import log
 from model_delivery.mlflow_api import MlflowApi
 from model_delivery.progress import Progress
+from model_delivery.ranges import NOTED, SMALLEST, Range, RangedFile, strong
 from model_delivery.store import PartialModel
+from model_delivery.work import Work
+
+WRITTEN_BACK: Final = 16 << 20  # bytes of a file between two writes to the disk beside its transfer
+FIRST_BYTE: Final = Range(begin=0, end=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,66 +49,171 @@ class Transfer:
     progress: Progress
     deadline: Deadline
     max_bytes: int | None
+    parallel: int
+    _work: Work = field(default_factory=lambda: Work([]), init=False)
+    _writeback: Writeback = field(default_factory=Writeback, init=False)
+    _entries: list[FileEntry] = field(default_factory=list, init=False)
+    _whole: set[str] = field(default_factory=set, init=False)  # files that the server did not send in ranges
 
-    def run(self, *, parallel: int) -> tuple[FileEntry, ...]:
+    def run(self) -> tuple[FileEntry, ...]:
         """Return every file, sorted by path. The first final error ends the other transfers, and is raised."""
         largest_first = sorted(self.listed.files, key=lambda file: -(file.size or 0))
-        with ThreadPoolExecutor(parallel) as pool:
-            futures = [pool.submit(self._fetch, file) for file in largest_first]
-            try:
-                return tuple(sorted(future.result() for future in as_completed(futures)))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                self.deadline.stop()
-                self.api.abort()
-                raise
+        for directory in {(self.partial.model / file.path).parent for file in largest_first}:
+            directory.mkdir(parents=True, exist_ok=True)
+        self._work.add(partial(self._fetch, file) for file in largest_first)
+        self._work.run(threads=self.parallel, stop=self._stop)
+        self._writeback.finish()
+        return tuple(sorted(self._entries))
 
-    def _fetch(self, file: ListedFile) -> FileEntry:
-        target = self.partial.model / file.path
-        return self.deadline.retrying(lambda: self._try(file), reached=lambda: regular_size(target) or 0)
+    def _stop(self) -> None:
+        self.deadline.stop()
+        self.api.abort()
 
-    def _try(self, file: ListedFile) -> FileEntry:
+    def _fetch(self, file: ListedFile) -> None:
         target = self.partial.model / file.path
-        present = regular_size(target)
+        entry = self.deadline.retrying(lambda: self._try(file), reached=lambda: self._present(file, target) or 0)
+        if entry:
+            self._entries.append(entry)
+
+    def _present(self, file: ListedFile, target: Path) -> int | None:
+        """Return the size of what is there of a file; None for nothing."""
+        return regular_size(target) if self.progress.may_have_begun(file.path) else None
+
+    def _try(self, file: ListedFile) -> FileEntry | None:
+        """Return the file when it is there; None if tasks for its ranges were added instead."""
+        target = self.partial.model / file.path
+        present = self._present(file, target)
+        received = self.progress.ranges(file.path)
+        if received is not None and present is not None:
+            return self._continue_ranges(file, target, received)
         if present is not None and present == file.size:
             return file_entry(self.partial.model, file.path)
+        with self._checked_failure(file):
+            try:
+                return self._request(file, target, present)
+            except WrongSizeError:
+                target.unlink(missing_ok=True)
+                raise
+
+    def _request(self, file: ListedFile, target: Path, present: int | None) -> FileEntry | None:
+        if not present and self.parallel > 1 and file.path not in self._whole and (file.size or 0) >= SMALLEST:
+            with self._answer(file, {"Range": FIRST_BYTE.wanted}) as answer:
+                if answer.status == HTTPStatus.OK:
+                    self.progress.begin(file.path, answer.headers.get("ETag"), file.size)
+                    return self._receive(file, answer, target, 0)
+                etag = strong(answer.headers.get("ETag"))
+                if etag and FIRST_BYTE.is_answered(answer, file.size or 0) and len(answer.beginning(2)) == 1:
+                    self._begin_ranges(file, target, etag)
+                    return None
+            self._whole.add(file.path)
+        etag = self.progress.etag(file.path) if present else None
+        wanted = {"Range": f"bytes={present}-", "If-Range": etag} if etag else {}
+        with self._answer(file, wanted) as answer:
+            offset = _offset(answer, present or 0, etag, target)
+            if present and not offset:
+                target.unlink()  # before the tag of other content is recorded: this run may be killed in between
+            self.progress.begin(file.path, answer.headers.get("ETag"), file.size)
+            return self._receive(file, answer, target, offset)
+
+    def _begin_ranges(self, file: ListedFile, target: Path, etag: str) -> None:
+        target.touch()
+        self.progress.begin_ranges(file.path, etag)
+        self._add_ranges(RangedFile(file, target, etag, {}))
+
+    def _continue_ranges(self, file: ListedFile, target: Path, received: dict[int, int]) -> FileEntry | None:
+        ranged = RangedFile(file, target, self.progress.etag(file.path) or "", received)
+        if not ranged.missing:
+            return file_entry(self.partial.model, file.path)
+        self._add_ranges(ranged)
+        return None
+
+    def _add_ranges(self, ranged: RangedFile) -> None:
+        self._work.add(partial(self._fetch_range, ranged, part) for part in ranged.missing)
+
+    def _fetch_range(self, ranged: RangedFile, part: Range) -> None:
+        self.deadline.retrying(lambda: self._request_range(ranged, part), reached=lambda: ranged.received[part.begin])
+        if not ranged.given_up:
+            ranged.arrive(part)
+        if ranged.leave():
+            self._end_ranges(ranged)
+
+    def _request_range(self, ranged: RangedFile, part: Range) -> None:
+        """Request the rest of a range once; give up the file's ranges if the answer is not a part of the same file."""
+        if ranged.given_up:
+            return
+        rest = part.after(ranged.received[part.begin])
+        headers = {"Range": rest.wanted, "If-Range": ranged.etag}
+        with self._checked_failure(ranged.file), self._answer(ranged.file, headers) as answer:
+            if rest.is_answered(answer, ranged.size) and answer.headers.get("ETag") == ranged.etag:
+                self._receive_range(ranged, part, answer)
+            else:
+                ranged.given_up = True
+
+    def _receive_range(self, ranged: RangedFile, part: Range, answer: Answer) -> None:
+        received = noted = ranged.received[part.begin]
+        with ranged.target.open("r+b", buffering=0) as output:
+            output.seek(part.begin + received)
+            for chunk in answer.chunks():
+                if received + len(chunk) > part.size:
+                    ranged.given_up = True
+                    return
+                _write(output, chunk)
+                received += len(chunk)
+                ranged.received[part.begin] = received
+                self.deadline.count(len(chunk))
+                if received - noted >= NOTED or received == part.size:
+                    self.progress.arrive(ranged.file.path, part.begin, received)
+                    noted = received
+        self._writeback.begin(ranged.target)
+        if received < part.size:
+            raise WrongSizeError(
+                f"artifact {ranged.file.path!r}: {received} bytes came of a range of {part.size}, and no more"
+            )
+
+    def _end_ranges(self, ranged: RangedFile) -> None:
+        """Take the file whose last range has ended, or fetch it in one piece if its ranges do not fit each other."""
+        file = ranged.file
+        if not ranged.given_up and (entry := ranged.entry()).size == file.size:
+            self._entries.append(entry)
+            return
+        log(
+            "the server's ranges of a file do not fit each other: it is fetched again, in one piece", artifact=file.path
+        )
+        self._whole.add(file.path)
+        ranged.target.unlink(missing_ok=True)
+        self.progress.begin(file.path, None, file.size)
+        self._work.add([partial(self._fetch, file)])
+
+    def _answer(self, file: ListedFile, headers: dict[str, str]) -> AbstractContextManager[Answer]:
+        return self.api.file(f"{self.listed.source}/{file.path}", headers)
+
+    @contextmanager
+    def _checked_failure(self, file: ListedFile) -> Iterator[None]:
+        """Raise NotFoundError for an internal error of the server if the file is no longer listed."""
         try:
-            return self._request(file, target, present or 0)
+            yield
         except InternalServerError as error:
             if not self._still_listed(file):
                 raise NotFoundError(f"artifact {file.path!r} was listed, and is no longer there") from error
             raise
-        except WrongSizeError:
-            target.unlink(missing_ok=True)
-            raise
-
-    def _request(self, file: ListedFile, target: Path, present: int) -> FileEntry:
-        etag = self.progress.etag(file.path) if present else None
-        wanted = {"Range": f"bytes={present}-", "If-Range": etag} if etag else {}
-        with self.api.file(f"{self.listed.source}/{file.path}", wanted) as answer:
-            offset = _offset(answer, present, target)
-            self.progress.begin(file.path, answer.headers.get("ETag"))
-            return self._receive(file, answer, target, offset)
 
     def _receive(self, file: ListedFile, answer: Answer, target: Path, offset: int) -> FileEntry:
         if file.size is None and not answer.delimited:
             raise DamagedError(
                 f"artifact {file.path!r} is listed without a size and sent without a length: a cut could not be noticed"
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("r+b" if offset else "wb") as output:
+        with target.open("r+b" if offset else "wb", buffering=0) as output:
             entry = self._copy(file, answer, output, offset)
-            output.flush()
-            os.fsync(output.fileno())
         if file.size is not None and entry.size != file.size:
             raise WrongSizeError(f"artifact {file.path!r} has {entry.size} bytes, and is listed with {file.size}")
         return entry
 
-    def _copy(self, file: ListedFile, answer: Answer, output: BinaryIO, offset: int) -> FileEntry:
+    def _copy(self, file: ListedFile, answer: Answer, output: FileIO, offset: int) -> FileEntry:
         digest = hashlib.sha256()
-        while output.tell() < offset and (chunk := output.read(min(CHUNK, offset - output.tell()))):
+        size = written_back = 0
+        while size < offset and (chunk := output.read(min(CHUNK, offset - size))):
             digest.update(chunk)
-        size = offset
+            size += len(chunk)
         limit = byte_limit(self.listed, file, self.max_bytes)
         for chunk in answer.chunks():
             size += len(chunk)
@@ -106,7 +221,10 @@ class Transfer:
             if limit is not None and size > limit:
                 raise _too_large(file, limit)
             digest.update(chunk)
-            output.write(chunk)
+            _write(output, chunk)
+            if size - written_back >= WRITTEN_BACK:
+                self._writeback.begin(self.partial.model / file.path)
+                written_back = size
         return FileEntry(path=file.path, size=size, sha256=digest.hexdigest())
 
     def _still_listed(self, file: ListedFile) -> bool:
@@ -114,19 +232,29 @@ class Transfer:
         return any(listed.path == name for listed in self.api.list(directory).files)
 
 
-def _offset(answer: Answer, present: int, target: Path) -> int:
+def _offset(answer: Answer, present: int, etag: str | None, target: Path) -> int:
     """Return the position in the file at which the answer's body begins.
 
-    Raises TransientError, and removes the file, if the answer continues it elsewhere.
+    Raises TransientError, and removes the file, if the answer continues it elsewhere, or continues another file: a
+    store may not know `If-Range`.
     """
     if answer.status == HTTPStatus.OK:
         return 0
-    if answer.status == HTTPStatus.PARTIAL_CONTENT and answer.headers.get("Content-Range", "").startswith(
-        f"bytes {present}-"
+    if (
+        answer.status == HTTPStatus.PARTIAL_CONTENT
+        and answer.headers.get("Content-Range", "").startswith(f"bytes {present}-")
+        and answer.headers.get("ETag") == etag
     ):
         return present
     target.unlink(missing_ok=True)
     raise TransientError(f"artifact {target.name!r}: the server did not continue where the last try ended")
+
+
+def _write(output: FileIO, chunk: bytes) -> None:
+    """Write all of a chunk: a raw file may take a part only, when the disk is nearly full."""
+    left = memoryview(chunk)
+    while left:
+        left = left[output.write(left) or 0 :]
 
 
 def _too_large(file: ListedFile, limit: int) -> Exception:

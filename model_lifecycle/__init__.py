@@ -1,7 +1,7 @@
-"""The way of a registered version to Staging and Production. In a notebook: `from model_lifecycle import stage`.
+"""Moves of a registered version to Staging and Production. In a notebook: `from model_lifecycle import stage`.
 
-The package may import `model_contract`, and of `model_delivery` the way from a version to its files. It never imports
-another app. `cli.py` is the entry; the layers below it stand in `pyproject.toml`, and import-linter holds them.
+The package may import `model_contract`, and the parts of `model_delivery` that find a version's files. It never imports
+another app. `cli.py` is the entry; `pyproject.toml` lists the layers below it, and import-linter checks them.
 """
 
 from typing import TYPE_CHECKING, Any

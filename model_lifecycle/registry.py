@@ -151,7 +151,7 @@ class Registry:
         body = {"experiment_id": experiment_id, "key": key, "value": value}
         self._rest.change("POST", f"{API}/experiments/set-experiment-tag", body)
 
-    # What `model_delivery.source` asks on its way from a version to its files.
+    # Requests of `model_delivery.source`, which finds the files of a version.
 
     def download_uri(self, name: str, version: str) -> str:
         return _text(

@@ -12,7 +12,7 @@ from typing import Final
 from model_lifecycle.errors import UnavailableError
 from model_lifecycle.registry import Registry, Version
 
-TRIES: Final = 7  # half a minute, in which an MLflow has started anew
+TRIES: Final = 7  # half a minute in all: enough for a restart of MLflow
 LONGEST_WAIT: Final = 10.0  # seconds between two tries
 
 

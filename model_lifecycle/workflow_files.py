@@ -21,7 +21,7 @@ PROMOTE: Final = "model-promote.yml"
 ROLLBACK: Final = "model-rollback.yml"
 NAMES: Final = (VALIDATE, PROMOTE, ROLLBACK)
 
-# What stands in a workflow unquoted, and in a shell as it is.
+# Text that needs no quotes in a workflow or in a shell.
 FILE: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_./-]*")
 ACTION: Final = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_./-]+@[0-9a-f]{40}")
 WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -51,7 +51,7 @@ class WorkflowOptions:
 
     @property
     def command(self) -> str:
-        """The command that writes the same files again. It stands in the files, which keep the options by it."""
+        """The command that writes the same files again. The files contain it, and so keep the options."""
         words = ["model-api", "workflow", self.file, "--write", "--action", self.action]
         words += ["--runs-on", self.runs_on] if self.runs_on != RUNS_ON else []
         words += ["--runner-group", self.runner_group] if self.runner_group else []
@@ -243,7 +243,7 @@ concurrency:
 jobs:
 """
 
-# What a person types reaches the shell as a variable: an expression in `run` would be read by the shell.
+# A person's input reaches the shell as a variable: the shell would execute an expression in `run`.
 ROLLBACK_JOB: Final = """\
   project-<project>:
     name: Project <project>

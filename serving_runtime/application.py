@@ -22,7 +22,7 @@ from serving_runtime.http.errors import (
     StoppingError,
     UnknownPathError,
 )
-from serving_runtime.http.request import Request
+from serving_runtime.http.request_head import RequestHead
 from serving_runtime.http.routes import ROUTES, Match, find, protocol_of_unknown_path
 from serving_runtime.http.uvicorn_fast_path import send_answer
 from serving_runtime.observability.access_log import AccessLog
@@ -71,7 +71,7 @@ class Application:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         stats = RequestStats()
-        request = Request.from_scope(scope)
+        request = RequestHead.from_scope(scope)
         match = find(request.path)
         quiet = request.path in self._pages or (match is not None and match.route.page is not None)
         if match:
@@ -91,7 +91,9 @@ class Application:
                 self._metrics.answered(stats.protocol, stats.status, stats.seconds)
             self._log.write(request, stats, quiet=quiet)
 
-    async def _send(self, request: Request, answer: Answer | StreamedAnswer, stats: RequestStats, send: Send) -> int:
+    async def _send(
+        self, request: RequestHead, answer: Answer | StreamedAnswer, stats: RequestStats, send: Send
+    ) -> int:
         """Return the number of bytes of the body. Raises ClientGoneError."""
         if isinstance(answer, StreamedAnswer):
             return await answer.send(send, headers=self._headers(request, stats, closed=False))
@@ -104,7 +106,7 @@ class Application:
         return len(answer.body)
 
     async def _answer(
-        self, match: Match | None, request: Request, receive: Receive, stats: RequestStats
+        self, match: Match | None, request: RequestHead, receive: Receive, stats: RequestStats
     ) -> Answer | StreamedAnswer:
         """Raises ClientGoneError."""
         protocol = match.route.protocol if match else protocol_of_unknown_path(request.path)
@@ -125,7 +127,7 @@ class Application:
             return unexpected_error_answer(protocol)
 
     async def _by_route(
-        self, match: Match, request: Request, receive: Receive, stats: RequestStats
+        self, match: Match, request: RequestHead, receive: Receive, stats: RequestStats
     ) -> Answer | StreamedAnswer:
         if request.method not in match.route.methods:
             raise MethodError(", ".join(match.route.methods))
@@ -134,7 +136,7 @@ class Application:
             return match.route.page.answer(status, match.path)
         return await self._prediction_handler().answer(match, request, receive, stats)
 
-    def _headers(self, request: Request, stats: RequestStats, *, closed: bool) -> Headers:
+    def _headers(self, request: RequestHead, stats: RequestStats, *, closed: bool) -> Headers:
         """Return the headers of every answer. A server that is about to end closes each connection with an answer.
 
         A connection that ends with an answer cannot lose the next request.
@@ -157,7 +159,7 @@ class Application:
             raise LoadingError
         return self._context.loaded
 
-    def _page(self, request: Request) -> Answer:
+    def _page(self, request: RequestHead) -> Answer:
         if request.path not in self._pages:
             raise UnknownPathError
         if request.method not in {"GET", "HEAD"}:

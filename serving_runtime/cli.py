@@ -34,7 +34,9 @@ class Command:
 COMMANDS: Final = (
     Command(name="serve", text="answer predictions over HTTP", arguments=serve.arguments, run=serve.run),
     Command(name="predict", text="score the rows of a file", arguments=predict.arguments, run=predict.run),
-    Command(name="check", text="say before deployment what would fail in it", arguments=check.arguments, run=check.run),
+    Command(
+        name="check", text="find before a deployment what would fail in it", arguments=check.arguments, run=check.run
+    ),
     Command(
         name="openapi", text="print the API of the model as OpenAPI 3.1", arguments=openapi.arguments, run=openapi.run
     ),
@@ -47,7 +49,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="replay",
-        text="ask recorded requests again, and compare the answers",
+        text="send recorded requests again, and compare the answers",
         arguments=replay.arguments,
         run=replay.run,
     ),

@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 from serving_runtime.errors import ServingError
-from serving_runtime.input.conform import conformer, given_table
-from serving_runtime.input.forms import Given, Request, Shaped
+from serving_runtime.input.conform import conformer, json_table
+from serving_runtime.input.request import FlatTensor, JsonInput, Request
 from serving_runtime.input.table import Table
 from serving_runtime.input.tensor import flatten
 from serving_runtime.mlmodel import Metadata
@@ -63,11 +63,11 @@ def _request(document: Any, signature: Signature) -> Request:
 def _as_written(value: Any, signature: Signature) -> Any:
     if signature.typed_in_code:
         return value
-    if isinstance(value, Given) and signature.columns:
-        value = given_table(value, signature)
+    if isinstance(value, JsonInput) and signature.columns:
+        value = json_table(value, signature)
     if isinstance(value, Table) and signature.columns:
         return _table(value, signature)
-    if isinstance(value, Given) and signature.tensors:
+    if isinstance(value, JsonInput) and signature.tensors:
         return _tensors(value, signature)
     return value
 
@@ -110,17 +110,17 @@ def _cell(cell: Any, kind: Type | None) -> Any:
             return cell
 
 
-def _tensors(given: Given, signature: Signature) -> Given:
+def _tensors(source: JsonInput, signature: Signature) -> JsonInput:
     if not signature.named:
-        return replace(given, value=_tensor(given.value, signature.tensors[0], given.path))
-    if not isinstance(given.value, dict):
-        return given
+        return replace(source, value=_tensor(source.value, signature.tensors[0], source.path))
+    if not isinstance(source.value, dict):
+        return source
     specs = {str(spec.name): spec for spec in signature.tensors}
     return replace(
-        given,
+        source,
         value={
-            name: _tensor(item, specs[name], given.path) if name in specs else item
-            for name, item in given.value.items()
+            name: _tensor(item, specs[name], source.path) if name in specs else item
+            for name, item in source.value.items()
         },
     )
 
@@ -132,15 +132,17 @@ def _tensor(value: Any, spec: Tensor, path: str) -> Any:
     if spec.dtype.kind == "M" and int in map(
         type, flat
     ):  # as numpy gives nanoseconds, which Python's times do not have
-        return Shaped(
+        return FlatTensor(
             shape=shape,
             values=np.array([NAT if cell is None else cell for cell in flat], dtype=np.int64).astype(spec.dtype),
         )
     if spec.dtype.kind == "M":
-        return Shaped(shape=shape, values=[None if cell == "NaT" else cell for cell in flat])
+        return FlatTensor(shape=shape, values=[None if cell == "NaT" else cell for cell in flat])
     if any(map(_infinite, flat)):
-        return Shaped(shape=shape, values=np.array(flat, dtype=np.float64))
-    return Shaped(shape=shape, values=[None if isinstance(cell, float) and math.isnan(cell) else cell for cell in flat])
+        return FlatTensor(shape=shape, values=np.array(flat, dtype=np.float64))
+    return FlatTensor(
+        shape=shape, values=[None if isinstance(cell, float) and math.isnan(cell) else cell for cell in flat]
+    )
 
 
 def _infinite(value: Any) -> bool:

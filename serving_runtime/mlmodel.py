@@ -43,7 +43,7 @@ def read_metadata(directory: Path) -> Metadata:
             " with one"
         )
     try:
-        # Whether the signature is that of a type hint stands beside it.
+        # MLflow writes beside the signature if it is that of a type hint.
         signature = read_signature((document.get("signature") or {}) | {HINTED: document.get(HINTED)})
     except InvalidSignatureError as error:
         raise ModelLoadError(str(error)) from error

@@ -11,7 +11,7 @@ from serving_runtime.example import example_problem, read_example
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform import Conformed, conformer
 from serving_runtime.input.conform_plan import Conform, ConformPlan, Matrix, merged
-from serving_runtime.input.forms import Frame, Request
+from serving_runtime.input.request import Request, TypedFrame
 from serving_runtime.input.table import from_frame
 from serving_runtime.loaders.boosters import of_raw_model
 from serving_runtime.loaders.categories import Categories
@@ -36,7 +36,7 @@ BOOSTERS: Final = frozenset({"mlflow.lightgbm", "mlflow.xgboost"})
 
 
 class Model:
-    """A loaded model. It predicts from any thread, as far as the model's own code can."""
+    """A loaded model. It may be called from any thread if the model's own code allows that."""
 
     def __init__(self, path: Path, metadata: Metadata, pyfunc: PyfuncModel) -> None:
         self.path = path
@@ -114,8 +114,8 @@ class Model:
                 return data
 
     def _general(self, conform: Conform, request: Request) -> Conformed:
-        """Conform a frame that came with types as all other input if MLflow's own check is not there to judge it."""
-        if self.native and isinstance(request.input, Frame):
+        """Conform a typed frame like other input if the model is called without MLflow, which would check it."""
+        if self.native and isinstance(request.input, TypedFrame):
             request = Request(
                 input=from_frame(request.input.frame), params=request.params, params_path=request.params_path
             )
@@ -128,7 +128,7 @@ def load(path: Path, loader: Loader = Loader.MLFLOW) -> Model:
     metadata = read_metadata(path)
     native = _native(path, metadata, loader)
     model = Model(path, metadata, native or _by_mlflow(path, metadata))
-    if native and loader is Loader.AUTO and model.example() is None:  # there is nothing to compare it by
+    if native and loader is Loader.AUTO and model.example() is None:  # nothing can show that it predicts as MLflow does
         model = Model(path, metadata, _by_mlflow(path, metadata))
     model.load_seconds = time.perf_counter() - began
     return model

@@ -44,7 +44,7 @@ class RawModel(PyfuncModel, Protocol):
 
 
 def load_pyfunc(directory: Path) -> PyfuncModel:
-    """Load the model. Raises ModelLoadError: a model's needs are its own, so anything may be missing."""
+    """Load the model. Raises ModelLoadError for any failure, such as a library that is missing."""
     # MLflow's own server sets it, and models read it to know that they serve.
     os.environ.setdefault("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
     try:
@@ -100,7 +100,7 @@ def stream(model: StreamingModel, data: Any, params: dict[str, Any] | None) -> G
 
 def _without_rows(data: Any) -> ServingError | None:
     """Return the error for an input that has no rows, on which many models fail."""
-    if isinstance(data, dict):  # of a model that chats
+    if isinstance(data, dict):  # of a chat model
         data = data.get("messages", data.get("input"))
     empty = isinstance(data, pd.DataFrame | list) and len(data) == 0
     if not empty and not (isinstance(data, np.ndarray) and data.ndim and len(data) == 0):

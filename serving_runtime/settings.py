@@ -85,8 +85,8 @@ class ServeSettings:
         default="10",
     )
     timeout: float = setting(
-        "seconds from the head of a request to its answer; then it is answered 504. A worker whose model lets nothing"
-        " else run is ended after 30 s more",
+        "seconds from the head of a request to its answer; then it is answered 504. A worker whose model blocks"
+        " Python is ended after 30 s more",
         read=types.seconds(0.1, 86_400),
         default="60",
     )
@@ -109,7 +109,7 @@ class ServeSettings:
         "columns and keys, with commas between them, that are recorded as null", read=types.names, default=""
     )
     token_file: Path | None = setting(
-        "file with a token on each line, of which a request must bring one; it is read again when it changes",
+        "file with a token on each line; a request must send one of them; the file is read again when it changes",
         read=types.file,
         default="none",
     )

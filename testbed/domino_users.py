@@ -1,7 +1,5 @@
 """Fake users and projects of Domino: the two routes of python-domino 2.2 that the gate asks."""
 
-import json
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +7,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
+
+from testbed.http_server import in_thread, send_json
 
 RELATIONSHIPS: Final = ("Owned", "Collaborating")
 
@@ -91,13 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         state = self.server.state
         state.asked.append(self.path)
         time.sleep(state.delay)
-        status, content = state.answer(self.path, dict(self.headers.items()))
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        send_json(self, *state.answer(self.path, dict(self.headers.items())))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name of the base class
         """Log nothing."""
@@ -119,11 +113,5 @@ def domino_users(state: DominoUsers) -> Iterator[DominoUsers]:
     """Answer at `state.url` for the length of a `with` block."""
     server = Server(state)
     state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with in_thread(server):
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from testbed.http_server import in_thread
+
 
 class Relay(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -60,14 +62,9 @@ class ForwardProxy(ThreadingHTTPServer):
 
 @contextmanager
 def forward_proxy(*, refuse: int | None = None) -> Iterator[ForwardProxy]:
-    with ForwardProxy(refuse) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ForwardProxy(refuse)
+    with in_thread(server):
+        yield server
 
 
 def _pour(source: socket.socket, target: socket.socket) -> None:

@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from testbed.http_server import in_thread
+
 CHUNK: Final = 1 << 16
 NOT_FORWARDED: Final = {"connection", "content-length", "date", "host", "keep-alive", "server", "transfer-encoding"}
 
@@ -123,14 +125,9 @@ def reverse_proxy(
     upstream: str, *rules: Rule, port: int = 0, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
 ) -> Iterator[ReverseProxy]:
     """Run a proxy in front of `upstream` for the length of a `with` block; port 0 takes a free one."""
-    with ReverseProxy(upstream, rules, (host, port), tls) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ReverseProxy(upstream, rules, (host, port), tls)
+    with in_thread(server):
+        yield server
 
 
 def forwarded(headers: list[tuple[str, str]]) -> dict[str, str]:

@@ -24,7 +24,7 @@ def page_ids(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
-def test_page_links_lead_somewhere(page: Path) -> None:
+def test_targets_of_page_links_exist(page: Path) -> None:
     local = [(link, heading) for link, heading in LINK.findall(page.read_text()) if "://" not in link]
 
     broken = [link for link, _ in local if not (page.parent / link).exists()]

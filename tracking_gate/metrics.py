@@ -38,10 +38,10 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self._requests = self._of(
-            Counter, "requests", "Requests by the rule that decided about them, and how.", "rule", "decision"
+        self._requests = self._of(Counter, "requests", "Requests by rule and decision.", "rule", "decision")
+        self._refusals = self._of(
+            Counter, "refusals", "Refusals and errors that the gate answered itself, by reason.", "reason"
         )
-        self._refusals = self._of(Counter, "refusals", "Answers of the gate's own, by what was wrong.", "reason")
         self._errors = self._of(Counter, "errors", "Requests that failed in the gate itself.")
         self._audit = self._of(Counter, "audit_failures", "Lines of the audit log that could not be written.")
         self._unlogged = self._of(
@@ -63,13 +63,12 @@ class Metrics:
             "cause",
         )
         self._people = self._of(
-            Counter, "people_checks", "Questions to Domino who a person is, by how they ended.", "result"
+            Counter, "people_checks", "Requests to Domino for the identity of a person, by result.", "result"
         )
         self._in_flight = self._of(Gauge, "in_flight_requests", "Requests under way.")
         upstream = Histogram(
             f"{GATE_METRICS}upstream_seconds",
-            "Until MLflow begins to answer: the gate's own questions and moves (ask), and what passes through"
-            " (stream).",
+            "Until MLflow begins to answer: the gate's own lookups and moves (ask), and forwarded requests (stream).",
             ["kind"],
             buckets=SECONDS,
             registry=self.registry,
@@ -98,7 +97,7 @@ class Metrics:
         expires = self._of(
             Gauge,
             "next_token_end_timestamp_seconds",
-            "When the next token ends that has an end; 0 without one.",
+            "The time at which the next token ends; 0 if no token has an end.",
             "purpose",
         )
         read = self._of(

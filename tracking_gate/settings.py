@@ -62,7 +62,7 @@ class ServeSettings:
         metavar="URL",
     )
     admins: tuple[str, ...] = setting(
-        "A user of Domino who is an admin of the gate; an admin of Domino is not one by that.",
+        "A user of Domino who is an admin of the gate; an admin of Domino is not one automatically.",
         read=str,
         option="--admin",
         metavar="NAME",

@@ -86,7 +86,7 @@ def assignment_of_model(one_model: ModelExperiments, project: str | None) -> Pro
     if len(projects) == 1 and (not said or said == projects):
         because = "the experiments of its runs" if known else "the tags of its versions"
         return ProjectAssignment(kind="model", name=name, project_id=next(iter(projects)), because=because)
-    because = f"{len(said | known)} projects lay claim to it" if projects else "nothing says whose it is"
+    because = f"{len(said | known)} projects are named" if projects else "no run and no version names its project"
     return ProjectAssignment(kind="model", name=name, project_id=None, because=because)
 
 

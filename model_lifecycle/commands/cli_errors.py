@@ -13,7 +13,7 @@ from model_lifecycle.errors import LifecycleError
 def cli_errors(form: str = "text") -> Iterator[None]:
     """End the command with the message and the exit code of a LifecycleError that the block raises.
 
-    With the form `github` the message is an annotation, and stands on the page of the job.
+    With the form `github` the message is an annotation, and is on the page of the job.
     """
     try:
         yield

@@ -70,7 +70,7 @@ def of_a_file(command: Callable[..., None]) -> Callable[..., None]:
 @tracking_options
 @of_a_file
 def plan(*, connections: Connections, request: PromotionRequest, detailed_exitcode: bool, form: str) -> None:
-    """Say what promote would do with FILE. Changes nothing."""
+    """Print what promote would do with FILE, and change nothing."""
     found = preflight.plan(request.entries, registry_of(connections), request.options)
     report.planned(str(request.file), found, form)
     if found.blockers or (detailed_exitcode and found.changes):
@@ -85,7 +85,7 @@ def plan(*, connections: Connections, request: PromotionRequest, detailed_exitco
 def promote(
     *, connections: Connections, request: PromotionRequest, commit: str | None, reason: str | None, form: str
 ) -> None:
-    """Bring the versions that FILE names into Production: all of them, or none. It can be repeated at will."""
+    """Bring the versions that FILE names into Production: all of them, or none. It can be run again at any time."""
     connections.name_commit(commit)
     found = preflight.plan(request.entries, registry_of(connections), request.options)
     carry_out(connections, str(request.file), found, record_of(commit=commit, reason=reason), form)

@@ -59,7 +59,7 @@ def _row(change: Change) -> dict[str, str | None]:
 
 def _sentence(change: Change) -> str:
     if change.after is None:
-        return f"{change.name}: version {change.before} is no longer named; it stays where it is"
+        return f"{change.name}: version {change.before} is no longer named; it keeps its stage"
     if change.before is None:
         return f"{change.name}: version {change.after}, which the file did not name before"
     if change.before == change.after:

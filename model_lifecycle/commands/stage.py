@@ -80,8 +80,8 @@ def stage(  # noqa: PLR0913  click hands over each option
     alias_only: bool,
     form: str,
 ) -> None:
-    """Deploy a version to Staging: a model API in Domino, called once, marked in MLflow. It can be repeated at will,
-    and goes on.
+    """Deploy a version to Staging: a model API in Domino, called once, marked in MLflow. A repeated run
+    continues.
     """
     name, version = checked(name, version)
     request = request_of(
@@ -97,7 +97,7 @@ def stage(  # noqa: PLR0913  click hands over each option
 @click.command()
 @NAME
 @click.option("--version", help="The version of it.")
-@click.option("--alias", help="Or what this alias means, such as production.")
+@click.option("--alias", help="Or the version behind this alias, such as production.")
 @click.option(
     "--routing",
     type=click.Choice([*ROUTES]),

@@ -48,7 +48,7 @@ def status(  # noqa: PLR0913  click hands over each option
     check: bool,
     form: str,
 ) -> None:
-    """Say what is in Staging and Production, and whether that is what FILE, the aliases and the digests say."""
+    """Print the versions in Staging and Production, and their differences from FILE, the aliases and the digests."""
     if file is None and project is None:
         raise click.UsageError("name the promotion file, or a --project")
     checked = of_file(file, project, models, form) if file else of_project(connections, project or "", models)

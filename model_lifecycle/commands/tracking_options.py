@@ -71,7 +71,11 @@ def tracking_options(command: Callable[..., None]) -> Callable[..., None]:
         "--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds for one request."
     )
     @click.option(
-        "--retries", type=click.IntRange(min=0), default=3, show_default=True, help="Further tries of what only reads."
+        "--retries",
+        type=click.IntRange(min=0),
+        default=3,
+        show_default=True,
+        help="Further tries of a request that only reads.",
     )
     @wraps(command)
     def with_connections(

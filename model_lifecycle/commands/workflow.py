@@ -15,8 +15,7 @@ from model_lifecycle.tracking import project_variable
 from model_lifecycle.workflow_files import EACH_PROJECT, FOLDER, MAIN, PROMOTE, RUNS_ON, WorkflowOptions
 
 FOR_THE_FIRST: Final = (
-    "say where the action is: --action OWNER/REPO@COMMIT, the repository that has this project's action.yml, by a full"
-    " commit"
+    "name the action: --action OWNER/REPO@COMMIT, the repository that has this project's action.yml, by a full commit"
 )
 
 SHARED: Final = (
@@ -39,14 +38,14 @@ SHARED: Final = (
 @click.option(
     "--action",
     metavar="OWNER/REPO@COMMIT",
-    help="This project's action, by a full commit; without it, the one of the files.",
+    help="This project's action, by a full commit; without it, the one in the files.",
 )
 @click.option(
     "--runs-on",
     metavar="LABEL[,LABEL...]",
     help=f"Labels of the runners that reach the gate; without it, those of the files, or {RUNS_ON}.",
 )
-@click.option("--runner-group", metavar="NAME", help="Their group; '' for none; without it, the one of the files.")
+@click.option("--runner-group", metavar="NAME", help="Their group; '' for none; without it, the one in the files.")
 @click.option(
     "--environment",
     metavar="NAME",
@@ -56,7 +55,7 @@ SHARED: Final = (
     ),
 )
 @click.option(
-    "--branch", metavar="NAME", help=f"Branch whose file is promoted; without it, the one of the files, or {MAIN}."
+    "--branch", metavar="NAME", help=f"Branch whose file is promoted; without it, the one in the files, or {MAIN}."
 )
 def workflow(file: str, write: bool, check: bool, directory: Path, **options: str | None) -> None:
     """Write the GitHub workflows for the promotion FILE, with a job for each of its projects. Run it in the

@@ -87,7 +87,7 @@ class AccessToken:
             answer = httpx2.get(self._url, timeout=TOKEN_TIMEOUT, trust_env=False)
         except httpx2.TransportError as error:
             raise NotAuthorisedError(
-                f"Domino does not know who asks: there is no {API_KEY}, no {TOKEN_FILE} and no {PROXY}, and this is no"
+                f"there is no credential for Domino: no {API_KEY}, no {TOKEN_FILE} and no {PROXY}, and this is no"
                 " workspace of Domino"
             ) from error
         if answer.status_code != httpx2.codes.OK or not answer.text.strip():

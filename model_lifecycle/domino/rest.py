@@ -106,8 +106,8 @@ class DominoRest:
             return answer.json()
         except ValueError as error:
             raise NotAuthorisedError(
-                f"Domino at {self.access.uri} answered with a page for people: is this its address, and does it know"
-                " the caller?"
+                f"Domino at {self.access.uri} answered with no JSON, perhaps with its login page: check the address and"
+                " the credential"
             ) from error
 
     def _refusal(self, answer: httpx2.Response) -> LifecycleError:

@@ -54,7 +54,7 @@ def apply(registry: Registry, step: Step, promotion: PromotionRecord, undo: Undo
     record(registry, step.version, step.digest)
     for other in step.others:
         if step.archives and PROMOTION_ID not in other.tags:
-            # It was in Production: the gate lets it back by this tag.
+            # It was in Production: by this tag the gate allows it to move back.
             confirmed_write(tag_change(registry, other, PROMOTION_ID, f"before {promotion.id}"))
     if step.moves or (step.alias_only and step.renames):
         for key, value in promotion.tags(step).items():
@@ -122,8 +122,10 @@ def check(registry: Registry, step: Step, known: Model | None = None) -> None:
         aliased = alias in version.aliases
     if step.moves and version.stage != step.entry.stage:
         raise PreconditionError(
-            f"MLflow has it in stage {version.stage} after it was moved to {step.entry.stage}: somebody else moves this"
-            " model"
+            f"MLflow has it in stage {version.stage} after it was moved to {step.entry.stage}: another client moves"
+            " this model"
         )
     if step.renames and not aliased:
-        raise PreconditionError(f"the alias {alias} does not mean it after it was set: somebody else moves this model")
+        raise PreconditionError(
+            f"the alias {alias} names another version after it was set: another client moves this model"
+        )

@@ -16,7 +16,7 @@ from model_lifecycle.registry import Model, Registry
 
 PARALLEL: Final = 8  # entries
 project_of_entry = attrgetter("project_id")
-# The first of these codes that a blocker has is the plan's: it tells most of what to do.
+# The exit code of a plan is the first of these that one of its blockers has.
 CODE_ORDER: Final = (
     ExitCode.UNAVAILABLE,
     ExitCode.NOT_AUTHORISED,

@@ -10,7 +10,7 @@ from model_lifecycle.staging.progress import Progress
 
 FIRST_PAUSE: Final = 0.5  # seconds between two looks
 LONGEST_PAUSE: Final = 10.0
-LOOKS: Final = 4  # for what an unclear answer may have made
+LOOKS: Final = 4  # for a model API that an unclear answer may have made
 
 
 def ensure_published(apis: ModelApis, spec: ModelApiSpec, progress: Progress) -> ModelApiVersion:
@@ -53,13 +53,13 @@ def wait_until_running(
 
 
 def _latest(apis: ModelApis, last: ModelApiVersion) -> ModelApiVersion:
-    """Return the present state; the last known one if Domino does not answer, since the deadline ends that too."""
+    """Return the present state; the last known one if Domino does not answer: the deadline limits an outage too."""
     try:
         return apis.look(last.model_id, last.version_id)
     except UnavailableError:
         return last
     except NotFoundError as error:
-        raise PreconditionError(f"the model API {last.model_id} was taken away meanwhile: stage it again") from error
+        raise PreconditionError(f"the model API {last.model_id} was archived meanwhile: stage it again") from error
 
 
 def _check(apis: ModelApis, now: ModelApiVersion) -> None:

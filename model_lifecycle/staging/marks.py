@@ -64,7 +64,7 @@ def write_marks(registry: Registry, version: Version, published: ModelApiVersion
         confirmed_write(change)
     if left := [title for title, _ in _missing(registry, version, published, alias_only=alias_only)]:
         raise PreconditionError(
-            f"MLflow still lacks what was written: {', '.join(left)}; somebody else moves this model"
+            f"MLflow still lacks what was written: {', '.join(left)}; another client moves this model"
         )
     return [title for title, _ in changes]
 

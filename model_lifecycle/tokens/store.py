@@ -1,4 +1,4 @@
-"""The content of the Secret of all projects' tokens after a command, as a merge patch: foreign keys stay.
+"""The content of the Secret of all projects' tokens after a command, as a merge patch: keys of others stay unchanged.
 
 `<project id>.meta` describes each token by its fingerprint: `{"name": ..., "owner": ..., "tokens": {"<fingerprint>":
 {"purpose": "pull", "created": "<time>", "expires": "<time>"}}}`. The gate ends a token at `expires`.

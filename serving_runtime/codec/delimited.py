@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
-from serving_runtime.input.forms import Frame
+from serving_runtime.input.request import TypedFrame
 from serving_runtime.input.table import Table, delimiter_advice
 from serving_runtime.signature import Scalar, Signature
 
@@ -63,7 +63,7 @@ BLOCK = 4096  # lines that are read at a time: nothing else runs while the reade
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 
-def read_csv(body: bytes, signature: Signature) -> Table | Frame:
+def read_csv(body: bytes, signature: Signature) -> Table | TypedFrame:
     """Read a header and a line for each row, with the cells in the signature's types.
 
     Raises MalformedRequestError, InvalidInputError.
@@ -89,7 +89,7 @@ def read_csv(body: bytes, signature: Signature) -> Table | Frame:
     )
 
 
-def read_csv_as_pandas(body: bytes, signature: Signature) -> Frame:
+def read_csv_as_pandas(body: bytes, signature: Signature) -> TypedFrame:
     """Read the body as MLflow's server does, but parse times afterwards. Raises MalformedRequestError."""
     if not signature.named:
         return _read_untyped(_text(body))
@@ -99,18 +99,18 @@ def read_csv_as_pandas(body: bytes, signature: Signature) -> Frame:
         frame = pd.read_csv(io.StringIO(_text(body)), dtype=types)
         for name in frame.columns.intersection([name for name, kind in kinds.items() if kind == "datetime"]):
             frame[name] = pd.to_datetime(frame[name]).dt.as_unit("ns")
-        return Frame(frame=frame)
+        return TypedFrame(frame=frame)
     except (ValueError, TypeError, AttributeError, pd.errors.ParserError) as error:
         raise MalformedRequestError(
             f"the body is no CSV that pandas can read as the signature says ({type(error).__name__})"
         ) from None
 
 
-def read_parquet(body: bytes) -> Frame:
+def read_parquet(body: bytes) -> TypedFrame:
     """Read a Parquet file. Raises MalformedRequestError."""
     try:
         check_growth(body)
-        return Frame(frame=pd.read_parquet(io.BytesIO(body)))
+        return TypedFrame(frame=pd.read_parquet(io.BytesIO(body)))
     except ImportError:
         raise MalformedRequestError(
             "this server cannot read Parquet: pyarrow, of the extra tables, is not installed in it; send CSV or JSON"
@@ -161,14 +161,14 @@ def _text(body: bytes) -> str:
         raise MalformedRequestError(f"the body is not UTF-8 (at byte {error.start})") from None
 
 
-def _read_untyped(text: str) -> Frame:
+def _read_untyped(text: str) -> TypedFrame:
     try:
         header = next(csv.reader(io.StringIO(text, newline="")), [])
         if len(set(header)) < len(header):
             raise MalformedRequestError("the header of the CSV body has a name that comes twice")
         if len(header) > FEW_COLUMNS + len(text) // LEAST_COLUMN:
-            raise MalformedRequestError("the CSV body has too many columns for what is in them; send it as JSON")
-        return Frame(frame=pd.read_csv(io.StringIO(text)))
+            raise MalformedRequestError("the CSV body has too many columns for its length; send it as JSON")
+        return TypedFrame(frame=pd.read_csv(io.StringIO(text)))
     except (ValueError, csv.Error, pd.errors.ParserError) as error:
         raise MalformedRequestError(f"the body is no CSV that pandas can read ({type(error).__name__})") from error
 

@@ -120,7 +120,7 @@ def _rebuilt(value: Any, nan: Nan) -> Any:  # noqa: C901  one case for each type
 
 def _not_finite(number: float, nan: Nan) -> str | None:
     if nan is Nan.ERROR:
-        raise OutputError("the model predicted NaN or infinity, which this server is told to refuse")
+        raise OutputError("the model predicted NaN or infinity, which this server refuses (--nan error)")
     return None if nan is Nan.NULL else NAMES_OF_FLOATS[str(number)]
 
 

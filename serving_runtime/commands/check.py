@@ -199,7 +199,7 @@ def _compared_loaders(path: Path, model: "Model") -> Finding:
 
 def _batches(model: "Model") -> Finding:
     """Report if requests may share a call: rows together must be predicted as each of them is alone."""
-    against = lazy.warm_up_and_measure(model).against_merging
+    against = lazy.warm_up_for_merging(model).against_merging
     if against is None:
         return _ok("batches", "rows are predicted together as they are alone: requests may share a call")
     return Finding(check="batches", verdict=Verdict.SKIPPED, text=f"requests are predicted one by one: {against}")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serving_runtime.commands.kept_columns import Kept
-from serving_runtime.input.forms import Request
+from serving_runtime.input.request import Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from serving_runtime.codec.strict_json import read_object, read_value
 from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.kept_columns import kept_of_lines, kept_of_records
-from serving_runtime.input.forms import Request
+from serving_runtime.input.request import Request
 from serving_runtime.protocols.mlflow.request import CHAT_KEYS, FORMATS, PARAMS, STREAM, from_document
 from serving_runtime.signature import Object, Signature
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from serving_runtime.openapi.document import openapi as openapi
     from serving_runtime.prediction.comparison import predict_same as predict_same
     from serving_runtime.prediction.warm_up import predict_example as predict_example
-    from serving_runtime.prediction.warm_up import warm_up_and_measure as warm_up_and_measure
+    from serving_runtime.prediction.warm_up import warm_up_for_merging as warm_up_for_merging
     from serving_runtime.process.serve import serve as serve
     from serving_runtime.protocols.mlflow.request import read_request as read_request
     from serving_runtime.pyfunc import load_pyfunc as load_pyfunc
@@ -53,7 +53,7 @@ __getattr__ = lazy_attributes(
         "openapi": "serving_runtime.openapi.document:openapi",
         "predict_same": "serving_runtime.prediction.comparison:predict_same",
         "predict_example": "serving_runtime.prediction.warm_up:predict_example",
-        "warm_up_and_measure": "serving_runtime.prediction.warm_up:warm_up_and_measure",
+        "warm_up_for_merging": "serving_runtime.prediction.warm_up:warm_up_for_merging",
         "serve": "serving_runtime.process.serve:serve",
         "read_request": "serving_runtime.protocols.mlflow.request:read_request",
         "load_pyfunc": "serving_runtime.pyfunc:load_pyfunc",

@@ -13,7 +13,7 @@ from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.json_rows import NO_TABLE, json_chunks, json_lines_chunks
 from serving_runtime.commands.kept_columns import Kept, kept_by_cells, kept_by_columns, kept_of_batch
 from serving_runtime.errors import MalformedRequestError
-from serving_runtime.input.forms import Frame, Request
+from serving_runtime.input.request import Request, TypedFrame
 from serving_runtime.signature import Signature
 from serving_runtime.tables.csv_blocks import CsvBlock, read_csv_blocks
 
@@ -205,6 +205,6 @@ def _parquet_chunk(batch: Any, before: int, signature: Signature, kept: Kept | N
 
 def _frame_chunk(frame: Any, before: int, kept: Kept | None) -> Chunk:
     def request(first: int, end: int) -> Request:
-        return Request(input=Frame(frame=frame.iloc[first:end].reset_index(drop=True)))
+        return Request(input=TypedFrame(frame=frame.iloc[first:end].reset_index(drop=True)))
 
     return Chunk(count=len(frame), place=lambda row: f"row {before + row + 1}", request=request, kept=kept)

@@ -16,28 +16,29 @@ from serving_runtime.http.errors import (
     TooManyPartsError,
     UnpackedBodyTooLargeError,
 )
-from serving_runtime.http.request import Request
+from serving_runtime.http.request_head import RequestHead
 from serving_runtime.http.uvicorn_fast_path import received_body
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
-# A client that is still sending does not read the answer that says "too large"; so much more is taken from it first.
+# A client that is still sending does not read the answer "too large", so this much more is read first.
 DISCARDED: Final = 64 << 20
 # zlib expects a gzip or zlib header, or, as some clients send "deflate", none.
 ANY_HEADER: Final = 32 + zlib.MAX_WBITS
 NO_HEADER: Final = -zlib.MAX_WBITS
 FIRST_PIECE: Final = 512  # bytes
-# Parts that a packed body may have, beside one for each so many bytes that are in them: to begin a part costs as much
-# as to unpack those.
+# A packed body may have FEW_PARTS parts, and one more for each LEAST_PART unpacked bytes: to begin a part costs as much
+# as to unpack that many.
 FEW_PARTS: Final = 1000
 LEAST_PART: Final = 1024  # bytes
-# A packed body may grow by so much: zlib packs 1,000 equal bytes into one, and the work is that for what is unpacked.
+# A packed body may grow to FREE_GROWTH bytes, or to MOST_GROWTH times its size: zlib packs 1,000 equal bytes into one,
+# and reading costs as much as the unpacked size.
 MOST_GROWTH: Final = 100
 FREE_GROWTH: Final = 1 << 20  # bytes
 
 
-async def read_body(request: Request, receive: Receive, *, limit: int, silence: float, deadline: float) -> bytes:
+async def read_body(request: RequestHead, receive: Receive, *, limit: int, silence: float, deadline: float) -> bytes:
     """Return the whole body. `silence` is the longest pause in seconds; `deadline` is of the loop's clock.
 
     Raises BodyTooLargeError, SlowBodyError, DeadlineError, ClientGoneError.

@@ -1,4 +1,4 @@
-"""Errors of a request before it reaches the model, and those that keep it from there."""
+"""Errors of HTTP requests that never reach the model, or that get no prediction in time."""
 
 from typing import ClassVar
 
@@ -6,11 +6,11 @@ from typing import ClassVar
 class HttpError(Exception):
     """An error with the status and the error code of its answer.
 
-    `retry` asks the client to come again, `close` ends the connection.
+    `retry` asks the client to send the request again, `close` ends the connection.
     """
 
     status: ClassVar[int] = 400
-    error_code: ClassVar[str] = "BAD_REQUEST"  # also where MLflow has no name for it: the status says the rest
+    error_code: ClassVar[str] = "BAD_REQUEST"  # also for errors without a name in MLflow; see status
     retry: ClassVar[bool] = False
     close: ClassVar[bool] = False
 
@@ -20,7 +20,7 @@ class HttpError(Exception):
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Headers that the answer has besides."""
+        """Additional headers of the answer."""
         return ()
 
 
@@ -132,7 +132,7 @@ class TooManyPartsError(HttpError):
     status = 413
 
     def __init__(self) -> None:
-        super().__init__("the body of the request is packed in too many parts for what is in them; pack it as one")
+        super().__init__("the body of the request is compressed in too many parts for its length; compress it as one")
 
 
 class InvalidTimeoutError(HttpError):
@@ -170,7 +170,7 @@ class LoadingError(UnavailableError):
 
 class StoppingError(UnavailableError):
     def __init__(self) -> None:
-        super().__init__("the server is about to stop; ask another one")
+        super().__init__("the server is about to stop; send the request to another one")
 
 
 class DeadlineError(HttpError):

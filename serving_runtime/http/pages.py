@@ -13,8 +13,8 @@ from serving_runtime.page.render import CONTENT_TYPE, page
 from serving_runtime.protocols.interface import Answer, Page, ServedModel, Status
 from serving_runtime.protocols.table import PROTOCOLS
 
-# Paths of the server itself that need no token: the kubelet's probes bring none, as Prometheus does not that finds pods
-# by their annotations.
+# Paths of the server itself that need no token: the kubelet's probes send none, nor does Prometheus if it finds pods by
+# their annotations.
 SERVER_OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/startupz", "/ping", "/health", "/metrics"})
 Variables = Mapping[str, str]
 

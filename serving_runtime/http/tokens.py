@@ -1,4 +1,4 @@
-"""The tokens of `--token-file`, of which a request must bring one. The file is read again when it changes."""
+"""The tokens of `--token-file`: a request must send one of them. The file is read again when it changes."""
 
 import hashlib
 import hmac
@@ -29,9 +29,9 @@ class TokenFileError(ContractError):
 
 
 class Tokens:
-    """Tokens, known by their SHA-256 only: the digests have one length, and there is nothing here to print.
+    """Tokens, kept as SHA-256 only: digests have one length, and printing one shows no token.
 
-    While the file cannot be read, the last good tokens stay good, and nothing else is.
+    While the file cannot be read, the last good tokens stay good, and no others are.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:

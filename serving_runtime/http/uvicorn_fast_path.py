@@ -1,7 +1,7 @@
-"""The only module that reaches into uvicorn: its protocol class with limits, and a short way past ASGI's messages.
+"""The only module that uses private parts of uvicorn: its protocol class with limits, and a bypass of ASGI's messages.
 
-Everything here rests on attributes that uvicorn does not promise to keep; USED names them for the test that fails when
-uvicorn changes one (decision 12). A server that is not uvicorn gets plain ASGI messages.
+uvicorn does not promise to keep these attributes; USED names them for the test that fails when uvicorn changes one
+(decision 12). A server that is not uvicorn gets plain ASGI messages.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from serving_runtime.protocols.interface import CLOSE, Answer, Headers
 LARGEST_HEAD: Final = 64 << 10  # bytes; proxies send at most 32 KiB
 NEW_CONNECTION_GRACE: Final = 0.5  # seconds
 END_OF_HEAD: Final = b"\r\n\r\n"
-# The parser drops the body of a request that offers to go on in another protocol; Java's client offers HTTP/2 with its
-# first request. A server may ignore the offer (RFC 9110, 7.8), so the parser gets it under a name that means nothing.
+# The parser drops the body of a request with the header Upgrade, which Java's client sends with its first request to
+# offer HTTP/2. A server may ignore Upgrade (RFC 9110, 7.8), so the parser gets the header under a name without meaning.
 UPGRADE_HEADER: Final = re.compile(rb"(\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def _send(cycle: RequestResponseCycle, status: int, headers: Headers, body: byte
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with limits on the head of a request, and deaf to offers of another protocol.
+    """uvicorn's HTTP protocol with limits on the head of a request. It ignores the header Upgrade.
 
     A client that has bytes to send, and gets no answer yet, has `read_timeout` seconds for them.
     """
@@ -192,7 +192,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: HttpError) -> None:
         """Answer without the application, which has not seen a request."""
-        _log.info("refused what is no request", extra={"fields": {"status": error.status, "reason": error.message}})
+        _log.info(
+            "refused bytes that are no request", extra={"fields": {"status": error.status, "reason": error.message}}
+        )
         answer = http_error_answer(error)
         lines = [
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",

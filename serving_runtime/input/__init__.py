@@ -1,1 +1,1 @@
-"""The input of a request becomes what the model's signature says: forms, tables, cells, tensors, parameters."""
+"""Conversion of a request's input to the model's signature: requests, tables, cells, tensors, parameters."""

@@ -79,7 +79,7 @@ def json_type_name(value: Any) -> str:
 def convert(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
     """Return the values as an array of `dtype` in one dimension. Raises CellError for a value that does not fit."""
     if isinstance(values, np.ndarray):
-        return _converted(values, dtype)
+        return _convert_array(values, dtype)
     match dtype.kind:
         case "b":
             return _booleans(values)
@@ -124,7 +124,7 @@ def convert_base64(values: Sequence[Any]) -> Values:
     )
 
 
-def _converted(array: Values, dtype: np.dtype[Any]) -> Values:
+def _convert_array(array: Values, dtype: np.dtype[Any]) -> Values:
     """Return an array in another type: at once if every value fits, else by the rules for single values."""
     if array.dtype == dtype:
         return array

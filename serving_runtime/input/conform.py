@@ -9,11 +9,11 @@ import pandas as pd
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError, at_once
 from serving_runtime.frozen_record import frozen_record
 from serving_runtime.input.columns import plain_frame, to_frame, widened
-from serving_runtime.input.forms import Frame, Given, Request, Whole
 from serving_runtime.input.nested import member, scalars_or_faults
 from serving_runtime.input.params import conform_params
+from serving_runtime.input.request import JsonInput, PassThroughInput, Request, TypedFrame
 from serving_runtime.input.table import Key, Table, from_columns, from_records, from_rows, one_row
-from serving_runtime.input.tensor import given_tensors, plain_array, table_tensors
+from serving_runtime.input.tensor import json_tensors, plain_array, table_tensors
 from serving_runtime.signature import Array, Column, Map, Object, Scalar, Signature, Type
 
 
@@ -56,17 +56,17 @@ def rows_of(data: Any) -> int | None:
             return None
 
 
-def conform(value: Table | Given | Frame | Whole, signature: Signature) -> Any:
+def conform(value: Table | JsonInput | TypedFrame | PassThroughInput, signature: Signature) -> Any:
     """Return the input of `predict`. Raises InvalidInputError, MalformedRequestError."""
     match value:
-        case Whole(value=whole):
+        case PassThroughInput(value=whole):
             return whole
-        case Frame(frame=frame):
+        case TypedFrame(frame=frame):
             return widened(frame, signature)
         case Table():
             return _from_table(value, signature)
-        case Given():
-            return _from_given(value, signature)
+        case JsonInput():
+            return _from_json(value, signature)
 
 
 def _from_table(table: Table, signature: Signature) -> Any:
@@ -79,22 +79,22 @@ def _from_table(table: Table, signature: Signature) -> Any:
     return table_tensors(table, signature) if signature.tensors else plain_frame(table)
 
 
-def _from_given(given: Given, signature: Signature) -> Any:
+def _from_json(source: JsonInput, signature: Signature) -> Any:
     if signature.typed_in_code:
         if signature.columns:
-            _expect_base64(given, signature.columns[0].type)
-        return given.value
+            _expect_base64(source, signature.columns[0].type)
+        return source.value
     if signature.columns:
-        return to_frame(given_table(given, signature), signature)
-    return given_tensors(given, signature) if signature.tensors else _untyped_arrays(given)
+        return to_frame(json_table(source, signature), signature)
+    return json_tensors(source, signature) if signature.tensors else _untyped_arrays(source)
 
 
-def _expect_base64(given: Given, kind: Type) -> None:
+def _expect_base64(source: JsonInput, kind: Type) -> None:
     """Raise InvalidInputError for bytes of a type hint that are no base64: MLflow would drop the wrong letters."""
     faults: list[Fault] = []
-    entries = enumerate(given.value) if isinstance(given.value, list) else ()
+    entries = enumerate(source.value) if isinstance(source.value, list) else ()
     for index, entry in entries:
-        _check_base64(entry, kind, f"{given.path}[{index}]", faults)
+        _check_base64(entry, kind, f"{source.path}[{index}]", faults)
     if faults:
         raise InvalidInputError(faults)
 
@@ -113,9 +113,9 @@ def _check_base64(value: Any, kind: Type, path: str, faults: list[Fault]) -> Non
             return
 
 
-def given_table(given: Given, signature: Signature) -> Table:
+def json_table(source: JsonInput, signature: Signature) -> Table:
     """Return a JSON value as the table that a model with columns takes. Raises InvalidInputError."""
-    value, columns, path = given.value, signature.columns, given.path
+    value, columns, path = source.value, signature.columns, source.path
     if isinstance(value, dict) and (signature.named or not columns):
         return _rows_or_row(value, columns, path)
     if isinstance(value, list) and any(isinstance(item, dict) for item in value) and signature.named:
@@ -163,13 +163,13 @@ def _is_one_value(cell: Any, kind: Type | None) -> bool:
             return not isinstance(cell, list)
 
 
-def _untyped_arrays(given: Given) -> Any:
+def _untyped_arrays(source: JsonInput) -> Any:
     """Return the arrays that MLflow makes of a value for a model without a signature."""
-    value, path = given.value, given.path
+    value, path = source.value, source.path
     if isinstance(value, dict):
         return {name: plain_array(item, f"{path}.{name}") for name, item in value.items()}
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        if not given.by_row:
+        if not source.by_row:
             return [
                 {name: plain_array(item, f"{path}[{row}].{name}") for name, item in record.items()}
                 for row, record in enumerate(value)

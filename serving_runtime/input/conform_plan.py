@@ -12,8 +12,8 @@ from serving_runtime.frozen_record import frozen_record
 from serving_runtime.input.blocks import Blocks, Mixed
 from serving_runtime.input.cells import CellError, convert, convert_numbers
 from serving_runtime.input.conform import Conformed
-from serving_runtime.input.forms import Request
 from serving_runtime.input.params import conform_params
+from serving_runtime.input.request import Request
 from serving_runtime.input.table import Columns, Table
 from serving_runtime.signature import Scalar, Signature
 

@@ -16,7 +16,7 @@ from mlflow.utils import proto_json_utils as casts
 
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.conform import Conformed, conform, rows_of
-from serving_runtime.input.forms import Frame, Given, Request, Shaped, Whole
+from serving_runtime.input.request import FlatTensor, JsonInput, PassThroughInput, Request, TypedFrame
 from serving_runtime.input.table import Table
 from serving_runtime.signature import Signature
 
@@ -37,13 +37,13 @@ def mlflow_conformer(directory: Path, signature: Signature) -> Callable[[Request
     return conformed
 
 
-def _cast(source: Table | Given | Frame | Whole, signature: Signature, schema: Any) -> Any:
+def _cast(source: Table | JsonInput | TypedFrame | PassThroughInput, signature: Signature, schema: Any) -> Any:
     match source:
         case Table() if not signature.typed_in_code:
             return _table(source, schema)
-        case Given(value=value, by_row=by_row, path=path) if not signature.typed_in_code:
-            return _given(_nested_lists(value), "instances" if by_row else "inputs", path, schema)
-        case Frame(frame=frame):
+        case JsonInput(value=value, by_row=by_row, path=path) if not signature.typed_in_code:
+            return _json_value(_nested_lists(value), "instances" if by_row else "inputs", path, schema)
+        case TypedFrame(frame=frame):
             return frame
         case _:
             return conform(source, signature)
@@ -71,7 +71,7 @@ def _table(table: Table, schema: Any) -> Any:
         ) from error
 
 
-def _given(value: Any, key: str, path: str, schema: Any) -> Any:
+def _json_value(value: Any, key: str, path: str, schema: Any) -> Any:
     try:
         return casts.parse_tf_serving_input({key: value}, schema)  # type: ignore[no-untyped-call]  # as above
     except Exception as error:
@@ -83,11 +83,11 @@ def _given(value: Any, key: str, path: str, schema: Any) -> Any:
 def _nested_lists(value: Any) -> Any:
     """Return tensors of other protocols as the nested lists of MLflow's protocol."""
     match value:
-        case Shaped(shape=shape, values=values):
+        case FlatTensor(shape=shape, values=values):
             return np.reshape(
                 np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object), shape
             ).tolist()
-        case dict() if any(isinstance(item, Shaped) for item in value.values()):
+        case dict() if any(isinstance(item, FlatTensor) for item in value.values()):
             return {name: _nested_lists(item) for name, item in value.items()}
         case _:
             return value

@@ -28,7 +28,7 @@ def conform_params(given: Mapping[str, Any] | None, params: Sequence[Param] | No
         )
     faults: list[Fault] = []
     converted = {
-        name: _converted(given[name], param, member(path, name), faults)
+        name: _conform_param(given[name], param, member(path, name), faults)
         for name, param in known.items()
         if name in given
     }
@@ -37,7 +37,7 @@ def conform_params(given: Mapping[str, Any] | None, params: Sequence[Param] | No
     return converted
 
 
-def _converted(value: Any, param: Param, path: str, faults: list[Fault]) -> Any:
+def _conform_param(value: Any, param: Param, path: str, faults: list[Fault]) -> Any:
     if value is None:
         return None
     return _native(nested(value, Array(items=param.type) if param.is_list else param.type, path, faults))

@@ -10,8 +10,8 @@ import numpy as np
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, at_once
 from serving_runtime.input.cells import CellError, Values, convert, every_error
-from serving_runtime.input.forms import Given, Shaped
 from serving_runtime.input.nested import member
+from serving_runtime.input.request import FlatTensor, JsonInput
 from serving_runtime.input.table import Table
 from serving_runtime.signature import Signature, Tensor
 
@@ -19,25 +19,25 @@ Tensors = Values | dict[str, Values]
 MOST_DIMENSIONS = 32  # of an array of numpy 1
 
 
-def given_tensors(given: Given, signature: Signature) -> Tensors:
+def json_tensors(source: JsonInput, signature: Signature) -> Tensors:
     """Return the tensor, or a dict of tensors by name. Raises InvalidInputError.
 
     Named tensors come as an object of tensors, a list of objects (one for each row), or the only tensor itself.
     """
     if not signature.named:
-        return to_tensor(given.value, signature.tensors[0], given.path)
-    if isinstance(given.value, list) and given.value and all(isinstance(item, dict) for item in given.value):
-        by_name = {name: [item.get(name) for item in given.value] for item in given.value[:1] for name in item}
-    elif isinstance(given.value, dict):
-        by_name = given.value
+        return to_tensor(source.value, signature.tensors[0], source.path)
+    if isinstance(source.value, list) and source.value and all(isinstance(item, dict) for item in source.value):
+        by_name = {name: [item.get(name) for item in source.value] for item in source.value[:1] for name in item}
+    elif isinstance(source.value, dict):
+        by_name = source.value
     elif len(signature.tensors) == 1:
-        by_name = {str(signature.tensors[0].name): given.value}
+        by_name = {str(signature.tensors[0].name): source.value}
     else:
         raise InvalidInputError(
-            [Fault(path=given.path, problem="the model takes several tensors, by name: send an object of them")]
+            [Fault(path=source.path, problem="the model takes several tensors, by name: send an object of them")]
         )
-    places = given.places or {}
-    return _named(by_name, signature, given.path, lambda name: places.get(name) or member(given.path, name), to_tensor)
+    path, places = source.path, source.places or {}
+    return _named(by_name, signature, path, lambda name: places.get(name) or member(path, name), to_tensor)
 
 
 def table_tensors(table: Table, signature: Signature) -> Tensors:
@@ -139,7 +139,7 @@ def flatten(value: Any, path: str) -> tuple[tuple[int, ...], Any]:
 
     Raises InvalidInputError if the lists are ragged or too deep.
     """
-    if isinstance(value, Shaped):
+    if isinstance(value, FlatTensor):
         return value.shape, value.values
     shape: tuple[int, ...] = ()
     flat = [value]

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from model_contract.json_log import timestamp
-from serving_runtime.http.request import Request
+from serving_runtime.http.request_head import RequestHead
 from serving_runtime.observability.request_stats import RequestStats
 
 LONGEST_PATH: Final = 200  # characters; a longer one is nothing that is served here
@@ -24,7 +24,7 @@ class AccessLog:
     def __init__(self) -> None:
         self._lines: list[bytes] = []
 
-    def write(self, request: Request, stats: RequestStats, *, quiet: bool) -> None:
+    def write(self, request: RequestHead, stats: RequestStats, *, quiet: bool) -> None:
         """Log a request. A `quiet` one is logged at level debug: probes come every few seconds."""
         if not _log.isEnabledFor(logging.DEBUG if quiet else logging.INFO):
             return
@@ -39,7 +39,7 @@ class AccessLog:
         sys.stdout.buffer.flush()
 
 
-def _line(request: Request, stats: RequestStats, *, quiet: bool) -> dict[str, Any]:
+def _line(request: RequestHead, stats: RequestStats, *, quiet: bool) -> dict[str, Any]:
     line: dict[str, Any] = {
         "time": timestamp(time.time()),
         "level": "debug" if quiet else "info",

@@ -70,7 +70,7 @@ METRICS: Final = (
     Metric(
         name=f"{PREFIX}shed_total",
         kind="counter",
-        meaning="Requests that the model did not get to see, or whose prediction nobody waited for.",
+        meaning="Requests without a prediction: the queue was full, time ran out, or the client left.",
         labels=("reason",),
         series=[(reason,) for reason in SHED],
     ),

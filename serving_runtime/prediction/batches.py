@@ -128,7 +128,7 @@ class Batches:
         return key(inputs.data, inputs.params)
 
     def _check_queue(self) -> None:
-        """Raise QueueFullError if the model is busy; an idle model takes those now that came in one moment."""
+        """Raise QueueFullError if the model is busy; an idle model first takes all requests that came at once."""
         self._flush()
         if self._running >= self._threads:
             self._waiting = deque(queued for queued in self._waiting if not queued.future.done())
@@ -141,7 +141,7 @@ class Batches:
             rows = sum(queued.rows for queued in batch)
             if self._in_loop and self._cost.is_cheap(rows):
                 self._deliver(batch, self._predict_batch(batch))
-                if self._waiting and not self._scheduled:  # what has come by now goes first
+                if self._waiting and not self._scheduled:  # events that have come by now are handled first
                     self._scheduled = True
                     self._loop.call_soon(self._flush)
                 return

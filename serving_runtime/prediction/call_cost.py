@@ -4,11 +4,11 @@ import resource
 import time
 from typing import Final
 
-# A thread costs 0.1 to 0.3 ms to hand over and back, at every call; a loop that is away for so long delays no probe
+# Handing a call to a thread and back costs 0.1 to 0.3 ms. An event loop that is busy for CHEAP seconds delays no probe
 # and misses no deadline.
 CHEAP: Final = 0.003  # seconds
 DECAY: Final = 0.98  # of each observation, at the next: about the last fifty count
-# One call that the machine interrupted says nothing new about the model.
+# A call counts for at most OUTLIER times its estimate: a longer one was interrupted by the machine.
 OUTLIER: Final = 4.0
 ENOUGH: Final = 4  # observations
 

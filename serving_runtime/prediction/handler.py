@@ -9,7 +9,7 @@ from typing import Any, Final
 from serving_runtime.codec.encode import encode
 from serving_runtime.http.body import Receive, read_body, unpacked
 from serving_runtime.http.errors import DeadlineError, QueueFullError, TooManyRowsError
-from serving_runtime.http.request import Request
+from serving_runtime.http.request_head import RequestHead
 from serving_runtime.http.routes import Match
 from serving_runtime.model import Model
 from serving_runtime.observability.capture import CapturedPrediction
@@ -23,14 +23,14 @@ from serving_runtime.prediction.worker_context import LoadedModel, WorkerContext
 from serving_runtime.protocols.interface import Answer, Inputs, Message, Prediction, ServedModel
 from serving_runtime.settings import ServeSettings
 
-# Reading or writing so much takes less time than a thread takes to begin.
+# Reading or writing at most this much takes less time than starting a thread.
 SMALL_BODY: Final = 32 << 10  # bytes
 LARGE_BODY: Final = 1 << 20
 FEW_ROWS: Final = 500
 
 
 class PredictionHandler:
-    """For one model in one event loop, in which it must be made."""
+    """Answers requests for predictions of one model. It must be created in the event loop that calls it."""
 
     def __init__(self, loaded: LoadedModel, settings: ServeSettings, context: WorkerContext) -> None:
         model, served, warm_up = loaded.model, loaded.served, loaded.warm_up
@@ -42,21 +42,21 @@ class PredictionHandler:
         for timing in warm_up.timings:
             cost.observe(timing.rows, timing.cost)
         rows = settings.batch.most_rows(allowed=warm_up.may_merge)
-        # A library of numbers takes its time from the processor; the code of a model's author may wait for anything.
+        # A numeric library only computes; the code of a model's author may wait for something, such as a request.
         limits = BatchLimits(rows=rows, threads=settings.threads, queue=settings.max_queue, in_loop=model.of_numbers)
         self._batches = Batches(model, limits, cost, self._observe)
         write = partial(encode, wrapped=False, nan=served.nan, coerce=served.coerce)
         self._streams = OpenStreams(
             model, threads=settings.threads, most=settings.threads + settings.max_queue, write=write
         )
-        # A body of many megabytes takes seconds, for which the others must not wait.
+        # Reading a body of many megabytes takes seconds; requests with small bodies must not wait for it.
         self._small_body_thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self._large_body_thread = ThreadPoolExecutor(1, thread_name_prefix="reader-of-large")
         self._in_threads = 0
         self._streamable = model.metadata.streamable
 
     async def answer(
-        self, match: Match, request: Request, receive: Receive, stats: RequestStats
+        self, match: Match, request: RequestHead, receive: Receive, stats: RequestStats
     ) -> Answer | StreamedAnswer:
         """Raises HttpError, ServingError, ClientGoneError."""
         loop = asyncio.get_running_loop()
@@ -86,7 +86,7 @@ class PredictionHandler:
             self._record(match, request, inputs, value)
         return answer
 
-    async def _message(self, match: Match, request: Request, receive: Receive, deadline: float) -> Message:
+    async def _message(self, match: Match, request: RequestHead, receive: Receive, deadline: float) -> Message:
         limits = self._settings
         body = await read_body(request, receive, limit=limits.max_body, silence=limits.read_timeout, deadline=deadline)
         if request.encoding != "identity":
@@ -121,7 +121,7 @@ class PredictionHandler:
         self._metrics.predicted(call.requests, call.rows, call.seconds)
         self._metrics.queue_depth(self._batches.waiting)
 
-    def _record(self, match: Match, request: Request, inputs: Inputs, value: Any) -> None:
+    def _record(self, match: Match, request: RequestHead, inputs: Inputs, value: Any) -> None:
         captured = CapturedPrediction(
             request_id=request.id, protocol=match.route.protocol.name, at=time.time(), inputs=inputs, value=value
         )

@@ -48,7 +48,7 @@ class ModelStream:
         return next(self._pieces, END)
 
     async def close(self) -> None:
-        """End the generator, once the step that it is in is over."""
+        """Close the generator when its current step has ended."""
         if self._step is not None:
             with suppress(ServingError):
                 await self._step
@@ -128,7 +128,7 @@ class OpenStreams:
         return b"data: %b\n\n" % self._write(piece)
 
     def end(self, pieces: ModelStream, disconnect: "asyncio.Task[None]") -> None:
-        """Have the generator end when its step is over, without waiting for that."""
+        """Let the generator close when its current step has ended, without waiting for it."""
         disconnect.cancel()
         closing = asyncio.ensure_future(pieces.close())
         self._closing.add(closing)

@@ -1,4 +1,4 @@
-"""The first calls of a model: its example is predicted before a request is, alone and merged with others."""
+"""The first calls of a model: it predicts its example before any request, alone and merged with others."""
 
 import logging
 import time
@@ -55,7 +55,7 @@ class WarmUpResult:
 
 
 def warm_up(model: Model) -> None:
-    """Predict the example, so that the first caller does not wait for what a first call loads.
+    """Predict the example once, so that the first caller does not wait for what a first call loads.
 
     A model without an example that can be used is not called. Raises ModelLoadError if the model fails on it.
     """
@@ -76,8 +76,11 @@ def predict_example(model: Model) -> str | None:
     return None if example is None else _refusal(model, example)
 
 
-def warm_up_and_measure(model: Model) -> WarmUpResult:
-    """Predict the example as the first caller would, then the same merged and alone. Raises ModelLoadError."""
+def warm_up_for_merging(model: Model) -> WarmUpResult:
+    """Predict the example, and find out if requests may be merged, with the cost of such calls.
+
+    Raises ModelLoadError if the model fails on its example.
+    """
     if problem := model.example_problem:
         return WarmUpResult(against_merging=NO_EXAMPLE.format("that can be used"), example_problem=problem)
     example = model.example()

@@ -1,6 +1,6 @@
 """The number of processors that this process may use.
 
-In a container that is the quota of its cgroup, which the number of cores hides.
+In a container that is the quota of its cgroup, which may be less than the number of cores.
 """
 
 import os

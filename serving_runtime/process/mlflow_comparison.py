@@ -1,7 +1,7 @@
 """A process that loads the same model with MLflow and compares the predictions of both, once the server is ready.
 
-It is a copy of the supervisor, and so has the model; MLflow, which takes a second and 100 MB, is loaded in it alone,
-and goes with it.
+It is a fork of the supervisor, and so has the model. Only this process loads MLflow, which takes a second and 100 MB
+until it ends.
 """
 
 import logging
@@ -71,7 +71,7 @@ def _run(preloaded: PreloadedModel, placeholder: PlaceholderServer, result: mmap
 
 def _compare(preloaded: PreloadedModel) -> int:
     assert preloaded.shared is not None  # noqa: S101  for the types: else nothing needs a comparison
-    ours = example_predictions(preloaded.shared)  # as the server is: nothing of MLflow is in the process yet
+    ours = example_predictions(preloaded.shared)  # before MLflow is imported, as in the server
     try:
         theirs = example_predictions(load(preloaded.path, Loader.MLFLOW))
     except ServingError as error:

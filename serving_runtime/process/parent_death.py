@@ -1,4 +1,4 @@
-"""The end of a child process together with its parent, so that no child keeps the port of a server that is gone."""
+"""Ending of a child process together with its parent, so that no child keeps the port of a dead server."""
 
 import ctypes
 import os

@@ -46,7 +46,7 @@ class PlaceholderServer:
         self.stop()
 
     def stop(self) -> None:
-        """Return when it has closed its last connection: from now on every process that accepts one has a model."""
+        """Return when the placeholder process has ended: from now on only processes with a model accept connections."""
         with suppress(OSError):  # another process has done it
             self._control.shutdown(socket.SHUT_WR)
         self._control.recv(1)

@@ -15,11 +15,11 @@ from serving_runtime.model import Model, load
 from serving_runtime.options import Loader
 from serving_runtime.requirements import check_match
 
-# Loaded, they hold threads, locks or a GPU that a forked process does not get:
+# These packages, once loaded, hold threads, locks or a GPU that a forked process does not get:
 # https://pytorch.org/docs/stable/notes/multiprocessing.html XGBoost reads a model with OpenMP's threads; with more than
 # one of them, a forked process waits for the others in its first prediction, for ever.
 NOT_FORKABLE: Final = frozenset({"jax", "keras", "onnxruntime", "tensorflow", "torch", "xgboost", "xgboost-cpu"})
-# The flavors that load them: a list of requirements that somebody has written may be too short.
+# The flavors that load these packages: a list of requirements that was written by hand may lack one.
 NOT_FORKABLE_FLAVORS: Final = frozenset({"keras", "onnx", "pytorch", "tensorflow", "xgboost"})
 NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -43,12 +43,12 @@ class PreloadedModel:
 
     def for_worker(self) -> Model:
         """Raises ModelLoadError."""
-        # What MLflow would predict is compared with a shared model only: a worker that loads its own has MLflow anyway.
+        # Only a shared model is compared with MLflow's predictions, so a worker that loads its own model uses MLflow.
         return self.shared or load(self.path, Loader.NATIVE if self.loader is Loader.NATIVE else Loader.MLFLOW)
 
     @property
     def needs_comparison(self) -> bool:
-        """The model was loaded natively, and `--loader native` has not said that this is right."""
+        """True if `--loader auto` has loaded the model natively."""
         return self.loader is Loader.AUTO and self.shared is not None and self.shared.native
 
     def fall_back_to_mlflow(self) -> bool:
@@ -70,14 +70,14 @@ def load_shared(path: Path, loader: Loader) -> Model | None:
     model = load(path, loader)
     if NOT_FORKABLE & sys.modules.keys():
         return None
-    # What a collection never touches is never written to, and stays one copy for all.
+    # The garbage collector writes into each object that it visits. It skips frozen objects, so workers share one copy.
     gc.collect()
     gc.freeze()
     return model
 
 
 def _requirements(path: Path) -> Iterator[str]:
-    """Read the names of the packages that MLflow found the model to need."""
+    """Yield the names of the packages in the model's requirements.txt, which MLflow writes."""
     try:
         lines = (path / "requirements.txt").read_text().splitlines()
     except OSError:

@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
+import orjson
+
+from model_contract import json_log
 from serving_runtime.application import Application
 from serving_runtime.http.listener import Listener
 from serving_runtime.http.tokens import Tokens, tokens_in
 from serving_runtime.location import resolve_model_path
 from serving_runtime.mlmodel import identity
-from serving_runtime.observability import logs
 from serving_runtime.observability.capture import Recorder, destination
 from serving_runtime.observability.metrics import Metrics, new_shared_metrics
 from serving_runtime.observability.shared_metrics import SharedMetrics
@@ -44,7 +46,7 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     Raises SystemExit, in the supervisor and in its workers; ServingError if the model cannot be served; ContractError
     if the model is not named, or if the address or the tokens cannot be had.
     """
-    logs.configure()
+    _configure_logs()
     for number in (signal.SIGTERM, signal.SIGINT):  # the first process of a container has no default action
         signal.signal(number, lambda *_: sys.exit(0))
     path = resolve_model_path(environ)
@@ -61,6 +63,16 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
 
         preloaded = PreloadedModel(path, loader_for(settings), require_match=settings.require_match)
         supervise(settings, sock.detach(), placeholder, preloaded, metrics)
+
+
+def _configure_logs() -> None:
+    """Write the lines of every logger of the process as JSON to standard output."""
+    json_log.configure(sys.stdout, json_log.JsonFormatter(_log_line))
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it logs start and end of each process, as gunicorn does
+
+
+def _log_line(line: dict[str, Any]) -> str:
+    return orjson.dumps(line, default=str).decode()
 
 
 def _with_identity(settings: ServeSettings, path: Path) -> ServeSettings:
@@ -82,7 +94,7 @@ def _addresses(settings: ServeSettings) -> dict[str, str]:
 def loader_for(settings: ServeSettings) -> Loader:
     """Return MLflow's loader instead of `auto` if MLflow casts the input, or if no warm-up compares predictions.
 
-    MLflow's casts rest on its own check of what was cast. Without a call nothing shows that native predictions are
+    MLflow's casts rely on MLflow's check of the cast input. Without a call nothing shows that native predictions are
     right.
     """
     mlflow = settings.coerce is Coerce.MLFLOW or not settings.warm_up
@@ -115,7 +127,7 @@ def _answer_without_model(
 
 
 def _leave(listener: Listener, control: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-    """End sooner than a listener that waits for answers does; a request that has just come still gets its own."""
+    """Close the sockets, and end the process a moment later: a request that has just come still gets its answer."""
     if listener.started:  # else it is called again at once
         loop.remove_reader(control)
         for server in listener.servers:

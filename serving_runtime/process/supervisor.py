@@ -21,19 +21,19 @@ from serving_runtime.observability.capture_records import recorder
 from serving_runtime.observability.metrics import Metrics
 from serving_runtime.observability.shared_metrics import SharedMetrics
 from serving_runtime.prediction.handler import PredictionHandler, describe_for_clients
-from serving_runtime.prediction.warm_up import WarmUpResult, warm_up_and_measure
+from serving_runtime.prediction.warm_up import WarmUpResult, warm_up_for_merging
 from serving_runtime.prediction.worker_context import Draining, LoadedModel, WorkerContext
 from serving_runtime.process.mlflow_comparison import MlflowComparison
 from serving_runtime.process.placeholder_server import PlaceholderServer
 from serving_runtime.process.preload import PreloadedModel
-from serving_runtime.process.startup_error import StartupErrorPipe
 from serving_runtime.process.worker import RuntimeWorker
 from serving_runtime.settings import ServeSettings
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  writable in a container whose root is not
-# Beyond the deadline of a request: a worker that is silent so long has a model that keeps the interpreter to itself.
+# Added to the deadline of a request: a worker that is silent for longer has a model that never releases Python's GIL.
 # The meaning of `--timeout` in settings.py names this number.
 HANGS_AFTER: Final = 30  # seconds
+LONGEST_STARTUP_ERROR: Final = 4000  # bytes; so many go through a pipe whole
 
 NOT_WARMED: Final = "the server was started with --warm-up false"
 
@@ -67,6 +67,26 @@ def supervise(
         raise
 
 
+class StartupErrorPipe:
+    """The reason why a worker could not start, sent to the supervisor. The pipe is made before the fork.
+
+    Workers fail for the same reason at the same moment: the first reason is read.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+
+    def report(self, text: str) -> None:
+        os.write(self._write, text.replace("\n", " ").encode()[:LONGEST_STARTUP_ERROR] + b"\n")
+
+    def first(self) -> str | None:
+        try:
+            return os.read(self._read, LONGEST_STARTUP_ERROR + 1).decode(errors="replace").splitlines()[0]
+        except BlockingIOError:
+            return None
+
+
 class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     """The state that the workers share. `listening` is the descriptor of the server's socket. Raises TokenFileError."""
 
@@ -97,7 +117,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
     def listener(self, row: int, beat: Callable[[], Awaitable[None]]) -> tuple[Listener, WorkerContext]:
         """Return a worker's listener, with a model that has made predictions. Raises ServingError."""
         model = self.preloaded.for_worker()
-        warm_up = warm_up_and_measure(model) if self.settings.warm_up else WarmUpResult(against_merging=NOT_WARMED)
+        warm_up = warm_up_for_merging(model) if self.settings.warm_up else WarmUpResult(against_merging=NOT_WARMED)
         if warm_up.example_problem and not model.example_problem:  # else it was logged when the model was preloaded
             _log.warning(warm_up.example_problem)
         if warm_up.against_merging and self.settings.batch.rows is None:
@@ -138,7 +158,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         worker.row = self.metrics.take(worker.age)
 
     def _worker_ended(self, arbiter: Arbiter, worker: RuntimeWorker) -> None:
-        """End the server if no worker is ready yet: the next one would end as this one did, and so on, unseen."""
+        """End the server if no worker is ready yet: each replacement would fail in the same way, without an error."""
         self.metrics.leave(worker.age)
         if arbiter.LISTENERS and not self.placeholder.gone:
             self.startup_error.report(
@@ -159,7 +179,7 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # as above
             signal.setitimer(signal.ITIMER_REAL, self.app.settings.drain_delay or 0.001)
 
     def handle_alrm(self) -> None:
-        """End: the delay is over."""
+        """End the server after the delay."""
         raise StopIteration
 
     def reap_workers(self) -> None:

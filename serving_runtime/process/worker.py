@@ -19,8 +19,7 @@ from serving_runtime.prediction.worker_context import WorkerContext
 from serving_runtime.process.parent_death import end_with
 
 HEARTBEAT: Final = 1.0  # seconds
-# New objects before the collector looks at the young ones: nearly all are of requests under way, some hundred of each,
-# and end with them.
+# New objects after which Python collects the young generation: a request makes some hundred, and frees nearly all.
 YOUNG_OBJECTS: Final = 20_000
 
 
@@ -39,7 +38,7 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         end_with(self.ppid)
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        # A terminal sends SIGINT to all processes; the supervisor passes on what it means.
+        # A terminal sends SIGINT to all processes; the supervisor then ends its workers.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def load_wsgi(self) -> None:
@@ -50,7 +49,7 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         except ServingError as error:
             self.app.startup_error.report(str(error))
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
-        # A full collection walks everything that was loaded, for tens of milliseconds; it is all there to stay.
+        # A full garbage collection would visit all loaded objects, for tens of milliseconds, and can free none of them.
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)
@@ -66,12 +65,12 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
 
     async def _beat(self) -> None:
         self.notify()
-        if os.getppid() != self.ppid:  # the supervisor is gone, and would never end this worker
+        if os.getppid() != self.ppid:  # the supervisor has died, and can no longer end this worker
             self._listener.stop()
 
     @contextmanager
     def _beating(self) -> Iterator[None]:
-        """Notify the supervisor while a model loads that takes long: such a worker does not hang."""
+        """Notify the supervisor during a long load, so that it does not take this worker for a hanging one."""
         done = threading.Event()
 
         def beat() -> None:

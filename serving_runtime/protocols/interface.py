@@ -13,7 +13,7 @@ from serving_runtime.options import Coerce, Nan
 
 if TYPE_CHECKING:
     from serving_runtime.input.conform import Conformed
-    from serving_runtime.input.forms import Request
+    from serving_runtime.input.request import Request
     from serving_runtime.mlmodel import Metadata
     from serving_runtime.signature import Signature
 

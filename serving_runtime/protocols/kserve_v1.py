@@ -25,7 +25,7 @@ from serving_runtime.protocols.interface import (
 from serving_runtime.protocols.kserve_endpoints import FAULT, expect, is_ready, refuse
 
 if TYPE_CHECKING:
-    from serving_runtime.input.forms import Request
+    from serving_runtime.input.request import Request
     from serving_runtime.signature import Signature
 
 MODELS: Final = "/v1/models"
@@ -56,7 +56,7 @@ def _request(document: Mapping[str, Any], signature: "Signature") -> "Request":
     )
     rows = document[key]
     if signature.named and signature.columns and _are_rows(rows, len(signature.columns)):
-        # Rows without names are what V1 is made of; MLflow's protocol, which has names, refuses them.
+        # V1 sends rows without names, which MLflow's protocol refuses if the signature has names.
         names = [column.name for column in signature.columns]
         table = lazy.renamed(lazy.from_rows(rows, key, len(signature.columns)), names)
         return lazy.Request(input=table, params=request.params, params_path=params_path)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from serving_runtime.codec.encode import encode as encode
     from serving_runtime.codec.media_type import expect_json as expect_json
     from serving_runtime.codec.strict_json import read_object as read_object
-    from serving_runtime.input.forms import Request as Request
+    from serving_runtime.input.request import Request as Request
     from serving_runtime.input.table import from_rows as from_rows
     from serving_runtime.input.table import renamed as renamed
     from serving_runtime.protocols.domino.call import read_call as read_call
@@ -37,7 +37,7 @@ __getattr__ = lazy_attributes(
         "encode": "serving_runtime.codec.encode:encode",
         "expect_json": "serving_runtime.codec.media_type:expect_json",
         "read_object": "serving_runtime.codec.strict_json:read_object",
-        "Request": "serving_runtime.input.forms:Request",
+        "Request": "serving_runtime.input.request:Request",
         "from_rows": "serving_runtime.input.table:from_rows",
         "renamed": "serving_runtime.input.table:renamed",
         "read_call": "serving_runtime.protocols.domino.call:read_call",

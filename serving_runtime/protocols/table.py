@@ -1,4 +1,4 @@
-"""Every protocol that the server speaks, in the order in which their routes are listed. A new one is a line here."""
+"""The table of the server's protocols, in the order in which their routes are listed. A new protocol is an entry."""
 
 from typing import Final
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from serving_runtime.input.forms import Request
+from serving_runtime.input.request import Request
 from serving_runtime.input.table import Key, Place, Table
 from serving_runtime.signature import Scalar, Signature, Type
 from serving_runtime.tables.decimals import FLOATS, decimal_cells

@@ -12,7 +12,7 @@ from pyarrow import parquet
 from serving_runtime.codec.delimited import PATH as CSV
 from serving_runtime.codec.delimited import check_growth
 from serving_runtime.errors import MalformedRequestError
-from serving_runtime.input.forms import Frame
+from serving_runtime.input.request import TypedFrame
 from serving_runtime.input.table import Key, Table
 from serving_runtime.signature import Signature
 from serving_runtime.tables.arrow_stream import read_stream
@@ -67,11 +67,11 @@ def arrow_table(body: bytes, signature: Signature) -> Table:
         ) from error
 
 
-def arrow_frame(body: bytes) -> Frame:
+def arrow_frame(body: bytes) -> TypedFrame:
     """Return the frame that pandas makes of an Arrow stream. Raises MalformedRequestError."""
     table = read_stream(body)
     try:
-        return Frame(frame=table.to_pandas())
+        return TypedFrame(frame=table.to_pandas())
     except (pa.ArrowException, ValueError, KeyError) as error:
         raise MalformedRequestError(
             f"the body is an Arrow stream that pandas cannot read ({type(error).__name__})"

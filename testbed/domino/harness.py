@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from testbed.http_server import send_json
+
 Json = dict[str, Any]
 
 
@@ -58,18 +60,11 @@ class Handler(BaseHTTPRequestHandler):
     server: "Server"
 
     def do_GET(self) -> None:
-        self.send(200, {"status": "up"})
+        send_json(self, 200, {"status": "up"})
 
     def do_POST(self) -> None:
-        self.send(*self.server.harness.answer(self.rfile.read(int(self.headers.get("Content-Length", 0)))))
-
-    def send(self, status: int, document: Json) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        send_json(self, *self.server.harness.answer(body))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name of the base class
         """Log nothing: a request's data does not belong in a log."""

@@ -55,7 +55,7 @@ def without_webhook(quiet: Kube) -> Iterator[Kube]:
     quiet.rolled_out(PLATFORM, "model-api-webhook")
 
 
-def test_webhook_that_is_away_is_found_from_each_side(without_webhook: Kube) -> None:
+def test_webhook_that_does_not_answer_is_found_by_each_check(without_webhook: Kube) -> None:
     code, findings = doctor(without_webhook)
 
     assert code == 6
@@ -95,7 +95,7 @@ def test_model_pod_that_waits_is_named_with_its_reason(quiet: Kube, wine: ModelR
     assert "domino-compute/wrong-version: exit code 5" in findings["model pods"]["found"]
 
 
-def test_caller_without_rights_is_told_what_could_not_be_seen(
+def test_checks_that_the_callers_rights_do_not_allow_are_reported(
     installed: Kube, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     token = installed("-n", COMPUTE, "create", "token", "default").strip()
@@ -131,7 +131,7 @@ def _serial(text: str) -> str:
     return next(line.split()[1] for line in text.splitlines() if line.startswith("certificate "))
 
 
-def test_installation_that_is_not_there_is_said(installed: Kube) -> None:
+def test_missing_installation_is_reported(installed: Kube) -> None:
     done = webhook_command(installed, "certs", "status", "-n", "default")
 
     assert done.returncode == 5
@@ -148,7 +148,7 @@ def test_object_of_the_cluster_is_explained_with_the_settings_there(installed: K
 
 
 @pytest.mark.parametrize("named", ["deployment/nothing", "service/wine-quality", "wine-quality"])
-def test_what_makes_no_pods_or_is_not_there_is_said(installed: Kube, named: str) -> None:
+def test_explain_names_an_object_that_makes_no_pods_or_does_not_exist(installed: Kube, named: str) -> None:
     done = webhook_command(installed, "explain", named, "-n", COMPUTE)
 
     assert done.returncode == 5

@@ -109,7 +109,7 @@ def test_ports_and_sizes_of_the_page_are_those_of_the_manifests(overlay: str, po
     assert wanted in page
 
 
-def test_whatever_selects_pods_selects_some(built: list[Json]) -> None:
+def test_each_selector_of_the_manifests_selects_a_pod(built: list[Json]) -> None:
     selectors = {
         "NetworkPolicy": lambda spec: spec["podSelector"],
         "PodDisruptionBudget": lambda spec: spec["selector"],

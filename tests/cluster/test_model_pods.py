@@ -100,7 +100,7 @@ def test_source_without_the_annotation_starts_with_a_warning(quiet: Kube, wine: 
     assert pod["metadata"]["annotations"][STATUS_ANNOTATION] == "skipped:envfrom_not_inspected"
 
 
-def test_incomplete_variables_are_said_to_whoever_creates_the_pod(quiet: Kube, wine: ModelRef) -> None:
+def test_creator_of_a_pod_with_incomplete_variables_is_warned(quiet: Kube, wine: ModelRef) -> None:
     done = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("incomplete", literals(wine)[:3])))
 
     assert done.returncode == 0

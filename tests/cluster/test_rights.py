@@ -113,7 +113,7 @@ def test_trainer_of_the_quickstart_may_write_two_objects(installed: Kube) -> Non
     }
 
 
-def test_token_is_mounted_where_it_is_used_and_nowhere_else(installed: Kube) -> None:
+def test_service_account_token_is_mounted_only_in_containers_that_use_it(installed: Kube) -> None:
     mounted = {
         (pod["metadata"]["namespace"], container["name"])
         for pod in installed.items("pod", "-A", "-l", "app.kubernetes.io/part-of=mlflow-model-api")
@@ -125,7 +125,7 @@ def test_token_is_mounted_where_it_is_used_and_nowhere_else(installed: Kube) -> 
     assert (PLATFORM, "webhook") in mounted
 
 
-def test_secret_of_the_keys_is_readable_to_nobody_else(installed: Kube) -> None:
+def test_secret_of_the_keys_is_not_readable_by_other_service_accounts(installed: Kube) -> None:
     data = installed.get("-n", PLATFORM, "secret", TLS_SECRET)["data"]
 
     assert base64.b64decode(data["tls.key"]).startswith(b"-----BEGIN PRIVATE KEY-----")

@@ -111,7 +111,7 @@ def test_older_name_of_the_secret_is_kept(tokens: Kube, tmp_path: Path) -> None:
     assert tokens.attempt("-n", NAMESPACE, "get", "secret", SECRET).returncode != 0
 
 
-def test_sync_says_that_it_replaces_what_somebody_else_made(tokens: Kube) -> None:
+def test_sync_reports_that_it_replaces_a_token_made_by_hand(tokens: Kube) -> None:
     run(tokens, "create", "-i", PROJECT, "--scope", "pull")
     tokens("-n", COMPUTE, "create", "secret", "generic", pull_secret(PROJECT), "--from-literal=token=by-hand")
 
@@ -165,7 +165,7 @@ def test_github_reads_the_token_from_its_input(tokens: Kube, tmp_path: Path) -> 
         (["list", "--context", "none"], 8, "no cluster"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(tokens: Kube, arguments: list[str], code: int, sentence: str) -> None:
+def test_error_of_a_command_is_one_sentence(tokens: Kube, arguments: list[str], code: int, sentence: str) -> None:
     done = run(tokens, *arguments, MLFLOW_TRACKING_TOKEN="unknown", PATH="/none")
 
     assert (done.returncode, sentence in done.stderr) == (code, True), done.stderr

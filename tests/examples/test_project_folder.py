@@ -76,7 +76,7 @@ def options_of(command: Command) -> set[str]:
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
-def test_notebook_links_lead_somewhere(notebook: Path) -> None:
+def test_targets_of_notebook_links_exist(notebook: Path) -> None:
     text = "\n".join(
         cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "markdown"
     )

@@ -99,7 +99,7 @@ def test_settings_that_are_missing_are_named(wired: Project, wine: Wine) -> None
     assert "MLFLOW_TRACKING_URI" in without_address.log
 
 
-def test_gate_that_is_away_is_said(wired: Project, wine: Wine) -> None:
+def test_gate_that_does_not_answer_is_reported(wired: Project, wine: Wine) -> None:
     nowhere = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     (job,) = wired.having(secrets=wired.github.secrets, variables=nowhere).push(FILE, content(wine, 1))
 

@@ -57,7 +57,7 @@ def test_a_part_of_a_second_before_a_date_is_waited_for_as_a_whole_one() -> None
     ],
     ids=ascii,
 )
-def test_what_is_neither_is_nothing(value: str | None) -> None:
+def test_value_that_is_neither_seconds_nor_a_date_is_none(value: str | None) -> None:
     assert retry_after(value, NOW) is None
 
 

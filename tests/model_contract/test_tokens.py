@@ -13,7 +13,7 @@ PROJECT = "66c0a1b2c3d4e5f601234567"
 
 
 @pytest.mark.parametrize(("purpose", "letter"), [(Purpose.PROMOTE, "p"), (Purpose.PULL, "r")])
-def test_token_says_whose_it_is_and_what_for(purpose: Purpose, letter: str) -> None:
+def test_token_has_its_project_and_its_purpose(purpose: Purpose, letter: str) -> None:
     token = new_token(PROJECT, purpose)
     text = token.value.reveal()
 
@@ -48,7 +48,7 @@ def test_token_does_not_show_itself() -> None:
     assert len(token.fingerprint) == 12
 
 
-def test_mistyped_token_is_told_from_an_unknown_one() -> None:
+def test_mistyped_token_is_distinguished_from_an_unknown_one() -> None:
     text = new_token(PROJECT, Purpose.PULL).value.reveal()
     place = len("dmg1_r_") + 24 + 5
     mistyped = text[:place] + ("a" if text[place] != "a" else "b") + text[place + 1 :]
@@ -69,7 +69,7 @@ def test_mistyped_token_is_told_from_an_unknown_one() -> None:
     ],
     ids=["empty", "prefix only", "a JWT", "another purpose", "upper case"],
 )
-def test_what_is_no_token_is_refused(text: str) -> None:
+def test_text_of_another_format_is_no_token(text: str) -> None:
     with pytest.raises(TokenError, match="not a service token"):
         parse_token(text)
 

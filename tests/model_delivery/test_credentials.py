@@ -34,7 +34,9 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize(("environment", "user_info"), CASES.values(), ids=CASES.keys())
-def test_what_is_sent_is_what_mlflows_client_sends(tmp_path: Path, environment: dict[str, str], user_info: str) -> None:
+def test_credential_is_sent_as_mlflows_client_sends_it(
+    tmp_path: Path, environment: dict[str, str], user_info: str
+) -> None:
     with reverse_proxy("http://127.0.0.1:9", answer(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')) as proxy:
         uri = proxy.uri.replace("http://", f"http://{user_info}")
         theirs = client_environment() | environment | {"MLFLOW_TRACKING_URI": uri, "HOME": str(tmp_path)}
@@ -68,7 +70,7 @@ def test_a_password_of_the_credentials_file_is_taken(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_sent_is_refused_by_its_name(environment: dict[str, str]) -> None:
+def test_credential_that_cannot_be_sent_is_refused_by_the_name_of_its_variable(environment: dict[str, str]) -> None:
     with pytest.raises(CredentialError, match=next(iter(environment))) as refused:
         environment_credential(environment)
 

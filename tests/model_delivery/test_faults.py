@@ -82,16 +82,14 @@ def test_a_fault_that_passes_does_not_stop_a_delivery(
     assert delivery.verify(mlflow_any.ref("plain"), "--digests").code == ExitCode.DONE
 
 
-def test_a_file_that_was_cut_is_continued_where_it_ended(tmp_path: Path, mlflow_3: Registered) -> None:
+def test_a_file_that_was_cut_is_continued_from_its_last_byte(tmp_path: Path, mlflow_3: Registered) -> None:
     ended, proxy = fetch_through(tmp_path, mlflow_3, [only(DATA, once(cut(5000)))])
 
     assert ended.code == ExitCode.DONE, ended.output
     assert ranges(proxy) == [None, "bytes=5000-"]
 
 
-def test_a_file_that_was_cut_starts_again_where_the_server_knows_no_ranges(
-    tmp_path: Path, mlflow_2: Registered
-) -> None:
+def test_a_file_that_was_cut_starts_again_if_the_server_has_no_ranges(tmp_path: Path, mlflow_2: Registered) -> None:
     ended, proxy = fetch_through(tmp_path, mlflow_2, [only(DATA, once(cut(5000)))])
 
     assert ended.code == ExitCode.DONE, ended.output
@@ -342,7 +340,7 @@ def test_one_failed_file_ends_the_transfers_of_the_others(tmp_path: Path, mlflow
     assert time.monotonic() - began < 30  # the silence alone would take 60 s
 
 
-def test_nobody_at_the_address_is_unavailable(delivery: Delivery, mlflow_3: Registered) -> None:
+def test_address_without_a_server_is_unavailable(delivery: Delivery, mlflow_3: Registered) -> None:
     ended = Delivery(directory=delivery.directory, uri="http://127.0.0.1:9").fetch(mlflow_3.ref("plain"))
 
     assert ended.code == ExitCode.UNAVAILABLE

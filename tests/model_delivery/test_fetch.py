@@ -45,7 +45,7 @@ def test_a_model_arrives_byte_by_byte(delivery_any: Delivery, mlflow_any: Regist
 
 
 @pytest.mark.parametrize(("example", "code", "reason"), REFUSED, ids=[case[0] for case in REFUSED])
-def test_what_cannot_be_delivered_is_refused_with_its_reason(
+def test_model_that_cannot_be_delivered_is_refused_with_its_reason(
     delivery_any: Delivery, mlflow_any: Registered, example: str, code: ExitCode, reason: str
 ) -> None:
     ref = mlflow_any.ref(example)
@@ -170,7 +170,7 @@ def test_a_version_of_another_run_is_refused(delivery: Delivery, mlflow_any: Reg
 
 
 @pytest.mark.parametrize("change", [{"name": "no such model"}, {"version": "99"}], ids=["model", "version"])
-def test_what_is_not_registered_is_not_found(
+def test_version_that_is_not_registered_is_not_found(
     delivery: Delivery, mlflow_any: Registered, change: dict[str, str]
 ) -> None:
     right = mlflow_any.ref("plain")

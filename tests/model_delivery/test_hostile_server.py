@@ -133,7 +133,7 @@ def answering(script: list[bytes], *, then: bytes = b"") -> Iterator[tuple[str, 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=st.lists(answers, min_size=1, max_size=6), right=st.integers(0, 4))
-def test_whatever_a_server_answers_a_run_ends_with_its_code_and_no_part_of_a_model(
+def test_any_answer_of_a_server_ends_the_run_with_an_exit_code_and_no_part_of_a_model(
     tmp_path_factory: pytest.TempPathFactory, capfd: pytest.CaptureFixture[str], script: list[bytes], right: int
 ) -> None:
     """The first answers may be right, so that what follows them is reached too. In this process: a new one for each
@@ -169,7 +169,7 @@ def test_whatever_a_server_answers_a_run_ends_with_its_code_and_no_part_of_a_mod
 
 
 @pytest.mark.parametrize("kind", ["many files", "one long entry", "a long object", "nested"])
-def test_memory_does_not_grow_with_what_a_server_says(tmp_path: Path, kind: str) -> None:
+def test_memory_does_not_grow_with_the_answers_of_a_server(tmp_path: Path, kind: str) -> None:
     entry = b'{"path": "%07d", "is_dir": false, "file_size": 1}'
     listing = {
         "many files": b'{"files": [' + b",".join(entry % number for number in range(1_000_000)) + b"]}",

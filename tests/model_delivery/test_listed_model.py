@@ -12,7 +12,7 @@ def paths(model: ListedModel) -> list[str]:
     return [file.path for file in model.files]
 
 
-def test_the_root_is_where_mlmodel_lies() -> None:
+def test_the_root_is_the_directory_that_holds_mlmodel() -> None:
     model = planned("MLmodel", "data/weights.bin", "data/MLmodel")
 
     assert model.source == "1/r/artifacts"

@@ -13,5 +13,5 @@ SHOWN = {
 
 
 @pytest.mark.parametrize(("value", "shown"), SHOWN.items(), ids=ascii)
-def test_a_value_is_quoted_where_it_could_be_misread(value: str, shown: str) -> None:
+def test_a_value_is_quoted_if_it_could_be_misread(value: str, shown: str) -> None:
     assert line("message", name=value) == f"message name={shown}"

@@ -110,7 +110,7 @@ def test_the_files_of_a_run_are_found_with_its_logged_model(path: str, below: st
 
 
 @pytest.mark.parametrize("path", ["model", "it's", 'quo"ted', "x.y", ""], ids=ascii)
-def test_files_that_are_nowhere_are_not_found(path: str) -> None:
+def test_files_that_do_not_exist_are_not_found(path: str) -> None:
     with pytest.raises(NotFoundError, match="run r has no artifacts and no logged model"):
         artifact_path(Registry({("a", "1"): f"runs:/r/{path}"}), "a", "1")
 
@@ -126,7 +126,7 @@ def test_a_directory_that_was_looked_into_is_not_listed_again() -> None:
 @pytest.mark.parametrize(
     ("source", "asked"), [("runs:/r/model", False), ("models:/b/2", True), ("models:/m-7", True), ("", True)]
 )
-def test_only_a_version_of_a_model_is_asked_where_its_files_are(source: str, asked: bool) -> None:
+def test_mlflow_is_asked_for_the_files_of_a_version_only_if_its_source_is_a_model(source: str, asked: bool) -> None:
     """MLflow resolves a model's address when the version is made: the model may be gone by now."""
     registry = Registry({("a", "1"): "runs:/r/model"}, directories={"1/r/artifacts/model": ONE_FILE})
 

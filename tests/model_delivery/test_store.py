@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -19,12 +20,13 @@ from model_delivery.file_checks import digest_faults, file_entry, read_manifest
 from model_delivery.manifest import Manifest
 from model_delivery.store import partial_model, publish
 from testbed.delivery import Delivery, Ended
-from testbed.faults import only, slowly
+from testbed.faults import only, slowly, without_ranges
 from testbed.registered import Registered, files_below
 from testbed.reverse_proxy import Exchange, ReverseProxy, reverse_proxy
 
 WEIGHTS = "weights.bin"  # a file of 60 MiB
 MIB = 1 << 20
+RANGES_OF_BIG = [(0, 16 * MIB - 1), (16 * MIB, 32 * MIB - 1), (32 * MIB, 48 * MIB - 1), (48 * MIB, 60 * MIB - 1)]
 SLOWLY = only(WEIGHTS, slowly(0.002))
 
 
@@ -66,9 +68,9 @@ def ranges(proxy: ReverseProxy) -> list[str | None]:
     return [request.headers.get("Range") for request in proxy.seen if WEIGHTS in request.path]
 
 
-def test_a_killed_fetch_is_continued_where_it_ended(delivery: Delivery, mlflow_3: Registered) -> None:
+def test_a_killed_fetch_is_continued_from_its_last_byte(delivery: Delivery, mlflow_3: Registered) -> None:
     ref = mlflow_3.ref("big")
-    with reverse_proxy(mlflow_3.uri, SLOWLY) as slow:
+    with reverse_proxy(mlflow_3.uri, only(WEIGHTS, without_ranges), SLOWLY) as slow:
         size = kill_in_the_middle(Delivery(directory=delivery.directory, uri=slow.uri), ref)
     with reverse_proxy(mlflow_3.uri) as proxy:
         again = Delivery(directory=delivery.directory, uri=proxy.uri)
@@ -78,6 +80,40 @@ def test_a_killed_fetch_is_continued_where_it_ended(delivery: Delivery, mlflow_3
         assert ranges(proxy) == [f"bytes={size}-"]
         assert proxy.paths("/MLmodel") == []
     assert whole(delivery, mlflow_3, ref)
+
+
+def test_a_killed_fetch_of_ranges_is_continued_where_each_ended(delivery: Delivery, mlflow_3: Registered) -> None:
+    ref = mlflow_3.ref("big")
+    with (
+        reverse_proxy(mlflow_3.uri, SLOWLY) as slow,
+        Delivery(directory=delivery.directory, uri=slow.uri).start(ref) as process,
+    ):
+        wait_until(lambda: sum(noted(delivery.store).values()) > 4 * MIB)
+        process.kill()
+    there = noted(delivery.store)
+    with reverse_proxy(mlflow_3.uri) as proxy:
+        again = Delivery(directory=delivery.directory, uri=proxy.uri)
+        ended = watch(again, ref, again.start(ref))
+
+        assert ended.code == ExitCode.DONE, ended.output
+        assert sorted(asked(proxy)) == [
+            (begin + there.get(begin, 0), end) for begin, end in RANGES_OF_BIG if there.get(begin, 0) <= end - begin
+        ]
+    assert there
+    assert whole(delivery, mlflow_3, ref)
+    assert delivery.verify(ref, "--digests").code == ExitCode.DONE
+
+
+def noted(store: Path) -> dict[int, int]:
+    """The bytes of each range that a run has noted, by its beginning."""
+    lines = next(iter(store.glob("*.progress")), Path(os.devnull)).read_text().splitlines()
+    entries = [json.loads(line) for line in lines if '"received"' in line and line.endswith("}")]
+    return {entry["range"]: entry["received"] for entry in entries}
+
+
+def asked(proxy: ReverseProxy) -> list[tuple[int, int]]:
+    """First and last byte of each range that was asked for."""
+    return [(int(first), int(last)) for first, last in (found[6:].split("-") for found in ranges(proxy) if found)]
 
 
 def test_a_killed_fetch_from_a_server_without_ranges_starts_again(delivery: Delivery, mlflow_2: Registered) -> None:
@@ -98,7 +134,7 @@ def test_a_killed_fetch_from_a_server_without_ranges_starts_again(delivery: Deli
 
 
 @pytest.mark.parametrize("torn", ["", "{", '{"source": "other"}\n'], ids=["empty", "half a line", "of another source"])
-def test_what_a_killed_run_noted_wrongly_is_not_continued(delivery: Delivery, mlflow_3: Registered, torn: str) -> None:
+def test_wrong_progress_file_of_a_killed_run_is_not_used(delivery: Delivery, mlflow_3: Registered, torn: str) -> None:
     ref = mlflow_3.ref("big")
     with reverse_proxy(mlflow_3.uri, SLOWLY) as slow:
         kill_in_the_middle(Delivery(directory=delivery.directory, uri=slow.uri), ref)
@@ -107,13 +143,11 @@ def test_what_a_killed_run_noted_wrongly_is_not_continued(delivery: Delivery, ml
         ended = Delivery(directory=delivery.directory, uri=proxy.uri).fetch(ref)
 
         assert ended.code == ExitCode.DONE, ended.output
-        assert ranges(proxy) == [None]
+        assert sorted(asked(proxy)) == [(0, 0), *RANGES_OF_BIG]
     assert whole(delivery, mlflow_3, ref)
 
 
-def test_what_others_left_long_ago_is_removed_and_what_they_left_now_is_not(
-    delivery: Delivery, mlflow_3: Registered
-) -> None:
+def test_only_old_parts_of_other_runs_are_removed(delivery: Delivery, mlflow_3: Registered) -> None:
     for name, age in ((".partial-old", 100_000), (".partial-new", 60)):
         leftover = delivery.store / name
         (leftover / "artifacts").mkdir(parents=True)
@@ -133,7 +167,7 @@ def test_two_fetches_at_once_share_one_download(delivery: Delivery, mlflow_3: Re
 
         assert [run.code for run in ended] == [ExitCode.DONE, ExitCode.DONE]
         assert sorted("there already" in run.output for run in ended) == [False, True]
-        assert len(proxy.paths(WEIGHTS)) == 1
+        assert sorted(asked(proxy)) == [(0, 0), *RANGES_OF_BIG]
     assert whole(delivery, mlflow_3, ref)
 
 
@@ -167,7 +201,7 @@ def no_locks(descriptor: int, operation: int) -> None:
     raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
 
-def test_who_waits_for_another_run_gives_up_at_the_deadline(delivery: Delivery, mlflow_3: Registered) -> None:
+def test_run_that_waits_for_another_one_ends_at_the_deadline(delivery: Delivery, mlflow_3: Registered) -> None:
     ref = mlflow_3.ref("big")
     with reverse_proxy(mlflow_3.uri, SLOWLY) as slow:
         through = Delivery(directory=delivery.directory, uri=slow.uri)

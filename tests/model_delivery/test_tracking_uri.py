@@ -44,7 +44,7 @@ def test_an_address_is_read(value: str, meaning: str) -> None:
     ],
     ids=ascii,
 )
-def test_what_is_no_address_is_refused_without_being_shown(value: str | None, fault: str) -> None:
+def test_value_that_is_no_address_is_refused_without_being_shown(value: str | None, fault: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         parse_tracking_uri(value)
 

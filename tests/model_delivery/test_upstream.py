@@ -162,7 +162,7 @@ def test_a_redirect_takes_no_token_to_another_server(delivery: Delivery, mlflow_
         assert other.seen == []
 
 
-def test_artifacts_said_to_lie_on_another_host_are_asked_for_where_the_token_belongs(
+def test_artifacts_of_another_host_are_requested_from_the_host_of_the_token(
     delivery: Delivery, mlflow_3: Registered
 ) -> None:
     path = mlflow_3.versions["plain"]["directory"]

@@ -54,7 +54,7 @@ def test_another_version_in_its_place_is_a_failed_precondition(delivered: Delive
     assert "the store holds version 2 of model 'wine' for this run" in ended.reason
 
 
-def test_a_model_without_a_manifest_is_said_not_to_be_checked(delivered: Delivery) -> None:
+def test_a_model_without_a_manifest_is_reported_as_not_checked(delivered: Delivery) -> None:
     delivered.manifest(REF).unlink()
     ended = delivered.verify(REF, "--digests")
 

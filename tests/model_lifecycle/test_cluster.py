@@ -22,7 +22,7 @@ users: [{name: there, user: {}}]
     [(None, "no cluster: "), (CONFIG, "the cluster does not answer: ")],
     ids=["no kubeconfig and no pod", "nobody at its address"],
 )
-def test_cluster_that_is_not_there_is_said(
+def test_cluster_that_does_not_answer_is_reported(
     config: str | None, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kubeconfig = tmp_path / "config"

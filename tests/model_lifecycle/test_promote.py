@@ -141,7 +141,7 @@ def test_files_whose_digest_is_recorded_are_not_read_again(model_3: Model, tmp_p
     assert refused.code == 6
 
 
-def test_models_of_a_file_are_read_together_where_mlflow_tells_them_so(any_gate: Gate, tmp_path: Path) -> None:
+def test_models_of_a_file_are_read_together_if_mlflow_can_search_for_them(any_gate: Gate, tmp_path: Path) -> None:
     """Two searches before, and two afterwards; MLflow 2 gets no request that the gate would refuse."""
     models = [new_model(any_gate) for _ in range(3)]
     file = write_file(tmp_path / "file.json", *[(model, model.staged()) for model in models])
@@ -159,7 +159,9 @@ def test_models_of_a_file_are_read_together_where_mlflow_tells_them_so(any_gate:
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
-def test_models_that_are_not_told_together_are_read_alone(gate_3: Gate, tmp_path: Path, status: int) -> None:
+def test_models_that_mlflow_does_not_list_together_are_read_one_by_one(
+    gate_3: Gate, tmp_path: Path, status: int
+) -> None:
     """The gate refuses searches of tokens here."""
     models = [new_model(gate_3) for _ in range(2)]
     file = write_file(tmp_path / "file.json", *[(model, model.staged()) for model in models])

@@ -193,7 +193,7 @@ def test_failure_of_one_model_puts_all_of_them_back(served: Model, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("part", "code"), [("promotion.at", 9), ("transition-stage", 9), ("model-api.digest", 4)])
-def test_refusal_of_the_token_is_said_to_be_one_only_where_nothing_has_moved(
+def test_refusal_of_the_token_has_its_exit_code_only_if_nothing_was_changed(
     served: Model, tmp_path: Path, part: str, code: int
 ) -> None:
     version = served.staged()
@@ -211,7 +211,7 @@ def test_refusal_of_the_token_is_said_to_be_one_only_where_nothing_has_moved(
     assert "not you" in refused.err
 
 
-def test_model_that_somebody_else_moves_before_it_is_read_back_puts_all_of_them_back(
+def test_model_that_another_client_moves_before_it_is_read_back_puts_all_of_them_back(
     served: Model, tmp_path: Path
 ) -> None:
     fresh, version = new_model(served.gate), served.staged()
@@ -235,7 +235,9 @@ def test_model_that_somebody_else_moves_before_it_is_read_back_puts_all_of_them_
     assert fresh.state() == before
 
 
-def test_what_cannot_be_put_back_is_named_with_the_command_that_repairs_it(served: Model, tmp_path: Path) -> None:
+def test_change_that_cannot_be_put_back_is_named_with_the_command_that_repairs_it(
+    served: Model, tmp_path: Path
+) -> None:
     second = new_model(served.gate)
     file = write_file(tmp_path / "file.json", (served, served.staged()), (second, second.staged()))
     moved = threading.Event()
@@ -387,7 +389,9 @@ def test_same_file_promoted_twice_at_once_is_promoted_once(served: Model, tmp_pa
     assert served.state()["tags"][version]["promotion.prev"] == "1"
 
 
-def test_token_that_is_replaced_in_the_middle_is_said_and_the_new_one_finishes(gate_3: Gate, tmp_path: Path) -> None:
+def test_token_that_is_replaced_in_the_middle_is_reported_and_the_new_one_finishes(
+    gate_3: Gate, tmp_path: Path
+) -> None:
     with gate(gate_3.server, tmp_path / "own", "--attempts=1000") as own:
         model = new_model(own)
         file = write_file(tmp_path / "file.json", (model, model.staged()))

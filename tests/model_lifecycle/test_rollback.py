@@ -100,7 +100,7 @@ def test_models_without_a_project_get_the_one_of_their_runs(any_gate: Gate) -> N
         0,
         [
             f"model {old}: would be of project {PROJECT} (the experiments of its runs)",
-            f"model {lost}: left as it is (nothing says whose it is)",
+            f"model {lost}: left as it is (no run and no version names its project)",
         ],
     )
     jane = env | {"MLFLOW_TRACKING_USERNAME": "jane"}

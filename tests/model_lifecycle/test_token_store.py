@@ -125,7 +125,7 @@ def test_rotated_token_lives_as_long_as_the_former_one(ttl: timedelta, tmp_path:
             assert tokens.find(token.value.reveal(), now + ttl) is None
 
 
-def test_endless_token_is_made_where_it_is_asked_for() -> None:
+def test_endless_token_is_made_on_request() -> None:
     data = patched({}, create({}, request(ttl=ENDLESS), NOW).patch)
 
     assert [one.expires for one in listed(data)] == [None, None]
@@ -149,7 +149,7 @@ def rotated(data: Data, **more: Any) -> dict[str, bytes]:
     ],
     ids=["nothing", "no beginning", "no time", "without a zone"],
 )
-def test_lifetime_that_nobody_wrote_down_is_asked_for(entry: dict[str, str]) -> None:
+def test_rotation_of_a_token_without_a_recorded_lifetime_needs_ttl(entry: dict[str, str]) -> None:
     made = create({}, request(purposes=(Purpose.PULL,)), NOW)
     data = patched({}, made.patch) | {
         f"{PROJECT}.meta": json.dumps({"tokens": {made.tokens[0].fingerprint: {"purpose": "pull"} | entry}}).encode()
@@ -159,7 +159,7 @@ def test_lifetime_that_nobody_wrote_down_is_asked_for(entry: dict[str, str]) -> 
         rotate(data, request(purposes=(Purpose.PULL,)), NOW, DAY)
 
 
-def test_what_is_not_there_is_not_rotated_or_revoked() -> None:
+def test_missing_token_is_not_rotated_or_revoked() -> None:
     with pytest.raises(PreconditionError, match=r"there is no .*\.pull; `model-api token create`"):
         rotate({}, request(), NOW, DAY)
     with pytest.raises(PreconditionError, match="no token of project"):
@@ -207,6 +207,6 @@ def test_token_is_found_by_its_value() -> None:
 
 
 @pytest.mark.parametrize("meta", [b"{", b"[]", b'{"tokens": []}'])
-def test_damaged_meta_is_said(meta: bytes) -> None:
+def test_damaged_meta_is_reported(meta: bytes) -> None:
     with pytest.raises(PreconditionError, match=r"\.meta"):
         create({f"{PROJECT}.meta": meta}, request(), NOW)

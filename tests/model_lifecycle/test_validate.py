@@ -124,7 +124,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_whatever_it_holds_is_used_or_refused(document: Any) -> None:
+def test_any_promotion_file_is_used_or_refused(document: Any) -> None:
     try:
         parsed = parse(content(document))
     except PromotionFileError as error:
@@ -133,7 +133,7 @@ def test_whatever_it_holds_is_used_or_refused(document: Any) -> None:
         assert all(entry.version.isdecimal() for entry in parsed.entries)
 
 
-def test_changes_are_told_from_what_stays() -> None:
+def test_only_entries_that_differ_are_changes() -> None:
     before = parse(
         content({PROJECT: [{"name": "a", "version": 1}, {"name": "b", "version": 1}, {"name": "c", "version": 1}]})
     )
@@ -197,14 +197,14 @@ def test_wrong_file_ends_the_job_with_an_annotation(repository: Path, tmp_path: 
     assert "version` must be a positive number" in summary.read_text()
 
 
-def test_reference_that_is_no_commit_is_said(repository: Path) -> None:
+def test_reference_that_is_no_commit_is_reported(repository: Path) -> None:
     done = run("validate", repository, "--base", "--output=x")
 
     assert done.returncode == 3
     assert "is no commit of the repository" in done.stderr
 
 
-def test_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_file_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     done = run("validate", tmp_path / "none.json")
 
     assert done.returncode == 3

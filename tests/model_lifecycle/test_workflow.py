@@ -234,7 +234,7 @@ def test_repository_without_a_workflow_needs_no_job(run: Run) -> None:
     assert run("validate", FILE).exit_code == 0
 
 
-def test_workflow_that_is_no_yaml_is_said(run: Run, repository: Path) -> None:
+def test_workflow_that_is_no_yaml_is_reported(run: Run, repository: Path) -> None:
     run("workflow", FILE, "--write", "--action", ACTION)
     (repository / ".github/workflows/model-promote.yml").write_text("jobs: [")
     done = run("validate", FILE)
@@ -268,7 +268,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("arguments", "code", "sentence"), BAD.values(), ids=BAD)
-def test_workflow_that_cannot_be_written_is_said(run: Run, arguments: list[str], code: int, sentence: str) -> None:
+def test_workflow_that_cannot_be_written_is_reported(run: Run, arguments: list[str], code: int, sentence: str) -> None:
     done = run("workflow", *arguments)
 
     assert done.exit_code == code

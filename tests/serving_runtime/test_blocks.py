@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform import conformer
 from serving_runtime.input.conform_plan import Matrix, merged, varied
-from serving_runtime.input.forms import Request
+from serving_runtime.input.request import Request
 from serving_runtime.input.table import from_split
 from serving_runtime.model import Model, load
 from tests.serving_runtime.conftest import saved_by

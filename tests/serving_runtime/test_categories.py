@@ -67,7 +67,7 @@ def test_a_category_that_xgboost_does_not_know_is_refused_with_its_place(
 
 
 @pytest.mark.parametrize("names", [["été", "a"], ["éa", "b"], ["☃", "z"]])
-def test_categories_that_xgboost_cuts_are_said_and_not_guessed(names: list[str]) -> None:
+def test_categories_that_xgboost_cuts_are_reported_and_not_guessed(names: list[str]) -> None:
     frame = pd.DataFrame({"c": pd.Categorical(names * 20, categories=names)})
     trained = xgboost.XGBRegressor(n_estimators=1, enable_categorical=True).fit(frame, [0, 1] * 20)
 

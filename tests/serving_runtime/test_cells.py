@@ -89,7 +89,7 @@ def test_a_value_that_would_change_is_refused_with_its_index(
         (np.array([0.5], dtype="float16"), "float64", [0.5]),
     ],
 )
-def test_an_array_of_another_type_becomes_one_where_its_values_stay(
+def test_an_array_is_converted_to_another_type_without_changing_a_value(
     array: Any, dtype: str, converted: list[Any]
 ) -> None:
     found = convert(array, np.dtype(dtype))

@@ -42,7 +42,7 @@ def refused(model: Model, body: Any, protocol: Protocol = INVOCATIONS) -> Servin
 ITEMS = [{"name": "a", "size": 1}, {"name": "b", "size": "secret"}, {"name": "secret", "size": 1}, {"name": "c"}, 3]
 
 
-def test_items_that_do_not_fit_a_type_hint_are_told_by_row_and_field(checked: Get) -> None:
+def test_items_that_do_not_fit_a_type_hint_are_reported_by_row_and_field(checked: Get) -> None:
     error = refused(checked("typed"), {"inputs": ITEMS})
 
     assert error.status == 400
@@ -62,7 +62,7 @@ def test_items_that_do_not_fit_a_type_hint_are_told_by_row_and_field(checked: Ge
     assert "secret" not in error.message + json.dumps(error.details)
 
 
-def test_a_value_in_a_dict_of_a_type_hint_is_told_by_its_key(checked: Get) -> None:
+def test_a_value_in_a_dict_of_a_type_hint_is_reported_by_its_key(checked: Get) -> None:
     error = refused(checked("numbers"), {"inputs": [{"a": 1}, {"b": "x"}]})
 
     assert error.details == [
@@ -75,7 +75,7 @@ def test_a_value_in_a_dict_of_a_type_hint_is_told_by_its_key(checked: Get) -> No
     ]
 
 
-def test_one_item_where_a_type_hint_takes_a_list_is_refused_with_its_place(checked: Get) -> None:
+def test_one_item_for_a_type_hint_of_a_list_is_refused_with_its_place(checked: Get) -> None:
     error = refused(checked("typed"), {"inputs": {"name": "a", "size": 1}})
 
     assert (error.status, [detail["path"] for detail in error.details]) == (400, ["inputs"])

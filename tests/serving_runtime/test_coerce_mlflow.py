@@ -143,7 +143,7 @@ def test_a_bug_of_mlflow_is_mended(
     assert ours(model(name), content_type, text)["status"] == mended
 
 
-def test_a_cast_that_fails_is_told_without_the_value(model: Callable[[str], Model]) -> None:
+def test_a_cast_that_fails_is_reported_without_the_value(model: Callable[[str], Model]) -> None:
     error = ours(model("one-long"), JSON, json.dumps({"dataframe_records": [{"x": "s3cret"}]}))["error"]
 
     assert error.details == [{"path": "dataframe_records", "problem": 'MLflow cannot cast the column "x" to its type'}]

@@ -14,7 +14,7 @@ from serving_runtime.errors import InvalidInputError
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform import conformer
 from serving_runtime.input.conform_plan import ConformPlan, Matrix, key, merged
-from serving_runtime.input.forms import Request
+from serving_runtime.input.request import Request
 from serving_runtime.input.table import Table, from_records, from_split
 from serving_runtime.prediction.call_cost import CHEAP, CallCost, Stopwatch
 from serving_runtime.prediction.comparison import same

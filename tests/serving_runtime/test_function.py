@@ -64,20 +64,20 @@ def test_predict_returns_types_of_json_only(models: Path) -> None:
     assert [type(value) for value in predicted] == [float, float]
 
 
-def test_predict_keeps_a_list_in_one_cell_where_the_column_takes_lists(models: Path) -> None:
+def test_predict_keeps_a_list_in_one_cell_if_the_column_takes_lists(models: Path) -> None:
     predict = make_predict(models / "array")
 
     assert predict(values=[1, 2])["input"]["frame"] == [["values", "object", [["float 1.0", "float 2.0"]]]]
     assert len(predict(values=[[1, 2], [3]])["input"]["frame"][0][2]) == 2
 
 
-def test_params_are_parameters_where_the_model_has_some(models: Path) -> None:
+def test_params_are_parameters_if_the_model_has_some(models: Path) -> None:
     answered = make_predict(models / "params")(vars={"x": 1}, params={"k": 7})
 
     assert answered["params"]["k"] == "int 7"
 
 
-def test_params_is_a_column_where_the_model_has_none(models: Path) -> None:
+def test_params_is_a_column_if_the_model_has_no_parameters(models: Path) -> None:
     answered = make_predict(models / "free")(params=[1, 2])
 
     assert answered["input"]["params"]["values"] == ["int 1", "int 2"]

@@ -63,7 +63,7 @@ def test_runtime_version_of_an_inference_service_is_the_images_tag() -> None:
     assert pod["spec"]["containers"][0]["image"] == "model-api-runtime:0.2.0-xgboost"
 
 
-def test_container_may_run_where_pods_are_restricted(container: dict[str, Any]) -> None:
+def test_container_may_run_in_a_restricted_namespace(container: dict[str, Any]) -> None:
     context = container["securityContext"]
 
     assert (context["runAsNonRoot"], context["allowPrivilegeEscalation"], context["capabilities"]) == (

@@ -19,7 +19,7 @@ from mlflow.models import infer_signature
 from sklearn.linear_model import LogisticRegression
 
 from serving_runtime.errors import InvalidInputError, ModelLoadError
-from serving_runtime.input.forms import Frame, Request
+from serving_runtime.input.request import Request, TypedFrame
 from serving_runtime.model import load
 from serving_runtime.options import Loader
 from serving_runtime.prediction.comparison import predict_same
@@ -85,7 +85,7 @@ def test_model_predicts_the_same_with_and_without_mlflow(saved_models: dict[str,
 
     assert (native.native, usual.native) == (True, False)
     assert predict_same(native, usual)
-    request = Request(input=Frame(frame=FRAME))
+    request = Request(input=TypedFrame(frame=FRAME))
     np.testing.assert_array_equal(native.predict(request), usual.predict(request))
 
 
@@ -107,9 +107,9 @@ def test_frame_that_came_with_types_is_checked_all_the_same(saved_models: dict[s
     wrong = FRAME.assign(b="text").drop(columns="c")
 
     with pytest.raises(InvalidInputError, match='"c" is missing'):
-        native.predict(Request(input=Frame(frame=wrong)))
+        native.predict(Request(input=TypedFrame(frame=wrong)))
     with pytest.raises(InvalidInputError, match=r"frame\.b\[0\]"):
-        native.predict(Request(input=Frame(frame=wrong.assign(c=1.0))))
+        native.predict(Request(input=TypedFrame(frame=wrong.assign(c=1.0))))
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_owner_and_run_make_the_path_of_the_contract() -> None:
         resolve_model_path(OWNER_AND_RUN)
 
 
-def test_an_owner_that_leads_elsewhere_is_refused() -> None:
+def test_an_owner_with_a_path_is_refused() -> None:
     with pytest.raises(InvalidVariableError, match="MLFLOW_MODEL_OWNER"):
         resolve_model_path(OWNER_AND_RUN | {"MLFLOW_MODEL_OWNER": "../x"})
 

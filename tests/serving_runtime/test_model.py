@@ -12,7 +12,7 @@ from serving_runtime.codec.encode import encode
 from serving_runtime.errors import ModelLoadError, OutputError, ServingError
 from serving_runtime.model import Model, load
 from serving_runtime.options import Loader, Nan
-from serving_runtime.prediction.warm_up import warm_up, warm_up_and_measure
+from serving_runtime.prediction.warm_up import warm_up, warm_up_for_merging
 from serving_runtime.protocols.mlflow.request import read_request
 from testbed.runtime_core import answer
 
@@ -117,7 +117,7 @@ def test_a_model_that_does_not_load_says_why(text: str, message: str, tmp_path: 
         load(tmp_path)
 
 
-def test_an_exception_in_the_model_goes_to_the_log_alone(
+def test_an_exception_in_the_model_is_written_only_to_the_log(
     model: Callable[[str], Model], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(ServingError) as caught:
@@ -191,7 +191,7 @@ def test_predictions_that_json_cannot_express_are_an_error(expression: str, mode
         ("[datetime.date(2024, 1, 31), decimal.Decimal('NaN'), None]", ["2024-01-31", "NaN", None]),
     ],
 )
-def test_nan_and_infinity_are_their_names_where_the_server_is_told_so(
+def test_nan_and_infinity_are_their_names_with_nan_string(
     expression: str, as_string: object, model: Callable[[str], Model]
 ) -> None:
     value = model("chosen").predict(
@@ -201,7 +201,7 @@ def test_nan_and_infinity_are_their_names_where_the_server_is_told_so(
     assert json.loads(encode(value, wrapped=False, nan=Nan.STRING), parse_constant=pytest.fail) == as_string
 
 
-def test_nan_is_an_error_where_the_server_is_told_so() -> None:
+def test_nan_is_an_error_with_nan_error() -> None:
     assert encode([1.0, None], wrapped=False, nan=Nan.ERROR) == b"[1.0,null]"
     with pytest.raises(OutputError, match="the model predicted NaN or infinity"):
         encode([1.0, float("nan")], wrapped=False, nan=Nan.ERROR)
@@ -212,7 +212,7 @@ def test_an_example_that_the_type_hint_refuses_leaves_the_model_unwarmed(
 ) -> None:
     refused = load(with_refused_example)
     warm_up(refused)
-    found = warm_up_and_measure(refused)
+    found = warm_up_for_merging(refused)
 
     assert refused.example_problem is None  # it can be read, and MLflow's signature has no types to compare it with
     assert found.example_problem is not None

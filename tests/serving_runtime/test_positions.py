@@ -181,9 +181,7 @@ def test_booster_answers_to_arrays_what_mlflow_answers_to_frames(name: str, kind
         ("lightgbm's booster", "long", False),
     ],
 )
-def test_booster_gets_arrays_where_they_are_what_the_frame_is(
-    name: str, kind: str, arrays: bool, tmp_path: Path
-) -> None:
+def test_booster_gets_arrays_if_they_equal_the_frame(name: str, kind: str, arrays: bool, tmp_path: Path) -> None:
     native = load_native(path := saved_booster(name, kind, tmp_path), read_metadata(path))
 
     assert native is not None

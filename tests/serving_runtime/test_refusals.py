@@ -345,13 +345,13 @@ EVERY: dict[str, tuple[str, Any, list[str]]] = {
 
 
 @pytest.mark.parametrize("sentence", EVERY)
-def test_every_fault_of_a_request_is_told_at_once(sentence: str, model: Callable[[str], Model]) -> None:
+def test_every_fault_of_a_request_is_reported_at_once(sentence: str, model: Callable[[str], Model]) -> None:
     name, body, paths = EVERY[sentence]
 
     assert [fault["path"] for fault in faults(model(name), body)] == paths
 
 
-def test_every_fault_of_a_csv_body_is_told_at_once(model: Callable[[str], Model]) -> None:
+def test_every_fault_of_a_csv_body_is_reported_at_once(model: Callable[[str], Model]) -> None:
     told = faults(model("two-doubles"), b"a,b\n1,x\ny,2\nz,inf\n", CSV)
 
     assert [fault["path"] for fault in told] == ['csv[1]["a"]', 'csv[2]["a"]', 'csv[0]["b"]', 'csv[2]["b"]']

@@ -135,7 +135,7 @@ def test_an_empty_line_is_seen_beyond_a_block(at: int) -> None:
     assert read_csv(("\n".join(lines[:at]) + "\n\n").encode(), ONE_COLUMN).rows == at - 1  # type: ignore[union-attr]  a table
 
 
-def test_no_more_faults_are_made_than_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_faults_are_made_than_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     monkeypatch.setattr("serving_runtime.input.table.Fault", lambda **fault: made.append(fault) or str(fault))
     monkeypatch.setattr("serving_runtime.codec.delimited.Fault", lambda **fault: made.append(fault) or str(fault))

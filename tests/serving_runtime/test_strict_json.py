@@ -50,7 +50,7 @@ def test_bytes_are_read_as_pythons_reader_reads_them_or_refused(body: bytes) -> 
         '{"a": [[[[[[{"b": 1, "b": 2}]]]]]]}',
     ],
 )
-def test_a_name_that_comes_twice_is_found_wherever_it_is(body: str) -> None:
+def test_a_repeated_key_is_found_at_every_depth(body: str) -> None:
     with pytest.raises(MalformedRequestError, match="a key that comes twice"):
         read_value(body.encode())
 

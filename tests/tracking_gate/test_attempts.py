@@ -102,7 +102,7 @@ def test_person_is_let_in_beside_guesses_of_other_names(authenticator: Authentic
     assert asyncio.run(story()).name == "jane"
 
 
-def test_person_who_was_let_in_before_is_not_locked_out_by_guesses_of_their_name(authenticator: Authenticator) -> None:
+def test_guesses_do_not_lock_out_a_person_who_logged_in_before(authenticator: Authenticator) -> None:
     async def story() -> list[Actor]:
         await authenticator.authenticate(headers("jane", PASSWORD), "192.0.2.1")
         await guesses(authenticator, "jane", 140)

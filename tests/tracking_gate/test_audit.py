@@ -160,7 +160,7 @@ def test_sample_has_some_at_once_then_one_in_a_while_and_says_how_many_are_missi
     assert [sample.take("jane"), sample.take("jane")] == [3, None]
 
 
-def test_noise_of_strangers_does_not_fill_the_log(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
+def test_refused_requests_of_unknown_callers_do_not_fill_the_log(mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
     port = free_port()
     with gate(mlflow_3_17, tmp_path / "gate", f"--metrics-port={port}") as found:
         for number in range(300):

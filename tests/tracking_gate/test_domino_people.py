@@ -75,7 +75,7 @@ def test_person_has_the_projects_that_they_own_or_work_on_in_domino(
     assert found == Actor(kind=ActorKind.PERSON, name="jane", projects=frozenset({PROJECT, OTHER}))
 
 
-def test_admin_is_who_the_gate_was_told_and_nobody_else(domino: DominoUsers) -> None:
+def test_person_named_as_admin_of_the_gate_is_an_admin(domino: DominoUsers) -> None:
     found = find(domino, {"X-Domino-Api-Key": "chief-key"})
 
     assert found is not None
@@ -95,20 +95,20 @@ def test_admin_is_who_the_gate_was_told_and_nobody_else(domino: DominoUsers) -> 
     ],
     ids=["nothing", "a password", "no token", "white space", "too long", "no header value", "a service token"],
 )
-def test_what_is_not_dominos_is_not_sent_there(domino: DominoUsers, headers: dict[str, str]) -> None:
+def test_other_credentials_are_not_sent_to_domino(domino: DominoUsers, headers: dict[str, str]) -> None:
     assert find(domino, headers) is None
     assert domino.asked == []
 
 
 @pytest.mark.parametrize("status", [401, 403, 302])
-def test_who_domino_does_not_know_is_nobody(domino: DominoUsers, status: int) -> None:
+def test_person_unknown_to_domino_is_not_accepted(domino: DominoUsers, status: int) -> None:
     domino.status = status
 
     assert find(domino, JANE) is None
 
 
 @pytest.mark.parametrize("status", [200, 301, 404, 429, 500, 503])
-def test_unclear_answer_lets_nobody_in(domino: DominoUsers, status: int) -> None:
+def test_unclear_answer_of_domino_is_no_login(domino: DominoUsers, status: int) -> None:
     """A 200 that holds no user is unclear as well."""
     domino.status = status
 
@@ -139,7 +139,7 @@ def test_answer_is_kept_for_a_minute_also_a_no(domino: DominoUsers) -> None:
     asyncio.run(story())
 
 
-def test_many_at_once_wait_once_for_a_domino_that_is_away(domino: DominoUsers) -> None:
+def test_requests_at_the_same_time_wait_once_for_a_domino_that_does_not_answer(domino: DominoUsers) -> None:
     domino.status = 500
 
     async def story() -> list[object]:
@@ -178,7 +178,7 @@ def test_answers_that_are_kept_are_few_and_hold_no_credential(
     assert KEY not in repr(kept)
 
 
-def test_domino_that_takes_too_long_lets_nobody_in(domino: DominoUsers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_answer_of_domino_is_no_login(domino: DominoUsers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tracking_gate.authentication.domino_people.TIMEOUT", aiohttp.ClientTimeout(total=0.05))
     domino.delay = 0.5
 
@@ -211,7 +211,7 @@ def test_people_of_domino_use_the_gate(gate_of_domino: Gate, domino: DominoUsers
     assert [line["actor"]["name"] for line in found.lines() if line.get("op") == "create_model"] == ["jane"] * 3
 
 
-def test_nobody_gets_in_while_domino_is_away_but_who_needs_it_not(gate_of_domino: Gate, domino: DominoUsers) -> None:
+def test_outage_of_domino_stops_only_callers_that_need_domino(gate_of_domino: Gate, domino: DominoUsers) -> None:
     domino.status, read = 500, f"{API}/experiments/search?max_results=1"
     away = gate_of_domino.ask("GET", read, headers=JANE)
 

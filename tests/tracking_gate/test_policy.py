@@ -84,7 +84,7 @@ def test_production_is_not_left_without_the_promote_token(wine: Wine) -> None:
     assert wine.stage(version) == "Production"
 
 
-def test_version_goes_to_production_by_way_of_staging(wine: Wine) -> None:
+def test_version_moves_to_production_through_staging(wine: Wine) -> None:
     version = wine.version()
     refused = wine.move(version, "Production", wine.gate.bearer(PROMOTE))
 
@@ -171,7 +171,7 @@ def test_ownership_is_not_for_clients_to_change(wine: Wine, key: str, name: str)
 
 @pytest.mark.parametrize("key", [TAG_DIGEST, TAG_LISTING])
 @pytest.mark.parametrize("writer", ["jane", "promote"])
-def test_what_says_which_files_a_version_has_is_written_once(wine: Wine, key: str, writer: str) -> None:
+def test_tags_that_identify_the_files_of_a_version_are_written_once(wine: Wine, key: str, writer: str) -> None:
     version, gate = wine.version(), wine.gate
     body = {"name": wine.name, "version": version, "key": key, "value": "sha256:1"}
     path = f"{API}/model-versions/set-tag"
@@ -186,7 +186,7 @@ def test_what_says_which_files_a_version_has_is_written_once(wine: Wine, key: st
     assert {"key": key, "value": "sha256:1"} in wine.raw(version)["tags"]
 
 
-def test_promote_token_sets_where_a_version_is_deployed_and_no_other_tag(wine: Wine) -> None:
+def test_promote_token_sets_only_the_tags_of_the_model_api(wine: Wine) -> None:
     version, gate = wine.version(), wine.gate
     body = {"name": wine.name, "version": version, "key": TAG_MODEL_ID, "value": "1"}
 
@@ -198,7 +198,7 @@ def test_promote_token_sets_where_a_version_is_deployed_and_no_other_tag(wine: W
     assert gate.ask("POST", f"{API}/model-versions/set-tag", {**body, "key": "note"}, gate.basic("olga")).status == 403
 
 
-def test_new_objects_get_the_project_of_who_makes_them(any_gate: Gate) -> None:
+def test_new_objects_get_the_project_of_their_creator(any_gate: Gate) -> None:
     path, name = f"{API}/registered-models/create", "of-olga-" + any_gate.server.version
     theirs = {"name": name, "tags": [{"key": TAG_PROJECT_ID, "value": PROJECT}]}
 
@@ -210,7 +210,7 @@ def test_new_objects_get_the_project_of_who_makes_them(any_gate: Gate) -> None:
     assert any_gate.ask("POST", path, {"name": "x"}, any_gate.bearer(PROMOTE)).status == 403
 
 
-def test_version_is_made_of_what_its_maker_owns(wine: Wine) -> None:
+def test_version_is_created_only_from_files_of_its_creators_project(wine: Wine) -> None:
     gate = wine.gate
     jane = {"name": wine.name, "source": f"runs:/{wine.run}/model", "run_id": wine.run}
     model = f"of-olga-{wine.name}"
@@ -269,7 +269,7 @@ def test_files_behind_an_alias_do_not_change(wine: Wine) -> None:
     assert deleted.status == 409
 
 
-def test_what_is_promoted_is_not_deleted_or_renamed(wine: Wine) -> None:
+def test_objects_of_a_promoted_version_are_not_deleted_or_renamed(wine: Wine) -> None:
     version, gate, jane = wine.promoted(), wine.gate, wine.gate.basic("jane")
 
     for method, path, body in (
@@ -351,7 +351,7 @@ def test_tokens_read_their_project_and_learn_nothing_of_others(wine: Wine) -> No
 
 
 @pytest.mark.parametrize("key", ["run_id", "run_uuid"])
-def test_token_is_told_of_its_run_what_mlflow_tells(wine: Wine, key: str) -> None:
+def test_token_gets_mlflows_answer_about_a_run_of_its_project(wine: Wine, key: str) -> None:
     """The gate's one lookup tells the owner, and is the answer as well."""
     query = f"{API}/runs/get?{key}={wine.run}"
     told = wine.gate.ask("GET", query, headers=wine.gate.bearer(PULL))
@@ -377,7 +377,7 @@ def test_token_searches_models_of_its_project_by_name(gate_3: Gate) -> None:
 
 
 @pytest.mark.parametrize("search", ["registered-models/search", "model-versions/search"])
-def test_token_finds_no_model_of_others_however_it_searches(any_gate: Gate, search: str) -> None:
+def test_no_search_of_a_token_finds_a_model_of_another_project(any_gate: Gate, search: str) -> None:
     mine = wine_behind(any_gate)
     mine.version()
     promote, own, other = any_gate.bearer(PROMOTE), mine.name, f"{mine.name}-of-others"
@@ -463,7 +463,7 @@ def test_query_that_is_read_in_two_ways_is_refused(wine: Wine) -> None:
     assert both.status == 400
 
 
-def test_object_of_nobody_is_for_people_to_read_and_an_admin_to_give(any_gate: Gate) -> None:
+def test_object_without_a_project_is_read_by_people_and_gets_its_project_from_an_admin(any_gate: Gate) -> None:
     """The object was made without the gate."""
     name = f"old-{any_gate.server.version}"
     ask(any_gate.server.uri, "POST", f"{API}/registered-models/create", {"name": name})
@@ -523,7 +523,7 @@ def test_version_that_changes_hands_is_out_of_reach_at_once(wine: Wine) -> None:
     assert {one["key"]: one["value"] for one in wine.raw(version)["tags"]}["promotion.id"] == "one"
 
 
-def test_what_is_known_of_a_version_is_not_taken_for_a_model_that_is_named_as_its_number(any_gate: Gate) -> None:
+def test_cached_version_is_not_taken_for_a_model_named_as_its_number(any_gate: Gate) -> None:
     wine, jane = wine_behind(any_gate), any_gate.basic("jane")
     version = {"name": "name", "source": f"runs:/{wine.run}/model", "run_id": wine.run}
     tag = {"name": "name", "version": "1", "key": "promotion.id", "value": "one"}

@@ -237,7 +237,7 @@ NOT_ACCEPTED = {
 
 
 @pytest.mark.parametrize("authorization", NOT_ACCEPTED.values(), ids=NOT_ACCEPTED)
-def test_whoever_is_not_known_hears_one_text(gate_3: Gate, authorization: str) -> None:
+def test_all_unknown_credentials_get_the_same_refusal(gate_3: Gate, authorization: str) -> None:
     refused = gate_3.ask("GET", f"{API}/experiments/search", headers={"Authorization": authorization})
 
     assert (refused.status, refused.json["error_code"]) == (401, "UNAUTHENTICATED")
@@ -286,7 +286,7 @@ PROBES = [
 
 
 @pytest.mark.parametrize(("method", "path"), PROBES)
-def test_nothing_is_open_to_nobody(any_gate: Gate, method: str, path: str) -> None:
+def test_nothing_is_open_without_a_credential(any_gate: Gate, method: str, path: str) -> None:
     assert any_gate.ask(method, path, b"{}", {"Content-Type": "application/json"}).status == 401
     assert not list(any_gate.server.artifacts.glob("**/evil.txt"))
 
@@ -296,14 +296,14 @@ def test_nothing_is_open_to_nobody(any_gate: Gate, method: str, path: str) -> No
     [path for _, path in PROBES if "3.0" in path or path.startswith(("/v1", "/gateway"))]
     + ["/api/2.0/mlflow/webhooks", "/no/such"],
 )
-def test_what_runs_code_is_open_to_nobody_at_all(any_gate: Gate, path: str) -> None:
+def test_routes_that_run_code_are_closed_to_everyone(any_gate: Gate, path: str) -> None:
     for who in (any_gate.basic("jane"), any_gate.basic("root"), any_gate.bearer(Purpose.PROMOTE)):
         refused = any_gate.ask("GET", path, headers=who)
         assert (refused.status, refused.message) == (403, "route not allowed")
         assert any_gate.ask("POST", path, {}, who).status == 403
 
 
-def test_what_is_public_is_public(any_gate: Gate) -> None:
+def test_public_routes_need_no_credential(any_gate: Gate) -> None:
     assert any_gate.ask("GET", "/health").body == b"OK"
     assert any_gate.ask("GET", "/version").status == 200
     assert any_gate.ask("HEAD", "/health").status == 200

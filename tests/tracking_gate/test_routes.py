@@ -41,7 +41,7 @@ def test_every_guarded_route_has_one_operation() -> None:
         ("GET", "/metrics"),
     ],
 )
-def test_what_is_not_in_the_table_is_unknown(method: str, path: str) -> None:
+def test_route_that_is_not_in_the_table_is_unknown(method: str, path: str) -> None:
     assert match(method, path) is None
 
 

@@ -198,7 +198,7 @@ def test_two_promotions_at_once_leave_one_in_production(gate_3: Gate, wine_3: Wi
     assert [wine_3.stage(version) for version in versions].count("Production") == 1
 
 
-def test_whoever_guesses_is_slowed_down_and_nobody_else(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
+def test_guesses_are_slowed_down_and_right_credentials_are_not(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     with gate(mlflow_3_18, tmp_path / "gate") as found:
         path = f"{API}/experiments/search?max_results=1"
         guesses = [

@@ -144,7 +144,7 @@ def test_half_a_head_is_cut_off(impatient: Gate) -> None:
         assert rest_of(slow) == b""
 
 
-def test_client_that_asks_first_is_told_to_go_on_or_not(impatient: Gate, wine_here: Wine) -> None:
+def test_client_that_expects_100_continue_is_answered_before_its_body(impatient: Gate, wine_here: Wine) -> None:
     expects = {"Content-Length": "4", "Expect": "100-continue", "Connection": "close"}
     path = file_of(wine_here, "expected.bin")
     with connected(impatient.uri, head_of("PUT", path, impatient.basic("jane") | expects)) as client:

@@ -120,7 +120,7 @@ def test_source_that_is_more_than_one_run_is_refused(untouched: Wine, source: st
     assert registered(untouched, source).status == 403
 
 
-def test_source_of_another_project_is_refused_however_it_is_written(wine: Wine) -> None:
+def test_source_of_another_project_is_refused_in_every_spelling(wine: Wine) -> None:
     other = wine_of(wine.gate, "olga")
     version = other["version"]
     for source in (
@@ -311,7 +311,7 @@ def test_place_of_another_project_is_not_uploaded_to_in_parts(untouched: Wine, s
 
 
 @pytest.mark.parametrize("place", PLACES[:5])
-def test_place_that_contains_what_is_promoted_is_not_deleted(wine: Wine, place: str) -> None:
+def test_directory_that_contains_a_promoted_version_is_not_deleted(wine: Wine, place: str) -> None:
     wine.promoted()
     for who in ("jane", "both", "root"):
         refused = wine.gate.ask("DELETE", f"{FILES}/{place.format(**names(wine))}", headers=wine.gate.basic(who))
@@ -382,7 +382,7 @@ def test_tag_that_turns_a_model_into_a_prompt_is_refused(wine: Wine, kind: str, 
 
 
 @pytest.mark.parametrize("hidden", ["the version", "another version", "the model"])
-def test_what_a_tag_hides_from_searches_stays_protected_and_can_be_rolled_back(wine: Wine, hidden: str) -> None:
+def test_promoted_version_hidden_by_a_tag_stays_protected_and_can_be_rolled_back(wine: Wine, hidden: str) -> None:
     """The tag was set without the gate."""
     first, second = wine.promoted(), wine.version()
     uri, gate, jane, promote = (

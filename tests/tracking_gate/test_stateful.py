@@ -481,7 +481,9 @@ class Machine(RuleBasedStateMachine):
         self.before = after
 
 
-def test_nobody_changes_production_or_another_project_in_any_order(any_gate: Gate, clients: list[JsonLines]) -> None:
+def test_production_and_other_projects_do_not_change_in_any_order_of_requests(
+    any_gate: Gate, clients: list[JsonLines]
+) -> None:
     machine = type("Machine", (Machine,), {"gate": any_gate, "readers": clients})
     settings = hypothesis_settings(
         max_examples=EXAMPLES,

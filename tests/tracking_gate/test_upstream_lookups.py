@@ -116,7 +116,7 @@ MOVES: list[tuple[str, str, Json]] = [
 
 
 @pytest.mark.parametrize("tagged", [False, True], ids=["by its experiment", "by its own tag"])
-def test_what_is_anothers_costs_as_many_lookups_as_what_is_not_there(
+def test_object_of_another_project_costs_as_many_lookups_as_a_missing_one(
     seen: ObservedGate, wine: Wine, *, tagged: bool
 ) -> None:
     """The number is the same if the gate remembers the owner from a read of its own project."""

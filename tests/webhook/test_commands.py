@@ -180,7 +180,7 @@ def test_inject_prints_nothing_if_one_object_is_denied(pod: dict[str, Any], tmp_
         pytest.param("kind: !!python/object:os.system {}\n", "could not determine a constructor", id="a Python object"),
     ],
 )
-def test_a_file_that_cannot_be_read_says_where(text: str, sentence: str, tmp_path: Path) -> None:
+def test_unreadable_file_is_named_with_its_fault(text: str, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "pod.yaml"
     file.write_text(text)
     done = run("explain", "-f", file)

@@ -104,7 +104,7 @@ def test_pull_token_of_a_pod_that_is_missing_is_bad() -> None:
     assert one(model_checks.secrets(installation((PODS, pod)))).health is Health.BAD
 
 
-def test_secret_that_pulls_the_image_must_be_where_the_pods_are() -> None:
+def test_secret_that_pulls_the_image_must_be_in_the_namespace_of_the_pods() -> None:
     missing = one(model_checks.image_secrets(installation(IMAGE_PULL_SECRETS="acme-registry")))
     there = one(
         model_checks.image_secrets(installation((SECRETS, named("acme-registry")), IMAGE_PULL_SECRETS="acme-registry"))

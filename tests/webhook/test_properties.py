@@ -96,7 +96,7 @@ def test_any_pod_gets_an_answer_that_only_adds_parts_of_the_webhook_and_once(
 
 @hypothesis_settings(max_examples=EXAMPLES, deadline=None, database=None)
 @given(generated_pods, st.sampled_from(SETTINGS))
-def test_pod_that_is_said_to_be_injected_holds_our_parts_as_we_write_them(
+def test_pod_with_the_status_injected_holds_the_webhooks_parts_as_it_writes_them(
     pod: dict[str, Any], settings: Settings
 ) -> None:
     decision = decide(review_of(pod), settings)
@@ -283,7 +283,7 @@ LATER_WEBHOOKS = [
     st.sampled_from(RESOURCES[:2]),
     st.sampled_from(SETTINGS[:3]),
 )
-def test_what_later_webhooks_change_is_completed_and_never_denied(
+def test_changes_of_later_webhooks_are_completed_and_never_denied(
     changes: list[Any], resources: Any, settings: Settings
 ) -> None:
     pod = {

@@ -149,7 +149,9 @@ def test_a_pair_that_does_not_fit_is_never_served(
     assert "PRIVATE KEY" not in json.dumps(lines)
 
 
-def test_a_file_that_is_away_for_a_moment_changes_nothing(serve: Serve, tmp_path: Path, authority: trustme.CA) -> None:
+def test_a_file_that_is_missing_for_a_moment_changes_nothing(
+    serve: Serve, tmp_path: Path, authority: trustme.CA
+) -> None:
     files = issue(tmp_path / "tls", "127.0.0.1", authority=authority)
     trust = ssl.create_default_context(cafile=str(files.authority))
     with serve(variables_for(tmp_path / "tls")) as server:

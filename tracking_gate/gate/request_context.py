@@ -1,4 +1,4 @@
-"""The context of one request: everything that the gate finds out about it on the way."""
+"""The context of one request: all facts that the gate learns about it while handling it."""
 
 import uuid
 from collections.abc import Hashable

@@ -5,9 +5,8 @@ import os
 import click
 
 from webhook.cli_errors import InvalidInputError
-from webhook.server.logs import configure
 from webhook.server.settings import ServerSettings
-from webhook.server.supervisor import Supervisor
+from webhook.server.supervisor import Supervisor, configure_logs
 from webhook.server.tls import CertificateError
 from webhook.settings import Settings
 
@@ -16,7 +15,7 @@ from webhook.settings import Settings
 def serve() -> None:
     """Answer the API server. Everything is set by variables, which docs/reference/webhook-commands.md lists."""
     settings, server = Settings.from_mapping(os.environ), ServerSettings.from_mapping(os.environ)
-    configure(server.log_level)
+    configure_logs(server.log_level)
     try:
         supervisor = Supervisor(settings, server)
     except CertificateError as error:

@@ -55,7 +55,7 @@ def webhook_pods(installation: Installation) -> Iterator[Finding]:
     elif ready < wanted:
         yield odd(check, f"{ready} of {wanted} pods are ready", look)
     elif wanted == 1:
-        yield odd(check, "one pod is ready", "run two: an update of one node would take the webhook away")
+        yield odd(check, "one pod is ready", "run two: an update of its node would stop the webhook")
     else:
         yield good(check, f"{ready} of {wanted} pods are ready")
 
@@ -86,7 +86,7 @@ def settings(installation: Installation) -> Iterator[Finding]:
         yield bad(
             "settings",
             f"{PREFIX}NAMESPACE is {found.namespace}",
-            f"set it to {installation.namespace}, where the webhook is",
+            f"set it to {installation.namespace}, the namespace of the webhook",
         )
     elif overridden := installation.overridden:
         yield odd(

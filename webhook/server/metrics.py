@@ -22,7 +22,7 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # saves one series for each counter
         self.registry = CollectorRegistry()
-        self._requests = self._of(Counter, "admission_requests", "Reviews by how they ended.", "outcome", "dry_run")
+        self._requests = self._of(Counter, "admission_requests", "Reviews by outcome.", "outcome", "dry_run")
         self._skips = self._of(Counter, "skips", "Pods that started without the model they seem to want.", "reason")
         self._denials = self._of(Counter, "denials", "Pods that were denied.", "reason")
         self._errors = self._of(Counter, "errors", "Reviews that could not be answered, by stage.", "stage")

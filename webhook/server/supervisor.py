@@ -1,14 +1,17 @@
 """gunicorn with the app: one process with threads, TLS with a changing certificate, metrics on their own port."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 from prometheus_client import start_http_server
 
+from model_contract import json_log
 from webhook.server.app import create_app
 from webhook.server.metrics import Metrics
 from webhook.server.settings import ServerSettings
@@ -20,6 +23,17 @@ if TYPE_CHECKING:
     from webhook.certificates.reconciler import CertificateReconciler
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  writable in a container whose root is not
+
+
+def configure_logs(level: str) -> None:
+    """Write the lines of every logger of the process, gunicorn's too, as JSON to standard output."""
+    formatter = json_log.JsonFormatter(_log_line, names_logger=False, traceback_field="traceback")
+    json_log.configure(sys.stdout, formatter, level=level.upper())
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs each request to the Kubernetes API
+
+
+def _log_line(line: dict[str, Any]) -> str:
+    return orjson.dumps(line, default=str).decode()
 
 
 class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types

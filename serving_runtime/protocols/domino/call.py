@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from serving_runtime.errors import Fault, InvalidInputError
-from serving_runtime.input.forms import Frame, Given, Request
+from serving_runtime.input.request import JsonInput, Request, TypedFrame
 from serving_runtime.protocols.mlflow.request import FORMATS, PARAMS, from_document
 from serving_runtime.signature import Signature
 
@@ -23,12 +23,12 @@ def read_call(args: Sequence[Any], kwargs: Mapping[str, Any], signature: Signatu
     if not isinstance(params, dict | None):
         raise InvalidInputError([Fault(path=PARAMS, problem="it must be a dict")])
     if isinstance(value, pd.DataFrame):
-        return Request(input=Frame(frame=value), params=params)
+        return Request(input=TypedFrame(frame=value), params=params)
     if isinstance(value, dict) and len(set(FORMATS) & value.keys()) == 1 and set(value) <= {*FORMATS, PARAMS}:
         return from_document({**value, **({PARAMS: params} if params else {})}, signature)
     if signature.typed_in_code and not isinstance(value, list):
         value = [value]  # a type hint is always that of a list
-    return Request(input=Given(value=value, path=path, by_row=True), params=params)
+    return Request(input=JsonInput(value=value, path=path, by_row=True), params=params)
 
 
 def _input(args: Sequence[Any], named: dict[str, Any], signature: Signature) -> tuple[Any, str]:

@@ -10,7 +10,7 @@ from serving_runtime.codec.delimited import read_csv, read_csv_as_pandas, read_p
 from serving_runtime.codec.media_type import MediaType, media_type
 from serving_runtime.codec.strict_json import read_object
 from serving_runtime.errors import MalformedRequestError, NotAcceptableError, UnsupportedMediaTypeError
-from serving_runtime.input.forms import Frame, Given, Request, Whole
+from serving_runtime.input.request import JsonInput, PassThroughInput, Request, TypedFrame
 from serving_runtime.input.table import Table, from_records, from_split
 from serving_runtime.options import Coerce
 from serving_runtime.protocols import lazy
@@ -55,7 +55,7 @@ def _takes_columns(signature: Signature, coerce: Coerce) -> bool:
     return bool(signature.columns) and not signature.typed_in_code and coerce is Coerce.SAFE
 
 
-def _csv(body: bytes, signature: Signature, coerce: Coerce) -> Table | Frame:
+def _csv(body: bytes, signature: Signature, coerce: Coerce) -> Table | TypedFrame:
     """Read whole columns if that is faster than cells, and if Arrow reads them as they are."""
     if coerce is Coerce.MLFLOW:
         return read_csv_as_pandas(body, signature)
@@ -85,14 +85,14 @@ def _input(key: str, value: Any) -> Any:
         case "dataframe_records":
             return from_records(value, key)
         case _:
-            return Given(value=value, path=key, by_row=key == "instances")
+            return JsonInput(value=value, path=key, by_row=key == "instances")
 
 
 def _chat(document: Mapping[str, Any], signature: Signature) -> Request:
     """Return the request of a chat: keys that are parameters of the signature are parameters, all others the input."""
     names = {param.name for param in signature.params or ()}
     params = {key: value for key, value in document.items() if key in names}
-    whole = Whole(value={key: value for key, value in document.items() if key not in names})
+    whole = PassThroughInput(value={key: value for key, value in document.items() if key not in names})
     return Request(input=whole, params=params, params_path="", wrapped=False, stream=document.get(STREAM) is True)
 
 

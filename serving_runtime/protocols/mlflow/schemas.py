@@ -58,7 +58,7 @@ def _forms(signature: Signature) -> list[Schema]:
         anything = {"type": "array", "items": {"type": "object"}}
         chat = {
             "type": "object",
-            "description": "the input of a model that chats: messages, prompt or input, and what it takes besides",
+            "description": "the input of a chat model: messages, prompt or input, and its further keys",
         }
         return [
             _only("inputs", {}),

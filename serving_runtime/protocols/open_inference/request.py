@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from serving_runtime.codec.strict_json import read_value
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
-from serving_runtime.input.forms import Given, Request, Shaped
+from serving_runtime.input.request import FlatTensor, JsonInput, Request
 from serving_runtime.input.table import Key, Table
 from serving_runtime.protocols.open_inference.datatypes import BASE64, BYTES, FRAME, JSON, TEXT, wire_names
 from serving_runtime.protocols.open_inference.input_tensors import InputTensor, parameters, read_input_tensors
@@ -38,7 +38,7 @@ def read_tensors(document: Mapping[str, Any], tail: memoryview | None, signature
     )
 
 
-def _input(tensors: Sequence[InputTensor], signature: Signature, content_type: Any) -> Table | Given:
+def _input(tensors: Sequence[InputTensor], signature: Signature, content_type: Any) -> Table | JsonInput:
     if signature.typed_in_code:
         return _typed_in_code(tensors, signature)
     if signature.columns:
@@ -46,14 +46,14 @@ def _input(tensors: Sequence[InputTensor], signature: Signature, content_type: A
     if content_type == FRAME and not signature.tensors:
         return _columns(tensors, signature)
     if len(tensors) == 1 and len(signature.tensors) <= 1:
-        return Given(value=_shaped(tensors[0]), path=f"{tensors[0].path}.data")
+        return JsonInput(value=_flat_tensor(tensors[0]), path=f"{tensors[0].path}.data")
     if signature.tensors and not signature.named:
         raise InvalidInputError([Fault(path=INPUTS, problem=f"{len(tensors)} tensors, where the model takes one")])
     places = {tensor.name: f"{tensor.path}.data" for tensor in tensors}
-    return Given(value={tensor.name: _shaped(tensor) for tensor in tensors}, path=INPUTS, places=places)
+    return JsonInput(value={tensor.name: _flat_tensor(tensor) for tensor in tensors}, path=INPUTS, places=places)
 
 
-def _typed_in_code(tensors: Sequence[InputTensor], signature: Signature) -> Given:
+def _typed_in_code(tensors: Sequence[InputTensor], signature: Signature) -> JsonInput:
     """Return the values of the only tensor as a list, which the model's own code reads. Raises InvalidInputError."""
     if len(tensors) > 1:
         raise InvalidInputError(
@@ -61,12 +61,12 @@ def _typed_in_code(tensors: Sequence[InputTensor], signature: Signature) -> Give
         )
     kind = signature.columns[0].type if signature.columns else Scalar(name="string")
     cells = _cells(tensors[0], kind)
-    return Given(value=cells if isinstance(cells, list) else cells.tolist(), path=f"{tensors[0].path}.data")
+    return JsonInput(value=cells if isinstance(cells, list) else cells.tolist(), path=f"{tensors[0].path}.data")
 
 
-def _shaped(tensor: InputTensor) -> Shaped:
+def _flat_tensor(tensor: InputTensor) -> FlatTensor:
     values = _texts(tensor) if tensor.datatype == BYTES else tensor.values
-    return Shaped(shape=tensor.shape, values=values)
+    return FlatTensor(shape=tensor.shape, values=values)
 
 
 def _is_matrix(tensors: Sequence[InputTensor], signature: Signature) -> bool:

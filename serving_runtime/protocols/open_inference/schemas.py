@@ -23,7 +23,7 @@ TENSOR: Final[Schema] = {
         "parameters": {"type": "object"},
         "data": {
             "type": "array",
-            "description": "nested or flat, in row-major order; left out where it follows in binary",
+            "description": "nested or flat, in row-major order; left out if it follows in binary",
         },
     },
     "required": ["name", "shape", "datatype"],

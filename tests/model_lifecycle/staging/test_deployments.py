@@ -68,7 +68,7 @@ def test_mlflow_deploys_to_domino_and_takes_it_back(in_workspace: Any) -> None:
         client.get_deployment(f"{name}/{number}")
 
 
-def test_what_serves_production_is_not_deleted(in_workspace: Any, serving: str) -> None:
+def test_model_api_of_a_production_version_is_not_deleted(in_workspace: Any, serving: str) -> None:
     client = get_deploy_client("domino")
     [before], other = in_workspace.model_apis(serving), in_workspace.number("lost")
     body = {"name": in_workspace.name, "version": other, "key": TAG_MODEL_ID, "value": before.id}
@@ -122,7 +122,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_what_cannot_be_done_is_one_sentence(in_workspace: Any, capfd: pytest.CaptureFixture[str], wrong: str) -> None:
+def test_error_of_a_command_is_one_sentence(in_workspace: Any, capfd: pytest.CaptureFixture[str], wrong: str) -> None:
     (command, *arguments), said = WRONG[wrong]
 
     with pytest.raises(SystemExit) as ended:

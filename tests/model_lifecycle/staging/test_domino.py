@@ -55,7 +55,7 @@ def spec(held: Domino, name: str, **changed: Any) -> ModelApiSpec:
     return ModelApiSpec(name=name, description=f"{name}, of a test", **fields)
 
 
-def test_public_api_is_taken_where_domino_has_it(rest: DominoRest) -> None:
+def test_public_api_is_used_if_domino_has_it(rest: DominoRest) -> None:
     assert isinstance(model_apis(rest), PublicModelApis)
     assert isinstance(model_apis(rest, "older"), OlderModelApis)
 
@@ -128,7 +128,7 @@ def test_variables_are_named_as_this_domino_names_them(workspace: Any, tmp_path:
     ],
     ids=["an environment that is not there", "a project of somebody else"],
 )
-def test_what_domino_refuses_is_said_in_its_words(
+def test_refusal_by_domino_keeps_its_words(
     held: Domino, rest: DominoRest, changed: dict[str, str], error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said):
@@ -212,7 +212,7 @@ def test_domino_that_is_not_there_is_unavailable() -> None:
     assert KEY not in str(raised.value)
 
 
-def test_every_way_to_show_who_one_is_works(held: Domino, tmp_path: Path) -> None:
+def test_every_kind_of_credential_works(held: Domino, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(held.api_key + "\n")
     host = {"DOMINO_API_HOST": held.uri}
@@ -268,7 +268,7 @@ def test_setting_that_cannot_be_used_is_named_without_its_value(environ: dict[st
     assert KEY not in str(raised.value)
 
 
-def test_key_goes_to_domino_and_nowhere_else() -> None:
+def test_key_is_sent_only_to_domino() -> None:
     access = DominoAccess.from_environ({"DOMINO_API_HOST": "https://domino.example.com", "DOMINO_USER_API_KEY": KEY})
 
     assert access.authorization_of_call("https://domino.example.com/models/1/latest/model").values == {

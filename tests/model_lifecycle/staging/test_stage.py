@@ -90,7 +90,7 @@ class Restart:
 
 
 @pytest.mark.timeout(900)  # an installation of its own, in which MLflow starts four times
-def test_staging_in_whose_middle_mlflow_is_restarted_ends_right_at_the_latest_when_it_is_run_again(
+def test_staging_interrupted_by_a_restart_of_mlflow_ends_right_when_run_again(
     tmp_path: Path,
 ) -> None:
     points = {point: POINTS[point] for point in ("the digest", "the model API's tag", "the stage")}
@@ -194,7 +194,7 @@ def test_publication_whose_answer_is_lost_is_found(workspace: Any) -> None:
 
 
 @pytest.mark.parametrize("who", ["a pod", "a person of another project", "another project's token"])
-def test_who_may_not_stage_does_not_reach_domino(workspace: Any, who: str) -> None:
+def test_staging_without_permission_sends_nothing_to_domino(workspace: Any, who: str) -> None:
     nobody = {"MLFLOW_TRACKING_USERNAME": ""}
     variables = {
         "a pod": nobody | {"MLFLOW_TRACKING_TOKEN": workspace.gate.token(Purpose.PULL)},

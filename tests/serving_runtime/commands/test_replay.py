@@ -45,7 +45,9 @@ def test_same_answers_end_with_zero(run: Run, models: Path, predicted: float, tm
     assert ended.err == "2 requests: 2 same, 0 different, 0 skipped\n"
 
 
-def test_other_prediction_is_told_with_its_line(run: Run, models: Path, predicted: float, tmp_path: Path) -> None:
+def test_different_prediction_is_reported_with_its_line(
+    run: Run, models: Path, predicted: float, tmp_path: Path
+) -> None:
     same, other = recorded(ROWS, {"predictions": [predicted]}), recorded(ROWS, {"predictions": [predicted + 1]})
     file = recording(tmp_path / "r.jsonl", same, other, recorded(ROWS, None, status=400))
 

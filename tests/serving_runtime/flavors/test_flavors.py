@@ -85,7 +85,7 @@ def test_info_names_the_flavor_and_the_mlflow_that_saved_it(
         ("code", {"dataframe_records": [{}]}, "fahrenheit"),
     ],
 )
-def test_wrong_input_is_refused_whatever_the_flavor(
+def test_wrong_input_is_refused_for_every_flavor(
     name: str, request_body: dict[str, Any], place: str, served: ServedModel
 ) -> None:
     _, server = served("3.17", name)

@@ -188,7 +188,7 @@ def test_page_of_an_open_server_asks_for_no_token(page: Page, servers: Servers) 
     assert "TOKEN" not in page.locator("#curl").inner_text()
 
 
-def test_page_loads_nothing_from_anywhere_else(page: Page, servers: Servers) -> None:
+def test_page_loads_nothing_from_other_hosts(page: Page, servers: Servers) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     visit(page, servers["wine"])

@@ -104,7 +104,7 @@ def test_a_tensor_that_is_wrong_is_refused_with_its_place(sentence: str, ask: As
     assert problem in document["details"][0]["problem"]
 
 
-def test_every_fault_of_every_tensor_is_told_at_once(ask: Ask) -> None:
+def test_every_fault_of_every_tensor_is_reported_at_once(ask: Ask) -> None:
     body = {
         "inputs": [
             {"name": "a", "datatype": "FP64", "shape": [2], "data": ["x", True]},

@@ -234,7 +234,7 @@ OTHERWISE = {
 
 
 @pytest.mark.parametrize("sentence", sorted(WRITTEN.keys() - OTHERWISE))
-def test_what_mlflow_writes_is_written_as_mlflow_does(sentence: str) -> None:
+def test_value_that_mlflow_can_write_is_written_as_mlflow_writes_it(sentence: str) -> None:
     try:
         text = json.dumps({"predictions": _get_jsonable_obj(WRITTEN[sentence]())}, cls=NumpyEncoder)  # type: ignore[no-untyped-call]  # as its server does
     except (TypeError, ValueError):

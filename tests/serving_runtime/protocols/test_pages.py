@@ -136,7 +136,7 @@ def test_a_path_leads_to_its_protocol(path: str, protocol: str, values: dict[str
         ("/models/x/model", "invocations"),
     ],
 )
-def test_a_path_that_leads_nowhere_is_refused_in_the_shape_of_its_neighbours(path: str, protocol: str) -> None:
+def test_unknown_path_is_refused_in_the_shape_of_its_protocol(path: str, protocol: str) -> None:
     assert find(path) is None
     assert protocol_of_unknown_path(path).name == protocol
 

@@ -27,7 +27,7 @@ def test_info_describes_the_model(wine: RuntimeServer) -> None:
 
 
 @pytest.mark.parametrize("batch", ["auto", "16"])
-def test_example_that_the_type_hint_refuses_is_said_in_info_and_in_the_log(
+def test_example_that_the_type_hint_refuses_is_reported_in_info_and_in_the_log(
     start: Callable[..., RuntimeServer], with_refused_example: Path, batch: str
 ) -> None:
     server = start(with_refused_example, "--workers", "1", "--batch", batch)
@@ -44,7 +44,7 @@ def test_example_that_the_type_hint_refuses_is_said_in_info_and_in_the_log(
 
 
 @pytest.mark.parametrize("flags", [(), ("--batch", "16"), ("--warm-up", "false")], ids=" ".join)
-def test_example_that_cannot_be_read_is_said_in_info_and_in_the_log(
+def test_example_that_cannot_be_read_is_reported_in_info_and_in_the_log(
     start: Callable[..., RuntimeServer], with_refused_example: Path, flags: tuple[str, ...]
 ) -> None:
     (with_refused_example / "serving_input_example.json").write_text("[]")

@@ -100,7 +100,7 @@ def test_refused_variable_is_named() -> None:
 
 
 @pytest.mark.parametrize(("given", "rows"), [("auto", 256), ("off", 0), ("32", 32)])
-def test_batch_is_as_large_as_it_is_told_to_be(given: str, rows: int) -> None:
+def test_batch_is_as_large_as_the_setting(given: str, rows: int) -> None:
     assert read({"batch": given}).batch.most_rows(allowed=True) == rows
 
 

@@ -51,7 +51,7 @@ def test_failure_before_the_first_piece_has_a_status(streamer: RuntimeServer) ->
     assert (answer.status, answer.document["error_code"]) == (500, "INTERNAL_ERROR")
 
 
-def test_failure_after_it_is_told_in_the_stream(streamer: RuntimeServer) -> None:
+def test_failure_after_it_is_reported_in_the_stream(streamer: RuntimeServer) -> None:
     first, failure = events(streamer.ask("POST", "/invocations", wish("fail later", stream=True), JSON))
 
     assert first == {"content": 0}

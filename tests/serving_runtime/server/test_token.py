@@ -259,7 +259,7 @@ def accepts(tokens: Tokens, token: str) -> bool:
 
 
 @pytest.mark.parametrize("fault", ["gone", "emptied"])
-def test_last_tokens_stay_good_while_the_file_is_not_usable_which_is_said_once(
+def test_last_tokens_stay_valid_while_the_file_is_not_usable_which_is_logged_once(
     fault: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file, clock = tmp_path / "token", Clock()

@@ -17,7 +17,7 @@ from serving_runtime.codec.delimited import read_csv
 from serving_runtime.errors import InvalidInputError, MalformedRequestError, ServingError
 from serving_runtime.input.conform import conformer
 from serving_runtime.input.conform_plan import ConformPlan, Matrix
-from serving_runtime.input.forms import Request
+from serving_runtime.input.request import Request
 from serving_runtime.input.table import Table
 from serving_runtime.protocols.mlflow.request import read_request
 from serving_runtime.signature import Array, Column, Map, Object, Property, Scalar, Signature, Type

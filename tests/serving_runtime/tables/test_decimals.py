@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from serving_runtime.codec.delimited import read_csv
 from serving_runtime.errors import InvalidInputError
 from serving_runtime.input.conform import conformer
-from serving_runtime.input.forms import Request
+from serving_runtime.input.request import Request
 from serving_runtime.signature import Column, Scalar, Signature
 from serving_runtime.tables.arrow_tables import table_request
 

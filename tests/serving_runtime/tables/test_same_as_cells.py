@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from serving_runtime.codec.delimited import read_csv
 from serving_runtime.errors import ServingError
 from serving_runtime.input.conform import conformer
-from serving_runtime.input.forms import Request
+from serving_runtime.input.request import Request
 from serving_runtime.signature import Column, Scalar, Signature
 from serving_runtime.tables.arrow_tables import table_request
 from serving_runtime.tables.csv_blocks import BLOCK, CsvBlock, read_csv_blocks
@@ -238,7 +238,7 @@ def test_blocks_joined_are_the_file_for_every_read_size(text: bytes, size: int) 
 
 
 @pytest.mark.parametrize("size", [1, 5, BLOCK])
-def test_a_block_ends_where_a_record_does(size: int) -> None:
+def test_a_block_ends_at_the_end_of_a_record(size: int) -> None:
     text = b'a,b\n1,"x\n""y"\n\n2,z\r\n3,"\n"\n'
 
     class Slow(io.BytesIO):

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from serving_runtime.frozen_record import frozen_record
 from serving_runtime.http.errors import InvalidTimeoutError
 
-# Longer ids, and such with spaces or line breaks, would let a client write into our log what it likes.
+# Longer ids, and ids with spaces or line breaks, would let a client write arbitrary text into the log.
 REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
 # https://www.w3.org/TR/trace-context/#traceparent-header
 TRACE: Final = re.compile(
@@ -19,7 +19,7 @@ MILLISECONDS: Final = re.compile(rb"[1-9][0-9]{0,9}")
 
 
 @frozen_record
-class Request:
+class RequestHead:
     """`headers` have lower-case names. `id` is the client's X-Request-ID, else its trace, else a new one."""
 
     method: str

@@ -11,11 +11,11 @@ from serving_runtime.input.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """A JSON value whose meaning is the signature's: columns by name, records, rows, a tensor, or one value.
+class JsonInput:
+    """A JSON value that the signature interprets: as columns by name, records, rows, a tensor, or one value.
 
     `by_row`: a list of objects has one object for each row, even if the model has no signature. `places` are the paths
-    of the tensors in the request, by name, if they are not members of `path`. A tensor is nested lists, or Shaped.
+    of the tensors in the request, by name, if they are not members of `path`. A tensor is a FlatTensor or nested lists.
     """
 
     value: Any
@@ -25,23 +25,23 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shaped:
-    """A tensor whose values came in one sequence, an array or a list, in C order."""
+class FlatTensor:
+    """A tensor with its values in one sequence, an array or a list, in C order."""
 
     shape: tuple[int, ...]
     values: Sequence[Any] | Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class TypedFrame:
     """A DataFrame that came with its types (Parquet, or a caller in Python), which MLflow itself checks."""
 
     frame: pd.DataFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
-    """A JSON value that the model's own code reads, such as messages of a chat or the value of a type hint."""
+class PassThroughInput:
+    """A JSON value for the model's own code, unchanged, such as messages of a chat or the value of a type hint."""
 
     value: Any
 
@@ -53,7 +53,7 @@ class Request:
     `wrapped`: the answer is an object with the key `predictions`. `stream`: the answer should come in pieces.
     """
 
-    input: Table | Given | Frame | Whole
+    input: Table | JsonInput | TypedFrame | PassThroughInput
     params: Mapping[str, Any] | None = None
     params_path: str = "params"
     wrapped: bool = True

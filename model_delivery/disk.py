@@ -1,0 +1,66 @@
+"""Files brought to the disk: large ones beside their transfer, and all of them before the rename."""
+
+import os
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+AT_A_TIME: Final = 16  # files; the file system writes their entries in its journal together
+
+
+class Writeback:
+    """Writes what files have got so far to the disk, in a thread of its own, so that little is left for the end."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._waiting: set[Path] = set()
+        self._errors: list[OSError] = []
+        self._lock = threading.Lock()
+
+    def begin(self, path: Path) -> None:
+        """Begin with a file, unless it waits already."""
+        with self._lock:
+            if path in self._waiting:
+                return
+            self._waiting.add(path)
+        self._pool.submit(self._write, path)
+
+    def finish(self) -> None:
+        """Wait for the files that were begun, and raise the first error: the system reports it only once."""
+        self._pool.shutdown()
+        if self._errors:
+            raise self._errors[0]
+
+    def _write(self, path: Path) -> None:
+        with self._lock:
+            self._waiting.discard(path)
+        try:
+            with suppress(FileNotFoundError):  # it is fetched again
+                sync_file(path)
+        except OSError as error:
+            self._errors.append(error)
+
+
+def sync_file(path: Path) -> None:
+    """Return when the content of the file is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    """Return when the contents of all files are on the disk."""
+    files = list(paths)
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for _ in pool.map(_sync_each, (files[first::AT_A_TIME] for first in range(AT_A_TIME))):
+            pass
+
+
+def _sync_each(files: list[Path]) -> None:
+    for path in files:
+        sync_file(path)

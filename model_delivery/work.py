@@ -1,0 +1,62 @@
+"""Tasks that several threads take in turn; a running task may add others."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+Task = Callable[[], None]
+
+
+class Work:
+    """Tasks in the order in which they are begun."""
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self._waiting = deque(tasks)
+        self._running = 0
+        self._changed = threading.Condition()
+
+    def add(self, tasks: Iterable[Task]) -> None:
+        """Add tasks, from a running task; they come before all that wait."""
+        with self._changed:
+            self._waiting.extendleft(reversed(list(tasks)))
+            self._changed.notify_all()
+
+    def run(self, *, threads: int, stop: Callable[[], None]) -> None:
+        """Run every task. The first error drops those that wait, calls `stop` for those that run, and is raised."""
+        with ThreadPoolExecutor(threads) as pool:
+            futures = [pool.submit(self._take_turns) for _ in range(threads)]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+            except BaseException:
+                self._drop()
+                stop()
+                raise
+
+    def _take_turns(self) -> None:
+        while task := self._next():
+            try:
+                task()
+            finally:
+                self._ended()
+
+    def _next(self) -> Task | None:
+        """Return the next task; None if there is none, and no running one could add any."""
+        with self._changed:
+            while not self._waiting and self._running:
+                self._changed.wait()
+            if not self._waiting:
+                return None
+            self._running += 1
+            return self._waiting.popleft()
+
+    def _ended(self) -> None:
+        with self._changed:
+            self._running -= 1
+            if not self._running:
+                self._changed.notify_all()
+
+    def _drop(self) -> None:
+        with self._changed:
+            self._waiting.clear()

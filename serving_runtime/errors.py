@@ -50,6 +50,13 @@ class UnsupportedMediaTypeError(ServingError):
     error_code = "BAD_REQUEST"
 
 
+class NotAcceptableError(ServingError):
+    """The answer cannot have the media type that the request accepts."""
+
+    status = 406
+    error_code = "BAD_REQUEST"
+
+
 class UnknownModelError(ServingError):
     """The path names a model, or a version of it, that is not served."""
 

@@ -8,8 +8,9 @@ import os
 import sys
 import warnings
 from collections.abc import Generator, Iterator
+from copy import copy
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -58,6 +59,22 @@ def load_pyfunc(directory: Path) -> PyfuncModel:
         reason = " ".join(str(error).split()) or "no reason given"
         raise ModelLoadError(f"the model in {directory} cannot be loaded: {type(error).__name__}: {reason}") from error
     return loaded
+
+
+def without_input_check(model: PyfuncModel) -> PyfuncModel:
+    """Return a model that is called as MLflow calls this one, but for its check of the input against the signature.
+
+    For input that has the signature's types already. The check of the parameters stays. A model that is not of MLflow's
+    class is returned as it is.
+    """
+    meta = getattr(model, "_model_meta", None)
+    if meta is None or getattr(meta, "signature", None) is None:
+        return model
+    unchecked: Any = copy(model)
+    unchecked._model_meta = copy(meta)
+    unchecked._model_meta.signature = copy(meta.signature)
+    unchecked._model_meta.signature.inputs = None
+    return cast("PyfuncModel", unchecked)
 
 
 def call(model: PyfuncModel, data: Any, params: dict[str, Any] | None) -> Any:

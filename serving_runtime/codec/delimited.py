@@ -109,7 +109,7 @@ def read_csv_as_pandas(body: bytes, signature: Signature) -> TypedFrame:
 def read_parquet(body: bytes) -> TypedFrame:
     """Read a Parquet file. Raises MalformedRequestError."""
     try:
-        _check_growth(body)
+        check_growth(body)
         return TypedFrame(frame=pd.read_parquet(io.BytesIO(body)))
     except ImportError:
         raise MalformedRequestError(
@@ -123,7 +123,7 @@ def read_parquet(body: bytes) -> TypedFrame:
         ) from error
 
 
-def _check_growth(body: bytes) -> None:
+def check_growth(body: bytes) -> None:
     """Raise MalformedRequestError for a file that is small by its packing: a page of it can hold millions of cells."""
     import pyarrow as pa  # noqa: PLC0415  it need not be installed
     import pyarrow.parquet as pq  # noqa: PLC0415  as above

@@ -11,6 +11,7 @@ class MediaType(StrEnum):
     JSON = "application/json"
     CSV = "text/csv"
     PARQUET = "application/vnd.apache.parquet"
+    ARROW = "application/vnd.apache.arrow.stream"
 
 
 @lru_cache(64)  # clients send few different ones

@@ -8,6 +8,7 @@ becomes NaN in floats, NaT in times and None in texts and bytes; whole numbers a
 import base64
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,7 @@ Values = np.ndarray[Any, np.dtype[Any]]
 Converter = Callable[[Sequence[Any]], Values]
 
 NULL: Final = type(None)
+REALS: Final = frozenset((float, NULL))
 # RFC 3339, and three more forms of ISO 8601: a date alone, no seconds, no offset. pandas counts nanoseconds, so a tenth
 # digit of a second would be cut.
 TIME: Final = re.compile(
@@ -95,6 +97,19 @@ def convert(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
             return _objects(values)
         case _:
             raise CellError(0, "a value", f"the type {dtype}, which no protocol here can send")
+
+
+def convert_numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
+    """Do as `convert` does, in half the time if all are numbers that the type is made of. Raises CellError."""
+    kinds = set(map(type, values))
+    if dtype == np.float64 and kinds <= REALS:
+        floats = np.array(values, dtype)
+        if not np.count_nonzero(np.isinf(floats)):
+            return floats
+    elif dtype == np.int64 and kinds == {int}:
+        with suppress(OverflowError):
+            return np.array(values, dtype)
+    return convert(values, dtype)
 
 
 def convert_base64(values: Sequence[Any]) -> Values:

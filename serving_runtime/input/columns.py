@@ -44,7 +44,8 @@ def to_frame(table: Table, signature: Signature) -> pd.DataFrame:
             filled[pair.key if pair.column.name is None else pair.column.name] = _converted(pair, table, faults)
     if faults:
         raise InvalidInputError(faults)
-    return pd.DataFrame(filled, index=range(table.rows) if table.index is None else list(table.index))
+    frame = pd.DataFrame(filled, index=range(table.rows))
+    return frame if table.index is None else frame.set_axis(list(table.index))
 
 
 def widened(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
@@ -142,11 +143,12 @@ def _converted(pair: Pair, table: Table, faults: list[Fault]) -> Any:
     converted = scalars_or_faults(cells, kind, partial(table.place, pair.key), faults)
     if converted is None or converted.dtype.kind != "O":
         return converted
-    return _texts(converted.tolist()) if kind.name == "string" else converted.tolist()
+    return texts(converted.tolist()) if kind.name == "string" else converted
 
 
-def _texts(cells: list[Any]) -> Any:
+def texts(cells: list[Any]) -> Any:
+    """Return texts as pandas has them; a series of objects if one of them is no Unicode."""
     try:
         return pd.array(cells, dtype=TEXTS)
-    except UnicodeError:  # half of a surrogate pair, for which only a list has room
-        return cells
+    except UnicodeError:  # half of a surrogate pair; pandas would look for texts in anything but a series
+        return pd.Series(cells, dtype=object)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from serving_runtime.codec.encode import encode
+from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform_plan import Matrix
 from serving_runtime.observability.capture import CapturedPrediction, Recorder, destination, instance_id
 from serving_runtime.options import CaptureKind
@@ -80,7 +81,7 @@ def _time(captured: CapturedPrediction) -> datetime:
 
 def _table(data: Any) -> pd.DataFrame | None:
     match data:
-        case Matrix():
+        case Matrix() | Blocks():
             return data.frame
         case pd.DataFrame():
             return data

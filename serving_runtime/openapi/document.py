@@ -11,6 +11,7 @@ from serving_runtime.signature import Signature
 
 TEXT: Final[Mapping[str, str]] = {
     "400": "the body is malformed, or does not fit the model's signature; `details` names each place",
+    "406": "the answer cannot have the media type that `Accept` asks for",
     "408": "the body did not come in time",
     "413": "the body is too large",
     "415": "the Content-Type, its charset or the Content-Encoding is not supported",
@@ -115,13 +116,15 @@ def _invocations(described: Mapping[str, Any], signature: Signature) -> dict[str
     content = {"application/json": json_body}
     if schemas.csv is not None:
         content["text/csv"] = {"schema": schemas.csv}
+    content |= {media_type: {"schema": schema} for media_type, schema in schemas.tables.items()}
+    answers = _json(schemas.answer) | {name: {"schema": schema} for name, schema in schemas.binary_answers.items()}
     return {
         "operationId": "predict",
         "summary": "Predict",
         "tags": ["predictions"],
         "requestBody": {"required": True, "content": content},
         "responses": {
-            "200": {"description": "the predictions", "content": _json(schemas.answer)},
+            "200": {"description": "the predictions", "content": answers},
             **{status: {"$ref": f"#/components/responses/{status}"} for status in TEXT},
         },
     }

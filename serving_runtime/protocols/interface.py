@@ -143,13 +143,16 @@ class Page:
 class PredictionSchemas:
     """JSON Schemas of one signature's predictions, for OpenAPI: the body of a request, and that of its answer.
 
-    `csv` describes a body of text/csv, if the protocol reads one. `error` names the component that describes a refusal;
-    `components` are those that the others refer to.
+    `csv` describes a body of text/csv, if the protocol reads one. `tables` are the media types of binary tables, each
+    with the schema of a body; `binary_answers` are those that an answer may have. `error` names the component that
+    describes a refusal; `components` are those that the others refer to.
     """
 
     request: Schema
     answer: Schema
     csv: Schema | None = None
+    tables: Mapping[str, Schema] = field(default_factory=dict)
+    binary_answers: Mapping[str, Schema] = field(default_factory=dict)
     error: str = "Error"
     components: Mapping[str, Schema] = field(default_factory=dict)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from serving_runtime.input.table import from_rows as from_rows
     from serving_runtime.input.table import renamed as renamed
     from serving_runtime.protocols.domino.call import read_call as read_call
+    from serving_runtime.protocols.mlflow.request import expect_arrow as expect_arrow
     from serving_runtime.protocols.mlflow.request import from_document as from_document
     from serving_runtime.protocols.mlflow.request import read_request as read_request
     from serving_runtime.protocols.mlflow.schemas import mlflow_schemas as mlflow_schemas
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from serving_runtime.signature_schemas import of_column as of_column
     from serving_runtime.signature_schemas import of_tensor as of_tensor
     from serving_runtime.signature_schemas import row as row
+    from serving_runtime.tables.answers import arrow_answer as arrow_answer
+    from serving_runtime.tables.bodies import arrow_frame as arrow_frame
+    from serving_runtime.tables.bodies import arrow_table as arrow_table
+    from serving_runtime.tables.bodies import csv_table as csv_table
+    from serving_runtime.tables.bodies import parquet_table as parquet_table
 
 __getattr__ = lazy_attributes(
     __name__,
@@ -35,6 +41,7 @@ __getattr__ = lazy_attributes(
         "from_rows": "serving_runtime.input.table:from_rows",
         "renamed": "serving_runtime.input.table:renamed",
         "read_call": "serving_runtime.protocols.domino.call:read_call",
+        "expect_arrow": "serving_runtime.protocols.mlflow.request:expect_arrow",
         "from_document": "serving_runtime.protocols.mlflow.request:from_document",
         "read_request": "serving_runtime.protocols.mlflow.request:read_request",
         "mlflow_schemas": "serving_runtime.protocols.mlflow.schemas:mlflow_schemas",
@@ -47,5 +54,10 @@ __getattr__ = lazy_attributes(
         "of_column": "serving_runtime.signature_schemas:of_column",
         "of_tensor": "serving_runtime.signature_schemas:of_tensor",
         "row": "serving_runtime.signature_schemas:row",
+        "arrow_answer": "serving_runtime.tables.answers:arrow_answer",
+        "arrow_frame": "serving_runtime.tables.bodies:arrow_frame",
+        "arrow_table": "serving_runtime.tables.bodies:arrow_table",
+        "csv_table": "serving_runtime.tables.bodies:csv_table",
+        "parquet_table": "serving_runtime.tables.bodies:parquet_table",
     },
 )

@@ -1,6 +1,7 @@
 """Conversion of Arrow's record batches into requests, with whole columns that the checks of a request take at once."""
 
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -22,18 +23,20 @@ def table_request(batch: pa.RecordBatch, signature: Signature) -> Request:
 
 
 def as_table(batch: pa.RecordBatch, signature: Signature, *, path: str, place: Place) -> Table:
-    """Return the batch as a table: numbers, booleans and times without a null as arrays, everything else as lists of
+    """Return the batch as a table, as `of_columns` does."""
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    return of_columns(columns, batch.num_rows, signature, path=path, place=place)
+
+
+def of_columns(columns: Mapping[str, pa.Array], rows: int, signature: Signature, *, path: str, place: Place) -> Table:
+    """Return columns as a table: numbers, booleans and times without a null as arrays, everything else as lists of
     Python values.
 
     A null is None in a list; among doubles and floats it is NaN, which is what the model gets for both.
     """
-    kinds = types_of(batch.schema.names, signature)
-    return Table(
-        columns={name: _cells(batch.column(position), kinds[name]) for position, name in enumerate(batch.schema.names)},
-        rows=batch.num_rows,
-        path=path,
-        place=place,
-    )
+    kinds = types_of(list(columns), signature)
+    cells = {name: _cells(column, kinds[name]) for name, column in columns.items()}
+    return Table(columns=cells, rows=rows, path=path, place=place)
 
 
 def types_of(names: list[str], signature: Signature) -> Mapping[Key, Type | None]:
@@ -49,24 +52,33 @@ def _cells(column: pa.Array, kind: Type | None) -> Any:
     """Return a column's cells. Integers beside a null stay integers; pandas' doubles would round those beyond 2**53."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if pa.types.is_floating(column.type):
-        return _floats(column, kind)
-    if pa.types.is_date(column.type) and kind == DATETIME:
-        column = column.cast(pa.timestamp("s" if pa.types.is_date32(column.type) else "ms"))
-    if pa.types.is_timestamp(column.type):
-        return _times(column)
+    if isinstance(kind, Scalar):
+        if pa.types.is_floating(column.type) and (kind in FLOATS or not column.null_count):
+            return column.to_numpy(zero_copy_only=False)
+        if kind == DATETIME and (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
+            return _times(column)
+        if column.null_count == 0 and (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
+            return column.to_numpy(zero_copy_only=False)
     if pa.types.is_decimal(column.type):
         return decimal_cells(column, kind)
-    if column.null_count == 0 and (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
-        return column.to_numpy(zero_copy_only=False)
+    if pa.types.is_nested(column.type) or pa.types.is_temporal(column.type):
+        return [_json_value(value) for value in column.to_pylist(maps_as_pydicts="strict")]
     return column.to_pylist()
 
 
-def _floats(column: pa.Array, kind: Type | None) -> Any:
-    """Return floats as an array, or as a list if they have nulls that the checks of another type must see."""
-    if column.null_count and kind not in FLOATS:
-        return column.to_pylist()
-    return column.to_numpy(zero_copy_only=False)
+def _json_value(value: Any) -> Any:
+    """Return a value with its times as the texts that JSON has for them."""
+    match value:
+        case dict():
+            return {name: _json_value(item) for name, item in value.items()}
+        case list():
+            return [_json_value(item) for item in value]
+        case datetime() if value.tzinfo is not None:  # old offsets have seconds, which ISO 8601 has not
+            return value.astimezone(UTC).isoformat()
+        case date():
+            return value.isoformat()
+        case _:
+            return value
 
 
 def _times(column: pa.Array) -> Any:
@@ -75,9 +87,8 @@ def _times(column: pa.Array) -> Any:
     If one is out of range, all stay texts, and the checks refuse it.
     """
     try:
-        values: np.ndarray[Any, Any] = pc.cast(column, pa.timestamp("ns", column.type.tz), safe=True).to_numpy(
-            zero_copy_only=False
-        )
+        zone = getattr(column.type, "tz", None)
+        values: np.ndarray[Any, Any] = pc.cast(column, pa.timestamp("ns", zone)).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
-        return [None if moment is None else moment.isoformat() for moment in column.to_pylist()]
+        return list(map(_json_value, column.to_pylist()))
     return values.astype("datetime64[ns]")

@@ -39,6 +39,12 @@ def read_csv_blocks(stream: IO[bytes]) -> Iterator[CsvBlock]:
     pending, line, begun = b"", 1, False
     while True:
         arrived = stream.read1(BLOCK)  # type: ignore[attr-defined]  # of every buffered binary stream
+        if begun and arrived and QUOTE not in arrived and QUOTE not in pending:
+            text, pending = _whole_records(pending, arrived)
+            if text:
+                yield CsvBlock(text=text, line=line)
+                line += text.count(b"\n")
+            continue
         pending += arrived
         if not begun and (end := _end_of_first(pending, final=not arrived)):
             yield CsvBlock(text=pending[:end].removeprefix(BYTE_ORDER_MARK), line=line, sound=_is_csv(pending[:end]))
@@ -51,6 +57,14 @@ def read_csv_blocks(stream: IO[bytes]) -> Iterator[CsvBlock]:
             break
     if not begun:
         raise MalformedRequestError("the file is empty; its first line must name the columns")
+
+
+def _whole_records(pending: bytes, arrived: bytes) -> tuple[bytes, bytes]:
+    """Return the whole records, copied once, and the begun one. There is no quote in either text."""
+    end = arrived.rfind(b"\n") + 1
+    if not end:
+        return b"", pending + arrived
+    return b"".join((pending, memoryview(arrived)[:end])), arrived[end:]
 
 
 def _end_of_first(text: bytes, *, final: bool) -> int:

@@ -32,20 +32,22 @@ class Predictions:
                 return objects
 
 
-def as_predictions(predicted: Any, rows: int) -> Predictions | None:
+def as_predictions(predicted: Any, rows: int, *, finite: bool = True) -> Predictions | None:
     """Return predictions as columns; None if they are not a number, a boolean, a list or a dict of them for each row.
 
-    NaN and infinity are null, as in JSON.
+    `finite`: NaN and infinity become null, as in JSON.
     """
     match predicted:
         case np.ndarray(ndim=1) if len(predicted) == rows and predicted.dtype.kind in TYPES:
-            return Predictions(table=pa.table({PREDICTION: _column(predicted)}), form="value")
+            return Predictions(table=pa.table({PREDICTION: _column(predicted, finite)}), form="value")
         case np.ndarray(ndim=2) if len(predicted) == rows and predicted.shape[1] and predicted.dtype.kind in TYPES:
-            columns = {f"{PREDICTION}_{place}": _column(predicted[:, place]) for place in range(predicted.shape[1])}
+            columns = {
+                f"{PREDICTION}_{place}": _column(predicted[:, place], finite) for place in range(predicted.shape[1])
+            }
             return Predictions(table=pa.table(columns), form="list")
         case pd.DataFrame() if len(predicted) == rows and _is_plain(predicted):
             return Predictions(
-                table=pa.table({name: _column(predicted[name].to_numpy()) for name in predicted}), form="object"
+                table=pa.table({name: _column(predicted[name].to_numpy(), finite) for name in predicted}), form="object"
             )
         case _:
             return None
@@ -60,8 +62,9 @@ def _is_plain(frame: pd.DataFrame) -> bool:
     )
 
 
-def _column(values: "np.ndarray[Any, Any]") -> pa.Array:
+def _column(values: "np.ndarray[Any, Any]", finite: bool) -> pa.Array:
     if values.dtype.kind == "f":
-        numbers = values.astype(np.float64)
-        return pa.array(numbers, mask=~np.isfinite(numbers))
+        numbers = values.astype(np.float64, copy=False)
+        whole = not finite or bool(np.isfinite(numbers).all())
+        return pa.array(numbers) if whole else pa.array(numbers, mask=~np.isfinite(numbers))
     return pa.array(values).cast(TYPES[values.dtype.kind])

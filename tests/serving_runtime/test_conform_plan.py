@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_runtime.errors import InvalidInputError
+from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform import conformer
 from serving_runtime.input.conform_plan import ConformPlan, Matrix, key, merged, varied
 from serving_runtime.input.request import Request
@@ -20,8 +21,9 @@ from serving_runtime.prediction.comparison import same
 from serving_runtime.prediction.warm_up import split
 from serving_runtime.signature import read_signature
 
-KINDS = ("boolean", "integer", "long", "float", "double")
-CELLS = st.one_of(st.none(), st.booleans(), st.integers(-(2**65), 2**65), st.floats(allow_nan=False), st.just("text"))
+KINDS = ("boolean", "integer", "long", "float", "double", "string", "binary", "datetime")
+TEXTS = st.sampled_from(["text", "aGk=", "2024-01-31", "2024-01-31T12:00:00+02:00", "\ud800", ""])
+CELLS = st.one_of(st.none(), st.booleans(), st.integers(-(2**65), 2**65), st.floats(allow_nan=False), TEXTS)
 
 
 def plan_of(*kinds: str, required: bool = True) -> tuple[ConformPlan, Any]:
@@ -31,7 +33,7 @@ def plan_of(*kinds: str, required: bool = True) -> tuple[ConformPlan, Any]:
 
 
 def framed(data: Any) -> pd.DataFrame:
-    return data.frame if isinstance(data, Matrix) else data
+    return data.frame if isinstance(data, Matrix | Blocks) else data
 
 
 def as_records(rows: list[tuple[Any, Any]]) -> Table:
@@ -47,15 +49,15 @@ def as_split_in_another_order(rows: list[tuple[Any, Any]]) -> Table:
 
 
 @given(
-    kind=st.sampled_from(KINDS),
+    kinds=st.tuples(st.sampled_from(KINDS), st.sampled_from(KINDS)),
     required=st.booleans(),
     rows=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=4),
     form=st.sampled_from([as_records, as_split, as_split_in_another_order]),
 )
 def test_plan_gives_what_the_general_case_gives(
-    kind: str, required: bool, rows: list[tuple[Any, Any]], form: Callable[[list[tuple[Any, Any]]], Table]
+    kinds: tuple[str, str], required: bool, rows: list[tuple[Any, Any]], form: Callable[[list[tuple[Any, Any]]], Table]
 ) -> None:
-    plan, general = plan_of(kind, kind, required=required)
+    plan, general = plan_of(*kinds, required=required)
     request = Request(input=form(rows))
     try:
         expected = general(request)
@@ -72,7 +74,7 @@ def test_plan_gives_what_the_general_case_gives(
     assert conformed.rows == expected.rows
 
 
-@pytest.mark.parametrize("kinds", [("double", "double"), ("long", "string")], ids=["a matrix", "a frame"])
+@pytest.mark.parametrize("kinds", [("double", "double"), ("long", "string")], ids=["a matrix", "blocks"])
 def test_inputs_of_one_key_become_one_and_come_apart(kinds: tuple[str, ...]) -> None:
     plan, _ = plan_of(*kinds)
     cell = "text" if kinds[1] == "string" else 2.0

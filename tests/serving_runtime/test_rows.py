@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_runtime.errors import InvalidInputError
+from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform import conformer
 from serving_runtime.input.conform_plan import ConformPlan, Matrix
 from serving_runtime.protocols.domino.call import read_call
@@ -55,7 +56,7 @@ def requests(rows: list[list[Any]], names: list[str], kinds: list[str], signatur
 
 
 def cells(frame: Any, row: int) -> list[Any]:
-    frame = frame.frame if isinstance(frame, Matrix) else frame
+    frame = frame.frame if isinstance(frame, Matrix | Blocks) else frame
     return [[str(name), plain(frame[name].iloc[row])] for name in frame.columns]
 
 

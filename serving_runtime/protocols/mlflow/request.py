@@ -2,17 +2,22 @@
 
 import logging
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any, Final
 
+from model_contract.extras import missing_extra
 from serving_runtime.codec.delimited import read_csv, read_csv_as_pandas, read_parquet
 from serving_runtime.codec.media_type import MediaType, media_type
 from serving_runtime.codec.strict_json import read_object
-from serving_runtime.errors import MalformedRequestError
+from serving_runtime.errors import MalformedRequestError, NotAcceptableError, UnsupportedMediaTypeError
 from serving_runtime.input.request import JsonInput, PassThroughInput, Request, TypedFrame
-from serving_runtime.input.table import frame_of_split, from_records, from_split, has_odd_names
+from serving_runtime.input.table import Table, frame_of_split, from_records, from_split, has_odd_names
 from serving_runtime.options import Coerce
+from serving_runtime.protocols import lazy
 from serving_runtime.signature import Signature
 
+ARROW: Final = find_spec("pyarrow") is not None  # of the extra `tables`
+LEAST_CSV: Final = 4096  # bytes, from which on Arrow is faster than cells
 FORMATS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
 PARAMS: Final = "params"
 STREAM: Final = "stream"  # true asks for an answer in pieces, as in MLflow's server of agents
@@ -26,13 +31,36 @@ def read_request(body: bytes, content_type: str | None, signature: Signature, co
     """Raises ServingError."""
     match media_type(content_type):
         case MediaType.CSV:
-            return Request(
-                input=read_csv(body, signature) if coerce is Coerce.SAFE else read_csv_as_pandas(body, signature)
-            )
+            return Request(input=_csv(body, signature, coerce))
         case MediaType.PARQUET:
-            return Request(input=read_parquet(body))
+            by_columns = ARROW and _takes_columns(signature, coerce)
+            return Request(input=(lazy.parquet_table(body, signature) if by_columns else None) or read_parquet(body))
+        case MediaType.ARROW:
+            if not ARROW:
+                raise UnsupportedMediaTypeError(f"this server cannot read Arrow: {missing_extra('pyarrow', 'tables')}")
+            by_columns = _takes_columns(signature, coerce)
+            return Request(input=lazy.arrow_table(body, signature) if by_columns else lazy.arrow_frame(body))
         case MediaType.JSON:
             return from_document(read_object(body), signature)
+
+
+def expect_arrow() -> None:
+    """Raise NotAcceptableError if this server cannot answer in Arrow."""
+    if not ARROW:
+        raise NotAcceptableError(f"this server cannot answer in Arrow: {missing_extra('pyarrow', 'tables')}")
+
+
+def _takes_columns(signature: Signature, coerce: Coerce) -> bool:
+    """Return True if whole columns can be turned into the signature's types, and not by MLflow's casts."""
+    return bool(signature.columns) and not signature.typed_in_code and coerce is Coerce.SAFE
+
+
+def _csv(body: bytes, signature: Signature, coerce: Coerce) -> Table | TypedFrame:
+    """Read whole columns if that is faster than cells, and if Arrow reads them as they are."""
+    if coerce is Coerce.MLFLOW:
+        return read_csv_as_pandas(body, signature)
+    by_columns = ARROW and len(body) >= LEAST_CSV and _takes_columns(signature, coerce)
+    return (lazy.csv_table(body, signature) if by_columns else None) or read_csv(body, signature)
 
 
 def from_document(document: Mapping[str, Any], signature: Signature, *, params_path: str = PARAMS) -> Request:

@@ -2,10 +2,14 @@
 
 from typing import Final
 
+from serving_runtime.codec.media_type import MediaType
 from serving_runtime.protocols.interface import PredictionSchemas
 from serving_runtime.signature import Column, Signature
 from serving_runtime.signature_schemas import Schema, cells, of_params, of_tensor, row
 
+PARQUET: Final[Schema] = {"description": "a Parquet file of the model's columns, if the server has pyarrow"}
+ARROW: Final[Schema] = {"description": "a stream of Arrow of the model's columns, if the server has pyarrow"}
+ARROW_ANSWER: Final[Schema] = {"description": "a stream of Arrow with a row for each prediction, if accepted"}
 CHAT_COLUMNS: Final = {"messages", "prompt", "input"}
 
 
@@ -13,7 +17,11 @@ def mlflow_schemas(signature: Signature) -> PredictionSchemas:
     """Return the schemas of `POST /invocations`."""
     named = signature.columns and signature.named
     return PredictionSchemas(
-        request=_request(signature), answer=_answer(signature), csv=_csv(signature) if named else None
+        request=_request(signature),
+        answer=_answer(signature),
+        csv=_csv(signature) if named else None,
+        tables={MediaType.PARQUET.value: PARQUET, MediaType.ARROW.value: ARROW} if named else {},
+        binary_answers={MediaType.ARROW.value: ARROW_ANSWER} if named else {},
     )
 
 

@@ -1,0 +1,214 @@
+"""Arrow's stream of record batches (https://arrow.apache.org/docs/format/Columnar.html): read within bounds, written.
+
+A few bytes can stand for any number of rows: packed buffers, nulls without a buffer, views and dictionaries that name
+one text again and again. What a stream unpacks to is known from its messages, before Arrow makes anything of them.
+"""
+
+import struct
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import ipc
+
+from serving_runtime.codec.delimited import CELL, FREE_GROWTH, MOST_GROWTH
+from serving_runtime.errors import MalformedRequestError
+
+END: Final = b"\xff\xff\xff\xff\0\0\0\0"
+# Batches that a stream may have, beside one for each so many bytes: a batch costs as much as the rows in those.
+FEW_BATCHES: Final = 1000
+LEAST_BATCH: Final = 4096  # bytes
+# Places of the fields in the tables of Arrow's metadata (Message.fbs), and the kinds of its messages.
+HEADER: Final = 2
+NODES, BUFFERS, COMPRESSION = 1, 2, 3
+DICTIONARY_ID, DICTIONARY_DATA, IS_DELTA = 0, 1, 2
+UNPACKED: Final = -1  # the length of a buffer that was not packed
+VIEW_LENGTHS: Final = 4  # numbers of 32 bits in a view, the first of which is the text's length
+
+
+class _Growth:
+    """The bytes that a stream unpacks to. Raises MalformedRequestError if they are too many for its own size."""
+
+    def __init__(self, body: bytes) -> None:
+        self._allowed = FREE_GROWTH + MOST_GROWTH * len(body)
+        self._size = 0
+
+    def add(self, size: int) -> None:
+        self._size += size
+        if size < 0 or self._size > self._allowed:
+            raise MalformedRequestError(
+                f"the Arrow stream is more than {MOST_GROWTH} times as large once unpacked; send fewer rows at a time"
+            )
+
+
+def read_stream(body: bytes) -> pa.Table:
+    """Return the whole stream as a table. Raises MalformedRequestError."""
+    growth = _Growth(body)
+    try:
+        _check_messages(body, growth)
+        with ipc.open_stream(pa.BufferReader(body), options=ipc.IpcReadOptions(use_threads=False)) as reader:
+            for field in reader.schema:
+                _check_type(field.name, field.type)
+            batches = []
+            for batch in reader:
+                batch.validate(full=True)
+                growth.add(sum(_repeated(column) for column in batch.columns))
+                batches.append(batch)
+            return pa.Table.from_batches(batches, reader.schema)
+    except (pa.ArrowException, OSError, ValueError, IndexError, struct.error) as error:
+        raise MalformedRequestError(
+            f"the body is no Arrow stream, or a damaged one ({type(error).__name__})"
+        ) from error
+
+
+def write_stream(table: pa.Table) -> bytes:
+    written = pa.BufferOutputStream()
+    with ipc.new_stream(written, table.schema) as stream:
+        stream.write_table(table)
+    content: bytes = written.getvalue().to_pybytes()
+    return content
+
+
+def _check_messages(body: bytes, growth: _Growth) -> None:
+    """Raise MalformedRequestError if the stream has no end, something after it, or messages of too much."""
+    source = pa.BufferReader(body)
+    dictionaries: dict[int, int] = {}
+    for count, message in enumerate(ipc.MessageReader.open_stream(source)):
+        if count > FEW_BATCHES + len(body) // LEAST_BATCH:
+            raise MalformedRequestError("the Arrow stream has too many batches for what is in them; send fewer")
+        metadata = memoryview(message.metadata)
+        header = _table(metadata, _root(metadata), HEADER)
+        match message.type:
+            case "dictionary":
+                key = _number(metadata, header, DICTIONARY_ID)
+                size = _size(metadata, _table(metadata, header, DICTIONARY_DATA), message.body)
+                # More of a dictionary makes a new one of both.
+                dictionaries[key] = size + (dictionaries.get(key, 0) if _is_set(metadata, header, IS_DELTA) else 0)
+                growth.add(dictionaries[key])
+            case "record batch":
+                # Each batch has its dictionaries checked anew.
+                growth.add(_size(metadata, header, message.body) + sum(dictionaries.values()))
+    end = source.tell()
+    if body[end - len(END) : end] != END:
+        raise MalformedRequestError("the Arrow stream has no end; close its writer before you send it")
+    if end != len(body):
+        raise MalformedRequestError("the body has something after the end of the Arrow stream; send one stream")
+
+
+def _size(metadata: memoryview, batch: int, body: Any) -> int:
+    """Return the bytes that a batch unpacks to, at least some for each of its cells."""
+    nodes, buffers = (_pairs(metadata, batch, place) for place in (NODES, BUFFERS))
+    if nodes.size and int(nodes[:, 0].min()) < 0:
+        raise ValueError
+    size = int(buffers[:, 1].sum())
+    if _field(metadata, batch, COMPRESSION):
+        packed = memoryview(body)
+        starts = buffers[buffers[:, 1] > 0, 0].tolist()
+        lengths = [int.from_bytes(packed[start : start + CELL], "little", signed=True) for start in starts]
+        if min(lengths, default=0) < UNPACKED:
+            raise ValueError
+        size += sum(lengths)
+    return max(size, CELL * int(nodes[:, 0].astype(object).sum()))
+
+
+def _check_type(name: str, kind: pa.DataType) -> None:
+    """Raise MalformedRequestError for a type whose values a few bytes may repeat without a bound."""
+    if pa.types.is_dictionary(kind):
+        nested = pa.types.is_nested(kind.value_type) or pa.types.is_dictionary(kind.value_type)
+        if not nested:
+            return
+    elif pa.types.is_map(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind) or _is_struct(kind):
+        for position in range(kind.num_fields):
+            _check_type(name, kind.field(position).type)
+        return
+    elif pa.types.is_primitive(kind) or pa.types.is_null(kind) or _is_text(kind) or pa.types.is_decimal(kind):
+        return
+    raise MalformedRequestError(f'the column "{name}" has the Arrow type {kind}, which is not read here')
+
+
+def _is_struct(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_struct(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or _is_view(kind)
+    )
+
+
+def _is_view(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string_view(kind) or pa.types.is_binary_view(kind))
+
+
+def _repeated(column: pa.Array) -> int:
+    """Return the bytes of the texts that views and dictionaries name, each as often as it is named."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        named = column.indices.drop_null().to_numpy(zero_copy_only=False)
+        return int(_lengths(column.dictionary)[named].sum()) if len(named) else 0
+    if _is_view(kind):
+        return int(_lengths(column).sum())
+    if pa.types.is_map(kind):
+        return _repeated(column.keys) + _repeated(column.items)
+    if pa.types.is_nested(kind):
+        inner = column.flatten()
+        return sum(map(_repeated, inner)) if isinstance(inner, list) else _repeated(inner)
+    return 0
+
+
+def _lengths(column: pa.Array) -> Any:
+    """Return the bytes of each value."""
+    if _is_view(column.type):
+        views = np.frombuffer(column.buffers()[1] or b"", "<i4")[::VIEW_LENGTHS]
+        return views[column.offset : column.offset + len(column)].astype(np.int64)
+    if _is_text(column.type):
+        return pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.full(len(column), CELL)
+
+
+def _root(metadata: memoryview) -> int:
+    start: int = struct.unpack_from("<I", metadata, 0)[0]
+    return start
+
+
+def _field(metadata: memoryview, table: int, place: int) -> int:
+    """Return the position of a field of a table of FlatBuffers; 0 if the table does not have it."""
+    (back,) = struct.unpack_from("<i", metadata, table)
+    (size,) = struct.unpack_from("<H", metadata, table - back)
+    entry = 4 + 2 * place
+    if entry + 2 > size:
+        return 0
+    offset: int = struct.unpack_from("<H", metadata, table - back + entry)[0]
+    return table + offset if offset else 0
+
+
+def _table(metadata: memoryview, table: int, place: int) -> int:
+    field = _field(metadata, table, place)
+    offset: int = struct.unpack_from("<I", metadata, field)[0]
+    return field + offset
+
+
+def _number(metadata: memoryview, table: int, place: int) -> int:
+    field = _field(metadata, table, place)
+    return int(struct.unpack_from("<q", metadata, field)[0]) if field else 0
+
+
+def _is_set(metadata: memoryview, table: int, place: int) -> bool:
+    field = _field(metadata, table, place)
+    return bool(field and metadata[field])
+
+
+def _pairs(metadata: memoryview, table: int, place: int) -> Any:
+    """Return a vector of pairs of 64-bit numbers."""
+    field = _field(metadata, table, place)
+    if not field:
+        return np.empty((0, 2), np.int64)
+    vector = _table(metadata, table, place)
+    (count,) = struct.unpack_from("<I", metadata, vector)
+    return np.frombuffer(metadata, "<i8", 2 * count, vector + 4).reshape(count, 2)

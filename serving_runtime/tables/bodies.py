@@ -1,0 +1,127 @@
+"""Bodies of requests as tables of whole columns: CSV, Parquet and Arrow's stream."""
+
+import io
+import json
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from serving_runtime.codec.delimited import PATH as CSV
+from serving_runtime.codec.delimited import check_growth
+from serving_runtime.errors import MalformedRequestError
+from serving_runtime.input.request import TypedFrame
+from serving_runtime.input.table import Key, Table
+from serving_runtime.signature import Signature
+from serving_runtime.tables.arrow_stream import read_stream
+from serving_runtime.tables.arrow_tables import of_columns
+from serving_runtime.tables.csv_blocks import read_csv_blocks
+from serving_runtime.tables.csv_columns import read_block
+
+PARQUET: Final = "parquet"
+ARROW: Final = "arrow"
+
+
+def csv_table(body: bytes, signature: Signature) -> Table | None:
+    """Return the table of a CSV; None if `codec.delimited` must read each cell alone, and name a wrong one."""
+    with suppress(MalformedRequestError):
+        header, *blocks = read_csv_blocks(io.BytesIO(body))
+        batches = []
+        for block in blocks if header.sound else ():
+            batch = read_block(header, block, signature, threads=False)
+            if batch is None:
+                return None
+            batches.append(batch)
+        if batches:
+            return _table(pa.Table.from_batches(batches), signature, CSV)
+    return None
+
+
+def parquet_table(body: bytes, signature: Signature) -> Table | None:
+    """Return the table of a Parquet file; None if pandas has written it with an index, which only pandas reads.
+
+    Raises MalformedRequestError.
+    """
+    try:
+        check_growth(body)
+        file = parquet.ParquetFile(pa.BufferReader(body))
+        if _has_index(file.schema_arrow):
+            return None
+        return _table(file.read(use_threads=False), signature, PARQUET)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise MalformedRequestError(
+            f"the body is no Parquet file that Arrow can read ({type(error).__name__})"
+        ) from error
+
+
+def arrow_table(body: bytes, signature: Signature) -> Table:
+    """Return the table of an Arrow stream. Raises MalformedRequestError."""
+    table = read_stream(body)
+    try:
+        return _table(table, signature, ARROW)
+    except (pa.ArrowException, ValueError, KeyError) as error:
+        raise MalformedRequestError(
+            f"the body is an Arrow stream with values that cannot be read ({type(error).__name__})"
+        ) from error
+
+
+def arrow_frame(body: bytes) -> TypedFrame:
+    """Return the frame that pandas makes of an Arrow stream. Raises MalformedRequestError."""
+    table = read_stream(body)
+    try:
+        return TypedFrame(frame=table.to_pandas())
+    except (pa.ArrowException, ValueError, KeyError) as error:
+        raise MalformedRequestError(
+            f"the body is an Arrow stream that pandas cannot read ({type(error).__name__})"
+        ) from error
+
+
+def _table(table: pa.Table, signature: Signature, path: str) -> Table:
+    """Raises MalformedRequestError."""
+    names = table.column_names
+    if len(set(names)) < len(names):
+        raise MalformedRequestError("the body has two columns of the same name")
+    columns = {name: _joined(table.column(name)) for name in _known(names, signature)}
+    return of_columns(columns, table.num_rows, signature, path=path, place=partial(_place, path))
+
+
+def _known(names: list[str], signature: Signature) -> list[str]:
+    """Return the columns that the model takes: by name, or all if they go by position."""
+    if not signature.named:
+        return names
+    wanted = {str(column.name) for column in signature.columns}
+    return [name for name in names if name in wanted]
+
+
+def _joined(column: pa.ChunkedArray) -> pa.Array:
+    """Return the chunks of a column as one array, of the values if it is a dictionary."""
+    chunks = [_decoded(chunk) if pa.types.is_dictionary(chunk.type) else chunk for chunk in column.chunks]
+    if len(chunks) == 1:
+        return chunks[0]
+    return pa.concat_arrays(chunks) if chunks else pa.array([], pa.null())
+
+
+def _decoded(chunk: pa.DictionaryArray) -> pa.Array:
+    """Return the values of a dictionary; Arrow cannot take views by their places."""
+    values = chunk.dictionary
+    if pa.types.is_string_view(values.type) or pa.types.is_binary_view(values.type):
+        values = values.cast(pa.large_string() if pa.types.is_string_view(values.type) else pa.large_binary())
+    return values.take(chunk.indices)
+
+
+def _place(path: str, name: Key, row: int) -> str:
+    return f'{path}[{row}]["{name}"]'
+
+
+def _has_index(schema: pa.Schema) -> bool:
+    """Return True if the columns have an index among them, or one that does not count the rows from 0."""
+    try:
+        described: Any = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        indexes = described.get("index_columns", [])
+        return any(
+            not isinstance(index, dict) or (index.get("start"), index.get("step")) != (0, 1) for index in indexes
+        )
+    except (ValueError, AttributeError, TypeError):
+        return True

@@ -1,0 +1,115 @@
+"""A model that MLflow has loaded gets from the fast path what MLflow's own check of the input would have given it."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serving_runtime.input.blocks import Blocks
+from serving_runtime.input.conform import conformer
+from serving_runtime.input.conform_plan import Matrix, merged, varied
+from serving_runtime.input.request import Request
+from serving_runtime.input.table import from_split
+from serving_runtime.model import Model, load
+from tests.serving_runtime.conftest import saved_by
+
+CELLS: dict[str, st.SearchStrategy[Any]] = {
+    "boolean": st.booleans(),
+    "integer": st.integers(-(2**31), 2**31 - 1),
+    "long": st.integers(-(2**63), 2**63 - 1),
+    "float": st.one_of(st.none(), st.floats(width=32, allow_nan=False, allow_infinity=False)),
+    "double": st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)),
+    "string": st.one_of(st.none(), st.text(max_size=3), st.just("\ud800")),
+    "binary": st.sampled_from(["aGk=", "", None]),
+    "datetime": st.sampled_from(["2024-01-31", "2024-01-31T12:00:00.000000001Z", "2024-01-31T12:00:00+02:00", None]),
+}
+KINDS = tuple(CELLS)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved_by("3.17", tmp_path_factory.mktemp("seen"), "save_seen_models.py")
+
+
+@pytest.fixture(scope="module")
+def model(seen: Path) -> Model:
+    return load(seen / "all")
+
+
+def code_of(model: Model) -> Any:
+    return model._pyfunc.unwrap_python_model()  # type: ignore[attr-defined]  # of MLflow's class
+
+
+def request(names: list[str], rows: list[list[Any]]) -> Request:
+    return Request(input=from_split({"columns": names, "data": rows}, "dataframe_split"))
+
+
+def names_of(model: Model) -> list[str]:
+    return [column.name for column in model.metadata.signature.columns]
+
+
+ROWS = st.lists(st.tuples(*(CELLS[kind] for _ in range(3) for kind in KINDS)).map(list), min_size=0, max_size=4)
+
+
+@given(rows=ROWS)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_model_sees_the_frame_of_mlflows_own_check(model: Model, rows: list[list[Any]]) -> None:
+    sent = request(names_of(model), rows)
+    model._pyfunc.predict(conformer(model.metadata.signature)(sent).data)
+    expected = code_of(model).seen
+
+    model.predict(sent)
+
+    pd.testing.assert_frame_equal(code_of(model).seen, expected, check_exact=True)
+    assert list(map(str, code_of(model).seen.dtypes)) == list(map(str, expected.dtypes))
+
+
+def test_fast_path_is_taken_and_mlflows_check_is_not(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = [
+        {"boolean": True, "string": "a", "binary": "aGk=", "datetime": "2024-01-31"}.get(name.split()[0], 1)
+        for name in names_of(model)
+    ]  # fmt: skip  one line
+    monkeypatch.setattr("mlflow.pyfunc._enforce_schema", lambda *_: pytest.fail("MLflow has checked the input"))
+
+    assert isinstance(model.plan.conform(request(names_of(model), [row])).data, Blocks)
+    assert model.predict(request(names_of(model), [row, row])) == [0, 1]
+    assert model.predict(Request(input=request(names_of(model), [row]).input, params={"scale": 2})) == [0]
+    assert code_of(model).params == {"scale": 2.0}
+
+
+@pytest.mark.parametrize("name", ["doubles", "mixed"])
+def test_model_that_writes_into_its_input_leaves_ours_as_it_is(seen: Path, name: str) -> None:
+    model = load(seen / name)
+    rows = [[number, number if name == "doubles" else "a"] for number in (1.0, 2.0)]
+    data = model.plan.conform(request(names_of(model), rows)).data
+    before = data.frame.copy()
+
+    model.predict_conformed(data, None)
+
+    assert isinstance(data, Matrix | Blocks)
+    pd.testing.assert_frame_equal(data.frame, before)
+
+
+@given(rows=ROWS, more=ROWS)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_blocks_of_several_requests_are_one_table(model: Model, rows: list[list[Any]], more: list[list[Any]]) -> None:
+    def data(these: list[list[Any]]) -> Any:
+        return model.plan.conform(request(names_of(model), these)).data
+
+    found = [data(rows), data(more)]
+    if not all(isinstance(one, Blocks) for one in found):
+        return
+
+    pd.testing.assert_frame_equal(merged(found).frame, data(rows + more).frame)
+
+
+def test_varied_blocks_have_other_numbers_of_the_same_types(seen: Path) -> None:
+    plan = load(seen / "mixed").plan
+
+    data = plan.conform(request(["a", "b"], [[1.0, "x"], [2.0, "y"]])).data
+
+    assert varied(data).frame["a"].tolist() == [2.25, 3.5]
+    assert list(varied(data).frame.dtypes) == list(data.frame.dtypes)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich import text as text
 
     from serving_runtime.codec.encode import encode as encode
+    from serving_runtime.commands.on_ray import score_on_ray as score_on_ray
+    from serving_runtime.commands.on_spark import score_on_spark as score_on_spark
     from serving_runtime.commands.rows import chunks as chunks
     from serving_runtime.commands.score import Scored as Scored
     from serving_runtime.commands.score import score as score
@@ -45,6 +47,8 @@ __getattr__ = lazy_attributes(
         "urllib_error": "urllib.error",
         "urllib_request": "urllib.request",
         "encode": "serving_runtime.codec.encode:encode",
+        "score_on_ray": "serving_runtime.commands.on_ray:score_on_ray",
+        "score_on_spark": "serving_runtime.commands.on_spark:score_on_spark",
         "chunks": "serving_runtime.commands.rows:chunks",
         "Scored": "serving_runtime.commands.score:Scored",
         "score": "serving_runtime.commands.score:score",

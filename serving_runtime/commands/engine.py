@@ -1,0 +1,138 @@
+"""`predict --engine`: Parquet files scored by Spark or Ray, which read, distribute, repeat and write."""
+
+import argparse
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from model_contract.extras import extra_of_program
+from serving_runtime.commands import lazy
+from serving_runtime.commands.cli_errors import CommandError, InputFileError
+from serving_runtime.commands.report import Summary
+from serving_runtime.errors import ServingError
+from serving_runtime.location import resolve_model_path
+
+ENGINES: Final = ("spark", "ray")  # which are the names of the extras too
+STDIN: Final = "-"
+# A line of a traceback that a process of the engine has sent, if one of our errors ended it.
+OUR_ERROR: Final = re.compile(r"serving_runtime\.[\w.]+Error: (.+)")
+# Spark's name of an error, and its first line.
+SPARK_ERROR: Final = re.compile(r"\[[A-Z][A-Z0-9_.]+\] .+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Work for an engine. `address` is Spark's master or a cluster of Ray; None for that of the environment."""
+
+    model_path: Path
+    sources: Sequence[str]
+    output: str
+    keep: Sequence[str]
+    rows: int
+    workers: int
+    address: str | None
+    result_type: str | None
+    problems: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """`refused` of the `rows` have no prediction."""
+
+    rows: int
+    refused: int
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        help="score files of Parquet on Spark or Ray, which write the predictions as Parquet into a new directory",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="of the engine: Spark's master, or a cluster of Ray (default: that of the environment, or this machine)",
+    )
+    parser.add_argument(
+        "--result-type",
+        metavar="TYPES",
+        help=(
+            'types of the predictions on an engine, such as "double" or "label string, score double" (default: those'
+            " of the signature)"
+        ),
+    )
+    parser.add_argument(
+        "--problem-column",
+        action="store_true",
+        help=(
+            "on an engine: write the reason for each row that cannot be scored into a column named problem, and go on;"
+            " without it the first one ends the command"
+        ),
+    )
+
+
+def score_on_engine(options: argparse.Namespace) -> Summary:
+    """Raises ServingError, ContractError, CommandError."""
+    began = time.monotonic()
+    task = _task(options)
+    with extra_of_program(options.engine):
+        score = lazy.score_on_spark if options.engine == "spark" else lazy.score_on_ray
+    try:
+        counts = score(task)
+    except ServingError as error:  # of the model's signature, or of the columns that are kept
+        raise InputFileError(str(error)) from None
+    return Summary(
+        rows=counts.rows,
+        refused=counts.refused,
+        seconds=time.monotonic() - began,
+        errors="the column problem" if task.problems else None,
+    )
+
+
+def check_without_engine(options: argparse.Namespace) -> None:
+    """Raises InputFileError for an option that only an engine has."""
+    given = {
+        "--address": options.address,
+        "--result-type": options.result_type,
+        "--problem-column": options.problem_column,
+    }
+    if name := next((name for name, value in given.items() if value), None):
+        raise InputFileError(f"{name} is for an engine: give --engine spark or --engine ray too")
+
+
+def _task(options: argparse.Namespace) -> Task:
+    if options.file == [STDIN]:
+        raise InputFileError("an engine reads no standard input: name files or directories of Parquet")
+    if not options.output:
+        raise InputFileError("an engine writes its predictions into a new directory: name it, such as -o predictions/")
+    if options.errors:
+        raise InputFileError("an engine has no file of errors: give --problem-column, a column of the output")
+    if {options.input_format, options.output_format} - {None, "parquet"}:
+        raise InputFileError("an engine reads and writes Parquet only")
+    if options.engine == "spark" and options.workers > 1:
+        raise InputFileError("Spark's own settings say how many processes there are: leave out --workers")
+    return Task(
+        model_path=resolve_model_path(os.environ),
+        sources=options.file,
+        output=options.output,
+        keep=options.keep_columns,
+        rows=options.chunk_rows,
+        workers=options.workers,
+        address=options.address,
+        result_type=options.result_type,
+        problems=options.problem_column,
+    )
+
+
+def engine_error(text: str, place: str = "") -> CommandError:
+    """Return the error of a command for an engine's error, whose text has tracebacks and ours within."""
+    if ours := OUR_ERROR.findall(text):
+        return InputFileError(f"{place}{ours[-1]}")
+    named = SPARK_ERROR.findall(text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return CommandError(named[-1] if named else lines[-1] if lines else "the engine failed and gave no reason")

@@ -26,7 +26,7 @@ help: ## List the commands
 $(VENV)/.installed: uv.lock pyproject.toml $(filter .tools/bin/uv,$(UV))
 	@echo "installing what uv.lock names into $(VENV)/"
 	@test -x $(PYTHON) || $(UV) venv --quiet --python '>=3.11' $(VENV)
-	@$(UV) export --quiet --frozen --all-extras --no-emit-project \
+	@$(UV) export --quiet --frozen --all-extras --no-extra spark --no-extra ray --no-emit-project \
 	  | $(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(PYTHON) -
 	@$(UV) pip install --quiet --no-deps --python $(PYTHON) --editable .
 	@touch $@
@@ -75,7 +75,9 @@ images: ## Build the container images of the manifests with podman, buildah or d
 	  $$tool build --file Dockerfile.runtime --target delivery --tag model-api-delivery:$(VERSION) . ; \
 	  $$tool build --file Dockerfile.runtime --target runtime --tag model-api-runtime:$(VERSION) . ; \
 	  $$tool build --file Dockerfile.runtime --target runtime --build-arg MODEL_REQUIREMENTS=requirements-sklearn.txt \
-	    --tag model-api-runtime:$(VERSION)-sklearn .
+	    --tag model-api-runtime:$(VERSION)-sklearn . ; \
+	  $$tool build --file Dockerfile.runtime --target runtime --build-arg EXTRA=tables \
+	    --build-arg MODEL_REQUIREMENTS=requirements-sklearn.txt --tag model-api-runtime:$(VERSION)-tables .
 
 .PHONY: packages
 packages: setup ## Install what the cluster, the images and the browser need from Debian's packages (root)

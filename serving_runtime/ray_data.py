@@ -1,8 +1,8 @@
 """A model over a dataset of Ray Data, in actors that hold it.
 
-    from serving_runtime.ray_data import score_dataset
+from serving_runtime.ray_data import score_dataset
 
-    score_dataset(ray.data.read_parquet("rows/"), "model", keep=["id"]).write_parquet("predictions/")
+score_dataset(ray.data.read_parquet("rows/"), "model", keep=["id"]).write_parquet("predictions/")
 """
 
 import atexit
@@ -31,7 +31,7 @@ with extra_of_import("ray"):
 ROWS: Final = 50_000  # of a batch
 
 
-def score_dataset(
+def score_dataset(  # noqa: PLR0913  a public function, whose options are keywords
     dataset: Dataset,
     model_path: str | Path,
     *,

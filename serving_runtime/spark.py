@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from model_contract.extras import extra_of_import
 from serving_runtime.errors import ServingError
@@ -32,8 +32,6 @@ with extra_of_import("spark"):
     from serving_runtime.prediction.model_archive import digest, pack
     from serving_runtime.prediction.record_batches import BatchScorer, RefusedRowError, with_problem
     from serving_runtime.prediction.result_type import result_columns
-
-
 
 
 class PartitionRowError(ServingError):

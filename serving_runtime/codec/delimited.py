@@ -113,7 +113,7 @@ def read_parquet(body: bytes) -> Frame:
         return Frame(frame=pd.read_parquet(io.BytesIO(body)))
     except ImportError:
         raise MalformedRequestError(
-            "this server cannot read Parquet: pyarrow is not installed in it; send CSV or JSON"
+            "this server cannot read Parquet: pyarrow, of the extra tables, is not installed in it; send CSV or JSON"
         ) from None
     except MalformedRequestError:
         raise

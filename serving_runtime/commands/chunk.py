@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from serving_runtime.commands.kept_columns import Kept
 from serving_runtime.input.forms import Request
 
 
@@ -21,3 +22,4 @@ class Chunk:
     request: Callable[[int, int], Request]
     whole: bool = False
     columns: Callable[[], Request] | None = None
+    kept: Kept | None = None

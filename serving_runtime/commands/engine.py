@@ -3,17 +3,12 @@
 import argparse
 import os
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from model_contract.extras import extra_of_program
-from serving_runtime.commands import lazy
 from serving_runtime.commands.cli_errors import CommandError, InputFileError
-from serving_runtime.commands.report import Summary
-from serving_runtime.errors import ServingError
 from serving_runtime.location import resolve_model_path
 
 ENGINES: Final = ("spark", "ray")  # which are the names of the extras too
@@ -76,26 +71,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def score_on_engine(options: argparse.Namespace) -> Summary:
-    """Raises ServingError, ContractError, CommandError."""
-    began = time.monotonic()
-    task = _task(options)
-    with extra_of_program(options.engine):
-        score = lazy.score_on_spark if options.engine == "spark" else lazy.score_on_ray
-    try:
-        counts = score(task)
-    except ServingError as error:  # of the model's signature, or of the columns that are kept
-        raise InputFileError(str(error)) from None
-    return Summary(
-        rows=counts.rows,
-        refused=counts.refused,
-        seconds=time.monotonic() - began,
-        errors="the column problem" if task.problems else None,
-    )
-
-
-def check_without_engine(options: argparse.Namespace) -> None:
-    """Raises InputFileError for an option that only an engine has."""
+def refuse_engine_options(options: argparse.Namespace) -> None:
+    """Raise InputFileError for an option that only an engine has."""
     given = {
         "--address": options.address,
         "--result-type": options.result_type,
@@ -105,7 +82,8 @@ def check_without_engine(options: argparse.Namespace) -> None:
         raise InputFileError(f"{name} is for an engine: give --engine spark or --engine ray too")
 
 
-def _task(options: argparse.Namespace) -> Task:
+def task_of(options: argparse.Namespace) -> Task:
+    """Return the task for options with an engine. Raises InputFileError, ServingError, ContractError."""
     if options.file == [STDIN]:
         raise InputFileError("an engine reads no standard input: name files or directories of Parquet")
     if not options.output:

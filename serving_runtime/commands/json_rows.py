@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import IO, Any, Final
 
 from serving_runtime.codec.strict_json import read_object, read_value
 from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
+from serving_runtime.commands.kept_columns import kept_of_lines, kept_of_records
 from serving_runtime.input.forms import Request
 from serving_runtime.protocols.mlflow.request import CHAT_KEYS, FORMATS, PARAMS, STREAM, from_document
 from serving_runtime.signature import Object, Signature
@@ -19,22 +21,23 @@ NO_TABLE: Final = (
 )
 
 
-def json_lines_chunks(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
+def json_lines_chunks(stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
     """Yield chunks of lines: each is a record, a value that the model's own code takes, or a body of the protocol."""
     rows: list[tuple[int, bytes]] = []
     for number, line in enumerate(stream, 1):
         if line.strip():
             rows.append((number, line))
         if len(rows) == (1 if rows and _is_body(rows[0][1], signature) else size):
-            yield _lines_chunk(rows, signature)
+            yield _lines_chunk(rows, signature, keep)
             rows = []
     if rows:
-        yield _lines_chunk(rows, signature)
+        yield _lines_chunk(rows, signature, keep)
 
 
-def _lines_chunk(rows: Sequence[tuple[int, bytes]], signature: Signature) -> Chunk:
+def _lines_chunk(rows: Sequence[tuple[int, bytes]], signature: Signature, keep: Sequence[str]) -> Chunk:
     number, line = rows[0]
     if _is_body(line, signature):
+        _expect_no_keep(keep)
         return _body_chunk(line, f"line {number}", signature)
 
     def request(first: int, end: int) -> Request:
@@ -43,7 +46,16 @@ def _lines_chunk(rows: Sequence[tuple[int, bytes]], signature: Signature) -> Chu
             return from_document({"inputs": [read_value(line) for line in lines]}, signature)
         return from_document({"dataframe_records": [read_object(line) for line in lines]}, signature)
 
-    return Chunk(count=len(rows), place=lambda row: f"line {rows[row][0]}", request=request)
+    kept = kept_of_lines((line for _, line in rows), keep) if keep else None
+    return Chunk(count=len(rows), place=lambda row: f"line {rows[row][0]}", request=request, kept=kept)
+
+
+def _expect_no_keep(keep: Sequence[str]) -> None:
+    """Raise InputFileError if columns of a body of the protocol are to be kept."""
+    if keep:
+        raise InputFileError(
+            "--keep-columns takes CSV, Parquet, or JSON records; this is a body of the protocol: leave it out"
+        )
 
 
 def _body_chunk(line: bytes, place: str, signature: Signature) -> Chunk:
@@ -94,7 +106,7 @@ def _list_key(document: dict[str, Any], signature: Signature) -> str | None:
     return None
 
 
-def json_chunks(stream: IO[bytes], signature: Signature, size: int) -> Iterator[Chunk]:
+def json_chunks(stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
     """Yield chunks of an array of records, of an array of values that the model's own code takes, or of a body.
 
     The file is read whole. Raises InputFileError.
@@ -106,6 +118,8 @@ def json_chunks(stream: IO[bytes], signature: Signature, size: int) -> Iterator[
     if form is not None and signature.typed_in_code:
         raise InputFileError(NO_TABLE)
     form = form or _list_key(document, signature)
+    if form != "dataframe_records":
+        _expect_no_keep(keep)
     if form is None:
         yield Chunk(
             count=1, place=lambda _: "the body", request=lambda _, __: from_document(document, signature), whole=True
@@ -113,7 +127,8 @@ def json_chunks(stream: IO[bytes], signature: Signature, size: int) -> Iterator[
         return
     rows = _rows_in(document, form) or []
     for before in range(0, len(rows), size):
-        yield _part(document, form, before, min(size, len(rows) - before), signature)
+        kept = kept_of_records(rows[before : before + size], keep) if keep else None
+        yield replace(_part(document, form, before, min(size, len(rows) - before), signature), kept=kept)
 
 
 def _part(document: dict[str, Any], form: str, before: int, count: int, signature: Signature) -> Chunk:

@@ -14,13 +14,11 @@ if TYPE_CHECKING:
     from rich import text as text
 
     from serving_runtime.codec.encode import encode as encode
-    from serving_runtime.commands.on_ray import score_on_ray as score_on_ray
-    from serving_runtime.commands.on_spark import score_on_spark as score_on_spark
+    from serving_runtime.commands import on_ray as on_ray
+    from serving_runtime.commands import on_spark as on_spark
+    from serving_runtime.commands import parts as parts
+    from serving_runtime.commands import score_file as score_file
     from serving_runtime.commands.rows import chunks as chunks
-    from serving_runtime.commands.score import Scored as Scored
-    from serving_runtime.commands.score import score as score
-    from serving_runtime.commands.score import score_columns as score_columns
-    from serving_runtime.commands.writers import WRITERS as WRITERS
     from serving_runtime.info import describe as describe
     from serving_runtime.mlmodel import identity as identity
     from serving_runtime.mlmodel import read_metadata as read_metadata
@@ -47,13 +45,11 @@ __getattr__ = lazy_attributes(
         "urllib_error": "urllib.error",
         "urllib_request": "urllib.request",
         "encode": "serving_runtime.codec.encode:encode",
-        "score_on_ray": "serving_runtime.commands.on_ray:score_on_ray",
-        "score_on_spark": "serving_runtime.commands.on_spark:score_on_spark",
+        "on_ray": "serving_runtime.commands.on_ray",
+        "on_spark": "serving_runtime.commands.on_spark",
+        "parts": "serving_runtime.commands.parts",
+        "score_file": "serving_runtime.commands.score_file",
         "chunks": "serving_runtime.commands.rows:chunks",
-        "Scored": "serving_runtime.commands.score:Scored",
-        "score": "serving_runtime.commands.score:score",
-        "score_columns": "serving_runtime.commands.score:score_columns",
-        "WRITERS": "serving_runtime.commands.writers:WRITERS",
         "describe": "serving_runtime.info:describe",
         "identity": "serving_runtime.mlmodel:identity",
         "read_metadata": "serving_runtime.mlmodel:read_metadata",

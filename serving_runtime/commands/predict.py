@@ -1,108 +1,207 @@
-"""`predict`: scores the rows of a file with the code that answers requests."""
+"""`predict`: scores the rows of files with the code that answers requests."""
 
 import argparse
-import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
 from model_contract.exit_codes import ExitCode
-from serving_runtime.commands import lazy
-from serving_runtime.commands.cli_errors import InputFileError, MissingFileError
+from model_contract.extras import extra_of_program
+from serving_runtime.commands import engine, lazy
+from serving_runtime.commands.cli_errors import InputFileError
+from serving_runtime.commands.report import FORMATS, Progress, Summary, print_summary
+from serving_runtime.commands.sources import SUFFIXES, Source, find_sources
+from serving_runtime.errors import ServingError
 from serving_runtime.location import resolve_model_path
 
 STDIN: Final = "-"
 INPUTS: Final = ("csv", "parquet", "json", "jsonl")
 OUTPUTS: Final = ("csv", "json", "jsonl", "parquet")
-SUFFIXES: Final[Mapping[str, str]] = {
-    ".csv": "csv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-}
 ROWS: Final = 50_000  # of a chunk: some megabytes, and long enough that the model's own loops count
 MOST_ROWS: Final = 1_000_000
+MOST_WORKERS: Final = 256
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "file", nargs="?", default=STDIN, help="CSV, Parquet, JSON or JSON lines; - is standard input (default)"
+        "file",
+        nargs="*",
+        default=[STDIN],
+        help="CSV, Parquet, JSON or JSON lines: files, directories, globs in quotes; - is standard input (default)",
     )
-    parser.add_argument("-o", "--output", metavar="FILE", help="where the predictions go (default: standard output)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help=(
+            "where the predictions go (default: standard output); a directory, or a name that ends with /, gets a part"
+            " for each file"
+        ),
+    )
     parser.add_argument("--input-format", choices=INPUTS, help="default: by the file's suffix, or csv")
-    parser.add_argument("--output-format", choices=OUTPUTS, help="default: by the output's suffix, or csv")
+    parser.add_argument(
+        "--output-format",
+        choices=OUTPUTS,
+        help="default: by the output's suffix, or csv; in a directory, that of each file",
+    )
+    parser.add_argument(
+        "--keep-columns",
+        metavar="NAMES",
+        type=_names,
+        default=(),
+        help="columns of the input, with commas between them, that are written before the predictions",
+    )
     parser.add_argument(
         "--errors",
         metavar="FILE",
         help=(
-            "write rows that cannot be scored here, as JSON lines, and go on; without it the first one ends the command"
+            "write rows that cannot be scored here, as JSON lines, and go on; without it the first one ends the"
+            " command; a directory if the output is one"
         ),
     )
     parser.add_argument(
-        "--chunk-rows", metavar="N", type=_rows, default=ROWS, help=f"rows that are scored at a time (default: {ROWS})"
+        "--chunk-rows",
+        metavar="N",
+        type=_count(MOST_ROWS),
+        default=ROWS,
+        help=f"rows that are scored at a time (default: {ROWS})",
     )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=_count(MOST_WORKERS),
+        default=1,
+        help="processes that score files beside each other, each with a model of its own (default: 1)",
+    )
+    parser.add_argument(
+        "--summary", choices=FORMATS, default="text", help="form of the last line, on standard error (default: text)"
+    )
+    engine.arguments(parser)
 
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Raises ServingError, ContractError, CommandError."""
-    began = time.monotonic()
-    source = None if options.file == STDIN else Path(options.file)
-    if source is not None and not source.is_file():
-        raise MissingFileError(f"there is no file {source}")
+    if options.engine:
+        return _ended(_on_engine(options), options)
+    engine.refuse_engine_options(options)
+    sources = None if options.file == [STDIN] else find_sources(options.file, options.input_format)
+    if options.output and (options.output.endswith("/") or Path(options.output).is_dir()):
+        summary = _to_directory(options, sources, Path(options.output))
+    elif options.workers > 1:
+        raise InputFileError("--workers needs a directory as output, such as -o predictions/: give one")
+    else:
+        summary = _to_stream(options, sources)
+    return _ended(summary, options)
 
+
+def _ended(summary: Summary, options: argparse.Namespace) -> ExitCode:
+    print_summary(summary, options.summary)
+    return ExitCode.PARTIAL if summary.refused else ExitCode.DONE
+
+
+def _on_engine(options: argparse.Namespace) -> Summary:
+    """Write the predictions by Spark or Ray."""
+    began = time.monotonic()
+    task = engine.task_of(options)
+    with extra_of_program(options.engine):
+        score = lazy.on_spark.score_on_spark if options.engine == "spark" else lazy.on_ray.score_on_ray
+    try:
+        counts = score(task)
+    except ServingError as error:  # of the model's signature, or of a column that is kept
+        raise InputFileError(str(error)) from None
+    problems = "the column problem" if task.problems else None
+    return Summary(rows=counts.rows, refused=counts.refused, seconds=time.monotonic() - began, errors=problems)
+
+
+def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Summary:
+    """Write the predictions for all files in their order."""
+    began = time.monotonic()
     model = lazy.load(resolve_model_path(os.environ))
-    form = options.input_format or _format(source, "csv")
-    loaded, rows, failed = time.monotonic(), 0, 0
+    loaded = time.monotonic()
+    form = options.output_format or SUFFIXES.get(Path(options.output or "").suffix.lower(), "csv")
+    counts, read_before = lazy.score_file.Counts(), 0
     with ExitStack() as stack:
+        replacing = lazy.score_file.replacing
         errors = stack.enter_context(replacing(Path(options.errors))) if options.errors else None
-        output = stack.enter_context(replacing(Path(options.output)) if options.output else _standard_output())
-        bar = stack.enter_context(_progress(source.stat().st_size if source else None))
-        stream = stack.enter_context(_opened(source))
-        writer = lazy.WRITERS[options.output_format or _format(options.output and Path(options.output), "csv")](output)
-        for chunk in lazy.read_ahead(lazy.chunks(stream, form, model.metadata.signature, options.chunk_rows)):
-            if (predictions := lazy.score_columns(model, chunk)) is not None:
-                writer.write_columns(predictions)
-                rows += chunk.count
-                bar.at(stream.tell() if source else 0, rows)
-                continue
-            results = []
-            for result in lazy.score(model, chunk):
-                if isinstance(result, lazy.Scored):
-                    results.append(result.prediction)
-                    continue
-                if errors is None:
-                    writer.write(results)
-                    raise InputFileError(str(result))
-                errors.write(json.dumps({"place": result.place, "problem": result.problem}).encode() + b"\n")
-                results.append(None)
-                failed += 1
-            writer.write(results)
-            rows += len(results)
-            bar.at(stream.tell() if source else 0, rows)
-        writer.close()
-    _report(rows, failed, options.errors, seconds=time.monotonic() - began, load=loaded - began)
-    return ExitCode.PARTIAL if failed else ExitCode.DONE
+        stream = stack.enter_context(replacing(Path(options.output)) if options.output else _standard_output())
+        bar = stack.enter_context(_progress(_size(sources) if sources else None))
+        output = lazy.score_file.Output(stream, form, errors, keep=bool(options.keep_columns))
+        files: list[Source | None] = [None] if sources is None else [*sources]
+        for source in files:
+            with _opened(source) as read:
+                kind = source.form if source else options.input_format or "csv"
+                rows = lazy.chunks(read, kind, model.metadata.signature, options.chunk_rows, options.keep_columns)
+                counts += lazy.score_file.score_rows(
+                    model,
+                    lazy.read_ahead(rows),
+                    output,
+                    file=f"{source.path}: " if source and len(files) > 1 else "",
+                    done=partial(_advance, bar, read if source else None, read_before, counts.rows),
+                )
+            read_before += source.path.stat().st_size if source else 0
+        output.close()
+    return Summary(
+        rows=counts.rows,
+        refused=counts.refused,
+        seconds=time.monotonic() - began,
+        load_seconds=loaded - began,
+        errors=options.errors,
+    )
+
+
+def _advance(bar: Progress, stream: IO[bytes] | None, read_before: int, rows_before: int, rows: int) -> None:
+    bar.at(read_before + (stream.tell() if stream else 0), rows_before + rows)
+
+
+def _to_directory(options: argparse.Namespace, sources: list[Source] | None, directory: Path) -> Summary:
+    """Write a part for each file; parts that are finished stay as they are."""
+    if sources is None:
+        raise InputFileError("standard input has no files to write parts for: give -o a file, or no -o")
+    if any(directory.resolve().is_relative_to(Path(name).resolve()) for name in options.file if Path(name).is_dir()):
+        raise InputFileError(f"{directory} lies in a directory that is scored; write the predictions elsewhere")
+    task = lazy.parts.Task(
+        model_path=resolve_model_path(os.environ), keep=options.keep_columns, chunk_rows=options.chunk_rows
+    )
+    errors = Path(options.errors) if options.errors else None
+    parts = lazy.parts.parts_of(sources, directory, options.output_format, errors)
+    summary = lazy.parts.score_parts(task, parts, directory, options.workers, _progress)
+    return replace(summary, errors=options.errors)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a stream to a hidden file, which is put in place at `path` if nothing failed. Raises InputFileError."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as stream:
-            yield stream
-        partial.replace(path)
-    except OSError as error:
-        raise InputFileError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        with suppress(FileNotFoundError):
-            partial.unlink()
+def _progress(size: int | None) -> Iterator[Progress]:
+    """Yield a progress bar at a terminal, and one that draws nothing elsewhere.
+
+    `size` is that of the input in bytes; None if it is not known.
+    """
+    if not sys.stderr.isatty():
+        yield Progress()
+        return
+
+    columns = (
+        lazy.progress.TextColumn("{task.description}"),
+        lazy.progress.BarColumn(),
+        lazy.progress.TaskProgressColumn(),
+        lazy.progress.TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f} a second"),
+        lazy.progress.TimeElapsedColumn(),
+        lazy.progress.TimeRemainingColumn(),
+    )
+    with lazy.progress.Progress(*columns, console=lazy.console.Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("scoring", total=size, rows=0, rate=0.0)
+        began = time.monotonic()
+
+        class Drawn(Progress):
+            def at(self, position: int, rows: int) -> None:
+                rate = rows / max(time.monotonic() - began, 0.001)
+                bar.update(task, completed=position, rows=rows, rate=rate)
+
+        yield Drawn()
 
 
 @contextmanager
@@ -111,59 +210,29 @@ def _standard_output() -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _opened(source: Path | None) -> Iterator[IO[bytes]]:
+def _opened(source: Source | None) -> Iterator[IO[bytes]]:
     if source is None:
         yield sys.stdin.buffer
         return
-    with source.open("rb") as stream:
+    with source.path.open("rb") as stream:
         yield stream
 
 
-class _Progress:
-    """Progress that draws nothing."""
-
-    def at(self, position: int, rows: int) -> None:
-        """Show the position in the input, in bytes, and the number of rows that are scored."""
+def _size(sources: list[Source]) -> int:
+    return sum(source.path.stat().st_size for source in sources)
 
 
-@contextmanager
-def _progress(size: int | None) -> Iterator[_Progress]:
-    """Yield a progress bar at a terminal, and one that draws nothing elsewhere.
-
-    `size` is that of the input in bytes; None if it is not known.
-    """
-    if not sys.stderr.isatty():
-        yield _Progress()
-        return
-
-    columns = (
-        lazy.progress.TextColumn("{task.description}"),
-        lazy.progress.BarColumn(),
-        lazy.progress.TaskProgressColumn(),
-        lazy.progress.TextColumn("{task.fields[rows]:,} rows"),
-        lazy.progress.TimeElapsedColumn(),
-    )
-    with lazy.progress.Progress(*columns, console=lazy.console.Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("scoring", total=size, rows=0)
-
-        class Drawn(_Progress):
-            def at(self, position: int, rows: int) -> None:
-                bar.update(task, completed=position, rows=rows)
-
-        yield Drawn()
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError("it must be names with commas between them, each once")
+    return names
 
 
-def _format(path: Path | None, default: str) -> str:
-    return SUFFIXES.get(path.suffix.lower(), default) if path else default
+def _count(most: int) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"it must be a whole number from 1 to {most}")
+        return int(text)
 
-
-def _rows(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_ROWS:
-        raise argparse.ArgumentTypeError(f"it must be a whole number from 1 to {MOST_ROWS}")
-    return int(text)
-
-
-def _report(rows: int, failed: int, errors: str | None, *, seconds: float, load: float) -> None:
-    """Print the summary on standard error, as predictions may be on standard output. `seconds` include `load`."""
-    more = f"; {failed} of them have no prediction, see {errors}" if failed else ""
-    print(f"{rows:,} rows in {seconds:.1f} s, {load:.1f} s of it to load the model{more}", file=sys.stderr)
+    return count

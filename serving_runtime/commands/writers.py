@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
+from model_contract.extras import missing_extra
 from serving_runtime.commands.cli_errors import CommandError, InputFileError
 
 try:  # the extra `tables`
@@ -142,9 +143,7 @@ class JsonWriter:
 class ParquetWriter:
     def __init__(self, stream: IO[bytes]) -> None:
         if parquet is None:
-            raise InputFileError(
-                "Parquet needs pyarrow, which is not installed; install it, or use --output-format csv or jsonl"
-            )
+            raise InputFileError(f"Parquet cannot be written: {missing_extra('pyarrow', 'tables')}")
         self._stream = stream
         self._columns = _Columns()
         self._file: Any = None

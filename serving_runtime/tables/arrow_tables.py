@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 
 from serving_runtime.input.forms import Request
 from serving_runtime.input.table import Key, Place, Table
-from serving_runtime.signature import Scalar, Signature, Type
+from serving_runtime.signature import Signature, Type
+from serving_runtime.tables.decimals import FLOATS, decimal_cells
 
-FLOATS: Final = (Scalar(name="float"), Scalar(name="double"))
 PATH: Final = "table"  # of a batch in the messages about its cells
 
 
@@ -52,6 +52,8 @@ def _cells(column: pa.Array, kind: Type | None) -> Any:
         return _floats(column, kind)
     if pa.types.is_timestamp(column.type):
         return _times(column)
+    if pa.types.is_decimal(column.type):
+        return decimal_cells(column, kind)
     if column.null_count == 0 and (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
         return column.to_numpy(zero_copy_only=False)
     return column.to_pylist()

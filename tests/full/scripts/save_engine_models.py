@@ -33,7 +33,7 @@ class Sum(PythonModel):
 
     def log(self, line):
         if path := os.environ.get("MODEL_LOG"):
-            with open(path, "a", encoding="utf-8") as stream:
+            with Path(path).open("a", encoding="utf-8") as stream:
                 stream.write(f"{line}\n")
 
 

@@ -1,0 +1,143 @@
+"""Columns of the input that are written beside the predictions (`--keep-columns`)."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from serving_runtime.commands.cli_errors import CommandError, InputFileError
+from serving_runtime.commands.writers import PREDICTION, Writer, record
+
+try:  # the extra `tables`
+    import pyarrow as arrow
+
+    from serving_runtime.tables.csv_texts import read_texts
+    from serving_runtime.tables.predictions import Predictions
+except ImportError:
+    arrow = None
+
+if TYPE_CHECKING:
+    from serving_runtime.tables.csv_blocks import CsvBlock
+
+Kept = Mapping[str, Any]
+"""For each name a list or an Arrow array, with a value for each row."""
+
+
+def kept_by_columns(header: bytes, block: "CsvBlock", names: Sequence[str]) -> Kept | None:
+    """Return the columns of a block that Arrow reads exactly. Raises InputFileError."""
+    known = _header(header)
+    _expect(names, known)
+    return read_texts(known, block, names)
+
+
+def kept_by_cells(header: bytes, rows: Iterable[str], names: Sequence[str]) -> Kept:
+    """Return the columns of the rows as texts; a row without such a cell has None. Raises InputFileError."""
+    known = _header(header)
+    _expect(names, known)
+    cells = [row for row in csv.reader(io.StringIO("".join(rows), newline="")) if row]
+    places = {name: known.index(name) for name in names}
+    return {name: [row[at] if at < len(row) else None for row in cells] for name, at in places.items()}
+
+
+def kept_of_batch(batch: Any, names: Sequence[str]) -> Kept:
+    """Return the columns of a record batch. Raises InputFileError."""
+    _expect(names, batch.schema.names)
+    return {name: batch.column(name) for name in names}
+
+
+def kept_of_records(records: Iterable[Any], names: Sequence[str]) -> Kept:
+    """Return the values of JSON records; a record without such a key has None."""
+    listed = [one if isinstance(one, dict) else {} for one in records]
+    return {name: [one.get(name) for one in listed] for name in names}
+
+
+def kept_of_lines(lines: Iterable[bytes], names: Sequence[str]) -> Kept:
+    """Return the values of JSON records; a line that is no record has None."""
+    return kept_of_records(map(_record_of, lines), names)
+
+
+def _record_of(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _header(header: bytes) -> list[str]:
+    return next((cells for cells in csv.reader(io.StringIO(header.decode(), newline="")) if cells), [])
+
+
+def _expect(names: Sequence[str], known: Sequence[str]) -> None:
+    if missing := next((name for name in names if name not in known), None):
+        raise InputFileError(f'the file has no column "{missing}", which --keep-columns names')
+
+
+class KeepingWriter:
+    """Writes kept columns before predictions.
+
+    Rows without a prediction wait for the first prediction, which names the columns.
+    """
+
+    def __init__(self, writer: Writer, *, typed: bool) -> None:
+        """`typed`: the file has types for all columns of Arrow, as Parquet has."""
+        self._writer = writer
+        self._typed = typed
+        self._names: list[str] = []
+        self._waiting: list[tuple[dict[str, Any], Any]] = []
+
+    def write(self, kept: Kept, predictions: Sequence[Any]) -> None:
+        columns = [self._listed(name, values) for name, values in kept.items()]
+        rows = (dict(zip(kept, values, strict=True)) for values in zip(*columns, strict=True))
+        self._waiting += zip(rows, predictions, strict=False)  # the row that ends the command has no prediction
+        if not self._names:
+            self._name(next((list(record(one)) for _, one in self._waiting if one is not None), []), kept)
+        if self._names:
+            self._write_waiting()
+
+    def write_columns(self, kept: Kept, predictions: "Predictions") -> None:
+        if self._waiting:
+            self.write(kept, predictions.rows())
+            return
+        self._name(predictions.table.column_names, kept)
+        columns = {name: self._column(name, values) for name, values in kept.items()}
+        columns |= {name: predictions.table.column(name) for name in self._names}
+        self._writer.write_columns(Predictions(table=arrow.table(columns), form="object"))
+
+    def close(self) -> None:
+        self._names = self._names or [PREDICTION]
+        self._write_waiting()
+        self._writer.close()
+
+    def _name(self, names: list[str], kept: Kept) -> None:
+        if both := next((name for name in names if name in kept), None):
+            raise CommandError(f'the model predicts a column "{both}" too; leave it out of --keep-columns')
+        self._names = names
+
+    def _write_waiting(self) -> None:
+        empty = dict.fromkeys(self._names)
+        self._writer.write(
+            [{**kept, **(empty if prediction is None else record(prediction))} for kept, prediction in self._waiting]
+        )
+        self._waiting.clear()
+
+    def _listed(self, name: str, values: Any) -> list[Any]:
+        listed: list[Any] = values if isinstance(values, list) else self._column(name, values).to_pylist()
+        return listed
+
+    def _column(self, name: str, values: Any) -> Any:
+        """Return the values as they are, or as text if the file has no such type."""
+        if self._typed or isinstance(values, list):
+            return values
+        if arrow.types.is_dictionary(values.type):
+            values = values.dictionary_decode()
+        kind = values.type
+        if any(is_kind(kind) for is_kind in (arrow.types.is_integer, arrow.types.is_floating, arrow.types.is_boolean)):
+            return values
+        try:
+            return values.cast(arrow.string())
+        except arrow.ArrowNotImplementedError:
+            return values  # lists and objects, which JSON has
+        except arrow.ArrowInvalid:
+            raise InputFileError(f'the column "{name}" holds bytes that are no text; write parquet') from None

@@ -1,0 +1,104 @@
+"""The rows of one file through the model into one writer."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from serving_runtime.commands.chunk import Chunk
+from serving_runtime.commands.cli_errors import InputFileError
+from serving_runtime.commands.kept_columns import KeepingWriter
+from serving_runtime.commands.score import Scored, score, score_columns
+from serving_runtime.commands.writers import WRITERS
+from serving_runtime.model import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """`refused` of the `rows` have no prediction."""
+
+    rows: int = 0
+    refused: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(rows=self.rows + other.rows, refused=self.refused + other.refused)
+
+
+class Output:
+    """A writer of predictions, with the columns of the input that stand beside them.
+
+    Rows that cannot be scored go to `errors`, if there is such a file.
+    """
+
+    def __init__(self, stream: IO[bytes], form: str, errors: IO[bytes] | None, *, keep: bool) -> None:
+        self.errors = errors
+        self._writer = WRITERS[form](stream)
+        self._keeping = KeepingWriter(self._writer, typed=form == "parquet") if keep else None
+
+    def write(self, chunk: Chunk, predictions: list[Any]) -> None:
+        if self._keeping is None:
+            self._writer.write(predictions)
+        else:
+            self._keeping.write(chunk.kept or {}, predictions)
+
+    def write_columns(self, chunk: Chunk, predictions: Any) -> None:
+        if self._keeping is None:
+            self._writer.write_columns(predictions)
+        else:
+            self._keeping.write_columns(chunk.kept or {}, predictions)
+
+    def close(self) -> None:
+        (self._keeping or self._writer).close()
+
+
+def score_rows(
+    model: Model, chunks: Iterable[Chunk], output: Output, *, file: str, done: Callable[[int], None]
+) -> Counts:
+    """Write a prediction for each row, and call `done` with the count of rows after each chunk.
+
+    `file` begins the place of a row that cannot be scored. Raises InputFileError for such a row if the output has no
+    file of errors.
+    """
+    counts = Counts()
+    for chunk in chunks:
+        if (predictions := score_columns(model, chunk)) is not None:
+            output.write_columns(chunk, predictions)
+            counts += Counts(rows=chunk.count)
+        else:
+            counts += _score_one_by_one(model, chunk, output, file)
+        done(counts.rows)
+    return counts
+
+
+def _score_one_by_one(model: Model, chunk: Chunk, output: Output, file: str) -> Counts:
+    results: list[Any] = []
+    refused = 0
+    for result in score(model, chunk):
+        if isinstance(result, Scored):
+            results.append(result.prediction)
+            continue
+        if output.errors is None:
+            output.write(chunk, results)
+            raise InputFileError(f"{file}{result}")
+        output.errors.write(json.dumps({"place": f"{file}{result.place}", "problem": result.problem}).encode() + b"\n")
+        results.append(None)
+        refused += 1
+    output.write(chunk, results)
+    return Counts(rows=len(results), refused=refused)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is there once it is whole. Raises InputFileError."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as stream:
+            yield stream
+        partial.replace(path)
+    except OSError as error:
+        raise InputFileError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink()

@@ -1,0 +1,150 @@
+"""`predict --keep-columns`: columns of the input beside the predictions."""
+
+import csv
+import json
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+Run = Callable[..., Any]
+HEADER = "id,fixed acidity,pH,alcohol,note\n"
+TEXT = HEADER + '007,7.4,3.5,9.4,"a, ""b"""\nNA,6.3,3.2,10.1,"two\nlines"\n,8.0,3.0,11.0,\n'
+KEPT = [("007", 'a, "b"'), ("NA", "two\nlines"), ("", "")]
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines(keepends=True)))
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame({"fixed acidity": [7.4, 6.3], "pH": [3.5, 3.2], "alcohol": [9.4, 10.1]})
+
+
+def typed_table() -> pa.Table:
+    return pa.table(
+        {
+            "day": pa.array([date(2024, 1, 31), None]),
+            "price": pa.array([Decimal("1.50"), Decimal("2.00")], pa.decimal128(10, 2)),
+            "count": pa.array([1, None], pa.int32()),
+            "city": pa.array(["a", "b"]).dictionary_encode(),
+            **{name: pa.array(column) for name, column in frame().items()},
+        }
+    )
+
+
+@pytest.mark.parametrize("pause", ["", 'quoted,1,2,3,""\n'], ids=["by columns", "cell by cell"])
+def test_texts_of_a_csv_file_stay_as_they_are(pause: str, run: Run, models: Path) -> None:
+    text = (TEXT + pause).encode()
+
+    ended = run("predict", "--model-path", models / "wine", "--keep-columns", "id,note", stdin=text)
+
+    rows = read_csv(ended.out)
+    assert (ended.code, list(rows[0])) == (0, ["id", "note", "prediction"])
+    assert [(row["id"], row["note"]) for row in rows[:3]] == KEPT
+    assert all(float(row["prediction"]) for row in rows)
+
+
+def test_chunks_of_a_block_have_their_own_rows(run: Run, models: Path) -> None:
+    rows = "".join(f"{number},{number / 10},3.0,9.0,\n" for number in range(25))
+    command = ["predict", "--model-path", models / "wine", "--keep-columns", "id"]
+
+    some = run(*command, "--chunk-rows", "4", stdin=(HEADER + rows).encode())
+
+    assert [row["id"] for row in read_csv(some.out)] == [str(number) for number in range(25)]
+    assert some.out == run(*command, stdin=(HEADER + rows).encode()).out
+
+
+def test_refused_row_keeps_its_columns(run: Run, models: Path, tmp_path: Path) -> None:
+    text = (HEADER + "1,high,3.0,9.0,\n2,7.4,3.5,9.4,\n3,x,3.0,9.0,\n").encode()
+    command = ["predict", "--model-path", models / "wine", "--keep-columns", "id", "--errors", tmp_path / "errors"]
+
+    for form in ("csv", "parquet", "jsonl"):
+        ended = run(*command, "-o", tmp_path / f"out.{form}", stdin=text)
+        assert ended.code == 7
+
+    rows = read_csv((tmp_path / "out.csv").read_text())
+    assert [(row["id"], bool(row["prediction"])) for row in rows] == [("1", False), ("2", True), ("3", False)]
+    table = pd.read_parquet(tmp_path / "out.parquet")
+    assert (table["id"].tolist(), table["prediction"].isna().tolist()) == (["1", "2", "3"], [True, False, True])
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(line["id"], line["prediction"] is None) for line in lines] == [("1", True), ("2", False), ("3", True)]
+
+
+def test_rows_without_any_prediction_keep_their_columns(run: Run, models: Path, tmp_path: Path) -> None:
+    text = (HEADER + "1,high,3.0,9.0,\n").encode()
+
+    ended = run(
+        "predict", "--model-path", models / "wine", "--keep-columns", "id", "--errors", tmp_path / "e", stdin=text
+    )
+
+    assert (ended.code, ended.out) == (7, "id,prediction\n1,\n")
+
+
+def test_parquet_columns_keep_their_types_in_parquet(run: Run, models: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "rows.parquet", tmp_path / "out.parquet"
+    parquet.write_table(typed_table(), source)
+    names = ["day", "price", "count", "city"]
+
+    ended = run("predict", "--model-path", models / "wine", source, "-o", output, "--keep-columns", ",".join(names))
+
+    written = parquet.read_table(output)
+    assert (ended.code, written.column_names) == (0, [*names, "prediction"])
+    assert written.select(names).equals(typed_table().select(names))
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_parquet_columns_are_texts_where_the_file_has_no_such_type(
+    form: str, run: Run, models: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "rows.parquet"
+    parquet.write_table(typed_table(), source)
+    command = ["predict", "--model-path", models / "wine", source, "--keep-columns", "day,price,count,city"]
+
+    ended = run(*command, "--output-format", form)
+
+    wanted = {"csv": ["2024-01-31", "1.50", "1", "a"], "jsonl": ["2024-01-31", "1.50", 1, "a"]}
+    rows = read_csv(ended.out) if form == "csv" else [json.loads(line) for line in ended.out.splitlines()]
+    assert (ended.code, list(rows[0].values())[:4]) == (0, wanted[form])
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_values_of_records_are_kept(form: str, run: Run, models: Path) -> None:
+    records = [{**row, "id": {"a": [number]}} for number, row in enumerate(frame().to_dict("records"))]
+    text = json.dumps(records) if form == "json" else "\n".join(map(json.dumps, records))
+    command = ["predict", "--model-path", models / "wine", "--keep-columns", "id", "--output-format", "jsonl"]
+
+    ended = run(*command, "--input-format", form, stdin=text.encode())
+
+    assert (ended.code, [json.loads(line)["id"] for line in ended.out.splitlines()]) == (0, [{"a": [0]}, {"a": [1]}])
+
+
+REFUSED = {
+    "none": (HEADER + "1,7.4,3.5,9.4,\n", "csv", 'the file has no column "none", which --keep-columns names'),
+    "prediction": ("prediction," + HEADER + "0,1,7.4,3.5,9.4,\n", "csv", 'predicts a column "prediction" too'),
+    "id": ('{"dataframe_split": {"columns": ["id"], "data": [[1]]}}', "json", "--keep-columns takes CSV, Parquet, or"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_column_that_cannot_be_kept_ends_the_command(name: str, run: Run, models: Path) -> None:
+    text, form, problem = REFUSED[name]
+    command = ["predict", "--model-path", models / "wine", "--keep-columns", name, "--input-format", form]
+
+    ended = run(*command, stdin=text.encode())
+
+    assert (ended.code != 0, problem in ended.err) == (True, True), ended.err
+
+
+def test_text_that_is_not_utf8_in_a_kept_column_ends_the_command(run: Run, models: Path) -> None:
+    text = HEADER.encode() + "\xe4,7.4,3.5,9.4,\n".encode("latin-1")
+
+    ended = run("predict", "--model-path", models / "wine", "--keep-columns", "id", stdin=text)
+
+    assert (ended.code, "the file is not UTF-8" in ended.err) == (3, True)

@@ -1,0 +1,234 @@
+"""`predict` for several files, directories and globs, with parts that are resumed."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from serving_runtime.commands.cli_errors import CommandError
+from serving_runtime.commands.sources import find_sources
+
+Run = Callable[..., Any]
+COLUMNS = ["id", "fixed acidity", "pH", "alcohol"]
+ROWS = [["007", 7.4, 3.5, 9.4], ["8", 6.3, 3.2, 10.1], ["9", 8.0, 3.0, 11.0], ["10", 5.5, 3.9, 12.5]]
+
+
+def write_csv(path: Path, rows: list[list[Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([",".join(COLUMNS), *(",".join(map(str, row)) for row in rows)]) + "\n")
+    return path
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+@pytest.fixture
+def wanted(run: Run, models: Path, tmp_path: Path) -> list[str]:
+    """The prediction of each row."""
+    ended = run("predict", "--model-path", models / "wine", write_csv(tmp_path / "all.csv", ROWS))
+    (tmp_path / "all.csv").unlink()
+    return [row["prediction"] for row in read_csv(ended.out)]
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> Path:
+    write_csv(tmp_path / "in/day=1/a.csv", ROWS[:1])
+    write_csv(tmp_path / "in/day=2/a.csv", ROWS[1:2])
+    write_csv(tmp_path / "in/day=2/b.csv", ROWS[2:])
+    (tmp_path / "in/_SUCCESS").touch()
+    (tmp_path / "in/notes.txt").write_text("no table\n")
+    write_csv(tmp_path / "in/.hidden/a.csv", ROWS)
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("names", [["in"], ["in/*"], ["in/**/*.csv"], ["in/day=1/a.csv", "in/day=2"]])
+def test_rows_of_all_files_are_scored_in_order(
+    names: list[str], run: Run, models: Path, days: Path, wanted: list[str]
+) -> None:
+    if names == ["in/*"]:
+        (days / "notes.txt").unlink()
+
+    ended = run("predict", "--model-path", models / "wine", *(days.parent / name for name in names))
+
+    assert (ended.code, [row["prediction"] for row in read_csv(ended.out)]) == (0, wanted)
+
+
+def test_files_of_several_forms_are_scored_together(run: Run, models: Path, tmp_path: Path, wanted: list[str]) -> None:
+    write_csv(tmp_path / "a.csv", ROWS[:2])
+    pd.DataFrame(ROWS[2:], columns=COLUMNS).to_parquet(tmp_path / "b.parquet")
+
+    ended = run("predict", "--model-path", models / "wine", tmp_path / "a.csv", tmp_path / "b.parquet")
+
+    assert (ended.code, [row["prediction"] for row in read_csv(ended.out)]) == (0, wanted)
+
+
+def test_wrong_row_is_named_with_its_file(run: Run, models: Path, days: Path) -> None:
+    write_csv(days / "day=2/a.csv", [ROWS[0], ["1", "high", 3.0, 9.0]])
+
+    ended = run("predict", "--model-path", models / "wine", days)
+
+    assert (ended.code, ended.err.startswith(f'error: {days}/day=2/a.csv: line 3: "fixed acidity": ')) == (3, True)
+
+
+NOT_FOUND = {
+    "none.csv": (5, "there is no file none.csv"),
+    "none/*.csv": (5, "no file matches none/*.csv"),
+    "empty": (3, "empty holds no file to score"),
+    "a.csv ./a.csv": (3, "a.csv is named twice"),
+}
+
+
+@pytest.mark.parametrize("names", NOT_FOUND)
+def test_argument_without_files_is_refused(names: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "a.csv", ROWS)
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(CommandError) as refused:
+        find_sources(names.split(), None)
+
+    assert (refused.value.code, NOT_FOUND[names][1] in str(refused.value)) == (NOT_FOUND[names][0], True)
+
+
+def test_directory_gets_a_part_for_each_file(
+    run: Run, models: Path, days: Path, tmp_path: Path, wanted: list[str]
+) -> None:
+    ended = run("predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/out/")
+
+    parts = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.csv"))
+    rows = [row["prediction"] for part in parts for row in read_csv((tmp_path / "out" / part).read_text())]
+    assert (ended.code, parts, rows) == (0, ["day=1/a.csv", "day=2/a.csv", "day=2/b.csv"], wanted)
+    assert "4 rows in " in ended.err
+    assert ended.err.endswith("; 3 parts\n")
+
+
+def test_repeated_command_scores_only_what_is_not_finished(run: Run, models: Path, days: Path, tmp_path: Path) -> None:
+    command = ["predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/out/", "--summary", "json"]
+    assert run(*command).code == 0
+    kept, changed, gone = (tmp_path / "out" / name for name in ("day=1/a.csv", "day=2/a.csv", "day=2/b.csv"))
+    before = kept.stat().st_ino
+    write_csv(days / "day=2/a.csv", ROWS[:3])
+    gone.unlink()
+    with (tmp_path / "out/_predict.jsonl").open("a") as record:
+        record.write('{"part": "day=')  # a kill in the middle of a line
+
+    again = json.loads(run(*command).err)
+    last = json.loads(run(*command).err)
+
+    assert (again["rows"], again["rows_before"], again["parts"], again["parts_before"]) == (6, 1, 3, 1)
+    assert (last["rows"], last["rows_before"], last["parts"], last["parts_before"]) == (6, 6, 3, 3)
+    assert (kept.stat().st_ino, len(read_csv(changed.read_text())), gone.is_file()) == (before, 3, True)
+
+
+def test_other_model_or_columns_score_every_part_again(run: Run, models: Path, days: Path, tmp_path: Path) -> None:
+    command = ["predict", days, "-o", f"{tmp_path}/out/", "--summary", "json", "--model-path"]
+    run(*command, models / "wine")
+
+    kept = json.loads(run(*command, models / "wine", "--keep-columns", "id").err)
+
+    assert (kept["parts"], kept["parts_before"]) == (3, 0)
+    assert list(read_csv((tmp_path / "out/day=1/a.csv").read_text())[0]) == ["id", "prediction"]
+
+
+def test_fault_leaves_the_parts_before_it_and_no_part_of_its_own(
+    run: Run, models: Path, days: Path, tmp_path: Path
+) -> None:
+    write_csv(days / "day=2/a.csv", [["1", "high", 3.0, 9.0]])
+
+    ended = run("predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/out/")
+
+    assert (ended.code, ended.err.startswith(f"error: {days}/day=2/a.csv: line 2: ")) == (3, True)
+    assert [path.name for path in sorted((tmp_path / "out").rglob("*")) if path.is_file()] == [
+        "_predict.jsonl",
+        "a.csv",
+    ]
+
+
+def test_refused_rows_of_each_part_are_in_a_file_of_its_name(
+    run: Run, models: Path, days: Path, tmp_path: Path
+) -> None:
+    write_csv(days / "day=2/a.csv", [["1", "high", 3.0, 9.0], ROWS[0]])
+    command = ["predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/out/", "--errors", tmp_path / "bad"]
+
+    first, again = run(*command), run(*command)
+
+    lines = (tmp_path / "bad/day=2/a.csv.jsonl").read_text().splitlines()
+    assert (first.code, again.code, len(lines)) == (7, 7, 1)
+    assert json.loads(lines[0])["place"] == f"{days}/day=2/a.csv: line 2"
+
+
+def test_two_files_for_one_part_are_refused(run: Run, models: Path, days: Path, tmp_path: Path) -> None:
+    files = (days / "day=1/a.csv", days / "day=2/a.csv")
+
+    ended = run("predict", "--model-path", models / "wine", *files, "-o", f"{tmp_path}/out/")
+
+    assert (ended.code, "would both be written to" in ended.err) == (3, True)
+
+
+@pytest.mark.parametrize("output", ["in/", "in/out/"])
+def test_predictions_among_the_files_are_refused(
+    output: str, run: Run, models: Path, days: Path, tmp_path: Path
+) -> None:
+    ended = run("predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/{output}")
+
+    assert (ended.code, "lies in a directory that is scored" in ended.err) == (3, True)
+
+
+def test_workers_write_the_same_parts(run: Run, models: Path, days: Path, tmp_path: Path) -> None:
+    run("predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/one/")
+
+    ended = run("predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/two/", "--workers", "2")
+
+    assert ended.code == 0
+    for path in (tmp_path / "one").rglob("*.csv"):
+        assert (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_text() == path.read_text()
+
+
+def test_fault_in_a_worker_is_one_sentence(run: Run, models: Path, days: Path, tmp_path: Path) -> None:
+    write_csv(days / "day=2/a.csv", [["1", "high", 3.0, 9.0]])
+
+    ended = run("predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/out/", "--workers", "2")
+
+    assert (ended.code, ended.err.startswith(f"error: {days}/day=2/a.csv: line 2: "), ended.err.count("\n")) == (
+        3,
+        True,
+        1,
+    )
+
+
+def test_killed_command_is_resumed(models: Path, tmp_path: Path) -> None:
+    files = [write_csv(tmp_path / "in/a.csv", ROWS), write_csv(tmp_path / "in/b.csv", ROWS * 10_000)]
+    program = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", models / "wine", "--summary", "json"]
+    out = tmp_path / "out"
+    with subprocess.Popen([*program, *files, "-o", f"{out}/", "--chunk-rows", "1"]) as killed:
+        while not (out / "_predict.jsonl").exists() or not (out / "_predict.jsonl").read_text().endswith("\n"):
+            assert killed.poll() is None
+            time.sleep(0.05)
+        killed.kill()
+    assert not (out / "b.csv").exists()
+
+    again = [*program, *files, "-o", f"{out}/"]
+    resumed = json.loads(subprocess.run(again, capture_output=True, check=True).stderr)
+
+    assert (resumed["rows"], resumed["rows_before"], resumed["parts_before"]) == (40_004, 4, 1)
+    assert sorted(path.name for path in out.iterdir()) == ["_predict.jsonl", "a.csv", "b.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [(["--workers", "2"], "--workers needs a directory"), (["-o", "out/"], "standard input has no files")],
+)
+def test_options_that_need_files_or_a_directory_say_so(
+    arguments: list[str], problem: str, run: Run, models: Path
+) -> None:
+    ended = run("predict", "--model-path", models / "wine", *arguments, stdin=b"pH\n1\n")
+
+    assert (ended.code, problem in ended.err) == (3, True)

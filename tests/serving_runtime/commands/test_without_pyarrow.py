@@ -1,0 +1,43 @@
+"""`predict` on a machine without pyarrow: CSV goes cell by cell, and Parquet ends with the extra to install."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+BLOCKED = "import sys; sys.modules['pyarrow'] = None; from serving_runtime.cli import main; sys.exit(main())"
+SENTENCE = (
+    "the package pyarrow is not installed; install the extra tables: "
+    "pip install '.[tables]' in a checkout, or pip install 'mlflow-model-api[tables]' from your package index\n"
+)
+HEADER = "fixed acidity,pH,alcohol\n"
+
+
+def predicted(*arguments: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", BLOCKED, "predict", *arguments]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+
+def test_csv_is_scored(models: Path) -> None:
+    done = predicted("--model-path", models / "wine", text=f"{HEADER}7.4,3.5,9.4\n")
+
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 2)
+
+
+def test_parquet_to_read_names_the_extra(models: Path, tmp_path: Path) -> None:
+    source = tmp_path / "rows.parquet"
+    pd.DataFrame({"fixed acidity": [7.4], "pH": [3.5], "alcohol": [9.4]}).to_parquet(source)
+
+    done = predicted("--model-path", models / "wine", source)
+
+    assert (done.returncode, done.stderr) == (3, f"error: Parquet cannot be read: {SENTENCE}")
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.pq"])
+def test_parquet_to_write_names_the_extra(name: str, models: Path, tmp_path: Path) -> None:
+    done = predicted("--model-path", models / "wine", "-o", tmp_path / name, text=f"{HEADER}7.4,3.5,9.4\n")
+
+    assert (done.returncode, done.stderr) == (3, f"error: Parquet cannot be written: {SENTENCE}")
+    assert list(tmp_path.iterdir()) == []

@@ -120,8 +120,12 @@ class BatchScorer:
         match prediction:
             case dict() if set(prediction) == set(self.schema.names):
                 return [prediction[name] for name in self.schema.names]
+            case dict() if (
+                len(prediction) == 1 and len(self.schema) == 1 and not pa.types.is_struct(self.schema.types[0])
+            ):
+                cells: Sequence[Any] = list(prediction.values())  # of a Series, whose name may be another one
             case list() if not (len(self.schema) == 1 and pa.types.is_list(self.schema.types[0])):
-                cells: Sequence[Any] = prediction
+                cells = prediction
             case _:
                 cells = [prediction]
         if len(cells) != len(self.schema):

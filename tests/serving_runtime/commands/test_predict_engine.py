@@ -1,13 +1,17 @@
 """`predict --engine` without the engine's packages: refusals. The engines themselves are in tests/full."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from model_contract.exit_codes import ExitCode
+from serving_runtime.cli import _parser
 
+EXAMPLES = Path(__file__).parents[3] / "manifests" / "examples"
 Run = Callable[..., Any]
 
 
@@ -59,3 +63,32 @@ def test_option_of_an_engine_is_refused_without_one(option: tuple[str, ...], run
 def test_import_without_the_extra_names_it(module: str) -> None:
     with pytest.raises(ModuleNotFoundError, match=f"install the extra {module.removesuffix('_data')}: "):
         __import__(f"serving_runtime.{module}")
+
+
+def job(manifest: Any) -> list[str]:
+    arguments: list[str] = manifest["spec"]["template"]["spec"]["containers"][0]["args"]
+    return arguments
+
+
+def spark_application(manifest: Any) -> list[str]:
+    arguments: list[str] = manifest["spec"]["arguments"]
+    return arguments
+
+
+def ray_job(manifest: Any) -> list[str]:
+    return shlex.split(manifest["spec"]["entrypoint"])[1:]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "engine"),
+    [("score-table-job", job, None), ("spark-application", spark_application, "spark"), ("ray-job", ray_job, "ray")],
+)
+def test_command_of_each_example_manifest_can_be_read(
+    name: str, arguments: Callable[[Any], list[str]], engine: str | None
+) -> None:
+    manifest = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
+
+    options = _parser().parse_args(arguments(manifest))
+
+    assert (options.command, options.engine, options.keep_columns) == ("predict", engine, ("id",))
+    assert options.output

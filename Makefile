@@ -85,6 +85,11 @@ packages: setup ## Install what the cluster, the images and the browser need fro
 	  echo "installing $$missing"; export DEBIAN_FRONTEND=noninteractive; \
 	  apt-get update -qq; apt-get install -qq --yes --no-install-recommends $$missing >/dev/null; }
 
+.PHONY: packages-full
+packages-full: ## Install what tests/full needs from Debian's packages: Java 17 for Spark (root)
+	@command -v java >/dev/null || { export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq; apt-get install -qq --yes --no-install-recommends openjdk-17-jre-headless >/dev/null; }
+
 .PHONY: cluster
 cluster: setup ## A one-node Kubernetes with the project's images on this machine; prints its KUBECONFIG
 	@$(RUN) python -m testbed.cluster up

@@ -1,4 +1,4 @@
-"""Score files of Parquet with an engine, and print the seconds of the work, without the start and the load of the model.
+"""Score files of Parquet with an engine, and print the seconds of the work, without the engine's start.
 
 `python score_with_engine.py spark|spark-mlflow|ray|ray-by-hand <model> <one row> <rows> <output>`, in an environment
 that has both engines.
@@ -44,8 +44,12 @@ class ByHand:
 def ray_by_hand(model: str, source: str, output: str) -> None:
     rows = ray.data.read_parquet(source)
     scored = rows.map_batches(
-        ByHand, fn_constructor_args=[model], batch_format="pyarrow", batch_size=ROWS, compute=ray.data.ActorPoolStrategy(size=1)
-    )  # fmt: skip
+        ByHand,
+        fn_constructor_args=[model],
+        batch_format="pyarrow",
+        batch_size=ROWS,
+        compute=ray.data.ActorPoolStrategy(size=1),
+    )
     scored.write_parquet(output)
 
 

@@ -56,8 +56,9 @@ def seconds_of(way: str, engines: Engines, directory: Path, rows: int) -> float:
     script = Path(__file__).with_name("score_with_engine.py")
     arguments = [directory / "model", directory / "one.parquet", directory / "rows", directory / "out"]
     log = directory / "log"
-    process = engines.popen(engines.python, script, way, *arguments, log=log)
-    ended, told = process.wait(), log.read_text(errors="replace")
+    with engines.running(engines.python, script, way, *arguments, log=log) as process:
+        ended = process.wait()
+    told = log.read_text(errors="replace")
     if ended or f"rows {rows}\n" not in told:
         raise SystemExit(f"{way} ended with {ended}:\n{told[-3000:]}")
     return float(told.rpartition("seconds ")[2].split()[0])

@@ -7,27 +7,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
 
-from testbed.engines import LONGEST, ROWS, Engines, command_of, has_each_row_once, rows, wait_for_batches
+from testbed.engines import LONGEST, ROWS, TIMEOUT, Engines, command_of, has_each_row_once, rows, wait_for_batches
 
+pytestmark = pytest.mark.timeout(TIMEOUT)
 LOCAL = ("predict", "--engine", "ray")
 Table = Callable[[int], Path]
 
 
 def test_lost_actor_loses_no_row(engines: Engines, engine_models: Path, table: Table, tmp_path: Path) -> None:
     log = tmp_path / "model.log"
-    process = engines.start(
-        *LOCAL, "--workers", "2", "--model-path", engine_models / "sum", table(8), "-o", tmp_path / "out",
-        "--keep-columns", "id", "--chunk-rows", "500",
+    command = ["predict", "--engine", "ray", "--workers", "2", "--model-path", engine_models / "sum", table(8)]
+    with engines.running(
+        engines.python, "-m", "serving_runtime", *command, "-o", tmp_path / "out", "--keep-columns", "id",
+        "--chunk-rows", "500",
         log=tmp_path / "log", MODEL_LOG=str(log), MODEL_SECONDS="0.5",
-    )  # fmt: skip
-    wait_for_batches(log, 4)
-    actor = int(log.read_text().split()[-2])
-    named = command_of(actor)
-    os.kill(actor, signal.SIGKILL)
-
-    code = process.wait(LONGEST)
+    ) as process:  # fmt: skip
+        wait_for_batches(log, 4)
+        actor = int(log.read_text().split()[-2])
+        named = command_of(actor)
+        os.kill(actor, signal.SIGKILL)
+        code = process.wait(LONGEST)
 
     told = (tmp_path / "log").read_text(errors="replace")
     assert "ray::" in named

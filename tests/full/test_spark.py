@@ -9,10 +9,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
 
-from testbed.engines import LONGEST, ROWS, Engines, children_of, command_of, has_each_row_once, rows, wait_for_batches
+from testbed.engines import (
+    LONGEST,
+    ROWS,
+    TIMEOUT,
+    Engines,
+    children_of,
+    command_of,
+    has_each_row_once,
+    rows,
+    wait_for_batches,
+)
 
+pytestmark = pytest.mark.timeout(TIMEOUT)
 LOCAL = ("predict", "--engine", "spark", "--address", "local[2]")
 Table = Callable[[int], Path]
 
@@ -43,16 +55,15 @@ def test_lost_executor_loses_no_row_under_spark_submit(
     submit = [engines.python.parent / "spark-submit", "--master", "local-cluster[2,1,1024]"]
     small = ["--conf", "spark.sql.files.maxPartitionBytes=20000"]  # a task for each file
     command = ["predict", "--engine", "spark", "--model-path", engine_models / "sum", table(8)]
-    process = engines.popen(
+    with engines.running(
         *submit, *small, program, *command, "-o", tmp_path / "out", "--keep-columns", "id", "--chunk-rows", "500",
         log=tmp_path / "log", MODEL_LOG=str(log), MODEL_SECONDS="0.5",
-    )  # fmt: skip
-    wait_for_batches(log, 4)
-    executors = [one for one in children_of(process.pid) if "CoarseGrainedExecutorBackend" in command_of(one)]
-    busy = int(log.read_text().split()[-2])  # a Python process of one of them
-    os.kill(next(one for one in executors if busy in children_of(one)), signal.SIGKILL)
-
-    code = process.wait(LONGEST)
+    ) as process:  # fmt: skip
+        wait_for_batches(log, 4)
+        executors = [one for one in children_of(process.pid) if "CoarseGrainedExecutorBackend" in command_of(one)]
+        busy = int(log.read_text().split()[-2])  # a Python process of one of them
+        os.kill(next(one for one in executors if busy in children_of(one)), signal.SIGKILL)
+        code = process.wait(LONGEST)
 
     told = (tmp_path / "log").read_text(errors="replace")
     shutil.rmtree(spark_home(engines) / "work", ignore_errors=True)  # which a local cluster leaves behind

@@ -7,12 +7,15 @@ that has both engines.
 import shutil
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pyarrow as pa
 import ray
+from pyarrow import parquet
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import struct
 
@@ -22,12 +25,12 @@ from serving_runtime.spark import predict_udf
 PROCESSORS = 2
 
 
-def spark(predict: Any, source: str, output: str) -> None:
+def spark(predict: Any, output: str, source: str) -> None:
     rows: DataFrame = SparkSession.builder.getOrCreate().read.parquet(source)
     rows.select(predict(struct(*rows.columns)).alias("prediction")).write.mode("overwrite").parquet(output)
 
 
-def ray_ours(model: str, source: str, output: str) -> None:
+def ray_ours(model: str, output: str, source: str) -> None:
     score_dataset(ray.data.read_parquet(source), model, actors=1).write_parquet(output)
 
 
@@ -41,7 +44,7 @@ class ByHand:
         return pa.table({"prediction": self._model.predict(table.to_pandas())})
 
 
-def ray_by_hand(model: str, source: str, output: str) -> None:
+def ray_by_hand(model: str, output: str, source: str) -> None:
     rows = ray.data.read_parquet(source)
     scored = rows.map_batches(
         ByHand,
@@ -53,25 +56,26 @@ def ray_by_hand(model: str, source: str, output: str) -> None:
     scored.write_parquet(output)
 
 
-def main(way: str, model: str, one: str, source: str, output: str) -> None:
-    if way.startswith("spark"):
-        session = SparkSession.builder.master(f"local[{PROCESSORS}]").getOrCreate()
-        predict = (
-            predict_udf(session, model)
-            if way == "spark"
-            else mlflow.pyfunc.spark_udf(session, model, result_type="double", env_manager="local")
-        )
-        score = lambda rows: spark(predict, rows, output)  # noqa: E731  the three have different arguments
-    else:
+def scorer(way: str, model: str, output: str) -> Callable[[str], None]:
+    """Return the function that scores a source, with its engine started."""
+    if not way.startswith("spark"):
         ray.init(num_cpus=PROCESSORS, include_dashboard=False)
-        function = ray_ours if way == "ray" else ray_by_hand
-        score = lambda rows: function(model, rows, output)  # noqa: E731  as above
+        return partial(ray_ours if way == "ray" else ray_by_hand, model, output)
+    session = SparkSession.builder.master(f"local[{PROCESSORS}]").getOrCreate()
+    if way == "spark":
+        return partial(spark, predict_udf(session, model), output)
+    theirs = mlflow.pyfunc.spark_udf(session, model, result_type="double", env_manager="local")
+    return partial(spark, theirs, output)
+
+
+def main(way: str, model: str, one: str, source: str, output: str) -> None:
+    score = scorer(way, model, output)
     score(one)
     shutil.rmtree(output)
     began = time.perf_counter()
     score(source)
     print(f"seconds {time.perf_counter() - began:.3f}")
-    written = sum(pa.parquet.read_metadata(file).num_rows for file in Path(output).glob("*.parquet"))
+    written = sum(parquet.read_metadata(file).num_rows for file in Path(output).glob("*.parquet"))
     print(f"rows {written}")
 
 

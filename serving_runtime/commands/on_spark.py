@@ -19,6 +19,7 @@ from serving_runtime.spark import PartitionRowError, predict_udf
 ROWS_OF_BATCH: Final = "spark.sql.execution.arrow.maxRecordsPerBatch"
 SCORED: Final = "__scored"
 REFUSED: Final = re.compile(rf"{PartitionRowError.__name__}: row (\d+) of partition (\d+): (.+)")
+UNMERGED: Final = "CANNOT_MERGE_SCHEMAS"
 PARTITION_BITS: Final = 33  # of monotonically_increasing_id: below them is the row within the partition
 
 
@@ -39,8 +40,7 @@ def score_on_spark(task: Task) -> Counts:
 
 
 def _score(session: SparkSession, task: Task) -> Counts:
-    # Files whose columns have other types are found before a row is scored.
-    table = session.read.option("mergeSchema", True).parquet(*task.sources)
+    table = _read(session, task)
     predict = predict_udf(session, task.model_path, result_type=task.result_type, problems=task.problems)
     observed = Observation()
     refused = sql.count(sql.col(PROBLEM)) if task.problems else sql.lit(0)
@@ -52,6 +52,23 @@ def _score(session: SparkSession, task: Task) -> Counts:
     except (PySparkException, Py4JJavaError) as error:
         raise _explained(table, str(error)) from None
     return Counts(rows=observed.get["rows"], refused=observed.get["refused"])
+
+
+def _read(session: SparkSession, task: Task) -> DataFrame:
+    """Return the rows of all files. Raises InputFileError, before a row is scored, if their types differ."""
+    try:
+        return session.read.option("mergeSchema", True).parquet(*task.sources)
+    except (PySparkException, Py4JJavaError) as error:
+        if UNMERGED not in str(error):
+            raise
+    table = session.read.parquet(*task.sources)
+    kinds = {field.name: field.dataType for field in table.schema}
+    for file in table.inputFiles():
+        for field in session.read.parquet(file).schema:
+            if (kind := kinds.get(field.name, field.dataType)) != field.dataType:
+                types = f"{field.dataType.simpleString()}, and {kind.simpleString()} in others"
+                raise InputFileError(f'{file}: the column "{field.name}" is {types}')
+    raise InputFileError("the files have columns of one name and different types; write them with one type")
 
 
 def _scored(table: DataFrame, task: Task, predict: "sql.UserDefinedFunctionLike") -> DataFrame:

@@ -14,6 +14,7 @@ from testbed.engines import LONGEST, ROWS, TIMEOUT, Engines, command_of, has_eac
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
 LOCAL = ("predict", "--engine", "ray")
+NULL = f'"count": null, where the model takes a whole number from {-(2**63)} to {2**63 - 1}'
 Table = Callable[[int], Path]
 
 
@@ -54,9 +55,7 @@ def test_row_that_is_refused_ends_the_command_with_its_file(
     )
 
     assert ended.code == 3, ended.err
-    assert ended.last == (
-        f'error: {directory}/part-1.parquet: row 1235: "count": null, where the model takes a whole number'
-    )
+    assert ended.last == (f"error: {directory}/part-1.parquet: row 1235: {NULL}")
 
 
 def test_problem_column_has_the_reasons_and_the_other_rows_their_predictions(
@@ -77,7 +76,7 @@ def test_problem_column_has_the_reasons_and_the_other_rows_their_predictions(
     assert scored.column_names == ["id", "word", "score", "problem"]
     assert scored.slice(6, 2).to_pylist() == [
         {"id": 6, "word": "row 6!", "score": 3.0, "problem": None},
-        {"id": 7, "word": None, "score": None, "problem": '"count": null, where the model takes a whole number'},
+        {"id": 7, "word": None, "score": None, "problem": NULL},
     ]
 
 

@@ -66,6 +66,8 @@ def _counts(task: Task) -> Counts:
 def _explained(task: Task, text: str) -> CommandError:
     """Return the error; for a row that cannot be scored, with its file and row."""
     if RefusedRowError.__name__ in text:
+        ray.shutdown()  # actors of the failed work would keep their processors
+        _connect(task)
         with suppress(ServingError, LookupError, *FAILURES):
             return InputFileError(_first_refused(task))
     return engine_error(text)

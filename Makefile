@@ -26,7 +26,7 @@ help: ## List the commands
 $(VENV)/.installed: uv.lock pyproject.toml $(filter .tools/bin/uv,$(UV))
 	@echo "installing what uv.lock names into $(VENV)/"
 	@test -x $(PYTHON) || $(UV) venv --quiet --python '>=3.11' $(VENV)
-	@$(UV) export --quiet --frozen --all-extras --no-emit-project \
+	@$(UV) export --quiet --frozen --all-extras --no-extra spark --no-extra ray --no-emit-project \
 	  | $(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(PYTHON) -
 	@$(UV) pip install --quiet --no-deps --python $(PYTHON) --editable .
 	@touch $@
@@ -84,6 +84,11 @@ packages: setup ## Install what the cluster, the images and the browser need fro
 	@missing=$$($(RUN) python -m testbed.cluster packages); [ -z "$$missing" ] || { \
 	  echo "installing $$missing"; export DEBIAN_FRONTEND=noninteractive; \
 	  apt-get update -qq; apt-get install -qq --yes --no-install-recommends $$missing >/dev/null; }
+
+.PHONY: packages-full
+packages-full: ## Install what tests/full needs from Debian's packages: Java 17 for Spark (root)
+	@command -v java >/dev/null || { export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq; apt-get install -qq --yes --no-install-recommends openjdk-17-jre-headless >/dev/null; }
 
 .PHONY: cluster
 cluster: setup ## A one-node Kubernetes with the project's images on this machine; prints its KUBECONFIG

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich import text as text
 
     from serving_runtime.codec.encode import encode as encode
+    from serving_runtime.commands import on_ray as on_ray
+    from serving_runtime.commands import on_spark as on_spark
     from serving_runtime.commands import parts as parts
     from serving_runtime.commands import score_file as score_file
     from serving_runtime.commands.rows import chunks as chunks
@@ -43,6 +45,8 @@ __getattr__ = lazy_attributes(
         "urllib_error": "urllib.error",
         "urllib_request": "urllib.request",
         "encode": "serving_runtime.codec.encode:encode",
+        "on_ray": "serving_runtime.commands.on_ray",
+        "on_spark": "serving_runtime.commands.on_spark",
         "parts": "serving_runtime.commands.parts",
         "score_file": "serving_runtime.commands.score_file",
         "chunks": "serving_runtime.commands.rows:chunks",

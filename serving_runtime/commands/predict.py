@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from model_contract.exit_codes import ExitCode
-from serving_runtime.commands import lazy
+from model_contract.extras import extra_of_program
+from serving_runtime.commands import engine, lazy
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.delivered_model import deliver
 from serving_runtime.commands.part_record import Counts
@@ -20,6 +21,7 @@ from serving_runtime.commands.partitions import Condition
 from serving_runtime.commands.places import Place, is_in, place_of, replacing
 from serving_runtime.commands.report import FORMATS, Progress, Summary, print_summary
 from serving_runtime.commands.sources import SUFFIXES, Source, find_sources
+from serving_runtime.errors import ServingError
 from serving_runtime.location import find_model, resolve_model_path
 
 STDIN: Final = "-"
@@ -102,10 +104,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--summary", choices=FORMATS, default="text", help="form of the last line, on standard error (default: text)"
     )
+    engine.arguments(parser)
 
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Raises ServingError, ContractError, CommandError."""
+    if options.engine:
+        return _ended(_on_engine(options), options)
+    engine.refuse_engine_options(options)
     sources = None if options.file == [STDIN] else find_sources(options.file, options.input_format, options.where)
     if options.output and (options.output.endswith("/") or Path(options.output).is_dir()):
         summary = _to_directory(options, sources, place_of(options.output))
@@ -113,8 +119,26 @@ def run(options: argparse.Namespace) -> ExitCode:
         raise InputFileError("--workers needs a directory as output, such as -o predictions/: give one")
     else:
         summary = _to_stream(options, sources)
+    return _ended(summary, options)
+
+
+def _ended(summary: Summary, options: argparse.Namespace) -> ExitCode:
     print_summary(summary, options.summary)
     return ExitCode.PARTIAL if summary.refused else ExitCode.DONE
+
+
+def _on_engine(options: argparse.Namespace) -> Summary:
+    """Write the predictions by Spark or Ray."""
+    began = time.monotonic()
+    task = engine.task_of(options, partial(_model_path, options))
+    with extra_of_program(options.engine):
+        score = lazy.on_spark.score_on_spark if options.engine == "spark" else lazy.on_ray.score_on_ray
+    try:
+        counts = score(task)
+    except ServingError as error:  # of the model's signature, or of a column that is kept
+        raise InputFileError(str(error)) from None
+    problems = "the column problem" if task.problems else None
+    return Summary(rows=counts.rows, refused=counts.refused, seconds=time.monotonic() - began, errors=problems)
 
 
 def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Summary:

@@ -1,0 +1,92 @@
+"""`predict --engine ray`: the cluster, the dataset and the output of Ray."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from ray.data import DataContext, Dataset, SaveMode
+from ray.exceptions import RayError
+
+from serving_runtime.commands.cli_errors import CommandError, InputFileError
+from serving_runtime.commands.engine import Counts, Task, engine_error
+from serving_runtime.errors import ServingError
+from serving_runtime.prediction.record_batches import PROBLEM, RefusedRowError
+from serving_runtime.ray_data import score_dataset
+
+FAILURES: Final = (RayError, pa.ArrowException, OSError, ValueError)
+FILE: Final = "path"  # Ray's column of the file that a row comes from
+
+
+def score_on_ray(task: Task) -> Counts:
+    """Score the rows on Ray, which repeats the work of an actor that is lost. Raises ServingError, CommandError."""
+    _connect(task)
+    try:
+        rows = ray.data.read_parquet([_absolute(source) for source in task.sources])
+        scored = _scored(task, rows, task.keep, problems=task.problems)
+        scored.write_parquet(_absolute(task.output), mode=SaveMode.ERROR)
+        return _counts(task)
+    except FAILURES as error:
+        raise _explained(task, str(error)) from None
+    finally:
+        ray.shutdown()
+
+
+def _connect(task: Task) -> None:
+    """Connect to a cluster, or start one on this machine with a processor for each actor and one that reads."""
+    if task.address or os.environ.get("RAY_ADDRESS"):
+        ray.init(address=task.address)
+    else:
+        ray.init(num_cpus=max(len(os.sched_getaffinity(0)), task.workers + 1), include_dashboard=False)
+
+
+def _scored(task: Task, rows: Dataset, keep: Sequence[str], *, problems: bool) -> Dataset:
+    return score_dataset(
+        rows,
+        task.model_path,
+        keep=keep,
+        actors=task.workers,
+        rows=task.rows,
+        result_type=task.result_type,
+        problems=problems,
+    )
+
+
+def _counts(task: Task) -> Counts:
+    written = ray.data.read_parquet(_absolute(task.output))
+    refused = written.filter(expr=f"{PROBLEM} is not None").count() if task.problems else 0
+    return Counts(rows=written.count(), refused=refused)
+
+
+def _explained(task: Task, text: str) -> CommandError:
+    """Return the error; for a row that cannot be scored, with its file and row."""
+    if RefusedRowError.__name__ in text:
+        ray.shutdown()  # actors of the failed work would keep their processors
+        _connect(task)
+        with suppress(ServingError, LookupError, *FAILURES):
+            return InputFileError(_first_refused(task))
+    return engine_error(text)
+
+
+def _first_refused(task: Task) -> str:
+    """Score the rows once more, in their order, up to the first that cannot be scored. Raises LookupError."""
+    DataContext.get_current().execution_options.preserve_order = True
+    rows = ray.data.read_parquet([_absolute(source) for source in task.sources], include_paths=True)
+    before = Counter[str]()
+    for batch in _scored(task, rows, [FILE], problems=True).iter_batches(batch_size=None, batch_format="pyarrow"):
+        place = pc.index(pc.is_valid(batch[PROBLEM]), True).as_py()
+        before.update(batch[FILE].slice(0, batch.num_rows if place < 0 else place + 1).to_pylist())
+        if place >= 0:
+            file = batch[FILE][place].as_py()
+            return f"{file}: row {before[file]}: {batch[PROBLEM][place].as_py()}"
+    raise LookupError("each row can be scored now")
+
+
+def _absolute(path: str) -> str:
+    """Return the path for processes with another working directory than this one."""
+    return path if "://" in path else str(Path(path).resolve())

@@ -1,0 +1,124 @@
+"""Scoring on Ray Data: each row once, also if an actor is lost; refusals with their places."""
+
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from testbed.engines import LONGEST, ROWS, TIMEOUT, Engines, command_of, has_each_row_once, rows, wait_for_batches
+
+pytestmark = pytest.mark.timeout(TIMEOUT)
+LOCAL = ("predict", "--engine", "ray")
+NULL = f'"count": null, where the model takes a whole number from {-(2**63)} to {2**63 - 1}'
+Table = Callable[[int], Path]
+
+
+def test_lost_actor_loses_no_row(engines: Engines, engine_models: Path, table: Table, tmp_path: Path) -> None:
+    log = tmp_path / "model.log"
+    command = ["predict", "--engine", "ray", "--workers", "2", "--model-path", engine_models / "sum", table(8)]
+    with engines.running(
+        engines.python, "-m", "serving_runtime", *command, "-o", tmp_path / "out", "--keep-columns", "id",
+        "--chunk-rows", "500",
+        log=tmp_path / "log", MODEL_LOG=str(log), MODEL_SECONDS="0.5",
+    ) as process:  # fmt: skip
+        wait_for_batches(log, 4)
+        actor = int(log.read_text().split()[-2])
+        named = command_of(actor)
+        os.kill(actor, signal.SIGKILL)
+        code = process.wait(LONGEST)
+
+    told = (tmp_path / "log").read_text(errors="replace")
+    assert "ray::" in named
+    assert code == 0, told
+    assert re.fullmatch(r"16,000 rows in [\d.]+ s; [\d,]+ rows a second", told.rstrip().rpartition("\n")[2])
+    assert has_each_row_once(tmp_path / "out", 8)
+    lines = log.read_text().splitlines()
+    loads = [line.split() for line in lines if line.startswith("load")]
+    assert len({process for _, process, _ in loads}) == 3  # two, and the one that replaced the lost one
+    assert sum(line.startswith("batch") for line in lines) > 8 * ROWS // 500  # some were repeated
+
+
+def test_row_that_is_refused_ends_the_command_with_its_file(
+    engines: Engines, engine_models: Path, table: Table, tmp_path: Path
+) -> None:
+    directory = table(2)
+    odd = rows(0).set_column(2, "count", pa.array([None if row == 1234 else row for row in range(ROWS)]))
+    parquet.write_table(odd, directory / "part-1.parquet")
+
+    ended = engines.run(
+        *LOCAL, "--model-path", engine_models / "sum", directory, "-o", tmp_path / "out", directory=tmp_path
+    )
+
+    assert ended.code == 3, ended.err
+    assert ended.last == (f"error: {directory}/part-1.parquet: row 1235: {NULL}")
+
+
+def test_problem_column_has_the_reasons_and_the_other_rows_their_predictions(
+    engines: Engines, engine_models: Path, table: Table, tmp_path: Path
+) -> None:
+    directory = table(1)
+    odd = rows(0).set_column(2, "count", pa.array([None if row == 7 else 1 for row in range(ROWS)]))
+    parquet.write_table(odd, directory / "part-0.parquet")
+
+    ended = engines.run(
+        *LOCAL, "--model-path", engine_models / "labels", directory, "-o", tmp_path / "out", "--keep-columns", "id",
+        "--problem-column", directory=tmp_path,
+    )  # fmt: skip
+
+    scored = parquet.read_table(tmp_path / "out").sort_by("id")
+    assert ended.code == 7, ended.err
+    assert "1 of them have no prediction, see the column problem" in ended.last
+    assert scored.column_names == ["id", "word", "score", "problem"]
+    assert scored.slice(6, 2).to_pylist() == [
+        {"id": 6, "word": "row 6!", "score": 3.0, "problem": None},
+        {"id": 7, "word": None, "score": None, "problem": NULL},
+    ]
+
+
+def test_column_that_changes_its_type_in_the_last_file_ends_the_command(
+    engines: Engines, engine_models: Path, table: Table, tmp_path: Path
+) -> None:
+    directory = table(2)
+    parquet.write_table(
+        rows(0).set_column(1, "size", pa.array([f"{row} m" for row in range(ROWS)])), directory / "part-1.parquet"
+    )
+
+    ended = engines.run(
+        *LOCAL, "--model-path", engine_models / "sum", directory, "-o", tmp_path / "out", directory=tmp_path
+    )
+
+    assert ended.code in {1, 3}, ended.err
+    assert "size" in ended.last or "string" in ended.last
+
+
+def test_model_that_returns_fewer_rows_ends_the_command(
+    engines: Engines, engine_models: Path, table: Table, tmp_path: Path
+) -> None:
+    directory = table(1)
+    parquet.write_table(
+        rows(0).set_column(1, "size", pa.array([-1.0] + [1.0] * (ROWS - 1))), directory / "part-0.parquet"
+    )
+
+    ended = engines.run(
+        *LOCAL, "--model-path", engine_models / "short", directory, "-o", tmp_path / "out", directory=tmp_path
+    )
+
+    assert ended.code == 3, ended.err
+    assert ended.last == f"error: the model returns {ROWS - 1} predictions for {ROWS} rows, not one for each"
+
+
+def test_output_that_exists_is_not_touched(engines: Engines, engine_models: Path, table: Table, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+
+    ended = engines.run(
+        *LOCAL, "--model-path", engine_models / "sum", table(1), "-o", tmp_path / "out", directory=tmp_path
+    )
+
+    assert ended.code == 1, ended.err
+    assert "already exists" in ended.last
+    assert list((tmp_path / "out").iterdir()) == []

@@ -102,7 +102,9 @@ class BatchScorer:
     def _request(self, batch: pa.RecordBatch) -> Request:
         """Return the request for a prediction of each row; a model without columns gets the frame of pandas."""
         signature = self.model.metadata.signature
-        return table_request(batch, signature) if signature.columns else Request(input=TypedFrame(frame=batch.to_pandas()))
+        if signature.columns:
+            return table_request(batch, signature)
+        return Request(input=TypedFrame(frame=batch.to_pandas()))
 
     def _columns(self, value: Any, rows: int) -> list[list[Any]]:
         """Return the columns of predictions that are no plain numbers, from their JSON value."""

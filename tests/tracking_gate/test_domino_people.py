@@ -266,7 +266,7 @@ def test_key_does_not_reach_mlflow(domino: DominoUsers, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [(["--domino-url=domino"], '--domino-url="domino": it must be a URL'), (["--admin=jane"], "needs --domino-url")],
+    [(["--domino-url=domino"], "--domino-url: it must be a URL"), (["--admin=jane"], "needs --domino-url")],
 )
 def test_setting_of_domino_that_is_wrong_is_one_sentence(options: list[str], sentence: str) -> None:
     command = [installed("model-api-gate"), "serve", "--port=0", "--upstream=http://x", "--secret-dir=/tmp", *options]

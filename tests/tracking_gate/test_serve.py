@@ -286,7 +286,7 @@ def test_end_waits_for_what_is_under_way(gate_3: Gate, tmp_path: Path, mlflow_3_
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--upstream=mlflow:5000", "--secret-dir=/tmp"], '--upstream="mlflow:5000": it must be a URL'),
+        (["--upstream=mlflow:5000", "--secret-dir=/tmp"], "--upstream: it must be a URL"),
         (["--upstream=http://x", "--secret-dir=/tmp", "--people-header=X-User"], "needs --people-file"),
         (["--upstream=http://x", "--secret-dir=/tmp", "--people-file=/no/such"], "No such file"),
         (["--upstream=http://x", "--secret-dir=/tmp", "--audit-log=/no/such/log"], "No such file"),

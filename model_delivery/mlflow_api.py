@@ -18,6 +18,7 @@ API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 # Headers of a presigned URL, but none that names another host or another body.
 HEADER_NAME: Final = re.compile(r"(?i)(?!(?:host|content-length|transfer-encoding)$)[a-z0-9-]{1,64}")
+SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # comes through a JSON escape, and cannot be encoded again
 MOST_SHOWN: Final = 20  # aliases in an error
 PRESIGNED = "/api/2.0/mlflow-artifacts/presigned"
 MOST_VERSIONS = 100  # of one run
@@ -66,7 +67,7 @@ class MlflowApi:
 
     def version(self, name: str, version: str) -> Version:
         what = f"version {version} of model {name!r}"
-        return _version(what, self._get(what, "model-versions/get", name=name, version=version))
+        return _version(what, version, self._get(what, "model-versions/get", name=name, version=version))
 
     def version_of_alias(self, name: str, alias: str) -> str:
         """Return the version of an alias, from the model: MLflow answers 400 to the question for a missing alias."""
@@ -149,11 +150,11 @@ class MlflowApi:
         return self._client.get_json(what, f"{API}/{endpoint}" + (f"?{urlencode(query)}" if query else ""))
 
 
-def _version(what: str, answer: Mapping[str, Any]) -> Version:
+def _version(what: str, number: str, answer: Mapping[str, Any]) -> Version:
     found = _part(what, answer, "model_version")
     digests = [str(tag.get("value")) for tag in _parts(what, found, "tags") if tag.get("key") == TAG_DIGEST]
     return Version(
-        number=str(found.get("version") or ""),
+        number=number,
         status=_text(what, found, "status"),
         run_id=str(found.get("run_id") or ""),
         digest=digests[0] if digests else None,
@@ -177,6 +178,6 @@ def _parts(what: str, answer: Mapping[str, Any], key: str) -> list[dict[str, Any
 
 def _text(what: str, answer: Mapping[str, Any], key: str) -> str:
     text = answer.get(key)
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str) or not text or SURROGATE.search(text):
         raise InvalidInputError(f"{what}: MLflow's answer has no {key}")
     return text

@@ -295,5 +295,9 @@ def _is_named(error: BaseException, *names: str) -> bool:
 
 
 def _text_of(error: BaseException) -> str:
-    """Return the error's text in one short line of ASCII: a part of it may come from a server."""
-    return " ".join(str(error).encode("ascii", "backslashreplace").decode().split())[:100] or type(error).__name__
+    """Return the error's text in one short line of ASCII: a part of it may come from a server.
+
+    It ends before a query: a server that echoes the request would bring a presigned URL's signature into the log.
+    """
+    text = str(error).partition("?")[0].encode("ascii", "backslashreplace").decode()
+    return " ".join(text.split())[:100] or type(error).__name__

@@ -148,7 +148,7 @@ def _verify(options: argparse.Namespace, given: Mapping[str, str | None], enviro
 
 def _report(code: ExitCode, reason: str, termination_log: Path) -> ExitCode:
     """Write the reason to the log and to the termination log, and return the code."""
-    text = " ".join(reason.split())
+    text = " ".join("".join(character if character.isprintable() else " " for character in reason).split())
     log(f"error: {text}", exit=int(code))
     _write_message(text, termination_log)
     return code

@@ -16,7 +16,10 @@ from model_delivery.listing import parse_listing
 
 API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
-HEADER_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+# Headers of a presigned URL, but none that names another host or another body.
+HEADER_NAME: Final = re.compile(r"(?i)(?!(?:host|content-length|transfer-encoding)$)[a-z0-9-]{1,64}")
+SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # comes through a JSON escape, and cannot be encoded again
+MOST_SHOWN: Final = 20  # aliases in an error
 PRESIGNED = "/api/2.0/mlflow-artifacts/presigned"
 MOST_VERSIONS = 100  # of one run
 
@@ -64,28 +67,27 @@ class MlflowApi:
 
     def version(self, name: str, version: str) -> Version:
         what = f"version {version} of model {name!r}"
-        return _version(what, self._get(what, "model-versions/get", name=name, version=version))
+        return _version(what, version, self._get(what, "model-versions/get", name=name, version=version))
 
     def version_of_alias(self, name: str, alias: str) -> str:
         """Return the version of an alias, from the model: MLflow answers 400 to the question for a missing alias."""
         what = f"model {name!r}"
         found = _part(what, self._get(what, "registered-models/get", name=name), "registered_model")
-        aliases = [one for one in found.get("aliases") or [] if isinstance(one, dict)]
-        if version := next((one.get("version") for one in aliases if one.get("alias") == alias), None):
-            return str(version)
-        known = ", ".join(sorted(str(one.get("alias")) for one in aliases)) or "none"
+        aliases = {_text(what, one, "alias"): one for one in _parts(what, found, "aliases")}
+        if alias in aliases:
+            return _text(what, aliases[alias], "version")
+        known = ", ".join(sorted(aliases)[:MOST_SHOWN]) or "none"
         raise NotFoundError(f"{what} has no alias {alias!r}; its aliases: {known}")
 
     def versions_of_run(self, run_id: str) -> tuple[RegisteredVersion, ...]:
         """Return the first versions that were registered from a run."""
         what = f"versions of run {run_id!r}"
         query = {"filter": f"run_id='{run_id}'", "max_results": str(MOST_VERSIONS)}
-        found = self._get(what, "model-versions/search", **query).get("model_versions") or []
         return tuple(
             RegisteredVersion(
-                name=_text(what, one, "name"), version=_text(what, one, "version"), source=one.get("source") or ""
+                name=_text(what, one, "name"), version=_text(what, one, "version"), source=str(one.get("source") or "")
             )
-            for one in found
+            for one in _parts(what, self._get(what, "model-versions/search", **query), "model_versions")
         )
 
     def download_uri(self, name: str, version: str) -> str:
@@ -112,7 +114,7 @@ class MlflowApi:
         what = f"model {name!r} logged by run {run_id!r}"
         query = {"experiment_ids": [experiment_id], "filter": f"name='{name}' AND source_run_id='{run_id}'"}
         try:
-            found = self._client.post_json(what, f"{API}/logged-models/search", query).get("models")
+            found = _parts(what, self._client.post_json(what, f"{API}/logged-models/search", query), "models")
         except NotFoundError:
             return None
         return _text(what, _part(what, found[0], "info"), "artifact_uri") if found else None
@@ -148,14 +150,13 @@ class MlflowApi:
         return self._client.get_json(what, f"{API}/{endpoint}" + (f"?{urlencode(query)}" if query else ""))
 
 
-def _version(what: str, answer: Mapping[str, Any]) -> Version:
+def _version(what: str, number: str, answer: Mapping[str, Any]) -> Version:
     found = _part(what, answer, "model_version")
-    tags = found.get("tags") or []
-    digests = [tag.get("value") for tag in tags if isinstance(tag, dict) and tag.get("key") == TAG_DIGEST]
+    digests = [str(tag.get("value")) for tag in _parts(what, found, "tags") if tag.get("key") == TAG_DIGEST]
     return Version(
-        number=str(found.get("version") or ""),
+        number=number,
         status=_text(what, found, "status"),
-        run_id=found.get("run_id") or "",
+        run_id=str(found.get("run_id") or ""),
         digest=digests[0] if digests else None,
     )
 
@@ -167,8 +168,16 @@ def _part(what: str, answer: Mapping[str, Any], key: str) -> dict[str, Any]:
     return part
 
 
+def _parts(what: str, answer: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the objects of a list, which MLflow leaves out if it is empty."""
+    parts = answer.get(key) or []
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise InvalidInputError(f"{what}: MLflow's answer has another {key} than expected")
+    return parts
+
+
 def _text(what: str, answer: Mapping[str, Any], key: str) -> str:
     text = answer.get(key)
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str) or not text or SURROGATE.search(text):
         raise InvalidInputError(f"{what}: MLflow's answer has no {key}")
     return text

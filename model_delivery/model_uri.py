@@ -15,7 +15,7 @@ from model_delivery.settings import Upstream
 MOST_SHOWN: Final = 5
 NO_RUN: Final = "0" * 32  # stands for the run of a version that comes from none
 BY_VERSION: Final = re.compile(r"models:/+([^/:@]+)/([0-9]+)")
-BY_ALIAS: Final = re.compile(r"models:/+([^/:@]+)@([A-Za-z0-9_-]+)")
+BY_ALIAS: Final = re.compile(r"models:/+([^/:@]+)@([\w-]+)")
 BY_STAGE: Final = re.compile(r"models:/+([^/:@]+)/([A-Za-z]+)")
 BY_RUN: Final = re.compile(r"runs:/+([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:/(.*))?")
 

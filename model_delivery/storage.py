@@ -7,6 +7,7 @@ A mount cannot be renamed into. So the model is fetched into a store within it, 
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -57,13 +58,20 @@ def fetch_storage(request: StorageRequest, upstream: Upstream) -> FetchResult:
     """Fetch the model unless the directory holds the URI's, which is found without a request. Raises DeliveryError."""
     deadline = Deadline(request.bounds.limits)
     try:
-        (request.directory / STORE).mkdir(exist_ok=True)
+        _make_store(request.directory / STORE)
         with partial_model(request.directory / STORE, MODEL, deadline) as partial:
             result = _present(request) or _download(request, upstream, partial, deadline)
             _link(request)
             return result
     except OSError as error:
         raise store_error(error) from error
+
+
+def _make_store(store: Path) -> None:
+    """Make the store's directory. A symbolic link could lead the fetch to any other directory."""
+    if store.is_symlink() or (store.exists() and not store.is_dir()):
+        raise InvalidInputError(f"{store} is not a directory; remove it, or give the model a directory of its own")
+    store.mkdir(exist_ok=True)
 
 
 def _present(request: StorageRequest) -> FetchResult | None:
@@ -75,6 +83,8 @@ def _download(request: StorageRequest, upstream: Upstream, partial: PartialModel
     with mlflow_artifacts(upstream, deadline) as (api, artifacts):
         with stopped_by_errors(api, deadline):
             version, listed = _located(api, request.uri)
+        paths = (*(file.path for file in listed.files), *listed.directories)
+        _check_names(request, {path.partition("/")[0] for path in paths})
         files = download(listed, artifacts, partial, deadline, request.bounds)
     manifest = Manifest(models=(), uri=request.text, source=listed.source, files=files, directories=listed.directories)
     if version:
@@ -104,22 +114,35 @@ def _located(api: MlflowApi, uri: StorageUri) -> tuple[Version | None, ListedMod
 
 def _link(request: StorageRequest) -> None:
     """Link each file and directory at the model's root; a link that is there already is left alone."""
-    root = request.model / MODEL_DIRECTORY
-    for name in sorted((entry.name for entry in root.iterdir()), key=lambda name: name == MLMODEL):
-        link, target = request.directory / name, f"{STORE}/{MODEL}/{MODEL_DIRECTORY}/{name}"
-        if link.is_symlink() and str(link.readlink()) == target:
-            continue
-        if name == STORE or os.path.lexists(link):
+    names = {entry.name for entry in (request.model / MODEL_DIRECTORY).iterdir()}
+    _check_names(request, names)
+    for name in sorted(names, key=lambda name: name == MLMODEL):
+        if not _is_own(request.directory / name):
+            (request.directory / name).symlink_to(_target(name))
+    sync_directory(request.directory)
+
+
+def _check_names(request: StorageRequest, names: Iterable[str]) -> None:
+    """Raise InvalidInputError if the directory holds something else under a name at the model's root."""
+    for name in sorted(names):
+        if name == STORE or (os.path.lexists(request.directory / name) and not _is_own(request.directory / name)):
             raise InvalidInputError(
                 f"{request.directory} holds {shown(name)} already, which the model has too; give the model a directory"
                 " of its own"
             )
-        link.symlink_to(target)
-    sync_directory(request.directory)
+
+
+def _is_own(link: Path) -> bool:
+    """Return True for a link to the file or directory of the same name in the store."""
+    return link.is_symlink() and str(link.readlink()) == _target(link.name)
+
+
+def _target(name: str) -> str:
+    return f"{STORE}/{MODEL}/{MODEL_DIRECTORY}/{name}"
 
 
 def _unlink(request: StorageRequest) -> None:
     """Remove the links to the model of another URI, MLmodel first: a part of a model is never visible."""
     for link in sorted(request.directory.iterdir(), key=lambda link: link.name != MLMODEL):
-        if link.is_symlink() and str(link.readlink()).startswith(f"{STORE}/"):
+        if _is_own(link):
             link.unlink()

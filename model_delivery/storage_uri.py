@@ -20,7 +20,7 @@ from model_delivery.artifact_paths import checked_path
 from model_delivery.errors import InvalidInputError
 
 SCHEME: Final = "mlflow"
-ALIAS: Final = re.compile(r"[\w.-]{1,255}", re.ASCII)
+ALIAS: Final = re.compile(r"[\w-]{1,255}")
 FORMS: Final = "mlflow://<name>/<version>, mlflow://<name>@<alias> or mlflow://runs/<run id>/<path>"
 
 
@@ -73,7 +73,7 @@ def parse_storage_uri(text: str) -> StorageUri:
         raise InvalidInputError(f"the storage URI {shown(text)} is not UTF-8 when it is decoded") from None
     match segments:
         case ["runs", run_id, first, *others]:
-            return RunUri(run_id=_checked(RUN_ID, "run id", run_id), path=checked_path("/".join([first, *others])))
+            return RunUri(run_id=_checked(RUN_ID, "run id", run_id), path=_path("/".join([first, *others])))
         case ["models", name, version] | [name, version] if "@" not in version:
             return VersionUri(name=_name(name), version=_checked(MODEL_VERSION, "version", version))
         case ["models", named] | [named] if "@" in named:
@@ -82,6 +82,16 @@ def parse_storage_uri(text: str) -> StorageUri:
                 raise InvalidInputError(f"the alias in the storage URI is {shown(alias)}, which MLflow cannot have")
             return AliasUri(name=_name(name), alias=alias)
     raise InvalidInputError(f"the storage URI {shown(text)} names no version, alias or run; give {FORMS}")
+
+
+def _path(text: str) -> str:
+    try:
+        return checked_path(text)
+    except InvalidInputError:
+        raise InvalidInputError(
+            f"the path in the storage URI is {shown(text)}, which no artifact can have; give the names of its"
+            " directories and its own, with / in between"
+        ) from None
 
 
 def _name(text: str) -> str:

@@ -1,7 +1,10 @@
 """Large files straight from a real S3 server behind a real MLflow, by presigned URLs, and the way back to MLflow."""
 
 import json
+import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -175,6 +178,14 @@ def test_a_fault_of_the_store_that_passes_changes_nothing(
     assert arrived(tmp_path, on_s3.models.ref("big"))
 
 
+def test_the_store_gets_the_time_that_it_asks_for(tmp_path: Path, on_s3: OnS3) -> None:
+    ended, mlflow = fetch(tmp_path, on_s3, asked_for(SECOND, first(1, answer(503, headers={"Retry-After": "1"}))))
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert "wait=1.0s" in ended.output
+    assert not through_mlflow(mlflow)
+
+
 ODD: dict[str, Rule] = {
     "the whole file, with 200": without_ranges,
     "another range": changed({"content-range": f"bytes 0-{16 * MIB - 1}/{60 * MIB}"}),
@@ -264,6 +275,8 @@ def test_a_store_that_goes_away_in_the_middle_ends_the_fetch_and_the_next_one_is
         {"url": "{host}/x", "headers": {"X": "a\r\nb"}},
         {"url": "{host}/x", "headers": ["X"]},
         {"url": "{host}/x", "headers": {"X": 7}},
+        {"url": "{host}/x", "headers": {"Host": "other.example"}},
+        {"url": "{host}/x", "headers": {"transfer-encoding": "chunked"}},
     ],
     ids=json.dumps,
 )
@@ -281,6 +294,31 @@ def test_an_address_that_is_not_one_is_left_for_mlflow(
     assert ended.output.count(STEP_DOWN) == 1
     assert store.seen == []
     assert files_below(delivery.model(mlflow_3.ref("big"))) == mlflow_3.files("big")
+
+
+def test_a_store_that_echoes_the_request_brings_no_signature_into_the_log(
+    tmp_path: Path, mlflow_3: Registered
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as echo:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = echo.accept()
+                    with connection, suppress(OSError):
+                        connection.sendall(connection.recv(1 << 16))
+
+        threading.Thread(target=serve, daemon=True).start()
+        uri = f"http://127.0.0.1:{echo.getsockname()[1]}"
+        document = json.dumps({"url": f"{uri}/k?{SIGNED}=hunter2"})
+        with reverse_proxy(mlflow_3.uri, only("/presigned/", answer(200, document.encode()))) as mlflow:
+            delivery = Delivery(directory=tmp_path, uri=mlflow.uri, environment={"MODEL_API_PRESIGNED_HOSTS": uri})
+            ended = delivery.fetch(mlflow_3.ref("big"))
+        echo.shutdown(socket.SHUT_RDWR)
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert "is not HTTP" in ended.output
+    assert "hunter2" not in ended.output
 
 
 def test_an_mlflow_without_presigned_urls_is_asked_once(tmp_path: Path, mlflow_any: Registered) -> None:

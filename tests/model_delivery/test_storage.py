@@ -1,6 +1,11 @@
 """`model-api-delivery storage`: KServe's storage URIs of models in MLflow, fetched into a mount."""
 
+import itertools
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +22,22 @@ from testbed.reverse_proxy import Exchange, reverse_proxy
 
 RUN = "5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5"
 STORE = ".model-api"
+ENDED = 77
+STEPS = 8  # at least: links of two files go and come, and four renames
+KILLED = f"""
+import os, pathlib, sys
+left, mount = int(sys.argv.pop(1)), pathlib.Path(sys.argv[3])
+def watch(event, arguments):
+    global left
+    in_mount = event == "os.remove" and pathlib.Path(os.fsdecode(arguments[0])).parent == mount
+    if in_mount or event in {{"os.rename", "os.symlink"}}:
+        left -= 1
+        if left < 0:
+            os._exit({ENDED})
+sys.addaudithook(watch)
+from model_delivery.cli import main
+sys.exit(main())
+"""
 URIS = {
     "mlflow://wine/3": VersionUri(name="wine", version="3"),
     "mlflow://models/wine/3": VersionUri(name="wine", version="3"),
@@ -25,6 +46,7 @@ URIS = {
     "mlflow://models/wine@production": AliasUri(name="wine", alias="production"),
     "mlflow://red%20wine/3": VersionUri(name="red wine", version="3"),
     "mlflow://a@b@prod": AliasUri(name="a@b", alias="prod"),
+    "mlflow://wine@gr%C3%B6%C3%9Fe": AliasUri(name="wine", alias="größe"),
     f"mlflow://runs/{RUN}/model": RunUri(run_id=RUN, path="model"),
     f"mlflow://runs/{RUN}/deep/er": RunUri(run_id=RUN, path="deep/er"),
 }
@@ -40,6 +62,7 @@ REFUSED = {
     "mlflow://wine/-1": "the version in the storage URI",
     "mlflow://wine@": "the alias in the storage URI",
     "mlflow://wine@a%2Fb": "the alias in the storage URI",
+    "mlflow://wine@v1.0": "the alias in the storage URI",
     "mlflow://@production": 'the model\'s name in the storage URI is ""',
     "mlflow://a%2Fb/3": "the model's name in the storage URI",
     "mlflow://../3": None,
@@ -48,9 +71,9 @@ REFUSED = {
     "mlflow://wine/3?x=1": "has a query or a fragment",
     "mlflow://wine/3#x": "has a query or a fragment",
     f"mlflow://runs/{RUN}": 'the version in the storage URI is "5f0c',
-    f"mlflow://runs/{RUN}/": "refused as a file name",
-    f"mlflow://runs/{RUN}/../../etc": "refused as a file name",
-    f"mlflow://runs/{RUN}/%2e%2e/x": "refused as a file name",
+    f"mlflow://runs/{RUN}/": "the path in the storage URI",
+    f"mlflow://runs/{RUN}/../../etc": "the path in the storage URI",
+    f"mlflow://runs/{RUN}/%2e%2e/x": "the path in the storage URI",
     "mlflow://runs/a:b/model": "the run id in the storage URI",
 }
 
@@ -104,13 +127,17 @@ def test_version_arrives_byte_by_byte(mount: Delivery, mlflow_any: Registered, e
     assert sorted(path.name for path in (mount.store / STORE).iterdir()) == ["model"]
 
 
-def test_alias_is_resolved_at_the_time_of_the_fetch(mount: Delivery, mlflow_any: Registered) -> None:
+@pytest.mark.parametrize(("alias", "logged"), [("Live_1", "Live_1"), ("größe", '"gr\\u00f6\\u00dfe"')])
+def test_alias_is_resolved_at_the_time_of_the_fetch(
+    mount: Delivery, mlflow_any: Registered, alias: str, logged: str
+) -> None:
     name = mlflow_any.versions["plain"]["name"]
-    ask(mlflow_any.uri, "POST", f"{API}/registered-models/alias", {"name": name, "alias": "Live_1", "version": "1"})
-    ended = mount.fetch_storage(f"mlflow://models/{quote(name)}@Live_1")
+    ask(mlflow_any.uri, "POST", f"{API}/registered-models/alias", {"name": name, "alias": alias, "version": "1"})
+    ended = mount.fetch_storage(f"mlflow://models/{quote(name)}@{quote(alias)}")
+    ask(mlflow_any.uri, "DELETE", f"{API}/registered-models/alias", {"name": name, "alias": alias})
 
     assert ended.code == ExitCode.DONE, ended.output
-    assert "alias=Live_1 version=1" in ended.output
+    assert f"alias={logged} version=1" in ended.output
     assert visible(mount.store) == mlflow_any.files("plain")
 
 
@@ -222,6 +249,67 @@ def test_file_of_another_program_is_not_replaced(delivery: Delivery, mlflow_3: R
     assert 'holds "data.bin" already' in ended.reason
     assert not (delivery.store / "MLmodel").exists()
     assert (delivery.store / "data.bin").read_text() == "not ours"
+
+
+def test_name_that_is_taken_is_refused_before_a_file_comes(delivery: Delivery, mlflow_3: Registered) -> None:
+    delivery.store.mkdir()
+    (delivery.store / "data.bin").symlink_to("elsewhere")
+    with reverse_proxy(mlflow_3.uri) as proxy:
+        ended = Delivery(directory=delivery.directory, uri=proxy.uri).fetch_storage(uri_of(mlflow_3, "plain"))
+
+    assert ended.code == ExitCode.INVALID_INPUT
+    assert proxy.paths("/artifacts/1") == []
+    assert str((delivery.store / "data.bin").readlink()) == "elsewhere"
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "file"])
+def test_store_that_is_no_directory_is_refused_and_not_followed(
+    delivery: Delivery, mlflow_3: Registered, kind: str
+) -> None:
+    elsewhere = delivery.directory / "elsewhere"
+    (elsewhere / "model").mkdir(parents=True)
+    delivery.store.mkdir()
+    if kind == "file":
+        (delivery.store / STORE).touch()
+    else:
+        (delivery.store / STORE).symlink_to(elsewhere if kind == "link" else "nowhere")
+    ended = delivery.fetch_storage(uri_of(mlflow_3, "plain"))
+
+    assert ended.code == ExitCode.INVALID_INPUT, ended.output
+    assert f"{STORE} is not a directory" in ended.reason
+    assert [path.name for path in elsewhere.rglob("*")] == ["model"]
+
+
+def test_kill_before_any_step_leaves_one_whole_model_or_none_and_the_next_run_goes_on(
+    delivery: Delivery, mlflow_3: Registered
+) -> None:
+    """The process ends before its n-th rename, or link that it makes or removes in the mount."""
+    old, new = (uri_of(mlflow_3, example) for example in ("empty directories", "plain"))
+    models = {uri: mlflow_3.files(example) for uri, example in ((old, "empty directories"), (new, "plain"))}
+    delivery.fetch_storage(old)
+    log = delivery.directory / "termination-log"
+    for step in itertools.count():
+        mount = delivery.directory / f"mount-{step}"
+        shutil.copytree(delivery.store, mount, symlinks=True)
+        command = [sys.executable, "-c", KILLED, str(step), "storage", new, str(mount), f"--termination-log={log}"]
+        code = subprocess.run(command, env=os.environ | {"MLFLOW_TRACKING_URI": mlflow_3.uri}, check=False).returncode
+        if code != ENDED:
+            break
+        if (mount / "MLmodel").exists():
+            assert visible(mount) in models.values()
+        uri = (old, new)[step % 2]
+        shutil.rmtree(delivery.store)
+        mount.rename(delivery.store)
+        ended = delivery.fetch_storage(uri)
+
+        assert ended.code == ExitCode.DONE, ended.output
+        assert visible(delivery.store) == models[uri]
+        if uri == new:
+            delivery.fetch_storage(old)
+
+    assert code == ExitCode.DONE
+    assert step >= STEPS
+    assert visible(mount) == models[new]
 
 
 def test_manifest_names_the_uri_and_no_version_of_an_owner(delivery: Delivery, mlflow_3: Registered) -> None:

@@ -17,6 +17,7 @@ from model_contract.model_ref import ModelRef
 from model_delivery.deadline import Deadline, Limits
 from model_delivery.file_checks import digest_faults, file_entry, read_manifest
 from model_delivery.manifest import Manifest
+from model_delivery.progress import BOOT_ID
 from model_delivery.store import partial_model, publish
 from testbed.delivery import Delivery, Ended, wait_until
 from testbed.faults import only, slowly, without_ranges
@@ -134,6 +135,23 @@ def test_wrong_progress_file_of_a_killed_run_is_not_used(delivery: Delivery, mlf
     with reverse_proxy(mlflow_3.uri) as proxy:
         ended = Delivery(directory=delivery.directory, uri=proxy.uri).fetch(ref)
 
+        assert ended.code == ExitCode.DONE, ended.output
+        assert sorted(asked(proxy)) == [(0, 0), *RANGES_OF_BIG]
+    assert whole(delivery, mlflow_3, ref)
+
+
+def test_progress_of_another_boot_is_not_used(delivery: Delivery, mlflow_3: Registered) -> None:
+    """A power cut can leave zeros in files of full size."""
+    ref = mlflow_3.ref("big")
+    with reverse_proxy(mlflow_3.uri, SLOWLY) as slow:
+        kill_in_the_middle(Delivery(directory=delivery.directory, uri=slow.uri), ref)
+    progress, boot = next(delivery.store.glob("*.progress")), BOOT_ID.read_text().strip()
+    noted = progress.read_text()
+    progress.write_text(noted.replace(boot, "another", 1))
+    with reverse_proxy(mlflow_3.uri) as proxy:
+        ended = Delivery(directory=delivery.directory, uri=proxy.uri).fetch(ref)
+
+        assert boot in noted
         assert ended.code == ExitCode.DONE, ended.output
         assert sorted(asked(proxy)) == [(0, 0), *RANGES_OF_BIG]
     assert whole(delivery, mlflow_3, ref)

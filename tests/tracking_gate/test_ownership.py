@@ -3,7 +3,9 @@
 import itertools
 import json
 import re
-from dataclasses import dataclass
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from model_contract.names import TAG_PROJECT_ID
 from model_contract.tokens import Purpose
 from testbed.gate import API, OTHER, PROJECT, Answer, Gate, Json, ask, gate
 from testbed.mlflow_server import MlflowServer
+from testbed.reverse_proxy import Exchange, reverse_proxy
 from tests.tracking_gate.conftest import Wine, example, wine_behind
 from tracking_gate.policy.guarded_operations import OPERATIONS, Operation
 from tracking_gate.policy.people_changes import PEOPLE_CHANGES, ChangedObject
@@ -417,45 +420,86 @@ def test_logged_model_is_not_made_of_another_projects_run(gate_3: Gate) -> None:
     assert tried(mine.experiment, mine.run) == 200
 
 
-def start_trace(gate: Gate, trace: str, experiment: str, **more: Any) -> Answer:
-    """Start a trace as Jane; `more` are further fields."""
+def start_trace(gate: Gate, trace: str | None, experiment: str, **more: Any) -> Answer:
+    """Start a trace as Jane; None gives it no id, `more` are further fields."""
     location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
     times = {"request_time": "2026-01-01T00:00:00Z", "execution_duration": "1s", "state": "OK"}
-    info = {"trace_id": trace, "trace_location": location, "trace_metadata": {}, "tags": {}} | times | more
+    named = {} if trace is None else {"trace_id": trace}
+    info = named | {"trace_location": location, "trace_metadata": {}, "tags": {}} | times | more
     return gate.ask("POST", f"{LATER}/traces", {"trace": {"trace_info": info}}, gate.basic("jane"))
+
+
+def feedback(name: str, **more: str) -> Json:
+    """Return an assessment."""
+    return {
+        "assessment_name": name,
+        "source": {"source_type": "HUMAN", "source_id": "x"},
+        "feedback": {"value": True},
+        "create_time": "2026-01-01T00:00:00Z",
+        "last_update_time": "2026-01-01T00:00:00Z",
+        **more,
+    }
 
 
 def test_assessment_of_another_projects_trace_is_not_moved_to_an_own_one(
     mlflow_3_17: MlflowServer, tmp_path: Path
 ) -> None:
     """MLflow before 3.18 merges the assessments of a trace that is sent again by their ids alone."""
-
-    def feedback(name: str, **more: str) -> Json:
-        return {
-            "assessment_name": name,
-            "source": {"source_type": "HUMAN", "source_id": "x"},
-            "feedback": {"value": True},
-            "create_time": "2026-01-01T00:00:00Z",
-            "last_update_time": "2026-01-01T00:00:00Z",
-            **more,
-        }
-
     with gate(mlflow_3_17, tmp_path / "gate", "--attempts=100000") as found:
         mine, theirs = made_by(found, "jane"), made_by(found, "olga")
         path, own = f"{LATER}/traces/{theirs.trace}", "tr-" + "4" * 32
         body = {"assessment": feedback("theirs")}
         made = found.ask("POST", f"{path}/assessments", body, found.basic("olga")).json["assessment"]
         before = ask(mlflow_3_17.uri, "GET", path).json
-        own_one = feedback("own", assessment_id="a-" + "5" * 32)
-        sent = [start_trace(found, own, mine.experiment, assessments=[own_one]).status for _ in range(2)]
+        first = start_trace(found, own, mine.experiment, assessments=[feedback("own")])
+        of_own = ask(mlflow_3_17.uri, "GET", f"{LATER}/traces/{own}").json["trace"]["trace_info"]["assessments"]
+        own_one = feedback("own", assessment_id=of_own[0]["assessment_id"])
+        again = start_trace(found, own, mine.experiment, assessments=[own_one, feedback("one more")])
         taken = feedback("taken", assessment_id=made["assessment_id"])
         refused = start_trace(found, own, mine.experiment, assessments=[own_one, taken])
         after = ask(mlflow_3_17.uri, "GET", path).json
 
-    assert sent == [200, 200]
+    assert (first.status, again.status) == (200, 200)
     assert refused.status == 403
     assert before["trace"]["trace_info"]["assessments"]
     assert after == before
+
+
+@pytest.mark.parametrize("trace", ["tr-" + "6" * 32, "", None], ids=["new", "empty", "none"])
+def test_assessment_of_another_projects_trace_is_not_moved_to_a_trace_that_is_made_meanwhile(
+    mlflow_3_17: MlflowServer, tmp_path: Path, trace: str | None
+) -> None:
+    """The first request waits before MLflow, after its check, until the second one has made the trace."""
+    held, go = threading.Event(), threading.Event()
+
+    def hold(exchange: Exchange) -> bool:
+        if b"taken" in exchange.body:
+            held.set()
+            go.wait(30)
+        return False
+
+    with (
+        reverse_proxy(mlflow_3_17.uri, hold) as between,
+        gate(replace(mlflow_3_17, uri=between.uri), tmp_path / "gate", "--attempts=100000") as found,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        mine, theirs = made_by(found, "jane"), made_by(found, "olga")
+        path = f"{LATER}/traces/{theirs.trace}"
+        body = {"assessment": feedback("theirs")}
+        made = found.ask("POST", f"{path}/assessments", body, found.basic("olga")).json["assessment"]
+        before = ask(mlflow_3_17.uri, "GET", path).json
+        taken = feedback("taken", assessment_id=made["assessment_id"])
+        first = pool.submit(start_trace, found, trace, mine.experiment, assessments=[taken])
+        held.wait(1)
+        second = start_trace(found, trace, mine.experiment)
+        go.set()
+        refused = first.result()
+        after = ask(mlflow_3_17.uri, "GET", path).json
+
+    assert before["trace"]["trace_info"]["assessments"]
+    assert after == before
+    assert (second.status, refused.status) == (200, 403)
+    assert "leave it out, and MLflow chooses one" in refused.message
 
 
 def test_trace_of_another_project_is_not_overwritten_by_one_of_the_same_id(gate_3: Gate) -> None:

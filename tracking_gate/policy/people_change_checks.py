@@ -70,9 +70,10 @@ class PeopleChangeChecks:
                 raise Conflict(f"{which} is promoted, and its source names this run; its files do not change")
 
     async def _check_assessments(self, change: PeopleChange, fields: Json) -> None:
-        """Raise Forbidden if a trace that exists would get an assessment that it does not have.
+        """Raise Forbidden if the request names an assessment that its trace does not have.
 
-        MLflow before 3.18 finds it by its id alone, and takes it away from the trace that has it.
+        MLflow before 3.18 finds it by its id alone, and takes it away from the trace that has it. A new trace has none:
+        another request of the same moment may make the trace before this one arrives. MLflow's clients name none.
         """
         if change is not NEW_TRACE:
             return
@@ -80,7 +81,7 @@ class PeopleChangeChecks:
         given = {one for one in values_at(fields, [*info, "assessments", "*", "assessment_id"]) if one}
         trace_ids = values_at(fields, [*info, "trace_id"])
         known = await self._registry.assessments_of_trace(str(trace_ids[0])) if given and trace_ids else None
-        if known is not None and not given <= known:
+        if not given <= (known or set()):
             raise Forbidden("an assessment_id is not one of this trace: leave it out, and MLflow chooses one")
 
     async def _projects(self, actor: Actor, kind: ChangedObject, value: str) -> list[str | None]:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from serving_runtime.model import Model, load
 from serving_runtime.options import Coerce
 from serving_runtime.prediction.handler import describe_for_clients
 from serving_runtime.prediction.warm_up import WarmUpResult
-from serving_runtime.process.body_reader import BodyReader
+from serving_runtime.process.body_reader import BodyReader, BodyReaderError
 from serving_runtime.protocols.domino.protocol import DOMINO
 from serving_runtime.protocols.interface import Inputs, Message, Prediction, Protocol, ServedModel
 from serving_runtime.protocols.kserve_v1 import KSERVE_V1
@@ -224,3 +225,14 @@ def test_reader_that_was_ended_is_gone(model: Callable[[str], Model]) -> None:
     assert reader.ended
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_thread_that_waits_for_a_reader_goes_on_when_it_is_ended(model: Callable[[str], Model]) -> None:
+    message = Message(body=b'{"inputs": [1.5]}', headers={}, path={})
+    with reader_for(model("one-double")) as (reader, _), ThreadPoolExecutor(1) as pool:
+        os.kill(reader._pid, signal.SIGSTOP)
+        waiting = pool.submit(reader.read, INVOCATIONS.read, message)
+        reader.end()
+
+        with pytest.raises(BodyReaderError, match="has ended"):
+            waiting.result(10)

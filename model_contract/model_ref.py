@@ -126,6 +126,11 @@ def shown(value: str) -> str:
     return json.dumps(value[:SHOWN_CHARACTERS] + ("..." if len(value) > SHOWN_CHARACTERS else ""))
 
 
+def printable(text: str) -> str:
+    """Return a text with its control characters escaped: a terminal would obey them."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
 def validate(variable: str, value: str) -> str:
     """Return the value of one of the four variables. Raises InvalidVariableError if it is malformed."""
     rule = RULES[variable]

@@ -16,6 +16,7 @@ from lightkube.models.meta_v1 import ObjectMeta, Status
 from lightkube.resources.core_v1 import Secret
 from lightkube.types import PatchType
 
+from model_contract.model_ref import printable
 from model_contract.names import PROJECT_ID_LABEL, PROJECT_TOKENS_SECRETS, TOKEN_KEY, pull_secret
 from model_contract.tls import TlsSettingError, check_authorities
 from model_lifecycle.errors import InvalidError, NotAuthorisedError, UnavailableError
@@ -43,7 +44,7 @@ def client_of(context: str | None) -> Iterator[Client]:
         with opened as client:
             yield client
     except ConfigError as error:
-        raise UnavailableError(f"no cluster: {error}") from error
+        raise UnavailableError(f"no cluster: {printable(str(error))}") from error
     except httpx2.HTTPStatusError as error:
         raise NotAuthorisedError(str(error)) from error
     except httpx2.TransportError as error:

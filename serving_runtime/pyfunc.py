@@ -54,7 +54,9 @@ def load_pyfunc(directory: Path) -> PyfuncModel:
                 load_model,
             )
 
-        loaded: PyfuncModel = load_model(str(directory), suppress_warnings=True)
+        # MLflow takes what follows the last slash for a file of the directory before it, and refuses one that is a link
+        # to another place.
+        loaded: PyfuncModel = load_model(f"{directory}/", suppress_warnings=True)
     except Exception as error:
         reason = " ".join(str(error).split()) or "no reason given"
         raise ModelLoadError(f"the model in {directory} cannot be loaded: {type(error).__name__}: {reason}") from error

@@ -35,7 +35,9 @@ ROOT: Final = Path(__file__).parents[1]
 PAIRS: Final = int(os.environ.get("MODEL_API_TEST_ENVIRONMENTS", "200"))
 PACKAGES: Final = ("model_contract", "model_delivery", "model_lifecycle", "serving_runtime", "tracking_gate", "webhook")
 PROGRAMS: Final = {
-    entry.name: entry for entry in entry_points(group="console_scripts") if entry.module.partition(".")[0] in PACKAGES
+    entry.name: entry
+    for entry in entry_points(group="console_scripts")
+    if entry.module.partition(".")[0] in PACKAGES and not entry.name.endswith(".py")  # a second name, for Spark
 }
 SECRET: Final = "hunter2"
 EVIL: Final = "a\x1b]0;evil\x07"

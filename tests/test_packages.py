@@ -18,8 +18,11 @@ PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 SOURCES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 
 ADDRESS = re.compile(r"https?://([A-Za-z0-9.-]+)")
-EXAMPLES = re.compile(r"localhost|127\.0\.0\.1|([\w-]+\.)*example(\.(com|org))?|mlflow\.(mlflow-efs(\.svc)?)?")
+EXAMPLES = re.compile(
+    r"localhost|host|minio\.storage|127\.0\.0\.1|([\w-]+\.)*example(\.(com|org))?|mlflow\.(mlflow-efs(\.svc)?)?"
+)
 PUBLIC = {
+    "arrow.apache.org",
     "cli.github.com",
     "github.com",
     "json-schema.org",

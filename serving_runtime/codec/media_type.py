@@ -1,10 +1,16 @@
-"""The media types of request bodies, and the reading of the header Content-Type."""
+"""The media types of bodies, and the reading of the headers Content-Type and Accept."""
 
+import re
 from email.message import Message
 from enum import StrEnum
 from functools import lru_cache
+from typing import Final
 
 from serving_runtime.errors import UnsupportedMediaTypeError
+
+# A range of media types in a header Accept, with its parameters, and the weight among these (RFC 9110, 12.4.2).
+RANGE: Final = r"(?:^|,)[ \t]*{}[ \t]*(;[^,]*)?(?:,|$)"
+WEIGHT: Final = re.compile(r";[ \t]*q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*(?:;|$)", re.IGNORECASE)
 
 
 class MediaType(StrEnum):
@@ -12,6 +18,9 @@ class MediaType(StrEnum):
     CSV = "text/csv"
     PARQUET = "application/vnd.apache.parquet"
     ARROW = "application/vnd.apache.arrow.stream"
+
+
+JSON_RANGES: Final = (MediaType.JSON, "application/*", "*/*")
 
 
 @lru_cache(64)  # clients send few different ones
@@ -33,3 +42,21 @@ def expect_json(content_type: str | None) -> None:
     """Raise UnsupportedMediaTypeError if the body is not JSON."""
     if media_type(content_type) is not MediaType.JSON:
         raise UnsupportedMediaTypeError(f"this Content-Type is not read here; send {MediaType.JSON}")
+
+
+def prefers(accept: bytes, name: str) -> bool:
+    """Return True if the header Accept names the media type, and gives JSON no greater weight."""
+    return weight(accept, name) > 0 and weight(accept, name) >= weight(accept, *JSON_RANGES)
+
+
+def weight(accept: bytes, *ranges: str) -> float:
+    """Return the weight of the first of the ranges of media types that the header Accept names; 0 if it names none.
+
+    The header is searched and not taken apart, because it may have as many parts as a head has bytes.
+    """
+    text = accept.decode("latin-1")
+    for known in ranges:
+        if found := re.search(RANGE.format(re.escape(known)), text, re.IGNORECASE):
+            given = WEIGHT.search(found[1] or "")
+            return float(given[1]) if given else 1.0
+    return 0.0

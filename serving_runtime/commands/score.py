@@ -57,20 +57,30 @@ def score(model: Model, chunk: Chunk, first: int = 0, end: int | None = None) ->
         yield from score(model, chunk, middle, end)
 
 
-def score_columns(model: Model, chunk: Chunk) -> "Predictions | None":
-    """Return the predictions of the whole chunk as columns; None if its rows must be scored by `score`."""
+def score_columns(model: Model, chunk: Chunk) -> "Predictions | list[Any] | None":
+    """Return the predictions of the whole chunk as columns, or as the JSON value of each if they are no columns.
+
+    None if its rows must be scored by `score`.
+    """
     if chunk.columns is None:
         return None
     try:
-        return as_predictions(model.predict(chunk.columns()), chunk.count)
+        value = model.predict(chunk.columns())
+        return as_predictions(value, chunk.count) or _by_row(value, chunk.count, single=chunk.count == 1)
     except ServingError:
         return None
 
 
 def _rows(model: Model, chunk: Chunk, first: int, end: int) -> list[Scored]:
     conformed = model.plan.conform(chunk.request(first, end))
-    value = orjson.loads(encode(model.predict_conformed(conformed.data, conformed.params), wrapped=False))
+    value = model.predict_conformed(conformed.data, conformed.params)
     count = conformed.rows or 1 if chunk.whole else end - first
+    return [Scored(prediction=item) for item in _by_row(value, count, single=end - first == 1)]
+
+
+def _by_row(value: Any, count: int, *, single: bool) -> list[Any]:
+    """Return the JSON value of each prediction. `single`: they belong to one row of the file. Raises OutputError."""
+    value = orjson.loads(encode(value, wrapped=False))
     if (
         isinstance(value, dict)
         and value
@@ -78,11 +88,11 @@ def _rows(model: Model, chunk: Chunk, first: int, end: int) -> list[Scored]:
     ):
         value = [dict(zip(value, items, strict=True)) for items in zip(*value.values(), strict=True)]
     if isinstance(value, list) and len(value) == count:
-        return [Scored(prediction=item) for item in value]
+        return value
     if value == []:
         raise OutputError(f"the model returned no prediction for {'this row' if count == 1 else f'{count} rows'}")
-    if end - first == 1:
-        return [Scored(prediction=value)]
+    if single:
+        return [value]
     raise OutputError(f"the model does not predict one value for each of {count} rows")
 
 

@@ -56,11 +56,16 @@ def score_rows(
     """
     counts = Counts()
     for chunk in chunks:
-        if (predictions := score_columns(model, chunk)) is not None:
-            output.write_columns(chunk, predictions)
-            counts += Counts(rows=chunk.count)
-        else:
-            counts += _score_one_by_one(model, chunk, output, file)
+        predictions = score_columns(model, chunk)
+        match predictions:
+            case None:
+                counts += _score_one_by_one(model, chunk, output, file)
+            case list():
+                output.write(chunk, predictions)
+                counts += Counts(rows=chunk.count)
+            case _:
+                output.write_columns(chunk, predictions)
+                counts += Counts(rows=chunk.count)
         done(counts.rows)
     return counts
 

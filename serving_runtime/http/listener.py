@@ -35,6 +35,7 @@ class Listener(uvicorn.Server):
                 lifespan="off",
                 interface="asgi3",
                 log_config=None,
+                workers=1,  # or uvicorn reads WEB_CONCURRENCY, which is for the supervisor
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,

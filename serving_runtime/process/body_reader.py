@@ -8,8 +8,8 @@ import gc
 import logging
 import os
 import pickle
-import resource
 import signal
+from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, Final, NoReturn, Self
 
@@ -48,7 +48,16 @@ class BodyReader:
 
     @property
     def ended(self) -> bool:
-        return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        try:
+            return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:  # the model's own code has waited for any child
+            return True
+
+    def end(self) -> None:
+        """End the process, also in the middle of a body: the worker would wait for the thread that waits for it."""
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
 
     def read(self, read: Read, message: Message) -> Inputs:
         """Return what `read` returns. Raises ServingError, BodyReaderError."""
@@ -64,14 +73,14 @@ class BodyReader:
 
 
 def _run(served: ServedModel, connection: "Connection[Any, Any]") -> NoReturn:
-    for number in (signal.SIGINT, signal.SIGTERM):  # it ends with its worker, which may still wait for it
-        signal.signal(number, signal.SIG_IGN)
-    _close_all_but(connection.fileno())
-    os.nice(NICENESS)
-    # The values of a body hold no circles. Looking for some among millions would take longer than to read them.
-    gc.freeze()
-    gc.disable()
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):  # it ends with its worker, which may still wait for it
+            signal.signal(number, signal.SIG_IGN)
+        _close_all_but(connection.fileno())
+        os.nice(NICENESS)
+        # The values of a body hold no circles. Looking for some among millions would take longer than to read them.
+        gc.freeze()
+        gc.disable()
         while True:
             connection.send_bytes(_result(served, connection.recv_bytes()))
             gc.collect()
@@ -97,7 +106,11 @@ def _pickled(value: Any) -> bytes:
 
 
 def _close_all_but(kept: int) -> None:
-    """Close the worker's sockets: a port and a connection are closed only when every process has closed them."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    os.closerange(FIRST_DESCRIPTOR, kept)
-    os.closerange(kept + 1, most)
+    """Close the worker's sockets: a port and a connection are closed only when every process has closed them.
+
+    The open descriptors are few, and the limit of a container may be a thousand million.
+    """
+    for descriptor in map(int, os.listdir("/dev/fd")):  # noqa: PTH208  names, not paths
+        if descriptor >= FIRST_DESCRIPTOR and descriptor != kept:
+            with suppress(OSError):  # the descriptor of the listing is closed already
+                os.close(descriptor)

@@ -59,6 +59,7 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     def run(self) -> None:
         self.app.placeholder.stop()
         self._listener.listen([listener.sock for listener in self.sockets], started=self._take_signals)
+        self._body_reader.end()
         self._context.recorder.finish()
 
     def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:

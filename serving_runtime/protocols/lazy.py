@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from serving_runtime.input.table import from_rows as from_rows
     from serving_runtime.input.table import renamed as renamed
     from serving_runtime.protocols.domino.call import read_call as read_call
-    from serving_runtime.protocols.mlflow.request import expect_arrow as expect_arrow
+    from serving_runtime.protocols.mlflow.request import answers_in_arrow as answers_in_arrow
+    from serving_runtime.protocols.mlflow.request import answers_in_pieces as answers_in_pieces
     from serving_runtime.protocols.mlflow.request import from_document as from_document
     from serving_runtime.protocols.mlflow.request import read_request as read_request
     from serving_runtime.protocols.mlflow.schemas import mlflow_schemas as mlflow_schemas
@@ -41,7 +42,8 @@ __getattr__ = lazy_attributes(
         "from_rows": "serving_runtime.input.table:from_rows",
         "renamed": "serving_runtime.input.table:renamed",
         "read_call": "serving_runtime.protocols.domino.call:read_call",
-        "expect_arrow": "serving_runtime.protocols.mlflow.request:expect_arrow",
+        "answers_in_arrow": "serving_runtime.protocols.mlflow.request:answers_in_arrow",
+        "answers_in_pieces": "serving_runtime.protocols.mlflow.request:answers_in_pieces",
         "from_document": "serving_runtime.protocols.mlflow.request:from_document",
         "read_request": "serving_runtime.protocols.mlflow.request:read_request",
         "mlflow_schemas": "serving_runtime.protocols.mlflow.schemas:mlflow_schemas",

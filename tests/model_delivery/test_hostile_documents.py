@@ -31,7 +31,12 @@ ANSWERS: dict[str, Any] = {
     },
 }
 COMMANDS = {
-    "storage mlflow://wine@live": ("registered-models/get", "model-versions/get?", "get-download-uri", "artifacts?path"),
+    "storage mlflow://wine@live": (
+        "registered-models/get",
+        "model-versions/get?",
+        "get-download-uri",
+        "artifacts?path",
+    ),
     f"storage mlflow://runs/{RUN}/model": ("runs/get", "logged-models/search", "artifacts?path"),
     "resolve models:/wine@live": ("registered-models/get", "model-versions/get?"),
     f"resolve runs:/{RUN}/model": ("model-versions/search", "model-versions/get?"),
@@ -57,7 +62,9 @@ class Server(BaseHTTPRequestHandler):
 def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield the path of each value in a document."""
     yield path
-    inner = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    inner = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
     for key, value in inner:
         yield from places(value, (*path, key))
 

@@ -296,9 +296,7 @@ def test_an_address_that_is_not_one_is_left_for_mlflow(
     assert files_below(delivery.model(mlflow_3.ref("big"))) == mlflow_3.files("big")
 
 
-def test_a_store_that_echoes_the_request_brings_no_signature_into_the_log(
-    tmp_path: Path, mlflow_3: Registered
-) -> None:
+def test_a_store_that_echoes_the_request_brings_no_signature_into_the_log(tmp_path: Path, mlflow_3: Registered) -> None:
     with socket.create_server(("127.0.0.1", 0)) as echo:
 
         def serve() -> None:

@@ -114,7 +114,8 @@ def ours(model: Model, content_type: str, body: str) -> dict[str, Any]:
         inputs = INVOCATIONS.read(
             Message(body=body.encode(), headers={b"content-type": content_type.encode()}, path={}), served
         )
-        answer = inputs.write(Prediction(value=model.predict_conformed(inputs.data, inputs.params), seconds=0))
+        prediction = Prediction(value=model.predict_conformed(inputs.data, inputs.params), seconds=0)
+        answer = inputs.write(prediction, served)
     except ServingError as error:
         return {"status": error.status, "error": error}
     return {"status": answer.status, "body": json.loads(answer.body)}

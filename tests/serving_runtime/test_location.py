@@ -1,12 +1,20 @@
 """The places in which the runtime looks for its model."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from model_contract.model_ref import InvalidVariableError
+from model_delivery.storage import MODEL, STORE
 from serving_runtime.errors import ModelNotFoundError
 from serving_runtime.location import find_model, resolve_model_path
+from serving_runtime.model import load
+from serving_runtime.options import Coerce, Loader
+from serving_runtime.prediction.warm_up import warm_up_for_merging
+from testbed.environments import python_of
+from testbed.runtime_server import serving
 
 OWNER_AND_RUN = {"MLFLOW_MODEL_OWNER": "jane.doe", "MLFLOW_RUN_ID": "5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5"}
 
@@ -62,3 +70,60 @@ def test_a_missing_directory_says_what_there_is_above(tmp_path: Path) -> None:
 
     with pytest.raises(ModelNotFoundError, match=r"there is no directory .*; .* holds other-owner"):
         find_model(tmp_path / "jane" / "run" / "artifacts" / "model")
+
+
+def linked(model: Path, directory: Path, form: str) -> Path:
+    """Return a directory that holds the model by links."""
+    match form:
+        case "a link to it":
+            (directory / "link").symlink_to(model)
+            return directory / "link"
+        case "a link to a link, with a slash":
+            (directory / "first").symlink_to(model)
+            (directory / "second").symlink_to("first")
+            return directory / "second/"
+        case _:  # a mount that `model-api-delivery storage` has filled for KServe
+            root = f"{STORE}/{MODEL}/artifacts/model"
+            shutil.copytree(model, directory / "mount" / root)
+            for entry in model.iterdir():
+                (directory / "mount" / entry.name).symlink_to(f"{root}/{entry.name}")
+            return directory / "mount"
+
+
+LINKS = ["a link to it", "a link to a link, with a slash", "links in it"]
+
+
+@pytest.mark.parametrize("form", LINKS)
+@pytest.mark.parametrize("loader", list(Loader))
+def test_model_behind_links_is_loaded(form: str, loader: Loader, models: Path, tmp_path: Path) -> None:
+    model = load(find_model(linked(models / "wine", tmp_path, form)), loader)
+
+    assert model.native is (loader is not Loader.MLFLOW)
+    assert warm_up_for_merging(model).may_merge
+
+
+@pytest.mark.parametrize("form", LINKS)
+def test_model_behind_links_is_served(form: str, models: Path, tmp_path: Path) -> None:
+    path = linked(models / "wine", tmp_path, form)
+    flags = ("--model-path", str(path), "--workers", "1", "--coerce", Coerce.MLFLOW)
+    with serving(models / "wine", *flags, log=tmp_path / "log", environ={"MLFLOW_ARTIFACTS_PATH": ""}) as server:
+        body = {"inputs": {"fixed acidity": "7.4", "pH": 3.51, "alcohol": 9.4}}  # a text, which MLflow casts
+
+        assert server.predict(body).status == 200
+
+
+@pytest.mark.parametrize("version", ["2.22", "3.17", "3.18"])
+def test_mlflow_itself_loads_a_mount_for_kserve(version: str, models: Path, older_models: Path, tmp_path: Path) -> None:
+    mount = linked((older_models if version == "2.22" else models) / "wine", tmp_path, "links in it")
+    code = (
+        "import sys, pandas, mlflow, mlflow.sklearn\n"
+        "row = pandas.DataFrame([[7.4, 3.51, 9.4]], columns=['fixed acidity', 'pH', 'alcohol'])\n"
+        "print(*(load(sys.argv[1]).predict(row) for load in (mlflow.pyfunc.load_model, mlflow.sklearn.load_model)))"
+    )
+    done = subprocess.run(
+        [python_of(f"mlflow-{version}"), "-c", code, mount], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.split("] [")
+    assert first.strip("[] \n") == second.strip("[] \n")

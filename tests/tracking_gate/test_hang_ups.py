@@ -58,7 +58,7 @@ def hang_up(connection: socket.socket, *, reset: bool) -> None:
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while not holds():
         if time.monotonic() > ends:
             return False

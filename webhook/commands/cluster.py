@@ -11,6 +11,7 @@ from lightkube import Client, KubeConfig
 from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_namespaced_resource
 
+from model_contract.model_ref import printable
 from model_contract.names import PLATFORM_NAMESPACE
 from model_contract.proxy_settings import PROXY_ADVICE, ProxySettingError, check_proxies
 from model_contract.tls import TlsSettingError, check_authorities
@@ -44,7 +45,7 @@ def cluster_client(context: str | None) -> Iterator[Client]:
         with _client(_configuration(context)) as client:
             yield client
     except ConfigError as error:
-        raise InvalidInputError(f"no cluster: {error}; {REMEDY}") from error
+        raise InvalidInputError(f"no cluster: {printable(str(error))}; {REMEDY}") from error
     except MissingError as error:
         raise NotFoundError(str(error)) from error
     except httpx2.HTTPStatusError as error:

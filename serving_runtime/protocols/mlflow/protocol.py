@@ -26,12 +26,12 @@ ARROW: Final = b"application/vnd.apache.arrow.stream"
 def read(message: Message, served: ServedModel) -> Inputs:
     """Raises ServingError."""
     accept = message.headers.get(b"accept")
-    if accept is not None and ARROW in accept:
+    if accept is not None and lazy.answers_in_arrow(accept):
         return _read_for_arrow(message, served)
     request = lazy.read_request(message.body, message.header(b"content-type"), served.metadata.signature, served.coerce)
     conformed = served.conform(request)
     write = partial(_write, wrapped=request.wrapped)
-    stream = request.stream or (accept is not None and b"text/event-stream" in accept)
+    stream = request.stream or (accept is not None and lazy.answers_in_pieces(accept))
     return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=write, stream=stream)
 
 
@@ -41,7 +41,6 @@ def _write(prediction: Prediction, served: ServedModel, *, wrapped: bool) -> Ans
 
 def _read_for_arrow(message: Message, served: ServedModel) -> Inputs:
     """Read a request whose answer is to be an Arrow stream. Raises ServingError."""
-    lazy.expect_arrow()
     headers = {name: value for name, value in message.headers.items() if name != b"accept"}
     inputs = read(Message(body=message.body, headers=headers, path=message.path), served)
     write = partial(_write_arrow, rows=inputs.rows)

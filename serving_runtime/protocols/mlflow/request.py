@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, Final
 
 from model_contract.extras import missing_extra
 from serving_runtime.codec.delimited import read_csv, read_csv_as_pandas, read_parquet
-from serving_runtime.codec.media_type import MediaType, media_type
+from serving_runtime.codec.media_type import JSON_RANGES, MediaType, media_type, prefers, weight
 from serving_runtime.codec.strict_json import read_object
 from serving_runtime.errors import MalformedRequestError, NotAcceptableError, UnsupportedMediaTypeError
 from serving_runtime.input.request import JsonInput, PassThroughInput, Request, TypedFrame
@@ -20,6 +21,7 @@ ARROW: Final = find_spec("pyarrow") is not None  # of the extra `tables`
 LEAST_CSV: Final = 4096  # bytes, from which on Arrow is faster than cells
 FORMATS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
 PARAMS: Final = "params"
+EVENTS: Final = "text/event-stream"
 STREAM: Final = "stream"  # true asks for an answer in pieces, as in MLflow's server of agents
 # A body with one of these keys, and none of FORMATS, is as a whole the input of a chat model.
 CHAT_KEYS: Final = ("messages", "prompt", "input")
@@ -44,10 +46,22 @@ def read_request(body: bytes, content_type: str | None, signature: Signature, co
             return from_document(read_object(body), signature)
 
 
-def expect_arrow() -> None:
-    """Raise NotAcceptableError if this server cannot answer in Arrow."""
-    if not ARROW:
+@lru_cache(64)  # clients send few different ones
+def answers_in_arrow(accept: bytes) -> bool:
+    """Return True if the header Accept prefers Arrow to JSON, and this server can write it.
+
+    Raises NotAcceptableError if it cannot, and the header does not accept JSON.
+    """
+    preferred = prefers(accept, MediaType.ARROW)
+    if preferred and not ARROW and not weight(accept, *JSON_RANGES):
         raise NotAcceptableError(f"this server cannot answer in Arrow: {missing_extra('pyarrow', 'tables')}")
+    return preferred and ARROW
+
+
+@lru_cache(64)
+def answers_in_pieces(accept: bytes) -> bool:
+    """Return True if the header Accept prefers server-sent events to JSON."""
+    return prefers(accept, EVENTS)
 
 
 def _takes_columns(signature: Signature, coerce: Coerce) -> bool:

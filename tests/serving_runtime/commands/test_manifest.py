@@ -11,7 +11,7 @@ from tests.serving_runtime.commands.conftest import Run
 
 ROOT = Path(__file__).parents[3]
 RUNTIME = yaml.safe_load((ROOT / "manifests" / "components" / "kserve" / "cluster-serving-runtime.yaml").read_text())
-WINE = ("manifest", "kserve", "--name", "wine", "--storage-uri", "s3://models/wine")
+WINE = ("manifest", "kserve", "--name", "wine", "--storage-uri", "mlflow://wine/3")
 
 
 def service(run: Run, *flags: str) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def test_manifest_is_an_inference_service(run: Run) -> None:
                     "modelFormat": {"name": "mlflow"},
                     "runtime": "model-api-runtime",
                     "protocolVersion": "v2",
-                    "storageUri": "s3://models/wine",
+                    "storageUri": "mlflow://wine/3",
                 }
             }
         },

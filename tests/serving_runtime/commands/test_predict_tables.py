@@ -240,3 +240,40 @@ def test_bad_cell_at_the_end_of_a_large_file_is_named_and_leaves_no_output(
     assert json.loads((tmp_path / "errors").read_text())["place"] == "line 900002"
     with output.open() as stream:
         assert sum(1 for _ in csv.reader(stream)) == 900_002
+
+
+ONLY_ONCE = "__import__('os').mkdir('{}')"  # the second call of the model fails
+OTHER_PREDICTIONS = {
+    "texts": ("'red'", ["red"] * 2),
+    "lists": ("[1, 'red']", [[1, "red"]] * 2),
+    "objects": ("{'a': 1, 'b': 'red'}", [{"a": 1, "b": "red"}] * 2),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_PREDICTIONS)
+@pytest.mark.parametrize(("form", "rows"), [("csv", 2), ("parquet", 2), ("parquet", 1)])
+def test_predictions_that_are_no_numbers_are_made_once(  # noqa: PLR0913, PLR0917  three cases, three fixtures
+    kind: str, form: str, rows: int, run: Run, models: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / f"rows.{form}"
+    one, wanted = OTHER_PREDICTIONS[kind]
+    expression = f"{ONLY_ONCE.format(tmp_path / 'made')} or [{one} for _ in range({rows})]"
+    table = pa.table({"expression": [expression] * rows})
+    if form == "csv":
+        table.to_pandas().to_csv(source, index=False, quoting=csv.QUOTE_ALL)
+    else:
+        parquet.write_table(table, source)
+
+    ended = run("predict", "--model-path", models / "chosen", source, "--output-format", "jsonl")
+
+    assert (ended.code, [json.loads(line) for line in ended.out.splitlines()]) == (0, wanted[:rows]), ended.err
+
+
+def test_one_value_for_the_only_row_is_predicted_once(run: Run, models: Path, tmp_path: Path) -> None:
+    source = tmp_path / "rows.parquet"
+    expression = f"{ONLY_ONCE.format(tmp_path / 'made')} or 'red'"
+    parquet.write_table(pa.table({"expression": [expression]}), source)
+
+    ended = run("predict", "--model-path", models / "chosen", source, "--output-format", "jsonl")
+
+    assert (ended.code, ended.out) == (0, '"red"\n'), ended.err

@@ -46,7 +46,7 @@ class Asked:
         try:
             inputs = spoken.read(Message(body=sent, headers=headers or {}, path=path or {"model": "m"}), served)
             value = self.model.predict_conformed(inputs.data, inputs.params)
-            return inputs.write(Prediction(value=value, seconds=0.0015))
+            return inputs.write(Prediction(value=value, seconds=0.0015), served)
         except ServingError as error:
             return spoken.refuse(Refusal.of(error))
 

@@ -77,7 +77,7 @@ def written(way: tuple[Protocol, Any], value: Any) -> Answer:
     protocol, body = way
     inputs = protocol.read(Message(body=json.dumps(body).encode(), headers={}, path={"model": "m"}), SERVED)
     try:
-        return inputs.write(Prediction(value=value, seconds=0.0))
+        return inputs.write(Prediction(value=value, seconds=0.0), SERVED)
     except ServingError as error:
         return protocol.refuse(Refusal.of(error))
 
@@ -338,7 +338,7 @@ def test_nan_in_an_element_of_json_is_refused_if_the_setting_says_so() -> None:
     inputs = OPEN_INFERENCE.read(Message(body=json.dumps(IN_JSON[1]).encode(), headers={}, path={"model": "m"}), strict)
 
     with pytest.raises(ServingError, match="NaN or infinity"):
-        inputs.write(Prediction(value=[{"a": float("nan")}], seconds=0.0))
+        inputs.write(Prediction(value=[{"a": float("nan")}], seconds=0.0), strict)
 
 
 def test_times_in_a_record_are_times() -> None:

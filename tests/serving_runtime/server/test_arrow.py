@@ -89,7 +89,7 @@ def test_document_lists_arrow(wine: RuntimeServer) -> None:
     ("call", "status"),
     [
         ("read_request(b'', 'application/vnd.apache.arrow.stream', Signature())", 415),
-        ("expect_arrow()", 406),
+        ("answers_in_arrow(b'application/vnd.apache.arrow.stream, text/html')", 406),
     ],
     ids=["a body", "an answer"],
 )
@@ -98,12 +98,13 @@ def test_without_pyarrow_the_extra_is_named(call: str, status: int) -> None:
 import sys
 sys.modules["pyarrow"] = None
 from serving_runtime.errors import ServingError
-from serving_runtime.protocols.mlflow.request import expect_arrow, read_request
+from serving_runtime.protocols.mlflow.request import answers_in_arrow, read_request
 from serving_runtime.signature import Signature
 try:
     {call}
 except ServingError as error:
     print(error.status, error)
+assert not answers_in_arrow(b"application/vnd.apache.arrow.stream, */*;q=0.1")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

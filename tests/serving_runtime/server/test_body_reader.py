@@ -14,6 +14,7 @@ import pytest
 
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError, RefusedByModelError
 from serving_runtime.prediction.handler import LARGE_BODY
+from serving_runtime.process.body_reader import NICENESS
 from testbed.runtime_server import JSON, Answer, RuntimeServer, serving
 
 COLUMNS = ["fixed acidity", "pH", "alcohol"]
@@ -32,7 +33,7 @@ def worker_and_reader(server: RuntimeServer) -> tuple[int, int]:
     """Return the ids of both. The worker may be a new one, in the place of the last test's."""
 
     def found() -> bool:
-        pairs[:] = [(worker, reader) for worker in server.workers() for reader in children(worker)]
+        pairs[:] = [(worker, reader) for worker in server.workers() for reader in children(worker) if lives(reader)]
         return len(pairs) == 1 and server.predict(split([ROW])).status == 200
 
     pairs: list[tuple[int, int]] = []
@@ -129,7 +130,7 @@ def test_worker_whose_reader_has_ended_is_replaced(server: RuntimeServer) -> Non
 
 
 def test_body_whose_reader_ends_is_answered_500(server: RuntimeServer) -> None:
-    _, reader = worker_and_reader(server)
+    worker, reader = worker_and_reader(server)
     os.kill(reader, signal.SIGSTOP)
     with ThreadPoolExecutor() as clients:
         large = clients.submit(server.predict, split([ROW] * MANY))
@@ -138,15 +139,57 @@ def test_body_whose_reader_ends_is_answered_500(server: RuntimeServer) -> None:
 
         assert large.result().status == 500
     assert any("the server failed" in line["message"] for line in server.lines())
+    server.wait_until(lambda: worker not in server.workers())  # the next test gets the worker in its place
 
 
-def test_reader_has_no_socket_of_its_worker_and_ends_with_it(server: RuntimeServer) -> None:
+def test_answer_of_a_body_after_one_that_took_too_long_is_its_own(server: RuntimeServer) -> None:
+    _, reader = worker_and_reader(server)
+    many, more = (json.dumps(split([ROW] * rows)) for rows in (MANY, MANY + 1))
+    os.kill(reader, signal.SIGSTOP)
+    late = server.ask("POST", "/invocations", many, JSON | {"X-Request-Timeout-Ms": "300"})
+    os.kill(reader, signal.SIGCONT)
+    next_one = server.ask("POST", "/invocations", more, JSON)
+
+    assert (late.status, next_one.status) == (504, 200)
+    assert len(values(next_one)) == MANY + 1
+
+
+def test_end_does_not_wait_for_a_body_that_is_read(models: Path, tmp_path: Path) -> None:
+    flags = ("--workers", "1", "--stop-timeout", "1")
+    with serving(models / "wine", *flags, log=tmp_path / "log") as server, ThreadPoolExecutor() as clients:
+        _, reader = worker_and_reader(server)
+        os.kill(reader, signal.SIGSTOP)
+        large = clients.submit(server.predict, split([ROW] * MANY))
+        server.wait_until(lambda: server.predict(split([ROW])).status == 200)
+        server.ask_to_end()
+
+        assert server.exit_code(seconds=15) == 0
+        assert not lives(reader)
+        assert not any("SIGKILL" in line["message"] for line in server.lines())
+        with suppress(Exception):  # the connection was cut
+            large.result()
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_reader_has_no_socket_of_its_worker_and_ends_with_it(busy: bool, server: RuntimeServer) -> None:
     worker, reader = worker_and_reader(server)
     both = sockets(worker) & sockets(reader)
+    if busy:
+        os.kill(reader, signal.SIGSTOP)  # it does not see that the worker has closed the pipe
     os.kill(worker, signal.SIGKILL)
 
     assert both == set()
     server.wait_until(lambda: not lives(reader), seconds=5)
+
+
+def test_reader_goes_on_while_its_worker_ends_and_lets_others_go_first(server: RuntimeServer) -> None:
+    worker, reader = worker_and_reader(server)
+    for number in (signal.SIGTERM, signal.SIGINT):  # such as a terminal sends to every process
+        os.kill(reader, number)
+
+    assert server.predict(split([ROW] * MANY)).status == 200
+    assert worker_and_reader(server) == (worker, reader)
+    assert os.getpriority(os.PRIO_PROCESS, reader) == os.getpriority(os.PRIO_PROCESS, worker) + NICENESS
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,6 @@ def test_size_is_in_bytes_or_powers_of_1024(text: str, size: int) -> None:
         ("timeout", "1e3", "a number of seconds from 0.1 to 86400"),
         ("timeout", "0", "a number of seconds from 0.1 to 86400"),
         ("drain_delay", "-1", "a number of seconds from 0 to 3600"),
-        ("token_file", "", "none, or the path of a file"),
         ("model_name", "a/b", "a name without a slash"),
         ("coerce", "Safe", "one of safe, mlflow"),
         ("nan", "NaN", "one of null, string, error"),
@@ -92,6 +91,11 @@ def test_value_that_a_setting_cannot_have_is_refused_and_named(name: str, value:
         read({name: value})
 
     assert str(refusal.value).startswith(f"--{name.replace('_', '-')}={shown(value)}: it must be {expected}")
+
+
+def test_value_of_the_token_file_is_not_shown() -> None:
+    with pytest.raises(SettingError, match=r"^--token-file: it must be none, or the path of a file"):
+        read({"token_file": ""})
 
 
 def test_refused_variable_is_named() -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model_contract.exit_codes import ExitCode
-from model_delivery.artifact_paths import checked_for_server
+from model_delivery.artifact_paths import checked_for_server, checked_name
 from model_delivery.errors import InvalidInputError
 from model_delivery.mlflow_api import ARTIFACTS
 from testbed.delivery import Delivery
@@ -124,3 +124,14 @@ def test_a_name_that_is_read_as_it_is_sent_is_delivered(name: str) -> None:
 def test_a_name_that_is_read_otherwise_is_refused(name: str) -> None:
     with pytest.raises(InvalidInputError, match="is refused"):
         checked_for_server(f"1/r/artifacts/{name}")
+
+
+def test_lengths_are_those_of_the_file_system_in_bytes() -> None:
+    longest, path = "\u00e9" * 127, "a/" * 2047 + "b"
+
+    assert checked_name(longest) == longest
+    assert checked_for_server(path) == path
+    with pytest.raises(InvalidInputError, match="of more than 255 bytes"):
+        checked_name(longest + "ab")
+    with pytest.raises(InvalidInputError, match="more than 4095 bytes"):
+        checked_for_server(path + "b")

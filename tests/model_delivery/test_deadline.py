@@ -18,6 +18,14 @@ def test_a_server_that_asks_for_more_time_gets_it() -> None:
     assert Limits().wait_after(1, asked=90, chance=1) == 90
 
 
+def test_a_server_that_asks_for_more_time_than_allowed_is_given_up_at_once() -> None:
+    def fail() -> None:
+        raise TransientError("not yet", retry_after=6)
+
+    with pytest.raises(UnavailableError, match="wait 6 s, longer than --longest-retry-after 5"):
+        Deadline(Limits(longest_wait=1, longest_retry_after=5)).retrying(fail)
+
+
 def test_a_call_is_tried_as_often_as_the_limits_say() -> None:
     tried = []
 

@@ -52,6 +52,12 @@ def test_no_proxy_names_what_is_reached_directly(uri: str, no_proxy: str, direct
     assert (proxy is None) is direct
 
 
+def test_no_proxy_in_lower_case_comes_first() -> None:
+    environ = {"HTTP_PROXY": PROXY, "NO_PROXY": "mlflow", "no_proxy": "other"}
+
+    assert proxy_for(parse_tracking_uri("http://mlflow:5000"), environ) is not None
+
+
 @pytest.mark.parametrize("value", ["socks5://proxy:1080", "https://proxy:3128", "http://", "http://proxy:hunter2"])
 def test_a_proxy_of_another_kind_is_refused_without_being_shown(value: str) -> None:
     with pytest.raises(InvalidInputError, match=r"HTTP_PROXY .* it must look like") as refused:

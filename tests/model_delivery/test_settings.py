@@ -10,6 +10,7 @@ from model_delivery.settings import model_ref, model_variables
         (None, {}, None),
         (None, {"MLFLOW_RUN_ID": "own"}, "own"),
         ("option", {"MLFLOW_RUN_ID": "own"}, "option"),
+        ("", {"MLFLOW_RUN_ID": "own"}, ""),
         (None, {"MODEL_API_SOURCE_0_MLFLOW_RUN_ID": "first"}, "first"),
         (
             None,
@@ -25,6 +26,7 @@ from model_delivery.settings import model_ref, model_variables
         "nothing",
         "own name",
         "an option beats the environment",
+        "an empty option too",
         "a source",
         "sources are numbers: the highest wins",
         "the own name beats sources",

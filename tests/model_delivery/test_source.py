@@ -146,3 +146,20 @@ def test_artifacts_that_do_not_come_through_mlflow_are_refused(uri: str) -> None
 def test_a_source_that_names_nothing_fixed_is_refused(uri: str) -> None:
     with pytest.raises(InvalidInputError, match="names no version, logged model or run"):
         artifact_path(Registry({("a", "1"): uri}), "a", "1")
+
+
+@pytest.mark.parametrize(
+    ("count", "reason"),
+    [(50_000, "holds more than 100000 files"), (35_000, "take more than 33554432 characters together")],
+)
+def test_all_directories_of_a_model_together_are_bounded(count: int, reason: str) -> None:
+    """Each directory alone is not too large."""
+    files = Listing(files=tuple(ListedFile(path=f"f{number}", size=1) for number in range(count)), directories=())
+    outer, root = ("a" * 250, "b" * 250), "1/r/artifacts/model"
+    inner = Listing(files=(), directories=("c" * 250,))
+    found = {root: Listing(files=(), directories=outer)} | {f"{root}/{name}": inner for name in outer}
+    found |= {f"{root}/{name}/{'c' * 250}": files for name in outer}
+    _, listed = artifacts_of(Registry({("a", "1"): "runs:/r/model"}, directories=found), "a", "1")
+
+    with pytest.raises(InvalidInputError, match=reason):
+        list(listed)

@@ -2,10 +2,12 @@
 
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -128,6 +130,16 @@ def test_slow_reader_that_goes_on_is_not_cut_off(impatient: Gate, wine_here: Win
     assert received > LARGE
 
 
+def test_reader_that_takes_a_few_bytes_at_a_time_is_not_cut_off(impatient: Gate, wine_here: Wine) -> None:
+    """The gate cannot write on for longer than the pause that a client may make."""
+    request = head_of("GET", file_of(wine_here), impatient.basic("jane"))
+    with connected(impatient.uri, request, receives=4096) as reader:
+        ends = time.monotonic() + 6
+        while time.monotonic() < ends:
+            assert reader.recv(1024)
+            time.sleep(0.1)
+
+
 @pytest.mark.parametrize(
     ("kind", "status"), [("half an upload", 408), ("half a guarded body", 408), ("half a body on a public route", 400)]
 )
@@ -166,6 +178,7 @@ def test_address_with_too_many_idle_connections_loses_the_oldest(mlflow_3_18: Ml
     ):
         assert found.ask("GET", "/version").status == 200
         assert found.ask("GET", "/livez").status == 200
+        clients[0].settimeout(3)  # seconds, less than a head may take
         with suppress(ConnectionResetError):
             assert rest_of(clients[0]) == b""
 
@@ -185,7 +198,12 @@ def test_probe_is_answered_when_its_address_has_too_many_requests(mlflow_3_18: M
 def test_limit_on_open_files_is_not_reached(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     few = ("sh", "-c", 'ulimit -n 512; exec "$@"', "sh")
     with gate(mlflow_3_18, tmp_path / "gate", prefix=few) as found:
-        with slow_clients(found.uri, 500, [b"", head_of("GET", "/version")[:-4]]):
+        address = "127.0.0.1", urlsplit(found.uri).port or 0
+        with ExitStack() as stack:
+            for number in range(600):
+                source = f"127.0.{number % 12}.2", 0  # no address has too many
+                client = stack.enter_context(socket.create_connection(address, 30, source))
+                client.sendall(b"" if number % 2 else head_of("GET", "/version")[:-4])
             assert found.ask("GET", "/version").status == 200
             assert found.ask("GET", "/readyz").status == 200
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import ray
 from ray.data import DataContext, Dataset, SaveMode
 from ray.data.datasource.partitioning import Partitioning
+from ray.data.expressions import col
 from ray.exceptions import RayError
 
 from serving_runtime.commands.cli_errors import CommandError, InputFileError, MissingFileError, UnavailableError
@@ -92,7 +93,7 @@ def _scored(task: Task, rows: Dataset, keep: Sequence[str], *, problems: bool) -
 
 def _counts(task: Task) -> Counts:
     written = ray.data.read_parquet(_absolute(task.output))
-    refused = written.filter(expr=f"{PROBLEM} is not None").count() if task.problems else 0
+    refused = written.filter(expr=col(PROBLEM).is_not_null()).count() if task.problems else 0
     return Counts(rows=written.count(), refused=refused)
 
 

@@ -98,6 +98,21 @@ def has_each_row_once(output: Path, files: int) -> bool:
     return bool(np.array_equal(scored["id"], wanted["id"]) and np.array_equal(scored["prediction"], predictions))
 
 
+def write_partitions(directory: Path) -> None:
+    """Write the rows of the first file, whose labels and counts are in the names of directories."""
+    for label, count in (("007", 3), ("8", 4)):
+        place = directory / f"label={label}" / f"count={count}"
+        place.mkdir(parents=True)
+        parquet.write_table(rows(0).drop_columns(["label", "count"]), place / "part.parquet")
+
+
+def partition_is_scored(output: Path) -> bool:
+    """Compare the predictions of the model `sum` for the partition 007, and its label."""
+    scored = parquet.read_table(output).sort_by("id")
+    wanted = np.asarray(rows(0)["size"]) + 3
+    return set(scored["label"].to_pylist()) == {"007"} and bool(np.array_equal(scored["prediction"], wanted))
+
+
 def children_of(process: int) -> set[int]:
     """Return the processes below one, at any depth."""
     parents = {}

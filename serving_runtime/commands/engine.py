@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from serving_runtime.commands.cli_errors import CommandError, InputFileError
+from serving_runtime.commands.cli_errors import CommandError, InputFileError, MissingFileError
 
 ENGINES: Final = ("spark", "ray")  # which are the names of the extras too
 STDIN: Final = "-"
 # A line of a traceback that a process of the engine has sent, if one of our errors ended it.
 OUR_ERROR: Final = re.compile(r"serving_runtime\.[\w.]+Error: (.+)")
 # Spark's name of an error, and its first line.
-SPARK_ERROR: Final = re.compile(r"\[[A-Z][A-Z0-9_.]+\] .+")
+SPARK_ERROR: Final = re.compile(r"(\[([A-Z][A-Z0-9_.]+)\] .+)")
+# Those of Spark's errors that a command's arguments or files cause.
+OF_INPUT: Final = {"PATH_NOT_FOUND": MissingFileError, "CAST_INVALID_INPUT": InputFileError}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,12 @@ def engine_error(text: str, place: str = "") -> CommandError:
     """Return the error of a command for an engine's error, whose text has tracebacks and ours within."""
     if ours := OUR_ERROR.findall(text):
         return InputFileError(f"{place}{ours[-1]}")
-    named = SPARK_ERROR.findall(text)
+    if named := SPARK_ERROR.findall(text):
+        sentence, name = named[-1]
+        return OF_INPUT.get(name, CommandError)(sentence)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return CommandError(named[-1] if named else lines[-1] if lines else "the engine failed and gave no reason")
+    return CommandError(lines[-1] if lines else "the engine failed and gave no reason")
+
+
+def existing_output(task: Task) -> InputFileError:
+    return InputFileError(f"{task.output} exists, and an engine writes into a new directory: name another one")

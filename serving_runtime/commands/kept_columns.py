@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from serving_runtime.commands.cli_errors import CommandError, InputFileError
+from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.writers import PREDICTION, Writer, record
 
 try:  # the extra `tables`
@@ -104,7 +104,7 @@ class KeepingWriter:
 
     def _name(self, names: list[str], kept: Kept) -> None:
         if both := next((name for name in names if name in kept), None):
-            raise CommandError(f'the model predicts a column "{both}" too; leave it out of --keep-columns')
+            raise InputFileError(f'the model predicts a column "{both}" too; leave it out of --keep-columns')
         self._names = names
 
     def _write_waiting(self) -> None:

@@ -1,8 +1,9 @@
 """`predict --engine ray`: the cluster, the dataset and the output of Ray."""
 
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -11,15 +12,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 from ray.data import DataContext, Dataset, SaveMode
+from ray.data.datasource.partitioning import Partitioning
+from ray.data.expressions import col
 from ray.exceptions import RayError
 
-from serving_runtime.commands.cli_errors import CommandError, InputFileError
-from serving_runtime.commands.engine import Counts, Task, engine_error
+from serving_runtime.commands.cli_errors import CommandError, InputFileError, MissingFileError, UnavailableError
+from serving_runtime.commands.engine import Counts, Task, engine_error, existing_output
 from serving_runtime.errors import ServingError
+from serving_runtime.mlmodel import read_metadata
 from serving_runtime.prediction.record_batches import PROBLEM, RefusedRowError
 from serving_runtime.ray_data import score_dataset
+from serving_runtime.signature import Scalar, Signature
 
 FAILURES: Final = (RayError, pa.ArrowException, OSError, ValueError)
+EXISTS: Final = re.compile(r"Path \S+ already exists")
+TYPES: Final = {"integer": int, "long": int, "float": float, "double": float}
 FILE: Final = "path"  # Ray's column of the file that a row comes from
 
 
@@ -27,12 +34,14 @@ def score_on_ray(task: Task) -> Counts:
     """Score the rows on Ray, which repeats the work of an actor that is lost. Raises ServingError, CommandError."""
     _connect(task)
     try:
-        rows = ray.data.read_parquet([_absolute(source) for source in task.sources])
+        rows = _read(task)
         scored = _scored(task, rows, task.keep, problems=task.problems)
         scored.write_parquet(_absolute(task.output), mode=SaveMode.ERROR)
         return _counts(task)
+    except FileNotFoundError as error:
+        raise MissingFileError(str(engine_error(str(error)))) from None
     except FAILURES as error:
-        raise _explained(task, str(error)) from None
+        raise existing_output(task) if EXISTS.search(str(error)) else _explained(task, str(error)) from None
     finally:
         ray.shutdown()
 
@@ -40,9 +49,34 @@ def score_on_ray(task: Task) -> Counts:
 def _connect(task: Task) -> None:
     """Connect to a cluster, or start one on this machine with a processor for each actor and one that reads."""
     if task.address or os.environ.get("RAY_ADDRESS"):
-        ray.init(address=task.address)
+        try:
+            ray.init(address=task.address)
+        except (ConnectionError, ValueError) as error:
+            raise UnavailableError(f"the cluster of Ray does not answer: {engine_error(str(error))}") from None
     else:
         ray.init(num_cpus=max(len(os.sched_getaffinity(0)), task.workers + 1), include_dashboard=False)
+
+
+def _read(task: Task, *, include_paths: bool = False) -> Dataset:
+    """Return the rows. Columns of directories are texts, or numbers if the model takes numbers."""
+    sources = [_absolute(source) for source in task.sources]
+    rows = ray.data.read_parquet(sources, include_paths=include_paths)
+    numbers = _numbers(read_metadata(task.model_path).signature)
+    of_files = ray.data.read_parquet(sources, partitioning=None).schema().names
+    types = {name: numbers[name] for name in rows.schema().names if name in numbers and name not in of_files}
+    if not types:
+        return rows
+    return ray.data.read_parquet(
+        sources, include_paths=include_paths, partitioning=Partitioning("hive", field_types=types)
+    )
+
+
+def _numbers(signature: Signature) -> Mapping[str, type]:
+    return {
+        str(column.name): TYPES[column.type.name]
+        for column in signature.columns
+        if signature.named and isinstance(column.type, Scalar) and column.type.name in TYPES
+    }
 
 
 def _scored(task: Task, rows: Dataset, keep: Sequence[str], *, problems: bool) -> Dataset:
@@ -59,7 +93,7 @@ def _scored(task: Task, rows: Dataset, keep: Sequence[str], *, problems: bool) -
 
 def _counts(task: Task) -> Counts:
     written = ray.data.read_parquet(_absolute(task.output))
-    refused = written.filter(expr=f"{PROBLEM} is not None").count() if task.problems else 0
+    refused = written.filter(expr=col(PROBLEM).is_not_null()).count() if task.problems else 0
     return Counts(rows=written.count(), refused=refused)
 
 
@@ -76,7 +110,7 @@ def _explained(task: Task, text: str) -> CommandError:
 def _first_refused(task: Task) -> str:
     """Score the rows once more, in their order, up to the first that cannot be scored. Raises LookupError."""
     DataContext.get_current().execution_options.preserve_order = True
-    rows = ray.data.read_parquet([_absolute(source) for source in task.sources], include_paths=True)
+    rows = _read(task, include_paths=True)
     before = Counter[str]()
     for batch in _scored(task, rows, [FILE], problems=True).iter_batches(batch_size=None, batch_format="pyarrow"):
         place = pc.index(pc.is_valid(batch[PROBLEM]), True).as_py()

@@ -13,8 +13,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 from model_contract.layout import MLMODEL
@@ -52,10 +53,11 @@ class Task:
     chunk_rows: int
 
     def digest(self, part: Part) -> str:
-        """Return a digest of everything that the part is made from: model, file, columns and form."""
-        made_from = [str(identity(part.source.path)), *part.source.state, self.keep, part.form]
+        """Return a digest of everything that the part is made from: model, file, columns, form and errors."""
+        errors = str(identity(part.errors)) if part.errors else None
+        source = [str(identity(part.source.path)), *part.source.state, part.source.form]
         model = (self.model_path / MLMODEL).read_bytes()
-        return hashlib.sha256(json.dumps([*made_from, part.source.form]).encode() + model).hexdigest()
+        return hashlib.sha256(json.dumps([*source, self.keep, part.form, errors]).encode() + model).hexdigest()
 
 
 def parts_of(sources: Sequence[Source], directory: Place, form: str | None, errors: Place | None) -> list[Part]:
@@ -186,7 +188,8 @@ def _in_processes(task: Task, parts: Sequence[Part], workers: int) -> Iterator[t
 def _finished(record: Record, part: Part, digest: str) -> Counts | None:
     """Return the counts of a part that is there and was made from the same; None if it must be scored."""
     counts = record.finished(part.name, digest)
-    return counts if counts and state_of(part.path) else None
+    files = (part.path, part.errors) if part.errors else (part.path,)
+    return counts if counts and all(map(state_of, files)) else None
 
 
 _LOADED: list[tuple[Model | CommandError, Task]] = []
@@ -194,10 +197,18 @@ _LOADED: list[tuple[Model | CommandError, Task]] = []
 
 def _load(task: Task) -> None:
     """Load the model of a worker process; its first part raises what failed."""
+    Thread(target=_end_with_the_command, daemon=True).start()
     try:
         _LOADED.append((load(task.model_path), task))
     except ServingError as error:
         _LOADED.append((CommandError(str(error)), task))
+
+
+def _end_with_the_command() -> None:
+    """End this process if the command is killed: it would hold its part's file, and then wait for ever."""
+    if (command := parent_process()) is not None:
+        command.join()
+        os._exit(1)
 
 
 def _score(part: Part) -> Counts:

@@ -86,13 +86,34 @@ def opened(place: Place, state: State, *, at_any_place: bool) -> Iterator[IO[byt
 
 
 def replacing(place: Place) -> AbstractContextManager[IO[bytes]]:
-    """Return a stream to a file that is put in place when it is whole, if nothing failed. Raises CommandError."""
-    return _replacing_file(place) if isinstance(place, Path) else _uploading(place)
+    """Return a stream to a file that is put in place when it is whole, if nothing failed. Raises CommandError.
+
+    A device or a pipe is written as it is.
+    """
+    if not isinstance(place, Path):
+        return _uploading(place)
+    return _writing_device(place) if _is_device(place) else _replacing_file(place)
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+@contextmanager
+def _writing_device(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with path.open("wb") as stream:
+            yield stream
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise write_error(path, error) from None
 
 
 @contextmanager
 def _replacing_file(path: Path) -> Iterator[IO[bytes]]:
-    partial = path.with_name(f".{path.name}.partial")
+    target = path.resolve()  # of a link, which stays
+    partial = target.with_name(f".{target.name}.partial")
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT, 0o666), "wb") as stream:
             lock(stream, path)
@@ -102,7 +123,7 @@ def _replacing_file(path: Path) -> Iterator[IO[bytes]]:
             try:
                 yield stream
                 stream.flush()
-                partial.replace(path)
+                partial.replace(target)
             except BaseException:
                 with suppress(OSError):
                     partial.unlink()
@@ -119,6 +140,8 @@ def lock(stream: IO[bytes], place: Place) -> None:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise in_use(place) from None
+    except OSError as error:  # of a file system without locks
+        raise write_error(place, error) from None
 
 
 def in_use(place: Place) -> InputFileError:

@@ -20,7 +20,7 @@ from serving_runtime.commands.part_record import Counts
 from serving_runtime.commands.partitions import Condition
 from serving_runtime.commands.places import Place, is_in, place_of, replacing
 from serving_runtime.commands.report import FORMATS, Progress, Summary, print_summary
-from serving_runtime.commands.sources import SUFFIXES, Source, find_sources
+from serving_runtime.commands.sources import SUFFIXES, Source, find_sources, identity
 from serving_runtime.errors import ServingError
 from serving_runtime.location import find_model, resolve_model_path
 
@@ -112,6 +112,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     if options.engine:
         return _ended(_on_engine(options), options)
     engine.refuse_engine_options(options)
+    if options.where and options.file == [STDIN]:
+        raise InputFileError("--where selects files by their directories, and standard input has none: name files")
     sources = None if options.file == [STDIN] else find_sources(options.file, options.input_format, options.where)
     if options.output and (options.output.endswith("/") or Path(options.output).is_dir()):
         summary = _to_directory(options, sources, place_of(options.output))
@@ -144,6 +146,9 @@ def _on_engine(options: argparse.Namespace) -> Summary:
 def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Summary:
     """Write the predictions for all files in their order."""
     began = time.monotonic()
+    for name in filter(None, (options.output, options.errors)):
+        if identity(place_of(name)) in {identity(source.path) for source in sources or ()}:
+            raise InputFileError(f"{name} is one of the files that are scored; name another one to write")
     model = lazy.load(_model_path(options))
     loaded = time.monotonic()
     form = options.output_format or SUFFIXES.get(Path(options.output or "").suffix.lower(), "csv")
@@ -189,10 +194,11 @@ def _to_directory(options: argparse.Namespace, sources: list[Source] | None, dir
     """Write a part for each file; parts that are finished stay as they are."""
     if sources is None:
         raise InputFileError("standard input has no files to write parts for: give -o a file, or no -o")
-    if any(_is_below(directory, place_of(name)) for name in options.file):
-        raise InputFileError(f"{directory} lies in a directory that is scored; write the predictions elsewhere")
-    task = lazy.parts.Task(model_path=_model_path(options), keep=options.keep_columns, chunk_rows=options.chunk_rows)
     errors = place_of(options.errors) if options.errors else None
+    for written in (directory, errors) if errors else (directory,):
+        if any(_is_below(written, place_of(name)) for name in options.file):
+            raise InputFileError(f"{written} lies in a directory that is scored; write elsewhere")
+    task = lazy.parts.Task(model_path=_model_path(options), keep=options.keep_columns, chunk_rows=options.chunk_rows)
     parts = lazy.parts.parts_of(sources, directory, options.output_format, errors)
     summary = lazy.parts.score_parts(task, parts, directory, options.workers, _progress)
     return replace(summary, errors=options.errors)

@@ -1,27 +1,22 @@
 """Predictions for the rows of a chunk: for each row its prediction, or the reason why it has none."""
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 import orjson
 
 from serving_runtime.codec.encode import encode
 from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
-from serving_runtime.errors import InvalidInputError, OutputError, ServingError
+from serving_runtime.errors import OutputError, ServingError
 from serving_runtime.model import Model
+from serving_runtime.prediction.failed_rows import in_halves, is_of_all_rows, problem_of_row
 
 with suppress(ImportError):  # the extra `tables`: without it no chunk has columns
     from serving_runtime.tables.predictions import Predictions, as_predictions
-
-# The part of a fault's path up to the row; the rest is the place within the row.
-ROW: Final = re.compile(
-    r"^(?:(?:csv|table|dataframe_records|dataframe_split\.data)\[\d+\]|(?:inputs|instances)(?:\[\d+\])?)\.?"
-)
-COLUMN: Final = re.compile(r'^\["(.*?)"\]')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,23 +33,28 @@ class Failed:
         return f"{self.place}: {self.problem}"
 
 
-def score(model: Model, chunk: Chunk, first: int = 0, end: int | None = None) -> Iterator[Scored | Failed]:
-    """Yield a result for each row, in their order. A chunk that fails is halved until single rows fail.
+def score(model: Model, chunk: Chunk) -> Iterator[Scored | Failed]:
+    """Yield a result for each row, in their order.
 
     Raises InputFileError if the fault is one of all rows, such as a missing column.
     """
-    end = chunk.count if end is None else end
+    is_of_a_row = _always if model.metadata.signature.typed_in_code else _is_of_a_row
     try:
-        yield from _rows(model, chunk, first, end)
+        for first, result in in_halves(partial(_rows, model, chunk), 0, chunk.count, is_of_a_row):
+            if isinstance(result, ServingError):
+                yield Failed(place=chunk.place(first), problem=problem_of_row(result))
+            else:
+                yield from result
     except ServingError as error:
-        if _of_all_rows(error) and not model.metadata.signature.typed_in_code:
-            raise InputFileError(str(error)) from None  # a column is missing
-        if end - first == 1:
-            yield Failed(place=chunk.place(first), problem=_problem(error))
-            return
-        middle = (first + end) // 2
-        yield from score(model, chunk, first, middle)
-        yield from score(model, chunk, middle, end)
+        raise InputFileError(str(error)) from None
+
+
+def _is_of_a_row(error: ServingError) -> bool:
+    return not is_of_all_rows(error)
+
+
+def _always(_: ServingError) -> bool:
+    return True
 
 
 def score_columns(model: Model, chunk: Chunk) -> "Predictions | list[Any] | None":
@@ -94,14 +94,3 @@ def _by_row(value: Any, count: int, *, single: bool) -> list[Any]:
     if single:
         return [value]
     raise OutputError(f"the model does not predict one value for each of {count} rows")
-
-
-def _of_all_rows(error: ServingError) -> bool:
-    return isinstance(error, InvalidInputError) and not any("[" in fault.path for fault in error.faults)
-
-
-def _problem(error: ServingError) -> str:
-    if not isinstance(error, InvalidInputError):
-        return str(error)
-    places = ((COLUMN.sub(r'"\1"', ROW.sub("", fault.path)), fault.problem) for fault in error.faults)
-    return "; ".join(f"{place}: {problem}" if place else problem for place, problem in places)

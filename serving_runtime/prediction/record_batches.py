@@ -1,25 +1,23 @@
 """Predictions for Arrow record batches: the function that Spark and Ray call for the rows of a table."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import orjson
 import pyarrow as pa
 
 from serving_runtime.codec.encode import encode
-from serving_runtime.errors import InvalidInputError, OutputError, ServingError
+from serving_runtime.errors import OutputError, ServingError
 from serving_runtime.input.request import Request, TypedFrame
 from serving_runtime.model import Model
-from serving_runtime.tables.arrow_tables import PATH, table_request
+from serving_runtime.prediction.failed_rows import in_halves, is_of_all_rows, problem_of_row
+from serving_runtime.tables.arrow_tables import table_request
 from serving_runtime.tables.predictions import as_predictions
 
 PROBLEM: Final = "problem"
 GIVE_TYPE: Final = "give the result type that it has"
-# A fault's path begins with the row and the name of the column, of which the name is told.
-CELL: Final = re.compile(rf'^{PATH}\[\d+\]\["(.*?)"\]')
-CELL_NAME: Final = r'"\1"'
 
 
 class RefusedRowError(ServingError):
@@ -55,38 +53,26 @@ class BatchScorer:
         Raises RefusedRowError for the first row that cannot be scored, if there is no column `problem`. Raises
         ServingError if the fault is one of all rows, such as a missing column.
         """
-        parts = [self._result(first, part) for first, part in self._scored(batch, 0)] if batch.num_rows else []
+        found = in_halves(partial(self._predictions, batch), 0, batch.num_rows, _is_of_a_row) if batch.num_rows else ()
+        parts = [self._result(first, part) for first, part in found]
         if len(parts) == 1:
             return parts[0]
         table = pa.Table.from_batches(parts, schema=self.result_schema).combine_chunks()
         return next(iter(table.to_batches()), None) or pa.RecordBatch.from_pylist([], schema=self.result_schema)
 
-    def _scored(self, batch: pa.RecordBatch, first: int) -> Iterator[tuple[int, pa.RecordBatch | ServingError]]:
-        """Yield the predictions of runs of rows. A batch that fails is halved until single rows fail."""
-        try:
-            yield first, self._predictions(batch)
-        except ServingError as error:
-            if not _is_of_a_row(error):
-                raise
-            if batch.num_rows == 1:
-                yield first, error
-                return
-            middle = batch.num_rows // 2
-            yield from self._scored(batch.slice(0, middle), first)
-            yield from self._scored(batch.slice(middle), first + middle)
-
     def _result(self, first: int, part: pa.RecordBatch | ServingError) -> pa.RecordBatch:
         if isinstance(part, ServingError) and not self.problems:
-            raise RefusedRowError(first, _problem(part)) from None
+            raise RefusedRowError(first, problem_of_row(part)) from None
         if not self.problems:
             return part
         if isinstance(part, ServingError):
-            columns, reasons = [pa.nulls(1, kind) for kind in self.schema.types], pa.array([_problem(part)])
+            columns, reasons = [pa.nulls(1, kind) for kind in self.schema.types], pa.array([problem_of_row(part)])
         else:
             columns, reasons = part.columns, pa.nulls(part.num_rows, pa.string())
         return pa.RecordBatch.from_arrays([*columns, reasons], schema=self.result_schema)
 
-    def _predictions(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _predictions(self, whole: pa.RecordBatch, first: int, end: int) -> pa.RecordBatch:
+        batch = whole.slice(first, end - first)
         predicted = self.model.predict(self._request(batch))
         found = as_predictions(predicted, batch.num_rows)
         if found is not None and (found.form != "object" or found.table.column_names == self.schema.names):
@@ -157,13 +143,5 @@ def _typed(column: Any, field: pa.Field) -> pa.Array:
 
 
 def _is_of_a_row(error: ServingError) -> bool:
-    """Return False for a fault of all rows, such as a missing column, and for predictions of another form."""
-    if isinstance(error, InvalidInputError):
-        return any("[" in fault.path for fault in error.faults)
-    return not isinstance(error, OutputError)
-
-
-def _problem(error: ServingError) -> str:
-    if not isinstance(error, InvalidInputError):
-        return str(error)
-    return "; ".join(f"{CELL.sub(CELL_NAME, fault.path)}: {fault.problem}" for fault in error.faults)
+    """Return False for a fault of all rows, and for predictions of another form."""
+    return not isinstance(error, OutputError) and not is_of_all_rows(error)

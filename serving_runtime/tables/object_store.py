@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePath, PurePosixPath
@@ -71,9 +72,16 @@ class ObjectPath:
 
     def upload(self, content: IO[bytes]) -> None:
         """Write the object, which a store shows when it is whole."""
-        with self._filesystem.open_output_stream(str(self.key)) as stream:
+        stream = self._filesystem.open_output_stream(str(self.key))
+        try:
             while block := content.read(BLOCK):
                 stream.write(block)
+        except BaseException:
+            with suppress(OSError):
+                stream.close()  # which shows a part of the object
+                self._filesystem.delete_file(str(self.key))
+            raise
+        stream.close()
 
     @property
     def _filesystem(self) -> Any:

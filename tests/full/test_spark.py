@@ -20,8 +20,10 @@ from testbed.engines import (
     children_of,
     command_of,
     has_each_row_once,
+    partition_is_scored,
     rows,
     wait_for_batches,
+    write_partitions,
 )
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
@@ -177,5 +179,28 @@ def test_output_that_exists_is_not_touched(engines: Engines, engine_models: Path
         *LOCAL, "--model-path", engine_models / "sum", table(1), "-o", tmp_path / "out", directory=tmp_path
     )
 
-    assert ended.code == 1, ended.err
-    assert ended.last.startswith("error: [PATH_ALREADY_EXISTS]")
+    assert (ended.code, f"error: {tmp_path / 'out'} exists, and an engine writes" in ended.last) == (3, True), ended.err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_partitions_are_columns_of_the_type_that_the_model_takes(
+    engines: Engines, engine_models: Path, tmp_path: Path
+) -> None:
+    write_partitions(tmp_path / "rows")
+    wanted = tmp_path / "rows/label=007"
+
+    ended = engines.run(
+        *LOCAL, "--model-path", engine_models / "sum", wanted, "-o", tmp_path / "out", "--keep-columns", "id,label",
+        directory=tmp_path,
+    )  # fmt: skip
+
+    assert ended.code == 0, ended.err
+    assert partition_is_scored(tmp_path / "out")
+
+
+def test_source_that_is_missing_ends_the_command(engines: Engines, engine_models: Path, tmp_path: Path) -> None:
+    ended = engines.run(
+        *LOCAL, "--model-path", engine_models / "sum", tmp_path / "none", "-o", tmp_path / "out", directory=tmp_path
+    )
+
+    assert (ended.code, f"{tmp_path / 'none'}" in ended.last) == (5, True), ended.err

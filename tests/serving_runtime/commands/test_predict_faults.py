@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from testbed.engines import children_of, command_of
 
 Run = Callable[..., Any]
 COLUMNS = ["fixed acidity", "pH", "alcohol"]
@@ -135,3 +138,59 @@ def test_output_of_a_run_that_was_killed_and_repeated_is_that_of_one_run(models:
     names = {path.name for path in killed.iterdir()}
     assert names == {"a.csv", "b.csv", "c.csv", "_predict.jsonl"}
     assert all((killed / name).read_bytes() == (whole / name).read_bytes() for name in names - {"_predict.jsonl"})
+
+
+@pytest.mark.parametrize("options", [["-o", "a.csv"], ["-o", "out.csv", "--errors", "link.csv"]])
+def test_file_that_is_scored_is_not_written(
+    options: list[str], run: Run, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = write_csv(tmp_path / "a.csv", 3).read_bytes()
+    (tmp_path / "link.csv").symlink_to("a.csv")
+
+    ended = run("predict", "--model-path", models / "wine", "a.csv", *options)
+
+    assert (ended.code, f"{options[-1]} is one of the files that are scored" in ended.err) == (3, True)
+    assert (tmp_path / "a.csv").read_bytes() == before
+
+
+def test_link_as_output_stays_a_link(run: Run, models: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.csv").symlink_to("elsewhere.csv")
+
+    ended = run(
+        "predict", "--model-path", models / "wine", write_csv(tmp_path / "a.csv", 3), "-o", tmp_path / "out.csv"
+    )
+
+    assert (ended.code, (tmp_path / "out.csv").is_symlink()) == (0, True)
+    assert len((tmp_path / "elsewhere.csv").read_text().splitlines()) == 4
+
+
+def test_pipe_as_output_is_written_and_stays(run: Run, models: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["/bin/cat", pipe], stdout=subprocess.PIPE) as reader:
+        ended = run("predict", "--model-path", models / "wine", write_csv(tmp_path / "a.csv", 3), "-o", pipe)
+        if not pipe.is_fifo():
+            reader.kill()  # it would wait for ever
+        read = reader.communicate()[0]
+
+    assert (ended.code, pipe.is_fifo(), len(read.splitlines())) == (0, True, 4)
+
+
+def test_workers_end_with_a_command_that_is_killed(models: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_csv(tmp_path / f"in/{name}.csv", 40_000)
+    command = [*PROGRAM, "--model-path", models / "wine", tmp_path / "in", "-o", f"{tmp_path}/out/"]
+    with subprocess.Popen([*command, "--workers", "2", "--chunk-rows", "1"]) as process:
+        while len(list((tmp_path / "out").glob(".*.partial"))) < 2:
+            assert process.poll() is None
+            time.sleep(0.02)
+        workers = children_of(process.pid)
+        process.kill()
+
+    end = time.monotonic() + 10
+    while any(command_of(worker) for worker in workers) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert [command_of(worker) for worker in workers if command_of(worker)] == []
+    again = subprocess.run([*command, "--summary", "json"], capture_output=True, check=True)
+    assert json.loads(again.stderr)["rows"] == 80_000

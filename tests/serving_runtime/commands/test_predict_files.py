@@ -165,6 +165,23 @@ def test_refused_rows_of_each_part_are_in_a_file_of_its_name(
     assert json.loads(lines[0])["place"] == f"{days}/day=2/a.csv: line 2"
 
 
+def test_refused_rows_are_written_again_if_their_file_is_another_one(
+    run: Run, models: Path, days: Path, tmp_path: Path
+) -> None:
+    write_csv(days / "day=2/a.csv", [["1", "high", 3.0, 9.0], ROWS[0]])
+    command = ["predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/out/", "--errors"]
+    run(*command, tmp_path / "bad")
+
+    elsewhere = run(*command, tmp_path / "worse")
+    (tmp_path / "worse/day=2/a.csv.jsonl").unlink()
+    again = run(*command, tmp_path / "worse", "--summary", "json")
+    without = run(*command[:-1])
+
+    assert (elsewhere.code, (tmp_path / "worse/day=2/a.csv.jsonl").is_file()) == (7, True)
+    assert (json.loads(again.err)["parts_before"], json.loads(again.err)["refused"]) == (2, 1)
+    assert (without.code, without.err.startswith(f"error: {days}/day=2/a.csv: line 2: ")) == (3, True)
+
+
 def test_two_files_for_one_part_are_refused(run: Run, models: Path, days: Path, tmp_path: Path) -> None:
     files = (days / "day=1/a.csv", days / "day=2/a.csv")
 
@@ -173,11 +190,13 @@ def test_two_files_for_one_part_are_refused(run: Run, models: Path, days: Path, 
     assert (ended.code, "would both be written to" in ended.err) == (3, True)
 
 
-@pytest.mark.parametrize("output", ["in/", "in/out/"])
+@pytest.mark.parametrize("options", [["-o", "in/"], ["-o", "in/out/"], ["-o", "out/", "--errors", "in/bad"]])
 def test_predictions_among_the_files_are_refused(
-    output: str, run: Run, models: Path, days: Path, tmp_path: Path
+    options: list[str], run: Run, models: Path, days: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = run("predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/{output}")
+    monkeypatch.chdir(days.parent)
+
+    ended = run("predict", "--model-path", models / "wine", "in", *options)
 
     assert (ended.code, "lies in a directory that is scored" in ended.err) == (3, True)
 
@@ -224,7 +243,11 @@ def test_killed_command_is_resumed(models: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
-    [(["--workers", "2"], "--workers needs a directory"), (["-o", "out/"], "standard input has no files")],
+    [
+        (["--workers", "2"], "--workers needs a directory"),
+        (["-o", "out/"], "standard input has no files"),
+        (["--where", "day=1"], "--where selects files by their directories, and standard input has none"),
+    ],
 )
 def test_options_that_need_files_or_a_directory_say_so(
     arguments: list[str], problem: str, run: Run, models: Path

@@ -3,13 +3,14 @@
 import io
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from serving_runtime.commands.sources import find_sources
+from serving_runtime.tables.object_store import BLOCK, ObjectPath
 from testbed.s3_server import S3Server, s3_server
 
 Run = Callable[..., Any]
@@ -135,3 +136,21 @@ def test_predictions_below_the_scored_key_are_refused(run: Run, models: Path, la
     ended = run("predict", "--model-path", models / "wine", f"s3://{lake}/in", "-o", f"s3://{lake}/in/out/")
 
     assert (ended.code, "lies in a directory that is scored" in ended.err) == (3, True)
+
+
+class Interrupted(io.BytesIO):
+    """Content of which one block can be read."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell():
+            raise KeyboardInterrupt
+        return super().read(size)
+
+
+def test_upload_that_is_interrupted_leaves_no_part_of_an_object(server: S3Server, lake: str) -> None:
+    place = ObjectPath("s3", PurePosixPath(lake) / "out.csv")
+
+    with pytest.raises(KeyboardInterrupt):
+        place.upload(Interrupted(b"1" * (BLOCK + 1)))
+
+    assert not (server.directory / lake / "out.csv").exists()

@@ -71,7 +71,7 @@ def _make_store(store: Path) -> None:
     """Make the store's directory. A symbolic link could lead the fetch to any other directory."""
     if store.is_symlink() or (store.exists() and not store.is_dir()):
         raise InvalidInputError(f"{store} is not a directory; remove it, or give the model a directory of its own")
-    store.mkdir(exist_ok=True)
+    store.mkdir(parents=True, exist_ok=True)
 
 
 def _present(request: StorageRequest) -> FetchResult | None:

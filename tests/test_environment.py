@@ -171,6 +171,13 @@ class Place:
             ("model-api", "workflow"): [file, f"--action=owner/repo@{'0' * 40}"],
             ("model-api-delivery", "fetch"): [f"--store={self.directory}", "--tries=1", "--stall=2", "--deadline=4"],
             ("model-api-delivery", "resolve"): ["models:/wine/1", "--tries=1", "--deadline=4"],
+            ("model-api-delivery", "storage"): [
+                "mlflow://wine/1",
+                str(self.directory / "mount"),
+                "--tries=1",
+                "--stall=2",
+                "--deadline=4",
+            ],
             ("model-api-delivery", "verify"): [f"--store={self.directory}"],
             ("model-api-gate", "explain"): ["GET", "/api/2.0/mlflow/runs/get"],
             ("model-api-gate", "password"): [f"--password={SECRET}"],

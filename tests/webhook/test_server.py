@@ -300,6 +300,11 @@ def test_a_stop_answers_every_review_that_was_sent(serve: Serve, pod: dict[str, 
             "/no/such/tls.crt: No such file or directory",
             id="no certificate",
         ),
+        pytest.param(
+            {"MODEL_API_WEBHOOK_SERVER_HOST": "no.such.invalid"},
+            "MODEL_API_WEBHOOK_SERVER_HOST: Name or service not known; it must be an address or a name of this machine",
+            id="a host that is not known",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_right_ends_the_start_with_a_sentence(

@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from model_contract.exit_codes import ExitCode
@@ -230,51 +230,32 @@ def _resolved_host(peer: Peer) -> str:
 
 
 def _connection(error: BaseException, peer: Peer, *, connecting: bool) -> Cause | None:
-    temporary = Cause(sentence="", exit_code=ExitCode.UNAVAILABLE, temporary=True)
     if isinstance(error, ConnectionRefusedError):
-        return replace(
-            temporary,
-            sentence=(
-                f"{peer} does not answer: Connection refused: nothing listens there; check that it runs, and that"
-                " the port is right"
-            ),
-        )
+        fault = "Connection refused: nothing listens there; check that it runs, and that the port is right"
+        return _unanswered(peer, fault)
     if isinstance(error, TimeoutError) or _is_named(
         error, "ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout"
     ):
-        if connecting:
-            blocked = "a firewall or a NetworkPolicy may drop the packets"
-            return replace(
-                temporary, sentence=f"{peer} does not answer: no connection in time; {blocked}", unclear=peer.encrypted
-            )
-        return replace(temporary, sentence=f"{peer} does not answer: the server sent nothing in time")
+        if not connecting:
+            return _unanswered(peer, "the server sent nothing in time")
+        fault = "no connection in time; a firewall or a NetworkPolicy may drop the packets"
+        return _unanswered(peer, fault, unclear=peer.encrypted)
     if isinstance(error, http.client.IncompleteRead):
-        return replace(
-            temporary, sentence=f"{peer} does not answer: the connection was cut in the middle of the answer"
-        )
+        return _unanswered(peer, "the connection was cut in the middle of the answer")
     if isinstance(error, http.client.RemoteDisconnected) or "disconnected without sending" in str(error):
-        return replace(
-            temporary, sentence=f"{peer} does not answer: the connection was closed without an answer", unclear=True
-        )
+        return _unanswered(peer, "the connection was closed without an answer", unclear=True)
     if isinstance(error, ConnectionError):
-        return replace(
-            temporary,
-            sentence=f"{peer} does not answer: the connection was reset by the server, or on the way to it",
-            unclear=True,
-        )
+        return _unanswered(peer, "the connection was reset by the server, or on the way to it", unclear=True)
     if isinstance(error, OSError) and error.errno in NO_ROUTE:
-        return replace(
-            temporary,
-            sentence=(
-                f"{peer} does not answer: there is no route to {_resolved_host(peer)} ({error.strerror}); check the"
-                " network"
-            ),
-        )
+        return _unanswered(peer, f"there is no route to {_resolved_host(peer)} ({error.strerror}); check the network")
     if isinstance(error, http.client.HTTPException) or _is_named(error, "RemoteProtocolError"):
-        return replace(
-            temporary, sentence=f"{peer} does not answer: the answer is not HTTP ({_text_of(error)})", unclear=True
-        )
+        return _unanswered(peer, f"the answer is not HTTP ({_text_of(error)})", unclear=True)
     return None
+
+
+def _unanswered(peer: Peer, fault: str, *, unclear: bool = False) -> Cause:
+    sentence = f"{peer} does not answer: {fault}"
+    return Cause(sentence=sentence, exit_code=ExitCode.UNAVAILABLE, temporary=True, unclear=unclear)
 
 
 def _without_tls(peer: Peer) -> Cause:

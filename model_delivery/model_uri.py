@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Final
 
 from model_contract.model_ref import ModelRef, shown
-from model_delivery.client import Client
 from model_delivery.deadline import Deadline, Limits
+from model_delivery.download import mlflow_artifacts
 from model_delivery.errors import InvalidInputError, NotFoundError
 from model_delivery.mlflow_api import MlflowApi, RegisteredVersion
 from model_delivery.settings import Upstream
@@ -22,15 +21,7 @@ BY_RUN: Final = re.compile(r"runs:/+([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:/(.*))?")
 
 def resolve(uri: str, owner: str, upstream: Upstream, limits: Limits) -> ModelRef:
     """Ask MLflow for the version that the URI names now. Raises DeliveryError, ContractError."""
-    client = Client(
-        upstream.uri,
-        credential=upstream.credential,
-        proxy=upstream.proxy,
-        deadline=Deadline(limits),
-        tls=upstream.tls,
-    )
-    with closing(client):
-        api = MlflowApi(client)
+    with mlflow_artifacts(upstream, Deadline(limits)) as (api, _):
         name, version = _version(uri, api)
         return ModelRef(name=name, version=version, owner=owner, run_id=api.version(name, version).run_id or NO_RUN)
 

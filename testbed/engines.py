@@ -21,6 +21,8 @@ ROOT: Final = Path(__file__).parents[1]
 ROWS: Final = 2000  # of a file
 LONGEST: Final = 800  # seconds of a command on a machine that is busy, below TIMEOUT
 TIMEOUT: Final = 900  # seconds of a test
+# The refusal of a row whose column `count` has a null.
+NULL: Final = f'"count": null, where the model takes a whole number from {-(2**63)} to {2**63 - 1}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

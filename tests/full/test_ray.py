@@ -12,20 +12,18 @@ from pyarrow import parquet
 
 from testbed.engines import (
     LONGEST,
+    NULL,
     ROWS,
     TIMEOUT,
     Engines,
     command_of,
     has_each_row_once,
-    partition_is_scored,
     rows,
     wait_for_batches,
-    write_partitions,
 )
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
 LOCAL = ("predict", "--engine", "ray")
-NULL = f'"count": null, where the model takes a whole number from {-(2**63)} to {2**63 - 1}'
 Table = Callable[[int], Path]
 
 
@@ -69,28 +67,6 @@ def test_row_that_is_refused_ends_the_command_with_its_file(
     assert ended.last == (f"error: {directory}/part-1.parquet: row 1235: {NULL}")
 
 
-def test_problem_column_has_the_reasons_and_the_other_rows_their_predictions(
-    engines: Engines, engine_models: Path, table: Table, tmp_path: Path
-) -> None:
-    directory = table(1)
-    odd = rows(0).set_column(2, "count", pa.array([None if row == 7 else 1 for row in range(ROWS)]))
-    parquet.write_table(odd, directory / "part-0.parquet")
-
-    ended = engines.run(
-        *LOCAL, "--model-path", engine_models / "labels", directory, "-o", tmp_path / "out", "--keep-columns", "id",
-        "--problem-column", directory=tmp_path,
-    )  # fmt: skip
-
-    scored = parquet.read_table(tmp_path / "out").sort_by("id")
-    assert ended.code == 7, ended.err
-    assert "1 of them have no prediction, see the column problem" in ended.last
-    assert scored.column_names == ["id", "word", "score", "problem"]
-    assert scored.slice(6, 2).to_pylist() == [
-        {"id": 6, "word": "row 6!", "score": 3.0, "problem": None},
-        {"id": 7, "word": None, "score": None, "problem": NULL},
-    ]
-
-
 def test_column_that_changes_its_type_in_the_last_file_ends_the_command(
     engines: Engines, engine_models: Path, table: Table, tmp_path: Path
 ) -> None:
@@ -105,53 +81,3 @@ def test_column_that_changes_its_type_in_the_last_file_ends_the_command(
 
     assert ended.code in {1, 3}, ended.err
     assert "size" in ended.last or "string" in ended.last
-
-
-def test_model_that_returns_fewer_rows_ends_the_command(
-    engines: Engines, engine_models: Path, table: Table, tmp_path: Path
-) -> None:
-    directory = table(1)
-    parquet.write_table(
-        rows(0).set_column(1, "size", pa.array([-1.0] + [1.0] * (ROWS - 1))), directory / "part-0.parquet"
-    )
-
-    ended = engines.run(
-        *LOCAL, "--model-path", engine_models / "short", directory, "-o", tmp_path / "out", directory=tmp_path
-    )
-
-    assert ended.code == 3, ended.err
-    assert ended.last == f"error: the model returns {ROWS - 1} predictions for {ROWS} rows, not one for each"
-
-
-def test_output_that_exists_is_not_touched(engines: Engines, engine_models: Path, table: Table, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-
-    ended = engines.run(
-        *LOCAL, "--model-path", engine_models / "sum", table(1), "-o", tmp_path / "out", directory=tmp_path
-    )
-
-    assert (ended.code, f"error: {tmp_path / 'out'} exists, and an engine writes" in ended.last) == (3, True), ended.err
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_partitions_are_columns_of_the_type_that_the_model_takes(
-    engines: Engines, engine_models: Path, tmp_path: Path
-) -> None:
-    write_partitions(tmp_path / "rows")
-    wanted = tmp_path / "rows/label=007"
-
-    ended = engines.run(
-        *LOCAL, "--model-path", engine_models / "sum", wanted, "-o", tmp_path / "out", "--keep-columns", "id,label",
-        directory=tmp_path,
-    )  # fmt: skip
-
-    assert ended.code == 0, ended.err
-    assert partition_is_scored(tmp_path / "out")
-
-
-def test_source_that_is_missing_ends_the_command(engines: Engines, engine_models: Path, tmp_path: Path) -> None:
-    ended = engines.run(
-        *LOCAL, "--model-path", engine_models / "sum", tmp_path / "none", "-o", tmp_path / "out", directory=tmp_path
-    )
-
-    assert (ended.code, f"{tmp_path / 'none'}" in ended.last) == (5, True), ended.err

@@ -4,7 +4,8 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import IO, Any, Final
@@ -33,6 +34,23 @@ except ImportError:
     parquet = None
 ARROW: Final = parquet is not None
 ENCRYPTED: Final = re.compile("crypt(?!o)")  # in Arrow's messages about keys
+# The first bytes of files that are no text, and what to do with each.
+NO_TEXT: Final = {
+    b"\x1f\x8b": "packed by gzip; unpack it, such as by `gunzip --keep`",
+    b"\x28\xb5\x2f\xfd": "packed by zstd; unpack it, such as by `unzstd`",
+    b"BZh": "packed by bzip2; unpack it, such as by `bunzip2 --keep`",
+    b"PK\x03\x04": "a zip archive or a spreadsheet's workbook; unpack it, or save the sheet as CSV",
+    b"ARROW1": "a file of Arrow (Feather); write it as Parquet",
+    b"PAR1": "Parquet; give --input-format parquet",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherColumns:
+    """Columns beside the model's: those to keep, and those of the file's directories."""
+
+    keep: Sequence[str]
+    partitions: Partitions
 
 
 def chunks(  # noqa: PLR0913, PLR0917  the last two are optional
@@ -47,29 +65,55 @@ def chunks(  # noqa: PLR0913, PLR0917  the last two are optional
 
     `keep` names the columns to keep. `partitions` are columns of the file's directories.
     """
-    for chunk in _chunks(stream, form, signature, size, keep):
+    for chunk in _chunks(stream, form, signature, size, OtherColumns(keep=keep, partitions=partitions)):
         yield with_partitions(chunk, partitions, signature, keep) if keep or partitions else chunk
 
 
-def _chunks(stream: IO[bytes], form: str, signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
+def _chunks(stream: IO[bytes], form: str, signature: Signature, size: int, others: OtherColumns) -> Iterator[Chunk]:
     if signature.typed_in_code and form in {"csv", "parquet"}:
         raise InputFileError(NO_TABLE)
     try:
+        if form != "parquet":
+            _expect_text(stream)
         match form:
             case "csv":
-                yield from _csv(stream, signature, size, keep)
+                yield from _csv(stream, signature, size, others)
             case "parquet":
-                yield from _parquet(stream, signature, size, keep)
+                yield from _parquet(stream, signature, size, others)
             case "jsonl":
-                yield from json_lines_chunks(stream, signature, size, keep)
+                yield from json_lines_chunks(stream, signature, size, others.keep)
             case _:
-                yield from json_chunks(stream, signature, size, keep)
+                yield from json_chunks(stream, signature, size, others.keep)
     except UnicodeDecodeError:
         raise InputFileError("the file is not UTF-8") from None
     except MalformedRequestError as error:
         raise InputFileError(str(error).replace("the body", "the file")) from None
     except OSError as error:
         raise InputFileError(f"the file cannot be read: {reason(error)}") from None
+
+
+def _expect_text(stream: IO[bytes]) -> None:
+    """Raise InputFileError for a file whose first bytes are those of another format."""
+    if isinstance(stream, io.BufferedReader):
+        beginning = stream.peek(8)[:8]
+    elif stream.seekable():
+        beginning = stream.read(8)
+        stream.seek(0)
+    else:
+        return
+    if kind := next((kind for magic, kind in NO_TEXT.items() if beginning.startswith(magic)), None):
+        raise InputFileError(f"the file is {kind}")
+
+
+def _expect_columns(names: Collection[str], signature: Signature, partitions: Partitions) -> None:
+    """Raise InputFileError for a file without rows that lacks a column: with rows, the first of them is refused."""
+    missing = [str(column.name) for column in signature.columns if column.required and signature.named]
+    missing = [name for name in missing if name not in names and name not in partitions]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if missing[1:] else ""
+        raise InputFileError(
+            f'the column "{missing[0]}" is missing, and the model requires it{more}; there are no rows'
+        )
 
 
 class _LineBuffer:
@@ -90,7 +134,7 @@ class _LineBuffer:
         return text
 
 
-def _csv(stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
+def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumns) -> Iterator[Chunk]:
     """Yield chunks of whole columns; without Arrow, or if Arrow cannot read a block exactly, cell by cell."""
     blocks = read_csv_blocks(stream)
     header = next(blocks)
@@ -99,13 +143,16 @@ def _csv(stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str]
     if not signature.columns:  # pandas looks at a whole column to say what it is
         text = b"".join(block.text for block in blocks)
         rest = CsvBlock(text=text, line=header.line + header.text.count(b"\n"))
-        rows = _CsvRows(header.text, rest, signature, keep)
+        rows = _CsvRows(header.text, rest, signature, others.keep)
         yield from rows.chunks(len(rows))
         return
+    block: CsvBlock | None = None
     for block in blocks:
-        rows = _CsvRows(header.text, block, signature, keep)
+        rows = _CsvRows(header.text, block, signature, others.keep)
         batch = read_block(header, block, signature) if ARROW else None
         yield from rows.chunks(size) if batch is None else _batch_chunks(batch, rows, signature, size)
+    if block is None and header.text:
+        _expect_columns(next(csv.reader([header.text.decode("utf-8-sig")])), signature, others.partitions)
 
 
 class _CsvRows:
@@ -195,15 +242,18 @@ def _batch_chunks(batch: Any, rows: _CsvRows, signature: Signature, size: int) -
         )
 
 
-def _parquet(stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
+def _parquet(stream: IO[bytes], signature: Signature, size: int, others: OtherColumns) -> Iterator[Chunk]:
     if not ARROW:
         raise InputFileError(f"Parquet cannot be read: {missing_extra('pyarrow', 'tables')}")
     try:
         file = parquet.ParquetFile(stream if stream.seekable() else io.BytesIO(stream.read()))
         _expect_each_once(file.schema_arrow.names)
+        if not file.metadata.num_rows:
+            _expect_columns(file.schema_arrow.names, signature, others.partitions)
         before = 0
         for batch in file.iter_batches(batch_size=size):
-            yield _parquet_chunk(batch, before, signature, kept_of_batch(batch, keep) if keep else None)
+            kept = kept_of_batch(batch, others.keep) if others.keep else None
+            yield _parquet_chunk(batch, before, signature, kept)
             before += batch.num_rows
     except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError, OSError) as error:
         problem = str(error).partition("\n")[0]

@@ -1,7 +1,9 @@
 """`predict` when something goes wrong in the middle: a source, a disk, another run, a kill, the model."""
 
+import bz2
 import csv
 import fcntl
+import gzip
 import json
 import os
 import subprocess
@@ -11,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from testbed.engines import children_of, command_of
@@ -55,6 +58,44 @@ def test_source_that_changes_while_it_is_read_leaves_no_output(
 
     assert (ended.code, f"{path} was changed or removed while it was read" in ended.err) == (3, True), ended.err
     assert [found for found in tmp_path.rglob("*.csv*") if found != path] == []
+
+
+PACKED = {
+    "gzip": (gzip.compress(f"{HEADER}{ROW}".encode()), "packed by gzip; unpack it"),
+    "bzip2": (bz2.compress(f"{HEADER}{ROW}".encode()), "packed by bzip2; unpack it"),
+    "zstd": (b"\x28\xb5\x2f\xfd\x04\x00", "packed by zstd; unpack it"),
+    "a workbook": (b"PK\x03\x04\x14\x00[Content_Types].xml", "a zip archive or a spreadsheet's workbook"),
+    "Feather": (b"ARROW1\x00\x00", "a file of Arrow (Feather); write it as Parquet"),
+    "Parquet": (b"PAR1\x15\x04", "Parquet; give --input-format parquet"),
+}
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
+@pytest.mark.parametrize("packed", PACKED)
+def test_file_that_is_no_text_is_named_by_its_kind(
+    packed: str, form: str, run: Run, models: Path, tmp_path: Path
+) -> None:
+    content, kind = PACKED[packed]
+    (tmp_path / "rows").write_bytes(content)
+
+    ended = run("predict", "--model-path", models / "wine", tmp_path / "rows", "--input-format", form)
+
+    assert (ended.code, f"the file is {kind}" in ended.err) == (3, True), ended.err
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_file_without_rows_has_the_columns_of_the_model(form: str, run: Run, models: Path, tmp_path: Path) -> None:
+    right, wrong = (pd.DataFrame({name: pd.Series(dtype=float) for name in names}) for names in (COLUMNS, ["pH", "x"]))
+    for name, frame in (("right", right), ("wrong", wrong)):
+        path = tmp_path / f"{name}.{form}"
+        frame.to_csv(path, index=False) if form == "csv" else frame.to_parquet(path)
+
+    empty = run("predict", "--model-path", models / "wine", tmp_path / f"right.{form}")
+    ended = run("predict", "--model-path", models / "wine", tmp_path / f"wrong.{form}")
+
+    assert (empty.code, "0 rows" in empty.err) == (0, True), empty.err
+    missing = 'the column "fixed acidity" is missing, and the model requires it (and 1 more); there are no rows'
+    assert (ended.code, missing in ended.err) == (3, True), ended.err
 
 
 def test_row_for_which_the_model_returns_nothing_is_refused(run: Run, models: Path, tmp_path: Path) -> None:

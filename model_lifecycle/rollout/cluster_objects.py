@@ -164,6 +164,8 @@ def _errors(title: str, *, changes: bool = False) -> Iterator[None]:
             kind = UnclearError if changes else UnavailableError
         raise kind(f"{title}: {error.status.message}") from error
     except httpx2.HTTPStatusError as error:
+        if error.response.status_code == HTTPStatus.NOT_FOUND:
+            raise NotFoundError(f"{title}: the cluster has no such kind of object") from error
         raise (UnclearError if changes else UnavailableError)(f"{title}: {error}") from error
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
         raise UnavailableError(f"the cluster does not answer: {error}") from error

@@ -85,6 +85,7 @@ def deployment_controllers(folder: Path) -> Iterator[None]:
         f"--service-account-private-key-file={folder}/service-accounts.key",
         f"--root-ca-file={folder}/ca.crt",
         "--controllers=deployment-controller,replicaset-controller,serviceaccount-controller",
+        "--use-service-account-credentials",
         "--leader-elect=false",
         "--secure-port=0",
     ]

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -125,13 +125,11 @@ def kubelet(plane: ControlPlane) -> Iterator[None]:
     stop = threading.Event()
 
     def work() -> None:
-        client = httpx.Client(base_url=plane.client.base_url, verify=plane.tls, timeout=5)
-        while not stop.wait(0.2):
-            try:
-                for pod in client.get(PODS).json()["items"]:
-                    _look_after(client, pod)
-            except (httpx.TransportError, ValueError, KeyError):
-                continue  # the API server is stopped by a test
+        with httpx.Client(base_url=plane.client.base_url, verify=plane.tls, timeout=5) as client:
+            while not stop.wait(0.2):
+                with suppress(httpx.TransportError, ValueError, KeyError):  # the API server is stopped by a test
+                    for pod in client.get(PODS).json()["items"]:
+                        _look_after(client, pod)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -282,8 +280,8 @@ def test_lease_of_a_rollout_that_has_ended_holds_nothing(rollouts: Rollouts) -> 
 @pytest.mark.parametrize(
     ("workload", "options", "code", "sentence"),
     [
-        ("deployment/none", [], 5, "deployment/none in default: "),
-        ("inferenceservice/none", [], 5, "inferenceservice/none in default: "),
+        ("deployment/none", ["--version=1"], 5, "deployment/none in default: "),
+        ("inferenceservice/none", ["--version=1"], 5, "in default: the cluster has no such kind of object"),
         ("deployment/lease", ["--version=9"], 5, "has no version 9"),
         ("deployment/lease", [], 5, "has no version in Production"),
         ("deployment/lease", ["--alias=none"], 5, "has no alias none"),

@@ -62,7 +62,7 @@ def up() -> Path:
     for folder in (layout.run, layout.pki, layout.run / "containerd", layout.run / "log"):
         folder.mkdir(parents=True)
     (layout.run / "namespaces.json").write_text(json.dumps(network_namespaces()))
-    LOADED.write_text(json.dumps(image_store.restore()))
+    LOADED.write_text(json.dumps(image_store.restore(run("containerd", "--version"))))
     layout.network.create()
     pki.write(layout.pki, layout.network.inside)
     for name in PROCESSES:

@@ -14,20 +14,27 @@ from testbed.cluster.binaries import CACHE
 
 ROOT: Final = CACHE / "containerd"
 KEPT: Final = CACHE / "containerd-kept"
+VERSION: Final = KEPT / "version"
 IMAGES: Final = KEPT / "images.json"  # written last: without it the rest does not count
 DATABASES: Final = (
     "io.containerd.metadata.v1.bolt/meta.db",
     "io.containerd.snapshotter.v1.overlayfs/metadata.db",
 )
 SNAPSHOTS: Final = "io.containerd.snapshotter.v1.overlayfs/snapshots"
-OF_CONTAINERS: Final = "io.containerd.grpc.v1.cri"
+OF_IMAGES: Final = {Path(name).parts[0] for name in (*DATABASES, SNAPSHOTS, "io.containerd.content.v1.content")}
 
 
-def restore() -> dict[str, str]:
-    """Remove what the last cluster's containers have left, and return the ids of the images by their tags."""
-    if not IMAGES.exists():
+def restore(version: str) -> dict[str, str]:
+    """Remove what the last cluster's containers have left, and return the ids of the images by their tags.
+
+    Another version of containerd gets an empty folder.
+    """
+    if not IMAGES.exists() or VERSION.read_text() != version:
         shutil.rmtree(ROOT, ignore_errors=True)
+        shutil.rmtree(KEPT, ignore_errors=True)
         ROOT.mkdir(parents=True)
+        KEPT.mkdir()
+        VERSION.write_text(version)
         return {}
     for name in DATABASES:
         shutil.copyfile(KEPT / Path(name).name, ROOT / name)
@@ -35,7 +42,9 @@ def restore() -> dict[str, str]:
     for folder in (ROOT / SNAPSHOTS).iterdir():
         if folder.name not in snapshots:
             shutil.rmtree(folder)
-    shutil.rmtree(ROOT / OF_CONTAINERS, ignore_errors=True)
+    for folder in ROOT.iterdir():
+        if folder.name not in OF_IMAGES:
+            shutil.rmtree(folder)
     images: dict[str, str] = json.loads(IMAGES.read_text())
     return images
 
@@ -47,7 +56,6 @@ def forget() -> None:
 
 def keep(images: Mapping[str, str]) -> None:
     """Keep what containerd has now; no container may run. `images` are ids by tags."""
-    KEPT.mkdir(exist_ok=True)
     for name in DATABASES:
         _copy(ROOT / name, KEPT / Path(name).name)
     (KEPT / "snapshots.json").write_text(json.dumps([folder.name for folder in (ROOT / SNAPSHOTS).iterdir()]))

@@ -51,7 +51,7 @@ def saved_models(version: str, script: Path, directory: Path, *arguments: str) -
             unfinished = saved.with_name(f"{saved.name}.part")
             shutil.rmtree(unfinished, ignore_errors=True)
             (unfinished / "models").mkdir(parents=True)
-            command = [python, script, *arguments, unfinished / "models"]
+            command: list[str | Path] = [python, script, *arguments, unfinished / "models"]
             subprocess.run(command, check=True, capture_output=True, cwd=unfinished)
             (unfinished / "models").rename(saved)
             shutil.rmtree(unfinished)

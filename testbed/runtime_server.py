@@ -18,6 +18,8 @@ from testbed.processes import Process, free_port, running
 
 COMMAND: Final = (sys.executable, "-m", "serving_runtime", "serve", "--host", "127.0.0.1")
 JSON: Final = {"Content-Type": "application/json"}
+# Without these flags a server that is ready imports MLflow once more, to compare what both loaders predict.
+NATIVE: Final = ("--loader", "native")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

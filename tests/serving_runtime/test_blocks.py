@@ -14,7 +14,8 @@ from serving_runtime.input.conform_plan import Matrix, merged, varied
 from serving_runtime.input.request import Request
 from serving_runtime.input.table import from_split
 from serving_runtime.model import Model, load
-from tests.serving_runtime.conftest import saved_by
+from testbed.environments import saved_models
+from tests.serving_runtime.conftest import SCRIPTS
 
 CELLS: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),
@@ -31,7 +32,7 @@ KINDS = tuple(CELLS)
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved_by("3.17", tmp_path_factory.mktemp("seen"), "save_seen_models.py")
+    return saved_models("3.17", SCRIPTS / "save_seen_models.py", tmp_path_factory.mktemp("seen"))
 
 
 @pytest.fixture(scope="module")

@@ -161,21 +161,23 @@ def test_what_a_killed_run_left_is_replaced(run: Run, models: Path, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "out.csv"]
 
 
-def test_output_of_a_run_that_was_killed_and_repeated_is_that_of_one_run(models: Path, tmp_path: Path) -> None:
+def test_output_of_a_run_that_was_killed_and_repeated_is_that_of_one_run(
+    run: Run, models: Path, tmp_path: Path
+) -> None:
     for name in ("a", "b", "c"):
         write_csv(tmp_path / f"in/{name}.csv", 20_000)
-    command = [*PROGRAM, "--model-path", models / "wine", tmp_path / "in", "--summary", "json", "-o"]
+    arguments = ["--model-path", models / "wine", tmp_path / "in", "--summary", "json", "-o"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    with subprocess.Popen([*command, f"{killed}/", "--chunk-rows", "10"]) as process:
+    with subprocess.Popen([*PROGRAM, *arguments, f"{killed}/", "--chunk-rows", "10"]) as process:
         while not list(killed.glob(".*.partial")):
             assert process.poll() is None
             time.sleep(0.02)
         process.kill()
 
-    resumed = subprocess.run([*command, f"{killed}/"], capture_output=True, check=True)
-    subprocess.run([*command, f"{whole}/"], capture_output=True, check=True)
+    resumed = run("predict", *arguments, f"{killed}/")
+    run("predict", *arguments, f"{whole}/")
 
-    assert json.loads(resumed.stderr)["rows"] == 60_000
+    assert json.loads(resumed.err)["rows"] == 60_000
     names = {path.name for path in killed.iterdir()}
     assert names == {"a.csv", "b.csv", "c.csv", "_predict.jsonl"}
     assert all((killed / name).read_bytes() == (whole / name).read_bytes() for name in names - {"_predict.jsonl"})
@@ -218,11 +220,11 @@ def test_pipe_as_output_is_written_and_stays(run: Run, models: Path, tmp_path: P
     assert (ended.code, pipe.is_fifo(), len(read.splitlines())) == (0, True, 4)
 
 
-def test_workers_end_with_a_command_that_is_killed(models: Path, tmp_path: Path) -> None:
+def test_workers_end_with_a_command_that_is_killed(run: Run, models: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_csv(tmp_path / f"in/{name}.csv", 40_000)
-    command = [*PROGRAM, "--model-path", models / "wine", tmp_path / "in", "-o", f"{tmp_path}/out/"]
-    with subprocess.Popen([*command, "--workers", "2", "--chunk-rows", "1"]) as process:
+    arguments = ["--model-path", models / "wine", tmp_path / "in", "-o", f"{tmp_path}/out/"]
+    with subprocess.Popen([*PROGRAM, *arguments, "--workers", "2", "--chunk-rows", "1"]) as process:
         while len(list((tmp_path / "out").glob(".*.partial"))) < 2:
             assert process.poll() is None
             time.sleep(0.02)
@@ -233,5 +235,5 @@ def test_workers_end_with_a_command_that_is_killed(models: Path, tmp_path: Path)
     while any(command_of(worker) for worker in workers) and time.monotonic() < end:
         time.sleep(0.05)
     assert [command_of(worker) for worker in workers if command_of(worker)] == []
-    again = subprocess.run([*command, "--summary", "json"], capture_output=True, check=True)
-    assert json.loads(again.stderr)["rows"] == 80_000
+    again = run("predict", *arguments, "--summary", "json")
+    assert json.loads(again.err)["rows"] == 80_000

@@ -223,19 +223,18 @@ def test_fault_in_a_worker_is_one_sentence(run: Run, models: Path, days: Path, t
     )
 
 
-def test_killed_command_is_resumed(models: Path, tmp_path: Path) -> None:
+def test_killed_command_is_resumed(run: Run, models: Path, tmp_path: Path) -> None:
     files = [write_csv(tmp_path / "in/a.csv", ROWS), write_csv(tmp_path / "in/b.csv", ROWS * 10_000)]
-    program = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", models / "wine", "--summary", "json"]
     out = tmp_path / "out"
-    with subprocess.Popen([*program, *files, "-o", f"{out}/", "--chunk-rows", "1"]) as killed:
+    command = ["predict", "--model-path", models / "wine", "--summary", "json", *files, "-o", f"{out}/"]
+    with subprocess.Popen([sys.executable, "-m", "serving_runtime", *command, "--chunk-rows", "1"]) as killed:
         while not (out / "_predict.jsonl").exists() or not (out / "_predict.jsonl").read_text().endswith("\n"):
             assert killed.poll() is None
             time.sleep(0.05)
         killed.kill()
     assert not (out / "b.csv").exists()
 
-    again = [*program, *files, "-o", f"{out}/"]
-    resumed = json.loads(subprocess.run(again, capture_output=True, check=True).stderr)
+    resumed = json.loads(run(*command).err)
 
     assert (resumed["rows"], resumed["rows_before"], resumed["parts_before"]) == (40_004, 4, 1)
     assert sorted(path.name for path in out.iterdir()) == ["_predict.jsonl", "a.csv", "b.csv"]

@@ -2,6 +2,7 @@
 <directory>`.
 """
 
+import ctypes
 import os
 import random
 import signal
@@ -37,7 +38,7 @@ class SlowToLoad(Sleeper):
 
     def load_context(self, context):
         if SERVED in os.environ:
-            sum(range(10**8))
+            ctypes.PyDLL(None).usleep(2_000_000)  # a PyDLL keeps the lock of the interpreter
             time.sleep(1)
 
 

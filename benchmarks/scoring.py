@@ -129,8 +129,8 @@ def command(program: str, directory: Path, source: Path) -> Command:
         case "pandas and mlflow.pyfunc":
             return [sys.executable, Path(__file__).with_name("score_with_pandas.py"), model, source, output]
         case "mlflow models predict":  # it writes JSON
-            theirs = ["-m", "mlflow", "models", "predict", "--env-manager", "local", "--content-type", "csv"]
-            files = ["--model-uri", model, "--input-path", source, "--output-path", directory / "out.json"]
+            theirs: list[str | Path] = ["-m", "mlflow", "models", "predict", "--env-manager", "local", "--content-type", "csv"]
+            files: list[str | Path] = ["--model-uri", model, "--input-path", source, "--output-path", directory / "out.json"]
             return [python_of("mlflow-3.17"), *theirs, *files]
         case _:
             return [sys.executable, "-m", "serving_runtime", "predict", "--model-path", model, source, "-o", output]

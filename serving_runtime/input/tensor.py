@@ -43,12 +43,17 @@ def json_tensors(source: JsonInput, signature: Signature) -> Tensors:
 def table_tensors(table: Table, signature: Signature) -> Tensors:
     """Return the columns of a table as tensors by name, or the whole table as the only tensor."""
     if signature.named:
-        names = {str(key): list(cells) for key, cells in table.columns.items()}
+        names = {str(key): _listed(cells) for key, cells in table.columns.items()}
         return _named(names, signature, table.path, lambda name: member(table.path, name), _rows)
     spec = signature.tensors[0]
     if len(table.columns) == 1:
-        return _rows(list(next(iter(table.columns.values()))), spec, table.path)
+        return _rows(_listed(next(iter(table.columns.values()))), spec, table.path)
     return to_tensor([list(row) for row in zip(*table.columns.values(), strict=True)], spec, table.path)
+
+
+def _listed(cells: Sequence[Any]) -> Sequence[Any]:
+    """Return the cells as a list; an array has a row for each cell."""
+    return cells if isinstance(cells, np.ndarray) else list(cells)
 
 
 def to_tensor(value: Any, spec: Tensor, path: str) -> Values:
@@ -141,6 +146,8 @@ def flatten(value: Any, path: str) -> tuple[tuple[int, ...], Any]:
     """
     if isinstance(value, FlatTensor):
         return value.shape, value.values
+    if isinstance(value, np.ndarray) and value.dtype.kind != "O":
+        return value.shape, value.ravel()
     shape: tuple[int, ...] = ()
     flat = [value]
     while list in (kinds := set(map(type, flat))):

@@ -140,6 +140,7 @@ def score_parts(
         finished = {part.path: _finished(record, part, digests[part.path]) for part in parts}
         waiting = [part for part in parts if finished[part.path] is None]
         before = sum(filter(None, finished.values()), Counts())
+        others = [name for name in record.others({part.name for part in parts}) if state_of(directory / name)]
         read, counts = 0, before
         with progress(sum(part.source.state.size for part in waiting)) as bar:
             results: Iterator[tuple[Part, Counts]] = iter(())
@@ -161,6 +162,7 @@ def score_parts(
         parts=len(parts),
         parts_before=len(parts) - len(waiting),
         rows_before=before.rows,
+        parts_others=len(others),
     )
 
 

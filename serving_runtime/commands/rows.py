@@ -22,6 +22,7 @@ from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import Request
 from serving_runtime.signature import Signature
 from serving_runtime.tables.csv_blocks import CsvBlock, read_csv_blocks
+from serving_runtime.tables.read_ahead import read_ahead
 
 try:  # the extra `tables`
     from serving_runtime.tables.arrow_tables import table_request
@@ -138,7 +139,7 @@ def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumn
         yield from rows.chunks(len(rows))
         return
     block: CsvBlock | None = None
-    for block in blocks:
+    for block in read_ahead(blocks):
         rows = _CsvRows(header.text, block, signature, others.keep)
         batch = read_block(header, block, signature) if ARROW else None
         yield from rows.chunks(size) if batch is None else _batch_chunks(batch, rows, signature, size)

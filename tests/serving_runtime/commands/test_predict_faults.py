@@ -147,6 +147,32 @@ def test_file_without_rows_has_the_columns_of_the_model(form: str, run: Run, mod
     assert (ended.code, missing in ended.err) == (3, True), ended.err
 
 
+OF_OTHER_FORMS = {
+    "types in Parquet": (
+        "out.parquet",
+        ["[1.5]", "['a']"],
+        "a Parquet column cannot hold predictions of several types",
+    ),
+    "columns in CSV": ("out.csv", ["[{'a': 1}]", "[{'b': 1}]"], "the model predicted the column b, which earlier rows"),
+}
+
+
+@pytest.mark.parametrize("case", OF_OTHER_FORMS)
+def test_predictions_that_the_output_cannot_hold_end_the_command_as_a_wrong_option_does(
+    case: str, run: Run, models: Path, tmp_path: Path
+) -> None:
+    name, expressions, problem = OF_OTHER_FORMS[case]
+    source = write_expressions(tmp_path / "a.csv", expressions)
+    command = ["predict", "--model-path", models / "chosen", source, "--chunk-rows", "1", "-o", tmp_path / name]
+
+    ended = run(*command)
+
+    assert (ended.code, problem in ended.err) == (2, True), ended.err
+    assert ended.err.endswith("; use --output-format jsonl\n")
+    assert not (tmp_path / name).exists()
+    assert run(*command, "--output-format", "jsonl").code == 0
+
+
 def test_row_for_which_the_model_returns_nothing_is_refused(run: Run, models: Path, tmp_path: Path) -> None:
     source = write_expressions(tmp_path / "a.csv", ["[1.5]", "[]", "[2.5]"])
     command = ["predict", "--model-path", models / "chosen", source]

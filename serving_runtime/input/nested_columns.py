@@ -30,6 +30,8 @@ class NestedColumn:
 
     def values(self, table: Table) -> Values:
         """Return the cells in one row. Raises CellError, KeyError."""
+        if not table.rows:
+            raise OTHER
         cells = np.empty((1, table.rows), dtype=object)
         cells[0, :] = _nested(table.columns[self.name], self.kind)
         return cells

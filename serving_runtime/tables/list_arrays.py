@@ -10,8 +10,8 @@ import pyarrow as pa
 def array_of_lists(column: pa.Array) -> "np.ndarray[Any, Any] | None":
     """Return an array with a row for each cell, of the numbers or booleans in lists of equal lengths, of any depth.
 
-    None if a cell or a value is null, if lengths differ, or if the values are of another type. The model may write
-    into the array.
+    None if a cell or a value is null, if lengths differ, if there are no values, or if they are of another type. The
+    model may write into the array.
     """
     if isinstance(column, pa.FixedShapeTensorArray):
         return None if _has_null(column.storage) else np.array(column.to_numpy_ndarray())
@@ -20,9 +20,9 @@ def array_of_lists(column: pa.Array) -> "np.ndarray[Any, Any] | None":
         inner = _flat(values)
         if inner is None:
             return None
-        shape.append(len(inner) // len(values) if len(values) else 0)
+        shape.append(len(inner) // max(1, len(values)))
         values = inner
-    if values.null_count or not _is_plain(values.type):
+    if not len(values) or values.null_count or not _is_plain(values.type):
         return None
     return np.array(values.to_numpy(zero_copy_only=False)).reshape(shape)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, at_once
-from serving_runtime.input.cells import CellError, Values, convert, every_error
+from serving_runtime.input.cells import CellError, Values, convert, convert_numbers, every_error
 from serving_runtime.input.nested import member
 from serving_runtime.input.request import FlatTensor, JsonInput
 from serving_runtime.input.table import Table
@@ -111,7 +111,7 @@ def _filled(flat: Sequence[Any], shape: tuple[int, ...], spec: Tensor, path: str
     def read(values: Sequence[Any]) -> Values:
         if spec.dtype.kind == "U" and None in values:  # texts come as objects, which may be null
             raise CellError(list(values).index(None), "null", "a string")
-        converted = convert(values, spec.dtype)
+        converted = (convert if isinstance(values, np.ndarray) else convert_numbers)(values, spec.dtype)
         return _exact_times(converted, spec.dtype) if spec.dtype.kind == "M" else converted
 
     try:

@@ -319,9 +319,8 @@ def test_lists_of_parquet_are_the_rows_of_a_tensor(flat: bool, run: Run, models:
 
     ended = scored(run, models / "image", pa.table({"x": lists}), tmp_path / "rows.parquet")
 
-    seen = [
-        json.loads(line)["input"] for line in ended.out.splitlines()
-    ]  # the model returns what it got, a row at a time
+    # The model returns what it got, a row at a time.
+    seen = [json.loads(line)["input"] for line in ended.out.splitlines()]
     assert ended.code == 0, ended.err
     assert [one["array"] for one in seen] == ["float32"] * 2
     assert [one["shape"] for one in seen] == [[1, 2, 2]] * 2

@@ -11,6 +11,8 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
+from pyarrow import parquet
+from pyarrow.fs import FileSystem
 from ray.data import DataContext, Dataset, SaveMode
 from ray.data.expressions import col
 from ray.exceptions import RayError
@@ -21,7 +23,8 @@ from serving_runtime.commands.engine import Counts, Task, engine_error, existing
 from serving_runtime.commands.partitions import NULL
 from serving_runtime.errors import ServingError
 from serving_runtime.mlmodel import read_metadata
-from serving_runtime.prediction.record_batches import PROBLEM, RefusedRowError
+from serving_runtime.prediction.record_batches import PROBLEM, RefusedRowError, with_problem
+from serving_runtime.prediction.result_type import result_columns
 from serving_runtime.ray_data import score_dataset
 from serving_runtime.signature import Scalar, Type
 from serving_runtime.tables.arrow_tables import types_of
@@ -109,9 +112,25 @@ def _scored(task: Task, rows: Dataset, keep: Sequence[str], *, problems: bool) -
 
 
 def _counts(task: Task) -> Counts:
-    written = ray.data.read_parquet(_absolute(task.output))
+    """Return the counts of the output. Ray writes nothing for a table without rows: it gets a file without rows."""
+    try:
+        written = ray.data.read_parquet(_absolute(task.output))
+    except FileNotFoundError:
+        _write_empty(task)
+        return Counts(rows=0, refused=0)
     refused = written.filter(expr=col(PROBLEM).is_not_null()).count() if task.problems else 0
     return Counts(rows=written.count(), refused=refused)
+
+
+def _write_empty(task: Task) -> None:
+    columns = result_columns(read_metadata(task.model_path).signature, task.result_type)
+    schema = with_problem(columns) if task.problems else columns
+    rows = _read(task).schema()
+    for place, name in enumerate(task.keep):
+        schema = schema.insert(place, pa.field(name, rows.types[rows.names.index(name)]))
+    filesystem, path = FileSystem.from_uri(_absolute(task.output))
+    filesystem.create_dir(path)
+    parquet.write_table(schema.empty_table(), f"{path}/empty.parquet", filesystem=filesystem)
 
 
 def _explained(task: Task, text: str) -> CommandError:

@@ -15,7 +15,7 @@ from serving_runtime.input.table import Table
 from serving_runtime.signature import Signature, Tensor
 from serving_runtime.tables.arrow_tables import table_request
 from serving_runtime.tables.list_arrays import array_of_lists, nested_values
-from tests.serving_runtime.tables.conftest import MANY
+from tests.serving_runtime.tables.conftest import EXAMPLES
 
 NOON = datetime(2024, 1, 31, 12, 0, tzinfo=UTC)
 LISTS = pa.list_(pa.list_(pa.int64()))
@@ -62,7 +62,7 @@ def columns(draw: st.DrawFn) -> pa.Array:
 
 
 @given(columns(), st.sampled_from(DTYPES), st.sampled_from([(), (2,), (-1,), (1, 2), (2, 2), (4,)]))
-@settings(max_examples=400 * MANY, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_tensor_of_a_column_is_that_of_its_lists(column: pa.Array, dtype: str, lengths: tuple[int, ...]) -> None:
     signature = signature_of(dtype, *lengths)
     lists = Table(columns={"x": column.to_pylist()}, rows=len(column), path="table", place=lambda _, row: f"[{row}]")

@@ -1,0 +1,3 @@
+module testbed/fake_gcs
+
+go 1.26

@@ -34,7 +34,7 @@ def known_names(names: list[str], signature: Signature) -> list[str]:
     """Return the columns that the model takes: by name, or all if they go by position."""
     if not signature.named:
         return names
-    wanted = {str(column.name) for column in (*signature.columns, *signature.tensors)}
+    wanted = signature.names
     return [name for name in names if name in wanted]
 
 

@@ -128,6 +128,19 @@ def test_repeated_command_scores_only_what_is_not_finished(run: Run, models: Pat
     assert (kept.stat().st_ino, len(read_csv(changed.read_text())), gone.is_file()) == (before, 3, True)
 
 
+def test_parts_of_removed_files_are_counted(run: Run, models: Path, days: Path, tmp_path: Path) -> None:
+    command = ["predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/out/"]
+    assert run(*command).code == 0
+    (days / "day=2/b.csv").unlink()
+
+    told, counted = run(*command), json.loads(run(*command, "--summary", "json").err)
+
+    assert told.err.endswith("; 2 parts, 2 of them finished before; 1 parts of other files stay in the directory\n")
+    assert (counted["parts"], counted["parts_others"]) == (2, 1)
+    (tmp_path / "out/day=2/b.csv").unlink()
+    assert json.loads(run(*command, "--summary", "json").err)["parts_others"] == 0
+
+
 def test_other_model_or_columns_score_every_part_again(run: Run, models: Path, days: Path, tmp_path: Path) -> None:
     command = ["predict", days, "-o", f"{tmp_path}/out/", "--summary", "json", "--model-path"]
     run(*command, models / "wine")

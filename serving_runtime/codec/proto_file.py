@@ -39,9 +39,11 @@ class ProtoFile:
     """The messages and the methods of a .proto file, of the part of proto3 that such files here need."""
 
     def __init__(self, path: Path) -> None:
-        self.descriptor = _Parser(path).file()
         self._pool = DescriptorPool()
-        self._pool.Add(self.descriptor)
+        self._pool.Add(_Parser(path).file())
+        # With the kinds of all types, which the text leaves to its reader: tools that get it by reflection need them.
+        self.descriptor = FileDescriptorProto()
+        self._pool.FindFileByName(path.name).CopyToProto(self.descriptor)
 
     @property
     def services(self) -> list[str]:
@@ -50,15 +52,18 @@ class ProtoFile:
 
     def message(self, name: str) -> type[Any]:
         """Return the class of a message; `name` has no package."""
-        found: type[Any] = GetMessageClass(self._pool.FindMessageTypeByName(f"{self.descriptor.package}.{name}"))
-        return found
+        return self._class(f"{self.descriptor.package}.{name}")
 
     def method(self, name: str) -> Rpc:
         """Return a method of the file's first service."""
         service = self.descriptor.service[0]
         found = next(method for method in service.method if method.name == name)
         path = f"/{self.descriptor.package}.{service.name}/{name}"
-        return Rpc(path, self.message(found.input_type), self.message(found.output_type))
+        return Rpc(path, self._class(found.input_type), self._class(found.output_type))
+
+    def _class(self, name: str) -> type[Any]:
+        found: type[Any] = GetMessageClass(self._pool.FindMessageTypeByName(name.removeprefix(".")))
+        return found
 
 
 class _Parser:

@@ -142,7 +142,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         listener = Listener(application, self.settings, notify=beat)
         rpc = None
         if self.settings.grpc_port is not None:
-            rpc = lazy.RpcServer(self.settings, context, application.prediction_handler, listener.stop)
+            rpc = lazy.RpcServer(self.settings, context, application.prediction_handler)
         return WorkerParts(listener=listener, context=context, body_reader=reader, rpc=rpc)
 
     def load_config(self) -> None:

@@ -1,4 +1,4 @@
-"""grpcio's asyncio server of one worker, on a port that all workers bind."""
+"""grpcio's asyncio servers of one worker, on a port that all workers bind."""
 
 import asyncio
 import logging
@@ -13,6 +13,8 @@ from serving_runtime.rpc.calls import Calls
 from serving_runtime.settings import ServeSettings
 
 LARGEST_METADATA: Final = 64 << 10  # bytes, as the head of a request over HTTP
+# A server takes one new call in a turn of the loop. Calls that several take at once share a call of the model.
+SERVERS: Final = 16
 MOST_CALLS: Final = 256  # at a time on one connection; the client keeps further ones back
 # A connection stays with the worker that accepted it. It is asked to go after this time, and its client connects anew:
 # so clients spread over the workers, and a worker that ends has only connections that know of its end.
@@ -29,28 +31,18 @@ _log = logging.getLogger(__name__)
 
 
 class RpcServer:
-    """The server while the `async with` block runs. `failed` is called if it ends before."""
+    """The servers while the `async with` block runs."""
 
     def __init__(
-        self,
-        settings: ServeSettings,
-        context: WorkerContext,
-        handler: Callable[[], PredictionHandler],
-        failed: Callable[[], None],
+        self, settings: ServeSettings, context: WorkerContext, handler: Callable[[], PredictionHandler]
     ) -> None:
         self._settings = settings
         self._calls = Calls(settings, context, handler)
-        self._failed = failed
         self._ending_since: float | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = aio.server(options=_options(self._settings))
-        self._server.add_generic_rpc_handlers((self._calls,))
-        host = self._settings.host
-        self._server.add_insecure_port(f"{f'[{host}]' if ':' in host else host}:{self._settings.grpc_port}")
-        await self._server.start()
-        self._watcher = asyncio.create_task(self._server.wait_for_termination())
-        self._watcher.add_done_callback(self._terminated)
+        self._servers = [await self._started() for _ in range(SERVERS)]
+        self._keeper = asyncio.create_task(self._keep())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -61,17 +53,34 @@ class RpcServer:
         renewed, cut = began + _age(self._settings) * AGE_JITTER, began + self._settings.stop_timeout
         while loop.time() < min(renewed, cut) and not self._calls.quiet_for(QUIET):
             await asyncio.sleep(STEP)
-        await self._server.stop(max(0.0, cut - loop.time()))
+        self._keeper.cancel()
+        grace = max(0.0, cut - loop.time())
+        await asyncio.gather(*(server.stop(grace) for server in self._servers))
 
     def begin_end(self) -> None:
         """Note the moment in which the worker was asked to end."""
         if self._ending_since is None:
             self._ending_since = asyncio.get_running_loop().time()
 
-    def _terminated(self, task: "asyncio.Task[Any]") -> None:
-        if self._ending_since is None and not task.cancelled():
-            _log.error("the gRPC server has ended, and so does its worker", exc_info=task.exception())
-            self._failed()
+    async def _started(self) -> Any:
+        server = aio.server(options=_options(self._settings))
+        server.add_generic_rpc_handlers((self._calls,))
+        host = self._settings.host
+        server.add_insecure_port(f"{f'[{host}]' if ':' in host else host}:{self._settings.grpc_port}")
+        await server.start()
+        return server
+
+    async def _keep(self) -> None:
+        """Replace a server that has broken: grpcio stops accepting calls for ever when a path is no UTF-8.
+
+        The calls of the broken one are finished.
+        """
+        while True:
+            await asyncio.sleep(STEP)
+            for position, server in enumerate(self._servers):
+                if not server._server.is_running():  # grpcio tells it nowhere else
+                    _log.error("a gRPC server has broken and is replaced; the line before says why")
+                    self._servers[position] = await self._started()
 
 
 def _age(settings: ServeSettings) -> float:

@@ -32,7 +32,7 @@ def load(port: int, body: Path, *, connections: int, seconds: int = 5) -> Load:
         "--format": "json",
     }
     arguments = [str(part) for option in options.items() for part in option]
-    command = [program(MODULE, PACKAGE), "--insecure", *arguments, f"127.0.0.1:{port}"]
+    command: list[str | Path] = [program(MODULE, PACKAGE), "--insecure", *arguments, f"127.0.0.1:{port}"]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     if set(found["statusCodeDistribution"]) != {"OK"}:
         raise GhzError(f"not every call was answered well: {found['statusCodeDistribution']}")

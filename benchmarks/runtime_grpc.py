@@ -144,7 +144,7 @@ def _ours(model: Path, directory: Path) -> Iterator[tuple[int, int, int]]:
 @contextmanager
 def _empty(directory: Path) -> Iterator[tuple[int, int]]:
     port = free_port()
-    command = [installed("python"), "-m", "benchmarks.grpc_empty", str(port)]
+    command: list[str | Path] = [installed("python"), "-m", "benchmarks.grpc_empty", str(port)]
     with running(command, log=directory / "empty.log", env=dict(os.environ)) as process:
         yield process.popen.pid, port
 

@@ -13,5 +13,5 @@ PACKAGE: Final = "github.com/fullstorydev/grpcurl/cmd/grpcurl"
 def grpcurl(port: int, *arguments: str, data: str | None = None) -> str:
     """Return what grpcurl prints. Raise CalledProcessError."""
     given = [] if data is None else ["-d", data]
-    command = [program(MODULE, PACKAGE), "-plaintext", *given, f"127.0.0.1:{port}", *arguments]
+    command: list[str | Path] = [program(MODULE, PACKAGE), "-plaintext", *given, f"127.0.0.1:{port}", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout

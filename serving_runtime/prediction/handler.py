@@ -79,11 +79,10 @@ class PredictionHandler:
 
         Raises HttpError, ServingError, ClientGoneError.
         """
-        read = self._read(protocol.read, message)
+        weight = len(message.body) if message.weight is None else message.weight
+        read = self._read(protocol.read, message, weight)
         began = time.perf_counter()
-        inputs: Inputs = (
-            read() if len(message.body) <= SMALL_BODY else await self._in_thread(read, deadline, len(message.body))
-        )
+        inputs: Inputs = read() if weight <= SMALL_BODY else await self._in_thread(read, deadline, weight)
         stats.rows = inputs.rows
         self._check_rows(inputs.rows)
         done = time.perf_counter()
@@ -103,9 +102,9 @@ class PredictionHandler:
             self._record(protocol, request, inputs, value)
         return answer
 
-    def _read(self, read: Read, message: Message) -> Callable[[], Inputs]:
+    def _read(self, read: Read, message: Message, weight: int) -> Callable[[], Inputs]:
         """Return the function that reads the message, in this process or for a large body in another."""
-        if self._read_large is not None and len(message.body) > LARGE_BODY:
+        if self._read_large is not None and weight > LARGE_BODY:
             return partial(self._read_large, read, message)
         return partial(read, message, self._served)
 

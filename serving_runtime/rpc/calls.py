@@ -19,7 +19,7 @@ from serving_runtime.observability.request_stats import RequestStats
 from serving_runtime.prediction.handler import PredictionHandler
 from serving_runtime.prediction.worker_context import Phase, WorkerContext
 from serving_runtime.protocols.interface import Message, Status
-from serving_runtime.protocols.open_inference.messages import INFERENCE, parsed
+from serving_runtime.protocols.open_inference.messages import INFERENCE, parsed, weight_of
 from serving_runtime.protocols.open_inference.protocol import GRPC
 from serving_runtime.rpc import health, reflection
 from serving_runtime.rpc.pages import PAGES, RpcPage
@@ -149,7 +149,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
         deadline = asyncio.get_running_loop().time() + (timeout if remaining is None else min(timeout, remaining))
         body = await self._message(context, deadline)
         stats.received = len(body)
-        message = Message(body=body, headers=request.headers, path={})
+        message = Message(body=body, headers=request.headers, path={}, weight=weight_of(body))
         answer = await self._handler().predict(GRPC, message, request, None, stats, deadline)
         return answer.body  # type: ignore[union-attr]  # only answers of HTTP come in pieces
 

@@ -134,7 +134,7 @@ class Application:
         if match.route.page is not None:
             status = Status(ready=self._context.phase is Phase.READY, served=self._served)
             return match.route.page.answer(status, match.path)
-        return await self._prediction_handler().answer(match, request, receive, stats)
+        return await self.prediction_handler().answer(match, request, receive, stats)
 
     def _headers(self, request: RequestHead, stats: RequestStats, *, closed: bool) -> Headers:
         """Return the headers of every answer. A server that is about to end closes each connection with an answer.
@@ -145,8 +145,8 @@ class Application:
         timing = stats.server_timing
         return ((b"x-request-id", request.id.encode()), *(((b"server-timing", timing),) if timing else ()), *end)
 
-    def _prediction_handler(self) -> "PredictionHandler":
-        """Raises LoadingError."""
+    def prediction_handler(self) -> "PredictionHandler":
+        """Return the handler, which is made in the event loop. Raises LoadingError."""
         if self._handler is None:
             if self._new_handler is None:
                 raise LoadingError

@@ -25,11 +25,9 @@ DRAIN_DELAY_IN_KUBERNETES: Final = "5"
 class UnavailableAddressError(ContractError):
     """The address to listen on is in use, or is not one of this machine."""
 
-    def __init__(self, settings: "ServeSettings", error: OSError) -> None:
+    def __init__(self, host: str, port: int, option: str, error: OSError) -> None:
         reason = (error.strerror or str(error)).partition(" (")[0]  # then it repeats the address
-        super().__init__(
-            f"cannot listen on {settings.host} port {settings.port}: {reason}; set --host or --port to another one"
-        )
+        super().__init__(f"cannot listen on {host} port {port}: {reason}; set --host or {option} to another one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +36,9 @@ class ServeSettings:
 
     host: str = setting("address to listen on", read=types.host, default="0.0.0.0")  # noqa: S104  a pod's
     port: int = setting("port to listen on", read=port_number, default="8080", variable="PORT")
+    grpc_port: int | None = setting(
+        "port of gRPC, or off; it needs the extra grpc", read=types.grpc_port, default="off"
+    )
     workers: int = setting(
         "processes that predict; they share the memory of a model that was loaded before them",
         read=whole_number(1, MOST_WORKERS),

@@ -50,7 +50,7 @@ def _line(request: RequestHead, stats: RequestStats, *, quiet: bool) -> dict[str
         "path": request.path[:LONGEST_PATH],
         "status": stats.status,
         "ms": round(stats.seconds * 1000, 3),
-        "bytes_in": request.content_length,
+        "bytes_in": request.content_length if stats.received is None else stats.received,
         "bytes_out": stats.sent,
     }
     if request.trace:

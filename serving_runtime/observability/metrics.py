@@ -17,6 +17,7 @@ from serving_runtime.http.errors import (
     UnpackedBodyTooLargeError,
 )
 from serving_runtime.observability.shared_metrics import Metric, SharedMetrics, exposition, gauge, joined, renamed
+from serving_runtime.protocols.open_inference.protocol import GRPC
 from serving_runtime.protocols.table import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "model_api_runtime_"
 UNKNOWN_PATH: Final = "none"  # the protocol of a request of an unknown path; probes and pages are not counted
-PROTOCOL_NAMES: Final = (*(protocol.name for protocol in PROTOCOLS), UNKNOWN_PATH)
+PROTOCOL_NAMES: Final = (*(protocol.name for protocol in (*PROTOCOLS, GRPC)), UNKNOWN_PATH)
 CLIENT_LEFT: Final = 499  # nginx's code for a client that closed the connection
 CODES: Final = (*(int(status) for status in HTTPStatus if status >= HTTPStatus.OK), CLIENT_LEFT)
 OTHER: Final = "other"

@@ -10,12 +10,14 @@ from serving_runtime.observability.metrics import CLIENT_LEFT, UNKNOWN_PATH
 class RequestStats:
     """Times in seconds. `waited` is from the end of reading to the prediction, less the call of the model itself.
 
-    `merged` requests were in that call. `status` is that of a client who left, until there is an answer.
+    `received` are the bytes of a message without a Content-Length. `merged` requests were in the call of the model.
+    `status` is that of a client who left, until there is an answer.
     """
 
     began: float = field(default_factory=time.perf_counter)
     protocol: str = UNKNOWN_PATH
     rows: int | None = None
+    received: int | None = None
     read: float | None = None
     waited: float | None = None
     predicted: float | None = None

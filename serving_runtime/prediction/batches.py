@@ -47,7 +47,7 @@ class QueuedRequest:
     __slots__ = ("call", "deadline", "future", "inputs", "key", "receive", "rows", "timer", "watcher")
 
     def __init__(
-        self, inputs: Inputs, key: Hashable, deadline: float, receive: Receive, future: "asyncio.Future[Any]"
+        self, inputs: Inputs, key: Hashable, deadline: float, receive: Receive | None, future: "asyncio.Future[Any]"
     ) -> None:
         self.inputs = inputs
         self.rows = inputs.rows or 1
@@ -101,8 +101,8 @@ class Batches:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    async def predict(self, inputs: Inputs, deadline: float, receive: Receive) -> QueuedRequest:
-        """Return the request with its prediction in `future`.
+    async def predict(self, inputs: Inputs, deadline: float, receive: Receive | None) -> QueuedRequest:
+        """Return the request with its prediction in `future`; `receive` is None if a client who leaves cancels this.
 
         If the client leaves or the deadline passes, a request that waits is dropped, and a call that runs goes on.
         Raises QueueFullError, DeadlineError, ClientGoneError, ServingError.
@@ -240,7 +240,8 @@ class Batches:
         if queued.timer or queued.future.done():
             return
         queued.timer = self._loop.call_at(queued.deadline, _fail, queued.future, DeadlineError())
-        queued.watcher = self._loop.create_task(_fail_when_disconnected(queued))
+        if queued.receive is not None:
+            queued.watcher = self._loop.create_task(_fail_when_disconnected(queued, queued.receive))
 
 
 def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
@@ -248,6 +249,6 @@ def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
         future.set_exception(error)
 
 
-async def _fail_when_disconnected(request: QueuedRequest) -> None:
-    await disconnected(request.receive)
+async def _fail_when_disconnected(request: QueuedRequest, receive: Receive) -> None:
+    await disconnected(receive)
     _fail(request.future, ClientGoneError())

@@ -23,11 +23,12 @@ from serving_runtime.observability.shared_metrics import SharedMetrics
 from serving_runtime.prediction.handler import PredictionHandler, describe_for_clients
 from serving_runtime.prediction.warm_up import WarmUpResult, warm_up_for_merging
 from serving_runtime.prediction.worker_context import Draining, LoadedModel, WorkerContext
+from serving_runtime.process import lazy
 from serving_runtime.process.body_reader import BodyReader
 from serving_runtime.process.mlflow_comparison import MlflowComparison
 from serving_runtime.process.placeholder_server import PlaceholderServer
 from serving_runtime.process.preload import PreloadedModel
-from serving_runtime.process.worker import RuntimeWorker
+from serving_runtime.process.worker import RuntimeWorker, WorkerParts
 from serving_runtime.settings import ServeSettings
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  writable in a container whose root is not
@@ -47,7 +48,7 @@ class ServerFailedError(ServingError):
 
 def supervise(
     settings: ServeSettings,
-    listening: int,
+    listening: tuple[int, ...],
     placeholder: PlaceholderServer,
     preloaded: PreloadedModel,
     metrics: SharedMetrics,
@@ -89,12 +90,15 @@ class StartupErrorPipe:
 
 
 class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    """The state that the workers share. `listening` is the descriptor of the server's socket. Raises TokenFileError."""
+    """The state that the workers share. Raises TokenFileError.
+
+    `listening` has the descriptor of the socket of HTTP, then that of the one that keeps the port of gRPC.
+    """
 
     def __init__(
         self,
         settings: ServeSettings,
-        listening: int,
+        listening: tuple[int, ...],
         placeholder: PlaceholderServer,
         preloaded: PreloadedModel,
         metrics: SharedMetrics,
@@ -115,11 +119,8 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         _Arbiter(self).run()
         raise SystemExit
 
-    def listener(self, row: int, beat: Callable[[], Awaitable[None]]) -> tuple[Listener, WorkerContext, BodyReader]:
-        """Return a worker's listener, with a model that has made predictions, and its reader of large bodies.
-
-        Raises ServingError.
-        """
+    def worker_parts(self, row: int, beat: Callable[[], Awaitable[None]]) -> WorkerParts:
+        """Return the parts of a worker, with a model that has made predictions. Raises ServingError."""
         model = self.preloaded.for_worker()
         warm_up = warm_up_for_merging(model) if self.settings.warm_up else WarmUpResult(against_merging=NOT_WARMED)
         if warm_up.example_problem and not model.example_problem:  # else it was logged when the model was preloaded
@@ -138,7 +139,11 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
             read_large=reader.read,
         )
         application = Application(self.settings, context, partial(PredictionHandler, loaded, self.settings, context))
-        return Listener(application, self.settings, notify=beat), context, reader
+        listener = Listener(application, self.settings, notify=beat)
+        rpc = None
+        if self.settings.grpc_port is not None:
+            rpc = lazy.RpcServer(self.settings, context, application.prediction_handler)
+        return WorkerParts(listener=listener, context=context, body_reader=reader, rpc=rpc)
 
     def load_config(self) -> None:
         for name, value in self._options().items():
@@ -147,7 +152,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
 
     def _options(self) -> dict[str, Any]:
         return {
-            "bind": [f"fd://{self._listening}"],
+            "bind": [f"fd://{self._listening[0]}"],
             "workers": self.settings.workers,
             "worker_class": RuntimeWorker,
             "timeout": int(self.settings.timeout) + HANGS_AFTER,

@@ -35,6 +35,7 @@ SHED: Final[Mapping[str, tuple[type[Exception], ...]]] = {
     "deadline": (DeadlineError,),
     "client_left": (ClientGoneError,),
 }
+TRACED: Final = ("sent", "failed", "not_made")
 FAULTS: Final[Mapping[str, tuple[type[Exception], ...]]] = {
     "malformed": (MalformedRequestError, BrokenBodyError),
     "input": (InvalidInputError,),
@@ -87,6 +88,13 @@ METRICS: Final = (
         kind="counter",
         meaning="Predictions that were not recorded: the recorder was behind.",
     ),
+    Metric(
+        name=f"{PREFIX}traced_requests_total",
+        kind="counter",
+        meaning="Sampled requests by the fate of their spans: sent, not sent, or not made for want of time.",
+        labels=("outcome",),
+        series=[(outcome,) for outcome in TRACED],
+    ),
 )
 
 
@@ -135,6 +143,15 @@ class Metrics:
 
     def capture_dropped(self) -> None:
         self._cells[self._starts["capture_dropped_total"]] += 1.0
+
+    def spans_sent(self, requests: int) -> None:
+        self._cells[self._starts["traced_requests_total"]] += requests
+
+    def spans_failed(self, requests: int) -> None:
+        self._cells[self._starts["traced_requests_total"] + 1] += requests
+
+    def spans_not_made(self) -> None:
+        self._cells[self._starts["traced_requests_total"] + 2] += 1.0
 
     def exposition(self, model: "Model | None", name: str, version: str) -> bytes:
         """Return all metrics as text; once there is a model, also its prediction times under KServe's name."""

@@ -72,11 +72,11 @@ class PredictionHandler:
         )
         stats.rows = inputs.rows
         self._check_rows(inputs.rows)
-        done = time.perf_counter()
+        stats.done = done = time.perf_counter()
         stats.read = done - began
         if inputs.stream and self._streamable:
-            return await self._streams.start(inputs, deadline, self._settings.timeout, receive)
-        queued = await self._batches.predict(inputs, deadline, receive)
+            return await self._streams.start(inputs, deadline, self._settings.timeout, receive, stats.trace)
+        queued = await self._batches.predict(inputs, deadline, receive, stats.trace)
         call = queued.call or ModelCall(1, 1, 0.0, 0.0)
         stats.predicted, stats.merged = call.seconds, call.requests
         stats.waited = max(0.0, time.perf_counter() - done - call.seconds)

@@ -20,6 +20,7 @@ from serving_runtime.http.tokens import tokens_in
 from serving_runtime.observability.capture_records import recorder
 from serving_runtime.observability.metrics import Metrics
 from serving_runtime.observability.shared_metrics import SharedMetrics
+from serving_runtime.observability.tracing import new_tracer
 from serving_runtime.prediction.handler import PredictionHandler, describe_for_clients
 from serving_runtime.prediction.warm_up import WarmUpResult, warm_up_for_merging
 from serving_runtime.prediction.worker_context import Draining, LoadedModel, WorkerContext
@@ -129,13 +130,15 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         served = describe_for_clients(model, self.settings, warm_up, guarded=self.tokens is not None)
         reader = BodyReader.start(served)
         loaded = LoadedModel(model=model, served=served, warm_up=warm_up)
+        metrics = Metrics(self.metrics, row)
         context = WorkerContext(
-            metrics=Metrics(self.metrics, row),
+            metrics=metrics,
             recorder=recorder(self.settings, os.environ),
             draining=self.draining,
             tokens=self.tokens,
             loaded=loaded,
             read_large=reader.read,
+            tracer=new_tracer(os.environ, {"name": served.name, "version": served.version or ""}, metrics),
         )
         application = Application(self.settings, context, partial(PredictionHandler, loaded, self.settings, context))
         return Listener(application, self.settings, notify=beat), context, reader

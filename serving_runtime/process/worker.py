@@ -61,6 +61,8 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         self._listener.listen([listener.sock for listener in self.sockets], started=self._take_signals)
         self._body_reader.end()
         self._context.recorder.finish()
+        if self._context.tracer is not None:
+            self._context.tracer.finish()
 
     def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.add_signal_handler(signal.SIGTERM, self._listener.stop)

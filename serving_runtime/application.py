@@ -154,7 +154,7 @@ class Application:
         """
         end = (CLOSE,) if self._context.phase is Phase.STOPPING and not closed else ()
         timing = stats.server_timing
-        traced = (stats.trace.header,) if stats.trace is not None else ()
+        traced = (stats.trace.header,) if stats.trace is not None and stats.trace.sampled else ()
         return (
             (REQUEST_ID_HEADER, request.id.encode()),
             *(((b"server-timing", timing),) if timing else ()),

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 # The numbers of OpenTelemetry's own batch processor.
 DEFAULTS: Final = {OTEL_BSP_SCHEDULE_DELAY: 5000, OTEL_BSP_MAX_QUEUE_SIZE: 2048, OTEL_BSP_MAX_EXPORT_BATCH_SIZE: 512}
 SPANS_OF_A_REQUEST: Final = 4
-SHARE: Final = 0.03  # of a processor, at most, for making and sending spans
+SHARE: Final = 0.03  # of a worker's processor time, at most, for making and sending spans
 FLUSH: Final = 3.0  # seconds for the last spans of a process that ends
 LONGEST_REASON: Final = 200  # characters
 EXPORTERS: Final = "opentelemetry.exporter"
@@ -41,8 +41,12 @@ class Counts(Protocol):
 class SpanExport(SpanProcessor):
     """A bounded queue of requests whose spans are not made yet, and the thread that empties it."""
 
-    def __init__(self, exporter: SpanExporter, environ: Mapping[str, str], counts: Counts) -> None:
+    def __init__(
+        self, exporter: SpanExporter, environ: Mapping[str, str], counts: Counts, *, processors: float = 1.0
+    ) -> None:
+        """`processors` are those that this process may use."""
         self._exporter = exporter
+        self._share = SHARE * min(1.0, processors)
         self._counts = counts
         self._delay = _number(environ, OTEL_BSP_SCHEDULE_DELAY) / 1000
         self._most = max(1, _number(environ, OTEL_BSP_MAX_QUEUE_SIZE) // SPANS_OF_A_REQUEST)
@@ -97,7 +101,7 @@ class SpanExport(SpanProcessor):
             if self._closing.is_set():
                 if self._failing:
                     return
-            elif self._closing.wait(spent / SHARE - spent) or len(self._waiting) >= self._batch:
+            elif self._closing.wait(spent / self._share - spent) or len(self._waiting) >= self._batch:
                 continue
             else:
                 return

@@ -197,8 +197,9 @@ def http_span(method: str, path: str, route: str | None, request_id: str, stats:
         URL_PATH: path[:LONGEST_PATH],
         URL_SCHEME: "http",
         f"{PREFIX}protocol": stats.protocol,
-        f"{PREFIX}request_id": request_id,
     }
+    if request_id != (stats.trace and stats.trace.trace_id):
+        attributes[f"{PREFIX}request_id"] = request_id
     if not known:
         attributes[HTTP_REQUEST_METHOD_ORIGINAL] = method[:LONGEST_METHOD]
     if route:
@@ -213,7 +214,7 @@ def http_span(method: str, path: str, route: str | None, request_id: str, stats:
     return SpanDescription(name=name, attributes=attributes, error=error)
 
 
-def tracer(environ: Mapping[str, str], model: Mapping[str, str], counts: Counts) -> Tracer:
+def tracer(environ: Mapping[str, str], model: Mapping[str, str], counts: Counts, processors: float) -> Tracer:
     """Return the tracer of one process, and make it that of the model's own code. Raises what OpenTelemetry raises."""
     for name in (TRACE_STATES, HEADERS):  # their warnings repeat what a client, or a secret variable, has sent
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -221,7 +222,7 @@ def tracer(environ: Mapping[str, str], model: Mapping[str, str], counts: Counts)
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith(UNKNOWN_SERVICE):
         resource = resource.merge(Resource({SERVICE_NAME: model["name"]}))
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    export = SpanExport(OTLPSpanExporter(), environ, counts)
+    export = SpanExport(OTLPSpanExporter(), environ, counts, processors=processors)
     provider.add_span_processor(export)
     if isinstance(otel.get_tracer_provider(), otel.ProxyTracerProvider):  # else the model's code has set one
         otel.set_tracer_provider(provider)

@@ -44,12 +44,14 @@ def warn(environ: Mapping[str, str]) -> None:
         _log.warning("no spans are made", extra={"fields": {"reason": reason}})
 
 
-def new_tracer(environ: Mapping[str, str], model: Mapping[str, str], metrics: "Metrics") -> "Tracer | None":
+def new_tracer(
+    environ: Mapping[str, str], model: Mapping[str, str], metrics: "Metrics", processors: float
+) -> "Tracer | None":
     """Return the tracer of one worker, None if there is none. Call it after the last fork: it starts a thread."""
     if not is_on(environ) or problem(environ):
         return None
     try:
-        return lazy.tracer(environ, model, metrics)
+        return lazy.tracer(environ, model, metrics, processors)
     except Exception as error:  # noqa: BLE001  a variable that OpenTelemetry cannot read
         _log.warning("no spans are made", extra={"fields": {"reason": f"{type(error).__name__}: {error}"}})
         return None

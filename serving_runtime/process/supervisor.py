@@ -25,6 +25,7 @@ from serving_runtime.prediction.handler import PredictionHandler, describe_for_c
 from serving_runtime.prediction.warm_up import WarmUpResult, warm_up_for_merging
 from serving_runtime.prediction.worker_context import Draining, LoadedModel, WorkerContext
 from serving_runtime.process.body_reader import BodyReader
+from serving_runtime.process.cpus import usable_cpus
 from serving_runtime.process.mlflow_comparison import MlflowComparison
 from serving_runtime.process.placeholder_server import PlaceholderServer
 from serving_runtime.process.preload import PreloadedModel
@@ -138,7 +139,12 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
             tokens=self.tokens,
             loaded=loaded,
             read_large=reader.read,
-            tracer=new_tracer(os.environ, {"name": served.name, "version": served.version or ""}, metrics),
+            tracer=new_tracer(
+                os.environ,
+                {"name": served.name, "version": served.version or ""},
+                metrics,
+                usable_cpus() / self.settings.workers,
+            ),
         )
         application = Application(self.settings, context, partial(PredictionHandler, loaded, self.settings, context))
         return Listener(application, self.settings, notify=beat), context, reader

@@ -19,6 +19,7 @@ MODEL_DIRECTORY: Final = "artifacts/model"
 MANIFEST: Final = "manifest.json"
 PARTIAL_PREFIX: Final = ".partial-"
 MLMODEL: Final = "MLmodel"
+STORAGE_DIRECTORY: Final = ".model-api/model"  # below a mount: a model that was fetched by a storage URI
 
 
 def run_directory(owner: str, run_id: str) -> str:

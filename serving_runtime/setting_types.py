@@ -83,4 +83,6 @@ def file(text: str) -> Path | None:
 
 host: Final = matching(re.compile(r"[0-9A-Za-z.:-]+"), 'an address or a name of this machine, such as "127.0.0.1"')
 batch: Final = described(_read_batch, "auto, off, or a number of rows from 2")
-capture: Final = described(Capture.read, "off, domino, or jsonl: and the path of a file")
+capture: Final = described(
+    Capture.read, "off, domino, jsonl: and the path of a file, or parquet: and a directory or the URL of one in a store"
+)

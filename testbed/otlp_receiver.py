@@ -68,7 +68,7 @@ def otlp_receiver(port: int = 0) -> Iterator[OtlpReceiver]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:  # noqa: N802  the name that http.server calls
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.requests += 1
             if self.path == "/v1/traces" and receiver.status == 200:  # noqa: PLR2004  OK

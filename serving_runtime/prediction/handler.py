@@ -86,7 +86,7 @@ class PredictionHandler:
             write() if (inputs.rows or 0) <= FEW_ROWS else await self._in_thread(write, deadline, len(message.body))
         )
         if self._recorder.wanted():
-            self._record(match, request, inputs, value)
+            self._record(match, request, inputs, value, len(message.body) + len(answer.body))
         return answer
 
     def _read(self, read: Read, message: Message) -> Callable[[], Inputs]:
@@ -130,14 +130,19 @@ class PredictionHandler:
         self._metrics.predicted(call.requests, call.rows, call.seconds)
         self._metrics.queue_depth(self._batches.waiting)
 
-    def _record(self, match: Match, request: RequestHead, inputs: Inputs, value: Any) -> None:
-        captured = CapturedPrediction(
-            request_id=request.id, protocol=match.route.protocol.name, at=time.time(), inputs=inputs, value=value
+    def _record(self, match: Match, request: RequestHead, inputs: Inputs, value: Any, size: int) -> None:
+        self._recorder.put(
+            CapturedPrediction(
+                request_id=request.id,
+                protocol=match.route.protocol.name,
+                at=time.time(),
+                data=inputs.data,
+                params=inputs.params,
+                rows=inputs.rows,
+                value=value,
+                size=size,
+            )
         )
-        if self._recorder.put(captured):
-            self._metrics.captured()
-        else:
-            self._metrics.capture_dropped()
 
 
 def describe_for_clients(model: Model, settings: ServeSettings, warm_up: WarmUpResult, *, guarded: bool) -> ServedModel:

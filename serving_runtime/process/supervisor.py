@@ -17,8 +17,8 @@ from serving_runtime.application import Application
 from serving_runtime.errors import ServingError
 from serving_runtime.http.listener import Listener
 from serving_runtime.http.tokens import tokens_in
-from serving_runtime.observability.capture_records import recorder
 from serving_runtime.observability.metrics import Metrics
+from serving_runtime.observability.recorders import recorder
 from serving_runtime.observability.shared_metrics import SharedMetrics
 from serving_runtime.observability.tracing import new_tracer
 from serving_runtime.prediction.handler import PredictionHandler, describe_for_clients
@@ -134,7 +134,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         metrics = Metrics(self.metrics, row)
         context = WorkerContext(
             metrics=metrics,
-            recorder=recorder(self.settings, os.environ),
+            recorder=recorder(self.settings, os.environ, model.metadata, metrics),
             draining=self.draining,
             tokens=self.tokens,
             loaded=loaded,
@@ -174,6 +174,11 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
 
     def _worker_ended(self, arbiter: Arbiter, worker: RuntimeWorker) -> None:
         """End the server if no worker is ready yet: each replacement would fail in the same way, without an error."""
+        if lost := Metrics(self.metrics, worker.row).capture_ended():
+            _log.error(
+                "a worker ended before it had written all recorded predictions",
+                extra={"fields": {"lost_requests": lost}},
+            )
         self.metrics.leave(worker.age)
         if arbiter.LISTENERS and not self.placeholder.gone:
             self.startup_error.report(

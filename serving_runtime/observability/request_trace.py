@@ -52,9 +52,9 @@ class RequestTrace:
 
     def called(self, seconds: float, requests: int, rows: int, *, leader: "RequestTrace | None", result: Any) -> None:
         """Note the call of the model that has ended. `leader` is the first of its requests, if it had several."""
-        self.called_at = time.perf_counter()
-        self.call = seconds, requests, rows
         self.leader = None if leader is self else leader
+        self.called_at = self.leader.called_at if self.leader else time.perf_counter()
+        self.call = seconds, requests, rows
         self.error = type(result).__name__ if isinstance(result, Exception) else None
 
     @contextmanager

@@ -152,7 +152,14 @@ def _steps(trace: RequestTrace, stats: "RequestStats") -> Iterator[_Step]:
     """Yield the steps that the request got to: one that is refused while it is read has none."""
     end = stats.began + stats.seconds
     if trace.streamed:
-        yield _Step(name="predict", start=stats.done, end=end, span_id=trace.predict_id, error=trace.error)
+        yield _Step(
+            name="predict",
+            start=stats.done,
+            end=end,
+            span_id=trace.predict_id,
+            attributes=_with_error({}, trace.error),
+            error=trace.error,
+        )
     elif trace.call is not None:
         seconds, requests, rows = trace.call
         begin, leader = trace.called_at - seconds, trace.leader

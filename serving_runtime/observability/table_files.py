@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from serving_runtime.settings import ServeSettings
 if TYPE_CHECKING:
     from serving_runtime.tables.object_store import ObjectPath
 
+SECONDS_OF_A_DAY: Final = 86_400
 RECORDS_OF_A_BATCH: Final = 1000
 BYTES_OF_A_BATCH: Final = 8 << 20
 MOST_SCHEMAS: Final = 8  # of files that are open at a time
@@ -46,7 +48,7 @@ class Rotation:
 class _OpenFile:
     """The rows of a file that is not written yet."""
 
-    day: str
+    day: int  # since the epoch
     since: float
     batches: list[pa.RecordBatch] = field(default_factory=list)
     requests: int = 0
@@ -82,7 +84,7 @@ class TableWriter:
         self._clock = clock
         self._records: list[CapturedPrediction] = []
         self._records_since = 0.0
-        self._open: dict[tuple[str, pa.Schema], _OpenFile] = {}
+        self._open: dict[tuple[int, pa.Schema], _OpenFile] = {}
         self._whole: deque[_WholeFile] = deque()
         self._retry_at = 0.0
         self._failing = False
@@ -94,9 +96,7 @@ class TableWriter:
         if records and not self._records:
             self._records_since = now
         self._records += records
-        size = sum(record.size for record in self._records)
-        old = now - self._records_since >= self._rotation.seconds
-        if self._records and (old or len(self._records) >= RECORDS_OF_A_BATCH or size >= BYTES_OF_A_BATCH):
+        if self._records and self._are_enough(now):
             self._add_records(self._records_since)
         for key in [key for key, file in self._open.items() if self._is_due(file, now)]:
             self._seal(key)
@@ -109,6 +109,14 @@ class TableWriter:
             self._seal(key)
         self._store()
 
+    def _are_enough(self, now: float) -> bool:
+        return (
+            len(self._records) >= RECORDS_OF_A_BATCH
+            or now - self._records_since >= self._rotation.seconds
+            or sum(record.size for record in self._records) >= BYTES_OF_A_BATCH
+            or sum(record.rows or 1 for record in self._records) >= self._rotation.rows
+        )
+
     def _is_due(self, file: _OpenFile, now: float) -> bool:
         limit = self._rotation
         return file.rows >= limit.rows or file.size >= limit.bytes or now - file.since >= limit.seconds
@@ -116,11 +124,8 @@ class TableWriter:
     def _add_records(self, since: float) -> None:
         """Turn the records into columns, which take a tenth of their memory."""
         records, self._records = self._records, []
-        by_day: dict[str, list[CapturedPrediction]] = {}
-        for record in records:
-            by_day.setdefault(datetime.fromtimestamp(record.at, UTC).date().isoformat(), []).append(record)
-        for day, of_day in by_day.items():
-            batches, failed = self._table.batches(of_day)
+        for day, of_day in groupby(records, lambda record: int(record.at // SECONDS_OF_A_DAY)):
+            batches, failed = self._table.batches(list(of_day))
             self._counts.capture_failed(failed)
             for batch, requests in batches:
                 file = self._open.setdefault((day, batch.schema), _OpenFile(day=day, since=since))
@@ -131,16 +136,15 @@ class TableWriter:
         while len(self._open) > MOST_SCHEMAS:
             self._seal(next(iter(self._open)))
 
-    def _seal(self, key: tuple[str, pa.Schema]) -> None:
+    def _seal(self, key: tuple[int, pa.Schema]) -> None:
         file = self._open.pop(key)
         written = pa.BufferOutputStream()
         parquet.write_table(pa.Table.from_batches(file.batches), written, **PARQUET)
         self._number += 1
+        day = datetime.fromtimestamp(file.day * SECONDS_OF_A_DAY, UTC).date()
         moment = datetime.now(UTC).strftime("%H%M%S")
         name = f"{moment}-{os.uname().nodename}-{os.getpid()}-{self._number}-{secrets.token_hex(3)}.parquet"
-        self._whole.append(
-            _WholeFile(name=f"day={file.day}/{name}", content=written.getvalue(), requests=file.requests)
-        )
+        self._whole.append(_WholeFile(name=f"day={day}/{name}", content=written.getvalue(), requests=file.requests))
 
     def _store(self) -> None:
         """Write the whole files, oldest first. Those that cannot be written are kept for a while."""

@@ -16,7 +16,7 @@ RECEIVER: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_END
 PROTOCOL: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 HTTP: Final = "http/protobuf"
 EXPORTER: Final = "otlp"
-PACKAGE: Final = "opentelemetry.exporter"
+PACKAGE: Final = "opentelemetry.exporter.otlp.proto.http"
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,11 @@ def problem(environ: Mapping[str, str]) -> str | None:
     protocol = next((value for name in PROTOCOL if (value := environ.get(name, "").strip())), HTTP)
     if protocol != HTTP:
         return f"spans are sent by {HTTP} only; set {PROTOCOL[0]}={HTTP}, and an endpoint that takes it"
-    return None if find_spec(PACKAGE) else missing_extra(PACKAGE, "tracing")
+    try:
+        found = find_spec(PACKAGE)
+    except ModuleNotFoundError:  # of a package above it
+        found = None
+    return None if found else missing_extra(PACKAGE, "tracing")
 
 
 def warn(environ: Mapping[str, str]) -> None:

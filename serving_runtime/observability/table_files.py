@@ -113,7 +113,7 @@ class TableWriter:
         return (
             len(self._records) >= RECORDS_OF_A_BATCH
             or now - self._records_since >= self._rotation.seconds
-            or sum(record.size for record in self._records) >= BYTES_OF_A_BATCH
+            or sum(record.size for record in self._records) >= min(BYTES_OF_A_BATCH, self._rotation.bytes)
             or sum(record.rows or 1 for record in self._records) >= self._rotation.rows
         )
 
@@ -137,9 +137,14 @@ class TableWriter:
             self._seal(next(iter(self._open)))
 
     def _seal(self, key: tuple[int, pa.Schema]) -> None:
+        """Make the content of a file: it is tried again and again as it is, if it cannot be written."""
         file = self._open.pop(key)
         written = pa.BufferOutputStream()
-        parquet.write_table(pa.Table.from_batches(file.batches), written, **PARQUET)
+        try:
+            parquet.write_table(pa.Table.from_batches(file.batches), written, **PARQUET)
+        except BaseException:
+            self._counts.capture_failed(file.requests)
+            raise
         self._number += 1
         day = datetime.fromtimestamp(file.day * SECONDS_OF_A_DAY, UTC).date()
         moment = datetime.now(UTC).strftime("%H%M%S")

@@ -72,7 +72,8 @@ class Table:
         self.writer = TableWriter(table, self.directory, self.rotation, self.counts, clock=self.clock)
 
     def record(self, body: Any, value: Any, *, name: str = "a", at: float = NOON) -> CapturedPrediction:
-        request = read_request(json.dumps(body).encode(), "application/json", self.signature)
+        text = json.dumps(body).encode()
+        request = read_request(text, "application/json", self.signature)
         conformed = ConformPlan(self.signature, conformer(self.signature)).conform(request)
         return CapturedPrediction(
             request_id=name,
@@ -82,7 +83,7 @@ class Table:
             params=conformed.params,
             rows=conformed.rows,
             value=value,
-            size=100,
+            size=len(text),
         )
 
     def write(self, *records: CapturedPrediction) -> None:
@@ -304,8 +305,8 @@ def test_file_is_written_by_rows_by_bytes_and_by_age(table: Callable[..., Table]
         return len(made.files)
 
     assert files_of(Rotation(rows=100_000, bytes=1 << 30, seconds=3600), "rows", 0) == 2
-    assert files_of(Rotation(rows=1 << 30, bytes=4 << 20, seconds=3600), "bytes", 0) >= 2
-    assert files_of(Rotation(rows=1 << 30, bytes=1 << 30, seconds=60), "age", 20) == 3
+    assert files_of(Rotation(rows=1 << 30, bytes=256 << 10, seconds=3600), "bytes", 0) >= 3
+    assert files_of(Rotation(rows=1 << 30, bytes=1 << 30, seconds=60), "age", 20) == 2
 
 
 def test_few_records_wait_until_they_are_old(table: Callable[..., Table]) -> None:

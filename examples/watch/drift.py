@@ -11,7 +11,7 @@ from evidently.presets import DataDriftPreset
 
 
 def main(training: str, directory: str, page: str) -> None:
-    reference = duckdb.sql(f"FROM read_csv('{training}')").df()  # noqa: S608  paths of the caller
+    reference = duckdb.sql(f"FROM read_csv('{training}')").df()
     current = duckdb.sql(
         rf"SELECT COLUMNS('input_(.*)') AS '\1' FROM read_parquet('{directory}/**/*.parquet', union_by_name = true)"  # noqa: S608  as above
         " WHERE time > (SELECT max(time) FROM read_parquet('" + directory + "/**/*.parquet')) - INTERVAL 20 SECONDS"

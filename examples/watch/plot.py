@@ -10,7 +10,7 @@ import matplotlib as mpl
 
 mpl.use("agg")
 
-from matplotlib import dates, pyplot  # noqa: E402  the backend comes first
+from matplotlib import dates, pyplot
 
 QUERY = """
     SELECT time_bucket(INTERVAL 2 SECONDS, time) AS moment,

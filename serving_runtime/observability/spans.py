@@ -43,6 +43,8 @@ FAILED: Final = Status(StatusCode.ERROR)
 METHODS: Final = frozenset(["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"])
 LONGEST_METHOD: Final = 20  # characters
 LEAST_ERROR: Final = 500
+# The codes of gRPC that are faults of the server.
+RPC_FAULTS: Final = frozenset(["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"])
 UNKNOWN_SERVICE: Final = "unknown_service"
 TRACE_STATES: Final = "opentelemetry.trace.span"
 HEADERS: Final = "opentelemetry.util.re"
@@ -203,10 +205,8 @@ def http_span(method: str, path: str, route: str | None, request_id: str, stats:
         HTTP_REQUEST_METHOD: method if known else "_OTHER",
         URL_PATH: path[:LONGEST_PATH],
         URL_SCHEME: "http",
-        f"{PREFIX}protocol": stats.protocol,
+        **_of_request(request_id, stats),
     }
-    if request_id != (stats.trace and stats.trace.trace_id):
-        attributes[f"{PREFIX}request_id"] = request_id
     if not known:
         attributes[HTTP_REQUEST_METHOD_ORIGINAL] = method[:LONGEST_METHOD]
     if route:
@@ -214,11 +214,29 @@ def http_span(method: str, path: str, route: str | None, request_id: str, stats:
     left = stats.status == CLIENT_LEFT
     if not left:
         attributes[HTTP_RESPONSE_STATUS_CODE] = stats.status
-    if stats.rows is not None:
-        attributes[f"{PREFIX}rows"] = stats.rows
     name = " ".join(filter(None, (method if known else "HTTP", route)))
     error = "client_left" if left else str(stats.status) if stats.status >= LEAST_ERROR else None
     return SpanDescription(name=name, attributes=attributes, error=error)
+
+
+def rpc_span(method: str, status: str, request_id: str, stats: "RequestStats") -> SpanDescription:
+    """Return the description of a call of gRPC: `method` is `package.Service/Method`, `status` a name, such as OK.
+
+    https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
+    """
+    attributes = {"rpc.system.name": "grpc", "rpc.method": method, "rpc.response.status_code": status}
+    error = status if status in RPC_FAULTS else None
+    return SpanDescription(name=method, attributes={**attributes, **_of_request(request_id, stats)}, error=error)
+
+
+def _of_request(request_id: str, stats: "RequestStats") -> dict[str, Any]:
+    """Return the attributes that every protocol has."""
+    known: dict[str, Any] = {f"{PREFIX}protocol": stats.protocol}
+    if stats.trace is None or request_id != stats.trace.trace_id:
+        known[f"{PREFIX}request_id"] = request_id
+    if stats.rows is not None:
+        known[f"{PREFIX}rows"] = stats.rows
+    return known
 
 
 def tracer(environ: Mapping[str, str], model: Mapping[str, str], counts: Counts, processors: float) -> Tracer:

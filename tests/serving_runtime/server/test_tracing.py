@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from serving_runtime.http.request_head import TraceContext
+from serving_runtime.observability.request_stats import RequestStats
+from serving_runtime.observability.spans import rpc_span
 from testbed.otlp_receiver import OtlpReceiver, ReceivedSpan, otlp_receiver
 from testbed.processes import free_port
 from testbed.runtime_server import Answer, RuntimeServer, serving
@@ -419,3 +421,19 @@ def test_context_is_read_as_the_standard_says(values: list[str], known: tuple[st
     found = TraceContext.read([value.encode() for value in values])
 
     assert (found[:3] if found else None) == known
+
+
+@pytest.mark.parametrize(("status", "error"), [("OK", None), ("INVALID_ARGUMENT", None), ("INTERNAL", "INTERNAL")])
+def test_call_of_grpc_is_described_by_its_conventions(status: str, error: str | None) -> None:
+    stats = RequestStats(protocol="grpc", rows=2)
+    described = rpc_span("inference.GRPCInferenceService/ModelInfer", status, "mine", stats)
+
+    assert (described.name, described.error) == ("inference.GRPCInferenceService/ModelInfer", error)
+    assert described.attributes == {
+        "rpc.system.name": "grpc",
+        "rpc.method": "inference.GRPCInferenceService/ModelInfer",
+        "rpc.response.status_code": status,
+        "model_api.protocol": "grpc",
+        "model_api.request_id": "mine",
+        "model_api.rows": 2,
+    }

@@ -89,4 +89,6 @@ def port_or_off(text: str) -> int | None:
 host: Final = matching(re.compile(r"[0-9A-Za-z.:-]+"), 'an address or a name of this machine, such as "127.0.0.1"')
 grpc_port: Final = described(port_or_off, f"off, or a port from 1 to {HIGHEST_PORT}")
 batch: Final = described(_read_batch, "auto, off, or a number of rows from 2")
-capture: Final = described(Capture.read, "off, domino, or jsonl: and the path of a file")
+capture: Final = described(
+    Capture.read, "off, domino, jsonl: and the path of a file, or parquet: and a directory or the URL of one in a store"
+)

@@ -101,9 +101,21 @@ class ServeSettings:
         "seconds after that in which accepted requests may be finished", read=types.seconds(0.1, 3600), default="20"
     )
     capture: Capture = setting(
-        "records predictions with their input: domino for its model monitoring, or jsonl: and the path of a file",
+        "records predictions with their input: domino for its model monitoring, jsonl: and the path of a file, or"
+        " parquet: and a directory, also s3://bucket/key, for the inference table",
         read=types.capture,
         default="off",
+    )
+    capture_rows: int = setting(
+        "rows of a file of the inference table", read=whole_number(1, 10_000_000), default="100000"
+    )
+    capture_bytes: int = setting(
+        "bytes in memory that become a file of the inference table", read=types.size, default="32M"
+    )
+    capture_seconds: float = setting(
+        "age of the oldest row that becomes a file of the inference table, in seconds",
+        read=types.seconds(1, 86_400),
+        default="60",
     )
     capture_sample: float = setting("share of the requests that are recorded", read=types.share, default="1")
     capture_redact: frozenset[str] = setting(

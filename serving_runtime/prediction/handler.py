@@ -85,11 +85,11 @@ class PredictionHandler:
         inputs: Inputs = read() if weight <= SMALL_BODY else await self._in_thread(read, deadline, weight)
         stats.rows = inputs.rows
         self._check_rows(inputs.rows)
-        done = time.perf_counter()
+        stats.done = done = time.perf_counter()
         stats.read = done - began
         if inputs.stream and self._streamable and receive is not None:
-            return await self._streams.start(inputs, deadline, self._settings.timeout, receive)
-        queued = await self._batches.predict(inputs, deadline, receive)
+            return await self._streams.start(inputs, deadline, self._settings.timeout, receive, stats.trace)
+        queued = await self._batches.predict(inputs, deadline, receive, stats.trace)
         call = queued.call or ModelCall(1, 1, 0.0, 0.0)
         stats.predicted, stats.merged = call.seconds, call.requests
         stats.waited = max(0.0, time.perf_counter() - done - call.seconds)
@@ -99,7 +99,7 @@ class PredictionHandler:
             write() if (inputs.rows or 0) <= FEW_ROWS else await self._in_thread(write, deadline, len(message.body))
         )
         if self._recorder.wanted():
-            self._record(protocol, request, inputs, value)
+            self._record(protocol, request, inputs, value, weight + len(answer.body))
         return answer
 
     def _read(self, read: Read, message: Message, weight: int) -> Callable[[], Inputs]:
@@ -143,14 +143,21 @@ class PredictionHandler:
         self._metrics.predicted(call.requests, call.rows, call.seconds)
         self._metrics.queue_depth(self._batches.waiting)
 
-    def _record(self, protocol: Protocol, request: RequestHead, inputs: Inputs, value: Any) -> None:
-        captured = CapturedPrediction(
-            request_id=request.id, protocol=protocol.name, at=time.time(), inputs=inputs, value=value
+    def _record(  # noqa: PLR0913, PLR0917  each is of the request
+        self, protocol: Protocol, request: RequestHead, inputs: Inputs, value: Any, size: int
+    ) -> None:
+        self._recorder.put(
+            CapturedPrediction(
+                request_id=request.id,
+                protocol=protocol.name,
+                at=time.time(),
+                data=inputs.data,
+                params=inputs.params,
+                rows=inputs.rows,
+                value=value,
+                size=size,
+            )
         )
-        if self._recorder.put(captured):
-            self._metrics.captured()
-        else:
-            self._metrics.capture_dropped()
 
 
 def describe_for_clients(model: Model, settings: ServeSettings, warm_up: WarmUpResult, *, guarded: bool) -> ServedModel:

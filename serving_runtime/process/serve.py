@@ -23,6 +23,7 @@ from serving_runtime.http.listener import Listener
 from serving_runtime.http.tokens import Tokens, tokens_in
 from serving_runtime.location import resolve_model_path
 from serving_runtime.mlmodel import identity
+from serving_runtime.observability import tracing
 from serving_runtime.observability.capture import Recorder, destination
 from serving_runtime.observability.metrics import Metrics, new_shared_metrics
 from serving_runtime.observability.shared_metrics import SharedMetrics
@@ -60,6 +61,7 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     settings = _with_identity(settings, path)
     destination(settings.capture, environ)
     tokens = tokens_in(settings.token_file)
+    tracing.warn(environ)
     sock = open_socket(settings)
     reserved = reserve_grpc_port(settings)
     _log.info("the model loads; its page is at the address of docs", extra={"fields": _addresses(settings)})

@@ -17,14 +17,16 @@ from serving_runtime.application import Application
 from serving_runtime.errors import ServingError
 from serving_runtime.http.listener import Listener
 from serving_runtime.http.tokens import tokens_in
-from serving_runtime.observability.capture_records import recorder
 from serving_runtime.observability.metrics import Metrics
+from serving_runtime.observability.recorders import recorder
 from serving_runtime.observability.shared_metrics import SharedMetrics
+from serving_runtime.observability.tracing import new_tracer
 from serving_runtime.prediction.handler import PredictionHandler, describe_for_clients
 from serving_runtime.prediction.warm_up import WarmUpResult, warm_up_for_merging
 from serving_runtime.prediction.worker_context import Draining, LoadedModel, WorkerContext
 from serving_runtime.process import lazy
 from serving_runtime.process.body_reader import BodyReader
+from serving_runtime.process.cpus import usable_cpus
 from serving_runtime.process.mlflow_comparison import MlflowComparison
 from serving_runtime.process.placeholder_server import PlaceholderServer
 from serving_runtime.process.preload import PreloadedModel
@@ -130,13 +132,20 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         served = describe_for_clients(model, self.settings, warm_up, guarded=self.tokens is not None)
         reader = BodyReader.start(served)
         loaded = LoadedModel(model=model, served=served, warm_up=warm_up)
+        metrics = Metrics(self.metrics, row)
         context = WorkerContext(
-            metrics=Metrics(self.metrics, row),
-            recorder=recorder(self.settings, os.environ),
+            metrics=metrics,
+            recorder=recorder(self.settings, os.environ, model.metadata, metrics),
             draining=self.draining,
             tokens=self.tokens,
             loaded=loaded,
             read_large=reader.read,
+            tracer=new_tracer(
+                os.environ,
+                {"name": served.name, "version": served.version or ""},
+                metrics,
+                usable_cpus() / self.settings.workers,
+            ),
         )
         application = Application(self.settings, context, partial(PredictionHandler, loaded, self.settings, context))
         listener = Listener(application, self.settings, notify=beat)
@@ -170,6 +179,11 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
 
     def _worker_ended(self, arbiter: Arbiter, worker: RuntimeWorker) -> None:
         """End the server if no worker is ready yet: each replacement would fail in the same way, without an error."""
+        if lost := Metrics(self.metrics, worker.row).capture_ended():
+            _log.error(
+                "a worker ended before it had written all recorded predictions",
+                extra={"fields": {"lost_requests": lost}},
+            )
         self.metrics.leave(worker.age)
         if arbiter.LISTENERS and not self.placeholder.gone:
             self.startup_error.report(

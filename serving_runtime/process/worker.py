@@ -74,6 +74,8 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         self._parts.listener.listen(sockets, started=self._take_signals, beside=self._parts.rpc)
         self._parts.body_reader.end()
         self._parts.context.recorder.finish()
+        if self._parts.context.tracer is not None:
+            self._parts.context.tracer.finish()
 
     def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.add_signal_handler(signal.SIGTERM, self._begin_end)

@@ -13,9 +13,8 @@ from serving_runtime.example import example_problem
 from serving_runtime.mlmodel import read_metadata
 from serving_runtime.model import Model, load
 from serving_runtime.observability.capture import CapturedPrediction
-from serving_runtime.observability.capture_records import domino_records, jsonl_record
+from serving_runtime.observability.capture_records import domino_records, jsonl_records
 from serving_runtime.prediction.warm_up import warm_up
-from serving_runtime.protocols.interface import Inputs
 from serving_runtime.protocols.mlflow.request import read_request
 from serving_runtime.signature import Column, Scalar, Signature
 from testbed.environments import saved_models
@@ -107,12 +106,16 @@ def test_names_that_come_twice_are_refused_if_a_signature_or_an_uneven_row_speak
 
 
 def test_recorded_input_keeps_both_columns_of_one_name() -> None:
-    inputs = Inputs(data=pd.DataFrame([[1, 2]], columns=["a", "a"]), params=None, rows=1, write=None)  # type: ignore[arg-type]  not written
-    captured = CapturedPrediction(request_id="1", protocol="invocations", at=0.0, inputs=inputs, value=[3])
+    data = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    captured = CapturedPrediction(
+        request_id="1", protocol="invocations", at=0.0, data=data, params=None, rows=1, value=[3], size=0
+    )
     (domino,) = domino_records(captured, frozenset(), None)
+    (line,) = jsonl_records(captured, frozenset())
+    (redacted,) = jsonl_records(captured, frozenset({"a"}))
 
-    assert json.loads(jsonl_record(captured, frozenset()))["request"]["dataframe_split"]["data"] == [[1, 2]]
-    assert json.loads(jsonl_record(captured, frozenset({"a"})))["request"]["dataframe_split"]["data"] == [[None, None]]
+    assert json.loads(line)["request"]["dataframe_split"]["data"] == [[1, 2]]
+    assert json.loads(redacted)["request"]["dataframe_split"]["data"] == [[None, None]]
     assert json.loads(domino)["features"] == {"a": 1, "a.1": 2}
 
 

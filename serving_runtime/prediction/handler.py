@@ -143,9 +143,7 @@ class PredictionHandler:
         self._metrics.predicted(call.requests, call.rows, call.seconds)
         self._metrics.queue_depth(self._batches.waiting)
 
-    def _record(  # noqa: PLR0913, PLR0917  each is of the request
-        self, protocol: Protocol, request: RequestHead, inputs: Inputs, value: Any, size: int
-    ) -> None:
+    def _record(self, protocol: Protocol, request: RequestHead, inputs: Inputs, value: Any, size: int) -> None:
         self._recorder.put(
             CapturedPrediction(
                 request_id=request.id,

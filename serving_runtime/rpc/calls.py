@@ -12,7 +12,8 @@ from grpc import aio
 
 from serving_runtime.errors import MalformedRequestError, ServingError
 from serving_runtime.http.errors import ClientGoneError, HttpError, SlowBodyError
-from serving_runtime.http.request_head import RequestHead
+from serving_runtime.http.request_head import REQUEST_ID_HEADER, RequestHead
+from serving_runtime.observability import lazy
 from serving_runtime.observability.access_log import AccessLog
 from serving_runtime.observability.metrics import UNKNOWN_PATH
 from serving_runtime.observability.request_stats import RequestStats
@@ -69,6 +70,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
         self._handler = handler
         self._metrics = context.metrics
         self._tokens = context.tokens
+        self._tracer = context.tracer
         self._log = AccessLog()
         self._silent: dict[asyncio.Timeout, None] = {}
         self._streams = 0
@@ -108,20 +110,25 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
 
         Raises AbortError, which grpcio takes for the end of the call; CancelledError if the client has left.
         """
-        request, stats = _head(method.path, context), RequestStats()
+        request, stats, code = _head(method.path, context), RequestStats(), grpc.StatusCode.OK
         self._open += 1
         if method.protocol:
             stats.protocol = method.protocol
             self._metrics.inflight(1)
+            if self._tracer is not None:
+                own_id = None if REQUEST_ID_HEADER in request.headers else request.id
+                stats.trace = self._tracer.begin(method.path[1:], request.trace, own_id)
         try:
             self._expect_token(method.path, request, is_open=method.is_open)
             body = await method.answer(context, request, stats)
             stats.status, stats.sent = 200, len(body)
             context.set_trailing_metadata(_trailers(request, stats))
         except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
             self._metrics.refused_by(ClientGoneError())
             raise
         except Exception as error:  # noqa: BLE001  the edge
+            code = status_of(refusal_of(error))
             await self._refuse(context, request, stats, error)
         finally:
             self._open -= 1
@@ -131,6 +138,9 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
                 self._metrics.inflight(-1)
                 self._metrics.answered(stats.protocol, stats.status, stats.seconds)
             self._log.write(request, stats, quiet=method.protocol is None)
+            if self._tracer is not None and stats.trace is not None:
+                describe = partial(lazy.rpc_span, method.path[1:], code.name, request.id, stats)
+                self._tracer.end(stats.trace, stats, describe)
         return body
 
     async def _refuse(self, context: Context, request: RequestHead, stats: RequestStats, error: Exception) -> None:
@@ -247,4 +257,9 @@ def _head(path: str, context: Context) -> RequestHead:
 
 def _trailers(request: RequestHead, stats: RequestStats) -> Metadata:
     timing = stats.server_timing
-    return (("x-request-id", request.id), *((("server-timing", timing.decode()),) if timing else ()))
+    traced = (stats.trace.header,) if stats.trace is not None and stats.trace.sampled else ()
+    return (
+        ("x-request-id", request.id),
+        *((("server-timing", timing.decode()),) if timing else ()),
+        *((name.decode(), value.decode()) for name, value in traced),
+    )

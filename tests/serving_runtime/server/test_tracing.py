@@ -16,8 +16,10 @@ import pytest
 from serving_runtime.http.request_head import TraceContext
 from serving_runtime.observability.request_stats import RequestStats
 from serving_runtime.observability.spans import rpc_span
+from testbed.infer_messages import message_of
 from testbed.otlp_receiver import OtlpReceiver, ReceivedSpan, otlp_receiver
 from testbed.processes import free_port
+from testbed.rpc_client import INFER, rpc_client
 from testbed.runtime_server import Answer, RuntimeServer, serving
 
 Start = Callable[..., RuntimeServer]
@@ -61,7 +63,7 @@ def traced(
 ) -> Iterator[RuntimeServer]:
     log = tmp_path_factory.mktemp("traced") / "log"
     flags = ("--workers", "1", "--timeout", "3")
-    with serving(hard_models / "patient", *flags, log=log, environ=variables(receiver)) as server:
+    with serving(hard_models / "patient", *flags, log=log, environ=variables(receiver), grpc=True) as server:
         yield server
 
 
@@ -129,6 +131,29 @@ def test_request_of_each_protocol_has_its_steps_below_it(
     assert request.resource["service.name"] == "wine"
     timings = dict(part.split(";dur=") for part in answer.headers["server-timing"].split(", "))
     assert (predict.end - predict.start) / 1e6 == pytest.approx(float(timings["predict"]), abs=0.01)
+
+
+def test_call_of_grpc_has_its_steps_below_it(traced: RuntimeServer, receiver: OtlpReceiver) -> None:
+    body = message_of(REQUESTS["/v2/models/wine/infer"], raw=True, model="wine").SerializeToString()
+    with rpc_client(traced.grpc_port) as client:
+        answers = [client.call(INFER, body), client.call(INFER, b"\xff"), client.call("/no.Such/Method", body)]
+    traces = [answer.metadata["traceresponse"].split("-")[1] for answer in answers]
+    spans = spans_of(receiver, traces[0])
+    refused, unknown = (spans_of(receiver, trace, count=1)["request"] for trace in traces[1:])
+
+    assert spans["request"].name == "inference.GRPCInferenceService/ModelInfer"
+    assert spans["request"].attributes == {
+        "rpc.system.name": "grpc",
+        "rpc.method": "inference.GRPCInferenceService/ModelInfer",
+        "rpc.response.status_code": "OK",
+        "model_api.protocol": "grpc",
+        "model_api.rows": 2,
+        "model_api.model.name": "wine",
+        "model_api.model.version": "7",
+    }
+    assert {spans[name].parent for name in ("wait", "predict", "write")} == {spans["request"].span_id}
+    assert (refused.attributes["rpc.response.status_code"], refused.status) == ("INVALID_ARGUMENT", UNSET)
+    assert (unknown.attributes["rpc.response.status_code"], unknown.status) == ("UNIMPLEMENTED", ERROR)
 
 
 def test_trace_goes_on_from_the_caller_and_is_in_the_log(traced: RuntimeServer, receiver: OtlpReceiver) -> None:

@@ -47,8 +47,8 @@ class RegisteredVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListedRegisteredModel:
-    """A registered model as a search finds it: its user by its tag, if any, and the version of each alias."""
+class RegisteredModel:
+    """A registered model: its user by its tag, empty if it has none, and the version of each alias."""
 
     name: str
     user: str
@@ -93,13 +93,16 @@ class MlflowApi:
 
     def version_of_alias(self, name: str, alias: str) -> str:
         """Return the version of an alias, from the model: MLflow answers 400 to the question for a missing alias."""
-        what = f"model {name!r}"
-        found = _part(what, self._get(what, "registered-models/get", name=name), "registered_model")
-        aliases = _aliases(what, found)
+        aliases = self.registered_model(name).aliases
         if alias in aliases:
             return aliases[alias]
         known = ", ".join(sorted(aliases)[:MOST_SHOWN]) or "none"
-        raise NotFoundError(f"{what} has no alias {alias!r}; its aliases: {known}")
+        raise NotFoundError(f"model {name!r} has no alias {alias!r}; its aliases: {known}")
+
+    def registered_model(self, name: str) -> RegisteredModel:
+        what = f"model {name!r}"
+        found = _part(what, self._get(what, "registered-models/get", name=name), "registered_model")
+        return _registered_model(what, found)
 
     def versions_of_run(self, run_id: str) -> tuple[RegisteredVersion, ...]:
         """Return the first versions that were registered from a run."""
@@ -112,14 +115,12 @@ class MlflowApi:
             for one in _parts(what, self._get(what, "model-versions/search", **query), "model_versions")
         )
 
-    def models_of_project(self, project: str) -> tuple[ListedRegisteredModel, ...]:
+    def models_of_project(self, project: str) -> tuple[RegisteredModel, ...]:
         """Return every registered model with the project's tag."""
         what = f"models of project {project}"
         query = {"filter": f"tags.`{TAG_PROJECT_ID}` = '{project}'"}
         return tuple(
-            ListedRegisteredModel(
-                name=_text(what, found, "name"), user=_tag(what, found, TAG_USER), aliases=_aliases(what, found)
-            )
+            _registered_model(what, found)
             for found in self._pages(what, "registered-models/search", "registered_models", query)
         )
 
@@ -225,8 +226,9 @@ def _version(what: str, number: str, answer: Mapping[str, Any]) -> Version:
     )
 
 
-def _aliases(what: str, model: Mapping[str, Any]) -> dict[str, str]:
-    return {_text(what, one, "alias"): _text(what, one, "version") for one in _parts(what, model, "aliases")}
+def _registered_model(what: str, found: Mapping[str, Any]) -> RegisteredModel:
+    aliases = {_text(what, one, "alias"): _text(what, one, "version") for one in _parts(what, found, "aliases")}
+    return RegisteredModel(name=_text(what, found, "name"), user=_tag(what, found, TAG_USER), aliases=aliases)
 
 
 def _tag(what: str, found: Mapping[str, Any], key: str) -> str:

@@ -355,7 +355,7 @@ def test_model_without_room_is_one_failure_and_leaves_nothing(shared: Shared, wi
 
 
 def test_wrong_settings_end_with_their_name(shared: Shared) -> None:
-    shared.give("Not_A_Project")
+    shared.give("Not_A_Project", "x")
     project = shared.sync()
     (shared.tokens / "Not_A_Project").unlink()
     grace, outside = shared.sync("--grace=0d"), shared.sync("--keep-used")
@@ -364,6 +364,37 @@ def test_wrong_settings_end_with_their_name(shared: Shared) -> None:
     assert "a file of --tokens" in project.output
     assert "--grace" in grace.output
     assert "KUBERNETES_SERVICE_HOST" in outside.output
+
+
+def test_named_projects_are_read_with_the_credential_of_the_environment(
+    tmp_path: Path, mlflow_2_22: MlflowServer
+) -> None:
+    """MLflow 2 without a gate, as an installation without tokens has it."""
+    script = tmp_path / "register.py"
+    script.write_text(REGISTER)
+    run_id = mlflow_2_22.run(script, PROJECT).strip().splitlines()[-1]
+    ref = ModelRef(name="synced-2", version="1", owner=OWNER, run_id=run_id)
+    (tmp_path / "store").mkdir()
+    environment = {"PATH": os.environ["PATH"], "MLFLOW_TRACKING_URI": mlflow_2_22.uri}
+    command = [*COMMAND, "sync", f"--store={tmp_path / 'store'}", f"--project={PROJECT}", f"--owner={OWNER}"]
+    done = ended(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+
+    assert (done.code, done.summary["fetched"]) == (ExitCode.DONE, 1), done.output
+    assert (tmp_path / "store" / ref.owner / ref.run_id / "artifacts" / "model" / "MLmodel").exists()
+
+
+REGISTER = """
+import pathlib, sys, tempfile, mlflow
+client = mlflow.MlflowClient()
+run_id = client.create_run(client.create_experiment("synced-2")).info.run_id
+with tempfile.TemporaryDirectory() as directory:
+    (pathlib.Path(directory) / "MLmodel").write_text("flavors: {}")
+    client.log_artifacts(run_id, directory, "model")
+client.create_registered_model("synced-2", tags={"mlflow.domino.project_id": sys.argv[1]})
+client.create_model_version("synced-2", f"runs:/{run_id}/model", run_id)
+client.set_registered_model_alias("synced-2", "staging", "1")
+print(run_id)
+"""
 
 
 class Api(BaseHTTPRequestHandler):

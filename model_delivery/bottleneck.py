@@ -9,7 +9,7 @@ from model_contract.names import PRESIGNED_HOSTS
 MEBIBYTE: Final = 1 << 20
 GIBIBYTE: Final = 1 << 30
 CLEARLY: Final = 1.5  # times as fast: figures of one machine differ by less from run to run
-SLOW_ANSWER: Final = 0.2  # seconds; a listing needs one answer for each directory
+SLOW_ANSWER: Final = 0.5  # seconds; a fetch waits for at least four answers before its first byte
 FEW_BYTES: Final = MEBIBYTE  # of a whole model: its rate is that of single requests
 PROXY: Final = "proxy"
 PRESIGNED: Final = "presigned"
@@ -101,7 +101,7 @@ def _slow_way(figures: Figures) -> Bottleneck | None:
         return Bottleneck(
             part="gate or mlflow",
             sentence=f"The way through MLflow's proxy is slow: {rate(proxy)}, and {rate(presigned)} come straight from"
-            f" the object store. Set {PRESIGNED_HOSTS} for the pods, and check the processors of the gate and of MLflow.",
+            f" the object store. Set {PRESIGNED_HOSTS} for the pods, and look at the processors of gate and MLflow.",
         )
     if proxy > CLEARLY * presigned:
         return Bottleneck(

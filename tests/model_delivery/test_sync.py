@@ -1,5 +1,6 @@
 """`sync` on a real MLflow behind a real gate: a shared store in step with Staging and Production of two projects."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -19,7 +20,10 @@ from model_contract.secret import Secret
 from model_contract.tokens import Purpose
 from model_contract.tracking_credentials import bearer
 from model_delivery.deadline import Deadline, Limits
+from model_delivery.download import FetchResult
+from model_delivery.fetch import FetchRequest, fetch
 from model_delivery.retention import MARK, REMOVED
+from model_delivery.settings import Upstream
 from model_delivery.tracking_uri import parse_tracking_uri
 from model_delivery.workloads import Workloads
 from testbed.delivery import COMMAND, QUICKLY, Delivery, wait_until
@@ -29,6 +33,7 @@ from testbed.http_server import in_thread
 from testbed.mlflow_server import MlflowServer
 from testbed.registered import files_below
 from testbed.reverse_proxy import Exchange, reverse_proxy
+from tests.model_delivery.test_store import no_locks
 
 OWNER = "jane.doe"
 PEOPLE = {PROJECT: "jane", OTHER: "olga"}
@@ -333,6 +338,26 @@ def test_killed_at_any_moment_it_shows_no_part_and_the_next_run_ends(shared: Sha
     assert moments >= 3
     assert done.code == ExitCode.DONE, done.output
     assert all(shared.verify(ref, PROJECT) == ExitCode.DONE for ref in refs)
+    assert shared.hidden() == []
+
+
+def test_model_that_another_run_brought_first_is_not_replaced_without_locks(
+    shared: Shared, wine: Owned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    request = FetchRequest(model=wine.staged(), store=shared.store, project=PROJECT)
+
+    def fetched_from(uri: str) -> FetchResult:
+        return fetch(request, Upstream.from_environment({"MLFLOW_TRACKING_URI": uri}))
+
+    def overtake(_: Exchange) -> bool:
+        fetched_from(wine.gate.server.uri)
+        return False
+
+    with reverse_proxy(wine.gate.server.uri, only("weights.bin", first(1, overtake))) as proxy:
+        late = fetched_from(proxy.uri)
+
+    assert not late.fetched
     assert shared.hidden() == []
 
 

@@ -88,6 +88,7 @@ WAYS: Final[Mapping[str, Way]] = {
     "fetch": Way(settings={"TRACKING_URI": f"http://{GATE}.{MLFLOW}.svc:5000", "TOKEN": "pull"}),
     "volume": Way(settings={"DELIVERY": "volume", "CLAIM": "mlflow-models", "TOKEN": "none"}),
 }
+COMPARED: Final = {"none", "fetch", "volume"}  # the constants of the formula are differences between these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,8 @@ def main() -> int:
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--write", action="store_true", help="write the figures, the page's table and the plot")
     options = parser.parse_args()
+    if options.write and not COMPARED.issubset(options.ways):
+        parser.error(f"--write needs the ways {', '.join(sorted(COMPARED))}")
     print(describe(), flush=True)
     if reason := unavailable_reason():
         print(f"left out: {reason}")

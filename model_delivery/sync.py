@@ -131,20 +131,33 @@ def _remove_expired(request: SyncRequest, listed: Sequence[Listed], result: Sync
             result.waiting += 1
         else:
             expired.append(model)
+    used = _used(request, expired, result)
     for model in expired:
-        _remove(request, model, of_project[model.manifest.project or ""].project, result)
+        if model.run_id in used:
+            result.used += 1
+        else:
+            _remove(request, model, of_project[model.manifest.project or ""].project, result)
+
+
+def _used(request: SyncRequest, expired: Sequence[HeldModel], result: SyncResult) -> set[str]:
+    """Return the runs that a workload names, by one question for all; all of them if the workloads cannot be read."""
+    runs = {model.run_id for model in expired}
+    if not runs or request.used is None:
+        return set()
+    try:
+        return request.used(runs)
+    except DeliveryError as error:
+        result.fail("no model is removed, because the workloads cannot be read", error)
+        return runs
 
 
 def _remove(request: SyncRequest, model: HeldModel, project: Project, result: SyncResult) -> None:
-    """Remove a model, unless one of its versions was promoted since the listing, or a workload names its run."""
+    """Remove a model, unless one of its versions was promoted since the listing."""
     deadline = Deadline(request.bounds.limits)
     try:
         with model.locked(deadline):
             if _is_promoted(model, _promoted(project, deadline)):
                 model.unmark()
-                return
-            if request.used and model.run_id in request.used([model.run_id]):
-                result.used += 1
                 return
             log("removing a model that is in neither stage", place=model.place, since=model.marked())
             model.remove()

@@ -13,8 +13,8 @@ import pytest
 
 from model_contract.exit_codes import ExitCode
 from model_delivery.bottleneck import GIBIBYTE, MEBIBYTE, Figures, Rate, bottleneck
-from testbed.faults import answer, only, slowly
-from testbed.gate import Json
+from testbed.faults import only, slowly
+from testbed.gate import PASSWORD, Json, gate
 from testbed.processes import installed
 from testbed.reverse_proxy import Exchange, reverse_proxy
 from tests.model_delivery.test_presigned import SIGNED, TOKEN, OnS3, on_s3, s3_mlflow
@@ -95,13 +95,17 @@ def test_way_that_is_not_there_says_why(on_s3: OnS3) -> None:
     assert "does not allow" in " ".join(other.output.split())
 
 
-def test_server_that_is_away_or_refuses_ends_with_its_code(on_s3: OnS3) -> None:
+def test_server_that_is_away_or_refuses_ends_with_its_code(on_s3: OnS3, tmp_path: Path) -> None:
     away = doctor(on_s3, "http://127.0.0.1:9")
-    with reverse_proxy(on_s3.server.uri, only("/api/2.0/", answer(401, b'{"message": "no"}'))) as proxy:
-        refused = doctor(on_s3, proxy.uri)
+    with gate(on_s3.server, tmp_path / "gate") as found:
+        refused = doctor(on_s3, found.uri)
+        person = {"MLFLOW_TRACKING_TOKEN": "", "MLFLOW_TRACKING_USERNAME": "jane", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+        allowed = doctor(on_s3, found.uri, "--max-mib=1", environment=person)
 
     assert (away.code, refused.code) == (ExitCode.UNAVAILABLE, ExitCode.NOT_AUTHORISED), refused.output
     assert "127.0.0.1:9" in away.output
+    assert allowed.report["seconds"]["gate"] > 0, allowed.output
+    assert PASSWORD not in allowed.output
 
 
 FAST = Rate(bytes=GIBIBYTE, seconds=2)

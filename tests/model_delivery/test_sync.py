@@ -8,7 +8,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,9 +22,11 @@ from model_contract.tokens import Purpose
 from model_contract.tracking_credentials import bearer
 from model_delivery.deadline import Deadline, Limits
 from model_delivery.download import FetchResult
+from model_delivery.errors import NotAuthorisedError
 from model_delivery.fetch import FetchRequest, fetch
 from model_delivery.retention import MARK, REMOVED
 from model_delivery.settings import Upstream
+from model_delivery.sync import Project, SyncRequest, sync
 from model_delivery.tracking_uri import parse_tracking_uri
 from model_delivery.workloads import Workloads
 from testbed.delivery import COMMAND, QUICKLY, Delivery, wait_until
@@ -441,6 +444,27 @@ class Api(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""
+
+
+def test_nothing_is_removed_if_the_workloads_cannot_be_read(shared: Shared, wine: Owned) -> None:
+    ref = wine.staged()
+    shared.sync()
+    wine.move(ref, "Archived")
+    shared.sync()
+    time.sleep(1.1)
+
+    def refused(_: object) -> set[str]:
+        raise NotAuthorisedError("forbidden")
+
+    upstream = Upstream.from_environment({"MLFLOW_TRACKING_URI": wine.gate.server.uri})
+    request = SyncRequest(store=shared.store, grace=timedelta(seconds=1), used=refused)
+    project = Project(id=PROJECT, upstream=upstream)
+    unread = sync(request, [project])
+    used = sync(replace(request, used=set), [project])
+
+    assert (unread.removed, unread.used, unread.code) == (0, 1, ExitCode.NOT_AUTHORISED)
+    assert (used.removed, used.used, used.code) == (0, 1, ExitCode.DONE)
+    assert shared.verify(ref, PROJECT) == ExitCode.DONE
 
 
 def test_run_that_a_workload_names_is_found() -> None:

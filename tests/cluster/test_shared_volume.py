@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from model_contract.model_ref import ModelRef
-from model_contract.names import TAG_USER, TOKEN_KEY, pull_secret
+from model_contract.names import TAG_USER, TOKEN_KEY, TRACKING_URI, pull_secret
 from testbed.cluster import binaries
 from testbed.cluster.cluster import RUN
 from testbed.cluster.kube import Kube
@@ -56,11 +56,10 @@ class Shared:
 def overlay(directory: Path) -> Path:
     """Write an admin's overlay: the page's patches, the quickstart's MLflow, and this component."""
     block = PAGE.read_text().partition("## Models on a shared claim")[2].partition("```yaml\n")[2].partition("```")[0]
-    own = yaml.safe_load(block.replace("66c0a1b2c3d4e5f601234567", PROJECT_ID))
+    block = block.replace("66c0a1b2c3d4e5f601234567", PROJECT_ID)
+    own = yaml.safe_load(block.replace(f"model-api-gate.{MLFLOW}", f"mlflow.{MLFLOW}"))
     own["resources"] = [os.path.relpath(QUICKSTART, directory.resolve())]
     own["components"] = [os.path.relpath(COMPONENT, directory.resolve())]
-    (generated,) = own["configMapGenerator"]
-    generated["literals"] = [f"MLFLOW_TRACKING_URI=http://mlflow.{MLFLOW}.svc:5000"]
     (directory / "kustomization.yaml").write_text(yaml.safe_dump(own))
     return directory
 
@@ -83,6 +82,7 @@ def shared(quiet: Kube, wine: ModelRef, volume: str, tmp_path: Path) -> Iterator
     quiet("-n", COMPUTE, "delete", "job", "--all", "--wait=true")
     for kind in ("cronjob", "serviceaccount", "role", "rolebinding"):
         quiet("-n", COMPUTE, "delete", kind, SYNC)
+    quiet("-n", COMPUTE, "delete", "configmap", f"{SYNC}-settings")
     quiet("-n", COMPUTE, "delete", "secret", pull_secret(PROJECT_ID))
     quiet("apply", "-k", QUICKSTART)
     quiet.rolled_out(PLATFORM, "model-api-webhook")
@@ -122,6 +122,7 @@ def test_pods_of_job_and_cron_job_are_the_same_and_may_list_workloads_only(tmp_p
     template = objects["Job", FILL]["spec"]["template"]
 
     assert template == objects["CronJob", SYNC]["spec"]["jobTemplate"]["spec"]["template"]
+    assert objects["ConfigMap", f"{SYNC}-settings"]["data"] == {TRACKING_URI: f"http://mlflow.{MLFLOW}.svc:5000"}
     assert template["spec"]["containers"][0]["image"] == "model-api-delivery:0.1.0"
     assert [rule["verbs"] for rule in objects["Role", SYNC]["rules"]] == [["list"], ["list"]]
     assert not [rule for rule in objects["Role", SYNC]["rules"] if "secrets" in rule["resources"]]

@@ -24,7 +24,7 @@ from model_delivery.presigned_hosts import PresignedHosts, split_url
 from model_delivery.progress import Progress, fingerprint
 from model_delivery.settings import Upstream
 from model_delivery.source import artifacts_of
-from model_delivery.store import PartialModel
+from model_delivery.store import PartialModel, store_error
 from model_delivery.transfer import Transfer
 
 TIMES: Final = 3  # of a short request; the median counts
@@ -117,6 +117,8 @@ def _rate(way: Way, subject: Subject) -> Rate:
             found = window.look()
     except DeliveryError as error:
         return Rate(fault=str(error))
+    except OSError as error:
+        return Rate(fault=str(store_error(error)))
     return Rate(bytes=found.bytes, seconds=found.seconds)
 
 

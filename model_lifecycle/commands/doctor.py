@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
+import sys
 import tempfile
 from pathlib import Path
+from typing import Final
 
 import click
 from rich.console import Console
@@ -15,6 +18,8 @@ from model_delivery.bottleneck import Bottleneck, Figures, bottleneck, rate
 from model_delivery.errors import DeliveryError
 from model_delivery.measurement import Subject, measure
 from model_delivery.settings import Upstream
+
+ENDED_BY_SIGTERM: Final = 128 + signal.SIGTERM
 
 
 @click.group()
@@ -57,6 +62,7 @@ def delivery(  # noqa: PLR0913, PLR0917  click hands over each option
 
     The settings are those of a pod's init container. The files that come are deleted.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ENDED_BY_SIGTERM))  # as an exception it deletes the files
     given = {TRACKING_URI: uri, TOKEN_FILE: token_file and str(token_file)}
     environ = {**os.environ, **{key: value for key, value in given.items() if value}}
     try:

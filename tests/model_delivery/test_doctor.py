@@ -13,6 +13,7 @@ import pytest
 
 from model_contract.exit_codes import ExitCode
 from model_delivery.bottleneck import GIBIBYTE, MEBIBYTE, Figures, Rate, bottleneck
+from testbed.delivery import wait_until
 from testbed.faults import only, slowly
 from testbed.gate import PASSWORD, Json, gate
 from testbed.processes import installed
@@ -83,6 +84,21 @@ def test_server_that_answers_late_is_named_and_the_run_is_bounded(on_s3: OnS3) -
 
     assert done.report["slow"] == "mlflow", done.output
     assert time.monotonic() - began < 90
+
+
+def test_run_that_is_ended_in_the_middle_leaves_nothing(on_s3: OnS3, tmp_path: Path) -> None:
+    model = on_s3.models.ref("big")
+    with reverse_proxy(on_s3.server.uri, only("artifacts/artifacts/", slowly(0.5))) as proxy:
+        command = [installed("model-api"), "doctor", "delivery", f"--name={model.name}", "--version=1"]
+        command += [f"--tracking-uri={proxy.uri}", f"--directory={tmp_path}", "--seconds=30"]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        wait_until(lambda: any(path.stat().st_size > MEBIBYTE for path in tmp_path.rglob("weights.bin")))
+        there = list(tmp_path.iterdir())
+        process.terminate()
+        code = process.wait(30)
+
+    assert there
+    assert (code, list(tmp_path.iterdir())) == (143, [])
 
 
 def test_way_that_is_not_there_says_why(on_s3: OnS3) -> None:

@@ -93,6 +93,8 @@ def table(figures: Json) -> str:
         f"| `gate`: what the gate and MLflow send | {found.gate:.0f} MiB/s |",
         f"| `requests`: at the gate, for each pod | {found.requests:.0f} |",
         "",
+        "![Seconds until all pods are ready, for 1 to 1,000 nodes](../pictures/delivery-ways.svg)",
+        "",
     ]
     return "\n".join(lines)
 

@@ -5,7 +5,8 @@ names a project that could be read, no sync of the grace saw a version of it pro
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -94,9 +95,9 @@ def sync(request: SyncRequest, projects: Sequence[Project]) -> SyncResult:
     listed = [found for project in projects if (found := _listed(project, request, result))]
     try:
         remove_unfinished(request.store)
-        _remove_expired(request, listed, result)
     except OSError as error:
         raise store_error(error) from error
+    _remove_expired(request, listed, result)
     for found in listed:
         for version in found.versions:
             _fetch(request, found.project, version, result)
@@ -122,15 +123,14 @@ def _remove_expired(request: SyncRequest, listed: Sequence[Listed], result: Sync
     of_project = {found.project.id: found for found in listed}
     expired: list[HeldModel] = []
     for model in held_models(request.store):
-        found = of_project.get(model.manifest.project or "")
-        if found is None:
-            continue
-        if _is_promoted(model, found.versions):
-            model.unmark()
-        elif model.mark(now) + request.grace > now:
-            result.waiting += 1
-        else:
-            expired.append(model)
+        if found := of_project.get(model.manifest.project or ""):
+            with _each(model, result):
+                if _is_promoted(model, found.versions):
+                    model.unmark()
+                elif model.mark(now) + request.grace > now:
+                    result.waiting += 1
+                else:
+                    expired.append(model)
     used = _used(request, expired, result)
     for model in expired:
         if model.run_id in used:
@@ -154,16 +154,24 @@ def _used(request: SyncRequest, expired: Sequence[HeldModel], result: SyncResult
 def _remove(request: SyncRequest, model: HeldModel, project: Project, result: SyncResult) -> None:
     """Remove a model, unless one of its versions was promoted since the listing."""
     deadline = Deadline(request.bounds.limits)
-    try:
-        with model.locked(deadline):
-            if _is_promoted(model, _promoted(project, deadline)):
-                model.unmark()
-                return
-            log("removing a model that is in neither stage", place=model.place, since=model.marked())
-            model.remove()
+    with _each(model, result), model.locked(deadline):
+        if _is_promoted(model, _promoted(project, deadline)):
+            model.unmark()
+            return
+        log("removing a model that is in neither stage", place=model.place, since=model.marked())
+        model.remove()
         result.removed += 1
+
+
+@contextmanager
+def _each(model: HeldModel, result: SyncResult) -> Iterator[None]:
+    """Make an error of the block a failure of this model: the others are marked and removed nevertheless."""
+    try:
+        yield
     except DeliveryError as error:
-        result.fail(f"{model.place} is not removed", error)
+        result.fail(f"{model.place} is not marked or removed", error)
+    except OSError as error:
+        result.fail(f"{model.place} is not marked or removed", store_error(error))
 
 
 def _promoted(project: Project, deadline: Deadline) -> tuple[PromotedVersion, ...]:

@@ -226,6 +226,21 @@ def test_store_loses_what_is_promoted_no_more_after_the_grace(shared: Shared, wi
     assert shared.hidden() == []
 
 
+def test_model_that_cannot_be_marked_keeps_no_other_from_it(shared: Shared, wine: Owned) -> None:
+    refs = [wine.staged() for _ in range(2)]
+    shared.sync()
+    for ref in refs:
+        wine.move(ref, "Archived")
+    first, second = sorted(map(shared.place, refs))
+    (first / f"{MARK}.new").mkdir()
+    done = shared.sync()
+
+    assert (done.code, done.summary["waiting"]) == (ExitCode.UNEXPECTED, 1), done.output
+    assert "is not marked or removed" in done.output
+    assert not (first / MARK).exists()
+    assert (second / MARK).exists()
+
+
 def test_what_is_not_of_its_projects_is_not_touched(shared: Shared, wine: Owned, tea: Owned) -> None:
     own, other = wine.staged(), tea.staged()
     shared.give(OTHER)

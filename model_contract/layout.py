@@ -5,6 +5,12 @@ A store, an emptyDir or a shared claim, always has these directories:
     <store>/<owner>/<run_id>/artifacts/model/   the model, MLmodel at its root
     <store>/<owner>/<run_id>/manifest.json      its files, with sizes and digests
     <store>/.partial-<id>/                      the same while they are written, then renamed
+
+A model that was fetched by a storage URI lies in a mount that has a store of its own:
+
+    <mount>/MLmodel                             links to the files, MLmodel last
+    <mount>/.model-api/model/manifest.json      its files, the URI, and the version that it named
+    <mount>/.model-api/model/artifacts/model/   the model
 """
 
 from collections.abc import Mapping
@@ -19,6 +25,7 @@ MODEL_DIRECTORY: Final = "artifacts/model"
 MANIFEST: Final = "manifest.json"
 PARTIAL_PREFIX: Final = ".partial-"
 MLMODEL: Final = "MLmodel"
+STORAGE_DIRECTORY: Final = ".model-api/model"  # below a mount: a model that was fetched by a storage URI
 
 
 def run_directory(owner: str, run_id: str) -> str:

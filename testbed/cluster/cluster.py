@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from testbed.cluster import binaries, components, pki
+from testbed.cluster import binaries, components, image_store, pki
 from testbed.cluster.components import Layout
 from testbed.cluster.machine import (
     Network,
@@ -29,6 +29,7 @@ from testbed.cluster.machine import (
 
 NAME: Final = "model-api"
 RUN: Final = Path(os.environ.get("XDG_RUNTIME_DIR") or "/run") / "mlflow-model-api-cluster"
+LOADED: Final = RUN / "images.json"  # ids of containerd's images by their tags
 # Those that others need come first; they end the other way round.
 PROCESSES: Final[dict[str, Callable[[Layout], list[str]]]] = {
     "etcd": components.etcd,
@@ -61,6 +62,7 @@ def up() -> Path:
     for folder in (layout.run, layout.pki, layout.run / "containerd", layout.run / "log"):
         folder.mkdir(parents=True)
     (layout.run / "namespaces.json").write_text(json.dumps(network_namespaces()))
+    LOADED.write_text(json.dumps(image_store.restore(run("containerd", "--version"))))
     layout.network.create()
     pki.write(layout.pki, layout.network.inside)
     for name in PROCESSES:

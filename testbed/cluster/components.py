@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import yaml
 
+from testbed.cluster import image_store
 from testbed.cluster.machine import Network
 
 PODS: Final = "10.244.0.0/24"
@@ -98,7 +99,13 @@ def containerd(layout: Layout) -> list[str]:
     (layout.run / "cni" / "10-bridge.conflist").write_text(json.dumps(_cni(layout)))
     config = folder / "config.toml"
     config.write_text(
-        CONTAINERD.format(folder=folder, socket=layout.containerd_socket, cni=layout.run / "cni", pause=PAUSE)
+        CONTAINERD.format(
+            root=image_store.ROOT,
+            folder=folder,
+            socket=layout.containerd_socket,
+            cni=layout.run / "cni",
+            pause=PAUSE,
+        )
     )
     return ["containerd", "-c", str(config)]
 
@@ -194,7 +201,7 @@ def _written(path: Path, content: dict[str, Any]) -> Path:
 
 
 CONTAINERD: Final = """version = 2
-root = "{folder}/root"
+root = "{root}"
 state = "{folder}/state"
 [grpc]
   address = "{socket}"

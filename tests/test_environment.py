@@ -155,6 +155,7 @@ class Place:
         pod, project = str(ROOT / "examples" / "model-api-pod.yaml"), [f"--domino-project-id={PROJECT}"]
         return {
             ("model-api", "backfill"): tracking,
+            ("model-api", "doctor", "delivery"): ["--name=wine", "--version=1", "--seconds=1"],
             ("model-api", "plan"): [file, *tracking],
             ("model-api", "promote"): [file, *tracking],
             ("model-api", "rollback"): [f"--project={PROJECT}", "--model=wine", *tracking],
@@ -175,6 +176,13 @@ class Place:
             ("model-api-delivery", "storage"): [
                 "mlflow://wine/1",
                 str(self.directory / "mount"),
+                "--tries=1",
+                "--stall=2",
+                "--deadline=4",
+            ],
+            ("model-api-delivery", "sync"): [
+                f"--store={self.directory}",
+                f"--project={PROJECT}",
                 "--tries=1",
                 "--stall=2",
                 "--deadline=4",

@@ -19,6 +19,7 @@ with extra_of_program(EXTRA):
 
 COMMANDS: Final[Mapping[str, str]] = {
     "backfill": "backfill",
+    "package": "package",
     "plan": "promotion",
     "promote": "promotion",
     "rollback": "promotion",

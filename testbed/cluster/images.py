@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from testbed.cluster.binaries import CACHE
-from testbed.cluster.cluster import RUN
+from testbed.cluster.cluster import PROGRAMS, RUN
 from testbed.cluster.components import PAUSE
 from testbed.cluster.machine import missing_packages, run
 
@@ -173,7 +173,8 @@ def load(tags: Sequence[str]) -> None:
     if not missing:
         return
     archive = save(*missing)
-    run("ctr", "--address", RUN / "containerd" / "socket", "--namespace=k8s.io", "images", "import", archive)
+    address = ("--address", RUN / "containerd" / "socket", "--namespace=k8s.io")
+    run(PROGRAMS / "ctr", *address, "images", "import", archive)
     archive.unlink()
     for tag in missing:
         loaded[tag].parent.mkdir(exist_ok=True)

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from model_contract.names import MODEL_VOLUME, SCRATCH_VOLUME, TOKEN_KEY, TOKEN_VOLUME, pull_secret
 from model_contract.quantity import Quantity
-from webhook.decision import RefusalError
-from webhook.mutation.comparison import covers, first_difference
+from webhook.decision import ModelImage, RefusalError
+from webhook.mutation.comparison import covers, first_difference, same_image
 from webhook.mutation.ephemeral_storage import SCRATCH_SIZE
 from webhook.mutation.injection import Injection
 from webhook.pod import Pod, mapping, text
@@ -26,7 +26,7 @@ def store_name(pod: Pod, settings: Settings) -> str:
 
     A pod that mounts the shared claim already keeps its volume: one claim in two volumes can hang the start of the pod.
     """
-    return MODEL_VOLUME if settings.delivery == "fetch" else _volume_of_claim(pod, settings.claim) or MODEL_VOLUME
+    return (_volume_of_claim(pod, settings.claim) if settings.delivery == "volume" else None) or MODEL_VOLUME
 
 
 def missing_volumes(injection: Injection) -> list[Json]:
@@ -36,6 +36,8 @@ def missing_volumes(injection: Injection) -> list[Json]:
 
 def wanted_volumes(injection: Injection) -> list[Json]:
     pod, settings = injection.pod, injection.settings
+    if injection.image:
+        return [{"name": MODEL_VOLUME, "image": {"reference": _reference(injection.image, pod)}}]
     volumes: list[Json] = []
     if settings.delivery == "fetch":
         volumes.append({"name": MODEL_VOLUME, **_store(pod, settings, injection.store_size)})
@@ -81,6 +83,14 @@ def _store(pod: Pod, settings: Settings, size: Quantity) -> Json:
     if settings.store_class:
         claim["storageClassName"] = settings.store_class
     return {"ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
+
+
+def _reference(image: ModelImage, pod: Pod) -> str:
+    """Return the reference, or the one that the pod has if that is the same image under the name of a mirror."""
+    wanted = str(image.reference)
+    present = (mapping(volume, "image").get("reference") for volume in pod.volumes if volume["name"] == MODEL_VOLUME)
+    mirrored = (text for text in present if image.pinned and isinstance(text, str) and same_image(text, wanted))
+    return next(mirrored, wanted)
 
 
 def _token(project_id: str) -> Json:

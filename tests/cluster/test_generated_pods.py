@@ -29,6 +29,7 @@ SETTINGS: Final = [
         {"ENV_FROM": "inject", "CA_CONFIG_MAP": "ca", "SET_ARTIFACTS_PATH_ENV": "true"},
         {"STORE": "ephemeral-claim", "FETCH_DEADLINE": "10m", "IMAGE_PULL_SECRETS": "acme,mirror"},
         {"DELIVERY": "volume", "CLAIM": "models", "CLAIM_PREFIX": "a/b"},
+        {"DELIVERY": "image", "MODEL_IMAGE": "registry.example/models/{project_id}:{run_id}"},
     )
 ]
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from lightkube.core.exceptions import ApiError
@@ -44,7 +44,7 @@ def image_volumes(installation: Installation) -> Iterator[Finding]:
         yield good(CHECK, f"all {len(nodes)} nodes mount images")
 
 
-def _grouped(nodes: list[Json], judge: Judge) -> list[str]:
+def _grouped(nodes: Sequence[Json], judge: Judge) -> list[str]:
     """Return a sentence for each thing that `judge` says about nodes, with some of their names."""
     found: dict[str, list[str]] = defaultdict(list)
     for node in nodes:

@@ -277,13 +277,26 @@ def _configuration(environ: Mapping[str, str]) -> dict[str, Any]:
         found = {}
     except (OSError, ValueError) as error:
         raise InvalidError(f"{file}, the login file of {name}, cannot be read: {_reason(error)}") from None
-    if not isinstance(found, dict) or not all(isinstance(found.get(key, {}), dict) for key in ("auths", "credHelpers")):
+    if not _is_configuration(found):
         raise InvalidError(f"{file}, the login file of {name}, is no configuration of Docker")
     return {
         "auths": found.get("auths", {}),
         "credHelpers": found.get("credHelpers", {}),
         "credsStore": found.get("credsStore"),
     }
+
+
+def _is_configuration(found: Any) -> bool:
+    """Return True if the parts that oras reads have their types."""
+    if not isinstance(found, dict) or not isinstance(found.get("credsStore") or "", str):
+        return False
+    auths, helpers = found.get("auths", {}), found.get("credHelpers", {})
+    return (
+        isinstance(auths, dict)
+        and isinstance(helpers, dict)
+        and all(isinstance(entry, dict) for entry in auths.values())
+        and all(isinstance(name, str) for name in helpers.values())
+    )
 
 
 def _reason(error: Exception) -> str:

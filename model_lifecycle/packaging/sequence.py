@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_contract.image_reference import PROJECT_FIELD, ImageReference
+from model_contract.image_reference import PROJECT_FIELD, TAG, ImageReference
 from model_contract.layout import run_directory
 from model_contract.names import TAG_DIGEST, TAG_IMAGE
 from model_contract.tls import tls_context
@@ -57,6 +57,7 @@ class Packaged:
 
 def package_version(request: PackageRequest, registry: Registry, report: Report) -> Packaged:
     """Package a version. Raises LifecycleError."""
+    _target(request, "project")  # a mistake in it is found before anything is asked
     model = registry.model(request.name)
     version = model.version(request.version)
     if version is None:
@@ -70,7 +71,8 @@ def package_version(request: PackageRequest, registry: Registry, report: Report)
     tag = request.tag or target.tag or ref.run_id
     recorded = _recorded(version, target, title)
     with ImageRegistry(target, os.environ) as images:
-        if recorded and images.digest_of(tag) == recorded.digest:
+        present = images.digest_of(tag)  # a refused login is found before the files are fetched
+        if recorded and present == recorded.digest:
             report("image", f"{recorded} is there")
             return Packaged(image=str(recorded), tag=tag, pushed=False)
         with tempfile.TemporaryDirectory(prefix="model-api-") as store:
@@ -80,7 +82,7 @@ def package_version(request: PackageRequest, registry: Registry, report: Report)
             report("digest", delivered.digest)
             image = image_of(delivered, Path(store) / run_directory(ref.owner, ref.run_id))
             pinned = target.pinned(image.digest)
-            _check_unchanged(images, pinned, recorded, tag)
+            _check_unchanged(pinned, recorded, present, tag)
             _push(images, image, tag, report)
     confirmed_write(tag_change(registry, version, TAG_IMAGE, str(pinned)))
     report("image", f"{pinned}, tag {tag}")
@@ -105,6 +107,8 @@ def _target(request: PackageRequest, project: str | None) -> ImageReference:
             " backfill`"
         )
     target = parse_target(request.to.replace(PROJECT_FIELD, project or ""))
+    if request.tag and not TAG.fullmatch(request.tag):
+        raise InvalidError("--tag is no tag of an image: at most 128 letters, digits, dots, hyphens and underscores")
     if target.tag and request.tag:
         raise InvalidError(f"the tag is given twice: {target.tag} in --to, and {request.tag} in --tag")
     return target
@@ -145,14 +149,14 @@ def _upstream(registry: Registry) -> Upstream:
     )
 
 
-def _check_unchanged(images: ImageRegistry, pinned: ImageReference, recorded: ImageReference | None, tag: str) -> None:
+def _check_unchanged(pinned: ImageReference, recorded: ImageReference | None, present: str | None, tag: str) -> None:
     """Raise PreconditionError if the version has another image, or the tag is another image's."""
     if recorded and recorded != pinned:
         raise PreconditionError(
             f"the files are the image {pinned.digest}, and the version is recorded as {recorded}, which another version"
             " of this program made: register the files as a new version"
         )
-    if (present := images.digest_of(tag)) and present != pinned.digest:
+    if present and present != pinned.digest:
         raise PreconditionError(
             f"{pinned.name} has the tag {tag} for another image, {present}; name another one with --tag"
         )

@@ -139,14 +139,14 @@ def test_policy_lets_pass_every_pod_that_the_webhook_lets_pass(pod: dict[str, An
 
 
 def assert_image_is_mounted(spec: dict[str, Any]) -> None:
-    """Check that the model's image is in the project's repository, and that a container that sees it has both parts."""
+    """Check that the model's image is in the project's repository, and that a container has both parts of it."""
     images = [one["image"]["reference"] for one in spec["volumes"] if one["name"] == "mlflow-model"]
     assert [one for one in images if PROJECT_ID not in re.split(r"[/:@]", one)] == []
-    seeing = [one for one in all_containers(spec) if sees_the_model(one)]
-    assert seeing
-    for one in seeing:
-        parts = [mount for mount in one["volumeMounts"] if mount["name"] == "mlflow-model" and mount["readOnly"]]
-        assert {mount.get("subPath") for mount in parts} >= MODEL_DIRECTORIES
+    parts = [
+        {mount.get("subPath") for mount in one.get("volumeMounts") or [] if mount["name"] == "mlflow-model"}
+        for one in all_containers(spec)
+    ]
+    assert any(found >= MODEL_DIRECTORIES for found in parts)
 
 
 def foreign_targets(pod: dict[str, Any]) -> list[str]:

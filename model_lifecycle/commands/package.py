@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from model_contract.extras import extra_of_program
+from model_lifecycle.commands.package_option import TO_HELP
 from model_lifecycle.commands.stage import FORM, NAME, registry_of
 from model_lifecycle.commands.tracking_options import Connections, tracking_options
 from model_lifecycle.notebook import checked
@@ -24,7 +25,7 @@ with extra_of_program("package"):
     "--to",
     required=True,
     metavar="REPOSITORY",
-    help="Where the image goes: a registry and a repository, perhaps with a tag. {project_id} in it is the project's.",
+    help=f"Where the image goes: {TO_HELP}; perhaps with a tag.",
 )
 @click.option("--tag", default="", help="Tag of the image; without it, the id of the version's run.")
 @click.option(

@@ -62,7 +62,7 @@ def tags_of(model: Model, number: str) -> dict[str, str]:
 
 
 def fetched(registry: ImageRegistry, path: str) -> bytes:
-    request = urllib.request.Request(f"http://{registry.address}/v2/{path}", headers=ACCEPT)  # noqa: S310  of ours
+    request = urllib.request.Request(f"http://{registry.address}/v2/{path}", headers=ACCEPT)
     with urllib.request.urlopen(request) as answer:  # noqa: S310  as above
         content: bytes = answer.read()
     return content

@@ -44,6 +44,12 @@ def find_model_image(
     return ModelImage(reference=of_run, source=SETTING)
 
 
+def is_of_project(reference: str, project_id: str) -> bool:
+    """Return True if the project's id is a whole part of the repository's path, as the policy compares them."""
+    name, part = reference.partition("@")[0], f"/{project_id}"
+    return bool(project_id) and (name.endswith(part) or f"{part}/" in name or f"{part}:" in name)
+
+
 def unused_image_warnings(annotated: ImageReference | None, settings: Settings) -> tuple[str, ...]:
     """Return a warning if the pod names an image and models come another way."""
     if settings.delivery == "image" or not annotated:

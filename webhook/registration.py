@@ -121,7 +121,7 @@ POLICY_VARIABLES: Final = {
         " || r.contains(variables.project + '/') || r.contains(variables.project + ':'))).map(v, v.name) : []"
     ),
     "foreign": (
-        f"{CONTAINERS_IN_CEL}.filter(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name in"
+        "variables.targets.filter(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name in"
         f" variables.foreignImages && (m.mountPath == '{ARTIFACTS_ROOT}' ||"
         f" m.mountPath.startsWith('{ARTIFACTS_ROOT}/'))))"
     ),
@@ -134,7 +134,7 @@ KEEPS_ITS_TOKEN: Final = (
     " || (has(c.envFrom) && c.envFrom.exists(f, has(f.secretRef) && has(f.secretRef.name) &&"
     f" f.secretRef.name.{TOKEN})))"
 )
-MOUNTS_ITS_IMAGE: Final = "request.operation != 'CREATE' || variables.foreign.size() == 0"
+MOUNTS_ITS_IMAGE: Final = "request.operation != 'CREATE' || variables.skipped || variables.foreign.size() == 0"
 IMAGE_MESSAGE: Final = (
     "'container ' + variables.foreign.map(c, c.name).join(', ') + ' mounts an image at its model that is not in a"
     " repository of the project of the pod'"

@@ -5,6 +5,7 @@ file, reads a whole blob into memory, and tries for two minutes after a refused 
 """
 
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -54,7 +55,7 @@ class ImageRegistry:
     """A repository of a registry; used within `with`. Methods raise LifecycleError, which never has a credential."""
 
     def __init__(self, reference: ImageReference, environ: Mapping[str, str]) -> None:
-        oras.logger.setup_logger(quiet=True)  # it prints the errors of credential helpers
+        oras.logger.logger.set_level(logging.CRITICAL)  # it prints what credential helpers say
         self._reference = reference
         self._container = oras.container.Container(reference.name)
         self._verify = environ.get(CA_FILE) or environ.get(CA_DIRECTORY) or True

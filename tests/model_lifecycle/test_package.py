@@ -297,10 +297,11 @@ def test_same_files_are_the_same_image_whatever_the_order_the_modes_and_the_time
     time.sleep(1.1)  # `created` of the delivery's manifest has seconds
 
     made = image_of(one, tmp_path / "one")
+    again = image_of(other, tmp_path / "other")
 
-    assert made == image_of(other, tmp_path / "other")
+    assert (made.digest, made.config) == (again.digest, again.config)
     # Of this version of the format: a change of it gives every version another image.
-    assert made.digest == "sha256:expected"
+    assert made.digest == "sha256:dff2893c19811b1a2caf102838796f2024b44e17c82c89605c8a2deb547d2f1c"
     assert one.digest == model_digest(one.files)
 
 

@@ -150,8 +150,10 @@ def assert_image_is_mounted(spec: dict[str, Any]) -> None:
 
 
 def foreign_targets(pod: dict[str, Any]) -> list[str]:
-    """The containers for which the policy denies the pod, since they mount another project's image."""
+    """The targets for which the policy denies the pod, since they mount another project's image."""
     labels, spec = pod["metadata"].get("labels") or {}, pod["spec"]
+    if (pod["metadata"].get("annotations") or {}).get(f"{DOMAIN}/status", "").startswith("skipped:"):
+        return []
     project = "/" + (labels.get("dominodatalab.com/project-id") or "/")
     foreign = {
         volume["name"]
@@ -163,7 +165,10 @@ def foreign_targets(pod: dict[str, Any]) -> list[str]:
         one["name"]
         for one in all_containers(spec)
         for mount in one.get("volumeMounts") or []
-        if mount["name"] in foreign and f"{mount['mountPath']}/".startswith("/artifacts/mlflow/")
+        if one["name"] not in NO_TARGETS
+        and names_a_model(one)
+        and mount["name"] in foreign
+        and f"{mount['mountPath']}/".startswith("/artifacts/mlflow/")
     ]
 
 

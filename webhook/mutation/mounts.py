@@ -12,12 +12,14 @@ from model_contract.layout import (
     model_path,
     run_path,
 )
+from model_contract.names import PROJECT_ID_LABEL
 from webhook.decision import RefusalError
 from webhook.injectors import OTHER_INJECTORS
+from webhook.model_image import is_of_project
 from webhook.mutation.comparison import covers, first_difference
 from webhook.mutation.injection import Injection
-from webhook.mutation.volumes import store_name
-from webhook.pod import Container, Pod
+from webhook.mutation.volumes import image_of, store_name
+from webhook.pod import Container, Pod, text
 from webhook.reasons import Reason
 
 Json = Mapping[str, Any]
@@ -50,7 +52,25 @@ def missing_mounts(injection: Injection, target: Container) -> list[Json]:
         _check_unchanged(mount, target)
     others = [there for there in target.mounts if not any(covers(there, mount) for mount in wanted)]
     _check_apart(others, wanted, target, volumes_of_other_injectors(injection.pod))
+    _check_images(injection.pod, target)
     return missing
+
+
+def _check_images(pod: Pod, target: Container) -> None:
+    """Raise RefusalError if the container mounts another project's image where models are."""
+    project_id = text(pod.labels, PROJECT_ID_LABEL)
+    foreign = {
+        volume["name"]
+        for volume in pod.volumes
+        if (reference := image_of(volume)) and not is_of_project(reference, project_id)
+    }
+    for mount in target.mounts if foreign else ():
+        if mount["name"] in foreign and f"{normalized(mount['mountPath'])}/".startswith(f"{ARTIFACTS_ROOT}/"):
+            raise RefusalError(
+                Reason.FOREIGN_IMAGE,
+                f"container {target.title} mounts volume {mount['name'][:63]} at {mount['mountPath'][:255]}, an image"
+                " that is not in a repository of the pod's project",
+            )
 
 
 def _check_apart(others: Sequence[Json], wanted: Sequence[Json], target: Container, foreign: frozenset[str]) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from model_contract.names import MODEL_VOLUME, SCRATCH_VOLUME, TOKEN_KEY, TOKEN_VOLUME, pull_secret
+from model_contract.names import MODEL_VOLUME, PROJECT_ID_LABEL, SCRATCH_VOLUME, TOKEN_KEY, TOKEN_VOLUME, pull_secret
 from model_contract.quantity import Quantity
 from webhook.decision import ModelImage, RefusalError
+from webhook.model_image import is_of_project
 from webhook.mutation.comparison import covers, first_difference, same_image
 from webhook.mutation.ephemeral_storage import SCRATCH_SIZE
 from webhook.mutation.injection import Injection
@@ -87,10 +88,15 @@ def _store(pod: Pod, settings: Settings, size: Quantity) -> Json:
 
 def _reference(image: ModelImage, pod: Pod) -> str:
     """Return the reference, or the one that the pod has if that is the same image under the name of a mirror."""
-    wanted = str(image.reference)
-    present = (mapping(volume, "image").get("reference") for volume in pod.volumes if volume["name"] == MODEL_VOLUME)
-    mirrored = (text for text in present if image.pinned and isinstance(text, str) and same_image(text, wanted))
-    return next(mirrored, wanted)
+    wanted, project_id = str(image.reference), text(pod.labels, PROJECT_ID_LABEL)
+    present = (image_of(volume) for volume in pod.volumes if volume["name"] == MODEL_VOLUME)
+    mirrored = (found for found in present if same_image(found, wanted) and is_of_project(found, project_id))
+    return next(mirrored, wanted) if image.pinned else wanted
+
+
+def image_of(volume: Json) -> str:
+    """Return the reference of a volume's image; empty if it has none."""
+    return text(mapping(volume, "image"), "reference")
 
 
 def _token(project_id: str) -> Json:

@@ -155,6 +155,7 @@ class Place:
         pod, project = str(ROOT / "examples" / "model-api-pod.yaml"), [f"--domino-project-id={PROJECT}"]
         return {
             ("model-api", "backfill"): tracking,
+            ("model-api", "package"): ["--name=wine", "--version=1", "--to=127.0.0.1:9/wine", *tracking],
             ("model-api", "plan"): [file, *tracking],
             ("model-api", "promote"): [file, *tracking],
             ("model-api", "rollback"): [f"--project={PROJECT}", "--model=wine", *tracking],

@@ -1,7 +1,6 @@
 """`model-api package`: make an image of a registered version, which Kubernetes mounts as a volume."""
 
 import json
-import os
 from dataclasses import asdict
 
 import click
@@ -12,7 +11,6 @@ from model_lifecycle.commands.stage import FORM, NAME, registry_of
 from model_lifecycle.commands.tracking_options import Connections, tracking_options
 from model_lifecycle.notebook import checked
 from model_lifecycle.staging.progress import ProgressLines
-from model_lifecycle.staging.request import USER
 
 with extra_of_program("package"):
     from model_lifecycle.packaging.sequence import PackageRequest, package_version
@@ -29,7 +27,9 @@ with extra_of_program("package"):
 )
 @click.option("--tag", default="", help="Tag of the image; without it, the id of the version's run.")
 @click.option(
-    "--owner", default="", help="Owner in the manifest; without it, what the tags say, or the user of the workspace."
+    "--owner",
+    default="",
+    help="Owner in the manifest; without it, what the tags in MLflow say, or models.",
 )
 @FORM
 @tracking_options
@@ -41,6 +41,6 @@ def package(  # noqa: PLR0913  click hands over each option
     The registry's credentials are those of `docker login`, or ORAS_USER and ORAS_PASS. Prints the image by its digest.
     """
     name, version = checked(name, version)
-    request = PackageRequest(name=name, version=version, to=to, tag=tag, owner=owner, user=os.environ.get(USER, ""))
+    request = PackageRequest(name=name, version=version, to=to, tag=tag, owner=owner)
     packaged = package_version(request, registry_of(connections), ProgressLines().done)
     click.echo(json.dumps(asdict(packaged), indent=2) if form == "json" else packaged.image)

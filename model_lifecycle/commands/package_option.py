@@ -1,6 +1,5 @@
 """The option of `stage` and `promote` that makes an image of each version before anything is deployed or moved."""
 
-import os
 from typing import Final
 
 import click
@@ -8,7 +7,6 @@ import click
 from model_contract.extras import extra_of_program
 from model_lifecycle.registry import Registry
 from model_lifecycle.staging.progress import ProgressLines
-from model_lifecycle.staging.request import USER
 
 TO_HELP: Final = "a registry and a repository, in which {project_id} is the project's"
 
@@ -26,5 +24,5 @@ def package_first(registry: Registry, to: str | None, *, name: str, version: str
             PackageRequest,
             package_version,
         )
-    request = PackageRequest(name=name, version=version, to=to, owner=owner, user=os.environ.get(USER, ""))
+    request = PackageRequest(name=name, version=version, to=to, owner=owner)
     package_version(request, registry, ProgressLines().done)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from model_contract.image_reference import PROJECT_FIELD, TAG, ImageReference
 from model_contract.layout import run_directory
@@ -28,6 +29,7 @@ from model_lifecycle.registry import Registry, Version
 from model_lifecycle.registry_changes import confirmed_write, tag_change
 from model_lifecycle.stages import READY
 
+UNNAMED: Final = "models"  # not the caller: the same version is the same image, whoever packages it
 Report = Callable[[str, str], None]  # a step, and a text about it
 
 
@@ -35,7 +37,7 @@ Report = Callable[[str, str], None]  # a step, and a text about it
 class PackageRequest:
     """A version to package, and the repository for its image, which may hold `{project_id}`.
 
-    `tag` is the id of the run unless the caller names one. The owner: `owner` > the tags of version and model > `user`.
+    `tag` is the id of the run unless the caller names one. The owner: `owner` > the tags in MLflow > UNNAMED.
     """
 
     name: str
@@ -43,7 +45,6 @@ class PackageRequest:
     to: str
     tag: str = ""
     owner: str = ""
-    user: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ def package_version(request: PackageRequest, registry: Registry, report: Report)
     title = f"{version.name!r} version {version.version}"
     if version.status != READY:
         raise PreconditionError(f"{title} is {version.status}, not {READY}: register it again")
-    ref = model.reference(version, owner=request.owner, user=request.user)
+    ref = model.reference(version, owner=request.owner, user=UNNAMED)
     project = model.project_of(version)
     target = _target(request, project)
     tag = request.tag or target.tag or ref.run_id

@@ -26,7 +26,7 @@ from model_lifecycle.packaging import image as image_module
 from model_lifecycle.packaging.image import digest_of, image_of
 from model_lifecycle.packaging.layers import Layer, LayerFile, grouped
 from testbed.gate import API, ask
-from testbed.lifecycle import Done, Model, environment, run
+from testbed.lifecycle import Done, Model, environment, run, write_file
 from testbed.processes import free_port
 from testbed.registry import PASSWORD, USER, ImageRegistry, image_registry
 
@@ -51,7 +51,7 @@ def package(model: Model, number: str, to: str, *options: str, **variables: str)
     env = {name: value for name, value in environment(model.gate).items() if not name.startswith(("ORAS", "DOCKER"))}
     return run(
         {**env, "HOME": "/nonexistent", **variables},
-        *("package", f"--name={model.name}", f"--version={number}", f"--to={to}", "--owner=jane.doe", *options),
+        *("package", f"--name={model.name}", f"--version={number}", f"--to={to}", *options),
     )
 
 
@@ -105,7 +105,11 @@ def test_version_is_packaged_as_an_image_that_a_node_and_kserve_mount(model: Mod
         ("manifest/manifest.json", tarfile.REGTYPE, "0o644", root, 0),
     ]
     delivered = parse_manifest(found[-1][-1])
-    assert (delivered.project, delivered.models[0].version) == (model.project, number)
+    assert (delivered.project, delivered.models[0].version, delivered.models[0].owner) == (
+        model.project,
+        number,
+        "models",
+    )
     assert tags_of(model, number)[TAG_DIGEST] == delivered.digest
     assert tags_of(model, number)[TAG_IMAGE] == done.out.strip()
     run_id = delivered.models[0].run_id
@@ -166,6 +170,22 @@ def test_token_that_only_reads_pushes_nothing(model_3: Model, registry: ImageReg
 
     assert refused.code == 4, refused.err
     assert not [path for _, path, _ in registry.requests() if "read-only" in path and "uploads" in path]
+
+
+def test_promotion_packages_each_version_before_anything_moves(
+    model_3: Model, registry: ImageRegistry, tmp_path: Path
+) -> None:
+    number, file = model_3.staged(), tmp_path / "model_version.json"
+    write_file(file, (model_3, number))
+    env = environment(model_3.gate)
+
+    away = run(env, "promote", file, f"--package-to=127.0.0.1:{free_port()}/{{project_id}}")
+    stages = model_3.state()["stages"]
+    done = run(env, "promote", file, f"--package-to={registry.address}/promoted/{{project_id}}")
+
+    assert (away.code, stages) == (8, {number: "Staging"}), away.err
+    assert (done.code, model_3.state()["stages"]) == (0, {number: "Production"}), done.err
+    assert tags_of(model_3, number)[TAG_IMAGE].startswith(f"{registry.address}/promoted/{model_3.project}@sha256:")
 
 
 def login_file(directory: Path, content: Any) -> Path:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
 from testbed.go_programs import program
 from testbed.processes import Process, free_port, running
+from testbed.registry_tokens import TokenServer
 
 MODULE: Final = Path(__file__).parent / "distribution"
 PACKAGE: Final = "github.com/distribution/distribution/v3/cmd/registry"
@@ -45,15 +46,17 @@ class ImageRegistry:
 
 
 @contextmanager
-def image_registry(directory: Path, *, port: int | None = None, login: bool = False) -> Iterator[ImageRegistry]:
+def image_registry(
+    directory: Path, *, port: int | None = None, login: bool = False, tokens: TokenServer | None = None
+) -> Iterator[ImageRegistry]:
     """Run a registry without TLS on every address of this machine, for the length of a `with` block.
 
-    With `login` it wants USER and PASSWORD. Raise CalledProcessError if it cannot be compiled, ProcessError if it does
-    not start.
+    With `login` it wants USER and PASSWORD, with `tokens` a token of that server. Raise CalledProcessError if it cannot
+    be compiled, ProcessError if it does not start.
     """
     directory.mkdir(parents=True, exist_ok=True)
     address = f"127.0.0.1:{port or free_port()}"
-    config = {
+    config: dict[str, Any] = {
         "version": 0.1,
         "log": {"level": "warn"},
         "storage": {"filesystem": {"rootdirectory": str(directory / "images")}, "delete": {"enabled": True}},
@@ -62,10 +65,12 @@ def image_registry(directory: Path, *, port: int | None = None, login: bool = Fa
     if login:
         (directory / "htpasswd").write_text(HTPASSWD)
         config["auth"] = {"htpasswd": {"realm": "testbed", "path": str(directory / "htpasswd")}}
+    if tokens:
+        config["auth"] = tokens.settings(directory)
     file = directory / "config.yaml"
     file.write_text(yaml.safe_dump(config))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
     environment["OTEL_TRACES_EXPORTER"] = "none"
     with running([program(MODULE, PACKAGE), "serve", file], log=directory / "registry.log", env=environment) as process:
-        process.wait_for_http(f"http://{address}/v2/", status=401 if login else 200)
+        process.wait_for_http(f"http://{address}/v2/", status=401 if login or tokens else 200)
         yield ImageRegistry(address=address, process=process)

@@ -29,6 +29,7 @@ from testbed.gate import API, ask
 from testbed.lifecycle import Done, Model, environment, run, write_file
 from testbed.processes import free_port
 from testbed.registry import PASSWORD, USER, ImageRegistry, image_registry
+from testbed.registry_tokens import token_server
 
 REF = ModelRef(name="wine", version="3", owner="jane.doe", run_id="5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5")
 ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
@@ -218,6 +219,20 @@ def test_login_comes_from_the_files_and_variables_that_other_tools_use(
     ends = [package(model_3, model_3.version(), f"{address}/wine", **variables) for variables in ways]
 
     assert [done.code for done in ends] == [0] * len(ways), [done.err for done in ends]
+
+
+def test_registry_that_wants_a_token_gets_one_for_the_login(model_3: Model, tmp_path: Path) -> None:
+    number, login = model_3.version(), {"ORAS_USER": USER, "ORAS_PASS": PASSWORD}
+    with token_server(USER, PASSWORD) as tokens, image_registry(tmp_path, tokens=tokens) as registry:
+        to = f"{registry.address}/models/wine"
+        nobody = package(model_3, number, to)
+        wrong = package(model_3, number, to, ORAS_USER=USER, ORAS_PASS="hunter2")
+        done = package(model_3, number, to, **login)
+        again = package(model_3, number, to, **login)
+
+    assert [(one.code, "docker login" in one.err) for one in (nobody, wrong)] == [(4, True)] * 2, wrong.err
+    assert "hunter2" not in wrong.err
+    assert (done.code, again.out) == (0, done.out), done.err
 
 
 def test_refused_login_ends_at_once_and_shows_no_secret(

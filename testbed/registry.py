@@ -32,9 +32,9 @@ class ImageRegistry:
     process: Process
 
     def requests(self) -> list[tuple[str, str, int]]:
-        """Return method, path and status of each request until now, in their order."""
+        """Return method, path without query, and status of each request until now, in their order."""
         found = ACCESS.findall(self.process.log.read_text())
-        return [(method, path, int(status)) for method, path, status in found]
+        return [(method, target.partition("?")[0], int(status)) for method, target, status in found]
 
     def downloads(self) -> Counter[str]:
         """Return how often each blob was sent, by its digest."""

@@ -41,7 +41,9 @@ PASSWORD: Final = "ORAS_PASS"
 AUTH_FILE: Final = "REGISTRY_AUTH_FILE"
 DOCKER_CONFIG: Final = "DOCKER_CONFIG"
 LARGEST_CONFIG: Final = 1 << 20
-TIMEOUTS: Final = (10.0, 300.0)  # seconds to connect, and to answer: a store behind a registry moves a whole layer
+# Seconds to connect and to take a piece of a body, and to answer: a store behind a registry moves a whole layer.
+TIMEOUTS: Final = (30.0, 300.0)
+DONE: Final = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED}
 TRIES: Final = 3
 PAUSE: Final = 1.0  # seconds before the second try; twice as many before the third
 BINARY: Final = {"Content-Type": "application/octet-stream"}
@@ -196,7 +198,7 @@ class ImageRegistry:
         status = answer.status_code
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise self._refused()
-        if status < HTTPStatus.BAD_REQUEST:
+        if status in DONE:
             return
         said = f"the registry {self._reference.registry} answers {status}{_error_code(answer)}"
         if status == HTTPStatus.NOT_FOUND:

@@ -140,7 +140,8 @@ def test_policy_lets_pass_every_pod_that_the_webhook_lets_pass(pod: dict[str, An
 
 def assert_image_is_mounted(spec: dict[str, Any]) -> None:
     """Check that the model's image is in the project's repository, and that a container has both parts of it."""
-    images = [one["image"]["reference"] for one in spec["volumes"] if one["name"] == "mlflow-model"]
+    images = [one["image"]["reference"] for one in spec["volumes"] if one["name"] == "mlflow-model" and "image" in one]
+    assert images
     assert [one for one in images if PROJECT_ID not in re.split(r"[/:@]", one)] == []
     parts = [
         {mount.get("subPath") for mount in one.get("volumeMounts") or [] if mount["name"] == "mlflow-model"}

@@ -52,19 +52,19 @@ def missing_mounts(injection: Injection, target: Container) -> list[Json]:
         _check_unchanged(mount, target)
     others = [there for there in target.mounts if not any(covers(there, mount) for mount in wanted)]
     _check_apart(others, wanted, target, volumes_of_other_injectors(injection.pod))
-    _check_images(injection.pod, target)
+    _check_images(injection.pod, target, [*target.mounts, *missing])
     return missing
 
 
-def _check_images(pod: Pod, target: Container) -> None:
-    """Raise RefusalError if the container mounts another project's image where models are."""
+def _check_images(pod: Pod, target: Container, mounts: Sequence[Json]) -> None:
+    """Raise RefusalError if one of the mounts is of another project's image, and where models are."""
     project_id = text(pod.labels, PROJECT_ID_LABEL)
     foreign = {
         volume["name"]
         for volume in pod.volumes
         if (reference := image_of(volume)) and not is_of_project(reference, project_id)
     }
-    for mount in target.mounts if foreign else ():
+    for mount in mounts if foreign else ():
         if mount["name"] in foreign and f"{normalized(mount['mountPath'])}/".startswith(f"{ARTIFACTS_ROOT}/"):
             raise RefusalError(
                 Reason.FOREIGN_IMAGE,

@@ -1,8 +1,12 @@
 """The digest of a whole model: models with the same files have the same digest."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
+
+DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -10,6 +10,12 @@ An image of a model has the same in two directories, which a pod mounts as the l
 
     models/                                     the model
     manifest/                                   manifest.json, and the empty directory artifacts/model
+
+A model that was fetched by a storage URI lies in a mount that has a store of its own:
+
+    <mount>/MLmodel                             links to the files, MLmodel last
+    <mount>/.model-api/model/manifest.json      its files, the URI, and the version that it named
+    <mount>/.model-api/model/artifacts/model/   the model
 """
 
 from collections.abc import Mapping
@@ -26,6 +32,7 @@ PARTIAL_PREFIX: Final = ".partial-"
 MLMODEL: Final = "MLmodel"
 IMAGE_MODEL: Final = "models"  # where KServe looks for the model of `oci+native://`
 IMAGE_MANIFEST: Final = "manifest"
+STORAGE_DIRECTORY: Final = ".model-api/model"  # below a mount: a model that was fetched by a storage URI
 
 
 def run_directory(owner: str, run_id: str) -> str:

@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "plan": "promotion",
     "promote": "promotion",
     "rollback": "promotion",
+    "rollout": "rollout",
     "stage": "stage",
     "status": "status",
     "token": "tokens",

@@ -47,6 +47,12 @@ class PartialError(LifecycleError):
     exit_code = ExitCode.PARTIAL
 
 
+class PutBackError(LifecycleError):
+    """A change was made, failed, and was undone."""
+
+    exit_code = ExitCode.PUT_BACK
+
+
 class UnavailableError(LifecycleError):
     """A server does not answer."""
 

@@ -159,6 +159,7 @@ class Place:
             ("model-api", "plan"): [file, *tracking],
             ("model-api", "promote"): [file, *tracking],
             ("model-api", "rollback"): [f"--project={PROJECT}", "--model=wine", *tracking],
+            ("model-api", "rollout"): ["deployment/wine", "--model=wine", "--version=1", *tracking],
             ("model-api", "stage"): ["--name=wine", "--version=1", *tracking],
             ("model-api", "status"): [file, *tracking],
             ("model-api", "token", "create"): project,

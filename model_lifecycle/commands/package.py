@@ -10,7 +10,7 @@ from model_lifecycle.commands.package_option import TO_HELP
 from model_lifecycle.commands.stage import FORM, NAME, registry_of
 from model_lifecycle.commands.tracking_options import Connections, tracking_options
 from model_lifecycle.notebook import checked
-from model_lifecycle.staging.progress import ProgressLines
+from model_lifecycle.progress import ProgressLines
 
 with extra_of_program("package"):
     from model_lifecycle.packaging.sequence import PackageRequest, package_version

@@ -5,8 +5,8 @@ from typing import Final
 import click
 
 from model_contract.extras import extra_of_program
+from model_lifecycle.progress import ProgressLines
 from model_lifecycle.registry import Registry
-from model_lifecycle.staging.progress import ProgressLines
 
 TO_HELP: Final = "a registry and a repository, in which {project_id} is the project's"
 

@@ -18,9 +18,9 @@ from model_lifecycle.domino.model_apis import ROUTES, model_url
 from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.errors import NotFoundError
 from model_lifecycle.notebook import checked
+from model_lifecycle.progress import ProgressLines
 from model_lifecycle.registry import Registry
 from model_lifecycle.staging.marks import deployed_version
-from model_lifecycle.staging.progress import ProgressLines
 from model_lifecycle.staging.request import PROJECT, StageOptions, request_of
 from model_lifecycle.staging.sequence import stage_version
 

@@ -4,12 +4,14 @@ import base64
 import io
 import json
 import os
+import shutil
 import socket
 import tarfile
 import time
 import tracemalloc
 import urllib.request
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,10 @@ from model_contract.layout import MODEL_DIRECTORY
 from model_contract.model_ref import ModelRef
 from model_contract.names import TAG_DIGEST, TAG_IMAGE
 from model_contract.tokens import Purpose
+from model_delivery.errors import PreconditionError
 from model_delivery.file_checks import file_entry
 from model_delivery.manifest import Manifest, parse_manifest
+from model_delivery.verify import VerifyRequest, verify
 from model_lifecycle.packaging import image as image_module
 from model_lifecycle.packaging.image import digest_of, image_of
 from model_lifecycle.packaging.layers import Layer, LayerFile, grouped
@@ -354,6 +358,36 @@ def test_layer_is_the_archive_that_its_size_and_digest_say(tmp_path: Path) -> No
     assert {"models/empty", "models/a/b", "models/data/ü/" + "long" * 40} <= {
         *image_names(manifest, tmp_path),
     }
+
+
+def test_order_of_the_files_does_not_matter_to_a_layer() -> None:
+    files = tuple(LayerFile(path=f"models/{name}", size=1, content=b"a") for name in ("b", "a", "ü", "B"))
+
+    assert Layer(files=files).digest == Layer(files=files[::-1]).digest
+
+
+def test_mounted_image_is_a_store_that_verify_accepts(tmp_path: Path) -> None:
+    """The two directories of the image stand where the webhook mounts them."""
+    image = image_of(delivered(tmp_path / "fetched", CONTENTS, ("empty", "a/b")), tmp_path / "fetched")
+    for layer in image.layers:
+        with tarfile.open(fileobj=io.BytesIO(b"".join(layer.chunks()))) as archive:
+            archive.extractall(tmp_path / "image", filter="data")
+    run_directory = tmp_path / "store" / REF.owner / REF.run_id
+    shutil.copytree(tmp_path / "image" / "manifest", run_directory)
+    assert list((run_directory / MODEL_DIRECTORY).iterdir()) == []  # the mount point of the model
+    shutil.copytree(tmp_path / "image" / "models", run_directory / MODEL_DIRECTORY, dirs_exist_ok=True)
+    expected = VerifyRequest(
+        store=tmp_path / "store",
+        owner=REF.owner,
+        run_id=REF.run_id,
+        name=REF.name,
+        version=REF.version,
+        digests=True,
+    )
+
+    assert verify(expected)
+    with pytest.raises(PreconditionError, match="not version 4"):
+        verify(replace(expected, version="4"))
 
 
 def image_names(manifest: Manifest, directory: Path) -> list[str]:

@@ -20,6 +20,7 @@ with extra_of_program(EXTRA):
 COMMANDS: Final[Mapping[str, str]] = {
     "backfill": "backfill",
     "doctor": "doctor",
+    "package": "package",
     "plan": "promotion",
     "promote": "promotion",
     "rollback": "promotion",

@@ -59,6 +59,18 @@ class UnavailableError(LifecycleError):
     exit_code = ExitCode.UNAVAILABLE
 
 
+class NoSpaceError(LifecycleError):
+    """The disk has no room for the model."""
+
+    exit_code = ExitCode.NO_SPACE
+
+
+class DamagedError(LifecycleError):
+    """A file is not what it was recorded to be."""
+
+    exit_code = ExitCode.DAMAGED
+
+
 class UnclearError(UnavailableError):
     """A change was sent, and no answer says if it was made: the caller reads the state."""
 

@@ -156,6 +156,7 @@ class Place:
         return {
             ("model-api", "backfill"): tracking,
             ("model-api", "doctor", "delivery"): ["--name=wine", "--version=1", "--seconds=1"],
+            ("model-api", "package"): ["--name=wine", "--version=1", "--to=127.0.0.1:9/wine", *tracking],
             ("model-api", "plan"): [file, *tracking],
             ("model-api", "promote"): [file, *tracking],
             ("model-api", "rollback"): [f"--project={PROJECT}", "--model=wine", *tracking],

@@ -33,6 +33,11 @@ class Layout:
         return self.run / "containerd" / "socket"
 
     @property
+    def registries(self) -> Path:
+        """The folder in which containerd looks up the address of a registry."""
+        return self.run / "registries"
+
+    @property
     def kubeconfig(self) -> Path:
         return self.pki / "admin.kubeconfig"
 
@@ -97,17 +102,12 @@ def containerd(layout: Layout) -> list[str]:
     folder = layout.run / "containerd"
     (layout.run / "cni").mkdir(exist_ok=True)
     (layout.run / "cni" / "10-bridge.conflist").write_text(json.dumps(_cni(layout)))
+    layout.registries.mkdir(exist_ok=True)
     config = folder / "config.toml"
-    config.write_text(
-        CONTAINERD.format(
-            root=image_store.ROOT,
-            folder=folder,
-            socket=layout.containerd_socket,
-            cni=layout.run / "cni",
-            pause=PAUSE,
-        )
-    )
-    return ["containerd", "-c", str(config)]
+    places = {"socket": layout.containerd_socket, "cni": layout.run / "cni", "registries": layout.registries}
+    shim = layout.programs / "containerd-shim-runc-v2"
+    config.write_text(CONTAINERD.format(root=image_store.ROOT, folder=folder, pause=PAUSE, shim=shim, **places))
+    return [f"{layout.programs}/containerd", "-c", str(config)]
 
 
 def kubelet(layout: Layout) -> list[str]:
@@ -200,20 +200,25 @@ def _written(path: Path, content: dict[str, Any]) -> Path:
     return path
 
 
-CONTAINERD: Final = """version = 2
+CONTAINERD: Final = """version = 3
 root = "{root}"
 state = "{folder}/state"
 [grpc]
   address = "{socket}"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{pause}"
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "overlayfs"
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "{pause}"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "{registries}"
+[plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["/usr/lib/cni"]
     conf_dir = "{cni}"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
+  [plugins."io.containerd.cri.v1.runtime".containerd]
     default_runtime_name = "runc"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
+      runtime_path = "{shim}"
 """

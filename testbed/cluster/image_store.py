@@ -20,8 +20,12 @@ DATABASES: Final = (
     "io.containerd.metadata.v1.bolt/meta.db",
     "io.containerd.snapshotter.v1.overlayfs/metadata.db",
 )
-SNAPSHOTS: Final = "io.containerd.snapshotter.v1.overlayfs/snapshots"
-OF_IMAGES: Final = {Path(name).parts[0] for name in (*DATABASES, SNAPSHOTS, "io.containerd.content.v1.content")}
+# Folders with an entry for each layer and each file of an image, of which a registry's images leave some.
+ENTRIES: Final = (
+    "io.containerd.snapshotter.v1.overlayfs/snapshots",
+    "io.containerd.content.v1.content/blobs/sha256",
+)
+OF_IMAGES: Final = {Path(name).parts[0] for name in (*DATABASES, *ENTRIES)}
 
 
 def restore(version: str) -> dict[str, str]:
@@ -38,10 +42,11 @@ def restore(version: str) -> dict[str, str]:
         return {}
     for name in DATABASES:
         shutil.copyfile(KEPT / Path(name).name, ROOT / name)
-    snapshots: list[str] = json.loads((KEPT / "snapshots.json").read_text())
-    for folder in (ROOT / SNAPSHOTS).iterdir():
-        if folder.name not in snapshots:
-            shutil.rmtree(folder)
+    kept: dict[str, list[str]] = json.loads((KEPT / "entries.json").read_text())
+    for folder in ENTRIES:
+        for entry in (ROOT / folder).iterdir():
+            if entry.name not in kept[folder]:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     for folder in ROOT.iterdir():
         if folder.name not in OF_IMAGES:
             shutil.rmtree(folder)
@@ -58,7 +63,8 @@ def keep(images: Mapping[str, str]) -> None:
     """Keep what containerd has now; no container may run. `images` are ids by tags."""
     for name in DATABASES:
         _copy(ROOT / name, KEPT / Path(name).name)
-    (KEPT / "snapshots.json").write_text(json.dumps([folder.name for folder in (ROOT / SNAPSHOTS).iterdir()]))
+    entries = {folder: [entry.name for entry in (ROOT / folder).iterdir()] for folder in ENTRIES}
+    (KEPT / "entries.json").write_text(json.dumps(entries))
     IMAGES.write_text(json.dumps(dict(images)))
 
 

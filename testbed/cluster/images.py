@@ -17,7 +17,7 @@ from typing import Final
 
 from testbed.cluster import image_store
 from testbed.cluster.binaries import CACHE
-from testbed.cluster.cluster import LOADED, RUN
+from testbed.cluster.cluster import LOADED, PROGRAMS, RUN
 from testbed.cluster.components import PAUSE
 from testbed.cluster.machine import missing_packages, run
 
@@ -175,7 +175,7 @@ def load(tags: Sequence[str]) -> None:
     missing = [tag for tag, identity in wanted.items() if loaded.get(tag) != identity]
     if not missing:
         return
-    ctr = ("ctr", "--address", RUN / "containerd" / "socket", "--namespace=k8s.io")
+    ctr = (PROGRAMS / "ctr", "--address", RUN / "containerd" / "socket", "--namespace=k8s.io")
     archive = save(*missing)
     image_store.forget()
     run(*ctr, "images", "import", archive)

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from model_contract.names import TAG_DIGEST, TAG_LISTING, TAG_MODEL_ID, TAG_PROJECT_ID
+from model_contract.names import TAG_DIGEST, TAG_IMAGE, TAG_LISTING, TAG_MODEL_ID, TAG_PROJECT_ID
 from model_contract.tokens import Purpose
 from testbed.gate import API, OTHER, PROJECT, Answer, Gate, ask
 from tests.tracking_gate.conftest import Wine, wine_behind
@@ -169,7 +169,7 @@ def test_ownership_is_not_for_clients_to_change(wine: Wine, key: str, name: str)
         assert gate.ask(method, f"{API}/{path}", sent, who(gate, name)).status == 403
 
 
-@pytest.mark.parametrize("key", [TAG_DIGEST, TAG_LISTING])
+@pytest.mark.parametrize("key", [TAG_DIGEST, TAG_IMAGE, TAG_LISTING])
 @pytest.mark.parametrize("writer", ["jane", "promote"])
 def test_tags_that_identify_the_files_of_a_version_are_written_once(wine: Wine, key: str, writer: str) -> None:
     version, gate = wine.version(), wine.gate

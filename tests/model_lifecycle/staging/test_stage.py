@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from model_contract.exit_codes import ExitCode
-from model_contract.names import TAG_DIGEST, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
+from model_contract.names import TAG_DIGEST, TAG_IMAGE, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
 from model_contract.tokens import Purpose
 from testbed.domino import domino
 from testbed.gate import OTHER, PASSWORD
 from testbed.mlflow_server import MlflowServer, client_environment, mlflow_server
-from testbed.processes import Process
+from testbed.processes import Process, free_port
+from testbed.registry import image_registry
 from testbed.reverse_proxy import Exchange, reverse_proxy
 from tests.model_lifecycle.staging.conftest import Workspace, installed_around
 
@@ -197,6 +198,17 @@ def test_staged_version_is_only_looked_at_when_it_is_staged_again(workspace: Any
     assert again.returncode == 0, again.stderr
     assert "is as it should be" in again.stderr
     assert len(workspace.domino.asked("POST", "/api/modelServing")) == published
+
+
+def test_version_is_packaged_before_it_is_deployed(workspace: Any, staged: str, tmp_path: Path) -> None:
+    away = workspace.stage(staged, f"--package-to=127.0.0.1:{free_port()}/models")
+    with image_registry(tmp_path) as registry:
+        done = workspace.stage(staged, f"--package-to={registry.address}/models/{{project_id}}")
+
+    assert (away.returncode, "model API" in away.stderr) == (8, False), away.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.index("image ") < done.stderr.index("model API")
+    assert workspace.tags(staged)[TAG_IMAGE].startswith(f"{registry.address}/models/")
 
 
 def test_model_api_with_an_access_token_wants_it(workspace: Any, staged: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from model_contract.digest import FileEntry
-from model_delivery.answer import Answer
+from model_delivery.answer import Body
 from model_delivery.artifact_files import ArtifactFiles
 from model_delivery.deadline import Deadline
 from model_delivery.disk import Writeback
@@ -151,7 +151,7 @@ class Transfer:
             else:
                 ranged.given_up = True
 
-    def _receive_range(self, ranged: RangedFile, part: Range, answer: Answer) -> None:
+    def _receive_range(self, ranged: RangedFile, part: Range, answer: Body) -> None:
         received = noted = ranged.received[part.begin]
         with ranged.target.open("r+b", buffering=0) as output:
             output.seek(part.begin + received)
@@ -186,8 +186,8 @@ class Transfer:
         self.progress.begin(file.path, None, file.size)
         self._work.add([partial(self._fetch, file)])
 
-    def _answer(self, file: ListedFile, headers: dict[str, str]) -> AbstractContextManager[Answer]:
-        return self.files.open(f"{self.listed.source}/{file.path}", file.size, headers)
+    def _answer(self, file: ListedFile, headers: dict[str, str]) -> AbstractContextManager[Body]:
+        return self.files.open(f"{self.listed.source}/{file.path}", file, headers)
 
     @contextmanager
     def _checked_failure(self, file: ListedFile) -> Iterator[None]:
@@ -199,7 +199,7 @@ class Transfer:
                 raise NotFoundError(f"artifact {file.path!r} was listed, and is no longer there") from error
             raise
 
-    def _receive(self, file: ListedFile, answer: Answer, target: Path, offset: int) -> FileEntry:
+    def _receive(self, file: ListedFile, answer: Body, target: Path, offset: int) -> FileEntry:
         if file.size is None and not answer.delimited:
             raise DamagedError(
                 f"artifact {file.path!r} is listed without a size and sent without a length: a cut could not be noticed"
@@ -210,7 +210,7 @@ class Transfer:
             raise WrongSizeError(f"artifact {file.path!r} has {entry.size} bytes, and is listed with {file.size}")
         return entry
 
-    def _copy(self, file: ListedFile, answer: Answer, output: FileIO, offset: int) -> FileEntry:
+    def _copy(self, file: ListedFile, answer: Body, output: FileIO, offset: int) -> FileEntry:
         digest = hashlib.sha256()
         size = written_back = 0
         while size < offset and (chunk := output.read(min(CHUNK, offset - size))):
@@ -234,7 +234,7 @@ class Transfer:
         return any(listed.path == name for listed in self.files.list(directory).files)
 
 
-def _offset(answer: Answer, present: int, etag: str | None, target: Path) -> int:
+def _offset(answer: Body, present: int, etag: str | None, target: Path) -> int:
     """Return the position in the file at which the answer's body begins.
 
     Raises TransientError, and removes the file, if the answer continues it elsewhere, or continues another file: a

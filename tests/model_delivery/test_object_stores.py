@@ -1,0 +1,470 @@
+"""Files at an address of a real S3 server, read with credentials of the cluster, of versions in a real MLflow."""
+
+import hashlib
+import itertools
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from obstore.store import S3Store
+
+from model_contract.exit_codes import ExitCode
+from model_contract.model_ref import ModelRef
+from testbed.delivery import QUICKLY, Delivery, Ended, wait_until
+from testbed.faults import answer, cut, first, only, slowly, stall
+from testbed.object_stores import post, register, s3_bucket, upload
+from testbed.registered import Registered, files_below
+from testbed.reverse_proxy import Exchange, ReverseProxy, Rule, reverse_proxy
+from testbed.s3_server import S3Server, s3_server
+from tests.model_delivery.test_fetch import MIB
+from tests.model_delivery.test_presigned import asked_for
+from tests.model_delivery.test_ranges import PARTS, SECOND, changed, longer
+from tests.test_extras import python_with
+
+TOKEN = "dmg1_r_not-a-real-token"
+WEIGHTS = "weights.bin"
+FILES = {
+    "MLmodel": b"flavors: {}\n",
+    WEIGHTS: bytes(range(256)) * (60 * 4096),
+    "code/a%20b c#d?.py": b"pass\n",
+    "empty": b"",
+}
+NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnS3:
+    """A bucket of an S3 server behind a proxy for faults, and an MLflow whose versions lie in it."""
+
+    server: S3Server
+    bucket: S3Store
+    proxy: ReverseProxy
+    mlflow: str
+    versions: dict[str, ModelRef] = field(default_factory=dict)
+
+    def environment(self, directory: Path, **more: str) -> dict[str, str]:
+        token = directory / "token"
+        token.write_text(TOKEN)
+        return {
+            **self.server.environment,
+            "AWS_ENDPOINT_URL": self.proxy.uri,
+            "MODEL_API_OBJECT_STORES": "s3://models",
+            "MODEL_API_TOKEN_FILE": str(token),
+            **more,
+        }
+
+    def version(self, files: Mapping[str, bytes], source: str = "", **tags: str) -> ModelRef:
+        """Register a version of files that are uploaded to a path of their own."""
+        path = f"model {next(NUMBERS)}"
+        upload(self.bucket, path, files)
+        return register(self.mlflow, path, source or f"s3://models/{path}", tags=tags)
+
+    def asked(self, part: str = WEIGHTS) -> list[str | None]:
+        """The Range header of each request whose path holds `part`."""
+        with self.proxy.lock:
+            return [request.headers.get("Range") for request in self.proxy.seen if part in request.path]
+
+
+@pytest.fixture(scope="module")
+def s3_models(tmp_path_factory: pytest.TempPathFactory, mlflow_3: Registered) -> Iterator[OnS3]:
+    with (
+        s3_server(tmp_path_factory.mktemp("s3")) as server,
+        reverse_proxy(server.endpoint, keep_host=True) as proxy,
+    ):
+        found = OnS3(server=server, bucket=s3_bucket(server, "models"), proxy=proxy, mlflow=mlflow_3.uri)
+        found.versions["big"] = found.version(FILES)
+        found.versions["marked"] = found.version(FILES, **{"model-api.digest": digest(FILES)})
+        yield found
+
+
+@pytest.fixture
+def on_s3(s3_models: OnS3) -> Iterator[OnS3]:
+    """The same without rules and requests of other tests."""
+    s3_models.proxy.rules = ()
+    with s3_models.proxy.lock:
+        s3_models.proxy.seen.clear()
+    yield s3_models
+    s3_models.proxy.rules = ()
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    lines = sorted(f"{path}\0{len(data)}\0{hashlib.sha256(data).hexdigest()}\n" for path, data in files.items())
+    return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def fetch(
+    directory: Path, on_s3: OnS3, *rules: Rule, example: str = "big", options: Sequence[str] = (), **environment: str
+) -> Ended:
+    """Fetch with these rules for files; neither the log nor the reason may hold a secret."""
+    on_s3.proxy.rules = [only("/models/", rule) for rule in rules]
+    delivery = Delivery(directory=directory, uri=on_s3.mlflow, environment=on_s3.environment(directory, **environment))
+    ended = delivery.fetch(on_s3.versions[example], *options)
+    for secret in (TOKEN, on_s3.server.secret_key, on_s3.server.access_key, "Signature"):
+        assert secret not in ended.output + ended.reason
+    return ended
+
+
+def arrived(directory: Path, ref: ModelRef, files: Mapping[str, bytes] = FILES) -> bool:
+    delivery = Delivery(directory=directory, uri="")
+    whole = files_below(delivery.model(ref)) == files and delivery.partial() == []
+    return whole and delivery.verify(ref, "--digests").code == ExitCode.DONE
+
+
+def test_a_model_comes_from_the_address_of_its_version_and_no_token_of_ours_does(tmp_path: Path, on_s3: OnS3) -> None:
+    with reverse_proxy(on_s3.mlflow) as mlflow:
+        delivery = Delivery(directory=tmp_path, uri=mlflow.uri, environment=on_s3.environment(tmp_path))
+        ended = delivery.fetch(on_s3.versions["marked"])
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert '"way": "object store"' in ended.reason
+    assert arrived(tmp_path, on_s3.versions["marked"])
+    assert mlflow.paths("artifacts") == []
+    assert sorted(filter(None, on_s3.asked())) == sorted(["bytes=0-0", *PARTS])
+    assert on_s3.proxy.seen
+    assert all(TOKEN not in str(request.headers) for request in on_s3.proxy.seen)
+    assert all("AWS4-HMAC-SHA256" in request.headers["authorization"] for request in on_s3.proxy.seen)
+    on_s3.proxy.seen.clear()
+    again = delivery.fetch(on_s3.versions["marked"])
+    assert (again.code, on_s3.proxy.seen) == (ExitCode.DONE, [])
+
+
+def test_a_run_of_an_experiment_in_an_object_store_is_found(tmp_path: Path, on_s3: OnS3) -> None:
+    made = post(on_s3.mlflow, "experiments/create", name="in S3", artifact_location="s3://models/runs")
+    run = post(on_s3.mlflow, "runs/create", experiment_id=made["experiment_id"])["run"]["info"]
+    upload(on_s3.bucket, f"runs/{run['run_id']}/artifacts/model", {"MLmodel": b"flavors: {}\n"})
+    ref = register(on_s3.mlflow, "of a run in S3", f"runs:/{run['run_id']}/model")
+    delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
+
+    assert delivery.fetch(ref).code == ExitCode.DONE
+    assert arrived(tmp_path, ref, {"MLmodel": b"flavors: {}\n"})
+
+
+@pytest.mark.parametrize("allowed", ["", "s3://model", "s3://models/model%201", "gs://models", "s3://models/other"])
+def test_an_address_that_is_not_allowed_gets_no_request(tmp_path: Path, on_s3: OnS3, allowed: str) -> None:
+    ended = fetch(tmp_path, on_s3, MODEL_API_OBJECT_STORES=allowed)
+
+    assert ended.code == ExitCode.INVALID_INPUT
+    assert "which MODEL_API_OBJECT_STORES does not allow" in ended.reason
+    assert on_s3.proxy.seen == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["s3://key:word@models/x", "s3://models/x?versionId=word", "s3://models/a/../b", "s3://models//x", "s3:models"],
+)
+def test_an_address_that_is_not_one_is_refused_without_its_secrets(tmp_path: Path, on_s3: OnS3, source: str) -> None:
+    on_s3.versions["odd"] = on_s3.version({"MLmodel": b""}, source)
+    on_s3.proxy.seen.clear()
+    ended = fetch(tmp_path, on_s3, example="odd")
+
+    assert ended.code == ExitCode.INVALID_INPUT, ended.output
+    assert "word" not in ended.output
+    assert on_s3.proxy.seen == []
+
+
+def test_an_image_without_the_package_names_the_one_that_has_it(tmp_path: Path, on_s3: OnS3) -> None:
+    python = python_with(tmp_path / "venv")
+    environment = {"MLFLOW_TRACKING_URI": on_s3.mlflow, "PATH": os.environ["PATH"]} | on_s3.environment(tmp_path)
+    ref = on_s3.versions["big"]
+    named = [f"--run-id={ref.run_id}", f"--owner={ref.owner}", f"--model={ref.name}", f"--version={ref.version}"]
+    command = [python, "-m", "model_delivery", "fetch", f"--store={tmp_path}", *named, *QUICKLY]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == ExitCode.INVALID_INPUT
+    assert "use the image model-api-delivery:<version>-full, or install the extra stores" in done.stderr
+    assert on_s3.proxy.seen == []
+
+
+def mounted(directory: Path, files: Mapping[str, str]) -> str:
+    """Write files as the kubelet mounts a Secret's: names are links into a directory whose name begins with points."""
+    (directory / "secret" / "..data").mkdir(parents=True)
+    for name, content in files.items():
+        (directory / "secret" / "..data" / name).write_text(content)
+        (directory / "secret" / name).symlink_to(f"..data/{name}")
+    return str(directory / "secret")
+
+
+def test_mounted_credentials_win_over_those_of_the_environment(tmp_path: Path, on_s3: OnS3) -> None:
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
+    found = on_s3.environment(tmp_path)
+    place = mounted(tmp_path, {key: f"{found[key]}\n" for key in keys})
+    ended = fetch(
+        tmp_path, on_s3, MODEL_API_OBJECT_STORE_CREDENTIALS=place, AWS_SECRET_ACCESS_KEY="other", AWS_ENDPOINT_URL=""
+    )
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert arrived(tmp_path, on_s3.versions["big"])
+
+
+@pytest.mark.parametrize(
+    ("files", "environment", "code", "reason"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "hunter2"}, {}, ExitCode.NOT_AUTHORISED, "does not accept the credentials"),
+        ({"AWS_ACCESS_KEY_ID": "hunter2"}, {}, ExitCode.NOT_AUTHORISED, "does not accept the credentials"),
+        ({"key": "hunter2"}, {}, ExitCode.INVALID_INPUT, 'holds "key", which is no variable'),
+        ({"AWS_HUNTER": "hunter2"}, {}, ExitCode.INVALID_INPUT, "a variable that obstore does not know"),
+        ({"AWS_ENDPOINT_URL": "hunter2"}, {}, ExitCode.INVALID_INPUT, "credentials for s3: cannot be used"),
+        ({"AWS_REGION": "\xff"}, {}, ExitCode.NOT_AUTHORISED, ""),
+        (
+            {},
+            {
+                "AWS_ACCESS_KEY_ID": "",
+                "AWS_SECRET_ACCESS_KEY": "",
+                "AWS_METADATA_ENDPOINT": "http://127.0.0.1:9/metadata",
+            },
+            ExitCode.NOT_AUTHORISED,
+            "there are no credentials for the object store",
+        ),
+    ],
+    ids=["wrong secret", "unknown key", "another file", "unknown variable", "no endpoint", "odd region", "none"],
+)
+def test_credentials_that_do_not_fit_are_named_but_never_shown(
+    tmp_path: Path, on_s3: OnS3, files: dict[str, str], environment: dict[str, str], code: ExitCode, reason: str
+) -> None:
+    ended = fetch(tmp_path, on_s3, MODEL_API_OBJECT_STORE_CREDENTIALS=mounted(tmp_path, files), **environment)
+
+    assert ended.code == code, ended.output
+    assert reason in ended.reason
+    assert "hunter2" not in ended.output + ended.reason
+
+
+PASSING: dict[str, Callable[[], Rule]] = {
+    "cut": lambda: asked_for(SECOND, first(1, cut(5 * MIB))),
+    "cut at once": lambda: asked_for(SECOND, first(1, cut(0))),
+    "cut one byte before the end": lambda: asked_for(SECOND, first(1, cut(16 * MIB - 1))),
+    "silent": lambda: asked_for(SECOND, first(1, stall(5 * MIB))),
+    "silent at once": lambda: asked_for(SECOND, first(1, stall(0))),
+    "503": lambda: asked_for(SECOND, first(1, answer(503, b"<Error><Code>SlowDown</Code></Error>"))),
+    "500 to the listing": lambda: only("list-type", first(1, answer(500))),
+    "no such range": lambda: asked_for(SECOND, first(1, answer(416))),
+}
+
+
+@pytest.mark.parametrize("rule", PASSING.values(), ids=PASSING.keys())
+def test_a_fault_of_the_store_that_passes_changes_nothing(
+    tmp_path: Path, on_s3: OnS3, rule: Callable[[], Rule]
+) -> None:
+    on_s3.proxy.rules = [rule()]
+    delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
+    ended = delivery.fetch(on_s3.versions["big"], "--stall=1")
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert arrived(tmp_path, on_s3.versions["big"])
+
+
+def test_a_range_that_was_cut_is_continued_from_its_last_byte(tmp_path: Path, on_s3: OnS3) -> None:
+    ended = fetch(tmp_path, on_s3, asked_for(SECOND, first(1, cut(5 * MIB))))
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert any(f"bytes={begin}-{32 * MIB - 1}" in on_s3.asked() for begin in range(16 * MIB + 1, 21 * MIB + 1))
+
+
+ODD: dict[str, Rule] = {
+    "another range": changed({"content-range": f"bytes 0-{16 * MIB - 1}/{60 * MIB}"}),
+    "another size": changed({"content-range": f"bytes {16 * MIB}-{32 * MIB - 1}/{61 * MIB}"}),
+    "no range": changed({"content-range": ""}),
+    "more bytes than the range has": longer,
+    "416": answer(416),
+}
+
+
+@pytest.mark.parametrize("rule", ODD.values(), ids=ODD.keys())
+def test_ranges_of_the_store_that_do_not_fit_make_the_file_come_in_one_piece(
+    tmp_path: Path, on_s3: OnS3, rule: Rule
+) -> None:
+    ended = fetch(tmp_path, on_s3, asked_for(SECOND, rule), options=["--tries=1"])
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert ended.output.count("it is fetched again, in one piece") == 1
+    assert arrived(tmp_path, on_s3.versions["big"])
+
+
+def test_other_bytes_of_the_store_are_noticed_by_the_digest_of_the_version(tmp_path: Path, on_s3: OnS3) -> None:
+    def other_bytes(exchange: Exchange) -> bool:
+        with exchange.upstream() as real:
+            exchange.send(real.status, real.read()[::-1], dict(real.getheaders()) | {"Connection": "keep-alive"})
+        return True
+
+    ended = fetch(tmp_path, on_s3, asked_for(SECOND, other_bytes), example="marked")
+    again = fetch(tmp_path, on_s3, example="marked")
+
+    assert ended.code == ExitCode.PRECONDITION, ended.output
+    assert again.code == ExitCode.DONE, again.output
+    assert arrived(tmp_path, on_s3.versions["marked"])
+
+
+@pytest.mark.parametrize("conditional", [True, False], ids=["If-Match", "a store that ignores it"])
+def test_a_file_that_is_changed_after_it_was_listed_ends_the_fetch_and_the_next_one_is_whole(
+    tmp_path: Path, on_s3: OnS3, conditional: bool
+) -> None:
+    """The other content has the same size: only its tag tells."""
+    on_s3.versions["changing"] = ref = on_s3.version({"MLmodel": b"old"})
+    key = f"{ref.name}/MLmodel"
+
+    def change(exchange: Exchange) -> bool:
+        on_s3.bucket.put(key, b"new")
+        if conditional:
+            return False
+        on_s3.proxy.rules = ()
+        content = on_s3.bucket.get(key)
+        exchange.send(200, bytes(content.bytes()), {"ETag": str(content.meta["e_tag"]), "Last-Modified": MODIFIED})
+        return True
+
+    ended = fetch(tmp_path, on_s3, only("MLmodel", first(1, change)), example="changing")
+    assert ended.code == ExitCode.PRECONDITION, ended.output
+    assert "was changed after it was listed" in ended.reason
+    assert not Delivery(directory=tmp_path, uri="").run_directory(ref).exists()
+
+    assert fetch(tmp_path, on_s3, example="changing").code == ExitCode.DONE
+    assert arrived(tmp_path, ref, {"MLmodel": b"new"})
+
+
+MODIFIED = "Sun, 29 Nov 2026 12:00:00 GMT"
+
+
+def listed(change: Callable[[bytes], bytes]) -> Rule:
+    def rule(exchange: Exchange) -> bool:
+        with exchange.upstream() as real:
+            exchange.send(real.status, change(real.read()), {"Content-Type": "application/xml"})
+        return True
+
+    return only("list-type", rule)
+
+
+FINAL: dict[str, tuple[Rule, ExitCode, str]] = {
+    "a larger size is listed": (listed(lambda xml: xml.replace(b">12<", b">13<")), ExitCode.DAMAGED, "listed with 13"),
+    "a smaller size is listed": (listed(lambda xml: xml.replace(b">12<", b">11<")), ExitCode.DAMAGED, "listed with"),
+    "no such bucket": (answer(404, b"<Error><Code>NoSuchBucket</Code></Error>"), ExitCode.NOT_FOUND, "has no such"),
+    "nothing is listed": (
+        listed(lambda xml: xml[: xml.index(b"<Contents>")] + xml[xml.rindex(b"</Contents>") + 11 :]),
+        ExitCode.NOT_FOUND,
+        "there are no artifacts at s3://models/",
+    ),
+    "no XML is listed": (listed(lambda _: b"<html>"), ExitCode.UNAVAILABLE, "listing of"),
+    "a name leaves the directory": (
+        listed(lambda xml: xml.replace(b"/empty<", b"/../x<")),
+        ExitCode.INVALID_INPUT,
+        "refused as a file name",
+    ),
+    "a file is above another": (
+        listed(lambda xml: xml.replace(b"/weights.bin<", b"/code<")),
+        ExitCode.INVALID_INPUT,
+        "a disk cannot hold both",
+    ),
+    "a file is gone": (only("MLmodel", answer(404)), ExitCode.NOT_FOUND, "has no such file"),
+    "it forbids": (answer(403, b"<Error><Code>AccessDenied</Code></Error>"), ExitCode.NOT_AUTHORISED, "(AccessDenied)"),
+    "it stays away": (answer(503), ExitCode.UNAVAILABLE, "answers 503"),
+    "it is silent": (stall(0), ExitCode.UNAVAILABLE, "sent nothing in time"),
+    "it redirects without an address": (answer(301), ExitCode.UNAVAILABLE, "listing of"),
+}
+
+
+@pytest.mark.parametrize(("rule", "code", "reason"), FINAL.values(), ids=FINAL.keys())
+def test_a_fault_of_the_store_that_stays_ends_with_its_code_and_reason(
+    tmp_path: Path, on_s3: OnS3, rule: Rule, code: ExitCode, reason: str
+) -> None:
+    on_s3.proxy.rules = [rule]
+    delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
+    ended = delivery.fetch(on_s3.versions["big"], "--stall=1")
+
+    assert ended.code == code, ended.output
+    assert reason in ended.reason
+    assert not delivery.run_directory(on_s3.versions["big"]).exists()
+
+
+def test_a_store_that_drips_is_given_up(tmp_path: Path, on_s3: OnS3) -> None:
+    ended = fetch(tmp_path, on_s3, asked_for(SECOND, slowly(0.4)), options=["--stall=1", "--min-rate=1e7", "--tries=1"])
+
+    assert ended.code == ExitCode.UNAVAILABLE, ended.output
+    assert "less than the 1e+07 of --min-rate" in ended.reason
+
+
+def test_a_deadline_ends_a_fetch_from_a_silent_store(tmp_path: Path, on_s3: OnS3) -> None:
+    ended = fetch(tmp_path, on_s3, asked_for(SECOND, stall(MIB)), options=["--deadline=2"])
+
+    assert ended.code == ExitCode.UNAVAILABLE, ended.output
+    assert "did not arrive within 2 s" in ended.reason
+
+
+def test_a_fetch_that_was_killed_continues_with_what_it_has(tmp_path: Path, on_s3: OnS3) -> None:
+    on_s3.proxy.rules = [only(WEIGHTS, slowly(0.05))]
+    delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
+    ref = on_s3.versions["big"]
+    with delivery.start(ref) as process:
+        progress = delivery.store / "none"
+        wait_until(lambda: any("received" in path.read_text() for path in delivery.store.glob(".partial-*.progress")))
+        process.kill()
+    assert not progress.exists()
+    assert not delivery.run_directory(ref).exists()
+    on_s3.proxy.seen.clear()
+    ended = fetch(tmp_path, on_s3)
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert "going on where an earlier run ended" in ended.output
+    assert "bytes=0-0" not in on_s3.asked()
+    assert set(filter(None, on_s3.asked())) != set(PARTS)
+    assert arrived(tmp_path, ref)
+
+
+def test_two_fetches_at_once_both_end_with_the_whole_model(tmp_path: Path, on_s3: OnS3) -> None:
+    delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
+    ref = on_s3.versions["big"]
+    processes = [delivery.start(ref) for _ in range(2)]
+    codes = [delivery.wait(process).code for process in processes]
+
+    assert codes == [ExitCode.DONE, ExitCode.DONE]
+    assert len(on_s3.asked()) == len(["bytes=0-0", *PARTS])
+    assert arrived(tmp_path, ref)
+
+
+@pytest.mark.parametrize("mebibytes", [0, 1, 20, 59])
+def test_a_full_disk_ends_the_fetch_and_leaves_nothing(tmp_path: Path, on_s3: OnS3, mebibytes: int) -> None:
+    """The limit on the size of a file ends a write as a full disk does, after a part of it."""
+    delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
+    ref = on_s3.versions["big"]
+    ended = delivery.fetch(ref, before=["prlimit", f"--fsize={mebibytes * MIB + 4321}"])
+
+    assert ended.code == ExitCode.NO_SPACE, ended.output
+    assert not delivery.run_directory(ref).exists()
+    assert delivery.fetch(ref).code == ExitCode.DONE
+    assert arrived(tmp_path, ref)
+
+
+def test_a_store_that_restarts_in_the_middle_is_waited_for(tmp_path: Path, on_s3: OnS3, mlflow_3: Registered) -> None:
+    again: list[object] = []
+    with s3_server(tmp_path / "s3") as server:
+        bucket = s3_bucket(server, "models")
+        upload(bucket, "restarted", FILES)
+        port = int(server.endpoint.rpartition(":")[2])
+        ref = register(mlflow_3.uri, "restarted", "s3://models/restarted")
+
+        def restart(exchange: Exchange) -> bool:
+            server.process.kill()
+            context = s3_server(tmp_path / "s3", port=port)
+            context.__enter__()
+            again.append(context)
+            exchange.hang_up()
+            return True
+
+        with reverse_proxy(server.endpoint, asked_for(SECOND, first(1, restart)), keep_host=True) as proxy:
+            environment = on_s3.environment(tmp_path) | {"AWS_ENDPOINT_URL": proxy.uri}
+            delivery = Delivery(directory=tmp_path, uri=mlflow_3.uri, environment=environment)
+            ended = delivery.fetch(ref)
+        for context in again:
+            context.__exit__(None, None, None)  # type: ignore[attr-defined]
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert again
+    assert arrived(tmp_path, ref)
+
+
+def test_a_storage_uri_of_a_version_in_an_object_store_is_fetched(tmp_path: Path, on_s3: OnS3) -> None:
+    delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
+    name = on_s3.versions["big"].name.replace(" ", "%20")
+    ended = delivery.fetch_storage(f"mlflow://{name}/1")
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert (delivery.store / WEIGHTS).read_bytes() == FILES[WEIGHTS]

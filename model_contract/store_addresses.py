@@ -52,7 +52,7 @@ def is_store_address(uri: str) -> bool:
 def parse_store_address(text: str) -> StoreAddress:
     """Return the address. Raises ValueError with the form that it must have."""
     found = ADDRESS.fullmatch(text)
-    path = (found["path"] or "").strip("/") if found else ""
+    path = (found["path"] or "").removesuffix("/") if found else ""
     if not found or any(part in {"", ".", ".."} for part in path.split("/") if path):
         raise ValueError(f'it must be addresses of object stores, such as "{EXAMPLE}"')
     return StoreAddress(

@@ -44,6 +44,7 @@ CONNECT_TIMEOUT: Final = timedelta(seconds=10)
 WHOLE_REQUEST: Final = timedelta(days=30)  # the limits are on silence and rate, not on the time of a large file
 PAGE: Final = 1000  # entries of one request
 RANGE: Final = re.compile(r"bytes=([0-9]+)-([0-9]*)")
+ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?")
 STATUS: Final = re.compile(r"\bstatus(?: code)?: ([1-5][0-9]{2})\b")
 CODE: Final = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 KIND: Final = re.compile(r"\bkind: (Connect|Timeout|Request|Decode|Interrupted)\b")
@@ -56,7 +57,13 @@ TEMPORARY: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 TEMPORARY_CODES: Final = {"ExpiredToken", "RequestTimeout", "SlowDown"}
 STORES: Final[Mapping[str, Any]] = {"s3": S3Store, "gs": GCSStore, "abfss": AzureStore, "wasbs": AzureStore}
 ODD_RANGE: Final = ("Received non-partial response", "Content-Range", "Requested ")
-IDENTITY: Final = re.compile(r"169\.254\.|metadata|AssumeRole|oauth2|/token", re.IGNORECASE)
+NUMBERS: Final[Mapping[type[Exception], int]] = {
+    FileNotFoundError: HTTPStatus.NOT_FOUND,
+    PermissionDeniedError: HTTPStatus.FORBIDDEN,
+    UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
+}
+# Requests for a token: a file is asked for by GET, and not at the address of a machine's own identity.
+IDENTITY: Final = re.compile(r"Error performing (?:PUT|POST|GET https?://(?:169\.254\.|metadata\.google))")
 
 
 def connected(place: StoreAddress, settings: ObjectStoreSettings, deadline: Deadline) -> "Bucket":
@@ -73,6 +80,8 @@ def connected(place: StoreAddress, settings: ObjectStoreSettings, deadline: Dead
         "timeout": WHOLE_REQUEST,
         "user_agent": "model-api-delivery",
     }
+    if endpoint and not ENDPOINT.fullmatch(endpoint):
+        raise InvalidInputError(f"the endpoint for {place.scheme}: is no address of http or https, without a user")
     try:
         store = STORES[place.scheme](
             place.bucket, config=config, client_options=options, retry_config={"max_retries": 0}
@@ -212,6 +221,12 @@ def _errors(what: str) -> Iterator[None]:
         yield
     except (BaseError, FileNotFoundError, ValueError, OSError) as error:
         raise _error(what, error) from None
+    except BaseException as error:
+        if type(error).__module__ != "pyo3_runtime":
+            raise
+        raise DeliveryError(
+            f"{what}: obstore failed; report it with the versions of obstore and of the store"
+        ) from None
 
 
 def _error(what: str, error: Exception) -> DeliveryError:
@@ -219,19 +234,18 @@ def _error(what: str, error: Exception) -> DeliveryError:
     status, code, kind = STATUS.search(text), CODE.search(text), KIND.search(text)
     if isinstance(error, PreconditionError):
         return ChangedError(f"{what}: it was changed after it was listed; fetch the model again")
-    if isinstance(error, FileNotFoundError):
-        return NotFoundError(f"{what}: the object store has no such file or bucket")
     if isinstance(error, InvalidPathError):
         return InvalidInputError(f"{what}: the object store lists a name that is refused as a file name")
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        said = f" ({code[1]})" if code else ""
-        return NotAuthorisedError(
-            f"{what}: the object store does not accept the credentials{said}; check that they may read it"
-        )
-    if status:
-        said = f"{what}: the object store answers {status[1]}" + (f" {code[1]}" if code else "")
-        passing = int(status[1]) >= HTTPStatus.INTERNAL_SERVER_ERROR or int(status[1]) in TEMPORARY
-        return TransientError(said) if passing or (code and code[1] in TEMPORARY_CODES) else InvalidInputError(said)
+    number = NUMBERS.get(type(error), int(status[1]) if status else 0)
+    said = f"the object store answers {number}" + (f" {code[1]}" if code else "")
+    if number in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return NotAuthorisedError(f"{what}: {said}; check that the credentials may list and read this place")
+    if number == HTTPStatus.NOT_FOUND:
+        return NotFoundError(f"{what}: {said}; check that the files were not deleted")
+    if number >= HTTPStatus.INTERNAL_SERVER_ERROR or number in TEMPORARY or (code and code[1] in TEMPORARY_CODES):
+        return TransientError(f"{what}: {said}")
+    if number:
+        return InvalidInputError(f"{what}: {said}")
     if IDENTITY.search(text):
         return TransientError(
             f"{what}: there are no credentials for the object store: {OBJECT_STORE_CREDENTIALS} is not set, and the pod"

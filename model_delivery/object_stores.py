@@ -43,9 +43,9 @@ class ObjectStores:
         return self._bucket(place).files(place.path)
 
     def open(self, address: str, file: ListedFile, headers: Mapping[str, str]) -> AbstractContextManager[Body]:
-        """Request one listed file, or a range of it, once."""
-        place = self._settings.checked(address)
-        return self._bucket(place).open(place.path, file, headers)
+        """Request one listed file, or a range of it, once. Its name may hold what an address cannot."""
+        root = next(root for root in self._buckets if address.startswith(f"{root}/"))
+        return self._buckets[root].open(address[len(root) + 1 :], file, headers)
 
     def _bucket(self, place: StoreAddress) -> Bucket:
         root = str(replace(place, path=""))

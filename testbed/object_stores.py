@@ -32,12 +32,14 @@ def upload(bucket: Store, path: str, files: Mapping[str, bytes]) -> None:
         bucket.put(f"{path}/{name}", content)
 
 
-def register(mlflow: str, name: str, source: str, *, tags: Mapping[str, str] | None = None) -> ModelRef:
+def register(
+    mlflow: str, name: str, source: str, *, run_id: str = "", tags: Mapping[str, str] | None = None
+) -> ModelRef:
     """Register version 1 of a new model in MLflow, which does not look at an address outside its own artifacts."""
     post(mlflow, "registered-models/create", name=name)
     found = [{"key": key, "value": value} for key, value in (tags or {}).items()]
-    post(mlflow, "model-versions/create", name=name, source=source, tags=found)
-    return ModelRef(name=name, version="1", owner="jane.doe", run_id="5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5")
+    post(mlflow, "model-versions/create", name=name, source=source, run_id=run_id, tags=found)
+    return ModelRef(name=name, version="1", owner="jane.doe", run_id=run_id or "5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5")
 
 
 def post(mlflow: str, endpoint: str, **document: object) -> dict[str, Any]:

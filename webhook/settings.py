@@ -131,8 +131,8 @@ class Settings:
         example="s3://models,abfss://models@acme.dfs.core.windows.net/mlflow",
     )
     object_store_secret: str | None = setting(
-        "A Secret in the pod's namespace with credentials for them, a key for each variable such as `AWS_ACCESS_KEY_ID`;"
-        " by default the pod's own identity is used.",
+        "A Secret in the pod's namespace with credentials for them, a key for each variable such as"
+        " `AWS_ACCESS_KEY_ID`; by default the pod's own identity is used.",
         read=optional(types.name),
         example="model-store",
         secret=True,

@@ -18,7 +18,7 @@ from model_contract.digest import FileEntry
 from model_delivery.answer import Body
 from model_delivery.artifact_files import ArtifactFiles
 from model_delivery.deadline import Deadline
-from model_delivery.disk import Writeback
+from model_delivery.disk import Writeback, reserve
 from model_delivery.errors import (
     DamagedError,
     InternalServerError,
@@ -35,6 +35,7 @@ from model_delivery.ranges import NOTED, SMALLEST, Range, RangedFile, strong
 from model_delivery.store import PartialModel
 from model_delivery.work import Work
 
+RESERVED: Final = 1 << 20  # bytes of the smallest file whose blocks are reserved
 WRITTEN_BACK: Final = 16 << 20  # bytes of a file between two writes to the disk beside its transfer
 FIRST_BYTE: Final = Range(begin=0, end=1)
 
@@ -117,7 +118,8 @@ class Transfer:
             return self._receive(file, answer, target, offset)
 
     def _begin_ranges(self, file: ListedFile, target: Path, etag: str) -> None:
-        target.touch()
+        with target.open("ab", buffering=0) as output:
+            reserve(output.fileno(), file.size or 0)
         self.progress.begin_ranges(file.path, etag)
         self._add_ranges(RangedFile(file, target, etag, {}))
 
@@ -205,6 +207,8 @@ class Transfer:
                 f"artifact {file.path!r} is listed without a size and sent without a length: a cut could not be noticed"
             )
         with target.open("r+b" if offset else "wb", buffering=0) as output:
+            if not offset and (file.size or 0) >= RESERVED:
+                reserve(output.fileno(), file.size or 0)
             entry = self._copy(file, answer, output, offset)
         if file.size is not None and entry.size != file.size:
             raise WrongSizeError(f"artifact {file.path!r} has {entry.size} bytes, and is listed with {file.size}")

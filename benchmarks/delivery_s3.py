@@ -95,7 +95,9 @@ class OnS3:
         execute([str(self.server.python), "-c", DOWNLOAD, f"s3://mlflow/{self.path}", str(target)], self.environment())
 
     def environment(self) -> dict[str, str]:
-        return client_environment() | {
+        # rclone ends if this machine names authorities for AWS, although it speaks plain HTTP here.
+        kept = {name: value for name, value in client_environment().items() if name != "AWS_CA_BUNDLE"}
+        return kept | {
             **self.s3.environment,
             "MLFLOW_S3_ENDPOINT_URL": self.s3.endpoint,
             "MLFLOW_TRACKING_URI": self.server.uri,

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import os
 import shutil
 import subprocess
 import urllib.request
@@ -59,7 +60,7 @@ def azure_server(directory: Path) -> Iterator[AzureServer]:
     port = free_port()
     command: list[str | Path] = [_program(), "--location", directory, "--blobPort", str(port)]
     command += ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
-    with running(command, log=directory / "azurite.log") as process:
+    with running(command, log=directory / "azurite.log", env=os.environ) as process:
         process.wait_for_http(f"http://127.0.0.1:{port}/{ACCOUNT}?comp=list", status=403)  # without a signature
         yield AzureServer(endpoint=f"http://127.0.0.1:{port}/{ACCOUNT}")
 

@@ -1,6 +1,7 @@
 """A server of Google's Cloud Storage on this machine: fake-gcs-server, compiled from its Go module."""
 
 import json
+import os
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -46,6 +47,6 @@ def gcs_server(directory: Path) -> Iterator[GcsServer]:
     port = free_port()
     command: list[str | Path] = [program(MODULE, PACKAGE), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
     command += ["-backend", "memory", "-public-host", f"127.0.0.1:{port}"]
-    with running(command, log=directory / "gcs.log") as process:
+    with running(command, log=directory / "gcs.log", env=os.environ) as process:
         process.wait_for_http(f"http://127.0.0.1:{port}/storage/v1/b?project=testbed")
         yield GcsServer(endpoint=f"http://127.0.0.1:{port}")

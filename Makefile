@@ -74,6 +74,7 @@ images: ## Build the container images of the manifests with podman, buildah or d
 	  $$tool build --file Dockerfile.gate --tag model-api-gate:$(VERSION) . ; \
 	  $$tool build --file Dockerfile.lifecycle --tag model-api-lifecycle:$(VERSION) . ; \
 	  $$tool build --file Dockerfile.runtime --target delivery --tag model-api-delivery:$(VERSION) . ; \
+	  $$tool build --file Dockerfile.runtime --target delivery-full --tag model-api-delivery:$(VERSION)-full . ; \
 	  $$tool build --file Dockerfile.runtime --target runtime --tag model-api-runtime:$(VERSION) . ; \
 	  $$tool build --file Dockerfile.runtime --target runtime --build-arg MODEL_REQUIREMENTS=requirements-sklearn.txt \
 	    --tag model-api-runtime:$(VERSION)-sklearn . ; \

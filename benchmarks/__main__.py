@@ -18,6 +18,7 @@ BENCHMARKS: Final = (
     "request_work",
     "promotion",
     "delivery",
+    "delivery_s3",
 )
 
 

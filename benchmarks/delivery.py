@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ from testbed.mlflow_server import VERSIONS, MlflowServer, client_environment, ml
 
 WORKERS: Final = 4  # of MLflow, as `mlflow server` has it
 CONNECTIONS: Final = 8  # of curl -Z, as of ours
+FEW: Final = 100  # files that curl takes one after the other in a time that is worth a comparison
 MEBIBYTE: Final = 1 << 20
 SMALL_BYTES: Final = 16 << 10
 REGISTER: Final = """
@@ -40,6 +42,8 @@ print(run.run_id, place.relative_to(sys.argv[2]))
 DOWNLOAD: Final = (
     "import sys, mlflow; mlflow.artifacts.download_artifacts(artifact_uri=sys.argv[1], dst_path=sys.argv[2])"
 )
+
+Client = Callable[[Path], None]  # brings the files into a directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +70,14 @@ def main() -> int:
         ):
             large = new_model(server, "large", {"weights.bin": options.large_mib * MEBIBYTE})
             small = new_model(server, "small", {f"part-{number:05}": SMALL_BYTES for number in range(options.small)})
-            compare(server, large, f"{options.large_mib} MiB in one file", Path(name), options.times)
-            compare(server, small, f"{options.small} files of 16 KiB", Path(name), options.times)
+            behind = f"MLflow {version} with {WORKERS} workers"
+            for model, title in (
+                (large, f"{options.large_mib} MiB in one file"),
+                (small, f"{options.small} files of 16 KiB"),
+            ):
+                found = clients(server, model)
+                compare(f"{title}, {behind}", found, model.files, Path(name), options.times)
+                there_already(found["model-api-delivery"], Path(name), options.times)
     return 0
 
 
@@ -87,15 +97,20 @@ def new_model(server: MlflowServer, name: str, sizes: dict[str, int]) -> Model:
     return Model(ref=ref, source=source, files=tuple(sizes))
 
 
-def compare(server: MlflowServer, model: Model, title: str, directory: Path, times: int) -> None:
-    clients: dict[str, Callable[[MlflowServer, Model, Path], None]] = {
+def clients(server: MlflowServer, model: Model) -> dict[str, Client]:
+    found: dict[str, Callable[[MlflowServer, Model, Path], None]] = {
         "model-api-delivery": ours,
         "curl": curl,
         f"curl -Z, {CONNECTIONS} connections": curl_parallel,
         "MLflow's client": mlflow_client,
     }
-    if len(model.files) > 100:  # noqa: PLR2004  curl would take one after the other
-        del clients["curl"]
+    if len(model.files) > FEW:  # curl would take one after the other
+        del found["curl"]
+    return {name: partial(client, server, model) for name, client in found.items()}
+
+
+def compare(title: str, clients: Mapping[str, Client], files: Collection[str], directory: Path, times: int) -> None:
+    """Let each client bring the files into an empty directory, in turn, and print medians."""
     seconds: dict[str, list[float]] = {name: [] for name in clients}
     processor: dict[str, list[float]] = {name: [] for name in clients}
     for _ in range(times):
@@ -103,18 +118,31 @@ def compare(server: MlflowServer, model: Model, title: str, directory: Path, tim
             target = directory / "target"
             target.mkdir()
             began, used = time.perf_counter(), processor_seconds()
-            client(server, model, target)
+            client(target)
             seconds[name].append(time.perf_counter() - began)
             processor[name].append(processor_seconds() - used)
-            check(model, target)
+            check(files, target)
             shutil.rmtree(target)
-    print(f"\n{title}, MLflow {server.version} with {WORKERS} workers", flush=True)
+    print(f"\n{title}", flush=True)
     for name, found in seconds.items():
         print(
-            f"{name:24} median {statistics.median(found):6.2f} s of {times}, {min(found):.2f} to {max(found):.2f};"
+            f"{name:36} median {statistics.median(found):6.2f} s of {times}, {min(found):.2f} to {max(found):.2f};"
             f" processor {statistics.median(processor[name]):5.2f} s",
             flush=True,
         )
+
+
+def there_already(client: Client, directory: Path, times: int) -> None:
+    """Print how long ours takes if the model is there."""
+    target, seconds = directory / "target", []
+    target.mkdir()
+    client(target)
+    for _ in range(times):
+        began = time.perf_counter()
+        client(target)
+        seconds.append(time.perf_counter() - began)
+    shutil.rmtree(target)
+    print(f"{'there already':36} median {statistics.median(seconds):6.2f} s of {times}", flush=True)
 
 
 def processor_seconds() -> float:
@@ -123,9 +151,9 @@ def processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def check(model: Model, target: Path) -> None:
+def check(files: Collection[str], target: Path) -> None:
     arrived = {path.name for path in target.rglob("*") if path.is_file()}
-    if missing := set(model.files) - arrived:
+    if missing := set(files) - arrived:
         raise SystemExit(f"{len(missing)} files did not arrive")
 
 
@@ -148,19 +176,28 @@ def curl_parallel(server: MlflowServer, model: Model, target: Path) -> None:
 
 
 def run_curl(server: MlflowServer, model: Model, target: Path, options: Iterable[str]) -> None:
+    addresses = {path: f"{server.uri}{ARTIFACTS}/{model.source}/{path}" for path in model.files}
+    copy_by_curl(addresses, target, options, client_environment())
+
+
+def copy_by_curl(
+    addresses: Mapping[str, str], target: Path, options: Iterable[str], environment: Mapping[str, str]
+) -> None:
     config = target / "curl.config"
-    addresses = (f"{server.uri}{ARTIFACTS}/{model.source}/{path}" for path in model.files)
-    config.write_text("".join(f'url = "{address}"\nremote-name\n' for address in addresses))
-    command = ["curl", "--silent", "--show-error", "--fail", *options]
-    run([*command, "--output-dir", str(target), "--config", str(config)], server)
+    config.write_text("".join(f'url = "{uri}"\noutput = "{target / path}"\n' for path, uri in addresses.items()))
+    command = ["curl", "--silent", "--show-error", "--fail", *options, "--config", str(config)]
+    execute(command, environment)
 
 
 def mlflow_client(server: MlflowServer, model: Model, target: Path) -> None:
     run([str(server.python), "-c", DOWNLOAD, f"mlflow-artifacts:/{model.source}", str(target)], server)
 
 
-def run(command: list[str], server: MlflowServer) -> None:
-    environment = client_environment() | {"MLFLOW_TRACKING_URI": server.uri}
+def run(command: list[str], server: MlflowServer, **environment: str) -> None:
+    execute(command, client_environment() | {"MLFLOW_TRACKING_URI": server.uri} | environment)
+
+
+def execute(command: list[str], environment: Mapping[str, str]) -> None:
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -22,6 +22,9 @@ CA_DIRECTORY: Final = "SSL_CERT_DIR"
 PROJECT_HEADER: Final = "X-Gate-Project"  # the project for which a person creates something
 TOKEN_FILE: Final = "MODEL_API_TOKEN_FILE"
 PRESIGNED_HOSTS: Final = "MODEL_API_PRESIGNED_HOSTS"  # hosts of object stores that presigned URLs may name
+OBJECT_STORES: Final = "MODEL_API_OBJECT_STORES"  # addresses in object stores that may be read directly
+# A directory with a file for each variable of the store's own clients, such as AWS_ACCESS_KEY_ID.
+OBJECT_STORE_CREDENTIALS: Final = "MODEL_API_OBJECT_STORE_CREDENTIALS"
 PROJECT_ID_VARIABLE: Final = "MODEL_API_PROJECT_ID"
 # One per envFrom source and variable: MODEL_API_SOURCE_<n>_<VARIABLE>; the highest <n> that is present wins.
 SOURCE_PREFIX: Final = "MODEL_API_SOURCE_"
@@ -50,6 +53,7 @@ DOMINO_PROJECT_ID_PATTERN: Final = r"[0-9a-f]{24}"
 INIT_CONTAINER: Final = "mlflow-model-init"
 MODEL_VOLUME: Final = "mlflow-model"
 TOKEN_VOLUME: Final = "mlflow-token"
+OBJECT_STORE_VOLUME: Final = "mlflow-object-store"
 SCRATCH_VOLUME: Final = "mlflow-tmp"
 TOKEN_MOUNT: Final = "/run/model-api"
 TOKEN_KEY: Final = "token"

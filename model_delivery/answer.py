@@ -3,7 +3,7 @@
 import http.client
 import time
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Protocol, overload
 
 from model_contract.network_causes import Peer
 from model_delivery.bounded_socket import BoundedSocket, BoundedTlsSocket
@@ -12,6 +12,28 @@ from model_delivery.errors import InvalidInputError, TransientError
 from model_delivery.http_errors import network_errors
 
 CHUNK: Final = 1 << 18
+
+
+class Headers(Protocol):
+    """The headers of an answer."""
+
+    @overload
+    def get(self, name: str, /) -> str | None: ...
+    @overload
+    def get(self, name: str, default: str, /) -> str: ...
+
+
+class Body(Protocol):
+    """An answer to the request for a file, or for a range of it, as an HTTP server or an object store gives it."""
+
+    status: int
+
+    @property
+    def headers(self) -> Headers: ...
+    @property
+    def delimited(self) -> bool: ...
+    def chunks(self) -> Iterator[bytes]: ...
+    def beginning(self, longest: int) -> bytes: ...
 
 
 class Answer:
@@ -42,13 +64,9 @@ class Answer:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it comes. Raises TransientError if it stalls, is too slow, or is cut."""
-        received, mark, since = 0, 0, time.monotonic()
-        while chunk := self._read(received):
+        received = 0
+        for chunk in paced(self._what, self._pieces(), self._deadline):
             received += len(chunk)
-            now = time.monotonic()
-            if now - since >= self._deadline.limits.stall:
-                self._check_rate(received - mark, now - since)
-                mark, since = received, now
             yield chunk
         if self._length is not None and received < self._length:
             raise TransientError(f"{self._what}: the connection was cut after {received} of {self._length} bytes")
@@ -79,6 +97,12 @@ class Answer:
         """Release the socket, which an answer without a length keeps."""
         self._response.close()
 
+    def _pieces(self) -> Iterator[bytes]:
+        received = 0
+        while chunk := self._read(received):
+            received += len(chunk)
+            yield chunk
+
     def _read(self, received: int) -> bytes:
         # Never more than the rest of the body: on a kept connection a longer read would wait for the next answer.
         wanted = CHUNK if self._length is None else min(CHUNK, self._length - received)
@@ -88,10 +112,18 @@ class Answer:
         with network_errors(self._what, self._peer):
             return self._response.read1(wanted)
 
-    def _check_rate(self, count: int, seconds: float) -> None:
-        rate, least = count / seconds, self._deadline.limits.min_rate
-        if rate < least:
-            raise TransientError(
-                f"{self._what}: only {count} bytes came in {seconds:.0f} s, {rate:.0f} bytes/s, less than the {least:g}"
-                " of --min-rate"
-            )
+
+def paced(what: str, pieces: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
+    """Yield the pieces of a body as they come. Raises TransientError if they come too slowly."""
+    limits, received, since = deadline.limits, 0, time.monotonic()
+    for piece in pieces:
+        received += len(piece)
+        now = time.monotonic()
+        if now - since >= limits.stall:
+            if (rate := received / (now - since)) < limits.min_rate:
+                raise TransientError(
+                    f"{what}: only {received} bytes came in {now - since:.0f} s, {rate:.0f} bytes/s, less than the"
+                    f" {limits.min_rate:g} of --min-rate"
+                )
+            received, since = 0, now
+        yield piece

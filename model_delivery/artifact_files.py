@@ -1,4 +1,4 @@
-"""Files of a model: from MLflow, and large ones straight from the object store behind it, by presigned URLs."""
+"""Files of a model: from MLflow, large ones from the object store behind it, or all from an object store's address."""
 
 import re
 import threading
@@ -9,7 +9,8 @@ from typing import Final
 
 from model_contract.names import PRESIGNED_HOSTS
 from model_contract.retry_after import retry_after
-from model_delivery.answer import Answer
+from model_contract.store_addresses import is_store_address
+from model_delivery.answer import Answer, Body
 from model_delivery.client import LONGEST_ERROR_BODY, Client
 from model_delivery.deadline import Deadline
 from model_delivery.errors import (
@@ -20,9 +21,10 @@ from model_delivery.errors import (
     TransientError,
     UnavailableError,
 )
-from model_delivery.listed_model import Listing
+from model_delivery.listed_model import ListedFile, Listing
 from model_delivery.log import log
 from model_delivery.mlflow_api import MlflowApi, PresignedUrl
+from model_delivery.object_stores import ObjectStores
 from model_delivery.presigned_hosts import PresignedHosts, split_url
 from model_delivery.tracking_uri import TrackingUri
 
@@ -41,12 +43,14 @@ class RefusedUrlError(NotAuthorisedError):
 class ArtifactFiles:
     """Opens files for threads that share it. After a failure of the direct way, all other files come through MLflow."""
 
-    def __init__(self, api: MlflowApi, hosts: PresignedHosts, deadline: Deadline) -> None:
+    def __init__(self, api: MlflowApi, hosts: PresignedHosts, stores: ObjectStores, deadline: Deadline) -> None:
+        self.stores = stores
         self._api = api
         self._hosts = hosts
         self._deadline = deadline
         self._direct = bool(hosts.allowed)
         self._answered = False  # True once the object store has sent what was wanted
+        self._at_address = False  # True once a file with an address of an object store was requested
         self._urls: dict[str, PresignedUrl] = {}
         self._clients: dict[TrackingUri, Client] = {}
         self._lock = threading.Lock()
@@ -54,15 +58,22 @@ class ArtifactFiles:
     @property
     def way(self) -> str:
         """The way of the large files."""
+        if self._at_address:
+            return "object store"
         if not self._answered:
             return "proxy"
         return "presigned" if self._direct else "presigned, then proxy"
 
     @contextmanager
-    def open(self, path: str, size: int | None, headers: Mapping[str, str]) -> Iterator[Answer]:
-        """Request one file, or a range of it, once. Raises DeliveryError."""
+    def open(self, path: str, file: ListedFile, headers: Mapping[str, str]) -> Iterator[Body]:
+        """Request one file, or a range of it, once; `path` may be an address. Raises DeliveryError."""
         with ExitStack() as stack:
-            answer = self._from_object_store(stack, path, headers) if self._direct and (size or 0) >= DIRECT else None
+            if is_store_address(path):
+                self._at_address = True
+                yield stack.enter_context(self.stores.open(path, file, headers))
+                return
+            direct = self._direct and (file.size or 0) >= DIRECT
+            answer = self._from_object_store(stack, path, headers) if direct else None
             if answer is None:
                 yield stack.enter_context(self._api.file(path, headers))
                 return

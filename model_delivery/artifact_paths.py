@@ -26,16 +26,23 @@ def checked_path(path: str) -> str:
 def checked_name(name: object) -> str:
     """Return a name that does not leave the directory that it is joined to. Raises InvalidInputError for any other."""
     if not isinstance(name, str):
-        raise InvalidInputError("MLflow lists an artifact without a name")
+        raise InvalidInputError("an artifact is listed without a name")
     if (
         name in {"", ".", ".."}
         or "/" in name
         or any(unicodedata.category(character) in {"Cc", "Cs"} for character in name)
     ):
-        raise InvalidInputError(f"MLflow lists an artifact named {shown(name)}, which is refused as a file name")
+        raise InvalidInputError(f"an artifact is listed as {shown(name)}, which is refused as a file name")
     if len(name.encode()) > LONGEST_NAME:
-        raise InvalidInputError(f"MLflow lists an artifact named {shown(name)} of more than {LONGEST_NAME} bytes")
+        raise InvalidInputError(f"an artifact is listed as {shown(name)}, a name of more than {LONGEST_NAME} bytes")
     return name
+
+
+def checked_length(path: str) -> str:
+    """Return a path that Linux can have. Raises InvalidInputError for a longer one."""
+    if len(path.encode()) > LONGEST_PATH:
+        raise InvalidInputError(f"an artifact is listed whose path has more than {LONGEST_PATH} bytes: {shown(path)}")
+    return path
 
 
 def checked_for_server(path: str) -> str:
@@ -43,10 +50,7 @@ def checked_for_server(path: str) -> str:
 
     Raises InvalidInputError if the server would read another path, or none.
     """
-    if len(path.encode()) > LONGEST_PATH:
-        raise InvalidInputError(
-            f"MLflow lists an artifact whose path has more than {LONGEST_PATH} bytes: {shown(path)}"
-        )
+    checked_length(path)
     if "#" in path or _decoded_by_server(path) != path:
         name = path.rpartition("/")[2]
         raise InvalidInputError(

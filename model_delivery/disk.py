@@ -1,5 +1,7 @@
 """Files brought to the disk: large ones beside their transfer, and all of them before the rename."""
 
+import ctypes
+import errno
 import os
 import threading
 from collections.abc import Iterable
@@ -8,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE of fallocate(2): what has arrived still says how long the file is
+NO_RESERVATION: Final = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ESPIPE}
 AT_A_TIME: Final = 16  # files; the file system writes their entries in its journal together
 
 
@@ -42,6 +46,18 @@ class Writeback:
                 sync_file(path)
         except OSError as error:
             self._errors.append(error)
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Reserve the disk's blocks for a file of `size` bytes, which makes its writing cheaper. Raises OSError.
+
+    `os.posix_fallocate` would change the size, and write zeros if the file system cannot reserve blocks.
+    """
+    fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
+    if fallocate is None or fallocate(descriptor, KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(size)) == 0:
+        return
+    if (number := ctypes.get_errno()) not in NO_RESERVATION:
+        raise OSError(number, os.strerror(number))
 
 
 def sync_file(path: Path) -> None:

@@ -17,6 +17,7 @@ from model_delivery.listed_model import ListedModel, check_space
 from model_delivery.log import log
 from model_delivery.manifest import Manifest
 from model_delivery.mlflow_api import MlflowApi, Version
+from model_delivery.object_stores import ObjectStores
 from model_delivery.progress import Progress, fingerprint
 from model_delivery.settings import Upstream
 from model_delivery.store import PartialModel, store_error
@@ -43,12 +44,13 @@ class FetchResult:
 
 @contextmanager
 def mlflow_artifacts(upstream: Upstream, deadline: Deadline) -> Iterator[tuple[MlflowApi, ArtifactFiles]]:
-    """Yield MLflow's API and its artifacts; their connections are closed at the end."""
+    """Yield MLflow's API and the artifacts of its versions; their connections are closed at the end."""
     client = Client(
         upstream.uri, credential=upstream.credential, proxy=upstream.proxy, deadline=deadline, tls=upstream.tls
     )
     api = MlflowApi(client)
-    with closing(client), closing(ArtifactFiles(api, upstream.presigned, deadline)) as files:
+    stores = ObjectStores(upstream.object_stores, deadline)
+    with closing(client), closing(ArtifactFiles(api, upstream.presigned, stores, deadline)) as files:
         yield api, files
 
 

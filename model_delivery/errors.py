@@ -36,6 +36,10 @@ class PreconditionError(DeliveryError):
     exit_code = ExitCode.PRECONDITION
 
 
+class ChangedError(PreconditionError):
+    """A file was changed between its listing and its reading."""
+
+
 class UnavailableError(DeliveryError):
     """MLflow does not answer, or the deadline has passed."""
 

@@ -69,7 +69,8 @@ def _download(request: FetchRequest, upstream: Upstream, partial: PartialModel, 
     with mlflow_artifacts(upstream, deadline) as (api, artifacts):
         version = _checked_version(api, request.model)
         with stopped_by_errors(api, deadline):
-            listed = find_model(*artifacts_of(api, request.model.name, request.model.version))
+            name, number = request.model.name, request.model.version
+            listed = find_model(*artifacts_of(api, name, number, stores=artifacts.stores))
         if stored := complete_manifest(request.destination):
             return _add_version(request, stored, listed, version)
         if request.destination.exists():

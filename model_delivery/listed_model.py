@@ -1,13 +1,14 @@
 """The files of one model, as MLflow lists them: what will be fetched is decided before the first byte comes."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Final
 
 from model_contract.layout import MLMODEL
 from model_contract.model_ref import shown
-from model_delivery.errors import NoSpaceError, NotFoundError
+from model_delivery.artifact_paths import checked_length, checked_path
+from model_delivery.errors import InvalidInputError, NoSpaceError, NotFoundError
 
 MOST_FILES: Final = 100_000
 MOST_NAME_BYTES: Final = 32 << 20  # characters of all paths together: 100,000 of 300
@@ -16,10 +17,11 @@ DEEPEST: Final = 64  # directories, each in the one before
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedFile:
-    """A listed file: its path below the listed directory, and its size in bytes if the server names it."""
+    """A listed file: its path below the listed directory, its size in bytes and its tag, if the server names them."""
 
     path: str
     size: int | None
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ def find_model(source: str, found: Iterable[ListedFile | EmptyDirectory]) -> Lis
         raise NotFoundError(f"there are no artifacts at {source}; check that the model was logged, and was not deleted")
     root = _root(source, files)
     inside = tuple(
-        ListedFile(path=file.path[len(root) :], size=file.size) for file in files if file.path.startswith(root)
+        replace(file, path=file.path[len(root) :]) if root else file for file in files if file.path.startswith(root)
     )
     empty = tuple(
         sorted(
@@ -87,6 +89,41 @@ def byte_limit(listed: ListedModel, file: ListedFile, max_bytes: int | None) -> 
     if file.size is not None or max_bytes is None:
         return file.size
     return max_bytes - listed.known_bytes
+
+
+def check_tree(source: str, *, entries: int, depth: int, named: int) -> None:
+    """Raise InvalidInputError if a tree has more entries, levels, or characters in its names, than any model's."""
+    if entries > MOST_FILES or depth > DEEPEST:
+        raise InvalidInputError(
+            f"{source} holds more than {MOST_FILES} files, or more than {DEEPEST} directories in each other"
+        )
+    if named > MOST_NAME_BYTES:
+        raise InvalidInputError(
+            f"the names of the files at {source} take more than {MOST_NAME_BYTES} characters together"
+        )
+
+
+def flat_tree(source: str, listed: Iterable[ListedFile]) -> Iterator[ListedFile]:
+    """Yield the files of an object store, which has no directories, except the empty objects that stand for some.
+
+    Raises InvalidInputError for a name that a file cannot have, a file below a file, and a tree that is too large.
+    """
+    files: dict[str, ListedFile] = {}
+    directories: set[str] = set()
+    named = 0
+    for file in listed:
+        checked_length(f"{source}/{checked_path(file.path)}")
+        named += len(file.path)
+        parents = [str(parent) for parent in PurePosixPath(file.path).parents][:-1]
+        check_tree(source, entries=len(files) + 1, depth=len(parents), named=named)
+        if file.path in files:
+            raise InvalidInputError(f"the object store lists {shown(file.path)} twice")
+        files[file.path] = file
+        directories.update(parents)
+    for path in directories & files.keys():
+        if files.pop(path).size:
+            raise InvalidInputError(f"{source} holds a file {shown(path)}, and files below it; a disk cannot hold both")
+    yield from files.values()
 
 
 def _root(source: str, files: tuple[ListedFile, ...]) -> str:

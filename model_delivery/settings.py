@@ -23,6 +23,7 @@ from model_contract.secret import Secret
 from model_contract.tls import TlsSettingError, check_authorities, tls_context
 from model_contract.tracking_credentials import Credential, CredentialError, bearer, environment_credential
 from model_delivery.errors import InvalidInputError
+from model_delivery.object_store_settings import ObjectStoreSettings
 from model_delivery.presigned_hosts import PresignedHosts
 from model_delivery.proxy import Proxy, proxy_for
 from model_delivery.tracking_uri import TrackingUri, parse_tracking_uri
@@ -30,7 +31,7 @@ from model_delivery.tracking_uri import TrackingUri, parse_tracking_uri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """The address of MLflow, with the credential and the proxy for it, and the hosts of presigned URLs.
+    """The address of MLflow, with the credential and the proxy for it, and the object stores that may be read.
 
     `tls` is None for http.
     """
@@ -40,6 +41,7 @@ class Upstream:
     proxy: Proxy | None
     tls: ssl.SSLContext | None
     presigned: PresignedHosts = field(default_factory=PresignedHosts)
+    object_stores: ObjectStoreSettings = field(default_factory=ObjectStoreSettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Upstream":
@@ -51,8 +53,14 @@ class Upstream:
             credential = _token_of_file(environ.get(TOKEN_FILE)) or environment_credential(environ)
         except (TlsSettingError, CredentialError) as error:
             raise InvalidInputError(str(error)) from error
-        presigned = PresignedHosts.from_environment(environ)
-        return cls(uri=uri, credential=credential, proxy=proxy_for(uri, environ), tls=tls, presigned=presigned)
+        return cls(
+            uri=uri,
+            credential=credential,
+            proxy=proxy_for(uri, environ),
+            tls=tls,
+            presigned=PresignedHosts.from_environment(environ),
+            object_stores=ObjectStoreSettings.from_environment(environ),
+        )
 
 
 def project_id(environ: Mapping[str, str]) -> str | None:

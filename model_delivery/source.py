@@ -1,15 +1,20 @@
-"""The path of a version's artifacts: MLflow's answers are followed until they name a path of its artifact store."""
+"""The place of a version's artifacts: a path of MLflow's artifact store, or an address in an object store.
+
+MLflow's answers are followed until they name one.
+"""
 
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from functools import cache
 from typing import Final, Protocol
 
 from model_contract.model_ref import shown
+from model_contract.store_addresses import is_store_address
 from model_delivery.artifact_paths import checked_for_server, checked_path
 from model_delivery.errors import InvalidInputError, NotFoundError
-from model_delivery.listed_model import DEEPEST, MOST_FILES, MOST_NAME_BYTES, EmptyDirectory, ListedFile, Listing
+from model_delivery.listed_model import EmptyDirectory, ListedFile, Listing, check_tree
 from model_delivery.mlflow_api import Run
 
 LISTED_AT_A_TIME: Final = 4  # directories; a listing of 100,000 files takes 40 MB
@@ -33,45 +38,80 @@ class Registry(Protocol):
     def list(self, path: str) -> Listing: ...
 
 
+class ObjectStores(Protocol):
+    """The object stores that may be read."""
+
+    def checked(self, uri: str) -> str: ...
+    def files(self, address: str) -> tuple[ListedFile, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """Artifacts by their place, each of which is listed once. Without `stores`, MLflow must serve them."""
+
+    listed: List
+    stores: ObjectStores | None
+
+    def place(self, uri: str) -> str | None:
+        """Return the place that a URI names; None if MLflow must be asked for it."""
+        if self.stores and is_store_address(uri):
+            return self.stores.checked(uri)
+        return proxied_path(uri)
+
+    def holds_files(self, place: str) -> bool:
+        if self.stores and is_store_address(place):
+            return bool(self.stores.files(place))
+        listing = self.listed(checked_for_server(place))
+        return bool(listing.files or listing.directories)
+
+    def files(self, place: str) -> Iterator[ListedFile | EmptyDirectory]:
+        if self.stores and is_store_address(place):
+            return iter(self.stores.files(place))
+        return _files_below(self.listed, place)
+
+
 def artifact_path(registry: Registry, name: str, version: str) -> str:
     """Return the path of a version's artifacts below the root of MLflow's artifact store.
 
     Raises InvalidInputError if MLflow does not serve the artifacts, or if its answers lead in a circle.
     """
-    return _followed(registry, registry.list, registry.download_uri(name, version), _said(name, version))
+    places = _Places(listed=registry.list, stores=None)
+    return _followed(registry, places, registry.download_uri(name, version), _said(name, version))
 
 
 def artifacts_of(
-    registry: Registry, name: str, version: str, source: str = ""
+    registry: Registry, name: str, version: str, source: str = "", *, stores: ObjectStores | None = None
 ) -> tuple[str, Iterator[ListedFile | EmptyDirectory]]:
-    """Return that path, and every file and empty directory below it.
+    """Return that path, or an address in one of the `stores`, and every file and empty directory below it.
 
     `source` is the version's if it is known: MLflow keeps another address beside it only for a version that is made
     from a model. Raises as above, and InvalidInputError if there are too many files or directories in each other, or if
     the server reads a name as another one.
     """
-    listed = cache(registry.list)  # a run's directory is looked into on the way
+    places = _Places(listed=cache(registry.list), stores=stores)  # a run's directory is looked into on the way
     known = "" if source.startswith("models:") else source
-    path = _followed(registry, listed, known or registry.download_uri(name, version), _said(name, version))
-    return path, _files_below(listed, path)
+    place = _followed(registry, places, known or registry.download_uri(name, version), _said(name, version))
+    return place, places.files(place)
 
 
-def artifacts_of_run(registry: Registry, run_id: str, path: str) -> tuple[str, Iterator[ListedFile | EmptyDirectory]]:
-    """Return the path of a run's artifact or logged model, and its files; raises as `artifacts_of` does."""
-    listed = cache(registry.list)
-    found = _followed(registry, listed, f"runs:/{run_id}/{path}", f"artifact {path!r} of run {run_id}")
-    return found, _files_below(listed, found)
+def artifacts_of_run(
+    registry: Registry, run_id: str, path: str, *, stores: ObjectStores | None = None
+) -> tuple[str, Iterator[ListedFile | EmptyDirectory]]:
+    """Return the place of a run's artifact or logged model, and its files; raises as `artifacts_of` does."""
+    places = _Places(listed=cache(registry.list), stores=stores)
+    found = _followed(registry, places, f"runs:/{run_id}/{path}", f"artifact {path!r} of run {run_id}")
+    return found, places.files(found)
 
 
 def _said(name: str, version: str) -> str:
     return f"version {version} of model {name!r}"
 
 
-def _followed(registry: Registry, listed: List, uri: str, said: str) -> str:
+def _followed(registry: Registry, places: _Places, uri: str, said: str) -> str:
     for _ in range(MOST_HOPS + 1):
-        if (path := proxied_path(uri)) is not None:
-            return path
-        uri = _next(registry, listed, uri)
+        if (place := places.place(uri)) is not None:
+            return place
+        uri = _next(registry, places, uri)
     raise InvalidInputError(f"the source of {said} leads from one model to another, more than {MOST_HOPS} times")
 
 
@@ -98,14 +138,7 @@ def _files_below(listed: List, path: str) -> Iterator[ListedFile | EmptyDirector
         files = [ListedFile(path=f"{prefix}{file.path}", size=file.size) for file in listing.files]
         count += len(files) + len(listing.directories)
         named += sum(len(file.path) for file in files) + sum(len(prefix) + len(name) for name in listing.directories)
-        if count > MOST_FILES or depth > DEEPEST:
-            raise InvalidInputError(
-                f"{path} holds more than {MOST_FILES} files, or more than {DEEPEST} directories in each other"
-            )
-        if named > MOST_NAME_BYTES:
-            raise InvalidInputError(
-                f"the names of the files at {path} take more than {MOST_NAME_BYTES} characters together"
-            )
+        check_tree(path, entries=count, depth=depth, named=named)
         for file in files:
             checked_for_server(f"{path}/{file.path}")
         yield from files
@@ -133,13 +166,13 @@ def _listings_below(listed: List, path: str) -> Iterator[tuple[str, int, Listing
         pool.shutdown(wait=False, cancel_futures=True)  # after an error, the caller ends what still runs
 
 
-def _next(registry: Registry, listed: List, uri: str) -> str:
+def _next(registry: Registry, places: _Places, uri: str) -> str:
     if found := LOGGED_MODEL.fullmatch(uri):
         return registry.logged_model_uri(found[1])
     if found := MODEL_VERSION.fullmatch(uri):
         return registry.download_uri(found[1], found[2])
     if found := RUN_ARTIFACT.fullmatch(uri):
-        return _artifact_of_run(registry, listed, found[1], (found[2] or "").strip("/"))
+        return _artifact_of_run(registry, places, found[1], (found[2] or "").strip("/"))
     scheme = uri.partition(":")[0]
     if scheme in {"models", "runs"}:
         raise InvalidInputError(
@@ -151,16 +184,11 @@ def _next(registry: Registry, listed: List, uri: str) -> str:
     )
 
 
-def _artifact_of_run(registry: Registry, listed: List, run_id: str, path: str) -> str:
+def _artifact_of_run(registry: Registry, places: _Places, run_id: str, path: str) -> str:
     """Return the URI of a run's artifact: MLflow 2 keeps models among them, MLflow 3 apart, by their name."""
     run = registry.run(run_id)
     own = f"{run.artifact_uri.rstrip('/')}/{path}".rstrip("/")
-    proxied = proxied_path(own)
-    if (
-        proxied is not None
-        and (listing := listed(checked_for_server(proxied)))
-        and (listing.files or listing.directories)
-    ):
+    if (place := places.place(own)) is not None and places.holds_files(place):
         return own
     name, _, below = path.partition("/")
     logged = (

@@ -29,6 +29,7 @@ from model_delivery.listed_model import ListedModel, find_model
 from model_delivery.log import log
 from model_delivery.manifest import Manifest
 from model_delivery.mlflow_api import MlflowApi, Version
+from model_delivery.object_stores import ObjectStores
 from model_delivery.settings import Upstream
 from model_delivery.source import artifacts_of, artifacts_of_run
 from model_delivery.storage_uri import AliasUri, RunUri, StorageUri, VersionUri
@@ -80,7 +81,7 @@ def _present(request: StorageRequest) -> FetchResult | None:
 def _download(request: StorageRequest, upstream: Upstream, partial: PartialModel, deadline: Deadline) -> FetchResult:
     with mlflow_artifacts(upstream, deadline) as (api, artifacts):
         with stopped_by_errors(api, deadline):
-            version, listed = _located(api, request.uri)
+            version, listed = _located(api, request.uri, artifacts.stores)
         paths = (*(file.path for file in listed.files), *listed.directories)
         _check_names(request, {path.partition("/")[0] for path in paths})
         files = download(listed, artifacts, partial, deadline, request.bounds)
@@ -113,18 +114,18 @@ def _check_digest_of_uri(request: StorageRequest, manifest: Manifest) -> None:
         )
 
 
-def _located(api: MlflowApi, uri: StorageUri) -> tuple[Version | None, ListedModel]:
+def _located(api: MlflowApi, uri: StorageUri, stores: ObjectStores) -> tuple[Version | None, ListedModel]:
     """Return the version that the URI names, and its files; a model of a run need not be registered."""
     match uri:
         case RunUri():
-            return None, find_model(*artifacts_of_run(api, uri.run_id, uri.path))
+            return None, find_model(*artifacts_of_run(api, uri.run_id, uri.path, stores=stores))
         case VersionUri():
             version = api.version(uri.name, uri.version)
         case AliasUri():
             version = api.version(uri.name, api.version_of_alias(uri.name, uri.alias))
             log("resolved", model=uri.name, alias=uri.alias, version=version.number)
     check_ready(version, str(uri))
-    return version, find_model(*artifacts_of(api, uri.name, version.number))
+    return version, find_model(*artifacts_of(api, uri.name, version.number, stores=stores))
 
 
 def _link(request: StorageRequest) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from model_contract.digest import FileEntry
-from model_delivery.answer import Answer
+from model_delivery.answer import Body
 from model_delivery.artifact_files import ArtifactFiles
 from model_delivery.deadline import Deadline
-from model_delivery.disk import Writeback
+from model_delivery.disk import Writeback, reserve
 from model_delivery.errors import (
     DamagedError,
     InternalServerError,
@@ -35,6 +35,7 @@ from model_delivery.ranges import NOTED, SMALLEST, Range, RangedFile, strong
 from model_delivery.store import PartialModel
 from model_delivery.work import Work
 
+RESERVED: Final = 1 << 20  # bytes of the smallest file whose blocks are reserved
 WRITTEN_BACK: Final = 16 << 20  # bytes of a file between two writes to the disk beside its transfer
 FIRST_BYTE: Final = Range(begin=0, end=1)
 
@@ -117,7 +118,8 @@ class Transfer:
             return self._receive(file, answer, target, offset)
 
     def _begin_ranges(self, file: ListedFile, target: Path, etag: str) -> None:
-        target.touch()
+        with target.open("ab", buffering=0) as output:
+            reserve(output.fileno(), file.size or 0)
         self.progress.begin_ranges(file.path, etag)
         self._add_ranges(RangedFile(file, target, etag, {}))
 
@@ -151,7 +153,7 @@ class Transfer:
             else:
                 ranged.given_up = True
 
-    def _receive_range(self, ranged: RangedFile, part: Range, answer: Answer) -> None:
+    def _receive_range(self, ranged: RangedFile, part: Range, answer: Body) -> None:
         received = noted = ranged.received[part.begin]
         with ranged.target.open("r+b", buffering=0) as output:
             output.seek(part.begin + received)
@@ -186,8 +188,8 @@ class Transfer:
         self.progress.begin(file.path, None, file.size)
         self._work.add([partial(self._fetch, file)])
 
-    def _answer(self, file: ListedFile, headers: dict[str, str]) -> AbstractContextManager[Answer]:
-        return self.files.open(f"{self.listed.source}/{file.path}", file.size, headers)
+    def _answer(self, file: ListedFile, headers: dict[str, str]) -> AbstractContextManager[Body]:
+        return self.files.open(f"{self.listed.source}/{file.path}", file, headers)
 
     @contextmanager
     def _checked_failure(self, file: ListedFile) -> Iterator[None]:
@@ -199,18 +201,20 @@ class Transfer:
                 raise NotFoundError(f"artifact {file.path!r} was listed, and is no longer there") from error
             raise
 
-    def _receive(self, file: ListedFile, answer: Answer, target: Path, offset: int) -> FileEntry:
+    def _receive(self, file: ListedFile, answer: Body, target: Path, offset: int) -> FileEntry:
         if file.size is None and not answer.delimited:
             raise DamagedError(
                 f"artifact {file.path!r} is listed without a size and sent without a length: a cut could not be noticed"
             )
         with target.open("r+b" if offset else "wb", buffering=0) as output:
+            if not offset and (file.size or 0) >= RESERVED:
+                reserve(output.fileno(), file.size or 0)
             entry = self._copy(file, answer, output, offset)
         if file.size is not None and entry.size != file.size:
             raise WrongSizeError(f"artifact {file.path!r} has {entry.size} bytes, and is listed with {file.size}")
         return entry
 
-    def _copy(self, file: ListedFile, answer: Answer, output: FileIO, offset: int) -> FileEntry:
+    def _copy(self, file: ListedFile, answer: Body, output: FileIO, offset: int) -> FileEntry:
         digest = hashlib.sha256()
         size = written_back = 0
         while size < offset and (chunk := output.read(min(CHUNK, offset - size))):
@@ -234,7 +238,7 @@ class Transfer:
         return any(listed.path == name for listed in self.files.list(directory).files)
 
 
-def _offset(answer: Answer, present: int, etag: str | None, target: Path) -> int:
+def _offset(answer: Body, present: int, etag: str | None, target: Path) -> int:
     """Return the position in the file at which the answer's body begins.
 
     Raises TransientError, and removes the file, if the answer continues it elsewhere, or continues another file: a

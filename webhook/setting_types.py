@@ -9,6 +9,7 @@ from model_contract.allowed_hosts import parse_allowed_hosts
 from model_contract.image_reference import PROJECT_FIELD, ImageReference
 from model_contract.quantity import Quantity
 from model_contract.setting_types import described, matching, whole_number
+from model_contract.store_addresses import parse_store_addresses
 
 DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 DNS_SUBDOMAIN: Final = re.compile(
@@ -103,6 +104,12 @@ def _split(text: str) -> SplitResult | None:
 def no_proxy(text: str) -> str:
     if not text.isascii() or not text.isprintable():
         raise ValueError('it must be a list of hosts, such as "localhost,.svc,10.0.0.0/8"')
+    return text
+
+
+def store_addresses(text: str) -> str:
+    """Return the list as it is. Raises ValueError for one that the delivery would refuse."""
+    parse_store_addresses(text)
     return text
 
 

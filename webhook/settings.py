@@ -131,6 +131,19 @@ class Settings:
         read=optional(types.allowed_hosts),
         example="*.s3.eu-west-1.amazonaws.com,http://minio.storage:9000",
     )
+    object_stores: str | None = setting(
+        "Addresses in object stores that the init container may read directly, by comma, if MLflow does not serve the"
+        " artifacts; it needs the image with the tag `-full`.",
+        read=optional(types.store_addresses),
+        example="s3://models,abfss://models@acme.dfs.core.windows.net/mlflow",
+    )
+    object_store_secret: str | None = setting(
+        "A Secret in the pod's namespace with credentials for them, a key for each variable such as"
+        " `AWS_ACCESS_KEY_ID`; by default the pod's own identity is used.",
+        read=optional(types.name),
+        example="model-store",
+        secret=True,
+    )
 
     cpu_request: Quantity = setting("CPU that the init container asks for.", read=types.quantity, default="100m")
     cpu_limit: Quantity = setting("CPU that it may take.", read=types.quantity, default="1")

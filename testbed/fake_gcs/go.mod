@@ -1,6 +1,8 @@
 module mlflow-model-api/testbed/fake_gcs
 
-go 1.26
+go 1.26.0
+
+tool github.com/fsouza/fake-gcs-server
 
 require (
 	cel.dev/expr v0.25.2 // indirect
@@ -58,5 +60,3 @@ require (
 	google.golang.org/grpc v1.83.1 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )
-
-tool github.com/fsouza/fake-gcs-server

@@ -1,4 +1,4 @@
-"""Models and tables for the tests of Spark and Ray."""
+"""Models and tables for the tests of Spark and Ray, and the S3 server of the delivery's tests."""
 
 import subprocess
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from testbed.engines import ROWS, Engines, installed_engines, rows
+from tests.model_delivery.test_object_stores import on_s3, s3_models  # noqa: F401  fixtures
 
 
 @pytest.fixture(scope="session")

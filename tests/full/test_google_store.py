@@ -35,8 +35,8 @@ def test_parts_of_google_s_store_are_those_of_a_directory(
         command = [sys.executable, "-m", "serving_runtime", "predict", *options, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    with gcs_server(tmp_path / "store") as address:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+    with gcs_server(tmp_path / "store", in_files=True) as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.endpoint)
         stored = predict("gs://lake/in", "-o", "gs://lake/out/")
         again = predict("gs://lake/in", "-o", "gs://lake/out/")
         missing = predict("gs://lake/none.csv")

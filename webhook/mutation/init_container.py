@@ -5,6 +5,9 @@ from typing import Any, Final
 
 from model_contract.names import (
     INIT_CONTAINER,
+    OBJECT_STORE_CREDENTIALS,
+    OBJECT_STORE_VOLUME,
+    OBJECT_STORES,
     PRESIGNED_HOSTS,
     PROJECT_ID_LABEL,
     PROJECT_ID_VARIABLE,
@@ -19,7 +22,7 @@ from webhook.environment import escaped
 from webhook.mutation.injection import Injection
 from webhook.mutation.placement import Placement
 from webhook.mutation.resources import container_resources
-from webhook.mutation.volumes import AUTHORITIES_FILE, AUTHORITIES_VOLUME, store_name
+from webhook.mutation.volumes import AUTHORITIES_FILE, AUTHORITIES_VOLUME, reads_object_stores, store_name
 from webhook.pod import text
 from webhook.settings import Settings
 
@@ -29,6 +32,7 @@ COMMAND: Final = "model-api-delivery"
 STORE_MOUNT: Final = "/store"
 SCRATCH_MOUNT: Final = "/tmp"  # noqa: S108  a volume of its own in the init container
 AUTHORITIES_MOUNT: Final = "/run/model-api-ca"
+OBJECT_STORE_MOUNT: Final = "/run/model-api-object-store"
 API_TOKEN_MOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 IMAGE_USER: Final = 65532  # USER of the delivery image
 
@@ -108,8 +112,14 @@ def _network(settings: Settings) -> dict[str, str]:
         "HTTPS_PROXY": settings.https_proxy,
         "NO_PROXY": settings.no_proxy,
         PRESIGNED_HOSTS: settings.presigned_hosts,
+        OBJECT_STORES: settings.object_stores,
+        OBJECT_STORE_CREDENTIALS: OBJECT_STORE_MOUNT if _has_store_secret(settings) else None,
     }
     return {name: value for name, value in wanted.items() if value}
+
+
+def _has_store_secret(settings: Settings) -> bool:
+    return reads_object_stores(settings) and settings.object_store_secret is not None
 
 
 def _security_context(injection: Injection, placement: Placement) -> Json:
@@ -138,6 +148,8 @@ def _mounts(injection: Injection) -> list[Json]:
         mounts.append({"name": TOKEN_VOLUME, "mountPath": TOKEN_MOUNT, "readOnly": True})
     if settings.delivery == "fetch" and settings.ca_config_map:
         mounts.append({"name": AUTHORITIES_VOLUME, "mountPath": AUTHORITIES_MOUNT, "readOnly": True})
+    if _has_store_secret(settings):
+        mounts.append({"name": OBJECT_STORE_VOLUME, "mountPath": OBJECT_STORE_MOUNT, "readOnly": True})
     return [
         *mounts,
         {"name": SCRATCH_VOLUME, "mountPath": SCRATCH_MOUNT},

@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from model_contract.names import MODEL_VOLUME, PROJECT_ID_LABEL, SCRATCH_VOLUME, TOKEN_KEY, TOKEN_VOLUME, pull_secret
+from model_contract.names import (
+    MODEL_VOLUME,
+    OBJECT_STORE_VOLUME,
+    PROJECT_ID_LABEL,
+    SCRATCH_VOLUME,
+    TOKEN_KEY,
+    TOKEN_VOLUME,
+    pull_secret,
+)
 from model_contract.quantity import Quantity
 from webhook.decision import ModelImage, RefusalError
 from webhook.model_image import is_of_project
@@ -30,6 +38,11 @@ def store_name(pod: Pod, settings: Settings) -> str:
     return (_volume_of_claim(pod, settings.claim) if settings.delivery == "volume" else None) or MODEL_VOLUME
 
 
+def reads_object_stores(settings: Settings) -> bool:
+    """Return True if the init container may read addresses in object stores."""
+    return settings.delivery == "fetch" and settings.object_stores is not None
+
+
 def missing_volumes(injection: Injection) -> list[Json]:
     """Return the volumes to add. Raises RefusalError if the pod has another volume of that name."""
     return [volume for volume in wanted_volumes(injection) if not _present(injection.pod, volume)]
@@ -49,6 +62,9 @@ def wanted_volumes(injection: Injection) -> list[Json]:
     if settings.delivery == "fetch" and settings.ca_config_map:
         items = [{"key": settings.ca_key, "path": AUTHORITIES_FILE}]
         volumes.append({"name": AUTHORITIES_VOLUME, "configMap": {"name": settings.ca_config_map, "items": items}})
+    if reads_object_stores(settings) and settings.object_store_secret:
+        secret = {"secretName": settings.object_store_secret, "optional": False, "defaultMode": READABLE_BY_ALL}
+        volumes.append({"name": OBJECT_STORE_VOLUME, "secret": secret})
     volumes.append({"name": SCRATCH_VOLUME, "emptyDir": {"sizeLimit": SCRATCH_SIZE.text}})
     return volumes
 

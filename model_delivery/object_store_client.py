@@ -1,0 +1,255 @@
+"""A bucket of an object store, listed and read by obstore: the only module that imports it.
+
+obstore retries nothing here: the limits, tries and checks are those of every other way. Its error texts hold URLs, and
+those may hold a signature: only a status, a code and a kind of error are taken from them.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any, Final
+
+import obstore
+from obstore.exceptions import (
+    BaseError,
+    InvalidPathError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+    UnknownConfigurationKeyError,
+)
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from model_contract.exit_codes import ExitCode
+from model_contract.names import OBJECT_STORE_CREDENTIALS
+from model_contract.store_addresses import StoreAddress
+from model_delivery.answer import paced
+from model_delivery.deadline import Deadline
+from model_delivery.errors import (
+    ChangedError,
+    DeliveryError,
+    InvalidInputError,
+    NotAuthorisedError,
+    NotFoundError,
+    TransientError,
+)
+from model_delivery.listed_model import ListedFile, flat_tree
+from model_delivery.object_store_settings import ObjectStoreSettings
+
+CONNECT_TIMEOUT: Final = timedelta(seconds=10)
+WHOLE_REQUEST: Final = timedelta(days=30)  # the limits are on silence and rate, not on the time of a large file
+PAGE: Final = 1000  # entries of one request
+RANGE: Final = re.compile(r"bytes=([0-9]+)-([0-9]*)")
+ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?")
+STATUS: Final = re.compile(r"\bstatus(?: code)?: ([1-5][0-9]{2})\b")
+CODE: Final = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
+KIND: Final = re.compile(r"\bkind: (Connect|Timeout|Request|Decode|Interrupted)\b")
+KINDS: Final = {
+    "Connect": "no connection to the object store came about",
+    "Timeout": "the object store sent nothing in time",
+}
+UNSATISFIABLE: Final = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+TEMPORARY: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+TEMPORARY_CODES: Final = {"ExpiredToken", "RequestTimeout", "SlowDown"}
+STORES: Final[Mapping[str, Any]] = {"s3": S3Store, "gs": GCSStore, "abfss": AzureStore, "wasbs": AzureStore}
+ODD_RANGE: Final = ("Received non-partial response", "Content-Range", "Requested ")
+NUMBERS: Final[Mapping[type[Exception], int]] = {
+    FileNotFoundError: HTTPStatus.NOT_FOUND,
+    PermissionDeniedError: HTTPStatus.FORBIDDEN,
+    UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
+}
+# Requests for a token: a file is asked for by GET, and not at the address of a machine's own identity.
+IDENTITY: Final = re.compile(r"Error performing (?:PUT|POST|GET https?://(?:169\.254\.|metadata\.google))")
+
+
+def connected(place: StoreAddress, settings: ObjectStoreSettings, deadline: Deadline) -> "Bucket":
+    """Return the bucket of an address. Raises InvalidInputError if the credentials cannot be used."""
+    endpoint, stall = settings.endpoint(place.scheme), deadline.limits.stall
+    config: dict[str, Any] = settings.config(place.scheme)
+    if place.account:
+        host = f"https://{place.account}.blob.{place.suffix.partition('.')[2]}"
+        config |= {"account_name": place.account, **({} if endpoint else {"endpoint": host})}
+    options: dict[str, Any] = {
+        "allow_http": bool(endpoint and endpoint.startswith("http://")),
+        "connect_timeout": CONNECT_TIMEOUT,
+        "read_timeout": timedelta(seconds=min(stall, deadline.limits.deadline or stall)),
+        "timeout": WHOLE_REQUEST,
+        "user_agent": "model-api-delivery",
+    }
+    if endpoint and not ENDPOINT.fullmatch(endpoint):
+        raise InvalidInputError(f"the endpoint for {place.scheme}: is no address of http or https, without a user")
+    try:
+        store = STORES[place.scheme](
+            place.bucket, config=config, client_options=options, retry_config={"max_retries": 0}
+        )
+    except UnknownConfigurationKeyError:
+        raise InvalidInputError(
+            f"{OBJECT_STORE_CREDENTIALS}: a file of the directory has the name of a variable that obstore does not know"
+        ) from None
+    except (BaseError, ValueError, OSError):
+        raise InvalidInputError(
+            f"the credentials for {place.scheme}: cannot be used; check the values in the directory of"
+            f" {OBJECT_STORE_CREDENTIALS}, or the variables of the store's clients"
+        ) from None
+    return Bucket(store, str(replace(place, path="")), deadline)
+
+
+class Bucket:
+    """One bucket, which threads share."""
+
+    def __init__(self, store: Any, name: str, deadline: Deadline) -> None:
+        self._store = store
+        self._name = name
+        self._deadline = deadline
+
+    def files(self, path: str) -> tuple[ListedFile, ...]:
+        """Return every file below the path, with its tag. Raises DeliveryError."""
+        # Another thread waits for the store: the main one must take a signal at once.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(self._deadline.retrying, lambda: self._files_once(path)).result()
+
+    @contextmanager
+    def open(self, path: str, file: ListedFile, headers: Mapping[str, str]) -> Iterator["StoreAnswer"]:
+        """Request one file, or a range of it, once. Raises DeliveryError."""
+        what, options = f"artifact {path!r} from the object store", _options(file, headers)
+        self._deadline.remaining()
+        with _errors(what):
+            try:
+                result = obstore.get(self._store, path, options=options)
+            except BaseError as error:
+                if "range" not in options or not _is_odd_range(str(error)):
+                    raise
+                result = None
+        yield StoreAnswer(what, result, file, self._deadline, ranged="range" in options)
+
+    def _files_once(self, path: str) -> tuple[ListedFile, ...]:
+        return tuple(flat_tree(f"{self._name}/{path}".rstrip("/"), self._entries(path)))
+
+    def _entries(self, path: str) -> Iterator[ListedFile]:
+        prefix = f"{path}/" if path else ""
+        pages = obstore.list(self._store, path or None, chunk_size=PAGE)
+        while True:
+            self._deadline.remaining()
+            with _errors(f"listing of {path!r}"):
+                page = next(pages, None)
+            if page is None:
+                return
+            for entry in page:
+                if entry["path"].startswith(prefix):
+                    yield ListedFile(path=entry["path"][len(prefix) :], size=entry["size"], tag=entry["e_tag"])
+
+
+class StoreAnswer:
+    """The answer to a request for a file, or for a range of it, in the form of an HTTP answer."""
+
+    delimited = True  # the store's own length is compared at the end
+
+    def __init__(self, what: str, result: Any, file: ListedFile, deadline: Deadline, *, ranged: bool) -> None:
+        """`result` is None if the store answered a range with something else."""
+        self._what = what
+        self._result = result
+        self._deadline = deadline
+        self.status = HTTPStatus.PARTIAL_CONTENT if ranged else HTTPStatus.OK
+        self.headers: dict[str, str] = {}
+        if result is None:
+            self.status = UNSATISFIABLE
+            return
+        tag = result.meta["e_tag"]
+        if file.tag and _bare(tag) != _bare(file.tag):
+            raise ChangedError(f"{what}: it was changed after it was listed; fetch the model again")
+        begin, end = result.range
+        self._length = end - begin
+        if tag:
+            self.headers["ETag"] = tag
+        if ranged:
+            self.headers["Content-Range"] = f"bytes {begin}-{end - 1}/{result.meta['size']}"
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body as it comes. Raises TransientError if it stalls, is too slow, or is cut."""
+        received = 0
+        for chunk in paced(self._what, self._pieces(), self._deadline):
+            received += len(chunk)
+            yield chunk
+        if received < self._length:
+            raise TransientError(f"{self._what}: the connection was cut after {received} of {self._length} bytes")
+
+    def beginning(self, longest: int) -> bytes:
+        """Return at most `longest` bytes of the body; the rest is not read."""
+        return next(self.chunks(), b"")[:longest] if self._result else b""
+
+    def _pieces(self) -> Iterator[bytes]:
+        pieces = self._result.stream(min_chunk_size=1)
+        while True:
+            self._deadline.remaining()
+            with _errors(self._what):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+
+def _is_odd_range(text: str) -> bool:
+    """Return True for the error of obstore if a store answers with something else than the range."""
+    status = STATUS.search(text)
+    return any(part in text for part in ODD_RANGE) or bool(status and int(status[1]) == UNSATISFIABLE)
+
+
+def _options(file: ListedFile, headers: Mapping[str, str]) -> Any:
+    """Return obstore's options: a range, and the tag that the file had when it was listed."""
+    options: dict[str, Any] = {}
+    if found := RANGE.fullmatch(headers.get("Range", "")):
+        begin = int(found[1])
+        options["range"] = (begin, int(found[2]) + 1) if found[2] else {"offset": begin}
+    if file.tag and not file.tag.startswith("W/"):
+        options["if_match"] = f'"{_bare(file.tag)}"'
+    return options
+
+
+def _bare(tag: str | None) -> str:
+    """Return a tag without its quotes, which Azure leaves out in listings."""
+    return (tag or "").strip('"')
+
+
+@contextmanager
+def _errors(what: str) -> Iterator[None]:
+    """Raise a DeliveryError for an error of obstore in the block, without its text."""
+    try:
+        yield
+    except (BaseError, FileNotFoundError, ValueError, OSError) as error:
+        raise _error(what, error) from None
+    except BaseException as error:
+        if type(error).__module__ != "pyo3_runtime":
+            raise
+        raise DeliveryError(
+            f"{what}: obstore failed; report it with the versions of obstore and of the store"
+        ) from None
+
+
+def _error(what: str, error: Exception) -> DeliveryError:
+    text = str(error)
+    status, code, kind = STATUS.search(text), CODE.search(text), KIND.search(text)
+    if isinstance(error, PreconditionError):
+        return ChangedError(f"{what}: it was changed after it was listed; fetch the model again")
+    if isinstance(error, InvalidPathError):
+        return InvalidInputError(f"{what}: the object store lists a name that is refused as a file name")
+    number = NUMBERS.get(type(error), int(status[1]) if status else 0)
+    said = f"the object store answers {number}" + (f" {code[1]}" if code else "")
+    if number in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return NotAuthorisedError(f"{what}: {said}; check that the credentials may list and read this place")
+    if number == HTTPStatus.NOT_FOUND:
+        return NotFoundError(f"{what}: {said}; check that the files were not deleted")
+    if number >= HTTPStatus.INTERNAL_SERVER_ERROR or number in TEMPORARY or (code and code[1] in TEMPORARY_CODES):
+        return TransientError(f"{what}: {said}")
+    if number:
+        return InvalidInputError(f"{what}: {said}")
+    if IDENTITY.search(text):
+        return TransientError(
+            f"{what}: there are no credentials for the object store: {OBJECT_STORE_CREDENTIALS} is not set, and the pod"
+            " has no identity that the store's provider knows",
+            exit_code=ExitCode.NOT_AUTHORISED,
+        )
+    return TransientError(f"{what}: {KINDS.get(kind[1] if kind else '', 'the connection to the object store broke')}")

@@ -1,0 +1,355 @@
+"""Files at an address of a real S3 server, read with credentials of the cluster, of versions in a real MLflow."""
+
+import hashlib
+import itertools
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from obstore.store import S3Store
+
+from model_contract.exit_codes import ExitCode
+from model_contract.model_ref import ModelRef
+from testbed.delivery import QUICKLY, Delivery, Ended, wait_until
+from testbed.faults import answer, cut, first, only, slowly, stall
+from testbed.mlflow_server import MlflowServer
+from testbed.object_stores import post, register, s3_bucket, upload
+from testbed.registered import files_below
+from testbed.reverse_proxy import Exchange, ReverseProxy, Rule, reverse_proxy
+from testbed.s3_server import S3Server, s3_server
+from tests.model_delivery.test_fetch import MIB
+from tests.model_delivery.test_presigned import asked_for
+from tests.model_delivery.test_ranges import PARTS, SECOND, longer
+from tests.test_extras import python_with
+
+TOKEN = "dmg1_r_not-a-real-token"
+WEIGHTS = "weights.bin"
+FILES = {
+    "MLmodel": b"flavors: {}\n",
+    WEIGHTS: bytes(range(256)) * (60 * 4096),
+    "code/a%20b c#d?.py": b"pass\n",
+    "empty": b"",
+}
+NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnS3:
+    """A bucket of an S3 server behind a proxy for faults, and an MLflow whose versions lie in it."""
+
+    server: S3Server
+    bucket: S3Store
+    proxy: ReverseProxy
+    mlflow: str
+    versions: dict[str, ModelRef] = field(default_factory=dict)
+
+    def environment(self, directory: Path, **more: str) -> dict[str, str]:
+        token = directory / "token"
+        token.write_text(TOKEN)
+        found = {
+            **self.server.environment,
+            "AWS_ENDPOINT_URL": self.proxy.uri,
+            "MODEL_API_OBJECT_STORES": "s3://models",
+            "MODEL_API_TOKEN_FILE": str(token),
+            **more,
+        }
+        return {name: value for name, value in found.items() if value}
+
+    def version(self, files: Mapping[str, bytes], source: str = "", **tags: str) -> ModelRef:
+        """Register a version of files that are uploaded to a path of their own."""
+        path = f"model {next(NUMBERS)}"
+        upload(self.bucket, path, files)
+        return register(self.mlflow, path, source or f"s3://models/{path}", tags=tags)
+
+    def asked(self, part: str = WEIGHTS) -> list[str | None]:
+        """The Range header of each request whose path holds `part`."""
+        with self.proxy.lock:
+            return [request.headers.get("range") for request in self.proxy.seen if part in request.path]
+
+
+@pytest.fixture(scope="module")
+def s3_models(tmp_path_factory: pytest.TempPathFactory, mlflow_3_17: MlflowServer) -> Iterator[OnS3]:
+    with (
+        s3_server(tmp_path_factory.mktemp("s3")) as server,
+        reverse_proxy(server.endpoint, keep_host=True) as proxy,
+    ):
+        found = OnS3(server=server, bucket=s3_bucket(server, "models"), proxy=proxy, mlflow=mlflow_3_17.uri)
+        found.versions["big"] = found.version(FILES)
+        found.versions["marked"] = found.version(FILES, **{"model-api.digest": digest(FILES)})
+        yield found
+
+
+@pytest.fixture
+def on_s3(s3_models: OnS3) -> Iterator[OnS3]:
+    """The same without rules and requests of other tests."""
+    s3_models.proxy.rules = ()
+    with s3_models.proxy.lock:
+        s3_models.proxy.seen.clear()
+    yield s3_models
+    s3_models.proxy.rules = ()
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    lines = sorted(f"{path}\0{len(data)}\0{hashlib.sha256(data).hexdigest()}\n" for path, data in files.items())
+    return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def fetch(
+    directory: Path, on_s3: OnS3, *rules: Rule, example: str = "big", options: Sequence[str] = (), **environment: str
+) -> Ended:
+    """Fetch with these rules for files; neither the log nor the reason may hold a secret."""
+    on_s3.proxy.rules = [only("/models", rule) for rule in rules]
+    delivery = Delivery(directory=directory, uri=on_s3.mlflow, environment=on_s3.environment(directory, **environment))
+    ended = delivery.fetch(on_s3.versions[example], *options)
+    for secret in (TOKEN, on_s3.server.secret_key, on_s3.server.access_key, "Signature="):
+        assert secret not in ended.output + ended.reason
+    return ended
+
+
+def arrived(directory: Path, ref: ModelRef, files: Mapping[str, bytes] = FILES) -> bool:
+    delivery = Delivery(directory=directory, uri="")
+    whole = files_below(delivery.model(ref)) == files and delivery.partial() == []
+    return whole and delivery.verify(ref, "--digests").code == ExitCode.DONE
+
+
+def test_a_model_comes_from_the_address_of_its_version_and_no_token_of_ours_does(tmp_path: Path, on_s3: OnS3) -> None:
+    with reverse_proxy(on_s3.mlflow) as mlflow:
+        delivery = Delivery(directory=tmp_path, uri=mlflow.uri, environment=on_s3.environment(tmp_path))
+        ended = delivery.fetch(on_s3.versions["marked"])
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert '"way": "object store"' in ended.reason
+    assert arrived(tmp_path, on_s3.versions["marked"])
+    assert mlflow.paths("artifacts") == []
+    assert sorted(filter(None, on_s3.asked())) == sorted(["bytes=0-0", *PARTS])
+    assert on_s3.proxy.seen
+    assert all(TOKEN not in str(request.headers) for request in on_s3.proxy.seen)
+    assert all("AWS4-HMAC-SHA256" in request.headers["authorization"] for request in on_s3.proxy.seen)
+    on_s3.proxy.seen.clear()
+    again = delivery.fetch(on_s3.versions["marked"])
+    assert (again.code, on_s3.proxy.seen) == (ExitCode.DONE, [])
+
+
+def test_a_run_of_an_experiment_in_an_object_store_is_found(tmp_path: Path, on_s3: OnS3) -> None:
+    made = post(on_s3.mlflow, "experiments/create", name="in S3", artifact_location="s3://models/runs")
+    run = post(on_s3.mlflow, "runs/create", experiment_id=made["experiment_id"])["run"]["info"]
+    upload(on_s3.bucket, f"runs/{run['run_id']}/artifacts/model", {"MLmodel": b"flavors: {}\n"})
+    ref = register(on_s3.mlflow, "of a run in S3", f"runs:/{run['run_id']}/model", run_id=run["run_id"])
+    delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
+
+    assert delivery.fetch(ref).code == ExitCode.DONE
+    assert arrived(tmp_path, ref, {"MLmodel": b"flavors: {}\n"})
+
+
+@pytest.mark.parametrize("allowed", ["", "s3://model", "s3://models/model%201", "gs://models", "s3://models/other"])
+def test_an_address_that_is_not_allowed_gets_no_request(tmp_path: Path, on_s3: OnS3, allowed: str) -> None:
+    ended = fetch(tmp_path, on_s3, MODEL_API_OBJECT_STORES=allowed)
+
+    assert ended.code == ExitCode.INVALID_INPUT
+    assert "which MODEL_API_OBJECT_STORES does not allow" in ended.reason
+    assert on_s3.proxy.seen == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["s3://key:word@models/x", "s3://models/x?versionId=word", "s3://models//x"],
+)
+def test_an_address_that_is_not_one_is_refused_without_its_secrets(tmp_path: Path, on_s3: OnS3, source: str) -> None:
+    on_s3.versions["odd"] = on_s3.version({"MLmodel": b""}, source)
+    on_s3.proxy.seen.clear()
+    ended = fetch(tmp_path, on_s3, example="odd")
+
+    assert ended.code == ExitCode.INVALID_INPUT, ended.output
+    assert "word" not in ended.output
+    assert on_s3.proxy.seen == []
+
+
+def test_an_image_without_the_package_names_the_one_that_has_it(tmp_path: Path, on_s3: OnS3) -> None:
+    python = python_with(tmp_path / "venv")
+    environment = {"MLFLOW_TRACKING_URI": on_s3.mlflow, "PATH": os.environ["PATH"]} | on_s3.environment(tmp_path)
+    ref = on_s3.versions["big"]
+    named = [f"--run-id={ref.run_id}", f"--owner={ref.owner}", f"--model={ref.name}", f"--version={ref.version}"]
+    command = [python, "-m", "model_delivery", "fetch", f"--store={tmp_path}", *named, *QUICKLY]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == ExitCode.INVALID_INPUT
+    assert "use the image model-api-delivery:<version>-full, or install the extra stores" in done.stderr
+    assert on_s3.proxy.seen == []
+
+
+def mounted(directory: Path, files: Mapping[str, str]) -> str:
+    """Write files as the kubelet mounts a Secret's: names are links into a directory whose name begins with points."""
+    (directory / "secret" / "..data").mkdir(parents=True)
+    for name, content in files.items():
+        (directory / "secret" / "..data" / name).write_text(content)
+        (directory / "secret" / name).symlink_to(f"..data/{name}")
+    return str(directory / "secret")
+
+
+def test_mounted_credentials_win_over_those_of_the_environment(tmp_path: Path, on_s3: OnS3) -> None:
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
+    found = on_s3.environment(tmp_path)
+    place = mounted(tmp_path, {key: f"{found[key]}\n" for key in keys})
+    ended = fetch(
+        tmp_path, on_s3, MODEL_API_OBJECT_STORE_CREDENTIALS=place, AWS_SECRET_ACCESS_KEY="other", AWS_ENDPOINT_URL=""
+    )
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert arrived(tmp_path, on_s3.versions["big"])
+
+
+NO_KEYS = {
+    "AWS_ACCESS_KEY_ID": "",
+    "AWS_SECRET_ACCESS_KEY": "",
+    "AWS_METADATA_ENDPOINT": "http://127.0.0.1:9",
+}
+CREDENTIALS: dict[str, tuple[dict[str, str], dict[str, str], ExitCode, str]] = {
+    "wrong secret": ({"AWS_SECRET_ACCESS_KEY": "hunter2"}, {}, ExitCode.NOT_AUTHORISED, "SignatureDoesNotMatch"),
+    "unknown key": ({"AWS_ACCESS_KEY_ID": "hunter2"}, {}, ExitCode.NOT_FOUND, "XAdminUserNotFound"),  # S3 answers 403
+    "another file": ({"key": "hunter2"}, {}, ExitCode.INVALID_INPUT, 'holds "key", which is no variable'),
+    "unknown variable": ({"AWS_HUNTER": "hunter2"}, {}, ExitCode.INVALID_INPUT, "that obstore does not know"),
+    "no endpoint": ({"AWS_ENDPOINT_URL": "hunter2"}, {}, ExitCode.INVALID_INPUT, "endpoint for s3: is no"),
+    "none": ({}, NO_KEYS, ExitCode.NOT_AUTHORISED, "there are no credentials for the object store"),
+}
+
+
+@pytest.mark.parametrize("case", CREDENTIALS.values(), ids=CREDENTIALS.keys())
+def test_credentials_that_do_not_fit_are_named_but_never_shown(
+    tmp_path: Path, on_s3: OnS3, case: tuple[dict[str, str], dict[str, str], ExitCode, str]
+) -> None:
+    files, environment, code, reason = case
+    ended = fetch(tmp_path, on_s3, MODEL_API_OBJECT_STORE_CREDENTIALS=mounted(tmp_path, files), **environment)
+
+    assert ended.code == code, ended.output
+    assert reason in ended.reason
+    assert "hunter2" not in ended.output + ended.reason
+
+
+def test_a_range_that_was_cut_is_continued_from_its_last_byte(tmp_path: Path, on_s3: OnS3) -> None:
+    ended = fetch(tmp_path, on_s3, asked_for(SECOND, first(1, cut(5 * MIB))))
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert any(f"bytes={begin}-{32 * MIB - 1}" in on_s3.asked() for begin in range(16 * MIB + 1, 21 * MIB + 1))
+
+
+def test_a_range_that_does_not_fit_makes_the_file_come_in_one_piece(tmp_path: Path, on_s3: OnS3) -> None:
+    ended = fetch(tmp_path, on_s3, asked_for(SECOND, longer), options=["--tries=1"])
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert ended.output.count("it is fetched again, in one piece") == 1
+    assert arrived(tmp_path, on_s3.versions["big"])
+
+
+def test_other_bytes_of_the_store_are_noticed_by_the_digest_of_the_version(tmp_path: Path, on_s3: OnS3) -> None:
+    def other_bytes(exchange: Exchange) -> bool:
+        with exchange.upstream() as real:
+            exchange.send(real.status, real.read()[::-1], dict(real.getheaders()) | {"Connection": "keep-alive"})
+        return True
+
+    ended = fetch(tmp_path, on_s3, asked_for(SECOND, other_bytes), example="marked")
+    again = fetch(tmp_path, on_s3, example="marked")
+
+    assert ended.code == ExitCode.PRECONDITION, ended.output
+    assert again.code == ExitCode.DONE, again.output
+    assert arrived(tmp_path, on_s3.versions["marked"])
+
+
+@pytest.mark.parametrize("conditional", [True, False], ids=["If-Match", "a store that ignores it"])
+def test_a_file_that_is_changed_after_it_was_listed_ends_the_fetch_and_the_next_one_is_whole(
+    tmp_path: Path, on_s3: OnS3, conditional: bool
+) -> None:
+    """The other content has the same size: only its tag tells."""
+    on_s3.versions["changing"] = ref = on_s3.version({"MLmodel": b"old"})
+    key = f"{ref.name}/MLmodel"
+
+    def change(exchange: Exchange) -> bool:
+        on_s3.bucket.put(key, b"new")
+        if conditional:
+            return False
+        on_s3.proxy.rules = ()
+        content = on_s3.bucket.get(key)
+        exchange.send(200, bytes(content.bytes()), {"ETag": str(content.meta["e_tag"]), "Last-Modified": MODIFIED})
+        return True
+
+    ended = fetch(tmp_path, on_s3, only("MLmodel", first(1, change)), example="changing")
+    assert ended.code == ExitCode.PRECONDITION, ended.output
+    assert "was changed after it was listed" in ended.reason
+    assert not Delivery(directory=tmp_path, uri="").run_directory(ref).exists()
+
+    assert fetch(tmp_path, on_s3, example="changing").code == ExitCode.DONE
+    assert arrived(tmp_path, ref, {"MLmodel": b"new"})
+
+
+MODIFIED = "Sun, 29 Nov 2026 12:00:00 GMT"
+
+
+def test_a_store_that_stays_away_ends_the_fetch_with_its_answer(tmp_path: Path, on_s3: OnS3) -> None:
+    ended = fetch(tmp_path, on_s3, answer(503, b"<Error><Code>SlowDown</Code></Error>"))
+
+    assert ended.code == ExitCode.UNAVAILABLE, ended.output
+    assert "the object store answers 503 SlowDown" in ended.reason
+    assert not Delivery(directory=tmp_path, uri="").run_directory(on_s3.versions["big"]).exists()
+
+
+def test_a_store_that_drips_is_given_up(tmp_path: Path, on_s3: OnS3) -> None:
+    ended = fetch(tmp_path, on_s3, asked_for(SECOND, slowly(0.4)), options=["--stall=1", "--min-rate=1e7", "--tries=1"])
+
+    assert ended.code == ExitCode.UNAVAILABLE, ended.output
+    assert "less than the 1e+07 of --min-rate" in ended.reason
+
+
+def test_a_deadline_ends_a_fetch_from_a_silent_store(tmp_path: Path, on_s3: OnS3) -> None:
+    ended = fetch(tmp_path, on_s3, asked_for(SECOND, stall(MIB)), options=["--deadline=2"])
+
+    assert ended.code == ExitCode.UNAVAILABLE, ended.output
+    assert "did not arrive within 2 s" in ended.reason
+
+
+def test_a_fetch_that_was_killed_continues_with_what_it_has(tmp_path: Path, on_s3: OnS3) -> None:
+    on_s3.proxy.rules = [only(WEIGHTS, slowly(0.05))]
+    delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
+    ref = on_s3.versions["big"]
+    with delivery.start(ref) as process:
+        wait_until(lambda: any("received" in path.read_text() for path in delivery.store.glob(".partial-*.progress")))
+        process.kill()
+    assert not delivery.run_directory(ref).exists()
+    on_s3.proxy.seen.clear()
+    ended = fetch(tmp_path, on_s3)
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert "going on where an earlier run ended" in ended.output
+    assert "bytes=0-0" not in on_s3.asked()
+    assert set(filter(None, on_s3.asked())) != set(PARTS)
+    assert arrived(tmp_path, ref)
+
+
+def test_two_fetches_at_once_both_end_with_the_whole_model(tmp_path: Path, on_s3: OnS3) -> None:
+    delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
+    ref = on_s3.versions["big"]
+    processes = [delivery.start(ref) for _ in range(2)]
+    codes = [delivery.wait(process).code for process in processes]
+
+    assert codes == [ExitCode.DONE, ExitCode.DONE]
+    assert len(on_s3.asked()) == len(["bytes=0-0", *PARTS])
+    assert arrived(tmp_path, ref)
+
+
+def test_a_full_disk_ends_the_fetch_and_leaves_nothing(tmp_path: Path, on_s3: OnS3) -> None:
+    """The limit on the size of a file ends a write as a full disk does."""
+    delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
+    ended = delivery.fetch(on_s3.versions["big"], before=["prlimit", f"--fsize={20 * MIB}"])
+
+    assert ended.code == ExitCode.NO_SPACE, ended.output
+    assert list(delivery.store.iterdir()) == []
+
+
+def test_a_storage_uri_of_a_version_in_an_object_store_is_fetched(tmp_path: Path, on_s3: OnS3) -> None:
+    delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
+    name = on_s3.versions["big"].name.replace(" ", "%20")
+    ended = delivery.fetch_storage(f"mlflow://{name}/1")
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert (delivery.store / WEIGHTS).read_bytes() == FILES[WEIGHTS]

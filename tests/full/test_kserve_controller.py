@@ -43,7 +43,9 @@ def applied(kube: Kube, service: Json) -> Iterator[str]:
         yield name
     finally:
         kube("delete", "inferenceservice", name, "--wait=true")
-        kube("wait", "--for=delete", "pod", "-l", f"serving.kserve.io/inferenceservice={name}", "--timeout=90s")
+        pods = ("pod", "-l", f"serving.kserve.io/inferenceservice={name}")
+        kube("delete", *pods, "--grace-period=1", "--wait=false")
+        kube("wait", "--for=delete", *pods, "--timeout=90s")
 
 
 @contextmanager

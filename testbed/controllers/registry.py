@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ from testbed.mlflow_server import client_environment
 
 TESTBED: Final = Path(__file__).parents[1]
 QUICKSTART: Final = TESTBED.parent / "manifests" / "overlays" / "quickstart"
+REGISTER: Final = TESTBED / "mlflow_scripts" / "register_served_models.py"
 NAMESPACE: Final = "mlflow"
 ADDRESS: Final = f"http://mlflow.{NAMESPACE}.svc:5000"
 MODEL: Final = "wine"
@@ -28,19 +30,20 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """Runs of the versions of `wine`: 1 and 2 are of one run, 3 is of another, 4 is deleted; 2 is production."""
+    """The runs of the versions of `wine`: 1 and 2 are of one run, 3 is of another."""
 
     kube: Kube
-    runs: dict[int, str]
-    rows: list[list[float]]
+    runs: Mapping[str, str]
 
     def move_alias(self, version: int) -> None:
+        """Let the alias `production` name another version."""
+        body = {"name": MODEL, "alias": "production", "version": str(version)}
         with self.kube.forwarded(NAMESPACE, "mlflow", 5000) as address:
-            post(address, "registered-models/alias", {"name": MODEL, "alias": "production", "version": str(version)})
+            httpx.post(f"{address}/api/2.0/mlflow/registered-models/alias", json=body, timeout=60).raise_for_status()
 
 
 def install(kube: Kube) -> Registry:
-    """Install MLflow, and train and register the versions."""
+    """Install MLflow, and train and register the models. Raise CalledProcessError."""
     text = (QUICKSTART / "mlflow.yaml").read_text().replace("mlflow-efs", NAMESPACE)
     objects = list(yaml.safe_load_all(text))
     image = next(image.tag for image in IMAGES if "/mlflow:" in image.tag)
@@ -48,48 +51,14 @@ def install(kube: Kube) -> Registry:
     apply(kube, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, *objects])
     kube.rolled_out(NAMESPACE, "mlflow")
     with kube.forwarded(NAMESPACE, "mlflow", 5000) as address:
-        first = trained(address)
-        post(
-            address, "model-versions/create", {"name": MODEL, "source": source(address, "1"), "run_id": first["run_id"]}
-        )
-        second = trained(address)
-        post(
-            address,
-            "model-versions/create",
-            {"name": MODEL, "source": source(address, "3"), "run_id": second["run_id"]},
-        )
-        run_script(address, TESTBED / "mlflow_scripts" / "register_slow_model.py")
-        change(address, "DELETE", "model-versions/delete", {"name": MODEL, "version": str(DELETED)})
-    runs = {1: first["run_id"], 2: first["run_id"], 3: second["run_id"]}
-    registry = Registry(kube=kube, runs=runs, rows=second["sample"]["data"])
-    registry.move_alias(PRODUCTION)
-    return registry
+        runs: dict[str, str] = registered(address)["runs"]
+    return Registry(kube=kube, runs=runs)
 
 
-def trained(address: str) -> Json:
-    """Return run, version and rows of a newly trained version."""
-    printed = run_script(address, QUICKSTART / "train.py", MODEL, "jane.doe", "wines", MODEL)
-    made: Json = json.loads(printed.splitlines()[-1])
-    return made
-
-
-def run_script(address: str, script: Path, *arguments: str) -> str:
-    """Return the output of a script with full MLflow."""
-    command: list[str | Path] = [python_of("mlflow-3.17"), script, *arguments]
+def registered(address: str) -> Json:
+    """Return what the script prints that registers the models, in an environment with full MLflow."""
     environment = client_environment() | {"MLFLOW_TRACKING_URI": address}
+    command: list[str | Path] = [python_of("mlflow-3.17"), REGISTER, QUICKSTART / "train.py"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return done.stdout
-
-
-def source(address: str, version: str) -> str:
-    answer = httpx.get(f"{address}/api/2.0/mlflow/model-versions/get", params={"name": MODEL, "version": version})
-    found: str = answer.raise_for_status().json()["model_version"]["source"]
-    return found
-
-
-def post(address: str, path: str, body: Json) -> None:
-    change(address, "POST", path, body)
-
-
-def change(address: str, method: str, path: str, body: Json) -> None:
-    httpx.request(method, f"{address}/api/2.0/mlflow/{path}", json=body, timeout=30).raise_for_status()
+    printed: Json = json.loads(done.stdout.splitlines()[-1])
+    return printed

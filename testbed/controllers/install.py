@@ -47,7 +47,8 @@ def apply(kube: Kube, objects: Iterable[Json]) -> None:
     if definitions:
         kube.apply(*definitions, options=SERVER_SIDE)
         names = [f"crd/{found['metadata']['name']}" for found in definitions]
-        kube("wait", "--for=condition=Established", "--timeout=60s", *names)
+        established = ("wait", "--for=condition=Established", "--timeout=20s", *names)
+        kube.until(lambda: kube.attempt(*established).returncode == 0, seconds=120, what="definitions")
     kube.apply(*others, options=SERVER_SIDE)
 
 

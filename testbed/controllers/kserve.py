@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Final
 
 import trustme
@@ -18,20 +19,23 @@ RELEASE: Final = Release(
 NAMESPACE: Final = "kserve"
 DEPLOYMENT: Final = "kserve-controller-manager"
 WEBHOOKS: Final = f"kserve-webhook-server-service.{NAMESPACE}.svc"
-# KServe's own values are of a serverless installation.
-DEPLOY: Final = {"defaultDeploymentMode": "Standard"}
-CONTROL_PLANE: Final = ("Certificate", "Issuer")  # objects of cert-manager
+CERT_MANAGER: Final = ("Certificate", "Issuer")  # objects of cert-manager
+
+
+def manager() -> Path:
+    """Return the path of the controller, compiled if it is missing, which takes seven minutes."""
+    return released_program(RELEASE, "./cmd/manager", "kserve-manager")
 
 
 def install(kube: Kube) -> None:
     """Install the controller, its webhooks and its own serving runtimes, whose images are not there."""
-    image = load_program(kube, released_program(RELEASE, "./cmd/manager", "kserve-manager"), "manager")
+    image = load_program(kube, manager(), "manager")
     source = RELEASE.source() / "config"
     objects = rendered(kube, source / "overlays" / "standalone" / "kserve")
     authority = trustme.CA()
     for found in objects:
         configure(found, image, authority.cert_pem.bytes())
-    apply(kube, [*(found for found in objects if found["kind"] not in CONTROL_PLANE), certificate(authority)])
+    apply(kube, [*(found for found in objects if found["kind"] not in CERT_MANAGER), certificate(authority)])
     kube.rolled_out(NAMESPACE, DEPLOYMENT)
     apply(kube, rendered(kube, source / "runtimes"))
 
@@ -42,7 +46,9 @@ def configure(found: Json, image: str, authority: bytes) -> None:
     if kind == "Deployment":
         mend(found, {"manager": image}, {"manager": []})
     elif kind == "ConfigMap":
-        found["data"]["deploy"] = json.dumps(DEPLOY)
+        found["data"]["deploy"] = json.dumps({"defaultDeploymentMode": "Standard"})
+        # Else each InferenceService has an event about the missing definitions of Istio.
+        found["data"]["ingress"] = json.dumps(json.loads(found["data"]["ingress"]) | {"disableIstioVirtualHost": True})
     elif kind.endswith("WebhookConfiguration"):
         for webhook in found["webhooks"]:
             webhook["clientConfig"]["caBundle"] = base64.b64encode(authority).decode()

@@ -12,10 +12,8 @@ import yaml
 
 from testbed.cluster.kube import Kube
 from testbed.controllers.registry import DELETED, PRODUCTION, Registry
-from testbed.kserve import pod_of
 
 ROOT = Path(__file__).parents[2]
-COMPONENT = ROOT / "manifests" / "components" / "kserve"
 HOW_TO = ROOT / "docs" / "how-to" / "serve-with-kserve.md"
 ROW = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4]
 SMALL = {"requests": {"cpu": "100m", "memory": "256Mi"}}  # several of them fit on a node of two processors
@@ -73,43 +71,6 @@ def proxy(name: str) -> str:
     return f"/api/v1/namespaces/default/services/{name}-predictor:http1/proxy"
 
 
-def claims_that_differ(claimed: Any, made: Any, place: str = "") -> Iterator[str]:
-    """Yield each field of `claimed` that `made` has otherwise; items of lists are found by their names."""
-    if isinstance(claimed, dict) and isinstance(made, dict):
-        for key, value in claimed.items():
-            yield from claims_that_differ(value, made.get(key), f"{place}.{key}")
-    elif isinstance(claimed, list) and all(isinstance(item, dict) and "name" in item for item in claimed):
-        named = {item["name"]: item for item in made or []}
-        for item in claimed:
-            yield from claims_that_differ(item, named.get(item["name"]), f"{place}[{item['name']}]")
-    elif claimed != made:
-        yield f"{place}: claimed {claimed!r}, made {made!r}"
-
-
-def test_controller_makes_the_pod_of_the_stand_in(with_kserve: Kube) -> None:
-    service = inference_service(
-        "cellar",
-        "mlflow://wine/3",
-        args=["--workers=1"],
-        env=[{"name": "MODEL_API_RUNTIME_MAX_ROWS", "value": "1000"}],
-        runtimeVersion="0.1.0-sklearn",
-    )
-    runtime, storage = (
-        yaml.safe_load((COMPONENT / name).read_text())
-        for name in ("cluster-serving-runtime.yaml", "cluster-storage-container.yaml")
-    )
-    claimed = pod_of(runtime, service, storage)
-    with applied(with_kserve, service) as name:
-        (made,) = with_kserve.until(lambda: pods_of(with_kserve, name), what="a pod")
-
-    differences = [
-        *claims_that_differ(claimed["metadata"]["annotations"], made["metadata"]["annotations"], "annotations"),
-        *claims_that_differ(claimed["spec"], made["spec"], "spec"),
-    ]
-    assert differences == []
-    assert made["metadata"]["name"].startswith(claimed["metadata"]["name"])
-
-
 @pytest.mark.parametrize("storage_uri", ["mlflow://wine/3", "mlflow://wine@production"], ids=["version", "alias"])
 def test_unnamed_runtime_of_a_storage_uri_is_ours_and_answers_v1_and_v2(
     storage_uri: str, with_kserve: Kube, models: Registry
@@ -129,17 +90,6 @@ def test_unnamed_runtime_of_a_storage_uri_is_ours_and_answers_v1_and_v2(
         "model-api-runtime",
         "Loaded",
     )
-
-
-@pytest.mark.parametrize("version", ["1", "2", "3"])
-def test_runtime_takes_each_version_of_the_format(version: str, with_kserve: Kube) -> None:
-    service = inference_service("format", "mlflow://wine/3", modelFormat={"name": "mlflow", "version": version})
-    with applied(with_kserve, service) as name:
-        taken = with_kserve.until(
-            lambda: with_kserve.get("inferenceservice", name).get("status", {}).get("clusterServingRuntimeName")
-        )
-
-    assert taken == "model-api-runtime"
 
 
 def test_pod_that_starts_after_an_alias_has_moved_serves_the_other_version(with_kserve: Kube, models: Registry) -> None:
@@ -213,17 +163,6 @@ def test_describe_shows_the_reason_of_a_model_that_does_not_load(with_kserve: Ku
         described = with_kserve.until(lambda: described_failure(with_kserve, name), seconds=120)
 
     assert "--max-queue" in failure_message(described)
-
-
-def test_storage_uri_of_a_scheme_that_no_container_takes_makes_no_pod(with_kserve: Kube) -> None:
-    with applied(with_kserve, inference_service("scheme", "models:/wine/3")) as name:
-        described = with_kserve.until(
-            lambda: (text := with_kserve("describe", "inferenceservice", name)) and "not supported" in text and text
-        )
-        made = pods_of(with_kserve, name)
-
-    assert "StorageURI not supported" in described
-    assert made == []
 
 
 def described_failure(kube: Kube, name: str) -> str | None:

@@ -122,6 +122,26 @@ def grows_and_shrinks(kube: Kube, deployment: str, service: str, rate: float, bo
 
 
 @pytest.mark.parametrize("kind", ["inference-service", "deployment"])
+def test_pods_that_come_and_go_lose_no_request(kind: str, sender: Kube, with_kserve: Kube) -> None:
+    is_kserve = kind == "inference-service"
+    deployment = "wine-predictor" if is_kserve else "wine"
+    objects = example("inference-service-queue-depth.yaml")[:1] if is_kserve else example("deployment.yaml")
+    with (
+        applied(sender, objects, deployment),
+        requests_at(sender, 2 * BUSY_RATE, f"http://{deployment}/v1/models/wine:predict", ROWS) as sent,
+    ):
+        for _ in range(2):
+            sender("scale", f"deployment/{deployment}", "--replicas=2")
+            sender.rolled_out("default", deployment)
+            time.sleep(5)  # in which both pods have requests
+            sender("scale", f"deployment/{deployment}", "--replicas=1")
+            sender.until(lambda: len(pods_of(sender, deployment)) == 1, seconds=90, what="one pod")
+
+    assert sent["failures"] == []
+    assert sent["sent"] > 2 * BUSY_RATE
+
+
+@pytest.mark.parametrize("kind", ["inference-service", "deployment"])
 def test_pods_follow_processor_time_and_no_request_is_lost(kind: str, metrics_server: Kube, with_kserve: Kube) -> None:
     kube, is_kserve = metrics_server, kind == "inference-service"
     deployment = "wine-predictor" if is_kserve else "wine"

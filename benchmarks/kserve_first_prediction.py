@@ -77,7 +77,7 @@ def prepare(kube: Kube) -> None:
     load_image(kube, PEER)
     container = [{"op": "replace", "path": "/spec/containers/0/image", "value": PEER}]
     kube("patch", "clusterservingruntime", "kserve-sklearnserver", "--type=json", "-p", json.dumps(container))
-    initializer = {"image": PEER, "command": ["/storage-initializer/scripts/initializer-entrypoint"]}
+    initializer = {"image": PEER, "command": ["python", "/storage-initializer/scripts/initializer-entrypoint"]}
     change = {"spec": {"container": {"name": "storage-initializer", **initializer}}}
     kube("patch", "clusterstoragecontainer", "default", "--type=merge", "-p", json.dumps(change))
     kube.apply(*file_server())

@@ -9,6 +9,7 @@ import yaml
 
 from testbed.cluster import image_store
 from testbed.cluster.machine import Network
+from testbed.cluster.pki import AGGREGATOR
 
 PODS: Final = "10.244.0.0/24"
 SERVICES: Final = "10.96.0.0/24"
@@ -76,6 +77,14 @@ def api_server(layout: Layout) -> list[str]:
         f"--kubelet-client-key={pki}/admin.key",
         f"--kubelet-certificate-authority={pki}/ca.crt",
         "--kubelet-preferred-address-types=InternalIP",  # nothing resolves the node's name
+        # API servers that extend it, such as metrics-server, learn from headers who asks
+        f"--requestheader-client-ca-file={pki}/ca.crt",
+        f"--requestheader-allowed-names={AGGREGATOR}",
+        "--requestheader-username-headers=X-Remote-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        f"--proxy-client-cert-file={pki}/{AGGREGATOR}.crt",
+        f"--proxy-client-key-file={pki}/{AGGREGATOR}.key",
     ]
 
 
@@ -87,6 +96,7 @@ def controller_manager(layout: Layout) -> list[str]:
         f"--root-ca-file={layout.pki}/ca.crt",
         "--use-service-account-credentials",
         "--leader-elect=false",
+        "--horizontal-pod-autoscaler-downscale-stabilization=30s",  # five minutes by default
     ]
 
 

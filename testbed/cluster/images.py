@@ -152,7 +152,7 @@ def build(image: Image) -> None:
     options = [f"--target={image.target}"] if image.target else []
     options += [f"--build-arg={name}={value}" for name, value in image.arguments.items()]
     place = [f"--file={ROOT / image.dockerfile}", f"--tag={image.tag}", str(ROOT / image.context)]
-    podman("build", "--network=host", "--pull=never", *_trust(), *options, *place)
+    podman("build", "--network=host", "--pull=never", *trust(), *options, *place)
     record.write_text(f"{content} {identity_of(image.tag)}")
 
 
@@ -230,7 +230,7 @@ def _make_base(archive: Path) -> None:
     unfinished.rename(archive)
 
 
-def _trust() -> list[str]:
+def trust() -> list[str]:
     authorities = os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE")
     if not authorities:
         return []

@@ -147,6 +147,16 @@ def _is_ours() -> bool:
     return os.environ.get("KUBECONFIG") == str(KUBECONFIG)
 
 
+def load_image(kube: Kube, tag: str) -> None:
+    """Load an image that is not one of the project's into the cluster."""
+    if kube.ours:
+        images.load([tag])
+        return
+    archive = images.save(tag)
+    run(*shlex.split(os.environ[LOAD]), archive)
+    archive.unlink()
+
+
 def _load_elsewhere(command: list[str]) -> None:
     for image in images.IMAGES:
         images.build(image)

@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 SERVICE_ADDRESS: Final = "10.96.0.1"  # the first one of the range of Services is the API server's
 
+AGGREGATOR: Final = "front-proxy-client"  # the API server, when it calls an API server that extends it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
@@ -47,6 +49,7 @@ def write(folder: Path, address: str, port: int = 6443) -> None:
         leaf = authority.issue_cert("node", address, common_name=user.name, organization_name=user.group)
         _write_pair(leaf, folder, user.file)
         (folder / f"{user.file}.kubeconfig").write_text(yaml.safe_dump(_kubeconfig(folder, user, f"{address}:{port}")))
+    _write_pair(authority.issue_cert(AGGREGATOR, common_name=AGGREGATOR), folder, AGGREGATOR)
     _write_signing_key(folder)
 
 

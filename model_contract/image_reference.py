@@ -7,13 +7,14 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final
 
+from model_contract.digest import DIGEST
+
 REGISTRY: Final = re.compile(
     r"(?:localhost|[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)+"
     r"|[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?=:)|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
 )
 COMPONENT: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 PROJECT_FIELD: Final = "{project_id}"  # stands for the project's id in a repository that projects share a pattern of
 LONGEST_REPOSITORY: Final = 255  # characters, as registries and containerd limit it
 

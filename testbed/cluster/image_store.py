@@ -47,9 +47,9 @@ def restore(version: str) -> dict[str, str]:
         for entry in (ROOT / folder).iterdir():
             if entry.name not in kept[folder]:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    for folder in ROOT.iterdir():
-        if folder.name not in OF_IMAGES:
-            shutil.rmtree(folder)
+    for other in ROOT.iterdir():
+        if other.name not in OF_IMAGES:
+            shutil.rmtree(other)
     images: dict[str, str] = json.loads(IMAGES.read_text())
     return images
 

@@ -1,4 +1,6 @@
-"""Models and tables for the tests of Spark and Ray, the S3 server of the delivery's tests, and a cluster with the controllers of others."""
+"""Models and tables for the tests of Spark and Ray, the S3 server of the delivery's tests, and a cluster with the
+controllers of others.
+"""
 
 import subprocess
 from collections.abc import Callable, Iterator

@@ -30,7 +30,18 @@ def unpacked(stream: IO[bytes], beginning: bytes) -> IO[bytes]:
 def _zstd(stream: IO[bytes]) -> Any:
     if arrow is None:
         raise InputFileError(f"the file is packed by zstd and cannot be read: {missing_extra('pyarrow', 'tables')}")
-    return arrow.CompressedInputStream(stream, "zstd")
+    return arrow.CompressedInputStream(arrow.PythonFile(_Left(stream), mode="r"), "zstd")
+
+
+class _Left:
+    """A stream that is left open when its reader is closed, as the other unpackers do."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.read = stream.read
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
 
 # The first bytes of packed files.

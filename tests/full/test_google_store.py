@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import pytest
 
+from serving_runtime.tables.object_store import ObjectPath
 from testbed.environments import python_of
-from testbed.gcs_server import gcs_server
+from testbed.google_store import google_store
 
 SCRIPT = Path(__file__).parents[1] / "serving_runtime/scripts/save_models.py"
 FRAME = pd.DataFrame({"id": ["1", "2"], "fixed acidity": [7.4, 6.3], "pH": [3.5, 3.2], "alcohol": [9.4, 10.1]})
@@ -24,26 +25,32 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_parts_of_google_s_store_are_those_of_a_directory(
     wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for root in (tmp_path / "store/lake/in", tmp_path / "in"):
-        for day, suffix in (("1", "csv"), ("2", "parquet")):
-            (root / f"day={day}").mkdir(parents=True)
-            path = root / f"day={day}/a.{suffix}"
-            FRAME.to_csv(path, index=False) if suffix == "csv" else FRAME.to_parquet(path)
+    for day, suffix in (("1", "csv"), ("2", "parquet")):
+        path = tmp_path / f"in/day={day}/a.{suffix}"
+        path.parent.mkdir(parents=True)
+        FRAME.to_csv(path, index=False) if suffix == "csv" else FRAME.to_parquet(path)
 
     def predict(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         options = ["--model-path", wine, "--keep-columns", "id,day", "--output-format", "csv"]
         command = [sys.executable, "-m", "serving_runtime", "predict", *options, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    with gcs_server(tmp_path / "store", in_files=True) as server:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.endpoint)
+    with google_store(tmp_path, "lake") as address:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+        for path in sorted((tmp_path / "in").rglob("a.*")):
+            with path.open("rb") as content:
+                stored_at(f"lake/{path.relative_to(tmp_path)}").upload(content)
         stored = predict("gs://lake/in", "-o", "gs://lake/out/")
         again = predict("gs://lake/in", "-o", "gs://lake/out/")
         missing = predict("gs://lake/none.csv")
+        parts = {name: stored_at(f"lake/out/{name}").read() for name in ("day=1/a.csv", "day=2/a.csv")}
     local = predict(tmp_path / "in", "-o", f"{tmp_path}/out/")
 
     assert (stored.returncode, local.returncode) == (0, 0), stored.stderr + local.stderr
-    assert "2 parts, 2 of them finished before" in again.stderr
+    assert "2 parts, 2 of them finished before" in again.stderr, again.stderr
     assert missing.returncode == 5, missing.stderr
-    for part in ("day=1/a.csv", "day=2/a.csv"):
-        assert (tmp_path / "store/lake/out" / part).read_bytes() == (tmp_path / "out" / part).read_bytes()
+    assert parts == {name: (tmp_path / "out" / name).read_bytes() for name in parts}
+
+
+def stored_at(key: str) -> ObjectPath:
+    return ObjectPath("gs", PurePosixPath(key))

@@ -11,7 +11,6 @@ import grpc
 import pytest
 
 from serving_runtime.protocols.open_inference.messages import INFERENCE
-from serving_runtime.protocols.open_inference.protocol import GRPC
 from serving_runtime.rpc.health import CHECK, WATCH
 from serving_runtime.rpc.reflection import INFO, OLDER_PATH
 from serving_runtime.rpc.refusals import DOCUMENT
@@ -236,8 +235,3 @@ def test_same_port_for_both_protocols_is_refused(start: Start, models: Path) -> 
 
     assert server.exit_code() != 0
     assert "--grpc-port" in server.process.log.read_text()
-
-
-def test_metrics_have_a_label_for_grpc(server: RuntimeServer) -> None:
-    assert GRPC.name == "grpc"
-    assert "model_api_runtime_request_seconds_count[('protocol', 'grpc')]" in numbers(server)

@@ -13,6 +13,7 @@ BENCHMARKS: Final = (
     "webhook_reviews",
     "runtime_start",
     "runtime_predictions",
+    "runtime_grpc",
     "gate",
     "gate_slow_clients",
     "request_work",

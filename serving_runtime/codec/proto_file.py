@@ -122,7 +122,9 @@ class _Parser:
 
     def _field(self, message: DescriptorProto, kind: str, label: int = OPTIONAL) -> FieldDescriptorProto:
         """Add a field whose type has been read: a scalar, or the name of a message or an enum."""
-        field = message.field.add(name=next(self._words), label=label)
+        name = next(self._words)
+        first, *others = name.split("_")
+        field = message.field.add(name=name, label=label, json_name=first + "".join(map(str.capitalize, others)))
         self._skip(1)
         field.number = int(next(self._words))
         self._skip(1)

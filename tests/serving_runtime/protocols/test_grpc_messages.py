@@ -19,7 +19,7 @@ from serving_runtime.input.conform import conformer
 from serving_runtime.options import Nan
 from serving_runtime.protocols.interface import Message, Prediction, ServedModel
 from serving_runtime.protocols.open_inference.datatypes import DATATYPES, datatype_of
-from serving_runtime.protocols.open_inference.messages import INFERENCE, read_infer
+from serving_runtime.protocols.open_inference.messages import INFERENCE, read_infer, weight_of
 from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
 from serving_runtime.signature import Signature, Tensor
 from testbed.infer_messages import Request, Response, message_of
@@ -165,11 +165,11 @@ def over_http(body: dict[str, Any], message: Any, ask: Ask) -> Any:
 def test_wrong_tensors_are_refused_as_over_http(raw: bool, ask: Ask) -> None:
     asked = set()
     for sentence, (body, _, _) in WRONG.items():
-        if sentence in {"another shape than the data has", "ragged data"}:  # a message has no nested data
+        if sentence in {"another shape than the data has", "ragged data", "FP16 in the JSON"}:  # a message has none
             continue
         try:
             message = message_of(body, raw=raw)
-        except (KeyError, TypeError, ValueError):  # what no message can hold, such as null
+        except (AttributeError, KeyError, TypeError, ValueError):  # what no message can hold, such as null
             continue
         refused = ask("one-long")("grpc", message.SerializeToString())
         assert (refused.status, refused.body) == (400, over_http(body, message, ask).body), sentence
@@ -265,6 +265,52 @@ def test_random_message_is_read_or_refused(signature: Signature, data: st.DataOb
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
 
     seen(bytes(body), served_with(signature))
+
+
+LARGE = np.arange(20_000, dtype="float64")
+
+
+def large() -> Any:
+    message = Request(model_name="m", inputs=[{"name": "t", "datatype": "FP64", "shape": [20_000]}])
+    message.raw_input_contents.append(LARGE.tobytes())
+    return message
+
+
+def test_large_raw_tensor_is_read_as_it_is_and_may_be_written_to() -> None:
+    served = served_with(Signature(tensors=(Tensor(name=None, dtype=np.dtype("float64"), shape=(-1,)),)))
+    body = large().SerializeToString()
+    data = read_infer(Message(body=body, headers={}, path={}), served).data
+
+    np.testing.assert_array_equal(data, LARGE)
+    data[0] = 1.0
+    assert weight_of(body) < len(body) / 16
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda body: body[:-1],
+        lambda body: body + b"\x3a",
+        lambda body: body + b"\x3a\xff\xff\xff\xff\x0f",
+        lambda body: body + b"\xff" * 20,
+        lambda body: body + b"\x07",
+    ],
+    ids=["cut", "a tag", "a length beyond the end", "an endless number", "an unknown kind of field"],
+)
+def test_large_message_that_is_no_protobuf_is_refused(changed: Callable[[bytes], bytes], ask: Ask) -> None:
+    body = changed(large().SerializeToString())
+
+    assert json.loads(ask("free")("grpc", body).body)["error"] == "the message is no inference.ModelInferRequest"
+    assert weight_of(body) == len(body)
+
+
+def test_large_message_of_many_fields_or_texts_is_read_as_json_is() -> None:
+    many = Request(model_name="m", outputs=[{"name": "x" * 40} for _ in range(2000)]).SerializeToString()
+    texts = Request(model_name="m", inputs=[{"name": "t", "datatype": "BYTES", "shape": [1]}])
+    texts.raw_input_contents.append(elements(b"a" * 50_000))
+
+    assert weight_of(many) == len(many)
+    assert weight_of(texts.SerializeToString()) == len(texts.SerializeToString())
 
 
 @WAYS

@@ -28,8 +28,10 @@ PUBLIC = {
     "json-schema.org",
     "kserve.github.io",
     "mlflow.org",
+    "opentelemetry.io",
     "pytorch.org",
     "spec.openapis.org",
+    "w3c.github.io",
     "www.w3.org",
 }
 

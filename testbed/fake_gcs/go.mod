@@ -1,8 +1,6 @@
 module mlflow-model-api/testbed/fake_gcs
 
-go 1.26.0
-
-tool github.com/fsouza/fake-gcs-server
+go 1.26
 
 require (
 	cel.dev/expr v0.25.2 // indirect
@@ -60,3 +58,5 @@ require (
 	google.golang.org/grpc v1.83.1 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )
+
+tool github.com/fsouza/fake-gcs-server

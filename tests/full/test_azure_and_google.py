@@ -33,6 +33,12 @@ class Store:
     change: Callable[[], None]
 
 
+def write(directory: Path, files: Mapping[str, bytes]) -> None:
+    for path, content in files.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(content)
+
+
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with azure_server(tmp_path_factory.mktemp("azure")) as server:
@@ -50,17 +56,15 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with gcs_server(tmp_path_factory.mktemp("gcs")) as server:
-        server.bucket("models")
-        for path, content in FILES.items():
-            server.upload("models", f"model/{path}", content)
-        with reverse_proxy(server.endpoint, keep_host=True) as proxy:
-            yield Store(
-                root="gs://models",
-                proxy=proxy,
-                environment={**server.environment, "GOOGLE_BASE_URL": proxy.uri},
-                change=lambda: server.upload("models", "model/MLmodel", FILES["MLmodel"][::-1]),
-            )
+    directory = tmp_path_factory.mktemp("gcs")
+    write(directory / "models" / "model", FILES)
+    with gcs_server(directory) as endpoint, reverse_proxy(endpoint, keep_host=True) as proxy:
+        yield Store(
+            root="gs://models",
+            proxy=proxy,
+            environment={"GOOGLE_BASE_URL": proxy.uri, "GOOGLE_BEARER_TOKEN": "testbed-gcs-token"},
+            change=lambda: write(directory / "models" / "model", {"MLmodel": FILES["MLmodel"][::-1]}),
+        )
 
 
 @pytest.fixture(params=["azure", "google"])

@@ -55,7 +55,7 @@ check: setup ## Format, lint, types, imports, Dockerfiles, workflows, generated 
 	@$(RUN) lint-imports --no-logo
 	@$(RUN) python docs/render.py --check
 	@$(RUN) pytest -qq -p no:cacheprovider tests/test_docs.py -k links
-	@$(RUN) hadolint Dockerfile.webhook Dockerfile.runtime Dockerfile.gate testbed/cluster/mlflow.Dockerfile
+	@$(RUN) hadolint Dockerfile.webhook Dockerfile.runtime Dockerfile.gate Dockerfile.lifecycle testbed/cluster/mlflow.Dockerfile
 	@$(RUN) python -m testbed.actionlint action.yml examples/domino-project/.github/workflows/*.yml
 
 .PHONY: fix
@@ -72,6 +72,7 @@ images: ## Build the container images of the manifests with podman, buildah or d
 	@tool=$$(command -v podman || command -v buildah || command -v docker) || { echo "no podman, buildah or docker on this machine" >&2; exit 1; }; \
 	  $$tool build --file Dockerfile.webhook --tag model-api-webhook:$(VERSION) . ; \
 	  $$tool build --file Dockerfile.gate --tag model-api-gate:$(VERSION) . ; \
+	  $$tool build --file Dockerfile.lifecycle --tag model-api-lifecycle:$(VERSION) . ; \
 	  $$tool build --file Dockerfile.runtime --target delivery --tag model-api-delivery:$(VERSION) . ; \
 	  $$tool build --file Dockerfile.runtime --target delivery-full --tag model-api-delivery:$(VERSION)-full . ; \
 	  $$tool build --file Dockerfile.runtime --target runtime --tag model-api-runtime:$(VERSION) . ; \

@@ -8,6 +8,13 @@ warnings.simplefilter("ignore")
 import mlflow  # noqa: E402  after the filter, which its import needs
 import pandas as pd  # noqa: E402  as above
 
+TEXTS = {"code": str, "city": str}  # of the mixed table; else 00123 would be a number
+TIMES = ["day", "bought"]
+
 model, source, output = sys.argv[1:]
-rows = pd.read_csv(source) if Path(source).suffix == ".csv" else pd.read_parquet(source)
+if Path(source).suffix == ".csv":
+    is_mixed = TEXTS.keys() <= set(pd.read_csv(source, nrows=0).columns)
+    rows = pd.read_csv(source, dtype=TEXTS, parse_dates=TIMES) if is_mixed else pd.read_csv(source)
+else:
+    rows = pd.read_parquet(source)
 pd.DataFrame({"prediction": mlflow.pyfunc.load_model(model).predict(rows)}).to_parquet(output)

@@ -1,28 +1,34 @@
-"""Cost of scoring a million rows of a file: our command, a short script of a person, and MLflow's own command.
+"""Cost of scoring files: our command, a short script of a person, and MLflow's own command.
 
-Each is a process of its own. The cost for one row, start and loading, is measured first, and subtracted.
+`python -m benchmarks.scoring [case ...] [--rows 1000000] [--rounds 3] [--before CHECKOUT]`
+The cases are doubles, mixed, nested, tensors and large. Each program is a process of its own; the cost for one row,
+start and loading, is measured first, and subtracted. With --before, lists and tensors are scored by the command of
+another checkout too, such as that of an earlier commit.
 """
 
 import argparse
+import multiprocessing
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import pandas as pd
-
+from benchmarks import scoring_tables
 from benchmarks.machine import describe
 from testbed.environments import python_of
 
-COLUMNS: Final = [f"measure {number}" for number in range(11)]  # as benchmarks/save_model.py has them
-SEED: Final = 7
+OURS: Final = "model-api-runtime predict"
+BEFORE: Final = "the same, --before"
+SCRIPT: Final = "pandas and mlflow.pyfunc"
+THEIRS: Final = "mlflow models predict"
+FEWER: Final = 20  # times fewer rows of lists and tensors, which are longer
+LARGE: Final = 100  # times more rows of the large table
 Command = Sequence[str | Path]
 
 
@@ -35,92 +41,138 @@ class Cost:
     memory: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A table that is written in each of the `forms`, the `model` that scores it, and the programs that do."""
+
+    model: str
+    what: str
+    write: Callable[[Path, int], None]
+    forms: Sequence[str] = ("csv", "parquet")
+    programs: Sequence[str] = (OURS, SCRIPT)
+
+
+CASES: Final = {
+    "doubles": Case(
+        model="elastic-net",
+        what="11 doubles",
+        write=scoring_tables.write_doubles,
+        programs=(OURS, SCRIPT, THEIRS),
+    ),
+    "mixed": Case(model="mixed", what="texts, times, numbers and nulls", write=scoring_tables.write_mixed),
+    "nested": Case(
+        model="nested",
+        what="two lists and an object",
+        write=scoring_tables.write_nested,
+        forms=("parquet", "jsonl"),
+        programs=(OURS, BEFORE),
+    ),
+    "tensors": Case(
+        model="tensors",
+        what="a tensor of 28 x 28 floats",
+        write=scoring_tables.write_tensors,
+        forms=("parquet", "jsonl"),
+        programs=(OURS, BEFORE),
+    ),
+    "large": Case(
+        model="elastic-net",
+        what="11 doubles",
+        write=scoring_tables.write_many_doubles,
+        forms=("parquet",),
+        programs=(OURS,),
+    ),
+}
+
+
 def main() -> None:
     options = arguments()
-    print(describe())
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        mlflow = python_of("mlflow-3.17")
-        script = Path(__file__).with_name("save_model.py")
-        subprocess.run(
-            [mlflow, script, "elastic-net", directory / "model"], check=True, capture_output=True, cwd=directory
-        )
-        for form in ("csv", "parquet"):
-            write(directory / f"one.{form}", 1)
-            write(directory / f"rows.{form}", options.rows)
-            size = (directory / f"rows.{form}").stat().st_size / 1e6
-            print(f"\n{options.rows:,} rows of {len(COLUMNS)} doubles, {form}, {size:.0f} MB")
-            report(measured(directory, form, mlflow, options.rounds))
+    print(describe(), flush=True)
+    for name in options.cases or CASES:
+        case = CASES[name]
+        times = LARGE if name == "large" else 1 / FEWER if "jsonl" in case.forms else 1
+        with tempfile.TemporaryDirectory() as directory:
+            measure(case, int(options.rows * times), options, Path(directory))
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="case")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
-    return parser.parse_args()
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT")
+    options = parser.parse_args()
+    if unknown := set(options.cases) - set(CASES):  # argparse's own `choices` refuse none at all
+        parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    return options
 
 
-def write(path: Path, rows: int) -> None:
-    frame = pd.DataFrame(np.random.default_rng(SEED).normal(size=(rows, len(COLUMNS))), columns=COLUMNS)
-    if path.suffix == ".csv":
-        frame.to_csv(path, index=False)
-    else:
-        frame.to_parquet(path, index=False)
+def measure(case: Case, rows: int, options: argparse.Namespace, directory: Path) -> None:
+    mlflow, script = python_of("mlflow-3.17"), Path(__file__).with_name("save_model.py")
+    subprocess.run([mlflow, script, case.model, directory / "model"], check=True, capture_output=True, cwd=directory)
+    for form in case.forms:
+        source = directory / f"rows.{form}"
+        for path, count in ((directory / f"one.{form}", 1), (source, rows)):
+            # By another process: a program's memory counts from that of the process that starts it.
+            writer = multiprocessing.get_context("spawn").Process(target=case.write, args=(path, count))
+            writer.start()
+            writer.join()
+        print(f"\n{rows:,} rows of {case.what}, {form}, {source.stat().st_size / 1e6:,.0f} MB", flush=True)
+        names = [name for name in case.programs if _can(name, form, options.before)]
+        report(measured(names, directory, form, options), rows)
+        source.unlink()
 
 
-def commands(directory: Path, source: Path, mlflow: Path) -> Mapping[str, Command]:
+def _can(program: str, form: str, before: Path | None) -> bool:
+    """Return True if a program is there, and reads the form: MLflow's reads no Parquet."""
+    return (program != THEIRS or form == "csv") and (program != BEFORE or before is not None)
+
+
+def command(program: str, directory: Path, source: Path) -> Command:
     model, output = directory / "model", directory / "out.parquet"
-    ours: Command = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", model, source, "-o", output]
-    found: dict[str, Command] = {
-        "model-api-runtime predict": ours,
-        "pandas and mlflow.pyfunc": [
-            sys.executable,
-            Path(__file__).with_name("score_with_pandas.py"),
-            model,
-            source,
-            output,
-        ],
-    }
-    if source.suffix == ".csv":  # it reads no Parquet, and writes JSON
-        theirs: list[str | Path] = [
-            mlflow,
-            "-m",
-            "mlflow",
-            "models",
-            "predict",
-            "--env-manager",
-            "local",
-            "--content-type",
-            "csv",
-        ]
-        files: list[str | Path] = [
-            "--model-uri",
-            model,
-            "--input-path",
-            source,
-            "--output-path",
-            directory / "out.json",
-        ]
-        found["mlflow models predict"] = [*theirs, *files]
-    return found
+    match program:
+        case "pandas and mlflow.pyfunc":
+            return [sys.executable, Path(__file__).with_name("score_with_pandas.py"), model, source, output]
+        case "mlflow models predict":  # it writes JSON
+            theirs: list[str | Path] = [
+                "-m",
+                "mlflow",
+                "models",
+                "predict",
+                "--env-manager",
+                "local",
+                "--content-type",
+                "csv",
+            ]
+            files: list[str | Path] = [
+                "--model-uri",
+                model,
+                "--input-path",
+                source,
+                "--output-path",
+                directory / "out.json",
+            ]
+            return [python_of("mlflow-3.17"), *theirs, *files]
+        case _:
+            return [sys.executable, "-m", "serving_runtime", "predict", "--model-path", model, source, "-o", output]
 
 
-def measured(directory: Path, form: str, mlflow: Path, rounds: int) -> Mapping[str, tuple[list[Cost], list[Cost]]]:
+def measured(
+    names: Sequence[str], directory: Path, form: str, options: argparse.Namespace
+) -> Mapping[str, tuple[list[Cost], list[Cost]]]:
     """Return the costs for one row and for all rows, measured in turn, so that other load meets all programs."""
-    starts = commands(directory, directory / f"one.{form}", mlflow)
-    whole = commands(directory, directory / f"rows.{form}", mlflow)
-    costs: dict[str, tuple[list[Cost], list[Cost]]] = {name: ([], []) for name in starts}
-    for _ in range(rounds):
-        for name, (start, all_rows) in costs.items():
-            start.append(cost(starts[name], directory))
-            all_rows.append(cost(whole[name], directory))
+    costs: dict[str, tuple[list[Cost], list[Cost]]] = {name: ([], []) for name in names}
+    for _ in range(options.rounds):
+        for name, pair in costs.items():
+            checkout = options.before if name == BEFORE else Path.cwd()
+            for source, found in zip(("one", "rows"), pair, strict=True):
+                found.append(cost(command(name, directory, directory / f"{source}.{form}"), checkout, directory))
     return costs
 
 
-def cost(command: Command, directory: Path) -> Cost:
+def cost(command: Command, checkout: Path, directory: Path) -> Cost:
     began = time.perf_counter()
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=directory)
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=checkout)
         _, status, used = os.wait4(process.pid, 0)
     clock = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -129,13 +181,14 @@ def cost(command: Command, directory: Path) -> Cost:
     return Cost(processor=used.ru_utime + used.ru_stime, clock=clock, memory=used.ru_maxrss / 1024)
 
 
-def report(costs: Mapping[str, tuple[list[Cost], list[Cost]]]) -> None:
-    print(f"{'':<28}{'beyond the start':>26}{'the whole process':>26}")
-    print(f"{'medians':<28}{'processor':>13}{'clock':>13}{'processor':>13}{'clock':>13}{'memory':>13}")
+def report(costs: Mapping[str, tuple[list[Cost], list[Cost]]], rows: int) -> None:
+    print(f"{'':<28}{'beyond the start':>42}{'the whole process':>26}")
+    print(f"{'medians':<28}{'processor':>13}{'clock':>13}{'rows/s':>16}{'processor':>13}{'clock':>13}{'memory':>13}")
     for name, (starts, wholes) in costs.items():
         start, whole = middle(starts), middle(wholes)
-        row = f"{whole.processor - start.processor:>11.2f} s{whole.clock - start.clock:>11.2f} s"
-        print(f"  {name:<26}{row}{whole.processor:>11.2f} s{whole.clock:>11.2f} s{whole.memory:>9.0f} MiB")
+        clock = whole.clock - start.clock
+        row = f"{whole.processor - start.processor:>11.2f} s{clock:>11.2f} s{rows / max(clock, 0.001):>16,.0f}"
+        print(f"  {name:<26}{row}{whole.processor:>11.2f} s{whole.clock:>11.2f} s{whole.memory:>9.0f} MiB", flush=True)
 
 
 def middle(costs: Sequence[Cost]) -> Cost:

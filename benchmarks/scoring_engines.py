@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.machine import describe
-from benchmarks.scoring import COLUMNS, write
+from benchmarks.scoring_tables import COLUMNS, write_doubles
 from testbed.engines import Engines, installed_engines
 
 WAYS: Final = {
@@ -39,9 +39,9 @@ def main() -> None:
             [engines.python, script, "elastic-net", directory / "model"], check=True, capture_output=True, cwd=directory
         )
         (directory / "rows").mkdir()
-        write(directory / "one.parquet", 1)
+        write_doubles(directory / "one.parquet", 1)
         for number, first in enumerate(range(0, options.rows, FILE_ROWS)):
-            write(directory / "rows" / f"{number}.parquet", min(FILE_ROWS, options.rows - first))
+            write_doubles(directory / "rows" / f"{number}.parquet", min(FILE_ROWS, options.rows - first))
         print(f"{options.rows:,} rows of {len(COLUMNS)} doubles, Parquet, two processors, medians of {options.rounds}")
         seconds = {way: [seconds_of(way, engines, directory, options.rows)] for way in options.ways}
         for _ in range(options.rounds - 1):

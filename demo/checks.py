@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from demo.context import NAME, DemoContext
 from demo.predictions import Answers
 from demo.refusals import Refusals
-from demo.staging import Installation, Staged
+from demo.staging import CUT, Installation, Staged
 from model_contract.tokens import Purpose
 from testbed.api_server import patch_of
 from testbed.gate import OTHER, PASSWORD, PROJECT, Gate
@@ -17,6 +17,7 @@ def of_the_pod(installation: Installation, staged: Staged, answers: Answers) -> 
     """Return each claim, and True if it holds."""
     admitted = staged.running.pod
     return {
+        "the fetch that was cut went on to the whole model": any(CUT in line for line in staged.log),
         "the staged model API predicts what MLflow itself does": answers.function == answers.mlflow,
         "so does the runtime's server": answers.server == answers.mlflow,
         "nothing that the pod's author wrote was changed": holds_all_of(admitted, staged.created),

@@ -6,18 +6,23 @@ The webhook admits its pod, which fetches the model through the gate.
 import json
 import subprocess
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from demo.context import NAME, DemoContext, jane_environment
 from model_contract.names import INIT_CONTAINER, MODEL_VOLUME
 from testbed.api_server import patch_of
 from testbed.domino import Domino, domino
 from testbed.domino.pods import pod_of
+from testbed.faults import cut, first, only
 from testbed.gate import Gate
 from testbed.local_pod import LocalPod
 from testbed.mlflow_server import client_environment
 from testbed.processes import installed
+from testbed.reverse_proxy import reverse_proxy
 from testbed.webhook_server import WebhookServer, webhook_server
+
+CUT_AFTER: Final = 200  # bytes of the first file MLmodel that a pod fetches
+CUT: Final = "the connection was cut"  # as the fetch says it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +46,16 @@ class Staged:
 
 def start_domino(context: DemoContext, gate: Gate) -> Installation:
     with context.terminal.step("Start the webhook, and a stand-in of Domino that deploys for real"):
-        settings = {"MODEL_API_WEBHOOK_TRACKING_URI": gate.uri}
+        network = context.processes.enter_context(reverse_proxy(gate.uri, only("/MLmodel", first(1, cut(CUT_AFTER)))))
+        settings = {"MODEL_API_WEBHOOK_TRACKING_URI": network.uri}
         webhook = context.processes.enter_context(webhook_server(context.directory / "webhook", settings))
         found = context.processes.enter_context(domino(context.directory / "domino", gate=gate, webhook=webhook))
         context.terminal.note(f"{webhook.url}/mutate: gunicorn with TLS, and a certificate of its own authority")
         context.terminal.note(
             f"{found.uri}: Domino's API; what is published there becomes a pod, run here as processes"
+        )
+        context.terminal.note(
+            f"the network between pods and gate cuts the first fetch, after {CUT_AFTER} bytes of a file"
         )
     return Installation(domino=found, webhook=webhook)
 
@@ -80,4 +89,5 @@ def show_pod(context: DemoContext, installation: Installation, staged: Staged) -
         context.terminal.note(f"{INIT_CONTAINER} ran first, with the token that may only read:")
         for line in staged.log:
             context.terminal.quote(line)
+        context.terminal.note("its connection was cut once, and it went on: the model is whole, in one rename")
         context.terminal.files(staged.running.directory / "volumes" / MODEL_VOLUME, label=f"volume {MODEL_VOLUME}")

@@ -17,6 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from model_contract.names import PLATFORM_NAMESPACE
 from model_contract.setting_types import boolean
 from model_contract.settings import Setting, settings_of
+from serving_runtime.rpc.refusals import STATUSES
 from serving_runtime.settings import OPTIONS
 from tracking_gate.metrics import Metrics as GateMetrics
 from tracking_gate.secret_directory import SecretDirectory
@@ -104,6 +105,13 @@ def runtime_settings() -> str:
     return table(["flag", "variable", "meaning", "default"], lines)
 
 
+def grpc_statuses() -> str:
+    causes: dict[str, list[str]] = {}
+    for http, status in STATUSES.items():
+        causes.setdefault(status.name, []).append(str(http))
+    return table(["status of gRPC", "status of HTTP"], ([code(name), ", ".join(each)] for name, each in causes.items()))
+
+
 def gate_options() -> str:
     lines = ([code(one.option), code(one.variable), *gate_meaning(one)] for one in GATE_SETTINGS)
     return table(["option", "variable", "meaning", "default"], lines)
@@ -134,6 +142,7 @@ def gate_metrics() -> str:
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "gate-metrics": gate_metrics,
     "gate-options": gate_options,
+    "grpc-statuses": grpc_statuses,
     "reasons": reasons,
     "runtime-settings": runtime_settings,
     "selection": selection,

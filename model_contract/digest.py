@@ -1,8 +1,13 @@
 """The digest of a whole model: models with the same files have the same digest."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -20,3 +25,14 @@ def model_digest(files: Iterable[FileEntry]) -> str:
     for file in sorted(files, key=lambda entry: entry.path.encode()):
         total.update(f"{file.path}\0{file.size}\0{file.sha256}\n".encode())
     return f"sha256:{total.hexdigest()}"
+
+
+def directory_digest(directory: Path) -> str:
+    """Return the digest of a model's files, all of which are read. Raises OSError."""
+    return model_digest(_entry(path, directory) for path in directory.rglob("*") if path.is_file())
+
+
+def _entry(path: Path, directory: Path) -> FileEntry:
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return FileEntry(path=path.relative_to(directory).as_posix(), size=path.stat().st_size, sha256=sha256)

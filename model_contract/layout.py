@@ -5,6 +5,17 @@ A store, an emptyDir or a shared claim, always has these directories:
     <store>/<owner>/<run_id>/artifacts/model/   the model, MLmodel at its root
     <store>/<owner>/<run_id>/manifest.json      its files, with sizes and digests
     <store>/.partial-<id>/                      the same while they are written, then renamed
+
+An image of a model has the same in two directories, which a pod mounts as the last two of these paths:
+
+    models/                                     the model
+    manifest/                                   manifest.json, and the empty directory artifacts/model
+
+A model that was fetched by a storage URI lies in a mount that has a store of its own:
+
+    <mount>/MLmodel                             links to the files, MLmodel last
+    <mount>/.model-api/model/manifest.json      its files, the URI, and the version that it named
+    <mount>/.model-api/model/artifacts/model/   the model
 """
 
 from collections.abc import Mapping
@@ -19,6 +30,9 @@ MODEL_DIRECTORY: Final = "artifacts/model"
 MANIFEST: Final = "manifest.json"
 PARTIAL_PREFIX: Final = ".partial-"
 MLMODEL: Final = "MLmodel"
+IMAGE_MODEL: Final = "models"  # where KServe looks for the model of `oci+native://`
+IMAGE_MANIFEST: Final = "manifest"
+STORAGE_DIRECTORY: Final = ".model-api/model"  # below a mount: a model that was fetched by a storage URI
 
 
 def run_directory(owner: str, run_id: str) -> str:
@@ -29,6 +43,11 @@ def run_directory(owner: str, run_id: str) -> str:
 def model_directory(owner: str, run_id: str) -> str:
     """Return the directory of a run's model below the root of a store, which is also the subPath of a mount."""
     return f"{run_directory(owner, run_id)}/{MODEL_DIRECTORY}"
+
+
+def run_path(owner: str, run_id: str) -> str:
+    """Return the absolute path of a run's directory in a model API container, if its model comes by an image."""
+    return f"{ARTIFACTS_ROOT}/{run_directory(owner, run_id)}"
 
 
 def model_path(owner: str, run_id: str) -> str:

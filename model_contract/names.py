@@ -37,6 +37,7 @@ CONTAINERS_ANNOTATION: Final = f"{DOMAIN}/containers"
 CPU_LIMIT_ANNOTATION: Final = f"{DOMAIN}/cpu-limit"
 MEMORY_LIMIT_ANNOTATION: Final = f"{DOMAIN}/memory-limit"
 DEADLINE_ANNOTATION: Final = f"{DOMAIN}/deadline"
+IMAGE_ANNOTATION: Final = f"{DOMAIN}/image"  # the image of the model, by digest
 STATUS_ANNOTATION: Final = f"{DOMAIN}/status"
 
 # Labels that Domino puts on its pods.
@@ -80,6 +81,7 @@ TAG_PROJECT_ID: Final = "mlflow.domino.project_id"
 TAG_PROJECT_NAME: Final = "mlflow.domino.project_name"
 TAG_DIGEST: Final = "model-api.digest"  # of the files
 TAG_LISTING: Final = "model-api.listing"  # digest of names, sizes and times: unchanged files are not read again
+TAG_IMAGE: Final = "model-api.image"  # of the files: <repository>@sha256:<digest>
 PROMOTION_TAG_PREFIX: Final = "promotion."
 PROMOTION_ID: Final = f"{PROMOTION_TAG_PREFIX}id"  # the version was in Production, or is on its way there
 

@@ -1,4 +1,4 @@
-"""`model-api-delivery`: fetches a model into a store or for KServe, verifies that it is there, or resolves a URI."""
+"""`model-api-delivery`: fetches models into a store or for KServe, verifies that one is there, or resolves a URI."""
 
 import argparse
 import json
@@ -23,6 +23,7 @@ from model_delivery.model_uri import resolve
 from model_delivery.settings import Upstream, model_ref, model_variables, project_id
 from model_delivery.storage import StorageRequest, fetch_storage
 from model_delivery.storage_uri import FORMS, parse_storage_uri
+from model_delivery.sync_command import add_sync, run_sync
 from model_delivery.verify import VerifyRequest, verify
 
 TERMINATION_LOG: Final = "/dev/termination-log"
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
     if options.command == "storage":
         return _storage(options, environ)
+    if options.command == "sync":
+        return run_sync(options, _bounds(options), environ, lambda text: _write_message(text, options.termination_log))
     if options.command == "resolve":
         limits = Limits(tries=options.tries, deadline=options.deadline)
         found = resolve(options.uri, options.owner, Upstream.from_environment(environ), limits)
@@ -167,7 +170,7 @@ def _write_message(text: str, termination_log: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="model-api-delivery", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | storage | verify | resolve")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | storage | verify | sync | resolve")
     _add_bounds(_command(commands, "fetch", "fetch the model into the store, unless it is there"))
     text = "fetch the model of a storage URI into a directory, as a storage container of KServe"
     storage = commands.add_parser("storage", help=text, description=text, allow_abbrev=False)
@@ -177,6 +180,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_bounds(storage)
     verifying = _command(commands, "verify", "verify that the model is in the store, and complete; writes nothing")
     verifying.add_argument("--digests", action="store_true", help="read every file, and compare the digests too")
+    syncing = add_sync(commands)
+    _add_termination_log(syncing)
+    _add_bounds(syncing)
     _add_resolve(commands)
     return parser
 

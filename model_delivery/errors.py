@@ -58,6 +58,14 @@ class DamagedError(DeliveryError):
     exit_code = ExitCode.DAMAGED
 
 
+class SyncError(DeliveryError):
+    """Some steps of a sync failed; `exit_code` is that of the whole run."""
+
+    def __init__(self, message: str, exit_code: ExitCode) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class TransientError(UnavailableError):
     """Another try may help. `retry_after` is the server's wish, in seconds; `exit_code` is for the last try."""
 

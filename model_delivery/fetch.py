@@ -88,6 +88,9 @@ def _download(request: FetchRequest, upstream: Upstream, partial: PartialModel, 
     except PreconditionError:
         partial.clear()
         raise
+    if present := _present(request):  # of a run that was first: without locks, this one would replace a model in use
+        partial.clear()
+        return present
     publish(partial, request.destination, manifest)
     return FetchResult(manifest=manifest, fetched=True, way=artifacts.way)
 

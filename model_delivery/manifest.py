@@ -22,9 +22,9 @@ class Manifest:
     """A delivered model.
 
     `models` are the registered versions that have these files, all of one owner and run: none if the model was fetched
-    by `uri`, a storage URI. `source` is the path of the artifacts in MLflow's store; `created` is an ISO 8601 time in
-    UTC; `directories` are those without a file; `project` is the id of the project whose pod fetched the model, None if
-    it was not known.
+    by `uri`, a storage URI; `resolved` is the name and the number of the version that the URI named then. `source` is
+    the path of the artifacts in MLflow's store; `created` is an ISO 8601 time in UTC; `directories` are those without
+    a file; `project` is the id of the project whose pod fetched the model, None if it was not known.
     """
 
     models: tuple[ModelRef, ...]
@@ -34,6 +34,7 @@ class Manifest:
     directories: tuple[str, ...] = ()
     project: str | None = None
     uri: str | None = None
+    resolved: tuple[str, str] | None = None
 
     @property
     def digest(self) -> str:
@@ -50,7 +51,7 @@ class Manifest:
         """Yield the JSON text in small pieces: their list takes more memory than all of a fetch of 10,000 files."""
         document = {
             "format": FORMAT,
-            **({"uri": self.uri} if self.uri else self._versions()),
+            **(self._uri() if self.uri else self._versions()),
             "source": self.source,
             "created": self.created,
             "digest": self.digest,
@@ -60,6 +61,10 @@ class Manifest:
         }
         yield from json.JSONEncoder(indent=1).iterencode(document)
         yield "\n"
+
+    def _uri(self) -> dict[str, object]:
+        named = dict(zip(("name", "version"), self.resolved, strict=True)) if self.resolved else None
+        return {"uri": self.uri} | ({"resolved": named} if named else {})
 
     def _versions(self) -> dict[str, object]:
         return {
@@ -81,6 +86,7 @@ def parse_manifest(text: str | bytes, *, by_uri: bool = False) -> Manifest:
         manifest = Manifest(
             models=() if by_uri else _models(document),
             uri=str(document["uri"]) if by_uri else None,
+            resolved=_resolved(document.get("resolved")) if by_uri else None,
             source=str(document["source"]),
             created=str(document["created"]),
             files=tuple(_file(entry) for entry in document["files"]),
@@ -109,6 +115,10 @@ def _project(value: object) -> str | None:
     if not isinstance(value, str) or not re.fullmatch(PROJECT_ID_PATTERN, value):
         raise ValueError
     return value
+
+
+def _resolved(value: Any) -> tuple[str, str] | None:
+    return None if value is None else (str(value["name"]), str(value["version"]))
 
 
 def _models(document: Mapping[str, Any]) -> tuple[ModelRef, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from model_contract.names import TAG_DIGEST
+from model_contract.names import TAG_DIGEST, TAG_PROJECT_ID, TAG_USER
 from model_delivery.answer import Answer
 from model_delivery.client import Client
 from model_delivery.errors import InvalidInputError, NotFoundError
@@ -22,6 +22,9 @@ SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # comes through a JSON escape
 MOST_SHOWN: Final = 20  # aliases in an error
 PRESIGNED = "/api/2.0/mlflow-artifacts/presigned"
 MOST_VERSIONS = 100  # of one run
+PAGE = 200  # models or versions in one answer, whose descriptions and tags may be long
+STABLE = "creation_timestamp ASC"  # pages do not overlap if a version changes meanwhile
+QUOTABLE: Final = re.compile(r"[^'\"\\`%\x00-\x1f\x7f]+")  # means itself between single quotes of a filter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,25 @@ class RegisteredVersion:
     name: str
     version: str
     source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredModel:
+    """A registered model: its user by its tag, empty if it has none, and the version of each alias."""
+
+    name: str
+    user: str
+    aliases: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedVersion:
+    """A version as a search finds it, with its stage; a text is empty if MLflow has none."""
+
+    version: str
+    stage: str
+    run_id: str
+    user: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +93,16 @@ class MlflowApi:
 
     def version_of_alias(self, name: str, alias: str) -> str:
         """Return the version of an alias, from the model: MLflow answers 400 to the question for a missing alias."""
+        aliases = self.registered_model(name).aliases
+        if alias in aliases:
+            return aliases[alias]
+        known = ", ".join(sorted(aliases)[:MOST_SHOWN]) or "none"
+        raise NotFoundError(f"model {name!r} has no alias {alias!r}; its aliases: {known}")
+
+    def registered_model(self, name: str) -> RegisteredModel:
         what = f"model {name!r}"
         found = _part(what, self._get(what, "registered-models/get", name=name), "registered_model")
-        aliases = {_text(what, one, "alias"): one for one in _parts(what, found, "aliases")}
-        if alias in aliases:
-            return _text(what, aliases[alias], "version")
-        known = ", ".join(sorted(aliases)[:MOST_SHOWN]) or "none"
-        raise NotFoundError(f"{what} has no alias {alias!r}; its aliases: {known}")
+        return _registered_model(what, found)
 
     def versions_of_run(self, run_id: str) -> tuple[RegisteredVersion, ...]:
         """Return the first versions that were registered from a run."""
@@ -88,6 +113,32 @@ class MlflowApi:
                 name=_text(what, one, "name"), version=_text(what, one, "version"), source=str(one.get("source") or "")
             )
             for one in _parts(what, self._get(what, "model-versions/search", **query), "model_versions")
+        )
+
+    def models_of_project(self, project: str) -> tuple[RegisteredModel, ...]:
+        """Return every registered model with the project's tag."""
+        what = f"models of project {project}"
+        query = {"filter": f"tags.`{TAG_PROJECT_ID}` = '{project}'"}
+        return tuple(
+            _registered_model(what, found)
+            for found in self._pages(what, "registered-models/search", "registered_models", query)
+        )
+
+    def versions_of_model(self, name: str) -> tuple[StagedVersion, ...]:
+        """Return every version of a model. Raises InvalidInputError for a name that no filter can hold."""
+        what = f"versions of model {name!r}"
+        if not QUOTABLE.fullmatch(name):
+            raise InvalidInputError(f"{what}: MLflow cannot be asked for a name with a quote; rename the model")
+        query = {"filter": f"name='{name}'", "order_by": STABLE}
+        return tuple(
+            StagedVersion(
+                version=_text(what, found, "version"),
+                stage=str(found.get("current_stage") or ""),
+                run_id=str(found.get("run_id") or ""),
+                user=_tag(what, found, TAG_USER),
+            )
+            for found in self._pages(what, "model-versions/search", "model_versions", query)
+            if found.get("name") == name
         )
 
     def download_uri(self, name: str, version: str) -> str:
@@ -146,6 +197,20 @@ class MlflowApi:
         """End every transfer at once."""
         self._client.abort()
 
+    def _pages(self, what: str, endpoint: str, key: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """Yield the objects of every page of a search. Raises InvalidInputError if its pages lead in a circle."""
+        token, seen = "", set[str]()
+        while True:
+            more = {"page_token": token} if token else {}
+            answer = self._get(what, endpoint, **query, max_results=str(PAGE), **more)
+            yield from _parts(what, answer, key)
+            token = str(answer.get("next_page_token") or "")
+            if not token:
+                return
+            if token in seen:
+                raise InvalidInputError(f"{what}: MLflow's answer leads to a page that came before")
+            seen.add(token)
+
     def _get(self, what: str, endpoint: str, **query: str) -> dict[str, Any]:
         return self._client.get_json(what, f"{API}/{endpoint}" + (f"?{urlencode(query)}" if query else ""))
 
@@ -159,6 +224,16 @@ def _version(what: str, number: str, answer: Mapping[str, Any]) -> Version:
         run_id=str(found.get("run_id") or ""),
         digest=digests[0] if digests else None,
     )
+
+
+def _registered_model(what: str, found: Mapping[str, Any]) -> RegisteredModel:
+    aliases = {_text(what, one, "alias"): _text(what, one, "version") for one in _parts(what, found, "aliases")}
+    return RegisteredModel(name=_text(what, found, "name"), user=_tag(what, found, TAG_USER), aliases=aliases)
+
+
+def _tag(what: str, found: Mapping[str, Any], key: str) -> str:
+    """Return the value of a tag; empty if there is none."""
+    return next((str(tag.get("value") or "") for tag in _parts(what, found, "tags") if tag.get("key") == key), "")
 
 
 def _part(what: str, answer: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -10,9 +10,8 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
-from model_contract.layout import MLMODEL, MODEL_DIRECTORY
+from model_contract.layout import MLMODEL, MODEL_DIRECTORY, STORAGE_DIRECTORY
 from model_contract.model_ref import shown
 from model_delivery.deadline import Deadline
 from model_delivery.download import (
@@ -36,8 +35,7 @@ from model_delivery.source import artifacts_of, artifacts_of_run
 from model_delivery.storage_uri import AliasUri, RunUri, StorageUri, VersionUri
 from model_delivery.store import PartialModel, partial_model, publish, store_error, sync_directory
 
-STORE: Final = ".model-api"
-MODEL: Final = "model"
+STORE, MODEL = STORAGE_DIRECTORY.split("/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,16 +85,33 @@ def _download(request: StorageRequest, upstream: Upstream, partial: PartialModel
         paths = (*(file.path for file in listed.files), *listed.directories)
         _check_names(request, {path.partition("/")[0] for path in paths})
         files = download(listed, artifacts, partial, deadline, request.bounds)
-    manifest = Manifest(models=(), uri=request.text, source=listed.source, files=files, directories=listed.directories)
-    if version:
-        try:
+    manifest = Manifest(
+        models=(),
+        uri=request.text,
+        resolved=None if version is None or isinstance(request.uri, RunUri) else (request.uri.name, version.number),
+        source=listed.source,
+        files=files,
+        directories=listed.directories,
+    )
+    try:
+        _check_digest_of_uri(request, manifest)
+        if version:
             check_digest(manifest, version, readable_manifest(request.model, by_uri=True))
-        except PreconditionError:
-            partial.clear()
-            raise
+    except PreconditionError:
+        partial.clear()
+        raise
     _unlink(request)
     publish(partial, request.model, manifest)
     return FetchResult(manifest=manifest, fetched=True, way=artifacts.way)
+
+
+def _check_digest_of_uri(request: StorageRequest, manifest: Manifest) -> None:
+    wanted = request.uri.digest if isinstance(request.uri, VersionUri) else None
+    if wanted and wanted != manifest.digest:
+        raise PreconditionError(
+            f"the files of {request.uri} have the digest {manifest.digest}, and the storage URI asks for {wanted}: they"
+            " changed after the URI was written; register them as a new version"
+        )
 
 
 def _located(api: MlflowApi, uri: StorageUri, stores: ObjectStores) -> tuple[Version | None, ListedModel]:

@@ -3,6 +3,7 @@
 | URI | model |
 |---|---|
 | `mlflow://wine/3`, `mlflow://models/wine/3` | version 3 of the registered model `wine` |
+| `mlflow://wine/3?digest=sha256:<64 hexadecimal digits>` | the same, if its files have this digest |
 | `mlflow://wine@production`, `mlflow://models/wine@production` | the version that the alias names now |
 | `mlflow://runs/<run id>/model` | the model that a run logged as `model` |
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
+from model_contract.digest import DIGEST
 from model_contract.model_ref import RULES, shown
 from model_contract.names import MODEL_NAME, MODEL_VERSION, RUN_ID
 from model_delivery.artifact_paths import checked_path
@@ -21,15 +23,17 @@ from model_delivery.errors import InvalidInputError
 
 SCHEME: Final = "mlflow"
 ALIAS: Final = re.compile(r"[\w-]{1,255}")
+QUERY: Final = "digest="
 FORMS: Final = "mlflow://<name>/<version>, mlflow://<name>@<alias> or mlflow://runs/<run id>/<path>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionUri:
-    """A version of a registered model."""
+    """A version of a registered model. `digest`: that its files must have."""
 
     name: str
     version: str
+    digest: str | None = None
 
     def __str__(self) -> str:
         return f"version {self.version} of model {self.name!r}"
@@ -65,8 +69,22 @@ def parse_storage_uri(text: str) -> StorageUri:
     scheme, separator, rest = text.partition("://")
     if scheme != SCHEME or not separator:
         raise InvalidInputError(f"the storage URI {shown(text)} does not begin with {SCHEME}://; give {FORMS}")
-    if "?" in rest or "#" in rest:
-        raise InvalidInputError(f"the storage URI {shown(text)} has a query or a fragment; write %3F for ?, %23 for #")
+    rest, _, query = rest.partition("?")
+    if "#" in rest + query:
+        raise InvalidInputError(f"the storage URI {shown(text)} has a fragment; write %23 for #")
+    found = _parsed(text, rest)
+    if not query and not text.endswith("?"):
+        return found
+    digest = query.removeprefix(QUERY)
+    if not isinstance(found, VersionUri) or not query.startswith(QUERY) or not DIGEST.fullmatch(digest):
+        raise InvalidInputError(
+            f"the storage URI {shown(text)} has another query than a version's ?{QUERY}sha256:<64 hexadecimal digits>;"
+            " write %3F for ?"
+        )
+    return VersionUri(name=found.name, version=found.version, digest=digest)
+
+
+def _parsed(text: str, rest: str) -> StorageUri:
     try:
         segments = [unquote(segment, errors="strict") for segment in rest.split("/")]
     except UnicodeDecodeError:

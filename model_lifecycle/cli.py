@@ -19,9 +19,12 @@ with extra_of_program(EXTRA):
 
 COMMANDS: Final[Mapping[str, str]] = {
     "backfill": "backfill",
+    "doctor": "doctor",
+    "package": "package",
     "plan": "promotion",
     "promote": "promotion",
     "rollback": "promotion",
+    "rollout": "rollout",
     "stage": "stage",
     "status": "status",
     "token": "tokens",

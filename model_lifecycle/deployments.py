@@ -25,11 +25,11 @@ from model_lifecycle.domino.model_apis import model_url
 from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError
 from model_lifecycle.notebook import domino_of, registry_of, stage
+from model_lifecycle.progress import ProgressLines
 from model_lifecycle.registry import Model, Registry
 from model_lifecycle.stages import STAGING_ALIAS
 from model_lifecycle.staging.example_call import call_model_api
 from model_lifecycle.staging.marks import ModelApiIds, deployed_version, model_api_ids
-from model_lifecycle.staging.progress import ProgressLines
 from model_lifecycle.staging.removal import remove
 from model_lifecycle.staging.request import PROJECT
 

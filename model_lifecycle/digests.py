@@ -14,7 +14,16 @@ from model_contract.names import TAG_DIGEST, TAG_LISTING
 from model_delivery.errors import DeliveryError
 from model_delivery.listed_model import ListedModel, find_model
 from model_delivery.source import artifacts_of
-from model_lifecycle.errors import InvalidError, LifecycleError, NotFoundError, PreconditionError, UnavailableError
+from model_lifecycle.errors import (
+    DamagedError,
+    InvalidError,
+    LifecycleError,
+    NoSpaceError,
+    NotAuthorisedError,
+    NotFoundError,
+    PreconditionError,
+    UnavailableError,
+)
 from model_lifecycle.registry import Registry, Version, file_path
 from model_lifecycle.registry_changes import confirmed_write, tag_change
 
@@ -48,7 +57,7 @@ def digest_of(registry: Registry, version: Version) -> Digest:
             return Digest(digest=known, listing=listing, recorded=True)
         found = model_digest(_entries(registry, plan))
     except DeliveryError as error:
-        raise _translated(error) from error
+        raise translated(error) from error
     if known and known != found:
         raise PreconditionError(
             f"the files of version {version.version} of {version.name!r} have the digest {found}, and had {known} when"
@@ -88,8 +97,10 @@ def _entries(registry: Registry, plan: ListedModel) -> Iterable[FileEntry]:
         yield FileEntry(path=file.path, size=size, sha256=total.hexdigest())
 
 
-def _translated(error: DeliveryError) -> LifecycleError:
+def translated(error: DeliveryError) -> LifecycleError:
+    """Return the lifecycle's error for an error of the delivery, with its sentence."""
     kinds: dict[int, type[LifecycleError]] = {
-        kind.exit_code: kind for kind in (InvalidError, NotFoundError, PreconditionError)
+        kind.exit_code: kind
+        for kind in (InvalidError, NotAuthorisedError, NotFoundError, PreconditionError, NoSpaceError, DamagedError)
     }
     return kinds.get(error.exit_code, UnavailableError)(str(error))

@@ -47,10 +47,28 @@ class PartialError(LifecycleError):
     exit_code = ExitCode.PARTIAL
 
 
+class PutBackError(LifecycleError):
+    """A change was made, failed, and was undone."""
+
+    exit_code = ExitCode.PUT_BACK
+
+
 class UnavailableError(LifecycleError):
     """A server does not answer."""
 
     exit_code = ExitCode.UNAVAILABLE
+
+
+class NoSpaceError(LifecycleError):
+    """The disk has no room for the model."""
+
+    exit_code = ExitCode.NO_SPACE
+
+
+class DamagedError(LifecycleError):
+    """A file is not what it was recorded to be."""
+
+    exit_code = ExitCode.DAMAGED
 
 
 class UnclearError(UnavailableError):

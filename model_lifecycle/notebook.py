@@ -9,8 +9,8 @@ from model_contract.names import MODEL_NAME, MODEL_VERSION
 from model_lifecycle.domino.access import DominoAccess
 from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.errors import InvalidError
+from model_lifecycle.progress import Progress, ProgressLines
 from model_lifecycle.registry import Registry
-from model_lifecycle.staging.progress import Progress, ProgressLines
 from model_lifecycle.staging.request import PROJECT, StageOptions, request_of
 from model_lifecycle.staging.sequence import Staged, stage_version
 from model_lifecycle.tracking import Credentials, Tracking, tls_of, tracking_uri

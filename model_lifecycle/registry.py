@@ -8,11 +8,12 @@ from itertools import accumulate
 from typing import Any, Final, Self
 from urllib.parse import quote
 
-from model_contract.names import TAG_PROJECT_ID
+from model_contract.model_ref import ContractError, ModelRef
+from model_contract.names import TAG_PROJECT_ID, TAG_USER
 from model_delivery.listed_model import Listing
 from model_delivery.listing import parse_listing
 from model_delivery.mlflow_api import Run
-from model_lifecycle.errors import InvalidError, NotAuthorisedError, NotFoundError
+from model_lifecycle.errors import InvalidError, NotAuthorisedError, NotFoundError, PreconditionError
 from model_lifecycle.mlflow_rest import MlflowRest
 from model_lifecycle.tracking import Tracking
 
@@ -61,6 +62,21 @@ class Model:
     def project_of(self, version: Version) -> str | None:
         return version.tags.get(TAG_PROJECT_ID) or self.tags.get(TAG_PROJECT_ID)
 
+    def reference(self, version: Version, *, owner: str = "", user: str = "") -> ModelRef:
+        """Return the reference of a version. Its owner: `owner` > the tags of version and model > `user`.
+
+        Raises PreconditionError for a version without a run, InvalidError if the owner is not known.
+        """
+        title = f"{version.name!r} version {version.version}"
+        if not version.run_id:
+            raise PreconditionError(f"{title} was registered without a run: register what a run has logged")
+        if not (found := owner or version.tags.get(TAG_USER) or self.tags.get(TAG_USER) or user):
+            raise InvalidError(f"the owner of {title} is not known: name it with --owner")
+        try:
+            return ModelRef(name=version.name, version=version.version, owner=found, run_id=version.run_id)
+        except ContractError as error:
+            raise InvalidError(str(error)) from error
+
 
 class Registry:
     """MLflow's registry for one caller; used within `with`.
@@ -69,6 +85,7 @@ class Registry:
     """
 
     def __init__(self, tracking: Tracking, headers: Mapping[str, str] | None = None) -> None:
+        self.tracking = tracking
         self._rest = MlflowRest(tracking, headers)
 
     def __enter__(self) -> Self:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,9 +23,10 @@ from serving_runtime.http.errors import (
     StoppingError,
     UnknownPathError,
 )
-from serving_runtime.http.request_head import RequestHead
+from serving_runtime.http.request_head import REQUEST_ID_HEADER, RequestHead
 from serving_runtime.http.routes import ROUTES, Match, find, protocol_of_unknown_path
 from serving_runtime.http.uvicorn_fast_path import send_answer
+from serving_runtime.observability import lazy
 from serving_runtime.observability.access_log import AccessLog
 from serving_runtime.observability.request_stats import RequestStats
 from serving_runtime.prediction.streaming import StreamedAnswer
@@ -56,6 +58,7 @@ class Application:
         self._handler: PredictionHandler | None = None
         self._metrics = context.metrics
         self._tokens = context.tokens
+        self._tracer = context.tracer
         self._log = AccessLog()
         self._served = context.loaded.served if context.loaded else None
         self._pages: Mapping[str, Callable[[], Answer]] = {
@@ -78,6 +81,9 @@ class Application:
             stats.protocol = match.route.protocol.name
         if not quiet:
             self._metrics.inflight(1)
+            if self._tracer is not None:
+                own_id = None if REQUEST_ID_HEADER in request.headers else request.id
+                stats.trace = self._tracer.begin(request.method, request.trace, own_id)
         try:
             answer = await self._answer(match, request, receive, stats)
             stats.sent = await self._send(request, answer, stats, send)
@@ -90,6 +96,11 @@ class Application:
                 self._metrics.inflight(-1)
                 self._metrics.answered(stats.protocol, stats.status, stats.seconds)
             self._log.write(request, stats, quiet=quiet)
+            if self._tracer is not None and stats.trace is not None:
+                route = match.route.pattern if match else None
+                self._tracer.end(
+                    stats.trace, stats, partial(lazy.http_span, request.method, request.path, route, request.id, stats)
+                )
 
     async def _send(
         self, request: RequestHead, answer: Answer | StreamedAnswer, stats: RequestStats, send: Send
@@ -134,7 +145,7 @@ class Application:
         if match.route.page is not None:
             status = Status(ready=self._context.phase is Phase.READY, served=self._served)
             return match.route.page.answer(status, match.path)
-        return await self._prediction_handler().answer(match, request, receive, stats)
+        return await self.prediction_handler().answer(match, request, receive, stats)
 
     def _headers(self, request: RequestHead, stats: RequestStats, *, closed: bool) -> Headers:
         """Return the headers of every answer. A server that is about to end closes each connection with an answer.
@@ -143,10 +154,16 @@ class Application:
         """
         end = (CLOSE,) if self._context.phase is Phase.STOPPING and not closed else ()
         timing = stats.server_timing
-        return ((b"x-request-id", request.id.encode()), *(((b"server-timing", timing),) if timing else ()), *end)
+        traced = (stats.trace.header,) if stats.trace is not None and stats.trace.sampled else ()
+        return (
+            (REQUEST_ID_HEADER, request.id.encode()),
+            *(((b"server-timing", timing),) if timing else ()),
+            *traced,
+            *end,
+        )
 
-    def _prediction_handler(self) -> "PredictionHandler":
-        """Raises LoadingError."""
+    def prediction_handler(self) -> "PredictionHandler":
+        """Return the handler, which is made in the event loop. Raises LoadingError."""
         if self._handler is None:
             if self._new_handler is None:
                 raise LoadingError

@@ -1,5 +1,6 @@
 """The `MLmodel` file: the facts about a model that are read before it is loaded."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from model_contract.layout import MLMODEL
+from model_contract.layout import MANIFEST, MLMODEL, STORAGE_DIRECTORY
 from serving_runtime.errors import ModelLoadError
 from serving_runtime.signature import HINTED, InvalidSignatureError, Signature, read_signature
 
@@ -61,12 +62,23 @@ def read_metadata(directory: Path) -> Metadata:
 def identity(directory: Path, name: str | None, version: str | None) -> tuple[str, str | None]:
     """Return the name and the version of the model: `name` and `version` > those of its files > `model` and none.
 
-    The version of the files counts with their name only.
+    A version that MLflow's client has written beside the model counts with its name only. That of the delivery counts
+    with any: under KServe, the name is the InferenceService's, and the version that of the storage URI.
     """
+    delivered_name, delivered_version = _delivered(directory)
     if name:
-        return name, version or None
+        return name, version or delivered_version
     registered_name, registered_version = _registered(directory)
-    return registered_name or UNNAMED, version or registered_version
+    return registered_name or delivered_name or UNNAMED, version or registered_version or delivered_version
+
+
+def _delivered(directory: Path) -> tuple[str | None, str | None]:
+    """Return the name and the version that a storage URI named when `model-api-delivery storage` fetched the model."""
+    try:
+        known = json.loads((directory / STORAGE_DIRECTORY / MANIFEST).read_bytes())["resolved"]
+        return _usable(known["name"], known["version"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None, None
 
 
 def _registered(directory: Path) -> tuple[str | None, str | None]:
@@ -75,12 +87,14 @@ def _registered(directory: Path) -> tuple[str | None, str | None]:
     except (OSError, ValueError, yaml.YAMLError):
         return None, None
     known = document if isinstance(document, dict) else {}
-    name, version = (str(known.get(key) or "") for key in ("model_name", "model_version"))
-    return (
-        (name, version or None)
-        if name and "/" not in name + version and (name + version).isprintable()
-        else (None, None)
-    )
+    return _usable(known.get("model_name"), known.get("model_version"))
+
+
+def _usable(name: Any, version: Any) -> tuple[str | None, str | None]:
+    """Return name and version as texts of a path; None for both if they cannot be in one."""
+    name, version = str(name or ""), str(version or "")
+    usable = name and "/" not in name + version and (name + version).isprintable()
+    return (name, version or None) if usable else (None, None)
 
 
 def _document(path: Path) -> dict[str, Any]:

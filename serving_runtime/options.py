@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Coerce(StrEnum):
@@ -27,15 +28,19 @@ class Nan(StrEnum):
     ERROR = "error"
 
 
+STORES: Final = ("s3", "gs", "az")  # schemes of the object stores that the extra `tables` reads and writes
+
+
 class CaptureKind(StrEnum):
     OFF = "off"
     DOMINO = "domino"
     JSONL = "jsonl"
+    PARQUET = "parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """The destination of recorded predictions: `path` is that of JSON lines."""
+    """The destination of recorded predictions: `path` is that of JSON lines, or the directory of Parquet files."""
 
     kind: CaptureKind
     path: str = ""
@@ -44,6 +49,6 @@ class Capture:
     def read(cls, text: str) -> "Capture":
         """Raises ValueError."""
         kind, colon, path = text.partition(":")
-        if bool(colon) != (kind == CaptureKind.JSONL) or (colon and not path):
+        if bool(colon) != (kind in {CaptureKind.JSONL, CaptureKind.PARQUET}) or (colon and not path):
             raise ValueError(text)
         return cls(kind=CaptureKind(kind), path=path)

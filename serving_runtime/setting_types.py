@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from model_contract.setting_types import described, matching, whole_number
+from model_contract.setting_types import HIGHEST_PORT, described, matching, port_number, whole_number
 from serving_runtime.options import Capture
 
 ROWS_OF_A_BATCH: Final = 256
@@ -81,6 +81,14 @@ def file(text: str) -> Path | None:
     return None if text == "none" else Path(text)
 
 
+def port_or_off(text: str) -> int | None:
+    """Return a port, or None for "off"."""
+    return None if text == "off" else port_number(text)
+
+
 host: Final = matching(re.compile(r"[0-9A-Za-z.:-]+"), 'an address or a name of this machine, such as "127.0.0.1"')
+grpc_port: Final = described(port_or_off, f"off, or a port from 1 to {HIGHEST_PORT}")
 batch: Final = described(_read_batch, "auto, off, or a number of rows from 2")
-capture: Final = described(Capture.read, "off, domino, or jsonl: and the path of a file")
+capture: Final = described(
+    Capture.read, "off, domino, jsonl: and the path of a file, or parquet: and a directory or the URL of one in a store"
+)

@@ -25,11 +25,9 @@ DRAIN_DELAY_IN_KUBERNETES: Final = "5"
 class UnavailableAddressError(ContractError):
     """The address to listen on is in use, or is not one of this machine."""
 
-    def __init__(self, settings: "ServeSettings", error: OSError) -> None:
+    def __init__(self, host: str, port: int, option: str, error: OSError) -> None:
         reason = (error.strerror or str(error)).partition(" (")[0]  # then it repeats the address
-        super().__init__(
-            f"cannot listen on {settings.host} port {settings.port}: {reason}; set --host or --port to another one"
-        )
+        super().__init__(f"cannot listen on {host} port {port}: {reason}; set --host or {option} to another one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +36,9 @@ class ServeSettings:
 
     host: str = setting("address to listen on", read=types.host, default="0.0.0.0")  # noqa: S104  a pod's
     port: int = setting("port to listen on", read=port_number, default="8080", variable="PORT")
+    grpc_port: int | None = setting(
+        "port of gRPC, or off; it needs the extra grpc", read=types.grpc_port, default="off"
+    )
     workers: int = setting(
         "processes that predict; they share the memory of a model that was loaded before them",
         read=whole_number(1, MOST_WORKERS),
@@ -100,9 +101,21 @@ class ServeSettings:
         "seconds after that in which accepted requests may be finished", read=types.seconds(0.1, 3600), default="20"
     )
     capture: Capture = setting(
-        "records predictions with their input: domino for its model monitoring, or jsonl: and the path of a file",
+        "records predictions with their input: domino for its model monitoring, jsonl: and the path of a file, or"
+        " parquet: and a directory, also s3://bucket/key, for the inference table",
         read=types.capture,
         default="off",
+    )
+    capture_rows: int = setting(
+        "rows of a file of the inference table", read=whole_number(1, 10_000_000), default="100000"
+    )
+    capture_bytes: int = setting(
+        "bytes in memory that become a file of the inference table", read=types.size, default="32M"
+    )
+    capture_seconds: float = setting(
+        "age of the oldest row that becomes a file of the inference table, in seconds",
+        read=types.seconds(1, 86_400),
+        default="60",
     )
     capture_sample: float = setting("share of the requests that are recorded", read=types.share, default="1")
     capture_redact: frozenset[str] = setting(

@@ -107,6 +107,13 @@ class Signature:
             tensor.name is not None for tensor in self.tensors
         )
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the columns or tensors as texts."""
+        return frozenset(
+            [*(str(column.name) for column in self.columns), *(str(tensor.name) for tensor in self.tensors)]
+        )
+
 
 def read_signature(document: Mapping[str, Any] | None) -> Signature:
     """Read the `signature` of an MLmodel document, whose parts are JSON texts. Raises InvalidSignatureError."""

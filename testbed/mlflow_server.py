@@ -1,14 +1,16 @@
 """A real MLflow tracking server of any supported version, with its registry in SQLite and its artifacts on disk."""
 
 import os
+import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from testbed.environments import python_of
+from testbed.environments import CACHE, python_of
 from testbed.processes import Process, free_port, running
 
 VERSIONS: Final = ("3.17", "2.22")
@@ -71,12 +73,15 @@ def mlflow_server(
     """
     directory.mkdir(parents=True, exist_ok=True)
     python = python_of(f"mlflow-{version}")
+    database, empty = directory / "mlflow.db", CACHE / "databases" / f"{python.parents[1].name}.db"
+    if empty.exists() and not database.exists():
+        shutil.copyfile(empty, database)
     port = free_port()
     arguments: list[str | Path] = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     arguments += ["--workers", str(workers)]
     arguments += [
         "--backend-store-uri",
-        f"sqlite:///{directory / 'mlflow.db'}",
+        f"sqlite:///{database}",
         "--artifacts-destination",
         artifacts or str(directory / "artifacts"),
     ]
@@ -84,7 +89,18 @@ def mlflow_server(
         arguments, log=directory / "server.log", env=client_environment() | dict(env or {}), cwd=directory
     ) as process:
         process.wait_for_http(f"http://127.0.0.1:{port}/health", seconds=120)
+        if not empty.exists():
+            _keep(database, empty)
         yield MlflowServer(
             uri=f"http://127.0.0.1:{port}", version=version, python=python, directory=directory, process=process
         )
         process.kill()  # nothing of it is kept, and MLflow 3 takes a second of processor to end by itself
+
+
+def _keep(database: Path, target: Path) -> None:
+    """Copy a new database into the cache: MLflow needs seconds of processor to make its tables."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(unfinished)) as copy:
+        source.backup(copy)
+    unfinished.rename(target)

@@ -13,6 +13,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
+from testbed.environments import CACHE
+
 PROJECT_FOLDER: Final = Path(__file__).parent.parent / "examples" / "domino-project"
 PICTURE: Final = "image/png"
 SECONDS: Final = 240  # for a cell: the first one imports everything, on a machine that may be busy
@@ -42,7 +44,8 @@ def execute(
     Raise nbclient.exceptions.CellExecutionError, with the cell and its traceback, if a cell fails.
     """
     with tempfile.TemporaryDirectory(prefix="kernel-") as directory:
-        own = {"IPYTHONDIR": directory, "MPLCONFIGDIR": str(Path(directory) / "matplotlib")}
+        # Matplotlib needs seconds to list the machine's fonts, which it keeps in that folder.
+        own = {"IPYTHONDIR": directory, "MPLCONFIGDIR": str(CACHE / "matplotlib")}
         where = {"metadata": {"path": str(folder)}}
         client = NotebookClient(
             notebook, timeout=SECONDS, km=manager(python, Path(directory)), resources=where, **hooks

@@ -40,8 +40,15 @@ OUR_MOUNT: Final = {
     "subPath": f"jane.doe/{RUN}/artifacts/model",
     "readOnly": True,
 }
+IMAGE: Final = f"registry.example/models/{PROJECT_ID}"
+PINNED: Final = f"{IMAGE}@sha256:{'3f' * 32}"
+OUR_IMAGE_MOUNTS: Final = [
+    {"name": "mlflow-model", "mountPath": f"/artifacts/mlflow/jane.doe/{RUN}", "subPath": "manifest", "readOnly": True},
+    {"name": "mlflow-model", "mountPath": MODEL_PATH, "subPath": "models", "readOnly": True},
+]
 MOUNTS: Final[list[Any]] = [
     OUR_MOUNT,
+    *OUR_IMAGE_MOUNTS,
     OUR_MOUNT | {"readOnly": False},
     {"name": "mlflow-model", "mountPath": "/artifacts/mlflow", "readOnly": True},
     {"name": "mlflow-token", "mountPath": "/run/token", "readOnly": True},
@@ -72,6 +79,9 @@ VOLUMES: Final = [
     {"name": "mlflow-model", "hostPath": {"path": "/"}},
     {"name": "mlflow-token", "secret": {"secretName": "mine"}},
     {"name": "mlflow-tmp", "emptyDir": {"sizeLimit": "65536Ki"}},
+    {"name": "mlflow-model", "image": {"reference": f"{IMAGE}:{RUN}", "pullPolicy": "IfNotPresent"}},
+    {"name": "mlflow-model", "image": {"reference": PINNED}},
+    {"name": "mlflow-model", "image": {"reference": f"registry.example/models/other:{RUN}"}},
     {"name": "shared", "persistentVolumeClaim": {"claimName": "models"}},
     {"name": "mlflow-model", "persistentVolumeClaim": {"claimName": "models"}},
     {"name": "pull", "secret": {"secretName": "mlflow-pull-another"}},
@@ -169,6 +179,9 @@ ANNOTATIONS: Final = [
     {f"{DOMAIN}/deadline": "soon"},
     {LOCAL_VOLUMES: "mlflow-tmp, mlflow-model"},
     {f"{DOMAIN}/status": "injected"},
+    {f"{DOMAIN}/image": PINNED},
+    {f"{DOMAIN}/image": f"registry.example/{PROJECT_ID}/models@sha256:{'3f' * 32}"},
+    {f"{DOMAIN}/image": f"{IMAGE}:{RUN}"},
     {"sidecar.istio.io/status": "{}", "sidecar.istio.io/interceptionMode": "REDIRECT"},
 ]
 OWN_LABELS: Final = [

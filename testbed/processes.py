@@ -107,7 +107,7 @@ class JsonLines:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def ask(self, question: Json) -> Json:
+    def ask(self, question: Json | Sequence[Any]) -> Json:
         """Return the answer. Raise ValueError if the process has ended."""
         if self._process.stdin is None or self._process.stdout is None:
             raise ValueError("the process has no pipes")

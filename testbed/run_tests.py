@@ -4,7 +4,8 @@ With ARGS, one pytest for what they name; folders in ARGS have their files share
 with pytest-xdist. With `--full`, one for `tests/full`, in which a skipped test is a failure.
 With COVERAGE=1, coverage is measured too, for a fifth of the time more.
 
-The first pytest is shown as it goes, the output of the others when all have ended, then one closing line for all.
+The first pytest is shown as it goes, the output of the others when all have ended, then the processor seconds of each
+with its processes, and one closing line for all.
 """
 
 import os
@@ -53,6 +54,7 @@ class Run:
     first: Sequence[str] = ()
     output: bytearray = field(default_factory=bytearray)
     code: int = 1  # until it has ended
+    seconds: float = 0.0  # of the processor, with those of its processes; pods are no processes of it
 
     def __call__(self) -> None:
         if self.first and (done := subprocess.run(self.first, capture_output=True, check=False)).returncode:
@@ -61,12 +63,17 @@ class Run:
         measured = ["-m", "coverage", "run"] if coverage() else []
         colour = ["--color=yes"] if sys.stdout.isatty() else []
         command = [*self.prefix, sys.executable, *measured, "-m", "pytest", *colour, *self.arguments]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        # Thousands of processes import this project: bytecode is written, also if the machine's settings say no.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
             while chunk := os.read(process.stdout.fileno(), 65536) if process.stdout else b"":
                 self.output += chunk
                 if self.live:
                     say(chunk)
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
         self.code = process.returncode
+        self.seconds = used.ru_utime + used.ru_stime
 
     @property
     def counts(self) -> Counter[str]:
@@ -103,6 +110,9 @@ def main(arguments: Sequence[str], folders: Mapping[str, Sequence[str]] = FOLDER
         codes.append(1)
     for command in (["combine", "--quiet"], ["report"]) if coverage() and not any(codes) else ():
         codes.append(subprocess.run([sys.executable, "-m", "coverage", *command], check=False).returncode)
+    names = ["the rest", *folders] if len(runs) > 1 else ["all"]
+    used = ", ".join(f"{name} {run.seconds:.0f}" for name, run in zip(names, runs, strict=True))
+    say(f"\nprocessor seconds: {used}\n".encode())
     counts = sum((run.counts for run in runs), Counter[str]())
     told = ", ".join(f"{number} {word}" for word, number in counts.items()) or "no tests ran"
     say(f"{f' {told} in {time.monotonic() - begun:.2f}s ':=^80}\n".encode())

@@ -18,6 +18,8 @@ from testbed.processes import Process, free_port, running
 
 COMMAND: Final = (sys.executable, "-m", "serving_runtime", "serve", "--host", "127.0.0.1")
 JSON: Final = {"Content-Type": "application/json"}
+# Without these flags a server that is ready imports MLflow once more, to compare what both loaders predict.
+NATIVE: Final = ("--loader", "native")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +35,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeServer:
-    """The processes of a server that listens on `port`."""
+    """The processes of a server that listens on `port`, and for gRPC on `grpc_port` if it is not 0."""
 
     port: int
     process: Process
+    grpc_port: int = 0
 
     @property
     def url(self) -> str:
@@ -106,10 +109,11 @@ class RuntimeServer:
 
 @contextmanager
 def starting(
-    model: Path | None, *flags: str, log: Path, environ: Mapping[str, str] | None = None
+    model: Path | None, *flags: str, log: Path, environ: Mapping[str, str] | None = None, grpc: bool = False
 ) -> Iterator[RuntimeServer]:
     """Start a server, without waiting until it is ready."""
-    port = free_port()
+    port, grpc_port = free_port(), free_port() if grpc else 0
+    flags = (*flags, "--grpc-port", str(grpc_port)) if grpc else flags
     given = {ARTIFACTS_PATH: str(model)} if model else {}
     env = (
         {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
@@ -117,13 +121,15 @@ def starting(
         | dict(environ or {})
     )
     with running([*COMMAND, "--port", str(port), *flags], log=log, env=env) as process:
-        yield RuntimeServer(port=port, process=process)
+        yield RuntimeServer(port=port, process=process, grpc_port=grpc_port)
 
 
 @contextmanager
-def serving(model: Path, *flags: str, log: Path, environ: Mapping[str, str] | None = None) -> Iterator[RuntimeServer]:
+def serving(
+    model: Path, *flags: str, log: Path, environ: Mapping[str, str] | None = None, grpc: bool = False
+) -> Iterator[RuntimeServer]:
     """Start a server, and wait until it is ready."""
-    with starting(model, *flags, log=log, environ=environ) as server:
+    with starting(model, *flags, log=log, environ=environ, grpc=grpc) as server:
         server.wait_until_ready()
         yield server
 

@@ -1,10 +1,12 @@
 """The docs match the code: links lead somewhere, commands and names exist."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from benchmarks import delivery_ways
 from model_contract import names
 from model_contract.exit_codes import ExitCode
 
@@ -141,3 +143,21 @@ def test_every_test_that_the_threat_model_names_exists() -> None:
 
     assert len(named) > 20
     assert named - tests == set()
+
+
+def test_table_of_the_ways_of_delivery_is_that_of_their_figures() -> None:
+    block = delivery_ways.BLOCK.search(delivery_ways.PAGE.read_text())
+    found = delivery_ways.FIGURES
+    table = delivery_ways.table(json.loads(found.read_text())) if found.exists() else ""
+
+    assert block is not None
+    assert block[0] == f"{block[1]}{table}{block[2]}"
+
+
+def test_computed_times_grow_with_the_nodes_only_if_one_server_sends_the_bytes() -> None:
+    found = delivery_ways.Constants(start=2, init=1, gate=100, requests=10)
+    seconds = {name: (way(1), way(1000)) for name, way in delivery_ways.ways(found, size=1100).items()}
+
+    assert seconds["init container, through the gate"] == (14, 11003)
+    assert seconds["shared claim"] == (4, 1003)
+    assert seconds["image volume, next pod of a node"] == (2, 2)

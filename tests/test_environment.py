@@ -8,9 +8,9 @@ import json
 import os
 import random
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -25,8 +25,8 @@ from model_contract.settings import Setting, settings_of
 from serving_runtime.settings import OPTIONS
 from testbed.api_server import review_of
 from testbed.certificates import issue
-from testbed.environments import python_of
-from testbed.processes import JsonLines, free_port, installed, json_lines
+from testbed.environments import saved_models
+from testbed.processes import JsonLines, free_port, json_lines
 from tracking_gate.settings import SETTINGS
 from webhook.server.settings import ServerSettings
 from webhook.settings import PREFIX, SERVER_PREFIX, Settings
@@ -155,9 +155,12 @@ class Place:
         pod, project = str(ROOT / "examples" / "model-api-pod.yaml"), [f"--domino-project-id={PROJECT}"]
         return {
             ("model-api", "backfill"): tracking,
+            ("model-api", "doctor", "delivery"): ["--name=wine", "--version=1", "--seconds=1"],
+            ("model-api", "package"): ["--name=wine", "--version=1", "--to=127.0.0.1:9/wine", *tracking],
             ("model-api", "plan"): [file, *tracking],
             ("model-api", "promote"): [file, *tracking],
             ("model-api", "rollback"): [f"--project={PROJECT}", "--model=wine", *tracking],
+            ("model-api", "rollout"): ["deployment/wine", "--model=wine", "--version=1", *tracking],
             ("model-api", "stage"): ["--name=wine", "--version=1", *tracking],
             ("model-api", "status"): [file, *tracking],
             ("model-api", "token", "create"): project,
@@ -174,6 +177,13 @@ class Place:
             ("model-api-delivery", "storage"): [
                 "mlflow://wine/1",
                 str(self.directory / "mount"),
+                "--tries=1",
+                "--stall=2",
+                "--deadline=4",
+            ],
+            ("model-api-delivery", "sync"): [
+                f"--store={self.directory}",
+                f"--project={PROJECT}",
                 "--tries=1",
                 "--stall=2",
                 "--deadline=4",
@@ -336,11 +346,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     (directory / "given").write_text(json.dumps(review_of(pod)))
     (directory / "kubeconfig").write_text(yaml.safe_dump(_kubeconfig()))
     certificates = issue(directory / "tls", "127.0.0.1")
-    model = directory / "model"
-    script = ROOT / "benchmarks" / "save_model.py"
-    subprocess.run(
-        [python_of("mlflow-3.17"), script, "elastic-net", model], check=True, capture_output=True, cwd=directory
-    )
+    model = saved_models("3.17", ROOT / "benchmarks" / "save_model.py", directory / "model", "elastic-net")
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(directory / "home"),
@@ -381,13 +387,19 @@ def _kubeconfig() -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def runner(place: Place) -> Iterator[Runner]:
+@contextmanager
+def running(place: Place, environment: Mapping[str, str]) -> Iterator[Runner]:
     # Native libraries would start threads, which a fork does not have.
     with json_lines(
-        [sys.executable, ROOT / "testbed" / "fork_commands.py"], env={**os.environ, "OMP_NUM_THREADS": "1"}
+        [sys.executable, ROOT / "testbed" / "fork_commands.py"], env={**environment, "OMP_NUM_THREADS": "1"}
     ) as process:
         yield Runner(place, process)
+
+
+@pytest.fixture(scope="module")
+def runner(place: Place) -> Iterator[Runner]:
+    with running(place, os.environ) as found:
+        yield found
 
 
 def test_every_command_of_the_code_is_run(place: Place) -> None:
@@ -450,18 +462,13 @@ def test_value_of_a_setting_that_may_be_a_secret_is_in_no_output(
 @pytest.mark.parametrize("setting", ENCODINGS)
 def test_an_output_of_few_characters_ends_in_no_traceback(place: Place, setting: str) -> None:
     name, _, value = setting.partition("=")
-    for command, arguments in place.arguments().items():
-        if command in SERVERS or command[:2] in {("model-api", "token"), ("model-api-webhook", "certs")}:
-            continue
-        done = subprocess.run(
-            [installed(command[0]), *command[1:], *arguments],
-            env={**place.environment, name: value},
-            input=(place.directory / "given").read_bytes(),
-            capture_output=True,
-            timeout=60,
-            check=False,
-            cwd=place.directory / "work",
-        )
+    environment = {**place.environment, name: value}
+    with running(place, environment) as runner:
+        for command in place.arguments():
+            if command in SERVERS or command[:2] in {("model-api", "token"), ("model-api-webhook", "certs")}:
+                continue
+            ended = runner.run(command, environment)
+            output = ended.output.replace("\0", "")  # which UTF-16 puts between letters
 
-        assert b"Traceback" not in done.stderr, (command, done.stderr[-600:])
-        assert done.returncode in CODES
+            assert "Traceback" not in output, (command, output[-600:])
+            assert ended.code in CODES, (command, output[-600:])

@@ -50,6 +50,18 @@ def test_all_runs_are_counted_in_the_last_line(tmp_path: Path) -> None:
     assert "TOTAL" not in done.stdout
 
 
+def test_processor_seconds_of_each_run_are_told_with_those_of_its_processes(tmp_path: Path) -> None:
+    works = "import sys\nfrom subprocess import run\n\nWORK = 'import time\\nwhile time.process_time() < 1: pass'\n\n"
+    works += "def test_it() -> None:\n    run([sys.executable, '-c', WORK], check=True)\n"
+
+    done = run(tmp_path, FILES | {"tests/other/test_d.py": works})
+
+    told = done.stdout.splitlines()[-2].removeprefix("processor seconds: ").split(", ")
+    seconds = {name: int(number) for name, _, number in (entry.rpartition(" ") for entry in told)}
+    assert list(seconds) == ["the rest", "tests/apart", "tests/other"]
+    assert seconds["tests/other"] > seconds["tests/apart"]
+
+
 def test_coverage_of_all_runs_is_one_table_when_it_is_asked_for(tmp_path: Path) -> None:
     done = run(tmp_path, FILES, coverage="1")
 

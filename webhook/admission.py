@@ -5,11 +5,19 @@ from dataclasses import replace
 from typing import Any, Final
 
 from model_contract.model_ref import shown
-from model_contract.names import INIT_CONTAINER, MODEL_OWNER, PROJECT_ID_LABEL, RUN_ID, STATUS_ANNOTATION
+from model_contract.names import (
+    INIT_CONTAINER,
+    MODEL_OWNER,
+    MODEL_VARIABLES,
+    PROJECT_ID_LABEL,
+    RUN_ID,
+    STATUS_ANNOTATION,
+)
 from webhook import review as envelope
-from webhook.annotations import read_annotations
+from webhook.annotations import PodAnnotations, read_annotations
 from webhook.cluster_dns import dns_warnings
-from webhook.decision import Decision, RefusalError, warning
+from webhook.decision import Decision, ModelImage, RefusalError, warning
+from webhook.model_image import find_model_image, unused_image_warnings
 from webhook.mutation.ephemeral_storage import size_store, storage_warnings
 from webhook.mutation.existing_init_container import check_name_is_free
 from webhook.mutation.injection import Injection
@@ -87,7 +95,7 @@ def inject(pod: Pod, settings: Settings) -> Decision:
         raise RefusalError(Reason.WINDOWS_UNSUPPORTED, "the pod runs on Windows; the model will not be downloaded")
     annotations = read_annotations(pod)
     targets = choose_targets(pod, annotations, settings)
-    check_folder_is_known(targets, settings)
+    check_model_is_known(targets, settings)
     store = size_store(pod, settings)
     injection = Injection(
         pod=pod,
@@ -96,12 +104,11 @@ def inject(pod: Pod, settings: Settings) -> Decision:
         settings=settings,
         project_id=token_project(pod, settings),
         store_size=store.size,
+        image=model_image(pod, targets, annotations, settings),
     )
     check_name_is_free(pod)
     check_token_exposure(injection)
-    placement = place_init_container(
-        pod, needs_network=settings.delivery == "fetch", first_target=targets.first_init_container
-    )
+    placement = placement_of(injection)
     changes = tuple(patch_operations(injection, placement, Outcome.INJECTED.value))
     return Decision(
         reason=Reason.INJECTED if changes else Reason.ALREADY_INJECTED,
@@ -111,39 +118,74 @@ def inject(pod: Pod, settings: Settings) -> Decision:
             *mesh_warnings(placement),
             *storage_warnings(store, settings),
             *dns_warnings(pod, settings),
+            *unused_image_warnings(annotations.image, settings),
         ),
         model=targets.model_variables.model,
+        image=injection.image,
     )
 
 
-def check_folder_is_known(targets: Targets, settings: Settings) -> None:
-    """Raise RefusalError if the model is on a shared claim and its folder is unknown, since it is mounted by name."""
+def check_model_is_known(targets: Targets, settings: Settings) -> None:
+    """Raise RefusalError if the model is mounted by its name, and a variable that names it is not known."""
+    container = targets.containers[0].title
+    if settings.delivery == "image" and not targets.model_variables.model:
+        raise RefusalError(
+            Reason.DEFERRED_WITH_IMAGE,
+            f"models are mounted from images: give {', '.join(MODEL_VARIABLES)} of container {container} by value",
+        )
     if settings.delivery == "volume" and not targets.model_variables.owner_and_run_id:
         raise RefusalError(
             Reason.DEFERRED_WITH_VOLUME,
             f"models are mounted from a shared volume: give {MODEL_OWNER} and {RUN_ID} of container"
-            f" {targets.containers[0].title} by value",
+            f" {container} by value",
         )
+
+
+def placement_of(injection: Injection) -> Placement | None:
+    """Return the position of the init container; None if the model comes by an image, which needs none."""
+    if injection.image:
+        return None
+    return place_init_container(
+        injection.pod,
+        needs_network=injection.settings.delivery == "fetch",
+        first_target=injection.targets.first_init_container,
+    )
+
+
+def model_image(pod: Pod, targets: Targets, annotations: PodAnnotations, settings: Settings) -> ModelImage | None:
+    """Return the image of the model; None if models come another way. Raises RefusalError."""
+    if settings.delivery != "image" or not (model := targets.model_variables.model):
+        return None
+    project_id = project_of(pod, settings, "it chooses the repository of the model's image")
+    return find_model_image(annotations.image, project_id, model.run_id, settings)
 
 
 def token_project(pod: Pod, settings: Settings) -> str | None:
     """Return the id of the project whose pull token fetches the model; None if no token is needed.
 
-    The id comes from a label that the platform sets, not the user. Raises RefusalError if it is missing or invalid.
+    Raises RefusalError as `project_of` does.
     """
-    if settings.token == "none" or settings.delivery == "volume":
+    if settings.token == "none" or settings.delivery != "fetch":
         return None
+    return project_of(pod, settings, "it chooses the token that fetches the model")
+
+
+def project_of(pod: Pod, settings: Settings, purpose: str) -> str:
+    """Return the id of the pod's project, from a label that the platform sets, not the user.
+
+    Raises RefusalError with the purpose if it is missing or invalid.
+    """
     project_id = text(pod.labels, PROJECT_ID_LABEL)
     if not settings.project_id_pattern.fullmatch(project_id):
         fault = f"is {shown(project_id)}, which is no project id" if project_id else "is missing"
-        raise RefusalError(
-            Reason.MISSING_PROJECT_ID, f"label {PROJECT_ID_LABEL} {fault}: it chooses the token that fetches the model"
-        )
+        raise RefusalError(Reason.MISSING_PROJECT_ID, f"label {PROJECT_ID_LABEL} {fault}: {purpose}")
     return project_id
 
 
-def mesh_warnings(placement: Placement) -> tuple[str, ...]:
+def mesh_warnings(placement: Placement | None) -> tuple[str, ...]:
     """Return the warnings about a service mesh that blocks the fetch, or that the fetch bypasses."""
+    if not placement:
+        return ()
     if placement.captured:
         return (
             warning(

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from model_contract.image_reference import ImageReference
 from model_contract.model_ref import shown
 from model_contract.names import (
     CONTAINERS_ANNOTATION,
     CPU_LIMIT_ANNOTATION,
     DEADLINE_ANNOTATION,
+    IMAGE_ANNOTATION,
     INIT_CONTAINER,
     INJECT,
     MEMORY_LIMIT_ANNOTATION,
@@ -30,6 +32,7 @@ class PodAnnotations:
     cpu_limit: Quantity | None
     memory_limit: Quantity | None
     deadline: int | None
+    image: ImageReference | None
 
 
 def read_annotations(pod: Pod) -> PodAnnotations:
@@ -40,6 +43,7 @@ def read_annotations(pod: Pod) -> PodAnnotations:
         cpu_limit=_limit(pod, CPU_LIMIT_ANNOTATION),
         memory_limit=_limit(pod, MEMORY_LIMIT_ANNOTATION),
         deadline=_deadline(pod),
+        image=_image(pod),
     )
 
 
@@ -84,6 +88,18 @@ def _deadline(pod: Pod) -> int | None:
         return duration(value)
     except ValueError as error:
         raise _invalid(DEADLINE_ANNOTATION, value, str(error)) from None
+
+
+def _image(pod: Pod) -> ImageReference | None:
+    if not (value := text(pod.annotations, IMAGE_ANNOTATION)):
+        return None
+    try:
+        image = ImageReference.parse(value)
+    except ValueError as error:
+        raise _invalid(IMAGE_ANNOTATION, value, str(error)) from None
+    if image.tag or not image.digest:
+        raise _invalid(IMAGE_ANNOTATION, value, "it must name the image by digest alone, as <repository>@sha256:...")
+    return image
 
 
 def _invalid(annotation: str, value: str, verdict: str) -> RefusalError:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from model_contract.image_reference import ImageReference
 from model_contract.model_ref import ModelRef
 from webhook.reasons import Outcome, Reason
 
@@ -13,10 +14,24 @@ Operation = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelImage:
+    """The image that holds a pod's model. `source` says where its reference comes from."""
+
+    reference: ImageReference
+    source: str
+
+    @property
+    def pinned(self) -> bool:
+        """True if the reference names the same image for ever; a tag may be moved to another one."""
+        return self.reference.digest is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The decision about one pod, before it is written as an AdmissionReview.
 
-    `operations` is a JSON Patch that only adds. `model` is the model that they bring, if the pod names it by value.
+    `operations` is a JSON Patch that only adds. `model` is the model that they bring, if the pod names it by value;
+    `image` is the image that they mount.
     """
 
     reason: Reason
@@ -24,6 +39,7 @@ class Decision:
     operations: tuple[Operation, ...] = ()
     warnings: tuple[str, ...] = ()
     model: ModelRef | None = None
+    image: ModelImage | None = None
 
     @property
     def outcome(self) -> Outcome:

@@ -138,6 +138,7 @@ class Reason(StrEnum):
         f"give {names.MODEL_OWNER} and {names.RUN_ID} by value",
         INVALID,
     )
+    DEFERRED_WITH_IMAGE = ("deferred_with_image", "B17", Outcome.DENIED, f"give {VARIABLES} by value", INVALID)
     UNSUPPORTED_VALUE_FROM = (
         "unsupported_value_from",
         "B18",
@@ -212,3 +213,17 @@ class Reason(StrEnum):
         "set dnsPolicy: ClusterFirstWithHostNet with hostNetwork, else ClusterFirst",
     )
     UNKNOWN_KEY = "unknown_key", "B39", Outcome.INJECTED, "correct the label or annotation"
+    MISSING_IMAGE = (
+        "missing_image",
+        "B40",
+        Outcome.DENIED,
+        f"annotate the pod {names.IMAGE_ANNOTATION}: <repository>@sha256:<digest>",
+        INVALID,
+    )
+    FOREIGN_IMAGE = (
+        "foreign_image",
+        "B41",
+        Outcome.DENIED,
+        "name an image of the project's own repository",
+        INVALID,
+    )

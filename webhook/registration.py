@@ -43,7 +43,8 @@ def mutating_webhook(namespace: str) -> dict[str, Any]:
 def policy(namespace: str) -> list[dict[str, Any]]:
     """Return a ValidatingAdmissionPolicy and its binding: they deny a pod that should have its model and has not.
 
-    The policy also denies ephemeral containers that take the project's token, as the webhook does not see them.
+    The policy also denies a pod that mounts another project's image as its model, and ephemeral containers that take
+    the project's token, as the webhook does not see them.
     """
     return [
         {
@@ -64,6 +65,7 @@ def policy(namespace: str) -> list[dict[str, Any]]:
                 "validations": [
                     {"expression": HAS_ITS_MODEL, "messageExpression": MESSAGE, "reason": "Forbidden"},
                     {"expression": KEEPS_ITS_TOKEN, "message": TOKEN_MESSAGE, "reason": "Forbidden"},
+                    {"expression": MOUNTS_ITS_IMAGE, "messageExpression": IMAGE_MESSAGE, "reason": "Forbidden"},
                 ],
             },
         },
@@ -107,6 +109,22 @@ POLICY_VARIABLES: Final = {
         f" v.projected.sources.exists(s, has(s.secret) && has(s.secret.name) && s.secret.name.{TOKEN}))).map(v, v.name)"
         " : []"
     ),
+    # An image is the project's if its repository has the project's id as a whole part of its path.
+    "project": (
+        f'has(object.metadata.labels) && "{names.PROJECT_ID_LABEL}" in object.metadata.labels'
+        f" ? '/' + object.metadata.labels[\"{names.PROJECT_ID_LABEL}\"] : '//'"
+    ),
+    # A server before 1.31 does not know the field `image`, which `dyn` lets its type checker accept.
+    "foreignImages": (
+        "has(object.spec.volumes) ? object.spec.volumes.filter(v, has(dyn(v).image) && has(dyn(v).image.reference) &&"
+        " ![dyn(v).image.reference.split('@')[0]].exists(r, r.endsWith(variables.project)"
+        " || r.contains(variables.project + '/') || r.contains(variables.project + ':'))).map(v, v.name) : []"
+    ),
+    "foreign": (
+        "variables.targets.filter(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name in"
+        f" variables.foreignImages && (m.mountPath == '{ARTIFACTS_ROOT}' ||"
+        f" m.mountPath.startsWith('{ARTIFACTS_ROOT}/'))))"
+    ),
 }
 HAS_ITS_MODEL: Final = "request.operation != 'CREATE' || variables.skipped || variables.bare.size() == 0"
 KEEPS_ITS_TOKEN: Final = (
@@ -115,6 +133,11 @@ KEEPS_ITS_TOKEN: Final = (
     f" has(e.valueFrom.secretKeyRef) && has(e.valueFrom.secretKeyRef.name) && e.valueFrom.secretKeyRef.name.{TOKEN}))"
     " || (has(c.envFrom) && c.envFrom.exists(f, has(f.secretRef) && has(f.secretRef.name) &&"
     f" f.secretRef.name.{TOKEN})))"
+)
+MOUNTS_ITS_IMAGE: Final = "request.operation != 'CREATE' || variables.skipped || variables.foreign.size() == 0"
+IMAGE_MESSAGE: Final = (
+    "'container ' + variables.foreign.map(c, c.name).join(', ') + ' mounts an image at its model that is not in a"
+    " repository of the project of the pod'"
 )
 TOKEN_MESSAGE: Final = (
     f"the project's token is for {names.INIT_CONTAINER} alone: an ephemeral container does not get it"

@@ -1,10 +1,12 @@
 """Types of the webhook's settings: functions from text to value, which raise ValueError with the verdict."""
 
 import re
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from model_contract.allowed_hosts import parse_allowed_hosts
+from model_contract.image_reference import PROJECT_FIELD, ImageReference
 from model_contract.quantity import Quantity
 from model_contract.setting_types import described, matching, whole_number
 from model_contract.store_addresses import parse_store_addresses
@@ -15,8 +17,24 @@ DNS_SUBDOMAIN: Final = re.compile(
 )
 CONFIG_KEY: Final = re.compile(r"(?!\.\.)[A-Za-z0-9._-]{1,253}")
 IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}")
+RUN_FIELD: Final = "{run_id}"
 LARGEST_UID: Final = 2**31 - 1
 DURATION: Final = re.compile(r"(?:([0-9]{1,5})h)?(?:([0-9]{1,7})m)?(?:([0-9]{1,9})s)?|([0-9]{1,9})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTemplate:
+    """A pattern of the images of models: a repository for each project, and perhaps a tag with the id of the run."""
+
+    text: str
+
+    def repository(self, project_id: str) -> ImageReference:
+        """Return the project's repository. Raises ValueError if no repository can have the id in its path."""
+        return ImageReference.parse(self.text.removesuffix(f":{RUN_FIELD}").replace(PROJECT_FIELD, project_id))
+
+    def of_run(self, project_id: str, run_id: str) -> ImageReference | None:
+        """Return the image with the tag of a run; None if the pattern has no tag. Raises ValueError as above."""
+        return self.repository(project_id).tagged(run_id) if self.text.endswith(f":{RUN_FIELD}") else None
 
 
 label = matching(DNS_LABEL, 'the name of a namespace, such as "domino-platform"')
@@ -99,6 +117,22 @@ def allowed_hosts(text: str) -> str:
     """Return the list as it is. Raises ValueError for one that the delivery would refuse."""
     parse_allowed_hosts(text)
     return text
+
+
+def image_template(text: str) -> ImageTemplate:
+    """Return the pattern. The project is a whole part of the path: no repository is then in two projects."""
+    template = ImageTemplate(text=text)
+    try:
+        sample = template.repository("a" * 24)
+    except ValueError:
+        sample = None
+    path = text.removesuffix(f":{RUN_FIELD}").partition("/")[2].split("/")
+    if not sample or sample.tag or sample.digest or PROJECT_FIELD not in path:
+        raise ValueError(
+            f"it must be a repository with {PROJECT_FIELD} as a whole part of its path, and perhaps :{RUN_FIELD} at its"
+            f' end, such as "registry.example/models/{PROJECT_FIELD}:{RUN_FIELD}"'
+        )
+    return template
 
 
 def relative_path(text: str) -> str:

@@ -28,8 +28,8 @@ class Settings:
 
     delivery: str = setting(
         "How a model comes to a pod: `fetch` downloads it into a volume of the pod, `volume` mounts it from a shared"
-        " claim that holds it.",
-        read=one_of(("fetch", "volume")),
+        " claim that holds it, `image` mounts it from an image of it, as `model-api package` makes.",
+        read=one_of(("fetch", "volume", "image")),
         default="fetch",
     )
     delivery_image: str = setting(
@@ -42,7 +42,7 @@ class Settings:
         "When the node pulls that image.", read=one_of(("IfNotPresent", "Always", "Never")), default="IfNotPresent"
     )
     image_pull_secrets: tuple[str, ...] = setting(
-        "Secrets for that image, by comma; they must be in the pod's namespace.",
+        "Secrets for that image, and for those of models, by comma; they must be in the pod's namespace.",
         read=types.names,
         example="acme-registry",
         secret=True,
@@ -91,6 +91,13 @@ class Settings:
     )
     claim_prefix: str = setting(
         "The folder of that claim that holds the owners' folders.", read=types.relative_path, example="mlflow"
+    )
+
+    model_image: types.ImageTemplate | None = setting(
+        "The images of `image`: the repository of a project, which the annotation `image` of a pod must name, and the"
+        " tag for a pod without the annotation; without a tag, each pod needs the annotation.",
+        read=optional(types.image_template),
+        example="registry.example/models/{project_id}:{run_id}",
     )
 
     fetch_deadline: int | None = setting(
@@ -175,6 +182,8 @@ class Settings:
             raise SettingError(f"{PREFIX}FETCH_DEADLINE", f"{self.fetch_deadline}s", verdict)
         if self.delivery == "volume" and not self.claim:
             raise SettingError(f"{PREFIX}CLAIM", "", f"{PREFIX}DELIVERY=volume needs the name of the shared claim")
+        if self.delivery == "image" and not self.model_image:
+            raise SettingError(f"{PREFIX}MODEL_IMAGE", "", f"{PREFIX}DELIVERY=image needs the repository of the images")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, str]) -> "Settings":

@@ -24,6 +24,7 @@ KEYS: Final = {
         names.CPU_LIMIT_ANNOTATION: (ANNOTATION,),
         names.MEMORY_LIMIT_ANNOTATION: (ANNOTATION,),
         names.DEADLINE_ANNOTATION: (ANNOTATION,),
+        names.IMAGE_ANNOTATION: (ANNOTATION,),
         names.STATUS_ANNOTATION: (ANNOTATION,),
         names.ENABLED_LABEL: (NAMESPACE_LABEL,),
     }.items()

@@ -14,6 +14,7 @@ import click
 from model_contract.exit_codes import ExitCode
 from model_lifecycle.commands import promotion_report as report
 from model_lifecycle.commands.options import FORMAT, line, project_id, read_promotion_file
+from model_lifecycle.commands.package_option import PACKAGE_TO, package_first
 from model_lifecycle.commands.tracking_options import Connections, tracking_options
 from model_lifecycle.promotion import preflight
 from model_lifecycle.promotion.apply import apply
@@ -80,14 +81,24 @@ def plan(*, connections: Connections, request: PromotionRequest, detailed_exitco
 @click.command()
 @click.option("--commit", callback=line, help="Goes into the version's tags, and into the gate's audit log.")
 @REASON
+@PACKAGE_TO
 @tracking_options
 @of_a_file
-def promote(
-    *, connections: Connections, request: PromotionRequest, commit: str | None, reason: str | None, form: str
+def promote(  # noqa: PLR0913  click hands over each option
+    *,
+    connections: Connections,
+    request: PromotionRequest,
+    commit: str | None,
+    reason: str | None,
+    to: str | None,
+    form: str,
 ) -> None:
     """Bring the versions that FILE names into Production: all of them, or none. It can be run again at any time."""
     connections.name_commit(commit)
     found = preflight.plan(request.entries, registry_of(connections), request.options)
+    for step in () if found.blockers else found.changes:
+        entry = step.entry
+        package_first(connections.of_project(entry.project_id), to, name=entry.name, version=entry.version)
     carry_out(connections, str(request.file), found, record_of(commit=commit, reason=reason), form)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from model_lifecycle.commands.cli_errors import cli_errors
+from model_lifecycle.commands.package_option import PACKAGE_TO, package_first
 from model_lifecycle.commands.tracking_options import Connections, tracking_options
 from model_lifecycle.domino.access import DominoAccess
 from model_lifecycle.domino.choice import APIS
@@ -17,9 +18,9 @@ from model_lifecycle.domino.model_apis import ROUTES, model_url
 from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.errors import NotFoundError
 from model_lifecycle.notebook import checked
+from model_lifecycle.progress import ProgressLines
 from model_lifecycle.registry import Registry
 from model_lifecycle.staging.marks import deployed_version
-from model_lifecycle.staging.progress import ProgressLines
 from model_lifecycle.staging.request import PROJECT, StageOptions, request_of
 from model_lifecycle.staging.sequence import stage_version
 
@@ -62,6 +63,7 @@ def domino_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--no-call", "calls", flag_value=False, default=True, help="Do not call it with the model's own example.")
 @click.option("--alias-only", is_flag=True, help="Leave the stage alone: for registries without them.")
+@PACKAGE_TO
 @FORM
 @DOMINO_API
 @domino_options
@@ -78,6 +80,7 @@ def stage(  # noqa: PLR0913  click hands over each option
     wait: float,
     calls: bool,
     alias_only: bool,
+    to: str | None,
     form: str,
 ) -> None:
     """Deploy a version to Staging: a model API in Domino, called once, marked in MLflow. A repeated run
@@ -87,10 +90,10 @@ def stage(  # noqa: PLR0913  click hands over each option
     request = request_of(
         os.environ, name=name, version=version, environment_id=env_id, owner=owner, alias_only=alias_only
     )
+    registry = registry_of(connections)
+    package_first(registry, to, name=name, version=version, owner=request.owner)
     with DominoRest(access) as rest:
-        staged = stage_version(
-            request, registry_of(connections), rest, StageOptions(wait=wait, calls=calls, api=api), ProgressLines()
-        )
+        staged = stage_version(request, registry, rest, StageOptions(wait=wait, calls=calls, api=api), ProgressLines())
     click.echo(json.dumps(asdict(staged), indent=2) if form == "json" else staged.url)
 
 

@@ -13,9 +13,9 @@ from model_lifecycle.errors import (
     UnavailableError,
     unexpected,
 )
+from model_lifecycle.interrupts import signals_raise
 from model_lifecycle.promotion import changes
 from model_lifecycle.promotion.changes import PromotionRecord, Undo
-from model_lifecycle.promotion.interrupts import signals_raise
 from model_lifecycle.promotion.preflight import PARALLEL, Plan, inspect_entry, models_of
 from model_lifecycle.promotion.steps import PromotionOptions, Step
 from model_lifecycle.promotion_file import Entry

@@ -6,7 +6,7 @@ from typing import Final
 
 from model_lifecycle.domino.model_apis import ModelApis, ModelApiSpec, ModelApiVersion, State
 from model_lifecycle.errors import NotFoundError, PreconditionError, UnavailableError, UnclearError
-from model_lifecycle.staging.progress import Progress
+from model_lifecycle.progress import Progress
 
 FIRST_PAUSE: Final = 0.5  # seconds between two looks
 LONGEST_PAUSE: Final = 10.0

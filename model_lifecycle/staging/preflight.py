@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from model_contract.model_ref import ContractError, ModelRef
-from model_contract.names import TAG_USER
+from model_contract.model_ref import ModelRef
 from model_lifecycle.domino.model_apis import ModelApiSpec
 from model_lifecycle.errors import InvalidError, NotFoundError, PreconditionError
 from model_lifecycle.registry import Model, Registry, Version
@@ -32,11 +31,8 @@ def stageable_version(request: StageRequest, registry: Registry) -> StageableVer
         raise PreconditionError(f"{title} is {version.status}, not {READY}: register it again")
     if version.stage == PRODUCTION or model.aliases.get(PRODUCTION_ALIAS) == version.version:
         raise PreconditionError(f"{title} is in Production: it was staged before, and stays as it is")
-    if not version.run_id:
-        raise PreconditionError(f"{title} was registered without a run: register what a run has logged")
-    return StageableVersion(
-        ref=_ref(request, model, version), version=version, model=model, project_id=_project(request, model, version)
-    )
+    ref = model.reference(version, owner=request.owner, user=request.user)
+    return StageableVersion(ref=ref, version=version, model=model, project_id=_project(request, model, version))
 
 
 def spec_of(stageable: StageableVersion, environment_id: str) -> ModelApiSpec:
@@ -74,14 +70,3 @@ def _project(request: StageRequest, model: Model, version: Version) -> str:
             f"{title_of(version)} has no project: set DOMINO_PROJECT_ID, or an admin runs `model-api backfill`"
         )
     return project
-
-
-def _ref(request: StageRequest, model: Model, version: Version) -> ModelRef:
-    """Return the reference. Its owner: the caller's > the tags of version and model > the workspace's user."""
-    owner = request.owner or version.tags.get(TAG_USER) or model.tags.get(TAG_USER) or request.user
-    if not owner:
-        raise InvalidError(f"the owner of {title_of(version)} is not known: name it with --owner")
-    try:
-        return ModelRef(name=version.name, version=version.version, owner=owner, run_id=version.run_id)
-    except ContractError as error:
-        raise InvalidError(str(error)) from error

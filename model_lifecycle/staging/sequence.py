@@ -6,12 +6,12 @@ from typing import Any
 from model_lifecycle.domino.choice import model_apis
 from model_lifecycle.domino.model_apis import ModelApiVersion, model_url
 from model_lifecycle.domino.rest import DominoRest
+from model_lifecycle.progress import Progress
 from model_lifecycle.registry import Registry
 from model_lifecycle.staging.deploy import ensure_published, wait_until_running
 from model_lifecycle.staging.example_call import ModelAnswer, call_model_api, example_of
 from model_lifecycle.staging.marks import record_digest, write_marks
 from model_lifecycle.staging.preflight import StageableVersion, spec_of, stageable_version
-from model_lifecycle.staging.progress import Progress
 from model_lifecycle.staging.request import StageOptions, StageRequest
 
 

@@ -14,8 +14,8 @@ import orjson
 
 from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ContractError
+from model_contract.prediction_differences import MOST_DIFFERENCES, differences
 from serving_runtime.commands import lazy
-from serving_runtime.commands.compare import MOST_DIFFERENCES, differences
 from serving_runtime.commands.findings import Finding, Verdict, as_json, end, show
 from serving_runtime.errors import ModelNotFoundError, ServingError
 from serving_runtime.location import resolve_model_path

@@ -15,6 +15,12 @@ class InputFileError(CommandError):
     code = ExitCode.INVALID_INPUT
 
 
+class OptionError(CommandError):
+    """Another option is needed for what the command found."""
+
+    code = ExitCode.USAGE
+
+
 class MissingFileError(CommandError):
     code = ExitCode.NOT_FOUND
 

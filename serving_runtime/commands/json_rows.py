@@ -14,6 +14,7 @@ from serving_runtime.protocols.mlflow.request import CHAT_KEYS, FORMATS, PARAMS,
 from serving_runtime.signature import Object, Signature
 
 TABLES: Final = ("dataframe_split", "dataframe_records")
+CHUNK: Final = 16 << 20  # bytes of lines
 LISTS: Final = ("inputs", "instances")
 NO_TABLE: Final = (
     "the model's own code takes values and not rows of a table: give the values as JSON lines, one on each line"
@@ -22,14 +23,20 @@ NO_TABLE: Final = (
 
 
 def json_lines_chunks(stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
-    """Yield chunks of lines: each is a record, a value that the model's own code takes, or a body of the protocol."""
+    """Yield chunks of at most `size` lines, and of fewer if these are long.
+
+    A line is a record, a value that the model's own code takes, or a body of the protocol.
+    """
     rows: list[tuple[int, bytes]] = []
+    length = 0
     for number, line in enumerate(stream, 1):
-        if line.strip():
-            rows.append((number, line))
-        if len(rows) == (1 if rows and _is_body(rows[0][1], signature) else size):
+        if not line.strip():
+            continue
+        rows.append((number, line))
+        length += len(line)
+        if len(rows) == size or length >= CHUNK or (len(rows) == 1 and _is_body(line, signature)):
             yield _lines_chunk(rows, signature, keep)
-            rows = []
+            rows, length = [], 0
     if rows:
         yield _lines_chunk(rows, signature, keep)
 

@@ -11,22 +11,34 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
+from pyarrow import parquet
+from pyarrow.fs import FileSystem
 from ray.data import DataContext, Dataset, SaveMode
-from ray.data.datasource.partitioning import Partitioning
 from ray.data.expressions import col
 from ray.exceptions import RayError
 
+from serving_runtime.codec.delimited import read_cell
 from serving_runtime.commands.cli_errors import CommandError, InputFileError, MissingFileError, UnavailableError
 from serving_runtime.commands.engine import Counts, Task, engine_error, existing_output
+from serving_runtime.commands.partitions import NULL
 from serving_runtime.errors import ServingError
 from serving_runtime.mlmodel import read_metadata
-from serving_runtime.prediction.record_batches import PROBLEM, RefusedRowError
+from serving_runtime.prediction.record_batches import PROBLEM, RefusedRowError, with_problem
+from serving_runtime.prediction.result_type import result_columns
 from serving_runtime.ray_data import score_dataset
-from serving_runtime.signature import Scalar, Signature
+from serving_runtime.signature import Scalar, Type
+from serving_runtime.tables.arrow_tables import types_of
 
 FAILURES: Final = (RayError, pa.ArrowException, OSError, ValueError)
 EXISTS: Final = re.compile(r"Path \S+ already exists")
-TYPES: Final = {"integer": int, "long": int, "float": float, "double": float}
+# Arrow's types for texts of directories that the model takes as another type.
+TYPES: Final = {
+    "boolean": pa.bool_(),
+    "integer": pa.int64(),
+    "long": pa.int64(),
+    "float": pa.float64(),
+    "double": pa.float64(),
+}
 FILE: Final = "path"  # Ray's column of the file that a row comes from
 
 
@@ -58,25 +70,33 @@ def _connect(task: Task) -> None:
 
 
 def _read(task: Task, *, include_paths: bool = False) -> Dataset:
-    """Return the rows. Columns of directories are texts, or numbers if the model takes numbers."""
+    """Return the rows, with the columns of their directories."""
     sources = [_absolute(source) for source in task.sources]
     rows = ray.data.read_parquet(sources, include_paths=include_paths)
-    numbers = _numbers(read_metadata(task.model_path).signature)
-    of_files = ray.data.read_parquet(sources, partitioning=None).schema().names
-    types = {name: numbers[name] for name in rows.schema().names if name in numbers and name not in of_files}
-    if not types:
+    of_files = {*ray.data.read_parquet(sources, partitioning=None).schema().names, FILE}
+    names = [name for name in rows.schema().names if name not in of_files]
+    if not names:
         return rows
-    return ray.data.read_parquet(
-        sources, include_paths=include_paths, partitioning=Partitioning("hive", field_types=types)
-    )
+    kinds = types_of(names, read_metadata(task.model_path).signature)
+    return rows.map_batches(_with_partitions, fn_kwargs={"kinds": kinds}, batch_format="pyarrow", batch_size=None)
 
 
-def _numbers(signature: Signature) -> Mapping[str, type]:
-    return {
-        str(column.name): TYPES[column.type.name]
-        for column in signature.columns
-        if signature.named and isinstance(column.type, Scalar) and column.type.name in TYPES
-    }
+def _with_partitions(table: pa.Table, kinds: Mapping[str, Type | None]) -> pa.Table:
+    """Return the table with the texts of its directories as values of the model's types, and null as null."""
+    for name, kind in kinds.items():
+        coded = table[name].combine_chunks().dictionary_encode()
+        texts = [None if text == NULL else text for text in coded.dictionary.to_pylist()]
+        values = _values(texts, kind).take(coded.indices)
+        table = table.set_column(table.column_names.index(name), name, values)
+    return table
+
+
+def _values(texts: Sequence[str | None], kind: Type | None) -> pa.Array:
+    """Return the values of texts; the texts if one is none of the type, which the checks refuse."""
+    with suppress(pa.ArrowInvalid, pa.ArrowTypeError):
+        if isinstance(kind, Scalar) and kind.name in TYPES:
+            return pa.array([None if text is None else read_cell(text, kind) for text in texts], TYPES[kind.name])
+    return pa.array(texts, pa.string())
 
 
 def _scored(task: Task, rows: Dataset, keep: Sequence[str], *, problems: bool) -> Dataset:
@@ -92,9 +112,25 @@ def _scored(task: Task, rows: Dataset, keep: Sequence[str], *, problems: bool) -
 
 
 def _counts(task: Task) -> Counts:
-    written = ray.data.read_parquet(_absolute(task.output))
+    """Return the counts of the output. Ray writes nothing for a table without rows: it gets a file without rows."""
+    try:
+        written = ray.data.read_parquet(_absolute(task.output))
+    except FileNotFoundError:
+        _write_empty(task)
+        return Counts(rows=0, refused=0)
     refused = written.filter(expr=col(PROBLEM).is_not_null()).count() if task.problems else 0
     return Counts(rows=written.count(), refused=refused)
+
+
+def _write_empty(task: Task) -> None:
+    columns = result_columns(read_metadata(task.model_path).signature, task.result_type)
+    schema = with_problem(columns) if task.problems else columns
+    rows = _read(task).schema()
+    for place, name in enumerate(task.keep):
+        schema = schema.insert(place, pa.field(name, rows.types[rows.names.index(name)]))
+    filesystem, path = FileSystem.from_uri(_absolute(task.output))
+    filesystem.create_dir(path)
+    parquet.write_table(schema.empty_table(), f"{path}/empty.parquet", filesystem=filesystem)
 
 
 def _explained(task: Task, text: str) -> CommandError:

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -51,6 +51,10 @@ class Record:
         if entry is None or entry.get("digest") != digest:
             return None
         return Counts(rows=entry["rows"], refused=entry["refused"])
+
+    def others(self, names: Collection[str]) -> list[str]:
+        """Return the names of the parts beside these."""
+        return [name for name in self._lines if name not in names]
 
     def add(self, name: str, digest: str, counts: Counts) -> None:
         entry = {"part": name, "digest": digest, "rows": counts.rows, "refused": counts.refused}

@@ -1,6 +1,6 @@
 """Columns of a file's directories, added to the rows that the model gets and to the columns that are kept."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,3 +62,14 @@ def _is_of_directory(name: str, found: Kept, partitions: Partitions) -> bool:
     if name not in partitions or name not in found:
         return name in partitions
     return isinstance(found[name], list) and all(value is None for value in found[name])
+
+
+def expect_columns(names: Collection[str], signature: Signature, partitions: Partitions) -> None:
+    """Raise InputFileError for a file without rows that lacks a column: with rows, the first of them is refused."""
+    missing = [str(column.name) for column in signature.columns if column.required and signature.named]
+    missing = [name for name in missing if name not in names and name not in partitions]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if missing[1:] else ""
+        raise InputFileError(
+            f'the column "{missing[0]}" is missing, and the model requires it{more}; there are no rows'
+        )

@@ -14,18 +14,19 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context, parent_process
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Thread
 from typing import Final
 
 from model_contract.layout import MLMODEL
 from serving_runtime.commands.cli_errors import CommandError, InputFileError
 from serving_runtime.commands.part_record import Counts, Record, record_of
+from serving_runtime.commands.partitions import partitions_of
 from serving_runtime.commands.places import Place, is_in, replacing, state_of, write_error
 from serving_runtime.commands.report import Progress, Summary
 from serving_runtime.commands.rows import chunks
 from serving_runtime.commands.score_file import Output, score_rows
-from serving_runtime.commands.sources import Source, identity
+from serving_runtime.commands.sources import Source, identity, unpacked_name
 from serving_runtime.errors import ServingError
 from serving_runtime.model import Model, load
 from serving_runtime.tables.read_ahead import read_ahead
@@ -42,6 +43,13 @@ class Part:
     path: Place
     form: str
     errors: Place | None
+
+    def kept(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the columns that the file gets: readers of Parquet take those of directories from there only."""
+        if self.form != "parquet":
+            return names
+        directories = partitions_of(PurePosixPath(self.name).parts[:-1])
+        return tuple(name for name in names if name not in directories)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +73,7 @@ def parts_of(sources: Sequence[Source], directory: Place, form: str | None, erro
     parts: dict[Place, Part] = {}
     for source in sources:
         kind = form or source.form
-        name = source.name.with_suffix(SUFFIX_OF[kind])
+        name = unpacked_name(source.name).with_suffix(SUFFIX_OF[kind])
         path = directory / name
         if path in parts:
             raise InputFileError(
@@ -87,7 +95,8 @@ def score_part(model: Model, task: Task, part: Part, done: Callable[[int, int], 
                 _make_directory(path.parent)
         errors = stack.enter_context(replacing(part.errors)) if part.errors else None
         written = stack.enter_context(replacing(part.path))
-        output = stack.enter_context(Output(written, part.form, errors, keep=bool(task.keep)))
+        keep = part.kept(task.keep)
+        output = stack.enter_context(Output(written, part.form, errors, keep=bool(keep)))
         stream = stack.enter_context(part.source.opened())
         rows = read_ahead(
             chunks(
@@ -95,7 +104,7 @@ def score_part(model: Model, task: Task, part: Part, done: Callable[[int, int], 
                 part.source.form,
                 model.metadata.signature,
                 task.chunk_rows,
-                task.keep,
+                keep,
                 part.source.partitions,
             )
         )
@@ -131,6 +140,7 @@ def score_parts(
         finished = {part.path: _finished(record, part, digests[part.path]) for part in parts}
         waiting = [part for part in parts if finished[part.path] is None]
         before = sum(filter(None, finished.values()), Counts())
+        others = [name for name in record.others({part.name for part in parts}) if state_of(directory / name)]
         read, counts = 0, before
         with progress(sum(part.source.state.size for part in waiting)) as bar:
             results: Iterator[tuple[Part, Counts]] = iter(())
@@ -152,6 +162,7 @@ def score_parts(
         parts=len(parts),
         parts_before=len(parts) - len(waiting),
         rows_before=before.rows,
+        parts_others=len(others),
     )
 
 

@@ -17,13 +17,13 @@ from serving_runtime.commands.cli_errors import (
     NoSpaceError,
     UnavailableError,
 )
+from serving_runtime.options import STORES
 from serving_runtime.tables import lazy
 
 if TYPE_CHECKING:
     from serving_runtime.tables.object_store import ObjectPath
 
 Place: TypeAlias = Union[Path, "ObjectPath"]
-STORES: Final = ("s3", "gs", "az")
 FULL: Final = frozenset({ENOSPC, EDQUOT, EFBIG})
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Final
 
 from model_contract.exit_codes import ExitCode
@@ -20,7 +20,7 @@ from serving_runtime.commands.part_record import Counts
 from serving_runtime.commands.partitions import Condition
 from serving_runtime.commands.places import Place, is_in, place_of, replacing
 from serving_runtime.commands.report import FORMATS, Progress, Summary, print_summary
-from serving_runtime.commands.sources import SUFFIXES, Source, find_sources, identity
+from serving_runtime.commands.sources import PACKED, SUFFIXES, Source, find_sources, identity
 from serving_runtime.errors import ServingError
 from serving_runtime.location import find_model, resolve_model_path
 
@@ -149,6 +149,8 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
     for name in filter(None, (options.output, options.errors)):
         if identity(place_of(name)) in {identity(source.path) for source in sources or ()}:
             raise InputFileError(f"{name} is one of the files that are scored; name another one to write")
+        if PurePath(name).suffix.lower() in PACKED:
+            raise InputFileError(f"{name} would not be packed; name it without {PurePath(name).suffix}")
     model = lazy.load(_model_path(options))
     loaded = time.monotonic()
     form = options.output_format or SUFFIXES.get(Path(options.output or "").suffix.lower(), "csv")

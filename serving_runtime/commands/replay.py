@@ -1,46 +1,27 @@
-"""`replay`: sends recorded requests again, and compares the answers with the recorded ones.
-
-A recording has a line for each request. The server's recorder writes `{"time", "request_id", "protocol", "request",
-"predictions"}`: `request` is a body of `POST /invocations` for every protocol. Lines of other recorders have `{"path",
-"request", "response", "status"}`.
-"""
+"""`replay`: sends recorded requests again, and compares the answers with the recorded ones."""
 
 import argparse
 import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from model_contract.exit_codes import ExitCode
+from model_contract.recordings import INVOCATIONS, Outcome, Recorded, RecordingError, read_recording
 from serving_runtime.commands import lazy
 from serving_runtime.commands.cli_errors import InputFileError, MissingFileError, UnavailableError
-from serving_runtime.commands.compare import MOST_DIFFERENCES, differences
 from serving_runtime.errors import ServingError
 from serving_runtime.location import resolve_model_path
 
-INVOCATIONS: Final = "/invocations"
-PREDICTIONS: Final = "predictions"
 MOST_SHOWN: Final = 20  # requests whose answers differ
 TIMEOUT: Final = 60  # seconds, for one answer
 
 Answer = tuple[int, Any]
-Send = Callable[["Recorded"], Answer]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
-    """One request of a recording, at its `line`."""
-
-    line: int
-    path: str
-    request: Any
-    response: Any
-    status: int
+Send = Callable[[Recorded], Answer]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,62 +45,24 @@ def run(options: argparse.Namespace) -> ExitCode:
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}")
     send = _server(options.url) if options.url else _local_model()
-    counts: Counter[str] = Counter()
-    for recorded in islice(read(path), options.limit):
-        outcome, told = _compared(recorded, send, options.tolerance)
-        counts[outcome] += 1
-        if told and counts[outcome] <= MOST_SHOWN:
-            print(f"{path}:{recorded.line}: {told}")
+    counts: Counter[Outcome] = Counter()
+    try:
+        for recorded in islice(read_recording(path), options.limit):
+            outcome, told = _compared(recorded, send, options.tolerance)
+            counts[outcome] += 1
+            if told and counts[outcome] <= MOST_SHOWN:
+                print(f"{path}:{recorded.line}: {told}")
+    except RecordingError as error:
+        raise InputFileError(str(error)) from error
     total = sum(counts.values())
-    print(
-        f"{total:,} requests: " + ", ".join(f"{counts[name]:,} {name}" for name in ("same", "different", "skipped")),
-        file=sys.stderr,
-    )
-    return ExitCode.PRECONDITION if counts["different"] else ExitCode.DONE
+    print(f"{total:,} requests: " + ", ".join(f"{counts[name]:,} {name}" for name in Outcome), file=sys.stderr)
+    return ExitCode.PRECONDITION if counts[Outcome.DIFFERENT] else ExitCode.DONE
 
 
-def read(path: Path) -> Iterator[Recorded]:
-    """Raises InputFileError."""
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                entry = json.loads(line)
-                yield _recorded(number, entry)
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputFileError(
-                    f"line {number} of {path} is not a recorded request ({type(error).__name__}: {error})"
-                ) from None
-
-
-def _recorded(line: int, entry: dict[str, Any]) -> Recorded:
-    """Raises KeyError, TypeError, ValueError."""
-    response = entry["response"] if "response" in entry else {PREDICTIONS: entry[PREDICTIONS]}
-    return Recorded(
-        line=line,
-        path=entry.get("path", INVOCATIONS),
-        request=entry["request"],
-        response=response,
-        status=int(entry.get("status", 200)),
-    )
-
-
-def _compared(recorded: Recorded, send: Send, tolerance: float) -> tuple[str, str]:
-    if not isinstance(recorded.request, dict):
-        return "skipped", ""  # left out by the recorder: too large, redacted, or no JSON
-    status, response = send(recorded)
-    if status != recorded.status:
-        return "different", f"status {status}, recorded {recorded.status}"
-    if status >= 400:  # noqa: PLR2004  the words of a refusal may change
-        return "same", ""
-    told = "; ".join(islice(differences(_value(response), _value(recorded.response), tolerance), MOST_DIFFERENCES))
-    return ("different", told) if told else ("same", "")
-
-
-def _value(response: Any) -> Any:
-    """Return the predictions of an answer: the answer of a chat model has no key around them."""
-    return response[PREDICTIONS] if isinstance(response, dict) and set(response) == {PREDICTIONS} else response
+def _compared(recorded: Recorded, send: Send, tolerance: float) -> tuple[Outcome, str]:
+    if not recorded.is_complete:
+        return Outcome.SKIPPED, ""
+    return recorded.compared(*send(recorded), tolerance)
 
 
 def _server(url: str) -> Send:

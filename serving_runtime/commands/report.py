@@ -21,7 +21,7 @@ class Summary:
 
     `refused` of the `rows` have no prediction; the file `errors` has their reasons. `seconds` include the load of the
     model; `load_seconds` is None if each worker process loads a model of its own. `rows_before` of the rows are in
-    parts that were finished before.
+    parts that were finished before. `parts_others` are in the directory too, of files that are not scored now.
     """
 
     rows: int
@@ -32,6 +32,7 @@ class Summary:
     parts: int | None = None
     parts_before: int = 0
     rows_before: int = 0
+    parts_others: int = 0
 
     @property
     def rows_per_second(self) -> float:
@@ -52,6 +53,8 @@ def _text(summary: Summary) -> str:
     if summary.parts is not None:
         before = f", {summary.parts_before:,} of them finished before" if summary.parts_before else ""
         words.append(f"{summary.parts:,} parts{before}")
+    if summary.parts_others:
+        words.append(f"{summary.parts_others:,} parts of other files stay in the directory")
     return "; ".join(words)
 
 
@@ -66,6 +69,7 @@ def _json(summary: Summary) -> str:
             "parts": summary.parts,
             "parts_before": summary.parts_before,
             "rows_before": summary.rows_before,
+            "parts_others": summary.parts_others,
             "errors": summary.errors,
         }
     )

@@ -1,44 +1,38 @@
-"""Rows of a file, in chunks that fit into memory; CSV and Parquet are read here, JSON in `json_rows.py`."""
+"""Rows of a file, in chunks that fit into memory: those of CSV here, and of other formats in a module for each."""
 
 import csv
 import io
-import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import IO, Any, Final
 
-from model_contract.extras import missing_extra
 from serving_runtime.codec.delimited import read_csv
 from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.json_rows import NO_TABLE, json_chunks, json_lines_chunks
-from serving_runtime.commands.kept_columns import Kept, kept_by_cells, kept_by_columns, kept_of_batch
-from serving_runtime.commands.partition_columns import with_partitions
+from serving_runtime.commands.kept_columns import Kept, kept_by_cells, kept_by_columns
+from serving_runtime.commands.packed import DAMAGED, unpacked
+from serving_runtime.commands.parquet_rows import parquet_chunks
+from serving_runtime.commands.partition_columns import expect_columns, with_partitions
 from serving_runtime.commands.partitions import Partitions
 from serving_runtime.commands.places import reason
 from serving_runtime.errors import MalformedRequestError
-from serving_runtime.input.request import Request, TypedFrame
+from serving_runtime.input.request import Request
 from serving_runtime.signature import Signature
 from serving_runtime.tables.csv_blocks import CsvBlock, read_csv_blocks
+from serving_runtime.tables.read_ahead import read_ahead
 
 try:  # the extra `tables`
-    import pyarrow as arrow
-    from pyarrow import parquet
-
     from serving_runtime.tables.arrow_tables import table_request
     from serving_runtime.tables.csv_columns import read_block
+
+    ARROW = True
 except ImportError:
-    parquet = None
-ARROW: Final = parquet is not None
-ENCRYPTED: Final = re.compile("crypt(?!o)")  # in Arrow's messages about keys
-# The first bytes of files that are no text, and what to do with each.
+    ARROW = False
+# The first bytes of files that are neither text nor packed, and what to do with each.
 NO_TEXT: Final = {
-    b"\x1f\x8b": "packed by gzip; unpack it, such as by `gunzip --keep`",
-    b"\x28\xb5\x2f\xfd": "packed by zstd; unpack it, such as by `unzstd`",
-    b"BZh": "packed by bzip2; unpack it, such as by `bunzip2 --keep`",
     b"PK\x03\x04": "a zip archive or a spreadsheet's workbook; unpack it, or save the sheet as CSV",
     b"ARROW1": "a file of Arrow (Feather); write it as Parquet",
     b"PAR1": "Parquet; give --input-format parquet",
@@ -74,12 +68,12 @@ def _chunks(stream: IO[bytes], form: str, signature: Signature, size: int, other
         raise InputFileError(NO_TABLE)
     try:
         if form != "parquet":
-            _expect_text(stream)
+            stream = _text(stream)
         match form:
             case "csv":
                 yield from _csv(stream, signature, size, others)
             case "parquet":
-                yield from _parquet(stream, signature, size, others)
+                yield from parquet_chunks(stream, signature, size, others.keep, others.partitions)
             case "jsonl":
                 yield from json_lines_chunks(stream, signature, size, others.keep)
             case _:
@@ -88,32 +82,30 @@ def _chunks(stream: IO[bytes], form: str, signature: Signature, size: int, other
         raise InputFileError("the file is not UTF-8") from None
     except MalformedRequestError as error:
         raise InputFileError(str(error).replace("the body", "the file")) from None
+    except DAMAGED:
+        raise InputFileError("the packed file is cut or damaged; pack it again") from None
     except OSError as error:
         raise InputFileError(f"the file cannot be read: {reason(error)}") from None
 
 
-def _expect_text(stream: IO[bytes]) -> None:
-    """Raise InputFileError for a file whose first bytes are those of another format."""
-    if isinstance(stream, io.BufferedReader):
-        beginning = stream.peek(8)[:8]
-    elif stream.seekable():
-        beginning = stream.read(8)
-        stream.seek(0)
-    else:
-        return
+def _text(stream: IO[bytes]) -> IO[bytes]:
+    """Return the stream, or what is packed in it. Raises InputFileError for one of another format than text."""
+    packed = unpacked(stream, _beginning(stream))
+    beginning = _beginning(packed)
     if kind := next((kind for magic, kind in NO_TEXT.items() if beginning.startswith(magic)), None):
         raise InputFileError(f"the file is {kind}")
+    return packed
 
 
-def _expect_columns(names: Collection[str], signature: Signature, partitions: Partitions) -> None:
-    """Raise InputFileError for a file without rows that lacks a column: with rows, the first of them is refused."""
-    missing = [str(column.name) for column in signature.columns if column.required and signature.named]
-    missing = [name for name in missing if name not in names and name not in partitions]
-    if missing:
-        more = f" (and {len(missing) - 1} more)" if missing[1:] else ""
-        raise InputFileError(
-            f'the column "{missing[0]}" is missing, and the model requires it{more}; there are no rows'
-        )
+def _beginning(stream: IO[bytes]) -> bytes:
+    """Return the first bytes, which stay; none of a stream that cannot go back."""
+    if isinstance(stream, io.BufferedReader):
+        return stream.peek(8)[:8]
+    if not stream.seekable():
+        return b""
+    beginning = stream.read(8)
+    stream.seek(0)
+    return beginning
 
 
 class _LineBuffer:
@@ -147,12 +139,12 @@ def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumn
         yield from rows.chunks(len(rows))
         return
     block: CsvBlock | None = None
-    for block in blocks:
+    for block in read_ahead(blocks):
         rows = _CsvRows(header.text, block, signature, others.keep)
         batch = read_block(header, block, signature) if ARROW else None
         yield from rows.chunks(size) if batch is None else _batch_chunks(batch, rows, signature, size)
     if block is None and header.text:
-        _expect_columns(next(csv.reader([header.text.decode("utf-8-sig")])), signature, others.partitions)
+        expect_columns(next(csv.reader([header.text.decode("utf-8-sig")])), signature, others.partitions)
 
 
 class _CsvRows:
@@ -240,54 +232,3 @@ def _batch_chunks(batch: Any, rows: _CsvRows, signature: Signature, size: int) -
             if kept is None
             else {name: column[before : before + size] for name, column in kept.items()},
         )
-
-
-def _parquet(stream: IO[bytes], signature: Signature, size: int, others: OtherColumns) -> Iterator[Chunk]:
-    if not ARROW:
-        raise InputFileError(f"Parquet cannot be read: {missing_extra('pyarrow', 'tables')}")
-    try:
-        file = parquet.ParquetFile(stream if stream.seekable() else io.BytesIO(stream.read()))
-        _expect_each_once(file.schema_arrow.names)
-        if not file.metadata.num_rows:
-            _expect_columns(file.schema_arrow.names, signature, others.partitions)
-        before = 0
-        for batch in file.iter_batches(batch_size=size):
-            kept = kept_of_batch(batch, others.keep) if others.keep else None
-            yield _parquet_chunk(batch, before, signature, kept)
-            before += batch.num_rows
-    except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError, OSError) as error:
-        problem = str(error).partition("\n")[0]
-        if ENCRYPTED.search(problem):
-            raise InputFileError(
-                "the file is encrypted, and predict has no keys; write it without encryption"
-            ) from None
-        raise InputFileError(f"the file cannot be read as Parquet: {problem}") from None
-
-
-def _expect_each_once(names: Sequence[str]) -> None:
-    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
-        raise InputFileError(f'the file has the column "{twice}" twice; name one of them differently')
-
-
-def _parquet_chunk(batch: Any, before: int, signature: Signature, kept: Kept | None) -> Chunk:
-    """Return the chunk of a batch; a model without a signature gets the frame of pandas, with its index."""
-    if not signature.columns:
-        return _frame_chunk(batch.to_pandas(), before, kept)
-
-    def request(first: int, end: int) -> Request:
-        return table_request(batch.slice(first, end - first), signature)
-
-    return Chunk(
-        count=batch.num_rows,
-        place=lambda row: f"row {before + row + 1}",
-        request=request,
-        columns=lambda: request(0, batch.num_rows),
-        kept=kept,
-    )
-
-
-def _frame_chunk(frame: Any, before: int, kept: Kept | None) -> Chunk:
-    def request(first: int, end: int) -> Request:
-        return Request(input=TypedFrame(frame=frame.iloc[first:end].reset_index(drop=True)))
-
-    return Chunk(count=len(frame), place=lambda row: f"row {before + row + 1}", request=request, kept=kept)

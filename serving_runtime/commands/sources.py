@@ -23,6 +23,7 @@ SUFFIXES: Final[Mapping[str, str]] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+PACKED: Final = frozenset({".gz", ".bz2", ".zst"})
 HIDDEN: Final = (".", "_")  # beginnings of names that readers of data sets skip
 
 
@@ -108,7 +109,7 @@ def _in_directory(directory: Path, root: Path, form: str | None) -> Iterator[Sou
     files = [
         path
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and not _is_hidden(path.relative_to(directory)) and (form or path.suffix.lower() in SUFFIXES)
+        if path.is_file() and not _is_hidden(path.relative_to(directory)) and (form or _suffix(path) in SUFFIXES)
     ]
     if not files:
         raise InputFileError(f"{directory} holds no file to score; name files, or give --input-format")
@@ -145,7 +146,7 @@ def _is_wanted(name: PurePath, pattern: Sequence[str], form: str | None) -> bool
     """Return True for a file that the pattern names, or for a table in a directory that it names."""
     if pattern != ("**",) and _fits(name.parts, pattern):
         return True
-    is_table = form is not None or name.suffix.lower() in SUFFIXES
+    is_table = form is not None or _suffix(name) in SUFFIXES
     return is_table and any(_fits(parent.parts, pattern) for parent in name.parents)
 
 
@@ -170,4 +171,13 @@ def _source(path: Path, name: Path, form: str | None) -> Source:
 
 
 def _form(name: str, form: str | None) -> str:
-    return form or SUFFIXES.get(PurePath(name).suffix.lower(), "csv")
+    return form or SUFFIXES.get(_suffix(PurePath(name)), "csv")
+
+
+def _suffix(name: PurePath) -> str:
+    return unpacked_name(name).suffix.lower()
+
+
+def unpacked_name(name: PurePath) -> PurePath:
+    """Return the name of what a packed file holds: `rows.csv` for `rows.csv.gz`."""
+    return name.with_suffix("") if name.suffix.lower() in PACKED else name

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 import orjson
 
 from model_contract.extras import missing_extra
-from serving_runtime.commands.cli_errors import CommandError, InputFileError
+from serving_runtime.commands.cli_errors import InputFileError, OptionError
 
 try:  # the extra `tables`
     import pyarrow as arrow
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from serving_runtime.tables.predictions import Predictions
 
 PREDICTION: Final = "prediction"
+ROW_GROUP: Final = 16 << 20  # bytes: two million doubles
+LEAST_CHUNK: Final = 4 << 10  # bytes that a chunk of a few rows takes
 
 
 class Writer(Protocol):
@@ -62,7 +64,7 @@ class _Columns:
             return []
         held, self.waiting = self.waiting, 0
         if odd := next((name for row in records for name in row if name not in self.names), None):
-            raise CommandError(
+            raise OptionError(
                 f"the model predicted the column {odd}, which earlier rows do not have; use --output-format jsonl"
             )
         return [{}] * held + records
@@ -144,29 +146,37 @@ class JsonWriter(Writer):
 
 
 class ParquetWriter(Writer):
+    """Writer of row groups of several chunks: in small ones Parquet takes more room, and its readers more time."""
+
     def __init__(self, stream: IO[bytes]) -> None:
         if parquet is None:
             raise InputFileError(f"Parquet cannot be written: {missing_extra('pyarrow', 'tables')}")
         self._stream = stream
         self._columns = _Columns()
+        self._schema: Any = None
         self._file: Any = None
+        self._group: list[Any] = []
+        self._size = 0
 
     def write(self, predictions: Sequence[Any]) -> None:
         self._write(self._columns.rows(predictions))
 
     def write_columns(self, predictions: "Predictions") -> None:
-        if self._file is None and not self._columns.waiting:
+        if self._schema is None and not self._columns.waiting:
             self._columns.names = predictions.table.column_names
-            self._file = parquet.ParquetWriter(self._stream, predictions.table.schema)
-        if self._file is not None and predictions.table.schema == self._file.schema:
-            self._file.write_table(predictions.table)
+            self._schema = predictions.table.schema
+        if self._schema is not None and predictions.table.schema == self._schema:
+            self._add(predictions.table)
         else:
             self.write(predictions.rows())
 
     def close(self) -> None:
-        self._write(self._columns.left())
-        if self._file is not None:
-            self._file.close()
+        left = self._columns.left()
+        if left or self._schema is None:
+            self._write(left)
+        if self._group:
+            self._write_group()
+        self._file.close()
 
     def abandon(self) -> None:
         if self._file is not None:
@@ -177,15 +187,26 @@ class ParquetWriter(Writer):
             return
         columns = {name: [row.get(name) for row in rows] for name in self._columns.names}
         try:
-            table = arrow.table(columns, schema=self._file.schema if self._file else None)
+            table = arrow.table(columns, schema=self._schema)
         except (arrow.ArrowInvalid, arrow.ArrowTypeError) as error:
             reason = str(error).splitlines()[0]
-            raise CommandError(
+            raise OptionError(
                 f"a Parquet column cannot hold predictions of several types ({reason}); use --output-format jsonl"
             ) from None
+        self._schema = table.schema
+        self._add(table)
+
+    def _add(self, table: Any) -> None:
+        self._group.append(table)
+        self._size += max(table.nbytes, LEAST_CHUNK)
+        if self._size >= ROW_GROUP:
+            self._write_group()
+
+    def _write_group(self) -> None:
         if self._file is None:
-            self._file = parquet.ParquetWriter(self._stream, table.schema)
-        self._file.write_table(table)
+            self._file = parquet.ParquetWriter(self._stream, self._schema)
+        self._file.write_table(arrow.concat_tables(self._group))
+        self._group, self._size = [], 0
 
 
 def _cell(value: Any) -> Any:

@@ -54,12 +54,22 @@ class Listener(uvicorn.Server):
         """Leave the signals to the process."""
         yield
 
-    def listen(self, sockets: Sequence[socket.socket], *, started: Callable[[asyncio.AbstractEventLoop], None]) -> None:
-        """Serve until it is stopped. `started` gets the event loop before the first request."""
+    def listen(
+        self,
+        sockets: Sequence[socket.socket],
+        *,
+        started: Callable[[asyncio.AbstractEventLoop], None],
+        beside: contextlib.AbstractAsyncContextManager[Any] | None = None,
+    ) -> None:
+        """Serve until it is stopped. `started` gets the event loop before the first request.
+
+        Another server, `beside`, begins before and ends after.
+        """
 
         async def run() -> None:
             started(asyncio.get_running_loop())
-            await self.serve(sockets=list(sockets))
+            async with beside or contextlib.nullcontext():
+                await self.serve(sockets=list(sockets))
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run())

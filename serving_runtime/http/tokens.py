@@ -27,8 +27,8 @@ class TokenFileError(ContractError):
     def __init__(self, path: Path, error: OSError | ValueError) -> None:
         named = "" if isinstance(error, OSError) else f" {path}"
         super().__init__(
-            f"the token file{named} {_reason(error)}; --token-file, or its variable, must name a file with a token on"
-            " each line"
+            f"the token file{named} {_reason(error)}; --token-file, or MODEL_API_RUNTIME_TOKEN_FILE, must name a file"
+            " with a token on each line"
         )
 
 

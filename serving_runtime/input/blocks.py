@@ -1,4 +1,4 @@
-"""The fast path for tables whose columns have several scalar types: one array for all columns of a type.
+"""The fast path for tables whose columns have several types: one array for all columns of a scalar type.
 
 A model of thousands of columns would wait for thousands of conversions of single cells otherwise.
 """
@@ -15,8 +15,9 @@ from serving_runtime.frozen_record import frozen_record
 from serving_runtime.input.cells import CellError, Values, convert, convert_base64, convert_numbers
 from serving_runtime.input.columns import texts
 from serving_runtime.input.nested import DTYPES
+from serving_runtime.input.nested_columns import NestedColumn, is_plain
 from serving_runtime.input.table import Table
-from serving_runtime.signature import Scalar, Signature
+from serving_runtime.signature import Anything, Scalar, Signature
 
 TEXT: Final = "string"
 BINARY: Final = "binary"
@@ -74,10 +75,10 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixed:
-    """Named columns of scalar types; the names are texts."""
+    """Named columns; the names are texts."""
 
     names: list[str]
-    groups: tuple[Group, ...]
+    groups: tuple[Group | NestedColumn, ...]
 
     @classmethod
     def of(cls, signature: Signature) -> "Mixed | None":
@@ -85,14 +86,17 @@ class Mixed:
         names = [column.name for column in columns]
         if signature.typed_in_code or not columns or set(map(type, names)) != {str} or len(set(names)) < len(names):
             return None
-        if not all(isinstance(column.type, Scalar) for column in columns):
-            return None
         by_kind: dict[str, list[str]] = {}
+        nested: list[NestedColumn] = []
         for column in columns:
-            assert isinstance(column.type, Scalar)  # noqa: S101  for the types
-            by_kind.setdefault(column.type.name, []).append(column.name)
-        groups = tuple(Group(kind=kind, names=tuple(found)) for kind, found in by_kind.items())
-        return cls(names=names, groups=groups)
+            if isinstance(column.type, Scalar):
+                by_kind.setdefault(column.type.name, []).append(column.name)
+            elif not isinstance(column.type, Anything) and is_plain(column.type):
+                nested.append(NestedColumn(name=column.name, kind=column.type))
+            else:
+                return None
+        groups = (Group(kind=kind, names=tuple(found)) for kind, found in by_kind.items())
+        return cls(names=names, groups=(*groups, *nested))
 
     def blocks(self, table: Table) -> Blocks | None:
         """Return the table as blocks; None if it is no such table: the general case then finds the faults."""

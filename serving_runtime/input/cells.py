@@ -106,6 +106,11 @@ def convert_numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
         floats = np.array(values, dtype)
         if not np.count_nonzero(np.isinf(floats)):
             return floats
+    elif dtype == np.float32 and kinds <= REALS:
+        with np.errstate(over="ignore"):
+            floats = np.array(values, dtype)
+        if not np.count_nonzero(np.isinf(floats)):
+            return floats
     elif dtype == np.int64 and kinds == {int}:
         with suppress(OverflowError):
             return np.array(values, dtype)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, at_once
-from serving_runtime.input.cells import CellError, Values, convert, every_error
+from serving_runtime.input.cells import CellError, Values, convert, convert_numbers, every_error
 from serving_runtime.input.nested import member
 from serving_runtime.input.request import FlatTensor, JsonInput
 from serving_runtime.input.table import Table
@@ -43,12 +43,17 @@ def json_tensors(source: JsonInput, signature: Signature) -> Tensors:
 def table_tensors(table: Table, signature: Signature) -> Tensors:
     """Return the columns of a table as tensors by name, or the whole table as the only tensor."""
     if signature.named:
-        names = {str(key): list(cells) for key, cells in table.columns.items()}
+        names = {str(key): _listed(cells) for key, cells in table.columns.items()}
         return _named(names, signature, table.path, lambda name: member(table.path, name), _rows)
     spec = signature.tensors[0]
     if len(table.columns) == 1:
-        return _rows(list(next(iter(table.columns.values()))), spec, table.path)
+        return _rows(_listed(next(iter(table.columns.values()))), spec, table.path)
     return to_tensor([list(row) for row in zip(*table.columns.values(), strict=True)], spec, table.path)
+
+
+def _listed(cells: Sequence[Any]) -> Sequence[Any]:
+    """Return the cells as a list; an array has a row for each cell."""
+    return cells if isinstance(cells, np.ndarray) else list(cells)
 
 
 def to_tensor(value: Any, spec: Tensor, path: str) -> Values:
@@ -106,7 +111,7 @@ def _filled(flat: Sequence[Any], shape: tuple[int, ...], spec: Tensor, path: str
     def read(values: Sequence[Any]) -> Values:
         if spec.dtype.kind == "U" and None in values:  # texts come as objects, which may be null
             raise CellError(list(values).index(None), "null", "a string")
-        converted = convert(values, spec.dtype)
+        converted = (convert if isinstance(values, np.ndarray) else convert_numbers)(values, spec.dtype)
         return _exact_times(converted, spec.dtype) if spec.dtype.kind == "M" else converted
 
     try:
@@ -141,6 +146,8 @@ def flatten(value: Any, path: str) -> tuple[tuple[int, ...], Any]:
     """
     if isinstance(value, FlatTensor):
         return value.shape, value.values
+    if isinstance(value, np.ndarray) and value.dtype.kind != "O":
+        return value.shape, value.ravel()
     shape: tuple[int, ...] = ()
     flat = [value]
     while list in (kinds := set(map(type, flat))):

@@ -50,11 +50,11 @@ def _line(request: RequestHead, stats: RequestStats, *, quiet: bool) -> dict[str
         "path": request.path[:LONGEST_PATH],
         "status": stats.status,
         "ms": round(stats.seconds * 1000, 3),
-        "bytes_in": request.content_length,
+        "bytes_in": request.content_length if stats.received is None else stats.received,
         "bytes_out": stats.sent,
     }
-    if request.trace:
-        line["trace_id"] = request.trace
+    if trace := stats.trace or request.trace:
+        line["trace_id"] = trace.trace_id
     if not quiet:
         line["protocol"] = stats.protocol
         line["rows"] = stats.rows

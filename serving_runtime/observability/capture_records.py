@@ -1,8 +1,10 @@
 """Records of predictions: one JSON line for a request, or Domino's form, one line for each row."""
 
+import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,55 +13,66 @@ import pandas as pd
 from serving_runtime.codec.encode import encode
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform_plan import Matrix
-from serving_runtime.observability.capture import CapturedPrediction, Recorder, destination, instance_id
-from serving_runtime.options import CaptureKind
-from serving_runtime.settings import ServeSettings
+from serving_runtime.observability.capture import CapturedPrediction, Counts
+
+_log = logging.getLogger(__name__)
 
 
-def recorder(settings: ServeSettings, environ: Mapping[str, str]) -> Recorder:
-    """Return the recorder of one worker. All append to one file, each request in one write. Raises ContractError."""
-    capture, redacted = settings.capture, settings.capture_redact
-    path = destination(capture, environ)
-    if path is None:
-        return Recorder()
-    instance = instance_id(environ.get("HOSTNAME", ""))
-    file = path.open("ab", buffering=0)
+class LineWriter:
+    """Appends lines to a file, those of several requests in one write: all workers append to it."""
 
-    def write(captured: CapturedPrediction) -> None:
-        lines = (
-            domino_records(captured, redacted, instance)
-            if capture.kind is CaptureKind.DOMINO
-            else [jsonl_record(captured, redacted)]
-        )
-        file.write(b"".join(lines))
+    def __init__(self, path: Path, lines: Callable[[CapturedPrediction], Iterable[bytes]], counts: Counts) -> None:
+        self._file = path.open("ab", buffering=0)
+        self._lines = lines
+        self._counts = counts
 
-    return Recorder(write, settings.capture_sample)
+    def write(self, records: Sequence[CapturedPrediction]) -> None:
+        texts = [text for record in records if (text := self._text(record)) is not None]
+        self._counts.capture_failed(len(records) - len(texts))
+        if not texts:
+            return
+        try:
+            self._file.write(b"".join(texts))
+        except OSError:
+            self._counts.capture_failed(len(texts))
+            raise
+        self._counts.capture_written(len(texts))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _text(self, record: CapturedPrediction) -> bytes | None:
+        try:
+            return b"".join(self._lines(record))
+        except Exception:  # noqa: BLE001  whatever a model takes or returns, the others are recorded
+            _log.exception("a prediction could not be recorded", extra={"fields": {"request_id": record.request_id}})
+            return None
 
 
-def jsonl_record(captured: CapturedPrediction, redacted: frozenset[str]) -> bytes:
-    """Return a record whose `request` is a body for `POST /invocations` that predicts the same, redacted to null."""
-    return _line(
+def jsonl_records(captured: CapturedPrediction, redacted: frozenset[str]) -> Iterator[bytes]:
+    """Return one record whose `request` is a body for `POST /invocations` that predicts the same, redacted to null."""
+    yield _line(
         {
             "time": _time(captured).isoformat(),
             "request_id": captured.request_id,
             "protocol": captured.protocol,
-            "request": _body(captured, redacted),
-            "predictions": _without(captured.value, redacted),
+            "request": request_body(captured.data, captured.params, redacted),
+            "predictions": without(captured.value, redacted),
         }
     )
 
 
 def domino_records(captured: CapturedPrediction, redacted: frozenset[str], instance: str | None) -> Iterator[bytes]:
     """Return the records that `domino_data_capture` writes; an input that is no table is one record."""
-    rows = _table(captured.inputs.data)
+    rows = _table(captured.data)
     features = [{}] if rows is None else [dict(zip(_distinct(rows), row, strict=True)) for row in _rows(rows)]
     predictions = list(_predictions(captured.value, len(features)))
     moment = _time(captured).isoformat()
     for number, (row, prediction) in enumerate(zip(features, predictions, strict=True)):
         yield _line(
             {
-                "predictions": _without(prediction, redacted),
-                "features": _without(row, redacted),
+                "predictions": without(prediction, redacted),
+                "features": without(row, redacted),
                 "metadata": None,
                 "timestamp": moment,
                 "__domino_timestamp": moment,
@@ -107,8 +120,8 @@ def _distinct(frame: pd.DataFrame) -> list[str]:
     return names
 
 
-def _body(captured: CapturedPrediction, redacted: frozenset[str]) -> dict[str, Any]:
-    data, params = captured.inputs.data, captured.inputs.params
+def request_body(data: Any, params: Mapping[str, Any] | None, redacted: frozenset[str]) -> dict[str, Any]:
+    """Return a body for `POST /invocations` with this input."""
     more = {"params": dict(params)} if params else {}
     frame = _table(data) if not isinstance(data, np.ndarray) else None
     if frame is not None:
@@ -118,9 +131,9 @@ def _body(captured: CapturedPrediction, redacted: frozenset[str]) -> dict[str, A
         ]
         return {"dataframe_split": {"columns": list(frame.columns), "data": cells}, **more}
     if isinstance(data, dict) and not any(isinstance(value, np.ndarray) for value in data.values()):
-        chat: dict[str, Any] = _without({**data, **(params or {})}, redacted)
+        chat: dict[str, Any] = without({**data, **(params or {})}, redacted)
         return chat
-    return {"inputs": _without(data, redacted), **more}
+    return {"inputs": without(data, redacted), **more}
 
 
 def _predictions(value: Any, rows: int) -> Iterator[Any]:
@@ -139,14 +152,14 @@ def _predictions(value: Any, rows: int) -> Iterator[Any]:
         yield from ({"prediction": value} for _ in range(rows))
 
 
-def _without(value: Any, redacted: frozenset[str]) -> Any:
+def without(value: Any, redacted: frozenset[str]) -> Any:
     """Return the value with null in place of each member that has one of these names, at any depth."""
     match value:
         case dict():
-            return {name: None if str(name) in redacted else _without(item, redacted) for name, item in value.items()}
+            return {name: None if str(name) in redacted else without(item, redacted) for name, item in value.items()}
         case pd.DataFrame():
-            return _without(value.to_dict(orient="records"), redacted)
+            return without(value.to_dict(orient="records"), redacted)
         case list():
-            return [_without(item, redacted) for item in value]
+            return [without(item, redacted) for item in value]
         case _:
             return value

@@ -17,6 +17,7 @@ from serving_runtime.http.errors import (
     UnpackedBodyTooLargeError,
 )
 from serving_runtime.observability.shared_metrics import Metric, SharedMetrics, exposition, gauge, joined, renamed
+from serving_runtime.protocols.open_inference.protocol import GRPC
 from serving_runtime.protocols.table import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "model_api_runtime_"
 UNKNOWN_PATH: Final = "none"  # the protocol of a request of an unknown path; probes and pages are not counted
-PROTOCOL_NAMES: Final = (*(protocol.name for protocol in PROTOCOLS), UNKNOWN_PATH)
+PROTOCOL_NAMES: Final = (*(protocol.name for protocol in (*PROTOCOLS, GRPC)), UNKNOWN_PATH)
 CLIENT_LEFT: Final = 499  # nginx's code for a client that closed the connection
 CODES: Final = (*(int(status) for status in HTTPStatus if status >= HTTPStatus.OK), CLIENT_LEFT)
 OTHER: Final = "other"
@@ -35,6 +36,8 @@ SHED: Final[Mapping[str, tuple[type[Exception], ...]]] = {
     "deadline": (DeadlineError,),
     "client_left": (ClientGoneError,),
 }
+UNRECORDED: Final = ("behind", "failed", "worker_ended")
+TRACED: Final = ("sent", "failed", "not_made")
 FAULTS: Final[Mapping[str, tuple[type[Exception], ...]]] = {
     "malformed": (MalformedRequestError, BrokenBodyError),
     "input": (InvalidInputError,),
@@ -81,11 +84,21 @@ METRICS: Final = (
         labels=("kind",),
         series=[(kind,) for kind in FAULTS],
     ),
-    Metric(name=f"{PREFIX}capture_records_total", kind="counter", meaning="Predictions that were recorded."),
+    Metric(name=f"{PREFIX}capture_records_total", kind="counter", meaning="Requests that the recorder took."),
+    Metric(name=f"{PREFIX}capture_written_total", kind="counter", meaning="Requests of them that are written."),
     Metric(
         name=f"{PREFIX}capture_dropped_total",
         kind="counter",
-        meaning="Predictions that were not recorded: the recorder was behind.",
+        meaning="Requests that are not recorded: not taken by a recorder that was behind, or taken and then lost.",
+        labels=("reason",),
+        series=[(reason,) for reason in UNRECORDED],
+    ),
+    Metric(
+        name=f"{PREFIX}traced_requests_total",
+        kind="counter",
+        meaning="Sampled requests by the fate of their spans: sent, not sent, or not made for want of time.",
+        labels=("outcome",),
+        series=[(outcome,) for outcome in TRACED],
     ),
 )
 
@@ -133,8 +146,31 @@ class Metrics:
     def captured(self) -> None:
         self._cells[self._starts["capture_records_total"]] += 1.0
 
-    def capture_dropped(self) -> None:
+    def capture_behind(self) -> None:
         self._cells[self._starts["capture_dropped_total"]] += 1.0
+
+    def capture_failed(self, requests: int) -> None:
+        self._cells[self._starts["capture_dropped_total"] + 1] += requests
+
+    def capture_written(self, requests: int) -> None:
+        self._cells[self._starts["capture_written_total"]] += requests
+
+    def capture_ended(self) -> int:
+        """Return the requests that the recorder of an ended worker took and has not written, and count them."""
+        taken, written = (self._cells[self._starts[f"capture_{name}_total"]] for name in ("records", "written"))
+        dropped = self._starts["capture_dropped_total"]
+        lost = int(taken - written - self._cells[dropped + 1] - self._cells[dropped + 2])
+        self._cells[dropped + 2] += lost
+        return lost
+
+    def spans_sent(self, requests: int) -> None:
+        self._cells[self._starts["traced_requests_total"]] += requests
+
+    def spans_failed(self, requests: int) -> None:
+        self._cells[self._starts["traced_requests_total"] + 1] += requests
+
+    def spans_not_made(self) -> None:
+        self._cells[self._starts["traced_requests_total"] + 2] += 1.0
 
     def exposition(self, model: "Model | None", name: str, version: str) -> bytes:
         """Return all metrics as text; once there is a model, also its prediction times under KServe's name."""

@@ -2,21 +2,30 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from serving_runtime.observability.metrics import CLIENT_LEFT, UNKNOWN_PATH
+
+if TYPE_CHECKING:
+    from serving_runtime.observability.request_trace import RequestTrace
 
 
 @dataclass(slots=True)
 class RequestStats:
     """Times in seconds. `waited` is from the end of reading to the prediction, less the call of the model itself.
 
-    `merged` requests were in that call. `status` is that of a client who left, until there is an answer.
+    `received` are the bytes of a message without a Content-Length. `merged` requests were in the call of the model.
+    `status` is that of a client who left, until there is an answer. `began` and `done`, the end of reading, are of
+    Python's performance counter. `trace` is None if the request has no spans.
     """
 
     began: float = field(default_factory=time.perf_counter)
+    trace: "RequestTrace | None" = None
     protocol: str = UNKNOWN_PATH
     rows: int | None = None
+    received: int | None = None
     read: float | None = None
+    done: float = 0.0
     waited: float | None = None
     predicted: float | None = None
     merged: int | None = None

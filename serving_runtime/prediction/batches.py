@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.errors import ServingError
 from serving_runtime.http.body import Receive, disconnected
@@ -17,6 +17,9 @@ from serving_runtime.model import Model
 from serving_runtime.prediction.call_cost import CallCost, Stopwatch
 from serving_runtime.prediction.warm_up import split
 from serving_runtime.protocols.interface import Inputs
+
+if TYPE_CHECKING:
+    from serving_runtime.observability.request_trace import RequestTrace
 
 MOST_REQUESTS: Final = 64  # of one batch
 
@@ -44,10 +47,16 @@ class BatchResult:
 class QueuedRequest:
     """One request that waits for the model, or is in a call of it. `call` is set once it is predicted."""
 
-    __slots__ = ("call", "deadline", "future", "inputs", "key", "receive", "rows", "timer", "watcher")
+    __slots__ = ("call", "deadline", "future", "inputs", "key", "receive", "rows", "timer", "trace", "watcher")
 
-    def __init__(
-        self, inputs: Inputs, key: Hashable, deadline: float, receive: Receive, future: "asyncio.Future[Any]"
+    def __init__(  # noqa: PLR0913, PLR0917  each is of the request
+        self,
+        inputs: Inputs,
+        key: Hashable,
+        deadline: float,
+        receive: Receive | None,
+        future: "asyncio.Future[Any]",
+        trace: "RequestTrace | None",
     ) -> None:
         self.inputs = inputs
         self.rows = inputs.rows or 1
@@ -58,6 +67,7 @@ class QueuedRequest:
         self.timer: asyncio.TimerHandle | None = None
         self.watcher: asyncio.Task[None] | None = None
         self.call: ModelCall | None = None
+        self.trace = trace
 
     def unwatch(self) -> None:
         if self.timer:
@@ -101,15 +111,18 @@ class Batches:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    async def predict(self, inputs: Inputs, deadline: float, receive: Receive) -> QueuedRequest:
-        """Return the request with its prediction in `future`.
+    async def predict(
+        self, inputs: Inputs, deadline: float, receive: Receive | None, trace: "RequestTrace | None" = None
+    ) -> QueuedRequest:
+        """Return the request with its prediction in `future`. `receive` is None if a client who leaves cancels this;
+        `trace` is told about the call of the model.
 
         If the client leaves or the deadline passes, a request that waits is dropped, and a call that runs goes on.
         Raises QueueFullError, DeadlineError, ClientGoneError, ServingError.
         """
         if len(self._waiting) >= self._queue:
             self._check_queue()
-        queued = QueuedRequest(inputs, self._merge_key(inputs), deadline, receive, self._loop.create_future())
+        queued = QueuedRequest(inputs, self._merge_key(inputs), deadline, receive, self._loop.create_future(), trace)
         self._waiting.append(queued)
         if self._running >= self._threads:
             self._watch(queued)
@@ -185,7 +198,13 @@ class Batches:
         return batch
 
     def _predict_batch(self, batch: Sequence[QueuedRequest]) -> BatchResult:
-        """Call the model, in any thread."""
+        """Call the model, in any thread. Spans of its own code become children of the first request's."""
+        if batch[0].trace is not None:
+            with batch[0].trace.as_current():
+                return self._called(batch)
+        return self._called(batch)
+
+    def _called(self, batch: Sequence[QueuedRequest]) -> BatchResult:
         if len(batch) > 1:
             rows = sum(queued.rows for queued in batch)
             watch = Stopwatch(exact=self._cost.is_doubtful(rows))
@@ -228,6 +247,9 @@ class Batches:
             batch, done.results, cycle((together,)) if together else done.calls, strict=False
         ):
             queued.call = own
+            if queued.trace is not None:
+                leader = batch[0].trace if together else None
+                queued.trace.called(own.seconds, own.requests, own.rows, leader=leader, result=result)
             if queued.future.done():  # its client has left, or its deadline has passed
                 continue
             if isinstance(result, Exception):
@@ -240,7 +262,8 @@ class Batches:
         if queued.timer or queued.future.done():
             return
         queued.timer = self._loop.call_at(queued.deadline, _fail, queued.future, DeadlineError())
-        queued.watcher = self._loop.create_task(_fail_when_disconnected(queued))
+        if queued.receive is not None:
+            queued.watcher = self._loop.create_task(_fail_when_disconnected(queued, queued.receive))
 
 
 def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
@@ -248,6 +271,6 @@ def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
         future.set_exception(error)
 
 
-async def _fail_when_disconnected(request: QueuedRequest) -> None:
-    await disconnected(request.receive)
+async def _fail_when_disconnected(request: QueuedRequest, receive: Receive) -> None:
+    await disconnected(receive)
     _fail(request.future, ClientGoneError())

@@ -37,8 +37,10 @@ def in_halves(
 
 
 def is_of_all_rows(error: ServingError) -> bool:
-    """Return True for a fault such as a missing column."""
-    return isinstance(error, InvalidInputError) and not any("[" in fault.path for fault in error.faults)
+    """Return True for a fault such as a missing column; that of a cell or a tensor has more than the table's path."""
+    return isinstance(error, InvalidInputError) and not any(
+        mark in fault.path for fault in error.faults for mark in "[."
+    )
 
 
 def problem_of_row(error: ServingError) -> str:

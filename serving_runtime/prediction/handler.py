@@ -21,7 +21,7 @@ from serving_runtime.prediction.call_cost import CallCost
 from serving_runtime.prediction.streaming import OpenStreams, StreamedAnswer
 from serving_runtime.prediction.warm_up import WarmUpResult
 from serving_runtime.prediction.worker_context import LoadedModel, Read, WorkerContext
-from serving_runtime.protocols.interface import Answer, Inputs, Message, Prediction, ServedModel
+from serving_runtime.protocols.interface import Answer, Inputs, Message, Prediction, Protocol, ServedModel
 from serving_runtime.settings import ServeSettings
 
 # Reading or writing at most this much takes less time than starting a thread.
@@ -62,21 +62,34 @@ class PredictionHandler:
         self, match: Match, request: RequestHead, receive: Receive, stats: RequestStats
     ) -> Answer | StreamedAnswer:
         """Raises HttpError, ServingError, ClientGoneError."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + request.timeout(self._settings.timeout)
+        deadline = asyncio.get_running_loop().time() + request.timeout(self._settings.timeout)
         message = await self._message(match, request, receive, deadline)
-        read = self._read(match.route.protocol.read, message)
+        return await self.predict(match.route.protocol, message, request, receive, stats, deadline)
+
+    async def predict(  # noqa: PLR0913, PLR0917  each is a part of the request
+        self,
+        protocol: Protocol,
+        message: Message,
+        request: RequestHead,
+        receive: Receive | None,
+        stats: RequestStats,
+        deadline: float,
+    ) -> Answer | StreamedAnswer:
+        """Answer a message that has come whole; `receive` is None if the call is cancelled when its client leaves.
+
+        Raises HttpError, ServingError, ClientGoneError.
+        """
+        weight = len(message.body) if message.weight is None else message.weight
+        read = self._read(protocol.read, message, weight)
         began = time.perf_counter()
-        inputs: Inputs = (
-            read() if len(message.body) <= SMALL_BODY else await self._in_thread(read, deadline, len(message.body))
-        )
+        inputs: Inputs = read() if weight <= SMALL_BODY else await self._in_thread(read, deadline, weight)
         stats.rows = inputs.rows
         self._check_rows(inputs.rows)
-        done = time.perf_counter()
+        stats.done = done = time.perf_counter()
         stats.read = done - began
-        if inputs.stream and self._streamable:
-            return await self._streams.start(inputs, deadline, self._settings.timeout, receive)
-        queued = await self._batches.predict(inputs, deadline, receive)
+        if inputs.stream and self._streamable and receive is not None:
+            return await self._streams.start(inputs, deadline, self._settings.timeout, receive, stats.trace)
+        queued = await self._batches.predict(inputs, deadline, receive, stats.trace)
         call = queued.call or ModelCall(1, 1, 0.0, 0.0)
         stats.predicted, stats.merged = call.seconds, call.requests
         stats.waited = max(0.0, time.perf_counter() - done - call.seconds)
@@ -86,12 +99,12 @@ class PredictionHandler:
             write() if (inputs.rows or 0) <= FEW_ROWS else await self._in_thread(write, deadline, len(message.body))
         )
         if self._recorder.wanted():
-            self._record(match, request, inputs, value)
+            self._record(protocol, request, inputs, value, weight + len(answer.body))
         return answer
 
-    def _read(self, read: Read, message: Message) -> Callable[[], Inputs]:
+    def _read(self, read: Read, message: Message, weight: int) -> Callable[[], Inputs]:
         """Return the function that reads the message, in this process or for a large body in another."""
-        if self._read_large is not None and len(message.body) > LARGE_BODY:
+        if self._read_large is not None and weight > LARGE_BODY:
             return partial(self._read_large, read, message)
         return partial(read, message, self._served)
 
@@ -130,14 +143,19 @@ class PredictionHandler:
         self._metrics.predicted(call.requests, call.rows, call.seconds)
         self._metrics.queue_depth(self._batches.waiting)
 
-    def _record(self, match: Match, request: RequestHead, inputs: Inputs, value: Any) -> None:
-        captured = CapturedPrediction(
-            request_id=request.id, protocol=match.route.protocol.name, at=time.time(), inputs=inputs, value=value
+    def _record(self, protocol: Protocol, request: RequestHead, inputs: Inputs, value: Any, size: int) -> None:
+        self._recorder.put(
+            CapturedPrediction(
+                request_id=request.id,
+                protocol=protocol.name,
+                at=time.time(),
+                data=inputs.data,
+                params=inputs.params,
+                rows=inputs.rows,
+                value=value,
+                size=size,
+            )
         )
-        if self._recorder.put(captured):
-            self._metrics.captured()
-        else:
-            self._metrics.capture_dropped()
 
 
 def describe_for_clients(model: Model, settings: ServeSettings, warm_up: WarmUpResult, *, guarded: bool) -> ServedModel:

@@ -1,12 +1,11 @@
 """A model's directory as one archive, by which an engine brings it to the machines that score."""
 
-import hashlib
 import io
 import tarfile
 from pathlib import Path
 from typing import IO
 
-from model_contract.digest import FileEntry, model_digest
+from model_contract.digest import directory_digest
 
 
 def pack(directory: Path, stream: IO[bytes]) -> None:
@@ -23,10 +22,4 @@ def unpack(content: bytes, directory: Path) -> None:
 
 def digest(directory: Path) -> str:
     """Return the digest of the model's files, as hex digits."""
-    return model_digest(_entry(path, directory) for path in directory.rglob("*") if path.is_file()).partition(":")[2]
-
-
-def _entry(path: Path, directory: Path) -> FileEntry:
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    return FileEntry(path=path.relative_to(directory).as_posix(), size=path.stat().st_size, sha256=sha256)
+    return directory_digest(directory).partition(":")[2]

@@ -86,11 +86,11 @@ class BatchScorer:
         )
 
     def _request(self, batch: pa.RecordBatch) -> Request:
-        """Return the request for a prediction of each row; a model without columns gets the frame of pandas."""
+        """Return the request for a prediction of each row; a model without a signature gets the frame of pandas."""
         signature = self.model.metadata.signature
-        if signature.columns:
-            return table_request(batch, signature)
-        return Request(input=TypedFrame(frame=batch.to_pandas()))
+        if signature.says_nothing:
+            return Request(input=TypedFrame(frame=batch.to_pandas()))
+        return table_request(batch, signature)
 
     def _columns(self, value: Any, rows: int) -> list[list[Any]]:
         """Return the columns of predictions that are no plain numbers, from their JSON value."""

@@ -17,6 +17,7 @@ from serving_runtime.protocols.interface import Headers, Inputs
 
 if TYPE_CHECKING:
     from serving_runtime.model import Model
+    from serving_runtime.observability.request_trace import RequestTrace
 
 END: Final = object()
 DONE: Final = b"data: [DONE]\n\n"
@@ -33,10 +34,14 @@ class ModelStream:
     MLflow's generators set a context variable at the first step and reset it at the last, which must have the same one.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, pieces: Generator[Any]) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, pieces: Generator[Any], trace: "RequestTrace | None") -> None:
+        self.trace = trace
         self._pool = pool
         self._pieces = pieces
         self._context = contextvars.copy_context()
+        if trace is not None:
+            trace.streamed = True
+            self._context.run(trace.make_current)
         self._step: asyncio.Future[Any] | None = None
 
     async def next(self) -> Any:
@@ -89,6 +94,8 @@ class StreamedAnswer:
                 yield self._streams.frame(piece)
                 piece = await _next(self._pieces, self._disconnect, asyncio.get_running_loop().time() + self._seconds)
         except (ServingError, DeadlineError) as error:
+            if self._pieces.trace is not None:
+                self._pieces.trace.error = type(error).__name__
             yield b"data: %b\n\n" % orjson.dumps({"error": error.message})
 
 
@@ -106,14 +113,16 @@ class OpenStreams:
         self._open: set[ModelStream] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def start(self, inputs: Inputs, deadline: float, seconds: float, receive: Receive) -> StreamedAnswer:
+    async def start(
+        self, inputs: Inputs, deadline: float, seconds: float, receive: Receive, trace: "RequestTrace | None" = None
+    ) -> StreamedAnswer:
         """Return the answer with its first piece; each of the others may take `seconds`.
 
         Raises QueueFullError, DeadlineError, ClientGoneError, ServingError.
         """
         if len(self._open) >= self._most:
             raise QueueFullError
-        pieces = ModelStream(self._pool, self._model.stream(inputs.data, inputs.params))
+        pieces = ModelStream(self._pool, self._model.stream(inputs.data, inputs.params), trace)
         self._open.add(pieces)
         disconnect = asyncio.ensure_future(disconnected(receive))
         try:

@@ -13,6 +13,7 @@ from serving_runtime.protocols.interface import Inputs, Message, ServedModel
 
 if TYPE_CHECKING:
     from serving_runtime.model import Model
+    from serving_runtime.observability.spans import Tracer
     from serving_runtime.prediction.warm_up import WarmUpResult
 
 Read = Callable[[Message, ServedModel], Inputs]  # a protocol's
@@ -50,7 +51,8 @@ class LoadedModel:
 class WorkerContext:
     """`tokens` is None if requests need none. `loaded` is None in the placeholder server, which has no model.
 
-    `read_large` has another process read a message; None if this process reads all.
+    `read_large` has another process read a message; None if this process reads all. `tracer` is None if no spans are
+    made.
     """
 
     metrics: Metrics
@@ -59,6 +61,7 @@ class WorkerContext:
     tokens: Tokens | None = None
     loaded: LoadedModel | None = None
     read_large: Callable[[Read, Message], Inputs] | None = None
+    tracer: "Tracer | None" = None
 
     @property
     def phase(self) -> Phase:

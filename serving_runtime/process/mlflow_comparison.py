@@ -9,6 +9,7 @@ import mmap
 import os
 import signal
 import time
+from collections.abc import Iterable
 from typing import Final, NoReturn, Self
 
 from serving_runtime.errors import ServingError
@@ -35,16 +36,17 @@ class MlflowComparison:
         self._result = mmap.mmap(-1, 1)
 
     @classmethod
-    def start(cls, preloaded: PreloadedModel, placeholder: PlaceholderServer, listening: int) -> Self:
+    def start(cls, preloaded: PreloadedModel, placeholder: PlaceholderServer, listening: Iterable[int]) -> Self:
         """Fork the process if the model needs a comparison.
 
-        `listening` is the descriptor of the server's socket, which the new process closes.
+        `listening` are the descriptors of the server's sockets, which the new process closes.
         """
         comparison = cls()
         supervisor = os.getpid()
         if preloaded.needs_comparison and os.fork() == 0:
             end_with(supervisor)
-            os.close(listening)
+            for descriptor in listening:
+                os.close(descriptor)
             _run(preloaded, placeholder, comparison._result)
         return comparison
 

@@ -9,17 +9,21 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import orjson
 
 from model_contract import json_log
+from model_contract.extras import missing_extra
+from model_contract.model_ref import ContractError
 from serving_runtime.application import Application
 from serving_runtime.http.listener import Listener
 from serving_runtime.http.tokens import Tokens, tokens_in
 from serving_runtime.location import resolve_model_path
 from serving_runtime.mlmodel import identity
+from serving_runtime.observability import tracing
 from serving_runtime.observability.capture import Recorder, destination
 from serving_runtime.observability.metrics import Metrics, new_shared_metrics
 from serving_runtime.observability.shared_metrics import SharedMetrics
@@ -40,6 +44,10 @@ EVERY_ADDRESS: Final = {
 _log = logging.getLogger(__name__)
 
 
+class MissingExtraError(ContractError):
+    """A setting needs a package that is not installed."""
+
+
 def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     """Serve until the process is asked to end.
 
@@ -53,7 +61,9 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     settings = _with_identity(settings, path)
     destination(settings.capture, environ)
     tokens = tokens_in(settings.token_file)
+    tracing.warn(environ)
     sock = open_socket(settings)
+    reserved = reserve_grpc_port(settings)
     _log.info("the model loads; its page is at the address of docs", extra={"fields": _addresses(settings)})
     metrics = new_shared_metrics(settings.workers)
     with PlaceholderServer.start(partial(_answer_without_model, settings, sock, metrics, tokens)) as placeholder:
@@ -62,7 +72,8 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
         from serving_runtime.process.supervisor import supervise  # noqa: PLC0415  as above
 
         preloaded = PreloadedModel(path, loader_for(settings), require_match=settings.require_match)
-        supervise(settings, sock.detach(), placeholder, preloaded, metrics)
+        listening = (sock.detach(), *([reserved.detach()] if reserved else []))
+        supervise(settings, listening, placeholder, preloaded, metrics)
 
 
 def _configure_logs() -> None:
@@ -110,7 +121,27 @@ def open_socket(settings: ServeSettings) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=settings.host == "::")
     except OSError as error:
-        raise UnavailableAddressError(settings, error) from error
+        raise UnavailableAddressError(settings.host, settings.port, "--port", error) from error
+
+
+def reserve_grpc_port(settings: ServeSettings) -> socket.socket | None:
+    """Return a socket that keeps the port of gRPC for the workers, which bind it too; None if gRPC is off.
+
+    It does not listen, so that the kernel gives it no connection. Raises UnavailableAddressError, MissingExtraError.
+    """
+    if settings.grpc_port is None:
+        return None
+    if find_spec("grpc") is None:  # which does not import it: no process forks with grpc's threads
+        raise MissingExtraError(missing_extra("grpc", "grpc"))
+    try:
+        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.grpc_port, type=socket.SOCK_STREAM)[0]
+        reserved = socket.socket(family, socket.SOCK_STREAM)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(address)  # which fails if another server has the port, also one that would share it
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except OSError as error:
+        raise UnavailableAddressError(settings.host, settings.grpc_port, "--grpc-port", error) from error
+    return reserved
 
 
 def _answer_without_model(

@@ -17,17 +17,20 @@ from serving_runtime.application import Application
 from serving_runtime.errors import ServingError
 from serving_runtime.http.listener import Listener
 from serving_runtime.http.tokens import tokens_in
-from serving_runtime.observability.capture_records import recorder
 from serving_runtime.observability.metrics import Metrics
+from serving_runtime.observability.recorders import recorder
 from serving_runtime.observability.shared_metrics import SharedMetrics
+from serving_runtime.observability.tracing import new_tracer
 from serving_runtime.prediction.handler import PredictionHandler, describe_for_clients
 from serving_runtime.prediction.warm_up import WarmUpResult, warm_up_for_merging
 from serving_runtime.prediction.worker_context import Draining, LoadedModel, WorkerContext
+from serving_runtime.process import lazy
 from serving_runtime.process.body_reader import BodyReader
+from serving_runtime.process.cpus import usable_cpus
 from serving_runtime.process.mlflow_comparison import MlflowComparison
 from serving_runtime.process.placeholder_server import PlaceholderServer
 from serving_runtime.process.preload import PreloadedModel
-from serving_runtime.process.worker import RuntimeWorker
+from serving_runtime.process.worker import RuntimeWorker, WorkerParts
 from serving_runtime.settings import ServeSettings
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  writable in a container whose root is not
@@ -47,7 +50,7 @@ class ServerFailedError(ServingError):
 
 def supervise(
     settings: ServeSettings,
-    listening: int,
+    listening: tuple[int, ...],
     placeholder: PlaceholderServer,
     preloaded: PreloadedModel,
     metrics: SharedMetrics,
@@ -89,12 +92,15 @@ class StartupErrorPipe:
 
 
 class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    """The state that the workers share. `listening` is the descriptor of the server's socket. Raises TokenFileError."""
+    """The state that the workers share. Raises TokenFileError.
+
+    `listening` has the descriptor of the socket of HTTP, then that of the one that keeps the port of gRPC.
+    """
 
     def __init__(
         self,
         settings: ServeSettings,
-        listening: int,
+        listening: tuple[int, ...],
         placeholder: PlaceholderServer,
         preloaded: PreloadedModel,
         metrics: SharedMetrics,
@@ -115,11 +121,8 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         _Arbiter(self).run()
         raise SystemExit
 
-    def listener(self, row: int, beat: Callable[[], Awaitable[None]]) -> tuple[Listener, WorkerContext, BodyReader]:
-        """Return a worker's listener, with a model that has made predictions, and its reader of large bodies.
-
-        Raises ServingError.
-        """
+    def worker_parts(self, row: int, beat: Callable[[], Awaitable[None]]) -> WorkerParts:
+        """Return the parts of a worker, with a model that has made predictions. Raises ServingError."""
         model = self.preloaded.for_worker()
         warm_up = warm_up_for_merging(model) if self.settings.warm_up else WarmUpResult(against_merging=NOT_WARMED)
         if warm_up.example_problem and not model.example_problem:  # else it was logged when the model was preloaded
@@ -129,16 +132,27 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         served = describe_for_clients(model, self.settings, warm_up, guarded=self.tokens is not None)
         reader = BodyReader.start(served)
         loaded = LoadedModel(model=model, served=served, warm_up=warm_up)
+        metrics = Metrics(self.metrics, row)
         context = WorkerContext(
-            metrics=Metrics(self.metrics, row),
-            recorder=recorder(self.settings, os.environ),
+            metrics=metrics,
+            recorder=recorder(self.settings, os.environ, model.metadata, metrics),
             draining=self.draining,
             tokens=self.tokens,
             loaded=loaded,
             read_large=reader.read,
+            tracer=new_tracer(
+                os.environ,
+                {"name": served.name, "version": served.version or ""},
+                metrics,
+                usable_cpus() / self.settings.workers,
+            ),
         )
         application = Application(self.settings, context, partial(PredictionHandler, loaded, self.settings, context))
-        return Listener(application, self.settings, notify=beat), context, reader
+        listener = Listener(application, self.settings, notify=beat)
+        rpc = None
+        if self.settings.grpc_port is not None:
+            rpc = lazy.RpcServer(self.settings, context, application.prediction_handler)
+        return WorkerParts(listener=listener, context=context, body_reader=reader, rpc=rpc)
 
     def load_config(self) -> None:
         for name, value in self._options().items():
@@ -147,7 +161,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
 
     def _options(self) -> dict[str, Any]:
         return {
-            "bind": [f"fd://{self._listening}"],
+            "bind": [f"fd://{self._listening[0]}"],
             "workers": self.settings.workers,
             "worker_class": RuntimeWorker,
             "timeout": int(self.settings.timeout) + HANGS_AFTER,
@@ -165,6 +179,11 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
 
     def _worker_ended(self, arbiter: Arbiter, worker: RuntimeWorker) -> None:
         """End the server if no worker is ready yet: each replacement would fail in the same way, without an error."""
+        if lost := Metrics(self.metrics, worker.row).capture_ended():
+            _log.error(
+                "a worker ended before it had written all recorded predictions",
+                extra={"fields": {"lost_requests": lost}},
+            )
         self.metrics.leave(worker.age)
         if arbiter.LISTENERS and not self.placeholder.gone:
             self.startup_error.report(

@@ -8,7 +8,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
@@ -19,18 +20,29 @@ from serving_runtime.prediction.worker_context import WorkerContext
 from serving_runtime.process.body_reader import BodyReader
 from serving_runtime.process.parent_death import end_with
 
+if TYPE_CHECKING:
+    from serving_runtime.rpc.server import RpcServer
+
 HEARTBEAT: Final = 1.0  # seconds
 # New objects after which Python collects the young generation: a request makes some hundred, and frees nearly all.
 YOUNG_OBJECTS: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerParts:
+    """The servers of a worker, its state, and its reader of large bodies. `rpc` is None if gRPC is off."""
+
+    listener: Listener
+    context: WorkerContext
+    body_reader: BodyReader
+    rpc: "RpcServer | None"
 
 
 class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     """The supervisor's `app` is a `Supervisor`."""
 
     row: int  # of the metrics that all workers share
-    _listener: Listener
-    _context: WorkerContext
-    _body_reader: BodyReader
+    _parts: WorkerParts
 
     def init_signals(self) -> None:
         """Take the default actions, which end a worker that has accepted nothing yet.
@@ -47,7 +59,7 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         """Load the model."""
         try:
             with self._beating():
-                self._listener, self._context, self._body_reader = self.app.listener(self.row, self._beat)
+                self._parts = self.app.worker_parts(self.row, self._beat)
         except ServingError as error:
             self.app.startup_error.report(str(error))
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
@@ -58,19 +70,27 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
 
     def run(self) -> None:
         self.app.placeholder.stop()
-        self._listener.listen([listener.sock for listener in self.sockets], started=self._take_signals)
-        self._body_reader.end()
-        self._context.recorder.finish()
+        sockets = [listener.sock for listener in self.sockets]
+        self._parts.listener.listen(sockets, started=self._take_signals, beside=self._parts.rpc)
+        self._parts.body_reader.end()
+        self._parts.context.recorder.finish()
+        if self._parts.context.tracer is not None:
+            self._parts.context.tracer.finish()
 
     def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.add_signal_handler(signal.SIGTERM, self._listener.stop)
+        loop.add_signal_handler(signal.SIGTERM, self._begin_end)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
+
+    def _begin_end(self) -> None:
+        if self._parts.rpc:
+            self._parts.rpc.begin_end()
+        self._parts.listener.stop()
 
     async def _beat(self) -> None:
         self.notify()
         # Without the supervisor nothing can end this worker; without its reader it is replaced.
-        if os.getppid() != self.ppid or self._body_reader.ended:
-            self._listener.stop()
+        if os.getppid() != self.ppid or self._parts.body_reader.ended:
+            self._parts.listener.stop()
 
     @contextmanager
     def _beating(self) -> Iterator[None]:

@@ -48,12 +48,14 @@ class ServedModel:
 class Message:
     """A request as it was received. `headers` have lower-case names.
 
-    `path` has the values of the route's variables, such as `model`.
+    `path` has the values of the route's variables, such as `model`. `weight` is the number of bytes of JSON that take
+    as long to read as the body does; None if the body takes as long as so many bytes.
     """
 
     body: bytes
     headers: Mapping[bytes, bytes]
     path: Mapping[str, str]
+    weight: int | None = None
 
     def header(self, name: bytes) -> str | None:
         value = self.headers.get(name)

@@ -17,9 +17,9 @@ FAULT: Final[Schema] = {
 
 
 def expect(served: ServedModel, path: Mapping[str, str], *, listed: str) -> None:
-    """Raise UnknownModelError if the path names another model; its message names the page that has the name."""
+    """Raise UnknownModelError if the path names another model; its message names what lists the model, `listed`."""
     if path.get("model") != served.name:
-        raise UnknownModelError(f"there is no model of this name; GET {listed} has the name of the one that is served")
+        raise UnknownModelError(f"there is no model of this name; {listed} has the name of the one that is served")
     if "version" in path and path["version"] != served.version:
         has = f"the version {served.version}" if served.version else "no version"
         raise UnknownModelError(f"the model has no such version; it has {has}")

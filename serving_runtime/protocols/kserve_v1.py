@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from serving_runtime.signature import Signature
 
 MODELS: Final = "/v1/models"
+LISTED: Final = f"GET {MODELS}"
 INSTANCES, INPUTS, PARAMETERS, PARAMS = "instances", "inputs", "parameters", "params"
 
 
 def read(message: Message, served: ServedModel) -> Inputs:
     """Raises ServingError."""
-    expect(served, message.path, listed=MODELS)
+    expect(served, message.path, listed=LISTED)
     lazy.expect_json(message.header(b"content-type"))
     conformed = served.conform(_request(lazy.read_object(message.body), served.metadata.signature))
     return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=_write)
@@ -76,7 +77,7 @@ def models(status: Status, _: Mapping[str, str]) -> Answer:
 
 def model(status: Status, path: Mapping[str, str]) -> Answer:
     """Raises UnknownModelError."""
-    ready = is_ready(status, path, listed=MODELS)
+    ready = is_ready(status, path, listed=LISTED)
     return Answer(status=200 if ready else 503, body=orjson.dumps({"name": path["model"], "ready": ready}))
 
 

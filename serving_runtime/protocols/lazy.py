@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from serving_runtime.protocols.mlflow.schemas import mlflow_schemas as mlflow_schemas
     from serving_runtime.protocols.open_inference.answer import read_requested_output as read_requested_output
     from serving_runtime.protocols.open_inference.answer import write_tensors as write_tensors
+    from serving_runtime.protocols.open_inference.messages import read_infer as read_infer
     from serving_runtime.protocols.open_inference.metadata import metadata_of as metadata_of
     from serving_runtime.protocols.open_inference.raw import split_tensors as split_tensors
     from serving_runtime.protocols.open_inference.request import read_tensors as read_tensors
@@ -49,6 +50,7 @@ __getattr__ = lazy_attributes(
         "mlflow_schemas": "serving_runtime.protocols.mlflow.schemas:mlflow_schemas",
         "read_requested_output": "serving_runtime.protocols.open_inference.answer:read_requested_output",
         "write_tensors": "serving_runtime.protocols.open_inference.answer:write_tensors",
+        "read_infer": "serving_runtime.protocols.open_inference.messages:read_infer",
         "metadata_of": "serving_runtime.protocols.open_inference.metadata:metadata_of",
         "split_tensors": "serving_runtime.protocols.open_inference.raw:split_tensors",
         "read_tensors": "serving_runtime.protocols.open_inference.request:read_tensors",

@@ -12,6 +12,7 @@ from serving_runtime.input.request import Request
 from serving_runtime.input.table import Key, Place, Table
 from serving_runtime.signature import Scalar, Signature, Type
 from serving_runtime.tables.decimals import FLOATS, decimal_cells
+from serving_runtime.tables.list_arrays import array_of_lists, nested_values
 
 DATETIME: Final = Scalar(name="datetime")
 PATH: Final = "table"  # of a batch in the messages about its cells
@@ -23,9 +24,18 @@ def table_request(batch: pa.RecordBatch, signature: Signature) -> Request:
 
 
 def as_table(batch: pa.RecordBatch, signature: Signature, *, path: str, place: Place) -> Table:
-    """Return the batch as a table, as `of_columns` does."""
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    """Return the columns that the model takes as a table, as `of_columns` does."""
+    names = known_names(batch.schema.names, signature)
+    columns = {name: batch.column(name) for name in names}
     return of_columns(columns, batch.num_rows, signature, path=path, place=place)
+
+
+def known_names(names: list[str], signature: Signature) -> list[str]:
+    """Return the columns that the model takes: by name, or all if they go by position."""
+    if not signature.named:
+        return names
+    wanted = signature.names
+    return [name for name in names if name in wanted]
 
 
 def of_columns(columns: Mapping[str, pa.Array], rows: int, signature: Signature, *, path: str, place: Place) -> Table:
@@ -33,7 +43,11 @@ def of_columns(columns: Mapping[str, pa.Array], rows: int, signature: Signature,
     Python values.
 
     A null is None in a list; among doubles and floats it is NaN, which is what the model gets for both.
+    For a model of tensors, lists of equal lengths are one array.
     """
+    if signature.tensors:
+        tensors = {name: _tensor(column) for name, column in columns.items()}
+        return Table(columns=tensors, rows=rows, path=path, place=place)
     kinds = types_of(list(columns), signature)
     cells = {name: _cells(column, kinds[name]) for name, column in columns.items()}
     return Table(columns=cells, rows=rows, path=path, place=place)
@@ -61,9 +75,17 @@ def _cells(column: pa.Array, kind: Type | None) -> Any:
             return column.to_numpy(zero_copy_only=False)
     if pa.types.is_decimal(column.type):
         return decimal_cells(column, kind)
+    if pa.types.is_nested(column.type) and (values := nested_values(column)) is not None:
+        return values
     if pa.types.is_nested(column.type) or pa.types.is_temporal(column.type):
         return [_json_value(value) for value in column.to_pylist(maps_as_pydicts="strict")]
     return column.to_pylist()
+
+
+def _tensor(column: pa.Array) -> Any:
+    """Return lists as an array with a row for each cell, or as Python's lists, in which the checks find the faults."""
+    array = array_of_lists(column)
+    return _cells(column, None) if array is None else array
 
 
 def _json_value(value: Any) -> Any:

@@ -16,7 +16,7 @@ from serving_runtime.input.request import TypedFrame
 from serving_runtime.input.table import Key, Table
 from serving_runtime.signature import Signature
 from serving_runtime.tables.arrow_stream import read_stream
-from serving_runtime.tables.arrow_tables import of_columns
+from serving_runtime.tables.arrow_tables import known_names, of_columns
 from serving_runtime.tables.csv_blocks import read_csv_blocks
 from serving_runtime.tables.csv_columns import read_block
 
@@ -83,16 +83,8 @@ def _table(table: pa.Table, signature: Signature, path: str) -> Table:
     names = table.column_names
     if len(set(names)) < len(names):
         raise MalformedRequestError("the body has two columns of the same name")
-    columns = {name: _joined(table.column(name)) for name in _known(names, signature)}
+    columns = {name: _joined(table.column(name)) for name in known_names(names, signature)}
     return of_columns(columns, table.num_rows, signature, path=path, place=partial(_place, path))
-
-
-def _known(names: list[str], signature: Signature) -> list[str]:
-    """Return the columns that the model takes: by name, or all if they go by position."""
-    if not signature.named:
-        return names
-    wanted = {str(column.name) for column in signature.columns}
-    return [name for name in names if name in wanted]
 
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:

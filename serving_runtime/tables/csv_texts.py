@@ -6,6 +6,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from serving_runtime.tables.csv_blocks import CsvBlock
+from serving_runtime.tables.csv_columns import parse_options
 
 
 def read_texts(names: Sequence[str], block: CsvBlock, wanted: Sequence[str]) -> Mapping[str, pa.Array] | None:
@@ -14,7 +15,7 @@ def read_texts(names: Sequence[str], block: CsvBlock, wanted: Sequence[str]) -> 
         table = arrow_csv.read_csv(
             pa.BufferReader(block.text),
             read_options=arrow_csv.ReadOptions(column_names=list(names)),
-            parse_options=arrow_csv.ParseOptions(newlines_in_values=block.quoted),
+            parse_options=parse_options(block),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(wanted, pa.string()), include_columns=list(wanted), strings_can_be_null=False
             ),

@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING
 from serving_runtime.lazy_imports import lazy_attributes
 
 if TYPE_CHECKING:
+    from pyarrow import parquet as parquet
+
     from serving_runtime.tables.object_store import ObjectPath as ObjectPath
 
-__getattr__ = lazy_attributes(__name__, {"ObjectPath": "serving_runtime.tables.object_store:ObjectPath"})
+__getattr__ = lazy_attributes(
+    __name__, {"ObjectPath": "serving_runtime.tables.object_store:ObjectPath", "parquet": "pyarrow.parquet"}
+)

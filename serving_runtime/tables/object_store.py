@@ -95,7 +95,7 @@ def _filesystem(scheme: str, bucket: str) -> Any:
         case "s3":
             return _s3(os.environ, bucket)
         case "gs":
-            return fs.GcsFileSystem()
+            return _gcs(os.environ)
         case _:
             return _azure(os.environ)
 
@@ -110,6 +110,15 @@ def _s3(environ: Mapping[str, str], bucket: str) -> Any:
     if region is None and endpoint is None:
         region = fs.resolve_s3_region(bucket)
     return fs.S3FileSystem(region=region, endpoint_override=endpoint)
+
+
+def _gcs(environ: Mapping[str, str]) -> Any:
+    """Return Google's store, or the emulator that STORAGE_EMULATOR_HOST names, as Google's own libraries do."""
+    emulator = environ.get("STORAGE_EMULATOR_HOST")
+    if not emulator:
+        return fs.GcsFileSystem()
+    scheme, _, address = emulator.rpartition("://")
+    return fs.GcsFileSystem(anonymous=True, scheme=scheme or "http", endpoint_override=address)
 
 
 def _azure(environ: Mapping[str, str]) -> Any:

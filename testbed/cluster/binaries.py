@@ -1,4 +1,4 @@
-"""Kubernetes, kubectl, etcd, CoreDNS and cert-manager, compiled once from pinned Go modules, which takes minutes."""
+"""Kubernetes, etcd, containerd, CoreDNS and cert-manager, compiled once from pinned Go modules, which takes minutes."""
 
 import hashlib
 import json
@@ -13,6 +13,8 @@ from testbed.go_programs import compile_package, go
 
 HERE: Final = Path(__file__).parent
 CACHE: Final = environments.CACHE / "cluster"
+# containerd 2 mounts images as volumes, which the one of Debian 12 does not.
+CONTAINERD: Final = ("containerd", "containerd-shim-runc-v2", "ctr")
 KUBERNETES: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 VERSION: Final = re.compile(r"k8s\.io/kubernetes v(\S+)")
 
@@ -53,6 +55,15 @@ def programs() -> list[Program]:
         *(
             Program(name=name, module="kubernetes", package=f"k8s.io/kubernetes/cmd/{name}", flags=stamped)
             for name in KUBERNETES
+        ),
+        *(
+            Program(
+                name=name,
+                module="containerd",
+                package=f"github.com/containerd/containerd/v2/cmd/{name}",
+                flags="-s -w",
+            )
+            for name in CONTAINERD
         ),
         Program(name="coredns", module="coredns", package="github.com/coredns/coredns", flags="-s -w"),
         Program(name="cert-manager", module="certmanager", package=".", flags="-s -w"),

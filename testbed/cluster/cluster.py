@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from testbed.cluster import binaries, components, pki
+from testbed.cluster import binaries, components, image_store, pki
 from testbed.cluster.components import Layout
 from testbed.cluster.machine import (
     Network,
@@ -29,6 +29,8 @@ from testbed.cluster.machine import (
 
 NAME: Final = "model-api"
 RUN: Final = Path(os.environ.get("XDG_RUNTIME_DIR") or "/run") / "mlflow-model-api-cluster"
+LOADED: Final = RUN / "images.json"  # ids of containerd's images by their tags
+PROGRAMS: Final = RUN / "bin"  # a link, as another checkout may have other programs
 # Those that others need come first; they end the other way round.
 PROCESSES: Final[dict[str, Callable[[Layout], list[str]]]] = {
     "etcd": components.etcd,
@@ -60,7 +62,9 @@ def up() -> Path:
     down()
     for folder in (layout.run, layout.pki, layout.run / "containerd", layout.run / "log"):
         folder.mkdir(parents=True)
+    PROGRAMS.symlink_to(layout.programs)
     (layout.run / "namespaces.json").write_text(json.dumps(network_namespaces()))
+    LOADED.write_text(json.dumps(image_store.restore(run(layout.programs / "containerd", "--version"))))
     layout.network.create()
     pki.write(layout.pki, layout.network.inside)
     for name in PROCESSES:
@@ -74,7 +78,7 @@ def up() -> Path:
 
 def running() -> bool:
     """Return True if a whole cluster runs here; what a killed run left behind does not count."""
-    layout = Layout(run=RUN, programs=RUN, network=Network(name=NAME))
+    layout = Layout(run=RUN, programs=PROGRAMS, network=Network(name=NAME))
     return all(pid_of(name, layout) for name in PROCESSES)
 
 
@@ -82,7 +86,7 @@ def down() -> None:
     """Remove what `up` made, whole or in part, and only that."""
     if not RUN.exists():
         return
-    layout = Layout(run=RUN, programs=RUN, network=Network(name=NAME))
+    layout = Layout(run=RUN, programs=PROGRAMS, network=Network(name=NAME))
     stop(["kubelet"], layout)
     kill_containers(layout)
     # One second: the API server takes ten to end its watches, and nothing of what it holds is kept.
@@ -143,7 +147,9 @@ def alive(pid: int) -> bool:
 
 
 def kill_containers(layout: Layout) -> None:
-    ctr = ["ctr", "--address", str(layout.containerd_socket), "--namespace", "k8s.io", "tasks"]
+    if not (layout.programs / "ctr").exists():
+        return
+    ctr = (f"{layout.programs}/ctr", f"--address={layout.containerd_socket}", "--namespace=k8s.io", "tasks")
     tasks = run(*ctr, "list", "--quiet", check=False).split()
     for task in tasks:
         run(*ctr, "kill", "--signal", "SIGKILL", task, check=False)

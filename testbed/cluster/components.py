@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import yaml
 
+from testbed.cluster import image_store
 from testbed.cluster.machine import Network
+from testbed.cluster.pki import AGGREGATOR
 
 PODS: Final = "10.244.0.0/24"
 SERVICES: Final = "10.96.0.0/24"
@@ -30,6 +32,11 @@ class Layout:
     @property
     def containerd_socket(self) -> Path:
         return self.run / "containerd" / "socket"
+
+    @property
+    def registries(self) -> Path:
+        """The folder in which containerd looks up the address of a registry."""
+        return self.run / "registries"
 
     @property
     def kubeconfig(self) -> Path:
@@ -70,6 +77,14 @@ def api_server(layout: Layout) -> list[str]:
         f"--kubelet-client-key={pki}/admin.key",
         f"--kubelet-certificate-authority={pki}/ca.crt",
         "--kubelet-preferred-address-types=InternalIP",  # nothing resolves the node's name
+        # API servers that extend it, such as metrics-server, learn from headers who asks
+        f"--requestheader-client-ca-file={pki}/ca.crt",
+        f"--requestheader-allowed-names={AGGREGATOR}",
+        "--requestheader-username-headers=X-Remote-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        f"--proxy-client-cert-file={pki}/{AGGREGATOR}.crt",
+        f"--proxy-client-key-file={pki}/{AGGREGATOR}.key",
     ]
 
 
@@ -81,6 +96,7 @@ def controller_manager(layout: Layout) -> list[str]:
         f"--root-ca-file={layout.pki}/ca.crt",
         "--use-service-account-credentials",
         "--leader-elect=false",
+        "--horizontal-pod-autoscaler-downscale-stabilization=30s",  # five minutes by default
     ]
 
 
@@ -96,11 +112,12 @@ def containerd(layout: Layout) -> list[str]:
     folder = layout.run / "containerd"
     (layout.run / "cni").mkdir(exist_ok=True)
     (layout.run / "cni" / "10-bridge.conflist").write_text(json.dumps(_cni(layout)))
+    layout.registries.mkdir(exist_ok=True)
     config = folder / "config.toml"
-    config.write_text(
-        CONTAINERD.format(folder=folder, socket=layout.containerd_socket, cni=layout.run / "cni", pause=PAUSE)
-    )
-    return ["containerd", "-c", str(config)]
+    places = {"socket": layout.containerd_socket, "cni": layout.run / "cni", "registries": layout.registries}
+    shim = layout.programs / "containerd-shim-runc-v2"
+    config.write_text(CONTAINERD.format(root=image_store.ROOT, folder=folder, pause=PAUSE, shim=shim, **places))
+    return [f"{layout.programs}/containerd", "-c", str(config)]
 
 
 def kubelet(layout: Layout) -> list[str]:
@@ -193,20 +210,25 @@ def _written(path: Path, content: dict[str, Any]) -> Path:
     return path
 
 
-CONTAINERD: Final = """version = 2
-root = "{folder}/root"
+CONTAINERD: Final = """version = 3
+root = "{root}"
 state = "{folder}/state"
 [grpc]
   address = "{socket}"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{pause}"
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "overlayfs"
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "{pause}"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "{registries}"
+[plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["/usr/lib/cni"]
     conf_dir = "{cni}"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
+  [plugins."io.containerd.cri.v1.runtime".containerd]
     default_runtime_name = "runc"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
+      runtime_path = "{shim}"
 """

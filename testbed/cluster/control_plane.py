@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 
 from testbed.cluster import binaries, pki
-from testbed.processes import free_port, running
+from testbed.processes import Process, free_port, running
 
 HERE: Final = "127.0.0.1"
 READY_SECONDS: Final = 120  # on a machine that does other things; it takes 5 alone
@@ -21,9 +21,12 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlPlane:
-    """The API of a cluster, with the rights of its admin."""
+    """The API of a cluster, with the rights of its admin. `kubeconfig` is the file with them."""
 
     client: httpx.Client
+    tls: ssl.SSLContext
+    kubeconfig: Path
+    api_server: Process
 
     def create(self, path: str, content: Mapping[str, Any]) -> Json:
         """Return the object as the API server stores it. Raise HTTPStatusError."""
@@ -61,14 +64,33 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
     """
     programs = binaries.build()
     store, peers, port = free_port(), free_port(), free_port()
-    pki.write(folder, HERE)
-    with etcd(programs, folder, store, peers), kube_apiserver(programs, folder, store, port):
+    pki.write(folder, HERE, port)
+    with etcd(programs, folder, store, peers), kube_apiserver(programs, folder, store, port) as api_server:
         context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
         context.load_cert_chain(folder / "admin.crt", folder / "admin.key")
         with httpx.Client(base_url=f"https://{HERE}:{port}", verify=context, timeout=30) as client:
-            plane = ControlPlane(client=client)
+            plane = ControlPlane(
+                client=client, tls=context, kubeconfig=folder / "admin.kubeconfig", api_server=api_server
+            )
             wait_until_ready(plane)
             yield plane
+
+
+@contextmanager
+def deployment_controllers(folder: Path) -> Iterator[None]:
+    """Run the controllers that make the pods of Deployments, for the control plane in this folder."""
+    command: list[str | Path] = [
+        binaries.build() / "kube-controller-manager",
+        f"--kubeconfig={folder}/controller-manager.kubeconfig",
+        f"--service-account-private-key-file={folder}/service-accounts.key",
+        f"--root-ca-file={folder}/ca.crt",
+        "--controllers=deployment-controller,replicaset-controller,serviceaccount-controller",
+        "--use-service-account-credentials",
+        "--leader-elect=false",
+        "--secure-port=0",
+    ]
+    with running(command, log=folder / "controllers.log", env={}):
+        yield
 
 
 @contextmanager
@@ -82,7 +104,7 @@ def etcd(programs: Path, folder: Path, port: int, peers: int) -> Iterator[None]:
 
 
 @contextmanager
-def kube_apiserver(programs: Path, folder: Path, store: int, port: int) -> Iterator[None]:
+def kube_apiserver(programs: Path, folder: Path, store: int, port: int) -> Iterator[Process]:
     command: list[str | Path] = [
         programs / "kube-apiserver",
         f"--etcd-servers=http://{HERE}:{store}",
@@ -99,8 +121,8 @@ def kube_apiserver(programs: Path, folder: Path, store: int, port: int) -> Itera
         "--allow-privileged=true",
         "--endpoint-reconciler-type=none",  # an address of the loopback interface is no endpoint
     ]
-    with running(command, log=folder / "apiserver.log", env={}):
-        yield
+    with running(command, log=folder / "apiserver.log", env={}) as process:
+        yield process
 
 
 def wait_until_ready(plane: ControlPlane) -> None:

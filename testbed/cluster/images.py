@@ -4,6 +4,7 @@ The base image is made of Debian's smallest system and this machine's Python, un
 """
 
 import hashlib
+import json
 import os
 import resource
 import shutil
@@ -14,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from testbed.cluster import image_store
 from testbed.cluster.binaries import CACHE
-from testbed.cluster.cluster import RUN
+from testbed.cluster.cluster import LOADED, PROGRAMS, RUN
 from testbed.cluster.components import PAUSE
 from testbed.cluster.machine import missing_packages, run
 
@@ -150,7 +152,7 @@ def build(image: Image) -> None:
     options = [f"--target={image.target}"] if image.target else []
     options += [f"--build-arg={name}={value}" for name, value in image.arguments.items()]
     place = [f"--file={ROOT / image.dockerfile}", f"--tag={image.tag}", str(ROOT / image.context)]
-    podman("build", "--network=host", "--pull=never", *_trust(), *options, *place)
+    podman("build", "--network=host", "--pull=never", *trust(), *options, *place)
     record.write_text(f"{content} {identity_of(image.tag)}")
 
 
@@ -168,16 +170,19 @@ def identity_of(tag: str) -> str:
 
 def load(tags: Sequence[str]) -> None:
     """Load images into the cluster under their names, in one archive, except those that the cluster has."""
-    loaded = {tag: RUN / "images" / identity_of(tag) for tag in tags}
-    missing = [tag for tag, marker in loaded.items() if not marker.exists()]
+    loaded: dict[str, str] = json.loads(LOADED.read_text())
+    wanted = {tag: identity_of(tag) for tag in tags}
+    missing = [tag for tag, identity in wanted.items() if loaded.get(tag) != identity]
     if not missing:
         return
+    ctr = (PROGRAMS / "ctr", "--address", RUN / "containerd" / "socket", "--namespace=k8s.io")
     archive = save(*missing)
-    run("ctr", "--address", RUN / "containerd" / "socket", "--namespace=k8s.io", "images", "import", archive)
+    image_store.forget()
+    run(*ctr, "images", "import", archive)
     archive.unlink()
-    for tag in missing:
-        loaded[tag].parent.mkdir(exist_ok=True)
-        loaded[tag].touch()
+    LOADED.write_text(json.dumps(loaded | wanted))
+    if not run(*ctr, "containers", "list", "--quiet"):
+        image_store.keep(loaded | wanted)
 
 
 def save(*tags: str) -> Path:
@@ -225,7 +230,7 @@ def _make_base(archive: Path) -> None:
     unfinished.rename(archive)
 
 
-def _trust() -> list[str]:
+def trust() -> list[str]:
     authorities = os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE")
     if not authorities:
         return []

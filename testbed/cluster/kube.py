@@ -68,13 +68,16 @@ class Kube:
         answer: Json = json.loads(self("create", "--raw", path, "-f", "-", given=json.dumps(body)))
         return answer
 
-    def until(self, condition: Callable[[], Any], *, seconds: float = 60, what: str = "") -> Any:
-        """Return the first true result of `condition`. Raise TimeoutError with the last result."""
+    def until(self, condition: Callable[[], Any], *, seconds: float = 60, what: str = "", pause: float = 0.5) -> Any:
+        """Return the first true result of `condition`. Raise TimeoutError with the last result.
+
+        The pause is long, since each kubectl takes a tenth of a second of processor.
+        """
         deadline = time.monotonic() + seconds
         while not (answer := condition()):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not within {seconds:.0f} s: {what or condition}; last: {answer!r}")
-            time.sleep(0.2)
+            time.sleep(pause)
         return answer
 
     @contextmanager
@@ -142,6 +145,16 @@ def cluster() -> Iterator[Kube]:
 
 def _is_ours() -> bool:
     return os.environ.get("KUBECONFIG") == str(KUBECONFIG)
+
+
+def load_image(kube: Kube, tag: str) -> None:
+    """Load an image that is not one of the project's into the cluster."""
+    if kube.ours:
+        images.load([tag])
+        return
+    archive = images.save(tag)
+    run(*shlex.split(os.environ[LOAD]), archive)
+    archive.unlink()
 
 
 def _load_elsewhere(command: list[str]) -> None:

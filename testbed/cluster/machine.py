@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Final
 
 NEEDED: Final = {
-    "containerd": "containerd",
     "runc": "runc",
-    "ctr": "containerd",
     "nsenter": "util-linux",
     "ip": "iproute2",
     "nft": "nftables",

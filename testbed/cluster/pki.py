@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 SERVICE_ADDRESS: Final = "10.96.0.1"  # the first one of the range of Services is the API server's
 
+AGGREGATOR: Final = "front-proxy-client"  # the API server, when it calls an API server that extends it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
@@ -29,8 +31,8 @@ USERS: Final = (
 )
 
 
-def write(folder: Path, address: str) -> None:
-    """Write certificates, keys and kubeconfigs into `folder`."""
+def write(folder: Path, address: str, port: int = 6443) -> None:
+    """Write certificates, keys, and kubeconfigs of the API server at this address into `folder`."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.crt")
     names = (
@@ -46,7 +48,8 @@ def write(folder: Path, address: str) -> None:
     for user in USERS:
         leaf = authority.issue_cert("node", address, common_name=user.name, organization_name=user.group)
         _write_pair(leaf, folder, user.file)
-        (folder / f"{user.file}.kubeconfig").write_text(yaml.safe_dump(_kubeconfig(folder, user, address)))
+        (folder / f"{user.file}.kubeconfig").write_text(yaml.safe_dump(_kubeconfig(folder, user, f"{address}:{port}")))
+    _write_pair(authority.issue_cert(AGGREGATOR, common_name=AGGREGATOR), folder, AGGREGATOR)
     _write_signing_key(folder)
 
 
@@ -72,7 +75,7 @@ def _kubeconfig(folder: Path, user: Identity, address: str) -> dict[str, object]
         "clusters": [
             {
                 "name": "c",
-                "cluster": {"server": f"https://{address}:6443", "certificate-authority": str(folder / "ca.crt")},
+                "cluster": {"server": f"https://{address}", "certificate-authority": str(folder / "ca.crt")},
             }
         ],
         "users": [

@@ -1,6 +1,7 @@
 """Download the artifacts that each line names, and print the files' digests. Run with an MLflow's own Python.
 
-A line is `{"uri": ..., "token": ...}`; the answer `{"files": {path: digest}}`, or `{"error": ...}`.
+A line is `{"uri": ..., "tracking": ..., "token": ...}`; `tracking` is the address of MLflow or of a gate. The
+answer is `{"files": {path: digest}}`, or `{"error": ...}`.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ import mlflow  # noqa: E402  its import warns
 logging.disable(logging.CRITICAL)
 for line in sys.stdin:
     asked = json.loads(line)
+    mlflow.set_tracking_uri(asked["tracking"])
     os.environ["MLFLOW_TRACKING_TOKEN"] = asked["token"]
     with tempfile.TemporaryDirectory() as folder:
         try:

@@ -29,6 +29,7 @@ SETTINGS: Final = [
         {"ENV_FROM": "inject", "CA_CONFIG_MAP": "ca", "SET_ARTIFACTS_PATH_ENV": "true"},
         {"STORE": "ephemeral-claim", "FETCH_DEADLINE": "10m", "IMAGE_PULL_SECRETS": "acme,mirror"},
         {"DELIVERY": "volume", "CLAIM": "models", "CLAIM_PREFIX": "a/b"},
+        {"DELIVERY": "image", "MODEL_IMAGE": "registry.example/models/{project_id}:{run_id}"},
     )
 ]
 
@@ -125,6 +126,32 @@ def test_policy_passes_what_the_webhook_has_seen_and_denies_what_it_would_have_i
     assert plane.refusal(admitted, ENABLED) is None
     if named and "/artifacts/mlflow" not in str(pod["spec"]):
         assert "asks for an MLflow model and has none" in str(plane.refusal(pod, ENABLED))
+
+
+@pytest.mark.parametrize(
+    ("reference", "refused"),
+    [
+        (f"registry.example/models/{PROJECT_ID}:run", False),
+        (f"registry.example:5000/{PROJECT_ID}/wine@sha256:{'0' * 64}", False),
+        ("registry.example/models/another:run", True),
+        (f"registry.example/models/{PROJECT_ID}0:run", True),
+        (f"registry.example/models:{PROJECT_ID}", True),
+        (f"{PROJECT_ID}/models:run", True),
+    ],
+)
+def test_policy_keeps_a_model_api_from_the_image_of_another_project(
+    plane: ControlPlane, reference: str, *, refused: bool
+) -> None:
+    """The webhook has not seen the pod, as when it is not available."""
+    mount = {"name": "own", "mountPath": f"/artifacts/mlflow/jane.doe/{'0' * 32}", "readOnly": True}
+    container = {"name": "model", "image": "wine", "env": GIVEN, "volumeMounts": [mount]}
+    pod = well_formed({"metadata": {"labels": LABELS}, "spec": {"containers": [container]}})
+    pod["spec"]["volumes"] = [{"name": "own", "image": {"reference": reference}}]
+
+    said = plane.refusal(pod, ENABLED)
+
+    assert (said is not None) is refused, said
+    assert not refused or "mounts an image at its model that is not in a repository of the project" in str(said)
 
 
 TOKEN_SECRET: Final = f"mlflow-pull-{PROJECT_ID}"

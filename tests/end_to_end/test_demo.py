@@ -45,7 +45,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProces
 
 def test_demo_ends_with_everything_checked(told: subprocess.CompletedProcess[str]) -> None:
     assert told.returncode == 0, told.stdout + told.stderr
-    assert told.stdout.count("✓") == 10
+    assert told.stdout.count("✓") == 11
     assert "✗" not in told.stdout
     assert "Everything held" in told.stdout
     assert told.stderr == ""
@@ -55,6 +55,11 @@ def test_demo_shows_the_patch(told: subprocess.CompletedProcess[str]) -> None:
     assert "/spec/initContainers" in told.stdout
     assert "mlflow-model-init" in told.stdout
     assert "/spec/containers/0/volumeMounts" in told.stdout
+
+
+def test_demo_shows_a_fetch_that_is_cut_and_goes_on(told: subprocess.CompletedProcess[str]) -> None:
+    assert told.stdout.count("the connection was cut after 200 of") == 1
+    assert "✓ the fetch that was cut went on to the whole model" in told.stdout
 
 
 def test_demo_shows_what_is_refused(told: subprocess.CompletedProcess[str]) -> None:

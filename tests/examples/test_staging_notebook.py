@@ -10,8 +10,12 @@ from testbed.gate import PASSWORD, PROJECT
 from testbed.notebooks import pictures
 from tests.examples.conftest import NAME, Staged
 
-# Executed once, for the first test: half a minute, and more if the machine is busy.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [
+    # Executed once, for the first test: half a minute, and more if the machine is busy.
+    pytest.mark.timeout(600),
+    # Versions of MLflow 2 are staged by tests/model_lifecycle/staging; for the notebook both are alike.
+    pytest.mark.parametrize("any_gate", ["3.17"], indirect=True, ids=["mlflow-3.17"], scope="session"),
+]
 
 
 def texts(staged: Staged) -> list[str]:

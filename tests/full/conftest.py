@@ -1,14 +1,21 @@
-"""Models and tables for the tests of Spark and Ray, and the S3 server of the delivery's tests."""
+"""Models and tables for the tests of Spark and Ray, the S3 server of the delivery's tests, and a cluster with the
+controllers of others.
+"""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 
+from testbed.cluster.kube import Kube, cluster, unavailable_reason
+from testbed.controllers import kserve, registry
+from testbed.controllers.registry import Registry
 from testbed.engines import ROWS, Engines, installed_engines, rows
 from tests.model_delivery.test_object_stores import on_s3, s3_models  # noqa: F401  fixtures
+
+COMPONENT = Path(__file__).parents[2] / "manifests" / "components" / "kserve"
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +44,30 @@ def table(tmp_path: Path) -> Callable[[int], Path]:
         return directory
 
     return written
+
+
+@pytest.fixture(scope="session")
+def kube() -> Iterator[Kube]:
+    if reason := unavailable_reason():
+        pytest.fail(f"the cluster cannot run: {reason}")
+    with cluster() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def models(kube: Kube) -> Registry:
+    """MLflow in the cluster, and its address in the namespace of the tests."""
+    found = registry.install(kube)
+    secret = {"name": "mlflow-credentials", "namespace": "default"}
+    address = {"MLFLOW_TRACKING_URI": registry.ADDRESS}
+    kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": secret, "stringData": address})
+    return found
+
+
+@pytest.fixture(scope="session")
+def with_kserve(kube: Kube, models: Registry) -> Kube:
+    """The cluster with KServe's controller and this project's component for it."""
+    kserve.install(kube)
+    for name in ("cluster-serving-runtime.yaml", "cluster-storage-container.yaml"):
+        kube("apply", "--filename", COMPONENT / name)
+    return kube

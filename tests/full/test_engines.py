@@ -10,6 +10,7 @@ from pyarrow import parquet
 from testbed.engines import NULL, ROWS, TIMEOUT, Engines, partition_is_scored, rows, write_partitions
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 LOCAL = {
     "spark": ("predict", "--engine", "spark", "--address", "local[2]"),
     "ray": ("predict", "--engine", "ray"),
@@ -87,6 +88,45 @@ def test_partitions_are_columns_of_the_type_that_the_model_takes(
 
     assert ended.code == 0, ended.err
     assert partition_is_scored(tmp_path / "out")
+
+
+def test_null_of_a_partition_is_null(
+    engines: Engines, local: tuple[str, ...], engine_models: Path, tmp_path: Path
+) -> None:
+    for label, count in ((HIVE_NULL, "3"), ("7", HIVE_NULL)):
+        place = tmp_path / f"rows/label={label}/count={count}"
+        place.mkdir(parents=True)
+        parquet.write_table(rows(0, 2).drop_columns(["label", "count"]), place / "part.parquet")
+
+    ended = engines.run(
+        *local, "--model-path", engine_models / "sum", tmp_path / "rows", "-o", tmp_path / "out",
+        "--keep-columns", "id,label", "--problem-column", directory=tmp_path,
+    )  # fmt: skip
+
+    scored = parquet.read_table(tmp_path / "out").sort_by([("label", "ascending"), ("id", "ascending")])
+    assert ended.code == 7, ended.err
+    assert [(row["label"], row["prediction"], row["problem"]) for row in scored.to_pylist()] == [
+        ("7", None, NULL),
+        ("7", None, NULL),
+        (None, 3.0, None),
+        (None, 3.25, None),
+    ]
+
+
+def test_table_without_rows_is_scored_as_one(
+    engines: Engines, local: tuple[str, ...], engine_models: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "rows").mkdir()
+    parquet.write_table(rows(0, 0), tmp_path / "rows/part.parquet")
+
+    ended = engines.run(
+        *local, "--model-path", engine_models / "sum", tmp_path / "rows", "-o", tmp_path / "out",
+        "--keep-columns", "id", directory=tmp_path,
+    )  # fmt: skip
+
+    assert (ended.code, ended.last[:7]) == (0, "0 rows "), ended.err
+    scored = parquet.read_table(tmp_path / "out")
+    assert (scored.num_rows, scored.column_names) == (0, ["id", "prediction"])
 
 
 def test_source_that_is_missing_ends_the_command(

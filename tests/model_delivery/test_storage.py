@@ -38,8 +38,10 @@ sys.addaudithook(watch)
 from model_delivery.cli import main
 sys.exit(main())
 """
+DIGEST = "sha256:" + "0a" * 32
 URIS = {
     "mlflow://wine/3": VersionUri(name="wine", version="3"),
+    f"mlflow://wine/3?digest={DIGEST}": VersionUri(name="wine", version="3", digest=DIGEST),
     "mlflow://models/wine/3": VersionUri(name="wine", version="3"),
     "mlflow://models/3": VersionUri(name="models", version="3"),
     "mlflow://wine@production": AliasUri(name="wine", alias="production"),
@@ -68,8 +70,15 @@ REFUSED = {
     "mlflow://../3": None,
     "mlflow://wine%00/3": "the model's name in the storage URI",
     "mlflow://wine%ff/3": "is not UTF-8",
-    "mlflow://wine/3?x=1": "has a query or a fragment",
-    "mlflow://wine/3#x": "has a query or a fragment",
+    "mlflow://wine/3?x=1": "has another query than",
+    "mlflow://wine/3?": "has another query than",
+    "mlflow://wine/3?digest=": "has another query than",
+    f"mlflow://wine/3?digest={DIGEST.upper()}": "has another query than",
+    f"mlflow://wine/3?digest={DIGEST}&x=1": "has another query than",
+    f"mlflow://wine@production?digest={DIGEST}": "has another query than",
+    f"mlflow://runs/{RUN}/model?digest={DIGEST}": "has another query than",
+    "mlflow://wine/3#x": "has a fragment",
+    f"mlflow://wine/3?digest={DIGEST}#x": "has a fragment",
     f"mlflow://runs/{RUN}": 'the version in the storage URI is "5f0c',
     f"mlflow://runs/{RUN}/": "the path in the storage URI",
     f"mlflow://runs/{RUN}/../../etc": "the path in the storage URI",
@@ -147,6 +156,22 @@ def test_model_of_a_run_needs_no_registration(mount: Delivery, mlflow_any: Regis
 
     assert ended.code == ExitCode.DONE, ended.output
     assert visible(mount.store) == mlflow_any.files(example)
+
+
+def test_digest_of_the_uri_is_that_of_the_files_or_nothing_is_visible(delivery: Delivery, mlflow_3: Registered) -> None:
+    uri = uri_of(mlflow_3, "plain")
+    ended = delivery.fetch_storage(f"{uri}?digest={DIGEST}")
+    assert ended.code == ExitCode.PRECONDITION, ended.output
+    assert f"the storage URI asks for {DIGEST}" in ended.output
+    assert visible(delivery.store) == {}
+    delivery.fetch_storage(uri)
+    manifest = json.loads((delivery.store / STORE / "model" / "manifest.json").read_text())
+    version = mlflow_3.versions["plain"]
+    assert manifest["resolved"] == {"name": version["name"], "version": version["version"]}
+    ended = delivery.fetch_storage(f"{uri}?digest={manifest['digest']}")
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert visible(delivery.store) == mlflow_3.files("plain")
 
 
 def test_model_that_is_there_needs_no_network(delivery: Delivery, mlflow_3: Registered) -> None:

@@ -7,14 +7,17 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 
+from serving_runtime.errors import ServingError
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform import conformer
 from serving_runtime.input.conform_plan import Matrix, merged, varied
 from serving_runtime.input.request import Request
 from serving_runtime.input.table import from_split
 from serving_runtime.model import Model, load
-from tests.serving_runtime.conftest import saved_by
+from testbed.environments import saved_models
+from tests.serving_runtime.conftest import SCRIPTS
 
 CELLS: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),
@@ -31,12 +34,17 @@ KINDS = tuple(CELLS)
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved_by("3.17", tmp_path_factory.mktemp("seen"), "save_seen_models.py")
+    return saved_models("3.17", SCRIPTS / "save_seen_models.py", tmp_path_factory.mktemp("seen"))
 
 
 @pytest.fixture(scope="module")
 def model(seen: Path) -> Model:
     return load(seen / "all")
+
+
+@pytest.fixture(scope="module")
+def nested(seen: Path) -> Model:
+    return load(seen / "nested")
 
 
 def code_of(model: Model) -> Any:
@@ -65,6 +73,75 @@ def test_model_sees_the_frame_of_mlflows_own_check(model: Model, rows: list[list
 
     pd.testing.assert_frame_equal(code_of(model).seen, expected, check_exact=True)
     assert list(map(str, code_of(model).seen.dtypes)) == list(map(str, expected.dtypes))
+
+
+SCALARS = [CELLS[kind] for kind in KINDS if kind not in {"binary", "datetime"}]
+PLAIN = [
+    st.booleans(),
+    CELLS["integer"],
+    CELLS["long"],
+    st.floats(width=32, allow_nan=False, allow_infinity=False),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=3),
+]
+NAMES = [kind for kind in KINDS if kind not in {"binary", "datetime"}]
+OBJECT = st.fixed_dictionaries(dict(zip(NAMES, PLAIN, strict=True)))
+OTHERS = [st.none(), st.just([]), st.just({}), st.just([None]), st.just({"long": None}), st.just(1.0), st.just("a")]
+
+
+def nested_rows(*others: st.SearchStrategy[Any]) -> st.SearchStrategy[list[list[Any]]]:
+    cells: list[st.SearchStrategy[Any]] = [
+        *(st.lists(one, max_size=3) for one in PLAIN),
+        *(st.dictionaries(st.text(max_size=2), one, max_size=2) for one in PLAIN),
+        st.lists(st.lists(CELLS["integer"], max_size=2), max_size=2),
+        OBJECT,
+        st.lists(OBJECT, max_size=2),
+        st.dictionaries(st.text(max_size=2), st.lists(PLAIN[3], max_size=2), max_size=2),
+        CELLS["double"],
+    ]
+    return st.lists(st.tuples(*(st.one_of(cell, *others) for cell in cells)).map(list), max_size=3)
+
+
+def plainly(value: Any) -> Any:
+    """Return a value with the types of all that is in it."""
+    match value:
+        case list():
+            return [plainly(item) for item in value]
+        case dict():
+            return {name: plainly(item) for name, item in value.items()}
+        case _:
+            return type(value), repr(value)
+
+
+@given(rows=nested_rows() | nested_rows(*OTHERS))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_model_sees_the_nested_cells_of_mlflows_own_check(nested: Model, rows: list[list[Any]]) -> None:
+    sent = request(names_of(nested), rows)
+    expected, found = seen_by(nested, sent, checked=True), seen_by(nested, sent, checked=False)
+
+    assert found == expected
+
+
+def seen_by(model: Model, sent: Request, *, checked: bool) -> Any:
+    """Return the values and types that the model's code gets, by MLflow's own check or not, or the refusal."""
+    try:
+        if checked:
+            model._pyfunc.predict(conformer(model.metadata.signature)(sent).data)
+        else:
+            model.predict(sent)
+    except (ServingError, MlflowException) as error:
+        return str(error)
+    frame = code_of(model).seen
+    return list(map(str, frame.dtypes)), {name: plainly(frame[name].tolist()) for name in frame}
+
+
+def test_nested_cells_are_not_checked_again_by_mlflow(nested: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    scalars = [True, 1, 2, 1.5, 2.5, "a"]
+    whole = dict(zip(NAMES, scalars, strict=True))
+    row = [*([one] for one in scalars), *({"a": one} for one in scalars), [[1]], whole, [whole], {"a": [1.5]}, 1.5]
+    monkeypatch.setattr("mlflow.pyfunc._enforce_schema", lambda *_: pytest.fail("MLflow has checked the input"))
+
+    assert nested.predict(request(names_of(nested), [row, row])) == [0, 1]
 
 
 def test_fast_path_is_taken_and_mlflows_check_is_not(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """Models of LightGBM and XGBoost that were trained on pandas' categories."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from serving_runtime.errors import InvalidInputError
 from serving_runtime.loaders.categories import Categories, of_xgboost
 from serving_runtime.model import load
 from serving_runtime.options import Loader
-from testbed.environments import python_of
+from testbed.environments import saved_models
 from testbed.runtime_core import answer
 
 SAVE = Path(__file__).parent / "scripts" / "save_categories.py"
@@ -26,9 +25,7 @@ def body(rows: list[list[object]]) -> bytes:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("categories")
-    subprocess.run([python_of("mlflow-3.17"), SAVE, directory], check=True, capture_output=True, cwd=directory)
-    return directory
+    return saved_models("3.17", SAVE, tmp_path_factory.mktemp("categories"))
 
 
 @pytest.mark.parametrize("name", ["lightgbm", "lightgbm-sklearn", "xgboost", "xgboost-sklearn"])

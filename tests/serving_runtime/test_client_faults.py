@@ -1,7 +1,6 @@
 """Faults that MLflow's wrappers, type hints or the model's code find: by every protocol a 4xx with the place."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from serving_runtime.protocols.interface import Message, Protocol, ServedModel
 from serving_runtime.protocols.kserve_v1 import KSERVE_V1
 from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
 from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
-from testbed.environments import python_of
+from testbed.environments import saved_models
 
 SCRIPT = Path(__file__).parent / "scripts" / "save_checked_models.py"
 Get = Callable[[str], Model]
@@ -25,8 +24,7 @@ Get = Callable[[str], Model]
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory: pytest.TempPathFactory) -> Get:
     """Loads a model whose input is checked by others than the runtime."""
-    directory = tmp_path_factory.mktemp("checked-models")
-    subprocess.run([python_of("mlflow-3.17"), SCRIPT, directory], check=True, capture_output=True, cwd=directory)
+    directory = saved_models("3.17", SCRIPT, tmp_path_factory.mktemp("checked-models"))
     return lambda name: load(directory / name)
 
 

@@ -102,9 +102,9 @@ def request_of(case: tuple[str, Any]) -> tuple[str, str, str]:
 
 
 @pytest.fixture(scope="module")
-def theirs(ask_mlflow: Callable[[list[tuple[str, str, str]]], list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+def theirs(ask_mlflow: Callable[[tuple[str, str, str]], dict[str, Any]]) -> dict[str, dict[str, Any]]:
     cases = SAME | {sentence: (name, body) for sentence, (name, body, _, _) in MENDED.items()}
-    return dict(zip(cases, ask_mlflow([request_of(case) for case in cases.values()]), strict=True))
+    return {sentence: ask_mlflow(request_of(case)) for sentence, case in cases.items()}
 
 
 def ours(model: Model, content_type: str, body: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Each kind of input example that MLflow stores, read as MLflow wrote it."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from serving_runtime.example import example_problem
 from serving_runtime.mlmodel import read_metadata
 from serving_runtime.model import Model, load
 from serving_runtime.observability.capture import CapturedPrediction
-from serving_runtime.observability.capture_records import domino_records, jsonl_record
+from serving_runtime.observability.capture_records import domino_records, jsonl_records
 from serving_runtime.prediction.warm_up import warm_up
-from serving_runtime.protocols.interface import Inputs
 from serving_runtime.protocols.mlflow.request import read_request
 from serving_runtime.signature import Column, Scalar, Signature
-from testbed.environments import python_of
+from testbed.environments import saved_models
 
 SCRIPTS = Path(__file__).parent / "scripts"
 # MLflow's own server refuses these examples, or gives the model base64 in place of the bytes; reading them right is
@@ -42,17 +40,10 @@ Answers = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module", params=["3.17", "2.22"])
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answers]:
     """The models, and the answers of MLflow's server to the examples that it stored with them."""
-    directory = tmp_path_factory.mktemp(f"examples-{request.param}")
-    python = python_of(f"mlflow-{request.param}")
-    subprocess.run([python, SCRIPTS / "save_examples.py", directory], check=True, capture_output=True, cwd=directory)
-    found = sorted(path.parent.name for path in directory.glob("*/MLmodel") if path.stat().st_size)
-    bodies = [(name, directory / name / "serving_input_example.json") for name in found]
-    asked = [[name, "application/json", path.read_text()] for name, path in bodies if path.exists()]
-    command = [python, SCRIPTS / "ask_mlflow.py", directory]
-    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=True, cwd=directory)
-    return directory, {
-        name: answer for (name, *_), answer in zip(asked, json.loads(done.stdout.splitlines()[-1]), strict=True)
-    }
+    target = tmp_path_factory.mktemp(f"examples-{request.param}")
+    directory = saved_models(request.param, SCRIPTS / "save_examples.py", target)
+    answers: Answers = json.loads((directory / "answers.json").read_text())
+    return directory, answers
 
 
 def test_every_example_that_mlflow_serves_reaches_the_model_as_mlflow_gives_it(saved: tuple[Path, Answers]) -> None:
@@ -115,12 +106,16 @@ def test_names_that_come_twice_are_refused_if_a_signature_or_an_uneven_row_speak
 
 
 def test_recorded_input_keeps_both_columns_of_one_name() -> None:
-    inputs = Inputs(data=pd.DataFrame([[1, 2]], columns=["a", "a"]), params=None, rows=1, write=None)  # type: ignore[arg-type]  not written
-    captured = CapturedPrediction(request_id="1", protocol="invocations", at=0.0, inputs=inputs, value=[3])
+    data = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    captured = CapturedPrediction(
+        request_id="1", protocol="invocations", at=0.0, data=data, params=None, rows=1, value=[3], size=0
+    )
     (domino,) = domino_records(captured, frozenset(), None)
+    (line,) = jsonl_records(captured, frozenset())
+    (redacted,) = jsonl_records(captured, frozenset({"a"}))
 
-    assert json.loads(jsonl_record(captured, frozenset()))["request"]["dataframe_split"]["data"] == [[1, 2]]
-    assert json.loads(jsonl_record(captured, frozenset({"a"})))["request"]["dataframe_split"]["data"] == [[None, None]]
+    assert json.loads(line)["request"]["dataframe_split"]["data"] == [[1, 2]]
+    assert json.loads(redacted)["request"]["dataframe_split"]["data"] == [[None, None]]
     assert json.loads(domino)["features"] == {"a": 1, "a.1": 2}
 
 

@@ -10,8 +10,7 @@ import math
 import os
 import re
 import shutil
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,10 +24,8 @@ from hypothesis import strategies as st
 
 from serving_runtime.errors import ServingError
 from serving_runtime.model import load
-from testbed.environments import python_of
 from testbed.runtime_core import answer
 
-ASK: Final = Path(__file__).parent / "scripts" / "ask_mlflow.py"
 EXAMPLES: Final = int(os.environ.get("MODEL_API_TEST_EXAMPLES", "60"))
 JSON: Final = "application/json"
 NAMES: Final = ("a", "b c", "0", "x.y")
@@ -369,14 +366,11 @@ def _keeps_tensor(case: Case, position: int, told: Any) -> bool:
 class Servers:
     """The runtime in this process, and MLflow's scoring server in another, with a model for each signature."""
 
-    def __init__(self, directory: Path, model: Path) -> None:
+    def __init__(self, directory: Path, model: Path, mlflow: Callable[[tuple[str, str, str]], Document]) -> None:
         self._directory = directory
         self._model = model
+        self._mlflow = mlflow
         self._number = 0
-        command = [python_of("mlflow-3.17"), ASK, directory, "--lines"]
-        self._mlflow = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=directory
-        )
 
     def save(self, case: Case) -> str:
         self._number += 1
@@ -389,12 +383,7 @@ class Servers:
         return name
 
     def ask_mlflow(self, name: str, body: str) -> Document:
-        assert self._mlflow.stdin is not None
-        assert self._mlflow.stdout is not None
-        self._mlflow.stdin.write(json.dumps([name, JSON, body]) + "\n")
-        self._mlflow.stdin.flush()
-        found: Document = json.loads(self._mlflow.stdout.readline())
-        return found
+        return self._mlflow((str(self._directory / name), JSON, body))
 
     def ask_ours(self, name: str, body: str) -> Document:
         try:
@@ -408,15 +397,12 @@ class Servers:
     def remove(self, name: str) -> None:
         shutil.rmtree(self._directory / name)
 
-    def end(self) -> None:
-        self._mlflow.communicate("", timeout=60)
-
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Servers]:
-    found = Servers(tmp_path_factory.mktemp("generated"), models / "free")
-    yield found
-    found.end()
+def servers(
+    tmp_path_factory: pytest.TempPathFactory, models: Path, ask_mlflow: Callable[[tuple[str, str, str]], Document]
+) -> Servers:
+    return Servers(tmp_path_factory.mktemp("generated"), models / "free", ask_mlflow)
 
 
 def verdict(case: Case, ours: Document, theirs: Document) -> str | None:

@@ -28,3 +28,28 @@ def test_identity_is_what_is_given_or_what_the_registry_wrote(case: str, tmp_pat
         (tmp_path / "registered_model_meta").write_text(text)
 
     assert identity(tmp_path, *given) == expected
+
+
+DELIVERED: dict[str, tuple[str, tuple[str | None, str | None], tuple[str, str | None]]] = {
+    "its version, with another name": (
+        '{"resolved": {"name": "wine", "version": "3"}}',
+        ("cellar", ""),
+        ("cellar", "3"),
+    ),
+    "its name": ('{"resolved": {"name": "wine", "version": "3"}}', ("", ""), ("wine", "3")),
+    "another version": ('{"resolved": {"name": "wine", "version": "3"}}', ("cellar", "4"), ("cellar", "4")),
+    "a model of a run": ('{"uri": "mlflow://runs/1/model"}', ("cellar", ""), ("cellar", None)),
+    "a version with a slash": ('{"resolved": {"name": "wine", "version": "3/4"}}', ("cellar", ""), ("cellar", None)),
+    "no object": ("[]", ("", ""), ("model", None)),
+    "a text instead": ('{"resolved": "wine"}', ("", ""), ("model", None)),
+    "cut": ('{"resolved": {"na', ("", ""), ("model", None)),
+}
+
+
+@pytest.mark.parametrize("case", DELIVERED)
+def test_version_is_the_one_that_the_storage_uri_named(case: str, tmp_path: Path) -> None:
+    text, given, expected = DELIVERED[case]
+    (tmp_path / ".model-api" / "model").mkdir(parents=True)
+    (tmp_path / ".model-api" / "model" / "manifest.json").write_text(text)
+
+    assert identity(tmp_path, *given) == expected

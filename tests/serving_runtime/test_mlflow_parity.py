@@ -213,11 +213,11 @@ def request_of(case: tuple[str, Any]) -> tuple[str, str, str]:
 
 @pytest.fixture(scope="module")
 def mlflow_answers(
-    ask_mlflow: Callable[[list[tuple[str, str, str]]], list[dict[str, Any]]],
+    ask_mlflow: Callable[[tuple[str, str, str]], dict[str, Any]],
 ) -> dict[str, dict[str, Any]]:
-    """All answers by their sentences: a process that loads every model once is enough."""
+    """All answers by their sentences."""
     cases = SAME | {sentence: (name, body) for sentence, (name, body, _, _) in DIFFERENT.items()}
-    return dict(zip(cases, ask_mlflow([request_of(case) for case in cases.values()]), strict=True))
+    return {sentence: ask_mlflow(request_of(case)) for sentence, case in cases.items()}
 
 
 @pytest.mark.parametrize("sentence", SAME)

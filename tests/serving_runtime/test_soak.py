@@ -1,10 +1,9 @@
 """The soak of the benchmarks, for a few seconds: good and bad requests mixed, and every answer is the right one."""
 
-import subprocess
 from pathlib import Path
 
 from benchmarks.runtime_soak import soak, weights
-from testbed.environments import python_of
+from testbed.environments import saved_models
 from testbed.runtime_server import serving
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "save_model.py"
@@ -12,14 +11,9 @@ SECONDS = 6
 
 
 def test_every_answer_is_right_under_mixed_traffic(tmp_path: Path) -> None:
-    subprocess.run(
-        [python_of("mlflow-3.17"), SCRIPT, "elastic-net", tmp_path / "model"],
-        check=True,
-        capture_output=True,
-        cwd=tmp_path,
-    )
-    with serving(tmp_path / "model", "--workers", "2", log=tmp_path / "log") as server:
-        tally, _, _ = soak(server, *weights(tmp_path / "model"), seconds=SECONDS, clients=4)
+    model = saved_models("3.17", SCRIPT, tmp_path / "model", "elastic-net")
+    with serving(model, "--workers", "2", log=tmp_path / "log") as server:
+        tally, _, _ = soak(server, *weights(model), seconds=SECONDS, clients=4)
 
         assert tally.wrong == []
         assert server.get("/readyz").status == 200

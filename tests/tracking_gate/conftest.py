@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model_contract.tokens import Purpose
-from testbed.environments import python_of
+from testbed.environments import printed, python_of
 from testbed.gate import API, Answer, Gate, Json, ask, gate
 from testbed.mlflow_server import NEWEST, MlflowServer, client_environment
 from testbed.processes import JsonLines, json_lines
@@ -37,14 +37,27 @@ def gate_3(mlflow_3_18: MlflowServer, tmp_path_factory: pytest.TempPathFactory) 
         yield found
 
 
-@pytest.fixture(scope="module")
-def clients(any_gate: Gate) -> Iterator[list[JsonLines]]:
-    """Return MLflow's client of each version, which reads through the gate."""
-    environment = client_environment() | {"MLFLOW_TRACKING_URI": any_gate.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """MLflow's client of one version, in a process that all tests share."""
+
+    process: JsonLines
+
+    def read(self, uri: str, artifacts: str, token: str = "") -> Json:
+        """Return the digests of the artifacts' files, read from the MLflow or the gate at `uri`, or the error."""
+        return self.process.ask({"tracking": uri, "uri": artifacts, "token": token})
+
+
+@pytest.fixture(scope="session")
+def clients() -> Iterator[list[Client]]:
+    """Return MLflow's client of each version."""
+    # Without it, a client sends a request that fails again and again, for four minutes.
+    environment = client_environment() | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     environment["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with ExitStack() as stack:
         yield [
-            stack.enter_context(json_lines([python_of(f"mlflow-{version}"), READER], environment)) for version in GATED
+            Client(process=stack.enter_context(json_lines([python_of(f"mlflow-{version}"), READER], environment)))
+            for version in GATED
         ]
 
 
@@ -125,7 +138,7 @@ def mlflow_routes(any_gate: Gate) -> list[tuple[str, str]]:
     """Return each method and path of MLflow's own table of routes, with an example for each variable."""
     found = [
         (method, example(path))
-        for method, path in json.loads(any_gate.server.run(ROUTES_SCRIPT))
+        for method, path in json.loads(printed(any_gate.server.version, ROUTES_SCRIPT))
         if method != "OPTIONS"
     ]
     assert len(found) > 150

@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 import pytest
 
-from model_contract.names import TAG_DIGEST, TAG_LISTING, TAG_MODEL_ID, TAG_PROJECT_ID
+from model_contract.names import TAG_DIGEST, TAG_IMAGE, TAG_LISTING, TAG_MODEL_ID, TAG_PROJECT_ID
 from model_contract.tokens import Purpose
-from testbed.gate import API, OTHER, PROJECT, Gate, ask
+from testbed.gate import API, OTHER, PROJECT, Answer, Gate, ask
 from tests.tracking_gate.conftest import Wine, wine_behind
 
 PULL, PROMOTE = Purpose.PULL, Purpose.PROMOTE
@@ -169,7 +169,7 @@ def test_ownership_is_not_for_clients_to_change(wine: Wine, key: str, name: str)
         assert gate.ask(method, f"{API}/{path}", sent, who(gate, name)).status == 403
 
 
-@pytest.mark.parametrize("key", [TAG_DIGEST, TAG_LISTING])
+@pytest.mark.parametrize("key", [TAG_DIGEST, TAG_IMAGE, TAG_LISTING])
 @pytest.mark.parametrize("writer", ["jane", "promote"])
 def test_tags_that_identify_the_files_of_a_version_are_written_once(wine: Wine, key: str, writer: str) -> None:
     version, gate = wine.version(), wine.gate
@@ -376,6 +376,24 @@ def test_token_searches_models_of_its_project_by_name(gate_3: Gate) -> None:
         assert versions.status == 200
 
 
+def test_pull_token_lists_the_models_of_its_project_and_no_other(any_gate: Gate) -> None:
+    mine, other = wine_behind(any_gate).name, f"{wine_behind(any_gate).name}-of-others"
+    assert (
+        any_gate.ask("POST", f"{API}/registered-models/create", {"name": other}, any_gate.basic("olga")).status == 200
+    )
+
+    def listed(project: str, form: str = "tags.`mlflow.domino.project_id` = '{}'") -> Answer:
+        query = f"max_results=1000&filter={quote(form.format(project))}"
+        return any_gate.ask("GET", f"{API}/registered-models/search?{query}", headers=any_gate.bearer(PULL))
+
+    found = [model["name"] for model in listed(PROJECT).json["registered_models"]]
+    assert mine in found
+    assert other not in found
+    assert listed(OTHER).status == 403
+    assert listed(PROJECT, "tags.`mlflow.domino.project_id` != '{}'").status == 400
+    assert listed(f"{PROJECT}' OR name LIKE '%").status == 400
+
+
 @pytest.mark.parametrize("search", ["registered-models/search", "model-versions/search"])
 def test_no_search_of_a_token_finds_a_model_of_another_project(any_gate: Gate, search: str) -> None:
     mine = wine_behind(any_gate)
@@ -407,6 +425,8 @@ def test_no_search_of_a_token_finds_a_model_of_another_project(any_gate: Gate, s
         f"name='{own}' AND {tag}='{OTHER}'",
         f"{tag}='{PROJECT}'",
         f"{tag}='{OTHER}'",
+        f"{tag} = '{OTHER}'",
+        f"{tag} = '{PROJECT}' AND name LIKE '%'",
         "name LIKE '%'",
         "name IN ('%')",
         f"run_id IN ('{mine.run}')",

@@ -7,11 +7,9 @@ import pytest
 
 from model_contract.names import TAG_PROJECT_ID
 from model_contract.tokens import Purpose
-from testbed.environments import python_of
 from testbed.gate import API, OTHER, Answer, Gate, Json, ask
-from testbed.mlflow_server import NEWEST, client_environment
-from testbed.processes import JsonLines, json_lines
-from tests.tracking_gate.conftest import GATED, READER, Wine, wine_behind
+from testbed.mlflow_server import NEWEST
+from tests.tracking_gate.conftest import GATED, Client, Wine, wine_behind
 
 NUMBERS = itertools.count(1)
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
@@ -45,7 +43,7 @@ SAME = [
 
 
 @pytest.mark.parametrize("source", SAME)
-def test_source_is_stored_as_the_directory_that_clients_read(wine: Wine, clients: list[JsonLines], source: str) -> None:
+def test_source_is_stored_as_the_directory_that_clients_read(wine: Wine, clients: list[Client], source: str) -> None:
     made = registered(wine, source)
     assert made.status == 200, made.body
     version = made.json["model_version"]
@@ -55,7 +53,7 @@ def test_source_is_stored_as_the_directory_that_clients_read(wine: Wine, clients
     assert version["source"] == f"mlflow-artifacts:/{wine.directory}/model"
     assert wine.gate.ask("PUT", place, b"changed", wine.gate.basic("jane")).status == 409
     for client in clients:
-        found = client.ask({"uri": f"models:/{wine.name}/{version['version']}", "token": wine.gate.token(Purpose.PULL)})
+        found = client.read(wine.gate.uri, f"models:/{wine.name}/{version['version']}", wine.gate.token(Purpose.PULL))
         assert list(found["files"]) == ["MLmodel"]
 
 
@@ -147,7 +145,7 @@ def wine_of(gate: Gate, person: str) -> dict[str, str]:
     return {"experiment": experiment, "run": run, "name": name, "version": made.json["model_version"]["version"]}
 
 
-def test_copy_of_a_version_keeps_the_files_of_the_first(wine: Wine, clients: list[JsonLines]) -> None:
+def test_copy_of_a_version_keeps_the_files_of_the_first(wine: Wine, clients: list[Client]) -> None:
     first = wine.version()
     copy = registered(wine, f"models:/{wine.name}/{first}").json["model_version"]
     of_copy = registered(wine, f"models:/{wine.name}/{copy['version']}").json["model_version"]
@@ -158,32 +156,26 @@ def test_copy_of_a_version_keeps_the_files_of_the_first(wine: Wine, clients: lis
     assert copy["source"] == f"models:/{wine.name}/{first}"
     assert wine.put(f"{wine.directory}/model/MLmodel", b"x", wine.gate.basic("jane")).status == 409
     for client in clients:
-        found = client.ask({"uri": f"models:/{wine.name}/{of_copy['version']}", "token": wine.gate.token(Purpose.PULL)})
+        found = client.read(wine.gate.uri, f"models:/{wine.name}/{of_copy['version']}", wine.gate.token(Purpose.PULL))
         assert list(found["files"]) == ["MLmodel"]
 
 
 def test_directory_that_its_own_project_has_emptied_is_read_as_beside_the_gate(
-    wine: Wine, clients: list[JsonLines]
+    wine: Wine, clients: list[Client]
 ) -> None:
     """The client of MLflow 2 asks for a directory without files as if it were a file, and fails; that of 3 does not."""
     jane = wine.gate.basic("jane")
     removed = wine.gate.ask("DELETE", f"{FILES}/{wine.directory}/model/MLmodel", headers=jane)
     made = registered(wine, "runs:/{run}/model")
-    asked = {"uri": f"models:/{wine.name}/{made.json['model_version']['version']}", "token": ""}
-    through = [client.ask(asked | {"token": wine.gate.token(Purpose.PULL)}) for client in clients]
-    # The client would send the request that fails again and again, for four minutes.
-    environment = client_environment() | {
-        "MLFLOW_TRACKING_URI": wine.gate.server.uri,
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    }
-    with json_lines([python_of("mlflow-2.22"), READER], environment) as beside:
-        of_mlflow_2 = beside.ask(asked)
+    version = f"models:/{wine.name}/{made.json['model_version']['version']}"
+    through = [client.read(wine.gate.uri, version, wine.gate.token(Purpose.PULL)) for client in clients]
+    beside = dict(zip(GATED, clients, strict=True))["2.22"].read(wine.gate.server.uri, version)
 
     assert removed.status == made.status == 200
     assert (wine.gate.server.artifacts / wine.directory / "model").is_dir()
     assert dict(zip(GATED, map(list, through), strict=True)) == {NEWEST: ["files"], "2.22": ["error"]}
     assert through[0]["files"] == {}
-    assert list(of_mlflow_2) == ["error"]
+    assert list(beside) == ["error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +195,7 @@ def logged_model(wine: Wine, name: str) -> Logged:
     return found
 
 
-def test_run_source_of_a_logged_model_is_stored_as_that_model(wine_3: Wine) -> None:
+def test_run_source_of_a_logged_model_is_stored_as_that_model(wine_3: Wine, clients: list[Client]) -> None:
     model = logged_model(wine_3, "named")
     made = registered(wine_3, "runs:/{run}/named").json["model_version"]
     jane = wine_3.gate.basic("jane")
@@ -217,11 +209,9 @@ def test_run_source_of_a_logged_model_is_stored_as_that_model(wine_3: Wine) -> N
     assert wine_3.gate.ask("DELETE", f"{API}/logged-models/{model.id}", headers=jane).status == 409
     # Files that lie where `runs:/` would also look add nothing to the version.
     assert wine_3.put(f"{wine_3.directory}/named/MLmodel", b"other", jane).status == 200
-    environment = client_environment() | {"MLFLOW_TRACKING_URI": wine_3.gate.uri}
-    with json_lines([python_of(f"mlflow-{GATED[0]}"), READER], environment) as client:
-        found = client.ask(
-            {"uri": f"models:/{wine_3.name}/{made['version']}", "token": wine_3.gate.token(Purpose.PULL)}
-        )
+    found = clients[0].read(
+        wine_3.gate.uri, f"models:/{wine_3.name}/{made['version']}", wine_3.gate.token(Purpose.PULL)
+    )
     read = wine_3.gate.ask("GET", f"{FILES}/{model.place}/MLmodel", headers=wine_3.gate.bearer(Purpose.PULL))
     assert (list(found["files"]), read.body) == (["MLmodel"], b"logged")
 

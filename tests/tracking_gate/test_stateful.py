@@ -21,8 +21,7 @@ from model_contract.names import TAG_PROJECT_ID
 from model_contract.tokens import Purpose
 from testbed.gate import API, OTHER, PROJECT, Answer, Gate, Json, ask
 from testbed.mlflow_server import NEWEST
-from testbed.processes import JsonLines
-from tests.tracking_gate.conftest import GATED
+from tests.tracking_gate.conftest import GATED, Client
 
 EXAMPLES = int(os.environ.get("GATE_EXAMPLES", "6"))
 STEPS = int(os.environ.get("GATE_STEPS", "13"))
@@ -209,7 +208,7 @@ class Machine(RuleBasedStateMachine):
     """One example: two projects with a run, files and a model each, and steps of any actor."""
 
     gate: Gate
-    readers: list[JsonLines]
+    readers: list[Client]
 
     def __init__(self) -> None:
         super().__init__()
@@ -316,9 +315,13 @@ class Machine(RuleBasedStateMachine):
             get(logged, f"logged-models/{logged}?allow_deleted=true")
         for model in self.world.models:
             get(model, f"registered-models/get?name={quote(model)}", "registered_model")
-        for version in self.world.versions:
-            get(version, f"model-versions/get?name={quote(version[0])}&version={version[1]}", "model_version")
-        return found
+        return found | {version: self.stored(version) for version in self.world.versions}
+
+    def stored(self, version: tuple[str, str]) -> Any:
+        """Return a version, or the status of the refusal, read from MLflow directly."""
+        path = f"{API}/model-versions/get?name={quote(version[0])}&version={version[1]}"
+        answer = ask(self.gate.server.uri, "GET", path)
+        return answer.json["model_version"] if answer.status == 200 else answer.status
 
     def production(self, snapshot: dict[Any, Any], project: str) -> dict[Any, Any]:
         """Return the versions of a project in Production or with its alias, and their bytes."""
@@ -348,7 +351,7 @@ class Machine(RuleBasedStateMachine):
             name, version = source.removeprefix("models:/").split("/")
             while name in self.world.renamed:
                 name = self.world.renamed[name]
-            return self.place(self.snapshot()[name, version]) if (name, version) in self.world.versions else "deleted"
+            return self.place(self.stored((name, version))) if (name, version) in self.world.versions else "deleted"
         assert source.startswith("mlflow-artifacts:/"), source
         return source.removeprefix("mlflow-artifacts:/")
 
@@ -384,7 +387,7 @@ class Machine(RuleBasedStateMachine):
 
     def is_of_its_project(self, version: tuple[str, str]) -> None:
         """Check that the files of a version are those of a run or a logged model of its own project."""
-        raw = self.snapshot()[version]
+        raw = self.stored(version)
         parts = [*self.place(raw).split("/"), raw.get("run_id")]
         owners = {self.world.projects[part] for part in parts if part in self.world.projects}
         assert owners <= {self.world.projects[version]}, f"{self.actor} gave {version} files of another project"
@@ -402,14 +405,14 @@ class Machine(RuleBasedStateMachine):
 
         People may empty an own directory. MLflow 2's client then asks for it as if it were a file, and fails.
         """
-        raw = self.snapshot()[version]
+        raw = self.stored(version)
         place = self.gate.server.artifacts / self.place(raw)
         if not place.is_dir():
             return
         token = self.gate.token(Purpose.PULL, self.world.projects[version])
         there = {str(Path(path).relative_to(place.name)): digest for path, digest in digests(place).items()}
         for client, reader in zip(GATED, self.readers, strict=True):
-            answer = reader.ask({"uri": f"models:/{version[0]}/{version[1]}", "token": token})
+            answer = reader.read(self.gate.uri, f"models:/{version[0]}/{version[1]}", token)
             if there or client == NEWEST:
                 assert answer == {"files": there}
             else:
@@ -531,7 +534,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_production_and_other_projects_do_not_change_in_any_order_of_requests(
-    any_gate: Gate, clients: list[JsonLines]
+    any_gate: Gate, clients: list[Client]
 ) -> None:
     machine = type("Machine", (Machine,), {"gate": any_gate, "readers": clients})
     settings = hypothesis_settings(

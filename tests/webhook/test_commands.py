@@ -252,6 +252,25 @@ def test_doctor_without_a_cluster_says_how_to_name_one(content: str | None, tmp_
     assert "set KUBECONFIG to the file of your cluster" in done.stderr
 
 
+def test_explain_says_if_the_image_is_pinned(pod: dict[str, Any], tmp_path: Path) -> None:
+    repository = f"registry.example/models/{pod['metadata']['labels']['dominodatalab.com/project-id']}"
+    variables = {
+        "MODEL_API_WEBHOOK_DELIVERY": "image",
+        "MODEL_API_WEBHOOK_MODEL_IMAGE": "registry.example/models/{project_id}:{run_id}",
+    }
+    pinned, file = f"{repository}@sha256:{'3f' * 32}", tmp_path / "pod.yaml"
+    file.write_text(yaml.safe_dump(pod))
+    by_tag = run("explain", "-f", file, variables=variables).stdout
+    pod["metadata"]["annotations"] = {"model-api.dominodatalab.com/image": pinned}
+    file.write_text(yaml.safe_dump(pod))
+    by_digest = run("explain", "-f", file, variables=variables).stdout
+    (explained,) = json.loads(run("explain", "-f", file, "--output", "json", variables=variables).stdout)
+
+    assert "only by tag (from the setting): the registry decides which image it is" in by_tag
+    assert "pinned by digest (from the annotation)" in by_digest
+    assert explained["decision"]["image"] == {"reference": pinned, "pinned": True, "source": "annotation"}
+
+
 def test_explain_knows_the_labels_of_a_namespace_in_the_file(pod: dict[str, Any], tmp_path: Path) -> None:
     namespace = {"kind": "Namespace", "metadata": {"name": "domino-compute", "labels": {}}}
     file = tmp_path / "both.yaml"

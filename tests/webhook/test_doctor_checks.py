@@ -10,12 +10,13 @@ from click.testing import CliRunner
 
 from model_contract.names import ENABLED_LABEL, MODEL_API_WORKLOAD, PROJECT_ID_LABEL, WORKLOAD_TYPE_LABEL
 from webhook.cli import main
-from webhook.doctor import model_checks, webhook_checks
+from webhook.doctor import model_checks, node_checks, webhook_checks
 from webhook.doctor.cluster_reader import (
     CLAIMS,
     CONFIG_MAPS,
     DEPLOYMENTS,
     NAMESPACES,
+    NODES,
     PODS,
     SECRETS,
     STORAGE_CLASSES,
@@ -148,6 +149,68 @@ def test_claim_of_each_pod_wants_a_storage_class() -> None:
     assert one(model_checks.claims(installation(STORE="ephemeral-claim"))).health is Health.BAD
     assert list(model_checks.claims(installation(STORE="ephemeral-claim", STORE_CLASS="gp3"))) == []
     assert list(model_checks.claims(installation((STORAGE_CLASSES, DEFAULT), STORE="ephemeral-claim"))) == []
+
+
+def node(name: str, kubelet: str, runtime: str, system: str = "linux") -> tuple[Any, Json]:
+    info = {"kubeletVersion": kubelet, "containerRuntimeVersion": runtime, "operatingSystem": system}
+    return NODES, named(name, None, status={"nodeInfo": info})
+
+
+IMAGES = {"DELIVERY": "image", "MODEL_IMAGE": "registry.example/models/{project_id}:{run_id}"}
+ABLE = node("a", "v1.37.2", "containerd://2.4.2+unknown")
+NODE_FAULTS = {
+    "an old containerd": (
+        node("b", "v1.36.1", "containerd://1.7.28"),
+        Health.BAD,
+        "containerd 1.7.28 does not mount images, which 2.1 does: b",
+    ),
+    "a containerd with a suffix": (
+        node("b", "v1.36.1", "containerd://2.0.5~ds1"),
+        Health.BAD,
+        "containerd 2.0.5~ds1 does not mount images, which 2.1 does: b",
+    ),
+    "an old CRI-O": (node("b", "v1.35.0", "cri-o://1.32.4"), Health.BAD, "cri-o 1.32.4 does not mount images"),
+    "an old kubelet": (node("b", "v1.32.9", "containerd://2.1.0"), Health.BAD, "kubelet v1.32.9 does not mount"),
+    "a kubelet with a gate": (
+        node("b", "v1.34.2-gke.1", "containerd://2.1.4"),
+        Health.ODD,
+        "kubelet v1.34.2-gke.1 mounts images only with the feature gate ImageVolume: b",
+    ),
+    "another runtime": (node("b", "v1.36.0", "other://3.0"), Health.ODD, "whether the container runtime other://3.0"),
+}
+
+
+@pytest.mark.parametrize(("worse", "health", "sentence"), NODE_FAULTS.values(), ids=NODE_FAULTS)
+def test_node_that_does_not_mount_images_is_named(worse: tuple[Any, Json], health: Health, sentence: str) -> None:
+    found = one(node_checks.image_volumes(installation(ABLE, worse, **IMAGES)))
+
+    assert (found.health, sentence in found.found) == (health, True), found
+
+
+def test_nodes_that_mount_images_are_counted_and_those_of_windows_left_out() -> None:
+    others = (node("b", "v1.35.0", "cri-o://1.33.0"), node("w", "v1.30.0", "containerd://1.7.1", "windows"))
+    found = one(node_checks.image_volumes(installation(ABLE, *others, **IMAGES)))
+
+    assert (found.health, found.found) == (Health.GOOD, "all 2 nodes mount images")
+
+
+def test_nodes_with_one_fault_are_named_together() -> None:
+    old = [node(f"old-{number}", "v1.36.0", "containerd://1.6.20") for number in range(5)]
+    found = one(node_checks.image_volumes(installation(*old, **IMAGES)))
+
+    assert found.found.endswith(": old-0, old-1, old-2 and 2 more")
+
+
+def test_nodes_are_good_for_other_ways_and_an_admin_learns_if_images_are_possible() -> None:
+    able = one(node_checks.image_volumes(installation(ABLE)))
+    old = one(node_checks.image_volumes(installation(node("b", "v1.36.0", "containerd://1.6.20"))))
+
+    assert (able.health, able.found) == (Health.GOOD, "the nodes mount images")
+    assert (old.health, old.found.startswith("not needed, and not here: containerd 1.6.20")) == (Health.GOOD, True)
+
+
+def test_pull_token_is_not_missed_if_models_come_by_images() -> None:
+    assert list(model_checks.secrets(installation(**IMAGES))) == []
 
 
 def test_commands_that_a_remedy_names_exist() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from model_contract.quantity import Quantity
 from testbed.api_server import apply_answer, patch_of, review_of
 from testbed.generated_pods import damaged, damages, generated_pods
-from testbed.pod_parts import DOMAIN, GIVEN, LABELS, LOCAL_VOLUMES, MODEL, OUR_MOUNT, RESOURCES
+from testbed.pod_parts import DOMAIN, GIVEN, LABELS, LOCAL_VOLUMES, MODEL, OUR_MOUNT, PROJECT_ID, RESOURCES
 from webhook.admission import admit, decide
 from webhook.reasons import Outcome, Reason
 from webhook.settings import PREFIX, Settings
@@ -23,6 +23,7 @@ from webhook.settings import PREFIX, Settings
 EXAMPLES = int(os.environ.get("MODEL_API_TEST_PODS", "3000" if os.environ.get("CI") == "true" else "500"))
 MODEL_PATHS = r"/artifacts/mlflow/[^/]+/[^/]+/artifacts/model"
 OUR_VOLUMES = {"mlflow-model", "mlflow-token", "mlflow-ca", "mlflow-tmp"}
+MODEL_DIRECTORIES = {"manifest", "models"}  # of an image
 NO_TARGETS = {
     *("mlflow-model-init", "mlflow-init", "istio-proxy", "istio-init", "istio-validation"),
     *("linkerd-proxy", "linkerd-init", "linkerd-network-validator", "kuma-init"),
@@ -36,6 +37,8 @@ SETTINGS = [
         {"TOKEN": "none", "ENV_FROM": "ignore", "SET_ARTIFACTS_PATH_ENV": "true", "IMAGE_PULL_SECRETS": "acme,mirror"},
         {"STORE": "ephemeral-claim", "RUN_AS_USER": "12574", "FETCH_DEADLINE": "10m"},
         {"DELIVERY": "volume", "CLAIM": "models", "CLAIM_PREFIX": "a/b", "SET_ARTIFACTS_PATH_ENV": "true"},
+        {"DELIVERY": "image", "MODEL_IMAGE": "registry.example/models/{project_id}:{run_id}"},
+        {"DELIVERY": "image", "MODEL_IMAGE": "registry.example/{project_id}/models", "ENV_FROM": "inject"},
     )
 ]
 
@@ -60,10 +63,8 @@ def owned(operation: dict[str, Any], pod: dict[str, Any]) -> bool:
     if re.fullmatch(r"/spec/initContainers/\d+/env/-", path) and value["name"] == "MODEL_API_PROJECT_ID":
         return set(value) == {"name", "valueFrom"}
     if re.fullmatch(r"/spec/(containers|initContainers)/\d+/volumeMounts(/-)?", path):
-        return (
-            len(values) == 1
-            and values[0]["readOnly"] is True
-            and values[0]["mountPath"].startswith("/artifacts/mlflow")
+        return len(values) <= (2 if MODEL_DIRECTORIES & {one.get("subPath") for one in values} else 1) and all(
+            one["readOnly"] is True and one["mountPath"].startswith("/artifacts/mlflow") for one in values
         )
     if re.fullmatch(r"/spec/(containers|initContainers)/\d+/env(/-)?", path):
         value = values[0]
@@ -105,6 +106,9 @@ def test_pod_with_the_status_injected_holds_the_webhooks_parts_as_it_writes_them
         return
     admitted = apply_answer(pod, admit(review_of(pod), settings))
     spec = admitted["spec"]
+    if settings.delivery == "image":
+        assert_image_is_mounted(spec)
+        return
     ours = next(one for one in spec["initContainers"] if one["name"] == "mlflow-model-init")
     others = [one for one in all_containers(spec) if one is not ours]
 
@@ -131,6 +135,42 @@ def test_policy_lets_pass_every_pod_that_the_webhook_lets_pass(pod: dict[str, An
     admitted = apply_answer(pod, admit(review_of(pod), settings))
 
     assert bare_targets(admitted) == []
+    assert foreign_targets(admitted) == []
+
+
+def assert_image_is_mounted(spec: dict[str, Any]) -> None:
+    """Check that the model's image is in the project's repository, and that a container has both parts of it."""
+    images = [one["image"]["reference"] for one in spec["volumes"] if one["name"] == "mlflow-model" and "image" in one]
+    assert images
+    assert [one for one in images if PROJECT_ID not in re.split(r"[/:@]", one)] == []
+    parts = [
+        {mount.get("subPath") for mount in one.get("volumeMounts") or [] if mount["name"] == "mlflow-model"}
+        for one in all_containers(spec)
+    ]
+    assert any(found >= MODEL_DIRECTORIES for found in parts)
+
+
+def foreign_targets(pod: dict[str, Any]) -> list[str]:
+    """The targets for which the policy denies the pod, since they mount another project's image."""
+    labels, spec = pod["metadata"].get("labels") or {}, pod["spec"]
+    if (pod["metadata"].get("annotations") or {}).get(f"{DOMAIN}/status", "").startswith("skipped:"):
+        return []
+    project = "/" + (labels.get("dominodatalab.com/project-id") or "/")
+    foreign = {
+        volume["name"]
+        for volume in spec.get("volumes") or []
+        if (reference := (volume.get("image") or {}).get("reference"))
+        and not re.search(f"{re.escape(project)}(/|:|$)", reference.partition("@")[0])
+    }
+    return [
+        one["name"]
+        for one in all_containers(spec)
+        for mount in one.get("volumeMounts") or []
+        if one["name"] not in NO_TARGETS
+        and names_a_model(one)
+        and mount["name"] in foreign
+        and f"{mount['mountPath']}/".startswith("/artifacts/mlflow/")
+    ]
 
 
 def bare_targets(pod: dict[str, Any]) -> list[str]:

@@ -290,7 +290,9 @@ def test_a_stop_answers_every_review_that_was_sent(serve: Serve, pod: dict[str, 
             id="an unknown name",
         ),
         pytest.param(
-            {"MODEL_API_WEBHOOK_DELIVERY": "copy"}, "it must be one of fetch, volume", id="a setting of the decision"
+            {"MODEL_API_WEBHOOK_DELIVERY": "copy"},
+            "it must be one of fetch, volume, image",
+            id="a setting of the decision",
         ),
         pytest.param(
             {"MODEL_API_WEBHOOK_SERVER_KEY_FILE": "tls.key"}, "it must be an absolute path", id="a relative path"

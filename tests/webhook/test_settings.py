@@ -5,6 +5,7 @@ import pytest
 from model_contract.settings import SettingError, settings_of
 from webhook.settings import PREFIX, Settings
 
+PATTERN = "it must be a repository with {project_id} as a whole part of its path"
 SECRETS = {declared.name.upper() for declared in settings_of(Settings, prefix=PREFIX) if declared.secret}
 
 
@@ -65,6 +66,16 @@ def test_defaults_mean_the_same_when_they_are_written_out() -> None:
         ("CLAIM", "Models", 'it must be the name of a Kubernetes object, such as "mlflow-ca"'),
         ("IMAGE_PULL_SECRETS", "a,,b", 'it must be the name of a Kubernetes object, such as "mlflow-ca"'),
         ("DELIVERY_IMAGE", "", 'it must be an image, such as "registry.example/model-api-delivery@sha256:..."'),
+        ("MODEL_IMAGE", "r.example/models", PATTERN),
+        ("MODEL_IMAGE", "models/{project_id}:{run_id}", PATTERN),
+        ("MODEL_IMAGE", "r.example/m-{project_id}:{run_id}", PATTERN),
+        ("MODEL_IMAGE", "r.example/m/{project_id}:latest", PATTERN),
+        ("MODEL_IMAGE", "r.example/{project_id}/{run_id}", PATTERN),
+        ("MODEL_IMAGE", "r.example/{project_id}:v-{run_id}", PATTERN),
+        ("MODEL_IMAGE", "r.example/models:{project_id}", PATTERN),
+        ("MODEL_IMAGE", "{project_id}.example/m:{run_id}", PATTERN),
+        ("MODEL_IMAGE", "r.example/{project_id}/{name}", PATTERN),
+        ("MODEL_IMAGE", "r.example/{project_id}@sha256:0", PATTERN),
         ("CPU_LIMIT", "8", "it must lie between the request (100m) and the maximum (4)"),
         ("FETCH_DEADLINE", "30 min", 'it must be a time of at least a second, such as "900", "30m" or "1h30m"'),
         ("FETCH_DEADLINE", "0s", "it must be a time of at least a second"),
@@ -95,6 +106,24 @@ def test_deadline_above_its_maximum_is_refused() -> None:
 def test_volume_without_its_claim_is_refused() -> None:
     with pytest.raises(SettingError, match="MODEL_API_WEBHOOK_DELIVERY=volume needs the name of the shared claim"):
         read(DELIVERY="volume")
+
+
+def test_image_without_its_repository_is_refused() -> None:
+    with pytest.raises(SettingError, match="MODEL_API_WEBHOOK_DELIVERY=image needs the repository of the images"):
+        read(DELIVERY="image")
+
+
+def test_pattern_of_images_gives_a_repository_and_perhaps_a_tag() -> None:
+    with_tag, without = (
+        read(DELIVERY="image", MODEL_IMAGE=text).model_image
+        for text in ("registry.example:5000/models/{project_id}/wine:{run_id}", "registry.example/{project_id}")
+    )
+
+    assert with_tag
+    assert without
+    assert str(with_tag.of_run("team-a", "R_1")) == "registry.example:5000/models/team-a/wine:R_1"
+    assert with_tag.repository("team-a").name == "registry.example:5000/models/team-a/wine"
+    assert (without.repository("team-a").name, without.of_run("team-a", "R_1")) == ("registry.example/team-a", None)
 
 
 def test_misspelt_setting_is_refused_and_the_nearest_is_named() -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from model_contract.names import PROJECT_ID_PATTERN, TAG_PROJECT_ID
 from tracking_gate.errors import Forbidden, InvalidRequest
 
 # Characters that mean themselves between single quotes, for every MLflow and every database.
@@ -19,7 +20,11 @@ PROMPTS: Final = f"tags.`{PROMPT_TAG}` = 'true'"
 MODEL_NAME: Final = r"'[^'\"\\`%\x00-\x1f\x7f]+'"
 NAME_WITH_QUOTE: Final = r"\"[^\"\\`%\x00-\x1f\x7f]*'[^\"\\`%\x00-\x1f\x7f]*\""
 OF_MODELS: Final = re.compile(rf"name=({MODEL_NAME}|{NAME_WITH_QUOTE})|name IN \(({MODEL_NAME}(?:,{MODEL_NAME})*)\)")
-BY_NAME: Final = "filter must be name='...' or name IN ('...','...') with the names of models"
+OF_PROJECT: Final = re.compile(rf"tags\.`{re.escape(TAG_PROJECT_ID)}` = '({PROJECT_ID_PATTERN})'")
+BY_NAME: Final = (
+    "filter must be name='...' or name IN ('...','...') with the names of models, "
+    f"or tags.`{TAG_PROJECT_ID}` = '...' with the id of the project"
+)
 
 
 def of_name(name: str) -> str:
@@ -42,6 +47,12 @@ def of_logged_model(name: str, run_id: str) -> str | None:
     if not re.fullmatch(r"[^/:.%\"'\\`\x00-\x1f\x7f]+", name) or not re.fullmatch(r"[0-9A-Za-z_-]+", run_id):
         return None
     return f"name='{name}' AND source_run_id='{run_id}'"
+
+
+def project_of_filter(filter_: str) -> str | None:
+    """Return the project whose tag a token's filter names and nothing else; None for any other filter."""
+    found = OF_PROJECT.fullmatch(filter_)
+    return found[1] if found else None
 
 
 def models_of_filter(filter_: str) -> frozenset[str]:

@@ -12,7 +12,7 @@ from tracking_gate.http.parsing import decoded_path, encoded_path
 from tracking_gate.mlflow_api.artifact_locations import contains
 from tracking_gate.mlflow_api.registry_cache import RegistryCache
 from tracking_gate.mlflow_api.registry_objects import Json, experiment_id_of_run, own_project_of_run
-from tracking_gate.mlflow_api.search_filters import models_of_filter
+from tracking_gate.mlflow_api.search_filters import models_of_filter, project_of_filter
 from tracking_gate.policy.guarded_request import equal_lookups
 from tracking_gate.policy.routes import ObjectKey
 
@@ -39,7 +39,7 @@ class ReadAccess:
         """Raise Forbidden if the object is not of the token's project. Raise InvalidRequest, Unavailable."""
         async with equal_lookups(self._registry, actor, MAX_LOOKUPS[object_key] if object_key else 0):
             if object_key is ObjectKey.FILTER:
-                return await self._check_models(actor, models_of_filter(parameters.get("filter", "")))
+                return await self._check_filter(actor, parameters.get("filter", ""))
             value = parameters.get(object_key or "") or (run_id_of(parameters) if object_key is ObjectKey.RUN else None)
             if not value:
                 raise InvalidRequest(f"{object_key} is missing")
@@ -88,6 +88,12 @@ class ReadAccess:
         ]
         projects = {found.project for found in around if found.location != location}
         return projects.pop() if len(projects) == 1 else None
+
+    async def _check_filter(self, actor: Actor, filter_: str) -> None:
+        """Raise Forbidden if a search could find what is not the actor's. The tag of a project finds its own only."""
+        if project := project_of_filter(filter_):
+            return check_owns(actor, project)
+        return await self._check_models(actor, models_of_filter(filter_))
 
     async def _check_models(self, actor: Actor, names: frozenset[str]) -> None:
         """Raise Forbidden if one of the models is not the actor's. All unknown owners take one lookup."""

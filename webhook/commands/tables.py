@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from model_contract.names import MODEL_VARIABLES
+from webhook.decision import ModelImage
 from webhook.doctor.findings import Finding, Health
 from webhook.offline.explanation import ContainerFinding, ExplainedRule, Explanation
 from webhook.reasons import Outcome
@@ -97,11 +98,20 @@ def _decision(explanation: Explanation) -> Table:
     table.add_row(Text("because", style="dim"), f"{reason.value} (rule {reason.rule})")
     if decision.message:
         table.add_row(Text("it says", style="dim"), Text(decision.message))
+    if decision.image:
+        table.add_row(Text("image", style="dim"), Text(str(decision.image.reference), overflow="fold"))
+        table.add_row("", _pinning(decision.image))
     for warning in decision.warnings:
         if warning != decision.message:
             table.add_row(Text("warning", style="dim"), Text(warning, style="yellow"))
     table.add_row(Text("what to do", style="dim"), Text(reason.remedy))
     return table
+
+
+def _pinning(image: ModelImage) -> Text:
+    if image.pinned:
+        return Text(f"pinned by digest (from the {image.source})", style="green")
+    return Text(f"only by tag (from the {image.source}): the registry decides which image it is", style="yellow")
 
 
 def _show_operation(operation: Mapping[str, Any], console: Console) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from lightkube.core.exceptions import ApiError
 
-from webhook.doctor import model_checks, webhook_checks
+from webhook.doctor import model_checks, node_checks, webhook_checks
 from webhook.doctor.findings import Finding, Health
 from webhook.doctor.installation import Installation
 
@@ -41,6 +41,7 @@ CHECKS: Final[dict[str, Callable[[Installation], Iterator[Finding]]]] = {
     "pull token": model_checks.secrets,
     "image secret": model_checks.image_secrets,
     "claim": model_checks.claims,
+    "image volumes": node_checks.image_volumes,
     "admission": model_checks.admission,
     "model pods": model_checks.waiting_pods,
 }

@@ -21,6 +21,7 @@ BINDINGS: Final = create_global_resource(
     ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"
 )
 SELF: Final = create_global_resource("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews")
+NODES: Final = create_global_resource("", "v1", "Node", "nodes")
 DEPLOYMENTS: Final = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
 PODS: Final = create_namespaced_resource("", "v1", "Pod", "pods")
 SECRETS: Final = create_namespaced_resource("", "v1", "Secret", "secrets")
@@ -49,7 +50,7 @@ class ClusterReader:
 
     def list(self, kind: Any, namespace: str | None = None, labels: dict[str, Any] | None = None) -> Iterator[Json]:
         """Return the objects of one namespace, or of all if it is None."""
-        of_cluster = kind in {NAMESPACES, STORAGE_CLASSES}
+        of_cluster = kind in {NAMESPACES, NODES, STORAGE_CLASSES}
         found = (
             self._client.list(kind)
             if of_cluster

@@ -9,6 +9,7 @@ from model_contract import names
 from webhook.doctor.cluster_reader import CLAIMS, SECRETS, STORAGE_CLASSES
 from webhook.doctor.findings import Finding, bad, good, odd
 from webhook.doctor.installation import Installation, Json, labels_of
+from webhook.settings import Settings
 
 NO_IMAGE: Final = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
@@ -19,6 +20,7 @@ PROBE: Final = {
     names.MODEL_VERSION: "1",
     names.RUN_ID: "0" * 32,
 }
+PROBE_PROJECT: Final = "0" * 24
 
 
 def namespaces(installation: Installation) -> Iterator[Finding]:
@@ -42,13 +44,16 @@ def admission(installation: Installation) -> Iterator[Finding]:
     for namespace in installation.enabled:
         check = f"admission in {namespace}"
         try:
-            pod = installation.cluster.dry_run(_probe(namespace))
+            pod = installation.cluster.dry_run(_probe(namespace, installation.settings))
         except ApiError as error:
             yield bad(check, str(error), "the rows above say why the webhook is not reached; if none does, see its log")
             continue
         init = [container["name"] for container in pod["spec"].get("initContainers", [])]
+        images = [volume["name"] for volume in pod["spec"].get("volumes", []) if "image" in volume]
         if names.INIT_CONTAINER in init:
             yield good(check, "a model API gets its init container")
+        elif names.MODEL_VOLUME in images:
+            yield good(check, "a model API mounts the image of its model")
         else:
             yield bad(
                 check,
@@ -59,7 +64,7 @@ def admission(installation: Installation) -> Iterator[Finding]:
 
 def secrets(installation: Installation) -> Iterator[Finding]:
     """Check that each project with pods has its pull token; in a namespace without pods, that it has any token."""
-    if not installation.settings or installation.settings.token == "none" or installation.settings.delivery == "volume":
+    if not installation.settings or installation.settings.token == "none" or installation.settings.delivery != "fetch":
         return
     with_pods = {pod["metadata"]["namespace"] for pod in installation.model_pods}
     for namespace in sorted(set(installation.enabled) - with_pods):
@@ -178,7 +183,7 @@ def _failure(status: Json) -> str | None:
     return f"exit code {ended['exitCode']}: {ended.get('message', '').strip()}"
 
 
-def _probe(namespace: str) -> dict[str, Any]:
+def _probe(namespace: str, settings: Settings | None) -> dict[str, Any]:
     container = {
         "name": "model",
         "image": "none",
@@ -186,8 +191,11 @@ def _probe(namespace: str) -> dict[str, Any]:
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
     }
-    labels = {names.WORKLOAD_TYPE_LABEL: names.MODEL_API_WORKLOAD, names.PROJECT_ID_LABEL: "0" * 24}
+    labels = {names.WORKLOAD_TYPE_LABEL: names.MODEL_API_WORKLOAD, names.PROJECT_ID_LABEL: PROBE_PROJECT}
     user = {"runAsNonRoot": True, "runAsUser": 12574, "fsGroup": 12574, "seccompProfile": {"type": "RuntimeDefault"}}
     spec = {"securityContext": user, "containers": [container], "automountServiceAccountToken": False}
     metadata = {"generateName": "model-api-doctor-", "namespace": namespace, "labels": labels}
+    if settings and settings.delivery == "image" and settings.model_image:
+        image = settings.model_image.repository(PROBE_PROJECT).pinned(f"sha256:{'0' * 64}")
+        metadata |= {"annotations": {names.IMAGE_ANNOTATION: str(image)}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}

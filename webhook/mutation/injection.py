@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from model_contract.quantity import Quantity
 from webhook.annotations import PodAnnotations
+from webhook.decision import ModelImage
 from webhook.pod import Pod
 from webhook.settings import Settings
 from webhook.targets import Targets
@@ -11,7 +12,10 @@ from webhook.targets import Targets
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Injection:
-    """A pod that gets a model, and the largest size of the model. `project_id` is None if no token is needed."""
+    """A pod that gets a model, and the largest size of the model.
+
+    `project_id` is None if no token is needed, `image` if the model does not come by an image.
+    """
 
     pod: Pod
     targets: Targets
@@ -19,3 +23,4 @@ class Injection:
     settings: Settings
     project_id: str | None
     store_size: Quantity
+    image: ModelImage | None = None

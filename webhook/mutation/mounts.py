@@ -1,43 +1,83 @@
 """The mount of the model in a target container, and its conflicts with other mounts."""
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model_contract.layout import ARTIFACTS_ROOT, model_directory, model_path
+from model_contract.layout import (
+    ARTIFACTS_ROOT,
+    IMAGE_MANIFEST,
+    IMAGE_MODEL,
+    model_directory,
+    model_path,
+    run_path,
+)
+from model_contract.names import PROJECT_ID_LABEL
 from webhook.decision import RefusalError
 from webhook.injectors import OTHER_INJECTORS
+from webhook.model_image import is_of_project
 from webhook.mutation.comparison import covers, first_difference
 from webhook.mutation.injection import Injection
-from webhook.mutation.volumes import store_name
-from webhook.pod import Container, Pod
+from webhook.mutation.volumes import image_of, store_name
+from webhook.pod import Container, Pod, text
 from webhook.reasons import Reason
 
 Json = Mapping[str, Any]
 
 
-def wanted_mount(injection: Injection) -> Json:
-    """Return the mount of the model at its path, or of the whole store if owner or run id is unknown."""
+def wanted_mounts(injection: Injection) -> list[Json]:
+    """Return the mount of the model at its path, or of the whole store if owner or run id is unknown.
+
+    Of an image there are two: the model stands in the directory of its run, which holds the manifest.
+    """
     store = store_name(injection.pod, injection.settings)
     if not (location := injection.targets.model_variables.owner_and_run_id):
-        return {"name": store, "mountPath": ARTIFACTS_ROOT, "readOnly": True}
+        return [{"name": store, "mountPath": ARTIFACTS_ROOT, "readOnly": True}]
+    if injection.image:
+        return [
+            {"name": store, "mountPath": path, "subPath": directory, "readOnly": True}
+            for path, directory in ((run_path(*location), IMAGE_MANIFEST), (model_path(*location), IMAGE_MODEL))
+        ]
     sub_path = posixpath.join(
         injection.settings.claim_prefix if injection.settings.delivery == "volume" else "", model_directory(*location)
     )
-    return {"name": store, "mountPath": model_path(*location), "subPath": sub_path, "readOnly": True}
+    return [{"name": store, "mountPath": model_path(*location), "subPath": sub_path, "readOnly": True}]
 
 
-def needs_mount(injection: Injection, target: Container) -> bool:
-    """Return True if the mount is still to be added. Raises RefusalError if another mount conflicts with it."""
-    wanted = wanted_mount(injection)
-    if not any(covers(mount, wanted) for mount in target.mounts):
-        _check_unchanged(wanted, target)
-    others = [mount for mount in target.mounts if not covers(mount, wanted)]
-    foreign = volumes_of_other_injectors(injection.pod)
-    for mount in others:
-        if conflict := path_conflict(normalized(mount["mountPath"]), wanted["mountPath"]):
-            _refuse_overlap(conflict, mount, target, wanted["mountPath"], provided=mount["name"] in foreign)
-    return len(others) == len(target.mounts)
+def missing_mounts(injection: Injection, target: Container) -> list[Json]:
+    """Return the mounts that are still to be added. Raises RefusalError if another mount conflicts with one."""
+    wanted = wanted_mounts(injection)
+    missing = [mount for mount in wanted if not any(covers(there, mount) for there in target.mounts)]
+    for mount in missing:
+        _check_unchanged(mount, target)
+    others = [there for there in target.mounts if not any(covers(there, mount) for mount in wanted)]
+    _check_apart(others, wanted, target, volumes_of_other_injectors(injection.pod))
+    _check_images(injection.pod, target, [*target.mounts, *missing])
+    return missing
+
+
+def _check_images(pod: Pod, target: Container, mounts: Sequence[Json]) -> None:
+    """Raise RefusalError if one of the mounts is of another project's image, and where models are."""
+    project_id = text(pod.labels, PROJECT_ID_LABEL)
+    foreign = {
+        volume["name"]
+        for volume in pod.volumes
+        if (reference := image_of(volume)) and not is_of_project(reference, project_id)
+    }
+    for mount in mounts if foreign else ():
+        if mount["name"] in foreign and f"{normalized(mount['mountPath'])}/".startswith(f"{ARTIFACTS_ROOT}/"):
+            raise RefusalError(
+                Reason.FOREIGN_IMAGE,
+                f"container {target.title} mounts volume {mount['name'][:63]} at {mount['mountPath'][:255]}, an image"
+                " that is not in a repository of the pod's project",
+            )
+
+
+def _check_apart(others: Sequence[Json], wanted: Sequence[Json], target: Container, foreign: frozenset[str]) -> None:
+    for there in others:
+        for path in (mount["mountPath"] for mount in reversed(wanted)):  # that of the model first
+            if conflict := path_conflict(normalized(there["mountPath"]), path):
+                _refuse_overlap(conflict, there, target, path, provided=there["name"] in foreign)
 
 
 def _check_unchanged(wanted: Json, target: Container) -> None:

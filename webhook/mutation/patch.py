@@ -8,7 +8,7 @@ from model_contract.names import ARTIFACTS_PATH, PROJECT_ID_VARIABLE, STATUS_ANN
 from webhook.mutation.existing_init_container import check_existing
 from webhook.mutation.init_container import init_container
 from webhook.mutation.injection import Injection
-from webhook.mutation.mounts import needs_mount, wanted_mount
+from webhook.mutation.mounts import missing_mounts
 from webhook.mutation.placement import Placement, find_init_container
 from webhook.mutation.volumes import eviction_annotation, missing_volumes
 from webhook.pod import Container, Pod
@@ -16,17 +16,20 @@ from webhook.pod import Container, Pod
 Json = Mapping[str, Any]
 
 
-def patch_operations(injection: Injection, placement: Placement, status: str) -> list[Json]:
-    """Return the patch. Raises RefusalError if a part of the pod conflicts with a part of the webhook."""
-    unmounted = [target for target in injection.targets.containers if needs_mount(injection, target)]
+def patch_operations(injection: Injection, placement: Placement | None, status: str) -> list[Json]:
+    """Return the patch; without a placement there is no init container.
+
+    Raises RefusalError if a part of the pod conflicts with a part of the webhook.
+    """
+    unmounted = [(target, missing_mounts(injection, target)) for target in injection.targets.containers]
     pod = injection.pod
     return [
         *annotate(pod, {STATUS_ANNOTATION: status, **eviction_annotation(injection)}),
         *append(pod.spec, "volumes", "/spec/volumes", missing_volumes(injection)),
         # Before the init container is added, which moves those behind it.
-        *(operation for target in unmounted for operation in _mount(injection, target)),
+        *(operation for target, mounts in unmounted for operation in _mount(target, mounts)),
         *(operation for target in injection.targets.containers for operation in _path_variable(injection, target)),
-        *_init_container(injection, placement),
+        *(_init_container(injection, placement) if placement else ()),
         *append(pod.spec, "imagePullSecrets", "/spec/imagePullSecrets", _missing_pull_secrets(injection)),
     ]
 
@@ -78,8 +81,8 @@ def _missing_project(ours: Container, wanted: Json) -> list[Json]:
     return [add(f"{ours.pointer}/env/-", entry) for entry in wanted["env"] if entry["name"] == PROJECT_ID_VARIABLE]
 
 
-def _mount(injection: Injection, target: Container) -> list[Json]:
-    return append(target.raw, "volumeMounts", f"{target.pointer}/volumeMounts", [wanted_mount(injection)])
+def _mount(target: Container, mounts: Sequence[Json]) -> list[Json]:
+    return append(target.raw, "volumeMounts", f"{target.pointer}/volumeMounts", mounts)
 
 
 def _path_variable(injection: Injection, target: Container) -> list[Json]:

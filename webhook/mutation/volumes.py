@@ -6,14 +6,16 @@ from typing import Any, Final
 from model_contract.names import (
     MODEL_VOLUME,
     OBJECT_STORE_VOLUME,
+    PROJECT_ID_LABEL,
     SCRATCH_VOLUME,
     TOKEN_KEY,
     TOKEN_VOLUME,
     pull_secret,
 )
 from model_contract.quantity import Quantity
-from webhook.decision import RefusalError
-from webhook.mutation.comparison import covers, first_difference
+from webhook.decision import ModelImage, RefusalError
+from webhook.model_image import is_of_project
+from webhook.mutation.comparison import covers, first_difference, same_image
 from webhook.mutation.ephemeral_storage import SCRATCH_SIZE
 from webhook.mutation.injection import Injection
 from webhook.pod import Pod, mapping, text
@@ -33,7 +35,7 @@ def store_name(pod: Pod, settings: Settings) -> str:
 
     A pod that mounts the shared claim already keeps its volume: one claim in two volumes can hang the start of the pod.
     """
-    return MODEL_VOLUME if settings.delivery == "fetch" else _volume_of_claim(pod, settings.claim) or MODEL_VOLUME
+    return (_volume_of_claim(pod, settings.claim) if settings.delivery == "volume" else None) or MODEL_VOLUME
 
 
 def reads_object_stores(settings: Settings) -> bool:
@@ -48,6 +50,8 @@ def missing_volumes(injection: Injection) -> list[Json]:
 
 def wanted_volumes(injection: Injection) -> list[Json]:
     pod, settings = injection.pod, injection.settings
+    if injection.image:
+        return [{"name": MODEL_VOLUME, "image": {"reference": _reference(injection.image, pod)}}]
     volumes: list[Json] = []
     if settings.delivery == "fetch":
         volumes.append({"name": MODEL_VOLUME, **_store(pod, settings, injection.store_size)})
@@ -96,6 +100,19 @@ def _store(pod: Pod, settings: Settings, size: Quantity) -> Json:
     if settings.store_class:
         claim["storageClassName"] = settings.store_class
     return {"ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
+
+
+def _reference(image: ModelImage, pod: Pod) -> str:
+    """Return the reference, or the one that the pod has if that is the same image under the name of a mirror."""
+    wanted, project_id = str(image.reference), text(pod.labels, PROJECT_ID_LABEL)
+    present = (image_of(volume) for volume in pod.volumes if volume["name"] == MODEL_VOLUME)
+    mirrored = (found for found in present if same_image(found, wanted) and is_of_project(found, project_id))
+    return next(mirrored, wanted) if image.pinned else wanted
+
+
+def image_of(volume: Json) -> str:
+    """Return the reference of a volume's image; empty if it has none."""
+    return text(mapping(volume, "image"), "reference")
 
 
 def _token(project_id: str) -> Json:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from model_contract.names import ARTIFACTS_PATH, INIT_CONTAINER, MODEL_VARIABLES
 from webhook.annotations import read_annotations
-from webhook.decision import Decision
+from webhook.decision import Decision, ModelImage
 from webhook.injectors import NEVER_TARGETS
 from webhook.model_variables import Candidate
 from webhook.offline.injected_objects import decision_about
@@ -84,9 +84,16 @@ class Explanation:
                 "message": self.decision.message,
                 "warnings": list(self.decision.warnings),
                 "remedy": reason.remedy,
+                "image": _image_as_json(self.decision.image),
                 "patch": list(self.decision.operations),
             },
         }
+
+
+def _image_as_json(image: ModelImage | None) -> dict[str, Any] | None:
+    if not image:
+        return None
+    return {"reference": str(image.reference), "pinned": image.pinned, "source": image.source}
 
 
 def explain(workload: Workload, settings: Settings, *, labels: Mapping[str, Any] | None) -> Explanation:

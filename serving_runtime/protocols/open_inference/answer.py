@@ -1,7 +1,7 @@
 """The answer to a request: its outputs in the JSON, or as bytes after it if the client asks for that."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from serving_runtime.protocols.interface import Answer, ServedModel
 from serving_runtime.protocols.open_inference.datatypes import BASE64, BYTES, FP16, NUMPY
 from serving_runtime.protocols.open_inference.input_tensors import SIZE, parameters
 from serving_runtime.protocols.open_inference.outputs import Output, outputs_of
-from serving_runtime.protocols.open_inference.raw import write_elements, write_numbers
+from serving_runtime.protocols.open_inference.raw import write_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +49,9 @@ def read_requested_output(document: Mapping[str, Any]) -> RequestedOutput:
 
 def write_tensors(prediction: Any, requested: RequestedOutput, served: ServedModel) -> Answer:
     """Return the answer. Raises OutputError, or InvalidInputError if the client wants an output that is not there."""
-    outputs, content_type = outputs_of(prediction, served.metadata.signature, served.nan)
+    outputs, content_type = wanted_outputs(prediction, requested, served)
     entries, tails = [], []
-    for output in _wanted(outputs, requested):
+    for output in outputs:
         binary = requested.outputs.get(output.name)
         entry, tail = _entry(output, binary=requested.binary if binary is None else binary)
         entries.append(entry)
@@ -74,7 +74,12 @@ def write_tensors(prediction: Any, requested: RequestedOutput, served: ServedMod
     )
 
 
-def _wanted(outputs: list[Output], requested: RequestedOutput) -> list[Output]:
+def wanted_outputs(prediction: Any, requested: RequestedOutput, served: ServedModel) -> tuple[Sequence[Output], str]:
+    """Return the outputs that the client wants, and the content type of all outputs together.
+
+    Raises OutputError, or InvalidInputError if the client wants an output that is not there.
+    """
+    outputs, content_type = outputs_of(prediction, served.metadata.signature, served.nan)
     by_name = {output.name: output for output in outputs}
     unknown = [(index, name) for index, name in enumerate(requested.outputs) if name not in by_name]
     if unknown:
@@ -85,7 +90,7 @@ def _wanted(outputs: list[Output], requested: RequestedOutput) -> list[Output]:
                 for index, _ in unknown
             ]
         )
-    return [by_name[name] for name in requested.outputs] if requested.outputs else outputs
+    return [by_name[name] for name in requested.outputs] if requested.outputs else outputs, content_type
 
 
 def _entry(output: Output, *, binary: bool) -> tuple[dict[str, Any], bytes | None]:
@@ -97,9 +102,7 @@ def _entry(output: Output, *, binary: bool) -> tuple[dict[str, Any], bytes | Non
         "parameters": {"content_type": output.content_type},
     }
     if binary:
-        tail = (
-            write_elements(output.values) if output.datatype == BYTES else write_numbers(output.values, output.datatype)
-        )
+        tail = write_values(output.values, output.datatype)
         return entry | {"parameters": {"content_type": output.content_type, SIZE: len(tail)}}, tail
     if output.datatype == FP16:  # JSON has no such numbers in this protocol
         return entry | {"datatype": "FP32", "data": output.values.astype(NUMPY["FP32"]).tolist()}, None

@@ -1,7 +1,7 @@
 """The `inputs` of a request: tensors with name, shape, datatype, and data in the JSON or after it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any, Final
@@ -16,6 +16,7 @@ from serving_runtime.protocols.open_inference.raw import RawError, read_elements
 from serving_runtime.signature import Signature
 
 ModelDtypes = Callable[[str, int], np.dtype[Any] | None]
+ReadValues = Callable[[str, tuple[int, ...], str], Any]  # of a tensor with this datatype and shape, at this place
 
 SIZE: Final = "binary_data_size"
 MOST_DIMENSIONS: Final = 32  # of an array of numpy 1; the product of thousands would take long
@@ -47,10 +48,20 @@ def read_input_tensors(document: Mapping[str, Any], tail: memoryview | None, sig
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise MalformedRequestError("inputs must be an array of tensors, at least one, each an object")
     raws = _binary_data(entries, tail)
+    return input_tensors(entries, list(map(_read_values, entries, raws)), signature)
+
+
+def input_tensors(
+    entries: Sequence[Mapping[str, Any]], values: Sequence[ReadValues | Fault], signature: Signature
+) -> list[InputTensor]:
+    """Return the tensors; each has its values by the function of its position, or the fault that there is none.
+
+    A fault has the path of its tensor left out. Raises InvalidInputError with the faults of all tensors.
+    """
     dtypes = model_dtypes(signature)
     steps = [
-        partial(_input_tensor, entry, index, raw, dtypes)
-        for index, (entry, raw) in enumerate(zip(entries, raws, strict=True))
+        partial(_input_tensor, entry, index, read, dtypes)
+        for index, (entry, read) in enumerate(zip(entries, values, strict=True))
     ]
     tensors: list[InputTensor] = at_once(*steps)
     names = [tensor.name for tensor in tensors]
@@ -95,7 +106,15 @@ def _binary_data(entries: Sequence[Any], tail: memoryview | None) -> list[memory
     return raws
 
 
-def _input_tensor(entry: Mapping[str, Any], index: int, raw: memoryview | None, dtypes: ModelDtypes) -> InputTensor:
+def _read_values(entry: Mapping[str, Any], raw: memoryview | None) -> ReadValues | Fault:
+    if ("data" in entry) == (raw is not None):
+        found = "both" if raw is not None else "neither"
+        problem = f"a tensor must have either data or parameters.binary_data_size; this one has {found}"
+        return Fault(path="", problem=problem)
+    return partial(in_binary, raw) if raw is not None else partial(_in_json, entry["data"])
+
+
+def _input_tensor(entry: Mapping[str, Any], index: int, read: ReadValues | Fault, dtypes: ModelDtypes) -> InputTensor:
     path = f"inputs[{index}]"
     name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
     faults = []
@@ -109,19 +128,13 @@ def _input_tensor(entry: Mapping[str, Any], index: int, raw: memoryview | None, 
         faults.append(Fault.mismatch(f"{path}.shape", got=got, expected="an array of whole numbers, 0 or more"))
     elif len(shape) > MOST_DIMENSIONS or prod(max(length, 1) for length in shape) > MOST_VALUES:
         faults.append(Fault(path=f"{path}.shape", problem="the shape has too many dimensions or values"))
-    if ("data" in entry) == (raw is not None):
-        found = "both" if raw is not None else "neither"
-        problem = f"a tensor must have either data or parameters.binary_data_size; this one has {found}"
-        faults.append(Fault(path=path, problem=problem))
+    if isinstance(read, Fault):
+        faults.append(replace(read, path=f"{path}{read.path}"))
     if faults:
         raise InvalidInputError(faults)
-    assert isinstance(name, str) and isinstance(datatype, str) and shape is not None  # noqa: S101  for the types
+    assert isinstance(name, str) and isinstance(datatype, str) and shape is not None and not isinstance(read, Fault)  # noqa: S101  for the types
     lengths = tuple(shape)
-    values = (
-        _in_binary(raw, datatype, lengths, path)
-        if raw is not None
-        else _in_json(entry["data"], datatype, lengths, path)
-    )
+    values = read(datatype, lengths, path)
     if isinstance(values, list) and datatype in NUMPY and dtypes(name, index) != NUMPY[datatype]:
         values = _typed(values, datatype, path)
     content_type = parameters(entry, path).get("content_type")
@@ -129,7 +142,8 @@ def _input_tensor(entry: Mapping[str, Any], index: int, raw: memoryview | None, 
     return InputTensor(name=name, datatype=datatype, shape=lengths, values=values, content_type=kept, path=path)
 
 
-def _in_binary(raw: memoryview, datatype: str, shape: tuple[int, ...], path: str) -> Any:
+def in_binary(raw: memoryview, datatype: str, shape: tuple[int, ...], path: str) -> Any:
+    """Return the values of a tensor's bytes. Raises InvalidInputError."""
     try:
         return read_elements(raw, prod(shape)) if datatype == BYTES else read_numbers(raw, datatype, prod(shape))
     except RawError as error:

@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from serving_runtime.signature import Signature
 
 MODELS: Final = "/v2/models"
+LISTED: Final = f"GET {MODELS}"
 JSON_LENGTH: Final = b"inference-header-content-length"
 MEDIA_TYPES: Final = ("", "application/json", "application/octet-stream")
 
 
 def read(message: Message, served: ServedModel) -> Inputs:
     """Raises ServingError."""
-    expect(served, message.path, listed=MODELS)
+    expect(served, message.path, listed=LISTED)
     if (message.header(b"content-type") or "").partition(";")[0].strip().lower() not in MEDIA_TYPES:
         raise UnsupportedMediaTypeError(
             "this Content-Type is not read here; send application/json, or application/octet-stream with tensors"
@@ -45,6 +46,11 @@ def read(message: Message, served: ServedModel) -> Inputs:
     conformed = served.conform(lazy.read_tensors(document, tail, served.metadata.signature))
     write = partial(_write, requested=requested)
     return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=write)
+
+
+def read_grpc(message: Message, served: ServedModel) -> Inputs:
+    """Raises ServingError."""
+    return lazy.read_infer(message, served)
 
 
 def _write(prediction: Prediction, served: ServedModel, *, requested: "RequestedOutput") -> Answer:
@@ -75,12 +81,12 @@ def models(status: Status, _: Mapping[str, str]) -> Answer:
 
 
 def model(status: Status, path: Mapping[str, str]) -> Answer:
-    is_ready(status, path, listed=MODELS)
+    is_ready(status, path, listed=LISTED)
     return _page(lazy.metadata_of(_served(status)))
 
 
 def model_ready(status: Status, path: Mapping[str, str]) -> Answer:
-    now = is_ready(status, path, listed=MODELS)
+    now = is_ready(status, path, listed=LISTED)
     return _page({"name": path["model"], "ready": now}, status=200 if now else 503)
 
 
@@ -121,3 +127,5 @@ OPEN_INFERENCE: Final = Protocol(
         Page(method="POST", pattern="/v2/repository/index", answer=index),
     ),
 )
+# The same over gRPC, which has no paths: serving_runtime/rpc calls it.
+GRPC: Final = Protocol(name="grpc", predictions=(), read=read_grpc, refuse=refuse, schemas=schemas)

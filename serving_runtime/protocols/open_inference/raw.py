@@ -4,13 +4,13 @@ An element of BYTES has its length before it, in four bytes.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.cells import Values
-from serving_runtime.protocols.open_inference.datatypes import NUMPY
+from serving_runtime.protocols.open_inference.datatypes import BYTES, NUMPY
 
 PREFIX: Final = 4  # bytes of the length before each element of BYTES
 
@@ -66,10 +66,13 @@ def read_elements(raw: memoryview, count: int) -> list[bytes]:
     return elements
 
 
-def write_elements(values: Iterable[str | bytes]) -> bytes:
-    encoded = [value.encode() if isinstance(value, str) else value for value in values]
-    return b"".join(len(value).to_bytes(PREFIX, "little") + value for value in encoded)
-
-
-def write_numbers(values: Values, datatype: str) -> bytes:
+def write_values(values: Any, datatype: str) -> bytes:
+    """Return an array of numbers, or a list of texts or bytes, as the bytes of a tensor."""
+    if datatype == BYTES:
+        return b"".join(len(value).to_bytes(PREFIX, "little") + value for value in encoded(values))
     return np.ascontiguousarray(values, dtype=NUMPY[datatype]).tobytes()
+
+
+def encoded(values: Iterable[str | bytes]) -> list[bytes]:
+    """Return each element of BYTES as bytes."""
+    return [value.encode() if isinstance(value, str) else value for value in values]

@@ -30,9 +30,13 @@ INPUTS: Final = "inputs"
 def read_tensors(document: Mapping[str, Any], tail: memoryview | None, signature: Signature) -> Request:
     """Raises MalformedRequestError, InvalidInputError."""
     given = parameters(document, "")
+    return request_of(read_input_tensors(document, tail, signature), given, signature)
+
+
+def request_of(tensors: Sequence[InputTensor], given: Mapping[str, Any], signature: Signature) -> Request:
+    """Return the request of tensors and `given` parameters. Raises InvalidInputError."""
     own = {param.name for param in signature.params or ()}
     params = {name: value for name, value in given.items() if name in own or name not in RESERVED}
-    tensors = read_input_tensors(document, tail, signature)
     return Request(
         input=_input(tensors, signature, given.get("content_type")), params=params or None, params_path="parameters"
     )

@@ -132,13 +132,6 @@ def installation(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def workspace_of_mlflow_2(mlflow_2_22: MlflowServer, tmp_path: Path) -> Iterator[Workspace]:
-    """A workspace with one version."""
-    with installed_around(mlflow_2_22, tmp_path, 1) as found:
-        yield found
-
-
-@pytest.fixture
 def workspace(installation: Workspace) -> Iterator[Workspace]:
     """The workspace, in which no fault of an earlier test is left."""
     yield installation

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from model_contract.exit_codes import ExitCode
 from model_contract.names import TAG_MODEL_ID
 from model_lifecycle import stage
-from model_lifecycle.staging.progress import NoProgress
+from model_lifecycle.progress import NoProgress
 from testbed.gate import API
 
 ROWS = {"columns": ["alcohol", "pH"], "data": [[9.4, 3.51], [10.1, 3.2]]}

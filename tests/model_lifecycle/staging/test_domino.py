@@ -22,8 +22,8 @@ from model_lifecycle.errors import (
     UnavailableError,
     UnclearError,
 )
+from model_lifecycle.progress import NoProgress
 from model_lifecycle.staging.deploy import ensure_published
-from model_lifecycle.staging.progress import NoProgress
 from model_lifecycle.staging.request import StageOptions
 from testbed.domino import Domino, domino
 from testbed.domino.faults import Faults

@@ -2,7 +2,7 @@
 
 import io
 
-from model_lifecycle.staging.progress import WIDTH, ProgressLines
+from model_lifecycle.progress import WIDTH, ProgressLines
 
 
 class Terminal(io.StringIO):

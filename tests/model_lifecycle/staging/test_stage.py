@@ -4,6 +4,7 @@ import json
 import sqlite3
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 import pytest
 
 from model_contract.exit_codes import ExitCode
-from model_contract.names import TAG_DIGEST, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
+from model_contract.names import TAG_DIGEST, TAG_IMAGE, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
 from model_contract.tokens import Purpose
 from testbed.domino import domino
 from testbed.gate import OTHER, PASSWORD
 from testbed.mlflow_server import MlflowServer, client_environment, mlflow_server
-from testbed.processes import Process
+from testbed.processes import Process, free_port
+from testbed.registry import image_registry
 from testbed.reverse_proxy import Exchange, reverse_proxy
 from tests.model_lifecycle.staging.conftest import Workspace, installed_around
 
@@ -89,22 +91,49 @@ class Restart:
         return False
 
 
-@pytest.mark.timeout(900)  # an installation of its own, in which MLflow starts four times
-def test_staging_interrupted_by_a_restart_of_mlflow_ends_right_when_run_again(
-    tmp_path: Path,
-) -> None:
-    points = {point: POINTS[point] for point in ("the digest", "the model API's tag", "the stage")}
-    # MLflow 2, which starts in half the time; test_promote_interrupted restarts MLflow 3.
-    with mlflow_server("2.22", tmp_path / "mlflow") as server, installed_around(server, tmp_path, len(points)) as there:
+RESTARTED_AT = ("the digest", "the model API's tag", "the stage")
+
+
+@pytest.fixture(scope="module")
+def mlflow_2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, Restart]]:
+    """A workspace of MLflow 2 with a version for each of its tests' stagings, and the restart of its MLflow.
+
+    MLflow 2 starts in half the time of MLflow 3, which test_promote_interrupted restarts.
+    """
+    directory = tmp_path_factory.mktemp("mlflow-2")
+    with (
+        mlflow_server("2.22", directory / "mlflow") as server,
+        installed_around(server, directory, 1 + len(RESTARTED_AT)) as there,
+    ):
         restart = Restart(server, server.process)
         try:
-            with reverse_proxy(there.gate.uri, restart) as registry:
-                for number, marks in enumerate(points.values(), 1):
-                    restart.marks = marks
-                    expect_staged_once(there, str(number), MLFLOW_TRACKING_URI=registry.uri)
-                    assert restart.marks == ()
+            yield there, restart
         finally:
             restart.process.stop()
+
+
+@pytest.mark.timeout(600)  # the first test that needs this installation
+def test_version_of_mlflow_2_is_staged_too(mlflow_2: tuple[Workspace, Restart]) -> None:
+    there, _ = mlflow_2
+
+    done = there.stage("1", "--format=json")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["result"] == there.predictions("1")
+    assert there.tags("1")[TAG_DIGEST] == json.loads(done.stdout)["digest"]
+    assert there.version("1")["current_stage"] == "Staging"
+
+
+@pytest.mark.timeout(900)  # MLflow starts three times
+def test_staging_interrupted_by_a_restart_of_mlflow_ends_right_when_run_again(
+    mlflow_2: tuple[Workspace, Restart],
+) -> None:
+    there, restart = mlflow_2
+    with reverse_proxy(there.gate.uri, restart) as registry:
+        for number, point in enumerate(RESTARTED_AT, 2):
+            restart.marks = POINTS[point]
+            expect_staged_once(there, str(number), MLFLOW_TRACKING_URI=registry.uri)
+            assert restart.marks == ()
 
 
 def expect_staged_once(there: Workspace, number: str, **variables: str) -> None:
@@ -169,6 +198,17 @@ def test_staged_version_is_only_looked_at_when_it_is_staged_again(workspace: Any
     assert again.returncode == 0, again.stderr
     assert "is as it should be" in again.stderr
     assert len(workspace.domino.asked("POST", "/api/modelServing")) == published
+
+
+def test_version_is_packaged_before_it_is_deployed(workspace: Any, staged: str, tmp_path: Path) -> None:
+    away = workspace.stage(staged, f"--package-to=127.0.0.1:{free_port()}/models")
+    with image_registry(tmp_path) as registry:
+        done = workspace.stage(staged, f"--package-to={registry.address}/models/{{project_id}}")
+
+    assert (away.returncode, "model API" in away.stderr) == (8, False), away.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.index("image ") < done.stderr.index("model API")
+    assert workspace.tags(staged)[TAG_IMAGE].startswith(f"{registry.address}/models/")
 
 
 def test_model_api_with_an_access_token_wants_it(workspace: Any, staged: str) -> None:
@@ -274,18 +314,6 @@ def test_older_api_serves_a_version_with_its_variables_from_its_second_build(wor
         assert there.tags(number)[TAG_MODEL_VERSION_ID] == model.newest.id
         assert there.version(number)["current_stage"] == "None"
         assert there.aliases()["staging"] == number
-
-
-@pytest.mark.timeout(600)  # an installation of its own
-def test_version_of_mlflow_2_is_staged_too(workspace_of_mlflow_2: Any) -> None:
-    there = workspace_of_mlflow_2
-
-    done = there.stage("1", "--format=json")
-
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["result"] == there.predictions("1")
-    assert there.tags("1")[TAG_DIGEST] == json.loads(done.stdout)["digest"]
-    assert there.version("1")["current_stage"] == "Staging"
 
 
 def wait_for(condition: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from testbed.engines import children_of, command_of
@@ -60,10 +61,8 @@ def test_source_that_changes_while_it_is_read_leaves_no_output(
     assert [found for found in tmp_path.rglob("*.csv*") if found != path] == []
 
 
-PACKED = {
-    "gzip": (gzip.compress(f"{HEADER}{ROW}".encode()), "packed by gzip; unpack it"),
-    "bzip2": (bz2.compress(f"{HEADER}{ROW}".encode()), "packed by bzip2; unpack it"),
-    "zstd": (b"\x28\xb5\x2f\xfd\x04\x00", "packed by zstd; unpack it"),
+NO_TEXT = {
+    "an archive in gzip": (gzip.compress(b"PK\x03\x04\x14\x00[Content_Types].xml"), "a zip archive"),
     "a workbook": (b"PK\x03\x04\x14\x00[Content_Types].xml", "a zip archive or a spreadsheet's workbook"),
     "Feather": (b"ARROW1\x00\x00", "a file of Arrow (Feather); write it as Parquet"),
     "Parquet": (b"PAR1\x15\x04", "Parquet; give --input-format parquet"),
@@ -71,16 +70,66 @@ PACKED = {
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
-@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("name", NO_TEXT)
 def test_file_that_is_no_text_is_named_by_its_kind(
-    packed: str, form: str, run: Run, models: Path, tmp_path: Path
+    name: str, form: str, run: Run, models: Path, tmp_path: Path
 ) -> None:
-    content, kind = PACKED[packed]
+    content, kind = NO_TEXT[name]
     (tmp_path / "rows").write_bytes(content)
 
     ended = run("predict", "--model-path", models / "wine", tmp_path / "rows", "--input-format", form)
 
     assert (ended.code, f"the file is {kind}" in ended.err) == (3, True), ended.err
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".zst": lambda content: pa.compress(content, "zstd", asbytes=True),
+}
+
+
+def packed_rows(suffix: str, name: str, rows: int) -> bytes:
+    """Return so many equal rows of wine, which differ from file to file by nothing."""
+    line = (
+        ROW if name.endswith("csv") else json.dumps(dict(zip(COLUMNS, map(float, ROW.split(",")), strict=True))) + "\n"
+    )
+    return PACKERS[suffix](((HEADER if name.endswith("csv") else "") + line * rows).encode())
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_packed_file_is_scored_as_what_it_holds(suffix: str, name: str, run: Run, models: Path, tmp_path: Path) -> None:
+    source = tmp_path / f"in/{name}{suffix}"
+    source.parent.mkdir()
+    source.write_bytes(packed_rows(suffix, name, 3))
+
+    ended = run("predict", "--model-path", models / "wine", source)
+    parts = run("predict", "--model-path", models / "wine", source.parent, "-o", f"{tmp_path}/out/")
+    piped = run("predict", "--model-path", models / "wine", "--input-format", name[5:], stdin=source.read_bytes())
+
+    assert (ended.code, ended.out.splitlines()[0], len(ended.out.splitlines())) == (0, "prediction", 4), ended.err
+    assert (parts.code, (tmp_path / "out" / name).exists()) == (0, True), parts.err
+    assert (piped.code, piped.out) == (0, ended.out)
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_packed_file_that_is_cut_leaves_no_output(suffix: str, run: Run, models: Path, tmp_path: Path) -> None:
+    whole, source, output = packed_rows(suffix, "rows.csv", 100), tmp_path / f"rows.csv{suffix}", tmp_path / "out.csv"
+    source.write_bytes(whole[: len(whole) * 2 // 3])
+
+    ended = run("predict", "--model-path", models / "wine", source, "-o", output)
+
+    assert (ended.code, output.exists()) == (3, False), ended.err
+    assert ended.err.startswith(("error: the packed file is cut", "error: the file cannot be read: "))
+
+
+def test_output_is_not_named_as_if_it_were_packed(run: Run, models: Path, tmp_path: Path) -> None:
+    ended = run(
+        "predict", "--model-path", models / "wine", "-o", tmp_path / "out.csv.gz", stdin=f"{HEADER}{ROW}".encode()
+    )
+
+    assert (ended.code, ended.err) == (3, f"error: {tmp_path}/out.csv.gz would not be packed; name it without .gz\n")
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
@@ -96,6 +145,32 @@ def test_file_without_rows_has_the_columns_of_the_model(form: str, run: Run, mod
     assert (empty.code, "0 rows" in empty.err) == (0, True), empty.err
     missing = 'the column "fixed acidity" is missing, and the model requires it (and 1 more); there are no rows'
     assert (ended.code, missing in ended.err) == (3, True), ended.err
+
+
+OF_OTHER_FORMS = {
+    "types in Parquet": (
+        "out.parquet",
+        ["[1.5]", "['a']"],
+        "a Parquet column cannot hold predictions of several types",
+    ),
+    "columns in CSV": ("out.csv", ["[{'a': 1}]", "[{'b': 1}]"], "the model predicted the column b, which earlier rows"),
+}
+
+
+@pytest.mark.parametrize("case", OF_OTHER_FORMS)
+def test_predictions_that_the_output_cannot_hold_end_the_command_as_a_wrong_option_does(
+    case: str, run: Run, models: Path, tmp_path: Path
+) -> None:
+    name, expressions, problem = OF_OTHER_FORMS[case]
+    source = write_expressions(tmp_path / "a.csv", expressions)
+    command = ["predict", "--model-path", models / "chosen", source, "--chunk-rows", "1", "-o", tmp_path / name]
+
+    ended = run(*command)
+
+    assert (ended.code, problem in ended.err) == (2, True), ended.err
+    assert ended.err.endswith("; use --output-format jsonl\n")
+    assert not (tmp_path / name).exists()
+    assert run(*command, "--output-format", "jsonl").code == 0
 
 
 def test_row_for_which_the_model_returns_nothing_is_refused(run: Run, models: Path, tmp_path: Path) -> None:
@@ -161,21 +236,23 @@ def test_what_a_killed_run_left_is_replaced(run: Run, models: Path, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "out.csv"]
 
 
-def test_output_of_a_run_that_was_killed_and_repeated_is_that_of_one_run(models: Path, tmp_path: Path) -> None:
+def test_output_of_a_run_that_was_killed_and_repeated_is_that_of_one_run(
+    run: Run, models: Path, tmp_path: Path
+) -> None:
     for name in ("a", "b", "c"):
         write_csv(tmp_path / f"in/{name}.csv", 20_000)
-    command = [*PROGRAM, "--model-path", models / "wine", tmp_path / "in", "--summary", "json", "-o"]
+    arguments = ["--model-path", models / "wine", tmp_path / "in", "--summary", "json", "-o"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    with subprocess.Popen([*command, f"{killed}/", "--chunk-rows", "10"]) as process:
+    with subprocess.Popen([*PROGRAM, *arguments, f"{killed}/", "--chunk-rows", "10"]) as process:
         while not list(killed.glob(".*.partial")):
             assert process.poll() is None
             time.sleep(0.02)
         process.kill()
 
-    resumed = subprocess.run([*command, f"{killed}/"], capture_output=True, check=True)
-    subprocess.run([*command, f"{whole}/"], capture_output=True, check=True)
+    resumed = run("predict", *arguments, f"{killed}/")
+    run("predict", *arguments, f"{whole}/")
 
-    assert json.loads(resumed.stderr)["rows"] == 60_000
+    assert json.loads(resumed.err)["rows"] == 60_000
     names = {path.name for path in killed.iterdir()}
     assert names == {"a.csv", "b.csv", "c.csv", "_predict.jsonl"}
     assert all((killed / name).read_bytes() == (whole / name).read_bytes() for name in names - {"_predict.jsonl"})
@@ -218,11 +295,11 @@ def test_pipe_as_output_is_written_and_stays(run: Run, models: Path, tmp_path: P
     assert (ended.code, pipe.is_fifo(), len(read.splitlines())) == (0, True, 4)
 
 
-def test_workers_end_with_a_command_that_is_killed(models: Path, tmp_path: Path) -> None:
+def test_workers_end_with_a_command_that_is_killed(run: Run, models: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_csv(tmp_path / f"in/{name}.csv", 40_000)
-    command = [*PROGRAM, "--model-path", models / "wine", tmp_path / "in", "-o", f"{tmp_path}/out/"]
-    with subprocess.Popen([*command, "--workers", "2", "--chunk-rows", "1"]) as process:
+    arguments = ["--model-path", models / "wine", tmp_path / "in", "-o", f"{tmp_path}/out/"]
+    with subprocess.Popen([*PROGRAM, *arguments, "--workers", "2", "--chunk-rows", "1"]) as process:
         while len(list((tmp_path / "out").glob(".*.partial"))) < 2:
             assert process.poll() is None
             time.sleep(0.02)
@@ -233,5 +310,5 @@ def test_workers_end_with_a_command_that_is_killed(models: Path, tmp_path: Path)
     while any(command_of(worker) for worker in workers) and time.monotonic() < end:
         time.sleep(0.05)
     assert [command_of(worker) for worker in workers if command_of(worker)] == []
-    again = subprocess.run([*command, "--summary", "json"], capture_output=True, check=True)
-    assert json.loads(again.stderr)["rows"] == 80_000
+    again = run("predict", *arguments, "--summary", "json")
+    assert json.loads(again.err)["rows"] == 80_000

@@ -128,6 +128,19 @@ def test_repeated_command_scores_only_what_is_not_finished(run: Run, models: Pat
     assert (kept.stat().st_ino, len(read_csv(changed.read_text())), gone.is_file()) == (before, 3, True)
 
 
+def test_parts_of_removed_files_are_counted(run: Run, models: Path, days: Path, tmp_path: Path) -> None:
+    command = ["predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/out/"]
+    assert run(*command).code == 0
+    (days / "day=2/b.csv").unlink()
+
+    told, counted = run(*command), json.loads(run(*command, "--summary", "json").err)
+
+    assert told.err.endswith("; 2 parts, 2 of them finished before; 1 parts of other files stay in the directory\n")
+    assert (counted["parts"], counted["parts_others"]) == (2, 1)
+    (tmp_path / "out/day=2/b.csv").unlink()
+    assert json.loads(run(*command, "--summary", "json").err)["parts_others"] == 0
+
+
 def test_other_model_or_columns_score_every_part_again(run: Run, models: Path, days: Path, tmp_path: Path) -> None:
     command = ["predict", days, "-o", f"{tmp_path}/out/", "--summary", "json", "--model-path"]
     run(*command, models / "wine")
@@ -223,19 +236,18 @@ def test_fault_in_a_worker_is_one_sentence(run: Run, models: Path, days: Path, t
     )
 
 
-def test_killed_command_is_resumed(models: Path, tmp_path: Path) -> None:
+def test_killed_command_is_resumed(run: Run, models: Path, tmp_path: Path) -> None:
     files = [write_csv(tmp_path / "in/a.csv", ROWS), write_csv(tmp_path / "in/b.csv", ROWS * 10_000)]
-    program = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", models / "wine", "--summary", "json"]
     out = tmp_path / "out"
-    with subprocess.Popen([*program, *files, "-o", f"{out}/", "--chunk-rows", "1"]) as killed:
+    command = ["predict", "--model-path", models / "wine", "--summary", "json", *files, "-o", f"{out}/"]
+    with subprocess.Popen([sys.executable, "-m", "serving_runtime", *command, "--chunk-rows", "1"]) as killed:
         while not (out / "_predict.jsonl").exists() or not (out / "_predict.jsonl").read_text().endswith("\n"):
             assert killed.poll() is None
             time.sleep(0.05)
         killed.kill()
     assert not (out / "b.csv").exists()
 
-    again = [*program, *files, "-o", f"{out}/"]
-    resumed = json.loads(subprocess.run(again, capture_output=True, check=True).stderr)
+    resumed = json.loads(run(*command).err)
 
     assert (resumed["rows"], resumed["rows_before"], resumed["parts_before"]) == (40_004, 4, 1)
     assert sorted(path.name for path in out.iterdir()) == ["_predict.jsonl", "a.csv", "b.csv"]

@@ -139,3 +139,25 @@ def test_partition_is_in_the_digest_of_a_part(run: Run, models: Path, tmp_path: 
     again = json.loads(run(*command, tmp_path / "in/alcohol=12").err)
 
     assert again["parts_before"] == 0
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_kept_partition_is_once_in_the_data_set_that_is_written(
+    form: str, run: Run, models: Path, tmp_path: Path
+) -> None:
+    write(tmp_path / "in/day=1/a.parquet", FRAME.assign(alcohol=9.5))
+    write(tmp_path / "in/day=2/a.parquet", FRAME.assign(alcohol=9.5))
+    options = ["--model-path", models / "wine", "--keep-columns", "id,day", "--output-format", form]
+
+    ended = run("predict", *options, tmp_path / "in", "-o", f"{tmp_path}/out/")
+    alone = run("predict", *options, tmp_path / "in/day=1", "-o", f"{tmp_path}/alone/")
+
+    part = tmp_path / f"out/day=1/a.{form}"
+    assert (ended.code, alone.code) == (0, 0), ended.err + alone.err
+    if form == "csv":  # which is read one by one
+        assert list(pd.read_csv(part).columns) == ["id", "day", "prediction"]
+        return
+    frame = pd.read_parquet(tmp_path / "out")
+    assert list(frame.columns) == ["id", "prediction", "day"]
+    assert list(zip(frame["id"], frame["day"], strict=True)) == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+    assert list(pd.read_parquet(tmp_path / "alone").columns) == ["id", "day", "prediction"]

@@ -15,9 +15,15 @@ import pytest
 from pyarrow import parquet
 from pyarrow.parquet import encryption
 
+from serving_runtime.commands.parquet_rows import parquet_chunks
+from serving_runtime.signature import Column, Scalar, Signature
+
 Run = Callable[..., Any]
 NAMES = ["fixed acidity", "pH", "alcohol"]
 WINE = pa.table([pa.array([7.5, 6.25]), pa.array([3.5, 3.25]), pa.array([9.5, 10.0])], NAMES)
+WINE_SIGNATURE = Signature(
+    columns=tuple(Column(name=name, type=Scalar(name="double"), required=True) for name in NAMES)
+)
 NOON = datetime(2024, 1, 31, 12, 0)  # noqa: DTZ001  what a column without a zone holds
 SCALARS = {
     "boolean": pa.array([True]),
@@ -277,3 +283,68 @@ def test_one_value_for_the_only_row_is_predicted_once(run: Run, models: Path, tm
     ended = run("predict", "--model-path", models / "chosen", source, "--output-format", "jsonl")
 
     assert (ended.code, ended.out) == (0, '"red"\n'), ended.err
+
+
+def test_row_groups_of_the_output_have_several_chunks(run: Run, models: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "rows.parquet", tmp_path / "out.parquet"
+    parquet.write_table(pa.concat_tables([WINE] * 50), source)
+
+    ended = run("predict", "--model-path", models / "wine", source, "-o", output, "--chunk-rows", "7")
+
+    found = parquet.ParquetFile(output).metadata
+    assert (ended.code, found.num_rows, found.num_row_groups) == (0, 100, 1), ended.err
+
+
+def test_memory_does_not_grow_with_a_file_of_parquet(tmp_path: Path) -> None:
+    source = tmp_path / "rows.parquet"
+    values = np.random.default_rng(7).normal(size=(100_000, 3))
+    table = pa.table(dict(zip(NAMES, values.T, strict=True)))
+    with parquet.ParquetWriter(source, table.schema) as writer:
+        for _ in range(40):
+            writer.write_table(table)  # 2.4 MB, of which Arrow holds all by default
+
+    before, held = pa.total_allocated_bytes(), []
+    with source.open("rb") as stream:
+        for _ in parquet_chunks(stream, WINE_SIGNATURE, 50_000, (), {}):
+            held.append(pa.total_allocated_bytes() - before)
+
+    assert len(held) == 80
+    assert max(held) < 20e6 < source.stat().st_size / 4
+
+
+@pytest.mark.parametrize("flat", [True, False], ids=["flat", "nested"])
+def test_lists_of_parquet_are_the_rows_of_a_tensor(flat: bool, run: Run, models: Path, tmp_path: Path) -> None:
+    pictures = [[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]]
+    lists = [[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]] if flat else pictures
+
+    ended = scored(run, models / "image", pa.table({"x": lists}), tmp_path / "rows.parquet")
+
+    # The model returns what it got, a row at a time.
+    seen = [json.loads(line)["input"] for line in ended.out.splitlines()]
+    assert ended.code == 0, ended.err
+    assert [one["array"] for one in seen] == ["float32"] * 2
+    assert [one["shape"] for one in seen] == [[1, 2, 2]] * 2
+    assert [one["values"] for one in seen] == [
+        [f"float {number}" for number in row] for row in ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0])
+    ]
+
+
+def test_odd_tensor_of_parquet_is_refused_with_its_row(run: Run, models: Path, tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"ids": [[1, 2], [3], [5, 6]], "mask": [True, True, False]}), tmp_path / "a.parquet")
+    command = ["predict", "--model-path", models / "tensors", tmp_path / "a.parquet"]
+
+    refused = run(*command)
+    rest = run(*command, "--errors", tmp_path / "errors")
+
+    assert (refused.code, refused.err[:13]) == (3, "error: row 2:"), refused.err
+    assert (rest.code, len(rest.out.splitlines())) == (7, 4)
+
+
+def test_columns_that_the_model_does_not_take_are_not_read(run: Run, models: Path, tmp_path: Path) -> None:
+    wide = WINE.append_column("note", pa.array(["a", "b"])).append_column("a.b", pa.array([1, 2]))
+
+    ended = scored(run, models / "wine", wide, tmp_path / "rows.parquet")
+    kept = run("predict", "--model-path", models / "wine", tmp_path / "rows.parquet", "--keep-columns", "a.b")
+
+    assert (ended.code, ended.out) == (0, scored(run, models / "wine", WINE, tmp_path / "plain.parquet").out)
+    assert (kept.code, kept.out.splitlines()[0]) == (0, "a.b,prediction"), kept.err

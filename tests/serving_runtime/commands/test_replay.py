@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from testbed.processes import free_port
-from testbed.runtime_server import JSON, serving
+from testbed.runtime_server import JSON, NATIVE, serving
 
 Run = Callable[..., Any]
 ROWS = {"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}]}
@@ -61,7 +61,7 @@ def test_different_prediction_is_reported_with_its_line(
 
 def test_recording_of_the_server_is_replayed(run: Run, models: Path, tmp_path: Path) -> None:
     file = tmp_path / "recorded.jsonl"
-    flags = ("--workers", "1", "--capture", f"jsonl:{file}")
+    flags = (*NATIVE, "--workers", "1", "--capture", f"jsonl:{file}")
     with serving(models / "wine", *flags, log=tmp_path / "log") as server:
         assert server.predict(ROWS).status == 200
         tensor = {"name": "input-0", "shape": [1, 3], "datatype": "FP64", "data": [7.4, 3.5, 9.4]}
@@ -87,7 +87,7 @@ def test_recorded_requests_of_every_protocol_are_sent_to_the_server(
     v1 = recorded({"instances": [[1.0, 2.0, 3.0]]}, {"predictions": [predicted]}, path="/v1/models/model:predict")
     file = recording(tmp_path / "r.jsonl", recorded(ROWS, {"predictions": [predicted]}), v1, recorded(None, None))
 
-    with serving(models / "wine", "--workers", "1", log=tmp_path / "log") as server:
+    with serving(models / "wine", *NATIVE, "--workers", "1", log=tmp_path / "log") as server:
         ended = run("replay", file, "--url", server.url)
 
     assert (ended.code, ended.err) == (0, "3 requests: 2 same, 0 different, 1 skipped\n")

@@ -1,13 +1,12 @@
 """Models of every flavor, saved once by the full MLflow of both versions, and served all at once."""
 
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from testbed.environments import python_of
+from testbed.environments import saved_models
 from testbed.runtime_server import RuntimeServer, starting
 
 SCRIPT = Path(__file__).parent / "scripts" / "save_flavors.py"
@@ -22,20 +21,9 @@ ServedModel = Callable[[str, str], tuple[Path, RuntimeServer]]
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A directory of models by the version of MLflow that saved them."""
-    directories = {version: tmp_path_factory.mktemp(f"flavors-{version}") for version in FLAVORS}
-    started = [
-        subprocess.Popen(
-            [python_of(f"mlflow-{version}"), SCRIPT, directory],
-            cwd=directory,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        for version, directory in directories.items()
-    ]
-    for process in started:
-        _, errors = process.communicate(timeout=250)
-        assert process.returncode == 0, errors.decode()[-3000:]
-    return directories
+    return {
+        version: saved_models(version, SCRIPT, tmp_path_factory.mktemp(f"flavors-{version}")) for version in FLAVORS
+    }
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving_runtime.commands.compare import differences
+from model_contract.prediction_differences import differences
 from testbed.runtime_server import RuntimeServer
 
 ServedModel = Callable[[str, str], tuple[Path, RuntimeServer]]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from testbed.runtime_server import RuntimeServer, starting
+from testbed.runtime_server import NATIVE, RuntimeServer, starting
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -43,11 +43,15 @@ def servers(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with ExitStack() as stack:
         named = ("--model-name", "wine-quality", "--model-version", "3")
         started = {
-            name: stack.enter_context(starting(model, "--workers", "1", *named, log=directory / f"{name}.log"))
-            for name, model in {"wine": models / "wine", "params": models / "params", "wide": wide}.items()
+            name: stack.enter_context(starting(model, *flags, *named, log=directory / f"{name}.log"))
+            for name, model, *flags in (
+                ("wine", models / "wine", *NATIVE, "--workers", "1"),
+                ("params", models / "params", "--workers", "1"),
+                ("wide", wide, "--workers", "1"),
+            )
         }
         (directory / "tokens").write_text(f"{TOKEN}\n")
-        flags = ("--workers", "1", "--token-file", str(directory / "tokens"), *named)
+        flags = (*NATIVE, "--workers", "1", "--token-file", str(directory / "tokens"), *named)
         started["guarded"] = stack.enter_context(starting(models / "wine", *flags, log=directory / "guarded.log"))
         for server in started.values():
             server.process.wait_for_http(f"{server.url}/readyz", seconds=120)

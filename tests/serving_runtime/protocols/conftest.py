@@ -15,10 +15,10 @@ from serving_runtime.protocols.domino.protocol import DOMINO
 from serving_runtime.protocols.interface import Answer, Message, Prediction, Protocol, Refusal, ServedModel
 from serving_runtime.protocols.kserve_v1 import KSERVE_V1
 from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
-from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
+from serving_runtime.protocols.open_inference.protocol import GRPC, OPEN_INFERENCE
 
 PROTOCOLS: Mapping[str, Protocol] = {
-    protocol.name: protocol for protocol in (INVOCATIONS, OPEN_INFERENCE, KSERVE_V1, DOMINO)
+    protocol.name: protocol for protocol in (INVOCATIONS, OPEN_INFERENCE, KSERVE_V1, DOMINO, GRPC)
 }
 LENGTH = b"inference-header-content-length"
 

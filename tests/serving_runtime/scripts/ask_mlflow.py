@@ -1,8 +1,7 @@
 """Answers requests as MLflow's own scoring server does. Runs in an environment with the full MLflow.
 
-`python ask_mlflow.py <directory of models>` reads a JSON list of `[model, content type, body]` from standard input and
-prints a list of `{"status", "body"}`, in the same order, of an error also with its `error_code`. With `--lines` it
-answers each line, a request, by a line.
+`python ask_mlflow.py <directory of models>` answers each line of standard input, a JSON list of `[model, content type,
+body]`, by a line `{"status", "body"}`, of an error also with its `error_code`.
 """
 
 import json
@@ -22,13 +21,14 @@ logging.disable(logging.ERROR)
 
 
 @lru_cache(maxsize=100)
-def load(name: str) -> Any:
-    return mlflow.pyfunc.load_model(str(Path(sys.argv[1]) / name))
+def load(model: Path) -> Any:
+    return mlflow.pyfunc.load_model(str(model))
 
 
-def ask(name: str, content_type: str, body: str) -> dict[str, Any]:
+def ask(path: Path, content_type: str, body: str) -> dict[str, Any]:
+    """Return the answer of MLflow's scoring server for the model in this directory."""
     try:
-        model = load(name)
+        model = load(path)
         answer = invocations(body.encode(), content_type, model, model.metadata.get_input_schema())
     except MlflowException as error:
         return {"status": error.get_http_status_code(), "body": error.message, "error_code": error.error_code}
@@ -40,8 +40,11 @@ def ask(name: str, content_type: str, body: str) -> dict[str, Any]:
     }
 
 
-if "--lines" in sys.argv:
+def main(models: Path) -> None:
     for line in sys.stdin:
-        print(json.dumps(ask(*json.loads(line))), flush=True)  # noqa: T201  its answer
-else:
-    print(json.dumps([ask(*request) for request in json.load(sys.stdin)]))  # noqa: T201  as above
+        name, *request = json.loads(line)
+        print(json.dumps(ask(models / name, *request)), flush=True)  # noqa: T201  its answer
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

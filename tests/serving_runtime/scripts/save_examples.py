@@ -1,5 +1,5 @@
 """Save one model for each kind of input example that MLflow stores; the model answers with the kind of what it is
-given.
+given. In `answers.json` are the answers of MLflow's own scoring server to the stored examples.
 """
 
 import datetime
@@ -14,6 +14,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import scipy.sparse
+from ask_mlflow import ask
 from mlflow.models import infer_signature
 
 warnings.simplefilter("ignore")
@@ -158,6 +159,14 @@ def main(directory: Path) -> None:
             except Exception as error:  # noqa: BLE001  a kind that MLflow does not store
                 reasons[name + suffix] = f"{type(error).__name__}: {error}"[:200]
     (directory / "reasons.json").write_text(json.dumps(reasons))
+    saved = sorted(path.parent for path in directory.glob("*/MLmodel") if path.stat().st_size)
+    examples = [(model, model / "serving_input_example.json") for model in saved]
+    answers = {
+        model.name: ask(model, "application/json", example.read_text())
+        for model, example in examples
+        if example.exists()
+    }
+    (directory / "answers.json").write_text(json.dumps(answers))
 
 
 if __name__ == "__main__":

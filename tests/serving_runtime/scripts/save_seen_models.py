@@ -8,7 +8,17 @@ from typing import Any
 warnings.simplefilter("ignore")
 from mlflow.models import ModelSignature  # noqa: E402  after the filter, which its import needs
 from mlflow.pyfunc import PythonModel, save_model  # noqa: E402  as above
-from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema  # noqa: E402  as above
+from mlflow.types.schema import (  # noqa: E402  as above
+    Array,
+    ColSpec,
+    DataType,
+    Map,
+    Object,
+    ParamSchema,
+    ParamSpec,
+    Property,
+    Schema,
+)
 
 KINDS = ("boolean", "integer", "long", "float", "double", "string", "binary", "datetime")
 
@@ -31,3 +41,15 @@ of_all = [ColSpec(kind, f"{kind} {place}", required=place < 2) for place in rang
 save("all", of_all, ParamSchema([ParamSpec("scale", "double", 1.5)]))
 save("doubles", [ColSpec("double", "a"), ColSpec("double", "b")])
 save("mixed", [ColSpec("double", "a"), ColSpec("string", "b")])
+NESTED = [DataType[kind] for kind in KINDS if kind not in {"binary", "datetime"}]
+OBJECT = Object([Property(kind.name, kind, required=kind.name != "long") for kind in NESTED])
+nested = [
+    *(Array(kind) for kind in NESTED),
+    *(Map(kind) for kind in NESTED),
+    Array(Array(DataType.integer)),
+    OBJECT,
+    Array(OBJECT),
+    Map(Array(DataType.float)),
+    DataType.double,
+]
+save("nested", [ColSpec(kind, f"c{place}", required=place % 3 > 0) for place, kind in enumerate(nested)])

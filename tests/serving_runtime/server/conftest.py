@@ -1,14 +1,13 @@
 """Real servers: the command as a process, with models that were saved by the full MLflow 3.17."""
 
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from testbed.environments import python_of
-from testbed.runtime_server import RuntimeServer, serving, starting
+from testbed.environments import saved_models
+from testbed.runtime_server import NATIVE, RuntimeServer, serving, starting
 
 SCRIPTS = Path(__file__).parent / "scripts"
 Start = Callable[..., RuntimeServer]
@@ -17,20 +16,13 @@ Start = Callable[..., RuntimeServer]
 @pytest.fixture(scope="session")
 def hard_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models that make trouble for a server."""
-    directory = tmp_path_factory.mktemp("hard-models")
-    subprocess.run(
-        [python_of("mlflow-3.17"), SCRIPTS / "save_models.py", directory],
-        check=True,
-        capture_output=True,
-        cwd=directory,
-    )
-    return directory
+    return saved_models("3.17", SCRIPTS / "save_models.py", tmp_path_factory.mktemp("hard-models"))
 
 
 @pytest.fixture(scope="session")
 def wine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
     """A scikit-learn model, served by one process with a short read timeout and a small body limit."""
-    flags = ("--workers", "1", "--read-timeout", "1", "--max-body", "10K")
+    flags = (*NATIVE, "--workers", "1", "--read-timeout", "1", "--max-body", "10K")
     with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("wine") / "log") as server:
         yield server
 

@@ -75,6 +75,20 @@ def test_requests_are_predicted_alone_if_the_setting_says_so(start: Start, hard_
     assert merged(server, 3) == [1, 1, 1]
 
 
+def test_depth_of_the_queue_is_told_after_each_call(start: Start, hard_models: Path) -> None:
+    server = start(hard_models / "patient", "--workers", "1", "--batch", "off")
+    server.wait_until_ready()
+    with ThreadPoolExecutor(4) as clients:
+        first = clients.submit(server.predict, {"inputs": {"x": [BUSY]}})
+        server.wait_until(lambda: "model_api_runtime_inflight 1" in server.get("/metrics").body.decode())
+        others = [clients.submit(server.predict, {"inputs": {"x": [BUSY]}}) for _ in range(3)]
+        assert first.result().status == 200
+        # The second request is predicted now, for a second, and two wait.
+        server.wait_until(lambda: "model_api_runtime_queue_depth 2" in server.get("/metrics").body.decode())
+        assert [other.result().status for other in others] == [200, 200, 200]
+    server.wait_until(lambda: "model_api_runtime_queue_depth 0" in server.get("/metrics").body.decode())
+
+
 def test_request_whose_time_ends_while_it_waits_is_not_predicted(patient: RuntimeServer) -> None:
     with ThreadPoolExecutor(1) as clients:
         first = clients.submit(patient.predict, {"inputs": {"x": [BUSY]}})

@@ -12,7 +12,7 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 from testbed.environments import python_of
-from testbed.runtime_server import JSON, RuntimeServer, serving
+from testbed.runtime_server import JSON, NATIVE, RuntimeServer, serving
 
 SCRIPTS = Path(__file__).parent / "scripts"
 ROWS = np.array([[7.4, 3.5, 9.4], [6.3, 3.2, 10.1]])
@@ -21,7 +21,7 @@ NAMES = ("fixed acidity", "pH", "alcohol")
 
 @pytest.fixture(scope="module")
 def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
-    flags = ("--workers", "1", "--model-name", "wine", "--model-version", "3")
+    flags = (*NATIVE, "--workers", "1", "--model-name", "wine", "--model-version", "3")
     with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("clients") / "log") as server:
         yield server
 

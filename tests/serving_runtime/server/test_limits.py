@@ -12,7 +12,7 @@ import pytest
 
 from serving_runtime.http.body import FEW_PARTS, unpacked
 from serving_runtime.http.errors import TooManyPartsError
-from testbed.runtime_server import JSON, RuntimeServer, serving
+from testbed.runtime_server import JSON, NATIVE, RuntimeServer, serving
 
 RECORD = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}]}).encode()
 
@@ -24,7 +24,7 @@ def raw_deflate(data: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def limited(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
-    flags = ("--workers", "1", "--max-body", "100K", "--max-rows", "10")
+    flags = (*NATIVE, "--workers", "1", "--max-body", "100K", "--max-rows", "10")
     with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("limited") / "log") as server:
         yield server
 

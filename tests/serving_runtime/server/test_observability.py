@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from model_contract.exit_codes import ExitCode
-from testbed.runtime_server import JSON, RuntimeServer
+from testbed.runtime_server import JSON, NATIVE, RuntimeServer
 
 Start = Callable[..., RuntimeServer]
 RECORDS = {
@@ -35,7 +35,7 @@ def of(protocol: str, code: str) -> str:
 
 
 def test_metrics_are_those_of_all_workers_whichever_is_asked(start: Start, models: Path) -> None:
-    server = start(models / "wine", "--workers", "2")
+    server = start(models / "wine", *NATIVE, "--workers", "2")
     server.wait_until_ready()
     for _ in range(20):
         assert server.predict(RECORDS).status == 200
@@ -56,9 +56,8 @@ def test_metrics_are_those_of_all_workers_whichever_is_asked(start: Start, model
 
 
 def test_metrics_tell_which_model_is_served(start: Start, models: Path) -> None:
-    server = start(
-        models / "wine", "--workers", "1", environ={"MLFLOW_MODEL_NAME": "wine", "MLFLOW_MODEL_VERSION": "7"}
-    )
+    environ = {"MLFLOW_MODEL_NAME": "wine", "MLFLOW_MODEL_VERSION": "7"}
+    server = start(models / "wine", *NATIVE, "--workers", "1", environ=environ)
     server.wait_until_ready()
 
     assert ("flavor", "sklearn") in next(
@@ -96,7 +95,8 @@ def test_recorded_requests_predict_the_same_again_without_what_is_redacted(
     start: Start, models: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "recorded.jsonl"
-    server = start(models / "wine", "--workers", "1", "--capture", f"jsonl:{path}", "--capture-redact", "pH")
+    flags = ("--workers", "1", "--capture", f"jsonl:{path}", "--capture-redact", "pH")
+    server = start(models / "wine", *NATIVE, *flags)
     server.wait_until_ready()
     answer = server.ask("POST", "/invocations", json.dumps(RECORDS), JSON | {"X-Request-ID": "first"})
     server.predict({"dataframe_records": [{"pH": "no"}]})
@@ -116,7 +116,7 @@ def test_recorded_requests_predict_the_same_again_without_what_is_redacted(
 
 def test_predictions_are_recorded_as_domino_reads_them(start: Start, models: Path, tmp_path: Path) -> None:
     environ = {"PREDICTION_DATA_DIRECTORY": str(tmp_path), "HOSTNAME": "model-65a1b2-7c9"}
-    server = start(models / "wine", "--workers", "1", "--capture", "domino", environ=environ)
+    server = start(models / "wine", *NATIVE, "--workers", "1", "--capture", "domino", environ=environ)
     server.wait_until_ready()
     answer = server.ask("POST", "/invocations", json.dumps(RECORDS), JSON | {"X-Request-ID": "first"})
     log = tmp_path / "model-65a1b2-7c9.log"

@@ -19,6 +19,7 @@ def test_settings_have_defaults() -> None:
     assert asdict(read()) == {
         "host": "0.0.0.0",  # noqa: S104  a pod's
         "port": 8080,
+        "grpc_port": None,
         "workers": 2,
         "threads": 1,
         "loader": "auto",
@@ -33,6 +34,9 @@ def test_settings_have_defaults() -> None:
         "drain_delay": 0.0,
         "stop_timeout": 20.0,
         "capture": {"kind": "off", "path": ""},
+        "capture_rows": 100_000,
+        "capture_bytes": 32 << 20,
+        "capture_seconds": 60.0,
         "capture_sample": 1.0,
         "capture_redact": frozenset(),
         "token_file": None,
@@ -72,6 +76,8 @@ def test_size_is_in_bytes_or_powers_of_1024(text: str, size: int) -> None:
         ("port", "65536", "a port from 1 to 65535"),
         ("port", "8080.0", "a port from 1 to 65535"),
         ("port", "٨٠", "a port from 1 to 65535"),
+        ("grpc_port", "0", "off, or a port from 1 to 65535"),
+        ("grpc_port", "on", "off, or a port from 1 to 65535"),
         ("workers", "65", "a whole number from 1 to 64"),
         ("workers", "-1", "a whole number from 1 to 64"),
         ("max_body", "100MB", "a number of bytes"),

@@ -20,7 +20,7 @@ from serving_runtime.http.tokens import TokenFileError, Tokens
 from serving_runtime.protocols.interface import Page
 from serving_runtime.protocols.table import PROTOCOLS
 from serving_runtime.settings import OPTIONS
-from testbed.runtime_server import JSON, Answer, RuntimeServer, serving
+from testbed.runtime_server import JSON, NATIVE, Answer, RuntimeServer, serving
 from tests.serving_runtime.server.conftest import Start
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -65,7 +65,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def guarded(models: Path, file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
     log = tmp_path_factory.mktemp("guarded") / "log"
-    with serving(models / "wine", "--workers", "1", "--token-file", str(file), log=log) as server:
+    with serving(models / "wine", *NATIVE, "--workers", "1", "--token-file", str(file), log=log) as server:
         yield server
 
 
@@ -186,7 +186,7 @@ def test_new_token_of_a_swapped_secret_is_good_and_the_old_one_is_not(
 ) -> None:
     secret = tmp_path / "secret"
     secret.mkdir()
-    server = start(models / "wine", "--workers", "2", "--token-file", str(mounted(secret, OLD)))
+    server = start(models / "wine", *NATIVE, "--workers", "2", "--token-file", str(mounted(secret, OLD)))
     server.wait_until_ready()
     assert (predict(server, OLD).status, predict(server, NEW).status) == (200, 401)
 

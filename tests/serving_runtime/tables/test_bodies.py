@@ -23,6 +23,7 @@ from serving_runtime.protocols.mlflow.request import read_request
 from serving_runtime.signature import Array, Column, Map, Object, Property, Scalar, Signature, Type
 from serving_runtime.tables.arrow_stream import FEW_BATCHES
 from serving_runtime.tables.bodies import arrow_table, csv_table, parquet_table
+from tests.serving_runtime.tables.conftest import EXAMPLES
 from tests.serving_runtime.tables.test_same_as_cells import tables
 
 KINDS: Mapping[str, Type] = {
@@ -149,7 +150,7 @@ def arrow_columns(draw: st.DrawFn) -> tuple[pa.Table, Signature]:
 
 
 @given(arrow_columns(), st.sampled_from([None, 1, 2]), st.sampled_from([None, "lz4", "zstd"]))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_arrow_stream_has_the_values_or_the_faults_of_its_cells(
     columns: tuple[pa.Table, Signature], size: int | None, compression: str | None
 ) -> None:
@@ -162,7 +163,7 @@ def test_arrow_stream_has_the_values_or_the_faults_of_its_cells(
 
 
 @given(arrow_columns())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_parquet_has_the_values_or_the_faults_of_its_cells(columns: tuple[pa.Table, Signature]) -> None:
     table, signature = columns
     if NOT_IN_PARQUET & set(table.schema.types):
@@ -175,7 +176,7 @@ def test_parquet_has_the_values_or_the_faults_of_its_cells(columns: tuple[pa.Tab
 
 
 @given(tables())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_csv_has_the_values_or_the_faults_of_its_cells(table: tuple[bytes, Signature]) -> None:
     text, signature = table
     found = csv_table(text, signature)
@@ -184,7 +185,7 @@ def test_csv_has_the_values_or_the_faults_of_its_cells(table: tuple[bytes, Signa
 
 
 @given(st.binary(max_size=80), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_bytes_that_are_no_csv_are_refused_alike(rest: bytes, required: bool) -> None:
     signature = Signature(
         columns=(
@@ -282,7 +283,7 @@ def test_a_stream_that_is_damaged_or_too_much_work_is_refused(name: str) -> None
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_a_changed_stream_is_read_or_refused(data: st.DataObject) -> None:
     table = pa.table(
         {

@@ -15,6 +15,7 @@ from serving_runtime.input.conform import conformer
 from serving_runtime.input.request import Request
 from serving_runtime.signature import Column, Scalar, Signature
 from serving_runtime.tables.arrow_tables import table_request
+from tests.serving_runtime.tables.conftest import EXAMPLES
 
 KINDS = ("integer", "long", "float", "double")
 
@@ -44,7 +45,7 @@ def columns(draw: st.DrawFn) -> tuple[str, pa.DataType, Decimal]:
 @example(("float", pa.decimal128(8, 0), Decimal("16777217")))
 @example(("long", pa.decimal128(19, 0), Decimal("9223372036854775807")))
 @example(("integer", pa.decimal128(10, 0), Decimal("2147483648")))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_decimal_that_is_taken_is_the_number_of_the_same_digits_in_a_csv_file(
     column: tuple[str, pa.DataType, Decimal],
 ) -> None:

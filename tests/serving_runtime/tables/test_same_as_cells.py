@@ -17,6 +17,7 @@ from serving_runtime.signature import Column, Scalar, Signature
 from serving_runtime.tables.arrow_tables import table_request
 from serving_runtime.tables.csv_blocks import BLOCK, CsvBlock, read_csv_blocks
 from serving_runtime.tables.csv_columns import read_block
+from tests.serving_runtime.tables.conftest import EXAMPLES
 
 KINDS = ("boolean", "integer", "long", "float", "double", "string", "datetime", "binary")
 CELLS = {
@@ -184,7 +185,7 @@ def tables(draw: st.DrawFn) -> tuple[bytes, Signature]:
 
 
 @given(tables())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_columns_have_the_values_of_the_cells(table: tuple[bytes, Signature]) -> None:
     assert_same(*table)
 
@@ -219,7 +220,7 @@ def test_plain_cells_of_every_type_are_read_as_columns() -> None:
 @given(st.binary(max_size=60), st.integers(min_value=1, max_value=7))
 @example(b'a,b\n1,"x\ny"\n2,z\n', 3)
 @example(b'a\n"', 1)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_blocks_joined_are_the_file_for_every_read_size(text: bytes, size: int) -> None:
     class Slow(io.BytesIO):
         def read1(self, _: int | None = -1) -> bytes:

@@ -1,12 +1,19 @@
 """Rules of tags: only the gate writes tags of ownership, and only a promote token writes tags of a promotion.
 
-The tags with the digest and the list of a version's files are written once.
+The tags with the digest, the list and the image of a version's files are written once.
 """
 
 import re
 from typing import Final
 
-from model_contract.names import PROMOTION_TAG_PREFIX, TAG_DIGEST, TAG_LISTING, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
+from model_contract.names import (
+    PROMOTION_TAG_PREFIX,
+    TAG_DIGEST,
+    TAG_IMAGE,
+    TAG_LISTING,
+    TAG_MODEL_ID,
+    TAG_MODEL_VERSION_ID,
+)
 from tracking_gate.actors import Actor, ActorKind, check_is_person, check_may_promote
 from tracking_gate.errors import Conflict, Forbidden
 from tracking_gate.policy.guarded_request import (
@@ -28,7 +35,7 @@ SERVER_TAGS: Final = re.compile(
     r"|mlflow\.latestOnlineScoring\..*|mlflow\.issueDetection\.(?:scheduleState|checkpoint)",
     re.IGNORECASE,
 )
-ONCE: Final = frozenset({TAG_DIGEST, TAG_LISTING})  # also by an admin: changed files need a new version
+ONCE: Final = frozenset({TAG_DIGEST, TAG_IMAGE, TAG_LISTING})  # also by an admin: changed files need a new version
 
 
 async def set_version_tag(request: GuardedRequest) -> Approval:

@@ -2,6 +2,7 @@
 <directory>`.
 """
 
+import ctypes
 import os
 import random
 import signal
@@ -37,7 +38,7 @@ class SlowToLoad(Sleeper):
 
     def load_context(self, context):
         if SERVED in os.environ:
-            sum(range(10**8))
+            ctypes.PyDLL(None).usleep(2_000_000)  # a PyDLL keeps the lock of the interpreter
             time.sleep(1)
 
 
@@ -101,6 +102,27 @@ class Streamer(mlflow.pyfunc.PythonModel):
                 Path(wish).touch()
 
 
+class Caller(mlflow.pyfunc.PythonModel):
+    """Answers with the header that a call of another server would have."""
+
+    def predict(self, context, model_input, params=None):
+        return {"traceparent": self.header()}
+
+    def predict_stream(self, context, model_input, params=None):
+        yield {"traceparent": self.header()}
+        if model_input["messages"][0]["content"] == "fail later":
+            raise ValueError("a secret")
+        yield {"traceparent": self.header()}
+
+    def header(self):
+        from opentelemetry import propagate, trace  # noqa: PLC0415  of the server that loads it
+
+        carrier = {}
+        with trace.get_tracer("the model").start_as_current_span("lookup"):
+            propagate.inject(carrier)
+        return carrier.get("traceparent", "")
+
+
 class Suspicious(BaseEstimator):
     """Predicts 1 if MLflow is imported, and 0 if not."""
 
@@ -126,6 +148,7 @@ save("patient", Patient(), input_example=EXAMPLE)
 save("mixing", Mixing(), input_example=EXAMPLE)
 save("dice", Dice(), input_example=EXAMPLE)
 mlflow.pyfunc.save_model(str(TARGET / "streamer"), python_model=Streamer(), pip_requirements=[], streamable=True)
+mlflow.pyfunc.save_model(str(TARGET / "caller"), python_model=Caller(), pip_requirements=[], streamable=True)
 mlflow.sklearn.save_model(
     Suspicious(),
     str(TARGET / "suspicious"),

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a promotion is applied: the first one ends it, and its changes are put back."""
+"""SIGINT and SIGTERM while changes are made: the first one ends the work, whose caller then cleans up."""
 
 import signal
 import threading

@@ -1,0 +1,126 @@
+"""Figures of a delivery, and the part of the way that limits it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from model_contract.names import PRESIGNED_HOSTS
+
+MEBIBYTE: Final = 1 << 20
+GIBIBYTE: Final = 1 << 30
+CLEARLY: Final = 1.5  # times as fast: figures of one machine differ by less from run to run
+SLOW_ANSWER: Final = 0.5  # seconds; a fetch waits for at least four answers before its first byte
+FEW_BYTES: Final = MEBIBYTE  # of a whole model: its rate is that of single requests
+PROXY: Final = "proxy"
+PRESIGNED: Final = "presigned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """Bytes that came by one way, and the seconds; `fault` says why none could."""
+
+    bytes: int = 0
+    seconds: float = 0
+    fault: str = ""
+
+    @property
+    def per_second(self) -> float:
+        return self.bytes / self.seconds if self.seconds else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What was measured, in seconds: a connection; an answer of the gate alone, None without a gate; an answer of
+    MLflow, through the gate if there is one; a listing. `disk` is in bytes per second, `ways` has a rate for each way.
+    """
+
+    connection: float
+    gate: float | None
+    mlflow: float
+    listing: float
+    disk: float
+    model_bytes: int
+    ways: Mapping[str, Rate] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Rate:
+        return max(self.ways.values(), key=lambda rate: rate.per_second, default=Rate())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bottleneck:
+    """The slowest part of the way, and a sentence about it with its figures. `part` is empty if none stands out."""
+
+    part: str
+    sentence: str
+
+
+def bottleneck(figures: Figures) -> Bottleneck:
+    """Return the part that limits the delivery, by the first rule that holds."""
+    best = figures.best.per_second
+    if not best:
+        return Bottleneck(
+            part="mlflow", sentence="Nothing came by any way: MLflow, or the network to it, sends no file."
+        )
+    rules = (_slow_answer(figures), _slow_disk(figures, best), _slow_way(figures))
+    return next((found for found in rules if found), _even(figures, best))
+
+
+def _slow_answer(figures: Figures) -> Bottleneck | None:
+    before_mlflow = figures.connection if figures.gate is None else figures.gate
+    shares = {
+        "network": (figures.connection, "The network is slow: a connection takes"),
+        "gate": ((figures.gate or 0) - figures.connection, "The gate is slow: an answer of its own takes"),
+        "mlflow": (figures.mlflow - before_mlflow, "MLflow is slow: its shortest answer takes"),
+        "store": (
+            figures.listing - figures.mlflow,
+            "The store behind MLflow is slow: to list a directory takes MLflow",
+        ),
+    }
+    part = max(shares, key=lambda part: shares[part][0])
+    seconds, said = shares[part]
+    if seconds < SLOW_ANSWER:
+        return None
+    return Bottleneck(part=part, sentence=f"{said} {seconds * 1000:.0f} ms, which each request of a fetch waits for.")
+
+
+def _slow_disk(figures: Figures, best: float) -> Bottleneck | None:
+    if figures.disk > CLEARLY * best:
+        return None
+    return Bottleneck(
+        part="disk",
+        sentence=f"The disk of the target is the limit: it takes {rate(figures.disk)}, and {rate(best)} come.",
+    )
+
+
+def _slow_way(figures: Figures) -> Bottleneck | None:
+    proxy, presigned = (figures.ways.get(way, Rate()).per_second for way in (PROXY, PRESIGNED))
+    if not proxy or not presigned:
+        return None
+    if presigned > CLEARLY * proxy:
+        return Bottleneck(
+            part="gate or mlflow",
+            sentence=f"The way through MLflow's proxy is slow: {rate(proxy)}, and {rate(presigned)} come straight from"
+            f" the object store. Set {PRESIGNED_HOSTS} for the pods, and look at the processors of gate and MLflow.",
+        )
+    if proxy > CLEARLY * presigned:
+        return Bottleneck(
+            part="store",
+            sentence=f"The object store, or the network to it, is slow: {rate(presigned)}, and {rate(proxy)} come"
+            f" through MLflow. Leave {PRESIGNED_HOSTS} empty, or check the way to the store.",
+        )
+    return None
+
+
+def _even(figures: Figures, best: float) -> Bottleneck:
+    if figures.model_bytes < FEW_BYTES:
+        return Bottleneck(part="", sentence="The model is too small to measure a rate: name one of 100 MiB or more.")
+    return Bottleneck(
+        part="",
+        sentence=f"No part stands out: {rate(best)} come at best, so that 1 GiB takes about {GIBIBYTE / best:.0f} s."
+        " The limit is the network, or the processors of the gate and of MLflow, which one place cannot tell apart.",
+    )
+
+
+def rate(per_second: float) -> str:
+    return f"{per_second / MEBIBYTE:.1f} MiB/s"

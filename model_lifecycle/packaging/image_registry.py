@@ -1,0 +1,315 @@
+"""A registry of images, by the OCI distribution protocol. The only module that imports oras.
+
+oras finds the credentials, those of a credential helper too, and gets a registry's tokens. It cannot send what is not a
+file, reads a whole blob into memory, and tries for two minutes after a refused login; so requests are sent here.
+"""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from http import HTTPStatus
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import oras.auth
+import oras.container
+import oras.logger
+import requests
+from requests.adapters import HTTPAdapter
+
+from model_contract.image_reference import ImageReference
+from model_contract.names import CA_DIRECTORY, CA_FILE
+from model_contract.protocol_probe import speaks_http
+from model_lifecycle.errors import (
+    InvalidError,
+    LifecycleError,
+    NotAuthorisedError,
+    NotFoundError,
+    PreconditionError,
+    UnavailableError,
+)
+from model_lifecycle.http_client import cause_of_failure, error_of, peer_of, proxy_errors
+from model_lifecycle.packaging.image import MANIFEST_TYPE
+
+USER: Final = "ORAS_USER"
+PASSWORD: Final = "ORAS_PASS"
+# Files that `docker login` and `podman login` write.
+AUTH_FILE: Final = "REGISTRY_AUTH_FILE"
+DOCKER_CONFIG: Final = "DOCKER_CONFIG"
+LARGEST_CONFIG: Final = 1 << 20
+# Seconds to connect and to take a piece of a body, and to answer: a store behind a registry moves a whole layer.
+TIMEOUTS: Final = (30.0, 300.0)
+DONE: Final = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED}
+TRIES: Final = 3
+PAUSE: Final = 1.0  # seconds before the second try; twice as many before the third
+BINARY: Final = {"Content-Type": "application/octet-stream"}
+ERROR_CODE: Final = re.compile(r"[A-Z_]{1,40}")
+
+Result = TypeVar("Result")
+Body = Callable[[], Iterable[bytes]]
+
+
+class ImageRegistry:
+    """A repository of a registry; used within `with`. Methods raise LifecycleError, which never has a credential."""
+
+    def __init__(self, reference: ImageReference, environ: Mapping[str, str]) -> None:
+        oras.logger.logger.set_level(logging.CRITICAL)  # it prints what credential helpers say
+        self._reference = reference
+        self._container = oras.container.Container(reference.name)
+        self._verify = environ.get(CA_FILE) or environ.get(CA_DIRECTORY) or True
+        self._environ = environ
+        with proxy_errors():
+            self._session = requests.Session()
+        self._session.auth = _unchanged
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, _BoundedAdapter())
+
+    def __enter__(self) -> Self:
+        self._scheme, answer = self._ping()
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            raise InvalidError(f"{self._reference.registry} is no registry of images: it has no address /v2/")
+        self._auth = self._authentication(answer.headers.get("WWW-Authenticate", ""))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def digest_of(self, reference: str) -> str | None:
+        """Return the digest of the image with this tag or digest; None if there is none."""
+        answer = self._ask("HEAD", self._url(self._container.manifest_url(reference)), {"Accept": MANIFEST_TYPE})
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        self._check(answer)
+        return answer.headers.get("Docker-Content-Digest") or reference
+
+    def put_blob(self, digest: str, size: int, body: Body) -> bool:
+        """Send a blob, unless the repository has it: then return False."""
+        answer = self._ask("HEAD", self._url(self._container.get_blob_url(digest)))
+        if answer.status_code == HTTPStatus.OK:
+            return False
+        if answer.status_code != HTTPStatus.NOT_FOUND:
+            self._check(answer)
+        _tried(lambda: self._upload(digest, size, body))
+        return True
+
+    def put_manifest(self, content: bytes, tag: str) -> None:
+        """Write the manifest of an image, whose blobs are there, under a tag and its digest."""
+        url = self._url(self._container.manifest_url(tag))
+        self._check(self._ask("PUT", url, {"Content-Type": MANIFEST_TYPE}, lambda: [content], len(content)))
+
+    def _upload(self, digest: str, size: int, body: Body) -> None:
+        start = self._url(self._container.upload_blob_url())
+        begun = self._send("POST", start)
+        self._check(begun)
+        location = urljoin(start, begun.headers.get("Location", ""))
+        separator = "&" if urlsplit(location).query else "?"
+        target = f"{location}{separator}{urlencode({'digest': digest})}"
+        self._check(self._send("PUT", target, BINARY, body, size))
+
+    def _ping(self) -> tuple[str, requests.Response]:
+        """Return the scheme that the registry speaks, and its answer. Only this machine's may be without TLS."""
+        host = self._reference.registry
+        try:
+            return "https", self._session.get(f"https://{host}/v2/", verify=self._verify)
+        except requests.exceptions.SSLError as error:
+            parts = urlsplit(f"https://{host}")
+            if not speaks_http(parts.hostname or "", parts.port or 443):
+                raise self._failure(error, "https") from error
+            if not _is_local(parts.hostname or ""):
+                raise InvalidError(
+                    f"the registry {host} answers without TLS, which is accepted only of a registry on this machine:"
+                    " name one that speaks https"
+                ) from error
+        except requests.exceptions.RequestException as error:
+            raise self._failure(error, "https") from error
+        try:
+            return "http", self._session.get(f"http://{host}/v2/")
+        except requests.exceptions.RequestException as error:
+            raise self._failure(error, "http") from error
+
+    def _authentication(self, challenge: str) -> Any:
+        kind = "basic" if challenge.lower().startswith("basic") else "token"
+        auth = oras.auth.get_auth_backend(kind, self._session, self._scheme == "http", tls_verify=self._verify)
+        user, password = self._environ.get(USER), self._environ.get(PASSWORD)
+        if user and password:
+            auth.set_basic_auth(user, password)
+        else:
+            # oras reads ~/.docker/config.json beside any other file, and takes either's value.
+            auth._auth_config = _configuration(self._environ)
+            auth.load_configs(self._container)
+        if kind == "basic" and not hasattr(auth, "_basic_auth"):
+            raise self._refused()
+        return auth
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        size: int = 0,
+    ) -> requests.Response:
+        return _tried(lambda: self._send(method, url, headers, body, size))
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        size: int = 0,
+    ) -> requests.Response:
+        """Send a request, and again if the registry wants a login or a new token. Raises UnavailableError."""
+        own = urlsplit(url).netloc == self._reference.registry  # a registry may send uploads to another host
+        sent = {**(headers or {}), **(self._auth.get_auth_header() if own else {})}
+        answer = self._request(method, url, sent, body, size)
+        if answer.status_code != HTTPStatus.UNAUTHORIZED or not own:
+            return answer
+        if self._scheme == "https" and 'realm="http:' in answer.headers.get("WWW-Authenticate", ""):
+            raise InvalidError(f"the registry {self._reference.registry} wants the login sent without TLS")
+        try:
+            renewed, changed = self._auth.authenticate_request(answer, dict(headers or {}), refresh=True)
+        except requests.exceptions.RequestException as error:
+            raise self._failure(error, self._scheme) from error
+        except (AttributeError, LookupError, TypeError, ValueError) as error:  # oras reads the challenge without checks
+            raise InvalidError(f"the registry {self._reference.registry} asks for a login in no known way") from error
+        return self._request(method, url, renewed, body, size) if changed else answer
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, size: int
+    ) -> requests.Response:
+        data: Any = _SizedBody(body, size) if body else None
+        try:
+            answer = self._session.request(
+                method, url, headers=dict(headers), data=data, verify=self._verify, allow_redirects=method == "HEAD"
+            )
+        except requests.exceptions.RequestException as error:
+            raise self._failure(error, self._scheme) from error
+        if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS or answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise UnavailableError(f"the registry {self._reference.registry} answers {answer.status_code}")
+        return answer
+
+    def _check(self, answer: requests.Response) -> None:
+        """Raise the error of an answer without success."""
+        status = answer.status_code
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise self._refused()
+        if status in DONE:
+            return
+        said = f"the registry {self._reference.registry} answers {status}{_error_code(answer)}"
+        if status == HTTPStatus.NOT_FOUND:
+            raise NotFoundError(f"{said}: it has no repository {self._reference.repository}, which its admin makes")
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise PreconditionError(f"{said}: it does not take a layer of this size; raise the limit of the server")
+        raise InvalidError(f"{said} for repository {self._reference.repository}")
+
+    def _refused(self) -> NotAuthorisedError:
+        host = self._reference.registry
+        return NotAuthorisedError(
+            f"the registry {host} refuses the login, or the push to {self._reference.repository}: run `docker login"
+            f" {host}` with an account that may push there, or set {USER} and {PASSWORD}"
+        )
+
+    def _failure(self, error: requests.exceptions.RequestException, scheme: str) -> LifecycleError:
+        peer = peer_of("the registry", f"{scheme}://{self._reference.registry}", "--to")
+        return error_of(cause_of_failure(error, peer))
+
+    def _url(self, path: str) -> str:
+        return f"{self._scheme}://{path}"
+
+
+class _SizedBody:
+    """A body of a known length, which requests sends without chunks: many registries take no others."""
+
+    def __init__(self, body: Body, size: int) -> None:
+        self._body, self._size = body, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body())
+
+
+class _BoundedAdapter(HTTPAdapter):
+    """Gives a timeout to each request, those of oras too, which sets none."""
+
+    def send(self, *request: Any, **options: Any) -> requests.Response:
+        return super().send(*request, **{**options, "timeout": TIMEOUTS})
+
+
+def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Return the request: without an authentication of its own, requests takes one from ~/.netrc."""
+    return request
+
+
+def _tried(send: Callable[[], Result]) -> Result:
+    for attempt in range(TRIES):
+        try:
+            return send()
+        except UnavailableError:
+            if attempt == TRIES - 1:
+                raise
+            time.sleep(PAUSE * 2**attempt)
+    raise AssertionError(TRIES)
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _configuration(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the login file: REGISTRY_AUTH_FILE > DOCKER_CONFIG > ~/.docker/config.json. Raises InvalidError."""
+    if named := environ.get(AUTH_FILE):
+        name, file = AUTH_FILE, Path(named)
+    elif named := environ.get(DOCKER_CONFIG):
+        name, file = DOCKER_CONFIG, Path(named) / "config.json"
+    else:
+        name, file = "HOME", Path(environ.get("HOME") or "/nonexistent") / ".docker" / "config.json"
+    try:
+        with file.open("rb") as content:
+            found = json.loads(content.read(LARGEST_CONFIG))
+    except FileNotFoundError:
+        found = {}
+    except (OSError, ValueError) as error:
+        raise InvalidError(f"{file}, the login file of {name}, cannot be read: {_reason(error)}") from None
+    if not _is_configuration(found):
+        raise InvalidError(f"{file}, the login file of {name}, is no configuration of Docker")
+    return {
+        "auths": found.get("auths", {}),
+        "credHelpers": found.get("credHelpers", {}),
+        "credsStore": found.get("credsStore"),
+    }
+
+
+def _is_configuration(found: Any) -> bool:
+    """Return True if the parts that oras reads have their types."""
+    if not isinstance(found, dict) or not isinstance(found.get("credsStore") or "", str):
+        return False
+    auths, helpers = found.get("auths", {}), found.get("credHelpers", {})
+    return (
+        isinstance(auths, dict)
+        and isinstance(helpers, dict)
+        and all(isinstance(entry, dict) for entry in auths.values())
+        and all(isinstance(name, str) for name in helpers.values())
+    )
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or "it is not JSON"
+
+
+def _error_code(answer: requests.Response) -> str:
+    """Return the registry's code, such as DENIED; nothing else of the body is shown."""
+    try:
+        code = answer.json()["errors"][0]["code"]
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return f" ({code})" if isinstance(code, str) and ERROR_CODE.fullmatch(code) else ""

@@ -1,0 +1,189 @@
+"""Requests of a rollout to the cluster: it reads and patches the workload, lists its pods, and asks one over HTTP."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import httpx2
+from lightkube import Client
+from lightkube.config import client_adapter
+from lightkube.core.exceptions import ApiError
+from lightkube.generic_resource import create_namespaced_resource
+
+from model_lifecycle.errors import (
+    InvalidError,
+    LifecycleError,
+    NotAuthorisedError,
+    NotFoundError,
+    UnavailableError,
+    UnclearError,
+)
+from model_lifecycle.rollout.target import Kind, Target
+from model_lifecycle.rollout.workloads import State, Workload
+
+Json = dict[str, Any]
+Reply = tuple[int, Any]  # status, and the body as JSON, or None
+
+RESOURCES: Final = {
+    Kind.DEPLOYMENT: create_namespaced_resource("apps", "v1", "Deployment", "deployments"),
+    Kind.INFERENCE_SERVICE: create_namespaced_resource(
+        "serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices"
+    ),
+}
+PODS: Final = create_namespaced_resource("", "v1", "Pod", "pods")
+LEASES: Final = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
+HTTP_ROUTES: Final = create_namespaced_resource("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
+ANSWER_TIMEOUT: Final = 60.0  # seconds for one answer of a pod
+HTTP_PORT: Final = 8080  # of a container that names no port
+
+
+class ConflictError(UnavailableError):
+    """Another caller changed the object meanwhile: read it again."""
+
+
+ERRORS: Final[Mapping[int, type[LifecycleError]]] = {
+    HTTPStatus.BAD_REQUEST: InvalidError,
+    HTTPStatus.UNAUTHORIZED: NotAuthorisedError,
+    HTTPStatus.FORBIDDEN: NotAuthorisedError,
+    HTTPStatus.NOT_FOUND: NotFoundError,
+    HTTPStatus.CONFLICT: ConflictError,
+    HTTPStatus.UNPROCESSABLE_ENTITY: InvalidError,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterObjects:
+    """The objects of one namespace. Methods raise LifecycleError."""
+
+    client: Client
+    namespace: str
+
+    def workload(self, target: Target) -> Json:
+        with _errors(str(target)):
+            return dict(self.client.get(RESOURCES[target.kind], target.name, namespace=self.namespace))
+
+    def patch(self, target: Target, workload: Workload, state: State, version: str) -> None:
+        """Bring the workload into the state, if its resourceVersion is `version` still.
+
+        Raises ConflictError if it is another, UnclearError if no answer tells whether the change was made.
+        """
+        body = workload.patch_to(state) | {"metadata": {"resourceVersion": version}}
+        with _errors(str(target), changes=True):
+            self.client.patch(
+                RESOURCES[target.kind], target.name, body, namespace=self.namespace, patch_type=workload.patch_type
+            )
+
+    def deployment(self, name: str) -> Json | None:
+        """Return the Deployment; None if it does not exist."""
+        try:
+            with _errors(f"deployment/{name}"):
+                return dict(self.client.get(RESOURCES[Kind.DEPLOYMENT], name, namespace=self.namespace))
+        except NotFoundError:
+            return None
+
+    def pods_of(self, deployment: Json) -> list[Json]:
+        labels = deployment["spec"]["selector"].get("matchLabels", {})
+        with _errors("the pods"):
+            return [dict(pod) for pod in self.client.list(PODS, namespace=self.namespace, labels=labels)]
+
+    def weighted_routes(self, service: str) -> list[str]:
+        """Return the names of the HTTPRoutes that send a share of the requests to this Service."""
+        try:
+            with _errors("the HTTPRoutes"):
+                routes = [dict(route) for route in self.client.list(HTTP_ROUTES, namespace=self.namespace)]
+        except (NotFoundError, NotAuthorisedError):
+            return []
+        return [route["metadata"]["name"] for route in routes if _sends_to(route, service)]
+
+    def lease(self, name: str) -> Json | None:
+        """Return the Lease; None if it does not exist."""
+        try:
+            with _errors(f"lease/{name}"):
+                return dict(self.client.get(LEASES, name, namespace=self.namespace))
+        except NotFoundError:
+            return None
+
+    def create_lease(self, document: Json) -> Json:
+        with _errors("the Lease of the rollout", changes=True):
+            return dict(self.client.create(LEASES.from_dict(document), namespace=self.namespace))
+
+    def replace_lease(self, document: Json) -> Json:
+        """Write the Lease, if nobody has written it since it was read. Raises ConflictError."""
+        with _errors("the Lease of the rollout", changes=True):
+            return dict(self.client.replace(LEASES.from_dict(document)))
+
+
+class PodProxy:
+    """The HTTP server of one pod, by the API server's proxy. It needs the right to get and create `pods/proxy`.
+
+    The API server keeps the `Authorization` header for itself, so a pod that wants a token cannot be asked this way.
+    """
+
+    def __init__(self, client: Client, namespace: str, pod: Json) -> None:
+        name = f"http:{pod['metadata']['name']}:{_port(pod)}"
+        self.title = f"pod {pod['metadata']['name']}"
+        self._prefix = f"/api/v1/namespaces/{namespace}/pods/{name}/proxy"
+        self._client = client_adapter.Client(
+            client.config, client_adapter.ConnectionParams(timeout=httpx2.Timeout(ANSWER_TIMEOUT))
+        )
+
+    def ask(self, method: str, path: str, body: Any = None) -> Reply:
+        """Return the answer. Raises UnavailableError if none comes, NotAuthorisedError if the API server refuses."""
+        return asked(self._client, self.title, method, self._prefix + path, body)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def asked(client: httpx2.Client, title: str, method: str, url: str, body: Any) -> Reply:
+    """Send one request. Raises UnavailableError; NotAuthorisedError for a refusal of the API server."""
+    try:
+        answer = client.request(method, url, **({} if body is None else {"json": body}))
+    except httpx2.TransportError as error:
+        raise UnavailableError(f"{title} does not answer: {type(error).__name__}") from error
+    try:
+        document = answer.json()
+    except ValueError:
+        document = None
+    if isinstance(document, dict) and document.get("kind") == "Status" and document.get("apiVersion") == "v1":
+        kind = ERRORS.get(answer.status_code, UnavailableError)
+        raise kind(f"the API server does not reach {title}: {document.get('message')}")
+    return answer.status_code, document
+
+
+@contextmanager
+def _errors(title: str, *, changes: bool = False) -> Iterator[None]:
+    """Raise a LifecycleError for a request that failed. `changes`: it may have had an effect."""
+    try:
+        yield
+    except ApiError as error:
+        kind = ERRORS.get(error.status.code or 0)
+        if kind is None:
+            kind = UnclearError if changes else UnavailableError
+        raise kind(f"{title}: {error.status.message}") from error
+    except httpx2.HTTPStatusError as error:
+        if error.response.status_code == HTTPStatus.NOT_FOUND:
+            raise NotFoundError(f"{title}: the cluster has no such kind of object") from error
+        raise (UnclearError if changes else UnavailableError)(f"{title}: {error}") from error
+    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        raise UnavailableError(f"the cluster does not answer: {error}") from error
+    except httpx2.TransportError as error:
+        raise (UnclearError if changes else UnavailableError)(f"the cluster does not answer: {error}") from error
+
+
+def _port(pod: Json) -> int:
+    """Return the port of HTTP: the one with such a name > 8080 > the first."""
+    ports: Sequence[Json] = [port for one in pod["spec"]["containers"] for port in one.get("ports", [])]
+    named = (port["containerPort"] for port in ports if port.get("name") in {"http", "http1"})
+    numbers = [port["containerPort"] for port in ports]
+    return int(next(named, HTTP_PORT if HTTP_PORT in numbers or not numbers else numbers[0]))
+
+
+def _sends_to(route: Json, service: str) -> bool:
+    return any(
+        backend.get("name") == service and backend.get("weight", 1) > 0
+        for rule in route.get("spec", {}).get("rules", [])
+        for backend in rule.get("backendRefs", [])
+    )

@@ -1,0 +1,258 @@
+"""The steps of a rollout: claim, change, wait, ask the new pods; and the way back if one of them fails."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from lightkube import Client
+
+from model_contract.secret import Secret
+from model_lifecycle.errors import (
+    LifecycleError,
+    PartialError,
+    PreconditionError,
+    PutBackError,
+    UnavailableError,
+)
+from model_lifecycle.progress import Progress
+from model_lifecycle.rollout.claim import Claim, claimed
+from model_lifecycle.rollout.cluster_objects import ClusterObjects, PodProxy
+from model_lifecycle.rollout.desired_version import DesiredVersion
+from model_lifecycle.rollout.pod_checks import (
+    Address,
+    Comparison,
+    Server,
+    check_example,
+    compare,
+    info_of,
+    version_difference,
+)
+from model_lifecycle.rollout.readiness import is_ready, readiness
+from model_lifecycle.rollout.target import Kind, Target
+from model_lifecycle.rollout.workloads import (
+    DeploymentWorkload,
+    InferenceServiceWorkload,
+    State,
+    Workload,
+)
+
+Json = dict[str, Any]
+
+PAUSE: Final = 1.0  # seconds between two looks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutOptions:
+    """Options of a rollout. `wait` is in seconds, for the new pods and again for the way back.
+
+    `url` is asked instead of each pod; `calls` False asks nothing. `percent` is the canary's share of the requests.
+    """
+
+    wait: float = 600.0
+    calls: bool = True
+    container: str | None = None
+    canary: bool = False
+    percent: int = 0
+    url: str | None = None
+    token: Secret | None = None
+    comparison: Comparison = field(default_factory=Comparison)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutResult:
+    """A rollout that ended well. `changed` is False if the workload served the version already.
+
+    `compared` is the number of recorded requests; `split` says for a canary if an HTTPRoute sends requests to it.
+    """
+
+    workload: str
+    model: str
+    version: str
+    changed: bool
+    pods: int
+    example: bool
+    compared: int
+    seconds: float
+    split: bool | None = None
+
+
+class NotReadyError(PreconditionError):
+    """The new pods did not become available."""
+
+
+class Rollout:
+    """One rollout of one workload to one version."""
+
+    def __init__(
+        self, target: Target, desired: DesiredVersion, client: Client, options: RolloutOptions, progress: Progress
+    ) -> None:
+        self._target, self._desired, self._options = target, desired, options
+        self._client, self._progress = client, progress
+        self._cluster = ClusterObjects(client=client, namespace=target.namespace)
+        self._begun = time.monotonic()
+
+    def planned(self) -> tuple[State, State]:
+        """Return the present state and the wanted one; nothing is changed. Raises LifecycleError."""
+        workload = self._read()
+        return workload.state(), workload.state_of(self._desired)
+
+    def run(self) -> RolloutResult:
+        """Carry the rollout out. Raises PutBackError if it failed and the workload serves as before; LifecycleError.
+
+        A run that is broken off, or an UnavailableError, leaves the change as it is; the next run goes on from there.
+        """
+        present, wanted = self.planned()
+        deadline = time.monotonic() + self._options.wait
+        with claimed(self._cluster, self._target, deadline, self._progress) as claim:
+            before = claim.before() or self._read().state()
+            changed = before != wanted or present != wanted
+            if changed:
+                claim.remember(before)
+                self._change(wanted, deadline)
+                self._progress.done("changed", _told(wanted, before))
+            try:
+                pods = self._wait(claim, wanted, deadline)
+                example, compared = self._ask(claim, pods, deadline) if self._options.calls else (False, 0)
+            except PreconditionError as failure:
+                if before == wanted:
+                    raise
+                self._put_back(claim, wanted, before, failure)
+            claim.remember(None)
+        return RolloutResult(
+            workload=str(self._target),
+            model=self._desired.name,
+            version=self._desired.version,
+            changed=changed,
+            pods=len(pods),
+            example=example,
+            compared=compared,
+            seconds=round(time.monotonic() - self._begun, 1),
+            split=self._split(),
+        )
+
+    def _read(self) -> Workload:
+        return self._workload_of(self._cluster.workload(self._target))
+
+    def _workload_of(self, document: Json) -> Workload:
+        if self._target.kind is Kind.DEPLOYMENT:
+            return DeploymentWorkload(document=document, container=self._options.container)
+        return InferenceServiceWorkload(document=document, canary=self._options.canary, percent=self._options.percent)
+
+    def _change(self, wanted: State, deadline: float, *, only_from: State | None = None) -> None:
+        """Bring the workload into the state; with `only_from`, only if it is in that one. Raises LifecycleError."""
+        while True:
+            try:
+                document = self._cluster.workload(self._target)
+                workload = self._workload_of(document)
+                present = workload.state()
+                if present == wanted:
+                    return
+                if only_from is not None and present != only_from:
+                    raise PartialError(self._changed_by_another())
+                self._cluster.patch(self._target, workload, wanted, document["metadata"]["resourceVersion"])
+            except UnavailableError:  # a conflict or an unclear answer, too: the state is read again
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(PAUSE)
+
+    def _wait(self, claim: Claim, wanted: State, deadline: float) -> list[Json]:
+        """Return the new pods when the Deployment has only such, and all are available.
+
+        Raises NotReadyError if they will not be or are not by the deadline, PartialError if another changed the
+        workload, UnavailableError if the cluster does not answer at the deadline.
+        """
+        begun = time.monotonic()
+        while True:
+            claim.hold()
+            unavailable: UnavailableError | None = None
+            try:
+                found, pods, failed, text = self._look(wanted)
+                if found:
+                    self._progress.done("ready", text)
+                    return pods
+                if failed:
+                    raise NotReadyError(f"the new pods do not start: {text}")
+            except UnavailableError as error:
+                unavailable, text = error, str(error)
+            spent = time.monotonic() - begun
+            if time.monotonic() > deadline:
+                if unavailable:
+                    raise unavailable
+                raise NotReadyError(f"not ready after {spent:.0f} s: {text}")
+            self._progress.waiting(text, spent)
+            time.sleep(PAUSE)
+
+    def _look(self, wanted: State) -> tuple[bool, list[Json], bool, str]:
+        """Return whether the rollout is done, the ready new pods, whether it has failed, and a sentence."""
+        workload = self._read()
+        if workload.state() != wanted:
+            raise PartialError(self._changed_by_another())
+        deployment = self._cluster.deployment(workload.deployment)
+        if deployment is None or not workload.pods_serve(deployment["spec"]["template"], wanted):
+            return False, [], False, f"deployment/{workload.deployment} does not have the change yet"
+        pods = [pod for pod in self._cluster.pods_of(deployment) if workload.pods_serve(pod, wanted)]
+        now = readiness(deployment, pods)
+        return now.done, [pod for pod in pods if is_ready(pod)], now.failed, now.text
+
+    def _ask(self, claim: Claim, pods: Sequence[Json], deadline: float) -> tuple[bool, int]:
+        """Ask each server for its version, and the first one for more. Raises LifecycleError."""
+        example, compared = False, 0
+        for number, server in enumerate(self._servers(pods)):
+            info = self._info(claim, server, deadline)
+            if number == 0:
+                example = check_example(server, info)
+                compared = compare(server, self._options.comparison, claim.hold)
+        asked = f"{len(pods)} pods serve version {self._desired.version}" if pods else "no pod runs"
+        self._progress.done("asked", asked + (f", {compared} recorded requests answered" if compared else ""))
+        return example, compared
+
+    def _servers(self, pods: Sequence[Json]) -> Iterator[Server]:
+        if self._options.url:
+            with closing(Address(self._options.url, self._options.token)) as address:
+                yield address
+            return
+        for pod in pods:
+            with closing(PodProxy(self._client, self._target.namespace, pod)) as proxy:
+                yield proxy
+
+    def _info(self, claim: Claim, server: Server, deadline: float) -> Json:
+        """Return `/info` of the version. An address may lead to a former pod for a moment. Raises LifecycleError."""
+        while True:
+            claim.hold()
+            info = info_of(server)
+            if (different := version_difference(info, self._desired)) is None:
+                return info
+            if not self._options.url or time.monotonic() > deadline:
+                raise PreconditionError(f"{server.title} serves {different}")
+            time.sleep(PAUSE)
+
+    def _put_back(self, claim: Claim, wanted: State, before: State, failure: PreconditionError) -> None:
+        """Bring the workload back into the state before. Raises PutBackError if it is there, PartialError if not."""
+        self._progress.done("failed", str(failure))
+        deadline = time.monotonic() + self._options.wait
+        try:
+            self._change(before, deadline, only_from=wanted)
+            if any(before.values()):
+                self._wait(claim, before, deadline)
+        except LifecycleError as error:
+            raise PartialError(
+                f"{self._target} could not be rolled out to {self._desired}: {failure}. It is not back in its former"
+                f" state ({_told(before, wanted)}): {error}"
+            ) from error
+        claim.remember(None)
+        raise PutBackError(f"{failure}. {self._target} is back in its former state ({_told(before, wanted)})")
+
+    def _changed_by_another(self) -> str:
+        return f"{self._target} was changed by another meanwhile, and is left as it is"
+
+    def _split(self) -> bool | None:
+        if not self._options.canary:
+            return None
+        return bool(self._cluster.weighted_routes(self._read().deployment))
+
+
+def _told(state: State, other: State) -> str:
+    """Return the values in which a state differs from another."""
+    return ", ".join(f"{key}={value}" for key, value in state.items() if value != other.get(key)) or "unchanged"

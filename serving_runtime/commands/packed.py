@@ -1,0 +1,41 @@
+"""Files that gzip, bzip2 or zstd has packed, as streams of what is in them."""
+
+import bz2
+import gzip
+import io
+import zlib
+from collections.abc import Callable
+from typing import IO, Any, Final, cast
+
+from model_contract.extras import missing_extra
+from serving_runtime.commands.cli_errors import InputFileError
+
+try:  # the extra `tables`
+    import pyarrow as arrow
+except ImportError:
+    arrow = None
+DAMAGED: Final = (EOFError, zlib.error)  # other faults of a packed file are OSError
+BLOCK: Final = 1 << 20  # bytes that are unpacked at a time
+
+
+def unpacked(stream: IO[bytes], beginning: bytes) -> IO[bytes]:
+    """Return what a file holds whose first bytes are `beginning`; the file itself if it is not packed.
+
+    Raises InputFileError.
+    """
+    opened = next((opened for magic, opened in OPENED.items() if beginning.startswith(magic)), None)
+    return stream if opened is None else io.BufferedReader(cast("io.RawIOBase", opened(stream)), BLOCK)
+
+
+def _zstd(stream: IO[bytes]) -> Any:
+    if arrow is None:
+        raise InputFileError(f"the file is packed by zstd and cannot be read: {missing_extra('pyarrow', 'tables')}")
+    return arrow.CompressedInputStream(stream, "zstd")
+
+
+# The first bytes of packed files.
+OPENED: Final[dict[bytes, Callable[[IO[bytes]], Any]]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\x28\xb5\x2f\xfd": _zstd,
+}

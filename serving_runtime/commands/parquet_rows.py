@@ -1,0 +1,105 @@
+"""Rows of a file of Parquet, in chunks."""
+
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, Final
+
+from model_contract.extras import missing_extra
+from serving_runtime.commands.chunk import Chunk
+from serving_runtime.commands.cli_errors import InputFileError
+from serving_runtime.commands.kept_columns import Kept, kept_of_batch
+from serving_runtime.commands.partition_columns import expect_columns
+from serving_runtime.commands.partitions import Partitions
+from serving_runtime.input.request import Request, TypedFrame
+from serving_runtime.signature import Signature
+
+try:  # the extra `tables`
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    from serving_runtime.tables.arrow_tables import table_request
+except ImportError:
+    parquet = None
+ENCRYPTED: Final = re.compile("crypt(?!o)")  # in Arrow's messages about keys
+PIECE: Final = 1 << 20  # bytes of a column that are read at a time
+OBJECT_PIECE: Final = 8 << 20  # the same from a store, where each request takes long
+CHUNK: Final = 16 << 20  # bytes of unpacked Parquet: some 5,000 tensors of 28 x 28 floats, but 200,000 rows of numbers
+
+
+def parquet_chunks(
+    stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str], partitions: Partitions
+) -> Iterator[Chunk]:
+    """Yield chunks of at most `size` rows, and of fewer if these are long. Raises InputFileError."""
+    if parquet is None:
+        raise InputFileError(f"Parquet cannot be read: {missing_extra('pyarrow', 'tables')}")
+    try:
+        file = _opened(stream)
+        _expect_each_once(file.schema_arrow.names)
+        if not file.metadata.num_rows:
+            expect_columns(file.schema_arrow.names, signature, partitions)
+        before = 0
+        columns = _needed(file.schema_arrow.names, signature, keep)
+        for batch in file.iter_batches(batch_size=min(size, _rows_of_chunk(file.metadata)), columns=columns):
+            kept = kept_of_batch(batch, keep) if keep else None
+            yield _parquet_chunk(batch, before, signature, kept)
+            before += batch.num_rows
+    except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError, OSError) as error:
+        problem = str(error).partition("\n")[0]
+        if ENCRYPTED.search(problem):
+            raise InputFileError(
+                "the file is encrypted, and predict has no keys; write it without encryption"
+            ) from None
+        raise InputFileError(f"the file cannot be read as Parquet: {problem}") from None
+
+
+def _opened(stream: IO[bytes]) -> Any:
+    """Return the file, which is read piece by piece: by default Arrow holds all that it has read."""
+    if not stream.seekable():
+        stream = io.BytesIO(stream.read())
+    piece = OBJECT_PIECE if isinstance(stream, arrow.NativeFile) else PIECE
+    return parquet.ParquetFile(stream, pre_buffer=False, buffer_size=piece)
+
+
+def _needed(names: Sequence[str], signature: Signature, keep: Sequence[str]) -> list[str] | None:
+    """Return the columns to read; None for all, as Arrow takes the point in a name for the way to a field."""
+    known = signature.names | {*keep}
+    needed = [name for name in names if name in known]
+    return needed if signature.named and needed and not any("." in name for name in needed) else None
+
+
+def _rows_of_chunk(metadata: Any) -> int:
+    """Return how many rows of a file of Parquet are a chunk by their bytes; its row groups tell those."""
+    size: int = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    rows: int = metadata.num_rows
+    return max(1, CHUNK * rows // max(1, size))
+
+
+def _expect_each_once(names: Sequence[str]) -> None:
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise InputFileError(f'the file has the column "{twice}" twice; name one of them differently')
+
+
+def _parquet_chunk(batch: Any, before: int, signature: Signature, kept: Kept | None) -> Chunk:
+    """Return the chunk of a batch; a model without a signature gets the frame of pandas, with its index."""
+    if signature.says_nothing:
+        return _frame_chunk(batch.to_pandas(), before, kept)
+
+    def request(first: int, end: int) -> Request:
+        return table_request(batch.slice(first, end - first), signature)
+
+    return Chunk(
+        count=batch.num_rows,
+        place=lambda row: f"row {before + row + 1}",
+        request=request,
+        columns=lambda: request(0, batch.num_rows),
+        kept=kept,
+    )
+
+
+def _frame_chunk(frame: Any, before: int, kept: Kept | None) -> Chunk:
+    def request(first: int, end: int) -> Request:
+        return Request(input=TypedFrame(frame=frame.iloc[first:end].reset_index(drop=True)))
+
+    return Chunk(count=len(frame), place=lambda row: f"row {before + row + 1}", request=request, kept=kept)

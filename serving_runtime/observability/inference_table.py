@@ -1,0 +1,211 @@
+"""Rows of the inference table: a row for each row of a request, in columns of the types that the signature names.
+
+Inputs are `input_<name>`, parameters `param_<name>`, predictions `prediction`, `prediction_<position>` or
+`prediction_<name>`, so that no name of a model meets another one.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from serving_runtime.codec.encode import encode
+from serving_runtime.input.blocks import Blocks
+from serving_runtime.input.conform_plan import Matrix, merged
+from serving_runtime.observability.capture import CapturedPrediction
+from serving_runtime.observability.capture_records import request_body, without
+from serving_runtime.observability.table_types import Columns, arrow_type, column, prediction_columns, tensor_column
+from serving_runtime.signature import Signature
+from serving_runtime.tables.predictions import PREDICTION
+
+INPUT: Final = "input_"
+PARAM: Final = "param_"
+REQUEST: Final = "request"  # the column of a whole body, for a model whose input has no fixed columns
+FORM: Final = b"model_api.form"  # of the schema's metadata: how `replay` makes a request of a row again
+TIME: Final = pa.timestamp("us", "UTC")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableModel:
+    """The model of the rows. `digest` may take long, and is called in the recorder's thread."""
+
+    name: str
+    version: str | None
+    digest: Callable[[], str | None]
+    signature: Signature
+
+
+class InferenceTable:
+    """Turns records into record batches. Columns and keys of the names in `redacted` become null."""
+
+    def __init__(self, model: TableModel, redacted: frozenset[str]) -> None:
+        self._model = model
+        self._redacted = redacted
+        self._told = False
+        signature = model.signature
+        self._inputs = [
+            (column.name, f"{INPUT}{position if column.name is None else column.name}", column.type)
+            for position, column in enumerate(signature.columns)
+        ]
+        self._form = "body"
+        if signature.tensors and not signature.typed_in_code:
+            self._form = "tensors" if signature.named else "tensor"
+        elif signature.columns and not signature.typed_in_code:
+            self._form = "columns" if signature.named else "rows"
+
+    def batches(self, records: Sequence[CapturedPrediction]) -> tuple[list[tuple[pa.RecordBatch, int]], int]:
+        """Return batches, each with its number of requests, and the number of requests that cannot be rows."""
+        found: list[tuple[pa.RecordBatch, int]] = []
+        for _, group in groupby(records, _likeness):
+            alike = list(group)
+            parts = [self._rows_or_none(alike)]
+            if parts == [None] and len(alike) > 1:  # one of them is at fault
+                parts = [self._rows_or_none([record]) for record in alike]
+            found += [part for part in parts if part is not None]
+        return found, len(records) - sum(requests for _, requests in found)
+
+    def _rows_or_none(self, records: Sequence[CapturedPrediction]) -> tuple[pa.RecordBatch, int] | None:
+        try:
+            return self._batch(records), len(records)
+        except Exception as error:  # noqa: BLE001  whatever a model takes or returns, the others are recorded
+            if len(records) == 1 and not self._told:
+                self._told = True
+                _log.warning(
+                    "a prediction cannot be a row of the inference table; the metrics count such requests",
+                    extra={"fields": {"request_id": records[0].request_id, "reason": type(error).__name__}},
+                )
+            return None
+
+    def _batch(self, records: Sequence[CapturedPrediction]) -> pa.RecordBatch:
+        counts = [1 if record.rows is None else record.rows for record in records]
+        total, form = sum(counts), "body" if records[0].rows is None else self._form
+        columns: Columns = {
+            "time": _repeated([int(record.at * 1_000_000) for record in records], counts, pa.int64()).cast(TIME),
+            "request_id": _repeated([record.request_id for record in records], counts, pa.string()),
+            "row": pa.array(_positions(counts), pa.int32()),
+            "model": pa.repeat(pa.scalar(self._model.name, pa.string()), total),
+            "version": pa.repeat(pa.scalar(self._model.version, pa.string()), total),
+            "digest": pa.repeat(pa.scalar(self._model.digest(), pa.string()), total),
+            "protocol": _repeated([record.protocol for record in records], counts, pa.string()),
+            **self._input_columns(form, records, counts),
+            **self._param_columns(records, counts),
+            **self._prediction_columns(records, counts),
+        }
+        schema = pa.schema([pa.field(name, column.type) for name, column in columns.items()], {FORM: form.encode()})
+        return pa.RecordBatch.from_arrays(list(columns.values()), schema=schema)
+
+    def _input_columns(self, form: str, records: Sequence[CapturedPrediction], counts: Sequence[int]) -> Columns:
+        data = [record.data for record in records]
+        if form == "body":
+            bodies = [
+                encode(request_body(record.data, record.params, self._redacted), wrapped=False).decode()
+                for record in records
+            ]
+            return {REQUEST: _first_rows(bodies, counts)}
+        if form == "tensor":
+            return {INPUT.rstrip("_"): self._tensor("input", data)}
+        if form == "tensors":
+            return {f"{INPUT}{name}": self._tensor(name, [one[name] for one in data]) for name in data[0]}
+        return self._table_columns(data, sum(counts))
+
+    def _tensor(self, name: str, data: Sequence[Any]) -> pa.Array:
+        column = tensor_column(data)
+        return pa.nulls(len(column), column.type) if name in self._redacted else column
+
+    def _table_columns(self, data: Sequence[Any], total: int) -> Columns:
+        values = _values_of_columns(data)
+        columns = {}
+        for position, (key, name, kind) in enumerate(self._inputs):
+            wanted = arrow_type(kind)
+            found = None if str(key) in self._redacted else values(position if key is None else key)
+            columns[name] = pa.nulls(total, wanted) if found is None else column(found, kind, self._redacted)
+        return columns
+
+    def _param_columns(self, records: Sequence[CapturedPrediction], counts: Sequence[int]) -> Columns:
+        columns = {}
+        for param in self._model.signature.params or ():
+            kind = arrow_type(param.type)
+            hidden = param.name in self._redacted
+            given = [None if hidden else (record.params or {}).get(param.name) for record in records]
+            columns[f"{PARAM}{param.name}"] = _repeated(given, counts, pa.list_(kind) if param.is_list else kind)
+        return columns
+
+    def _prediction_columns(self, records: Sequence[CapturedPrediction], counts: Sequence[int]) -> Columns:
+        values = [record.value for record in records]
+        if not all(_has_rows(value, rows) for value, rows in zip(values, counts, strict=True)):
+            texts = [encode(without(value, self._redacted), wrapped=False).decode() for value in values]
+            return {PREDICTION: _first_rows(texts, counts)}
+        columns = prediction_columns(_joined(values), sum(counts), self._redacted)
+        return {
+            name: pa.nulls(len(found), found.type) if self._is_hidden(name) else found
+            for name, found in columns.items()
+        }
+
+    def _is_hidden(self, name: str) -> bool:
+        return bool({name, name.removeprefix(f"{PREDICTION}_")} & self._redacted)
+
+
+def _likeness(record: CapturedPrediction) -> tuple[Any, ...]:
+    """Return a key: records of equal keys are turned into columns together."""
+    value = record.value
+    shape = (value.dtype.str, value.shape[1:]) if isinstance(value, np.ndarray) else (type(value),)
+    names = tuple(value.columns) if isinstance(value, pd.DataFrame) else ()
+    return type(record.data), record.rows is None, *shape, names
+
+
+def _has_rows(value: Any, rows: int) -> bool:
+    return isinstance(value, list | pd.DataFrame | pd.Series | np.ndarray) and np.ndim(value) > 0 and len(value) == rows
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    if len(values) == 1:
+        return values[0].to_numpy() if isinstance(values[0], pd.Series) else values[0]
+    match values[0]:
+        case np.ndarray():
+            return np.concatenate(values)
+        case pd.DataFrame():
+            return pd.concat(values, ignore_index=True)
+        case pd.Series():
+            return pd.concat(values, ignore_index=True).to_numpy()
+        case _:
+            return [item for value in values for item in value]
+
+
+def _values_of_columns(data: Sequence[Any]) -> Callable[[Any], Any]:
+    """Return the function from the name, or the position, of a column to its cells in all requests; None for none."""
+    if isinstance(data[0], Matrix | Blocks):
+        whole = merged(data)
+        names = whole.columns if isinstance(whole, Matrix) else [n for group in whole.mixed.groups for n in group.names]
+        values = whole.values if isinstance(whole, Matrix) else [row for rows in whole.values for row in rows]
+        return dict(zip(names, values, strict=True)).get
+
+    def of_frames(key: Any) -> list[Any]:
+        columns = (frame[key].tolist() if key in frame else [None] * len(frame) for frame in data)
+        return [cell for cells in columns for cell in cells]
+
+    return of_frames
+
+
+def _repeated(values: Sequence[Any], counts: Sequence[int], kind: pa.DataType) -> pa.Array:
+    """Return each value as often as its request has rows."""
+    found = pa.array(values, type=kind)
+    return found if set(counts) == {1} else found.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
+
+
+def _first_rows(texts: Sequence[str], counts: Sequence[int]) -> pa.Array:
+    """Return a text at the first row of its request, and null at the others."""
+    cells = [cell for text, count in zip(texts, counts, strict=True) for cell in [text, *[None] * count][:count]]
+    return pa.array(cells, type=pa.string())
+
+
+def _positions(counts: Sequence[int]) -> Any:
+    if set(counts) == {1}:
+        return np.zeros(len(counts), np.int32)
+    return np.concatenate([np.arange(count, dtype=np.int32) for count in counts]) if counts else []

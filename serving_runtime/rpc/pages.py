@@ -1,0 +1,78 @@
+"""Methods that tell about the server and its model: one request, one response, no prediction."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Final
+
+from serving_runtime.codec.proto_file import Rpc
+from serving_runtime.errors import NotLoadedError
+from serving_runtime.protocols.interface import ServedModel, Status
+from serving_runtime.protocols.open_inference.messages import INFERENCE, expect_model
+from serving_runtime.protocols.open_inference.metadata import metadata_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpcPage:
+    """`answer` returns the response to a request; it raises HttpError, ServingError. `is_open`: it needs no token."""
+
+    rpc: Rpc
+    answer: Callable[[Any, Status], Any]
+    is_open: bool = False
+
+
+def _server_live(_: Any, __: Status) -> Any:
+    return LIVE.response(live=True)
+
+
+def _server_ready(_: Any, status: Status) -> Any:
+    return READY.response(ready=status.ready)
+
+
+def _server_metadata(_: Any, __: Status) -> Any:
+    return SERVER.response(name="model-api-runtime", version=version("mlflow-model-api"))
+
+
+def _model_ready(request: Any, status: Status) -> Any:
+    expect_model(request.name, request.version, _served(status))
+    return MODEL_READY.response(ready=status.ready)
+
+
+def _model_metadata(request: Any, status: Status) -> Any:
+    served = _served(status)
+    expect_model(request.name, request.version, served)
+    found = metadata_of(served)
+    for tensor in (*found["inputs"], *found["outputs"]):
+        del tensor["parameters"]  # the message has no place for them
+    return MODEL.response(**found)
+
+
+def _index(request: Any, status: Status) -> Any:
+    """Return the model that is served; nothing if a client asks for ready models while it is not."""
+    served = _served(status)
+    state = "READY" if status.ready else "UNAVAILABLE"
+    models = [{"name": served.name, "version": served.version or "", "state": state}]
+    return INDEX.response(models=[] if request.ready and not status.ready else models)
+
+
+def _served(status: Status) -> ServedModel:
+    """Raises NotLoadedError."""
+    if status.served is None:
+        raise NotLoadedError
+    return status.served
+
+
+LIVE: Final = INFERENCE.method("ServerLive")
+READY: Final = INFERENCE.method("ServerReady")
+SERVER: Final = INFERENCE.method("ServerMetadata")
+MODEL_READY: Final = INFERENCE.method("ModelReady")
+MODEL: Final = INFERENCE.method("ModelMetadata")
+INDEX: Final = INFERENCE.method("RepositoryIndex")
+PAGES: Final = (
+    RpcPage(rpc=LIVE, answer=_server_live, is_open=True),
+    RpcPage(rpc=READY, answer=_server_ready, is_open=True),
+    RpcPage(rpc=SERVER, answer=_server_metadata),
+    RpcPage(rpc=MODEL_READY, answer=_model_ready),
+    RpcPage(rpc=MODEL, answer=_model_metadata),
+    RpcPage(rpc=INDEX, answer=_index),
+)

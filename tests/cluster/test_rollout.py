@@ -1,0 +1,305 @@
+"""`model-api rollout` against the controllers of Kubernetes. The kubelet's part is played by the test: without a node,
+it makes each pod ready whose version is good.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from testbed.cluster.control_plane import ControlPlane, control_plane, deployment_controllers
+from testbed.gate import API, ask
+from testbed.mlflow_server import MlflowServer
+from testbed.processes import installed
+
+Json = dict[str, Any]
+
+DEPLOYMENTS: Final = "/apis/apps/v1/namespaces/default/deployments"
+PODS: Final = "/api/v1/namespaces/default/pods"
+LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+MODEL: Final = "rolled"
+BAD: Final = "3"  # a version whose pods never get ready
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollouts:
+    """A cluster without a node, and a registry whose model has the versions 1, 2, BAD and 4."""
+
+    plane: ControlPlane
+    tracking: str
+    runs: Mapping[str, str]
+
+    def deploy(self, name: str, version: str = "1") -> None:
+        variables = {
+            "MLFLOW_MODEL_NAME": MODEL,
+            "MLFLOW_MODEL_OWNER": "jane.doe",
+            "MLFLOW_MODEL_VERSION": version,
+            "MLFLOW_RUN_ID": self.runs[version],
+        }
+        env = [{"name": key, "value": value} for key, value in variables.items()]
+        template = {
+            "metadata": {"labels": {"app": name}},
+            "spec": {"containers": [{"name": "model", "image": "model", "env": env}]},
+        }
+        spec = {"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": template}
+        self.plane.create(
+            DEPLOYMENTS, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+        )
+        self.until(lambda: self.available(name))
+
+    def start(self, name: str, *options: str, version: str = "2") -> "subprocess.Popen[str]":
+        command = [installed("model-api"), "rollout", f"deployment/{name}", "--model", MODEL, "--version", version]
+        return subprocess.Popen(
+            [*command, "--no-call", "--format=json", *options],
+            env=os.environ | {"KUBECONFIG": str(self.plane.kubeconfig), "MLFLOW_TRACKING_URI": self.tracking},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, name: str, *options: str, version: str = "2") -> tuple[int, str, str]:
+        return ended(self.start(name, *options, version=version))
+
+    def get(self, path: str) -> Json:
+        found: Json = self.plane.client.get(path).raise_for_status().json()
+        return found
+
+    def version(self, name: str) -> str:
+        """Return the version that the Deployment wants."""
+        container = self.get(f"{DEPLOYMENTS}/{name}")["spec"]["template"]["spec"]["containers"][0]
+        return str(next(one["value"] for one in container["env"] if one["name"] == "MLFLOW_MODEL_VERSION"))
+
+    def available(self, name: str) -> bool:
+        found = self.get(f"{DEPLOYMENTS}/{name}")
+        status = found.get("status", {})
+        return bool(
+            status.get("observedGeneration") == found["metadata"]["generation"]
+            and status.get("replicas") == status.get("updatedReplicas") == status.get("availableReplicas") == 2
+        )
+
+    def until(self, condition: Any, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            time.sleep(0.1)
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def rollouts(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rollouts]:
+    folder = tmp_path_factory.mktemp("rollouts")
+    with control_plane(folder) as plane, deployment_controllers(folder), kubelet(plane):
+        yield Rollouts(plane=plane, tracking=mlflow_3_17.uri, runs=registered(mlflow_3_17))
+
+
+def registered(server: MlflowServer) -> dict[str, str]:
+    """Register the versions, each of a run of its own, and return their run ids."""
+    experiment = ask(server.uri, "POST", f"{API}/experiments/create", {"name": MODEL}).json["experiment_id"]
+    ask(server.uri, "POST", f"{API}/registered-models/create", {"name": MODEL})
+    runs = {}
+    for number in ("1", "2", BAD, "4"):
+        run = ask(server.uri, "POST", f"{API}/runs/create", {"experiment_id": experiment}).json["run"]["info"]
+        body = {"name": MODEL, "source": f"{run['artifact_uri']}/model", "run_id": run["run_id"]}
+        ask(server.uri, "POST", f"{API}/model-versions/create", body)
+        runs[number] = run["run_id"]
+    return runs
+
+
+@contextmanager
+def kubelet(plane: ControlPlane) -> Iterator[None]:
+    """Make ready each pod that is not of the version BAD, and remove those that are deleted."""
+    stop = threading.Event()
+
+    def work() -> None:
+        with httpx.Client(base_url=plane.client.base_url, verify=plane.tls, timeout=5) as client:
+            while not stop.wait(0.2):
+                with suppress(httpx.TransportError, ValueError, KeyError):  # the API server is stopped by a test
+                    for pod in client.get(PODS).json()["items"]:
+                        _look_after(client, pod)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _look_after(client: httpx.Client, pod: Json) -> None:
+    name, env = pod["metadata"]["name"], pod["spec"]["containers"][0].get("env", [])
+    if "deletionTimestamp" in pod["metadata"]:
+        client.request("DELETE", f"{PODS}/{name}", json={"gracePeriodSeconds": 0})
+    elif {"name": "MLFLOW_MODEL_VERSION", "value": BAD} not in env and not pod["status"].get("conditions"):
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        client.patch(
+            f"{PODS}/{name}/status",
+            json={"status": {"phase": "Running", "conditions": [ready]}},
+            headers={"Content-Type": "application/merge-patch+json"},
+        )
+
+
+def test_deployment_gets_the_version_once(rollouts: Rollouts) -> None:
+    rollouts.deploy("once")
+    code, out, err = rollouts.run("once")
+    assert code == 0, err
+    assert json.loads(out) | {"seconds": 0} == {
+        "workload": "deployment/once in default",
+        "model": MODEL,
+        "version": "2",
+        "changed": True,
+        "pods": 2,
+        "example": False,
+        "compared": 0,
+        "seconds": 0,
+        "split": None,
+    }
+    assert rollouts.available("once")
+    generation = rollouts.get(f"{DEPLOYMENTS}/once")["metadata"]["generation"]
+    code, out, err = rollouts.run("once")
+
+    assert (code, json.loads(out)["changed"]) == (0, False), err
+    assert rollouts.get(f"{DEPLOYMENTS}/once")["metadata"]["generation"] == generation
+
+
+def test_dry_run_tells_the_change_and_makes_none(rollouts: Rollouts) -> None:
+    rollouts.deploy("dry")
+    code, out, err = rollouts.run("dry", "--dry-run", "--format=text")
+
+    assert code == 0, err
+    assert "MLFLOW_MODEL_VERSION: 1 -> 2" in out
+    assert rollouts.version("dry") == "1"
+
+
+def test_version_whose_pods_do_not_get_ready_is_put_back(rollouts: Rollouts) -> None:
+    rollouts.deploy("back")
+    code, _, err = rollouts.run("back", "--wait=5", version=BAD)
+
+    assert code == 9, err
+    assert "not ready after" in err
+    assert "is back in its former state" in err
+    assert rollouts.version("back") == "1"
+    assert rollouts.available("back")
+
+
+def test_run_after_a_kill_knows_the_state_to_go_back_to(rollouts: Rollouts) -> None:
+    rollouts.deploy("killed")
+    process = rollouts.start("killed", version=BAD)
+    rollouts.until(lambda: rollouts.version("killed") == BAD)
+    process.kill()
+    process.communicate()
+    code, _, err = rollouts.run("killed", "--wait=40", version=BAD)
+
+    assert "another rollout of it runs" in err  # the Lease of the dead one has to expire
+    assert code == 9, err
+    assert rollouts.version("killed") == "1"
+
+
+def test_rollout_that_is_interrupted_says_so_and_goes_on_at_once(rollouts: Rollouts) -> None:
+    rollouts.deploy("asked")
+    process = rollouts.start("asked", version=BAD)
+    rollouts.until(lambda: rollouts.version("asked") == BAD)
+    process.send_signal(signal.SIGTERM)
+    code, _, err = ended(process)
+    assert (code, rollouts.version("asked")) == (7, BAD), err
+    assert "interrupted by SIGTERM" in err
+    begun = time.monotonic()
+    code, _, err = rollouts.run("asked", "--wait=3", version=BAD)
+
+    assert (code, rollouts.version("asked")) == (9, "1"), err
+    assert time.monotonic() - begun < 30
+    code, _, err = rollouts.run("asked", version="4")
+    assert (code, rollouts.version("asked")) == (0, "4"), err
+
+
+def test_two_at_once_run_after_each_other(rollouts: Rollouts) -> None:
+    rollouts.deploy("twice")
+    first = rollouts.start("twice", "--wait=8", version=BAD)
+    rollouts.until(lambda: rollouts.version("twice") == BAD)
+    second = rollouts.start("twice", "--wait=60", version="4")
+
+    code, _, err = ended(first)
+    assert code == 9, err
+    code, _, err = ended(second)
+    assert (code, rollouts.version("twice")) == (0, "4"), err
+    assert "another rollout of it runs" in err
+
+
+def test_change_by_another_is_left_alone(rollouts: Rollouts) -> None:
+    rollouts.deploy("theirs")
+    process = rollouts.start("theirs", "--wait=60", version=BAD)
+    rollouts.until(lambda: rollouts.version("theirs") == BAD)
+    env = [{"name": "MLFLOW_MODEL_VERSION", "value": "4"}]
+    patch = {"spec": {"template": {"spec": {"containers": [{"name": "model", "env": env}]}}}}
+    rollouts.plane.client.patch(
+        f"{DEPLOYMENTS}/theirs", json=patch, headers={"Content-Type": "application/strategic-merge-patch+json"}
+    ).raise_for_status()
+    code, _, err = ended(process)
+
+    assert (code, rollouts.version("theirs")) == (7, "4")
+    assert "was changed by another meanwhile" in err
+
+
+def test_api_server_that_does_not_answer_for_a_while_is_waited_for(rollouts: Rollouts) -> None:
+    rollouts.deploy("away")
+    process = rollouts.start("away", "--wait=60")
+    rollouts.until(lambda: rollouts.version("away") == "2")
+    api_server = rollouts.plane.api_server.popen
+    api_server.send_signal(signal.SIGSTOP)
+    time.sleep(15)  # longer than a request waits
+    api_server.send_signal(signal.SIGCONT)
+    code, _, err = ended(process)
+
+    assert code == 0, err
+    assert rollouts.available("away")
+
+
+def test_lease_of_a_rollout_that_has_ended_holds_nothing(rollouts: Rollouts) -> None:
+    rollouts.deploy("lease")
+    rollouts.run("lease")
+    lease = rollouts.get(f"{LEASES}/model-api-rollout-deployment-lease")
+
+    assert lease["spec"].get("holderIdentity", "") == ""
+    assert lease["metadata"].get("annotations", {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("workload", "options", "code", "sentence"),
+    [
+        ("deployment/none", ["--version=1"], 5, "deployment/none in default: "),
+        ("inferenceservice/none", ["--version=1"], 5, "in default: the cluster has no such kind of object"),
+        ("deployment/lease", ["--version=9"], 5, "has no version 9"),
+        ("deployment/lease", [], 5, "has no version in Production"),
+        ("deployment/lease", ["--alias=none"], 5, "has no alias none"),
+        ("pod/lease", [], 3, "is no workload"),
+        ("deployment/lease", ["--canary"], 2, "are for an inferenceservice"),
+        ("deployment/lease", ["--compare=/no/file"], 3, "--compare /no/file cannot be read"),
+    ],
+)
+def test_rollout_that_cannot_begin_says_why(
+    rollouts: Rollouts, workload: str, options: list[str], code: int, sentence: str
+) -> None:
+    done = subprocess.run(
+        [installed("model-api"), "rollout", workload, "--model", MODEL, *options],
+        env=os.environ | {"KUBECONFIG": str(rollouts.plane.kubeconfig), "MLFLOW_TRACKING_URI": rollouts.tracking},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == code, done.stderr
+    assert sentence in done.stderr

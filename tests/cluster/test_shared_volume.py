@@ -1,0 +1,128 @@
+"""The component `shared-volume` as an admin installs it: a Job fills the claim, a CronJob empties it, pods mount it."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from model_contract.model_ref import ModelRef
+from model_contract.names import TAG_USER, TOKEN_KEY, TRACKING_URI, pull_secret
+from testbed.cluster import binaries
+from testbed.cluster.cluster import RUN
+from testbed.cluster.kube import Kube
+from testbed.cluster.machine import run
+from testbed.cluster.workloads import COMPUTE, MLFLOW, PLATFORM, PROJECT_ID, literals, model_pod
+from testbed.gate import API, ask
+from tests.cluster.conftest import QUICKSTART
+from tests.cluster.test_claims import ready, shared_claim, volume
+from tests.cluster.test_gate import stamped
+
+__all__ = ["volume"]
+
+COMPONENT: Final = QUICKSTART.parents[1] / "components" / "shared-volume"
+PAGE: Final = QUICKSTART.parents[2] / "docs" / "how-to" / "operate-webhook.md"
+FILL, SYNC = "model-api-fill", "model-api-sync"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """The cluster with the component, and the folder of this node that is the claim."""
+
+    kube: Kube
+    store: Path
+
+    def ended(self, job: str) -> Json:
+        """Return the summary of a Job's pod when it has ended."""
+        self.kube("-n", COMPUTE, "wait", "--for=condition=Complete", f"job/{job}", "--timeout=120s")
+        summary: Json = json.loads(self.kube("-n", COMPUTE, "logs", f"job/{job}", "--tail=1"))
+        return summary
+
+    def sync(self, name: str) -> Json:
+        """Run the CronJob now, with a grace of a second."""
+        text = self.kube("-n", COMPUTE, "create", "job", name, f"--from=cronjob/{SYNC}", "--dry-run=client", "-o=json")
+        job = json.loads(text.replace("--grace=7d", "--grace=1s"))
+        job["metadata"].pop("ownerReferences", None)
+        self.kube.apply(job)
+        return self.ended(name)
+
+
+def overlay(directory: Path) -> Path:
+    """Write an admin's overlay: the page's patches, the quickstart's MLflow, and this component."""
+    block = PAGE.read_text().partition("## Models on a shared claim")[2].partition("```yaml\n")[2].partition("```")[0]
+    block = block.replace("66c0a1b2c3d4e5f601234567", PROJECT_ID)
+    own = yaml.safe_load(block.replace(f"model-api-gate.{MLFLOW}", f"mlflow.{MLFLOW}"))
+    own["resources"] = [os.path.relpath(QUICKSTART, directory.resolve())]
+    own["components"] = [os.path.relpath(COMPONENT, directory.resolve())]
+    (directory / "kustomization.yaml").write_text(yaml.safe_dump(own))
+    return directory
+
+
+@pytest.fixture
+def shared(quiet: Kube, wine: ModelRef, volume: str, tmp_path: Path) -> Iterator[Shared]:
+    """The component, beside a version in Staging whose project and user are known."""
+    stamped(quiet, wine)
+    move(quiet, wine, "Staging")
+    with quiet.forwarded(MLFLOW, "mlflow", 5000) as uri:
+        tag = {"name": wine.name, "key": TAG_USER, "value": wine.owner}
+        assert ask(uri, "POST", f"{API}/registered-models/set-tag", tag).status == 200
+    token = {"metadata": {"name": pull_secret(PROJECT_ID), "namespace": COMPUTE}, "stringData": {TOKEN_KEY: "any"}}
+    quiet.apply({"apiVersion": "v1", "kind": "Secret", **token}, shared_claim())
+    built = overlay(tmp_path)
+    quiet("apply", "-k", built)
+    quiet.rolled_out(PLATFORM, "model-api-webhook")
+    quiet("-n", COMPUTE, "patch", "cronjob", SYNC, "--patch", '{"spec": {"suspend": true}}')
+    yield Shared(kube=quiet, store=RUN / "volumes" / "models")
+    quiet("-n", COMPUTE, "delete", "job", "--all", "--wait=true")
+    for kind in ("cronjob", "serviceaccount", "role", "rolebinding"):
+        quiet("-n", COMPUTE, "delete", kind, SYNC)
+    quiet("-n", COMPUTE, "delete", "configmap", f"{SYNC}-settings")
+    quiet("-n", COMPUTE, "delete", "secret", pull_secret(PROJECT_ID))
+    quiet("apply", "-k", QUICKSTART)
+    quiet.rolled_out(PLATFORM, "model-api-webhook")
+    quiet.rolled_out(COMPUTE, "wine-quality")
+
+
+def move(kube: Kube, wine: ModelRef, stage: str) -> None:
+    with kube.forwarded(MLFLOW, "mlflow", 5000) as uri:
+        body = {"name": wine.name, "version": wine.version, "stage": stage}
+        assert ask(uri, "POST", f"{API}/model-versions/transition-stage", body).status == 200
+
+
+def test_job_fills_the_claim_and_pods_mount_it_and_a_used_model_stays(shared: Shared, wine: ModelRef) -> None:
+    """The Deployment of the quickstart names the model, too."""
+    filled = shared.ended(FILL)
+    [there] = (path.name for path in (shared.store / wine.owner).iterdir())
+    shared.kube.apply(model_pod("shared", literals(wine)))
+    ready(shared.kube, "shared")
+    move(shared.kube, wine, "Archived")
+    waiting = shared.sync("sync-waiting")
+    used = shared.sync("sync-used")
+    shared.kube("-n", COMPUTE, "delete", "pod", "shared", "--grace-period=1", "--wait=true")
+    shared.kube("-n", COMPUTE, "delete", "deployment", "wine-quality", "--wait=true")
+    shared.kube("-n", COMPUTE, "wait", "--for=delete", "pod", "-l", "app=wine-quality", "--timeout=60s")
+    removed = shared.sync("sync-removed")
+
+    assert (filled["fetched"], filled["exit"], there) == (1, 0, wine.run_id)
+    assert waiting["waiting"] == 1
+    assert (used["used"], used["removed"]) == (1, 0)
+    assert (removed["used"], removed["removed"]) == (0, 1)
+    assert list((shared.store / wine.owner).iterdir()) == []
+
+
+def test_pods_of_job_and_cron_job_are_the_same_and_may_list_workloads_only(tmp_path: Path) -> None:
+    text = run(binaries.build() / "kubectl", "kustomize", overlay(tmp_path))
+    objects = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(text) if one}
+    template = objects["Job", FILL]["spec"]["template"]
+
+    assert template == objects["CronJob", SYNC]["spec"]["jobTemplate"]["spec"]["template"]
+    assert objects["ConfigMap", f"{SYNC}-settings"]["data"] == {TRACKING_URI: f"http://mlflow.{MLFLOW}.svc:5000"}
+    assert template["spec"]["containers"][0]["image"] == "model-api-delivery:0.1.0"
+    assert [rule["verbs"] for rule in objects["Role", SYNC]["rules"]] == [["list"], ["list"]]
+    assert not [rule for rule in objects["Role", SYNC]["rules"] if "secrets" in rule["resources"]]

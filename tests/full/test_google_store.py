@@ -1,0 +1,49 @@
+"""`predict` from and into Google's store, against its emulator."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from testbed.environments import python_of
+from testbed.gcs_server import gcs_server
+
+SCRIPT = Path(__file__).parents[1] / "serving_runtime/scripts/save_models.py"
+FRAME = pd.DataFrame({"id": ["1", "2"], "fixed acidity": [7.4, 6.3], "pH": [3.5, 3.2], "alcohol": [9.4, 10.1]})
+
+
+@pytest.fixture(scope="module")
+def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("models")
+    subprocess.run([python_of("mlflow-3.17"), SCRIPT, directory], check=True, capture_output=True, cwd=directory)
+    return directory / "wine"
+
+
+def test_parts_of_google_s_store_are_those_of_a_directory(
+    wine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for root in (tmp_path / "store/lake/in", tmp_path / "in"):
+        for day, suffix in (("1", "csv"), ("2", "parquet")):
+            (root / f"day={day}").mkdir(parents=True)
+            path = root / f"day={day}/a.{suffix}"
+            FRAME.to_csv(path, index=False) if suffix == "csv" else FRAME.to_parquet(path)
+
+    def predict(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        options = ["--model-path", wine, "--keep-columns", "id,day", "--output-format", "csv"]
+        command = [sys.executable, "-m", "serving_runtime", "predict", *options, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    with gcs_server(tmp_path / "store", in_files=True) as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.endpoint)
+        stored = predict("gs://lake/in", "-o", "gs://lake/out/")
+        again = predict("gs://lake/in", "-o", "gs://lake/out/")
+        missing = predict("gs://lake/none.csv")
+    local = predict(tmp_path / "in", "-o", f"{tmp_path}/out/")
+
+    assert (stored.returncode, local.returncode) == (0, 0), stored.stderr + local.stderr
+    assert "2 parts, 2 of them finished before" in again.stderr
+    assert missing.returncode == 5, missing.stderr
+    for part in ("day=1/a.csv", "day=2/a.csv"):
+        assert (tmp_path / "store/lake/out" / part).read_bytes() == (tmp_path / "out" / part).read_bytes()

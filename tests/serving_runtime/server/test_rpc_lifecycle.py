@@ -1,0 +1,191 @@
+"""gRPC from the start of a server to its end, with clients that never pause."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import grpc
+import pytest
+
+from serving_runtime.process import serve
+from serving_runtime.process.serve import MissingExtraError, reserve_grpc_port
+from serving_runtime.rpc.health import WATCH
+from serving_runtime.rpc.server import SERVERS
+from serving_runtime.settings import read_settings
+from testbed.processes import free_port
+from testbed.rpc_client import INFER, rpc_client
+from testbed.runtime_server import RuntimeServer
+from tests.serving_runtime.server.test_rpc_calls import REQUEST, asleep
+
+Start = Callable[..., RuntimeServer]
+CLIENTS = 4
+
+
+class Service:
+    """A Service of Kubernetes: new connections go to `backend`, and those that exist stay where they are."""
+
+    def __init__(self, backend: int) -> None:
+        self.backend = backend
+        self.port = free_port()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        loop = asyncio.new_event_loop()
+        ready = threading.Event()
+
+        async def serve_until_stopped() -> None:
+            server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+            ready.set()
+            with suppress(asyncio.CancelledError):
+                await server.serve_forever()
+
+        main = loop.create_task(serve_until_stopped())
+        thread = threading.Thread(target=lambda: loop.run_until_complete(main))
+        thread.start()
+        ready.wait()
+        try:
+            yield
+        finally:
+            loop.call_soon_threadsafe(main.cancel)
+            thread.join()
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.run_until_complete(asyncio.sleep(0.01))
+            loop.close()
+
+    async def _connected(self, client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            server, requests = await asyncio.open_connection("127.0.0.1", self.backend)
+            await asyncio.gather(_copied(client, requests), _copied(server, answers))
+
+
+async def _copied(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    with suppress(OSError, asyncio.CancelledError):
+        while piece := await source.read(1 << 16):
+            target.write(piece)
+            await target.drain()
+    target.close()
+
+
+@contextmanager
+def traffic(port: int) -> Iterator[Counter[str]]:
+    """Call again and again over a channel for each client, and count the statuses."""
+    results: Counter[str] = Counter()
+    over = threading.Event()
+
+    def run() -> None:
+        with rpc_client(port) as client:
+            while not over.is_set():
+                results[client.call(INFER, REQUEST).status] += 1
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        ended = [clients.submit(run) for _ in range(CLIENTS)]
+        try:
+            yield results
+        finally:
+            over.set()
+    for client in ended:
+        client.result()
+
+
+def test_server_that_ends_under_load_loses_no_call_to_the_next_one(start: Start, models: Path, tmp_path: Path) -> None:
+    flags = ("--workers", "1", "--drain-delay", "0.5", "--stop-timeout", "4")
+    first, second = (start(models / "wine", *flags, grpc=True) for _ in range(2))
+    first.wait_until_ready()
+    second.wait_until_ready()
+    service = Service(first.grpc_port)
+    with service.running(), traffic(service.port) as results:
+        first.wait_until(lambda: results["OK"] > 50)
+        first.ask_to_end()
+        service.backend = second.grpc_port  # as soon as readiness says no
+        code = first.exit_code()
+        before = results["OK"]
+        second.wait_until(lambda: results["OK"] > before + 50)
+
+    assert code == 0
+    assert set(results) == {"OK"}
+
+
+def test_end_waits_for_the_call_that_is_being_answered_and_not_for_idle_channels(
+    start: Start, hard_models: Path
+) -> None:
+    server = start(hard_models / "sleeper", "--workers", "1", grpc=True)
+    server.wait_until_ready()
+    with rpc_client(server.grpc_port) as busy, rpc_client(server.grpc_port) as idle, ThreadPoolExecutor(1) as clients:
+        assert idle.call(INFER, asleep(0)).status == "OK"
+        answer = clients.submit(busy.call, INFER, asleep(1.5))
+        server.wait_until(lambda: "ModelInfer" in server.process.log.read_text())
+        server.ask_to_end()
+
+        assert answer.result().status == "OK"
+        assert server.exit_code(seconds=10) == 0
+
+
+def test_health_says_no_while_the_server_drains(start: Start, models: Path) -> None:
+    server = start(models / "wine", "--workers", "1", "--drain-delay", "5", grpc=True)
+    server.wait_until_ready()
+    with rpc_client(server.grpc_port) as client:
+        states = (
+            WATCH.response.FromString(state).status
+            for state in client.channel.unary_stream(WATCH.path)(b"", timeout=60)
+        )
+        first = next(states)
+        server.ask_to_end()
+
+        assert (first, next(states)) == (1, 2)
+        assert client.call(INFER, REQUEST).status == "OK"
+        with suppress(grpc.RpcError):
+            next(states)
+
+
+def test_port_of_a_killed_worker_goes_to_its_replacement(start: Start, models: Path) -> None:
+    server = start(models / "wine", "--workers", "1", grpc=True)
+    server.wait_until_ready()
+    (killed,) = server.workers()
+    os.kill(killed, signal.SIGKILL)
+    server.wait_until(lambda: server.workers() not in ([], [killed]))
+
+    with rpc_client(server.grpc_port) as client:
+        server.wait_until(lambda: client.call(INFER, REQUEST, seconds=5).status == "OK")
+    server.process.popen.kill()
+    server.process.popen.wait()
+    server.wait_until(lambda: _listeners(server.grpc_port) == 0, seconds=10)
+
+
+def test_workers_share_the_port_and_clients_spread(start: Start, hard_models: Path) -> None:
+    server = start(hard_models / "sleeper", "--workers", "2", grpc=True)
+    server.wait_until_ready()
+    server.wait_until(lambda: _listeners(server.grpc_port) == 2 * SERVERS)
+    answering = set()
+    for _ in range(20):
+        with rpc_client(server.grpc_port) as client:
+            answering.add(client.call(INFER, asleep(0)).body)
+
+    assert len(answering) == 2  # the model predicts the id of its process
+
+
+def _listeners(port: int) -> int:
+    """Return the number of sockets that listen on the port, of both families."""
+    lines = [*Path("/proc/net/tcp").read_text().splitlines(), *Path("/proc/net/tcp6").read_text().splitlines()]
+    return sum(f":{port:04X} " in line.split(maxsplit=2)[1] + " " and " 0A " in line for line in lines)
+
+
+def test_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "find_spec", lambda _: None)
+    settings = read_settings({"grpc_port": str(free_port())}, {}, cpus=1)
+
+    with pytest.raises(MissingExtraError, match="the package grpc is not installed; install the extra grpc"):
+        reserve_grpc_port(settings)
+    assert reserve_grpc_port(read_settings({}, {}, cpus=1)) is None
+
+
+def test_reserved_port_is_kept_from_others_and_shared_by_workers() -> None:
+    settings = read_settings({"host": "127.0.0.1", "grpc_port": str(free_port())}, {}, cpus=1)
+    with pytest.raises(Exception, match="Address already in use"), reserve_grpc_port(settings) as _:  # type: ignore[union-attr]  # it is on
+        reserve_grpc_port(settings)

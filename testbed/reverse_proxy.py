@@ -55,7 +55,7 @@ class Exchange(BaseHTTPRequestHandler):
         """Yield the answer of the server behind the proxy."""
         target = urlsplit(self.server.upstream)
         with closing(http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)) as connection:
-            left_out = NOT_FORWARDED - {"host"} if self.server.keep_host else NOT_FORWARDED
+            left_out = NOT_FORWARDED - {"date", "host"} if self.server.keep_host else NOT_FORWARDED
             headers = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
             connection.request(self.command, target.path + self.path, body=body or None, headers=headers)
             with connection.getresponse() as answer:  # the answer holds the socket if the server closes it
@@ -133,7 +133,7 @@ def reverse_proxy(
 ) -> Iterator[ReverseProxy]:
     """Run a proxy in front of `upstream` for the length of a `with` block; port 0 takes a free one.
 
-    `keep_host` passes on the header Host as it came, which the signature of a request to S3 covers.
+    `keep_host` passes on the headers Host and Date as they came, which signatures of requests to object stores cover.
     """
     server = ReverseProxy(upstream, rules, (host, port), tls)
     server.keep_host = keep_host

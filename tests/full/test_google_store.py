@@ -9,7 +9,7 @@ import pytest
 
 from serving_runtime.tables.object_store import ObjectPath
 from testbed.environments import python_of
-from testbed.google_store import google_store
+from testbed.gcs_server import gcs_server
 
 SCRIPT = Path(__file__).parents[1] / "serving_runtime/scripts/save_models.py"
 FRAME = pd.DataFrame({"id": ["1", "2"], "fixed acidity": [7.4, 6.3], "pH": [3.5, 3.2], "alcohol": [9.4, 10.1]})
@@ -35,7 +35,7 @@ def test_parts_of_google_s_store_are_those_of_a_directory(
         command = [sys.executable, "-m", "serving_runtime", "predict", *options, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    with google_store(tmp_path, "lake") as address:
+    with gcs_server(tmp_path, "lake") as address:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
         for path in sorted((tmp_path / "in").rglob("a.*")):
             with path.open("rb") as content:

@@ -21,7 +21,7 @@ REFUSED = [
     ("without MLmodel", ExitCode.NOT_FOUND, "there is no MLmodel at"),
     ("empty", ExitCode.NOT_FOUND, "has no artifacts and no logged model"),
     ("unservable", ExitCode.INVALID_INPUT, 'the artifact "a#b.txt" is refused'),
-    ("in a bucket", ExitCode.INVALID_INPUT, "is not supported; start MLflow with --serve-artifacts"),
+    ("in a bucket", ExitCode.INVALID_INPUT, "does not allow; start MLflow with --serve-artifacts"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Files at addresses of Azure's and Google's stores, on their emulators; S3 has each fault in its own tests."""
+"""Files at addresses of Azure's store, on its emulator; S3 has each fault in its own tests."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from model_contract.exit_codes import ExitCode
+from model_delivery.deadline import Deadline, Limits
+from model_delivery.object_store_settings import ObjectStoreSettings
+from model_delivery.object_stores import ObjectStores
 from testbed.azure_server import azure_server
 from testbed.delivery import Delivery
 from testbed.faults import cut, first, only
-from testbed.gcs_server import gcs_server
 from testbed.mlflow_server import MlflowServer
 from testbed.object_stores import register, upload
 from testbed.reverse_proxy import ReverseProxy, reverse_proxy
@@ -48,26 +50,10 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             )
 
 
-@pytest.fixture(scope="module")
-def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with gcs_server(tmp_path_factory.mktemp("gcs")) as server:
-        server.bucket("models")
-        for path, content in FILES.items():
-            server.upload("models", f"model/{path}", content)
-        with reverse_proxy(server.endpoint, keep_host=True) as proxy:
-            yield Store(
-                root="gs://models",
-                proxy=proxy,
-                environment={**server.environment, "GOOGLE_BASE_URL": proxy.uri},
-                change=lambda: server.upload("models", "model/MLmodel", FILES["MLmodel"][::-1]),
-            )
-
-
-@pytest.fixture(params=["azure", "google"])
-def store(request: pytest.FixtureRequest) -> Store:
-    found: Store = request.getfixturevalue(request.param)
-    found.proxy.rules = ()
-    return found
+@pytest.fixture
+def store(azure: Store) -> Store:
+    azure.proxy.rules = ()
+    return azure
 
 
 def delivery_of(directory: Path, mlflow: MlflowServer, store: Store) -> Delivery:
@@ -77,7 +63,7 @@ def delivery_of(directory: Path, mlflow: MlflowServer, store: Store) -> Delivery
 
 def test_a_model_comes_whole_although_a_range_was_cut(tmp_path: Path, mlflow_3_17: MlflowServer, store: Store) -> None:
     store.proxy.rules = [only(WEIGHTS, asked_for(SECOND, first(1, cut(5 * MIB))))]
-    ref = register(mlflow_3_17.uri, f"cut {store.root}", f"{store.root}/model")
+    ref = register(mlflow_3_17.uri, f"cut {store.root.partition(':')[0]}", f"{store.root}/model")
     ended = delivery_of(tmp_path, mlflow_3_17, store).fetch(ref)
 
     assert ended.code == ExitCode.DONE, ended.output
@@ -93,7 +79,7 @@ def test_a_file_that_is_changed_after_it_was_listed_ends_the_fetch(
         return False
 
     store.proxy.rules = [only("MLmodel", first(1, change))]
-    ref = register(mlflow_3_17.uri, f"changed {store.root}", f"{store.root}/model")
+    ref = register(mlflow_3_17.uri, f"changed {store.root.partition(':')[0]}", f"{store.root}/model")
     ended = delivery_of(tmp_path, mlflow_3_17, store).fetch(ref)
 
     assert ended.code == ExitCode.PRECONDITION, ended.output
@@ -101,9 +87,11 @@ def test_a_file_that_is_changed_after_it_was_listed_ends_the_fetch(
 
 
 def test_an_address_with_the_host_of_azures_file_system_names_the_same_files(
-    tmp_path: Path, mlflow_3_17: MlflowServer, azure: Store
+    azure: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ref = register(mlflow_3_17.uri, "abfss", f"{ABFSS}/model")
-    ended = delivery_of(tmp_path, mlflow_3_17, azure).fetch(ref)
+    for name, value in azure.environment.items():
+        monkeypatch.setenv(name, value)  # obstore reads those of the process
+    settings = ObjectStoreSettings.from_environment({**azure.environment, "MODEL_API_OBJECT_STORES": ABFSS})
+    files = ObjectStores(settings, Deadline(Limits(tries=1))).files(f"{ABFSS}/model")
 
-    assert ended.code == ExitCode.DONE, ended.output
+    assert {file.path: file.size for file in files} == {path: len(content) for path, content in FILES.items()}

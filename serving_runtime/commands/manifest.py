@@ -10,7 +10,7 @@ from model_contract.exit_codes import ExitCode
 from model_contract.settings import SettingError
 
 RUNTIME: Final = "model-api-runtime"  # manifests/components/kserve
-PROTOCOLS: Final = ("v1", "v2")
+PROTOCOLS: Final = ("v1", "v2", "grpc-v2")
 # KServe's own rule (IsvcNameFmt); its Service is called <name>-predictor, and a Service's name has at most 63
 # characters.
 NAME: Final = re.compile(r"[a-z](?:[-a-z0-9]{0,51}[a-z0-9])?")

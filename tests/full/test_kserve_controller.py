@@ -7,11 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
+import numpy as np
 import pytest
 import yaml
 
 from testbed.cluster.kube import Kube
 from testbed.controllers.registry import DELETED, PRODUCTION, Registry
+from testbed.infer_messages import Response, message_of
+from testbed.rpc_client import INFER
 
 ROOT = Path(__file__).parents[2]
 HOW_TO = ROOT / "docs" / "how-to" / "serve-with-kserve.md"
@@ -72,20 +76,27 @@ def proxy(name: str) -> str:
 
 
 @pytest.mark.parametrize("storage_uri", ["mlflow://wine/3", "mlflow://wine@production"], ids=["version", "alias"])
-def test_unnamed_runtime_of_a_storage_uri_is_ours_and_answers_v1_and_v2(
+def test_unnamed_runtime_of_a_storage_uri_is_ours_and_answers_v1_v2_and_grpc(
     storage_uri: str, with_kserve: Kube, models: Registry
 ) -> None:
     with ready(with_kserve, inference_service("vines", storage_uri)) as name:
         tensor = {"name": "input-0", "shape": [1, len(ROW)], "datatype": "FP64", "data": ROW}
         v1 = asked(with_kserve, name, f"/v1/models/{name}:predict", {"instances": [ROW]})
         v2 = asked(with_kserve, name, f"/v2/models/{name}/infer", {"inputs": [tensor]})
-        run = told(with_kserve, name, "/info")["model"]["run_id"]
+        told_model = told(with_kserve, name, "/info")["model"]
+        with with_kserve.forwarded("default", f"{name}-predictor", 9000) as address:
+            channel = grpc.insecure_channel(address.removeprefix("http://"))
+            message = message_of({"inputs": [tensor]}, raw=True, model=name).SerializeToString()
+            rpc = Response.FromString(channel.unary_unary(INFER)(message, timeout=30))
+            channel.close()
         status = with_kserve.get("inferenceservice", name)["status"]
 
     (prediction,) = v1["predictions"]
     assert 3 < prediction < 8
     assert v2["outputs"][0]["data"] == [prediction]
-    assert run == models.runs[str(PRODUCTION) if "@" in storage_uri else "3"]
+    assert np.frombuffer(rpc.raw_output_contents[0]).tolist() == [prediction]
+    version = str(PRODUCTION) if "@" in storage_uri else "3"
+    assert (told_model["version"], told_model["run_id"]) == (version, models.runs[version])
     assert (status["clusterServingRuntimeName"], status["modelStatus"]["states"]["activeModelState"]) == (
         "model-api-runtime",
         "Loaded",

@@ -103,7 +103,7 @@ def test_printed_manifest_is_accepted(kserve: Kube) -> None:
 
 
 @pytest.mark.parametrize("version", [None, "1", "2", "3"])
-@pytest.mark.parametrize("protocol", [None, "v1", "v2"])
+@pytest.mark.parametrize("protocol", [None, "v1", "v2", "grpc-v2"])
 def test_runtime_is_taken_without_being_named(version: str | None, protocol: str | None, kserve: Kube) -> None:
     name = f"auto-{version or 'any'}-{protocol or 'any'}"
     model_format = {"name": "mlflow"} | ({"version": version} if version else {})

@@ -5,6 +5,7 @@ place of the volume.
 import json
 import re
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 import yaml
 
 from serving_runtime.commands.manifest import inference_service
+from testbed.infer_messages import message_of
 from testbed.kserve import MODELS, pod_of
 from testbed.processes import free_port, installed, running
+from testbed.rpc_client import INFER, rpc_client
 from testbed.runtime_server import JSON, RuntimeServer
 
 ROOT = Path(__file__).parents[2]
@@ -39,17 +42,21 @@ def server(
 ) -> Iterator[RuntimeServer]:
     """The image's entry point with the pod's arguments; the port and the mount are this machine's."""
     entry = json.loads(re.findall(r"^ENTRYPOINT (.*)$", (ROOT / "Dockerfile.runtime").read_text(), re.MULTILINE)[-1])
-    port, directory = free_port(), tmp_path_factory.mktemp("kserve")
-    arguments = [text.replace(MODELS, str(models / "wine")).replace("8080", str(port)) for text in container["args"]]
+    port, grpc_port, directory = free_port(), free_port(), tmp_path_factory.mktemp("kserve")
+    here = {MODELS: str(models / "wine"), "=8080": f"={port}", "=9000": f"={grpc_port}"}
+    arguments = [
+        reduce(lambda text, place: text.replace(*place), here.items(), argument) for argument in container["args"]
+    ]
     with running(
         [installed(entry[0]), *entry[1:], *arguments], log=directory / "log", env={}, cwd=directory
     ) as process:
         process.wait_for_http(f"http://127.0.0.1:{port}{container['startupProbe']['httpGet']['path']}", seconds=120)
-        yield RuntimeServer(port=port, process=process)
+        yield RuntimeServer(port=port, process=process, grpc_port=grpc_port)
 
 
 def test_arguments_name_the_model_as_the_inference_service_is_named(container: dict[str, Any]) -> None:
-    assert container["args"] == ["serve", "--model-name=wine", "--model-path=/mnt/models", "--port=8080", "--workers=1"]
+    ports = ["--port=8080", "--grpc-port=9000"]
+    assert container["args"] == ["serve", "--model-name=wine", "--model-path=/mnt/models", *ports, "--workers=1"]
 
 
 def test_runtime_version_of_an_inference_service_is_the_images_tag() -> None:
@@ -71,6 +78,15 @@ def test_container_may_run_in_a_restricted_namespace(container: dict[str, Any]) 
         False,
         {"drop": ["ALL"]},
     )
+
+
+def test_grpc_answers_at_the_second_port(container: dict[str, Any], server: RuntimeServer) -> None:
+    body = {"inputs": [{"name": "x", "datatype": "FP64", "shape": [1, 3], "data": [7.4, 3.5, 9.4]}]}
+    with rpc_client(server.grpc_port) as client:
+        answer = client.call(INFER, message_of(body, raw=True, model="wine").SerializeToString())
+
+    assert answer.status == "OK", answer.details
+    assert [(port["name"], port["containerPort"]) for port in container["ports"]] == [("http1", 8080), ("h2c", 9000)]
 
 
 @pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])

@@ -11,6 +11,9 @@ from lightkube import Client
 from lightkube.config import client_adapter
 from lightkube.core.exceptions import ApiError
 from lightkube.generic_resource import create_namespaced_resource
+from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.coordination_v1 import Lease
+from lightkube.resources.core_v1 import Pod
 
 from model_lifecycle.errors import (
     InvalidError,
@@ -26,14 +29,12 @@ from model_lifecycle.rollout.workloads import State, Workload
 Json = dict[str, Any]
 Reply = tuple[int, Any]  # status, and the body as JSON, or None
 
-RESOURCES: Final = {
-    Kind.DEPLOYMENT: create_namespaced_resource("apps", "v1", "Deployment", "deployments"),
+RESOURCES: Final[Mapping[Kind, Any]] = {
+    Kind.DEPLOYMENT: Deployment,
     Kind.INFERENCE_SERVICE: create_namespaced_resource(
         "serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices"
     ),
 }
-PODS: Final = create_namespaced_resource("", "v1", "Pod", "pods")
-LEASES: Final = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
 HTTP_ROUTES: Final = create_namespaced_resource("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
 ANSWER_TIMEOUT: Final = 60.0  # seconds for one answer of a pod
 HTTP_PORT: Final = 8080  # of a container that names no port
@@ -62,7 +63,7 @@ class ClusterObjects:
 
     def workload(self, target: Target) -> Json:
         with _errors(str(target)):
-            return dict(self.client.get(RESOURCES[target.kind], target.name, namespace=self.namespace))
+            return _json(self.client.get(RESOURCES[target.kind], target.name, namespace=self.namespace))
 
     def patch(self, target: Target, workload: Workload, state: State, version: str) -> None:
         """Bring the workload into the state, if its resourceVersion is `version` still.
@@ -79,20 +80,20 @@ class ClusterObjects:
         """Return the Deployment; None if it does not exist."""
         try:
             with _errors(f"deployment/{name}"):
-                return dict(self.client.get(RESOURCES[Kind.DEPLOYMENT], name, namespace=self.namespace))
+                return _json(self.client.get(Deployment, name, namespace=self.namespace))
         except NotFoundError:
             return None
 
     def pods_of(self, deployment: Json) -> list[Json]:
         labels = deployment["spec"]["selector"].get("matchLabels", {})
         with _errors("the pods"):
-            return [dict(pod) for pod in self.client.list(PODS, namespace=self.namespace, labels=labels)]
+            return [_json(pod) for pod in self.client.list(Pod, namespace=self.namespace, labels=labels)]
 
     def weighted_routes(self, service: str) -> list[str]:
         """Return the names of the HTTPRoutes that send a share of the requests to this Service."""
         try:
             with _errors("the HTTPRoutes"):
-                routes = [dict(route) for route in self.client.list(HTTP_ROUTES, namespace=self.namespace)]
+                routes = [_json(route) for route in self.client.list(HTTP_ROUTES, namespace=self.namespace)]
         except (NotFoundError, NotAuthorisedError):
             return []
         return [route["metadata"]["name"] for route in routes if _sends_to(route, service)]
@@ -101,18 +102,18 @@ class ClusterObjects:
         """Return the Lease; None if it does not exist."""
         try:
             with _errors(f"lease/{name}"):
-                return dict(self.client.get(LEASES, name, namespace=self.namespace))
+                return _json(self.client.get(Lease, name, namespace=self.namespace))
         except NotFoundError:
             return None
 
     def create_lease(self, document: Json) -> Json:
         with _errors("the Lease of the rollout", changes=True):
-            return dict(self.client.create(LEASES.from_dict(document), namespace=self.namespace))
+            return _json(self.client.create(_lease(document), namespace=self.namespace))
 
     def replace_lease(self, document: Json) -> Json:
         """Write the Lease, if nobody has written it since it was read. Raises ConflictError."""
         with _errors("the Lease of the rollout", changes=True):
-            return dict(self.client.replace(LEASES.from_dict(document)))
+            return _json(self.client.replace(_lease(document)))
 
 
 class PodProxy:
@@ -151,6 +152,15 @@ def asked(client: httpx2.Client, title: str, method: str, url: str, body: Any) -
         kind = ERRORS.get(answer.status_code, UnavailableError)
         raise kind(f"the API server does not reach {title}: {document.get('message')}")
     return answer.status_code, document
+
+
+def _lease(document: Json) -> Any:
+    return Lease.from_dict(document)
+
+
+def _json(found: Any) -> Json:
+    document: Json = found.to_dict()
+    return document
 
 
 @contextmanager

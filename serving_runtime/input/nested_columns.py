@@ -28,6 +28,10 @@ class NestedColumn:
     name: str
     kind: Array | Object | Map
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
     def values(self, table: Table) -> Values:
         """Return the cells in one row. Raises CellError, KeyError."""
         if not table.rows:

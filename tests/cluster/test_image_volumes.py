@@ -1,10 +1,12 @@
 """Models from images: packaged by `model-api package`, pulled from a registry once, and mounted by the kubelet."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from model_contract.layout import ARTIFACTS_ROOT, run_directory
 from model_contract.model_ref import ModelRef
 from model_contract.names import IMAGE_ANNOTATION, INIT_CONTAINER, MODEL_VOLUME, TOKEN_VOLUME
 from testbed.cluster.image_volumes import PackagedModel, packaged_model
@@ -49,8 +51,11 @@ def test_pods_of_a_node_mount_the_image_of_their_model_and_pull_it_once(
     downloads = by_image.registry.downloads()
     assert set(downloads) == set(by_image.blobs)
     assert set(downloads.values()) == {1}
-    verified = ("model-api-delivery", "verify", "--store=/artifacts/mlflow", "--digests")
-    assert "checked=digests" in quiet("-n", COMPUTE, "exec", "second", "--", *verified)
+    run = f"{ARTIFACTS_ROOT}/{run_directory(wine.owner, wine.run_id)}"
+    listed = json.loads(quiet("-n", COMPUTE, "exec", "second", "--", "cat", f"{run}/manifest.json"))["files"]
+    files = [f"{run}/artifacts/model/{file['path']}" for file in listed]
+    sums = quiet("-n", COMPUTE, "exec", "second", "--", "sha256sum", *files)
+    assert [line.split()[0] for line in sums.splitlines()] == [file["sha256"] for file in listed]
 
 
 def test_image_is_named_by_digest_and_only_in_the_repository_of_the_project(

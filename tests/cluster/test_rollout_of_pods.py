@@ -3,7 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class Registry:
 
     environment: Mapping[str, str]
     uri: str
-    second: str
+    second: str = ""
 
     def rollout(self, workload: str, *options: str) -> tuple[int, str, str]:
         command = [installed("model-api"), "rollout", workload, "--model=wine-quality", f"--namespace={COMPUTE}"]
@@ -34,21 +34,17 @@ class Registry:
 
     def version(self, run_id: str, source: str) -> str:
         body = {"name": "wine-quality", "source": source, "run_id": run_id}
-        made = ask(self.uri, "POST", f"{API}/model-versions/create", body).json["model_version"]
-        return str(made["version"])
+        answer = ask(self.uri, "POST", f"{API}/model-versions/create", body)
+        assert answer.status == 200, answer.body
+        return str(answer.json["model_version"]["version"])
 
 
 @pytest.fixture(scope="module")
 def registry(installed: Kube, wine: ModelRef) -> Iterator[Registry]:
     with installed.forwarded(MLFLOW, "mlflow", 5000) as uri:
-        found = ask(uri, "GET", f"{API}/model-versions/get?name=wine-quality&version={wine.version}").json
-        registry = Registry(
-            environment=installed.environment | {"MLFLOW_TRACKING_URI": uri},
-            uri=uri,
-            second="",
-        )
-        second = registry.version(wine.run_id, found["model_version"]["source"])
-        yield Registry(environment=registry.environment, uri=uri, second=second)
+        environment = installed.environment | {"MLFLOW_TRACKING_URI": uri}
+        registry = Registry(environment=environment, uri=uri)
+        yield replace(registry, second=registry.version(wine.run_id, f"models:/wine-quality/{wine.version}"))
 
 
 def served_version(kube: Kube, name: str) -> str:

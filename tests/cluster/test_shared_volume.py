@@ -40,7 +40,8 @@ class Shared:
 
     def ended(self, job: str) -> Json:
         """Return the summary of a Job's pod when it has ended."""
-        self.kube("-n", COMPUTE, "wait", "--for=condition=Complete", f"job/{job}", "--timeout=120s")
+        waited = self.kube.attempt("-n", COMPUTE, "wait", "--for=condition=Complete", f"job/{job}", "--timeout=180s")
+        assert waited.returncode == 0, self.kube.attempt("-n", COMPUTE, "logs", f"--selector=job-name={job}").stdout
         summary: Json = json.loads(self.kube("-n", COMPUTE, "logs", f"job/{job}", "--tail=1"))
         return summary
 

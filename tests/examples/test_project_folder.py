@@ -71,7 +71,7 @@ def test_guide_names_only_commands_and_options_that_exist(guide: Path) -> None:
 
 def options_of(command: Command) -> set[str]:
     """Return the options of a command, or of all commands of a group."""
-    own = {option for parameter in command.params for option in parameter.opts}
+    own = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     return own.union(*(options_of(found) for found in command.commands.values())) if isinstance(command, Group) else own
 
 

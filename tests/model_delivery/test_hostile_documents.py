@@ -20,7 +20,7 @@ SURPRISES: list[Any] = [None, True, 7, -1, "", "\ud800\x1b[2J", [], [7], [{}], {
 VERSION = {"name": "wine", "version": "1", "status": "READY", "run_id": RUN, "tags": [{"key": "a", "value": "b"}]}
 # The answer to requests with the key in their path.
 ANSWERS: dict[str, Any] = {
-    "registered-models/get": {"registered_model": {"aliases": [{"alias": "live", "version": "1"}]}},
+    "registered-models/get": {"registered_model": {"name": "wine", "aliases": [{"alias": "live", "version": "1"}]}},
     "model-versions/get?": {"model_version": VERSION},
     "get-download-uri": {"artifact_uri": "mlflow-artifacts:/1/r/artifacts/model"},
     "model-versions/search": {"model_versions": [{"name": "wine", "version": "1", "source": f"runs:/{RUN}/model"}]},

@@ -33,7 +33,7 @@ from testbed.delivery import COMMAND, QUICKLY, Delivery, wait_until
 from testbed.faults import first, only
 from testbed.gate import API, OTHER, PROJECT, Gate, Json, ask, gate
 from testbed.http_server import in_thread
-from testbed.mlflow_server import MlflowServer
+from testbed.mlflow_server import MlflowServer, mlflow_server
 from testbed.registered import files_below
 from testbed.reverse_proxy import Exchange, reverse_proxy
 from tests.model_delivery.test_store import no_locks
@@ -142,8 +142,10 @@ def ended(process: "subprocess.Popen[str]") -> Synced:
 
 
 @pytest.fixture(scope="module")
-def gated(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
-    with gate(mlflow_3_17, tmp_path_factory.mktemp("gate"), "--attempts=100000") as found:
+def gated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    """A gate before an MLflow of its own: another test's models of these projects would be fetched too."""
+    directory = tmp_path_factory.mktemp("synced")
+    with mlflow_server("3.17", directory / "mlflow") as server, gate(server, directory, "--attempts=100000") as found:
         yield found
 
 

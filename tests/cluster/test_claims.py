@@ -1,5 +1,6 @@
 """Models on claims: one that lives as long as its pod, and one that is shared and filled before."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ def volume(quiet: Kube) -> Iterator[str]:
     if not quiet.ours:
         pytest.skip("only on the cluster of testbed.cluster is there a folder of the node to make a volume of")
     folder = RUN / "volumes" / "models"
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # what another test left belongs to another user
+    folder.mkdir(parents=True)
     folder.chmod(0o777)
     quiet.apply(host_volume("models", folder))
     yield "models"

@@ -4,14 +4,12 @@ oras finds the credentials, those of a credential helper too, and gets a registr
 file, reads a whole blob into memory, and tries for two minutes after a refused login; so requests are sent here.
 """
 
-import json
 import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -34,13 +32,10 @@ from model_lifecycle.errors import (
 )
 from model_lifecycle.http_client import cause_of_failure, error_of, peer_of, proxy_errors
 from model_lifecycle.packaging.image import MANIFEST_TYPE
+from model_lifecycle.packaging.login_file import login_file
 
 USER: Final = "ORAS_USER"
 PASSWORD: Final = "ORAS_PASS"
-# Files that `docker login` and `podman login` write.
-AUTH_FILE: Final = "REGISTRY_AUTH_FILE"
-DOCKER_CONFIG: Final = "DOCKER_CONFIG"
-LARGEST_CONFIG: Final = 1 << 20
 # Seconds to connect and to take a piece of a body, and to answer: a store behind a registry moves a whole layer.
 TIMEOUTS: Final = (30.0, 300.0)
 DONE: Final = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED}
@@ -139,7 +134,7 @@ class ImageRegistry:
             auth.set_basic_auth(user, password)
         else:
             # oras reads ~/.docker/config.json beside any other file, and takes either's value.
-            auth._auth_config = _configuration(self._environ)
+            auth._auth_config = login_file(self._environ)
             auth.load_configs(self._container)
         if kind == "basic" and not hasattr(auth, "_basic_auth"):
             raise self._refused()
@@ -263,47 +258,6 @@ def _is_local(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _configuration(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the login file: REGISTRY_AUTH_FILE > DOCKER_CONFIG > ~/.docker/config.json. Raises InvalidError."""
-    if named := environ.get(AUTH_FILE):
-        name, file = AUTH_FILE, Path(named)
-    elif named := environ.get(DOCKER_CONFIG):
-        name, file = DOCKER_CONFIG, Path(named) / "config.json"
-    else:
-        name, file = "HOME", Path(environ.get("HOME") or "/nonexistent") / ".docker" / "config.json"
-    try:
-        with file.open("rb") as content:
-            found = json.loads(content.read(LARGEST_CONFIG))
-    except FileNotFoundError:
-        found = {}
-    except (OSError, ValueError) as error:
-        raise InvalidError(f"{file}, the login file of {name}, cannot be read: {_reason(error)}") from None
-    if not _is_configuration(found):
-        raise InvalidError(f"{file}, the login file of {name}, is no configuration of Docker")
-    return {
-        "auths": found.get("auths", {}),
-        "credHelpers": found.get("credHelpers", {}),
-        "credsStore": found.get("credsStore"),
-    }
-
-
-def _is_configuration(found: Any) -> bool:
-    """Return True if the parts that oras reads have their types."""
-    if not isinstance(found, dict) or not isinstance(found.get("credsStore") or "", str):
-        return False
-    auths, helpers = found.get("auths", {}), found.get("credHelpers", {})
-    return (
-        isinstance(auths, dict)
-        and isinstance(helpers, dict)
-        and all(isinstance(entry, dict) for entry in auths.values())
-        and all(isinstance(name, str) for name in helpers.values())
-    )
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or "it is not JSON"
 
 
 def _error_code(answer: requests.Response) -> str:

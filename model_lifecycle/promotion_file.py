@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from model_contract.digest import DIGEST
 from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
 from model_lifecycle.errors import InvalidError
 from model_lifecycle.stages import PRODUCTION, STAGING
@@ -222,7 +223,6 @@ def _matches(pattern: str) -> Callable[[object], bool]:
 NAME: Final = rf"[^/:\x00-\x1f\x7f]{{1,{LONGEST_NAME}}}"
 VERSION: Final = r"[1-9][0-9]{0,9}"
 ALIAS: Final = r"[A-Za-z0-9_-]{1,255}"
-DIGEST: Final = r"sha256:[0-9a-f]{64}"
 FIELDS: Final[Mapping[str, Field]] = {
     "name": Field(
         accepts=_matches(NAME),
@@ -246,9 +246,9 @@ FIELDS: Final[Mapping[str, Field]] = {
         schema={"type": "string", "pattern": rf"^{ALIAS}$"},
     ),
     "digest": Field(
-        accepts=_matches(DIGEST),
+        accepts=_matches(DIGEST.pattern),
         expected="sha256: and 64 hexadecimal digits in lower case",
-        schema={"type": "string", "pattern": rf"^{DIGEST}$"},
+        schema={"type": "string", "pattern": rf"^{DIGEST.pattern}$"},
     ),
 }
 

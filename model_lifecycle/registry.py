@@ -62,6 +62,10 @@ class Model:
     def project_of(self, version: Version) -> str | None:
         return version.tags.get(TAG_PROJECT_ID) or self.tags.get(TAG_PROJECT_ID)
 
+    def owner_of(self, version: Version) -> str:
+        """Return the owner by the tags of version and model; empty if they have none."""
+        return version.tags.get(TAG_USER) or self.tags.get(TAG_USER) or ""
+
     def reference(self, version: Version, *, owner: str = "", user: str = "") -> ModelRef:
         """Return the reference of a version. Its owner: `owner` > the tags of version and model > `user`.
 
@@ -70,7 +74,7 @@ class Model:
         title = f"{version.name!r} version {version.version}"
         if not version.run_id:
             raise PreconditionError(f"{title} was registered without a run: register what a run has logged")
-        if not (found := owner or version.tags.get(TAG_USER) or self.tags.get(TAG_USER) or user):
+        if not (found := owner or self.owner_of(version) or user):
             raise InvalidError(f"the owner of {title} is not known: name it with --owner")
         try:
             return ModelRef(name=version.name, version=version.version, owner=found, run_id=version.run_id)

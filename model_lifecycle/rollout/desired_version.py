@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from model_contract.names import TAG_DIGEST, TAG_USER
+from model_contract.names import TAG_DIGEST
 from model_lifecycle.errors import NotFoundError, PreconditionError
-from model_lifecycle.registry import Model, Registry, Version
+from model_lifecycle.registry import Model, Registry
 from model_lifecycle.stages import PRODUCTION, PRODUCTION_ALIAS, READY
 
 
@@ -40,7 +40,7 @@ def desired_version(
         name=name,
         version=number,
         run_id=version.run_id,
-        owner=_owner(model, version),
+        owner=model.owner_of(version),
         digest=version.tags.get(TAG_DIGEST, ""),
     )
 
@@ -62,7 +62,3 @@ def _in_production(model: Model) -> str:
     if found := alias or next(iter(staged), None):
         return found
     raise NotFoundError(f"{model.name!r} has no version in {PRODUCTION}: promote one, or name --alias or --version")
-
-
-def _owner(model: Model, version: Version) -> str:
-    return version.tags.get(TAG_USER) or model.tags.get(TAG_USER) or ""

@@ -1,5 +1,6 @@
 """Requests of a rollout to the cluster: it reads and patches the workload, lists its pods, and asks one over HTTP."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Pod
 
+from model_contract.model_ref import printable
 from model_lifecycle.errors import (
     InvalidError,
     LifecycleError,
@@ -37,6 +39,7 @@ RESOURCES: Final[Mapping[Kind, Any]] = {
 }
 HTTP_ROUTES: Final = create_namespaced_resource("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
 ANSWER_TIMEOUT: Final = 60.0  # seconds for one answer of a pod
+LARGEST_ANSWER: Final = 64 << 20  # bytes
 HTTP_PORT: Final = 8080  # of a container that names no port
 
 
@@ -132,26 +135,34 @@ class PodProxy:
 
     def ask(self, method: str, path: str, body: Any = None) -> Reply:
         """Return the answer. Raises UnavailableError if none comes, NotAuthorisedError if the API server refuses."""
-        return asked(self._client, self.title, method, self._prefix + path, body)
+        status, document = asked(self._client, self.title, method, self._prefix + path, body)
+        if isinstance(document, dict) and document.get("kind") == "Status" and document.get("apiVersion") == "v1":
+            kind = ERRORS.get(status, UnavailableError)
+            raise kind(f"the API server does not reach {self.title}: {printable(str(document.get('message')))}")
+        return status, document
 
     def close(self) -> None:
         self._client.close()
 
 
 def asked(client: httpx2.Client, title: str, method: str, url: str, body: Any) -> Reply:
-    """Send one request. Raises UnavailableError; NotAuthorisedError for a refusal of the API server."""
+    """Send one request, and return the answer: code of the model's author may have written it.
+
+    Raises UnavailableError if none comes, or one of more than LARGEST_ANSWER bytes.
+    """
     try:
-        answer = client.request(method, url, **({} if body is None else {"json": body}))
-    except httpx2.TransportError as error:
+        with client.stream(method, url, **({} if body is None else {"json": body})) as answer:
+            content = bytearray()
+            for piece in answer.iter_bytes():
+                content += piece
+                if len(content) > LARGEST_ANSWER:
+                    raise UnavailableError(f"{title} answers with more than {LARGEST_ANSWER >> 20} MiB")
+    except (httpx2.TransportError, httpx2.DecodingError) as error:
         raise UnavailableError(f"{title} does not answer: {type(error).__name__}") from error
     try:
-        document = answer.json()
-    except ValueError:
-        document = None
-    if isinstance(document, dict) and document.get("kind") == "Status" and document.get("apiVersion") == "v1":
-        kind = ERRORS.get(answer.status_code, UnavailableError)
-        raise kind(f"the API server does not reach {title}: {document.get('message')}")
-    return answer.status_code, document
+        return answer.status_code, json.loads(content)
+    except (ValueError, RecursionError):
+        return answer.status_code, None
 
 
 def _lease(document: Json) -> Any:

@@ -57,7 +57,7 @@ def info_of(server: Server) -> dict[str, Any]:
             f"{server.title} wants a token, which the API server does not pass on: name the address with --url and the"
             " token with --url-token-file, or ask nothing with --no-call"
         )
-    if status != HTTPStatus.OK or not isinstance(document, dict) or "model" not in document:
+    if status != HTTPStatus.OK or not isinstance(document, dict) or not isinstance(document.get("model"), dict):
         raise PreconditionError(
             f"{server.title} answers /info with {status} and without a model: it is not this project's runtime, which"
             " --no-call does not need"

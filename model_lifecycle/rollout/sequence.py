@@ -1,10 +1,11 @@
 """The steps of a rollout: claim, change, wait, ask the new pods; and the way back if one of them fails."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from lightkube import Client
 
@@ -40,7 +41,10 @@ from model_lifecycle.rollout.workloads import (
 
 Json = dict[str, Any]
 
+Answer = TypeVar("Answer")
+
 PAUSE: Final = 1.0  # seconds between two looks
+PATIENCE: Final = 15.0  # seconds in which a new pod, or a new route to it, may not answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +118,7 @@ class Rollout:
                 self._progress.done("changed", _told(wanted, before))
             try:
                 pods = self._wait(claim, wanted, deadline)
-                example, compared = self._ask(claim, pods, deadline) if self._options.calls else (False, 0)
+                example, compared = self._ask(claim, pods) if self._options.calls else (False, 0)
             except PreconditionError as failure:
                 if before == wanted:
                     raise
@@ -196,17 +200,25 @@ class Rollout:
         now = readiness(deployment, pods)
         return now.done, [pod for pod in pods if is_ready(pod)], now.failed, now.text
 
-    def _ask(self, claim: Claim, pods: Sequence[Json], deadline: float) -> tuple[bool, int]:
-        """Ask each server for its version, and the first one for more. Raises LifecycleError."""
+    def _ask(self, claim: Claim, pods: Sequence[Json]) -> tuple[bool, int]:
+        """Ask each server for its version, and the first one for more.
+
+        Raises PreconditionError if one does not serve the version well: its code may do anything, and also end.
+        """
         example, compared = False, 0
         for number, server in enumerate(self._servers(pods)):
-            info = self._info(claim, server, deadline)
             if number == 0:
-                example = check_example(server, info)
-                compared = compare(server, self._options.comparison, claim.hold)
+                example, compared = self._ask_first(claim, server)
+            else:
+                self._answered(claim, partial(self._info, server))
         asked = f"{len(pods)} pods serve version {self._desired.version}" if pods else "no pod runs"
         self._progress.done("asked", asked + (f", {compared} recorded requests answered" if compared else ""))
         return example, compared
+
+    def _ask_first(self, claim: Claim, server: Server) -> tuple[bool, int]:
+        info = self._answered(claim, lambda: self._info(server))
+        example = self._answered(claim, lambda: check_example(server, info))
+        return example, self._answered(claim, lambda: compare(server, self._options.comparison, claim.hold))
 
     def _servers(self, pods: Sequence[Json]) -> Iterator[Server]:
         if self._options.url:
@@ -217,15 +229,28 @@ class Rollout:
             with closing(PodProxy(self._client, self._target.namespace, pod)) as proxy:
                 yield proxy
 
-    def _info(self, claim: Claim, server: Server, deadline: float) -> Json:
+    def _info(self, server: Server) -> Json:
         """Return `/info` of the version. An address may lead to a former pod for a moment. Raises LifecycleError."""
+        info = info_of(server)
+        if different := version_difference(info, self._desired):
+            kind = UnavailableError if self._options.url else PreconditionError
+            raise kind(f"{server.title} serves {different}")
+        return info
+
+    def _answered(self, claim: Claim, ask: Callable[[], Answer]) -> Answer:
+        """Return the answer, which is asked for again while none comes. Raises PreconditionError, PartialError."""
+        begun = time.monotonic()
         while True:
             claim.hold()
-            info = info_of(server)
-            if (different := version_difference(info, self._desired)) is None:
-                return info
-            if not self._options.url or time.monotonic() > deadline:
-                raise PreconditionError(f"{server.title} serves {different}")
+            try:
+                return ask()
+            except PartialError:
+                raise
+            except UnavailableError as error:
+                if time.monotonic() - begun > PATIENCE:
+                    raise PreconditionError(str(error)) from error
+            except LifecycleError as error:
+                raise PreconditionError(str(error)) from error
             time.sleep(PAUSE)
 
     def _put_back(self, claim: Claim, wanted: State, before: State, failure: PreconditionError) -> None:

@@ -1,4 +1,4 @@
-"""What a Deployment or an InferenceService serves, and the patches that change it. No request is sent from here.
+"""The model that a Deployment or an InferenceService serves, and the patches that change it. It sends no request.
 
 A workload's *state* is what a rollout changes of it: the four variables of a Deployment's container, or the storage URI
 of an InferenceService. A value is None if the workload does not have it.

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 import httpx
@@ -18,6 +19,7 @@ import pytest
 
 from testbed.cluster.control_plane import ControlPlane, control_plane, deployment_controllers
 from testbed.gate import API, ask
+from testbed.http_server import in_thread
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import installed
 
@@ -56,18 +58,19 @@ class Rollouts:
         )
         self.until(lambda: self.available(name))
 
-    def start(self, name: str, *options: str, version: str = "2") -> "subprocess.Popen[str]":
+    def start(self, name: str, *options: str, version: str = "2", calls: bool = False) -> "subprocess.Popen[str]":
         command = [installed("model-api"), "rollout", f"deployment/{name}", "--model", MODEL, "--version", version]
+        asks = [] if calls else ["--no-call"]
         return subprocess.Popen(
-            [*command, "--no-call", "--format=json", *options],
+            [*command, *asks, "--format=json", *options],
             env=os.environ | {"KUBECONFIG": str(self.plane.kubeconfig), "MLFLOW_TRACKING_URI": self.tracking},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, name: str, *options: str, version: str = "2") -> tuple[int, str, str]:
-        return ended(self.start(name, *options, version=version))
+    def run(self, name: str, *options: str, version: str = "2", calls: bool = False) -> tuple[int, str, str]:
+        return ended(self.start(name, *options, version=version, calls=calls))
 
     def get(self, path: str) -> Json:
         found: Json = self.plane.client.get(path).raise_for_status().json()
@@ -266,6 +269,59 @@ def test_api_server_that_does_not_answer_for_a_while_is_waited_for(rollouts: Rol
 
     assert code == 0, err
     assert rollouts.available("away")
+
+
+GOOD = {"model": {"version": "2"}, "example": {"inputs": [1]}}
+STATUS = {"kind": "Status", "apiVersion": "v1", "message": "forbidden", "code": 403}
+# Answers of a server whose code is another's, to `/info` and to the example; None: the connection ends.
+HOSTILE: dict[str, tuple[Any, Any, str]] = {
+    "another version": ({"model": {"version": "1"}}, {}, "serves version 1 instead of 2"),
+    "no object": ({"model": ["2"]}, {}, "without a model"),
+    "a deep answer": (b"[" * 200_000, {}, "without a model"),
+    "an answer without an end": (b'"' + b"1" * (65 << 20), {}, "more than 64 MiB"),
+    "that of an API server": (STATUS, {}, "without a model"),
+    "crash on the example": (GOOD, None, "does not answer"),
+    "error on the example": (GOOD, (500, {}), "answers the model's own example with 500"),
+    "moved": ((302, {}), {}, "answers /info with 302"),
+}
+
+
+@contextmanager
+def hostile_server(info: Any, example: Any) -> Iterator[str]:
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = info if self.path == "/info" else example
+            if answer is None:
+                self.close_connection = True
+                return
+            status, document = answer if isinstance(answer, tuple) else (200, answer)
+            body = document if isinstance(document, bytes) else json.dumps(document).encode()
+            with suppress(OSError):  # the client takes no more
+                self.send_response(status)
+                self.send_header("Location", "http://127.0.0.1:9/")
+                self.end_headers()
+                self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815  the name of the base class
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    with in_thread(server):
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_version_whose_server_fails_or_lies_is_put_back(rollouts: Rollouts, case: str) -> None:
+    info, example, sentence = HOSTILE[case]
+    name = case.replace(" ", "-").lower()
+    rollouts.deploy(name)
+    with hostile_server(info, example) as url:
+        code, _, err = rollouts.run(name, f"--url={url}", calls=True)
+
+    assert code == 9, err
+    assert sentence in err
+    assert rollouts.version(name) == "1"
 
 
 def test_lease_of_a_rollout_that_has_ended_holds_nothing(rollouts: Rollouts) -> None:

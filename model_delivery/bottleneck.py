@@ -30,7 +30,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What was measured, in seconds: a connection; an answer of the gate alone, None without a gate; an answer of
+    """Measured times in seconds: a connection; an answer of the gate alone, None without a gate; an answer of
     MLflow, through the gate if there is one; a listing. `disk` is in bytes per second, `ways` has a rate for each way.
     """
 

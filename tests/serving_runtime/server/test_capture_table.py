@@ -125,7 +125,8 @@ def test_full_disk_holds_no_answer_and_files_come_when_there_is_room(
     disk.mkdir()
     mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("nobody may mount a disk here")
+        assert os.environ.get("CI") != "true", "CI must be able to mount a disk"
+        pytest.skip("mounting a disk, which this test fills, takes the rights of root")
     try:
         flags = ("--workers", "1", "--capture", f"parquet:{disk}/captured", "--capture-seconds", "1")
         server = start(models / "wine", *flags)

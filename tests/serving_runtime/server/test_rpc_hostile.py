@@ -1,4 +1,4 @@
-"""What no client of gRPC should send: each has its own end, and the next call is answered."""
+"""Calls that no client of gRPC should make: each has its own end, and the next call is answered."""
 
 import socket
 import struct

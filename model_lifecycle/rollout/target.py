@@ -17,7 +17,19 @@ class Kind(StrEnum):
     INFERENCE_SERVICE = "inferenceservice"
 
 
-SHORT_NAMES: Final = {"deploy": Kind.DEPLOYMENT, "isvc": Kind.INFERENCE_SERVICE}
+# Other names that kubectl takes or prints, such as deployment.apps/wine.
+OTHER_NAMES: Final = {
+    **{name: Kind.DEPLOYMENT for name in ("deploy", "deployments", "deployment.apps", "deployments.apps")},
+    **{
+        name: Kind.INFERENCE_SERVICE
+        for name in (
+            "isvc",
+            "inferenceservices",
+            "inferenceservice.serving.kserve.io",
+            "inferenceservices.serving.kserve.io",
+        )
+    },
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +47,7 @@ class Target:
 def parse_target(text: str, namespace: str) -> Target:
     """Return the workload that `<kind>/<name>` names. Raises InvalidError."""
     kind_name, _, name = text.partition("/")
-    kind = SHORT_NAMES.get(kind_name) or next((kind for kind in Kind if kind == kind_name), None)
+    kind = OTHER_NAMES.get(kind_name) or next((kind for kind in Kind if kind == kind_name), None)
     if kind is None or not NAME.fullmatch(name):
         raise InvalidError(f"{text!r:.100} is no workload: give deployment/<name> or inferenceservice/<name>")
     if not NAME.fullmatch(namespace):

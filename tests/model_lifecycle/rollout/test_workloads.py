@@ -38,6 +38,9 @@ def inference_service(uri: str = "mlflow://wine/2", canary: bool = False, **spec
     [
         ("deployment/wine", Kind.DEPLOYMENT, "wine"),
         ("deploy/wine", Kind.DEPLOYMENT, "wine"),
+        ("deployments/wine", Kind.DEPLOYMENT, "wine"),
+        ("deployment.apps/wine", Kind.DEPLOYMENT, "wine"),
+        ("inferenceservice.serving.kserve.io/wine", Kind.INFERENCE_SERVICE, "wine"),
         ("isvc/wine.v2", Kind.INFERENCE_SERVICE, "wine.v2"),
         ("inferenceservice/w", Kind.INFERENCE_SERVICE, "w"),
     ],
@@ -47,7 +50,18 @@ def test_target_has_the_names_of_kubectl(text: str, kind: Kind, name: str) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["wine", "pod/wine", "deployment/", "/wine", "deployment/Wine", "deployment/a/b", "deployment/../x", ""]
+    "text",
+    [
+        "wine",
+        "pod/wine",
+        "deployment.kserve/wine",
+        "deployment/",
+        "/wine",
+        "deployment/Wine",
+        "deployment/a/b",
+        "deployment/../x",
+        "",
+    ],
 )
 def test_target_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidError, match="is no workload"):

@@ -19,16 +19,11 @@ class Kind(StrEnum):
 
 # Other names that kubectl takes or prints, such as deployment.apps/wine.
 OTHER_NAMES: Final = {
-    **{name: Kind.DEPLOYMENT for name in ("deploy", "deployments", "deployment.apps", "deployments.apps")},
-    **{
-        name: Kind.INFERENCE_SERVICE
-        for name in (
-            "isvc",
-            "inferenceservices",
-            "inferenceservice.serving.kserve.io",
-            "inferenceservices.serving.kserve.io",
-        )
-    },
+    **dict.fromkeys(("deploy", "deployments", "deployment.apps", "deployments.apps"), Kind.DEPLOYMENT),
+    **dict.fromkeys(
+        ("isvc", "inferenceservices", "inferenceservice.serving.kserve.io", "inferenceservices.serving.kserve.io"),
+        Kind.INFERENCE_SERVICE,
+    ),
 }
 
 

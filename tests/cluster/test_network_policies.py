@@ -24,7 +24,7 @@ import yaml
 from testbed.cluster import try_connections
 from testbed.cluster.components import SERVICES
 from testbed.cluster.kube import Kube
-from testbed.cluster.machine import Network
+from testbed.cluster.machine import Network, run
 from testbed.cluster.workloads import COMPUTE, LOCKED, MLFLOW, PLATFORM, RUNTIME_IMAGE, USER
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -84,7 +84,7 @@ TABLE: Mapping[str, Row] = {
         forbidden=["model > stranger:5000", "model > domino:80", "model > api-server:443"],
     ),
     "model-api-to-object-stores": Row(
-        allowed=["model > public:443", "model > dns:53", "model > dns:53/UDP"],
+        allowed=["model > public:443", "model > gate:5000", "model > dns:53", "model > dns:53/UDP"],
         forbidden=["model > public:80", "model > stranger:443", "model > outside:443"],
     ),
 }
@@ -324,3 +324,21 @@ def test_target_of_a_forbidden_connection_answers_another_source(name: str) -> N
     answered |= {("public", 80, "TCP"), ("outside", 443, "TCP")}  # OF_THIS_HOST
 
     assert [text for text in TABLE[name].forbidden if parsed(text)[1:] not in answered] == []
+
+
+def test_pods_with_the_policy_of_object_stores_alone_reach_mlflow(installed: Kube, tried: Tried) -> None:
+    """The component is also used without the overlay whose policy lets the same pods reach MLflow."""
+    other = POLICIES["model-api-to-mlflow"]
+    own = [parsed(text) for text in TABLE["model-api-to-object-stores"].allowed]
+    installed("-n", COMPUTE, "delete", "networkpolicy", other["metadata"]["name"])
+    try:
+        installed.until(lambda: "nw policy model-api-to-mlflow" not in firewall_rules(), what="its rules are gone")
+        with listening(*OF_THIS_HOST):
+            made = outcomes_from(installed, tried.pods, "model")
+    finally:
+        installed.apply(other)
+    assert [connection for connection in own if not made[connection]] == []
+
+
+def firewall_rules() -> str:
+    return run(*NETWORK.enter, "iptables-save", "-t", "filter")

@@ -7,9 +7,7 @@ shorter times (`testbed/prometheus_server.py`). A new alert needs an entry in FA
 import base64
 import itertools
 import json
-import os
 import resource
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -46,6 +44,7 @@ WEBHOOK = "pods.model-api.dominodatalab.com"
 REGISTRATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 PLATFORM, MODELS = "domino-platform", "models"
 KEY = {"X-Domino-Api-Key": "f00d" * 16}
+DAY = timedelta(days=1)
 UNLIMITED = "--attempts=100000"
 NUMBERS = itertools.count(1)
 RULES, QUERIES = rules(), queries()
@@ -57,10 +56,17 @@ async def authenticate(*_):
     raise RuntimeError("broken by the test")
 Authenticator.authenticate = authenticate
 """
-BROKEN_WEBHOOK = """import webhook.decision
+BROKEN_WEBHOOK = """import webhook.admission
 def decide(*_):
     raise RuntimeError("broken by the test")
-webhook.decision.decide = decide
+webhook.admission.decide = decide
+"""
+SLOW_WEBHOOK = """import time, webhook.admission
+quick = webhook.admission.decide
+def decide(*arguments):
+    time.sleep(0.15)
+    return quick(*arguments)
+webhook.admission.decide = decide
 """
 
 Json = dict[str, Any]
@@ -245,11 +251,15 @@ def unreadable_tokens(world: World) -> Iterator[None]:
 def tokens_with(world: World, **times: timedelta) -> Iterator[None]:
     """Run a gate with a token that was made, or ends, at these times from now."""
     with world.gate() as found:
-        entry = {name: (datetime.now(UTC) + difference).isoformat() for name, difference in times.items()}
-        content = {"tokens": {fingerprint(found.token(Purpose.PULL)): entry}}
-        (found.secret_dir / meta_key(PROJECT)).write_text(json.dumps(content))
+        (found.secret_dir / meta_key(PROJECT)).write_text(token_times(found, **times))
         with repeated(lambda: found.ask("GET", "/readyz"), pause=1):
             yield
+
+
+def token_times(found: Gate, **times: timedelta) -> str:
+    """Return the file that says when the pull token of the project was made and ends."""
+    entry = {name: (datetime.now(UTC) + difference).isoformat() for name, difference in times.items()}
+    return json.dumps({"tokens": {fingerprint(found.token(Purpose.PULL)): entry}})
 
 
 @contextmanager
@@ -270,10 +280,11 @@ def slow_mlflow(world: World) -> Iterator[None]:
 @contextmanager
 def certificate_that_ends(world: World) -> Iterator[None]:
     with world.webhook() as found:
-        leaf = trustme.CA().issue_cert(HOST, not_after=datetime.now(UTC) + timedelta(days=13))
+        leaf = trustme.CA().issue_cert(HOST, not_after=datetime.now(UTC) + 13 * DAY)
         found.certificates.key.write_bytes(leaf.private_key_pem.bytes())
         found.certificates.certificate.write_bytes(b"".join(part.bytes() for part in leaf.cert_chain_pems))
-        yield
+        with repeated(lambda: found.ask("GET", "/readyz"), pause=1):  # the next connection has it read the files
+            yield
 
 
 @contextmanager
@@ -304,18 +315,9 @@ def webhook_away(world: World) -> Iterator[None]:
 
 @contextmanager
 def slow_webhook(world: World) -> Iterator[None]:
-    """Freeze the webhook again and again, for a fifth of a second."""
-
-    def freeze() -> None:
-        group = os.getpgid(found.process.popen.pid)
-        os.killpg(group, signal.SIGSTOP)
-        time.sleep(0.2)
-        os.killpg(group, signal.SIGCONT)
-
     with (
-        world.webhook() as found,
-        repeated(lambda: found.review(POD), pause=0, threads=4),
-        repeated(freeze, pause=0.05),
+        world.webhook(PYTHONPATH=str(world.code(SLOW_WEBHOOK))) as found,
+        repeated(lambda: found.review(POD)),
     ):
         yield
 
@@ -332,8 +334,8 @@ FAULTS: Mapping[str, Callable[[World], AbstractContextManager[None]]] = {
     "ModelApiGateAnswersCut": cut_answers,
     "ModelApiGateGuessed": guesses,
     "ModelApiGateTokensUnread": unreadable_tokens,
-    "ModelApiGateTokenEnds": lambda world: tokens_with(world, expires=timedelta(days=6)),
-    "ModelApiGateTokenOld": lambda world: tokens_with(world, created=timedelta(days=-181)),
+    "ModelApiGateTokenEnds": lambda world: tokens_with(world, expires=6 * DAY),
+    "ModelApiGateTokenOld": lambda world: tokens_with(world, created=-181 * DAY),
     "ModelApiGateSlow": slow_mlflow,
     "ModelApiWebhookCertificateEnds": certificate_that_ends,
     "ModelApiWebhookNotTrusted": foreign_registration,
@@ -445,6 +447,7 @@ def world(plane: ControlPlane, mlflow_3_18: MlflowServer, tmp_path_factory: pyte
             found.webhook(**self_managed),
             registered(plane, "reached", f"{webhook.url}/mutate", webhook.certificates.authority.read_bytes()),
         ):
+            (gate.secret_dir / meta_key(PROJECT)).write_text(token_times(gate, created=-DAY, expires=100 * DAY))
             unusual(gate, webhook)
             with repeated(lambda: healthy(gate, webhook, found), pause=1):
                 prometheus.until(

@@ -31,6 +31,11 @@ class WebhookServer:
     def url(self) -> str:
         return f"https://{HOST}:{self.port}"
 
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers, the oldest first."""
+        pid = self.process.popen.pid
+        return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.certificates.authority))
 

@@ -22,7 +22,7 @@ from benchmarks.admission_in_process import EXAMPLE, KIB, pod_of
 from benchmarks.machine import describe, memory, processor_seconds
 from benchmarks.wrk import load
 from testbed.api_server import review_of
-from testbed.certificates import issue
+from testbed.certificates import Certificates, issue
 from testbed.go_programs import program
 from testbed.processes import free_port, installed, running
 from testbed.webhook_server import webhook_server
@@ -66,9 +66,9 @@ def main() -> None:
             )
             rates = {target.name: rates_of(target, body) for target in targets}
             scale = scale or rates[EMPTY]
-            for target, found in rates.items():
+            for measured, found in rates.items():
                 times = " ".join(f"{rate / empty:.2f}" for rate, empty in zip(found, scale, strict=True))
-                print(f"  {target:<24}{times}")
+                print(f"  {measured:<24}{times}")
         print(f"\n{PACE} reviews per second, example pod")
         body_of_example = json.dumps(review_of(EXAMPLE)).encode()
         for target in targets:
@@ -93,24 +93,26 @@ def rates_of(target: Target, body: Path) -> list[float]:
 
 def others(environ: Mapping[str, str]) -> list[Target]:
     return [
-        Target(name=name.removeprefix(PEER).lower(), url=url)
-        for name, url in environ.items()
-        if name.startswith(PEER)
+        Target(name=name.removeprefix(PEER).lower(), url=url) for name, url in environ.items() if name.startswith(PEER)
     ]
 
 
 def empty_view(directory: Path, processes: ExitStack) -> Target:
     """Start the view under gunicorn's threads: the webhook's server until decision 15."""
     certificates, port = issue(directory, "127.0.0.1"), free_port()
-    command = [installed("python"), "-m", "benchmarks.empty_view", str(port)]
-    return start(EMPTY, [*command, certificates.certificate, certificates.key], directory, processes, port)
+    command = [installed("python"), "-m", "benchmarks.empty_view", str(port), *pair_of(certificates)]
+    return start(EMPTY, command, directory, processes, port)
 
 
 def fixed_patch(directory: Path, processes: ExitStack) -> Target:
     """Start the webhook of Go, compiled if it is missing."""
     certificates, port = issue(directory, "127.0.0.1"), free_port()
-    command = [program(Path(__file__).parent / "peers" / "fixed_patch", "."), f"127.0.0.1:{port}"]
-    return start(GO, [*command, certificates.certificate, certificates.key], directory, processes, port)
+    go = program(Path(__file__).parent / "peers" / "fixed_patch", ".")
+    return start(GO, [go, f"127.0.0.1:{port}", *pair_of(certificates)], directory, processes, port)
+
+
+def pair_of(files: Certificates) -> list[Path]:
+    return [files.certificate, files.key]
 
 
 def start(name: str, command: Sequence[str | Path], directory: Path, processes: ExitStack, port: int) -> Target:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
@@ -35,7 +36,9 @@ LINGER: Final = 2.0  # seconds in which a client reads why it was refused, or us
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 NEVER: Final = float("inf")
 STATUS_LINES: Final = {
-    int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus if status >= HTTPStatus.OK
+    int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode()
+    for status in HTTPStatus
+    if status >= HTTPStatus.OK
 }
 KEEP: Final = b"connection: keep-alive\r\n\r\n"
 CLOSE: Final = b"connection: close\r\n\r\n"
@@ -140,7 +143,7 @@ class Connection(asyncio.Protocol):
         request = self._request
         self._in_head = False
         try:
-            request.path = unquote(parse_url(request.target).path or b"")
+            request.path = path_of(request.target)
         except HttpParserInvalidURLError:
             self._refuse(HTTPStatus.BAD_REQUEST, "the address of the request is not one of HTTP")
             return
@@ -284,5 +287,12 @@ class Connection(asyncio.Protocol):
         self._leave_slot()
 
 
+@lru_cache(maxsize=64)  # of the API server and the kubelet: one for reviews, two for probes
+def path_of(target: bytes) -> str:
+    """Return the path of a request. Raises HttpParserInvalidURLError."""
+    return unquote(parse_url(target).path or b"")
+
+
+@lru_cache(maxsize=64)
 def is_json(media_type: bytes) -> bool:
     return media_type == JSON or media_type.partition(b";")[0].strip().lower() == JSON

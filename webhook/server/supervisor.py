@@ -36,6 +36,8 @@ def configure_logs(level: str) -> None:
     """Write the lines of every logger of the process, gunicorn's too, as JSON to standard output."""
     formatter = json_log.JsonFormatter(_log_line, names_logger=False, traceback_field="traceback")
     json_log.configure(sys.stdout, formatter, level=level.upper())
+    # A record asks for its thread and its process, which no line shows.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs each request to the Kubernetes API
 
 

@@ -100,7 +100,7 @@ def others(environ: Mapping[str, str]) -> list[Target]:
 def empty_view(directory: Path, processes: ExitStack) -> Target:
     """Start the view under gunicorn's threads: the webhook's server until decision 15."""
     certificates, port = issue(directory, "127.0.0.1"), free_port()
-    command = [installed("python"), "-m", "benchmarks.empty_view", str(port), *pair_of(certificates)]
+    command: list[str | Path] = [installed("python"), "-m", "benchmarks.empty_view", str(port), *pair_of(certificates)]
     return start(EMPTY, command, directory, processes, port)
 
 

@@ -26,7 +26,7 @@ def runs_on_windows(pod: Pod) -> bool:
     """Return True if the pod runs on Windows. Raises MalformedPodError if one of the fields has the wrong type."""
     if name := text(mapping(pod.spec, "os"), "name"):
         return name == WINDOWS
-    systems = {_selected(pod), _required(pod) if pod.spec.get("affinity") else None}
+    systems = {_selected(pod), _required(pod) if pod.spec.get("affinity") is not None else None}
     if WINDOWS in systems or _has_host_process(pod):
         return True
     return LINUX not in systems and _named_for_windows(text(pod.spec, "runtimeClassName"))

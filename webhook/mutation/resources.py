@@ -106,8 +106,8 @@ def _sum_of_limits(containers: Iterable[Container]) -> Amounts:
 
 
 def _bounds_of(container: Container) -> Bounds:
-    resources = container.raw.get("resources")
-    return Bounds.of(mapping(container.raw, "resources")) if resources else NO_BOUNDS
+    resources = mapping(container.raw, "resources")
+    return Bounds.of(resources) if resources else NO_BOUNDS
 
 
 def _amounts(quantities: Json) -> Amounts:

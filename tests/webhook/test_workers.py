@@ -168,3 +168,14 @@ def test_a_kept_connection_that_is_used_during_the_stop_gets_its_answer(serve: S
         started = time.monotonic()
         assert server.process.popen.wait(10) == 0
         assert time.monotonic() - started < 5  # the idle one does not hold the server
+
+
+def test_metrics_go_on_when_all_workers_are_replaced(serve: Serve, pod: dict[str, Any]) -> None:
+    with serve() as server:
+        before = server.workers()
+        server.review(pod)
+        server.process.popen.send_signal(signal.SIGHUP)
+        eventually(lambda: set(server.workers()).isdisjoint(before))
+        server.review(pod)
+
+        assert eventually(server.metrics)[INJECTED] == 2

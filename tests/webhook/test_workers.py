@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,27 @@ def test_metrics_are_the_sums_of_both_processes(serve: Serve, pod: dict[str, Any
     assert series['model_api_webhook_admission_duration_seconds_count{outcome="injected"}'] == 7
     assert series["model_api_webhook_in_flight_requests"] == 0
     assert series['model_api_webhook_tls_certificate_not_after_timestamp_seconds{role="leaf"}'] == not_after
+
+
+def test_connections_of_a_burst_are_shared(serve: Serve) -> None:
+    with serve() as server:
+        workers = server.workers()
+        for worker in workers:
+            with paused(worker):  # so that each one is known to accept connections
+                server.ask("GET", "/livez")
+        opened = [server.connection() for _ in range(16)]
+        for connection in opened:
+            connection.connect()
+        found = [sockets(worker) for worker in workers]
+        assert eventually(lambda: server.metrics()["model_api_webhook_connections"] == 16)
+        for connection in opened:
+            connection.close()
+
+    assert abs(found[0] - found[1]) <= 5  # one has the port for metrics too
+
+
+def sockets(process: int) -> int:
+    return sum(str(link.readlink()).startswith("socket:") for link in Path(f"/proc/{process}/fd").iterdir())
 
 
 @pytest.mark.parametrize("killed", [0, 1])

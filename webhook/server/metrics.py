@@ -29,6 +29,7 @@ ERRORS: Final = f"{WEBHOOK_METRICS}errors"
 DURATION: Final = f"{WEBHOOK_METRICS}admission_duration_seconds"
 REVIEW_BYTES: Final = f"{WEBHOOK_METRICS}review_bytes"
 IN_FLIGHT: Final = f"{WEBHOOK_METRICS}in_flight_requests"
+CONNECTIONS: Final = f"{WEBHOOK_METRICS}connections"
 NOT_AFTER: Final = f"{WEBHOOK_METRICS}tls_certificate_not_after_timestamp_seconds"
 IN_SYNC: Final = f"{WEBHOOK_METRICS}ca_bundle_in_sync"
 RELOADS: Final = f"{WEBHOOK_METRICS}tls_reloads"
@@ -72,6 +73,7 @@ METRICS: Final = (
     ),
     Metric(name=REVIEW_BYTES, kind="histogram", meaning="Size of reviews.", bounds=BYTES),
     Metric(name=IN_FLIGHT, kind="gauge", meaning="Reviews under way."),
+    Metric(name=CONNECTIONS, kind="gauge", meaning="Connections of clients."),
     Metric(
         name=NOT_AFTER,
         kind="gauge",
@@ -138,6 +140,14 @@ class Metrics:
         self._row[self._cells[REQUESTS, ERROR, "false"]] += 1.0
         self._row[self._cells[ERRORS, stage]] += 1.0
         self._ended(ERROR, seconds)
+
+    def connected(self, count: int) -> None:
+        """Record the connections that this worker has."""
+        self._row[self._cells[CONNECTIONS,]] = float(count)
+
+    def connections(self) -> float:
+        """Return the connections of all workers."""
+        return self.shared.sums()[self._cells[CONNECTIONS,]]
 
     def reloaded(self, *, good: bool, not_after: datetime) -> None:
         self._row[self._cells[RELOADS, "success" if good else "failure"]] += 1.0

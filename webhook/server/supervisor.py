@@ -69,7 +69,8 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         """Return the parts of a worker. Call it in the worker."""
         self._metrics.use_row(row)
         pages = create_app(self._fault)
-        connections = Connections(self._server, Reviews(self._settings, self._metrics), partial(page, pages))
+        reviews = Reviews(self._settings, self._metrics)
+        connections = Connections(self._server, self._metrics, reviews, partial(page, pages))
         return WorkerParts(connections=connections, certificate=self._certificate, turn=self._turn)
 
     def _options(self) -> dict[str, Any]:

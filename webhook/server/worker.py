@@ -104,7 +104,7 @@ class ReviewWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         acceptor.stop()
         self._parts.connections.stop()
         until = time.monotonic() + self.cfg.graceful_timeout
-        while acceptor.count and time.monotonic() < until:
+        while self._parts.connections.count and time.monotonic() < until:
             self._tick()
             await asyncio.sleep(STOP_TICK)
 

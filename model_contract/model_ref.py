@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Final
 
 from model_contract.exit_codes import ExitCode
@@ -131,6 +132,7 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
+@lru_cache(maxsize=1024)  # of a rollout all pods have the same; what is refused is not kept
 def validate(variable: str, value: str) -> str:
     """Return the value of one of the four variables. Raises InvalidVariableError if it is malformed."""
     rule = RULES[variable]

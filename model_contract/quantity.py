@@ -56,4 +56,5 @@ class Quantity:
 
 def smallest(*quantities: Quantity | None) -> Quantity:
     """Return the least quantity, without regard to None; of equal ones the first."""
-    return min((quantity for quantity in quantities if quantity), key=lambda quantity: quantity.amount)
+    found = [quantity for quantity in quantities if quantity]
+    return found[0] if len(found) == 1 else min(found, key=lambda quantity: quantity.amount)

@@ -35,12 +35,12 @@ class Release:
 def program(module: Path, package: str) -> Path:
     """Return a command of the Go module in a folder, compiled if it is missing. Raise CalledProcessError.
 
-    Its name in the cache holds a digest of go.sum.
+    Its name in the cache holds a digest of go.sum and of the module's own files. `package` is `.` for its own command.
     """
-    fingerprint = hashlib.sha256(b"".join((module / name).read_bytes() for name in ("go.mod", "go.sum"))).hexdigest()[
-        :12
-    ]
-    target = CACHE / "go" / f"{package.rpartition('/')[2]}-{fingerprint}"
+    files = [module / "go.mod", module / "go.sum", *sorted(module.glob("*.go"))]
+    fingerprint = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    name = module.name if package == "." else package.rpartition("/")[2]
+    target = CACHE / "go" / f"{name}-{fingerprint}"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         compile_package(module, package, target)

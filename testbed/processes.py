@@ -71,6 +71,15 @@ class Process:
             time.sleep(0.02)
         raise ProcessError(f"{url} did not answer {status} within {seconds} s:\n{self.tail()}")
 
+    def wait_for_port(self, port: int, *, seconds: float = 60) -> None:
+        """Return when the process accepts connections on the port (loopback). Raise ProcessError if it does not."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.popen.poll() is None:
+            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                return
+            time.sleep(0.02)
+        raise ProcessError(f"{self.popen.args!r} does not listen on port {port}:\n{self.tail()}")
+
     def tail(self, lines: int = 30) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
@@ -99,6 +108,16 @@ def running(
         yield process
     finally:
         process.stop()
+
+
+@contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """Stop a process for the length of a `with` block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 class JsonLines:

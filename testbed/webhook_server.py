@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,17 @@ class WebhookServer:
     @property
     def url(self) -> str:
         return f"https://{HOST}:{self.port}"
+
+    def workers(self, count: int = 2) -> list[int]:
+        """Return the process ids of the workers, once there are so many. Raise TimeoutError if that takes too long."""
+        pid = self.process.popen.pid
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            if len(found) == count:
+                return sorted(map(int, found))
+            time.sleep(0.02)
+        raise TimeoutError(f"the webhook has not {count} workers")
 
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.certificates.authority))

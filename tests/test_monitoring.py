@@ -39,8 +39,8 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 def series(registry: CollectorRegistry) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for collector in registry._collector_to_names:
-        labels = set(getattr(collector, "_labelnames", ()))
         for metric in collector.collect():
+            labels = set(getattr(collector, "_labelnames", getattr(metric, "_labelnames", ())))
             names = {sample.name for sample in metric.samples} | {metric.name, f"{metric.name}_total"}
             if metric.type == "histogram":
                 names |= {f"{metric.name}_{end}" for end in ("bucket", "count", "sum")}

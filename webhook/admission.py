@@ -27,7 +27,7 @@ from webhook.mutation.token_guard import check_token_exposure
 from webhook.operating_system import runs_on_windows
 from webhook.pod import MalformedPodError, Pod, text
 from webhook.reasons import Outcome, Reason
-from webhook.selection import evaluate, first_failure
+from webhook.selection import failed_rule
 from webhook.settings import Settings
 from webhook.targets import Targets, choose_targets
 from webhook.unknown_keys import unknown_key_warnings
@@ -71,13 +71,14 @@ def namespace_of(request: Json) -> str:
 def decide_pod(raw: Json, namespace: str, settings: Settings) -> Decision:
     """Return the decision about the pod in `raw`. Raises MalformedPodError if a field has the wrong type."""
     pod = Pod.read(raw)
-    if reason := first_failure(evaluate(raw, namespace, None, settings)):
+    if reason := failed_rule(raw, namespace, settings):
         return Decision(reason=reason)
     try:
         decision = inject(pod, settings)
     except RefusalError as error:
         decision = decision_of_refusal(pod, error)
-    return replace(decision, warnings=(*decision.warnings, *unknown_key_warnings(pod)))
+    unknown = unknown_key_warnings(pod)
+    return replace(decision, warnings=(*decision.warnings, *unknown)) if unknown else decision
 
 
 def decision_of_refusal(pod: Pod, error: RefusalError) -> Decision:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from model_contract.layout import model_path
 from model_contract.model_ref import MLFLOW_RUN_ID_PATTERN, InvalidVariableError, ModelRef, shown, validate
-from model_contract.names import ARTIFACTS_PATH, MODEL_OWNER, MODEL_VARIABLES, RUN_ID
+from model_contract.names import ARTIFACTS_PATH, MODEL_NAME, MODEL_OWNER, MODEL_VARIABLES, MODEL_VERSION, RUN_ID
 from webhook.decision import RefusalError
 from webhook.environment import escaped, read_environment, source_entries
 from webhook.pod import Container, MalformedPodError
@@ -48,7 +49,10 @@ class ModelVariables:
     @property
     def model(self) -> ModelRef | None:
         """The model; None unless all four variables are given by value."""
-        return ModelRef.from_variables(self.values) if len(self.values) == len(MODEL_VARIABLES) else None
+        values = self.values
+        if len(values) != len(MODEL_VARIABLES):
+            return None
+        return _model(values[MODEL_NAME], values[MODEL_VERSION], values[MODEL_OWNER], values[RUN_ID])
 
     @property
     def owner_and_run_id(self) -> tuple[str, str] | None:
@@ -127,6 +131,11 @@ class Candidate:
             )
         if len(kinds) != 1 or not isinstance(reference[kinds[0]], dict):
             raise MalformedPodError(f"valueFrom of {variable} is not one reference")
+
+
+@lru_cache(maxsize=1024)  # several parts of the mutation ask for it
+def _model(name: str, version: str, owner: str, run_id: str) -> ModelRef:
+    return ModelRef(name=name, version=version, owner=owner, run_id=run_id)
 
 
 def _sources(container: Container, unnamed: frozenset[str]) -> dict[str, Sequence[Json]]:

@@ -26,7 +26,7 @@ def runs_on_windows(pod: Pod) -> bool:
     """Return True if the pod runs on Windows. Raises MalformedPodError if one of the fields has the wrong type."""
     if name := text(mapping(pod.spec, "os"), "name"):
         return name == WINDOWS
-    systems = {_selected(pod), _required(pod)}
+    systems = {_selected(pod), _required(pod) if pod.spec.get("affinity") is not None else None}
     if WINDOWS in systems or _has_host_process(pod):
         return True
     return LINUX not in systems and _named_for_windows(text(pod.spec, "runtimeClassName"))
@@ -34,7 +34,8 @@ def runs_on_windows(pod: Pod) -> bool:
 
 def _selected(pod: Pod) -> object:
     """Return the operating system that `nodeSelector` demands; None if it demands none."""
-    selector = mapping(pod.spec, "nodeSelector")
+    if not (selector := mapping(pod.spec, "nodeSelector")):
+        return None
     if WINDOWS_BUILD_LABEL in selector:
         return WINDOWS
     values = [selector[label] for label in OS_LABELS if label in selector]
@@ -76,7 +77,7 @@ def _of_expression(expression: Json) -> str | None:
 
 
 def _named_for_windows(runtime_class: str) -> bool:
-    return any(WINDOWS_WORD.fullmatch(word) for word in re.split("[.-]", runtime_class))
+    return bool(runtime_class) and any(WINDOWS_WORD.fullmatch(word) for word in re.split("[.-]", runtime_class))
 
 
 def _has_host_process(pod: Pod) -> bool:

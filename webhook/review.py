@@ -30,7 +30,8 @@ def parse(body: bytes) -> dict[str, Any]:
         raise InvalidReview("the body is not JSON") from None
     if not isinstance(review, dict):
         raise InvalidReview("the body is not a JSON object")
-    if deeper_than(MAX_DEPTH, review):
+    # Each level has a bracket; to count those of a usual pod takes a tenth of the time.
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and deeper_than(MAX_DEPTH, review):
         raise InvalidReview(f"the body is nested deeper than {MAX_DEPTH} levels")
     request_of(review)
     return review

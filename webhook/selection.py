@@ -88,6 +88,14 @@ def evaluate(pod: Json, namespace: str, namespace_labels: Json | None, settings:
     ]
 
 
+def failed_rule(pod: Json, namespace: str, settings: Settings) -> Reason | None:
+    """Return the reason of the first rule that fails, and look at no later one; None if every known rule holds."""
+    for rule in rules(settings.namespace):
+        if _passes(rule, pod, namespace, None) is False:
+            return rule.reason
+    return None
+
+
 def first_failure(results: Sequence[RuleResult]) -> Reason | None:
     """Return the reason of the first rule that fails; None if every known rule holds."""
     return next((result.rule.reason for result in results if result.passed is False), None)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from model_contract.shared_metrics import Metric, SharedMetrics, exposition, gauge, joined, renamed
 from serving_runtime.errors import InvalidInputError, MalformedRequestError, UnsupportedMediaTypeError
 from serving_runtime.http.errors import (
     BodyTooLargeError,
@@ -16,7 +17,6 @@ from serving_runtime.http.errors import (
     TooManyRowsError,
     UnpackedBodyTooLargeError,
 )
-from serving_runtime.observability.shared_metrics import Metric, SharedMetrics, exposition, gauge, joined, renamed
 from serving_runtime.protocols.open_inference.protocol import GRPC
 from serving_runtime.protocols.table import PROTOCOLS
 

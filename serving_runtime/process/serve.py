@@ -18,6 +18,7 @@ import orjson
 from model_contract import json_log
 from model_contract.extras import missing_extra
 from model_contract.model_ref import ContractError
+from model_contract.shared_metrics import SharedMetrics
 from serving_runtime.application import Application
 from serving_runtime.http.listener import Listener
 from serving_runtime.http.tokens import Tokens, tokens_in
@@ -26,7 +27,6 @@ from serving_runtime.mlmodel import identity
 from serving_runtime.observability import tracing
 from serving_runtime.observability.capture import Recorder, destination
 from serving_runtime.observability.metrics import Metrics, new_shared_metrics
-from serving_runtime.observability.shared_metrics import SharedMetrics
 from serving_runtime.options import Coerce, Loader
 from serving_runtime.prediction.worker_context import Draining, WorkerContext
 from serving_runtime.process.placeholder_server import PlaceholderServer

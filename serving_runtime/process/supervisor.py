@@ -13,13 +13,13 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
+from model_contract.shared_metrics import SharedMetrics
 from serving_runtime.application import Application
 from serving_runtime.errors import ServingError
 from serving_runtime.http.listener import Listener
 from serving_runtime.http.tokens import tokens_in
 from serving_runtime.observability.metrics import Metrics
 from serving_runtime.observability.recorders import recorder
-from serving_runtime.observability.shared_metrics import SharedMetrics
 from serving_runtime.observability.tracing import new_tracer
 from serving_runtime.prediction.handler import PredictionHandler, describe_for_clients
 from serving_runtime.prediction.warm_up import WarmUpResult, warm_up_for_merging

@@ -7,8 +7,9 @@ from typing import Any, cast
 import pytest
 
 from testbed.api_server import review_of
-from webhook.server.app import create_app
+from webhook.server.app import create_app, page
 from webhook.server.metrics import Metrics
+from webhook.server.reviews import Reviews
 from webhook.settings import Settings
 
 
@@ -18,11 +19,10 @@ def test_a_bug_is_a_500_that_is_counted_and_logged_without_the_pod(
     pod["spec"]["containers"][0]["env"].append({"name": "PASSWORD", "value": "s3cret"})
     metrics = Metrics()
     broken = cast("Settings", object())  # it has no setting: reading one fails
-    client = create_app(broken, metrics, max_body=1 << 20, fault=lambda: None).test_client()
     with caplog.at_level(logging.INFO):
-        answer = client.post("/mutate", data=json.dumps(review_of(pod)), content_type="application/json")
+        answer = Reviews(broken, metrics).answer(json.dumps(review_of(pod)).encode())
 
-    assert (answer.status_code, answer.text) == (500, "the webhook failed; its log says why\n")
+    assert (answer.status, answer.body) == (500, b"the webhook failed; its log says why\n")
     assert metrics.registry.get_sample_value("model_api_webhook_errors_total", {"stage": "decide"}) == 1
     assert (
         metrics.registry.get_sample_value(
@@ -36,10 +36,8 @@ def test_a_bug_is_a_500_that_is_counted_and_logged_without_the_pod(
 
 
 def test_a_server_with_an_expired_certificate_says_that_it_is_not_ready() -> None:
-    client = create_app(
-        Settings(), Metrics(), max_body=1 << 20, fault=lambda: "the certificate was valid until yesterday"
-    ).test_client()
-    answer = client.get("/readyz")
+    app = create_app(lambda: "the certificate was valid until yesterday")
+    answer = page(app, "GET", "/readyz")
 
-    assert (answer.status_code, answer.text) == (503, "the certificate was valid until yesterday\n")
-    assert client.get("/livez").status_code == 200
+    assert (answer.status, answer.body) == (503, b"the certificate was valid until yesterday\n")
+    assert page(app, "GET", "/livez").status == 200

@@ -116,6 +116,57 @@ def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(server: W
         assert received(connection).startswith(b"HTTP/1.1 413")
 
 
+def test_a_head_without_an_end_is_refused(server: WebhookServer) -> None:
+    with raw(server) as connection:
+        connection.sendall(b"POST /mutate HTTP/1.1\r\n" + b"X-Header: of some length\r\n" * 4000)
+
+        assert received(connection).startswith(b"HTTP/1.1 431")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"\x00\x01\x02 no HTTP\r\n\r\n", id="other bytes"),
+        pytest.param(request_bytes(b"", "Content-Length: -1"), id="a length below 0"),
+        pytest.param(request_bytes(b"", "Content-Length: 3", "Transfer-Encoding: chunked"), id="two lengths"),
+        pytest.param(request_bytes(b"zz\r\n", "Transfer-Encoding: chunked"), id="a chunk without a size"),
+    ],
+)
+def test_bytes_that_are_no_request_are_refused(server: WebhookServer, sent: bytes) -> None:
+    with raw(server) as connection:
+        connection.sendall(sent)
+
+        assert received(connection).startswith(b"HTTP/1.1 400")
+
+
+def test_a_client_that_waits_for_100_continue_gets_it(server: WebhookServer, pod: dict[str, Any]) -> None:
+    body = json.dumps(review_of(pod)).encode()
+    with raw(server) as connection:
+        connection.sendall(request_bytes(b"", f"Content-Length: {len(body)}", "Expect: 100-continue"))
+
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100")
+        connection.sendall(body)
+        assert received(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_the_query_that_the_api_server_adds_changes_nothing(server: WebhookServer, pod: dict[str, Any]) -> None:
+    status, _ = server.ask("POST", "/mutate?timeout=10s", json.dumps(review_of(pod)).encode(), JSON)
+
+    assert status == 200
+
+
+def test_an_old_client_without_keep_alive_is_disconnected_after_its_answer(
+    server: WebhookServer, pod: dict[str, Any]
+) -> None:
+    body = json.dumps(review_of(pod)).encode()
+    with raw(server) as connection:
+        connection.sendall(request_bytes(body, f"Content-Length: {len(body)}").replace(b"HTTP/1.1", b"HTTP/1.0"))
+        answer = received(connection)
+
+        assert b"connection: close" in answer
+        assert connection.recv(1) == b""
+
+
 def test_a_chunked_body_is_read(server: WebhookServer, pod: dict[str, Any]) -> None:
     body = json.dumps(review_of(pod)).encode()
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:7], body[7:])) + b"0\r\n\r\n"

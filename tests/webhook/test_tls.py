@@ -19,6 +19,7 @@ from cryptography.x509 import load_der_x509_certificate
 
 from testbed.api_server import review_of
 from testbed.certificates import issue
+from testbed.processes import paused
 from testbed.webhook_server import WebhookServer
 
 Serve = Callable[..., AbstractContextManager[WebhookServer]]
@@ -197,3 +198,37 @@ def test_http_2_is_not_offered(server: WebhookServer) -> None:
         trust.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
     ):
         assert wrapped.selected_alpn_protocol() == "http/1.1"
+
+
+def test_a_new_certificate_reaches_every_process_also_without_a_client(
+    serve: Serve, tmp_path: Path, authority: trustme.CA
+) -> None:
+    files = issue(tmp_path / "tls", "127.0.0.1", authority=authority)
+    trust = ssl.create_default_context(cafile=str(files.authority))
+    with serve(variables_for(tmp_path / "tls")) as server:
+        before = shown_certificate(server, trust)
+        issue(tmp_path / "tls", "127.0.0.1", authority=authority)
+        deadline = time.monotonic() + 30
+        while not (found := server.metrics().get('model_api_webhook_tls_reloads_total{result="success"}')):
+            assert time.monotonic() < deadline
+        shown = set()
+        for worker in server.workers():
+            with paused(worker):
+                shown.add(shown_certificate(server, trust))
+
+    assert found == 1  # the processes report it once
+    assert len(shown - {before}) == len(shown) == 1
+
+
+def test_handshakes_that_never_end_do_not_keep_others_waiting(
+    serve: Serve, pod: dict[str, Any], tmp_path: Path
+) -> None:
+    with serve({"MODEL_API_WEBHOOK_SERVER_READ_TIMEOUT": "2"}) as server:
+        silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(1100)]  # more than are accepted
+        for connection in silent:
+            connection.sendall(b"\x16\x03\x01")
+
+        assert server.review(pod)["response"]["allowed"] is True
+        assert silent[0].recv(1) == b""
+        for connection in silent:
+            connection.close()

@@ -10,7 +10,7 @@ from webhook.mutation.init_container import init_container
 from webhook.mutation.injection import Injection
 from webhook.mutation.mounts import missing_mounts
 from webhook.mutation.placement import Placement, find_init_container
-from webhook.mutation.volumes import eviction_annotation, missing_volumes
+from webhook.mutation.volumes import eviction_annotation, missing_volumes, wanted_volumes
 from webhook.pod import Container, Pod
 
 Json = Mapping[str, Any]
@@ -23,9 +23,10 @@ def patch_operations(injection: Injection, placement: Placement | None, status: 
     """
     unmounted = [(target, missing_mounts(injection, target)) for target in injection.targets.containers]
     pod = injection.pod
+    volumes = wanted_volumes(injection)
     return [
-        *annotate(pod, {STATUS_ANNOTATION: status, **eviction_annotation(injection)}),
-        *append(pod.spec, "volumes", "/spec/volumes", missing_volumes(injection)),
+        *annotate(pod, {STATUS_ANNOTATION: status, **eviction_annotation(pod, volumes)}),
+        *append(pod.spec, "volumes", "/spec/volumes", missing_volumes(pod, volumes)),
         # Before the init container is added, which moves those behind it.
         *(operation for target, mounts in unmounted for operation in _mount(target, mounts)),
         *(operation for target in injection.targets.containers for operation in _path_variable(injection, target)),

@@ -49,6 +49,9 @@ class Bounds:
         return all(name in self.limits and self.limits[name].amount == self.requests[name].amount for name in RESOURCES)
 
 
+NO_BOUNDS: Final = Bounds(requests={}, limits={})  # of most containers beside the model's
+
+
 def container_resources(pod: Pod, annotations: PodAnnotations, settings: Settings) -> Json | None:
     """Return `resources` of the init container; None if it gets none."""
     wanted = {name: limit for name in RESOURCES if (limit := _annotated_limit(name, annotations, settings))}
@@ -61,7 +64,7 @@ def container_resources(pod: Pod, annotations: PodAnnotations, settings: Setting
             limits = _within(Bounds(requests={}, limits=_sum_of_limits(pod.containers)), {}, settings).limits
             return _as_json(Bounds(requests={**limits, **wanted}, limits={**limits, **wanted}))
         case QosClass.BURSTABLE:
-            return _as_json(_within(Bounds(requests={}, limits={}), wanted, settings))
+            return _as_json(_within(NO_BOUNDS, wanted, settings))
 
 
 def qos_class(pod: Pod) -> QosClass:
@@ -103,17 +106,20 @@ def _sum_of_limits(containers: Iterable[Container]) -> Amounts:
 
 
 def _bounds_of(container: Container) -> Bounds:
-    return Bounds.of(mapping(container.raw, "resources"))
+    resources = mapping(container.raw, "resources")
+    return Bounds.of(resources) if resources else NO_BOUNDS
 
 
 def _amounts(quantities: Json) -> Amounts:
+    if not quantities:
+        return {}
     found = {name: quantity_of(name, quantities[name]) for name in RESOURCES if quantities.get(name) is not None}
-    return {name: quantity for name, quantity in found.items() if quantity.amount}
+    return {name: quantity for name, quantity in found.items() if quantity.amount.numerator}
 
 
 def quantity_of(name: str, value: object) -> Quantity:
     """Return a quantity. In a file it may be a number; the API server always sends a string."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if type(value) is not str and (isinstance(value, bool) or not isinstance(value, str | int | float)):
         raise MalformedPodError(f"{name} is no quantity")
     try:
         return Quantity.parse(str(value))

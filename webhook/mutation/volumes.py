@@ -1,6 +1,6 @@
 """The volumes: the model's store, the token, the certificate authorities, scratch space."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from model_contract.names import (
@@ -43,9 +43,9 @@ def reads_object_stores(settings: Settings) -> bool:
     return settings.delivery == "fetch" and settings.object_stores is not None
 
 
-def missing_volumes(injection: Injection) -> list[Json]:
+def missing_volumes(pod: Pod, wanted: Sequence[Json]) -> list[Json]:
     """Return the volumes to add. Raises RefusalError if the pod has another volume of that name."""
-    return [volume for volume in wanted_volumes(injection) if not _present(injection.pod, volume)]
+    return [volume for volume in wanted if not _present(pod, volume)]
 
 
 def wanted_volumes(injection: Injection) -> list[Json]:
@@ -69,18 +69,16 @@ def wanted_volumes(injection: Injection) -> list[Json]:
     return volumes
 
 
-def eviction_annotation(injection: Injection) -> Mapping[str, str]:
+def eviction_annotation(pod: Pod, wanted: Sequence[Json]) -> Mapping[str, str]:
     """Return the annotation that lets the cluster autoscaler drain the pod's node although the pod has local volumes.
 
     The autoscaler keeps a node on which a pod has an `emptyDir`, unless the pod names that volume in this annotation.
     The webhook's volumes can be fetched again; they come after those that the author names. The autoscaler splits the
     value at commas and keeps white space.
     """
-    written = text(injection.pod.annotations, LOCAL_VOLUMES)
+    written = text(pod.annotations, LOCAL_VOLUMES)
     named = written.split(",")
-    ours = [
-        volume["name"] for volume in wanted_volumes(injection) if "emptyDir" in volume and volume["name"] not in named
-    ]
+    ours = [volume["name"] for volume in wanted if "emptyDir" in volume and volume["name"] not in named]
     return {LOCAL_VOLUMES: ",".join([written, *ours] if written else ours)} if ours else {}
 
 

@@ -48,7 +48,12 @@ class ServerSettings:
     tls_minimum: str = setting(
         "The oldest version of TLS that is spoken.", read=one_of(tuple(TLS_VERSIONS)), default="1.2"
     )
-    threads: int = setting("Reviews at a time.", read=whole_number(1, 256), default="16")
+    workers: int = setting("Processes that answer reviews.", read=whole_number(1, 64), default="2")
+    threads: int = setting(
+        "Large reviews, above 128 KiB, that are in memory at a time, over all processes.",
+        read=whole_number(1, 256),
+        default="16",
+    )
     # The API server keeps idle connections for 90 s: the side that closes first must not be the one that is being
     # asked.
     keepalive: int = setting("How long an idle connection is kept.", read=whole_number(1, 3600), default="95")

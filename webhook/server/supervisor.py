@@ -1,22 +1,29 @@
-"""gunicorn with the app: one process with threads, TLS with a changing certificate, metrics on their own port."""
+"""gunicorn around the workers: it keeps them, replaces those that die, and ends them.
 
+The settings, the certificate and the memory of the metrics are made before the fork. Metrics have their own port.
+"""
+
+import gc
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from prometheus_client import start_http_server
 
 from model_contract import json_log
-from webhook.server.app import create_app
+from webhook.server.app import create_app, page
+from webhook.server.connections import Connections
 from webhook.server.metrics import Metrics
+from webhook.server.reviews import Reviews
 from webhook.server.settings import ServerSettings
-from webhook.server.slow_clients import SlowClientWorker
 from webhook.server.tls import LoadedCertificate, ServerCertificate
+from webhook.server.worker import ReviewWorker, Turn, WorkerParts
 from webhook.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,6 +36,8 @@ def configure_logs(level: str) -> None:
     """Write the lines of every logger of the process, gunicorn's too, as JSON to standard output."""
     formatter = json_log.JsonFormatter(_log_line, names_logger=False, traceback_field="traceback")
     json_log.configure(sys.stdout, formatter, level=level.upper())
+    # A record asks for its thread and its process, which no line shows.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs each request to the Kubernetes API
 
 
@@ -37,52 +46,63 @@ def _log_line(line: dict[str, Any]) -> str:
 
 
 class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    """Runs until SIGTERM. Raises CertificateError at the start."""
+    """The state that the workers share. It runs until SIGTERM. Raises CertificateError at the start."""
 
     def __init__(self, settings: Settings, server: ServerSettings) -> None:
         self._settings = settings
         self._server = server
-        self._metrics = Metrics()
-        self._reconciler = self._new_reconciler()
-        if self._reconciler:
-            self._reconciler.wait_for_pair()
+        self._metrics = Metrics(server.workers)
+        self._untrusted: str | None = None  # the reason why a worker is not ready before the certificate is trusted
+        if reconciler := self._new_reconciler():
+            self._untrusted = reconciler.fault()
+            reconciler.wait_for_pair()
         self._certificate = ServerCertificate(server, self._reloaded)
         self._metrics.valid_until(self._certificate.not_after)
+        self._turn = Turn(self._begin_turn)
         super().__init__()
 
     def load_config(self) -> None:
         for name, value in self._options().items():
             self.cfg.set(name, value)
 
-    def load(self) -> Flask:
-        max_body = self._server.max_body.bytes
-        return create_app(self._settings, self._metrics, max_body=max_body, fault=self._fault)
+    def worker_parts(self, row: int) -> WorkerParts:
+        """Return the parts of a worker. Call it in the worker."""
+        self._metrics.use_row(row)
+        pages = create_app(self._fault)
+        reviews = Reviews(self._settings, self._metrics)
+        connections = Connections(self._server, self._metrics, reviews, partial(page, pages))
+        return WorkerParts(connections=connections, certificate=self._certificate, turn=self._turn)
 
     def _options(self) -> dict[str, Any]:
         server = self._server
         return {
             "bind": [f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}"],
-            "workers": 1,  # replicas give more capacity, and one process has one set of metrics
-            "worker_class": SlowClientWorker,
-            "threads": server.threads,
-            "keepalive": server.keepalive,
+            "workers": server.workers,
+            "worker_class": ReviewWorker,
             "graceful_timeout": server.graceful_timeout,
+            # Only for the address in the log: each connection takes the present certificate.
             "certfile": str(server.certificate_file),
             "keyfile": str(server.key_file),
-            "ssl_context": lambda _config, _default: self._certificate.context(),
             "control_socket_disable": True,
             "worker_tmp_dir": str(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None,
             "logger_class": RootLogger,
-            "post_worker_init": self._in_worker,
+            "when_ready": _share_memory,
+            "pre_fork": self._worker_begins,
+            "child_exit": self._worker_ended,
             "proc_name": "model-api-webhook",
         }
 
-    def _in_worker(self, _: Any) -> None:
-        """Start threads and connections, which do not survive the fork."""
+    def _worker_begins(self, _: Arbiter, worker: ReviewWorker) -> None:
+        worker.row = self._metrics.shared.take(worker.age)
+
+    def _worker_ended(self, _: Arbiter, worker: ReviewWorker) -> None:
+        self._metrics.shared.leave(worker.age)
+
+    def _begin_turn(self) -> None:
+        """Start the threads that one worker has: the metrics' server, and the reconciler of the certificate."""
         start_http_server(self._server.metrics_port, self._server.host, self._metrics.registry)
-        self._reconciler = self._new_reconciler()
-        if self._reconciler:
-            self._reconciler.start()
+        if reconciler := self._new_reconciler():
+            reconciler.start()
 
     def _new_reconciler(self) -> "CertificateReconciler | None":
         if self._server.certificates == "files":
@@ -96,10 +116,16 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         )
 
     def _fault(self) -> str | None:
-        return self._certificate.fault() or (self._reconciler.fault() if self._reconciler else None)
+        return self._certificate.fault() or (None if self._metrics.in_sync else self._untrusted)
 
     def _reloaded(self, good: bool, served: LoadedCertificate) -> None:
         self._metrics.reloaded(good=good, not_after=served.not_after)
+
+
+def _share_memory(_: Arbiter) -> None:
+    """Keep the objects of now out of the garbage collections of the workers, which would copy their memory."""
+    gc.collect()
+    gc.freeze()
 
 
 class RootLogger(Logger):  # type: ignore[misc]  # as above

@@ -5,18 +5,18 @@ served.
 """
 
 import logging
+import mmap
 import ssl
-import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cryptography.x509 import load_pem_x509_certificate
 
 from webhook.server.settings import TLS_VERSIONS, ServerSettings
-from webhook.server.slow_clients import socket_with_deadline
 
 ALPN: Final = ["http/1.1"]
 
@@ -47,7 +47,6 @@ def load_certificate(settings: ServerSettings) -> LoadedCertificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = TLS_VERSIONS[settings.tls_minimum]
         context.set_alpn_protocols(ALPN)
-        context.sslsocket_class = socket_with_deadline(settings.read_timeout)
         context.load_cert_chain(*files, password=_no_password)
         not_after = load_pem_x509_certificate(settings.certificate_file.read_bytes()).not_valid_after_utc
     except OSError as error:  # ssl.SSLError is one too
@@ -69,15 +68,19 @@ def _no_password() -> str:
 
 
 class ServerCertificate:
-    """The current pair. `on_reload` is called after each reload: True if it succeeded, and the served certificate."""
+    """The current pair of one process. It is made before the fork: of all processes one reports a change of the files.
+
+    `on_reload` is called with that report: True if the pair could be read, and the certificate that is served.
+    """
 
     def __init__(self, settings: ServerSettings, on_reload: Callable[[bool, LoadedCertificate], None]) -> None:
         """Read the files. Raises CertificateError."""
         self._settings = settings
         self._on_reload = on_reload
-        self._lock = threading.Lock()
         self._served = load_certificate(settings)
         self._tried = self._served.stamps
+        self._reported = memoryview(mmap.mmap(-1, 4)).cast("I")
+        self._reported[0] = checksum(self._tried)
 
     @property
     def not_after(self) -> datetime:
@@ -93,29 +96,37 @@ class ServerCertificate:
 
     def context(self) -> ssl.SSLContext:
         """Return the context for a new connection, read again if the files changed."""
-        with self._lock:
-            stamps = self._stamps()
-            if stamps not in {self._tried, None}:
-                self._tried = stamps
-                self._reload()
-            return self._served.context
+        stamps = self._stamps()
+        if stamps is not None and stamps != self._tried:
+            self._tried = stamps
+            self._reload(stamps)
+        return self._served.context
 
-    def _stamps(self) -> Any:
+    def _stamps(self) -> tuple[Stamp, ...] | None:
         """Return the stamps of both files; None while one is missing, as it is for a moment during a replacement."""
         try:
             return stamp(self._settings.certificate_file), stamp(self._settings.key_file)
         except OSError:
             return None
 
-    def _reload(self) -> None:
+    def _reload(self, stamps: tuple[Stamp, ...]) -> None:
+        refused: CertificateError | None = None
         try:
             self._served = load_certificate(self._settings)
         except CertificateError as error:
+            refused = error
+        if self._reported[0] == checksum(stamps):
+            return
+        self._reported[0] = checksum(stamps)
+        self._on_reload(refused is None, self._served)
+        if refused is None:
+            _log.info("the certificate is read again", extra={"fields": {"not_after": self.not_after.isoformat()}})
+        else:
             _log.warning(
                 "the certificate's files changed and do not fit; the last one is served on",
-                extra={"fields": {"error": str(error)}},
+                extra={"fields": {"error": str(refused)}},
             )
-            self._on_reload(False, self._served)
-        else:
-            _log.info("the certificate is read again", extra={"fields": {"not_after": self.not_after.isoformat()}})
-            self._on_reload(True, self._served)
+
+
+def checksum(stamps: tuple[Stamp, ...]) -> int:
+    return zlib.crc32(repr(stamps).encode())

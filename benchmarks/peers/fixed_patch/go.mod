@@ -1,0 +1,3 @@
+module fixedpatch
+
+go 1.24

@@ -1,0 +1,298 @@
+"""One HTTP/1.1 connection on the event loop: a review is answered at once, another request by the Flask app.
+
+A small review takes less time than a change of thread. A large one is decided in a thread, so that the reviews of other
+connections go on meanwhile, and only so many large ones are in memory at a time.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserInvalidURLError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+    parse_url,
+)
+
+from webhook.server.app import REVIEW_PATH
+from webhook.server.reviews import Answer, Reviewed, text_answer
+
+if TYPE_CHECKING:
+    from webhook.server.connections import Connections
+
+JSON: Final = b"application/json"
+LARGE: Final = 128 << 10  # bytes of a review; a usual one has some thousand, and the decision of this takes 2 ms
+LARGEST_HEAD: Final = 64 << 10  # bytes; the API server sends some hundred
+LINGER: Final = 2.0  # seconds in which a client reads why it was refused, or uses a connection that is to be closed
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+NEVER: Final = float("inf")
+STATUS_LINES: Final = {
+    int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode()
+    for status in HTTPStatus
+    if status >= HTTPStatus.OK
+}
+KEEP: Final = b"connection: keep-alive\r\n\r\n"
+CLOSE: Final = b"connection: close\r\n\r\n"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Request:
+    """A request; the bodies of others than reviews are not kept."""
+
+    target: bytes = b""
+    path: str = ""
+    method: str = ""
+    media_type: bytes = b""
+    length: int = 0
+    expects_continue: bool = False
+    keep_alive: bool = False
+    is_review: bool = False
+    body: bytes = b""
+
+
+class Connection(asyncio.Protocol):
+    """The connection of a client. It is closed at `deadline`, by the clock of `time.monotonic`."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, connections: "Connections") -> None:
+        self.deadline = NEVER
+        self._connections = connections
+        self._parser = HttpRequestParser(self)
+        self._request = Request()
+        self._parts: list[bytes] = []
+        self._size = 0  # of the body, so far
+        self._head_size = 0
+        self._in_head = False
+        self._in_message = False
+        self._has_slot = False
+        self._waits_for_slot = False
+        self._deciding = False
+        self._unread = False  # answers have not left
+        self._behind: deque[Request] = deque()  # requests that came behind a large review
+        self._ended = False  # nothing more is read
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as of TCP
+        self._transport = transport
+        self._connections.add(self)
+        self._set_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        self._leave_slot()
+        self._connections.remove(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._ended:
+            return
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self._close()
+        except HttpParserCallbackError as error:
+            _log.error("a connection failed", exc_info=error.__context__)
+            self._close()
+        except HttpParserError:
+            self._refuse(HTTPStatus.BAD_REQUEST, "the request is not HTTP/1.1")
+        if self._in_head:
+            self._head_size += len(data)
+            if self._head_size > LARGEST_HEAD:
+                status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+                self._refuse(status, f"the head of the request is larger than {LARGEST_HEAD} bytes")
+
+    def pause_writing(self) -> None:
+        """Answer nothing more to a client that does not read its answers."""
+        self._unread = True
+        self._transport.pause_reading()
+        self.deadline = time.monotonic() + self._connections.read_timeout
+
+    def resume_writing(self) -> None:
+        self._unread = False
+        self._go_on()
+
+    def on_message_begin(self) -> None:
+        self._request = Request()
+        self._in_head = self._in_message = True
+        self._head_size = 0
+        self._set_deadline()
+
+    def on_url(self, url: bytes) -> None:
+        self._request.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        match name.lower():
+            case b"content-type":
+                self._request.media_type = value
+            case b"content-length":
+                self._request.length = int(value)
+            case b"expect":
+                self._request.expects_continue = value.lower() == b"100-continue"
+
+    def on_headers_complete(self) -> None:
+        request = self._request
+        self._in_head = False
+        try:
+            request.path = path_of(request.target)
+        except HttpParserInvalidURLError:
+            self._refuse(HTTPStatus.BAD_REQUEST, "the address of the request is not one of HTTP")
+            return
+        request.method = self._parser.get_method().decode()
+        request.is_review = request.method == "POST" and request.path == REVIEW_PATH and is_json(request.media_type)
+        if request.is_review and request.length > self._connections.max_body:
+            self._refuse_body()
+        elif request.expects_continue:
+            self._transport.write(CONTINUE)
+
+    def on_body(self, part: bytes) -> None:
+        if self._ended or not self._request.is_review:
+            return
+        self._size += len(part)
+        if self._size > self._connections.max_body:
+            self._refuse_body()
+            return
+        self._parts.append(part)
+        if self._size > LARGE and not (self._has_slot or self._waits_for_slot):
+            self._enter_slot()
+
+    def on_message_complete(self) -> None:
+        if self._ended:
+            return
+        request = self._request
+        request.keep_alive = self._parser.should_keep_alive()
+        request.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        self._in_message = False
+        self._behind.append(request)
+        self._answer_next()
+
+    def close_soon(self) -> None:
+        """Close the connection in a moment, unless a request comes, whose answer tells the client to close it."""
+        if not (self._in_message or self._held):
+            self.deadline = min(self.deadline, time.monotonic() + LINGER)
+
+    def expire(self) -> None:
+        """Close the connection: its deadline is over."""
+        self._close()
+
+    def use_slot(self) -> None:
+        """Go on with a large review, for which there was no memory."""
+        self._waits_for_slot, self._has_slot = False, True
+        self._go_on()
+
+    @property
+    def _held(self) -> bool:
+        """True if nothing is read and answered: a large review is being decided, or waits, or answers are unread."""
+        return self._deciding or self._waits_for_slot or self._unread
+
+    def _set_deadline(self) -> None:
+        if self._held:
+            self.deadline = NEVER
+        else:
+            seconds = self._connections.read_timeout if self._in_message else self._connections.keepalive
+            self.deadline = time.monotonic() + seconds
+
+    def _go_on(self) -> None:
+        self._answer_next()
+        if not (self._held or self._ended):
+            self._transport.resume_reading()
+            self._set_deadline()
+
+    def _enter_slot(self) -> None:
+        if self._connections.take_slot(self):
+            self._has_slot = True
+        else:
+            self._waits_for_slot = True
+            self._hold()
+
+    def _leave_slot(self) -> None:
+        if self._has_slot or self._waits_for_slot:
+            self._has_slot = self._waits_for_slot = False
+            self._connections.leave_slot(self)
+
+    def _hold(self) -> None:
+        self._transport.pause_reading()
+        self._set_deadline()
+
+    def _answer_next(self) -> None:
+        while self._behind and not (self._held or self._ended):
+            self._answer(self._behind.popleft())
+
+    def _answer(self, request: Request) -> None:
+        if not request.is_review:
+            self._send(self._connections.page(request.method, request.path), request)
+        elif len(request.body) <= LARGE:
+            self._send(self._connections.reviews.answer(request.body), request)
+        else:
+            self._deciding = True
+            self._hold()
+            self._connections.decide_in_thread(request.body, lambda reviewed: self._decided(reviewed, request))
+
+    def _decided(self, reviewed: Reviewed, request: Request) -> None:
+        answer = self._connections.reviews.record(reviewed)
+        self._deciding = False
+        self._leave_slot()
+        if not self._ended:
+            self._send(answer, request)
+            self._go_on()
+
+    def _send(self, answer: Answer, request: Request) -> None:
+        keep = request.keep_alive and not self._connections.stopping
+        self._write(answer, KEEP if keep else CLOSE)
+        if not keep:
+            self._close()
+        elif not self._held:
+            self._set_deadline()
+
+    def _write(self, answer: Answer, end: bytes) -> None:
+        self._transport.write(
+            b"".join((STATUS_LINES[answer.status], self._connections.date, answer.headers, end, answer.body))
+        )
+
+    def _refuse_body(self) -> None:
+        self._refuse(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the review is larger than {self._connections.max_body} bytes"
+        )
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        """Answer, and drop what the client still sends: a connection that is closed meanwhile would lose the answer."""
+        if self._ended:
+            return
+        if self._held or self._behind:  # the answer would come before that of an earlier request
+            self._close()
+            return
+        self._write(text_answer(status, sentence), CLOSE)
+        self._end()
+        self.deadline = time.monotonic() + LINGER
+
+    def _close(self) -> None:
+        self._end()
+        self._transport.close()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._parts.clear()
+        self._behind.clear()
+        self._leave_slot()
+
+
+@lru_cache(maxsize=64)  # of the API server and the kubelet: one for reviews, two for probes
+def path_of(target: bytes) -> str:
+    """Return the path of a request. Raises HttpParserInvalidURLError."""
+    return unquote(parse_url(target).path or b"")
+
+
+@lru_cache(maxsize=64)
+def is_json(media_type: bytes) -> bool:
+    return media_type == JSON or media_type.partition(b";")[0].strip().lower() == JSON

@@ -333,8 +333,7 @@ def test_pods_with_the_policy_of_object_stores_alone_reach_mlflow(installed: Kub
     installed("-n", COMPUTE, "delete", "networkpolicy", other["metadata"]["name"])
     try:
         installed.until(lambda: "nw policy model-api-to-mlflow" not in firewall_rules(), what="its rules are gone")
-        with listening(*OF_THIS_HOST):
-            made = outcomes_from(installed, tried.pods, "model")
+        made = outcomes_from(installed, tried.pods, "model")
     finally:
         installed.apply(other)
     assert [connection for connection in own if not made[connection]] == []

@@ -52,7 +52,7 @@ BundleLoader.add_constructor("tag:yaml.org,2002:value", yaml.SafeLoader.construc
 
 def bundle() -> list[Json]:
     """Return the operator's definitions, rights and Deployment."""
-    documents = yaml.load_all((OPERATOR.source() / "bundle.yaml").read_text(), BundleLoader)  # noqa: S506  a safe one
+    documents = yaml.load_all((OPERATOR.source() / "bundle.yaml").read_text(), BundleLoader)
     return [found for found in documents if found]
 
 

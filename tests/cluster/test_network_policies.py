@@ -47,7 +47,8 @@ Connection = tuple[str, str, int, str]  # source, target, port, protocol
 class Row:
     """The connections that a policy must let through, and those that neither it nor another one may.
 
-    `widens`: other rows forbid what this policy allows, so it is applied after them, and only its own row counts then.
+    Two pods that one policy selects are no source and target of a forbidden connection: kube-router 2.1 lets them out to
+    each other at the ports at which the policy lets others in. `widens`: other rows forbid what this policy allows, so it is applied after them, and only its own row counts then.
     """
 
     allowed: Sequence[str]
@@ -77,10 +78,7 @@ TABLE: Mapping[str, Row] = {
             *("stranger > gate:5000", "model > gate:5000", "outside > gate:5000", "node > gate:5000"),
             *("gate > mlflow:5000", "gate > domino:80", "gate > dns:53", "gate > dns:53/UDP"),
         ],
-        forbidden=[
-            *("gate > stranger:443", "gate > stranger:5000", "gate > replica:5000"),
-            *("gate > api-server:443", "gate > public:443"),
-        ],
+        forbidden=["gate > stranger:443", "gate > stranger:5000", "gate > api-server:443", "gate > public:443"],
     ),
     "mlflow-from-gate-only": Row(
         allowed=["gate > mlflow:5000", "node > mlflow:5000"],
@@ -144,7 +142,6 @@ PODS: Mapping[str, Place] = {
     "mlflow": Place(namespace=MLFLOW, labels={NAME: "mlflow"}),
     "model": Place(namespace=COMPUTE, labels={NAME: "wine-quality"}),
     "gate": Place(namespace=MLFLOW, labels=gate_labels(), helper=True),
-    "replica": Place(namespace=MLFLOW, labels=gate_labels(), helper=True),
     "domino": Place(namespace=PLATFORM, labels={NAME: "nucleus-frontend"}, helper=True),
     "monitoring": Place(namespace=MONITORING, labels={NAME: "prometheus"}, helper=True),
     "stranger": Place(namespace="default", labels={NAME: "stranger"}, helper=True),

@@ -43,6 +43,19 @@ def reloader() -> Path:
     return program(COMMANDS, f"{OPERATOR.module}/cmd/{RELOADER}")
 
 
+class BundleLoader(yaml.SafeLoader):
+    """Reads the operator's manifest, in which an `=` without quotes is a text and not YAML's default value."""
+
+
+BundleLoader.add_constructor("tag:yaml.org,2002:value", yaml.SafeLoader.construct_yaml_str)
+
+
+def bundle() -> list[Json]:
+    """Return the operator's definitions, rights and Deployment."""
+    documents = yaml.load_all((OPERATOR.source() / "bundle.yaml").read_text(), BundleLoader)
+    return [found for found in documents if found]
+
+
 def install_operator(kube: Kube) -> None:
     """Install the operator with its definitions, and have it make a Prometheus that reads every monitor and rule."""
     images = {
@@ -50,7 +63,7 @@ def install_operator(kube: Kube) -> None:
         RELOADER: load_program(kube, reloader(), RELOADER),
     }
     own = load_program(kube, operator(), "operator")
-    objects = list(yaml.safe_load_all((OPERATOR.source() / "bundle.yaml").read_text()))
+    objects = bundle()
     for found in objects:
         if found["kind"] == "Deployment":
             (container,) = found["spec"]["template"]["spec"]["containers"]

@@ -1,6 +1,6 @@
 """Each NetworkPolicy of the manifests lets in and out what its row says, and nothing else: kube-router enforces them.
 
-A new policy needs a row in TABLE, with an allowed connection for each of its ports. A connection is written
+A new policy needs one row in TABLE, with an allowed connection for each of its ports. A connection is written
 `source > target:port`, by TCP unless `/UDP` follows. Pods of the cluster and those of HELPERS have names in PODS;
 `node` is the kubelet's side, `outside` a machine beside the cluster (as the API server of a hosted cluster is),
 `public` an address of no private network, `dns` and `api-server` the cluster's own.
@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -45,10 +45,19 @@ Connection = tuple[str, str, int, str]  # source, target, port, protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """The connections that a policy must let through, and those that neither it nor another one may."""
+    """The connections that a policy must let through, and those that neither it nor another one may.
+
+    Two pods that one policy selects are no source and target of a forbidden connection: kube-router 2.1 lets them out to
+    each other at the ports at which the policy lets others in. `widens`: other rows forbid what this policy allows, so it is applied after them, and only its own row counts then.
+    """
 
     allowed: Sequence[str]
     forbidden: Sequence[str]
+    widens: bool = False
+
+    @property
+    def expected(self) -> Mapping["Connection", bool]:
+        return {parsed(text): texts is self.allowed for texts in (self.allowed, self.forbidden) for text in texts}
 
 
 TABLE: Mapping[str, Row] = {
@@ -112,14 +121,6 @@ def parsed(text: str) -> Connection:
     return source, target, int(number), protocol or "TCP"
 
 
-EXPECTED: Mapping[Connection, bool] = {
-    parsed(text): texts is row.allowed
-    for row in TABLE.values()
-    for texts in (row.allowed, row.forbidden)
-    for text in texts
-}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """A pod of the table: that of a workload, or one that only listens."""
@@ -173,15 +174,15 @@ def listener(name: str, place: Place) -> Json:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """Pods by their names in the table, and the result of each connection."""
+    """Pods by their names in the table, and by the name of each policy the connections that were made."""
 
     pods: Mapping[str, Json]
-    made: Mapping[Connection, bool]
+    made: Mapping[str, Mapping[Connection, bool]]
 
 
 @pytest.fixture(scope="module")
 def tried(installed: Kube) -> Iterator[Tried]:
-    """Try every connection of the table until each is as it says, or SECONDS have passed."""
+    """Try the connections of the table: with all policies but those that widen others, then with each of those."""
     if not installed.ours:
         pytest.skip("only on the cluster of testbed.cluster is the firewall known, and this host beside the cluster")
     helpers = [listener(name, place) for name, place in PODS.items() if place.helper]
@@ -189,7 +190,7 @@ def tried(installed: Kube) -> Iterator[Tried]:
     own = [policy for name, policy in POLICIES.items() if name not in there]
     installed.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MONITORING}})
     try:
-        installed.apply(*helpers, *own)
+        installed.apply(*helpers, *(policy for policy in own if not is_widening(policy)))
         for pod in helpers:
             metadata = pod["metadata"]
             installed(
@@ -200,9 +201,15 @@ def tried(installed: Kube) -> Iterator[Tried]:
                 f"pod/{metadata['name']}",
                 "--timeout=120s",
             )
-        pods = {name: pod_of(installed, place) for name, place in PODS.items()}
+        pods = {name: pod_of(installed, name, place) for name, place in PODS.items()}
         with listening(*OF_THIS_HOST):
-            yield Tried(pods=pods, made=as_expected(lambda: outcomes(installed, pods)))
+            first = {name: row for name, row in TABLE.items() if not row.widens}
+            made = dict.fromkeys(first, as_expected(installed, pods, *first.values()))
+            for name in TABLE.keys() - first.keys():
+                installed.apply(POLICIES[name])
+                made[name] = as_expected(installed, pods, TABLE[name])
+                installed("-n", POLICIES[name]["metadata"]["namespace"], "delete", "networkpolicy", name)
+            yield Tried(pods=pods, made=made)
     finally:
         for thing in (*own, *helpers):
             name = thing["metadata"]
@@ -221,31 +228,41 @@ def listening(*addresses: tuple[str, int]) -> Iterator[None]:
         yield
 
 
-def pod_of(kube: Kube, place: Place) -> Json:
+def is_widening(policy: Json) -> bool:
+    name = policy["metadata"]["name"]
+    return name in TABLE and TABLE[name].widens
+
+
+def pod_of(kube: Kube, name: str, place: Place) -> Json:
+    if place.helper:
+        return kube.get("-n", place.namespace, "pod", f"{name}-listens")
     selector = ",".join(f"{label}={value}" for label, value in place.labels.items())
     pods = kube.items("-n", place.namespace, "pod", "-l", selector, "--field-selector=status.phase=Running")
     return next(pod for pod in pods if "deletionTimestamp" not in pod["metadata"])
 
 
-def as_expected(outcomes: Callable[[], Mapping[Connection, bool]]) -> Mapping[Connection, bool]:
+def as_expected(kube: Kube, pods: Mapping[str, Json], *rows: Row) -> Mapping[Connection, bool]:
+    """Try the connections of the rows until each is as they say, or SECONDS have passed, and return the last result."""
+    expected = {connection: allowed for row in rows for connection, allowed in row.expected.items()}
     deadline = time.monotonic() + SECONDS
-    while (made := outcomes()) != EXPECTED and time.monotonic() < deadline:
+    while (made := outcomes(kube, pods, list(expected))) != expected and time.monotonic() < deadline:
         time.sleep(1)
     return made
 
 
-def outcomes(kube: Kube, pods: Mapping[str, Json]) -> dict[Connection, bool]:
-    """Return for each connection of the table whether it was made."""
-    sources = sorted({source for source, *_ in EXPECTED})
+def outcomes(kube: Kube, pods: Mapping[str, Json], wanted: Sequence[Connection]) -> dict[Connection, bool]:
+    """Return for each connection whether it was made."""
     made: dict[Connection, bool] = {}
-    with ThreadPoolExecutor(len(sources)) as pool:
-        for found in pool.map(lambda source: outcomes_from(kube, pods, source), sources):
+    by_source = [[one for one in wanted if one[0] == source] for source in sorted({source for source, *_ in wanted})]
+    with ThreadPoolExecutor(len(by_source)) as pool:
+        for found in pool.map(lambda connections: outcomes_from(kube, pods, connections), by_source):
             made |= found
     return made
 
 
-def outcomes_from(kube: Kube, pods: Mapping[str, Json], source: str) -> dict[Connection, bool]:
-    connections = [connection for connection in EXPECTED if connection[0] == source]
+def outcomes_from(kube: Kube, pods: Mapping[str, Json], connections: Sequence[Connection]) -> dict[Connection, bool]:
+    """Return whether the connections, which have one source, were made."""
+    source = connections[0][0]
     targets = json.dumps([(address(pods, target), port, protocol) for _, target, port, protocol in connections])
     if source in pods:
         metadata = pods[source]["metadata"]
@@ -274,10 +291,10 @@ def test_each_policy_of_the_manifests_has_a_row() -> None:
 
 @pytest.mark.parametrize("name", TABLE)
 def test_policy_lets_through_what_it_must_and_nothing_else(tried: Tried, name: str) -> None:
-    row = TABLE[name]
+    row, made = TABLE[name], tried.made[name]
 
-    assert [text for text in row.allowed if not tried.made[parsed(text)]] == []
-    assert [text for text in row.forbidden if tried.made[parsed(text)]] == []
+    assert [text for text in row.allowed if not made[parsed(text)]] == []
+    assert [text for text in row.forbidden if made[parsed(text)]] == []
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -319,7 +336,7 @@ def number_of(port: str | int, pod: Json) -> int | None:
 @pytest.mark.parametrize("name", TABLE)
 def test_target_of_a_forbidden_connection_answers_another_source(name: str) -> None:
     """Without that, a connection might fail because nothing listens."""
-    answered = {connection[1:] for connection, allowed in EXPECTED.items() if allowed}
+    answered = {parsed(text)[1:] for row in TABLE.values() for text in row.allowed}
     answered |= {(found, port, "TCP") for found, place in PODS.items() if place.helper for port in PORTS}
     answered |= {("public", 80, "TCP"), ("outside", 443, "TCP")}  # OF_THIS_HOST
 
@@ -333,8 +350,7 @@ def test_pods_with_the_policy_of_object_stores_alone_reach_mlflow(installed: Kub
     installed("-n", COMPUTE, "delete", "networkpolicy", other["metadata"]["name"])
     try:
         installed.until(lambda: "nw policy model-api-to-mlflow" not in firewall_rules(), what="its rules are gone")
-        with listening(*OF_THIS_HOST):
-            made = outcomes_from(installed, tried.pods, "model")
+        made = outcomes_from(installed, tried.pods, own)
     finally:
         installed.apply(other)
     assert [connection for connection in own if not made[connection]] == []

@@ -119,7 +119,7 @@ class GuardedOperations:
         invalidates, unclear = operation.invalidated_by(approval.body), True
         self._cache.forget(invalidates)
         try:
-            status, answer = await self._upstream.ask(context.request.method, context.target, body)
+            status, answer = await self._upstream.change(context.request.method, context.target, body)
             unclear = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         except (Unavailable, asyncio.CancelledError):
             await self._recorder.record(context, "unknown", None, durable=durable)

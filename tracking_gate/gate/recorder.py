@@ -53,6 +53,7 @@ class Recorder:
             "method": request.method,
             "path": context.path,
             "peer": request.remote,
+            "via": context.forwarded_by,
             "xff": request.headers.get("X-Forwarded-For", "")[:200] or None,
             "ua": request.headers.get("User-Agent", "")[:200],
             "commit": request.headers.get("X-Gate-Commit", "")[:64] or None,
@@ -62,7 +63,10 @@ class Recorder:
     async def refuse(self, context: RequestContext, refusal: Refusal) -> web.Response:
         """Record and count a refusal, and return its answer."""
         self._metrics.decided(context.rule, "unknown" if context.decision == "unknown" else "deny")
-        if is_worth_a_line(context) and context.decision != "unknown":
+        if context.decision == "begin":  # a move that was not sent: its line ends the line of its begin
+            context.facts |= {"reason": str(refusal)}
+            await self._record_deny(context, refusal, durable=True)
+        elif is_worth_a_line(context) and context.decision != "unknown":
             await self._record_refusal(context, refusal)
         return self.answer(context, refusal)
 
@@ -73,8 +77,11 @@ class Recorder:
             self._metrics.unlogged()
             return
         context.facts |= {"reason": str(refusal), "unlogged": missed or None}
+        await self._record_deny(context, refusal)
+
+    async def _record_deny(self, context: RequestContext, refusal: Refusal, *, durable: bool = False) -> None:
         try:
-            await self.record(context, "deny", refusal.status)
+            await self.record(context, "deny", refusal.status, durable=durable)
         except AuditError:
             self._note_audit_failure()
 

@@ -46,7 +46,7 @@ class Election:
         self.me = me
         self.limit = seconds * CHANGE_PART
         self._client = client
-        self._seconds = seconds
+        self.seconds = seconds
         self._metrics = metrics
         self._state: LeaseState | None = None
         self._seen_at = 0.0  # when the Lease was first seen as it is
@@ -142,7 +142,7 @@ class Election:
             except Exception:  # noqa: BLE001  a Lease that nothing renews is one that no replica holds
                 _log.exception("the election failed; it goes on")
             self._metrics.leads(self.leads)
-            await asyncio.sleep(self._seconds / TURNS)
+            await asyncio.sleep(self.seconds / TURNS)
 
     async def release(self) -> None:
         """Begin no more changes, wait for those under way, and give the Lease back, so that another takes it at once.
@@ -191,7 +191,7 @@ class Election:
                     raise
                 continue
             self._observe(LeaseState(document=stored))
-            self._held_until = begun + self._seconds
+            self._held_until = begun + self.seconds
             return
         raise LeaseError("the Lease changes faster than it can be renewed")
 
@@ -201,16 +201,16 @@ class Election:
         if self._ends:
             return
         free = found.holder in {"", self.me.identity}
-        if free or now() > self._seen_at + max(found.seconds, self._seconds):
+        if free or now() > self._seen_at + max(found.seconds, self.seconds):
             await self._take(found)
         elif not found.has_registered(self.me):
             self._observe(LeaseState(document=await self._client.replace(found.registered(self.me).document)))
 
     async def _take(self, found: LeaseState) -> None:
         begun = now()
-        stored = LeaseState(document=await self._client.replace(found.taken(self.me, self._seconds).document))
+        stored = LeaseState(document=await self._client.replace(found.taken(self.me, self.seconds).document))
         self._observe(stored)
-        self._held_until = begun + self._seconds
+        self._held_until = begun + self.seconds
         # A Lease that was given back has no changes under way; of another holder, the last one began before its end.
         self._settled_at = now() + (found.seconds * CHANGE_PART if found.holder else 0)
         self._unfinished = stored.unfinished
@@ -222,7 +222,7 @@ class Election:
             return
         try:
             for request_id, move in list(self._unfinished.items()):
-                async with asyncio.timeout(self._seconds * REQUEST_PART):
+                async with asyncio.timeout(self.seconds * REQUEST_PART):
                     await recover(move)
                 self.end(request_id)
         except (Refusal, AuditError, TimeoutError) as error:

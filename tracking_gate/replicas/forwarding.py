@@ -9,13 +9,14 @@ from contextlib import AsyncExitStack
 from http import HTTPMethod
 from typing import Final
 
+import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
 from tracking_gate.errors import Forbidden, NoLeader, Unavailable
 from tracking_gate.metrics import Metrics
 from tracking_gate.mlflow_api.registry_cache import Invalidates
-from tracking_gate.mlflow_api.upstream import HOP_BY_HOP, Upstream
+from tracking_gate.mlflow_api.upstream import HOP_BY_HOP, TIMEOUT, Upstream
 from tracking_gate.policy.routes import Route, RouteAccess
 from tracking_gate.replicas.election import AWAY, Election
 
@@ -44,8 +45,10 @@ def is_change(route: Route, method: str) -> bool:
 class LeaderConnection(Upstream):
     """The replica that holds the Lease, which gets a request as the client has sent it."""
 
-    def __init__(self, address: str, metrics: Metrics, proof: str) -> None:
-        super().__init__(address, metrics)
+    def __init__(self, address: str, metrics: Metrics, proof: str, seconds: float) -> None:
+        """`seconds` without a byte of the answer end a request: a replica that is silent so long has lost its Lease."""
+        limited = aiohttp.ClientTimeout(total=None, connect=TIMEOUT.connect, sock_read=seconds)
+        super().__init__(address, metrics, timeout=limited)
         self._proof = proof
 
     def _headers(self, request: web.BaseRequest) -> CIMultiDict[str]:
@@ -96,7 +99,7 @@ class Forwarding:
         if address not in self._connections:
             me = self._election.me
             self._connections[address] = await self._stack.enter_async_context(
-                LeaderConnection(address, self._metrics, f"{me.identity}:{me.key}")
+                LeaderConnection(address, self._metrics, f"{me.identity}:{me.key}", self._election.seconds)
             )
         return self._connections[address]
 

@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,10 +53,12 @@ Json = dict[str, Any]
 class Traffic:
     """Requests of one replica to MLflow: the changes as (seconds, path, body), and those that a test holds back.
 
-    A request with `held` in its path waits for `go`; with `after`, MLflow has answered it by then.
+    A request with `held` in its path waits for `go`; with `after`, MLflow has answered it by then. `made` are the
+    bodies of moves that MLflow has made.
     """
 
     sent: list[tuple[float, str, bytes]] = field(default_factory=list)
+    made: list[Json] = field(default_factory=list)
     held: str = "\0"
     after: bool = False
     arrived: threading.Event = field(default_factory=threading.Event)
@@ -65,25 +68,28 @@ class Traffic:
         holds = self.held in exchange.path
         if exchange.command != "GET" and "/search" not in exchange.path:
             self.sent.append((time.monotonic(), exchange.path, exchange.body))
-        if not holds:
-            return False
-        if not self.after:
+        if holds and not self.after:
             self.arrived.set()
             self.go.wait(HELD_SECONDS)
+        if "transition-stage" not in exchange.path and not (holds and self.after):
             return False
         with exchange.upstream(exchange.body) as real:
             status, body = real.status, real.read()
-        self.arrived.set()
-        self.go.wait(HELD_SECONDS)
+        if status == HTTPStatus.OK and "transition-stage" in exchange.path:
+            self.made.append(json.loads(exchange.body))
+        if holds and self.after:
+            self.arrived.set()
+            self.go.wait(HELD_SECONDS)
         exchange.send(status, body, {"Content-Type": "application/json"})
         return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ReplicaProcess:
     """One replica, with its proxies. `metrics` is the address of its metrics."""
 
     name: str
+    command: Sequence[str | Path]
     gate: Gate
     upstream: ReverseProxy
     traffic: Traffic
@@ -95,6 +101,18 @@ class ReplicaProcess:
 
     def thaw(self) -> None:
         self.gate.process.popen.send_signal(signal.SIGCONT)
+
+    def start(self) -> None:
+        """Start it again, as the kubelet starts a container again in its pod."""
+        log = self.gate.process.log
+        process = Process.start(self.command, log=log, env=os.environ, cwd=log.parent)
+        self.gate = replace(self.gate, process=process)
+
+    def stop(self) -> None:
+        """End it, also if it is frozen."""
+        if self.gate.process.popen.poll() is None:
+            self.thaw()
+        self.gate.process.kill()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,26 +239,19 @@ def replicas(
                 *options,
             ]
             process = Process.start(command, log=directory / f"{name}.log", env=os.environ, cwd=directory)
-            stack.callback(stop, process)
             uri = f"http://127.0.0.1:{port}"
             gate = Gate(uri=uri, server=server, secret_dir=secret_dir, audit=audit, process=process)
-            found.append(
-                ReplicaProcess(
-                    name=name,
-                    gate=gate,
-                    upstream=upstream,
-                    traffic=traffic,
-                    api=api,
-                    metrics=f"http://127.0.0.1:{metrics}",
-                )
+            one = ReplicaProcess(
+                name=name,
+                command=command,
+                gate=gate,
+                upstream=upstream,
+                traffic=traffic,
+                api=api,
+                metrics=f"http://127.0.0.1:{metrics}",
             )
+            stack.callback(one.stop)
+            found.append(one)
         for one in found:
             one.gate.process.wait_for_http(f"{one.gate.uri}/readyz", seconds=60)
         yield Replicas(namespace=namespace, all=found)
-
-
-def stop(process: Process) -> None:
-    """End a process, also one that is frozen."""
-    if process.popen.poll() is None:
-        process.popen.send_signal(signal.SIGCONT)
-    process.kill()

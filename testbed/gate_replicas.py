@@ -133,10 +133,10 @@ class LeaseNamespace:
         return found
 
 
-def objects(folder: Path) -> list[Json]:
-    """Return what the overlay of a gate with several replicas applies."""
+def objects(folder: Path, name: str = "gate") -> list[Json]:
+    """Return what an overlay of the gate applies with several replicas."""
     text = OVERLAY.format(
-        overlay=os.path.relpath(MANIFESTS / "overlays" / "gate", folder.resolve()),
+        overlay=os.path.relpath(MANIFESTS / "overlays" / name, folder.resolve()),
         component=os.path.relpath(MANIFESTS / "components" / "gate-replicas", folder.resolve()),
     )
     (folder / "kustomization.yaml").write_text(text)

@@ -3,6 +3,7 @@
 `tests/full/test_gate_replicas.py` kills, freezes and partitions replicas under load.
 """
 
+import asyncio
 import http.client
 import json
 import signal
@@ -20,10 +21,25 @@ import pytest
 from model_contract.tokens import Purpose
 from testbed.cluster.control_plane import ControlPlane, control_plane
 from testbed.gate import API, Answer, Json, ask
-from testbed.gate_replicas import LEASE_SECONDS, ReplicaProcess, Replicas, replicas, value
+from testbed.gate_replicas import (
+    LEASE_SECONDS,
+    MANIFESTS,
+    NAME,
+    PATHS,
+    LeaseNamespace,
+    ReplicaProcess,
+    Replicas,
+    lease_namespace,
+    objects,
+    replicas,
+    value,
+)
 from testbed.mlflow_server import MlflowServer
 from tests.tracking_gate.conftest import wine_behind
+from tracking_gate.cli import serve
+from tracking_gate.replicas.lease import LeaseClient, LeaseError
 from tracking_gate.replicas.lease_state import REPLICAS, digest
+from tracking_gate.settings import LeaseName
 
 MOVE = f"{API}/model-versions/transition-stage"
 TAG = f"{API}/model-versions/set-tag"
@@ -305,3 +321,97 @@ def test_gate_without_a_lease_loads_no_part_of_the_replicas() -> None:
 
     assert "tracking_gate.gate.handler" in loaded
     assert not [name for name in loaded if name.startswith("tracking_gate.replicas")]
+
+
+def rights(place: LeaseNamespace, account: str) -> set[tuple[str, str, str]]:
+    """Return resource, name and verb of each right of a service account in the namespace of the gate."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": place.name},
+    }
+    headers = {
+        "Impersonate-User": f"system:serviceaccount:{place.name}:{account}",
+        "Impersonate-Group": "system:serviceaccounts",
+    }
+    answer = place.plane.client.post(
+        "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", json=review, headers=headers
+    )
+    return {
+        (resource, name, verb)
+        for rule in answer.raise_for_status().json()["status"]["resourceRules"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames", ["*"])
+        for verb in rule["verbs"]
+    }
+
+
+def test_gate_may_get_and_update_its_lease_and_nothing_else(plane: ControlPlane, tmp_path: Path) -> None:
+    place = lease_namespace(plane, tmp_path)
+
+    assert rights(place, NAME) - rights(place, "nobody") == {("leases", NAME, verb) for verb in ("get", "update")}
+
+
+@pytest.mark.parametrize("verb", ["get", "update"])
+def test_each_right_on_the_lease_is_needed(plane: ControlPlane, tmp_path: Path, verb: str) -> None:
+    place = lease_namespace(plane, tmp_path)
+    role = f"{PATHS['Role'].format(place.name)}/{NAME}-replicas"
+    patch = [{"op": "replace", "path": "/rules/0/verbs", "value": [one for one in ("get", "update") if one != verb]}]
+    headers = {"Content-Type": "application/json-patch+json"}
+    plane.client.patch(role, json=patch, headers=headers).raise_for_status()
+
+    async def use() -> None:
+        name = LeaseName(namespace=place.name, name=NAME)
+        async with LeaseClient(str(plane.client.base_url), place.account, name, seconds=20) as lease:
+            found = await (lease.read() if verb == "get" else lease.replace(place.lease()))
+            assert found["metadata"]["name"] == NAME
+
+    wait_until_forbidden = time.monotonic() + 20  # the API server's own view of a Role follows the change
+    while time.monotonic() < wait_until_forbidden:
+        try:
+            asyncio.run(use())
+        except LeaseError as error:
+            assert str(error) == f"the API server answers 403 about the Lease {place.name}/{NAME}"
+            return
+        time.sleep(0.2)
+    pytest.fail(f"the right to {verb} the Lease is not needed")
+
+
+@pytest.mark.parametrize("overlay", ["gate", "production-gate"])
+def test_component_makes_replicas_of_which_one_is_always_there(tmp_path: Path, overlay: str) -> None:
+    built = {(one["kind"], one["metadata"]["name"]): one for one in objects(tmp_path, overlay)}
+    deployment = built["Deployment", NAME]["spec"]
+    pod = deployment["template"]["spec"]
+    [container] = pod["containers"]
+    settings = next(one["data"] for (kind, name), one in built.items() if name.startswith(f"{NAME}-settings-"))
+    variables = {one["name"]: one for one in container["env"]}
+    [audit] = [one for one in pod["volumes"] if one["name"] == "audit"]
+    claim = built["PersistentVolumeClaim", audit["persistentVolumeClaim"]["claimName"]]["spec"]
+
+    assert deployment["replicas"] == 2
+    assert deployment["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    assert settings["MODEL_API_GATE_SERVE_LEASE"] == f"mlflow-efs/{NAME}"
+    assert built["Lease", NAME]["metadata"]["namespace"] == "mlflow-efs"
+    assert claim["accessModes"] == ["ReadWriteMany"]
+    assert {parameter.name for parameter in serve.params} >= {
+        name.removeprefix("MODEL_API_GATE_SERVE_").lower() for name in settings.keys() | variables.keys()
+    }
+    file = variables["MODEL_API_GATE_SERVE_AUDIT_LOG"]["value"]
+    mounted = next(one["mountPath"] for one in container["volumeMounts"] if one["name"] == "audit")
+    assert file == f"{mounted}/$(MODEL_API_GATE_SERVE_REPLICA).jsonl"
+    # Before the stop, a change and the Lease, downloads, changes whose clients have hung up.
+    stop = 5 + 10 + float(settings["MODEL_API_GATE_SERVE_SHUTDOWN_SECONDS"]) + 5
+    assert pod["terminationGracePeriodSeconds"] >= stop
+    policy = built["NetworkPolicy", f"{NAME}-replicas"]["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    for rule in (policy["ingress"][0]["from"], policy["egress"][0]["to"]):
+        assert rule[0]["podSelector"]["matchLabels"].items() <= labels.items()
+    assert built["PodDisruptionBudget", NAME]["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_page_stops_the_one_process_before_the_replicas_start() -> None:
+    """The one process knows nothing of a Lease, and a rolling update would let both run."""
+    page = (MANIFESTS.parent / "docs" / "how-to" / "install-gate.md").read_text()
+    part = page.partition("## Several replicas")[2].partition("\n## ")[0]
+
+    assert part.index("--replicas=0") < part.index("wait --for=delete") < part.index("apply -k")

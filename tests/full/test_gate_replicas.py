@@ -123,6 +123,7 @@ class Load:
 
 @pytest.fixture
 def three(mlflow_3_18: MlflowServer, tmp_path: Path) -> Iterator[Replicas]:
+    (tmp_path / "plane").mkdir()
     with control_plane(tmp_path / "plane") as plane, replicas(mlflow_3_18, plane, tmp_path / "gates", count=3) as found:
         found.leader()
         yield found

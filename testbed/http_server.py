@@ -4,12 +4,13 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import BaseServer
 from typing import Any
 
 
 @contextmanager
-def in_thread(server: HTTPServer) -> Iterator[None]:
+def in_thread(server: BaseServer) -> Iterator[None]:
     """Serve in a thread until the block ends, then close the server."""
     with server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)

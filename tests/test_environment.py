@@ -189,6 +189,7 @@ class Place:
                 "--deadline=4",
             ],
             ("model-api-delivery", "verify"): [f"--store={self.directory}"],
+            ("model-api-gate", "audit", "join"): [str(self.directory / "record.jsonl")],
             ("model-api-gate", "explain"): ["GET", "/api/2.0/mlflow/runs/get"],
             ("model-api-gate", "password"): [f"--password={SECRET}"],
             ("model-api-gate", "routes"): [],

@@ -27,6 +27,7 @@ PUBLIC = {
     "github.com",
     "json-schema.org",
     "kserve.github.io",
+    "kubernetes.default.svc",  # the API server of every cluster
     "mlflow.org",
     "opentelemetry.io",
     "pytorch.org",

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 from model_contract import json_log
@@ -16,6 +17,7 @@ EXTRA: Final = "gate"
 with extra_of_program(EXTRA):
     import click
 
+    from tracking_gate.audit_join import JoinedLogs
     from tracking_gate.authentication.people import PeopleError, hashed
     from tracking_gate.errors import InvalidRequest
     from tracking_gate.http.parsing import decoded_path
@@ -133,3 +135,26 @@ def explain(method: str, path: str) -> None:
 def password(password: str) -> None:
     """Print the hash that a file of people holds for a password."""
     click.echo(hashed(password))
+
+
+@main.group()
+def audit() -> None:
+    """Work on files of the audit log."""
+
+
+@audit.command()
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+def join(files: tuple[Path, ...]) -> None:
+    """Print the audit logs of several replicas as one, in order. Exits with 7 if lines are missing, and says which."""
+    logs = JoinedLogs(files)
+    try:
+        for line in logs.lines():
+            click.echo(line)
+    except OSError as error:
+        raise InvalidInputError(str(error)) from error
+    for fault in logs.faults:
+        click.echo(fault, err=True)
+    if logs.faults:
+        raise SystemExit(ExitCode.PARTIAL)

@@ -75,6 +75,10 @@ class Unavailable(Refusal, status=HTTPStatus.SERVICE_UNAVAILABLE, code="TEMPORAR
     """The gate cannot decide, so it does not forward."""
 
 
+class NoLeader(Refusal, status=HTTPStatus.SERVICE_UNAVAILABLE, code="TEMPORARILY_UNAVAILABLE", retry_after=5):
+    """No replica makes changes at the moment; nothing of the change was sent to MLflow."""
+
+
 class Misdirected(Refusal, status=HTTPStatus.MISDIRECTED_REQUEST, code="INVALID_PARAMETER_VALUE"):
     """The request names another host."""
 

@@ -24,9 +24,10 @@ from tracking_gate.errors import Refusal
 from tracking_gate.secret_directory import SecretDirectory, Tokens
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-DECISIONS: Final = ("allow", "cut", "deny", "noop", "unknown")
+DECISIONS: Final = ("allow", "cut", "deny", "forward", "noop", "unknown")
 HANG_UPS: Final = ("body", "upstream", "answer")
 CLOSED: Final = ("head", "answer", "close", "idle", "full")
+FORWARDED: Final = ("answered", "unanswered")
 CHECKS: Final = ("known", "nobody", "unclear")
 
 
@@ -65,6 +66,16 @@ class Metrics:
         self._people = self._of(
             Counter, "people_checks", "Requests to Domino for the identity of a person, by result.", "result"
         )
+        self._leads = self._of(Gauge, "leader", "1 in the process that makes changes: one of several replicas.")
+        self._forwarded = self._of(
+            Counter,
+            "forwarded_changes",
+            "Changes that a replica forwarded to the one that makes them, by the result.",
+            "result",
+        )
+        self._lease_errors = self._of(
+            Counter, "lease_errors", "Requests to the API server for the Lease of the replicas that failed."
+        )
         self._in_flight = self._of(Gauge, "in_flight_requests", "Requests under way.")
         upstream = Histogram(
             f"{GATE_METRICS}upstream_seconds",
@@ -79,6 +90,8 @@ class Metrics:
             self._refusals.labels(reason)
         for result in CHECKS:
             self._people.labels(result)
+        for result in FORWARDED:
+            self._forwarded.labels(result)
         for phase in HANG_UPS:
             self._hang_ups.labels(phase)
         for cause in CLOSED:
@@ -150,6 +163,15 @@ class Metrics:
 
     def checked(self, result: str) -> None:
         self._people.labels(result).inc()
+
+    def leads(self, leads: bool) -> None:
+        self._leads.set(leads)
+
+    def forwarded(self, result: str) -> None:
+        self._forwarded.labels(result).inc()
+
+    def lease_failed(self) -> None:
+        self._lease_errors.inc()
 
     def under_way(self) -> Any:
         """Return a context manager for the time of one request."""

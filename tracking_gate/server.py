@@ -25,7 +25,6 @@ from tracking_gate.mlflow_api.upstream import Upstream
 from tracking_gate.secret_directory import SecretDirectory
 from tracking_gate.settings import ServeSettings
 
-GRACE_SECONDS: Final = 20.0  # seconds for requests under way
 KEEP_ALIVE_SECONDS: Final = 75.0  # seconds
 MAX_LINE: Final = 16 * 1024  # bytes of a target or a header: MLflow's UI has long queries
 BACKLOG: Final = 128  # connections that wait to be accepted, and that the event loop accepts at once
@@ -40,24 +39,19 @@ async def serve(settings: ServeSettings) -> None:
     directory = SecretDirectory(settings.secret_dir, legacy=settings.accept_legacy)
     metrics = Metrics()
     metrics.watch(directory)
-    withheld = (settings.people_header,) if settings.people_header else ()
+    addresses = ClientAddresses(parsed_networks(settings.proxies))
+    limits = GateSettings(
+        hosts=frozenset(settings.hosts),
+        addresses=addresses,
+        requests_per_caller=settings.requests_per_caller,
+        client_pause=settings.client_pause,
+    )
     async with (
         people_source(settings, metrics) as people,
-        Upstream(settings.upstream, metrics, withheld=withheld) as upstream,
+        gate_of(
+            settings, limits, Authenticator(directory, people, time.monotonic, attempts=settings.attempts), metrics
+        ) as gate,
     ):
-        addresses, audit = ClientAddresses(parsed_networks(settings.proxies)), AuditLog(settings.audit_log)
-        gate = Gate(
-            authenticator=Authenticator(directory, people, time.monotonic, attempts=settings.attempts),
-            upstream=upstream,
-            audit=audit,
-            metrics=metrics,
-            settings=GateSettings(
-                hosts=frozenset(settings.hosts),
-                addresses=addresses,
-                requests_per_caller=settings.requests_per_caller,
-                client_pause=settings.client_pause,
-            ),
-        )
         connections = Connections(
             limit=min(settings.connections, max_possible_connections()),
             limit_of_address=settings.connections_per_address,
@@ -75,14 +69,34 @@ async def serve(settings: ServeSettings) -> None:
             max_field_size=MAX_LINE,
             auto_decompress=False,
         )
-        await run(settings, server, connections, metrics)
+        await run(settings, server, connections, gate, metrics)
         await gate.finish()
+
+
+@asynccontextmanager
+async def gate_of(
+    settings: ServeSettings, limits: GateSettings, authenticator: Authenticator, metrics: Metrics
+) -> AsyncIterator[Gate]:
+    """Yield the gate: one process, or one of several replicas if there is a Lease. Raise OSError."""
+    withheld = (settings.people_header,) if settings.people_header else ()
+    if settings.lease is not None:
+        from tracking_gate.replicas.gate import replica_of  # noqa: PLC0415  one process needs none of it
+
+        async with replica_of(settings, limits, authenticator, metrics, withheld) as replica:
+            yield replica
+        return
+    async with Upstream(settings.upstream, metrics, withheld=withheld) as upstream:
+        audit = AuditLog(settings.audit_log)
+        metrics.leads(True)
+        yield Gate(authenticator=authenticator, upstream=upstream, audit=audit, metrics=metrics, settings=limits)
         audit.close()
 
 
-async def run(settings: ServeSettings, server: ConnectionServer, connections: Connections, metrics: Metrics) -> None:
+async def run(
+    settings: ServeSettings, server: ConnectionServer, connections: Connections, gate: Gate, metrics: Metrics
+) -> None:
     """Serve until a signal, then finish the requests under way. Raise OSError."""
-    runner = web.ServerRunner(server, shutdown_timeout=GRACE_SECONDS)
+    runner = web.ServerRunner(server, shutdown_timeout=settings.shutdown_seconds)
     await runner.setup()
     await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
     watching = [asyncio.create_task(connections.watch())]
@@ -100,7 +114,9 @@ async def run(settings: ServeSettings, server: ConnectionServer, connections: Co
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await gate.begin()
     await stop.wait()
+    await gate.hand_over()
     for running in runners:
         await running.cleanup()
     for task in watching:

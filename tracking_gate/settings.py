@@ -1,6 +1,7 @@
 """Settings of `model-api-gate serve`: each is an option, and a variable that begins with MODEL_API_GATE_SERVE_."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -35,6 +36,25 @@ def _is_address(url: str) -> bool:
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseName:
+    """Namespace and name of a Lease of the Kubernetes API."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+def lease_name(text: str) -> LeaseName:
+    """Return the name of a Lease. Raise ValueError."""
+    label = r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?"
+    if not (found := re.fullmatch(rf"({label})/({label})", text)):
+        raise ValueError(text)
+    return LeaseName(namespace=found[1], name=found[2])
 
 
 def _pause(text: str) -> float:
@@ -131,10 +151,50 @@ class ServeSettings:
         metavar="NUMBER",
     )
 
+    shutdown_seconds: float = setting(
+        "Seconds that requests under way have to end when the gate stops.",
+        read=described(_pause, "a number of at least 1"),
+        default="20",
+        metavar="NUMBER",
+    )
+    lease: LeaseName | None = setting(
+        "Lease by which several replicas elect the one that makes changes; without it the gate is one process.",
+        read=described(optional(lease_name), "NAMESPACE/NAME"),
+        metavar="NAMESPACE/NAME",
+    )
+    replica: str | None = setting(
+        "Name of this replica, which no other one has: that of its pod.", read=optional(str), metavar="NAME"
+    )
+    replica_address: str | None = setting(
+        "Address at which the other replicas reach this one, on the port of --port.",
+        read=optional(str),
+        metavar="ADDRESS",
+    )
+    lease_seconds: int = setting(
+        "Seconds without a renewal after which another replica takes the Lease; one change may take half of them.",
+        read=whole_number(2, 3600),
+        default="20",
+        metavar="INTEGER",
+    )
+    kubernetes_url: str = setting(
+        "Address of the Kubernetes API, which keeps the Lease.",
+        read=str,
+        default="https://kubernetes.default.svc",
+        metavar="URL",
+        secret=True,
+    )
+    service_account: Path = setting(
+        "The mounted service account with token and ca.crt, which may get and update the Lease.",
+        read=existing("directory", Path.is_dir),
+        default="/var/run/secrets/kubernetes.io/serviceaccount",
+        metavar="DIRECTORY",
+    )
+
     def __post_init__(self) -> None:
         for option, url, example in (
             ("--upstream", self.upstream, "http://mlflow.mlflow-efs.svc:5000"),
             ("--domino-url", self.domino_url, "https://domino.example.com"),
+            ("--kubernetes-url", self.kubernetes_url, "https://kubernetes.default.svc"),
         ):
             if url is not None and not _is_address(url):
                 raise SettingError(option, None, f"it must be a URL, such as {example}")
@@ -147,6 +207,10 @@ class ServeSettings:
                 "--admin",
                 self.admins[0],
                 "it names a user of Domino and needs --domino-url; an admin in --people-file has admin: true there",
+            )
+        if self.lease and not (self.replica and self.replica_address):
+            raise SettingError(
+                "--lease", str(self.lease), "it needs --replica and --replica-address, which name this replica"
             )
         for proxy in self.proxies:
             try:

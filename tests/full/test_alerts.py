@@ -152,6 +152,18 @@ def gate_away(world: World) -> Iterator[None]:
 
 
 @contextmanager
+def no_leader(world: World) -> Iterator[None]:
+    """Run a replica that reaches no API server."""
+    account = world.folder / f"account-{next(NUMBERS)}"
+    account.mkdir()
+    (account / "token").write_text("token")
+    nowhere = f"--kubernetes-url=http://{HOST}:{free_port()}"
+    replica = ("--lease=mlflow-efs/model-api-gate", "--replica=gate-0", f"--replica-address={HOST}")
+    with world.gate(*replica, nowhere, f"--service-account={account}"):
+        yield
+
+
+@contextmanager
 def full_audit_volume(world: World) -> Iterator[None]:
     with world.gate() as found:
         wine = wine_behind(found)
@@ -324,6 +336,7 @@ def slow_webhook(world: World) -> Iterator[None]:
 
 FAULTS: Mapping[str, Callable[[World], AbstractContextManager[None]]] = {
     "ModelApiGateAway": gate_away,
+    "ModelApiGateNoLeader": no_leader,
     "ModelApiGateUnrecorded": full_audit_volume,
     "ModelApiGateFails": broken_gate,
     "ModelApiGateMovesUnclear": unclear_move,

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from model_contract.names import PROJECT_HEADER
 from tracking_gate.actors import Actor
-from tracking_gate.errors import ClientHungUp, InvalidRequest, Unavailable
+from tracking_gate.errors import ClientHungUp, InvalidRequest, NoLeader, Unavailable
 from tracking_gate.gate.recorder import Recorder
 from tracking_gate.gate.request_context import RequestContext
 from tracking_gate.http.bodies import ClientBody
@@ -105,7 +105,11 @@ class GuardedOperations:
             if context.abandoned:
                 raise ClientHungUp  # before anything was done
             context.facts |= approval.facts
-            return await self._forward(context, operation, approval)
+            try:
+                return await self._forward(context, operation, approval)
+            except NoLeader as refusal:
+                await self._recorder.end_unsent(context, refusal)  # also if no client waits for the answer
+                raise
 
     async def _forward(self, context: RequestContext, operation: Operation, approval: Approval) -> web.Response:
         durable = operation.durable
@@ -119,7 +123,7 @@ class GuardedOperations:
         invalidates, unclear = operation.invalidated_by(approval.body), True
         self._cache.forget(invalidates)
         try:
-            status, answer = await self._upstream.ask(context.request.method, context.target, body)
+            status, answer = await self._upstream.change(context.request.method, context.target, body)
             unclear = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         except (Unavailable, asyncio.CancelledError):
             await self._recorder.record(context, "unknown", None, durable=durable)

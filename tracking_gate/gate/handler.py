@@ -20,7 +20,7 @@ from tracking_gate.http.connections import ClientConnection
 from tracking_gate.http.request_limits import BodyMemory, CallerSlots
 from tracking_gate.metrics import Metrics
 from tracking_gate.mlflow_api.registry import Registry
-from tracking_gate.mlflow_api.registry_cache import RegistryCache
+from tracking_gate.mlflow_api.registry_cache import KEEP_SECONDS, RegistryCache
 from tracking_gate.mlflow_api.upstream import Upstream
 from tracking_gate.policy.guarded_operations import OPERATIONS
 from tracking_gate.policy.people_change_checks import PeopleChangeChecks
@@ -36,13 +36,14 @@ class GateSettings:
     """Limits on requests.
 
     `hosts` are the allowed values of Host, empty for any. `client_pause` is the number of seconds in which a client may
-    send nothing.
+    send nothing, `keep_seconds` how long an answer of MLflow is remembered.
     """
 
     hosts: frozenset[str]
     addresses: ClientAddresses
     requests_per_caller: int
     client_pause: float
+    keep_seconds: float = KEEP_SECONDS
 
 
 class Gate:
@@ -57,7 +58,7 @@ class Gate:
         metrics: Metrics,
         settings: GateSettings,
     ) -> None:
-        cache = RegistryCache(Registry(upstream.ask))
+        cache = RegistryCache(Registry(upstream.ask), settings.keep_seconds)
         self._authenticator = authenticator
         self._upstream = upstream
         self._metrics = metrics
@@ -104,6 +105,12 @@ class Gate:
                 return self._recorder.failed(context, error)
         self._metrics.decided(context.rule, context.decision)
         return response
+
+    async def begin(self) -> None:
+        """Begin what runs beside the requests: nothing, in the one process of a gate."""
+
+    async def hand_over(self) -> None:
+        """Let another replica make the changes, if there are several."""
 
     async def finish(self) -> None:
         """Wait for changes whose clients have hung up."""

@@ -53,6 +53,7 @@ class Recorder:
             "method": request.method,
             "path": context.path,
             "peer": request.remote,
+            "via": context.forwarded_by,
             "xff": request.headers.get("X-Forwarded-For", "")[:200] or None,
             "ua": request.headers.get("User-Agent", "")[:200],
             "commit": request.headers.get("X-Gate-Commit", "")[:64] or None,
@@ -62,9 +63,15 @@ class Recorder:
     async def refuse(self, context: RequestContext, refusal: Refusal) -> web.Response:
         """Record and count a refusal, and return its answer."""
         self._metrics.decided(context.rule, "unknown" if context.decision == "unknown" else "deny")
-        if is_worth_a_line(context) and context.decision != "unknown":
+        if is_worth_a_line(context) and context.decision not in {"unknown", "deny"}:
             await self._record_refusal(context, refusal)
         return self.answer(context, refusal)
+
+    async def end_unsent(self, context: RequestContext, refusal: Refusal) -> None:
+        """Write the line that ends the line `begin` of a move that was not sent. Raise AuditError."""
+        if context.decision == "begin":
+            context.facts |= {"reason": str(refusal)}
+            await self.record(context, "deny", refusal.status, durable=True)
 
     async def _record_refusal(self, context: RequestContext, refusal: Refusal) -> None:
         """Write a line, or count the refusal for the next line of the caller."""

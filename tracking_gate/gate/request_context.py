@@ -16,7 +16,10 @@ from tracking_gate.policy.routes import Match, Route, match
 
 @dataclass(slots=True, kw_only=True)
 class RequestContext:
-    """One request; `facts` go into its audit line, and `abandoned` notes that the client has hung up."""
+    """One request; `facts` go into its audit line, and `abandoned` notes that the client has hung up.
+
+    `forwarded_by` is the replica of the gate that has forwarded it.
+    """
 
     request: web.BaseRequest
     addresses: ClientAddresses
@@ -28,6 +31,7 @@ class RequestContext:
     facts: dict[str, Any] = field(default_factory=dict)
     decision: str = "allow"
     abandoned: bool = False
+    forwarded_by: str | None = None
 
     def find_route(self) -> None:
         """Set path, query and the matching route. Raise InvalidRequest if MLflow could read another path or query."""

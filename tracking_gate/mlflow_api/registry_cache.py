@@ -28,9 +28,10 @@ class Invalidates(Enum):
 
 
 class OwnerCache:
-    """The project of each object that has one."""
+    """The project of each object that has one, for some seconds; for none if several replicas change objects."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_seconds: float = KEEP_SECONDS) -> None:
+        self._keep_seconds = keep_seconds
         self._generation = 0
         self._unclear_until = 0.0
         self._known: dict[Key, tuple[float, str]] = {}
@@ -48,9 +49,11 @@ class OwnerCache:
         """Keep an answer, unless owners may have changed since the lookup began."""
         if project is None or generation != self._generation or self._unclear_until > time.monotonic():
             return
+        if not self._keep_seconds:
+            return
         if len(self._known) >= MAX_OWNERS:
             del self._known[next(iter(self._known))]
-        self._known[key] = (time.monotonic() + KEEP_SECONDS, project)
+        self._known[key] = (time.monotonic() + self._keep_seconds, project)
 
     def forget(self, *, unclear: bool = False) -> None:
         """Forget all. `unclear` follows a change that MLflow may still make: nothing is kept for a while."""
@@ -63,9 +66,11 @@ class OwnerCache:
 class RegistryCache:
     """Remembers promoted files and experiments; `owners` remembers the rest, `registry` looks up what is not known."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, keep_seconds: float = KEEP_SECONDS) -> None:
+        """`keep_seconds` is 0 if other processes change MLflow too: then every answer is MLflow's own."""
         self.registry = registry
-        self.owners = OwnerCache()
+        self.owners = OwnerCache(keep_seconds)
+        self._keep_seconds = keep_seconds
         self._generation = 0
         self._unclear_until = 0.0
         self._promoted: tuple[float, Mapping[str, Version]] | None = None
@@ -96,7 +101,7 @@ class RegistryCache:
             return self._promoted[1]
         promoted = await promoted_locations(self.registry)
         if generation == self._generation and self._unclear_until <= now:
-            self._promoted = (now + KEEP_SECONDS, promoted)
+            self._promoted = (now + self._keep_seconds, promoted)
         return promoted
 
     async def experiments(self) -> Iterable[Experiment]:
@@ -105,5 +110,5 @@ class RegistryCache:
             return self._experiments[1]
         experiments = await self.registry.experiments()
         if generation == self._generation:
-            self._experiments = (now + KEEP_SECONDS, experiments)
+            self._experiments = (now + self._keep_seconds, experiments)
         return experiments

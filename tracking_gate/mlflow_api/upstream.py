@@ -1,10 +1,10 @@
 """The connection to MLflow, for the gate's own lookups and for requests that are streamed through the gate."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, Self
 
 import aiohttp
-from aiohttp import web
+from aiohttp import payload, web
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -50,26 +50,36 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=300)
 LOOKUPS: Final = 100  # connections for the gate's own lookups and guarded operations
 STREAMS: Final = 256  # connections for streamed requests; one caller has --requests-per-caller of them
 MAX_UNSTREAMED: Final = 64 * 1024  # bytes of an answer that is sent in one piece
+Body = bytes | payload.Payload
 
 
 class Upstream:
     """MLflow, by its URL; an asynchronous context manager."""
 
-    def __init__(self, url: str, metrics: Metrics, *, withheld: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        url: str,
+        metrics: Metrics,
+        *,
+        withheld: Iterable[str] = (),
+        timeout: aiohttp.ClientTimeout = TIMEOUT,
+    ) -> None:
         """`withheld` are names of more headers that are not forwarded."""
         self._url = url.rstrip("/")
+        self._timeout = timeout
         self._metrics = metrics
         self._withheld = WITHHELD | HOP_BY_HOP | {name.lower() for name in withheld}
 
-    async def __aenter__(self) -> "Upstream":
-        self._lookups, self._streams = new_session(LOOKUPS), new_session(STREAMS)
+    async def __aenter__(self) -> Self:
+        self._lookups = new_session(LOOKUPS, self._timeout)
+        self._streams = new_session(STREAMS, self._timeout)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._lookups.close()
         await self._streams.close()
 
-    async def ask(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    async def ask(self, method: str, path: str, body: Body | None) -> tuple[int, bytes]:
         """Send a request of the gate's own, and return status and body of the answer. Raise Unavailable."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
@@ -87,8 +97,12 @@ class Upstream:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable("MLflow does not answer") from error
 
+    async def change(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        """Send a change, as `ask` sends a question."""
+        return await self.ask(method, path, body)
+
     async def stream(
-        self, request: web.BaseRequest, path: str, body: bytes | None = None, *, pause: float
+        self, request: web.BaseRequest, path: str, body: Body | None = None, *, pause: float
     ) -> web.StreamResponse:
         """Forward a request as it is, and return MLflow's answer; `body` is the request's, if it was read already.
 
@@ -156,10 +170,10 @@ class Upstream:
         return kept
 
 
-def new_session(connections: int) -> aiohttp.ClientSession:
+def new_session(connections: int, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
-        timeout=TIMEOUT,
+        timeout=timeout,
         auto_decompress=False,
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -28,6 +28,7 @@ DECISIONS: Final = ("allow", "cut", "deny", "noop", "unknown")
 HANG_UPS: Final = ("body", "upstream", "answer")
 CLOSED: Final = ("head", "answer", "close", "idle", "full")
 CHECKS: Final = ("known", "nobody", "unclear")
+FETCHES: Final = ("read", "failed")
 
 
 class Metrics:
@@ -65,6 +66,9 @@ class Metrics:
         self._people = self._of(
             Counter, "people_checks", "Requests to Domino for the identity of a person, by result.", "result"
         )
+        self._keys = self._of(
+            Counter, "issuer_key_fetches", "Fetches of the keys of issuers of tokens, by result.", "result"
+        )
         self._in_flight = self._of(Gauge, "in_flight_requests", "Requests under way.")
         upstream = Histogram(
             f"{GATE_METRICS}upstream_seconds",
@@ -79,6 +83,8 @@ class Metrics:
             self._refusals.labels(reason)
         for result in CHECKS:
             self._people.labels(result)
+        for result in FETCHES:
+            self._keys.labels(result)
         for phase in HANG_UPS:
             self._hang_ups.labels(phase)
         for cause in CLOSED:
@@ -145,6 +151,9 @@ class Metrics:
 
     def checked(self, result: str) -> None:
         self._people.labels(result).inc()
+
+    def keys_fetched(self, result: str) -> None:
+        self._keys.labels(result).inc()
 
     def under_way(self) -> Any:
         """Return a context manager for the time of one request."""

@@ -15,7 +15,10 @@ from prometheus_client.exposition import choose_encoder
 
 from tracking_gate.audit import AuditLog
 from tracking_gate.authentication.authenticator import Authenticator
+from tracking_gate.authentication.documents import Documents
 from tracking_gate.authentication.domino_people import DominoPeople
+from tracking_gate.authentication.issuer_tokens import IssuerTokens
+from tracking_gate.authentication.issuers_file import IssuersFile
 from tracking_gate.authentication.people import NoPeople, PeopleFile, PeopleSource, PeopleSources, TrustedHeader
 from tracking_gate.gate.handler import Gate, GateSettings
 from tracking_gate.http.client_addresses import ClientAddresses, parsed_networks
@@ -36,18 +39,19 @@ LINGERING_SECONDS: Final = 10.0  # seconds for the rest of a body that was refus
 
 
 async def serve(settings: ServeSettings) -> None:
-    """Serve until SIGTERM or SIGINT. Raise OSError, PeopleError."""
+    """Serve until SIGTERM or SIGINT. Raise OSError, PeopleError, IssuersError."""
     directory = SecretDirectory(settings.secret_dir, legacy=settings.accept_legacy)
     metrics = Metrics()
     metrics.watch(directory)
     withheld = (settings.people_header,) if settings.people_header else ()
     async with (
         people_source(settings, metrics) as people,
+        issuer_tokens(settings, metrics) as issuers,
         Upstream(settings.upstream, metrics, withheld=withheld) as upstream,
     ):
         addresses, audit = ClientAddresses(parsed_networks(settings.proxies)), AuditLog(settings.audit_log)
         gate = Gate(
-            authenticator=Authenticator(directory, people, time.monotonic, attempts=settings.attempts),
+            authenticator=Authenticator(directory, people, time.monotonic, attempts=settings.attempts, issuers=issuers),
             upstream=upstream,
             audit=audit,
             metrics=metrics,
@@ -129,6 +133,17 @@ async def people_source(settings: ServeSettings, metrics: Metrics) -> AsyncItera
         return
     async with DominoPeople(settings.domino_url, metrics, admins=frozenset(settings.admins)) as domino:
         yield PeopleSources(*sources, domino)
+
+
+@asynccontextmanager
+async def issuer_tokens(settings: ServeSettings, metrics: Metrics) -> AsyncIterator[IssuerTokens | None]:
+    """Yield what checks tokens of issuers, None without a file of issuers. Raise OSError, IssuersError."""
+    if settings.issuers_file is None:
+        yield None
+        return
+    file = IssuersFile(settings.issuers_file)
+    async with Documents() as documents:
+        yield IssuerTokens(file, documents, metrics)
 
 
 class MetricsPage:

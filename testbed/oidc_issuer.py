@@ -70,8 +70,8 @@ class Issuer:
         now, signing = int(time.time()), key or self.keys[-1]
         times = {"iss": self.uri, "iat": now, "nbf": now - 5, "exp": now + LIFE}
         kept = {name: value for name, value in {**times, **claims}.items() if value is not None}
-        algorithm = "RS256" if isinstance(signing, RSAKey) else "ES256"
-        return jwt.encode({"alg": algorithm, "kid": signing.kid, **header}, kept, signing)
+        head = {"alg": "RS256" if isinstance(signing, RSAKey) else "ES256", "kid": signing.kid, **header}
+        return jwt.encode(head, kept, signing, algorithms=[head["alg"]])
 
     @property
     def request_url(self) -> str:

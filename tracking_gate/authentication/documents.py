@@ -10,7 +10,7 @@ import aiohttp
 from model_contract.secret import Secret
 from tracking_gate.authentication.issuers_file import Access
 
-TIMEOUT: Final = aiohttp.ClientTimeout(total=5, connect=2)  # for all of a document, however slowly it comes
+SECONDS: Final = 5.0  # seconds for all of a document, however slowly it comes
 MAX_DOCUMENT: Final = 256 * 1024  # bytes: a hundred keys with their certificates, or a pod
 
 
@@ -19,11 +19,14 @@ class DocumentError(Exception):
 
 
 class Documents:
-    """Fetches documents; an asynchronous context manager."""
+    """Fetches documents, each within `seconds`; an asynchronous context manager."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=seconds)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            timeout=TIMEOUT, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            timeout=self._timeout, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
         return self
 

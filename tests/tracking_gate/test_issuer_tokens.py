@@ -350,9 +350,10 @@ def test_issuer_that_is_away_is_waited_for_once(issuer: Issuer) -> None:
         clock.now += FRESH_SECONDS + 1
         began = time.monotonic()
         assert await keys.find("one")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 0.5
+        await asyncio.sleep(1)  # the fetch ends beside it
 
-    story(issuer, told)
+    story(issuer, told, seconds=0.9)
 
 
 def test_discovery_that_names_another_issuer_is_no_key(issuer: Issuer, tmp_path: Path) -> None:

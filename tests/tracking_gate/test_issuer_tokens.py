@@ -60,10 +60,11 @@ async def checking(file: Path, clock: Callable[[], float] = time.time) -> AsyncI
 
 
 @asynccontextmanager
-async def fetching(seconds: float = SECONDS) -> AsyncIterator[Documents]:
+async def fetching(seconds: float = SECONDS, lingering: float = 0.02) -> AsyncIterator[Documents]:
+    """Yield documents; TLS connections end in later turns of the loop, which asyncio.run would not wait for."""
     async with Documents(seconds) as documents:
         yield documents
-    await asyncio.sleep(0.02)  # TLS connections end in a later turn of the loop, which asyncio.run would not wait for
+    await asyncio.sleep(lingering)
 
 
 async def found_by(tokens: IssuerTokens, text: str) -> Actor | None:
@@ -228,12 +229,17 @@ class Clock:
 
 
 def story(
-    issuer: Issuer, told: Callable[[IssuerKeys, Clock], Awaitable[None]], *, pause: float = 0, seconds: float = SECONDS
+    issuer: Issuer,
+    told: Callable[[IssuerKeys, Clock], Awaitable[None]],
+    *,
+    pause: float = 0,
+    seconds: float = SECONDS,
+    lingering: float = 0.02,
 ) -> None:
     async def run() -> None:
         clock = Clock()
         source = KeySource(issuer=issuer.uri, access=Access(ca_file=issuer.authority))
-        async with fetching(seconds) as documents:
+        async with fetching(seconds, lingering) as documents:
             await told(IssuerKeys(source, documents, Metrics(), clock=clock, pause=pause), clock)
 
     asyncio.run(run())
@@ -321,7 +327,7 @@ def test_issuer_that_publishes_no_keys_lets_nobody_in_and_the_former_keys_stay(
         with pytest.raises(Unavailable):
             await keys.find("unknown")
 
-    story(issuer, told)
+    story(issuer, told, lingering=0.3)
     assert "/elsewhere" not in issuer.asked
 
 
@@ -334,7 +340,7 @@ def test_slow_issuer_is_given_up_after_its_time(issuer: Issuer) -> None:
             await keys.find("one")
 
     began = time.monotonic()
-    story(issuer, told, seconds=0.5)
+    story(issuer, told, seconds=0.5, lingering=1)
     assert time.monotonic() - began < 5
 
 

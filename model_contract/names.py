@@ -57,6 +57,7 @@ OBJECT_STORE_VOLUME: Final = "mlflow-object-store"
 SCRATCH_VOLUME: Final = "mlflow-tmp"
 TOKEN_MOUNT: Final = "/run/model-api"
 TOKEN_KEY: Final = "token"
+GATE_AUDIENCE: Final = "model-api-gate"  # of tokens of other issuers than this project, such as the cluster
 
 # Namespaces of a Domino installation.
 COMPUTE_NAMESPACE: Final = "domino-compute"

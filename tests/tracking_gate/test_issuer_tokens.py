@@ -434,7 +434,7 @@ def test_changed_file_is_read_again_and_a_wrong_one_is_not(
 
     written(tmp_path, entry_of(issuer), entry_of(issuer, issuer="https://other.example"))
     assert now() == sorted([issuer.uri, "https://other.example"])
-    path.write_text('{"issuers": []}')
+    path.write_text('{"issuers": 1}')
     assert now() == sorted([issuer.uri, "https://other.example"])
     path.unlink()
     assert now() == sorted([issuer.uri, "https://other.example"])

@@ -38,7 +38,8 @@ class Documents:
         if not url.startswith("https://"):
             raise DocumentError("its address does not begin with https://")
         try:
-            headers = {"Accept": "application/json", "Accept-Encoding": "identity", **_authorization(access)}
+            # Not application/json, for which the Kubernetes API refuses to send its keys: their type is another one.
+            headers = {"Accept": "*/*", "Accept-Encoding": "identity", **_authorization(access)}
             tls = ssl.create_default_context(cafile=access.ca_file)
             async with self._session.get(url, headers=headers, ssl=tls, allow_redirects=False) as answer:
                 if answer.status == HTTPStatus.NOT_FOUND:

@@ -47,9 +47,9 @@ class StrictObject:
         return value
 
     def objects(self, name: str) -> Sequence["StrictObject"]:
-        value = self._fields.pop(name, [])
-        if not isinstance(value, list) or not value:
-            raise self.fault(name, "must be a list with at least one object")
+        value = self._fields.pop(name, None)
+        if not isinstance(value, list):
+            raise self.fault(name, "must be a list of objects")
         return [StrictObject(one, f"{self._at(name)}[{number}]") for number, one in enumerate(value)]
 
     def end(self) -> None:

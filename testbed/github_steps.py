@@ -54,8 +54,8 @@ class GitHub:
     """A repository with its settings, and one runner for its jobs, below `directory`.
 
     `actions` are the folders of composite actions, by OWNER/REPO. `identity` has the variables of a job whose
-    permissions have `id-token: write`. RUNNER_TEMP is kept from job to job, while GitHub empties its own: what an action
-    installs there is installed once.
+    permissions have `id-token: write`. RUNNER_TEMP is kept from job to job, while GitHub empties its own: what an
+    action installs there is installed once.
     """
 
     repository: Path

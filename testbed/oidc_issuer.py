@@ -62,6 +62,7 @@ class Issuer:
     document: bytes | None = None  # is sent instead of the keys
     status: int = 200
     location: str | None = None
+    padding: int = 0  # bytes of white space after the keys
     pause: float = 0  # seconds before each piece of the keys
     asked: list[str] = field(default_factory=list)
 
@@ -123,6 +124,7 @@ class Handler(BaseHTTPRequestHandler):
     def _give_keys(self) -> None:
         found = self.issuer
         body = b"" if found.location else found.document or json.dumps(found.published()).encode()
+        body += b" " * found.padding
         self.send_response(found.status)
         self.send_header("Content-Length", str(len(body)))
         if found.location:

@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import json
+import os
 import ssl
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from joserfc import jwt
 
 from testbed.cluster import binaries, pki
 from testbed.cluster.control_plane import HERE, ControlPlane, api, etcd
+from testbed.cluster.machine import run
 from testbed.cluster.workloads import COMPUTE, MLFLOW, PROJECT_ID
 from testbed.oidc_issuer import new_key
 from testbed.processes import free_port
@@ -23,11 +26,14 @@ from tests.cluster.test_sync_rights import PATHS
 from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.authentication.documents import Documents
 from tracking_gate.authentication.issuer_tokens import IssuerTokens
-from tracking_gate.authentication.issuers_file import IssuersFile
+from tracking_gate.authentication.issuers_file import IssuersFile, read_issuers
 from tracking_gate.errors import Unavailable
 from tracking_gate.metrics import Metrics
 
-RIGHTS: Final = Path(__file__).parents[2] / "manifests" / "components" / "gate-pod-labels" / "rights.yaml"
+ROOT: Final = Path(__file__).parents[2]
+MANIFESTS: Final = ROOT / "manifests"
+PAGE: Final = ROOT / "docs" / "how-to" / "authenticate-without-stored-tokens.md"
+RIGHTS: Final = MANIFESTS / "components" / "gate-pod-labels" / "rights.yaml"
 AUDIENCE: Final = "model-api-gate"
 ISSUER: Final = "https://kubernetes.default.svc"
 OTHER: Final = "wine-team-2"
@@ -201,6 +207,37 @@ def test_gate_may_get_pods_of_the_namespace_and_nothing_else(cluster: Cluster) -
     assert {status(f"{base}/pods"), status(f"{base}/secrets"), status(f"{base}/pods/wine/log")} == {403}
     with pytest.raises(Unavailable, match=r"cannot read the pod of your token \(status 403\)"):
         caller_of(file, cluster.token("far", namespace="elsewhere"))
+
+
+def test_component_mounts_the_file_and_the_token_that_its_settings_and_the_page_name(tmp_path: Path) -> None:
+    """The overlay of the page, in front of the gate."""
+    text = PAGE.read_text()
+    document = text.partition("```json\n")[2].partition("```")[0]
+    overlay = textwrap.dedent(text.partition("```yaml\n")[2].partition("```")[0])
+    (tmp_path / "issuers.json").write_text(textwrap.dedent(document))
+    components = os.path.relpath(MANIFESTS / "components", tmp_path)
+    named = overlay.replace("../manifests/components", components)
+    gate = os.path.relpath(MANIFESTS / "overlays" / "gate", tmp_path)
+    head = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
+    labels = f"  - {components}/gate-pod-labels\n"
+    (tmp_path / "kustomization.yaml").write_text(
+        f"{head}resources:\n  - {gate}\n{named.replace('configMapGenerator', f'{labels}configMapGenerator')}"
+    )
+    objects = [one for one in yaml.safe_load_all(run(binaries.build() / "kubectl", "kustomize", tmp_path)) if one]
+
+    (deployment,) = (one["spec"]["template"]["spec"] for one in objects if one["kind"] == "Deployment")
+    mounts = {mount["name"]: mount["mountPath"] for mount in deployment["containers"][0]["volumeMounts"]}
+    settings = next(one["data"] for one in objects if one["metadata"]["name"].startswith("model-api-gate-settings"))
+    issuers = next(one for one in objects if one["metadata"]["name"] == "model-api-gate-issuers")
+    (entry,) = json.loads(issuers["data"]["issuers.json"])["issuers"]
+    volumes = {volume["name"]: volume for volume in deployment["volumes"]}
+    assert settings["MODEL_API_GATE_SERVE_ISSUERS_FILE"] == f"{mounts['issuers']}/issuers.json"
+    assert (entry["ca_file"], entry["token_file"]) == (f"{mounts['api']}/ca.crt", f"{mounts['api']}/token")
+    assert volumes["issuers"]["configMap"]["name"] == "model-api-gate-issuers"
+    assert volumes["tokens"]["secret"]["optional"] is True
+    assert deployment["automountServiceAccountToken"] is False
+    assert {one["kind"] for one in objects} >= {"Role", "RoleBinding"}
+    assert read_issuers(tmp_path / "issuers.json")[entry["issuer"]].callers
 
 
 def test_rotation_of_the_key_is_not_seen_and_an_api_server_that_is_away_stops_no_pod(cluster: Cluster) -> None:

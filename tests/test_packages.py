@@ -24,13 +24,16 @@ EXAMPLES = re.compile(
 PUBLIC = {
     "arrow.apache.org",
     "cli.github.com",
+    "docs.github.com",
     "github.com",
+    "gitlab.com",
     "json-schema.org",
     "kserve.github.io",
     "mlflow.org",
     "opentelemetry.io",
     "pytorch.org",
     "spec.openapis.org",
+    "token.actions.githubusercontent.com",
     "w3c.github.io",
     "www.w3.org",
 }

@@ -20,6 +20,7 @@ from tracking_gate.authentication.domino_people import DominoPeople
 from tracking_gate.authentication.issuer_tokens import IssuerTokens
 from tracking_gate.authentication.issuers_file import IssuersFile
 from tracking_gate.authentication.people import NoPeople, PeopleFile, PeopleSource, PeopleSources, TrustedHeader
+from tracking_gate.authentication.proxied_people import ProxiedPeople
 from tracking_gate.gate.handler import Gate, GateSettings
 from tracking_gate.http.client_addresses import ClientAddresses, parsed_networks
 from tracking_gate.http.connections import ClientConnection, Connections, ConnectionServer
@@ -46,12 +47,19 @@ async def serve(settings: ServeSettings) -> None:
     withheld = (settings.people_header,) if settings.people_header else ()
     async with (
         people_source(settings, metrics) as people,
-        issuer_tokens(settings, metrics) as issuers,
+        issuer_tokens(settings, metrics) as (issuers, proxied),
         Upstream(settings.upstream, metrics, withheld=withheld) as upstream,
     ):
         addresses, audit = ClientAddresses(parsed_networks(settings.proxies)), AuditLog(settings.audit_log)
         gate = Gate(
-            authenticator=Authenticator(directory, people, time.monotonic, attempts=settings.attempts, issuers=issuers),
+            authenticator=Authenticator(
+                directory,
+                people,
+                time.monotonic,
+                attempts=settings.attempts,
+                issuers=issuers,
+                proxied=proxied,
+            ),
             upstream=upstream,
             audit=audit,
             metrics=metrics,
@@ -136,14 +144,16 @@ async def people_source(settings: ServeSettings, metrics: Metrics) -> AsyncItera
 
 
 @asynccontextmanager
-async def issuer_tokens(settings: ServeSettings, metrics: Metrics) -> AsyncIterator[IssuerTokens | None]:
-    """Yield what checks tokens of issuers, None without a file of issuers. Raise OSError, IssuersError."""
+async def issuer_tokens(
+    settings: ServeSettings, metrics: Metrics
+) -> AsyncIterator[tuple[IssuerTokens | None, ProxiedPeople | None]]:
+    """Yield the checks of what the file of issuers trusts, None without a file. Raise OSError, IssuersError."""
     if settings.issuers_file is None:
-        yield None
+        yield None, None
         return
     file = IssuersFile(settings.issuers_file)
     async with Documents() as documents:
-        yield IssuerTokens(file, documents, metrics)
+        yield IssuerTokens(file, documents, metrics), ProxiedPeople(file)
 
 
 class MetricsPage:

@@ -26,7 +26,7 @@ from tests.cluster.test_sync_rights import PATHS
 from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.authentication.documents import Documents
 from tracking_gate.authentication.issuer_tokens import IssuerTokens
-from tracking_gate.authentication.issuers_file import IssuersFile, read_issuers
+from tracking_gate.authentication.issuers_file import IssuersFile, read_trusted
 from tracking_gate.errors import Unavailable
 from tracking_gate.metrics import Metrics
 
@@ -237,7 +237,7 @@ def test_component_mounts_the_file_and_the_token_that_its_settings_and_the_page_
     assert volumes["tokens"]["secret"]["optional"] is True
     assert deployment["automountServiceAccountToken"] is False
     assert {one["kind"] for one in objects} >= {"Role", "RoleBinding"}
-    assert read_issuers(tmp_path / "issuers.json")[entry["issuer"]].callers
+    assert read_trusted(tmp_path / "issuers.json").issuers[entry["issuer"]].callers
 
 
 def test_rotation_of_the_key_is_not_seen_and_an_api_server_that_is_away_stops_no_pod(cluster: Cluster) -> None:

@@ -162,11 +162,12 @@ def forged(issuer: Issuer, **header: Any) -> str:
     return issuer.token(claims_of(job(issuer)), key=ATTACKER, **header)
 
 
-ATTACKER = new_key("one")
+ATTACKER = new_key("one", "EC")  # a short one: a head may have 512 bytes
 FORGED: dict[str, Callable[[Issuer], str]] = {
     "no algorithm": lambda issuer: f"{part({'alg': 'none', 'kid': 'one'})}.{part(claims_of(job(issuer)))}.",
     "the public key as a secret": signed_with_the_public_key,
     "another key of the same id": forged,
+    "another key of the same id and kind": lambda issuer: issuer.token(claims_of(job(issuer)), key=new_key("one")),
     "its key in the header": lambda issuer: forged(issuer, jwk=ATTACKER.as_dict(private=False)),
     "the address of its keys in the header": lambda issuer: forged(issuer, jku="https://mallory.example/keys"),
     "its certificate in the header": lambda issuer: forged(issuer, x5c=["MIIB"]),

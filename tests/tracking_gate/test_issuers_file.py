@@ -8,7 +8,7 @@ import pytest
 
 from testbed.gate import PROJECT
 from tracking_gate.actors import ActorKind
-from tracking_gate.authentication.issuers_file import IssuersError, read_issuers
+from tracking_gate.authentication.issuers_file import IssuersError, read_trusted
 
 GITHUB = "https://token.actions.githubusercontent.com"
 POD = {"service_account": "domino-compute/wine", "projects": [PROJECT]}
@@ -25,7 +25,7 @@ Json = dict[str, Any]
 def read(folder: Path, document: object) -> Any:
     file = folder / "issuers.json"
     file.write_text(document if isinstance(document, str) else json.dumps(document))
-    return read_issuers(file)
+    return read_trusted(file).issuers
 
 
 def one(*callers: Json, **changes: Any) -> Json:

@@ -4,15 +4,16 @@ A token is checked by the issuer's published keys. Nothing that it says is used 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwt import JWTClaimsRegistry
 
 from tracking_gate.actors import Actor, ActorKind
+from tracking_gate.authentication.caller_rights import Claims, has_claims, joined_rights
 from tracking_gate.authentication.documents import Documents, parsed_json
 from tracking_gate.authentication.issuer_keys import IssuerKeys, Key
 from tracking_gate.authentication.issuers_file import Caller, Issuer, IssuersFile, KeySource
@@ -36,8 +37,6 @@ RECORDED: Final = (
     "user_login",
 )
 RECORDED_LENGTH: Final = 200  # characters
-
-Claims = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,31 +141,6 @@ class IssuerTokens:
             return caller
         labels = await self._labels.of(pod.reference, issuer.api or "", issuer.source.access)
         return caller.of_project(labels.get(caller.project_label))
-
-
-def joined_rights(callers: Sequence[Caller]) -> tuple[ActorKind, frozenset[str]] | None:
-    """Return the rights of the first entry, with the projects of all entries that give these rights; None without one.
-
-    An entry whose pod has no project gives no rights.
-    """
-    given = [caller for caller in callers if caller.projects or caller.rights is ActorKind.ADMIN]
-    if not given:
-        return None
-    same = [caller.projects for caller in given if caller.rights is given[0].rights]
-    return given[0].rights, frozenset().union(*same)
-
-
-def has_claims(claims: Claims, wanted: Claims) -> bool:
-    """Return True if the token has each claim with this value; a claim that is a list has it as one of its items."""
-    return all(any(_same(one, value) for one in _items(claims.get(name))) for name, value in wanted.items())
-
-
-def _items(value: object) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _same(one: object, other: object) -> bool:
-    return type(one) is type(other) and one == other  # 1 is not true
 
 
 def pod_of(claims: Claims) -> Pod | None:

@@ -14,6 +14,7 @@ from typing import Final
 from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
 from tracking_gate.actors import ActorKind
 from tracking_gate.authentication.strict_json import StrictObject, object_of
+from tracking_gate.http.client_addresses import Network, parsed_networks
 
 CHECK_SECONDS: Final = 1.0  # seconds between two looks at the file
 API_KEYS: Final = "/openid/v1/jwks"  # of the Kubernetes API
@@ -25,6 +26,9 @@ OF_EVERYBODY: Final = {
     "https://gitlab.com": ("project_path", "project_id"),
 }
 PLACES: Final = ("ref", "environment")  # one of them keeps a pull request's branch from promoting
+
+HEADERS: Final = ("X-Forwarded", "X-Auth-Request")  # of oauth2-proxy itself, and behind nginx's auth_request
+PEOPLE: Final = (ActorKind.PERSON, ActorKind.ADMIN)
 
 Claim = str | int | bool
 
@@ -82,29 +86,54 @@ class Issuer:
     api: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """A proxy in front that names people: the beginning of its headers, and how its requests are known."""
+
+    headers: str
+    name_claim: str
+    callers: tuple[Caller, ...]
+    addresses: tuple[Network, ...] = ()
+    secret_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trusted:
+    """What a file says: the issuers by their names, and the proxy."""
+
+    issuers: Mapping[str, Issuer]
+    proxy: Proxy | None = None
+
+
 class IssuersFile:
-    """The issuers by their names. A changed file with a fault is logged, and the issuers before it stay."""
+    """The file as it is now. A changed file with a fault is logged, and the one before it stays."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Read the file. Raise IssuersError, OSError."""
         self._path = path
         self._clock = clock
         self._state = _state_of(path)
-        self._issuers = read_issuers(path)
+        self._trusted = read_trusted(path)
         self._looked = clock()
 
     def issuers(self) -> Mapping[str, Issuer]:
+        return self._now().issuers
+
+    def proxy(self) -> Proxy | None:
+        return self._now().proxy
+
+    def _now(self) -> Trusted:
         if self._clock() - self._looked >= CHECK_SECONDS:
             self._looked = self._clock()
             try:
                 if (state := _state_of(self._path)) != self._state:
                     self._state = state
-                    self._issuers = read_issuers(self._path)
+                    self._trusted = read_trusted(self._path)
             except (OSError, IssuersError) as error:
                 _log.error(
                     "the file of issuers cannot be used; the former one stays", extra={"fields": {"reason": str(error)}}
                 )
-        return self._issuers
+        return self._trusted
 
 
 def _state_of(path: Path) -> object:
@@ -112,16 +141,17 @@ def _state_of(path: Path) -> object:
     return (found.st_mtime_ns, found.st_ino, found.st_size)
 
 
-def read_issuers(path: Path) -> Mapping[str, Issuer]:
+def read_trusted(path: Path) -> Trusted:
     """Read the file. Raise IssuersError, OSError."""
     try:
         document = object_of(path.read_bytes())
         issuers = [_issuer(entry) for entry in document.objects("issuers")]
+        proxy = _proxy(found) if (found := document.optional_object("proxy")) else None
         document.end()
         _check_different([issuer.source.issuer for issuer in issuers])
     except ValueError as error:
         raise IssuersError(f"{path}: {error}") from error
-    return {issuer.source.issuer: issuer for issuer in issuers}
+    return Trusted(issuers={issuer.source.issuer: issuer for issuer in issuers}, proxy=proxy)
 
 
 def _check_different(names: Collection[str]) -> None:
@@ -146,6 +176,31 @@ def _issuer(entry: StrictObject) -> Issuer:
     )
     entry.end()
     return issuer
+
+
+def _proxy(entry: StrictObject) -> Proxy:
+    proxy = Proxy(
+        headers=entry.text("headers"),
+        name_claim=entry.optional_text("name_claim") or "user",
+        addresses=_networks(entry),
+        secret_file=_path(entry, "secret_file"),
+        callers=tuple(_caller(one, "", None) for one in entry.objects("callers")),
+    )
+    entry.end()
+    if proxy.headers not in HEADERS:
+        raise entry.fault("headers", f"must be {' or '.join(HEADERS)}")
+    if not proxy.addresses and not proxy.secret_file:
+        raise entry.fault("", "needs addresses or secret_file: otherwise every client could name a person")
+    if any(caller.rights not in PEOPLE or caller.service_account for caller in proxy.callers):
+        raise entry.fault("callers", "must be people: claims, with the rights person or admin")
+    return proxy
+
+
+def _networks(entry: StrictObject) -> tuple[Network, ...]:
+    try:
+        return parsed_networks(entry.texts("addresses"))
+    except ValueError:
+        raise entry.fault("addresses", "must be addresses or networks, such as 10.0.0.0/8") from None
 
 
 def _caller(entry: StrictObject, issuer: str, api: str | None) -> Caller:

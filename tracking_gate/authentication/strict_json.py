@@ -52,6 +52,9 @@ class StrictObject:
             raise self.fault(name, "must be a list of objects")
         return [StrictObject(one, f"{self._at(name)}[{number}]") for number, one in enumerate(value)]
 
+    def optional_object(self, name: str) -> "StrictObject | None":
+        return StrictObject(self._fields.pop(name), self._at(name)) if name in self._fields else None
+
     def end(self) -> None:
         """Refuse a field that was not taken: it is misspelt."""
         if left := sorted(self._fields):

@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from model_contract.tokens import Purpose, new_token
-from testbed.gate import OTHER, PROJECT
+from testbed.gate import OTHER, PROJECT, ask
+from testbed.http_server import in_thread, send_json
+from testbed.processes import free_port, installed, running
 from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.authentication.authenticator import Authenticator
 from tracking_gate.authentication.issuers_file import IssuersError, IssuersFile, read_trusted
@@ -122,3 +126,42 @@ WRONG: dict[str, tuple[Json, str]] = {
 def test_proxy_that_anyone_could_be_is_refused(tmp_path: Path, changes: Json, message: str) -> None:
     with pytest.raises(IssuersError, match=message):
         read_trusted(written(tmp_path, **changes))
+
+
+class Recorder(BaseHTTPRequestHandler):
+    """Stands for MLflow, and keeps the headers that reach it."""
+
+    def do_GET(self) -> None:
+        cast("Recording", self.server).seen.append({name.lower(): value for name, value in self.headers.items()})
+        send_json(self, 200, {})
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+class Recording(ThreadingHTTPServer):
+    """A server with the headers of its requests."""
+
+    seen: list[dict[str, str]]
+
+
+def test_gate_lets_the_person_read_and_gives_mlflow_no_header_of_the_proxy(tmp_path: Path) -> None:
+    secret, tokens, port = tmp_path / "secret", tmp_path / "tokens", free_port()
+    secret.write_text("s3cret-of-the-proxy")
+    tokens.mkdir()
+    file = written(tmp_path, addresses=["127.0.0.0/8"], secret_file=str(secret))
+    with Recording(("127.0.0.1", 0), Recorder) as mlflow, in_thread(mlflow):
+        mlflow.seen = []
+        upstream = f"--upstream=http://127.0.0.1:{mlflow.server_port}"
+        options = [upstream, f"--secret-dir={tokens}", f"--issuers-file={file}", f"--port={port}", "--host=127.0.0.1"]
+        command = [installed("model-api-gate"), "serve", *options]
+        with running(command, log=tmp_path / "gate.log", env=os.environ) as process:
+            uri, path = f"http://127.0.0.1:{port}", "/api/2.0/mlflow/experiments/search?max_results=1"
+            process.wait_for_http(f"{uri}/readyz", seconds=60)
+            sent = SENT | {"X-Gate-Proxy-Secret": "s3cret-of-the-proxy", "X-Auth-Request-Access-Token": "eyJ"}
+            statuses = [ask(uri, "GET", path, headers=headers).status for headers in (sent, SENT)]
+        log = (tmp_path / "gate.log").read_text()
+
+    assert statuses == [200, 401]
+    assert len(mlflow.seen) == 1
+    assert [name for name in mlflow.seen[0] if name.startswith(("x-auth-request", "x-gate", "authorization"))] == []
+    assert "s3cret" not in log

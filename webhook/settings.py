@@ -71,7 +71,6 @@ class Settings:
         "The audience of `service-account`, as the gate's file of issuers names it.",
         read=types.audience,
         default=GATE_AUDIENCE,
-        secret=True,
     )
     project_id_pattern: re.Pattern[str] = setting(
         "The form of a project id: the whole label must match.", read=types.pattern, default=DOMINO_PROJECT_ID_PATTERN

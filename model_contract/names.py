@@ -19,6 +19,9 @@ SERVER_CERT_PATH: Final = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 CLIENT_CERT_PATH: Final = "MLFLOW_TRACKING_CLIENT_CERT_PATH"
 CA_FILE: Final = "SSL_CERT_FILE"
 CA_DIRECTORY: Final = "SSL_CERT_DIR"
+# Variables of a GitHub job that may ask for a token of its own.
+GITHUB_TOKEN_URL: Final = "ACTIONS_ID_TOKEN_REQUEST_URL"
+GITHUB_TOKEN_REQUEST: Final = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 PROJECT_HEADER: Final = "X-Gate-Project"  # the project for which a person creates something
 TOKEN_FILE: Final = "MODEL_API_TOKEN_FILE"
 PRESIGNED_HOSTS: Final = "MODEL_API_PRESIGNED_HOSTS"  # hosts of object stores that presigned URLs may name
@@ -57,6 +60,7 @@ OBJECT_STORE_VOLUME: Final = "mlflow-object-store"
 SCRATCH_VOLUME: Final = "mlflow-tmp"
 TOKEN_MOUNT: Final = "/run/model-api"
 TOKEN_KEY: Final = "token"
+GATE_AUDIENCE: Final = "model-api-gate"  # of tokens of other issuers than this project, such as the cluster
 
 # Namespaces of a Domino installation.
 COMPUTE_NAMESPACE: Final = "domino-compute"

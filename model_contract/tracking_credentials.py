@@ -6,8 +6,8 @@ MLFLOW_TRACKING_TOKEN
 
 import base64
 import configparser
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -21,6 +21,7 @@ LARGEST_FILE: Final = 1 << 16
 # Settings of MLflow's client that are refused: a request without them would have another identity.
 UNSUPPORTED: Final = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
 OFF: Final = {"", "0", "false"}
+KEPT: Final = 4  # credentials that were sent and replaced
 
 
 class CredentialError(ValueError):
@@ -35,11 +36,42 @@ class Credential:
     title: str
     secrets: tuple[Secret, ...]
 
+    def current(self) -> "Credential":
+        """Return the credential to send now."""
+        return self
+
     def redacted(self, text: str) -> str:
         """Return `text` with asterisks in place of the secrets."""
         for secret in self.secrets:
             text = text.replace(secret.reveal(), "***")
         return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewedCredential(Credential):
+    """A credential that is replaced while a run goes on: `read` returns the one of now, for each request."""
+
+    read: Callable[[], Credential]
+    former: list[Credential] = field(default_factory=list)  # the last ones that were sent, newest last
+
+    @classmethod
+    def of(cls, read: Callable[[], Credential]) -> "RenewedCredential":
+        """Read it for the first time. Raises as `read` does."""
+        first = read()
+        return cls(authorization=first.authorization, title=first.title, secrets=first.secrets, read=read)
+
+    def current(self) -> Credential:
+        found = self.read()
+        if not self.former or self.former[-1].authorization.reveal() != found.authorization.reveal():
+            self.former.append(found)
+            del self.former[:-KEPT]
+        return found
+
+    def redacted(self, text: str) -> str:
+        """Return `text` without the secrets of now and of requests whose answers may still come."""
+        for credential in self.former:
+            text = credential.redacted(text)
+        return Credential.redacted(self, text)
 
 
 def bearer(token: Secret, title: str) -> Credential:

@@ -232,7 +232,7 @@ class Client:
     def _headers(self) -> dict[str, str]:
         headers = {"User-Agent": "model-api-delivery", "Accept": "*/*"}
         if self._credential:
-            headers["Authorization"] = self._credential.authorization.reveal()
+            headers["Authorization"] = self._credential.current().authorization.reveal()
         if self._proxy and self._tls is None:
             headers |= self._proxy.headers()
         return headers

@@ -21,7 +21,13 @@ from model_contract.names import (
 )
 from model_contract.secret import Secret
 from model_contract.tls import TlsSettingError, check_authorities, tls_context
-from model_contract.tracking_credentials import Credential, CredentialError, bearer, environment_credential
+from model_contract.tracking_credentials import (
+    Credential,
+    CredentialError,
+    RenewedCredential,
+    bearer,
+    environment_credential,
+)
 from model_delivery.errors import InvalidInputError
 from model_delivery.object_store_settings import ObjectStoreSettings
 from model_delivery.presigned_hosts import PresignedHosts
@@ -50,7 +56,10 @@ class Upstream:
         try:
             check_authorities(environ)
             tls = tls_context(environ) if uri.scheme == "https" else None
-            credential = _token_of_file(environ.get(TOKEN_FILE)) or environment_credential(environ)
+            file = environ.get(TOKEN_FILE)
+            credential = (
+                token_of_file(Path(file), f"the token of {TOKEN_FILE}") if file else environment_credential(environ)
+            )
         except (TlsSettingError, CredentialError) as error:
             raise InvalidInputError(str(error)) from error
         return cls(
@@ -96,14 +105,20 @@ def _variable(variable: str, option: str | None, environ: Mapping[str, str]) -> 
     return environ[max(numbered)[1]] if numbered else None
 
 
-def _token_of_file(path: str | None) -> Credential | None:
-    if not path:
-        return None
+def token_of_file(path: Path, title: str) -> Credential:
+    """Return the token of a file, which is read again for each request: the kubelet replaces it.
+
+    Raises InvalidInputError, then and later.
+    """
+    return RenewedCredential.of(lambda: _read_token(path, title))
+
+
+def _read_token(path: Path, title: str) -> Credential:
     try:
-        return bearer(Secret.from_file(Path(path)), f"the token of {TOKEN_FILE}")
+        return bearer(Secret.from_file(path), title)
     except UnicodeDecodeError:
-        raise InvalidInputError(f"{TOKEN_FILE}: {path} does not hold a token") from None
+        raise InvalidInputError(f"{title} cannot be read: {path} does not hold a token") from None
     except OSError as error:
-        raise InvalidInputError(f"{TOKEN_FILE} names a file that cannot be read: {error.strerror}") from error
+        raise InvalidInputError(f"{title} cannot be read from {path}: {error.strerror}") from error
     except ValueError as error:
-        raise InvalidInputError(f"{TOKEN_FILE}: {error}") from error
+        raise InvalidInputError(f"{title} cannot be read: {error}") from error

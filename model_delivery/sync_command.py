@@ -12,12 +12,10 @@ from typing import Final
 
 from model_contract.model_ref import shown
 from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
-from model_contract.secret import Secret
-from model_contract.tracking_credentials import bearer
 from model_delivery.deadline import Deadline
 from model_delivery.download import Bounds
 from model_delivery.errors import InvalidInputError, SyncError
-from model_delivery.settings import Upstream
+from model_delivery.settings import Upstream, token_of_file
 from model_delivery.sync import Project, SyncRequest, SyncResult, Used, sync
 from model_delivery.workloads import Workloads
 
@@ -112,12 +110,10 @@ def _projects_of_tokens(directory: Path, upstream: Upstream) -> Iterator[Project
     for file in files:
         project = _checked(file.name, "a file of --tokens")
         try:
-            token = Secret.from_file(file)
-        except (OSError, ValueError) as error:
-            fault = InvalidInputError(f"the token of project {project} cannot be read: {_reason(error)}")
+            credential = token_of_file(file, f"the pull token of project {project}")
+        except InvalidInputError as fault:
             yield Project(id=project, upstream=upstream, fault=fault)
             continue
-        credential = bearer(token, f"the pull token of project {project}")
         yield Project(id=project, upstream=replace(upstream, credential=credential))
 
 
@@ -142,7 +138,3 @@ def _grace(text: str) -> timedelta:
 def _used(environ: Mapping[str, str], bounds: Bounds) -> Used:
     workloads = Workloads.of_this_pod(environ)
     return lambda runs: workloads.naming(runs, Deadline(bounds.limits))
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror or "") if isinstance(error, OSError) else str(error)

@@ -46,11 +46,9 @@ class MlflowRest:
         """`headers` go with each request."""
         self._tracking = tracking
         self._peer = peer_of("MLflow", tracking.uri, TRACKING_URI)
-        authorization = (
-            {"Authorization": tracking.authorization.authorization.reveal()} if tracking.authorization else {}
-        )
         self._client = new_client(
-            headers={"User-Agent": "model-api", **(headers or {}), **authorization},
+            headers={"User-Agent": "model-api", **(headers or {})},
+            auth=self._authorized if tracking.authorization else None,
             verify=tracking.tls if tracking.uri.startswith("https:") else False,
             timeout=httpx2.Timeout(tracking.timeout, connect=min(CONNECT_TIMEOUT, tracking.timeout)),
             limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
@@ -113,6 +111,12 @@ class MlflowRest:
     def not_mlflow(self) -> InvalidError:
         """Return the error for an answer of success that is not MLflow's."""
         return InvalidError(not_json_message({}, b"", self._peer))
+
+    def _authorized(self, request: httpx2.Request) -> httpx2.Request:
+        """Add the credential, which may be another one than that of the last request. Raises LifecycleError."""
+        if sent := self._tracking.authorization:
+            request.headers["Authorization"] = sent.current().authorization.reveal()
+        return request
 
     def _request(self, method: str, path: str, **content: Any) -> Reply:
         with self._client.stream(method, self._tracking.uri + path, **content) as answer:

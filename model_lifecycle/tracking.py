@@ -47,19 +47,22 @@ class Tracking:
 class Credentials:
     """The caller's credentials.
 
-    For a project: option > PROJECT_ID_<ID> > PROJECT_TOKENS > those of MLflow's own client. `uri` is the
-    tracking URI as it was given, with its user and password.
+    For a project: options > PROJECT_ID_<ID> > PROJECT_TOKENS > those of MLflow's own client. `uri` is the
+    tracking URI as it was given, with its user and password; `of_job` the credential that the job's system gives it.
     """
 
     environ: Mapping[str, str]
     uri: str | None = None
     token_file: Path | None = None
+    of_job: Credential | None = None
 
     def of_project(self, project_id: str) -> Credential | None:
         """Return the credential for a project's objects.
 
         Raises InvalidError; NotAuthorisedError for another project's token.
         """
+        if self.of_job:
+            return self.of_job
         if token := self._of_file() or self._of_variables(project_id):
             check_project(token, project_id)
             return bearer(token, f"the token of project {project_id}")
@@ -67,6 +70,8 @@ class Credentials:
 
     def for_any_project(self, project_id: str | None = None) -> Credential | None:
         """Return the credential for a caller who names no project yet; None if there is nothing to send."""
+        if self.of_job:
+            return self.of_job
         if token := self._of_file():
             return bearer(token, "the token of --token-file")
         try:

@@ -1,6 +1,7 @@
 """The GitHub workflows of a project as text, and the options that a written file holds.
 
 GitHub gives a job only secrets that its file names, so each project of the promotion file has a job that names its own.
+With an audience a job names none: it asks GitHub for a token of its own.
 """
 
 import re
@@ -28,6 +29,8 @@ WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 WORDS: Final = re.compile(rf"{WORD.pattern}(,{WORD.pattern})*")
 ENVIRONMENT: Final = re.compile(r"(?=.*[A-Za-z0-9])([A-Za-z0-9]|\{project\})([A-Za-z0-9._-]|\{project\})*")
 BRANCH: Final = re.compile(r"(?!.*(\.\.|//|\.lock$|[./]$))[A-Za-z0-9_][A-Za-z0-9_./-]*")
+AUDIENCE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:/-]*[A-Za-z0-9/])?")
+JOB: Final = "project-"  # the beginning of a job's name, before the project's id
 EACH_PROJECT: Final = "{project}"  # stands for the project's id in the name of an environment
 RUNS_ON: Final = "ubuntu-24.04"
 MAIN: Final = "main"
@@ -48,6 +51,7 @@ class WorkflowOptions:
     runner_group: str | None = None
     environment: str | None = None
     branch: str = MAIN
+    oidc_audience: str | None = None
 
     @property
     def command(self) -> str:
@@ -57,6 +61,7 @@ class WorkflowOptions:
         words += ["--runner-group", self.runner_group] if self.runner_group else []
         words += ["--environment", self.environment] if self.environment else []
         words += ["--branch", self.branch] if self.branch != MAIN else []
+        words += ["--oidc-audience", self.oidc_audience] if self.oidc_audience else []
         return shlex.join(words)
 
 
@@ -71,10 +76,10 @@ def rendered_workflows(options: WorkflowOptions, projects: Collection[str]) -> d
     """Return the text of each file by its name."""
     parts = {
         VALIDATE: VALIDATE_TEXT,
-        PROMOTE: PROMOTE_TEXT + "\n".join(_job(PROMOTE_JOB, project, options.environment) for project in projects),
+        PROMOTE: PROMOTE_TEXT + "\n".join(_job(PROMOTE_JOB, project, options) for project in projects),
         ROLLBACK: (
             ROLLBACK_TEXT.replace("<projects>", "".join(f"\n          - {_text(project)}" for project in projects))
-            + "\n".join(_job(ROLLBACK_JOB, project, options.environment) for project in projects)
+            + "\n".join(_job(ROLLBACK_JOB, project, options) for project in projects)
         ),
     }
     values = {
@@ -105,10 +110,19 @@ def _text(word: str) -> str:
 
 
 def secrets_of_jobs(text: str) -> frozenset[str]:
-    """Return the secrets PROJECT_ID_... that jobs of a workflow name. Raises yaml.YAMLError."""
+    """Return the secrets PROJECT_ID_... that jobs of a workflow name, or do without. Raises yaml.YAMLError."""
     document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  it makes nothing but strings, lists and mappings
     jobs = document.get("jobs") if isinstance(document, dict) else None
-    return frozenset(name for value in _strings(jobs) for name in SECRET.findall(value))
+    named = (name for value in _strings(jobs) for name in SECRET.findall(value))
+    return frozenset([*named, *_without_secret(jobs)])
+
+
+def _without_secret(jobs: Any) -> Iterator[str]:
+    """Yield the variable of the project of each job that may ask for a token."""
+    for name, job in jobs.items() if isinstance(jobs, dict) else ():
+        permissions = job.get("permissions") if isinstance(job, dict) else None
+        if isinstance(permissions, dict) and permissions.get("id-token") == "write" and name.startswith(JOB):
+            yield project_variable(name.removeprefix(JOB))
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -119,11 +133,18 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(inner)
 
 
-def _job(text: str, project: str, environment: str | None) -> str:
-    """Return the job of one project, which names the project's own secret and environment."""
-    name = (environment or "").replace(EACH_PROJECT, project)
-    line = f"    environment: {_text(name)}\n" if name else ""
-    return _filled(text, {"<project>": project, "<secret>": project_variable(project), "<environment>": line})
+def _job(text: str, project: str, options: WorkflowOptions) -> str:
+    """Return the job of one project, which names the project's own secret and environment, or asks for a token."""
+    name = (options.environment or "").replace(EACH_PROJECT, project)
+    values = {
+        "<project>": project,
+        "<environment>": f"    environment: {_text(name)}\n" if name else "",
+        "<permissions>": OIDC_PERMISSIONS if options.oidc_audience else "",
+        "<credential>": "" if options.oidc_audience else SECRET_VARIABLE,
+        "<secret>": project_variable(project),
+        "<oidc>": f" \\\n            --oidc-audience={options.oidc_audience}" if options.oidc_audience else "",
+    }
+    return _filled(text, values)
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
@@ -187,12 +208,22 @@ concurrency:
 jobs:
 """
 
+OIDC_PERMISSIONS: Final = """\
+    permissions:
+      contents: read
+      id-token: write # the job's own token, which the gate checks: no secret is stored
+"""
+
+SECRET_VARIABLE: Final = """\
+          MLFLOW_TRACKING_TOKEN: ${{ secrets.<secret> }}
+"""
+
 PROMOTE_JOB: Final = """\
   project-<project>:
     name: Project <project>
     if: github.ref == 'refs/heads/<branch>'
     runs-on:<runs-on>
-<environment>    timeout-minutes: 30
+<environment><permissions>    timeout-minutes: 30
     steps:
       - uses: <checkout>
         with:
@@ -201,10 +232,9 @@ PROMOTE_JOB: Final = """\
       - name: Promote
         env:
           MLFLOW_TRACKING_URI: ${{ vars.MLFLOW_TRACKING_URI }}
-          MLFLOW_TRACKING_TOKEN: ${{ secrets.<secret> }}
-        run: |
+<credential>        run: |
           model-api promote <file> \\
-            --only <project> --commit "$GITHUB_SHA" --format github
+            --only <project> --commit "$GITHUB_SHA" --format github<oidc>
 """
 
 ROLLBACK_TEXT: Final = """\
@@ -249,17 +279,16 @@ ROLLBACK_JOB: Final = """\
     name: Project <project>
     if: github.ref == 'refs/heads/<branch>' && inputs.project == '<project>'
     runs-on:<runs-on>
-<environment>    timeout-minutes: 30
+<environment><permissions>    timeout-minutes: 30
     steps:
       - uses: <action>
       - name: Roll back
         env:
           MLFLOW_TRACKING_URI: ${{ vars.MLFLOW_TRACKING_URI }}
-          MLFLOW_TRACKING_TOKEN: ${{ secrets.<secret> }}
-          MODEL: ${{ inputs.model }}
+<credential>          MODEL: ${{ inputs.model }}
           VERSION: ${{ inputs.version }}
           REASON: ${{ inputs.reason }}
         run: |
           model-api rollback --project <project> --model="$MODEL" \\
-            --to="$VERSION" --reason="$REASON" --format github
+            --to="$VERSION" --reason="$REASON" --format github<oidc>
 """

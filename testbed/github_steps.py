@@ -18,7 +18,7 @@ from testbed.github_workflow import Contexts, Event, WorkflowError, filled, hold
 # GitHub's commands for a block, without `shell:` and with it.
 SHELLS: Final = {"": ["bash", "-e"], "bash": ["bash", "--noprofile", "--norc", "-eo", "pipefail"]}
 # Of this process's environment, what a runner's has not.
-FOREIGN: Final = ("MLFLOW_", "GITHUB_", "RUNNER_", "PYTHON", "VIRTUAL_ENV", "MODEL_API_")
+FOREIGN: Final = ("MLFLOW_", "GITHUB_", "ACTIONS_", "RUNNER_", "PYTHON", "VIRTUAL_ENV", "MODEL_API_")
 
 Yaml = Mapping[str, Any]
 
@@ -53,8 +53,9 @@ class Job:
 class GitHub:
     """A repository with its settings, and one runner for its jobs, below `directory`.
 
-    `actions` are the folders of composite actions, by OWNER/REPO. RUNNER_TEMP is kept from job to job, while GitHub
-    empties its own: what an action installs there is installed once.
+    `actions` are the folders of composite actions, by OWNER/REPO. `identity` has the variables of a job whose
+    permissions have `id-token: write`. RUNNER_TEMP is kept from job to job, while GitHub empties its own: what an
+    action installs there is installed once.
     """
 
     repository: Path
@@ -62,6 +63,7 @@ class GitHub:
     actions: Mapping[str, Path]
     secrets: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    identity: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, workflow: str, event: Event, sha: str) -> tuple[Job, ...]:
         """Run the jobs that an event at a commit starts, if any, by the workflow file of that commit."""
@@ -77,13 +79,15 @@ class GitHub:
         }
         jobs: Mapping[str, Yaml] = document["jobs"]
         return tuple(
-            self._job(name, job, contexts)
+            self._job(name, {"permissions": document.get("permissions", {}), **job}, contexts)
             for name, job in jobs.items()
             if "if" not in job or holds(job["if"], contexts)
         )
 
     def _job(self, name: str, job: Yaml, contexts: Contexts) -> Job:
         running = Running.new(self, contexts)
+        if job["permissions"].get("id-token") == "write":
+            running.environment |= self.identity
         running.steps_of(job["steps"], contexts, _filled(job.get("env", {}), contexts))
         return Job(name=name, steps=tuple(running.done), summary=running.summary.read_text(encoding="utf-8"))
 

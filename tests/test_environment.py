@@ -89,6 +89,7 @@ SEEMS_SECRET: Final = re.compile(r"TOKEN|PASSWORD|SECRET|CREDENTIAL|KEY|UR[IL]$|
 NO_SECRETS: Final = {
     "MODEL_API_WEBHOOK_CA_KEY",  # a key of a ConfigMap
     "MODEL_API_WEBHOOK_NO_PROXY",  # a list of hosts
+    "MODEL_API_WEBHOOK_TOKEN_AUDIENCE",  # a name, which every pod shows
     "MODEL_API_GATE_SERVE_SECRET_DIR",  # a directory
 }
 # A token or a key in the place of another value, and addresses with a password, each malformed in its own way.

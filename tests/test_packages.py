@@ -24,7 +24,9 @@ EXAMPLES = re.compile(
 PUBLIC = {
     "arrow.apache.org",
     "cli.github.com",
+    "docs.github.com",
     "github.com",
+    "gitlab.com",
     "json-schema.org",
     "kserve.github.io",
     "kubernetes.default.svc",  # the API server of every cluster
@@ -32,6 +34,7 @@ PUBLIC = {
     "opentelemetry.io",
     "pytorch.org",
     "spec.openapis.org",
+    "token.actions.githubusercontent.com",
     "w3c.github.io",
     "www.w3.org",
 }

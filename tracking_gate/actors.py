@@ -1,6 +1,7 @@
 """The actor behind a request, and the checks of what an actor may do at all."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from model_contract.tokens import Purpose
@@ -18,11 +19,12 @@ class ActorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """A token or a person; `projects` are the token's one project, or all projects of the person."""
+    """A token or a person, and its projects: a service token has one. `details` are more facts for the audit log."""
 
     kind: ActorKind
     name: str
     projects: frozenset[str]
+    details: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def is_token(self) -> bool:
@@ -30,8 +32,8 @@ class Actor:
 
     @property
     def project(self) -> str:
-        """The project of a token, or of a person with one project."""
-        return next(iter(self.projects))
+        """The project of a token, or of a person with one project; the ids of several have spaces between them."""
+        return " ".join(sorted(self.projects))
 
     def owns(self, project: str | None) -> bool:
         return self.kind is ActorKind.ADMIN or (project is not None and project in self.projects)

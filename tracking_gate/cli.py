@@ -18,6 +18,7 @@ with extra_of_program(EXTRA):
     import click
 
     from tracking_gate.audit_join import JoinedLogs
+    from tracking_gate.authentication.issuers_file import IssuersError
     from tracking_gate.authentication.people import PeopleError, hashed
     from tracking_gate.errors import InvalidRequest
     from tracking_gate.http.parsing import decoded_path
@@ -91,7 +92,7 @@ def serve(**values: Any) -> None:
     json_log.configure(sys.stderr, json_log.JsonFormatter(json_log.dumps))
     try:
         asyncio.run(serve(ServeSettings(**values)))
-    except (SettingError, PeopleError, OSError) as error:
+    except (SettingError, PeopleError, IssuersError, OSError) as error:
         raise InvalidInputError(str(error)) from error
 
 

@@ -29,6 +29,7 @@ HANG_UPS: Final = ("body", "upstream", "answer")
 CLOSED: Final = ("head", "answer", "close", "idle", "full")
 FORWARDED: Final = ("answered", "unanswered")
 CHECKS: Final = ("known", "nobody", "unclear")
+FETCHES: Final = ("read", "failed")
 
 
 class Metrics:
@@ -76,6 +77,9 @@ class Metrics:
         self._lease_errors = self._of(
             Counter, "lease_errors", "Requests to the API server for the Lease of the replicas that failed."
         )
+        self._keys = self._of(
+            Counter, "issuer_key_fetches", "Fetches of the keys of issuers of tokens, by result.", "result"
+        )
         self._in_flight = self._of(Gauge, "in_flight_requests", "Requests under way.")
         upstream = Histogram(
             f"{GATE_METRICS}upstream_seconds",
@@ -92,6 +96,8 @@ class Metrics:
             self._people.labels(result)
         for result in FORWARDED:
             self._forwarded.labels(result)
+        for result in FETCHES:
+            self._keys.labels(result)
         for phase in HANG_UPS:
             self._hang_ups.labels(phase)
         for cause in CLOSED:
@@ -172,6 +178,9 @@ class Metrics:
 
     def lease_failed(self) -> None:
         self._lease_errors.inc()
+
+    def keys_fetched(self, result: str) -> None:
+        self._keys.labels(result).inc()
 
     def under_way(self) -> Any:
         """Return a context manager for the time of one request."""

@@ -15,8 +15,12 @@ from prometheus_client.exposition import choose_encoder
 
 from tracking_gate.audit import AuditLog
 from tracking_gate.authentication.authenticator import Authenticator
+from tracking_gate.authentication.documents import Documents
 from tracking_gate.authentication.domino_people import DominoPeople
+from tracking_gate.authentication.issuer_tokens import IssuerTokens
+from tracking_gate.authentication.issuers_file import IssuersFile
 from tracking_gate.authentication.people import NoPeople, PeopleFile, PeopleSource, PeopleSources, TrustedHeader
+from tracking_gate.authentication.proxied_people import ProxiedPeople
 from tracking_gate.gate.handler import Gate, GateSettings
 from tracking_gate.http.client_addresses import ClientAddresses, parsed_networks
 from tracking_gate.http.connections import ClientConnection, Connections, ConnectionServer
@@ -35,7 +39,7 @@ LINGERING_SECONDS: Final = 10.0  # seconds for the rest of a body that was refus
 
 
 async def serve(settings: ServeSettings) -> None:
-    """Serve until SIGTERM or SIGINT. Raise OSError, PeopleError."""
+    """Serve until SIGTERM or SIGINT. Raise OSError, PeopleError, IssuersError."""
     directory = SecretDirectory(settings.secret_dir, legacy=settings.accept_legacy)
     metrics = Metrics()
     metrics.watch(directory)
@@ -48,8 +52,14 @@ async def serve(settings: ServeSettings) -> None:
     )
     async with (
         people_source(settings, metrics) as people,
+        issuer_tokens(settings, metrics) as (issuers, proxied),
         gate_of(
-            settings, limits, Authenticator(directory, people, time.monotonic, attempts=settings.attempts), metrics
+            settings,
+            limits,
+            Authenticator(
+                directory, people, time.monotonic, attempts=settings.attempts, issuers=issuers, proxied=proxied
+            ),
+            metrics,
         ) as gate,
     ):
         connections = Connections(
@@ -145,6 +155,19 @@ async def people_source(settings: ServeSettings, metrics: Metrics) -> AsyncItera
         return
     async with DominoPeople(settings.domino_url, metrics, admins=frozenset(settings.admins)) as domino:
         yield PeopleSources(*sources, domino)
+
+
+@asynccontextmanager
+async def issuer_tokens(
+    settings: ServeSettings, metrics: Metrics
+) -> AsyncIterator[tuple[IssuerTokens | None, ProxiedPeople | None]]:
+    """Yield the checks of what the file of issuers trusts, None without a file. Raise OSError, IssuersError."""
+    if settings.issuers_file is None:
+        yield None, None
+        return
+    file = IssuersFile(settings.issuers_file)
+    async with Documents() as documents:
+        yield IssuerTokens(file, documents, metrics), ProxiedPeople(file)
 
 
 class MetricsPage:

@@ -99,6 +99,11 @@ class ServeSettings:
         metavar="NAME",
         several=True,
     )
+    issuers_file: Path | None = setting(
+        "Issuers whose tokens are accepted, such as the cluster or GitHub, and the rights of their callers; JSON.",
+        read=optional(existing("file", lambda path: not path.is_dir())),
+        metavar="FILE",
+    )
     audit_log: str = setting(
         'File in which each decision is recorded; "-" is standard output.', read=str, default="-", metavar="FILE"
     )

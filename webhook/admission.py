@@ -162,11 +162,11 @@ def model_image(pod: Pod, targets: Targets, annotations: PodAnnotations, setting
 
 
 def token_project(pod: Pod, settings: Settings) -> str | None:
-    """Return the id of the project whose pull token fetches the model; None if no token is needed.
+    """Return the id of the project whose pull token fetches the model; None if no pull token is needed.
 
     Raises RefusalError as `project_of` does.
     """
-    if settings.token == "none" or settings.delivery != "fetch":
+    if settings.token != "pull" or settings.delivery != "fetch":
         return None
     return project_of(pod, settings, "it chooses the token that fetches the model")
 

@@ -104,7 +104,8 @@ POLICY_VARIABLES: Final = {
     ),
     # The volumes that hold a token, as `mutation.token_guard` finds them.
     "tokens": (
-        "has(object.spec.volumes) ? object.spec.volumes.filter(v, (has(v.secret) && has(v.secret.secretName) &&"
+        f"has(object.spec.volumes) ? object.spec.volumes.filter(v, v.name == '{names.TOKEN_VOLUME}' ||"
+        " (has(v.secret) && has(v.secret.secretName) &&"
         f" v.secret.secretName.{TOKEN}) || (has(v.projected) && has(v.projected.sources) &&"
         f" v.projected.sources.exists(s, has(s.secret) && has(s.secret.name) && s.secret.name.{TOKEN}))).map(v, v.name)"
         " : []"

@@ -42,6 +42,7 @@ name = matching(DNS_SUBDOMAIN, 'the name of a Kubernetes object, such as "mlflow
 config_key = matching(CONFIG_KEY, 'a key of a ConfigMap, such as "ca.crt"')
 # Not 0: the init container does not run as root.
 user_id = described(whole_number(1, LARGEST_UID), f"a user id from 1 to {LARGEST_UID}")
+audience = matching(re.compile(r"[!-~]{1,255}"), 'an audience without white space, such as "model-api-gate"')
 image = matching(IMAGE, 'an image, such as "registry.example/model-api-delivery@sha256:..."')
 
 

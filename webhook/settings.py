@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from model_contract.names import DELIVERY_IMAGE, DOMINO_PROJECT_ID_PATTERN, MLFLOW_NAMESPACE, PLATFORM_NAMESPACE
+from model_contract.names import (
+    DELIVERY_IMAGE,
+    DOMINO_PROJECT_ID_PATTERN,
+    GATE_AUDIENCE,
+    MLFLOW_NAMESPACE,
+    PLATFORM_NAMESPACE,
+)
 from model_contract.quantity import Quantity
 from model_contract.setting_types import boolean, one_of, optional
 from model_contract.settings import SettingError, read_settings, setting, settings_of
@@ -55,11 +61,16 @@ class Settings:
         secret=True,
     )
     token: str = setting(
-        "`pull` mounts the project's pull token into the init container, `none` is for an MLflow without"
-        " authentication.",
-        read=one_of(("pull", "none")),
+        "`pull` mounts the project's pull token into the init container, `service-account` a token of the pod's"
+        " ServiceAccount that the kubelet renews, `none` is for an MLflow without authentication.",
+        read=one_of(("pull", "service-account", "none")),
         default="pull",
         secret=True,
+    )
+    token_audience: str = setting(
+        "The audience of `service-account`, as the gate's file of issuers names it.",
+        read=types.audience,
+        default=GATE_AUDIENCE,
     )
     project_id_pattern: re.Pattern[str] = setting(
         "The form of a project id: the whole label must match.", read=types.pattern, default=DOMINO_PROJECT_ID_PATTERN

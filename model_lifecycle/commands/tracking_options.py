@@ -13,6 +13,7 @@ import click
 
 from model_contract.tracking_credentials import Credential
 from model_lifecycle.commands.cli_errors import cli_errors
+from model_lifecycle.job_tokens import GitHubTokens
 from model_lifecycle.registry import Registry
 from model_lifecycle.tracking import Credentials, Tracking, tls_of, tracking_uri
 
@@ -68,6 +69,12 @@ def tracking_options(command: Callable[..., None]) -> Callable[..., None]:
         help="File with the token, instead of MLFLOW_TRACKING_TOKEN.",
     )
     @click.option(
+        "--oidc-audience",
+        "audience",
+        metavar="AUDIENCE",
+        help="In a GitHub job with id-token: write, the audience of the job's own token, which is used instead.",
+    )
+    @click.option(
         "--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds for one request."
     )
     @click.option(
@@ -79,10 +86,13 @@ def tracking_options(command: Callable[..., None]) -> Callable[..., None]:
     )
     @wraps(command)
     def with_connections(
-        *, uri: str | None, token_file: Path | None, timeout: float, retries: int, **options: Any
+        *, uri: str | None, token_file: Path | None, audience: str | None, timeout: float, retries: int, **options: Any
     ) -> None:
         with cli_errors(options.get("form", "text")):
-            credentials = Credentials(environ=os.environ, uri=uri, token_file=token_file)
+            if audience and token_file:
+                raise click.UsageError("either --token-file or --oidc-audience")
+            of_job = GitHubTokens.of_job(os.environ, audience).credential() if audience else None
+            credentials = Credentials(environ=os.environ, uri=uri, token_file=token_file, of_job=of_job)
             address = tracking_uri(uri, os.environ)
             tls = tls_of(address, os.environ)
             with Connections(

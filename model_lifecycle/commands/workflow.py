@@ -57,6 +57,12 @@ SHARED: Final = (
 @click.option(
     "--branch", metavar="NAME", help=f"Branch whose file is promoted; without it, the one in the files, or {MAIN}."
 )
+@click.option(
+    "--oidc-audience",
+    metavar="AUDIENCE",
+    help="Audience of the token that a job asks GitHub for instead of a stored secret; '' is secrets; without it, as in"
+    " the files.",
+)
 def workflow(file: str, write: bool, check: bool, directory: Path, **options: str | None) -> None:
     """Write the GitHub workflows for the promotion FILE, with a job for each of its projects. Run it in the
     repository's top directory.
@@ -128,6 +134,7 @@ def workflow_options(file: str, options: Mapping[str, str | None], former: Mappi
     runs_on = options["runs_on"] or former.get("runs-on") or RUNS_ON
     runner_group = former.get("runner-group") if options["runner_group"] is None else options["runner_group"]
     environment = former.get("environment") if options["environment"] is None else options["environment"]
+    audience = former.get("oidc-audience") if options["oidc_audience"] is None else options["oidc_audience"]
     branch = options["branch"] or former.get("branch") or MAIN
     if not action:
         raise click.UsageError(FOR_THE_FIRST)
@@ -141,11 +148,18 @@ def workflow_options(file: str, options: Mapping[str, str | None], former: Mappi
         "--runner-group": (runner_group, workflow_files.WORD, "letters, digits, _ . and -"),
         "--environment": (environment, workflow_files.ENVIRONMENT, f"letters, digits, _ . and -, and {EACH_PROJECT}"),
         "--branch": (branch, workflow_files.BRANCH, "letters, digits, _ . - and /"),
+        "--oidc-audience": (audience, workflow_files.AUDIENCE, "letters, digits, . _ : / and -"),
     }.items():
         if value and not form.fullmatch(value):
             raise InvalidError(f"{option} {value!r:.60} cannot stand in a workflow: {says}")
     return WorkflowOptions(
-        file=file, action=action, runs_on=runs_on, runner_group=runner_group, environment=environment, branch=branch
+        file=file,
+        action=action,
+        runs_on=runs_on,
+        runner_group=runner_group,
+        environment=environment,
+        branch=branch,
+        oidc_audience=audience,
     )
 
 

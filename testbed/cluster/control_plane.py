@@ -65,7 +65,14 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
     programs = binaries.build()
     store, peers, port = free_port(), free_port(), free_port()
     pki.write(folder, HERE, port)
-    with etcd(programs, folder, store, peers), kube_apiserver(programs, folder, store, port) as api_server:
+    with etcd(programs, folder, store, peers), api(folder, store, port) as plane:
+        yield plane
+
+
+@contextmanager
+def api(folder: Path, store: int, port: int) -> Iterator[ControlPlane]:
+    """Run an API server on an etcd that runs, with the certificates and keys of `folder`."""
+    with kube_apiserver(binaries.build(), folder, store, port) as api_server:
         context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
         context.load_cert_chain(folder / "admin.crt", folder / "admin.key")
         with httpx.Client(base_url=f"https://{HERE}:{port}", verify=context, timeout=30) as client:
@@ -113,7 +120,7 @@ def kube_apiserver(programs: Path, folder: Path, store: int, port: int) -> Itera
         f"--tls-cert-file={folder}/apiserver.crt",
         f"--tls-private-key-file={folder}/apiserver.key",
         f"--client-ca-file={folder}/ca.crt",
-        f"--service-account-key-file={folder}/service-accounts.pub",
+        *(f"--service-account-key-file={key}" for key in sorted(folder.glob("service-accounts*.pub"))),
         f"--service-account-signing-key-file={folder}/service-accounts.key",
         "--service-account-issuer=https://kubernetes.default.svc",
         "--authorization-mode=RBAC",

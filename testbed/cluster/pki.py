@@ -50,7 +50,7 @@ def write(folder: Path, address: str, port: int = 6443) -> None:
         _write_pair(leaf, folder, user.file)
         (folder / f"{user.file}.kubeconfig").write_text(yaml.safe_dump(_kubeconfig(folder, user, f"{address}:{port}")))
     _write_pair(authority.issue_cert(AGGREGATOR, common_name=AGGREGATOR), folder, AGGREGATOR)
-    _write_signing_key(folder)
+    write_signing_key(folder)
 
 
 def _write_pair(leaf: trustme.LeafCert, folder: Path, name: str) -> None:
@@ -58,7 +58,7 @@ def _write_pair(leaf: trustme.LeafCert, folder: Path, name: str) -> None:
     leaf.private_key_pem.write_to_path(folder / f"{name}.key")
 
 
-def _write_signing_key(folder: Path) -> None:
+def write_signing_key(folder: Path) -> None:
     """Write the key with which the API server signs the tokens of ServiceAccounts."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())

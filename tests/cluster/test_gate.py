@@ -16,7 +16,16 @@ from typing import Any
 import pytest
 
 from model_contract.model_ref import ModelRef
-from model_contract.names import INIT_CONTAINER, PROJECT_TOKENS_SECRETS, TAG_PROJECT_ID, TRACKING_URI, pull_secret
+from model_contract.names import (
+    GATE_AUDIENCE,
+    INIT_CONTAINER,
+    PROJECT_ID_LABEL,
+    PROJECT_TOKENS_SECRETS,
+    TAG_PROJECT_ID,
+    TOKEN_VOLUME,
+    TRACKING_URI,
+    pull_secret,
+)
 from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose
 from testbed.cluster.cluster import RUN
@@ -28,18 +37,26 @@ from tracking_gate.authentication.people import hashed
 
 ROOT = Path(__file__).parents[2]
 OVERLAY = ROOT / "manifests" / "overlays" / "gate"
+COMPONENTS = ROOT / "manifests" / "components"
 QUICKSTART = ROOT / "manifests" / "overlays" / "quickstart"
 PAGE = ROOT / "docs" / "how-to" / "install-gate.md"
 GATE, UID = "model-api-gate", 65532
 ADDRESS = f"http://{GATE}.{MLFLOW}.svc:5000"
 MOVE = f"{API}/model-versions/transition-stage"
 PULL = TokenKey(project_id=PROJECT_ID, purpose=Purpose.PULL)
-# What the admin's page says: an overlay of one's own, with people of a file beside those of Domino.
+# What the admin's pages say: an overlay of one's own, with people of a file beside those of Domino, and tokens of pods.
 OWN = """apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources:
   - {overlay}
+components:
+  - {components}/gate-service-account-tokens
+  - {components}/gate-pod-labels
 configMapGenerator:
+  - name: model-api-gate-issuers
+    namespace: mlflow-efs
+    files: [issuers.json]
+    options: {{disableNameSuffixHash: true}}
   - name: model-api-gate-settings
     namespace: mlflow-efs
     behavior: merge
@@ -51,6 +68,15 @@ secretGenerator:
     files: [people.json]
     options: {{disableNameSuffixHash: true}}
 """
+# The pods of these tests have the account of their namespace, so that the label chooses their project.
+CLUSTER = {
+    "issuer": "https://kubernetes.default.svc",
+    "audience": GATE_AUDIENCE,
+    "api": "https://kubernetes.default.svc",
+    "ca_file": "/run/model-api-gate/api/ca.crt",
+    "token_file": "/run/model-api-gate/api/token",
+    "callers": [{"service_account": f"{COMPUTE}/default", "project_label": PROJECT_ID_LABEL}],
+}
 
 Json = dict[str, Any]
 
@@ -134,7 +160,9 @@ def own_overlay(folder: Path) -> Path:
         for name in ("jane", "root")
     }
     (folder / "people.json").write_text(json.dumps(people))
-    (folder / "kustomization.yaml").write_text(OWN.format(overlay=os.path.relpath(OVERLAY, folder.resolve())))
+    (folder / "issuers.json").write_text(json.dumps({"issuers": [CLUSTER]}))
+    overlay, components = (os.path.relpath(path, folder.resolve()) for path in (OVERLAY, COMPONENTS))
+    (folder / "kustomization.yaml").write_text(OWN.format(overlay=overlay, components=components))
     return folder
 
 
@@ -192,6 +220,31 @@ def test_model_pod_fetches_through_the_gate_also_after_a_rotation(
             lambda: ask(uri, "GET", read, headers=former).status == 401,
             what="a token that was taken away is not accepted",
         )
+
+
+def test_model_pod_fetches_by_the_token_of_its_service_account(gated: Gated, quiet: Kube, wine: ModelRef) -> None:
+    """Use no Secret; the kubelet gives the token, and the gate finds the project by the pod's label."""
+    foreign = model_pod("of-another-project", literals(wine))
+    foreign["metadata"]["labels"][PROJECT_ID_LABEL] = "a" * 24
+    with settings(quiet, {"TRACKING_URI": ADDRESS, "TOKEN": "service-account"}):
+        quiet.apply(model_pod("identified", literals(wine)), foreign)
+        pod = ready(quiet, "identified")
+        ended = quiet.until(lambda: init_code(quiet, "of-another-project"), what="the other pod's fetch is refused")
+
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    assert "projected" in volumes[TOKEN_VOLUME]
+    assert not any("secret" in volume for volume in volumes.values())
+    assert ended["exitCode"] == 4
+    assert f"not an object of project {'a' * 24}" in ended["message"]
+
+
+def init_code(kube: Kube, name: str) -> Json | None:
+    """Return the end of the pod's init container, None before it."""
+    for status in kube.get("-n", COMPUTE, "pod", name)["status"].get("initContainerStatuses", []):
+        found: Json | None = status["state"].get("terminated") or status["lastState"].get("terminated")
+        if found:
+            return found
+    return None
 
 
 def test_person_and_admin_use_the_gate_and_the_log_outlives_its_pod(gated: Gated, wine: ModelRef) -> None:

@@ -30,6 +30,7 @@ SETTINGS: Final = [
         {"STORE": "ephemeral-claim", "FETCH_DEADLINE": "10m", "IMAGE_PULL_SECRETS": "acme,mirror"},
         {"DELIVERY": "volume", "CLAIM": "models", "CLAIM_PREFIX": "a/b"},
         {"DELIVERY": "image", "MODEL_IMAGE": "registry.example/models/{project_id}:{run_id}"},
+        {"TOKEN": "service-account"},
     )
 ]
 
@@ -157,6 +158,7 @@ def test_policy_keeps_a_model_api_from_the_image_of_another_project(
 TOKEN_SECRET: Final = f"mlflow-pull-{PROJECT_ID}"
 
 
+@pytest.mark.parametrize("settings", [SETTINGS[0], SETTINGS[-1]], ids=["a pull token", "a token of its account"])
 @pytest.mark.parametrize(
     ("parts", "refused"),
     [
@@ -169,13 +171,13 @@ TOKEN_SECRET: Final = f"mlflow-pull-{PROJECT_ID}"
     ids=["by the volume", "by a variable", "by all variables", "the model", "nothing"],
 )
 def test_policy_keeps_the_token_from_an_ephemeral_container(
-    plane: ControlPlane, parts: dict[str, Any], *, refused: bool
+    plane: ControlPlane, parts: dict[str, Any], settings: Settings, *, refused: bool
 ) -> None:
     pod = well_formed(
         {"metadata": {"labels": LABELS}, "spec": {"containers": [{"name": "model", "image": "wine", "env": GIVEN}]}}
     )
-    pod["metadata"]["name"] = f"debugged-{len(str(parts))}"
-    stored = plane.create(f"/api/v1/namespaces/{ENABLED}/pods", apply_answer(pod, admit(review_of(pod), SETTINGS[0])))
+    pod["metadata"]["name"] = f"debugged-{len(str(parts))}-{settings.token}"
+    stored = plane.create(f"/api/v1/namespaces/{ENABLED}/pods", apply_answer(pod, admit(review_of(pod), settings)))
     stored["spec"]["ephemeralContainers"] = [{"name": "debug", "image": "busybox", **parts}]
     path = f"/api/v1/namespaces/{ENABLED}/pods/{pod['metadata']['name']}/ephemeralcontainers"
     answer = plane.client.put(path, params={"dryRun": "All"}, json=stored)

@@ -1,13 +1,19 @@
 """Credentials as MLflow's own client takes them, compared with what that client sends."""
 
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ModelRef
+from model_contract.names import TOKEN_FILE, TRACKING_URI
 from model_contract.tracking_credentials import CredentialError, environment_credential
+from model_delivery.client import Client
+from model_delivery.deadline import Deadline, Limits
+from model_delivery.errors import InvalidInputError, NotFoundError
+from model_delivery.settings import Upstream
 from testbed.delivery import Delivery
 from testbed.environments import python_of
 from testbed.faults import answer
@@ -74,4 +80,24 @@ def test_credential_that_cannot_be_sent_is_refused_by_the_name_of_its_variable(e
     with pytest.raises(CredentialError, match=next(iter(environment))) as refused:
         environment_credential(environment)
 
+    assert "hunter" not in str(refused.value)
+
+
+def test_token_of_a_file_is_read_again_for_each_request(tmp_path: Path) -> None:
+    """The kubelet replaces a ServiceAccount's token while a large model still comes."""
+    file, refusal = tmp_path / "token", b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "hunter-one hunter-two"}'
+    file.write_text("hunter-one\n")
+    with reverse_proxy("http://127.0.0.1:9", answer(404, refusal)) as proxy:
+        upstream = Upstream.from_environment({TRACKING_URI: proxy.uri, TOKEN_FILE: str(file)})
+        client = Client(upstream.uri, credential=upstream.credential, proxy=None, deadline=Deadline(Limits()), tls=None)
+        with closing(client):
+            for token in ("hunter-one", "hunter-two"):
+                file.write_text(token)
+                with pytest.raises(NotFoundError) as refused:
+                    client.get_json("a run", "/api")
+            file.unlink()
+            with pytest.raises(InvalidInputError, match="the token of MODEL_API_TOKEN_FILE cannot be read from"):
+                client.get_json("a run", "/api")
+
+    assert [seen.headers["Authorization"] for seen in proxy.seen] == ["Bearer hunter-one", "Bearer hunter-two"]
     assert "hunter" not in str(refused.value)

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from model_lifecycle.cli import main
 from model_lifecycle.workflow_files import NAMES, WorkflowOptions, options_in, rendered_workflows, secrets_of_jobs
+from testbed.actionlint.__main__ import actionlint
 from testbed.github_workflow import parse
 from testbed.processes import installed
 
@@ -172,6 +173,49 @@ def test_branch_is_the_only_one_whose_file_is_promoted(run: Run, repository: Pat
     assert "main" not in re.findall(r"[a-z]+", promote.replace("mlflow-model-api", ""))
 
 
+def test_jobs_with_an_audience_ask_for_a_token_and_name_no_secret(run: Run, repository: Path) -> None:
+    promotion_file(repository, PROJECT, OTHER)
+    done = run("workflow", FILE, "--write", "--action", ACTION, "--oidc-audience", "model-api-gate")
+    again = run("workflow", FILE, "--check")
+    files = [repository / ".github/workflows" / name for name in NAMES]
+
+    assert (done.exit_code, again.exit_code) == (0, 0), done.stderr + again.stderr
+    assert run("validate", FILE).exit_code == 0
+    assert all("secrets" not in jobs_text(file.read_text()) for file in files)
+    for name in ("model-promote.yml", "model-rollback.yml"):
+        text = (repository / ".github/workflows" / name).read_text()
+        assert parse(text)["permissions"] == {"contents": "read"}
+        for job in jobs_of(text).values():
+            assert job["permissions"] == {"contents": "read", "id-token": "write"}
+            assert job["steps"][-1]["run"].rstrip().endswith("--format github \\\n  --oidc-audience=model-api-gate")
+    assert "id-token" not in (repository / ".github/workflows/model-validate.yml").read_text()
+    assert actionlint(files) == 0
+
+
+def jobs_text(text: str) -> str:
+    return text.partition("jobs:")[2]
+
+
+def test_job_that_may_ask_for_a_token_is_of_its_own_project(run: Run, repository: Path) -> None:
+    run("workflow", FILE, "--write", "--action", ACTION, "--oidc-audience", "model-api-gate")
+    promotion_file(repository, PROJECT, OTHER)
+    done = run("validate", FILE)
+
+    assert done.exit_code == 3
+    assert f'$["{OTHER}"]: has no job' in done.stderr
+    assert PROJECT not in done.stderr
+
+
+def test_audience_is_taken_away_by_an_empty_one(run: Run, repository: Path) -> None:
+    run("workflow", FILE, "--write", "--action", ACTION, "--oidc-audience", "model-api-gate")
+    done = run("workflow", FILE, "--write", "--oidc-audience", "")
+
+    text = (repository / ".github/workflows/model-promote.yml").read_text()
+    assert done.exit_code == 0, done.stderr
+    assert "id-token" not in text
+    assert SECRETS[0] in text
+
+
 def test_promotion_and_rollback_wait_for_each_other() -> None:
     files = rendered_workflows(WorkflowOptions(file=FILE, action=ACTION), [PROJECT, OTHER])
     groups = [parse(files[name])["concurrency"]["group"] for name in ("model-promote.yml", "model-rollback.yml")]
@@ -259,6 +303,7 @@ BAD = {
     ),
     "a branch as pattern": ([FILE, "--action", ACTION, "--branch", "release/**"], 3, "--branch"),
     "a branch that closes the text": ([FILE, "--action", ACTION, "--branch", "a'"], 3, "--branch"),
+    "an audience with a quote": ([FILE, "--action", ACTION, "--oidc-audience", "a'b"], 3, "--oidc-audience"),
     "an empty label": ([FILE, "--action", ACTION, "--runs-on", "a,,b"], 3, "--runs-on"),
     "a file above": ([f"../{FILE}", "--action", ACTION], 3, "in the repository's top directory"),
     "a file with a shell's signs": (["$(id).json", "--action", ACTION], 3, "cannot stand in a workflow"),

@@ -39,6 +39,7 @@ SETTINGS = [
         {"DELIVERY": "volume", "CLAIM": "models", "CLAIM_PREFIX": "a/b", "SET_ARTIFACTS_PATH_ENV": "true"},
         {"DELIVERY": "image", "MODEL_IMAGE": "registry.example/models/{project_id}:{run_id}"},
         {"DELIVERY": "image", "MODEL_IMAGE": "registry.example/{project_id}/models", "ENV_FROM": "inject"},
+        {"TOKEN": "service-account", "ENV_FROM": "inject"},
     )
 ]
 

@@ -39,7 +39,7 @@ def test_defaults_mean_the_same_when_they_are_written_out() -> None:
     [
         ("SET_ARTIFACTS_PATH_ENV", "yes", 'it must be "true" or "false"'),
         ("SET_ARTIFACTS_PATH_ENV", "True", 'it must be "true" or "false"'),
-        ("TOKEN", "", "it must be one of pull, none"),
+        ("TOKEN", "", "it must be one of pull, service-account, none"),
         ("ENV_FROM", "always", "it must be one of annotated, inject, ignore"),
         ("STORE_SIZE", "20 GB", 'it must be a quantity, such as "500m", "512Mi" or "2Gi"'),
         ("STORE_SIZE", "-1Gi", 'it must be a quantity, such as "500m", "512Mi" or "2Gi"'),

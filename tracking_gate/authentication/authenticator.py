@@ -1,4 +1,4 @@
-"""The authenticator: finds the actor of a request by its service token, or by a person's credentials."""
+"""The authenticator: finds the actor of a request by a service token, an issuer's token, or a person's credentials."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -9,7 +9,9 @@ from multidict import CIMultiDictProxy
 
 from tracking_gate.actors import Actor, actor_kind_of
 from tracking_gate.authentication.attempt_limits import AttemptLimits
+from tracking_gate.authentication.issuer_tokens import IssuerTokens
 from tracking_gate.authentication.people import PeopleSource, PresentedCredential
+from tracking_gate.authentication.proxied_people import ProxiedPeople
 from tracking_gate.errors import InvalidRequest, Unauthenticated, Unavailable
 from tracking_gate.secret_directory import SecretDirectory
 
@@ -23,32 +25,45 @@ MISSING: Final = "send the token of your project as MLFLOW_TRACKING_TOKEN"
 class Authenticator:
     """Authenticates callers, and limits attempts that fail.
 
-    There is no limit on a service token, which is compared in memory, nor on credentials that were accepted before.
-    Every other attempt counts for its address, separately for each person's name, and for that name from all addresses.
+    There is no limit on what is checked in memory, a service token and a valid token of an issuer, nor on credentials
+    that were accepted before. Every other attempt counts for its address, separately for each person's name, and for
+    that name from all addresses.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the sources of callers, of which some may be missing
         self,
         directory: SecretDirectory,
         people: PeopleSource,
         clock: Callable[[], float],
         *,
         attempts: int = MAX_ATTEMPTS,
+        issuers: IssuerTokens | None = None,
+        proxied: ProxiedPeople | None = None,
     ) -> None:
         self._limit = attempts
         self._directory = directory
         self._people = people
+        self._issuers = issuers
+        self._proxied = proxied
         self._attempts = AttemptLimits(clock)
         self._checks: dict[tuple[str, bytes], asyncio.Task[Actor]] = {}
 
-    async def authenticate(self, headers: CIMultiDictProxy[str], peer: str) -> Actor:
-        """Return the actor. Raise InvalidRequest, Unauthenticated, TooManyAttempts, Busy, Unavailable."""
+    async def authenticate(self, headers: CIMultiDictProxy[str], peer: str, sender: str | None = None) -> Actor:
+        """Return the actor; `sender` is the address of the connection, perhaps that of a proxy in front of the peer.
+
+        Raise InvalidRequest, Unauthenticated, TooManyAttempts, Busy, Unavailable.
+        """
         given = headers.getall("Authorization", [])
         if len(given) > 1 or any(len(value.encode()) > MAX_HEADER for value in given):
             raise InvalidRequest("send one Authorization header of at most 4 KiB")
         scheme, _, value = (given[0] if given else "").partition(" ")
         if scheme.lower() == "bearer" and (actor := self._token(value.strip())):
             return actor
+        if self._issuers and scheme.lower() == "bearer" and (token := self._issuers.presented(value.strip())):
+            # A token of an issuer goes nowhere else: Domino does not get it.
+            return await self._issuers.find(token) or await self._attempt(headers, peer, None)
+        if self._proxied and (person := self._proxied.find(headers, sender)):
+            return person
         presented = self._people.presented(headers)
         if presented and presented.accepted and (person := await self._people.find(headers)):
             return person

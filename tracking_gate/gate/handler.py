@@ -122,7 +122,9 @@ class Gate:
             raise Misdirected("this gate does not serve that host")
         context.find_route()
         if not (context.route and context.route.access is RouteAccess.PUBLIC):
-            context.actor = await self._authenticator.authenticate(request.headers, context.client_address)
+            context.actor = await self._authenticator.authenticate(
+                request.headers, context.client_address, request.remote
+            )
         check_origin(request)
         if context.route is None or context.route.access is RouteAccess.DENIED or "Upgrade" in request.headers:
             raise Forbidden("route not allowed")

@@ -46,7 +46,12 @@ class Recorder:
             "rule": context.rule,
             "status": None if status is None else int(status),
             "actor": (
-                {"kind": actor.kind, "name": actor.name, "project": actor.project if actor.is_token else None}
+                {
+                    "kind": actor.kind,
+                    "name": actor.name,
+                    "project": actor.project if actor.is_token else None,
+                    **actor.details,
+                }
                 if actor
                 else None
             ),

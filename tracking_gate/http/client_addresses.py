@@ -1,11 +1,14 @@
-"""Addresses of clients, as the limits count them."""
+"""Addresses of clients, as the limits count them, and the headers by which a proxy in front tells about a client."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Final
 
 from aiohttp import web
 
 Network = IPv4Network | IPv6Network
+PROXY_HEADERS: Final = ("x-forwarded-", "x-auth-request-")  # the beginnings of their names; none is forwarded
+PROXY_SECRET: Final = "X-Gate-Proxy-Secret"
 
 
 class ClientAddresses:

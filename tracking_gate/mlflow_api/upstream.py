@@ -10,6 +10,7 @@ from yarl import URL
 
 from tracking_gate.errors import AnswerCut, ClientHungUp, Unavailable
 from tracking_gate.http.bodies import ClientBody
+from tracking_gate.http.client_addresses import PROXY_HEADERS, PROXY_SECRET
 from tracking_gate.metrics import Metrics
 
 # RFC 9110, 7.6.1: of one connection, not of the request.
@@ -36,6 +37,7 @@ WITHHELD: Final = frozenset(
         "expect",
         "x-real-ip",
         "x-domino-api-key",
+        PROXY_SECRET.lower(),
         "x-mlflow-workspace",
         "x-mlflow-assistant-delegation",
     }
@@ -133,7 +135,7 @@ class Upstream:
             for name, value in request.headers.items()
             if name.lower() not in self._withheld
             and name.lower() not in named
-            and not name.lower().startswith("x-forwarded-")
+            and not name.lower().startswith(PROXY_HEADERS)
         ]
         # MLflow's assistant runs tools for a client that seems to come from the same host.
         return CIMultiDict([*kept, ("X-Forwarded-For", request.remote or "unknown"), ("Via", "1.1 mlflow-gate")])

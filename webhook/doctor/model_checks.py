@@ -64,7 +64,7 @@ def admission(installation: Installation) -> Iterator[Finding]:
 
 def secrets(installation: Installation) -> Iterator[Finding]:
     """Check that each project with pods has its pull token; in a namespace without pods, that it has any token."""
-    if not installation.settings or installation.settings.token == "none" or installation.settings.delivery != "fetch":
+    if not installation.settings or installation.settings.token != "pull" or installation.settings.delivery != "fetch":
         return
     with_pods = {pod["metadata"]["namespace"] for pod in installation.model_pods}
     for namespace in sorted(set(installation.enabled) - with_pods):

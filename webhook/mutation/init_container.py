@@ -102,7 +102,7 @@ def _project(injection: Injection) -> list[Json]:
 
 
 def _token_file(injection: Injection) -> dict[str, str]:
-    return {TOKEN_FILE: f"{TOKEN_MOUNT}/{TOKEN_KEY}"} if injection.project_id else {}
+    return {TOKEN_FILE: f"{TOKEN_MOUNT}/{TOKEN_KEY}"} if injection.has_token else {}
 
 
 def _network(settings: Settings) -> dict[str, str]:
@@ -144,7 +144,7 @@ def _mounts(injection: Injection) -> list[Json]:
     if settings.delivery == "volume":
         sub_path = {"subPath": settings.claim_prefix} if settings.claim_prefix else {}
         mounts = [{"name": store, "mountPath": STORE_MOUNT, **sub_path, "readOnly": True}]
-    if injection.project_id:
+    if injection.has_token:
         mounts.append({"name": TOKEN_VOLUME, "mountPath": TOKEN_MOUNT, "readOnly": True})
     if settings.delivery == "fetch" and settings.ca_config_map:
         mounts.append({"name": AUTHORITIES_VOLUME, "mountPath": AUTHORITIES_MOUNT, "readOnly": True})

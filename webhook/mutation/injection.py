@@ -14,7 +14,7 @@ from webhook.targets import Targets
 class Injection:
     """A pod that gets a model, and the largest size of the model.
 
-    `project_id` is None if no token is needed, `image` if the model does not come by an image.
+    `project_id` is None if no pull token is needed, `image` if the model does not come by an image.
     """
 
     pod: Pod
@@ -24,3 +24,12 @@ class Injection:
     project_id: str | None
     store_size: Quantity
     image: ModelImage | None = None
+
+    @property
+    def has_account_token(self) -> bool:
+        """True if the init container gets a token of the pod's ServiceAccount."""
+        return self.settings.token == "service-account" and self.settings.delivery == "fetch"
+
+    @property
+    def has_token(self) -> bool:
+        return self.project_id is not None or self.has_account_token

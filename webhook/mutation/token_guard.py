@@ -1,4 +1,4 @@
-"""The check that only the webhook's init container gets a project's token, from the volume or from the Secret.
+"""The check that only the webhook's init container gets its token, from the volume or from a project's Secret.
 
 It guards against mistakes, and against a pod that takes another project's token. A person who may create pods that are
 no model APIs can still read the Secrets of the namespace.
@@ -21,7 +21,7 @@ ALL_TOKENS: Final = pull_secret("")  # the prefix of every project's Secret
 
 def check_token_exposure(injection: Injection) -> None:
     """Raise RefusalError if another container mounts the token, or if a variable or a volume takes it."""
-    if not injection.project_id:
+    if not injection.has_token:
         return
     pod = injection.pod
     ours = find_init_container(pod)

@@ -27,6 +27,7 @@ Json = Mapping[str, Any]
 AUTHORITIES_VOLUME: Final = "mlflow-ca"
 AUTHORITIES_FILE: Final = "ca.crt"
 LOCAL_VOLUMES: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+ACCOUNT_TOKEN_SECONDS: Final = 600  # the shortest that the API server grants
 READABLE_BY_ALL: Final = 0o444  # without fsGroup a Secret's file belongs to root, and the init container is not root
 
 
@@ -59,6 +60,8 @@ def wanted_volumes(injection: Injection) -> list[Json]:
         volumes.append({"name": MODEL_VOLUME, "persistentVolumeClaim": {"claimName": settings.claim, "readOnly": True}})
     if injection.project_id:
         volumes.append({"name": TOKEN_VOLUME, "secret": _token(injection.project_id)})
+    if injection.has_account_token:
+        volumes.append({"name": TOKEN_VOLUME, "projected": _account_token(settings.token_audience)})
     if settings.delivery == "fetch" and settings.ca_config_map:
         items = [{"key": settings.ca_key, "path": AUTHORITIES_FILE}]
         volumes.append({"name": AUTHORITIES_VOLUME, "configMap": {"name": settings.ca_config_map, "items": items}})
@@ -120,6 +123,12 @@ def _token(project_id: str) -> Json:
         "optional": False,
         "defaultMode": READABLE_BY_ALL,
     }
+
+
+def _account_token(audience: str) -> Json:
+    """Return a token of the pod's ServiceAccount, bound to the pod; the kubelet renews it at 80 % of its time."""
+    token = {"audience": audience, "expirationSeconds": ACCOUNT_TOKEN_SECONDS, "path": TOKEN_KEY}
+    return {"sources": [{"serviceAccountToken": token}], "defaultMode": READABLE_BY_ALL}
 
 
 def _volume_of_claim(pod: Pod, claim: str | None) -> str | None:

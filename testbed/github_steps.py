@@ -25,7 +25,7 @@ REPOSITORY: Final = {
     "repository": "Acme/mlflow-model-api",
     "repository_owner": "Acme",
     "server_url": "https://github.com",
-    "actor": "octocat",
+    "actor": "testbed",
 }
 
 Yaml = Mapping[str, Any]

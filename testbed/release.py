@@ -18,6 +18,7 @@ from typing import Final
 from testbed.github_project import ROOT
 from testbed.github_steps import GitHub, Job, git
 from testbed.github_workflow import Event
+from testbed.go_programs import Release, released_program
 from testbed.http_server import in_thread, send_json
 
 ACTIONS: Final = ROOT / "tests" / "github" / "actions"
@@ -28,6 +29,15 @@ STAND_INS: Final = {
     "actions/upload-artifact": ACTIONS / "upload-artifact",
     "actions/download-artifact": ACTIONS / "download-artifact",
 }
+# Of the versions that the workflow names.
+COSIGN: Final = Release(
+    module="github.com/sigstore/cosign/v3",
+    version="v3.1.3",
+    digest="h1:001JQRI/PJ/5T+g/kJ1KTvKFbb322+fomc+pHDZ/6sg=",
+)
+SYFT: Final = Release(
+    module="github.com/anchore/syft", version="v1.57.1", digest="h1:lrbWhc8hbZJSKekMdB3PKetO0upE+lv9ihUfv9CXgfU="
+)
 WORKFLOW: Final = "release.yml"
 VERSION: Final = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
 UNDATED: Final = re.compile(r"^## (\S+), unreleased$", re.MULTILINE)
@@ -43,13 +53,13 @@ def version() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
+class ReleaseRun:
     """A repository at a commit that may be released, and a runner for its jobs."""
 
     github: GitHub
 
     @classmethod
-    def of_work_tree(cls, directory: Path, **variables: str) -> "Release":
+    def of_work_tree(cls, directory: Path, token: str = "", **variables: str) -> "ReleaseRun":
         """Copy the files of the work tree, also those that are not committed; the changelog gets a date."""
         repository = directory / "repository"
         listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
@@ -65,7 +75,7 @@ class Release:
                 repository=repository,
                 directory=directory,
                 actions=STAND_INS,
-                secrets={"GITHUB_TOKEN": "token-of-the-job"},
+                secrets={"GITHUB_TOKEN": token},
                 variables=variables,
             )
         )
@@ -101,6 +111,12 @@ def recorder(folder: Path, name: str, then: str = "") -> None:
 
 def recorded(folder: Path, name: str) -> list[list[str]]:
     return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
+
+def release_tools(folder: Path) -> None:
+    """Put cosign and syft on the PATH of a folder, compiled the first time. Raise CalledProcessError or ValueError."""
+    (folder / "cosign").symlink_to(released_program(COSIGN, "./cmd/cosign", "cosign"))
+    (folder / "syft").symlink_to(released_program(SYFT, "./cmd/syft", "syft"))
 
 
 @dataclass(slots=True)

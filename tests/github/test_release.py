@@ -15,7 +15,7 @@ import pytest
 from testbed.github_project import ROOT
 from testbed.github_steps import Job, git
 from testbed.github_workflow import load
-from testbed.release import MINTED, Index, Release, make, package_index, recorded, recorder, version
+from testbed.release import MINTED, Index, ReleaseRun, make, package_index, recorded, recorder, version
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 RELEASE = load(ROOT / ".github" / "workflows" / "release.yml")
@@ -30,7 +30,7 @@ PACKAGE = f"mlflow_model_api-{version()}"
 class Released:
     """A release that was published to stand-ins for GitHub and the package index."""
 
-    release: Release
+    release: ReleaseRun
     jobs: tuple[Job, ...]
     index: Index
     tools: Path
@@ -56,7 +56,7 @@ def released(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with package_index() as index, pytest.MonkeyPatch.context() as patch:
         for name, value in index.environment.items():
             patch.setenv(name, value)
-        release = Release.of_work_tree(tmp_path_factory.mktemp("release"), UV_PUBLISH_URL=f"{index.uri}/legacy/")
+        release = ReleaseRun.of_work_tree(tmp_path_factory.mktemp("release"), UV_PUBLISH_URL=f"{index.uri}/legacy/")
         images = release.artifact("image-webhook")
         images.mkdir(parents=True)
         (images / "model-api-webhook.txt").write_text(f"{IMAGE}\n")
@@ -159,7 +159,7 @@ def test_files_of_a_commit_are_the_same_bytes_again(
 def test_tag_that_is_not_the_version_publishes_nothing(
     tag: str, heading: str | None, sentence: str, tmp_path: Path
 ) -> None:
-    release = Release.of_work_tree(tmp_path)
+    release = ReleaseRun.of_work_tree(tmp_path)
     if heading:
         changelog = release.github.repository / "CHANGELOG.md"
         changelog.write_text(f"# Changelog\n\n{heading.format(version())}\n\nText.\n")

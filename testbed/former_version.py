@@ -3,6 +3,7 @@
 Both are made once from a commit, and kept in the user's cache.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from testbed.environments import CACHE, locked
 ROOT: Final = Path(__file__).parents[1]
 # The version that users upgrade from: the commit of the last release. A release moves it (CONTRIBUTING.md, "Release").
 COMMIT: Final = "a5eba772152955cdc5078b5fd3ceb025269cbcef"
-EXTRAS: Final = ("webhook", "gate", "lifecycle", "tables")
+EXTRAS: Final = ("webhook", "gate", "package", "tables")
 
 
 class FormerVersionError(RuntimeError):
@@ -36,25 +37,28 @@ class Version:
         return self.python.with_name(name)
 
     def run(
-        self, *arguments: str | Path, env: Mapping[str, str] | None = None, given: str | None = None
+        self, *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command of this version to its end."""
         command: list[str | Path] = [self.command(str(arguments[0])), *arguments[1:]]
         return subprocess.run(
             command,
             env=environment() | dict(env or {}),
-            input=given,
+            cwd=cwd,
             capture_output=True,
             text=True,
             check=False,
         )
 
     def script(self, script: Path, given: str = "") -> str:
-        """Return the output of a script that imports this version. Raise CalledProcessError."""
+        """Return the output of a script that imports this version. Raise RuntimeError if it fails."""
         command: list[str | Path] = [self.python, "-P", script]
-        return subprocess.run(
-            command, env=environment(), cwd=script.parent, input=given, capture_output=True, text=True, check=True
-        ).stdout
+        done = subprocess.run(
+            command, env=environment(), cwd=script.parent, input=given, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"{script.name} with {self.name}: {done.stderr[-2000:]}")
+        return done.stdout
 
 
 def environment() -> dict[str, str]:
@@ -72,7 +76,8 @@ def former_version(commit: str = COMMIT) -> Version:
 
     Raise FormerVersionError if the clone has no such commit, CalledProcessError if the installation fails.
     """
-    directory = CACHE / "former" / commit
+    recipe = hashlib.sha256(f"{commit} {EXTRAS}".encode()).hexdigest()[:12]
+    directory = CACHE / "former" / recipe
     source, python = directory / "source", directory / "environment" / "bin" / "python"
     with locked(directory):
         if not (directory / ".complete").exists():

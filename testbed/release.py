@@ -5,8 +5,10 @@ speaks what the index documents for trusted publishing.
 """
 
 import json
+import os
 import re
 import shutil
+import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 
+from testbed.certificates import issue
 from testbed.github_project import ROOT
 from testbed.github_steps import GitHub, Job, git
 from testbed.github_workflow import Event
@@ -121,24 +124,29 @@ def release_tools(folder: Path) -> None:
 
 @dataclass(slots=True)
 class Index:
-    """The package index, and what was uploaded: the file's name, the credential, and the body's size."""
+    """The package index, and what was uploaded: names of files, with the credential."""
 
     uri: str = ""
-    uploads: list[tuple[str, str, int]] = field(default_factory=list)
+    authorities: Path = Path()
+    uploads: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Variables with which GitHub tells a job where it gets a token for a named audience."""
+        """Variables by which GitHub tells a job where it gets a token, and the authorities that it trusts."""
         return {
+            "SSL_CERT_FILE": str(self.authorities),
             "ACTIONS_ID_TOKEN_REQUEST_URL": f"{self.uri}/github?api-version=2",
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "of-the-runner",
         }
 
 
 @contextmanager
-def package_index() -> Iterator[Index]:
-    """Run the server for the length of a `with` block."""
-    index = Index()
+def package_index(directory: Path) -> Iterator[Index]:
+    """Run the server for the length of a `with` block, with TLS, since uv asks for tokens by no other way."""
+    index, issued = Index(), issue(directory, "127.0.0.1")
+    known = Path(os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt")
+    index.authorities = directory / "authorities.pem"
+    index.authorities.write_bytes(known.read_bytes() + b"\n" + issued.authority.read_bytes())
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -154,17 +162,18 @@ def package_index() -> Iterator[Index]:
             if self.path == "/_/oidc/mint-token":
                 send_json(self, 200, {"token": MINTED} if json.loads(body) == {"token": ID_TOKEN} else {})
             else:
-                name = re.search(rb'filename="([^"]+)"', body)
-                index.uploads.append(
-                    (name[1].decode() if name else "", self.headers.get("Authorization", ""), len(body))
-                )
+                if name := re.search(rb'filename="([^"]+)"', body):
+                    index.uploads.append((name[1].decode(), self.headers.get("Authorization", "")))
                 send_json(self, 200, {})
 
         def log_message(self, *_: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.certificate, issued.key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
     with in_thread(server):
-        index.uri = f"http://127.0.0.1:{server.server_port}"
+        index.uri = f"https://127.0.0.1:{server.server_port}"
         yield index
 
 

@@ -53,7 +53,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def released(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
-    with package_index() as index, pytest.MonkeyPatch.context() as patch:
+    with package_index(tmp_path_factory.mktemp("index")) as index, pytest.MonkeyPatch.context() as patch:
         for name, value in index.environment.items():
             patch.setenv(name, value)
         release = ReleaseRun.of_work_tree(tmp_path_factory.mktemp("release"), UV_PUBLISH_URL=f"{index.uri}/legacy/")
@@ -73,11 +73,11 @@ def test_tag_publishes_the_package_and_the_files(released: Released) -> None:
         ("release", 0),
     ], "".join(job.log for job in released.jobs)
     token = "Basic " + base64.b64encode(f"__token__:{MINTED}".encode()).decode()
-    assert sorted(name for name, _, _ in released.index.uploads) == [
+    assert sorted(name for name, _ in released.index.uploads) == [
         f"{PACKAGE}-py3-none-any.whl",
         f"{PACKAGE}.tar.gz",
     ]
-    assert {credential for _, credential, _ in released.index.uploads} == {token}
+    assert {credential for _, credential in released.index.uploads} == {token}
     [call] = recorded(released.tools, "gh")
     assert call[:4] == ["release", "create", f"v{version()}", "--verify-tag"]
     assert {Path(place).name for place in call if place.startswith("all/")} == {
@@ -101,11 +101,13 @@ def test_notes_of_the_release_are_the_versions_part_of_the_changelog(released: R
 
 def test_each_file_of_the_release_is_signed_and_attested(released: Released) -> None:
     signed = {Path(call[-1]).name for call in recorded(released.tools, "cosign") if call[0] == "sign-blob"}
-    attested = dict(line.split() for line in (released.release.temporary / "attested").read_text().splitlines())
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in released.files.iterdir()}
+    attested = [line.split() for line in (released.release.temporary / "attested").read_text().splitlines()]
+    digests = {
+        name: hashlib.sha256((released.files / name).read_bytes()).hexdigest() for name in names_of(released.files)
+    }
 
     assert signed == names_of(released.files)
-    assert {Path(place).name: digest for digest, place in attested.items()} == digests
+    assert {Path(place).name: digest for digest, place in attested} == digests
     assert all(call[1] == "--yes" for call in recorded(released.tools, "cosign") if call[0] == "sign-blob")
 
 
@@ -180,7 +182,7 @@ def test_each_image_of_the_makefile_is_built_signed_and_described() -> None:
     assert named
     assert RELEASE["jobs"]["images"]["strategy"]["matrix"]["image"] == named[1].split()
     assert used <= set(tags)
-    assert len(used) > 5
+    assert len(used) > 4
 
 
 def test_actions_are_pinned_by_commit_with_their_version() -> None:

@@ -100,13 +100,9 @@ def test_promotion_that_was_killed_is_ended_by_the_other_version(
 
 def test_workflow_files_name_only_options_that_the_other_version_has(step: Step, tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
-    file = tmp_path / "scripts" / "model_version.json"
-    file.write_text(json.dumps({PROJECT: [{"name": "wine", "version": 1}]}))
-    action = f"--action=acme/mlflow-model-api@{'0' * 40}"
-    written = [
-        step.first.run("model-api", "workflow", file, action),
-        step.then.run("model-api", "workflow", file, action),
-    ]
+    file, action = "scripts/model_version.json", f"--action=acme/mlflow-model-api@{'0' * 40}"
+    (tmp_path / file).write_text(json.dumps({PROJECT: [{"name": "wine", "version": 1}]}))
+    written = [version.run("model-api", "workflow", file, action, cwd=tmp_path) for version in (step.first, step.then)]
 
     assert [done.returncode for done in written] == [0, 0], written
     for command in ("promote", "rollback", "validate"):

@@ -101,7 +101,9 @@ EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
 PACKAGE := mlflow_model_api-$(VERSION)
 PAGES := mlflow-model-api-docs-$(VERSION)
 PAGES_HOLD := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs examples manifests
+CHART := charts/mlflow-model-api
 SBOM := jq --argjson epoch $(EPOCH) --arg version $(VERSION)
+SBOM_OF_FILES = xargs -0 sha256sum | $(SBOM) --raw-input --null-input --from-file .github/sbom/files.jq
 
 .PHONY: dist
 dist: $(filter .tools/bin/uv,$(UV)) ## The files of a release in dist/: sdist, wheel, the docs with the manifests, an SBOM of each
@@ -111,8 +113,11 @@ dist: $(filter .tools/bin/uv,$(UV)) ## The files of a release in dist/: sdist, w
 	@$(UV) export --quiet --frozen --all-extras --no-default-groups --format cyclonedx1.5 \
 	  | $(SBOM) --from-file .github/sbom/package.jq > dist/$(PACKAGE).cdx.json
 	@git archive --format=tar --prefix=$(PAGES)/ HEAD $(PAGES_HOLD) | gzip --no-name > dist/$(PAGES).tar.gz
-	@git ls-tree -r -z --name-only HEAD $(PAGES_HOLD) | xargs -0 sha256sum \
-	  | $(SBOM) --raw-input --null-input --arg name $(PAGES) --from-file .github/sbom/files.jq > dist/$(PAGES).cdx.json
+	@git ls-tree -r -z --name-only HEAD $(PAGES_HOLD) | $(SBOM_OF_FILES) --arg name $(PAGES) > dist/$(PAGES).cdx.json
+
+.PHONY: chart-sbom
+chart-sbom: ## Print the SBOM of the Helm chart
+	@git ls-tree -r -z --name-only HEAD $(CHART) | $(SBOM_OF_FILES) --arg name mlflow-model-api-chart
 
 .PHONY: packages
 packages: setup ## Install what the cluster, the images and the browser need from Debian's packages (root)

@@ -41,6 +41,9 @@ COSIGN: Final = Release(
 SYFT: Final = Release(
     module="github.com/anchore/syft", version="v1.57.1", digest="h1:lrbWhc8hbZJSKekMdB3PKetO0upE+lv9ihUfv9CXgfU="
 )
+HELM: Final = Release(
+    module="helm.sh/helm/v4", version="v4.3.2", digest="h1:zdd8DgKTlLrlYIzdoAntDHLH0V3RkgNIpQ3yjzuD84M="
+)
 WORKFLOW: Final = "release.yml"
 VERSION: Final = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
 UNDATED: Final = re.compile(r"^## (\S+), unreleased$", re.MULTILINE)
@@ -117,9 +120,10 @@ def recorded(folder: Path, name: str) -> list[list[str]]:
 
 
 def release_tools(folder: Path) -> None:
-    """Put cosign and syft on the PATH of a folder, compiled the first time. Raise CalledProcessError or ValueError."""
+    """Put cosign, syft and helm on the PATH of a folder, compiled the first time. Raise CalledProcessError."""
     (folder / "cosign").symlink_to(released_program(COSIGN, "./cmd/cosign", "cosign"))
     (folder / "syft").symlink_to(released_program(SYFT, "./cmd/syft", "syft"))
+    (folder / "helm").symlink_to(released_program(HELM, "./cmd/helm", "helm"))
 
 
 @dataclass(slots=True)

@@ -57,15 +57,24 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
             token=PASSWORD,
             REGISTRY=f"{registry.address}/acme",
             BUILD_OPTIONS=" ".join(["--network=host", "--pull=never", *images.trust()]),
+            HELM_OPTIONS="--plain-http",
             COSIGN_OPTIONS=f"--key={key.with_suffix('.key')} {OFFLINE}",
         )
         workflow = release.github.repository / ".github" / "workflows" / "release.yml"
+        if not (release.github.repository / "charts").exists():
+            write_chart(release.github.repository / "charts" / "mlflow-model-api")
         workflow.write_text(MATRIX.sub(f"image: [{', '.join(BUILT)}]", workflow.read_text()))
         release.commit()
         jobs = release.run(f"v{version()}", "tag", "test", "files", "package", "release")
         yield Pushed(release=release, jobs=jobs, registry=registry.address, key=key)
         for tag in BUILT.values():
             images.podman("rmi", f"localhost/{tag}")
+
+
+def write_chart(folder: Path) -> None:
+    """Write a chart, where the repository has none."""
+    folder.mkdir(parents=True)
+    (folder / "Chart.yaml").write_text(f"apiVersion: v2\nname: mlflow-model-api\nversion: {version()}\n")
 
 
 def environment_of(registry: str, directory: Path, tools: Path) -> dict[str, str]:
@@ -92,7 +101,9 @@ def key_pair(prefix: Path) -> Path:
 
 
 def test_image_is_built_pushed_signed_and_described(pushed: Pushed) -> None:
-    assert [(job.name, job.code) for job in pushed.jobs] == [("images", 0)] * 2, "".join(job.log for job in pushed.jobs)
+    assert [(job.name, job.code) for job in pushed.jobs] == [("images", 0)] * 2 + [("chart", 0)], "".join(
+        job.log for job in pushed.jobs
+    )
     for image, tag in BUILT.items():
         name, _, digest = pushed.reference(image).partition("@")
         assert name == f"{pushed.registry}/acme/{tag.partition(':')[0]}"
@@ -131,3 +142,14 @@ def test_labels_and_times_of_the_image_are_those_of_the_commit(pushed: Pushed) -
     assert labels["org.opencontainers.image.version"] == version()
     assert re.fullmatch(r"[0-9a-f]{40}", labels["org.opencontainers.image.revision"])
     assert labels["org.opencontainers.image.source"].startswith("https://github.com/")
+
+
+def test_chart_is_packaged_pushed_signed_and_described(pushed: Pushed) -> None:
+    reference = (pushed.release.artifact("chart") / "model-api-chart.txt").read_text().strip()
+    verified = pushed.cosign("verify", reference)
+    described = pushed.cosign("verify-attestation", "--type=cyclonedx", reference)
+    document = json.loads((pushed.release.artifact("chart") / "mlflow-model-api-chart.cdx.json").read_text())
+
+    assert reference.startswith(f"{pushed.registry}/acme/charts/mlflow-model-api@sha256:")
+    assert (verified.returncode, described.returncode) == (0, 0), verified.stderr + described.stderr
+    assert "charts/mlflow-model-api/Chart.yaml" in {one["name"] for one in document["components"]}

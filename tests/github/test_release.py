@@ -61,7 +61,7 @@ def released(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         images.mkdir(parents=True)
         (images / "model-api-webhook.txt").write_text(f"{IMAGE}\n")
         (images / "model-api-webhook.cdx.json").write_text("{}")
-        jobs = release.run(f"v{version()}", "test", "images")
+        jobs = release.run(f"v{version()}", "test", "images", "chart")
         yield Released(release=release, jobs=jobs, index=index, tools=tools)
 
 
@@ -198,8 +198,13 @@ def test_each_job_names_its_rights_and_only_the_last_may_write_to_the_repository
 
     assert RELEASE["permissions"] == {}
     assert [name for name, granted in rights.items() if granted.get("contents") == "write"] == ["release"]
-    assert [name for name, granted in rights.items() if granted.get("packages") == "write"] == ["images"]
-    assert {name for name, granted in rights.items() if "id-token" in granted} == {"images", "files", "package"}
+    assert [name for name, granted in rights.items() if granted.get("packages") == "write"] == ["images", "chart"]
+    assert {name for name, granted in rights.items() if "id-token" in granted} == {
+        "images",
+        "chart",
+        "files",
+        "package",
+    }
     text = (ROOT / ".github" / "workflows" / "release.yml").read_text()
     assert set(re.findall(r"secrets\.(\w+)", text)) == {"GITHUB_TOKEN"}
     assert all(

@@ -82,7 +82,6 @@ def former_version(commit: str = COMMIT) -> Version:
     with locked(directory):
         if not (directory / ".complete").exists():
             shutil.rmtree(directory, ignore_errors=True)
-            source.mkdir(parents=True)
             _unpack(commit, source)
             _install(source, python)
             (directory / ".complete").touch()
@@ -97,6 +96,7 @@ def _unpack(commit: str, source: Path) -> None:
             f"the commit {commit} of the former version is not in this clone: fetch the whole history with "
             "`git fetch --unshallow`, or clone without --depth"
         )
+    source.mkdir(parents=True)
     subprocess.run([shutil.which("tar") or "tar", "-x", "-C", source], input=archive.stdout, check=True)
 
 

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from testbed.cluster import images
+from testbed.github_project import ROOT
 from testbed.github_steps import Job
 from testbed.registry import PASSWORD, image_registry
 from testbed.release import ReleaseRun, release_tools, version
 
 MATRIX = re.compile(r"image: \[.*\]")
 BUILT = {"webhook": f"model-api-webhook:{version()}", "delivery-full": f"model-api-delivery:{version()}-full"}
+FILTER = re.compile(r"jq -r '(.+)'$", re.MULTILINE)  # the command that a user types
 OFFLINE = "--tlog-upload=false --use-signing-config=false"
 
 
@@ -125,6 +127,10 @@ def test_attached_sbom_has_the_packages_of_python_and_debian(pushed: Pushed) -> 
     done = pushed.cosign("verify-attestation", "--type=cyclonedx", pushed.reference("webhook"))
     assert done.returncode == 0, done.stderr
     payload = json.loads(base64.b64decode(json.loads(done.stdout.splitlines()[0])["payload"]))
+    written = FILTER.search((ROOT / "SECURITY.md").read_text())
+    assert written
+    command = ["jq", "-r", written[1]]
+    printed = subprocess.run(command, input=done.stdout, capture_output=True, text=True, check=True).stdout.splitlines()
     kinds: dict[str, set[str]] = {}
     for component in payload["predicate"]["components"]:
         kind = component.get("purl", "").partition("/")[0]
@@ -132,6 +138,7 @@ def test_attached_sbom_has_the_packages_of_python_and_debian(pushed: Pushed) -> 
 
     assert {"flask", "gunicorn", "lightkube", "mlflow-model-api"} <= {name.lower() for name in kinds["pkg:pypi"]}
     assert {"libc6", "libssl3"} <= kinds["pkg:deb"]
+    assert {"flask", "libc6"} <= {line.partition(" ")[0].lower() for line in printed}
     assert "mlflow-skinny" not in kinds["pkg:pypi"]
 
 

@@ -81,12 +81,12 @@ BUILD_runtime-tables := $(BUILD_runtime-sklearn) --build-arg EXTRA=tables
 tag_of = model-api-$(firstword $(subst -, ,$(1))):$(VERSION)$(patsubst $(firstword $(subst -, ,$(1)))%,%,$(1))
 
 .PHONY: images
-images: $(IMAGES:%=image-%) ## Build the container images of the manifests with podman, buildah or docker
+images: $(IMAGES:%=image-%) ## Build the container images of the manifests with podman, buildah or docker (REGISTRY=... before their names)
 
 .PHONY: $(IMAGES:%=image-%)
 $(IMAGES:%=image-%): image-%:
 	@tool=$$(command -v podman || command -v buildah || command -v docker) || { echo "no podman, buildah or docker on this machine" >&2; exit 1; }; \
-	  $$tool build $(BUILD_$*) --tag $(call tag_of,$*) $(BUILD_OPTIONS) .
+	  $$tool build $(BUILD_$*) --tag $(if $(REGISTRY),$(REGISTRY)/)$(call tag_of,$*) $(BUILD_OPTIONS) .
 
 .PHONY: $(IMAGES:%=tag-%)
 $(IMAGES:%=tag-%): tag-%:

@@ -70,7 +70,7 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
         jobs = release.run(f"v{version()}", "tag", "test", "files", "package", "release")
         yield Pushed(release=release, jobs=jobs, registry=registry.address, key=key)
         for tag in BUILT.values():
-            images.podman("rmi", f"localhost/{tag}")
+            images.podman("rmi", f"{registry.address}/acme/{tag}")
 
 
 def write_chart(folder: Path) -> None:
@@ -143,7 +143,9 @@ def test_attached_sbom_has_the_packages_of_python_and_debian(pushed: Pushed) -> 
 
 
 def test_labels_and_times_of_the_image_are_those_of_the_commit(pushed: Pushed) -> None:
-    inspected: list[dict[str, Any]] = json.loads(images.podman("image", "inspect", f"localhost/{BUILT['webhook']}"))
+    inspected: list[dict[str, Any]] = json.loads(
+        images.podman("image", "inspect", f"{pushed.registry}/acme/{BUILT['webhook']}")
+    )
     labels = inspected[0]["Labels"]
 
     assert labels["org.opencontainers.image.version"] == version()

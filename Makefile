@@ -56,7 +56,7 @@ check: setup ## Format, lint, types, imports, Dockerfiles, workflows, generated 
 	@$(RUN) python docs/render.py --check
 	@$(RUN) pytest -qq -p no:cacheprovider tests/test_docs.py -k links
 	@$(RUN) hadolint Dockerfile.webhook Dockerfile.runtime Dockerfile.gate Dockerfile.lifecycle testbed/cluster/mlflow.Dockerfile
-	@$(RUN) python -m testbed.actionlint action.yml examples/domino-project/.github/workflows/*.yml
+	@$(RUN) python -m testbed.actionlint action.yml .github/workflows/*.yml examples/domino-project/.github/workflows/*.yml
 
 .PHONY: fix
 fix: setup ## Format, and mend what a machine can mend
@@ -67,19 +67,57 @@ fix: setup ## Format, and mend what a machine can mend
 render: setup ## Write what the docs and the manifests repeat of the code
 	@$(RUN) python docs/render.py
 
+# The images of the manifests: the name of each, with the tag's suffix, is that of its target.
+IMAGES := webhook gate lifecycle delivery delivery-full runtime runtime-sklearn runtime-tables
+BUILD_webhook := --file Dockerfile.webhook
+BUILD_gate := --file Dockerfile.gate
+BUILD_lifecycle := --file Dockerfile.lifecycle
+BUILD_delivery := --file Dockerfile.runtime --target delivery
+BUILD_delivery-full := --file Dockerfile.runtime --target delivery-full
+BUILD_runtime := --file Dockerfile.runtime --target runtime
+BUILD_runtime-sklearn := $(BUILD_runtime) --build-arg MODEL_REQUIREMENTS=requirements-sklearn.txt
+BUILD_runtime-tables := $(BUILD_runtime-sklearn) --build-arg EXTRA=tables
+# model-api-runtime:0.1.0-sklearn of runtime-sklearn
+tag_of = model-api-$(firstword $(subst -, ,$(1))):$(VERSION)$(patsubst $(firstword $(subst -, ,$(1)))%,%,$(1))
+
 .PHONY: images
-images: ## Build the container images of the manifests with podman, buildah or docker
+images: $(IMAGES:%=image-%) ## Build the container images of the manifests with podman, buildah or docker (REGISTRY=... before their names)
+
+.PHONY: $(IMAGES:%=image-%)
+$(IMAGES:%=image-%): image-%:
 	@tool=$$(command -v podman || command -v buildah || command -v docker) || { echo "no podman, buildah or docker on this machine" >&2; exit 1; }; \
-	  $$tool build --file Dockerfile.webhook --tag model-api-webhook:$(VERSION) . ; \
-	  $$tool build --file Dockerfile.gate --tag model-api-gate:$(VERSION) . ; \
-	  $$tool build --file Dockerfile.lifecycle --tag model-api-lifecycle:$(VERSION) . ; \
-	  $$tool build --file Dockerfile.runtime --target delivery --tag model-api-delivery:$(VERSION) . ; \
-	  $$tool build --file Dockerfile.runtime --target delivery-full --tag model-api-delivery:$(VERSION)-full . ; \
-	  $$tool build --file Dockerfile.runtime --target runtime --tag model-api-runtime:$(VERSION) . ; \
-	  $$tool build --file Dockerfile.runtime --target runtime --build-arg MODEL_REQUIREMENTS=requirements-sklearn.txt \
-	    --tag model-api-runtime:$(VERSION)-sklearn . ; \
-	  $$tool build --file Dockerfile.runtime --target runtime --build-arg EXTRA=tables \
-	    --build-arg MODEL_REQUIREMENTS=requirements-sklearn.txt --tag model-api-runtime:$(VERSION)-tables .
+	  $$tool build $(BUILD_$*) --tag $(if $(REGISTRY),$(REGISTRY)/)$(call tag_of,$*) $(BUILD_OPTIONS) .
+
+.PHONY: $(IMAGES:%=tag-%)
+$(IMAGES:%=tag-%): tag-%:
+	@echo $(call tag_of,$*)
+
+.PHONY: version
+version: ## Print the version of pyproject.toml
+	@echo $(VERSION)
+
+# The time of the commit, so that two builds of one commit are the same bytes.
+EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
+PACKAGE := mlflow_model_api-$(VERSION)
+PAGES := mlflow-model-api-docs-$(VERSION)
+PAGES_HOLD := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs examples manifests
+CHART := charts/mlflow-model-api
+SBOM := jq --argjson epoch $(EPOCH) --arg version $(VERSION)
+SBOM_OF_FILES = xargs -0 sha256sum | $(SBOM) --raw-input --null-input --from-file .github/sbom/files.jq
+
+.PHONY: dist
+dist: $(filter .tools/bin/uv,$(UV)) ## The files of a release in dist/: sdist, wheel, the docs with the manifests, an SBOM of each
+	@rm -rf dist
+	@SOURCE_DATE_EPOCH=$(EPOCH) $(UV) build --quiet --build-constraints requirements-action.txt --require-hashes --out-dir dist
+	@rm -f dist/.gitignore
+	@$(UV) export --quiet --frozen --all-extras --no-default-groups --format cyclonedx1.5 \
+	  | $(SBOM) --from-file .github/sbom/package.jq > dist/$(PACKAGE).cdx.json
+	@git archive --format=tar --prefix=$(PAGES)/ HEAD $(PAGES_HOLD) | gzip --no-name > dist/$(PAGES).tar.gz
+	@git ls-tree -r -z --name-only HEAD $(PAGES_HOLD) | $(SBOM_OF_FILES) --arg name $(PAGES) > dist/$(PAGES).cdx.json
+
+.PHONY: chart-sbom
+chart-sbom: ## Print the SBOM of the Helm chart
+	@git ls-tree -r -z --name-only HEAD $(CHART) | $(SBOM_OF_FILES) --arg name mlflow-model-api-chart
 
 .PHONY: packages
 packages: setup ## Install what the cluster, the images and the browser need from Debian's packages (root)

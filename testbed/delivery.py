@@ -27,11 +27,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A store in `directory`, to be filled from `uri`."""
+    """A store in `directory`, to be filled from `uri` by a `command`."""
 
     directory: Path
     uri: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    command: Sequence[str] = COMMAND
 
     @property
     def store(self) -> Path:
@@ -59,12 +60,14 @@ class Delivery:
         return self.wait(self.start(ref, *options, before=before))
 
     def verify(self, ref: ModelRef, *options: str) -> Ended:
-        return self.wait(self._start([*COMMAND, "verify", *self._arguments(ref), *options]))
+        return self.wait(self._start([*self.command, "verify", *self._arguments(ref), *options]))
 
     def verify_place(self, ref: ModelRef) -> Ended:
         """Verify the files at a model's path, of any name and version."""
         return self.wait(
-            self._start([*COMMAND, "verify", *self._arguments(None), f"--run-id={ref.run_id}", f"--owner={ref.owner}"])
+            self._start(
+                [*self.command, "verify", *self._arguments(None), f"--run-id={ref.run_id}", f"--owner={ref.owner}"]
+            )
         )
 
     def fetch_storage(self, uri: str, *options: str) -> Ended:
@@ -73,10 +76,10 @@ class Delivery:
 
     def start_storage(self, uri: str, *options: str) -> subprocess.Popen[str]:
         log = f"--termination-log={self.termination_log}"
-        return self._start([*COMMAND, "storage", uri, str(self.store), log, *QUICKLY, *options])
+        return self._start([*self.command, "storage", uri, str(self.store), log, *QUICKLY, *options])
 
     def start(self, ref: ModelRef | None, *options: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
-        return self._start([*before, *COMMAND, "fetch", *self._arguments(ref), *QUICKLY, *options])
+        return self._start([*before, *self.command, "fetch", *self._arguments(ref), *QUICKLY, *options])
 
     def wait(self, process: subprocess.Popen[str]) -> Ended:
         output, _ = process.communicate(timeout=60)

@@ -49,14 +49,27 @@ def starts(document: Mapping[str, Any], event: Event) -> bool:
     if event.name not in triggers:
         return False
     wanted = triggers[event.name] or {}
-    if unknown := set(wanted) - {"branches", "paths", "inputs"}:
+    if unknown := set(wanted) - {"branches", "tags", "paths", "inputs"}:
         raise WorkflowError(f"on.{event.name}: {', '.join(sorted(unknown))} is not known here")
     if any(set("*?+[!") & set(pattern) for key in ("branches", "paths") for pattern in wanted.get(key, ())):
         raise WorkflowError(f"on.{event.name}: patterns are not known here")
+    if "tags" in wanted and event.ref.startswith("refs/tags/"):
+        return any(_is_tag(event.ref, pattern) for pattern in wanted["tags"])
+    if "tags" in wanted and "branches" not in wanted:
+        return False
     branch = event.ref.removeprefix("refs/heads/")
     return branch in wanted.get("branches", [branch]) and (
         "paths" not in wanted or bool(set(event.changed) & set(wanted["paths"]))
     )
+
+
+def _is_tag(ref: str, pattern: str) -> bool:
+    """Return True if the ref is a tag of a pattern such as `v*`; the star stands for everything but a slash."""
+    start, star, end = pattern.partition("*")
+    if set("*?+[!") & set(start + end) or end:
+        raise WorkflowError(f"the pattern {pattern} of tags is not known here")
+    name = ref.removeprefix("refs/tags/")
+    return ref != name and (name.startswith(start) and "/" not in name[len(start) :] if star else name == start)
 
 
 def inputs_of(declared: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:

@@ -133,8 +133,9 @@ def test_every_bug_of_the_original_has_its_line_and_its_tests() -> None:
     assert {name for cell in named.values() for name in cell} - tests == set()
 
 
-def test_every_test_that_the_threat_model_names_exists() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text()))
+@pytest.mark.parametrize("page", ["SECURITY.md", "docs/reference/compatibility.md"])
+def test_every_test_that_the_page_names_exists(page: str) -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / page).read_text()))
     tests = set(
         re.findall(
             r"^def (test_\w+)", "".join(file.read_text() for file in ROOT.glob("tests/**/test_*.py")), re.MULTILINE
@@ -143,6 +144,15 @@ def test_every_test_that_the_threat_model_names_exists() -> None:
 
     assert len(named) > 20
     assert named - tests == set()
+
+
+def test_every_row_of_the_page_of_compatibility_names_a_test() -> None:
+    page = (ROOT / "docs" / "reference" / "compatibility.md").read_text()
+    _, _, shown = page.partition("## Versions beside each other")
+    rows = [line for line in shown.splitlines() if line.startswith("| ") and not line.endswith("| shown by |")]
+
+    assert len(rows) > 25
+    assert [row for row in rows if not re.search(r"`test_\w+` \|$", row)] == []
 
 
 def test_table_of_the_ways_of_delivery_is_that_of_their_figures() -> None:

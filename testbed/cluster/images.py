@@ -41,7 +41,7 @@ LIBRARIES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """Build instructions of an image that the manifests name."""
+    """Build instructions of an image that the manifests name; paths are below the repository, or absolute."""
 
     tag: str
     dockerfile: str
@@ -160,7 +160,7 @@ def content_of(image: Image) -> str:
     """Return a digest of everything that an image is built from, which podman's cache takes seconds to compare."""
     found = hashlib.sha256(f"{identity_of(BASE)} {image}".encode())
     for file in [ROOT / image.dockerfile, *_context(ROOT / image.context)]:
-        found.update(f"{file.relative_to(ROOT)} {file.stat().st_mode}".encode() + file.read_bytes())
+        found.update(f"{os.path.relpath(file, ROOT)} {file.stat().st_mode}".encode() + file.read_bytes())
     return found.hexdigest()
 
 

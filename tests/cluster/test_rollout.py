@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
 
 from testbed.cluster.control_plane import ControlPlane, control_plane, deployment_controllers
+from testbed.former_version import former_version
 from testbed.gate import API, ask
 from testbed.http_server import in_thread
 from testbed.mlflow_server import MlflowServer
@@ -58,8 +60,15 @@ class Rollouts:
         )
         self.until(lambda: self.available(name))
 
-    def start(self, name: str, *options: str, version: str = "2", calls: bool = False) -> "subprocess.Popen[str]":
-        command = [installed("model-api"), "rollout", f"deployment/{name}", "--model", MODEL, "--version", version]
+    def start(
+        self,
+        name: str,
+        *options: str,
+        version: str = "2",
+        calls: bool = False,
+        program: Path = installed("model-api"),  # noqa: B008  a constant
+    ) -> "subprocess.Popen[str]":
+        command = [program, "rollout", f"deployment/{name}", "--model", MODEL, "--version", version]
         asks = [] if calls else ["--no-call"]
         return subprocess.Popen(
             [*command, *asks, "--format=json", *options],
@@ -227,6 +236,22 @@ def test_rollout_that_is_interrupted_says_so_and_goes_on_at_once(rollouts: Rollo
     assert time.monotonic() - begun < 30
     code, _, err = rollouts.run("asked", version="4")
     assert (code, rollouts.version("asked")) == (0, "4"), err
+
+
+@pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
+def test_rollout_that_one_version_left_is_put_back_by_the_other(rollouts: Rollouts, direction: str) -> None:
+    """The state to go back to is in annotations and in a Lease."""
+    programs = [former_version().command("model-api"), installed("model-api")]
+    first, then = programs if direction == "upgrade" else reversed(programs)
+    rollouts.deploy(direction)
+    process = rollouts.start(direction, version=BAD, program=first)
+    rollouts.until(lambda: rollouts.version(direction) == BAD)
+    process.send_signal(signal.SIGTERM)
+    left = ended(process)
+    code, _, err = ended(rollouts.start(direction, "--wait=3", version=BAD, program=then))
+
+    assert left[0] == 7, left
+    assert (code, rollouts.version(direction)) == (9, "1"), err
 
 
 def test_two_at_once_run_after_each_other(rollouts: Rollouts) -> None:

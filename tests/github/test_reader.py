@@ -42,3 +42,14 @@ def test_inputs_have_their_defaults_and_their_choices() -> None:
 def test_pattern_is_refused_rather_than_read_wrongly() -> None:
     with pytest.raises(WorkflowError, match="patterns are not known here"):
         starts({"on": {"push": {"branches": ["release/**"]}}}, Event(name="push"))
+
+
+def test_tag_starts_what_names_its_pattern() -> None:
+    of_tags = {"on": {"push": {"tags": ["v*"]}}}
+
+    assert starts(of_tags, Event(name="push", ref="refs/tags/v1.0"))
+    for ref in ("refs/tags/w1.0", "refs/tags/v1/0", "refs/heads/v1.0"):
+        assert not starts(of_tags, Event(name="push", ref=ref))
+    assert not starts({"on": {"push": {"branches": ["main"]}}}, Event(name="push", ref="refs/tags/v1.0"))
+    with pytest.raises(WorkflowError, match="is not known here"):
+        starts({"on": {"push": {"tags": ["v*.*"]}}}, Event(name="push", ref="refs/tags/v1.0"))

@@ -1,0 +1,123 @@
+"""The version before this one, with its own files and its own environment, beside the version of this checkout.
+
+Both are made once from a commit, and kept in the user's cache.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from testbed.environments import CACHE, locked
+
+ROOT: Final = Path(__file__).parents[1]
+# The version that users upgrade from: the commit of the last release. A release moves it (CONTRIBUTING.md, "Release").
+COMMIT: Final = "a5eba772152955cdc5078b5fd3ceb025269cbcef"
+EXTRAS: Final = ("webhook", "gate", "package", "tables")
+
+
+class FormerVersionError(RuntimeError):
+    """The former version cannot be made; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """An installed version: its files, and the interpreter of its environment."""
+
+    name: str
+    source: Path
+    python: Path
+
+    def command(self, name: str) -> Path:
+        return self.python.with_name(name)
+
+    def run(
+        self, *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command of this version to its end."""
+        command: list[str | Path] = [self.command(str(arguments[0])), *arguments[1:]]
+        return subprocess.run(
+            command,
+            env=environment() | dict(env or {}),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def script(self, script: Path, given: str = "") -> str:
+        """Return the output of a script that imports this version. Raise RuntimeError if it fails."""
+        command: list[str | Path] = [self.python, "-P", script]
+        done = subprocess.run(
+            command, env=environment(), cwd=script.parent, input=given, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"{script.name} with {self.name}: {done.stderr[-2000:]}")
+        return done.stdout
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment without what leads to other packages or servers."""
+    foreign = ("MLFLOW_", "MODEL_API_", "GITHUB_", "PYTHON", "VIRTUAL_ENV")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+
+
+def this_version() -> Version:
+    return Version(name="this version", source=ROOT, python=Path(sys.executable))
+
+
+def former_version(commit: str = COMMIT) -> Version:
+    """Return the former version, made if it is missing: half a minute, with uv's cache.
+
+    Raise FormerVersionError if the clone has no such commit, CalledProcessError if the installation fails.
+    """
+    recipe = hashlib.sha256(f"{commit} {EXTRAS}".encode()).hexdigest()[:12]
+    directory = CACHE / "former" / recipe
+    source, python = directory / "source", directory / "environment" / "bin" / "python"
+    with locked(directory):
+        if not (directory / ".complete").exists():
+            shutil.rmtree(directory, ignore_errors=True)
+            _unpack(commit, source)
+            _install(source, python)
+            (directory / ".complete").touch()
+    return Version(name="the former version", source=source, python=python)
+
+
+def _unpack(commit: str, source: Path) -> None:
+    git = shutil.which("git") or "git"
+    archive = subprocess.run([git, "-C", ROOT, "archive", commit], capture_output=True, check=False)
+    if archive.returncode:
+        raise FormerVersionError(
+            f"the commit {commit} of the former version is not in this clone: fetch the whole history with "
+            "`git fetch --unshallow`, or clone without --depth"
+        )
+    source.mkdir(parents=True)
+    subprocess.run([shutil.which("tar") or "tar", "-x", "-C", source], input=archive.stdout, check=True)
+
+
+def _install(source: Path, python: Path) -> None:
+    """Install what the former lock names, the libraries of the tests' models, and the former packages."""
+    uv = shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
+    quiet: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", str(python)]
+    extras = [f"--extra={extra}" for extra in EXTRAS]
+    listed = source / "locked.txt"
+    subprocess.run([uv, "venv", "--quiet", "--python", ">=3.11", python.parents[1]], check=True)
+    export: list[str | Path] = [
+        uv,
+        "export",
+        "--quiet",
+        "--frozen",
+        "--project",
+        source,
+        *extras,
+        "--no-default-groups",
+    ]
+    subprocess.run([*export, "--no-emit-project", "--output-file", listed], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*quiet, "--compile-bytecode", "--require-hashes", "--requirements", listed], check=True)
+    subprocess.run([*quiet, "--requirements", source / "requirements-sklearn.txt"], check=True)
+    subprocess.run([*quiet, "--no-deps", source], check=True)

@@ -179,7 +179,7 @@ def values(version: str, sources: Mapping[str, Source], resources: Mapping[str, 
         "commonLabels": Value(
             meaning="More labels of each object.",
             default={},
-            schema=TEXTS | {"propertyNames": {"not": {"pattern": r"^app\.kubernetes\.io/(name|part-of)$"}}},
+            schema=TEXTS,
         ),
         **{
             name: Value(meaning=found["enabled"].meaning, values=found)

@@ -110,8 +110,8 @@ COMBINATIONS = {
     "none": [],
     **{component: [component] for component in COMPONENTS if not component.startswith("gate-")},
     **{component: ["gate", component] for component in COMPONENTS if component.startswith("gate-")},
-    "all with cert-manager": [one for one in COMPONENTS if one != "self-managed-certs"],
-    "all with self-managed-certs": [one for one in COMPONENTS if one != "cert-manager"],
+    "all with cert-manager": [one for one in COMPONENTS if one not in {"self-managed-certs", "shared-volume"}],
+    "all with self-managed-certs": [one for one in COMPONENTS if one not in {"cert-manager", "object-stores"}],
 }
 
 
@@ -168,8 +168,12 @@ def test_chart_makes_the_objects_of_components(components: list[str], tmp_path: 
             "MODEL_API_WEBHOOK_DELIVERY is volume: set sharedVolume.enabled to true",
         ),
         ({"objectStores": {"enabled": True}}, "set webhook.settings.MODEL_API_WEBHOOK_OBJECT_STORES"),
+        (
+            {"objectStores": {"enabled": True}, "sharedVolume": {"enabled": True}},
+            "objectStores.enabled and sharedVolume.enabled are both true",
+        ),
         ({"namespaces": {"models": PLATFORM_NAMESPACE}}, "pods in the webhook's own namespace get no model"),
-        ({"commonLabels": {"app.kubernetes.io/name": "mine"}}, "/commonLabels"),
+        ({"commonLabels": {"app.kubernetes.io/name": "mine"}}, "commonLabels must not have app.kubernetes.io/name"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

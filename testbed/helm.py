@@ -22,9 +22,14 @@ class HelmError(RuntimeError):
     """Helm failed; the message is its output."""
 
 
+def program() -> Path:
+    """Return Helm, compiled if it is missing. Raise CalledProcessError."""
+    return released_program(RELEASE, "./cmd/helm", "helm")
+
+
 def helm(*arguments: str | Path, given: str | None = None, environment: Mapping[str, str] | None = None) -> str:
     """Return what Helm prints. Raise HelmError."""
-    command: list[str | Path] = [released_program(RELEASE, "./cmd/helm", "helm"), *arguments]
+    command: list[str | Path] = [program(), *arguments]
     done = subprocess.run(
         command, input=given, env=environment, capture_output=True, text=True, check=False, timeout=600
     )

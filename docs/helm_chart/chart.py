@@ -54,7 +54,9 @@ def chart_files(version: str) -> dict[Path, str]:
                 files[path] = text
         for config_map in source.config_maps:
             name = "settings" if config_map["metadata"]["name"] in SETTINGS else "dashboard"
-            files[Path("templates") / (source.name or "base") / f"{name}.yaml"] = config_map_template(source, config_map)
+            files[Path("templates") / (source.name or "base") / f"{name}.yaml"] = config_map_template(
+                source, config_map
+            )
         files |= {Path("files") / name: content for name, content in source.contents.items()}
     return {CHART / path: text for path, text in files.items()}
 
@@ -91,14 +93,15 @@ def template(source: Source, file: File, sources: Mapping[str, Source]) -> str:
 
 def changed(found: Json, part: str, sources: Mapping[str, Source]) -> Json:
     """Return an object with what values of the chart, and the patches of components, make of it."""
-    result = with_values(found, part)
+    result: Json = with_values(found, part)
     for source in sources.values():
         for patch in source.patches:
             if identity(patch) == identity(found):
                 metadata = {key: value for key, value in patch["metadata"].items() if key not in {"name", "namespace"}}
                 own = with_values(patch | {"metadata": metadata}, part)
                 result = patched(result, own, short_condition(source, part))
-    return with_overrides(result, identity(found))
+    final: Json = with_overrides(result, identity(found))
+    return final
 
 
 def short_condition(source: Source, part: str) -> str:

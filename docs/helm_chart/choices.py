@@ -71,14 +71,19 @@ def patched(base: Json, patch: Json, condition: str, name: str = "") -> Json:
     `name` is the field that holds the object.
     """
     if isinstance(base, dict) and isinstance(patch, dict):
-        joined = {key: patched(value, patch[key], condition, key) if key in patch else value for key, value in base.items()}
-        added = {key: optional(value, condition) for key, value in patch.items() if key not in base and value is not None}
+        joined = {
+            key: patched(value, patch[key], condition, key) if key in patch else value for key, value in base.items()
+        }
+        added = {
+            key: optional(value, condition) for key, value in patch.items() if key not in base and value is not None
+        }
         return joined | added
     if isinstance(base, list) and isinstance(patch, list) and name in MERGE_KEYS:
         return _joined_lists(base, patch, condition, MERGE_KEYS[name])
     if base == patch:
         return base
-    if isinstance(base, Choice) and isinstance(patch, (dict, list)):
+    joinable = isinstance(patch, str | int | None)
+    if isinstance(base, Choice) and not joinable:
         raise ValueError(f"two components add {name}: give the object an empty one, so that they can be joined")
     return chosen(base, ABSENT if patch is None else patch, condition)
 
@@ -86,7 +91,9 @@ def patched(base: Json, patch: Json, condition: str, name: str = "") -> Json:
 def _joined_lists(base: list[Json], patch: list[Json], condition: str, key: str) -> list[Json]:
     patches = {item[key]: item for item in patch}
     joined = [
-        patched(item, patches.pop(item[key]), condition) if isinstance(item, dict) and item.get(key) in patches else item
+        patched(item, patches.pop(item[key]), condition)
+        if isinstance(item, dict) and item.get(key) in patches
+        else item
         for item in base
     ]
     return [*(optional(item, condition) for item in patches.values()), *joined]  # kustomize puts new items first

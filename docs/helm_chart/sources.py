@@ -23,7 +23,7 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The base, or a component. `literals` are settings by the name of their ConfigMap; `name` is empty for the base."""
+    """The base, which has no name, or a component. `literals` are settings by the name of their ConfigMap."""
 
     name: str
     comment: str

@@ -101,9 +101,7 @@ def schema_of(declared: Setting) -> Json:
 def values(version: str, sources: Mapping[str, Source], resources: Mapping[str, Json]) -> dict[str, Value]:
     """Return every value; `resources` are those of the pods by their part."""
     switches = {
-        name: Value(
-            meaning=sources[name].comment.replace("\n", " "), default=COMPONENTS[name].on, schema=SWITCH
-        )
+        name: Value(meaning=sources[name].comment.replace("\n", " "), default=COMPONENTS[name].on, schema=SWITCH)
         for name in COMPONENTS
     }
     parts = {value_of(name): {"enabled": switch} for name, switch in switches.items()}

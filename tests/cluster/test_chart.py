@@ -29,17 +29,17 @@ ADDED = {  # to the ConfigMaps of settings: pods of the former settings need the
 LEFT_OUT = {
     ("Namespace",): "Helm makes the namespace of a release only (--create-namespace), and would delete others with it",
     ("Job", "model-api-fill"): "Helm cannot change a Job, and one that removes itself looks deleted to Argo CD",
-    **{
-        (kind, name): "the quickstart's MLflow, training and model API are to try it"
-        for kind, name in (
+    **dict.fromkeys(
+        (
             ("Deployment", "mlflow"),
             ("Service", "mlflow"),
             ("ConfigMap", "train"),
             ("ConfigMap", "wine-quality-model"),
             *((kind, "train-wine-quality") for kind in ("Job", "ServiceAccount", "Role", "RoleBinding")),
             *((kind, "wine-quality") for kind in ("Deployment", "Service")),
-        )
-    },
+        ),
+        "the quickstart's MLflow, training and model API are to try it",
+    ),
 }
 
 Json = dict[str, Any]
@@ -118,7 +118,9 @@ COMBINATIONS = {
 @pytest.mark.parametrize("components", COMBINATIONS.values(), ids=COMBINATIONS)
 def test_chart_makes_the_objects_of_components(components: list[str], tmp_path: Path) -> None:
     settings = settings_of(components)
-    image = {"MODEL_API_WEBHOOK_DELIVERY_IMAGE": "model-api-delivery:0.1.0-full"} if "object-stores" in components else {}
+    image = (
+        {"MODEL_API_WEBHOOK_DELIVERY_IMAGE": "model-api-delivery:0.1.0-full"} if "object-stores" in components else {}
+    )
     overlay = overlay_of(tmp_path / "overlay", components, settings | image)
 
     assert named(charted(values_of(components, settings))) == named(kustomized(overlay))

@@ -17,7 +17,14 @@ from tests.cluster.test_chart import COMBINATIONS, MANIFESTS, settings_of, value
 NAMESPACE = "domino-platform"
 STANDALONE = CHART / "values" / "standalone.yaml"
 # Their resource definitions come from others.
-OF_OTHERS = {"Certificate", "Issuer", "ServiceMonitor", "PrometheusRule", "ClusterServingRuntime", "ClusterStorageContainer"}
+OF_OTHERS = {
+    "Certificate",
+    "Issuer",
+    "ServiceMonitor",
+    "PrometheusRule",
+    "ClusterServingRuntime",
+    "ClusterStorageContainer",
+}
 
 Json = dict[str, Any]
 
@@ -111,7 +118,9 @@ def test_second_apply_of_the_same_chart_changes_nothing(kube: Kube) -> None:
 
     assert len(before) >= 10
     assert versions(kube, text) == before
-    assert kube.attempt("diff", "--server-side", "--field-manager=argocd-controller", "-f", "-", given=text).stdout == ""
+    assert (
+        kube.attempt("diff", "--server-side", "--field-manager=argocd-controller", "-f", "-", given=text).stdout == ""
+    )
 
 
 def versions(kube: Kube, text: str) -> dict[tuple[str, str], str]:

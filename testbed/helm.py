@@ -12,7 +12,8 @@ from testbed.go_programs import Release, released_program
 RELEASE: Final = Release(
     module="helm.sh/helm/v4", version="v4.3.2", digest="h1:zdd8DgKTlLrlYIzdoAntDHLH0V3RkgNIpQ3yjzuD84M="
 )
-CHART: Final = Path(__file__).parents[1] / "charts" / "mlflow-model-api"
+ROOT: Final = Path(__file__).parents[1]
+CHART: Final = ROOT / "charts" / "mlflow-model-api"
 NAMESPACE: Final = "domino-platform"
 
 Json = dict[str, Any]

@@ -1,4 +1,4 @@
-"""The Helm chart on a cluster with a node: the page's commands as typed, and the way from kustomize to Helm and back."""
+"""The Helm chart on a cluster: the commands of the page as typed, and the way from kustomize to Helm and back."""
 
 import re
 import shutil

@@ -53,11 +53,12 @@ def chart_files(version: str) -> dict[Path, str]:
             if text := template(source, file, sources):
                 files[path] = text
         for config_map in source.config_maps:
-            name = "settings" if config_map["metadata"]["name"] in SETTINGS else "dashboard"
-            files[Path("templates") / (source.name or "base") / f"{name}.yaml"] = config_map_template(
-                source, config_map
-            )
-        files |= {Path("files") / name: content for name, content in source.contents.items()}
+            name = config_map["metadata"]["name"].rpartition("-")[2]
+            path = Path("templates") / (source.name or "base") / f"{name}.yaml"
+            if path in files:
+                raise ValueError(f"{path} of the chart would be that of a file and of the ConfigMap {name}")
+            files[path] = config_map_template(source, config_map)
+        files |= {Path("files") / source.name / name: content for name, content in source.contents.items()}
     return {CHART / path: text for path, text in files.items()}
 
 
@@ -127,7 +128,11 @@ def config_map_template(source: Source, config_map: Json) -> str:
     if name in SETTINGS:
         lines.append(f'  {{{{- include "mlflow-model-api.settings" (list . "{SETTINGS[name]}") | nindent 2 }}}}')
     for key in config_map.get("data", {}):
-        lines += [f"  {key}: |", f'    {{{{- .Files.Get "files/{key}" | nindent 4 }}}}']
+        own_file = f'index .Values.{value_of(source.name)}.files "{key}"'
+        lines += [
+            f"  {key}: |",
+            f'    {{{{- {own_file} | default (.Files.Get "files/{source.name}/{key}") | nindent 4 }}}}',
+        ]
     body = "\n".join(lines)
     return (
         f"# Written by `make render` from manifests/{folder}/kustomization.yaml.\n"

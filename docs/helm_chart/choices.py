@@ -89,14 +89,11 @@ def patched(base: Json, patch: Json, condition: str, name: str = "") -> Json:
 
 
 def _joined_lists(base: list[Json], patch: list[Json], condition: str, key: str) -> list[Json]:
-    patches = {item[key]: item for item in patch}
-    joined = [
-        patched(item, patches.pop(item[key]), condition)
-        if isinstance(item, dict) and item.get(key) in patches
-        else item
-        for item in base
-    ]
-    return [*(optional(item, condition) for item in patches.values()), *joined]  # kustomize puts new items first
+    """Return the list with the new items of the patch first, as kustomize has them; an item that it changes stays."""
+    named = {item[key]: item for item in base if isinstance(item, dict) and key in item}
+    changes = {item[key]: patched(named[item[key]], item, condition) for item in patch if item[key] in named}
+    added = [optional(item, condition) for item in patch if item[key] not in named]
+    return [*added, *(changes.get(item[key], item) if isinstance(item, dict) else item for item in base)]
 
 
 def optional(value: Json, condition: str) -> Choice:

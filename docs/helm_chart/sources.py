@@ -70,7 +70,7 @@ def add_config_map(source: Source, folder: Path, entry: Json) -> None:
         source.literals[entry["name"]] = literals
     if entry.get("behavior") == "merge":
         return
-    files = dict(one.split("=", 1) for one in entry.get("files", []))
+    files = {Path(one.partition("=")[0]).name: one.rpartition("=")[2] for one in entry.get("files", [])}
     metadata = {"name": entry["name"], "namespace": entry["namespace"], "labels": entry["options"]["labels"]}
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
     source.config_maps.append(config_map | ({"data": files} if files else {}))

@@ -105,6 +105,11 @@ def values(version: str, sources: Mapping[str, Source], resources: Mapping[str, 
         for name in COMPONENTS
     }
     parts = {value_of(name): {"enabled": switch} for name, switch in switches.items()}
+    for name, source in sources.items():
+        if source.contents:
+            files = {key: Value(meaning=f"The text of {key}.", schema=TEXT) for key in source.contents}
+            meaning = "Texts that replace files of its ConfigMap, by their names: helm --set-file."
+            parts[value_of(name)]["files"] = Value(meaning=meaning, default={}, schema=OBJECT, values=files)
     webhook = {"enabled": Value(meaning="The webhook.", default=True, schema=SWITCH)}
     webhook_settings = [*settings_of(Settings, prefix=PREFIX), *settings_of(ServerSettings, prefix=SERVER_PREFIX)]
     parts["webhook"] = webhook | {

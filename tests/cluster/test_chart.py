@@ -213,7 +213,7 @@ def test_values_reach_the_objects() -> None:
         },
         "webhook": {"replicas": 5, **pod},
         "highAvailability": {"enabled": True},
-        "monitoring": {"enabled": True, "files": {"model-api-webhook.json": "{}"}},
+        "monitoring": {"enabled": True, "files": {"model-api-webhook.json": "{}\n"}},
         "sharedVolume": {"enabled": True, "projects": ["66c0a1b2c3d4e5f601234567"], "trackingUri": "http://mlflow"},
         "gate": {
             "enabled": True,
@@ -247,7 +247,7 @@ def test_values_reach_the_objects() -> None:
     (webhook,) = objects["MutatingWebhookConfiguration", "", "model-api-webhook"]["webhooks"]
     assert webhook["clientConfig"]["service"]["namespace"] == "webhooks"
     assert "webhooks" in webhook["namespaceSelector"]["matchExpressions"][1]["values"]
-    assert objects["ConfigMap", "webhooks", "model-api-webhook-dashboard"]["data"] == {"model-api-webhook.json": "{}"}
+    assert objects["ConfigMap", "webhooks", "model-api-webhook-dashboard"]["data"] == {"model-api-webhook.json": "{}\n"}
     scraper = objects["NetworkPolicy", "webhooks", "model-api-webhook-metrics"]["spec"]["ingress"][0]["from"][0]
     assert scraper["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "prometheus"}
     gate = objects["Deployment", "tracking", "model-api-gate"]["spec"]["template"]["spec"]

@@ -104,6 +104,7 @@ def test_commands_of_the_page_install_upgrade_and_uninstall(walk: Walk) -> None:
     nothing_lost(outcome)
 
     walk.type(*blocks("Uninstall"))
+    kube("-n", PLATFORM, "wait", "--for=delete", "pod", "--all", "--timeout=120s")  # Helm waits for their Deployment
     left = kube("-n", PLATFORM, "get", OBJECTS, "-l", "app.kubernetes.io/part-of=mlflow-model-api", "-o", "name")
     cluster = "mutatingwebhookconfiguration,validatingadmissionpolicy,clusterrole,clusterrolebinding"
     assert left + kube("get", cluster, "-l", "app.kubernetes.io/part-of=mlflow-model-api", "-o", "name") == ""

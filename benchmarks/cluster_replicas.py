@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,6 +29,7 @@ from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose, new_token
 from testbed.cluster.cluster import RUN
 from testbed.cluster.components import PAUSE
+from testbed.cluster.image_volumes import packaged_model
 from testbed.cluster.kube import Kube, cluster, unavailable_reason
 from testbed.cluster.workloads import (
     COMPUTE,
@@ -72,7 +74,9 @@ print(json.dumps({"name": name, "run_id": run_id}))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """Settings of the webhook for one way, and the change of the Deployment that selects it."""
+    """Settings of the webhook for one way, with `{image}` for the reference of the model's image, and the change of the
+    Deployment that selects it.
+    """
 
     settings: Mapping[str, str] = field(default_factory=dict)
     change: Callable[[Json], None] = lambda _: None
@@ -82,11 +86,12 @@ def _opt_out(deployment: Json) -> None:
     deployment["spec"]["template"]["metadata"]["labels"][INJECT] = "false"
 
 
-# A further way, such as image volumes, is an entry: the settings that choose it, and what its pods need.
+# A further way is an entry: the settings that choose it, and what its pods need.
 WAYS: Final[Mapping[str, Way]] = {
     "none": Way(change=_opt_out),
     "fetch": Way(settings={"TRACKING_URI": f"http://{GATE}.{MLFLOW}.svc:5000", "TOKEN": "pull"}),
     "volume": Way(settings={"DELIVERY": "volume", "CLAIM": "mlflow-models", "TOKEN": "none"}),
+    "image": Way(settings={"DELIVERY": "image", "MODEL_IMAGE": "{image}", "TOKEN": "none"}),
 }
 COMPARED: Final = {"none", "fetch", "volume"}  # the constants of the formula are differences between these
 
@@ -121,7 +126,9 @@ def main() -> int:
             print("left out: only on the cluster of testbed.cluster is there a folder of the node to make a volume of")
             return 0
         ref = stack.enter_context(installed(kube, options.mib))
-        runs = [run for way in options.ways for run in measured(kube, way, ref, options.pods)]
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        image = stack.enter_context(packaged_model(kube, ref, directory)).template
+        runs = [run for way in options.ways for run in measured(kube, way, ref, image, options.pods)]
     if options.write:
         found = {"machine": describe(), "model_mib": options.mib, "runs": [asdict(run) for run in runs]}
         FIGURES.write_text(json.dumps(found, indent=1) + "\n")
@@ -129,9 +136,10 @@ def main() -> int:
     return 0
 
 
-def measured(kube: Kube, way: str, ref: ModelRef, counts: Sequence[int]) -> Iterator[Run]:
+def measured(kube: Kube, way: str, ref: ModelRef, image: str, counts: Sequence[int]) -> Iterator[Run]:
     chosen = WAYS[way]
-    with settings(kube, chosen.settings or {"TOKEN": "none"}):
+    values = {name: value.replace("{image}", image) for name, value in chosen.settings.items()}
+    with settings(kube, values or {"TOKEN": "none"}):
         deployment = model_deployment(NAME, literals(ref), replicas=0, **_container())
         chosen.change(deployment)
         kube.apply(deployment)

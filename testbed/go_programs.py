@@ -47,23 +47,27 @@ def program(module: Path, package: str) -> Path:
     return target
 
 
-def released_program(release: Release, package: str, name: str, source: Path | None = None) -> Path:
+def released_program(release: Release, package: str, name: str, source: Path | None = None, *, tags: str = "") -> Path:
     """Return a command of a released module, compiled if it is missing; `source` is a changed copy of its files.
 
-    The module's own go.sum holds the versions of what it needs.
+    The module's own go.sum holds the versions of what it needs. `tags` are those of the build.
     """
     target = CACHE / "go" / f"{name}-{release.version}"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        compile_package(source or release.source(), package, target)
+        compile_package(source or release.source(), package, target, tags=tags)
     return target
 
 
-def compile_package(module: Path, package: str, target: Path, flags: str = "-s -w") -> None:
-    """Compile the package and rename the result when it is whole, so that no run starts a part of it."""
+def compile_package(module: Path, package: str, target: Path, flags: str = "-s -w", tags: str = "") -> None:
+    """Compile the package and rename the result when it is whole, so that no run starts a part of it.
+
+    A workspace of the module's developers is not used: it names folders that a released module does not have.
+    """
     unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
-    command = [go(), "build", "-mod=readonly", "-trimpath", f"-ldflags={flags}", "-o", str(unfinished), package]
-    subprocess.run(command, cwd=module, env=os.environ | {"CGO_ENABLED": "0"}, check=True)
+    command = [go(), "build", "-mod=readonly", "-trimpath", f"-ldflags={flags}", f"-tags={tags}"]
+    command += ["-o", str(unfinished), package]
+    subprocess.run(command, cwd=module, env=os.environ | {"CGO_ENABLED": "0", "GOWORK": "off"}, check=True)
     unfinished.rename(target)
 
 

@@ -1,7 +1,7 @@
 """Metrics for Prometheus. Labels are closed sets, such as rules and decisions, never projects, models or people."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
@@ -112,6 +112,11 @@ class Metrics:
             expires.labels(purpose.value).set_function(
                 _gauge_of(directory, purpose, lambda known: earliest(one.expires for one in known))
             )
+
+    def expect_unclear(self, rules: Iterable[str]) -> None:
+        """Count no unclear answer to operations of these rules: a counter that begins with 1 has not increased."""
+        for rule in rules:
+            self._requests.labels(rule, "unknown")
 
     def decided(self, rule: str, decision: str) -> None:
         self._requests.labels(rule, decision).inc()

@@ -25,6 +25,7 @@ def main() -> int:
     if command == "build":
         if unavailable_reason() is None:
             binaries.build()
+            binaries.kube_router()
             images.build_all()
         return 0
     try:

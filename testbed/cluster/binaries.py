@@ -1,4 +1,7 @@
-"""Kubernetes, etcd, containerd, CoreDNS and cert-manager, compiled once from pinned Go modules, which takes minutes."""
+"""Kubernetes, etcd, containerd, CoreDNS, cert-manager and kube-router, compiled once from pinned Go modules.
+
+That takes minutes.
+"""
 
 import hashlib
 import json
@@ -9,13 +12,18 @@ from pathlib import Path
 from typing import Final
 
 from testbed import environments
-from testbed.go_programs import compile_package, go
+from testbed.go_programs import Release, compile_package, go, released_program
 
 HERE: Final = Path(__file__).parent
 CACHE: Final = environments.CACHE / "cluster"
 # containerd 2 mounts images as volumes, which the one of Debian 12 does not.
 CONTAINERD: Final = ("containerd", "containerd-shim-runc-v2", "ctr")
 KUBERNETES: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+KUBE_ROUTER: Final = Release(
+    module="github.com/cloudnativelabs/kube-router/v2",
+    version="v2.1.0",
+    digest="h1:xWsptKtmZ44L+NjwFKoFAFlVdxCz8fka9A/eYJe95Ok=",
+)
 VERSION: Final = re.compile(r"k8s\.io/kubernetes v(\S+)")
 
 
@@ -37,6 +45,11 @@ def build() -> Path:
         if not (folder / program.name).exists():
             compile_program(program, folder)
     return folder
+
+
+def kube_router() -> Path:
+    """Return the path of kube-router, whose firewall enforces NetworkPolicies, compiled if it is missing."""
+    return released_program(KUBE_ROUTER, "./cmd/kube-router", "kube-router")
 
 
 def fingerprint() -> str:

@@ -41,6 +41,12 @@ PROCESSES: Final[dict[str, Callable[[Layout], list[str]]]] = {
     "kubelet": components.kubelet,
     "proxy": components.proxy,
     "dns": components.dns,
+    "firewall": components.firewall,
+}
+# What kubectl must find before the next process starts.
+AWAITED: Final = {
+    "containerd": ("get", "--raw=/readyz"),
+    "dns": ("wait", "--for=condition=Ready", "node/node", "--timeout=1s"),
 }
 
 # Kept, since a child that is forgotten while it runs is a warning; the ids in the folder are what ends them.
@@ -65,13 +71,12 @@ def up() -> Path:
     PROGRAMS.symlink_to(layout.programs)
     (layout.run / "namespaces.json").write_text(json.dumps(network_namespaces()))
     LOADED.write_text(json.dumps(image_store.restore(run(layout.programs / "containerd", "--version"))))
-    layout.network.create()
+    layout.network.create(components.PODS)
     pki.write(layout.pki, layout.network.inside)
     for name in PROCESSES:
         start(name, layout)
-        if name == "containerd":
-            wait_for(layout, "get", "--raw=/readyz")
-    wait_for(layout, "wait", "--for=condition=Ready", "node/node", "--timeout=1s")
+        if name in AWAITED:
+            wait_for(layout, *AWAITED[name])
     wait_for(layout, "get", "serviceaccount", "default")
     return layout.kubeconfig
 

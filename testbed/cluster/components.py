@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import yaml
 
-from testbed.cluster import image_store
+from testbed.cluster import binaries, image_store
 from testbed.cluster.machine import Network
 from testbed.cluster.pki import AGGREGATOR
 
@@ -154,6 +154,20 @@ def dns(layout: Layout) -> list[str]:
     zone = f"kubernetes cluster.local {{\n  kubeconfig {layout.kubeconfig}\n }}"
     file.write_text(f".:53 {{\n bind {layout.network.inside}\n errors\n {zone}\n}}\n")
     return [f"{layout.programs}/coredns", "-conf", str(file)]
+
+
+def firewall(layout: Layout) -> list[str]:
+    """Return the command that enforces NetworkPolicies; it ends at once if the node is not registered yet."""
+    return [
+        str(binaries.kube_router()),
+        f"--kubeconfig={layout.kubeconfig}",
+        "--hostname-override=node",
+        "--run-firewall=true",
+        "--run-router=false",
+        "--run-service-proxy=false",
+        f"--service-cluster-ip-range={SERVICES}",
+        "--health-port=0",
+    ]
 
 
 def _kubelet(layout: Layout) -> dict[str, Any]:

@@ -16,16 +16,21 @@ NEEDED: Final = {
     "ip": "iproute2",
     "nft": "nftables",
     "iptables": "iptables",
+    "ipset": "ipset",
     "conntrack": "conntrack",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
     "pgrep": "procps",
 }
+
+BRIDGES: Final = Path("/proc/sys/net/bridge")  # without it the firewall sees no packet between two pods of a node
 
 
 def unmet_requirement() -> str | None:
     """Return the reason why this host cannot run the cluster, in one line; None if it can."""
     if os.uname().sysname != "Linux" or os.geteuid() != 0:
         return "the cluster needs Linux and root"
+    if not BRIDGES.exists():
+        return "the cluster needs the kernel's filter of bridges: `modprobe br_netfilter` loads it"
     missing = missing_packages(NEEDED)
     return f"the cluster needs the packages {' '.join(missing)}: `make packages` installs them" if missing else None
 
@@ -44,30 +49,37 @@ def run(*command: str | Path, check: bool = True) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A network namespace and a pair of links into it, since the kubelet needs an address other than loopback."""
+    """A network namespace and a pair of links into it, since the kubelet needs an address other than loopback.
+
+    This host is outside of the cluster: pods reach it at `outside`, and at `public`, an address of no private network.
+    """
 
     name: str
     outside: str = "10.90.0.1"
     inside: str = "10.90.0.2"
+    public: str = "203.0.113.1"
 
     @property
     def enter(self) -> tuple[str, ...]:
         """Command that enters the namespace; `ip netns exec` would mount a fresh /sys and hide the cgroups."""
         return ("nsenter", f"--net=/run/netns/{self.name}")
 
-    def create(self) -> None:
+    def create(self, pods: str) -> None:
+        """Make the namespace, and a route from this host to the network of its pods."""
         near, far = f"{self.name}-0", f"{self.name}-1"
         run("ip", "netns", "add", self.name)
         run("ip", "link", "add", near, "type", "veth", "peer", "name", far)
         run("ip", "link", "set", far, "netns", self.name)
         run("ip", "addr", "add", f"{self.outside}/24", "dev", near)
+        run("ip", "addr", "add", f"{self.public}/32", "dev", near)
         run("ip", "link", "set", near, "up")
+        run("ip", "route", "add", pods, "via", self.inside)
         for command in (
             ("ip", "link", "set", "lo", "up"),
             ("ip", "addr", "add", f"{self.inside}/24", "dev", far),
             ("ip", "link", "set", far, "up"),
             ("ip", "route", "add", "default", "via", self.outside),
-            ("sysctl", "-qw", "net.ipv4.ip_forward=1"),
+            ("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.bridge.bridge-nf-call-iptables=1"),
         ):
             run(*self.enter, *command)
 

@@ -203,6 +203,7 @@ def test_reviews_are_counted_by_how_they_end(serve: Serve, pod: dict[str, Any]) 
     assert series['model_api_webhook_denials_total{reason="invalid_owner"}'] == 1
     assert series['model_api_webhook_skips_total{reason="incomplete_env"}'] == 1
     assert series['model_api_webhook_errors_total{stage="parse"}'] == 1
+    assert series['model_api_webhook_errors_total{stage="decide"}'] == 0  # or an alert misses the first
     assert series["model_api_webhook_review_bytes_count"] == 6
     assert series["model_api_webhook_in_flight_requests"] == 0
     assert series['model_api_webhook_tls_certificate_not_after_timestamp_seconds{role="leaf"}'] > time.time()

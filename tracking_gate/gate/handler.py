@@ -22,6 +22,7 @@ from tracking_gate.metrics import Metrics
 from tracking_gate.mlflow_api.registry import Registry
 from tracking_gate.mlflow_api.registry_cache import RegistryCache
 from tracking_gate.mlflow_api.upstream import Upstream
+from tracking_gate.policy.guarded_operations import OPERATIONS
 from tracking_gate.policy.people_change_checks import PeopleChangeChecks
 from tracking_gate.policy.read_access import ReadAccess
 from tracking_gate.policy.routes import Route, RouteAccess
@@ -77,6 +78,7 @@ class Gate:
             memory=self._memory,
             pause=settings.client_pause,
         )
+        metrics.expect_unclear(operation.name for operation in OPERATIONS)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request. A request that is not allowed, or that fails in the gate, is not forwarded."""

@@ -14,6 +14,7 @@ from webhook.reasons import Outcome
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 BYTES = (1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 8 << 20)
 ERROR = "error"  # the outcome of a review that could not be answered
+STAGES = ("parse", "decide", "encode")
 
 
 class Metrics:
@@ -47,8 +48,11 @@ class Metrics:
             Counter, "tls_reloads", "Times that the certificate's files were read again.", "result"
         )
         self._of(Gauge, "build_info", "The version that runs.", "version").labels(version("mlflow-model-api")).set(1)
+        # A counter that is there from the start has a rate from the start.
         for outcome in Outcome:
-            self._requests.labels(outcome, "false")  # a counter that is there from the start has a rate from the start
+            self._requests.labels(outcome, "false")
+        for stage in STAGES:
+            self._errors.labels(stage)
 
     def _of(self, kind: Any, name: str, meaning: str, *labels: str) -> Any:
         return kind(f"{WEBHOOK_METRICS}{name}", meaning, labels, registry=self.registry)

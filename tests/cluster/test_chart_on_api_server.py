@@ -97,14 +97,20 @@ def test_release_takes_an_installation_of_kustomize_over_and_gives_it_back_witho
     overlay = MANIFESTS / "overlays" / "standalone"
     kube("apply", "-k", overlay)
     written, spec = with_bundle(kube), deployment(kube)["spec"]
-    options = ("--values", STANDALONE, "--take-ownership", "--force-conflicts")
+    options = ("--values", STANDALONE, "--take-ownership", "--server-side=false")
     on(kube, "upgrade", "--install", "model-api", CHART, *options)
     taken = deployment(kube)
-    kube("apply", "--server-side", "--force-conflicts", "-k", overlay)
+    other = ("--set", "webhook.settings.MODEL_API_WEBHOOK_STORE_SIZE=1Gi", "--set", "images.webhook.tag=0.1.1")
+    on(kube, "upgrade", "model-api", CHART, "--values", STANDALONE, *other)
+    upgraded = deployment(kube)
+    on(kube, "rollback", "model-api", "1")
+    rolled_back = deployment(kube)
+    kube("apply", "-k", overlay)
     kube("-n", NAMESPACE, "delete", "secret", "--selector", "owner=helm,name=model-api")
 
     assert taken["metadata"]["annotations"]["meta.helm.sh/release-name"] == "model-api"
-    assert taken["spec"] == deployment(kube)["spec"] == spec  # the same template of pods: no rollout
+    assert taken["spec"] == rolled_back["spec"] == deployment(kube)["spec"] == spec  # no rollout for another template
+    assert upgraded["spec"] != spec
     assert bundle(kube) == (written, written)
 
 

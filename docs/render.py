@@ -7,11 +7,13 @@ A table of the docs stands between `<!-- table: name -->` and `<!-- end -->`; a 
 import argparse
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from helm_chart.chart import chart_files
 from prometheus_client.metrics import MetricWrapperBase
 
 from model_contract.names import PLATFORM_NAMESPACE
@@ -41,11 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     check = parser.parse_args(argv).check
     pages = {page: rendered(page.read_text()) for page in sorted(DOCS.glob("**/*.md"))}
     manifests = {ROOT / name: manifest(objects) for name, objects in MANIFESTS.items()}
-    stale = {file: text for file, text in (pages | manifests).items() if not file.exists() or file.read_text() != text}
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    chart = {ROOT / name: text for name, text in chart_files(version).items()}
+    written = pages | manifests | chart
+    stale = {file: text for file, text in written.items() if not file.exists() or file.read_text() != text}
     for file, text in stale.items():
         if check:
             sys.stderr.write(f"{file.relative_to(ROOT)} is not as the code says; run `make render`\n")
         else:
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
     return 1 if stale and check else 0
 

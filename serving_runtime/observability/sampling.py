@@ -31,7 +31,7 @@ def decision(sampler: Sampler, environ: Mapping[str, str]) -> Decide:
     for root, decides in roots:
         if described == root.get_description():
             return _always(decides)
-        if described == ParentBased(root).get_description():
+        if described == ParentBased(root).get_description():  # type: ignore[no-untyped-call]  # of OpenTelemetry
             return _parent_based(decides)
     return _asked(sampler)
 

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 from serving_runtime.http.request_head import TraceContext
 from serving_runtime.observability.request_stats import RequestStats
 from serving_runtime.observability.sampling import decision
+from serving_runtime.observability.span_export import pause
 from serving_runtime.observability.spans import rpc_span
 from testbed.infer_messages import message_of
 from testbed.otlp_receiver import OtlpReceiver, ReceivedSpan, otlp_receiver
@@ -505,6 +506,13 @@ def test_sampler_of_the_specification_is_not_called_for_a_request(name: str, mon
     monkeypatch.setattr(type(SAMPLERS[name]), "should_sample", None)
 
     assert {decide("POST", TRACE, parent) for parent in PARENTS} <= {True, False}
+
+
+def test_thread_of_the_spans_takes_its_share_of_what_the_process_gets() -> None:
+    alone, crowded = pause(0.03, 1.0, 0.03), pause(0.03, 10.0, 0.03)
+
+    assert 0.03 / (0.03 + alone) == pytest.approx(0.03)
+    assert 0.03 / (0.03 + crowded) == pytest.approx(0.003)  # of the clock's time, of which the process has a tenth
 
 
 @pytest.mark.parametrize(("status", "error"), [("OK", None), ("INVALID_ARGUMENT", None), ("INTERNAL", "INTERNAL")])

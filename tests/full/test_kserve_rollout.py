@@ -46,8 +46,8 @@ def version_of(kube: Kube) -> str:
     return str(told(kube, "followed", "/info")["model"]["version"])
 
 
-def recording(path: Path, prediction: float) -> str:
-    request: Json = {"inputs": [ROW]}
+def recording(path: Path, names: list[str], prediction: float) -> str:
+    request: Json = {"dataframe_split": {"columns": names, "data": [ROW]}}
     path.write_text(json.dumps({"request": request, "predictions": [prediction]}) + "\n")
     return f"--compare={path}"
 
@@ -59,8 +59,9 @@ def test_canary_is_tried_beside_the_service_and_then_the_service_changes(with_ks
         with_kserve.forwarded(NAMESPACE, "mlflow", 5000) as address,
     ):
         (prediction,) = asked(with_kserve, name, f"/v1/models/{name}:predict", {"instances": [ROW]})["predictions"]
-        wrong = recording(tmp_path / "wrong.jsonl", prediction + 1)
-        right = recording(tmp_path / "right.jsonl", prediction)
+        names = [tensor["name"] for tensor in told(with_kserve, name, f"/v2/models/{name}")["inputs"]]
+        wrong = recording(tmp_path / "wrong.jsonl", names, prediction + 1)
+        right = recording(tmp_path / "right.jsonl", names, prediction)
 
         code, _, err = rollout(with_kserve, address, "--version=2", "--canary", wrong)
         assert code == 9, err

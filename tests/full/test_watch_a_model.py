@@ -32,7 +32,7 @@ def test_collector_of_the_page_shows_the_spans_of_a_request(tmp_path: Path) -> N
         server.wait_until(lambda: "Everything is ready" in log.read_text())
         answer = server.predict(ROW)
         trace = answer.headers["traceresponse"].split("-")[1]
-        server.wait_until(lambda: log.read_text().count(trace) >= 4)
+        server.wait_until(lambda: log.read_text().count(trace) >= 4, seconds=60)
 
     names = set(re.findall(r"Name +: (.*)", log.read_text()))
     assert {"POST /invocations", "wait", "predict", "write"} <= names

@@ -1,5 +1,7 @@
 """Processor time and rate of one-row requests with an inference table and with spans, beside those without.
 
+The first lines are the processor time of what tracing does within a request, without a server.
+
 `python -m benchmarks.observability [--connections 16] [--rounds 12] [--seconds 2]`
 All servers run at once, and one at a time has load, in a new order in each round; ratios are of the same round.
 """
@@ -13,18 +15,27 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import Process
 from pathlib import Path
 from typing import Final
 
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler
+
 from benchmarks import wrk
 from benchmarks.machine import describe, processor_seconds
 from benchmarks.runtime_predictions import COLUMNS, ROW, SETTLE, saved
+from serving_runtime.observability.request_stats import RequestStats
+from serving_runtime.observability.span_export import SpanExport, Spans
+from serving_runtime.observability.spans import SpanDescription, Tracer
 from testbed.processes import free_port
 from testbed.runtime_server import RuntimeServer, starting
 
 PLAIN: Final = "plain"
+REQUESTS: Final = 1000  # of a run without a server
+RUNS: Final = 40
 SAMPLED: Final = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
 
 
@@ -51,6 +62,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=2, help="of each load")
     options = parser.parse_args()
     print(describe(), flush=True)
+    for name, sampler in (("not sampled", ALWAYS_OFF), ("sampled", ALWAYS_ON)):
+        print(f"  a request that is {name:<12}{_traced(ParentBased(sampler)):>6.1f} us within the request")
     with tempfile.TemporaryDirectory() as name, _receiver() as receiver, ExitStack() as stack:
         directory = Path(name)
         model, body = saved("elastic-net", directory / "model"), directory / "row.json"
@@ -79,6 +92,37 @@ def main() -> None:
             for target in random.sample(list(targets.values()), len(targets)):
                 target.measure(body, options.connections, options.seconds)
         _print(targets)
+
+
+class _Dropped(SpanExport):
+    """Takes every request, and makes no spans of it."""
+
+    def __init__(self) -> None: ...
+
+    def has_room(self) -> bool:
+        return True
+
+    def put(self, spans: Spans) -> None: ...
+
+
+def _traced(sampler: Sampler) -> float:
+    """Return the microseconds of processor that tracing takes in a request: the least of many runs."""
+    tracer = Tracer(TracerProvider(sampler=sampler, shutdown_on_exit=False), _Dropped(), {}, {})
+    describe_span = partial(SpanDescription, name="POST /invocations", attributes={})
+    ids = [f"{random.getrandbits(128):032x}" for _ in range(REQUESTS)]
+
+    def run() -> float:
+        began = time.thread_time()
+        for request_id in ids:
+            trace, stats = tracer.begin("POST", None, request_id), RequestStats()
+            trace.run(int)
+            if trace.sampled:
+                trace.called(0.0, 1, 1, leader=None, result=None)
+                _ = trace.header
+                tracer.end(trace, stats, describe_span)
+        return time.thread_time() - began
+
+    return min(run() for _ in range(RUNS)) / REQUESTS * 1e6
 
 
 def _print(targets: Mapping[str, Target]) -> None:

@@ -96,7 +96,7 @@ class Application:
                 self._metrics.inflight(-1)
                 self._metrics.answered(stats.protocol, stats.status, stats.seconds)
             self._log.write(request, stats, quiet=quiet)
-            if self._tracer is not None and stats.trace is not None:
+            if self._tracer is not None and stats.trace is not None and stats.trace.sampled:
                 route = match.route.pattern if match else None
                 self._tracer.end(
                     stats.trace, stats, partial(lazy.http_span, request.method, request.path, route, request.id, stats)

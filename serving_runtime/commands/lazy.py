@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from serving_runtime.commands import on_spark as on_spark
     from serving_runtime.commands import parts as parts
     from serving_runtime.commands import score_file as score_file
+    from serving_runtime.commands.recorded_table import read_table as read_table
+    from serving_runtime.commands.recorded_table import table_files as table_files
     from serving_runtime.commands.rows import chunks as chunks
     from serving_runtime.info import describe as describe
     from serving_runtime.mlmodel import identity as identity
@@ -49,6 +51,8 @@ __getattr__ = lazy_attributes(
         "on_spark": "serving_runtime.commands.on_spark",
         "parts": "serving_runtime.commands.parts",
         "score_file": "serving_runtime.commands.score_file",
+        "read_table": "serving_runtime.commands.recorded_table:read_table",
+        "table_files": "serving_runtime.commands.recorded_table:table_files",
         "chunks": "serving_runtime.commands.rows:chunks",
         "describe": "serving_runtime.info:describe",
         "identity": "serving_runtime.mlmodel:identity",

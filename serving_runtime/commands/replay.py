@@ -5,12 +5,13 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from model_contract.exit_codes import ExitCode
+from model_contract.extras import missing_extra
 from model_contract.recordings import INVOCATIONS, Outcome, Recorded, RecordingError, read_recording
 from serving_runtime.commands import lazy
 from serving_runtime.commands.cli_errors import InputFileError, MissingFileError, UnavailableError
@@ -18,6 +19,7 @@ from serving_runtime.errors import ServingError
 from serving_runtime.location import resolve_model_path
 
 MOST_SHOWN: Final = 20  # requests whose answers differ
+PARQUET: Final = ".parquet"
 TIMEOUT: Final = 60  # seconds, for one answer
 
 Answer = tuple[int, Any]
@@ -25,7 +27,9 @@ Send = Callable[[Recorded], Answer]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="a recording: one request on each line")
+    parser.add_argument(
+        "file", help="a recording: one request on each line, or the directory of an inference table, or a file of it"
+    )
     parser.add_argument(
         "--url", metavar="URL", help="server that gets the requests; without it the model is loaded in this process"
     )
@@ -42,21 +46,34 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> ExitCode:
     """Raises ServingError, ContractError, CommandError."""
     path = Path(options.file)
-    if not path.is_file():
-        raise MissingFileError(f"there is no file {path}")
+    if not path.exists():
+        raise MissingFileError(f"there is no file or directory {path}")
     send = _server(options.url) if options.url else _local_model()
     counts: Counter[Outcome] = Counter()
     try:
-        for recorded in islice(read_recording(path), options.limit):
+        for file, recorded in islice(_recordings(path), options.limit):
             outcome, told = _compared(recorded, send, options.tolerance)
             counts[outcome] += 1
             if told and counts[outcome] <= MOST_SHOWN:
-                print(f"{path}:{recorded.line}: {told}")
+                print(f"{file}:{recorded.line}: {told}")
     except RecordingError as error:
         raise InputFileError(str(error)) from error
     total = sum(counts.values())
     print(f"{total:,} requests: " + ", ".join(f"{counts[name]:,} {name}" for name in Outcome), file=sys.stderr)
     return ExitCode.PRECONDITION if counts[Outcome.DIFFERENT] else ExitCode.DONE
+
+
+def _recordings(path: Path) -> Iterator[tuple[Path, Recorded]]:
+    """Yield the requests of a recording or a table, each with its file. Raises RecordingError, CommandError."""
+    if path.is_file() and path.suffix != PARQUET:
+        yield from ((path, recorded) for recorded in read_recording(path))
+        return
+    try:
+        files = lazy.table_files(path)
+    except ModuleNotFoundError:
+        raise InputFileError(f"an inference table cannot be read: {missing_extra('pyarrow', 'tables')}") from None
+    for file in files:
+        yield from ((file, recorded) for recorded in lazy.read_table(file))
 
 
 def _compared(recorded: Recorded, send: Send, tolerance: float) -> tuple[Outcome, str]:

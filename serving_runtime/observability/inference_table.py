@@ -19,7 +19,14 @@ from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform_plan import Matrix, merged
 from serving_runtime.observability.capture import CapturedPrediction
 from serving_runtime.observability.capture_records import request_body, without
-from serving_runtime.observability.table_types import Columns, arrow_type, column, prediction_columns, tensor_column
+from serving_runtime.observability.table_types import (
+    Columns,
+    arrow_type,
+    column,
+    is_json,
+    prediction_columns,
+    tensor_column,
+)
 from serving_runtime.signature import Signature
 from serving_runtime.tables.predictions import PREDICTION
 
@@ -27,6 +34,7 @@ INPUT: Final = "input_"
 PARAM: Final = "param_"
 REQUEST: Final = "request"  # the column of a whole body, for a model whose input has no fixed columns
 FORM: Final = b"model_api.form"  # of the schema's metadata: how `replay` makes a request of a row again
+JSON_TEXT: Final = b"model_api.json"  # of a field's metadata: its texts are JSON
 TIME: Final = pa.timestamp("us", "UTC")
 
 _log = logging.getLogger(__name__)
@@ -54,6 +62,7 @@ class InferenceTable:
             (column.name, f"{INPUT}{position if column.name is None else column.name}", column.type)
             for position, column in enumerate(signature.columns)
         ]
+        self._texts = frozenset(name for _, name, kind in self._inputs if is_json(kind))
         self._form = "body"
         if signature.tensors and not signature.typed_in_code:
             self._form = "tensors" if signature.named else "tensor"
@@ -98,7 +107,11 @@ class InferenceTable:
             **self._param_columns(records, counts),
             **self._prediction_columns(records, counts),
         }
-        schema = pa.schema([pa.field(name, column.type) for name, column in columns.items()], {FORM: form.encode()})
+        fields = [
+            pa.field(name, column.type, metadata={JSON_TEXT: b"true"} if name in self._texts else None)
+            for name, column in columns.items()
+        ]
+        schema = pa.schema(fields, {FORM: form.encode()})
         return pa.RecordBatch.from_arrays(list(columns.values()), schema=schema)
 
     def _input_columns(self, form: str, records: Sequence[CapturedPrediction], counts: Sequence[int]) -> Columns:

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 # The numbers of OpenTelemetry's own batch processor.
 DEFAULTS: Final = {OTEL_BSP_SCHEDULE_DELAY: 5000, OTEL_BSP_MAX_QUEUE_SIZE: 2048, OTEL_BSP_MAX_EXPORT_BATCH_SIZE: 512}
 SPANS_OF_A_REQUEST: Final = 4
-SHARE: Final = 0.03  # of a worker's processor time, at most, for making and sending spans
+SHARE: Final = 0.03  # of the processor time that a worker gets, at most, for making and sending spans
 FLUSH: Final = 3.0  # seconds for the last spans of a process that ends
 LONGEST_REASON: Final = 200  # characters
 EXPORTERS: Final = "opentelemetry.exporter"
@@ -95,34 +95,62 @@ class SpanExport(SpanProcessor):
     def _send_waiting(self) -> None:
         """Send a batch, and others while there are whole ones; all if the process ends and the exporter works."""
         while self._waiting:
-            began = time.thread_time()
-            self._send([self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))])
-            spent = time.thread_time() - began
+            batch = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
+            began, called = time.thread_time(), time.perf_counter()
+            made = self._made(batch, clock())
+            making, waited = time.thread_time() - began, time.perf_counter() - called
+            self._send(made, len(batch))
+            rest = pause(time.thread_time() - began, waited / making if making else 1.0, self._share)
             if self._closing.is_set():
                 if self._failing:
                     return
-            elif self._closing.wait(spent / self._share - spent) or len(self._waiting) >= self._batch:
+            elif self._closing.wait(rest) or len(self._waiting) >= self._batch:
                 continue
             else:
                 return
 
-    def _send(self, batch: Sequence[Spans]) -> None:
-        clock = time.time() - time.perf_counter()
+    def _made(self, batch: Sequence[Spans], zero_at: float) -> Sequence[ReadableSpan] | None:
         try:
-            result = self._exporter.export([span for spans in batch for span in spans(clock)])
+            return [span for spans in batch for span in spans(zero_at)]
         except Exception:  # noqa: BLE001  the edge of a thread
             _log.exception("spans could not be made")
-            result = SpanExportResult.FAILURE
+            return None
+
+    def _send(self, spans: Sequence[ReadableSpan] | None, requests: int) -> None:
+        result = SpanExportResult.FAILURE
+        if spans is not None:
+            try:
+                result = self._exporter.export(spans)
+            except Exception:  # noqa: BLE001  the edge of a thread
+                _log.exception("spans could not be sent")
         if result is SpanExportResult.SUCCESS:
-            self._counts.spans_sent(len(batch))
+            self._counts.spans_sent(requests)
             if self._failing:
                 _log.info("spans are sent again")
             self._failing = False
             return
-        self._counts.spans_failed(len(batch))
+        self._counts.spans_failed(requests)
         if not self._failing:
             _log.warning("spans are not sent, and are dropped", extra={"fields": {"reason": self._reason.text}})
         self._failing = True
+
+
+def clock() -> float:
+    """Return the time of day when the performance counter was 0: of three readings, the one that took least time."""
+
+    def read() -> tuple[float, float]:
+        before, now, after = time.perf_counter(), time.time(), time.perf_counter()
+        return after - before, now - (before + after) / 2
+
+    return min(read() for _ in range(3))[1]
+
+
+def pause(spent: float, slowdown: float, share: float) -> float:
+    """Return the seconds to wait after `spent` seconds of processor, so that they are at most the share of all.
+
+    `slowdown` is how many times longer it took by the clock: a process that gets a tenth of a processor spends a tenth.
+    """
+    return spent * (max(1.0, slowdown) / share - 1)
 
 
 class _LastMessage(logging.Handler):

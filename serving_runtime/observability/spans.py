@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import context as otel_context
 from opentelemetry import trace as otel
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.semconv.attributes.http_attributes import (
@@ -29,7 +27,8 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, TraceState
 
 from serving_runtime.observability.access_log import LONGEST_PATH
 from serving_runtime.observability.metrics import CLIENT_LEFT
-from serving_runtime.observability.request_trace import NOT_SAMPLED, SAMPLED, RequestTrace
+from serving_runtime.observability.request_trace import RequestTrace, span_context
+from serving_runtime.observability.sampling import decision
 from serving_runtime.observability.span_export import Counts, SpanExport
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ RPC_FAULTS: Final = frozenset(["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", 
 UNKNOWN_SERVICE: Final = "unknown_service"
 TRACE_STATES: Final = "opentelemetry.trace.span"
 HEADERS: Final = "opentelemetry.util.re"
-NO_PARENT: Final = otel_context.Context()
 SECOND: Final = 1_000_000_000  # in nanoseconds
 
 
@@ -67,31 +65,27 @@ class SpanDescription:
 class Tracer:
     """Makes the spans of requests; those of the model's own code come through OpenTelemetry's global provider."""
 
-    def __init__(self, provider: TracerProvider, export: SpanExport, model: Mapping[str, str]) -> None:
-        self._sampler = provider.sampler
+    def __init__(
+        self, provider: TracerProvider, export: SpanExport, model: Mapping[str, str], environ: Mapping[str, str]
+    ) -> None:
+        self._decide = decision(provider.sampler, environ)
         self._ids = provider.id_generator
         self._resource = provider.resource
         self._export = export
         self._model = {f"{PREFIX}model.{key}": value for key, value in model.items() if value}
 
-    def begin(self, name: str, parent: "TraceContext | None", own_id: str | None) -> RequestTrace | None:
-        """Return the trace of a request; None if there is no room for its spans, which are counted as not made.
+    def begin(self, name: str, parent: "TraceContext | None", own_id: str | None) -> RequestTrace:
+        """Return the trace of a request. It is not sampled if there is no room for its spans, which are counted.
 
         `own_id` is the id of the request if this server made it: 32 hex digits, which become those of a new trace.
         """
-        if not self._export.has_room():
-            return None
         trace_id = parent.trace_id if parent else own_id or f"{self._ids.generate_trace_id():032x}"
-        context = _remote(parent) if parent else NO_PARENT
-        decided = self._sampler.should_sample(context, int(trace_id, 16), name, SpanKind.SERVER)
-        return RequestTrace(
-            trace_id, parent, self._ids.generate_span_id, decided.decision is Decision.RECORD_AND_SAMPLE
-        )
+        sampled = self._decide(name, trace_id, parent) and self._export.has_room()
+        return RequestTrace(trace_id, parent, self._ids.generate_span_id, sampled)
 
     def end(self, trace: RequestTrace, stats: "RequestStats", describe: Callable[[], SpanDescription]) -> None:
-        """Have the spans of an answered request sent. `describe` is called in another thread."""
-        if trace.sampled:
-            self._export.put(partial(self._spans, trace, stats, describe))
+        """Have the spans of a sampled request that is answered sent. `describe` is called in another thread."""
+        self._export.put(partial(self._spans, trace, stats, describe))
 
     def finish(self) -> None:
         """Return when the spans are sent, or a moment later if nothing takes them."""
@@ -125,7 +119,7 @@ class Tracer:
             ReadableSpan(
                 name=described.name,
                 context=own,
-                parent=_span_context(parent, state) if parent else None,
+                parent=span_context(parent, state) if parent else None,
                 resource=self._resource,
                 attributes=_with_error({**described.attributes, **self._model}, described.error),
                 kind=SpanKind.SERVER,
@@ -189,15 +183,6 @@ def _nanoseconds(seconds: float) -> int:
     return int(seconds * SECOND)
 
 
-def _span_context(parent: "TraceContext", state: TraceState | None = None) -> otel.SpanContext:
-    flags = SAMPLED if parent.sampled else NOT_SAMPLED
-    return otel.SpanContext(int(parent.trace_id, 16), int(parent.span_id, 16), True, flags, state)
-
-
-def _remote(parent: "TraceContext") -> otel_context.Context:
-    return otel.set_span_in_context(otel.NonRecordingSpan(_span_context(parent)), NO_PARENT)
-
-
 def http_span(method: str, path: str, route: str | None, request_id: str, stats: "RequestStats") -> SpanDescription:
     """Return the description of a request over HTTP. Its query, its headers and its body are in no attribute."""
     known = method in METHODS
@@ -251,4 +236,4 @@ def tracer(environ: Mapping[str, str], model: Mapping[str, str], counts: Counts,
     provider.add_span_processor(export)
     if isinstance(otel.get_tracer_provider(), otel.ProxyTracerProvider):  # else the model's code has set one
         otel.set_tracer_provider(provider)
-    return Tracer(provider, export, model)
+    return Tracer(provider, export, model, environ)

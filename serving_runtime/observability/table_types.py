@@ -43,6 +43,11 @@ def arrow_type(kind: Type) -> pa.DataType:
             return pa.string()
 
 
+def is_json(kind: Type) -> bool:
+    """Return True if the cells of a column are texts of JSON."""
+    return arrow_type(kind) == pa.string() and kind != Scalar(name="string")
+
+
 def column(values: Any, kind: Type, redacted: frozenset[str] = frozenset()) -> pa.Array:
     """Return the cells of one column, an array or a list, with null for NaN. Raises ArrowException, TypeError."""
     wanted = arrow_type(kind)

@@ -200,8 +200,7 @@ class Batches:
     def _predict_batch(self, batch: Sequence[QueuedRequest]) -> BatchResult:
         """Call the model, in any thread. Spans of its own code become children of the first request's."""
         if batch[0].trace is not None:
-            with batch[0].trace.as_current():
-                return self._called(batch)
+            return batch[0].trace.run(self._called, batch)
         return self._called(batch)
 
     def _called(self, batch: Sequence[QueuedRequest]) -> BatchResult:
@@ -247,7 +246,7 @@ class Batches:
             batch, done.results, cycle((together,)) if together else done.calls, strict=False
         ):
             queued.call = own
-            if queued.trace is not None:
+            if queued.trace is not None and queued.trace.sampled:
                 leader = batch[0].trace if together else None
                 queued.trace.called(own.seconds, own.requests, own.rows, leader=leader, result=result)
             if queued.future.done():  # its client has left, or its deadline has passed

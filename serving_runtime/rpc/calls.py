@@ -138,7 +138,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
                 self._metrics.inflight(-1)
                 self._metrics.answered(stats.protocol, stats.status, stats.seconds)
             self._log.write(request, stats, quiet=method.protocol is None)
-            if self._tracer is not None and stats.trace is not None:
+            if self._tracer is not None and stats.trace is not None and stats.trace.sampled:
                 describe = partial(lazy.rpc_span, method.path[1:], code.name, request.id, stats)
                 self._tracer.end(stats.trace, stats, describe)
         return body

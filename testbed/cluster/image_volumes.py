@@ -44,9 +44,9 @@ class PackagedModel:
 
 
 @contextmanager
-def packaged_model(kube: Kube, ref: ModelRef, directory: Path) -> Iterator[PackagedModel]:
-    """Package a version of the cluster's MLflow by `model-api package`, for the length of a `with` block."""
-    with image_registry(directory) as registry, kube.forwarded(MLFLOW, "mlflow", 5000) as mlflow:
+def packaged_model(kube: Kube, ref: ModelRef, directory: Path, *, namespace: str = MLFLOW) -> Iterator[PackagedModel]:
+    """Package a version of the MLflow in the namespace by `model-api package`, for the length of a `with` block."""
+    with image_registry(directory) as registry, kube.forwarded(namespace, "mlflow", 5000) as mlflow:
         _tell_node(registry)
         to = f"{registry.address}/models/{PROJECT_ID}"
         options = [f"--name={ref.name}", f"--version={ref.version}", f"--to={to}", f"--owner={ref.owner}"]

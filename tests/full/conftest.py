@@ -10,7 +10,9 @@ import pytest
 from pyarrow import parquet
 
 from testbed.cluster.kube import Kube, cluster, unavailable_reason
+from testbed.cluster.workloads import plain_pod
 from testbed.controllers import kserve, registry
+from testbed.controllers.load import POD
 from testbed.controllers.registry import Registry
 from testbed.engines import ROWS, Engines, installed_engines, rows
 from tests.model_delivery.test_object_stores import on_s3, s3_models  # noqa: F401  fixtures
@@ -52,6 +54,16 @@ def kube() -> Iterator[Kube]:
         pytest.fail(f"the cluster cannot run: {reason}")
     with cluster() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def sender(kube: Kube) -> Kube:
+    """The cluster with a pod from which requests are sent."""
+    pod = plain_pod(POD)
+    pod["spec"]["terminationGracePeriodSeconds"] = 1
+    kube.apply(pod)
+    kube("wait", "--for=condition=Ready", f"pod/{POD}", "--timeout=60s")
+    return kube
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,8 @@ import pytest
 import yaml
 
 from testbed.cluster.kube import Kube
-from testbed.cluster.workloads import plain_pod
 from testbed.controllers import scaling
-from testbed.controllers.load import POD, requests_at
+from testbed.controllers.load import requests_at
 from testbed.controllers.registry import Registry
 
 EXAMPLES: Final = Path(__file__).parents[2] / "manifests" / "examples" / "autoscaling"
@@ -28,16 +27,6 @@ GROWS_WITHIN, SHRINKS_WITHIN = 180, 240
 SHARE: Final = 1.4
 
 Json = dict[str, Any]
-
-
-@pytest.fixture(scope="session")
-def sender(kube: Kube) -> Kube:
-    """The cluster with a pod from which requests are sent."""
-    pod = plain_pod(POD)
-    pod["spec"]["terminationGracePeriodSeconds"] = 1
-    kube.apply(pod)
-    kube("wait", "--for=condition=Ready", f"pod/{POD}", "--timeout=60s")
-    return kube
 
 
 @pytest.fixture(scope="session")

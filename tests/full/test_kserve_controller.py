@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import yaml
 
+from model_contract.model_ref import ModelRef
+from testbed.cluster.image_volumes import packaged_model
 from testbed.cluster.kube import Kube
-from testbed.controllers.registry import DELETED, PRODUCTION, Registry
+from testbed.controllers.registry import DELETED, NAMESPACE, PRODUCTION, Registry
 from testbed.infer_messages import Response, message_of
 from testbed.rpc_client import INFER
 
@@ -101,6 +103,20 @@ def test_unnamed_runtime_of_a_storage_uri_is_ours_and_answers_v1_v2_and_grpc(
         "model-api-runtime",
         "Loaded",
     )
+
+
+def test_image_of_a_packaged_version_is_mounted_and_served(with_kserve: Kube, models: Registry, tmp_path: Path) -> None:
+    ref = ModelRef(name="wine", version="3", owner="jane.doe", run_id=models.runs["3"])
+    with packaged_model(with_kserve, ref, tmp_path, namespace=NAMESPACE) as packaged:
+        with ready(with_kserve, inference_service("fetched", "mlflow://wine/3")) as name:
+            fetched = asked(with_kserve, name, f"/v1/models/{name}:predict", {"instances": [ROW]})
+        with ready(with_kserve, inference_service("mounted", f"oci+native://{packaged.image}")) as name:
+            mounted = asked(with_kserve, name, f"/v1/models/{name}:predict", {"instances": [ROW]})
+            (pod,) = pods_of(with_kserve, name)
+
+    assert mounted == fetched
+    assert [volume["image"]["reference"] for volume in pod["spec"]["volumes"] if "image" in volume] == [packaged.image]
+    assert "storage-initializer" not in [one["name"] for one in pod["spec"].get("initContainers", [])]
 
 
 def test_pod_that_starts_after_an_alias_has_moved_serves_the_other_version(with_kserve: Kube, models: Registry) -> None:

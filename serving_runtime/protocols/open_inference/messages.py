@@ -155,7 +155,7 @@ def _values(inputs: Sequence[Any], raws: Sequence[memoryview]) -> Sequence[ReadV
         )
     both = Fault(path=".contents", problem="a tensor must have either contents or raw_input_contents, not both")
     return [
-        both if tensor.HasField("contents") else partial(in_binary, raw)
+        both if tensor.contents.ListFields() else partial(in_binary, raw)  # an empty one is in MLServer's requests
         for tensor, raw in zip(inputs, raws, strict=True)
     ]
 

@@ -49,6 +49,9 @@ def _input(tensors: Sequence[InputTensor], signature: Signature, content_type: A
         return _matrix(tensors[0], signature) if _is_matrix(tensors, signature) else _columns(tensors, signature)
     if content_type == FRAME and not signature.tensors:
         return _columns(tensors, signature)
+    if content_type == TEXT and len(tensors) == 1 and tensors[0].datatype == BYTES and not signature.tensors:
+        texts = _texts(tensors[0])  # a list of them, whatever the shape, as MLServer's codec reads it
+        return JsonInput(value=FlatTensor(shape=(len(texts),), values=texts), path=f"{tensors[0].path}.data")
     if len(tensors) == 1 and len(signature.tensors) <= 1:
         return JsonInput(value=_flat_tensor(tensors[0]), path=f"{tensors[0].path}.data")
     if signature.tensors and not signature.named:

@@ -29,6 +29,14 @@ class Asked:
 
     model: Model
     nan: Nan = Nan.NULL
+    name: str = "m"
+
+    @property
+    def served(self) -> ServedModel:
+        metadata = self.model.metadata
+        return ServedModel(
+            name=self.name, version="3", metadata=metadata, conform=conformer(metadata.signature), nan=self.nan
+        )
 
     def __call__(
         self,
@@ -38,13 +46,10 @@ class Asked:
         path: Mapping[str, str] | None = None,
     ) -> Answer:
         spoken = PROTOCOLS[protocol]
-        metadata = self.model.metadata
-        served = ServedModel(
-            name="m", version="3", metadata=metadata, conform=conformer(metadata.signature), nan=self.nan
-        )
+        served = self.served
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         try:
-            inputs = spoken.read(Message(body=sent, headers=headers or {}, path=path or {"model": "m"}), served)
+            inputs = spoken.read(Message(body=sent, headers=headers or {}, path=path or {"model": self.name}), served)
             value = self.model.predict_conformed(inputs.data, inputs.params)
             return inputs.write(Prediction(value=value, seconds=0.0015), served)
         except ServingError as error:

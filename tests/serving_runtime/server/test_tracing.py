@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 
 from serving_runtime.http.request_head import TraceContext
 from serving_runtime.observability.request_stats import RequestStats
+from serving_runtime.observability.sampling import decision
+from serving_runtime.observability.span_export import pause
 from serving_runtime.observability.spans import rpc_span
 from testbed.infer_messages import message_of
 from testbed.otlp_receiver import OtlpReceiver, ReceivedSpan, otlp_receiver
@@ -324,8 +327,9 @@ def test_code_of_the_model_is_in_the_trace_if_it_is_sampled(
     chat = {"messages": [{"role": "user", "content": "hello"}]}
 
     by_call, by_stream = "3" * 32, "4" * 32
-    answer = post(server, chat, ("traceparent", f"00-{by_call}-{SPAN}-01"))
+    answer = post(server, chat, ("traceparent", f"00-{by_call}-{SPAN}-01"), ("tracestate", "vendor=1"))
     spans = spans_of(receiver, by_call, 5)
+    assert answer.document["tracestate"] == "vendor=1"
     assert answer.document["traceparent"] == f"00-{by_call}-{spans['lookup'].span_id}-01"
     assert spans["lookup"].parent == spans["predict"].span_id
     assert spans["request"].resource["service.name"] == "caller"
@@ -340,6 +344,10 @@ def test_code_of_the_model_is_in_the_trace_if_it_is_sampled(
     unsampled = post(server, chat)
     assert "traceresponse" not in unsampled.headers
     assert unsampled.document["traceparent"].endswith("-00")
+    passed_on = post(server, chat, ("traceparent", f"00-{TRACE}-{SPAN}-00"), ("tracestate", "vendor=1")).document
+    _, trace, span, flags = passed_on["traceparent"].split("-")
+    assert (trace, flags, passed_on["tracestate"]) == (TRACE, "00", "vendor=1")
+    assert span not in {SPAN, "0" * 16}
 
 
 def test_receiver_that_is_away_holds_no_answer_and_is_told_once(start: Start, hard_models: Path) -> None:
@@ -450,6 +458,61 @@ def test_context_is_read_as_the_standard_says(values: list[str], known: tuple[st
     found = TraceContext.read([value.encode() for value in values])
 
     assert (found[:3] if found else None) == known
+
+
+SAMPLERS = {
+    "always_on": ALWAYS_ON,
+    "always_off": ALWAYS_OFF,
+    "traceidratio": TraceIdRatioBased(0.3),
+    "parentbased_always_on": ParentBased(ALWAYS_ON),
+    "parentbased_always_off": ParentBased(ALWAYS_OFF),
+    "parentbased_traceidratio": ParentBased(TraceIdRatioBased(0.3)),
+    "of another rate than the variable": ParentBased(TraceIdRatioBased(0.7)),
+    "of the program's own": ParentBased(ALWAYS_ON, remote_parent_not_sampled=TraceIdRatioBased(0.5)),
+}
+PARENTS = [None, TraceContext(TRACE, SPAN, True, "vendor=1"), TraceContext(TRACE, SPAN, False)]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_request_is_sampled_as_the_sampler_says(name: str) -> None:
+    sampler = SAMPLERS[name]
+    decide = decision(sampler, {"OTEL_TRACES_SAMPLER_ARG": "0.3"})
+    asked = decision(Asked(sampler), {})
+    ids = [f"{number * 0x9E3779B97F4A7C15 & (1 << 64) - 1:032x}" for number in range(1, 200)]
+
+    for parent in PARENTS:
+        found = [decide("POST", trace_id, parent) for trace_id in ids]
+        assert found == [asked("POST", trace_id, parent) for trace_id in ids]
+        if "ratio" in name and parent is None:
+            assert 40 < sum(found) < 80
+
+
+class Asked(Sampler):
+    """A sampler with a name of its own, which is asked."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+
+    def should_sample(self, *arguments: Any, **named: Any) -> Any:
+        return self.sampler.should_sample(*arguments, **named)
+
+    def get_description(self) -> str:
+        return "asked"
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS)[:6])
+def test_sampler_of_the_specification_is_not_called_for_a_request(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    decide = decision(SAMPLERS[name], {"OTEL_TRACES_SAMPLER_ARG": "0.3"})
+    monkeypatch.setattr(type(SAMPLERS[name]), "should_sample", None)
+
+    assert {decide("POST", TRACE, parent) for parent in PARENTS} <= {True, False}
+
+
+def test_thread_of_the_spans_takes_its_share_of_what_the_process_gets() -> None:
+    alone, crowded = pause(0.03, 1.0, 0.03), pause(0.03, 10.0, 0.03)
+
+    assert 0.03 / (0.03 + alone) == pytest.approx(0.03)
+    assert 0.03 / (0.03 + crowded) == pytest.approx(0.003)  # of the clock's time, of which the process has a tenth
 
 
 @pytest.mark.parametrize(("status", "error"), [("OK", None), ("INVALID_ARGUMENT", None), ("INTERNAL", "INTERNAL")])

@@ -103,24 +103,24 @@ class Streamer(mlflow.pyfunc.PythonModel):
 
 
 class Caller(mlflow.pyfunc.PythonModel):
-    """Answers with the header that a call of another server would have."""
+    """Answers with the headers that a call of another server would have."""
 
     def predict(self, context, model_input, params=None):
-        return {"traceparent": self.header()}
+        return self.headers()
 
     def predict_stream(self, context, model_input, params=None):
-        yield {"traceparent": self.header()}
+        yield self.headers()
         if model_input["messages"][0]["content"] == "fail later":
             raise ValueError("a secret")
-        yield {"traceparent": self.header()}
+        yield self.headers()
 
-    def header(self):
+    def headers(self):
         from opentelemetry import propagate, trace  # noqa: PLC0415  of the server that loads it
 
         carrier = {}
         with trace.get_tracer("the model").start_as_current_span("lookup"):
             propagate.inject(carrier)
-        return carrier.get("traceparent", "")
+        return carrier
 
 
 class Suspicious(BaseEstimator):

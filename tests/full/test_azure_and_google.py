@@ -1,4 +1,4 @@
-"""Files at addresses of Azure's store, on its emulator; S3 has each fault in its own tests."""
+"""Files at addresses of Azure's and Google's stores, on their emulators; S3 has each fault in its own tests."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from model_delivery.object_stores import ObjectStores
 from testbed.azure_server import azure_server
 from testbed.delivery import Delivery
 from testbed.faults import cut, first, only
+from testbed.gcs_server import gcs_server
 from testbed.mlflow_server import MlflowServer
 from testbed.object_stores import register, upload
 from testbed.reverse_proxy import ReverseProxy, reverse_proxy
@@ -35,6 +36,12 @@ class Store:
     change: Callable[[], None]
 
 
+def write(directory: Path, files: Mapping[str, bytes]) -> None:
+    for path, content in files.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(content)
+
+
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with azure_server(tmp_path_factory.mktemp("azure")) as server:
@@ -50,10 +57,24 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             )
 
 
-@pytest.fixture
-def store(azure: Store) -> Store:
-    azure.proxy.rules = ()
-    return azure
+@pytest.fixture(scope="module")
+def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    directory = tmp_path_factory.mktemp("gcs")
+    write(directory / "models" / "model", FILES)
+    with gcs_server(directory) as endpoint, reverse_proxy(endpoint, keep_host=True) as proxy:
+        yield Store(
+            root="gs://models",
+            proxy=proxy,
+            environment={"GOOGLE_BASE_URL": proxy.uri, "GOOGLE_BEARER_TOKEN": "testbed-gcs-token"},
+            change=lambda: write(directory / "models" / "model", {"MLmodel": FILES["MLmodel"][::-1]}),
+        )
+
+
+@pytest.fixture(params=["azure", "google"])
+def store(request: pytest.FixtureRequest) -> Store:
+    found: Store = request.getfixturevalue(request.param)
+    found.proxy.rules = ()
+    return found
 
 
 def delivery_of(directory: Path, mlflow: MlflowServer, store: Store) -> Delivery:

@@ -12,8 +12,8 @@ from model_delivery.object_store_settings import ObjectStoreSettings
 from model_delivery.object_stores import ObjectStores
 from testbed.azure_server import azure_server
 from testbed.delivery import Delivery
+from testbed.fake_gcs_server import fake_gcs_server, put_object
 from testbed.faults import cut, first, only
-from testbed.gcs_server import gcs_server
 from testbed.mlflow_server import MlflowServer
 from testbed.object_stores import register, upload
 from testbed.reverse_proxy import ReverseProxy, reverse_proxy
@@ -36,12 +36,6 @@ class Store:
     change: Callable[[], None]
 
 
-def write(directory: Path, files: Mapping[str, bytes]) -> None:
-    for path, content in files.items():
-        (directory / path).parent.mkdir(parents=True, exist_ok=True)
-        (directory / path).write_bytes(content)
-
-
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with azure_server(tmp_path_factory.mktemp("azure")) as server:
@@ -60,13 +54,16 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.fixture(scope="module")
 def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     directory = tmp_path_factory.mktemp("gcs")
-    write(directory / "models" / "model", FILES)
-    with gcs_server(directory) as endpoint, reverse_proxy(endpoint, keep_host=True) as proxy:
+    for path, content in FILES.items():
+        file = directory / "models" / "model" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    with fake_gcs_server(directory) as endpoint, reverse_proxy(endpoint) as proxy:
         yield Store(
             root="gs://models",
             proxy=proxy,
             environment={"GOOGLE_BASE_URL": proxy.uri, "GOOGLE_BEARER_TOKEN": "testbed-gcs-token"},
-            change=lambda: write(directory / "models" / "model", {"MLmodel": FILES["MLmodel"][::-1]}),
+            change=lambda: put_object(endpoint, "models", "model/MLmodel", FILES["MLmodel"][::-1]),
         )
 
 

@@ -21,9 +21,7 @@ BUCKET = "lake"
 
 @contextmanager
 def google(directory: Path) -> Iterator[Mapping[str, str]]:
-    buckets = directory / "buckets"
-    (buckets / BUCKET).mkdir(parents=True)
-    with gcs_server(buckets) as address:
+    with gcs_server(directory, BUCKET) as address:
         yield {"STORAGE_EMULATOR_HOST": address}
 
 

@@ -118,7 +118,8 @@ def test_overlay_of_the_page_about_images_mounts_them(tmp_path: Path) -> None:
 
     assert settings.delivery == "image"
     assert settings.image_pull_secrets == ("acme-registry",)
-    assert str(settings.model_image).startswith("registry.example/models/{project_id}")
+    assert settings.model_image is not None
+    assert settings.model_image.text == "registry.example/models/{project_id}:{run_id}"
 
 
 def test_overlay_and_secret_of_the_page_about_object_stores_fit_each_other(tmp_path: Path) -> None:

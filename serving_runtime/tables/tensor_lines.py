@@ -46,7 +46,7 @@ def read_tensors(lines: Sequence[bytes], signature: Signature) -> Request | None
                 array[row] = _numbers(record[key], shape)
     except (ValueError, TypeError, KeyError):
         return None
-    columns = {}
+    columns: dict[str, Any] = {}
     for key, tensor, shape, array in zip(keys, signature.tensors, shapes, arrays, strict=True):
         values = _exact(array, tensor)
         if values is None:

@@ -33,7 +33,7 @@ from benchmarks.delivery import (
     execute,
     there_already,
 )
-from benchmarks.machine import describe
+from benchmarks.machine import describe, peak_memory
 from model_contract.model_ref import ModelRef
 from testbed.mlflow_server import MlflowServer, client_environment, mlflow_server
 from testbed.object_stores import post, register, s3_bucket
@@ -142,12 +142,16 @@ def print_memory(model: OnS3, directory: Path) -> None:
     target.mkdir()
     environment = model.environment() | {"MODEL_API_OBJECT_STORES": "s3://mlflow"}
     with subprocess.Popen(
-        model.command(model.by_address, target), env=environment, stdout=subprocess.DEVNULL
+        model.command(model.by_address, target),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as process:
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        peak = peak_memory(process)
+    if process.returncode:
+        raise SystemExit(f"the fetch ended with {process.returncode}")
     shutil.rmtree(target)
-    print(f"most memory, {len(model.sizes)} files from the object store: {used.ru_maxrss >> 10} MiB", flush=True)
+    print(f"most memory, {len(model.sizes)} files from the object store: {peak:.0f} MiB", flush=True)
 
 
 if __name__ == "__main__":

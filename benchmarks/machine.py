@@ -2,11 +2,15 @@
 
 import os
 import platform
+import re
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
+PAUSE: Final = 0.005  # seconds between two looks at the memory of a process
 
 
 def describe() -> str:
@@ -27,6 +31,19 @@ def memory(pid: int) -> float:
     """Return the proportional set size of a process and those below it, in MiB: shared memory is counted once."""
     lines = (line for process in tree(pid) for line in _read(Path(f"/proc/{process}/smaps_rollup")).splitlines())
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def peak_memory(process: "subprocess.Popen[bytes]") -> float:
+    """Wait for the end of a process, and return its largest resident size in MiB.
+
+    `ru_maxrss` would count what this process had when it started that one.
+    """
+    peak = 0
+    while process.poll() is None:
+        found = re.search(r"VmHWM:\s+(\d+) kB", _read(Path(f"/proc/{process.pid}/status")))
+        peak = int(found[1]) if found else peak
+        time.sleep(PAUSE)
+    return peak / 1024
 
 
 def processor_seconds(pid: int) -> float:

@@ -122,10 +122,10 @@ class Model:
         return conform(request)
 
 
-def load(path: Path, loader: Loader = Loader.MLFLOW) -> Model:
-    """Load the model in the directory `path`. Raises ModelLoadError."""
+def load(path: Path, loader: Loader = Loader.MLFLOW, metadata: Metadata | None = None) -> Model:
+    """Load the model in the directory `path`, whose `metadata` may be known. Raises ModelLoadError."""
     began = time.perf_counter()
-    metadata = read_metadata(path)
+    metadata = metadata or read_metadata(path)
     native = _native(path, metadata, loader)
     model = Model(path, metadata, native or _by_mlflow(path, metadata))
     if native and loader is Loader.AUTO and model.example() is None:  # nothing can show that it predicts as MLflow does

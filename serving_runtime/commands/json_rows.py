@@ -1,7 +1,7 @@
 """Rows of a file of JSON or JSON lines, in chunks."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import IO, Any, Final
 
@@ -12,6 +12,7 @@ from serving_runtime.commands.kept_columns import kept_of_lines, kept_of_records
 from serving_runtime.input.request import Request
 from serving_runtime.protocols.mlflow.request import CHAT_KEYS, FORMATS, PARAMS, STREAM, from_document
 from serving_runtime.signature import Object, Signature
+from serving_runtime.tables.tensor_lines import read_tensors
 
 TABLES: Final = ("dataframe_split", "dataframe_records")
 CHUNK: Final = 16 << 20  # bytes of lines
@@ -30,7 +31,7 @@ def json_lines_chunks(stream: IO[bytes], signature: Signature, size: int, keep: 
     rows: list[tuple[int, bytes]] = []
     length = 0
     for number, line in enumerate(stream, 1):
-        if not line.strip():
+        if line.isspace():
             continue
         rows.append((number, line))
         length += len(line)
@@ -54,7 +55,19 @@ def _lines_chunk(rows: Sequence[tuple[int, bytes]], signature: Signature, keep: 
         return from_document({"dataframe_records": [read_object(line) for line in lines]}, signature)
 
     kept = kept_of_lines((line for _, line in rows), keep) if keep else None
-    return Chunk(count=len(rows), place=lambda row: f"line {rows[row][0]}", request=request, kept=kept)
+    return Chunk(
+        count=len(rows),
+        place=lambda row: f"line {rows[row][0]}",
+        request=request,
+        kept=kept,
+        columns=_columns([line for _, line in rows], signature),
+    )
+
+
+def _columns(lines: Sequence[bytes], signature: Signature) -> Callable[[], Request] | None:
+    """Return the request of whole columns, which is read by now; None if each value must be read alone."""
+    request = read_tensors(lines, signature) if signature.tensors else None
+    return None if request is None else lambda: request
 
 
 def _expect_no_keep(keep: Sequence[str]) -> None:

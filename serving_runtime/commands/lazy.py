@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from serving_runtime.requirements import differences as differences
     from serving_runtime.requirements import pip_line as pip_line
     from serving_runtime.requirements import python_difference as python_difference
-    from serving_runtime.tables.read_ahead import read_ahead as read_ahead
+    from serving_runtime.tables.read_ahead import ReadAhead as ReadAhead
 
 __getattr__ = lazy_attributes(
     __name__,
@@ -68,6 +68,6 @@ __getattr__ = lazy_attributes(
         "differences": "serving_runtime.requirements:differences",
         "pip_line": "serving_runtime.requirements:pip_line",
         "python_difference": "serving_runtime.requirements:python_difference",
-        "read_ahead": "serving_runtime.tables.read_ahead:read_ahead",
+        "ReadAhead": "serving_runtime.tables.read_ahead:ReadAhead",
     },
 )

@@ -28,6 +28,7 @@ STDIN: Final = "-"
 INPUTS: Final = ("csv", "parquet", "json", "jsonl")
 OUTPUTS: Final = ("csv", "json", "jsonl", "parquet")
 ROWS: Final = 50_000  # of a chunk: some megabytes, and long enough that the model's own loops count
+CSV_AHEAD: Final = 8  # blocks of CSV that are read before they are scored: 32 MiB of text, while the model loads
 MOST_ROWS: Final = 1_000_000
 MOST_WORKERS: Final = 256
 
@@ -151,8 +152,9 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
             raise InputFileError(f"{name} is one of the files that are scored; name another one to write")
         if PurePath(name).suffix.lower() in PACKED:
             raise InputFileError(f"{name} would not be packed; name it without {PurePath(name).suffix}")
-    model = lazy.load(_model_path(options))
-    loaded = time.monotonic()
+    model_path = _model_path(options)
+    metadata = lazy.read_metadata(model_path)
+    model, load_seconds = None, 0.0
     form = options.output_format or SUFFIXES.get(Path(options.output or "").suffix.lower(), "csv")
     counts, read_before = Counts(), 0
     with ExitStack() as stack:
@@ -163,27 +165,32 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
         files: list[Source | None] = [None] if sources is None else [*sources]
         for source in files:
             with source.opened() if source else _standard_input() as read:
+                source_form = source.form if source else options.input_format or "csv"
                 rows = lazy.chunks(
                     read,
-                    source.form if source else options.input_format or "csv",
-                    model.metadata.signature,
+                    source_form,
+                    metadata.signature,
                     options.chunk_rows,
                     options.keep_columns,
                     source.partitions if source else {},
                 )
-                counts += lazy.score_file.score_rows(
-                    model,
-                    lazy.read_ahead(rows),
-                    output,
-                    file=f"{source.path}: " if source and len(files) > 1 else "",
-                    done=partial(_advance, bar, read if source else None, read_before, counts.rows),
-                )
+                with lazy.ReadAhead(rows, CSV_AHEAD if source_form == "csv" else 1) as ahead:
+                    if model is None:  # while the first rows are read
+                        model = lazy.load(model_path, metadata=metadata)
+                        load_seconds = model.load_seconds
+                    counts += lazy.score_file.score_rows(
+                        model,
+                        ahead,
+                        output,
+                        file=f"{source.path}: " if source and len(files) > 1 else "",
+                        done=partial(_advance, bar, read if source else None, read_before, counts.rows),
+                    )
             read_before += source.state.size if source else 0
     return Summary(
         rows=counts.rows,
         refused=counts.refused,
         seconds=time.monotonic() - began,
-        load_seconds=loaded - began,
+        load_seconds=load_seconds,
         errors=options.errors,
     )
 

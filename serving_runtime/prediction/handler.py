@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
+import numpy as np
+
 from serving_runtime.codec.encode import encode
 from serving_runtime.http.body import Receive, read_body, unpacked
 from serving_runtime.http.errors import DeadlineError, QueueFullError, TooManyRowsError
@@ -24,11 +26,13 @@ from serving_runtime.prediction.worker_context import LoadedModel, Read, WorkerC
 from serving_runtime.protocols.interface import Answer, Inputs, Message, Prediction, Protocol, ServedModel
 from serving_runtime.settings import ServeSettings
 
-# Reading or writing at most this much takes less time than starting a thread.
-SMALL_BODY: Final = 32 << 10  # bytes
+# Reading at most this much takes about a millisecond. A thread takes as long, as Python runs one at a time, and the
+# change to it a tenth more.
+SMALL_BODY: Final = 128 << 10  # bytes
 # A larger one is read by another process, which costs a millisecond for each megabyte.
 LARGE_BODY: Final = 256 << 10
 FEW_ROWS: Final = 500
+FEW_NUMBERS: Final = 5000  # of an array, which is written in a tenth of a millisecond
 
 
 class PredictionHandler:
@@ -96,7 +100,7 @@ class PredictionHandler:
         value = queued.future.result()
         write = partial(inputs.write, Prediction(value=value, seconds=call.seconds), self._served)
         answer: Answer = (
-            write() if (inputs.rows or 0) <= FEW_ROWS else await self._in_thread(write, deadline, len(message.body))
+            write() if _is_short(value, inputs.rows) else await self._in_thread(write, deadline, len(message.body))
         )
         if self._recorder.wanted():
             self._record(protocol, request, inputs, value, weight + len(answer.body))
@@ -156,6 +160,13 @@ class PredictionHandler:
                 size=size,
             )
         )
+
+
+def _is_short(value: Any, rows: int | None) -> bool:
+    """Return True if the answer is written in less time than a thread needs to begin."""
+    return (rows or 0) <= FEW_ROWS or (
+        type(value) is np.ndarray and value.size <= FEW_NUMBERS and value.dtype != object
+    )
 
 
 def describe_for_clients(model: Model, settings: ServeSettings, warm_up: WarmUpResult, *, guarded: bool) -> ServedModel:

@@ -122,11 +122,24 @@ def _gcs(environ: Mapping[str, str]) -> Any:
 
 
 def _azure(environ: Mapping[str, str]) -> Any:
+    """Return Azure's store, or the emulator that AZURE_STORAGE_ENDPOINT names, with the account's name in its path."""
     account = environ.get("AZURE_STORAGE_ACCOUNT")
     if not account:
         raise OSError("AZURE_STORAGE_ACCOUNT is not set; set it to the name of the storage account")
+    credentials = {
+        "account_key": environ.get("AZURE_STORAGE_KEY"),
+        "sas_token": environ.get("AZURE_STORAGE_SAS_TOKEN"),
+    }
+    emulator = environ.get("AZURE_STORAGE_ENDPOINT")
+    if not emulator:
+        return fs.AzureFileSystem(account_name=account, **credentials)
+    scheme, _, address = emulator.rpartition("://")
+    server = address.partition("/")[0]  # the account follows
     return fs.AzureFileSystem(
         account_name=account,
-        account_key=environ.get("AZURE_STORAGE_KEY"),
-        sas_token=environ.get("AZURE_STORAGE_SAS_TOKEN"),
+        blob_storage_scheme=scheme or "http",
+        dfs_storage_scheme=scheme or "http",
+        blob_storage_authority=server,
+        dfs_storage_authority=server,
+        **credentials,
     )

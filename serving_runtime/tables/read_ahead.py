@@ -20,19 +20,30 @@ class _End:
     error: BaseException | None
 
 
-def read_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Item]:
-    """Yield the items, `depth` of which a thread makes in advance. Raises what making them raises, in its place."""
-    made: queue.Queue[_Next[Item] | _End] = queue.Queue(depth)
-    stopped = threading.Event()
-    thread = threading.Thread(target=_make, args=(items, made, stopped), daemon=True, name="read-ahead")
-    thread.start()
-    try:
-        while isinstance(taken := made.get(), _Next):
+class ReadAhead(Generic[Item]):
+    """The items, `depth` of which a thread makes in advance; it begins at once. Closing it ends the thread."""
+
+    def __init__(self, items: Iterable[Item], depth: int = 1) -> None:
+        self._made: queue.Queue[_Next[Item] | _End] = queue.Queue(depth)
+        self._stopped = threading.Event()
+        arguments = (items, self._made, self._stopped)
+        threading.Thread(target=_make, args=arguments, daemon=True, name="read-ahead").start()
+
+    def __enter__(self) -> Iterator[Item]:
+        """Return the items. Raises what making them raises, in its place."""
+        while isinstance(taken := self._made.get(), _Next):
             yield taken.item
         if taken.error is not None:
             raise taken.error
-    finally:
-        stopped.set()
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+
+
+def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items, of which a thread makes the next one. Raises what making them raises, in its place."""
+    with ReadAhead(items) as made:
+        yield from made
 
 
 def _make(items: Iterable[Item], made: "queue.Queue[_Next[Item] | _End]", stopped: threading.Event) -> None:

@@ -1,6 +1,8 @@
 """The manifests as kustomize builds them: names that match, pods that are locked down, images named once."""
 
+import json
 import re
+import shlex
 import shutil
 import textwrap
 from pathlib import Path
@@ -14,8 +16,10 @@ from testbed.cluster import binaries
 from testbed.cluster.kube import Kube
 from testbed.cluster.machine import run
 from tracking_gate.cli import serve
+from webhook.settings import Settings
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
+HOW_TO = MANIFESTS.parent / "docs" / "how-to"
 OVERLAYS = sorted(path.parent.name for path in MANIFESTS.glob("overlays/*/kustomization.yaml"))
 OF_OTHERS = {
     "model-api-to-mlflow",
@@ -91,6 +95,49 @@ def test_plain_cluster_needs_no_checkout_and_nothing_that_is_not_there(tmp_path:
         for one in objects
         if "cert-manager.io" in one["apiVersion"] or "coreos.com" in one["apiVersion"]
     ]
+
+
+def of_the_page(page: str, tmp_path: Path) -> list[Json]:
+    """Build an admin's overlay of production with the first YAML of a page."""
+    shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    own = tmp_path / "manifests" / "overlays" / "own"
+    own.mkdir()
+    block = textwrap.dedent(re.split(r" *```yaml\n", (HOW_TO / page).read_text())[1].partition("```")[0])
+    (own / "kustomization.yaml").write_text(f"resources: [../production]\n{block}")
+    text = run(binaries.build() / "kubectl", "kustomize", own)
+    return [found for found in yaml.safe_load_all(text) if found]
+
+
+def settings_of(objects: list[Json]) -> Settings:
+    (found,) = (one["data"] for one in objects if one["metadata"]["name"].startswith("model-api-webhook-settings"))
+    return Settings.from_mapping(found)
+
+
+def test_overlay_of_the_page_about_images_mounts_them(tmp_path: Path) -> None:
+    settings = settings_of(of_the_page("deliver-by-image.md", tmp_path))
+
+    assert settings.delivery == "image"
+    assert settings.image_pull_secrets == ("acme-registry",)
+    assert settings.model_image is not None
+    assert settings.model_image.text == "registry.example/models/{project_id}:{run_id}"
+
+
+def test_overlay_and_secret_of_the_page_about_object_stores_fit_each_other(tmp_path: Path) -> None:
+    page = (HOW_TO / "read-models-from-an-object-store.md").read_text()
+    objects = of_the_page("read-models-from-an-object-store.md", tmp_path)
+    line = page.partition("     kubectl ")[2].partition("```")[0].replace("\\\n", " ")
+    content = tmp_path / "content"
+    content.write_text("testbed")
+    command = shlex.split(line.replace("<file>", str(content)))
+    secret = json.loads(run(binaries.build() / "kubectl", *command, "--dry-run=client", "--output=json"))
+
+    settings = settings_of(objects)
+    assert settings.object_stores == "s3://models"
+    assert settings.object_store_secret == secret["metadata"]["name"]
+    assert settings.delivery_image.endswith(":0.1.0-full")
+    (row,) = re.findall(r"^\| S3 \|.*$", page, re.MULTILINE)
+    assert set(secret["data"]) <= set(re.findall(r"AWS_[A-Z_]+", row))
+    assert "NetworkPolicy" in {one["kind"] for one in objects}
 
 
 @pytest.mark.parametrize(("overlay", "pod"), [("production", "webhook"), ("gate", "gate")])

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import os
+import re
+import shlex
 import shutil
 import socket
 import tarfile
@@ -36,6 +38,7 @@ from testbed.registry import PASSWORD, USER, ImageRegistry, image_registry
 from testbed.registry_tokens import token_server
 
 REF = ModelRef(name="wine", version="3", owner="jane.doe", run_id="5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5")
+PAGE = Path(__file__).parents[2] / "docs/how-to/deliver-by-image.md"
 ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
 
 
@@ -119,6 +122,18 @@ def test_version_is_packaged_as_an_image_that_a_node_and_kserve_mount(model: Mod
     assert tags_of(model, number)[TAG_IMAGE] == done.out.strip()
     run_id = delivered.models[0].run_id
     assert fetched(registry, f"{repository}/manifests/{run_id}") == content  # the tag of the run
+
+
+def test_line_of_the_page_packages_a_version(model: Model, registry: ImageRegistry) -> None:
+    number = model.version()
+    (line,) = re.findall(r"^model-api (package .*)$", PAGE.read_text(), re.MULTILINE)
+    words = {"wine": model.name, "3": number}
+    arguments = [words.get(word, word.replace("registry.example", registry.address)) for word in shlex.split(line)]
+
+    done = run(environment(model.gate) | {"HOME": "/nonexistent"}, *arguments)
+
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"{registry.address}/models/{model.project}@sha256:")
 
 
 def test_version_that_is_packaged_is_left_as_it_is_and_a_lost_image_comes_back_the_same(

@@ -1,4 +1,4 @@
-"""Files at addresses of Azure's store, on its emulator; S3 has each fault in its own tests."""
+"""Files at addresses of Azure's and Google's stores, on their emulators; S3 has each fault in its own tests."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from model_delivery.object_store_settings import ObjectStoreSettings
 from model_delivery.object_stores import ObjectStores
 from testbed.azure_server import azure_server
 from testbed.delivery import Delivery
+from testbed.fake_gcs_server import fake_gcs_server, put_object
 from testbed.faults import cut, first, only
 from testbed.mlflow_server import MlflowServer
 from testbed.object_stores import register, upload
@@ -50,10 +51,27 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             )
 
 
-@pytest.fixture
-def store(azure: Store) -> Store:
-    azure.proxy.rules = ()
-    return azure
+@pytest.fixture(scope="module")
+def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    directory = tmp_path_factory.mktemp("gcs")
+    for path, content in FILES.items():
+        file = directory / "models" / "model" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    with fake_gcs_server(directory) as endpoint, reverse_proxy(endpoint) as proxy:
+        yield Store(
+            root="gs://models",
+            proxy=proxy,
+            environment={"GOOGLE_BASE_URL": proxy.uri, "GOOGLE_BEARER_TOKEN": "testbed-gcs-token"},
+            change=lambda: put_object(endpoint, "models", "model/MLmodel", FILES["MLmodel"][::-1]),
+        )
+
+
+@pytest.fixture(params=["azure", "google"])
+def store(request: pytest.FixtureRequest) -> Store:
+    found: Store = request.getfixturevalue(request.param)
+    found.proxy.rules = ()
+    return found
 
 
 def delivery_of(directory: Path, mlflow: MlflowServer, store: Store) -> Delivery:

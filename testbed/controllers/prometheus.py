@@ -46,8 +46,11 @@ def reloader() -> Path:
 class BundleLoader(yaml.SafeLoader):
     """Reads the operator's manifest, in which an `=` without quotes is a text and not YAML's default value."""
 
+    def construct_default(self, node: yaml.ScalarNode) -> str:
+        return str(self.construct_scalar(node))
 
-BundleLoader.add_constructor("tag:yaml.org,2002:value", yaml.SafeLoader.construct_yaml_str)
+
+BundleLoader.add_constructor("tag:yaml.org,2002:value", BundleLoader.construct_default)
 
 
 def bundle() -> list[Json]:

@@ -25,6 +25,9 @@ COMPONENTS: Final = {
     "gate": Component(),
     "gate-domino": Component(part="gate"),
     "gate-monitoring": Component(part="gate"),
+    "gate-replicas": Component(part="gate"),
+    "gate-service-account-tokens": Component(part="gate"),
+    "gate-pod-labels": Component(part="gate"),
     "kserve": Component(),
 }
 

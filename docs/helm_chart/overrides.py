@@ -124,6 +124,10 @@ def _tokens(sources: Json) -> Json:
     return chosen(sources, Block('include "mlflow-model-api.sync-tokens" .'), ".Values.sharedVolume.projects")
 
 
+AUDIT_CLAIM: Final[dict[str, Callable[[Json], Json]]] = {
+    "spec.resources.requests.storage": lambda _: expression(".Values.gate.auditStorage"),
+    "spec.storageClassName": text_set_by(".Values.gate.auditStorageClass"),
+}
 OVERRIDES: Final[dict[tuple[str, str], dict[str, Callable[[Json], Json]]]] = {
     ("Deployment", "model-api-webhook"): {
         "spec.replicas": lambda old: chosen(old, Raw(".Values.webhook.replicas"), ".Values.webhook.replicas")
@@ -131,10 +135,8 @@ OVERRIDES: Final[dict[tuple[str, str], dict[str, Callable[[Json], Json]]]] = {
     ("Deployment", "model-api-gate"): {
         "spec.template.spec.volumes.tokens.secret.secretName": lambda _: expression(".Values.gate.tokensSecret")
     },
-    ("PersistentVolumeClaim", "model-api-gate-audit"): {
-        "spec.resources.requests.storage": lambda _: expression(".Values.gate.auditStorage"),
-        "spec.storageClassName": text_set_by(".Values.gate.auditStorageClass"),
-    },
+    ("PersistentVolumeClaim", "model-api-gate-audit"): AUDIT_CLAIM,
+    ("PersistentVolumeClaim", "model-api-gate-audit-replicas"): AUDIT_CLAIM,
     ("NetworkPolicy", "model-api-gate"): {
         "spec.egress.0.to.0.podSelector.matchLabels": set_by(".Values.gate.mlflowPodLabels")
     },

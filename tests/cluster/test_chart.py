@@ -119,6 +119,7 @@ COMBINATIONS = {
     "none": [],
     **{component: [component] for component in COMPONENTS if not component.startswith("gate-")},
     **{component: ["gate", component] for component in COMPONENTS if component.startswith("gate-")},
+    "gate-pod-labels": ["gate", "gate-service-account-tokens", "gate-pod-labels"],
     "all with cert-manager": [one for one in COMPONENTS if one not in {"self-managed-certs", "shared-volume"}],
     "all with self-managed-certs": [one for one in COMPONENTS if one not in {"cert-manager", "object-stores"}],
 }
@@ -148,6 +149,10 @@ def test_chart_makes_the_objects_of_components(components: list[str], tmp_path: 
         ),
         ({"gateDomino": {"enabled": True}}, "gateDomino.enabled is true and gate.enabled is false: set both to true"),
         (
+            {"gate": {"enabled": True}, "gatePodLabels": {"enabled": True}},
+            "gatePodLabels.enabled is true and gateServiceAccountTokens.enabled is false",
+        ),
+        (
             {"webhook": {"enabled": False}, "monitoring": {"enabled": True}},
             "monitoring.enabled is true and webhook.enabled is false: set both to true",
         ),
@@ -158,7 +163,7 @@ def test_chart_makes_the_objects_of_components(components: list[str], tmp_path: 
             {"webhook": {"settings": {"MODEL_API_WEBHOOK_TRAKING_URI": "http://mlflow"}}},
             "additional properties 'MODEL_API_WEBHOOK_TRAKING_URI' not allowed",
         ),
-        ({"webhook": {"settings": {"MODEL_API_WEBHOOK_TOKEN": "maybe"}}}, "value must be one of 'pull', 'none'"),
+        ({"webhook": {"settings": {"MODEL_API_WEBHOOK_TOKEN": "maybe"}}}, "value must be one of 'pull', 'service-account', 'none'"),
         ({"webhook": {"settings": {"MODEL_API_WEBHOOK_CPU_LIMIT": 2}}}, "got number, want string"),
         ({"images": {"webhook": {"repository": ""}}}, "images.webhook.repository is empty: set it to the image"),
         ({"images": {"gate": {"digest": "sha256:1"}}}, "/images/gate/digest': 'sha256:1' does not match pattern"),

@@ -8,6 +8,9 @@ objectStores: webhook
 sharedVolume: webhook
 gateDomino: gate
 gateMonitoring: gate
+gateReplicas: gate
+gateServiceAccountTokens: gate
+gatePodLabels: gate
 {{- end }}
 
 {{- define "mlflow-model-api.settings.webhook" -}}
@@ -35,5 +38,12 @@ MODEL_API_GATE_SERVE_AUDIT_LOG: /var/log/model-api-gate/audit.jsonl
 MODEL_API_GATE_SERVE_METRICS_PORT: '8080'
 {{- if .Values.gateDomino.enabled }}
 MODEL_API_GATE_SERVE_DOMINO_URL: "http://nucleus-frontend.{{ .Values.namespaces.domino }}.svc"
+{{- end }}
+{{- if .Values.gateReplicas.enabled }}
+MODEL_API_GATE_SERVE_LEASE: "{{ .Values.namespaces.mlflow }}/model-api-gate"
+MODEL_API_GATE_SERVE_SHUTDOWN_SECONDS: '300'
+{{- end }}
+{{- if .Values.gateServiceAccountTokens.enabled }}
+MODEL_API_GATE_SERVE_ISSUERS_FILE: /run/model-api-gate/issuers/issuers.json
 {{- end }}
 {{- end }}

@@ -47,7 +47,11 @@ class BundleLoader(yaml.SafeLoader):
     """Reads the operator's manifest, in which an `=` without quotes is a text and not YAML's default value."""
 
 
-BundleLoader.add_constructor("tag:yaml.org,2002:value", yaml.SafeLoader.construct_yaml_str)
+def text_of(_: BundleLoader, node: yaml.ScalarNode) -> str:
+    return str(node.value)
+
+
+BundleLoader.add_constructor("tag:yaml.org,2002:value", text_of)
 
 
 def bundle() -> list[Json]:

@@ -46,11 +46,12 @@ def reloader() -> Path:
 class BundleLoader(yaml.SafeLoader):
     """Reads the operator's manifest, in which an `=` without quotes is a text and not YAML's default value."""
 
-    def construct_default(self, node: yaml.ScalarNode) -> str:
-        return str(self.construct_scalar(node))
+
+def text_of(_: BundleLoader, node: yaml.ScalarNode) -> str:
+    return str(node.value)
 
 
-BundleLoader.add_constructor("tag:yaml.org,2002:value", BundleLoader.construct_default)
+BundleLoader.add_constructor("tag:yaml.org,2002:value", text_of)
 
 
 def bundle() -> list[Json]:

@@ -47,9 +47,9 @@ Connection = tuple[str, str, int, str]  # source, target, port, protocol
 class Row:
     """The connections that a policy must let through, and those that neither it nor another one may.
 
-    Two pods that one policy selects are no source and target of a forbidden connection: kube-router 2.1 lets them out
-    to each other at the ports at which the policy lets others in. `widens`: other rows forbid what this policy allows,
-    so it is applied after them, and only its own row counts then.
+    No forbidden connection is between two pods that one policy selects: kube-router 2.1 lets them out to each other at
+    the ports at which the policy lets others in. `widens`: other rows forbid what this policy allows, so it is applied
+    after them, and only its own row counts then.
     """
 
     allowed: Sequence[str]

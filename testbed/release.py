@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 
+from testbed import helm
 from testbed.certificates import issue
 from testbed.github_project import ROOT
 from testbed.github_steps import GitHub, Job, git
@@ -40,9 +41,6 @@ COSIGN: Final = Release(
 )
 SYFT: Final = Release(
     module="github.com/anchore/syft", version="v1.57.1", digest="h1:lrbWhc8hbZJSKekMdB3PKetO0upE+lv9ihUfv9CXgfU="
-)
-HELM: Final = Release(
-    module="helm.sh/helm/v4", version="v4.3.2", digest="h1:zdd8DgKTlLrlYIzdoAntDHLH0V3RkgNIpQ3yjzuD84M="
 )
 WORKFLOW: Final = "release.yml"
 VERSION: Final = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
@@ -123,7 +121,7 @@ def release_tools(folder: Path) -> None:
     """Put cosign, syft and helm on the PATH of a folder, compiled the first time. Raise CalledProcessError."""
     (folder / "cosign").symlink_to(released_program(COSIGN, "./cmd/cosign", "cosign"))
     (folder / "syft").symlink_to(released_program(SYFT, "./cmd/syft", "syft"))
-    (folder / "helm").symlink_to(released_program(HELM, "./cmd/helm", "helm"))
+    (folder / "helm").symlink_to(helm.program())
 
 
 @dataclass(slots=True)

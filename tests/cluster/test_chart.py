@@ -163,7 +163,10 @@ def test_chart_makes_the_objects_of_components(components: list[str], tmp_path: 
             {"webhook": {"settings": {"MODEL_API_WEBHOOK_TRAKING_URI": "http://mlflow"}}},
             "additional properties 'MODEL_API_WEBHOOK_TRAKING_URI' not allowed",
         ),
-        ({"webhook": {"settings": {"MODEL_API_WEBHOOK_TOKEN": "maybe"}}}, "value must be one of 'pull', 'service-account', 'none'"),
+        (
+            {"webhook": {"settings": {"MODEL_API_WEBHOOK_TOKEN": "maybe"}}},
+            "value must be one of 'pull', 'service-account', 'none'",
+        ),
         ({"webhook": {"settings": {"MODEL_API_WEBHOOK_CPU_LIMIT": 2}}}, "got number, want string"),
         ({"images": {"webhook": {"repository": ""}}}, "images.webhook.repository is empty: set it to the image"),
         ({"images": {"gate": {"digest": "sha256:1"}}}, "/images/gate/digest': 'sha256:1' does not match pattern"),

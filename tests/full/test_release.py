@@ -63,20 +63,12 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
             COSIGN_OPTIONS=f"--key={key.with_suffix('.key')} {OFFLINE}",
         )
         workflow = release.github.repository / ".github" / "workflows" / "release.yml"
-        if not (release.github.repository / "charts").exists():
-            write_chart(release.github.repository / "charts" / "mlflow-model-api")
         workflow.write_text(MATRIX.sub(f"image: [{', '.join(BUILT)}]", workflow.read_text()))
         release.commit()
         jobs = release.run(f"v{version()}", "tag", "test", "files", "package", "release")
         yield Pushed(release=release, jobs=jobs, registry=registry.address, key=key)
         for tag in BUILT.values():
             images.podman("rmi", f"{registry.address}/acme/{tag}")
-
-
-def write_chart(folder: Path) -> None:
-    """Write a chart, where the repository has none."""
-    folder.mkdir(parents=True)
-    (folder / "Chart.yaml").write_text(f"apiVersion: v2\nname: mlflow-model-api\nversion: {version()}\n")
 
 
 def environment_of(registry: str, directory: Path, tools: Path) -> dict[str, str]:

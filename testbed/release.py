@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from testbed import helm
@@ -63,7 +64,9 @@ class ReleaseRun:
     github: GitHub
 
     @classmethod
-    def of_work_tree(cls, directory: Path, token: str = "", **variables: str) -> "ReleaseRun":
+    def of_work_tree(
+        cls, directory: Path, token: str = "", identity: Mapping[str, str] = MappingProxyType({}), **variables: str
+    ) -> "ReleaseRun":
         """Copy the files of the work tree, also those that are not committed; the changelog gets a date."""
         repository = directory / "repository"
         listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
@@ -81,6 +84,7 @@ class ReleaseRun:
                 actions=STAND_INS,
                 secrets={"GITHUB_TOKEN": token},
                 variables=variables,
+                identity=identity,
             )
         )
         found.commit()
@@ -133,10 +137,9 @@ class Index:
     uploads: list[tuple[str, str]] = field(default_factory=list)
 
     @property
-    def environment(self) -> Mapping[str, str]:
-        """Variables by which GitHub tells a job where it gets a token, and the authorities that it trusts."""
+    def identity(self) -> Mapping[str, str]:
+        """Variables by which GitHub tells a job with `id-token: write` where it gets a token."""
         return {
-            "SSL_CERT_FILE": str(self.authorities),
             "ACTIONS_ID_TOKEN_REQUEST_URL": f"{self.uri}/github?api-version=2",
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "of-the-runner",
         }

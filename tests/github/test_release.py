@@ -54,9 +54,10 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def released(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
     with package_index(tmp_path_factory.mktemp("index")) as index, pytest.MonkeyPatch.context() as patch:
-        for name, value in index.environment.items():
-            patch.setenv(name, value)
-        release = ReleaseRun.of_work_tree(tmp_path_factory.mktemp("release"), UV_PUBLISH_URL=f"{index.uri}/legacy/")
+        patch.setenv("SSL_CERT_FILE", str(index.authorities))
+        release = ReleaseRun.of_work_tree(
+            tmp_path_factory.mktemp("release"), identity=index.identity, UV_PUBLISH_URL=f"{index.uri}/legacy/"
+        )
         images = release.artifact("image-webhook")
         images.mkdir(parents=True)
         (images / "model-api-webhook.txt").write_text(f"{IMAGE}\n")

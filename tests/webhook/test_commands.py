@@ -368,7 +368,7 @@ def test_settings_come_from_a_file(form: str, tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("MODEL_API_WEBHOOK_TOKEN none", "settings:1: this is no line of KEY=VALUE"),
-        ("MODEL_API_WEBHOOK_TOKEN=some", "MODEL_API_WEBHOOK_TOKEN: it must be one of pull, none"),
+        ("MODEL_API_WEBHOOK_TOKEN=some", "MODEL_API_WEBHOOK_TOKEN: it must be one of pull, service-account, none"),
         ("kind: Secret\n", "holds 0 ConfigMaps"),
         ("kind: ConfigMap\ndata: {MODEL_API_WEBHOOK_RUN_AS_USER: 5}\n", "a value of the ConfigMap is no string"),
     ],

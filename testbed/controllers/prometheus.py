@@ -25,6 +25,7 @@ COMMANDS: Final = Path(__file__).parent / "prometheus_operator"
 RELOADER: Final = "prometheus-config-reloader"
 NAMESPACE: Final = "monitoring"
 NAME: Final = "prometheus"
+PROGRAM: Final = "prometheus-server"  # in its image, where the data is mounted at /prometheus
 SERVICE: Final = "prometheus-operated"
 
 
@@ -63,7 +64,7 @@ def bundle() -> list[Json]:
 def install_operator(kube: Kube) -> None:
     """Install the operator with its definitions, and have it make a Prometheus that reads every monitor and rule."""
     images = {
-        NAME: load_program(kube, prometheus(), NAME),
+        NAME: load_program(kube, prometheus(), PROGRAM),
         RELOADER: load_program(kube, reloader(), RELOADER),
     }
     own = load_program(kube, operator(), "operator")
@@ -103,7 +104,7 @@ def own_prometheus(image: str) -> list[Json]:
         "serviceMonitorNamespaceSelector": everything,
         "ruleSelector": everything,
         "ruleNamespaceSelector": everything,
-        "containers": [command_of(NAME, NAME), command_of("config-reloader", RELOADER)],
+        "containers": [command_of(NAME, PROGRAM), command_of("config-reloader", RELOADER)],
         "initContainers": [command_of("init-config-reloader", RELOADER)],
     }
     return [

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -97,7 +98,7 @@ def test_a_killed_worker_is_replaced_and_loses_only_what_it_was_answering(
                             answer = connection.getresponse()
                             answer.read()
                             answered.append(answer.status)
-                    except (ConnectionError, http.client.RemoteDisconnected):
+                    except (ConnectionError, ssl.SSLEOFError, http.client.RemoteDisconnected):
                         lost += 1
             return lost
 

@@ -105,6 +105,14 @@ CHART := charts/mlflow-model-api
 SBOM := jq --argjson epoch $(EPOCH) --arg version $(VERSION)
 SBOM_OF_FILES = xargs -0 sha256sum | $(SBOM) --raw-input --null-input --from-file .github/sbom/files.jq
 
+FORMER_HOLDS := examples manifests model_contract model_delivery model_lifecycle serving_runtime tests/webhook/cases \
+  tracking_gate webhook .dockerignore Dockerfile.gate Dockerfile.lifecycle Dockerfile.runtime Dockerfile.webhook LICENSE \
+  README.md pyproject.toml requirements-sklearn.txt uv.lock
+.PHONY: former
+former: ## Keep the files of COMMIT as the former version, with which tests/upgrades and tests/full/test_upgrade.py work
+	@git archive $(or $(COMMIT),$(error name a commit: make former COMMIT=v0.1.0)) $(FORMER_HOLDS) \
+	  | xz -9e > testbed/former_version.tar.xz
+
 .PHONY: dist
 dist: $(filter .tools/bin/uv,$(UV)) ## The files of a release in dist/: sdist, wheel, the docs with the manifests, an SBOM of each
 	@rm -rf dist

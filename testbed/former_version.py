@@ -1,6 +1,7 @@
 """The version before this one, with its own files and its own environment, beside the version of this checkout.
 
-Both are made once from a commit, and kept in the user's cache.
+Its files are in an archive beside this module, because a clone may have no history. `make former` writes the archive.
+The environment is made once, and kept in the user's cache.
 """
 
 import hashlib
@@ -8,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +18,9 @@ from typing import Final
 from testbed.environments import CACHE, locked
 
 ROOT: Final = Path(__file__).parents[1]
-# The version that users upgrade from: the commit of the last release. A release moves it (CONTRIBUTING.md, "Release").
-COMMIT: Final = "a5eba772152955cdc5078b5fd3ceb025269cbcef"
+# The version that users upgrade from: the last release. The next one replaces it (CONTRIBUTING.md, "Release").
+ARCHIVE: Final = Path(__file__).with_suffix(".tar.xz")
 EXTRAS: Final = ("webhook", "gate", "package", "tables")
-
-
-class FormerVersionError(RuntimeError):
-    """The former version cannot be made; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,33 +69,22 @@ def this_version() -> Version:
     return Version(name="this version", source=ROOT, python=Path(sys.executable))
 
 
-def former_version(commit: str = COMMIT) -> Version:
+def former_version() -> Version:
     """Return the former version, made if it is missing: half a minute, with uv's cache.
 
-    Raise FormerVersionError if the clone has no such commit, CalledProcessError if the installation fails.
+    Raise CalledProcessError if the installation fails.
     """
-    recipe = hashlib.sha256(f"{commit} {EXTRAS}".encode()).hexdigest()[:12]
+    recipe = hashlib.sha256(ARCHIVE.read_bytes() + repr(EXTRAS).encode()).hexdigest()[:12]
     directory = CACHE / "former" / recipe
     source, python = directory / "source", directory / "environment" / "bin" / "python"
     with locked(directory):
         if not (directory / ".complete").exists():
             shutil.rmtree(directory, ignore_errors=True)
-            _unpack(commit, source)
+            with tarfile.open(ARCHIVE) as archive:
+                archive.extractall(source, filter="data")
             _install(source, python)
             (directory / ".complete").touch()
     return Version(name="the former version", source=source, python=python)
-
-
-def _unpack(commit: str, source: Path) -> None:
-    git = shutil.which("git") or "git"
-    archive = subprocess.run([git, "-C", ROOT, "archive", commit], capture_output=True, check=False)
-    if archive.returncode:
-        raise FormerVersionError(
-            f"the commit {commit} of the former version is not in this clone: fetch the whole history with "
-            "`git fetch --unshallow`, or clone without --depth"
-        )
-    source.mkdir(parents=True)
-    subprocess.run([shutil.which("tar") or "tar", "-x", "-C", source], input=archive.stdout, check=True)
 
 
 def _install(source: Path, python: Path) -> None:

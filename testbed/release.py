@@ -69,14 +69,11 @@ class ReleaseRun:
     ) -> "ReleaseRun":
         """Copy the files of the work tree, also those that are not committed; the changelog gets a date."""
         repository = directory / "repository"
-        listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-        for name in filter(None, listed):
-            if (ROOT / name).exists():
-                (repository / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, repository / name, follow_symlinks=False)
+        git(directory, "init", "--quiet", "--initial-branch=main", str(repository))
+        git(repository, f"--work-tree={ROOT}", "add", "--all", str(ROOT))
+        git(repository, "checkout-index", "--all")
         changelog = repository / "CHANGELOG.md"
         changelog.write_text(UNDATED.sub(r"## \1, 2026-12-01", changelog.read_text()))
-        git(repository, "init", "--quiet", "--initial-branch=main")
         found = cls(
             github=GitHub(
                 repository=repository,

@@ -229,4 +229,3 @@ def test_nothing_is_published_before_the_tests_have_passed() -> None:
     assert jobs["test"]["uses"] == "./.github/workflows/ci.yml"
     [test] = load(ROOT / ".github" / "workflows" / "ci.yml")["jobs"].values()
     assert ".ci/run" in test["steps"][-1]["run"]
-    assert test["steps"][0]["with"]["fetch-depth"] == "0"

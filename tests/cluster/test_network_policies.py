@@ -89,6 +89,16 @@ TABLE: Mapping[str, Row] = {
         allowed=["monitoring > gate:8080"],
         forbidden=["stranger > gate:8080", "model > gate:8080", "domino > gate:8080", "outside > gate:8080"],
     ),
+    "model-api-gate-replicas": Row(
+        allowed=["gate > replica:5000", "replica > gate:5000", "gate > api-server:443", "gate > node:6443"],
+        forbidden=["gate > stranger:5000", "gate > public:80"],
+        widens=True,
+    ),
+    "model-api-gate-issuers": Row(
+        allowed=["gate > api-server:443", "gate > node:6443", "gate > public:443"],
+        forbidden=["gate > stranger:5000", "gate > public:80"],
+        widens=True,
+    ),
     "model-api-to-mlflow": Row(
         allowed=["model > gate:5000", "model > dns:53", "model > dns:53/UDP"],
         forbidden=["model > stranger:5000", "model > domino:80", "model > api-server:443"],
@@ -143,6 +153,7 @@ PODS: Mapping[str, Place] = {
     "mlflow": Place(namespace=MLFLOW, labels={NAME: "mlflow"}),
     "model": Place(namespace=COMPUTE, labels={NAME: "wine-quality"}),
     "gate": Place(namespace=MLFLOW, labels=gate_labels(), helper=True),
+    "replica": Place(namespace=MLFLOW, labels=gate_labels(), helper=True),
     "domino": Place(namespace=PLATFORM, labels={NAME: "nucleus-frontend"}, helper=True),
     "monitoring": Place(namespace=MONITORING, labels={NAME: "prometheus"}, helper=True),
     "stranger": Place(namespace="default", labels={NAME: "stranger"}, helper=True),

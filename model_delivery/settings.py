@@ -119,6 +119,7 @@ def _read_token(path: Path, title: str) -> Credential:
     except UnicodeDecodeError:
         raise InvalidInputError(f"{title} cannot be read: {path} does not hold a token") from None
     except OSError as error:
-        raise InvalidInputError(f"{title} cannot be read from {path}: {error.strerror}") from error
+        # No path: a variable may hold the token itself by mistake.
+        raise InvalidInputError(f"{title} is in a file that cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InvalidInputError(f"{title} cannot be read: {error}") from error

@@ -24,9 +24,10 @@ BUILD: Final = (sys.executable, "-m", "testbed.cluster", "build")  # a quarter o
 # Folders with a pytest of their own, the slowest first, and the command that each needs before it.
 FOLDERS: Final[Mapping[str, Sequence[str]]] = {
     "tests/cluster": BUILD,
-    "tests/tracking_gate": (),
     "tests/serving_runtime": (),
+    "tests/tracking_gate": (),
     "tests/model_lifecycle": (),
+    "tests/model_delivery": (),
     "tests/end_to_end": (),
     "tests/webhook": (),
 }
@@ -35,7 +36,7 @@ FULL: Final = "tests/full"
 ALONE: Final = "tests/cluster"  # one machine has one cluster
 PROCESSORS: Final = os.cpu_count() or 1
 SHARED_OUT: Final = (f"--numprocesses={PROCESSORS}", "--dist=loadfile")
-AT_ONCE: Final = 2 * PROCESSORS + 1  # a pytest waits for its servers half of its time
+AT_ONCE: Final = 3 * PROCESSORS  # a pytest waits for its servers more than half of its time
 # The first folder takes longest, so its processes go first: a niceness of 5 is a third of their share of a processor.
 GENTLY: Final = ("nice", "-n", "5")
 # pytest's own: https://docs.pytest.org/en/stable/reference/exit-codes.html

@@ -96,7 +96,7 @@ def test_token_of_a_file_is_read_again_for_each_request(tmp_path: Path) -> None:
                 with pytest.raises(NotFoundError) as refused:
                     client.get_json("a run", "/api")
             file.unlink()
-            with pytest.raises(InvalidInputError, match="the token of MODEL_API_TOKEN_FILE cannot be read from"):
+            with pytest.raises(InvalidInputError, match="the token of MODEL_API_TOKEN_FILE is in a file"):
                 client.get_json("a run", "/api")
 
     assert [seen.headers["Authorization"] for seen in proxy.seen] == ["Bearer hunter-one", "Bearer hunter-two"]

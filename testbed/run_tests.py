@@ -28,6 +28,7 @@ FOLDERS: Final[Mapping[str, Sequence[str]]] = {
     "tests/tracking_gate": (),
     "tests/model_lifecycle": (),
     "tests/model_delivery": (),
+    "tests/api_server": (),
     "tests/end_to_end": (),
     "tests/webhook": (),
 }

@@ -15,7 +15,7 @@ from testbed.cluster.kube import Kube
 from testbed.cluster.load import Outcome, pods_at
 from testbed.cluster.workloads import COMPUTE, MLFLOW, PLATFORM, literals, model_pod
 from testbed.helm import program
-from tests.cluster.test_chart import LEFT_OUT, MANIFESTS
+from tests.api_server.test_chart import LEFT_OUT, MANIFESTS
 from tests.cluster.test_model_pods import predict
 
 ROOT = Path(__file__).parents[2]

@@ -158,7 +158,7 @@ class Election:
             if not self._holds or self._changes or self._unfinished or not self._state:
                 return
             try:
-                self._observe(LeaseState(document=await self._client.replace(self._state.released(self.me).document)))
+                await self._replace(lambda state: state.released(self.me))
             except LeaseError as error:
                 self._note(error)
             self._step_down()
@@ -177,23 +177,29 @@ class Election:
             await self._settle(recover)
 
     async def _renew(self) -> None:
-        """Write the Lease anew. Raise LeaseError; LeaseConflict after stepping down if another replica holds it."""
+        """Write the Lease anew. Raise as `_replace`."""
+        begun = now()
+        await self._replace(lambda state: state.renewed(self.me, self._unfinished))
+        self._held_until = begun + self.seconds
+
+    async def _replace(self, change: Callable[[LeaseState], LeaseState]) -> None:
+        """Write the Lease that this replica holds, once more if another replica has registered in it.
+
+        Raise LeaseError; LeaseConflict after stepping down if another replica holds it.
+        """
         assert self._state is not None  # noqa: S101  it was taken
         for _ in range(2):
-            begun = now()
             try:
-                stored = await self._client.replace(self._state.renewed(self.me, self._unfinished).document)
+                stored = await self._client.replace(change(self._state).document)
             except LeaseConflict:
-                found = LeaseState(document=await self._client.read())
-                self._observe(found)  # another replica has registered, or holds the Lease
-                if found.holder != self.me.identity:
+                self._observe(LeaseState(document=await self._client.read()))
+                if self._state.holder != self.me.identity:
                     self._step_down()
                     raise
                 continue
             self._observe(LeaseState(document=stored))
-            self._held_until = begun + self.seconds
             return
-        raise LeaseError("the Lease changes faster than it can be renewed")
+        raise LeaseError("the Lease changes faster than it can be written")
 
     async def _look(self) -> None:
         found = LeaseState(document=await self._client.read())

@@ -12,7 +12,7 @@ from testbed.cluster import binaries
 from testbed.cluster.control_plane import ControlPlane, control_plane
 from testbed.cluster.kube import Kube
 from testbed.helm import CHART, helm, objects_of
-from tests.cluster.test_chart import COMBINATIONS, MANIFESTS, settings_of, values_of
+from tests.api_server.test_chart import COMBINATIONS, MANIFESTS, settings_of, values_of
 
 NAMESPACE = "domino-platform"
 STANDALONE = CHART / "values" / "standalone.yaml"

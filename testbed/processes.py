@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -13,9 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 Json = dict[str, Any]
+
+LEAST_PORT: Final = 11_000
+PORTS: Final = 19_000
 
 
 class ProcessError(RuntimeError):
@@ -28,11 +32,15 @@ def installed(command: str) -> Path:
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port of the loopback interface that is free at this moment.
+
+    It is below the range of which the kernel gives ports to outgoing connections, such as those of another test.
+    """
+    while True:
+        port = LEAST_PORT + secrets.randbelow(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What MLServer answers to its clients: `python -m testbed.mlserver` records it anew, from the real server."""
+"""Answers of MLServer to its clients: `python -m testbed.mlserver` records them anew, from the real server."""
 
 import json
 import subprocess

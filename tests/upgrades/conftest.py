@@ -52,7 +52,7 @@ def step(request: pytest.FixtureRequest, former: Version) -> Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What a gate keeps: the mounted Secret, the file of people, the audit log."""
+    """State of a gate: the mounted Secret, the file of people, the audit log."""
 
     directory: Path
 

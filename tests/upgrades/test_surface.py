@@ -1,4 +1,4 @@
-"""What people write into files and scripts, in the former version and in this one."""
+"""Names and values that people write into files and scripts, in the former version and in this one."""
 
 import json
 

@@ -100,7 +100,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trusted:
-    """What a file says: the issuers by their names, and the proxy."""
+    """Content of the file: the issuers by their names, and the proxy."""
 
     issuers: Mapping[str, Issuer]
     proxy: Proxy | None = None

@@ -129,16 +129,13 @@ def columns(**types: Any) -> Schema:
     return Schema([ColSpec(kind, name) for name, kind in types.items()])
 
 
+numbers = {"flag": "boolean", "small": "integer", "big": "long", "half": "float", "full": "double"}
 wine()
 save(
     "columns",
     Columns(),
     columns(
-        flag="boolean",
-        small="integer",
-        big="long",
-        half="float",
-        full="double",
+        **numbers,
         name="string",
         blob="binary",
         at="datetime",
@@ -146,11 +143,7 @@ save(
         box=Object([Property("width", "double")]),
     ),
     columns(
-        flag="boolean",
-        small="integer",
-        big="long",
-        half="float",
-        full="double",
+        **numbers,
         size="long",
         year="long",
         name="string",

@@ -17,6 +17,10 @@ from webhook.settings import PREFIX, SERVER_PREFIX, Settings
 
 ONE_OF: Final = "it must be one of "
 DIGEST: Final = r"^(sha256:[0-9a-f]{64})?$"
+# The parts of a reference to an image: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+REGISTRY: Final = r"^([A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*/?)?$"
+REPOSITORY: Final = r"^(([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*)?$"
+TAG: Final = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"
 NAMESPACE: Final = {"type": "string", "pattern": r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}
 TEXT: Final = {"type": "string"}
 SWITCH: Final = {"type": "boolean"}
@@ -43,8 +47,14 @@ def image(name: str, tag: str) -> Value:
     return Value(
         meaning=f"The image {name}.",
         values={
-            "repository": Value(meaning="Its repository, behind `images.registry`.", default=name, schema=TEXT),
-            "tag": Value(meaning=f"Its tag; by default `{tag}`.", default="", schema=TEXT),
+            "repository": Value(
+                meaning="Its repository, behind `images.registry`.",
+                default=name,
+                schema={"type": "string", "pattern": REPOSITORY},
+            ),
+            "tag": Value(
+                meaning=f"Its tag; by default `{tag}`.", default="", schema={"type": "string", "pattern": TAG}
+            ),
             "digest": Value(
                 meaning="Its digest, `sha256:...`, which wins over the tag.",
                 default="",
@@ -165,7 +175,9 @@ def values(version: str, sources: Mapping[str, Source], resources: Mapping[str, 
             meaning="Container images.",
             values={
                 "registry": Value(
-                    meaning="Put before each repository, such as registry.example.com/team.", default="", schema=TEXT
+                    meaning="Put before each repository, such as registry.example.com/team.",
+                    default="",
+                    schema={"type": "string", "pattern": REGISTRY},
                 ),
                 "pullSecrets": Value(
                     meaning="Secrets of the pods that the chart makes, for their images."

@@ -193,6 +193,13 @@ def test_chart_makes_the_objects_of_components(components: list[str], tmp_path: 
         ),
         ({"namespaces": {"models": PLATFORM_NAMESPACE}}, "pods in the webhook's own namespace get no model"),
         ({"commonLabels": {"app.kubernetes.io/name": "mine"}}, "commonLabels must not have app.kubernetes.io/name"),
+        (
+            {"webhook": {"podLabels": {"app.kubernetes.io/name": "mine"}}},
+            "webhook.podLabels must not have app.kubernetes.io/name",
+        ),
+        ({"images": {"webhook": {"tag": "1.0\nkind: Secret"}}}, "/images/webhook/tag"),
+        ({"images": {"gate": {"repository": "model-api-gate:1.0"}}}, "/images/gate/repository"),
+        ({"images": {"registry": "https://registry.example.com"}}, "/images/registry"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

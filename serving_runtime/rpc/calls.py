@@ -76,6 +76,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
         self._streams = 0
         self._open = 0
         self._ended_at = 0.0
+        self._end = asyncio.Event()
         unary = [
             Unary(path=INFER, answer=self._predict, protocol=GRPC.name),
             *(
@@ -100,6 +101,10 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
     def quiet_for(self, seconds: float) -> bool:
         """Return True if no call waits for its answer, and none did in the last seconds."""
         return not self._open and asyncio.get_running_loop().time() - self._ended_at > seconds
+
+    def end_watches(self) -> None:
+        """End the streams of health: a client that watches would hold the end of the server."""
+        self._end.set()
 
     def _unary_handler(self, method: Unary) -> Any:
         # Declared as one of many messages: grpcio would wait for the only one without an end.
@@ -175,7 +180,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
     async def _watch(self, _: Any, context: Context) -> None:
         async def states() -> AsyncIterator[Any]:
             body = await self._only_message(context)
-            async for state in health.watch(parsed(health.WATCH.request, body), self._status):
+            async for state in health.watch(parsed(health.WATCH.request, body), self._status, self._end):
                 yield state
 
         await self._streamed(context, health.WATCH.path, states(), is_open=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,15 +28,16 @@ def _check(request: Any, status: Status) -> Any:
     return CHECK.response(status=found)
 
 
-async def watch(request: Any, status: Callable[[], Status]) -> AsyncIterator[Any]:
-    """Yield the state of a service, and again each time it changes."""
+async def watch(request: Any, status: Callable[[], Status], end: asyncio.Event) -> AsyncIterator[Any]:
+    """Yield the state of a service, and again each time it changes, until the server ends."""
     last = None
-    while True:
+    while not end.is_set():
         now = _status(request.service, status())
         if now != last:
             yield WATCH.response(status=now)
             last = now
-        await asyncio.sleep(INTERVAL)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(end.wait(), INTERVAL)
 
 
 def _status(service: str, status: Status) -> int:

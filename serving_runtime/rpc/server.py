@@ -61,6 +61,7 @@ class RpcServer:
         """Note the moment in which the worker was asked to end."""
         if self._ending_since is None:
             self._ending_since = asyncio.get_running_loop().time()
+            self._calls.end_watches()
 
     async def _started(self) -> Any:
         server = aio.server(options=_options(self._settings))

@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from testbed.http_server import in_thread
+from testbed.processes import PATIENCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +52,14 @@ class OtlpReceiver:
         """Return the spans of a trace by their names."""
         return {span.name: span for span in list(self.spans) if span.trace_id == trace_id}
 
-    def awaited(self, count: int, *, seconds: float = 20) -> list[ReceivedSpan]:
-        """Return the spans once there are so many. Raise TimeoutError if they do not come."""
-        deadline = time.monotonic() + seconds
-        while len(self.spans) < count:
+    def awaited(self, trace_id: str, count: int) -> dict[str, ReceivedSpan]:
+        """Return the spans of a trace by their names once there are so many. Raise TimeoutError if they do not come."""
+        deadline = time.monotonic() + PATIENCE
+        while len(found := self.of_trace(trace_id)) < count:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{len(self.spans)} spans came of {count}")
+                raise TimeoutError(f"{len(found)} spans came of {count}: {found}")
             time.sleep(0.02)
-        return list(self.spans)
+        return found
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Processes for tests: each in a session of its own, with its output in a file, killed as a group."""
 
+import asyncio
 import json
 import os
 import secrets
@@ -10,14 +11,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 Json = dict[str, Any]
 
+PATIENCE: Final = 120.0  # seconds that anything may take on a machine with other work
 LEAST_PORT: Final = 11_000
 PORTS: Final = 19_000
 
@@ -68,7 +70,7 @@ class Process:
                 log,
             )
 
-    def wait_for_http(self, url: str, *, seconds: float = 60, status: int = 200) -> None:
+    def wait_for_http(self, url: str, *, seconds: float = PATIENCE, status: int = 200) -> None:
         """Return when a GET of `url` (http, loopback) answers with `status`. Raise ProcessError if it does not."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -79,7 +81,7 @@ class Process:
             time.sleep(0.02)
         raise ProcessError(f"{url} did not answer {status} within {seconds} s:\n{self.tail()}")
 
-    def wait_for_port(self, port: int, *, seconds: float = 60) -> None:
+    def wait_for_port(self, port: int, *, seconds: float = PATIENCE) -> None:
         """Return when the process accepts connections on the port (loopback). Raise ProcessError if it does not."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.popen.poll() is None:
@@ -128,6 +130,25 @@ def paused(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+def open_sockets() -> int:
+    """Return the number of sockets of this process."""
+    found = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            found += str(entry.readlink()).startswith("socket:")
+    return found
+
+
+@asynccontextmanager
+async def sockets_closed() -> AsyncIterator[None]:
+    """Return from the `async with` block when it has left no socket open: connections end in later turns of a loop."""
+    before = open_sockets()
+    yield
+    async with asyncio.timeout(PATIENCE):
+        while open_sockets() > before:
+            await asyncio.sleep(0.01)
+
+
 class JsonLines:
     """A process that answers each line of JSON with one, since an import of MLflow takes seconds."""
 
@@ -155,7 +176,7 @@ def json_lines(command: Sequence[str | Path], env: Mapping[str, str] | None = No
 
 def _status(url: str) -> int | None:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  a loopback address of ours
+        with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310  a loopback address of ours
             code: int = answer.status
             return code
     except urllib.error.HTTPError as error:

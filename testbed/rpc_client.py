@@ -10,9 +10,9 @@ from typing import Any, Final
 import grpc
 
 from serving_runtime.protocols.open_inference.messages import INFERENCE
+from testbed.processes import PATIENCE
 
 INFER: Final = INFERENCE.method("ModelInfer").path
-SECONDS: Final = 30.0
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, SETTINGS = 0, 1, 4
 END_STREAM, END_HEADERS = 1, 4
@@ -38,7 +38,7 @@ class RpcClient:
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=arguments, **options)
 
     def call(
-        self, path: str, body: bytes = b"", *, seconds: float = SECONDS, metadata: Sequence[tuple[str, str]] = ()
+        self, path: str, body: bytes = b"", *, seconds: float = PATIENCE, metadata: Sequence[tuple[str, str]] = ()
     ) -> RpcAnswer:
         try:
             response, call = self.channel.unary_unary(path).with_call(body, timeout=seconds, metadata=metadata)
@@ -59,7 +59,7 @@ def rpc_client(port: int, **options: Any) -> Iterator[RpcClient]:
 
 def connect(port: int) -> socket.socket:
     """Return a connection on which HTTP/2 has begun."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     connection.sendall(PREFACE + frame(SETTINGS, 0, 0))
     return connection
 

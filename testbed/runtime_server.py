@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from model_contract.names import ARTIFACTS_PATH
-from testbed.processes import Process, free_port, running
+from testbed.processes import PATIENCE, Process, free_port, running
 
 COMMAND: Final = (sys.executable, "-m", "serving_runtime", "serve", "--host", "127.0.0.1")
 JSON: Final = {"Content-Type": "application/json"}
@@ -33,6 +33,18 @@ class Answer:
         return json.loads(self.body)
 
 
+class WholeRequests(http.client.HTTPConnection):
+    """A connection that sends a request in one piece: a server that has its head has its body."""
+
+    def endheaders(self, message_body: Any = None, **options: Any) -> None:
+        self._pieces: list[Any] = []
+        super().endheaders(message_body, **options)
+        super().send(b"".join(self._pieces))
+
+    def send(self, data: Any) -> None:
+        self._pieces.append(data)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeServer:
     """The processes of a server that listens on `port`, and for gRPC on `grpc_port` if it is not 0."""
@@ -46,11 +58,11 @@ class RuntimeServer:
         return f"http://127.0.0.1:{self.port}"
 
     def connect(self) -> socket.socket:
-        """Return a connection that gives up on an answer after ten seconds."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        """Return a connection that gives up on an answer in the end."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
 
     def client(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        return WholeRequests("127.0.0.1", self.port, timeout=PATIENCE)
 
     def ask(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
         """Send one request on a connection of its own."""
@@ -72,13 +84,18 @@ class RuntimeServer:
     def predict(self, document: Any) -> Answer:
         return self.ask("POST", "/invocations", json.dumps(document), JSON)
 
-    def wait_until(self, condition: Callable[[], bool], *, seconds: float = 30) -> None:
+    def wait_until(self, condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
         """Wait for the condition. Raise TimeoutError with the log's end."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
                 raise TimeoutError(self.process.tail())
             time.sleep(0.02)
+
+    def wait_until_inflight(self, count: int) -> None:
+        """Return once so many requests have no answer. One that was sent in one piece is with the model, or waits."""
+        line = f"model_api_runtime_inflight {count}\n"
+        self.wait_until(lambda: line in self.get("/metrics").body.decode())
 
     def wait_until_ready(self) -> None:
         self.process.wait_for_http(f"{self.url}/readyz")
@@ -94,7 +111,11 @@ class RuntimeServer:
     def ask_to_end(self) -> None:
         self.process.popen.send_signal(signal.SIGTERM)
 
-    def exit_code(self, *, seconds: float = 30) -> int:
+    def end_drain(self) -> None:
+        """Do what the supervisor's timer does at the end of `--drain-delay`."""
+        self.process.popen.send_signal(signal.SIGALRM)
+
+    def exit_code(self, *, seconds: float = PATIENCE) -> int:
         return self.process.popen.wait(seconds)
 
     def lines(self) -> list[dict[str, Any]]:

@@ -21,17 +21,25 @@ def hard_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
-    """A scikit-learn model, served by one process with a short read timeout and a small body limit."""
-    flags = (*NATIVE, "--workers", "1", "--read-timeout", "1", "--max-body", "10K")
+    """A scikit-learn model, served by one process with a small body limit."""
+    flags = (*NATIVE, "--workers", "1", "--read-timeout", "120", "--max-body", "10K")
     with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("wine") / "log") as server:
         yield server
 
 
 @pytest.fixture(scope="session")
+def impatient(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
+    """The same model, served with a short read timeout."""
+    flags = (*NATIVE, "--workers", "1", "--read-timeout", "2")
+    with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("impatient") / "log") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def sleeper(hard_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
-    """A model that takes as long as a request says, served by one process."""
-    flags = ("--workers", "1", "--max-queue", "1", "--timeout", "2")
-    with serving(hard_models / "sleeper", *flags, log=tmp_path_factory.mktemp("sleeper") / "log") as server:
+    """A model that waits for the port that a request names, served by one process, in which one request may wait."""
+    flags = ("--workers", "1", "--max-queue", "1")
+    with serving(hard_models / "sleeper", *flags, log=tmp_path_factory.mktemp("sleeper") / "log", grpc=True) as server:
         yield server
 
 

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from testbed.runtime_server import Answer, RuntimeServer, serving
+from testbed.held_calls import held_calls
+from testbed.runtime_server import JSON, Answer, RuntimeServer, serving
+from tests.serving_runtime.server.test_observability import numbers
 
 Start = Callable[..., RuntimeServer]
-BUSY = 101.0  # a second more
 
 
 def together(server: RuntimeServer, values: list[float]) -> list[Answer]:
     """The answers to requests of one row each, which all come while the model is busy with the first."""
-    with ThreadPoolExecutor(len(values) + 1) as clients:
-        first = clients.submit(server.predict, {"inputs": {"x": [BUSY]}})
-        server.wait_until(lambda: "model_api_runtime_inflight 1" in server.get("/metrics").body.decode())
+    with ThreadPoolExecutor(len(values) + 1) as clients, held_calls() as held:
+        first = clients.submit(server.predict, {"inputs": {"x": [held.port]}})
+        held.wait_for_call()
         others: list[Future[Answer]] = [clients.submit(server.predict, {"inputs": {"x": [value]}}) for value in values]
-        assert first.result().document == {"predictions": [2 * BUSY]}
+        server.wait_until_inflight(1 + len(values))
+        held.let_go()
+        assert first.result().document == {"predictions": [2 * held.port]}
         return [other.result() for other in others]
 
 
@@ -46,7 +49,7 @@ def test_requests_that_wait_become_one_call_and_each_gets_its_own(patient: Runti
     answers = together(patient, [float(number) for number in range(20)])
 
     assert [answer.document["predictions"] for answer in answers] == [[2.0 * number] for number in range(20)]
-    assert max(merged(patient, before + 21)[before:]) > 10
+    assert sorted(merged(patient, before + 21)[before:]) == [1, *[20] * 20]
 
 
 def test_only_the_request_at_fault_fails(patient: RuntimeServer) -> None:
@@ -78,27 +81,32 @@ def test_requests_are_predicted_alone_if_the_setting_says_so(start: Start, hard_
 def test_depth_of_the_queue_is_told_after_each_call(start: Start, hard_models: Path) -> None:
     server = start(hard_models / "patient", "--workers", "1", "--batch", "off")
     server.wait_until_ready()
-    with ThreadPoolExecutor(4) as clients:
-        first = clients.submit(server.predict, {"inputs": {"x": [BUSY]}})
-        server.wait_until(lambda: "model_api_runtime_inflight 1" in server.get("/metrics").body.decode())
-        others = [clients.submit(server.predict, {"inputs": {"x": [BUSY]}}) for _ in range(3)]
-        assert first.result().status == 200
-        # The second request is predicted now, for a second, and two wait.
-        server.wait_until(lambda: "model_api_runtime_queue_depth 2" in server.get("/metrics").body.decode())
-        assert [other.result().status for other in others] == [200, 200, 200]
-    server.wait_until(lambda: "model_api_runtime_queue_depth 0" in server.get("/metrics").body.decode())
+    depths = []
+    with ThreadPoolExecutor(4) as clients, held_calls() as held:
+        asked = [clients.submit(server.predict, {"inputs": {"x": [held.port]}}) for _ in range(4)]
+        held.wait_for_call()
+        server.wait_until_inflight(4)
+        for _ in range(3):
+            held.let_go()
+            held.wait_for_call()  # the next one, after the depth is told
+            depths.append(numbers(server)["model_api_runtime_queue_depth"])
+        held.let_go()
+        assert {each.result().status for each in asked} == {200}
+
+    assert [*depths, numbers(server)["model_api_runtime_queue_depth"]] == [3, 2, 1, 0]
 
 
 def test_request_whose_time_ends_while_it_waits_is_not_predicted(patient: RuntimeServer) -> None:
-    with ThreadPoolExecutor(1) as clients:
-        first = clients.submit(patient.predict, {"inputs": {"x": [BUSY]}})
-        patient.wait_until(lambda: "model_api_runtime_inflight 1" in patient.get("/metrics").body.decode())
+    with ThreadPoolExecutor(1) as clients, held_calls() as held:
+        first = clients.submit(patient.predict, {"inputs": {"x": [held.port]}})
+        held.wait_for_call()
         late = patient.ask(
-            "POST", "/invocations", json.dumps({"inputs": {"x": [-1.0]}}), {"X-Request-Timeout-Ms": "100"}
+            "POST", "/invocations", json.dumps({"inputs": {"x": [-1.0]}}), JSON | {"X-Request-Timeout-Ms": "100"}
         )
 
         assert (late.status, late.document["error_code"]) == (504, "DEADLINE_EXCEEDED")
         failed = patient.process.log.read_text().count("the model failed")
+        held.let_go()
         assert first.result().status == 200
     assert patient.predict({"inputs": {"x": [1.0]}}).status == 200
     assert patient.process.log.read_text().count("the model failed") == failed

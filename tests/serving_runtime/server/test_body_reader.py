@@ -114,6 +114,7 @@ def test_others_are_answered_while_a_large_body_is_read(server: RuntimeServer) -
     os.kill(reader, signal.SIGSTOP)  # as if it took long
     with ThreadPoolExecutor() as clients:
         large = clients.submit(server.predict, split([ROW] * MANY))
+        server.wait_until_inflight(1)
         small = [server.predict(split([ROW])).status for _ in range(20)]
         waited = not large.done()
         os.kill(reader, signal.SIGCONT)
@@ -134,7 +135,7 @@ def test_body_whose_reader_ends_is_answered_500(server: RuntimeServer) -> None:
     os.kill(reader, signal.SIGSTOP)
     with ThreadPoolExecutor() as clients:
         large = clients.submit(server.predict, split([ROW] * MANY))
-        server.predict(split([ROW]))
+        server.wait_until_inflight(1)
         os.kill(reader, signal.SIGKILL)
 
         assert large.result().status == 500
@@ -160,10 +161,10 @@ def test_end_does_not_wait_for_a_body_that_is_read(models: Path, tmp_path: Path)
         _, reader = worker_and_reader(server)
         os.kill(reader, signal.SIGSTOP)
         large = clients.submit(server.predict, split([ROW] * MANY))
-        server.wait_until(lambda: server.predict(split([ROW])).status == 200)
+        server.wait_until_inflight(1)
         server.ask_to_end()
 
-        assert server.exit_code(seconds=15) == 0
+        assert server.exit_code() == 0
         assert not lives(reader)
         assert not any("SIGKILL" in line["message"] for line in server.lines())
         with suppress(Exception):  # the connection was cut
@@ -179,7 +180,7 @@ def test_reader_has_no_socket_of_its_worker_and_ends_with_it(busy: bool, server:
     os.kill(worker, signal.SIGKILL)
 
     assert both == set()
-    server.wait_until(lambda: not lives(reader), seconds=5)
+    server.wait_until(lambda: not lives(reader))
 
 
 def test_reader_goes_on_while_its_worker_ends_and_lets_others_go_first(server: RuntimeServer) -> None:

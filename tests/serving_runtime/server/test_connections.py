@@ -3,9 +3,12 @@
 import json
 import socket
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from testbed.held_calls import held_calls
 from testbed.runtime_server import JSON, RuntimeServer
 
 RECORD = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}]}).encode()
@@ -44,8 +47,8 @@ def statuses(received: bytes) -> list[int]:
     [b"POST /invocations HTT", head()[:-2], head() + RECORD[:20]],
     ids=["half a request line", "half a head", "half a body"],
 )
-def test_incomplete_request_is_answered_408_and_closed(wine: RuntimeServer, sent: bytes) -> None:
-    with wine.connect() as connection:
+def test_incomplete_request_is_answered_408_and_closed(impatient: RuntimeServer, sent: bytes) -> None:
+    with impatient.connect() as connection:
         connection.sendall(sent)
         received = everything(connection)
 
@@ -53,15 +56,15 @@ def test_incomplete_request_is_answered_408_and_closed(wine: RuntimeServer, sent
     assert b'"error_code":"BAD_REQUEST"' in received
 
 
-def test_head_that_comes_byte_by_byte_gets_no_extra_time(wine: RuntimeServer) -> None:
-    with wine.connect() as connection, pytest.raises(ConnectionError):
+def test_head_that_comes_byte_by_byte_gets_no_extra_time(impatient: RuntimeServer) -> None:
+    with impatient.connect() as connection, pytest.raises(ConnectionError):
         for byte in PING * 1000:
             connection.send(bytes([byte]))
             time.sleep(0.05)
 
 
-def test_connection_without_a_request_is_closed(wine: RuntimeServer) -> None:
-    with wine.connect() as connection:
+def test_connection_without_a_request_is_closed(impatient: RuntimeServer) -> None:
+    with impatient.connect() as connection:
         assert everything(connection) == b""
 
 
@@ -157,56 +160,62 @@ def test_client_that_expects_100_continue_gets_it(wine: RuntimeServer) -> None:
     [(PING + PING[:20], [200]), (head(length=1 << 30).replace(b"/invocations", b"/nowhere") + b"x" * 100, [404])],
     ids=["half a second request", "a body that nobody wants"],
 )
-def test_incomplete_request_after_an_answer_is_closed(wine: RuntimeServer, sent: bytes, answered: list[int]) -> None:
-    with wine.connect() as connection:
+def test_incomplete_request_after_an_answer_is_closed(
+    impatient: RuntimeServer, sent: bytes, answered: list[int]
+) -> None:
+    with impatient.connect() as connection:
         connection.sendall(sent)
 
         assert statuses(everything(connection)) == answered
 
 
 def test_server_is_alive_while_the_model_is_busy(sleeper: RuntimeServer) -> None:
-    with sleeper.connect() as connection:
-        body = b'{"inputs": {"x": [1.5]}}'
-        connection.sendall(head(length=len(body)) + body)
-        time.sleep(0.1)
+    with held_calls() as held, waiting(sleeper, held.port) as connection:
+        held.wait_for_call()
         alive = sleeper.get("/livez").status
-        connection.settimeout(0.05)
-        with pytest.raises(TimeoutError):
-            connection.recv(1)
-        connection.settimeout(10)
+        held.let_go()
 
         assert (alive, statuses(connection.recv(65_536))) == (200, [200])
 
 
-def busy(server: RuntimeServer, seconds: float) -> socket.socket:
-    """A connection that waits for a prediction."""
-    body = json.dumps({"inputs": {"x": [seconds]}}).encode()
+def waiting(server: RuntimeServer, x: float, request_id: str = "") -> socket.socket:
+    """Return a connection that waits for a prediction."""
+    body = json.dumps({"inputs": {"x": [x]}}).encode()
     connection = server.connect()
-    connection.sendall(head(length=len(body)) + body)
-    time.sleep(0.1)  # until it is with the model
+    connection.sendall(head(f"X-Request-ID: {request_id}", length=len(body)) + body)
     return connection
 
 
 def test_request_is_answered_429_if_the_queue_is_full(sleeper: RuntimeServer) -> None:
-    with busy(sleeper, 1), busy(sleeper, 0):
-        answer = sleeper.predict({"inputs": {"x": [0]}})
+    with held_calls() as held, waiting(sleeper, held.port):
+        held.wait_for_call()
+        with waiting(sleeper, 0) as second:
+            sleeper.wait_until_inflight(2)
+            answer = sleeper.predict({"inputs": {"x": [0]}})
+            held.let_go()
+            assert statuses(second.recv(65_536)) == [200]
 
     assert (answer.status, answer.document["error_code"]) == (429, "REQUEST_LIMIT_EXCEEDED")
     assert answer.headers["retry-after"] == "1"
-    sleeper.wait_until(lambda: sleeper.predict({"inputs": {"x": [0]}}).status == 200)
 
 
 def test_request_of_a_client_that_left_is_not_predicted(sleeper: RuntimeServer) -> None:
-    with busy(sleeper, 1):
-        busy(sleeper, 1.5).close()
-        began = time.monotonic()
-        sleeper.wait_until(lambda: sleeper.predict({"inputs": {"x": [0]}}).status == 200)
+    with held_calls() as held, held_calls() as of_the_client, waiting(sleeper, held.port):
+        held.wait_for_call()
+        with waiting(sleeper, of_the_client.port, "left"):
+            sleeper.wait_until_inflight(2)
+        (line,) = sleeper.awaited(lambda line: line.get("request_id") == "left")
+        held.let_go()
 
-    assert time.monotonic() - began < 1.5
-    assert sleeper.awaited(lambda line: line.get("status") == 499)
+        assert line["status"] == 499
+        assert sleeper.predict({"inputs": {"x": [0]}}).status == 200
+        assert not of_the_client.has_new_call
 
 
-def test_prediction_that_takes_too_long_is_answered_504(sleeper: RuntimeServer) -> None:
-    answer = sleeper.predict({"inputs": {"x": [2.5]}})
+def test_prediction_that_takes_too_long_is_answered_504(start: Callable[..., RuntimeServer], hard_models: Path) -> None:
+    server = start(hard_models / "sleeper", "--workers", "1", "--timeout", "1")
+    server.wait_until_ready()
+    with held_calls() as held:
+        answer = server.predict({"inputs": {"x": [held.port]}})
 
     assert (answer.status, answer.document["error_code"]) == (504, "DEADLINE_EXCEEDED")

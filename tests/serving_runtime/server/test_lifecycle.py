@@ -5,16 +5,17 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
+from testbed.held_calls import held_calls
+from testbed.processes import PATIENCE
 from testbed.runtime_server import JSON, RuntimeServer
 
 RECORD = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}]})
@@ -31,13 +32,18 @@ class Traffic:
         self._over = threading.Event()
         self._not_ready = threading.Event()
         self.results: Counter[int | str] = Counter()
+        self.clients: list[Future[None]] = []
 
     def end(self) -> None:
         self._over.set()
 
     def go_elsewhere(self) -> None:
-        """As a Service does with a pod that is not ready: it gets no new connections, and those that it has remain."""
+        """As a Service does with a pod that is not ready: it gets no new connections, and those that it has remain.
+
+        They end with their next answer, since the server closes them.
+        """
         self._not_ready.set()
+        wait(self.clients, PATIENCE)
 
     def run(self) -> None:
         client = self._server.client()
@@ -59,23 +65,25 @@ class Traffic:
 def traffic(server: RuntimeServer, *, keep_alive: bool) -> Iterator[Traffic]:
     running = Traffic(server, keep_alive=keep_alive)
     with ThreadPoolExecutor(CLIENTS) as clients:
-        ended = [clients.submit(running.run) for _ in range(CLIENTS)]
+        running.clients += [clients.submit(running.run) for _ in range(CLIENTS)]
         try:
             server.wait_until(lambda: running.results[200] > 50)
             yield running
         finally:
             running.end()
-    for client in ended:
+    for client in running.clients:
         client.result()
 
 
 def test_server_is_alive_and_not_ready_while_the_model_loads(start: Start, hard_models: Path) -> None:
-    server = start(hard_models / "slow-to-load", "--workers", "2")
-    server.process.wait_for_http(f"{server.url}/livez")
+    with held_calls() as held:
+        server = start(hard_models / "slow-to-load", "--workers", "2", environ=held.environment)
+        server.process.wait_for_http(f"{server.url}/livez")
+        held.wait_for_call()
 
-    assert [server.get(path).status for path in ("/readyz", "/startupz", "/ping", "/version")] == [503] * 4
-    assert server.get("/readyz").document == {"status": "loading"}
-    refused = server.predict({"inputs": {"x": [0]}})
+        assert [server.get(path).status for path in ("/readyz", "/startupz", "/ping", "/version")] == [503] * 4
+        assert server.get("/readyz").document == {"status": "loading"}
+        refused = server.predict({"inputs": {"x": [0]}})
     assert (refused.status, refused.document["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
     assert refused.headers["retry-after"] == "1"
 
@@ -83,14 +91,19 @@ def test_server_is_alive_and_not_ready_while_the_model_loads(start: Start, hard_
 def test_server_is_alive_at_every_moment_until_it_is_ready_and_then_stays_ready(
     start: Start, hard_models: Path
 ) -> None:
-    server = start(hard_models / "slow-to-load", "--workers", "2")
-    server.process.wait_for_http(f"{server.url}/livez")
     seen = []
-    while not seen or seen[-1] != (200, 200):
-        seen.append((server.get("/livez").status, server.get("/readyz").status))
-        time.sleep(0.01)
 
-    assert len(seen) > 10
+    def states() -> tuple[int, int]:
+        seen.append((server.get("/livez").status, server.get("/readyz").status))
+        return seen[-1]
+
+    with held_calls() as held:
+        server = start(hard_models / "slow-to-load", "--workers", "2", environ=held.environment)
+        server.process.wait_for_http(f"{server.url}/livez")
+        held.wait_for_call()
+        assert [states() for _ in range(20)] == [(200, 503)] * 20
+    server.wait_until(lambda: states() == (200, 200))
+
     assert set(seen) == {(200, 503), (200, 200)}
     assert {server.predict({"inputs": {"x": [0]}}).status for _ in range(50)} == {200}
 
@@ -122,14 +135,15 @@ def test_killed_worker_is_replaced_and_only_what_it_held_is_lost(start: Start, m
 
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["kept connections", "new connections"])
 def test_end_under_load_loses_nothing(start: Start, models: Path, keep_alive: bool) -> None:
-    server = start(models / "wine", "--workers", "2", "--drain-delay", "1")
+    server = start(models / "wine", "--workers", "2", "--drain-delay", "600")
     server.wait_until_ready()
     with traffic(server, keep_alive=keep_alive) as clients:
         server.ask_to_end()
-        server.wait_until(lambda: server.get("/readyz").status == 503, seconds=0.5)
+        server.wait_until(lambda: server.get("/readyz").status == 503)
         clients.go_elsewhere()
         stopping = server.get("/readyz")
         asked = server.predict(json.loads(RECORD))
+        server.end_drain()
         code = server.exit_code()
 
     assert (stopping.document, stopping.headers["connection"]) == ({"status": "stopping"}, "close")
@@ -138,47 +152,49 @@ def test_end_under_load_loses_nothing(start: Start, models: Path, keep_alive: bo
 
 
 def test_end_waits_for_the_request_that_is_being_answered(start: Start, hard_models: Path) -> None:
-    server = start(hard_models / "sleeper", "--workers", "1")
+    server = start(hard_models / "sleeper", "--workers", "1", "--stop-timeout", "600")
     server.wait_until_ready()
-    with ThreadPoolExecutor() as clients:
-        answer = clients.submit(server.predict, {"inputs": {"x": [1.5]}})
-        time.sleep(0.3)
+    with ThreadPoolExecutor() as clients, held_calls() as held:
+        answer = clients.submit(server.predict, {"inputs": {"x": [held.port]}})
+        held.wait_for_call()
         server.ask_to_end()
+        server.wait_until(lambda: not is_open(server.port))
+        held.let_go()
 
         assert (answer.result().status, server.exit_code()) == (200, 0)
 
 
 def test_end_does_not_wait_for_idle_connections(start: Start, models: Path) -> None:
-    server = start(models / "wine", "--workers", "1")
+    server = start(models / "wine", "--workers", "1", "--stop-timeout", "600")
     server.wait_until_ready()
     idle = server.client()
     idle.request("GET", "/ping")
     idle.getresponse().read()
     server.ask_to_end()
 
-    assert server.exit_code(seconds=5) == 0
+    assert server.exit_code() == 0
     idle.close()
 
 
 def test_end_waits_at_most_for_the_time_of_the_setting(start: Start, hard_models: Path) -> None:
     server = start(hard_models / "sleeper", "--workers", "1", "--stop-timeout", "1")
     server.wait_until_ready()
-    with server.connect() as connection:
-        connection.sendall(
-            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n" + b'{"inputs": {"x": [600]}}'
-        )
-        time.sleep(0.3)
+    with held_calls() as held, server.connect() as connection:
+        body = json.dumps({"inputs": {"x": [held.port]}}).encode()
+        connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        held.wait_for_call()
         server.ask_to_end()
 
-        assert server.exit_code(seconds=10) == 0
+        assert server.exit_code() == 0
 
 
 def test_end_while_the_model_loads_is_no_failure(start: Start, hard_models: Path) -> None:
-    server = start(hard_models / "slow-to-load")
-    server.process.wait_for_http(f"{server.url}/livez")
-    server.ask_to_end()
+    with held_calls() as held:
+        server = start(hard_models / "slow-to-load", environ=held.environment)
+        held.wait_for_call()
+        server.ask_to_end()
 
-    assert server.exit_code() == 0
+        assert server.exit_code() == 0
 
 
 def test_workers_do_not_outlive_their_supervisor(start: Start, models: Path) -> None:
@@ -189,15 +205,21 @@ def test_workers_do_not_outlive_their_supervisor(start: Start, models: Path) -> 
     server.process.popen.kill()
     server.process.popen.wait()
 
-    server.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), seconds=10)
+    server.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["asked to end", "killed"])
 def test_nothing_outlives_the_supervisor_or_keeps_its_port_while_a_model_is_compared(
-    number: int, start: Start, models: Path
+    number: int, start: Start, hard_models: Path
 ) -> None:
-    server = start(models / "wine", "--workers", "2")
-    server.wait_until_ready()
+    with held_calls() as held:
+        server = start(hard_models / "suspicious", "--workers", "2", environ=held.environment)
+        server.wait_until_ready()
+        held.wait_for_call()  # of the model that MLflow has loaded
+        assert_nothing_outlives(server, number)
+
+
+def assert_nothing_outlives(server: RuntimeServer, number: int) -> None:
     pid = server.process.popen.pid
     others: set[int] = set()
 
@@ -207,22 +229,27 @@ def test_nothing_outlives_the_supervisor_or_keeps_its_port_while_a_model_is_comp
         others.update(child for child in _children(pid) if _lives(child) and child not in server.workers())
         return len(others) == 1
 
-    server.wait_until(only_the_comparing_one, seconds=10)
+    server.wait_until(only_the_comparing_one)
     (comparing,), children = others, _children(pid)
-    os.kill(comparing, signal.SIGSTOP)  # it is still comparing when the server ends
+    os.kill(comparing, signal.SIGSTOP)  # no signal ends it by itself
     port = f":{server.port:04X} "
     listening = {
         line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines() if port in line and " 0A " in line
     }
     held = {str(entry.readlink()) for entry in Path(f"/proc/{comparing}/fd").iterdir()}
     server.process.popen.send_signal(number)
-    server.process.popen.wait(30)
+    server.exit_code()
 
     assert listening
     assert not held & {f"socket:[{inode}]" for inode in listening}
-    server.wait_until(lambda: not any(_lives(child) for child in children), seconds=2)
+    server.wait_until(lambda: not any(_lives(child) for child in children))
     with socket.create_server(("127.0.0.1", server.port)):
         pass
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _children(pid: int) -> set[int]:
@@ -243,12 +270,10 @@ def test_model_that_mlflow_loads_to_something_else_is_served_as_mlflow_loads_it(
     server.wait_until_ready()
     before = server.predict({"inputs": {"x": [1.0]}}).document["predictions"]
     server.wait_until(
-        lambda: any(line["message"].startswith("the model predicts something else") for line in server.lines()),
-        seconds=90,
+        lambda: any(line["message"].startswith("the model predicts something else") for line in server.lines())
     )
     server.wait_until(
-        lambda: {server.predict({"inputs": {"x": [1.0]}}).document["predictions"][0] for _ in range(10)} == {1.0},
-        seconds=90,
+        lambda: {server.predict({"inputs": {"x": [1.0]}}).document["predictions"][0] for _ in range(10)} == {1.0}
     )
 
     assert before == [0.0]
@@ -260,8 +285,7 @@ def test_model_that_mlflow_loads_to_the_same_stays_as_it_is(start: Start, models
     server.wait_until_ready()
     worker = server.workers()
     server.wait_until(
-        lambda: any(line["message"] == "the model predicts the same as loaded by MLflow" for line in server.lines()),
-        seconds=60,
+        lambda: any(line["message"] == "the model predicts the same as loaded by MLflow" for line in server.lines())
     )
 
     assert server.workers() == worker

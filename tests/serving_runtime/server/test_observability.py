@@ -42,7 +42,9 @@ def test_metrics_are_those_of_all_workers_whichever_is_asked(start: Start, model
     server.predict({"dataframe_records": [{"pH": 1}]})
     server.ask("POST", "/invocations", "{", JSON)
     server.get("/nowhere")
-    server.wait_until(lambda: of("none", "404") in numbers(server))  # a request is counted after its answer
+    counted = (of("invocations", "200"), of("invocations", "400"), of("none", "404"))
+    # Each worker counts a request after its answer.
+    server.wait_until(lambda: sum(numbers(server).get(name, 0) for name in counted) == 23)
 
     seen = [numbers(server) for _ in range(10)]
     assert all(found[of("invocations", "200")] == 20 for found in seen)
@@ -120,7 +122,7 @@ def test_predictions_are_recorded_as_domino_reads_them(start: Start, models: Pat
     server.wait_until_ready()
     answer = server.ask("POST", "/invocations", json.dumps(RECORDS), JSON | {"X-Request-ID": "first"})
     log = tmp_path / "model-65a1b2-7c9.log"
-    server.wait_until(lambda: log.read_text().count("\n") == 2)
+    server.wait_until(lambda: log.exists() and log.read_text().count("\n") == 2)
 
     records = [json.loads(line) for line in log.read_text().splitlines()]
     assert [record["features"] for record in records] == RECORDS["dataframe_records"]

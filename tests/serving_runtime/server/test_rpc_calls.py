@@ -1,7 +1,6 @@
 """Calls of gRPC are refused, counted, logged, limited and guarded as requests of HTTP are."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +13,9 @@ from serving_runtime.protocols.open_inference.messages import INFERENCE
 from serving_runtime.rpc.health import CHECK, WATCH
 from serving_runtime.rpc.reflection import INFO, OLDER_PATH
 from serving_runtime.rpc.refusals import DOCUMENT
+from testbed.held_calls import held_calls
 from testbed.infer_messages import message_of
-from testbed.processes import free_port
+from testbed.processes import PATIENCE, free_port
 from testbed.rpc_client import INFER, RpcClient, rpc_client
 from testbed.runtime_server import JSON, RuntimeServer, serving
 from tests.serving_runtime.server.test_observability import TRACE, numbers, of
@@ -27,8 +27,9 @@ REQUEST = message_of(BODY, raw=True, model="model").SerializeToString()
 OPEN = ("ServerLive", "ServerReady")
 
 
-def asleep(seconds: float) -> bytes:
-    body = {"inputs": [{"name": "x", "datatype": "FP64", "shape": [1], "data": [seconds]}]}
+def held_by(port: int) -> bytes:
+    """Return a call for which the model waits for the port; 0 is none."""
+    body = {"inputs": [{"name": "x", "datatype": "FP64", "shape": [1], "data": [float(port)]}]}
     return bytes(message_of(body, raw=True, model="model").SerializeToString())
 
 
@@ -55,14 +56,6 @@ def guarded(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         rpc_client(server.grpc_port) as client,
     ):
         yield client
-
-
-@pytest.fixture(scope="module")
-def sleeper(hard_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
-    flags = ("--workers", "1", "--max-queue", "1", "--timeout", "2")
-    log = tmp_path_factory.mktemp("rpc-sleeper") / "log"
-    with serving(hard_models / "sleeper", *flags, log=log, grpc=True) as server:
-        yield server
 
 
 def test_prediction_is_logged_and_counted_with_the_time_of_each_step(server: RuntimeServer, client: RpcClient) -> None:
@@ -143,7 +136,7 @@ def test_only_probes_are_open_without_a_token(path: str, guarded: RpcClient) -> 
 def test_reflection_needs_the_token(path: str, guarded: RpcClient) -> None:
     def reflect(metadata: Any) -> str:
         asked = INFO.request(list_services="").SerializeToString()
-        call = guarded.channel.stream_stream(path)(iter([asked]), timeout=30, metadata=metadata)
+        call = guarded.channel.stream_stream(path)(iter([asked]), timeout=PATIENCE, metadata=metadata)
         try:
             return str(INFO.response.FromString(next(call)).WhichOneof("message_response"))
         except grpc.RpcError as error:
@@ -169,52 +162,66 @@ def test_reflection_answers_or_says_that_there_is_no_such_thing(
     asked: dict[str, str], found: str, client: RpcClient
 ) -> None:
     request = INFO.request(host="h", **asked).SerializeToString()
-    (answer,) = client.channel.stream_stream(INFO.path)(iter([request]), timeout=30)
+    (answer,) = client.channel.stream_stream(INFO.path)(iter([request]), timeout=PATIENCE)
 
     assert INFO.response.FromString(answer).WhichOneof("message_response") == found
 
 
 def test_health_of_an_unknown_service_is_not_found(client: RpcClient) -> None:
     assert client.call(CHECK.path, CHECK.request(service="other").SerializeToString()).status == "NOT_FOUND"
-    watched = client.channel.unary_stream(WATCH.path)(WATCH.request(service="other").SerializeToString(), timeout=30)
+    watched = client.channel.unary_stream(WATCH.path)(
+        WATCH.request(service="other").SerializeToString(), timeout=PATIENCE
+    )
     assert WATCH.response.FromString(next(watched)).status == 3
     watched.cancel()
 
 
 def test_deadline_of_the_client_ends_the_call_and_drops_its_work(sleeper: RuntimeServer) -> None:
-    with rpc_client(sleeper.grpc_port) as client, ThreadPoolExecutor(2) as clients:
-        busy = clients.submit(client.call, INFER, asleep(1))
-        time.sleep(0.2)
-        dropped = client.call(INFER, asleep(1.5), seconds=0.3)
-        began = time.monotonic()
+    with (
+        rpc_client(sleeper.grpc_port) as client,
+        ThreadPoolExecutor(1) as clients,
+        held_calls() as held,
+        held_calls() as of_the_client,
+    ):
+        busy = clients.submit(client.call, INFER, held_by(held.port))
+        held.wait_for_call()
+        dropped = client.call(INFER, held_by(of_the_client.port), seconds=1)
+        sleeper.wait_until_inflight(1)
+        held.let_go()
 
         assert (dropped.status, busy.result().status) == ("DEADLINE_EXCEEDED", "OK")
-        assert client.call(INFER, asleep(0)).status == "OK"
-        assert time.monotonic() - began < 1.5
+        assert client.call(INFER, held_by(0)).status == "OK"
+        assert not of_the_client.has_new_call
 
 
-def test_prediction_that_takes_too_long_is_ended_by_the_server(sleeper: RuntimeServer) -> None:
-    with rpc_client(sleeper.grpc_port) as client:
-        answer = client.call(INFER, asleep(2.5))
-        asked = client.call(INFER, asleep(0.5), metadata=(("x-request-timeout-ms", "100"),))
+def test_prediction_that_takes_too_long_is_ended_by_the_server(start: Start, hard_models: Path) -> None:
+    server = start(hard_models / "sleeper", "--workers", "1", "--timeout", "1", grpc=True)
+    server.wait_until_ready()
+    with rpc_client(server.grpc_port) as client, held_calls() as held:
+        answer = client.call(INFER, held_by(held.port))
 
     assert (answer.status, "no prediction in the time" in answer.details) == ("DEADLINE_EXCEEDED", True)
-    assert asked.status == "DEADLINE_EXCEEDED"
+
+
+def test_call_may_ask_for_less_time_than_it_has(sleeper: RuntimeServer) -> None:
+    with rpc_client(sleeper.grpc_port) as client, held_calls() as held:
+        answer = client.call(INFER, held_by(held.port), metadata=(("x-request-timeout-ms", "100"),))
+
+    assert answer.status == "DEADLINE_EXCEEDED"
 
 
 def test_requests_of_http_and_calls_of_grpc_share_a_queue_which_may_be_full(sleeper: RuntimeServer) -> None:
-    with rpc_client(sleeper.grpc_port) as client, ThreadPoolExecutor(2) as clients:
-        sleeper.wait_until(lambda: client.call(INFER, asleep(0)).status == "OK")
-        busy = [clients.submit(client.call, INFER, asleep(1.5))]
-        time.sleep(0.3)  # until it is with the model
-        busy.append(clients.submit(client.call, INFER, asleep(0)))
-        sleeper.wait_until(lambda: numbers(sleeper)["model_api_runtime_inflight"] == 2, seconds=1)
-        time.sleep(0.1)  # until it waits
-        refused, over_http = client.call(INFER, asleep(0)), sleeper.predict({"inputs": {"x": [0]}})
+    with rpc_client(sleeper.grpc_port) as client, ThreadPoolExecutor(2) as clients, held_calls() as held:
+        busy = clients.submit(client.call, INFER, held_by(held.port))
+        held.wait_for_call()
+        waits = clients.submit(sleeper.predict, {"inputs": {"x": [0]}})
+        sleeper.wait_until_inflight(2)
+        refused, over_http = client.call(INFER, held_by(0)), sleeper.predict({"inputs": {"x": [0]}})
+        held.let_go()
 
         assert (refused.status, refused.metadata["grpc-retry-pushback-ms"]) == ("RESOURCE_EXHAUSTED", "1000")
         assert over_http.status == 429
-        assert [call.result().status for call in busy] == ["OK", "OK"]
+        assert (busy.result().status, waits.result().status) == ("OK", 200)
 
 
 def test_port_that_is_taken_ends_the_server_and_is_named(start: Start, models: Path, server: RuntimeServer) -> None:

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from serving_runtime.rpc.health import WATCH
+from testbed.processes import PATIENCE
 from testbed.rpc_client import DATA, INFER, RpcClient, call_head, connect, frame, message, rpc_client
 from testbed.runtime_server import RuntimeServer, serving
 from tests.serving_runtime.server.test_rpc_calls import REQUEST
@@ -21,8 +22,15 @@ LEFT = 10_000  # calls that are opened, and get no message
 
 @pytest.fixture(scope="module")
 def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
-    flags = ("--workers", "1", "--max-body", "100K", "--read-timeout", "1", "--timeout", "5")
+    flags = ("--workers", "1", "--max-body", "100K")
     with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("rpc-hostile") / "log", grpc=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def impatient(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
+    flags = ("--workers", "1", "--read-timeout", "2", "--timeout", "2")
+    with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("rpc-impatient") / "log", grpc=True) as server:
         yield server
 
 
@@ -82,13 +90,13 @@ def test_call_without_a_message_is_refused(client: RpcClient) -> None:
         yield from ()
 
     with pytest.raises(grpc.RpcError) as refusal:
-        client.channel.stream_unary(INFER)(nothing(), timeout=30)
+        client.channel.stream_unary(INFER)(nothing(), timeout=PATIENCE)
 
     assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_second_message_of_a_call_is_ignored(client: RpcClient) -> None:
-    assert client.channel.stream_unary(INFER)(iter([REQUEST, b"\xff"]), timeout=30)
+    assert client.channel.stream_unary(INFER)(iter([REQUEST, b"\xff"]), timeout=PATIENCE)
 
 
 def test_path_that_is_no_text_costs_no_other_client_its_answer(server: RuntimeServer, client: RpcClient) -> None:
@@ -98,7 +106,7 @@ def test_path_that_is_no_text_costs_no_other_client_its_answer(server: RuntimeSe
         connection.sendall(call_head(1, b"/\xff\xfe") + message(1, b""))
         server.awaited(lambda line: "is replaced" in line["message"])
 
-    server.wait_until(lambda: client.call(INFER, REQUEST, seconds=5).status == "OK")
+    server.wait_until(lambda: client.call(INFER, REQUEST).status == "OK")
     assert server.workers() == workers
 
 
@@ -116,14 +124,14 @@ def test_calls_that_are_opened_and_left_keep_no_other_client_out(server: Runtime
         left.append(connect(server.grpc_port))
         left[-1].sendall(b"".join(call_head(2 * number + 1) for number in range(250)))
 
-    assert client.call(INFER, REQUEST, seconds=30).status == "OK"
+    assert client.call(INFER, REQUEST).status == "OK"
     server.awaited(lambda line: line.get("status") == 408)
     for connection in left:
         connection.close()
 
 
-def test_call_whose_message_does_not_come_ends_after_the_timeout(server: RuntimeServer, client: RpcClient) -> None:
-    with connect(server.grpc_port) as connection:
+def test_call_whose_message_does_not_come_ends_after_the_timeout(impatient: RuntimeServer) -> None:
+    with connect(impatient.grpc_port) as connection:
         connection.sendall(call_head(1) + frame(DATA, 0, 1, b"\0" + struct.pack(">I", 100) + b"half"))
 
         assert received(connection, b"grpc-status\x014")
@@ -139,22 +147,25 @@ def test_connection_that_is_cut_in_a_message_is_forgotten(server: RuntimeServer,
     assert server.awaited(lambda line: line.get("request_id") == "cut-off")[0]["status"] in {400, 499}
 
 
-def test_bytes_that_are_no_http2_are_hung_up_on(server: RuntimeServer, client: RpcClient) -> None:
-    with socket.create_connection(("127.0.0.1", server.grpc_port), timeout=30) as connection:
+def test_bytes_that_are_no_http2_are_hung_up_on(impatient: RuntimeServer) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.grpc_port), timeout=PATIENCE) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
         with suppress(ConnectionResetError):
             while connection.recv(1 << 16):
                 continue
 
 
-def test_client_that_says_nothing_is_hung_up_on(server: RuntimeServer, client: RpcClient) -> None:
-    with socket.create_connection(("127.0.0.1", server.grpc_port), timeout=30) as connection, suppress(OSError):
+def test_client_that_says_nothing_is_hung_up_on(impatient: RuntimeServer) -> None:
+    with (
+        socket.create_connection(("127.0.0.1", impatient.grpc_port), timeout=PATIENCE) as connection,
+        suppress(ConnectionResetError),
+    ):
         while connection.recv(1 << 16):
             continue
 
 
 def test_streams_of_health_have_a_limit(client: RpcClient) -> None:
-    watching = [client.channel.unary_stream(WATCH.path)(b"", timeout=60) for _ in range(101)]
+    watching = [client.channel.unary_stream(WATCH.path)(b"", timeout=PATIENCE) for _ in range(101)]
     states = []
     for stream in watching:
         try:

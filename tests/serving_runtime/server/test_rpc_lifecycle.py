@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import grpc
 import pytest
 
 from serving_runtime.process import serve
@@ -18,10 +17,12 @@ from serving_runtime.process.serve import MissingExtraError, reserve_grpc_port
 from serving_runtime.rpc.health import WATCH
 from serving_runtime.rpc.server import SERVERS
 from serving_runtime.settings import read_settings
+from testbed.held_calls import held_calls
 from testbed.processes import free_port
 from testbed.rpc_client import INFER, rpc_client
 from testbed.runtime_server import RuntimeServer
-from tests.serving_runtime.server.test_rpc_calls import REQUEST, asleep
+from tests.serving_runtime.server.test_lifecycle import is_open
+from tests.serving_runtime.server.test_rpc_calls import REQUEST, held_by
 
 Start = Callable[..., RuntimeServer]
 CLIENTS = 4
@@ -95,7 +96,7 @@ def traffic(port: int) -> Iterator[Counter[str]]:
 
 
 def test_server_that_ends_under_load_loses_no_call_to_the_next_one(start: Start, models: Path, tmp_path: Path) -> None:
-    flags = ("--workers", "1", "--drain-delay", "0.5", "--stop-timeout", "4")
+    flags = ("--workers", "1", "--drain-delay", "600", "--stop-timeout", "60")
     first, second = (start(models / "wine", *flags, grpc=True) for _ in range(2))
     first.wait_until_ready()
     second.wait_until_ready()
@@ -103,7 +104,9 @@ def test_server_that_ends_under_load_loses_no_call_to_the_next_one(start: Start,
     with service.running(), traffic(service.port) as results:
         first.wait_until(lambda: results["OK"] > 50)
         first.ask_to_end()
-        service.backend = second.grpc_port  # as soon as readiness says no
+        first.wait_until(lambda: first.get("/readyz").status == 503)
+        service.backend = second.grpc_port
+        first.end_drain()
         code = first.exit_code()
         before = results["OK"]
         second.wait_until(lambda: results["OK"] > before + 50)
@@ -115,33 +118,42 @@ def test_server_that_ends_under_load_loses_no_call_to_the_next_one(start: Start,
 def test_end_waits_for_the_call_that_is_being_answered_and_not_for_idle_channels(
     start: Start, hard_models: Path
 ) -> None:
-    server = start(hard_models / "sleeper", "--workers", "1", grpc=True)
+    server = start(hard_models / "sleeper", "--workers", "1", "--stop-timeout", "600", grpc=True)
     server.wait_until_ready()
-    with rpc_client(server.grpc_port) as busy, rpc_client(server.grpc_port) as idle, ThreadPoolExecutor(1) as clients:
-        assert idle.call(INFER, asleep(0)).status == "OK"
-        answer = clients.submit(busy.call, INFER, asleep(1.5))
-        server.wait_until(lambda: "ModelInfer" in server.process.log.read_text())
+    with (
+        rpc_client(server.grpc_port) as busy,
+        rpc_client(server.grpc_port) as idle,
+        ThreadPoolExecutor(1) as clients,
+        held_calls() as held,
+    ):
+        assert idle.call(INFER, held_by(0)).status == "OK"
+        answer = clients.submit(busy.call, INFER, held_by(held.port))
+        held.wait_for_call()
         server.ask_to_end()
+        server.wait_until(lambda: not is_open(server.port))
+        held.let_go()
 
         assert answer.result().status == "OK"
-        assert server.exit_code(seconds=10) == 0
+        assert server.exit_code() == 0
 
 
-def test_health_says_no_while_the_server_drains(start: Start, models: Path) -> None:
-    server = start(models / "wine", "--workers", "1", "--drain-delay", "5", grpc=True)
+def test_health_says_no_while_the_server_drains_and_a_client_that_watches_does_not_hold_its_end(
+    start: Start, models: Path
+) -> None:
+    server = start(models / "wine", "--workers", "1", "--drain-delay", "600", "--stop-timeout", "600", grpc=True)
     server.wait_until_ready()
     with rpc_client(server.grpc_port) as client:
         states = (
             WATCH.response.FromString(state).status
-            for state in client.channel.unary_stream(WATCH.path)(b"", timeout=60)
+            for state in client.channel.unary_stream(WATCH.path)(b"", timeout=600)
         )
         first = next(states)
         server.ask_to_end()
 
         assert (first, next(states)) == (1, 2)
         assert client.call(INFER, REQUEST).status == "OK"
-        with suppress(grpc.RpcError):
-            next(states)
+        server.end_drain()
+        assert (list(states), server.exit_code()) == ([], 0)
 
 
 def test_port_of_a_killed_worker_goes_to_its_replacement(start: Start, models: Path) -> None:
@@ -152,10 +164,10 @@ def test_port_of_a_killed_worker_goes_to_its_replacement(start: Start, models: P
     server.wait_until(lambda: server.workers() not in ([], [killed]))
 
     with rpc_client(server.grpc_port) as client:
-        server.wait_until(lambda: client.call(INFER, REQUEST, seconds=5).status == "OK")
+        server.wait_until(lambda: client.call(INFER, REQUEST).status == "OK")
     server.process.popen.kill()
     server.process.popen.wait()
-    server.wait_until(lambda: _listeners(server.grpc_port) == 0, seconds=10)
+    server.wait_until(lambda: _listeners(server.grpc_port) == 0)
 
 
 def test_workers_share_the_port_and_clients_spread(start: Start, hard_models: Path) -> None:
@@ -165,7 +177,7 @@ def test_workers_share_the_port_and_clients_spread(start: Start, hard_models: Pa
     answering = set()
     for _ in range(20):
         with rpc_client(server.grpc_port) as client:
-            answering.add(client.call(INFER, asleep(0)).body)
+            answering.add(client.call(INFER, held_by(0)).body)
 
     assert len(answering) == 2  # the model predicts the id of its process
 

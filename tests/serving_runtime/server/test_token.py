@@ -20,6 +20,7 @@ from serving_runtime.http.tokens import TokenFileError, Tokens
 from serving_runtime.protocols.interface import Page
 from serving_runtime.protocols.table import PROTOCOLS
 from serving_runtime.settings import OPTIONS
+from testbed.held_calls import held_calls
 from testbed.runtime_server import JSON, NATIVE, Answer, RuntimeServer, serving
 from tests.serving_runtime.server.conftest import Start
 
@@ -175,10 +176,14 @@ def test_document_of_an_open_server_has_no_scheme(wine: RuntimeServer) -> None:
 
 
 def test_token_is_needed_while_the_model_loads(start: Start, hard_models: Path, file: Path) -> None:
-    server = start(hard_models / "slow-to-load", environ={"MODEL_API_RUNTIME_TOKEN_FILE": str(file)})
-    server.process.wait_for_http(f"{server.url}/livez")
+    with held_calls() as held:
+        environ = held.environment | {"MODEL_API_RUNTIME_TOKEN_FILE": str(file)}
+        server = start(hard_models / "slow-to-load", environ=environ)
+        server.process.wait_for_http(f"{server.url}/livez")
+        held.wait_for_call()
+        answers = server.get("/readyz"), predict(server, None), predict(server, NEW)
 
-    assert (server.get("/readyz").status, predict(server, None).status, predict(server, NEW).status) == (503, 401, 503)
+    assert [answer.status for answer in answers] == [503, 401, 503]
 
 
 def test_new_token_of_a_swapped_secret_is_good_and_the_old_one_is_not(

@@ -6,9 +6,11 @@ import ctypes
 import os
 import random
 import signal
+import socket
 import sys
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +25,32 @@ TARGET = Path(sys.argv[1])
 SERVED = "_MLFLOW_IS_IN_SERVING_ENVIRONMENT"
 SIGNATURE = ModelSignature(inputs=Schema([ColSpec("double", "x")]))
 EXAMPLE = pd.DataFrame({"x": [1.0]})
+LEAST_PORT = 1024
+
+
+def wait_for(value):
+    """If the value is a port of this machine, connect to it, and return when the other end closes."""
+    if value >= LEAST_PORT:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", int(value))) as connection:
+            connection.recv(1)
 
 
 class Sleeper(mlflow.pyfunc.PythonModel):
-    """Predicts after as many seconds as it is asked for, and says which process did."""
+    """Waits for the port that it is asked for, and says which process predicted."""
 
     def predict(self, context, model_input, params=None):
-        time.sleep(float(model_input["x"].iloc[0]))
+        wait_for(model_input["x"].iloc[0])
         return [os.getpid()]
 
 
 class SlowToLoad(Sleeper):
-    """Holds the interpreter for two seconds, as a large file that is unpickled does, and waits for one."""
+    """Holds the interpreter, as a large file that is unpickled does, until the port of a variable lets it go."""
 
     def load_context(self, context):
-        if SERVED in os.environ:
-            ctypes.PyDLL(None).usleep(2_000_000)  # a PyDLL keeps the lock of the interpreter
-            time.sleep(1)
+        if port := os.environ.get("HELD_BY"):
+            with socket.create_connection(("127.0.0.1", int(port))) as connection:
+                # A PyDLL keeps the lock of the interpreter.
+                ctypes.PyDLL(None).recv(connection.fileno(), ctypes.create_string_buffer(1), 1, 0)
 
 
 class Forgetful(mlflow.pyfunc.PythonModel):
@@ -57,11 +68,11 @@ class Fragile(mlflow.pyfunc.PythonModel):
 
 
 class Patient(mlflow.pyfunc.PythonModel):
-    """Doubles; what is beyond 100 takes so many seconds more, and what is below zero it cannot do."""
+    """Doubles, and waits for a port; what is below zero it cannot do."""
 
     def predict(self, context, model_input, params=None):
         x = model_input["x"]
-        time.sleep(max(0.0, float(x.max()) - 100))
+        wait_for(x.max())
         if (x < 0).any():
             raise ValueError("below zero")
         return [2 * value for value in x]
@@ -124,12 +135,14 @@ class Caller(mlflow.pyfunc.PythonModel):
 
 
 class Suspicious(BaseEstimator):
-    """Predicts 1 if MLflow is imported, and 0 if not."""
+    """Predicts 1 if MLflow is imported, and 0 if not. With MLflow, it waits for the port of a variable."""
 
     def fit(self, x, y):
         return self
 
     def predict(self, x):
+        if "mlflow" in sys.modules:
+            wait_for(int(os.environ.get("HELD_BY", "0")))
         return [float("mlflow" in sys.modules)] * len(x)
 
 

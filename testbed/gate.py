@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose, new_token
 from testbed.mlflow_server import MlflowServer
-from testbed.processes import Process, free_port, installed, running
+from testbed.processes import PATIENCE, Process, free_port, installed, running
 from tracking_gate.authentication.people import hashed
 
 PROJECT: Final = "66c0a1b2c3d4e5f601234567"
@@ -86,7 +86,7 @@ def ask(
     if isinstance(body, dict):
         body = json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} | sent
-    connection = http.client.HTTPConnection(urlsplit(uri).netloc, timeout=60)
+    connection = http.client.HTTPConnection(urlsplit(uri).netloc, timeout=PATIENCE)
     try:
         connection.request(method, path, body=body, headers=sent)
         answer = connection.getresponse()
@@ -115,7 +115,7 @@ def gate(server: MlflowServer, directory: Path, *options: str, prefix: Sequence[
     command += [f"--audit-log={audit}", "--host=127.0.0.1", f"--port={port}", *options]
     with running(command, log=directory / "gate.log", env=os.environ, cwd=directory) as process:
         uri = f"http://127.0.0.1:{port}"
-        process.wait_for_http(f"{uri}/readyz", seconds=30)
+        process.wait_for_http(f"{uri}/readyz")
         yield Gate(uri=uri, server=server, secret_dir=secret_dir, audit=audit, process=process)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from testbed.http_server import in_thread
+from testbed.processes import PATIENCE
 
 CHUNK: Final = 1 << 16
 NOT_FORWARDED: Final = {"connection", "content-length", "date", "host", "keep-alive", "server", "transfer-encoding"}
@@ -54,7 +55,7 @@ class Exchange(BaseHTTPRequestHandler):
     def upstream(self, body: bytes = b"") -> Iterator[http.client.HTTPResponse]:
         """Yield the answer of the server behind the proxy."""
         target = urlsplit(self.server.upstream)
-        with closing(http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)) as connection:
+        with closing(http.client.HTTPConnection(target.hostname or "", target.port, timeout=PATIENCE)) as connection:
             left_out = NOT_FORWARDED - {"date", "host"} if self.server.keep_host else NOT_FORWARDED
             headers = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
             connection.request(self.command, target.path + self.path, body=body or None, headers=headers)

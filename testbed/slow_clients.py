@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
+from testbed.processes import PATIENCE
+
 
 def head_of(method: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
     """Return the head of a request, with its empty line."""
@@ -22,7 +24,7 @@ def connected(uri: str, sent: bytes, *, receives: int | None = None) -> socket.s
     found = socket.socket()
     if receives is not None:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
-    found.settimeout(30)
+    found.settimeout(PATIENCE)
     found.connect((address.hostname, address.port))
     found.sendall(sent)
     return found

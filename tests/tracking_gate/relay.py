@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from testbed.processes import PATIENCE
+
 HALF = {
     "length": b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000,
     "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n" + b"x" * 100_000 + b"\r\n",
@@ -56,8 +58,8 @@ def relay(upstream: str) -> Iterator[Relay]:
             held = state.held in self.path
             if held and not state.lost:
                 state.arrived.set()
-                state.go.wait(30)
-            connection = http.client.HTTPConnection(urlsplit(state.upstream).netloc, timeout=60)
+                state.go.wait(PATIENCE)
+            connection = http.client.HTTPConnection(urlsplit(state.upstream).netloc, timeout=PATIENCE)
             connection.request(
                 self.command, self.path, body, {"Content-Type": self.headers.get("Content-Type") or "application/json"}
             )

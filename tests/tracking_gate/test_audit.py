@@ -15,7 +15,7 @@ import pytest
 from model_contract.tokens import Purpose
 from testbed.gate import API, ask, gate
 from testbed.mlflow_server import MlflowServer
-from testbed.processes import free_port
+from testbed.processes import PATIENCE, free_port
 from tests.tracking_gate.conftest import wine_behind
 from tracking_gate.audit import AuditError, AuditLog, RefusalSampler, line_of
 
@@ -163,27 +163,29 @@ def test_sample_has_some_at_once_then_one_in_a_while_and_says_how_many_are_missi
 def test_refused_requests_of_unknown_callers_do_not_fill_the_log(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     port = free_port()
     with gate(mlflow_3_18, tmp_path / "gate", f"--metrics-port={port}") as found:
+        began = time.monotonic()
         for number in range(300):
             found.ask(
                 "POST", f"{API}/{'x' * 14_000}", b"", {"Authorization": f"Bearer {number}", "User-Agent": "x" * 4000}
             )
-        size, lines = found.audit.stat().st_size, found.lines()
+        size, lines, seconds = found.audit.stat().st_size, found.lines(), time.monotonic() - began
         text = ask(f"http://127.0.0.1:{port}", "GET", "/metrics").body.decode()
 
-    assert size < 50_000
-    assert 1 <= len(lines) <= 30
+    assert size < 1700 * len(lines)
+    assert 1 <= len(lines) <= 21 + seconds / 10
     assert f"model_api_gate_unlogged_refusals_total {300 - len(lines)}.0" in text
 
 
 def test_refusals_of_one_token_do_not_hide_those_of_another(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     with gate(mlflow_3_18, tmp_path / "gate") as found:
-        for _ in range(400):
-            found.ask("GET", f"{API}/experiments/search", headers=found.bearer(Purpose.PULL))
+        pull = found.bearer(Purpose.PULL)
+        with ThreadPoolExecutor(8) as pool:  # faster than one line in 0.2 s, also on a machine with other work
+            list(pool.map(lambda _: found.ask("GET", f"{API}/experiments/search", headers=pull), range(600)))
         found.ask("GET", f"{API}/experiments/search", headers=found.bearer(Purpose.PROMOTE))
         by_kind = [line["actor"]["kind"] for line in found.lines()]
 
     assert by_kind.count("promote") == 1
-    assert 300 <= by_kind.count("pull") < 400
+    assert 300 <= by_kind.count("pull") < 600
 
 
 def test_slow_disk_does_not_stop_reading(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
@@ -198,7 +200,7 @@ def test_slow_disk_does_not_stop_reading(mlflow_3_18: MlflowServer, tmp_path: Pa
         answered = found.ask("GET", f"{API}/experiments/search?max_results=1", headers=found.basic("jane")).status
         was_done = waiting.done()
         os.read(reader, 65536)
-        status = waiting.result(20).status
+        status = waiting.result(PATIENCE).status
         os.close(filler)
 
     os.close(reader)

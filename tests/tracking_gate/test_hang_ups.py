@@ -14,12 +14,13 @@ import pytest
 from model_contract.tokens import Purpose
 from testbed.gate import API, Gate, Json, ask, gate
 from testbed.mlflow_server import MlflowServer
-from testbed.processes import free_port
+from testbed.processes import PATIENCE, free_port
 from testbed.slow_clients import connected, head_of, rest_of
 from tests.tracking_gate.conftest import Wine, wine_behind
 from tests.tracking_gate.relay import HALF, Relay, relay
 
 METRICS_PORT = free_port()
+CUT = 'requests_total{decision="cut",rule="transition_stage"}'
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 
@@ -31,7 +32,7 @@ def between(mlflow_3_18: MlflowServer) -> Iterator[Relay]:
 
 @pytest.fixture(scope="module")
 def behind(between: Relay, mlflow_3_18: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
-    options = ("--attempts=100000", f"--metrics-port={METRICS_PORT}", "--client-pause=5")
+    options = ("--attempts=100000", f"--metrics-port={METRICS_PORT}", "--client-pause=600")
     with gate(replace(mlflow_3_18, uri=between.uri), tmp_path_factory.mktemp("behind"), *options) as found:
         yield found
 
@@ -45,8 +46,8 @@ def wine_here(behind: Gate, between: Relay) -> Iterator[Wine]:
     between.held, between.lost = "\0", False
 
 
-def metrics() -> dict[str, float]:
-    lines = ask(f"http://127.0.0.1:{METRICS_PORT}", "GET", "/metrics").body.decode().splitlines()
+def metrics(port: int = METRICS_PORT) -> dict[str, float]:
+    lines = ask(f"http://127.0.0.1:{port}", "GET", "/metrics").body.decode().splitlines()
     pairs = (line.rpartition(" ") for line in lines if line.startswith("model_api_gate_"))
     return {name.removeprefix("model_api_gate_"): float(value) for name, _, value in pairs}
 
@@ -57,8 +58,16 @@ def hang_up(connection: socket.socket, *, reset: bool) -> None:
     connection.close()
 
 
+def hang_up_and_wait(connection: socket.socket, *, reset: bool, port: int = METRICS_PORT) -> None:
+    """Hang up while the gate waits for MLflow, and return when the gate knows of it."""
+    series = 'client_hang_ups_total{phase="upstream"}'
+    before = metrics(port)[series]
+    hang_up(connection, reset=reset)
+    assert eventually(lambda: metrics(port)[series] == before + 1)
+
+
 def eventually(holds: Callable[[], bool]) -> bool:
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + PATIENCE
     while not holds():
         if time.monotonic() > ends:
             return False
@@ -107,7 +116,8 @@ def test_client_that_hangs_up_is_no_fault(
         assert eventually(lambda: between.seen.count("PUT") == len(clients))
     if phase == "answer":
         assert all(client.recv(1) for client in clients)
-    time.sleep(0.3)
+    if phase != "head":
+        assert eventually(lambda: metrics()["in_flight_requests"] == len(clients))
     for client in clients:
         hang_up(client, reset=reset)
 
@@ -145,8 +155,8 @@ def test_answer_that_mlflow_breaks_off_is_not_whole_for_the_client(
         was_reset or (b"Content-Length: 200000" in found) or (b"chunked" in found and not found.endswith(b"0\r\n\r\n"))
     )
     assert not found.count(b"HTTP/1.1 ") > 1
+    assert eventually(lambda: metrics()["upstream_cuts_total"] - before["upstream_cuts_total"] == 1)
     after = metrics()
-    assert after["upstream_cuts_total"] - before["upstream_cuts_total"] == 1
     assert after["errors_total"] == before["errors_total"]
     assert after['refusals_total{reason="unavailable"}'] == before['refusals_total{reason="unavailable"}']
 
@@ -175,9 +185,8 @@ def test_move_whose_client_hangs_up_is_finished_and_recorded(
     client = connected(
         behind.uri, sent("POST", f"{API}/model-versions/transition-stage", behind.bearer(Purpose.PROMOTE), move)
     )
-    assert between.arrived.wait(10)
-    hang_up(client, reset=reset)
-    time.sleep(0.3)
+    assert between.arrived.wait(PATIENCE)
+    hang_up_and_wait(client, reset=reset)
     between.go.set()
 
     assert eventually(lambda: lines_of(behind, version, wine_here.name)[-1]["decision"] == "allow")
@@ -190,16 +199,16 @@ def test_move_whose_client_hangs_up_is_finished_and_recorded(
 def test_move_whose_client_hangs_up_before_it_is_decided_does_not_happen(
     behind: Gate, wine_here: Wine, between: Relay
 ) -> None:
-    version = wine_here.version()
+    version, cut = wine_here.version(), metrics().get(CUT, 0.0)
     between.held = "model-versions/search"
     move = {"name": wine_here.name, "version": version, "stage": "Staging"}
     client = connected(behind.uri, sent("POST", f"{API}/model-versions/transition-stage", behind.basic("jane"), move))
-    assert between.arrived.wait(10)
-    hang_up(client, reset=True)
-    time.sleep(0.3)
-    between.go.set()
+    assert between.arrived.wait(PATIENCE)
+    hang_up_and_wait(client, reset=True)
     between.held = "\0"
-    time.sleep(0.5)
+    between.go.set()
+    # The gate records what becomes of the request when it has ended.
+    assert eventually(lambda: metrics().get(CUT, 0.0) > cut)
 
     assert wine_here.stage(version) == "None"
     assert not [line for line in lines_of(behind, version, wine_here.name) if line["op"] == "transition_stage"]
@@ -223,17 +232,21 @@ def test_move_whose_answer_is_lost_is_recorded_as_unknown_and_its_files_are_kept
 
 def test_gate_that_ends_in_the_middle_of_a_move_records_it(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     """The client has hung up before, so no other request is under way."""
-    with relay(mlflow_3_18.uri) as between, gate(replace(mlflow_3_18, uri=between.uri), tmp_path / "gate") as found:
+    port = free_port()
+    options = (f"--metrics-port={port}",)
+    with (
+        relay(mlflow_3_18.uri) as between,
+        gate(replace(mlflow_3_18, uri=between.uri), tmp_path / "gate", *options) as found,
+    ):
         wine = wine_behind(found)
         version = wine.version()
         between.held = "transition-stage"
         move = {"name": wine.name, "version": version, "stage": "Staging"}
         client = connected(found.uri, sent("POST", f"{API}/model-versions/transition-stage", found.basic("jane"), move))
-        assert between.arrived.wait(10)
-        hang_up(client, reset=True)
-        time.sleep(0.3)
+        assert between.arrived.wait(PATIENCE)
+        hang_up_and_wait(client, reset=True, port=port)
         found.process.popen.send_signal(signal.SIGTERM)
-        code = found.process.popen.wait(30)
+        code = found.process.popen.wait(PATIENCE)
 
         assert code == 0
         assert [line["decision"] for line in lines_of(found, version, wine.name)][-2:] == ["begin", "unknown"]

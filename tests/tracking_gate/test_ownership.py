@@ -16,6 +16,7 @@ from model_contract.tokens import Purpose
 from testbed.environments import printed
 from testbed.gate import API, OTHER, PROJECT, Answer, Gate, Json, ask, gate
 from testbed.mlflow_server import MlflowServer
+from testbed.processes import PATIENCE
 from testbed.reverse_proxy import Exchange, reverse_proxy
 from tests.tracking_gate.conftest import Wine, example, wine_behind
 from tracking_gate.policy.guarded_operations import OPERATIONS, Operation
@@ -476,7 +477,7 @@ def test_assessment_of_another_projects_trace_is_not_moved_to_a_trace_that_is_ma
     def hold(exchange: Exchange) -> bool:
         if b"taken" in exchange.body:
             held.set()
-            go.wait(30)
+            go.wait(PATIENCE)
         return False
 
     with (

@@ -156,7 +156,7 @@ def test_gate_lets_the_person_read_and_gives_mlflow_no_header_of_the_proxy(tmp_p
         command = [installed("model-api-gate"), "serve", *options]
         with running(command, log=tmp_path / "gate.log", env=os.environ) as process:
             uri, path = f"http://127.0.0.1:{port}", "/api/2.0/mlflow/experiments/search?max_results=1"
-            process.wait_for_http(f"{uri}/readyz", seconds=60)
+            process.wait_for_http(f"{uri}/readyz")
             sent = SENT | {"X-Gate-Proxy-Secret": "s3cret-of-the-proxy", "X-Auth-Request-Access-Token": "eyJ"}
             statuses = [ask(uri, "GET", path, headers=headers).status for headers in (sent, SENT)]
         log = (tmp_path / "gate.log").read_text()

@@ -43,7 +43,7 @@ async def nothing_to_recover(_: Json) -> None:
 
 async def elected(lease: LeaseInMemory) -> Election:
     """Return the election of a replica that makes changes, and renews no more."""
-    election = Election(lease, new_replica("gate-0", "http://127.0.0.1:1"), 2, Metrics())
+    election = Election(lease, new_replica("gate-0", "http://127.0.0.1:1"), 600, Metrics())
     running = asyncio.create_task(election.run(nothing_to_recover))
     while not election.leads:
         await asyncio.sleep(0.01)
@@ -67,7 +67,7 @@ def test_change_whose_lease_ends_while_it_waits_for_a_connection_is_not_sent(mon
         uri = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         begin = elections.now()
         times = iter([begin])
-        monkeypatch.setattr(elections, "now", lambda: next(times, begin + 10))
+        monkeypatch.setattr(elections, "now", lambda: next(times, begin + 600))
         async with FencedUpstream(uri, Metrics(), election) as upstream:
             with pytest.raises(NoLeader, match="has not sent the change"):
                 await upstream.change("POST", "/move", b"{}")
@@ -85,7 +85,7 @@ def test_move_is_not_begun_if_the_lease_is_held_by_another_replica() -> None:
         lease = LeaseInMemory()
         first = await elected(lease)
         second = new_replica("gate-1", "http://127.0.0.1:2")
-        await lease.replace(LeaseState(document=await lease.read()).taken(second, 2).document)
+        await lease.replace(LeaseState(document=await lease.read()).taken(second, 600).document)
         with pytest.raises(NoLeader, match="the Lease cannot be written"):
             await first.begin({"request_id": "1"})
         assert not first.leads

@@ -9,6 +9,7 @@ import pytest
 
 from model_contract.tokens import Purpose, new_token
 from testbed.gate import API, PROJECT, Gate, Json, ask
+from testbed.processes import PATIENCE
 from tests.tracking_gate.conftest import Wine, wine_behind
 
 MOVE = f"{API}/model-versions/transition-stage"
@@ -17,7 +18,7 @@ MOVE = f"{API}/model-versions/transition-stage"
 def sent(gate: Gate, raw: bytes) -> tuple[int, bytes]:
     """Send the bytes, and return status and rest of the answer."""
     address = urlsplit(gate.uri)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connection:
         connection.sendall(raw)
         answer = b""
         while chunk := connection.recv(65536):

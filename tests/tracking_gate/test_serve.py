@@ -14,7 +14,7 @@ import pytest
 from model_contract.tokens import Purpose, fingerprint, new_token
 from testbed.gate import API, PASSWORD, PROJECT, Gate, ask, gate
 from testbed.mlflow_server import NEWEST, MlflowServer, mlflow_server
-from testbed.processes import free_port, installed
+from testbed.processes import PATIENCE, free_port, installed
 from tests.tracking_gate.conftest import Wine, wine_behind
 
 LOG_MODEL = """
@@ -171,7 +171,7 @@ def test_rotated_token_is_accepted_within_seconds(gate_3: Gate, wine_3: Wine) ->
     old, fresh = file.read_text(), new_token(PROJECT, Purpose.PULL).value.reveal()
     (gate_3.secret_dir / f"{PROJECT}.pull.prev").write_text(old)
     file.write_text(fresh)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while (
         gate_3.ask("GET", read, headers={"Authorization": f"Bearer {fresh}"}).status != 200
         and time.monotonic() < deadline
@@ -282,7 +282,7 @@ def test_metrics_count_decisions(mlflow_3_18: MlflowServer, tmp_path: Path) -> N
 def test_end_waits_for_what_is_under_way(gate_3: Gate, tmp_path: Path, mlflow_3_18: MlflowServer) -> None:
     with gate(mlflow_3_18, tmp_path / "gate") as found:
         assert found.ask("GET", "/livez").status == 200
-        assert found.process.stop() == 0
+        assert found.process.stop(seconds=PATIENCE) == 0
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_setting_that_is_wrong_is_one_sentence(options: list[str], sentence: str
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=PATIENCE,
     )
 
     assert done.returncode == 3
@@ -311,7 +311,7 @@ def test_setting_that_is_wrong_is_one_sentence(options: list[str], sentence: str
 def test_table_and_decisions_can_be_asked_for() -> None:
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [installed("model-api-gate"), *arguments], capture_output=True, text=True, check=False, timeout=30
+            [installed("model-api-gate"), *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE
         )
 
     assert "transition_stage" in run("routes").stdout

@@ -4,7 +4,6 @@ import dataclasses
 import http.client
 import itertools
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pytest
 from model_contract.names import TAG_PROJECT_ID
 from model_contract.tokens import Purpose
 from testbed.gate import API, OTHER, Gate, Json, ask, gate
+from testbed.processes import PATIENCE
 from testbed.reverse_proxy import Exchange, ReverseProxy, reverse_proxy
 from tests.tracking_gate.conftest import Wine, wine_behind
 
@@ -26,23 +26,26 @@ class Faults:
 
     def __init__(self) -> None:
         self.part: str | None = None
-        self.late = 0.0  # seconds until MLflow gets the request whose connection has dropped
+        self.late = False  # True: MLflow has not got the request whose connection drops, until `deliver` is called
+        self._undelivered: Exchange | None = None
 
     def rule(self, exchange: Exchange) -> bool:
         if self.part is None or self.part not in exchange.path or exchange.command == "GET":
             return False
         self.part = None
-        if not self.late:
+        if self.late:
+            self._undelivered = exchange
+        else:
             with exchange.upstream(exchange.body) as real:
                 real.read()
-        else:
-            threading.Timer(self.late, self._deliver, (exchange.server.upstream, exchange)).start()
         exchange.hang_up()
         return True
 
-    @staticmethod
-    def _deliver(upstream: str, exchange: Exchange) -> None:
-        ask(upstream, exchange.command, exchange.path, json.loads(exchange.body))
+    def deliver(self) -> None:
+        """Give MLflow the request that it has not got."""
+        assert self._undelivered
+        exchange = self._undelivered
+        ask(exchange.server.upstream, exchange.command, exchange.path, json.loads(exchange.body))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,16 +176,17 @@ def test_pod_reads_its_model_with_no_more_questions_than_before(seen: ObservedGa
     assert (first, len(seen.proxy.paths()) - before - first) == (len(reads) + 2, len(reads))
 
 
-@pytest.mark.parametrize("late", [0.0, 1.0], ids=["already made", "made later"])
+@pytest.mark.parametrize("late", [False, True], ids=["already made", "made later"])
 def test_files_are_protected_after_a_promotion_whose_answer_was_lost(
-    seen: ObservedGate, wine: Wine, late: float
+    seen: ObservedGate, wine: Wine, *, late: bool
 ) -> None:
     version, jane, gate = wine.version(), seen.gate.basic("jane"), seen.gate
     assert wine.put(f"{wine.directory}/model/MLmodel", b"before", jane).status == 200  # the gate knows what is promoted
     seen.faults.part, seen.faults.late = "transition-stage", late
     lost = wine.move(version, "Staging", jane)
     assert wine.put(f"{wine.directory}/beside", b"1", jane).status in {200, 409}
-    time.sleep(late * 2)
+    if late:
+        seen.faults.deliver()
 
     assert lost.status == 503
     assert wine.stage(version) == "Staging"
@@ -193,11 +197,11 @@ def test_files_are_protected_after_a_promotion_whose_answer_was_lost(
 def test_owner_is_forgotten_after_a_change_whose_answer_was_lost(seen: ObservedGate, wine: Wine) -> None:
     pull, read = seen.gate.bearer(Purpose.PULL), f"{API}/registered-models/get?name={wine.name}"
     assert seen.gate.ask("GET", read, headers=pull).status == 200
-    seen.faults.part, seen.faults.late = "registered-models/set-tag", 1.0
+    seen.faults.part, seen.faults.late = "registered-models/set-tag", True
     body = {"name": wine.name, "key": TAG_PROJECT_ID, "value": OTHER}
     assert seen.gate.ask("POST", f"{API}/registered-models/set-tag", body, seen.gate.basic("root")).status == 503
     assert seen.gate.ask("GET", read, headers=pull).status == 200
-    time.sleep(2)
+    seen.faults.deliver()
 
     assert seen.gate.ask("GET", read, headers=pull).status == 403
 
@@ -205,9 +209,9 @@ def test_owner_is_forgotten_after_a_change_whose_answer_was_lost(seen: ObservedG
 def test_files_are_protected_after_a_promotion_whose_client_hung_up(seen: ObservedGate, wine: Wine) -> None:
     version, jane = wine.version(), seen.gate.basic("jane")
     assert wine.put(f"{wine.directory}/model/MLmodel", b"before", jane).status == 200
-    connection = http.client.HTTPConnection(urlsplit(seen.gate.uri).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(seen.gate.uri).netloc, timeout=PATIENCE)
     body = json.dumps({"name": wine.name, "version": version, "stage": "Staging"})
-    before, deadline = len(seen.proxy.paths()), time.monotonic() + 10
+    before, deadline = len(seen.proxy.paths()), time.monotonic() + PATIENCE
     connection.request(
         "POST", f"{API}/model-versions/transition-stage", body, jane | {"Content-Type": "application/json"}
     )

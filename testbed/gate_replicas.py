@@ -24,7 +24,7 @@ from testbed.cluster.control_plane import HERE, ControlPlane
 from testbed.cluster.machine import run
 from testbed.gate import Gate, ask, credentials
 from testbed.mlflow_server import MlflowServer
-from testbed.processes import Process, free_port, installed
+from testbed.processes import PATIENCE, Process, free_port, installed
 from testbed.reverse_proxy import Exchange, ReverseProxy, reverse_proxy
 from testbed.tcp_proxy import TcpProxy, tcp_proxy
 
@@ -33,7 +33,6 @@ NAMESPACE: Final = "mlflow-efs"
 NAME: Final = "model-api-gate"
 LEASE_SECONDS: Final = 6  # of which a change may take 3
 NUMBERS: Final = itertools.count(1)
-HELD_SECONDS: Final = 60.0
 PATHS: Final = {
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
     "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
@@ -70,7 +69,7 @@ class Traffic:
             self.sent.append((time.monotonic(), exchange.path, exchange.body))
         if holds and not self.after:
             self.arrived.set()
-            self.go.wait(HELD_SECONDS)
+            self.go.wait(PATIENCE)
         if "transition-stage" not in exchange.path and not (holds and self.after):
             return False
         with exchange.upstream(exchange.body) as real:
@@ -79,7 +78,7 @@ class Traffic:
             self.made.append(json.loads(exchange.body))
         if holds and self.after:
             self.arrived.set()
-            self.go.wait(HELD_SECONDS)
+            self.go.wait(PATIENCE)
         exchange.send(status, body, {"Content-Type": "application/json"})
         return True
 
@@ -177,7 +176,7 @@ class Replicas:
         identity = str(self.namespace.lease()["spec"].get("holderIdentity") or "")
         return next((one for one in self.all if identity.startswith(f"{one.name}.")), None)
 
-    def leader(self, *, other_than: ReplicaProcess | None = None, seconds: float = 40) -> ReplicaProcess:
+    def leader(self, *, other_than: ReplicaProcess | None = None, seconds: float = PATIENCE) -> ReplicaProcess:
         """Wait until a replica makes changes, and return it."""
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
@@ -206,7 +205,12 @@ def value(replica: ReplicaProcess, name: str) -> float:
 
 @contextmanager
 def replicas(
-    server: MlflowServer, plane: ControlPlane, directory: Path, *options: str, count: int = 2
+    server: MlflowServer,
+    plane: ControlPlane,
+    directory: Path,
+    *options: str,
+    count: int = 2,
+    lease_seconds: int = LEASE_SECONDS,
 ) -> Iterator[Replicas]:
     """Run replicas for the length of a `with` block."""
     secret_dir, people = credentials(directory)
@@ -231,7 +235,7 @@ def replicas(
                 f"--metrics-port={metrics}",
                 "--attempts=100000",
                 f"--lease={namespace.name}/{NAME}",
-                f"--lease-seconds={LEASE_SECONDS}",
+                f"--lease-seconds={lease_seconds}",
                 f"--replica={name}",
                 "--replica-address=127.0.0.1",
                 f"--kubernetes-url=https://{HERE}:{api.port}",

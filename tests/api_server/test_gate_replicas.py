@@ -22,7 +22,6 @@ from model_contract.tokens import Purpose
 from testbed.cluster.control_plane import ControlPlane, control_plane
 from testbed.gate import API, Answer, Json, ask
 from testbed.gate_replicas import (
-    LEASE_SECONDS,
     MANIFESTS,
     NAME,
     PATHS,
@@ -35,6 +34,7 @@ from testbed.gate_replicas import (
     value,
 )
 from testbed.mlflow_server import MlflowServer
+from testbed.processes import PATIENCE
 from tests.tracking_gate.conftest import wine_behind
 from tracking_gate.cli import serve
 from tracking_gate.replicas.lease import LeaseClient, LeaseError
@@ -43,7 +43,9 @@ from tracking_gate.settings import LeaseName
 
 MOVE = f"{API}/model-versions/transition-stage"
 TAG = f"{API}/model-versions/set-tag"
+LEASE_SECONDS = 12  # of replicas that a test harms
 LIMIT = LEASE_SECONDS / 2  # of a change
+CALM_SECONDS = 60  # of a Lease that no machine with other work loses
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def pair(mlflow_3_18: MlflowServer, plane: ControlPlane, tmp_path: Path) -> Iterator[Replicas]:
-    with replicas(mlflow_3_18, plane, tmp_path) as found:
+    with replicas(mlflow_3_18, plane, tmp_path, lease_seconds=LEASE_SECONDS) as found:
         wait_until_known(found)
         yield found
 
@@ -64,7 +66,7 @@ def calm(
     mlflow_3_18: MlflowServer, plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Replicas]:
     """Two replicas that no test harms."""
-    with replicas(mlflow_3_18, plane, tmp_path_factory.mktemp("calm")) as found:
+    with replicas(mlflow_3_18, plane, tmp_path_factory.mktemp("calm"), lease_seconds=CALM_SECONDS) as found:
         wait_until_known(found)
         yield found
 
@@ -82,16 +84,16 @@ def begun(pool: ThreadPoolExecutor, to: ReplicaProcess, path: str, body: Json, w
 
 def from_address(uri: str, source: str, path: str, body: Json, headers: dict[str, str]) -> int:
     """Send a request from another address of this machine, and return the status."""
-    connection = http.client.HTTPConnection(urlsplit(uri).netloc, timeout=30, source_address=(source, 0))
+    connection = http.client.HTTPConnection(urlsplit(uri).netloc, timeout=PATIENCE, source_address=(source, 0))
     connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"} | headers)
     status = connection.getresponse().status
     connection.close()
     return status
 
 
-def changed(to: ReplicaProcess, path: str, body: Json, who: dict[str, str], seconds: float = 60) -> Answer:
+def changed(to: ReplicaProcess, path: str, body: Json, who: dict[str, str]) -> Answer:
     """Send a change again until it is not refused for the lack of a leader, as MLflow's clients do."""
-    ends = time.monotonic() + seconds
+    ends = time.monotonic() + PATIENCE
     while (answer := to.gate.ask("POST", path, body, who)).status == 503 and time.monotonic() < ends:
         assert answer.headers["Retry-After"]
         time.sleep(0.2)
@@ -161,7 +163,7 @@ def test_request_is_forwarded_once_at_most(calm: Replicas) -> None:
     calm.namespace.plane.client.patch(
         calm.namespace.path, json=patch, headers={"Content-Type": "application/merge-patch+json"}
     ).raise_for_status()
-    time.sleep(LEASE_SECONDS / 5)
+    time.sleep(1.1)  # as above
     headers = follower.gate.basic("jane") | {"X-Gate-Replica": "test.1:known", "X-Gate-Client": "10.0.0.1"}
     body = {"name": "wine", "version": "1", "stage": "Staging"}
     answer = follower.gate.ask("POST", MOVE, body, headers)
@@ -182,9 +184,9 @@ def test_move_of_a_replica_that_is_killed_is_recorded_by_its_successor(pair: Rep
     body = {"name": wine.name, "version": version, "stage": "Staging"}
     with ThreadPoolExecutor(1) as pool:
         lost = begun(pool, follower, MOVE, body, jane)
-        assert leader.traffic.arrived.wait(30)
+        assert leader.traffic.arrived.wait(PATIENCE)
         leader.gate.process.kill()
-        answer = lost.result(30)
+        answer = lost.result(PATIENCE)
     pair.leader(other_than=leader)
     if made:
         leader.traffic.go.set()
@@ -222,7 +224,7 @@ def test_replica_that_was_frozen_past_its_lease_makes_no_change(pair: Replicas, 
     leader.traffic.held = "model-versions/search" if kind == "move" else "model-versions/get"
     with ThreadPoolExecutor(1) as pool:
         late = begun(pool, follower if kind == "move" else leader, path, stale, who)
-        assert leader.traffic.arrived.wait(30)
+        assert leader.traffic.arrived.wait(PATIENCE)
         leader.freeze()
         leader.traffic.held = "\0"
         leader.traffic.go.set()
@@ -230,13 +232,13 @@ def test_replica_that_was_frozen_past_its_lease_makes_no_change(pair: Replicas, 
         sent = len(leader.traffic.sent)
         assert changed(follower, path, fresh, who).status == 200
         leader.thaw()
-        answer = late.result(30)
+        answer = late.result(PATIENCE)
 
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     assert leader.traffic.sent[sent:] == []
     if kind == "move":
         assert [wine.stage(version) for version in versions] == ["Staging", "Production"]
-        ends = time.monotonic() + 30
+        ends = time.monotonic() + PATIENCE
         while (ended := leader.gate.lines()[-1])["decision"] == "begin" and time.monotonic() < ends:
             time.sleep(0.1)
         assert (ended["decision"], ended["op"], ended["version"]) == ("deny", "transition_stage", versions[0])
@@ -262,15 +264,15 @@ def test_successor_waits_for_a_change_that_mlflow_still_makes(pair: Replicas) ->
     )
     with ThreadPoolExecutor(2) as pool:
         begun(pool, leader, MOVE, first, promote)
-        assert leader.traffic.arrived.wait(30)
+        assert leader.traffic.arrived.wait(PATIENCE)
         leader.freeze()
         retried = pool.submit(changed, follower, MOVE, second | {"archive_existing_versions": False}, promote)
-        ends = time.monotonic() + 60
+        ends = time.monotonic() + PATIENCE
         while pair.holder() is not follower and time.monotonic() < ends:
             time.sleep(0.02)
         time.sleep(LIMIT / 3)
         leader.traffic.go.set()
-        answer = retried.result(60)
+        answer = retried.result(PATIENCE)
         leader.thaw()
 
     # The successor has seen the late move: what it did came after that.
@@ -300,32 +302,36 @@ def test_replica_without_the_api_server_reads_and_lets_another_make_changes(pair
     assert [path for _, path, _ in follower.traffic.sent if "transition-stage" in path][-1:] == [MOVE]
 
 
-def test_replica_that_stops_hands_over_without_a_failed_read(pair: Replicas) -> None:
+def test_replica_that_stops_hands_over_without_a_failed_read(
+    mlflow_3_18: MlflowServer, plane: ControlPlane, tmp_path: Path
+) -> None:
     """An update: the holder gets SIGTERM; its successor need not wait for the Lease to end."""
-    leader, follower = pair.leader(), pair.follower()
-    wine = wine_behind(leader.gate)
-    version, jane = wine.version(), leader.gate.basic("jane")
-    statuses: list[int] = []
-    stop = threading.Event()
+    with replicas(mlflow_3_18, plane, tmp_path, lease_seconds=CALM_SECONDS) as pair:
+        wait_until_known(pair)
+        leader, follower = pair.leader(), pair.follower()
+        wine = wine_behind(leader.gate)
+        version, jane = wine.version(), leader.gate.basic("jane")
+        statuses: list[int] = []
+        stop = threading.Event()
 
-    def read() -> None:
-        while not stop.is_set():
-            path = f"{API}/registered-models/get?name={wine.name}"
-            statuses.append(follower.gate.ask("GET", path, headers=jane).status)
+        def read() -> None:
+            while not stop.is_set():
+                path = f"{API}/registered-models/get?name={wine.name}"
+                statuses.append(follower.gate.ask("GET", path, headers=jane).status)
 
-    thread = threading.Thread(target=read)
-    thread.start()
-    begin = time.monotonic()
-    leader.gate.process.popen.send_signal(signal.SIGTERM)
-    moved = changed(follower, MOVE, {"name": wine.name, "version": version, "stage": "Staging"}, jane)
-    seconds = time.monotonic() - begin
-    code = leader.gate.process.popen.wait(60)
-    stop.set()
-    thread.join()
+        thread = threading.Thread(target=read)
+        thread.start()
+        begin = time.monotonic()
+        leader.gate.process.popen.send_signal(signal.SIGTERM)
+        moved = changed(follower, MOVE, {"name": wine.name, "version": version, "stage": "Staging"}, jane)
+        seconds = time.monotonic() - begin
+        code = leader.gate.process.popen.wait(PATIENCE)
+        stop.set()
+        thread.join()
 
-    assert (moved.status, code, set(statuses)) == (200, 0, {200})
-    assert seconds < LEASE_SECONDS
-    assert wine.stage(version) == "Staging"
+        assert (moved.status, code, set(statuses)) == (200, 0, {200})
+        assert seconds < CALM_SECONDS
+        assert wine.stage(version) == "Staging"
 
 
 def test_gate_without_a_lease_loads_no_part_of_the_replicas() -> None:
@@ -379,7 +385,7 @@ def test_each_right_on_the_lease_is_needed(plane: ControlPlane, tmp_path: Path, 
             found = await (lease.read() if verb == "get" else lease.replace(place.lease()))
             assert found["metadata"]["name"] == NAME
 
-    wait_until_forbidden = time.monotonic() + 20  # the API server's own view of a Role follows the change
+    wait_until_forbidden = time.monotonic() + PATIENCE  # the API server's own view of a Role follows the change
     while time.monotonic() < wait_until_forbidden:
         try:
             asyncio.run(use())

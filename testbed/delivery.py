@@ -11,6 +11,7 @@ from typing import Final
 
 from model_contract.layout import MANIFEST, model_directory, run_directory
 from model_contract.model_ref import ModelRef
+from testbed.processes import PATIENCE
 
 COMMAND: Final = (sys.executable, "-m", "model_delivery")
 QUICKLY: Final = ("--tries=3", "--first-wait=0.02", "--longest-wait=0.05")
@@ -82,7 +83,7 @@ class Delivery:
         return self._start([*before, *self.command, "fetch", *self._arguments(ref), *QUICKLY, *options])
 
     def wait(self, process: subprocess.Popen[str]) -> Ended:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=PATIENCE)
         return Ended(code=process.returncode, output=output, reason=self.termination_log.read_text())
 
     def _arguments(self, ref: ModelRef | None) -> list[str]:
@@ -102,7 +103,9 @@ class Delivery:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds, or after 30 s."""
-    deadline = time.monotonic() + 30
-    while not condition() and time.monotonic() < deadline:
+    """Return when the condition holds. Raise TimeoutError."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
         time.sleep(0.005)

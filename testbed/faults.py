@@ -72,15 +72,17 @@ def without_length(exchange: Exchange) -> bool:
 
 
 def stall(after: int) -> Rule:
-    """Send so many bytes, and then nothing until the client goes away."""
+    """Send so many bytes, and then nothing until the client goes away. A shorter answer is whole."""
 
     def rule(exchange: Exchange) -> bool:
         with exchange.upstream() as real:
-            exchange.begin(real.status, forwarded(real.getheaders()), length=int(real.getheader("Content-Length", "0")))
+            length = int(real.getheader("Content-Length", "0"))
+            exchange.begin(real.status, forwarded(real.getheaders()), length=length)
             exchange.wfile.write(real.read(after))
             exchange.wfile.flush()
-            exchange.connection.recv(1)
-        exchange.hang_up()
+            if length > after:
+                exchange.connection.recv(1)
+                exchange.hang_up()
         return True
 
     return rule

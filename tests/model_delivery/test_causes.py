@@ -35,13 +35,15 @@ DAY = datetime.timedelta(days=1)
 class Server:
     """A failure, and the environment of the run that meets it.
 
-    `before` is a command that runs the programs, `options` are more of the fetch.
+    `before` is a command that runs the programs, `options` are more of the fetch. `seconds` is the time limit of an
+    answer.
     """
 
     uri: str
     environment: Mapping[str, str] = field(default_factory=dict)
     before: Sequence[str] = ()
     options: Sequence[str] = ()
+    seconds: int = 30
 
 
 Failing = Callable[[Path], AbstractContextManager[Server]]
@@ -126,7 +128,7 @@ def full(_: Path) -> Iterator[Server]:
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(server.getsockname())
-        yield Server(uri=f"http://127.0.0.1:{server.getsockname()[1]}", options=("--deadline=3",))
+        yield Server(uri=f"http://127.0.0.1:{server.getsockname()[1]}", options=("--deadline=3",), seconds=2)
 
 
 def wanting_a_certificate(*, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, other: bool = False) -> Failing:
@@ -344,12 +346,13 @@ def test_a_cause_has_its_sentence_and_code_in_both_programs(
     with failing(tmp_path) as server:
         environment = {**server.environment, "MODEL_API_TOKEN_FILE": str(tmp_path / "token")}
         fetched = Delivery(directory=tmp_path, uri=server.uri, environment=environment).fetch(
-            REF, "--tries=1", "--stall=2", *server.options, before=server.before
+            REF, "--tries=1", f"--stall={server.seconds}", *server.options, before=server.before
         )
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         stated = lifecycle.run(
             kept | {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_TRACKING_TOKEN": TOKEN} | dict(server.environment),
-            *("url", "--name=wine", "--version=1", "--domino-url=http://127.0.0.1:9", "--retries=0", "--timeout=2"),
+            *("url", "--name=wine", "--version=1", "--domino-url=http://127.0.0.1:9", "--retries=0"),
+            f"--timeout={server.seconds}",
             before=server.before,
         )
 

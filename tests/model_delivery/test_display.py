@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -34,8 +33,10 @@ def test_a_line_leaves_out_what_is_not_known() -> None:
 def test_lines_come_while_the_block_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(display, "LINE_SECONDS", 0.01)
     with display.displayed(lambda: Snapshot(bytes=1, found=0, expected=2, seconds=1)):
-        time.sleep(0.2)
-    lines = capsys.readouterr().err.splitlines()
+        errors = ""
+        while errors.count("\n") < 2:
+            errors += capsys.readouterr().err
+    lines = errors.splitlines()
 
     assert len(lines) > 1
     assert all("fetching" in json.loads(line) for line in lines)

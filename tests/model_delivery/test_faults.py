@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -273,7 +272,7 @@ def test_files_without_listed_sizes_do_not_pass_the_limit(tmp_path: Path, mlflow
 
 
 def test_a_server_that_falls_silent_is_tried_again_and_then_given_up(tmp_path: Path, mlflow_3: Registered) -> None:
-    ended, proxy = fetch_through(tmp_path, mlflow_3, [only(DATA, stall(50))], "--stall=0.2")
+    ended, proxy = fetch_through(tmp_path, mlflow_3, [only(DATA, stall(50))], "--stall=3")
 
     assert ended.code == ExitCode.UNAVAILABLE
     assert "sent nothing in time" in ended.reason
@@ -297,14 +296,14 @@ def test_a_server_without_ranges_that_always_ends_at_the_same_byte_is_given_up(
 
 
 def test_a_file_that_drips_is_given_up_with_its_bytes_and_rate(tmp_path: Path, mlflow_3: Registered) -> None:
-    ended, _ = fetch_through(tmp_path, mlflow_3, [only(DATA, drip_body(0.05))], "--stall=0.3")
+    ended, _ = fetch_through(tmp_path, mlflow_3, [only(DATA, drip_body(0.05))], "--stall=3")
 
     assert ended.code == ExitCode.UNAVAILABLE
-    assert re.search(r"only \d+ bytes came in 0 s, \d+ bytes/s, less than the 1024 of --min-rate", ended.reason)
+    assert re.search(r"only \d+ bytes came in 3 s, \d+ bytes/s, less than the 1024 of --min-rate", ended.reason)
 
 
 def test_a_head_that_drips_line_by_line_is_given_up(tmp_path: Path, mlflow_3: Registered) -> None:
-    ended, _ = fetch_through(tmp_path, mlflow_3, [only("model-versions/get?", drip_head(0.05))], "--stall=0.3")
+    ended, _ = fetch_through(tmp_path, mlflow_3, [only("model-versions/get?", drip_head(0.05))], "--stall=1")
 
     assert ended.code == ExitCode.UNAVAILABLE
     assert "the server sent nothing in time" in ended.reason
@@ -317,27 +316,24 @@ def test_interim_answers_without_an_end_are_given_up(tmp_path: Path, mlflow_3: R
 
 
 def test_a_server_that_sends_too_slowly_is_given_up_at_the_deadline(tmp_path: Path, mlflow_3: Registered) -> None:
-    began = time.monotonic()
-    ended, _ = fetch_through(tmp_path, mlflow_3, [only("weights.bin", slowly(0.05))], "--deadline=1", example="big")
+    """The file would take four minutes."""
+    ended, _ = fetch_through(tmp_path, mlflow_3, [only("weights.bin", slowly(1))], "--deadline=10", example="big")
 
     assert ended.code == ExitCode.UNAVAILABLE
     assert re.fullmatch(
-        r"the model did not arrive within 1 s: \d+ of 62914572 bytes came, \d+ bytes/s; "
+        r"the model did not arrive within 10 s: \d+ of 62914572 bytes came, \d+ bytes/s; "
         r"if the connection is only slow, raise --deadline, or the annotation model-api.dominodatalab.com/deadline of "
         r"the pod\n",
         ended.reason,
     )
-    assert time.monotonic() - began < 30  # the file would take 48 s
 
 
 def test_one_failed_file_ends_the_transfers_of_the_others(tmp_path: Path, mlflow_3: Registered) -> None:
-    began = time.monotonic()
-    ended, _ = fetch_through(
-        tmp_path, mlflow_3, [only("/MLmodel", answer(403)), only("weights.bin", stall(5000))], example="big"
-    )
+    """The silence alone would take an hour."""
+    rules = [only("/MLmodel", answer(403)), only("weights.bin", stall(5000))]
+    ended, _ = fetch_through(tmp_path, mlflow_3, rules, "--stall=3600", example="big")
 
     assert ended.code == ExitCode.NOT_AUTHORISED
-    assert time.monotonic() - began < 30  # the silence alone would take 60 s
 
 
 def test_address_without_a_server_is_unavailable(delivery: Delivery, mlflow_3: Registered) -> None:

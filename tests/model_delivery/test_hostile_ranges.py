@@ -187,10 +187,10 @@ def test_any_answers_to_requests_for_ranges_give_the_right_bytes_or_a_reason(
     store, log = directory / "store", directory / "log"
     store.mkdir()
     log.write_text("")
-    options = ["--tries=2", "--first-wait=0.01", "--longest-wait=0.02", "--stall=1", "--deadline=10"]
+    options = ["--tries=2", "--first-wait=0.01", "--longest-wait=0.02"]
     arguments = ["fetch", f"--store={store}", f"--termination-log={log}", f"--parallel={parallel}", *options]
     with answering(script) as uri:
-        code = cli.main(arguments, {**REF.variables(), "MLFLOW_TRACKING_URI": uri})
+        code = cli.main([*arguments, "--stall=1", "--deadline=10"], {**REF.variables(), "MLFLOW_TRACKING_URI": uri})
         output = "".join(capfd.readouterr()) + log.read_text()
         model = store / REF.owner / REF.run_id / "artifacts" / "model"
 

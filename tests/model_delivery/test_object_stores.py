@@ -295,21 +295,21 @@ def test_a_store_that_stays_away_ends_the_fetch_with_its_answer(tmp_path: Path, 
 
 
 def test_a_store_that_drips_is_given_up(tmp_path: Path, on_s3: OnS3) -> None:
-    ended = fetch(tmp_path, on_s3, asked_for(SECOND, slowly(0.4)), options=["--stall=1", "--min-rate=1e7", "--tries=1"])
+    ended = fetch(tmp_path, on_s3, asked_for(SECOND, slowly(0.4)), options=["--stall=5", "--min-rate=1e7", "--tries=1"])
 
     assert ended.code == ExitCode.UNAVAILABLE, ended.output
     assert "less than the 1e+07 of --min-rate" in ended.reason
 
 
 def test_a_deadline_ends_a_fetch_from_a_silent_store(tmp_path: Path, on_s3: OnS3) -> None:
-    ended = fetch(tmp_path, on_s3, asked_for(SECOND, stall(MIB)), options=["--deadline=2"])
+    ended = fetch(tmp_path, on_s3, asked_for(SECOND, stall(MIB)), options=["--deadline=10"])
 
     assert ended.code == ExitCode.UNAVAILABLE, ended.output
-    assert "did not arrive within 2 s" in ended.reason
+    assert "did not arrive within 10 s" in ended.reason
 
 
 def test_a_fetch_that_was_killed_continues_with_what_it_has(tmp_path: Path, on_s3: OnS3) -> None:
-    on_s3.proxy.rules = [only(WEIGHTS, slowly(0.05))]
+    on_s3.proxy.rules = [only(WEIGHTS, stall(4 * MIB))]
     delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
     ref = on_s3.versions["big"]
     with delivery.start(ref) as process:

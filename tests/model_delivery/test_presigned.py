@@ -18,7 +18,7 @@ from testbed.faults import answer, cut, first, only, slowly, stall, without_rang
 from testbed.gate import PASSWORD, gate
 from testbed.mlflow_server import MlflowServer, mlflow_server
 from testbed.registered import Registered, files_below
-from testbed.reverse_proxy import ReverseProxy, Rule, reverse_proxy
+from testbed.reverse_proxy import Exchange, ReverseProxy, Rule, reverse_proxy
 from testbed.s3_server import s3_server
 from tests.model_delivery.test_fetch import MIB
 from tests.model_delivery.test_ranges import PARTS, SECOND, changed, longer
@@ -26,7 +26,7 @@ from tests.model_delivery.test_ranges import PARTS, SECOND, changed, longer
 SCRIPTS = Path(__file__).parent / "scripts"
 SIGNED = "X-Amz-Signature"
 WEIGHTS = "weights.bin"
-EXPIRE = 3  # seconds; MLflow's default is 300
+EXPIRE = 15  # seconds; MLflow's default is 300
 TOKEN = "dmg1_r_not-a-real-token"
 STEP_DOWN = "large files come through MLflow, not straight from the object store"
 FILES = {"MLmodel": b"flavors: {}\n", WEIGHTS: bytes(range(256)) * (60 * 4096)}
@@ -146,8 +146,12 @@ def test_a_host_that_is_not_allowed_gets_no_request(tmp_path: Path, on_s3: OnS3,
 
 
 def test_an_expired_url_is_asked_for_again(tmp_path: Path, on_s3: OnS3) -> None:
-    """The store refuses the URL itself, when the later ranges are requested."""
-    ended, mlflow = fetch(tmp_path, on_s3, slowly(0.02), options=["--parallel=2"])
+    """The store refuses the URL itself, when the later ranges are requested: the first ones take 20 s."""
+
+    def slowly_at_first(exchange: Exchange) -> bool:
+        return exchange.headers.get("Range") in PARTS[:2] and slowly(0.08)(exchange)
+
+    ended, mlflow = fetch(tmp_path, on_s3, slowly_at_first, options=["--parallel=2"])
 
     assert ended.code == ExitCode.DONE, ended.output
     assert len(mlflow.paths("presigned")) > 1
@@ -171,7 +175,7 @@ PASSING: dict[str, Callable[[], Rule]] = {
 def test_a_fault_of_the_store_that_passes_changes_nothing(
     tmp_path: Path, on_s3: OnS3, rule: Callable[[], Rule]
 ) -> None:
-    ended, mlflow = fetch(tmp_path, on_s3, rule(), options=["--stall=1"])
+    ended, mlflow = fetch(tmp_path, on_s3, rule(), options=["--stall=5"])
 
     assert ended.code == ExitCode.DONE, ended.output
     assert not through_mlflow(mlflow)
@@ -238,7 +242,9 @@ DOWN: dict[str, tuple[Rule, str]] = {
 def test_a_store_that_gives_nothing_is_left_for_mlflow_with_one_line(
     tmp_path: Path, on_s3: OnS3, rule: Rule, reason: str
 ) -> None:
-    ended, mlflow = fetch(tmp_path, on_s3, rule, options=["--stall=8"])  # MLflow reads all of a file before it answers
+    # MLflow reads all of a file before it answers.
+    stall_option = "--stall=12" if reason == "sent nothing in time" else "--stall=60"
+    ended, mlflow = fetch(tmp_path, on_s3, rule, options=[stall_option])
 
     assert ended.code == ExitCode.DONE, ended.output
     assert [reason in line for line in ended.output.splitlines() if STEP_DOWN in line] == [True]

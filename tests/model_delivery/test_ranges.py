@@ -9,6 +9,7 @@ import pytest
 from model_contract.exit_codes import ExitCode
 from testbed.delivery import Delivery, Ended
 from testbed.faults import answer, cut, end_early, first, listing, only, stall, without_ranges
+from testbed.processes import PATIENCE
 from testbed.registered import Registered, files_below
 from testbed.reverse_proxy import Exchange, ReverseProxy, Rule, forwarded, reverse_proxy
 from tests.model_delivery.test_fetch import MIB, peak_memory
@@ -183,7 +184,7 @@ def test_one_of_many_small_files_that_fails_leaves_nothing_half(tmp_path: Path, 
 
 
 def test_eight_connections_at_once_need_no_memory_of_the_files_size(tmp_path: Path, mlflow_3: Registered) -> None:
-    together = threading.Barrier(4, timeout=30)
+    together = threading.Barrier(4, timeout=PATIENCE)
 
     def all_at_once(exchange: Exchange) -> bool:
         if exchange.headers.get("Range") in PARTS:

@@ -15,7 +15,7 @@ from model_contract.exit_codes import ExitCode
 from model_delivery.errors import InvalidInputError
 from model_delivery.storage_uri import AliasUri, RunUri, StorageUri, VersionUri, parse_storage_uri
 from testbed.delivery import Delivery, wait_until
-from testbed.faults import only, slowly, stall
+from testbed.faults import only, stall
 from testbed.gate import API, ask
 from testbed.registered import Registered, files_below
 from testbed.reverse_proxy import Exchange, reverse_proxy
@@ -187,7 +187,7 @@ def test_model_that_is_there_needs_no_network(delivery: Delivery, mlflow_3: Regi
 
 def test_no_part_of_a_model_is_visible_while_it_comes_or_after_a_kill(delivery: Delivery, mlflow_3: Registered) -> None:
     uri = uri_of(mlflow_3, "big")
-    with reverse_proxy(mlflow_3.uri, only("weights.bin", slowly(0.002))) as slow:
+    with reverse_proxy(mlflow_3.uri, only("weights.bin", stall(4 << 20))) as slow:
         process = Delivery(directory=delivery.directory, uri=slow.uri).start_storage(uri)
         wait_until(lambda: any((delivery.store / STORE).rglob("weights.bin")))
         process.kill()

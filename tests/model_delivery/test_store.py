@@ -20,13 +20,15 @@ from model_delivery.manifest import Manifest
 from model_delivery.progress import BOOT_ID
 from model_delivery.store import partial_model, publish
 from testbed.delivery import Delivery, Ended, wait_until
-from testbed.faults import only, slowly, without_ranges
+from testbed.faults import only, slowly, stall, without_ranges
+from testbed.processes import PATIENCE
 from testbed.registered import Registered, files_below
 from testbed.reverse_proxy import Exchange, ReverseProxy, reverse_proxy
 
 WEIGHTS = "weights.bin"  # a file of 60 MiB
 MIB = 1 << 20
 RANGES_OF_BIG = [(0, 16 * MIB - 1), (16 * MIB, 32 * MIB - 1), (32 * MIB, 48 * MIB - 1), (48 * MIB, 60 * MIB - 1)]
+HELD = only(WEIGHTS, stall(4 * MIB))  # until the run is killed
 SLOWLY = only(WEIGHTS, slowly(0.002))
 
 
@@ -63,7 +65,7 @@ def ranges(proxy: ReverseProxy) -> list[str | None]:
 
 def test_a_killed_fetch_is_continued_from_its_last_byte(delivery: Delivery, mlflow_3: Registered) -> None:
     ref = mlflow_3.ref("big")
-    with reverse_proxy(mlflow_3.uri, only(WEIGHTS, without_ranges), SLOWLY) as slow:
+    with reverse_proxy(mlflow_3.uri, only(WEIGHTS, without_ranges), HELD) as slow:
         size = kill_in_the_middle(Delivery(directory=delivery.directory, uri=slow.uri), ref)
     with reverse_proxy(mlflow_3.uri) as proxy:
         again = Delivery(directory=delivery.directory, uri=proxy.uri)
@@ -78,7 +80,7 @@ def test_a_killed_fetch_is_continued_from_its_last_byte(delivery: Delivery, mlfl
 def test_a_killed_fetch_of_ranges_is_continued_where_each_ended(delivery: Delivery, mlflow_3: Registered) -> None:
     ref = mlflow_3.ref("big")
     with (
-        reverse_proxy(mlflow_3.uri, SLOWLY) as slow,
+        reverse_proxy(mlflow_3.uri, HELD) as slow,
         Delivery(directory=delivery.directory, uri=slow.uri).start(ref) as process,
     ):
         wait_until(lambda: sum(noted(delivery.store).values()) > 4 * MIB)
@@ -115,7 +117,7 @@ def test_a_killed_fetch_from_a_server_without_ranges_starts_again(delivery: Deli
     def small_file_first(exchange: Exchange) -> bool:
         """Wait with the large file, since MLflow 2 serves one request at a time."""
         wait_until(lambda: partial_size(delivery.store, "MLmodel") > 0)
-        return SLOWLY(exchange)
+        return HELD(exchange)
 
     with reverse_proxy(mlflow_2.uri, only(WEIGHTS, small_file_first)) as slow:
         kill_in_the_middle(Delivery(directory=delivery.directory, uri=slow.uri), ref)
@@ -129,7 +131,7 @@ def test_a_killed_fetch_from_a_server_without_ranges_starts_again(delivery: Deli
 @pytest.mark.parametrize("torn", ["", "{", '{"source": "other"}\n'], ids=["empty", "half a line", "of another source"])
 def test_wrong_progress_file_of_a_killed_run_is_not_used(delivery: Delivery, mlflow_3: Registered, torn: str) -> None:
     ref = mlflow_3.ref("big")
-    with reverse_proxy(mlflow_3.uri, SLOWLY) as slow:
+    with reverse_proxy(mlflow_3.uri, HELD) as slow:
         kill_in_the_middle(Delivery(directory=delivery.directory, uri=slow.uri), ref)
     next(delivery.store.glob("*.progress")).write_text(torn)
     with reverse_proxy(mlflow_3.uri) as proxy:
@@ -143,7 +145,7 @@ def test_wrong_progress_file_of_a_killed_run_is_not_used(delivery: Delivery, mlf
 def test_progress_of_another_boot_is_not_used(delivery: Delivery, mlflow_3: Registered) -> None:
     """A power cut can leave zeros in files of full size."""
     ref = mlflow_3.ref("big")
-    with reverse_proxy(mlflow_3.uri, SLOWLY) as slow:
+    with reverse_proxy(mlflow_3.uri, HELD) as slow:
         kill_in_the_middle(Delivery(directory=delivery.directory, uri=slow.uri), ref)
     progress, boot = next(delivery.store.glob("*.progress")), BOOT_ID.read_text().strip()
     noted = progress.read_text()
@@ -213,12 +215,11 @@ def no_locks(descriptor: int, operation: int) -> None:
 
 def test_run_that_waits_for_another_one_ends_at_the_deadline(delivery: Delivery, mlflow_3: Registered) -> None:
     ref = mlflow_3.ref("big")
-    with reverse_proxy(mlflow_3.uri, SLOWLY) as slow:
+    with reverse_proxy(mlflow_3.uri, HELD) as slow:
         through = Delivery(directory=delivery.directory, uri=slow.uri)
         with through.start(ref) as first:
-            while not partial_size(delivery.store):
-                time.sleep(0.005)
-            ended = delivery.fetch(ref, "--deadline=0.3")
+            wait_until(lambda: partial_size(delivery.store) > 0)
+            ended = delivery.fetch(ref, "--deadline=5")
             first.kill()
 
     assert ended.code == ExitCode.UNAVAILABLE
@@ -321,13 +322,12 @@ def test_a_store_that_is_not_mounted_is_named(delivery: Delivery, mlflow_3: Regi
 def test_sigterm_ends_a_fetch_at_once(delivery: Delivery, mlflow_3: Registered) -> None:
     ref = mlflow_3.ref("big")
     with (
-        reverse_proxy(mlflow_3.uri, SLOWLY) as slow,
+        reverse_proxy(mlflow_3.uri, HELD) as slow,
         Delivery(directory=delivery.directory, uri=slow.uri).start(ref) as process,
     ):
-        while not partial_size(delivery.store):
-            time.sleep(0.005)
+        wait_until(lambda: partial_size(delivery.store) > 0)
         process.terminate()
-        code = process.wait(5)
+        code = process.wait(PATIENCE)
 
     assert code == 143
     assert not delivery.run_directory(ref).exists()

@@ -2,7 +2,6 @@
 
 import http.client
 import ssl
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +11,8 @@ import pytest
 import trustme
 
 from model_contract.exit_codes import ExitCode
-from testbed.delivery import Delivery
-from testbed.faults import answer, only, slowly
+from testbed.delivery import Delivery, wait_until
+from testbed.faults import answer, only, stall
 from testbed.forward_proxy import forward_proxy
 from testbed.registered import Registered
 from testbed.reverse_proxy import Exchange, reverse_proxy
@@ -142,10 +141,9 @@ def test_a_token_is_never_shown(delivery: Delivery, mlflow_3: Registered) -> Non
 
 
 def test_a_token_is_in_no_process_list_and_no_environment(guarded: Delivery, mlflow_3: Registered) -> None:
-    slow = reverse_proxy(mlflow_3.uri, require_token(TOKEN), only("weights.bin", slowly(0.002)))
+    slow = reverse_proxy(mlflow_3.uri, require_token(TOKEN), only("weights.bin", stall(1 << 20)))
     with slow as proxy, replace(guarded, uri=proxy.uri).start(mlflow_3.ref("big")) as process:
-        while not proxy.paths("weights.bin"):
-            time.sleep(0.005)
+        wait_until(lambda: bool(proxy.paths("weights.bin")))
         seen = b"".join(Path(f"/proc/{process.pid}/{file}").read_bytes() for file in ("cmdline", "environ"))
         process.kill()
 

@@ -97,7 +97,7 @@ def gate_of(version: Version, state: State, server: MlflowServer, port: int = 0)
     command = [version.command("model-api-gate"), "serve", *options]
     with running(command, log=state.directory / "gate.log", env=environment(), cwd=state.directory) as process:
         uri = f"http://127.0.0.1:{port}"
-        process.wait_for_http(f"{uri}/readyz", seconds=30)
+        process.wait_for_http(f"{uri}/readyz")
         yield Gate(uri=uri, server=server, secret_dir=state.secret_dir, audit=state.audit, process=process)
 
 

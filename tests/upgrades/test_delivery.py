@@ -12,7 +12,7 @@ import pytest
 from model_contract.model_ref import ModelRef
 from model_contract.tokens import Purpose
 from testbed.delivery import Delivery, wait_until
-from testbed.faults import only, slowly
+from testbed.faults import only, stall
 from testbed.former_version import Version
 from testbed.gate import PROJECT, Json
 from testbed.mlflow_server import MlflowServer, mlflow_server
@@ -60,7 +60,7 @@ def test_fetch_that_was_killed_is_ended_by_the_other_version(
 ) -> None:
     files = {"MLmodel": b"flavors: {}\n", "weights.bin": os.urandom(40 * MIB)}
     ref = registered.version(files)
-    slow_file = only("weights.bin", slowly(0.01))
+    slow_file = only("weights.bin", stall(4 * MIB))
     with reverse_proxy(registered.server.uri, slow_file) as slow:
         first = delivery_of(step.first, tmp_path, slow.uri)
         with first.start(ref) as process:

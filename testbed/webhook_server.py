@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from testbed.api_server import review_of
 from testbed.certificates import Certificates, issue
-from testbed.processes import Process, free_port, installed, running
+from testbed.processes import PATIENCE, Process, free_port, installed, running
 
 HOST: Final = "127.0.0.1"
 JSON: Final = {"Content-Type": "application/json"}
@@ -35,7 +35,7 @@ class WebhookServer:
     def workers(self, count: int = 2) -> list[int]:
         """Return the process ids of the workers, once there are so many. Raise TimeoutError if that takes too long."""
         pid = self.process.popen.pid
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             if len(found) == count:
@@ -47,7 +47,7 @@ class WebhookServer:
         return ssl.create_default_context(cafile=str(self.certificates.authority))
 
     def connection(self) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(HOST, self.port, timeout=30, context=self.trust())
+        return http.client.HTTPSConnection(HOST, self.port, timeout=PATIENCE, context=self.trust())
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -68,7 +68,7 @@ class WebhookServer:
 
     def metrics(self) -> dict[str, float]:
         """Return every series by its name and labels, as Prometheus reads it."""
-        with closing(http.client.HTTPConnection(HOST, self.metrics_port, timeout=30)) as connection:
+        with closing(http.client.HTTPConnection(HOST, self.metrics_port, timeout=PATIENCE)) as connection:
             connection.request("GET", "/metrics")
             lines = connection.getresponse().read().decode().splitlines()
         return {

@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 from testbed.api_server import apply_answer, review_of
-from testbed.processes import installed
+from testbed.processes import PATIENCE, installed
 from webhook.admission import admit
 from webhook.cli import COMMANDS, main
 from webhook.settings import Settings
@@ -33,7 +33,7 @@ def run(
         env=kept | {"COLUMNS": "100"} | dict(variables or {}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from testbed.api_server import review_of
-from testbed.processes import installed
+from testbed.processes import PATIENCE, installed
 from testbed.webhook_server import WebhookServer
 from webhook.admission import admit
 from webhook.settings import Settings
@@ -29,7 +29,7 @@ OLDER = b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1","s3c
 @contextmanager
 def raw(server: WebhookServer) -> Iterator[ssl.SSLSocket]:
     with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=30) as plain,
+        socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as plain,
         server.trust().wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
     ):
         yield wrapped
@@ -206,7 +206,7 @@ def test_a_connection_serves_many_reviews(server: WebhookServer, pod: dict[str, 
 
 
 def test_clients_that_send_half_a_request_do_not_keep_others_waiting(serve: Serve, pod: dict[str, Any]) -> None:
-    variables = {"MODEL_API_WEBHOOK_SERVER_READ_TIMEOUT": "1", "MODEL_API_WEBHOOK_SERVER_THREADS": "4"}
+    variables = {"MODEL_API_WEBHOOK_SERVER_READ_TIMEOUT": "600", "MODEL_API_WEBHOOK_SERVER_THREADS": "4"}
     with serve(variables) as server:
         halves = [raw(server) for _ in range(8)]
         connections = [half.__enter__() for half in halves]
@@ -221,7 +221,7 @@ def test_clients_that_send_half_a_request_do_not_keep_others_waiting(serve: Serv
 
 
 def test_clients_that_connect_and_say_nothing_do_not_keep_others_waiting(serve: Serve, pod: dict[str, Any]) -> None:
-    with serve({"MODEL_API_WEBHOOK_SERVER_READ_TIMEOUT": "1", "MODEL_API_WEBHOOK_SERVER_THREADS": "2"}) as server:
+    with serve({"MODEL_API_WEBHOOK_SERVER_READ_TIMEOUT": "600", "MODEL_API_WEBHOOK_SERVER_THREADS": "2"}) as server:
         silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]
 
         assert server.review(pod)["response"]["allowed"] is True
@@ -313,10 +313,10 @@ def test_a_stop_answers_every_review_that_was_sent(serve: Serve, pod: dict[str, 
         while len(statuses) <= 100 and not any(client.done() for client in clients):
             time.sleep(0.01)
         server.process.popen.send_signal(signal.SIGTERM)
-        code = server.process.popen.wait(30)
+        code = server.process.popen.wait(PATIENCE)
         stopping.set()
         for client in clients:
-            client.result(30)
+            client.result(PATIENCE)
 
     assert code == 0
     assert set(statuses) == {200}
@@ -369,7 +369,7 @@ def test_a_setting_that_cannot_be_right_ends_the_start_with_a_sentence(
         env={"PATH": os.environ["PATH"]} | variables,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
 

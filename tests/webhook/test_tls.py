@@ -19,7 +19,7 @@ from cryptography.x509 import load_der_x509_certificate
 
 from testbed.api_server import review_of
 from testbed.certificates import issue
-from testbed.processes import paused
+from testbed.processes import PATIENCE, paused
 from testbed.webhook_server import WebhookServer
 
 Serve = Callable[..., AbstractContextManager[WebhookServer]]
@@ -70,7 +70,7 @@ def variables_for(directory: Path) -> dict[str, str]:
 def shown_certificate(server: WebhookServer, trust: ssl.SSLContext) -> int:
     """The serial number of the certificate that a new connection is shown."""
     with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=30) as plain,
+        socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as plain,
         trust.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
     ):
         return load_der_x509_certificate(wrapped.getpeercert(binary_form=True) or b"").serial_number
@@ -114,7 +114,7 @@ def test_certificates_change_under_load_without_a_failed_review(
         finally:
             done.set()
         for client in clients:
-            client.result(30)
+            client.result(PATIENCE)
         series = server.metrics()
 
     assert set(statuses) == {200}
@@ -124,7 +124,7 @@ def test_certificates_change_under_load_without_a_failed_review(
 
 
 def server_connection(server: WebhookServer, trust: ssl.SSLContext) -> http.client.HTTPSConnection:
-    return http.client.HTTPSConnection("127.0.0.1", server.port, timeout=30, context=trust)
+    return http.client.HTTPSConnection("127.0.0.1", server.port, timeout=PATIENCE, context=trust)
 
 
 def test_a_pair_that_does_not_fit_is_never_served(
@@ -208,7 +208,7 @@ def test_a_new_certificate_reaches_every_process_also_without_a_client(
     with serve(variables_for(tmp_path / "tls")) as server:
         before = shown_certificate(server, trust)
         issue(tmp_path / "tls", "127.0.0.1", authority=authority)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while not (found := server.metrics().get('model_api_webhook_tls_reloads_total{result="success"}')):
             assert time.monotonic() < deadline
         shown = set()
@@ -223,7 +223,7 @@ def test_a_new_certificate_reaches_every_process_also_without_a_client(
 def test_handshakes_that_never_end_do_not_keep_others_waiting(
     serve: Serve, pod: dict[str, Any], tmp_path: Path
 ) -> None:
-    with serve({"MODEL_API_WEBHOOK_SERVER_READ_TIMEOUT": "2"}) as server:
+    with serve({"MODEL_API_WEBHOOK_SERVER_READ_TIMEOUT": "10"}) as server:
         silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(1100)]  # more than are accepted
         for connection in silent:
             connection.sendall(b"\x16\x03\x01")

@@ -7,6 +7,8 @@ from typing import Final
 
 from playwright.sync_api import Browser, sync_playwright
 
+from testbed.processes import PATIENCE
+
 NEEDED: Final = {"chromium": "chromium"}
 # Without a sandbox, since tests run as root; and nothing that calls home.
 QUIET: Final = (
@@ -24,7 +26,8 @@ QUIET: Final = (
 def browser() -> Iterator[Browser]:
     """Run a browser for the length of a `with` block."""
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
+        program = shutil.which("chromium")
+        found = playwright.chromium.launch(executable_path=program, args=QUIET, timeout=PATIENCE * 1000)
         try:
             yield found
         finally:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 PACKAGES: Final = ("model_delivery", "model_lifecycle", "serving_runtime", "tracking_gate", "webhook")
-GRACE: Final = 15.0
+GRACE: Final = 60.0
 POLL: Final = 0.005  # seconds
 
 

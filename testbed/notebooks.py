@@ -17,7 +17,7 @@ from testbed.environments import CACHE
 
 PROJECT_FOLDER: Final = Path(__file__).parent.parent / "examples" / "domino-project"
 PICTURE: Final = "image/png"
-SECONDS: Final = 240  # for a cell: the first one imports everything, on a machine that may be busy
+SECONDS: Final = 600  # for a cell, and for a kernel to start: the first cell imports everything
 
 Notebook = Any  # nbformat's own kind of dict, without types
 
@@ -48,7 +48,12 @@ def execute(
         own = {"IPYTHONDIR": directory, "MPLCONFIGDIR": str(CACHE / "matplotlib")}
         where = {"metadata": {"path": str(folder)}}
         client = NotebookClient(
-            notebook, timeout=SECONDS, km=manager(python, Path(directory)), resources=where, **hooks
+            notebook,
+            timeout=SECONDS,
+            startup_timeout=SECONDS,
+            km=manager(python, Path(directory)),
+            resources=where,
+            **hooks,
         )
         with asyncio.Runner(loop_factory=Loop) as runner:
             # Not `run`, which makes of an interrupt a kernel that has died. What is left ends with the block.

@@ -51,7 +51,7 @@ def test_all_runs_are_counted_in_the_last_line(tmp_path: Path) -> None:
 
 
 def test_processor_seconds_of_each_run_are_told_with_those_of_its_processes(tmp_path: Path) -> None:
-    works = "import sys\nfrom subprocess import run\n\nWORK = 'import time\\nwhile time.process_time() < 1: pass'\n\n"
+    works = "import sys\nfrom subprocess import run\n\nWORK = 'import time\\nwhile time.process_time() < 2: pass'\n\n"
     works += "def test_it() -> None:\n    run([sys.executable, '-c', WORK], check=True)\n"
 
     done = run(tmp_path, FILES | {"tests/other/test_d.py": works})

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # A minute on two processors that have nothing else to do.
-pytestmark = pytest.mark.timeout(660)
+pytestmark = pytest.mark.timeout(1860)
 
 
 def processes_that_name(text: str) -> list[str]:
@@ -38,7 +38,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProces
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         check=False,
     )
 

@@ -12,7 +12,7 @@ from tests.examples.conftest import NAME, Staged
 
 pytestmark = [
     # Executed once, for the first test: half a minute, and more if the machine is busy.
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     # Versions of MLflow 2 are staged by tests/model_lifecycle/staging; for the notebook both are alike.
     pytest.mark.parametrize("any_gate", ["3.17"], indirect=True, ids=["mlflow-3.17"], scope="session"),
 ]

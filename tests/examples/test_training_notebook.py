@@ -11,7 +11,7 @@ from testbed.notebooks import outputs, pictures
 from tests.examples.conftest import NAME, Executed
 
 # Executed once, for the first test: half a minute, and more if the machine is busy.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_notebook_registers_a_version_of_the_project(trained: Executed) -> None:

@@ -17,6 +17,7 @@ from model_contract.tokens import Purpose
 from testbed.gate import PROJECT, Gate, gate
 from testbed.github_project import FILE, ROOT, Project
 from testbed.mlflow_server import MlflowServer
+from testbed.processes import PATIENCE
 from tests.tracking_gate.conftest import Wine, wine_behind
 
 PAGE = (ROOT / "docs" / "how-to" / "promote-with-gitlab-or-jenkins.md").read_text()
@@ -35,7 +36,7 @@ def run(script: str, project: Project, variables: Mapping[str, str]) -> "subproc
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

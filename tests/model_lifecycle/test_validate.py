@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_lifecycle.promotion_file import MOST_BYTES, Change, Entry, PromotionFileError, changes, parse, schema
-from testbed.processes import installed
+from testbed.processes import PATIENCE, installed
 
 PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "wine-team-2"
 
@@ -174,7 +174,13 @@ def run(
     *arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [installed("model-api"), *arguments], capture_output=True, text=True, check=False, cwd=cwd, env=env, timeout=60
+        [installed("model-api"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=env,
+        timeout=PATIENCE,
     )
 
 

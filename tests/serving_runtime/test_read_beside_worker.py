@@ -30,6 +30,7 @@ from serving_runtime.protocols.kserve_v1 import KSERVE_V1
 from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
 from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
 from serving_runtime.settings import read_settings
+from testbed.processes import PATIENCE
 
 ROWS = 300
 SPLIT = {
@@ -154,7 +155,7 @@ def in_time(call: Callable[[], Any]) -> Any:
     """Return its result, and fail if the other process hangs."""
     pool = ThreadPoolExecutor(1)
     try:
-        return pool.submit(call).result(30)
+        return pool.submit(call).result(PATIENCE)
     finally:
         pool.shutdown(wait=False)
 
@@ -235,4 +236,4 @@ def test_thread_that_waits_for_a_reader_goes_on_when_it_is_ended(model: Callable
         reader.end()
 
         with pytest.raises(BodyReaderError, match="has ended"):
-            waiting.result(10)
+            waiting.result(PATIENCE)

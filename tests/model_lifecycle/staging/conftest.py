@@ -64,7 +64,7 @@ class Workspace:
             text=True,
             check=False,
             cwd=self.directory,
-            timeout=240,
+            timeout=600,
         )
 
     def start(self, version: str, *options: str, log: Path, **variables: str) -> Process:

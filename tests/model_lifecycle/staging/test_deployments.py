@@ -29,7 +29,7 @@ def deployments(workspace: Any, command: str, *arguments: str) -> Any:
     return workspace.run("mlflow", "deployments", command, "-t", "domino", *arguments)
 
 
-@pytest.mark.timeout(600)  # it may be the first that needs the whole installation
+@pytest.mark.timeout(1800)  # it may be the first that needs the whole installation
 def test_mlflow_deploys_to_domino_and_takes_it_back(in_workspace: Any) -> None:
     workspace, client = in_workspace, get_deploy_client("domino")
     name, number = workspace.name, workspace.number("mlflow")

@@ -44,7 +44,7 @@ def asked(url: str) -> list[float]:
     return predictions
 
 
-@pytest.mark.timeout(600)  # fourteen runs, and the first test that needs the whole installation
+@pytest.mark.timeout(1800)  # fourteen runs, and the first test that needs the whole installation
 def test_staging_that_is_killed_at_every_step_ends_right_when_it_is_run_again(
     workspace: Any, tmp_path: Path, killer: Any
 ) -> None:
@@ -54,7 +54,7 @@ def test_staging_that_is_killed_at_every_step_ends_right_when_it_is_run_again(
             killer.marks, killer.after, killer.victim = marks, after, None
             process = workspace.start(number, log=tmp_path / "stage.log", **killer.variables)
             killer.victim = process
-            ends[point, after] = process.popen.wait(240)
+            ends[point, after] = process.popen.wait(600)
     killer.victim = None
 
     done = workspace.stage(number, "--format=json")
@@ -112,7 +112,7 @@ def mlflow_2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspa
             restart.process.stop()
 
 
-@pytest.mark.timeout(600)  # the first test that needs this installation
+@pytest.mark.timeout(1800)  # the first test that needs this installation
 def test_version_of_mlflow_2_is_staged_too(mlflow_2: tuple[Workspace, Restart]) -> None:
     there, _ = mlflow_2
 
@@ -124,7 +124,7 @@ def test_version_of_mlflow_2_is_staged_too(mlflow_2: tuple[Workspace, Restart]) 
     assert there.version("1")["current_stage"] == "Staging"
 
 
-@pytest.mark.timeout(900)  # MLflow starts three times
+@pytest.mark.timeout(1800)  # MLflow starts three times
 def test_staging_interrupted_by_a_restart_of_mlflow_ends_right_when_run_again(
     mlflow_2: tuple[Workspace, Restart],
 ) -> None:
@@ -177,7 +177,7 @@ def test_staging_another_version_leaves_production_as_it_is(workspace: Any, tmp_
     workspace.domino.restart()
     workspace.domino.release()
 
-    assert process.popen.wait(240) == 0, process.tail()
+    assert process.popen.wait(600) == 0, process.tail()
     [model] = workspace.model_apis(number)
     assert [version.status for version in model.versions] == ["Failed", "Running"]
     assert asked((tmp_path / "stage.log").read_text().split()[-1]) == workspace.predictions(number)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 
 from testbed.engines import children_of, command_of
+from testbed.processes import PATIENCE
 
 Run = Callable[..., Any]
 COLUMNS = ["fixed acidity", "pH", "alcohol"]
@@ -243,7 +244,7 @@ def test_output_of_a_run_that_was_killed_and_repeated_is_that_of_one_run(
         write_csv(tmp_path / f"in/{name}.csv", 20_000)
     arguments = ["--model-path", models / "wine", tmp_path / "in", "--summary", "json", "-o"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    with subprocess.Popen([*PROGRAM, *arguments, f"{killed}/", "--chunk-rows", "10"]) as process:
+    with subprocess.Popen([*PROGRAM, *arguments, f"{killed}/", "--chunk-rows", "1"]) as process:
         while not list(killed.glob(".*.partial")):
             assert process.poll() is None
             time.sleep(0.02)
@@ -306,7 +307,7 @@ def test_workers_end_with_a_command_that_is_killed(run: Run, models: Path, tmp_p
         workers = children_of(process.pid)
         process.kill()
 
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while any(command_of(worker) for worker in workers) and time.monotonic() < end:
         time.sleep(0.05)
     assert [command_of(worker) for worker in workers if command_of(worker)] == []

@@ -22,7 +22,7 @@ EVERY = [
 ]
 # Ten models are saved and ten servers started before the first test: seconds each, on a machine that has nothing else
 # to do.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 # Another version of a library may add in another order.
 CLOSE = 1e-6
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from testbed.processes import PATIENCE
 from testbed.runtime_server import NATIVE, RuntimeServer, starting
 
 CHROMIUM = "/usr/bin/chromium"
@@ -54,14 +55,16 @@ def servers(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         flags = (*NATIVE, "--workers", "1", "--token-file", str(directory / "tokens"), *named)
         started["guarded"] = stack.enter_context(starting(models / "wine", *flags, log=directory / "guarded.log"))
         for server in started.values():
-            server.process.wait_for_http(f"{server.url}/readyz", seconds=120)
+            server.wait_until_ready()
         yield started
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    milliseconds = PATIENCE * 1000
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        expect.set_options(timeout=milliseconds)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=milliseconds)
         yield chromium
         chromium.close()
 
@@ -70,6 +73,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A page on which an error of a script, or of the policy, fails the test; a refused request does not."""
     context = browser.new_context(viewport={"width": 1240, "height": 800})
+    context.set_default_timeout(PATIENCE * 1000)
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from testbed.processes import PATIENCE
 from testbed.runtime_server import RuntimeServer
 from tests.serving_runtime.page.conftest import TOKEN
 
@@ -218,6 +219,7 @@ def test_content_security_policy_of_the_page_blocks_other_parts(servers: Servers
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_page_fits_the_screen_in_both_themes(theme: str, width: int, browser: Browser, servers: Servers) -> None:
     context = browser.new_context(viewport={"width": width, "height": 740}, color_scheme=theme)  # type: ignore[arg-type]  # one of both
+    context.set_default_timeout(PATIENCE * 1000)
     page = context.new_page()
     visit(page, servers["wine"])
     page.keyboard.press("Control+Enter")

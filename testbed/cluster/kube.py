@@ -60,7 +60,7 @@ class Kube:
         found: list[Json] = self.get(*arguments)["items"]
         return found
 
-    def rolled_out(self, namespace: str, deployment: str, seconds: int = 180) -> None:
+    def rolled_out(self, namespace: str, deployment: str, seconds: int = 240) -> None:
         self("-n", namespace, "rollout", "status", f"deployment/{deployment}", f"--timeout={seconds}s")
 
     def post(self, path: str, body: Json) -> Json:
@@ -68,7 +68,7 @@ class Kube:
         answer: Json = json.loads(self("create", "--raw", path, "-f", "-", given=json.dumps(body)))
         return answer
 
-    def until(self, condition: Callable[[], Any], *, seconds: float = 60, what: str = "", pause: float = 0.5) -> Any:
+    def until(self, condition: Callable[[], Any], *, seconds: float = 240, what: str = "", pause: float = 0.5) -> Any:
         """Return the first true result of `condition`. Raise TimeoutError with the last result.
 
         The pause is long, since each kubectl takes a tenth of a second of processor.

@@ -62,7 +62,14 @@ def take_away(kube: Kube) -> None:
         "--wait=true",
     )
     kube(
-        "-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s"
+        "-n",
+        PLATFORM,
+        "wait",
+        "--for=delete",
+        "pod",
+        "-l",
+        "app.kubernetes.io/name=model-api-webhook",
+        "--timeout=240s",
     )
     kube("delete", "mutatingwebhookconfiguration", REGISTRATION, "--ignore-not-found")
 
@@ -105,7 +112,7 @@ def test_certificate_that_an_admin_brings(without_certificates: Kube, wine: Mode
     with pods_at(20, model_pod("many", literals(wine)), kube.kubeconfig) as outcome:
         kube.apply(tls_secret(authority))
         sync_volumes(kube)
-        kube.until(lambda: served(kube) != before, seconds=120, what="the other certificate")
+        kube.until(lambda: served(kube) != before, what="the other certificate")
 
     assert (outcome.refused, outcome.bare_seconds) == ([], [])
     assert outcome.count > 0
@@ -130,13 +137,13 @@ def cert_manager(without_certificates: Kube) -> Iterator[Kube]:
     names = ("certificates", "certificaterequests", "issuers", "clusterissuers")
     files = [f"--filename={crds}/cert-manager.io_{name}.yaml" for name in names]
     kube("apply", "--server-side", *files)
-    kube("wait", "--for=condition=Established", "--timeout=30s", *files)
+    kube("wait", "--for=condition=Established", "--timeout=240s", *files)
     process = subprocess.Popen([binaries.build() / "cert-manager"], env=kube.environment, stderr=subprocess.DEVNULL)
     try:
         yield kube
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
         kube("-n", PLATFORM, "delete", "secret", "model-api-webhook-ca", "--ignore-not-found")
         kube("delete", *files)
 
@@ -145,14 +152,14 @@ def test_cert_manager_issues_registers_and_renews(cert_manager: Kube, wine: Mode
     kube = cert_manager
     kube("apply", "-k", overlay(tmp_path, "cert-manager", "policy"))
     kube.rolled_out(PLATFORM, "model-api-webhook")
-    kube("-n", PLATFORM, "wait", "--for=condition=Ready", "certificate/model-api-webhook", "--timeout=30s")
+    kube("-n", PLATFORM, "wait", "--for=condition=Ready", "certificate/model-api-webhook", "--timeout=240s")
     kube.until(lambda: bundle(kube) == authority(kube), what="the caBundle is cert-manager's authority")
     before, trusted = served(kube), bundle(kube)
 
     with pods_at(20, model_pod("many", literals(wine)), kube.kubeconfig) as outcome:
         renew(kube)
         sync_volumes(kube)
-        kube.until(lambda: served(kube) != before, seconds=120, what="the renewed certificate")
+        kube.until(lambda: served(kube) != before, what="the renewed certificate")
 
     assert (outcome.refused, outcome.bare_seconds) == ([], [])
     assert outcome.count > 0

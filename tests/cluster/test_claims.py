@@ -44,7 +44,7 @@ def host_volume(name: str, folder: Path) -> Json:
 
 
 def ready(kube: Kube, name: str) -> None:
-    kube("-n", COMPUTE, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=90s")
+    kube("-n", COMPUTE, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=240s")
 
 
 def test_claim_that_lives_as_long_as_its_pod(quiet: Kube, wine: ModelRef, volume: str) -> None:
@@ -60,7 +60,7 @@ def test_claim_that_lives_as_long_as_its_pod(quiet: Kube, wine: ModelRef, volume
 
 def test_shared_claim_is_verified_and_mounted(quiet: Kube, wine: ModelRef, volume: str) -> None:
     quiet.apply(shared_claim(), filler(wine))
-    quiet("-n", COMPUTE, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/filler", "--timeout=60s")
+    quiet("-n", COMPUTE, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/filler", "--timeout=240s")
     with settings(quiet, {"DELIVERY": "volume", "CLAIM": "mlflow-models"}):
         quiet.apply(model_pod("shared", literals(wine)))
         ready(quiet, "shared")

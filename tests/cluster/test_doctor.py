@@ -48,7 +48,14 @@ def test_table_says_it_too(installed: Kube) -> None:
 def without_webhook(quiet: Kube) -> Iterator[Kube]:
     quiet("-n", PLATFORM, "scale", "deployment/model-api-webhook", "--replicas=0")
     quiet(
-        "-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s"
+        "-n",
+        PLATFORM,
+        "wait",
+        "--for=delete",
+        "pod",
+        "-l",
+        "app.kubernetes.io/name=model-api-webhook",
+        "--timeout=240s",
     )
     yield quiet
     quiet("-n", PLATFORM, "scale", "deployment/model-api-webhook", "--replicas=2")

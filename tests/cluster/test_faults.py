@@ -35,11 +35,9 @@ SECRET = pull_secret(PROJECT_ID)
 TOKEN = "the-projects-pull-token"
 
 
-def described(kube: Kube, name: str, pattern: str, seconds: float = 60) -> str:
+def described(kube: Kube, name: str, pattern: str) -> str:
     """Return the output of `kubectl describe pod` as soon as it holds `pattern`, across line breaks."""
-    return str(
-        kube.until(lambda: _found(kube("-n", COMPUTE, "describe", "pod", name), pattern), seconds=seconds, what=pattern)
-    )
+    return str(kube.until(lambda: _found(kube("-n", COMPUTE, "describe", "pod", name), pattern), what=pattern))
 
 
 def _found(text: str, pattern: str) -> str | None:
@@ -47,7 +45,7 @@ def _found(text: str, pattern: str) -> str | None:
 
 
 def ready(kube: Kube, name: str, namespace: str = COMPUTE) -> None:
-    kube("-n", namespace, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")
+    kube("-n", namespace, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=240s")
 
 
 def test_mlflow_that_is_down_is_named_and_waited_for(quiet: Kube, wine: ModelRef) -> None:
@@ -58,7 +56,7 @@ def test_mlflow_that_is_down_is_named_and_waited_for(quiet: Kube, wine: ModelRef
         quiet.until(lambda: not addresses(quiet), what="the Service has no addresses")
         time.sleep(2)  # until kube-proxy has heard of it
         quiet.apply(model_pod("waits", literals(wine)))
-        text = described(quiet, "waits", r"Exit Code: 8", seconds=120)
+        text = described(quiet, "waits", r"Exit Code: 8")
     finally:
         quiet("-n", MLFLOW, "patch", "service", "mlflow", "-p", selector % "mlflow")
 
@@ -246,7 +244,7 @@ def test_after_a_reboot_of_the_node_pods_are_filled_again(quiet: Kube, wine: Mod
     kill_containers(layout)
     start("kubelet", layout)
 
-    quiet.until(lambda: fetches(quiet, "survivor") > before, seconds=120, what="the init container runs again")
+    quiet.until(lambda: fetches(quiet, "survivor") > before, what="the init container runs again")
     quiet.rolled_out(COMPUTE, "survivor")
     quiet.rolled_out(PLATFORM, "model-api-webhook")
     quiet.rolled_out(MLFLOW, "mlflow")

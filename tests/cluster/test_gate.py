@@ -93,7 +93,7 @@ class Gated:
         """Run `model-api token`, which must succeed."""
         command = [command_of("model-api"), "token", *arguments]
         done = subprocess.run(
-            command, env=self.kube.environment, capture_output=True, text=True, check=False, timeout=60
+            command, env=self.kube.environment, capture_output=True, text=True, check=False, timeout=120
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -186,7 +186,7 @@ def moved(uri: str, wine: ModelRef, stage: str, who: dict[str, str]) -> Answer:
 
 
 def ready(kube: Kube, name: str) -> Json:
-    kube("-n", COMPUTE, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")
+    kube("-n", COMPUTE, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=240s")
     return kube.get("-n", COMPUTE, "pod", name)
 
 

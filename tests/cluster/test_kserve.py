@@ -39,7 +39,7 @@ def asked(kube: Kube, name: str, path: str, body: dict[str, Any]) -> dict[str, A
 
 def test_inference_service_is_served_by_both_protocols_of_kserve(quiet: Kube, wine: ModelRef) -> None:
     quiet.apply(SECRET, predictor("cellar", f"mlflow://{wine.name}/{wine.version}"), service("cellar"))
-    quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/cellar-predictor", "--timeout=120s")
+    quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/cellar-predictor", "--timeout=240s")
     rows = WINE["dataframe_split"]["data"]
     tensor = {"name": "input-0", "shape": [1, len(COLUMNS)], "datatype": "FP64", "data": rows}
 
@@ -51,5 +51,4 @@ def test_inference_service_is_served_by_both_protocols_of_kserve(quiet: Kube, wi
     # Native loading, its comparison in a process beside it, and shared memory need no place to write to.
     quiet.until(
         lambda: "the model predicts the same as loaded by MLflow" in quiet("-n", COMPUTE, "logs", "cellar-predictor"),
-        seconds=60,
     )

@@ -19,7 +19,7 @@ WINE = {
 
 def predict(kube: Kube, name: str) -> float:
     """Call the Service."""
-    answer = kube.until(lambda: _asked(kube, name), seconds=30, what=f"an answer of {name}")
+    answer = kube.until(lambda: _asked(kube, name), what=f"an answer of {name}")
     prediction: float = answer["predictions"][0]
     return prediction
 
@@ -121,7 +121,7 @@ def test_container_that_looks_for_a_kubernetes_token_finds_none(quiet: Kube, win
     pod = model_pod("curious", literals(wine))
     pod["spec"]["automountServiceAccountToken"] = True
     quiet.apply(pod)
-    quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/curious", "--timeout=60s")
+    quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/curious", "--timeout=240s")
 
     containers = {
         container["name"]: container

@@ -211,7 +211,7 @@ def tried(installed: Kube) -> Iterator[Tried]:
                 "wait",
                 "--for=condition=Ready",
                 f"pod/{metadata['name']}",
-                "--timeout=120s",
+                "--timeout=240s",
             )
         pods = {name: pod_of(installed, name, place) for name, place in PODS.items()}
         with listening(*OF_THIS_HOST):
@@ -282,7 +282,7 @@ def outcomes_from(kube: Kube, pods: Mapping[str, Json], connections: Sequence[Co
     else:
         enter = NETWORK.enter if source == "node" else ()
         command = [*enter, sys.executable, "-c", SCRIPT, targets]
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     return dict(zip(connections, json.loads(answer), strict=True))
 
 

@@ -128,7 +128,7 @@ def test_native_sidecar_runs_before_the_fetch_and_goes_on(quiet: Kube, wine: Mod
     pod = model_pod("meshed", literals(wine))
     pod["spec"]["initContainers"] = [proxy, proxy | {"name": "users-own", "restartPolicy": None, "command": ["true"]}]
     quiet.apply(pod)
-    quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/meshed", "--timeout=60s")
+    quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/meshed", "--timeout=240s")
 
     found = quiet.get("-n", COMPUTE, "pod", "meshed")
     assert [container["name"] for container in found["spec"]["initContainers"]] == [
@@ -161,7 +161,7 @@ def unrestricted(quiet: Kube) -> Iterator[str]:
     quiet.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     quiet.until(lambda: quiet.attempt("-n", "unrestricted", "get", "serviceaccount", "default").returncode == 0)
     yield "unrestricted"
-    quiet("delete", "namespace", "unrestricted", "--wait=true", "--timeout=60s")
+    quiet("delete", "namespace", "unrestricted", "--wait=true", "--timeout=240s")
 
 
 def meshed(name: str, namespace: str, wine: ModelRef, user: int, validator: str) -> Json:
@@ -189,10 +189,8 @@ def test_fetch_gets_past_a_mesh_that_the_node_sets_up(
     quiet.apply(
         meshed("known", unrestricted, wine, user, mesh), meshed("unknown", unrestricted, wine, user, "some-validator")
     )
-    quiet("-n", unrestricted, "wait", "--for=condition=Ready", "pod/known", "--timeout=90s")
-    failed = quiet.until(
-        lambda: exit_code(quiet, unrestricted, "unknown"), seconds=90, what="the other fetch has failed"
-    )
+    quiet("-n", unrestricted, "wait", "--for=condition=Ready", "pod/known", "--timeout=240s")
+    failed = quiet.until(lambda: exit_code(quiet, unrestricted, "unknown"), what="the other fetch has failed")
 
     init = quiet.get("-n", unrestricted, "pod", "known")["spec"]["initContainers"]
     assert [container["name"] for container in init] == ["capture", mesh, INIT_CONTAINER]
@@ -234,10 +232,9 @@ def test_uninstalled_cluster_starts_pods_as_before(quiet: Kube, wine: ModelRef) 
             lambda: (
                 quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("bare", literals(wine)))).returncode == 0
             ),
-            seconds=20,
         )
         quiet.apply(plain_pod("after", COMPUTE))
-        quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/after", "--timeout=60s")
+        quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/after", "--timeout=240s")
         bare = quiet.get("-n", COMPUTE, "pod", "bare")
     finally:
         quiet("apply", "-k", QUICKSTART)

@@ -31,7 +31,7 @@ def scale(kube: Kube, replicas: int) -> None:
             "pod",
             "-l",
             "app.kubernetes.io/name=model-api-webhook",
-            "--timeout=60s",
+            "--timeout=240s",
         )
 
 
@@ -48,8 +48,8 @@ def test_without_webhook_other_pods_start_and_model_pods_wait_for_it(quiet: Kube
         denied = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("lonely", literals(wine))))
         quiet.apply(model_deployment("patient", literals(wine)))
         failed = quiet.until(lambda: failure_of(quiet, "patient"), what="the ReplicaSet says why it has no pod")
-        quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/neighbour", "--timeout=60s")
-        quiet("wait", "--for=condition=Ready", "pod/other", "--timeout=60s")
+        quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/neighbour", "--timeout=240s")
+        quiet("wait", "--for=condition=Ready", "pod/other", "--timeout=240s")
     finally:
         scale(quiet, 2)
         quiet("delete", "pod", "other", "--grace-period=1")
@@ -97,19 +97,22 @@ def change_authority(kube: Kube, api: ClusterObjects) -> None:
     api.write_secret(write_state(rotating), stored.version)
     kube.until(
         lambda: read_state(api.secret().data).authority == rotating.next_authority,
-        seconds=120,
         what="the new authority signs",
     )
     time.sleep(5)
 
 
 def test_cleared_bundle_is_repaired_at_once(installed: Kube, api: ClusterObjects) -> None:
+    """Without its watch, the webhook would look every 30 s."""
     before = api.registration().bundles
-    installed("patch", "mutatingwebhookconfiguration", REGISTRATION, "--type=json", "-p", CLEAR)
-    started = time.monotonic()
-    installed.until(lambda: api.registration().bundles == before, seconds=10)
+    seconds = []
+    for _ in range(3):
+        installed("patch", "mutatingwebhookconfiguration", REGISTRATION, "--type=json", "-p", CLEAR)
+        started = time.monotonic()
+        installed.until(lambda: api.registration().bundles == before)
+        seconds.append(time.monotonic() - started)
 
-    assert time.monotonic() - started < 5
+    assert max(seconds) < 15
 
 
 CLEAR = '[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]'
@@ -135,7 +138,7 @@ def test_deleted_secret_stops_nothing_and_is_filled_again_with_what_was_there(
         quiet.apply(empty)
 
     assert created == "mlflow-model-init"
-    quiet.until(lambda: dict(api.secret().data) == before, seconds=40, what="the Secret is as it was")
+    quiet.until(lambda: dict(api.secret().data) == before, what="the Secret is as it was")
 
 
 def test_served_leaf_is_of_a_trusted_authority(api: ClusterObjects) -> None:

@@ -94,9 +94,7 @@ def test_policy_denies_the_pods_that_the_webhook_would_have_given_their_model(in
     registration = installed.get("mutatingwebhookconfiguration", REGISTRATION)
     installed("delete", "mutatingwebhookconfiguration", REGISTRATION)
     try:
-        installed.until(
-            lambda: len(created(installed, wanted)[1]) > 0, seconds=20, what="the API server knows that it is gone"
-        )
+        installed.until(lambda: len(created(installed, wanted)[1]) > 0, what="the API server knows that it is gone")
         without_webhook, refused = created(installed, wanted)
     finally:
         del registration["metadata"]["resourceVersion"], registration["metadata"]["uid"]

@@ -142,7 +142,14 @@ def unattended(installed: Kube) -> Iterator[Kube]:
     scale = ("-n", PLATFORM, "scale", "deployment/model-api-webhook")
     installed(*scale, "--replicas=0")
     installed(
-        "-n", PLATFORM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=model-api-webhook", "--timeout=60s"
+        "-n",
+        PLATFORM,
+        "wait",
+        "--for=delete",
+        "pod",
+        "-l",
+        "app.kubernetes.io/name=model-api-webhook",
+        "--timeout=240s",
     )
     yield installed
     installed(*scale, "--replicas=2")

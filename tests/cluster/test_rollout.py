@@ -23,7 +23,7 @@ from testbed.former_version import former_version
 from testbed.gate import API, ask
 from testbed.http_server import in_thread
 from testbed.mlflow_server import MlflowServer
-from testbed.processes import installed
+from testbed.processes import PATIENCE, installed
 
 Json = dict[str, Any]
 
@@ -98,8 +98,8 @@ class Rollouts:
             and status.get("replicas") == status.get("updatedReplicas") == status.get("availableReplicas") == 2
         )
 
-    def until(self, condition: Any, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
+    def until(self, condition: Any) -> None:
+        deadline = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > deadline:
                 raise TimeoutError
@@ -107,7 +107,7 @@ class Rollouts:
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=2 * PATIENCE)
     return process.returncode, out, err
 
 
@@ -229,11 +229,10 @@ def test_rollout_that_is_interrupted_says_so_and_goes_on_at_once(rollouts: Rollo
     code, _, err = ended(process)
     assert (code, rollouts.version("asked")) == (7, BAD), err
     assert "interrupted by SIGTERM" in err
-    begun = time.monotonic()
     code, _, err = rollouts.run("asked", "--wait=3", version=BAD)
 
     assert (code, rollouts.version("asked")) == (9, "1"), err
-    assert time.monotonic() - begun < 30
+    assert "another rollout of it runs" not in err
     code, _, err = rollouts.run("asked", version="4")
     assert (code, rollouts.version("asked")) == (0, "4"), err
 
@@ -256,7 +255,7 @@ def test_rollout_that_one_version_left_is_put_back_by_the_other(rollouts: Rollou
 
 def test_two_at_once_run_after_each_other(rollouts: Rollouts) -> None:
     rollouts.deploy("twice")
-    first = rollouts.start("twice", "--wait=8", version=BAD)
+    first = rollouts.start("twice", "--wait=30", version=BAD)
     rollouts.until(lambda: rollouts.version("twice") == BAD)
     second = rollouts.start("twice", "--wait=60", version="4")
 

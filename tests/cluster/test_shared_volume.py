@@ -107,7 +107,7 @@ def test_job_fills_the_claim_and_pods_mount_it_and_a_used_model_stays(shared: Sh
     used = shared.sync("sync-used")
     shared.kube("-n", COMPUTE, "delete", "pod", "shared", "--grace-period=1", "--wait=true")
     shared.kube("-n", COMPUTE, "delete", "deployment", "wine-quality", "--wait=true")
-    shared.kube("-n", COMPUTE, "wait", "--for=delete", "pod", "-l", "app=wine-quality", "--timeout=60s")
+    shared.kube("-n", COMPUTE, "wait", "--for=delete", "pod", "-l", "app=wine-quality", "--timeout=240s")
     removed = shared.sync("sync-removed")
 
     assert (filled["fetched"], filled["exit"], there) == (1, 0, wine.run_id)

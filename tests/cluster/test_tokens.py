@@ -48,7 +48,7 @@ def run(kube: Kube, *arguments: str | Path, **environment: str) -> "subprocess.C
     else:
         command += [f"--namespace={NAMESPACE}", f"--to={COMPUTE}"]
     return subprocess.run(
-        command, env={**kube.environment, **environment}, capture_output=True, text=True, check=False, timeout=60
+        command, env={**kube.environment, **environment}, capture_output=True, text=True, check=False, timeout=120
     )
 
 
@@ -127,7 +127,7 @@ def test_two_at_once_lose_nothing(tokens: Kube) -> None:
         subprocess.Popen([*command, project], env=tokens.environment, stdout=subprocess.DEVNULL) for project in projects
     ]
 
-    assert [process.wait(timeout=60) for process in running] == [0] * len(projects)
+    assert [process.wait(timeout=120) for process in running] == [0] * len(projects)
     assert {f"{project}.pull" for project in projects} < secret(tokens).keys()
 
 

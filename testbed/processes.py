@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 
 Json = dict[str, Any]
 
-PATIENCE: Final = 120.0  # seconds that anything may take on a machine with other work
+PATIENCE: Final = 240.0  # seconds that anything may take on a machine with other work
 LEAST_PORT: Final = 11_000
 PORTS: Final = 19_000
 

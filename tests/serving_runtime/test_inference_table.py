@@ -405,11 +405,14 @@ def test_directory_that_cannot_be_written_is_tried_again_within_a_bound(
 
 
 def test_turning_records_into_rows_holds_no_one_up(table: Callable[..., Table]) -> None:
-    """A thousand records of one row, at which the writer turns them into columns, take some milliseconds."""
+    """A thousand records of one row, at which the writer turns them into columns, take some milliseconds.
+
+    One by one they would take seconds; a garbage collection of all that other tests have made takes a part of one.
+    """
     made = table("wine")
     names = ["fixed acidity", "pH", "alcohol"]
     record = made.record({"dataframe_split": {"columns": names, "data": [[1, 2, 3]]}}, np.array([1.0]))
     began = time.thread_time()
     made.write(*[record] * 1000)
 
-    assert time.thread_time() - began < 0.1
+    assert time.thread_time() - began < 1

@@ -60,9 +60,10 @@ def test_answer_comes_in_pieces_by_the_same_rule(accept: str, pieces: bool) -> N
 
 @pytest.mark.parametrize("part", [",", " ,", "; ", ";q=", f"{NAME} x,", "application/json;", "\t"])
 def test_header_of_many_parts_takes_no_time(part: str) -> None:
+    """It takes milliseconds; each part compared with each other would take many seconds."""
     accept = (part * (64 << 10))[: 64 << 10].encode()
-    began = time.process_time()
+    began = time.thread_time()
 
     answers_in_arrow(accept)
 
-    assert time.process_time() - began < 0.05
+    assert time.thread_time() - began < 1

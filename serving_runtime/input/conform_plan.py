@@ -73,8 +73,12 @@ class Uniform:
         """Return the table as a Matrix; None if it is no such table: the general case then finds the faults."""
         if not table.named or table.index is not None or len(table.columns) != len(self.names):
             return None
-        if isinstance(table.columns, Columns) and not self.optional and tuple(table.columns) == self.names:
-            return self._of_rows(table.columns.by_row)
+        if isinstance(table.columns, Columns) and tuple(table.columns) == self.names:
+            by_row = table.columns.by_row
+            if isinstance(by_row, np.ndarray):
+                return self._of_array(by_row)
+            if not self.optional:
+                return self._of_rows(by_row)
         try:
             cells = [table.columns[name] for name in self.names]
             if all(isinstance(column, np.ndarray) for column in cells):
@@ -83,6 +87,14 @@ class Uniform:
         except (KeyError, CellError):
             return None
         return Matrix(values=flat.reshape(len(self.names), table.rows), columns=self.columns)
+
+    def _of_array(self, rows: Any) -> Matrix | None:
+        """Return the Matrix of rows in an array that nobody else has; None if a cell does not fit."""
+        try:
+            flat = convert(rows.ravel(), self.dtype)
+        except CellError:
+            return None
+        return Matrix(values=np.ascontiguousarray(flat.reshape(rows.shape).T), columns=self.columns)
 
     def _of_rows(self, rows: Sequence[Sequence[Any]]) -> Matrix | None:
         """Return the Matrix of rows whose cells are in the signature's order; None if a cell does not fit."""

@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
@@ -27,10 +28,13 @@ FEW_EMPTY_CELLS: Final = 100_000
 MOST_EMPTY_FOR_EACH: Final = 100  # cell that a record has
 
 
-class Columns(Mapping[Key, list[Any]]):
-    """Columns of the rows `by_row`, made when one is first read, because the fast path needs the rows only."""
+class Columns(Mapping[Key, Any]):
+    """Columns of the rows `by_row`, made when one is first read, because the fast path needs the rows only.
 
-    def __init__(self, keys: Sequence[Key], by_row: Sequence[Sequence[Any]]) -> None:
+    Rows in an array of two dimensions have arrays as columns, others have lists.
+    """
+
+    def __init__(self, keys: Sequence[Key], by_row: Sequence[Sequence[Any]] | np.ndarray[Any, Any]) -> None:
         self.by_row = by_row
         self._keys = keys
 
@@ -39,7 +43,9 @@ class Columns(Mapping[Key, list[Any]]):
         return {key: position for position, key in enumerate(self._keys)}
 
     @cached_property
-    def _columns(self) -> Mapping[Key, list[Any]]:
+    def _columns(self) -> Mapping[Key, Any]:
+        if isinstance(self.by_row, np.ndarray):
+            return dict(zip(self._keys, self.by_row.T, strict=True))
         return dict(
             zip(
                 self._keys,
@@ -48,7 +54,7 @@ class Columns(Mapping[Key, list[Any]]):
             )
         )
 
-    def __getitem__(self, key: Key) -> list[Any]:
+    def __getitem__(self, key: Key) -> Any:
         return self._columns[key]
 
     def __iter__(self) -> Iterator[Key]:

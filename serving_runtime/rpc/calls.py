@@ -72,7 +72,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
         self._tokens = context.tokens
         self._tracer = context.tracer
         self._log = AccessLog()
-        self._silent: dict[asyncio.Timeout, None] = {}
+        self._silent: dict[asyncio.Task[Any], float] = {}  # calls whose message has not come, and when it must
         self._streams = 0
         self._open = 0
         self._ended_at = 0.0
@@ -226,26 +226,34 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
 
     async def _message(self, context: Context, deadline: float) -> bytes:
         """Return the message of a call that has one. Raises SlowBodyError, MalformedRequestError."""
-        timer = asyncio.timeout_at(deadline)
+        call = asyncio.current_task()
+        assert call is not None  # noqa: S101  for the types
+        self._silent[call] = deadline
+        if len(self._silent) > MOST_SILENT:
+            self._end_silent(next(iter(self._silent)))
         try:
-            async with timer:
-                self._silent[timer] = None
-                if len(self._silent) > MOST_SILENT:
-                    self._end_oldest()
-                body = await context.read()
-        except TimeoutError:
+            body = await context.read()
+        except asyncio.CancelledError:
+            if call in self._silent:  # its client has left
+                raise
+            call.uncancel()
             raise SlowBodyError from None
         finally:
-            self._silent.pop(timer, None)
+            self._silent.pop(call, None)
         if body is aio.EOF:
             raise MalformedRequestError("the call has no message")
         message: bytes = body
         return message
 
-    def _end_oldest(self) -> None:
-        oldest = next(iter(self._silent))
-        del self._silent[oldest]
-        oldest.reschedule(0.0)  # a time that has passed
+    def end_late(self) -> None:
+        """End the calls whose message has not come in time. A timer for each call costs more than this now and then."""
+        now = asyncio.get_running_loop().time()
+        for call in [call for call, deadline in self._silent.items() if deadline < now]:
+            self._end_silent(call)
+
+    def _end_silent(self, call: "asyncio.Task[Any]") -> None:
+        del self._silent[call]
+        call.cancel()
 
     def _status(self) -> Status:
         loaded = self._context.loaded

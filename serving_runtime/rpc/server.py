@@ -39,6 +39,7 @@ class RpcServer:
         self._settings = settings
         self._calls = Calls(settings, context, handler)
         self._ending_since: float | None = None
+        self._stopped = False
 
     async def __aenter__(self) -> Self:
         self._servers = [await self._started() for _ in range(SERVERS)]
@@ -53,9 +54,10 @@ class RpcServer:
         renewed, cut = began + _age(self._settings) * AGE_JITTER, began + self._settings.stop_timeout
         while loop.time() < min(renewed, cut) and not self._calls.quiet_for(QUIET):
             await asyncio.sleep(STEP)
-        self._keeper.cancel()
+        self._stopped = True
         grace = max(0.0, cut - loop.time())
         await asyncio.gather(*(server.stop(grace) for server in self._servers))
+        self._keeper.cancel()
 
     def begin_end(self) -> None:
         """Note the moment in which the worker was asked to end."""
@@ -72,14 +74,15 @@ class RpcServer:
         return server
 
     async def _keep(self) -> None:
-        """Replace a server that has broken: grpcio stops accepting calls for ever when a path is no UTF-8.
+        """End late calls, and replace a server that has broken: grpcio's stops for ever when a path is no UTF-8.
 
         The calls of the broken one are finished.
         """
         while True:
             await asyncio.sleep(STEP)
+            self._calls.end_late()
             for position, server in enumerate(self._servers):
-                if not server._server.is_running():  # grpcio tells it nowhere else
+                if not self._stopped and not server._server.is_running():  # grpcio tells it nowhere else
                     _log.error("a gRPC server has broken and is replaced; the line before says why")
                     self._servers[position] = await self._started()
 

@@ -63,8 +63,17 @@ def model_dtypes(signature: Signature) -> Callable[[str, int], np.dtype[Any] | N
     The name decides if the signature has names, otherwise the position.
     """
     inputs: tuple[Column | Tensor, ...] = signature.columns or signature.tensors
-    dtypes = [each.dtype if isinstance(each, Tensor) else dtype_of(each.type) for each in inputs]
-    by_name = dict(zip(wire_names(inputs, "input"), dtypes, strict=True))
-    if signature.named:
-        return lambda name, _: by_name.get(name)
-    return lambda _, position: dtypes[position] if position < len(dtypes) else None
+    if not signature.named:
+        return lambda _, position: _dtype(inputs[position]) if position < len(inputs) else None
+    by_name: dict[str, np.dtype[Any] | None] = {}
+
+    def dtype(name: str, _: int) -> np.dtype[Any] | None:
+        if not by_name:  # most requests never ask
+            by_name.update(zip(wire_names(inputs, "input"), map(_dtype, inputs), strict=True))
+        return by_name.get(name)
+
+    return dtype
+
+
+def _dtype(spec: Column | Tensor) -> np.dtype[Any] | None:
+    return spec.dtype if isinstance(spec, Tensor) else dtype_of(spec.type)

@@ -1,7 +1,7 @@
 """The `inputs` of a request: tensors with name, shape, datatype, and data in the JSON or after it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import prod
 from typing import Any, Final
@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError, at_once
+from serving_runtime.frozen_record import frozen_record
 from serving_runtime.input.cells import CellError, convert, every_error, json_type_name
 from serving_runtime.input.tensor import flatten
 from serving_runtime.protocols.open_inference.datatypes import BYTES, DATATYPES, FP16, NUMPY, model_dtypes
@@ -23,20 +24,26 @@ MOST_DIMENSIONS: Final = 32  # of an array of numpy 1; the product of thousands 
 MOST_VALUES: Final = 1 << 50  # beyond, numpy refuses to have even an empty array of the shape
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputTensor:
-    """A tensor of a request. `values` are flat and in C order; `path` is the tensor's place in the request.
+@frozen_record
+class TensorHead:
+    """A tensor of a request without its values. `path` is the tensor's place in the request."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    content_type: str | None
+    path: str
+
+
+@frozen_record
+class InputTensor(TensorHead):
+    """A tensor of a request. `values` are flat and in C order.
 
     `values` are an array of the datatype, or a list that is converted to the model's type later. Elements of BYTES are
     texts from JSON, and bytes from after it.
     """
 
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
     values: Any
-    content_type: str | None
-    path: str
 
     def place(self, index: int) -> str:
         return f"{self.path}.data[{index}]"
@@ -64,12 +71,35 @@ def input_tensors(
         for index, (entry, read) in enumerate(zip(entries, values, strict=True))
     ]
     tensors: list[InputTensor] = at_once(*steps)
-    names = [tensor.name for tensor in tensors]
-    if len(set(names)) < len(names):
-        firsts = {name: index for index, name in reversed(list(enumerate(names)))}
-        twice = next(tensor for index, tensor in enumerate(tensors) if firsts[tensor.name] < index)
+    if twice := _twice(tensors):
         raise InvalidInputError([Fault(path=f"{twice.path}.name", problem="a name that comes twice")])
     return tensors
+
+
+def tensor_heads(entries: Sequence[Mapping[str, Any]]) -> Sequence[TensorHead] | None:
+    """Return the tensors without their values; None if `input_tensors` refuses them, whatever the values are."""
+    paths = [f"inputs[{index}]" for index in range(len(entries))]
+    if any(map(_faults, entries, paths)):
+        return None
+    heads = list(map(_head, entries, paths))
+    return None if _twice(heads) else heads
+
+
+def raw_tensors(heads: Sequence[TensorHead], raws: Sequence[memoryview]) -> list[InputTensor]:
+    """Return what `input_tensors` returns if all values are bytes. Raises InvalidInputError."""
+    values = at_once(
+        *(partial(in_binary, raw, head.datatype, head.shape, head.path) for head, raw in zip(heads, raws, strict=True))
+    )
+    return list(map(_with_values, heads, values))
+
+
+def _twice(tensors: Sequence[TensorHead]) -> TensorHead | None:
+    """Return the first tensor whose name another one before it has."""
+    names = [tensor.name for tensor in tensors]
+    if len(set(names)) == len(names):
+        return None
+    firsts = {name: index for index, name in reversed(list(enumerate(names)))}
+    return next(tensor for index, tensor in enumerate(tensors) if firsts[tensor.name] < index)
 
 
 def parameters(entry: Mapping[str, Any], path: str) -> Mapping[str, Any]:
@@ -116,6 +146,20 @@ def _read_values(entry: Mapping[str, Any], raw: memoryview | None) -> ReadValues
 
 def _input_tensor(entry: Mapping[str, Any], index: int, read: ReadValues | Fault, dtypes: ModelDtypes) -> InputTensor:
     path = f"inputs[{index}]"
+    faults = _faults(entry, path)
+    if isinstance(read, Fault):
+        faults.append(replace(read, path=f"{path}{read.path}"))
+    if faults:
+        raise InvalidInputError(faults)
+    assert not isinstance(read, Fault)  # noqa: S101  for the types
+    head = _head(entry, path)
+    values = read(head.datatype, head.shape, path)
+    if isinstance(values, list) and head.datatype in NUMPY and dtypes(head.name, index) != NUMPY[head.datatype]:
+        values = _typed(values, head.datatype, path)
+    return _with_values(head, values)
+
+
+def _faults(entry: Mapping[str, Any], path: str) -> list[Fault]:
     name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
     faults = []
     if not isinstance(name, str) or not name:
@@ -128,18 +172,30 @@ def _input_tensor(entry: Mapping[str, Any], index: int, read: ReadValues | Fault
         faults.append(Fault.mismatch(f"{path}.shape", got=got, expected="an array of whole numbers, 0 or more"))
     elif len(shape) > MOST_DIMENSIONS or prod(max(length, 1) for length in shape) > MOST_VALUES:
         faults.append(Fault(path=f"{path}.shape", problem="the shape has too many dimensions or values"))
-    if isinstance(read, Fault):
-        faults.append(replace(read, path=f"{path}{read.path}"))
-    if faults:
-        raise InvalidInputError(faults)
-    assert isinstance(name, str) and isinstance(datatype, str) and shape is not None and not isinstance(read, Fault)  # noqa: S101  for the types
-    lengths = tuple(shape)
-    values = read(datatype, lengths, path)
-    if isinstance(values, list) and datatype in NUMPY and dtypes(name, index) != NUMPY[datatype]:
-        values = _typed(values, datatype, path)
+    return faults
+
+
+def _head(entry: Mapping[str, Any], path: str) -> TensorHead:
+    """Return the head of a tensor without faults. Raises InvalidInputError."""
     content_type = parameters(entry, path).get("content_type")
-    kept = content_type if isinstance(content_type, str) else None
-    return InputTensor(name=name, datatype=datatype, shape=lengths, values=values, content_type=kept, path=path)
+    return TensorHead(
+        name=entry["name"],
+        datatype=entry["datatype"],
+        shape=tuple(entry["shape"]),
+        content_type=content_type if isinstance(content_type, str) else None,
+        path=path,
+    )
+
+
+def _with_values(head: TensorHead, values: Any) -> InputTensor:
+    return InputTensor(
+        name=head.name,
+        datatype=head.datatype,
+        shape=head.shape,
+        content_type=head.content_type,
+        path=head.path,
+        values=values,
+    )
 
 
 def in_binary(raw: memoryview, datatype: str, shape: tuple[int, ...], path: str) -> Any:

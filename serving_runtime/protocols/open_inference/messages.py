@@ -3,8 +3,8 @@
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_grpc.md
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -14,11 +14,19 @@ from google.protobuf.message import DecodeError
 
 from serving_runtime.codec.proto_file import ProtoFile
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
+from serving_runtime.frozen_record import frozen_record
 from serving_runtime.protocols.interface import Answer, Inputs, Message, Prediction, ServedModel
 from serving_runtime.protocols.kserve_endpoints import expect
 from serving_runtime.protocols.open_inference.answer import RequestedOutput, wanted_outputs
 from serving_runtime.protocols.open_inference.datatypes import BYTES, FP16, NUMPY
-from serving_runtime.protocols.open_inference.input_tensors import ReadValues, in_binary, input_tensors
+from serving_runtime.protocols.open_inference.input_tensors import (
+    ReadValues,
+    TensorHead,
+    in_binary,
+    input_tensors,
+    raw_tensors,
+    tensor_heads,
+)
 from serving_runtime.protocols.open_inference.outputs import Output
 from serving_runtime.protocols.open_inference.raw import encoded, write_values
 from serving_runtime.protocols.open_inference.request import request_of
@@ -40,14 +48,18 @@ CONTENTS: Final = {
 # The field holds numbers that the datatype does not.
 NARROW: Final = frozenset({"INT8", "INT16", "UINT8", "UINT16"})
 
-# A smaller message is parsed as it is: its copy costs less than the search for raw tensors.
 LARGE: Final = 32 << 10  # bytes
+# Clients repeat few different heads: the names, types and shapes of their tensors.
+KNOWN_HEADS: Final = 256
+LARGEST_KNOWN: Final = 4096  # bytes of a head
 # Raw numbers are copied and cast by numpy, in so small a part of the time that JSON takes.
 RAW_TO_JSON: Final = 32
 RAW_TAG: Final = 7 << 3 | 2  # of raw_input_contents: its number, and "so many bytes"
 MOST_FIELDS: Final = 1000  # of a message whose raw tensors are searched for; others are parsed as they are
 CONTINUES: Final = 0x80  # in a byte of a varint: another one follows
 SEVEN_BITS: Final = 0x7F
+
+OutputHead = tuple[str, str, tuple[int, ...], str]  # name, datatype, shape and content type
 
 _Request: Final = INFERENCE.message("ModelInferRequest")
 _Response: Final = INFERENCE.message("ModelInferResponse")
@@ -67,37 +79,64 @@ def expect_model(name: str, version: str, served: ServedModel) -> None:
     expect(served, {"model": name, **({"version": version} if version else {})}, listed=INDEX)
 
 
+@frozen_record
+class Head:
+    """A ModelInferRequest without its raw tensors. `tensors` is None if some tensor has contents or a fault."""
+
+    request: Any
+    parameters: Mapping[str, Any]
+    requested: RequestedOutput
+    tensors: Sequence[TensorHead] | None
+
+
 def read_infer(message: Message, served: ServedModel) -> Inputs:
     """Read a ModelInferRequest. Raises ServingError."""
-    head, raws = _split(message.body)
-    request = parsed(_Request, head)
+    body, raws = _split(message.body)
+    head = _known_head(body, raw=True) if raws and len(body) <= LARGEST_KNOWN else _head(body, raw=bool(raws))
+    request = head.request
     raws = raws or [memoryview(raw) for raw in request.raw_input_contents]
     expect_model(request.model_name, request.model_version, served)
-    entries = [_entry(tensor) for tensor in request.inputs]
-    if not entries:
-        raise MalformedRequestError("inputs must have a tensor, at least one")
     signature = served.metadata.signature
-    tensors = input_tensors(entries, _values(request.inputs, raws), signature)
-    conformed = served.conform(request_of(tensors, _parameters(request.parameters, "parameters"), signature))
-    requested = RequestedOutput(
-        id=request.id or None,
-        outputs=dict.fromkeys(output.name for output in request.outputs),
-        binary=bool(raws),
-    )
-    write = partial(_write, requested=requested)
+    if head.tensors and len(head.tensors) == len(raws):
+        tensors = raw_tensors(head.tensors, raws)
+    elif request.inputs:
+        tensors = input_tensors(_entries(request), _values(request.inputs, raws), signature)
+    else:
+        raise MalformedRequestError("inputs must have a tensor, at least one")
+    conformed = served.conform(request_of(tensors, head.parameters, signature))
+    write = partial(_write, requested=head.requested)
     return Inputs(data=conformed.data, params=conformed.params, rows=conformed.rows, write=write)
+
+
+def _head(body: bytes, *, raw: bool) -> Head:
+    """Raises MalformedRequestError, InvalidInputError."""
+    request = parsed(_Request, body)
+    bare = not any(tensor.contents.ListFields() for tensor in request.inputs)  # MLServer's clients send empty ones
+    return Head(
+        request=request,
+        parameters=_parameters(request.parameters, "parameters"),
+        requested=RequestedOutput(
+            id=request.id or None,
+            outputs=dict.fromkeys(output.name for output in request.outputs),
+            binary=raw or bool(request.raw_input_contents),
+        ),
+        tensors=tensor_heads(_entries(request)) if bare else None,
+    )
+
+
+_known_head: Final = lru_cache(KNOWN_HEADS)(_head)
 
 
 def weight_of(body: bytes) -> int:
     """Return how many bytes of JSON take as long to read as this ModelInferRequest."""
+    if len(body) < LARGE:
+        return len(body)
     head, _ = _split(body)
     return len(body) if BYTES.encode() in head else len(head) + (len(body) - len(head)) // RAW_TO_JSON
 
 
 def _split(body: bytes) -> tuple[bytes, list[memoryview]]:
-    """Return a large message without its raw tensors, and these without a copy. Others are returned as they are."""
-    if len(body) < LARGE:
-        return body, []
+    """Return a message without its raw tensors, and these without a copy. Others are returned as they are."""
     view, rest, raws = memoryview(body), [], []
     at = fields = 0
     try:
@@ -131,10 +170,17 @@ def _varint(body: bytes, at: int) -> tuple[int, int]:
             raise IndexError
 
 
-def _entry(tensor: Any) -> Mapping[str, Any]:
-    """Return a tensor as the entry of the JSON protocol, without its values."""
-    entry = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
-    return entry | {"parameters": _parameters(tensor.parameters, "")} if tensor.parameters else entry
+def _entries(request: Any) -> Sequence[Mapping[str, Any]]:
+    """Return the tensors as the entries of the JSON protocol, without their values. Raises InvalidInputError."""
+    return [
+        {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": list(tensor.shape),
+            "parameters": _parameters(tensor.parameters, "") if tensor.parameters else None,
+        }
+        for tensor in request.inputs
+    ]
 
 
 def _parameters(given: Mapping[str, Any], path: str) -> Mapping[str, Any]:
@@ -180,17 +226,35 @@ def _in_contents(contents: Any, datatype: str, shape: tuple[int, ...], path: str
 def _write(prediction: Prediction, served: ServedModel, *, requested: RequestedOutput) -> Answer:
     """Raises OutputError, InvalidInputError."""
     outputs, content_type = wanted_outputs(prediction.value, requested, served)
-    response = _Response(model_name=served.name, model_version=served.version, id=requested.id)
-    response.parameters["content_type"].string_param = content_type
-    for output in outputs:
-        tensor = response.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
-        tensor.parameters["content_type"].string_param = output.content_type
+    heads = tuple((output.name, output.datatype, output.shape, output.content_type) for output in outputs)
     if requested.binary or any(output.datatype == FP16 for output in outputs):  # which has no contents
-        response.raw_output_contents.extend(write_values(output.values, output.datatype) for output in outputs)
+        raws = [write_values(output.values, output.datatype) for output in outputs]
+        rest = _Response(id=requested.id, raw_output_contents=raws)
+        body = _known_response(served.name, served.version, content_type, heads) + rest.SerializeToString()
     else:
+        response = _response(served.name, served.version, content_type, heads)
+        response.id = requested.id or ""
         for tensor, output in zip(response.outputs, outputs, strict=True):
             tensor.contents.CopyFrom(_contents(output))
-    return Answer(body=response.SerializeToString(), media_type=PROTOBUF)
+        body = response.SerializeToString()
+    return Answer(body=body, media_type=PROTOBUF)
+
+
+def _response(name: str, version: str | None, content_type: str, heads: Iterable[OutputHead]) -> Any:
+    """Return the response without the values of its outputs."""
+    response = _Response(model_name=name, model_version=version)
+    response.parameters["content_type"].string_param = content_type
+    for output, datatype, shape, own_type in heads:
+        tensor = response.outputs.add(name=output, datatype=datatype, shape=shape)
+        tensor.parameters["content_type"].string_param = own_type
+    return response
+
+
+@lru_cache(KNOWN_HEADS)
+def _known_response(name: str, version: str | None, content_type: str, heads: Iterable[OutputHead]) -> bytes:
+    """Return the bytes of the response without values, to which those of the values may be added."""
+    body: bytes = _response(name, version, content_type, heads).SerializeToString()
+    return body
 
 
 def _contents(output: Output) -> Any:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from serving_runtime.codec.strict_json import read_value
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.request import FlatTensor, JsonInput, Request
-from serving_runtime.input.table import Key, Table
+from serving_runtime.input.table import Columns, Key, Table
 from serving_runtime.protocols.open_inference.datatypes import BASE64, BYTES, FRAME, JSON, TEXT, wire_names
 from serving_runtime.protocols.open_inference.input_tensors import InputTensor, parameters, read_input_tensors
 from serving_runtime.signature import Array, Scalar, Signature, Type
@@ -90,15 +92,18 @@ def _is_matrix(tensors: Sequence[InputTensor], signature: Signature) -> bool:
 def _matrix(tensor: InputTensor, signature: Signature) -> Table:
     rows, width = tensor.shape
     values = _texts(tensor) if tensor.datatype == BYTES else tensor.values
-    keys: list[Key] = [
-        position if column.name is None else column.name for position, column in enumerate(signature.columns)
-    ]
-    positions = {key: position for position, key in enumerate(keys)}
+    by_row = (
+        values.reshape(tensor.shape)
+        if isinstance(values, np.ndarray)
+        else [values[start : start + width] for start in range(0, len(values), width)]
+    )
+    keys = [position if column.name is None else column.name for position, column in enumerate(signature.columns)]
+    columns = Columns(keys, by_row)
     return Table(
-        columns={key: values[position::width] for key, position in positions.items()},
+        columns=columns,
         rows=rows,
         path=INPUTS,
-        place=lambda key, row: tensor.place(row * width + positions[key]),
+        place=lambda key, row: tensor.place(row * width + columns.positions[key]),
     )
 
 

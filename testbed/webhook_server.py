@@ -79,6 +79,17 @@ class WebhookServer:
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.process.log.read_text().splitlines()]
 
+    def logged(self, message: str) -> dict[str, Any]:
+        """Return the one line with the message; that of a review comes after its answer. Raise TimeoutError."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            whole = self.process.log.read_text().rpartition("\n")[0]
+            if found := [line for line in map(json.loads, whole.splitlines()) if line["message"] == message]:
+                (line,) = found
+                return line
+            time.sleep(0.02)
+        raise TimeoutError(f"the webhook has not logged {message!r}")
+
 
 @contextmanager
 def webhook_server(directory: Path, variables: Mapping[str, str] | None = None) -> Iterator[WebhookServer]:

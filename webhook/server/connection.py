@@ -233,18 +233,21 @@ class Connection(asyncio.Protocol):
         if not request.is_review:
             self._send(self._connections.page(request.method, request.path), request)
         elif len(request.body) <= LARGE:
-            self._send(self._connections.reviews.answer(request.body), request)
+            reviewed = self._connections.reviews.review(request.body)
+            self._send(reviewed.answer, request)
+            self._connections.log_soon(reviewed)
         else:
             self._deciding = True
             self._hold()
             self._connections.decide_in_thread(request.body, lambda reviewed: self._decided(reviewed, request))
 
     def _decided(self, reviewed: Reviewed, request: Request) -> None:
-        answer = self._connections.reviews.record(reviewed)
+        self._connections.reviews.count(reviewed)
+        self._connections.log_soon(reviewed)
         self._deciding = False
         self._leave_slot()
         if not self._ended:
-            self._send(answer, request)
+            self._send(reviewed.answer, request)
             self._go_on()
 
     def _send(self, answer: Answer, request: Request) -> None:

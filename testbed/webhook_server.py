@@ -84,9 +84,10 @@ class WebhookServer:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             whole = self.process.log.read_text().rpartition("\n")[0]
-            if found := [line for line in map(json.loads, whole.splitlines()) if line["message"] == message]:
-                (line,) = found
-                return line
+            lines: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
+            if found := [line for line in lines if line["message"] == message]:
+                assert len(found) == 1  # noqa: S101  a test's own check
+                return found[0]
             time.sleep(0.02)
         raise TimeoutError(f"the webhook has not logged {message!r}")
 

@@ -26,6 +26,9 @@ class Quantity:
     text: str
     amount: Fraction
 
+    def __hash__(self) -> int:
+        return hash(self.text)  # the amount follows from it, and a fraction's hash is slow
+
     @classmethod
     @lru_cache(maxsize=1024)
     def parse(cls, text: str) -> "Quantity":
@@ -54,6 +57,7 @@ class Quantity:
         return cls(text=f"{amount / BINARY.get(unit, 1)}{unit}", amount=amount)
 
 
+@lru_cache(maxsize=1024)
 def smallest(*quantities: Quantity | None) -> Quantity:
     """Return the least quantity, without regard to None; of equal ones the first."""
     found = [quantity for quantity in quantities if quantity]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from testbed.certificates import issue
@@ -65,6 +65,7 @@ class Issuer:
     padding: int = 0  # bytes of white space after the keys
     pause: float = 0  # seconds before each piece of the keys
     asked: list[str] = field(default_factory=list)
+    authorizations: list[str | None] = field(default_factory=list)  # of the same requests
 
     def token(self, claims: Mapping[str, Any], *, key: SigningKey | None = None, **header: Any) -> str:
         """Return a token with these claims; one that is None is left out."""
@@ -73,6 +74,11 @@ class Issuer:
         kept = {name: value for name, value in {**times, **claims}.items() if value is not None}
         head = {"alg": "RS256" if isinstance(signing, RSAKey) else "ES256", "kid": signing.kid, **header}
         return jwt.encode(head, kept, signing, algorithms=[head["alg"]])
+
+    def signed(self, claims: bytes) -> str:
+        """Return a token of claims that are this text."""
+        key = self.keys[-1]
+        return jws.serialize_compact({"alg": "RS256", "kid": key.kid}, claims, key, algorithms=["RS256"])
 
     @property
     def request_url(self) -> str:
@@ -105,6 +111,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         self.issuer.asked.append(parts.path)
+        self.issuer.authorizations.append(self.headers.get("Authorization"))
         if parts.path == "/request":
             self._give_token(parse_qs(parts.query))
         elif parts.path == "/keys":

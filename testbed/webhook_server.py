@@ -79,6 +79,18 @@ class WebhookServer:
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.process.log.read_text().splitlines()]
 
+    def logged(self, message: str) -> dict[str, Any]:
+        """Return the one line with the message; that of a review comes after its answer. Raise TimeoutError."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            whole = self.process.log.read_text().rpartition("\n")[0]
+            lines: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
+            if found := [line for line in lines if line["message"] == message]:
+                assert len(found) == 1  # noqa: S101  a test's own check
+                return found[0]
+            time.sleep(0.02)
+        raise TimeoutError(f"the webhook has not logged {message!r}")
+
 
 @contextmanager
 def webhook_server(directory: Path, variables: Mapping[str, str] | None = None) -> Iterator[WebhookServer]:

@@ -84,7 +84,9 @@ class ServeSettings:
         metavar="FILE",
     )
     people_header: str | None = setting(
-        "Header in which an authenticating proxy in front names the person.", read=optional(str), metavar="NAME"
+        "Header in which an authenticating proxy in front names the person; only that proxy may reach the gate.",
+        read=optional(str),
+        metavar="NAME",
     )
     domino_url: str | None = setting(
         "Address of Domino, which names the person of an X-Domino-Api-Key or of an access token of Domino.",

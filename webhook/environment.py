@@ -16,7 +16,7 @@ from webhook.pod import Container, MalformedPodError, mapping, text
 
 Json = Mapping[str, Any]
 
-EXPANSION: Final = re.compile(r"\$(?:(\$)|\(([^)]*)\))")
+EXPANSION: Final = re.compile(r"((?:\$\$)+)|\$\(([^)]*)\)")  # dollar signs that are written twice, or a reference
 # References to references grow without bound. No value that is as long as this is a valid one, so what is behind it
 # does not matter.
 LONGEST_VALUE: Final = 4096
@@ -72,12 +72,14 @@ def expand(value: str, known: Mapping[str, str]) -> str:
 
 
 def pieces(value: str, known: Mapping[str, str]) -> Iterator[str]:
-    end = 0
-    for match in EXPANSION.finditer(value):
+    # Behind the last bracket no reference ends; a search from each one that begins there would take quadratic time.
+    end, closed = 0, value.rfind(")") + 1
+    for match in EXPANSION.finditer(value, 0, closed):
         yield value[end : match.start()]
-        yield "$" if match[1] else known.get(match[2], match[0])
+        yield match[1][::2] if match[1] else known.get(match[2], match[0])
         end = match.end()
-    yield value[end:]
+    yield value[end:closed]
+    yield value[closed:].replace("$$", "$")
 
 
 def escaped(value: str) -> str:

@@ -19,7 +19,7 @@ LINUX: Final = "linux"
 OS_LABELS: Final = ("kubernetes.io/os", "beta.kubernetes.io/os")
 WINDOWS_BUILD_LABEL: Final = "node.kubernetes.io/windows-build"  # the kubelet sets it on Windows nodes only
 # As in windows-2022 of the Kubernetes documentation, or runhcs-wcow-process, the handler of containerd.
-WINDOWS_WORD: Final = re.compile(r"(?:windows|wcow)[0-9]*")
+WINDOWS_WORD: Final = re.compile(r"(?<![^.-])(?:windows|wcow)[0-9]*(?![^.-])")
 
 
 def runs_on_windows(pod: Pod) -> bool:
@@ -77,7 +77,7 @@ def _of_expression(expression: Json) -> str | None:
 
 
 def _named_for_windows(runtime_class: str) -> bool:
-    return bool(runtime_class) and any(WINDOWS_WORD.fullmatch(word) for word in re.split("[.-]", runtime_class))
+    return WINDOWS_WORD.search(runtime_class) is not None
 
 
 def _has_host_process(pod: Pod) -> bool:

@@ -47,7 +47,7 @@ class Container:
     @property
     def pointer(self) -> str:
         """The JSON pointer of the container in its pod."""
-        return f"/spec/{self.field.value}/{self.index}"
+        return f"/spec/{self.field}/{self.index}"
 
     @property
     def native_sidecar(self) -> bool:
@@ -99,7 +99,7 @@ class Pod:
 
 
 def containers(spec: Json, field: Field) -> Iterator[Container]:
-    for index, raw in enumerate(named(spec, field.value)):
+    for index, raw in enumerate(named(spec, field)):
         env = named(raw, "env")
         yield Container(
             field=field,

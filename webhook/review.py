@@ -53,7 +53,7 @@ def request_of(review: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def answer(review: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
     """Return the AdmissionReview that holds the decision. It has a patch only if something changes."""
-    response: dict[str, Any] = {"uid": request_of(review)["uid"], "allowed": decision.allowed}
+    response: dict[str, Any] = {"uid": review["request"]["uid"], "allowed": decision.allowed}
     if not decision.allowed:
         response["status"] = {
             "code": decision.reason.status,

@@ -82,16 +82,18 @@ class RuleResult:
 
 def evaluate(pod: Json, namespace: str, namespace_labels: Json | None, settings: Settings) -> list[RuleResult]:
     """Return the result of every rule in order, also of those after one that fails."""
+    labels = labels_of(pod)
     return [
-        RuleResult(rule=rule, passed=_passes(rule, pod, namespace, namespace_labels))
+        RuleResult(rule=rule, passed=_passes(rule, pod, labels, namespace, namespace_labels))
         for rule in rules(settings.namespace)
     ]
 
 
 def failed_rule(pod: Json, namespace: str, settings: Settings) -> Reason | None:
     """Return the reason of the first rule that fails, and look at no later one; None if every known rule holds."""
+    labels = labels_of(pod)
     for rule in rules(settings.namespace):
-        if _passes(rule, pod, namespace, None) is False:
+        if _passes(rule, pod, labels, namespace, None) is False:
             return rule.reason
     return None
 
@@ -101,13 +103,13 @@ def first_failure(results: Sequence[RuleResult]) -> Reason | None:
     return next((result.rule.reason for result in results if result.passed is False), None)
 
 
-def _passes(rule: Rule, pod: Json, namespace: str, namespace_labels: Json | None) -> bool | None:
+def _passes(rule: Rule, pod: Json, labels: Json, namespace: str, namespace_labels: Json | None) -> bool | None:
     if rule.check:
         return rule.check(pod)
     if not (requirement := rule.requirement):
         return None
     if rule.part is Part.OBJECT_SELECTOR:
-        return requirement.holds(labels_of(pod))
+        return requirement.holds(labels)
     if requirement.key == NAME_OF_NAMESPACE:
         return requirement.holds({NAME_OF_NAMESPACE: namespace})
     return None if namespace_labels is None else requirement.holds(namespace_labels)

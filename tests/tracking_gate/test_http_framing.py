@@ -50,6 +50,7 @@ def status_of(answer: bytes) -> int:
         [": no name"],
         ["no colon"],
         ["X Y: name with a space"],
+        ["X: a\xff"],
     ],
     ids=lambda lines: "+".join(lines)[:40],
 )

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,12 +15,12 @@ from typing import Any
 import pytest
 from joserfc.jwk import RSAKey
 
-from testbed.gate import OTHER, PROJECT
+from testbed.gate import API, OTHER, PROJECT, ask
 from testbed.oidc_issuer import PIECE, Issuer, new_key, oidc_issuer
-from testbed.processes import sockets_closed
+from testbed.processes import free_port, installed, running, sockets_closed
 from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.authentication.documents import SECONDS, Documents
-from tracking_gate.authentication.issuer_keys import FRESH_SECONDS, IssuerKeys
+from tracking_gate.authentication.issuer_keys import FRESH_SECONDS, IssuerKeys, usable_keys
 from tracking_gate.authentication.issuer_tokens import LEEWAY, IssuerTokens
 from tracking_gate.authentication.issuers_file import Access, IssuersFile, KeySource
 from tracking_gate.errors import Unavailable
@@ -111,12 +112,20 @@ REFUSED: dict[str, Json] = {
     "a repository that was made again with the same name": {"repository_id": "23"},
     "another branch": {"ref": "refs/heads/change"},
     "a pull request": {"ref": "refs/pull/1/merge", "event_name": "pull_request"},
-    "a tag of the same name": {"ref": "refs/tags/main"},
+    "a tag of the same name": {"ref": "refs/tags/main", "ref_type": "tag"},
+    "a branch whose name is that of the ref": {"ref": "refs/heads/refs/heads/main"},
     "a number for the id": {"repository_id": 22},
     "no subject": {"sub": None},
     "an empty subject": {"sub": ""},
     "no end": {"exp": None},
     "an end as text": {"exp": "4102444800"},
+    "an end that is true": {"exp": True},
+    "an end that is a list": {"exp": [4102444800]},
+    "a beginning as text": {"nbf": "0"},
+    "an audience in a list in a list": {"aud": [[AUDIENCE]]},
+    "an audience that is longer": {"aud": f"{AUDIENCE}/"},
+    "a subject that is a list": {"sub": ["repo:acme/wine"]},
+    "its repository in a list in a list": {"repository": [["acme/wine"]]},
     "a token that has ended": {"exp": int(time.time()) - LEEWAY - 5},
     # All tests may take longer than minutes after this moment.
     "a token that is not valid yet": {"nbf": int(time.time()) + DAY},
@@ -127,6 +136,53 @@ REFUSED: dict[str, Json] = {
 @pytest.mark.parametrize("claims", REFUSED.values(), ids=REFUSED)
 def test_token_that_is_not_as_the_file_says_is_refused(issuer: Issuer, tmp_path: Path, claims: Json) -> None:
     assert found(written(tmp_path, entry_of(issuer)), job(issuer, **claims)) is None
+
+
+TEXTS = {
+    "a claim twice": '{{"iss": "{iss}", "repository_id": "23", "repository_id": "22", {rest}, "exp": {exp}}}',
+    "an end that is not a number": '{{"iss": "{iss}", "repository_id": "22", {rest}, "exp": NaN}}',
+    "an end without an end": '{{"iss": "{iss}", "repository_id": "22", {rest}, "exp": 1e999}}',
+    "an end of very many digits": '{{"iss": "{iss}", "repository_id": "22", {rest}, "exp": 1{zeros}}}',
+}
+REST = f'"aud": "{AUDIENCE}", "sub": "x", "repository": "acme/wine", "ref": "refs/heads/main"'
+
+
+def test_claims_that_json_could_say_in_two_ways_are_refused(issuer: Issuer, tmp_path: Path) -> None:
+    file, end = written(tmp_path, entry_of(issuer)), int(time.time()) + DAY
+
+    def text(form: str) -> bytes:
+        return form.format(iss=issuer.uri, rest=REST, exp=end, zeros="0" * 5000).encode()
+
+    assert found(file, issuer.signed(text('{{"iss": "{iss}", "repository_id": "22", {rest}, "exp": {exp}}}')))
+    for form in TEXTS.values():
+        assert found(file, issuer.signed(text(form))) is None
+
+
+def test_entry_may_bind_a_job_to_its_workflow_and_environment(issuer: Issuer, tmp_path: Path) -> None:
+    """A workflow that a pull request of a fork starts by pull_request_target has the ref of the main branch."""
+    bound = {"workflow_ref": issuer.claims["workflow_ref"], "environment": "production"}
+    file = written(tmp_path, entry_of(issuer, {"claims": MAIN | bound, "projects": [PROJECT], "rights": "promote"}))
+    other = "acme/wine/.github/workflows/label.yml@refs/heads/main"
+
+    assert found(file, job(issuer, environment="production"))
+    assert found(file, job(issuer)) is None
+    assert found(file, job(issuer, environment="test")) is None
+    assert found(file, job(issuer, environment="production", workflow_ref=other)) is None
+
+
+def test_key_of_one_issuer_signs_nothing_for_another(issuer: Issuer, tmp_path: Path) -> None:
+    """Both publish a key of the same id, and both are known by their own tokens."""
+    with oidc_issuer(tmp_path / "other") as other:
+        file = written(tmp_path, entry_of(issuer), entry_of(other))
+
+        async def asked() -> list[Actor | None]:
+            async with checking(file) as tokens:
+                texts = [job(issuer), job(other), other.token(claims_of(job(issuer)))]
+                return [await found_by(tokens, text) for text in texts]
+
+        mine, theirs, crossed = asyncio.run(asked())
+    assert (mine and mine.details["issuer"], theirs and theirs.details["issuer"]) == (issuer.uri, other.uri)
+    assert crossed is None
 
 
 def test_clocks_may_differ_by_the_leeway_and_no_more(issuer: Issuer, tmp_path: Path) -> None:
@@ -174,11 +230,25 @@ FORGED: dict[str, Callable[[Issuer], str]] = {
     "its certificate in the header": lambda issuer: forged(issuer, x5c=["MIIB"]),
     "another algorithm of the same key": lambda issuer: issuer.token(claims_of(job(issuer)), alg="RS512"),
     "no id of a key": lambda issuer: issuer.token(claims_of(job(issuer)), kid=""),
+    "the algorithm of another kind of key": lambda issuer: other_algorithm(issuer, "ES256"),
+    "an algorithm that is a list": lambda issuer: other_algorithm(issuer, ["RS256"]),
+    "an algorithm in other letters": lambda issuer: other_algorithm(issuer, "rs256"),
+    "an id that is a path": lambda issuer: issuer.token(claims_of(job(issuer)), kid="../keys/one"),
+    "an id that is a number": lambda issuer: headed(job(issuer), {"alg": "RS256", "kid": 1}),
+    "claims that are not encoded": lambda issuer: headed(job(issuer), {"alg": "RS256", "kid": "one", "b64": False}),
     "a part that must be understood": lambda issuer: issuer.token(claims_of(job(issuer)), crit=["b64"], b64=True),
     "changed claims": lambda issuer: swapped(job(issuer), {**claims_of(job(issuer)), "repository": "acme/wine"}),
     "no signature": lambda issuer: job(issuer).rpartition(".")[0] + ".",
     "two signatures": lambda issuer: f"{job(issuer)}.{part(b'x')}",
 }
+
+
+def other_algorithm(issuer: Issuer, algorithm: object) -> str:
+    return headed(job(issuer), {"alg": algorithm, "kid": "one"})
+
+
+def headed(token: str, header: Json) -> str:
+    return ".".join([part(header), *token.split(".")[1:]])
 
 
 def swapped(token: str, claims: Json) -> str:
@@ -192,6 +262,36 @@ def test_forged_token_is_refused(issuer: Issuer, tmp_path: Path, forge: Callable
 
     assert found(file, job(issuer)) is not None
     assert found(file, forge(issuer)) is None
+
+
+# The gate fetches the keys for each of them, and pauses between two fetches.
+UNKNOWN_KEYS = ("no id of a key", "an id that is a path")
+
+
+def test_running_gate_answers_each_of_them_with_401(issuer: Issuer, tmp_path: Path) -> None:
+    """The gate lets the right token through to MLflow, which is not there."""
+    (tmp_path / "tokens").mkdir()
+    file, port = written(tmp_path, entry_of(issuer)), free_port()
+    options = [f"--secret-dir={tmp_path / 'tokens'}", f"--issuers-file={file}", "--attempts=1000"]
+    command = [installed("model-api-gate"), "serve", "--upstream=http://127.0.0.1:9", f"--port={port}", *options]
+    with running([*command, "--host=127.0.0.1"], log=tmp_path / "gate.log", env=os.environ) as process:
+        process.wait_for_http(f"http://127.0.0.1:{port}/readyz", seconds=60)
+
+        def status(token: str) -> int:
+            headers = {"Authorization": f"Bearer {token}"}
+            return ask(
+                f"http://127.0.0.1:{port}", "GET", f"{API}/experiments/get?experiment_id=0", None, headers
+            ).status
+
+        refused = [job(issuer, **claims) for claims in REFUSED.values()]
+        refused += [forge(issuer) for name, forge in FORGED.items() if name not in UNKNOWN_KEYS]
+        assert status(job(issuer)) == 503
+        assert [status(token) for token in refused] == [401] * len(refused)
+        assert status(job(issuer)) == 503
+        log = (tmp_path / "gate.log").read_text()
+
+    assert "Traceback" not in log
+    assert job(issuer).split(".")[0] not in log
 
 
 NO_TOKENS = {
@@ -301,6 +401,8 @@ FAULTS: dict[str, Json] = {
     "no JSON": {"document": b"<html>"},
     "a list": {"document": b"[]"},
     "no keys": {"document": b'{"keys": []}'},
+    "more keys than an issuer has": {"document": json.dumps({"keys": [{"kid": "one"}] * 101}).encode()},
+    "a member twice": {"document": b'{"keys": [], "keys": []}'},
     "keys of another kind": {"document": b'{"keys": [{"kty": "oct", "kid": "one", "k": "AAAA"}]}'},
     "deep JSON": {"document": b'{"keys":' + b"[" * 100_000},
     "its keys and much more": {"padding": 300_000},
@@ -331,6 +433,31 @@ def test_issuer_that_publishes_no_keys_lets_nobody_in_and_the_former_keys_stay(i
 
     story(issuer, told)
     assert "/elsewhere" not in issuer.asked
+
+
+def test_token_of_the_gate_goes_to_the_kubernetes_api_alone(issuer: Issuer, tmp_path: Path) -> None:
+    """Neither other servers that publish the keys get it, nor those to which the API redirects."""
+    secret = tmp_path / "token"
+    secret.write_text("token-of-the-gate")
+    with oidc_issuer(tmp_path / "other") as other:
+        authorities = tmp_path / "authorities.crt"
+        authorities.write_text(issuer.authority.read_text() + other.authority.read_text())
+
+        def asked(**changes: Any) -> Actor | None:
+            entry = entry_of(issuer, api=issuer.uri, token_file=str(secret), ca_file=str(authorities))
+            return found(written(tmp_path, entry | changes), job(issuer))
+
+        assert asked() is not None
+        assert issuer.authorizations == ["Bearer token-of-the-gate"]
+
+        other.keys = issuer.keys
+        assert asked(keys=f"{other.uri}/keys") is not None
+        assert other.authorizations == [None]
+
+        set_all(issuer, {"status": 307, "location": f"{other.uri}/keys"})
+        with pytest.raises(Unavailable):
+            asked(keys=f"{issuer.uri}/keys")
+        assert other.asked == ["/keys"]
 
 
 def test_slow_issuer_is_given_up_after_its_time(issuer: Issuer) -> None:
@@ -372,17 +499,41 @@ def test_discovery_that_names_another_issuer_is_no_key(issuer: Issuer, tmp_path:
         found(written(tmp_path, entry), job(issuer, iss=f"{issuer.uri}/"))
 
 
-def test_small_key_is_not_used(issuer: Issuer) -> None:
+def short_key() -> Json:
+    """Return a key of 1,024 bits."""
     with pytest.warns(Warning):
-        small = RSAKey.generate_key(1024, {"kid": "small"})
-    issuer.keys.append(small)
+        return RSAKey.generate_key(1024).as_dict(private=False)
 
-    async def told(keys: IssuerKeys, clock: Clock) -> None:
-        assert await keys.find("one")
-        clock.now += 1
-        assert await keys.find("small") is None
 
-    story(issuer, told)
+def with_zeros(key: Json) -> Json:
+    """Return the key with zeros before its modulus, which is then as long as that of a key of 2,048 bits."""
+    modulus = base64.urlsafe_b64decode(f"{key['n']}==")
+    return {**key, "n": part(bytes(256 - len(modulus)) + modulus)}
+
+
+LONG = new_key("long").as_dict(private=False)
+CURVE = new_key("curve", "EC").as_dict(private=False)
+UNUSABLE: dict[str, Callable[[], Json]] = {
+    "short": short_key,
+    "short, written long": lambda: with_zeros(short_key()),
+    "for encryption": lambda: {**LONG, "use": "enc"},
+    "for other operations": lambda: {**LONG, "key_ops": ["encrypt", "wrapKey"]},
+    "with operations of another form": lambda: {**LONG, "key_ops": "verify"},
+    "without an exponent": lambda: {**LONG, "e": "AQ"},
+    "not of its curve": lambda: {**CURVE, "x": CURVE["y"]},
+    "of another curve": lambda: {**CURVE, "crv": "P-384"},
+    "a secret": lambda: {"kty": "oct", "k": "c2VjcmV0"},
+    "a certificate alone": lambda: {"kty": "RSA", "x5c": ["MIIB"]},
+}
+
+
+@pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
+@pytest.mark.parametrize("key", UNUSABLE.values(), ids=UNUSABLE)
+def test_key_that_must_not_check_a_token_is_not_used(key: Callable[[], Json]) -> None:
+    other = new_key("one").as_dict(private=False)
+
+    assert list(usable_keys([{**key(), "kid": "x"}, other])) == ["one"]
+    assert list(usable_keys([{**LONG, "kid": "x"}, {**CURVE, "kid": "y", "key_ops": ["verify"]}])) == ["x", "y"]
 
 
 def test_people_have_the_projects_of_all_their_groups(issuer: Issuer, tmp_path: Path) -> None:
@@ -419,6 +570,14 @@ def test_email_that_is_not_verified_names_nobody(issuer: Issuer, tmp_path: Path)
     assert found(file, issuer.token(person))
     assert found(file, issuer.token({**person, "email_verified": False})) is None
     assert found(file, issuer.token({**person, "email_verified": "false"})) is None
+
+
+def test_email_that_is_not_verified_gives_no_rights(issuer: Issuer, tmp_path: Path) -> None:
+    file = written(tmp_path, entry_of(issuer, {"claims": {"email": "root@acme.example"}, "rights": "admin"}))
+    person = {"aud": AUDIENCE, "sub": "1f", "email": "root@acme.example"}
+
+    assert found(file, issuer.token({**person, "email_verified": True}))
+    assert found(file, issuer.token({**person, "email_verified": False})) is None
 
 
 def test_changed_file_is_read_again_and_a_wrong_one_is_not(

@@ -17,9 +17,9 @@ from testbed.processes import free_port, installed, running
 from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.authentication.authenticator import Authenticator
 from tracking_gate.authentication.issuers_file import IssuersError, IssuersFile, read_trusted
-from tracking_gate.authentication.people import NoPeople
+from tracking_gate.authentication.people import NoPeople, TrustedHeader
 from tracking_gate.authentication.proxied_people import ProxiedPeople
-from tracking_gate.errors import Unauthenticated, Unavailable
+from tracking_gate.errors import InvalidRequest, Unauthenticated, Unavailable
 from tracking_gate.secret_directory import SecretDirectory
 
 PERSON = {"claims": {"groups": "wine"}, "projects": [PROJECT], "rights": "person"}
@@ -96,6 +96,22 @@ def test_header_that_comes_twice_says_nothing(tmp_path: Path) -> None:
         assert person(file, [*SENT.items(), (name, "wine")]) is None
 
 
+def test_header_of_another_proxy_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    file, folder = tmp_path / "people.json", tmp_path / "tokens"
+    file.write_text(json.dumps({"jane": {"projects": [PROJECT]}, "root": {"admin": True}}))
+    folder.mkdir()
+    people = TrustedHeader("X-User", file)
+
+    def named(*names: str) -> Actor:
+        authenticator = Authenticator(SecretDirectory(folder), people, lambda: 0.0)
+        sent = CIMultiDictProxy(CIMultiDict([("X-User", name) for name in names]))
+        return asyncio.run(authenticator.authenticate(sent, INGRESS))
+
+    assert named("jane").name == "jane"
+    with pytest.raises(InvalidRequest, match="send one X-User header"):
+        named("root", "jane")
+
+
 def test_headers_of_another_proxy_are_not_read(tmp_path: Path) -> None:
     forwarded = {name.replace("X-Auth-Request", "X-Forwarded"): value for name, value in SENT.items()}
 
@@ -158,10 +174,14 @@ def test_gate_lets_the_person_read_and_gives_mlflow_no_header_of_the_proxy(tmp_p
             uri, path = f"http://127.0.0.1:{port}", "/api/2.0/mlflow/experiments/search?max_results=1"
             process.wait_for_http(f"{uri}/readyz")
             sent = SENT | {"X-Gate-Proxy-Secret": "s3cret-of-the-proxy", "X-Auth-Request-Access-Token": "eyJ"}
+            # WSGI, and so MLflow, would take these for headers of the proxy.
+            sent |= {"X_Auth_Request_User": "root", "X_Forwarded_For": "127.0.0.1"}
             statuses = [ask(uri, "GET", path, headers=headers).status for headers in (sent, SENT)]
         log = (tmp_path / "gate.log").read_text()
 
     assert statuses == [200, 401]
     assert len(mlflow.seen) == 1
-    assert [name for name in mlflow.seen[0] if name.startswith(("x-auth-request", "x-gate", "authorization"))] == []
+    names = [name.replace("_", "-") for name in mlflow.seen[0]]
+    assert [name for name in names if name.startswith(("x-auth-request", "x-gate", "authorization"))] == []
+    assert names.count("x-forwarded-for") == 1
     assert "s3cret" not in log

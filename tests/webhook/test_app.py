@@ -20,7 +20,10 @@ def test_a_bug_is_a_500_that_is_counted_and_logged_without_the_pod(
     metrics = Metrics()
     broken = cast("Settings", object())  # it has no setting: reading one fails
     with caplog.at_level(logging.INFO):
-        answer = Reviews(broken, metrics).answer(json.dumps(review_of(pod)).encode())
+        reviews = Reviews(broken, metrics)
+        reviewed = reviews.review(json.dumps(review_of(pod)).encode())
+        reviews.log(reviewed)
+        answer = reviewed.answer
 
     assert (answer.status, answer.body) == (500, b"the webhook failed; its log says why\n")
     assert metrics.registry.get_sample_value("model_api_webhook_errors_total", {"stage": "decide"}) == 1

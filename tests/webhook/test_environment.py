@@ -24,6 +24,11 @@ def environment_of(*entries: dict[str, object]) -> dict[str, str]:
         ("$()", "$()"),
         ("100$", "100$"),
         ("$(NESTED)", "$(A)"),
+        ("$(A)$$(B", "a$(B"),
+        ("$(A$(B)", "$(A$(B)"),
+        ("$$$$(A)$$$$", "$$(A)$$"),
+        ("$(A)$", "a$"),
+        ("$($$A)", "$($$A)"),
     ],
 )
 def test_references_expand_once_and_only_to_what_is_known(value: str, expanded: str) -> None:

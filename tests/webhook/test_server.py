@@ -265,8 +265,8 @@ def test_a_review_is_one_line_of_log_without_what_the_pod_holds(serve: Serve, po
     pod["metadata"] |= {"name": None, "generateName": "model-"}
     with serve() as server:
         server.review(pod)
+        line = server.logged("review")
         written = server.process.log.read_text()
-        (line,) = [line for line in server.log() if line["message"] == "review"]
 
     assert "s3cret" not in written
     assert "jane.doe" not in written
@@ -288,7 +288,7 @@ def test_a_review_is_one_line_of_log_without_what_the_pod_holds(serve: Serve, po
 def test_owner_and_run_are_logged_if_an_admin_asks_for_it(serve: Serve, pod: dict[str, Any]) -> None:
     with serve({"MODEL_API_WEBHOOK_SERVER_LOG_LEVEL": "debug"}) as server:
         server.review(pod)
-        (line,) = [line for line in server.log() if line["message"] == "review"]
+        line = server.logged("review")
 
     assert line["MLFLOW_MODEL_OWNER"] == "jane.doe"
 

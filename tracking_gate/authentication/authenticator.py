@@ -56,6 +56,10 @@ class Authenticator:
         given = headers.getall("Authorization", [])
         if len(given) > 1 or any(len(value.encode()) > MAX_HEADER for value in given):
             raise InvalidRequest("send one Authorization header of at most 4 KiB")
+        if len(headers.getall(self._people.header, [])) > 1:
+            raise InvalidRequest(
+                f"send one {self._people.header} header"
+            )  # a proxy in front adds its own to a client's
         scheme, _, value = (given[0] if given else "").partition(" ")
         if scheme.lower() == "bearer" and (actor := self._token(value.strip())):
             return actor

@@ -1,14 +1,17 @@
 """Documents of JSON that the gate fetches to check a token: by https, without redirects, with limits."""
 
+import asyncio
 import json
 import ssl
 from http import HTTPStatus
 from typing import Any, Final, Self
 
 import aiohttp
+from yarl import URL
 
 from model_contract.secret import Secret
 from tracking_gate.authentication.issuers_file import Access
+from tracking_gate.authentication.strict_json import different_keys
 
 SECONDS: Final = 5.0  # seconds for all of a document, however slowly it comes
 MAX_DOCUMENT: Final = 256 * 1024  # bytes: a hundred keys with their certificates, or a pod
@@ -39,8 +42,8 @@ class Documents:
             raise DocumentError("its address does not begin with https://")
         try:
             # Not application/json, for which the Kubernetes API refuses to send its keys: their type is another one.
-            headers = {"Accept": "*/*", "Accept-Encoding": "identity", **_authorization(access)}
-            tls = ssl.create_default_context(cafile=access.ca_file)
+            headers = {"Accept": "*/*", "Accept-Encoding": "identity", **_authorization(url, access)}
+            tls = await asyncio.to_thread(ssl.create_default_context, cafile=access.ca_file)
             async with self._session.get(url, headers=headers, ssl=tls, allow_redirects=False) as answer:
                 if answer.status == HTTPStatus.NOT_FOUND:
                     return None
@@ -53,9 +56,9 @@ class Documents:
 
 
 def parsed_json(text: bytes) -> Any:
-    """Return the value of a JSON text. Raise ValueError, also for NaN and for a text that is nested too deeply."""
+    """Return the value of a JSON text. Raise ValueError, also for NaN, a key that stands twice, and deep nesting."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=different_keys)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -64,9 +67,14 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _authorization(access: Access) -> dict[str, str]:
-    """Return the header with the token, which is read each time: the kubelet replaces it. Raise OSError, ValueError."""
-    return {"Authorization": f"Bearer {Secret.from_file(access.token_file).reveal()}"} if access.token_file else {}
+def _authorization(url: str, access: Access) -> dict[str, str]:
+    """Return the header with the token, for the API alone. Raise OSError, ValueError.
+
+    The token is read each time: the kubelet replaces it.
+    """
+    if access.token_file is None or access.api is None or URL(url).origin() != URL(access.api).origin():
+        return {}
+    return {"Authorization": f"Bearer {Secret.from_file(access.token_file).reveal()}"}
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:

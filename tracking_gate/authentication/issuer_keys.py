@@ -16,8 +16,10 @@ from tracking_gate.metrics import Metrics
 
 FRESH_SECONDS: Final = 300.0  # seconds, after which the keys are fetched anew: one that was withdrawn is then refused
 PAUSE_SECONDS: Final = 5.0  # seconds at least between the beginnings of two fetches, however many keys are unknown
-# Characters of a modulus in base64url: 2,048 to 8,192 bits.
-MODULUS_CHARACTERS: Final = range(342, 1367)
+MAX_KEYS: Final = 100  # of an issuer; to import 600 takes the event loop 46 ms
+# Bits of a modulus; joserfc reads a signature of 1,024 characters, which is one of 6,144 bits.
+MODULUS_BITS: Final = range(2048, 6144 + 1)
+MODULUS_CHARACTERS: Final = 1024  # in base64url, of the longest modulus
 MEMBERS: Final = ("kty", "kid", "use", "alg", "n", "e", "crv", "x", "y")  # the public ones
 DISCOVERY: Final = "/.well-known/openid-configuration"
 
@@ -93,8 +95,11 @@ class IssuerKeys:
 
     async def _published(self) -> Mapping[str, Key]:
         """Return the keys that the issuer publishes. Raise DocumentError."""
-        document = await self._documents.get(self._source.keys or await self._discovered(), self._source.access)
-        if not (keys := usable_keys(document or {})):
+        document = await self._documents.get(self._source.keys or await self._discovered(), self._source.access) or {}
+        listed = document.get("keys")
+        if isinstance(listed, list) and len(listed) > MAX_KEYS:
+            raise DocumentError(f"it has more than {MAX_KEYS} keys")
+        if not (keys := usable_keys(listed)):
             raise DocumentError("it has no key that can be used")
         return keys
 
@@ -108,22 +113,28 @@ class IssuerKeys:
         return address
 
 
-def usable_keys(document: Mapping[str, Any]) -> Mapping[str, Key]:
+def usable_keys(listed: Any) -> Mapping[str, Key]:
     """Return the keys of a JWK Set that can verify RS256 or ES256, by their ids, without any private part."""
     found: dict[str, Key] = {}
-    listed = document.get("keys")
     for entry in listed if isinstance(listed, list) else ():
-        if isinstance(entry, dict) and isinstance(entry.get("kid"), str) and entry.get("use", "sig") == "sig":
+        if isinstance(entry, dict) and isinstance(entry.get("kid"), str) and _is_for_signatures(entry):
             public = {name: entry[name] for name in MEMBERS if isinstance(entry.get(name), str)}
             if key := _imported(public):
                 found.setdefault(public["kid"], key)
     return found
 
 
+def _is_for_signatures(entry: Mapping[str, Any]) -> bool:
+    operations = entry.get("key_ops", ["verify"])
+    return entry.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
+
+
 def _imported(public: dict[str, str]) -> Key | None:
     try:
-        if public.get("kty") == "RSA" and len(public.get("n", "")) in MODULUS_CHARACTERS:
-            return RSAKey.import_key(dict(public))
+        if public.get("kty") == "RSA" and len(public.get("n", "")) <= MODULUS_CHARACTERS:
+            key = RSAKey.import_key(dict(public))
+            # Of the number itself: a short one may be written with zeros before it.
+            return key if key.public_key.key_size in MODULUS_BITS else None
         if public.get("kty") == "EC" and public.get("crv") == "P-256":
             return ECKey.import_key(dict(public))
     except (JoseError, ValueError, TypeError, KeyError):

@@ -92,7 +92,7 @@ class IssuerTokens:
         key = await self._keys_of(token.issuer.source).find(key_id)
         if key is None or not self._is_signed(token, key) or not self._is_for_gate(token):
             return None
-        return await self._actor(token.issuer, token.claims)
+        return await self._actor(token.issuer, with_verified_email(token.claims))
 
     def _keys_of(self, source: KeySource) -> IssuerKeys:
         if source not in self._keys:
@@ -139,8 +139,15 @@ class IssuerTokens:
             return None
         if caller.project_label is None:
             return caller
-        labels = await self._labels.of(pod.reference, issuer.api or "", issuer.source.access)
+        labels = await self._labels.of(pod.reference, issuer.source.access)
         return caller.of_project(labels.get(caller.project_label))
+
+
+def with_verified_email(claims: Claims) -> Claims:
+    """Return the claims without an address that the issuer has not verified: it names nobody and gives no rights."""
+    if claims.get("email_verified", True) is True:
+        return claims
+    return {name: value for name, value in claims.items() if name != "email"}
 
 
 def pod_of(claims: Claims) -> Pod | None:
@@ -164,8 +171,6 @@ def name_of(kind: ActorKind, issuer: Issuer, claims: Claims, pod: Pod | None) ->
     if kind not in {ActorKind.PERSON, ActorKind.ADMIN}:
         return f"{claims['sub']}/{pod.reference.name}" if pod else str(claims["sub"])
     name = claims.get(issuer.name_claim)
-    if issuer.name_claim == "email" and claims.get("email_verified", True) is not True:
-        return None
     return name if isinstance(name, str) and name and name.isprintable() else None
 
 

@@ -42,10 +42,14 @@ class IssuersError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The way to a server: the authorities that it is checked by, and the token that is sent, each in a file."""
+    """The way to the servers of an issuer: the authorities that they are checked by, and the Kubernetes API at `api`.
+
+    Only the API gets the token of `token_file`; another server, such as one that publishes the keys, could use it.
+    """
 
     ca_file: Path | None = None
     token_file: Path | None = None
+    api: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +82,12 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
-    """An issuer; `api` is the address of its Kubernetes API, which publishes its keys and knows its pods."""
+    """An issuer, and its callers."""
 
     source: KeySource
     audience: str
     callers: tuple[Caller, ...]
     name_claim: str = "sub"
-    api: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +166,7 @@ def _check_different(names: Collection[str]) -> None:
 def _issuer(entry: StrictObject) -> Issuer:
     name, api = entry.text("issuer"), _address(entry, "api")
     keys = _address(entry, "keys") or (f"{api}{API_KEYS}" if api else None)
-    access = Access(ca_file=_path(entry, "ca_file"), token_file=_path(entry, "token_file"))
+    access = Access(ca_file=_path(entry, "ca_file"), token_file=_path(entry, "token_file"), api=api)
     if not keys and not name.startswith("https://"):
         raise entry.fault("issuer", "must begin with https://, or the entry needs keys or api")
     if access.token_file and not api:
@@ -172,7 +175,6 @@ def _issuer(entry: StrictObject) -> Issuer:
         source=KeySource(issuer=name, keys=keys, access=access),
         audience=entry.text("audience"),
         name_claim=entry.optional_text("name_claim") or "sub",
-        api=api,
         callers=tuple(_caller(one, name, api) for one in entry.objects("callers")),
     )
     entry.end()

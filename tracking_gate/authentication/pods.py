@@ -32,25 +32,25 @@ class PodLabels:
     def __init__(self, documents: Documents, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._documents = documents
         self._clock = clock
-        self._kept: OrderedDict[tuple[str, PodReference], tuple[float, Mapping[str, Any]]] = OrderedDict()
+        self._kept: OrderedDict[tuple[Access, PodReference], tuple[float, Mapping[str, Any]]] = OrderedDict()
 
-    async def of(self, pod: PodReference, api: str, access: Access) -> Mapping[str, Any]:
+    async def of(self, pod: PodReference, access: Access) -> Mapping[str, Any]:
         """Return the pod's labels, none if there is no such pod any more. Raise Unavailable."""
-        kept = self._kept.get((api, pod))
+        kept = self._kept.get((access, pod))
         if kept and kept[0] > self._clock():
             return kept[1]
-        labels = await self._asked(pod, api, access)
-        self._kept[api, pod] = (self._clock() + KEEP_SECONDS, labels)
-        self._kept.move_to_end((api, pod))
+        labels = await self._asked(pod, access)
+        self._kept[access, pod] = (self._clock() + KEEP_SECONDS, labels)
+        self._kept.move_to_end((access, pod))
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
         return labels
 
-    async def _asked(self, pod: PodReference, api: str, access: Access) -> Mapping[str, Any]:
+    async def _asked(self, pod: PodReference, access: Access) -> Mapping[str, Any]:
         if not (NAME.fullmatch(pod.namespace) and NAME.fullmatch(pod.name)):
             return {}
         try:
-            found = await self._documents.get(f"{api}/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", access)
+            found = await self._documents.get(f"{access.api}/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", access)
         except DocumentError as error:
             raise Unavailable(f"the gate cannot read the pod of your token ({error})") from error
         metadata = (found or {}).get("metadata")

@@ -67,7 +67,7 @@ class StrictObject:
 def object_of(text: bytes) -> StrictObject:
     """Return the object of a file. Raise ValueError."""
     try:
-        document = json.loads(text, object_pairs_hook=_different_keys)
+        document = json.loads(text, object_pairs_hook=different_keys)
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON: {error}") from error
     except RecursionError:
@@ -75,9 +75,11 @@ def object_of(text: bytes) -> StrictObject:
     return StrictObject(document, "")
 
 
-def _different_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for index, (name, _) in enumerate(pairs) if name in dict(pairs[:index]))
-        raise ValueError(f"the key {twice!r:.60} stands twice in one object")
+def different_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object that is read from JSON. Raise ValueError for a key that stands twice."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the key {name!r:.60} stands twice in one object")
+        found[name] = value
     return found

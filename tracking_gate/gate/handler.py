@@ -120,6 +120,7 @@ class Gate:
         request = context.request
         if self._hosts and request.headers.get("Host", "").lower() not in self._hosts:
             raise Misdirected("this gate does not serve that host")
+        check_is_text(request)
         context.find_route()
         if not (context.route and context.route.access is RouteAccess.PUBLIC):
             context.actor = await self._authenticator.authenticate(
@@ -206,6 +207,14 @@ def cut_off(context: RequestContext) -> web.Response:
     if isinstance(connection, ClientConnection):
         connection.reset()
     return web.Response(status=HTTPStatus.BAD_GATEWAY)  # not sent
+
+
+def check_is_text(request: web.BaseRequest) -> None:
+    """Raise InvalidRequest if a header is not UTF-8, which neither a credential nor what MLflow gets can be."""
+    try:
+        "".join(request.headers.values()).encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("a header is not UTF-8") from None
 
 
 def check_origin(request: web.BaseRequest) -> None:

@@ -136,6 +136,7 @@ class Upstream:
             if name.lower() not in self._withheld
             and name.lower() not in named
             and not name.lower().startswith(PROXY_HEADERS)
+            and "_" not in name  # WSGI does not tell X_Forwarded_User from X-Forwarded-User
         ]
         # MLflow's assistant runs tools for a client that seems to come from the same host.
         return CIMultiDict([*kept, ("X-Forwarded-For", request.remote or "unknown"), ("Via", "1.1 mlflow-gate")])

@@ -111,10 +111,11 @@ def _bounds_of(container: Container) -> Bounds:
 
 
 def _amounts(quantities: Json) -> Amounts:
-    if not quantities:
-        return {}
-    found = {name: quantity_of(name, quantities[name]) for name in RESOURCES if quantities.get(name) is not None}
-    return {name: quantity for name, quantity in found.items() if quantity.amount.numerator}
+    return {
+        name: quantity
+        for name in RESOURCES
+        if (value := quantities.get(name)) is not None and (quantity := quantity_of(name, value)).amount
+    }
 
 
 def quantity_of(name: str, value: object) -> Quantity:

@@ -81,6 +81,10 @@ class Connections:
         deciding = asyncio.get_running_loop().run_in_executor(self._thread, self.reviews.decide, body)
         deciding.add_done_callback(lambda decided: then(decided.result()))
 
+    def log_soon(self, reviewed: Reviewed) -> None:
+        """Log a review in the next turn of the loop, when its answer has left: the API server waits for that alone."""
+        asyncio.get_running_loop().call_soon(self.reviews.log, reviewed)
+
     def tick(self) -> None:
         """Close the connections whose time is over. Call it once a second."""
         self.date = f"date: {formatdate(usegmt=True)}\r\n".encode()

@@ -1,4 +1,4 @@
-"""The answer to one review: decided, counted, and written to the log as one line."""
+"""The answer to one review: decided, counted, and written to the log as one line, when the answer has been sent."""
 
 import hashlib
 import logging
@@ -54,18 +54,20 @@ class Reviewed:
 
 
 class Reviews:
-    """Answers reviews with the settings, and records each one."""
+    """Answers reviews with the settings, and counts and logs each one."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings, self._metrics = settings, metrics
 
-    def answer(self, body: bytes) -> Answer:
-        """Return the answer to one review, counted and logged."""
+    def review(self, body: bytes) -> Reviewed:
+        """Return the answer to one review, counted. `log` is for the moment after the answer."""
         self.begin(body)
-        return self.record(self.decide(body))
+        reviewed = self.decide(body)
+        self.count(reviewed)
+        return reviewed
 
     def begin(self, body: bytes) -> None:
-        """Count the review as under way; `record` ends that."""
+        """Count the review as under way; `count` ends that."""
         self._metrics.began(len(body))
 
     def decide(self, body: bytes) -> Reviewed:
@@ -79,26 +81,30 @@ class Reviews:
             answered = json_answer(orjson.dumps(answer(document, decision)))
         except InvalidReview as error:
             return Reviewed(text_answer(error.status, str(error)), time.perf_counter() - started, stage, error=error)
-        except Exception as error:  # noqa: BLE001  the edge; `record` logs it
+        except Exception as error:  # noqa: BLE001  the edge; `log` writes it
             # Not `allowed: false`, so that the registration's `failurePolicy` decides.
             failed = text_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the webhook failed; its log says why")
             return Reviewed(failed, time.perf_counter() - started, stage, error=error)
         return Reviewed(answered, time.perf_counter() - started, stage, document["request"], decision)
 
-    def record(self, reviewed: Reviewed) -> Answer:
-        """Count and log the review, and return its answer. One thread of the process may call it."""
-        request, decision, seconds, error = reviewed.request, reviewed.decision, reviewed.seconds, reviewed.error
+    def count(self, reviewed: Reviewed) -> None:
+        """Count the review. One thread of the process may call it."""
+        request, decision = reviewed.request, reviewed.decision
         if request is not None and decision is not None:
-            self._metrics.answered(decision, seconds, dry_run=bool(request.get("dryRun")))
+            self._metrics.answered(decision, reviewed.seconds, dry_run=bool(request.get("dryRun")))
+        else:
+            self._metrics.failed(reviewed.stage, reviewed.seconds)
+
+    def log(self, reviewed: Reviewed) -> None:
+        """Write the line about the review."""
+        request, decision, error = reviewed.request, reviewed.decision, reviewed.error
+        if request is not None and decision is not None:
             if _log.isEnabledFor(logging.INFO):
-                _log.handle(log_record(log_fields(request, decision, seconds)))
-            return reviewed.answer
-        self._metrics.failed(reviewed.stage, seconds)
-        if isinstance(error, InvalidReview):
+                _log.handle(log_record(log_fields(request, decision, reviewed.seconds)))
+        elif isinstance(error, InvalidReview):
             _log.warning("no review", extra={"fields": {"error": str(error)}})
         else:
             _log.error("the review failed", exc_info=error, extra={"fields": {"stage": reviewed.stage}})
-        return reviewed.answer
 
 
 def log_record(fields: dict[str, Any]) -> logging.LogRecord:

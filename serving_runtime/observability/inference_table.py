@@ -36,6 +36,8 @@ REQUEST: Final = "request"  # the column of a whole body, for a model whose inpu
 FORM: Final = b"model_api.form"  # of the schema's metadata: how `replay` makes a request of a row again
 JSON_TEXT: Final = b"model_api.json"  # of a field's metadata: its texts are JSON
 TIME: Final = pa.timestamp("us", "UTC")
+LISTS: Final = (list, pd.DataFrame, pd.Series)
+NUMBERS: Final = "biuf"  # numpy's kinds
 
 _log = logging.getLogger(__name__)
 
@@ -93,16 +95,17 @@ class InferenceTable:
             return None
 
     def _batch(self, records: Sequence[CapturedPrediction]) -> pa.RecordBatch:
-        counts = [1 if record.rows is None else record.rows for record in records]
-        total, form = sum(counts), "body" if records[0].rows is None else self._form
+        counts = _RowCounts([1 if record.rows is None else record.rows for record in records])
+        form = "body" if records[0].rows is None else self._form
+        times = np.array([record.at for record in records]) * 1_000_000
         columns: Columns = {
-            "time": _repeated([int(record.at * 1_000_000) for record in records], counts, pa.int64()).cast(TIME),
-            "request_id": _repeated([record.request_id for record in records], counts, pa.string()),
-            "row": pa.array(_positions(counts), pa.int32()),
-            "model": pa.repeat(pa.scalar(self._model.name, pa.string()), total),
-            "version": pa.repeat(pa.scalar(self._model.version, pa.string()), total),
-            "digest": pa.repeat(pa.scalar(self._model.digest(), pa.string()), total),
-            "protocol": _repeated([record.protocol for record in records], counts, pa.string()),
+            "time": counts.repeated(times.astype(np.int64), pa.int64()).cast(TIME),
+            "request_id": counts.repeated([record.request_id for record in records], pa.string()),
+            "row": pa.array(counts.positions(), pa.int32()),
+            "model": pa.repeat(pa.scalar(self._model.name, pa.string()), counts.total),
+            "version": pa.repeat(pa.scalar(self._model.version, pa.string()), counts.total),
+            "digest": pa.repeat(pa.scalar(self._model.digest(), pa.string()), counts.total),
+            "protocol": counts.repeated([record.protocol for record in records], pa.string()),
             **self._input_columns(form, records, counts),
             **self._param_columns(records, counts),
             **self._prediction_columns(records, counts),
@@ -114,48 +117,48 @@ class InferenceTable:
         schema = pa.schema(fields, {FORM: form.encode()})
         return pa.RecordBatch.from_arrays(list(columns.values()), schema=schema)
 
-    def _input_columns(self, form: str, records: Sequence[CapturedPrediction], counts: Sequence[int]) -> Columns:
+    def _input_columns(self, form: str, records: Sequence[CapturedPrediction], counts: "_RowCounts") -> Columns:
         data = [record.data for record in records]
         if form == "body":
             bodies = [
                 encode(request_body(record.data, record.params, self._redacted), wrapped=False).decode()
                 for record in records
             ]
-            return {REQUEST: _first_rows(bodies, counts)}
+            return {REQUEST: counts.first_rows(bodies)}
         if form == "tensor":
             return {INPUT.rstrip("_"): self._tensor("input", data)}
         if form == "tensors":
             return {f"{INPUT}{name}": self._tensor(name, [one[name] for one in data]) for name in data[0]}
-        return self._table_columns(data, sum(counts))
+        return self._table_columns(data, counts)
 
     def _tensor(self, name: str, data: Sequence[Any]) -> pa.Array:
         column = tensor_column(data)
         return pa.nulls(len(column), column.type) if name in self._redacted else column
 
-    def _table_columns(self, data: Sequence[Any], total: int) -> Columns:
-        values = _values_of_columns(data)
+    def _table_columns(self, data: Sequence[Any], counts: "_RowCounts") -> Columns:
+        values = _values_of_columns(data, counts)
         columns = {}
         for position, (key, name, kind) in enumerate(self._inputs):
             wanted = arrow_type(kind)
             found = None if str(key) in self._redacted else values(position if key is None else key)
-            columns[name] = pa.nulls(total, wanted) if found is None else column(found, kind, self._redacted)
+            columns[name] = pa.nulls(counts.total, wanted) if found is None else column(found, kind, self._redacted)
         return columns
 
-    def _param_columns(self, records: Sequence[CapturedPrediction], counts: Sequence[int]) -> Columns:
+    def _param_columns(self, records: Sequence[CapturedPrediction], counts: "_RowCounts") -> Columns:
         columns = {}
         for param in self._model.signature.params or ():
             kind = arrow_type(param.type)
             hidden = param.name in self._redacted
             given = [None if hidden else (record.params or {}).get(param.name) for record in records]
-            columns[f"{PARAM}{param.name}"] = _repeated(given, counts, pa.list_(kind) if param.is_list else kind)
+            columns[f"{PARAM}{param.name}"] = counts.repeated(given, pa.list_(kind) if param.is_list else kind)
         return columns
 
-    def _prediction_columns(self, records: Sequence[CapturedPrediction], counts: Sequence[int]) -> Columns:
+    def _prediction_columns(self, records: Sequence[CapturedPrediction], counts: "_RowCounts") -> Columns:
         values = [record.value for record in records]
-        if not all(_has_rows(value, rows) for value, rows in zip(values, counts, strict=True)):
+        if not counts.are_of(values):
             texts = [encode(without(value, self._redacted), wrapped=False).decode() for value in values]
-            return {PREDICTION: _first_rows(texts, counts)}
-        columns = prediction_columns(_joined(values), sum(counts), self._redacted)
+            return {PREDICTION: counts.first_rows(texts)}
+        columns = prediction_columns(_joined(values, counts), counts.total, self._redacted)
         return {
             name: pa.nulls(len(found), found.type) if self._is_hidden(name) else found
             for name, found in columns.items()
@@ -165,22 +168,51 @@ class InferenceTable:
         return bool({name, name.removeprefix(f"{PREDICTION}_")} & self._redacted)
 
 
+class _RowCounts:
+    """The number of rows of each request."""
+
+    def __init__(self, counts: list[int]) -> None:
+        self._counts = counts
+        self.total = sum(counts)
+        self.are_one = self.total == len(counts) and all(counts)
+
+    def repeated(self, values: Any, kind: pa.DataType) -> pa.Array:
+        """Return each value as often as its request has rows."""
+        found = pa.array(values, type=kind)
+        return found if self.are_one else found.take(pa.array(np.repeat(np.arange(len(self._counts)), self._counts)))
+
+    def first_rows(self, texts: Sequence[str]) -> pa.Array:
+        """Return a text at the first row of its request, and null at the others."""
+        pairs = zip(texts, self._counts, strict=True)
+        return pa.array([cell for text, count in pairs for cell in [text, *[None] * count][:count]], type=pa.string())
+
+    def positions(self) -> Any:
+        if self.are_one:
+            return np.zeros(self.total, np.int32)
+        return np.concatenate([np.arange(count, dtype=np.int32) for count in self._counts])
+
+    def are_of(self, values: Sequence[Any]) -> bool:
+        """Return True if each of the values, which are of one kind, has a prediction for each row of its request."""
+        first = values[0]
+        has_length = first.ndim > 0 if isinstance(first, np.ndarray) else isinstance(first, LISTS)
+        return has_length and list(map(len, values)) == self._counts
+
+
 def _likeness(record: CapturedPrediction) -> tuple[Any, ...]:
     """Return a key: records of equal keys are turned into columns together."""
     value = record.value
-    shape = (value.dtype.str, value.shape[1:]) if isinstance(value, np.ndarray) else (type(value),)
+    if isinstance(value, np.ndarray):
+        return type(record.data), record.rows is None, value.ndim, value.dtype, value.shape[1:]
     names = tuple(value.columns) if isinstance(value, pd.DataFrame) else ()
-    return type(record.data), record.rows is None, *shape, names
+    return type(record.data), record.rows is None, type(value), names
 
 
-def _has_rows(value: Any, rows: int) -> bool:
-    return isinstance(value, list | pd.DataFrame | pd.Series | np.ndarray) and np.ndim(value) > 0 and len(value) == rows
-
-
-def _joined(values: Sequence[Any]) -> Any:
+def _joined(values: Sequence[Any], counts: _RowCounts) -> Any:
     if len(values) == 1:
         return values[0].to_numpy() if isinstance(values[0], pd.Series) else values[0]
     match values[0]:
+        case np.ndarray(ndim=1, dtype=dtype) if counts.are_one and dtype.kind in NUMBERS:
+            return _of_single_rows(values, dtype)
         case np.ndarray():
             return np.concatenate(values)
         case pd.DataFrame():
@@ -191,8 +223,11 @@ def _joined(values: Sequence[Any]) -> Any:
             return [item for value in values for item in value]
 
 
-def _values_of_columns(data: Sequence[Any]) -> Callable[[Any], Any]:
+def _values_of_columns(data: Sequence[Any], counts: _RowCounts) -> Callable[[Any], Any]:
     """Return the function from the name, or the position, of a column to its cells in all requests; None for none."""
+    if isinstance(data[0], Matrix) and counts.are_one:
+        rows = _of_single_rows([matrix.values for matrix in data], data[0].values.dtype)
+        return dict(zip(data[0].columns, rows.reshape(counts.total, -1).T, strict=True)).get
     if isinstance(data[0], Matrix | Blocks):
         whole = merged(data)
         names = whole.columns if isinstance(whole, Matrix) else [n for group in whole.mixed.groups for n in group.names]
@@ -206,19 +241,6 @@ def _values_of_columns(data: Sequence[Any]) -> Callable[[Any], Any]:
     return of_frames
 
 
-def _repeated(values: Sequence[Any], counts: Sequence[int], kind: pa.DataType) -> pa.Array:
-    """Return each value as often as its request has rows."""
-    found = pa.array(values, type=kind)
-    return found if set(counts) == {1} else found.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
-
-
-def _first_rows(texts: Sequence[str], counts: Sequence[int]) -> pa.Array:
-    """Return a text at the first row of its request, and null at the others."""
-    cells = [cell for text, count in zip(texts, counts, strict=True) for cell in [text, *[None] * count][:count]]
-    return pa.array(cells, type=pa.string())
-
-
-def _positions(counts: Sequence[int]) -> Any:
-    if set(counts) == {1}:
-        return np.zeros(len(counts), np.int32)
-    return np.concatenate([np.arange(count, dtype=np.int32) for count in counts]) if counts else []
+def _of_single_rows(rows: Sequence["np.ndarray[Any, Any]"], dtype: "np.dtype[Any]") -> "np.ndarray[Any, Any]":
+    """Return the numbers of rows, one after another, in a fifth of the time that numpy takes to join small arrays."""
+    return np.frombuffer(b"".join(rows), dtype)  # type: ignore[arg-type]  # their types do not say that they are buffers

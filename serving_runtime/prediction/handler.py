@@ -148,17 +148,9 @@ class PredictionHandler:
         self._metrics.queue_depth(self._batches.waiting)
 
     def _record(self, protocol: Protocol, request: RequestHead, inputs: Inputs, value: Any, size: int) -> None:
+        at = time.time()
         self._recorder.put(
-            CapturedPrediction(
-                request_id=request.id,
-                protocol=protocol.name,
-                at=time.time(),
-                data=inputs.data,
-                params=inputs.params,
-                rows=inputs.rows,
-                value=value,
-                size=size,
-            )
+            CapturedPrediction(request.id, protocol.name, at, inputs.data, inputs.params, inputs.rows, value, size)
         )
 
 

@@ -1,5 +1,6 @@
 """The manifests of manifests/examples/autoscaling scale under a load that doubles, and no request is lost."""
 
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from testbed.cluster.kube import Kube
 from testbed.controllers import scaling
@@ -23,7 +25,8 @@ BUSY_RATE: Final = 20.0
 # A call takes a twentieth of a second, in which three requests come, and six after the load has doubled.
 QUEUE_RATE: Final = 60.0
 GROWS_WITHIN, SHRINKS_WITHIN = 180, 240
-# Target by use under the first load: twice the load is 1.4 times the target, more than an HPA tolerates.
+QUEUE_DEPTH: Final = "model_api_runtime_queue_depth"
+# Target by the first load's use, or queue: twice the load is 1.4 times the target, more than an HPA tolerates.
 SHARE: Final = 1.4
 
 Json = dict[str, Any]
@@ -39,6 +42,15 @@ def metrics_server(sender: Kube) -> Kube:
 def keda(sender: Kube) -> Kube:
     scaling.install_keda(sender)
     return sender
+
+
+@pytest.fixture(params=["inference-service", "deployment"])
+def kind(request: pytest.FixtureRequest, models: Registry) -> str:
+    """A kind of object that has the pods, ready to be made: a Deployment needs no KServe."""
+    if request.param == "inference-service":
+        request.getfixturevalue("with_kserve")
+    found: str = request.param
+    return found
 
 
 def example(name: str, storage_uri: str = "mlflow://wine/3") -> list[Json]:
@@ -96,6 +108,17 @@ def steady_use(kube: Kube, deployment: str) -> int:
         earlier = now
 
 
+def steady_depth(kube: Kube, service: str) -> float:
+    """Return the requests that wait in the only pod under the first load, as KEDA reads them: the median of many."""
+    path = f"/api/v1/namespaces/default/services/{service}:80/proxy/metrics"
+    depths = []
+    for _ in range(20):
+        time.sleep(0.5)
+        families = {family.name: family for family in text_string_to_metric_families(kube("get", "--raw", path))}
+        depths.append(families[QUEUE_DEPTH].samples[0].value)
+    return statistics.median(depths)
+
+
 def grows_and_shrinks(kube: Kube, deployment: str, service: str, rate: float, body: Json) -> list[str]:
     """Double the load until there are two pods, halve it until there is one, and return the lost requests."""
     url = f"http://{service}/v1/models/wine:predict"
@@ -110,8 +133,7 @@ def grows_and_shrinks(kube: Kube, deployment: str, service: str, rate: float, bo
     return [*first["failures"], *second["failures"]]
 
 
-@pytest.mark.parametrize("kind", ["inference-service", "deployment"])
-def test_pods_that_come_and_go_lose_no_request(kind: str, sender: Kube, with_kserve: Kube) -> None:
+def test_pods_that_come_and_go_lose_no_request(kind: str, sender: Kube) -> None:
     is_kserve = kind == "inference-service"
     deployment = "wine-predictor" if is_kserve else "wine"
     objects = example("inference-service-queue-depth.yaml")[:1] if is_kserve else example("deployment.yaml")
@@ -130,8 +152,7 @@ def test_pods_that_come_and_go_lose_no_request(kind: str, sender: Kube, with_kse
     assert sent["sent"] > 2 * BUSY_RATE
 
 
-@pytest.mark.parametrize("kind", ["inference-service", "deployment"])
-def test_pods_follow_processor_time_and_no_request_is_lost(kind: str, metrics_server: Kube, with_kserve: Kube) -> None:
+def test_pods_follow_processor_time_and_no_request_is_lost(kind: str, metrics_server: Kube) -> None:
     kube, is_kserve = metrics_server, kind == "inference-service"
     deployment = "wine-predictor" if is_kserve else "wine"
     objects = [*([] if is_kserve else example("deployment.yaml")), *example(f"{kind}-processor-time.yaml")]
@@ -167,18 +188,23 @@ def set_target(kube: Kube, is_kserve: bool, percent: int) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["inference-service", "deployment"])
-def test_pods_follow_queue_depth_and_no_request_is_lost(
-    kind: str, keda: Kube, with_kserve: Kube, models: Registry
-) -> None:
+def test_pods_follow_queue_depth_and_no_request_is_lost(kind: str, keda: Kube) -> None:
     is_kserve = kind == "inference-service"
     deployment = "wine-predictor" if is_kserve else "wine"
     slow = "mlflow://slow/1"
-    objects = [
+    *workload, scaled_object = [
         *([] if is_kserve else example("deployment.yaml", slow)),
         *example(f"{kind}-queue-depth.yaml", slow),
     ]
-    with applied(keda, objects, deployment):
-        lost = grows_and_shrinks(keda, deployment, deployment, QUEUE_RATE, ROW_OF_SLOW)
+    with applied(keda, workload, deployment):
+        with requests_at(keda, QUEUE_RATE, f"http://{deployment}/v1/models/wine:predict", ROW_OF_SLOW):
+            time.sleep(5)
+            target = SHARE * steady_depth(keda, deployment)  # so that it fits the speed of this machine
+        scaled_object["spec"]["triggers"][0]["metadata"]["targetValue"] = f"{target:.1f}"
+        keda.apply(scaled_object)
+        try:
+            lost = grows_and_shrinks(keda, deployment, deployment, QUEUE_RATE, ROW_OF_SLOW)
+        finally:
+            keda("delete", "scaledobject", "wine")
 
     assert lost == []

@@ -164,6 +164,10 @@ CASES: dict[str, tuple[str, Any, Any, list[dict[str, Any]]]] = {
         "array", {"dataframe_records": [{"values": [1.5, 2]}, {"values": []}]}, [[0.5, 0.25], [1, 2]],
         [{"input_values": [1.5, 2.0], "prediction": "[0.5,0.25]"}, {"input_values": [], "prediction": "[1,2]"}],
     ),
+    "lists of different lengths": (
+        "unnamed", {"inputs": [[1.5, 2], [2.5, 3]]}, [[1], [2, 3]],
+        [{"input_0": 1.5, "input_1": 2, "prediction": "[1]"}, {"input_0": 2.5, "input_1": 3, "prediction": "[2,3]"}],
+    ),
     "objects and lists of lists": (
         "nested",
         {"dataframe_records": [{"id": 1, "matrix": [[1], [2, 3]], "person": {"name": "Ann", "age": 3}}]},
@@ -258,6 +262,28 @@ def test_many_requests_of_each_way_of_reading_are_one_file(table: Callable[..., 
     assert [row["prediction"] for row in rows] == [float(number) for number in range(1200)]
     assert [row["input_long"] for row in rows[:4]] == [None, SCALARS["long"], SCALARS["long"], None]
     assert len(made.files) == 1
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "int64", "uint8", "bool", "object"])
+@pytest.mark.parametrize("counts", [[1, 1, 1, 1], [1, 2, 0, 1]], ids=["of one row each", "of different sizes"])
+def test_requests_together_are_the_rows_that_each_has(
+    counts: list[int], kind: str, table: Callable[..., Table]
+) -> None:
+    made = table("two-doubles")
+    inputs = [[float(number), number / 4] for number in range(4)]
+    values = np.array([0, 1, 1, 0]).astype(kind)
+    records, begin = [], 0
+    for position, count in enumerate(counts):
+        rows = inputs[begin : begin + count]
+        body = {"dataframe_split": {"columns": ["a", "b"], "data": rows}}
+        records.append(made.record(body, values[begin : begin + count], name=f"{position}"))
+        begin += count
+    made.write(*records)
+
+    rows = made.rows()
+    assert [[row["input_a"], row["input_b"]] for row in rows] == inputs
+    assert [row["prediction"] for row in rows] == values.tolist()
+    assert [row["row"] for row in rows] == [place for count in counts for place in range(count)]
 
 
 def test_names_that_are_redacted_are_null_at_any_depth(table: Callable[..., Table]) -> None:

@@ -25,10 +25,10 @@ from serving_runtime.commands.partitions import partitions_of
 from serving_runtime.commands.places import Place, is_in, replacing, state_of, write_error
 from serving_runtime.commands.report import Progress, Summary
 from serving_runtime.commands.rows import chunks
-from serving_runtime.commands.score_file import Output, score_rows
+from serving_runtime.commands.score_file import Output, load_to_score, score_rows
 from serving_runtime.commands.sources import Source, identity, unpacked_name
 from serving_runtime.errors import ServingError
-from serving_runtime.model import Model, load
+from serving_runtime.model import Model
 from serving_runtime.tables.read_ahead import read_ahead
 
 SUFFIX_OF: Final = {"csv": ".csv", "json": ".json", "jsonl": ".jsonl", "parquet": ".parquet"}
@@ -148,7 +148,7 @@ def score_parts(
             if waiting and workers > 1:
                 results, load_seconds = _in_processes(task, waiting, min(workers, len(waiting))), None
             elif waiting:
-                model = load(task.model_path)
+                model = load_to_score(task.model_path)
                 results, load_seconds = _in_this_process(model, task, waiting, bar), time.monotonic() - began
             for part, one in results:
                 record.add(part.name, digests[part.path], one)
@@ -210,7 +210,7 @@ def _load(task: Task) -> None:
     """Load the model of a worker process; its first part raises what failed."""
     Thread(target=_end_with_the_command, daemon=True).start()
     try:
-        _LOADED.append((load(task.model_path), task))
+        _LOADED.append((load_to_score(task.model_path), task))
     except ServingError as error:
         _LOADED.append((CommandError(str(error)), task))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from serving_runtime.tables.object_store import ObjectPath
 
 Place: TypeAlias = Union[Path, "ObjectPath"]
+READ: Final = 128 << 10  # bytes that are read at once: with Python's 8 KiB, long lines take three times as long
 FULL: Final = frozenset({ENOSPC, EDQUOT, EFBIG})
 
 
@@ -76,7 +77,10 @@ def opened(place: Place, state: State, *, at_any_place: bool) -> Iterator[IO[byt
     Raises InputFileError at the end if its state has become another one, as its rows may be those of two files.
     """
     try:
-        stream = place.open("rb") if isinstance(place, Path) else place.open(at_any_place=at_any_place)
+        if isinstance(place, Path):
+            stream: IO[bytes] = place.open("rb", buffering=READ)
+        else:
+            stream = place.open(at_any_place=at_any_place)
     except OSError as error:
         raise read_error(place, error) from None
     with stream:

@@ -28,7 +28,7 @@ STDIN: Final = "-"
 INPUTS: Final = ("csv", "parquet", "json", "jsonl")
 OUTPUTS: Final = ("csv", "json", "jsonl", "parquet")
 ROWS: Final = 50_000  # of a chunk: some megabytes, and long enough that the model's own loops count
-CSV_AHEAD: Final = 8  # blocks of CSV that are read before they are scored: 32 MiB of text, while the model loads
+CSV_AHEAD: Final = 12  # blocks of CSV that are read before they are scored: 96 MiB of text, while the model loads
 MOST_ROWS: Final = 1_000_000
 MOST_WORKERS: Final = 256
 
@@ -176,7 +176,7 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
                 )
                 with lazy.ReadAhead(rows, CSV_AHEAD if source_form == "csv" else 1) as ahead:
                     if model is None:  # while the first rows are read
-                        model = lazy.load(model_path, metadata=metadata)
+                        model = lazy.score_file.load_to_score(model_path, metadata)
                         load_seconds = model.load_seconds
                     counts += lazy.score_file.score_rows(
                         model,

@@ -1,7 +1,9 @@
 """The rows of one file through the model into one writer."""
 
+import gc
 import json
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import IO, Any
 
 from serving_runtime.commands.chunk import Chunk
@@ -10,7 +12,8 @@ from serving_runtime.commands.kept_columns import KeepingWriter
 from serving_runtime.commands.part_record import Counts
 from serving_runtime.commands.score import Scored, score, score_columns
 from serving_runtime.commands.writers import WRITERS
-from serving_runtime.model import Model
+from serving_runtime.mlmodel import Metadata
+from serving_runtime.model import Model, load
 
 
 class Output:
@@ -44,6 +47,19 @@ class Output:
             (self._keeping or self._writer).close()
         else:
             self._writer.abandon()
+
+
+def load_to_score(path: Path, metadata: Metadata | None = None) -> Model:
+    """Load a model, and keep Python's garbage collector from what is loaded. Raises ModelLoadError.
+
+    It would walk through a million objects of imported libraries, which takes a seventh of the time of a table.
+    """
+    gc.disable()
+    try:
+        return load(path, metadata=metadata)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def score_rows(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 PREDICTION: Final = "prediction"
 ROW_GROUP: Final = 16 << 20  # bytes: two million doubles
 LEAST_CHUNK: Final = 4 << 10  # bytes that a chunk of a few rows takes
+# Bytes of the dictionary of a column's values, which Arrow gives up if they are more: it has a million by default, and
+# most of the time of writing doubles was that of their dictionary.
+DICTIONARY: Final = 64 << 10
 
 
 class Writer(Protocol):
@@ -204,7 +207,7 @@ class ParquetWriter(Writer):
 
     def _write_group(self) -> None:
         if self._file is None:
-            self._file = parquet.ParquetWriter(self._stream, self._schema)
+            self._file = parquet.ParquetWriter(self._stream, self._schema, dictionary_pagesize_limit=DICTIONARY)
         self._file.write_table(arrow.concat_tables(self._group))
         self._group, self._size = [], 0
 

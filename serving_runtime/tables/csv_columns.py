@@ -81,7 +81,7 @@ def parse_options(block: CsvBlock) -> Any:
 
 def _nulls(block: CsvBlock) -> list[str]:
     """Return the words for null that the block may have; Arrow compares each cell with each of them."""
-    return WORDS if b"N" in block.text or b"n" in block.text else [""]
+    return [""] if block.marks.isdisjoint((b"N", b"n")) else WORDS
 
 
 def _names(header: CsvBlock) -> list[str] | None:
@@ -102,7 +102,8 @@ def _is_doubtful(block: CsvBlock, *, integers: bool) -> bool:
     text = block.text
     hexadecimal = integers and ((b"x" in text and b"0x" in text) or (b"X" in text and b"0X" in text))
     empty = block.quoted and b'""' in text
-    return b"\0" in text or empty or hexadecimal or (b"\r" in text and text.count(b"\r") != text.count(b"\r\n"))
+    returns = b"\r" in block.marks and text.count(b"\r") != text.count(b"\r\n")
+    return b"\0" in block.marks or empty or hexadecimal or returns
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -4,9 +4,11 @@ Lines with anything but numbers in their records are left to `codec/strict_json.
 doubles might hold differently.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import struct
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from math import prod
+from struct import Struct
 from typing import Any, Final
 
 import numpy as np
@@ -36,15 +38,17 @@ def read_tensors(lines: Sequence[bytes], signature: Signature) -> Request | None
     if not all(shapes):
         return None
     arrays = [np.empty((len(lines), prod(shape))) for shape in shapes]
+    # In two thirds of the time in which numpy makes doubles of a list.
+    packers = [Struct(f"{prod(shape)}d") for shape in shapes]
     beside = lines[0].translate(None, OF_NUMBERS)
     try:
         for row, line in enumerate(lines):
             if line.translate(None, OF_NUMBERS) != beside:
                 return None
             record = orjson.loads(line)
-            for key, shape, array in zip(keys, shapes, arrays, strict=True):
-                array[row] = _numbers(record[key], shape)
-    except (ValueError, TypeError, KeyError):
+            for key, shape, packer, array in zip(keys, shapes, packers, arrays, strict=True):
+                packer.pack_into(array[row], 0, *_numbers(record[key], shape))
+    except (ValueError, TypeError, KeyError, OverflowError, struct.error):
         return None
     columns: dict[str, Any] = {}
     for key, tensor, shape, array in zip(keys, signature.tensors, shapes, arrays, strict=True):
@@ -76,15 +80,14 @@ def _shape(value: Any) -> tuple[int, ...]:
     return shape if isinstance(value, int | float) else ()
 
 
-def _numbers(value: Any, shape: Sequence[int]) -> Values:
-    """Return the numbers in lists of these lengths. Raises ValueError or TypeError if the value has another form."""
-    values: Iterable[Any] = [value]
+def _numbers(value: Any, shape: Sequence[int]) -> list[Any]:
+    """Return the values in lists of these lengths. Raises TypeError if the value has another form."""
+    values = [value]
     for length in shape:
-        lists = list(values)
-        if set(map(type, lists)) != {list} or set(map(len, lists)) != {length}:
+        if set(map(type, values)) != {list} or set(map(len, values)) != {length}:
             raise TypeError
-        values = lists[0] if len(lists) == 1 else chain.from_iterable(lists)
-    return np.fromiter(values, np.float64, count=prod(shape))
+        values = values[0] if len(values) == 1 else list(chain.from_iterable(values))
+    return values
 
 
 def _exact(array: Values, tensor: Tensor) -> Values | None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from serving_runtime.errors import InvalidInputError
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform import conformer
-from serving_runtime.input.conform_plan import ConformPlan, Matrix, key, merged, varied
+from serving_runtime.input.conform_plan import MANY_ROWS, ConformPlan, Matrix, key, merged, varied
 from serving_runtime.input.request import Request
 from serving_runtime.input.table import Table, from_records, from_split
 from serving_runtime.prediction.call_cost import CHEAP, CallCost, Stopwatch
@@ -57,8 +57,23 @@ def as_split_in_another_order(rows: list[tuple[Any, Any]]) -> Table:
 def test_plan_gives_what_the_general_case_gives(
     kinds: tuple[str, str], required: bool, rows: list[tuple[Any, Any]], form: Callable[[list[tuple[Any, Any]]], Table]
 ) -> None:
-    plan, general = plan_of(*kinds, required=required)
-    request = Request(input=form(rows))
+    assert_same(*plan_of(*kinds, required=required), Request(input=form(rows)))
+
+
+@given(
+    kinds=st.sampled_from([("float", "float"), ("double", "double")]),
+    first=st.tuples(st.floats(allow_nan=False), st.floats(allow_nan=False)),
+    odd=st.tuples(CELLS, CELLS | st.just([1.0])),
+)
+def test_plan_gives_for_many_rows_what_the_general_case_gives(
+    kinds: tuple[str, str], first: tuple[Any, Any], odd: tuple[Any, Any]
+) -> None:
+    rows = [first, *[(number / 3, -0.0) for number in range(MANY_ROWS)], odd, first]
+
+    assert_same(*plan_of(*kinds), Request(input=as_split(rows)))
+
+
+def assert_same(plan: ConformPlan, general: Any, request: Request) -> None:
     try:
         expected = general(request)
     except InvalidInputError as error:

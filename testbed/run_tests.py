@@ -64,7 +64,8 @@ class Run:
             return
         measured = ["-m", "coverage", "run"] if coverage() else []
         colour = ["--color=yes"] if sys.stdout.isatty() else []
-        command = [*self.prefix, sys.executable, *measured, "-m", "pytest", *colour, *self.arguments]
+        adopting = [sys.executable, "-m", "testbed.adopt_orphans"]
+        command = [*adopting, *self.prefix, sys.executable, *measured, "-m", "pytest", *colour, *self.arguments]
         # Thousands of processes import this project: bytecode is written, also if the machine's settings say no.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:

@@ -38,7 +38,9 @@ ALONE: Final = "tests/cluster"  # one machine has one cluster
 PROCESSORS: Final = os.cpu_count() or 1
 SHARED_OUT: Final = (f"--numprocesses={PROCESSORS}", "--dist=loadfile")
 AT_ONCE: Final = 3 * PROCESSORS  # a pytest waits for its servers more than half of its time
-# The first folder takes longest, so its processes go first: a niceness of 5 is a third of their share of a processor.
+# The processes of the longest folders go first, so that none of these still runs alone when all others have ended: a
+# niceness of 5 is a third of their share of a processor.
+LONGEST: Final = 2
 GENTLY: Final = ("nice", "-n", "5")
 # pytest's own: https://docs.pytest.org/en/stable/reference/exit-codes.html
 NO_TESTS: Final = 5
@@ -100,7 +102,7 @@ def main(arguments: Sequence[str], folders: Mapping[str, Sequence[str]] = FOLDER
     else:
         rest = Run([f"--ignore={folder}" for folder in (*folders, FULL)], live=True, prefix=GENTLY)
         own = [Run([folder, "-o", f"cache_dir=.pytest_cache/{folder}"], first=folders[folder]) for folder in folders]
-        for run in own[1:]:
+        for run in own[LONGEST:]:
             run.prefix = GENTLY
         runs = [rest, *own]
     run_all(runs)

@@ -1,7 +1,7 @@
 """`make test`: one pytest for each large folder of tests, side by side, since most tests wait half of their time.
 
-With ARGS, one pytest for what they name; folders in ARGS have their files shared out to a process for each processor,
-with pytest-xdist. With `--full`, one for `tests/full`, in which a skipped test is a failure.
+With ARGS, one pytest for what they name; folders in ARGS have their files shared out to two processes for each
+processor, with pytest-xdist. With `--full`, one for `tests/full`, in which a skipped test is a failure.
 With COVERAGE=1, coverage is measured too, for a fifth of the time more.
 
 The first pytest is shown as it goes, the output of the others when all have ended, then the processor seconds of each
@@ -36,7 +36,7 @@ FOLDERS: Final[Mapping[str, Sequence[str]]] = {
 FULL: Final = "tests/full"
 ALONE: Final = "tests/cluster"  # one machine has one cluster
 PROCESSORS: Final = os.cpu_count() or 1
-SHARED_OUT: Final = (f"--numprocesses={PROCESSORS}", "--dist=loadfile")
+SHARED_OUT: Final = (f"--numprocesses={2 * PROCESSORS}", "--dist=loadfile")
 AT_ONCE: Final = 3 * PROCESSORS  # a pytest waits for its servers more than half of its time
 # The processes of the longest folders go first, so that none of these still runs alone when all others have ended: a
 # niceness of 5 is a third of their share of a processor.

@@ -45,7 +45,7 @@ def protected(wine: Wine) -> Json:
     """Return all that only the promote token may change, read from MLflow's database, which costs no request."""
     server, found_in = wine.gate.server, {"name": wine.name, "experiment": wine.experiment}
     files = (server.artifacts / wine.directory / "model").rglob("*")
-    with closing(sqlite3.connect(server.directory / "mlflow.db")) as database:
+    with closing(sqlite3.connect(server.database)) as database:
         rows = {name: sorted(database.execute(query, found_in)) for name, query in PROTECTED.items()}
     return rows | {
         "files": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}

@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,26 @@ class MlflowServer:
     @property
     def artifacts(self) -> Path:
         return self.directory / "artifacts"
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "mlflow.db"
+
+    @contextmanager
+    def data_version(self) -> Iterator[Callable[[], int]]:
+        """Yield a function whose number changes when the server commits something to its database."""
+        with closing(sqlite3.connect(self.database)) as database:
+            # Of this connection alone: https://sqlite.org/pragma.html#pragma_data_version
+            yield lambda: int(database.execute("PRAGMA data_version").fetchone()[0])
+
+    @contextmanager
+    def unwritten(self) -> Iterator[None]:
+        """Raise AssertionError if the server commits anything to its database in the `with` block."""
+        with self.data_version() as version:
+            before = version()
+            yield
+            if version() != before:
+                raise AssertionError("MLflow has written to its database")
 
     def run(self, script: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
         """Run a script with full MLflow against this server, and return its output.

@@ -1,7 +1,7 @@
 """`make test`: one pytest for each large folder of tests, side by side, since most tests wait half of their time.
 
-With ARGS, one pytest for what they name; folders in ARGS have their files shared out to a process for each processor,
-with pytest-xdist. With `--full`, one for `tests/full`, in which a skipped test is a failure.
+With ARGS, one pytest for what they name; folders in ARGS have their files shared out to two processes for each
+processor, with pytest-xdist. With `--full`, one for `tests/full`, in which a skipped test is a failure.
 With COVERAGE=1, coverage is measured too, for a fifth of the time more.
 
 The first pytest is shown as it goes, the output of the others when all have ended, then the processor seconds of each
@@ -36,9 +36,11 @@ FOLDERS: Final[Mapping[str, Sequence[str]]] = {
 FULL: Final = "tests/full"
 ALONE: Final = "tests/cluster"  # one machine has one cluster
 PROCESSORS: Final = os.cpu_count() or 1
-SHARED_OUT: Final = (f"--numprocesses={PROCESSORS}", "--dist=loadfile")
+SHARED_OUT: Final = (f"--numprocesses={2 * PROCESSORS}", "--dist=loadfile")
 AT_ONCE: Final = 3 * PROCESSORS  # a pytest waits for its servers more than half of its time
-# The first folder takes longest, so its processes go first: a niceness of 5 is a third of their share of a processor.
+# The processes of the longest folders go first, so that none of these still runs alone when all others have ended: a
+# niceness of 5 is a third of their share of a processor.
+LONGEST: Final = 2
 GENTLY: Final = ("nice", "-n", "5")
 # pytest's own: https://docs.pytest.org/en/stable/reference/exit-codes.html
 NO_TESTS: Final = 5
@@ -64,7 +66,8 @@ class Run:
             return
         measured = ["-m", "coverage", "run"] if coverage() else []
         colour = ["--color=yes"] if sys.stdout.isatty() else []
-        command = [*self.prefix, sys.executable, *measured, "-m", "pytest", *colour, *self.arguments]
+        adopting = [sys.executable, "-m", "testbed.adopt_orphans"]
+        command = [*adopting, *self.prefix, sys.executable, *measured, "-m", "pytest", *colour, *self.arguments]
         # Thousands of processes import this project: bytecode is written, also if the machine's settings say no.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
@@ -99,7 +102,7 @@ def main(arguments: Sequence[str], folders: Mapping[str, Sequence[str]] = FOLDER
     else:
         rest = Run([f"--ignore={folder}" for folder in (*folders, FULL)], live=True, prefix=GENTLY)
         own = [Run([folder, "-o", f"cache_dir=.pytest_cache/{folder}"], first=folders[folder]) for folder in folders]
-        for run in own[1:]:
+        for run in own[LONGEST:]:
             run.prefix = GENTLY
         runs = [rest, *own]
     run_all(runs)

@@ -50,12 +50,27 @@ def test_all_runs_are_counted_in_the_last_line(tmp_path: Path) -> None:
     assert "TOTAL" not in done.stdout
 
 
-def test_processor_seconds_of_each_run_are_told_with_those_of_its_processes(tmp_path: Path) -> None:
-    works = "import sys\nfrom subprocess import run\n\nWORK = 'import time\\nwhile time.process_time() < 2: pass'\n\n"
-    works += "def test_it() -> None:\n    run([sys.executable, '-c', WORK], check=True)\n"
+# Nothing waits for the process that works: its parent is killed with it, as that of a server's worker is.
+WORKS = """\
+import os
+import sys
+from subprocess import PIPE, Popen
 
-    done = run(tmp_path, FILES | {"tests/other/test_d.py": works})
+WORK = "import time\\nwhile time.process_time() < 2: pass\\nprint(1, flush=True)\\ntime.sleep(60)"
+PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
 
+
+def test_it() -> None:
+    with Popen([sys.executable, "-c", PARENT, WORK], stdout=PIPE, start_new_session=True) as process:
+        assert process.stdout.readline() == b"1\\n"
+        os.killpg(process.pid, 9)
+"""
+
+
+def test_processor_seconds_of_each_run_are_told_with_those_of_all_its_processes(tmp_path: Path) -> None:
+    done = run(tmp_path, FILES | {"tests/other/test_d.py": WORKS})
+
+    assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout.splitlines()[-2].removeprefix("processor seconds: ").split(", ")
     seconds = {name: int(number) for name, _, number in (entry.rpartition(" ") for entry in told)}
     assert list(seconds) == ["the rest", "tests/apart", "tests/other"]

@@ -1,6 +1,6 @@
 """Credentials as MLflow's own client takes them, compared with what that client sends."""
 
-import subprocess
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,15 +18,13 @@ from testbed.delivery import Delivery
 from testbed.environments import python_of
 from testbed.faults import answer
 from testbed.mlflow_server import client_environment
+from testbed.processes import JsonLines, json_lines
 from testbed.reverse_proxy import reverse_proxy
 
 REF = ModelRef(name="wine", version="1", owner="jane.doe", run_id="5f0c")
 USER = {"MLFLOW_TRACKING_USERNAME": "jane", "MLFLOW_TRACKING_PASSWORD": "hunter2:x"}
 TOKEN = {"MLFLOW_TRACKING_TOKEN": "hunter3"}
-ASK = (
-    "import mlflow, sys; from mlflow.exceptions import MlflowException as E\ntry: mlflow.MlflowClient().get_run('0' *"
-    " 32)\nexcept E: pass"
-)
+ASK_FOR_RUN = Path(__file__).parent / "scripts" / "ask_for_run.py"
 CASES: dict[str, tuple[dict[str, str], str]] = {
     "user and password": (USER, ""),
     "a token": (TOKEN, ""),
@@ -39,14 +37,20 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def mlflow_client() -> Iterator[JsonLines]:
+    with json_lines([python_of("mlflow-3.17"), ASK_FOR_RUN], client_environment()) as found:
+        yield found
+
+
 @pytest.mark.parametrize(("environment", "user_info"), CASES.values(), ids=CASES.keys())
 def test_credential_is_sent_as_mlflows_client_sends_it(
-    tmp_path: Path, environment: dict[str, str], user_info: str
+    tmp_path: Path, mlflow_client: JsonLines, environment: dict[str, str], user_info: str
 ) -> None:
     with reverse_proxy("http://127.0.0.1:9", answer(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')) as proxy:
         uri = proxy.uri.replace("http://", f"http://{user_info}")
-        theirs = client_environment() | environment | {"MLFLOW_TRACKING_URI": uri, "HOME": str(tmp_path)}
-        subprocess.run([python_of("mlflow-3.17"), "-c", ASK], env=theirs, check=True, capture_output=True)
+        theirs = environment | {"MLFLOW_TRACKING_URI": uri, "HOME": str(tmp_path)}
+        assert mlflow_client.ask(theirs) == {"code": 0}
         sent = proxy.seen[-1].headers.get("Authorization")
         ended = Delivery(directory=tmp_path, uri=uri, environment=environment).fetch(REF)
 

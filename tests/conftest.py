@@ -1,11 +1,16 @@
-"""Real MLflow servers, each started once per run, when the first test needs it."""
+"""Real MLflow servers, each started once per run, when the first test needs it, and the settings of hypothesis."""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from testbed.cluster.kube import unavailable_reason
 from testbed.mlflow_server import VERSIONS, MlflowServer, mlflow_server
+
+# An example may take any time on a machine with other work. The parent is hypothesis' own profile, another one in CI.
+settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,9 @@ def test_a_name_that_is_let_through_is_answered_with_its_own_bytes(mlflow_any: R
         check(mlflow_any, names)
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     names=st.sets(
         st.text(alphabet="ab%25;?#&+=~.\u00e9 \\", min_size=1, max_size=8).filter(lambda name: name.strip(".")),

@@ -169,7 +169,11 @@ def answering(script: Sequence[str]) -> Iterator[str]:
         yield f"http://{address}:{server.server_port}"
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @example(script=["honest", "another tag"], parallel=2)
 @example(script=["cut", "another tag"], parallel=1)
 @given(script=st.lists(st.sampled_from(list(KINDS)), max_size=12), parallel=st.integers(1, 4))

@@ -131,7 +131,11 @@ def answering(script: list[bytes], *, then: bytes = b"") -> Iterator[tuple[str, 
             server.shutdown(socket.SHUT_RDWR)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(script=st.lists(answers, min_size=1, max_size=6), right=st.integers(0, 4))
 def test_any_answer_of_a_server_ends_the_run_with_an_exit_code_and_no_part_of_a_model(
     tmp_path_factory: pytest.TempPathFactory, capfd: pytest.CaptureFixture[str], script: list[bytes], right: int

@@ -396,7 +396,9 @@ EVENTS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(events=st.lists(EVENTS, max_size=60))
 def test_no_pod_ever_shows_what_is_not_trusted(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, object]]

@@ -76,11 +76,13 @@ def stall(after: int) -> Rule:
 
     def rule(exchange: Exchange) -> bool:
         with exchange.upstream() as real:
-            length = int(real.getheader("Content-Length", "0"))
+            given = real.getheader("Content-Length")
+            length = None if given is None else int(given)
             exchange.begin(real.status, forwarded(real.getheaders()), length=length)
-            exchange.wfile.write(real.read(after))
+            content = real.read(after)
+            exchange.wfile.write(b"%x\r\n%b\r\n" % (len(content), content) if length is None else content)
             exchange.wfile.flush()
-            if length > after:
+            if length is None or length > after:
                 exchange.connection.recv(1)
                 exchange.hang_up()
         return True

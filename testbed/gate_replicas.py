@@ -257,5 +257,5 @@ def replicas(
             stack.callback(one.stop)
             found.append(one)
         for one in found:
-            one.gate.process.wait_for_http(f"{one.gate.uri}/readyz", seconds=60)
+            one.gate.process.wait_for_http(f"{one.gate.uri}/readyz")
         yield Replicas(namespace=namespace, all=found)

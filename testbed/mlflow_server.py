@@ -108,7 +108,7 @@ def mlflow_server(
     with running(
         arguments, log=directory / "server.log", env=client_environment() | dict(env or {}), cwd=directory
     ) as process:
-        process.wait_for_http(f"http://127.0.0.1:{port}/health", seconds=240)
+        process.wait_for_http(f"http://127.0.0.1:{port}/health", seconds=600)
         if not empty.exists():
             _keep(database, empty)
         yield MlflowServer(

@@ -26,7 +26,7 @@ def run(
     # A pytest without other plugins starts in a third of the time.
     plugins = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin"}
     env = {"PYTHONPATH": str(ROOT), "COVERAGE": coverage} | plugins
-    return subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=False, timeout=600)
 
 
 FILES = {

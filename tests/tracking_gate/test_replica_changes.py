@@ -93,6 +93,35 @@ def test_move_is_not_begun_if_the_lease_is_held_by_another_replica() -> None:
     asyncio.run(main())
 
 
+class ContestedLease(LeaseInMemory):
+    """A Lease that another replica changes before each write, if it is `contested`."""
+
+    contested = False
+
+    async def replace(self, document: Json) -> Json:
+        if self.contested:
+            raise LeaseConflict
+        return await super().replace(document)
+
+
+@pytest.mark.parametrize(("contested", "leader"), [(True, None), (False, "http://127.0.0.1:1")])
+def test_replica_has_a_leader_once_its_key_is_in_the_lease(contested: bool, leader: str | None) -> None:
+    """Before, the leader would refuse its changes with 403, after which no client tries again."""
+
+    async def main() -> None:
+        lease = ContestedLease()
+        await elected(lease)
+        lease.contested = contested
+        follower = Election(lease, new_replica("gate-1", "http://127.0.0.1:2"), 600, Metrics())
+        running = asyncio.create_task(follower.run(nothing_to_recover))
+        await asyncio.sleep(0)  # one turn of the election, in which nothing waits
+        running.cancel()
+
+        assert (follower.term, follower.leader) == (1, leader)
+
+    asyncio.run(main())
+
+
 def test_replica_that_does_not_register_again_is_forgotten() -> None:
     me, other = new_replica("a", "http://a"), new_replica("b", "http://b")
     state = LeaseState(document={"metadata": {}, "spec": {}}).registered(other)

@@ -72,11 +72,14 @@ class Election:
 
     @property
     def leader(self) -> str | None:
-        """The address of another replica that holds the Lease, None if there is none."""
+        """The address of another replica that holds the Lease, None if there is none, or if it cannot know this one.
+
+        It would refuse a change of a replica that is not registered in the Lease, as one of a client that pretends.
+        """
         state = self._state
         if state is None or state.holder in {"", self.me.identity} or now() > self._seen_at + state.seconds:
             return None
-        return state.address_of(state.holder)
+        return state.address_of(state.holder) if state.knows(self.me.identity, self.me.key) else None
 
     def check(self) -> None:
         """Raise NoLeader if this replica may begin no change."""

@@ -14,7 +14,7 @@ from serving_runtime.settings import ServeSettings
 
 LARGEST_METADATA: Final = 64 << 10  # bytes, as the head of a request over HTTP
 # A server takes one new call in a turn of the loop. Calls that several take at once share a call of the model.
-SERVERS: Final = 16
+SERVERS: Final = 64
 MOST_CALLS: Final = 256  # at a time on one connection; the client keeps further ones back
 # A connection stays with the worker that accepted it. It is asked to go after this time, and its client connects anew:
 # so clients spread over the workers, and a worker that ends has only connections that know of its end.

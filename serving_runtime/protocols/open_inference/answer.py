@@ -80,6 +80,8 @@ def wanted_outputs(prediction: Any, requested: RequestedOutput, served: ServedMo
     Raises OutputError, or InvalidInputError if the client wants an output that is not there.
     """
     outputs, content_type = outputs_of(prediction, served.metadata.signature, served.nan)
+    if not requested.outputs:
+        return outputs, content_type
     by_name = {output.name: output for output in outputs}
     unknown = [(index, name) for index, name in enumerate(requested.outputs) if name not in by_name]
     if unknown:
@@ -90,7 +92,7 @@ def wanted_outputs(prediction: Any, requested: RequestedOutput, served: ServedMo
                 for index, _ in unknown
             ]
         )
-    return [by_name[name] for name in requested.outputs] if requested.outputs else outputs, content_type
+    return [by_name[name] for name in requested.outputs], content_type
 
 
 def _entry(output: Output, *, binary: bool) -> tuple[dict[str, Any], bytes | None]:

@@ -1,6 +1,6 @@
 """A prediction as the tensors of an answer."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -20,6 +20,7 @@ from serving_runtime.codec.returned import (
     moment_text,
     refused,
 )
+from serving_runtime.frozen_record import frozen_record
 from serving_runtime.options import Nan
 from serving_runtime.protocols.open_inference.datatypes import (
     BASE64,
@@ -35,7 +36,7 @@ from serving_runtime.protocols.open_inference.datatypes import (
 from serving_runtime.signature import Signature
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_record
 class Output:
     """A tensor of an answer. `values` are flat: an array of numbers, or a list of texts or bytes.
 
@@ -51,6 +52,10 @@ class Output:
 
 def outputs_of(prediction: Any, signature: Signature, nan: Nan = Nan.NULL) -> tuple[list[Output], str]:
     """Return the tensors, and the content type of all of them together. Raises OutputError."""
+    if type(prediction) is np.ndarray and prediction.ndim and (datatype := OF_NUMPY.get(prediction.dtype)):
+        (name,) = output_names(signature, 1)
+        flat = prediction.ravel()
+        return [Output(name=name, datatype=datatype, shape=prediction.shape, values=flat, content_type=NP)], NP
     prediction = as_known_type(prediction)
     match prediction:
         case pd.DataFrame():

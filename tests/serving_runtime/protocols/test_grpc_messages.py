@@ -4,6 +4,7 @@ import base64
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -284,6 +285,38 @@ def test_large_raw_tensor_is_read_as_it_is_and_may_be_written_to() -> None:
     np.testing.assert_array_equal(data, LARGE)
     data[0] = 1.0
     assert weight_of(body) < len(body) / 16
+
+
+@WAYS
+def test_message_like_one_before_has_its_own_values_id_and_model(raw: bool) -> None:
+    signature = Signature(tensors=(Tensor(name=None, dtype=np.dtype("float64"), shape=(-1,)),))
+    served, other = served_with(signature), replace(served_with(signature), name="other")
+    for request_id in ("", "order-66", "order-67"):
+        for value in (1.5, 2.5):
+            body = inputs(tensor("t", "FP64", [1], [value]), id=request_id)
+            message = Message(body=message_of(body, raw=raw).SerializeToString(), headers={}, path={})
+            read = read_infer(message, served)
+            response = Response.FromString(read.write(Prediction(value=read.data, seconds=0.0), served).body)
+            found = response.raw_output_contents or response.outputs[0].contents.fp64_contents
+
+            assert (response.id, list(found)) == (request_id, [np.float64(value).tobytes()] if raw else [value])
+            with pytest.raises(ServingError, match="there is no model of this name"):
+                read_infer(message, other)
+
+
+@pytest.mark.parametrize(
+    ("raws", "problem"),
+    [([bytes(8)] * 2, "has 2 tensors, and inputs has 1"), ([bytes(16)], "16 bytes, but 1 values"), ([], "0 values")],
+)
+def test_wrong_bytes_after_a_head_that_was_read_before_are_refused(raws: list[bytes], problem: str) -> None:
+    served = served_with(Signature(tensors=(Tensor(name=None, dtype=np.dtype("float64"), shape=(-1,)),)))
+    head = {"model_name": "m", "inputs": [{"name": "t", "datatype": "FP64", "shape": [1]}]}
+    good, wrong = (Request(**head, raw_input_contents=given).SerializeToString() for given in ([bytes(8)], raws))
+
+    read_infer(Message(body=good, headers={}, path={}), served)
+
+    with pytest.raises(ServingError, match=problem):
+        read_infer(Message(body=wrong, headers={}, path={}), served)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,17 @@ def test_kserves_client_gets_what_the_model_predicts(server: RuntimeServer, expe
     assert 'the column "fixed acidity" is missing' in answers["refused"][1]
 
 
+def test_transformer_of_kserve_gets_what_the_model_predicts(server: RuntimeServer, expected: list[float]) -> None:
+    ports = (str(server.port), str(server.grpc_port))
+    command = [python_of("peer-kserve"), SCRIPTS / "ask_kserve_transformer.py", *ports]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=SCRIPTS)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == dict.fromkeys(
+        ["v1", "v2", "v2 behind the JSON", "grpc-v2"], expected
+    )
+
+
 def test_grpcurl_finds_all_by_reflection_and_predicts(server: RuntimeServer, expected: list[float]) -> None:
     tensor = {"name": "x", "datatype": "FP64", "shape": [2, 3], "contents": {"fp64Contents": ROWS.ravel().tolist()}}
     asked = json.dumps({"modelName": "wine", "inputs": [tensor]})

@@ -33,11 +33,14 @@ class Environment:
     unnamed: frozenset[str]
 
 
+def names_any(container: Container, variables: Collection[str]) -> bool:
+    """Return True if `env` of the container has an entry for one of the variables."""
+    return not frozenset(variables).isdisjoint(map(NAME, container.env))
+
+
 def read_environment(container: Container, wanted: Collection[str]) -> Environment:
     """Return the `wanted` variables of `env`. A variable with an empty value is in none of the three groups."""
     sought = frozenset(wanted)
-    if sought.isdisjoint(map(NAME, container.env)):  # most containers end here: what follows is slower
-        return Environment(values={}, references={}, unnamed=sought)
     known: dict[str, str] = {}
     references: dict[str, Json] = {}
     for entry in container.env:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model_contract.names import ARTIFACTS_PATH, INJECT, RUN_ID
+from model_contract.names import ARTIFACTS_PATH, INJECT, MODEL_VARIABLES, RUN_ID
 from webhook.annotations import PodAnnotations
 from webhook.decision import RefusalError, warning
+from webhook.environment import names_any
 from webhook.injectors import NEVER_TARGETS
 from webhook.model_variables import Candidate, ModelVariables
 from webhook.pod import Container, Field, Pod
@@ -68,10 +69,12 @@ def find_candidates(pod: Pod, annotations: PodAnnotations) -> list[Candidate]:
 
 
 def is_candidate(container: Container, annotations: PodAnnotations) -> bool:
-    """Return True if the annotation names the container, or, without that annotation, if it is no injector's."""
+    """Return True if the annotation names the container, or, without that annotation, if it may name a model."""
     if annotations.containers is not None:
         return container.name in annotations.containers
-    return container.field is Field.CONTAINERS or container.name not in NEVER_TARGETS
+    if container.field is Field.INIT_CONTAINERS and container.name in NEVER_TARGETS:
+        return False
+    return bool(container.env_from) or names_any(container, MODEL_VARIABLES)
 
 
 def chosen_without_variables(

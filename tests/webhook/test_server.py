@@ -19,6 +19,7 @@ from testbed.api_server import review_of
 from testbed.processes import PATIENCE, installed
 from testbed.webhook_server import WebhookServer
 from webhook.admission import admit
+from webhook.server.connection import is_small
 from webhook.settings import Settings
 
 Serve = Callable[..., AbstractContextManager[WebhookServer]]
@@ -227,6 +228,13 @@ def test_clients_that_connect_and_say_nothing_do_not_keep_others_waiting(serve: 
         assert server.review(pod)["response"]["allowed"] is True
         for connection in silent:
             connection.close()
+
+
+def test_a_review_of_many_parts_is_answered_beside_the_loop(server: WebhookServer, pod: dict[str, Any]) -> None:
+    pod["spec"]["containers"] += [{"name": f"sidecar-{number}"} for number in range(1500)]
+    assert not is_small(json.dumps(review_of(pod)).encode())
+
+    assert server.review(pod)["response"]["auditAnnotations"] == {"reason": "injected"}
 
 
 def test_reviews_are_counted_by_how_they_end(serve: Serve, pod: dict[str, Any]) -> None:

@@ -56,10 +56,8 @@ class Authenticator:
         given = headers.getall("Authorization", [])
         if len(given) > 1 or any(len(value.encode()) > MAX_HEADER for value in given):
             raise InvalidRequest("send one Authorization header of at most 4 KiB")
-        if len(headers.getall(self._people.header, [])) > 1:
-            raise InvalidRequest(
-                f"send one {self._people.header} header"
-            )  # a proxy in front adds its own to a client's
+        if len(headers.getall(self._people.header, [])) > 1:  # a proxy in front has added its own to a client's
+            raise InvalidRequest(f"send one {self._people.header} header")
         scheme, _, value = (given[0] if given else "").partition(" ")
         if scheme.lower() == "bearer" and (actor := self._token(value.strip())):
             return actor

@@ -15,7 +15,7 @@ import pytest
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError, RefusedByModelError
 from serving_runtime.prediction.handler import LARGE_BODY
 from serving_runtime.process.body_reader import NICENESS
-from testbed.runtime_server import JSON, Answer, RuntimeServer, serving
+from testbed.runtime_server import JSON, NATIVE, Answer, RuntimeServer, serving
 
 COLUMNS = ["fixed acidity", "pH", "alcohol"]
 MANY = 20_000
@@ -156,7 +156,7 @@ def test_answer_of_a_body_after_one_that_took_too_long_is_its_own(server: Runtim
 
 
 def test_end_does_not_wait_for_a_body_that_is_read(models: Path, tmp_path: Path) -> None:
-    flags = ("--workers", "1", "--stop-timeout", "1")
+    flags = (*NATIVE, "--workers", "1", "--stop-timeout", "1")
     with serving(models / "wine", *flags, log=tmp_path / "log") as server, ThreadPoolExecutor() as clients:
         _, reader = worker_and_reader(server)
         os.kill(reader, signal.SIGSTOP)

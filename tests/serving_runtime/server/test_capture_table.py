@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from model_contract.exit_codes import ExitCode
 from testbed.processes import free_port
-from testbed.runtime_server import JSON, RuntimeServer
+from testbed.runtime_server import JSON, NATIVE, RuntimeServer
 from testbed.s3_server import s3_server
 
 Start = Callable[..., RuntimeServer]
@@ -50,7 +50,7 @@ def said(server: RuntimeServer, text: str) -> list[dict[str, Any]]:
 
 def test_requests_of_all_protocols_and_workers_are_rows(start: Start, models: Path, tmp_path: Path) -> None:
     directory = tmp_path / "captured" / "wine"
-    flags = ("--workers", "2", "--capture", f"parquet:{directory}", "--capture-redact", "pH")
+    flags = (*NATIVE, "--workers", "2", "--capture", f"parquet:{directory}", "--capture-redact", "pH")
     environ = {"MLFLOW_MODEL_NAME": "wine", "MLFLOW_MODEL_VERSION": "7"}
     server = start(models / "wine", *flags, environ=environ)
     server.wait_until_ready()
@@ -84,7 +84,7 @@ def test_digest_is_that_of_the_delivery_and_files_come_by_rows(start: Start, mod
     model.symlink_to(models / "wine")
     (tmp_path / "run" / "manifest.json").write_text(json.dumps({"format": 1, "digest": "sha256:delivered"}))
     directory = tmp_path / "captured"
-    server = start(model, "--workers", "1", "--capture", f"parquet:{directory}", "--capture-rows", "4")
+    server = start(model, *NATIVE, "--workers", "1", "--capture", f"parquet:{directory}", "--capture-rows", "4")
     server.wait_until_ready()
     for _ in range(4):
         server.predict(ROWS)
@@ -101,7 +101,8 @@ def test_killed_worker_loses_its_unwritten_records_and_they_are_counted_and_told
     start: Start, models: Path, tmp_path: Path
 ) -> None:
     directory = tmp_path / "captured"
-    server = start(models / "wine", "--workers", "1", "--capture", f"parquet:{directory}", "--capture-seconds", "3600")
+    flags = (*NATIVE, "--workers", "1", "--capture", f"parquet:{directory}", "--capture-seconds", "3600")
+    server = start(models / "wine", *flags)
     server.wait_until_ready()
     for _ in range(7):
         assert server.predict(ROWS).status == 200
@@ -128,7 +129,7 @@ def test_full_disk_holds_no_answer_and_files_come_when_there_is_room(
         assert os.environ.get("CI") != "true", "CI must be able to mount a disk"
         pytest.skip("mounting a disk, which this test fills, takes the rights of root")
     try:
-        flags = ("--workers", "1", "--capture", f"parquet:{disk}/captured", "--capture-seconds", "1")
+        flags = (*NATIVE, "--workers", "1", "--capture", f"parquet:{disk}/captured", "--capture-seconds", "1")
         server = start(models / "wine", *flags)
         server.wait_until_ready()
         with (disk / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
@@ -157,7 +158,7 @@ def test_store_that_goes_away_holds_no_answer_and_gets_the_files_when_it_is_back
     port = free_port()
     with s3_server(tmp_path / "s3", port=port) as store:
         bucket = store.bucket("lake")
-        flags = ("--workers", "1", "--capture", "parquet:s3://lake/captured", "--capture-seconds", "1")
+        flags = (*NATIVE, "--workers", "1", "--capture", "parquet:s3://lake/captured", "--capture-seconds", "1")
         server = start(models / "wine", *flags, environ=dict(store.environment))
         server.wait_until_ready()
         assert server.predict(ROWS).status == 200
@@ -183,7 +184,7 @@ def test_store_that_stays_away_holds_no_end(start: Start, models: Path, tmp_path
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
     }
     # The supervisor would end a worker that is held 2 s after that time.
-    flags = ("--workers", "1", "--capture", "parquet:s3://lake/captured", "--stop-timeout", "3600")
+    flags = (*NATIVE, "--workers", "1", "--capture", "parquet:s3://lake/captured", "--stop-timeout", "3600")
     server = start(models / "wine", *flags, environ=environ)
     server.wait_until_ready()
     assert server.predict(ROWS).status == 200

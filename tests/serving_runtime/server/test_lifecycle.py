@@ -16,7 +16,7 @@ import pytest
 
 from testbed.held_calls import held_calls
 from testbed.processes import PATIENCE
-from testbed.runtime_server import JSON, RuntimeServer
+from testbed.runtime_server import JSON, NATIVE, RuntimeServer
 
 RECORD = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}]})
 CLIENTS = 4
@@ -119,7 +119,7 @@ def test_workers_load_for_themselves_what_a_fork_would_break(start: Start, hard_
 
 
 def test_killed_worker_is_replaced_and_only_what_it_held_is_lost(start: Start, models: Path) -> None:
-    server = start(models / "wine", "--workers", "2")
+    server = start(models / "wine", *NATIVE, "--workers", "2")
     server.wait_until_ready()
     server.wait_until(lambda: len(server.workers()) == 2)
     with traffic(server, keep_alive=False) as clients:
@@ -135,7 +135,7 @@ def test_killed_worker_is_replaced_and_only_what_it_held_is_lost(start: Start, m
 
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["kept connections", "new connections"])
 def test_end_under_load_loses_nothing(start: Start, models: Path, keep_alive: bool) -> None:
-    server = start(models / "wine", "--workers", "2", "--drain-delay", "600")
+    server = start(models / "wine", *NATIVE, "--workers", "2", "--drain-delay", "600")
     server.wait_until_ready()
     with traffic(server, keep_alive=keep_alive) as clients:
         server.ask_to_end()
@@ -165,7 +165,7 @@ def test_end_waits_for_the_request_that_is_being_answered(start: Start, hard_mod
 
 
 def test_end_does_not_wait_for_idle_connections(start: Start, models: Path) -> None:
-    server = start(models / "wine", "--workers", "1", "--stop-timeout", "600")
+    server = start(models / "wine", *NATIVE, "--workers", "1", "--stop-timeout", "600")
     server.wait_until_ready()
     idle = server.client()
     idle.request("GET", "/ping")
@@ -198,7 +198,7 @@ def test_end_while_the_model_loads_is_no_failure(start: Start, hard_models: Path
 
 
 def test_workers_do_not_outlive_their_supervisor(start: Start, models: Path) -> None:
-    server = start(models / "wine", "--workers", "2")
+    server = start(models / "wine", *NATIVE, "--workers", "2")
     server.wait_until_ready()
     server.wait_until(lambda: len(server.workers()) == 2)
     workers = server.workers()

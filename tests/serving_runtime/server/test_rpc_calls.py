@@ -17,7 +17,7 @@ from testbed.held_calls import held_calls
 from testbed.infer_messages import message_of
 from testbed.processes import PATIENCE, free_port
 from testbed.rpc_client import INFER, RpcClient, rpc_client
-from testbed.runtime_server import JSON, RuntimeServer, serving
+from testbed.runtime_server import JSON, NATIVE, RuntimeServer, serving
 from tests.serving_runtime.server.test_observability import TRACE, numbers, of
 
 Start = Callable[..., RuntimeServer]
@@ -35,7 +35,7 @@ def held_by(port: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
-    flags = ("--workers", "1", "--max-body", "10K", "--max-rows", "10")
+    flags = (*NATIVE, "--workers", "1", "--max-body", "10K", "--max-rows", "10")
     with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("rpc") / "log", grpc=True) as server:
         yield server
 
@@ -50,7 +50,7 @@ def client(server: RuntimeServer) -> Iterator[RpcClient]:
 def guarded(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RpcClient]:
     directory = tmp_path_factory.mktemp("rpc-guarded")
     (directory / "token").write_text(TOKEN)
-    flags = ("--workers", "1", "--token-file", str(directory / "token"))
+    flags = (*NATIVE, "--workers", "1", "--token-file", str(directory / "token"))
     with (
         serving(models / "wine", *flags, log=directory / "log", grpc=True) as server,
         rpc_client(server.grpc_port) as client,

@@ -13,7 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 from testbed.environments import python_of
 from testbed.grpcurl import grpcurl
-from testbed.runtime_server import RuntimeServer, serving
+from testbed.runtime_server import NATIVE, RuntimeServer, serving
 from tests.serving_runtime.server.test_clients import NAMES, ROWS, SCRIPTS
 
 SERVICE = "inference.GRPCInferenceService"
@@ -21,7 +21,7 @@ SERVICE = "inference.GRPCInferenceService"
 
 @pytest.fixture(scope="module")
 def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
-    flags = ("--workers", "1", "--model-name", "wine", "--model-version", "3")
+    flags = (*NATIVE, "--workers", "1", "--model-name", "wine", "--model-version", "3")
     log = tmp_path_factory.mktemp("rpc-clients") / "log"
     with serving(models / "wine", *flags, log=log, grpc=True) as server:
         yield server

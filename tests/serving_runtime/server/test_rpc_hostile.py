@@ -12,7 +12,7 @@ import pytest
 from serving_runtime.rpc.health import WATCH
 from testbed.processes import PATIENCE
 from testbed.rpc_client import DATA, INFER, RpcClient, call_head, connect, frame, message, rpc_client
-from testbed.runtime_server import RuntimeServer, serving
+from testbed.runtime_server import NATIVE, RuntimeServer, serving
 from tests.serving_runtime.server.test_rpc_calls import REQUEST
 
 LIVE = "/inference.GRPCInferenceService/ServerLive"
@@ -22,7 +22,7 @@ LEFT = 10_000  # calls that are opened, and get no message
 
 @pytest.fixture(scope="module")
 def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
-    flags = ("--workers", "1", "--max-body", "100K")
+    flags = (*NATIVE, "--workers", "1", "--max-body", "100K")
     with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("rpc-hostile") / "log", grpc=True) as server:
         yield server
 

@@ -20,7 +20,7 @@ from serving_runtime.settings import read_settings
 from testbed.held_calls import held_calls
 from testbed.processes import free_port
 from testbed.rpc_client import INFER, rpc_client
-from testbed.runtime_server import RuntimeServer
+from testbed.runtime_server import NATIVE, RuntimeServer
 from tests.serving_runtime.server.test_lifecycle import is_open
 from tests.serving_runtime.server.test_rpc_calls import REQUEST, held_by
 
@@ -96,7 +96,7 @@ def traffic(port: int) -> Iterator[Counter[str]]:
 
 
 def test_server_that_ends_under_load_loses_no_call_to_the_next_one(start: Start, models: Path, tmp_path: Path) -> None:
-    flags = ("--workers", "1", "--drain-delay", "600", "--stop-timeout", "600")
+    flags = (*NATIVE, "--workers", "1", "--drain-delay", "600", "--stop-timeout", "600")
     first, second = (start(models / "wine", *flags, grpc=True) for _ in range(2))
     first.wait_until_ready()
     second.wait_until_ready()
@@ -140,7 +140,9 @@ def test_end_waits_for_the_call_that_is_being_answered_and_not_for_idle_channels
 def test_health_says_no_while_the_server_drains_and_a_client_that_watches_does_not_hold_its_end(
     start: Start, models: Path
 ) -> None:
-    server = start(models / "wine", "--workers", "1", "--drain-delay", "600", "--stop-timeout", "600", grpc=True)
+    server = start(
+        models / "wine", *NATIVE, "--workers", "1", "--drain-delay", "600", "--stop-timeout", "600", grpc=True
+    )
     server.wait_until_ready()
     with rpc_client(server.grpc_port) as client:
         states = (
@@ -157,7 +159,7 @@ def test_health_says_no_while_the_server_drains_and_a_client_that_watches_does_n
 
 
 def test_port_of_a_killed_worker_goes_to_its_replacement(start: Start, models: Path) -> None:
-    server = start(models / "wine", "--workers", "1", grpc=True)
+    server = start(models / "wine", *NATIVE, "--workers", "1", grpc=True)
     server.wait_until_ready()
     (killed,) = server.workers()
     os.kill(killed, signal.SIGKILL)

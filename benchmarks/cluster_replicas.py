@@ -191,6 +191,7 @@ def installed(kube: Kube, mib: int) -> Iterator[ModelRef]:
     kube("apply", "-k", QUICKSTART)
     kube.rolled_out(PLATFORM, "model-api-webhook")
     kube.rolled_out(MLFLOW, "mlflow")
+    made = json.loads(ran(kube, registering(mib)).splitlines()[-1])  # before only the gate reaches MLflow
     tokens = {str(TokenKey(project_id=PROJECT_ID, purpose=purpose)): _token(purpose) for purpose in Purpose}
     pull = tokens[str(TokenKey(project_id=PROJECT_ID, purpose=Purpose.PULL))]
     kube.apply(
@@ -203,7 +204,6 @@ def installed(kube: Kube, mib: int) -> Iterator[ModelRef]:
     kube("apply", "-k", MANIFESTS / "overlays" / "gate")
     kube.rolled_out(MLFLOW, GATE)
     try:
-        made = json.loads(ran(kube, registering(mib)).splitlines()[-1])
         ref = ModelRef(name=made["name"], version="1", owner=OWNER, run_id=made["run_id"])
         print(ran(kube, syncing()).splitlines()[-1], flush=True)
         yield ref

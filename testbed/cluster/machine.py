@@ -20,6 +20,7 @@ NEEDED: Final = {
     "conntrack": "conntrack",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
     "pgrep": "procps",
+    "jq": "jq",  # in commands of the pages
 }
 
 BRIDGES: Final = Path("/proc/sys/net/bridge")  # without it the firewall sees no packet between two pods of a node

@@ -6,6 +6,7 @@
 import asyncio
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,9 +18,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from model_contract.tokens import Purpose
+from testbed.cluster import binaries
 from testbed.cluster.control_plane import ControlPlane, control_plane
+from testbed.cluster.machine import run
 from testbed.gate import API, Answer, Json, ask
 from testbed.gate_replicas import (
     MANIFESTS,
@@ -34,6 +38,7 @@ from testbed.gate_replicas import (
     value,
 )
 from testbed.mlflow_server import MlflowServer
+from testbed.pages import blocks
 from testbed.processes import PATIENCE
 from tests.tracking_gate.conftest import wine_behind
 from tracking_gate.cli import serve
@@ -426,6 +431,17 @@ def test_component_makes_replicas_of_which_one_is_always_there(tmp_path: Path, o
     for rule in (policy["ingress"][0]["from"], policy["egress"][0]["to"]):
         assert rule[0]["podSelector"]["matchLabels"].items() <= labels.items()
     assert built["PodDisruptionBudget", NAME]["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_overlay_of_the_page_is_one_and_sets_the_storage_class(tmp_path: Path) -> None:
+    (lines,) = blocks("install-gate", "Several replicas", "yaml")
+    manifests = os.path.relpath(MANIFESTS, tmp_path.resolve())
+    text = f"resources: [{manifests}/overlays/gate]\n{lines.replace('../manifests', manifests)}"
+    (tmp_path / "kustomization.yaml").write_text(text)
+    built = yaml.safe_load_all(run(binaries.build() / "kubectl", "kustomize", tmp_path))
+    claims = {one["metadata"]["name"]: one["spec"] for one in built if one["kind"] == "PersistentVolumeClaim"}
+
+    assert claims[f"{NAME}-audit-replicas"]["storageClassName"] == "efs"
 
 
 def test_page_stops_the_one_process_before_the_replicas_start() -> None:

@@ -1,17 +1,17 @@
 """Models from images: packaged by `model-api package`, pulled from a registry once, and mounted by the kubelet."""
 
-import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from model_contract.layout import ARTIFACTS_ROOT, run_directory
 from model_contract.model_ref import ModelRef
 from model_contract.names import IMAGE_ANNOTATION, INIT_CONTAINER, MODEL_VOLUME, TOKEN_VOLUME
 from testbed.cluster.image_volumes import PackagedModel, packaged_model
 from testbed.cluster.kube import Kube
 from testbed.cluster.workloads import COMPUTE, PROJECT_ID, literals, model_deployment, model_pod, service, settings
+from testbed.pages import Shell, blocks
 from tests.cluster.test_claims import ready
 from tests.cluster.test_doctor import doctor
 from tests.cluster.test_model_pods import pods_of, predict
@@ -35,7 +35,7 @@ def by_image(installed: Kube, packaged: PackagedModel) -> Iterator[PackagedModel
 
 
 def test_pods_of_a_node_mount_the_image_of_their_model_and_pull_it_once(
-    quiet: Kube, wine: ModelRef, by_image: PackagedModel
+    quiet: Kube, wine: ModelRef, by_image: PackagedModel, tmp_path: Path
 ) -> None:
     quiet.apply(model_deployment("by-image", literals(wine)), service("by-image"))
     quiet.rolled_out(COMPUTE, "by-image")
@@ -51,11 +51,10 @@ def test_pods_of_a_node_mount_the_image_of_their_model_and_pull_it_once(
     downloads = by_image.registry.downloads()
     assert set(downloads) == set(by_image.blobs)
     assert set(downloads.values()) == {1}
-    run = f"{ARTIFACTS_ROOT}/{run_directory(wine.owner, wine.run_id)}"
-    listed = json.loads(quiet("-n", COMPUTE, "exec", "second", "--", "cat", f"{run}/manifest.json"))["files"]
-    files = [f"{run}/artifacts/model/{file['path']}" for file in listed]
-    sums = quiet("-n", COMPUTE, "exec", "second", "--", "sha256sum", *files)
-    assert [line.split()[0] for line in sums.splitlines()] == [file["sha256"] for file in listed]
+    (check,) = blocks("deliver-by-image", "In the pod")
+    for name, value in {"owner": wine.owner, "run id": wine.run_id, "namespace": COMPUTE, "pod": "second"}.items():
+        check = check.replace(f"<{name}>", value)
+    assert Shell(kube=quiet, folder=tmp_path).type(check) == ""
 
 
 def test_image_is_named_by_digest_and_only_in_the_repository_of_the_project(

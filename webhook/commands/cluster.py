@@ -17,22 +17,22 @@ from model_contract.proxy_settings import PROXY_ADVICE, ProxySettingError, check
 from model_contract.tls import TlsSettingError, check_authorities
 from webhook.certificates.cluster import MissingError
 from webhook.cli_errors import InvalidInputError, NotAuthorisedError, NotFoundError, UnavailableError
-from webhook.doctor.cluster_reader import NAMESPACES, ClusterReader
+from webhook.doctor.cluster_reader import DEPLOYMENTS, NAMESPACES, PODS, ClusterReader
 from webhook.doctor.installation import Installation
 from webhook.settings import Settings
 
-GROUPS: Final = {
-    "Pod": "",
-    "ReplicationController": "",
-    "Deployment": "apps",
-    "ReplicaSet": "apps",
-    "StatefulSet": "apps",
-    "DaemonSet": "apps",
-    "Job": "batch",
-    "CronJob": "batch",
-}
 REMEDY: Final = "set KUBECONFIG to the file of your cluster"
-KINDS: Final = {kind.lower(): kind for kind in GROUPS}
+# Made once: lightkube 1.0 refuses a second class of the core group.
+WORKLOADS: Final = {
+    "pod": PODS,
+    "replicationcontroller": create_namespaced_resource("", "v1", "ReplicationController", "replicationcontrollers"),
+    "deployment": DEPLOYMENTS,
+    "replicaset": create_namespaced_resource("apps", "v1", "ReplicaSet", "replicasets"),
+    "statefulset": create_namespaced_resource("apps", "v1", "StatefulSet", "statefulsets"),
+    "daemonset": create_namespaced_resource("apps", "v1", "DaemonSet", "daemonsets"),
+    "job": create_namespaced_resource("batch", "v1", "Job", "jobs"),
+    "cronjob": create_namespaced_resource("batch", "v1", "CronJob", "cronjobs"),
+}
 
 
 @contextmanager
@@ -92,13 +92,13 @@ def read_workload(title: str, namespace: str, context: str | None) -> tuple[list
 def find_workload(cluster: ClusterReader, title: str, namespace: str) -> tuple[list[dict[str, Any]], Settings]:
     """As `read_workload`. Raises ApiError as well."""
     word, _, name = title.partition("/")
-    kind = KINDS.get(word.lower().removesuffix("s"))
-    if not kind or not name:
-        raise NotFoundError(f"{title} is not one of {', '.join(f'{known}/NAME' for known in KINDS)}")
-    resource = create_namespaced_resource(GROUPS[kind], "v1", kind, f"{kind.lower()}s")
+    resource = WORKLOADS.get(word.lower().removesuffix("s"))
+    if not resource or not name:
+        raise NotFoundError(f"{title} is not one of {', '.join(f'{known}/NAME' for known in WORKLOADS)}")
     found, found_namespace = cluster.get(resource, name, namespace), cluster.get(NAMESPACES, namespace)
     if found is None or found_namespace is None:
         raise NotFoundError(f"there is no {title} in namespace {namespace}")
     settings = Settings.from_mapping(Installation(cluster=cluster, namespace=PLATFORM_NAMESPACE).variables)
     # An object that is read alone says its kind, but not in every version of the API.
-    return [{"apiVersion": "v1", "kind": "Namespace", **found_namespace}, {**found, "kind": kind}], settings
+    workload = {**found, "kind": resource.__name__}
+    return [{"apiVersion": "v1", "kind": "Namespace", **found_namespace}, workload], settings

@@ -53,7 +53,7 @@ class Output:
 def load_to_score(path: Path, metadata: Metadata | None = None) -> Model:
     """Load a model, and keep Python's garbage collector from what is loaded. Raises ModelLoadError.
 
-    It would walk through a million objects of imported libraries, which takes a seventh of the time of a table.
+    It would walk through all objects of the imported libraries, again and again.
     """
     gc.disable()
     try:

@@ -12,6 +12,7 @@ from serving_runtime.commands.kept_columns import kept_of_lines, kept_of_records
 from serving_runtime.input.request import Request
 from serving_runtime.protocols.mlflow.request import CHAT_KEYS, FORMATS, PARAMS, STREAM, from_document
 from serving_runtime.signature import Object, Signature
+from serving_runtime.tables.csv_blocks import BYTE_ORDER_MARK
 from serving_runtime.tables.tensor_lines import read_tensors
 
 TABLES: Final = ("dataframe_split", "dataframe_records")
@@ -131,7 +132,7 @@ def json_chunks(stream: IO[bytes], signature: Signature, size: int, keep: Sequen
 
     The file is read whole. Raises InputFileError.
     """
-    body = stream.read()
+    body = stream.read().removeprefix(BYTE_ORDER_MARK)
     array = b'{"inputs":' if signature.typed_in_code else b'{"dataframe_records":'
     document = read_object(array + body + b"}" if body.lstrip().startswith(b"[") else body)
     form = next((key for key in TABLES if _rows_in(document, key) is not None), None)

@@ -27,13 +27,13 @@ Kept = Mapping[str, Any]
 
 def kept_by_columns(header: bytes, block: "CsvBlock", names: Sequence[str]) -> Kept | None:
     """Return those of the columns that the file has, of a block that Arrow reads exactly; None for another block."""
-    known = _header(header)
+    known = header_names(header)
     return read_texts(known, block, [name for name in names if name in known])
 
 
 def kept_by_cells(header: bytes, rows: Iterable[str], names: Sequence[str]) -> Kept:
     """Return those of the columns that the file has, as texts; a row without such a cell has None."""
-    known = _header(header)
+    known = header_names(header)
     cells = [row for row in csv.reader(io.StringIO("".join(rows), newline="")) if row]
     places = {name: known.index(name) for name in names if name in known}
     return {name: [row[at] if at < len(row) else None for row in cells] for name, at in places.items()}
@@ -62,7 +62,8 @@ def _record_of(line: bytes) -> Any:
         return None
 
 
-def _header(header: bytes) -> list[str]:
+def header_names(header: bytes) -> list[str]:
+    """Return the names of the columns in the text of a header; none if it has only empty lines."""
     return next((cells for cells in csv.reader(io.StringIO(header.decode(), newline="")) if cells), [])
 
 

@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, Final
 
@@ -10,7 +9,7 @@ from model_contract.extras import missing_extra
 from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.kept_columns import Kept, kept_of_batch
-from serving_runtime.commands.partition_columns import expect_columns
+from serving_runtime.commands.partition_columns import expect_columns, expect_each_once
 from serving_runtime.commands.partitions import Partitions
 from serving_runtime.input.request import Request, TypedFrame
 from serving_runtime.signature import Signature
@@ -36,7 +35,7 @@ def parquet_chunks(
         raise InputFileError(f"Parquet cannot be read: {missing_extra('pyarrow', 'tables')}")
     try:
         file = _opened(stream)
-        _expect_each_once(file.schema_arrow.names)
+        expect_each_once(file.schema_arrow.names)
         if not file.metadata.num_rows:
             expect_columns(file.schema_arrow.names, signature, partitions)
         before = 0
@@ -74,11 +73,6 @@ def _rows_of_chunk(metadata: Any) -> int:
     size: int = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     rows: int = metadata.num_rows
     return max(1, CHUNK * rows // max(1, size))
-
-
-def _expect_each_once(names: Sequence[str]) -> None:
-    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
-        raise InputFileError(f'the file has the column "{twice}" twice; name one of them differently')
 
 
 def _parquet_chunk(batch: Any, before: int, signature: Signature, kept: Kept | None) -> Chunk:

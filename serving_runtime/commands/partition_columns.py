@@ -1,5 +1,6 @@
 """Columns of a file's directories, added to the rows that the model gets and to the columns that are kept."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -73,3 +74,10 @@ def expect_columns(names: Collection[str], signature: Signature, partitions: Par
         raise InputFileError(
             f'the column "{missing[0]}" is missing, and the model requires it{more}; there are no rows'
         )
+
+
+def expect_each_once(names: Sequence[str]) -> None:
+    """Raise InputFileError for a file with two columns of one name."""
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise InputFileError(f'the file has the column "{twice}" twice; name one of them differently')

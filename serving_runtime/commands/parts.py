@@ -25,7 +25,7 @@ from serving_runtime.commands.partitions import partitions_of
 from serving_runtime.commands.places import Place, is_in, replacing, state_of, write_error
 from serving_runtime.commands.report import Progress, Summary
 from serving_runtime.commands.rows import chunks
-from serving_runtime.commands.score_file import Output, load_to_score, score_rows
+from serving_runtime.commands.score_file import Output, load_to_score, naming, score_rows
 from serving_runtime.commands.sources import Source, identity, unpacked_name
 from serving_runtime.errors import ServingError
 from serving_runtime.model import Model
@@ -108,15 +108,8 @@ def score_part(model: Model, task: Task, part: Part, done: Callable[[int, int], 
                 part.source.partitions,
             )
         )
-        try:
-            counts = score_rows(
-                model, rows, output, file=f"{part.source.path}: ", done=lambda n: done(stream.tell(), n)
-            )
-        except InputFileError as error:
-            if str(error).startswith(f"{part.source.path}: "):
-                raise
-            raise InputFileError(f"{part.source.path}: {error}") from None
-    return counts
+        with naming(file := f"{part.source.path}: "):
+            return score_rows(model, rows, output, file=file, done=lambda n: done(stream.tell(), n))
 
 
 def _make_directory(directory: Path) -> None:

@@ -174,7 +174,9 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
                     options.keep_columns,
                     source.partitions if source else {},
                 )
-                with lazy.ReadAhead(rows, CSV_AHEAD if source_form == "csv" else 1) as ahead:
+                file = f"{source.path}: " if source and len(files) > 1 else ""
+                depth = CSV_AHEAD if source_form == "csv" else 1
+                with lazy.score_file.naming(file), lazy.ReadAhead(rows, depth) as ahead:
                     if model is None:  # while the first rows are read
                         model = lazy.score_file.load_to_score(model_path, metadata)
                         load_seconds = model.load_seconds
@@ -182,7 +184,7 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
                         model,
                         ahead,
                         output,
-                        file=f"{source.path}: " if source and len(files) > 1 else "",
+                        file=file,
                         done=partial(_advance, bar, read if source else None, read_before, counts.rows),
                     )
             read_before += source.state.size if source else 0

@@ -12,10 +12,10 @@ from serving_runtime.codec.delimited import read_csv
 from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.json_rows import NO_TABLE, json_chunks, json_lines_chunks
-from serving_runtime.commands.kept_columns import Kept, kept_by_cells, kept_by_columns
+from serving_runtime.commands.kept_columns import Kept, header_names, kept_by_cells, kept_by_columns
 from serving_runtime.commands.packed import DAMAGED, unpacked
 from serving_runtime.commands.parquet_rows import parquet_chunks
-from serving_runtime.commands.partition_columns import expect_columns, with_partitions
+from serving_runtime.commands.partition_columns import expect_columns, expect_each_once, with_partitions
 from serving_runtime.commands.partitions import Partitions
 from serving_runtime.commands.places import reason
 from serving_runtime.errors import MalformedRequestError
@@ -35,7 +35,10 @@ except ImportError:
 NO_TEXT: Final = {
     b"PK\x03\x04": "a zip archive or a spreadsheet's workbook; unpack it, or save the sheet as CSV",
     b"ARROW1": "a file of Arrow (Feather); write it as Parquet",
+    b"\xff\xff\xff\xff": "a stream of Arrow; write it as Parquet",
     b"PAR1": "Parquet; give --input-format parquet",
+    b"\xff\xfe": "text of UTF-16; save it as UTF-8",
+    b"\xfe\xff": "text of UTF-16; save it as UTF-8",
 }
 
 
@@ -132,6 +135,8 @@ def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumn
     header = next(blocks)
     if not header.sound:
         raise _CsvRows(b"", header, signature).error()
+    names = header_names(header.text)
+    expect_each_once(names)
     if not signature.columns:  # pandas looks at a whole column to say what it is
         text = b"".join(block.text for block in blocks)
         rest = CsvBlock(text=text, line=header.line + header.text.count(b"\n"))
@@ -144,7 +149,7 @@ def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumn
         batch = read_block(header, block, signature) if ARROW else None
         yield from rows.chunks(size) if batch is None else _batch_chunks(batch, rows, signature, size)
     if block is None and header.text:
-        expect_columns(next(csv.reader([header.text.decode("utf-8-sig")])), signature, others.partitions)
+        expect_columns(names, signature, others.partitions)
 
 
 class _CsvRows:

@@ -2,7 +2,8 @@
 
 import gc
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,7 +53,7 @@ class Output:
 def load_to_score(path: Path, metadata: Metadata | None = None) -> Model:
     """Load a model, and keep Python's garbage collector from what is loaded. Raises ModelLoadError.
 
-    It would walk through a million objects of imported libraries, which takes a seventh of the time of a table.
+    It would walk through all objects of the imported libraries, again and again.
     """
     gc.disable()
     try:
@@ -60,6 +61,17 @@ def load_to_score(path: Path, metadata: Metadata | None = None) -> Model:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def naming(file: str) -> Iterator[None]:
+    """Begin the message of an InputFileError with `file`, which is a path and a colon, unless it does so already."""
+    try:
+        yield
+    except InputFileError as error:
+        if str(error).startswith(file):
+            raise
+        raise InputFileError(f"{file}{error}") from None
 
 
 def score_rows(

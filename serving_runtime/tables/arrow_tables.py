@@ -1,13 +1,16 @@
 """Conversion of Arrow's record batches into requests, with whole columns that the checks of a request take at once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
 from serving_runtime.input.request import Request
 from serving_runtime.input.table import Key, Place, Table
 from serving_runtime.signature import Scalar, Signature, Type
@@ -15,6 +18,8 @@ from serving_runtime.tables.decimals import FLOATS, decimal_cells
 from serving_runtime.tables.list_arrays import array_of_lists, nested_values
 
 DATETIME: Final = Scalar(name="datetime")
+UNREADABLE: Final = (OverflowError, KeyError, ValueError)  # of Arrow, for a value that Python does not have
+NO_VALUE: Final = "a value that Python does not have, such as a time after the year 9999 or a map that has a key twice"
 PATH: Final = "table"  # of a batch in the messages about its cells
 
 
@@ -43,13 +48,13 @@ def of_columns(columns: Mapping[str, pa.Array], rows: int, signature: Signature,
     Python values.
 
     A null is None in a list; among doubles and floats it is NaN, which is what the model gets for both.
-    For a model of tensors, lists of equal lengths are one array.
+    For a model of tensors, lists of equal lengths are one array. Raises InvalidInputError.
     """
     if signature.tensors:
-        tensors = {name: _tensor(column) for name, column in columns.items()}
+        tensors = {name: _tensor(column, partial(place, name)) for name, column in columns.items()}
         return Table(columns=tensors, rows=rows, path=path, place=place)
     kinds = types_of(list(columns), signature)
-    cells = {name: _cells(column, kinds[name]) for name, column in columns.items()}
+    cells = {name: _cells(column, kinds[name], partial(place, name)) for name, column in columns.items()}
     return Table(columns=cells, rows=rows, path=path, place=place)
 
 
@@ -62,7 +67,7 @@ def types_of(names: list[str], signature: Signature) -> Mapping[Key, Type | None
     return {name: by_name.get(name) for name in names}
 
 
-def _cells(column: pa.Array, kind: Type | None) -> Any:
+def _cells(column: pa.Array, kind: Type | None, place: Callable[[int], str]) -> Any:
     """Return a column's cells. Integers beside a null stay integers; pandas' doubles would round those beyond 2**53."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
@@ -70,7 +75,7 @@ def _cells(column: pa.Array, kind: Type | None) -> Any:
         if pa.types.is_floating(column.type) and (kind in FLOATS or not column.null_count):
             return column.to_numpy(zero_copy_only=False)
         if kind == DATETIME and (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
-            return _times(column)
+            return _times(column, place)
         if column.null_count == 0 and (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
             return column.to_numpy(zero_copy_only=False)
     if pa.types.is_decimal(column.type):
@@ -78,14 +83,32 @@ def _cells(column: pa.Array, kind: Type | None) -> Any:
     if pa.types.is_nested(column.type) and (values := nested_values(column)) is not None:
         return values
     if pa.types.is_nested(column.type) or pa.types.is_temporal(column.type):
-        return [_json_value(value) for value in column.to_pylist(maps_as_pydicts="strict")]
+        return list(map(_json_value, _values(column, place)))
     return column.to_pylist()
 
 
-def _tensor(column: pa.Array) -> Any:
+def _tensor(column: pa.Array, place: Callable[[int], str]) -> Any:
     """Return lists as an array with a row for each cell, or as Python's lists, in which the checks find the faults."""
     array = array_of_lists(column)
-    return _cells(column, None) if array is None else array
+    return _cells(column, None, place) if array is None else array
+
+
+def _values(column: pa.Array, place: Callable[[int], str]) -> list[Any]:
+    """Return Python's values. Raises InvalidInputError if Python has no such value."""
+    try:
+        values: list[Any] = column.to_pylist(maps_as_pydicts="strict")
+    except UNREADABLE:
+        faults = (Fault(path=place(row), problem=NO_VALUE) for row, value in enumerate(column) if not _is_value(value))
+        raise InvalidInputError(list(islice(faults, MOST_FAULTS))) from None
+    return values
+
+
+def _is_value(scalar: Any) -> bool:
+    try:
+        scalar.as_py(maps_as_pydicts="strict")
+    except UNREADABLE:
+        return False
+    return True
 
 
 def _json_value(value: Any) -> Any:
@@ -103,7 +126,7 @@ def _json_value(value: Any) -> Any:
             return value
 
 
-def _times(column: pa.Array) -> Any:
+def _times(column: pa.Array, place: Callable[[int], str]) -> Any:
     """Return times in UTC without a zone, in nanoseconds, as MLflow gives them to models.
 
     If one is out of range, all stay texts, and the checks refuse it.
@@ -112,5 +135,5 @@ def _times(column: pa.Array) -> Any:
         zone = getattr(column.type, "tz", None)
         values: np.ndarray[Any, Any] = pc.cast(column, pa.timestamp("ns", zone)).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
-        return list(map(_json_value, column.to_pylist()))
+        return list(map(_json_value, _values(column, place)))
     return values.astype("datetime64[ns]")

@@ -67,6 +67,9 @@ NO_TEXT = {
     "a workbook": (b"PK\x03\x04\x14\x00[Content_Types].xml", "a zip archive or a spreadsheet's workbook"),
     "Feather": (b"ARROW1\x00\x00", "a file of Arrow (Feather); write it as Parquet"),
     "Parquet": (b"PAR1\x15\x04", "Parquet; give --input-format parquet"),
+    "a stream of Arrow": (b"\xff\xff\xff\xff\x08\0\0\0", "a stream of Arrow; write it as Parquet"),
+    "UTF-16, little-endian": (b"\xff\xfe" + HEADER.encode("utf-16-le"), "text of UTF-16; save it as UTF-8"),
+    "UTF-16, big-endian": (b"\xfe\xff" + HEADER.encode("utf-16-be"), "text of UTF-16; save it as UTF-8"),
 }
 
 
@@ -81,6 +84,43 @@ def test_file_that_is_no_text_is_named_by_its_kind(
     ended = run("predict", "--model-path", models / "wine", tmp_path / "rows", "--input-format", form)
 
     assert (ended.code, f"the file is {kind}" in ended.err) == (3, True), ended.err
+
+
+UNREADABLE = {
+    "empty.csv": (b"", "the file is empty"),
+    "empty.parquet": (b"", "the file cannot be read as Parquet"),
+    "twice.csv": (b"pH,alcohol,fixed acidity,pH\n1,2,3,4\n", 'the file has the column "pH" twice'),
+    "cut.json": (b"[", "the file is not JSON"),
+}
+
+
+@pytest.mark.parametrize("output", ["out.csv", "out/"])
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_one_of_several_files_that_cannot_be_read_is_named(
+    name: str, output: str, run: Run, models: Path, tmp_path: Path
+) -> None:
+    content, problem = UNREADABLE[name]
+    write_csv(tmp_path / "in/a.csv", 2)
+    (tmp_path / "in" / name).write_bytes(content)
+
+    ended = run("predict", "--model-path", models / "wine", tmp_path / "in", "-o", f"{tmp_path}/{output}")
+
+    assert (ended.code, f"error: {tmp_path}/in/{name}: {problem}" in ended.err) == (3, True), ended.err
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
+def test_byte_order_mark_is_no_part_of_the_rows(form: str, run: Run, models: Path, tmp_path: Path) -> None:
+    frame = pd.DataFrame([[7.4, 3.5, 9.4]] * 2, columns=COLUMNS)
+    text = frame.to_csv(index=False) if form == "csv" else frame.to_json(orient="records", lines=form == "jsonl")
+    (tmp_path / f"plain.{form}").write_text(text)
+    (tmp_path / f"marked.{form}").write_text(text, encoding="utf-8-sig")
+
+    plain, marked = (
+        run("predict", "--model-path", models / "wine", tmp_path / f"{name}.{form}") for name in ("plain", "marked")
+    )
+
+    assert (marked.code, marked.out) == (0, plain.out), marked.err
+    assert len(marked.out.splitlines()) == 3
 
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {

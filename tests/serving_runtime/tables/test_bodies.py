@@ -20,8 +20,9 @@ from serving_runtime.input.conform_plan import ConformPlan, Matrix
 from serving_runtime.input.request import Request
 from serving_runtime.input.table import Table
 from serving_runtime.protocols.mlflow.request import read_request
-from serving_runtime.signature import Array, Column, Map, Object, Property, Scalar, Signature, Type
+from serving_runtime.signature import Anything, Array, Column, Map, Object, Property, Scalar, Signature, Type
 from serving_runtime.tables.arrow_stream import FEW_BATCHES
+from serving_runtime.tables.arrow_tables import NO_VALUE, table_request
 from serving_runtime.tables.bodies import arrow_table, csv_table, parquet_table
 from tests.serving_runtime.tables.conftest import EXAMPLES
 from tests.serving_runtime.tables.test_same_as_cells import tables
@@ -317,3 +318,36 @@ def test_deltas_and_other_dictionaries_of_later_batches_are_read() -> None:
         found = outcome(arrow_table(bytes(written.getvalue()), texts), texts)
 
         assert found["a"].tolist() == ["x", "y"]
+
+
+def in_parquet(table: pa.Table) -> bytes:
+    written = io.BytesIO()
+    parquet.write_table(table, written)
+    return written.getvalue()
+
+
+NO_VALUES = {
+    "a time after the year 9999": pa.array([0, 2**40, None], pa.timestamp("s")),
+    "a time of an unknown zone": pa.array([None, 0, None], pa.timestamp("us", "Mars/Phobos")),
+    "a map with a key that comes twice": pa.array(
+        [[("a", 1)], [("a", 1), ("a", 2)], None], pa.map_(pa.string(), pa.int64())
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["double", "string", "map", "any"])
+@pytest.mark.parametrize("name", NO_VALUES)
+def test_value_that_python_does_not_have_is_refused_at_its_place(name: str, kind: str) -> None:
+    signature = Signature(columns=(Column(name="x", type=KINDS.get(kind, Anything()), required=False),))
+    table = pa.table({"x": NO_VALUES[name]})
+    ways = {
+        "arrow": lambda: Request(input=arrow_table(stream(table), signature)),
+        "parquet": lambda: Request(input=parquet_table(in_parquet(table), signature)),
+        "table": lambda: table_request(table.to_batches()[0], signature),
+    }
+
+    for path, request in ways.items():
+        with pytest.raises(InvalidInputError) as raised:
+            conformer(signature)(request())
+        (fault,) = raised.value.details
+        assert (fault["path"], fault["problem"]) == (f'{path}[1]["x"]', NO_VALUE), name

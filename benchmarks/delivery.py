@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, processor_seconds
 from model_contract.model_ref import ModelRef
 from model_delivery.mlflow_api import ARTIFACTS
 from testbed.mlflow_server import VERSIONS, MlflowServer, client_environment, mlflow_server
@@ -76,7 +76,8 @@ def main() -> int:
                 (small, f"{options.small} files of 16 KiB"),
             ):
                 found = clients(server, model)
-                compare(f"{title}, {behind}", found, model.files, Path(name), options.times)
+                servers = (server.process.popen.pid,)
+                compare(f"{title}, {behind}", found, model.files, Path(name), times=options.times, servers=servers)
                 there_already(found["model-api-delivery"], Path(name), options.times)
     return 0
 
@@ -109,25 +110,39 @@ def clients(server: MlflowServer, model: Model) -> dict[str, Client]:
     return {name: partial(client, server, model) for name, client in found.items()}
 
 
-def compare(title: str, clients: Mapping[str, Client], files: Collection[str], directory: Path, times: int) -> None:
-    """Let each client bring the files into an empty directory, in turn, and print medians."""
+def compare(  # noqa: PLR0913  a table has a title, rows, columns and a number of rounds
+    title: str,
+    clients: Mapping[str, Client],
+    files: Collection[str],
+    directory: Path,
+    *,
+    times: int,
+    servers: Collection[int],
+) -> None:
+    """Let each client bring the files into an empty directory, in turn, and print medians.
+
+    `servers` are processes. Their processor time and the client's, divided by the cores, is the least time there is.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in clients}
     processor: dict[str, list[float]] = {name: [] for name in clients}
+    served: dict[str, list[float]] = {name: [] for name in clients}
     for _ in range(times):
         for name, client in clients.items():
             target = directory / "target"
             target.mkdir()
-            began, used = time.perf_counter(), processor_seconds()
+            began, used, before = time.perf_counter(), clients_processor_seconds(), sum(map(processor_seconds, servers))
             client(target)
             seconds[name].append(time.perf_counter() - began)
-            processor[name].append(processor_seconds() - used)
+            processor[name].append(clients_processor_seconds() - used)
+            served[name].append(sum(map(processor_seconds, servers)) - before)
             check(files, target)
             shutil.rmtree(target)
     print(f"\n{title}", flush=True)
     for name, found in seconds.items():
         print(
             f"{name:36} median {statistics.median(found):6.2f} s of {times}, {min(found):.2f} to {max(found):.2f};"
-            f" processor {statistics.median(processor[name]):5.2f} s",
+            f" processor {statistics.median(processor[name]):5.2f} s, of the servers"
+            f" {statistics.median(served[name]):5.2f} s",
             flush=True,
         )
 
@@ -145,7 +160,7 @@ def there_already(client: Client, directory: Path, times: int) -> None:
     print(f"{'there already':36} median {statistics.median(seconds):6.2f} s of {times}", flush=True)
 
 
-def processor_seconds() -> float:
+def clients_processor_seconds() -> float:
     """Return what the clients that have ended took of the processors."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

@@ -129,7 +129,8 @@ def main() -> int:
             ):
                 model = OnS3(server, s3, bucket, title, sizes)
                 found = model.clients()
-                compare(f"{title}, S3", found, model.sizes, directory, options.times)
+                servers = (server.process.popen.pid, s3.process.popen.pid)
+                compare(f"{title}, S3", found, model.sizes, directory, times=options.times, servers=servers)
                 there_already(found["ours, object store"], directory, options.times)
                 print_memory(model, directory)
             print_memory(OnS3(server, s3, bucket, "many", {f"p{n:05}": 1024 for n in range(options.many)}), directory)

@@ -20,9 +20,12 @@ class FileEntry:
 
 
 def model_digest(files: Iterable[FileEntry]) -> str:
-    r"""Return `sha256:<hex>` over the lines `path NUL size NUL sha256 LF`, sorted by the bytes of the path."""
+    r"""Return `sha256:<hex>` over the lines `path NUL size NUL sha256 LF`, sorted by the bytes of the path.
+
+    Python compares texts by code points, which is the order of their bytes in UTF-8.
+    """
     total = hashlib.sha256()
-    for file in sorted(files, key=lambda entry: entry.path.encode()):
+    for file in sorted(files, key=lambda entry: entry.path):
         total.update(f"{file.path}\0{file.size}\0{file.sha256}\n".encode())
     return f"sha256:{total.hexdigest()}"
 

@@ -19,6 +19,7 @@ from model_delivery.download import Bounds, FetchResult
 from model_delivery.errors import DeliveryError, InvalidInputError
 from model_delivery.fetch import FetchRequest, fetch
 from model_delivery.log import line, log
+from model_delivery.memory import share_arena
 from model_delivery.model_uri import resolve
 from model_delivery.settings import Upstream, model_ref, model_variables, project_id
 from model_delivery.storage import StorageRequest, fetch_storage
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     # The first process of a container has no default action for SIGTERM: a deleted pod would wait for its grace period.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(ENDED_BY_SIGTERM))
     os.umask(0o022)  # the model's container may have another user
+    share_arena()
     try:
         print(_run(options, os.environ if environ is None else environ))
     except (DeliveryError, ContractError) as error:

@@ -4,11 +4,14 @@ import ctypes
 import errno
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+from model_contract.digest import FileEntry
 
 KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE of fallocate(2): what has arrived still says how long the file is
 NO_RESERVATION: Final = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ESPIPE}
@@ -69,14 +72,13 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_files(paths: Iterable[Path]) -> None:
-    """Return when the contents of all files are on the disk."""
-    files = list(paths)
+def sync_files(directory: Path, files: Sequence[FileEntry]) -> None:
+    """Return when the contents of all files below the directory are on the disk."""
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        for _ in pool.map(_sync_each, (files[first::AT_A_TIME] for first in range(AT_A_TIME))):
+        for _ in pool.map(partial(_sync_each, directory), (files[first::AT_A_TIME] for first in range(AT_A_TIME))):
             pass
 
 
-def _sync_each(files: list[Path]) -> None:
-    for path in files:
-        sync_file(path)
+def _sync_each(directory: Path, files: Sequence[FileEntry]) -> None:
+    for file in files:
+        sync_file(directory / file.path)

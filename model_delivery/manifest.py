@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -57,9 +57,9 @@ class Manifest:
             "digest": self.digest,
             **({"project": self.project} if self.project else {}),
             "directories": list(self.directories),
-            "files": [{"path": file.path, "size": file.size, "sha256": file.sha256} for file in self.files],
+            "files": self.files,
         }
-        yield from json.JSONEncoder(indent=1).iterencode(document)
+        yield from json.JSONEncoder(indent=1, default=asdict).iterencode(document)
         yield "\n"
 
     def _uri(self) -> dict[str, object]:

@@ -83,6 +83,10 @@ class Progress:
         if was_in_ranges or (tag != known and (size is None or size >= SMALL)):
             self._append({"file": file, "etag": tag})
 
+    def end(self, file: str) -> None:
+        """Forget the tag of a file that is whole: those of many files take memory."""
+        self._etags.pop(file, None)
+
     def begin_ranges(self, file: str, etag: str) -> None:
         """Record the tag of a file that comes in ranges: its size on the disk does not say what is in it."""
         self._etags[file], self._ranges[file] = etag, {}

@@ -66,7 +66,7 @@ def partial_model(store: Path, model: str, deadline: Deadline) -> Iterator[Parti
 
 def publish(partial: PartialModel, destination: Path, manifest: Manifest) -> None:
     """Move a complete model to its destination. All of it is on the disk before the rename."""
-    sync_files(partial.model / file.path for file in manifest.files)
+    sync_files(partial.model, manifest.files)
     write_manifest(partial.directory, manifest)
     for directory, _, _ in os.walk(partial.directory):
         sync_directory(Path(directory))

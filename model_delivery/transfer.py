@@ -75,6 +75,7 @@ class Transfer:
         entry = self.deadline.retrying(lambda: self._try(file), reached=lambda: self._present(file, target) or 0)
         if entry:
             self._entries.append(entry)
+            self.progress.end(file.path)
 
     def _present(self, file: ListedFile, target: Path) -> int | None:
         """Return the size of what is there of a file; None for nothing."""

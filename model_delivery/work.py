@@ -1,7 +1,6 @@
 """Tasks that several threads take in turn; a running task may add others."""
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -9,17 +8,17 @@ Task = Callable[[], None]
 
 
 class Work:
-    """Tasks in the order in which they are begun."""
+    """Tasks in the order in which they are begun. Each is made when its turn comes: a model may have 100,000 files."""
 
     def __init__(self, tasks: Iterable[Task]) -> None:
-        self._waiting = deque(tasks)
+        self._waiting = [iter(tasks)]  # the last ones come first
         self._running = 0
         self._changed = threading.Condition()
 
     def add(self, tasks: Iterable[Task]) -> None:
         """Add tasks, from a running task; they come before all that wait."""
         with self._changed:
-            self._waiting.extendleft(reversed(list(tasks)))
+            self._waiting.append(iter(tasks))
             self._changed.notify_all()
 
     def run(self, *, threads: int, stop: Callable[[], None]) -> None:
@@ -44,12 +43,18 @@ class Work:
     def _next(self) -> Task | None:
         """Return the next task; None if there is none, and no running one could add any."""
         with self._changed:
-            while not self._waiting and self._running:
+            while (task := self._waiting_task()) is None and self._running:
                 self._changed.wait()
-            if not self._waiting:
-                return None
-            self._running += 1
-            return self._waiting.popleft()
+            if task:
+                self._running += 1
+            return task
+
+    def _waiting_task(self) -> Task | None:
+        while self._waiting:
+            if task := next(self._waiting[-1], None):
+                return task
+            self._waiting.pop()
+        return None
 
     def _ended(self) -> None:
         with self._changed:

@@ -12,7 +12,7 @@ import pytest
 
 from model_contract.model_ref import ModelRef
 from model_contract.names import ENABLED_LABEL, MEMORY_LIMIT_ANNOTATION, pull_secret
-from testbed import http_server, reverse_proxy, token_proxy
+from testbed import http_server, processes, reverse_proxy, token_proxy
 from testbed.cluster import binaries
 from testbed.cluster.cluster import NAME, RUN, kill_containers, start, stop
 from testbed.cluster.components import Layout
@@ -89,9 +89,8 @@ def test_model_that_does_not_fit_is_refused_before_it_is_fetched(quiet: Kube, wi
 def guarded(quiet: Kube) -> Iterator[Kube]:
     """MLflow behind a proxy that requires the project's token, and a webhook that mounts the token."""
     code = {
-        "http_server.py": Path(http_server.__file__).read_text(),
-        "reverse_proxy.py": Path(reverse_proxy.__file__).read_text(),
-        "token_proxy.py": Path(token_proxy.__file__).read_text(),
+        Path(str(module.__file__)).name: Path(str(module.__file__)).read_text()
+        for module in (http_server, processes, reverse_proxy, token_proxy)
     }
     metadata = {"name": "guard", "namespace": MLFLOW}
     quiet.apply(

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ FRAME = pd.DataFrame({"id": ["a", "b"], "fixed acidity": [7.4, 6.3], "pH": [3.5,
 
 def read_csv(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
+
+
+def predictions(rows: Sequence[Mapping[str, str]]) -> list[float]:
+    return [float(row["prediction"]) for row in rows]
 
 
 def write(path: Path, frame: pd.DataFrame) -> Path:
@@ -45,7 +49,8 @@ def test_column_of_a_directory_is_a_column_of_its_rows(name: str, run: Run, mode
 
     rows = read_csv(ended.out)
     assert (ended.code, wanted.code) == (0, 0), ended.err
-    assert [row["prediction"] for row in rows] == [row["prediction"] for row in read_csv(wanted.out)]
+    # The last bit of a product depends on how many rows are multiplied at once, on some processors.
+    assert predictions(rows) == pytest.approx(predictions(read_csv(wanted.out)), rel=1e-12)
     assert [(row["id"], row["alcohol"]) for row in rows] == [("a", "12"), ("b", "12"), ("a", "9.5"), ("b", "9.5")]
 
 

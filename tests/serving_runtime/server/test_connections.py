@@ -60,7 +60,7 @@ def test_head_that_comes_byte_by_byte_gets_no_extra_time(impatient: RuntimeServe
     with impatient.connect() as connection, pytest.raises(ConnectionError):
         for byte in PING * 1000:
             connection.send(bytes([byte]))
-            time.sleep(0.05)
+            time.sleep(0.2)  # so that a head takes 7 s, which is longer than the read timeout
 
 
 def test_connection_without_a_request_is_closed(impatient: RuntimeServer) -> None:

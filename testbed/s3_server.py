@@ -59,7 +59,6 @@ def s3_server(directory: Path, *, port: int | None = None) -> Iterator[S3Server]
     access_key, secret_key = "testbed-access-key", "testbed-secret-key"
     keys = {"ROOT_ACCESS_KEY": access_key, "ROOT_SECRET_KEY": secret_key}
     command: list[str | Path] = [program(MODULE, PACKAGE), "--port", address, "--region", REGION, "--health", HEALTH]
-    command += ["--keep-alive"]  # as S3 does; versitygw closes each connection after an answer without it
     # Attributes of objects are files in a directory of their own, as not every file system has extended attributes.
     command += ["posix", "--sidecar", attributes, buckets]
     with running(command, log=directory / "s3.log", env=os.environ | keys) as process:

@@ -2,11 +2,15 @@
 
 import base64
 import http.client
+import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -27,6 +31,8 @@ PEOPLE: Final = {
     "root": ([], True),
 }
 API: Final = "/api/2.0/mlflow"
+RETRIED: Final = frozenset({429, 502, 503})
+PAUSE: Final = 0.1  # seconds between two tries; MLflow's own client and the init container wait longer
 
 Json = dict[str, Any]
 
@@ -134,3 +140,50 @@ def credentials(directory: Path) -> tuple[Path, Path]:
         )
     )
     return secret_dir, people
+
+
+@dataclass(slots=True, kw_only=True)
+class Sent:
+    """Requests of clients that send one again while nothing answers, or the gate says that it cannot.
+
+    `statuses` are those of the last tries, `again` the reasons of the others.
+    """
+
+    statuses: list[int] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+
+    def send(self, request: Callable[[], Answer], seconds: float = 60) -> int:
+        """Send a request until it is answered, and return the status: 0 if nothing answers for so long."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                status, reason = (answer := request()).status, f"{answer.status} {answer.body[:200]!r}"
+            except (OSError, http.client.HTTPException) as error:
+                status, reason = 0, repr(error)
+            if (status and status not in RETRIED) or time.monotonic() > deadline:
+                self.statuses.append(status)
+                return status
+            self.again.append(reason)
+            time.sleep(PAUSE)
+
+
+@contextmanager
+def clients(request: Callable[[int], Answer], *, count: int = 4, pause: float = 0.02) -> Iterator[Sent]:
+    """Let clients send requests for the length of a block, each one after the other; `request` gets their number."""
+    sent, stop = Sent(), threading.Event()
+
+    def client() -> None:
+        for number in itertools.count():
+            if stop.wait(pause):
+                return
+            sent.send(partial(request, number))
+
+    threads = [threading.Thread(target=client) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield sent
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()

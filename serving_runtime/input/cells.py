@@ -27,10 +27,10 @@ REALS: Final = frozenset((float, NULL))
 LIST: Final = b"["
 FLOAT: Final = ord("g")
 MARSHAL_VERSION: Final = 2  # a later one refers to a value that was written before
-# RFC 3339, and three more forms of ISO 8601: a date alone, no seconds, no offset. pandas counts nanoseconds, so a tenth
-# digit of a second would be cut.
+# RFC 3339, four more forms of ISO 8601 (a date alone, no seconds, no offset, and an offset of hours, as PostgreSQL writes
+# it), and " UTC", as BigQuery writes it. pandas counts nanoseconds, so a tenth digit of a second would be cut.
 TIME: Final = re.compile(
-    r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d{2}:?\d{2})?)?", re.ASCII
+    r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:[Zz]| UTC|[+-]\d{2}(?::?\d{2})?)?)?", re.ASCII
 )
 # Names of the types of JSON, for messages that must not repeat the value.
 JSON_NAMES: Final = {
@@ -291,7 +291,7 @@ def _bytes(text: str | bytes) -> bytes:
 def _time(text: str) -> np.datetime64:
     if not TIME.fullmatch(text):
         raise ValueError
-    moment = pd.Timestamp(text)
+    moment = pd.Timestamp(text.upper().replace(" UTC", "Z"))  # of small letters, and of UTC, pandas drops nanoseconds
     if moment.tzinfo is not None:
         moment = moment.tz_convert("UTC").tz_localize(None)
     return moment.as_unit("ns").to_datetime64()

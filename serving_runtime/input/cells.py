@@ -27,8 +27,8 @@ REALS: Final = frozenset((float, NULL))
 LIST: Final = b"["
 FLOAT: Final = ord("g")
 MARSHAL_VERSION: Final = 2  # a later one refers to a value that was written before
-# RFC 3339, four more forms of ISO 8601 (a date alone, no seconds, no offset, and an offset of hours, as PostgreSQL writes
-# it), and " UTC", as BigQuery writes it. pandas counts nanoseconds, so a tenth digit of a second would be cut.
+# RFC 3339, four more forms of ISO 8601 (a date alone, no seconds, no offset, and an offset of hours, as PostgreSQL has
+# it), and " UTC", as BigQuery has it. pandas counts nanoseconds, so a tenth digit of a second would be cut.
 TIME: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:[Zz]| UTC|[+-]\d{2}(?::?\d{2})?)?)?", re.ASCII
 )

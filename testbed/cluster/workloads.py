@@ -10,6 +10,7 @@ from testbed.cluster.kube import Kube
 
 COMPUTE: Final = names.COMPUTE_NAMESPACE
 PLATFORM: Final = names.PLATFORM_NAMESPACE
+WEBHOOK: Final = "model-api-webhook"
 MLFLOW: Final = names.MLFLOW_NAMESPACE
 PROJECT_ID: Final = "66c0a1b2c3d4e5f601234567"
 RUNTIME_IMAGE: Final = "model-api-runtime:0.1.0-sklearn"
@@ -109,11 +110,25 @@ LOCKED: Final[Json] = {
 @contextmanager
 def settings(kube: Kube, values: Mapping[str, str]) -> Iterator[None]:
     """Give the webhook other settings for the length of the block."""
-    deployment = ("-n", PLATFORM, "set", "env", "deployment/model-api-webhook")
+    deployment = ("-n", PLATFORM, "set", "env", f"deployment/{WEBHOOK}")
     kube(*deployment, *(f"MODEL_API_WEBHOOK_{key}={value}" for key, value in values.items()))
     try:
-        kube.rolled_out(PLATFORM, "model-api-webhook")
+        kube.rolled_out(PLATFORM, WEBHOOK)
         yield
     finally:
         kube(*deployment, *(f"MODEL_API_WEBHOOK_{key}-" for key in values))
-        kube.rolled_out(PLATFORM, "model-api-webhook")
+        kube.rolled_out(PLATFORM, WEBHOOK)
+
+
+def scale_webhook(kube: Kube, replicas: int) -> None:
+    """Return when so many pods of the webhook are ready, and for none, when all are gone."""
+    kube("-n", PLATFORM, "scale", f"deployment/{WEBHOOK}", f"--replicas={replicas}")
+    if replicas:
+        kube.rolled_out(PLATFORM, WEBHOOK)
+    else:
+        wait_until_webhook_is_gone(kube)
+
+
+def wait_until_webhook_is_gone(kube: Kube) -> None:
+    selected = ("-l", f"app.kubernetes.io/name={WEBHOOK}")
+    kube("-n", PLATFORM, "wait", "--for=delete", "pod", *selected, "--timeout=240s")

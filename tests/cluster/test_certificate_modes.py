@@ -16,7 +16,14 @@ from model_contract.names import REGISTRATION, TLS_SECRET
 from testbed.cluster import binaries
 from testbed.cluster.kube import Kube
 from testbed.cluster.load import pods_at
-from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_deployment, model_pod
+from testbed.cluster.workloads import (
+    COMPUTE,
+    PLATFORM,
+    literals,
+    model_deployment,
+    model_pod,
+    wait_until_webhook_is_gone,
+)
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 QUICKSTART = MANIFESTS / "overlays" / "quickstart"
@@ -61,16 +68,7 @@ def take_away(kube: Kube) -> None:
         "--ignore-not-found",
         "--wait=true",
     )
-    kube(
-        "-n",
-        PLATFORM,
-        "wait",
-        "--for=delete",
-        "pod",
-        "-l",
-        "app.kubernetes.io/name=model-api-webhook",
-        "--timeout=240s",
-    )
+    wait_until_webhook_is_gone(kube)
     kube("delete", "mutatingwebhookconfiguration", REGISTRATION, "--ignore-not-found")
 
 

@@ -9,7 +9,7 @@ import pytest
 from model_contract.model_ref import ModelRef
 from model_contract.names import ENABLED_LABEL, POLICY
 from testbed.cluster.kube import Kube
-from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_pod
+from testbed.cluster.workloads import COMPUTE, literals, model_pod, scale_webhook
 from testbed.processes import installed as command
 
 
@@ -46,20 +46,9 @@ def test_table_says_it_too(installed: Kube) -> None:
 
 @pytest.fixture
 def without_webhook(quiet: Kube) -> Iterator[Kube]:
-    quiet("-n", PLATFORM, "scale", "deployment/model-api-webhook", "--replicas=0")
-    quiet(
-        "-n",
-        PLATFORM,
-        "wait",
-        "--for=delete",
-        "pod",
-        "-l",
-        "app.kubernetes.io/name=model-api-webhook",
-        "--timeout=240s",
-    )
+    scale_webhook(quiet, 0)
     yield quiet
-    quiet("-n", PLATFORM, "scale", "deployment/model-api-webhook", "--replicas=2")
-    quiet.rolled_out(PLATFORM, "model-api-webhook")
+    scale_webhook(quiet, 2)
 
 
 def test_webhook_that_does_not_answer_is_found_by_each_check(without_webhook: Kube) -> None:

@@ -12,27 +12,10 @@ from model_contract.model_ref import ModelRef
 from model_contract.names import REGISTRATION, TLS_SECRET
 from testbed.cluster.kube import Kube
 from testbed.cluster.load import pods_at
-from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_deployment, model_pod, plain_pod
+from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_deployment, model_pod, plain_pod, scale_webhook
 from webhook.certificates.cluster import ClusterObjects
 from webhook.certificates.issuance import is_issued_by
 from webhook.certificates.state import begin_rotation, read_state, write_state
-
-
-def scale(kube: Kube, replicas: int) -> None:
-    kube("-n", PLATFORM, "scale", "deployment/model-api-webhook", f"--replicas={replicas}")
-    if replicas:
-        kube.rolled_out(PLATFORM, "model-api-webhook")
-    else:
-        kube(
-            "-n",
-            PLATFORM,
-            "wait",
-            "--for=delete",
-            "pod",
-            "-l",
-            "app.kubernetes.io/name=model-api-webhook",
-            "--timeout=240s",
-        )
 
 
 @pytest.fixture
@@ -42,7 +25,7 @@ def api(installed: Kube) -> Iterator[ClusterObjects]:
 
 
 def test_without_webhook_other_pods_start_and_model_pods_wait_for_it(quiet: Kube, wine: ModelRef) -> None:
-    scale(quiet, 0)
+    scale_webhook(quiet, 0)
     try:
         quiet.apply(plain_pod("other"), plain_pod("neighbour", COMPUTE))
         denied = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("lonely", literals(wine))))
@@ -51,7 +34,7 @@ def test_without_webhook_other_pods_start_and_model_pods_wait_for_it(quiet: Kube
         quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/neighbour", "--timeout=240s")
         quiet("wait", "--for=condition=Ready", "pod/other", "--timeout=240s")
     finally:
-        scale(quiet, 2)
+        scale_webhook(quiet, 2)
         quiet("delete", "pod", "other", "--grace-period=1")
 
     for message in (denied.stderr, failed):

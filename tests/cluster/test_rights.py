@@ -12,7 +12,7 @@ from lightkube.config.models import Cluster, User
 
 from model_contract.names import REGISTRATION, TLS_SECRET
 from testbed.cluster.kube import Kube
-from testbed.cluster.workloads import COMPUTE, PLATFORM
+from testbed.cluster.workloads import COMPUTE, PLATFORM, scale_webhook
 from webhook.certificates.cluster import ClusterObjects
 from webhook.certificates.reconciler import CertificateFiles, CertificateReconciler, PodCertificate, host_names
 
@@ -139,21 +139,9 @@ def test_secret_of_the_keys_is_not_readable_by_other_service_accounts(installed:
 @pytest.fixture(scope="module")
 def unattended(installed: Kube) -> Iterator[Kube]:
     """Without the pods of the webhook, which would mend what is broken here before the test could."""
-    scale = ("-n", PLATFORM, "scale", "deployment/model-api-webhook")
-    installed(*scale, "--replicas=0")
-    installed(
-        "-n",
-        PLATFORM,
-        "wait",
-        "--for=delete",
-        "pod",
-        "-l",
-        "app.kubernetes.io/name=model-api-webhook",
-        "--timeout=240s",
-    )
+    scale_webhook(installed, 0)
     yield installed
-    installed(*scale, "--replicas=2")
-    installed.rolled_out(PLATFORM, "model-api-webhook")
+    scale_webhook(installed, 2)
 
 
 @pytest.mark.parametrize(("kind", "verb"), RULES)

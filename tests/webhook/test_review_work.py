@@ -14,7 +14,7 @@ from testbed.api_server import review_of
 from webhook.admission import admit
 from webhook.environment import expand
 from webhook.review import InvalidReview, parse
-from webhook.server.connection import LARGE, is_small
+from webhook.server.request import LARGE, is_small
 from webhook.settings import Settings
 
 MOST_EVENTS = 120_000  # calls of functions, and returns, which take some 10 ms

@@ -19,7 +19,7 @@ from testbed.api_server import review_of
 from testbed.processes import PATIENCE, installed
 from testbed.webhook_server import WebhookServer
 from webhook.admission import admit
-from webhook.server.connection import is_small
+from webhook.server.request import is_small
 from webhook.settings import Settings
 
 Serve = Callable[..., AbstractContextManager[WebhookServer]]

@@ -8,11 +8,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass
-from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
 from httptools import (
     HttpParserCallbackError,
@@ -20,20 +17,15 @@ from httptools import (
     HttpParserInvalidURLError,
     HttpParserUpgrade,
     HttpRequestParser,
-    parse_url,
 )
 
 from webhook.server.app import REVIEW_PATH
+from webhook.server.request import LARGE, Request, is_json, is_small, path_of
 from webhook.server.reviews import Answer, Reviewed, text_answer
 
 if TYPE_CHECKING:
     from webhook.server.connections import Connections
 
-JSON: Final = b"application/json"
-LARGE: Final = 128 << 10  # bytes of a review; a usual one has some thousand, and the decision of this takes 2 ms
-# Objects, lists, and references in a review. One of 74 KiB has 900; of each container a decision takes 10 us.
-MANY: Final = 1000
-PARTS: Final = (b"{", b"[", b"$")
 LARGEST_HEAD: Final = 64 << 10  # bytes; the API server sends some hundred
 LINGER: Final = 2.0  # seconds in which a client reads why it was refused, or uses a connection that is to be closed
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -47,21 +39,6 @@ KEEP: Final = b"connection: keep-alive\r\n\r\n"
 CLOSE: Final = b"connection: close\r\n\r\n"
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Request:
-    """A request; the bodies of others than reviews are not kept."""
-
-    target: bytes = b""
-    path: str = ""
-    method: str = ""
-    media_type: bytes = b""
-    length: int = 0
-    expects_continue: bool = False
-    keep_alive: bool = False
-    is_review: bool = False
-    body: bytes = b""
 
 
 class Connection(asyncio.Protocol):
@@ -291,19 +268,3 @@ class Connection(asyncio.Protocol):
         self._parts.clear()
         self._behind.clear()
         self._leave_slot()
-
-
-def is_small(body: bytes) -> bool:
-    """Return True for a review whose decision takes less time than others may wait."""
-    return len(body) <= LARGE and sum(map(body.count, PARTS)) <= MANY
-
-
-@lru_cache(maxsize=64)  # of the API server and the kubelet: one for reviews, two for probes
-def path_of(target: bytes) -> str:
-    """Return the path of a request. Raises HttpParserInvalidURLError."""
-    return unquote(parse_url(target).path or b"")
-
-
-@lru_cache(maxsize=64)
-def is_json(media_type: bytes) -> bool:
-    return media_type == JSON or media_type.partition(b";")[0].strip().lower() == JSON

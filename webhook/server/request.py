@@ -1,0 +1,45 @@
+"""A request of a client of the webhook, and its size as the event loop sees it."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+from urllib.parse import unquote
+
+from httptools import parse_url
+
+JSON: Final = b"application/json"
+LARGE: Final = 128 << 10  # bytes of a review; a usual one has some thousand, and the decision of this takes 2 ms
+# Objects, lists, and references in a review. One of 74 KiB has 900; of each container a decision takes 10 us.
+MANY: Final = 1000
+PARTS: Final = (b"{", b"[", b"$")
+
+
+@dataclass(slots=True)
+class Request:
+    """A request; the bodies of others than reviews are not kept."""
+
+    target: bytes = b""
+    path: str = ""
+    method: str = ""
+    media_type: bytes = b""
+    length: int = 0
+    expects_continue: bool = False
+    keep_alive: bool = False
+    is_review: bool = False
+    body: bytes = b""
+
+
+def is_small(body: bytes) -> bool:
+    """Return True for a review whose decision takes less time than others may wait."""
+    return len(body) <= LARGE and sum(map(body.count, PARTS)) <= MANY
+
+
+@lru_cache(maxsize=64)  # of the API server and the kubelet: one for reviews, two for probes
+def path_of(target: bytes) -> str:
+    """Return the path of a request. Raises HttpParserInvalidURLError."""
+    return unquote(parse_url(target).path or b"")
+
+
+@lru_cache(maxsize=64)
+def is_json(media_type: bytes) -> bool:
+    return media_type == JSON or media_type.partition(b";")[0].strip().lower() == JSON

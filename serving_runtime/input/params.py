@@ -13,6 +13,9 @@ from serving_runtime.signature import Array, Param, Scalar
 
 MOST_NAMES: Final = 10  # in a log line: their number is the caller's
 
+MICROSECONDS: Final = "datetime64[us]"  # of Python's datetime
+TOO_FINE: Final = "a time with more than six digits of a second, which Python's datetime cannot hold"
+
 FLOAT: Final = Scalar(name="float")
 DOUBLE: Final = Scalar(name="double")
 
@@ -44,18 +47,20 @@ def _conform_param(value: Any, param: Param, path: str, faults: list[Fault]) -> 
     if value is None:
         return None
     kind = DOUBLE if param.type == FLOAT else param.type  # MLflow gives Python's number, and does not round it
-    return _native(nested(value, Array(items=kind) if param.is_list else kind, path, faults))
+    return _native(nested(value, Array(items=kind) if param.is_list else kind, path, faults), path, faults)
 
 
-def _native(value: Any) -> Any:
+def _native(value: Any, path: str, faults: list[Fault]) -> Any:
     """Return the value in Python's own types, which MLflow documents for parameters."""
     match value:
         case list() | np.ndarray():
-            return [_native(item) for item in value]
+            return [_native(item, f"{path}[{index}]", faults) for index, item in enumerate(value)]
         case dict():
-            return {key: _native(item) for key, item in value.items()}
+            return {key: _native(item, member(path, key), faults) for key, item in value.items()}
         case np.datetime64():
-            return pd.Timestamp(value).to_pydatetime()
+            if value != value.astype(MICROSECONDS) and not np.isnat(value):
+                faults.append(Fault(path=path, problem=TOO_FINE))
+            return pd.Timestamp(value.astype(MICROSECONDS)).to_pydatetime()
         case np.generic():
             return value.item()
         case _:

@@ -1,13 +1,15 @@
 """Cost of scoring files: our command, a short script of a person, and MLflow's own command.
 
 `python -m benchmarks.scoring [case ...] [--rows 1000000] [--rounds 3] [--before CHECKOUT]`
-The cases are doubles, mixed, nested, tensors and large. Each program is a process of its own; the cost for one row,
-start and loading, is measured first, and subtracted. With --before, lists and tensors are scored by the command of
-another checkout too, such as that of an earlier commit.
+The cases are doubles, mixed, nested, tensors and large. The cost of a whole process is the median of the rounds. The
+cost beyond the start is that of runs in one process that has its libraries, the least for all rows less the least for
+one row: starts differ by more than scoring a small file takes. With --before, lists and tensors are scored by the
+command of another checkout too, such as that of an earlier commit.
 """
 
 import argparse
 import compileall
+import json
 import multiprocessing
 import os
 import statistics
@@ -30,6 +32,7 @@ SCRIPT: Final = "pandas and mlflow.pyfunc"
 THEIRS: Final = "mlflow models predict"
 FEWER: Final = 20  # times fewer rows of lists and tensors, which are longer
 LARGE: Final = 100  # times more rows of the large table
+REPEATED: Final = 4  # runs in one process, the first of which is not counted
 PACKAGES: Final = ("serving_runtime", "model_contract")  # that the command imports
 Command = Sequence[str | Path]
 
@@ -41,6 +44,15 @@ class Cost:
     processor: float
     clock: float
     memory: float
+
+
+@dataclass(slots=True)
+class Costs:
+    """Costs of a program: of whole processes for all rows, and of runs without their start, for one row and for all."""
+
+    whole: list[Cost]
+    one: list[Cost]
+    rows: list[Cost]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,20 +173,24 @@ def command(program: str, directory: Path, source: Path) -> Command:
             return [sys.executable, "-m", "serving_runtime", "predict", "--model-path", model, source, "-o", output]
 
 
-def measured(
-    names: Sequence[str], directory: Path, form: str, options: argparse.Namespace
-) -> Mapping[str, tuple[list[Cost], list[Cost]]]:
-    """Return the costs for one row and for all rows, measured in turn, so that other load meets all programs."""
-    costs: dict[str, tuple[list[Cost], list[Cost]]] = {name: ([], []) for name in names}
+def measured(names: Sequence[str], directory: Path, form: str, options: argparse.Namespace) -> Mapping[str, Costs]:
+    """Return the costs of the programs, measured in turn, so that other load meets all of them."""
+    costs = {name: Costs([], [], []) for name in names}
     for _ in range(options.rounds):
-        for name, pair in costs.items():
+        for name, found in costs.items():
             checkout = options.before if name == BEFORE else Path.cwd()
-            for source, found in zip(("one", "rows"), pair, strict=True):
-                found.append(cost(command(name, directory, directory / f"{source}.{form}"), checkout, directory))
+            one, rows = (command(name, directory, directory / f"{source}.{form}") for source in ("one", "rows"))
+            found.whole.append(whole_cost(rows, checkout, directory))
+            if name == THEIRS:  # it starts a process of its own
+                found.one.append(whole_cost(one, checkout, directory))
+                found.rows.append(found.whole[-1])
+            else:
+                found.one += costs_without_start(one, checkout, directory)
+                found.rows += costs_without_start(rows, checkout, directory)
     return costs
 
 
-def cost(command: Command, checkout: Path, directory: Path) -> Cost:
+def whole_cost(command: Command, checkout: Path, directory: Path) -> Cost:
     began = time.perf_counter()
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=checkout)
@@ -186,13 +202,32 @@ def cost(command: Command, checkout: Path, directory: Path) -> Cost:
     return Cost(processor=used.ru_utime + used.ru_stime, clock=clock, memory=used.ru_maxrss / 1024)
 
 
-def report(costs: Mapping[str, tuple[list[Cost], list[Cost]]], rows: int) -> None:
-    print(f"{'':<28}{'beyond the start':>42}{'the whole process':>26}")
-    print(f"{'medians':<28}{'processor':>13}{'clock':>13}{'rows/s':>16}{'processor':>13}{'clock':>13}{'memory':>13}")
-    for name, (starts, wholes) in costs.items():
-        start, whole = middle(starts), middle(wholes)
-        clock = whole.clock - start.clock
-        row = f"{whole.processor - start.processor:>11.2f} s{clock:>11.2f} s{rows / max(clock, 0.001):>16,.0f}"
+def costs_without_start(command: Command, checkout: Path, directory: Path) -> list[Cost]:
+    """Return the cost of each run in a process that has the program's libraries."""
+    python, *program = (part for part in command if part != "-m")
+    done = subprocess.run(
+        [python, Path(__file__).with_name("run_repeatedly.py"), str(REPEATED), *program],
+        env=dict(os.environ) | {"PYTHONPATH": str(checkout)},
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{command} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return [Cost(processor=processor, clock=clock, memory=0) for processor, clock in json.loads(done.stdout)]
+
+
+def report(costs: Mapping[str, Costs], rows: int) -> None:
+    print(f"{'':<28}{'beyond the start, least':>42}{'the whole process, median':>38}")
+    print(f"{'':<28}{'processor':>13}{'clock':>13}{'rows/s':>16}{'processor':>13}{'clock':>13}{'memory':>13}")
+    for name, found in costs.items():
+        processor, clock = (
+            min(getattr(cost, what) for cost in found.rows) - min(getattr(cost, what) for cost in found.one)
+            for what in ("processor", "clock")
+        )
+        whole = middle(found.whole)
+        row = f"{processor:>11.2f} s{clock:>11.2f} s{rows / max(clock, 0.001):>16,.0f}"
         print(f"  {name:<26}{row}{whole.processor:>11.2f} s{whole.clock:>11.2f} s{whole.memory:>9.0f} MiB", flush=True)
 
 

@@ -32,7 +32,8 @@ class Stopwatch:
     def stop(self) -> None:
         self.seconds = self.cost = time.perf_counter() - self._began
         if self._exact and _interruptions() > self._interruptions:
-            self.cost = time.thread_time() - self._processor_time
+            # The two clocks may differ by some microseconds.
+            self.cost = min(self.seconds, time.thread_time() - self._processor_time)
 
 
 def _interruptions() -> int:

@@ -17,6 +17,7 @@ from serving_runtime.input.columns import texts
 from serving_runtime.input.nested import DTYPES
 from serving_runtime.input.nested_columns import NestedColumn, is_plain
 from serving_runtime.input.table import Table
+from serving_runtime.input.text_columns import TextCells, TextColumns
 from serving_runtime.signature import Anything, Scalar, Signature
 
 TEXT: Final = "string"
@@ -30,27 +31,34 @@ class Group:
     kind: str
     names: tuple[str, ...]
 
-    def values(self, table: Table) -> Values:
+    def values(self, table: Table) -> Values | TextColumns:
         """Return the cells with a row for each column. Raises CellError, KeyError."""
         cells = [table.columns[name] for name in self.names]
+        texts_of_pandas = [column.array for column in cells if isinstance(column, TextCells)]
+        if len(texts_of_pandas) == len(cells):
+            return TextColumns(texts_of_pandas)
         if self.kind in DTYPES and all(isinstance(column, np.ndarray) for column in cells):
             return np.stack([convert(column, DTYPES[self.kind]) for column in cells])
         flat = list(chain.from_iterable(cells))
         converted = convert_base64(flat) if self.kind == BINARY else convert_numbers(flat, DTYPES[self.kind])
         return converted.reshape(len(self.names), table.rows)
 
-    def frame(self, values: Values, rows: int) -> pd.DataFrame:
+    def frame(self, values: Any, rows: int) -> pd.DataFrame:
         if self.kind != TEXT:
             return pd.DataFrame(values.T, columns=list(self.names), copy=True)
-        columns = dict(zip(self.names, _text_columns(values, rows), strict=True))
+        arrays = values if isinstance(values, TextColumns) else _text_columns(values, rows)
+        columns = dict(zip(self.names, arrays, strict=True))
         return pd.DataFrame(columns, index=range(rows), copy=False)
 
 
 @frozen_record
 class Blocks:
-    """A table that becomes a frame late, as a Matrix does. `values` has an array for each group, of a row a column."""
+    """A table that becomes a frame late, as a Matrix does.
 
-    values: Sequence[Values]
+    `values` has for each group an array, of a row a column, or the TextColumns.
+    """
+
+    values: Sequence[Any]
     mixed: "Mixed"
     rows: int
 

@@ -11,11 +11,10 @@ import pandas as pd
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
 from serving_runtime.input.nested import nested, scalars_or_faults
 from serving_runtime.input.table import Key, Table, delimiter_advice
+from serving_runtime.input.text_columns import TEXTS, TextCells
 from serving_runtime.signature import Column, Scalar, Signature
 
 WITHOUT_NULL: Final = (Scalar(name="integer"), Scalar(name="long"))
-# The type that this version of pandas gives to texts. Without it pandas gives another one to a column of nulls only.
-TEXTS: Final[Any] = pd.Series(["text"]).dtype
 CSV: Final = "csv"  # the path of a table that was read from CSV
 NUMBERS: Final = tuple(Scalar(name=name) for name in ("integer", "long", "float", "double"))
 
@@ -140,6 +139,8 @@ def _converted(pair: Pair, table: Table, faults: list[Fault]) -> Any:
             [False if cell is None else cell for cell in cells], kind, partial(table.place, pair.key), faults
         )
         return list(cells)
+    if isinstance(cells, TextCells):
+        return cells.array
     converted = scalars_or_faults(cells, kind, partial(table.place, pair.key), faults)
     if converted is None or converted.dtype.kind != "O":
         return converted

@@ -13,10 +13,12 @@ import pyarrow.compute as pc
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
 from serving_runtime.input.request import Request
 from serving_runtime.input.table import Key, Place, Table
+from serving_runtime.input.text_columns import FROM_ARROW, TextCells
 from serving_runtime.signature import Scalar, Signature, Type
 from serving_runtime.tables.decimals import FLOATS, decimal_cells
 from serving_runtime.tables.list_arrays import array_of_lists, nested_values
 
+TEXT: Final = Scalar(name="string")
 DATETIME: Final = Scalar(name="datetime")
 UNREADABLE: Final = (OverflowError, KeyError, ValueError)  # of Arrow, for a value that Python does not have
 NO_VALUE: Final = "a value that Python does not have, such as a time after the year 9999 or a map that has a key twice"
@@ -44,8 +46,8 @@ def known_names(names: list[str], signature: Signature) -> list[str]:
 
 
 def of_columns(columns: Mapping[str, pa.Array], rows: int, signature: Signature, *, path: str, place: Place) -> Table:
-    """Return columns as a table: numbers, booleans and times without a null as arrays, everything else as lists of
-    Python values.
+    """Return columns as a table: numbers, booleans and times without a null as arrays, texts as pandas has them, and
+    everything else as lists of Python values.
 
     A null is None in a list; among doubles and floats it is NaN, which is what the model gets for both.
     For a model of tensors, lists of equal lengths are one array. Raises InvalidInputError.
@@ -76,6 +78,8 @@ def _cells(column: pa.Array, kind: Type | None, place: Callable[[int], str]) -> 
             return column.to_numpy(zero_copy_only=False)
         if kind == DATETIME and (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
             return _times(column, place)
+        if kind == TEXT and FROM_ARROW is not None and _is_text(column):
+            return TextCells(FROM_ARROW(column))
         if column.null_count == 0 and (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
             return column.to_numpy(zero_copy_only=False)
     if pa.types.is_decimal(column.type):
@@ -85,6 +89,17 @@ def _cells(column: pa.Array, kind: Type | None, place: Callable[[int], str]) -> 
     if pa.types.is_nested(column.type) or pa.types.is_temporal(column.type):
         return list(map(_json_value, _values(column, place)))
     return column.to_pylist()
+
+
+def _is_text(column: pa.Array) -> bool:
+    """Return True for texts that are UTF-8: Arrow does not look at those of a file."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return False
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _tensor(column: pa.Array, place: Callable[[int], str]) -> Any:

@@ -45,7 +45,9 @@ def to_frame(table: Table, signature: Signature) -> pd.DataFrame:
     if faults:
         raise InvalidInputError(faults)
     frame = pd.DataFrame(filled, index=range(table.rows))
-    return frame if table.index is None else frame.set_axis(list(table.index))
+    if table.index is None:
+        return frame
+    return frame.set_axis(table.index if isinstance(table.index, pd.Index) else list(table.index))
 
 
 def widened(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:

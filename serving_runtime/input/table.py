@@ -68,7 +68,8 @@ class Columns(Mapping[Key, Any]):
 class Table:
     """A table of JSON values: `columns` have `rows` values each, and names, or positions only if not `named`.
 
-    `path` is the table's place in the request, `place` returns that of a cell. `index` has the names of the rows.
+    `path` is the table's place in the request, `place` returns that of a cell. `index` has the names of the rows, as
+    JSON or pandas has them.
     `document` is the JSON value of the table, and `orient` is pandas' name for the layout of that value.
     """
 
@@ -76,7 +77,7 @@ class Table:
     rows: int
     path: str
     place: Place
-    index: Sequence[Any] | None = None
+    index: "Sequence[Any] | pd.Index[Any] | None" = None
     named: bool = True
     document: Any = None
     orient: str = ""

@@ -3,6 +3,7 @@
 import io
 import json
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from serving_runtime.tables.csv_columns import read_block
 
 PARQUET: Final = "parquet"
 ARROW: Final = "arrow"
+ODD_METADATA: Final = (ValueError, KeyError, TypeError, AttributeError)  # errors for metadata that pandas did not write
 
 
 def csv_table(body: bytes, signature: Signature) -> Table | None:
@@ -39,18 +41,13 @@ def csv_table(body: bytes, signature: Signature) -> Table | None:
     return None
 
 
-def parquet_table(body: bytes, signature: Signature) -> Table | None:
-    """Return the table of a Parquet file; None if pandas has written it with an index, which only pandas reads.
-
-    Raises MalformedRequestError.
-    """
+def parquet_table(body: bytes, signature: Signature) -> Table:
+    """Return the table of a Parquet file, with the index that pandas has written. Raises MalformedRequestError."""
     try:
         check_growth(body)
-        file = parquet.ParquetFile(pa.BufferReader(body))
-        if _has_index(file.schema_arrow):
-            return None
-        return _table(file.read(use_threads=False), signature, PARQUET)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        table = parquet.ParquetFile(pa.BufferReader(body)).read(use_threads=False)
+        return replace(_table(table, signature, PARQUET), index=_index(table))
+    except (pa.ArrowException, OSError, *ODD_METADATA) as error:
         raise MalformedRequestError(
             f"the body is no Parquet file that Arrow can read ({type(error).__name__})"
         ) from error
@@ -107,13 +104,13 @@ def _place(path: str, name: Key, row: int) -> str:
     return f'{path}[{row}]["{name}"]'
 
 
-def _has_index(schema: pa.Schema) -> bool:
-    """Return True if the columns have an index among them, or one that does not count the rows from 0."""
-    try:
-        described: Any = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
-        indexes = described.get("index_columns", [])
-        return any(
-            not isinstance(index, dict) or (index.get("start"), index.get("step")) != (0, 1) for index in indexes
-        )
-    except (ValueError, AttributeError, TypeError):
-        return True
+def _index(table: pa.Table) -> Any:
+    """Return the index of the frame that pandas has written; None if it counts the rows from 0, or there is none.
+
+    Its columns may have been removed since. Raises ODD_METADATA.
+    """
+    described: Any = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
+    indexes = described.get("index_columns", [])
+    if all(isinstance(index, dict) and (index.get("start"), index.get("step")) == (0, 1) for index in indexes):
+        return None
+    return table.select([name for name in table.column_names if name in indexes]).to_pandas().index

@@ -10,7 +10,7 @@ import pandas as pd
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
 from serving_runtime.input.nested import nested, scalars_or_faults
-from serving_runtime.input.table import Key, Table, delimiter_advice
+from serving_runtime.input.table import Key, Table, delimiter_advice, json_values
 from serving_runtime.signature import Column, Scalar, Signature
 
 WITHOUT_NULL: Final = (Scalar(name="integer"), Scalar(name="long"))
@@ -59,10 +59,8 @@ def widened(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
     faults: list[Fault] = []
     for column in signature.columns:
         if _holds_numbers(frame, column) and isinstance(column.type, Scalar):
-            values = frame[column.name].tolist()
-            wider[column.name] = scalars_or_faults(
-                values, column.type, partial("[{!r}][{}]".format, column.name), faults
-            )
+            place = partial("[{!r}][{}]".format, column.name)
+            wider[column.name] = scalars_or_faults(json_values(frame[column.name]), column.type, place, faults)
     if faults:
         raise InvalidInputError(faults)
     return wider

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from functools import cached_property
 from itertools import islice
 from typing import Any, Final
@@ -182,19 +183,21 @@ def from_columns(columns: Mapping[Key, Sequence[Any]], path: str) -> Table:
 def from_frame(frame: pd.DataFrame) -> Table:
     """Return the table of a DataFrame that came with its types, with the values that a request would have brought."""
     return Table(
-        columns={name: _json_values(frame[name]) for name in frame.columns},
+        columns={name: json_values(frame[name]) for name in frame.columns},
         rows=len(frame),
         path="frame",
         place=lambda key, row: f"{member('frame', key)}[{row}]",
-        index=None if isinstance(frame.index, pd.RangeIndex) else frame.index.tolist(),
+        index=None if isinstance(frame.index, pd.RangeIndex) else frame.index,
         named=True,
     )
 
 
-def _json_values(column: "pd.Series[Any]") -> list[Any]:
-    if column.dtype.kind == "M":
-        return [None if pd.isna(moment) else moment.isoformat() for moment in column]
-    return [None if cell is pd.NA or cell is pd.NaT else cell for cell in column.tolist()]
+def json_values(column: "pd.Series[Any]") -> Any:
+    """Return numbers and booleans of numpy as an array, and other cells as JSON has them, with None for a missing one."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        return column.to_numpy()
+    cells = zip(column.tolist(), column.isna(), strict=True)
+    return [None if missing else cell.isoformat() if isinstance(cell, date) else cell for cell, missing in cells]
 
 
 def one_row(row: Mapping[Key, Any], path: str) -> Table:

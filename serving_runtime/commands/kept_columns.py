@@ -13,6 +13,7 @@ from serving_runtime.commands.writers import PREDICTION, Writer, record
 try:  # the extra `tables`
     import pyarrow as arrow
 
+    from serving_runtime.tables.arrow_tables import decoded
     from serving_runtime.tables.csv_texts import read_texts
     from serving_runtime.tables.predictions import Predictions
 except ImportError:
@@ -123,8 +124,7 @@ class KeepingWriter:
         """Return the values as they are, or as text if the file has no such type."""
         if self._typed or isinstance(values, list):
             return values
-        if arrow.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
+        values = decoded(values)
         kind = values.type
         if any(is_kind(kind) for is_kind in (arrow.types.is_integer, arrow.types.is_floating, arrow.types.is_boolean)):
             return values

@@ -17,7 +17,7 @@ from serving_runtime.input.request import TypedFrame
 from serving_runtime.input.table import Key, Table
 from serving_runtime.signature import Signature
 from serving_runtime.tables.arrow_stream import read_stream
-from serving_runtime.tables.arrow_tables import known_names, of_columns
+from serving_runtime.tables.arrow_tables import decoded, known_names, of_columns
 from serving_runtime.tables.csv_blocks import read_csv_blocks
 from serving_runtime.tables.csv_columns import read_block
 
@@ -86,18 +86,10 @@ def _table(table: pa.Table, signature: Signature, path: str) -> Table:
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:
     """Return the chunks of a column as one array, of the values if it is a dictionary."""
-    chunks = [_decoded(chunk) if pa.types.is_dictionary(chunk.type) else chunk for chunk in column.chunks]
+    chunks = list(map(decoded, column.chunks))
     if len(chunks) == 1:
         return chunks[0]
     return pa.concat_arrays(chunks) if chunks else pa.array([], pa.null())
-
-
-def _decoded(chunk: pa.DictionaryArray) -> pa.Array:
-    """Return the values of a dictionary; Arrow cannot take views by their places."""
-    values = chunk.dictionary
-    if pa.types.is_string_view(values.type) or pa.types.is_binary_view(values.type):
-        values = values.cast(pa.large_string() if pa.types.is_string_view(values.type) else pa.large_binary())
-    return values.take(chunk.indices)
 
 
 def _place(path: str, name: Key, row: int) -> str:

@@ -365,6 +365,16 @@ def test_deltas_and_other_dictionaries_of_later_batches_are_read() -> None:
         assert found["a"].tolist() == ["x", "y"]
 
 
+def test_dictionaries_of_views_as_polars_writes_categories_are_texts() -> None:
+    texts = Signature(columns=(Column(name="a", type=Scalar(name="string"), required=False),))
+    column = pa.DictionaryArray.from_arrays(pa.array([1, None, 0], pa.uint32()), pa.array(["x", "y"], pa.string_view()))
+    table = pa.table({"a": column})
+    expected = outcome(by_cells(pa.table({"a": ["y", None, "x"]}), "table"), texts)
+
+    assert_same(outcome(arrow_table(stream(table), texts), texts), expected)
+    assert_same(outcome(table_request(table.to_batches()[0], texts).input, texts), expected)
+
+
 def in_parquet(table: pa.Table) -> bytes:
     written = io.BytesIO()
     parquet.write_table(table, written)

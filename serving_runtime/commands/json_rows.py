@@ -34,6 +34,8 @@ def json_lines_chunks(stream: IO[bytes], signature: Signature, size: int, keep: 
     for number, line in enumerate(stream, 1):
         if line.isspace():
             continue
+        if number == 1:
+            line = line.removeprefix(BYTE_ORDER_MARK)  # noqa: PLW2901  the same line
         rows.append((number, line))
         length += len(line)
         if len(rows) == size or length >= CHUNK or (len(rows) == 1 and _is_body(line, signature)):

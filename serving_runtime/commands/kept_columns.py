@@ -5,8 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
+from serving_runtime.codec.strict_json import read_written
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.writers import PREDICTION, Writer, record
 
@@ -58,8 +57,8 @@ def kept_of_lines(lines: Iterable[bytes], names: Sequence[str]) -> Kept:
 
 def _record_of(line: bytes) -> Any:
     try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
+        return read_written(line)
+    except ValueError:
         return None
 
 

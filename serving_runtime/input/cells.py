@@ -180,7 +180,7 @@ def _convert_array(array: Values, dtype: np.dtype[Any]) -> Values:
 
 def _refuse_infinite(infinite: Values, dtype: np.dtype[Any]) -> None:
     if infinite.any():
-        raise CellError(int(infinite.argmax()), f"a number too large for {dtype}", "a number")
+        raise CellError(int(infinite.argmax()), f"infinity, or a number too large for {dtype}", "a number")
 
 
 def _booleans(values: Sequence[Any]) -> Values:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
 from serving_runtime.input.nested import nested, scalars_or_faults
-from serving_runtime.input.table import Key, Table, delimiter_advice, json_values
+from serving_runtime.input.table import Key, Table, delimiter_advice, json_values, place_in_frame
 from serving_runtime.signature import Column, Scalar, Signature
 
 WITHOUT_NULL: Final = (Scalar(name="integer"), Scalar(name="long"))
@@ -59,7 +59,7 @@ def widened(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
     faults: list[Fault] = []
     for column in signature.columns:
         if _holds_numbers(frame, column) and isinstance(column.type, Scalar):
-            place = partial("[{!r}][{}]".format, column.name)
+            place = partial(place_in_frame, column.name)
             wider[column.name] = scalars_or_faults(json_values(frame[column.name]), column.type, place, faults)
     if faults:
         raise InvalidInputError(faults)

@@ -22,11 +22,10 @@ LIST_OR_NONE: Final = (list, type(None))
 SPLIT: Final = frozenset({"columns", "index", "data"})
 # Each record may have other keys, and every key costs a cell in every row: a small body could fill the memory.
 MOST_EMPTY_CELLS: Final = 10_000_000
-LARGEST_NAME: Final = (
-    2**63
-)  # Python gives longer whole numbers hashes that a client can make equal, and a set of them is slow
 FEW_EMPTY_CELLS: Final = 100_000
-MOST_EMPTY_FOR_EACH: Final = 100  # cell that a record has
+MOST_EMPTY_FOR_EACH: Final = 100  # empty cells for each cell that a record has
+# Python gives longer whole numbers hashes that a client can make equal, and a set of them is slow.
+LARGEST_NAME: Final = 2**63
 
 
 class Columns(Mapping[Key, Any]):
@@ -186,10 +185,14 @@ def from_frame(frame: pd.DataFrame) -> Table:
         columns={name: json_values(frame[name]) for name in frame.columns},
         rows=len(frame),
         path="frame",
-        place=lambda key, row: f"{member('frame', key)}[{row}]",
+        place=place_in_frame,
         index=None if isinstance(frame.index, pd.RangeIndex) else frame.index,
         named=True,
     )
+
+
+def place_in_frame(key: Key, row: int) -> str:
+    return f"{member('frame', key)}[{row}]"
 
 
 def json_values(column: "pd.Series[Any]") -> Any:

@@ -10,6 +10,7 @@ import pytest
 from serving_runtime.input.conform import conform
 from serving_runtime.input.request import TypedFrame
 from serving_runtime.input.table import from_frame, from_records
+from serving_runtime.protocols.domino.call import native, read_call
 from serving_runtime.signature import Column, Scalar, Signature
 
 # The type of the signature, the column of the frame, and the same in JSON.
@@ -42,6 +43,37 @@ def test_frame_has_the_values_of_json(name: str) -> None:
     found = conform(from_frame(pd.DataFrame({"x": cells})), signature)
 
     pd.testing.assert_frame_equal(found, conform(from_records([{"x": value} for value in values], "rows"), signature))
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_column_of_a_call_has_the_values_of_json(name: str) -> None:
+    kind, cells, values = COLUMNS[name]
+    signature = Signature(columns=(Column(name="x", type=Scalar(name=kind), required=False),))
+    expected = conform(from_records([{"x": value} for value in values], "rows"), signature)
+
+    found = conform(read_call((), {"x": pd.Series(cells)}, signature).input, signature)
+
+    pd.testing.assert_frame_equal(found, expected)
+
+
+MOMENT = "2024-01-31T12:00:00.123456789"
+
+
+@pytest.mark.parametrize(
+    ("value", "in_json"),
+    [
+        (pd.NaT, None),
+        (pd.NA, None),
+        (np.datetime64(MOMENT), MOMENT),
+        (np.array([MOMENT, "NaT"], "M8[ns]"), [MOMENT, None]),
+        (np.array([[MOMENT]], "M8[ns]"), [[MOMENT]]),
+        (pd.DatetimeIndex([MOMENT, None]), [MOMENT, None]),
+        (pd.Series([np.array([1, 2])]), [[1, 2]]),
+    ],
+    ids=["NaT", "NA", "a time", "times", "rows of times", "an index", "arrays"],
+)
+def test_value_of_a_call_is_that_of_json(value: Any, in_json: Any) -> None:
+    assert native(value) == in_json
 
 
 @pytest.mark.parametrize("cells", [pd.array([0.5, None], dtype="Float64"), [0.5, None]], ids=["pandas", "numpy"])

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
-from pyarrow import parquet
 
 from serving_runtime.codec.delimited import PATH as CSV
 from serving_runtime.codec.delimited import check_growth
@@ -20,6 +19,7 @@ from serving_runtime.tables.arrow_stream import read_stream
 from serving_runtime.tables.arrow_tables import decoded, known_names, of_columns
 from serving_runtime.tables.csv_blocks import read_csv_blocks
 from serving_runtime.tables.csv_columns import read_block
+from serving_runtime.tables.parquet_files import open_parquet
 
 PARQUET: Final = "parquet"
 ARROW: Final = "arrow"
@@ -45,7 +45,7 @@ def parquet_table(body: bytes, signature: Signature) -> Table:
     """Return the table of a Parquet file, with the index that pandas has written. Raises MalformedRequestError."""
     try:
         check_growth(body)
-        table = parquet.ParquetFile(pa.BufferReader(body)).read(use_threads=False)
+        table = open_parquet(pa.BufferReader(body)).read(use_threads=False)
         return replace(_table(table, signature, PARQUET), index=_index(table))
     except (pa.ArrowException, OSError, *ODD_METADATA) as error:
         raise MalformedRequestError(

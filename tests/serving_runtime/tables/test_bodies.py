@@ -375,10 +375,24 @@ def test_dictionaries_of_views_as_polars_writes_categories_are_texts() -> None:
     assert_same(outcome(table_request(table.to_batches()[0], texts).input, texts), expected)
 
 
-def in_parquet(table: pa.Table) -> bytes:
+def in_parquet(table: pa.Table, *, int96: bool = False) -> bytes:
     written = io.BytesIO()
-    parquet.write_table(table, written)
+    parquet.write_table(table, written, use_deprecated_int96_timestamps=int96)
     return written.getvalue()
+
+
+def test_times_of_sparks_older_type_are_the_same_moments_or_refused() -> None:
+    times = Signature(columns=(Column(name="a", type=Scalar(name="datetime"), required=True),))
+    exact = np.array(["2024-01-31T12:00:00.123456789"], "M8[ns]")
+    far = np.array(["2024-01-31", "9999-12-31"], "M8[us]")
+
+    found = outcome(parquet_table(in_parquet(pa.table({"a": exact}), int96=True), times), times)
+    refused = outcome(parquet_table(in_parquet(pa.table({"a": far}), int96=True), times), times)
+
+    assert found["a"].tolist() == [pd.Timestamp(exact[0])]
+    assert [fault["path"] for fault in refused] == ['parquet[1]["a"]']
+    lists = pa.table({"a": [1], "b": pa.array([far], pa.list_(pa.timestamp("us")))})
+    assert outcome(parquet_table(in_parquet(lists, int96=True), LONGS), LONGS)["a"].tolist() == [1]
 
 
 NO_VALUES = {

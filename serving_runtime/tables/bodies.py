@@ -23,7 +23,6 @@ from serving_runtime.tables.parquet_files import open_parquet
 
 PARQUET: Final = "parquet"
 ARROW: Final = "arrow"
-ODD_METADATA: Final = (ValueError, KeyError, TypeError, AttributeError)  # errors for metadata that pandas did not write
 
 
 def csv_table(body: bytes, signature: Signature) -> Table | None:
@@ -47,7 +46,7 @@ def parquet_table(body: bytes, signature: Signature) -> Table:
         check_growth(body)
         table = open_parquet(pa.BufferReader(body)).read(use_threads=False)
         return replace(_table(table, signature, PARQUET), index=_index(table))
-    except (pa.ArrowException, OSError, *ODD_METADATA) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise MalformedRequestError(
             f"the body is no Parquet file that Arrow can read ({type(error).__name__})"
         ) from error
@@ -99,10 +98,15 @@ def _place(path: str, name: Key, row: int) -> str:
 def _index(table: pa.Table) -> Any:
     """Return the index of the frame that pandas has written; None if it counts the rows from 0, or there is none.
 
-    Its columns may have been removed since. Raises ODD_METADATA.
+    Its columns may have been removed since. Raises MalformedRequestError.
     """
-    described: Any = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
-    indexes = described.get("index_columns", [])
-    if all(isinstance(index, dict) and (index.get("start"), index.get("step")) == (0, 1) for index in indexes):
-        return None
-    return table.select([name for name in table.column_names if name in indexes]).to_pandas().index
+    try:
+        described: Any = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
+        indexes = described.get("index_columns", [])
+        if all(isinstance(index, dict) and (index.get("start"), index.get("step")) == (0, 1) for index in indexes):
+            return None
+        return table.select([name for name in table.column_names if name in indexes]).to_pandas().index
+    except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MalformedRequestError(
+            f"the Parquet file has metadata that pandas cannot read ({type(error).__name__}); write it anew"
+        ) from error

@@ -276,7 +276,7 @@ def test_parquet_whose_index_was_removed_is_read() -> None:
 def test_metadata_that_pandas_did_not_write_are_refused(metadata: bytes) -> None:
     table = pa.table({"a": [1]}).replace_schema_metadata({b"pandas": metadata})
 
-    with pytest.raises(MalformedRequestError, match="no Parquet file that Arrow can read"):
+    with pytest.raises(MalformedRequestError, match="metadata that pandas cannot read"):
         parquet_table(parquet_file(table), LONGS)
 
 

@@ -42,7 +42,7 @@ def read_value(body: bytes) -> Any:
 
 
 def read_written(text: bytes) -> Any:
-    """Return the value of JSON in which no key comes twice, as a writer makes it. Raises ValueError if it is no JSON."""
+    """Return the value of JSON that a writer made, in which no key comes twice. Raises ValueError if it is no JSON."""
     return json.loads(text) if _has_long_number(text) else orjson.loads(text)
 
 

@@ -196,7 +196,7 @@ def place_in_frame(key: Key, row: int) -> str:
 
 
 def json_values(column: "pd.Series[Any]") -> Any:
-    """Return numbers and booleans of numpy as an array, and other cells as JSON has them, with None for a missing one."""
+    """Return numbers and booleans of numpy as an array, and other cells as JSON has them, None for a missing one."""
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
         return column.to_numpy()
     cells = zip(column.tolist(), column.isna(), strict=True)

@@ -49,7 +49,16 @@ def test_a_number_in_text_is_no_other_number(kind: str, text: str, value: Any) -
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("true", True), ("FALSE", False), ("t", True), ("f", False), ("1", True), ("0", False), ("2", "2"), ("yes", "yes")],
+    [
+        ("true", True),
+        ("FALSE", False),
+        ("t", True),
+        ("f", False),
+        ("1", True),
+        ("0", False),
+        ("2", "2"),
+        ("yes", "yes"),
+    ],
 )
 def test_booleans_are_those_of_pandas_r_and_databases(text: str, value: Any) -> None:
     assert cells(f"x\n{text}\n", "boolean") == [value]

@@ -81,7 +81,9 @@ def test_predictions_are_written_in_every_form(
 
 @pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
 def test_long_number_is_written_whole(form: str, run: Run, models: Path) -> None:
-    ended = run("predict", "--model-path", models / "chosen", "--output-format", form, stdin=b"expression\n[2**70 + 1]\n")
+    command = ["predict", "--model-path", models / "chosen", "--output-format", form]
+
+    ended = run(*command, stdin=b"expression\n[2**70 + 1]\n")
 
     assert (ended.code, str(2**70 + 1) in ended.out) == (0, True), ended.out
 

@@ -261,9 +261,7 @@ def test_parquet_with_an_index_has_the_columns_of_one_without_it(name: str, inde
 
     expected = outcome(parquet_table(frame.to_parquet(), signature), signature)
     assert len(expected) == 2
-    pd.testing.assert_frame_equal(
-        found, expected.set_axis(INDEXES[index]), check_freq=False, check_index_type=False
-    )
+    pd.testing.assert_frame_equal(found, expected.set_axis(INDEXES[index]), check_freq=False, check_index_type=False)
 
 
 def test_parquet_whose_index_was_removed_is_read() -> None:

@@ -1,6 +1,6 @@
 """The input example of a model, read as MLflow wrote it.
 
-MLflow writes values that a request may not hold: NaN, infinity, NaT as a text, and base64 in lines of 76 letters.
+MLflow writes values that a request may not hold: NaN and infinity, and NaT as a number.
 """
 
 import json
@@ -100,10 +100,6 @@ def _cell(cell: Any, kind: Type | None) -> Any:
     match kind, cell:
         case (Scalar(), float()) if math.isnan(cell):
             return None
-        case Scalar(name="datetime"), "NaT":
-            return None
-        case Scalar(name="binary"), str():
-            return cell.replace("\n", "")
         case Array(items=items), list():
             return _column(cell, items)
         case Map(values=values), dict():
@@ -141,8 +137,6 @@ def _tensor(value: Any, spec: Tensor, path: str) -> Any:
             shape=shape,
             values=np.array([NAT if cell is None else cell for cell in flat], dtype=np.int64).astype(spec.dtype),
         )
-    if spec.dtype.kind == "M":
-        return FlatTensor(shape=shape, values=[None if cell == "NaT" else cell for cell in flat])
     if any(map(_infinite, flat)):
         return FlatTensor(shape=shape, values=np.array(flat, dtype=np.float64))
     return FlatTensor(

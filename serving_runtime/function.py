@@ -13,7 +13,7 @@ from typing import Any, Final
 from model_contract.model_ref import ContractError
 from model_contract.names import ARTIFACTS_PATH
 from serving_runtime.codec.encode import encode
-from serving_runtime.codec.strict_json import read_value
+from serving_runtime.codec.strict_json import read_written
 from serving_runtime.errors import ServingError
 from serving_runtime.location import resolve_model_path
 from serving_runtime.model import Model, load
@@ -44,9 +44,7 @@ class ModelFunction:
         model = self.model()
         try:
             request = read_call(args, kwargs, model.metadata.signature)
-            return read_value(
-                encode(model.predict(request), wrapped=False)
-            )  # orjson rounds whole numbers beyond 64 bits
+            return read_written(encode(model.predict(request), wrapped=False))
         except ServingError as error:
             error.args = (f"{error.status} {error.error_code}: {error.message}",)
             raise error from None  # the model's own error may hold the input: it is in the log only

@@ -23,10 +23,16 @@ from serving_runtime.errors import (
     RefusedByModelError,
     ServingError,
 )
-from serving_runtime.refused_input import hint_faults, wrapper_faults
+from serving_runtime.refused_input import hint_faults, is_of_libraries, wrapper_faults
 
 SCHEMA_OF_VALUE: Final = "Failed to enforce schema of "  # the value follows, and at the end what was expected
 HINT_REFUSED: Final = "Failed to validate data against type hint `"
+# The beginnings of messages of MLflow that hold the input, with the place of the fault and words for it.
+OWN_CHECKS: Final = {
+    "'predict_stream' requires single input": ("input", "several rows, and a model that answers in pieces takes one"),
+    "Invalid parameters found": ("params", "MLflow cannot take a parameter as the type that the model's signature has"),
+}
+FIRST_OF_SERVER: Final = 500  # status
 
 _log = logging.getLogger(__name__)
 
@@ -116,8 +122,7 @@ def _explained(error: Exception) -> ServingError:
     # Without MLflow in the process its exceptions are not raised, and importing it would take a second.
     mlflow_error = getattr(sys.modules.get("mlflow.exceptions"), "MlflowException", None)
     if mlflow_error is None or not isinstance(error, mlflow_error):
-        _log.error("the model failed", exc_info=error)
-        return PredictionError(f"the model failed on this input ({type(error).__name__}); the server's log says where")
+        return _failed(error)
     if error.error_class == "SCHEMA_ENFORCEMENT_FAILED":
         # Its message holds the input; that of the exception within says what is wrong with it.
         reason = str(error.__context__ or "it does not fit the model's signature")
@@ -130,4 +135,20 @@ def _explained(error: Exception) -> ServingError:
             [Fault(path="inputs", problem=f"it does not fit the type hint of the model's own code, {hint}")]
         )
     status: int = error.get_http_status_code()
-    return RefusedByModelError(error.message, status=status, error_code=error.error_code)
+    if not is_of_libraries(error):
+        return RefusedByModelError(error.message, status=status, error_code=error.error_code)
+    return _refused_by_mlflow(error, status)
+
+
+def _refused_by_mlflow(error: Any, status: int) -> ServingError:
+    """Return the error for a check of MLflow's own, whose message may hold the input."""
+    known = next((fault for start, fault in OWN_CHECKS.items() if error.message.startswith(start)), None)
+    if known is None and status >= FIRST_OF_SERVER:
+        return _failed(error)
+    path, problem = known or ("input", f"MLflow's own check refuses it ({error.error_code})")
+    return InvalidInputError([Fault(path=path, problem=problem)])
+
+
+def _failed(error: Exception) -> PredictionError:
+    _log.error("the model failed", exc_info=error)
+    return PredictionError(f"the model failed on this input ({type(error).__name__}); the server's log says where")

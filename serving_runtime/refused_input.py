@@ -26,6 +26,12 @@ def frames_of(error: BaseException) -> Iterator[FrameType]:
         trace = trace.tb_next
 
 
+def is_of_libraries(error: BaseException) -> bool:
+    """Return True if the code of the model's author was not called before the exception."""
+    names = [str(frame.f_globals.get("__name__", "")) for frame in frames_of(error)]
+    return all(name.startswith(LIBRARIES) for name in names[1:])  # the first is the caller
+
+
 def hint_faults(error: BaseException) -> list[Fault]:
     """Return the faults of an input that does not fit the type hint of the model's code, as far as they are found."""
     for frame in frames_of(error):

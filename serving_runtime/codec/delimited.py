@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -60,7 +60,11 @@ MOST_COLUMNS = 2000
 FEW_COLUMNS = 20_000
 LEAST_COLUMN = 32  # characters
 BLOCK = 4096  # lines that are read at a time: nothing else runs while the reader of lines does
-BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+# 1 and 0 are booleans to pandas and many databases, and PostgreSQL exports t and f.
+BOOLEANS = {
+    **dict.fromkeys(("true", "True", "TRUE", "1", "t"), True),
+    **dict.fromkeys(("false", "False", "FALSE", "0", "f"), False),
+}
 
 
 def read_csv(body: bytes, signature: Signature) -> Table | TypedFrame:
@@ -70,12 +74,9 @@ def read_csv(body: bytes, signature: Signature) -> Table | TypedFrame:
     """
     text = _text(body)
     if not signature.columns:
-        return _read_untyped(text)
+        return _read_untyped(text, signature)
     text, blank = _with_marked_empty_texts(text)
-    header, cells, rows = _by_column(text)
-    header = [name if name != blank else "" for name in header]
-    if len(set(header)) < len(header):
-        raise MalformedRequestError("the header of the CSV body has a name that comes twice")
+    header, cells, rows = _by_column(text, blank, signature)
     kinds = {str(column.name): column.type for column in signature.columns}
     if not signature.named:
         kinds = dict(zip(header, (column.type for column in signature.columns), strict=False))
@@ -92,7 +93,7 @@ def read_csv(body: bytes, signature: Signature) -> Table | TypedFrame:
 def read_csv_as_pandas(body: bytes, signature: Signature) -> TypedFrame:
     """Read the body as MLflow's server does, but parse times afterwards. Raises MalformedRequestError."""
     if not signature.named:
-        return _read_untyped(_text(body))
+        return _read_untyped(_text(body), signature)
     kinds = {str(column.name): column.type.name for column in signature.columns if isinstance(column.type, Scalar)}
     types = {name: PANDAS_TYPES.get(kind, "object") for name, kind in kinds.items() if kind != "datetime"}
     try:
@@ -161,11 +162,28 @@ def _text(body: bytes) -> str:
         raise MalformedRequestError(f"the body is not UTF-8 (at byte {error.start})") from None
 
 
-def _read_untyped(text: str) -> TypedFrame:
+def taken_names(header: Sequence[str], signature: Signature, keep: Sequence[str] = ()) -> list[str]:
+    """Return the names in a header that may come only once, because the model takes their columns, or `keep` does.
+
+    Spreadsheets write columns without a name beside a table.
+    """
+    if signature.says_nothing:
+        return [name for name in header if name]  # pandas names the others by their places
+    wanted = {*signature.names, *keep}
+    return [name for name in header if name in wanted] if signature.named else list(header)
+
+
+def _expect_each_once(header: Sequence[str], signature: Signature) -> None:
+    """Raise MalformedRequestError if it is not clear which of two columns the model takes."""
+    names = taken_names(header, signature)
+    if len(set(names)) < len(names):
+        raise MalformedRequestError("the header of the CSV body has a name that comes twice")
+
+
+def _read_untyped(text: str, signature: Signature) -> TypedFrame:
     try:
         header = next(csv.reader(io.StringIO(text, newline="")), [])
-        if len(set(header)) < len(header):
-            raise MalformedRequestError("the header of the CSV body has a name that comes twice")
+        _expect_each_once(header, signature)
         if len(header) > FEW_COLUMNS + len(text) // LEAST_COLUMN:
             raise MalformedRequestError("the CSV body has too many columns for its length; send it as JSON")
         return TypedFrame(frame=pd.read_csv(io.StringIO(text)))
@@ -173,9 +191,12 @@ def _read_untyped(text: str) -> TypedFrame:
         raise MalformedRequestError(f"the body is no CSV that pandas can read ({type(error).__name__})") from error
 
 
-def _by_column(text: str) -> tuple[list[str], list[list[str]], int]:  # noqa: C901  one pass over the lines
-    """Return the header, the texts of each column and the number of rows. Raises MalformedRequestError,
-    InvalidInputError.
+def _by_column(  # noqa: C901  one pass over the lines
+    text: str, blank: str | None, signature: Signature
+) -> tuple[list[str], list[list[str]], int]:
+    """Return the header, the texts of each column and the number of rows. `blank` stands for an empty text.
+
+    Raises MalformedRequestError, InvalidInputError.
     """
     header: list[str] = []
     columns: list[list[str]] = []
@@ -189,7 +210,7 @@ def _by_column(text: str) -> tuple[list[str], list[list[str]], int]:  # noqa: C9
                 continue
             between, empty = between + empty, 0
             if not header:
-                header = line
+                header = ["" if name == blank else name for name in line]
                 columns = [[] for _ in header]
             elif len(line) == len(header):
                 lines.append(line)
@@ -207,7 +228,8 @@ def _by_column(text: str) -> tuple[list[str], list[list[str]], int]:  # noqa: C9
         raise MalformedRequestError(
             'the CSV body has an empty line between its lines; a row of one empty cell is written as ""'
         )
-    if len(set(header)) == len(header) and faults:
+    _expect_each_once(header, signature)
+    if faults:
         raise InvalidInputError(faults)
     return header, columns, rows
 

@@ -10,8 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ContractError
 from model_contract.prediction_differences import MOST_DIFFERENCES, differences
@@ -220,7 +218,7 @@ def _example(model: "Model") -> Any:
 
 
 def _plain(value: Any) -> Any:
-    return orjson.loads(lazy.encode(value, wrapped=False))
+    return json.loads(lazy.encode(value, wrapped=False))
 
 
 def _ok(name: str, text: str) -> Finding:

@@ -30,20 +30,25 @@ def json_lines_chunks(stream: IO[bytes], signature: Signature, size: int, keep: 
     A line is a record, a value that the model's own code takes, or a body of the protocol.
     """
     rows: list[tuple[int, bytes]] = []
+    known: set[str] = set()
     length = 0
     for number, line in enumerate(stream, 1):
         if line.isspace():
             continue
+        if number == 1:
+            line = line.removeprefix(BYTE_ORDER_MARK)  # noqa: PLW2901  the same line
         rows.append((number, line))
         length += len(line)
         if len(rows) == size or length >= CHUNK or (len(rows) == 1 and _is_body(line, signature)):
-            yield _lines_chunk(rows, signature, keep)
+            yield _lines_chunk(rows, signature, keep, known)
             rows, length = [], 0
     if rows:
-        yield _lines_chunk(rows, signature, keep)
+        yield _lines_chunk(rows, signature, keep, known)
 
 
-def _lines_chunk(rows: Sequence[tuple[int, bytes]], signature: Signature, keep: Sequence[str]) -> Chunk:
+def _lines_chunk(
+    rows: Sequence[tuple[int, bytes]], signature: Signature, keep: Sequence[str], known: set[str]
+) -> Chunk:
     number, line = rows[0]
     if _is_body(line, signature):
         _expect_no_keep(keep)
@@ -53,7 +58,8 @@ def _lines_chunk(rows: Sequence[tuple[int, bytes]], signature: Signature, keep: 
         lines = [line for _, line in rows[first:end]]
         if signature.typed_in_code:
             return from_document({"inputs": [read_value(line) for line in lines]}, signature)
-        return from_document({"dataframe_records": [read_object(line) for line in lines]}, signature)
+        records = _complete([read_object(line) for line in lines], signature, known)
+        return from_document({"dataframe_records": records}, signature)
 
     kept = kept_of_lines((line for _, line in rows), keep) if keep else None
     return Chunk(
@@ -63,6 +69,19 @@ def _lines_chunk(rows: Sequence[tuple[int, bytes]], signature: Signature, keep: 
         kept=kept,
         columns=_columns([line for _, line in rows], signature),
     )
+
+
+def _complete(records: Sequence[Any], signature: Signature, known: set[str]) -> list[Any]:
+    """Return records of a file, the first with a null for each column that others of the file have and these lack.
+
+    Many writers leave out a null: a row is scored alone as it is among others. `known` are the columns of the file, and
+    those of these records are added.
+    """
+    keys = set[str]().union(*(record for record in records if isinstance(record, dict)))
+    known |= keys & signature.names
+    if keys >= known or not isinstance(records[0], dict):
+        return [*records]
+    return [{**dict.fromkeys(known - keys), **records[0]}, *records[1:]]
 
 
 def _columns(lines: Sequence[bytes], signature: Signature) -> Callable[[], Request] | None:
@@ -147,22 +166,25 @@ def json_chunks(stream: IO[bytes], signature: Signature, size: int, keep: Sequen
         )
         return
     rows = _rows_in(document, form) or []
+    known: set[str] = set()
+    _complete(rows, signature, known)
     for before in range(0, len(rows), size):
-        kept = kept_of_records(rows[before : before + size], keep) if keep else None
-        yield replace(_part(document, form, before, min(size, len(rows) - before), signature), kept=kept)
+        part = range(before, min(before + size, len(rows)))
+        kept = kept_of_records(rows[before : part.stop], keep) if keep else None
+        yield replace(_part(document, form, part, signature, known), kept=kept)
 
 
-def _part(document: dict[str, Any], form: str, before: int, count: int, signature: Signature) -> Chunk:
+def _part(document: dict[str, Any], form: str, part: range, signature: Signature, known: set[str]) -> Chunk:
     rows = _rows_in(document, form) or []
     names = (
         {key: value for key, value in document[form].items() if key == "columns"} if form == "dataframe_split" else None
     )
 
     def request(first: int, end: int) -> Request:
-        part = rows[before + first : before + end]
-        return from_document({**document, form: part if names is None else {**names, "data": part}}, signature)
+        some = _complete(rows[part.start + first : part.start + end], signature, known)
+        return from_document({**document, form: some if names is None else {**names, "data": some}}, signature)
 
-    return Chunk(count=count, place=lambda row: f"row {before + row + 1}", request=request)
+    return Chunk(count=len(part), place=lambda row: f"row {part.start + row + 1}", request=request)
 
 
 def _rows_in(document: dict[str, Any], form: str) -> list[Any] | None:

@@ -5,14 +5,14 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
+from serving_runtime.codec.strict_json import read_written
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.writers import PREDICTION, Writer, record
 
 try:  # the extra `tables`
     import pyarrow as arrow
 
+    from serving_runtime.tables.arrow_tables import decoded
     from serving_runtime.tables.csv_texts import read_texts
     from serving_runtime.tables.predictions import Predictions
 except ImportError:
@@ -57,8 +57,8 @@ def kept_of_lines(lines: Iterable[bytes], names: Sequence[str]) -> Kept:
 
 def _record_of(line: bytes) -> Any:
     try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
+        return read_written(line)
+    except ValueError:
         return None
 
 
@@ -123,8 +123,7 @@ class KeepingWriter:
         """Return the values as they are, or as text if the file has no such type."""
         if self._typed or isinstance(values, list):
             return values
-        if arrow.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
+        values = decoded(values)
         kind = values.type
         if any(is_kind(kind) for is_kind in (arrow.types.is_integer, arrow.types.is_floating, arrow.types.is_boolean)):
             return values

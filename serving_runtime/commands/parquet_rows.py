@@ -16,11 +16,11 @@ from serving_runtime.signature import Signature
 
 try:  # the extra `tables`
     import pyarrow as arrow
-    from pyarrow import parquet
 
     from serving_runtime.tables.arrow_tables import table_request
+    from serving_runtime.tables.parquet_files import open_parquet
 except ImportError:
-    parquet = None
+    arrow = None
 ENCRYPTED: Final = re.compile("crypt(?!o)")  # in Arrow's messages about keys
 PIECE: Final = 1 << 20  # bytes of a column that are read at a time
 OBJECT_PIECE: Final = 8 << 20  # the same from a store, where each request takes long
@@ -31,7 +31,7 @@ def parquet_chunks(
     stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str], partitions: Partitions
 ) -> Iterator[Chunk]:
     """Yield chunks of at most `size` rows, and of fewer if these are long. Raises InputFileError."""
-    if parquet is None:
+    if arrow is None:
         raise InputFileError(f"Parquet cannot be read: {missing_extra('pyarrow', 'tables')}")
     try:
         file = _opened(stream)
@@ -58,7 +58,7 @@ def _opened(stream: IO[bytes]) -> Any:
     if not stream.seekable():
         stream = io.BytesIO(stream.read())
     piece = OBJECT_PIECE if isinstance(stream, arrow.NativeFile) else PIECE
-    return parquet.ParquetFile(stream, pre_buffer=False, buffer_size=piece)
+    return open_parquet(stream, pre_buffer=False, buffer_size=piece)
 
 
 def _needed(names: Sequence[str], signature: Signature, keep: Sequence[str]) -> list[str] | None:

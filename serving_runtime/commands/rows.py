@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from types import MappingProxyType
 from typing import IO, Any, Final
 
-from serving_runtime.codec.delimited import read_csv
+from serving_runtime.codec.delimited import read_csv, taken_names
 from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.json_rows import NO_TABLE, json_chunks, json_lines_chunks
@@ -136,7 +136,7 @@ def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumn
     if not header.sound:
         raise _CsvRows(b"", header, signature).error()
     names = header_names(header.text)
-    expect_each_once(names)
+    expect_each_once(taken_names(names, signature, others.keep))
     if not signature.columns:  # pandas looks at a whole column to say what it is
         text = b"".join(block.text for block in blocks)
         rest = CsvBlock(text=text, line=header.line + header.text.count(b"\n"))

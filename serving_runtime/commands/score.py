@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import orjson
-
 from serving_runtime.codec.encode import encode
+from serving_runtime.codec.strict_json import read_written
 from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.errors import OutputError, ServingError
@@ -80,7 +79,7 @@ def _rows(model: Model, chunk: Chunk, first: int, end: int) -> list[Scored]:
 
 def _by_row(value: Any, count: int, *, single: bool) -> list[Any]:
     """Return the JSON value of each prediction. `single`: they belong to one row of the file. Raises OutputError."""
-    value = orjson.loads(encode(value, wrapped=False))
+    value = read_written(encode(value, wrapped=False))
     if (
         isinstance(value, dict)
         and value

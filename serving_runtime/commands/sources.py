@@ -1,7 +1,8 @@
 """The files that `predict` scores: files, directories and globs, in a fixed order."""
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -25,6 +26,8 @@ SUFFIXES: Final[Mapping[str, str]] = {
 }
 PACKED: Final = frozenset({".gz", ".bz2", ".zst"})
 HIDDEN: Final = (".", "_")  # beginnings of names that readers of data sets skip
+# Of tables of Delta, Hudi and Iceberg, whose directories hold files of older versions too.
+VERSIONED: Final = re.compile(r"_delta_log|\.hoodie|.*\.metadata\.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +109,11 @@ def _fixed_part(pattern: PurePath) -> PurePath:
 
 
 def _in_directory(directory: Path, root: Path, form: str | None) -> Iterator[Source]:
+    paths = sorted(directory.rglob("*"))
+    _refuse_versions(directory, paths)
     files = [
         path
-        for path in sorted(directory.rglob("*"))
+        for path in paths
         if path.is_file() and not _is_hidden(path.relative_to(directory)) and (form or _suffix(path) in SUFFIXES)
     ]
     if not files:
@@ -125,14 +130,26 @@ def _in_store(place: "ObjectPath", form: str | None) -> Iterator[Source]:
     has_magic = glob.has_magic(str(place.key))
     root = place.at(PurePosixPath(_fixed_part(place.key))) if has_magic else place
     pattern = place.relative_to(root).parts if has_magic else ("**",)
+    objects = list(_objects_below(root))
+    if not has_magic:
+        _refuse_versions(place, (path for path, _ in objects))
     found = [
         Source(path=path, name=name, form=_form(path.name, form), state=state)
-        for path, state in _objects_below(root)
+        for path, state in objects
         if not _is_hidden(name := path.relative_to(root)) and _is_wanted(name, pattern, form)
     ]
     if not found:
         raise MissingFileError(f"there is no object {place}, and none with such a key below it that can be scored")
     yield from found
+
+
+def _refuse_versions(directory: Place, paths: Iterable[Place]) -> None:
+    """Raise InputFileError for a directory with a table whose own records say which of its files have rows of now."""
+    if any(map(VERSIONED.fullmatch, (part for path in paths for part in path.relative_to(directory).parts))):  # type: ignore[arg-type]  # both are of one kind
+        raise InputFileError(
+            f"{directory} has a table of Delta, Hudi or Iceberg, and files of its older versions: write its rows as"
+            " Parquet with the program that reads such tables, or name the files to score"
+        )
 
 
 def _objects_below(root: "ObjectPath") -> Iterator[tuple["ObjectPath", State]]:

@@ -5,9 +5,8 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
-import orjson
-
 from model_contract.extras import missing_extra
+from serving_runtime.codec.encode import dumps
 from serving_runtime.commands.cli_errors import InputFileError, OptionError
 
 try:  # the extra `tables`
@@ -118,7 +117,7 @@ class JsonLinesWriter(Writer):
         self._stream = stream
 
     def write(self, predictions: Sequence[Any]) -> None:
-        self._stream.write(b"".join(orjson.dumps(prediction) + b"\n" for prediction in predictions))
+        self._stream.write(b"".join(dumps(prediction) + b"\n" for prediction in predictions))
         self._stream.flush()
 
     def write_columns(self, predictions: "Predictions") -> None:
@@ -137,7 +136,7 @@ class JsonWriter(Writer):
 
     def write(self, predictions: Sequence[Any]) -> None:
         for prediction in predictions:
-            self._stream.write(self._next + orjson.dumps(prediction))
+            self._stream.write(self._next + dumps(prediction))
             self._next = b","
 
     def write_columns(self, predictions: "Predictions") -> None:
@@ -191,10 +190,11 @@ class ParquetWriter(Writer):
         columns = {name: [row.get(name) for row in rows] for name in self._columns.names}
         try:
             table = arrow.table(columns, schema=self._schema)
-        except (arrow.ArrowInvalid, arrow.ArrowTypeError) as error:
+        except (arrow.ArrowInvalid, arrow.ArrowTypeError, OverflowError) as error:
+            of = "of several types" if isinstance(error, arrow.ArrowException) else "of too large numbers"
             reason = str(error).splitlines()[0]
             raise OptionError(
-                f"a Parquet column cannot hold predictions of several types ({reason}); use --output-format jsonl"
+                f"a Parquet column cannot hold predictions {of} ({reason}); use --output-format jsonl"
             ) from None
         self._schema = table.schema
         self._add(table)
@@ -219,7 +219,7 @@ def _cell(value: Any) -> Any:
         case bool():
             return "true" if value else "false"
         case dict() | list():
-            return orjson.dumps(value).decode()
+            return dumps(value).decode()
         case _:
             return value
 

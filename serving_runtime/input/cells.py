@@ -28,10 +28,14 @@ LIST: Final = b"["
 FLOAT: Final = ord("g")
 MARSHAL_VERSION: Final = 2  # a later one refers to a value that was written before
 # RFC 3339, four more forms of ISO 8601 (a date alone, no seconds, no offset, and an offset of hours, as PostgreSQL has
-# it), and " UTC", as BigQuery has it. pandas counts nanoseconds, so a tenth digit of a second would be cut.
+# it), an offset after a space, as Snowflake and SQL Server have it, and " UTC", as BigQuery has it. pandas counts
+# nanoseconds, so a tenth digit of a second would be cut.
 TIME: Final = re.compile(
-    r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:[Zz]| UTC|[+-]\d{2}(?::?\d{2})?)?)?", re.ASCII
+    r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?: ?(?:[Zz]|UTC|[+-]\d{2}(?::?\d{2})?))?)?",
+    re.ASCII,
 )
+DATE: Final = 11  # letters of a date, with the one after it
+NAT: Final = "NaT"  # the text of a missing time by numpy and pandas, which MLflow's client sends
 # Names of the types of JSON, for messages that must not repeat the value.
 JSON_NAMES: Final = {
     bool: "a boolean",
@@ -144,7 +148,10 @@ def doubles_of_rows(rows: Sequence[Sequence[Any]], width: int) -> Values | None:
 
 
 def convert_base64(values: Sequence[Any]) -> Values:
-    """Return bytes that were sent as base64 with padding (RFC 4648, section 4). Raises CellError."""
+    """Return bytes that were sent as base64 with padding (RFC 4648, section 4), in one line or in several.
+
+    Raises CellError.
+    """
     expected = "bytes as a string in base64"
     _expect(values, {str, bytes, NULL}, expected)
     return _objects(
@@ -173,7 +180,7 @@ def _convert_array(array: Values, dtype: np.dtype[Any]) -> Values:
 
 def _refuse_infinite(infinite: Values, dtype: np.dtype[Any]) -> None:
     if infinite.any():
-        raise CellError(int(infinite.argmax()), f"a number too large for {dtype}", "a number")
+        raise CellError(int(infinite.argmax()), f"infinity, or a number too large for {dtype}", "a number")
 
 
 def _booleans(values: Sequence[Any]) -> Values:
@@ -281,17 +288,20 @@ def _beyond_double(value: Any) -> bool:
 def _bytes(text: str | bytes) -> bytes:
     if isinstance(text, bytes):  # from a protocol that sends bytes as they are
         return text
-    coded = text.encode("ascii")
+    coded = text.replace("\r\n", "\n").replace("\n", "").encode("ascii")  # MLflow writes lines of 76 letters
     content = base64.b64decode(coded, validate=True)
     if base64.b64encode(content) != coded:  # the decoder has dropped bits or padding
         raise ValueError
     return content
 
 
-def _time(text: str) -> np.datetime64:
+def _time(text: str) -> np.datetime64 | None:
+    if text == NAT:
+        return None
     if not TIME.fullmatch(text):
         raise ValueError
-    moment = pd.Timestamp(text.upper().replace(" UTC", "Z"))  # of small letters, and of UTC, pandas drops nanoseconds
+    letters = text.upper()  # of small letters, and of UTC, pandas drops nanoseconds
+    moment = pd.Timestamp(letters[:DATE] + letters[DATE:].replace(" ", "").replace("UTC", "Z"))
     if moment.tzinfo is not None:
         moment = moment.tz_convert("UTC").tz_localize(None)
     return moment.as_unit("ns").to_datetime64()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
 from serving_runtime.input.nested import nested, scalars_or_faults
-from serving_runtime.input.table import Key, Table, delimiter_advice
+from serving_runtime.input.table import Key, Table, delimiter_advice, json_values, place_in_frame
 from serving_runtime.input.text_columns import TEXTS, TextCells
 from serving_runtime.signature import Column, Scalar, Signature
 
@@ -44,7 +44,9 @@ def to_frame(table: Table, signature: Signature) -> pd.DataFrame:
     if faults:
         raise InvalidInputError(faults)
     frame = pd.DataFrame(filled, index=range(table.rows))
-    return frame if table.index is None else frame.set_axis(list(table.index))
+    if table.index is None:
+        return frame
+    return frame.set_axis(table.index if isinstance(table.index, pd.Index) else list(table.index))
 
 
 def widened(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
@@ -56,10 +58,8 @@ def widened(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
     faults: list[Fault] = []
     for column in signature.columns:
         if _holds_numbers(frame, column) and isinstance(column.type, Scalar):
-            values = frame[column.name].tolist()
-            wider[column.name] = scalars_or_faults(
-                values, column.type, partial("[{!r}][{}]".format, column.name), faults
-            )
+            place = partial(place_in_frame, column.name)
+            wider[column.name] = scalars_or_faults(json_values(frame[column.name]), column.type, place, faults)
     if faults:
         raise InvalidInputError(faults)
     return wider

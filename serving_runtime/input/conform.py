@@ -102,7 +102,7 @@ def _expect_base64(source: JsonInput, kind: Type) -> None:
 def _check_base64(value: Any, kind: Type, path: str, faults: list[Fault]) -> None:
     match kind:
         case Scalar(name="binary") if isinstance(value, str):
-            scalars_or_faults([value.replace("\n", "")], kind, lambda _: path, faults)  # MLflow writes it in lines
+            scalars_or_faults([value], kind, lambda _: path, faults)
         case Array(items=items) if isinstance(value, list):
             for index, item in enumerate(value):
                 _check_base64(item, items, f"{path}[{index}]", faults)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from functools import cached_property
 from itertools import islice
 from typing import Any, Final
@@ -21,11 +22,10 @@ LIST_OR_NONE: Final = (list, type(None))
 SPLIT: Final = frozenset({"columns", "index", "data"})
 # Each record may have other keys, and every key costs a cell in every row: a small body could fill the memory.
 MOST_EMPTY_CELLS: Final = 10_000_000
-LARGEST_NAME: Final = (
-    2**63
-)  # Python gives longer whole numbers hashes that a client can make equal, and a set of them is slow
 FEW_EMPTY_CELLS: Final = 100_000
-MOST_EMPTY_FOR_EACH: Final = 100  # cell that a record has
+MOST_EMPTY_FOR_EACH: Final = 100  # empty cells for each cell that a record has
+# Python gives longer whole numbers hashes that a client can make equal, and a set of them is slow.
+LARGEST_NAME: Final = 2**63
 
 
 class Columns(Mapping[Key, Any]):
@@ -68,7 +68,8 @@ class Columns(Mapping[Key, Any]):
 class Table:
     """A table of JSON values: `columns` have `rows` values each, and names, or positions only if not `named`.
 
-    `path` is the table's place in the request, `place` returns that of a cell. `index` has the names of the rows.
+    `path` is the table's place in the request, `place` returns that of a cell. `index` has the names of the rows, as
+    JSON or pandas has them.
     `document` is the JSON value of the table, and `orient` is pandas' name for the layout of that value.
     """
 
@@ -76,7 +77,7 @@ class Table:
     rows: int
     path: str
     place: Place
-    index: Sequence[Any] | None = None
+    index: "Sequence[Any] | pd.Index[Any] | None" = None
     named: bool = True
     document: Any = None
     orient: str = ""
@@ -181,19 +182,25 @@ def from_columns(columns: Mapping[Key, Sequence[Any]], path: str) -> Table:
 def from_frame(frame: pd.DataFrame) -> Table:
     """Return the table of a DataFrame that came with its types, with the values that a request would have brought."""
     return Table(
-        columns={name: _json_values(frame[name]) for name in frame.columns},
+        columns={name: json_values(frame[name]) for name in frame.columns},
         rows=len(frame),
         path="frame",
-        place=lambda key, row: f"{member('frame', key)}[{row}]",
-        index=None if isinstance(frame.index, pd.RangeIndex) else frame.index.tolist(),
+        place=place_in_frame,
+        index=None if isinstance(frame.index, pd.RangeIndex) else frame.index,
         named=True,
     )
 
 
-def _json_values(column: "pd.Series[Any]") -> list[Any]:
-    if column.dtype.kind == "M":
-        return [None if pd.isna(moment) else moment.isoformat() for moment in column]
-    return [None if cell is pd.NA or cell is pd.NaT else cell for cell in column.tolist()]
+def place_in_frame(key: Key, row: int) -> str:
+    return f"{member('frame', key)}[{row}]"
+
+
+def json_values(column: "pd.Series[Any]") -> Any:
+    """Return numbers and booleans of numpy as an array, and other cells as JSON has them, None for a missing one."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        return column.to_numpy()
+    cells = zip(column.tolist(), column.isna(), strict=True)
+    return [None if missing else cell.isoformat() if isinstance(cell, date) else cell for cell, missing in cells]
 
 
 def one_row(row: Mapping[Key, Any], path: str) -> Table:

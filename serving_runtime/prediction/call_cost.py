@@ -32,8 +32,7 @@ class Stopwatch:
     def stop(self) -> None:
         self.seconds = self.cost = time.perf_counter() - self._began
         if self._exact and _interruptions() > self._interruptions:
-            # The two clocks may differ by some microseconds.
-            self.cost = min(self.seconds, time.thread_time() - self._processor_time)
+            self.cost = min(self.seconds, time.thread_time() - self._processor_time)  # which began a little earlier
 
 
 def _interruptions() -> int:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import orjson
 import pyarrow as pa
 
 from serving_runtime.codec.encode import encode
+from serving_runtime.codec.strict_json import read_written
 from serving_runtime.errors import OutputError, ServingError
 from serving_runtime.input.request import Request, TypedFrame
 from serving_runtime.model import Model
@@ -78,7 +78,7 @@ class BatchScorer:
         if found is not None and (found.form != "object" or found.table.column_names == self.schema.names):
             columns: Sequence[Any] = found.table.columns
         else:
-            columns = self._columns(orjson.loads(encode(predicted, wrapped=False)), batch.num_rows)
+            columns = self._columns(read_written(encode(predicted, wrapped=False)), batch.num_rows)
         if len(columns) != len(self.schema):
             raise OutputError(f"the model predicts {len(columns)} columns, not {len(self.schema)}: {GIVE_TYPE}")
         return pa.RecordBatch.from_arrays(
@@ -138,7 +138,7 @@ def _typed(column: Any, field: pa.Field) -> pa.Array:
         if isinstance(column, list):
             return pa.array(column, type=field.type)
         return column.combine_chunks().cast(field.type)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         raise OutputError(f"{field.name}, which the model predicts, is not always {field.type}: {GIVE_TYPE}") from None
 
 

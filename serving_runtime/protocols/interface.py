@@ -49,7 +49,7 @@ class Message:
     """A request as it was received. `headers` have lower-case names.
 
     `path` has the values of the route's variables, such as `model`. `weight` is the number of bytes of JSON that take
-    as long to read as the body does; None if the body takes as long as so many bytes.
+    as long to read as the body does; None if that is the length of the body.
     """
 
     body: bytes
@@ -87,7 +87,7 @@ class Inputs:
 
     `rows` is the length of `data`, also of the prediction if the model predicts one for each row; None if data has no
     rows and so cannot be merged with that of other requests. `stream`: the client wants the answer in pieces. `write`
-    raises ServingError; it is a function of a module, with arguments at most, so that another process can send it.
+    raises ServingError; it is a function of a module, or a partial of one, which a process can send to another.
     """
 
     data: Any

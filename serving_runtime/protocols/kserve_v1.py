@@ -3,7 +3,7 @@
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -26,7 +26,7 @@ from serving_runtime.protocols.kserve_endpoints import FAULT, expect, is_ready, 
 
 if TYPE_CHECKING:
     from serving_runtime.input.request import Request
-    from serving_runtime.signature import Signature
+    from serving_runtime.signature import Column, Signature
 
 MODELS: Final = "/v1/models"
 LISTED: Final = f"GET {MODELS}"
@@ -56,7 +56,7 @@ def _request(document: Mapping[str, Any], signature: "Signature") -> "Request":
         {key: document[key], PARAMS: document.get(params_path)}, signature, params_path=params_path
     )
     rows = document[key]
-    if signature.named and signature.columns and _are_rows(rows, len(signature.columns)):
+    if signature.named and signature.columns and _are_rows(rows, signature.columns):
         # V1 sends rows without names, which MLflow's protocol refuses if the signature has names.
         names = [column.name for column in signature.columns]
         table = lazy.renamed(lazy.from_rows(rows, key, len(signature.columns)), names)
@@ -64,8 +64,11 @@ def _request(document: Mapping[str, Any], signature: "Signature") -> "Request":
     return request
 
 
-def _are_rows(value: Any, width: int) -> bool:
-    return width > 1 and isinstance(value, list) and bool(value) and all(isinstance(row, list) for row in value)
+def _are_rows(value: Any, columns: "Sequence[Column]") -> bool:
+    """Return True for lists that are rows, and not values of an only column that takes lists."""
+    if not isinstance(value, list) or not value or not all(isinstance(row, list) for row in value):
+        return False
+    return len(columns) > 1 or isinstance(columns[0].type, lazy.Scalar)
 
 
 def models(status: Status, _: Mapping[str, str]) -> Answer:

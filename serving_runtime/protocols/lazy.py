@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from serving_runtime.protocols.open_inference.metadata import metadata_of as metadata_of
     from serving_runtime.protocols.open_inference.raw import split_tensors as split_tensors
     from serving_runtime.protocols.open_inference.request import read_tensors as read_tensors
+    from serving_runtime.signature import Scalar as Scalar
     from serving_runtime.signature_schemas import cells as cells
     from serving_runtime.signature_schemas import of_column as of_column
     from serving_runtime.signature_schemas import of_tensor as of_tensor
@@ -54,6 +55,7 @@ __getattr__ = lazy_attributes(
         "metadata_of": "serving_runtime.protocols.open_inference.metadata:metadata_of",
         "split_tensors": "serving_runtime.protocols.open_inference.raw:split_tensors",
         "read_tensors": "serving_runtime.protocols.open_inference.request:read_tensors",
+        "Scalar": "serving_runtime.signature:Scalar",
         "cells": "serving_runtime.signature_schemas:cells",
         "of_column": "serving_runtime.signature_schemas:of_column",
         "of_tensor": "serving_runtime.signature_schemas:of_tensor",

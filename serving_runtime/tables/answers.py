@@ -5,7 +5,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from serving_runtime.codec.encode import encode
-from serving_runtime.codec.strict_json import read_value
+from serving_runtime.codec.strict_json import read_written
 from serving_runtime.errors import OutputError
 from serving_runtime.options import Nan
 from serving_runtime.tables.arrow_stream import write_stream
@@ -21,7 +21,7 @@ def arrow_answer(value: Any, rows: int | None, nan: Nan) -> bytes:
     """
     predictions = None if rows is None else as_predictions(value, rows, finite=nan is not Nan.STRING)
     if predictions is None or (nan is Nan.ERROR and any(column.null_count for column in predictions.table.columns)):
-        return write_stream(_of_json(read_value(encode(value, wrapped=False, nan=nan)), rows))
+        return write_stream(_of_json(read_written(encode(value, wrapped=False, nan=nan)), rows))
     return write_stream(predictions.table)
 
 

@@ -71,8 +71,7 @@ def types_of(names: list[str], signature: Signature) -> Mapping[Key, Type | None
 
 def _cells(column: pa.Array, kind: Type | None, place: Callable[[int], str]) -> Any:
     """Return a column's cells. Integers beside a null stay integers; pandas' doubles would round those beyond 2**53."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = decoded(column)
     if isinstance(kind, Scalar):
         if pa.types.is_floating(column.type) and (kind in FLOATS or not column.null_count):
             return column.to_numpy(zero_copy_only=False)
@@ -100,6 +99,16 @@ def _is_text(column: pa.Array) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
+
+
+def decoded(column: pa.Array) -> pa.Array:
+    """Return the values of a dictionary, and any other column as it is."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    values = column.dictionary
+    if pa.types.is_string_view(values.type) or pa.types.is_binary_view(values.type):  # which Arrow cannot take by place
+        values = values.cast(pa.large_string() if pa.types.is_string_view(values.type) else pa.large_binary())
+    return values.take(column.indices)
 
 
 def _tensor(column: pa.Array, place: Callable[[int], str]) -> Any:

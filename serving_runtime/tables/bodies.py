@@ -3,11 +3,11 @@
 import io
 import json
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
-from pyarrow import parquet
 
 from serving_runtime.codec.delimited import PATH as CSV
 from serving_runtime.codec.delimited import check_growth
@@ -16,9 +16,10 @@ from serving_runtime.input.request import TypedFrame
 from serving_runtime.input.table import Key, Table
 from serving_runtime.signature import Signature
 from serving_runtime.tables.arrow_stream import read_stream
-from serving_runtime.tables.arrow_tables import known_names, of_columns
+from serving_runtime.tables.arrow_tables import decoded, known_names, of_columns
 from serving_runtime.tables.csv_blocks import read_csv_blocks
 from serving_runtime.tables.csv_columns import read_block
+from serving_runtime.tables.parquet_files import open_parquet
 
 PARQUET: Final = "parquet"
 ARROW: Final = "arrow"
@@ -39,17 +40,12 @@ def csv_table(body: bytes, signature: Signature) -> Table | None:
     return None
 
 
-def parquet_table(body: bytes, signature: Signature) -> Table | None:
-    """Return the table of a Parquet file; None if pandas has written it with an index, which only pandas reads.
-
-    Raises MalformedRequestError.
-    """
+def parquet_table(body: bytes, signature: Signature) -> Table:
+    """Return the table of a Parquet file, with the index that pandas has written. Raises MalformedRequestError."""
     try:
         check_growth(body)
-        file = parquet.ParquetFile(pa.BufferReader(body))
-        if _has_index(file.schema_arrow):
-            return None
-        return _table(file.read(use_threads=False), signature, PARQUET)
+        table = open_parquet(pa.BufferReader(body)).read(use_threads=False)
+        return replace(_table(table, signature, PARQUET), index=_index(table))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise MalformedRequestError(
             f"the body is no Parquet file that Arrow can read ({type(error).__name__})"
@@ -89,31 +85,28 @@ def _table(table: pa.Table, signature: Signature, path: str) -> Table:
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:
     """Return the chunks of a column as one array, of the values if it is a dictionary."""
-    chunks = [_decoded(chunk) if pa.types.is_dictionary(chunk.type) else chunk for chunk in column.chunks]
+    chunks = list(map(decoded, column.chunks))
     if len(chunks) == 1:
         return chunks[0]
     return pa.concat_arrays(chunks) if chunks else pa.array([], pa.null())
-
-
-def _decoded(chunk: pa.DictionaryArray) -> pa.Array:
-    """Return the values of a dictionary; Arrow cannot take views by their places."""
-    values = chunk.dictionary
-    if pa.types.is_string_view(values.type) or pa.types.is_binary_view(values.type):
-        values = values.cast(pa.large_string() if pa.types.is_string_view(values.type) else pa.large_binary())
-    return values.take(chunk.indices)
 
 
 def _place(path: str, name: Key, row: int) -> str:
     return f'{path}[{row}]["{name}"]'
 
 
-def _has_index(schema: pa.Schema) -> bool:
-    """Return True if the columns have an index among them, or one that does not count the rows from 0."""
+def _index(table: pa.Table) -> Any:
+    """Return the index of the frame that pandas has written; None if it counts the rows from 0, or there is none.
+
+    Its columns may have been removed since. Raises MalformedRequestError.
+    """
     try:
-        described: Any = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        described: Any = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
         indexes = described.get("index_columns", [])
-        return any(
-            not isinstance(index, dict) or (index.get("start"), index.get("step")) != (0, 1) for index in indexes
-        )
-    except (ValueError, AttributeError, TypeError):
-        return True
+        if all(isinstance(index, dict) and (index.get("start"), index.get("step")) == (0, 1) for index in indexes):
+            return None
+        return table.select([name for name in table.column_names if name in indexes]).to_pandas().index
+    except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MalformedRequestError(
+            f"the Parquet file has metadata that pandas cannot read ({type(error).__name__}); write it anew"
+        ) from error

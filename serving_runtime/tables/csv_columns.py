@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from serving_runtime.codec.delimited import BOOLEANS, NULLS
+from serving_runtime.codec.delimited import BOOLEANS, NULLS, taken_names
 from serving_runtime.input.cells import CellError, convert
 from serving_runtime.signature import Scalar, Signature, Type
 from serving_runtime.tables.arrow_tables import types_of
@@ -41,7 +41,7 @@ def read_block(
 
     `threads`: Arrow may use all processors.
     """
-    names = _names(header)
+    names = _names(header, signature)
     if names is None or not block.sound:
         return None
     kinds = types_of(names, signature)
@@ -84,13 +84,14 @@ def _nulls(block: CsvBlock) -> list[str]:
     return [""] if block.marks.isdisjoint((b"N", b"n")) else WORDS
 
 
-def _names(header: CsvBlock) -> list[str] | None:
-    """Return the names of the columns; None if they are no CSV or one comes twice."""
+def _names(header: CsvBlock, signature: Signature) -> list[str] | None:
+    """Return the names of the columns; None if they are no CSV, or if the model takes one that comes twice."""
     try:
         names = next(cells for cells in csv.reader(io.StringIO(header.text.decode(), newline=""), strict=True) if cells)
     except (csv.Error, UnicodeDecodeError, StopIteration):
         return None
-    return names if len(set(names)) == len(names) else None
+    taken = taken_names(names, signature)
+    return names if len(set(taken)) == len(taken) else None
 
 
 def _is_doubtful(block: CsvBlock, *, integers: bool) -> bool:

@@ -41,14 +41,17 @@ def test_a_value_becomes_one_of_its_type(values: list[Any], dtype: str, converte
         ("2024-01-01T00:30:00+01:00", "2023-12-31T23:30:00"),
         ("2024-01-31 12:30:45.678901+00", "2024-01-31T12:30:45.678901"),
         ("2024-01-31 12:30:45.678901 UTC", "2024-01-31T12:30:45.678901"),
+        ("2024-01-31 12:30:45.678 -0800", "2024-01-31T20:30:45.678"),  # Snowflake's
+        ("2024-01-31 12:30:45.1234567 +05:30", "2024-01-31T07:00:45.1234567"),  # SQL Server's
+        ("NaT", "NaT"),
     ],
 )
 def test_a_time_is_one_moment_in_utc(text: str, moment: str) -> None:
-    assert convert([text], np.dtype("datetime64[ns]"))[0] == np.datetime64(moment, "ns")
+    np.testing.assert_equal(convert([text], np.dtype("datetime64[ns]"))[0], np.datetime64(moment, "ns"))
 
 
 @pytest.mark.parametrize("letter", "Tt ")
-@pytest.mark.parametrize("offset", ["", "Z", "z", " UTC", "+00", "-0000", "+00:00"])
+@pytest.mark.parametrize("offset", ["", "Z", "z", " Z", "UTC", " UTC", "+00", "-0000", "+00:00", " +0000"])
 @pytest.mark.parametrize("digits", range(1, 10))
 def test_each_form_of_a_time_keeps_all_digits_of_its_second(letter: str, offset: str, digits: int) -> None:
     seconds = f"12:30:45.{'123456789'[:digits]}"
@@ -79,6 +82,8 @@ def test_each_form_of_a_time_keeps_all_digits_of_its_second(letter: str, offset:
         (["2024-02-30"], "datetime64[ns]", 0, "no date or time of ISO 8601"),
         (["2024-01-31 UTC"], "datetime64[ns]", 0, "no date or time of ISO 8601"),
         (["2024-01-31T12:30:45+24"], "datetime64[ns]", 0, "no date or time of ISO 8601"),
+        (["2024-01-31 12:30:45  +00"], "datetime64[ns]", 0, "no date or time of ISO 8601"),
+        (["nat"], "datetime64[ns]", 0, "no date or time of ISO 8601"),
         (["1500-01-01"], "datetime64[ns]", 0, "out of range"),
         ([1.5], "complex128", 0, "the type complex128, which no protocol here can send"),
     ],

@@ -149,3 +149,12 @@ def test_a_cast_that_fails_is_reported_without_the_value(model: Callable[[str], 
 
     assert error.details == [{"path": "dataframe_records", "problem": 'MLflow cannot cast the column "x" to its type'}]
     assert "s3cret" not in error.message
+
+
+def test_a_parameter_that_mlflow_refuses_is_reported_without_its_value(model: Callable[[str], Model]) -> None:
+    body = json.dumps({"inputs": {"x": [1]}, "params": {"k": "s3cret"}})
+    error = ours(model("params"), JSON, body)["error"]
+
+    problem = "MLflow cannot take a parameter as the type that the model's signature has"
+    assert (error.status, error.details) == (400, [{"path": "params", "problem": problem}])
+    assert "s3cret" not in error.message

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from serving_runtime.codec.delimited import NULLS, read_csv
 from serving_runtime.errors import InvalidInputError, MalformedRequestError
+from serving_runtime.input.request import TypedFrame
 from serving_runtime.signature import Column, Scalar, Signature
 
 
@@ -44,6 +45,44 @@ def test_a_number_in_text_is_no_other_number(kind: str, text: str, value: Any) -
     found = cells(f"x\n{text}\n", kind)
 
     assert (found, type(found[0])) == ([value], type(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True),
+        ("FALSE", False),
+        ("t", True),
+        ("f", False),
+        ("1", True),
+        ("0", False),
+        ("2", "2"),
+        ("yes", "yes"),
+    ],
+)
+def test_booleans_are_those_of_pandas_r_and_databases(text: str, value: Any) -> None:
+    assert cells(f"x\n{text}\n", "boolean") == [value]
+
+
+def test_columns_without_a_name_are_left_out_as_a_spreadsheet_writes_them_beside_a_table() -> None:
+    for header in ("x,,", 'x,"",""', ",x,"):
+        row = ",".join("7" if name == "x" else "" for name in header.split(","))
+        assert cells(f"{header}\n{row}\n", "long") == [7]
+    with pytest.raises(InvalidInputError, match="2 values, where the header has 3"):
+        cells("x,,\n7,\n", "long")
+
+
+def test_a_model_without_a_signature_gets_the_names_of_pandas_for_columns_without_one() -> None:
+    found = read_csv(b"x,,\n1,2,3\n", Signature())
+
+    assert isinstance(found, TypedFrame)
+    assert found.frame.to_dict("list") == {"x": [1], "Unnamed: 1": [2], "Unnamed: 2": [3]}
+
+
+def test_columns_that_go_by_position_need_names_of_their_own() -> None:
+    unnamed = Column(name=None, type=Scalar(name="long"), required=True)
+    with pytest.raises(MalformedRequestError, match="a name that comes twice"):
+        read_csv(b",\n1,2\n", Signature(columns=(unnamed, unnamed)))
 
 
 def test_an_empty_line_between_the_rows_of_one_column_is_refused() -> None:

@@ -1,6 +1,7 @@
 """Each kind of input example that MLflow stores, read as MLflow wrote it."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from serving_runtime.errors import InvalidInputError, MalformedRequestError
+from serving_runtime.errors import InvalidInputError, MalformedRequestError, ServingError
 from serving_runtime.example import example_problem
 from serving_runtime.mlmodel import read_metadata
 from serving_runtime.model import Model, load
 from serving_runtime.observability.capture import CapturedPrediction
 from serving_runtime.observability.capture_records import domino_records, jsonl_records
-from serving_runtime.prediction.warm_up import warm_up
+from serving_runtime.prediction.warm_up import predict_example, warm_up
 from serving_runtime.protocols.mlflow.request import read_request
 from serving_runtime.signature import Column, Scalar, Signature
 from testbed.environments import saved_models
@@ -34,6 +35,8 @@ BETTER = {
     "tensor-empty-free",
 }
 UNUSABLE = {"name-none", "names-twice", "tensor-empty"}  # MLflow's own server refuses these, or stores no such model
+NOT_JSON = re.compile(rb"\b(NaN|Infinity)\b")
+NUMBERS_FOR_TIMES = {"tensor-of-times-with-nat"}  # MLflow writes nanoseconds as numbers
 Answers = dict[str, dict[str, Any]]
 
 
@@ -58,6 +61,25 @@ def test_every_example_that_mlflow_serves_reaches_the_model_as_mlflow_gives_it(s
             wrong[name] = (found, answer["body"]["predictions"])
 
     assert len(answers) > 120
+    assert wrong == {}
+
+
+def test_every_example_that_is_json_can_be_sent_as_mlflow_wrote_it(saved: tuple[Path, Answers]) -> None:
+    directory, answers = saved
+    wrong = {}
+    for name in answers:
+        model = load(directory / name)
+        example = model.example()
+        body = (directory / name / str(model.metadata.serving_example)).read_bytes()
+        if example is None or predict_example(model) or NOT_JSON.search(body) or name in NUMBERS_FOR_TIMES:
+            continue
+        try:
+            found = model.predict(read_request(body, "application/json", model.metadata.signature))
+        except ServingError as error:
+            found = error.message
+        if found != (expected := model.predict_conformed(example.data, example.params)):
+            wrong[name] = (found, expected)
+
     assert wrong == {}
 
 

@@ -7,8 +7,10 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from serving_runtime.codec.returned import moment_text
 from serving_runtime.errors import Fault, InvalidInputError
 from serving_runtime.input.request import JsonInput, Request, TypedFrame
+from serving_runtime.input.table import json_values
 from serving_runtime.protocols.mlflow.request import FORMATS, PARAMS, from_document
 from serving_runtime.signature import Signature
 
@@ -57,10 +59,18 @@ def _input(args: Sequence[Any], named: dict[str, Any], signature: Signature) -> 
 def native(value: Any) -> Any:
     """Return values of numpy, pandas and datetime as JSON has them; a DataFrame stays one."""
     match value:
+        case _ if value is pd.NaT or value is pd.NA:
+            return None
+        case np.datetime64():
+            return moment_text(value)
         case np.generic():
             return native(value.item())
-        case np.ndarray() | pd.Series() | pd.Index():
+        case np.ndarray() if value.dtype.kind == "M" and value.ndim:
+            return [native(item) for item in value]  # of which `tolist` makes numbers
+        case np.ndarray() | pd.Index():
             return native(value.tolist())
+        case pd.Series():
+            return native(json_values(value))
         case dict():
             return {key: native(item) for key, item in value.items()}
         case list() | tuple():

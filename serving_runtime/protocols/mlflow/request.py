@@ -36,7 +36,7 @@ def read_request(body: bytes, content_type: str | None, signature: Signature, co
             return Request(input=_csv(body, signature, coerce))
         case MediaType.PARQUET:
             by_columns = ARROW and _takes_columns(signature, coerce)
-            return Request(input=(lazy.parquet_table(body, signature) if by_columns else None) or read_parquet(body))
+            return Request(input=lazy.parquet_table(body, signature) if by_columns else read_parquet(body))
         case MediaType.ARROW:
             if not ARROW:
                 raise UnsupportedMediaTypeError(f"this server cannot read Arrow: {missing_extra('pyarrow', 'tables')}")

@@ -125,6 +125,17 @@ def test_values_of_records_are_kept(form: str, run: Run, models: Path) -> None:
     assert (ended.code, [json.loads(line)["id"] for line in ended.out.splitlines()]) == (0, [{"a": [0]}, {"a": [1]}])
 
 
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
+def test_long_number_of_a_record_is_kept_whole(form: str, run: Run, models: Path) -> None:
+    number = 2**70 + 1
+    text = "\ufeff" + json.dumps({**frame().to_dict("records")[0], "id": number})
+    command = ["predict", "--model-path", models / "wine", "--keep-columns", "id", "--input-format", "jsonl"]
+
+    ended = run(*command, "--output-format", form, stdin=text.encode())
+
+    assert (ended.code, str(number) in ended.out) == (0, True), ended.out
+
+
 REFUSED = {
     "none": (HEADER + "1,7.4,3.5,9.4,\n", "csv", 'the file has no column "none", which --keep-columns names'),
     "prediction": ("prediction," + HEADER + "0,1,7.4,3.5,9.4,\n", "csv", 'predicts a column "prediction" too'),

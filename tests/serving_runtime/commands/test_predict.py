@@ -79,6 +79,15 @@ def test_predictions_are_written_in_every_form(
     assert (ended.code, read[form]()) == (0, wanted)
 
 
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
+def test_long_number_is_written_whole(form: str, run: Run, models: Path) -> None:
+    command = ["predict", "--model-path", models / "chosen", "--output-format", form]
+
+    ended = run(*command, stdin=b"expression\n[2**70 + 1]\n")
+
+    assert (ended.code, str(2**70 + 1) in ended.out) == (0, True), ended.out
+
+
 def test_wrong_row_is_named_by_its_line_and_leaves_no_file(run: Run, models: Path, tmp_path: Path) -> None:
     source, output = tmp_path / "rows.csv", tmp_path / "out.csv"
     source.write_text(csv_text([*ROWS[:3], ["high", 3.0, 9.0], *ROWS[3:]]))

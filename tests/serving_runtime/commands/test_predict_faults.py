@@ -194,6 +194,11 @@ OF_OTHER_FORMS = {
         ["[1.5]", "['a']"],
         "a Parquet column cannot hold predictions of several types",
     ),
+    "an unsigned number in Parquet": (
+        "out.parquet",
+        ["np.array([2**63], dtype='uint64')"],
+        "a Parquet column cannot hold predictions of too large numbers",
+    ),
     "columns in CSV": ("out.csv", ["[{'a': 1}]", "[{'b': 1}]"], "the model predicted the column b, which earlier rows"),
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from serving_runtime.commands.cli_errors import CommandError
+from serving_runtime.commands.cli_errors import CommandError, InputFileError
 from serving_runtime.commands.sources import find_sources
 
 Run = Callable[..., Any]
@@ -96,6 +96,22 @@ def test_argument_without_files_is_refused(names: str, tmp_path: Path, monkeypat
         find_sources(names.split(), None)
 
     assert (refused.value.code, NOT_FOUND[names][1] in str(refused.value)) == (NOT_FOUND[names][0], True)
+
+
+@pytest.mark.parametrize("record", ["_delta_log/0.json", ".hoodie/hoodie.properties", "metadata/v1.metadata.json"])
+@pytest.mark.parametrize("names", ["lake", "lake/sales", "lake/*"])
+def test_table_with_older_versions_is_no_directory_of_files(
+    names: str, record: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "lake/sales"
+    (table / record).parent.mkdir(parents=True)
+    (table / record).touch()
+    write_csv(table / "a.csv", ROWS)
+
+    with pytest.raises(InputFileError, match="has a table of Delta, Hudi or Iceberg"):
+        find_sources([names], None)
+    assert [source.path for source in find_sources(["lake/sales/a.csv"], None)] == [Path("lake/sales/a.csv")]
 
 
 def test_directory_gets_a_part_for_each_file(

@@ -137,6 +137,7 @@ REFUSED = {
     "a time of day": ("datetime", pa.array([time(1, 2)]), "a value of type time"),
     "a duration": ("long", pa.array([5], pa.duration("s")), "a value of type timedelta"),
     "a date out of range": ("datetime", pa.array([date(9999, 1, 1)]), "a date or time"),
+    "int96": ("datetime", pa.array([datetime(9999, 12, 31)], pa.timestamp("us")), "or out of range"),  # noqa: DTZ001
 }
 
 
@@ -144,7 +145,9 @@ REFUSED = {
 def test_value_that_the_type_cannot_hold_is_named(form: str, run: Run, models: Path, tmp_path: Path) -> None:
     name, column, problem = REFUSED[form]
 
-    ended = scored(run, models / "scalars", pa.table({**SCALARS, name: column}), tmp_path / "rows.parquet")
+    table, options = pa.table({**SCALARS, name: column}), {"use_deprecated_int96_timestamps": form == "int96"}
+
+    ended = scored(run, models / "scalars", table, tmp_path / "rows.parquet", **options)
 
     assert (ended.code, ended.out) == (3, ""), ended.err
     assert ended.err.startswith(f'error: row 1: "{name}": ')

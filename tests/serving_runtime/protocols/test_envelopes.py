@@ -24,12 +24,25 @@ def predicted(ask: Ask, name: str, body: Any) -> Any:
         ("two-doubles", {"instances": [[0.5, 1], [1.5, 2]]}, {"inputs": COLUMNS}),
         ("two-doubles", {"inputs": COLUMNS}, {"inputs": COLUMNS}),
         ("one-double", {"instances": [0.5, 1.5]}, {"inputs": [0.5, 1.5]}),
+        ("one-double", {"instances": [[0.5], [1.5]]}, {"inputs": [0.5, 1.5]}),
+        ("array", {"instances": [[0.5], [1.5, 2]]}, {"inputs": [[0.5], [1.5, 2]]}),
         ("unnamed", {"instances": [[0.5, 1]]}, {"inputs": [[0.5, 1]]}),
         ("tensor", {"instances": [[1, 2, 3]]}, {"inputs": [[1, 2, 3]]}),
         ("params", {"instances": [1], "parameters": {"k": 7}}, {"inputs": [1], "params": {"k": 7}}),
         ("free", {"instances": [[1, 2]]}, {"inputs": [[1, 2]]}),
     ],
-    ids=["objects", "rows", "columns", "one column", "columns without names", "a tensor", "parameters", "no signature"],
+    ids=[
+        "objects",
+        "rows",
+        "columns",
+        "one column",
+        "rows of one column",
+        "one column of lists",
+        "columns without names",
+        "a tensor",
+        "parameters",
+        "no signature",
+    ],
 )
 def test_instances_are_read_as_by_mlflows_protocol(name: str, body: Any, same: Any, ask: Ask) -> None:
     answer = ask(name)("v1", body)

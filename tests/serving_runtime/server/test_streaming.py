@@ -51,6 +51,17 @@ def test_failure_before_the_first_piece_has_a_status(streamer: RuntimeServer) ->
     assert (answer.status, answer.document["error_code"]) == (500, "INTERNAL_ERROR")
 
 
+def test_rows_for_a_model_that_streams_one_are_refused_without_the_input(streamer: RuntimeServer) -> None:
+    body = json.dumps({"dataframe_records": [{"a": "secret"}, {"a": "b"}], "stream": True})
+
+    answer = streamer.ask("POST", "/invocations", body, JSON)
+
+    assert (answer.status, answer.document["message"]) == (
+        400,
+        "input: several rows, and a model that answers in pieces takes one",
+    )
+
+
 def test_failure_after_it_is_reported_in_the_stream(streamer: RuntimeServer) -> None:
     first, failure = events(streamer.ask("POST", "/invocations", wish("fail later", stream=True), JSON))
 

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -228,11 +229,53 @@ def test_infinity_of_a_double_is_a_number_there(writer: Any) -> None:
     assert outcome(found, DOUBLES)["a"].tolist() == [np.inf]
 
 
-def test_parquet_with_an_index_is_left_to_pandas() -> None:
-    frame = pd.DataFrame({"a": [1, 2]}, index=["x", "y"])
+INDEXES: Mapping[str, Any] = {
+    "rows of a larger frame": [7, 3],
+    "texts": pd.Index(["x", "y"], name="id"),
+    "times": pd.date_range("2024-01-31", periods=2, tz="Europe/Berlin", name="day"),
+    "a range": pd.RangeIndex(1, 5, 2),
+    "levels": pd.MultiIndex.from_tuples([(1, "a"), (2, None)], names=["number", None]),
+}
+# What people's frames have, and the type of the signature.
+FRAMES: Mapping[str, tuple[str, Any]] = {
+    "texts with a missing one": ("string", ["a", None]),
+    "texts of pandas' own type": ("string", pd.array(["a", None], dtype="string")),
+    "categories": ("string", pd.Categorical(["a", None])),
+    "doubles of pandas' own type": ("double", pd.array([0.5, None], dtype="Float64")),
+    "decimals": ("double", [Decimal("0.5"), None]),
+    "whole numbers of pandas' own type": ("long", pd.array([1, 2**53 + 1], dtype="Int64")),
+    "times of a zone": ("datetime", pd.to_datetime(["2024-01-31T12:00+01:00", None])),
+    "dates": ("datetime", [date(2024, 1, 31), None]),
+    "bytes": ("binary", [b"a", None]),
+}
 
-    assert parquet_table(frame.to_parquet(), LONGS) is None
-    assert parquet_table(frame.reset_index().to_parquet(), LONGS) is not None
+
+@pytest.mark.parametrize("index", INDEXES)
+@pytest.mark.parametrize("name", FRAMES)
+def test_parquet_with_an_index_has_the_columns_of_one_without_it(name: str, index: str) -> None:
+    kind, cells = FRAMES[name]
+    signature = Signature(columns=(Column(name="a", type=Scalar(name=kind), required=False),))
+    frame = pd.DataFrame({"a": cells})
+
+    found = outcome(parquet_table(frame.set_axis(INDEXES[index]).to_parquet(), signature), signature, fast=True)
+
+    expected = outcome(parquet_table(frame.to_parquet(), signature), signature)
+    assert len(expected) == 2
+    pd.testing.assert_frame_equal(found, expected.set_axis(INDEXES[index]), check_freq=False, check_index_type=False)
+
+
+def test_parquet_whose_index_was_removed_is_read() -> None:
+    table = pa.Table.from_pandas(pd.DataFrame({"a": [1, 2]}, index=["x", "y"])).select(["a"])
+
+    assert outcome(parquet_table(parquet_file(table), LONGS), LONGS)["a"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("metadata", [b"{", b"[]", b'{"index_columns": 1}'])
+def test_metadata_that_pandas_did_not_write_are_refused(metadata: bytes) -> None:
+    table = pa.table({"a": [1]}).replace_schema_metadata({b"pandas": metadata})
+
+    with pytest.raises(MalformedRequestError, match="metadata that pandas cannot read"):
+        parquet_table(parquet_file(table), LONGS)
 
 
 DAMAGED: Mapping[str, tuple[bytes, str]] = {
@@ -320,10 +363,34 @@ def test_deltas_and_other_dictionaries_of_later_batches_are_read() -> None:
         assert found["a"].tolist() == ["x", "y"]
 
 
-def in_parquet(table: pa.Table) -> bytes:
+def test_dictionaries_of_views_as_polars_writes_categories_are_texts() -> None:
+    texts = Signature(columns=(Column(name="a", type=Scalar(name="string"), required=False),))
+    column = pa.DictionaryArray.from_arrays(pa.array([1, None, 0], pa.uint32()), pa.array(["x", "y"], pa.string_view()))
+    table = pa.table({"a": column})
+    expected = outcome(by_cells(pa.table({"a": ["y", None, "x"]}), "table"), texts)
+
+    assert_same(outcome(arrow_table(stream(table), texts), texts), expected)
+    assert_same(outcome(table_request(table.to_batches()[0], texts).input, texts), expected)
+
+
+def in_parquet(table: pa.Table, *, int96: bool = False) -> bytes:
     written = io.BytesIO()
-    parquet.write_table(table, written)
+    parquet.write_table(table, written, use_deprecated_int96_timestamps=int96)
     return written.getvalue()
+
+
+def test_times_of_sparks_older_type_are_the_same_moments_or_refused() -> None:
+    times = Signature(columns=(Column(name="a", type=Scalar(name="datetime"), required=True),))
+    exact = np.array(["2024-01-31T12:00:00.123456789"], "M8[ns]")
+    far = np.array(["2024-01-31", "9999-12-31"], "M8[us]")
+
+    found = outcome(parquet_table(in_parquet(pa.table({"a": exact}), int96=True), times), times)
+    refused = outcome(parquet_table(in_parquet(pa.table({"a": far}), int96=True), times), times)
+
+    assert found["a"].tolist() == [pd.Timestamp(exact[0])]
+    assert [fault["path"] for fault in refused] == ['parquet[1]["a"]']
+    lists = pa.table({"a": [1], "b": pa.array([far], pa.list_(pa.timestamp("us")))})
+    assert outcome(parquet_table(in_parquet(lists, int96=True), LONGS), LONGS)["a"].tolist() == [1]
 
 
 NO_VALUES = {

@@ -202,6 +202,14 @@ def test_each_odd_cell_is_the_same_as_columns_and_as_cells(kind: str, cell: str,
     assert_same(text_of(signature, [(CELLS[kind][0], "1"), (cell, "2")]), signature)
 
 
+def test_columns_beside_those_of_the_model_may_have_one_name() -> None:
+    signature = signature_of("long")
+    text = b"long 0,,,more,more\n1,,,2,3\n"
+
+    assert by_columns(text, signature) is not None
+    assert_same(text, signature)
+
+
 def test_plain_cells_of_every_type_are_read_as_columns() -> None:
     signature = signature_of(*KINDS)
 

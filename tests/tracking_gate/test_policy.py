@@ -483,6 +483,18 @@ def test_query_that_is_read_in_two_ways_is_refused(wine: Wine) -> None:
     assert both.status == 400
 
 
+def test_token_sends_the_lists_that_mlflows_client_sends(wine: Wine) -> None:
+    """The client repeats the key of a query for each item of a list."""
+    version, pull = wine.promoted(), wine.gate.bearer(PULL)
+    latest = f"{API}/registered-models/get-latest-versions?name={wine.name}&stages=Staging&stages=Production"
+    search = f"{API}/model-versions/search?filter=name%3D%27{wine.name}%27&order_by=name&order_by=creation_timestamp"
+
+    for path in (latest, search):
+        found = wine.gate.ask("GET", path, headers=pull)
+        assert [one["version"] for one in found.json["model_versions"]] == [version]
+    assert wine.gate.ask("GET", f"{latest}&name=no-such", headers=pull).status == 400
+
+
 def test_object_without_a_project_is_read_by_people_and_gets_its_project_from_an_admin(any_gate: Gate) -> None:
     """The object was made without the gate."""
     name = f"old-{any_gate.server.version}"

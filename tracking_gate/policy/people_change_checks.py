@@ -173,7 +173,8 @@ def check_person_tag(actor: Actor, change: PeopleChange, key: str, fields: Json)
             raise Forbidden(f"write the tag {TAG_PROJECT_ID} as it is")
         return False
     values = tag_values(fields, change, key)
-    if change.path.endswith("delete-tag") and actor.kind is not ActorKind.ADMIN:
+    deletes = change.path.endswith("delete-tag") or (change.path.endswith("set-tag") and not values)
+    if deletes and actor.kind is not ActorKind.ADMIN:
         raise Forbidden(f"{key} names the project that owns the run, and cannot be deleted")
     if any(not actor.owns(value) for value in values):
         raise Forbidden(f"the tag {key} names a project that is not yours")

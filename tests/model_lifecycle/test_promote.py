@@ -299,6 +299,19 @@ def test_setting_that_cannot_be_right_is_named(
     assert "token=secret" not in refused.err
 
 
+def test_reason_is_any_text_of_one_line_and_a_commit_is_ascii(model_3: Model, tmp_path: Path) -> None:
+    file = write_file(tmp_path / "file.json", (model_3, model_3.staged()))
+    env, reason = environment(model_3.gate), "moins d\u2019erreurs\u00a0: v2 \U0001f469\u200d\U0001f52c"
+
+    for option, text in (("--reason", "two\u2028lines"), ("--reason", "a\tb"), ("--commit", "v2-\xe9t\xe9")):
+        refused = run(env, "promote", file, option, text)
+        assert (refused.code, "must be" in refused.err) == (2, True), refused.err
+    promoted = run(env, "promote", file, "--reason", reason)
+
+    assert promoted.code == 0, promoted.err
+    assert model_3.state()["tags"]["1"]["promotion.reason"] == reason
+
+
 def test_file_that_cannot_be_used_is_reported_as_validate_does(model_3: Model, tmp_path: Path) -> None:
     file = tmp_path / "file.json"
     file.write_text('{"x_": []}')

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -125,11 +125,9 @@ class MlflowApi:
         )
 
     def versions_of_model(self, name: str) -> tuple[StagedVersion, ...]:
-        """Return every version of a model. Raises InvalidInputError for a name that no filter can hold."""
+        """Return every version of a model."""
         what = f"versions of model {name!r}"
-        if not QUOTABLE.fullmatch(name):
-            raise InvalidInputError(f"{what}: MLflow cannot be asked for a name with a quote; rename the model")
-        query = {"filter": f"name='{name}'", "order_by": STABLE}
+        listed = self._listed_versions(what, name) if QUOTABLE.fullmatch(name) else self._each_version(what, name)
         return tuple(
             StagedVersion(
                 version=_text(what, found, "version"),
@@ -137,9 +135,24 @@ class MlflowApi:
                 run_id=str(found.get("run_id") or ""),
                 user=_tag(what, found, TAG_USER),
             )
-            for found in self._pages(what, "model-versions/search", "model_versions", query)
+            for found in listed
             if found.get("name") == name
         )
+
+    def _listed_versions(self, what: str, name: str) -> Iterator[dict[str, Any]]:
+        query = {"filter": f"name='{name}'", "order_by": STABLE}
+        yield from self._pages(what, "model-versions/search", "model_versions", query)
+
+    def _each_version(self, what: str, name: str) -> Iterator[dict[str, Any]]:
+        """Yield the versions of a model whose name no filter can hold, with one request each."""
+        model = _part(what, self._get(what, "registered-models/get", name=name), "registered_model")
+        latest = [_text(what, found, "version") for found in _parts(what, model, "latest_versions")]
+        newest = max((int(number) for number in latest if number.isdecimal()), default=0)
+        for number in range(1, newest + 1):
+            with suppress(NotFoundError):  # it was deleted
+                yield _part(
+                    what, self._get(what, "model-versions/get", name=name, version=str(number)), "model_version"
+                )
 
     def download_uri(self, name: str, version: str) -> str:
         what = f"artifacts of version {version} of model {name!r}"

@@ -16,6 +16,7 @@ NO_RUN: Final = "0" * 32  # stands for the run of a version that comes from none
 BY_VERSION: Final = re.compile(r"models:/+([^/:@]+)/([0-9]+)")
 BY_ALIAS: Final = re.compile(r"models:/+([^/:@]+)@([\w-]+)")
 BY_STAGE: Final = re.compile(r"models:/+([^/:@]+)/([A-Za-z]+)")
+LATEST: Final = "latest"  # MLflow's client takes the newest version for it, and allows no such alias
 BY_RUN: Final = re.compile(r"runs:/+([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:/(.*))?")
 
 
@@ -32,8 +33,10 @@ def _version(uri: str, api: MlflowApi) -> tuple[str, str]:
     if found := BY_ALIAS.fullmatch(uri):
         return found[1], api.version_of_alias(found[1], found[2])
     if found := BY_STAGE.fullmatch(uri):
+        word = found[2].lower()
+        named, alias = ("the newest version", "production") if word == LATEST else ("a stage", word)
         raise InvalidInputError(
-            f"{shown(uri)} names a stage; name the alias, such as models:/{found[1]}@{found[2].lower()}, or a version"
+            f"{shown(uri)} names {named}; name the alias, such as models:/{found[1]}@{alias}, or a version"
         )
     if found := BY_RUN.fullmatch(uri):
         return _version_of_run(uri, api.versions_of_run(found[1]))

@@ -32,7 +32,11 @@ class TrackingUri:
 
 
 def parse_tracking_uri(value: str | None) -> TrackingUri:
-    """Return the address without user and password. Raises InvalidInputError, which never shows the value."""
+    """Return the address without user and password, and without white space at its ends.
+
+    Raises InvalidInputError, which never shows the value.
+    """
+    value = (value or "").strip()
     if not value:
         raise InvalidInputError(f"{TRACKING_URI} is not set; set it to the address of MLflow, such as {EXAMPLE}")
     try:

@@ -23,6 +23,7 @@ BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 # Text that JSON does not have, but relatives of JSON do.
 COMMENT: Final = re.compile(r"//|/\*|#")
 TRAILING_COMMA: Final = re.compile(r",\s*$")
+YAML: Final = re.compile(r"(?:#[^\n]*\n\s*|---\s+)*[\w-]+:\s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +118,11 @@ def _document(content: bytes) -> dict[str, Any]:
         )
     try:
         document = json.loads(content.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=_no_constant)
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
         raise PromotionFileError([Problem(place="$", text=f"the file is not UTF-8 at byte {error.start}")]) from error
+    except UnicodeEncodeError as error:
+        raise PromotionFileError([Problem(place="$", text="a text holds half of a surrogate pair")]) from error
     except json.JSONDecodeError as error:
         raise PromotionFileError(
             [
@@ -130,6 +134,8 @@ def _document(content: bytes) -> dict[str, Any]:
         ) from error
     except RecursionError as error:
         raise PromotionFileError([Problem(place="$", text="the file is nested too deep")]) from error
+    except ValueError as error:  # Python reads no number of more than 4,300 digits
+        raise PromotionFileError([Problem(place="$", text="a number has too many digits")]) from error
     if not isinstance(document, dict):
         raise PromotionFileError(
             [Problem(place="$", text='must be an object, such as {"<project id>": [{"name": "wine", "version": 2}]}')]
@@ -143,6 +149,8 @@ def _advice(text: str, position: int) -> str:
         return "; the file has the conflict markers of a git merge: resolve the conflict first"
     if not text.strip():
         return "; the file is empty"
+    if YAML.match(text):
+        return '; the file is YAML: write it as JSON, such as {"<project id>": [{"name": "wine", "version": 2}]}'
     if COMMENT.match(text, position):
         return "; JSON has no comments: remove the comment"
     if text[position : position + 1] == "'":
@@ -222,7 +230,7 @@ def _matches(pattern: str) -> Callable[[object], bool]:
 
 NAME: Final = rf"[^/:\x00-\x1f\x7f]{{1,{LONGEST_NAME}}}"
 VERSION: Final = r"[1-9][0-9]{0,9}"
-ALIAS: Final = r"[A-Za-z0-9_-]{1,255}"
+ALIAS: Final = r"(?![lL][aA][tT][eE][sS][tT]$|[vV][0-9]+$)[A-Za-z0-9_-]{1,255}"
 FIELDS: Final[Mapping[str, Field]] = {
     "name": Field(
         accepts=_matches(NAME),
@@ -242,7 +250,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "stage": Field(accepts=lambda value: value in STAGES, expected=" or ".join(STAGES), schema={"enum": [*STAGES]}),
     "alias": Field(
         accepts=_matches(ALIAS),
-        expected="1 to 255 letters, digits, _ and -",
+        expected="1 to 255 letters, digits, _ and -, but not latest, or v and a number: MLflow has no such alias",
         schema={"type": "string", "pattern": rf"^{ALIAS}$"},
     ),
     "digest": Field(

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Final, Self
@@ -24,7 +25,7 @@ PAGE: Final = 1000  # versions or models in one answer
 SINCE_MLFLOW_3: Final = "/api/3.0/mlflow/server-info"
 LONGEST_FILTER: Final = 3000  # characters; gunicorn takes a line of 4094
 STABLE: Final = "creation_timestamp ASC"  # pages do not overlap if a version changes meanwhile
-UNLISTED: Final = re.compile(r"['\"\\`%\x00-\x1f\x7f]")
+UNLISTED: Final = re.compile(r"['\"\\`%\x00-\x1f\x7f]")  # characters of names that no filter is made of
 NO_VERSION: Final = "none"
 EXPECTS: Final = "X-Gate-Expect-Production"  # the gate refuses the move if another version is in Production by now
 
@@ -100,9 +101,9 @@ class Registry:
         self._rest.__exit__(*error)
 
     def model(self, name: str) -> Model:
-        """Return the model with all of its versions: two requests. Raises NotFoundError."""
+        """Return the model with all of its versions: two requests for a usual name. Raises NotFoundError."""
         found = self._rest.get(f"{API}/registered-models/get", name=name)["registered_model"]
-        return _model(found, self._versions(name))
+        return _model(found, self._versions(name, found))
 
     def models_named(self, names: Iterable[str]) -> dict[str, Model]:
         """Return those of the models that two requests can read for all names.
@@ -199,11 +200,18 @@ class Registry:
         """The client for the bytes of files, below `file_path`."""
         return self._rest
 
-    def _versions(self, name: str) -> list[Version]:
-        if "'" in name:
-            raise InvalidError(f"the name {name!r:.60} holds a quote: MLflow cannot be asked for its versions")
+    def _versions(self, name: str, model: Json) -> list[Version]:
+        if UNLISTED.search(name):
+            return list(self._each_version(name, model))
         pages = self._pages("model-versions/search", "model_versions", filter=f"name='{name}'")
         return [version for raw in pages if (version := _version(raw)).name == name]
+
+    def _each_version(self, name: str, model: Json) -> Iterator[Version]:
+        """Yield the versions of a model whose name no filter can hold, with one request each."""
+        newest = max((int(version["version"]) for version in model.get("latest_versions", ())), default=0)
+        for number in range(1, newest + 1):
+            with suppress(NotFoundError):  # it was deleted
+                yield self.version(name, str(number))
 
     def _pages(self, path: str, key: str, **query: str) -> Iterator[Json]:
         token = ""

@@ -13,6 +13,7 @@ from model_lifecycle.errors import InvalidError
 from model_lifecycle.promotion_file import PromotionFile, PromotionFileError, parse
 
 LONGEST_LINE: Final = 500  # characters
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # and breaks of lines, and no UTF-8
 
 
 def project_id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -26,10 +27,17 @@ def project_id(_: click.Context, __: click.Parameter, value: str | None) -> str 
 
 
 def line(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Return a text that becomes a tag or a header. Raises BadParameter if it is not one short line."""
-    if value is not None and (not value.isprintable() or len(value) > LONGEST_LINE):
+    """Return a text that becomes a tag. Raises BadParameter if it is not one short line."""
+    if value is not None and (CONTROL.search(value) or len(value) > LONGEST_LINE):
         raise click.BadParameter(f"must be one line of at most {LONGEST_LINE} characters")
     return value.strip() or None if value else None
+
+
+def header_line(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return a text that becomes a tag and a header. Raises BadParameter as `line`, and for what no header holds."""
+    if value is not None and not value.isascii():
+        raise click.BadParameter("must be letters, digits and signs of ASCII, such as a commit's hash")
+    return line(context, parameter, value)
 
 
 FORMAT = click.option("--format", "form", type=click.Choice(report.FORMATS), default="text", show_default=True)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from model_contract.exit_codes import ExitCode
 from model_lifecycle.commands import promotion_report as report
-from model_lifecycle.commands.options import FORMAT, line, project_id, read_promotion_file
+from model_lifecycle.commands.options import FORMAT, header_line, line, project_id, read_promotion_file
 from model_lifecycle.commands.package_option import PACKAGE_TO, package_first
 from model_lifecycle.commands.tracking_options import Connections, tracking_options
 from model_lifecycle.promotion import preflight
@@ -25,6 +25,7 @@ from model_lifecycle.promotion_file import Entry
 from model_lifecycle.registry import Registry
 
 ALIAS_ONLY = click.option("--alias-only", is_flag=True, help="Leave stages alone: for registries without them.")
+AUTHORS: Final = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "DOMINO_STARTING_USERNAME", "USER")  # the first that is set
 REASON = click.option("--reason", callback=line, help="Goes into the version's tags.")
 
 
@@ -79,7 +80,7 @@ def plan(*, connections: Connections, request: PromotionRequest, detailed_exitco
 
 
 @click.command()
-@click.option("--commit", callback=line, help="Goes into the version's tags, and into the gate's audit log.")
+@click.option("--commit", callback=header_line, help="Goes into the version's tags, and into the gate's audit log.")
 @REASON
 @PACKAGE_TO
 @tracking_options
@@ -140,8 +141,7 @@ def registry_of(connections: Connections) -> Callable[[Entry], Registry]:
 
 
 def record_of(*, commit: str | None = None, reason: str | None = None, rolls_back: bool = False) -> PromotionRecord:
-    """Return the record of a promotion by the user that GitHub names, or by the user of the workspace or shell."""
-    environ = os.environ
-    by = environ.get("GITHUB_ACTOR") or environ.get("DOMINO_STARTING_USERNAME") or environ.get("USER") or "unknown"
+    """Return the record of a promotion by the user that CI names, or by the user of the workspace or shell."""
+    by = next(filter(None, map(os.environ.get, AUTHORS)), "unknown")
     at = datetime.now(UTC).isoformat(timespec="seconds")
     return PromotionRecord(id=uuid.uuid4().hex[:12], by=by, at=at, commit=commit, reason=reason, rolls_back=rolls_back)

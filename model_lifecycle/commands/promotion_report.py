@@ -1,6 +1,7 @@
 """The result of a plan: a table for people, an object for machines, a page and annotations for GitHub."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -74,7 +75,7 @@ def statuses(found: Sequence[ModelStatus], form: str) -> None:
 
 def repair(step: Step) -> str:
     """Return the command that brings a model back to its former version."""
-    model = f"--project {step.entry.project_id} --model {step.entry.name}"
+    model = f"--project {step.entry.project_id} --model={shlex.quote(step.entry.name)}"
     if step.previous is None:
         return f"model-api status {model}, and move version {step.entry.version} to {step.version.stage}"
     return f"model-api rollback {model} --to {step.previous}"

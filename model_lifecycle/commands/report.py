@@ -69,7 +69,8 @@ def _sentence(change: Change) -> str:
 
 def error(file: str, text: str) -> None:
     """Print an annotation of the job, at a file."""
-    click.echo(f"::error file={_escaped(file)},title=Promotion::{_escaped(text)}")
+    place = _escaped(file).replace(":", "%3A").replace(",", "%2C")
+    click.echo(f"::error file={place},title=Promotion::{_escaped(text)}")
 
 
 def failed(text: str) -> None:

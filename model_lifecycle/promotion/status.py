@@ -7,7 +7,7 @@ from model_lifecycle.digests import digest_of
 from model_lifecycle.errors import LifecycleError, NotFoundError
 from model_lifecycle.promotion_file import Entry
 from model_lifecycle.registry import Model, Registry
-from model_lifecycle.stages import PRODUCTION, STAGING
+from model_lifecycle.stages import PRODUCTION, PRODUCTION_ALIAS, STAGING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ def model_status(
         model = registry.model(name)
     except NotFoundError:
         return ModelStatus(project_id=project_id, name=name, drift=("there is no such model",))
-    serving = model.aliases.get("production") if alias_only else next(iter(model.in_stage(PRODUCTION)), None)
+    serving = model.aliases.get(PRODUCTION_ALIAS) if alias_only else next(iter(model.in_stage(PRODUCTION)), None)
     found = model.version(serving) if serving else None
     return ModelStatus(
         project_id=project_id,
@@ -52,7 +52,9 @@ def _drift(model: Model, entry: Entry | None, *, alias_only: bool) -> list[str]:
     production = model.in_stage(PRODUCTION)
     if len(production) > 1 and not alias_only:
         found.append(f"versions {', '.join(production)} are in Production at once: clients get {production[0]}")
-    if not alias_only and (alias := model.aliases.get("production")) != (production[0] if production else None):
+    alias = model.aliases.get(PRODUCTION_ALIAS)
+    by_another = alias is None and entry is not None and entry.stage == PRODUCTION and entry.alias != PRODUCTION_ALIAS
+    if not alias_only and not by_another and alias != (production[0] if production else None):
         found.append(
             f"the alias production means version {alias or 'none'}, and Production is"
             f" {production[0] if production else 'none'}"

@@ -13,7 +13,7 @@ from model_lifecycle.digests import Digest
 from model_lifecycle.errors import NotFoundError, PreconditionError
 from model_lifecycle.promotion_file import Entry
 from model_lifecycle.registry import Model, Version
-from model_lifecycle.stages import ARCHIVED, PRODUCTION, PRODUCTION_ALIAS, READY, STAGING
+from model_lifecycle.stages import ARCHIVED, PRODUCTION, PRODUCTION_ALIAS, READY, STAGING, STAGING_ALIAS
 
 PREVIOUS: Final = f"{PROMOTION_TAG_PREFIX}prev"
 ROLLED_BACK_FROM: Final = f"{PROMOTION_TAG_PREFIX}rolled_back_from"
@@ -146,7 +146,25 @@ def rollback_entry(model: Model, project_id: str, to: str | None, options: Promo
         raise PreconditionError(f"version {number} of {model.name!r} is in Production")
     if model.version(number) is None:
         raise NotFoundError(f"{model.name!r} has no version {number}: say with --to which one is meant")
-    return Entry(project_id=project_id, name=model.name, version=number, stage=PRODUCTION, alias=PRODUCTION_ALIAS)
+    return Entry(
+        project_id=project_id, name=model.name, version=number, stage=PRODUCTION, alias=_serving_alias(model, serving)
+    )
+
+
+def _serving_alias(model: Model, serving: str) -> str:
+    """Return `production`, or, if the model has no such alias, the one by which clients find the version that serves.
+
+    Raises PreconditionError if there are several.
+    """
+    found = sorted(alias for alias, number in model.aliases.items() if number == serving and alias != STAGING_ALIAS)
+    if PRODUCTION_ALIAS in model.aliases or not found:
+        return PRODUCTION_ALIAS
+    if len(found) > 1:
+        raise PreconditionError(
+            f"version {serving} of {model.name!r} is behind the aliases {', '.join(found)}: change the promotion file"
+            " back, which names the one of Production, and promote it"
+        )
+    return found[0]
 
 
 def _version_before(model: Model, serving: str) -> str:

@@ -71,7 +71,7 @@ def test_line_of_the_page_brings_the_version_into_production(system: str, projec
     project.write(FILE, json.dumps({PROJECT: [{"name": wine.name, "version": 1}]}))
     commit = project.commit()
     variables = {
-        "GitLab": {f"PROJECT_ID_{PROJECT.upper()}": token, "CI_COMMIT_SHA": commit},
+        "GitLab": {f"PROJECT_ID_{PROJECT.upper()}": token, "CI_COMMIT_SHA": commit, "GITLAB_USER_LOGIN": "jane"},
         "Jenkins": {"MLFLOW_TRACKING_TOKEN": token, "GIT_COMMIT": commit},
     }
 
@@ -79,4 +79,6 @@ def test_line_of_the_page_brings_the_version_into_production(system: str, projec
 
     assert done.returncode == 0, done.stderr
     assert wine.stage("1") == "Production"
-    assert {tag["key"]: tag["value"] for tag in wine.raw("1")["tags"]}["promotion.commit"] == commit
+    tags = {tag["key"]: tag["value"] for tag in wine.raw("1")["tags"]}
+    assert tags["promotion.commit"] == commit
+    assert tags["promotion.by"] == {"GitLab": "jane", "Jenkins": "unknown"}[system]

@@ -46,6 +46,11 @@ def test_run_with_several_versions_lists_them(mlflow_any: Registered) -> None:
         ("models:/delivery none/1", ExitCode.NOT_FOUND, "version 1 of model 'delivery none'"),
         (f"runs:/{'1' * 32}/model", ExitCode.NOT_FOUND, "register one with mlflow.register_model"),
         ("models:/delivery plain/Production", ExitCode.INVALID_INPUT, "models:/delivery plain@production"),
+        (
+            "models:/delivery plain/latest",
+            ExitCode.INVALID_INPUT,
+            "names the newest version; name the alias, such as models:/delivery plain@production",
+        ),
         ("s3://bucket/model", ExitCode.INVALID_INPUT, "is no URI of a model"),
         ("", ExitCode.INVALID_INPUT, "is no URI of a model"),
     ],

@@ -160,8 +160,8 @@ def shared(tmp_path: Path, gated: Gate) -> Shared:
     return found
 
 
-def owned(found: Gate, project: str) -> Owned:
-    name = f"synced-{os.urandom(4).hex()}"
+def owned(found: Gate, project: str, prefix: str = "synced") -> Owned:
+    name = f"{prefix}-{os.urandom(4).hex()}"
     _ok(found, "POST", "registered-models/create", {"name": name}, found.basic(PEOPLE[project]))
     return Owned(gate=found, project=project, name=name)
 
@@ -178,8 +178,14 @@ def tea(gated: Gate) -> Iterator[Owned]:
     yield from _alone(gated, OTHER)
 
 
-def _alone(found: Gate, project: str) -> Iterator[Owned]:
-    made = owned(found, project)
+@pytest.fixture
+def odd(gated: Gate) -> Iterator[Owned]:
+    """The same with a name that no filter can hold."""
+    yield from _alone(gated, PROJECT, 'Jane\'s 100% "wine"')
+
+
+def _alone(found: Gate, project: str, prefix: str = "synced") -> Iterator[Owned]:
+    made = owned(found, project, prefix)
     yield made
     assert ask(found.server.uri, "DELETE", f"{API}/registered-models/delete", {"name": made.name}).status == 200
 
@@ -202,6 +208,18 @@ def test_store_gets_what_is_promoted_by_stage_or_alias_of_each_project(shared: S
     assert not shared.place(neither).exists()
     assert (again.summary["present"], again.summary["fetched"]) == (4, 0)
     assert unchanged(shared.store) == before, "a model that is there is not touched"
+
+
+def test_model_whose_name_no_filter_can_hold_is_brought_beside_the_others(
+    shared: Shared, wine: Owned, odd: Owned
+) -> None:
+    neither, staged, in_production, other = odd.version(), odd.staged(), odd.version(), wine.staged()
+    odd.move(in_production, "Production")
+    _ok(shared.gate, "DELETE", "model-versions/delete", _version(neither))
+    done = shared.sync()
+
+    assert (done.code, done.summary["fetched"]) == (ExitCode.DONE, 3), done.output
+    assert {shared.verify(ref, PROJECT) for ref in (staged, in_production, other)} == {ExitCode.DONE}
 
 
 def unchanged(store: Path) -> dict[Path, tuple[int, int]]:

@@ -16,6 +16,7 @@ from model_delivery.tracking_uri import parse_tracking_uri
         ("http://user:hunter2@mlflow:5000", "http://mlflow:5000"),
         ("http://user:hunt%40er2@mlflow/mlflow", "http://mlflow:80/mlflow"),
         ("http://@mlflow", "http://mlflow:80"),
+        (" http://mlflow:5000 \r\n", "http://mlflow:5000"),  # as a Secret holds what `echo` has written
     ],
 )
 def test_an_address_is_read(value: str, meaning: str) -> None:
@@ -27,6 +28,7 @@ def test_an_address_is_read(value: str, meaning: str) -> None:
     [
         (None, "is not set"),
         ("", "is not set"),
+        (" \n", "is not set"),
         ("mlflow:5000", "is neither http nor https"),
         ("databricks", "is neither http nor https"),
         ("sqlite:///mlflow.db", "is neither http nor https"),

@@ -1,16 +1,25 @@
 """`model-api plan` and `promote`, from a file to the registry, through the gate."""
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from model_contract.names import TAG_DIGEST
 from model_contract.tokens import Purpose
+from model_lifecycle.commands import report
+from model_lifecycle.commands.promotion_report import repair
+from model_lifecycle.digests import Digest
+from model_lifecycle.promotion.steps import Step
+from model_lifecycle.promotion_file import Entry
+from model_lifecycle.registry import Version
 from model_lifecycle.tracking import project_variable
 from testbed.faults import answer, only
-from testbed.gate import API, OTHER, PROJECT, Gate
-from testbed.lifecycle import Model, environment, new_model, run, write_file
+from testbed.gate import API, OTHER, PROJECT, Gate, ask
+from testbed.lifecycle import NUMBERS, Model, environment, new_model, run, write_file
 from testbed.reverse_proxy import reverse_proxy
 
 
@@ -73,6 +82,28 @@ def test_version_that_is_not_there_is_named_with_the_newest_that_is(model_3: Mod
 
     assert refused.code == 5
     assert f"{model_3.name} version 9: there is no such version; the newest is 1" in refused.err
+
+
+@pytest.mark.parametrize("name", ["Jane's wine", '100% "wine"'])
+def test_model_whose_name_no_filter_can_hold_is_promoted_and_rolled_back(
+    any_gate: Gate, tmp_path: Path, name: str
+) -> None:
+    model = replace(new_model(any_gate), name=f"{name} {next(NUMBERS)}")
+    model.post("registered-models/create", {"name": model.name}, any_gate.basic("jane"))
+    env, file = environment(any_gate), tmp_path / "model_version.json"
+    model.version()
+    model.gate.ask(
+        "DELETE", f"{API}/model-versions/delete", {"name": model.name, "version": "1"}, any_gate.basic("jane")
+    )
+    ended = [run(env, "promote", write_file(file, (model, model.staged()))).code for _ in range(2)]
+    back = run(env, "rollback", "--project", PROJECT, "--model", model.name)
+    stages = [
+        ask(any_gate.server.uri, "GET", f"{API}/model-versions/get?name={quote(model.name)}&version={number}").json
+        for number in (2, 3)
+    ]
+
+    assert (*ended, back.code) == (0, 0, 0), back.err
+    assert [found["model_version"]["current_stage"] for found in stages] == ["Production", "Archived"]
 
 
 def test_other_tokens_move_nothing(model_3: Model, tmp_path: Path) -> None:
@@ -214,6 +245,25 @@ def test_github_gets_a_table_and_annotations(model_3: Model, tmp_path: Path) -> 
     assert "cannot be promoted" in page.read_text()
 
 
+@pytest.mark.parametrize("name", ["Jane's wine", "-x", "red, 50% $HOME"])
+def test_name_of_any_characters_stays_one_word_for_a_shell_and_for_github(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    former, version = (
+        Version(name=name, version=number, stage=stage, status="READY", source="", run_id="")
+        for number, stage in (("1", "Production"), ("2", "Staging"))
+    )
+    entry = Entry(project_id=PROJECT, name=name, version="2")
+    digest = Digest(digest="", listing=None, recorded=False)
+    step = Step(entry=entry, version=version, others=(former,), aliased="1", digest=digest)
+    report.error(name, "a fault")
+
+    rollback = ["model-api", "rollback", "--project", PROJECT, f"--model={name}", "--to", "1"]
+    assert shlex.split(repair(step)) == rollback
+    properties, _, text = capsys.readouterr().out.removeprefix("::error ").partition("::")
+    assert (properties.count(","), text) == (1, "a fault\n")
+
+
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [
@@ -247,6 +297,19 @@ def test_setting_that_cannot_be_right_is_named(
     assert refused.code == code
     assert said in refused.err
     assert "token=secret" not in refused.err
+
+
+def test_reason_is_any_text_of_one_line_and_a_commit_is_ascii(model_3: Model, tmp_path: Path) -> None:
+    file = write_file(tmp_path / "file.json", (model_3, model_3.staged()))
+    env, reason = environment(model_3.gate), "moins d\u2019erreurs\u00a0: v2 \U0001f469\u200d\U0001f52c"
+
+    for option, text in (("--reason", "two\u2028lines"), ("--reason", "a\tb"), ("--commit", "v2-\xe9t\xe9")):
+        refused = run(env, "promote", file, option, text)
+        assert (refused.code, "must be" in refused.err) == (2, True), refused.err
+    promoted = run(env, "promote", file, "--reason", reason)
+
+    assert promoted.code == 0, promoted.err
+    assert model_3.state()["tags"]["1"]["promotion.reason"] == reason
 
 
 def test_file_that_cannot_be_used_is_reported_as_validate_does(model_3: Model, tmp_path: Path) -> None:

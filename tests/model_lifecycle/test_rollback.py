@@ -38,6 +38,27 @@ def test_rollback_goes_back_one_version_at_a_time(model: Model, tmp_path: Path) 
     assert model.state()["stages"] == {first: "Archived", second: "Archived", third: "Production"}
 
 
+def test_rollback_moves_the_alias_that_the_file_has_named(model_3: Model, tmp_path: Path) -> None:
+    first, second = model_3.staged(), model_3.staged()
+    env, file = environment(model_3.gate), tmp_path / "file.json"
+    back = ["rollback", "--project", PROJECT, "--model", model_3.name]
+    for number in (first, second):
+        assert run(env, "promote", write_file(file, (model_3, number), alias="champion")).code == 0
+    checked = run(env, "status", file, "--check")
+    alias = {"name": model_3.name, "alias": "best", "version": second}
+    model_3.post("registered-models/alias", alias, model_3.gate.basic("jane"))
+    refused = run(env, *back)
+    model_3.gate.ask(
+        "DELETE", f"{API}/registered-models/alias", {"name": model_3.name, "alias": "best"}, model_3.gate.basic("jane")
+    )
+
+    assert checked.code == 0, checked.out
+    assert (refused.code, "is behind the aliases best, champion" in refused.err) == (6, True), refused.err
+    assert run(env, *back).code == 0
+    assert model_3.state()["aliases"] == {"champion": first}
+    assert model_3.state()["stages"] == {first: "Production", second: "Archived"}
+
+
 def test_merge_of_the_old_file_does_the_same(model_3: Model, tmp_path: Path) -> None:
     first, second = promoted(model_3, tmp_path, 2)
 

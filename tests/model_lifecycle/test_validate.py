@@ -31,7 +31,8 @@ def test_file_says_which_version_goes_to_production() -> None:
 
 def test_alias_is_the_stages_name() -> None:
     assert [entry.alias for entry in parse(one(stage="Staging")).entries] == ["staging"]
-    assert [entry.alias for entry in parse(one(alias="champion")).entries] == ["champion"]
+    for alias in ("champion", "latest-2", "v2_blue", "vintage"):
+        assert [entry.alias for entry in parse(one(alias=alias)).entries] == [alias]
 
 
 BAD = {
@@ -57,6 +58,11 @@ BAD = {
     "a comment before a key": (b'{\n  /* us */\n  "a": []}', "line 2, column 3: not JSON: Expecting property name"),
     "a comment before a comma": (b'{"a": [] // us\n, "b": []}', "Expecting ',' delimiter; JSON has no comments"),
     "a comment at the end": (b'{"a": []}\n# end\n', "line 2, column 1: not JSON: Extra data; JSON has no comments"),
+    "YAML": (
+        b"models:\n  - name: wine\n",
+        "line 1, column 1: not JSON: Expecting value; the file is YAML: write it as JSON",
+    ),
+    "YAML below a comment": (b"# in Production\n---\n66c0:\n- name: wine\n", "the file is YAML"),
     "single quotes": (b"{'a': []}", "in double quotes; put texts and keys in double quotes"),
     "not JSON": (b'{"a": [}', "line 1, column 8: not JSON"),
     "a list": (b"[]", "$: must be an object"),
@@ -85,7 +91,15 @@ BAD = {
     "version 2.0": (one(version=2.0), "[0].version"),
     "version true": (one(version=True), "[0].version"),
     "another stage": (one(stage="production"), "[0].stage: must be Production or Staging"),
+    "a version of 5,000 digits": (
+        f'{{"{PROJECT}": [{{"name": "a", "version": {"1" * 5000}}}]}}'.encode(),
+        "a number has too many digits",
+    ),
+    "half of a surrogate pair": (one(name="wine \ud83c"), "a text holds half of a surrogate pair"),
+    "half of a surrogate pair in a key": (one(**{"\udf77": 1}), "a text holds half of a surrogate pair"),
     "an alias with a dot": (one(alias="a.b"), "[0].alias"),
+    "the alias latest": (one(alias="Latest"), "but not latest, or v and a number: MLflow has no such alias"),
+    "an alias like a version": (one(alias="v2"), "[0].alias: must be 1 to 255 letters"),
     "a short digest": (one(digest="sha256:1"), "[0].digest"),
     "a model twice": (
         content({PROJECT: [{"name": "wine", "version": 1}, {"name": "wine", "version": 2}]}),

@@ -220,6 +220,10 @@ def test_proxy_in_front_does_not_make_all_clients_one(mlflow_3_18: MlflowServer,
         ("2001:db8::2", "2001:db8::/64"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
         ("fe80::1%eth0", "fe80::/64"),
+        ("192.0.2.1:52344", "192.0.2.1"),  # as Azure's Application Gateway writes it
+        ("[2001:db8::1]:52344", "2001:db8::/64"),
+        ("[::ffff:192.0.2.1]", "192.0.2.1"),
+        ("unknown", "unknown"),
         ("x:" * 100, ("x:" * 100)[:64]),
     ],
 )
@@ -230,12 +234,9 @@ def test_address_is_counted_as_what_one_client_has(address: str, group: str) -> 
 def test_network_of_proxies_is_known() -> None:
     addresses = ClientAddresses(parsed_networks(["10.0.0.0/8", "2001:db8::1"]))
 
-    assert [addresses.is_proxy(one) for one in ("10.1.2.3", "2001:db8::1", "192.0.2.1", "unknown")] == [
-        True,
-        True,
-        False,
-        False,
-    ]
+    proxies = ("10.1.2.3", "2001:db8::1", "10.1.2.3:8080", "[2001:db8::1]:443", "::ffff:10.1.2.3")
+    assert all(addresses.is_proxy(one) for one in proxies)
+    assert not any(addresses.is_proxy(one) for one in ("192.0.2.1", "unknown", "10.1.2.3:x", ""))
 
 
 def test_event_loop_goes_on_while_passwords_are_hashed(people: CountingPeople) -> None:

@@ -368,6 +368,26 @@ def test_object_without_a_project_is_changed_by_people_and_not_by_tokens(any_gat
     assert tried(any_gate.basic("olga")) == [403, 403, 403]
 
 
+@pytest.mark.parametrize("unreadable", [{"[a.b]": 1}, {"user_id": {}}], ids=["an extension", "another type"])
+def test_experiment_behind_a_field_that_mlflow_cannot_read_is_the_one_that_changes(
+    any_gate: Gate, janes: Objects, unreadable: Json
+) -> None:
+    """MLflow ignores what follows such a field, and takes its default experiment, which may be another project's."""
+    made = any_gate.ask(
+        "POST", f"{API}/runs/create", unreadable | {"experiment_id": janes.experiment}, any_gate.basic("jane")
+    )
+    name = f"renamed-{next(NUMBERS)}"
+    body = {"new_name": name, "[a.b]": 1, "experiment_id": janes.experiment}
+    renamed = any_gate.ask("POST", f"{API}/experiments/update", body, any_gate.basic("jane"))
+    found = ask(any_gate.server.uri, "GET", f"{API}/experiments/get?experiment_id={janes.experiment}")
+    default = ask(any_gate.server.uri, "GET", f"{API}/experiments/get?experiment_id=0")
+
+    assert made.json["run"]["info"]["experiment_id"] == janes.experiment
+    assert renamed.status == 200
+    assert found.json["experiment"]["name"] == name
+    assert default.json["experiment"]["name"] == "Default"
+
+
 @pytest.mark.parametrize("route", ["runs/set-tag", "runs/log-batch", "runs/create"])
 def test_run_is_given_to_no_project_that_is_not_the_persons(any_gate: Gate, janes: Objects, route: str) -> None:
     def body(key: str, value: str) -> Json:
@@ -381,6 +401,9 @@ def test_run_is_given_to_no_project_that_is_not_the_persons(any_gate: Gate, jane
     assert tried(TAG_PROJECT_ID, OTHER, "jane") == 403
     assert tried(TAG_PROJECT_ID.upper(), OTHER, "jane") == 403
     assert tried(TAG_PROJECT_ID, PROJECT, "jane") == 200
+    if route == "runs/set-tag":  # MLflow takes a missing value for an empty one
+        without_value = {"run_id": janes.run, "key": TAG_PROJECT_ID}
+        assert any_gate.ask("POST", f"{API}/{route}", without_value, any_gate.basic("jane")).status == 403
     assert tried("mlflow.domino.user", "jane", "jane") == 200
     assert tried("mlflow.artifactLocation", "file:///etc", "jane") == 403
 

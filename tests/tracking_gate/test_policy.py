@@ -186,6 +186,18 @@ def test_tags_that_identify_the_files_of_a_version_are_written_once(wine: Wine, 
     assert {"key": key, "value": "sha256:1"} in wine.raw(version)["tags"]
 
 
+@pytest.mark.parametrize("key", ["Promotion.id", "PROMOTION.prev", "Model-API.digest", "MODEL-API.LISTING"])
+def test_tag_that_differs_only_in_its_case_is_not_for_people(wine: Wine, key: str) -> None:
+    """A database that ignores the case of letters, as MySQL does, writes it over the other one."""
+    body = {"name": wine.name, "version": wine.version(), "key": key, "value": "1"}
+    refused = wine.gate.ask("POST", f"{API}/model-versions/set-tag", body, wine.gate.basic("jane"))
+    tagged = {"name": wine.name, "source": f"runs:/{wine.run}/model", "tags": [{"key": key, "value": "1"}]}
+    created = wine.gate.ask("POST", f"{API}/model-versions/create", tagged, wine.gate.basic("jane"))
+
+    assert (refused.status, created.status) == (403, 403)
+    assert key in refused.message or key.casefold() in refused.message
+
+
 def test_promote_token_sets_only_the_tags_of_the_model_api(wine: Wine) -> None:
     version, gate = wine.version(), wine.gate
     body = {"name": wine.name, "version": version, "key": TAG_MODEL_ID, "value": "1"}
@@ -481,6 +493,18 @@ def test_query_that_is_read_in_two_ways_is_refused(wine: Wine) -> None:
         gate.bearer(PROMOTE),
     )
     assert both.status == 400
+
+
+def test_token_sends_the_lists_that_mlflows_client_sends(wine: Wine) -> None:
+    """The client repeats the key of a query for each item of a list."""
+    version, pull = wine.promoted(), wine.gate.bearer(PULL)
+    latest = f"{API}/registered-models/get-latest-versions?name={wine.name}&stages=Staging&stages=Production"
+    search = f"{API}/model-versions/search?filter=name%3D%27{wine.name}%27&order_by=name&order_by=creation_timestamp"
+
+    for path in (latest, search):
+        found = wine.gate.ask("GET", path, headers=pull)
+        assert [one["version"] for one in found.json["model_versions"]] == [version]
+    assert wine.gate.ask("GET", f"{latest}&name=no-such", headers=pull).status == 400
 
 
 def test_object_without_a_project_is_read_by_people_and_gets_its_project_from_an_admin(any_gate: Gate) -> None:

@@ -69,6 +69,7 @@ def test_person_has_the_projects_of_the_groups_that_the_proxy_names(tmp_path: Pa
 def test_headers_of_any_other_sender_count_for_nothing(tmp_path: Path) -> None:
     file = written(tmp_path)
 
+    assert person(file, SENT, f"::ffff:{INGRESS}") is not None, "a socket of IPv6 says so"
     assert person(file, SENT, ELSEWHERE) is None
     assert person(file, SENT | {"X-Forwarded-For": INGRESS}, ELSEWHERE) is None
     assert person(file, SENT, "unknown") is None

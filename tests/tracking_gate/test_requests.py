@@ -114,6 +114,32 @@ def test_field_that_mlflow_reads_in_another_way_is_refused(staged: tuple[Wine, s
     assert any(key in refused.message for key in changes)
 
 
+def test_null_leaves_a_field_out_as_in_mlflow(any_gate: Gate) -> None:
+    """Clients that write every field of an object send null for those that are not set."""
+    wine, jane = wine_behind(any_gate, "null"), any_gate.basic("jane")
+    model = f"{wine.name} of another client"
+    absent = {"run_link": None, "description": None, "tags": [{"key": "note", "value": None}]}
+    metric = {"run_uuid": None, "key": "m", "value": 1.0, "timestamp": 1, "step": None, "model_id": None}
+    requests = [
+        ("registered-models/create", {"name": model, "tags": None, "description": None}),
+        ("model-versions/create", {"name": model, "source": f"runs:/{wine.run}/model", "run_id": None, **absent}),
+        (
+            "model-versions/transition-stage",
+            body(wine, "1", name=model, stage="Staging", archive_existing_versions=None),
+        ),
+        ("runs/create", {"experiment_id": wine.experiment, "run_name": None, "tags": None}),
+        ("runs/log-metric", {"run_id": wine.run, **metric}),
+    ]
+
+    statuses = [any_gate.ask("POST", f"{API}/{path}", document, jane).status for path, document in requests]
+    missing = any_gate.ask("POST", f"{API}/runs/log-metric", {"run_id": None, **metric}, jane)
+    for name in (wine.name, model):
+        ask(any_gate.server.uri, "DELETE", f"{API}/registered-models/delete", {"name": name})
+
+    assert statuses == [200] * 5
+    assert (missing.status, missing.message) == (400, "run_id is missing")
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -4,7 +4,6 @@ The same headers of any other sender count for nothing, and MLflow gets them fro
 """
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Final
 
 from multidict import CIMultiDictProxy
@@ -15,7 +14,7 @@ from tracking_gate.actors import Actor
 from tracking_gate.authentication.caller_rights import Claims, actor_of
 from tracking_gate.authentication.issuers_file import IssuersFile, Proxy
 from tracking_gate.errors import Unavailable
-from tracking_gate.http.client_addresses import PROXY_SECRET
+from tracking_gate.http.client_addresses import PROXY_SECRET, parsed_address
 
 # The end of a header's name for each claim.
 PARTS: Final = {"user": "User", "email": "Email", "preferred_username": "Preferred-Username", "groups": "Groups"}
@@ -51,11 +50,8 @@ def _is_from(proxy: Proxy, headers: CIMultiDictProxy[str], remote: str | None) -
 
 
 def _is_among(proxy: Proxy, remote: str | None) -> bool:
-    try:
-        address = ip_address(remote or "")
-    except ValueError:
-        return False
-    return any(address in network for network in proxy.addresses)
+    address = parsed_address(remote or "")
+    return address is not None and any(address in network for network in proxy.addresses)
 
 
 def _claims(proxy: Proxy, headers: CIMultiDictProxy[str]) -> Claims:

@@ -188,13 +188,13 @@ class Gate:
         request = context.request
         with self._memory.held(request.content_length, MAX_CHANGE):
             body = await ClientBody(request, self._pause).whole(MAX_CHANGE)
-            gives_away = await self._changes.check(actor, route.change, context.found.variables, request.headers, body)
-            if not gives_away:
-                return await self._upstream.stream(request, context.target, body, pause=self._pause)
+            checked = await self._changes.check(actor, route.change, context.found.variables, request.headers, body)
+            if not checked.gives_run:
+                return await self._upstream.stream(request, context.target, checked.body, pause=self._pause)
             self._owners.forget()
             unclear = True
             try:
-                response = await self._upstream.stream(request, context.target, body, pause=self._pause)
+                response = await self._upstream.stream(request, context.target, checked.body, pause=self._pause)
                 unclear = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
             finally:
                 self._owners.forget(unclear=unclear)

@@ -1,7 +1,8 @@
 """Addresses of clients, as the limits count them, and the headers by which a proxy in front tells about a client."""
 
+import re
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from aiohttp import web
@@ -9,6 +10,7 @@ from aiohttp import web
 Network = IPv4Network | IPv6Network
 PROXY_HEADERS: Final = ("x-forwarded-", "x-auth-request-")  # the beginnings of their names; none is forwarded
 PROXY_SECRET: Final = "X-Gate-Proxy-Secret"
+WITH_PORT: Final = re.compile(r"\[([^\]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 
 
 class ClientAddresses:
@@ -28,23 +30,26 @@ class ClientAddresses:
     def is_proxy(self, address: str) -> bool:
         if not self._proxies:
             return False
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._proxies)
+        parsed = parsed_address(address)
+        return parsed is not None and any(parsed in network for network in self._proxies)
 
 
 def address_group(address: str) -> str:
     """Return an IPv4 address as it is, and the /64 of an IPv6 address, all of which one client has."""
-    if ":" not in address:
+    parsed = parsed_address(address)
+    if parsed is None:
         return address[:64]
+    return str(ip_network((parsed, 64), strict=False) if isinstance(parsed, IPv6Address) else parsed)
+
+
+def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the address without a port, which some proxies write behind it, and as IPv4 if it is mapped to IPv6."""
+    found = WITH_PORT.fullmatch(text)
     try:
-        parsed = ip_address(address.partition("%")[0])
+        parsed = ip_address((found[1] or found[2] if found else text).partition("%")[0])
     except ValueError:
-        return address[:64]
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return str(mapped or ip_network((parsed, 64), strict=False))
+        return None
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, IPv6Address) else parsed
 
 
 def parsed_networks(texts: Sequence[str]) -> tuple[Network, ...]:

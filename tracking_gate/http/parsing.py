@@ -17,6 +17,7 @@ Json = dict[str, Any]
 CONTENT_TYPE: Final = re.compile(r'application/json(?:\s*;\s*charset="?utf-8"?)?', re.IGNORECASE)
 # RFC 3986: characters that a path may hold as they are; MLflow's names and artifacts may hold any other, as %XX.
 PATH_CHARACTERS: Final = "/!$&'()*+,:=@~-._"
+LISTS: Final = frozenset({"order_by", "stages"})  # keys of a query that MLflow reads as lists, and no rule of the gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,24 +53,25 @@ def encoded_path(path: str) -> str:
 
 
 def parsed_query(raw: str) -> dict[str, str]:
-    """Return the query's keys and values. Raise InvalidRequest if a key comes twice."""
+    """Return the query's keys and values. Raise InvalidRequest if a key comes twice, unless MLflow reads a list."""
     try:
         pairs = parse_qsl(raw, keep_blank_values=True, strict_parsing=bool(raw), errors="strict")
     except ValueError as error:
         raise InvalidRequest("the query is not of the form key=value") from error
-    query = dict(pairs)
-    if len(query) != len(pairs):
+    keys = [key for key, _ in pairs if key not in LISTS]
+    if len(set(keys)) != len(keys):
         raise InvalidRequest("a key of the query comes twice")
-    return query
+    return dict(pairs)
 
 
 def parsed_body(body: bytes, headers: Mapping[str, str], fields: Mapping[str, Field]) -> Json:
     """Return the body's fields, each as its Field reads it. Raise InvalidRequest, which names the field."""
     check_is_json(headers)
-    given = _parsed(body)
-    for key in given:
+    found = _parsed(body)
+    for key in found:
         if key not in fields:
             raise InvalidRequest(f"unknown field {key!r:.60}")
+    given = {key: value for key, value in found.items() if value is not None}  # null leaves a field out, as in MLflow
     for key, field in fields.items():
         if field.required and key not in given:
             raise InvalidRequest(f"{key} is missing")
@@ -96,8 +98,10 @@ def values_at(found: Any, path: Sequence[str]) -> list[Any]:
 
     Raise InvalidRequest for another spelling of a key: MLflow reads `runId` as it reads `run_id`.
     """
+    if found is None:  # null leaves a field out, as in MLflow
+        return []
     if not path:
-        return [] if found is None else [found]
+        return [found]
     if path[0] == "*":
         items = found if isinstance(found, list) else [found]
         return [value for item in items for value in values_at(item, path[1:])]

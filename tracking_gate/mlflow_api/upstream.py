@@ -106,19 +106,22 @@ class Upstream:
     async def stream(
         self, request: web.BaseRequest, path: str, body: Body | None = None, *, pause: float
     ) -> web.StreamResponse:
-        """Forward a request as it is, and return MLflow's answer; `body` is the request's, if it was read already.
+        """Forward a request, and return MLflow's answer; `body` is the one to send if the request's was read already.
 
         `pause` is how many seconds may pass without a byte of the client's body. Raise Unavailable or an error of
         ClientBody if no part of an answer was sent, AnswerCut if a part was sent, ClientHungUp in both cases.
         """
         sent = ClientBody(request, pause)
         data = body or None if body is not None else sent.chunks() if request.can_read_body else None
+        headers = self._headers(request)
+        if body is not None:
+            headers.popall("Content-Length", None)  # aiohttp writes that of `body`
         try:
             with self._metrics.upstream("stream"):
                 answer = await self._streams.request(
                     request.method,
                     URL(self._url + path, encoded=True),
-                    headers=self._headers(request),
+                    headers=headers,
                     data=data,
                     allow_redirects=False,
                     skip_auto_headers=ADDED,

@@ -73,7 +73,11 @@ def tags(key: str, value: Any) -> list[Json]:
     ):
         raise InvalidRequest(f'{key} must be a list of {{"key": ..., "value": ...}}')
     found = [
-        {"key": text(f"{key}.key", tag["key"]), "value": text(f"{key}.value", tag.get("value", ""))} for tag in value
+        {
+            "key": text(f"{key}.key", tag["key"]),
+            "value": text(f"{key}.value", "" if tag.get("value") is None else tag["value"]),
+        }
+        for tag in value
     ]
     if len({tag["key"] for tag in found}) != len(found):
         raise InvalidRequest(f"a key of {key} comes twice")

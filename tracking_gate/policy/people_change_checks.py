@@ -1,7 +1,9 @@
 """Checks of a change by a person: the owners of the objects that it changes, and the tags that it sets."""
 
 import asyncio
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from model_contract.names import TAG_PROJECT_ID
@@ -12,6 +14,7 @@ from tracking_gate.mlflow_api.registry_cache import RegistryCache
 from tracking_gate.mlflow_api.registry_objects import Json
 from tracking_gate.mlflow_api.version_sources import promoted_locations
 from tracking_gate.policy.people_changes import (
+    EXPERIMENT,
     LOGGED_MODEL,
     NEW_LOGGED_MODEL,
     NEW_TRACE,
@@ -25,6 +28,14 @@ from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS, RESERVED_TAGS, SERVE
 LARGE: Final = 256 * 1024  # bytes of a body that is parsed in a thread, so that other requests do not wait
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedChange:
+    """The body to forward. `gives_run` is true if the request gives a run to a project."""
+
+    body: bytes
+    gives_run: bool
+
+
 class PeopleChangeChecks:
     """Checks a change by the owners of the objects that it changes."""
 
@@ -34,11 +45,8 @@ class PeopleChangeChecks:
 
     async def check(
         self, actor: Actor, change: PeopleChange, variables: Mapping[str, str], headers: Mapping[str, str], body: bytes
-    ) -> bool:
-        """Return True if the request gives a run to a project.
-
-        Raise Conflict, Forbidden, InvalidRequest, NotFound, Unavailable.
-        """
+    ) -> CheckedChange:
+        """Return what to forward. Raise Conflict, Forbidden, InvalidRequest, NotFound, Unavailable."""
         fields = (
             await asyncio.to_thread(parsed_object, body, headers) if len(body) > LARGE else parsed_object(body, headers)
         )
@@ -51,7 +59,7 @@ class PeopleChangeChecks:
                     projects.append(project)
         await self._check_new_model(change, fields, projects)
         await self._check_assessments(change, fields)
-        return check_tags(actor, change, fields)
+        return CheckedChange(body=experiment_first(change, fields) or body, gives_run=check_tags(actor, change, fields))
 
     async def _check_new_model(self, change: PeopleChange, fields: Json, projects: list[str | None]) -> None:
         """Check the source run of a new logged model.
@@ -142,6 +150,17 @@ def referenced_ids(reference: ObjectReference, fields: Json, variables: Mapping[
     return list(dict.fromkeys(found))
 
 
+def experiment_first(change: PeopleChange, fields: Json) -> bytes | None:
+    """Return the body with the experiment as its first field; None if it is that already, or if there is none.
+
+    MLflow reads a body up to a field that it cannot parse, and takes its default experiment if it has read none.
+    """
+    (key,) = EXPERIMENT.keys
+    if EXPERIMENT not in change.objects or next(iter(fields)) == key:
+        return None
+    return json.dumps({key: fields[key]} | fields).encode()
+
+
 def check_ids_agree(fields: Json, variables: Mapping[str, str]) -> None:
     """Raise InvalidRequest if the body has another id than the path: MLflow uses that of the body."""
     aliases = {"trace_id": ("trace_id", "request_id"), "model_id": ("model_id",), "dataset_id": ("dataset_id",)}
@@ -173,7 +192,8 @@ def check_person_tag(actor: Actor, change: PeopleChange, key: str, fields: Json)
             raise Forbidden(f"write the tag {TAG_PROJECT_ID} as it is")
         return False
     values = tag_values(fields, change, key)
-    if change.path.endswith("delete-tag") and actor.kind is not ActorKind.ADMIN:
+    deletes = change.path.endswith("delete-tag") or (change.path.endswith("set-tag") and not values)
+    if deletes and actor.kind is not ActorKind.ADMIN:
         raise Forbidden(f"{key} names the project that owns the run, and cannot be deleted")
     if any(not actor.owns(value) for value in values):
         raise Forbidden(f"the tag {key} names a project that is not yours")

@@ -2,7 +2,7 @@
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from model_contract.layout import (
     ARTIFACTS_ROOT,
@@ -23,6 +23,8 @@ from webhook.pod import Container, Pod, text
 from webhook.reasons import Reason
 
 Json = Mapping[str, Any]
+
+READ_ONLY_VOLUMES: Final = frozenset({"configMap", "downwardAPI", "image", "projected", "secret"})  # in every mount
 
 
 def wanted_mounts(injection: Injection) -> list[Json]:
@@ -51,7 +53,7 @@ def missing_mounts(injection: Injection, target: Container) -> list[Json]:
     for mount in missing:
         _check_unchanged(mount, target)
     others = [there for there in target.mounts if not any(covers(there, mount) for mount in wanted)]
-    _check_apart(others, wanted, target, volumes_of_other_injectors(injection.pod))
+    _check_apart(others, wanted, target, injection.pod)
     _check_images(injection.pod, target, [*target.mounts, *missing])
     return missing
 
@@ -73,11 +75,11 @@ def _check_images(pod: Pod, target: Container, mounts: Sequence[Json]) -> None:
             )
 
 
-def _check_apart(others: Sequence[Json], wanted: Sequence[Json], target: Container, foreign: frozenset[str]) -> None:
+def _check_apart(others: Sequence[Json], wanted: Sequence[Json], target: Container, pod: Pod) -> None:
     for there in others:
         for path in (mount["mountPath"] for mount in reversed(wanted)):  # that of the model first
             if conflict := path_conflict(normalized(there["mountPath"]), path):
-                _refuse_overlap(conflict, there, target, path, provided=there["name"] in foreign)
+                _refuse_overlap(conflict, there, target, path, pod)
 
 
 def _check_unchanged(wanted: Json, target: Container) -> None:
@@ -114,9 +116,9 @@ def volumes_of_other_injectors(pod: Pod) -> frozenset[str]:
     )
 
 
-def _refuse_overlap(conflict: Reason, mount: Json, target: Container, path: str, *, provided: bool) -> None:
+def _refuse_overlap(conflict: Reason, mount: Json, target: Container, path: str, pod: Pod) -> None:
     where = f"container {target.title} mounts volume {mount['name'][:63]} at {mount['mountPath'][:255]}"
-    if provided:
+    if mount["name"] in volumes_of_other_injectors(pod):
         raise RefusalError(
             Reason.ALREADY_PROVIDED,
             f"another injector brings a model to container {target.title}; the webhook adds nothing",
@@ -125,8 +127,19 @@ def _refuse_overlap(conflict: Reason, mount: Json, target: Container, path: str,
         raise RefusalError(conflict, f"{where}, where its model belongs; mount it at another path")
     if conflict is Reason.NESTED_MOUNT:
         raise RefusalError(conflict, f"{where}, inside of its model at {path}, which is read-only; mount it outside")
-    if mount.get("readOnly") is True:
+    if is_read_only(mount, pod):
         raise RefusalError(
             conflict,
             f"{where} read-only, so that its model cannot be mounted at {path}; mount it elsewhere, or writable",
         )
+
+
+def is_read_only(mount: Json, pod: Pod) -> bool:
+    """Return True if the kubelet mounts it read-only, because the mount or its volume says so."""
+    volume = next((volume for volume in pod.volumes if volume["name"] == mount["name"]), {})
+    sources = {kind: source for kind, source in volume.items() if isinstance(source, dict)}
+    return (
+        mount.get("readOnly") is True
+        or not READ_ONLY_VOLUMES.isdisjoint(sources)
+        or any(source.get("readOnly") is True for source in sources.values())
+    )

@@ -85,17 +85,20 @@ def check_deleted_tag(actor: Actor, key: str) -> None:
 
 
 def check_tag(actor: Actor, key: str) -> None:
+    """Check a tag in any case of its letters: a database that ignores the case takes two spellings for one tag."""
     if RESERVED_TAGS.fullmatch(key) or SERVER_TAGS.fullmatch(key):
         raise Forbidden(
             f"the tag {key} is MLflow's own: with it MLflow would take the object for another kind of thing"
         )
+    if key not in ONCE and key.casefold() in ONCE:
+        raise Forbidden(f"write the tag {key.casefold()} as it is")
     if actor.kind is ActorKind.ADMIN:
         return
     if OWNERSHIP_TAGS.fullmatch(key):
         raise Forbidden(
             f"the tag {key} names the project that owns a model; the gate writes it when the model is created"
         )
-    if actor.kind is ActorKind.PULL or key.startswith(PROMOTION_TAG_PREFIX):
+    if actor.kind is ActorKind.PULL or key.casefold().startswith(PROMOTION_TAG_PREFIX):
         check_may_promote(actor, f"the tag {key}")
     if (
         actor.kind is ActorKind.PROMOTE

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +17,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
+
+from testbed.forks import Forked, server_for
 
 Json = dict[str, Any]
 
@@ -31,6 +34,11 @@ class ProcessError(RuntimeError):
 def installed(command: str) -> Path:
     """Return the path of a command of this environment, even if its folder is not on the PATH."""
     return Path(sys.executable).with_name(command)
+
+
+def is_measured() -> bool:
+    """Return True if coverage is measured, which each interpreter begins when it starts."""
+    return any(name in os.environ for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"))
 
 
 def free_port() -> int:
@@ -49,13 +57,26 @@ def free_port() -> int:
 class Process:
     """A running process. `log` holds both of its outputs."""
 
-    popen: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes] | Forked
     log: Path
 
     @classmethod
     def start(
-        cls, arguments: Sequence[str | Path], *, log: Path, env: Mapping[str, str], cwd: Path | None = None
+        cls,
+        arguments: Sequence[str | Path],
+        *,
+        log: Path,
+        env: Mapping[str, str],
+        cwd: Path | None = None,
+        imported: Sequence[str] = (),
     ) -> Self:
+        """Start a command; a program in Python may be a fork of a process that has `imported` modules of it.
+
+        If coverage is measured, each program has a process of its own.
+        """
+        if imported and not is_measured():
+            server = server_for(arguments, imported)
+            return cls(server.start(arguments, env=env, cwd=cwd, output=log, errors=log), log)
         with log.open("ab") as output:
             return cls(
                 subprocess.Popen(
@@ -110,14 +131,44 @@ class Process:
 
 @contextmanager
 def running(
-    arguments: Sequence[str | Path], *, log: Path, env: Mapping[str, str], cwd: Path | None = None
+    arguments: Sequence[str | Path],
+    *,
+    log: Path,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    imported: Sequence[str] = (),
 ) -> Iterator[Process]:
     """Run a process for the length of a `with` block."""
-    process = Process.start(arguments, log=log, env=env, cwd=cwd)
+    process = Process.start(arguments, log=log, env=env, cwd=cwd, imported=imported)
     try:
         yield process
     finally:
         process.stop()
+
+
+def completed(
+    arguments: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    imported: Sequence[str] = (),
+    timeout: float = PATIENCE,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, and return its outputs; `imported` as for `Process.start`."""
+    if not imported or is_measured():
+        return subprocess.run(
+            arguments, env=dict(env), cwd=cwd, capture_output=True, text=True, check=False, timeout=timeout
+        )
+    with tempfile.TemporaryDirectory() as directory:
+        output, errors = Path(directory) / "output", Path(directory) / "errors"
+        server = server_for(arguments, imported)
+        process = server.start(arguments, env=env, cwd=cwd, output=output, errors=errors)
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(arguments, code, output.read_text(), errors.read_text())
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
 from testbed.forks import Forked, server_for
 
@@ -201,28 +201,34 @@ async def sockets_closed() -> AsyncIterator[None]:
 
 
 class JsonLines:
-    """A process that answers each line of JSON with one, since an import of MLflow takes seconds."""
+    """A process that answers each line of JSON with one."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
+    def __init__(self, questions: IO[str], answers: IO[str]) -> None:
+        self._questions = questions
+        self._answers = answers
 
     def ask(self, question: Json | Sequence[Any]) -> Json:
         """Return the answer. Raise ValueError if the process has ended."""
-        if self._process.stdin is None or self._process.stdout is None:
-            raise ValueError("the process has no pipes")
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        found: Json = json.loads(self._process.stdout.readline())
+        self._questions.write(json.dumps(question) + "\n")
+        self._questions.flush()
+        found: Json = json.loads(self._answers.readline())
         return found
 
 
 @contextmanager
-def json_lines(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Iterator[JsonLines]:
-    """Run such a process for the length of a `with` block."""
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
-    ) as process:
-        yield JsonLines(process)
+def json_lines(
+    command: Sequence[str | Path], imported: Sequence[str], env: Mapping[str, str] | None = None
+) -> Iterator[JsonLines]:
+    """Run a program as such a process for the length of a `with` block: a fork of one that has imported the modules."""
+    with tempfile.TemporaryDirectory() as directory:
+        questions, answers, errors = (Path(directory) / name for name in ("questions", "answers", "errors"))
+        os.mkfifo(questions)
+        os.mkfifo(answers)
+        server = server_for(command, imported)
+        process = server.start(command, env=env or os.environ, given=questions, output=answers, errors=errors)
+        with questions.open("w") as written, answers.open() as read:
+            yield JsonLines(written, read)
+        process.wait(PATIENCE)
 
 
 def _status(url: str) -> int | None:

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = Path(name)
         with (
             mlflow_server("3.17", folder / "mlflow") as server,
-            gate(server, folder / "gate") as found,
+            gate(server, folder / "gate", own_process=True) as found,
             nginx(server.uri, folder / "nginx") as proxy,
         ):
             registry(found, proxy, options.seconds)

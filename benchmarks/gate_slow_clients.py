@@ -38,7 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with mlflow_server("3.17", folder / "mlflow") as server, gate(server, folder / "gate") as found:
+        with (
+            mlflow_server("3.17", folder / "mlflow") as server,
+            gate(server, folder / "gate", own_process=True) as found,
+        ):
             model = made(found)
             rows = {
                 "beside none": measured(found, model, options.rounds),

@@ -78,7 +78,14 @@ def main() -> None:
         targets = {
             kind: Target(
                 server=stack.enter_context(
-                    starting(model, "--workers=2", *flags, log=directory / f"{number}.log", environ=environ)
+                    starting(
+                        model,
+                        "--workers=2",
+                        *flags,
+                        log=directory / f"{number}.log",
+                        environ=environ,
+                        own_process=True,
+                    )
                 )
             )
             for number, (kind, (flags, environ)) in enumerate(kinds.items())

@@ -39,7 +39,7 @@ def main() -> int:
         for version in options.mlflow:
             with (
                 mlflow_server(version, folder / version, workers=WORKERS) as server,
-                gate(server, folder / f"gate-{version}") as found,
+                gate(server, folder / f"gate-{version}", own_process=True) as found,
             ):
                 promotion(found, folder, options.times)
     return 0

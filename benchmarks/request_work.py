@@ -56,9 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         directory = Path(name)
         for model in ("elastic-net", "unsigned"):
             target = saved(model, directory / model)
-            with serving(
-                target, "--workers=1", "--read-timeout=60", "--loader=mlflow", log=directory / f"{model}.log"
-            ) as server:
+            flags = ("--workers=1", "--read-timeout=60", "--loader=mlflow")
+            with serving(target, *flags, log=directory / f"{model}.log", own_process=True) as server:
                 title = f"the runtime, a model {'with' if model == 'elastic-net' else 'without'} a signature"
                 beside = request("GET", "/version")
                 dear += table(
@@ -68,7 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                     beside,
                     _wanted(of_runtime(model, size), options.names),
                 )
-        with mlflow_server("3.17", directory / "mlflow") as upstream, gate(upstream, directory / "gate") as found:
+        with (
+            mlflow_server("3.17", directory / "mlflow") as upstream,
+            gate(upstream, directory / "gate", own_process=True) as found,
+        ):
             port = int(found.uri.rpartition(":")[2])
             dear += table(
                 "the gate",

@@ -237,7 +237,7 @@ def main() -> int:
     print(describe())
     with tempfile.TemporaryDirectory() as name:
         model = saved("elastic-net", Path(name) / "elastic-net")
-        with serving(model, "--workers", "2", log=Path(name) / "log") as server:
+        with serving(model, "--workers", "2", log=Path(name) / "log", own_process=True) as server:
             tally, first, last = soak(server, *weights(model), seconds=options.minutes * 60, clients=options.clients)
     total = sum(tally.answers.values())
     print(

@@ -52,7 +52,7 @@ def main() -> None:
     print(describe())
     with tempfile.TemporaryDirectory() as name, ExitStack() as processes:
         directory = Path(name)
-        server = processes.enter_context(webhook_server(directory / "ours"))
+        server = processes.enter_context(webhook_server(directory / "ours", own_process=True))
         ours = Target(name=OURS, url=f"{server.url}/mutate", pid=server.process.popen.pid)
         peers = [empty_view(directory / "empty", processes), fixed_patch(directory / "go", processes)]
         targets = [ours, *peers, *others(os.environ)]

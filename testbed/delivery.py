@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,10 @@ from typing import Final
 
 from model_contract.layout import MANIFEST, model_directory, run_directory
 from model_contract.model_ref import ModelRef
-from testbed.processes import PATIENCE
+from testbed.processes import PATIENCE, Process
 
 COMMAND: Final = (sys.executable, "-m", "model_delivery")
+MODULES: Final = ("model_delivery.cli",)
 QUICKLY: Final = ("--tries=3", "--first-wait=0.02", "--longest-wait=0.05")
 
 
@@ -57,30 +59,25 @@ class Delivery:
         return sorted(path.name for path in self.store.glob(".*"))
 
     def fetch(self, ref: ModelRef | None, *options: str, before: Sequence[str] = ()) -> Ended:
-        """Run a fetch to its end. `before` is a command that runs it."""
-        return self.wait(self.start(ref, *options, before=before))
+        """Run a fetch to its end. `before` is a command that runs it, in a process of its own."""
+        return self.wait(self.start(ref, *options, before=before)) if before else self._run(self._fetch(ref, options))
 
     def verify(self, ref: ModelRef, *options: str) -> Ended:
-        return self.wait(self._start([*self.command, "verify", *self._arguments(ref), *options]))
+        return self._run(["verify", *self._arguments(ref), *options])
 
     def verify_place(self, ref: ModelRef) -> Ended:
         """Verify the files at a model's path, of any name and version."""
-        return self.wait(
-            self._start(
-                [*self.command, "verify", *self._arguments(None), f"--run-id={ref.run_id}", f"--owner={ref.owner}"]
-            )
-        )
+        return self._run(["verify", *self._arguments(None), f"--run-id={ref.run_id}", f"--owner={ref.owner}"])
 
     def fetch_storage(self, uri: str, *options: str) -> Ended:
         """Run the fetch of a storage URI into the directory `store`, as KServe calls its storage containers."""
-        return self.wait(self.start_storage(uri, *options))
+        return self._run(self._storage(uri, options))
 
     def start_storage(self, uri: str, *options: str) -> subprocess.Popen[str]:
-        log = f"--termination-log={self.termination_log}"
-        return self._start([*self.command, "storage", uri, str(self.store), log, *QUICKLY, *options])
+        return self._start([*self.command, *self._storage(uri, options)])
 
     def start(self, ref: ModelRef | None, *options: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
-        return self._start([*before, *self.command, "fetch", *self._arguments(ref), *QUICKLY, *options])
+        return self._start([*before, *self.command, *self._fetch(ref, options)])
 
     def wait(self, process: subprocess.Popen[str]) -> Ended:
         output, _ = process.communicate(timeout=PATIENCE)
@@ -94,12 +91,33 @@ class Delivery:
         )
         return [f"--store={self.store}", f"--termination-log={self.termination_log}", *named]
 
+    def _fetch(self, ref: ModelRef | None, options: Sequence[str]) -> list[str]:
+        return ["fetch", *self._arguments(ref), *QUICKLY, *options]
+
+    def _storage(self, uri: str, options: Sequence[str]) -> list[str]:
+        return ["storage", uri, str(self.store), f"--termination-log={self.termination_log}", *QUICKLY, *options]
+
+    def _run(self, arguments: Sequence[str]) -> Ended:
+        """Run the command to its end; this version's in a fork of a process that has imported its modules."""
+        with tempfile.TemporaryDirectory() as directory:
+            imported = MODULES if self.command is COMMAND else ()
+            process = Process.start(
+                [*self.command, *arguments], log=Path(directory) / "log", env=self._prepared(), imported=imported
+            )
+            code = process.popen.wait(PATIENCE)
+            return Ended(code=code, output=process.log.read_text(), reason=self.termination_log.read_text())
+
     def _start(self, command: Sequence[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command, env=self._prepared(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def _prepared(self) -> dict[str, str]:
+        """Make the store and an empty termination log, and return the environment."""
         self.store.mkdir(exist_ok=True)
         self.termination_log.write_text("")
         kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE")}
-        environment = kept | {"MLFLOW_TRACKING_URI": self.uri} | dict(self.environment)
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return kept | {"MLFLOW_TRACKING_URI": self.uri} | dict(self.environment)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

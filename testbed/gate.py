@@ -32,6 +32,7 @@ PEOPLE: Final = {
 }
 API: Final = "/api/2.0/mlflow"
 RETRIED: Final = frozenset({429, 502, 503})
+MODULES: Final = ("tracking_gate.cli", "tracking_gate.server")
 PAUSE: Final = 0.1  # seconds between two tries; MLflow's own client and the init container wait longer
 
 Json = dict[str, Any]
@@ -102,10 +103,13 @@ def ask(
 
 
 @contextmanager
-def gate(server: MlflowServer, directory: Path, *options: str, prefix: Sequence[str] = ()) -> Iterator[Gate]:
+def gate(
+    server: MlflowServer, directory: Path, *options: str, prefix: Sequence[str] = (), own_process: bool = False
+) -> Iterator[Gate]:
     """Run a gate with tokens of two projects and four people, for the length of a `with` block.
 
-    `prefix` is a command that runs the gate's command.
+    `prefix` is a command that runs the gate's command. Without it, the gate is a fork of a process that has imported
+    its modules, unless it has a process of its own.
     """
     audit = directory / "audit.jsonl"
     secret_dir, people = credentials(directory)
@@ -119,7 +123,8 @@ def gate(server: MlflowServer, directory: Path, *options: str, prefix: Sequence[
         f"--people-file={people}",
     ]
     command += [f"--audit-log={audit}", "--host=127.0.0.1", f"--port={port}", *options]
-    with running(command, log=directory / "gate.log", env=os.environ, cwd=directory) as process:
+    imported = () if prefix or own_process else MODULES
+    with running(command, log=directory / "gate.log", env=os.environ, cwd=directory, imported=imported) as process:
         uri = f"http://127.0.0.1:{port}"
         process.wait_for_http(f"{uri}/readyz")
         yield Gate(uri=uri, server=server, secret_dir=secret_dir, audit=audit, process=process)

@@ -22,7 +22,7 @@ import yaml
 from testbed.cluster import binaries
 from testbed.cluster.control_plane import HERE, ControlPlane
 from testbed.cluster.machine import run
-from testbed.gate import Gate, ask, credentials
+from testbed.gate import MODULES, Gate, ask, credentials
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import PATIENCE, Process, free_port, installed
 from testbed.reverse_proxy import Exchange, ReverseProxy, reverse_proxy
@@ -32,6 +32,7 @@ MANIFESTS: Final = Path(__file__).parents[1] / "manifests"
 NAMESPACE: Final = "mlflow-efs"
 NAME: Final = "model-api-gate"
 LEASE_SECONDS: Final = 6  # of which a change may take 3
+OF_REPLICAS: Final = (*MODULES, "tracking_gate.replicas.gate")
 NUMBERS: Final = itertools.count(1)
 PATHS: Final = {
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
@@ -104,7 +105,7 @@ class ReplicaProcess:
     def start(self) -> None:
         """Start it again, as the kubelet starts a container again in its pod."""
         log = self.gate.process.log
-        process = Process.start(self.command, log=log, env=os.environ, cwd=log.parent)
+        process = Process.start(self.command, log=log, env=os.environ, cwd=log.parent, imported=OF_REPLICAS)
         self.gate = replace(self.gate, process=process)
 
     def stop(self) -> None:
@@ -242,7 +243,8 @@ def replicas(
                 f"--service-account={namespace.account}",
                 *options,
             ]
-            process = Process.start(command, log=directory / f"{name}.log", env=os.environ, cwd=directory)
+            log = directory / f"{name}.log"
+            process = Process.start(command, log=log, env=os.environ, cwd=directory, imported=OF_REPLICAS)
             uri = f"http://127.0.0.1:{port}"
             gate = Gate(uri=uri, server=server, secret_dir=secret_dir, audit=audit, process=process)
             one = ReplicaProcess(

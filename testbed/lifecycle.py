@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,9 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from model_contract.tokens import Purpose
+from model_lifecycle.cli import COMMANDS
 from testbed.gate import API, PROJECT, Answer, Gate, ask
-from testbed.processes import installed
+from testbed.processes import Process, completed, installed
 
+MODULES: Final = tuple(f"model_lifecycle.commands.{module}" for module in sorted({*COMMANDS.values()}))
 NUMBERS: Final = itertools.count(1)
 MEMBER: Final = "both"  # of the projects of these models
 Json = dict[str, Any]
@@ -129,8 +130,11 @@ def environment(
 
 
 def run(env: Mapping[str, str], *arguments: str | Path, before: Sequence[str] = ()) -> Done:
-    """Run `model-api` with these arguments. `before` is a command that runs it."""
-    done = subprocess.run(
-        [*before, installed("model-api"), *arguments], env=dict(env), capture_output=True, text=True, check=False
-    )
+    """Run `model-api` with these arguments. `before` is a command that runs it, in a process of its own."""
+    done = completed([*before, installed("model-api"), *arguments], env=env, imported=() if before else MODULES)
     return Done(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def start(env: Mapping[str, str], *arguments: str | Path, log: Path) -> Process:
+    """Start `model-api` with these arguments."""
+    return Process.start([installed("model-api"), *arguments], log=log, env=env, imported=MODULES)

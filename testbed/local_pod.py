@@ -54,11 +54,12 @@ class LocalPod:
         }
 
     @contextmanager
-    def running_container(self, name: str, command: Sequence[str], *, environ: Mapping[str, str]) -> Iterator[Process]:
+    def running_container(
+        self, name: str, command: Sequence[str], *, environ: Mapping[str, str], imported: Sequence[str] = ()
+    ) -> Iterator[Process]:
         """Run a regular container, with `command` instead of its image's, for the length of a `with` block."""
-        with running(
-            command, log=self.directory / f"{name}.log", env=self.environment(self.container(name), environ)
-        ) as process:
+        environment = self.environment(self.container(name), environ)
+        with running(command, log=self.directory / f"{name}.log", env=environment, imported=imported) as process:
             yield process
 
     def container(self, name: str) -> Container:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from testbed.environments import CACHE, python_of
-from testbed.processes import Process, free_port, running
+from testbed.processes import Process, completed, free_port, running
 
 VERSIONS: Final = ("3.17", "2.22")
+COMMAND: Final = Path(__file__).parent / "mlflow_scripts" / "serve.py"
+MODULES: Final = ("mlflow.cli", "mlflow.server", "mlflow.sklearn")
 NEWEST: Final = "3.18"  # in front of which the gate stands too
 
 
@@ -51,15 +53,20 @@ class MlflowServer:
             if version() != before:
                 raise AssertionError("MLflow has written to its database")
 
+    def start_again(self) -> Process:
+        """Start the server that was stopped, on the same port."""
+        command: Any = self.process.popen.args
+        return Process.start(
+            command, log=self.process.log, env=client_environment(), cwd=self.directory, imported=MODULES
+        )
+
     def run(self, script: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
         """Run a script with full MLflow against this server, and return its output.
 
         Raise CalledProcessError, with the output in it, if the script fails.
         """
         environment = client_environment() | {"MLFLOW_TRACKING_URI": self.uri} | dict(env or {})
-        done = subprocess.run(
-            [self.python, script, *arguments], env=environment, capture_output=True, text=True, check=False
-        )
+        done = completed([self.python, script, *arguments], env=environment, imported=MODULES, timeout=600)
         if done.returncode:
             raise subprocess.CalledProcessError(done.returncode, done.args, done.stdout, done.stderr[-3000:])
         return done.stdout
@@ -97,7 +104,7 @@ def mlflow_server(
     if empty.exists() and not database.exists():
         shutil.copyfile(empty, database)
     port = free_port()
-    arguments: list[str | Path] = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    arguments: list[str | Path] = [python, COMMAND, "server", "--host", "127.0.0.1", "--port", str(port)]
     arguments += ["--workers", str(workers)]
     arguments += [
         "--backend-store-uri",
@@ -105,9 +112,8 @@ def mlflow_server(
         "--artifacts-destination",
         artifacts or str(directory / "artifacts"),
     ]
-    with running(
-        arguments, log=directory / "server.log", env=client_environment() | dict(env or {}), cwd=directory
-    ) as process:
+    environment = client_environment() | dict(env or {})
+    with running(arguments, log=directory / "server.log", env=environment, cwd=directory, imported=MODULES) as process:
         process.wait_for_http(f"http://127.0.0.1:{port}/health", seconds=600)
         if not empty.exists():
             _keep(database, empty)

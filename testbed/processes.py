@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +16,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
+
+from testbed.forks import Forked, server_for
 
 Json = dict[str, Any]
 
@@ -31,6 +34,11 @@ class ProcessError(RuntimeError):
 def installed(command: str) -> Path:
     """Return the path of a command of this environment, even if its folder is not on the PATH."""
     return Path(sys.executable).with_name(command)
+
+
+def is_measured() -> bool:
+    """Return True if coverage is measured, which each interpreter begins when it starts."""
+    return any(name in os.environ for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"))
 
 
 def free_port() -> int:
@@ -49,13 +57,26 @@ def free_port() -> int:
 class Process:
     """A running process. `log` holds both of its outputs."""
 
-    popen: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes] | Forked
     log: Path
 
     @classmethod
     def start(
-        cls, arguments: Sequence[str | Path], *, log: Path, env: Mapping[str, str], cwd: Path | None = None
+        cls,
+        arguments: Sequence[str | Path],
+        *,
+        log: Path,
+        env: Mapping[str, str],
+        cwd: Path | None = None,
+        imported: Sequence[str] = (),
     ) -> Self:
+        """Start a command; a program in Python may be a fork of a process that has `imported` modules of it.
+
+        If coverage is measured, each program has a process of its own.
+        """
+        if imported and not is_measured():
+            server = server_for(arguments, imported)
+            return cls(server.start(arguments, env=env, cwd=cwd, output=log, errors=log), log)
         with log.open("ab") as output:
             return cls(
                 subprocess.Popen(
@@ -110,14 +131,44 @@ class Process:
 
 @contextmanager
 def running(
-    arguments: Sequence[str | Path], *, log: Path, env: Mapping[str, str], cwd: Path | None = None
+    arguments: Sequence[str | Path],
+    *,
+    log: Path,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    imported: Sequence[str] = (),
 ) -> Iterator[Process]:
     """Run a process for the length of a `with` block."""
-    process = Process.start(arguments, log=log, env=env, cwd=cwd)
+    process = Process.start(arguments, log=log, env=env, cwd=cwd, imported=imported)
     try:
         yield process
     finally:
         process.stop()
+
+
+def completed(
+    arguments: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    imported: Sequence[str] = (),
+    timeout: float = PATIENCE,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, and return its outputs; `imported` as for `Process.start`."""
+    if not imported or is_measured():
+        return subprocess.run(
+            arguments, env=dict(env), cwd=cwd, capture_output=True, text=True, check=False, timeout=timeout
+        )
+    with tempfile.TemporaryDirectory() as directory:
+        output, errors = Path(directory) / "output", Path(directory) / "errors"
+        server = server_for(arguments, imported)
+        process = server.start(arguments, env=env, cwd=cwd, output=output, errors=errors)
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(arguments, code, output.read_text(), errors.read_text())
 
 
 @contextmanager
@@ -150,28 +201,34 @@ async def sockets_closed() -> AsyncIterator[None]:
 
 
 class JsonLines:
-    """A process that answers each line of JSON with one, since an import of MLflow takes seconds."""
+    """A process that answers each line of JSON with one."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
+    def __init__(self, questions: IO[str], answers: IO[str]) -> None:
+        self._questions = questions
+        self._answers = answers
 
     def ask(self, question: Json | Sequence[Any]) -> Json:
         """Return the answer. Raise ValueError if the process has ended."""
-        if self._process.stdin is None or self._process.stdout is None:
-            raise ValueError("the process has no pipes")
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        found: Json = json.loads(self._process.stdout.readline())
+        self._questions.write(json.dumps(question) + "\n")
+        self._questions.flush()
+        found: Json = json.loads(self._answers.readline())
         return found
 
 
 @contextmanager
-def json_lines(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Iterator[JsonLines]:
-    """Run such a process for the length of a `with` block."""
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
-    ) as process:
-        yield JsonLines(process)
+def json_lines(
+    command: Sequence[str | Path], imported: Sequence[str], env: Mapping[str, str] | None = None
+) -> Iterator[JsonLines]:
+    """Run a program as such a process for the length of a `with` block: a fork of one that has imported the modules."""
+    with tempfile.TemporaryDirectory() as directory:
+        questions, answers, errors = (Path(directory) / name for name in ("questions", "answers", "errors"))
+        os.mkfifo(questions)
+        os.mkfifo(answers)
+        server = server_for(command, imported)
+        process = server.start(command, env=env or os.environ, given=questions, output=answers, errors=errors)
+        with questions.open("w") as written, answers.open() as read:
+            yield JsonLines(written, read)
+        process.wait(PATIENCE)
 
 
 def _status(url: str) -> int | None:

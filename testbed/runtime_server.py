@@ -5,21 +5,23 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from model_contract.names import ARTIFACTS_PATH
-from testbed.processes import PATIENCE, Process, free_port, running
+from testbed.processes import PATIENCE, Process, free_port, installed, running
 
-COMMAND: Final = (sys.executable, "-m", "serving_runtime", "serve", "--host", "127.0.0.1")
+COMMAND: Final = (installed("model-api-runtime"), "serve", "--host", "127.0.0.1")
 JSON: Final = {"Content-Type": "application/json"}
 # Without these flags a server that is ready imports MLflow once more, to compare what both loaders predict.
 NATIVE: Final = ("--loader", "native")
+# Libraries of each server, and of one whose model MLflow loads.
+LIBRARIES: Final = ("serving_runtime.process.serve", "serving_runtime.process.supervisor", "skops.io")
+WITH_MLFLOW: Final = (*LIBRARIES, "mlflow.pyfunc.model", "mlflow.sklearn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,9 +132,17 @@ class RuntimeServer:
 
 @contextmanager
 def starting(
-    model: Path | None, *flags: str, log: Path, environ: Mapping[str, str] | None = None, grpc: bool = False
+    model: Path | None,
+    *flags: str,
+    log: Path,
+    environ: Mapping[str, str] | None = None,
+    grpc: bool = False,
+    own_process: bool = False,
 ) -> Iterator[RuntimeServer]:
-    """Start a server, without waiting until it is ready."""
+    """Start a server, without waiting until it is ready.
+
+    Unless it has a process of its own, it is a fork of one that has imported its libraries.
+    """
     port, grpc_port = free_port(), free_port() if grpc else 0
     flags = (*flags, "--grpc-port", str(grpc_port)) if grpc else flags
     given = {ARTIFACTS_PATH: str(model)} if model else {}
@@ -141,18 +151,22 @@ def starting(
         | given
         | dict(environ or {})
     )
-    with running([*COMMAND, "--port", str(port), *flags], log=log, env=env) as process:
+    imported = () if own_process else _libraries(model, flags)
+    with running([*COMMAND, "--port", str(port), *flags], log=log, env=env, imported=imported) as process:
         yield RuntimeServer(port=port, process=process, grpc_port=grpc_port)
 
 
 @contextmanager
-def serving(
-    model: Path, *flags: str, log: Path, environ: Mapping[str, str] | None = None, grpc: bool = False
-) -> Iterator[RuntimeServer]:
+def serving(model: Path, *flags: str, log: Path, **more: Any) -> Iterator[RuntimeServer]:
     """Start a server, and wait until it is ready."""
-    with starting(model, *flags, log=log, environ=environ, grpc=grpc) as server:
+    with starting(model, *flags, log=log, **more) as server:
         server.wait_until_ready()
         yield server
+
+
+def _libraries(model: Path | None, flags: Sequence[str]) -> Sequence[str]:
+    by_mlflow = "mlflow" in flags or (model is not None and (model / "python_model.pkl").exists())
+    return WITH_MLFLOW if by_mlflow else LIBRARIES
 
 
 def _dead_or_gentle(pid: str) -> bool:

@@ -16,6 +16,7 @@ from testbed.certificates import Certificates, issue
 from testbed.processes import PATIENCE, Process, free_port, installed, running
 
 HOST: Final = "127.0.0.1"
+MODULES: Final = ("webhook.cli", "webhook.commands.serve")
 JSON: Final = {"Content-Type": "application/json"}
 
 
@@ -93,10 +94,13 @@ class WebhookServer:
 
 
 @contextmanager
-def webhook_server(directory: Path, variables: Mapping[str, str] | None = None) -> Iterator[WebhookServer]:
+def webhook_server(
+    directory: Path, variables: Mapping[str, str] | None = None, *, own_process: bool = False
+) -> Iterator[WebhookServer]:
     """Run the webhook for the length of a `with` block.
 
-    `variables` are settings; `directory` takes its files.
+    `variables` are settings; `directory` takes its files. Unless it has a process of its own, the webhook is a fork of
+    one that has imported its modules.
     """
     certificates = issue(directory / "tls", HOST)
     port, metrics_port = free_port(), free_port()
@@ -112,6 +116,7 @@ def webhook_server(directory: Path, variables: Mapping[str, str] | None = None) 
         [installed("model-api-webhook"), "serve"],
         log=directory / "webhook.log",
         env=environ | settings | dict(variables or {}),
+        imported=() if own_process else MODULES,
     ) as process:
         process.wait_for_http(f"http://{HOST}:{metrics_port}/metrics")
         yield WebhookServer(process=process, port=port, metrics_port=metrics_port, certificates=certificates)

@@ -8,12 +8,15 @@ import json
 import os
 import random
 import re
+import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any, Final
 
 import click
@@ -26,7 +29,8 @@ from serving_runtime.settings import OPTIONS
 from testbed.api_server import review_of
 from testbed.certificates import issue
 from testbed.environments import saved_models
-from testbed.processes import JsonLines, free_port, json_lines
+from testbed.forks import Forked, ForkServer
+from testbed.processes import free_port, installed
 from tracking_gate.settings import SETTINGS
 from webhook.server.settings import ServerSettings
 from webhook.settings import PREFIX, SERVER_PREFIX, Settings
@@ -44,6 +48,8 @@ EVIL: Final = "a\x1b]0;evil\x07"
 PROJECT: Final = "66c0a1b2c3d4e5f601234567"
 BOUND: Final = 60.0  # seconds of a command; it takes one or two beside nothing, and an answer of MLflow may take 120
 SERVING: Final = 3.0  # seconds, after which a server is asked to end
+GRACE: Final = 60.0  # seconds, after which a command that was asked to end is killed
+OF_ENGINES: Final = ("on_ray", "on_spark", "ray_data", "spark")  # modules
 DEAD: Final = "https://127.0.0.1:9"
 # Variables that the libraries, Python and OpenSSL read.
 OF_LIBRARIES: Final = """
@@ -262,9 +268,9 @@ class Ended:
 class Runner:
     """Runs commands in forks of one process, which has imported everything."""
 
-    def __init__(self, place: Place, process: JsonLines) -> None:
+    def __init__(self, place: Place, server: ForkServer) -> None:
         self._place = place
-        self._process = process
+        self._server = server
         self._arguments = place.arguments()
         self._usual: dict[Command, Ended] = {}
 
@@ -272,19 +278,20 @@ class Runner:
         """Run the command; `more` are arguments beside those of the place."""
         output = self._place.directory / "output"
         output.unlink(missing_ok=True)
-        given = self._place.directory / "given"
-        answer = self._process.ask(
-            {
-                "program": command[0],
-                "arguments": [*command[1:], *self._arguments[command], *more],
-                "environment": dict(environment),
-                "input": str(given),
-                "output": str(output),
-                "directory": str(self._place.directory / "work"),
-                "seconds": SERVING if command in SERVERS else BOUND,
-            }
+        began = time.monotonic()
+        process = self._server.start(
+            [installed(command[0]), *command[1:], *self._arguments[command], *more],
+            env=environment,
+            cwd=self._place.directory / "work",
+            given=self._place.directory / "given",
+            output=output,
+            errors=output,
         )
-        return Ended(code=answer["code"], output=output.read_text(errors="replace"), seconds=answer["seconds"])
+        code = _end_of(process, SERVING if command in SERVERS else BOUND)
+        seconds = time.monotonic() - began
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it left
+        return Ended(code=code, output=output.read_text(errors="replace"), seconds=seconds)
 
     def faults(self, command: Command, variable: str, value: str) -> list[str]:
         """Return what is wrong with the end of the command under this variable."""
@@ -296,6 +303,16 @@ class Runner:
         return [
             f"{title}: {fault}\n{ended.output[-1500:]}" for fault in _faults(command, variable, value, usual, ended)
         ]
+
+
+def _end_of(process: Forked, seconds: float) -> int:
+    """Ask a command that still runs to end, and kill it if it does not."""
+    for give_up in (process.terminate, process.kill):
+        with suppress(TimeoutExpired):
+            return process.wait(seconds)
+        give_up()
+        seconds = GRACE
+    return process.wait()
 
 
 def _faults(command: Command, variable: str, value: str, usual: Ended, ended: Ended) -> Iterator[str]:
@@ -391,11 +408,18 @@ def _kubeconfig() -> dict[str, Any]:
 
 @contextmanager
 def running(place: Place, environment: Mapping[str, str]) -> Iterator[Runner]:
-    # Native libraries would start threads, which a fork does not have.
-    with json_lines(
-        [sys.executable, ROOT / "testbed" / "fork_commands.py"], env={**environment, "OMP_NUM_THREADS": "1"}
-    ) as process:
-        yield Runner(place, process)
+    with closing(ForkServer(modules(), environment)) as server:
+        yield Runner(place, server)
+
+
+def modules() -> list[str]:
+    """Return the modules of the programs, without those that need an engine."""
+    return [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if path.stem not in {"__init__", "__main__", *OF_ENGINES}
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from testbed.domino.records import FAILED, RUNNING, STARTING, STOPPED, ModelApi,
 from testbed.gate import Gate
 from testbed.local_pod import LocalPod, PodError
 from testbed.processes import ProcessError, free_port
+from testbed.runtime_server import WITH_MLFLOW
 from testbed.webhook_server import WebhookServer
 
 Json = dict[str, Any]
@@ -138,7 +139,7 @@ class Pods:
         try:
             command = self._command(model, version, port)
             process = processes.enter_context(
-                local.running_container(CONTAINER, command, environ=environ() | mounts(local))
+                local.running_container(CONTAINER, command, environ=environ() | mounts(local), imported=WITH_MLFLOW)
             )
             process.wait_for_http(f"http://127.0.0.1:{port}/", seconds=240)  # a loaded machine is slow
         except BaseException:

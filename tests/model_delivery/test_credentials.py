@@ -17,7 +17,7 @@ from model_delivery.settings import Upstream
 from testbed.delivery import Delivery
 from testbed.environments import python_of
 from testbed.faults import answer
-from testbed.mlflow_server import client_environment
+from testbed.mlflow_server import MODULES, client_environment
 from testbed.processes import JsonLines, json_lines
 from testbed.reverse_proxy import reverse_proxy
 
@@ -39,7 +39,7 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
 
 @pytest.fixture(scope="module")
 def mlflow_client() -> Iterator[JsonLines]:
-    with json_lines([python_of("mlflow-3.17"), ASK_FOR_RUN], client_environment()) as found:
+    with json_lines([python_of("mlflow-3.17"), ASK_FOR_RUN], MODULES, client_environment()) as found:
         yield found
 
 

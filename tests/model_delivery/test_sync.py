@@ -29,12 +29,12 @@ from model_delivery.settings import Upstream
 from model_delivery.sync import Project, SyncRequest, sync
 from model_delivery.tracking_uri import parse_tracking_uri
 from model_delivery.workloads import Workloads
-from testbed.delivery import COMMAND, QUICKLY, Delivery
+from testbed.delivery import COMMAND, MODULES, QUICKLY, Delivery
 from testbed.faults import first, only
 from testbed.gate import API, OTHER, PROJECT, Gate, Json, ask, gate
 from testbed.http_server import in_thread
 from testbed.mlflow_server import MlflowServer, mlflow_server
-from testbed.processes import PATIENCE
+from testbed.processes import PATIENCE, completed
 from testbed.registered import files_below
 from testbed.reverse_proxy import Exchange, reverse_proxy
 from tests.model_delivery.test_store import no_locks
@@ -72,15 +72,22 @@ class Shared:
         """Put a project's pull token, or another text, where `sync` looks for it."""
         (self.tokens / project).write_text(text if text is not None else self.gate.token(Purpose.PULL, project))
 
-    def start(self, *options: str, uri: str = "", before: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-        kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE")}
-        command = [*before, *COMMAND, "sync", f"--store={self.store}", f"--tokens={self.tokens}", f"--owner={OWNER}"]
-        command += [*QUICKLY, f"--termination-log={self.directory / 'none'}", *options]
-        environment = kept | {"MLFLOW_TRACKING_URI": uri or self.gate.uri}
+    def start(self, *options: str, uri: str = "") -> "subprocess.Popen[str]":
+        command, environment = self._command(options), self._environment(uri)
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def sync(self, *options: str, uri: str = "", before: tuple[str, ...] = ()) -> Synced:
-        return ended(self.start(*options, uri=uri, before=before))
+        command, imported = [*before, *self._command(options)], () if before else MODULES
+        done = completed(command, env=self._environment(uri), imported=imported)
+        return synced(done.returncode, done.stdout, done.stderr)
+
+    def _command(self, options: tuple[str, ...]) -> list[str]:
+        command = [*COMMAND, "sync", f"--store={self.store}", f"--tokens={self.tokens}", f"--owner={OWNER}"]
+        return [*command, *QUICKLY, f"--termination-log={self.directory / 'none'}", *options]
+
+    def _environment(self, uri: str) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE")}
+        return kept | {"MLFLOW_TRACKING_URI": uri or self.gate.uri}
 
     def verify(self, ref: ModelRef, project: str) -> int:
         environment = {"MODEL_API_PROJECT_ID": project}
@@ -139,7 +146,11 @@ def _ok(found: Gate, method: str, path: str, body: Json, who: Mapping[str, str] 
 
 def ended(process: "subprocess.Popen[str]") -> Synced:
     output, errors = process.communicate(timeout=PATIENCE)
-    return Synced(code=process.returncode, summary=json.loads(output) if output else {}, output=output + errors)
+    return synced(process.returncode, output, errors)
+
+
+def synced(code: int, output: str, errors: str) -> Synced:
+    return Synced(code=code, summary=json.loads(output) if output else {}, output=output + errors)
 
 
 @pytest.fixture(scope="module")

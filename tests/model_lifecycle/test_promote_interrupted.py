@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from model_contract.tokens import Purpose, new_token
 from model_lifecycle.cli import main
 from model_lifecycle.promotion import changes
 from testbed.gate import API, PROJECT, Gate, ask, gate
-from testbed.lifecycle import Model, environment, new_model, run, write_file
-from testbed.mlflow_server import client_environment, mlflow_server
-from testbed.processes import Process, installed
+from testbed.lifecycle import Model, environment, new_model, run, start, write_file
+from testbed.mlflow_server import mlflow_server
+from testbed.processes import PATIENCE, Process, installed
 from testbed.reverse_proxy import Exchange, reverse_proxy
 
 # of a first promotion over another version: two of the digest, five tags, the stage, the alias, and one to spare
@@ -66,29 +67,25 @@ def test_killed_promotion_leaves_a_version_that_serves_and_a_second_run_finishes
     for number in range(1, WRITES + 1):
         version = served.staged()
         write_file(file, (served, version))
-        victims: list[subprocess.Popen[bytes]] = []
+        victim: Future[Process] = Future()
 
-        def kill(exchange: Exchange, victims: list[subprocess.Popen[bytes]] = victims) -> bool:
+        def kill(exchange: Exchange, victim: Future[Process] = victim) -> bool:
             if forwarded:
                 with exchange.upstream(exchange.body) as answer:
                     answer.read()
-            victims[0].kill()
+            victim.result(PATIENCE).popen.kill()
             exchange.hang_up()
             return True
 
         rule = Nth(number, kill)
         with reverse_proxy(served.gate.uri, rule) as proxy:
-            command = [installed("model-api"), "promote", file]
-            with subprocess.Popen(
-                command, env=environment(served.gate, uri=proxy.uri), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            ) as victim:
-                victims.append(victim)
-                victim.communicate()
+            victim.set_result(start(environment(served.gate, uri=proxy.uri), "promote", file, log=tmp_path / "log"))
+            code = victim.result().popen.wait(PATIENCE)
         met += rule.met
         if not rule.met:
-            assert victim.returncode == 0
+            assert code == 0
             continue
-        assert victim.returncode == -signal.SIGKILL
+        assert code == -signal.SIGKILL
         between = served.state()
         assert between["aliases"]["production"] in {before, version}
         assert [one for one, stage in between["stages"].items() if stage == "Production"] in ([before], [version])
@@ -353,15 +350,9 @@ def test_fault_of_the_program_is_put_back_or_names_the_model_and_the_repair(
 def test_two_promotions_at_once_end_as_one_of_them_says(served: Model, tmp_path: Path) -> None:
     numbers = [served.staged(), served.staged()]
     files = [write_file(tmp_path / f"{number}.json", (served, number)) for number in numbers]
-    command = [installed("model-api"), "promote"]
-    running = [
-        subprocess.Popen([*command, file], env=environment(served.gate), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for file in files
-    ]
-    for one in running:
-        one.communicate()
+    running = [start(environment(served.gate), "promote", file, log=file.with_suffix(".log")) for file in files]
 
-    codes = [one.returncode for one in running]
+    codes = [one.popen.wait(PATIENCE) for one in running]
     assert set(codes) <= {0, 9} and 0 in codes
     state = served.state()
     (serving,) = [number for number, stage in state["stages"].items() if stage == "Production"]
@@ -376,15 +367,9 @@ def test_two_promotions_at_once_end_as_one_of_them_says(served: Model, tmp_path:
 def test_same_file_promoted_twice_at_once_is_promoted_once(served: Model, tmp_path: Path) -> None:
     version = served.staged()
     file = write_file(tmp_path / "file.json", (served, version))
-    command = [installed("model-api"), "promote", file]
-    running = [
-        subprocess.Popen(command, env=environment(served.gate), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(3)
-    ]
-    for one in running:
-        one.communicate()
+    running = [start(environment(served.gate), "promote", file, log=tmp_path / "log") for _ in range(3)]
 
-    assert [one.returncode for one in running] == [0, 0, 0]
+    assert [one.popen.wait(PATIENCE) for one in running] == [0, 0, 0]
     assert served.state()["stages"] == {"1": "Archived", version: "Production"}
     assert served.state()["tags"][version]["promotion.prev"] == "1"
 
@@ -430,12 +415,7 @@ def test_mlflow_that_is_restarted_in_the_middle_is_waited_for(tmp_path: Path) ->
         def restart(_: Exchange) -> bool:
             if not again:
                 server.process.stop()
-                popen = server.process.popen
-                again.append(
-                    Process.start(
-                        list(popen.args), log=server.process.log, env=client_environment(), cwd=server.directory
-                    )
-                )  # type: ignore[call-overload]
+                again.append(server.start_again())
             return False
 
         try:
@@ -462,7 +442,7 @@ def test_secrets_of_a_promotion_are_in_no_output_and_in_no_list_of_processes(ser
         env = environment(served.gate, uri=proxy.uri) | {"GITHUB_STEP_SUMMARY": str(page)}
         file = write_file(tmp_path / "file.json", (served, served.staged()))
         outputs = [
-            run(env, *arguments)
+            run(env, *arguments, before=["/usr/bin/env"])
             for arguments in (("plan", file), ("promote", file, "--format", "github"), ("status", file))
         ]
         outputs.append(run(env | {"MLFLOW_TRACKING_TOKEN": env["MLFLOW_TRACKING_TOKEN"][:-1] + "!"}, "plan", file))

@@ -9,6 +9,7 @@ import pytest
 
 from serving_runtime.model import Model, load
 from testbed.environments import python_of, saved_models
+from testbed.mlflow_server import MODULES
 from testbed.processes import json_lines
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -48,7 +49,7 @@ def model(models: Path) -> Callable[[str], Model]:
 @pytest.fixture(scope="session")
 def ask_mlflow(models: Path) -> Iterator[Callable[[tuple[str, str, str]], dict[str, Any]]]:
     """Return the answer of MLflow 3.17 to a request of model, content type and body."""
-    with json_lines([python_of("mlflow-3.17"), SCRIPTS / "ask_mlflow.py", models]) as mlflow:
+    with json_lines([python_of("mlflow-3.17"), SCRIPTS / "ask_mlflow.py", models], MODULES) as mlflow:
         yield mlflow.ask
 
 

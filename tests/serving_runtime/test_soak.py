@@ -12,7 +12,7 @@ SECONDS = 6
 
 def test_every_answer_is_right_under_mixed_traffic(tmp_path: Path) -> None:
     model = saved_models("3.17", SCRIPT, tmp_path / "model", "elastic-net")
-    with serving(model, "--workers", "2", log=tmp_path / "log") as server:
+    with serving(model, "--workers", "2", log=tmp_path / "log", own_process=True) as server:
         tally, _, _ = soak(server, *weights(model), seconds=SECONDS, clients=4)
 
         assert tally.wrong == []

@@ -13,7 +13,7 @@ import pytest
 from model_contract.tokens import Purpose
 from testbed.environments import printed, python_of
 from testbed.gate import API, Answer, Gate, Json, ask, gate
-from testbed.mlflow_server import NEWEST, MlflowServer, client_environment
+from testbed.mlflow_server import MODULES, NEWEST, MlflowServer, client_environment
 from testbed.processes import JsonLines, json_lines
 
 GATED = (NEWEST, "2.22")
@@ -56,7 +56,9 @@ def clients() -> Iterator[list[Client]]:
     environment["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with ExitStack() as stack:
         yield [
-            Client(process=stack.enter_context(json_lines([python_of(f"mlflow-{version}"), READER], environment)))
+            Client(
+                process=stack.enter_context(json_lines([python_of(f"mlflow-{version}"), READER], MODULES, environment))
+            )
             for version in GATED
         ]
 

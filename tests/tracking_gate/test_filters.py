@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from testbed.environments import python_of
 from testbed.gate import Json
-from testbed.mlflow_server import client_environment
+from testbed.mlflow_server import MODULES, client_environment
 from testbed.processes import JsonLines, json_lines
 from tests.tracking_gate.conftest import GATED
 from tracking_gate.errors import Refusal
@@ -23,7 +23,7 @@ EXAMPLES = 300
 @pytest.fixture(scope="module", params=GATED, ids=lambda version: f"mlflow-{version}")
 def parser(request: pytest.FixtureRequest) -> Iterator[JsonLines]:
     """Return MLflow's parser of filters, of each version."""
-    with json_lines([python_of(f"mlflow-{request.param}"), SCRIPT], client_environment()) as found:
+    with json_lines([python_of(f"mlflow-{request.param}"), SCRIPT], MODULES, client_environment()) as found:
         yield found
 
 

@@ -2,9 +2,9 @@
 
 import json
 import os
-import signal
 import subprocess
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +15,9 @@ import pytest
 from model_contract.tokens import Purpose
 from testbed.domino import Domino, domino
 from testbed.gate import API, PASSWORD, Gate, Json, ask, gate
+from testbed.lifecycle import MODULES
 from testbed.mlflow_server import MlflowServer
-from testbed.processes import Process, installed
+from testbed.processes import PATIENCE, Process, completed, installed
 from testbed.reverse_proxy import Exchange, reverse_proxy
 from testbed.webhook_server import WebhookServer, webhook_server
 
@@ -56,20 +57,17 @@ class Workspace:
         return self.run("model-api", "stage", f"--name={self.name}", f"--version={version}", *options, **variables)
 
     def run(self, command: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        program = [installed(command), *arguments]
-        return subprocess.run(
-            program,
+        return completed(
+            [installed(command), *arguments],
             env=self.environ() | variables,
-            capture_output=True,
-            text=True,
-            check=False,
             cwd=self.directory,
+            imported=MODULES if command == "model-api" else (),
             timeout=600,
         )
 
-    def start(self, version: str, *options: str, log: Path, **variables: str) -> Process:
+    def start(self, version: str, *options: str, log: Path, fork: bool = True, **variables: str) -> Process:
         program = [installed("model-api"), "stage", f"--name={self.name}", f"--version={version}", *options]
-        return Process.start(program, log=log, env=self.environ() | variables)
+        return Process.start(program, log=log, env=self.environ() | variables, imported=MODULES if fork else ())
 
     def version(self, version: str) -> Json:
         """Ask MLflow itself."""
@@ -164,7 +162,7 @@ class Killer:
 
     marks: tuple[str, ...] = ()
     after: bool = False
-    victim: Process | None = None
+    victim: Future[Process] | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, exchange: Exchange) -> bool:
@@ -174,7 +172,7 @@ class Killer:
         if self.after:
             with exchange.upstream(exchange.body) as answer:
                 answer.read()
-        self.victim.popen.send_signal(signal.SIGKILL)
+        self.victim.result(PATIENCE).popen.kill()
         exchange.hang_up()
         return True
 

@@ -5,6 +5,7 @@ import sqlite3
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from model_contract.names import TAG_DIGEST, TAG_IMAGE, TAG_MODEL_ID, TAG_MODEL_
 from model_contract.tokens import Purpose
 from testbed.domino import domino
 from testbed.gate import OTHER, PASSWORD
-from testbed.mlflow_server import MlflowServer, client_environment, mlflow_server
+from testbed.mlflow_server import MlflowServer, mlflow_server
 from testbed.processes import Process, free_port
 from testbed.registry import image_registry
 from testbed.reverse_proxy import Exchange, reverse_proxy
@@ -51,9 +52,9 @@ def test_staging_that_is_killed_at_every_step_ends_right_when_it_is_run_again(
     number, ends = workspace.number("killed"), {}
     for point, marks in POINTS.items():
         for after in (False, True):
-            killer.marks, killer.after, killer.victim = marks, after, None
+            killer.marks, killer.after, killer.victim = marks, after, Future()
             process = workspace.start(number, log=tmp_path / "stage.log", **killer.variables)
-            killer.victim = process
+            killer.victim.set_result(process)
             ends[point, after] = process.popen.wait(600)
     killer.victim = None
 
@@ -84,10 +85,7 @@ class Restart:
         if self.marks and exchange.command == "POST" and all(mark in asked for mark in self.marks):
             self.marks = ()
             self.process.stop()
-            command: Any = self.process.popen.args
-            self.process = Process.start(
-                command, log=self.process.log, env=client_environment(), cwd=self.server.directory
-            )
+            self.process = self.server.start_again()
         return False
 
 
@@ -171,7 +169,7 @@ def test_staging_another_version_leaves_production_as_it_is(workspace: Any, tmp_
     assert late.returncode == ExitCode.UNAVAILABLE
     assert "the same command waits for it again" in late.stderr
 
-    process = workspace.start(number, log=tmp_path / "stage.log")
+    process = workspace.start(number, log=tmp_path / "stage.log", fork=False)  # its command line is looked at
     leaks = secrets_in_command_lines(workspace)
     wait_for(lambda: "waiting" in (tmp_path / "stage.log").read_text())
     workspace.domino.restart()

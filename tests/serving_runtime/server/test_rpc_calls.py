@@ -99,7 +99,7 @@ def test_more_rows_than_the_limit_are_refused(client: RpcClient) -> None:
 
 
 def test_server_without_the_option_listens_on_no_other_port_and_loads_nothing(start: Start, models: Path) -> None:
-    off = start(models / "wine", "--workers", "1")
+    off = start(models / "wine", *NATIVE, "--workers", "1")
     off.wait_until_ready()
 
     assert not any(loads_grpc(pid) for pid in (off.process.popen.pid, *off.workers()))

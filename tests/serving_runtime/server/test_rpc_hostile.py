@@ -29,7 +29,7 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 @pytest.fixture(scope="module")
 def impatient(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
-    flags = ("--workers", "1", "--read-timeout", "2", "--timeout", "2")
+    flags = (*NATIVE, "--workers", "1", "--read-timeout", "2", "--timeout", "2")
     with serving(models / "wine", *flags, log=tmp_path_factory.mktemp("rpc-impatient") / "log", grpc=True) as server:
         yield server
 

@@ -66,7 +66,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def guarded(models: Path, file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeServer]:
     log = tmp_path_factory.mktemp("guarded") / "log"
-    with serving(models / "wine", *NATIVE, "--workers", "1", "--token-file", str(file), log=log) as server:
+    flags = (*NATIVE, "--workers", "1", "--token-file", str(file))
+    with serving(models / "wine", *flags, log=log, own_process=True) as server:  # its command line is looked at
         yield server
 
 

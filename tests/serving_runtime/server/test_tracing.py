@@ -22,9 +22,9 @@ from serving_runtime.observability.spans import rpc_span
 from testbed.held_calls import held_calls
 from testbed.infer_messages import message_of
 from testbed.otlp_receiver import OtlpReceiver, ReceivedSpan, otlp_receiver
-from testbed.processes import free_port
+from testbed.processes import completed, free_port
 from testbed.rpc_client import INFER, rpc_client
-from testbed.runtime_server import Answer, RuntimeServer, serving
+from testbed.runtime_server import LIBRARIES, Answer, RuntimeServer, serving
 from tests.serving_runtime.server.test_observability import numbers
 
 Start = Callable[..., RuntimeServer]
@@ -408,15 +408,16 @@ def test_receiver_that_never_answers_holds_no_end(start: Start, hard_models: Pat
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_TRACES_EXPORTER": "console"}, False),
     ],
 )
-def test_spans_are_made_if_the_variables_name_a_receiver(environ: dict[str, str], wanted: bool) -> None:
-    code = (
+def test_spans_are_made_if_the_variables_name_a_receiver(environ: dict[str, str], wanted: bool, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
         "import os, sys, serving_runtime.process.supervisor\n"
         "from serving_runtime.observability.metrics import Metrics, new_shared_metrics\n"
         "from serving_runtime.observability.tracing import new_tracer\n"
         "tracer = new_tracer(os.environ, {'name': 'wine'}, Metrics(new_shared_metrics(1), 0), 1.0)\n"
         "print(tracer is not None, any(name.partition('.')[0] == 'opentelemetry' for name in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    done = completed([sys.executable, program], env=environ, imported=LIBRARIES)
 
     assert done.stdout.split() == [str(wanted), str(wanted)], done.stderr
 

@@ -12,6 +12,7 @@ from testbed.processes import installed
 
 ROOT: Final = Path(__file__).parents[1]
 HOW_TO: Final = ROOT / "docs" / "how-to"
+README: Final = "../../README"  # as the name of a page
 LONGEST: Final = 900  # seconds of the commands of one page
 
 

@@ -46,7 +46,7 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(directory: Path, *, port: int | None = None) -> Iterator[S3Server]:
+def s3_server(directory: Path, *, host: str = "127.0.0.1", port: int | None = None) -> Iterator[S3Server]:
     """Run an S3 server, with addresses of the form `endpoint/bucket/key`, for the length of a `with` block.
 
     It keeps its files in `directory`, so that a server which is started there again has the same objects.
@@ -55,7 +55,7 @@ def s3_server(directory: Path, *, port: int | None = None) -> Iterator[S3Server]
     buckets, attributes = directory / "buckets", directory / "attributes"
     for folder in (buckets, attributes):
         folder.mkdir(parents=True, exist_ok=True)
-    address = f"127.0.0.1:{port or free_port()}"
+    address = f"{host}:{port or free_port()}"
     access_key, secret_key = "testbed-access-key", "testbed-secret-key"
     keys = {"ROOT_ACCESS_KEY": access_key, "ROOT_SECRET_KEY": secret_key}
     command: list[str | Path] = [program(MODULE, PACKAGE), "--port", address, "--region", REGION, "--health", HEALTH]

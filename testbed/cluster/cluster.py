@@ -71,7 +71,7 @@ def up() -> Path:
     PROGRAMS.symlink_to(layout.programs)
     (layout.run / "namespaces.json").write_text(json.dumps(network_namespaces()))
     LOADED.write_text(json.dumps(image_store.restore(run(layout.programs / "containerd", "--version"))))
-    layout.network.create(components.PODS)
+    layout.network.create(components.PODS, components.SERVICES)
     pki.write(layout.pki, layout.network.inside)
     for name in PROCESSES:
         start(name, layout)

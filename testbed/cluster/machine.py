@@ -65,8 +65,8 @@ class Network:
         """Command that enters the namespace; `ip netns exec` would mount a fresh /sys and hide the cgroups."""
         return ("nsenter", f"--net=/run/netns/{self.name}")
 
-    def create(self, pods: str) -> None:
-        """Make the namespace, and a route from this host to the network of its pods."""
+    def create(self, *networks: str) -> None:
+        """Make the namespace, and routes from this host to the networks of its pods and Services."""
         near, far = f"{self.name}-0", f"{self.name}-1"
         run("ip", "netns", "add", self.name)
         run("ip", "link", "add", near, "type", "veth", "peer", "name", far)
@@ -74,7 +74,8 @@ class Network:
         run("ip", "addr", "add", f"{self.outside}/24", "dev", near)
         run("ip", "addr", "add", f"{self.public}/32", "dev", near)
         run("ip", "link", "set", near, "up")
-        run("ip", "route", "add", pods, "via", self.inside)
+        for network in networks:
+            run("ip", "route", "add", network, "via", self.inside)
         for command in (
             ("ip", "link", "set", "lo", "up"),
             ("ip", "addr", "add", f"{self.inside}/24", "dev", far),

@@ -34,6 +34,11 @@ def prometheus() -> Path:
     return released_program(PROMETHEUS, "./cmd/prometheus", "prometheus", tags=DISCOVERY)
 
 
+def promtool() -> Path:
+    """Return the path of Prometheus' tool that tests rules, compiled if it is missing, which takes minutes."""
+    return released_program(PROMETHEUS, "./cmd/promtool", "promtool", tags=DISCOVERY)
+
+
 def operator() -> Path:
     """Return the path of the operator, compiled if it is missing, which takes minutes."""
     return program(COMMANDS, f"{OPERATOR.module}/cmd/operator")

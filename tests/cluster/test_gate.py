@@ -8,7 +8,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,10 +126,7 @@ class Gated:
 def gated(installed: Kube, wine: ModelRef, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
     if not installed.ours:
         pytest.skip("only on the cluster of testbed.cluster is there a folder of the node to make a volume of")
-    folder, audit = tmp_path_factory.mktemp("gate"), RUN / "volumes" / "gate-audit"
-    shutil.rmtree(audit, ignore_errors=True)  # of an earlier run: a volume outlives its claim
-    audit.mkdir(parents=True)
-    os.chown(audit, UID, UID)
+    folder, audit = tmp_path_factory.mktemp("gate"), audit_folder("gate-audit")
     found = Gated(kube=installed, overlay=folder, audit=audit)
     stamped(installed, wine)
     found.token("create", "-i", PROJECT_ID, "-n", "wine", "-o", "jane.doe", "--out", folder / "promote")
@@ -144,6 +141,15 @@ def gated(installed: Kube, wine: ModelRef, tmp_path_factory: pytest.TempPathFact
     installed("-n", COMPUTE, "delete", "secret", pull_secret(PROJECT_ID), "--ignore-not-found")
 
 
+def audit_folder(name: str) -> Path:
+    """Return an empty folder of the node for audit logs."""
+    folder = RUN / "volumes" / name
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier run: a volume outlives its claim
+    folder.mkdir(parents=True)
+    os.chown(folder, UID, UID)
+    return folder
+
+
 def stamped(kube: Kube, wine: ModelRef) -> None:
     """Set the project of the model and of its files, since the quickstart registers past any gate."""
     with kube.forwarded(MLFLOW, "mlflow", 5000) as uri:
@@ -155,15 +161,21 @@ def stamped(kube: Kube, wine: ModelRef) -> None:
 
 
 def own_overlay(folder: Path) -> Path:
-    people = {
-        name: {"password": hashed(PASSWORD), "projects": [PROJECT_ID], "admin": name == "root"}
-        for name in ("jane", "root")
-    }
-    (folder / "people.json").write_text(json.dumps(people))
+    write_people(folder, hashed(PASSWORD))
     (folder / "issuers.json").write_text(json.dumps({"issuers": [CLUSTER]}))
     overlay, components = (os.path.relpath(path, folder.resolve()) for path in (OVERLAY, COMPONENTS))
     (folder / "kustomization.yaml").write_text(OWN.format(overlay=overlay, components=components))
     return folder
+
+
+def write_people(folder: Path, password: str) -> Path:
+    """Write the file of people, whose password is given as its hash."""
+    people = {
+        name: {"password": password, "projects": [PROJECT_ID], "admin": name == "root"} for name in ("jane", "root")
+    }
+    file = folder / "people.json"
+    file.write_text(json.dumps(people))
+    return file
 
 
 def volume(folder: Path) -> Json:
@@ -177,12 +189,17 @@ def volume(folder: Path) -> Json:
     }
 
 
+def address_of(kube: Kube) -> str:
+    """Return the address of the gate's Service, which this host reaches too."""
+    return f"http://{kube.get('-n', MLFLOW, 'service', GATE)['spec']['clusterIP']}:5000"
+
+
 def basic(name: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{name}:{PASSWORD}".encode()).decode()}
 
 
-def moved(uri: str, wine: ModelRef, stage: str, who: dict[str, str]) -> Answer:
-    return ask(uri, "POST", MOVE, {"name": wine.name, "version": wine.version, "stage": stage}, who)
+def moved(uri: str, ref: ModelRef, stage: str, who: Mapping[str, str], **fields: object) -> Answer:
+    return ask(uri, "POST", MOVE, {"name": ref.name, "version": ref.version, "stage": stage, **fields}, who)
 
 
 def ready(kube: Kube, name: str) -> Json:

@@ -7,7 +7,6 @@ docs/how-to/operate-gate.md.
 import http.client
 import json
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,16 +19,22 @@ import pytest
 import yaml
 
 from model_contract.model_ref import ModelRef
-from testbed.cluster import components
-from testbed.cluster.cluster import NAME, RUN
 from testbed.cluster.kube import Kube
-from testbed.cluster.machine import Network, run
 from testbed.cluster.workloads import MLFLOW
 from testbed.gate import API, Answer, Json, Sent, ask, clients
 from testbed.pages import Shell, blocks
 from tests.cluster.conftest import installed, wine  # noqa: F401  fixtures
 from tests.cluster.test_claims import host_volume
-from tests.cluster.test_gate import COMPONENTS, GATE, UID, Gated, basic, gated, moved  # noqa: F401  a fixture
+from tests.cluster.test_gate import (
+    COMPONENTS,
+    GATE,
+    Gated,
+    address_of,
+    audit_folder,
+    basic,
+    gated,  # noqa: F401  a fixture
+    moved,
+)
 
 SELECTED = ("-l", f"app.kubernetes.io/name={GATE}")
 INSTALL, OPERATE = "install-gate", "operate-gate"
@@ -113,11 +118,7 @@ def is_ready(pod: Json) -> bool:
 @pytest.fixture(scope="module")
 def replicated(gated: Gated, wine: ModelRef) -> Iterator[Replicated]:  # noqa: F811  fixtures
     """Replicas in the place of the gate of one process, by the commands of the page."""
-    run("ip", "route", "replace", components.SERVICES, "via", Network(name=NAME).inside)  # until the cluster ends
-    kube, logs = gated.kube, RUN / "volumes" / "gate-audit-replicas"
-    shutil.rmtree(logs, ignore_errors=True)  # of an earlier run: a volume outlives its claim
-    logs.mkdir(parents=True)
-    os.chown(logs, UID, UID)
+    kube, logs = gated.kube, audit_folder("gate-audit-replicas")
     volume = host_volume("gate-audit-replicas", logs)
     volume["spec"] |= {
         "storageClassName": STORAGE_CLASS,
@@ -142,7 +143,7 @@ def replicated(gated: Gated, wine: ModelRef) -> Iterator[Replicated]:  # noqa: F
         model=wine,
         shell=shell,
         logs=logs,
-        service=f"http://{kube.get('-n', MLFLOW, 'service', GATE)['spec']['clusterIP']}:5000",
+        service=address_of(kube),
         token={"Authorization": f"Bearer {gated.value()}"},
     )
     kube("delete", "-k", folder, "--wait=true", "--ignore-not-found")

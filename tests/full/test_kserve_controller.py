@@ -1,8 +1,7 @@
 """KServe's own controller makes pods of InferenceServices, with our serving runtime and storage container."""
 
 import re
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ from testbed.cluster.image_volumes import packaged_model
 from testbed.cluster.kube import Kube
 from testbed.controllers.registry import DELETED, NAMESPACE, PRODUCTION, Registry
 from testbed.infer_messages import Response, message_of
+from testbed.pages import README, ROOT, Shell, blocks
 from testbed.rpc_client import INFER
 
-ROOT = Path(__file__).parents[2]
-HOW_TO = ROOT / "docs" / "how-to" / "serve-with-kserve.md"
 ROW = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4]
 SMALL = {"requests": {"cpu": "100m", "memory": "256Mi"}}  # several of them fit on a node of two processors
 
@@ -39,24 +37,34 @@ def inference_service(name: str, storage_uri: str, **model: Any) -> Json:
 
 
 @contextmanager
-def applied(kube: Kube, service: Json) -> Iterator[str]:
-    """Have an InferenceService for the length of a block; its pods are gone after it."""
-    name = service["metadata"]["name"]
-    kube.apply(service)
+def removed(kube: Kube, name: str) -> Iterator[str]:
+    """Remove an InferenceService after the block, and return when its pods are gone."""
     try:
         yield name
     finally:
-        kube("delete", "inferenceservice", name, "--wait=true")
+        kube("delete", "inferenceservice", name, "--wait=true", "--ignore-not-found")
         pods = ("pod", "-l", f"serving.kserve.io/inferenceservice={name}")
         kube("delete", *pods, "--grace-period=1", "--wait=false")
         kube("wait", "--for=delete", *pods, "--timeout=90s")
 
 
 @contextmanager
+def applied(kube: Kube, service: Json) -> Iterator[str]:
+    """Have an InferenceService for the length of a block; its pods are gone after it."""
+    with removed(kube, service["metadata"]["name"]) as name:
+        kube.apply(service)
+        yield name
+
+
+@contextmanager
 def ready(kube: Kube, service: Json) -> Iterator[str]:
     with applied(kube, service) as name:
-        kube("wait", "--for=condition=Ready", f"inferenceservice/{name}", "--timeout=240s")
+        wait_until_ready(kube, name)
         yield name
+
+
+def wait_until_ready(kube: Kube, name: str) -> None:
+    kube("wait", "--for=condition=Ready", f"inferenceservice/{name}", "--timeout=240s")
 
 
 def pods_of(kube: Kube, name: str) -> list[Json]:
@@ -216,23 +224,29 @@ def failure_message(described: str) -> str:
     return found[1].strip() if found else ""
 
 
+def typed(kube: Kube, commands: Sequence[str]) -> str:
+    """Type commands in a checkout, before there is a Secret with the address of MLflow, and return what they print."""
+    kube("delete", "secret", "mlflow-credentials")
+    return Shell(kube=kube, folder=ROOT).type(*commands)
+
+
 def test_commands_of_the_how_to_serve_a_model_when_they_are_typed(with_kserve: Kube) -> None:
-    walk = HOW_TO.read_text().partition("## Install")[2].partition("## If it does not")[0]
-    typed = "".join(re.findall(r"^```\n(.*?)^```$", walk, re.DOTALL | re.MULTILINE))
-    with_kserve("delete", "secret", "mlflow-credentials")
-    path = f"{Path(with_kserve.program).parent}:{ROOT / '.venv' / 'bin'}:/usr/bin:/bin"
+    walk = ("Install", "Serve a model", "Serve another version")
+    printed = typed(with_kserve, [block for heading in walk for block in blocks("serve-with-kserve", heading)])
 
-    done = subprocess.run(
-        ["/bin/bash", "-euo", "pipefail", "-c", f"set -m\n{typed}"],
-        env={**with_kserve.environment, "PATH": path},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
+    (prediction,) = re.findall(r'"predictions": ?\[([\d.]+)\]', printed)
+    assert f'"data":[{prediction}]' in printed.replace(" ", "")
+    assert '"name":"fixed acidity"' in printed
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    (prediction,) = re.findall(r'"predictions": ?\[([\d.]+)\]', done.stdout)
-    assert f'"data":[{prediction}]' in done.stdout.replace(" ", "")
-    assert '"name":"fixed acidity"' in done.stdout
+
+def test_commands_of_the_readme_serve_a_model_when_they_are_typed(with_kserve: Kube) -> None:
+    start = blocks(README, "Start here")[-1]
+    with removed(with_kserve, "wine") as name:
+        typed(with_kserve, [start])
+        wait_until_ready(with_kserve, name)
+        answer = asked(with_kserve, name, f"/v1/models/{name}:predict", {"instances": [ROW]})
+        version = told(with_kserve, name, "/info")["model"]["version"]
+
+    assert len(start.splitlines()) == 4
+    assert 3 < answer["predictions"][0] < 8
+    assert version == "3"

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,48 +23,55 @@ from webhook.certificates.state import read_state
 
 RATE = 20
 FORMER_TAG = "former"
-WEBHOOK = "model-api-webhook"
+WEBHOOK, DELIVERY = "model-api-webhook", "model-api-delivery"
 SETTINGS = ("TOKEN=none", "STORE_SIZE=1Gi", "TRACKING_URI=http://mlflow.mlflow-efs.svc:5000")
 
 
-def overlay(directory: Path, version: Version, tag: str) -> Path:
-    """Write an admin's overlay on the version's own `standalone`, with images of that tag."""
+def overlay(directory: Path, version: Version, base: str, settings: Mapping[str, Any], tags: Mapping[str, str]) -> Path:
+    """Write an admin's overlay on one of the version's own, with settings, and tags of images."""
     directory.mkdir()
     document = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [os.path.relpath(version.source / "manifests" / "overlays" / "standalone", directory)],
-        "configMapGenerator": [
-            {
-                "name": "model-api-webhook-settings",
-                "namespace": PLATFORM,
-                "behavior": "merge",
-                "literals": [f"MODEL_API_WEBHOOK_{setting}" for setting in SETTINGS],
-            }
-        ],
-        "images": [{"name": name, "newTag": tag} for name in (WEBHOOK, "model-api-delivery")],
+        "resources": [os.path.relpath(version.source / "manifests" / "overlays" / base, directory)],
+        "configMapGenerator": [{"behavior": "merge", **settings}],
+        "images": [{"name": name, "newTag": tag} for name, tag in tags.items()],
     }
     (directory / "kustomization.yaml").write_text(yaml.safe_dump(document))
     return directory
+
+
+def tag_of(base: str, image: str) -> str:
+    """Return the tag of an image in an overlay of this version."""
+    document = yaml.safe_load((ROOT / "manifests" / "overlays" / base / "kustomization.yaml").read_text())
+    return next(str(entry["newTag"]) for entry in document["images"] if entry["name"] == image)
+
+
+def load_former(kube: Kube, version: Version, name: str, dockerfile: str, target: str | None = None) -> None:
+    """Build an image of the former version, and load it into the cluster with the tag FORMER_TAG."""
+    image = Image(
+        tag=f"{HUB}/{name}:{FORMER_TAG}",
+        dockerfile=str(version.source / dockerfile),
+        target=target,
+        context=str(version.source),
+    )
+    images.build(image)
+    load_image(kube, image.tag)
 
 
 @pytest.fixture(scope="module")
 def former(kube: Kube) -> Version:
     """The former version, with its images in the cluster."""
     version = former_version()
-    for name, dockerfile, target in (
-        (WEBHOOK, "Dockerfile.webhook", None),
-        ("model-api-delivery", "Dockerfile.runtime", "delivery"),
-    ):
-        image = Image(
-            tag=f"{HUB}/{name}:{FORMER_TAG}",
-            dockerfile=str(version.source / dockerfile),
-            target=target,
-            context=str(version.source),
-        )
-        images.build(image)
-        load_image(kube, image.tag)
+    load_former(kube, version, WEBHOOK, "Dockerfile.webhook")
+    load_former(kube, version, DELIVERY, "Dockerfile.runtime", "delivery")
     return version
+
+
+def webhook_overlay(directory: Path, version: Version, tag: str) -> Path:
+    settings = [f"MODEL_API_WEBHOOK_{setting}" for setting in SETTINGS]
+    changed = {"name": "model-api-webhook-settings", "namespace": PLATFORM, "literals": settings}
+    return overlay(directory, version, "standalone", changed, dict.fromkeys((WEBHOOK, DELIVERY), tag))
 
 
 def webhook_image(kube: Kube) -> str:
@@ -102,9 +110,9 @@ def test_upgrade_and_the_way_back_drop_no_pod(
     tmp_path: Path,
 ) -> None:
     """Pods that run are not touched, and each version fills new ones beside those of the other."""
-    kube, version = installed, yaml.safe_load((ROOT / "manifests/overlays/standalone/kustomization.yaml").read_text())
-    tag = next(str(image["newTag"]) for image in version["images"] if image["name"] == WEBHOOK)
-    before, after = overlay(tmp_path / "before", former, FORMER_TAG), overlay(tmp_path / "after", this_version(), tag)
+    kube, tag = installed, tag_of("standalone", WEBHOOK)
+    before = webhook_overlay(tmp_path / "before", former, FORMER_TAG)
+    after = webhook_overlay(tmp_path / "after", this_version(), tag)
     change(kube, before)
     assert webhook_image(kube).endswith(f":{FORMER_TAG}")
     kube.apply(model_deployment("upgraded", literals(wine)))

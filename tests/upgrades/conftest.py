@@ -103,15 +103,15 @@ def gate_of(version: Version, state: State, server: MlflowServer, port: int = 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """A registered model of a project in an MLflow, made past the gate."""
+    """A registered model of a project in the MLflow at `uri`, made past the gate."""
 
-    server: MlflowServer
+    uri: str
     name: str
     experiment: str
     project: str = PROJECT
 
     def post(self, path: str, body: Json) -> Json:
-        answer = ask(self.server.uri, "POST", f"{API}/{path}", body)
+        answer = ask(self.uri, "POST", f"{API}/{path}", body)
         assert answer.status == 200, answer.body
         return answer.json
 
@@ -120,7 +120,7 @@ class Registered:
         run = self.post("runs/create", {"experiment_id": self.experiment, "start_time": 1})["run"]["info"]["run_id"]
         for name, content in (files or {"MLmodel": b"flavors: {}\n", "weights.bin": os.urandom(64)}).items():
             place = f"{PROXY}/{self.experiment}/{run}/artifacts/model/{name}"
-            assert ask(self.server.uri, "PUT", place, content).status == 200
+            assert ask(self.uri, "PUT", place, content).status == 200
         body = {"name": self.name, "source": f"runs:/{run}/model", "run_id": run}
         made = self.post("model-versions/create", body)["model_version"]
         ref = ModelRef(name=self.name, version=str(made["version"]), owner=OWNER, run_id=run)
@@ -134,12 +134,12 @@ class Registered:
 
 @pytest.fixture
 def registered(mlflow_3_17: MlflowServer) -> Registered:
-    return new_model(mlflow_3_17)
+    return new_model(mlflow_3_17.uri)
 
 
-def new_model(server: MlflowServer, project: str = PROJECT) -> Registered:
+def new_model(uri: str, project: str = PROJECT) -> Registered:
     name, tags = f"upgraded-{next(NUMBERS)}", [{"key": "mlflow.domino.project_id", "value": project}]
-    made = ask(server.uri, "POST", f"{API}/experiments/create", {"name": name, "tags": tags})
+    made = ask(uri, "POST", f"{API}/experiments/create", {"name": name, "tags": tags})
     assert made.status == 200, made.body
-    assert ask(server.uri, "POST", f"{API}/registered-models/create", {"name": name, "tags": tags}).status == 200
-    return Registered(server=server, name=name, experiment=str(made.json["experiment_id"]), project=project)
+    assert ask(uri, "POST", f"{API}/registered-models/create", {"name": name, "tags": tags}).status == 200
+    return Registered(uri=uri, name=name, experiment=str(made.json["experiment_id"]), project=project)

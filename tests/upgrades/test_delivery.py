@@ -31,7 +31,7 @@ def delivery_of(version: Version, directory: Path, uri: str) -> Delivery:
 
 def test_model_in_a_store_is_found_without_a_request(step: Step, registered: Registered, tmp_path: Path) -> None:
     ref = registered.version(FILES)
-    made = delivery_of(step.first, tmp_path, registered.server.uri).fetch(ref)
+    made = delivery_of(step.first, tmp_path, registered.uri).fetch(ref)
     nowhere = delivery_of(step.then, tmp_path, "http://127.0.0.1:9")
     found = nowhere.fetch(ref)
 
@@ -48,8 +48,8 @@ def test_second_version_of_the_same_files_is_added_to_the_manifest(
     body = {"name": registered.name, "source": f"runs:/{ref.run_id}/model", "run_id": ref.run_id}
     number = str(registered.post("model-versions/create", body)["model_version"]["version"])
     again = ModelRef(name=ref.name, version=number, owner=ref.owner, run_id=ref.run_id)
-    first = delivery_of(step.first, tmp_path, registered.server.uri)
-    then = delivery_of(step.then, tmp_path, registered.server.uri)
+    first = delivery_of(step.first, tmp_path, registered.uri)
+    then = delivery_of(step.then, tmp_path, registered.uri)
 
     assert (first.fetch(ref).code, then.fetch(again).code) == (0, 0)
     assert [one.verify(each).code for one in (first, then) for each in (ref, again)] == [0, 0, 0, 0]
@@ -61,13 +61,13 @@ def test_fetch_that_was_killed_is_ended_by_the_other_version(
     files = {"MLmodel": b"flavors: {}\n", "weights.bin": os.urandom(40 * MIB)}
     ref = registered.version(files)
     slow_file = only("weights.bin", stall(4 * MIB))
-    with reverse_proxy(registered.server.uri, slow_file) as slow:
+    with reverse_proxy(registered.uri, slow_file) as slow:
         first = delivery_of(step.first, tmp_path, slow.uri)
         with first.start(ref) as process:
             wait_until(lambda: sum(noted(first.store).values()) > 2 * MIB)
             process.kill()
     left = first.partial()
-    then = delivery_of(step.then, tmp_path, registered.server.uri)
+    then = delivery_of(step.then, tmp_path, registered.uri)
     ended = then.fetch(ref)
 
     assert left
@@ -82,8 +82,8 @@ def test_directory_of_a_storage_uri_is_found_without_a_download(
 ) -> None:
     ref = registered.version(FILES)
     uri = f"mlflow://{ref.name}/{ref.version}"
-    made = delivery_of(step.first, tmp_path, registered.server.uri).fetch_storage(uri)
-    with reverse_proxy(registered.server.uri) as proxy:
+    made = delivery_of(step.first, tmp_path, registered.uri).fetch_storage(uri)
+    with reverse_proxy(registered.uri) as proxy:
         then = delivery_of(step.then, tmp_path, proxy.uri)
         found = then.fetch_storage(uri)
 
@@ -110,7 +110,7 @@ def sync(version: Version, directory: Path, uri: str, *options: str) -> Json:
 
 
 def test_claim_stays_in_step_and_keeps_its_grace(step: Step, alone: MlflowServer, tmp_path: Path) -> None:
-    model, state = new_model(alone), State.made_by(step.first, tmp_path)
+    model, state = new_model(alone.uri), State.made_by(step.first, tmp_path)
     leaves, stays = model.version(stage="Staging"), model.version(stage="Production")
     for name in ("tokens", "store"):
         (tmp_path / name).mkdir()

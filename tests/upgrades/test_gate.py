@@ -33,7 +33,7 @@ def lines_of(text: bytes) -> list[Json]:
 
 
 def test_tokens_people_and_audit_log_go_on(step: Step, mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
-    model, state = new_model(mlflow_3_17), State.made_by(step.first, tmp_path)
+    model, state = new_model(mlflow_3_17.uri), State.made_by(step.first, tmp_path)
     with gate_of(step.first, state, mlflow_3_17) as gate:
         promote_one(gate, state, model)
     before = state.audit.read_bytes()
@@ -51,7 +51,7 @@ def test_tokens_people_and_audit_log_go_on(step: Step, mlflow_3_17: MlflowServer
 
 
 def test_line_that_was_cut_by_a_kill_is_mended(step: Step, mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
-    model, state = new_model(mlflow_3_17), State.made_by(step.first, tmp_path)
+    model, state = new_model(mlflow_3_17.uri), State.made_by(step.first, tmp_path)
     with gate_of(step.first, state, mlflow_3_17) as gate:
         promote_one(gate, state, model)
         gate.process.kill()
@@ -68,7 +68,7 @@ def test_line_that_was_cut_by_a_kill_is_mended(step: Step, mlflow_3_17: MlflowSe
 def test_tokens_that_the_other_version_rotated_are_accepted_with_the_former_ones(
     step: Step, mlflow_3_17: MlflowServer, tmp_path: Path
 ) -> None:
-    model, state = new_model(mlflow_3_17), State.made_by(step.first, tmp_path)
+    model, state = new_model(mlflow_3_17.uri), State.made_by(step.first, tmp_path)
     ref = model.version()
     texts = {path.name: path.read_text() for path in state.secret_dir.iterdir()}
     former = state.token(Purpose.PULL)
@@ -90,7 +90,7 @@ def test_tokens_that_the_other_version_rotated_are_accepted_with_the_former_ones
 def test_no_read_fails_that_its_client_tries_again_while_the_gate_is_replaced(
     step: Step, mlflow_3_17: MlflowServer, tmp_path: Path
 ) -> None:
-    model, state, port = new_model(mlflow_3_17), State.made_by(step.first, tmp_path), free_port()
+    model, state, port = new_model(mlflow_3_17.uri), State.made_by(step.first, tmp_path), free_port()
     ref = model.version()
     path = f"{API}/model-versions/get?name={ref.name}&version={ref.version}"
     headers = {"Authorization": f"Bearer {state.token(Purpose.PULL)}"}

@@ -39,7 +39,7 @@ def commands(step: Step, server: MlflowServer, directory: Path, gate: Version) -
 
 
 def test_promotion_is_rolled_back_by_the_other_version(step: Step, mlflow_3_17: MlflowServer, tmp_path: Path) -> None:
-    model, file = new_model(mlflow_3_17), tmp_path / "model_version.json"
+    model, file = new_model(mlflow_3_17.uri), tmp_path / "model_version.json"
     one, two, three = (model.version(stage="Staging").version for _ in range(3))
     with commands(step, mlflow_3_17, tmp_path, step.then) as run:
         assert [run.promote(step.first, file, model, number) for number in (one, two)] == ["", ""]
@@ -63,7 +63,7 @@ def test_commands_of_one_version_work_with_the_gate_of_the_other(
     step: Step, mlflow_3_17: MlflowServer, tmp_path: Path
 ) -> None:
     """CI pins the commands; the gate is upgraded by the admin."""
-    model, file = new_model(mlflow_3_17), tmp_path / "model_version.json"
+    model, file = new_model(mlflow_3_17.uri), tmp_path / "model_version.json"
     number = model.version(stage="Staging").version
     with commands(step, mlflow_3_17, tmp_path, step.then) as run:
         plan = run(step.first, "plan", write(file, model, number))
@@ -82,7 +82,7 @@ def test_promotion_that_was_killed_is_ended_by_the_other_version(
     step: Step, mlflow_3_17: MlflowServer, tmp_path: Path
 ) -> None:
     """The stage has moved, the alias and the tags have not."""
-    model, file = new_model(mlflow_3_17), tmp_path / "model_version.json"
+    model, file = new_model(mlflow_3_17.uri), tmp_path / "model_version.json"
     one, two = model.version(stage="Staging"), model.version(stage="Staging")
     with commands(step, mlflow_3_17, tmp_path, step.then) as run:
         assert run.promote(step.first, file, model, one.version) == ""

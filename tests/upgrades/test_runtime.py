@@ -41,7 +41,7 @@ def serving(version: Version, model: Path, *flags: str, log: Path) -> Iterator[R
 def test_delivered_model_is_served_alike_and_its_records_are_one_table(
     step: Step, model: Path, mlflow_3_17: MlflowServer, tmp_path: Path
 ) -> None:
-    ref = new_model(mlflow_3_17).version(files_below(model))
+    ref = new_model(mlflow_3_17.uri).version(files_below(model))
     delivery = delivery_of(step.first, tmp_path, mlflow_3_17.uri)
     assert delivery.fetch(ref).code == 0
     table, answers, described = tmp_path / "table", [], []

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,9 +12,9 @@ from typing import Any
 
 import pytest
 
+import testbed
 from model_contract.model_ref import ModelRef
 from model_contract.names import ENABLED_LABEL, MEMORY_LIMIT_ANNOTATION, pull_secret
-from testbed import http_server, processes, reverse_proxy, token_proxy
 from testbed.cluster import binaries
 from testbed.cluster.cluster import NAME, RUN, kill_containers, start, stop
 from testbed.cluster.components import Layout
@@ -33,6 +35,7 @@ from testbed.cluster.workloads import (
 
 SECRET = pull_secret(PROJECT_ID)
 TOKEN = "the-projects-pull-token"
+PROXY = "testbed.token_proxy"
 
 
 def described(kube: Kube, name: str, pattern: str) -> str:
@@ -88,10 +91,7 @@ def test_model_that_does_not_fit_is_refused_before_it_is_fetched(quiet: Kube, wi
 @pytest.fixture
 def guarded(quiet: Kube) -> Iterator[Kube]:
     """MLflow behind a proxy that requires the project's token, and a webhook that mounts the token."""
-    code = {
-        Path(str(module.__file__)).name: Path(str(module.__file__)).read_text()
-        for module in (http_server, processes, reverse_proxy, token_proxy)
-    }
+    code = {path.name: path.read_text() for path in modules_of(PROXY)}
     metadata = {"name": "guard", "namespace": MLFLOW}
     quiet.apply(
         {
@@ -116,6 +116,13 @@ def guarded(quiet: Kube) -> Iterator[Kube]:
     quiet("-n", COMPUTE, "delete", "secret", SECRET, "--ignore-not-found")
 
 
+def modules_of(program: str) -> list[Path]:
+    """Return the files of the testbed that a program imports, with its own."""
+    script = f"import sys, {program}; print(*(name for name in sys.modules if name.startswith('testbed.')))"
+    names = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    return [Path(testbed.__file__).with_name(f"{name.removeprefix('testbed.')}.py") for name in names]
+
+
 GUARD_PORT = {"port": 80, "targetPort": 8080}
 
 
@@ -126,7 +133,7 @@ def guard_spec() -> dict[str, Any]:
         "command": [
             "python",
             "-m",
-            "testbed.token_proxy",
+            PROXY,
             "--host=0.0.0.0",
             "--port=8080",
             "--token-file=/code/testbed/token",

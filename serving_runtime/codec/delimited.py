@@ -1,4 +1,4 @@
-"""CSV and Parquet bodies."""
+"""CSV bodies."""
 
 import csv
 import io
@@ -49,13 +49,6 @@ BLANK = "\ue000"  # a letter of the private use area, to which Unicode gives no 
 # rest of the body again and again.
 QUOTED = re.compile(r'(?<![^,\r\n])"(?:[^"]|"")*+"(?![^,\r\n])')
 PANDAS_TYPES = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
-# A packed body may grow by so much, as in serving_runtime/http/body.py.
-MOST_GROWTH = 100
-FREE_GROWTH = 1 << 20  # bytes
-CELL = 8  # bytes of a number
-LARGEST_BATCH = 1 << 16  # rows
-# A column costs pyarrow and pandas some 90 KB, cells or none.
-MOST_COLUMNS = 2000
 # To guess the type of a CSV's column costs pandas 1.4 KB and 15 microseconds: more columns than these need this length.
 FEW_COLUMNS = 20_000
 LEAST_COLUMN = 32  # characters
@@ -105,54 +98,6 @@ def read_csv_as_pandas(body: bytes, signature: Signature) -> TypedFrame:
         raise MalformedRequestError(
             f"the body is no CSV that pandas can read as the signature says ({type(error).__name__})"
         ) from None
-
-
-def read_parquet(body: bytes) -> TypedFrame:
-    """Read a Parquet file. Raises MalformedRequestError."""
-    try:
-        check_growth(body)
-        return TypedFrame(frame=pd.read_parquet(io.BytesIO(body)))
-    except ImportError:
-        raise MalformedRequestError(
-            "this server cannot read Parquet: pyarrow, of the extra tables, is not installed in it; send CSV or JSON"
-        ) from None
-    except MalformedRequestError:
-        raise
-    except Exception as error:
-        raise MalformedRequestError(
-            f"the body is no Parquet file that pandas can read ({type(error).__name__})"
-        ) from error
-
-
-def check_growth(body: bytes) -> None:
-    """Raise MalformedRequestError for a file that is small by its packing: a page of it can hold millions of cells."""
-    import pyarrow as pa  # noqa: PLC0415  it need not be installed
-    import pyarrow.parquet as pq  # noqa: PLC0415  as above
-
-    allowed = FREE_GROWTH + MOST_GROWTH * len(body)
-    file = pq.ParquetFile(io.BytesIO(body))
-    widths, unknown, chunks, cells = file.metadata, False, 0, 0
-    if file.metadata.num_columns > MOST_COLUMNS:
-        raise MalformedRequestError(f"the Parquet file has more than {MOST_COLUMNS} columns; send fewer")
-    for group in range(widths.num_row_groups):
-        for number in range(widths.num_columns):
-            chunk = widths.row_group(group).column(number)
-            unknown = unknown or chunk.physical_type in {"BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"}
-            chunks += max(0, chunk.total_uncompressed_size)
-            cells += max(0, chunk.num_values)
-    size = max(chunks, CELL * cells)
-    if unknown and size <= allowed:
-        # Each cell of a text may be as long as a whole chunk: a batch of so few rows holds no more than is allowed.
-        size = 0
-        for batch in file.iter_batches(batch_size=max(1, min(LARGEST_BATCH, allowed // max(1, chunks)))):
-            size += batch.nbytes
-            if size > allowed:
-                break
-        pa.default_memory_pool().release_unused()
-    if size > allowed:
-        raise MalformedRequestError(
-            f"the Parquet file is more than {MOST_GROWTH} times as large once unpacked; send fewer rows at a time"
-        )
 
 
 def _text(body: bytes) -> str:

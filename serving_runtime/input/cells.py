@@ -5,17 +5,15 @@ Whole numbers may be written as floats (1.0) and the other way round; no other t
 becomes NaN in floats, NaT in times and None in texts and bytes; whole numbers and booleans have no null.
 """
 
-import base64
 import marshal
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
 from serving_runtime.errors import Fault
+from serving_runtime.input.text_forms import parsed_bytes, parsed_time
 
 Values = np.ndarray[Any, np.dtype[Any]]
 Converter = Callable[[Sequence[Any]], Values]
@@ -27,15 +25,6 @@ REALS: Final = frozenset((float, NULL))
 LIST: Final = b"["
 FLOAT: Final = ord("g")
 MARSHAL_VERSION: Final = 2  # a later one refers to a value that was written before
-# RFC 3339, four more forms of ISO 8601 (a date alone, no seconds, no offset, and an offset of hours, as PostgreSQL has
-# it), an offset after a space, as Snowflake and SQL Server have it, and " UTC", as BigQuery has it. pandas counts
-# nanoseconds, so a tenth digit of a second would be cut.
-TIME: Final = re.compile(
-    r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?: ?(?:[Zz]|UTC|[+-]\d{2}(?::?\d{2})?))?)?",
-    re.ASCII,
-)
-DATE: Final = 11  # letters of a date, with the one after it
-NAT: Final = "NaT"  # the text of a missing time by numpy and pandas, which MLflow's client sends
 # Names of the types of JSON, for messages that must not repeat the value.
 JSON_NAMES: Final = {
     bool: "a boolean",
@@ -156,7 +145,7 @@ def convert_base64(values: Sequence[Any]) -> Values:
     _expect(values, {str, bytes, NULL}, expected)
     return _objects(
         [
-            _each(index, value, _bytes, "a string that is no base64 with padding", expected)
+            _each(index, value, parsed_bytes, "a string that is no base64 with padding", expected)
             for index, value in enumerate(values)
         ]
     )
@@ -233,7 +222,7 @@ def _times(values: Sequence[Any]) -> Values:
     expected = 'a date or time as a string, such as "2024-01-31T12:00:00Z"'
     _expect(values, {str, NULL}, expected)
     problem = "a string that is no date or time of ISO 8601, or out of range"
-    moments = [_each(index, value, _time, problem, expected) for index, value in enumerate(values)]
+    moments = [_each(index, value, parsed_time, problem, expected) for index, value in enumerate(values)]
     return np.array(moments, dtype="datetime64[ns]")
 
 
@@ -283,25 +272,3 @@ def _beyond_double(value: Any) -> bool:
         return value is not None and bool(np.isinf(float(value)))
     except OverflowError:
         return True
-
-
-def _bytes(text: str | bytes) -> bytes:
-    if isinstance(text, bytes):  # from a protocol that sends bytes as they are
-        return text
-    coded = text.replace("\r\n", "\n").replace("\n", "").encode("ascii")  # MLflow writes lines of 76 letters
-    content = base64.b64decode(coded, validate=True)
-    if base64.b64encode(content) != coded:  # the decoder has dropped bits or padding
-        raise ValueError
-    return content
-
-
-def _time(text: str) -> np.datetime64 | None:
-    if text == NAT:
-        return None
-    if not TIME.fullmatch(text):
-        raise ValueError
-    letters = text.upper()  # of small letters, and of UTC, pandas drops nanoseconds
-    moment = pd.Timestamp(letters[:DATE] + letters[DATE:].replace(" ", "").replace("UTC", "Z"))
-    if moment.tzinfo is not None:
-        moment = moment.tz_convert("UTC").tz_localize(None)
-    return moment.as_unit("ns").to_datetime64()

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
-from serving_runtime.codec.delimited import CELL, FREE_GROWTH, MOST_GROWTH
+from serving_runtime.codec.parquet_body import CELL, FREE_GROWTH, MOST_GROWTH
 from serving_runtime.errors import MalformedRequestError
 
 END: Final = b"\xff\xff\xff\xff\0\0\0\0"

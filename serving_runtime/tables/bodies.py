@@ -10,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from serving_runtime.codec.delimited import PATH as CSV
-from serving_runtime.codec.delimited import check_growth
+from serving_runtime.codec.parquet_body import check_growth
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import TypedFrame
 from serving_runtime.input.table import Key, Table

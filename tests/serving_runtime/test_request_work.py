@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving_runtime.codec.delimited import BLOCK, _blocks, read_csv, read_parquet
+from serving_runtime.codec.delimited import BLOCK, _blocks, read_csv
+from serving_runtime.codec.parquet_body import read_parquet
 from serving_runtime.errors import MOST_FAULTS, InvalidInputError, MalformedRequestError
 from serving_runtime.http.body import FREE_GROWTH, MOST_GROWTH, unpacked
 from serving_runtime.http.errors import GrowingBodyError, UnpackedBodyTooLargeError

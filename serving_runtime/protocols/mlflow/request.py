@@ -7,8 +7,9 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from model_contract.extras import missing_extra
-from serving_runtime.codec.delimited import read_csv, read_csv_as_pandas, read_parquet
+from serving_runtime.codec.delimited import read_csv, read_csv_as_pandas
 from serving_runtime.codec.media_type import JSON_RANGES, MediaType, media_type, prefers, weight
+from serving_runtime.codec.parquet_body import read_parquet
 from serving_runtime.codec.strict_json import read_object
 from serving_runtime.errors import MalformedRequestError, NotAcceptableError, UnsupportedMediaTypeError
 from serving_runtime.input.request import JsonInput, PassThroughInput, Request, TypedFrame

@@ -192,10 +192,8 @@ def test_pods_follow_queue_depth_and_no_request_is_lost(kind: str, keda: Kube) -
     is_kserve = kind == "inference-service"
     deployment = "wine-predictor" if is_kserve else "wine"
     slow = "mlflow://slow/1"
-    *workload, scaled_object = [
-        *([] if is_kserve else example("deployment.yaml", slow)),
-        *example(f"{kind}-queue-depth.yaml", slow),
-    ]
+    deployed = [] if is_kserve else example("deployment.yaml", slow)
+    *workload, scaled_object = deployed + example(f"{kind}-queue-depth.yaml", slow)
     with applied(keda, workload, deployment):
         with requests_at(keda, QUEUE_RATE, f"http://{deployment}/v1/models/wine:predict", ROW_OF_SLOW):
             time.sleep(5)

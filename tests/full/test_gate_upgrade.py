@@ -27,7 +27,7 @@ from testbed.delivery import Delivery, wait_until
 from testbed.environments import python_of
 from testbed.former_version import Version, former_version, this_version
 from testbed.gate import PASSWORD, Answer, Json, Sent, clients
-from testbed.mlflow_server import client_environment
+from testbed.mlflow_server import MODULES, client_environment
 from testbed.processes import json_lines
 from testbed.registered import files_below
 from testbed.tcp_proxy import tcp_proxy
@@ -128,7 +128,7 @@ def downloading(gate: FormerGate) -> Iterator[list[Json]]:
     ref, answers, ended = gate.promoted[0], list[Json](), threading.Event()
     question = {"tracking": gate.uri, "uri": f"models:/{ref.name}/{ref.version}", "token": gate.tokens[Purpose.PULL]}
     environment = client_environment() | {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
-    with json_lines([python_of("mlflow-3.17"), READER], environment) as client:
+    with json_lines([python_of("mlflow-3.17"), READER], MODULES, environment) as client:
 
         def download() -> None:
             while not ended.is_set():

@@ -1,6 +1,7 @@
 """Fifty pods of one node that mount the image of a model: the registry sends each layer once."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.cluster.conftest import installed, kube, quiet, wine  # noqa: F401  f
 from tests.cluster.test_model_pods import pods_of
 
 PODS = 50
-SLEEP = {"command": ["sleep", "3600"], "readinessProbe": None}
+SLEEP: dict[str, Any] = {"command": ["sleep", "3600"], "readinessProbe": None}
 
 
 @pytest.mark.timeout(1200)  # the images of the checkout may have to be built

@@ -68,7 +68,7 @@ def test_spark_reads_two_versions_beside_each_other(engines: Engines, tmp_path: 
     tensor = Signature(tensors=(Tensor(name=None, dtype=np.dtype("float32"), shape=(-1, 2)),))
     write(tmp_path / "table", "2", tensor, np.array([[1, 2], [3, 4]], np.float32), np.array([0.5, 0.25]))
 
-    command = [engines.python, "-c", READ, tmp_path / "table"]
+    command: list[str | Path] = [engines.python, "-c", READ, tmp_path / "table"]
     done = subprocess.run(command, capture_output=True, text=True, env=dict(engines.variables), check=False)
     assert done.returncode == 0, done.stderr
     types, rows = json.loads(done.stdout.splitlines()[-1])

@@ -50,7 +50,8 @@ def deployed(kube: Kube, service: Json) -> str:
 
 
 def runtime_of(kube: Kube, name: str) -> str | None:
-    return kube.get("inferenceservice", name).get("status", {}).get("clusterServingRuntimeName")
+    runtime: str | None = kube.get("inferenceservice", name).get("status", {}).get("clusterServingRuntimeName")
+    return runtime
 
 
 def claims_that_differ(claimed: Any, made: Any, place: str = "") -> Iterator[str]:

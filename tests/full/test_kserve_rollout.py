@@ -29,7 +29,8 @@ SECOND = 1.0  # the resolution of the times in a pod's status
 
 
 def rollout(kube: Kube, address: str, *options: str) -> tuple[int, str, str]:
-    command = [installed("model-api"), "rollout", "inferenceservice/followed", "--model=wine", "--namespace=default"]
+    named = ["inferenceservice/followed", "--model=wine", "--namespace=default"]
+    command: list[str | Path] = [installed("model-api"), "rollout", *named]
     environment = dict(kube.environment) | {"MLFLOW_TRACKING_URI": address}
     done = subprocess.run(
         [*command, "--format=json", *options],

@@ -58,7 +58,7 @@ def test_parts_of_a_store_are_those_of_a_directory(
     lake = f"{scheme}://{BUCKET}"
 
     def predict(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        options = ["--model-path", wine, "--keep-columns", "id,day", "--output-format", "csv"]
+        options: list[str | Path] = ["--model-path", wine, "--keep-columns", "id,day", "--output-format", "csv"]
         command = [sys.executable, "-m", "serving_runtime", "predict", *options, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 

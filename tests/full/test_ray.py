@@ -29,10 +29,10 @@ Table = Callable[[int], Path]
 
 def test_lost_actor_loses_no_row(engines: Engines, engine_models: Path, table: Table, tmp_path: Path) -> None:
     log = tmp_path / "model.log"
-    command = ["predict", "--engine", "ray", "--workers", "2", "--model-path", engine_models / "sum", table(8)]
+    command = ["predict", "--engine", "ray", "--workers", "2"]
     with engines.running(
-        engines.python, "-m", "serving_runtime", *command, "-o", tmp_path / "out", "--keep-columns", "id",
-        "--chunk-rows", "500",
+        engines.python, "-m", "serving_runtime", *command, "--model-path", engine_models / "sum", table(8),
+        "-o", tmp_path / "out", "--keep-columns", "id", "--chunk-rows", "500",
         log=tmp_path / "log", MODEL_LOG=str(log), MODEL_SECONDS="0.5",
     ) as process:  # fmt: skip
         wait_for_batches(log, 4)

@@ -53,9 +53,9 @@ def test_lost_executor_loses_no_row_under_spark_submit(
     log = tmp_path / "model.log"
     program = tmp_path / "model-api-runtime.py"  # as pip writes it
     program.write_text("import sys\nfrom serving_runtime.cli import main\nsys.exit(main())\n")
-    submit = [engines.python.parent / "spark-submit", "--master", "local-cluster[2,1,1024]"]
+    submit: list[str | Path] = [engines.python.parent / "spark-submit", "--master", "local-cluster[2,1,1024]"]
     small = ["--conf", "spark.sql.files.maxPartitionBytes=20000"]  # a task for each file
-    command = ["predict", "--engine", "spark", "--model-path", engine_models / "sum", table(8)]
+    command: list[str | Path] = ["predict", "--engine", "spark", "--model-path", engine_models / "sum", table(8)]
     with engines.running(
         *submit, *small, program, *command, "-o", tmp_path / "out", "--keep-columns", "id", "--chunk-rows", "500",
         log=tmp_path / "log", MODEL_LOG=str(log), MODEL_SECONDS="0.5",

@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mlflow.models import ModelSignature
@@ -23,15 +24,15 @@ PREDICTION = Schema([TensorSpec(np.dtype("float64"), (-1,))])
 class Sum(PythonModel):
     """Model that adds size and count. Its loads and batches go to the file MODEL_LOG, if there is one."""
 
-    def load_context(self, context):
+    def load_context(self, context: Any) -> None:
         self.log(f"load {os.getpid()} {context.artifacts['note']}")
 
-    def predict(self, context, model_input, params=None):
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
         self.log(f"batch {os.getpid()} {len(model_input)}")
         time.sleep(float(os.environ.get("MODEL_SECONDS", "0")))
         return (model_input["size"] + model_input["count"]).to_numpy()
 
-    def log(self, line):
+    def log(self, line: str) -> None:
         if path := os.environ.get("MODEL_LOG"):
             with Path(path).open("a", encoding="utf-8") as stream:
                 stream.write(f"{line}\n")
@@ -40,14 +41,14 @@ class Sum(PythonModel):
 class Labels(PythonModel):
     """Model that predicts a text and a number for each row."""
 
-    def predict(self, context, model_input, params=None):
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
         return model_input.assign(word=model_input["label"] + "!", score=model_input["size"] * 2)[["word", "score"]]
 
 
 class Short(PythonModel):
     """Model that drops the rows whose size is negative."""
 
-    def predict(self, context, model_input, params=None):
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
         return model_input.loc[model_input["size"] >= 0, "size"].to_numpy()
 
 

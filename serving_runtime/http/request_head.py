@@ -72,8 +72,9 @@ class RequestHead:
 
     @property
     def encoding(self) -> str:
-        """The Content-Encoding of the body, in lower case."""
-        return self.headers.get(b"content-encoding", b"identity").strip().lower().decode("latin-1")
+        """The Content-Encoding of the body, in lower case, without a list's empty items and `identity` (RFC 9110)."""
+        listed = self.headers.get(b"content-encoding", b"").decode("latin-1").lower().split(",")
+        return ", ".join(item for part in listed if (item := part.strip()) not in {"", "identity"}) or "identity"
 
     def timeout(self, most: float) -> float:
         """Return the time that the answer may take; the client may ask for less. Raises InvalidTimeoutError."""

@@ -39,8 +39,19 @@ def limited(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         (zlib.compress(RECORD), "deflate"),
         (raw_deflate(RECORD), "deflate"),
         (RECORD, "identity"),
+        (RECORD, ""),
+        (gzip.compress(RECORD), "identity, gzip,"),
     ],
-    ids=["gzip", "its old name", "gzip in two parts", "deflate", "deflate without its header", "identity"],
+    ids=[
+        "gzip",
+        "its old name",
+        "gzip in two parts",
+        "deflate",
+        "deflate without its header",
+        "identity",
+        "nothing",
+        "a list with items that say nothing",
+    ],
 )
 def test_packed_body_is_unpacked(limited: RuntimeServer, body: bytes, encoding: str) -> None:
     answer = limited.ask("POST", "/invocations", body, JSON | {"Content-Encoding": encoding})

@@ -64,9 +64,10 @@ class Target:
     address: str
     service: str
     pod: str
+    namespace: str = "test"
 
     def entry(self) -> Json:
-        labels = {"service": self.service, "pod": self.pod, "namespace": "test"}
+        labels = {"service": self.service, "pod": self.pod, "namespace": self.namespace}
         return {"targets": [self.address], "labels": labels}
 
 

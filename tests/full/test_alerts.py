@@ -82,23 +82,24 @@ class World:
     folder: Path
 
     @contextmanager
-    def gate(self, *options: str, upstream: str = "", broken: str = "") -> Iterator[Gate]:
+    def gate(self, *options: str, upstream: str = "", broken: str = "", namespace: str = "test") -> Iterator[Gate]:
         """Run a gate whose metrics are read; `broken` is code that its process runs at its start."""
         port, name = free_port(), f"gate-{next(NUMBERS)}"
         server = replace(self.mlflow, uri=upstream) if upstream else self.mlflow
         prefix = ("env", f"PYTHONPATH={self.code(broken)}") if broken else ()
         with (
             gate_process(server, self.folder / name, f"--metrics-port={port}", *options, prefix=prefix) as found,
-            self.read(Target(address=f"{HOST}:{port}", service="model-api-gate", pod=name)),
+            self.read(Target(address=f"{HOST}:{port}", service="model-api-gate", pod=name, namespace=namespace)),
         ):
             yield found
 
     @contextmanager
-    def webhook(self, **variables: str) -> Iterator[WebhookServer]:
-        """Run a webhook whose metrics are read."""
+    def webhook(self, *, broken: str = "", **variables: str) -> Iterator[WebhookServer]:
+        """Run a webhook whose metrics are read; `broken` is code that its process runs at its start."""
         name = f"webhook-{next(NUMBERS)}"
+        added = {"PYTHONPATH": str(self.code(broken))} if broken else {}
         with (
-            webhook_server(self.folder / name, variables) as found,
+            webhook_server(self.folder / name, variables | added, own_process=bool(broken)) as found,
             self.read(Target(address=f"{HOST}:{found.metrics_port}", service="model-api-webhook", pod=name)),
         ):
             yield found
@@ -153,13 +154,13 @@ def gate_away(world: World) -> Iterator[None]:
 
 @contextmanager
 def no_leader(world: World) -> Iterator[None]:
-    """Run a replica that reaches no API server."""
+    """Run a replica that reaches no API server, beside a gate in another namespace that makes changes."""
     account = world.folder / f"account-{next(NUMBERS)}"
     account.mkdir()
     (account / "token").write_text("token")
     nowhere = f"--kubernetes-url=http://{HOST}:{free_port()}"
     replica = ("--lease=mlflow-efs/model-api-gate", "--replica=gate-0", f"--replica-address={HOST}")
-    with world.gate(*replica, nowhere, f"--service-account={account}"):
+    with world.gate(*replica, nowhere, f"--service-account={account}", namespace="other"):
         yield
 
 
@@ -315,7 +316,7 @@ def broken_webhook(world: World) -> Iterator[None]:
         with suppress(AssertionError):
             found.review(POD)
 
-    with world.webhook(PYTHONPATH=str(world.code(BROKEN_WEBHOOK))) as found, repeated(review):
+    with world.webhook(broken=BROKEN_WEBHOOK) as found, repeated(review):
         yield
 
 
@@ -327,10 +328,7 @@ def webhook_away(world: World) -> Iterator[None]:
 
 @contextmanager
 def slow_webhook(world: World) -> Iterator[None]:
-    with (
-        world.webhook(PYTHONPATH=str(world.code(SLOW_WEBHOOK))) as found,
-        repeated(lambda: found.review(POD)),
-    ):
+    with world.webhook(broken=SLOW_WEBHOOK) as found, repeated(lambda: found.review(POD)):
         yield
 
 

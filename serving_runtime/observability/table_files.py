@@ -147,10 +147,8 @@ class TableWriter:
             self._counts.capture_failed(file.requests)
             raise
         self._number += 1
-        day = datetime.fromtimestamp(file.day * SECONDS_OF_A_DAY, UTC).date()
-        moment = datetime.now(UTC).strftime("%H%M%S")
-        name = f"{moment}-{os.uname().nodename}-{os.getpid()}-{self._number}-{secrets.token_hex(3)}.parquet"
-        self._whole.append(_WholeFile(name=f"day={day}/{name}", content=written.getvalue(), requests=file.requests))
+        name = _file_name(file.day, self._number)
+        self._whole.append(_WholeFile(name=name, content=written.getvalue(), requests=file.requests))
 
     def _store(self) -> None:
         """Write the whole files, oldest first. Those that cannot be written are kept for a while."""
@@ -196,6 +194,13 @@ class TableWriter:
             with suppress(OSError):
                 partial.unlink()
             raise
+
+
+def _file_name(day: int, number: int) -> str:
+    """Return the path of this process's file of the number, such as day=2026-11-29/140140-<host>-<process>-1-64b011."""
+    date = datetime.fromtimestamp(day * SECONDS_OF_A_DAY, UTC).date()
+    moment = datetime.now(UTC).strftime("%H%M%S")
+    return f"day={date}/{moment}-{os.uname().nodename}-{os.getpid()}-{number}-{secrets.token_hex(3)}.parquet"
 
 
 def _by_day(records: Sequence[CapturedPrediction]) -> Iterator[tuple[int, Sequence[CapturedPrediction]]]:

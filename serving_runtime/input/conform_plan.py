@@ -12,6 +12,7 @@ from serving_runtime.frozen_record import frozen_record
 from serving_runtime.input.blocks import Blocks, Mixed
 from serving_runtime.input.cells import CellError, convert, convert_numbers, doubles_of_rows
 from serving_runtime.input.conform import Conformed
+from serving_runtime.input.nested import DTYPES
 from serving_runtime.input.params import conform_params
 from serving_runtime.input.request import Request
 from serving_runtime.input.table import Columns, Table
@@ -21,7 +22,7 @@ Values = np.ndarray[Any, np.dtype[Any]]
 Conform = Callable[[Request], Conformed]
 
 MANY_ROWS: Final = 16  # from which on whole rows are converted in less time than cells
-DTYPES: Final = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
+NUMERIC: Final = {name: dtype for name, dtype in DTYPES.items() if dtype.kind in "bif"}
 
 
 @frozen_record
@@ -57,7 +58,7 @@ class Uniform:
     @classmethod
     def of(cls, signature: Signature) -> "Uniform | None":
         kinds = {column.type.name if isinstance(column.type, Scalar) else "" for column in signature.columns}
-        if len(kinds) != 1 or not signature.named or signature.typed_in_code or (kind := kinds.pop()) not in DTYPES:
+        if len(kinds) != 1 or not signature.named or signature.typed_in_code or (kind := kinds.pop()) not in NUMERIC:
             return None
         optional = tuple(str(column.name) for column in signature.columns if not column.required)
         if optional and kind == "boolean":  # with a null it is a column of objects
@@ -66,9 +67,7 @@ class Uniform:
         names = tuple(map(str, keys))
         if len(set(names)) < len(names):  # 1 and "1", which the general case tells apart
             return None
-        return cls(
-            names=names, optional=optional, columns=pd.Index(keys, tupleize_cols=False), dtype=np.dtype(DTYPES[kind])
-        )
+        return cls(names=names, optional=optional, columns=pd.Index(keys, tupleize_cols=False), dtype=NUMERIC[kind])
 
     def matrix(self, table: Table) -> Matrix | None:
         """Return the table as a Matrix; None if it is no such table: the general case then finds the faults."""
@@ -117,7 +116,7 @@ class Uniform:
 
 
 class ConformPlan:
-    """Plan compiled once from the signature. It leaves other requests than tables of scalars to `general`."""
+    """Plan compiled once from the signature. What its fast path does not take, such as a fault, goes to `general`."""
 
     def __init__(self, signature: Signature, general: Conform) -> None:
         self._signature = signature

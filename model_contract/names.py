@@ -1,4 +1,4 @@
-"""Names that several applications use: variables, labels, annotations, tags, Secrets, images. Each is defined once."""
+"""Names that several applications use: variables, labels, annotations, tags, Secrets, images. Paths are in `layout`."""
 
 from typing import Final
 

@@ -16,7 +16,6 @@ from serving_runtime.errors import Fault
 from serving_runtime.input.text_forms import parsed_bytes, parsed_time
 
 Values = np.ndarray[Any, np.dtype[Any]]
-Converter = Callable[[Sequence[Any]], Values]
 
 NULL: Final = type(None)
 REALS: Final = frozenset((float, NULL))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from model_contract.names import RUNTIME_METRICS as PREFIX
 from model_contract.shared_metrics import Metric, SharedMetrics, exposition, gauge, joined, renamed
 from serving_runtime.errors import InvalidInputError, MalformedRequestError, UnsupportedMediaTypeError
 from serving_runtime.http.errors import (
@@ -23,7 +24,6 @@ from serving_runtime.protocols.table import PROTOCOLS
 if TYPE_CHECKING:
     from serving_runtime.model import Model
 
-PREFIX: Final = "model_api_runtime_"
 UNKNOWN_PATH: Final = "none"  # the protocol of a request of an unknown path; probes and pages are not counted
 PROTOCOL_NAMES: Final = (*(protocol.name for protocol in (*PROTOCOLS, GRPC)), UNKNOWN_PATH)
 CLIENT_LEFT: Final = 499  # nginx's code for a client that closed the connection

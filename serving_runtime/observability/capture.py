@@ -75,7 +75,7 @@ class RecordWriter(Protocol):
         """Write what is kept."""
 
 
-class Counts(Protocol):
+class CaptureCounts(Protocol):
     """The counters of recorded requests."""
 
     def captured(self) -> None: ...
@@ -91,7 +91,7 @@ class Recorder:
     """Takes a sample of the predictions; `wanted` is True for a request that is one of the sample."""
 
     def __init__(
-        self, writer: RecordWriter | None = None, counts: Counts | None = None, *, sample: float = 1.0
+        self, writer: RecordWriter | None = None, counts: CaptureCounts | None = None, *, sample: float = 1.0
     ) -> None:
         self._counts = counts
         self._sample = sample

@@ -29,7 +29,7 @@ from serving_runtime.observability.access_log import LONGEST_PATH
 from serving_runtime.observability.metrics import CLIENT_LEFT
 from serving_runtime.observability.request_trace import RequestTrace, span_context
 from serving_runtime.observability.sampling import decision
-from serving_runtime.observability.span_export import Counts, SpanExport
+from serving_runtime.observability.span_export import SpanCounts, SpanExport
 
 if TYPE_CHECKING:
     from serving_runtime.http.request_head import TraceContext
@@ -224,7 +224,7 @@ def _of_request(request_id: str, stats: "RequestStats") -> dict[str, Any]:
     return known
 
 
-def tracer(environ: Mapping[str, str], model: Mapping[str, str], counts: Counts, processors: float) -> Tracer:
+def tracer(environ: Mapping[str, str], model: Mapping[str, str], counts: SpanCounts, processors: float) -> Tracer:
     """Return the tracer of one process, and make it that of the model's own code. Raises what OpenTelemetry raises."""
     for name in (TRACE_STATES, HEADERS):  # their warnings repeat what a client, or a secret variable, has sent
         logging.getLogger(name).setLevel(logging.CRITICAL)

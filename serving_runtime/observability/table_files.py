@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from serving_runtime.mlmodel import Metadata
-from serving_runtime.observability.capture import CapturedPrediction, Counts
+from serving_runtime.observability.capture import CaptureCounts, CapturedPrediction
 from serving_runtime.observability.inference_table import InferenceTable, TableModel
 from serving_runtime.settings import ServeSettings
 
@@ -74,7 +74,7 @@ class TableWriter:
         table: InferenceTable,
         directory: "Path | ObjectPath",
         rotation: Rotation,
-        counts: Counts,
+        counts: CaptureCounts,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -221,7 +221,7 @@ def table_writer(
     metadata: Metadata,
     digest: Callable[[], str | None],
     directory: "Path | ObjectPath",
-    counts: Counts,
+    counts: CaptureCounts,
 ) -> TableWriter:
     model = TableModel(
         name=settings.model_name,

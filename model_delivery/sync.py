@@ -39,7 +39,7 @@ class Project:
 class SyncRequest:
     """The store to fill, and the rules. `owner` is that of models without a user.
 
-    `used` is None if models stay for the grace only, whoever reads them.
+    `used` is None if a model is removed after the grace although a workload may still name it.
     """
 
     store: Path

@@ -78,7 +78,7 @@ class Transfer:
             self.progress.end(file.path)
 
     def _present(self, file: ListedFile, target: Path) -> int | None:
-        """Return the size of what is there of a file; None for nothing."""
+        """Return the size of the part of a file that is there; None if there is none."""
         return regular_size(target) if self.progress.may_have_begun(file.path) else None
 
     def _try(self, file: ListedFile) -> FileEntry | None:

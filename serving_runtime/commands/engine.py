@@ -105,7 +105,7 @@ def task_of(options: argparse.Namespace, model_path: Callable[[], Path]) -> Engi
 
 
 def engine_error(text: str, place: str = "") -> CommandError:
-    """Return the error of a command for an engine's error, whose text has tracebacks and ours within."""
+    """Return the command's error for an engine's error, whose text may hold an error of this package in a traceback."""
     if ours := OUR_ERROR.findall(text):
         return InputFileError(f"{place}{ours[-1]}")
     if named := SPARK_ERROR.findall(text):

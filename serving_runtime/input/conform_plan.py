@@ -89,7 +89,7 @@ class Uniform:
         return Matrix(values=flat.reshape(len(self.names), table.rows), columns=self.columns)
 
     def _of_array(self, rows: Any) -> Matrix | None:
-        """Return the Matrix of rows in an array that nobody else has; None if a cell does not fit."""
+        """Return the Matrix of an array of rows; None if a cell does not fit."""
         try:
             flat = convert(rows.ravel(), self.dtype)
         except CellError:

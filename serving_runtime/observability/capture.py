@@ -124,7 +124,7 @@ class Recorder:
             self._awake.set()
 
     def finish(self) -> None:
-        """Return when all that was put is written, or after FLUSH seconds."""
+        """Wait until all records are written, for FLUSH seconds at most."""
         if self._thread is not None:
             self._closing.set()
             self._awake.set()

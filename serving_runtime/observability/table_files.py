@@ -1,4 +1,4 @@
-"""Files of the inference table: rotated by rows, bytes and seconds, one directory for each day, none seen half."""
+"""Files of the inference table: rotated by rows, bytes and seconds, in a directory for each day, seen whole only."""
 
 import logging
 import os

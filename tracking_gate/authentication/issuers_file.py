@@ -231,7 +231,7 @@ def _caller(entry: StrictObject, issuer: str, api: str | None) -> Caller:
 
 
 def _check_one_tenant(entry: StrictObject, caller: Caller, issuer: str) -> None:
-    """Raise ValueError for a caller of an issuer of everybody that is not bound to one repository and one place."""
+    """Raise ValueError if the issuer signs tokens for everybody, and the entry leaves open whose tokens count."""
     for claim in OF_EVERYBODY.get(issuer, ()):
         if claim not in caller.claims:
             raise entry.fault("claims", f"must name {claim}: {issuer} signs tokens for everybody")

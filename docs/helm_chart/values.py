@@ -166,7 +166,7 @@ def values(version: str, sources: Mapping[str, Source], resources: Mapping[str, 
             meaning="Namespaces beside that of the release, in which the webhook runs. The chart makes none of them.",
             values={
                 "models": Value(meaning="Namespace of the model APIs.", default="domino-compute", schema=NAMESPACE),
-                "mlflow": Value(meaning="Namespace of MLflow, and of the gate.", default="mlflow-efs", schema=NAMESPACE),
+                "mlflow": Value(meaning="Namespace of MLflow and of the gate.", default="mlflow-efs", schema=NAMESPACE),
                 "domino": Value(meaning="Namespace of Domino.", default="domino-platform", schema=NAMESPACE),
                 "monitoring": Value(meaning="Namespace of Prometheus.", default="monitoring", schema=NAMESPACE),
             },

@@ -205,7 +205,8 @@ class Transfer:
     def _receive(self, file: ListedFile, answer: Body, target: Path, offset: int) -> FileEntry:
         if file.size is None and not answer.delimited:
             raise DamagedError(
-                f"artifact {file.path!r} is listed without a size and sent without a length: a cut could not be noticed"
+                f"artifact {file.path!r} is listed without a size and sent without a length, so a cut would not be"
+                " seen: let the server, or the proxy before it, send Content-Length"
             )
         with target.open("r+b" if offset else "wb", buffering=0) as output:
             if not offset and (file.size or 0) >= RESERVED:

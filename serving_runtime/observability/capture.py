@@ -40,7 +40,7 @@ class UnwritableCaptureError(ContractError):
 class NoCaptureDirectoryError(ContractError):
     def __init__(self) -> None:
         super().__init__(
-            f"--capture domino writes where {DIRECTORY} says, as Domino's own client does, and it is not set"
+            f"--capture domino writes to the directory that {DIRECTORY} names: set the variable, or --capture off"
         )
 
 

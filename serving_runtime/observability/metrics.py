@@ -181,7 +181,7 @@ class Metrics:
         info = {"run_id": metadata.run_id or "", "version": version, "flavor": flavor, "name": name}
         lines = [
             *gauge(f"{PREFIX}model_info", "The model that is served.", info, 1.0),
-            *gauge(f"{PREFIX}load_seconds", "What it took to load the model.", {}, model.load_seconds),
+            *gauge(f"{PREFIX}load_seconds", "Seconds that the load of the model took.", {}, model.load_seconds),
             *renamed(self._shared, f"{PREFIX}predict_seconds", "request_predict_seconds", {"model_name": name}),
         ]
         return exposition(self._shared) + joined(lines)

@@ -78,7 +78,7 @@ class SpanExport(SpanProcessor):
             self.put(lambda _: [span])
 
     def finish(self) -> None:
-        """Return when all spans are sent, or after FLUSH seconds."""
+        """Wait until all spans are sent, for FLUSH seconds at most."""
         self._closing.set()
         self._awake.set()
         self._thread.join(FLUSH)

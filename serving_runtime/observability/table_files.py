@@ -138,7 +138,7 @@ class TableWriter:
             self._seal(next(iter(self._open)))
 
     def _seal(self, key: tuple[int, pa.Schema]) -> None:
-        """Make the content of a file: it is tried again and again as it is, if it cannot be written."""
+        """Make the content of a file, which is kept as it is until it can be written."""
         file = self._open.pop(key)
         written = pa.BufferOutputStream()
         try:

@@ -1,6 +1,6 @@
-"""The fast path from a request to the model's input, compiled from the signature, and the merging of such inputs."""
+"""The fast path from a request to the model's input, compiled from the signature."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
@@ -127,7 +127,7 @@ class ConformPlan:
         )
 
     def conform(self, request: Request) -> Conformed:
-        """Return input that `merged` takes. Raises InvalidInputError, MalformedRequestError."""
+        """Return input that `merging.merged` takes. Raises InvalidInputError, MalformedRequestError."""
         if self._fast is None or not isinstance(request.input, Table):
             return self._general(request)
         data = self._fast(request.input)
@@ -139,67 +139,3 @@ class ConformPlan:
             else None
         )
         return Conformed(data=data, params=params, rows=request.input.rows)
-
-
-def merged(inputs: Sequence[Any]) -> Any:
-    """Return inputs of an equal merge key as one input."""
-    first = inputs[0]
-    if len(inputs) == 1:
-        return first
-    if isinstance(first, Matrix):
-        return Matrix(values=np.concatenate([matrix.values for matrix in inputs], axis=1), columns=first.columns)
-    if isinstance(first, Blocks):
-        return first.merged(inputs[1:])
-    if isinstance(first, pd.DataFrame):
-        return pd.concat(inputs, ignore_index=True)
-    if isinstance(first, dict):
-        return {name: np.concatenate([data[name] for data in inputs]) for name in first}
-    return np.concatenate(inputs)
-
-
-def key(data: Any, params: Mapping[str, Any] | None) -> Hashable:
-    """Return the key of an input: inputs of an equal key may be merged, one without a key is predicted alone.
-
-    Rows with an index have names, which stay.
-    """
-    told = repr(sorted(params.items())) if params else ""
-    match data:
-        case Matrix() | Blocks():
-            return told
-        case pd.DataFrame() if isinstance(data.index, pd.RangeIndex):
-            return told, tuple(data.columns), tuple(map(str, data.dtypes))
-        case np.ndarray() if data.ndim:
-            return told, data.shape[1:], data.dtype.str
-        case dict() if data and all(isinstance(item, np.ndarray) and item.ndim for item in data.values()):
-            return told, tuple((name, item.shape[1:], item.dtype.str) for name, item in data.items())
-        case _:
-            return None
-
-
-def varied(data: Any) -> Any:
-    """Return the input with other numbers: a model that mixes the rows of a batch shows it if they differ."""
-    match data:
-        case Matrix(values=values, columns=columns):
-            return Matrix(values=_varied(values), columns=columns)
-        case Blocks():
-            return data.changed(_varied)
-        case pd.DataFrame():
-            other = data.copy(deep=False)
-            for position, dtype in enumerate(data.dtypes):  # a name may come twice
-                if getattr(dtype, "kind", "O") in "if":
-                    other.isetitem(position, _varied(data.iloc[:, position].to_numpy()))
-            return other
-        case dict():
-            return {name: _varied(values) for name, values in data.items()}
-        case _:
-            return _varied(data)
-
-
-def _varied(values: Values) -> Values:
-    match values.dtype.kind:
-        case "f":
-            return (values * 1.25 + 1).astype(values.dtype)
-        case "i" | "u":
-            return np.add(values, 1, dtype=values.dtype)
-        case _:
-            return values

@@ -12,10 +12,12 @@ from mlflow.exceptions import MlflowException
 from serving_runtime.errors import ServingError
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform import conformer
-from serving_runtime.input.conform_plan import Matrix, merged, varied
+from serving_runtime.input.conform_plan import Matrix
+from serving_runtime.input.merging import merged
 from serving_runtime.input.request import Request
 from serving_runtime.input.table import from_split
 from serving_runtime.model import Model, load
+from serving_runtime.prediction.comparison import varied
 from testbed.environments import saved_models
 from tests.serving_runtime.conftest import SCRIPTS
 

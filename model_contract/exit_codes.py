@@ -12,7 +12,7 @@ class ExitCode(IntEnum):
     INVALID_INPUT = 3  # a file, a setting, a variable
     NOT_AUTHORISED = 4
     NOT_FOUND = 5  # model, version, run, artifacts, MLmodel
-    PRECONDITION = 6  # version of another run, not READY, files other than their recorded digest, denied, drift
+    PRECONDITION = 6  # version of another run, not READY, denied, drift, a digest that is not the recorded one
     PARTIAL = 7  # done in part; the message names the rest
     UNAVAILABLE = 8  # MLflow, Domino or the cluster does not answer, or the deadline has passed
     PUT_BACK = 9  # failed, and every change was undone

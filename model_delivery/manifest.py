@@ -83,7 +83,7 @@ def parse_manifest(text: str | bytes, *, by_uri: bool = False) -> Manifest:
         document = json.loads(text)
         if document["format"] != FORMAT:
             raise DamagedError(
-                f"the manifest has format {document['format']!r}, and this one reads {FORMAT}: fetch the model again"
+                f"the manifest has format {document['format']!r}; this version reads {FORMAT}: fetch the model again"
             )
         manifest = Manifest(
             models=() if by_uri else _models(document),

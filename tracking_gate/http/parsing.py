@@ -60,7 +60,7 @@ def parsed_query(raw: str) -> dict[str, str]:
         raise InvalidRequest("the query is not of the form key=value") from error
     keys = [key for key, _ in pairs if key not in LISTS]
     if len(set(keys)) != len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = Counter(keys).most_common(1)[0][0]
         raise InvalidRequest(f"the key {twice!r:.60} of the query comes twice: send it once")
     return dict(pairs)
 

@@ -32,7 +32,7 @@ class Way:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="benchmarks.gate", description="What the gate costs.")
+    parser = argparse.ArgumentParser(prog="benchmarks.gate", description="Cost of the gate.")
     parser.add_argument("--mebibytes", type=int, default=1024, help="of the artifact")
     parser.add_argument("--seconds", type=int, default=5, help="of each load")
     options = parser.parse_args(argv)

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.request_work [name ...] [--megabytes 4]`
 Each server has one process that answers. While a request is answered, another client asks for a small answer again and
-again: its slowest answer is the last column. It ends with 1 if a request cost more than the bounds below.
+again: its slowest answer is the column `beside`. It ends with 1 if a request cost more than the bounds below.
 """
 
 import argparse

@@ -45,7 +45,7 @@ class Staged:
 
 
 def start_domino(context: DemoContext, gate: Gate) -> Installation:
-    with context.terminal.step("Start the webhook, and a stand-in of Domino that deploys for real"):
+    with context.terminal.step("Start the webhook, and a simulation of Domino that deploys for real"):
         network = context.processes.enter_context(reverse_proxy(gate.uri, only("/MLmodel", first(1, cut(CUT_AFTER)))))
         settings = {"MODEL_API_WEBHOOK_TRACKING_URI": network.uri}
         webhook = context.processes.enter_context(webhook_server(context.directory / "webhook", settings))

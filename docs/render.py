@@ -38,7 +38,7 @@ TABLE: Final = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end -->)", re.
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Writes what the docs and the manifests repeat of the code.")
     parser.add_argument(
-        "--check", action="store_true", help="change nothing; fail where a file is not as it would be written"
+        "--check", action="store_true", help="change nothing; fail if a file is not as it would be written"
     )
     check = parser.parse_args(argv).check
     pages = {page: rendered(page.read_text()) for page in sorted(DOCS.glob("**/*.md"))}
@@ -62,7 +62,7 @@ def manifest(objects: Sequence[dict[str, Any]]) -> str:
 
 
 class Plain(yaml.SafeDumper):
-    """Writes an object again instead of pointing to where it stands first."""
+    """Writes an object again instead of an alias of its first place."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -205,7 +205,7 @@ def _add_bounds(fetching: argparse.ArgumentParser) -> None:
         "--deadline", type=_positive(float), metavar="S", help="seconds for everything (default: no limit)"
     )
     for name, default, text in (
-        ("stall", defaults.stall, "in which a server may send nothing, or that it takes for the head of an answer"),
+        ("stall", defaults.stall, "that a server may be silent, or take for the whole head of an answer"),
         ("first-wait", defaults.first_wait, "before the second try, at least"),
         ("longest-wait", defaults.longest_wait, "between tries, at most"),
         ("longest-retry-after", defaults.longest_retry_after, "of wait that a server may ask for, at most"),

@@ -205,7 +205,7 @@ class Client:
             if not fresh:
                 raise
             refused = error
-        return connection.getresponse() if refused is None else _last_words(connection, refused)
+        return connection.getresponse() if refused is None else _early_answer(connection, refused)
 
     def _take(self) -> tuple[http.client.HTTPConnection, bool]:
         with suppress(IndexError):
@@ -238,7 +238,7 @@ class Client:
         return headers
 
 
-def _last_words(connection: http.client.HTTPConnection, refused: OSError) -> http.client.HTTPResponse:
+def _early_answer(connection: http.client.HTTPConnection, refused: OSError) -> http.client.HTTPResponse:
     """Return the answer of a server that has closed the connection before it had the request, or raise its reason.
 
     With TLS 1.3 a server demands a client certificate after the handshake: its alert comes when the request is sent.

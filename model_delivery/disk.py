@@ -13,13 +13,13 @@ from typing import Final
 
 from model_contract.digest import FileEntry
 
-KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE of fallocate(2): what has arrived still says how long the file is
+KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE of fallocate(2): the size of the file stays that of what has arrived
 NO_RESERVATION: Final = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ESPIPE}
 AT_A_TIME: Final = 16  # files; the file system writes their entries in its journal together
 
 
 class Writeback:
-    """Writes what files have got so far to the disk, in a thread of its own, so that little is left for the end."""
+    """Writes what has arrived of files to the disk, in a thread of its own, so that little is left for the end."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1)
@@ -45,7 +45,7 @@ class Writeback:
         with self._lock:
             self._waiting.discard(path)
         try:
-            with suppress(FileNotFoundError):  # it is fetched again
+            with suppress(FileNotFoundError):  # a file that is removed is fetched again
                 sync_file(path)
         except OSError as error:
             self._errors.append(error)
@@ -64,7 +64,7 @@ def reserve(descriptor: int, size: int) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Return when the content of the file is on the disk."""
+    """Wait until the content of the file is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -73,7 +73,7 @@ def sync_file(path: Path) -> None:
 
 
 def sync_files(directory: Path, files: Sequence[FileEntry]) -> None:
-    """Return when the contents of all files below the directory are on the disk."""
+    """Wait until the contents of all files below the directory are on the disk."""
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         for _ in pool.map(partial(_sync_each, directory), (files[first::AT_A_TIME] for first in range(AT_A_TIME))):
             pass

@@ -1,4 +1,4 @@
-"""Download the files of a listed model into a partial directory, or go on where an earlier run ended."""
+"""Download the files of a listed model into a partial directory, or continue what an earlier run began."""
 
 import os
 from collections.abc import Iterator

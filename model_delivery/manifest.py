@@ -82,7 +82,9 @@ def parse_manifest(text: str | bytes, *, by_uri: bool = False) -> Manifest:
     try:
         document = json.loads(text)
         if document["format"] != FORMAT:
-            raise DamagedError(f"the manifest has format {document['format']!r}; this version reads format {FORMAT}")
+            raise DamagedError(
+                f"the manifest has format {document['format']!r}; this version reads {FORMAT}: fetch the model again"
+            )
         manifest = Manifest(
             models=() if by_uri else _models(document),
             uri=str(document["uri"]) if by_uri else None,
@@ -103,9 +105,9 @@ def parse_manifest(text: str | bytes, *, by_uri: bool = False) -> Manifest:
         ContractError,
         InvalidInputError,
     ) as error:
-        raise DamagedError("the manifest cannot be read") from error
+        raise DamagedError("the manifest cannot be read: fetch the model again") from error
     if stated != manifest.digest:
-        raise DamagedError("the manifest's digest is not the digest of the files it names")
+        raise DamagedError("the manifest's digest is not the digest of the files it names: fetch the model again")
     return manifest
 
 

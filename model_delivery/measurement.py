@@ -56,7 +56,7 @@ class Window(Deadline):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The model that is fetched for a measurement, where from, and the bounds of each way."""
+    """The model that is fetched for a measurement, its server, and the bounds of each way."""
 
     name: str
     version: str

@@ -7,6 +7,6 @@ M_ARENA_MAX: Final = -8  # of mallopt(3)
 
 
 def share_arena() -> None:
-    """Let all threads allocate from one arena of glibc: each would keep an arena of its own, with what it once held."""
+    """Let all threads allocate from one arena of glibc, so that no thread keeps memory in an arena of its own."""
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(M_ARENA_MAX, 1)

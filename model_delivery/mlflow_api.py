@@ -92,7 +92,7 @@ class MlflowApi:
         return _version(what, version, self._get(what, "model-versions/get", name=name, version=version))
 
     def version_of_alias(self, name: str, alias: str) -> str:
-        """Return the version of an alias, from the model: MLflow answers 400 to the question for a missing alias."""
+        """Return the version of an alias, from the model: MLflow answers 400 to a request for a missing alias."""
         aliases = self.registered_model(name).aliases
         if alias in aliases:
             return aliases[alias]

@@ -10,6 +10,7 @@ from model_delivery.download import mlflow_artifacts
 from model_delivery.errors import InvalidInputError, NotFoundError
 from model_delivery.mlflow_api import MlflowApi, RegisteredVersion
 from model_delivery.settings import Upstream
+from model_delivery.source import RUN_ARTIFACT
 
 MOST_SHOWN: Final = 5
 NO_RUN: Final = "0" * 32  # stands for the run of a version that comes from none
@@ -17,7 +18,6 @@ BY_VERSION: Final = re.compile(r"models:/+([^/:@]+)/([0-9]+)")
 BY_ALIAS: Final = re.compile(r"models:/+([^/:@]+)@([\w-]+)")
 BY_STAGE: Final = re.compile(r"models:/+([^/:@]+)/([A-Za-z]+)")
 LATEST: Final = "latest"  # MLflow's client takes the newest version for it, and allows no such alias
-BY_RUN: Final = re.compile(r"runs:/+([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:/(.*))?")
 
 
 def resolve(uri: str, owner: str, upstream: Upstream, limits: Limits) -> ModelRef:
@@ -38,7 +38,7 @@ def _version(uri: str, api: MlflowApi) -> tuple[str, str]:
         raise InvalidInputError(
             f"{shown(uri)} names {named}; name the alias, such as models:/{found[1]}@{alias}, or a version"
         )
-    if found := BY_RUN.fullmatch(uri):
+    if found := RUN_ARTIFACT.fullmatch(uri):
         return _version_of_run(uri, api.versions_of_run(found[1]))
     raise InvalidInputError(
         f"{shown(uri)} is no URI of a model; use models:/name@alias, models:/name/3, or runs:/run_id/path"

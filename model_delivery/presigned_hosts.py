@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from model_contract.allowed_hosts import AllowedHost, parse_allowed_hosts
+from model_contract.allowed_hosts import DEFAULT_PORTS, AllowedHost, parse_allowed_hosts
 from model_contract.names import PRESIGNED_HOSTS
 from model_contract.tls import TlsSettingError, tls_context
 from model_delivery.errors import InvalidInputError
 from model_delivery.proxy import Proxy, proxy_for
-from model_delivery.tracking_uri import DEFAULT_PORTS, HOST, TrackingUri
+from model_delivery.tracking_uri import HOST, TrackingUri
 
 SENDABLE: Final = re.compile(r"[!-~]*")  # printable ASCII without the space
 

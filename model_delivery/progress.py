@@ -68,7 +68,7 @@ class Progress:
         return self._etags.get(file)
 
     def ranges(self, file: str) -> dict[int, int] | None:
-        """Return how many bytes of each range are in the file, by its beginning; None if it comes in one piece."""
+        """Return how many bytes of each range are there, by its first byte; None if the file comes in one piece."""
         return self._ranges.get(file)
 
     def begin(self, file: str, etag: str | None, size: int | None) -> None:

@@ -85,7 +85,7 @@ def project_id(environ: Mapping[str, str]) -> str | None:
 
 
 def model_variables(options: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the given ones of the four variables: option > variable > MODEL_API_SOURCE_<n>_<variable>, highest n."""
+    """Return the variables that are given: option > variable > MODEL_API_SOURCE_<n>_<variable> of the highest n."""
     found = {variable: _variable(variable, options.get(variable), environ) for variable in MODEL_VARIABLES}
     return {variable: value for variable, value in found.items() if value is not None}
 

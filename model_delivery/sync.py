@@ -39,7 +39,7 @@ class Project:
 class SyncRequest:
     """The store to fill, and the rules. `owner` is that of models without a user.
 
-    `used` is None if models stay for the grace only, whoever reads them.
+    `used` is None if a model is removed after the grace although a workload may still name it.
     """
 
     store: Path
@@ -140,7 +140,7 @@ def _remove_expired(request: SyncRequest, listed: Sequence[Listed], result: Sync
 
 
 def _used(request: SyncRequest, expired: Sequence[HeldModel], result: SyncResult) -> set[str]:
-    """Return the runs that a workload names, by one question for all; all of them if the workloads cannot be read."""
+    """Return the runs that a workload names, by one request for all; all of them if the workloads cannot be read."""
     runs = {model.run_id for model in expired}
     if not runs or request.used is None:
         return set()

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from model_contract.allowed_hosts import DEFAULT_PORTS
 from model_contract.names import TRACKING_URI
 from model_delivery.errors import InvalidInputError
 
 HOST: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f:.]{2,45}", re.ASCII)
 PATH: Final = re.compile(r"[A-Za-z0-9_.~%/-]*")
-DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 EXAMPLE: Final = "http://mlflow.mlflow-efs:5000"
 
 

@@ -78,7 +78,7 @@ class Transfer:
             self.progress.end(file.path)
 
     def _present(self, file: ListedFile, target: Path) -> int | None:
-        """Return the size of what is there of a file; None for nothing."""
+        """Return the size of the part of a file that is there; None if there is none."""
         return regular_size(target) if self.progress.may_have_begun(file.path) else None
 
     def _try(self, file: ListedFile) -> FileEntry | None:
@@ -205,7 +205,8 @@ class Transfer:
     def _receive(self, file: ListedFile, answer: Body, target: Path, offset: int) -> FileEntry:
         if file.size is None and not answer.delimited:
             raise DamagedError(
-                f"artifact {file.path!r} is listed without a size and sent without a length: a cut could not be noticed"
+                f"artifact {file.path!r} is listed without a size and sent without a length, so a cut would not be"
+                " seen: let the server, or the proxy before it, send Content-Length"
             )
         with target.open("r+b" if offset else "wb", buffering=0) as output:
             if not offset and (file.size or 0) >= RESERVED:

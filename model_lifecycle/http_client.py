@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from model_contract.allowed_hosts import DEFAULT_PORTS
 from model_contract.exit_codes import ExitCode
 from model_contract.network_causes import Cause, Peer, cause_of, probed
 from model_contract.proxy_settings import PROXY_ADVICE, check_proxies
@@ -20,7 +21,6 @@ from model_lifecycle.errors import (
     UnavailableError,
 )
 
-DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 KINDS: Final[Mapping[ExitCode, type[LifecycleError]]] = {
     kind.exit_code: kind
     for kind in (InvalidError, NotAuthorisedError, NotFoundError, PreconditionError, UnavailableError)

@@ -17,14 +17,6 @@ class Progress(Protocol):
 
 
 @dataclass(slots=True)
-class NoProgress:
-    """No output, for callers that need only the result."""
-
-    def done(self, step: str, text: str) -> None: ...
-    def waiting(self, text: str, seconds: float) -> None: ...
-
-
-@dataclass(slots=True)
 class ProgressLines:
     """Lines of text.
 

@@ -5,6 +5,10 @@ Importing this package has no effect. The model is loaded when `predict` is firs
     from serving_runtime import predict
 
 `make_predict(path)` makes such a function for a model elsewhere; `load(path)` gives the model itself.
+
+`process` runs the server. `http` and `rpc` receive a request, `protocols` reads it as the model's input, `input`
+conforms that to the signature, `prediction` calls the model, `codec` writes the answer, `observability` records it.
+`model` loads and calls one model, with `loaders` or MLflow; `commands` has the commands of `model-api-runtime`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -10,7 +10,8 @@ from serving_runtime.errors import ModelLoadError, ServingError
 from serving_runtime.example import example_problem, read_example
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform import Conformed, conformer
-from serving_runtime.input.conform_plan import Conform, ConformPlan, Matrix, merged
+from serving_runtime.input.conform_plan import Conform, ConformPlan, Matrix
+from serving_runtime.input.merging import merged
 from serving_runtime.input.request import Request, TypedFrame
 from serving_runtime.input.table import from_frame
 from serving_runtime.loaders.boosters import of_raw_model

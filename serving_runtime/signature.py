@@ -54,6 +54,8 @@ class Anything:
 
 Type = Scalar | Array | Object | Map | Anything
 
+WHOLE_NUMBERS: Final = (Scalar(name="integer"), Scalar(name="long"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:

@@ -121,7 +121,7 @@ class Delivery:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds. Raise TimeoutError."""
+    """Wait until the condition holds. Raise TimeoutError."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:

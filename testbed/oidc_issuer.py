@@ -1,4 +1,4 @@
-"""An issuer of OpenID Connect with keys of its own: a stand-in for GitHub, GitLab or a company's provider, over TLS.
+"""An issuer of OpenID Connect with keys of its own, over TLS, in the place of GitHub, GitLab or a company's provider.
 
 Its claims are those that GitHub documents: https://docs.github.com/en/actions/reference/security/oidc.
 """

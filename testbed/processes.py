@@ -92,7 +92,7 @@ class Process:
             )
 
     def wait_for_http(self, url: str, *, seconds: float = PATIENCE, status: int = 200) -> None:
-        """Return when a GET of `url` (http, loopback) answers with `status`. Raise ProcessError if it does not."""
+        """Wait until a GET of `url` (http, loopback) answers with `status`. Raise ProcessError if it does not."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.popen.poll() is not None:
@@ -103,7 +103,7 @@ class Process:
         raise ProcessError(f"{url} did not answer {status} within {seconds} s:\n{self.tail()}")
 
     def wait_for_port(self, port: int, *, seconds: float = PATIENCE) -> None:
-        """Return when the process accepts connections on the port (loopback). Raise ProcessError if it does not."""
+        """Wait until the process accepts connections on the port (loopback). Raise ProcessError if it does not."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.popen.poll() is None:
             with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):

@@ -129,7 +129,7 @@ def main(arguments: Sequence[str], folders: Mapping[str, Sequence[str]] = FOLDER
 
 
 def run_all(runs: Sequence[Run]) -> None:
-    """Return when all have ended. An interrupt reaches each pytest too, which says what it has until then."""
+    """Wait until all have ended. An interrupt reaches each pytest too, which says what it has until then."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         ends = [pool.submit(run) for run in runs]
         while not all(end.done() for end in ends):

@@ -95,7 +95,7 @@ class RuntimeServer:
             time.sleep(0.02)
 
     def wait_until_inflight(self, count: int) -> None:
-        """Return once so many requests have no answer. One that was sent in one piece is with the model, or waits."""
+        """Wait until so many requests have no answer. One that was sent in one piece is with the model, or waits."""
         line = f"model_api_runtime_inflight {count}\n"
         self.wait_until(lambda: line in self.get("/metrics").body.decode())
 

@@ -83,7 +83,7 @@ class Metrics:
         self._in_flight = self._of(Gauge, "in_flight_requests", "Requests under way.")
         upstream = Histogram(
             f"{GATE_METRICS}upstream_seconds",
-            "Until MLflow begins to answer: the gate's own lookups and moves (ask), and forwarded requests (stream).",
+            "Seconds until MLflow answers: the gate's own lookups and moves (ask), and forwarded requests (stream).",
             ["kind"],
             buckets=SECONDS,
             registry=self.registry,
@@ -111,7 +111,10 @@ class Metrics:
         """Add metrics of the tokens, which are read when Prometheus asks."""
         tokens = self._of(Gauge, "tokens", "Tokens that were read, also those that have ended.", "purpose")
         created = self._of(
-            Gauge, "oldest_token_created_timestamp_seconds", "When the oldest token was made; 0 without one.", "purpose"
+            Gauge,
+            "oldest_token_created_timestamp_seconds",
+            "The time at which the oldest token was made; 0 without one.",
+            "purpose",
         )
         expires = self._of(
             Gauge,
@@ -120,7 +123,7 @@ class Metrics:
             "purpose",
         )
         read = self._of(
-            Gauge, "tokens_read_timestamp_seconds", "When the tokens could be read last; 0 before they were."
+            Gauge, "tokens_read_timestamp_seconds", "The time at which the tokens were read last; 0 before."
         )
         read.set_function(lambda: directory.read_at)
         for purpose in Purpose:

@@ -15,7 +15,7 @@ Operation = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelImage:
-    """The image that holds a pod's model. `source` says where its reference comes from."""
+    """The image that holds a pod's model. `source` names the origin of its reference."""
 
     reference: ImageReference
     source: str

@@ -76,8 +76,8 @@ class Settings:
         "The form of a project id: the whole label must match.", read=types.pattern, default=DOMINO_PROJECT_ID_PATTERN
     )
     env_from: str = setting(
-        "Pods whose `envFrom` may hold the variables: `inject` always counts on it, `annotated` if the pod says so,"
-        " `ignore` never.",
+        "Pods whose `envFrom` may hold the variables: with `inject` all, with `annotated` those with the annotation"
+        ' `inject: "true"`, with `ignore` none.',
         read=one_of(("annotated", "inject", "ignore")),
         default="annotated",
     )
@@ -89,7 +89,7 @@ class Settings:
         default="empty-dir",
     )
     store_size: Quantity = setting(
-        "Its size; a larger model is refused before it is fetched.", read=types.quantity, default="20Gi"
+        "The size of that volume; a larger model is refused before it is fetched.", read=types.quantity, default="20Gi"
     )
     store_class: str | None = setting("The storage class of that claim.", read=optional(types.name), example="gp3")
     store_access_mode: str = setting(
@@ -118,7 +118,7 @@ class Settings:
         example="30m",
     )
     fetch_deadline_maximum: int = setting(
-        "The longest that a pod's annotation gets.", read=types.duration, default="24h"
+        "The upper bound of a pod's annotation `deadline`.", read=types.duration, default="24h"
     )
 
     ca_config_map: str | None = setting(
@@ -126,15 +126,23 @@ class Settings:
         read=optional(types.name),
         example="mlflow-ca",
     )
-    ca_key: str = setting("Its key that holds them, as PEM.", read=types.config_key, default="ca.crt")
+    ca_key: str = setting("The key of that ConfigMap that holds them, as PEM.", read=types.config_key, default="ca.crt")
     http_proxy: str | None = setting(
-        "The proxy for http.", read=optional(types.url), example="http://proxy.example:3128", secret=True
+        "The proxy of the init container for http.",
+        read=optional(types.url),
+        example="http://proxy.example:3128",
+        secret=True,
     )
     https_proxy: str | None = setting(
-        "The proxy for https.", read=optional(types.url), example="http://proxy.example:3128", secret=True
+        "The proxy of the init container for https.",
+        read=optional(types.url),
+        example="http://proxy.example:3128",
+        secret=True,
     )
     no_proxy: str | None = setting(
-        "Hosts without a proxy.", read=optional(types.no_proxy), example="localhost,.svc,10.0.0.0/8"
+        "Hosts that the init container reaches without a proxy.",
+        read=optional(types.no_proxy),
+        example="localhost,.svc,10.0.0.0/8",
     )
     presigned_hosts: str | None = setting(
         "Hosts of object stores that MLflow's presigned URLs may name, by comma; without it, large files come through"
@@ -149,7 +157,7 @@ class Settings:
         example="s3://models,abfss://models@acme.dfs.core.windows.net/mlflow",
     )
     object_store_secret: str | None = setting(
-        "A Secret in the pod's namespace with credentials for them, a key for each variable such as"
+        "A Secret in the pod's namespace with credentials for these addresses, a key for each variable such as"
         " `AWS_ACCESS_KEY_ID`; by default the pod's own identity is used.",
         read=optional(types.name),
         example="model-store",
@@ -157,12 +165,14 @@ class Settings:
     )
 
     cpu_request: Quantity = setting("CPU that the init container asks for.", read=types.quantity, default="100m")
-    cpu_limit: Quantity = setting("CPU that it may take.", read=types.quantity, default="1")
-    cpu_limit_maximum: Quantity = setting("The most that a pod's annotation gets.", read=types.quantity, default="4")
-    memory_request: Quantity = setting("Memory that it asks for.", read=types.quantity, default="128Mi")
-    memory_limit: Quantity = setting("Memory that it may take.", read=types.quantity, default="512Mi")
+    cpu_limit: Quantity = setting("CPU that the init container may take.", read=types.quantity, default="1")
+    cpu_limit_maximum: Quantity = setting(
+        "The upper bound of a pod's annotation `cpu-limit`.", read=types.quantity, default="4"
+    )
+    memory_request: Quantity = setting("Memory that the init container asks for.", read=types.quantity, default="128Mi")
+    memory_limit: Quantity = setting("Memory that the init container may take.", read=types.quantity, default="512Mi")
     memory_limit_maximum: Quantity = setting(
-        "The most that a pod's annotation gets.", read=types.quantity, default="4Gi"
+        "The upper bound of a pod's annotation `memory-limit`.", read=types.quantity, default="4Gi"
     )
     run_as_user: int | None = setting(
         "The uid of the init container, if the image's own (65532) is not allowed.",

@@ -12,7 +12,7 @@ class Component:
     on: bool = False
 
 
-# The folder of each in manifests/components. Where two change the same field, the later one wins.
+# The folder of each in manifests/components. If two change the same field, the later one wins.
 COMPONENTS: Final = {
     "self-managed-certs": Component(part="webhook", on=True),
     "cert-manager": Component(part="webhook"),

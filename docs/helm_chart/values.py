@@ -165,10 +165,10 @@ def values(version: str, sources: Mapping[str, Source], resources: Mapping[str, 
         "namespaces": Value(
             meaning="Namespaces beside that of the release, in which the webhook runs. The chart makes none of them.",
             values={
-                "models": Value(meaning="That of the model APIs.", default="domino-compute", schema=NAMESPACE),
-                "mlflow": Value(meaning="That of MLflow, and of the gate.", default="mlflow-efs", schema=NAMESPACE),
-                "domino": Value(meaning="That of Domino.", default="domino-platform", schema=NAMESPACE),
-                "monitoring": Value(meaning="That of Prometheus.", default="monitoring", schema=NAMESPACE),
+                "models": Value(meaning="Namespace of the model APIs.", default="domino-compute", schema=NAMESPACE),
+                "mlflow": Value(meaning="Namespace of MLflow and of the gate.", default="mlflow-efs", schema=NAMESPACE),
+                "domino": Value(meaning="Namespace of Domino.", default="domino-platform", schema=NAMESPACE),
+                "monitoring": Value(meaning="Namespace of Prometheus.", default="monitoring", schema=NAMESPACE),
             },
         ),
         "images": Value(
@@ -208,15 +208,17 @@ def values_file(declared: Mapping[str, Value]) -> str:
     return head + "\n".join(value_lines(declared, 0)) + "\n"
 
 
-def value_lines(declared: Mapping[str, Value], indent: int) -> Iterator[str]:
+def value_lines(declared: Mapping[str, Value], indent: int, group: str = "") -> Iterator[str]:
+    """Yield the lines of values; one that means the same as its `group` needs no comment."""
     margin = " " * indent
     for name, value in declared.items():
         if not indent:
             yield ""
-        yield f"{margin}# {value.meaning}"
+        if value.meaning != group:
+            yield f"{margin}# {value.meaning}"
         if value.default is None and value.values:
             yield f"{margin}{name}:"
-            yield from value_lines(value.values, indent + 2)
+            yield from value_lines(value.values, indent + 2, value.meaning)
         else:
             text = yaml.safe_dump(value.default, default_flow_style=True, width=1000).removesuffix("...\n").strip()
             yield f"{margin}{name}: {text}"

@@ -13,7 +13,8 @@ from model_lifecycle.errors import InvalidError
 from model_lifecycle.promotion_file import PromotionFile, PromotionFileError, parse
 
 LONGEST_LINE: Final = 500  # characters
-CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # and breaks of lines, and no UTF-8
+# Control characters, line separators, and surrogates, which UTF-8 cannot hold.
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def project_id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:

@@ -20,7 +20,7 @@ OF_INPUT: Final = {"PATH_NOT_FOUND": MissingFileError, "CAST_INVALID_INPUT": Inp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class EngineTask:
     """Work for an engine. `address` is Spark's master or a cluster of Ray; None for that of the environment."""
 
     model_path: Path
@@ -32,14 +32,6 @@ class Task:
     address: str | None
     result_type: str | None
     problems: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """`refused` of the `rows` have no prediction."""
-
-    rows: int
-    refused: int
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +74,7 @@ def refuse_engine_options(options: argparse.Namespace) -> None:
         raise InputFileError(f"{name} is for an engine: give --engine spark or --engine ray too")
 
 
-def task_of(options: argparse.Namespace, model_path: Callable[[], Path]) -> Task:
+def task_of(options: argparse.Namespace, model_path: Callable[[], Path]) -> EngineTask:
     """Return the task for options with an engine; `model_path` finds or fetches the model.
 
     Raises InputFileError, ServingError, ContractError.
@@ -99,7 +91,7 @@ def task_of(options: argparse.Namespace, model_path: Callable[[], Path]) -> Task
         raise InputFileError("--where is not for an engine: name the directories of the partitions")
     if options.engine == "spark" and options.workers > 1:
         raise InputFileError("Spark's own settings say how many processes there are: leave out --workers")
-    return Task(
+    return EngineTask(
         model_path=model_path(),
         sources=options.file,
         output=options.output,
@@ -113,7 +105,7 @@ def task_of(options: argparse.Namespace, model_path: Callable[[], Path]) -> Task
 
 
 def engine_error(text: str, place: str = "") -> CommandError:
-    """Return the error of a command for an engine's error, whose text has tracebacks and ours within."""
+    """Return the command's error for an engine's error, whose text may hold an error of this package in a traceback."""
     if ours := OUR_ERROR.findall(text):
         return InputFileError(f"{place}{ours[-1]}")
     if named := SPARK_ERROR.findall(text):
@@ -123,5 +115,5 @@ def engine_error(text: str, place: str = "") -> CommandError:
     return CommandError(lines[-1] if lines else "the engine failed and gave no reason")
 
 
-def existing_output(task: Task) -> InputFileError:
+def existing_output(task: EngineTask) -> InputFileError:
     return InputFileError(f"{task.output} exists, and an engine writes into a new directory: name another one")

@@ -19,7 +19,8 @@ from ray.exceptions import RayError
 
 from serving_runtime.codec.delimited import read_cell
 from serving_runtime.commands.cli_errors import CommandError, InputFileError, MissingFileError, UnavailableError
-from serving_runtime.commands.engine import Counts, Task, engine_error, existing_output
+from serving_runtime.commands.engine import EngineTask, engine_error, existing_output
+from serving_runtime.commands.part_record import ScoredRows
 from serving_runtime.commands.partitions import NULL
 from serving_runtime.errors import ServingError
 from serving_runtime.mlmodel import read_metadata
@@ -42,7 +43,7 @@ TYPES: Final = {
 FILE: Final = "path"  # Ray's column of the file that a row comes from
 
 
-def score_on_ray(task: Task) -> Counts:
+def score_on_ray(task: EngineTask) -> ScoredRows:
     """Score the rows on Ray, which repeats the work of an actor that is lost. Raises ServingError, CommandError."""
     _connect(task)
     try:
@@ -58,7 +59,7 @@ def score_on_ray(task: Task) -> Counts:
         ray.shutdown()
 
 
-def _connect(task: Task) -> None:
+def _connect(task: EngineTask) -> None:
     """Connect to a cluster, or start one on this machine with a processor for each actor and one that reads."""
     if task.address or os.environ.get("RAY_ADDRESS"):
         try:
@@ -69,7 +70,7 @@ def _connect(task: Task) -> None:
         ray.init(num_cpus=max(len(os.sched_getaffinity(0)), task.workers + 1), include_dashboard=False)
 
 
-def _read(task: Task, *, include_paths: bool = False) -> Dataset:
+def _read(task: EngineTask, *, include_paths: bool = False) -> Dataset:
     """Return the rows, with the columns of their directories."""
     sources = [_absolute(source) for source in task.sources]
     rows = ray.data.read_parquet(sources, include_paths=include_paths)
@@ -99,7 +100,7 @@ def _values(texts: Sequence[str | None], kind: Type | None) -> pa.Array:
     return pa.array(texts, pa.string())
 
 
-def _scored(task: Task, rows: Dataset, keep: Sequence[str], *, problems: bool) -> Dataset:
+def _scored(task: EngineTask, rows: Dataset, keep: Sequence[str], *, problems: bool) -> Dataset:
     return score_dataset(
         rows,
         task.model_path,
@@ -111,18 +112,18 @@ def _scored(task: Task, rows: Dataset, keep: Sequence[str], *, problems: bool) -
     )
 
 
-def _counts(task: Task) -> Counts:
+def _counts(task: EngineTask) -> ScoredRows:
     """Return the counts of the output. Ray writes nothing for a table without rows: it gets a file without rows."""
     try:
         written = ray.data.read_parquet(_absolute(task.output))
     except FileNotFoundError:
         _write_empty(task)
-        return Counts(rows=0, refused=0)
+        return ScoredRows(rows=0, refused=0)
     refused = written.filter(expr=col(PROBLEM).is_not_null()).count() if task.problems else 0
-    return Counts(rows=written.count(), refused=refused)
+    return ScoredRows(rows=written.count(), refused=refused)
 
 
-def _write_empty(task: Task) -> None:
+def _write_empty(task: EngineTask) -> None:
     columns = result_columns(read_metadata(task.model_path).signature, task.result_type)
     schema = with_problem(columns) if task.problems else columns
     rows = _read(task).schema()
@@ -133,7 +134,7 @@ def _write_empty(task: Task) -> None:
     parquet.write_table(schema.empty_table(), f"{path}/empty.parquet", filesystem=filesystem)
 
 
-def _explained(task: Task, text: str) -> CommandError:
+def _explained(task: EngineTask, text: str) -> CommandError:
     """Return the error; for a row that cannot be scored, with its file and row."""
     if RefusedRowError.__name__ in text:
         ray.shutdown()  # actors of the failed work would keep their processors
@@ -143,7 +144,7 @@ def _explained(task: Task, text: str) -> CommandError:
     return engine_error(text)
 
 
-def _first_refused(task: Task) -> str:
+def _first_refused(task: EngineTask) -> str:
     """Score the rows once more, in their order, up to the first that cannot be scored. Raises LookupError."""
     DataContext.get_current().execution_options.preserve_order = True
     rows = _read(task, include_paths=True)

@@ -13,7 +13,8 @@ from pyspark.sql import functions as sql
 from pyspark.sql.types import StringType
 
 from serving_runtime.commands.cli_errors import CommandError, InputFileError, UnavailableError
-from serving_runtime.commands.engine import Counts, Task, engine_error, existing_output
+from serving_runtime.commands.engine import EngineTask, engine_error, existing_output
+from serving_runtime.commands.part_record import ScoredRows
 from serving_runtime.commands.partitions import partitions_of
 from serving_runtime.mlmodel import read_metadata
 from serving_runtime.prediction.record_batches import PROBLEM, with_problem
@@ -33,7 +34,7 @@ TYPES: Final = {"boolean": "boolean", "integer": "int", "long": "bigint", "float
 PARTITION_BITS: Final = 33  # of monotonically_increasing_id: below them is the row within the partition
 
 
-def score_on_spark(task: Task) -> Counts:
+def score_on_spark(task: EngineTask) -> ScoredRows:
     """Score the rows on Spark. Its committer puts the files of finished tasks in place when all have finished.
 
     Raises ServingError, CommandError.
@@ -53,7 +54,7 @@ def score_on_spark(task: Task) -> Counts:
         session.stop()
 
 
-def _score(session: SparkSession, task: Task) -> Counts:
+def _score(session: SparkSession, task: EngineTask) -> ScoredRows:
     table = _read(session, task)
     predict = predict_udf(session, task.model_path, result_type=task.result_type, problems=task.problems)
     observed = Observation()
@@ -65,10 +66,10 @@ def _score(session: SparkSession, task: Task) -> Counts:
         scored.write.mode("errorifexists").parquet(task.output)
     except (PySparkException, Py4JJavaError) as error:
         raise existing_output(task) if EXISTS in str(error) else _explained(table, str(error)) from None
-    return Counts(rows=observed.get["rows"], refused=observed.get["refused"])
+    return ScoredRows(rows=observed.get["rows"], refused=observed.get["refused"])
 
 
-def _read(session: SparkSession, task: Task) -> DataFrame:
+def _read(session: SparkSession, task: EngineTask) -> DataFrame:
     """Return the rows of all files. Raises InputFileError, before a row is scored, if their types differ."""
     reader = session.read.options(**_base_path(task.sources))
     try:
@@ -92,7 +93,7 @@ def _base_path(sources: Sequence[str]) -> Mapping[str, str]:
     return {"basePath": bases.pop()} if len(bases) == 1 and any(map(PARTITIONS.search, sources)) else {}
 
 
-def _scored(table: DataFrame, task: Task, predict: "sql.UserDefinedFunctionLike") -> DataFrame:
+def _scored(table: DataFrame, task: EngineTask, predict: "sql.UserDefinedFunctionLike") -> DataFrame:
     """Return the columns to keep, and the columns of the predictions."""
     signature = read_metadata(task.model_path).signature
     names = result_columns(signature, task.result_type)

@@ -21,14 +21,14 @@ SHARE: Final = 0.05  # of the time goes into the record of a store at most: each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """`refused` of the `rows` have no prediction."""
+class ScoredRows:
+    """Counts of scored rows: `refused` of the `rows` have no prediction."""
 
     rows: int = 0
     refused: int = 0
 
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(rows=self.rows + other.rows, refused=self.refused + other.refused)
+    def __add__(self, other: "ScoredRows") -> "ScoredRows":
+        return ScoredRows(rows=self.rows + other.rows, refused=self.refused + other.refused)
 
 
 class Record:
@@ -45,18 +45,18 @@ class Record:
                 entry = json.loads(line)
                 self._lines[entry["part"]] = entry
 
-    def finished(self, name: str, digest: str) -> Counts | None:
+    def finished(self, name: str, digest: str) -> ScoredRows | None:
         """Return the counts of a part that was made from the same; None if there is none."""
         entry = self._lines.get(name)
         if entry is None or entry.get("digest") != digest:
             return None
-        return Counts(rows=entry["rows"], refused=entry["refused"])
+        return ScoredRows(rows=entry["rows"], refused=entry["refused"])
 
     def others(self, names: Collection[str]) -> list[str]:
         """Return the names of the parts beside these."""
         return [name for name in self._lines if name not in names]
 
-    def add(self, name: str, digest: str, counts: Counts) -> None:
+    def add(self, name: str, digest: str, counts: ScoredRows) -> None:
         entry = {"part": name, "digest": digest, "rows": counts.rows, "refused": counts.refused}
         self._append(json.dumps(entry).encode() + b"\n")
 

@@ -20,7 +20,7 @@ from typing import Final
 
 from model_contract.layout import MLMODEL
 from serving_runtime.commands.cli_errors import CommandError, InputFileError
-from serving_runtime.commands.part_record import Counts, Record, record_of
+from serving_runtime.commands.part_record import Record, ScoredRows, record_of
 from serving_runtime.commands.partitions import partitions_of
 from serving_runtime.commands.places import Place, is_in, replacing, state_of, write_error
 from serving_runtime.commands.report import Progress, Summary
@@ -53,8 +53,8 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """`keep` names the columns that stand beside the predictions."""
+class PartOptions:
+    """Options that all parts share. `keep` names the columns that stand beside the predictions."""
 
     model_path: Path
     keep: tuple[str, ...]
@@ -87,7 +87,7 @@ def parts_of(sources: Sequence[Source], directory: Place, form: str | None, erro
     return list(parts.values())
 
 
-def score_part(model: Model, task: Task, part: Part, done: Callable[[int, int], None]) -> Counts:
+def score_part(model: Model, options: PartOptions, part: Part, done: Callable[[int, int], None]) -> ScoredRows:
     """Write one part, and call `done` with bytes read and rows scored. Raises CommandError."""
     with ExitStack() as stack:
         for path in (part.path, part.errors):
@@ -95,7 +95,7 @@ def score_part(model: Model, task: Task, part: Part, done: Callable[[int, int], 
                 _make_directory(path.parent)
         errors = stack.enter_context(replacing(part.errors)) if part.errors else None
         written = stack.enter_context(replacing(part.path))
-        keep = part.kept(task.keep)
+        keep = part.kept(options.keep)
         output = stack.enter_context(Output(written, part.form, errors, keep=bool(keep)))
         stream = stack.enter_context(part.source.opened())
         rows = read_ahead(
@@ -103,7 +103,7 @@ def score_part(model: Model, task: Task, part: Part, done: Callable[[int, int], 
                 stream,
                 part.source.form,
                 model.metadata.signature,
-                task.chunk_rows,
+                options.chunk_rows,
                 keep,
                 part.source.partitions,
             )
@@ -120,7 +120,7 @@ def _make_directory(directory: Path) -> None:
 
 
 def score_parts(
-    task: Task,
+    options: PartOptions,
     parts: Sequence[Part],
     directory: Place,
     workers: int,
@@ -129,20 +129,20 @@ def score_parts(
     """Score the parts that are not finished, whose bytes `progress` gets. Raises ServingError, CommandError."""
     began = time.monotonic()
     with record_of(directory) as record:
-        digests = {part.path: task.digest(part) for part in parts}
+        digests = {part.path: options.digest(part) for part in parts}
         finished = {part.path: _finished(record, part, digests[part.path]) for part in parts}
         waiting = [part for part in parts if finished[part.path] is None]
-        before = sum(filter(None, finished.values()), Counts())
+        before = sum(filter(None, finished.values()), ScoredRows())
         others = [name for name in record.others({part.name for part in parts}) if state_of(directory / name)]
         read, counts = 0, before
         with progress(sum(part.source.state.size for part in waiting)) as bar:
-            results: Iterator[tuple[Part, Counts]] = iter(())
+            results: Iterator[tuple[Part, ScoredRows]] = iter(())
             load_seconds: float | None = 0.0
             if waiting and workers > 1:
-                results, load_seconds = _in_processes(task, waiting, min(workers, len(waiting))), None
+                results, load_seconds = _in_processes(options, waiting, min(workers, len(waiting))), None
             elif waiting:
-                model = load_to_score(task.model_path)
-                results, load_seconds = _in_this_process(model, task, waiting, bar), time.monotonic() - began
+                model = load_to_score(options.model_path)
+                results, load_seconds = _in_this_process(model, options, waiting, bar), time.monotonic() - began
             for part, one in results:
                 record.add(part.name, digests[part.path], one)
                 counts, read = counts + one, read + part.source.state.size
@@ -159,10 +159,12 @@ def score_parts(
     )
 
 
-def _in_this_process(model: Model, task: Task, parts: Sequence[Part], bar: Progress) -> Iterator[tuple[Part, Counts]]:
+def _in_this_process(
+    model: Model, options: PartOptions, parts: Sequence[Part], bar: Progress
+) -> Iterator[tuple[Part, ScoredRows]]:
     read = rows = 0
     for part in parts:
-        counts = score_part(model, task, part, partial(_advance, bar, read, rows))
+        counts = score_part(model, options, part, partial(_advance, bar, read, rows))
         yield part, counts
         read, rows = read + part.source.state.size, rows + counts.rows
 
@@ -171,14 +173,14 @@ def _advance(bar: Progress, read_before: int, rows_before: int, read: int, rows:
     bar.at(read_before + read, rows_before + rows)
 
 
-def _in_processes(task: Task, parts: Sequence[Part], workers: int) -> Iterator[tuple[Part, Counts]]:
+def _in_processes(options: PartOptions, parts: Sequence[Part], workers: int) -> Iterator[tuple[Part, ScoredRows]]:
     """Yield each part when it is finished by one of several processes that have loaded the model.
 
     Raises CommandError.
     """
     share = str(max(1, len(os.sched_getaffinity(0)) // workers))
     os.environ.setdefault("OMP_NUM_THREADS", share)  # the libraries of the new processes read it
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_load, initargs=(task,))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_load, initargs=(options,))
     try:
         futures = {pool.submit(_score, part): part for part in parts}
         for future in as_completed(futures):
@@ -189,23 +191,23 @@ def _in_processes(task: Task, parts: Sequence[Part], workers: int) -> Iterator[t
         pool.shutdown(cancel_futures=True)
 
 
-def _finished(record: Record, part: Part, digest: str) -> Counts | None:
+def _finished(record: Record, part: Part, digest: str) -> ScoredRows | None:
     """Return the counts of a part that is there and was made from the same; None if it must be scored."""
     counts = record.finished(part.name, digest)
     files = (part.path, part.errors) if part.errors else (part.path,)
     return counts if counts and all(map(state_of, files)) else None
 
 
-_LOADED: list[tuple[Model | CommandError, Task]] = []
+_LOADED: list[tuple[Model | CommandError, PartOptions]] = []
 
 
-def _load(task: Task) -> None:
+def _load(options: PartOptions) -> None:
     """Load the model of a worker process; its first part raises what failed."""
     Thread(target=_end_with_the_command, daemon=True).start()
     try:
-        _LOADED.append((load_to_score(task.model_path), task))
+        _LOADED.append((load_to_score(options.model_path), options))
     except ServingError as error:
-        _LOADED.append((CommandError(str(error)), task))
+        _LOADED.append((CommandError(str(error)), options))
 
 
 def _end_with_the_command() -> None:
@@ -215,11 +217,11 @@ def _end_with_the_command() -> None:
         os._exit(1)
 
 
-def _score(part: Part) -> Counts:
-    model, task = _LOADED[0]
+def _score(part: Part) -> ScoredRows:
+    model, options = _LOADED[0]
     if isinstance(model, CommandError):
         raise model
     try:
-        return score_part(model, task, part, lambda _, __: None)
+        return score_part(model, options, part, lambda _, __: None)
     except ServingError as error:
         raise CommandError(str(error)) from None

@@ -16,7 +16,7 @@ from model_contract.extras import extra_of_program
 from serving_runtime.commands import engine, lazy
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.delivered_model import deliver
-from serving_runtime.commands.part_record import Counts
+from serving_runtime.commands.part_record import ScoredRows
 from serving_runtime.commands.partitions import Condition
 from serving_runtime.commands.places import Place, is_in, place_of, replacing
 from serving_runtime.commands.report import FORMATS, Progress, Summary, print_summary
@@ -156,7 +156,7 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
     metadata = lazy.read_metadata(model_path)
     model, load_seconds = None, 0.0
     form = options.output_format or SUFFIXES.get(Path(options.output or "").suffix.lower(), "csv")
-    counts, read_before = Counts(), 0
+    counts, read_before = ScoredRows(), 0
     with ExitStack() as stack:
         errors = stack.enter_context(replacing(place_of(options.errors))) if options.errors else None
         stream = stack.enter_context(replacing(place_of(options.output)) if options.output else _standard_output())
@@ -209,9 +209,11 @@ def _to_directory(options: argparse.Namespace, sources: list[Source] | None, dir
     for written in (directory, errors) if errors else (directory,):
         if any(_is_below(written, place_of(name)) for name in options.file):
             raise InputFileError(f"{written} lies in a directory that is scored; write elsewhere")
-    task = lazy.parts.Task(model_path=_model_path(options), keep=options.keep_columns, chunk_rows=options.chunk_rows)
+    shared = lazy.parts.PartOptions(
+        model_path=_model_path(options), keep=options.keep_columns, chunk_rows=options.chunk_rows
+    )
     parts = lazy.parts.parts_of(sources, directory, options.output_format, errors)
-    summary = lazy.parts.score_parts(task, parts, directory, options.workers, _progress)
+    summary = lazy.parts.score_parts(shared, parts, directory, options.workers, _progress)
     return replace(summary, errors=options.errors)
 
 

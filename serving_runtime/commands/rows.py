@@ -82,7 +82,7 @@ def _chunks(stream: IO[bytes], form: str, signature: Signature, size: int, other
             case _:
                 yield from json_chunks(stream, signature, size, others.keep)
     except UnicodeDecodeError:
-        raise InputFileError("the file is not UTF-8") from None
+        raise InputFileError("the file is not UTF-8; save it as UTF-8") from None
     except MalformedRequestError as error:
         raise InputFileError(str(error).replace("the body", "the file")) from None
     except DAMAGED:

@@ -10,7 +10,7 @@ from typing import IO, Any
 from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.kept_columns import KeepingWriter
-from serving_runtime.commands.part_record import Counts
+from serving_runtime.commands.part_record import ScoredRows
 from serving_runtime.commands.score import Scored, score, score_columns
 from serving_runtime.commands.writers import WRITERS
 from serving_runtime.mlmodel import Metadata
@@ -76,13 +76,13 @@ def naming(file: str) -> Iterator[None]:
 
 def score_rows(
     model: Model, chunks: Iterable[Chunk], output: Output, *, file: str, done: Callable[[int], None]
-) -> Counts:
+) -> ScoredRows:
     """Write a prediction for each row, and call `done` with the count of rows after each chunk.
 
     `file` begins the place of a row that cannot be scored. Raises InputFileError for such a row if the output has no
     file of errors.
     """
-    counts = Counts()
+    counts = ScoredRows()
     for chunk in chunks:
         predictions = score_columns(model, chunk)
         match predictions:
@@ -90,15 +90,15 @@ def score_rows(
                 counts += _score_one_by_one(model, chunk, output, file)
             case list():
                 output.write(chunk, predictions)
-                counts += Counts(rows=chunk.count)
+                counts += ScoredRows(rows=chunk.count)
             case _:
                 output.write_columns(chunk, predictions)
-                counts += Counts(rows=chunk.count)
+                counts += ScoredRows(rows=chunk.count)
         done(counts.rows)
     return counts
 
 
-def _score_one_by_one(model: Model, chunk: Chunk, output: Output, file: str) -> Counts:
+def _score_one_by_one(model: Model, chunk: Chunk, output: Output, file: str) -> ScoredRows:
     results: list[Any] = []
     refused = 0
     for result in score(model, chunk):
@@ -112,4 +112,4 @@ def _score_one_by_one(model: Model, chunk: Chunk, output: Output, file: str) -> 
         results.append(None)
         refused += 1
     output.write(chunk, results)
-    return Counts(rows=len(results), refused=refused)
+    return ScoredRows(rows=len(results), refused=refused)

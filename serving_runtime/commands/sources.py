@@ -144,7 +144,7 @@ def _in_store(place: "ObjectPath", form: str | None) -> Iterator[Source]:
 
 
 def _refuse_versions(directory: Place, paths: Iterable[Place]) -> None:
-    """Raise InputFileError for a directory with a table whose own records say which of its files have rows of now."""
+    """Raise InputFileError for a table of Delta, Hudi or Iceberg: its directory holds files of older versions too."""
     if any(map(VERSIONED.fullmatch, (part for path in paths for part in path.relative_to(directory).parts))):  # type: ignore[arg-type]  # both are of one kind
         raise InputFileError(
             f"{directory} has a table of Delta, Hudi or Iceberg, and files of its older versions: write its rows as"

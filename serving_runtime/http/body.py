@@ -32,7 +32,7 @@ FIRST_PIECE: Final = 512  # bytes
 # as to unpack that many.
 FEW_PARTS: Final = 1000
 LEAST_PART: Final = 1024  # bytes
-# A packed body may grow to FREE_GROWTH bytes, or to MOST_GROWTH times its size: zlib packs 1,000 equal bytes into one,
+# A packed body may grow to FREE_GROWTH bytes plus MOST_GROWTH times its size: zlib packs 1,000 equal bytes into one,
 # and reading costs as much as the unpacked size.
 MOST_GROWTH: Final = 100
 FREE_GROWTH: Final = 1 << 20  # bytes

@@ -1,8 +1,8 @@
-"""Lossless conversion of JSON values into numpy arrays of one type: a value that would be cut, wrapped or guessed is
-refused.
+"""Lossless conversion of JSON values into numpy arrays of one type: a value that would change is refused.
 
 Whole numbers may be written as floats (1.0) and the other way round; no other type is converted into another. A null
 becomes NaN in floats, NaT in times and None in texts and bytes; whole numbers and booleans have no null.
+`columns.py` decides about nulls in an optional column of these.
 """
 
 import marshal
@@ -16,7 +16,6 @@ from serving_runtime.errors import Fault
 from serving_runtime.input.text_forms import parsed_bytes, parsed_time
 
 Values = np.ndarray[Any, np.dtype[Any]]
-Converter = Callable[[Sequence[Any]], Values]
 
 NULL: Final = type(None)
 REALS: Final = frozenset((float, NULL))

@@ -12,9 +12,8 @@ from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
 from serving_runtime.input.nested import nested, scalars_or_faults
 from serving_runtime.input.table import Key, Table, delimiter_advice, json_values, place_in_frame
 from serving_runtime.input.text_columns import TEXTS, TextCells
-from serving_runtime.signature import Column, Scalar, Signature
+from serving_runtime.signature import WHOLE_NUMBERS, Column, Scalar, Signature
 
-WITHOUT_NULL: Final = (Scalar(name="integer"), Scalar(name="long"))
 CSV: Final = "csv"  # the path of a table that was read from CSV
 NUMBERS: Final = tuple(Scalar(name=name) for name in ("integer", "long", "float", "double"))
 
@@ -116,10 +115,10 @@ def _by_position(table: Table, columns: Sequence[Column]) -> list[Pair]:
 
 
 def _absent(pair: Pair) -> bool:
-    """Return True for an optional column that holds nulls only, if its type has no null: it can only be left out."""
+    """Return True for an optional column of whole numbers that holds nulls only: it can only be left out."""
     return (
         not pair.column.required
-        and pair.column.type in WITHOUT_NULL
+        and pair.column.type in WHOLE_NUMBERS
         and len(pair.cells) > 0
         and all(cell is None for cell in pair.cells)
     )

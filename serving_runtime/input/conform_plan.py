@@ -1,6 +1,6 @@
-"""The fast path from a request to the model's input, compiled from the signature, and the merging of such inputs."""
+"""The fast path from a request to the model's input, compiled from the signature."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
@@ -12,6 +12,7 @@ from serving_runtime.frozen_record import frozen_record
 from serving_runtime.input.blocks import Blocks, Mixed
 from serving_runtime.input.cells import CellError, convert, convert_numbers, doubles_of_rows
 from serving_runtime.input.conform import Conformed
+from serving_runtime.input.nested import DTYPES
 from serving_runtime.input.params import conform_params
 from serving_runtime.input.request import Request
 from serving_runtime.input.table import Columns, Table
@@ -21,7 +22,7 @@ Values = np.ndarray[Any, np.dtype[Any]]
 Conform = Callable[[Request], Conformed]
 
 MANY_ROWS: Final = 16  # from which on whole rows are converted in less time than cells
-DTYPES: Final = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
+NUMERIC: Final = {name: dtype for name, dtype in DTYPES.items() if dtype.kind in "bif"}
 
 
 @frozen_record
@@ -57,7 +58,7 @@ class Uniform:
     @classmethod
     def of(cls, signature: Signature) -> "Uniform | None":
         kinds = {column.type.name if isinstance(column.type, Scalar) else "" for column in signature.columns}
-        if len(kinds) != 1 or not signature.named or signature.typed_in_code or (kind := kinds.pop()) not in DTYPES:
+        if len(kinds) != 1 or not signature.named or signature.typed_in_code or (kind := kinds.pop()) not in NUMERIC:
             return None
         optional = tuple(str(column.name) for column in signature.columns if not column.required)
         if optional and kind == "boolean":  # with a null it is a column of objects
@@ -66,9 +67,7 @@ class Uniform:
         names = tuple(map(str, keys))
         if len(set(names)) < len(names):  # 1 and "1", which the general case tells apart
             return None
-        return cls(
-            names=names, optional=optional, columns=pd.Index(keys, tupleize_cols=False), dtype=np.dtype(DTYPES[kind])
-        )
+        return cls(names=names, optional=optional, columns=pd.Index(keys, tupleize_cols=False), dtype=NUMERIC[kind])
 
     def matrix(self, table: Table) -> Matrix | None:
         """Return the table as a Matrix; None if it is no such table: the general case then finds the faults."""
@@ -90,7 +89,7 @@ class Uniform:
         return Matrix(values=flat.reshape(len(self.names), table.rows), columns=self.columns)
 
     def _of_array(self, rows: Any) -> Matrix | None:
-        """Return the Matrix of rows in an array that nobody else has; None if a cell does not fit."""
+        """Return the Matrix of an array of rows; None if a cell does not fit."""
         try:
             flat = convert(rows.ravel(), self.dtype)
         except CellError:
@@ -117,7 +116,7 @@ class Uniform:
 
 
 class ConformPlan:
-    """Plan compiled once from the signature. It leaves other requests than tables of scalars to `general`."""
+    """Plan compiled once from the signature. What its fast path does not take, such as a fault, goes to `general`."""
 
     def __init__(self, signature: Signature, general: Conform) -> None:
         self._signature = signature
@@ -128,7 +127,7 @@ class ConformPlan:
         )
 
     def conform(self, request: Request) -> Conformed:
-        """Return input that `merged` takes. Raises InvalidInputError, MalformedRequestError."""
+        """Return input that `merging.merged` takes. Raises InvalidInputError, MalformedRequestError."""
         if self._fast is None or not isinstance(request.input, Table):
             return self._general(request)
         data = self._fast(request.input)
@@ -140,67 +139,3 @@ class ConformPlan:
             else None
         )
         return Conformed(data=data, params=params, rows=request.input.rows)
-
-
-def merged(inputs: Sequence[Any]) -> Any:
-    """Return inputs of an equal merge key as one input."""
-    first = inputs[0]
-    if len(inputs) == 1:
-        return first
-    if isinstance(first, Matrix):
-        return Matrix(values=np.concatenate([matrix.values for matrix in inputs], axis=1), columns=first.columns)
-    if isinstance(first, Blocks):
-        return first.merged(inputs[1:])
-    if isinstance(first, pd.DataFrame):
-        return pd.concat(inputs, ignore_index=True)
-    if isinstance(first, dict):
-        return {name: np.concatenate([data[name] for data in inputs]) for name in first}
-    return np.concatenate(inputs)
-
-
-def key(data: Any, params: Mapping[str, Any] | None) -> Hashable:
-    """Return the key of an input: inputs of an equal key may be merged, one without a key is predicted alone.
-
-    Rows with an index have names, which stay.
-    """
-    told = repr(sorted(params.items())) if params else ""
-    match data:
-        case Matrix() | Blocks():
-            return told
-        case pd.DataFrame() if isinstance(data.index, pd.RangeIndex):
-            return told, tuple(data.columns), tuple(map(str, data.dtypes))
-        case np.ndarray() if data.ndim:
-            return told, data.shape[1:], data.dtype.str
-        case dict() if data and all(isinstance(item, np.ndarray) and item.ndim for item in data.values()):
-            return told, tuple((name, item.shape[1:], item.dtype.str) for name, item in data.items())
-        case _:
-            return None
-
-
-def varied(data: Any) -> Any:
-    """Return the input with other numbers: a model that mixes the rows of a batch shows it if they differ."""
-    match data:
-        case Matrix(values=values, columns=columns):
-            return Matrix(values=_varied(values), columns=columns)
-        case Blocks():
-            return data.changed(_varied)
-        case pd.DataFrame():
-            other = data.copy(deep=False)
-            for position, dtype in enumerate(data.dtypes):  # a name may come twice
-                if getattr(dtype, "kind", "O") in "if":
-                    other.isetitem(position, _varied(data.iloc[:, position].to_numpy()))
-            return other
-        case dict():
-            return {name: _varied(values) for name, values in data.items()}
-        case _:
-            return _varied(data)
-
-
-def _varied(values: Values) -> Values:
-    match values.dtype.kind:
-        case "f":
-            return (values * 1.25 + 1).astype(values.dtype)
-        case "i" | "u":
-            return np.add(values, 1, dtype=values.dtype)
-        case _:
-            return values

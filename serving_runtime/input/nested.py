@@ -87,7 +87,7 @@ def _list(values: list[Any], kind: Scalar, place: Callable[[int], str], faults: 
 
 
 def _times(values: list[Any], kind: Scalar, place: Callable[[int], str], faults: list[Fault]) -> Any:
-    """Return the times as an array: of a list MLflow's check makes whole numbers, which count nanoseconds."""
+    """Return the times as an array: MLflow's check turns a list of times into whole numbers of nanoseconds."""
     converted = scalars_or_faults(values, kind, place, faults)
     return values if converted is None else converted
 

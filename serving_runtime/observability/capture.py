@@ -40,7 +40,7 @@ class UnwritableCaptureError(ContractError):
 class NoCaptureDirectoryError(ContractError):
     def __init__(self) -> None:
         super().__init__(
-            f"--capture domino writes where {DIRECTORY} says, as Domino's own client does, and it is not set"
+            f"--capture domino writes to the directory that {DIRECTORY} names: set the variable, or --capture off"
         )
 
 
@@ -75,7 +75,7 @@ class RecordWriter(Protocol):
         """Write what is kept."""
 
 
-class Counts(Protocol):
+class CaptureCounts(Protocol):
     """The counters of recorded requests."""
 
     def captured(self) -> None: ...
@@ -91,7 +91,7 @@ class Recorder:
     """Takes a sample of the predictions; `wanted` is True for a request that is one of the sample."""
 
     def __init__(
-        self, writer: RecordWriter | None = None, counts: Counts | None = None, *, sample: float = 1.0
+        self, writer: RecordWriter | None = None, counts: CaptureCounts | None = None, *, sample: float = 1.0
     ) -> None:
         self._counts = counts
         self._sample = sample
@@ -124,7 +124,7 @@ class Recorder:
             self._awake.set()
 
     def finish(self) -> None:
-        """Return when all that was put is written, or after FLUSH seconds."""
+        """Wait until all records are written, for FLUSH seconds at most."""
         if self._thread is not None:
             self._closing.set()
             self._awake.set()

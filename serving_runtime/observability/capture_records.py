@@ -13,7 +13,7 @@ import pandas as pd
 from serving_runtime.codec.encode import encode
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform_plan import Matrix
-from serving_runtime.observability.capture import CapturedPrediction, Counts
+from serving_runtime.observability.capture import CaptureCounts, CapturedPrediction
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +21,9 @@ _log = logging.getLogger(__name__)
 class LineWriter:
     """Appends lines to a file, those of several requests in one write: all workers append to it."""
 
-    def __init__(self, path: Path, lines: Callable[[CapturedPrediction], Iterable[bytes]], counts: Counts) -> None:
+    def __init__(
+        self, path: Path, lines: Callable[[CapturedPrediction], Iterable[bytes]], counts: CaptureCounts
+    ) -> None:
         self._file = path.open("ab", buffering=0)
         self._lines = lines
         self._counts = counts

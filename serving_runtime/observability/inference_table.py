@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from serving_runtime.codec.encode import encode
 from serving_runtime.input.blocks import Blocks
-from serving_runtime.input.conform_plan import Matrix, merged
+from serving_runtime.input.conform_plan import Matrix
+from serving_runtime.input.merging import merged
 from serving_runtime.observability.capture import CapturedPrediction
 from serving_runtime.observability.capture_records import request_body, without
 from serving_runtime.observability.table_types import (

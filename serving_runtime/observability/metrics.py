@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from model_contract.names import RUNTIME_METRICS as PREFIX
 from model_contract.shared_metrics import Metric, SharedMetrics, exposition, gauge, joined, renamed
 from serving_runtime.errors import InvalidInputError, MalformedRequestError, UnsupportedMediaTypeError
 from serving_runtime.http.errors import (
@@ -23,7 +24,6 @@ from serving_runtime.protocols.table import PROTOCOLS
 if TYPE_CHECKING:
     from serving_runtime.model import Model
 
-PREFIX: Final = "model_api_runtime_"
 UNKNOWN_PATH: Final = "none"  # the protocol of a request of an unknown path; probes and pages are not counted
 PROTOCOL_NAMES: Final = (*(protocol.name for protocol in (*PROTOCOLS, GRPC)), UNKNOWN_PATH)
 CLIENT_LEFT: Final = 499  # nginx's code for a client that closed the connection
@@ -181,7 +181,7 @@ class Metrics:
         info = {"run_id": metadata.run_id or "", "version": version, "flavor": flavor, "name": name}
         lines = [
             *gauge(f"{PREFIX}model_info", "The model that is served.", info, 1.0),
-            *gauge(f"{PREFIX}load_seconds", "What it took to load the model.", {}, model.load_seconds),
+            *gauge(f"{PREFIX}load_seconds", "Seconds that the load of the model took.", {}, model.load_seconds),
             *renamed(self._shared, f"{PREFIX}predict_seconds", "request_predict_seconds", {"model_name": name}),
         ]
         return exposition(self._shared) + joined(lines)

@@ -9,20 +9,22 @@ from model_contract.digest import directory_digest
 from model_contract.layout import MANIFEST, STORAGE_DIRECTORY
 from serving_runtime.mlmodel import Metadata
 from serving_runtime.observability import lazy
-from serving_runtime.observability.capture import Counts, Recorder, RecordWriter, destination, instance_id
+from serving_runtime.observability.capture import CaptureCounts, Recorder, RecordWriter, destination, instance_id
 from serving_runtime.observability.capture_records import LineWriter, domino_records, jsonl_records
 from serving_runtime.options import CaptureKind
 from serving_runtime.settings import ServeSettings
 
 
-def recorder(settings: ServeSettings, environ: Mapping[str, str], metadata: Metadata, counts: Counts) -> Recorder:
+def recorder(
+    settings: ServeSettings, environ: Mapping[str, str], metadata: Metadata, counts: CaptureCounts
+) -> Recorder:
     """Return the recorder. Call it after the last fork: it starts a thread. Raises ContractError."""
     writer = _writer(settings, environ, metadata, counts)
     return Recorder(writer, counts, sample=settings.capture_sample) if writer else Recorder()
 
 
 def _writer(
-    settings: ServeSettings, environ: Mapping[str, str], metadata: Metadata, counts: Counts
+    settings: ServeSettings, environ: Mapping[str, str], metadata: Metadata, counts: CaptureCounts
 ) -> RecordWriter | None:
     place, redacted = destination(settings.capture, environ), settings.capture_redact
     match settings.capture.kind:

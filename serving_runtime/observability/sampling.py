@@ -1,4 +1,4 @@
-"""The decision which requests have spans, by their ids alone: the samplers of the specification need no call for it."""
+"""The decision which requests have spans: the specification's samplers go by ids, so none of them is called."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final

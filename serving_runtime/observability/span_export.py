@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 Spans = Callable[[float], Sequence[ReadableSpan]]
 
 
-class Counts(Protocol):
+class SpanCounts(Protocol):
     """The counters of traced requests."""
 
     def spans_sent(self, requests: int) -> None: ...
@@ -42,7 +42,7 @@ class SpanExport(SpanProcessor):
     """A bounded queue of requests whose spans are not made yet, and the thread that empties it."""
 
     def __init__(
-        self, exporter: SpanExporter, environ: Mapping[str, str], counts: Counts, *, processors: float = 1.0
+        self, exporter: SpanExporter, environ: Mapping[str, str], counts: SpanCounts, *, processors: float = 1.0
     ) -> None:
         """`processors` are those that this process may use."""
         self._exporter = exporter
@@ -78,7 +78,7 @@ class SpanExport(SpanProcessor):
             self.put(lambda _: [span])
 
     def finish(self) -> None:
-        """Return when all spans are sent, or after FLUSH seconds."""
+        """Wait until all spans are sent, for FLUSH seconds at most."""
         self._closing.set()
         self._awake.set()
         self._thread.join(FLUSH)

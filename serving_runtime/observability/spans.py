@@ -1,7 +1,7 @@
 """The spans of a request, by OpenTelemetry: made in a thread beside the server, from the times that its log line has.
 
 A request has the span of the server, and below it `wait`, `predict` and `write`. A request of a batch has a `predict`
-of its own, of the same time as that of the others; theirs link to that of the batch's first request.
+of its own, with the times of the call, which links to that of the batch's first request.
 """
 
 import logging
@@ -29,7 +29,7 @@ from serving_runtime.observability.access_log import LONGEST_PATH
 from serving_runtime.observability.metrics import CLIENT_LEFT
 from serving_runtime.observability.request_trace import RequestTrace, span_context
 from serving_runtime.observability.sampling import decision
-from serving_runtime.observability.span_export import Counts, SpanExport
+from serving_runtime.observability.span_export import SpanCounts, SpanExport
 
 if TYPE_CHECKING:
     from serving_runtime.http.request_head import TraceContext
@@ -84,11 +84,11 @@ class Tracer:
         return RequestTrace(trace_id, parent, self._ids.generate_span_id, sampled)
 
     def end(self, trace: RequestTrace, stats: "RequestStats", describe: Callable[[], SpanDescription]) -> None:
-        """Have the spans of a sampled request that is answered sent. `describe` is called in another thread."""
+        """Send the spans of an answered request, if it is sampled. `describe` is called in another thread."""
         self._export.put(partial(self._spans, trace, stats, describe))
 
     def finish(self) -> None:
-        """Return when the spans are sent, or a moment later if nothing takes them."""
+        """Wait until the spans are sent, or for a moment if nothing takes them."""
         self._export.finish()
 
     def _spans(
@@ -224,7 +224,7 @@ def _of_request(request_id: str, stats: "RequestStats") -> dict[str, Any]:
     return known
 
 
-def tracer(environ: Mapping[str, str], model: Mapping[str, str], counts: Counts, processors: float) -> Tracer:
+def tracer(environ: Mapping[str, str], model: Mapping[str, str], counts: SpanCounts, processors: float) -> Tracer:
     """Return the tracer of one process, and make it that of the model's own code. Raises what OpenTelemetry raises."""
     for name in (TRACE_STATES, HEADERS):  # their warnings repeat what a client, or a secret variable, has sent
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Files of the inference table: rotated by rows, bytes and seconds, one directory for each day, none seen half."""
+"""Files of the inference table: rotated by rows, bytes and seconds, in a directory for each day, seen whole only."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from serving_runtime.mlmodel import Metadata
-from serving_runtime.observability.capture import CapturedPrediction, Counts
+from serving_runtime.observability.capture import CaptureCounts, CapturedPrediction
 from serving_runtime.observability.inference_table import InferenceTable, TableModel
 from serving_runtime.settings import ServeSettings
 
@@ -74,7 +74,7 @@ class TableWriter:
         table: InferenceTable,
         directory: "Path | ObjectPath",
         rotation: Rotation,
-        counts: Counts,
+        counts: CaptureCounts,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -138,7 +138,7 @@ class TableWriter:
             self._seal(next(iter(self._open)))
 
     def _seal(self, key: tuple[int, pa.Schema]) -> None:
-        """Make the content of a file: it is tried again and again as it is, if it cannot be written."""
+        """Make the content of a file, which is kept as it is until it can be written."""
         file = self._open.pop(key)
         written = pa.BufferOutputStream()
         try:
@@ -147,10 +147,8 @@ class TableWriter:
             self._counts.capture_failed(file.requests)
             raise
         self._number += 1
-        day = datetime.fromtimestamp(file.day * SECONDS_OF_A_DAY, UTC).date()
-        moment = datetime.now(UTC).strftime("%H%M%S")
-        name = f"{moment}-{os.uname().nodename}-{os.getpid()}-{self._number}-{secrets.token_hex(3)}.parquet"
-        self._whole.append(_WholeFile(name=f"day={day}/{name}", content=written.getvalue(), requests=file.requests))
+        name = _file_name(file.day, self._number)
+        self._whole.append(_WholeFile(name=name, content=written.getvalue(), requests=file.requests))
 
     def _store(self) -> None:
         """Write the whole files, oldest first. Those that cannot be written are kept for a while."""
@@ -198,6 +196,13 @@ class TableWriter:
             raise
 
 
+def _file_name(day: int, number: int) -> str:
+    """Return the path of this process's file of the number, such as day=2026-11-29/140140-<host>-<process>-1-64b011."""
+    date = datetime.fromtimestamp(day * SECONDS_OF_A_DAY, UTC).date()
+    moment = datetime.now(UTC).strftime("%H%M%S")
+    return f"day={date}/{moment}-{os.uname().nodename}-{os.getpid()}-{number}-{secrets.token_hex(3)}.parquet"
+
+
 def _by_day(records: Sequence[CapturedPrediction]) -> Iterator[tuple[int, Sequence[CapturedPrediction]]]:
     """Yield the records of each day since the epoch. They come in the order of their times."""
     if records and _day(records[0]) == _day(records[-1]):  # nearly always
@@ -216,7 +221,7 @@ def table_writer(
     metadata: Metadata,
     digest: Callable[[], str | None],
     directory: "Path | ObjectPath",
-    counts: Counts,
+    counts: CaptureCounts,
 ) -> TableWriter:
     model = TableModel(
         name=settings.model_name,

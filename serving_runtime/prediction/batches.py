@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from serving_runtime.errors import ServingError
 from serving_runtime.http.body import Receive, disconnected
 from serving_runtime.http.errors import ClientGoneError, DeadlineError, QueueFullError
-from serving_runtime.input.conform_plan import key
+from serving_runtime.input.merging import merge_key
 from serving_runtime.model import Model
 from serving_runtime.prediction.call_cost import CallCost, Stopwatch
 from serving_runtime.prediction.warm_up import split
@@ -138,7 +138,7 @@ class Batches:
     def _merge_key(self, inputs: Inputs) -> Hashable:
         if not self._most_rows or not inputs.rows or inputs.stream:
             return None
-        return key(inputs.data, inputs.params)
+        return merge_key(inputs.data, inputs.params)
 
     def _check_queue(self) -> None:
         """Raise QueueFullError if the model is busy; an idle model first takes all requests that came at once."""

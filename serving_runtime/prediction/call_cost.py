@@ -16,9 +16,9 @@ ENOUGH: Final = 4  # observations
 class Stopwatch:
     """`seconds` have passed since it was made; `cost` is the part of them that is the caller's own.
 
-    A thread that the kernel interrupted for another one was not at work: only its time on the processor counts then.
-    One that waits for threads of its own, as a forest of trees does, has not been interrupted. To know this costs four
-    system calls: a watch that is not `exact` takes all that has passed for the caller's own.
+    If the kernel has interrupted the thread for another one, only its time on the processor counts. A thread that waits
+    for threads of its own, as a forest of trees does, is not interrupted, and all of its time counts. To tell the two
+    apart costs four system calls; a watch that is not `exact` counts all of the time.
     """
 
     def __init__(self, *, exact: bool = True) -> None:

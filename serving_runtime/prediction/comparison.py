@@ -8,8 +8,9 @@ import pandas as pd
 
 from serving_runtime.codec.encode import encode
 from serving_runtime.codec.returned import as_array, as_known_type, column_array, column_names, objects
+from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform import Conformed
-from serving_runtime.input.conform_plan import varied
+from serving_runtime.input.conform_plan import Matrix, Values
 from serving_runtime.model import Model
 
 # The order of additions differs between one row and many: predictions that differ by that alone are equal.
@@ -41,6 +42,35 @@ def varied_example(model: Model, example: Conformed) -> Any:
     except Exception:  # noqa: BLE001  the model's own, of any kind
         return example.data
     return other
+
+
+def varied(data: Any) -> Any:
+    """Return the input with other numbers: a model that mixes the rows of a batch shows it if they differ."""
+    match data:
+        case Matrix(values=values, columns=columns):
+            return Matrix(values=_varied_values(values), columns=columns)
+        case Blocks():
+            return data.changed(_varied_values)
+        case pd.DataFrame():
+            other = data.copy(deep=False)
+            for position, dtype in enumerate(data.dtypes):  # a name may come twice
+                if getattr(dtype, "kind", "O") in "if":
+                    other.isetitem(position, _varied_values(data.iloc[:, position].to_numpy()))
+            return other
+        case dict():
+            return {name: _varied_values(values) for name, values in data.items()}
+        case _:
+            return _varied_values(data)
+
+
+def _varied_values(values: Values) -> Values:
+    match values.dtype.kind:
+        case "f":
+            return (values * 1.25 + 1).astype(values.dtype)
+        case "i" | "u":
+            return np.add(values, 1, dtype=values.dtype)
+        case _:
+            return values
 
 
 def all_same(ours: Sequence[Any], theirs: Sequence[Any]) -> bool:

@@ -13,7 +13,7 @@ from serving_runtime.codec.encode import encode
 from serving_runtime.errors import InvalidInputError, ModelLoadError, ServingError
 from serving_runtime.example import UNUSABLE
 from serving_runtime.input.conform import Conformed
-from serving_runtime.input.conform_plan import key
+from serving_runtime.input.merging import merge_key
 from serving_runtime.model import Model
 from serving_runtime.prediction.call_cost import Stopwatch
 from serving_runtime.prediction.comparison import same, varied_example
@@ -90,7 +90,7 @@ def warm_up_for_merging(model: Model) -> WarmUpResult:
     if problem := _refusal(model, example):
         return WarmUpResult(against_merging=NO_EXAMPLE.format("that can be used"), example_problem=problem)
     seconds = time.perf_counter() - began
-    if key(example.data, example.params) is None or not example.rows:
+    if merge_key(example.data, example.params) is None or not example.rows:
         return WarmUpResult(against_merging="its input is no table or tensor")
     if seconds > LONGEST_REPEATED_CALL:
         return WarmUpResult(against_merging="its first prediction took too long to repeat it")

@@ -54,7 +54,7 @@ class TooManyStreamsError(HttpError):
 
 
 def refusal_of(error: Exception) -> Refusal:
-    """Return the refusal that the caller sees; one without details for an error that nobody has declared."""
+    """Return the refusal that the caller sees; one without details for an unexpected error."""
     if isinstance(error, ServingError):
         return Refusal.of(error)
     if isinstance(error, HttpError):

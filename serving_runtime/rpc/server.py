@@ -47,7 +47,7 @@ class RpcServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Answer until each client has been asked to go, or nothing is asked; then finish the calls that run."""
+        """Go on until each connection was asked to close, or until no call comes; then finish the calls that run."""
         loop = asyncio.get_running_loop()
         self.begin_end()
         began = self._ending_since or 0.0
@@ -88,7 +88,7 @@ class RpcServer:
 
 
 def _age(settings: ServeSettings) -> float:
-    """Return the seconds after which a connection is asked to go."""
+    """Return the seconds after which a connection is asked to close."""
     return max(LEAST_AGE, min(MOST_AGE, AGE_OF_STOP_TIMEOUT * settings.stop_timeout))
 
 

@@ -8,10 +8,9 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from serving_runtime.signature import Scalar, Type
+from serving_runtime.signature import WHOLE_NUMBERS, Scalar, Type
 
 LARGEST_POWER: Final = 22  # 10**22 is the last power of ten that is a double
-WHOLE: Final = (Scalar(name="integer"), Scalar(name="long"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +34,7 @@ def decimal_cells(column: pa.Array, kind: Type | None) -> Any:
     """
     if isinstance(kind, Scalar) and (floats := FLOATS.get(kind)):
         return _doubles(column) if _is_short(column.type, floats) else [_double(v, floats) for v in column.to_pylist()]
-    if kind in WHOLE:
+    if kind in WHOLE_NUMBERS:
         return [_whole(value) for value in column.to_pylist()]
     return column.to_pylist()
 

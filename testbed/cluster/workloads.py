@@ -121,7 +121,7 @@ def settings(kube: Kube, values: Mapping[str, str]) -> Iterator[None]:
 
 
 def scale_webhook(kube: Kube, replicas: int) -> None:
-    """Return when so many pods of the webhook are ready, and for none, when all are gone."""
+    """Wait until so many pods of the webhook are ready; for none, until all are gone."""
     kube("-n", PLATFORM, "scale", f"deployment/{WEBHOOK}", f"--replicas={replicas}")
     if replicas:
         kube.rolled_out(PLATFORM, WEBHOOK)

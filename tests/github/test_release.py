@@ -28,7 +28,7 @@ PACKAGE = f"mlflow_model_api-{version()}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """A release that was published to stand-ins for GitHub and the package index."""
+    """A release that was published to simulations of GitHub and of the package index."""
 
     release: ReleaseRun
     jobs: tuple[Job, ...]

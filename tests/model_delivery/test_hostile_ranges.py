@@ -211,7 +211,9 @@ def test_any_answers_to_requests_for_ranges_give_the_right_bytes_or_a_reason(
     assert files_below(model) == {"MLmodel": MLMODEL, "weights.bin": WEIGHTS}, output
 
 
-def test_a_fetch_killed_at_any_moment_is_whole_at_the_next_start(delivery: Delivery, mlflow_3: Registered) -> None:
+def test_no_part_of_a_model_is_visible_if_its_fetch_is_killed_at_any_moment(
+    delivery: Delivery, mlflow_3: Registered
+) -> None:
     ref = mlflow_3.ref("big")
     for moment in MOMENTS:
         with delivery.start(ref) as process:

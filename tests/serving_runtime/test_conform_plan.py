@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from serving_runtime.errors import InvalidInputError
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform import conformer
-from serving_runtime.input.conform_plan import MANY_ROWS, ConformPlan, Matrix, key, merged, varied
+from serving_runtime.input.conform_plan import MANY_ROWS, ConformPlan, Matrix
+from serving_runtime.input.merging import merge_key, merged
 from serving_runtime.input.request import Request
 from serving_runtime.input.table import Table, from_records, from_split
 from serving_runtime.prediction.call_cost import CHEAP, CallCost, Stopwatch
-from serving_runtime.prediction.comparison import same
+from serving_runtime.prediction.comparison import same, varied
 from serving_runtime.prediction.warm_up import split
 from serving_runtime.signature import read_signature
 
@@ -97,7 +98,7 @@ def test_inputs_of_one_key_become_one_and_come_apart(kinds: tuple[str, ...]) -> 
         Request(input=from_records([{"c0": row, "c1": cell} for row in range(count)], "r")) for count in (1, 3, 2)
     ]
     conformed = [plan.conform(request) for request in requests]
-    assert len({key(one.data, one.params) for one in conformed}) == 1
+    assert len({merge_key(one.data, one.params) for one in conformed}) == 1
 
     together = merged([one.data for one in conformed])
     pieces = split(framed(together)["c0"].to_numpy(), [one.rows or 0 for one in conformed])
@@ -125,15 +126,15 @@ def test_uniform_table_is_a_matrix_and_no_copy() -> None:
     ids=["another shape", "another type", "another column", "another type of a column"],
 )
 def test_inputs_that_differ_in_more_than_rows_have_other_keys(one: Any, other: Any) -> None:
-    assert key(one, None) != key(other, None)
-    assert key(one, {"k": 1}) != key(one, {"k": 2})
+    assert merge_key(one, None) != merge_key(other, None)
+    assert merge_key(one, {"k": 1}) != merge_key(one, {"k": 2})
 
 
 @pytest.mark.parametrize(
     "data", [pd.DataFrame({"a": [1]}, index=["x"]), {"messages": []}, [1, 2], "text", np.array(1.0)], ids=repr
 )
 def test_input_whose_rows_have_names_or_are_none_goes_alone(data: Any) -> None:
-    assert key(data, None) is None
+    assert merge_key(data, None) is None
 
 
 @pytest.mark.parametrize("predictions", ["ab", {"a": 1}, np.array(3.0), [1], np.zeros(3)], ids=repr)

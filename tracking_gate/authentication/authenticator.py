@@ -81,7 +81,7 @@ class Authenticator:
     def _token(self, value: str) -> Actor | None:
         tokens = self._directory.tokens()
         if tokens is None:
-            raise Unavailable("the gate has no tokens yet")
+            raise Unavailable("the gate has not read its tokens yet; try again")
         known = tokens.find(value, datetime.now(UTC))
         if known is None:
             return None

@@ -85,7 +85,7 @@ class IssuerTokens:
         return PresentedToken(issuer=issuer, signature=signature, claims=claims) if issuer else None
 
     async def find(self, token: PresentedToken) -> Actor | None:
-        """Return the caller, None if the token is not valid or nobody gave its caller rights. Raise Unavailable."""
+        """Return the caller, None if the token is not valid or its caller has no rights. Raise Unavailable."""
         header = token.signature.headers()
         if not isinstance(key_id := header.get("kid"), str) or "crit" in header:
             return None
@@ -144,7 +144,7 @@ class IssuerTokens:
 
 
 def with_verified_email(claims: Claims) -> Claims:
-    """Return the claims without an address that the issuer has not verified: it names nobody and gives no rights."""
+    """Return the claims, without `email` if the issuer has not verified it: it may be another person's address."""
     if claims.get("email_verified", True) is True:
         return claims
     return {name: value for name, value in claims.items() if name != "email"}

@@ -8,13 +8,13 @@ import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final
 
 from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
 from tracking_gate.actors import ActorKind
 from tracking_gate.authentication.strict_json import StrictObject, object_of
+from tracking_gate.http.client_addresses import Network, parsed_networks
 
 CHECK_SECONDS: Final = 1.0  # seconds between two looks at the file
 API_KEYS: Final = "/openid/v1/jwks"  # of the Kubernetes API
@@ -31,7 +31,6 @@ HEADERS: Final = ("X-Forwarded", "X-Auth-Request")  # of oauth2-proxy itself, an
 PEOPLE: Final = (ActorKind.PERSON, ActorKind.ADMIN)
 
 Claim = str | int | bool
-Network = IPv4Network | IPv6Network
 
 _log = logging.getLogger(__name__)
 
@@ -201,7 +200,7 @@ def _proxy(entry: StrictObject) -> Proxy:
 
 def _networks(entry: StrictObject) -> tuple[Network, ...]:
     try:
-        return tuple(ip_network(text, strict=False) for text in entry.texts("addresses"))
+        return parsed_networks(entry.texts("addresses"))
     except ValueError:
         raise entry.fault("addresses", "must be addresses or networks, such as 10.0.0.0/8") from None
 
@@ -232,7 +231,7 @@ def _caller(entry: StrictObject, issuer: str, api: str | None) -> Caller:
 
 
 def _check_one_tenant(entry: StrictObject, caller: Caller, issuer: str) -> None:
-    """Raise ValueError for a caller of an issuer of everybody that is not bound to one repository and one place."""
+    """Raise ValueError if the issuer signs tokens for everybody, and the entry leaves open whose tokens count."""
     for claim in OF_EVERYBODY.get(issuer, ()):
         if claim not in caller.claims:
             raise entry.fault("claims", f"must name {claim}: {issuer} signs tokens for everybody")

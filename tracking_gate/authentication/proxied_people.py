@@ -1,6 +1,6 @@
 """People whom a proxy in front has authenticated, such as oauth2-proxy: named by headers that only it may send.
 
-The same headers of any other sender count for nothing, and MLflow gets them from nobody.
+The same headers of any other sender count for nothing, and are never forwarded to MLflow.
 """
 
 from collections.abc import Mapping

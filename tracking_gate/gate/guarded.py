@@ -51,7 +51,7 @@ class GuardedOperations:
         """Return MLflow's answer, or that of an unchanged object. Raise a Refusal, AuditError, ClientHungUp."""
         request, operation = context.request, route.operation
         if context.query or operation is None:
-            raise InvalidRequest("the fields belong in the body")
+            raise InvalidRequest("send the fields in the body, and none in the query")
         with self._memory.held(request.content_length, MAX_BODY):
             guarded = GuardedRequest(
                 actor=actor,

@@ -119,7 +119,9 @@ class Gate:
     async def _handle(self, context: RequestContext) -> web.StreamResponse:
         request = context.request
         if self._hosts and request.headers.get("Host", "").lower() not in self._hosts:
-            raise Misdirected("this gate does not serve that host")
+            raise Misdirected(
+                "this gate does not serve the host that Host names; the admin allows more by --allowed-host"
+            )
         check_is_text(request)
         context.find_route()
         if not (context.route and context.route.access is RouteAccess.PUBLIC):
@@ -184,7 +186,7 @@ class Gate:
     async def _change(self, context: RequestContext, actor: Actor, route: Route) -> web.StreamResponse:
         """Forward a change by a person, whose body names the changed objects."""
         if context.query or route.change is None or context.found is None:
-            raise InvalidRequest("the fields belong in the body")
+            raise InvalidRequest("send the fields in the body, and none in the query")
         request = context.request
         with self._memory.held(request.content_length, MAX_CHANGE):
             body = await ClientBody(request, self._pause).whole(MAX_CHANGE)

@@ -78,4 +78,4 @@ def check_length(request: web.BaseRequest, limit: int) -> None:
 def check_empty(request: web.BaseRequest) -> None:
     """Raise InvalidRequest if a GET has a body, from which MLflow would read fields."""
     if request.can_read_body:
-        raise InvalidRequest("a GET has no body here")
+        raise InvalidRequest("send a GET without a body")

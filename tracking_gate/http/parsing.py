@@ -39,7 +39,7 @@ def decoded_path(raw: str) -> str:
     except UnicodeDecodeError as error:
         raise InvalidRequest("the path is not UTF-8") from error
     if re.search(r"%[0-9a-fA-F]{2}", path):  # MLflow decodes the paths of artifacts until nothing is left to decode
-        raise InvalidRequest("the path is encoded twice")
+        raise InvalidRequest("the path is encoded twice: encode it once")
     if any(segment in {".", ".."} for segment in path.split("/")):
         raise InvalidRequest("the path holds . or .. as a segment")
     if re.search(r"[\x00-\x1f\x7f]", path):
@@ -60,7 +60,8 @@ def parsed_query(raw: str) -> dict[str, str]:
         raise InvalidRequest("the query is not of the form key=value") from error
     keys = [key for key, _ in pairs if key not in LISTS]
     if len(set(keys)) != len(keys):
-        raise InvalidRequest("a key of the query comes twice")
+        twice = Counter(keys).most_common(1)[0][0]
+        raise InvalidRequest(f"the key {twice!r:.60} of the query comes twice: send it once")
     return dict(pairs)
 
 
@@ -90,7 +91,7 @@ def check_is_json(headers: Mapping[str, str]) -> None:
     if not CONTENT_TYPE.fullmatch(headers.get("Content-Type", "")):
         raise InvalidRequest("Content-Type must be application/json")
     if "Content-Encoding" in headers:
-        raise InvalidRequest("Content-Encoding is not supported here")
+        raise InvalidRequest("send the body unpacked: Content-Encoding is not supported here")
 
 
 def values_at(found: Any, path: Sequence[str]) -> list[Any]:

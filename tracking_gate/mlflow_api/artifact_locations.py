@@ -5,11 +5,12 @@ from itertools import pairwise
 from typing import Final
 from urllib.parse import unquote
 
+from model_contract.model_ref import MLFLOW_RUN_ID_PATTERN
+
 PROXIED: Final = re.compile(
     r"(?:mlflow-artifacts:(?://[^/]*)?|https?://[^?#]*/api/2\.0/mlflow-artifacts/artifacts)/+(.*)",
     re.IGNORECASE | re.DOTALL,
 )
-RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 MODEL_ID: Final = re.compile(r"m-[0-9a-f]{1,64}")
 
 
@@ -42,7 +43,7 @@ def readings(uri: str) -> set[str]:
 
 def run_id_in(location: str) -> str | None:
     """Return the first segment of a location that has the form of a run's id."""
-    return next((segment for segment in location.split("/") if RUN_ID.fullmatch(segment)), None)
+    return next((segment for segment in location.split("/") if MLFLOW_RUN_ID_PATTERN.fullmatch(segment)), None)
 
 
 def model_id_in(location: str) -> str | None:

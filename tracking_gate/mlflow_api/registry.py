@@ -238,14 +238,14 @@ class Registry:
     async def _get(self, route: str, /, **query: str) -> Json | None:
         return await self._answered("GET", f"{route}?{urlencode(query)}" if query else route, None)
 
-    async def _answered(self, method: str, path: str, question: bytes | None) -> Json | None:
+    async def _answered(self, method: str, path: str, body: bytes | None) -> Json | None:
         """Return MLflow's answer, None if MLflow does not have the object or the route. Raise Unavailable."""
         if (lookups := LOOKUPS.get()) is not None:
             lookups.append(path)
-        status, body = await self._call(method, path, question)
-        answer = parsed_object(body)
+        status, received = await self._call(method, path, body)
+        answer = parsed_object(received)
         if status == HTTPStatus.OK and answer is not None:
             return answer
         if (answer or {}).get("error_code") in ABSENT or (status == HTTPStatus.NOT_FOUND and answer is None):
             return None
-        raise Unavailable(f"MLflow answered {status} to a question of the gate")
+        raise Unavailable(f"MLflow answered {status} to a lookup of the gate")

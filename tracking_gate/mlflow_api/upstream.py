@@ -100,7 +100,7 @@ class Upstream:
             raise Unavailable("MLflow does not answer") from error
 
     async def change(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        """Send a change, as `ask` sends a question."""
+        """Send a change, as `ask` sends a lookup."""
         return await self.ask(method, path, body)
 
     async def stream(

@@ -119,7 +119,7 @@ class Election:
         self._unfinished.pop(request_id, None)
 
     async def knows(self, identity: str, key: str) -> bool:
-        """Return True if a replica has this identity and key; an unknown one may have registered a moment ago."""
+        """Return True if a replica has this identity and key. Read the Lease again if it is unknown. Raise NoLeader."""
         if self._state and self._state.knows(identity, key):
             return True
         if now() < self._read_again_at:  # any client can send a key
@@ -135,7 +135,7 @@ class Election:
     async def run(self, recover: Callable[[Json], Awaitable[None]]) -> None:
         """Renew the Lease, or look whether it can be taken, until cancelled.
 
-        `recover` asks MLflow what became of a move of the former holder and records it. Raises Refusal, AuditError.
+        `recover` asks MLflow what became of a move of the former holder, and records it. It raises Refusal, AuditError.
         """
         while True:
             try:

@@ -90,7 +90,7 @@ def read_workload(title: str, namespace: str, context: str | None) -> tuple[list
 
 
 def find_workload(cluster: ClusterReader, title: str, namespace: str) -> tuple[list[dict[str, Any]], Settings]:
-    """As `read_workload`. Raises ApiError as well."""
+    """Do as `read_workload` does. Raises ApiError as well."""
     word, _, name = title.partition("/")
     resource = WORKLOADS.get(word.lower().removesuffix("s"))
     if not resource or not name:

@@ -59,7 +59,7 @@ def missing_mounts(injection: Injection, target: Container) -> list[Json]:
 
 
 def _check_images(pod: Pod, target: Container, mounts: Sequence[Json]) -> None:
-    """Raise RefusalError if one of the mounts is of another project's image, and where models are."""
+    """Raise RefusalError if the container mounts an image of another project among the models."""
     project_id = text(pod.labels, PROJECT_ID_LABEL)
     foreign = {
         volume["name"]

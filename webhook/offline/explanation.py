@@ -13,7 +13,7 @@ from webhook.offline.injected_objects import decision_about
 from webhook.offline.workloads import Workload
 from webhook.pod import Field, MalformedPodError, Pod
 from webhook.reasons import Reason
-from webhook.selection import evaluate
+from webhook.selection import evaluate, first_failure
 from webhook.settings import Settings
 from webhook.targets import choose_targets
 
@@ -99,8 +99,8 @@ def _image_as_json(image: ModelImage | None) -> dict[str, Any] | None:
 def explain(workload: Workload, settings: Settings, *, labels: Mapping[str, Any] | None) -> Explanation:
     """Explain the decision about the pod of `workload`. `labels` are those of its namespace, None if unknown."""
     results = evaluate(workload.pod, workload.namespace, labels, settings)
-    stopped = next((Decision(reason=result.rule.reason) for result in results if result.passed is False), None)
-    decision = stopped or decision_about(workload, settings)
+    failed = first_failure(results)
+    decision = Decision(reason=failed) if failed else decision_about(workload, settings)
     return Explanation(
         workload=workload,
         rules=[

@@ -40,7 +40,7 @@ class ServerSettings:
         default="/run/model-api-webhook/tls/tls.crt",
     )
     key_file: Path = setting(
-        "Its private key, PEM; it may be the same file.",
+        "The private key of that certificate, PEM; it may be the same file.",
         read=_path,
         default="/run/model-api-webhook/tls/tls.key",
         secret=True,
@@ -56,11 +56,11 @@ class ServerSettings:
     )
     # The API server keeps idle connections for 90 s: the side that closes first must not be the one that is being
     # asked.
-    keepalive: int = setting("How long an idle connection is kept.", read=whole_number(1, 3600), default="95")
+    keepalive: int = setting("Seconds for which an idle connection is kept.", read=whole_number(1, 3600), default="95")
     graceful_timeout: int = setting(
-        "How long a stop waits for reviews that are under way.", read=whole_number(1, 600), default="20"
+        "Seconds that a stop waits for reviews under way.", read=whole_number(1, 600), default="20"
     )
-    read_timeout: int = setting("How long a request may take to arrive.", read=whole_number(1, 600), default="10")
+    read_timeout: int = setting("Seconds in which a request must arrive.", read=whole_number(1, 600), default="10")
     max_body: Quantity = setting("The largest review, in bytes.", read=types.quantity, default="8Mi")
     log_level: str = setting(
         "`debug` adds owner and run of each model.", read=one_of(("debug", "info", "warning")), default="info"

@@ -1,5 +1,6 @@
 """MLflow's own command and client, with Domino as the target."""
 
+import io
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from model_contract.exit_codes import ExitCode
 from model_contract.names import TAG_MODEL_ID
 from model_lifecycle import stage
-from model_lifecycle.progress import NoProgress
+from model_lifecycle.progress import ProgressLines
 from testbed.gate import API
 
 ROWS = {"columns": ["alcohol", "pH"], "data": [[9.4, 3.51], [10.1, 3.2]]}
@@ -86,7 +87,7 @@ def test_model_api_of_a_production_version_is_not_deleted(in_workspace: Any, ser
 
 
 def test_notebook_stages_and_predicts(in_workspace: Any, staged: str) -> None:
-    done = stage(in_workspace.name, int(staged), progress=NoProgress())
+    done = stage(in_workspace.name, int(staged), progress=ProgressLines(io.StringIO()))
     client = get_deploy_client("domino")
 
     predicted = client.predict(f"{in_workspace.name}/{staged}", pd.DataFrame(**ROWS))

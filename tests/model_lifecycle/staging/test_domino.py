@@ -1,5 +1,6 @@
 """The client of Domino's model APIs, against Domino's answers, the good and the bad ones."""
 
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +23,7 @@ from model_lifecycle.errors import (
     UnavailableError,
     UnclearError,
 )
-from model_lifecycle.progress import NoProgress
+from model_lifecycle.progress import ProgressLines
 from model_lifecycle.staging.deploy import ensure_published
 from model_lifecycle.staging.request import StageOptions
 from testbed.domino import Domino, domino
@@ -175,7 +176,7 @@ class LookedTooEarly(PublicModelApis):
 def test_two_that_stage_at_once_take_the_same_model_api(held: Domino, rest: DominoRest) -> None:
     faster = PublicModelApis(rest).publish(spec(held, "both"))
 
-    assert ensure_published(LookedTooEarly(rest), spec(held, "both"), NoProgress()) == faster
+    assert ensure_published(LookedTooEarly(rest), spec(held, "both"), ProgressLines(io.StringIO())) == faster
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])

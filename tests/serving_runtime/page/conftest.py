@@ -8,21 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from testbed.browser import browser as real_browser
 from testbed.processes import PATIENCE
 from testbed.runtime_server import NATIVE, RuntimeServer, starting
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 COLUMNS = 1000
 TOKEN = "a-token/of+this.server=="
 
@@ -61,12 +52,9 @@ def servers(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    milliseconds = PATIENCE * 1000
-    with sync_playwright() as playwright:
-        expect.set_options(timeout=milliseconds)
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=milliseconds)
+    expect.set_options(timeout=PATIENCE * 1000)
+    with real_browser() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture

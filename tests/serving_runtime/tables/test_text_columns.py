@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_runtime.input.conform import conformer
-from serving_runtime.input.conform_plan import ConformPlan, merged
+from serving_runtime.input.conform_plan import ConformPlan
+from serving_runtime.input.merging import merged
 from serving_runtime.input.request import Request
 from serving_runtime.input.table import from_columns
 from serving_runtime.input.text_columns import TextCells, TextColumns

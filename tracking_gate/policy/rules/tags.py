@@ -47,14 +47,14 @@ async def set_version_tag(request: GuardedRequest) -> Approval:
     version = await own_version(request)
     check_tag(request.actor, key)
     if version.tags.get(key, value) != value:
-        raise Conflict(f"the tag {key} is written once, and has another value")
+        raise Conflict(f"the tag {key} has another value, and is written once: register changed files as a new version")
     return Approval(body=request.fields, noop=version.tags.get(key) == value, facts={"key": key})
 
 
 async def delete_version_tag(request: GuardedRequest) -> Approval:
     await own_version(request)
     if request.fields["key"] in ONCE:
-        raise Forbidden(f"the tag {request.fields['key']} cannot be deleted")
+        raise Forbidden(f"the tag {request.fields['key']} records the version's files, and cannot be deleted")
     check_deleted_tag(request.actor, request.fields["key"])
     return Approval(body=request.fields, facts={"key": request.fields["key"]})
 

@@ -1,0 +1,45 @@
+"""Merging of the inputs of several requests into the input of one call of the model."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from serving_runtime.input.blocks import Blocks
+from serving_runtime.input.conform_plan import Matrix
+
+
+def merged(inputs: Sequence[Any]) -> Any:
+    """Return inputs of an equal merge key as one input."""
+    first = inputs[0]
+    if len(inputs) == 1:
+        return first
+    if isinstance(first, Matrix):
+        return Matrix(values=np.concatenate([matrix.values for matrix in inputs], axis=1), columns=first.columns)
+    if isinstance(first, Blocks):
+        return first.merged(inputs[1:])
+    if isinstance(first, pd.DataFrame):
+        return pd.concat(inputs, ignore_index=True)
+    if isinstance(first, dict):
+        return {name: np.concatenate([data[name] for data in inputs]) for name in first}
+    return np.concatenate(inputs)
+
+
+def merge_key(data: Any, params: Mapping[str, Any] | None) -> Hashable:
+    """Return the key of an input: inputs of an equal key may be merged, one without a key is predicted alone.
+
+    Rows with an index have names, which stay.
+    """
+    told = repr(sorted(params.items())) if params else ""
+    match data:
+        case Matrix() | Blocks():
+            return told
+        case pd.DataFrame() if isinstance(data.index, pd.RangeIndex):
+            return told, tuple(data.columns), tuple(map(str, data.dtypes))
+        case np.ndarray() if data.ndim:
+            return told, data.shape[1:], data.dtype.str
+        case dict() if data and all(isinstance(item, np.ndarray) and item.ndim for item in data.values()):
+            return told, tuple((name, item.shape[1:], item.dtype.str) for name, item in data.items())
+        case _:
+            return None

@@ -360,6 +360,16 @@ def test_column_of_any_name_meets_no_other(table: Callable[..., Table]) -> None:
     assert row["prediction"] == 0.5
 
 
+def test_names_that_differ_only_in_case_are_two_columns(table: Callable[..., Table]) -> None:
+    names = ("A", "a", 'a"b.c é')
+    columns = tuple(Column(name=name, type=Scalar(name="double"), required=True) for name in names)
+    made = table(Signature(columns=columns))
+    made.write(made.record({"dataframe_split": {"columns": list(names), "data": [[1, 2, 3]]}}, np.array([0.5])))
+
+    assert made.rows() == [{"row": 0, "input_A": 1, "input_a_1": 2, 'input_a"b.c é': 3, "prediction": 0.5}]
+    assert pd.read_parquet(made.files[0])[["input_A", "input_a"]].to_numpy().tolist() == [[1, 2]]
+
+
 def test_file_is_written_by_rows_by_bytes_and_by_age(table: Callable[..., Table]) -> None:
     def files_of(rotation: Rotation, directory: str, seconds: float) -> int:
         made = table("one-double", rotation=rotation)

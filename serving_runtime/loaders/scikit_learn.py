@@ -91,12 +91,12 @@ def shorten_frame_checks() -> None:
             setattr(dependencies, name, _unless_array(check))
 
 
-def _unless_array(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+def _unless_array(check: Callable[..., bool]) -> Callable[..., bool]:
     """Return the check with the answer False for each array of numpy."""
 
     @wraps(check)
-    def checked(value: Any) -> bool:
-        return type(value) is not np.ndarray and check(value)
+    def checked(*values: Any, **named: Any) -> bool:  # other libraries may name what they ask about
+        return not (values and type(values[0]) is np.ndarray) and check(*values, **named)
 
     return checked
 

@@ -210,6 +210,7 @@ def test_frames_and_series_are_told_from_arrays_as_before(value: Any) -> None:
     shorten_frame_checks()
 
     assert [getattr(narwhals.dependencies, name)(value) for name in FRAME_CHECKS] == before
+    assert narwhals.dependencies.is_into_dataframe(native_dataframe=value) == before[0]
     assert before == [isinstance(value, pd.DataFrame), isinstance(value, pd.Series)]
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from serving_runtime.errors import MalformedRequestError
@@ -19,6 +20,10 @@ COUNTED_LEVELS: Final = 6  # levels of objects whose names are counted
 LONG_NUMBER: Final = re.compile(rb"(?<![\d.])\d{19}")
 ANY_DIGIT: Final = bytes.maketrans(b"123456789", b"000000000")
 DIGITS: Final = b"0" * 19
+# From so many bytes on, numpy finds digits in a row, and counts colons, in a fifth of the time.
+MANY_BYTES: Final = 8 << 10
+PIECE: Final = 256 << 10  # bytes of a body that numpy looks at together
+LONGER: Final = (1, 2, 4, 8, 3)  # 2, 4, 8, 16 and 19 digits in a row, each from two shorter rows that overlap or meet
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -36,7 +41,7 @@ def read_value(body: bytes) -> Any:
     except ValueError:
         return _read_with_python(body)  # raises the error, or reads what only orjson refuses
     # A string may hold colons too, so a body may have more colons than names, but never fewer.
-    if body.count(b":") > _count_names((document,), COUNTED_LEVELS) or _has_long_number(body):
+    if _count_colons(body) > _count_names((document,), COUNTED_LEVELS) or _has_long_number(body):
         return _read_with_python(body)
     return document
 
@@ -46,8 +51,28 @@ def read_written(text: bytes) -> Any:
     return json.loads(text) if _has_long_number(text) else orjson.loads(text)
 
 
+def _count_colons(text: bytes) -> int:
+    if len(text) < MANY_BYTES:
+        return text.count(b":")
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord(":")))
+
+
 def _has_long_number(text: bytes) -> bool:
-    return DIGITS in text.translate(ANY_DIGIT) and LONG_NUMBER.search(text) is not None
+    return _has_digits_in_a_row(text) and LONG_NUMBER.search(text) is not None
+
+
+def _has_digits_in_a_row(text: bytes) -> bool:
+    if len(text) < MANY_BYTES:
+        return DIGITS in text.translate(ANY_DIGIT)
+    whole = np.frombuffer(text, np.uint8)
+    return any(_are_in_a_row(whole[start : start + PIECE + len(DIGITS)]) for start in range(0, len(text), PIECE))
+
+
+def _are_in_a_row(text: "np.ndarray[Any, np.dtype[np.uint8]]") -> bool:
+    digits = text - ord("0") < 10  # noqa: PLR2004  a byte before "0" becomes one of the largest
+    for more in LONGER:
+        digits = digits[more:] & digits[:-more]
+    return bool(digits.any())
 
 
 def _count_names(values: Iterable[Any], depth: int) -> int:

@@ -67,4 +67,4 @@ def _column(values: "np.ndarray[Any, Any]", finite: bool) -> pa.Array:
         numbers = values.astype(np.float64, copy=False)
         whole = not finite or bool(np.isfinite(numbers).all())
         return pa.array(numbers) if whole else pa.array(numbers, mask=~np.isfinite(numbers))
-    return pa.array(values).cast(TYPES[values.dtype.kind])
+    return pa.array(values.astype(values.dtype.newbyteorder("="), copy=False)).cast(TYPES[values.dtype.kind])

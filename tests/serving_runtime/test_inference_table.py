@@ -286,6 +286,49 @@ def test_requests_together_are_the_rows_that_each_has(
     assert [row["row"] for row in rows] == [place for count in counts for place in range(count)]
 
 
+VALUES = {
+    "a number": np.array([0.1]),
+    "NaN": np.array([np.nan]),
+    "infinity": np.array([-np.inf], dtype=np.float32),
+    "half a float": np.array([0.5], dtype=np.float16),
+    "an unsigned number": np.array([200], dtype=np.uint8),
+    "big-endian": np.array([3], dtype=">i4"),
+    "a boolean": np.array([True]),
+    "probabilities": np.array([[0.25, 0.75]]),
+    "one of many columns": np.asfortranarray([[0.25, 0.75], [0.5, 0.5]])[1:],
+    "nested": np.array([[[1], [2]]]),
+    "no columns": np.empty((1, 0)),
+    "a text": np.array(["a"]),
+    "a list": [0.5],
+}
+
+
+@pytest.mark.parametrize("redacted", [frozenset[str](), frozenset({"x", "prediction"})], ids=["whole", "redacted"])
+@pytest.mark.parametrize("kind", VALUES)
+def test_requests_of_any_prediction_together_are_the_rows_of_each(
+    kind: str, redacted: frozenset[str], table: Callable[..., Table]
+) -> None:
+    together, each = table("params", redacted=redacted), table("params", redacted=redacted)
+    for made, name in ((together, "together"), (each, "each")):
+        made.directory /= name
+        made.__post_init__()
+    bodies = [{"inputs": {"x": [number]}} | ({"params": {"k": 7}} if number == 2 else {}) for number in range(5)]
+    bodies += [{"inputs": {"x": [5, 6]}}, {"inputs": {"x": [7]}}]
+    values = [np.array([0.5, 0.25]) if number == 5 else VALUES[kind] for number in range(7)]
+    records = [
+        each.record(body, value, name=f"{number}", at=NOON + number)
+        for number, (body, value) in enumerate(zip(bodies, values, strict=True))
+    ]
+    together.write(*records)
+    for record in records:
+        each.writer.write([record])
+
+    rows = together.rows()
+    assert rows == each.rows()
+    assert [row["input_x"] for row in rows] == ([None] * 8 if redacted else list(range(8)))
+    assert (together.counts.written, together.counts.failed) == (7, 0)
+
+
 def test_names_that_are_redacted_are_null_at_any_depth(table: Callable[..., Table]) -> None:
     made = table("nested", redacted=frozenset({"id", "mail", "score"}))
     person = {"name": "Ann", "age": 3, "mail": "ann@example.com"}
@@ -315,6 +358,16 @@ def test_column_of_any_name_meets_no_other(table: Callable[..., Table]) -> None:
     (row,) = made.rows()
     assert [row[f"input_{name}"] for name in names] == [1, 2, 3, 4, 5]
     assert row["prediction"] == 0.5
+
+
+def test_names_that_differ_only_in_case_are_two_columns(table: Callable[..., Table]) -> None:
+    names = ("A", "a", 'a"b.c é')
+    columns = tuple(Column(name=name, type=Scalar(name="double"), required=True) for name in names)
+    made = table(Signature(columns=columns))
+    made.write(made.record({"dataframe_split": {"columns": list(names), "data": [[1, 2, 3]]}}, np.array([0.5])))
+
+    assert made.rows() == [{"row": 0, "input_A": 1, "input_a_1": 2, 'input_a"b.c é': 3, "prediction": 0.5}]
+    assert pd.read_parquet(made.files[0])[["input_A", "input_a"]].to_numpy().tolist() == [[1, 2]]
 
 
 def test_file_is_written_by_rows_by_bytes_and_by_age(table: Callable[..., Table]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import lightgbm
 import mlflow.lightgbm
 import mlflow.xgboost
+import narwhals.stable.v2 as narwhals
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +25,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from serving_runtime.errors import ServingError
 from serving_runtime.loaders.native import load_native
-from serving_runtime.loaders.scikit_learn import forget_names
+from serving_runtime.loaders.scikit_learn import FRAME_CHECKS, forget_names, shorten_frame_checks
 from serving_runtime.mlmodel import read_metadata
 from serving_runtime.model import Model, load
 from serving_runtime.options import Loader
@@ -199,3 +200,29 @@ def test_booster_of_other_names_than_the_signature_s_refuses_as_mlflow_does(
     native, usual = load(tmp_path / "model", Loader.NATIVE), load(tmp_path / "model", Loader.MLFLOW)
 
     assert answered(native, [[1.0, 2.0, 3.0]]) == answered(usual, [[1.0, 2.0, 3.0]]) == 500
+
+
+@pytest.mark.parametrize(
+    "value", [FRAME, FRAME["a"], FRAME.to_numpy(), [[1.0]], None], ids=lambda value: type(value).__name__
+)
+def test_frames_and_series_are_told_from_arrays_as_before(value: Any) -> None:
+    before = [getattr(narwhals.dependencies, name)(value) for name in FRAME_CHECKS]
+    shorten_frame_checks()
+
+    assert [getattr(narwhals.dependencies, name)(value) for name in FRAME_CHECKS] == before
+    assert narwhals.dependencies.is_into_dataframe(native_dataframe=value) == before[0]
+    assert before == [isinstance(value, pd.DataFrame), isinstance(value, pd.Series)]
+
+
+def test_scikit_learn_does_not_search_an_array_for_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    def search(value: Any) -> bool:
+        raise AssertionError(type(value))
+
+    estimator = make_pipeline(StandardScaler(), LinearRegression()).fit(FRAME.to_numpy(), TARGET.to_numpy())
+    for name in FRAME_CHECKS:
+        monkeypatch.setattr(narwhals.dependencies, name, search)
+    with pytest.raises(AssertionError, match="ndarray"):
+        estimator.predict(FRAME.to_numpy())
+    shorten_frame_checks()
+
+    assert estimator.predict(FRAME.to_numpy()) == pytest.approx(TARGET.to_numpy())

@@ -145,6 +145,16 @@ def wine_of(gate: Gate, person: str) -> dict[str, str]:
     return {"experiment": experiment, "run": run, "name": name, "version": made.json["model_version"]["version"]}
 
 
+def test_source_in_mlflows_default_experiment_is_refused_with_advice(untouched: Wine) -> None:
+    run = {"experiment_id": "0", "start_time": 1}
+    made = untouched.gate.ask("POST", f"{API}/runs/create", run, untouched.gate.basic("jane")).json["run"]["info"]
+
+    refused = registered(untouched, f"runs:/{made['run_id']}/model")
+
+    assert refused.status == 403
+    assert "has no project, as those of MLflow's default experiment: log the model again in" in refused.message
+
+
 def test_copy_of_a_version_keeps_the_files_of_the_first(wine: Wine, clients: list[Client]) -> None:
     first = wine.version()
     copy = registered(wine, f"models:/{wine.name}/{first}").json["model_version"]

@@ -61,8 +61,11 @@ def test_instances_are_read_as_by_mlflows_protocol(name: str, body: Any, same: A
         ({"instances": [1], "inputs": [1]}, 'either "instances" or "inputs"'),
         ({"instances": [[1, 2], [3]]}, "instances[1]: 1 values, where there are 2 columns"),
         ({"instances": [[1, "x"]]}, "instances[0][1]: a string, where the model takes a number"),
-        ({"inputs": [{"a": [1], "b": [1]}, {"a": [1, 2], "b": [1, "x"]}]}, 'inputs[1].b[1]: a string'),
-        ({"inputs": [{"a": [1], "b": [1]}, {"a": [1, 2], "b": [1]}]}, "inputs[1]: the columns must have the same number"),
+        ({"inputs": [{"a": [1], "b": [1]}, {"a": [1, 2], "b": [1, "x"]}]}, "inputs[1].b[1]: a string"),
+        (
+            {"inputs": [{"a": [1], "b": [1]}, {"a": [1, 2], "b": [1]}]},
+            "inputs[1]: the columns must have the same number",
+        ),
         ({"instances": [1], "parameters": [1]}, "parameters must be an object"),
         ({"instances": [1], "parameters": {}, "params": {}}, 'only one of the keys "parameters" and "params"'),
     ],

@@ -11,8 +11,8 @@ from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS, check_tag
 
 Json = dict[str, Any]
 WITHOUT_PROJECT: Final = (
-    "the run of the source has no project, as those of MLflow's default experiment: log the model again in an experiment"
-    " of your project"
+    "the run of the source has no project, as those of MLflow's default experiment: log the model again in an"
+    " experiment of your project"
 )
 MAX_FACT: Final = 1000  # characters of a source in the audit log
 

@@ -114,6 +114,22 @@ def test_field_that_mlflow_reads_in_another_way_is_refused(staged: tuple[Wine, s
     assert any(key in refused.message for key in changes)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"metrics": "foo"}, "each of metrics must be an object"),
+        ({"metrics": [1]}, "each of metrics must be an object"),
+        ({"tags": ["foo"]}, "each of tags must be an object"),
+    ],
+)
+def test_field_of_another_kind_is_named(staged: tuple[Wine, str], fields: Json, message: str) -> None:
+    wine, _ = staged
+    body = {"run_id": wine.run} | fields
+    refused = wine.gate.ask("POST", f"{API}/runs/log-batch", body, wine.gate.basic("jane"))
+
+    assert (refused.status, refused.message) == (400, message)
+
+
 def test_null_leaves_a_field_out_as_in_mlflow(any_gate: Gate) -> None:
     """Clients that write every field of an object send null for those that are not set."""
     wine, jane = wine_behind(any_gate, "null"), any_gate.basic("jane")

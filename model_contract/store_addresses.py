@@ -11,9 +11,10 @@ from typing import Final
 EXAMPLE: Final = "s3://models,abfss://models@acme.dfs.core.windows.net/mlflow"
 BUCKET: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]"
 ACCOUNT: Final = r"[a-z0-9]{3,24}"
+SERVICE: Final = r"(?:privatelink\.)?(?:blob|dfs)"  # of Azure, through a private endpoint too
 ADDRESS: Final = re.compile(
     rf"(?:(?P<scheme>s3|gs)://(?P<bucket>{BUCKET})"
-    rf"|(?P<azure>abfss|wasbs)://(?P<container>{BUCKET})@(?P<account>{ACCOUNT})\.(?P<suffix>(?:blob|dfs)(?:\.[a-z0-9-]+)+))"
+    rf"|(?P<azure>abfss|wasbs)://(?P<container>{BUCKET})@(?P<account>{ACCOUNT})\.(?P<suffix>{SERVICE}(?:\.[a-z0-9-]+)+))"
     r"(?:/(?P<path>[^?#]*))?"
 )
 SCHEME: Final = re.compile(r"(?:s3|gs|abfss|wasbs):")
@@ -28,6 +29,11 @@ class StoreAddress:
     path: str
     account: str = ""
     suffix: str = ""
+
+    @property
+    def blob_host(self) -> str:
+        """The host of Azure's blob service, which serves the files of a `dfs` address too."""
+        return f"{self.account}.{self.suffix.replace('dfs.', 'blob.', 1)}"
 
     def covers(self, other: "StoreAddress") -> bool:
         """Return True if the other address is this one, or lies below it."""

@@ -71,8 +71,7 @@ def connected(place: StoreAddress, settings: ObjectStoreSettings, deadline: Dead
     endpoint, stall = settings.endpoint(place.scheme), deadline.limits.stall
     config: dict[str, Any] = settings.config(place.scheme)
     if place.account:
-        host = f"https://{place.account}.blob.{place.suffix.partition('.')[2]}"
-        config |= {"account_name": place.account, **({} if endpoint else {"endpoint": host})}
+        config |= {"account_name": place.account, **({} if endpoint else {"endpoint": f"https://{place.blob_host}"})}
     options: dict[str, Any] = {
         "allow_http": bool(endpoint and endpoint.startswith("http://")),
         "connect_timeout": CONNECT_TIMEOUT,

@@ -58,7 +58,9 @@ def _native(value: Any, path: str, faults: list[Fault]) -> Any:
         case dict():
             return {key: _native(item, member(path, key), faults) for key, item in value.items()}
         case np.datetime64():
-            if value != value.astype(MICROSECONDS) and not np.isnat(value):
+            if np.isnat(value):
+                return None  # MLflow takes no NaT among times, and gives the model None for null
+            if value != value.astype(MICROSECONDS):
                 faults.append(Fault(path=path, problem=TOO_FINE))
             return pd.Timestamp(value.astype(MICROSECONDS)).to_pydatetime()
         case np.generic():

@@ -179,6 +179,17 @@ def from_columns(columns: Mapping[Key, Sequence[Any]], path: str) -> Table:
     )
 
 
+def from_small_tables(documents: Sequence[Mapping[Key, Sequence[Any]]], path: str) -> Table:
+    """Read a list of objects of columns, each with one row or more, as the rows of one table. Raises InvalidInputError.
+
+    Raises MalformedRequestError if they have too few keys in common.
+    """
+    tables = [from_columns(columns, f"{path}[{number}]") for number, columns in enumerate(documents)]
+    origins = [(table, row) for table in tables for row in range(table.rows)]
+    records = [{key: cells[row] for key, cells in table.columns.items()} for table, row in origins]
+    return replace(from_records(records, path), place=lambda key, row: origins[row][0].place(key, origins[row][1]))
+
+
 def from_frame(frame: pd.DataFrame) -> Table:
     """Return the table of a DataFrame that came with its types, with the values that a request would have brought."""
     return Table(

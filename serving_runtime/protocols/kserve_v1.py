@@ -61,6 +61,9 @@ def _request(document: Mapping[str, Any], signature: "Signature") -> "Request":
         names = [column.name for column in signature.columns]
         table = lazy.renamed(lazy.from_rows(rows, key, len(signature.columns)), names)
         return lazy.Request(input=table, params=request.params, params_path=params_path)
+    if signature.named and signature.columns and _are_small_tables(rows, signature.columns):
+        table = lazy.from_small_tables(rows, key)
+        return lazy.Request(input=table, params=request.params, params_path=params_path)
     return request
 
 
@@ -69,6 +72,16 @@ def _are_rows(value: Any, columns: "Sequence[Column]") -> bool:
     if not isinstance(value, list) or not value or not all(isinstance(row, list) for row in value):
         return False
     return len(columns) > 1 or isinstance(columns[0].type, lazy.Scalar)
+
+
+def _are_small_tables(value: Any, columns: "Sequence[Column]") -> bool:
+    """Return True for objects of lists, which KServe's own servers of tabular models take, if cells are no lists."""
+    return (
+        isinstance(value, list)
+        and all(isinstance(each, dict) and all(isinstance(cells, list) for cells in each.values()) for each in value)
+        and any(value)
+        and all(isinstance(column.type, lazy.Scalar) for column in columns)
+    )
 
 
 def models(status: Status, _: Mapping[str, str]) -> Answer:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from serving_runtime.codec.strict_json import read_object as read_object
     from serving_runtime.input.request import Request as Request
     from serving_runtime.input.table import from_rows as from_rows
+    from serving_runtime.input.table import from_small_tables as from_small_tables
     from serving_runtime.input.table import renamed as renamed
     from serving_runtime.protocols.domino.call import read_call as read_call
     from serving_runtime.protocols.mlflow.request import answers_in_arrow as answers_in_arrow
@@ -42,6 +43,7 @@ __getattr__ = lazy_attributes(
         "read_object": "serving_runtime.codec.strict_json:read_object",
         "Request": "serving_runtime.input.request:Request",
         "from_rows": "serving_runtime.input.table:from_rows",
+        "from_small_tables": "serving_runtime.input.table:from_small_tables",
         "renamed": "serving_runtime.input.table:renamed",
         "read_call": "serving_runtime.protocols.domino.call:read_call",
         "answers_in_arrow": "serving_runtime.protocols.mlflow.request:answers_in_arrow",

@@ -7,7 +7,14 @@ AZURE = "abfss://models@acme.dfs.core.windows.net"
 
 @pytest.mark.parametrize(
     "text",
-    ["s3://models", "s3://models/7/a b/model", "gs://models/x", AZURE, "wasbs://m-1@acme.blob.core.windows.net/x"],
+    [
+        "s3://models",
+        "s3://models/7/a b/model",
+        "gs://models/x",
+        AZURE,
+        "wasbs://m-1@acme.blob.core.windows.net/x",
+        "abfss://models@acme.privatelink.dfs.core.windows.net/a/b",
+    ],
 )
 def test_an_address_is_written_as_it_is_read(text: str) -> None:
     assert is_store_address(text)
@@ -26,6 +33,9 @@ def test_an_address_is_written_as_it_is_read(text: str) -> None:
         "s3://models:9000/x",
         "abfss://models/x",
         "abfss://models@evil.example/x",
+        "abfss://models@acme.dfs/x",
+        "wasbs://models@acmexblob.core.windows.net/x",
+        "wasbs://@acme.blob.core.windows.net/x",
         "abfss://models@acme.dfs.core.windows.net:444/x",
         "https://models/x",
     ],
@@ -52,6 +62,18 @@ def test_an_entry_covers_its_own_path_and_those_below_it(entry: str, covered: bo
     (allowed,) = parse_store_addresses(f" {entry} ,")
 
     assert allowed.covers(parse_store_address("s3://models/a/b")) is covered
+
+
+@pytest.mark.parametrize(
+    ("host", "blob_host"),
+    [
+        ("acme.dfs.core.windows.net", "acme.blob.core.windows.net"),
+        ("acme.blob.core.chinacloudapi.cn", "acme.blob.core.chinacloudapi.cn"),
+        ("acme.privatelink.dfs.core.windows.net", "acme.privatelink.blob.core.windows.net"),
+    ],
+)
+def test_files_of_azure_are_read_at_the_blob_service(host: str, blob_host: str) -> None:
+    assert parse_store_address(f"abfss://models@{host}/x").blob_host == blob_host
 
 
 def test_an_entry_of_azure_covers_one_account() -> None:

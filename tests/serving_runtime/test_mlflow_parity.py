@@ -175,6 +175,13 @@ DIFFERENT: dict[str, tuple[str, Any, Any, Any]] = {
         400,
     ),
     "a number is no text": ("one-unnamed", {"dataframe_split": {"data": [[5]]}}, ["0", "object", ["int 5"]], 400),
+    "a list is no text": ("one-unnamed", {"dataframe_split": {"data": [[["a"]]]}}, ["0", "object", [["str 'a'"]]], 400),
+    "a value beside lists is not repeated": (
+        "two-doubles",
+        {"inputs": {"a": [0.5, 1.5], "b": 2.5}},
+        ["b", "float64", ["float 2.5", "float 2.5"]],
+        400,
+    ),
     "what is no base64 is not empty": (
         "optional",
         {"dataframe_records": [{"id": 1, "binary": "@@"}]},

@@ -24,6 +24,10 @@ def test_time_with_six_digits_of_a_second_is_given_whole(value: Any, found: Any)
     assert conformed(value, is_list=isinstance(value, list)) == {"since": found}
 
 
+def test_null_among_times_is_none_which_mlflow_takes() -> None:
+    assert conformed([None, TIME], is_list=True) == {"since": [None, MOMENT]}
+
+
 @pytest.mark.parametrize(
     ("value", "places"),
     [(FINE, ["params.since"]), ([TIME, FINE, FINE], ["params.since[1]", "params.since[2]"])],

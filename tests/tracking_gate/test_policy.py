@@ -230,13 +230,9 @@ def test_version_is_created_only_from_files_of_its_creators_project(wine: Wine) 
 
     assert gate.ask("POST", f"{API}/model-versions/create", jane, gate.basic("olga")).status == 403
     assert gate.ask("POST", f"{API}/model-versions/create", {**jane, "name": model}, gate.basic("olga")).status == 403
-    for source in ("s3://bucket/x", "file:///etc", "/etc/passwd", "http://x/", "dbfs:/x"):
-        assert (
-            gate.ask(
-                "POST", f"{API}/model-versions/create", {"name": wine.name, "source": source}, gate.basic("jane")
-            ).status
-            == 400
-        )
+    for source, status in (("s3://bucket/x", 403), ("file:///etc", 400), ("/etc", 400), ("http://x/", 400)):
+        body = {"name": wine.name, "source": source}
+        assert gate.ask("POST", f"{API}/model-versions/create", body, gate.basic("jane")).status == status
 
 
 @pytest.mark.parametrize("stage", ["Staging", "Production"])

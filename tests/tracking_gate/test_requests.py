@@ -3,15 +3,17 @@
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from model_contract.tokens import Purpose, new_token
-from testbed.gate import API, PROJECT, Gate, Json, ask
+from testbed.gate import API, PASSWORD, PROJECT, Gate, Json, ask
 from testbed.processes import PATIENCE
 from tests.tracking_gate.conftest import Wine, wine_behind
 
+LOG_TRACES = Path(__file__).parents[2] / "testbed" / "mlflow_scripts" / "log_traces.py"
 MOVE = f"{API}/model-versions/transition-stage"
 
 
@@ -112,6 +114,22 @@ def test_field_that_mlflow_reads_in_another_way_is_refused(staged: tuple[Wine, s
 
     assert (refused.status, refused.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert any(key in refused.message for key in changes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"metrics": "foo"}, "each of metrics must be an object"),
+        ({"metrics": [1]}, "each of metrics must be an object"),
+        ({"tags": ["foo"]}, "each of tags must be an object"),
+    ],
+)
+def test_field_of_another_kind_is_named(staged: tuple[Wine, str], fields: Json, message: str) -> None:
+    wine, _ = staged
+    body = {"run_id": wine.run} | fields
+    refused = wine.gate.ask("POST", f"{API}/runs/log-batch", body, wine.gate.basic("jane"))
+
+    assert (refused.status, refused.message) == (400, message)
 
 
 def test_null_leaves_a_field_out_as_in_mlflow(any_gate: Gate) -> None:
@@ -326,8 +344,22 @@ def test_nothing_is_open_without_a_credential(any_gate: Gate, method: str, path:
 def test_routes_that_run_code_are_closed_to_everyone(any_gate: Gate, path: str) -> None:
     for who in (any_gate.basic("jane"), any_gate.basic("root"), any_gate.bearer(Purpose.PROMOTE)):
         refused = any_gate.ask("GET", path, headers=who)
-        assert (refused.status, refused.message) == (403, "route not allowed")
+        assert (refused.status, refused.message.endswith(("not allowed", "not supported by the gate"))) == (403, True)
         assert any_gate.ask("POST", path, {}, who).status == 403
+
+
+def test_client_that_logs_traces_asks_once_for_spans(gate_3: Gate) -> None:
+    wine = wine_behind(gate_3, "traced")
+    env = {
+        "MLFLOW_TRACKING_URI": gate_3.uri,
+        "MLFLOW_TRACKING_USERNAME": "jane",
+        "MLFLOW_TRACKING_PASSWORD": PASSWORD,
+        "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING": "false",
+    }
+
+    printed = gate_3.server.run(LOG_TRACES, wine.experiment, env=env)
+
+    assert json.loads(printed.splitlines()[-1]) == {"spans": [2, 2, 2], "asked": 1}
 
 
 def test_public_routes_need_no_credential(any_gate: Gate) -> None:

@@ -7,11 +7,12 @@ import pytest
 
 from model_contract.names import TAG_PROJECT_ID
 from model_contract.tokens import Purpose
-from testbed.gate import API, OTHER, Answer, Gate, Json, ask
+from testbed.gate import API, OTHER, PROJECT, Answer, Gate, Json, ask
 from testbed.mlflow_server import NEWEST
 from tests.tracking_gate.conftest import GATED, Client, Wine, wine_behind
 
 NUMBERS = itertools.count(1)
+STORE = "s3://models/7"
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
 
 
@@ -91,7 +92,9 @@ REFUSED = [
     "mlflow-artifacts:{directory}/model",
     "file:///etc",
     "/etc/passwd",
-    "s3://bucket/x",
+    "s3:/bucket/x",
+    "s3://bucket/../x",
+    "s3://bucket/x?versionId=1",
     "http://x/api/2.0/mlflow-artifacts/artifacts/{directory}/model",
     "dbfs:/x",
     "ftp://x/y",
@@ -114,6 +117,8 @@ def test_source_that_is_not_plainly_one_directory_is_refused(untouched: Wine, so
         "mlflow-artifacts:/{experiment}/models",
         "mlflow-artifacts:/{experiment}/{run}",
         "mlflow-artifacts:/x/y",
+        "s3://bucket/x",
+        "s3://bucket/{run}/artifacts/model",
     ],
 )
 def test_source_that_is_more_than_one_run_is_refused(untouched: Wine, source: str) -> None:
@@ -143,6 +148,43 @@ def wine_of(gate: Gate, person: str) -> dict[str, str]:
     gate.ask("POST", f"{API}/registered-models/create", {"name": name}, who)
     made = gate.ask("POST", f"{API}/model-versions/create", {"name": name, "source": f"runs:/{run}/model"}, who)
     return {"experiment": experiment, "run": run, "name": name, "version": made.json["model_version"]["version"]}
+
+
+def test_source_in_an_object_store_is_below_the_run_that_it_names(wine: Wine) -> None:
+    """MLflow that does not serve artifacts gives a run an address in the store, and its client sends that address."""
+    made, others = (stored_run(wine, project) for project in (PROJECT, OTHER))
+
+    accepted = [
+        registered(wine, source).json["model_version"]
+        for source in (f"runs:/{made}/model", f"{STORE}/{made}/artifacts/model/")
+    ]
+    copied = registered(wine, f"models:/{wine.name}/{accepted[0]['version']}")
+
+    assert [(version["source"], version["run_id"]) for version in accepted] == [
+        (f"{STORE}/{made}/artifacts/model", made)
+    ] * 2
+    assert copied.status == 200, copied.body
+    for source in (f"{STORE}/{others}/artifacts/model", f"s3://other/{made}/artifacts/model", f"{STORE}/{made}"):
+        assert registered(wine, source).status == 403
+
+
+def stored_run(wine: Wine, project: str) -> str:
+    """Return a run of an experiment that was made without the gate, with an address in an object store."""
+    tags = [{"key": TAG_PROJECT_ID, "value": project}]
+    body: Json = {"name": f"stored-{next(NUMBERS)}", "artifact_location": STORE, "tags": tags}
+    experiment = ask(wine.gate.server.uri, "POST", f"{API}/experiments/create", body).json["experiment_id"]
+    run = ask(wine.gate.server.uri, "POST", f"{API}/runs/create", {"experiment_id": experiment, "start_time": 1})
+    return str(run.json["run"]["info"]["run_id"])
+
+
+def test_source_in_mlflows_default_experiment_is_refused_with_advice(untouched: Wine) -> None:
+    run = {"experiment_id": "0", "start_time": 1}
+    made = untouched.gate.ask("POST", f"{API}/runs/create", run, untouched.gate.basic("jane")).json["run"]["info"]
+
+    refused = registered(untouched, f"runs:/{made['run_id']}/model")
+
+    assert refused.status == 403
+    assert "has no project, as those of MLflow's default experiment: log the model again in" in refused.message
 
 
 def test_copy_of_a_version_keeps_the_files_of_the_first(wine: Wine, clients: list[Client]) -> None:

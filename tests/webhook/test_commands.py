@@ -177,6 +177,9 @@ def test_inject_prints_nothing_if_one_object_is_denied(pod: dict[str, Any], tmp_
         pytest.param("- 1\n", "pod.yaml:1: this is no Kubernetes object: it has no kind", id="no object"),
         pytest.param("", "pod.yaml holds no object", id="empty"),
         pytest.param("kind: Service\n", "holds no pod, and nothing that makes pods", id="no pod"),
+        pytest.param(
+            "kind: List\nitems: [{kind: [Pod]}]\n", "holds no pod, and nothing that makes pods", id="a kind in a list"
+        ),
         pytest.param("kind: !!python/object:os.system {}\n", "could not determine a constructor", id="a Python object"),
     ],
 )

@@ -26,7 +26,8 @@ OUR_VOLUMES = {"mlflow-model", "mlflow-token", "mlflow-ca", "mlflow-tmp"}
 MODEL_DIRECTORIES = {"manifest", "models"}  # of an image
 NO_TARGETS = {
     *("mlflow-model-init", "mlflow-init", "istio-proxy", "istio-init", "istio-validation"),
-    *("linkerd-proxy", "linkerd-init", "linkerd-network-validator", "kuma-init"),
+    *("linkerd-proxy", "linkerd-init", "linkerd-network-validator", "kuma-init", "kuma-sidecar", "kuma-validation"),
+    *("consul-connect-inject-init", "consul-dataplane"),
 }
 
 SETTINGS = [

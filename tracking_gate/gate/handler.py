@@ -25,7 +25,7 @@ from tracking_gate.mlflow_api.upstream import Upstream
 from tracking_gate.policy.guarded_operations import OPERATIONS
 from tracking_gate.policy.people_change_checks import PeopleChangeChecks
 from tracking_gate.policy.read_access import ReadAccess
-from tracking_gate.policy.routes import Route, RouteAccess
+from tracking_gate.policy.routes import NOT_ALLOWED, Route, RouteAccess
 from tracking_gate.policy.write_access import WriteAccess
 
 MAX_CHANGE: Final = 32 * 1024 * 1024  # bytes of a change by a person: MLflow's clients log inputs of 16 MB
@@ -130,7 +130,7 @@ class Gate:
             )
         check_origin(request)
         if context.route is None or context.route.access is RouteAccess.DENIED or "Upgrade" in request.headers:
-            raise Forbidden("route not allowed")
+            raise Forbidden(context.route.refusal if context.route else NOT_ALLOWED)
         caller = context.caller
         await self._slots.take(caller, is_known=context.actor is not None)
         try:
@@ -168,7 +168,7 @@ class Gate:
             case RouteAccess.OBJECT | RouteAccess.RUN:
                 pass  # a person reads
             case _:
-                raise Forbidden("route not allowed")
+                raise Forbidden(NOT_ALLOWED)
         return await self._stream(context)
 
     async def _stream(self, context: RequestContext) -> web.StreamResponse:

@@ -94,8 +94,8 @@ def check_is_json(headers: Mapping[str, str]) -> None:
         raise InvalidRequest("send the body unpacked: Content-Encoding is not supported here")
 
 
-def values_at(found: Any, path: Sequence[str]) -> list[Any]:
-    """Return the values at a path of keys, of which `*` is each item of a list.
+def values_at(found: Any, path: Sequence[str], name: str = "the body") -> list[Any]:
+    """Return the values at a path of keys, of which `*` is each item of a list; `name` is that of `found`.
 
     Raise InvalidRequest for another spelling of a key: MLflow reads `runId` as it reads `run_id`.
     """
@@ -105,13 +105,13 @@ def values_at(found: Any, path: Sequence[str]) -> list[Any]:
         return [found]
     if path[0] == "*":
         items = found if isinstance(found, list) else [found]
-        return [value for item in items for value in values_at(item, path[1:])]
+        return [value for item in items for value in values_at(item, path[1:], f"each of {name}")]
     if not isinstance(found, dict):
-        raise InvalidRequest(f"{path[0]} is missing: the value that should contain it is no object")
+        raise InvalidRequest(f"{name} must be an object")
     for key in found:
         if key != path[0] and key.replace("_", "").casefold() == path[0].replace("_", "").casefold():
             raise InvalidRequest(f"write {path[0]}, not {key!r:.60}")
-    return values_at(found[path[0]], path[1:]) if path[0] in found else []
+    return values_at(found[path[0]], path[1:], path[0]) if path[0] in found else []
 
 
 def _parsed(body: bytes, *, constants: bool = False) -> Json:

@@ -5,9 +5,10 @@ A version from before the gate may have a source that clients read differently: 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from model_contract.store_addresses import StoreAddress, is_store_address, parse_store_address
 from tracking_gate.errors import Forbidden, InvalidRequest
 from tracking_gate.mlflow_api.artifact_locations import (
     MODEL_ID,
@@ -27,8 +28,10 @@ MAX_STEPS: Final = 4  # from a version that is a copy of a copy
 # `//host` is of artifacts only; the rest begins with one slash.
 SOURCE: Final = re.compile(r"(runs|models|mlflow-artifacts):(?://([^/]*))?(/.*)", re.IGNORECASE)
 ODD: Final = re.compile(r"[?#%;\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^\s|\s$")
-FORMS: Final = "source must be runs:/..., models:/... or mlflow-artifacts:/..."
+ODD_CHARACTERS: Final = "source holds ?, #, %, ;, a backslash, a control character, or a space at an end"
+FORMS: Final = "source must be runs:/..., models:/... or mlflow-artifacts:/..., or an address of an object store"
 NOT_OWNED: Final = "the source is not an object of a project of yours"
+NO_DIRECTORY: Final = "the source is not a directory of a run or a logged model of a project of yours"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,8 @@ async def resolve_source(registry: Registry, uri: str, steps: int = MAX_STEPS) -
 
     Raise InvalidRequest if clients could read the URI in two ways, Forbidden if its files do not exist.
     """
+    if is_store_address(uri):
+        return await _of_store(registry, uri)
     scheme, host, segments = parts_of(uri)
     if scheme == "mlflow-artifacts":
         return await _of_location(registry, "/".join(segments), host)
@@ -65,7 +70,7 @@ async def resolve_source(registry: Registry, uri: str, steps: int = MAX_STEPS) -
 def parts_of(uri: str) -> tuple[str, str, list[str]]:
     """Return scheme, host and the path's segments. Raise InvalidRequest if clients read the URI in different ways."""
     if ODD.search(uri):
-        raise InvalidRequest("source holds ?, #, %, ;, a backslash, a control character, or a space at an end")
+        raise InvalidRequest(ODD_CHARACTERS)
     found = SOURCE.fullmatch(uri)
     if not found:
         raise InvalidRequest(FORMS)
@@ -125,27 +130,52 @@ async def _of_version(registry: Registry, name: str, number: str, steps: int) ->
 
 async def _of_location(registry: Registry, location: str, host: str) -> Source:
     """Return the source at a location, which belongs to the run or logged model whose directory contains it."""
-    run_id, model_id, project = run_id_in(location), model_id_in(location), None
-    root: str | None = None
-    if model_id:
-        info = await registry.logged_model(model_id)
-        if info:
-            root, project, run_id = str(info["artifact_uri"]), await registry.project_of_logged_model(info), None
-    elif run_id:
-        run = await registry.raw_run(run_id)
-        if run:
-            root, project = str(run["run"]["info"]["artifact_uri"]), await registry.project_of_run(run)
-    below = proxied_location(root) if root else None
-    if root is None or below is None or not contains(below, location):
-        raise Forbidden("the source is not a directory of a run or a logged model of a project of yours")
-    if host and not root.startswith(f"mlflow-artifacts://{host}/"):
+    owner = await _directory_of(registry, location)
+    below = proxied_location(owner.uri) if owner else None
+    if owner is None or below is None or not contains(below, location):
+        raise Forbidden(NO_DIRECTORY)
+    if host and not owner.uri.startswith(f"mlflow-artifacts://{host}/"):
         raise InvalidRequest("source names a host: MLflow's client would look for the files there")
     rest = location.removeprefix(below).strip("/")
+    return replace(owner, uri="/".join(part for part in (owner.uri.rstrip("/"), rest) if part))
+
+
+async def _of_store(registry: Registry, uri: str) -> Source:
+    """Return the source at an address of an object store, below that of the run or logged model that its path names.
+
+    MLflow's client sends such a source if MLflow does not serve the artifacts.
+    """
+    if ODD.search(uri):
+        raise InvalidRequest(ODD_CHARACTERS)
+    try:
+        address = parse_store_address(uri)
+    except ValueError:
+        raise InvalidRequest(FORMS) from None
+    owner = await _directory_of(registry, address.path)
+    if owner is None or not _covers(owner.uri, address):
+        raise Forbidden(NO_DIRECTORY)
+    return replace(owner, uri=str(address))
+
+
+def _covers(root: str, address: StoreAddress) -> bool:
+    try:
+        return parse_store_address(root).covers(address)
+    except ValueError:
+        return False
+
+
+async def _directory_of(registry: Registry, location: str) -> Source | None:
+    """Return the whole directory of the logged model or run whose id the location has."""
+    if model_id := model_id_in(location):
+        if not (info := await registry.logged_model(model_id)):
+            return None
+        project = await registry.project_of_logged_model(info)
+        return Source(uri=str(info["artifact_uri"]), project=project, model_id=model_id)
+    run_id = run_id_in(location)
+    if not run_id or not (run := await registry.raw_run(run_id)):
+        return None
     return Source(
-        uri="/".join(part for part in (root.rstrip("/"), rest) if part),
-        project=project,
-        run_id=run_id,
-        model_id=model_id,
+        uri=str(run["run"]["info"]["artifact_uri"]), project=await registry.project_of_run(run), run_id=run_id
     )
 
 

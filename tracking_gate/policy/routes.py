@@ -33,6 +33,9 @@ class RouteAccess(StrEnum):
     DENIED = "denied", "no one"
 
 
+NOT_ALLOWED: Final = "route not allowed"
+
+
 class ObjectKey(StrEnum):
     """The parameter that names the object of an OBJECT or WRITE route."""
 
@@ -47,7 +50,10 @@ class ObjectKey(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A row. A GUARDED route has an `operation`, a CHANGE route a `change`, an EMPTY one the JSON of its `answer`."""
+    """A row. A GUARDED route has an `operation`, a CHANGE route a `change`, an EMPTY one the JSON of its `answer`.
+
+    `refusal` is the message of a DENIED one.
+    """
 
     methods: tuple[str, ...]
     path: str
@@ -56,6 +62,7 @@ class Route:
     operation: Operation | None = None
     change: PeopleChange | None = None
     answer: str = "{}"
+    refusal: str = NOT_ALLOWED
 
     @property
     def rule(self) -> str:
@@ -95,8 +102,8 @@ def _write(path: str, object_key: ObjectKey, *methods: str) -> Route:
     return Route(methods=methods, path=path, access=RouteAccess.WRITE, object_key=object_key)
 
 
-def _denied(path: str) -> Route:
-    return Route(methods=EVERY, path=path, access=RouteAccess.DENIED)
+def _denied(path: str, refusal: str = NOT_ALLOWED) -> Route:
+    return Route(methods=EVERY, path=path, access=RouteAccess.DENIED, refusal=refusal)
 
 
 EVERY: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -194,7 +201,8 @@ ROUTES: Final = (
     _denied("/API/3.0/jobs/"),
     _denied("/API/3.0/jobs/<path:rest>"),
     _denied("/gateway/<path:rest>"),
-    _denied("/v1/traces"),
+    # By these words MLflow's client stores spans as a file of their trace, and does not ask again for each span.
+    _denied("/v1/traces", "REST OTLP span logging is not supported by the gate"),
 )
 
 

@@ -14,12 +14,13 @@ from typing import Final
 
 from model_contract.names import INIT_CONTAINER
 from webhook.decision import RefusalError
-from webhook.injectors import CNI_VALIDATORS, MESH_PROXIES, TRAFFIC_CAPTURES
+from webhook.injectors import CNI_VALIDATORS, CONSUL_INIT, MESH_PROXIES, TRAFFIC_CAPTURES
 from webhook.pod import Container, Pod
 from webhook.reasons import Reason
 
 ISTIO_STATUS: Final = "sidecar.istio.io/status"
 ISTIO_INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
+CONSUL_REDIRECTION: Final = "consul.hashicorp.com/redirect-traffic-config"  # what Consul's CNI plugin reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +53,21 @@ def place_init_container(pod: Pod, *, needs_network: bool, first_target: Contain
             f"put {INIT_CONTAINER} first, or remove it",
         )
     others = pod.init_containers[: first_target.index] if first_target else pod.init_containers
-    index = ours.index if ours else _best_index(others)
+    index = ours.index if ours else _best_index(others, pod)
     return _placement_at(index, pod) if needs_network else Placement(index=index)
 
 
-def _best_index(others: Sequence[Container]) -> int:
+def _best_index(others: Sequence[Container], pod: Pod) -> int:
     if proxies := [container.index for container in others if _is_native_proxy(container)]:
         return proxies[-1] + 1
-    return next((container.index for container in others if container.name in TRAFFIC_CAPTURES), len(others))
+    return next((container.index for container in others if _captures_traffic(container, pod)), len(others))
 
 
 def _placement_at(index: int, pod: Pod) -> Placement:
     before = pod.init_containers[:index]
     if any(_is_native_proxy(container) for container in before):
         return Placement(index=index)
-    captured = any(container.name in TRAFFIC_CAPTURES for container in before)
+    captured = any(_captures_traffic(container, pod) for container in before)
     return Placement(index=index, captured=captured, run_as_user=None if captured else _exempt_user(pod))
 
 
@@ -78,11 +79,13 @@ def _exempt_user(pod: Pod) -> int | None:
 def _proxy_behind_cni(pod: Pod) -> str | None:
     """Return the proxy of a mesh whose capture the node has set up; None if there is none.
 
-    Istio may leave out its validator container; then its annotations show the capture.
+    Istio may leave out its validator container, and Consul has none: then their annotations show the capture.
     """
     names = {container.name for container in pod.init_containers}
     if validator := next((name for name in CNI_VALIDATORS if name in names), None):
         return CNI_VALIDATORS[validator]
+    if CONSUL_REDIRECTION in pod.annotations:
+        return "consul-dataplane"
     redirected = ISTIO_STATUS in pod.annotations and pod.annotations.get(ISTIO_INTERCEPTION) == "REDIRECT"
     return "istio-proxy" if redirected and not names & TRAFFIC_CAPTURES else None
 
@@ -90,6 +93,11 @@ def _proxy_behind_cni(pod: Pod) -> str | None:
 def _user_of(proxy: str, pod: Pod) -> int:
     named = (container.run_as_user for container in (*pod.containers, *pod.init_containers) if container.name == proxy)
     return next((user for user in named if type(user) is int and user > 0), MESH_PROXIES[proxy])
+
+
+def _captures_traffic(container: Container, pod: Pod) -> bool:
+    behind_cni = container.name == CONSUL_INIT and CONSUL_REDIRECTION in pod.annotations
+    return container.name in TRAFFIC_CAPTURES and not behind_cni
 
 
 def _is_native_proxy(container: Container) -> bool:

@@ -47,7 +47,7 @@ def members(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def workload_of(content: Mapping[str, Any], *, namespace: str) -> Workload | None:
     """Return the object with its pod; None if its kind makes no pods, or if its pod template is missing."""
     kind = content.get("kind")
-    if kind not in TEMPLATES:
+    if not isinstance(kind, str) or kind not in TEMPLATES:
         return None
     pod: Any = content
     for key in TEMPLATES[kind]:

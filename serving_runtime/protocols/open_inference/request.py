@@ -1,6 +1,7 @@
 """The tensors of a request as the columns or tensors of the model's signature."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -108,6 +109,7 @@ def _matrix(tensor: InputTensor, signature: Signature) -> Table:
 
 
 def _columns(tensors: Sequence[InputTensor], signature: Signature) -> Table:
+    tensors = [tensor if tensor.shape else replace(tensor, shape=(1,)) for tensor in tensors]  # a value is one row
     columns = signature.columns if signature.named else ()
     own = dict(zip(wire_names(columns, "input"), columns, strict=True))
     kinds: Mapping[str, Type] = {wire: column.type for wire, column in own.items()}
@@ -115,7 +117,7 @@ def _columns(tensors: Sequence[InputTensor], signature: Signature) -> Table:
         kinds = {tensor.name: column.type for tensor, column in zip(tensors, signature.columns, strict=False)}
     wrong = [tensor for tensor in tensors if not _is_column(tensor, kinds.get(tensor.name))]
     if wrong:
-        problem = "the shape of a column must be [rows] or [rows, 1]"
+        problem = "the shape of a column must be [rows] or [rows, 1], or [] for one row"
         raise InvalidInputError([Fault(path=f"{tensor.path}.shape", problem=problem) for tensor in wrong[:MOST_FAULTS]])
     lengths = {tensor.name: tensor.shape[0] for tensor in tensors}
     if len(set(lengths.values())) > 1:

@@ -23,6 +23,8 @@ def predicted(ask: Ask, name: str, body: Any) -> Any:
         ("two-doubles", {"instances": RECORDS}, {"inputs": COLUMNS}),
         ("two-doubles", {"instances": [[0.5, 1], [1.5, 2]]}, {"inputs": COLUMNS}),
         ("two-doubles", {"inputs": COLUMNS}, {"inputs": COLUMNS}),
+        ("two-doubles", {"inputs": [{"a": [0.5], "b": [1]}, {"b": [2], "a": [1.5]}]}, {"inputs": COLUMNS}),
+        ("two-doubles", {"instances": [COLUMNS, {"a": [], "b": []}]}, {"inputs": COLUMNS}),
         ("one-double", {"instances": [0.5, 1.5]}, {"inputs": [0.5, 1.5]}),
         ("one-double", {"instances": [[0.5], [1.5]]}, {"inputs": [0.5, 1.5]}),
         ("array", {"instances": [[0.5], [1.5, 2]]}, {"inputs": [[0.5], [1.5, 2]]}),
@@ -35,6 +37,8 @@ def predicted(ask: Ask, name: str, body: Any) -> Any:
         "objects",
         "rows",
         "columns",
+        "columns for each row",
+        "columns for several rows",
         "one column",
         "rows of one column",
         "one column of lists",
@@ -57,10 +61,24 @@ def test_instances_are_read_as_by_mlflows_protocol(name: str, body: Any, same: A
         ({"instances": [1], "inputs": [1]}, 'either "instances" or "inputs"'),
         ({"instances": [[1, 2], [3]]}, "instances[1]: 1 values, where there are 2 columns"),
         ({"instances": [[1, "x"]]}, "instances[0][1]: a string, where the model takes a number"),
+        ({"inputs": [{"a": [1], "b": [1]}, {"a": [1, 2], "b": [1, "x"]}]}, "inputs[1].b[1]: a string"),
+        (
+            {"inputs": [{"a": [1], "b": [1]}, {"a": [1, 2], "b": [1]}]},
+            "inputs[1]: the columns must have the same number",
+        ),
         ({"instances": [1], "parameters": [1]}, "parameters must be an object"),
         ({"instances": [1], "parameters": {}, "params": {}}, 'only one of the keys "parameters" and "params"'),
     ],
-    ids=["neither", "both", "ragged rows", "a text", "parameters in a list", "parameters twice"],
+    ids=[
+        "neither",
+        "both",
+        "ragged rows",
+        "a text",
+        "a text in a column",
+        "columns of different lengths",
+        "parameters in a list",
+        "parameters twice",
+    ],
 )
 def test_wrong_input_by_v1_is_refused_in_its_shape(body: Any, message: str, ask: Ask) -> None:
     answer = ask("two-doubles")("v1", body)

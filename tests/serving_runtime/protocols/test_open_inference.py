@@ -45,6 +45,11 @@ SAME: dict[str, tuple[str, Any, Any]] = {
         {"dataframe_records": [ROW]},
     ),
     "a column of shape n and 1": ("one-long", inputs(tensor("x", "INT64", [2, 1], [1, 2])), {"inputs": {"x": [1, 2]}}),
+    "a value of a column without a shape": (
+        "one-unnamed",
+        inputs(tensor("input-0", "BYTES", [], ["Hello, my dog is cute."])),
+        {"dataframe_split": {"columns": ["input-0"], "data": [["Hello, my dog is cute."]]}},
+    ),
     "nested data": ("one-long", inputs(tensor("x", "INT64", [2, 1], [[1], [2]])), {"inputs": {"x": [1, 2]}}),
     "a narrower datatype": ("one-long", inputs(tensor("x", "INT8", [2], [1, 2])), {"inputs": {"x": [1, 2]}}),
     "floats for whole numbers": ("one-long", inputs(tensor("x", "FP64", [2], [1, 2.0])), {"inputs": {"x": [1, 2]}}),

@@ -10,6 +10,10 @@ from tracking_gate.policy.guarded_request import Approval, GuardedRequest, own_m
 from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS, check_tag
 
 Json = dict[str, Any]
+WITHOUT_PROJECT: Final = (
+    "the run of the source has no project, as those of MLflow's default experiment: log the model again in an"
+    " experiment of your project"
+)
 MAX_FACT: Final = 1000  # characters of a source in the audit log
 
 
@@ -37,7 +41,7 @@ async def create_version(request: GuardedRequest) -> Approval:
     project = await own_model(request)
     source = await resolve_source(request.registry, request.fields["source"])
     if not request.actor.owns(source.project):
-        raise Forbidden(NOT_OWNED)
+        raise Forbidden(NOT_OWNED if source.project is not None else WITHOUT_PROJECT)
     if source.project is not None and source.project != project:
         raise Forbidden(
             "the source is of another project than the model: log the model again in a run of the model's project"

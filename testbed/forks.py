@@ -7,6 +7,7 @@ of it: `/proc` has the command and the environment of the process that it is a f
 import atexit
 import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -43,11 +44,21 @@ class Forked:
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code, negative for a signal. Raise subprocess.TimeoutExpired."""
         deadline = time.monotonic() + (inf if timeout is None else timeout)
-        while (code := self.poll()) is None:
+        if self.poll() is None:
+            self._sleep_until_end(timeout)
+        while (code := self.poll()) is None:  # the server writes it when the process has ended
             if time.monotonic() > deadline:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
             time.sleep(POLL)
         return code
+
+    def _sleep_until_end(self, timeout: float | None) -> None:
+        with suppress(ProcessLookupError):
+            process = os.pidfd_open(self.pid)
+            with selectors.DefaultSelector() as selector:
+                selector.register(process, selectors.EVENT_READ)
+                selector.select(timeout)
+            os.close(process)
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from testbed.forks import SHARED
 
 BUILD: Final = (sys.executable, "-m", "testbed.cluster", "build")  # a quarter of an hour the first time
 # Folders with a pytest of their own, the slowest first, and the command that each needs before it.
@@ -74,7 +77,12 @@ class Run:
         # Thousands of processes import this project: bytecode is written, also if the machine's settings say no.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment.setdefault(*RARE_COLLECTIONS)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
+        with (
+            tempfile.TemporaryDirectory(prefix="forks-", ignore_cleanup_errors=True) as forks,
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment | {SHARED: forks}
+            ) as process,
+        ):
             while chunk := os.read(process.stdout.fileno(), 65536) if process.stdout else b"":
                 self.output += chunk
                 if self.live:

@@ -53,7 +53,8 @@ def main(directory: Path, *modules: str) -> NoReturn:
                     pid, end = key.data
                     _keep_end(key.fd, pid, directory / end)
                 elif line := _line(key.fd):
-                    os.write(key.fd, b"%d\n" % _start(json.loads(line), selector))
+                    with suppress(BrokenPipeError):  # a client that was killed
+                        os.write(key.fd, b"%d\n" % _start(json.loads(line), selector))
                 else:
                     clients.remove(key.fd)
                     if not clients:
@@ -63,11 +64,14 @@ def main(directory: Path, *modules: str) -> NoReturn:
 
 
 def _line(client: int) -> bytes:
-    """Return the line that a client sends and waits for, or nothing if it has closed its side."""
+    """Return the line that a client sends and waits for, or nothing if it has closed its side or was killed."""
     line = b""
-    while not line.endswith(b"\n") and (piece := os.read(client, PIECE)):
-        line += piece
-    return line
+    with suppress(ConnectionResetError):
+        while piece := os.read(client, PIECE):
+            line += piece
+            if line.endswith(b"\n"):
+                return line
+    return b""
 
 
 def _end_if_unused(directory: Path) -> None:

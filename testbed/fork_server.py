@@ -1,12 +1,13 @@
 """Runs programs in forks of this process, which has imported their modules: that takes seconds.
 
-The arguments are a directory and the modules. Variables that the interpreter reads when it starts, such as
-PYTHONIOENCODING, are given to this process.
+Standard input is a listening socket, the arguments are a directory and the modules. Variables that the interpreter
+reads when it starts, such as LC_ALL, are given to this process; PYTHONIOENCODING is obeyed in each fork.
 
-Each line of standard input is a JSON object of `arguments`, `environment`, `directory`, `input`, `output`, `errors` and
+Each line of a connection is a JSON object of `arguments`, `environment`, `directory`, `input`, `output`, `errors` and
 `end`. The arguments are those of a process: the path of a program in Python, with or without an interpreter before it,
-or an interpreter, `-m` and a module. The line is answered by one with the id of the process. When the process has
-ended, its exit code, negative for a signal, is in the file `end` of the server's directory, which the server removes.
+or an interpreter with `-m` and a module, or with `-c` and code. The line is answered by one with the id of the process.
+When the process has ended, its exit code, negative for a signal, is in the file `end` of the server's directory. The
+server ends, and removes the directory, when its last client has closed its side.
 """
 
 import atexit
@@ -14,8 +15,10 @@ import gc
 import json
 import os
 import runpy
+import select
 import selectors
 import shutil
+import socket
 import sys
 import threading
 import time
@@ -25,39 +28,69 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-STANDARD_INPUT: Final = 0
+from testbed.environments import locked
+
+LISTENER: Final = 0
+PIECE: Final = 65536
 
 
-def main(ends: Path, *modules: str) -> None:
+def main(directory: Path, *modules: str) -> NoReturn:
     for module in modules:
         import_module(module)
     gc.collect()
     gc.freeze()  # else the collector of each fork writes into each object, and copies its page
+    listener, clients = socket.socket(fileno=LISTENER), set[int]()
     with selectors.DefaultSelector() as selector:
-        selector.register(STANDARD_INPUT, selectors.EVENT_READ)
+        selector.register(LISTENER, selectors.EVENT_READ)
         while True:
             for key, _ in selector.select():
-                if key.fd != STANDARD_INPUT:
+                if key.fd == LISTENER:
+                    client = listener.accept()[0].detach()
+                    clients.add(client)
+                    selector.register(client, selectors.EVENT_READ)
+                elif key.fd not in clients:
                     selector.unregister(key.fd)
                     pid, end = key.data
-                    _keep_end(key.fd, pid, ends / end)
-                elif line := sys.stdin.buffer.readline():
-                    _start(json.loads(line), selector)
-                else:  # the tests have ended
-                    shutil.rmtree(ends)
-                    return
+                    _keep_end(key.fd, pid, directory / end)
+                elif line := _line(key.fd):
+                    with suppress(BrokenPipeError):  # a client that was killed
+                        os.write(key.fd, b"%d\n" % _start(json.loads(line), selector))
+                else:
+                    clients.remove(key.fd)
+                    if not clients:
+                        _end_if_unused(directory)
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
 
 
-def _start(order: dict[str, Any], selector: selectors.BaseSelector) -> None:
+def _line(client: int) -> bytes:
+    """Return the line that a client sends and waits for, or nothing if it has closed its side or was killed."""
+    line = b""
+    with suppress(ConnectionResetError):
+        while piece := os.read(client, PIECE):
+            line += piece
+            if line.endswith(b"\n"):
+                return line
+    return b""
+
+
+def _end_if_unused(directory: Path) -> None:
+    """End this process unless another client has connected; the last one reads its end from its connection."""
+    with locked(directory):
+        if not select.select([LISTENER], [], [], 0)[0]:
+            shutil.rmtree(directory)
+            os._exit(0)
+
+
+def _start(order: dict[str, Any], selector: selectors.BaseSelector) -> int:
     if not (pid := os.fork()):
         for key in list(selector.get_map().values()):
-            if key.fd != STANDARD_INPUT:
+            if key.fd != LISTENER:  # whose place the program's standard input takes
                 os.close(key.fd)
         selector.close()
         _run(order)
     selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, order["end"]))
-    sys.stdout.buffer.write(b"%d\n" % pid)
-    sys.stdout.buffer.flush()
+    return pid
 
 
 def _keep_end(descriptor: int, pid: int, end: Path) -> None:
@@ -83,11 +116,18 @@ def _run(order: dict[str, Any]) -> NoReturn:
         opened = os.open(path, flags, 0o600)
         os.dup2(opened, descriptor)
         os.close(opened)
-    streams = ((sys.stdin, "r", -1), (sys.stdout, "w", -1), (sys.stderr, "w", 1))
-    # The encoding is the one that the interpreter chose from the variables with which this process started.
+    # The encoding is the one that the interpreter chose from the variables with which this process started, unless
+    # https://docs.python.org/3/using/cmdline.html#envvar-PYTHONIOENCODING
+    encoding, _, handler = order["environment"].get("PYTHONIOENCODING", "").partition(":")
+    for_both = handler or ("strict" if encoding else sys.stdout.errors)
+    streams = (
+        (sys.stdin, "r", -1, for_both),
+        (sys.stdout, "w", -1, for_both),
+        (sys.stderr, "w", 1, sys.stderr.errors),
+    )
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, buffering, encoding=stream.encoding, errors=stream.errors, closefd=False)  # noqa: SIM115  open until the end
-        for number, (stream, mode, buffering) in enumerate(streams)
+        open(number, mode, buffering, encoding=encoding or stream.encoding, errors=errors, closefd=False)  # noqa: SIM115  open until the end
+        for number, (stream, mode, buffering, errors) in enumerate(streams)
     )
     code = 1
     try:
@@ -110,6 +150,9 @@ def _code_of(arguments: list[str]) -> int:
         if arguments[0] == "-m":
             sys.argv = arguments[1:]
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        elif arguments[0] == "-c":
+            sys.argv = ["-c", *arguments[2:]]
+            exec(arguments[1], {"__name__": "__main__"})  # noqa: S102  what the argument is for
         else:
             sys.argv = arguments
             sys.path.insert(0, str(Path(sys.argv[0]).parent))

@@ -5,9 +5,13 @@ of it: `/proc` has the command and the environment of the process that it is a f
 """
 
 import atexit
+import hashlib
 import json
 import os
+import selectors
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,8 +26,11 @@ from math import inf
 from pathlib import Path
 from typing import Final
 
+from testbed.environments import locked
+
 ROOT: Final = Path(__file__).parents[1]
 POLL: Final = 0.005  # seconds
+SHARED: Final = "MODEL_API_TEST_FORKS"  # a variable of `testbed.run_tests`
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,11 +50,21 @@ class Forked:
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code, negative for a signal. Raise subprocess.TimeoutExpired."""
         deadline = time.monotonic() + (inf if timeout is None else timeout)
-        while (code := self.poll()) is None:
+        if self.poll() is None:
+            self._sleep_until_end(timeout)
+        while (code := self.poll()) is None:  # the server writes it when the process has ended
             if time.monotonic() > deadline:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
             time.sleep(POLL)
         return code
+
+    def _sleep_until_end(self, timeout: float | None) -> None:
+        with suppress(ProcessLookupError):
+            process = os.pidfd_open(self.pid)
+            with selectors.DefaultSelector() as selector:
+                selector.register(process, selectors.EVENT_READ)
+                selector.select(timeout)
+            os.close(process)
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -61,23 +78,45 @@ class Forked:
 
 
 class ForkServer:
-    """A process that has imported modules, and runs programs in forks of itself."""
+    """A process that has imported modules, and runs programs in forks of itself.
+
+    One that is there already is shared: with the other processes of pytest-xdist, if `testbed.run_tests` started them.
+    """
 
     def __init__(self, modules: Sequence[str], environment: Mapping[str, str], python: str = sys.executable) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="forks-"))
+        content = json.dumps([python, modules, sorted(environment.items())])
+        self._directory = root() / hashlib.sha256(content.encode()).hexdigest()[:12]
         self._numbers = count()
         self._lock = threading.Lock()
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [python, "-m", "testbed.fork_server", self._directory, *modules],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection = socket.socket(socket.AF_UNIX)
+        with locked(self._directory):
+            if not self._directory.exists():
+                self._directory.mkdir()
+                self._process = self._started(
+                    [python, "-m", "testbed.fork_server", self._directory, *modules], environment
+                )
+            self._connection.connect(str(self._address))
+        self._answers = self._connection.makefile("rb")
+
+    def _started(self, command: Sequence[str | Path], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+        with socket.socket(socket.AF_UNIX) as listener, self._log.open("wb") as log:
+            listener.bind(str(self._address))
+            listener.listen()
+            return subprocess.Popen(
+                command,
+                stdin=listener.fileno(),
+                stdout=log,
                 stderr=log,
                 # Native libraries would start threads, which a fork does not have.
                 env={**environment, "OMP_NUM_THREADS": "1"},
                 cwd=ROOT,
                 start_new_session=True,
             )
+
+    @property
+    def _address(self) -> Path:
+        return self._directory / "socket"
 
     @property
     def _log(self) -> Path:
@@ -94,7 +133,7 @@ class ForkServer:
         given: str | Path = os.devnull,
     ) -> Forked:
         """Start a program in Python, with the arguments of a process. Raise RuntimeError if the server has ended."""
-        end, named = str(next(self._numbers)), [str(argument) for argument in arguments]
+        end, named = f"{os.getpid()}-{next(self._numbers)}", [str(argument) for argument in arguments]
         order = {
             "arguments": named,
             "environment": dict(env),
@@ -111,21 +150,35 @@ class ForkServer:
         return Forked(args=named, pid=int(answer), end=self._directory / end)
 
     def _answer(self, line: bytes) -> bytes:
-        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101  for the types
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
-        return self._process.stdout.readline()
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.sendall(line)
+            return self._answers.readline()
+        return b""
 
     def close(self) -> None:
-        """End the process. Programs that still run go on."""
-        self._process.communicate()
+        """End the process if no other uses it. Programs that still run go on."""
+        self._connection.shutdown(socket.SHUT_WR)
+        self._answers.read()
+        self._answers.close()
+        self._connection.close()
+        if self._process and not self._directory.exists():
+            self._process.wait()
+
+
+@cache
+def root() -> Path:
+    """Return the folder of the fork servers: that of all processes of this pytest, or one of this process."""
+    if SHARED in os.environ:
+        return Path(os.environ[SHARED])
+    own = Path(tempfile.mkdtemp(prefix="forks-"))
+    atexit.register(shutil.rmtree, own)
+    return own
 
 
 @cache
 def fork_server(python: str, *modules: str) -> ForkServer:
     """Return the process of an interpreter that has imported these modules. It runs until the tests have ended."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTHON"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTEST_", "PYTHON"))}
     server = ForkServer(modules, kept | {"MLFLOW_DISABLE_TELEMETRY": "true"}, python)
     atexit.register(server.close)
     return server

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,15 +21,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from testbed.forks import SHARED
+
 BUILD: Final = (sys.executable, "-m", "testbed.cluster", "build")  # a quarter of an hour the first time
-# Folders with a pytest of their own, the slowest first, and the command that each needs before it.
+# Folders with a pytest of their own, those that wait longest first, and the command that each needs before it.
 FOLDERS: Final[Mapping[str, Sequence[str]]] = {
     "tests/cluster": BUILD,
+    "tests/api_server": (),
     "tests/serving_runtime": (),
     "tests/tracking_gate": (),
     "tests/model_lifecycle": (),
     "tests/model_delivery": (),
-    "tests/api_server": (),
     "tests/end_to_end": (),
     "tests/webhook": (),
 }
@@ -38,9 +41,9 @@ ALONE: Final = "tests/cluster"  # one machine has one cluster
 PROCESSORS: Final = os.cpu_count() or 1
 SHARED_OUT: Final = (f"--numprocesses={2 * PROCESSORS}", "--dist=loadfile")
 AT_ONCE: Final = 3 * PROCESSORS  # a pytest waits for its servers more than half of its time
-# The processes of the longest folders go first, so that none of these still runs alone when all others have ended: a
-# niceness of 5 is a third of their share of a processor.
-LONGEST: Final = 2
+# The processes of the folders that wait longest go first, so that none of these still runs alone when all others have
+# ended: a niceness of 5 is a third of their share of a processor.
+WAITING: Final = 2
 GENTLY: Final = ("nice", "-n", "5")
 # Programs in Go look for garbage a fourth as often as by themselves, which takes a quarter of kubectl's processor time:
 # https://pkg.go.dev/runtime#hdr-Environment_Variables
@@ -74,7 +77,12 @@ class Run:
         # Thousands of processes import this project: bytecode is written, also if the machine's settings say no.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment.setdefault(*RARE_COLLECTIONS)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
+        with (
+            tempfile.TemporaryDirectory(prefix="forks-", ignore_cleanup_errors=True) as forks,
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment | {SHARED: forks}
+            ) as process,
+        ):
             while chunk := os.read(process.stdout.fileno(), 65536) if process.stdout else b"":
                 self.output += chunk
                 if self.live:
@@ -106,7 +114,7 @@ def main(arguments: Sequence[str], folders: Mapping[str, Sequence[str]] = FOLDER
     else:
         rest = Run([f"--ignore={folder}" for folder in (*folders, FULL)], live=True, prefix=GENTLY)
         own = [Run([folder, "-o", f"cache_dir=.pytest_cache/{folder}"], first=folders[folder]) for folder in folders]
-        for run in own[LONGEST:]:
+        for run in own[WAITING:]:
             run.prefix = GENTLY
         runs = [rest, *own]
     run_all(runs)

@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -68,14 +68,6 @@ HOLDS_A_SECRET: Final = re.compile(r"(TOKEN|PASSWORD|_KEY)$")
 HOLDS_AN_ADDRESS: Final = re.compile(r"(URI|URL|HOST|PROXY|UPSTREAM)$", re.IGNORECASE)
 SERVERS: Final = {("model-api-webhook", "serve"), ("model-api-runtime", "serve"), ("model-api-gate", "serve")}
 CODES: Final = {int(code) for code in ExitCode}
-# The interpreter's own end for these values is no program's: they only change the encoding of the outputs.
-ENCODINGS: Final = (
-    "PYTHONIOENCODING=ascii",
-    "PYTHONIOENCODING=utf-16",
-    "LC_ALL=C",
-    "LC_ALL=xx_YY.nothing",
-    "PYTHONUTF8=0",
-)
 
 # The settings that each program declares, the commands that read them, and names that only seem to hold a secret.
 DECLARED: Final[Mapping[str, Sequence[Setting]]] = {
@@ -273,6 +265,10 @@ class Runner:
         self._server = server
         self._arguments = place.arguments()
         self._usual: dict[Command, Ended] = {}
+
+    @property
+    def commands(self) -> Iterable[Command]:
+        return self._arguments
 
     def run(self, command: Command, environment: Mapping[str, str], *more: str) -> Ended:
         """Run the command; `more` are arguments beside those of the place."""
@@ -485,16 +481,30 @@ def test_value_of_a_setting_that_may_be_a_secret_is_in_no_output(
     assert codes <= {ExitCode.INVALID_INPUT, ExitCode.USAGE} | ({0} if "_SERVER_" in declared.variable else set())
 
 
-@pytest.mark.parametrize("setting", ENCODINGS)
-def test_an_output_of_few_characters_ends_in_no_traceback(place: Place, setting: str) -> None:
-    name, _, value = setting.partition("=")
-    environment = {**place.environment, name: value}
-    with running(place, environment) as runner:
-        for command in place.arguments():
-            if command in SERVERS or command[:2] in {("model-api", "token"), ("model-api-webhook", "certs")}:
-                continue
-            ended = runner.run(command, environment)
-            output = ended.output.replace("\0", "")  # which UTF-16 puts between letters
+@pytest.mark.parametrize("setting", ["PYTHONIOENCODING=ascii", "PYTHONIOENCODING=utf-16"])
+def test_an_output_of_few_characters_ends_in_no_traceback(place: Place, runner: Runner, setting: str) -> None:
+    assert_no_traceback(runner, environment_with(place, setting))
 
-            assert "Traceback" not in output, (command, output[-600:])
-            assert ended.code in CODES, (command, output[-600:])
+
+# The interpreter reads them when it starts, so each has a process of its own whose forks are the commands.
+@pytest.mark.parametrize("setting", ["LC_ALL=C", "LC_ALL=xx_YY.nothing", "PYTHONUTF8=0"])
+def test_a_locale_of_few_characters_ends_in_no_traceback(place: Place, setting: str) -> None:
+    environment = environment_with(place, setting)
+    with running(place, environment) as runner:
+        assert_no_traceback(runner, environment)
+
+
+def environment_with(place: Place, setting: str) -> Mapping[str, str]:
+    name, _, value = setting.partition("=")
+    return {**place.environment, name: value}
+
+
+def assert_no_traceback(runner: Runner, environment: Mapping[str, str]) -> None:
+    for command in runner.commands:
+        if command in SERVERS or command[:2] in {("model-api", "token"), ("model-api-webhook", "certs")}:
+            continue
+        ended = runner.run(command, environment)
+        output = ended.output.replace("\0", "")  # which UTF-16 puts between letters
+
+        assert "Traceback" not in output, (command, output[-600:])
+        assert ended.code in CODES, (command, output[-600:])

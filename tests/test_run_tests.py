@@ -77,6 +77,37 @@ def test_processor_seconds_of_each_run_are_told_with_those_of_all_its_processes(
     assert seconds["tests/other"] > seconds["tests/apart"]
 
 
+# Each of two waits for the other, whose program is a fork of the same process then.
+FORKS = """\
+import os
+import sys
+import time
+from pathlib import Path
+
+from testbed.forks import fork_server
+
+
+def test_it() -> None:
+    output = Path(__file__).with_suffix(".out").absolute()
+    server = fork_server(sys.executable, "json")
+    program = server.start([Path("parent.py").absolute()], env=os.environ, output=output, errors=output)
+    assert program.wait(60) == 0
+    deadline = time.monotonic() + 60
+    while len(list(output.parent.glob("*.out"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+"""
+
+
+def test_processes_of_one_pytest_share_the_process_whose_forks_are_programs(tmp_path: Path) -> None:
+    files = {"parent.py": "import os\nprint(os.getppid())\n", "tests/apart/test_a.py": FORKS}
+    done = run(tmp_path, files | {"tests/apart/test_b.py": FORKS}, "tests/apart")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second = (path.read_text() for path in (tmp_path / "tests" / "apart").glob("*.out"))
+    assert first == second
+
+
 def test_coverage_of_all_runs_is_one_table_when_it_is_asked_for(tmp_path: Path) -> None:
     done = run(tmp_path, FILES, coverage="1")
 

@@ -22,7 +22,7 @@ from testbed.cluster.machine import run
 from testbed.cluster.workloads import COMPUTE, MLFLOW, PROJECT_ID
 from testbed.oidc_issuer import new_key
 from testbed.processes import free_port, sockets_closed
-from tests.cluster.test_sync_rights import PATHS
+from tests.api_server.test_sync_rights import PATHS
 from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.authentication.documents import Documents
 from tracking_gate.authentication.issuer_tokens import IssuerTokens

@@ -135,3 +135,9 @@ def test_container_that_looks_for_a_kubernetes_token_finds_none(quiet: Kube, win
     }
     assert mounted[INIT_CONTAINER] == ["mlflow-tmp"]
     assert mounted["model"][0].startswith("kube-api-access-")
+
+
+def test_namespaces_enforce_what_the_pods_are(installed: Kube) -> None:
+    for name in ("domino-platform", "domino-compute", "mlflow-efs"):
+        labels = installed.get("namespace", name)["metadata"]["labels"]
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"

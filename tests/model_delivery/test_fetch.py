@@ -10,6 +10,8 @@ import pytest
 from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ModelRef
 from testbed.delivery import Delivery
+from testbed.mlflow_server import MODULES, client_environment
+from testbed.processes import completed
 from testbed.registered import Registered, files_below
 from testbed.reverse_proxy import reverse_proxy
 
@@ -84,9 +86,8 @@ def test_a_delivered_model_loads_and_predicts(delivery_any: Delivery, mlflow_any
         "import sys, mlflow.pyfunc, numpy;"
         " print(mlflow.pyfunc.load_model(sys.argv[1]).predict(numpy.array([[1.0]])).shape)"
     )
-    loaded = subprocess.run(
-        [mlflow_any.server.python, "-c", code, delivery_any.model(ref)], capture_output=True, text=True, check=False
-    )
+    command = [mlflow_any.server.python, "-c", code, delivery_any.model(ref)]
+    loaded = completed(command, env=client_environment(), imported=MODULES)
 
     assert loaded.stdout.splitlines()[-1] == "(1,)", loaded.stderr
 

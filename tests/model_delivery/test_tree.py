@@ -1,12 +1,12 @@
 """The tree that arrives is the one that MLflow's own client makes."""
 
 import json
-import subprocess
 from pathlib import Path
 
 from model_contract.exit_codes import ExitCode
 from testbed.delivery import Delivery
-from testbed.mlflow_server import client_environment
+from testbed.mlflow_server import MODULES, client_environment
+from testbed.processes import completed
 from testbed.registered import Registered
 
 DOWNLOAD = (
@@ -26,10 +26,11 @@ def test_empty_directories_arrive_as_with_mlflows_client(tmp_path: Path, mlflow_
     address = f"mlflow-artifacts:/{mlflow_any.versions['empty directories']['directory']}"
     command = [mlflow_any.server.python, "-c", DOWNLOAD, address, tmp_path / "theirs"]
     environment = client_environment() | {"MLFLOW_TRACKING_URI": mlflow_any.uri}
-    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    downloaded = completed(command, env=environment, imported=MODULES)
 
+    assert downloaded.returncode == 0, downloaded.stderr
     assert ended.code == ExitCode.DONE, ended.output
-    assert tree(delivery.model(ref)) == tree(Path(printed.splitlines()[-1]))
+    assert tree(delivery.model(ref)) == tree(Path(downloaded.stdout.splitlines()[-1]))
     assert json.loads(delivery.manifest(ref).read_text())["directories"] == ["data/deep/er", "empty", "with space"]
 
 

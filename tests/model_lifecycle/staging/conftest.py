@@ -19,6 +19,7 @@ from testbed.lifecycle import MODULES
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import PATIENCE, Process, completed, installed
 from testbed.reverse_proxy import Exchange, reverse_proxy
+from testbed.runtime_server import WITH_MLFLOW
 from testbed.webhook_server import WebhookServer, webhook_server
 
 SCRIPT = Path(__file__).parent / "scripts" / "register_wine.py"
@@ -61,7 +62,7 @@ class Workspace:
             [installed(command), *arguments],
             env=self.environ() | variables,
             cwd=self.directory,
-            imported=MODULES if command == "model-api" else (),
+            imported=MODULES if command == "model-api" else WITH_MLFLOW,  # which the pods have imported too
             timeout=600,
         )
 

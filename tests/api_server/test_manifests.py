@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import textwrap
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import yaml
 
 from model_contract.names import PROJECT_TOKENS_SECRETS
 from testbed.cluster import binaries
-from testbed.cluster.kube import Kube
 from testbed.cluster.machine import run
 from tracking_gate.cli import serve
 from webhook.settings import Settings
@@ -37,8 +37,12 @@ def built(request: pytest.FixtureRequest) -> list[Json]:
 
 
 def build(overlay: str) -> list[Json]:
-    text = run(binaries.build() / "kubectl", "kustomize", MANIFESTS / "overlays" / overlay)
-    return [found for found in yaml.safe_load_all(text) if found]
+    return [found for found in yaml.safe_load_all(kustomized(overlay)) if found]
+
+
+@cache
+def kustomized(overlay: str) -> str:
+    return run(binaries.build() / "kubectl", "kustomize", MANIFESTS / "overlays" / overlay)
 
 
 def templates(objects: list[Json]) -> list[tuple[str, Json]]:
@@ -273,9 +277,3 @@ def test_images_have_a_version(built: list[Json]) -> None:
     for _, template in templates(built):
         for container in template["spec"]["containers"]:
             assert re.search(r"[:@][^/]+$", container["image"]), container["image"]
-
-
-def test_namespaces_enforce_what_the_pods_are(installed: Kube) -> None:
-    for name in ("domino-platform", "domino-compute", "mlflow-efs"):
-        labels = installed.get("namespace", name)["metadata"]["labels"]
-        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"

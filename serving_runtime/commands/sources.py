@@ -25,7 +25,7 @@ SUFFIXES: Final[Mapping[str, str]] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-PACKED: Final = frozenset({".gz", ".bz2", ".zst"})
+PACKED: Final = frozenset({".gz", ".bz2", ".xz", ".zst"})
 HIDDEN: Final = (".", "_")  # beginnings of names that readers of data sets skip
 
 

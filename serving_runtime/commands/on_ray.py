@@ -80,7 +80,7 @@ def _read(task: Task, *, include_paths: bool = False) -> Dataset:
     rows = ray.data.read_parquet(sources, include_paths=include_paths, dataset_kwargs=INT96)
     known = signature.names | {*task.keep, FILE}
     needed = [name for name in rows.schema().names if name in known]
-    if signature.named and needed:
+    if signature.named and needed and not any("." in name for name in needed):  # Arrow's way to a field of an object
         rows = rows.select_columns(needed)
     of_files = {*ray.data.read_parquet(sources, partitioning=None).schema().names, FILE}
     names = [name for name in rows.schema().names if name not in of_files]

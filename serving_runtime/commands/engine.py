@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from serving_runtime.commands.cli_errors import CommandError, InputFileError, MissingFileError
+from serving_runtime.commands.sources import check_directories
 
 ENGINES: Final = ("spark", "ray")  # which are the names of the extras too
 STDIN: Final = "-"
@@ -91,6 +92,7 @@ def task_of(options: argparse.Namespace, model_path: Callable[[], Path]) -> Engi
         raise InputFileError("--where is not for an engine: name the directories of the partitions")
     if options.engine == "spark" and options.workers > 1:
         raise InputFileError("Spark's own settings say how many processes there are: leave out --workers")
+    check_directories(options.file)
     return EngineTask(
         model_path=model_path(),
         sources=options.file,

@@ -1,8 +1,9 @@
 """Rows of a file of JSON or JSON lines, in chunks."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import IO, Any, Final
 
 from serving_runtime.codec.strict_json import read_object, read_value
@@ -24,7 +25,7 @@ NO_TABLE: Final = (
 )
 
 
-def json_lines_chunks(stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
+def json_lines_chunks(lines: Iterable[bytes], signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
     """Yield chunks of at most `size` lines, and of fewer if these are long.
 
     A line is a record, a value that the model's own code takes, or a body of the protocol.
@@ -32,7 +33,7 @@ def json_lines_chunks(stream: IO[bytes], signature: Signature, size: int, keep: 
     rows: list[tuple[int, bytes]] = []
     known: set[str] = set()
     length = 0
-    for number, line in enumerate(stream, 1):
+    for number, line in enumerate(lines, 1):
         if line.isspace():
             continue
         if number == 1:
@@ -116,6 +117,14 @@ def _body_chunk(line: bytes, place: str, signature: Signature) -> Chunk:
     return Chunk(count=len(document[key]), place=lambda row: f"{place}, {key}[{row}]", request=request)
 
 
+def _is_record(line: bytes, signature: Signature) -> bool:
+    """Return True if the line is an object, and no body of the protocol."""
+    try:
+        return isinstance(json.loads(line), dict) and not _is_body(line, signature)
+    except ValueError:
+        return False
+
+
 def _is_body(line: bytes, signature: Signature) -> bool:
     """Return True if the line is a body of the protocol, and not a record or a value."""
     try:
@@ -149,9 +158,14 @@ def _list_key(document: dict[str, Any], signature: Signature) -> str | None:
 def json_chunks(stream: IO[bytes], signature: Signature, size: int, keep: Sequence[str]) -> Iterator[Chunk]:
     """Yield chunks of an array of records, of an array of values that the model's own code takes, or of a body.
 
-    The file is read whole. Raises InputFileError.
+    The file is read whole, unless it has JSON lines: Spark and the exports of warehouses name those `.json` too. Raises
+    InputFileError.
     """
-    body = stream.read().removeprefix(BYTE_ORDER_MARK)
+    first = stream.readline()
+    if _is_record(first, signature):
+        yield from json_lines_chunks(chain((first,), stream), signature, size, keep)
+        return
+    body = (first + stream.read()).removeprefix(BYTE_ORDER_MARK)
     array = b'{"inputs":' if signature.typed_in_code else b'{"dataframe_records":'
     document = read_object(array + body + b"}" if body.lstrip().startswith(b"[") else body)
     form = next((key for key in TABLES if _rows_in(document, key) is not None), None)

@@ -41,6 +41,10 @@ TYPES: Final = {
     "double": pa.float64(),
 }
 FILE: Final = "path"  # Ray's column of the file that a row comes from
+# Without it, Arrow reads a time of INT96 beyond the nanoseconds of 64 bits as one of another century.
+INT96: Final = {"coerce_int96_timestamp_unit": "us"}
+FAR_TIME: Final = "would result in out of bounds timestamp"
+FILE_OF_ERROR: Final = re.compile(r"Failed to read fragment (\S+) after")
 
 
 def score_on_ray(task: EngineTask) -> ScoredRows:
@@ -71,14 +75,19 @@ def _connect(task: EngineTask) -> None:
 
 
 def _read(task: EngineTask, *, include_paths: bool = False) -> Dataset:
-    """Return the rows, with the columns of their directories."""
+    """Return the rows, with the columns of their directories; of the others only those that are needed."""
     sources = [_absolute(source) for source in task.sources]
-    rows = ray.data.read_parquet(sources, include_paths=include_paths)
+    signature = read_metadata(task.model_path).signature
+    rows = ray.data.read_parquet(sources, include_paths=include_paths, dataset_kwargs=INT96)
+    known = signature.names | {*task.keep, FILE}
+    needed = [name for name in rows.schema().names if name in known]
+    if signature.named and needed and not any("." in name for name in needed):  # Arrow's way to a field of an object
+        rows = rows.select_columns(needed)
     of_files = {*ray.data.read_parquet(sources, partitioning=None).schema().names, FILE}
     names = [name for name in rows.schema().names if name not in of_files]
     if not names:
         return rows
-    kinds = types_of(names, read_metadata(task.model_path).signature)
+    kinds = types_of(names, signature)
     return rows.map_batches(_with_partitions, fn_kwargs={"kinds": kinds}, batch_format="pyarrow", batch_size=None)
 
 
@@ -141,6 +150,12 @@ def _explained(task: EngineTask, text: str) -> CommandError:
         _connect(task)
         with suppress(ServingError, LookupError, *FAILURES):
             return InputFileError(_first_refused(task))
+    if FAR_TIME in text:
+        file = FILE_OF_ERROR.search(text)
+        return InputFileError(
+            f"{file[1] if file else 'a file'}: a time of INT96 is beyond the year 2262, and Ray has its nanoseconds:"
+            " score the file by the command alone or on Spark, or write it with another type of time"
+        )
     return engine_error(text)
 
 

@@ -1,8 +1,9 @@
-"""Files that gzip, bzip2 or zstd has packed, as streams of what is in them."""
+"""Files that gzip, bzip2, xz or zstd has packed, as streams of what is in them."""
 
 import bz2
 import gzip
 import io
+import lzma
 import zlib
 from collections.abc import Callable
 from typing import IO, Any, Final, cast
@@ -14,7 +15,7 @@ try:  # the extra `tables`
     import pyarrow as arrow
 except ImportError:
     arrow = None
-DAMAGED: Final = (EOFError, zlib.error)  # other faults of a packed file are OSError
+DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError)  # other faults of a packed file are OSError
 BLOCK: Final = 1 << 20  # bytes that are unpacked at a time
 
 
@@ -48,5 +49,6 @@ class _Left:
 OPENED: Final[dict[bytes, Callable[[IO[bytes]], Any]]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
     b"\x28\xb5\x2f\xfd": _zstd,
 }

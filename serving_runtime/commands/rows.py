@@ -111,6 +111,11 @@ def _beginning(stream: IO[bytes]) -> bytes:
     return beginning
 
 
+def _is_quick(stream: IO[bytes]) -> bool:
+    """Return True for a file of this machine, whose blocks cost less than to hand them from one thread to another."""
+    return isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO) and stream.seekable()
+
+
 class _LineBuffer:
     """An iterable of lines that keeps those read since the last `take`, because a row of CSV may span several."""
 
@@ -144,7 +149,7 @@ def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumn
         yield from rows.chunks(len(rows))
         return
     block: CsvBlock | None = None
-    for block in read_ahead(blocks):
+    for block in blocks if _is_quick(stream) else read_ahead(blocks):
         rows = _CsvRows(header.text, block, signature, others.keep)
         batch = read_block(header, block, signature) if ARROW else None
         yield from rows.chunks(size) if batch is None else _batch_chunks(batch, rows, signature, size)

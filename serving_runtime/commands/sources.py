@@ -1,17 +1,18 @@
 """The files that `predict` scores: files, directories and globs, in a fixed order."""
 
 import glob
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
 
-from serving_runtime.commands.cli_errors import InputFileError, MissingFileError
+from serving_runtime.commands.cli_errors import InputFileError, MissingFileError, UnavailableError
 from serving_runtime.commands.partitions import Condition, Partitions, partitions_of
 from serving_runtime.commands.places import Place, State, opened, place_of, read_error, state_of
+from serving_runtime.commands.versioned_tables import refuse_versions
+from serving_runtime.options import STORES
 
 if TYPE_CHECKING:
     from serving_runtime.tables.object_store import ObjectPath
@@ -24,10 +25,8 @@ SUFFIXES: Final[Mapping[str, str]] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-PACKED: Final = frozenset({".gz", ".bz2", ".zst"})
+PACKED: Final = frozenset({".gz", ".bz2", ".xz", ".zst"})
 HIDDEN: Final = (".", "_")  # beginnings of names that readers of data sets skip
-# Of tables of Delta, Hudi and Iceberg, whose directories hold files of older versions too.
-VERSIONED: Final = re.compile(r"_delta_log|\.hoodie|.*\.metadata\.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +69,18 @@ def find_sources(arguments: Sequence[str], form: str | None, conditions: Sequenc
     return wanted
 
 
+def check_directories(arguments: Sequence[str]) -> None:
+    """Raise InputFileError for a directory that `find_sources` refuses, if this machine can list its files.
+
+    What is missing here, or is at an address that only an engine knows, is left to the engine.
+    """
+    for argument in arguments:
+        scheme, separator, _ = argument.partition("://")
+        if not separator or scheme in STORES:
+            with suppress(MissingFileError, UnavailableError):
+                list(_found(argument, "parquet"))
+
+
 def identity(place: Place) -> Place:
     """Return the one name of a file that may have several."""
     return place.resolve() if isinstance(place, Path) else place
@@ -99,7 +110,9 @@ def _matching(pattern: str, form: str | None) -> Iterator[Source]:
     for path in matches:
         if path in files:
             yield _source(path, path.relative_to(root), form)
-        elif not any(file.is_relative_to(path) for file in files):  # `**` matches directories and their files
+        elif any(file.is_relative_to(path) for file in files):  # `**` matches directories and their files
+            refuse_versions(path, path.rglob("*"))
+        else:
             yield from _in_directory(path, root, form)
 
 
@@ -110,7 +123,7 @@ def _fixed_part(pattern: PurePath) -> PurePath:
 
 def _in_directory(directory: Path, root: Path, form: str | None) -> Iterator[Source]:
     paths = sorted(directory.rglob("*"))
-    _refuse_versions(directory, paths)
+    refuse_versions(directory, paths)
     files = [
         path
         for path in paths
@@ -131,8 +144,8 @@ def _in_store(place: "ObjectPath", form: str | None) -> Iterator[Source]:
     root = place.at(PurePosixPath(_fixed_part(place.key))) if has_magic else place
     pattern = place.relative_to(root).parts if has_magic else ("**",)
     objects = list(_objects_below(root))
-    if not has_magic:
-        _refuse_versions(place, (path for path, _ in objects))
+    if in_directories := [path for path, _ in objects if _is_in_directory(path.relative_to(root), pattern)]:
+        refuse_versions(root, in_directories)
     found = [
         Source(path=path, name=name, form=_form(path.name, form), state=state)
         for path, state in objects
@@ -141,15 +154,6 @@ def _in_store(place: "ObjectPath", form: str | None) -> Iterator[Source]:
     if not found:
         raise MissingFileError(f"there is no object {place}, and none with such a key below it that can be scored")
     yield from found
-
-
-def _refuse_versions(directory: Place, paths: Iterable[Place]) -> None:
-    """Raise InputFileError for a table of Delta, Hudi or Iceberg: its directory holds files of older versions too."""
-    if any(map(VERSIONED.fullmatch, (part for path in paths for part in path.relative_to(directory).parts))):  # type: ignore[arg-type]  # both are of one kind
-        raise InputFileError(
-            f"{directory} has a table of Delta, Hudi or Iceberg, and files of its older versions: write its rows as"
-            " Parquet with the program that reads such tables, or name the files to score"
-        )
 
 
 def _objects_below(root: "ObjectPath") -> Iterator[tuple["ObjectPath", State]]:
@@ -164,7 +168,12 @@ def _is_wanted(name: PurePath, pattern: Sequence[str], form: str | None) -> bool
     if pattern != ("**",) and _fits(name.parts, pattern):
         return True
     is_table = form is not None or _suffix(name) in SUFFIXES
-    return is_table and any(_fits(parent.parts, pattern) for parent in name.parents)
+    return is_table and _is_in_directory(name, pattern)
+
+
+def _is_in_directory(name: PurePath, pattern: Sequence[str]) -> bool:
+    """Return True for a path below a directory that the pattern names; it names no hidden one."""
+    return any(_fits(parent.parts, pattern) and not _is_hidden(parent) for parent in name.parents)
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:

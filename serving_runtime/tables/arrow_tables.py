@@ -102,7 +102,9 @@ def _is_text(column: pa.Array) -> bool:
 
 
 def decoded(column: pa.Array) -> pa.Array:
-    """Return the values of a dictionary, and any other column as it is."""
+    """Return the values of a dictionary, the texts of UUIDs, and any other column as it is."""
+    if isinstance(column.type, pa.UuidType):
+        return pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())
     if not pa.types.is_dictionary(column.type):
         return column
     values = column.dictionary

@@ -65,6 +65,8 @@ def read_csv_blocks(stream: IO[bytes]) -> Iterator[CsvBlock]:
             continue
         pending += arrived
         if not begun and (end := _end_of_first(pending, final=not arrived)):
+            if pending == BYTE_ORDER_MARK:
+                break
             yield CsvBlock(text=pending[:end].removeprefix(BYTE_ORDER_MARK), line=line, sound=_is_csv(pending[:end]))
             line, pending, begun = line + pending.count(b"\n", 0, end), pending[end:], True
         end, sound = _end_of_last(pending, final=not arrived) if begun else (0, True)

@@ -7,6 +7,7 @@ differently is left to that module, which reads each cell and names a wrong one.
 import csv
 import io
 import re
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +29,7 @@ WHOLE: Final = frozenset({"integer", "long"})
 # From here on a double, or a float, may be another number than the text's.
 EXACT: Final = {"double": 2.0**53, "float": 2.0**24}
 LONGEST: Final = 1 << 30  # bytes of a block, which Arrow counts in 32 bits
+PIECE: Final = 1 << 20  # bytes that Arrow splits into cells and converts while they are in the processor's cache
 EMPTY_LINE: Final = re.compile(rb"(?:\A|\n)\r?\n")  # in a file of one column, which may be an empty cell or no row
 PLAIN_TIME: Final = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?)?$"
 # Years whose nanoseconds a 64-bit number holds whole.
@@ -55,17 +57,11 @@ def read_block(
     if len(known) < len(names) and not _is_utf8(block.text):  # Arrow looks at texts that it converts only
         return None
     types = {name: READ_AS.get(_name(kinds[name]), pa.string()) for name in known}
+    options = arrow_csv.ConvertOptions(
+        column_types=types, include_columns=known, null_values=_nulls(block), strings_can_be_null=False
+    )
     try:
-        table = arrow_csv.read_csv(
-            pa.BufferReader(block.text),
-            read_options=arrow_csv.ReadOptions(
-                column_names=names, use_threads=threads, block_size=min(len(block.text), LONGEST)
-            ),
-            parse_options=parse_options(block),
-            convert_options=arrow_csv.ConvertOptions(
-                column_types=types, include_columns=known, null_values=_nulls(block), strings_can_be_null=False
-            ),
-        )
+        table = _read(block, names, options, threads=threads)
         columns = [_checked(table.column(name), _name(kinds[name])) for name in known]
     except (pa.ArrowInvalid, pa.ArrowKeyError, CellError):
         return None
@@ -77,6 +73,26 @@ def read_block(
 def parse_options(block: CsvBlock) -> Any:
     """Return options for the block: without quotes in it, Arrow looks for none and is a tenth faster."""
     return arrow_csv.ParseOptions(quote_char='"' if block.quoted else False, newlines_in_values=block.quoted)
+
+
+def _read(block: CsvBlock, names: list[str], options: Any, *, threads: bool) -> pa.Table:
+    """Return the table of a block, of which Arrow converts a piece at a time: it comes to each line for each column.
+
+    A block with quotes is one piece, because Arrow would look for all quotes once more to part it. Raises ArrowInvalid.
+    """
+
+    def read(size: int) -> pa.Table:
+        return arrow_csv.read_csv(
+            pa.BufferReader(block.text),
+            read_options=arrow_csv.ReadOptions(column_names=names, use_threads=threads, block_size=min(size, LONGEST)),
+            parse_options=parse_options(block),
+            convert_options=options,
+        )
+
+    if not block.quoted:
+        with suppress(pa.ArrowInvalid):  # of a record that is longer than a piece, or of a wrong cell
+            return read(PIECE)
+    return read(len(block.text))
 
 
 def _nulls(block: CsvBlock) -> list[str]:

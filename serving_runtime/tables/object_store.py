@@ -36,6 +36,10 @@ class ObjectPath:
         return self.key.name
 
     @property
+    def parent(self) -> "ObjectPath":
+        return self.at(self.key.parent)
+
+    @property
     def suffix(self) -> str:
         return self.key.suffix
 

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,6 +51,28 @@ def test_lost_actor_loses_no_row(engines: Engines, engine_models: Path, table: T
     loads = [line.split() for line in lines if line.startswith("load")]
     assert len({process for _, process, _ in loads}) == 3  # two, and the one that replaced the lost one
     assert sum(line.startswith("batch") for line in lines) > 8 * ROWS // 500  # some were repeated
+
+
+def test_far_time_of_sparks_older_type_is_no_fault_of_another_column_and_is_not_kept_as_another_one(
+    engines: Engines, engine_models: Path, table: Table, tmp_path: Path
+) -> None:
+    directory = table(2)
+    for number, year in enumerate((2024, 9999)):
+        until = pa.array([datetime(year, 12, 31)] * ROWS, pa.timestamp("us"))  # noqa: DTZ001  such times have no zone
+        parquet.write_table(
+            rows(number * ROWS).append_column("until", until),
+            directory / f"part-{number}.parquet",
+            use_deprecated_int96_timestamps=True,
+        )
+    command = (*LOCAL, "--model-path", engine_models / "sum", directory, "--keep-columns")
+
+    scored = engines.run(*command, "id", "-o", tmp_path / "out", directory=tmp_path)
+    refused = engines.run(*command, "id,until", "-o", tmp_path / "more", directory=tmp_path)
+
+    assert scored.code == 0, scored.err
+    assert has_each_row_once(tmp_path / "out", 2)
+    assert refused.code == 3, refused.err
+    assert refused.last.startswith(f"error: {directory}/part-1.parquet: a time of INT96 is beyond the year 2262")
 
 
 def test_row_that_is_refused_ends_the_command_with_its_file(

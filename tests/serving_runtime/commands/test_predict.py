@@ -41,7 +41,7 @@ def written(path: Path) -> Path:
             path.write_text(csv_text(ROWS))
         case "rows.parquet":
             frame.to_parquet(path)
-        case "rows.jsonl":
+        case "rows.jsonl" | "lines.json":
             path.write_text(frame.to_json(orient="records", lines=True))
         case "rows.json":
             path.write_text(frame.to_json(orient="records"))
@@ -50,7 +50,7 @@ def written(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet", "rows.jsonl", "rows.json", "body.json"])
+@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet", "rows.jsonl", "lines.json", "rows.json", "body.json"])
 def test_file_of_every_form_is_scored(name: str, run: Run, models: Path, wanted: list[float], tmp_path: Path) -> None:
     source = written(tmp_path / name)
 
@@ -152,11 +152,13 @@ def test_csv_with_another_delimiter_is_refused_with_the_advice_to_use_commas(
 
 FILES = {
     "empty.csv": (b"", "the file is empty; its first line must name the columns"),
+    "mark.csv": (b"\xef\xbb\xbf", "the file is empty; its first line must name the columns"),
     "latin.csv": ("fixed acidity,pH\n\xe4,1\n".encode("latin-1"), "the file is not UTF-8"),
     "carriage-returns.csv": (b"fixed acidity,pH,alcohol\r1,2,3\r", "line 1 is no CSV"),
     "cut-header.csv": (b'fixed acidity,"pH,alcohol\n1,2,3\n', "is no CSV"),
     "cut.csv": (b'fixed acidity,pH,alcohol\n1,2,"3', "line 2 is no CSV"),
     "broken.json": (b"[1, ", "the file is not JSON"),
+    "short.json": (b'{"pH": 1}\n', 'the column "fixed acidity" is missing'),
     "short.jsonl": (b'{"pH": 1}\n', 'the column "fixed acidity" is missing'),
     "text.parquet": (b"no parquet", "the file cannot be read as Parquet"),
 }

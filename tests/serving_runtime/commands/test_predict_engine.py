@@ -51,6 +51,25 @@ def test_option_that_an_engine_does_not_have_is_refused(
     assert (ended.code, ended.err) == (ExitCode.INVALID_INPUT, f"error: {sentence}\n")
 
 
+@pytest.mark.parametrize("engine", [[], ["--engine", "spark"], ["--engine", "ray"]], ids=["none", "spark", "ray"])
+@pytest.mark.parametrize(
+    ("directory", "problem"),
+    [("sales", "has a table of Delta, Hudi or Iceberg"), ("empty", "holds no file to score")],
+)
+def test_directory_is_refused_alike_before_an_engine_starts(  # noqa: PLR0913, PLR0917  two cases, three fixtures
+    directory: str, problem: str, engine: list[str], run: Run, models: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sales/_delta_log").mkdir(parents=True)
+    (tmp_path / "sales/_delta_log/0.json").touch()
+    (tmp_path / "sales/part.parquet").touch()
+    (tmp_path / "empty").mkdir()
+
+    ended = run("predict", *engine, "--model-path", models / "wine", tmp_path / directory, "-o", tmp_path / "out")
+
+    assert ended.code == ExitCode.INVALID_INPUT
+    assert ended.err.startswith(f"error: {tmp_path / directory} {problem}")
+
+
 @pytest.mark.parametrize("option", [("--address", "local"), ("--result-type", "double"), ("--problem-column",)])
 def test_option_of_an_engine_is_refused_without_one(option: tuple[str, ...], run: Run, models: Path) -> None:
     ended = run("predict", "--model-path", models / "wine", "rows.csv", *option)

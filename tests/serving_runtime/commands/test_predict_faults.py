@@ -5,6 +5,7 @@ import csv
 import fcntl
 import gzip
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -126,6 +127,7 @@ def test_byte_order_mark_is_no_part_of_the_rows(form: str, run: Run, models: Pat
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress,
     ".bz2": bz2.compress,
+    ".xz": lzma.compress,
     ".zst": lambda content: pa.compress(content, "zstd", asbytes=True),
 }
 

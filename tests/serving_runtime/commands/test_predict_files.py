@@ -99,7 +99,9 @@ def test_argument_without_files_is_refused(names: str, tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("record", ["_delta_log/0.json", ".hoodie/hoodie.properties", "metadata/v1.metadata.json"])
-@pytest.mark.parametrize("names", ["lake", "lake/sales", "lake/*"])
+@pytest.mark.parametrize(
+    "names", ["lake", "lake/sales", "lake/*", "lake/**", "lake/sales/data", "lake/sales/day=1", "lake/sales/day=*"]
+)
 def test_table_with_older_versions_is_no_directory_of_files(
     names: str, record: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,11 +109,22 @@ def test_table_with_older_versions_is_no_directory_of_files(
     table = tmp_path / "lake/sales"
     (table / record).parent.mkdir(parents=True)
     (table / record).touch()
-    write_csv(table / "a.csv", ROWS)
+    for name in ("data/a.csv", "day=1/a.csv"):
+        (table / name).parent.mkdir()
+        write_csv(table / name, ROWS)
 
     with pytest.raises(InputFileError, match="has a table of Delta, Hudi or Iceberg"):
         find_sources([names], None)
-    assert [source.path for source in find_sources(["lake/sales/a.csv"], None)] == [Path("lake/sales/a.csv")]
+    for file in ("lake/sales/day=1/a.csv", "lake/sales/day=*/*.csv"):
+        assert [source.path for source in find_sources([file], None)] == [Path("lake/sales/day=1/a.csv")]
+
+
+def test_partition_of_hudi_is_known_by_its_own_record(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ROWS)
+    (tmp_path / ".hoodie_partition_metadata").touch()
+
+    with pytest.raises(InputFileError, match="has a table of Delta, Hudi or Iceberg"):
+        find_sources([str(tmp_path)], None)
 
 
 def test_directory_gets_a_part_for_each_file(

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.sources import find_sources
 from serving_runtime.tables.object_store import BLOCK, ObjectPath
 from testbed.s3_server import S3Server, s3_server
@@ -91,6 +92,20 @@ def test_patterns_name_objects(pattern: str, wanted: list[str], lake: str) -> No
     found = find_sources([f"s3://{lake}/{pattern}"], None)
 
     assert [str(source.name) for source in found] == wanted
+
+
+@pytest.mark.parametrize("record", ["in/_delta_log/0.json", "in/metadata/v1.metadata.json"])
+@pytest.mark.parametrize("pattern", ["in", "i*", "in/**", "in/day=1", "in/day=*"])
+def test_table_with_older_versions_is_refused_in_a_store_too(
+    pattern: str, record: str, server: S3Server, lake: str
+) -> None:
+    path = server.directory / lake / record
+    path.parent.mkdir()
+    path.touch()
+
+    with pytest.raises(InputFileError, match="has a table of Delta, Hudi or Iceberg"):
+        find_sources([f"s3://{lake}/{pattern}"], None)
+    assert find_sources([f"s3://{lake}/in/day=1/*.csv"], None)
 
 
 def test_object_is_there_when_it_is_whole(run: Run, models: Path, server: S3Server, lake: str) -> None:

@@ -8,6 +8,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -121,6 +122,20 @@ def test_date_is_its_midnight_as_in_a_csv_file(kind: pa.DataType, run: Run, mode
     ended = scored(run, models / "scalars", dates, tmp_path / "dates.parquet")
 
     assert (ended.code, ended.out) == (0, scored(run, models / "scalars", midnight, tmp_path / "plain.parquet").out)
+
+
+def test_uuid_is_its_text_to_the_model_and_beside_predictions(run: Run, models: Path, tmp_path: Path) -> None:
+    value = UUID("6fa459ea-ee8a-3ca4-894e-db77e160355e")
+    forms = {"uuid": pa.array([value.bytes], pa.uuid()), "text": pa.array([str(value)])}
+    for name, column in forms.items():
+        parquet.write_table(pa.table({**SCALARS, "string": column}), tmp_path / f"{name}.parquet")
+    command = ["predict", "--model-path", models / "scalars", "--keep-columns", "string"]
+
+    for form in ("csv", "jsonl"):
+        uuid, text = (run(*command, tmp_path / f"{name}.parquet", "--output-format", form) for name in forms)
+
+        assert (uuid.code, uuid.out) == (0, text.out), uuid.err
+        assert str(value) in uuid.out
 
 
 REFUSED = {

@@ -16,7 +16,7 @@ from serving_runtime.input.request import Request
 from serving_runtime.signature import Column, Scalar, Signature
 from serving_runtime.tables.arrow_tables import table_request
 from serving_runtime.tables.csv_blocks import BLOCK, CsvBlock, read_csv_blocks
-from serving_runtime.tables.csv_columns import read_block
+from serving_runtime.tables.csv_columns import PIECE, read_block
 from tests.serving_runtime.tables.conftest import EXAMPLES
 
 KINDS = ("boolean", "integer", "long", "float", "double", "string", "datetime", "binary")
@@ -261,6 +261,21 @@ def test_a_block_ends_at_the_end_of_a_record(size: int) -> None:
 
     assert b"".join(block.text for block in blocks) == text
     assert all(block.text.count(b'"') % 2 == 0 and block.text.endswith(b"\n") for block in blocks)
+
+
+@pytest.mark.parametrize("threads", [True, False])
+def test_block_of_several_pieces_has_the_rows_of_all(threads: bool) -> None:
+    signature = signature_of("double", "string")
+    numbers, long = np.random.default_rng(7).normal(size=100_000), "x" * 3 * PIECE
+    texts = ["" if row % 7 == 0 else long if row == len(numbers) // 2 else f"row {row}" for row in range(len(numbers))]
+    lines = "".join(f"{number},{text}\n" for number, text in zip(numbers.tolist(), texts, strict=True))
+
+    batch = read_block(
+        CsvBlock(text=b"double 0,string 1\n", line=1), CsvBlock(text=lines.encode(), line=2), signature, threads=threads
+    )
+
+    assert np.array_equal(batch["double 0"], numbers)
+    assert batch["string 1"].to_pylist() == [text or None for text in texts]
 
 
 def test_numbers_are_not_copied_into_python_objects() -> None:

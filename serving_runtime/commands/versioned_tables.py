@@ -1,0 +1,48 @@
+"""Tables of Delta, Hudi and Iceberg, whose directories hold files of older versions too."""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from serving_runtime.commands.cli_errors import InputFileError
+from serving_runtime.commands.places import Place, read_error
+
+# Names of the records of such tables, which say which of the files have rows of now, or of their directories.
+RECORD: Final = re.compile(r"_delta_log|\.hoodie(_partition_metadata)?|.*\.metadata\.json")
+RECORDS: Final = ("_delta_log", ".hoodie", "metadata")  # directories with records, in that of the table
+FILES: Final = "data"  # the directory of Iceberg's files
+
+
+def refuse_versions(directory: Place, paths: Iterable[Place]) -> None:
+    """Raise InputFileError if a directory, with these paths below it, has such a table or is a partition of one."""
+    if _has_record(directory, paths) or any(_has_record(table, _records(table)) for table in _tables_above(directory)):
+        raise InputFileError(
+            f"{directory} has a table of Delta, Hudi or Iceberg, and files of its older versions: write its rows as"
+            " Parquet with the program that reads such tables, or name the files to score"
+        )
+
+
+def _has_record(table: Place, paths: Iterable[Place]) -> bool:
+    below = len(table.parts)
+    return any(RECORD.fullmatch(part) for path in paths for part in path.parts[below:])
+
+
+def _tables_above(directory: Place) -> Iterator[Place]:
+    """Yield the directories that are the table's if the directory is that of a partition or of all files."""
+    place = directory.resolve() if isinstance(directory, Path) else directory
+    while "=" in place.name:
+        place = place.parent
+    yield place
+    if place.name == FILES and place.parent.name:
+        yield place.parent
+
+
+def _records(table: Place) -> Iterator[Place]:
+    """Raises CommandError if the store cannot be read."""
+    for name in RECORDS:
+        place = table / name
+        try:
+            yield from place.rglob("*") if isinstance(place, Path) else place.objects_below()
+        except OSError as error:
+            raise read_error(place, error) from None

@@ -21,6 +21,7 @@ from testbed.registered import files_below
 from testbed.reverse_proxy import Exchange, ReverseProxy, Rule, reverse_proxy
 from testbed.s3_server import S3Server, s3_server
 from tests.model_delivery.test_fetch import MIB
+from tests.model_delivery.test_hostile_server import peak_memory
 from tests.model_delivery.test_presigned import asked_for
 from tests.model_delivery.test_ranges import PARTS, SECOND, longer
 from tests.test_extras import python_with
@@ -233,6 +234,16 @@ def test_a_range_that_was_cut_is_continued_from_its_last_byte(tmp_path: Path, on
 
     assert ended.code == ExitCode.DONE, ended.output
     assert any(f"bytes={begin}-{32 * MIB - 1}" in on_s3.asked() for begin in range(16 * MIB + 1, 21 * MIB + 1))
+
+
+def test_a_large_file_takes_less_than_forty_mebibytes(tmp_path: Path, on_s3: OnS3) -> None:
+    delivery = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=on_s3.environment(tmp_path))
+    with delivery.start(on_s3.versions["big"]) as process:
+        peak = peak_memory(process)
+
+    assert process.returncode == ExitCode.DONE
+    assert 0 < peak < 40 * MIB
+    assert arrived(tmp_path, on_s3.versions["big"])
 
 
 def test_a_range_that_does_not_fit_makes_the_file_come_in_one_piece(tmp_path: Path, on_s3: OnS3) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 READ_AHEAD: Final = 1 << 15  # bytes: head and body of a small file come in one read
 GATHERED: Final = 1 << 17  # bytes that are worth one read
-MOMENT: Final = 20  # milliseconds that a read waits for more than the first bytes
+MOMENT: Final = 2  # milliseconds that a read waits for more than the first bytes: a window may be smaller than GATHERED
 RECORDS: Final = 7 << 14  # bytes in the whole records of TLS among GATHERED, which have 16 KiB each
 SLACK: Final = 0.9  # a read may end a tenth late, which saves the system call that sets a timeout before each read
 

@@ -7,10 +7,11 @@ those may hold a signature: only a status, a code and a kind of error are taken 
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
+from threading import BoundedSemaphore
 from typing import Any, Final
 
 import obstore
@@ -28,6 +29,7 @@ from model_contract.exit_codes import ExitCode
 from model_contract.names import OBJECT_STORE_CREDENTIALS
 from model_contract.store_addresses import StoreAddress
 from model_delivery.answer import paced
+from model_delivery.bounded_socket import GATHERED
 from model_delivery.deadline import Deadline
 from model_delivery.errors import (
     ChangedError,
@@ -43,6 +45,8 @@ from model_delivery.object_store_settings import ObjectStoreSettings
 CONNECT_TIMEOUT: Final = timedelta(seconds=10)
 WHOLE_REQUEST: Final = timedelta(days=30)  # the limits are on silence and rate, not on the time of a large file
 PAGE: Final = 1000  # entries of one request
+LARGE: Final = 1 << 20  # bytes of the smallest file that takes one of the STREAMS
+STREAMS: Final = 4  # as rclone has; each takes 1 MiB of memory: obstore and its HTTP client read 400 KiB at a time
 RANGE: Final = re.compile(r"bytes=([0-9]+)-([0-9]*)")
 ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?")
 STATUS: Final = re.compile(r"\bstatus(?: code)?: ([1-5][0-9]{2})\b")
@@ -104,6 +108,7 @@ class Bucket:
         self._store = store
         self._name = name
         self._deadline = deadline
+        self._streams = BoundedSemaphore(STREAMS)
 
     def files(self, path: str) -> tuple[ListedFile, ...]:
         """Return every file below the path, with its tag. Raises DeliveryError."""
@@ -115,15 +120,19 @@ class Bucket:
     def open(self, path: str, file: ListedFile, headers: Mapping[str, str]) -> Iterator["StoreAnswer"]:
         """Request one file, or a range of it, once. Raises DeliveryError."""
         what, options = f"artifact {path!r} from the object store", _options(file, headers)
+        with self._streams if (file.size or 0) >= LARGE else nullcontext():
+            yield StoreAnswer(what, self._get(what, path, options), file, self._deadline, ranged="range" in options)
+
+    def _get(self, what: str, path: str, options: Any) -> Any:
+        """Return obstore's result; None if the store answered a range with something else."""
         self._deadline.remaining()
         with _errors(what):
             try:
-                result = obstore.get(self._store, path, options=options)
+                return obstore.get(self._store, path, options=options)
             except BaseError as error:
                 if "range" not in options or not _is_odd_range(str(error)):
                     raise
-                result = None
-        yield StoreAnswer(what, result, file, self._deadline, ranged="range" in options)
+                return None
 
     def _files_once(self, path: str) -> tuple[ListedFile, ...]:
         return tuple(flat_tree(f"{self._name}/{path}".rstrip("/"), self._entries(path)))
@@ -167,8 +176,11 @@ class StoreAnswer:
         if ranged:
             self.headers["Content-Range"] = f"bytes {begin}-{end - 1}/{result.meta['size']}"
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the body as it comes. Raises TransientError if it stalls, is too slow, or is cut."""
+    def chunks(self) -> Iterator[memoryview]:
+        """Yield the body as it comes; a chunk is valid until the next one.
+
+        Raises TransientError if the body stalls, is too slow, or is cut.
+        """
         received = 0
         for chunk in paced(self._what, self._pieces(), self._deadline):
             received += len(chunk)
@@ -178,17 +190,24 @@ class StoreAnswer:
 
     def beginning(self, longest: int) -> bytes:
         """Return at most `longest` bytes of the body; the rest is not read."""
-        return next(self.chunks(), b"")[:longest] if self._result else b""
+        for chunk in self.chunks() if self._result else ():
+            return bytes(chunk[:longest])
+        return b""
 
-    def _pieces(self) -> Iterator[bytes]:
-        pieces = self._result.stream(min_chunk_size=1)
+    def _pieces(self) -> Iterator[memoryview]:
+        limits = self._deadline.limits
+        # What a store that is fast enough sends within the longest silence: a wait for it is no longer than that.
+        least = max(1, int(min(GATHERED, limits.stall * limits.min_rate)))
+        pieces = self._result.stream(min_chunk_size=least)
         while True:
             self._deadline.remaining()
             with _errors(self._what):
                 piece = next(pieces, None)
             if piece is None:
                 return
-            yield piece
+            with memoryview(piece) as view:
+                del piece  # the end of the view frees it, before the next one comes
+                yield view
 
 
 def _is_odd_range(text: str) -> bool:

@@ -59,8 +59,8 @@ class Transfer:
     def run(self) -> tuple[FileEntry, ...]:
         """Return every file, sorted by path. The first final error ends the other transfers, and is raised."""
         largest_first = sorted(self.listed.files, key=lambda file: -(file.size or 0))
-        for directory in {(self.partial.model / file.path).parent for file in largest_first}:
-            directory.mkdir(parents=True, exist_ok=True)
+        for directory in {file.path.rpartition("/")[0] for file in largest_first}:
+            (self.partial.model / directory).mkdir(parents=True, exist_ok=True)
         self._work.add(partial(self._fetch, file) for file in largest_first)
         self._work.run(threads=self.parallel, stop=self._stop)
         self._writeback.finish()
@@ -72,7 +72,9 @@ class Transfer:
 
     def _fetch(self, file: ListedFile) -> None:
         target = self.partial.model / file.path
-        entry = self.deadline.retrying(lambda: self._try(file), reached=lambda: self._present(file, target) or 0)
+        entry = self.deadline.retrying(
+            lambda: self._try(file, target), reached=lambda: self._present(file, target) or 0
+        )
         if entry:
             self._entries.append(entry)
             self.progress.end(file.path)
@@ -81,9 +83,8 @@ class Transfer:
         """Return the size of the part of a file that is there; None if there is none."""
         return regular_size(target) if self.progress.may_have_begun(file.path) else None
 
-    def _try(self, file: ListedFile) -> FileEntry | None:
+    def _try(self, file: ListedFile, target: Path) -> FileEntry | None:
         """Return the file when it is there; None if tasks for its ranges were added instead."""
-        target = self.partial.model / file.path
         present = self._present(file, target)
         received = self.progress.ranges(file.path)
         if received is not None and present is not None:
@@ -258,9 +259,8 @@ def _offset(answer: Body, present: int, etag: str | None, target: Path) -> int:
     raise TransientError(f"artifact {target.name!r}: the server did not continue where the last try ended")
 
 
-def _write(output: FileIO, chunk: bytes) -> None:
-    """Write all of a chunk: a raw file may take a part only, when the disk is nearly full."""
-    left = memoryview(chunk)
+def _write(output: FileIO, left: memoryview) -> None:
+    """Write all that is left: a raw file may take a part only, when the disk is nearly full."""
     while left:
         left = left[output.write(left) or 0 :]
 

@@ -4,7 +4,10 @@ import hashlib
 import itertools
 import os
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +16,15 @@ from obstore.store import S3Store
 
 from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ModelRef
+from model_contract.store_addresses import parse_store_address
+from model_delivery.deadline import Deadline, Limits
+from model_delivery.object_store_client import LARGE, STREAMS, connected
+from model_delivery.object_store_settings import ObjectStoreSettings
 from testbed.delivery import QUICKLY, Delivery, Ended, wait_until
 from testbed.faults import answer, cut, first, only, slowly, stall
 from testbed.mlflow_server import MlflowServer
 from testbed.object_stores import post, register, s3_bucket, upload
+from testbed.processes import PATIENCE
 from testbed.registered import files_below
 from testbed.reverse_proxy import Exchange, ReverseProxy, Rule, reverse_proxy
 from testbed.s3_server import S3Server, s3_server
@@ -233,6 +241,34 @@ def test_a_range_that_was_cut_is_continued_from_its_last_byte(tmp_path: Path, on
 
     assert ended.code == ExitCode.DONE, ended.output
     assert any(f"bytes={begin}-{32 * MIB - 1}" in on_s3.asked() for begin in range(16 * MIB + 1, 21 * MIB + 1))
+
+
+def test_large_files_wait_for_one_of_the_streams_and_small_ones_do_not(tmp_path: Path, on_s3: OnS3) -> None:
+    known = {name: value for name, value in on_s3.server.environment.items() if name != "AWS_EC2_METADATA_DISABLED"}
+    credentials = mounted(tmp_path, known)
+    settings = ObjectStoreSettings.from_environment(
+        on_s3.environment(tmp_path, MODEL_API_OBJECT_STORE_CREDENTIALS=credentials)
+    )
+    place = parse_store_address("s3://models/streams")
+    upload(on_s3.bucket, "streams", {"small": b"x", "large": bytes(LARGE)})
+    bucket = connected(place, settings, Deadline(Limits()))
+    small, large = sorted(bucket.files("streams"), key=lambda file: file.size or 0)
+    opened = threading.Event()
+
+    def one_more() -> None:
+        with bucket.open("streams/large", large, {}) as answer:
+            opened.set()
+            assert sum(map(len, answer.chunks())) == LARGE
+
+    with ExitStack() as streams, ThreadPoolExecutor(1) as pool:
+        for _ in range(STREAMS):
+            streams.enter_context(bucket.open("streams/large", large, {}))
+        waiting = pool.submit(one_more)
+        with bucket.open("streams/small", small, {}) as answer:
+            assert answer.beginning(1) == b"x"
+        assert not opened.is_set()
+        streams.close()
+        waiting.result(PATIENCE)
 
 
 def test_a_range_that_does_not_fit_makes_the_file_come_in_one_piece(tmp_path: Path, on_s3: OnS3) -> None:

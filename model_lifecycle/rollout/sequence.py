@@ -145,7 +145,11 @@ class Rollout:
         return InferenceServiceWorkload(document=document, canary=self._options.canary, percent=self._options.percent)
 
     def _change(self, wanted: State, deadline: float, *, only_from: State | None = None) -> None:
-        """Bring the workload into the state; with `only_from`, only if it is in that one. Raises LifecycleError."""
+        """Bring the workload from the state `only_from`, or the one that it is in, into another.
+
+        A change of another in between is left: an answer may be lost, and the workload changed again before it is read.
+        Raises LifecycleError.
+        """
         while True:
             try:
                 document = self._cluster.workload(self._target)
@@ -153,7 +157,7 @@ class Rollout:
                 present = workload.state()
                 if present == wanted:
                     return
-                if only_from is not None and present != only_from:
+                if present != (only_from := only_from or present):
                     raise PartialError(self._changed_by_another())
                 self._cluster.patch(self._target, workload, wanted, document["metadata"]["resourceVersion"])
             except UnavailableError:  # a conflict or an unclear answer, too: the state is read again

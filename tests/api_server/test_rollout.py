@@ -24,6 +24,7 @@ from testbed.gate import API, ask
 from testbed.http_server import in_thread
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import PATIENCE, installed
+from testbed.reverse_proxy import Exchange, reverse_proxy
 
 Json = dict[str, Any]
 
@@ -67,12 +68,14 @@ class Rollouts:
         version: str = "2",
         calls: bool = False,
         program: Path = installed("model-api"),  # noqa: B008  a constant
+        kubeconfig: Path | None = None,
     ) -> "subprocess.Popen[str]":
         command = [program, "rollout", f"deployment/{name}", "--model", MODEL, "--version", version]
         asks = [] if calls else ["--no-call"]
         return subprocess.Popen(
             [*command, *asks, "--format=json", *options],
-            env=os.environ | {"KUBECONFIG": str(self.plane.kubeconfig), "MLFLOW_TRACKING_URI": self.tracking},
+            env=os.environ
+            | {"KUBECONFIG": str(kubeconfig or self.plane.kubeconfig), "MLFLOW_TRACKING_URI": self.tracking},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -89,6 +92,13 @@ class Rollouts:
         """Return the version that the Deployment wants."""
         container = self.get(f"{DEPLOYMENTS}/{name}")["spec"]["template"]["spec"]["containers"][0]
         return str(next(one["value"] for one in container["env"] if one["name"] == "MLFLOW_MODEL_VERSION"))
+
+    def set_version(self, name: str, version: str) -> None:
+        """Change the Deployment as another program would."""
+        env = [{"name": "MLFLOW_MODEL_VERSION", "value": version}]
+        patch = {"spec": {"template": {"spec": {"containers": [{"name": "model", "env": env}]}}}}
+        headers = {"Content-Type": "application/strategic-merge-patch+json"}
+        self.plane.client.patch(f"{DEPLOYMENTS}/{name}", json=patch, headers=headers).raise_for_status()
 
     def available(self, name: str) -> bool:
         found = self.get(f"{DEPLOYMENTS}/{name}")
@@ -270,14 +280,37 @@ def test_change_by_another_is_left_alone(rollouts: Rollouts) -> None:
     rollouts.deploy("theirs")
     process = rollouts.start("theirs", "--wait=60", version=BAD)
     rollouts.until(lambda: rollouts.version("theirs") == BAD)
-    env = [{"name": "MLFLOW_MODEL_VERSION", "value": "4"}]
-    patch = {"spec": {"template": {"spec": {"containers": [{"name": "model", "env": env}]}}}}
-    rollouts.plane.client.patch(
-        f"{DEPLOYMENTS}/theirs", json=patch, headers={"Content-Type": "application/strategic-merge-patch+json"}
-    ).raise_for_status()
+    rollouts.set_version("theirs", "4")
     code, _, err = ended(process)
 
     assert (code, rollouts.version("theirs")) == (7, "4")
+    assert "was changed by another meanwhile" in err
+
+
+def test_change_by_another_is_left_alone_if_the_answer_to_ours_was_lost(rollouts: Rollouts, tmp_path: Path) -> None:
+    rollouts.deploy("lost")
+    client, headers = rollouts.plane.client, ("Accept", "Content-Type")
+    lost: list[str] = []
+
+    def relay(exchange: Exchange) -> bool:
+        sent = {name: value for name, value in exchange.headers.items() if name in headers}
+        answer = client.request(exchange.command, exchange.path, content=exchange.body, headers=sent)
+        if exchange.command == "PATCH" and not lost:
+            lost.append(rollouts.version("lost"))
+            rollouts.set_version("lost", "4")
+            exchange.hang_up()
+        else:
+            exchange.send(answer.status_code, answer.content, {"Content-Type": answer.headers["Content-Type"]})
+        return True
+
+    with reverse_proxy("", relay) as proxy:
+        cluster = {"name": "proxied", "cluster": {"server": proxy.uri}}
+        context = {"name": "proxied", "context": {"cluster": "proxied", "user": "proxied"}}
+        config = {"clusters": [cluster], "contexts": [context], "users": [{"name": "proxied", "user": {}}]}
+        (tmp_path / "config").write_text(json.dumps(config | {"current-context": "proxied"}))
+        code, _, err = ended(rollouts.start("lost", "--wait=60", kubeconfig=tmp_path / "config"))
+
+    assert (code, lost, rollouts.version("lost")) == (7, ["2"], "4"), err
     assert "was changed by another meanwhile" in err
 
 

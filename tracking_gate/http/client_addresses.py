@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
+if TYPE_CHECKING:  # the commands without a server read networks too
+    from aiohttp import web
 
 Network = IPv4Network | IPv6Network
 PROXY_HEADERS: Final = ("x-forwarded-", "x-auth-request-")  # the beginnings of their names; none is forwarded
@@ -19,7 +20,7 @@ class ClientAddresses:
     def __init__(self, proxies: Sequence[Network] = ()) -> None:
         self._proxies = proxies
 
-    def of(self, request: web.BaseRequest) -> str:
+    def of(self, request: "web.BaseRequest") -> str:
         """Return the client's address; from a proxy, the last address in X-Forwarded-For that is not a proxy's."""
         peer = request.remote or "unknown"
         if not self.is_proxy(peer):

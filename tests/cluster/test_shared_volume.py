@@ -42,7 +42,9 @@ class Shared:
         """Return the summary of a Job's pod when it has ended."""
         waited = self.kube.attempt("-n", COMPUTE, "wait", "--for=condition=Complete", f"job/{job}", "--timeout=180s")
         assert waited.returncode == 0, self.kube.attempt("-n", COMPUTE, "logs", f"--selector=job-name={job}").stdout
-        summary: Json = json.loads(self.kube("-n", COMPUTE, "logs", f"job/{job}", "--tail=1"))
+        # A container's log has the lines of standard error in any order to those of standard output.
+        lines = self.kube("-n", COMPUTE, "logs", f"job/{job}").splitlines()
+        summary: Json = json.loads(next(line for line in reversed(lines) if line.startswith("{")))
         return summary
 
     def sync(self, name: str) -> Json:

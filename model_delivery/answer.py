@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final, Protocol, TypeVar, overload
 
 from model_contract.network_causes import Peer
-from model_delivery.bounded_socket import GATHERED, READ_AHEAD, BoundedSocket, BoundedTlsSocket
+from model_delivery.bounded_socket import READ_AHEAD, BoundedSocket, BoundedTlsSocket
 from model_delivery.deadline import Deadline
 from model_delivery.errors import InvalidInputError, TransientError
 from model_delivery.http_errors import network_errors
@@ -113,8 +113,6 @@ class Answer:
         while left and (size := self._read(partial(self._response.fp.readinto1, buffer[: min(most, left)]))):
             yield buffer[:size]
             left, most = left - size, CHUNK
-            if left >= GATHERED:
-                self._socket.gather()
 
     def _read(self, read: Callable[[], Read]) -> Read:
         self._socket.read_deadline = time.monotonic() + self._deadline.read_timeout()

@@ -3,7 +3,6 @@
 The timeout of a socket is for one read, and an HTTP head or a chunk's header takes any number of reads.
 """
 
-import select
 import socket
 import ssl
 import time
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
 
 
 READ_AHEAD: Final = 1 << 15  # bytes: head and body of a small file come in one read
-GATHERED: Final = 1 << 17  # bytes that are worth one read
-MOMENT: Final = 2  # milliseconds that a read waits for more than the first bytes: a window may be smaller than GATHERED
-RECORDS: Final = 7 << 14  # bytes in the whole records of TLS among GATHERED, which have 16 KiB each
 SLACK: Final = 0.9  # a read may end a tenth late, which saves the system call that sets a timeout before each read
 
 
@@ -33,33 +29,18 @@ class BoundedSocket(socket.socket):
         _bound(self, self.read_deadline)
         return super().recv_into(buffer, nbytes, flags)
 
-    def gather(self) -> None:
-        """Wait for GATHERED bytes, or for a moment: few large reads take less of the processor than many small ones."""
-        _gather(self)
-
 
 class BoundedTlsSocket(ssl.SSLSocket):
     """The same with TLS; the `sslsocket_class` of a context makes it."""
 
     read_deadline: float = inf
-    _gathered = False
 
     def makefile(self, *arguments: Any, **options: Any) -> Any:
         return super().makefile(*arguments, **{"buffering": READ_AHEAD, **options})
 
     def recv_into(self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0) -> int:
-        """Read one record of TLS, or several if they are gathered."""
         _bound(self, self.read_deadline)
-        size = super().recv_into(buffer, nbytes, flags)
-        if self._gathered:
-            self._gathered, view = False, memoryview(buffer)
-            while 0 < size < min(RECORDS, len(view)) and (more := super().recv_into(view[size:])):
-                size += more
-        return size
-
-    def gather(self) -> None:
-        """Do the same for the bytes of the records."""
-        self._gathered = _gather(self)
+        return super().recv_into(buffer, nbytes, flags)
 
 
 def connected(address: tuple[str, int], timeout: float) -> BoundedSocket:
@@ -72,16 +53,6 @@ def connected(address: tuple[str, int], timeout: float) -> BoundedSocket:
     bounded.settimeout(timeout)
     bounded.read_deadline = time.monotonic() + timeout
     return bounded
-
-
-def _gather(sock: socket.socket) -> bool:
-    """Return True if GATHERED bytes came, or an end; False after a moment without."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, GATHERED)
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    came = bool(poll.poll(MOMENT))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-    return came
 
 
 def _bound(sock: socket.socket, read_deadline: float) -> None:

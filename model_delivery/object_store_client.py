@@ -29,7 +29,6 @@ from model_contract.exit_codes import ExitCode
 from model_contract.names import OBJECT_STORE_CREDENTIALS
 from model_contract.store_addresses import StoreAddress
 from model_delivery.answer import paced
-from model_delivery.bounded_socket import GATHERED
 from model_delivery.deadline import Deadline
 from model_delivery.errors import (
     ChangedError,
@@ -45,6 +44,7 @@ from model_delivery.object_store_settings import ObjectStoreSettings
 CONNECT_TIMEOUT: Final = timedelta(seconds=10)
 WHOLE_REQUEST: Final = timedelta(days=30)  # the limits are on silence and rate, not on the time of a large file
 PAGE: Final = 1000  # entries of one request
+PIECE: Final = 1 << 17  # bytes that are worth one write
 LARGE: Final = 1 << 20  # bytes of the smallest file that takes one of the STREAMS
 STREAMS: Final = 4  # as rclone has; each takes 1 MiB of memory: obstore and its HTTP client read 400 KiB at a time
 RANGE: Final = re.compile(r"bytes=([0-9]+)-([0-9]*)")
@@ -197,7 +197,7 @@ class StoreAnswer:
     def _pieces(self) -> Iterator[memoryview]:
         limits = self._deadline.limits
         # What a store that is fast enough sends within the longest silence: a wait for it is no longer than that.
-        least = max(1, int(min(GATHERED, limits.stall * limits.min_rate)))
+        least = max(1, int(min(PIECE, limits.stall * limits.min_rate)))
         pieces = self._result.stream(min_chunk_size=least)
         while True:
             self._deadline.remaining()

@@ -2,19 +2,18 @@
 
 import http.client
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Final, Protocol, TypeVar, overload
 
 from model_contract.network_causes import Peer
-from model_delivery.bounded_socket import READ_AHEAD, BoundedSocket, BoundedTlsSocket
+from model_delivery.bounded_socket import BoundedSocket, BoundedTlsSocket
 from model_delivery.deadline import Deadline
 from model_delivery.errors import InvalidInputError, TransientError
 from model_delivery.http_errors import network_errors
 
-CHUNK: Final = 1 << 18  # bytes: what is read is still in the cache of the processor when it is written
+CHUNK: Final = 1 << 18
 
-Read = TypeVar("Read", int, bytes)
+Piece = TypeVar("Piece", bytes, memoryview)
 
 
 class Headers(Protocol):
@@ -35,7 +34,7 @@ class Body(Protocol):
     def headers(self) -> Headers: ...
     @property
     def delimited(self) -> bool: ...
-    def chunks(self) -> Iterator[memoryview]: ...
+    def chunks(self) -> Iterator[bytes | memoryview]: ...
     def beginning(self, longest: int) -> bytes: ...
 
 
@@ -65,11 +64,8 @@ class Answer:
         """True if the end of the body is marked, so that a cut can be noticed."""
         return self._response.chunked or self._length is not None
 
-    def chunks(self) -> Iterator[memoryview]:
-        """Yield the body as it comes; a chunk is valid until the next one.
-
-        Raises TransientError if the body stalls, is too slow, or is cut.
-        """
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body as it comes. Raises TransientError if it stalls, is too slow, or is cut."""
         received = 0
         for chunk in paced(self._what, self._pieces(), self._deadline):
             received += len(chunk)
@@ -103,24 +99,23 @@ class Answer:
         """Release the socket, which an answer without a length keeps."""
         self._response.close()
 
-    def _pieces(self) -> Iterator[memoryview]:
-        if self._length is None:
-            while piece := self._read(lambda: self._response.read1(CHUNK)):
-                yield memoryview(piece)
-            return
-        buffer, left = memoryview(bytearray(min(CHUNK, self._length))), self._length
-        most = READ_AHEAD  # of the first read, which takes what came with the head and waits for no more
-        while left and (size := self._read(partial(self._response.fp.readinto1, buffer[: min(most, left)]))):
-            yield buffer[:size]
-            left, most = left - size, CHUNK
+    def _pieces(self) -> Iterator[bytes]:
+        received = 0
+        while chunk := self._read(received):
+            received += len(chunk)
+            yield chunk
 
-    def _read(self, read: Callable[[], Read]) -> Read:
+    def _read(self, received: int) -> bytes:
+        # Never more than the rest of the body: on a kept connection a longer read would wait for the next answer.
+        wanted = CHUNK if self._length is None else min(CHUNK, self._length - received)
+        if not wanted:
+            return b""
         self._socket.read_deadline = time.monotonic() + self._deadline.read_timeout()
         with network_errors(self._what, self._peer):
-            return read()
+            return self._response.read1(wanted)
 
 
-def paced(what: str, pieces: Iterator[memoryview], deadline: Deadline) -> Iterator[memoryview]:
+def paced(what: str, pieces: Iterator[Piece], deadline: Deadline) -> Iterator[Piece]:
     """Yield the pieces of a body as they come. Raises TransientError if they come too slowly."""
     limits, received, since = deadline.limits, 0, time.monotonic()
     for piece in pieces:

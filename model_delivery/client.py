@@ -86,7 +86,7 @@ class Client:
             Request(what=what, target=target, method="POST", headers={"Content-Type": "application/json"}, body=body)
         )
 
-    def get_parsed(self, what: str, target: str, parse: Callable[[Iterable[memoryview]], Parsed]) -> Parsed:
+    def get_parsed(self, what: str, target: str, parse: Callable[[Iterable[bytes]], Parsed]) -> Parsed:
         """Return the body as `parse` reads it, piece by piece; `parse` raises ValueError if it is not MLflow's."""
         return self._deadline.retrying(lambda: self._parsed_once(Request(what=what, target=target), parse))
 
@@ -143,7 +143,7 @@ class Client:
             f"{request.what}: {not_json_message(answer.headers, content[:LONGEST_ERROR_BODY], self._peer)}"
         )
 
-    def _parsed_once(self, request: Request, parse: Callable[[Iterable[memoryview]], Parsed]) -> Parsed:
+    def _parsed_once(self, request: Request, parse: Callable[[Iterable[bytes]], Parsed]) -> Parsed:
         with self._answer(request) as answer:
             if answer.status != HTTPStatus.OK:
                 raise self._error(request.what, answer)

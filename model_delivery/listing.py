@@ -19,7 +19,7 @@ class NotAListingError(ValueError):
     """The answer is not a JSON object."""
 
 
-def parse_listing(content: Iterable[bytes | memoryview]) -> Listing:
+def parse_listing(content: Iterable[bytes]) -> Listing:
     """Return one directory from MLflow's answer, which comes in pieces.
 
     Raises InvalidInputError for a name that is unsafe in a path or comes twice, and for too many names, and
@@ -46,7 +46,7 @@ def parse_listing(content: Iterable[bytes | memoryview]) -> Listing:
 class _JsonReader:
     """Reads JSON values from a text of which only a window is in memory."""
 
-    def __init__(self, content: Iterable[bytes | memoryview]) -> None:
+    def __init__(self, content: Iterable[bytes]) -> None:
         self._content = iter(content)
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._decoder = json.JSONDecoder()

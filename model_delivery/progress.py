@@ -25,10 +25,9 @@ def fingerprint(listed: ListedModel) -> str:
     A fetch of another boot is not continued: a power cut can leave zeros in files of full size.
     """
     boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
-    files = hashlib.sha256()
-    for file in sorted(listed.files, key=lambda file: file.path):
-        files.update(("\0".join(filter(None, (file.path, str(file.size), file.tag))) + "\n").encode())
-    return json.dumps({"source": listed.source, "files": files.hexdigest(), "boot": boot, "format": FORMAT})
+    lines = sorted("\0".join(filter(None, (file.path, str(file.size), file.tag))) for file in listed.files)
+    files = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return json.dumps({"source": listed.source, "files": files, "boot": boot, "format": FORMAT})
 
 
 class Progress:

@@ -79,13 +79,12 @@ class RangedFile:
         with self._lock:
             self._arrived.add(part.begin)
         while following := self._next_to_hash():
-            buffer = memoryview(bytearray(CHUNK))
             with self.target.open("rb", buffering=0) as content:
                 content.seek(following.begin)
                 left = following.size
-                while left and (size := content.readinto(buffer[:left])):
-                    self._digest.update(buffer[:size])
-                    left -= size
+                while left and (chunk := content.read(min(CHUNK, left))):
+                    self._digest.update(chunk)
+                    left -= len(chunk)
             with self._lock:
                 self._hashed, self._hashing = following.end - left, False
 

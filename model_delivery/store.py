@@ -68,8 +68,8 @@ def publish(partial: PartialModel, destination: Path, manifest: Manifest) -> Non
     """Move a complete model to its destination. All of it is on the disk before the rename."""
     sync_files(partial.model, manifest.files)
     write_manifest(partial.directory, manifest)
-    for directory in _directories(partial.directory):
-        sync_directory(directory)
+    for directory, _, _ in os.walk(partial.directory):
+        sync_directory(Path(directory))
     destination.parent.mkdir(exist_ok=True)
     _move(partial.directory, destination)
     partial.progress.unlink(missing_ok=True)
@@ -179,15 +179,6 @@ def _remove_leftovers(store: Path, *, keep: str) -> None:
         with suppress(FileNotFoundError):
             if path.name not in in_use and _changed(path) < oldest:
                 remove(path)
-
-
-def _directories(root: Path) -> Iterator[Path]:
-    """Yield the directory and those below it. `os.walk` would keep the names of 10,000 files."""
-    yield root
-    with os.scandir(root) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _directories(Path(entry))
 
 
 def _changed(path: Path) -> float:

@@ -259,8 +259,9 @@ def _offset(answer: Body, present: int, etag: str | None, target: Path) -> int:
     raise TransientError(f"artifact {target.name!r}: the server did not continue where the last try ended")
 
 
-def _write(output: FileIO, left: memoryview) -> None:
-    """Write all that is left: a raw file may take a part only, when the disk is nearly full."""
+def _write(output: FileIO, chunk: bytes | memoryview) -> None:
+    """Write all of a chunk: a raw file may take a part only, when the disk is nearly full."""
+    left = memoryview(chunk)
     while left:
         left = left[output.write(left) or 0 :]
 

@@ -74,7 +74,7 @@ class Workloads:
         return found
 
 
-def _found_in(body: Iterable[memoryview], texts: Collection[str]) -> set[str]:
+def _found_in(body: Iterable[bytes], texts: Collection[str]) -> set[str]:
     """Return those of the texts that the body holds; it is read in pieces, since a namespace may have many pods."""
     wanted, found = {text.encode(): text for text in texts}, set[str]()
     longest = max(map(len, wanted), default=0)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.runtime_predictions import COLUMNS
 from model_contract.tokens import Purpose
-from serving_runtime.http.body import FREE_GROWTH, MOST_GROWTH
+from serving_runtime.codec.packed_size import FREE_GROWTH, MOST_GROWTH
 from testbed.gate import API, Gate
 
 MEGABYTE: Final = 1_000_000

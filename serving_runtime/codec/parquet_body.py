@@ -5,13 +5,10 @@ from typing import Final
 
 import pandas as pd
 
+from serving_runtime.codec.packed_size import CELL, MOST_GROWTH, allowed_size
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import TypedFrame
 
-# A packed body may grow by so much, as in serving_runtime/http/body.py.
-MOST_GROWTH: Final = 100
-FREE_GROWTH: Final = 1 << 20  # bytes
-CELL: Final = 8  # bytes of a number
 LARGEST_BATCH: Final = 1 << 16  # rows
 # A column costs pyarrow and pandas some 90 KB, cells or none.
 MOST_COLUMNS: Final = 2000
@@ -39,7 +36,7 @@ def check_growth(body: bytes) -> None:
     import pyarrow as pa  # noqa: PLC0415  it need not be installed
     import pyarrow.parquet as pq  # noqa: PLC0415  as above
 
-    allowed = FREE_GROWTH + MOST_GROWTH * len(body)
+    allowed = allowed_size(len(body))
     file = pq.ParquetFile(io.BytesIO(body))
     widths, unknown, chunks, cells = file.metadata, False, 0, 0
     if file.metadata.num_columns > MOST_COLUMNS:

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final
 
+from serving_runtime.codec.packed_size import MOST_GROWTH, allowed_size
 from serving_runtime.http.errors import (
     BodyTooLargeError,
     BrokenBodyError,
@@ -32,10 +33,6 @@ FIRST_PIECE: Final = 512  # bytes
 # as to unpack that many.
 FEW_PARTS: Final = 1000
 LEAST_PART: Final = 1024  # bytes
-# A packed body may grow to FREE_GROWTH bytes plus MOST_GROWTH times its size: zlib packs 1,000 equal bytes into one,
-# and reading costs as much as the unpacked size.
-MOST_GROWTH: Final = 100
-FREE_GROWTH: Final = 1 << 20  # bytes
 
 
 async def read_body(request: RequestHead, receive: Receive, *, limit: int, silence: float, deadline: float) -> bytes:
@@ -92,7 +89,7 @@ def unpacked(body: bytes, encoding: str, *, limit: int) -> bytes:
     Never more than `limit` bytes of it are made, nor more than its own size allows. Raises EncodedBodyError,
     BrokenBodyError, TooManyPartsError, UnpackedBodyTooLargeError, GrowingBodyError.
     """
-    allowed = FREE_GROWTH + MOST_GROWTH * len(body)
+    allowed = allowed_size(len(body))
     if encoding != "identity" and allowed < limit:
         try:
             return unpacked(body, encoding, limit=allowed)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
-from serving_runtime.codec.parquet_body import CELL, FREE_GROWTH, MOST_GROWTH
+from serving_runtime.codec.packed_size import CELL, MOST_GROWTH, allowed_size
 from serving_runtime.errors import MalformedRequestError
 
 END: Final = b"\xff\xff\xff\xff\0\0\0\0"
@@ -31,7 +31,7 @@ class _Growth:
     """The bytes that a stream unpacks to. Raises MalformedRequestError if they are too many for its own size."""
 
     def __init__(self, body: bytes) -> None:
-        self._allowed = FREE_GROWTH + MOST_GROWTH * len(body)
+        self._allowed = allowed_size(len(body))
         self._size = 0
 
     def add(self, size: int) -> None:

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving_runtime.codec.delimited import BLOCK, _blocks, read_csv
+from serving_runtime.codec.packed_size import FREE_GROWTH, allowed_size
 from serving_runtime.codec.parquet_body import read_parquet
 from serving_runtime.errors import MOST_FAULTS, InvalidInputError, MalformedRequestError
-from serving_runtime.http.body import FREE_GROWTH, MOST_GROWTH, unpacked
+from serving_runtime.http.body import unpacked
 from serving_runtime.http.errors import GrowingBodyError, UnpackedBodyTooLargeError
 from serving_runtime.input.table import from_records, from_split
 from serving_runtime.input.tensor import MOST_DIMENSIONS, flatten, plain_array
@@ -58,7 +59,7 @@ def test_a_body_is_unpacked_no_further_than_its_size_allows(monkeypatch: pytest.
 
     with pytest.raises(GrowingBodyError):
         unpacked(packed, "gzip", limit=LIMIT)
-    assert sum(map(len, made)) == FREE_GROWTH + MOST_GROWTH * len(packed) + 1
+    assert sum(map(len, made)) == allowed_size(len(packed)) + 1
 
 
 def test_a_small_body_may_grow_as_it_will() -> None:

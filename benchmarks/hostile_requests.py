@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.runtime_predictions import COLUMNS
 from model_contract.tokens import Purpose
-from serving_runtime.codec.packed_size import FREE_GROWTH, MOST_GROWTH
+from serving_runtime.codec.packed_size import FREE_GROWTH, allowed_size
 from testbed.gate import API, Gate
 
 MEGABYTE: Final = 1_000_000
@@ -30,7 +30,7 @@ class Attack:
 
     @property
     def size(self) -> int:
-        return FREE_GROWTH + MOST_GROWTH * len(self.sent) if self.packed else len(self.sent)
+        return allowed_size(len(self.sent)) if self.packed else len(self.sent)
 
 
 def request(method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> bytes:

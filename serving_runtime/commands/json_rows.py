@@ -161,11 +161,13 @@ def json_chunks(stream: IO[bytes], signature: Signature, size: int, keep: Sequen
     The file is read whole, unless it has JSON lines: Spark and the exports of warehouses name those `.json` too. Raises
     InputFileError.
     """
-    first = stream.readline()
-    if _is_record(first, signature):
-        yield from json_lines_chunks(chain((first,), stream), signature, size, keep)
+    beginning = [stream.readline()]
+    while beginning[-1].isspace():
+        beginning.append(stream.readline())
+    if _is_record(beginning[-1], signature):
+        yield from json_lines_chunks(chain(beginning, stream), signature, size, keep)
         return
-    body = (first + stream.read()).removeprefix(BYTE_ORDER_MARK)
+    body = b"".join((*beginning, stream.read())).removeprefix(BYTE_ORDER_MARK)
     array = b'{"inputs":' if signature.typed_in_code else b'{"dataframe_records":'
     document = read_object(array + body + b"}" if body.lstrip().startswith(b"[") else body)
     form = next((key for key in TABLES if _rows_in(document, key) is not None), None)

@@ -43,6 +43,8 @@ def written(path: Path) -> Path:
             frame.to_parquet(path)
         case "rows.jsonl" | "lines.json":
             path.write_text(frame.to_json(orient="records", lines=True))
+        case "blank line first.json":
+            path.write_text("\n" + frame.to_json(orient="records", lines=True))
         case "rows.json":
             path.write_text(frame.to_json(orient="records"))
         case _:
@@ -50,7 +52,10 @@ def written(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet", "rows.jsonl", "lines.json", "rows.json", "body.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["rows.csv", "rows.parquet", "rows.jsonl", "lines.json", "blank line first.json", "rows.json", "body.json"],
+)
 def test_file_of_every_form_is_scored(name: str, run: Run, models: Path, wanted: list[float], tmp_path: Path) -> None:
     source = written(tmp_path / name)
 

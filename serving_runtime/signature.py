@@ -55,6 +55,7 @@ class Anything:
 Type = Scalar | Array | Object | Map | Anything
 
 WHOLE_NUMBERS: Final = (Scalar(name="integer"), Scalar(name="long"))
+FLOATS: Final = (Scalar(name="float"), Scalar(name="double"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

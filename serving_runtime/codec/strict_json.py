@@ -1,7 +1,8 @@
 """Lossless reading of JSON: a body that a reader could only read by dropping or guessing a value is refused.
 
 orjson reads the usual body. If a name may come twice, a number may be too long or something is wrong, Python's own
-reader decides, which is slower and can say what it finds.
+reader decides, which is slower and can say what it finds. It also takes `NaN`, which JSON does not have and which the
+JSON writer of Python, so MLflow's client and many others, writes for a missing value.
 """
 
 import json
@@ -91,7 +92,7 @@ def _read_with_python(body: bytes) -> Any:
         return json.loads(
             body.decode("utf-8-sig"),
             object_pairs_hook=_with_unique_keys,
-            parse_constant=_refuse_constant,
+            parse_constant=_nan,
             parse_float=_finite_float,
         )
     except UnicodeDecodeError as error:
@@ -113,8 +114,10 @@ def _with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _refuse_constant(constant: str) -> Any:
-    raise MalformedRequestError(f"the body holds {constant}, which JSON does not have; send null for a missing number")
+def _nan(constant: str) -> float:
+    if constant == "NaN":
+        return float("nan")
+    raise MalformedRequestError(f"the body holds {constant}, which JSON does not have")
 
 
 def _finite_float(text: str) -> float:

@@ -1,13 +1,15 @@
 """Lossless conversion of JSON values into numpy arrays of one type: a value that would change is refused.
 
 Whole numbers may be written as floats (1.0) and the other way round; no other type is converted into another. A null
-becomes NaN in floats, NaT in times and None in texts and bytes; whole numbers and booleans have no null.
+becomes NaN in floats, NaT in times and None in texts and bytes; whole numbers and booleans have no null. NaN means null
+in every type but floats, because pandas marks a missing value of any type with it.
 `columns.py` decides about nulls in an optional column of these.
 """
 
 import marshal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import isnan
 from typing import Any, Final
 
 import numpy as np
@@ -74,10 +76,24 @@ def json_type_name(value: Any) -> str:
     return JSON_NAMES.get(type(value), f"a value of type {type(value).__name__}")
 
 
+def is_nan(value: Any) -> bool:
+    """Return True for NaN of Python; False for an array that holds it."""
+    return type(value) is float and isnan(value)
+
+
+def null_for_nan(values: Sequence[Any]) -> Sequence[Any]:
+    """Return a list with null for each NaN; other sequences, which no reader of JSON makes, as they are."""
+    if type(values) is not list or float not in map(type, values):
+        return values
+    return [None if is_nan(value) else value for value in values]
+
+
 def convert(values: Sequence[Any], dtype: np.dtype[Any]) -> Values:
     """Return the values as an array of `dtype` in one dimension. Raises CellError for a value that does not fit."""
     if isinstance(values, np.ndarray):
         return _convert_array(values, dtype)
+    if dtype.kind not in "fO":
+        values = null_for_nan(values)
     match dtype.kind:
         case "b":
             return _booleans(values)
@@ -141,6 +157,7 @@ def convert_base64(values: Sequence[Any]) -> Values:
     Raises CellError.
     """
     expected = "bytes as a string in base64"
+    values = null_for_nan(values)
     _expect(values, {str, bytes, NULL}, expected)
     return _objects(
         [

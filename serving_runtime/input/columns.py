@@ -2,20 +2,21 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 import pandas as pd
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
+from serving_runtime.input.cells import null_for_nan
 from serving_runtime.input.nested import nested, scalars_or_faults
 from serving_runtime.input.table import Key, Table, delimiter_advice, json_values, place_in_frame
 from serving_runtime.input.text_columns import TEXTS, TextCells
-from serving_runtime.signature import WHOLE_NUMBERS, Column, Scalar, Signature
+from serving_runtime.signature import FLOATS, WHOLE_NUMBERS, Anything, Column, Scalar, Signature
 
 CSV: Final = "csv"  # the path of a table that was read from CSV
-NUMBERS: Final = tuple(Scalar(name=name) for name in ("integer", "long", "float", "double"))
+NUMBERS: Final = WHOLE_NUMBERS + FLOATS
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def to_frame(table: Table, signature: Signature) -> pd.DataFrame:
     by_position = not signature.named or (not table.named and _numbered(signature.columns))
     pairs = _by_position(table, signature.columns) if by_position else _by_name(table, signature.columns, faults)
     filled: dict[Any, Any] = {}
-    for pair in pairs:
+    for pair in map(_with_nulls, pairs):
         if len(faults) >= MOST_FAULTS:
             break
         if not _absent(pair):
@@ -112,6 +113,12 @@ def _by_position(table: Table, columns: Sequence[Column]) -> list[Pair]:
         Pair(column=column, key=key, cells=cells)
         for column, (key, cells) in zip(columns, table.columns.items(), strict=True)
     ]
+
+
+def _with_nulls(pair: Pair) -> Pair:
+    """Return the column with null for NaN, unless NaN is a value of its type."""
+    keeps_nan = pair.column.type in FLOATS or isinstance(pair.column.type, Anything)
+    return pair if keeps_nan else replace(pair, cells=null_for_nan(pair.cells))
 
 
 def _absent(pair: Pair) -> bool:

@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 
 from serving_runtime.errors import MOST_FAULTS, Fault
-from serving_runtime.input.cells import CellError, convert, convert_base64, every_error, json_type_name
-from serving_runtime.signature import Anything, Array, Map, Object, Scalar, Type
+from serving_runtime.input.cells import CellError, convert, convert_base64, every_error, is_nan, json_type_name
+from serving_runtime.signature import FLOATS, Anything, Array, Map, Object, Scalar, Type
 
 DTYPES: Final = {
     "boolean": np.dtype("bool"),
@@ -30,6 +30,8 @@ def nested(value: Any, kind: Type, path: str, faults: list[Fault], *, required: 
 
     A value that does not fit is added to `faults`. Numbers that come in an array may be infinite, as in a column.
     """
+    if is_nan(value) and not (kind in FLOATS or isinstance(kind, Anything)):
+        value = None
     if value is None and not required:
         return None
     match kind:

@@ -95,6 +95,37 @@ def test_a_row_is_the_same_alone_and_among_others_in_every_protocol(data: st.Dat
                 assert cells(batch, row) == cells(plan.conform(alone).data, 0)
 
 
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_nan_is_null_in_a_column_of_any_type(data: st.DataObject) -> None:
+    kinds = data.draw(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=4))
+    names = [f"{kind}-{position}" for position, kind in enumerate(kinds)]
+    required = data.draw(st.booleans())
+    columns = [
+        Column(name=name, type=KINDS[kind][0], required=required) for name, kind in zip(names, kinds, strict=True)
+    ]
+    signature = Signature(columns=tuple(columns))
+    rows = data.draw(
+        st.lists(st.tuples(*(st.none() | KINDS[kind][1] for kind in kinds)).map(list), min_size=1, max_size=4)
+    )
+    with_nan = [[math.nan if cell is None else cell for cell in row] for row in rows]
+    plan = ConformPlan(signature, conformer(signature))
+
+    for by_null, by_nan in zip(
+        requests(rows, names, kinds, signature), requests(with_nan, names, kinds, signature), strict=True
+    ):
+        assert outcome(plan, by_nan, len(rows)) == outcome(plan, by_null, len(rows))
+
+
+def outcome(plan: ConformPlan, request: Any, rows: int) -> Any:
+    """Return the cells of all rows, or the paths of what is refused."""
+    try:
+        conformed = plan.conform(request).data
+    except InvalidInputError as error:
+        return [fault.path for fault in error.faults]
+    return [cells(conformed, row) for row in range(rows)]
+
+
 def refused(plan: ConformPlan, request: Any) -> bool:
     try:
         plan.conform(request)

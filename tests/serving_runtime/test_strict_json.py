@@ -12,7 +12,7 @@ from serving_runtime.errors import MalformedRequestError
 
 unhurried = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_infinity=False) | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=20,
 )

@@ -33,7 +33,7 @@ class AuditLog:
     """
 
     def __init__(self, target: str) -> None:
-        """Open the file. Raise OSError."""
+        """Open the file. Raises OSError."""
         self._file = sys.stdout.fileno() if target == STANDARD_OUTPUT else os.open(Path(target), FLAGS, 0o640)
         self._regular = target != STANDARD_OUTPUT and stat.S_ISREG(os.fstat(self._file).st_mode)
         self._number = 0
@@ -43,7 +43,7 @@ class AuditLog:
             self._mend()
 
     async def write(self, *, durable: bool = False, **fields: Any) -> None:
-        """Write a line, and finish it even if cancelled; `durable` waits until it is on the disk. Raise AuditError."""
+        """Write a line, and finish it even if cancelled; `durable` waits until it is on the disk. Raises AuditError."""
         writing = asyncio.get_running_loop().run_in_executor(self._writer, self._append, fields, durable)
         await asyncio.shield(writing)
 
@@ -74,7 +74,7 @@ class AuditLog:
                 self._torn = False
 
     def _mend(self) -> None:
-        """Replace an incomplete last line, as a crash leaves it, by a whole line that holds its text. Raise OSError."""
+        """Replace an incomplete last line, left by a crash, by a whole line that holds its text. Raises OSError."""
         size = os.fstat(self._file).st_size
         begin = max(0, size - MAX_LINE)
         tail = os.pread(self._file, size - begin, begin)
@@ -97,7 +97,7 @@ class AuditLog:
 
 
 def write_whole(file: int, line: bytes) -> None:
-    """Write all bytes: a pipe, or a disk that becomes full, takes only a part at once. Raise OSError."""
+    """Write all bytes: a pipe, or a disk that becomes full, takes only a part at once. Raises OSError."""
     rest = memoryview(line)
     while rest:
         rest = rest[os.write(file, rest) :]

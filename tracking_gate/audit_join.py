@@ -23,7 +23,7 @@ class JoinedLogs:
     _begun: dict[str, str] = field(default_factory=dict)  # what a move is, by the id of its request
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines in order, each with the name of its replica. Raise OSError."""
+        """Yield the lines in order, each with the name of its replica. Raises OSError."""
         for _, where, entry in heapq.merge(*map(self._lines_of, self.files), key=lambda found: found[0]):
             self._follow(where, entry)
             yield json.dumps(entry, ensure_ascii=False)

@@ -51,7 +51,7 @@ class Authenticator:
     async def authenticate(self, headers: CIMultiDictProxy[str], peer: str, sender: str | None = None) -> Actor:
         """Return the actor; `sender` is the address of the connection, perhaps that of a proxy in front of the peer.
 
-        Raise InvalidRequest, Unauthenticated, TooManyAttempts, Busy, Unavailable.
+        Raises InvalidRequest, Unauthenticated, TooManyAttempts, Busy, Unavailable.
         """
         given = headers.getall("Authorization", [])
         if len(given) > 1 or any(len(value.encode()) > MAX_HEADER for value in given):

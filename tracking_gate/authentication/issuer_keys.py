@@ -51,7 +51,7 @@ class IssuerKeys:
         self._fetching: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str) -> Key | None:
-        """Return the key, None if the issuer has none of that id. Raise Unavailable if the issuer cannot say."""
+        """Return the key, None if the issuer has none of that id. Raises Unavailable if the issuer cannot say."""
         asked = self._clock()
         if self._keys is None or asked - self._began > FRESH_SECONDS:
             fetching = self._fetch()
@@ -94,7 +94,7 @@ class IssuerKeys:
             )
 
     async def _published(self) -> Mapping[str, Key]:
-        """Return the keys that the issuer publishes. Raise DocumentError."""
+        """Return the keys that the issuer publishes. Raises DocumentError."""
         document = await self._documents.get(self._source.keys or await self._discovered(), self._source.access) or {}
         listed = document.get("keys")
         if isinstance(listed, list) and len(listed) > MAX_KEYS:
@@ -104,7 +104,7 @@ class IssuerKeys:
         return keys
 
     async def _discovered(self) -> str:
-        """Return the address of the keys, as the issuer's discovery document names it. Raise DocumentError."""
+        """Return the address of the keys, as the issuer's discovery document names it. Raises DocumentError."""
         found = await self._documents.get(self._source.issuer.rstrip("/") + DISCOVERY, self._source.access) or {}
         if found.get("issuer") != self._source.issuer:
             raise DocumentError("its discovery document names another issuer")

@@ -85,7 +85,7 @@ class IssuerTokens:
         return PresentedToken(issuer=issuer, signature=signature, claims=claims) if issuer else None
 
     async def find(self, token: PresentedToken) -> Actor | None:
-        """Return the caller, None if the token is not valid or its caller has no rights. Raise Unavailable."""
+        """Return the caller, None if the token is not valid or its caller has no rights. Raises Unavailable."""
         header = token.signature.headers()
         if not isinstance(key_id := header.get("kid"), str) or "crit" in header:
             return None
@@ -130,7 +130,7 @@ class IssuerTokens:
         return Actor(kind=rights[0], name=name, projects=rights[1], details=details)
 
     async def _fitting(self, issuer: Issuer, caller: Caller, claims: Claims, pod: Pod | None) -> Caller | None:
-        """Return the entry if it is about this caller, with the project of the pod's label. Raise Unavailable."""
+        """Return the entry if it is about this caller, with the project of the pod's label. Raises Unavailable."""
         if not has_claims(claims, caller.claims):
             return None
         if caller.service_account is None:

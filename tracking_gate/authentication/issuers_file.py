@@ -112,7 +112,7 @@ class IssuersFile:
     """The file as it is now. A changed file with a fault is logged, and the one before it stays."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Read the file. Raise IssuersError, OSError."""
+        """Read the file. Raises IssuersError, OSError."""
         self._path = path
         self._clock = clock
         self._state = _state_of(path)
@@ -145,7 +145,7 @@ def _state_of(path: Path) -> object:
 
 
 def read_trusted(path: Path) -> Trusted:
-    """Read the file. Raise IssuersError, OSError."""
+    """Read the file. Raises IssuersError, OSError."""
     try:
         document = object_of(path.read_bytes())
         issuers = [_issuer(entry) for entry in document.objects("issuers")]

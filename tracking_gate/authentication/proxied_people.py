@@ -27,7 +27,7 @@ class ProxiedPeople:
         self._file = file
 
     def find(self, headers: CIMultiDictProxy[str], remote: str | None) -> Actor | None:
-        """Return the person, None if the proxy does not name one or did not send the request. Raise Unavailable."""
+        """Return the person, None if the proxy does not name one or did not send the request. Raises Unavailable."""
         proxy = self._file.proxy()
         if proxy is None or f"{proxy.headers}-User" not in headers or not _is_from(proxy, headers, remote):
             return None

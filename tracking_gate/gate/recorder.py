@@ -37,7 +37,7 @@ class Recorder:
     async def record(
         self, context: RequestContext, decision: str, status: int | None, *, durable: bool = False
     ) -> None:
-        """Write the line of a decision; `durable` waits until the line is on the disk. Raise AuditError."""
+        """Write the line of a decision; `durable` waits until the line is on the disk. Raises AuditError."""
         request, actor = context.request, context.actor
         context.decision = decision
         known: Mapping[str, Any] = {
@@ -73,7 +73,7 @@ class Recorder:
         return self.answer(context, refusal)
 
     async def end_unsent(self, context: RequestContext, refusal: Refusal) -> None:
-        """Write the line that ends the line `begin` of a move that was not sent. Raise AuditError."""
+        """Write the line that ends the line `begin` of a move that was not sent. Raises AuditError."""
         if context.decision == "begin":
             context.facts |= {"reason": str(refusal)}
             await self.record(context, "deny", refusal.status, durable=True)

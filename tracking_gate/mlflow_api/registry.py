@@ -239,7 +239,7 @@ class Registry:
         return await self._answered("GET", f"{route}?{urlencode(query)}" if query else route, None)
 
     async def _answered(self, method: str, path: str, body: bytes | None) -> Json | None:
-        """Return MLflow's answer, None if MLflow does not have the object or the route. Raise Unavailable."""
+        """Return MLflow's answer, None if MLflow does not have the object or the route. Raises Unavailable."""
         if (lookups := LOOKUPS.get()) is not None:
             lookups.append(path)
         status, received = await self._call(method, path, body)

@@ -47,7 +47,7 @@ class Source:
 async def resolve_source(registry: Registry, uri: str, steps: int = MAX_STEPS) -> Source:
     """Return the source that MLflow's client means by a URI.
 
-    Raise InvalidRequest if clients could read the URI in two ways, Forbidden if its files do not exist.
+    Raises InvalidRequest if clients could read the URI in two ways, Forbidden if its files do not exist.
     """
     if is_store_address(uri):
         return await _of_store(registry, uri)
@@ -68,7 +68,7 @@ async def resolve_source(registry: Registry, uri: str, steps: int = MAX_STEPS) -
 
 
 def parts_of(uri: str) -> tuple[str, str, list[str]]:
-    """Return scheme, host and the path's segments. Raise InvalidRequest if clients read the URI in different ways."""
+    """Return scheme, host and the path's segments. Raises InvalidRequest if clients read the URI in different ways."""
     if ODD.search(uri):
         raise InvalidRequest(ODD_CHARACTERS)
     found = SOURCE.fullmatch(uri)

@@ -101,7 +101,7 @@ class Election:
         self._unclear_until = now() + self.limit
 
     async def begin(self, move: Json) -> None:
-        """Write a move into the Lease before it is sent, for a replica that takes over. Raise NoLeader."""
+        """Write a move into the Lease before it is sent, for a replica that takes over. Raises NoLeader."""
         if len(self._unfinished) >= MAX_UNFINISHED:
             raise NoLeader(BUSY)
         async with self._writing:
@@ -119,7 +119,7 @@ class Election:
         self._unfinished.pop(request_id, None)
 
     async def knows(self, identity: str, key: str) -> bool:
-        """Return True if a replica has this identity and key. Read the Lease again if it is unknown. Raise NoLeader."""
+        """Return True if a replica has this identity and key, after another look at the Lease for a new one. Raises NoLeader."""
         if self._state and self._state.knows(identity, key):
             return True
         if now() < self._read_again_at:  # any client can send a key
@@ -180,7 +180,7 @@ class Election:
             await self._settle(recover)
 
     async def _renew(self) -> None:
-        """Write the Lease anew. Raise as `_replace`."""
+        """Write the Lease anew. Raises as `_replace`."""
         begun = now()
         await self._replace(lambda state: state.renewed(self.me, self._unfinished))
         self._held_until = begun + self.seconds
@@ -188,7 +188,7 @@ class Election:
     async def _replace(self, change: Callable[[LeaseState], LeaseState]) -> None:
         """Write the Lease that this replica holds, once more if another replica has registered in it.
 
-        Raise LeaseError; LeaseConflict after stepping down if another replica holds it.
+        Raises LeaseError; LeaseConflict after stepping down if another replica holds it.
         """
         assert self._state is not None  # noqa: S101  it was taken
         for _ in range(2):

@@ -58,7 +58,7 @@ class FencedUpstream(Upstream):
         await super().__aexit__()
 
     async def change(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        """Send a change, and return the answer. Raise NoLeader if it was not sent, Unavailable without an answer."""
+        """Send a change, and return the answer. Raises NoLeader if it was not sent, Unavailable without an answer."""
         fenced = FencedBody(body, self._election)
         with self._election.change():
             try:

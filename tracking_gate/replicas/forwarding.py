@@ -74,7 +74,7 @@ class Forwarding:
         await self._stack.aclose()
 
     async def forward(self, request: web.BaseRequest, pause: float) -> web.StreamResponse:
-        """Return the holder's answer. Raise NoLeader if there is none, or as `Upstream.stream`."""
+        """Return the holder's answer. Raises NoLeader if there is none, or as `Upstream.stream`."""
         address = self._election.leader
         if address is None:
             raise NoLeader(AWAY)
@@ -88,7 +88,7 @@ class Forwarding:
         return response
 
     async def accepted(self, request: web.BaseRequest) -> web.BaseRequest:
-        """Return a request that another replica forwards, with the client's address. Raise Forbidden, NoLeader."""
+        """Return a request that another replica forwards, with the client's address. Raises Forbidden, NoLeader."""
         identity, _, key = request.headers[REPLICA].partition(":")
         if not await self._election.knows(identity, key):
             raise Forbidden(f"{REPLICA} is for replicas of the gate; leave it out")

@@ -77,7 +77,7 @@ class ReplicaGate(Gate):
         return await self._forwarding.forward(context.request, self._pause)
 
     async def _recover(self, move: dict[str, Any]) -> None:
-        """Record what became of a move of the former holder. Raise Unavailable, AuditError."""
+        """Record what became of a move of the former holder. Raises Unavailable, AuditError."""
         facts = await read_back(self._registry, move)
         await self._audit.write(durable=True, **(move | facts | {"decision": "recovered"}))
 
@@ -90,7 +90,7 @@ async def replica_of(
     metrics: Metrics,
     withheld: Sequence[str],
 ) -> AsyncIterator[ReplicaGate]:
-    """Yield the gate of one replica. Raise OSError."""
+    """Yield the gate of one replica. Raises OSError."""
     if settings.lease is None or settings.replica is None or settings.replica_address is None:
         raise ValueError("a replica has a Lease, a name and an address")
     url = URL.build(scheme="http", host=settings.replica_address, port=settings.port)

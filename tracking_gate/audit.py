@@ -1,4 +1,4 @@
-"""The audit log: lines of JSON that are only appended, without tokens, bodies or headers."""
+"""The audit log: a file of JSON lines that is only appended to. `gate.recorder` decides what a line holds."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 STANDARD_OUTPUT: Final = "-"
-FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT  # it is read once, to find a last line that is not whole
+FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT  # read once, to find an incomplete last line
 MAX_TEXT: Final = 512  # characters of one value: a path of an artifact with its run and experiment has some 150
 MAX_LIST: Final = 100  # items
 MAX_LINE: Final = 64 * 1024  # bytes that are read back to find where the last line begins
@@ -23,7 +23,7 @@ SEPARATORS: Final = {ord(separator): f"\\u{ord(separator):04x}" for separator in
 
 
 class AuditError(OSError):
-    """A line could not be written, so its change must not happen."""
+    """A line could not be written, so the change that it records must not be made."""
 
 
 class AuditLog:
@@ -126,7 +126,7 @@ def _now() -> str:
 
 
 class RefusalSampler:
-    """Selects the refusals that get a line: of each caller some at once, then one every few seconds."""
+    """Selects the refusals that get an audit line: for each caller a few at once, then one every few seconds."""
 
     def __init__(self, clock: Callable[[], float], *, burst: int, seconds: float, callers: int = 1000) -> None:
         """Allow `burst` lines at once, then one every `seconds`. At most `callers` are remembered."""
@@ -134,7 +134,7 @@ class RefusalSampler:
         self._burst = burst
         self._seconds = seconds
         self._callers = callers
-        # Of each caller: lines left, the time of that number, and refusals without a line since the last one.
+        # For each caller: lines left, the time when so many were left, and refusals without a line since the last line.
         self._states: OrderedDict[Hashable, tuple[float, float, int]] = OrderedDict()
 
     def take(self, caller: Hashable) -> int | None:

@@ -29,7 +29,7 @@ class KnownToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """The tokens of one state of the directory. A legacy token has another format, and is known by its value alone."""
+    """The tokens of one state of the directory. A legacy token has another format, and only its value identifies it."""
 
     by_fingerprint: Mapping[str, KnownToken] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""People of Domino: Domino tells whose a credential is, and the answer is kept for a minute.
+"""People of Domino: Domino names the person of a credential, and the answer is kept for a minute.
 
 Routes are those of python-domino 2.2: `GET /v4/users/self`, and `GET /v4/gateway/projects` for `Owned` and
 `Collaborating`, the only two relationships that every Domino 6 knows.

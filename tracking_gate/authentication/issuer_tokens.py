@@ -1,6 +1,6 @@
 """Callers with a token of an issuer: a pod by its ServiceAccount, a CI job, or a person of an OpenID provider.
 
-A token is checked by the issuer's published keys. Nothing that it says is used before, but the name of its issuer.
+A token is checked with the issuer's published keys. Before the check, only the name of its issuer is used.
 """
 
 import time

@@ -23,11 +23,11 @@ from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
 from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.errors import Busy, Unavailable
 
-COST: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # scrypt: 16 MiB and 30 ms for each hash
+SCRYPT_COST: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # scrypt: 16 MiB and 30 ms for each hash
 MAX_ACCEPTED: Final = 4096  # passwords that were accepted, so that a page with twenty requests costs one hash
 HASH_THREADS: Final = 2
 MAX_HASHES: Final = 32  # hashes that wait or are under way: a second's work
-# Compared with for an unknown name, so that the answer takes as long as for a known one.
+# An unknown name is compared with this hash, so that the answer takes as long as for a known name.
 UNKNOWN_PERSON: Final = "scrypt$" + 32 * "0" + "$" + 64 * "0"
 
 
@@ -250,7 +250,7 @@ def matches(password: str, kept: str) -> bool:
 
 
 def _scrypt(password: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, **COST)
+    return hashlib.scrypt(password.encode(), salt=salt, **SCRYPT_COST)
 
 
 def _digest(name: str, password: str) -> bytes:

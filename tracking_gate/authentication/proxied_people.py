@@ -55,7 +55,7 @@ def _is_among(proxy: Proxy, remote: str | None) -> bool:
 
 
 def _claims(proxy: Proxy, headers: CIMultiDictProxy[str]) -> Claims:
-    """Return what the headers say; a header that comes twice says nothing, since a client may have sent one of them."""
+    """Return the claims in the headers. A header that comes twice is left out: a client may have sent one."""
     sent = {name: headers.getall(f"{proxy.headers}-{part}", []) for name, part in PARTS.items()}
     single: Mapping[str, str] = {name: values[0].strip() for name, values in sent.items() if len(values) == 1}
     groups = [group.strip() for group in single.get("groups", "").split(",") if group.strip()]

@@ -1,4 +1,4 @@
-"""The outcome of a request: its line in the audit log, its metrics, and the gate's own answer to a refusal."""
+"""The outcome of a request: the fields of its audit line, its metrics, and the gate's own answer to a refusal."""
 
 import asyncio
 import json
@@ -68,7 +68,7 @@ class Recorder:
     async def refuse(self, context: RequestContext, refusal: Refusal) -> web.Response:
         """Record and count a refusal, and return its answer."""
         self._metrics.decided(context.rule, "unknown" if context.decision == "unknown" else "deny")
-        if is_worth_a_line(context) and context.decision not in {"unknown", "deny"}:
+        if gets_audit_line(context) and context.decision not in {"unknown", "deny"}:
             await self._record_refusal(context, refusal)
         return self.answer(context, refusal)
 
@@ -148,7 +148,7 @@ class Recorder:
         return response
 
 
-def is_worth_a_line(context: RequestContext) -> bool:
+def gets_audit_line(context: RequestContext) -> bool:
     """Return False for a browser's requests before it authenticates, and for reads that a person may not make."""
     if context.actor is None:
         return "Authorization" in context.request.headers or context.request.method not in {"GET", "HEAD"}

@@ -42,7 +42,7 @@ WITHHELD: Final = frozenset(
         "x-mlflow-assistant-delegation",
     }
 )
-ADDED: Final = (
+AUTOMATIC_HEADERS: Final = (
     "Accept",
     "Accept-Encoding",
     "Content-Type",
@@ -124,7 +124,7 @@ class Upstream:
                     headers=headers,
                     data=data,
                     allow_redirects=False,
-                    skip_auto_headers=ADDED,
+                    skip_auto_headers=AUTOMATIC_HEADERS,
                 )
             async with answer:
                 return await self._answer(request, answer)

@@ -80,8 +80,9 @@ class PeopleChangeChecks:
     async def _check_assessments(self, change: PeopleChange, fields: Json) -> None:
         """Raise Forbidden if the request names an assessment that its trace does not have.
 
-        MLflow before 3.18 finds it by its id alone, and takes it away from the trace that has it. A new trace has none:
-        another request of the same moment may make the trace before this one arrives. MLflow's clients name none.
+        MLflow before 3.18 finds an assessment by its id alone, and would move it here from another trace. A request for
+        a new trace may name none either: another request may have made that trace a moment ago. MLflow's clients name
+        none.
         """
         if change is not NEW_TRACE:
             return
@@ -101,7 +102,7 @@ class PeopleChangeChecks:
         return [await self._project(actor, kind, value)]
 
     async def _project(self, actor: Actor, kind: ChangedObject, value: str) -> str | None:
-        """Return the remembered project if the actor owns it, else look it up: no refusal is out of date."""
+        """Return the remembered project if the actor owns it; else look it up, as a refusal must not be out of date."""
         key = f"change of a {kind}"
         known = self._owners.get(key, value)
         if known and actor.owns(known):

@@ -16,7 +16,7 @@ from tracking_gate.gate.request_context import RequestContext
 from tracking_gate.metrics import Metrics
 from tracking_gate.mlflow_api.registry import Registry
 from tracking_gate.policy.routes import Route
-from tracking_gate.replicas.election import AWAY, REQUEST_PART, Election
+from tracking_gate.replicas.election import NO_LEADER, REQUEST_PART, Election
 from tracking_gate.replicas.fencing import FencedUpstream, ReplicaAuditLog
 from tracking_gate.replicas.forwarding import Forwarding, forwarder_of, is_change
 from tracking_gate.replicas.lease import LeaseClient
@@ -72,7 +72,7 @@ class ReplicaGate(Gate):
         if self._election.leads or not is_change(route, context.request.method):
             return await super()._answer(context, route)
         if context.forwarded_by is not None:  # never twice
-            raise NoLeader(AWAY)
+            raise NoLeader(NO_LEADER)
         context.decision = "forward"
         return await self._forwarding.forward(context.request, self._pause)
 

@@ -233,7 +233,7 @@ def _caller(entry: StrictObject, issuer: str, api: str | None) -> Caller:
 
 
 def _check_public_issuer(entry: StrictObject, caller: Caller, issuer: str) -> None:
-    """Raise ValueError if the issuer signs tokens for everybody, and the entry does not say which repository's tokens count."""
+    """Raise ValueError if the issuer signs tokens for everybody, and the entry does not name the repository."""
     for claim in PUBLIC_ISSUERS.get(issuer, ()):
         if claim not in caller.claims:
             raise entry.fault("claims", f"must name {claim}: {issuer} signs tokens for everybody")

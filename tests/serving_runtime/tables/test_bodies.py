@@ -290,7 +290,7 @@ DAMAGED: Mapping[str, tuple[bytes, str]] = {
         stream(pa.table({"a": pa.array([[1]], pa.list_view(pa.int64()))})),
         '"a" has the Arrow type list_view',
     ),
-    "packed zeros": (stream(pa.table({"a": np.zeros(5_000_000)}), compression="zstd"), "100 times as large"),
+    "compressed zeros": (stream(pa.table({"a": np.zeros(5_000_000)}), compression="zstd"), "100 times as large"),
     "nulls": (stream(pa.table({"a": pa.nulls(5_000_000)})), "100 times as large"),
     "one long text of a dictionary": (
         stream(pa.table({"a": pa.DictionaryArray.from_arrays(np.zeros(20_000, np.int32), ["x" * 50_000])})),

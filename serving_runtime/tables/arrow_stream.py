@@ -24,6 +24,8 @@ HEADER: Final = 2
 NODES, BUFFERS, COMPRESSION = 1, 2, 3
 DICTIONARY_ID, DICTIONARY_DATA, IS_DELTA = 0, 1, 2
 UNCOMPRESSED: Final = -1  # the length of a buffer that is not compressed
+# Types that other libraries write and that pyarrow has no class for.
+UNKNOWN_TYPES: Final = frozenset({pa.lib.Type_INTERVAL_MONTHS, pa.lib.Type_INTERVAL_DAY_TIME})
 VIEW_LENGTHS: Final = 4  # numbers of 32 bits in a view, the first of which is the text's length
 
 
@@ -113,18 +115,23 @@ def _size(metadata: memoryview, batch: int, body: Any) -> int:
 
 
 def _check_type(name: str, kind: pa.DataType) -> None:
-    """Raise MalformedRequestError for a type whose values a few bytes may repeat without a bound."""
+    """Raise MalformedRequestError for a type that pyarrow cannot read, or that lets few bytes stand for many values."""
     if pa.types.is_dictionary(kind):
         nested = pa.types.is_nested(kind.value_type) or pa.types.is_dictionary(kind.value_type)
         if not nested:
+            _check_type(name, kind.value_type)
             return
     elif pa.types.is_map(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind) or _is_struct(kind):
         for position in range(kind.num_fields):
             _check_type(name, kind.field(position).type)
         return
-    elif pa.types.is_primitive(kind) or pa.types.is_null(kind) or _is_text(kind) or pa.types.is_decimal(kind):
+    elif kind.id not in UNKNOWN_TYPES and _is_flat(kind):
         return
     raise MalformedRequestError(f'the column "{name}" has the Arrow type {kind}, which is not read here')
+
+
+def _is_flat(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_primitive(kind) or pa.types.is_null(kind) or _is_text(kind) or pa.types.is_decimal(kind))
 
 
 def _is_struct(kind: pa.DataType) -> bool:

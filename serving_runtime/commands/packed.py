@@ -35,7 +35,7 @@ def _zstd(stream: IO[bytes]) -> Any:
 
 
 class _Left:
-    """A stream that is left open when its reader is closed, as the other unpackers do."""
+    """A stream that stays open when its reader is closed, as with the other decompressors."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.read = stream.read

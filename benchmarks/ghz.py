@@ -20,7 +20,7 @@ class GhzError(RuntimeError):
 
 
 def load(port: int, body: Path, *, connections: int, seconds: int = 5) -> Load:
-    """Call ModelInfer with the message in the file `body`, one call at a time on each connection. Raise GhzError."""
+    """Call ModelInfer with the message in the file `body`, one call at a time on each connection. Raises GhzError."""
     options = {
         "--proto": PROTO,
         "--call": f"{INFERENCE.services[0]}.ModelInfer",

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.runtime_predictions import COLUMNS
 from model_contract.tokens import Purpose
-from serving_runtime.codec.packed_size import FREE_GROWTH, allowed_size
+from serving_runtime.codec.decompressed_size import FREE_GROWTH, decompressed_limit
 from testbed.gate import API, Gate
 
 MEGABYTE: Final = 1_000_000
@@ -22,15 +22,15 @@ V2: Final = "/v2/models/model/infer"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """A request as the bytes that are sent. A packed one is judged by the size that it may unpack to."""
+    """A request as the bytes that are sent. A compressed one is judged by its largest decompressed size."""
 
     name: str
     sent: bytes
-    packed: bool = False
+    compressed: bool = False
 
     @property
     def size(self) -> int:
-        return allowed_size(len(self.sent)) if self.packed else len(self.sent)
+        return decompressed_limit(len(self.sent)) if self.compressed else len(self.sent)
 
 
 def request(method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> bytes:
@@ -71,24 +71,28 @@ def of_runtime(model: str, size: int) -> Iterator[Attack]:
     for title, zeros in ((f"{size * 16 // MEGABYTE} MB", size * 8), ("1 MB", FREE_GROWTH // 2 - 20)):
         body = gzip.compress(b'{"inputs": [' + b"0," * zeros + b"0]}", 9)
         yield Attack(
-            name=f"gzip of {title} of zeros", sent=post("/invocations", body, Content_Encoding="gzip"), packed=True
+            name=f"gzip of {title} of zeros", sent=post("/invocations", body, Content_Encoding="gzip"), compressed=True
         )
     mixed = gzip.compress(b'{"inputs": [' + b",".join(b"%d" % (n % 997) for n in range(size * 2)) + b"]}", 9)
-    yield Attack(name="gzip of equal thousands", sent=post("/invocations", mixed, Content_Encoding="gzip"), packed=True)
+    yield Attack(
+        name="gzip of equal thousands", sent=post("/invocations", mixed, Content_Encoding="gzip"), compressed=True
+    )
     yield Attack(
         name="gzip of spaces",
         sent=post("/invocations", gzip.compress(b" " * size * 24, 9), Content_Encoding="gzip"),
-        packed=True,
+        compressed=True,
     )
     yield Attack(
         name="gzip of empty members",
         sent=post("/invocations", gzip.compress(b"") * (size // 20), Content_Encoding="gzip"),
-        packed=True,
+        compressed=True,
     )
     for columns, rows in ((1, 20_000_000), (50, 1_000_000), (20_000, 10)):
         title = f"Parquet, {columns:,} columns of {rows:,} equal cells"
         yield Attack(
-            name=title, sent=post("/invocations", parquet(columns, rows), "application/vnd.apache.parquet"), packed=True
+            name=title,
+            sent=post("/invocations", parquet(columns, rows), "application/vnd.apache.parquet"),
+            compressed=True,
         )
     csv = (",".join(names) + "\n" + ",".join("1" * many)).encode()
     yield Attack(name=f"CSV of {many:,} columns", sent=post("/invocations", csv, "text/csv"))

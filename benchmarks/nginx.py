@@ -48,7 +48,7 @@ class NginxError(RuntimeError):
 
 @contextmanager
 def nginx(uri: str, folder: Path) -> Iterator[str]:
-    """Yield the address of an nginx in front of `uri`, for the length of a `with` block. Raise NginxError."""
+    """Yield the address of an nginx in front of `uri`, for the length of a `with` block. Raises NginxError."""
     if not (program := shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")):
         raise NginxError("nginx is not installed; it is the package nginx-light of Debian")
     folder.mkdir()

@@ -47,7 +47,7 @@ class Work:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.request_work", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help="requests whose name holds one of these words")
-    parser.add_argument("--megabytes", type=float, default=4, help="of a body; a packed one is a hundredth of it")
+    parser.add_argument("--megabytes", type=float, default=4, help="of a body; a compressed one is a hundredth of it")
     options = parser.parse_args(argv)
     size = int(options.megabytes * MEGABYTE)
     print(describe(), flush=True)

@@ -34,7 +34,7 @@ class Load:
 
 
 def load(url: str, body: Path, *, connections: int, seconds: int = 5, headers: Mapping[str, str] = JSON) -> Load:
-    """POST the file `body` over kept connections. Raise WrkError."""
+    """POST the file `body` over kept connections. Raises WrkError."""
     script = body.with_suffix(".lua")
     lines = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in headers.items())
     script.write_text(SCRIPT.format(headers=lines, body=body))
@@ -42,7 +42,7 @@ def load(url: str, body: Path, *, connections: int, seconds: int = 5, headers: M
 
 
 def reads(url: str, headers: Mapping[str, str], *, connections: int, seconds: int = 5) -> Load:
-    """GET over kept connections. Raise WrkError."""
+    """GET over kept connections. Raises WrkError."""
     return _run(url, connections, seconds, *(f"--header={name}: {value}" for name, value in headers.items()))
 
 

@@ -50,6 +50,7 @@ class ImageReference:
         return f"{self.registry}/{self.repository}"
 
     def tagged(self, tag: str) -> "ImageReference":
+        """Return the reference by a tag alone."""
         return replace(self, tag=tag, digest=None)
 
     def pinned(self, digest: str) -> "ImageReference":

@@ -35,7 +35,7 @@ class Metric:
 
 
 class SharedMetrics:
-    """A worker has a row of its own, so that no two write one cell.
+    """Cells for the metrics of all workers. Each worker has its own row, so that no two write the same cell.
 
     The sum of a column is the count of all workers, those that have ended included.
     """
@@ -60,12 +60,15 @@ class SharedMetrics:
         return row
 
     def leave(self, worker: int) -> None:
+        """Free the row of a worker that has ended, whose counts stay."""
         self._taken.pop(worker, None)
 
     def row(self, number: int) -> "memoryview[float]":
+        """Return the cells of a row, in the order of `metrics`; writing to them counts."""
         return self._cells[number * self._width : (number + 1) * self._width]
 
     def sums(self) -> list[float]:
+        """Return the sum of each column over all rows."""
         rows = [self.row(number) for number in range(self._rows)]
         return [sum(column) for column in zip(*rows, strict=True)]
 
@@ -102,11 +105,12 @@ def renamed(shared: SharedMetrics, known: str, name: str, labels: Mapping[str, s
 
 
 def gauge(name: str, meaning: str, labels: Mapping[str, str], value: float) -> list[str]:
-    """Return a gauge that has its value here, and no cell."""
+    """Return the lines of a gauge that has no cell, with its value."""
     return [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", _line(name, labels, value)]
 
 
 def joined(lines: Sequence[str]) -> bytes:
+    """Return the lines as the body of an answer."""
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -49,7 +49,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewedCredential(Credential):
-    """A credential that is replaced while a run goes on: `read` returns the one of now, for each request."""
+    """A credential that is replaced during a run: `read` returns the current one, for each request."""
 
     read: Callable[[], Credential]
     former: list[Credential] = field(default_factory=list)  # the last ones that were sent, newest last
@@ -61,6 +61,7 @@ class RenewedCredential(Credential):
         return cls(authorization=first.authorization, title=first.title, secrets=first.secrets, read=read)
 
     def current(self) -> Credential:
+        """Return the credential to send now. Raises as `read` does."""
         found = self.read()
         if not self.former or self.former[-1].authorization.reveal() != found.authorization.reveal():
             self.former.append(found)
@@ -68,7 +69,7 @@ class RenewedCredential(Credential):
         return found
 
     def redacted(self, text: str) -> str:
-        """Return `text` without the secrets of now and of requests whose answers may still come."""
+        """Return `text` without the current secrets, and without those of requests that may still be answered."""
         for credential in self.former:
             text = credential.redacted(text)
         return Credential.redacted(self, text)

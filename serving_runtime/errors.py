@@ -30,7 +30,7 @@ class ServingError(Exception):
 
 
 def _restored(kind: type[ServingError], args: tuple[Any, ...], attributes: dict[str, Any]) -> ServingError:
-    """Return the error of another process, without its initialisation, whose arguments were others."""
+    """Return the error of another process, without a call of `__init__`, which takes other arguments."""
     error = kind.__new__(kind, *args)
     error.__dict__.update(attributes)
     return error

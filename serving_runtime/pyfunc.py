@@ -38,14 +38,20 @@ _log = logging.getLogger(__name__)
 
 
 class PyfuncModel(Protocol):
+    """A model as `mlflow.pyfunc` returns it, or one of the native loaders."""
+
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any: ...
 
 
 class StreamingModel(PyfuncModel, Protocol):
+    """A model that returns the parts of a prediction one by one."""
+
     def predict_stream(self, data: Any, params: dict[str, Any] | None = None) -> Iterator[Any]: ...
 
 
 class RawModel(PyfuncModel, Protocol):
+    """A model of MLflow that gives the object of its own library."""
+
     def get_raw_model(self) -> Any: ...
 
 

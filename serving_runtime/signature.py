@@ -21,29 +21,37 @@ class InvalidSignatureError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scalar:
-    """One of SCALARS."""
+    """A single value; `name` is one of SCALARS."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Array:
+    """A list of any length."""
+
     items: "Type"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Property:
+    """A member of an object."""
+
     type: "Type"
     required: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Object:
+    """An object with the properties of the signature and no others."""
+
     properties: Mapping[str, Property]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
+    """An object with any names as keys."""
+
     values: "Type"
 
 

@@ -31,6 +31,7 @@ KINDS: Final[Mapping[str, Schema]] = {
 
 
 def of_type(kind: Type) -> Schema:
+    """Return the schema of one value."""
     match kind:
         case Scalar(name=name):
             return dict(SCALARS[name])
@@ -53,11 +54,12 @@ def of_type(kind: Type) -> Schema:
 
 
 def of_column(column: Column) -> Schema:
+    """Return the schema of one cell of a column."""
     return of_type(column.type) if column.required else optional(of_type(column.type))
 
 
 def of_tensor(tensor: Tensor) -> Schema:
-    """Nested arrays, as many as the shape has numbers."""
+    """Return the schema of nested arrays, with a level for each number of the shape."""
     schema = _element(tensor.dtype)
     for length in reversed(tensor.shape):
         schema = {"type": "array", "items": schema} | ({"minItems": length, "maxItems": length} if length >= 0 else {})
@@ -65,16 +67,18 @@ def of_tensor(tensor: Tensor) -> Schema:
 
 
 def of_params(params: Sequence[Param]) -> Schema:
+    """Return the schema of an object with the parameters by name."""
     return {"type": "object", "properties": {param.name: of_param(param) for param in params}}
 
 
 def of_param(param: Param) -> Schema:
+    """Return the schema of one parameter: a value or a list, or null for its default."""
     schema = of_type(param.type)
     return optional({"type": "array", "items": schema} if param.is_list else schema)
 
 
 def row(columns: Sequence[Column]) -> Schema:
-    """One object with the columns by name."""
+    """Return the schema of an object with the columns by name."""
     return {
         "type": "object",
         "properties": {str(column.name): of_column(column) for column in columns},
@@ -83,7 +87,7 @@ def row(columns: Sequence[Column]) -> Schema:
 
 
 def cells(columns: Sequence[Column]) -> Schema:
-    """One array with the columns by position."""
+    """Return the schema of an array with the columns by position."""
     return {
         "type": "array",
         "prefixItems": [of_column(column) for column in columns],
@@ -93,6 +97,7 @@ def cells(columns: Sequence[Column]) -> Schema:
 
 
 def optional(schema: Schema) -> Schema:
+    """Return the schema with null as one more value."""
     kinds = schema.get("type")
     if kinds is None:
         return schema if not schema else {"anyOf": [schema, {"type": "null"}]}

@@ -55,7 +55,7 @@ class AzureServer:
 
 @contextmanager
 def azure_server(directory: Path) -> Iterator[AzureServer]:
-    """Run a server for the length of a `with` block. Raise CalledProcessError if npm cannot install it."""
+    """Run a server for the length of a `with` block. Raises CalledProcessError if npm cannot install it."""
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     command: list[str | Path] = [_program(), "--location", directory, "--blobPort", str(port)]

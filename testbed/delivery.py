@@ -121,7 +121,7 @@ class Delivery:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds. Raise TimeoutError."""
+    """Wait until the condition holds. Raises TimeoutError."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:

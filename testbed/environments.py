@@ -21,8 +21,8 @@ CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") 
 def python_of(name: str) -> Path:
     """Return the interpreter of the environment `name`, which is made if it is missing.
 
-    That takes a minute; seconds with a warm cache. Raise FileNotFoundError if there is no such list, CalledProcessError
-    if the installation fails.
+    That takes a minute; seconds with a warm cache. Raises FileNotFoundError if there is no such list,
+    CalledProcessError if the installation fails.
     """
     requirements = REQUIREMENTS / f"{name}.txt"
     fingerprint = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
@@ -42,7 +42,7 @@ def saved_models(version: str, script: Path, directory: Path, *arguments: str) -
     """Fill `directory` with the models that `script` saves with full MLflow, and return it.
 
     The script is run with the arguments and a directory, once for each content of its folder and each list of versions:
-    MLflow needs seconds to save a model. Later calls copy what it has saved. Raise CalledProcessError if it fails.
+    MLflow needs seconds to save a model. Later calls copy what it has saved. Raises CalledProcessError if it fails.
     """
     python = python_of(f"mlflow-{version}")
     saved = CACHE / "models" / f"{script.stem}-{version}-{_fingerprint(python, script, *arguments)}"
@@ -61,7 +61,7 @@ def saved_models(version: str, script: Path, directory: Path, *arguments: str) -
 def printed(version: str, script: Path) -> str:
     """Return what `script` prints about full MLflow itself, such as its routes.
 
-    It is run once for each content of its folder and each list of versions. Raise CalledProcessError if it fails.
+    It is run once for each content of its folder and each list of versions. Raises CalledProcessError if it fails.
     """
     python = python_of(f"mlflow-{version}")
     output = CACHE / "outputs" / f"{script.stem}-{version}-{_fingerprint(python, script)}"

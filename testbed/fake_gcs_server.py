@@ -25,7 +25,7 @@ def fake_gcs_server(directory: Path) -> Iterator[str]:
     """Run the emulator for the length of a `with` block, and yield its address.
 
     It begins with the files of `directory`, in which each directory is a bucket, and keeps what is written to it in
-    memory. Raise CalledProcessError if it cannot be compiled, ProcessError if it does not start.
+    memory. Raises CalledProcessError if it cannot be compiled, ProcessError if it does not start.
     """
     port = free_port()
     command: list[str | Path] = [program(MODULE, PACKAGE), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]

@@ -48,7 +48,7 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Return the exit code, negative for a signal. Raise subprocess.TimeoutExpired."""
+        """Return the exit code, negative for a signal. Raises subprocess.TimeoutExpired."""
         deadline = time.monotonic() + (inf if timeout is None else timeout)
         if self.poll() is None:
             self._sleep_until_end(timeout)
@@ -132,7 +132,7 @@ class ForkServer:
         cwd: Path | None = None,
         given: str | Path = os.devnull,
     ) -> Forked:
-        """Start a program in Python, with the arguments of a process. Raise RuntimeError if the server has ended."""
+        """Start a program in Python, with the arguments of a process. Raises RuntimeError if the server has ended."""
         end, named = f"{os.getpid()}-{next(self._numbers)}", [str(argument) for argument in arguments]
         order = {
             "arguments": named,

@@ -49,7 +49,7 @@ class Version:
         )
 
     def script(self, script: Path, given: str = "") -> str:
-        """Return the output of a script that imports this version. Raise RuntimeError if it fails."""
+        """Return the output of a script that imports this version. Raises RuntimeError if it fails."""
         command: list[str | Path] = [self.python, "-P", script]
         done = subprocess.run(
             command, env=environment(), cwd=script.parent, input=given, capture_output=True, text=True, check=False
@@ -72,7 +72,7 @@ def this_version() -> Version:
 def former_version() -> Version:
     """Return the former version, made if it is missing: half a minute, with uv's cache.
 
-    Raise CalledProcessError if the installation fails.
+    Raises CalledProcessError if the installation fails.
     """
     recipe = hashlib.sha256(ARCHIVE.read_bytes() + repr(EXTRAS).encode()).hexdigest()[:12]
     directory = CACHE / "former" / recipe

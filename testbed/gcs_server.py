@@ -13,7 +13,7 @@ from testbed.processes import free_port, running
 def gcs_server(directory: Path, bucket: str) -> Iterator[str]:
     """Run the emulator with an empty bucket for the length of a `with` block, and yield its address.
 
-    Raise CalledProcessError if it cannot be installed, ProcessError if it does not start.
+    Raises CalledProcessError if it cannot be installed, ProcessError if it does not start.
     """
     address = f"127.0.0.1:{(port := free_port())}"
     program = python_of("google-store").with_name("gcp-storage-emulator")

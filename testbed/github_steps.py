@@ -226,7 +226,7 @@ class Running:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Return git's output. Raise CalledProcessError."""
+    """Return git's output. Raises CalledProcessError."""
     command = ["git", "-C", str(folder), "-c", "user.name=Jane", "-c", "user.email=jane@example.org", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 

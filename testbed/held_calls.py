@@ -29,7 +29,7 @@ class HeldCalls:
         return {VARIABLE: str(self.port)}
 
     def wait_for_call(self) -> None:
-        """Wait until one more call has begun. Raise TimeoutError."""
+        """Wait until one more call has begun. Raises TimeoutError."""
         self.waiting.append(self.listener.accept()[0])
 
     def let_go(self) -> None:

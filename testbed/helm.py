@@ -24,12 +24,12 @@ class HelmError(RuntimeError):
 
 
 def program() -> Path:
-    """Return Helm, compiled if it is missing. Raise CalledProcessError."""
+    """Return Helm, compiled if it is missing. Raises CalledProcessError."""
     return released_program(RELEASE, "./cmd/helm", "helm")
 
 
 def helm(*arguments: str | Path, given: str | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """Return what Helm prints. Raise HelmError."""
+    """Return what Helm prints. Raises HelmError."""
     command: list[str | Path] = [program(), *arguments]
     done = subprocess.run(
         command, input=given, env=environment, capture_output=True, text=True, check=False, timeout=600
@@ -40,7 +40,7 @@ def helm(*arguments: str | Path, given: str | None = None, environment: Mapping[
 
 
 def template(values: Json | None = None, *arguments: str, namespace: str = NAMESPACE) -> list[Json]:
-    """Return the objects of the chart with these values, without those of `helm test`. Raise HelmError."""
+    """Return the objects of the chart with these values, without those of `helm test`. Raises HelmError."""
     options = ["--namespace", namespace, "--values", "-", "--skip-tests", *arguments]
     text = helm("template", "model-api", CHART, *options, given=yaml.safe_dump(values or {}))
     return objects_of(text)
@@ -51,7 +51,7 @@ def objects_of(text: str) -> list[Json]:
 
 
 def refusal(values: Json, *arguments: str) -> str:
-    """Return Helm's error for these values. Raise AssertionError if it has none."""
+    """Return Helm's error for these values. Raises AssertionError if it has none."""
     try:
         template(values, *arguments)
     except HelmError as error:

@@ -16,7 +16,7 @@ Response: Final = INFERENCE.message("ModelInferResponse")
 def message_of(document: dict[str, Any], *, raw: bool, model: str = "m", version: str = "") -> Any:
     """Return the message, with raw tensors or typed contents.
 
-    Raise ValueError or TypeError for what a message cannot hold, such as null, or a text among numbers.
+    Raises ValueError or TypeError for what a message cannot hold, such as null, or a text among numbers.
     """
     message = Request(model_name=model, model_version=version, id=document.get("id", ""))
     for name, value in document.get("parameters", {}).items():

@@ -89,7 +89,7 @@ def new_model(found: Gate, project: str = PROJECT) -> Model:
 
 
 def granted(answer: Answer) -> Answer:
-    """Return the answer. Raise RuntimeError if the gate has refused what a test needs."""
+    """Return the answer. Raises RuntimeError if the gate has refused what a test needs."""
     if answer.status != HTTPStatus.OK:
         raise RuntimeError(f"{answer.status}: {answer.body[:500]!r}")
     return answer

@@ -47,7 +47,7 @@ class LocalPod:
                 raise PodError(f"volume {volume['name']} is neither an emptyDir nor a Secret: {sorted(volume)}")
 
     def run_init_containers(self, *, environ: Mapping[str, str]) -> dict[str, str]:
-        """Run the init containers in order, and return the output of each. Raise PodError if one fails."""
+        """Run the init containers in order, and return the output of each. Raises PodError if one fails."""
         return {
             container["name"]: self._run_to_end(container, environ)
             for container in self.pod["spec"].get("initContainers") or []

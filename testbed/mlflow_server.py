@@ -63,7 +63,7 @@ class MlflowServer:
     def run(self, script: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
         """Run a script with full MLflow against this server, and return its output.
 
-        Raise CalledProcessError, with the output in it, if the script fails.
+        Raises CalledProcessError, with the output in it, if the script fails.
         """
         environment = client_environment() | {"MLFLOW_TRACKING_URI": self.uri} | dict(env or {})
         done = completed([self.python, script, *arguments], env=environment, imported=MODULES, timeout=600)

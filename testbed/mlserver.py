@@ -26,7 +26,7 @@ def recorded(recordings: Path = RECORDINGS) -> Sequence[Exchange]:
 
 
 def record(saved: Path, directory: Path, recordings: Path) -> None:
-    """Start MLServer with the models in the directory, and write the recordings. Raise CalledProcessError."""
+    """Start MLServer with the models in the directory, and write the recordings. Raises CalledProcessError."""
     python = python_of("peer-mlserver")
     subprocess.run([python, FOLDER / "record.py", saved, directory, recordings], check=True)
 

@@ -41,7 +41,7 @@ def execute(
 ) -> Notebook:
     """Execute a notebook in `folder`; `hooks` are nbclient's, such as `on_cell_start`.
 
-    Raise nbclient.exceptions.CellExecutionError, with the cell and its traceback, if a cell fails.
+    Raises nbclient.exceptions.CellExecutionError, with the cell and its traceback, if a cell fails.
     """
     with tempfile.TemporaryDirectory(prefix="kernel-") as directory:
         # Matplotlib needs seconds to list the machine's fonts, which it keeps in that folder.

@@ -53,7 +53,7 @@ class OtlpReceiver:
         return {span.name: span for span in list(self.spans) if span.trace_id == trace_id}
 
     def awaited(self, trace_id: str, count: int) -> dict[str, ReceivedSpan]:
-        """Return the spans of a trace by their names once there are so many. Raise TimeoutError if they do not come."""
+        """Return the spans of a trace by their names once there are so many. Raises TimeoutError if there never are."""
         deadline = time.monotonic() + PATIENCE
         while len(found := self.of_trace(trace_id)) < count:
             if time.monotonic() > deadline:

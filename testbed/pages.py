@@ -32,7 +32,7 @@ class Shell:
     programs: tuple[Path, ...] = ()
 
     def type(self, *texts: str, **environment: str) -> str:
-        """Type commands, and return what they print. Raise RuntimeError if one fails."""
+        """Type commands, and return what they print. Raises RuntimeError if one fails."""
         folders = [*self.programs, Path(self.kube.program).parent, installed("model-api").parent]
         path = ":".join([*map(str, folders), "/usr/local/bin", "/usr/bin", "/bin"])
         done = subprocess.run(

@@ -92,7 +92,7 @@ class Process:
             )
 
     def wait_for_http(self, url: str, *, seconds: float = PATIENCE, status: int = 200) -> None:
-        """Wait until a GET of `url` (http, loopback) answers with `status`. Raise ProcessError if it does not."""
+        """Wait until a GET of `url` (http, loopback) answers with `status`. Raises ProcessError if it does not."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.popen.poll() is not None:
@@ -103,7 +103,7 @@ class Process:
         raise ProcessError(f"{url} did not answer {status} within {seconds} s:\n{self.tail()}")
 
     def wait_for_port(self, port: int, *, seconds: float = PATIENCE) -> None:
-        """Wait until the process accepts connections on the port (loopback). Raise ProcessError if it does not."""
+        """Wait until the process accepts connections on the port (loopback). Raises ProcessError if it does not."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.popen.poll() is None:
             with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
@@ -208,7 +208,7 @@ class JsonLines:
         self._answers = answers
 
     def ask(self, question: Json | Sequence[Any]) -> Json:
-        """Return the answer. Raise ValueError if the process has ended."""
+        """Return the answer. Raises ValueError if the process has ended."""
         self._questions.write(json.dumps(question) + "\n")
         self._questions.flush()
         found: Json = json.loads(self._answers.readline())

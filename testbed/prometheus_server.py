@@ -104,7 +104,7 @@ class Prometheus:
         unfinished.replace(self._file)
 
     def ask(self, query: str) -> list[Json]:
-        """Return the result of a query. Raise HTTPStatusError if it is none."""
+        """Return the result of a query. Raises HTTPStatusError if it is none."""
         found: list[Json] = (
             self.client.get("/api/v1/query", params={"query": query}).raise_for_status().json()["data"]["result"]
         )
@@ -119,7 +119,7 @@ class Prometheus:
         return {sample["metric"]["alertname"] for sample in self.ask('ALERTS{alertstate="firing"}')}
 
     def until(self, condition: Callable[[], Any], seconds: float, what: str) -> None:
-        """Wait for a condition. Raise TimeoutError."""
+        """Wait for a condition. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:

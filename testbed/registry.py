@@ -51,8 +51,8 @@ def image_registry(
 ) -> Iterator[ImageRegistry]:
     """Run a registry without TLS on every address of this machine, for the length of a `with` block.
 
-    With `login` it wants USER and PASSWORD, with `tokens` a token of that server. Raise CalledProcessError if it cannot
-    be compiled, ProcessError if it does not start.
+    With `login` it wants USER and PASSWORD, with `tokens` a token of that server. Raises CalledProcessError if it
+    cannot be compiled, ProcessError if it does not start.
     """
     directory.mkdir(parents=True, exist_ok=True)
     address = f"127.0.0.1:{port or free_port()}"

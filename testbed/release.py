@@ -51,7 +51,7 @@ MINTED: Final = "minted-by-the-index"
 
 
 def version() -> str:
-    """Return the version of pyproject.toml. Raise ValueError."""
+    """Return the version of pyproject.toml. Raises ValueError."""
     if VERSION is None:
         raise ValueError("pyproject.toml has no version")
     return VERSION[1]
@@ -119,7 +119,7 @@ def recorded(folder: Path, name: str) -> list[list[str]]:
 
 
 def release_tools(folder: Path) -> None:
-    """Put cosign, syft and helm on the PATH of a folder, compiled the first time. Raise CalledProcessError."""
+    """Put cosign, syft and helm on the PATH of a folder, compiled the first time. Raises CalledProcessError."""
     (folder / "cosign").symlink_to(released_program(COSIGN, "./cmd/cosign", "cosign"))
     (folder / "syft").symlink_to(released_program(SYFT, "./cmd/syft", "syft"))
     (folder / "helm").symlink_to(helm.program())
@@ -180,6 +180,6 @@ def package_index(directory: Path) -> Iterator[Index]:
 
 
 def make(repository: Path, *arguments: str) -> str:
-    """Return the output of make in a repository. Raise CalledProcessError."""
+    """Return the output of make in a repository. Raises CalledProcessError."""
     command = [shutil.which("make") or "make", "--silent", *arguments]
     return subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True).stdout

@@ -87,7 +87,7 @@ class RuntimeServer:
         return self.ask("POST", "/invocations", json.dumps(document), JSON)
 
     def wait_until(self, condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
-        """Wait for the condition. Raise TimeoutError with the log's end."""
+        """Wait for the condition. Raises TimeoutError with the log's end."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:

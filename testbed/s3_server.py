@@ -50,7 +50,7 @@ def s3_server(directory: Path, *, host: str = "127.0.0.1", port: int | None = No
     """Run an S3 server, with addresses of the form `endpoint/bucket/key`, for the length of a `with` block.
 
     It keeps its files in `directory`, so that a server which is started there again has the same objects.
-    Raise CalledProcessError if it cannot be compiled, ProcessError if it does not start.
+    Raises CalledProcessError if it cannot be compiled, ProcessError if it does not start.
     """
     buckets, attributes = directory / "buckets", directory / "attributes"
     for folder in (buckets, attributes):

@@ -43,7 +43,7 @@ def slow_clients(
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """Return all bytes until the other side closes. Raise ConnectionResetError, TimeoutError."""
+    """Return all bytes until the other side closes. Raises ConnectionResetError, TimeoutError."""
     found = bytearray()
     while chunk := connection.recv(65536):
         found += chunk

@@ -34,7 +34,7 @@ class WebhookServer:
         return f"https://{HOST}:{self.port}"
 
     def workers(self, count: int = 2) -> list[int]:
-        """Return the process ids of the workers, once there are so many. Raise TimeoutError if that takes too long."""
+        """Return the process ids of the workers, once there are so many. Raises TimeoutError if that takes too long."""
         pid = self.process.popen.pid
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
@@ -81,7 +81,7 @@ class WebhookServer:
         return [json.loads(line) for line in self.process.log.read_text().splitlines()]
 
     def logged(self, message: str) -> dict[str, Any]:
-        """Return the one line with the message; that of a review comes after its answer. Raise TimeoutError."""
+        """Return the one line with the message; that of a review comes after its answer. Raises TimeoutError."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             whole = self.process.log.read_text().rpartition("\n")[0]

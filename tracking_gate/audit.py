@@ -1,4 +1,4 @@
-"""The audit log: lines of JSON that are only appended, without tokens, bodies or headers."""
+"""The audit log: a file of JSON lines that is only appended to. `gate.recorder` decides what a line holds."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 STANDARD_OUTPUT: Final = "-"
-FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT  # it is read once, to find a last line that is not whole
+FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT  # read once, to find an incomplete last line
 MAX_TEXT: Final = 512  # characters of one value: a path of an artifact with its run and experiment has some 150
 MAX_LIST: Final = 100  # items
 MAX_LINE: Final = 64 * 1024  # bytes that are read back to find where the last line begins
@@ -23,7 +23,7 @@ SEPARATORS: Final = {ord(separator): f"\\u{ord(separator):04x}" for separator in
 
 
 class AuditError(OSError):
-    """A line could not be written, so its change must not happen."""
+    """A line could not be written, so the change that it records must not be made."""
 
 
 class AuditLog:
@@ -33,7 +33,7 @@ class AuditLog:
     """
 
     def __init__(self, target: str) -> None:
-        """Open the file. Raise OSError."""
+        """Open the file. Raises OSError."""
         self._file = sys.stdout.fileno() if target == STANDARD_OUTPUT else os.open(Path(target), FLAGS, 0o640)
         self._regular = target != STANDARD_OUTPUT and stat.S_ISREG(os.fstat(self._file).st_mode)
         self._number = 0
@@ -43,7 +43,7 @@ class AuditLog:
             self._mend()
 
     async def write(self, *, durable: bool = False, **fields: Any) -> None:
-        """Write a line, and finish it even if cancelled; `durable` waits until it is on the disk. Raise AuditError."""
+        """Write a line, and finish it even if cancelled; `durable` waits until it is on the disk. Raises AuditError."""
         writing = asyncio.get_running_loop().run_in_executor(self._writer, self._append, fields, durable)
         await asyncio.shield(writing)
 
@@ -74,7 +74,7 @@ class AuditLog:
                 self._torn = False
 
     def _mend(self) -> None:
-        """Replace an incomplete last line, as a crash leaves it, by a whole line that holds its text. Raise OSError."""
+        """Replace an incomplete last line, left by a crash, by a whole line that holds its text. Raises OSError."""
         size = os.fstat(self._file).st_size
         begin = max(0, size - MAX_LINE)
         tail = os.pread(self._file, size - begin, begin)
@@ -97,7 +97,7 @@ class AuditLog:
 
 
 def write_whole(file: int, line: bytes) -> None:
-    """Write all bytes: a pipe, or a disk that becomes full, takes only a part at once. Raise OSError."""
+    """Write all bytes: a pipe, or a disk that becomes full, takes only a part at once. Raises OSError."""
     rest = memoryview(line)
     while rest:
         rest = rest[os.write(file, rest) :]
@@ -126,7 +126,7 @@ def _now() -> str:
 
 
 class RefusalSampler:
-    """Selects the refusals that get a line: of each caller some at once, then one every few seconds."""
+    """Selects the refusals that get an audit line: for each caller a few at once, then one every few seconds."""
 
     def __init__(self, clock: Callable[[], float], *, burst: int, seconds: float, callers: int = 1000) -> None:
         """Allow `burst` lines at once, then one every `seconds`. At most `callers` are remembered."""
@@ -134,7 +134,7 @@ class RefusalSampler:
         self._burst = burst
         self._seconds = seconds
         self._callers = callers
-        # Of each caller: lines left, the time of that number, and refusals without a line since the last one.
+        # For each caller: lines left, the time when so many were left, and refusals without a line since the last line.
         self._states: OrderedDict[Hashable, tuple[float, float, int]] = OrderedDict()
 
     def take(self, caller: Hashable) -> int | None:

@@ -10,7 +10,8 @@ from typing import Any, Final
 ENDS_NOTHING: Final = frozenset({"begin", "torn"})
 
 Json = dict[str, Any]
-# The term of the Lease, and the time: clocks of two machines differ, and the changes of one term precede the next.
+# The term of the Lease, then the time: clocks of two machines differ, but all changes of one term precede the next
+# term.
 Place = tuple[int, str]
 
 
@@ -20,17 +21,17 @@ class JoinedLogs:
 
     files: Sequence[Path]
     faults: list[str] = field(default_factory=list)
-    _begun: dict[str, str] = field(default_factory=dict)  # what a move is, by the id of its request
+    _begun: dict[str, str] = field(default_factory=dict)  # texts about unfinished moves, by the id of the request
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines in order, each with the name of its replica. Raise OSError."""
+        """Yield the lines in order, each with the name of its replica. Raises OSError."""
         for _, where, entry in heapq.merge(*map(self._lines_of, self.files), key=lambda found: found[0]):
             self._follow(where, entry)
             yield json.dumps(entry, ensure_ascii=False)
         self.faults += [f"{move}: no line says how it ended" for move in self._begun.values()]
 
     def _lines_of(self, file: Path) -> Iterator[tuple[Place, str, Json]]:
-        """Yield place, file and content of each line of one file, which stay in their order if a clock was set back."""
+        """Yield place, file and content of each line of one file, in its order even if a clock was set back."""
         place, last = (0, ""), 0
         with file.open(encoding="utf-8", errors="replace") as opened:
             for number, text in enumerate(opened, 1):
@@ -45,7 +46,7 @@ class JoinedLogs:
                 yield place, where, entry
 
     def _sequence(self, where: str, replica: str, last: int, entry: Mapping[str, Any]) -> int:
-        """Return the number of the line, and note those that are missing before it. Each start begins with 1."""
+        """Return the number of the line, and note missing lines before it. At each start numbers begin with 1."""
         number = entry.get("seq")
         if not isinstance(number, int):
             return last

@@ -28,7 +28,7 @@ DECISIONS: Final = ("allow", "cut", "deny", "forward", "noop", "unknown")
 HANG_UPS: Final = ("body", "upstream", "answer")
 CLOSED: Final = ("head", "answer", "close", "idle", "full")
 FORWARDED: Final = ("answered", "unanswered")
-CHECKS: Final = ("known", "nobody", "unclear")
+DOMINO_ANSWERS: Final = ("known", "nobody", "unclear")
 FETCHES: Final = ("read", "failed")
 
 
@@ -92,7 +92,7 @@ class Metrics:
         # A counter that exists from the start has a rate from the start.
         for reason in reasons():
             self._refusals.labels(reason)
-        for result in CHECKS:
+        for result in DOMINO_ANSWERS:
             self._people.labels(result)
         for result in FORWARDED:
             self._forwarded.labels(result)

@@ -29,7 +29,7 @@ class KnownToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """The tokens of one state of the directory. A legacy token has another format, and is known by its value alone."""
+    """The tokens of one state of the directory. A legacy token has another format, and only its value identifies it."""
 
     by_fingerprint: Mapping[str, KnownToken] = field(default_factory=dict)
 
@@ -90,7 +90,7 @@ def _state_of(path: Path) -> object:
 
 
 def read_tokens(path: Path, *, legacy: bool = False) -> Tokens:
-    """Return the tokens of a directory without invalid ones, which do not affect other projects. Raise OSError."""
+    """Return the tokens of a directory without invalid ones, which do not affect other projects. Raises OSError."""
     files = {file.name: file for file in path.iterdir() if parse_key(file.name)}
     known = [found for name, file in files.items() if (found := _read(path, name, file, legacy=legacy))]
     return Tokens(by_fingerprint={token.fingerprint: token for token in known})
@@ -145,7 +145,7 @@ def _entry(meta: Path, token_fingerprint: str) -> Mapping[str, Any]:
 
 
 def _moment(entry: Mapping[str, Any], key: str) -> datetime | None:
-    """Return a time of the entry, None if it has none. Raise ValueError, TypeError."""
+    """Return a time of the entry, None if it has none. Raises ValueError, TypeError."""
     if key not in entry:
         return None
     moment = datetime.fromisoformat(entry[key])

@@ -39,7 +39,7 @@ LINGERING_SECONDS: Final = 10.0  # seconds for the rest of a body that was refus
 
 
 async def serve(settings: ServeSettings) -> None:
-    """Serve until SIGTERM or SIGINT. Raise OSError, PeopleError, IssuersError."""
+    """Serve until SIGTERM or SIGINT. Raises OSError, PeopleError, IssuersError."""
     directory = SecretDirectory(settings.secret_dir, legacy=settings.accept_legacy)
     metrics = Metrics()
     metrics.watch(directory)
@@ -87,7 +87,7 @@ async def serve(settings: ServeSettings) -> None:
 async def gate_of(
     settings: ServeSettings, limits: GateSettings, authenticator: Authenticator, metrics: Metrics
 ) -> AsyncIterator[Gate]:
-    """Yield the gate: one process, or one of several replicas if there is a Lease. Raise OSError."""
+    """Yield the gate: one process, or one of several replicas if there is a Lease. Raises OSError."""
     withheld = (settings.people_header,) if settings.people_header else ()
     if settings.lease is not None:
         from tracking_gate.replicas.gate import replica_of  # noqa: PLC0415  one process needs none of it
@@ -105,7 +105,7 @@ async def gate_of(
 async def run(
     settings: ServeSettings, server: ConnectionServer, connections: Connections, gate: Gate, metrics: Metrics
 ) -> None:
-    """Serve until a signal, then finish the requests under way. Raise OSError."""
+    """Serve until a signal, then finish the requests under way. Raises OSError."""
     runner = web.ServerRunner(server, shutdown_timeout=settings.shutdown_seconds)
     await runner.setup()
     await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
@@ -144,7 +144,7 @@ def max_possible_connections() -> int:
 
 @asynccontextmanager
 async def people_source(settings: ServeSettings, metrics: Metrics) -> AsyncIterator[PeopleSource]:
-    """Yield the file before Domino, so that people in it can work while Domino is down. Raise OSError, PeopleError."""
+    """Yield the file before Domino, so that people in it can work while Domino is down. Raises OSError, PeopleError."""
     sources: list[PeopleSource] = []
     if settings.people_file and settings.people_header:
         sources.append(TrustedHeader(settings.people_header, settings.people_file))
@@ -161,7 +161,7 @@ async def people_source(settings: ServeSettings, metrics: Metrics) -> AsyncItera
 async def issuer_tokens(
     settings: ServeSettings, metrics: Metrics
 ) -> AsyncIterator[tuple[IssuerTokens | None, ProxiedPeople | None]]:
-    """Yield the checks of what the file of issuers trusts, None without a file. Raise OSError, IssuersError."""
+    """Yield the checks of what the file of issuers trusts, None without a file. Raises OSError, IssuersError."""
     if settings.issuers_file is None:
         yield None, None
         return

@@ -50,7 +50,7 @@ class LeaseName:
 
 
 def lease_name(text: str) -> LeaseName:
-    """Return the name of a Lease. Raise ValueError."""
+    """Return the name of a Lease. Raises ValueError."""
     label = r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?"
     if not (found := re.fullmatch(rf"({label})/({label})", text)):
         raise ValueError(text)

@@ -127,7 +127,7 @@ def inject(pod: Pod, settings: Settings) -> Decision:
 
 
 def check_model_is_known(targets: Targets, settings: Settings) -> None:
-    """Raise RefusalError if the model is mounted by its name, and a variable that names it is not known."""
+    """Raise RefusalError if an image or a claim brings the model, and a variable for its path has no literal value."""
     container = targets.containers[0].title
     if settings.delivery == "image" and not targets.model_variables.model:
         raise RefusalError(

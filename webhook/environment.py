@@ -17,8 +17,8 @@ from webhook.pod import Container, MalformedPodError, mapping, text
 Json = Mapping[str, Any]
 
 EXPANSION: Final = re.compile(r"((?:\$\$)+)|\$\(([^)]*)\)")  # dollar signs that are written twice, or a reference
-# References to references grow without bound. No value that is as long as this is a valid one, so what is behind it
-# does not matter.
+# Characters. References to references can grow without bound; a value above this length is never valid, so the rest of
+# it is not read.
 LONGEST_VALUE: Final = 4096
 NAME: Final = itemgetter("name")
 KEY_REFERENCES: Final = {"configMapRef": "configMapKeyRef", "secretRef": "secretKeyRef"}
@@ -46,7 +46,7 @@ def read_environment(container: Container, wanted: Collection[str]) -> Environme
     for entry in container.env:
         name, value = entry["name"], entry.get("value")
         if value:
-            known[name] = expand(value, known) if "$" in value else value  # most have none: a call saved
+            known[name] = expand(value, known) if "$" in value else value  # most values have no $: this saves a call
         elif reference := entry.get("valueFrom"):
             references[name] = reference
             known.pop(name, None)
@@ -75,7 +75,7 @@ def expand(value: str, known: Mapping[str, str]) -> str:
 
 
 def pieces(value: str, known: Mapping[str, str]) -> Iterator[str]:
-    # Behind the last bracket no reference ends; a search from each one that begins there would take quadratic time.
+    # No reference ends after the last bracket: searching there for the end of each begun one would take quadratic time.
     end, closed = 0, value.rfind(")") + 1
     for match in EXPANSION.finditer(value, 0, closed):
         yield value[end : match.start()]

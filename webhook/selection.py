@@ -1,8 +1,8 @@
 """The rules that select the pods that the webhook looks at, as data. `targets.py` decides which containers get a model.
 
-The API server applies them before it calls the webhook (selectors and matchConditions), the webhook repeats those that
-it can see, `explain` prints a row per rule. All three take them from here. The rules are in the order in which the API
-server applies them; the first that fails decides.
+The API server applies the rules before it calls the webhook (selectors and matchConditions), the webhook repeats those
+that it can see, `explain` prints a row per rule. All three take the rules from here. They are in the order in which the
+API server applies them; the first that fails decides.
 """
 
 from collections.abc import Callable, Mapping, Sequence

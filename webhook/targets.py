@@ -80,7 +80,7 @@ def is_candidate(container: Container, annotations: PodAnnotations) -> bool:
 def chosen_without_variables(
     complete: Sequence[Candidate], candidates: Sequence[Candidate], annotations: PodAnnotations
 ) -> list[Candidate]:
-    """Return the containers that the annotation names and that set no variable: they get the model of the others."""
+    """Return the containers that the annotation names and that set no variable; each gets the model of the others."""
     if annotations.containers is None:
         return []
     return [candidate for candidate in candidates if candidate not in complete and not candidate.names_variables]

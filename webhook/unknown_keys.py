@@ -31,15 +31,14 @@ KEYS: Final = {
     }.items()
 }
 FIRST_WORD: Final = names.DOMAIN.partition(".")[0].replace("-", "")
-LONGEST_WORD: Final = 20  # characters of it, with hyphens and underscores
-SIMILAR_PREFIX: Final = (
-    0.8  # of the characters of a prefix: model-api.dominodatalabs.com, but not model-api.example.com
-)
-# Longest part of an unknown key that a warning quotes, so that there is space for the nearest key.
+LONGEST_WORD: Final = 20  # characters of the first word of a prefix, with hyphens and underscores
+# Ratio of equal characters: reached by model-api.dominodatalabs.com, but not by model-api.example.com.
+SIMILAR_PREFIX: Final = 0.8
+# Characters of an unknown key that a warning quotes, so that there is space for the nearest key.
 LONGEST_KEY: Final = 38
 LONGEST_NAME: Final = 30
 MAX_WARNINGS: Final = 5  # warnings; the API server drops those above 4,096 characters in all
-MAX_COMPARED: Final = 16  # labels, and annotations, that begin like the webhook's eight; each may cost 60 us
+MAX_COMPARED: Final = 16  # labels, and again annotations, that begin like a key of the webhook; each may take 60 us
 
 
 def unknown_key_warnings(pod: Pod) -> tuple[str, ...]:
@@ -56,7 +55,7 @@ def _faults(values: Json, place: str) -> Iterator[str]:
 
 
 def _begins_like_ours(key: str) -> bool:
-    beginning = key.lstrip()[:LONGEST_WORD].lower()  # most keys end here: what follows is slower
+    beginning = key.lstrip()[:LONGEST_WORD].lower()  # rules out most keys quickly
     return beginning.replace("-", "").replace("_", "").startswith(FIRST_WORD)
 
 

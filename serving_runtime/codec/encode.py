@@ -1,4 +1,4 @@
-"""Writing of predictions as strict JSON, in which numpy and pandas look as MLflow writes them."""
+"""Writing of predictions as strict JSON; values of numpy and pandas have the form that MLflow gives them."""
 
 import base64
 import json

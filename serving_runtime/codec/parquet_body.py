@@ -1,11 +1,11 @@
-"""Parquet bodies, as pandas reads them, and the bound on what they may unpack to."""
+"""Parquet bodies, as pandas reads them, and the limit on their decompressed size."""
 
 import io
 from typing import Final
 
 import pandas as pd
 
-from serving_runtime.codec.packed_size import CELL, MOST_GROWTH, allowed_size
+from serving_runtime.codec.decompressed_size import CELL, MOST_GROWTH, decompressed_limit
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import TypedFrame
 
@@ -32,11 +32,11 @@ def read_parquet(body: bytes) -> TypedFrame:
 
 
 def check_growth(body: bytes) -> None:
-    """Raise MalformedRequestError for a file that is small by its packing: a page of it can hold millions of cells."""
+    """Raise MalformedRequestError for a file with more cells than its size allows: one page can hold millions."""
     import pyarrow as pa  # noqa: PLC0415  it need not be installed
     import pyarrow.parquet as pq  # noqa: PLC0415  as above
 
-    allowed = allowed_size(len(body))
+    allowed = decompressed_limit(len(body))
     file = pq.ParquetFile(io.BytesIO(body))
     widths, unknown, chunks, cells = file.metadata, False, 0, 0
     if file.metadata.num_columns > MOST_COLUMNS:
@@ -58,5 +58,5 @@ def check_growth(body: bytes) -> None:
         pa.default_memory_pool().release_unused()
     if size > allowed:
         raise MalformedRequestError(
-            f"the Parquet file is more than {MOST_GROWTH} times as large once unpacked; send fewer rows at a time"
+            f"the Parquet file is more than {MOST_GROWTH} times as large once decompressed; send fewer rows at a time"
         )

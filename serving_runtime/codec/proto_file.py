@@ -36,12 +36,12 @@ class Rpc(NamedTuple):
 
 
 class ProtoFile:
-    """The messages and the methods of a .proto file, of the part of proto3 that such files here need."""
+    """The messages and the methods of a .proto file. It reads only the part of proto3 that the files here use."""
 
     def __init__(self, path: Path) -> None:
         self._pool = DescriptorPool()
         self._pool.Add(_Parser(path).file())
-        # With the kinds of all types, which the text leaves to its reader: tools that get it by reflection need them.
+        # Resolves the kind of each type (message or enum), which the text does not say and tools of reflection need.
         self.descriptor = FileDescriptorProto()
         self._pool.FindFileByName(path.name).CopyToProto(self.descriptor)
 

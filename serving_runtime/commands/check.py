@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from serving_runtime.signature import Signature
 
 FRAMES: Final = {"dataframe_split": "split", "dataframe_records": "records"}  # with pandas' names for them
-CLOSE: Final = 1e-6  # beyond it two sums differ by more than the order in which they were added
+CLOSE: Final = 1e-6  # relative; the order of additions makes no larger difference between two sums
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

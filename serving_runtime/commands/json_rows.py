@@ -73,10 +73,10 @@ def _lines_chunk(
 
 
 def _complete(records: Sequence[Any], signature: Signature, known: set[str]) -> list[Any]:
-    """Return records of a file, the first with a null for each column that others of the file have and these lack.
+    """Return the records; the first gets a null for each column of the file that none of them has.
 
-    Many writers leave out a null: a row is scored alone as it is among others. `known` are the columns of the file, and
-    those of these records are added.
+    Many writers leave out nulls, and a row must be scored alone as it is among others. `known` are the columns of the
+    file so far; the columns of these records are added to it.
     """
     keys = set[str]().union(*(record for record in records if isinstance(record, dict)))
     known |= keys & signature.names

@@ -26,13 +26,13 @@ Kept = Mapping[str, Any]
 
 
 def kept_by_columns(header: bytes, block: "CsvBlock", names: Sequence[str]) -> Kept | None:
-    """Return those of the columns that the file has, of a block that Arrow reads exactly; None for another block."""
+    """Return the kept columns that the file has; None if Arrow cannot read the block exactly."""
     known = header_names(header)
     return read_texts(known, block, [name for name in names if name in known])
 
 
 def kept_by_cells(header: bytes, rows: Iterable[str], names: Sequence[str]) -> Kept:
-    """Return those of the columns that the file has, as texts; a row without such a cell has None."""
+    """Return the kept columns that the file has, as texts; None for a row without the cell."""
     known = header_names(header)
     cells = [row for row in csv.reader(io.StringIO("".join(rows), newline="")) if row]
     places = {name: known.index(name) for name in names if name in known}
@@ -40,18 +40,18 @@ def kept_by_cells(header: bytes, rows: Iterable[str], names: Sequence[str]) -> K
 
 
 def kept_of_batch(batch: Any, names: Sequence[str]) -> Kept:
-    """Return those of the columns that a record batch has."""
+    """Return the kept columns that a record batch has."""
     return {name: batch.column(name) for name in names if name in batch.schema.names}
 
 
 def kept_of_records(records: Iterable[Any], names: Sequence[str]) -> Kept:
-    """Return the values of JSON records; a record without such a key has None."""
+    """Return the kept values of JSON records; None for a record without the key."""
     listed = [one if isinstance(one, dict) else {} for one in records]
     return {name: [one.get(name) for one in listed] for name in names}
 
 
 def kept_of_lines(lines: Iterable[bytes], names: Sequence[str]) -> Kept:
-    """Return the values of JSON records; a line that is no record has None."""
+    """Return the kept values of JSON records; None for a line that is no record."""
     return kept_of_records(map(_record_of, lines), names)
 
 

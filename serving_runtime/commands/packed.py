@@ -1,4 +1,4 @@
-"""Files that gzip, bzip2, xz or zstd has packed, as streams of what is in them."""
+"""Files that are compressed by gzip, bzip2, xz or zstd, as streams of their content."""
 
 import bz2
 import gzip
@@ -15,12 +15,12 @@ try:  # the extra `tables`
     import pyarrow as arrow
 except ImportError:
     arrow = None
-DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError)  # other faults of a packed file are OSError
-BLOCK: Final = 1 << 20  # bytes that are unpacked at a time
+DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError)  # other faults of a compressed file are OSError
+BLOCK: Final = 1 << 20  # bytes that are decompressed at a time
 
 
 def unpacked(stream: IO[bytes], beginning: bytes) -> IO[bytes]:
-    """Return what a file holds whose first bytes are `beginning`; the file itself if it is not packed.
+    """Return the content of a file whose first bytes are `beginning`; the file itself if it is not compressed.
 
     Raises InputFileError.
     """
@@ -30,12 +30,12 @@ def unpacked(stream: IO[bytes], beginning: bytes) -> IO[bytes]:
 
 def _zstd(stream: IO[bytes]) -> Any:
     if arrow is None:
-        raise InputFileError(f"the file is packed by zstd and cannot be read: {missing_extra('pyarrow', 'tables')}")
+        raise InputFileError(f"the file is compressed by zstd and cannot be read: {missing_extra('pyarrow', 'tables')}")
     return arrow.CompressedInputStream(arrow.PythonFile(_Left(stream), mode="r"), "zstd")
 
 
 class _Left:
-    """A stream that is left open when its reader is closed, as the other unpackers do."""
+    """A stream that stays open when its reader is closed, as with the other decompressors."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.read = stream.read
@@ -45,7 +45,7 @@ class _Left:
         self.closed = True
 
 
-# The first bytes of packed files.
+# The first bytes of compressed files.
 OPENED: Final[dict[bytes, Callable[[IO[bytes]], Any]]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,

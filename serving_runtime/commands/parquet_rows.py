@@ -24,7 +24,7 @@ except ImportError:
 ENCRYPTED: Final = re.compile("crypt(?!o)")  # in Arrow's messages about keys
 PIECE: Final = 1 << 20  # bytes of a column that are read at a time
 OBJECT_PIECE: Final = 8 << 20  # the same from a store, where each request takes long
-CHUNK: Final = 16 << 20  # bytes of unpacked Parquet: some 5,000 tensors of 28 x 28 floats, but 200,000 rows of numbers
+CHUNK: Final = 16 << 20  # bytes, decompressed: some 5,000 tensors of 28 x 28 floats, but 200,000 rows of numbers
 
 
 def parquet_chunks(

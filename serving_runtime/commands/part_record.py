@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from serving_runtime.tables.object_store import ObjectPath
 
 RECORD: Final = "_predict.jsonl"  # readers of data sets skip names that begin with _
-SHARE: Final = 0.05  # of the time goes into the record of a store at most: each write of the object has all lines
+SHARE: Final = 0.05  # largest part of the time for writing the record in a store: each write sends all lines again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Record:
                 self._lines[entry["part"]] = entry
 
     def finished(self, name: str, digest: str) -> ScoredRows | None:
-        """Return the counts of a part that was made from the same; None if there is none."""
+        """Return the counts of the finished part with this name and digest; None if there is none."""
         entry = self._lines.get(name)
         if entry is None or entry.get("digest") != digest:
             return None

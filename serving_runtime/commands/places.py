@@ -191,5 +191,5 @@ def write_error(place: Place, error: OSError) -> CommandError:
 
 
 def reason(error: OSError) -> str:
-    """Return the reason in one line: Arrow's errors have more, and no words of their number."""
+    """Return the reason of the error in one line: errors of Arrow have several lines, and no text for their number."""
     return str(error.strerror or error).partition("\n")[0]

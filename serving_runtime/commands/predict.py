@@ -151,7 +151,7 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
         if identity(place_of(name)) in {identity(source.path) for source in sources or ()}:
             raise InputFileError(f"{name} is one of the files that are scored; name another one to write")
         if PurePath(name).suffix.lower() in PACKED:
-            raise InputFileError(f"{name} would not be packed; name it without {PurePath(name).suffix}")
+            raise InputFileError(f"{name} would not be compressed; name it without {PurePath(name).suffix}")
     model_path = _model_path(options)
     metadata = lazy.read_metadata(model_path)
     model, load_seconds = None, 0.0

@@ -31,7 +31,7 @@ try:  # the extra `tables`
     ARROW = True
 except ImportError:
     ARROW = False
-# The first bytes of files that are neither text nor packed, and what to do with each.
+# The first bytes of files that are neither text nor compressed, and what to do with each.
 NO_TEXT: Final = {
     b"PK\x03\x04": "a zip archive or a spreadsheet's workbook; unpack it, or save the sheet as CSV",
     b"ARROW1": "a file of Arrow (Feather); write it as Parquet",
@@ -86,13 +86,13 @@ def _chunks(stream: IO[bytes], form: str, signature: Signature, size: int, other
     except MalformedRequestError as error:
         raise InputFileError(str(error).replace("the body", "the file")) from None
     except DAMAGED:
-        raise InputFileError("the packed file is cut or damaged; pack it again") from None
+        raise InputFileError("the compressed file is cut or damaged; compress it again") from None
     except OSError as error:
         raise InputFileError(f"the file cannot be read: {reason(error)}") from None
 
 
 def _text(stream: IO[bytes]) -> IO[bytes]:
-    """Return the stream, or what is packed in it. Raises InputFileError for one of another format than text."""
+    """Return the stream, decompressed if it is compressed. Raises InputFileError if its content is not text."""
     packed = unpacked(stream, _beginning(stream))
     beginning = _beginning(packed)
     if kind := next((kind for magic, kind in NO_TEXT.items() if beginning.startswith(magic)), None):

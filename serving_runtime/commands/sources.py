@@ -205,5 +205,5 @@ def _suffix(name: PurePath) -> str:
 
 
 def unpacked_name(name: PurePath) -> PurePath:
-    """Return the name of what a packed file holds: `rows.csv` for `rows.csv.gz`."""
+    """Return the name of a compressed file's content: `rows.csv` for `rows.csv.gz`."""
     return name.with_suffix("") if name.suffix.lower() in PACKED else name

@@ -8,7 +8,7 @@ from typing import Final
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.places import Place, read_error
 
-# Names of the records of such tables, which say which of the files have rows of now, or of their directories.
+# Names of the records of such tables, or of the directories with records. The records list the current files.
 RECORD: Final = re.compile(r"_delta_log|\.hoodie(_partition_metadata)?|.*\.metadata\.json")
 RECORDS: Final = ("_delta_log", ".hoodie", "metadata")  # directories with records, in that of the table
 FILES: Final = "data"  # the directory of Iceberg's files
@@ -29,7 +29,7 @@ def _has_record(table: Place, paths: Iterable[Place]) -> bool:
 
 
 def _tables_above(directory: Place) -> Iterator[Place]:
-    """Yield the directories that are the table's if the directory is that of a partition or of all files."""
+    """Yield the directories that may be the table's: the directory may be one of its partitions, or hold its files."""
     place = directory.resolve() if isinstance(directory, Path) else directory
     while "=" in place.name:
         place = place.parent

@@ -1,21 +1,21 @@
-"""The body of a request, read and unpacked within limits of size and time."""
+"""The body of a request: read and decompressed within limits on size and time."""
 
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final
 
-from serving_runtime.codec.packed_size import MOST_GROWTH, allowed_size
+from serving_runtime.codec.decompressed_size import MOST_GROWTH, decompressed_limit
 from serving_runtime.http.errors import (
     BodyTooLargeError,
     BrokenBodyError,
     ClientGoneError,
     DeadlineError,
+    DecompressedBodyTooLargeError,
     EncodedBodyError,
     GrowingBodyError,
     SlowBodyError,
     TooManyPartsError,
-    UnpackedBodyTooLargeError,
 )
 from serving_runtime.http.request_head import RequestHead
 from serving_runtime.http.uvicorn_fast_path import received_body
@@ -29,8 +29,8 @@ DISCARDED: Final = 64 << 20
 ANY_HEADER: Final = 32 + zlib.MAX_WBITS
 NO_HEADER: Final = -zlib.MAX_WBITS
 FIRST_PIECE: Final = 512  # bytes
-# A packed body may have FEW_PARTS parts, and one more for each LEAST_PART unpacked bytes: to begin a part costs as much
-# as to unpack that many.
+# A compressed body may have FEW_PARTS parts, and one more for each LEAST_PART decompressed bytes: to begin a part takes
+# as long as to decompress so many bytes.
 FEW_PARTS: Final = 1000
 LEAST_PART: Final = 1024  # bytes
 
@@ -83,17 +83,17 @@ async def _discard(receive: Receive, size: int, more: bool, silence: float, dead
         size += len(chunk)
 
 
-def unpacked(body: bytes, encoding: str, *, limit: int) -> bytes:
+def decompressed(body: bytes, encoding: str, *, limit: int) -> bytes:
     """Return the body without its Content-Encoding.
 
-    Never more than `limit` bytes of it are made, nor more than its own size allows. Raises EncodedBodyError,
-    BrokenBodyError, TooManyPartsError, UnpackedBodyTooLargeError, GrowingBodyError.
+    It never makes more than `limit` bytes, nor more than `decompressed_limit`. Raises EncodedBodyError,
+    BrokenBodyError, TooManyPartsError, DecompressedBodyTooLargeError, GrowingBodyError.
     """
-    allowed = allowed_size(len(body))
+    allowed = decompressed_limit(len(body))
     if encoding != "identity" and allowed < limit:
         try:
-            return unpacked(body, encoding, limit=allowed)
-        except UnpackedBodyTooLargeError:
+            return decompressed(body, encoding, limit=allowed)
+        except DecompressedBodyTooLargeError:
             raise GrowingBodyError(MOST_GROWTH) from None
     match encoding:
         case "identity":
@@ -109,7 +109,7 @@ def unpacked(body: bytes, encoding: str, *, limit: int) -> bytes:
 
 
 def _inflated(body: bytes, header: int, encoding: str, limit: int) -> bytes:
-    """Return the inflated body. A gzip file may be several, one after the other: to begin each costs a little."""
+    """Return the inflated body. A gzip body may have several parts, one after the other; each takes time to begin."""
     chunks: list[bytes] = []
     size = at = parts = 0
     while at < len(body):
@@ -124,7 +124,7 @@ def _inflated(body: bytes, header: int, encoding: str, limit: int) -> bytes:
                 raise BrokenBodyError(encoding) from None
             size += len(chunk)
             if size > limit:
-                raise UnpackedBodyTooLargeError(limit)
+                raise DecompressedBodyTooLargeError(limit)
             chunks.append(chunk)
             at += len(piece) - len(inflater.unused_data)
             if inflater.eof:

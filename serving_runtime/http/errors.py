@@ -94,12 +94,12 @@ class TooManyRowsError(HttpError):
         super().__init__(f"the request has more than {limit} rows; send fewer at a time")
 
 
-class UnpackedBodyTooLargeError(HttpError):
+class DecompressedBodyTooLargeError(HttpError):
     status = 413
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"the body of the request is larger than {limit} bytes once it is unpacked; send fewer rows at a time"
+            f"the body of the request is larger than {limit} bytes once it is decompressed; send fewer rows at a time"
         )
 
 
@@ -107,7 +107,9 @@ class GrowingBodyError(HttpError):
     status = 413
 
     def __init__(self, times: int) -> None:
-        super().__init__(f"the body of the request is more than {times} times as large once unpacked; send it unpacked")
+        super().__init__(
+            f"the body of the request is more than {times} times as large once decompressed; send it uncompressed"
+        )
 
 
 class EncodedBodyError(HttpError):

@@ -35,7 +35,7 @@ class TokenFileError(ContractError):
 class Tokens:
     """Tokens, kept as SHA-256 only: digests have one length, and printing one shows no token.
 
-    While the file cannot be read, the last good tokens stay good, and no others are.
+    While the file cannot be read, the tokens that were read last stay valid, and no others are.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:

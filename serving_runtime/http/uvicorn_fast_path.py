@@ -123,7 +123,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._write_timer = None
 
     def _abort_stalled_write(self, before: int) -> None:
-        """Abort if the client has taken nothing of its answer for so long: it holds memory, and a place in a stream."""
+        """Abort if the client has read nothing since `before` bytes were unsent: it holds memory, or a stream."""
         now = self.transport.get_write_buffer_size()
         if now >= before:
             self.transport.abort()

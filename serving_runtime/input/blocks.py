@@ -77,7 +77,7 @@ class Blocks:
         )
 
     def changed(self, change: Callable[[Values], Values]) -> "Blocks":
-        """Return the table with other values."""
+        """Return the table with `change` applied to the values of each type."""
         return Blocks(values=[change(values) for values in self.values], mixed=self.mixed, rows=self.rows)
 
 

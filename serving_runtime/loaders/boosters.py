@@ -53,7 +53,7 @@ def _of_categories(booster: Any) -> Callable[[Any], Any]:
 
 
 def _by_names(booster: Any, predict: Callable[..., Any], metadata: Metadata) -> NativeModel:
-    """Return a model that checks the names of a frame's columns at each call, and those of an array once, here.
+    """Return a model that checks the names of the columns: of a frame at each call, of an array once, here.
 
     The columns of an array are those of the signature.
     """

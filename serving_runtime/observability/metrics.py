@@ -13,10 +13,10 @@ from serving_runtime.http.errors import (
     BrokenBodyError,
     ClientGoneError,
     DeadlineError,
+    DecompressedBodyTooLargeError,
     EncodedBodyError,
     QueueFullError,
     TooManyRowsError,
-    UnpackedBodyTooLargeError,
 )
 from serving_runtime.protocols.open_inference.protocol import GRPC
 from serving_runtime.protocols.table import PROTOCOLS
@@ -42,7 +42,7 @@ FAULTS: Final[Mapping[str, tuple[type[Exception], ...]]] = {
     "malformed": (MalformedRequestError, BrokenBodyError),
     "input": (InvalidInputError,),
     "media_type": (UnsupportedMediaTypeError, EncodedBodyError),
-    "too_large": (BodyTooLargeError, UnpackedBodyTooLargeError, TooManyRowsError),
+    "too_large": (BodyTooLargeError, DecompressedBodyTooLargeError, TooManyRowsError),
 }
 
 METRICS: Final = (

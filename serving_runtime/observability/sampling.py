@@ -1,4 +1,4 @@
-"""The decision which requests have spans: the specification's samplers go by ids, so none of them is called."""
+"""Sampling of traces: decides by the ids alone, as the specification's samplers do, which requests have spans."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -14,7 +14,7 @@ from serving_runtime.observability.request_trace import span_context
 if TYPE_CHECKING:
     from serving_runtime.http.request_head import TraceContext
 
-# Of the request's name, the id of its trace in hex digits, and the span of its caller.
+# Takes the name of the request, the id of its trace in hex digits, and the span of its caller.
 Decide = Callable[[str, str, "TraceContext | None"], bool]
 
 LOW_DIGITS: Final = 16  # of a trace id: the 64 bits that a ratio is decided by
@@ -22,7 +22,7 @@ NO_PARENT: Final = otel_context.Context()
 
 
 def decision(sampler: Sampler, environ: Mapping[str, str]) -> Decide:
-    """Return a function that decides as the sampler does; one that is not of the specification is asked itself."""
+    """Return a function that decides as the sampler does; one outside of the specification is called each time."""
     roots: list[tuple[Sampler, Callable[[str], bool]]] = [(ALWAYS_ON, lambda _: True), (ALWAYS_OFF, lambda _: False)]
     ratio = _ratio(environ)
     if ratio is not None:

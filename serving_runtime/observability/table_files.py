@@ -223,6 +223,7 @@ def table_writer(
     directory: "Path | ObjectPath",
     counts: CaptureCounts,
 ) -> TableWriter:
+    """Return the writer of the inference table, as the settings describe it."""
     model = TableModel(
         name=settings.model_name,
         version=settings.model_version or None,

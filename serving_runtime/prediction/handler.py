@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from serving_runtime.codec.encode import encode
-from serving_runtime.http.body import Receive, read_body, unpacked
+from serving_runtime.http.body import Receive, decompressed, read_body
 from serving_runtime.http.errors import DeadlineError, QueueFullError, TooManyRowsError
 from serving_runtime.http.request_head import RequestHead
 from serving_runtime.http.routes import Match
@@ -117,7 +117,7 @@ class PredictionHandler:
         body = await read_body(request, receive, limit=limits.max_body, silence=limits.read_timeout, deadline=deadline)
         if request.encoding != "identity":
             body = await self._in_thread(
-                partial(unpacked, body, request.encoding, limit=limits.max_body), deadline, len(body)
+                partial(decompressed, body, request.encoding, limit=limits.max_body), deadline, len(body)
             )
         return Message(body=body, headers=request.headers, path=match.path)
 

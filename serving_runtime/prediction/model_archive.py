@@ -9,13 +9,14 @@ from model_contract.digest import directory_digest
 
 
 def pack(directory: Path, stream: IO[bytes]) -> None:
-    """Write the files of the directory as a tar archive. A link is packed as the file that it names."""
+    """Write the files of the directory as a tar archive. A link becomes the file that it names."""
     with tarfile.open(fileobj=stream, mode="w", dereference=True) as archive:
         for child in sorted(directory.iterdir()):  # Spark refuses an archive with an entry for the directory itself
             archive.add(child, arcname=child.name)
 
 
 def unpack(content: bytes, directory: Path) -> None:
+    """Extract the archive into the directory. Raises tarfile.FilterError for a path that leaves it."""
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         archive.extractall(directory, filter="data")
 

@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
+    """The cost of one call of the model with so many rows."""
+
     rows: int
     cost: float  # seconds
 

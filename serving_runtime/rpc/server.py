@@ -108,7 +108,7 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-        # grpc unpacks a message before it looks at its size: a megabyte may become a gigabyte.
+        # grpc decompresses a message before it checks the size: a megabyte may become a gigabyte.
         ("grpc.compression_enabled_algorithms_bitset", IDENTITY),
         ("grpc.per_message_decompression", 0),
     ]

@@ -1,7 +1,7 @@
 """Arrow's stream of record batches (https://arrow.apache.org/docs/format/Columnar.html): read within bounds, written.
 
-A few bytes can stand for any number of rows: packed buffers, nulls without a buffer, views and dictionaries that name
-one text again and again. What a stream unpacks to is known from its messages, before Arrow makes anything of them.
+A few bytes can stand for any number of rows: by compressed buffers, nulls without a buffer, or views and dictionaries
+that name one text again and again. The messages of a stream tell its decompressed size, before Arrow reads them.
 """
 
 import struct
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
-from serving_runtime.codec.packed_size import CELL, MOST_GROWTH, allowed_size
+from serving_runtime.codec.decompressed_size import CELL, MOST_GROWTH, decompressed_limit
 from serving_runtime.errors import MalformedRequestError
 
 END: Final = b"\xff\xff\xff\xff\0\0\0\0"
@@ -23,22 +23,24 @@ LEAST_BATCH: Final = 4096  # bytes
 HEADER: Final = 2
 NODES, BUFFERS, COMPRESSION = 1, 2, 3
 DICTIONARY_ID, DICTIONARY_DATA, IS_DELTA = 0, 1, 2
-UNPACKED: Final = -1  # the length of a buffer that was not packed
+UNCOMPRESSED: Final = -1  # the length of a buffer that is not compressed
+# Types that other libraries write and that pyarrow has no class for.
+UNKNOWN_TYPES: Final = frozenset({pa.lib.Type_INTERVAL_MONTHS, pa.lib.Type_INTERVAL_DAY_TIME})
 VIEW_LENGTHS: Final = 4  # numbers of 32 bits in a view, the first of which is the text's length
 
 
 class _Growth:
-    """The bytes that a stream unpacks to. Raises MalformedRequestError if they are too many for its own size."""
+    """The decompressed size of a stream. Raises MalformedRequestError if it is too large for the stream's own size."""
 
     def __init__(self, body: bytes) -> None:
-        self._allowed = allowed_size(len(body))
+        self._allowed = decompressed_limit(len(body))
         self._size = 0
 
     def add(self, size: int) -> None:
         self._size += size
         if size < 0 or self._size > self._allowed:
             raise MalformedRequestError(
-                f"the Arrow stream is more than {MOST_GROWTH} times as large once unpacked; send fewer rows at a time"
+                f"the Arrow stream is more than {MOST_GROWTH} times as large once decompressed; send fewer rows"
             )
 
 
@@ -97,34 +99,39 @@ def _check_messages(body: bytes, growth: _Growth) -> None:
 
 
 def _size(metadata: memoryview, batch: int, body: Any) -> int:
-    """Return the bytes that a batch unpacks to, at least some for each of its cells."""
+    """Return the decompressed size of a batch in bytes, with at least some bytes for each cell."""
     nodes, buffers = (_pairs(metadata, batch, place) for place in (NODES, BUFFERS))
     if nodes.size and int(nodes[:, 0].min()) < 0:
         raise ValueError
     size = int(buffers[:, 1].sum())
     if _field(metadata, batch, COMPRESSION):
-        packed = memoryview(body)
+        compressed = memoryview(body)
         starts = buffers[buffers[:, 1] > 0, 0].tolist()
-        lengths = [int.from_bytes(packed[start : start + CELL], "little", signed=True) for start in starts]
-        if min(lengths, default=0) < UNPACKED:
+        lengths = [int.from_bytes(compressed[start : start + CELL], "little", signed=True) for start in starts]
+        if min(lengths, default=0) < UNCOMPRESSED:
             raise ValueError
         size += sum(lengths)
     return max(size, CELL * int(nodes[:, 0].astype(object).sum()))
 
 
 def _check_type(name: str, kind: pa.DataType) -> None:
-    """Raise MalformedRequestError for a type whose values a few bytes may repeat without a bound."""
+    """Raise MalformedRequestError for a type that pyarrow cannot read, or that lets few bytes stand for many values."""
     if pa.types.is_dictionary(kind):
         nested = pa.types.is_nested(kind.value_type) or pa.types.is_dictionary(kind.value_type)
         if not nested:
+            _check_type(name, kind.value_type)
             return
     elif pa.types.is_map(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind) or _is_struct(kind):
         for position in range(kind.num_fields):
             _check_type(name, kind.field(position).type)
         return
-    elif pa.types.is_primitive(kind) or pa.types.is_null(kind) or _is_text(kind) or pa.types.is_decimal(kind):
+    elif kind.id not in UNKNOWN_TYPES and _is_flat(kind):
         return
     raise MalformedRequestError(f'the column "{name}" has the Arrow type {kind}, which is not read here')
+
+
+def _is_flat(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_primitive(kind) or pa.types.is_null(kind) or _is_text(kind) or pa.types.is_decimal(kind))
 
 
 def _is_struct(kind: pa.DataType) -> bool:

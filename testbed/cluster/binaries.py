@@ -38,7 +38,7 @@ class Program:
 
 
 def build() -> Path:
-    """Return the folder of the programs, made if it is missing. Raise CalledProcessError."""
+    """Return the folder of the programs, made if it is missing. Raises CalledProcessError."""
     folder = CACHE / f"bin-{fingerprint()}"
     folder.mkdir(parents=True, exist_ok=True)
     for program in programs():

@@ -58,7 +58,7 @@ class ClusterError(RuntimeError):
 
 
 def up() -> Path:
-    """Return the kubeconfig of a cluster whose node is ready. Raise ClusterError.
+    """Return the kubeconfig of a cluster whose node is ready. Raises ClusterError.
 
     The rest of an earlier cluster is removed first.
     """
@@ -166,7 +166,7 @@ def kill_containers(layout: Layout) -> None:
 
 
 def wait_for(layout: Layout, *arguments: str, seconds: float = 60) -> None:
-    """Wait until a kubectl command succeeds. Raise ClusterError."""
+    """Wait until a kubectl command succeeds. Raises ClusterError."""
     command = [f"{layout.programs}/kubectl", f"--kubeconfig={layout.kubeconfig}", *arguments]
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

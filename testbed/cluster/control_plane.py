@@ -29,7 +29,7 @@ class ControlPlane:
     api_server: Process
 
     def create(self, path: str, content: Mapping[str, Any]) -> Json:
-        """Return the object as the API server stores it. Raise HTTPStatusError."""
+        """Return the object as the API server stores it. Raises HTTPStatusError."""
         answer = self.client.post(path, json=content)
         answer.raise_for_status()
         created: Json = answer.json()
@@ -41,7 +41,7 @@ class ControlPlane:
         return None if answer.is_success else str(answer.json().get("message"))
 
     def wait_for_refusal(self, pod: Mapping[str, Any], namespace: str) -> None:
-        """Wait until a policy is in force, which takes seconds. Raise TimeoutError."""
+        """Wait until a policy is in force, which takes seconds. Raises TimeoutError."""
         deadline = time.monotonic() + READY_SECONDS
         while not self.refusal(pod, namespace):
             if time.monotonic() > deadline:
@@ -49,7 +49,7 @@ class ControlPlane:
             time.sleep(0.2)
 
     def admitted(self, pod: Mapping[str, Any], namespace: str) -> Json:
-        """Return the pod as it would be stored, with the API server's defaults. Raise HTTPStatusError."""
+        """Return the pod as it would be stored, with the API server's defaults. Raises HTTPStatusError."""
         answer = self.client.post(f"/api/v1/namespaces/{namespace}/pods", params={"dryRun": "All"}, json=pod)
         answer.raise_for_status()
         stored: Json = answer.json()
@@ -133,7 +133,7 @@ def kube_apiserver(programs: Path, folder: Path, store: int, port: int) -> Itera
 
 
 def wait_until_ready(plane: ControlPlane) -> None:
-    """Wait for the API server. Raise TimeoutError."""
+    """Wait for the API server. Raises TimeoutError."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         try:

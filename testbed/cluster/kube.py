@@ -39,7 +39,7 @@ class Kube:
     ours: bool
 
     def __call__(self, *arguments: str | Path, given: str | None = None) -> str:
-        """Return kubectl's output. Raise KubectlError."""
+        """Return kubectl's output. Raises KubectlError."""
         done = self.attempt(*arguments, given=given)
         if done.returncode:
             raise KubectlError(f"kubectl {' '.join(map(str, arguments))}: {done.stderr.strip()}")
@@ -69,7 +69,7 @@ class Kube:
         return answer
 
     def until(self, condition: Callable[[], Any], *, seconds: float = 240, what: str = "", pause: float = 0.5) -> Any:
-        """Return the first true result of `condition`. Raise TimeoutError with the last result.
+        """Return the first true result of `condition`. Raises TimeoutError with the last result.
 
         The pause is long, since each kubectl takes a tenth of a second of processor.
         """
@@ -82,7 +82,7 @@ class Kube:
 
     @contextmanager
     def forwarded(self, namespace: str, service: str, port: int) -> Iterator[str]:
-        """Yield a local address of a Service's port, as `kubectl port-forward` does. Raise KubectlError.
+        """Yield a local address of a Service's port, as `kubectl port-forward` does. Raises KubectlError.
 
         It leads to the pod that the Service has at this moment.
         """

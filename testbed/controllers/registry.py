@@ -49,7 +49,7 @@ class Registry:
 
 
 def install(kube: Kube) -> Registry:
-    """Install MLflow, and train and register the models. Raise CalledProcessError."""
+    """Install MLflow, and train and register the models. Raises CalledProcessError."""
     text = (QUICKSTART / "mlflow.yaml").read_text().replace("mlflow-efs", NAMESPACE)
     objects = list(yaml.safe_load_all(text))
     image = next(image.tag for image in IMAGES if "/mlflow:" in image.tag)

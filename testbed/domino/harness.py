@@ -48,7 +48,7 @@ class Harness:
 
 
 def call_of(document: Any) -> tuple[list[Any], Json]:
-    """Return the call's arguments: `data` by keyword, `parameters` by position. Raise ValueError."""
+    """Return the call's arguments: `data` by keyword, `parameters` by position. Raises ValueError."""
     if isinstance(document, dict) and isinstance(document.get("data"), dict):
         return [], document["data"]
     if isinstance(document, dict) and isinstance(document.get("parameters"), list):

@@ -39,14 +39,14 @@ class Platform:
         return self.records.get(model.id)
 
     def publish(self, model_id: str, *, deploy: bool = True, **fields: Any) -> Version:
-        """Add a version. Raise UnknownError."""
+        """Add a version. Raises UnknownError."""
         version = self.records.add_version(model_id, status="Building" if deploy else STOPPED, **fields)
         if deploy:
             self.pods.publish(model_id, version)
         return version
 
     def set_variables(self, model_id: str, variables: Mapping[str, str]) -> None:
-        """Set variables and restart the running versions, as Domino 5.11 and later do. Raise UnknownError."""
+        """Set variables and restart the running versions, as Domino 5.11 and later do. Raises UnknownError."""
         model = self.records.get(model_id)
         self.records.change(model_id, variables={**model.variables, **variables})
         for version in model.versions:
@@ -54,19 +54,19 @@ class Platform:
                 self.pods.restart(model_id, version.id)
 
     def stop(self, model_id: str, version_id: str) -> None:
-        """Stop a version. Raise UnknownError."""
+        """Stop a version. Raises UnknownError."""
         self.records.get(model_id).version(version_id)
         self.records.change_version(model_id, version_id, status=STOPPED)
         self.pods.stop(version_id)
 
     def archive(self, model_id: str) -> None:
-        """Archive a model API. Raise UnknownError."""
+        """Archive a model API. Raises UnknownError."""
         for version in self.live(model_id).versions:
             self.stop(model_id, version.id)
         self.records.change(model_id, archived=True)
 
     def live(self, model_id: str) -> ModelApi:
-        """Return a model API. Raise UnknownError, also if it is archived."""
+        """Return a model API. Raises UnknownError, also if it is archived."""
         model = self.records.get(model_id)
         if model.archived:
             raise UnknownError(model_id)

@@ -68,7 +68,7 @@ class ModelApi:
         return next((version for version in reversed(self.versions) if version.status == RUNNING), self.newest)
 
     def version(self, version_id: str) -> Version:
-        """Return a version. Raise UnknownError."""
+        """Return a version. Raises UnknownError."""
         for version in self.versions:
             if version.id == version_id:
                 return version
@@ -93,7 +93,7 @@ class Records:
             return list(self._models.values())
 
     def get(self, model_id: str) -> ModelApi:
-        """Return a model API. Raise UnknownError."""
+        """Return a model API. Raises UnknownError."""
         with self._lock:
             if model_id not in self._models:
                 raise UnknownError(model_id)
@@ -106,12 +106,12 @@ class Records:
             return model
 
     def change(self, model_id: str, **fields: Any) -> ModelApi:
-        """Change fields of a model API. Raise UnknownError."""
+        """Change fields of a model API. Raises UnknownError."""
         with self._lock:
             return self.add(replace(self.get(model_id), **fields))
 
     def add_version(self, model_id: str, **fields: Any) -> Version:
-        """Add a version. Raise UnknownError."""
+        """Add a version. Raises UnknownError."""
         with self._lock:
             model = self.get(model_id)
             version = Version(id=object_id(), number=len(model.versions) + 1, created=now(), **fields)
@@ -119,7 +119,7 @@ class Records:
             return version
 
     def change_version(self, model_id: str, version_id: str, *, say: str | None = None, **fields: Any) -> None:
-        """Change fields of a version; `say` is one more line of its log. Raise UnknownError."""
+        """Change fields of a version; `say` is one more line of its log. Raises UnknownError."""
         with self._lock:
             model = self.get(model_id)
             found = model.version(version_id)

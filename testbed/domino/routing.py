@@ -24,7 +24,7 @@ class Request:
 
     @property
     def document(self) -> Json:
-        """JSON object of the body. Raise RefusedError."""
+        """JSON object of the body. Raises RefusedError."""
         try:
             found = json.loads(self.body or b"{}")
         except ValueError as error:

@@ -47,7 +47,7 @@ class Walk:
         self.kube, self.folder = kube, folder
 
     def type(self, *blocks: str) -> str:
-        """Type the blocks of a page, and return what they print. Raise AssertionError if one fails."""
+        """Type the blocks of a page, and return what they print. Raises AssertionError if one fails."""
         done = subprocess.run(
             ["/bin/bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
             env={**self.kube.environment, "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin"},

@@ -1,4 +1,4 @@
-"""Bounds on what a request costs, by its size: packed bodies, Parquet, CSV and lists of faults."""
+"""Bounds on what a request costs, by its size: compressed bodies, Parquet, CSV and lists of faults."""
 
 import gzip
 import io
@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from serving_runtime.codec.decompressed_size import FREE_GROWTH, decompressed_limit
 from serving_runtime.codec.delimited import BLOCK, _blocks, read_csv
-from serving_runtime.codec.packed_size import FREE_GROWTH, allowed_size
 from serving_runtime.codec.parquet_body import read_parquet
 from serving_runtime.errors import MOST_FAULTS, InvalidInputError, MalformedRequestError
-from serving_runtime.http.body import unpacked
-from serving_runtime.http.errors import GrowingBodyError, UnpackedBodyTooLargeError
+from serving_runtime.http.body import decompressed
+from serving_runtime.http.errors import DecompressedBodyTooLargeError, GrowingBodyError
 from serving_runtime.input.table import from_records, from_split
 from serving_runtime.input.tensor import MOST_DIMENSIONS, flatten, plain_array
 from serving_runtime.signature import Column, Scalar, Signature
@@ -36,7 +36,7 @@ def test_a_body_that_grows_beyond_its_size_is_refused(encoding: str, pack: objec
     assert callable(pack)
 
     with pytest.raises(GrowingBodyError, match="100 times"):
-        unpacked(pack(b"0," * 4_000_000), encoding, limit=LIMIT)
+        decompressed(pack(b"0," * 4_000_000), encoding, limit=LIMIT)
 
 
 def test_a_body_is_unpacked_no_further_than_its_size_allows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,20 +55,20 @@ def test_a_body_is_unpacked_no_further_than_its_size_allows(monkeypatch: pytest.
             return getattr(self._inner, name)
 
     monkeypatch.setattr("serving_runtime.http.body.zlib.decompressobj", Counted)
-    packed = gzip.compress(bytes(50_000_000))
+    compressed = gzip.compress(bytes(50_000_000))
 
     with pytest.raises(GrowingBodyError):
-        unpacked(packed, "gzip", limit=LIMIT)
-    assert sum(map(len, made)) == allowed_size(len(packed)) + 1
+        decompressed(compressed, "gzip", limit=LIMIT)
+    assert sum(map(len, made)) == decompressed_limit(len(compressed)) + 1
 
 
 def test_a_small_body_may_grow_as_it_will() -> None:
-    assert unpacked(gzip.compress(bytes(FREE_GROWTH)), "gzip", limit=LIMIT) == bytes(FREE_GROWTH)
+    assert decompressed(gzip.compress(bytes(FREE_GROWTH)), "gzip", limit=LIMIT) == bytes(FREE_GROWTH)
 
 
 def test_the_limit_of_the_server_is_named_if_it_is_lower() -> None:
-    with pytest.raises(UnpackedBodyTooLargeError, match="larger than 1000 bytes"):
-        unpacked(gzip.compress(bytes(2000)), "gzip", limit=1000)
+    with pytest.raises(DecompressedBodyTooLargeError, match="larger than 1000 bytes"):
+        decompressed(gzip.compress(bytes(2000)), "gzip", limit=1000)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ class AttemptLimits:
         self._states: OrderedDict[Hashable, State] = OrderedDict()
 
     async def begin(self, limits: Mapping[Hashable, int]) -> None:
-        """Begin an attempt, which `end` must end. Raise TooManyAttempts if a key has failed as often as its limit."""
+        """Begin an attempt, which `end` must end. Raises TooManyAttempts if a key has failed as often as its limit."""
         begun = []
         try:
             for key, limit in limits.items():

@@ -25,9 +25,9 @@ MISSING: Final = "send the token of your project as MLFLOW_TRACKING_TOKEN"
 class Authenticator:
     """Authenticates callers, and limits attempts that fail.
 
-    There is no limit on what is checked in memory, a service token and a valid token of an issuer, nor on credentials
-    that were accepted before. Every other attempt counts for its address, separately for each person's name, and for
-    that name from all addresses.
+    Three kinds of attempts have no limit: service tokens and valid tokens of an issuer, which are checked in memory,
+    and credentials that were accepted before. Every other attempt counts against its address, separately for each
+    person's name, and against that name from all addresses.
     """
 
     def __init__(  # noqa: PLR0913  the sources of callers, of which some may be missing
@@ -51,7 +51,7 @@ class Authenticator:
     async def authenticate(self, headers: CIMultiDictProxy[str], peer: str, sender: str | None = None) -> Actor:
         """Return the actor; `sender` is the address of the connection, perhaps that of a proxy in front of the peer.
 
-        Raise InvalidRequest, Unauthenticated, TooManyAttempts, Busy, Unavailable.
+        Raises InvalidRequest, Unauthenticated, TooManyAttempts, Busy, Unavailable.
         """
         given = headers.getall("Authorization", [])
         if len(given) > 1 or any(len(value.encode()) > MAX_HEADER for value in given):

@@ -28,7 +28,7 @@ def joined_rights(callers: Sequence[Caller]) -> tuple[ActorKind, frozenset[str]]
 
 
 def has_claims(claims: Claims, wanted: Claims) -> bool:
-    """Return True if the token has each claim with this value; a claim that is a list has it as one of its items."""
+    """Return True if the token has each wanted claim with its value; in a claim that is a list, as one of the items."""
     return all(any(_same(one, value) for one in _items(claims.get(name))) for name, value in wanted.items())
 
 

@@ -37,7 +37,7 @@ class Documents:
         await self._session.close()
 
     async def get(self, url: str, access: Access) -> dict[str, Any] | None:
-        """Return a document, None if there is none. Raise DocumentError."""
+        """Return a document, None if there is none. Raises DocumentError."""
         if not url.startswith("https://"):
             raise DocumentError("its address does not begin with https://")
         try:
@@ -56,7 +56,7 @@ class Documents:
 
 
 def parsed_json(text: bytes) -> Any:
-    """Return the value of a JSON text. Raise ValueError, also for NaN, a key that stands twice, and deep nesting."""
+    """Return the value of a JSON text. Raises ValueError, also for NaN, a key that stands twice, and deep nesting."""
     try:
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=different_keys)
     except RecursionError:
@@ -68,7 +68,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _authorization(url: str, access: Access) -> dict[str, str]:
-    """Return the header with the token, for the API alone. Raise OSError, ValueError.
+    """Return the header with the token, for the API alone. Raises OSError, ValueError.
 
     The token is read each time: the kubelet replaces it.
     """

@@ -1,4 +1,4 @@
-"""People of Domino: Domino tells whose a credential is, and the answer is kept for a minute.
+"""People of Domino: Domino names the person of a credential, and the answer is kept for a minute.
 
 Routes are those of python-domino 2.2: `GET /v4/users/self`, and `GET /v4/gateway/projects` for `Owned` and
 `Collaborating`, the only two relationships that every Domino 6 knows.
@@ -112,7 +112,7 @@ class DominoPeople:
             done.exception()  # its client may have hung up, and the loop would complain
 
     async def _kept(self, key: bytes, credential: DominoCredential) -> Actor | None:
-        """Return Domino's answer, and keep it. Raise Unavailable, which is not kept."""
+        """Return Domino's answer, and keep it. Raises Unavailable, which is not kept."""
         actor = await self._checked(credential)
         self._answers[key] = (self._clock() + KEEP_SECONDS, actor)
         self._answers.move_to_end(key)
@@ -126,7 +126,7 @@ class DominoPeople:
         return actor
 
     async def _checked(self, credential: DominoCredential) -> Actor | None:
-        """Return Domino's answer, and count it. Raise Unavailable."""
+        """Return Domino's answer, and count it. Raises Unavailable."""
         try:
             actor = await self._identified(credential)
         except Unavailable:
@@ -136,7 +136,7 @@ class DominoPeople:
         return actor
 
     async def _identified(self, credential: DominoCredential) -> Actor | None:
-        """Return the person with the projects of Domino, None if Domino does not know them. Raise Unavailable."""
+        """Return the person with the projects of Domino, None if Domino does not know them. Raises Unavailable."""
         user = await self._get("/v4/users/self", credential)
         if user is None:
             return None
@@ -160,7 +160,7 @@ class DominoPeople:
         return frozenset(one for one in ids if re.fullmatch(PROJECT_ID_PATTERN, one))
 
     async def _get(self, path: str, credential: DominoCredential) -> Any:
-        """Return Domino's answer, None if Domino does not know the credential. Raise Unavailable."""
+        """Return Domino's answer, None if Domino does not know the credential. Raises Unavailable."""
         headers = {credential.header: credential.value.reveal(), "Accept": "application/json"}
         try:
             async with self._session.get(self._url + path, headers=headers, allow_redirects=False) as answer:

@@ -20,7 +20,7 @@ MAX_KEYS: Final = 100  # of an issuer; to import 600 takes the event loop 46 ms
 # Bits of a modulus; joserfc reads a signature of 1,024 characters, which is one of 6,144 bits.
 MODULUS_BITS: Final = range(2048, 6144 + 1)
 MODULUS_CHARACTERS: Final = 1024  # in base64url, of the longest modulus
-MEMBERS: Final = ("kty", "kid", "use", "alg", "n", "e", "crv", "x", "y")  # the public ones
+PUBLIC_MEMBERS: Final = ("kty", "kid", "use", "alg", "n", "e", "crv", "x", "y")  # the public ones
 DISCOVERY: Final = "/.well-known/openid-configuration"
 
 Key = RSAKey | ECKey
@@ -51,7 +51,7 @@ class IssuerKeys:
         self._fetching: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str) -> Key | None:
-        """Return the key, None if the issuer has none of that id. Raise Unavailable if the issuer cannot say."""
+        """Return the key, None if the issuer has none of that id. Raises Unavailable if the issuer cannot say."""
         asked = self._clock()
         if self._keys is None or asked - self._began > FRESH_SECONDS:
             fetching = self._fetch()
@@ -94,7 +94,7 @@ class IssuerKeys:
             )
 
     async def _published(self) -> Mapping[str, Key]:
-        """Return the keys that the issuer publishes. Raise DocumentError."""
+        """Return the keys that the issuer publishes. Raises DocumentError."""
         document = await self._documents.get(self._source.keys or await self._discovered(), self._source.access) or {}
         listed = document.get("keys")
         if isinstance(listed, list) and len(listed) > MAX_KEYS:
@@ -104,7 +104,7 @@ class IssuerKeys:
         return keys
 
     async def _discovered(self) -> str:
-        """Return the address of the keys, as the issuer's discovery document names it. Raise DocumentError."""
+        """Return the address of the keys, as the issuer's discovery document names it. Raises DocumentError."""
         found = await self._documents.get(self._source.issuer.rstrip("/") + DISCOVERY, self._source.access) or {}
         if found.get("issuer") != self._source.issuer:
             raise DocumentError("its discovery document names another issuer")
@@ -118,7 +118,7 @@ def usable_keys(listed: Any) -> Mapping[str, Key]:
     found: dict[str, Key] = {}
     for entry in listed if isinstance(listed, list) else ():
         if isinstance(entry, dict) and isinstance(entry.get("kid"), str) and _is_for_signatures(entry):
-            public = {name: entry[name] for name in MEMBERS if isinstance(entry.get(name), str)}
+            public = {name: entry[name] for name in PUBLIC_MEMBERS if isinstance(entry.get(name), str)}
             if key := _imported(public):
                 found.setdefault(public["kid"], key)
     return found
@@ -133,7 +133,7 @@ def _imported(public: dict[str, str]) -> Key | None:
     try:
         if public.get("kty") == "RSA" and len(public.get("n", "")) <= MODULUS_CHARACTERS:
             key = RSAKey.import_key(dict(public))
-            # Of the number itself: a short one may be written with zeros before it.
+            # Counted from the number itself, because a short modulus may be written with leading zeros.
             return key if key.public_key.key_size in MODULUS_BITS else None
         if public.get("kty") == "EC" and public.get("crv") == "P-256":
             return ECKey.import_key(dict(public))

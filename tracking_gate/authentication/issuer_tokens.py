@@ -1,6 +1,6 @@
 """Callers with a token of an issuer: a pod by its ServiceAccount, a CI job, or a person of an OpenID provider.
 
-A token is checked by the issuer's published keys. Nothing that it says is used before, but the name of its issuer.
+A token is checked with the issuer's published keys. Before the check, only the name of its issuer is used.
 """
 
 import time
@@ -85,7 +85,7 @@ class IssuerTokens:
         return PresentedToken(issuer=issuer, signature=signature, claims=claims) if issuer else None
 
     async def find(self, token: PresentedToken) -> Actor | None:
-        """Return the caller, None if the token is not valid or its caller has no rights. Raise Unavailable."""
+        """Return the caller, None if the token is not valid or its caller has no rights. Raises Unavailable."""
         header = token.signature.headers()
         if not isinstance(key_id := header.get("kid"), str) or "crit" in header:
             return None
@@ -130,7 +130,7 @@ class IssuerTokens:
         return Actor(kind=rights[0], name=name, projects=rights[1], details=details)
 
     async def _fitting(self, issuer: Issuer, caller: Caller, claims: Claims, pod: Pod | None) -> Caller | None:
-        """Return the entry if it is about this caller, with the project of the pod's label. Raise Unavailable."""
+        """Return the entry if it is about this caller, with the project of the pod's label. Raises Unavailable."""
         if not has_claims(claims, caller.claims):
             return None
         if caller.service_account is None:

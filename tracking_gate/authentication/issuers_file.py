@@ -1,4 +1,4 @@
-"""The file of issuers: whose tokens are accepted, for which audience, and which of their callers have which rights.
+"""The file of issuers: issuers whose tokens are accepted, the audience of each, and the rights of their callers.
 
 It is JSON, read strictly, and read again when it changes; docs/reference/gate.md has its fields.
 """
@@ -19,15 +19,17 @@ from tracking_gate.http.client_addresses import Network, parsed_networks
 CHECK_SECONDS: Final = 1.0  # seconds between two looks at the file
 API_KEYS: Final = "/openid/v1/jwks"  # of the Kubernetes API
 SERVICE_ACCOUNT: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?/[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?")
-# Issuers that sign tokens for everybody: a caller without these claims would be anyone's repository. The id stays the
-# same for a repository and no other ever gets it, while a deleted repository's name can be taken by another owner.
-OF_EVERYBODY: Final = {
+# Issuers that sign tokens for everybody, with the claims that an entry must name: without them it would match any
+# repository. A repository keeps its id for ever, while the name of a deleted repository can be taken by another owner.
+PUBLIC_ISSUERS: Final = {
     "https://token.actions.githubusercontent.com": ("repository", "repository_id"),
     "https://gitlab.com": ("project_path", "project_id"),
 }
-PLACES: Final = ("ref", "environment")  # one of them keeps a pull request's branch from promoting
+# An entry that promotes must name one of these claims, or the branch of a pull request could promote.
+BRANCH_CLAIMS: Final = ("ref", "environment")
 
-HEADERS: Final = ("X-Forwarded", "X-Auth-Request")  # of oauth2-proxy itself, and behind nginx's auth_request
+# Of oauth2-proxy itself, and of oauth2-proxy behind nginx's auth_request.
+PROXY_HEADER_PREFIXES: Final = ("X-Forwarded", "X-Auth-Request")
 PEOPLE: Final = (ActorKind.PERSON, ActorKind.ADMIN)
 
 Claim = str | int | bool
@@ -112,7 +114,7 @@ class IssuersFile:
     """The file as it is now. A changed file with a fault is logged, and the one before it stays."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Read the file. Raise IssuersError, OSError."""
+        """Read the file. Raises IssuersError, OSError."""
         self._path = path
         self._clock = clock
         self._state = _state_of(path)
@@ -145,7 +147,7 @@ def _state_of(path: Path) -> object:
 
 
 def read_trusted(path: Path) -> Trusted:
-    """Read the file. Raise IssuersError, OSError."""
+    """Read the file. Raises IssuersError, OSError."""
     try:
         document = object_of(path.read_bytes())
         issuers = [_issuer(entry) for entry in document.objects("issuers")]
@@ -189,8 +191,8 @@ def _proxy(entry: StrictObject) -> Proxy:
         callers=tuple(_caller(one, "", None) for one in entry.objects("callers")),
     )
     entry.end()
-    if proxy.headers not in HEADERS:
-        raise entry.fault("headers", f"must be {' or '.join(HEADERS)}")
+    if proxy.headers not in PROXY_HEADER_PREFIXES:
+        raise entry.fault("headers", f"must be {' or '.join(PROXY_HEADER_PREFIXES)}")
     if not proxy.addresses and not proxy.secret_file:
         raise entry.fault("", "needs addresses or secret_file: otherwise every client could name a person")
     if any(caller.rights not in PEOPLE or caller.service_account for caller in proxy.callers):
@@ -226,17 +228,17 @@ def _caller(entry: StrictObject, issuer: str, api: str | None) -> Caller:
         raise entry.fault("project_label", "needs service_account, an issuer with api, rights pull, and no projects")
     if not (caller.projects or label or caller.rights is ActorKind.ADMIN):
         raise entry.fault("projects", "is missing: the caller could do nothing")
-    _check_one_tenant(entry, caller, issuer)
+    _check_public_issuer(entry, caller, issuer)
     return caller
 
 
-def _check_one_tenant(entry: StrictObject, caller: Caller, issuer: str) -> None:
-    """Raise ValueError if the issuer signs tokens for everybody, and the entry leaves open whose tokens count."""
-    for claim in OF_EVERYBODY.get(issuer, ()):
+def _check_public_issuer(entry: StrictObject, caller: Caller, issuer: str) -> None:
+    """Raise ValueError if the issuer signs tokens for everybody, and the entry does not name the repository."""
+    for claim in PUBLIC_ISSUERS.get(issuer, ()):
         if claim not in caller.claims:
             raise entry.fault("claims", f"must name {claim}: {issuer} signs tokens for everybody")
-    if issuer in OF_EVERYBODY and caller.rights is not ActorKind.PULL and not set(PLACES) & set(caller.claims):
-        raise entry.fault("claims", f"must name {' or '.join(PLACES)}: otherwise every branch has these rights")
+    if issuer in PUBLIC_ISSUERS and caller.rights is not ActorKind.PULL and not set(BRANCH_CLAIMS) & set(caller.claims):
+        raise entry.fault("claims", f"must name {' or '.join(BRANCH_CLAIMS)}: otherwise every branch has these rights")
 
 
 def _rights(entry: StrictObject, account: str | None) -> ActorKind:

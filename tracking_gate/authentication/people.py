@@ -23,11 +23,11 @@ from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
 from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.errors import Busy, Unavailable
 
-COST: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # scrypt: 16 MiB and 30 ms for each hash
+SCRYPT_COST: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # scrypt: 16 MiB and 30 ms for each hash
 MAX_ACCEPTED: Final = 4096  # passwords that were accepted, so that a page with twenty requests costs one hash
 HASH_THREADS: Final = 2
 MAX_HASHES: Final = 32  # hashes that wait or are under way: a second's work
-# Compared with for an unknown name, so that the answer takes as long as for a known one.
+# An unknown name is compared with this hash, so that the answer takes as long as for a known name.
 UNKNOWN_PERSON: Final = "scrypt$" + 32 * "0" + "$" + 64 * "0"
 
 
@@ -55,10 +55,10 @@ class PeopleSource(Protocol):
     header: str
 
     def presented(self, headers: Mapping[str, str]) -> PresentedCredential | None:
-        """Return the credential in the headers, without a check; None if there is none. Raise Unavailable."""
+        """Return the credential in the headers, without a check; None if there is none. Raises Unavailable."""
 
     async def find(self, headers: Mapping[str, str]) -> Actor | None:
-        """Return the person, None if the credential is wrong or missing. Raise Unavailable if it cannot be checked."""
+        """Return the person, None if the credential is wrong or missing. Raises Unavailable if it cannot be checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class PeopleFile:
     header = ""
 
     def __init__(self, path: Path) -> None:
-        """Read the file. Raise PeopleError, OSError."""
+        """Read the file. Raises PeopleError, OSError."""
         self._path = path
         self._state: object = None
         self._people: Mapping[str, Person] = {}
@@ -129,7 +129,7 @@ class PeopleFile:
         self.read()
 
     def read(self) -> Mapping[str, Person]:
-        """Return the people of the file as it is now. Raise PeopleError, OSError."""
+        """Return the people of the file as it is now. Raises PeopleError, OSError."""
         found = self._path.stat()
         state = (found.st_mtime_ns, found.st_ino, found.st_size)
         if state != self._state:
@@ -158,14 +158,14 @@ class PeopleFile:
         return person.actor(name) if person and kept and matches else None
 
     def _now(self) -> Mapping[str, Person]:
-        """Return the people of the file as it is now. Raise Unavailable."""
+        """Return the people of the file as it is now. Raises Unavailable."""
         try:
             return self.read()
         except (OSError, PeopleError) as error:
             raise Unavailable("the file of people cannot be read") from error
 
     async def _matches(self, name: str, password: str, kept: str) -> bool:
-        """Return True if the password fits the hash in the file. Raise Busy."""
+        """Return True if the password fits the hash in the file. Raises Busy."""
         digest = _digest(name, password)
         if self._accepted.get(digest) == kept:
             self._accepted.move_to_end(digest)
@@ -178,7 +178,7 @@ class PeopleFile:
         return True
 
     async def _hashed_matches(self, password: str, kept: str) -> bool:
-        """Hash and compare in a thread. Raise Busy for more hashes than MAX_HASHES."""
+        """Hash and compare in a thread. Raises Busy for more hashes than MAX_HASHES."""
         if self._hashes >= MAX_HASHES:
             raise Busy("the gate checks as many passwords as it can; try again")
         self._hashes += 1
@@ -194,7 +194,7 @@ class TrustedHeader:
     challenge = ""
 
     def __init__(self, header: str, path: Path) -> None:
-        """Read the file. Raise PeopleError, OSError."""
+        """Read the file. Raises PeopleError, OSError."""
         self.header = header
         self._file = PeopleFile(path)
 
@@ -212,7 +212,7 @@ class TrustedHeader:
 
 
 def read_people(path: Path) -> Mapping[str, Person]:
-    """Read the file. Raise PeopleError, OSError."""
+    """Read the file. Raises PeopleError, OSError."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -250,7 +250,7 @@ def matches(password: str, kept: str) -> bool:
 
 
 def _scrypt(password: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, **COST)
+    return hashlib.scrypt(password.encode(), salt=salt, **SCRYPT_COST)
 
 
 def _digest(name: str, password: str) -> bytes:

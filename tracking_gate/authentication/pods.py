@@ -35,7 +35,7 @@ class PodLabels:
         self._kept: OrderedDict[tuple[Access, PodReference], tuple[float, Mapping[str, Any]]] = OrderedDict()
 
     async def of(self, pod: PodReference, access: Access) -> Mapping[str, Any]:
-        """Return the pod's labels, none if there is no such pod any more. Raise Unavailable."""
+        """Return the pod's labels, none if there is no such pod any more. Raises Unavailable."""
         kept = self._kept.get((access, pod))
         if kept and kept[0] > self._clock():
             return kept[1]

@@ -27,7 +27,7 @@ class ProxiedPeople:
         self._file = file
 
     def find(self, headers: CIMultiDictProxy[str], remote: str | None) -> Actor | None:
-        """Return the person, None if the proxy does not name one or did not send the request. Raise Unavailable."""
+        """Return the person, None if the proxy does not name one or did not send the request. Raises Unavailable."""
         proxy = self._file.proxy()
         if proxy is None or f"{proxy.headers}-User" not in headers or not _is_from(proxy, headers, remote):
             return None
@@ -55,7 +55,7 @@ def _is_among(proxy: Proxy, remote: str | None) -> bool:
 
 
 def _claims(proxy: Proxy, headers: CIMultiDictProxy[str]) -> Claims:
-    """Return what the headers say; a header that comes twice says nothing, since a client may have sent one of them."""
+    """Return the claims in the headers. A header that comes twice is left out: a client may have sent one."""
     sent = {name: headers.getall(f"{proxy.headers}-{part}", []) for name, part in PARTS.items()}
     single: Mapping[str, str] = {name: values[0].strip() for name, values in sent.items() if len(values) == 1}
     groups = [group.strip() for group in single.get("groups", "").split(",") if group.strip()]

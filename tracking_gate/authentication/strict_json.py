@@ -65,7 +65,7 @@ class StrictObject:
 
 
 def object_of(text: bytes) -> StrictObject:
-    """Return the object of a file. Raise ValueError."""
+    """Return the object of a file. Raises ValueError."""
     try:
         document = json.loads(text, object_pairs_hook=different_keys)
     except json.JSONDecodeError as error:
@@ -76,7 +76,7 @@ def object_of(text: bytes) -> StrictObject:
 
 
 def different_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object that is read from JSON. Raise ValueError for a key that stands twice."""
+    """Return an object that is read from JSON. Raises ValueError for a key that stands twice."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:

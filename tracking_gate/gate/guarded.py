@@ -48,7 +48,7 @@ class GuardedOperations:
         self._unfinished: set[asyncio.Task[web.StreamResponse]] = set()
 
     async def run(self, context: RequestContext, actor: Actor, route: Route) -> web.StreamResponse:
-        """Return MLflow's answer, or that of an unchanged object. Raise a Refusal, AuditError, ClientHungUp."""
+        """Return MLflow's answer, or that of an unchanged object. Raises a Refusal, AuditError, ClientHungUp."""
         request, operation = context.request, route.operation
         if context.query or operation is None:
             raise InvalidRequest("send the fields in the body, and none in the query")
@@ -72,7 +72,7 @@ class GuardedOperations:
         await asyncio.gather(*self._unfinished, return_exceptions=True)
 
     async def _fields(self, context: RequestContext, operation: Operation) -> dict[str, Any]:
-        """Return the body's fields; the body itself is released before MLflow is asked. Raise as ClientBody.whole."""
+        """Return the body's fields; the body itself is released before MLflow is asked. Raises as ClientBody.whole."""
         body = await ClientBody(context.request, self._pause).whole(MAX_BODY)
         context.facts |= {"op": operation.name, "body_sha256": hashlib.sha256(body).hexdigest()}
         fields = parsed_body(body, context.request.headers, operation.fields)

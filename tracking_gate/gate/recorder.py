@@ -1,4 +1,4 @@
-"""The outcome of a request: its line in the audit log, its metrics, and the gate's own answer to a refusal."""
+"""The outcome of a request: the fields of its audit line, its metrics, and the gate's own answer to a refusal."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ class Recorder:
     async def record(
         self, context: RequestContext, decision: str, status: int | None, *, durable: bool = False
     ) -> None:
-        """Write the line of a decision; `durable` waits until the line is on the disk. Raise AuditError."""
+        """Write the line of a decision; `durable` waits until the line is on the disk. Raises AuditError."""
         request, actor = context.request, context.actor
         context.decision = decision
         known: Mapping[str, Any] = {
@@ -68,12 +68,12 @@ class Recorder:
     async def refuse(self, context: RequestContext, refusal: Refusal) -> web.Response:
         """Record and count a refusal, and return its answer."""
         self._metrics.decided(context.rule, "unknown" if context.decision == "unknown" else "deny")
-        if is_worth_a_line(context) and context.decision not in {"unknown", "deny"}:
+        if gets_audit_line(context) and context.decision not in {"unknown", "deny"}:
             await self._record_refusal(context, refusal)
         return self.answer(context, refusal)
 
     async def end_unsent(self, context: RequestContext, refusal: Refusal) -> None:
-        """Write the line that ends the line `begin` of a move that was not sent. Raise AuditError."""
+        """Write the line that ends the line `begin` of a move that was not sent. Raises AuditError."""
         if context.decision == "begin":
             context.facts |= {"reason": str(refusal)}
             await self.record(context, "deny", refusal.status, durable=True)
@@ -148,7 +148,7 @@ class Recorder:
         return response
 
 
-def is_worth_a_line(context: RequestContext) -> bool:
+def gets_audit_line(context: RequestContext) -> bool:
     """Return False for a browser's requests before it authenticates, and for reads that a person may not make."""
     if context.actor is None:
         return "Authorization" in context.request.headers or context.request.method not in {"GET", "HEAD"}

@@ -34,7 +34,7 @@ class RequestContext:
     forwarded_by: str | None = None
 
     def find_route(self) -> None:
-        """Set path, query and the matching route. Raise InvalidRequest if MLflow could read another path or query."""
+        """Set path, query and the matching route. Raises InvalidRequest if MLflow could read another path or query."""
         raw, separator, self.query = self.request.raw_path.partition("?")
         if "#" in self.request.raw_path or not raw.startswith("/"):
             raise InvalidRequest("the request's target is not a path")
@@ -63,7 +63,7 @@ class RequestContext:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The parameters of query and path. Raise InvalidRequest if a key of the query comes twice."""
+        """The parameters of query and path. Raises InvalidRequest if a key of the query comes twice."""
         return parsed_query(self.query) | (self.found.variables if self.found else {})
 
     @property

@@ -24,7 +24,7 @@ class ClientBody:
         self.fault: Refusal | ClientHungUp | None = None
 
     async def whole(self, limit: int) -> bytes:
-        """Return the body. Raise TooLarge for more than `limit` bytes, RequestTimeout, InvalidRequest, ClientHungUp."""
+        """Return the body. Raises TooLarge above `limit` bytes, RequestTimeout, InvalidRequest, ClientHungUp."""
         check_length(self._request, limit)
         body = bytearray()
         try:
@@ -38,7 +38,7 @@ class ClientBody:
         return bytes(body)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the pieces of the body. Raise RequestTimeout, InvalidRequest, ClientHungUp."""
+        """Yield the pieces of the body. Raises RequestTimeout, InvalidRequest, ClientHungUp."""
         try:
             await self._send_continue()
             while chunk := await self._next():

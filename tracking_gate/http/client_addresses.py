@@ -54,5 +54,5 @@ def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def parsed_networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Return the networks. Raise ValueError, which names the text."""
+    """Return the networks. Raises ValueError, which names the text."""
     return tuple(ip_network(text, strict=False) for text in texts)

@@ -21,7 +21,7 @@ from tracking_gate.http.client_addresses import ClientAddresses, address_group
 from tracking_gate.metrics import Metrics
 
 HEAD_SECONDS: Final = 10.0  # from the first byte of a request's head to its last
-CLOSING_SECONDS: Final = 10.0  # for what is still to be sent when a connection is closed
+CLOSING_SECONDS: Final = 10.0  # for sending the rest of an answer when a connection is closed
 SWEEP_SECONDS: Final = 1.0
 FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
 
@@ -65,7 +65,7 @@ class ClientConnection(web.RequestHandler):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.stalled_since, self.unsent = self._connections.now(), self._left()
+        self.stalled_since, self.unsent = self._connections.now(), self._unsent_bytes()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -95,7 +95,7 @@ class ClientConnection(web.RequestHandler):
         if self.head_since is not None and now - self.head_since > min(HEAD_SECONDS, seconds):
             return "head"
         if self.stalled_since is not None:
-            if (left := self._left()) < self.unsent:
+            if (left := self._unsent_bytes()) < self.unsent:
                 self.stalled_since, self.unsent = now, left
             elif now - self.stalled_since > seconds:
                 return "answer"
@@ -119,8 +119,8 @@ class ClientConnection(web.RequestHandler):
         response.force_close()
         return response
 
-    def _left(self) -> int:
-        """Return the number of bytes that the client has not taken, in the gate and in the kernel."""
+    def _unsent_bytes(self) -> int:
+        """Return the number of bytes that wait for the client, in the gate and in the kernel."""
         if self.wire is None or (socket := self.wire.get_extra_info("socket")) is None or socket.fileno() < 0:
             return 0
         (queued,) = struct.unpack("i", fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))

@@ -29,7 +29,7 @@ class Field:
 
 
 def decoded_path(raw: str) -> str:
-    """Return the decoded path of a request. Raise InvalidRequest if MLflow could read another path."""
+    """Return the decoded path of a request. Raises InvalidRequest if MLflow could read another path."""
     if re.search(r"[^\x21-\x7e]", raw):
         raise InvalidRequest("the path holds characters that must be written as %XX")
     if re.search(r"%(?:2[fF]|5[cC]|00)|;|\\", raw) or "//" in raw:
@@ -53,7 +53,7 @@ def encoded_path(path: str) -> str:
 
 
 def parsed_query(raw: str) -> dict[str, str]:
-    """Return the query's keys and values. Raise InvalidRequest if a key comes twice, unless MLflow reads a list."""
+    """Return the query's keys and values. Raises InvalidRequest if a key comes twice, unless MLflow reads a list."""
     try:
         pairs = parse_qsl(raw, keep_blank_values=True, strict_parsing=bool(raw), errors="strict")
     except ValueError as error:
@@ -66,7 +66,7 @@ def parsed_query(raw: str) -> dict[str, str]:
 
 
 def parsed_body(body: bytes, headers: Mapping[str, str], fields: Mapping[str, Field]) -> Json:
-    """Return the body's fields, each as its Field reads it. Raise InvalidRequest, which names the field."""
+    """Return the body's fields, each as its Field reads it. Raises InvalidRequest, which names the field."""
     check_is_json(headers)
     found = _parsed(body)
     for key in found:
@@ -80,7 +80,7 @@ def parsed_body(body: bytes, headers: Mapping[str, str], fields: Mapping[str, Fi
 
 
 def parsed_object(body: bytes, headers: Mapping[str, str]) -> Json:
-    """Return the body's JSON object, also with fields that only a newer MLflow knows. Raise InvalidRequest."""
+    """Return the body's JSON object, also with fields that only a newer MLflow knows. Raises InvalidRequest."""
     if not body:
         return {}
     check_is_json(headers)
@@ -97,7 +97,7 @@ def check_is_json(headers: Mapping[str, str]) -> None:
 def values_at(found: Any, path: Sequence[str], name: str = "the body") -> list[Any]:
     """Return the values at a path of keys, of which `*` is each item of a list; `name` is that of `found`.
 
-    Raise InvalidRequest for another spelling of a key: MLflow reads `runId` as it reads `run_id`.
+    Raises InvalidRequest for another spelling of a key: MLflow reads `runId` as it reads `run_id`.
     """
     if found is None:  # null leaves a field out, as in MLflow
         return []

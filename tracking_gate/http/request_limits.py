@@ -25,7 +25,7 @@ class CallerSlots:
         self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
 
     async def take(self, caller: Hashable, *, is_known: bool = True) -> None:
-        """Wait for a slot, which `give_back` returns. Raise TooManyRequests.
+        """Wait for a slot, which `give_back` returns. Raises TooManyRequests.
 
         Every request of an unknown caller may wait: the limit on connections of one address bounds their number.
         """
@@ -75,7 +75,7 @@ class BodyMemory:
 
     @contextmanager
     def held(self, length: int | None, limit: int) -> Iterator[None]:
-        """Hold the bytes of a body of `length`, or `limit` bytes if the length is unknown or more. Raise Busy."""
+        """Hold the bytes of a body of `length`, or `limit` bytes if the length is unknown or more. Raises Busy."""
         size = limit if length is None else min(length, limit)
         if self._held + size > self._limit:
             raise Busy("the gate holds as many large bodies as it can; try again")

@@ -36,8 +36,8 @@ Call = Callable[[str, str, bytes | None], Awaitable[tuple[int, bytes]]]
 API: Final = "/api/2.0/mlflow"
 PAGE: Final = 1000  # versions or models in one answer
 ALL: Final = "ALL"  # experiments and runs that were deleted too
-NO_EXPERIMENT: Final = "2147483647"  # the last one that every database can number
-ABSENT: Final = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "ENDPOINT_NOT_FOUND"})
+NO_EXPERIMENT: Final = "2147483647"  # the highest id that every database can hold
+ABSENT_CODES: Final = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "ENDPOINT_NOT_FOUND"})
 # The lookups of one request, counted so that their number does not tell the client of a refusal which objects exist.
 LOOKUPS: Final[ContextVar[list[str] | None]] = ContextVar("lookups", default=None)
 
@@ -239,13 +239,13 @@ class Registry:
         return await self._answered("GET", f"{route}?{urlencode(query)}" if query else route, None)
 
     async def _answered(self, method: str, path: str, body: bytes | None) -> Json | None:
-        """Return MLflow's answer, None if MLflow does not have the object or the route. Raise Unavailable."""
+        """Return MLflow's answer, None if MLflow does not have the object or the route. Raises Unavailable."""
         if (lookups := LOOKUPS.get()) is not None:
             lookups.append(path)
         status, received = await self._call(method, path, body)
         answer = parsed_object(received)
         if status == HTTPStatus.OK and answer is not None:
             return answer
-        if (answer or {}).get("error_code") in ABSENT or (status == HTTPStatus.NOT_FOUND and answer is None):
+        if (answer or {}).get("error_code") in ABSENT_CODES or (status == HTTPStatus.NOT_FOUND and answer is None):
             return None
         raise Unavailable(f"MLflow answered {status} to a lookup of the gate")

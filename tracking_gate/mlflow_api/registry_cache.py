@@ -28,7 +28,7 @@ class Invalidates(Enum):
 
 
 class OwnerCache:
-    """The project of each object that has one, for some seconds; for none if several replicas change objects."""
+    """Remembers the project of each object for some seconds; for no time if several replicas change objects."""
 
     def __init__(self, keep_seconds: float = KEEP_SECONDS) -> None:
         self._keep_seconds = keep_seconds
@@ -56,7 +56,7 @@ class OwnerCache:
         self._known[key] = (time.monotonic() + self._keep_seconds, project)
 
     def forget(self, *, unclear: bool = False) -> None:
-        """Forget all. `unclear` follows a change that MLflow may still make: nothing is kept for a while."""
+        """Forget all projects. After an `unclear` change, which MLflow may still make, nothing is kept for a while."""
         self._generation += 1
         self._known.clear()
         if unclear:

@@ -35,7 +35,7 @@ def of_name(name: str) -> str:
 
 
 def of_names(names: Iterable[str]) -> str:
-    """Return a filter of MLflow 3 that finds the models of these names. Raise ValueError if one is not PLAIN."""
+    """Return a filter of MLflow 3 that finds the models of these names. Raises ValueError if one is not PLAIN."""
     listed = list(names)
     if odd := [name for name in listed if not PLAIN.fullmatch(name)]:
         raise ValueError(f"a list of names cannot hold {odd[0]!r}")
@@ -58,7 +58,7 @@ def project_of_filter(filter_: str) -> str | None:
 def models_of_filter(filter_: str) -> frozenset[str]:
     """Return the names of models that a token's filter names, if MLflow cannot read the filter in another way.
 
-    Raise Forbidden without a filter, InvalidRequest for any other.
+    Raises Forbidden without a filter, InvalidRequest for any other.
     """
     if not filter_:
         raise Forbidden(f"a token does not search everything: {BY_NAME}")

@@ -42,7 +42,7 @@ WITHHELD: Final = frozenset(
         "x-mlflow-assistant-delegation",
     }
 )
-ADDED: Final = (
+AUTOMATIC_HEADERS: Final = (
     "Accept",
     "Accept-Encoding",
     "Content-Type",
@@ -82,7 +82,7 @@ class Upstream:
         await self._streams.close()
 
     async def ask(self, method: str, path: str, body: Body | None) -> tuple[int, bytes]:
-        """Send a request of the gate's own, and return status and body of the answer. Raise Unavailable."""
+        """Send a request of the gate's own, and return status and body of the answer. Raises Unavailable."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
             with self._metrics.upstream("ask"):
@@ -108,7 +108,7 @@ class Upstream:
     ) -> web.StreamResponse:
         """Forward a request, and return MLflow's answer; `body` is the one to send if the request's was read already.
 
-        `pause` is how many seconds may pass without a byte of the client's body. Raise Unavailable or an error of
+        `pause` is how many seconds may pass without a byte of the client's body. Raises Unavailable or an error of
         ClientBody if no part of an answer was sent, AnswerCut if a part was sent, ClientHungUp in both cases.
         """
         sent = ClientBody(request, pause)
@@ -124,7 +124,7 @@ class Upstream:
                     headers=headers,
                     data=data,
                     allow_redirects=False,
-                    skip_auto_headers=ADDED,
+                    skip_auto_headers=AUTOMATIC_HEADERS,
                 )
             async with answer:
                 return await self._answer(request, answer)

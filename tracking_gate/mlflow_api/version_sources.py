@@ -27,9 +27,9 @@ RUN_URI: Final = re.compile(r"runs:/+([^/]+)(?:/+(.*))?", re.IGNORECASE | re.DOT
 MAX_STEPS: Final = 4  # from a version that is a copy of a copy
 # `//host` is of artifacts only; the rest begins with one slash.
 SOURCE: Final = re.compile(r"(runs|models|mlflow-artifacts):(?://([^/]*))?(/.*)", re.IGNORECASE)
-ODD: Final = re.compile(r"[?#%;\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^\s|\s$")
+AMBIGUOUS: Final = re.compile(r"[?#%;\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^\s|\s$")
 ODD_CHARACTERS: Final = "source holds ?, #, %, ;, a backslash, a control character, or a space at an end"
-FORMS: Final = "source must be runs:/..., models:/... or mlflow-artifacts:/..., or an address of an object store"
+SOURCE_FORMS: Final = "source must be runs:/..., models:/... or mlflow-artifacts:/..., or an address of an object store"
 NOT_OWNED: Final = "the source is not an object of a project of yours"
 NO_DIRECTORY: Final = "the source is not a directory of a run or a logged model of a project of yours"
 
@@ -47,7 +47,7 @@ class Source:
 async def resolve_source(registry: Registry, uri: str, steps: int = MAX_STEPS) -> Source:
     """Return the source that MLflow's client means by a URI.
 
-    Raise InvalidRequest if clients could read the URI in two ways, Forbidden if its files do not exist.
+    Raises InvalidRequest if clients could read the URI in two ways, Forbidden if its files do not exist.
     """
     if is_store_address(uri):
         return await _of_store(registry, uri)
@@ -68,12 +68,12 @@ async def resolve_source(registry: Registry, uri: str, steps: int = MAX_STEPS) -
 
 
 def parts_of(uri: str) -> tuple[str, str, list[str]]:
-    """Return scheme, host and the path's segments. Raise InvalidRequest if clients read the URI in different ways."""
-    if ODD.search(uri):
+    """Return scheme, host and the path's segments. Raises InvalidRequest if clients read the URI in different ways."""
+    if AMBIGUOUS.search(uri):
         raise InvalidRequest(ODD_CHARACTERS)
     found = SOURCE.fullmatch(uri)
     if not found:
-        raise InvalidRequest(FORMS)
+        raise InvalidRequest(SOURCE_FORMS)
     segments = [segment for segment in found[3].split("/") if segment]
     if not segments:
         raise InvalidRequest("source must name one directory of a run or of a logged model")
@@ -145,12 +145,12 @@ async def _of_store(registry: Registry, uri: str) -> Source:
 
     MLflow's client sends such a source if MLflow does not serve the artifacts.
     """
-    if ODD.search(uri):
+    if AMBIGUOUS.search(uri):
         raise InvalidRequest(ODD_CHARACTERS)
     try:
         address = parse_store_address(uri)
     except ValueError:
-        raise InvalidRequest(FORMS) from None
+        raise InvalidRequest(SOURCE_FORMS) from None
     owner = await _directory_of(registry, address.path)
     if owner is None or not _covers(owner.uri, address):
         raise Forbidden(NO_DIRECTORY)

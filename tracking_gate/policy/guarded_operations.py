@@ -67,7 +67,7 @@ class Operation:
 
     @property
     def max_lookups(self) -> int:
-        """The most lookups that find the owner: of a version, its model, its run, the run's experiment; or one."""
+        """The most lookups that find the owner: four for a version (itself, model, run, experiment), else one."""
         return 4 if "version" in self.fields else 1
 
     def invalidated_by(self, body: Json) -> Invalidates:

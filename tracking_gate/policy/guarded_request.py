@@ -49,7 +49,7 @@ Rule = Callable[[GuardedRequest], Awaitable[Approval]]
 
 
 async def own_version(request: GuardedRequest) -> Version:
-    """Return the version that the request names. Raise a Refusal if the actor does not own it."""
+    """Return the version that the request names. Raises a Refusal if the actor does not own it."""
     generation = request.owners.generation
     version = await request.registry.version(request.fields["name"], request.fields["version"])
     return await _owned(request, version, generation)
@@ -82,7 +82,7 @@ async def _owned(request: GuardedRequest, version: Version | None, generation: i
 
 
 async def own_model(request: GuardedRequest) -> str | None:
-    """Return the project of the model that the request names. Raise a Refusal if the actor does not own it."""
+    """Return the project of the model that the request names. Raises a Refusal if the actor does not own it."""
     model = await request.registry.model(request.fields["name"])
     if model is None or model.name != request.fields["name"]:
         raise not_found(request.actor, "registered model")
@@ -92,7 +92,7 @@ async def own_model(request: GuardedRequest) -> str | None:
 
 
 async def changeable_experiment(request: GuardedRequest) -> Experiment:
-    """Return the experiment that the request names. Raise a Refusal if it is of another project than the actor's."""
+    """Return the experiment that the request names. Raises a Refusal if it is of another project than the actor's."""
     found = await request.registry.experiment(request.fields["experiment_id"])
     if found is None:
         raise not_found(request.actor, "experiment")

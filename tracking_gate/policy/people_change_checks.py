@@ -46,7 +46,7 @@ class PeopleChangeChecks:
     async def check(
         self, actor: Actor, change: PeopleChange, variables: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> CheckedChange:
-        """Return what to forward. Raise Conflict, Forbidden, InvalidRequest, NotFound, Unavailable."""
+        """Return what to forward. Raises Conflict, Forbidden, InvalidRequest, NotFound, Unavailable."""
         fields = (
             await asyncio.to_thread(parsed_object, body, headers) if len(body) > LARGE else parsed_object(body, headers)
         )
@@ -64,7 +64,7 @@ class PeopleChangeChecks:
     async def _check_new_model(self, change: PeopleChange, fields: Json, projects: list[str | None]) -> None:
         """Check the source run of a new logged model.
 
-        Raise Forbidden if the run is of another project than the experiment, Conflict if the source of a promoted
+        Raises Forbidden if the run is of another project than the experiment, Conflict if the source of a promoted
         version names the run: clients would read the new model's files as files of the version.
         """
         run_id = fields.get("source_run_id")
@@ -80,8 +80,9 @@ class PeopleChangeChecks:
     async def _check_assessments(self, change: PeopleChange, fields: Json) -> None:
         """Raise Forbidden if the request names an assessment that its trace does not have.
 
-        MLflow before 3.18 finds it by its id alone, and takes it away from the trace that has it. A new trace has none:
-        another request of the same moment may make the trace before this one arrives. MLflow's clients name none.
+        MLflow before 3.18 finds an assessment by its id alone, and would move it here from another trace. A request for
+        a new trace may name none either: another request may have made that trace a moment ago. MLflow's clients name
+        none.
         """
         if change is not NEW_TRACE:
             return
@@ -101,7 +102,7 @@ class PeopleChangeChecks:
         return [await self._project(actor, kind, value)]
 
     async def _project(self, actor: Actor, kind: ChangedObject, value: str) -> str | None:
-        """Return the remembered project if the actor owns it, else look it up: no refusal is out of date."""
+        """Return the remembered project if the actor owns it; else look it up, as a refusal must not be out of date."""
         key = f"change of a {kind}"
         known = self._owners.get(key, value)
         if known and actor.owns(known):
@@ -137,7 +138,7 @@ class PeopleChangeChecks:
 
 
 def referenced_ids(reference: ObjectReference, fields: Json, variables: Mapping[str, str]) -> list[str]:
-    """Return the ids of the objects. Raise InvalidRequest if an id is missing or not a string."""
+    """Return the ids of the objects. Raises InvalidRequest if an id is missing or not a string."""
     if reference.path_variable:
         return [variables[reference.keys[0]]]
     found = [value for value in values_at(fields, reference.keys) if value != "" or reference.required]
@@ -171,7 +172,7 @@ def check_ids_agree(fields: Json, variables: Mapping[str, str]) -> None:
 
 
 def check_tags(actor: Actor, change: PeopleChange, fields: Json) -> bool:
-    """Return True if a tag gives a run to a project. Raise Forbidden for MLflow's own tags, or another project's id."""
+    """Return True if a tag gives a run to a project. Raises Forbidden for MLflow's own tags and other projects' ids."""
     given = False
     for keys in change.tags:
         values_at(fields, [*keys[:-1], "value"])

@@ -1,4 +1,4 @@
-"""Changes by people that MLflow gets as they came: of runs, experiments, logged models, traces and datasets.
+"""Changes by people that are forwarded unchanged: of runs, experiments, logged models, traces and datasets.
 
 Each entry names the objects that its request changes, and the fields of the body or the path that hold their ids. A
 person changes an object of an own project, or of none.

@@ -36,7 +36,7 @@ class ReadAccess:
         self._owners = cache.owners
 
     async def check(self, actor: Actor, object_key: ObjectKey | None, parameters: Mapping[str, str]) -> None:
-        """Raise Forbidden if the object is not of the token's project. Raise InvalidRequest, Unavailable."""
+        """Raise Forbidden if the object is not of the token's project. Raises InvalidRequest, Unavailable."""
         async with equal_lookups(self._registry, actor, MAX_LOOKUPS[object_key] if object_key else 0):
             if object_key is ObjectKey.FILTER:
                 return await self._check_filter(actor, parameters.get("filter", ""))
@@ -49,7 +49,7 @@ class ReadAccess:
                 check_owns(actor, await self._known_project(actor, object_key, value))
 
     async def own_run(self, actor: Actor, parameters: Mapping[str, str]) -> Json:
-        """Return MLflow's answer about a run of the token's project. Raise as `check`."""
+        """Return MLflow's answer about a run of the token's project. Raises as `check`."""
         if not (run_id := run_id_of(parameters)):
             raise InvalidRequest("run_id is missing")
         async with equal_lookups(self._registry, actor, MAX_LOOKUPS[ObjectKey.RUN]):
@@ -148,5 +148,5 @@ def run_id_of(parameters: Mapping[str, str]) -> str | None:
 
 
 def checked_artifact_path(path: str) -> str:
-    """Return the path of artifacts. Raise InvalidRequest if MLflow could read it in another way."""
+    """Return the path of artifacts. Raises InvalidRequest if MLflow could read it in another way."""
     return decoded_path("/" + encoded_path(path))[1:]

@@ -24,7 +24,7 @@ class RouteAccess(StrEnum):
 
     PUBLIC = "public", "everyone"  # without authentication
     OBJECT = "object", "people; tokens of the project"
-    RUN = "run", "people; tokens of the project"  # which get the answer of the lookup of its owner
+    RUN = "run", "people; tokens of the project"  # they get the answer that the gate's own lookup of the owner got
     PEOPLE = "people", "people"
     GUARDED = "guarded", "decided by its rule"  # forwarded as the gate writes it
     WRITE = "write", "people of the project, if there is one; no one if a promoted version has files there"
@@ -103,10 +103,10 @@ def _write(path: str, object_key: ObjectKey, *methods: str) -> Route:
 
 
 def _denied(path: str, refusal: str = NOT_ALLOWED) -> Route:
-    return Route(methods=EVERY, path=path, access=RouteAccess.DENIED, refusal=refusal)
+    return Route(methods=ALL_METHODS, path=path, access=RouteAccess.DENIED, refusal=refusal)
 
 
-EVERY: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+ALL_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ROUTES: Final = (
     _public("/health"),
     _public("/version"),
@@ -126,7 +126,7 @@ ROUTES: Final = (
     _object(f"{ARTIFACTS}/artifacts", ObjectKey.ARTIFACT),
     _object(f"{ARTIFACTS}/artifacts/<path:path>", ObjectKey.ARTIFACT),
     _object(f"{ARTIFACTS}/presigned/<path:path>", ObjectKey.ARTIFACT),
-    # Operations that move a model, or change its owner.
+    # Operations that move a version, or change an owner.
     *(_guarded(operation) for operation in OPERATIONS),
     # Writes and deletions of files.
     _write(f"{ARTIFACTS}/artifacts/<path:path>", ObjectKey.ARTIFACT, "PUT", "DELETE"),
@@ -142,7 +142,7 @@ ROUTES: Final = (
     _people("/"),
     _people("/static-files/<path:path>"),
     _people("/build/<path:path>"),
-    _people("/graphql", "GET", "POST"),  # it has no mutation that changes anything
+    _people("/graphql", "GET", "POST"),  # MLflow's schema has no mutation that changes anything
     _people("/get-artifact"),
     _people("/model-versions/get-artifact"),
     _people(f"{V2}/model-versions/get-artifact"),

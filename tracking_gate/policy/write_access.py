@@ -37,7 +37,7 @@ class WriteAccess:
     async def _checked_location(
         self, actor: Actor, object_key: ObjectKey | None, value: str, parameters: Mapping[str, str]
     ) -> str:
-        """Return the location that is written. Raise Forbidden or NotFound if the person may not write there."""
+        """Return the location that is written. Raises Forbidden or NotFound if the person may not write there."""
         location: str | None
         if object_key is ObjectKey.UPLOAD:
             run = await self._registry.raw_run(value)
@@ -63,7 +63,7 @@ class WriteAccess:
     async def _check_location(self, actor: Actor, location: str) -> None:
         """Check the owners of the experiments that contain the location, and of all that the location contains.
 
-        Raise Forbidden if the location is of no experiment.
+        Raises Forbidden if the location is of no experiment.
         """
         around = await self._experiments_around(location)
         if not around:

@@ -22,19 +22,19 @@ from tracking_gate.replicas.lease_state import MAX_UNFINISHED, LeaseState, Repli
 Json = dict[str, Any]
 
 CHANGE_PART: Final = 0.5  # of the Lease's duration: the time limit of one change
-TURNS: Final = 10  # looks at the Lease, or renewals, in its duration
+LOOKS_PER_DURATION: Final = 10  # looks at the Lease, or renewals, in its duration
 REQUEST_PART: Final = 0.25  # of the Lease's duration: the time limit of one request to the API server
 READ_AGAIN_SECONDS: Final = 1.0  # between two reads of the Lease for a replica that is not known
-AWAY: Final = "no replica of the gate makes changes at the moment; try again"
-LAPSED: Final = "the replica was about to lose its Lease, and has not sent the change to MLflow; try again"
-BUSY: Final = "the gate makes as many moves at once as it can; try again"
-UNRECORDED: Final = "the Lease cannot be written, so the move was not sent to MLflow; try again"
+NO_LEADER: Final = "no replica of the gate makes changes at the moment; try again"
+LEASE_ENDS: Final = "the replica was about to lose its Lease, and has not sent the change to MLflow; try again"
+TOO_MANY_MOVES: Final = "the gate makes as many moves at once as it can; try again"
+LEASE_NOT_WRITTEN: Final = "the Lease cannot be written, so the move was not sent to MLflow; try again"
 
 _log = logging.getLogger(__name__)
 
 
 def now() -> float:
-    """Return seconds of a clock that nothing sets and that counts while the machine sleeps."""
+    """Return the seconds of a clock that is never set and that also counts while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -72,9 +72,9 @@ class Election:
 
     @property
     def leader(self) -> str | None:
-        """The address of another replica that holds the Lease, None if there is none, or if it cannot know this one.
+        """The address of another replica that holds the Lease; None without one, or if it cannot know this replica.
 
-        It would refuse a change of a replica that is not registered in the Lease, as one of a client that pretends.
+        The holder takes a change from a replica that is not registered in the Lease for a forgery, and refuses it.
         """
         state = self._state
         if state is None or state.holder in {"", self.me.identity} or now() > self._seen_at + state.seconds:
@@ -84,7 +84,7 @@ class Election:
     def check(self) -> None:
         """Raise NoLeader if this replica may begin no change."""
         if not self.leads:
-            raise NoLeader(LAPSED)
+            raise NoLeader(LEASE_ENDS)
 
     @contextmanager
     def change(self) -> Iterator[None]:
@@ -97,13 +97,13 @@ class Election:
             self._changes -= 1
 
     def note_unclear(self) -> None:
-        """Note a change without an answer, which MLflow may still make: the Lease is not given back so long."""
+        """Note a change without an answer: the Lease is kept for as long as MLflow may still make the change."""
         self._unclear_until = now() + self.limit
 
     async def begin(self, move: Json) -> None:
-        """Write a move into the Lease before it is sent, for a replica that takes over. Raise NoLeader."""
+        """Write a move into the Lease before it is sent, for a replica that takes over. Raises NoLeader."""
         if len(self._unfinished) >= MAX_UNFINISHED:
-            raise NoLeader(BUSY)
+            raise NoLeader(TOO_MANY_MOVES)
         async with self._writing:
             self.check()
             self._unfinished[move["request_id"]] = move
@@ -112,28 +112,28 @@ class Election:
             except LeaseError as error:
                 self._note(error)
                 self._unfinished.pop(move["request_id"], None)
-                raise NoLeader(UNRECORDED) from error
+                raise NoLeader(LEASE_NOT_WRITTEN) from error
 
     def end(self, request_id: str) -> None:
         """Forget a move that has ended and is recorded; the next renewal takes it out of the Lease."""
         self._unfinished.pop(request_id, None)
 
     async def knows(self, identity: str, key: str) -> bool:
-        """Return True if a replica has this identity and key. Read the Lease again if it is unknown. Raise NoLeader."""
+        """Return True if a replica has this identity and key; a new one is looked up in the Lease. Raises NoLeader."""
         if self._state and self._state.knows(identity, key):
             return True
         if now() < self._read_again_at:  # any client can send a key
-            raise NoLeader(AWAY)
+            raise NoLeader(NO_LEADER)
         self._read_again_at = now() + READ_AGAIN_SECONDS
         try:
             self._observe(LeaseState(document=await self._client.read()))
         except LeaseError as error:
             self._note(error)
-            raise NoLeader(AWAY) from error
+            raise NoLeader(NO_LEADER) from error
         return self._state is not None and self._state.knows(identity, key)
 
     async def run(self, recover: Callable[[Json], Awaitable[None]]) -> None:
-        """Renew the Lease, or look whether it can be taken, until cancelled.
+        """Renew the Lease, or take it as soon as it is free, until cancelled.
 
         `recover` asks MLflow what became of a move of the former holder, and records it. It raises Refusal, AuditError.
         """
@@ -145,7 +145,7 @@ class Election:
             except Exception:  # noqa: BLE001  a Lease that nothing renews is one that no replica holds
                 _log.exception("the election failed; it goes on")
             self._metrics.leads(self.leads)
-            await asyncio.sleep(self.seconds / TURNS)
+            await asyncio.sleep(self.seconds / LOOKS_PER_DURATION)
 
     async def release(self) -> None:
         """Begin no more changes, wait for those under way, and give the Lease back, so that another takes it at once.
@@ -180,7 +180,7 @@ class Election:
             await self._settle(recover)
 
     async def _renew(self) -> None:
-        """Write the Lease anew. Raise as `_replace`."""
+        """Write the Lease anew. Raises as `_replace`."""
         begun = now()
         await self._replace(lambda state: state.renewed(self.me, self._unfinished))
         self._held_until = begun + self.seconds
@@ -188,7 +188,7 @@ class Election:
     async def _replace(self, change: Callable[[LeaseState], LeaseState]) -> None:
         """Write the Lease that this replica holds, once more if another replica has registered in it.
 
-        Raise LeaseError; LeaseConflict after stepping down if another replica holds it.
+        Raises LeaseError; LeaseConflict after stepping down if another replica holds it.
         """
         assert self._state is not None  # noqa: S101  it was taken
         for _ in range(2):

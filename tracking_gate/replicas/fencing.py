@@ -12,17 +12,17 @@ from tracking_gate.audit import AuditLog
 from tracking_gate.errors import NoLeader, Unavailable
 from tracking_gate.metrics import Metrics
 from tracking_gate.mlflow_api.upstream import TIMEOUT, Body, Upstream
-from tracking_gate.replicas.election import LAPSED, Election
+from tracking_gate.replicas.election import LEASE_ENDS, Election
 
 BEGIN: Final = "begin"
 # Fields of the line of a move that another replica needs to ask MLflow what became of it.
-KEPT: Final = ("request_id", "op", "model", "version", "alias", "from_stage", "to_stage", "actor", "commit")
+RECOVERY_FIELDS: Final = ("request_id", "op", "model", "version", "alias", "from_stage", "to_stage", "actor", "commit")
 
 
 class FencedBody(payload.BytesPayload):
-    """A body that compares the clock when it is written, which is the last moment: head and body leave together.
+    """A body that is written only if the Lease still lasts long enough.
 
-    MLflow makes no change without its body.
+    The check is made at the last moment: head and body are sent together, and MLflow makes no change without the body.
     """
 
     def __init__(self, body: bytes, election: Election) -> None:
@@ -58,7 +58,7 @@ class FencedUpstream(Upstream):
         await super().__aexit__()
 
     async def change(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        """Send a change, and return the answer. Raise NoLeader if it was not sent, Unavailable without an answer."""
+        """Send a change, and return the answer. Raises NoLeader if it was not sent, Unavailable without an answer."""
         fenced = FencedBody(body, self._election)
         with self._election.change():
             try:
@@ -70,7 +70,7 @@ class FencedUpstream(Upstream):
     async def stream(
         self, request: web.BaseRequest, path: str, body: Body | None = None, *, pause: float
     ) -> web.StreamResponse:
-        """Forward a request as `Upstream.stream`. One whose body was read, or a deletion, is a change."""
+        """Forward a request as `Upstream.stream`. A request whose body was read is a change, and so is a deletion."""
         if body is None and request.method != "DELETE":
             return await super().stream(request, path, pause=pause)
         fenced = FencedBody(body, self._election) if isinstance(body, bytes) and body else None
@@ -84,7 +84,7 @@ class FencedUpstream(Upstream):
     def _note(self, fenced: FencedBody | None) -> None:
         """Raise NoLeader for a change that was not sent; another one may still be made by MLflow."""
         if fenced is not None and fenced.is_refused:
-            raise NoLeader(LAPSED) from None
+            raise NoLeader(LEASE_ENDS) from None
         self._election.note_unclear()
 
 
@@ -99,6 +99,6 @@ class ReplicaAuditLog(AuditLog):
     async def write(self, *, durable: bool = False, **fields: Any) -> None:
         await super().write(durable=durable, replica=self._name, term=self._election.term, **fields)
         if fields.get("decision") == BEGIN:
-            await self._election.begin({key: fields[key] for key in KEPT if fields.get(key) is not None})
+            await self._election.begin({key: fields[key] for key in RECOVERY_FIELDS if fields.get(key) is not None})
         elif "request_id" in fields:
             self._election.end(fields["request_id"])

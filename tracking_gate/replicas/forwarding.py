@@ -1,4 +1,4 @@
-"""Changes that a replica forwards to the one that holds the Lease, and that one's check of who forwards.
+"""Changes that a replica forwards to the holder of the Lease, and the holder's check of the forwarding replica.
 
 The holder decides anew from the caller's own credential. It believes the other replica in one thing: the address from
 which the client's request came, which limits count.
@@ -18,11 +18,11 @@ from tracking_gate.metrics import Metrics
 from tracking_gate.mlflow_api.registry_cache import Invalidates
 from tracking_gate.mlflow_api.upstream import HOP_BY_HOP, TIMEOUT, Upstream
 from tracking_gate.policy.routes import Route, RouteAccess
-from tracking_gate.replicas.election import AWAY, Election
+from tracking_gate.replicas.election import NO_LEADER, Election
 
 REPLICA: Final = "X-Gate-Replica"  # identity and key of the replica that forwards
 CLIENT: Final = "X-Gate-Client"  # the address from which it got the request
-OWN: Final = frozenset({"expect", REPLICA.lower(), CLIENT.lower()})
+NOT_FORWARDED: Final = frozenset({"expect", REPLICA.lower(), CLIENT.lower()})
 NO_ANSWER: Final = "the replica that makes changes does not answer; try again"
 
 
@@ -53,7 +53,7 @@ class LeaderConnection(Upstream):
 
     def _headers(self, request: web.BaseRequest) -> CIMultiDict[str]:
         named = {name.strip().lower() for name in request.headers.get("Connection", "").split(",")}
-        left_out = HOP_BY_HOP | OWN | named
+        left_out = HOP_BY_HOP | NOT_FORWARDED | named
         kept = [(name, value) for name, value in request.headers.items() if name.lower() not in left_out]
         return CIMultiDict([*kept, (REPLICA, self._proof), (CLIENT, request.remote or "unknown")])
 
@@ -74,10 +74,10 @@ class Forwarding:
         await self._stack.aclose()
 
     async def forward(self, request: web.BaseRequest, pause: float) -> web.StreamResponse:
-        """Return the holder's answer. Raise NoLeader if there is none, or as `Upstream.stream`."""
+        """Return the holder's answer. Raises NoLeader if there is none, or as `Upstream.stream`."""
         address = self._election.leader
         if address is None:
-            raise NoLeader(AWAY)
+            raise NoLeader(NO_LEADER)
         connection = await self._connection(address)
         try:
             response = await connection.stream(request, request.raw_path, pause=pause)
@@ -88,12 +88,13 @@ class Forwarding:
         return response
 
     async def accepted(self, request: web.BaseRequest) -> web.BaseRequest:
-        """Return a request that another replica forwards, with the client's address. Raise Forbidden, NoLeader."""
+        """Return a request that another replica forwards, with the client's address. Raises Forbidden, NoLeader."""
         identity, _, key = request.headers[REPLICA].partition(":")
         if not await self._election.knows(identity, key):
             raise Forbidden(f"{REPLICA} is for replicas of the gate; leave it out")
-        kept = CIMultiDict((name, value) for name, value in request.headers.items() if name.lower() not in OWN)
-        return request.clone(headers=kept, remote=request.headers.get(CLIENT, "unknown"))
+        headers = request.headers
+        kept = CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in NOT_FORWARDED)
+        return request.clone(headers=kept, remote=headers.get(CLIENT, "unknown"))
 
     async def _connection(self, address: str) -> LeaderConnection:
         if address not in self._connections:

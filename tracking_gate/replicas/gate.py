@@ -16,7 +16,7 @@ from tracking_gate.gate.request_context import RequestContext
 from tracking_gate.metrics import Metrics
 from tracking_gate.mlflow_api.registry import Registry
 from tracking_gate.policy.routes import Route
-from tracking_gate.replicas.election import AWAY, REQUEST_PART, Election
+from tracking_gate.replicas.election import NO_LEADER, REQUEST_PART, Election
 from tracking_gate.replicas.fencing import FencedUpstream, ReplicaAuditLog
 from tracking_gate.replicas.forwarding import Forwarding, forwarder_of, is_change
 from tracking_gate.replicas.lease import LeaseClient
@@ -72,12 +72,12 @@ class ReplicaGate(Gate):
         if self._election.leads or not is_change(route, context.request.method):
             return await super()._answer(context, route)
         if context.forwarded_by is not None:  # never twice
-            raise NoLeader(AWAY)
+            raise NoLeader(NO_LEADER)
         context.decision = "forward"
         return await self._forwarding.forward(context.request, self._pause)
 
     async def _recover(self, move: dict[str, Any]) -> None:
-        """Record what became of a move of the former holder. Raise Unavailable, AuditError."""
+        """Record what became of a move of the former holder. Raises Unavailable, AuditError."""
         facts = await read_back(self._registry, move)
         await self._audit.write(durable=True, **(move | facts | {"decision": "recovered"}))
 
@@ -90,7 +90,7 @@ async def replica_of(
     metrics: Metrics,
     withheld: Sequence[str],
 ) -> AsyncIterator[ReplicaGate]:
-    """Yield the gate of one replica. Raise OSError."""
+    """Yield the gate of one replica. Raises OSError."""
     if settings.lease is None or settings.replica is None or settings.replica_address is None:
         raise ValueError("a replica has a Lease, a name and an address")
     url = URL.build(scheme="http", host=settings.replica_address, port=settings.port)

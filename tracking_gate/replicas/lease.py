@@ -34,7 +34,7 @@ class LeaseClient:
         self._seconds = seconds
 
     async def __aenter__(self) -> "LeaseClient":
-        """Open the connection. Raise OSError if the mounted service account has no authority."""
+        """Open the connection. Raises OSError if the mounted service account has no authority."""
         authority = self._account / AUTHORITY
         tls = ssl.create_default_context(cafile=str(authority)) if self._address.startswith("https:") else True
         self._session = aiohttp.ClientSession(
@@ -48,11 +48,11 @@ class LeaseClient:
         await self._session.close()
 
     async def read(self) -> Json:
-        """Return the Lease. Raise LeaseError."""
+        """Return the Lease. Raises LeaseError."""
         return await self._asked("GET", None)
 
     async def replace(self, document: Json) -> Json:
-        """Replace the Lease by a changed document, and return it as stored. Raise LeaseConflict, LeaseError."""
+        """Replace the Lease by a changed document, and return it as stored. Raises LeaseConflict, LeaseError."""
         return await self._asked("PUT", document)
 
     async def _asked(self, method: str, document: Json | None) -> Json:

@@ -16,7 +16,7 @@ Json = dict[str, Any]
 REPLICAS: Final = f"{DOMAIN}/replicas"  # annotation: address, and digest of the key, of each replica by its identity
 UNFINISHED: Final = f"{DOMAIN}/unfinished-moves"  # annotation: moves by the id of their request
 REGISTERED_AGAIN: Final = timedelta(minutes=10)
-FORGOTTEN: Final = timedelta(hours=1)  # a replica that did not register again has ended
+FORGET_AFTER: Final = timedelta(hours=1)  # without a new registration; the replica has ended then
 MAX_UNFINISHED: Final = 200  # moves of 400 bytes: an object of the API server has 256 KiB of annotations
 
 
@@ -109,10 +109,10 @@ class LeaseState:
 
     def _with(self, spec: Json, me: Replica, unfinished: Mapping[str, Json]) -> "LeaseState":
         own = {"address": me.address, "key": digest(me.key), "registered": _now()}
-        replicas = {one: entry for one, entry in self.replicas.items() if _age(entry) < FORGOTTEN} | {me.identity: own}
+        others = {one: entry for one, entry in self.replicas.items() if _age(entry) < FORGET_AFTER}
         annotations = {
             **(self.document["metadata"].get("annotations") or {}),
-            REPLICAS: json.dumps(replicas),
+            REPLICAS: json.dumps(others | {me.identity: own}),
             UNFINISHED: json.dumps(dict(unfinished), ensure_ascii=False),
         }
         metadata = {**self.document["metadata"], "annotations": annotations}

@@ -10,7 +10,7 @@ Json = dict[str, Any]
 async def read_back(registry: Registry, move: Json) -> Json:
     """Return facts for the audit line: the state in MLflow, and if it is the one that was asked for.
 
-    MLflow makes a move with all that it archives in one transaction. Raise Unavailable.
+    MLflow makes a move with all that it archives in one transaction. Raises Unavailable.
     """
     name, number, alias = str(move.get("model")), str(move.get("version")), move.get("alias")
     if alias is None:

@@ -57,7 +57,7 @@ class CertificateFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodCertificate:
-    """The host names of the certificate, and how early this pod renews it: the argument `early` of `advance`."""
+    """The host names of the certificate, and the argument `early` of `advance`: how early this pod renews it."""
 
     host_names: Sequence[str]
     early: float
@@ -95,7 +95,7 @@ class CertificateReconciler:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`observe` is called after each round: True if the certificate is trusted, and the authority's last moment."""
+        """`observe` is called after each round: is the certificate trusted, and until when is the authority valid."""
         self._objects = objects
         self._files = files
         self._pod = pod
@@ -128,7 +128,7 @@ class CertificateReconciler:
                 time.sleep(1)
 
     def reconcile(self) -> None:
-        """Make every step that is due. Raises MissingError, httpx2.HTTPError; the served pair then stays."""
+        """Make every step that is due. After an error the served pair stays. Raises MissingError, httpx2.HTTPError."""
         for _ in range(MAX_STEPS):
             registration = self._registration()
             stored = self._objects.secret()
@@ -153,7 +153,7 @@ class CertificateReconciler:
         )
 
     def _last_known(self, state: SecretState) -> SecretState:
-        """Return the last known state if the Secret was emptied: the API server trusts its authority."""
+        """Return the last known state instead of an emptied one: the API server still trusts its authority."""
         return state if state.authority or not self._known.authority else self._known
 
     def _registration(self) -> Registration | None:

@@ -89,8 +89,8 @@ def advance(
     if authority is None or authority.certificate.not_valid_after_utc <= now:
         if next_authority:  # it never signed, but the API server may trust it already
             return replace(state, authority=next_authority, next_authority=None, trusted_since=None)
-        founded = new_authority(now)  # with a leaf at once: a Secret of type kubernetes.io/tls may not be without one
-        return SecretState(authority=founded, leaf=new_leaf(founded, host_names, now))
+        first = new_authority(now)  # with a leaf at once: a Secret of type kubernetes.io/tls may not be without one
+        return SecretState(authority=first, leaf=new_leaf(first, host_names, now))
     if next_authority is None and _is_old(authority.certificate, now):
         return replace(state, next_authority=new_authority(now))
     if next_authority and state.trusted_since is None and next_authority.certificate in live:

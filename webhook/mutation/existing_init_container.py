@@ -96,7 +96,7 @@ def _environment(present: Container, wanted: Json) -> Iterator[str]:
     there = {entry["name"]: entry for entry in present.env}
     ours = {entry["name"]: entry for entry in wanted["env"]}
     if PROJECT_ID_VARIABLE not in there:
-        ours.pop(PROJECT_ID_VARIABLE, None)  # it is added
+        ours.pop(PROJECT_ID_VARIABLE, None)  # `patch` adds it if it is missing
     changed = [name for name, entry in ours.items() if name not in there or not covers(there[name], entry)]
     added = [name for name in there if name not in ours and CONTROLLING_VARIABLES.fullmatch(name)]
     if changed or added:

@@ -68,7 +68,7 @@ def _init_container(injection: Injection, placement: Placement) -> list[Json]:
 
 
 def _missing_user(ours: Container, placement: Placement) -> list[Json]:
-    """Add the user if a mesh came after the first call: it captures the traffic of every user but its own."""
+    """Add the user if a mesh was injected after the first call: it captures the traffic of every user but its own."""
     context = ours.raw.get("securityContext")
     if not placement.run_as_user or not isinstance(context, dict) or context.get("runAsUser") is not None:
         return []

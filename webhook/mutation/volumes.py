@@ -104,7 +104,7 @@ def _store(pod: Pod, settings: Settings, size: Quantity) -> Json:
 
 
 def _reference(image: ModelImage, pod: Pod) -> str:
-    """Return the reference, or the one that the pod has if that is the same image under the name of a mirror."""
+    """Return the reference, or the pod's own if it names the same image at a mirror."""
     wanted, project_id = str(image.reference), text(pod.labels, PROJECT_ID_LABEL)
     present = (image_of(volume) for volume in pod.volumes if volume["name"] == MODEL_VOLUME)
     mirrored = (found for found in present if same_image(found, wanted) and is_of_project(found, project_id))

@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(status, f"the head of the request is larger than {LARGEST_HEAD} bytes")
 
     def pause_writing(self) -> None:
-        """Answer nothing more to a client that does not read its answers."""
+        """Stop reading requests of a client that does not read its answers."""
         self._unread = True
         self._transport.pause_reading()
         self.deadline = time.monotonic() + self._connections.read_timeout
@@ -158,22 +158,22 @@ class Connection(asyncio.Protocol):
         self._answer_next()
 
     def close_soon(self) -> None:
-        """Close the connection in a moment, unless a request comes, whose answer tells the client to close it."""
+        """Close an idle connection in a moment. The answer to a request that still comes tells the client to close."""
         if not (self._in_message or self._held):
             self.deadline = min(self.deadline, time.monotonic() + LINGER)
 
     def expire(self) -> None:
-        """Close the connection: its deadline is over."""
+        """Close the connection after its deadline."""
         self._close()
 
     def use_slot(self) -> None:
-        """Go on with a large review, for which there was no memory."""
+        """Go on with the large review that has waited for a slot."""
         self._waits_for_slot, self._has_slot = False, True
         self._go_on()
 
     @property
     def _held(self) -> bool:
-        """True if nothing is read and answered: a large review is being decided, or waits, or answers are unread."""
+        """True while requests wait: a large review is being decided or has no slot, or the client reads no answers."""
         return self._deciding or self._waits_for_slot or self._unread
 
     def _set_deadline(self) -> None:
@@ -249,7 +249,7 @@ class Connection(asyncio.Protocol):
         )
 
     def _refuse(self, status: int, sentence: str) -> None:
-        """Answer, and drop what the client still sends: a connection that is closed meanwhile would lose the answer."""
+        """Answer with an error, and read on for a moment: closing at once could lose the answer on its way."""
         if self._ended:
             return
         if self._held or self._behind:  # the answer would come before that of an earlier request

@@ -17,9 +17,9 @@ from webhook.server.metrics import Metrics
 from webhook.server.reviews import Answer, Reviewed, Reviews
 from webhook.server.settings import ServerSettings
 
-PATIENCE: Final = 0.005  # seconds for another process to take a connection
-MOST: Final = 500  # connections of a process; an API server has some dozen
-GONE: Final = {errno.EAGAIN, errno.ECONNABORTED}  # another process was faster, or the client has left
+YIELD_SECONDS: Final = 0.005  # for another process to take a connection
+MAX_CONNECTIONS: Final = 500  # of a process; an API server has some dozen
+NOTHING_TO_ACCEPT: Final = {errno.EAGAIN, errno.ECONNABORTED}  # another process was faster, or the client has left
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Connections:
         self._open: set[Connection] = set()
         self._free_slots = max(1, server.threads // server.workers)
         self._waiting: deque[Connection] = deque()
-        # One thread: Python runs one at a time, and each takes its turn from the reviews that are small.
+        # One thread: Python runs one thread at a time, and each further one would delay the small reviews.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="large-reviews")
 
     def count_one(self, change: int) -> None:
@@ -61,7 +61,7 @@ class Connections:
         self.count_one(-1)
 
     def take_slot(self, connection: Connection) -> bool:
-        """Return True if there is memory for one more large review, else call its `use_slot` later."""
+        """Return True if a slot for a large review is free; else the connection's `use_slot` is called when one is."""
         if self._free_slots:
             self._free_slots -= 1
             return True
@@ -82,11 +82,11 @@ class Connections:
         deciding.add_done_callback(lambda decided: then(decided.result()))
 
     def log_soon(self, reviewed: Reviewed) -> None:
-        """Log a review in the next turn of the loop, when its answer has left: the API server waits for that alone."""
+        """Log a review in the next turn of the loop: its answer is sent first, because the API server waits for it."""
         asyncio.get_running_loop().call_soon(self.reviews.log, reviewed)
 
     def tick(self) -> None:
-        """Close the connections whose time is over. Call it once a second."""
+        """Close the connections that are past their deadline. Call it once a second."""
         self.date = f"date: {formatdate(usegmt=True)}\r\n".encode()
         now = time.monotonic()
         for connection in [connection for connection in self._open if connection.deadline <= now]:
@@ -102,8 +102,8 @@ class Connections:
 class Acceptor:
     """Accepts connections on sockets that the processes share.
 
-    The first process that wakes up could take all that wait, and have all the work of a burst: one with more than its
-    share leaves the next connection to the others for a moment.
+    The first process that wakes up could accept every waiting connection, and get all the work of a burst. So a process
+    with more connections than its share leaves the next one to the others for a moment.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Acceptor:
 
     def update(self) -> None:
         """Accept connections, or none while there are too many. Call it once a second."""
-        wanted = self._connections.count < MOST
+        wanted = self._connections.count < MAX_CONNECTIONS
         loop = asyncio.get_running_loop()
         for listener in self._sockets if wanted is not self._accepting else ():
             if wanted:
@@ -133,7 +133,7 @@ class Acceptor:
         self._accepting = wanted
 
     def stop(self) -> None:
-        """Accept the connections that wait already, and no more."""
+        """Accept the connections that already wait, and no more."""
         for listener in self._sockets:
             asyncio.get_running_loop().remove_reader(listener)
             while self._accept(listener):
@@ -147,9 +147,9 @@ class Acceptor:
             return
         loop = asyncio.get_running_loop()
         loop.remove_reader(listener)
-        loop.call_later(PATIENCE, self._accept_left, listener)
+        loop.call_later(YIELD_SECONDS, self._accept_after_others, listener)
 
-    def _accept_left(self, listener: socket.socket) -> None:
+    def _accept_after_others(self, listener: socket.socket) -> None:
         """Accept the connection that no other process has taken."""
         if self._accepting and not self._connections.stopping:
             self._accept(listener)
@@ -159,7 +159,7 @@ class Acceptor:
         try:
             accepted, _ = listener.accept()
         except OSError as error:
-            if error.errno not in GONE:
+            if error.errno not in NOTHING_TO_ACCEPT:
                 raise
             return False
         task = asyncio.get_running_loop().create_task(self._begin(accepted))
@@ -169,7 +169,7 @@ class Acceptor:
         return True
 
     async def _begin(self, accepted: socket.socket) -> None:
-        """Negotiate TLS. A client that takes too long, or is none of TLS, is disconnected."""
+        """Negotiate TLS. Disconnect a client that takes too long, or does not speak TLS."""
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: Connection(self._connections),

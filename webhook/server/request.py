@@ -8,8 +8,9 @@ from urllib.parse import unquote
 from httptools import parse_url
 
 JSON: Final = b"application/json"
-LARGE: Final = 128 << 10  # bytes of a review; a usual one has some thousand, and the decision of this takes 2 ms
-# Objects, lists, and references in a review. One of 74 KiB has 900; of each container a decision takes 10 us.
+# Bytes of a review. A usual review has some thousand; the decision about one of this size takes 2 ms.
+LARGE: Final = 128 << 10
+# Objects, lists and references in a review. A review of 74 KiB has 900. A decision takes 10 us for each container.
 MANY: Final = 1000
 PARTS: Final = (b"{", b"[", b"$")
 

@@ -60,7 +60,7 @@ class Reviews:
         self._settings, self._metrics = settings, metrics
 
     def review(self, body: bytes) -> Reviewed:
-        """Return the answer to one review, counted. `log` is for the moment after the answer."""
+        """Return the answer to one review, counted but not logged: call `log` when the answer has been sent."""
         self.begin(body)
         reviewed = self.decide(body)
         self.count(reviewed)
@@ -108,7 +108,7 @@ class Reviews:
 
 
 def log_record(fields: dict[str, Any]) -> logging.LogRecord:
-    """Return the record of a review's line. Unlike `Logger.info`, this does not look for the line of code."""
+    """Return the record of a review's line, without a search for the calling line of code as in `Logger.info`."""
     record = logging.LogRecord(_log.name, logging.INFO, "", 0, "review", None, None)
     record.fields = fields
     return record

@@ -23,7 +23,7 @@ from webhook.server.metrics import Metrics
 from webhook.server.reviews import Reviews
 from webhook.server.settings import ServerSettings
 from webhook.server.tls import LoadedCertificate, ServerCertificate
-from webhook.server.worker import ReviewWorker, Turn, WorkerParts
+from webhook.server.worker import ReviewWorker, SingleProcessTasks, WorkerParts
 from webhook.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
             reconciler.wait_for_pair()
         self._certificate = ServerCertificate(server, self._reloaded)
         self._metrics.valid_until(self._certificate.not_after)
-        self._turn = Turn(self._begin_turn)
+        self._single_tasks = SingleProcessTasks(self._start_single_tasks)
         super().__init__()
 
     def load_config(self) -> None:
@@ -71,7 +71,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
         pages = create_app(self._fault)
         reviews = Reviews(self._settings, self._metrics)
         connections = Connections(self._server, self._metrics, reviews, partial(page, pages))
-        return WorkerParts(connections=connections, certificate=self._certificate, turn=self._turn)
+        return WorkerParts(connections=connections, certificate=self._certificate, single_tasks=self._single_tasks)
 
     def _options(self) -> dict[str, Any]:
         server = self._server
@@ -80,7 +80,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
             "workers": server.workers,
             "worker_class": ReviewWorker,
             "graceful_timeout": server.graceful_timeout,
-            # Only for the address in the log: each connection takes the present certificate.
+            # Only makes gunicorn log an https address: each connection gets the current certificate.
             "certfile": str(server.certificate_file),
             "keyfile": str(server.key_file),
             "control_socket_disable": True,
@@ -98,7 +98,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
     def _worker_ended(self, _: Arbiter, worker: ReviewWorker) -> None:
         self._metrics.shared.leave(worker.age)
 
-    def _begin_turn(self) -> None:
+    def _start_single_tasks(self) -> None:
         """Start the threads that one worker has: the metrics' server, and the reconciler of the certificate."""
         start_http_server(self._server.metrics_port, self._server.host, self._metrics.registry)
         if reconciler := self._new_reconciler():
@@ -123,7 +123,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
 
 
 def _share_memory(_: Arbiter) -> None:
-    """Keep the objects of now out of the garbage collections of the workers, which would copy their memory."""
+    """Keep the present objects out of the workers' garbage collections, which would copy the shared memory."""
     gc.collect()
     gc.freeze()
 

@@ -35,22 +35,22 @@ class WorkerParts:
 
     connections: Connections
     certificate: ServerCertificate
-    turn: "Turn"
+    single_tasks: "SingleProcessTasks"
 
 
-class Turn:
-    """The right to do what one process of the server does alone. It falls to the next one when its holder ends.
+class SingleProcessTasks:
+    """Tasks that only one process of the server runs. When that process ends, another one takes them over.
 
-    It is made before the fork. The kernel releases a lock of the file when the process that has it ends in any way.
+    A lock on a file, which is made before the fork, decides. The kernel releases the lock when its process ends.
     """
 
     def __init__(self, start: Callable[[], None]) -> None:
-        """`start` begins the work, in threads."""
-        self._file = os.memfd_create("model-api-webhook-turn")
+        """`start` begins the tasks, in threads."""
+        self._file = os.memfd_create("model-api-webhook-single-tasks")
         self._start = start
 
-    def take(self) -> None:
-        """Begin the work if no other process does it, else when that one has ended. Raises what `start` raises."""
+    def start_or_wait(self) -> None:
+        """Start the tasks if no other process runs them, else when that one has ended. Raises what `start` raises."""
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -68,13 +68,13 @@ class Turn:
 
 
 class ReviewWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
-    """The supervisor's `app` is a `Supervisor`."""
+    """gunicorn's worker class. Its `app` is the `Supervisor`."""
 
     row: int  # of the metrics that all workers share
     _parts: WorkerParts
 
     def init_signals(self) -> None:
-        """Take the default actions, which end a worker that has accepted nothing yet. The event loop takes SIGTERM."""
+        """Restore the default actions, which end a worker that has accepted nothing. The event loop handles SIGTERM."""
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         # A terminal sends SIGINT to all processes; the supervisor then ends its workers.
@@ -93,7 +93,7 @@ class ReviewWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         loop, asked_to_stop = asyncio.get_running_loop(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, asked_to_stop.set)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
-        self._parts.turn.take()
+        self._parts.single_tasks.start_or_wait()
         acceptor = Acceptor(self.sockets, self._parts.connections, self._parts.certificate.context)
         while not asked_to_stop.is_set() and os.getppid() == self.ppid:
             self._tick()

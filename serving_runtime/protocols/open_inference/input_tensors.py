@@ -94,7 +94,7 @@ def raw_tensors(heads: Sequence[TensorHead], raws: Sequence[memoryview]) -> list
 
 
 def _twice(tensors: Sequence[TensorHead]) -> TensorHead | None:
-    """Return the first tensor whose name another one before it has."""
+    """Return the first tensor with the name of an earlier one."""
     names = [tensor.name for tensor in tensors]
     if len(set(names)) == len(names):
         return None

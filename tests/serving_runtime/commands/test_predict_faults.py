@@ -164,7 +164,7 @@ def test_packed_file_that_is_cut_leaves_no_output(suffix: str, run: Run, models:
     ended = run("predict", "--model-path", models / "wine", source, "-o", output)
 
     assert (ended.code, output.exists()) == (3, False), ended.err
-    assert ended.err.startswith(("error: the packed file is cut", "error: the file cannot be read: "))
+    assert ended.err.startswith(("error: the compressed file is cut", "error: the file cannot be read: "))
 
 
 def test_output_is_not_named_as_if_it_were_packed(run: Run, models: Path, tmp_path: Path) -> None:
@@ -172,7 +172,10 @@ def test_output_is_not_named_as_if_it_were_packed(run: Run, models: Path, tmp_pa
         "predict", "--model-path", models / "wine", "-o", tmp_path / "out.csv.gz", stdin=f"{HEADER}{ROW}".encode()
     )
 
-    assert (ended.code, ended.err) == (3, f"error: {tmp_path}/out.csv.gz would not be packed; name it without .gz\n")
+    assert (ended.code, ended.err) == (
+        3,
+        f"error: {tmp_path}/out.csv.gz would not be compressed; name it without .gz\n",
+    )
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])

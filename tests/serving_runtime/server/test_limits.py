@@ -1,4 +1,4 @@
-"""Too much, too long, too packed: each has its own refusal, and the next request is right."""
+"""Too much, too long, too compressed: each has its own refusal, and the next request is right."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving_runtime.http.body import FEW_PARTS, unpacked
+from serving_runtime.http.body import FEW_PARTS, decompressed
 from serving_runtime.http.errors import TooManyPartsError
 from testbed.held_calls import held_calls
 from testbed.runtime_server import JSON, NATIVE, RuntimeServer, serving
@@ -75,7 +75,7 @@ def test_packed_body_is_unpacked(limited: RuntimeServer, body: bytes, encoding: 
     ids=[
         "a bomb",
         "a bomb in parts",
-        "not packed",
+        "not compressed",
         "cut",
         "with something behind",
         "not deflated",
@@ -95,9 +95,9 @@ def test_body_that_cannot_be_unpacked_is_refused(
 
 def test_body_of_many_parts_with_content_is_unpacked() -> None:
     data = bytes(range(256)) * 4096
-    packed = b"".join(gzip.compress(data[at : at + 600], 1) for at in range(0, len(data), 600))
+    compressed = b"".join(gzip.compress(data[at : at + 600], 1) for at in range(0, len(data), 600))
 
-    assert unpacked(packed, "gzip", limit=len(data)) == data
+    assert decompressed(compressed, "gzip", limit=len(data)) == data
 
 
 def test_body_of_empty_parts_is_refused_after_a_few_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_body_of_empty_parts_is_refused_after_a_few_of_them(monkeypatch: pytest.
     begin = zlib.decompressobj
     monkeypatch.setattr(zlib, "decompressobj", lambda header: begun.append(header) or begin(header))
     with pytest.raises(TooManyPartsError):
-        unpacked(gzip.compress(b"") * 200_000, "gzip", limit=100 << 20)
+        decompressed(gzip.compress(b"") * 200_000, "gzip", limit=100 << 20)
 
     assert len(begun) == FEW_PARTS
 

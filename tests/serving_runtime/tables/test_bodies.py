@@ -278,6 +278,14 @@ def test_metadata_that_pandas_did_not_write_are_refused(metadata: bytes) -> None
         parquet_table(parquet_file(table), LONGS)
 
 
+def stream_of_months() -> bytes:
+    """Return a stream with an interval of months, a type that Arrow for Java has and pyarrow cannot make."""
+    body = bytearray(stream(pa.table({"a": pa.array([(1, 2, 3)], pa.month_day_nano_interval())})))
+    body[118] = 0  # the unit of the interval in the schema
+    assert str(pa.ipc.open_stream(bytes(body)).schema.field("a").type) == "month_interval"
+    return bytes(body)
+
+
 DAMAGED: Mapping[str, tuple[bytes, str]] = {
     "no bytes": (b"", "no end"),
     "no end": (stream(pa.table({"a": [1]}))[:-8], "no end"),
@@ -290,7 +298,8 @@ DAMAGED: Mapping[str, tuple[bytes, str]] = {
         stream(pa.table({"a": pa.array([[1]], pa.list_view(pa.int64()))})),
         '"a" has the Arrow type list_view',
     ),
-    "packed zeros": (stream(pa.table({"a": np.zeros(5_000_000)}), compression="zstd"), "100 times as large"),
+    "an interval of months": (stream_of_months(), '"a" has the Arrow type month_interval'),
+    "compressed zeros": (stream(pa.table({"a": np.zeros(5_000_000)}), compression="zstd"), "100 times as large"),
     "nulls": (stream(pa.table({"a": pa.nulls(5_000_000)})), "100 times as large"),
     "one long text of a dictionary": (
         stream(pa.table({"a": pa.DictionaryArray.from_arrays(np.zeros(20_000, np.int32), ["x" * 50_000])})),

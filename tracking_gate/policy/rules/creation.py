@@ -59,7 +59,7 @@ async def create_version(request: GuardedRequest) -> Approval:
 async def lineage_of(request: GuardedRequest, source: Source, key: str) -> str | None:
     """Return the version's `run_id` or `model_id`: that of the source, else one of the same project.
 
-    Raise InvalidRequest if the source has another, Forbidden if the run is of another project.
+    Raises InvalidRequest if the source has another, Forbidden if the run is of another project.
     """
     given, own = request.fields.get(key) or None, source.run_id if key == "run_id" else source.model_id
     if given is None or given == own:

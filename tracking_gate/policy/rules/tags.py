@@ -27,7 +27,7 @@ from tracking_gate.policy.guarded_request import (
 
 OWNERSHIP_TAGS: Final = re.compile(r"mlflow\.domino\..*|domino\.project", re.IGNORECASE)
 DEPLOYMENT_TAGS: Final = frozenset({TAG_MODEL_ID, TAG_MODEL_VERSION_ID})
-# Tags with which MLflow takes a model or a version for another kind of object: searches leave a prompt out.
+# Tags that make MLflow treat a model or a version as another kind of object: searches leave out prompts.
 RESERVED_TAGS: Final = re.compile(r"mlflow\.prompt\..*|_mlflow_.*|mlflow\.model\.isExternal", re.IGNORECASE)
 # Tags of runs, traces and experiments by which MLflow's server finds files, or which only the server may write.
 SERVER_TAGS: Final = re.compile(
@@ -35,12 +35,13 @@ SERVER_TAGS: Final = re.compile(
     r"|mlflow\.latestOnlineScoring\..*|mlflow\.issueDetection\.(?:scheduleState|checkpoint)",
     re.IGNORECASE,
 )
-ONCE: Final = frozenset({TAG_DIGEST, TAG_IMAGE, TAG_LISTING})  # also by an admin: changed files need a new version
+# For an admin too: changed files need a new version.
+WRITTEN_ONCE: Final = frozenset({TAG_DIGEST, TAG_IMAGE, TAG_LISTING})
 
 
 async def set_version_tag(request: GuardedRequest) -> Approval:
     key, value = request.fields["key"], request.fields.get("value", "")
-    if key not in ONCE:
+    if key not in WRITTEN_ONCE:
         await check_owns_version(request)
         check_tag(request.actor, key)
         return Approval(body=request.fields, facts={"key": key})
@@ -53,7 +54,7 @@ async def set_version_tag(request: GuardedRequest) -> Approval:
 
 async def delete_version_tag(request: GuardedRequest) -> Approval:
     await own_version(request)
-    if request.fields["key"] in ONCE:
+    if request.fields["key"] in WRITTEN_ONCE:
         raise Forbidden(f"the tag {request.fields['key']} records the version's files, and cannot be deleted")
     check_deleted_tag(request.actor, request.fields["key"])
     return Approval(body=request.fields, facts={"key": request.fields["key"]})
@@ -90,7 +91,7 @@ def check_tag(actor: Actor, key: str) -> None:
         raise Forbidden(
             f"the tag {key} is MLflow's own: with it MLflow would take the object for another kind of thing"
         )
-    if key not in ONCE and key.casefold() in ONCE:
+    if key not in WRITTEN_ONCE and key.casefold() in WRITTEN_ONCE:
         raise Forbidden(f"write the tag {key.casefold()} as it is")
     if actor.kind is ActorKind.ADMIN:
         return
@@ -102,7 +103,7 @@ def check_tag(actor: Actor, key: str) -> None:
         check_may_promote(actor, f"the tag {key}")
     if (
         actor.kind is ActorKind.PROMOTE
-        and key not in DEPLOYMENT_TAGS | ONCE
+        and key not in DEPLOYMENT_TAGS | WRITTEN_ONCE
         and not key.startswith(PROMOTION_TAG_PREFIX)
     ):
         raise Forbidden(f"only people of the project set the tag {key}")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from model_contract.exit_codes import ExitCode
 from model_contract.network_causes import CERTIFICATE_NEEDED, Cause, Peer, proxy_refusal
 
-SHOWN: Final = 200  # characters of MLflow's message; nothing else of a body is shown: it may hold anything
+SHOWN_MESSAGE: Final = 200  # characters of MLflow's message; nothing else of a body is shown: it may hold anything
 SHOWN_HEADER: Final = 60
 # The answer of `mlflow server` since 3.5 to a host that is not in its --allowed-hosts.
 INVALID_HOST: Final = b"Invalid Host header"
@@ -120,7 +120,7 @@ def mlflow_message(answer: Answer) -> str:
     document = answer.document or {}
     found = [document.get(key) for key in ("error_code", "message")]
     text = ": ".join(str(part) for part in found if isinstance(part, str | int) and part != "")
-    return _plain(answer.redacted(text), SHOWN)
+    return _plain(answer.redacted(text), SHOWN_MESSAGE)
 
 
 def _of_mlflow(answer: Answer, peer: Peer, *, credential: str | None, hint: str) -> Cause:

@@ -44,7 +44,7 @@ class Recorded:
 
     @property
     def is_complete(self) -> bool:
-        """False if the recorder left the request out: it was too large, redacted, or no JSON."""
+        """False if the recorder left out the body of the request: it was too large, redacted, or no JSON."""
         return isinstance(self.request, dict)
 
     def compared(self, status: int, response: Any, tolerance: float) -> tuple[Outcome, str]:

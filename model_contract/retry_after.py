@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)  # RFC 9110 has no fractions; servers send them
-LARGEST: Final = 10.0**9  # seconds, 32 years: a number of any length stays one that can be compared and waited for
+MAX_SECONDS: Final = 10.0**9  # seconds, 32 years: a number of any length stays one that can be compared and waited for
 FORMATS: Final = (
     "%a, %d %b %Y %H:%M:%S GMT",  # Sun, 06 Nov 1994 08:49:37 GMT
     "%A, %d-%b-%y %H:%M:%S GMT",  # Sunday, 06-Nov-94 08:49:37 GMT
@@ -14,7 +14,7 @@ FORMATS: Final = (
 )
 TWO_DIGIT_YEAR: Final = FORMATS[1]
 CENTURY: Final = 100
-FURTHEST: Final = 50  # years: a year of two digits that seems further ahead is in the past (RFC 9110, 5.6.7)
+MAX_YEARS_AHEAD: Final = 50  # years: a year of two digits that seems further ahead is in the past (RFC 9110, 5.6.7)
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:
@@ -26,7 +26,7 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
         return None
     text = value.strip(" \t")
     if SECONDS.fullmatch(text):
-        return min(float(math.ceil(min(float(text), LARGEST))), LARGEST)
+        return min(float(math.ceil(min(float(text), MAX_SECONDS))), MAX_SECONDS)
     now = now or datetime.now(UTC)
     date = _date(text, now)
     return None if date is None else max(0.0, float(math.ceil((date - now).total_seconds())))
@@ -44,7 +44,7 @@ def _date(text: str, now: datetime) -> datetime | None:
 
 def _in_this_century(date: datetime, now: datetime) -> datetime | None:
     ahead = (date.year - now.year) % CENTURY
-    year = now.year + (ahead if ahead <= FURTHEST else ahead - CENTURY)
+    year = now.year + (ahead if ahead <= MAX_YEARS_AHEAD else ahead - CENTURY)
     try:
         return date.replace(year=year)
     except ValueError:  # 29 February of another year

@@ -54,7 +54,7 @@ class Token:
 
     @property
     def fingerprint(self) -> str:
-        """The name of the token in lists and logs, from which the token cannot be computed."""
+        """The token's name in lists and logs; the token cannot be computed from it."""
         return fingerprint(self.value.reveal())
 
 

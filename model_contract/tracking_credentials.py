@@ -21,7 +21,7 @@ LARGEST_FILE: Final = 1 << 16
 # Settings of MLflow's client that are refused: a request without them would have another identity.
 UNSUPPORTED: Final = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
 OFF: Final = {"", "0", "false"}
-KEPT: Final = 4  # credentials that were sent and replaced
+KEPT_CREDENTIALS: Final = 4  # credentials that were sent and replaced
 
 
 class CredentialError(ValueError):
@@ -65,7 +65,7 @@ class RenewedCredential(Credential):
         found = self.read()
         if not self.former or self.former[-1].authorization.reveal() != found.authorization.reveal():
             self.former.append(found)
-            del self.former[:-KEPT]
+            del self.former[:-KEPT_CREDENTIALS]
         return found
 
     def redacted(self, text: str) -> str:

@@ -239,7 +239,11 @@ def _add_resolve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     resolving.add_argument("uri", help="models:/name@alias, models:/name/3, or runs:/run_id/path")
     resolving.add_argument("--owner", default="models", help="owner in the variables (default: %(default)s)")
     resolving.add_argument(
-        "--tries", type=_positive(int), default=Limits().tries, metavar="N", help="tries (default: %(default)s)"
+        "--tries",
+        type=_positive(int),
+        default=Limits().tries,
+        metavar="N",
+        help="tries of one request (default: %(default)s)",
     )
     resolving.add_argument(
         "--deadline", type=_positive(float), metavar="S", help="seconds for everything (default: no limit)"

@@ -123,7 +123,7 @@ class Deadline:
         """Return the result of `call`, which is tried again after a TransientError.
 
         `reached` returns how many bytes have arrived. A try that brought more of them than any before, and fast enough,
-        does not count: a large file may come in many pieces. The last error is raised when all tries are lost.
+        does not count: a large file may come in many pieces. The last error is raised when all tries are used up.
         """
         lost, furthest, since = 0, reached(), time.monotonic()
         while True:

@@ -196,7 +196,7 @@ class StoreAnswer:
 
     def _pieces(self) -> Iterator[memoryview]:
         limits = self._deadline.limits
-        # What a store that is fast enough sends within the longest silence: a wait for it is no longer than that.
+        # The bytes that a store at the lowest rate sends within the longest silence, so that no wait takes longer.
         least = max(1, int(min(PIECE, limits.stall * limits.min_rate)))
         pieces = self._result.stream(min_chunk_size=least)
         while True:

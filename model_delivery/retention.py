@@ -1,4 +1,4 @@
-"""Models of a store that no promoted version has any more: how long already, and their removal."""
+"""Models of a store that are not promoted any more: the time since then, and their removal."""
 
 import secrets
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ class HeldModel:
         return self.directory.name
 
     def marked(self) -> datetime | None:
-        """Return the time since which no sync saw it promoted; None if the last one did, or the mark is damaged."""
+        """Return when a sync first found the model not promoted; None without a usable mark."""
         with suppress(OSError, ValueError):
             since = datetime.fromisoformat((self.directory / MARK).read_text(encoding="utf-8").strip())
             return since if since.tzinfo else None

@@ -27,7 +27,7 @@ NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_USABLE: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
 TAKEN: Final = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 NO_DIRECTORY_SYNC: Final = {errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.EACCES}
-MOVES: Final = 5  # two runs without locks can get in each other's way, but not again and again
+MOVES: Final = 5  # tries of a rename: two runs without locks can get in each other's way, but not again and again
 LOCK_POLL: Final = 0.2
 
 
@@ -189,7 +189,7 @@ def _changed(path: Path) -> float:
 
 
 def sync_directory(path: Path) -> None:
-    """Bring the names in a directory to the disk, if the file system can."""
+    """Write the entries of a directory to the disk, if the file system can."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

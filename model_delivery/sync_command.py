@@ -19,7 +19,7 @@ from model_delivery.settings import Upstream, token_of_file
 from model_delivery.sync import Project, SyncRequest, SyncResult, Used, sync
 from model_delivery.workloads import Workloads
 
-TEXT: Final = "fill a shared store with what is in Staging and Production, and remove what no longer is"
+TEXT: Final = "fill a shared store with the models in Staging and Production, and remove others after --grace"
 GRACE: Final = re.compile(r"([0-9]{1,6})([dhms])")
 SECONDS: Final = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 

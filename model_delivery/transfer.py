@@ -80,7 +80,7 @@ class Transfer:
             self.progress.end(file.path)
 
     def _present(self, file: ListedFile, target: Path) -> int | None:
-        """Return the size of the part of a file that is there; None if there is none."""
+        """Return the size of what an earlier run has left of a file; None if there is nothing."""
         return regular_size(target) if self.progress.may_have_begun(file.path) else None
 
     def _try(self, file: ListedFile, target: Path) -> FileEntry | None:

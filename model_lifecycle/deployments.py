@@ -151,7 +151,7 @@ class DominoDeploymentClient(BaseDeploymentClient):
         """Remove the model API. Raises PreconditionError for a version in Production."""
         with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
             check_unsupported(None, endpoint)
-            model, ids = found(registry, name)
+            model, ids = deployed_model(registry, name)
             remove(registry, model_apis(rest), model, ids)
 
     def list_deployments(self, endpoint: str | None = None) -> list[Json]:
@@ -176,7 +176,7 @@ class DominoDeploymentClient(BaseDeploymentClient):
     def get_deployment(self, name: str, endpoint: str | None = None) -> Json:
         with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
             check_unsupported(None, endpoint)
-            model, ids = found(registry, name)
+            model, ids = deployed_model(registry, name)
             published = model_apis(rest).look(ids.model_id or "", ids.model_version_id or "")
             aliases = [alias for alias, number in model.aliases.items() if number == ids.version.version]
             return {
@@ -197,7 +197,7 @@ class DominoDeploymentClient(BaseDeploymentClient):
         """Call a model API. `inputs` is a DataFrame, or a value that MLflow's protocol has under `inputs`."""
         with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
             check_unsupported(None, endpoint)
-            _, ids = found(registry, deployment_name or "")
+            _, ids = deployed_model(registry, deployment_name or "")
             model_answer = call_model_api(rest, url_of(rest, ids), body_of(inputs))
             return PredictionsResponse({"predictions": model_answer.result})
 
@@ -252,7 +252,7 @@ def options_of(config: Mapping[str, str]) -> Json:
     return options
 
 
-def found(registry: Registry, name: str) -> tuple[Model, ModelApiIds]:
+def deployed_model(registry: Registry, name: str) -> tuple[Model, ModelApiIds]:
     """Return the model and the model API that a deployment's name means. Raises InvalidError, NotFoundError."""
     matched = NAME.fullmatch(name)
     if not matched:

@@ -27,8 +27,8 @@ from model_lifecycle.errors import (
 from model_lifecycle.registry import Registry, Version, file_path
 from model_lifecycle.registry_changes import confirmed_write, tag_change
 
-# Two requests in one second that write a file of the same size are told apart by the first; S3 and MLflow 2 give
-# neither.
+# Headers by which two versions of a file differ. ETag also tells apart two writes of the same size in one second. S3
+# and MLflow 2 send neither.
 VALIDATORS: Final = ("ETag", "Last-Modified")
 
 
@@ -36,7 +36,8 @@ VALIDATORS: Final = ("ETag", "Last-Modified")
 class Digest:
     """A digest, and the listing of its files.
 
-    `listing` is None if the server tells no times: only reading can show a change then. `recorded`: the tags have both.
+    `listing` is None if the server tells no times; then only reading the files can show a change. `recorded` is True if
+    the version's tags have both.
     """
 
     digest: str

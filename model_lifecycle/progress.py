@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TextIO
 
-EVERY: Final = 30.0  # seconds between two lines of a log while nothing changes
+LOG_INTERVAL: Final = 30.0  # seconds between two lines of a log while nothing changes
 WIDTH: Final = 79
 
 
@@ -20,7 +20,7 @@ class Progress(Protocol):
 class ProgressLines:
     """Lines of text.
 
-    A terminal's line is overwritten during a wait; a log gets a line per change and per EVERY seconds.
+    A terminal's line is overwritten during a wait; a log gets a line per change and per LOG_INTERVAL seconds.
     """
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
@@ -37,7 +37,7 @@ class ProgressLines:
         if self.stream.isatty():
             self.stream.write("\r" + line[:WIDTH].ljust(WIDTH))
             self._open = True
-        elif text != self._last[0] or seconds - self._last[1] >= EVERY:
+        elif text != self._last[0] or seconds - self._last[1] >= LOG_INTERVAL:
             self.stream.write(line + "\n")
             self._last = (text, seconds)
         self.stream.flush()

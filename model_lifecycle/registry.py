@@ -24,10 +24,12 @@ ARTIFACTS: Final = "/api/2.0/mlflow-artifacts/artifacts"
 PAGE: Final = 1000  # versions or models in one answer
 SINCE_MLFLOW_3: Final = "/api/3.0/mlflow/server-info"
 LONGEST_FILTER: Final = 3000  # characters; gunicorn takes a line of 4094
-STABLE: Final = "creation_timestamp ASC"  # pages do not overlap if a version changes meanwhile
-UNLISTED: Final = re.compile(r"['\"\\`%\x00-\x1f\x7f]")  # characters of names that no filter is made of
+STABLE_ORDER: Final = "creation_timestamp ASC"  # pages do not overlap if a version changes meanwhile
+UNQUOTABLE: Final = re.compile(r"['\"\\`%\x00-\x1f\x7f]")  # characters of names that no filter is made of
 NO_VERSION: Final = "none"
-EXPECTS: Final = "X-Gate-Expect-Production"  # the gate refuses the move if another version is in Production by now
+EXPECTED_PRODUCTION_HEADER: Final = (
+    "X-Gate-Expect-Production"  # the gate refuses the move if another version is in Production by now
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,9 @@ class Registry:
             self._rest.get(SINCE_MLFLOW_3)
             for filter_ in _filters(names):
                 versions = defaultdict(list)
-                for raw in self._pages("model-versions/search", "model_versions", filter=filter_, order_by=STABLE):
+                for raw in self._pages(
+                    "model-versions/search", "model_versions", filter=filter_, order_by=STABLE_ORDER
+                ):
                     versions[raw["name"]].append(_version(raw))
                 for raw in self._pages("registered-models/search", "registered_models", filter=filter_):
                     found[raw["name"]] = _model(raw, versions[raw["name"]])
@@ -148,7 +152,10 @@ class Registry:
         """
         body = {"name": version.name, "version": version.version, "stage": stage, "archive_existing_versions": archive}
         self._rest.change(
-            "POST", f"{API}/model-versions/transition-stage", body, {} if expected is None else {EXPECTS: expected}
+            "POST",
+            f"{API}/model-versions/transition-stage",
+            body,
+            {} if expected is None else {EXPECTED_PRODUCTION_HEADER: expected},
         )
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
@@ -201,7 +208,7 @@ class Registry:
         return self._rest
 
     def _versions(self, name: str, model: Json) -> list[Version]:
-        if UNLISTED.search(name):
+        if UNQUOTABLE.search(name):
             return list(self._each_version(name, model))
         pages = self._pages("model-versions/search", "model_versions", filter=f"name='{name}'")
         return [version for raw in pages if (version := _version(raw)).name == name]
@@ -233,7 +240,7 @@ class Registry:
 
 def _filters(names: Iterable[str]) -> Iterator[str]:
     """Yield filters of as many names as a line of HTTP takes. Names with characters that need quoting are left out."""
-    quoted = sorted(f"'{name}'" for name in set(names) if not UNLISTED.search(name))
+    quoted = sorted(f"'{name}'" for name in set(names) if not UNQUOTABLE.search(name))
     while quoted:
         sizes = accumulate(len(quote(name)) + len("%2C") for name in quoted)
         some = max(1, sum(size <= LONGEST_FILTER for size in sizes))

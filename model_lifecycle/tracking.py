@@ -26,7 +26,9 @@ from model_lifecycle.errors import InvalidError, NotAuthorisedError
 URI: Final = re.compile(
     r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::[0-9]{1,5})?(?:/[^\s?#@]*)?", re.ASCII | re.IGNORECASE
 )
-PROJECT_TOKENS: Final = "PROJECT_TOKENS"  # what the original's workflow set: an object of all the repository's secrets
+PROJECT_TOKENS: Final = (
+    "PROJECT_TOKENS"  # set by the workflow of domino-mlflow-client: an object of all the repository's secrets
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,7 +118,7 @@ def secrets_of_jobs(text: str) -> frozenset[str]:
 
 
 def _without_secret(jobs: Any) -> Iterator[str]:
-    """Yield the variable of the project of each job that may ask for a token."""
+    """Yield the name of the token variable of each job that asks GitHub for a token instead."""
     for name, job in jobs.items() if isinstance(jobs, dict) else ():
         permissions = job.get("permissions") if isinstance(job, dict) else None
         if isinstance(permissions, dict) and permissions.get("id-token") == "write" and name.startswith(JOB):

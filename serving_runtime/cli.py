@@ -35,7 +35,7 @@ COMMANDS: Final = (
     Command(name="serve", text="answer predictions over HTTP", arguments=serve.arguments, run=serve.run),
     Command(name="predict", text="score the rows of a file", arguments=predict.arguments, run=predict.run),
     Command(
-        name="check", text="find before a deployment what would fail in it", arguments=check.arguments, run=check.run
+        name="check", text="find what would fail in a deployment, before it", arguments=check.arguments, run=check.run
     ),
     Command(
         name="openapi", text="print the API of the model as OpenAPI 3.1", arguments=openapi.arguments, run=openapi.run

@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class PyfuncModel(Protocol):
-    """A model as `mlflow.pyfunc` returns it, or one of the native loaders."""
+    """A model as `mlflow.pyfunc` or a native loader returns it."""
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any: ...
 

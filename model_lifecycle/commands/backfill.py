@@ -40,8 +40,9 @@ class ModelExperiments:
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @tracking_options
 def backfill(*, connections: Connections, project: str | None, models: Sequence[str], writes: bool, form: str) -> None:
-    """Give models without a project the one of their runs, or of their versions; their experiments, too. For an admin
-    of the gate.
+    """Give each model without a project, and its experiments, the project of its runs or versions.
+
+    For an admin of the gate.
     """
     if project and not models:
         raise click.UsageError("say with --model which models --project gets")

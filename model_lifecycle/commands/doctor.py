@@ -24,7 +24,7 @@ ENDED_BY_SIGTERM: Final = 128 + signal.SIGTERM
 
 @click.group()
 def doctor() -> None:
-    """Measure, and say what is slow."""
+    """Measure the delivery of a model, and name the slowest part."""
 
 
 @doctor.command()
@@ -58,9 +58,9 @@ def delivery(  # noqa: PLR0913, PLR0917  click hands over each option
     max_mib: int,
     form: str,
 ) -> None:
-    """Measure the ways of a model to this place: through MLflow's proxy, and by presigned URL.
+    """Measure how fast a model comes to this machine: through MLflow's proxy, and by presigned URL.
 
-    The settings are those of a pod's init container. The files that come are deleted.
+    The settings are those of a pod's init container. Fetched files are deleted.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ENDED_BY_SIGTERM))  # as an exception it deletes the files
     given = {TRACKING_URI: uri, TOKEN_FILE: token_file and str(token_file)}

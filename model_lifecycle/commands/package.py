@@ -23,7 +23,7 @@ with extra_of_program("package"):
     "--to",
     required=True,
     metavar="REPOSITORY",
-    help=f"Where the image goes: {TO_HELP}; perhaps with a tag.",
+    help=f"The {TO_HELP}. It may end with a tag.",
 )
 @click.option("--tag", default="", help="Tag of the image; without it, the id of the version's run.")
 @click.option(

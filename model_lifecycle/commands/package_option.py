@@ -8,10 +8,13 @@ from model_contract.extras import extra_of_program
 from model_lifecycle.progress import ProgressLines
 from model_lifecycle.registry import Registry
 
-TO_HELP: Final = "a registry and a repository, in which {project_id} is the project's"
+TO_HELP: Final = "registry and repository of the image; {project_id} in it stands for the project's id"
 
 PACKAGE_TO = click.option(
-    "--package-to", "to", metavar="REPOSITORY", help=f"First do what `model-api package` does: {TO_HELP}."
+    "--package-to",
+    "to",
+    metavar="REPOSITORY",
+    help=f"Before that, make an image as `model-api package` does: {TO_HELP}.",
 )
 
 

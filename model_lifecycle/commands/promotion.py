@@ -24,9 +24,9 @@ from model_lifecycle.promotion.steps import PromotionOptions, rollback_entry
 from model_lifecycle.promotion_file import Entry
 from model_lifecycle.registry import Registry
 
-ALIAS_ONLY = click.option("--alias-only", is_flag=True, help="Leave stages alone: for registries without them.")
+ALIAS_ONLY = click.option("--alias-only", is_flag=True, help="Set the alias only: for registries without stages.")
 AUTHORS: Final = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "DOMINO_STARTING_USERNAME", "USER")  # the first that is set
-REASON = click.option("--reason", callback=line, help="Goes into the version's tags.")
+REASON = click.option("--reason", callback=line, help="The reason, written to the version's tags.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class PromotionRequest:
     options: PromotionOptions
 
 
-def of_a_file(command: Callable[..., None]) -> Callable[..., None]:
+def promotion_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of a promotion file. The command gets a `request` instead of them."""
 
     @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
@@ -70,7 +70,7 @@ def of_a_file(command: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 10 if something would change.")
 @tracking_options
-@of_a_file
+@promotion_options
 def plan(*, connections: Connections, request: PromotionRequest, detailed_exitcode: bool, form: str) -> None:
     """Print what promote would do with FILE, and change nothing."""
     found = preflight.plan(request.entries, registry_of(connections), request.options)
@@ -80,11 +80,11 @@ def plan(*, connections: Connections, request: PromotionRequest, detailed_exitco
 
 
 @click.command()
-@click.option("--commit", callback=header_line, help="Goes into the version's tags, and into the gate's audit log.")
+@click.option("--commit", callback=header_line, help="The commit, for the version's tags and the gate's audit log.")
 @REASON
 @PACKAGE_TO
 @tracking_options
-@of_a_file
+@promotion_options
 def promote(  # noqa: PLR0913  click hands over each option
     *,
     connections: Connections,
@@ -100,7 +100,7 @@ def promote(  # noqa: PLR0913  click hands over each option
     for step in () if found.blockers else found.changes:
         entry = step.entry
         package_first(connections.of_project(entry.project_id), to, name=entry.name, version=entry.version)
-    carry_out(connections, str(request.file), found, record_of(commit=commit, reason=reason), form)
+    apply_plan(connections, str(request.file), found, record_of(commit=commit, reason=reason), form)
 
 
 @click.command()
@@ -114,7 +114,7 @@ def promote(  # noqa: PLR0913  click hands over each option
 def rollback(  # noqa: PLR0913  click hands over each option
     *, connections: Connections, project: str, model: str, to: str, alias_only: bool, reason: str | None, form: str
 ) -> None:
-    """Bring the version back into Production that was there before."""
+    """Bring the former version of a model back into Production."""
     if to != "previous" and not re.fullmatch(r"[1-9][0-9]{0,9}", to):
         raise click.BadParameter("must be the number of a version, or previous", param_hint="--to")
     options = PromotionOptions(alias_only=alias_only)
@@ -122,10 +122,10 @@ def rollback(  # noqa: PLR0913  click hands over each option
         connections.of_project(project).model(model), project, None if to == "previous" else to, options
     )
     found = preflight.plan([entry], registry_of(connections), options)
-    carry_out(connections, model, found, record_of(reason=reason, rolls_back=True), form)
+    apply_plan(connections, model, found, record_of(reason=reason, rolls_back=True), form)
 
 
-def carry_out(connections: Connections, title: str, found: Plan, by: PromotionRecord, form: str) -> None:
+def apply_plan(connections: Connections, title: str, found: Plan, by: PromotionRecord, form: str) -> None:
     """Apply a plan and print the result. Raises SystemExit with a code that is not 0 if the plan was not applied."""
     if found.blockers:
         report.planned(title, found, form)

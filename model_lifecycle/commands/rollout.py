@@ -25,7 +25,7 @@ from model_lifecycle.rollout.target import Kind, Target, parse_target
 @click.argument("workload", metavar="KIND/NAME")
 @click.option("--model", "name", required=True, help="The registered model.")
 @click.option("--alias", help="The version behind this alias; without it, the one in Production.")
-@click.option("--version", help="Or this version.")
+@click.option("--version", help="Instead of --alias: this version.")
 @click.option("--namespace", "-n", default="default", show_default=True, help="Namespace of the workload.")
 @click.option("--context", help="Context of the kubeconfig; without it, the current one.")
 @click.option("--container", help="Container of a Deployment with the four variables, if there are several.")
@@ -56,7 +56,13 @@ from model_lifecycle.rollout.target import Kind, Target, parse_target
     type=click.Path(dir_okay=False, path_type=Path),
     help="Recorded requests that a new pod must answer as recorded.",
 )
-@click.option("--tolerance", type=click.FloatRange(min=0), default=0.0, show_default=True, help="As that of replay.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Largest difference between two numbers, relative to the larger.",
+)
 @click.option(
     "--allowed",
     type=click.IntRange(min=0),

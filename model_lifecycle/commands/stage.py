@@ -52,17 +52,17 @@ def domino_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--version", required=True, help="The version of it.")
 @click.option("--env-id", help="Domino's environment for the model API; without it, DOMINO_ENVIRONMENT_ID.")
 @click.option(
-    "--owner", help="For MLFLOW_MODEL_OWNER; without it, what the version's tags say, or the user of the workspace."
+    "--owner", help="MLFLOW_MODEL_OWNER of the model API; without it, the version's tags or the workspace's user."
 )
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),
     default=900.0,
     show_default=True,
-    help="Seconds until the model API has to run.",
+    help="Seconds to wait until the model API runs.",
 )
 @click.option("--no-call", "calls", flag_value=False, default=True, help="Do not call it with the model's own example.")
-@click.option("--alias-only", is_flag=True, help="Leave the stage alone: for registries without them.")
+@click.option("--alias-only", is_flag=True, help="Set the alias only: for registries without stages.")
 @PACKAGE_TO
 @FORM
 @DOMINO_API
@@ -100,13 +100,13 @@ def stage(  # noqa: PLR0913  click hands over each option
 @click.command()
 @NAME
 @click.option("--version", help="The version of it.")
-@click.option("--alias", help="Or the version behind this alias, such as production.")
+@click.option("--alias", help="Instead of --version: the version behind this alias, such as production.")
 @click.option(
     "--routing",
     type=click.Choice([*ROUTES]),
     default="basic",
     show_default=True,
-    help="As in the settings of the model API.",
+    help="The routing mode in the settings of the model API.",
 )
 @domino_options
 @tracking_options

@@ -34,8 +34,8 @@ CheckedModel = tuple[str, str, Entry | None]
     multiple=True,
     help="Only this model. Without a file, a token has to name them; a person sees all.",
 )
-@click.option("--alias-only", is_flag=True, help="Leave stages out: for registries without them.")
-@click.option("--check", is_flag=True, help="Exit with 6 if something is not as it should be.")
+@click.option("--alias-only", is_flag=True, help="Look at aliases only: for registries without stages.")
+@click.option("--check", is_flag=True, help="Exit with 6 if there is a difference.")
 @FORMAT
 @tracking_options
 def status(  # noqa: PLR0913  click hands over each option

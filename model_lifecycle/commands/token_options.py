@@ -39,13 +39,14 @@ def duration(_: click.Context, parameter: click.Parameter, value: str | None) ->
 PROJECT = click.option(
     "-i", "--domino-project-id", "project", required=True, callback=project_id, help="The project's id."
 )
-NAME = click.option("-n", "--domino-project-name", "name", help="Its name, for the list.")
-OWNER = click.option("-o", "--domino-project-owner", "owner", help="Its owner, for the list.")
+NAME = click.option("-n", "--domino-project-name", "name", help="The project's name, for `token list`.")
+OWNER = click.option("-o", "--domino-project-owner", "owner", help="The project's owner, for `token list`.")
 NAMESPACE = click.option(
     "--namespace", default=MLFLOW_NAMESPACE, show_default=True, help="Namespace of the Secret of all projects."
 )
 SECRET = click.option(
-    "--secret-name", help="Its name; without it, mlflow-proxy-secret, or mlflow-model-secret if only that is there."
+    "--secret-name",
+    help="The Secret's name; without it, mlflow-proxy-secret, or mlflow-model-secret if only that is there.",
 )
 CONTEXT = click.option("--context", help="Context of the kubeconfig; without it, the current one.")
 SCOPE = click.option(
@@ -60,17 +61,17 @@ TTL = click.option(
     callback=lifetime,
     default=TTL_OF_NEW,
     show_default=True,
-    help=f"How long the token is good, or {NEVER}: until it is revoked.",
+    help=f"How long the token is valid; {NEVER}: until it is revoked.",
 )
 TTL_AS_BEFORE = click.option(
     "--ttl",
     callback=lifetime,
-    help=f"How long the new token is good, such as 90d, or {NEVER}; without it, as long as the former was made for.",
+    help=f"How long the new token is valid, such as 90d, or {NEVER}; without it, as long as the former was made for.",
 )
 OUT = click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="New file for the promote token, which only its owner reads.",
+    help="New file for the promote token, readable by its owner only.",
 )
 GITHUB = click.option(
     "--github",

@@ -62,10 +62,10 @@ def create(  # noqa: PLR0913, PLR0917  click hands over each option
     secret_name: str | None,
     context: str | None,
 ) -> None:
-    """Make a project's tokens. Exits with 6 if it has them."""
+    """Make a project's tokens. Exits with 6 if the project has tokens."""
     request = TokenRequest(project_id=project, purposes=purposes_of(scopes), ttl=ttl, name=name, owner=owner)
     with token_secret(context, namespace, secret_name) as secret:
-        make(
+        make_and_deliver(
             secret,
             TokenDestination(out=out, github=github),
             request,
@@ -80,7 +80,7 @@ def create(  # noqa: PLR0913, PLR0917  click hands over each option
 @SCOPE
 @TTL_AS_BEFORE
 @click.option(
-    "--grace", callback=duration, default="24h", show_default=True, help="How long the former token is still good."
+    "--grace", callback=duration, default="24h", show_default=True, help="How long the former token stays valid."
 )
 @OUT
 @GITHUB
@@ -100,10 +100,10 @@ def rotate(  # noqa: PLR0913, PLR0917  as above
     secret_name: str | None,
     context: str | None,
 ) -> None:
-    """Replace a project's tokens; the former ones stay good for a while. Exits with 6 if there are none."""
+    """Replace a project's tokens; the former ones stay valid for a while. Exits with 6 if there are none."""
     request = TokenRequest(project_id=project, purposes=purposes_of(scopes), ttl=ttl, name=name, owner=owner)
     with token_secret(context, namespace, secret_name) as secret:
-        make(
+        make_and_deliver(
             secret,
             TokenDestination(out=out, github=github),
             request,
@@ -175,7 +175,7 @@ def sync(compute: str, prune: bool, namespace: str, secret_name: str | None, con
             click.echo(f"{compute}/{name}: {what}")
 
 
-def make(
+def make_and_deliver(
     secret: TokenSecret,
     destination: TokenDestination,
     request: TokenRequest,

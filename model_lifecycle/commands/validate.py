@@ -23,9 +23,9 @@ from model_lifecycle.promotion_file import PromotionFile, PromotionFileError
 @click.option("--schema", is_flag=True, help="Print the file's JSON Schema instead.")
 @FORMAT
 def validate(file: Path | None, base: str | None, schema: bool, form: str) -> None:
-    """Check the promotion FILE, without MLflow and without a token: every mistake at once.
+    """Check the promotion FILE, without MLflow and without a token, and print every mistake.
 
-    Exits with 3 if it has one.
+    Exits with 3 if there is one.
     """
     if schema:
         click.echo(json.dumps(promotion_file.schema(), indent=2))
@@ -36,11 +36,11 @@ def validate(file: Path | None, base: str | None, schema: bool, form: str) -> No
     if missing := problems_of_jobs(file, parsed):
         report.problems(str(file), missing, form)
         raise SystemExit(ExitCode.INVALID_INPUT)
-    changed = promotion_file.changes(at(base, file), parsed) if base else None
+    changed = promotion_file.changes(file_at_commit(base, file), parsed) if base else None
     report.valid(str(file), parsed, changed, form)
 
 
-def at(ref: str, file: Path) -> PromotionFile:
+def file_at_commit(ref: str, file: Path) -> PromotionFile:
     """Return the file as it was at a commit; without entries if it was not there, or was not valid."""
     commit = [
         "git",

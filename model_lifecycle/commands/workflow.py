@@ -45,7 +45,9 @@ SHARED: Final = (
     metavar="LABEL[,LABEL...]",
     help=f"Labels of the runners that reach the gate; without it, those of the files, or {RUNS_ON}.",
 )
-@click.option("--runner-group", metavar="NAME", help="Their group; '' for none; without it, the one in the files.")
+@click.option(
+    "--runner-group", metavar="NAME", help="Group of the runners; '' for none; without it, the one in the files."
+)
 @click.option(
     "--environment",
     metavar="NAME",

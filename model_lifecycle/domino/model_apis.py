@@ -83,5 +83,5 @@ class ModelApis(Protocol):
 
 
 def model_url(domino_uri: str, model_id: str, routing: str = "basic") -> str:
-    """Return the URL of a model API. `routing` is one of ROUTES, as in the settings of the model API."""
+    """Return the URL of a model API. `routing` is a key of ROUTES, as set in the model API."""
     return f"{domino_uri.rstrip('/')}/models/{quote(model_id, safe='')}/{ROUTES[routing]}/model"

@@ -38,7 +38,7 @@ USER: Final = "ORAS_USER"
 PASSWORD: Final = "ORAS_PASS"
 # Seconds to connect and to take a piece of a body, and to answer: a store behind a registry moves a whole layer.
 TIMEOUTS: Final = (30.0, 300.0)
-DONE: Final = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED}
+SUCCESS: Final = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED}
 TRIES: Final = 3
 PAUSE: Final = 1.0  # seconds before the second try; twice as many before the third
 BINARY: Final = {"Content-Type": "application/octet-stream"}
@@ -193,7 +193,7 @@ class ImageRegistry:
         status = answer.status_code
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise self._refused()
-        if status in DONE:
+        if status in SUCCESS:
             return
         said = f"the registry {self._reference.registry} answers {status}{_error_code(answer)}"
         if status == HTTPStatus.NOT_FOUND:
@@ -218,7 +218,7 @@ class ImageRegistry:
 
 
 class _SizedBody:
-    """A body of a known length, which requests sends without chunks: many registries take no others."""
+    """A body of a known length. `requests` sends it without chunks, which many registries refuse."""
 
     def __init__(self, body: Body, size: int) -> None:
         self._body, self._size = body, size
@@ -238,7 +238,7 @@ class _BoundedAdapter(HTTPAdapter):
 
 
 def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Return the request: without an authentication of its own, requests takes one from ~/.netrc."""
+    """Return the request unchanged. Without this function, `requests` adds a password from ~/.netrc."""
     return request
 
 

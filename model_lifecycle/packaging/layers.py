@@ -84,7 +84,7 @@ class Layer:
 
 
 def _header(entry: str | LayerFile) -> bytes:
-    """Return the header of a directory, or of a file. A long path takes more than a block of it."""
+    """Return the header of a directory or a file. For a long path it has more than one block."""
     if isinstance(entry, str):
         info = tarfile.TarInfo(entry)
         info.type, info.mode = tarfile.DIRTYPE, DIRECTORY_MODE

@@ -29,7 +29,9 @@ from model_lifecycle.registry import Registry, Version
 from model_lifecycle.registry_changes import confirmed_write, tag_change
 from model_lifecycle.stages import READY
 
-UNNAMED: Final = "models"  # not the caller: the same version is the same image, whoever packages it
+UNNAMED: Final = (
+    "models"  # stands for the owner; with the caller's name, two callers would make two images of one version
+)
 Report = Callable[[str, str], None]  # a step, and a text about it
 
 
@@ -151,7 +153,7 @@ def _upstream(registry: Registry) -> Upstream:
 
 
 def _check_unchanged(pinned: ImageReference, recorded: ImageReference | None, present: str | None, tag: str) -> None:
-    """Raise PreconditionError if the version has another image, or the tag is another image's."""
+    """Raise PreconditionError if the version has another image already, or if the tag names another image."""
     if recorded and recorded != pinned:
         raise PreconditionError(
             f"the files are the image {pinned.digest}, and the version is recorded as {recorded}, which another version"

@@ -73,7 +73,7 @@ def _make(undo: Undo, change: RegistryChange, back: Callable[[], None]) -> None:
     try:
         confirmed_write(change)
     except UnavailableError:
-        raise  # it is not known if the change was made, so `back` stays in `undo`
+        raise  # the change may have been made, so its undo function stays
     except LifecycleError:
         undo.pop()
         raise

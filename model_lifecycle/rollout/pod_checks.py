@@ -66,7 +66,7 @@ def info_of(server: Server) -> dict[str, Any]:
 
 
 def version_difference(info: dict[str, Any], desired: DesiredVersion) -> str | None:
-    """Return what `/info` says otherwise than the registry; None if it is the version."""
+    """Return the difference between `/info` and the registry in words; None if the server has the version."""
     model = info["model"]
     for key, wanted in (("version", desired.version), ("run_id", desired.run_id)):
         said = model.get(key)

@@ -103,7 +103,7 @@ class Rollout:
         return workload.state(), workload.state_of(self._desired)
 
     def run(self) -> RolloutResult:
-        """Carry the rollout out. Raises PutBackError if it failed and the workload serves as before; LifecycleError.
+        """Run the rollout. Raises PutBackError if it failed and the workload serves as before; LifecycleError.
 
         A run that is broken off, or an UnavailableError, leaves the change as it is; the next run goes on from there.
         """
@@ -115,7 +115,7 @@ class Rollout:
             if changed:
                 claim.remember(before)
                 self._change(wanted, deadline)
-                self._progress.done("changed", _told(wanted, before))
+                self._progress.done("changed", _difference(wanted, before))
             try:
                 pods = self._wait(claim, wanted, deadline)
                 example, compared = self._ask(claim, pods) if self._options.calls else (False, 0)
@@ -145,10 +145,10 @@ class Rollout:
         return InferenceServiceWorkload(document=document, canary=self._options.canary, percent=self._options.percent)
 
     def _change(self, wanted: State, deadline: float, *, only_from: State | None = None) -> None:
-        """Bring the workload from the state `only_from`, or the one that it is in, into another.
+        """Bring the workload from `only_from`, or from its present state, to `wanted`.
 
-        A change of another in between is left: an answer may be lost, and the workload changed again before it is read.
-        Raises LifecycleError.
+        A workload in any third state was changed by another caller, and is left as it is. Raises PartialError then,
+        LifecycleError.
         """
         while True:
             try:
@@ -166,9 +166,9 @@ class Rollout:
                 time.sleep(PAUSE)
 
     def _wait(self, claim: Claim, wanted: State, deadline: float) -> list[Json]:
-        """Return the new pods when the Deployment has only such, and all are available.
+        """Return the new pods as soon as the Deployment has no others, and all are available.
 
-        Raises NotReadyError if they will not be or are not by the deadline, PartialError if another changed the
+        Raises NotReadyError if they fail or are not available by the deadline, PartialError if another changed the
         workload, UnavailableError if the cluster does not answer at the deadline.
         """
         begun = time.monotonic()
@@ -193,7 +193,7 @@ class Rollout:
             time.sleep(PAUSE)
 
     def _look(self, wanted: State) -> tuple[bool, list[Json], bool, str]:
-        """Return whether the rollout is done, the ready new pods, whether it has failed, and a sentence."""
+        """Return four values: is the rollout done, the ready new pods, has it failed, and its state in words."""
         workload = self._read()
         if workload.state() != wanted:
             raise PartialError(self._changed_by_another())
@@ -207,7 +207,7 @@ class Rollout:
     def _ask(self, claim: Claim, pods: Sequence[Json]) -> tuple[bool, int]:
         """Ask each server for its version, and the first one for more.
 
-        Raises PreconditionError if one does not serve the version well: its code may do anything, and also end.
+        Raises PreconditionError if one does not answer as the version must.
         """
         example, compared = False, 0
         for number, server in enumerate(self._servers(pods)):
@@ -242,7 +242,10 @@ class Rollout:
         return info
 
     def _answered(self, claim: Claim, ask: Callable[[], Answer]) -> Answer:
-        """Return the answer, which is asked for again while none comes. Raises PreconditionError, PartialError."""
+        """Return the answer of `ask`, which is called again while the server does not answer.
+
+        Raises PreconditionError, PartialError.
+        """
         begun = time.monotonic()
         while True:
             claim.hold()
@@ -268,10 +271,10 @@ class Rollout:
         except LifecycleError as error:
             raise PartialError(
                 f"{self._target} could not be rolled out to {self._desired}: {failure}. It is not back in its former"
-                f" state ({_told(before, wanted)}): {error}"
+                f" state ({_difference(before, wanted)}): {error}"
             ) from error
         claim.remember(None)
-        raise PutBackError(f"{failure}. {self._target} is back in its former state ({_told(before, wanted)})")
+        raise PutBackError(f"{failure}. {self._target} is back in its former state ({_difference(before, wanted)})")
 
     def _changed_by_another(self) -> str:
         return f"{self._target} was changed by another meanwhile, and is left as it is"
@@ -282,6 +285,6 @@ class Rollout:
         return bool(self._cluster.weighted_routes(self._read().deployment))
 
 
-def _told(state: State, other: State) -> str:
-    """Return the values in which a state differs from another."""
+def _difference(state: State, other: State) -> str:
+    """Return the values of a state that differ from those of another."""
     return ", ".join(f"{key}={value}" for key, value in state.items() if value != other.get(key)) or "unchanged"

@@ -10,7 +10,7 @@ from model_lifecycle.progress import Progress
 
 FIRST_PAUSE: Final = 0.5  # seconds between two looks
 LONGEST_PAUSE: Final = 10.0
-LOOKS: Final = 4  # for a model API that an unclear answer may have made
+LOOKS_AFTER_UNCLEAR: Final = 4  # for a model API that an unclear answer may have made
 
 
 def ensure_published(apis: ModelApis, spec: ModelApiSpec, progress: Progress) -> ModelApiVersion:
@@ -84,7 +84,7 @@ def _publish_once(
             return found
         raise
     except UnclearError as error:
-        for look in range(1, LOOKS + 1):
+        for look in range(1, LOOKS_AFTER_UNCLEAR + 1):
             time.sleep(FIRST_PAUSE * look)
             if found := _newer_version(apis, spec, before):
                 return found

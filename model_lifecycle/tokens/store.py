@@ -63,7 +63,7 @@ def create(data: Data, request: TokenRequest, now: datetime) -> NewTokens:
 
 
 def rotate(data: Data, request: TokenRequest, now: datetime, grace: timedelta) -> NewTokens:
-    """Replace tokens; a former one stays good for `grace`.
+    """Replace tokens; a former one stays valid for `grace`.
 
     Raises PreconditionError if there is none, or if its lifetime is not known.
     """

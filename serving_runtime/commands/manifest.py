@@ -30,7 +30,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="name of the InferenceService, and of the model in the protocols' paths",
     )
     parser.add_argument(
-        "--storage-uri", required=True, metavar="URI", help="where KServe finds the directory that holds MLmodel"
+        "--storage-uri",
+        required=True,
+        metavar="URI",
+        help="address at which KServe finds the directory that holds MLmodel",
     )
     parser.add_argument(
         "--protocol-version",

@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="FILE",
         help=(
-            "where the predictions go (default: standard output); a directory, or a name that ends with /, gets a part"
+            "file for the predictions (default: standard output); a directory, or a name that ends with /, gets a part"
             " for each file"
         ),
     )

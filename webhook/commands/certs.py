@@ -31,7 +31,10 @@ def status(namespace: str, context: str | None) -> None:
 @INSTALLED_NAMESPACE
 @CONTEXT
 @click.option(
-    "--ca", "authority", is_flag=True, help="Replace the authority as well: a minute, in which nothing is refused."
+    "--ca",
+    "authority",
+    is_flag=True,
+    help="Replace the authority too, in about a minute; reviews are answered meanwhile.",
 )
 def rotate(namespace: str, context: str | None, authority: bool) -> None:
     """Replace the certificate now. Reviews go on being answered meanwhile."""

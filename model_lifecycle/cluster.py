@@ -26,6 +26,7 @@ SecretData = Mapping[str, bytes]
 SecretPatch = Mapping[str, bytes | None]  # None removes a key
 
 CONFLICT: Final = 409
+REMEDY: Final = "set KUBECONFIG to the file of your cluster"
 NOT_FOUND: Final = 404
 TRIES: Final = 5
 LABELS: Final = {"app.kubernetes.io/managed-by": "model-api", "app.kubernetes.io/part-of": "mlflow-model-api"}
@@ -44,7 +45,7 @@ def client_of(context: str | None) -> Iterator[Client]:
         with opened as client:
             yield client
     except ConfigError as error:
-        raise UnavailableError(f"no cluster: {printable(str(error))}") from error
+        raise UnavailableError(f"no cluster: {printable(str(error))}; {REMEDY}") from error
     except httpx2.HTTPStatusError as error:
         raise NotAuthorisedError(str(error)) from error
     except httpx2.TransportError as error:
@@ -62,7 +63,7 @@ def _configuration(context: str | None) -> Any:
         raise
     except (AttributeError, LookupError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
         raise InvalidError(
-            f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({type(error).__name__})"
+            f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({type(error).__name__}); {REMEDY}"
         ) from error
 
 

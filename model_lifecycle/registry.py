@@ -27,9 +27,8 @@ LONGEST_FILTER: Final = 3000  # characters; gunicorn takes a line of 4094
 STABLE_ORDER: Final = "creation_timestamp ASC"  # pages do not overlap if a version changes meanwhile
 UNQUOTABLE: Final = re.compile(r"['\"\\`%\x00-\x1f\x7f]")  # characters of names that no filter is made of
 NO_VERSION: Final = "none"
-EXPECTED_PRODUCTION_HEADER: Final = (
-    "X-Gate-Expect-Production"  # the gate refuses the move if another version is in Production by now
-)
+# The gate refuses the move if another version than this one is in Production by now.
+EXPECTED_PRODUCTION_HEADER: Final = "X-Gate-Expect-Production"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from model_delivery.bottleneck import Bottleneck, Figures, bottleneck, rate
 from model_delivery.errors import DeliveryError
 from model_delivery.measurement import Subject, measure
 from model_delivery.settings import Upstream
+from model_lifecycle.commands.options import TOKEN_FILE_OPTION, TRACKING_URI_OPTION
 
 ENDED_BY_SIGTERM: Final = 128 + signal.SIGTERM
 
@@ -30,12 +31,8 @@ def doctor() -> None:
 @doctor.command()
 @click.option("--name", required=True, help="Registered model that is fetched for the measurement.")
 @click.option("--version", required=True, help="Its version. One of 100 MiB or more shows the rates of large models.")
-@click.option("--tracking-uri", "uri", metavar="URL", help="The gate, or MLflow; without it, MLFLOW_TRACKING_URI.")
-@click.option(
-    "--token-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File with the token, instead of MLFLOW_TRACKING_TOKEN.",
-)
+@TRACKING_URI_OPTION
+@TOKEN_FILE_OPTION
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, exists=True, path_type=Path),

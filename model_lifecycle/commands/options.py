@@ -41,6 +41,14 @@ def header_line(context: click.Context, parameter: click.Parameter, value: str |
     return line(context, parameter, value)
 
 
+TRACKING_URI_OPTION = click.option(
+    "--tracking-uri", "uri", metavar="URL", help="The gate, or MLflow; without it, MLFLOW_TRACKING_URI."
+)
+TOKEN_FILE_OPTION = click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with the token, instead of MLFLOW_TRACKING_TOKEN.",
+)
 FORMAT = click.option("--format", "form", type=click.Choice(report.FORMATS), default="text", show_default=True)
 
 

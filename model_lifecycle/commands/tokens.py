@@ -5,7 +5,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -39,76 +41,51 @@ def token() -> None:
     """Service tokens: one for pods, which reads, and one for CI, which promotes."""
 
 
+def request_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that `create` and `rotate` share. The command gets `secret`, `destination` and `request`."""
+
+    @wraps(command)
+    def with_request(  # noqa: PLR0913  click hands over each option
+        *,
+        project: str,
+        name: str | None,
+        owner: str | None,
+        scopes: Sequence[str],
+        ttl: timedelta | None,
+        out: Path | None,
+        github: str | None,
+        namespace: str,
+        secret_name: str | None,
+        context: str | None,
+        **options: Any,
+    ) -> None:
+        request = TokenRequest(project_id=project, purposes=purposes_of(scopes), ttl=ttl, name=name, owner=owner)
+        destination = TokenDestination(out=out, github=github)
+        with token_secret(context, namespace, secret_name) as secret:
+            command(secret=secret, destination=destination, request=request, **options)
+
+    for option in (CONTEXT, SECRET, NAMESPACE, GITHUB, OUT, SCOPE, OWNER, NAME, PROJECT):
+        with_request = option(with_request)
+    return with_request
+
+
 @token.command()
-@PROJECT
-@NAME
-@OWNER
-@SCOPE
+@request_options
 @TTL
-@OUT
-@GITHUB
-@NAMESPACE
-@SECRET
-@CONTEXT
-def create(  # noqa: PLR0913, PLR0917  click hands over each option
-    project: str,
-    name: str | None,
-    owner: str | None,
-    scopes: Sequence[str],
-    ttl: timedelta | None,
-    out: Path | None,
-    github: str | None,
-    namespace: str,
-    secret_name: str | None,
-    context: str | None,
-) -> None:
+def create(*, secret: TokenSecret, destination: TokenDestination, request: TokenRequest) -> None:
     """Make a project's tokens. Exits with 6 if the project has tokens."""
-    request = TokenRequest(project_id=project, purposes=purposes_of(scopes), ttl=ttl, name=name, owner=owner)
-    with token_secret(context, namespace, secret_name) as secret:
-        make_and_deliver(
-            secret,
-            TokenDestination(out=out, github=github),
-            request,
-            lambda data: token_store.create(data, request, now()),
-        )
+    make_and_deliver(secret, destination, request, lambda data: token_store.create(data, request, now()))
 
 
 @token.command()
-@PROJECT
-@NAME
-@OWNER
-@SCOPE
+@request_options
 @TTL_AS_BEFORE
 @click.option(
     "--grace", callback=duration, default="24h", show_default=True, help="How long the former token stays valid."
 )
-@OUT
-@GITHUB
-@NAMESPACE
-@SECRET
-@CONTEXT
-def rotate(  # noqa: PLR0913, PLR0917  as above
-    project: str,
-    name: str | None,
-    owner: str | None,
-    scopes: Sequence[str],
-    ttl: timedelta | None,
-    grace: timedelta,
-    out: Path | None,
-    github: str | None,
-    namespace: str,
-    secret_name: str | None,
-    context: str | None,
-) -> None:
+def rotate(*, secret: TokenSecret, destination: TokenDestination, request: TokenRequest, grace: timedelta) -> None:
     """Replace a project's tokens; the former ones stay valid for a while. Exits with 6 if there are none."""
-    request = TokenRequest(project_id=project, purposes=purposes_of(scopes), ttl=ttl, name=name, owner=owner)
-    with token_secret(context, namespace, secret_name) as secret:
-        make_and_deliver(
-            secret,
-            TokenDestination(out=out, github=github),
-            request,
-            lambda data: token_store.rotate(data, request, now(), grace),
-        )
+    make_and_deliver(secret, destination, request, lambda data: token_store.rotate(data, request, now(), grace))
 
 
 @token.command()

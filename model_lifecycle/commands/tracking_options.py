@@ -13,6 +13,7 @@ import click
 
 from model_contract.tracking_credentials import Credential
 from model_lifecycle.commands.cli_errors import cli_errors
+from model_lifecycle.commands.options import TOKEN_FILE_OPTION, TRACKING_URI_OPTION
 from model_lifecycle.job_tokens import GitHubTokens
 from model_lifecycle.registry import Registry
 from model_lifecycle.tracking import Credentials, Tracking, tls_of, tracking_uri
@@ -62,12 +63,8 @@ class Connections:
 def tracking_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add these options. The command gets `connections` instead of them."""
 
-    @click.option("--tracking-uri", "uri", metavar="URL", help="The gate, or MLflow; without it, MLFLOW_TRACKING_URI.")
-    @click.option(
-        "--token-file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="File with the token, instead of MLFLOW_TRACKING_TOKEN.",
-    )
+    @TRACKING_URI_OPTION
+    @TOKEN_FILE_OPTION
     @click.option(
         "--oidc-audience",
         "audience",

@@ -75,7 +75,8 @@ class ImageRegistry:
 
     def digest_of(self, reference: str) -> str | None:
         """Return the digest of the image with this tag or digest; None if there is none."""
-        answer = self._ask("HEAD", self._url(self._container.manifest_url(reference)), {"Accept": MANIFEST_TYPE})
+        url = self._url(self._container.manifest_url(reference))
+        answer = _tried(lambda: self._send("HEAD", url, {"Accept": MANIFEST_TYPE}))
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
         self._check(answer)
@@ -83,7 +84,8 @@ class ImageRegistry:
 
     def put_blob(self, digest: str, size: int, body: Body) -> bool:
         """Send a blob, unless the repository has it: then return False."""
-        answer = self._ask("HEAD", self._url(self._container.get_blob_url(digest)))
+        url = self._url(self._container.get_blob_url(digest))
+        answer = _tried(lambda: self._send("HEAD", url))
         if answer.status_code == HTTPStatus.OK:
             return False
         if answer.status_code != HTTPStatus.NOT_FOUND:
@@ -94,7 +96,9 @@ class ImageRegistry:
     def put_manifest(self, content: bytes, tag: str) -> None:
         """Write the manifest of an image, whose blobs are there, under a tag and its digest."""
         url = self._url(self._container.manifest_url(tag))
-        self._check(self._ask("PUT", url, {"Content-Type": MANIFEST_TYPE}, lambda: [content], len(content)))
+        self._check(
+            _tried(lambda: self._send("PUT", url, {"Content-Type": MANIFEST_TYPE}, lambda: [content], len(content)))
+        )
 
     def _upload(self, digest: str, size: int, body: Body) -> None:
         start = self._url(self._container.upload_blob_url())
@@ -139,16 +143,6 @@ class ImageRegistry:
         if kind == "basic" and not hasattr(auth, "_basic_auth"):
             raise self._refused()
         return auth
-
-    def _ask(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
-        size: int = 0,
-    ) -> requests.Response:
-        return _tried(lambda: self._send(method, url, headers, body, size))
 
     def _send(
         self,

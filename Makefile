@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 UV_VERSION := 0.13.9
-# uv from the machine, or one of our own where the machine has none.
+# uv from the machine, or one of our own if the machine has none.
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -22,7 +22,7 @@ help: ## List the commands
 	@.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 # The lock names no index (see `lock`), so it is exported as requirements with hashes and installed from the machine's index. It is compiled at
-# once: where PYTHONDONTWRITEBYTECODE is set, each of the many processes of the tests would compile pandas anew, for three seconds.
+# once: if PYTHONDONTWRITEBYTECODE is set, each of the many processes of the tests would compile pandas anew, for three seconds.
 $(VENV)/.installed: uv.lock pyproject.toml $(filter .tools/bin/uv,$(UV))
 	@echo "installing what uv.lock names into $(VENV)/"
 	@test -x $(PYTHON) || $(UV) venv --quiet --python '>=3.11' $(VENV)
@@ -67,7 +67,7 @@ fix: setup ## Format, and mend what a machine can mend
 render: setup ## Write what the docs and the manifests repeat of the code
 	@$(RUN) python docs/render.py
 
-# The images of the manifests: the name of each, with the tag's suffix, is that of its target.
+# The images of the manifests. Each is named as its target, with the part behind the image's name as the suffix of its tag.
 IMAGES := webhook gate lifecycle delivery delivery-full runtime runtime-sklearn runtime-tables
 BUILD_webhook := --file Dockerfile.webhook
 BUILD_gate := --file Dockerfile.gate
@@ -77,7 +77,7 @@ BUILD_delivery-full := --file Dockerfile.runtime --target delivery-full
 BUILD_runtime := --file Dockerfile.runtime --target runtime
 BUILD_runtime-sklearn := $(BUILD_runtime) --build-arg MODEL_REQUIREMENTS=requirements-sklearn.txt
 BUILD_runtime-tables := $(BUILD_runtime-sklearn) --build-arg EXTRA=tables
-# model-api-runtime:0.1.0-sklearn of runtime-sklearn
+# Such as model-api-runtime:0.1.0-sklearn for the target runtime-sklearn.
 tag_of = model-api-$(firstword $(subst -, ,$(1))):$(VERSION)$(patsubst $(firstword $(subst -, ,$(1)))%,%,$(1))
 
 .PHONY: images

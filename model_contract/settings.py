@@ -51,7 +51,7 @@ class Setting:
     secret: bool  # no error shows a value, which may be a token, a password, a key, or an address with one
 
     def value_of(self, text: str, key: str) -> Any:
-        """Return the value that `text` stands for. Raises SettingError with `key`, from where the text comes."""
+        """Return the value that `text` stands for. Raises SettingError with `key`, the source of the text."""
         try:
             return self.read(text)
         except ValueError as error:

@@ -67,7 +67,7 @@ HELP: Final = """Domino's model APIs.
 A version of a registered model becomes a model API of its own, and goes to Staging: as `model-api stage` does.
 
     mlflow deployments create  -t domino --name wine -m models:/wine/2
-    mlflow deployments get     -t domino --name wine              what the alias staging means
+    mlflow deployments get     -t domino --name wine              the version behind the alias staging
     mlflow deployments get     -t domino --name wine@production   or another alias, or wine/2
     mlflow deployments predict -t domino --name wine -I rows.json
     mlflow deployments update  -t domino --name wine -m models:/wine/3

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
-MOST_FAULTS: Final = 20  # of one request: enough to mend it, too few to be an answer of megabytes
+MOST_FAULTS: Final = 20  # of one request: enough to correct it, too few to be an answer of megabytes
 
 
 class ServingError(Exception):
@@ -44,7 +44,7 @@ class MalformedRequestError(ServingError):
 
 
 class UnsupportedMediaTypeError(ServingError):
-    """The Content-Type of the body is not read here."""
+    """The Content-Type of the body is not supported."""
 
     status = 415
     error_code = "BAD_REQUEST"

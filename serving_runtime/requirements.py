@@ -59,7 +59,7 @@ def check_match(directory: Path) -> None:
     told = "; ".join(map(str, [*([python] if python else []), *found]))
     raise ModelLoadError(
         f"the model in {directory} must match and does not: {told}"
-        + (f"; to mend it: {pip_line(found)}" if found else "")
+        + (f"; to repair it: {pip_line(found)}" if found else "")
     )
 
 

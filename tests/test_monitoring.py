@@ -9,7 +9,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from tracking_gate.metrics import CHECKS, DECISIONS, reasons
+from tracking_gate.metrics import DECISIONS, DOMINO_ANSWERS, reasons
 from tracking_gate.metrics import Metrics as GateMetrics
 from tracking_gate.secret_directory import SecretDirectory
 from webhook.server.metrics import Metrics as WebhookMetrics
@@ -25,7 +25,12 @@ OTHERS = {
     "apiserver_admission_webhook_admission_duration_seconds_bucket": {"name", "le"},
 }
 TARGET = {"service", "pod", "namespace"}
-VALUES = {"decision": set(DECISIONS), "reason": set(reasons()), "result": set(CHECKS), "kind": {"ask", "stream"}}
+VALUES = {
+    "decision": set(DECISIONS),
+    "reason": set(reasons()),
+    "result": set(DOMINO_ANSWERS),
+    "kind": {"ask", "stream"},
+}
 
 
 @pytest.fixture(scope="module")

@@ -55,8 +55,8 @@ class Settings:
     )
 
     tracking_uri: str = setting(
-        "The address at which the init container finds MLflow, or the gate in front of it. A variable of the pod does not"
-        " change it.",
+        "The address at which the init container finds MLflow, or the gate in front of it. A variable of the pod"
+        " does not change it.",
         read=types.url,
         default=f"http://mlflow.{MLFLOW_NAMESPACE}.svc:5000",
         secret=True,

@@ -56,7 +56,7 @@ def _drift(model: Model, entry: Entry | None, *, alias_only: bool) -> list[str]:
     by_another = alias is None and entry is not None and entry.stage == PRODUCTION and entry.alias != PRODUCTION_ALIAS
     if not alias_only and not by_another and alias != (production[0] if production else None):
         found.append(
-            f"the alias production means version {alias or 'none'}, and Production is"
+            f"the alias production points to version {alias or 'none'}, and Production is"
             f" {production[0] if production else 'none'}"
         )
     if entry is None:
@@ -76,7 +76,7 @@ def _drift(model: Model, entry: Entry | None, *, alias_only: bool) -> list[str]:
 def _digest_drift(registry: Registry, model: Model, serving: str) -> list[str]:
     version = model.version(serving)
     if version is None:
-        return [f"the alias production means version {serving}, which is not there"]
+        return [f"the alias production points to version {serving}, which does not exist"]
     if TAG_DIGEST not in version.tags:
         return [f"version {serving} has no digest: a change of its files cannot be seen"]
     try:

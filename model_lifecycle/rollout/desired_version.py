@@ -56,7 +56,7 @@ def _in_production(model: Model) -> str:
     alias, staged = model.aliases.get(PRODUCTION_ALIAS), model.in_stage(PRODUCTION)
     if alias and staged and alias != staged[0]:
         raise PreconditionError(
-            f"the alias {PRODUCTION_ALIAS} of {model.name!r} means version {alias}, and version {staged[0]} is in"
+            f"the alias {PRODUCTION_ALIAS} of {model.name!r} points to version {alias}, and version {staged[0]} is in"
             f" {PRODUCTION}: name the one to serve with --alias or --version, or promote again"
         )
     if found := alias or next(iter(staged), None):

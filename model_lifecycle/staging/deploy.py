@@ -66,7 +66,7 @@ def _check(apis: ModelApis, now: ModelApiVersion) -> None:
     if now.state is State.FAILED:
         log = apis.log(now.model_id, now.version_id)
         raise PreconditionError(
-            f"the model API {now.model_id} is {now.said}; stage it again when it is mended"
+            f"the model API {now.model_id} is {now.said}; stage it again when the cause is repaired"
             + (f". Its log ends with:\n{log}" if log else "")
         )
     if now.state is State.STOPPED:

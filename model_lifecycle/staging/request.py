@@ -38,7 +38,7 @@ class StageOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.wait < math.inf:
-            raise InvalidError(f"the wait of {self.wait} is no number of seconds from 0 on")
+            raise InvalidError(f"the wait is {self.wait}; it must be a number of seconds, 0 or more")
 
 
 def request_of(  # noqa: PLR0913  what a caller may say

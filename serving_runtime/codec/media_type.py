@@ -32,16 +32,16 @@ def media_type(content_type: str | None) -> MediaType:
     header["Content-Type"] = content_type
     name, charset = header.get_content_type(), header.get_content_charset("utf-8")
     if name not in set(MediaType) or content_type.partition(";")[0].strip().lower() != name:
-        raise UnsupportedMediaTypeError(f"this Content-Type is not read here; send {', '.join(MediaType)}")
+        raise UnsupportedMediaTypeError(f"this Content-Type is not supported; send {', '.join(MediaType)}")
     if charset not in {"utf-8", "utf8", "us-ascii"}:
-        raise UnsupportedMediaTypeError("this charset is not read here; send UTF-8")
+        raise UnsupportedMediaTypeError("this charset is not supported; send UTF-8")
     return MediaType(name)
 
 
 def expect_json(content_type: str | None) -> None:
     """Raise UnsupportedMediaTypeError if the body is not JSON."""
     if media_type(content_type) is not MediaType.JSON:
-        raise UnsupportedMediaTypeError(f"this Content-Type is not read here; send {MediaType.JSON}")
+        raise UnsupportedMediaTypeError(f"this Content-Type is not supported; send {MediaType.JSON}")
 
 
 def prefers(accept: bytes, name: str) -> bool:

@@ -89,7 +89,7 @@ class _Parser:
                     for _ in self._block():
                         self._method(service)
                 case _:
-                    raise ValueError(f"{self._name}: {word} is not read here")
+                    raise ValueError(f"{self._name}: {word} is not supported")
         return file
 
     def _message(self) -> DescriptorProto:

@@ -117,7 +117,7 @@ class EncodedBodyError(HttpError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the body of the request has a Content-Encoding that is not read here; send gzip, deflate, or none"
+            "the body of the request has a Content-Encoding that is not supported; send gzip, deflate, or none"
         )
 
     @property

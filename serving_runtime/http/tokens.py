@@ -77,7 +77,7 @@ class Tokens:
             fault = _reason(error)
             if fault != self._fault:
                 _log.error(
-                    "the token file is not usable: the last tokens stay good", extra={"fields": {"reason": fault}}
+                    "the token file is not usable: the former tokens stay valid", extra={"fields": {"reason": fault}}
                 )
         self._fault = fault
 

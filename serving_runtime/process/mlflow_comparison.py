@@ -82,5 +82,5 @@ def _compare(preloaded: PreloadedModel) -> int:
     if all_same(ours, theirs):
         _log.info("the model predicts the same as loaded by MLflow")
         return SAME
-    _log.warning("the model predicts something else than as loaded by MLflow, which loads it from now on")
+    _log.warning("the model predicts something else than when MLflow loads it; MLflow loads it from now on")
     return DIFFERENT

@@ -127,7 +127,7 @@ def _check_type(name: str, kind: pa.DataType) -> None:
         return
     elif kind.id not in UNKNOWN_TYPES and _is_flat(kind):
         return
-    raise MalformedRequestError(f'the column "{name}" has the Arrow type {kind}, which is not read here')
+    raise MalformedRequestError(f'the column "{name}" has the Arrow type {kind}, which is not supported')
 
 
 def _is_flat(kind: pa.DataType) -> bool:

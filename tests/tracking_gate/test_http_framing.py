@@ -125,7 +125,10 @@ def test_body_of_a_guarded_operation_is_not_unpacked(gate_3: Gate) -> None:
     headers = gate_3.basic("jane") | {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     refused = gate_3.ask("POST", f"{API}/registered-models/create", packed, headers)
 
-    assert (refused.status, refused.message) == (400, "send the body unpacked: Content-Encoding is not supported here")
+    assert (refused.status, refused.message) == (
+        400,
+        "send the body uncompressed: Content-Encoding is not supported here",
+    )
 
 
 def test_many_fields_with_a_double_are_read_in_a_moment(gate_3: Gate) -> None:

@@ -196,7 +196,7 @@ def _proxy(entry: StrictObject) -> Proxy:
     if not proxy.addresses and not proxy.secret_file:
         raise entry.fault("", "needs addresses or secret_file: otherwise every client could name a person")
     if any(caller.rights not in PEOPLE or caller.service_account for caller in proxy.callers):
-        raise entry.fault("callers", "must be people: claims, with the rights person or admin")
+        raise entry.fault("callers", "must be people: entries with claims and with the rights person or admin")
     return proxy
 
 
@@ -220,7 +220,7 @@ def _caller(entry: StrictObject, issuer: str, api: str | None) -> Caller:
     if account and not SERVICE_ACCOUNT.fullmatch(account):
         raise entry.fault("service_account", "must be <namespace>/<name>")
     if not account and not caller.claims:
-        raise entry.fault("", "needs service_account or claims, which say whom it is about")
+        raise entry.fault("", "needs service_account or claims, which name its callers")
     for project in caller.projects:
         if not re.fullmatch(PROJECT_ID_PATTERN, project):
             raise entry.fault("projects", f"must be ids, each with {PROJECT_ID_FORM}")

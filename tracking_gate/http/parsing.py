@@ -91,7 +91,7 @@ def check_is_json(headers: Mapping[str, str]) -> None:
     if not CONTENT_TYPE.fullmatch(headers.get("Content-Type", "")):
         raise InvalidRequest("Content-Type must be application/json")
     if "Content-Encoding" in headers:
-        raise InvalidRequest("send the body unpacked: Content-Encoding is not supported here")
+        raise InvalidRequest("send the body uncompressed: Content-Encoding is not supported here")
 
 
 def values_at(found: Any, path: Sequence[str], name: str = "the body") -> list[Any]:

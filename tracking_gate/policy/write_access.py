@@ -70,7 +70,7 @@ class WriteAccess:
             self._cache.forget_experiments()  # one may have been created without the gate a moment ago
             around = await self._experiments_around(location)
         if not around:
-            raise Forbidden("the path is not of an experiment: artifacts are written below a run or a logged model")
+            raise Forbidden("the path belongs to no experiment: artifacts are written below a run or a logged model")
         for experiment in around:
             below = (
                 location.removeprefix(experiment.location or "").strip("/")

@@ -36,11 +36,11 @@ def clock(installation: Installation) -> Iterator[Finding]:
     if skew > SKEW:
         yield odd(
             "clock",
-            f"this machine and the API server differ by {skew.seconds} s",
+            f"the clocks of this machine and the API server differ by {skew.seconds} s",
             "set the clocks: certificates depend on them",
         )
     else:
-        yield good("clock", "that of the API server is right")
+        yield good("clock", "it agrees with that of the API server")
 
 
 def webhook_pods(installation: Installation) -> Iterator[Finding]:
@@ -172,7 +172,11 @@ def policy_bound(installation: Installation) -> Iterator[Finding]:
     elif warnings := found.get("status", {}).get("typeChecking", {}).get("expressionWarnings"):
         yield bad(check, f"the API server finds faults in it: {warnings[0]['warning']}", APPLY)
     elif "Deny" not in binding["spec"].get("validationActions", []):
-        yield odd(check, f"it only does {', '.join(binding['spec'].get('validationActions', []))}", "bind it with Deny")
+        yield odd(
+            check,
+            f"its actions are {', '.join(binding['spec'].get('validationActions', []))}: it denies nothing",
+            "bind it with Deny",
+        )
     elif any(found["spec"].get(field) != expected[field] for field in ("matchConditions", "variables")):
         yield odd(check, "it differs from this version's manifests", APPLY)
     else:

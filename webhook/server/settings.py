@@ -29,8 +29,8 @@ class ServerSettings:
     port: int = setting("The port for reviews, over TLS.", read=port_number, default="9443")
     metrics_port: int = setting("The port for metrics, without TLS.", read=port_number, default="8080")
     certificates: str = setting(
-        "`files` reads a pair that something else renews; `self-managed` issues, renews and registers it, and writes"
-        " it there.",
+        "`files` reads a certificate and key that something else renews; `self-managed` issues, renews and"
+        " registers them, and writes them there.",
         read=one_of(("files", "self-managed")),
         default="files",
     )
@@ -46,7 +46,7 @@ class ServerSettings:
         secret=True,
     )
     tls_minimum: str = setting(
-        "The oldest version of TLS that is spoken.", read=one_of(tuple(TLS_VERSIONS)), default="1.2"
+        "The oldest version of TLS that is accepted.", read=one_of(tuple(TLS_VERSIONS)), default="1.2"
     )
     workers: int = setting("Processes that answer reviews.", read=whole_number(1, 64), default="2")
     threads: int = setting(

@@ -123,7 +123,7 @@ class ServerCertificate:
             _log.info("the certificate is read again", extra={"fields": {"not_after": self.not_after.isoformat()}})
         else:
             _log.warning(
-                "the certificate's files changed and do not fit; the last one is served on",
+                "the certificate's files changed and do not fit together; the former certificate is still served",
                 extra={"fields": {"error": str(refused)}},
             )
 

@@ -38,7 +38,7 @@ def read(message: Message, served: ServedModel) -> Inputs:
     expect(served, message.path, listed=LISTED)
     if (message.header(b"content-type") or "").partition(";")[0].strip().lower() not in MEDIA_TYPES:
         raise UnsupportedMediaTypeError(
-            "this Content-Type is not read here; send application/json, or application/octet-stream with tensors"
+            "this Content-Type is not supported; send application/json, or application/octet-stream with tensors"
         )
     text, tail = lazy.split_tensors(message.body, message.header(JSON_LENGTH))
     document = lazy.read_object(text)

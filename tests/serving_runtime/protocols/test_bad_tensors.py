@@ -145,7 +145,7 @@ MALFORMED: dict[str, tuple[bytes, dict[bytes, bytes], int, str]] = {
         400,
         "1 bytes more",
     ),
-    "CSV": (b"x\n1\n", {b"content-type": b"text/csv"}, 415, "this Content-Type is not read here"),
+    "CSV": (b"x\n1\n", {b"content-type": b"text/csv"}, 415, "this Content-Type is not supported"),
 }
 
 

@@ -64,7 +64,7 @@ def test_model_of_other_libraries_is_not_served_if_they_must_match(start: Start,
 
     assert server.exit_code() == ExitCode.UNEXPECTED
     assert "the model was saved with 3.8.1" in why(server)
-    assert why(server).endswith("the model was saved with 0.1; to mend it: pip install scikit-learn==0.1")
+    assert why(server).endswith("the model was saved with 0.1; to repair it: pip install scikit-learn==0.1")
 
 
 @pytest.mark.parametrize(

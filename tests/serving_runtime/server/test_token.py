@@ -277,7 +277,7 @@ def test_last_tokens_stay_valid_while_the_file_is_not_usable_which_is_logged_onc
     for clock.now in (1.0, 2.0, 3.0):
         assert (accepts(tokens, OLD), accepts(tokens, NEW), accepts(tokens, "")) == (True, False, False)
     assert [record.getMessage() for record in caplog.records] == [
-        "the token file is not usable: the last tokens stay good"
+        "the token file is not usable: the former tokens stay valid"
     ]
 
     file.write_text(NEW)

@@ -21,7 +21,7 @@ from serving_runtime.commands.places import reason
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import Request
 from serving_runtime.signature import Signature
-from serving_runtime.tables.csv_blocks import CsvBlock, read_csv_blocks
+from serving_runtime.tables.csv_blocks import BLOCK, PIECE, CsvBlock, read_csv_blocks
 from serving_runtime.tables.read_ahead import read_ahead
 
 try:  # the extra `tables`
@@ -136,7 +136,8 @@ class _LineBuffer:
 
 def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumns) -> Iterator[Chunk]:
     """Yield chunks of whole columns; without Arrow, or if Arrow cannot read a block exactly, cell by cell."""
-    blocks = read_csv_blocks(stream)
+    is_quick = _is_quick(stream)
+    blocks = read_csv_blocks(stream, PIECE if is_quick else BLOCK)
     header = next(blocks)
     if not header.sound:
         raise _CsvRows(b"", header, signature).error()
@@ -149,7 +150,7 @@ def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumn
         yield from rows.chunks(len(rows))
         return
     block: CsvBlock | None = None
-    for block in blocks if _is_quick(stream) else read_ahead(blocks):
+    for block in blocks if is_quick else read_ahead(blocks):
         rows = _CsvRows(header.text, block, signature, others.keep)
         batch = read_block(header, block, signature) if ARROW else None
         yield from rows.chunks(size) if batch is None else _batch_chunks(batch, rows, signature, size)

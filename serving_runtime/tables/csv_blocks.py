@@ -72,7 +72,7 @@ class CsvBlock:
 def read_csv_blocks(stream: IO[bytes], at_once: int = BLOCK) -> Iterator[CsvBlock]:
     """Yield the header as the first block, then the rows. The blocks joined are the file, without a byte order mark.
 
-    `at_once`: bytes of one read. A pipe's block is what has arrived. Raises MalformedRequestError if there is no header.
+    `at_once`: bytes of one read. A pipe's block is what has arrived. Raises MalformedRequestError without a header.
     """
     pending, line, begun = b"", 1, False
     while True:
@@ -116,10 +116,10 @@ def _arrived(stream: IO[bytes], at_once: int) -> tuple[list[bytes], Letters]:
 
 
 def _whole_records(pending: bytes, pieces: list[bytes]) -> tuple[bytes, bytes]:
-    """Return the whole records, copied once, and the begun one. There is no quote in any text, and `pending` is a line."""
+    """Return the whole records, copied once, and the begun one. No text has a quote, and `pending` no line end."""
     for place in reversed(range(len(pieces))):
         if end := pieces[place].rfind(b"\n") + 1:
-            whole = (pending, *pieces[:place], memoryview(pieces[place])[:end])
+            whole: list[bytes | memoryview] = [pending, *pieces[:place], memoryview(pieces[place])[:end]]
             return b"".join(whole), b"".join((pieces[place][end:], *pieces[place + 1 :]))
     return b"", b"".join((pending, *pieces))
 

@@ -186,7 +186,15 @@ def _blocks(text: str) -> Iterator[list[list[str]]]:
         while block := list(islice(reader, BLOCK)):
             yield block
     except csv.Error as error:
-        raise MalformedRequestError(f"the body is no CSV: {error}") from None
+        raise MalformedRequestError(f"the body is no CSV: {csv_problem(error)}") from None
+
+
+def csv_problem(error: csv.Error) -> str:
+    """Return the message of the csv module, in own words for a carriage return alone: its advice is for programmers."""
+    lone_return = str(error).startswith("new-line character seen in unquoted field")
+    if not lone_return:
+        return str(error)
+    return 'a line ends with a carriage return alone; save it with line feeds, as "CSV UTF-8" of Excel has them'
 
 
 def _with_marked_empty_texts(text: str) -> tuple[str, str | None]:

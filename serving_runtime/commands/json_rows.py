@@ -131,8 +131,11 @@ def _is_body(line: bytes, signature: Signature) -> bool:
         document = json.loads(line)
     except ValueError:
         return False
-    if not isinstance(document, dict):
-        return False
+    return isinstance(document, dict) and _is_message(document, signature)
+
+
+def _is_message(document: dict[str, Any], signature: Signature) -> bool:
+    """Return True if an object is a body of the protocol, and not a record or a value."""
     names = {str(column.name) for column in signature.columns}
     if not signature.typed_in_code:
         return any(key in document and key not in names for key in (*FORMATS, *CHAT_KEYS))
@@ -174,6 +177,9 @@ def json_chunks(stream: IO[bytes], signature: Signature, size: int, keep: Sequen
     if form is not None and signature.typed_in_code:
         raise InputFileError(NO_TABLE)
     form = form or _list_key(document, signature)
+    if form is None and not _is_message(document, signature):  # a record over several lines
+        yield from json_lines_chunks([body], signature, size, keep)
+        return
     if form != "dataframe_records":
         _expect_no_keep(keep)
     if form is None:

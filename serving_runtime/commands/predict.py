@@ -31,6 +31,7 @@ ROWS: Final = 50_000  # of a chunk: some megabytes, and long enough that the mod
 CSV_AHEAD: Final = 12  # blocks of CSV that are read before they are scored: 96 MiB of text, while the model loads
 MOST_ROWS: Final = 1_000_000
 MOST_WORKERS: Final = 256
+BLAS_WAIT: Final = ("OPENBLAS_THREAD_TIMEOUT", "20")  # 2**20 ticks that its threads spin after a chunk, not 2**26
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +111,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Raises ServingError, ContractError, CommandError."""
+    os.environ.setdefault(*BLAS_WAIT)  # numpy reads it when it is imported
     if options.engine:
         return _ended(_on_engine(options), options)
     engine.refuse_engine_options(options)

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from types import MappingProxyType
 from typing import IO, Any, Final
 
-from serving_runtime.codec.delimited import read_csv, taken_names
+from serving_runtime.codec.delimited import csv_problem, read_csv, taken_names
 from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.json_rows import NO_TABLE, json_chunks, json_lines_chunks
@@ -21,7 +21,7 @@ from serving_runtime.commands.places import reason
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import Request
 from serving_runtime.signature import Signature
-from serving_runtime.tables.csv_blocks import CsvBlock, read_csv_blocks
+from serving_runtime.tables.csv_blocks import BLOCK, PIECE, CsvBlock, read_csv_blocks
 from serving_runtime.tables.read_ahead import read_ahead
 
 try:  # the extra `tables`
@@ -34,12 +34,14 @@ except ImportError:
 # The first bytes of files that are neither text nor compressed, and what to do with each.
 NO_TEXT: Final = {
     b"PK\x03\x04": "a zip archive or a spreadsheet's workbook; unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "a workbook of an old spreadsheet; save the sheet as CSV",
     b"ARROW1": "a file of Arrow (Feather); write it as Parquet",
     b"\xff\xff\xff\xff": "a stream of Arrow; write it as Parquet",
     b"PAR1": "Parquet; give --input-format parquet",
-    b"\xff\xfe": "text of UTF-16; save it as UTF-8",
-    b"\xfe\xff": "text of UTF-16; save it as UTF-8",
+    b"\xff\xfe": "text of UTF-16; save it as UTF-8, with commas between the fields of a table",
+    b"\xfe\xff": "text of UTF-16; save it as UTF-8, with commas between the fields of a table",
 }
+OF_EXCEL: Final = "sep="  # beginning of a first line that tells Excel the delimiter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,9 @@ def _chunks(stream: IO[bytes], form: str, signature: Signature, size: int, other
             case _:
                 yield from json_chunks(stream, signature, size, others.keep)
     except UnicodeDecodeError:
-        raise InputFileError("the file is not UTF-8; save it as UTF-8") from None
+        raise InputFileError(
+            "the file is not UTF-8; save a text as UTF-8, and any other table as CSV or Parquet"
+        ) from None
     except MalformedRequestError as error:
         raise InputFileError(str(error).replace("the body", "the file")) from None
     except DAMAGED:
@@ -136,11 +140,14 @@ class _LineBuffer:
 
 def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumns) -> Iterator[Chunk]:
     """Yield chunks of whole columns; without Arrow, or if Arrow cannot read a block exactly, cell by cell."""
-    blocks = read_csv_blocks(stream)
+    is_quick = _is_quick(stream)
+    blocks = read_csv_blocks(stream, PIECE if is_quick else BLOCK)
     header = next(blocks)
     if not header.sound:
         raise _CsvRows(b"", header, signature).error()
     names = header_names(header.text)
+    if names and names[0].startswith(OF_EXCEL):
+        raise InputFileError("line 1 tells Excel the delimiter (sep=); remove it, and separate the fields by commas")
     expect_each_once(taken_names(names, signature, others.keep))
     if not signature.columns:  # pandas looks at a whole column to say what it is
         text = b"".join(block.text for block in blocks)
@@ -149,7 +156,7 @@ def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumn
         yield from rows.chunks(len(rows))
         return
     block: CsvBlock | None = None
-    for block in blocks if _is_quick(stream) else read_ahead(blocks):
+    for block in blocks if is_quick else read_ahead(blocks):
         rows = _CsvRows(header.text, block, signature, others.keep)
         batch = read_block(header, block, signature) if ARROW else None
         yield from rows.chunks(size) if batch is None else _batch_chunks(batch, rows, signature, size)
@@ -184,7 +191,9 @@ class _CsvRows:
                     empty.append(self._block.line + before)
                 before = reader.line_num
         except csv.Error as error:
-            raise InputFileError(f"line {self._block.line + reader.line_num - 1} is no CSV: {error}") from None
+            raise InputFileError(
+                f"line {self._block.line + reader.line_num - 1} is no CSV: {csv_problem(error)}"
+            ) from None
         if empty and rows and empty[0] < rows[-1][0]:
             raise InputFileError(f'line {empty[0]} is empty; a row of one empty cell is written as ""')
         return rows

@@ -23,9 +23,10 @@ SUFFIXES: Final[Mapping[str, str]] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
+    ".parq": "parquet",
     ".pq": "parquet",
 }
-PACKED: Final = frozenset({".gz", ".bz2", ".xz", ".zst"})
+PACKED: Final = frozenset({".gz", ".bz2", ".xz", ".lzma", ".zst", ".zip"})
 HIDDEN: Final = (".", "_")  # beginnings of names that readers of data sets skip
 
 

@@ -247,8 +247,10 @@ def renamed(table: Table, names: Sequence[Key]) -> Table:
 
 def delimiter_advice(header: Sequence[str]) -> str:
     """Return advice for a CSV whose header is one field with another delimiter in it; "" for any other header."""
-    other = len(header) == 1 and (";" in header[0] or "\t" in header[0])
-    return "; the fields of a CSV must be separated by commas" if other else ""
+    if len(header) != 1 or not (";" in header[0] or "\t" in header[0]):
+        return ""
+    decimals = ", and its numbers have a decimal point" if ";" in header[0] else ""
+    return f"; the fields of a CSV must be separated by commas{decimals}"
 
 
 def _uneven(rows: Sequence[Any], width: int, path: str) -> list[Fault]:

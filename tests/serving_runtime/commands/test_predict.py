@@ -321,3 +321,17 @@ def test_time_of_a_prediction_includes_the_load_of_the_model(models: Path) -> No
     found = re.fullmatch(summary, done.stderr)
     assert found
     assert float(found[1]) >= float(found[2]) > 0.1  # MLflow itself takes longer to import
+
+
+def test_threads_of_openblas_do_not_spin_between_two_chunks(models: Path) -> None:
+    when_numpy_is_imported = (
+        "import os, sys; from serving_runtime.cli import main\n"
+        "def see(event, details):\n"
+        "    if event == 'import' and details[0] == 'numpy': print(os.environ['OPENBLAS_THREAD_TIMEOUT'])\n"
+        "sys.addaudithook(see); main()"
+    )
+    command = [sys.executable, "-c", when_numpy_is_imported, "predict", "--model-path", models / "wine"]
+    environ = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    ended = subprocess.run(command, input=csv_text(ROWS), capture_output=True, text=True, env=environ, check=True)
+
+    assert ended.stdout.splitlines()[0] == "20"

@@ -145,7 +145,10 @@ def test_csv_with_semicolons_and_decimal_commas_is_refused_with_the_advice_to_us
     """A spreadsheet of a country that writes decimals with commas saves its CSV so."""
     answer = wine.ask("POST", "/invocations", "fixed acidity;pH\n7,4;3,51\n", {"Content-Type": "text/csv"})
 
-    problem = "3 values, where the header has 1; the fields of a CSV must be separated by commas"
+    problem = (
+        "3 values, where the header has 1; the fields of a CSV must be separated by commas, and its numbers have a"
+        " decimal point"
+    )
     assert (answer.status, answer.document["details"]) == (400, [{"path": "csv[0]", "problem": problem}])
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 from typing import Any, Final
 
 import obstore
@@ -109,6 +109,7 @@ class Bucket:
         self._name = name
         self._deadline = deadline
         self._streams = BoundedSemaphore(STREAMS)
+        self._next = Lock()
 
     def files(self, path: str) -> tuple[ListedFile, ...]:
         """Return every file below the path, with its tag. Raises DeliveryError."""
@@ -120,8 +121,22 @@ class Bucket:
     def open(self, path: str, file: ListedFile, headers: Mapping[str, str]) -> Iterator["StoreAnswer"]:
         """Request one file, or a range of it, once. Raises DeliveryError."""
         what, options = f"artifact {path!r} from the object store", _options(file, headers)
-        with self._streams if (file.size or 0) >= LARGE else nullcontext():
+        with self._stream() if (file.size or 0) >= LARGE else nullcontext():
             yield StoreAnswer(what, self._get(what, path, options), file, self._deadline, ranged="range" in options)
+
+    @contextmanager
+    def _stream(self) -> Iterator[None]:
+        """Take one of the STREAMS for the block.
+
+        A thread that has just left one cannot take it before the next that waits, who holds the lock: the first range
+        of a file would otherwise wait until all others are there, and nothing of the file be hashed meanwhile.
+        """
+        with self._next:
+            self._streams.acquire()
+        try:
+            yield
+        finally:
+            self._streams.release()
 
     def _get(self, what: str, path: str, options: Any) -> Any:
         """Return obstore's result; None if the store answered a range with something else."""

@@ -53,12 +53,14 @@ STATUS: Final = re.compile(r"\bstatus(?: code)?: ([1-5][0-9]{2})\b")
 CODE: Final = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 KIND: Final = re.compile(r"\bkind: (Connect|Timeout|Request|Decode|Interrupted)\b")
 KINDS: Final = {
-    "Connect": "no connection to the object store came about",
+    "Connect": "no connection to the object store came about; check its endpoint, and the network policies of the pod",
     "Timeout": "the object store sent nothing in time",
 }
 UNSATISFIABLE: Final = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 TEMPORARY: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 TEMPORARY_CODES: Final = {"ExpiredToken", "RequestTimeout", "SlowDown"}
+FILES_GONE: Final = "check that the files were not deleted"
+NO_BUCKET: Final = "check the bucket in the version's source, and the endpoint and the user of the credentials"
 STORES: Final[Mapping[str, Any]] = {"s3": S3Store, "gs": GCSStore, "abfss": AzureStore, "wasbs": AzureStore}
 ODD_RANGE: Final = ("Received non-partial response", "Content-Range", "Requested ")
 NUMBERS: Final[Mapping[type[Exception], int]] = {
@@ -157,7 +159,7 @@ class Bucket:
         pages = obstore.list(self._store, path or None, chunk_size=PAGE)
         while True:
             self._deadline.remaining()
-            with _errors(f"listing of {path!r}"):
+            with _errors(f"listing of {f'{self._name}/{path}'!r}", gone=NO_BUCKET):
                 page = next(pages, None)
             if page is None:
                 return
@@ -248,12 +250,12 @@ def _bare(tag: str | None) -> str:
 
 
 @contextmanager
-def _errors(what: str) -> Iterator[None]:
-    """Raise a DeliveryError for an error of obstore in the block, without its text."""
+def _errors(what: str, *, gone: str = FILES_GONE) -> Iterator[None]:
+    """Raise a DeliveryError for an error of obstore in the block, without its text. `gone` is what a 404 calls for."""
     try:
         yield
     except (BaseError, FileNotFoundError, ValueError, OSError) as error:
-        raise _error(what, error) from None
+        raise _error(what, error, gone) from None
     except BaseException as error:
         if type(error).__module__ != "pyo3_runtime":
             raise
@@ -262,7 +264,7 @@ def _errors(what: str) -> Iterator[None]:
         ) from None
 
 
-def _error(what: str, error: Exception) -> DeliveryError:
+def _error(what: str, error: Exception, gone: str) -> DeliveryError:
     text = str(error)
     status, code, kind = STATUS.search(text), CODE.search(text), KIND.search(text)
     if isinstance(error, PreconditionError):
@@ -274,7 +276,7 @@ def _error(what: str, error: Exception) -> DeliveryError:
     if number in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return NotAuthorisedError(f"{what}: {said}; check that the credentials may list and read this place")
     if number == HTTPStatus.NOT_FOUND:
-        return NotFoundError(f"{what}: {said}; check that the files were not deleted")
+        return NotFoundError(f"{what}: {said}; {gone}")
     if number >= HTTPStatus.INTERNAL_SERVER_ERROR or number in TEMPORARY or (code and code[1] in TEMPORARY_CODES):
         return TransientError(f"{what}: {said}")
     if number:

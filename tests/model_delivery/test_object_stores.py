@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import os
 import subprocess
 import threading
@@ -25,7 +26,7 @@ from testbed.delivery import QUICKLY, Delivery, Ended, wait_until
 from testbed.faults import answer, cut, first, only, slowly, stall
 from testbed.mlflow_server import MlflowServer
 from testbed.object_stores import post, register, s3_bucket, upload
-from testbed.processes import PATIENCE
+from testbed.processes import PATIENCE, installed
 from testbed.registered import files_below
 from testbed.reverse_proxy import Exchange, ReverseProxy, Rule, reverse_proxy
 from testbed.s3_server import S3Server, s3_server
@@ -293,6 +294,26 @@ def streams_of(tmp_path: Path, on_s3: OnS3) -> tuple[Bucket, ListedFile, ListedF
     bucket = connected(parse_store_address("s3://models/streams"), settings, Deadline(Limits()))
     small, large = sorted(bucket.files("streams"), key=lambda file: file.size or 0)
     return bucket, small, large
+
+
+def test_doctor_measures_the_way_from_the_address_of_a_version(tmp_path: Path, on_s3: OnS3) -> None:
+    command = [installed("model-api"), "doctor", "delivery", f"--name={on_s3.versions['big'].name}", "--version=1"]
+    bounds = [f"--tracking-uri={on_s3.mlflow}", f"--directory={tmp_path}", f"--seconds={PATIENCE}", "--format=json"]
+    known = {"PATH": os.environ["PATH"], **on_s3.environment(tmp_path)}
+    done = subprocess.run([*command, *bounds], env=known, capture_output=True, text=True, check=False)
+
+    assert done.returncode == ExitCode.DONE, done.stderr
+    assert {name: way["bytes"] for name, way in json.loads(done.stdout)["ways"].items()} == {
+        "object store": sum(map(len, FILES.values()))
+    }
+
+
+def test_a_bucket_that_is_not_there_is_named_with_the_places_to_look_at(tmp_path: Path, on_s3: OnS3) -> None:
+    on_s3.versions["nowhere"] = on_s3.version({}, "s3://nowhere/model")
+    ended = fetch(tmp_path, on_s3, example="nowhere", MODEL_API_OBJECT_STORES="s3://nowhere")
+
+    assert ended.code == ExitCode.NOT_FOUND, ended.output
+    assert "listing of 's3://nowhere/model': the object store answers 404 NoSuchBucket; check the bucket" in ended.reason
 
 
 def test_a_range_that_does_not_fit_makes_the_file_come_in_one_piece(tmp_path: Path, on_s3: OnS3) -> None:

@@ -3,6 +3,7 @@
 `python -m benchmarks.delivery_s3 [--times 3] [--large-mib 1024] [--small 2000] [--many 10000]`
 
 The server is versitygw; curl gets presigned URLs. rclone is Debian's, and left out if it is not installed.
+"curl, checked and synced" does what ours does: its files are hashed by openssl, and brought to the disk.
 """
 
 import argparse
@@ -70,6 +71,7 @@ class OnS3:
             else None,
             "ours, MLflow's proxy": partial(self.ours, self.behind, {}),
             "curl": partial(self.curl, addresses, []) if large else None,
+            "curl, checked and synced": partial(self.curl_checked, addresses) if large else None,
             f"curl -Z, {CONNECTIONS} connections": partial(self.curl, addresses, at_once),
             "rclone": self.rclone if shutil.which("rclone") else None,
             "MLflow's client": self.mlflow_client,
@@ -85,6 +87,12 @@ class OnS3:
 
     def curl(self, addresses: Mapping[str, str], options: list[str], target: Path) -> None:
         copy_by_curl(addresses, target, options, self.environment())
+
+    def curl_checked(self, addresses: Mapping[str, str], target: Path) -> None:
+        self.curl(addresses, [], target)
+        files = [str(target / path) for path in addresses]
+        execute(["openssl", "dgst", "-sha256", *files], self.environment())  # coreutils' takes four times as long
+        execute(["sync", *files], self.environment())
 
     def rclone(self, target: Path) -> None:
         how = ["--s3-provider=Other", "--s3-env-auth", f"--s3-endpoint={self.s3.endpoint}", "--s3-no-check-bucket"]

@@ -142,7 +142,8 @@ def _of_mlflow(answer: Answer, peer: Peer, *, credential: str | None, hint: str)
             sentence=f"{said}: too many requests at the moment", exit_code=ExitCode.UNAVAILABLE, temporary=True
         )
     if _is_temporary(answer.status):
-        return Cause(sentence=said, exit_code=ExitCode.UNAVAILABLE, temporary=True)
+        where = "" if reason or answer.status != HTTPStatus.INTERNAL_SERVER_ERROR else "; MLflow's log says why"
+        return Cause(sentence=f"{said}{where}", exit_code=ExitCode.UNAVAILABLE, temporary=True)
     return Cause(sentence=said, exit_code=ExitCode.INVALID_INPUT)
 
 

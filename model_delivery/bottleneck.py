@@ -10,9 +10,11 @@ MEBIBYTE: Final = 1 << 20
 GIBIBYTE: Final = 1 << 30
 CLEARLY: Final = 1.5  # times as fast: figures of one machine differ by less from run to run
 SLOW_ANSWER: Final = 0.5  # seconds; a fetch waits for at least four answers before its first byte
+NAMES: Final = 1000  # in one answer of an object store to a listing
 FEW_BYTES: Final = MEBIBYTE  # of a whole model: its rate is that of single requests
 PROXY: Final = "proxy"
 PRESIGNED: Final = "presigned"
+OBJECT_STORE: Final = "object store"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +33,15 @@ class Rate:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """Measured times in seconds: a connection; an answer of the gate alone, None without a gate; an answer of
-    MLflow, through the gate if there is one; a listing. `disk` is in bytes per second, `ways` has a rate for each way.
+    MLflow, through the gate if there is one; a listing, of `listed` names. `disk` is in bytes per second, `ways` has a
+    rate for each way: the object store alone if the version has an address in one.
     """
 
     connection: float
     gate: float | None
     mlflow: float
     listing: float
+    listed: int = 1
     disk: float
     model_bytes: int
     ways: Mapping[str, Rate] = field(default_factory=dict)
@@ -45,6 +49,11 @@ class Figures:
     @property
     def best(self) -> Rate:
         return max(self.ways.values(), key=lambda rate: rate.per_second, default=Rate())
+
+    @property
+    def direct(self) -> bool:
+        """True if an object store lists and sends the files, and not MLflow."""
+        return OBJECT_STORE in self.ways
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +68,10 @@ def bottleneck(figures: Figures) -> Bottleneck:
     """Return the part that limits the delivery, by the first rule that holds."""
     best = figures.best.per_second
     if not best:
+        sender = "the object store" if figures.direct else "MLflow"
         return Bottleneck(
-            part="mlflow", sentence="Nothing came by any way: MLflow, or the network to it, sends no file."
+            part="store" if figures.direct else "mlflow",
+            sentence=f"Nothing came by any way: {sender}, or the network to it, sends no file.",
         )
     rules = (_slow_answer(figures), _slow_disk(figures, best), _slow_way(figures))
     return next((found for found in rules if found), _even(figures, best))
@@ -73,8 +84,9 @@ def _slow_answer(figures: Figures) -> Bottleneck | None:
         "gate": ((figures.gate or 0) - figures.connection, "The gate is slow: an answer of its own takes"),
         "mlflow": (figures.mlflow - before_mlflow, "MLflow is slow: its shortest answer takes"),
         "store": (
-            figures.listing - figures.mlflow,
-            "The store behind MLflow is slow: to list a directory takes MLflow",
+            (figures.listing - (0 if figures.direct else figures.mlflow)) / max(1, figures.listed / NAMES),
+            f"The {'object store' if figures.direct else 'store behind MLflow'} is slow: to list up to {NAMES:,} names"
+            " takes",
         ),
     }
     part = max(shares, key=lambda part: shares[part][0])
@@ -115,10 +127,11 @@ def _slow_way(figures: Figures) -> Bottleneck | None:
 def _even(figures: Figures, best: float) -> Bottleneck:
     if figures.model_bytes < FEW_BYTES:
         return Bottleneck(part="", sentence="The model is too small to measure a rate: name one of 100 MiB or more.")
+    limit = "the object store" if figures.direct else "the processors of the gate and of MLflow"
     return Bottleneck(
         part="",
         sentence=f"No part stands out: {rate(best)} come at best, so that 1 GiB takes about {GIBIBYTE / best:.0f} s."
-        " The limit is the network, or the processors of the gate and of MLflow, which one place cannot tell apart.",
+        f" The limit is the network, or {limit}, which one place cannot tell apart.",
     )
 
 

@@ -117,6 +117,12 @@ class Client:
                 )
             yield answer
 
+    def connect(self) -> None:
+        """Open a connection to the server, or to the proxy before it, and close it. Raises DeliveryError."""
+        seconds = min(CONNECT_TIMEOUT, self._deadline.remaining())
+        with network_errors("a connection", self._peer, connecting=True, unanswered=True):
+            connected(self._address(), seconds).close()
+
     def close(self) -> None:
         """Close the kept connections."""
         while self._idle:
@@ -213,13 +219,17 @@ class Client:
         return self._new_connection(), False
 
     def _new_connection(self) -> http.client.HTTPConnection:
-        host, port = (self._proxy.host, self._proxy.port) if self._proxy else (self._uri.host, self._uri.port)
+        host, port = self._address()
         if self._tls is None:
             return _Connection(host, port)
         connection = _TlsConnection(host, port, context=self._tls)
         if self._proxy:
             connection.set_tunnel(self._uri.host, self._uri.port, headers=self._proxy.headers())
         return connection
+
+    def _address(self) -> tuple[str, int]:
+        """Return host and port of the proxy, or of the server without one."""
+        return (self._proxy.host, self._proxy.port) if self._proxy else (self._uri.host, self._uri.port)
 
     def _drop(self, connection: http.client.HTTPConnection) -> None:
         self._sockets.pop(connection, None)

@@ -104,10 +104,7 @@ class Deadline:
             raise StoppedError("another transfer failed")
         left = self._ends - time.monotonic()
         if left <= 0:
-            raise UnavailableError(
-                f"the model did not arrive within {self.limits.deadline:g} s: {self._progress()}; if the connection is"
-                f" only slow, raise --deadline, or the annotation {DEADLINE_ANNOTATION} of the pod"
-            )
+            raise UnavailableError(self._overdue())
         return left
 
     def read_timeout(self) -> float:
@@ -150,6 +147,13 @@ class Deadline:
             ) from error
         log("trying again", attempt=attempt + 1, wait=f"{wait:.1f}s", reason=error)
         self.pause(wait)
+
+    def _overdue(self) -> str:
+        """Return the message of a deadline that has passed."""
+        return (
+            f"the model did not arrive within {self.limits.deadline:g} s: {self._progress()}; if the connection is"
+            f" only slow, raise --deadline, or the annotation {DEADLINE_ANNOTATION} of the pod"
+        )
 
     def _progress(self) -> str:
         seconds = max(time.monotonic() - self._began, 0.001)

@@ -17,8 +17,11 @@ CHUNK: Final = 1 << 18
 
 def read_manifest(run_directory: Path, *, by_uri: bool = False) -> Manifest | None:
     """Return the manifest of a model's directory; None if there is none. Raises DamagedError if it is not readable."""
+    path = run_directory / MANIFEST
     try:
-        return parse_manifest((run_directory / MANIFEST).read_bytes(), by_uri=by_uri)
+        if not stat.S_ISREG(path.lstat().st_mode):  # to read a named pipe would not end
+            raise DamagedError(f"{path} is not a regular file; fetch the model again")
+        return parse_manifest(path.read_bytes(), by_uri=by_uri)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -63,7 +66,7 @@ def digest_faults(run_directory: Path, manifest: Manifest) -> Iterator[str]:
             yield f"{shown(file.path)} has another digest"
     named = {file.path for file in manifest.files}
     for path in sorted(model.rglob("*")):
-        if not path.is_dir() and str(path.relative_to(model)) not in named:
+        if (path.is_symlink() or not path.is_dir()) and str(path.relative_to(model)) not in named:
             yield f"{shown(str(path.relative_to(model)))} is not in the manifest"
 
 

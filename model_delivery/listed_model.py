@@ -114,7 +114,7 @@ def flat_tree(source: str, listed: Iterable[ListedFile]) -> Iterator[ListedFile]
     for file in listed:
         checked_length(f"{source}/{checked_path(file.path)}")
         named += len(file.path)
-        parents = [str(parent) for parent in PurePosixPath(file.path).parents][:-1]
+        parents = [file.path[:end] for end, character in enumerate(file.path) if character == "/"]
         check_tree(source, entries=len(files) + 1, depth=len(parents), named=named)
         if file.path in files:
             raise InvalidInputError(f"the object store lists {shown(file.path)} twice")
@@ -128,10 +128,11 @@ def flat_tree(source: str, listed: Iterable[ListedFile]) -> Iterator[ListedFile]
 
 def _root(source: str, files: tuple[ListedFile, ...]) -> str:
     """Return "" if MLmodel lies in `source`, or `<name>/` if it lies in exactly one directory of it."""
-    found = [PurePosixPath(file.path).parent for file in files if PurePosixPath(file.path).name == MLMODEL]
-    if PurePosixPath() in found:
+    split = (file.path.rpartition("/") for file in files)
+    found = [directory for directory, _, name in split if name == MLMODEL]
+    if "" in found:
         return ""
-    nested = sorted(str(parent) for parent in found if len(parent.parts) == 1)
+    nested = sorted(directory for directory in found if "/" not in directory)
     if len(nested) == 1:
         return f"{nested[0]}/"
     if nested:

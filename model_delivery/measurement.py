@@ -1,7 +1,6 @@
 """Measure what a pod would get from this place, by each way, within bounds of time and bytes. Nothing is kept."""
 
 import os
-import socket
 import statistics
 import tempfile
 import time
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from model_contract.names import PRESIGNED_HOSTS
-from model_delivery.artifact_files import DIRECT
-from model_delivery.bottleneck import PRESIGNED, PROXY, Figures, Rate
-from model_delivery.client import CONNECT_TIMEOUT, Client
+from model_contract.store_addresses import is_store_address
+from model_delivery.artifact_files import DIRECT, ArtifactFiles
+from model_delivery.bottleneck import OBJECT_STORE, PRESIGNED, PROXY, Figures, Rate
+from model_delivery.client import Client
 from model_delivery.deadline import Deadline, Limits
 from model_delivery.download import mlflow_artifacts
 from model_delivery.errors import DeliveryError, InvalidInputError, NotFoundError, PreconditionError, UnavailableError
@@ -33,15 +33,32 @@ BLOCK: Final = 1 << 20
 GATE_PROBE: Final = "/livez"  # the gate answers it itself, MLflow has no such page
 MLFLOW_PROBE: Final = "/version"
 TRIES: Final = 2
+PREPARED_WITHIN: Final = 60.0  # seconds; a slow store takes some to list 10,000 files
 
 
-class Window(Deadline):
-    """The limits of one transfer that is measured: it ends after so many seconds, or bytes."""
+class Preparation(Deadline):
+    """The limits of all that comes before the files: `seconds` for each answer, and PREPARED_WITHIN for everything."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(Limits(deadline=max(seconds, PREPARED_WITHIN), stall=seconds, tries=TRIES))
+
+    def _overdue(self) -> str:
+        return f"the answers before the first file, such as the model's listing, took {self.limits.deadline:g} s"
+
+
+class Window(Preparation):
+    """The limits of one transfer that is measured: it ends so many seconds after its beginning, or after the bytes."""
 
     def __init__(self, seconds: float, most: int) -> None:
-        super().__init__(Limits(deadline=seconds, stall=seconds, tries=TRIES))
+        super().__init__(seconds)
         self._seconds = seconds
         self._most = most
+        self._begun = False
+
+    def begin(self) -> None:
+        """Begin with the files: the time of the listing is no part of their rate."""
+        self._begun, self._began = True, time.monotonic()
+        self._ends = self._began + self._seconds
 
     def count(self, received: int) -> None:
         super().count(received)
@@ -51,7 +68,7 @@ class Window(Deadline):
     @property
     def is_over(self) -> bool:
         found = self.look()
-        return found.bytes >= self._most or found.seconds >= self._seconds
+        return self._begun and (found.bytes >= self._most or found.seconds >= self._seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,27 +89,34 @@ Way = Callable[[Subject, Path, Window], None]
 
 def measure(subject: Subject) -> Figures:
     """Return all figures. Raises DeliveryError if MLflow cannot be reached, or the caller may not read the model."""
-    connection = _median(lambda: _connect(subject))
-    deadline = Deadline(Limits(deadline=subject.seconds, stall=subject.seconds, tries=TRIES))
-    with mlflow_artifacts(subject.upstream, deadline) as (api, _):
+    deadline = Preparation(subject.seconds)
+    with mlflow_artifacts(subject.upstream, deadline) as (api, artifacts):
         with closing(_client(subject, deadline)) as client:
+            connection = _median(client.connect)
             gate = _gate(client)
             mlflow = _median(lambda: _ask(client, MLFLOW_PROBE))
-        listed = _listed(api, subject)
-        listing = _median(lambda: api.list(listed.source))
+        listed = _listed(api, artifacts, subject)
+        direct = is_store_address(listed.source)
+        listing = _median(lambda: artifacts.stores.files(listed.source) if direct else api.list(listed.source))
+        root = {file.path.partition("/")[0] for file in listed.files}
     return Figures(
         connection=connection,
         gate=gate,
         mlflow=mlflow,
         listing=listing,
+        listed=len(listed.files if direct else root),
         disk=_disk(subject.directory),
         model_bytes=listed.known_bytes,
-        ways={name: _rate(way, subject) for name, way in WAYS.items()},
+        ways={name: _rate(way, subject) for name, way in (WAYS_TO_ADDRESS if direct else WAYS).items()},
     )
 
 
 def _proxy(subject: Subject, place: Path, window: Window) -> None:
     _transfer(subject, replace(subject.upstream, presigned=PresignedHosts()), place, window, smallest=0)
+
+
+def _object_store(subject: Subject, place: Path, window: Window) -> None:
+    _transfer(subject, subject.upstream, place, window, smallest=0)
 
 
 def _presigned(subject: Subject, place: Path, window: Window) -> None:
@@ -103,6 +127,7 @@ def _presigned(subject: Subject, place: Path, window: Window) -> None:
 
 # A further way is a function that brings files into a directory and counts their bytes, and its entry.
 WAYS: Final[Mapping[str, Way]] = {PROXY: _proxy, PRESIGNED: _presigned}
+WAYS_TO_ADDRESS: Final[Mapping[str, Way]] = {OBJECT_STORE: _object_store}
 
 
 def _rate(way: Way, subject: Subject) -> Rate:
@@ -124,7 +149,7 @@ def _rate(way: Way, subject: Subject) -> Rate:
 
 def _transfer(subject: Subject, upstream: Upstream, place: Path, window: Window, *, smallest: int) -> None:
     with mlflow_artifacts(upstream, window) as (api, artifacts):
-        listed = _listed(api, subject)
+        listed = _listed(api, artifacts, subject)
         files = tuple(file for file in listed.files if (file.size or 0) >= smallest)
         if not files:
             raise PreconditionError(
@@ -136,6 +161,7 @@ def _transfer(subject: Subject, upstream: Upstream, place: Path, window: Window,
         partial = PartialModel(directory=place / "partial")
         partial.model.mkdir(parents=True)
         wanted = replace(listed, files=files)
+        window.begin()
         Transfer(
             files=artifacts,
             listed=wanted,
@@ -149,8 +175,8 @@ def _transfer(subject: Subject, upstream: Upstream, place: Path, window: Window,
             raise PreconditionError("the object store did not give the files: the log says why")
 
 
-def _listed(api: MlflowApi, subject: Subject) -> ListedModel:
-    return find_model(*artifacts_of(api, subject.name, subject.version))
+def _listed(api: MlflowApi, artifacts: ArtifactFiles, subject: Subject) -> ListedModel:
+    return find_model(*artifacts_of(api, subject.name, subject.version, stores=artifacts.stores))
 
 
 def _client(subject: Subject, deadline: Deadline) -> Client:
@@ -168,15 +194,6 @@ def _gate(client: Client) -> float | None:
 
 def _ask(client: Client, path: str) -> None:
     client.get_parsed(f"page {path}", path, lambda pieces: sum(map(len, pieces)))
-
-
-def _connect(subject: Subject) -> None:
-    proxy, uri = subject.upstream.proxy, subject.upstream.uri
-    host, port = (proxy.host, proxy.port) if proxy else (uri.host, uri.port)
-    try:
-        socket.create_connection((host, port), timeout=min(CONNECT_TIMEOUT, subject.seconds)).close()
-    except OSError as error:
-        raise UnavailableError(f"no connection to {host}:{port}: {error.strerror or error}") from error
 
 
 def _disk(directory: Path) -> float:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 from typing import Any, Final
 
 import obstore
@@ -53,12 +53,14 @@ STATUS: Final = re.compile(r"\bstatus(?: code)?: ([1-5][0-9]{2})\b")
 CODE: Final = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 KIND: Final = re.compile(r"\bkind: (Connect|Timeout|Request|Decode|Interrupted)\b")
 KINDS: Final = {
-    "Connect": "no connection to the object store came about",
+    "Connect": "no connection to the object store came about; check its endpoint, and the network policies of the pod",
     "Timeout": "the object store sent nothing in time",
 }
 UNSATISFIABLE: Final = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 TEMPORARY: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 TEMPORARY_CODES: Final = {"ExpiredToken", "RequestTimeout", "SlowDown"}
+FILES_GONE: Final = "check that the files were not deleted"
+NO_BUCKET: Final = "check the bucket in the version's source, and the endpoint and the user of the credentials"
 STORES: Final[Mapping[str, Any]] = {"s3": S3Store, "gs": GCSStore, "abfss": AzureStore, "wasbs": AzureStore}
 ODD_RANGE: Final = ("Received non-partial response", "Content-Range", "Requested ")
 NUMBERS: Final[Mapping[type[Exception], int]] = {
@@ -109,6 +111,7 @@ class Bucket:
         self._name = name
         self._deadline = deadline
         self._streams = BoundedSemaphore(STREAMS)
+        self._next = Lock()
 
     def files(self, path: str) -> tuple[ListedFile, ...]:
         """Return every file below the path, with its tag. Raises DeliveryError."""
@@ -120,8 +123,22 @@ class Bucket:
     def open(self, path: str, file: ListedFile, headers: Mapping[str, str]) -> Iterator["StoreAnswer"]:
         """Request one file, or a range of it, once. Raises DeliveryError."""
         what, options = f"artifact {path!r} from the object store", _options(file, headers)
-        with self._streams if (file.size or 0) >= LARGE else nullcontext():
+        with self._stream() if (file.size or 0) >= LARGE else nullcontext():
             yield StoreAnswer(what, self._get(what, path, options), file, self._deadline, ranged="range" in options)
+
+    @contextmanager
+    def _stream(self) -> Iterator[None]:
+        """Take one of the STREAMS for the block.
+
+        A thread that has just left one cannot take it before the next that waits, who holds the lock: the first range
+        of a file would otherwise wait until all others are there, and nothing of the file be hashed meanwhile.
+        """
+        with self._next:
+            self._streams.acquire()
+        try:
+            yield
+        finally:
+            self._streams.release()
 
     def _get(self, what: str, path: str, options: Any) -> Any:
         """Return obstore's result; None if the store answered a range with something else."""
@@ -142,7 +159,7 @@ class Bucket:
         pages = obstore.list(self._store, path or None, chunk_size=PAGE)
         while True:
             self._deadline.remaining()
-            with _errors(f"listing of {path!r}"):
+            with _errors(f"listing of {f'{self._name}/{path}'!r}", gone=NO_BUCKET):
                 page = next(pages, None)
             if page is None:
                 return
@@ -233,12 +250,12 @@ def _bare(tag: str | None) -> str:
 
 
 @contextmanager
-def _errors(what: str) -> Iterator[None]:
-    """Raise a DeliveryError for an error of obstore in the block, without its text."""
+def _errors(what: str, *, gone: str = FILES_GONE) -> Iterator[None]:
+    """Raise a DeliveryError for an error of obstore in the block, without its text. `gone` is what a 404 calls for."""
     try:
         yield
     except (BaseError, FileNotFoundError, ValueError, OSError) as error:
-        raise _error(what, error) from None
+        raise _error(what, error, gone) from None
     except BaseException as error:
         if type(error).__module__ != "pyo3_runtime":
             raise
@@ -247,7 +264,7 @@ def _errors(what: str) -> Iterator[None]:
         ) from None
 
 
-def _error(what: str, error: Exception) -> DeliveryError:
+def _error(what: str, error: Exception, gone: str) -> DeliveryError:
     text = str(error)
     status, code, kind = STATUS.search(text), CODE.search(text), KIND.search(text)
     if isinstance(error, PreconditionError):
@@ -259,7 +276,7 @@ def _error(what: str, error: Exception) -> DeliveryError:
     if number in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return NotAuthorisedError(f"{what}: {said}; check that the credentials may list and read this place")
     if number == HTTPStatus.NOT_FOUND:
-        return NotFoundError(f"{what}: {said}; check that the files were not deleted")
+        return NotFoundError(f"{what}: {said}; {gone}")
     if number >= HTTPStatus.INTERNAL_SERVER_ERROR or number in TEMPORARY or (code and code[1] in TEMPORARY_CODES):
         return TransientError(f"{what}: {said}")
     if number:

@@ -16,6 +16,8 @@ from model_contract.secret import LARGEST_FILE, Secret
 from model_contract.store_addresses import StoreAddress, parse_store_address, parse_store_addresses
 from model_delivery.errors import InvalidInputError
 
+# An experiment keeps the location that it had when it was made.
+SERVE_THEM: Final = "start MLflow with --serve-artifacts, and log the model again in a new experiment"
 VARIABLE: Final = re.compile(r"(?:AWS|GOOGLE|AZURE)_[A-Z0-9_]+")
 PREFIXES: Final = {"s3": "AWS_", "gs": "GOOGLE_", "abfss": "AZURE_", "wasbs": "AZURE_"}
 ENDPOINTS: Final = (
@@ -57,8 +59,8 @@ class ObjectStoreSettings:
             ) from None
         if not any(entry.covers(address) for entry in self.allowed):
             raise InvalidInputError(
-                f"the artifacts lie at {shown(str(address))}, which {OBJECT_STORES} does not allow; start MLflow with"
-                " --serve-artifacts, so that it serves them, or let the admin allow the address"
+                f"the artifacts lie at {shown(str(address))}, which {OBJECT_STORES} does not allow; {SERVE_THEM},"
+                " or let the admin allow the address"
             )
         return address
 

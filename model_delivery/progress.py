@@ -25,9 +25,12 @@ def fingerprint(listed: ListedModel) -> str:
     A fetch of another boot is not continued: a power cut can leave zeros in files of full size.
     """
     boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
-    lines = sorted("\0".join(filter(None, (file.path, str(file.size), file.tag))) for file in listed.files)
-    files = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    return json.dumps({"source": listed.source, "files": files, "boot": boot, "format": FORMAT})
+    files, separator = hashlib.sha256(), ""
+    for file in sorted(listed.files, key=lambda file: file.path):
+        line = "\0".join(filter(None, (file.path, str(file.size), file.tag)))
+        files.update(f"{separator}{line}".encode())
+        separator = "\n"
+    return json.dumps({"source": listed.source, "files": files.hexdigest(), "boot": boot, "format": FORMAT})
 
 
 class Progress:

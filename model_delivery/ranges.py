@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -15,6 +15,7 @@ from model_delivery.listed_model import ListedFile
 RANGE: Final = 16 << 20  # bytes: 64 requests for 1 GiB
 NOTED: Final = 1 << 20  # bytes of a range between two notes of its progress: a killed run repeats less than that
 SMALLEST: Final = 2 * RANGE
+AHEAD: Final = 8 * RANGE  # bytes that are requested beyond what is hashed: a range for each of 8 connections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +71,30 @@ class RangedFile:
         self._arrived = self.received.keys() - {part.begin for part in self.missing}
         self._left = len(self.missing)
         self._digest = hashlib.sha256()
+        self._requested = 0  # the end of the last range that was requested
         self._hashed = 0
         self._hashing = False
         self._lock = threading.Lock()
 
-    def arrive(self, part: Range) -> None:
-        """Note a range that is in the file, and hash what is whole from the beginning, unless another thread does."""
+    def parts(self) -> Iterator[Range]:
+        """Yield the missing ranges, when their turn comes."""
+        for part in self.missing:
+            self._requested = part.end
+            yield part
+
+    def ready(self) -> bool:
+        """Return False while the next range would only add to what waits to be hashed.
+
+        Transfers take the processor from the thread that hashes, which would have the most left to do after them.
+        """
+        hashing = self._hashed in self._arrived and self._hashed >= self.missing[0].begin
+        return not hashing or self._requested - self._hashed < AHEAD
+
+    def arrive(self, part: Range, hashed: Callable[[], None]) -> None:
+        """Note a range that is in the file, and hash what is whole from the beginning, unless another thread does.
+
+        `hashed` is called after each range.
+        """
         with self._lock:
             self._arrived.add(part.begin)
         while following := self._next_to_hash():
@@ -87,6 +106,7 @@ class RangedFile:
                     left -= len(chunk)
             with self._lock:
                 self._hashed, self._hashing = following.end - left, False
+            hashed()
 
     def leave(self) -> bool:
         """Note the end of the transfer of one range; True for the last one, when all is hashed or given up."""

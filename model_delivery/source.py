@@ -16,6 +16,7 @@ from model_delivery.artifact_paths import checked_for_server, checked_path
 from model_delivery.errors import InvalidInputError, NotFoundError
 from model_delivery.listed_model import EmptyDirectory, ListedFile, Listing, check_tree
 from model_delivery.mlflow_api import Run
+from model_delivery.object_store_settings import SERVE_THEM
 
 LISTED_AT_A_TIME: Final = 4  # directories; a listing of 100,000 files takes 40 MB
 MOST_HOPS: Final = 4  # a copy of a copy of a logged model is three
@@ -23,6 +24,7 @@ ARTIFACTS_ROUTE: Final = "api/2.0/mlflow-artifacts/artifacts/"
 LOGGED_MODEL: Final = re.compile(r"models:/+(m-[A-Za-z0-9]{1,64})")
 MODEL_VERSION: Final = re.compile(r"models:/+([^/:]{1,256})/([0-9]{1,9})")
 RUN_ARTIFACT: Final = re.compile(r"runs:/+([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:/(.*))?")
+ON_DISK: Final = re.compile(r"file:|[A-Za-z]:[\\/]|[^:]*$")  # also a drive of Windows, and a path without a scheme
 LOGGED_MODEL_NAME: Final = re.compile(r"""[^/:.%"']+""")
 
 List = Callable[[str], Listing]
@@ -178,10 +180,10 @@ def _next(registry: Registry, places: _Places, uri: str) -> str:
         raise InvalidInputError(
             f"the source {shown(uri)} names no version, logged model or run; register the version from one of these"
         )
-    raise InvalidInputError(
-        f"the artifacts lie at a {shown(scheme)} address, which is not supported; "
-        "start MLflow with --serve-artifacts, so that it serves them"
-    )
+    fault = f"at a {shown(scheme)} address, which is not supported"
+    if ON_DISK.match(uri):
+        fault = f"at {shown(uri)}, on the disk of a machine, which MLflow does not serve"
+    raise InvalidInputError(f"the artifacts lie {fault}; {SERVE_THEM}")
 
 
 def _artifact_of_run(registry: Registry, places: _Places, run_id: str, path: str) -> str:

@@ -134,12 +134,12 @@ class Transfer:
         return None
 
     def _add_ranges(self, ranged: RangedFile) -> None:
-        self._work.add(partial(self._fetch_range, ranged, part) for part in ranged.missing)
+        self._work.add((partial(self._fetch_range, ranged, part) for part in ranged.parts()), ranged.ready)
 
     def _fetch_range(self, ranged: RangedFile, part: Range) -> None:
         self.deadline.retrying(lambda: self._request_range(ranged, part), reached=lambda: ranged.received[part.begin])
         if not ranged.given_up:
-            ranged.arrive(part)
+            ranged.arrive(part, self._work.look_again)
         if ranged.leave():
             self._end_ranges(ranged)
 

@@ -8,6 +8,7 @@ from model_delivery.errors import DamagedError, NotFoundError, PreconditionError
 from model_delivery.file_checks import digest_faults, read_manifest, regular_size, size_faults
 from model_delivery.log import log
 from model_delivery.manifest import Manifest
+from model_delivery.store import store_error
 
 SHOWN_FAULTS = 3
 
@@ -32,6 +33,13 @@ class VerifyRequest:
 
 def verify(expected: VerifyRequest) -> Manifest | None:
     """Return the manifest of the model; None if it has none to compare with. Raises DeliveryError."""
+    try:
+        return _verified(expected)
+    except OSError as error:
+        raise store_error(error) from error
+
+
+def _verified(expected: VerifyRequest) -> Manifest | None:
     mlmodel = expected.directory / MODEL_DIRECTORY / MLMODEL
     manifest = read_manifest(expected.directory)
     if manifest is None:
@@ -79,9 +87,9 @@ def _check_reference(expected: VerifyRequest, manifest: Manifest) -> None:
         expected.name in {None, model.name} and expected.version in {None, model.version} for model in manifest.models
     ):
         held = ", ".join(f"version {model.version} of model {model.name!r}" for model in manifest.models)
-        raise PreconditionError(
-            f"the store holds {held} for this run, and not version {expected.version} of model {expected.name!r}"
-        )
+        version = expected.version and f"version {expected.version}"
+        wanted = " of ".join(filter(None, (version, expected.name and f"model {expected.name!r}")))
+        raise PreconditionError(f"the store holds {held} for this run, and not {wanted}")
 
 
 def _some(faults: list[str]) -> str:

@@ -1,24 +1,33 @@
 """Tasks that several threads take in turn; a running task may add others."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 Task = Callable[[], None]
+Ready = Callable[[], bool]
 
 
 class Work:
     """Tasks in the order in which they are begun. Each is made when its turn comes: a model may have 100,000 files."""
 
     def __init__(self, tasks: Iterable[Task]) -> None:
-        self._waiting = [iter(tasks)]  # the last ones come first
+        self._waiting: list[tuple[Iterator[Task], Ready]] = [(iter(tasks), _always)]  # the last ones come first
         self._running = 0
         self._changed = threading.Condition()
 
-    def add(self, tasks: Iterable[Task]) -> None:
-        """Add tasks, from a running task; they come before all that wait."""
+    def add(self, tasks: Iterable[Task], ready: Ready | None = None) -> None:
+        """Add tasks, from a running task; they come before all that wait.
+
+        While `ready` returns False, those behind come before them; it must become True before the running tasks end.
+        """
         with self._changed:
-            self._waiting.append(iter(tasks))
+            self._waiting.append((iter(tasks), ready or _always))
+            self._changed.notify_all()
+
+    def look_again(self) -> None:
+        """Take notice of tasks that have become ready, from a running task."""
+        with self._changed:
             self._changed.notify_all()
 
     def run(self, *, threads: int, stop: Callable[[], None]) -> None:
@@ -50,10 +59,11 @@ class Work:
             return task
 
     def _waiting_task(self) -> Task | None:
-        while self._waiting:
-            if task := next(self._waiting[-1], None):
-                return task
-            self._waiting.pop()
+        for tasks, ready in reversed(self._waiting):
+            if ready():
+                if task := next(tasks, None):
+                    return task
+                self._waiting.remove((tasks, ready))
         return None
 
     def _ended(self) -> None:
@@ -65,3 +75,7 @@ class Work:
     def _drop(self) -> None:
         with self._changed:
             self._waiting.clear()
+
+
+def _always() -> bool:
+    return True

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import os
 import subprocess
 import threading
@@ -18,13 +19,14 @@ from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ModelRef
 from model_contract.store_addresses import parse_store_address
 from model_delivery.deadline import Deadline, Limits
-from model_delivery.object_store_client import LARGE, STREAMS, connected
+from model_delivery.listed_model import ListedFile
+from model_delivery.object_store_client import LARGE, STREAMS, Bucket, connected
 from model_delivery.object_store_settings import ObjectStoreSettings
 from testbed.delivery import QUICKLY, Delivery, Ended, wait_until
 from testbed.faults import answer, cut, first, only, slowly, stall
 from testbed.mlflow_server import MlflowServer
 from testbed.object_stores import post, register, s3_bucket, upload
-from testbed.processes import PATIENCE
+from testbed.processes import PATIENCE, installed
 from testbed.registered import files_below
 from testbed.reverse_proxy import Exchange, ReverseProxy, Rule, reverse_proxy
 from testbed.s3_server import S3Server, s3_server
@@ -42,6 +44,7 @@ FILES = {
     "empty": b"",
 }
 NUMBERS = itertools.count(1)
+TURNS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,15 +247,7 @@ def test_a_range_that_was_cut_is_continued_from_its_last_byte(tmp_path: Path, on
 
 
 def test_large_files_wait_for_one_of_the_streams_and_small_ones_do_not(tmp_path: Path, on_s3: OnS3) -> None:
-    known = {name: value for name, value in on_s3.server.environment.items() if name != "AWS_EC2_METADATA_DISABLED"}
-    credentials = mounted(tmp_path, known)
-    settings = ObjectStoreSettings.from_environment(
-        on_s3.environment(tmp_path, MODEL_API_OBJECT_STORE_CREDENTIALS=credentials)
-    )
-    place = parse_store_address("s3://models/streams")
-    upload(on_s3.bucket, "streams", {"small": b"x", "large": bytes(LARGE)})
-    bucket = connected(place, settings, Deadline(Limits()))
-    small, large = sorted(bucket.files("streams"), key=lambda file: file.size or 0)
+    bucket, small, large = streams_of(tmp_path, on_s3)
     opened = threading.Event()
 
     def one_more() -> None:
@@ -269,6 +264,56 @@ def test_large_files_wait_for_one_of_the_streams_and_small_ones_do_not(tmp_path:
         assert not opened.is_set()
         streams.close()
         waiting.result(PATIENCE)
+
+
+def test_every_transfer_that_waits_for_a_stream_gets_its_turn(tmp_path: Path, on_s3: OnS3) -> None:
+    bucket, _, large = streams_of(tmp_path, on_s3)
+    turns = [0] * (2 * STREAMS)
+    when_one_had_all: list[int] = []
+
+    def transfer(number: int) -> None:
+        for _ in range(TURNS):
+            with bucket.open("streams/large", large, {}):
+                turns[number] += 1
+        when_one_had_all.append(min(turns))
+
+    with ThreadPoolExecutor(len(turns)) as pool:
+        list(pool.map(transfer, range(len(turns))))
+
+    assert when_one_had_all[0] > 0
+
+
+def streams_of(tmp_path: Path, on_s3: OnS3) -> tuple[Bucket, ListedFile, ListedFile]:
+    """Return a bucket with `streams/small` and `streams/large`, and the two files as it lists them."""
+    known = {name: value for name, value in on_s3.server.environment.items() if name != "AWS_EC2_METADATA_DISABLED"}
+    credentials = mounted(tmp_path, known)
+    settings = ObjectStoreSettings.from_environment(
+        on_s3.environment(tmp_path, MODEL_API_OBJECT_STORE_CREDENTIALS=credentials)
+    )
+    upload(on_s3.bucket, "streams", {"small": b"x", "large": bytes(LARGE)})
+    bucket = connected(parse_store_address("s3://models/streams"), settings, Deadline(Limits()))
+    small, large = sorted(bucket.files("streams"), key=lambda file: file.size or 0)
+    return bucket, small, large
+
+
+def test_doctor_measures_the_way_from_the_address_of_a_version(tmp_path: Path, on_s3: OnS3) -> None:
+    command = [installed("model-api"), "doctor", "delivery", f"--name={on_s3.versions['big'].name}", "--version=1"]
+    bounds = [f"--tracking-uri={on_s3.mlflow}", f"--directory={tmp_path}", f"--seconds={PATIENCE}", "--format=json"]
+    known = {"PATH": os.environ["PATH"], **on_s3.environment(tmp_path)}
+    done = subprocess.run([*command, *bounds], env=known, capture_output=True, text=True, check=False)
+
+    assert done.returncode == ExitCode.DONE, done.stderr
+    assert {name: way["bytes"] for name, way in json.loads(done.stdout)["ways"].items()} == {
+        "object store": sum(map(len, FILES.values()))
+    }
+
+
+def test_a_bucket_that_is_not_there_is_named_with_the_places_to_look_at(tmp_path: Path, on_s3: OnS3) -> None:
+    on_s3.versions["nowhere"] = on_s3.version({}, "s3://nowhere/model")
+    ended = fetch(tmp_path, on_s3, example="nowhere", MODEL_API_OBJECT_STORES="s3://nowhere")
+
+    assert ended.code == ExitCode.NOT_FOUND, ended.output
+    assert "listing of 's3://nowhere/model': the object store answers 404 NoSuchBucket; check the bucket" in ended.reason
 
 
 def test_a_range_that_does_not_fit_makes_the_file_come_in_one_piece(tmp_path: Path, on_s3: OnS3) -> None:

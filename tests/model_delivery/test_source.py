@@ -134,9 +134,15 @@ def test_mlflow_is_asked_for_the_files_of_a_version_only_if_its_source_is_a_mode
     assert ("a/1" in registry.asked) is asked
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/key", "dbfs:/x", "file:///etc", "x"])
+@pytest.mark.parametrize("uri", ["s3://bucket/key", "dbfs:/x", "ftp://host/x"])
 def test_artifacts_that_do_not_come_through_mlflow_are_refused(uri: str) -> None:
     with pytest.raises(InvalidInputError, match="which is not supported;"):
+        artifact_path(Registry({("a", "1"): uri}), "a", "1")
+
+
+@pytest.mark.parametrize("uri", ["file:///etc", "/srv/mlruns/1/model", "mlruns/1/model", "x", r"C:\models", "C:/models"])
+def test_artifacts_on_a_disk_are_refused_with_the_way_to_have_them_served(uri: str) -> None:
+    with pytest.raises(InvalidInputError, match="on the disk of a machine.*log the model again in a new experiment"):
         artifact_path(Registry({("a", "1"): uri}), "a", "1")
 
 

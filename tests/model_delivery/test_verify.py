@@ -1,3 +1,7 @@
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +12,8 @@ from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ModelRef
 from model_delivery.file_checks import file_entry
 from model_delivery.manifest import Manifest
-from testbed.delivery import Delivery
+from testbed.delivery import COMMAND, Delivery
+from testbed.processes import PATIENCE
 
 REF = ModelRef(name="wine", version="2", owner="jane.doe", run_id="5f0c")
 FILES = {"MLmodel": b"flavors: {}\n", "data/weights.bin": bytes(1000), "empty": b""}
@@ -101,6 +106,10 @@ def add(model: Path) -> None:
     (model / "data/extra.py").write_text("")
 
 
+def add_linked_directory(model: Path) -> None:
+    (model / "code").symlink_to("data")
+
+
 @pytest.mark.parametrize(
     ("damage", "options", "fault"),
     [
@@ -109,8 +118,9 @@ def add(model: Path) -> None:
         (link, [], '"empty" is missing'),
         (change, ["--digests"], '"data/weights.bin" has another digest'),
         (add, ["--digests"], '"data/extra.py" is not in the manifest'),
+        (add_linked_directory, ["--digests"], '"code" is not in the manifest'),
     ],
-    ids=["shorter", "missing", "a link", "changed", "added"],
+    ids=["shorter", "missing", "a link", "changed", "added", "a link to a directory added"],
 )
 def test_a_damaged_model_is_named_by_its_fault(
     delivered: Delivery, damage: object, options: list[str], fault: str
@@ -127,6 +137,36 @@ def test_a_torn_manifest_is_damaged(delivered: Delivery) -> None:
     delivered.manifest(REF).write_text("{")
 
     assert delivered.verify(REF).code == ExitCode.DAMAGED
+
+
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)], ids=["a directory", "a named pipe", "a link"]
+)
+def test_a_manifest_that_is_no_regular_file_is_damaged(delivered: Delivery, make: Callable[[Path], None]) -> None:
+    delivered.manifest(REF).unlink()
+    make(delivered.manifest(REF))
+    ended = delivered.verify(REF)
+
+    assert ended.code == ExitCode.DAMAGED, ended.output
+    assert "manifest.json is not a regular file; fetch the model again" in ended.reason
+
+
+def test_an_error_of_the_disk_is_named_with_its_place(delivered: Delivery) -> None:
+    owner = delivered.run_directory(REF).parent
+    shutil.rmtree(owner)
+    owner.symlink_to(owner)
+    ended = delivered.verify(REF)
+
+    assert ended.code == ExitCode.UNEXPECTED, ended.output
+    assert "the store failed: Too many levels of symbolic links" in ended.reason
+
+
+def test_only_what_was_asked_for_is_named_as_missing(delivered: Delivery) -> None:
+    place = [*COMMAND, "verify", f"--store={delivered.store}", "--owner=jane.doe", "--run-id=5f0c", "--model=beer"]
+    ended = subprocess.run(place, capture_output=True, text=True, check=False, timeout=PATIENCE)
+
+    assert ended.returncode == ExitCode.PRECONDITION
+    assert "for this run, and not model 'beer' exit=" in ended.stderr
 
 
 def test_verify_writes_nothing(delivered: Delivery) -> None:

@@ -2,7 +2,8 @@
 
 `python -m benchmarks.runtime_grpc [--rounds 3] [--seconds 5]`
 Each server has two workers. gRPC is loaded by ghz and HTTP by wrk, each with one call at a time on each connection; the
-processor's time is that of the server alone.
+processor's time is that of the server alone. ghz, a program of Go, takes more of the machine than wrk: h2load, if it is
+installed, then loads both.
 """
 
 import argparse
@@ -20,9 +21,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import ghz, wrk
+from benchmarks import ghz, h2load, wrk
 from benchmarks.machine import describe, processor_seconds
 from benchmarks.runtime_predictions import COLUMNS, CONNECTIONS, ROW, saved
+from serving_runtime.protocols.open_inference.messages import INFERENCE
 from testbed.infer_messages import Request, message_of
 from testbed.processes import free_port, installed, running
 
@@ -61,23 +63,29 @@ def main() -> None:
 
 
 def one_row(directory: Path, options: argparse.Namespace) -> None:
-    as_json, as_message = directory / "row.json", directory / "row.bin"
+    as_json, as_message, as_call = directory / "row.json", directory / "row.bin", directory / "row.call"
     as_json.write_text(json.dumps({"dataframe_split": {"columns": COLUMNS, "data": [ROW]}}))
     row = {"name": "row", "datatype": "FP64", "shape": [1, len(ROW)], "data": list(ROW)}
     as_message.write_bytes(message_of({"inputs": [row]}, raw=True, model="model").SerializeToString())
+    as_call.write_bytes(h2load.grpc_body(as_message.read_bytes()))
     with (
         _ours(saved("elastic-net", directory / "elastic-net"), directory) as (pid, http, grpc),
-        _empty(directory) as (
-            empty_pid,
-            empty_port,
-        ),
+        _empty(directory) as (empty_pid, empty_port),
     ):
+        url = f"http://127.0.0.1:{http}/invocations"
         ways = (
             Way(name="gRPC", pid=pid, load=_by_ghz(grpc, as_message)),
-            Way(name="HTTP, /invocations", pid=pid, load=_by_wrk(f"http://127.0.0.1:{http}/invocations", as_json)),
+            Way(name="HTTP, /invocations", pid=pid, load=_by_wrk(url, as_json)),
             Way(name="an empty servicer", pid=empty_pid, load=_by_ghz(empty_port, as_message)),
         )
         _table(f"one row of {len(ROW)} columns, ElasticNet", ways, CONNECTIONS, options)
+        if h2load.is_installed():
+            ways = (
+                Way(name="gRPC", pid=pid, load=_by_h2load(_infer(grpc), as_call, h2load.GRPC)),
+                Way(name="HTTP, /invocations", pid=pid, load=_by_h2load(url, as_json, h2load.HTTP)),
+                Way(name="an empty servicer", pid=empty_pid, load=_by_h2load(_infer(empty_port), as_call, h2load.GRPC)),
+            )
+            _table("the same row, all by h2load", ways, CONNECTIONS, options)
 
 
 def tensor(directory: Path, options: argparse.Namespace) -> None:
@@ -128,6 +136,14 @@ def _by_ghz(port: int, body: Path) -> Measure:
 
 def _by_wrk(url: str, body: Path, headers: Any = wrk.JSON) -> Measure:
     return lambda connections, seconds: wrk.load(url, body, connections=connections, seconds=seconds, headers=headers)
+
+
+def _by_h2load(url: str, body: Path, protocol: Sequence[str]) -> Measure:
+    return lambda connections, seconds: h2load.load(url, body, *protocol, connections=connections, seconds=seconds)
+
+
+def _infer(port: int) -> str:
+    return f"http://127.0.0.1:{port}{INFERENCE.method('ModelInfer').path}"
 
 
 @contextmanager

@@ -63,6 +63,11 @@ class Model:
         """True if a library computes the predictions; the code of a model's author may do anything, and wait for it."""
         return self.metadata.flavors["python_function"].get("loader_module") in LOADERS
 
+    @property
+    def runs_own_code(self) -> bool:
+        """True if code of the model's author may run in a prediction; a library that takes arrays runs none."""
+        return not self._by_position
+
     def predict(self, request: Request) -> Any:
         """Return what the model returns: an array, a frame, a list, or what its author chose. Raises ServingError."""
         conformed = self.plan.conform(request)

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 # The numbers of OpenTelemetry's own batch processor.
 DEFAULTS: Final = {OTEL_BSP_SCHEDULE_DELAY: 5000, OTEL_BSP_MAX_QUEUE_SIZE: 2048, OTEL_BSP_MAX_EXPORT_BATCH_SIZE: 512}
 SPANS_OF_A_REQUEST: Final = 4
-SHARE: Final = 0.03  # of the processor time that a worker gets, at most, for making and sending spans
+SHARE: Final = 0.02  # of the processor time that a worker gets, at most, for making and sending spans
 FLUSH: Final = 3.0  # seconds for the last spans of a process that ends
 LONGEST_REASON: Final = 200  # characters
 EXPORTERS: Final = "opentelemetry.exporter"

@@ -6,7 +6,6 @@ of its own, with the times of the call, which links to that of the batch's first
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +24,7 @@ from opentelemetry.semconv.attributes.http_attributes import (
 from opentelemetry.semconv.attributes.url_attributes import URL_PATH, URL_SCHEME
 from opentelemetry.trace import SpanKind, Status, StatusCode, TraceState
 
+from serving_runtime.frozen_record import frozen_record
 from serving_runtime.observability.access_log import LONGEST_PATH
 from serving_runtime.observability.metrics import CLIENT_LEFT
 from serving_runtime.observability.request_trace import RequestTrace, span_context
@@ -50,7 +50,7 @@ HEADERS: Final = "opentelemetry.util.re"
 SECOND: Final = 1_000_000_000  # in nanoseconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_record
 class SpanDescription:
     """Name and attributes of a request's span, by the conventions of its protocol. `error` is its type, if it failed.
 
@@ -60,6 +60,17 @@ class SpanDescription:
     name: str
     attributes: Mapping[str, Any]
     error: str | None = None
+
+
+class KnownResource(Resource):
+    """A resource with a hash that is computed once: the exporter asks for it with each span, and it is one of JSON."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource.attributes, resource.schema_url)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 class Tracer:
@@ -131,7 +142,7 @@ class Tracer:
         ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_record
 class _Step:
     """A span below that of the request. Times are of the performance counter."""
 
@@ -139,7 +150,7 @@ class _Step:
     start: float
     end: float
     span_id: int | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] | None = None
     links: tuple[otel.Link, ...] = ()
     error: str | None = None
 
@@ -231,7 +242,7 @@ def tracer(environ: Mapping[str, str], model: Mapping[str, str], counts: SpanCou
     resource = Resource.create()
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith(UNKNOWN_SERVICE):
         resource = resource.merge(Resource({SERVICE_NAME: model["name"]}))
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider = TracerProvider(resource=KnownResource(resource), shutdown_on_exit=False)
     export = SpanExport(OTLPSpanExporter(), environ, counts, processors=processors)
     provider.add_span_processor(export)
     if isinstance(otel.get_tracer_provider(), otel.ProxyTracerProvider):  # else the model's code has set one

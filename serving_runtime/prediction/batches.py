@@ -199,7 +199,7 @@ class Batches:
 
     def _predict_batch(self, batch: Sequence[QueuedRequest]) -> BatchResult:
         """Call the model, in any thread. Spans of its own code become children of the first request's."""
-        if batch[0].trace is not None:
+        if batch[0].trace is not None and self._model.runs_own_code:
             return batch[0].trace.run(self._called, batch)
         return self._called(batch)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import lightgbm
 import mlflow.lightgbm
+import mlflow.sklearn
 import mlflow.xgboost
 import narwhals.stable.v2 as narwhals
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 import xgboost
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestRegressor, VotingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -61,6 +63,13 @@ KEEPS_FRAMES = {
 }
 
 
+# MLflow warns of its own code where it is first imported and where it saves an example, XGBoost of a request without
+# rows.
+WARNED = pytest.mark.filterwarnings(
+    "ignore:.*Any type hint is inferred", "ignore:Operation with range", "ignore:.*Empty dataset"
+)
+
+
 def fitted(model: Any) -> Any:
     return model.fit(FRAME, TARGET > 0 if isinstance(model, LogisticRegression) else TARGET)
 
@@ -93,6 +102,25 @@ def test_names_that_are_not_the_signature_s_are_kept(names: tuple[str, ...]) -> 
     assert list(model.feature_names_in_) == list(NAMES)
 
 
+@WARNED
+@pytest.mark.parametrize(("estimators", "own"), [(TAKES_ARRAYS, False), (KEEPS_FRAMES, True)], ids=["arrays", "frames"])
+def test_only_a_model_that_takes_arrays_is_known_to_run_no_code_of_its_author(
+    estimators: dict[str, Any], own: bool, tmp_path: Path
+) -> None:
+    signature = ModelSignature(Schema([ColSpec("double", column) for column in NAMES]))
+    for number, estimator in enumerate(estimators.values()):
+        path = tmp_path / str(number)
+        mlflow.sklearn.save_model(
+            fitted(clone(estimator)),
+            str(path),
+            signature=signature,
+            pip_requirements=[],
+            serialization_format="cloudpickle",
+        )
+        assert load(path, Loader.NATIVE).runs_own_code is own
+        assert load(path, Loader.MLFLOW).runs_own_code
+
+
 def test_estimator_that_was_fitted_without_names_is_left_alone() -> None:
     model = LinearRegression().fit(FRAME.to_numpy(), TARGET)
 
@@ -123,13 +151,6 @@ BOOSTERS: dict[str, Callable[[pd.DataFrame, Any], Any]] = {
         lightgbm.LGBMRegressor(n_jobs=1, verbose=-1, min_child_samples=2).fit(frame, target).booster_
     ),
 }
-
-
-# MLflow warns of its own code where it is first imported and where it saves an example, XGBoost of a request without
-# rows.
-WARNED = pytest.mark.filterwarnings(
-    "ignore:.*Any type hint is inferred", "ignore:Operation with range", "ignore:.*Empty dataset"
-)
 
 
 def saved_booster(name: str, kind: str, directory: Path) -> Path:

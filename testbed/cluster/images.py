@@ -6,6 +6,7 @@ The base image is made of Debian's smallest system and this machine's Python, un
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -70,6 +71,8 @@ IMAGES: Final = (
 )
 MOST_PROCESSES: Final = 32768
 LEFT_OUT: Final = ("test", "idlelib", "site-packages")
+COPIED: Final = re.compile(r"^COPY (?!--from=)(.+) \S+$", re.MULTILINE)  # what a Dockerfile takes from the context
+ARGUMENT: Final = re.compile(r"\$\{(\w+)\}")
 
 
 def unmet_requirement() -> str | None:
@@ -159,7 +162,7 @@ def build(image: Image) -> None:
 def content_of(image: Image) -> str:
     """Return a digest of everything that an image is built from, which podman's cache takes seconds to compare."""
     found = hashlib.sha256(f"{identity_of(BASE)} {image}".encode())
-    for file in [ROOT / image.dockerfile, *_context(ROOT / image.context)]:
+    for file in [ROOT / image.dockerfile, ROOT / ".dockerignore", *_copied(image)]:
         found.update(f"{os.path.relpath(file, ROOT)} {file.stat().st_mode}".encode() + file.read_bytes())
     return found.hexdigest()
 
@@ -193,11 +196,11 @@ def save(*tags: str) -> Path:
     return archive
 
 
-def _context(folder: Path) -> Iterator[Path]:
-    """Yield the files that a build may copy: those that .dockerignore lets in, or all if there is none."""
-    ignore = folder / ".dockerignore"
-    lines = ignore.read_text().splitlines() if ignore.exists() else ["!*"]
-    for place in sorted(place for line in lines if line.startswith("!") for place in folder.glob(line[1:])):
+def _copied(image: Image) -> Iterator[Path]:
+    """Yield the files of the context that the Dockerfile copies, so that a change of others builds nothing again."""
+    words = " ".join(COPIED.findall((ROOT / image.dockerfile).read_text())).split()
+    named = {ARGUMENT.sub(lambda found: image.arguments.get(found[1], ""), word) for word in words}
+    for place in (ROOT / image.context / name for name in sorted(named - {""})):
         files = [place] if place.is_file() else sorted(place.rglob("*"))
         yield from (file for file in files if file.is_file() and file.parent.name != "__pycache__")
 

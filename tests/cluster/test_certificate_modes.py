@@ -18,6 +18,7 @@ from testbed.cluster.kube import Kube
 from testbed.cluster.load import pods_at
 from testbed.cluster.workloads import (
     COMPUTE,
+    IDLE,
     PLATFORM,
     literals,
     model_deployment,
@@ -162,7 +163,7 @@ def test_cert_manager_issues_registers_and_renews(cert_manager: Kube, wine: Mode
     assert (outcome.refused, outcome.bare_seconds) == ([], [])
     assert outcome.count > 0
     assert bundle(kube) == trusted
-    kube.apply(model_deployment("managed", literals(wine)))
+    kube.apply(model_deployment("managed", literals(wine), **IDLE))
     kube.rolled_out(COMPUTE, "managed")
 
 

@@ -9,7 +9,7 @@ import pytest
 from model_contract.model_ref import ModelRef
 from model_contract.names import ENABLED_LABEL, POLICY
 from testbed.cluster.kube import Kube
-from testbed.cluster.workloads import COMPUTE, literals, model_pod, scale_webhook
+from testbed.cluster.workloads import COMPUTE, IDLE, literals, model_pod, scale_webhook
 from testbed.processes import installed as command
 
 
@@ -73,7 +73,7 @@ def test_policy_that_is_not_there_is_odd(quiet: Kube) -> None:
 def test_namespace_of_model_pods_that_is_not_enabled_is_named(quiet: Kube, wine: ModelRef) -> None:
     quiet("create", "namespace", "forgotten")
     try:
-        quiet.apply(model_pod("ignored", literals(wine), namespace="forgotten"))
+        quiet.apply(model_pod("ignored", literals(wine), namespace="forgotten", **IDLE))
         _, findings = doctor(quiet)
         done = webhook_command(quiet, "doctor")
     finally:
@@ -85,7 +85,7 @@ def test_namespace_of_model_pods_that_is_not_enabled_is_named(quiet: Kube, wine:
 
 def test_model_pod_that_waits_is_named_with_its_reason(quiet: Kube, wine: ModelRef) -> None:
     ref = ModelRef(name=wine.name, version="78", owner=wine.owner, run_id=wine.run_id)
-    quiet.apply(model_pod("wrong-version", literals(ref)))
+    quiet.apply(model_pod("wrong-version", literals(ref), **IDLE))
     findings = quiet.until(lambda: (found := doctor(quiet)[1]).get("model pods") and found)
 
     assert "domino-compute/wrong-version: exit code 5" in findings["model pods"]["found"]

@@ -30,7 +30,7 @@ from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose
 from testbed.cluster.cluster import RUN
 from testbed.cluster.kube import Kube, decoded
-from testbed.cluster.workloads import COMPUTE, MLFLOW, PLATFORM, PROJECT_ID, literals, model_pod, settings
+from testbed.cluster.workloads import COMPUTE, IDLE, MLFLOW, PLATFORM, PROJECT_ID, literals, model_pod, settings
 from testbed.gate import API, PASSWORD, Answer, ask
 from testbed.processes import installed as command_of
 from tracking_gate.authentication.people import hashed
@@ -214,12 +214,12 @@ def test_model_pod_fetches_through_the_gate_also_after_a_rotation(
     first = gated.value()
     gated.token("sync")
     with settings(quiet, {"TRACKING_URI": ADDRESS, "TOKEN": "pull"}):
-        quiet.apply(model_pod("gated", literals(wine)))
+        quiet.apply(model_pod("gated", literals(wine), **IDLE))
         pod = ready(quiet, "gated")
         gated.token("rotate", "-i", PROJECT_ID, "--grace", "1h", "--out", tmp_path / "promote")
         gated.token("sync")
         gated.hurry()
-        quiet.apply(model_pod("rotated", literals(wine)))
+        quiet.apply(model_pod("rotated", literals(wine), **IDLE))
         ready(quiet, "rotated")
 
     init = next(container for container in pod["spec"]["initContainers"] if container["name"] == INIT_CONTAINER)
@@ -241,10 +241,10 @@ def test_model_pod_fetches_through_the_gate_also_after_a_rotation(
 
 def test_model_pod_fetches_by_the_token_of_its_service_account(gated: Gated, quiet: Kube, wine: ModelRef) -> None:
     """Use no Secret; the kubelet gives the token, and the gate finds the project by the pod's label."""
-    foreign = model_pod("of-another-project", literals(wine))
+    foreign = model_pod("of-another-project", literals(wine), **IDLE)
     foreign["metadata"]["labels"][PROJECT_ID_LABEL] = "a" * 24
     with settings(quiet, {"TRACKING_URI": ADDRESS, "TOKEN": "service-account"}):
-        quiet.apply(model_pod("identified", literals(wine)), foreign)
+        quiet.apply(model_pod("identified", literals(wine), **IDLE), foreign)
         pod = ready(quiet, "identified")
         ended = quiet.until(lambda: init_code(quiet, "of-another-project"), what="the other pod's fetch is refused")
 
@@ -305,7 +305,7 @@ def test_way_past_a_gate_that_is_down(gated: Gated, quiet: Kube, wine: ModelRef)
         assert moved(uri, wine, "Staging", {}).status == 200
         assert moved(uri, wine, "None", {}).status == 200
     quiet("-n", MLFLOW, "delete", "networkpolicy", "mlflow-from-gate-only")
-    quiet.apply(model_pod("past-the-gate", literals(wine)))  # the quickstart's webhook has MLflow's own address
+    quiet.apply(model_pod("past-the-gate", literals(wine), **IDLE))  # the quickstart's webhook has MLflow's own address
     ready(quiet, "past-the-gate")
 
     quiet("apply", "-k", OVERLAY)
@@ -329,7 +329,7 @@ def test_uninstalled_gate_leaves_pods_that_fetch_from_mlflow(gated: Gated, quiet
         assert kubectl == "kubectl"
         quiet(*arguments)
     quiet.rolled_out(PLATFORM, "model-api-webhook")
-    quiet.apply(model_pod("without-a-gate", literals(wine)))
+    quiet.apply(model_pod("without-a-gate", literals(wine), **IDLE))
     pod = ready(quiet, "without-a-gate")
 
     init = next(container for container in pod["spec"]["initContainers"] if container["name"] == INIT_CONTAINER)

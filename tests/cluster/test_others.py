@@ -18,6 +18,7 @@ from testbed.cluster.kube import Kube
 from testbed.cluster.machine import Network
 from testbed.cluster.workloads import (
     COMPUTE,
+    IDLE,
     LOCKED,
     PLATFORM,
     RUNTIME_IMAGE,
@@ -125,7 +126,7 @@ def test_native_sidecar_runs_before_the_fetch_and_goes_on(quiet: Kube, wine: Mod
         "restartPolicy": "Always",
         "securityContext": LOCKED,
     }
-    pod = model_pod("meshed", literals(wine))
+    pod = model_pod("meshed", literals(wine), **IDLE)
     pod["spec"]["initContainers"] = [proxy, proxy | {"name": "users-own", "restartPolicy": None, "command": ["true"]}]
     quiet.apply(pod)
     quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/meshed", "--timeout=240s")
@@ -165,7 +166,7 @@ def unrestricted(quiet: Kube) -> Iterator[str]:
 
 
 def meshed(name: str, namespace: str, wine: ModelRef, user: int, validator: str) -> Json:
-    pod = model_pod(name, literals(wine), namespace=namespace)
+    pod = model_pod(name, literals(wine), namespace=namespace, **IDLE)
     node = {"name": "node", "hostPath": {"path": "/"}}
     privileged = {"privileged": True, "runAsUser": 0, "runAsNonRoot": False}
     capture = {
@@ -214,7 +215,7 @@ def exit_code(kube: Kube, namespace: str, pod: str) -> int | None:
 
 def test_warning_of_a_controllers_pod_is_on_the_pod(quiet: Kube, wine: ModelRef) -> None:
     """Create the pod by a controller, which shows warnings to no person."""
-    quiet.apply(model_deployment("silent", literals(wine)[:3]))
+    quiet.apply(model_deployment("silent", literals(wine)[:3], **IDLE))
     pods = quiet.until(lambda: quiet.items("-n", COMPUTE, "pod", "-l", "app=silent"))
     events = quiet("-n", COMPUTE, "get", "events", "-o", "json")
 
@@ -230,7 +231,10 @@ def test_uninstalled_cluster_starts_pods_as_before(quiet: Kube, wine: ModelRef) 
         quiet("-n", PLATFORM, "delete", "deployment", "model-api-webhook", "--wait=true")
         quiet.until(
             lambda: (
-                quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("bare", literals(wine)))).returncode == 0
+                quiet.attempt(
+                    "apply", "-f", "-", given=json.dumps(model_pod("bare", literals(wine), **IDLE))
+                ).returncode
+                == 0
             ),
         )
         quiet.apply(plain_pod("after", COMPUTE))

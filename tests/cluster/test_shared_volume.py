@@ -16,7 +16,7 @@ from testbed.cluster import binaries
 from testbed.cluster.cluster import RUN
 from testbed.cluster.kube import Kube
 from testbed.cluster.machine import run
-from testbed.cluster.workloads import COMPUTE, MLFLOW, PLATFORM, PROJECT_ID, literals, model_pod
+from testbed.cluster.workloads import COMPUTE, IDLE, MLFLOW, PLATFORM, PROJECT_ID, literals, model_pod
 from testbed.gate import API, ask
 from tests.cluster.conftest import QUICKSTART
 from tests.cluster.test_claims import ready, shared_claim, volume
@@ -102,7 +102,7 @@ def test_job_fills_the_claim_and_pods_mount_it_and_a_used_model_stays(shared: Sh
     """The Deployment of the quickstart names the model, too."""
     filled = shared.ended(FILL)
     [there] = (path.name for path in (shared.store / wine.owner).iterdir())
-    shared.kube.apply(model_pod("shared", literals(wine)))
+    shared.kube.apply(model_pod("shared", literals(wine), **IDLE))
     ready(shared.kube, "shared")
     move(shared.kube, wine, "Archived")
     waiting = shared.sync("sync-waiting")

@@ -11,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,7 @@ IMAGES: Final = (
 )
 MOST_PROCESSES: Final = 32768
 LEFT_OUT: Final = ("test", "idlelib", "site-packages")
+NAME_OF_IMAGE: Final = "io.containerd.image.name"  # an annotation that containerd reads
 COPIED: Final = re.compile(r"^COPY (?!--from=)(.+) \S+$", re.MULTILINE)  # what a Dockerfile takes from the context
 ARGUMENT: Final = re.compile(r"\$\{(\w+)\}")
 
@@ -179,7 +181,7 @@ def load(tags: Sequence[str]) -> None:
     if not missing:
         return
     ctr = (PROGRAMS / "ctr", "--address", RUN / "containerd" / "socket", "--namespace=k8s.io")
-    archive = save(*missing)
+    archive = save_new(missing)
     image_store.forget()
     run(*ctr, "images", "import", archive)
     archive.unlink()
@@ -193,6 +195,29 @@ def save(*tags: str) -> Path:
     archive = CACHE / "images" / "load.tar"
     archive.unlink(missing_ok=True)
     podman("save", "--quiet", "--multi-image-archive", "--output", archive, *tags)
+    return archive
+
+
+def save_new(tags: Sequence[str]) -> Path:
+    """Return an archive of the images without the layers that the cluster has, which are hundreds of megabytes."""
+    layout = CACHE / "images" / "layout"
+    shutil.rmtree(layout, ignore_errors=True)
+    blobs = layout / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    for blob in image_store.BLOBS.glob("*"):  # podman writes no file that is there
+        (blobs / blob.name).symlink_to(blob)
+    for tag in tags:
+        podman("save", "--quiet", "--format=oci-dir", "--uncompressed", "--output", layout, tag)
+    index = json.loads((layout / "index.json").read_text())
+    for manifest in index["manifests"]:
+        manifest["annotations"][NAME_OF_IMAGE] = manifest["annotations"]["org.opencontainers.image.ref.name"]
+    (layout / "index.json").write_text(json.dumps(index))
+    archive = layout.with_suffix(".tar")
+    with tarfile.open(archive, "w") as tar:
+        for file in sorted(layout.rglob("*")):
+            if file.is_file() and not file.is_symlink():
+                tar.add(file, file.relative_to(layout))
+    shutil.rmtree(layout)
     return archive
 
 

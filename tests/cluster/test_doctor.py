@@ -48,7 +48,7 @@ def test_table_says_it_too(installed: Kube) -> None:
 def without_webhook(quiet: Kube) -> Iterator[Kube]:
     scale_webhook(quiet, 0)
     yield quiet
-    scale_webhook(quiet, 2)
+    scale_webhook(quiet, 1)
 
 
 def test_webhook_that_does_not_answer_is_found_by_each_check(without_webhook: Kube) -> None:

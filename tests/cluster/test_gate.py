@@ -30,7 +30,16 @@ from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose
 from testbed.cluster.cluster import RUN
 from testbed.cluster.kube import Kube, decoded
-from testbed.cluster.workloads import COMPUTE, IDLE, MLFLOW, PLATFORM, PROJECT_ID, literals, model_pod, settings
+from testbed.cluster.workloads import (
+    COMPUTE,
+    IDLE,
+    MLFLOW,
+    PLATFORM,
+    PROJECT_ID,
+    literals,
+    model_pod,
+    settings,
+)
 from testbed.gate import API, PASSWORD, Answer, ask
 from testbed.processes import installed as command_of
 from tracking_gate.authentication.people import hashed
@@ -38,7 +47,6 @@ from tracking_gate.authentication.people import hashed
 ROOT = Path(__file__).parents[2]
 OVERLAY = ROOT / "manifests" / "overlays" / "gate"
 COMPONENTS = ROOT / "manifests" / "components"
-QUICKSTART = ROOT / "manifests" / "overlays" / "quickstart"
 PAGE = ROOT / "docs" / "how-to" / "install-gate.md"
 GATE, UID = "model-api-gate", 65532
 ADDRESS = f"http://{GATE}.{MLFLOW}.svc:5000"
@@ -314,11 +322,13 @@ def test_way_past_a_gate_that_is_down(gated: Gated, quiet: Kube, wine: ModelRef)
     assert quiet.get("-n", MLFLOW, "networkpolicy", "mlflow-from-gate-only")
 
 
-def test_uninstalled_gate_leaves_pods_that_fetch_from_mlflow(gated: Gated, quiet: Kube, wine: ModelRef) -> None:
+def test_uninstalled_gate_leaves_pods_that_fetch_from_mlflow(
+    gated: Gated, quiet: Kube, wine: ModelRef, quickstart: Path
+) -> None:
     """The lines of the page, after an outage whose override of the address is still on the Deployment."""
     quiet("-n", PLATFORM, "set", "env", "deployment/model-api-webhook", f"MODEL_API_WEBHOOK_TRACKING_URI={ADDRESS}")
     quiet.rolled_out(PLATFORM, "model-api-webhook")
-    overlays = {"<the gate's overlay>": str(gated.overlay), "<the webhook's overlay>": str(QUICKSTART)}
+    overlays = {"<the gate's overlay>": str(gated.overlay), "<the webhook's overlay>": str(quickstart)}
     page = PAGE.read_text().partition("## Uninstall")[2].partition("```")[2].partition("```")[0]
     for name, overlay in overlays.items():
         assert name in page

@@ -28,7 +28,6 @@ from testbed.cluster.workloads import (
     plain_pod,
 )
 
-QUICKSTART = Path(__file__).parents[2] / "manifests" / "overlays" / "quickstart"
 HOST = Network(name="").outside
 Json = dict[str, Any]
 
@@ -223,7 +222,7 @@ def test_warning_of_a_controllers_pod_is_on_the_pod(quiet: Kube, wine: ModelRef)
     assert "MLFLOW_RUN_ID is not set" not in events
 
 
-def test_uninstalled_cluster_starts_pods_as_before(quiet: Kube, wine: ModelRef) -> None:
+def test_uninstalled_cluster_starts_pods_as_before(quiet: Kube, wine: ModelRef, quickstart: Path) -> None:
     """In the order of docs/how-to/operate-webhook.md."""
     quiet("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", POLICY)
     quiet("delete", "mutatingwebhookconfiguration", REGISTRATION)
@@ -241,7 +240,7 @@ def test_uninstalled_cluster_starts_pods_as_before(quiet: Kube, wine: ModelRef) 
         quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/after", "--timeout=240s")
         bare = quiet.get("-n", COMPUTE, "pod", "bare")
     finally:
-        quiet("apply", "-k", QUICKSTART)
+        quiet("apply", "-k", quickstart)
         quiet.rolled_out(PLATFORM, "model-api-webhook")
 
     assert "initContainers" not in bare["spec"]

@@ -27,6 +27,14 @@ from webhook.certificates.issuance import is_issued_by
 from webhook.certificates.state import begin_rotation, read_state, write_state
 
 
+@pytest.fixture(scope="module", autouse=True)
+def two_pods(installed: Kube) -> Iterator[None]:
+    """As many pods of the webhook as the manifests have."""
+    scale_webhook(installed, 2)
+    yield
+    scale_webhook(installed, 1)
+
+
 @pytest.fixture
 def api(installed: Kube) -> Iterator[ClusterObjects]:
     with Client(KubeConfig.from_file(installed.kubeconfig)) as client:

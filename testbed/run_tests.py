@@ -130,7 +130,9 @@ def main(arguments: Sequence[str], folders: Mapping[str, Sequence[str]] = FOLDER
     for command in (["combine", "--quiet"], ["report"]) if coverage() and not any(codes) else ():
         codes.append(subprocess.run([sys.executable, "-m", "coverage", *command], check=False).returncode)
     names = ["the rest", *folders] if len(runs) > 1 else ["all"]
-    seconds = {name: run.seconds for name, run in zip(names, runs, strict=True)} | {"fork servers": seconds_of_orphans()}
+    seconds = {name: run.seconds for name, run in zip(names, runs, strict=True)} | {
+        "fork servers": seconds_of_orphans()
+    }
     used = ", ".join(f"{name} {number:.0f}" for name, number in seconds.items())
     say(f"\nprocessor seconds: {used}\n".encode())
     counts = sum((run.counts for run in runs), Counter[str]())
@@ -155,7 +157,7 @@ def run_all(runs: Sequence[Run]) -> None:
 
 
 def seconds_of_orphans() -> float:
-    """Return the processor seconds of ended processes that a run has left to others: the fork servers that they share."""
+    """Return the processor seconds of processes that a run has left to others: the fork servers that they share."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:

@@ -9,7 +9,7 @@ import yaml
 
 from model_contract.model_ref import ModelRef
 from testbed.cluster.kube import Kube, cluster, unavailable_reason
-from testbed.cluster.workloads import COMPUTE, PLATFORM, WEBHOOK
+from testbed.cluster.workloads import COMPUTE, PLATFORM, WEBHOOK, scale_webhook
 
 QUICKSTART = Path(__file__).parents[2] / "manifests" / "overlays" / "quickstart"
 REASON = unavailable_reason()
@@ -43,6 +43,14 @@ def installed(kube: Kube, quickstart: Path) -> Kube:
     kube("-n", COMPUTE, "wait", "--for=condition=Complete", "job/train-wine-quality", "--timeout=180s")
     kube.rolled_out(COMPUTE, "wine-quality")
     return kube
+
+
+@pytest.fixture(scope="module")
+def two_pods(installed: Kube) -> Iterator[None]:
+    """As many pods of the webhook as the manifests have, until the module's tests have ended."""
+    scale_webhook(installed, 2)
+    yield
+    scale_webhook(installed, 1)
 
 
 @pytest.fixture

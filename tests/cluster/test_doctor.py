@@ -10,18 +10,13 @@ from model_contract.model_ref import ModelRef
 from model_contract.names import ENABLED_LABEL, POLICY
 from testbed.cluster.kube import Kube
 from testbed.cluster.workloads import COMPUTE, IDLE, literals, model_pod, scale_webhook
+from testbed.processes import completed
 from testbed.processes import installed as command
+from testbed.webhook_server import OF_COMMANDS
 
 
 def webhook_command(kube: Kube, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [command("model-api-webhook"), *arguments],
-        env=kube.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
+    return completed([command("model-api-webhook"), *arguments], env=kube.environment, imported=OF_COMMANDS)
 
 
 def doctor(kube: Kube) -> tuple[int, dict[str, Mapping[str, str]]]:
@@ -29,6 +24,7 @@ def doctor(kube: Kube) -> tuple[int, dict[str, Mapping[str, str]]]:
     return done.returncode, {finding["check"]: finding for finding in json.loads(done.stdout)}
 
 
+@pytest.mark.usefixtures("two_pods")
 def test_healthy_installation_has_nothing_to_do(installed: Kube) -> None:
     code, findings = doctor(installed)
 
@@ -37,6 +33,7 @@ def test_healthy_installation_has_nothing_to_do(installed: Kube) -> None:
     assert "admission in domino-compute" in findings
 
 
+@pytest.mark.usefixtures("two_pods")
 def test_table_says_it_too(installed: Kube) -> None:
     done = webhook_command(installed, "doctor")
 
@@ -77,7 +74,7 @@ def test_namespace_of_model_pods_that_is_not_enabled_is_named(quiet: Kube, wine:
         _, findings = doctor(quiet)
         done = webhook_command(quiet, "doctor")
     finally:
-        quiet("delete", "namespace", "forgotten")
+        quiet("delete", "namespace", "forgotten", "--wait=false")
 
     assert findings["namespaces"]["health"] in {"good", "odd"}
     assert f"kubectl label namespace forgotten {ENABLED_LABEL}=true" in " ".join(done.stdout.split())
@@ -100,13 +97,8 @@ def test_checks_that_the_callers_rights_do_not_allow_are_reported(
     config["contexts"][0]["context"]["user"] = "nobody"
     file = tmp_path_factory.mktemp("nobody") / "config"
     file.write_text(json.dumps(config))
-    done = subprocess.run(
-        [command("model-api-webhook"), "doctor", "-o", "json"],
-        env={**installed.environment, "KUBECONFIG": str(file)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**installed.environment, "KUBECONFIG": str(file)}
+    done = completed([command("model-api-webhook"), "doctor", "-o", "json"], env=environment, imported=OF_COMMANDS)
 
     findings = {finding["check"]: finding for finding in json.loads(done.stdout)}
     assert findings["registration"]["health"] == "unknown"

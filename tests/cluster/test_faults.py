@@ -189,9 +189,8 @@ def test_token_of_the_project_is_missing_wrong_and_right(guarded: Kube, wine: Mo
 
 
 @contextmanager
-def constrained(kube: Kube, kind: str, spec: dict[str, Any]) -> Iterator[str]:
-    """An enabled namespace of its own, with a LimitRange or a ResourceQuota."""
-    namespace = f"with-a-{kind.lower()}"
+def constrained(kube: Kube, namespace: str, kind: str, spec: dict[str, Any]) -> Iterator[str]:
+    """An enabled namespace with a LimitRange or a ResourceQuota; nothing waits until it is gone."""
     kube.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": {ENABLED_LABEL: "true"}}},
         {"apiVersion": "v1", "kind": kind, "metadata": {"name": "constraint", "namespace": namespace}, "spec": spec},
@@ -200,14 +199,15 @@ def constrained(kube: Kube, kind: str, spec: dict[str, Any]) -> Iterator[str]:
         kube.until(lambda: kube.attempt("-n", namespace, "get", "serviceaccount", "default").returncode == 0)
         yield namespace
     finally:
-        kube("delete", "namespace", namespace, "--wait=true")
+        kube("delete", "namespace", namespace, "--wait=false")
 
 
 RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "384Mi"}}
 
 
 def test_limit_range_below_the_init_containers_limit(quiet: Kube, wine: ModelRef) -> None:
-    with constrained(quiet, "LimitRange", {"limits": [{"type": "Container", "max": {"memory": "384Mi"}}]}) as namespace:
+    limits = {"type": "Container", "max": {"memory": "384Mi"}}
+    with constrained(quiet, "with-a-limit", "LimitRange", {"limits": [limits]}) as namespace:
         pod = model_pod("limited", literals(wine), namespace=namespace, resources=RESOURCES, **IDLE)
         denied = quiet.attempt("apply", "-f", "-", given=json.dumps(pod))
         pod["metadata"]["annotations"] = {MEMORY_LIMIT_ANNOTATION: "256Mi"}
@@ -219,7 +219,7 @@ def test_limit_range_below_the_init_containers_limit(quiet: Kube, wine: ModelRef
 
 def test_limit_range_gives_its_defaults_to_a_pod_that_has_none(quiet: Kube, wine: ModelRef) -> None:
     limits = {"type": "Container", "default": {"memory": "512Mi"}, "defaultRequest": {"memory": "256Mi"}}
-    with constrained(quiet, "LimitRange", {"limits": [limits]}) as namespace:
+    with constrained(quiet, "with-defaults", "LimitRange", {"limits": [limits]}) as namespace:
         quiet.apply(model_pod("defaulted", literals(wine), namespace=namespace, **IDLE))
         ready(quiet, "defaulted", namespace)
         init = quiet.get("-n", namespace, "pod", "defaulted")["spec"]["initContainers"][0]
@@ -228,7 +228,7 @@ def test_limit_range_gives_its_defaults_to_a_pod_that_has_none(quiet: Kube, wine
 
 
 def test_quota_counts_the_larger_of_init_container_and_containers(quiet: Kube, wine: ModelRef) -> None:
-    with constrained(quiet, "ResourceQuota", {"hard": {"limits.memory": "512Mi"}}) as namespace:
+    with constrained(quiet, "with-a-quota", "ResourceQuota", {"hard": {"limits.memory": "512Mi"}}) as namespace:
         refused = quiet.attempt(
             "apply", "-f", "-", given=json.dumps(model_pod("unlimited", literals(wine), namespace=namespace))
         )

@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,8 @@ from testbed.cluster.workloads import (
     settings,
 )
 from testbed.gate import API, PASSWORD, Answer, ask
+from testbed.lifecycle import MODULES
+from testbed.processes import completed
 from testbed.processes import installed as command_of
 from tracking_gate.authentication.people import hashed
 
@@ -100,9 +101,7 @@ class Gated:
     def token(self, *arguments: str | Path) -> str:
         """Run `model-api token`, which must succeed."""
         command = [command_of("model-api"), "token", *arguments]
-        done = subprocess.run(
-            command, env=self.kube.environment, capture_output=True, text=True, check=False, timeout=120
-        )
+        done = completed(command, env=self.kube.environment, imported=MODULES)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -83,6 +83,7 @@ def test_image_is_named_by_digest_and_only_in_the_repository_of_the_project(
     assert f"names an image of another repository than the project's, {by_image.repository}" in refused.stderr
 
 
+@pytest.mark.usefixtures("two_pods")
 def test_doctor_sees_that_the_nodes_mount_images(quiet: Kube, by_image: PackagedModel) -> None:
     _, findings = doctor(quiet)
 

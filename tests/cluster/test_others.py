@@ -152,16 +152,16 @@ for rule in ("-m owner --uid-owner {user} -j RETURN", "-o lo -j RETURN", "-p tcp
 """
 
 
-@pytest.fixture
-def unrestricted(quiet: Kube) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def unrestricted(installed: Kube) -> Iterator[str]:
     """An enabled namespace whose pods may be privileged."""
-    if not quiet.ours:
+    if not installed.ours:
         pytest.skip("the nodes of another cluster may have no iptables")
     metadata = {"name": "unrestricted", "labels": {ENABLED_LABEL: "true"}}
-    quiet.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-    quiet.until(lambda: quiet.attempt("-n", "unrestricted", "get", "serviceaccount", "default").returncode == 0)
+    installed.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    installed.until(lambda: installed.attempt("-n", "unrestricted", "get", "serviceaccount", "default").returncode == 0)
     yield "unrestricted"
-    quiet("delete", "namespace", "unrestricted", "--wait=true", "--timeout=240s")
+    installed("delete", "namespace", "unrestricted", "--wait=false")
 
 
 def meshed(name: str, namespace: str, wine: ModelRef, user: int, validator: str) -> Json:
@@ -186,16 +186,17 @@ def test_fetch_gets_past_a_mesh_that_the_node_sets_up(
     quiet: Kube, wine: ModelRef, unrestricted: str, mesh: str, user: int
 ) -> None:
     """Run one fetch as the user of the mesh's proxy, and one as another user, which has no network."""
+    known, unknown = f"known-{user}", f"unknown-{user}"
     quiet.apply(
-        meshed("known", unrestricted, wine, user, mesh), meshed("unknown", unrestricted, wine, user, "some-validator")
+        meshed(known, unrestricted, wine, user, mesh), meshed(unknown, unrestricted, wine, user, "some-validator")
     )
-    quiet("-n", unrestricted, "wait", "--for=condition=Ready", "pod/known", "--timeout=240s")
-    failed = quiet.until(lambda: exit_code(quiet, unrestricted, "unknown"), what="the other fetch has failed")
+    quiet("-n", unrestricted, "wait", "--for=condition=Ready", f"pod/{known}", "--timeout=240s")
+    failed = quiet.until(lambda: exit_code(quiet, unrestricted, unknown), what="the other fetch has failed")
 
-    init = quiet.get("-n", unrestricted, "pod", "known")["spec"]["initContainers"]
+    init = quiet.get("-n", unrestricted, "pod", known)["spec"]["initContainers"]
     assert [container["name"] for container in init] == ["capture", mesh, INIT_CONTAINER]
     assert init[-1]["securityContext"]["runAsUser"] == user
-    assert exit_code(quiet, unrestricted, "known") == 0
+    assert exit_code(quiet, unrestricted, known) == 0
     assert failed == 8
 
 

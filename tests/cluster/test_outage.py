@@ -26,13 +26,7 @@ from webhook.certificates.cluster import ClusterObjects
 from webhook.certificates.issuance import is_issued_by
 from webhook.certificates.state import begin_rotation, read_state, write_state
 
-
-@pytest.fixture(scope="module", autouse=True)
-def two_pods(installed: Kube) -> Iterator[None]:
-    """As many pods of the webhook as the manifests have."""
-    scale_webhook(installed, 2)
-    yield
-    scale_webhook(installed, 1)
+pytestmark = pytest.mark.usefixtures("two_pods")
 
 
 @pytest.fixture

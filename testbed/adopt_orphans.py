@@ -12,9 +12,14 @@ from typing import Final
 PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
 
 
+def adopt() -> None:
+    """Become the parent of the processes that descendants of this one leave."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def main() -> int:
     """Return the exit code of the command."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt()
     command = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command ends by it, and says what it has until then
     while True:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import selectors
+import shlex
 import shutil
 import signal
 import socket
@@ -29,6 +30,7 @@ from typing import Final
 from testbed.environments import locked
 
 ROOT: Final = Path(__file__).parents[1]
+FORKED_COMMAND: Final = Path(__file__).with_name("forked_command.py")
 POLL: Final = 0.005  # seconds
 SHARED: Final = "MODEL_API_TEST_FORKS"  # a variable of `testbed.run_tests`
 
@@ -154,6 +156,12 @@ class ForkServer:
             self._connection.sendall(line)
             return self._answers.readline()
         return b""
+
+    def write_command(self, target: Path, program: Path) -> None:
+        """Write a command that runs a program as a fork, for a shell that starts it."""
+        words = [sys.executable, "-ISs", str(FORKED_COMMAND), str(self._directory), str(program)]
+        target.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        target.chmod(0o755)
 
     def close(self) -> None:
         """End the process if no other uses it. Programs that still run go on."""

@@ -10,16 +10,26 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from testbed import delivery, gate, lifecycle, runtime_server, webhook_server
 from testbed.environments import CACHE, locked
+from testbed.processes import completed
 
 ROOT: Final = Path(__file__).parents[1]
 # The version that users upgrade from: the last release. The next one replaces it (CONTRIBUTING.md, "Release").
 ARCHIVE: Final = Path(__file__).with_suffix(".tar.xz")
+# The modules of this version's commands: each takes seconds to import them.
+OF_COMMANDS: Final = {
+    "model-api": lifecycle.MODULES,
+    "model-api-delivery": delivery.MODULES,
+    "model-api-gate": gate.MODULES,
+    "model-api-runtime": runtime_server.WITH_MLFLOW,
+    "model-api-webhook": webhook_server.OF_COMMANDS,
+}
 EXTRAS: Final = ("webhook", "gate", "package", "tables")
 
 
@@ -34,19 +44,16 @@ class Version:
     def command(self, name: str) -> Path:
         return self.python.with_name(name)
 
+    def imported(self, name: str) -> Sequence[str]:
+        """Return the modules of the process that a command is a fork of; those of the former version are not forks."""
+        return OF_COMMANDS[name] if self.source == ROOT else ()
+
     def run(
-        self, *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self, name: str, *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command of this version to its end."""
-        command: list[str | Path] = [self.command(str(arguments[0])), *arguments[1:]]
-        return subprocess.run(
-            command,
-            env=environment() | dict(env or {}),
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        variables = environment() | dict(env or {})
+        return completed([self.command(name), *arguments], env=variables, cwd=cwd, imported=self.imported(name))
 
     def script(self, script: Path, given: str = "") -> str:
         """Return the output of a script that imports this version. Raises RuntimeError if it fails."""

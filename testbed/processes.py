@@ -146,23 +146,32 @@ def running(
         process.stop()
 
 
-def completed(
+def completed(  # noqa: PLR0913  what a process has
     arguments: Sequence[str | Path],
     *,
     env: Mapping[str, str],
     cwd: Path | None = None,
     imported: Sequence[str] = (),
+    given: str = "",
     timeout: float = PATIENCE,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, and return its outputs; `imported` as for `Process.start`."""
+    """Run a command to its end with a standard input, and return its outputs; `imported` as for `Process.start`."""
     if not imported or is_measured():
         return subprocess.run(
-            arguments, env=dict(env), cwd=cwd, capture_output=True, text=True, check=False, timeout=timeout
+            arguments,
+            env=dict(env),
+            cwd=cwd,
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
         )
     with tempfile.TemporaryDirectory() as directory:
-        output, errors = Path(directory) / "output", Path(directory) / "errors"
+        output, errors, read = (Path(directory) / name for name in ("output", "errors", "given"))
+        read.write_text(given)
         server = server_for(arguments, imported)
-        process = server.start(arguments, env=env, cwd=cwd, output=output, errors=errors)
+        process = server.start(arguments, env=env, cwd=cwd, given=read, output=output, errors=errors)
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -5,11 +5,12 @@ processor, with pytest-xdist. With `--full`, one for `tests/full`, in which a sk
 With COVERAGE=1, coverage is measured too, for a fifth of the time more.
 
 The first pytest is shown as it goes, the output of the others when all have ended, then the processor seconds of each
-with its processes, and one closing line for all.
+with its processes, and one closing line for all. All share the processes whose forks are programs (`testbed/forks.py`).
 """
 
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -17,10 +18,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from testbed.adopt_orphans import adopt
 from testbed.forks import SHARED
 
 BUILD: Final = (sys.executable, "-m", "testbed.cluster", "build")  # a quarter of an hour the first time
@@ -66,7 +69,8 @@ class Run:
     code: int = 1  # until it has ended
     seconds: float = 0.0  # of the processor, with those of its processes; pods are no processes of it
 
-    def __call__(self) -> None:
+    def __call__(self, forks: str) -> None:
+        """Run it; `forks` is the folder of the fork servers that all runs share."""
         if self.first and (done := subprocess.run(self.first, capture_output=True, check=False)).returncode:
             self.output += done.stdout + done.stderr
             return
@@ -77,12 +81,9 @@ class Run:
         # Thousands of processes import this project: bytecode is written, also if the machine's settings say no.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment.setdefault(*RARE_COLLECTIONS)
-        with (
-            tempfile.TemporaryDirectory(prefix="forks-", ignore_cleanup_errors=True) as forks,
-            subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment | {SHARED: forks}
-            ) as process,
-        ):
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment | {SHARED: forks}
+        ) as process:
             while chunk := os.read(process.stdout.fileno(), 65536) if process.stdout else b"":
                 self.output += chunk
                 if self.live:
@@ -117,6 +118,7 @@ def main(arguments: Sequence[str], folders: Mapping[str, Sequence[str]] = FOLDER
         for run in own[WAITING:]:
             run.prefix = GENTLY
         runs = [rest, *own]
+    adopt()
     run_all(runs)
     for folder, run in zip(folders, runs[1:], strict=False):
         say(f"\n{folder}, beside them:\n".encode() + run.output)
@@ -128,7 +130,10 @@ def main(arguments: Sequence[str], folders: Mapping[str, Sequence[str]] = FOLDER
     for command in (["combine", "--quiet"], ["report"]) if coverage() and not any(codes) else ():
         codes.append(subprocess.run([sys.executable, "-m", "coverage", *command], check=False).returncode)
     names = ["the rest", *folders] if len(runs) > 1 else ["all"]
-    used = ", ".join(f"{name} {run.seconds:.0f}" for name, run in zip(names, runs, strict=True))
+    seconds = {name: run.seconds for name, run in zip(names, runs, strict=True)} | {
+        "fork servers": seconds_of_orphans()
+    }
+    used = ", ".join(f"{name} {number:.0f}" for name, number in seconds.items())
     say(f"\nprocessor seconds: {used}\n".encode())
     counts = sum((run.counts for run in runs), Counter[str]())
     told = ", ".join(f"{number} {word}" for word, number in counts.items()) or "no tests ran"
@@ -138,14 +143,27 @@ def main(arguments: Sequence[str], folders: Mapping[str, Sequence[str]] = FOLDER
 
 def run_all(runs: Sequence[Run]) -> None:
     """Wait until all have ended. An interrupt reaches each pytest too, which says what it has until then."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        ends = [pool.submit(run) for run in runs]
+    with (
+        tempfile.TemporaryDirectory(prefix="forks-", ignore_cleanup_errors=True) as forks,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
+        ends = [pool.submit(run, forks) for run in runs]
         while not all(end.done() for end in ends):
             try:
                 wait(ends)
             except KeyboardInterrupt:
                 for end in ends:
                     end.cancel()
+
+
+def seconds_of_orphans() -> float:
+    """Return the processor seconds of processes that a run has left to others: the fork servers that they share."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def is_shared_out(arguments: Sequence[str]) -> bool:

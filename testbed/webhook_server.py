@@ -14,9 +14,11 @@ from typing import Any, Final
 from testbed.api_server import review_of
 from testbed.certificates import Certificates, issue
 from testbed.processes import PATIENCE, Process, free_port, installed, running
+from webhook.cli import COMMANDS
 
 HOST: Final = "127.0.0.1"
 MODULES: Final = ("webhook.cli", "webhook.commands.serve")
+OF_COMMANDS: Final = tuple(f"webhook.commands.{module}" for module in sorted({one.module for one in COMMANDS}))
 JSON: Final = {"Content-Type": "application/json"}
 
 

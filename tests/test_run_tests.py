@@ -73,7 +73,7 @@ def test_processor_seconds_of_each_run_are_told_with_those_of_all_its_processes(
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout.splitlines()[-2].removeprefix("processor seconds: ").split(", ")
     seconds = {name: int(number) for name, _, number in (entry.rpartition(" ") for entry in told)}
-    assert list(seconds) == ["the rest", "tests/apart", "tests/other"]
+    assert list(seconds) == ["the rest", "tests/apart", "tests/other", "fork servers"]
     assert seconds["tests/other"] > seconds["tests/apart"]
 
 
@@ -88,7 +88,7 @@ from testbed.forks import fork_server
 
 
 def test_it() -> None:
-    output = Path(__file__).with_suffix(".out").absolute()
+    output = Path(f"{Path(__file__).stem}.out").absolute()
     server = fork_server(sys.executable, "json")
     program = server.start([Path("parent.py").absolute()], env=os.environ, output=output, errors=output)
     assert program.wait(60) == 0
@@ -99,12 +99,15 @@ def test_it() -> None:
 """
 
 
-def test_processes_of_one_pytest_share_the_process_whose_forks_are_programs(tmp_path: Path) -> None:
-    files = {"parent.py": "import os\nprint(os.getppid())\n", "tests/apart/test_a.py": FORKS}
-    done = run(tmp_path, files | {"tests/apart/test_b.py": FORKS}, "tests/apart")
+@pytest.mark.parametrize(("other", "arguments"), [("apart", ["tests/apart"]), ("other", [])], ids=["of one", "of two"])
+def test_processes_of_all_runs_share_the_process_whose_forks_are_programs(
+    tmp_path: Path, other: str, arguments: list[str]
+) -> None:
+    files = {"parent.py": "import os\nprint(os.getppid())\n", "tests/test_a.py": PASSES}
+    done = run(tmp_path, files | {"tests/apart/test_b.py": FORKS, f"tests/{other}/test_c.py": FORKS}, *arguments)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    first, second = (path.read_text() for path in (tmp_path / "tests" / "apart").glob("*.out"))
+    first, second = (path.read_text() for path in tmp_path.glob("*.out"))
     assert first == second
 
 

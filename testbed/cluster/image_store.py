@@ -25,6 +25,7 @@ ENTRIES: Final = (
     "io.containerd.snapshotter.v1.overlayfs/snapshots",
     "io.containerd.content.v1.content/blobs/sha256",
 )
+BLOBS: Final = ROOT / ENTRIES[1]
 OF_IMAGES: Final = {Path(name).parts[0] for name in (*DATABASES, *ENTRIES)}
 
 

@@ -6,10 +6,12 @@ The base image is made of Debian's smallest system and this machine's Python, un
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +72,9 @@ IMAGES: Final = (
 )
 MOST_PROCESSES: Final = 32768
 LEFT_OUT: Final = ("test", "idlelib", "site-packages")
+NAME_OF_IMAGE: Final = "io.containerd.image.name"  # an annotation that containerd reads
+COPIED: Final = re.compile(r"^COPY (?!--from=)(.+) \S+$", re.MULTILINE)  # what a Dockerfile takes from the context
+ARGUMENT: Final = re.compile(r"\$\{(\w+)\}")
 
 
 def unmet_requirement() -> str | None:
@@ -159,7 +164,7 @@ def build(image: Image) -> None:
 def content_of(image: Image) -> str:
     """Return a digest of everything that an image is built from, which podman's cache takes seconds to compare."""
     found = hashlib.sha256(f"{identity_of(BASE)} {image}".encode())
-    for file in [ROOT / image.dockerfile, *_context(ROOT / image.context)]:
+    for file in [ROOT / image.dockerfile, ROOT / ".dockerignore", *_copied(image)]:
         found.update(f"{os.path.relpath(file, ROOT)} {file.stat().st_mode}".encode() + file.read_bytes())
     return found.hexdigest()
 
@@ -176,7 +181,7 @@ def load(tags: Sequence[str]) -> None:
     if not missing:
         return
     ctr = (PROGRAMS / "ctr", "--address", RUN / "containerd" / "socket", "--namespace=k8s.io")
-    archive = save(*missing)
+    archive = save_new(missing)
     image_store.forget()
     run(*ctr, "images", "import", archive)
     archive.unlink()
@@ -193,11 +198,34 @@ def save(*tags: str) -> Path:
     return archive
 
 
-def _context(folder: Path) -> Iterator[Path]:
-    """Yield the files that a build may copy: those that .dockerignore lets in, or all if there is none."""
-    ignore = folder / ".dockerignore"
-    lines = ignore.read_text().splitlines() if ignore.exists() else ["!*"]
-    for place in sorted(place for line in lines if line.startswith("!") for place in folder.glob(line[1:])):
+def save_new(tags: Sequence[str]) -> Path:
+    """Return an archive of the images without the layers that the cluster has, which are hundreds of megabytes."""
+    layout = CACHE / "images" / "layout"
+    shutil.rmtree(layout, ignore_errors=True)
+    blobs = layout / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    for blob in image_store.BLOBS.glob("*"):  # podman writes no file that is there
+        (blobs / blob.name).symlink_to(blob)
+    for tag in tags:
+        podman("save", "--quiet", "--format=oci-dir", "--uncompressed", "--output", layout, tag)
+    index = json.loads((layout / "index.json").read_text())
+    for manifest in index["manifests"]:
+        manifest["annotations"][NAME_OF_IMAGE] = manifest["annotations"]["org.opencontainers.image.ref.name"]
+    (layout / "index.json").write_text(json.dumps(index))
+    archive = layout.with_suffix(".tar")
+    with tarfile.open(archive, "w") as tar:
+        for file in sorted(layout.rglob("*")):
+            if file.is_file() and not file.is_symlink():
+                tar.add(file, file.relative_to(layout))
+    shutil.rmtree(layout)
+    return archive
+
+
+def _copied(image: Image) -> Iterator[Path]:
+    """Yield the files of the context that the Dockerfile copies, so that a change of others builds nothing again."""
+    words = " ".join(COPIED.findall((ROOT / image.dockerfile).read_text())).split()
+    named = {ARGUMENT.sub(lambda found: image.arguments.get(found[1], ""), word) for word in words}
+    for place in (ROOT / image.context / name for name in sorted(named - {""})):
         files = [place] if place.is_file() else sorted(place.rglob("*"))
         yield from (file for file in files if file.is_file() and file.parent.name != "__pycache__")
 

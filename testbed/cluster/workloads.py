@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from model_contract import names
+from model_contract.layout import ARTIFACTS_ROOT, MODEL_DIRECTORY
 from model_contract.model_ref import ModelRef
 from testbed.cluster.kube import Kube
 
@@ -19,6 +20,16 @@ TEST_LABEL: Final = {"test": "yes"}
 NATIVE: Final = {"name": "MODEL_API_RUNTIME_LOADER", "value": "native"}
 
 Json = dict[str, Any]
+
+# Fields of a container that does nothing with its model, and is ready when that is there. One that serves it imports
+# MLflow, which takes seconds of processor.
+IDLE: Final[Json] = {
+    "command": ["sleep", "3600"],
+    "readinessProbe": {
+        "exec": {"command": ["sh", "-c", f"test -f {ARTIFACTS_ROOT}/*/*/{MODEL_DIRECTORY}/MLmodel"]},
+        "periodSeconds": 5,
+    },
+}
 
 
 def literals(ref: ModelRef) -> list[Json]:

@@ -1,7 +1,6 @@
 """`explain` of objects that it reads from a cluster: an API server without a node."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from model_contract.model_ref import ModelRef
 from model_contract.names import ENABLED_LABEL
 from testbed.cluster.control_plane import ControlPlane, control_plane
 from testbed.cluster.workloads import COMPUTE, literals, model_pod
-from testbed.processes import installed
+from testbed.processes import completed, installed
+from testbed.webhook_server import OF_COMMANDS
 
 MODEL = literals(ModelRef(name="wine", version="3", owner="jane.doe", run_id="5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5"))
 GROUPS = {
@@ -63,14 +63,8 @@ def test_object_of_the_cluster_is_explained(plane: ControlPlane, kind: str) -> N
     metadata = {"name": "wine", "labels": model_pod("wine", MODEL)["metadata"]["labels"]}
     plane.create(f"{GROUPS[kind]}/namespaces/{COMPUTE}/{kind}", {"metadata": metadata, "spec": spec_of(kind)})
     command: list[str | Path] = [installed("model-api-webhook"), "explain", f"{kind.removesuffix('s')}/wine"]
-    done = subprocess.run(
-        [*command, "--namespace", COMPUTE],
-        env=os.environ | {"KUBECONFIG": str(plane.kubeconfig)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    environment = os.environ | {"KUBECONFIG": str(plane.kubeconfig)}
+    done = completed([*command, "--namespace", COMPUTE], env=environment, imported=OF_COMMANDS)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "injected (rule B0)" in done.stdout

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from model_contract.model_ref import ModelRef
 from testbed.cluster.kube import Kube, cluster, unavailable_reason
-from testbed.cluster.workloads import COMPUTE, PLATFORM
+from testbed.cluster.workloads import COMPUTE, PLATFORM, WEBHOOK, scale_webhook
 
 QUICKSTART = Path(__file__).parents[2] / "manifests" / "overlays" / "quickstart"
 REASON = unavailable_reason()
@@ -25,13 +26,31 @@ def kube() -> Iterator[Kube]:
 
 
 @pytest.fixture(scope="session")
-def installed(kube: Kube) -> Kube:
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quickstart with one pod of the webhook and one of the model API: a second takes seconds of processor."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    one_each = [{"name": name, "count": 1} for name in (WEBHOOK, "wine-quality")]
+    overlay = {"resources": [os.path.relpath(QUICKSTART, folder.resolve())], "replicas": one_each}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def installed(kube: Kube, quickstart: Path) -> Kube:
     """The cluster with the quickstart, whose model API answers."""
-    kube("apply", "-k", QUICKSTART)
-    kube.rolled_out(PLATFORM, "model-api-webhook")
+    kube("apply", "-k", quickstart)
+    kube.rolled_out(PLATFORM, WEBHOOK)
     kube("-n", COMPUTE, "wait", "--for=condition=Complete", "job/train-wine-quality", "--timeout=180s")
     kube.rolled_out(COMPUTE, "wine-quality")
     return kube
+
+
+@pytest.fixture(scope="module")
+def two_pods(installed: Kube) -> Iterator[None]:
+    """As many pods of the webhook as the manifests have, until the module's tests have ended."""
+    scale_webhook(installed, 2)
+    yield
+    scale_webhook(installed, 1)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from testbed.cluster.kube import Kube
 from testbed.cluster.load import pods_at
 from testbed.cluster.workloads import (
     COMPUTE,
+    IDLE,
     PLATFORM,
     literals,
     model_deployment,
@@ -46,16 +47,20 @@ def overlay(folder: Path, *components: str) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def restored(installed: Kube, quickstart: Path) -> Iterator[None]:
+    """The quickstart's webhook is there again after the last of these tests."""
+    yield
+    take_away(installed)
+    installed("apply", "-k", quickstart)
+    installed.rolled_out(PLATFORM, "model-api-webhook")
+
+
 @pytest.fixture
-def without_certificates(quiet: Kube) -> Iterator[Kube]:
+def without_certificates(quiet: Kube) -> Kube:
     """The installation between two ways to have certificates, as docs/how-to/operate-webhook.md says."""
     take_away(quiet)
-    try:
-        yield quiet
-    finally:
-        take_away(quiet)
-        quiet("apply", "-k", QUICKSTART)
-        quiet.rolled_out(PLATFORM, "model-api-webhook")
+    return quiet
 
 
 def take_away(kube: Kube) -> None:
@@ -162,7 +167,7 @@ def test_cert_manager_issues_registers_and_renews(cert_manager: Kube, wine: Mode
     assert (outcome.refused, outcome.bare_seconds) == ([], [])
     assert outcome.count > 0
     assert bundle(kube) == trusted
-    kube.apply(model_deployment("managed", literals(wine)))
+    kube.apply(model_deployment("managed", literals(wine), **IDLE))
     kube.rolled_out(COMPUTE, "managed")
 
 

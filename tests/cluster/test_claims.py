@@ -11,7 +11,7 @@ from model_contract.model_ref import ModelRef
 from model_contract.names import INIT_CONTAINER
 from testbed.cluster.cluster import RUN
 from testbed.cluster.kube import Kube
-from testbed.cluster.workloads import COMPUTE, LOCKED, TEST_LABEL, USER, literals, model_pod, settings
+from testbed.cluster.workloads import COMPUTE, IDLE, LOCKED, TEST_LABEL, USER, literals, model_pod, settings
 
 Json = dict[str, Any]
 
@@ -49,7 +49,7 @@ def ready(kube: Kube, name: str) -> None:
 
 def test_claim_that_lives_as_long_as_its_pod(quiet: Kube, wine: ModelRef, volume: str) -> None:
     with settings(quiet, {"STORE": "ephemeral-claim", "STORE_CLASS": "by-hand", "STORE_SIZE": "2Gi"}):
-        quiet.apply(model_pod("on-a-claim", literals(wine)))
+        quiet.apply(model_pod("on-a-claim", literals(wine), **IDLE))
         ready(quiet, "on-a-claim")
         claim = quiet.get("-n", COMPUTE, "persistentvolumeclaim", "on-a-claim-mlflow-model")
         quiet("-n", COMPUTE, "delete", "pod", "on-a-claim", "--grace-period=1", "--wait=true")
@@ -62,10 +62,10 @@ def test_shared_claim_is_verified_and_mounted(quiet: Kube, wine: ModelRef, volum
     quiet.apply(shared_claim(), filler(wine))
     quiet("-n", COMPUTE, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/filler", "--timeout=240s")
     with settings(quiet, {"DELIVERY": "volume", "CLAIM": "mlflow-models"}):
-        quiet.apply(model_pod("shared", literals(wine)))
+        quiet.apply(model_pod("shared", literals(wine), **IDLE))
         ready(quiet, "shared")
         absent = ModelRef(name=wine.name, version=wine.version, owner=wine.owner, run_id="f" * 32)
-        quiet.apply(model_pod("absent", literals(absent)))
+        quiet.apply(model_pod("absent", literals(absent), **IDLE))
         failed = quiet.until(lambda: ended(quiet, "absent"), what="the init container ends")
 
     init = quiet.get("-n", COMPUTE, "pod", "shared")["spec"]["initContainers"][0]

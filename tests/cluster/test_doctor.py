@@ -9,19 +9,14 @@ import pytest
 from model_contract.model_ref import ModelRef
 from model_contract.names import ENABLED_LABEL, POLICY
 from testbed.cluster.kube import Kube
-from testbed.cluster.workloads import COMPUTE, literals, model_pod, scale_webhook
+from testbed.cluster.workloads import COMPUTE, IDLE, literals, model_pod, scale_webhook
+from testbed.processes import completed
 from testbed.processes import installed as command
+from testbed.webhook_server import OF_COMMANDS
 
 
 def webhook_command(kube: Kube, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [command("model-api-webhook"), *arguments],
-        env=kube.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
+    return completed([command("model-api-webhook"), *arguments], env=kube.environment, imported=OF_COMMANDS)
 
 
 def doctor(kube: Kube) -> tuple[int, dict[str, Mapping[str, str]]]:
@@ -29,6 +24,7 @@ def doctor(kube: Kube) -> tuple[int, dict[str, Mapping[str, str]]]:
     return done.returncode, {finding["check"]: finding for finding in json.loads(done.stdout)}
 
 
+@pytest.mark.usefixtures("two_pods")
 def test_healthy_installation_has_nothing_to_do(installed: Kube) -> None:
     code, findings = doctor(installed)
 
@@ -37,6 +33,7 @@ def test_healthy_installation_has_nothing_to_do(installed: Kube) -> None:
     assert "admission in domino-compute" in findings
 
 
+@pytest.mark.usefixtures("two_pods")
 def test_table_says_it_too(installed: Kube) -> None:
     done = webhook_command(installed, "doctor")
 
@@ -48,7 +45,7 @@ def test_table_says_it_too(installed: Kube) -> None:
 def without_webhook(quiet: Kube) -> Iterator[Kube]:
     scale_webhook(quiet, 0)
     yield quiet
-    scale_webhook(quiet, 2)
+    scale_webhook(quiet, 1)
 
 
 def test_webhook_that_does_not_answer_is_found_by_each_check(without_webhook: Kube) -> None:
@@ -73,11 +70,11 @@ def test_policy_that_is_not_there_is_odd(quiet: Kube) -> None:
 def test_namespace_of_model_pods_that_is_not_enabled_is_named(quiet: Kube, wine: ModelRef) -> None:
     quiet("create", "namespace", "forgotten")
     try:
-        quiet.apply(model_pod("ignored", literals(wine), namespace="forgotten"))
+        quiet.apply(model_pod("ignored", literals(wine), namespace="forgotten", **IDLE))
         _, findings = doctor(quiet)
         done = webhook_command(quiet, "doctor")
     finally:
-        quiet("delete", "namespace", "forgotten")
+        quiet("delete", "namespace", "forgotten", "--wait=false")
 
     assert findings["namespaces"]["health"] in {"good", "odd"}
     assert f"kubectl label namespace forgotten {ENABLED_LABEL}=true" in " ".join(done.stdout.split())
@@ -85,7 +82,7 @@ def test_namespace_of_model_pods_that_is_not_enabled_is_named(quiet: Kube, wine:
 
 def test_model_pod_that_waits_is_named_with_its_reason(quiet: Kube, wine: ModelRef) -> None:
     ref = ModelRef(name=wine.name, version="78", owner=wine.owner, run_id=wine.run_id)
-    quiet.apply(model_pod("wrong-version", literals(ref)))
+    quiet.apply(model_pod("wrong-version", literals(ref), **IDLE))
     findings = quiet.until(lambda: (found := doctor(quiet)[1]).get("model pods") and found)
 
     assert "domino-compute/wrong-version: exit code 5" in findings["model pods"]["found"]
@@ -100,13 +97,8 @@ def test_checks_that_the_callers_rights_do_not_allow_are_reported(
     config["contexts"][0]["context"]["user"] = "nobody"
     file = tmp_path_factory.mktemp("nobody") / "config"
     file.write_text(json.dumps(config))
-    done = subprocess.run(
-        [command("model-api-webhook"), "doctor", "-o", "json"],
-        env={**installed.environment, "KUBECONFIG": str(file)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**installed.environment, "KUBECONFIG": str(file)}
+    done = completed([command("model-api-webhook"), "doctor", "-o", "json"], env=environment, imported=OF_COMMANDS)
 
     findings = {finding["check"]: finding for finding in json.loads(done.stdout)}
     assert findings["registration"]["health"] == "unknown"

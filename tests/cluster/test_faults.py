@@ -22,6 +22,7 @@ from testbed.cluster.kube import Kube
 from testbed.cluster.machine import Network
 from testbed.cluster.workloads import (
     COMPUTE,
+    IDLE,
     LOCKED,
     MLFLOW,
     PLATFORM,
@@ -58,7 +59,7 @@ def test_mlflow_that_is_down_is_named_and_waited_for(quiet: Kube, wine: ModelRef
     try:
         quiet.until(lambda: not addresses(quiet), what="the Service has no addresses")
         time.sleep(2)  # until kube-proxy has heard of it
-        quiet.apply(model_pod("waits", literals(wine)))
+        quiet.apply(model_pod("waits", literals(wine), **IDLE))
         text = described(quiet, "waits", r"Exit Code: 8")
     finally:
         quiet("-n", MLFLOW, "patch", "service", "mlflow", "-p", selector % "mlflow")
@@ -74,7 +75,7 @@ def addresses(kube: Kube) -> list[Any]:
 
 def test_version_that_does_not_exist_is_named(quiet: Kube, wine: ModelRef) -> None:
     ref = ModelRef(name=wine.name, version="77", owner=wine.owner, run_id=wine.run_id)
-    quiet.apply(model_pod("nowhere", literals(ref)))
+    quiet.apply(model_pod("nowhere", literals(ref), **IDLE))
 
     text = described(quiet, "nowhere", r"Exit Code: 5")
     assert "77" in text
@@ -82,7 +83,7 @@ def test_version_that_does_not_exist_is_named(quiet: Kube, wine: ModelRef) -> No
 
 def test_model_that_does_not_fit_is_refused_before_it_is_fetched(quiet: Kube, wine: ModelRef) -> None:
     with settings(quiet, {"STORE_SIZE": "1Ki"}):
-        quiet.apply(model_pod("too-large", literals(wine)))
+        quiet.apply(model_pod("too-large", literals(wine), **IDLE))
         text = described(quiet, "too-large", r"Exit Code: 11")
 
     assert "--max-bytes" in text
@@ -168,29 +169,28 @@ def secret(kube: Kube, data: Mapping[str, str]) -> None:
 
 
 def test_token_of_the_project_is_missing_wrong_and_right(guarded: Kube, wine: ModelRef) -> None:
-    guarded.apply(model_pod("no-secret", literals(wine)))
+    guarded.apply(model_pod("no-secret", literals(wine), **IDLE))
     described(guarded, "no-secret", rf'secret "{SECRET}" not found')
 
     secret(guarded, {"another": TOKEN})
-    guarded.apply(model_pod("no-key", literals(wine)))
+    guarded.apply(model_pod("no-key", literals(wine), **IDLE))
     described(guarded, "no-key", "references non-existent secret key: token")
 
     secret(guarded, {"token": "of-another-project"})
-    guarded.apply(model_pod("wrong-token", literals(wine)))
+    guarded.apply(model_pod("wrong-token", literals(wine), **IDLE))
     text = described(guarded, "wrong-token", "Exit Code: 4")
     assert "401 UNAUTHENTICATED: token not accepted" in re.sub(r"\s+", " ", text)
     assert "of-another-project" not in text
 
     secret(guarded, {"token": TOKEN})
-    guarded.apply(model_pod("right-token", literals(wine)))
+    guarded.apply(model_pod("right-token", literals(wine), **IDLE))
     ready(guarded, "right-token")
     assert TOKEN not in json.dumps(guarded.get("-n", COMPUTE, "pod", "right-token"))
 
 
 @contextmanager
-def constrained(kube: Kube, kind: str, spec: dict[str, Any]) -> Iterator[str]:
-    """An enabled namespace of its own, with a LimitRange or a ResourceQuota."""
-    namespace = f"with-a-{kind.lower()}"
+def constrained(kube: Kube, namespace: str, kind: str, spec: dict[str, Any]) -> Iterator[str]:
+    """An enabled namespace with a LimitRange or a ResourceQuota; nothing waits until it is gone."""
     kube.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": {ENABLED_LABEL: "true"}}},
         {"apiVersion": "v1", "kind": kind, "metadata": {"name": "constraint", "namespace": namespace}, "spec": spec},
@@ -199,15 +199,16 @@ def constrained(kube: Kube, kind: str, spec: dict[str, Any]) -> Iterator[str]:
         kube.until(lambda: kube.attempt("-n", namespace, "get", "serviceaccount", "default").returncode == 0)
         yield namespace
     finally:
-        kube("delete", "namespace", namespace, "--wait=true")
+        kube("delete", "namespace", namespace, "--wait=false")
 
 
 RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "384Mi"}}
 
 
 def test_limit_range_below_the_init_containers_limit(quiet: Kube, wine: ModelRef) -> None:
-    with constrained(quiet, "LimitRange", {"limits": [{"type": "Container", "max": {"memory": "384Mi"}}]}) as namespace:
-        pod = model_pod("limited", literals(wine), namespace=namespace, resources=RESOURCES)
+    limits = {"type": "Container", "max": {"memory": "384Mi"}}
+    with constrained(quiet, "with-a-limit", "LimitRange", {"limits": [limits]}) as namespace:
+        pod = model_pod("limited", literals(wine), namespace=namespace, resources=RESOURCES, **IDLE)
         denied = quiet.attempt("apply", "-f", "-", given=json.dumps(pod))
         pod["metadata"]["annotations"] = {MEMORY_LIMIT_ANNOTATION: "256Mi"}
         quiet.apply(pod)
@@ -218,8 +219,8 @@ def test_limit_range_below_the_init_containers_limit(quiet: Kube, wine: ModelRef
 
 def test_limit_range_gives_its_defaults_to_a_pod_that_has_none(quiet: Kube, wine: ModelRef) -> None:
     limits = {"type": "Container", "default": {"memory": "512Mi"}, "defaultRequest": {"memory": "256Mi"}}
-    with constrained(quiet, "LimitRange", {"limits": [limits]}) as namespace:
-        quiet.apply(model_pod("defaulted", literals(wine), namespace=namespace))
+    with constrained(quiet, "with-defaults", "LimitRange", {"limits": [limits]}) as namespace:
+        quiet.apply(model_pod("defaulted", literals(wine), namespace=namespace, **IDLE))
         ready(quiet, "defaulted", namespace)
         init = quiet.get("-n", namespace, "pod", "defaulted")["spec"]["initContainers"][0]
 
@@ -227,11 +228,11 @@ def test_limit_range_gives_its_defaults_to_a_pod_that_has_none(quiet: Kube, wine
 
 
 def test_quota_counts_the_larger_of_init_container_and_containers(quiet: Kube, wine: ModelRef) -> None:
-    with constrained(quiet, "ResourceQuota", {"hard": {"limits.memory": "512Mi"}}) as namespace:
+    with constrained(quiet, "with-a-quota", "ResourceQuota", {"hard": {"limits.memory": "512Mi"}}) as namespace:
         refused = quiet.attempt(
             "apply", "-f", "-", given=json.dumps(model_pod("unlimited", literals(wine), namespace=namespace))
         )
-        quiet.apply(model_pod("counted", literals(wine), namespace=namespace, resources=RESOURCES))
+        quiet.apply(model_pod("counted", literals(wine), namespace=namespace, resources=RESOURCES, **IDLE))
         ready(quiet, "counted", namespace)
         used = quiet.get("-n", namespace, "resourcequota", "constraint")["status"]["used"]
 
@@ -242,7 +243,7 @@ def test_quota_counts_the_larger_of_init_container_and_containers(quiet: Kube, w
 def test_after_a_reboot_of_the_node_pods_are_filled_again(quiet: Kube, wine: ModelRef) -> None:
     if not quiet.ours:
         pytest.skip("only the cluster of testbed.cluster lets its node be stopped")
-    quiet.apply(model_deployment("survivor", literals(wine)))
+    quiet.apply(model_deployment("survivor", literals(wine), **IDLE))
     quiet.rolled_out(COMPUTE, "survivor")
     before = fetches(quiet, "survivor")
     layout = Layout(run=RUN, programs=binaries.build(), network=Network(name=NAME))

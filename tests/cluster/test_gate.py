@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,15 +29,25 @@ from model_contract.token_keys import TokenKey
 from model_contract.tokens import Purpose
 from testbed.cluster.cluster import RUN
 from testbed.cluster.kube import Kube, decoded
-from testbed.cluster.workloads import COMPUTE, MLFLOW, PLATFORM, PROJECT_ID, literals, model_pod, settings
+from testbed.cluster.workloads import (
+    COMPUTE,
+    IDLE,
+    MLFLOW,
+    PLATFORM,
+    PROJECT_ID,
+    literals,
+    model_pod,
+    settings,
+)
 from testbed.gate import API, PASSWORD, Answer, ask
+from testbed.lifecycle import MODULES
+from testbed.processes import completed
 from testbed.processes import installed as command_of
 from tracking_gate.authentication.people import hashed
 
 ROOT = Path(__file__).parents[2]
 OVERLAY = ROOT / "manifests" / "overlays" / "gate"
 COMPONENTS = ROOT / "manifests" / "components"
-QUICKSTART = ROOT / "manifests" / "overlays" / "quickstart"
 PAGE = ROOT / "docs" / "how-to" / "install-gate.md"
 GATE, UID = "model-api-gate", 65532
 ADDRESS = f"http://{GATE}.{MLFLOW}.svc:5000"
@@ -92,9 +101,7 @@ class Gated:
     def token(self, *arguments: str | Path) -> str:
         """Run `model-api token`, which must succeed."""
         command = [command_of("model-api"), "token", *arguments]
-        done = subprocess.run(
-            command, env=self.kube.environment, capture_output=True, text=True, check=False, timeout=120
-        )
+        done = completed(command, env=self.kube.environment, imported=MODULES)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -214,12 +221,12 @@ def test_model_pod_fetches_through_the_gate_also_after_a_rotation(
     first = gated.value()
     gated.token("sync")
     with settings(quiet, {"TRACKING_URI": ADDRESS, "TOKEN": "pull"}):
-        quiet.apply(model_pod("gated", literals(wine)))
+        quiet.apply(model_pod("gated", literals(wine), **IDLE))
         pod = ready(quiet, "gated")
         gated.token("rotate", "-i", PROJECT_ID, "--grace", "1h", "--out", tmp_path / "promote")
         gated.token("sync")
         gated.hurry()
-        quiet.apply(model_pod("rotated", literals(wine)))
+        quiet.apply(model_pod("rotated", literals(wine), **IDLE))
         ready(quiet, "rotated")
 
     init = next(container for container in pod["spec"]["initContainers"] if container["name"] == INIT_CONTAINER)
@@ -241,10 +248,10 @@ def test_model_pod_fetches_through_the_gate_also_after_a_rotation(
 
 def test_model_pod_fetches_by_the_token_of_its_service_account(gated: Gated, quiet: Kube, wine: ModelRef) -> None:
     """Use no Secret; the kubelet gives the token, and the gate finds the project by the pod's label."""
-    foreign = model_pod("of-another-project", literals(wine))
+    foreign = model_pod("of-another-project", literals(wine), **IDLE)
     foreign["metadata"]["labels"][PROJECT_ID_LABEL] = "a" * 24
     with settings(quiet, {"TRACKING_URI": ADDRESS, "TOKEN": "service-account"}):
-        quiet.apply(model_pod("identified", literals(wine)), foreign)
+        quiet.apply(model_pod("identified", literals(wine), **IDLE), foreign)
         pod = ready(quiet, "identified")
         ended = quiet.until(lambda: init_code(quiet, "of-another-project"), what="the other pod's fetch is refused")
 
@@ -305,7 +312,7 @@ def test_way_past_a_gate_that_is_down(gated: Gated, quiet: Kube, wine: ModelRef)
         assert moved(uri, wine, "Staging", {}).status == 200
         assert moved(uri, wine, "None", {}).status == 200
     quiet("-n", MLFLOW, "delete", "networkpolicy", "mlflow-from-gate-only")
-    quiet.apply(model_pod("past-the-gate", literals(wine)))  # the quickstart's webhook has MLflow's own address
+    quiet.apply(model_pod("past-the-gate", literals(wine), **IDLE))  # the quickstart's webhook has MLflow's own address
     ready(quiet, "past-the-gate")
 
     quiet("apply", "-k", OVERLAY)
@@ -314,11 +321,13 @@ def test_way_past_a_gate_that_is_down(gated: Gated, quiet: Kube, wine: ModelRef)
     assert quiet.get("-n", MLFLOW, "networkpolicy", "mlflow-from-gate-only")
 
 
-def test_uninstalled_gate_leaves_pods_that_fetch_from_mlflow(gated: Gated, quiet: Kube, wine: ModelRef) -> None:
+def test_uninstalled_gate_leaves_pods_that_fetch_from_mlflow(
+    gated: Gated, quiet: Kube, wine: ModelRef, quickstart: Path
+) -> None:
     """The lines of the page, after an outage whose override of the address is still on the Deployment."""
     quiet("-n", PLATFORM, "set", "env", "deployment/model-api-webhook", f"MODEL_API_WEBHOOK_TRACKING_URI={ADDRESS}")
     quiet.rolled_out(PLATFORM, "model-api-webhook")
-    overlays = {"<the gate's overlay>": str(gated.overlay), "<the webhook's overlay>": str(QUICKSTART)}
+    overlays = {"<the gate's overlay>": str(gated.overlay), "<the webhook's overlay>": str(quickstart)}
     page = PAGE.read_text().partition("## Uninstall")[2].partition("```")[2].partition("```")[0]
     for name, overlay in overlays.items():
         assert name in page
@@ -329,7 +338,7 @@ def test_uninstalled_gate_leaves_pods_that_fetch_from_mlflow(gated: Gated, quiet
         assert kubectl == "kubectl"
         quiet(*arguments)
     quiet.rolled_out(PLATFORM, "model-api-webhook")
-    quiet.apply(model_pod("without-a-gate", literals(wine)))
+    quiet.apply(model_pod("without-a-gate", literals(wine), **IDLE))
     pod = ready(quiet, "without-a-gate")
 
     init = next(container for container in pod["spec"]["initContainers"] if container["name"] == INIT_CONTAINER)

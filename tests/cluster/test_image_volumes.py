@@ -10,7 +10,16 @@ from model_contract.model_ref import ModelRef
 from model_contract.names import IMAGE_ANNOTATION, INIT_CONTAINER, MODEL_VOLUME, TOKEN_VOLUME
 from testbed.cluster.image_volumes import PackagedModel, packaged_model
 from testbed.cluster.kube import Kube
-from testbed.cluster.workloads import COMPUTE, PROJECT_ID, literals, model_deployment, model_pod, service, settings
+from testbed.cluster.workloads import (
+    COMPUTE,
+    IDLE,
+    PROJECT_ID,
+    literals,
+    model_deployment,
+    model_pod,
+    service,
+    settings,
+)
 from testbed.pages import Shell, blocks
 from tests.cluster.test_claims import ready
 from tests.cluster.test_doctor import doctor
@@ -39,7 +48,7 @@ def test_pods_of_a_node_mount_the_image_of_their_model_and_pull_it_once(
 ) -> None:
     quiet.apply(model_deployment("by-image", literals(wine)), service("by-image"))
     quiet.rolled_out(COMPUTE, "by-image")
-    quiet.apply(model_pod("second", literals(wine)))
+    quiet.apply(model_pod("second", literals(wine), **IDLE))
     ready(quiet, "second")
 
     assert predict(quiet, "by-image") == predict(quiet, "wine-quality")
@@ -60,7 +69,7 @@ def test_pods_of_a_node_mount_the_image_of_their_model_and_pull_it_once(
 def test_image_is_named_by_digest_and_only_in_the_repository_of_the_project(
     quiet: Kube, wine: ModelRef, by_image: PackagedModel
 ) -> None:
-    pinned, foreign = (model_pod(name, literals(wine)) for name in ("pinned", "foreign"))
+    pinned, foreign = (model_pod(name, literals(wine), **IDLE) for name in ("pinned", "foreign"))
     pinned["metadata"]["annotations"] = {IMAGE_ANNOTATION: by_image.image}
     other = by_image.image.replace(PROJECT_ID, "77c0a1b2c3d4e5f601234567")
     foreign["metadata"]["annotations"] = {IMAGE_ANNOTATION: other}
@@ -74,6 +83,7 @@ def test_image_is_named_by_digest_and_only_in_the_repository_of_the_project(
     assert f"names an image of another repository than the project's, {by_image.repository}" in refused.stderr
 
 
+@pytest.mark.usefixtures("two_pods")
 def test_doctor_sees_that_the_nodes_mount_images(quiet: Kube, by_image: PackagedModel) -> None:
     _, findings = doctor(quiet)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from testbed.cluster import images
+from testbed.cluster.kube import Kube
 
 IMAGE = images.Image(tag="localhost/model-api-test:1", dockerfile="Dockerfile")
 
@@ -54,3 +55,14 @@ def test_image_that_another_checkout_has_replaced_is_built_again(
 
     assert again[0] == first[0]
     assert again[1] > first[1]
+
+
+def test_archive_for_the_cluster_has_only_the_layers_that_it_lacks(
+    kube: Kube, built: Callable[[], tuple[str, int]], tmp_path: Path
+) -> None:
+    if not kube.ours:
+        pytest.skip("other clusters get whole images")
+    (tmp_path / "Dockerfile").write_text(f"FROM {images.BASE}\nCOPY package package\n")
+    built()
+
+    assert images.save_new([IMAGE.tag]).stat().st_size < 1 << 20 < images.save(IMAGE.tag).stat().st_size

@@ -8,7 +8,7 @@ import pytest
 from model_contract.model_ref import ModelRef
 from model_contract.names import DOMAIN, INIT_CONTAINER, INJECT, MODEL_VARIABLES, STATUS_ANNOTATION
 from testbed.cluster.kube import Kube
-from testbed.cluster.workloads import COMPUTE, literals, model_deployment, model_pod, service
+from testbed.cluster.workloads import COMPUTE, IDLE, literals, model_deployment, model_pod, service
 
 COLUMNS = ["fixed acidity", "volatile acidity", "citric acid", "residual sugar", "chlorides", "free sulfur dioxide"]
 COLUMNS += ["total sulfur dioxide", "density", "pH", "sulphates", "alcohol"]
@@ -91,7 +91,10 @@ def test_variables_in_a_source_of_the_environment(quiet: Kube, wine: ModelRef) -
 def test_source_without_the_annotation_starts_with_a_warning(quiet: Kube, wine: ModelRef) -> None:
     configured(quiet, "whole", "Secret", wine)
     done = quiet.attempt(
-        "apply", "-f", "-", given=json.dumps(model_pod("unannotated", [], envFrom=[{"secretRef": {"name": "whole"}}]))
+        "apply",
+        "-f",
+        "-",
+        given=json.dumps(model_pod("unannotated", [], envFrom=[{"secretRef": {"name": "whole"}}], **IDLE)),
     )
 
     assert done.returncode == 0
@@ -101,7 +104,7 @@ def test_source_without_the_annotation_starts_with_a_warning(quiet: Kube, wine: 
 
 
 def test_creator_of_a_pod_with_incomplete_variables_is_warned(quiet: Kube, wine: ModelRef) -> None:
-    done = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("incomplete", literals(wine)[:3])))
+    done = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("incomplete", literals(wine)[:3], **IDLE)))
 
     assert done.returncode == 0
     assert "MLFLOW_RUN_ID is not set on container model" in done.stderr
@@ -118,7 +121,7 @@ def test_impossible_variables_are_denied_with_a_reason(quiet: Kube, wine: ModelR
 
 def test_container_that_looks_for_a_kubernetes_token_finds_none(quiet: Kube, wine: ModelRef) -> None:
     """Let the pod ask for a token, which the API server would mount into every container."""
-    pod = model_pod("curious", literals(wine))
+    pod = model_pod("curious", literals(wine), **IDLE)
     pod["spec"]["automountServiceAccountToken"] = True
     quiet.apply(pod)
     quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/curious", "--timeout=240s")

@@ -18,6 +18,7 @@ from testbed.cluster.kube import Kube
 from testbed.cluster.machine import Network
 from testbed.cluster.workloads import (
     COMPUTE,
+    IDLE,
     LOCKED,
     PLATFORM,
     RUNTIME_IMAGE,
@@ -27,7 +28,6 @@ from testbed.cluster.workloads import (
     plain_pod,
 )
 
-QUICKSTART = Path(__file__).parents[2] / "manifests" / "overlays" / "quickstart"
 HOST = Network(name="").outside
 Json = dict[str, Any]
 
@@ -125,7 +125,7 @@ def test_native_sidecar_runs_before_the_fetch_and_goes_on(quiet: Kube, wine: Mod
         "restartPolicy": "Always",
         "securityContext": LOCKED,
     }
-    pod = model_pod("meshed", literals(wine))
+    pod = model_pod("meshed", literals(wine), **IDLE)
     pod["spec"]["initContainers"] = [proxy, proxy | {"name": "users-own", "restartPolicy": None, "command": ["true"]}]
     quiet.apply(pod)
     quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/meshed", "--timeout=240s")
@@ -152,20 +152,20 @@ for rule in ("-m owner --uid-owner {user} -j RETURN", "-o lo -j RETURN", "-p tcp
 """
 
 
-@pytest.fixture
-def unrestricted(quiet: Kube) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def unrestricted(installed: Kube) -> Iterator[str]:
     """An enabled namespace whose pods may be privileged."""
-    if not quiet.ours:
+    if not installed.ours:
         pytest.skip("the nodes of another cluster may have no iptables")
     metadata = {"name": "unrestricted", "labels": {ENABLED_LABEL: "true"}}
-    quiet.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-    quiet.until(lambda: quiet.attempt("-n", "unrestricted", "get", "serviceaccount", "default").returncode == 0)
+    installed.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    installed.until(lambda: installed.attempt("-n", "unrestricted", "get", "serviceaccount", "default").returncode == 0)
     yield "unrestricted"
-    quiet("delete", "namespace", "unrestricted", "--wait=true", "--timeout=240s")
+    installed("delete", "namespace", "unrestricted", "--wait=false")
 
 
 def meshed(name: str, namespace: str, wine: ModelRef, user: int, validator: str) -> Json:
-    pod = model_pod(name, literals(wine), namespace=namespace)
+    pod = model_pod(name, literals(wine), namespace=namespace, **IDLE)
     node = {"name": "node", "hostPath": {"path": "/"}}
     privileged = {"privileged": True, "runAsUser": 0, "runAsNonRoot": False}
     capture = {
@@ -186,16 +186,17 @@ def test_fetch_gets_past_a_mesh_that_the_node_sets_up(
     quiet: Kube, wine: ModelRef, unrestricted: str, mesh: str, user: int
 ) -> None:
     """Run one fetch as the user of the mesh's proxy, and one as another user, which has no network."""
+    known, unknown = f"known-{user}", f"unknown-{user}"
     quiet.apply(
-        meshed("known", unrestricted, wine, user, mesh), meshed("unknown", unrestricted, wine, user, "some-validator")
+        meshed(known, unrestricted, wine, user, mesh), meshed(unknown, unrestricted, wine, user, "some-validator")
     )
-    quiet("-n", unrestricted, "wait", "--for=condition=Ready", "pod/known", "--timeout=240s")
-    failed = quiet.until(lambda: exit_code(quiet, unrestricted, "unknown"), what="the other fetch has failed")
+    quiet("-n", unrestricted, "wait", "--for=condition=Ready", f"pod/{known}", "--timeout=240s")
+    failed = quiet.until(lambda: exit_code(quiet, unrestricted, unknown), what="the other fetch has failed")
 
-    init = quiet.get("-n", unrestricted, "pod", "known")["spec"]["initContainers"]
+    init = quiet.get("-n", unrestricted, "pod", known)["spec"]["initContainers"]
     assert [container["name"] for container in init] == ["capture", mesh, INIT_CONTAINER]
     assert init[-1]["securityContext"]["runAsUser"] == user
-    assert exit_code(quiet, unrestricted, "known") == 0
+    assert exit_code(quiet, unrestricted, known) == 0
     assert failed == 8
 
 
@@ -214,7 +215,7 @@ def exit_code(kube: Kube, namespace: str, pod: str) -> int | None:
 
 def test_warning_of_a_controllers_pod_is_on_the_pod(quiet: Kube, wine: ModelRef) -> None:
     """Create the pod by a controller, which shows warnings to no person."""
-    quiet.apply(model_deployment("silent", literals(wine)[:3]))
+    quiet.apply(model_deployment("silent", literals(wine)[:3], **IDLE))
     pods = quiet.until(lambda: quiet.items("-n", COMPUTE, "pod", "-l", "app=silent"))
     events = quiet("-n", COMPUTE, "get", "events", "-o", "json")
 
@@ -222,7 +223,7 @@ def test_warning_of_a_controllers_pod_is_on_the_pod(quiet: Kube, wine: ModelRef)
     assert "MLFLOW_RUN_ID is not set" not in events
 
 
-def test_uninstalled_cluster_starts_pods_as_before(quiet: Kube, wine: ModelRef) -> None:
+def test_uninstalled_cluster_starts_pods_as_before(quiet: Kube, wine: ModelRef, quickstart: Path) -> None:
     """In the order of docs/how-to/operate-webhook.md."""
     quiet("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", POLICY)
     quiet("delete", "mutatingwebhookconfiguration", REGISTRATION)
@@ -230,14 +231,17 @@ def test_uninstalled_cluster_starts_pods_as_before(quiet: Kube, wine: ModelRef) 
         quiet("-n", PLATFORM, "delete", "deployment", "model-api-webhook", "--wait=true")
         quiet.until(
             lambda: (
-                quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("bare", literals(wine)))).returncode == 0
+                quiet.attempt(
+                    "apply", "-f", "-", given=json.dumps(model_pod("bare", literals(wine), **IDLE))
+                ).returncode
+                == 0
             ),
         )
         quiet.apply(plain_pod("after", COMPUTE))
         quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/after", "--timeout=240s")
         bare = quiet.get("-n", COMPUTE, "pod", "bare")
     finally:
-        quiet("apply", "-k", QUICKSTART)
+        quiet("apply", "-k", quickstart)
         quiet.rolled_out(PLATFORM, "model-api-webhook")
 
     assert "initContainers" not in bare["spec"]

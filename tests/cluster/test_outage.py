@@ -12,10 +12,21 @@ from model_contract.model_ref import ModelRef
 from model_contract.names import REGISTRATION, TLS_SECRET
 from testbed.cluster.kube import Kube
 from testbed.cluster.load import pods_at
-from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_deployment, model_pod, plain_pod, scale_webhook
+from testbed.cluster.workloads import (
+    COMPUTE,
+    IDLE,
+    PLATFORM,
+    literals,
+    model_deployment,
+    model_pod,
+    plain_pod,
+    scale_webhook,
+)
 from webhook.certificates.cluster import ClusterObjects
 from webhook.certificates.issuance import is_issued_by
 from webhook.certificates.state import begin_rotation, read_state, write_state
+
+pytestmark = pytest.mark.usefixtures("two_pods")
 
 
 @pytest.fixture
@@ -29,7 +40,7 @@ def test_without_webhook_other_pods_start_and_model_pods_wait_for_it(quiet: Kube
     try:
         quiet.apply(plain_pod("other"), plain_pod("neighbour", COMPUTE))
         denied = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("lonely", literals(wine))))
-        quiet.apply(model_deployment("patient", literals(wine)))
+        quiet.apply(model_deployment("patient", literals(wine), **IDLE))
         failed = quiet.until(lambda: failure_of(quiet, "patient"), what="the ReplicaSet says why it has no pod")
         quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/neighbour", "--timeout=240s")
         quiet("wait", "--for=condition=Ready", "pod/other", "--timeout=240s")

@@ -141,7 +141,7 @@ def unattended(installed: Kube) -> Iterator[Kube]:
     """Without the pods of the webhook, which would mend what is broken here before the test could."""
     scale_webhook(installed, 0)
     yield installed
-    scale_webhook(installed, 2)
+    scale_webhook(installed, 1)
 
 
 @pytest.mark.parametrize(("kind", "verb"), RULES)

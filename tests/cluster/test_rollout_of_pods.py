@@ -1,7 +1,6 @@
 """`model-api rollout` of a model API on the cluster: the webhook, the delivery and the runtime do their part."""
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,8 @@ from model_contract.model_ref import ModelRef
 from testbed.cluster.kube import Kube
 from testbed.cluster.workloads import COMPUTE, MLFLOW, literals, model_deployment, service
 from testbed.gate import API, ask
-from testbed.processes import installed
+from testbed.lifecycle import MODULES
+from testbed.processes import completed, installed
 from tests.cluster.test_model_pods import WINE, predict
 
 
@@ -27,9 +27,7 @@ class Registry:
 
     def rollout(self, workload: str, *options: str) -> tuple[int, str, str]:
         command = [installed("model-api"), "rollout", workload, "--model=wine-quality", f"--namespace={COMPUTE}"]
-        done = subprocess.run(
-            [*command, *options], env=dict(self.environment), capture_output=True, text=True, check=False, timeout=280
-        )
+        done = completed([*command, *options], env=self.environment, imported=MODULES, timeout=280)
         return done.returncode, done.stdout, done.stderr
 
     def version(self, run_id: str, source: str) -> str:

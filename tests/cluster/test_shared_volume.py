@@ -16,7 +16,7 @@ from testbed.cluster import binaries
 from testbed.cluster.cluster import RUN
 from testbed.cluster.kube import Kube
 from testbed.cluster.machine import run
-from testbed.cluster.workloads import COMPUTE, MLFLOW, PLATFORM, PROJECT_ID, literals, model_pod
+from testbed.cluster.workloads import COMPUTE, IDLE, MLFLOW, PLATFORM, PROJECT_ID, literals, model_pod
 from testbed.gate import API, ask
 from tests.cluster.conftest import QUICKSTART
 from tests.cluster.test_claims import ready, shared_claim, volume
@@ -56,19 +56,19 @@ class Shared:
         return self.ended(name)
 
 
-def overlay(directory: Path) -> Path:
+def overlay(directory: Path, quickstart: Path) -> Path:
     """Write an admin's overlay: the page's patches, the quickstart's MLflow, and this component."""
     block = PAGE.read_text().partition("## Models on a shared claim")[2].partition("```yaml\n")[2].partition("```")[0]
     block = block.replace("66c0a1b2c3d4e5f601234567", PROJECT_ID)
     own = yaml.safe_load(block.replace(f"model-api-gate.{MLFLOW}", f"mlflow.{MLFLOW}"))
-    own["resources"] = [os.path.relpath(QUICKSTART, directory.resolve())]
+    own["resources"] = [os.path.relpath(quickstart.resolve(), directory.resolve())]
     own["components"] = [os.path.relpath(COMPONENT, directory.resolve())]
     (directory / "kustomization.yaml").write_text(yaml.safe_dump(own))
     return directory
 
 
 @pytest.fixture
-def shared(quiet: Kube, wine: ModelRef, volume: str, tmp_path: Path) -> Iterator[Shared]:
+def shared(quiet: Kube, wine: ModelRef, volume: str, quickstart: Path, tmp_path: Path) -> Iterator[Shared]:
     """The component, beside a version in Staging whose project and user are known."""
     stamped(quiet, wine)
     move(quiet, wine, "Staging")
@@ -77,7 +77,7 @@ def shared(quiet: Kube, wine: ModelRef, volume: str, tmp_path: Path) -> Iterator
         assert ask(uri, "POST", f"{API}/registered-models/set-tag", tag).status == 200
     token = {"metadata": {"name": pull_secret(PROJECT_ID), "namespace": COMPUTE}, "stringData": {TOKEN_KEY: "any"}}
     quiet.apply({"apiVersion": "v1", "kind": "Secret", **token}, shared_claim())
-    built = overlay(tmp_path)
+    built = overlay(tmp_path, quickstart)
     quiet("apply", "-k", built)
     quiet.rolled_out(PLATFORM, "model-api-webhook")
     quiet("-n", COMPUTE, "patch", "cronjob", SYNC, "--patch", '{"spec": {"suspend": true}}')
@@ -87,7 +87,7 @@ def shared(quiet: Kube, wine: ModelRef, volume: str, tmp_path: Path) -> Iterator
         quiet("-n", COMPUTE, "delete", kind, SYNC)
     quiet("-n", COMPUTE, "delete", "configmap", f"{SYNC}-settings")
     quiet("-n", COMPUTE, "delete", "secret", pull_secret(PROJECT_ID))
-    quiet("apply", "-k", QUICKSTART)
+    quiet("apply", "-k", quickstart)
     quiet.rolled_out(PLATFORM, "model-api-webhook")
     quiet.rolled_out(COMPUTE, "wine-quality")
 
@@ -102,7 +102,7 @@ def test_job_fills_the_claim_and_pods_mount_it_and_a_used_model_stays(shared: Sh
     """The Deployment of the quickstart names the model, too."""
     filled = shared.ended(FILL)
     [there] = (path.name for path in (shared.store / wine.owner).iterdir())
-    shared.kube.apply(model_pod("shared", literals(wine)))
+    shared.kube.apply(model_pod("shared", literals(wine), **IDLE))
     ready(shared.kube, "shared")
     move(shared.kube, wine, "Archived")
     waiting = shared.sync("sync-waiting")
@@ -120,7 +120,7 @@ def test_job_fills_the_claim_and_pods_mount_it_and_a_used_model_stays(shared: Sh
 
 
 def test_pods_of_job_and_cron_job_are_the_same_and_may_list_workloads_only(tmp_path: Path) -> None:
-    text = run(binaries.build() / "kubectl", "kustomize", overlay(tmp_path))
+    text = run(binaries.build() / "kubectl", "kustomize", overlay(tmp_path, QUICKSTART))
     objects = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(text) if one}
     template = objects["Job", FILL]["spec"]["template"]
 

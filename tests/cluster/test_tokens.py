@@ -11,7 +11,8 @@ import pytest
 from model_contract.names import PROJECT_TOKENS_SECRETS, TOKEN_KEY, pull_secret
 from model_contract.tokens import Purpose, parse_token
 from testbed.cluster.kube import Kube, decoded
-from testbed.processes import installed
+from testbed.lifecycle import MODULES
+from testbed.processes import completed, installed
 
 NAMESPACE, COMPUTE = "tokens", "tokens-compute"
 PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "wine-team-2"
@@ -47,9 +48,7 @@ def run(kube: Kube, *arguments: str | Path, **environment: str) -> "subprocess.C
         command.append(f"--namespace={NAMESPACE}")
     else:
         command += [f"--namespace={NAMESPACE}", f"--to={COMPUTE}"]
-    return subprocess.run(
-        command, env={**kube.environment, **environment}, capture_output=True, text=True, check=False, timeout=120
-    )
+    return completed(command, env={**kube.environment, **environment}, imported=MODULES)
 
 
 def secret(kube: Kube, name: str = SECRET, namespace: str = NAMESPACE) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The example project as it is committed."""
 
+import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from click import Command, Context, Group
 
 from model_lifecycle.cli import main
 from testbed.notebooks import PROJECT_FOLDER
+from testbed.processes import completed
+from testbed.runtime_server import WITH_MLFLOW
 
 NOTEBOOKS = sorted(PROJECT_FOLDER.glob("*.ipynb"))
 DOCS = PROJECT_FOLDER.parents[1] / "docs"
@@ -37,16 +39,16 @@ def test_notebook_explains_each_cell_of_code(notebook: Path) -> None:
 
 
 def test_data_is_what_the_quickstart_trains_on() -> None:
-    made = subprocess.run(
+    made = completed(
         [
             sys.executable,
             "-c",
-            "import sys; from train import wines; wines(1600).astype({'quality': int}).to_csv(sys.stdout, index=False)",
+            "import sys; sys.path.insert(0, ''); from train import wines;"
+            " wines(1600).astype({'quality': int}).to_csv(sys.stdout, index=False)",
         ],
+        env=os.environ,
         cwd=QUICKSTART,
-        capture_output=True,
-        text=True,
-        check=True,
+        imported=WITH_MLFLOW,  # as the pods of the notebooks' Domino
     )
 
     assert made.stdout == (PROJECT_FOLDER / "data" / "wine-quality.csv").read_text()

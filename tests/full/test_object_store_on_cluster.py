@@ -23,7 +23,7 @@ from testbed.object_stores import register, s3_bucket, upload
 from testbed.pages import Shell, blocks
 from testbed.registered import files_below
 from testbed.s3_server import REGION, S3Server, s3_server
-from tests.cluster.conftest import QUICKSTART, installed, quiet, wine  # noqa: F401  fixtures
+from tests.cluster.conftest import QUICKSTART, installed, quickstart, quiet, wine  # noqa: F401  fixtures
 from tests.cluster.test_model_pods import predict
 
 PAGE, HEADING = "read-models-from-an-object-store", "Set up"

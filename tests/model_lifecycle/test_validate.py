@@ -1,6 +1,7 @@
 """The promotion file, and `model-api validate`, which needs nothing but the file."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_lifecycle.promotion_file import MOST_BYTES, Change, Entry, PromotionFileError, changes, parse, schema
-from testbed.processes import PATIENCE, installed
+from testbed.lifecycle import MODULES
+from testbed.processes import completed, installed
 
 PROJECT, OTHER = "66c0a1b2c3d4e5f601234567", "wine-team-2"
 
@@ -187,15 +189,7 @@ def test_only_entries_that_differ_are_changes() -> None:
 def run(
     *arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [installed("model-api"), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env=env,
-        timeout=PATIENCE,
-    )
+    return completed([installed("model-api"), *arguments], cwd=cwd, env=env or os.environ, imported=MODULES)
 
 
 @pytest.fixture

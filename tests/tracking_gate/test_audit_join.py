@@ -1,13 +1,14 @@
 """`model-api-gate audit join`: the logs of several replicas as one, and what is missing in them."""
 
 import json
-import subprocess
+import os
 from pathlib import Path
 
 import pytest
 
 from model_contract.exit_codes import ExitCode
-from testbed.processes import installed
+from testbed.gate import MODULES
+from testbed.processes import completed, installed
 
 
 def line(replica: str | None, seq: int, ts: str, **fields: object) -> str:
@@ -16,9 +17,7 @@ def line(replica: str | None, seq: int, ts: str, **fields: object) -> str:
 
 
 def join(*files: Path) -> tuple[int, list[dict[str, object]], list[str]]:
-    done = subprocess.run(
-        [installed("model-api-gate"), "audit", "join", *files], capture_output=True, text=True, check=False
-    )
+    done = completed([installed("model-api-gate"), "audit", "join", *files], env=os.environ, imported=MODULES)
     return done.returncode, [json.loads(text) for text in done.stdout.splitlines()], done.stderr.splitlines()
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from model_contract.tokens import Purpose, fingerprint, new_token
-from testbed.gate import API, PASSWORD, PROJECT, Gate, ask, gate
+from testbed.gate import API, MODULES, PASSWORD, PROJECT, Gate, ask, gate
 from testbed.mlflow_server import NEWEST, MlflowServer, mlflow_server
-from testbed.processes import PATIENCE, free_port, installed
+from testbed.processes import PATIENCE, completed, free_port, installed
 from tests.tracking_gate.conftest import Wine, wine_behind
 
 LOG_MODEL = """
@@ -310,9 +310,7 @@ def test_setting_that_is_wrong_is_one_sentence(options: list[str], sentence: str
 
 def test_table_and_decisions_can_be_asked_for() -> None:
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [installed("model-api-gate"), *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE
-        )
+        return completed([installed("model-api-gate"), *arguments], env=os.environ, imported=MODULES)
 
     assert "transition_stage" in run("routes").stdout
     assert run("explain", "POST", "/api/2.0/mlflow/model-versions/transition-stage").stdout.endswith(

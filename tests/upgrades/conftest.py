@@ -95,7 +95,8 @@ def gate_of(version: Version, state: State, server: MlflowServer, port: int = 0)
     options = [f"--upstream={server.uri}", f"--secret-dir={state.secret_dir}", f"--people-file={state.people}"]
     options += [f"--audit-log={state.audit}", "--host=127.0.0.1", f"--port={port}", "--attempts=100000"]
     command = [version.command("model-api-gate"), "serve", *options]
-    with running(command, log=state.directory / "gate.log", env=environment(), cwd=state.directory) as process:
+    log, imported = state.directory / "gate.log", version.imported("model-api-gate")
+    with running(command, log=log, env=environment(), cwd=state.directory, imported=imported) as process:
         uri = f"http://127.0.0.1:{port}"
         process.wait_for_http(f"{uri}/readyz")
         yield Gate(uri=uri, server=server, secret_dir=state.secret_dir, audit=state.audit, process=process)

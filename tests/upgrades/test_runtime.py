@@ -32,7 +32,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serving(version: Version, model: Path, *flags: str, log: Path) -> Iterator[RuntimeServer]:
     port = free_port()
     command = [version.command("model-api-runtime"), "serve", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
-    with running([*command, f"--model-path={model}", *NATIVE, *flags], log=log, env=environment()) as process:
+    command += [f"--model-path={model}", *NATIVE, *flags]
+    with running(command, log=log, env=environment(), imported=version.imported("model-api-runtime")) as process:
         server = RuntimeServer(port=port, process=process)
         server.wait_until_ready()
         yield server

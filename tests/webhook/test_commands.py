@@ -13,7 +13,8 @@ import yaml
 from click.testing import CliRunner
 
 from testbed.api_server import apply_answer, review_of
-from testbed.processes import PATIENCE, installed
+from testbed.processes import completed, installed
+from testbed.webhook_server import OF_COMMANDS
 from webhook.admission import admit
 from webhook.cli import COMMANDS, main
 from webhook.settings import Settings
@@ -27,14 +28,11 @@ def run(
     *arguments: str | Path, stdin: str = "", variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE")}
-    return subprocess.run(
+    return completed(
         [installed("model-api-webhook"), *arguments],
-        input=stdin,
+        given=stdin,
         env=kept | {"COLUMNS": "100"} | dict(variables or {}),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
+        imported=OF_COMMANDS,
     )
 
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from testbed.forks import fork_server
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import installed
+from testbed.runtime_server import WITH_MLFLOW
 from testbed.s3_server import s3_server
 
 Run = Callable[..., Any]
@@ -91,8 +94,11 @@ def test_lines_of_the_page_do_what_it_says(
             for day in ("2024-01-30", "2024-01-31"):
                 (root / f"day={day}").mkdir(parents=True)
                 frame.to_parquet(root / f"day={day}/a.parquet")
+        program = installed("model-api-runtime")
+        (tmp_path / "bin").mkdir()
+        fork_server(sys.executable, *WITH_MLFLOW).write_command(tmp_path / "bin" / program.name, program)
         environment = {
-            "PATH": f"{installed('python').parent}:/usr/bin:/bin",
+            "PATH": f"{tmp_path}/bin:{program.parent}:/usr/bin:/bin",
             "HOME": str(tmp_path),
             "MLFLOW_TRACKING_URI": mlflow_3_17.uri,
             **server.environment,

@@ -135,8 +135,12 @@ def _expect_shape(shape: tuple[int, ...], flat: Any, spec: Tensor, path: str) ->
     if len(shape) != len(spec.shape) or any(
         wanted not in (-1, length) for wanted, length in zip(spec.shape, shape, strict=True)
     ):
-        got, kind = (f"an array of shape {list(shape)}", "") if shape else (json_type_name(flat[0]), "an array of shape ")
-        problem = f"{got}, where the model takes {kind}{list(spec.shape)} (-1 is any length)"
+        takes = f"{list(spec.shape)} (-1 is any length)"
+        problem = (
+            f"an array of shape {list(shape)}, where the model takes {takes}"
+            if shape
+            else f"{json_type_name(flat[0])}, where the model takes an array of shape {takes}"
+        )
         raise InvalidInputError([Fault(path=path, problem=problem)])
 
 

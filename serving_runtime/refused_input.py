@@ -15,6 +15,7 @@ from serving_runtime.input.nested import member
 HINT_CHECK: Final = "_validate_data_against_type_hint"
 WRAPPERS: Final = "mlflow.pyfunc.loaders."  # of the models that chat
 LIBRARIES: Final = ("mlflow.", "pydantic", "dataclasses")
+OF_AUTHORS: Final = frozenset({"value_error", "assertion_error"})
 ANSWER_CHECK: Final = "_response_to_dict"
 
 
@@ -90,9 +91,16 @@ def _check(data: Any, hint: Any, path: str, faults: list[Fault], check: Any) -> 
             check(data=data, type_hint=hint)
         except Exception as error:  # noqa: BLE001  of a validator that the model's author wrote
             found = _pydantic_faults(error.__cause__, path)
-            faults += (
-                found if found is not None else [Fault.mismatch(path, got=json_type_name(data), expected=_name(hint))]
-            )
+            faults += [_mismatch(path, data, hint)] if found is None else found
+
+
+def _mismatch(path: str, data: Any, hint: Any) -> Fault:
+    """Return the fault of a value that its hint refuses. MLflow takes 1 for no float, and 1.0 for no whole number."""
+    if hint is float and type(data) is int:
+        return Fault.mismatch(path, got="a number without a fraction", expected="a number with one, such as 1.0")
+    if hint is int and type(data) is float:
+        return Fault.mismatch(path, got="a number with a fraction", expected="a whole number, such as 1")
+    return Fault.mismatch(path, got=json_type_name(data), expected=_name(hint))
 
 
 def _optional(origin: Any, args: Sequence[Any]) -> Any:
@@ -106,7 +114,7 @@ def _pydantic_faults(error: BaseException | None, path: str) -> list[Fault] | No
     kind = getattr(sys.modules.get("pydantic"), "ValidationError", None)
     if kind is None or not isinstance(error, kind):
         return None
-    return [_fault(found, path) for found in error.errors(include_url=False, include_context=False)]
+    return [_fault(found, path) for found in error.errors(include_url=False)]
 
 
 def _fault(found: Mapping[str, Any], path: str) -> Fault:
@@ -118,10 +126,24 @@ def _fault(found: Mapping[str, Any], path: str) -> Fault:
     place = place or "input"
     if found["type"] == "missing":
         return Fault(path=place, problem="missing, and the model requires it")
-    if found["type"] in {"value_error", "assertion_error"}:  # the text is the author's, and may hold the value
+    own_errors = get_args(sys.modules["pydantic_core.core_schema"].ErrorType)  # pydantic has imported it
+    if found["type"] in OF_AUTHORS or found["type"] not in own_errors:  # the author's text may hold the value
         return Fault(path=place, problem="the model's own check refuses it", got=json_type_name(found["input"]))
-    expected = str(found["msg"]).partition(",")[0].removeprefix("Input should be ")
-    return Fault.mismatch(place, got=json_type_name(found["input"]), expected=expected)
+    return Fault.mismatch(place, got=json_type_name(found["input"]), expected=_expected(found))
+
+
+def _expected(found: Mapping[str, Any]) -> str:
+    """Return what pydantic expects. After the comma of other messages, and within that of a tag, is the value."""
+    context = found.get("ctx", {})
+    match found["type"]:
+        case "literal_error" | "enum":
+            return str(context["expected"])
+        case "union_tag_invalid":
+            return f"an object whose {context['discriminator']} is one of {context['expected_tags']}"
+        case "string_pattern_mismatch":
+            return f"a string of the pattern {context['pattern']}"
+        case _:
+            return str(found["msg"]).partition(",")[0].removeprefix("Input should be ")
 
 
 def _name(hint: Any) -> str:

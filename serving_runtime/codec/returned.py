@@ -22,6 +22,7 @@ MOST_CELLS: Final = 10_000_000
 EXACT: Final = 2**53  # whole numbers up to here are the same as doubles
 NAMES_OF_FLOATS: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 LONE_SURROGATE: Final = "a text that is no Unicode: it has half of a surrogate pair"
+WIDER: Final = ("int8", "float32")
 MOST_DIMENSIONS: Final = 32  # of an array of numpy 1; a list may contain itself
 INT64: Final = (-(2**63), 2**63 - 1)
 UINT64: Final = (0, 2**64 - 1)
@@ -195,6 +196,8 @@ def _plain_array(array: Values) -> Any:
     if isinstance(array, np.ma.MaskedArray):
         return _unmasked(array)
     plain = array if type(array) is np.ndarray else np.asarray(array)
+    if plain.dtype.kind == "V" and plain.dtype.type is not np.void:  # bfloat16 and others of ml_dtypes
+        plain = next((plain.astype(wider) for wider in WIDER if np.can_cast(plain.dtype, wider)), plain)
     if plain.dtype.kind == "c":
         raise refused("complex numbers")
     if plain.dtype.kind == "f" and plain.dtype.itemsize > 8:  # noqa: PLR2004  bytes of a double
@@ -237,6 +240,9 @@ def _from_arrow(value: Any) -> Any:
 
 def _through_array(value: Any) -> Any:
     """Return an array of another library that numpy can read, such as xarray, torch or jax. Raises OutputError."""
+    if hasattr(value, "detach"):  # of torch, whose tensors may have a gradient, a GPU, or a type that numpy lacks
+        value = value.detach().cpu()
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
     try:
         array = np.asarray(value)
     except Exception as error:
@@ -258,6 +264,8 @@ def _leaves(values: Sequence[Any]) -> tuple[tuple[int, ...], Any]:
     ):
         shape = (*shape, len(flat[0]))
         flat = list(chain.from_iterable(flat))
+    if flat and hasattr(flat[0], "__array__") and not isinstance(flat[0], np.generic):
+        flat = [as_known_type(item) for item in flat]
     if not flat or type(flat[0]) is not np.ndarray:
         return shape, flat
     first = flat[0]

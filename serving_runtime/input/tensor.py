@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, at_once
-from serving_runtime.input.cells import CellError, Values, convert, convert_numbers, every_error
+from serving_runtime.input.cells import CellError, Values, convert, convert_numbers, every_error, json_type_name
 from serving_runtime.input.nested import member
 from serving_runtime.input.request import FlatTensor, JsonInput
 from serving_runtime.input.table import Table
@@ -60,7 +60,7 @@ def to_tensor(value: Any, spec: Tensor, path: str) -> Values:
     """Return nested lists, or one value, as an array in C order. Raises InvalidInputError."""
     shape, flat = flatten(value, path)
     if spec.dtype.kind != "O":  # a signature of objects says nothing about shapes either
-        _expect_shape(shape, spec, path)
+        _expect_shape(shape, flat, spec, path)
     return _filled(flat, shape, spec, path)
 
 
@@ -103,7 +103,7 @@ def _rows(cells: Any, spec: Tensor, path: str) -> Values:
     wanted = (len(cells), *spec.shape[1:])
     fits = spec.shape[:1] == (-1,) and -1 not in spec.shape[1:] and len(shape) <= 2 and prod(wanted) == len(flat)  # noqa: PLR2004  a flat list
     if not fits:
-        _expect_shape(shape, spec, path)
+        _expect_shape(shape, flat, spec, path)
     return _filled(flat, wanted if fits else shape, spec, path)
 
 
@@ -131,11 +131,16 @@ def _exact_times(times: Values, dtype: np.dtype[Any]) -> Values:
     return coarser
 
 
-def _expect_shape(shape: tuple[int, ...], spec: Tensor, path: str) -> None:
+def _expect_shape(shape: tuple[int, ...], flat: Any, spec: Tensor, path: str) -> None:
     if len(shape) != len(spec.shape) or any(
         wanted not in (-1, length) for wanted, length in zip(spec.shape, shape, strict=True)
     ):
-        problem = f"an array of shape {list(shape)}, where the model takes {list(spec.shape)} (-1 is any length)"
+        takes = f"{list(spec.shape)} (-1 is any length)"
+        problem = (
+            f"an array of shape {list(shape)}, where the model takes {takes}"
+            if shape
+            else f"{json_type_name(flat[0])}, where the model takes an array of shape {takes}"
+        )
         raise InvalidInputError([Fault(path=path, problem=problem)])
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from serving_runtime.requirements import check_match
 # https://pytorch.org/docs/stable/notes/multiprocessing.html XGBoost reads a model with OpenMP's threads; with more than
 # one of them, a forked process waits for the others in its first prediction, for ever.
 NOT_FORKABLE: Final = frozenset({"jax", "keras", "onnxruntime", "tensorflow", "torch", "xgboost", "xgboost-cpu"})
+# LightGBM reads a model with OpenMP too, with as many threads as this variable says; one alone leaves none behind.
+THREADS: Final = "OMP_NUM_THREADS"
+UNLESS_ONE_THREAD: Final = frozenset({"lightgbm"})
 # The flavors that load these packages: a list of requirements that was written by hand may lack one.
 NOT_FORKABLE_FLAVORS: Final = frozenset({"keras", "onnx", "pytorch", "tensorflow", "xgboost"})
 NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
@@ -65,10 +69,12 @@ class PreloadedModel:
 
 def load_shared(path: Path, loader: Loader) -> Model | None:
     """Return the model, ready for a fork; None if every worker must load its own. Raises ModelLoadError."""
-    if NOT_FORKABLE.intersection(_requirements(path)) or NOT_FORKABLE_FLAVORS & read_metadata(path).flavors.keys():
+    packages = NOT_FORKABLE if os.environ.get(THREADS) == "1" else NOT_FORKABLE | UNLESS_ONE_THREAD
+    flavors = read_metadata(path).flavors.keys()
+    if packages.intersection(_requirements(path)) or (packages | NOT_FORKABLE_FLAVORS) & flavors:
         return None
     model = load(path, loader)
-    if NOT_FORKABLE & sys.modules.keys():
+    if packages & sys.modules.keys():
         return None
     # The garbage collector writes into each object that it visits. It skips frozen objects, so workers share one copy.
     gc.collect()

@@ -1,6 +1,7 @@
 """Faults that MLflow's wrappers, type hints or the model's code find: by every protocol a 4xx with the place."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,43 @@ def test_a_value_in_a_dict_of_a_type_hint_is_reported_by_its_key(checked: Get) -
             "got": "a string",
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("floats", 1, "a number without a fraction, where the model takes a number with one, such as 1.0"),
+        ("numbers", {"a": 1.0}, "a number with a fraction, where the model takes a whole number, such as 1"),
+    ],
+)
+def test_a_number_that_mlflow_takes_for_another_kind_is_refused_with_the_form_to_send(
+    name: str, value: Any, problem: str, checked: Get
+) -> None:
+    error = refused(checked(name), {"inputs": [value]})
+
+    assert error.details[0]["problem"] == problem
+
+
+CIRCLE = {"kind": "circle", "radius": 1}
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        ({"shape": {"kind": "secret"}}, "an object whose 'kind' is one of 'circle', 'disc', 'ring', 'square'"),
+        ({"shape": CIRCLE, "round": {"kind": "secret", "radius": 1}}, "'circle', 'disc' or 'ring'"),
+        ({"shape": CIRCLE, "code": "secret"}, "a string of the pattern ^[a-z]{1,3}$"),
+        ({"shape": CIRCLE, "size": 12345}, None),
+    ],
+    ids=["tag", "literal", "pattern", "the author's own error"],
+)
+def test_what_pydantic_expects_is_told_whole_and_without_the_value(
+    item: dict[str, Any], expected: str | None, checked: Get
+) -> None:
+    error = refused(checked("drawings"), {"inputs": [item]})
+
+    assert error.details[0].get("expected") == expected
+    assert not {"secret", "12345"} & set(re.findall(r"\w+", error.message + json.dumps(error.details)))
 
 
 def test_one_item_for_a_type_hint_of_a_list_is_refused_with_its_place(checked: Get) -> None:

@@ -245,6 +245,12 @@ INVALID: dict[str, tuple[str, Any, str, str]] = {
         "inputs",
         "an array of shape [1, 2], where the model takes [-1, 3]",
     ),
+    "an object for a tensor": (
+        "tensor",
+        {"inputs": {"x": [[1, 2, 3]]}},
+        "inputs",
+        "an object, where the model takes an array of shape [-1, 3]",
+    ),
     "a ragged tensor": (
         "tensor",
         {"inputs": [[1, 2, 3], [1, 2]]},

@@ -57,6 +57,8 @@ def outputs_of(prediction: Any, signature: Signature, nan: Nan = Nan.NULL) -> tu
         flat = prediction.ravel()
         return [Output(name=name, datatype=datatype, shape=prediction.shape, values=flat, content_type=NP)], NP
     prediction = as_known_type(prediction)
+    if isinstance(prediction, dict):
+        prediction = {name: as_known_type(value) for name, value in prediction.items()}
     match prediction:
         case pd.DataFrame():
             columns = [column_array(prediction.iloc[:, at]) for at in range(prediction.shape[1])]

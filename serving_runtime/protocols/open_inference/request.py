@@ -125,8 +125,10 @@ def _columns(tensors: Sequence[InputTensor], signature: Signature) -> Table:
         raise InvalidInputError(
             [Fault(path=INPUTS, problem=f"the columns must have the same number of values: {told}")]
         )
+    unnamed = bool(signature.columns) and not signature.named
     by_name: dict[Key, InputTensor] = {
-        own[tensor.name].name if tensor.name in own else tensor.name: tensor for tensor in tensors
+        position if unnamed else own[tensor.name].name if tensor.name in own else tensor.name: tensor
+        for position, tensor in enumerate(tensors)
     }
     return Table(
         columns={key: _cells(tensor, kinds.get(tensor.name)) for key, tensor in by_name.items()},

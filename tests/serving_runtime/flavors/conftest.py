@@ -14,6 +14,8 @@ FLAVORS = {
     "3.17": ("scikit-learn-skops", "scikit-learn-cloudpickle", "xgboost", "lightgbm", "code", "onnx", "chat"),
     "2.22": ("forest", "code", "chat"),
 }
+# As on a machine with more processors than workers: what reads a model with several threads may not be forked then.
+SEVERAL_THREADS = {"OMP_NUM_THREADS": "2"}
 EVERY = [(version, name) for version, names in FLAVORS.items() for name in names]
 ServedModel = Callable[[str, str], tuple[Path, RuntimeServer]]
 
@@ -33,7 +35,9 @@ def served(saved: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     with ExitStack() as stack:
         servers = {
             (version, name): stack.enter_context(
-                starting(saved[version] / name, "--workers", "1", log=logs / f"{version}-{name}")
+                starting(
+                    saved[version] / name, "--workers", "1", log=logs / f"{version}-{name}", environ=SEVERAL_THREADS
+                )
             )
             for version, name in EVERY
         }

@@ -48,7 +48,7 @@ SAME: dict[str, tuple[str, Any, Any]] = {
     "a value of a column without a shape": (
         "one-unnamed",
         inputs(tensor("input-0", "BYTES", [], ["Hello, my dog is cute."])),
-        {"dataframe_split": {"columns": ["input-0"], "data": [["Hello, my dog is cute."]]}},
+        {"inputs": ["Hello, my dog is cute."]},
     ),
     "nested data": ("one-long", inputs(tensor("x", "INT64", [2, 1], [[1], [2]])), {"inputs": {"x": [1, 2]}}),
     "a narrower datatype": ("one-long", inputs(tensor("x", "INT8", [2], [1, 2])), {"inputs": {"x": [1, 2]}}),
@@ -79,7 +79,7 @@ SAME: dict[str, tuple[str, Any, Any]] = {
     "columns without names": (
         "unnamed",
         inputs(tensor("input-0", "FP64", [1], [0.5]), tensor("input-1", "INT64", [1], [1])),
-        {"dataframe_split": {"columns": ["input-0", "input-1"], "data": [[0.5, 1]]}},
+        {"inputs": [[0.5, 1]]},
     ),
     "one tensor of columns without names": (
         "unnamed",

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ml_dtypes import bfloat16, int4
 from mlflow.utils.proto_json_utils import NumpyEncoder, _get_jsonable_obj
 from pydantic import BaseModel
 from scipy import sparse
@@ -71,6 +72,27 @@ class Color(enum.Enum):
 
 class Word(enum.StrEnum):
     YES = "yes"
+
+
+class Tensor:
+    """A tensor as torch's: with a gradient, and in some types, numpy cannot read it."""
+
+    def __init__(self, values: Any, dtype: str = "torch.float32", *, gradient: bool = True) -> None:
+        self.values, self.dtype, self.gradient = values, dtype, gradient
+
+    def detach(self) -> "Tensor":
+        return Tensor(self.values, self.dtype, gradient=False)
+
+    def cpu(self) -> "Tensor":
+        return self
+
+    def float(self) -> "Tensor":
+        return Tensor(self.values, gradient=self.gradient)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if self.gradient or self.dtype == "torch.bfloat16":
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad")
+        return np.array(self.values, dtype=np.float32)
 
 
 def written(way: tuple[Protocol, Any], value: Any) -> Answer:
@@ -150,6 +172,12 @@ WRITTEN: dict[str, Callable[[], Any]] = {
     "a column in Fortran's order": lambda: np.asfortranarray([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]),
     "numbers of another byte order": lambda: np.array([1.5, 2], dtype=">f8"),
     "texts of numpy 2": lambda: np.array(["a", "bc"], dtype=np.dtypes.StringDType()),
+    "numbers of half a float's length": lambda: np.array([1.5, -2], dtype=bfloat16),
+    "whole numbers of four bits": lambda: np.array([7, -8], dtype=int4),
+    "a tensor with a gradient": lambda: Tensor([[1.5, 2], [3, 4]]),
+    "a tensor in a type that numpy lacks": lambda: Tensor([1.5, 2], "torch.bfloat16"),
+    "tensors in a list": lambda: [Tensor([1.5]), Tensor([2.5])],
+    "tensors in a dict": lambda: {"a": Tensor([1.5, 2]), "b": [Tensor(1.5), Tensor(2.5)]},
     "objects in two dimensions": lambda: np.array([[1, None], ["a", 2.5]], dtype=object),
     "arrays of different length in an array": lambda: np.array([np.arange(2), np.arange(3)], dtype=object),
     "arrays in a list": lambda: [np.array([1, 2]), np.array([3, 4])],
@@ -242,6 +270,24 @@ def test_value_that_mlflow_can_write_is_written_as_mlflow_writes_it(sentence: st
     theirs = text.replace('"NaT"', "null").replace("NaN", "null")
 
     assert json.loads(written(BY_MLFLOW, WRITTEN[sentence]()).body) == json.loads(theirs)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "datatypes"),
+    [
+        ("numbers of half a float's length", {"output-0": ("FP32", [2])}),
+        ("whole numbers of four bits", {"output-0": ("INT8", [2])}),
+        ("a tensor in a type that numpy lacks", {"output-0": ("FP32", [2])}),
+        ("tensors in a list", {"output-0": ("FP32", [2, 1])}),
+        ("tensors in a dict", {"a": ("FP32", [2]), "b": ("FP32", [2])}),
+    ],
+)
+def test_numbers_of_other_libraries_are_numbers_in_tensors(
+    sentence: str, datatypes: dict[str, tuple[str, list[int]]]
+) -> None:
+    outputs = [output for output, _ in read_by_triton(written(IN_JSON, WRITTEN[sentence]()))]
+
+    assert {output["name"]: (output["datatype"], output["shape"]) for output in outputs} == datatypes
 
 
 def itself() -> list[Any]:

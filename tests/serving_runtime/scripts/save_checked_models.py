@@ -6,6 +6,7 @@ Runs in an environment with the full MLflow: `python save_checked_models.py <dir
 import sys
 import warnings
 from pathlib import Path
+from typing import Annotated, Literal
 
 import mlflow
 import pandas as pd
@@ -15,7 +16,8 @@ from mlflow.types.agent import ChatAgentMessage, ChatAgentResponse
 from mlflow.types.llm import ChatChoice, ChatCompletionResponse, ChatMessage
 from mlflow.types.responses import ResponsesAgentResponse
 from mlflow.types.schema import ColSpec, Schema
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 warnings.simplefilter("ignore")
 TARGET = Path(sys.argv[1])
@@ -34,6 +36,30 @@ class Item(BaseModel):
         return name
 
 
+class Round(BaseModel):
+    kind: Literal["circle", "disc", "ring"]
+    radius: float
+
+
+class Square(BaseModel):
+    kind: Literal["square"]
+    side: float
+
+
+class Drawing(BaseModel):
+    shape: Annotated[Round | Square, Field(discriminator="kind")]
+    round: Round | list[int] = []
+    code: Annotated[str, Field(pattern="^[a-z]{1,3}$")] = "a"
+    size: int = 1
+
+    @field_validator("size")
+    @classmethod
+    def even(cls, size: int) -> int:
+        if size > 1 and size % 2:
+            raise PydanticCustomError("odd", f"{size} is odd")
+        return size
+
+
 class Typed(mlflow.pyfunc.PythonModel):
     def predict(self, model_input: list[Item]) -> list[str]:
         return [item.name for item in model_input]
@@ -47,6 +73,16 @@ class Bytes(mlflow.pyfunc.PythonModel):
 class Numbers(mlflow.pyfunc.PythonModel):
     def predict(self, model_input: list[dict[str, int]]) -> list[int]:
         return [sum(item.values()) for item in model_input]
+
+
+class Floats(mlflow.pyfunc.PythonModel):
+    def predict(self, model_input: list[float]) -> list[float]:
+        return model_input
+
+
+class Drawings(mlflow.pyfunc.PythonModel):
+    def predict(self, model_input: list[Drawing]) -> list[str]:
+        return [item.code for item in model_input]
 
 
 class Chat(ChatModel):
@@ -77,6 +113,8 @@ for name, model in (
     ("typed", Typed()),
     ("bytes", Bytes()),
     ("numbers", Numbers()),
+    ("floats", Floats()),
+    ("drawings", Drawings()),
     ("chat", Chat()),
     ("agent", Agent()),
     ("responses", Responses()),

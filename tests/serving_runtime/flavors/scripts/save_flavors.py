@@ -136,7 +136,7 @@ def of_boosters() -> None:
         xgboost.XGBRegressor(n_estimators=20, n_jobs=1).fit(FRAME, TARGETS), str(TARGET / "xgboost"), **more
     )
     expect("xgboost", rows(ROWS), ROWS)
-    booster = lightgbm.LGBMRegressor(n_estimators=20, n_jobs=1, verbose=-1).fit(FRAME, TARGETS)
+    booster = lightgbm.LGBMRegressor(n_estimators=20, n_jobs=2, verbose=-1).fit(FRAME, TARGETS)
     mlflow.lightgbm.save_model(booster, str(TARGET / "lightgbm"), **more)
     expect("lightgbm", rows(ROWS), ROWS)
 

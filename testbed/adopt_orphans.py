@@ -1,4 +1,4 @@
-"""Runs a command, and waits for the processes that it leaves too: the kernel counts processor seconds of those only.
+"""Runs a command, and waits for the processes that it leaves behind: the kernel counts no processor time of others.
 
 A test that kills a server's group kills the server's workers, whose parent cannot wait for them any more.
 """

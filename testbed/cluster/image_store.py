@@ -1,6 +1,6 @@
 """The folder of containerd's images, kept from one cluster to the next: an import and its unpacking take a minute.
 
-A copy of containerd's databases from the moment at which it had all images and no container is taken back at the next
+A copy of containerd's databases, made when it had all images and no container, is restored at the next
 start, so it does not matter how a cluster ended. The files of an image never change.
 """
 

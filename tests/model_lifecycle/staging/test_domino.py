@@ -181,7 +181,7 @@ def test_two_that_stage_at_once_take_the_same_model_api(held: Domino, rest: Domi
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
 def test_wait_without_an_end_is_refused(seconds: float) -> None:
-    with pytest.raises(InvalidError, match="no number of seconds"):
+    with pytest.raises(InvalidError, match="must be a number of seconds"):
         StageOptions(wait=seconds)
 
 

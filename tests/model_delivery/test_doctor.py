@@ -140,6 +140,10 @@ SLOW = Rate(bytes=GIBIBYTE, seconds=20)
         ({"ways": {"proxy": FAST, "presigned": SLOW}}, "store"),
         ({"ways": {"proxy": FAST, "presigned": Rate(fault="not set")}}, ""),
         ({"ways": {"proxy": Rate(fault="cut")}}, "mlflow"),
+        ({"ways": {"object store": Rate(fault="cut")}}, "store"),
+        ({"ways": {"object store": FAST}, "listing": 1.0}, "store"),
+        ({"ways": {"object store": FAST}}, ""),
+        ({"listing": 1.0, "listed": 10_000}, ""),
     ],
 )
 def test_part_that_stands_out_is_named(changes: Json, part: str) -> None:

@@ -313,7 +313,9 @@ def test_a_bucket_that_is_not_there_is_named_with_the_places_to_look_at(tmp_path
     ended = fetch(tmp_path, on_s3, example="nowhere", MODEL_API_OBJECT_STORES="s3://nowhere")
 
     assert ended.code == ExitCode.NOT_FOUND, ended.output
-    assert "listing of 's3://nowhere/model': the object store answers 404 NoSuchBucket; check the bucket" in ended.reason
+    assert (
+        "listing of 's3://nowhere/model': the object store answers 404 NoSuchBucket; check the bucket" in ended.reason
+    )
 
 
 def test_a_range_that_does_not_fit_makes_the_file_come_in_one_piece(tmp_path: Path, on_s3: OnS3) -> None:

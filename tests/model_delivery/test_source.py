@@ -140,9 +140,11 @@ def test_artifacts_that_do_not_come_through_mlflow_are_refused(uri: str) -> None
         artifact_path(Registry({("a", "1"): uri}), "a", "1")
 
 
-@pytest.mark.parametrize("uri", ["file:///etc", "/srv/mlruns/1/model", "mlruns/1/model", "x", r"C:\models", "C:/models"])
+@pytest.mark.parametrize(
+    "uri", ["file:///etc", "/srv/mlruns/1/model", "mlruns/1/model", "x", r"C:\models", "C:/models"]
+)
 def test_artifacts_on_a_disk_are_refused_with_the_way_to_have_them_served(uri: str) -> None:
-    with pytest.raises(InvalidInputError, match="on the disk of a machine.*log the model again in a new experiment"):
+    with pytest.raises(InvalidInputError, match=r"on the disk of a machine.*log the model again in a new experiment"):
         artifact_path(Registry({("a", "1"): uri}), "a", "1")
 
 

@@ -82,7 +82,7 @@ class Forked:
 class ForkServer:
     """A process that has imported modules, and runs programs in forks of itself.
 
-    One that is there already is shared: with the other processes of pytest-xdist, if `testbed.run_tests` started them.
+    One that is there already is shared, by all processes of pytest that `testbed.run_tests` has started.
     """
 
     def __init__(self, modules: Sequence[str], environment: Mapping[str, str], python: str = sys.executable) -> None:
@@ -175,7 +175,7 @@ class ForkServer:
 
 @cache
 def root() -> Path:
-    """Return the folder of the fork servers: that of all processes of this pytest, or one of this process."""
+    """Return the folder of the fork servers: that of all runs of `make test`, or one of this process."""
     if SHARED in os.environ:
         return Path(os.environ[SHARED])
     own = Path(tempfile.mkdtemp(prefix="forks-"))

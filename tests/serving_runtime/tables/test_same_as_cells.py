@@ -263,6 +263,21 @@ def test_a_block_ends_at_the_end_of_a_record(size: int) -> None:
     assert all(block.text.count(b'"') % 2 == 0 and block.text.endswith(b"\n") for block in blocks)
 
 
+def test_blocks_that_are_read_in_small_pieces_are_the_file_with_its_lines_and_marks() -> None:
+    rows, long = b"1,2\n" * BLOCK, b"x" * (BLOCK + PIECE)
+    text = b"a,b\n" + rows + b"3," + long + b"\n" + b"null,5\r\n" * PIECE + b'6,"x\ny"\n' + b"7,8\n" * PIECE + b"9,end"
+
+    blocks = list(read_csv_blocks(io.BytesIO(text), PIECE))
+
+    assert b"".join(block.text for block in blocks) == text
+    assert all(block.text.endswith(b"\n") for block in blocks[:-1])
+    line = 1
+    for block in blocks:
+        assert block.line == line
+        assert block.marks >= CsvBlock(text=block.text, line=line).marks
+        line += block.text.count(b"\n")
+
+
 @pytest.mark.parametrize("threads", [True, False])
 def test_block_of_several_pieces_has_the_rows_of_all(threads: bool) -> None:
     signature = signature_of("double", "string")

@@ -213,11 +213,12 @@ def _in_json(data: Any, datatype: str, shape: tuple[int, ...], path: str) -> lis
             [Fault(path=f"{path}.datatype", problem="FP16 cannot be sent in JSON: send its bytes after the JSON")]
         )
     found, flat = flatten(data, f"{path}.data")
-    if not isinstance(data, list) or len(flat) != prod(shape):
-        count = f"{len(flat)} values" if isinstance(data, list) else json_type_name(data)
-        raise InvalidInputError(
-            [Fault(path=f"{path}.data", problem=f"{count}, where the shape {list(shape)} has {prod(shape)}")]
-        )
+    if not isinstance(data, list):
+        fault = Fault.mismatch(f"{path}.data", got=json_type_name(data), expected="an array of the tensor's values")
+        raise InvalidInputError([fault])
+    if len(flat) != prod(shape):
+        problem = f"{len(flat)} values, where the shape {list(shape)} has {prod(shape)}"
+        raise InvalidInputError([Fault(path=f"{path}.data", problem=problem)])
     if len(found) > 1 and found != shape:
         problem = f"an array of shape {list(found)}, where the shape says {list(shape)}"
         raise InvalidInputError([Fault(path=f"{path}.data", problem=problem)])

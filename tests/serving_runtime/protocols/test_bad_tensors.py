@@ -28,6 +28,7 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "a length with a fraction": (one(shape=[2.0]), "inputs[0].shape", "whole numbers, 0 or more"),
     "a length that is true": (one(shape=[True]), "inputs[0].shape", "whole numbers, 0 or more"),
     "a shape that says more": (one(shape=[3]), "inputs[0].data", "2 values, where the shape [3] has 3"),
+    "a text for a list": (one(data="1"), "inputs[0].data", "a string, where the model takes an array"),
     "a shape that says less": (one(shape=[1]), "inputs[0].data", "2 values, where the shape [1] has 1"),
     "a shape of astronomic size": (one(shape=[2**62, 2**62, 2**62]), "inputs[0].shape", "the shape has too many"),
     "an empty shape of astronomic size": (

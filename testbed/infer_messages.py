@@ -22,7 +22,9 @@ def message_of(document: dict[str, Any], *, raw: bool, model: str = "m", version
     for name, value in document.get("parameters", {}).items():
         _set(message.parameters[name], value)
     for output in document.get("outputs", ()):
-        message.outputs.add(name=output["name"])
+        wanted = message.outputs.add(name=output["name"])
+        for name, value in output.get("parameters", {}).items():
+            _set(wanted.parameters[name], value)
     for entry in document["inputs"]:
         tensor = message.inputs.add(name=entry["name"], datatype=entry["datatype"], shape=entry["shape"])
         for name, value in entry.get("parameters", {}).items():

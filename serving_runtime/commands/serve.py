@@ -2,13 +2,11 @@
 
 import argparse
 import os
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from serving_runtime.commands import lazy
-from serving_runtime.process.cpus import threads_for_each, usable_cpus
+from serving_runtime.process.cpus import THREADS, threads_for_each, usable_cpus
 from serving_runtime.settings import OPTIONS, read_settings
-
-THREADS: Final = "OMP_NUM_THREADS"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -138,7 +138,7 @@ def _expect_shape(shape: tuple[int, ...], flat: Any, spec: Tensor, path: str) ->
         takes = f"{list(spec.shape)} (-1 is any length)"
         problem = (
             f"an array of shape {list(shape)}, where the model takes {takes}"
-            if shape
+            if shape or isinstance(flat, np.ndarray)
             else f"{json_type_name(flat[0])}, where the model takes an array of shape {takes}"
         )
         raise InvalidInputError([Fault(path=path, problem=problem)])

@@ -6,6 +6,9 @@ In a container that is the quota of its cgroup, which may be less than the numbe
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Final
+
+THREADS: Final = "OMP_NUM_THREADS"
 
 
 def usable_cpus(root: Path = Path("/")) -> float:

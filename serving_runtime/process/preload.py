@@ -14,14 +14,14 @@ from serving_runtime.example import example_problem
 from serving_runtime.mlmodel import read_metadata
 from serving_runtime.model import Model, load
 from serving_runtime.options import Loader
+from serving_runtime.process.cpus import THREADS
 from serving_runtime.requirements import check_match
 
 # These packages, once loaded, hold threads, locks or a GPU that a forked process does not get:
 # https://pytorch.org/docs/stable/notes/multiprocessing.html XGBoost reads a model with OpenMP's threads; with more than
 # one of them, a forked process waits for the others in its first prediction, for ever.
 NOT_FORKABLE: Final = frozenset({"jax", "keras", "onnxruntime", "tensorflow", "torch", "xgboost", "xgboost-cpu"})
-# LightGBM reads a model with OpenMP too, with as many threads as this variable says; one alone leaves none behind.
-THREADS: Final = "OMP_NUM_THREADS"
+# LightGBM reads a model with OpenMP too, with as many threads as OMP_NUM_THREADS says; one alone leaves none behind.
 UNLESS_ONE_THREAD: Final = frozenset({"lightgbm"})
 # The flavors that load these packages: a list of requirements that was written by hand may lack one.
 NOT_FORKABLE_FLAVORS: Final = frozenset({"keras", "onnx", "pytorch", "tensorflow", "xgboost"})

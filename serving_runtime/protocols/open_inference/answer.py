@@ -10,7 +10,7 @@ from serving_runtime.errors import Fault, InvalidInputError
 from serving_runtime.input.cells import json_type_name
 from serving_runtime.protocols.interface import Answer, ServedModel
 from serving_runtime.protocols.open_inference.datatypes import BASE64, BYTES, FP16, NUMPY
-from serving_runtime.protocols.open_inference.input_tensors import SIZE, parameters
+from serving_runtime.protocols.open_inference.input_tensors import SIZE, extension_faults, parameters
 from serving_runtime.protocols.open_inference.outputs import Output, outputs_of
 from serving_runtime.protocols.open_inference.raw import write_values
 
@@ -37,14 +37,22 @@ def read_requested_output(document: Mapping[str, Any]) -> RequestedOutput:
         isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in outputs
     ):
         raise InvalidInputError([Fault(path="outputs", problem="it must be an array of objects with a name")])
-    wanted = {
-        entry["name"]: parameters(entry, f"outputs[{index}]").get("binary_data") for index, entry in enumerate(outputs)
-    }
+    given_of = [parameters(entry, f"outputs[{index}]") for index, entry in enumerate(outputs)]
+    expect_no_extension(given_of)
+    wanted = {entry["name"]: of.get("binary_data") for entry, of in zip(outputs, given_of, strict=True)}
     return RequestedOutput(
         id=given,
         outputs={name: binary if isinstance(binary, bool) else None for name, binary in wanted.items()},
         binary=parameters(document, "").get("binary_data_output") is True,
     )
+
+
+def expect_no_extension(outputs: Sequence[Mapping[str, Any]]) -> None:
+    """Raise InvalidInputError if the parameters of an output ask for what only Triton does."""
+    if faults := [
+        fault for index, given in enumerate(outputs) for fault in extension_faults(given, f"outputs[{index}]")
+    ]:
+        raise InvalidInputError(faults)
 
 
 def write_tensors(prediction: Any, requested: RequestedOutput, served: ServedModel) -> Answer:

@@ -20,6 +20,10 @@ ModelDtypes = Callable[[str, int], np.dtype[Any] | None]
 ReadValues = Callable[[str, tuple[int, ...], str], Any]  # of a tensor with this datatype and shape, at this place
 
 SIZE: Final = "binary_data_size"
+OF_TRITON: Final = {
+    "shared_memory_region": "there is no shared memory here: send values in the request, and take them from the answer",
+    "classification": "there are no classes here: leave it out, and take the values that the model predicts",
+}
 MOST_DIMENSIONS: Final = 32  # of an array of numpy 1; the product of thousands would take long
 MOST_VALUES: Final = 1 << 50  # beyond, numpy refuses to have even an empty array of the shape
 
@@ -112,6 +116,15 @@ def parameters(entry: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     return given or {}
 
 
+def extension_faults(given: Mapping[str, Any], path: str) -> list[Fault]:
+    """Return the faults of a tensor whose parameters ask for what only Triton does: another answer would mislead."""
+    return [
+        Fault(path=f"{path}.parameters.{name}", problem=problem)
+        for name, problem in OF_TRITON.items()
+        if given.get(name)
+    ]
+
+
 def _binary_data(entries: Sequence[Any], tail: memoryview | None) -> list[memoryview | None]:
     """Return the bytes of each tensor after the JSON, or None. Raises InvalidInputError, MalformedRequestError."""
     raws: list[memoryview | None] = []
@@ -172,6 +185,7 @@ def _faults(entry: Mapping[str, Any], path: str) -> list[Fault]:
         faults.append(Fault.mismatch(f"{path}.shape", got=got, expected="an array of whole numbers, 0 or more"))
     elif len(shape) > MOST_DIMENSIONS or prod(max(length, 1) for length in shape) > MOST_VALUES:
         faults.append(Fault(path=f"{path}.shape", problem="the shape has too many dimensions or values"))
+    faults += extension_faults(entry.get("parameters") or {}, path)
     return faults
 
 
@@ -213,11 +227,12 @@ def _in_json(data: Any, datatype: str, shape: tuple[int, ...], path: str) -> lis
             [Fault(path=f"{path}.datatype", problem="FP16 cannot be sent in JSON: send its bytes after the JSON")]
         )
     found, flat = flatten(data, f"{path}.data")
-    if not isinstance(data, list) or len(flat) != prod(shape):
-        count = f"{len(flat)} values" if isinstance(data, list) else json_type_name(data)
-        raise InvalidInputError(
-            [Fault(path=f"{path}.data", problem=f"{count}, where the shape {list(shape)} has {prod(shape)}")]
-        )
+    if not isinstance(data, list):
+        fault = Fault.mismatch(f"{path}.data", got=json_type_name(data), expected="an array of the tensor's values")
+        raise InvalidInputError([fault])
+    if len(flat) != prod(shape):
+        problem = f"{len(flat)} values, where the shape {list(shape)} has {prod(shape)}"
+        raise InvalidInputError([Fault(path=f"{path}.data", problem=problem)])
     if len(found) > 1 and found != shape:
         problem = f"an array of shape {list(found)}, where the shape says {list(shape)}"
         raise InvalidInputError([Fault(path=f"{path}.data", problem=problem)])

@@ -17,7 +17,7 @@ from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestErr
 from serving_runtime.frozen_record import frozen_record
 from serving_runtime.protocols.interface import Answer, Inputs, Message, Prediction, ServedModel
 from serving_runtime.protocols.kserve_endpoints import expect
-from serving_runtime.protocols.open_inference.answer import RequestedOutput, wanted_outputs
+from serving_runtime.protocols.open_inference.answer import RequestedOutput, expect_no_extension, wanted_outputs
 from serving_runtime.protocols.open_inference.datatypes import BYTES, FP16, NUMPY
 from serving_runtime.protocols.open_inference.input_tensors import (
     ReadValues,
@@ -111,6 +111,7 @@ def read_infer(message: Message, served: ServedModel) -> Inputs:
 def _head(body: bytes, *, raw: bool) -> Head:
     """Raises MalformedRequestError, InvalidInputError."""
     request = parsed(_Request, body)
+    expect_no_extension([_parameters(output.parameters, "") for output in request.outputs])
     bare = not any(tensor.contents.ListFields() for tensor in request.inputs)  # MLServer's clients send empty ones
     return Head(
         request=request,

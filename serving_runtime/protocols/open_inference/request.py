@@ -8,9 +8,10 @@ import numpy as np
 
 from serving_runtime.codec.strict_json import read_value
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
+from serving_runtime.input.nested import scalars_or_faults
 from serving_runtime.input.request import FlatTensor, JsonInput, Request
 from serving_runtime.input.table import Columns, Key, Table
-from serving_runtime.protocols.open_inference.datatypes import BASE64, BYTES, FRAME, JSON, TEXT, wire_names
+from serving_runtime.protocols.open_inference.datatypes import BASE64, BYTES, FRAME, JSON, TEXT, TIME, wire_names
 from serving_runtime.protocols.open_inference.input_tensors import InputTensor, parameters, read_input_tensors
 from serving_runtime.signature import Array, Scalar, Signature, Type
 
@@ -28,6 +29,8 @@ RESERVED: Final = frozenset(
     )
 )
 INPUTS: Final = "inputs"
+# The types that a column's own content type names if there is no signature.
+OF_CONTENT: Final = {BASE64: Scalar(name="binary"), TIME: Scalar(name="datetime")}
 
 
 def read_tensors(document: Mapping[str, Any], tail: memoryview | None, signature: Signature) -> Request:
@@ -131,7 +134,10 @@ def _columns(tensors: Sequence[InputTensor], signature: Signature) -> Table:
         for position, tensor in enumerate(tensors)
     }
     return Table(
-        columns={key: _cells(tensor, kinds.get(tensor.name)) for key, tensor in by_name.items()},
+        columns={
+            key: _cells(tensor, kinds.get(tensor.name)) if signature.columns else _decoded(tensor)
+            for key, tensor in by_name.items()
+        },
         rows=tensors[0].shape[0],
         path=INPUTS,
         place=lambda key, row: by_name[key].place(row),
@@ -154,6 +160,19 @@ def _cells(tensor: InputTensor, kind: Type | None) -> Any:
         tensor.content_type != TEXT and kind is not None and not isinstance(kind, Scalar)
     )
     return _values(texts, tensor) if is_json else texts
+
+
+def _decoded(tensor: InputTensor) -> Any:
+    """Return the values of a column that only its content type describes. Raises InvalidInputError."""
+    cells = _cells(tensor, None)
+    kind = OF_CONTENT.get(tensor.content_type or "") if tensor.datatype == BYTES else None
+    if kind is None:
+        return cells
+    faults: list[Fault] = []
+    converted = scalars_or_faults(cells, kind, tensor.place, faults)
+    if faults:
+        raise InvalidInputError(faults)
+    return converted
 
 
 def _lists(tensor: InputTensor) -> list[Any]:

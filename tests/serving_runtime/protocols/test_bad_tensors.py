@@ -41,6 +41,21 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "ragged data": (one(shape=[3], data=[[1, 2], [3]]), "inputs[0].data[1]", "of another length than its neighbours"),
     "no data": (one(data=None), "inputs[0]", "either data or parameters.binary_data_size; this one has neither"),
     "data that is no list": (one(data="12"), "inputs[0].data", "a string"),
+    "an input in shared memory": (
+        one(parameters={"shared_memory_region": "r", "shared_memory_byte_size": 16}),
+        "inputs[0].parameters.shared_memory_region",
+        "there is no shared memory here",
+    ),
+    "an output to shared memory": (
+        {**one(), "outputs": [{"name": "output-0", "parameters": {"shared_memory_region": "r"}}]},
+        "outputs[0].parameters.shared_memory_region",
+        "there is no shared memory here",
+    ),
+    "an output as classes": (
+        {**one(), "outputs": [{"name": "output-0", "parameters": {"classification": 2}}]},
+        "outputs[0].parameters.classification",
+        "there are no classes here",
+    ),
     "data of another datatype": (
         one(datatype="INT32", data=[1, 2**31]),
         "inputs[0].data[1]",

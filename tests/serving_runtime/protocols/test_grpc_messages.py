@@ -156,7 +156,8 @@ def over_http(body: dict[str, Any], message: Any, ask: Ask) -> Any:
         return ask("one-long")("v2", body)
     raws = list(message.raw_input_contents)
     heads = [
-        {key: value for key, value in entry.items() if key != "data"} | {"parameters": {"binary_data_size": len(raw)}}
+        {key: value for key, value in entry.items() if key != "data"}
+        | {"parameters": entry.get("parameters", {}) | {"binary_data_size": len(raw)}}
         for entry, raw in zip(body["inputs"], raws, strict=True)
     ]
     return ask("one-long").behind(body | {"inputs": heads}, *raws)
@@ -189,6 +190,26 @@ def test_wrong_tensors_are_refused_as_over_http(raw: bool, ask: Ask) -> None:
         ({"inputs": [{"name": "x", "datatype": "INT64", "shape": [-1]}]}, "whole numbers, 0 or more"),
         ({"inputs": [{"name": "x", "datatype": "INT64", "shape": [2**62, 2**62]}]}, "the shape has too many"),
         ({"inputs": [{"name": "x", "datatype": "INT64", "shape": [2]}]}, "0 values, where the shape [2] has 2"),
+        (
+            {
+                "inputs": [
+                    {
+                        "name": "x",
+                        "datatype": "INT64",
+                        "shape": [2],
+                        "parameters": {"shared_memory_region": {"string_param": "r"}},
+                    }
+                ]
+            },
+            "there is no shared memory here",
+        ),
+        (
+            {
+                "inputs": [{"name": "x", "datatype": "INT64", "shape": [1], "contents": {"int64_contents": [1]}}],
+                "outputs": [{"name": "output-0", "parameters": {"classification": {"int64_param": 2}}}],
+            },
+            "there are no classes here",
+        ),
         (
             {"inputs": [{"name": "x", "datatype": "INT64", "shape": [1], "contents": {"fp64_contents": [1.0]}}]},
             "fp64_contents, where INT64 has int64_contents",

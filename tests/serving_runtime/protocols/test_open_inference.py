@@ -3,10 +3,18 @@
 import json
 import struct
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+
+from serving_runtime.errors import InvalidInputError
+from serving_runtime.input.conform import conformer
+from serving_runtime.protocols.interface import Message, ServedModel
+from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
+from serving_runtime.signature import Signature
 
 Ask = Callable[[str], Any]
 EVERY_TYPE = {
@@ -155,6 +163,34 @@ def test_the_model_sees_the_same_as_by_mlflows_protocol(sentence: str, ask: Ask)
     asked = ask(name)
 
     assert echoed(asked("v2", body)) == json.loads(asked("invocations", same).body)["predictions"]
+
+
+def read_without_signature(*tensors: Any) -> pd.DataFrame:
+    served = ServedModel(
+        name="m", version=None, metadata=SimpleNamespace(signature=Signature()), conform=conformer(Signature())
+    )  # type: ignore[arg-type]
+    body = json.dumps(inputs(*tensors, parameters={"content_type": "pd"})).encode()
+    frame = OPEN_INFERENCE.read(Message(body=body, headers={}, path={"model": "m"}), served).data
+    assert isinstance(frame, pd.DataFrame)
+    return frame
+
+
+def test_without_a_signature_a_column_is_what_its_content_type_says() -> None:
+    frame = read_without_signature(
+        tensor("photo", "BYTES", [1], ["aGk="], parameters={"content_type": "base64"}),
+        tensor("at", "BYTES", [1], ["2021-08-24T15:01:19-04:00"], parameters={"content_type": "datetime"}),
+        tensor("text", "BYTES", [1], ["aGk="], parameters={"content_type": "str"}),
+    )
+
+    assert frame.to_dict("list") == {"photo": [b"hi"], "at": [pd.Timestamp("2021-08-24T19:01:19")], "text": ["aGk="]}
+
+
+@pytest.mark.parametrize(("content_type", "sent"), [("base64", "a"), ("datetime", "yesterday")])
+def test_without_a_signature_an_element_that_is_not_its_content_type_is_refused(content_type: str, sent: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        read_without_signature(tensor("x", "BYTES", [1], [sent], parameters={"content_type": content_type}))
+
+    assert [detail["path"] for detail in refused.value.details] == ["inputs[0].data[0]"]
 
 
 def test_a_type_hint_gets_the_list_that_it_takes(ask: Ask) -> None:

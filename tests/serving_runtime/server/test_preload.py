@@ -9,7 +9,8 @@ import pytest
 
 from serving_runtime.errors import ModelLoadError
 from serving_runtime.options import Loader
-from serving_runtime.process.preload import NOT_FORKABLE, THREADS, UNLESS_ONE_THREAD, load_shared
+from serving_runtime.process.cpus import THREADS
+from serving_runtime.process.preload import NOT_FORKABLE, UNLESS_ONE_THREAD, load_shared
 
 
 @pytest.fixture(autouse=True)

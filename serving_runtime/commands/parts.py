@@ -26,7 +26,7 @@ from serving_runtime.commands.places import Place, is_in, replacing, state_of, w
 from serving_runtime.commands.report import Progress, Summary
 from serving_runtime.commands.rows import chunks
 from serving_runtime.commands.score_file import Output, load_to_score, naming, score_rows
-from serving_runtime.commands.sources import Source, identity, unpacked_name
+from serving_runtime.commands.sources import Source, decompressed_name, identity
 from serving_runtime.errors import ServingError
 from serving_runtime.model import Model
 from serving_runtime.tables.read_ahead import read_ahead
@@ -73,7 +73,7 @@ def parts_of(sources: Sequence[Source], directory: Place, form: str | None, erro
     parts: dict[Place, Part] = {}
     for source in sources:
         kind = form or source.form
-        name = unpacked_name(source.name).with_suffix(SUFFIX_OF[kind])
+        name = decompressed_name(source.name).with_suffix(SUFFIX_OF[kind])
         path = directory / name
         if path in parts:
             raise InputFileError(

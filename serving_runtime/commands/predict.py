@@ -20,7 +20,7 @@ from serving_runtime.commands.part_record import ScoredRows
 from serving_runtime.commands.partitions import Condition
 from serving_runtime.commands.places import Place, is_in, place_of, replacing
 from serving_runtime.commands.report import FORMATS, Progress, Summary, print_summary
-from serving_runtime.commands.sources import PACKED, SUFFIXES, Source, find_sources, identity
+from serving_runtime.commands.sources import COMPRESSED, SUFFIXES, Source, find_sources, identity
 from serving_runtime.errors import ServingError
 from serving_runtime.location import find_model, resolve_model_path
 
@@ -152,7 +152,7 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
     for name in filter(None, (options.output, options.errors)):
         if identity(place_of(name)) in {identity(source.path) for source in sources or ()}:
             raise InputFileError(f"{name} is one of the files that are scored; name another one to write")
-        if PurePath(name).suffix.lower() in PACKED:
+        if PurePath(name).suffix.lower() in COMPRESSED:
             raise InputFileError(f"{name} would not be compressed; name it without {PurePath(name).suffix}")
     model_path = _model_path(options)
     metadata = lazy.read_metadata(model_path)

@@ -11,9 +11,9 @@ from typing import IO, Any, Final
 from serving_runtime.codec.delimited import csv_problem, read_csv, taken_names
 from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
+from serving_runtime.commands.compressed import DAMAGED, decompressed
 from serving_runtime.commands.json_rows import NO_TABLE, json_chunks, json_lines_chunks
 from serving_runtime.commands.kept_columns import Kept, header_names, kept_by_cells, kept_by_columns
-from serving_runtime.commands.packed import DAMAGED, unpacked
 from serving_runtime.commands.parquet_rows import parquet_chunks
 from serving_runtime.commands.partition_columns import expect_columns, expect_each_once, with_partitions
 from serving_runtime.commands.partitions import Partitions
@@ -97,11 +97,11 @@ def _chunks(stream: IO[bytes], form: str, signature: Signature, size: int, other
 
 def _text(stream: IO[bytes]) -> IO[bytes]:
     """Return the stream, decompressed if it is compressed. Raises InputFileError if its content is not text."""
-    packed = unpacked(stream, _beginning(stream))
-    beginning = _beginning(packed)
+    content = decompressed(stream, _beginning(stream))
+    beginning = _beginning(content)
     if kind := next((kind for magic, kind in NO_TEXT.items() if beginning.startswith(magic)), None):
         raise InputFileError(f"the file is {kind}")
-    return packed
+    return content
 
 
 def _beginning(stream: IO[bytes]) -> bytes:

@@ -26,7 +26,7 @@ SUFFIXES: Final[Mapping[str, str]] = {
     ".parq": "parquet",
     ".pq": "parquet",
 }
-PACKED: Final = frozenset({".gz", ".bz2", ".xz", ".lzma", ".zst", ".zip"})
+COMPRESSED: Final = frozenset({".gz", ".bz2", ".xz", ".lzma", ".zst", ".zip"})
 HIDDEN: Final = (".", "_")  # beginnings of names that readers of data sets skip
 
 
@@ -202,9 +202,9 @@ def _form(name: str, form: str | None) -> str:
 
 
 def _suffix(name: PurePath) -> str:
-    return unpacked_name(name).suffix.lower()
+    return decompressed_name(name).suffix.lower()
 
 
-def unpacked_name(name: PurePath) -> PurePath:
+def decompressed_name(name: PurePath) -> PurePath:
     """Return the name of a compressed file's content: `rows.csv` for `rows.csv.gz`."""
-    return name.with_suffix("") if name.suffix.lower() in PACKED else name
+    return name.with_suffix("") if name.suffix.lower() in COMPRESSED else name

@@ -79,12 +79,12 @@ def test_record_over_several_lines_is_one_row(run: Run, models: Path, tmp_path: 
 
 
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "cut.csv.xz": (lambda path: path.write_bytes(lzma.compress(TEXT)[:-4]), "the packed file is cut or damaged"),
+    "cut.csv.xz": (lambda path: path.write_bytes(lzma.compress(TEXT)[:-4]), "the compressed file is cut or damaged"),
     "extended.csv.xz": (
         lambda path: path.write_bytes(lzma.compress(TEXT) + b"\0\0\0\0more"),
-        "the packed file is cut or damaged",
+        "the compressed file is cut or damaged",
     ),
-    "damaged.csv.zip": (with_damage, "the packed file is cut or damaged"),
+    "damaged.csv.zip": (with_damage, "the compressed file is cut or damaged"),
     "cut.csv.zip": (
         lambda path: (FRAME.to_csv(path, index=False), path.write_bytes(path.read_bytes()[:-30])),
         "the file is a zip archive or a spreadsheet's workbook; unpack it",

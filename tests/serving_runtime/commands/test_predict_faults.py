@@ -132,7 +132,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def packed_rows(suffix: str, name: str, rows: int) -> bytes:
+def compressed_rows(suffix: str, name: str, rows: int) -> bytes:
     """Return so many equal rows of wine, which differ from file to file by nothing."""
     line = (
         ROW if name.endswith("csv") else json.dumps(dict(zip(COLUMNS, map(float, ROW.split(",")), strict=True))) + "\n"
@@ -142,10 +142,12 @@ def packed_rows(suffix: str, name: str, rows: int) -> bytes:
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
 @pytest.mark.parametrize("suffix", PACKERS)
-def test_packed_file_is_scored_as_what_it_holds(suffix: str, name: str, run: Run, models: Path, tmp_path: Path) -> None:
+def test_compressed_file_is_scored_as_what_it_holds(
+    suffix: str, name: str, run: Run, models: Path, tmp_path: Path
+) -> None:
     source = tmp_path / f"in/{name}{suffix}"
     source.parent.mkdir()
-    source.write_bytes(packed_rows(suffix, name, 3))
+    source.write_bytes(compressed_rows(suffix, name, 3))
 
     ended = run("predict", "--model-path", models / "wine", source)
     parts = run("predict", "--model-path", models / "wine", source.parent, "-o", f"{tmp_path}/out/")
@@ -157,8 +159,12 @@ def test_packed_file_is_scored_as_what_it_holds(suffix: str, name: str, run: Run
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
-def test_packed_file_that_is_cut_leaves_no_output(suffix: str, run: Run, models: Path, tmp_path: Path) -> None:
-    whole, source, output = packed_rows(suffix, "rows.csv", 100), tmp_path / f"rows.csv{suffix}", tmp_path / "out.csv"
+def test_compressed_file_that_is_cut_leaves_no_output(suffix: str, run: Run, models: Path, tmp_path: Path) -> None:
+    whole, source, output = (
+        compressed_rows(suffix, "rows.csv", 100),
+        tmp_path / f"rows.csv{suffix}",
+        tmp_path / "out.csv",
+    )
     source.write_bytes(whole[: len(whole) * 2 // 3])
 
     ended = run("predict", "--model-path", models / "wine", source, "-o", output)
@@ -167,7 +173,7 @@ def test_packed_file_that_is_cut_leaves_no_output(suffix: str, run: Run, models:
     assert ended.err.startswith(("error: the compressed file is cut", "error: the file cannot be read: "))
 
 
-def test_output_is_not_named_as_if_it_were_packed(run: Run, models: Path, tmp_path: Path) -> None:
+def test_output_is_not_named_as_if_it_were_compressed(run: Run, models: Path, tmp_path: Path) -> None:
     ended = run(
         "predict", "--model-path", models / "wine", "-o", tmp_path / "out.csv.gz", stdin=f"{HEADER}{ROW}".encode()
     )

@@ -22,7 +22,7 @@ BLOCK: Final = 1 << 20  # bytes that are decompressed at a time
 OF_MAC: Final = "__MACOSX/"  # beginning of the names of what macOS adds to an archive
 
 
-def unpacked(stream: IO[bytes], beginning: bytes) -> IO[bytes]:
+def decompressed(stream: IO[bytes], beginning: bytes) -> IO[bytes]:
     """Return the content of a file whose first bytes are `beginning`; the file itself if it is not compressed.
 
     Raises InputFileError.
